@@ -1,0 +1,74 @@
+"""Bus names, object paths, interfaces and unit names: each is written once, here."""
+
+import re
+from typing import Final
+
+ROOT: Final = "org.hyperhive"
+
+BROKER: Final = "org.hyperhive.Broker1"
+LIFECYCLE: Final = "org.hyperhive.Lifecycle1"
+APPROVALS: Final = "org.hyperhive.Approvals1"
+DASHBOARD: Final = "org.hyperhive.Dashboard1"
+
+BROKER_PATH: Final = "/org/hyperhive/Broker1"
+LIFECYCLE_PATH: Final = "/org/hyperhive/Lifecycle1"
+APPROVALS_PATH: Final = "/org/hyperhive/Approvals1"
+DASHBOARD_PATH: Final = "/org/hyperhive/Dashboard1"
+
+AGENT_INTERFACE: Final = "org.hyperhive.Agent1"
+JOB_INTERFACE: Final = "org.hyperhive.Job1"
+OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
+PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+
+ERROR_PREFIX: Final = "org.hyperhive.Error."
+
+MANAGER: Final = "manager"
+OPERATOR: Final = "operator"
+SYSTEM: Final = "system"
+"""The sender of what the hive itself says."""
+
+AGENT_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,8}")
+"""What an agent may be called; nixos-container allows 11 bytes, two of them are `h-`."""
+
+RESERVED_NAMES: Final = frozenset({OPERATOR, SYSTEM})
+"""Names of principals that are no agents, so no agent may take them."""
+
+MANAGER_MACHINE: Final = "hm1nd"
+
+
+def machine_name(agent: str) -> str:
+    """The machine (container) of an agent, as machined knows it."""
+    return MANAGER_MACHINE if agent == MANAGER else f"h-{agent}"
+
+
+def agent_of_machine(machine: str) -> str | None:
+    """The agent whose container `machine` is, or None when it is none of ours."""
+    if machine == MANAGER_MACHINE:
+        return MANAGER
+    agent = machine.removeprefix("h-")
+    return agent if agent != machine and AGENT_NAME.fullmatch(agent) else None
+
+
+def socket_unit(agent: str) -> str:
+    """The socket unit that listens for the agent's container."""
+    return f"hive-agent@{agent}.socket"
+
+
+def endpoint_unit(agent: str) -> str:
+    """The service unit that serves the agent's socket."""
+    return f"hive-agent@{agent}.service"
+
+
+def escape(label: str) -> str:
+    """`label` as one element of an object path, escaped as systemd does it (`-` is `_2d`)."""
+    return "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in label)
+
+
+def agent_path(agent: str) -> str:
+    """The object path of an agent."""
+    return f"{LIFECYCLE_PATH}/agent/{escape(agent)}"
+
+
+def job_path(number: int) -> str:
+    """The object path of a job."""
+    return f"{LIFECYCLE_PATH}/job/{number}"
