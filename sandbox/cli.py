@@ -1,0 +1,113 @@
+"""The command line of the sandbox."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from sandbox import lifecycle
+from sandbox.instance import REPO, Instance, SandboxError
+
+_DESCRIPTION = """\
+A throw-away systemd host: an overlay over this machine's root with a systemd of its own as PID 1.
+It uses the machine's network and sees this repository, read-only, at its own path; the
+repository's .venv appears at /usr/lib/hyperhive."""
+
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit status (1 with a sentence on stderr when it fails)."""
+    options = _parser().parse_args(arguments)
+    if os.geteuid() != 0:
+        return _fail("The sandbox needs root: run this with sudo or as root.")
+    run: Callable[[Instance, argparse.Namespace], int] = options.run
+    try:
+        return run(Instance(options.name), options)
+    except SandboxError as error:
+        return _fail(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sandbox", description=_DESCRIPTION)
+    parser.add_argument("--name", default="hive", help="which sandbox (default: hive)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    add("up", _up, "Boot it; returns when it is ready. Nothing to do when it is up already.")
+    down = add("down", _down, "End it and remove every trace of it.")
+    down.add_argument("--keep", action="store_true", help="keep its data for the next `up`")
+    add("install", _install, "Install the venv's units, policies, users and directories in it.")
+    execute = add("exec", _exec, "Run a command in it, with this terminal.")
+    execute.add_argument("command", nargs=argparse.REMAINDER)
+    add("shell", _shell, "Open a shell in it.")
+    add("status", _status, "Say whether it is up; exit status 3 when it is not.")
+    logs = add("logs", _logs, "Show its journal, or how its boot failed.")
+    logs.add_argument("options", nargs=argparse.REMAINDER, help="options for journalctl")
+    return parser
+
+
+def _up(instance: Instance, _: argparse.Namespace) -> int:
+    lifecycle.up(instance)
+    return 0
+
+
+def _down(instance: Instance, options: argparse.Namespace) -> int:
+    lifecycle.down(instance, keep=options.keep)
+    return 0
+
+
+def _install(instance: Instance, _: argparse.Namespace) -> int:
+    return _enter(instance, ["/usr/bin/python3", f"{REPO}/sandbox/installer.py", "files"])
+
+
+def _exec(instance: Instance, options: argparse.Namespace) -> int:
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        raise SandboxError("Say what to run: sandbox exec COMMAND...")
+    return _enter(instance, command)
+
+
+def _shell(instance: Instance, _: argparse.Namespace) -> int:
+    return _enter(instance, ["/bin/bash", "-i"])
+
+
+def _status(instance: Instance, _: argparse.Namespace) -> int:
+    if instance.init() is None:
+        print(f"sandbox {instance.name} is down")
+        return 3
+    print(f"sandbox {instance.name} is up", flush=True)
+    return _enter(instance, ["systemctl", "is-system-running"])
+
+
+def _logs(instance: Instance, options: argparse.Namespace) -> int:
+    if instance.init() is None:
+        if not instance.console.exists():
+            raise SandboxError(f"Sandbox {instance.name} is down and left no log.")
+        print(instance.console.read_text(errors="replace"))
+        return 0
+    return _enter(instance, ["journalctl", "--no-hostname", *options.options])
+
+
+def _enter(instance: Instance, command: Sequence[str]) -> int:
+    """Become `command` inside the sandbox; it is killed when this process dies."""
+    init = instance.init()
+    if init is None:
+        raise SandboxError(f"Sandbox {instance.name} is down: start it with `sandbox up`.")
+    nsenter = ["nsenter", "-t", str(init), "-m", "-u", "-i", "-p", "-n", "-C", "-r", "-w"]
+    environment = {**_ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")}
+    nsenter += ["--", "setpriv", "--pdeathsig", "KILL", "--", *command]
+    os.execvpe(nsenter[0], nsenter, environment)  # noqa: S606 - that no shell is involved is meant
+
+
+def _fail(sentence: str) -> int:
+    print(f"sandbox: {sentence}", file=sys.stderr)
+    return 1

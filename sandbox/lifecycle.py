@@ -1,0 +1,191 @@
+"""Booting and ending a sandbox. Neither step trusts that the one before was finished."""
+
+import fcntl
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from sandbox import cgroup
+from sandbox.instance import MARK, REPO, RUN, STATE, Instance, SandboxError, kill
+
+BOOT_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 20.0
+POWEROFF: Final = signal.SIGRTMIN + 4
+"""What systemd as PID 1 takes as the order to shut down."""
+
+
+def up(instance: Instance) -> None:
+    """Boot `instance` unless it is up; returns when it is ready.
+
+    Raises SandboxError with the end of the console's output when it does not come up in time.
+    """
+    _require_tools()
+    with _exclusive(instance):
+        if instance.init() is not None:
+            return
+        _clean(instance, keep=True)
+        instance.run_dir.mkdir(parents=True)
+        try:
+            _boot(instance)
+        except BaseException:
+            _clean(instance, keep=True)
+            raise
+
+
+def down(instance: Instance, keep: bool = False) -> None:
+    """End `instance`, whatever state it is in, and remove what it left; its data unless `keep`."""
+    with _exclusive(instance):
+        init = instance.init()
+        if init is not None:
+            kill(init, POWEROFF)
+            _wait(instance.processes(), STOP_SECONDS)
+        _clean(instance, keep)
+
+
+def _boot(instance: Instance) -> None:
+    """Start the supervisor and wait for its READY=1."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+        if Path("/run/systemd/system").is_dir():
+            _boot_as_unit(instance)
+            return
+        address = instance.run_dir / "ready"
+        ready.bind(str(address))
+        with instance.console.open("wb") as console:
+            supervisor = subprocess.Popen(
+                _supervisor(instance),
+                env={**_environment(instance), "NOTIFY_SOCKET": str(address)},
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        ended = os.pidfd_open(supervisor.pid)
+        try:
+            seen, _, _ = select.select([ready, ended], [], [], BOOT_SECONDS)
+        finally:
+            os.close(ended)
+        if ready not in seen:
+            raise SandboxError(
+                _failure(instance, "it ended" if seen else "it was not ready in time")
+            )
+
+
+def _boot_as_unit(instance: Instance) -> None:
+    """On a machine with systemd it is a unit there, with a control group of its own."""
+    properties = {
+        "Type": "notify",
+        "NotifyAccess": "main",
+        "Delegate": "yes",
+        "KillMode": "mixed",
+        "TimeoutStartSec": f"{BOOT_SECONDS:.0f}",
+        "StandardOutput": f"append:{instance.console}",
+        "StandardError": f"append:{instance.console}",
+        "WorkingDirectory": str(REPO),
+    }
+    run = ["systemd-run", "--quiet", "--collect", f"--unit={instance.unit}"]
+    run += [f"--property={key}={value}" for key, value in properties.items()]
+    run += [f"--setenv={key}={value}" for key, value in _environment(instance).items()]
+    if subprocess.run([*run, *_supervisor(instance)]).returncode != 0:
+        raise SandboxError(_failure(instance, "its unit failed"))
+
+
+def _supervisor(instance: Instance) -> list[str]:
+    private = ["unshare", "--mount", "--propagation", "private", "--"]
+    return [*private, "/usr/bin/python3", "-m", "sandbox.supervisor", instance.name]
+
+
+def _environment(instance: Instance) -> dict[str, str]:
+    return {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PYTHONPATH": str(REPO),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        MARK: instance.name,
+    }
+
+
+def _failure(instance: Instance, reason: str) -> str:
+    text = instance.console.read_text(errors="replace") if instance.console.exists() else ""
+    tail = "\n  ".join(text.splitlines()[-15:])
+    return f"Sandbox {instance.name} did not come up ({reason}). Its console said:\n  {tail}"
+
+
+def _clean(instance: Instance, keep: bool) -> None:
+    """Kill what is left of `instance` and remove its directories, control groups and mounts."""
+    while remaining := instance.processes():
+        for pid in remaining:
+            kill(pid)
+        if not _wait(remaining, STOP_SECONDS):
+            raise SandboxError(
+                f"Processes {remaining} of sandbox {instance.name} cannot be killed; they hang in"
+                " the kernel. See `dmesg`."
+            )
+    if Path("/run/systemd/system").is_dir():
+        subprocess.run(["systemctl", "stop", instance.unit], stderr=subprocess.DEVNULL)
+    cgroup.remove(instance)
+    for directory in [instance.run_dir] if keep else [instance.run_dir, instance.state_dir]:
+        _unmount_below(directory)
+        if directory.exists():
+            shutil.rmtree(directory)
+
+
+def _unmount_below(directory: Path) -> None:
+    """Nothing of ours is mounted in the machine's view; should something be, deleting is deadly."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in reversed(points):
+        if Path(point).is_relative_to(directory):
+            subprocess.run(["umount", "--lazy", point], check=True)
+
+
+def _wait(pids: Iterable[int], seconds: float) -> bool:
+    """Wait until all these processes have ended, at most `seconds`; returns whether they have."""
+    deadline = time.monotonic() + seconds
+    for pid in pids:
+        try:
+            ended = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            if not select.select([ended], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                return False
+        finally:
+            os.close(ended)
+    return True
+
+
+@contextmanager
+def _exclusive(instance: Instance) -> Iterator[None]:
+    """Only one command changes this sandbox at a time; the others wait."""
+    path = RUN / f"{instance.name}.lock"
+    while True:
+        RUN.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # The last sandbox went and took the directory along.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:
+            break
+        os.close(lock)  # The holder before us has removed it.
+    try:
+        yield
+    finally:
+        if not instance.run_dir.exists():
+            path.unlink()
+            for directory in (RUN, STATE):
+                with suppress(OSError):
+                    directory.rmdir()
+        os.close(lock)
+
+
+def _require_tools() -> None:
+    missing = [tool for tool in ("systemd-nspawn", "nsenter", "unshare") if not shutil.which(tool)]
+    if missing:
+        raise SandboxError(f"{', '.join(missing)} is missing: run `make bootstrap`.")

@@ -1,0 +1,90 @@
+"""The process that holds a sandbox: it builds the root, runs systemd-nspawn on it and waits.
+
+Started in a mount namespace of its own by `sandbox up`, as `python3 -m sandbox.supervisor NAME`.
+Tells READY=1 to NOTIFY_SOCKET when the sandbox has booted. It ends with systemd-nspawn.
+"""
+
+import asyncio
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+from sandbox import cgroup, root
+from sandbox.instance import MARK, PREFIX, REPO, Instance
+
+
+def command(instance: Instance, directory: Path) -> list[str]:
+    """The systemd-nspawn command line that boots `directory`."""
+    state = instance.state_dir
+    arguments = [
+        "systemd-nspawn",
+        "--quiet",
+        f"--directory={directory}",
+        f"--machine=hyperhive-{instance.name}",
+        "--register=no",
+        "--keep-unit",
+        # Needs no terminal, unlike `interactive`, and does not hang, unlike `pipe`.
+        "--console=read-only",
+        "--notify-ready=yes",
+        # Both are needed for BPF (IPAddressDeny=) and for nested containers.
+        "--capability=all",
+        "--system-call-filter=@system-service bpf",
+        "--link-journal=no",
+        "--resolv-conf=off",
+        "--timezone=off",
+        f"--setenv={MARK}={instance.name}",
+        f"--bind-ro={REPO}",
+        f"--bind={state}/machines:/var/lib/machines",
+        f"--bind={state}/hyperhive:/var/lib/hyperhive",
+        f"--bind={state}/journal:/var/log/journal",
+    ]
+    if (REPO / ".venv").is_dir():
+        arguments.append(f"--bind-ro={REPO}/.venv:{PREFIX}")
+    return [*arguments, "--boot", f"systemd.unit={root.TARGET}"]
+
+
+async def supervise(instance: Instance) -> int:
+    """Boot the sandbox and stay until it ends; returns systemd-nspawn's exit status."""
+    for name in ("machines", "hyperhive", "journal"):
+        (instance.state_dir / name).mkdir(parents=True, exist_ok=True)
+    (instance.state_dir / "machines").chmod(0o700)
+    directory = root.build(instance)
+    cgroup.enter(instance)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as notify:
+        address = instance.run_dir / "notify"
+        notify.bind(str(address))
+        nspawn = await asyncio.create_subprocess_exec(
+            *command(instance, directory),
+            stdin=asyncio.subprocess.DEVNULL,
+            env={
+                **os.environ,
+                "NOTIFY_SOCKET": str(address),
+                "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+            },
+        )
+        announcing = asyncio.create_task(announce(instance, notify))
+        try:
+            return await nspawn.wait()
+        finally:
+            announcing.cancel()
+
+
+async def announce(instance: Instance, notify: socket.socket) -> None:
+    """Pass on that the sandbox is ready, once systemd-nspawn says so."""
+    init = None
+    loop = asyncio.get_running_loop()
+    while True:
+        message = (await loop.sock_recv(notify, 4096)).decode()
+        if found := re.search(r"^X_NSPAWN_LEADER_PID=(\d+)$", message, re.MULTILINE):
+            init = int(found[1])
+        if init is not None and "READY=1" in message.splitlines():
+            instance.set_init(init)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as upstream:
+                upstream.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(supervise(Instance(sys.argv[1]))))
