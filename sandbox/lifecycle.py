@@ -69,13 +69,12 @@ def _boot(instance: Instance) -> None:
             )
         ended = os.pidfd_open(supervisor.pid)
         try:
-            seen, _, _ = select.select([ready, ended], [], [], BOOT_SECONDS)
+            seen, _, _ = select.select([ready.fileno(), ended], [], [], BOOT_SECONDS)
         finally:
             os.close(ended)
-        if ready not in seen:
-            raise SandboxError(
-                _failure(instance, "it ended" if seen else "it was not ready in time")
-            )
+        if ready.fileno() not in seen:
+            reason = "it ended" if seen else "it was not ready in time"
+            raise SandboxError(_failure(instance, reason))
 
 
 def _boot_as_unit(instance: Instance) -> None:

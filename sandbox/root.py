@@ -1,6 +1,5 @@
 """The root file system of a sandbox: the machine's own below an overlay that forgets."""
 
-import os
 import shutil
 import subprocess
 import uuid
@@ -84,7 +83,7 @@ _MASKED: Final = (
 def build(instance: Instance) -> Path:
     """Mount the overlay and prepare it for boot.
 
-    Must run in a mount namespace of its own, so that everything is gone with the last process in it.
+    Must run in a mount namespace of its own, so that all of it goes with the last process there.
     Returns the directory to boot.
     """
     base = instance.run_dir / "overlay"
@@ -106,7 +105,9 @@ def _mount(*arguments: str) -> None:
 def _prepare(root: Path, instance: Instance) -> None:
     units = root / "etc/systemd/system"
     aliases = {
-        name: os.readlink(units / name) for name in _KEPT_ALIASES if (units / name).is_symlink()
+        name: str((units / name).readlink())
+        for name in _KEPT_ALIASES
+        if (units / name).is_symlink()
     }
     for directory in _FRESH:
         shutil.rmtree(root / directory, ignore_errors=True)
