@@ -1,0 +1,69 @@
+"""What a hijacked endpoint of an agent could try on the bus.
+
+Runs inside the sandbox, as root: `python endpoint_attack.py AGENT VICTIM`. It moves itself into
+the cgroup of `hive-agent@AGENT.service`, takes that unit's user and group, and then makes the
+calls. Prints a JSON object: what was tried -> the error's name, or "allowed".
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from wire.bus import Bus
+
+from wire import names
+from wire.errors import HiveError
+
+
+def become(unit: str) -> None:
+    def prop(name: str) -> str:
+        command = ["systemctl", "show", "--value", "-p", name, unit]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    pid = int(prop("MainPID"))
+    status = Path(f"/proc/{pid}/status").read_text()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    Path(f"/sys/fs/cgroup{prop('ControlGroup')}/cgroup.procs").write_text(str(os.getpid()))
+    os.setgroups([int(group) for group in fields["Groups"].split()])
+    os.setgid(int(fields["Gid"].split()[0]))
+    os.setuid(int(fields["Uid"].split()[0]))
+
+
+async def main(agent: str, victim: str) -> None:
+    become(names.endpoint_unit(agent))
+    bus = await Bus.connect()
+    outcome: dict[str, str] = {}
+
+    async def attempt(what: str, *call: Any) -> None:
+        try:
+            reply = await bus.call(*call)
+        except HiveError as error:
+            outcome[what] = error.name
+        except Exception as error:
+            outcome[what] = str(error)
+        else:
+            outcome[what] = f"allowed {reply}"
+
+    broker = (names.BROKER, names.BROKER_PATH, names.BROKER)
+    lifecycle = (names.LIFECYCLE, names.LIFECYCLE_PATH, names.LIFECYCLE)
+    approvals = (names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS)
+    agent1 = (names.LIFECYCLE, names.agent_path(victim), names.AGENT_INTERFACE)
+    await attempt("own inbox", *broker, "ListMessages", "a{sv}u", {"to": agent}, 10)
+    await attempt("inbox of another", *broker, "ListMessages", "a{sv}u", {"to": victim}, 10)
+    await attempt("register an agent", *broker, "RegisterAgent", "s", "mallory")
+    await attempt("spawn", *lifecycle, "Spawn", "sa{sv}", "mallory", {})
+    await attempt("destroy", *lifecycle, "Destroy", "sb", victim, True)
+    await attempt("stop another", *agent1, "Stop")
+    await attempt("report for another", *agent1, "Report", "a{sv}", {"turn_state": "error"})
+    await attempt("request a spawn", *approvals, "RequestSpawn", "ss", "mallory", "because")
+    await attempt("approve", *approvals, "Approve", "t", 1)
+    await attempt("login link", names.DASHBOARD, names.DASHBOARD_PATH, names.DASHBOARD, "LoginLink")
+    print(json.dumps(outcome))
+    await bus.close()
+
+
+asyncio.run(main(sys.argv[1], sys.argv[2]))

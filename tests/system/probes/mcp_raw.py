@@ -1,0 +1,90 @@
+"""Speak to the agent socket as anything in the container may: raw lines, standard library only.
+
+Runs inside a container: `python3 -c SOURCE < REQUEST`. REQUEST is a JSON object:
+`{"client": NAME, "calls": [[TOOL, ARGUMENTS], ...]}` makes tool calls after a handshake;
+`{"raw": [LINE, ...], "close": bool}` writes lines as they are (`{"repeat": TEXT, "times": N}` stands
+for a long one) and collects what comes back until each line was answered or the peer closed.
+Prints the answers as one JSON array.
+"""
+
+import json
+import socket
+import sys
+
+PATH = "/run/hive/mcp.sock"
+
+
+def connect():
+    peer = socket.socket(socket.AF_UNIX)
+    peer.settimeout(60)
+    peer.connect(PATH)
+    return peer
+
+
+def expand(line):
+    if isinstance(line, dict):
+        return line["repeat"].encode() * line["times"] + line.get("tail", "").encode()
+    return line.encode("utf-8", "surrogateescape")
+
+
+def read_line(stream):
+    line = stream.readline()
+    return json.loads(line) if line else None
+
+
+def calls(request):
+    stream = connect().makefile("rwb")
+    answers = []
+
+    def ask(number, method, params):
+        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        stream.write(json.dumps(message).encode() + b"\n")
+        stream.flush()
+        return read_line(stream)
+
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}}
+    hello["clientInfo"] = {"name": request.get("client", "probe"), "version": "1"}
+    ask(0, "initialize", hello)
+    stream.write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
+    for number, (tool, arguments) in enumerate(request["calls"], 1):
+        answers.append(ask(number, "tools/call", {"name": tool, "arguments": arguments}))
+    return answers
+
+
+def raw(request):
+    peer = connect()
+    stream = peer.makefile("rwb")
+    answers = []
+    for line in request["raw"]:
+        try:
+            stream.write(expand(line) + (b"" if request.get("half") else b"\n"))
+            stream.flush()
+            if request.get("half"):
+                peer.shutdown(socket.SHUT_WR)
+            answers.append(read_line(stream))
+        except OSError as error:
+            answers.append(type(error).__name__)
+            break
+    return answers
+
+
+def flood(request):
+    peers = []
+    outcome = {"connected": 0, "refused": 0}
+    for _ in range(request["flood"]):
+        peer = socket.socket(socket.AF_UNIX)
+        peer.settimeout(20)
+        try:
+            peer.connect(PATH)
+            outcome["connected"] += 1
+        except OSError:
+            outcome["refused"] += 1
+        peers.append(peer)
+    for peer in peers:
+        peer.close()
+    return outcome
+
+
+request = json.load(sys.stdin)
+kind = next(kind for kind in ("calls", "raw", "flood") if kind in request)
+print(json.dumps({"calls": calls, "raw": raw, "flood": flood}[kind](request)))

@@ -1,0 +1,55 @@
+"""A store that cannot be used stops the service with a sentence, and is not touched."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.conftest import Hive
+
+pytestmark = pytest.mark.system
+
+STORES = {
+    "hive-broker": "/var/lib/hyperhive/broker",
+    "hive-approvals": "/var/lib/hyperhive/approvals",
+}
+
+
+@pytest.fixture(params=STORES)
+def stopped(request: pytest.FixtureRequest, swarm: Hive) -> Iterator[str]:
+    """A service that is down, its state saved; it runs again with the old state afterwards."""
+    service, directory = request.param, STORES[request.param]
+    # Masked, the bus cannot activate it meanwhile.
+    swarm.run("systemctl", "mask", "--runtime", service)
+    swarm.run("systemctl", "stop", service)
+    swarm.run("cp", "-a", directory, "/root/saved")
+    swarm.run("systemctl", "unmask", "--runtime", service)
+    yield service
+    swarm.run("systemctl", "stop", service)
+    swarm.run("rm", "-rf", directory)
+    swarm.run("cp", "-a", "/root/saved", directory)
+    swarm.run("rm", "-rf", "/root/saved")
+    swarm.run("systemctl", "reset-failed", service, check=False)
+    swarm.run("systemctl", "restart", service, "hive.target")
+
+
+def store(hive: Hive, service: str) -> str:
+    find = f"ls {STORES[service]}/*.sqlite"
+    return hive.run("sh", "-c", find).stdout.split()[0]
+
+
+@pytest.mark.parametrize("damage", ["corrupt", "unreadable"])
+def test_a_damaged_store_is_left_alone(swarm: Hive, stopped: str, damage: str) -> None:
+    path = store(swarm, stopped)
+    swarm.run("sh", "-c", f"rm -f {path}-wal {path}-shm")
+    if damage == "corrupt":
+        swarm.run("sh", "-c", f"head -c 65536 /dev/urandom > {path}")
+    else:
+        swarm.run("sh", "-c", f"chown root:root {path} && chmod 000 {path}")
+    before = swarm.run("sh", "-c", f"sha256sum {path}; stat -c '%U %a %Y' {path}").stdout
+    swarm.run("systemctl", "start", stopped, check=False, timeout=120)
+    assert swarm.run("systemctl", "is-active", stopped, check=False).stdout.strip() != "active"
+    said = swarm.run("journalctl", "-u", stopped, "-n", "20", "-o", "cat").stdout
+    assert path in said, said
+    assert "Traceback" not in said
+    after = swarm.run("sh", "-c", f"sha256sum {path}; stat -c '%U %a %Y' {path}").stdout
+    assert after == before, "the damaged store was touched"

@@ -1,0 +1,75 @@
+"""What is killed is noticed at once, and nothing that was said is lost."""
+
+from collections import Counter
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import hivectl, leader, probe
+
+pytestmark = pytest.mark.system
+
+
+def crashes(hive: Hive) -> list[str]:
+    return [
+        m["body"] for m in hivectl(hive, "history", "--to", "manager", "--kind", "container-crash")
+    ]
+
+
+def state(hive: Hive, agent: str) -> str:
+    return str(hivectl(hive, "status", agent)["state"])
+
+
+def test_a_killed_container_is_in_the_managers_inbox_with_its_cause(swarm: Hive) -> None:
+    swarm.run("hivectl", "start", "alice")
+    told = probe(swarm, "crash_latency", "alice")
+    print(f"\nkill -9 of the container's init to the manager's inbox: {told['ms']} ms")
+    assert told["ms"] < 1000
+    assert "alice" in told["body"]
+    assert "signal" in told["body"] or "KILL" in told["body"]
+
+
+def test_a_kill_by_the_operator_is_no_crash(swarm: Hive) -> None:
+    swarm.run("hivectl", "start", "alice")
+    before = crashes(swarm)
+    swarm.run("hivectl", "kill", "alice")
+    assert state(swarm, "alice") == "stopped"
+    swarm.run("hivectl", "start", "alice")
+    # A crash after it comes later in the same queue: all that was to be told before has been.
+    probe(swarm, "crash_latency", "alice")
+    assert len(crashes(swarm)) == len(before) + 1
+    swarm.run("hivectl", "start", "alice")
+
+
+def test_a_killed_broker_keeps_every_send_that_returned(swarm: Hive) -> None:
+    outcome = probe(swarm, "thousand_sends")
+    assert outcome["restarted"]
+    assert len(outcome["returned"]) >= 500
+    times = Counter(body for body, _redeliveries in outcome["received"])
+    assert set(outcome["returned"]) <= set(times), "a send that returned was lost"
+    first_time = Counter(body for body, redeliveries in outcome["received"] if redeliveries == 0)
+    assert max(first_time.values()) == 1, "one was delivered twice without a redelivery count"
+
+
+def test_a_restarted_lifecycle_adopts_what_runs_and_starts_what_should(swarm: Hive) -> None:
+    pid = leader(swarm, "bob")
+    swarm.run("hivectl", "kill", "alice")
+    swarm.run("systemctl", "restart", "hive-lifecycle")
+    assert leader(swarm, "bob") == pid, "bob's container was restarted with lifecycle"
+    assert state(swarm, "alice") == "stopped", "what the operator stopped was started"
+    swarm.run("hivectl", "start", "alice")
+    assert state(swarm, "alice") == "running"
+
+
+def test_machinectl_is_as_good_as_hivectl(swarm: Hive) -> None:
+    swarm.run("hivectl", "kill", "alice")
+    swarm.run("machinectl", "start", "h-alice")
+    assert state(swarm, "alice") == "running"
+    assert swarm.run("systemctl", "is-active", "hive-agent@alice.socket").stdout.strip() == "active"
+
+
+def test_spawn_to_ready(swarm: Hive) -> None:
+    job = hivectl(swarm, "spawn", "fast", timeout=120)
+    print(f"\nspawn to the harness READY: {job['seconds']:.2f} s")
+    assert job["seconds"] < 15
+    swarm.run("hivectl", "destroy", "fast", "--purge", "--yes", timeout=120)

@@ -1,0 +1,142 @@
+"""Alice is hostile: what she tries from her container, and through a hijacked endpoint."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import call, hivectl, inside, leader, mcp, probe, refused
+
+pytestmark = pytest.mark.system
+
+
+def test_alice_cannot_send_as_bob(swarm: Hive) -> None:
+    assert refused(call(swarm, "alice", "send", to="operator", body="x", **{"from": "bob"}))
+    assert not refused(call(swarm, "alice", "send", to="operator", body="signed bob"))
+    assert hivectl(swarm, "history", "--to", "operator")[-1]["from"] == "alice"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("start", {"name": "bob"}),
+        ("kill", {"name": "bob"}),
+        ("restart", {"name": "bob"}),
+        ("request_spawn", {"name": "mallory", "reason": "more of me"}),
+        ("approve", {"id": 1}),
+    ],
+)
+def test_alice_cannot_call_lifecycle_or_approvals(
+    swarm: Hive, tool: str, arguments: dict[str, object]
+) -> None:
+    assert refused(mcp(swarm, "alice", calls=[[tool, arguments]])[0])
+    assert refused(mcp(swarm, "alice", client="hyperhive-harness", calls=[[tool, arguments]])[0])
+
+
+def test_alice_cannot_read_bobs_inbox(swarm: Hive) -> None:
+    bobs = hivectl(swarm, "history", "--to", "bob")
+    answer = call(swarm, "alice", "recv", wait_seconds=0, max=50)
+    assert not refused(answer)
+    received = {m["id"] for m in answer["result"]["structuredContent"]["messages"]}
+    assert received.isdisjoint({message["id"] for message in bobs})
+    if bobs:
+        harness = mcp(
+            swarm, "alice", client="hyperhive-harness", calls=[["ack", {"ids": [bobs[-1]["id"]]}]]
+        )
+        assert refused(harness[0])
+
+
+def test_a_hijacked_endpoint_has_alices_rights_and_no_more(swarm: Hive) -> None:
+    outcome = probe(swarm, "endpoint_attack", "alice", "bob")
+    allowed = {what for what, answer in outcome.items() if answer.startswith("allowed")}
+    # Asked for what is not hers, the broker answers with what is hers: nothing.
+    if outcome["inbox of another"] == "allowed [[]]":
+        allowed.discard("inbox of another")
+    assert allowed == {"own inbox"}, outcome
+    assert len(outcome) == 10
+
+
+HOST_FILES = {
+    "/etc/hyperhive/hyperhive.toml": "the host's configuration",
+    "/var/lib/hyperhive/broker": "the broker's store",
+    "/var/lib/hyperhive/agents/bob": "bob's state",
+    "/run/hyperhive/agents/bob/mcp.sock": "bob's socket",
+    "/run/dbus/system_bus_socket": "the host's bus",
+    "/run/systemd/private": "the host's systemd, unless it is the container's own",
+}
+
+
+def test_alice_cannot_reach_the_hosts_etc_home_or_root(swarm: Hive, tmp_path: Path) -> None:
+    for place in ("etc", "home", "root", "run", "var/lib"):
+        swarm.run("sh", "-c", f"mkdir -p /{place} && echo secret > /{place}/of-the-host")
+        answer = inside(swarm, "alice", "cat", f"/{place}/of-the-host", check=False)
+        assert answer.returncode != 0, f"alice reads the host's /{place}"
+        assert "secret" not in answer.stdout
+    shadow = inside(swarm, "alice", "cat", "/etc/shadow", check=False).stdout
+    assert shadow != swarm.run("cat", "/etc/shadow").stdout
+    for path, what in list(HOST_FILES.items())[:5]:
+        assert inside(swarm, "alice", "test", "-e", path, check=False).returncode, (
+            f"alice has {what}"
+        )
+
+
+def test_alice_cannot_write_what_she_shares_with_the_host(swarm: Hive) -> None:
+    for path in ("/usr/bin/x", "/usr/lib/hyperhive/x", "/etc/ssl/x"):
+        assert inside(swarm, "alice", "touch", path, check=False).returncode != 0, path
+    assert inside(swarm, "alice", "mount", "-o", "remount,rw", "/usr", check=False).returncode != 0
+
+
+BECOME_ROOT = [
+    ("mknod /tmp/disk b 254 0 && head -c1 /tmp/disk", "the host's disk"),
+    ("echo 1 > /proc/sys/kernel/sysrq", "a sysctl of the host"),
+    ("echo h > /proc/sysrq-trigger", "sysrq"),
+    ("echo '|/bin/true' > /proc/sys/kernel/core_pattern", "the core pattern"),
+    ("echo 1 > /sys/kernel/uevent_helper", "the uevent helper"),
+    ("mount -t debugfs none /mnt", "debugfs"),
+    ("mount -o bind /proc/1/root /mnt && cat /mnt/etc/of-the-host", "the host's root"),
+    ("nsenter -t 1 -m -- cat /etc/of-the-host", "the host's mount namespace"),
+    ("dmesg -C", "the kernel's log"),
+]
+
+
+@pytest.mark.parametrize(("attempt", "what"), BECOME_ROOT, ids=[what for _, what in BECOME_ROOT])
+def test_alice_cannot_become_root_on_the_host(swarm: Hive, attempt: str, what: str) -> None:
+    answer = inside(swarm, "alice", "sh", "-c", attempt, check=False)
+    assert answer.returncode != 0, f"alice got {what}: {answer.stdout}"
+
+
+def test_root_in_the_container_is_nobody_on_the_host(swarm: Hive) -> None:
+    base = hivectl(swarm, "status", "alice")["uid_base"]
+    uid = swarm.run("stat", "-c", "%u", f"/proc/{leader(swarm, 'alice')}").stdout.strip()
+    assert int(uid) == base >= 65536
+    # A setuid file she leaves in her state is hers, not root's, for whoever runs it on the host.
+    inside(swarm, "alice", "sh", "-c", "cp /usr/bin/id /state/id && chmod 4755 /state/id")
+    owner = swarm.run("stat", "-c", "%u %a", "/var/lib/hyperhive/agents/alice/state/id").stdout
+    assert owner.split() == [str(base), "4755"]
+    assert base != hivectl(swarm, "status", "bob")["uid_base"]
+
+
+def test_alice_sees_no_process_but_her_own(swarm: Hive) -> None:
+    seen = inside(swarm, "alice", "ls", "/proc").stdout.split()
+    pid = int(swarm.run("systemctl", "show", "--value", "-p", "MainPID", "hive-broker").stdout)
+    inside(swarm, "alice", "kill", "-9", str(pid), check=False)
+    assert swarm.run("systemctl", "is-active", "hive-broker").stdout.strip() == "active"
+    assert len([name for name in seen if name.isdigit()]) < 40
+
+
+def test_what_a_link_in_alices_state_points_to_is_left_alone(swarm: Hive) -> None:
+    swarm.run("sh", "-c", "echo safe > /etc/of-the-host && chown 0:0 /etc/of-the-host")
+    inside(swarm, "alice", "sh", "-c", "ln -sf /etc/of-the-host /state/link")
+    swarm.run("hivectl", "restart", "alice", timeout=120)
+    owner = swarm.run("stat", "-c", "%u", "/etc/of-the-host").stdout.strip()
+    assert (owner, swarm.run("cat", "/etc/of-the-host").stdout) == ("0", "safe\n")
+
+
+def test_the_operators_terminal_is_not_alices(swarm: Hive) -> None:
+    body = "\x1b]0;owned\x07\x1b[2J\u202egood"
+    assert not refused(call(swarm, "alice", "send", to="operator", body=body))
+    shown = swarm.run("hivectl", "history", "--from", "alice", "--limit", "1").stdout
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert json.loads(swarm.run("hivectl", "history", "--from", "alice", "--json").stdout)
