@@ -1,0 +1,176 @@
+"""Decides what the model says next: replays the conversation against the rules.
+
+Nothing is remembered between requests but how often a step has failed on purpose: a request
+carries its whole conversation, so the place in the script is counted from it.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.model.arithmetic import find_sum
+from sandbox.model.conversation import Conversation, Round, Wake
+from sandbox.model.scenario import Rule, Scenario, Step, fill
+
+END = "Done."
+"""What the model says when its script has come to the end without a text."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to send: text and tool calls, or with `status` a failure."""
+
+    text: str = ""
+    calls: tuple[tuple[str, dict[str, Any]], ...] = ()
+    status: int | None = None
+    delay: float = 0.0
+    rule: str | None = None
+
+
+@dataclass(frozen=True)
+class _Planned:
+    rule: Rule
+    step: Step
+    values: dict[str, str]
+
+
+class Script:
+    """Answers conversations from a scenario."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._failures: Counter[tuple[str, int, str]] = Counter()
+
+    def answer(self, conversation: Conversation) -> Answer:
+        """The next answer; its `rule` is None when no rule matched."""
+        plan = self._plan(conversation)
+        if not plan:
+            text = END if conversation.rounds else self._scenario.default
+            return Answer(text=text)
+        plan, place = self._replay(plan, conversation)
+        remaining = self._without_spent_failures(plan, place, conversation.prompt)
+        if remaining is None:
+            return Answer(text=END, rule=plan[-1].rule.name)
+        values = dict(remaining.values)
+        if conversation.rounds:
+            values["result"] = conversation.rounds[-1].result
+        return Answer(
+            text=fill(remaining.step.text or "", values),
+            calls=tuple((call.tool, fill(call.args, values)) for call in remaining.step.all_calls),
+            status=remaining.step.status,
+            delay=remaining.step.delay,
+            rule=remaining.rule.name,
+        )
+
+    def _plan(self, conversation: Conversation) -> list[_Planned]:
+        """The steps for all messages of the wake prompt, one message after the other."""
+        plan: list[_Planned] = []
+        for wake in conversation.wakes:
+            for rule in self._scenario.rule:
+                values = match_wake(rule, conversation.agent, wake)
+                if values is not None:
+                    plan += [_Planned(rule, step, values) for step in rule.step]
+                    break
+        return _join_texts(plan)
+
+    def _replay(
+        self, plan: list[_Planned], conversation: Conversation
+    ) -> tuple[list[_Planned], int]:
+        """The plan in force after all rounds so far, and how many of its steps are done.
+
+        A result rule takes over from the round that it matches; while it is in force it is
+        not matched again, so that it cannot start itself for ever.
+        """
+        place = 0
+        for round_ in conversation.rounds:
+            current = plan[place].values if place < len(plan) else plan[-1].values
+            active = plan[0].rule.name
+            place = _after_calls(plan, place)
+            for rule in self._scenario.rule:
+                values = match_result(rule, conversation.agent, round_)
+                if values is not None and rule.name != active:
+                    plan = [_Planned(rule, step, current | values) for step in rule.step]
+                    place = 0
+                    break
+        return plan, place
+
+    def _without_spent_failures(
+        self, plan: list[_Planned], place: int, prompt: str
+    ) -> _Planned | None:
+        """The next step, past those that have failed as often as they should."""
+        for number, planned in enumerate(plan[place:], place):
+            times = planned.step.times
+            if times is None:
+                return planned
+            key = (planned.rule.name, number, prompt)
+            if self._failures[key] < times:
+                self._failures[key] += 1
+                return planned
+        return None
+
+
+def match_wake(rule: Rule, agent: str, wake: Wake) -> dict[str, str] | None:
+    """The values for the rule's templates when it matches this message, else None."""
+    if rule.result is not None:
+        return None
+    if rule.reply is not None and rule.reply != bool(wake.in_reply_to):
+        return None
+    found = find_sum(wake.body)
+    if rule.sum is not None and rule.sum != bool(found):
+        return None
+    groups = _match(
+        (rule.agent, agent, True),
+        (rule.sender, wake.sender, True),
+        (rule.kind, wake.kind, True),
+        (rule.body, wake.body, False),
+    )
+    if groups is None:
+        return None
+    return {
+        "agent": agent,
+        "from": wake.sender,
+        "kind": wake.kind,
+        "id": wake.id,
+        "in_reply_to": wake.in_reply_to,
+        "body": wake.body,
+        "sum": found.phrase if found else "",
+        "sum_result": found.result if found else "",
+    } | groups
+
+
+def match_result(rule: Rule, agent: str, round_: Round) -> dict[str, str] | None:
+    """The values for the rule's templates when it matches what tools answered, else None."""
+    if rule.result is None:
+        return None
+    if rule.tool and not any(re.fullmatch(rule.tool, tool) for tool in round_.tools):
+        return None
+    groups = _match((rule.agent, agent, True), (rule.result, round_.result, False))
+    return None if groups is None else {"agent": agent, "result": round_.result} | groups
+
+
+def _match(*conditions: tuple[str | None, str, bool]) -> dict[str, str] | None:
+    """The named groups of all patterns, or None when one of them does not match."""
+    groups: dict[str, str] = {}
+    for pattern, text, whole in conditions:
+        if pattern is None:
+            continue
+        found = re.fullmatch(pattern, text) if whole else re.search(pattern, text)
+        if found is None:
+            return None
+        groups |= {name: value or "" for name, value in found.groupdict().items()}
+    return groups
+
+
+def _after_calls(plan: list[_Planned], place: int) -> int:
+    """The place after the next step with tool calls: a round has answered that one."""
+    for number, planned in enumerate(plan[place:], place):
+        if planned.step.all_calls:
+            return number + 1
+    return len(plan)
+
+
+def _join_texts(plan: list[_Planned]) -> list[_Planned]:
+    """Leaves out texts that are not last: a text without a tool call would end the turn."""
+    last = len(plan) - 1
+    return [p for i, p in enumerate(plan) if i == last or p.step.all_calls or p.step.status]

@@ -1,0 +1,79 @@
+"""One answer in the two forms of the Messages API: a message object, and its SSE events."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sandbox.model.script import Answer
+
+CHUNK: Final = 24
+"""Characters of a delta: small, so that a client really has to put pieces together."""
+
+Event = dict[str, Any]
+
+
+def message(answer: Answer, model: str, input_tokens: int) -> dict[str, Any]:
+    """The answer as a whole message, as a request without `stream` gets it."""
+    blocks: list[dict[str, Any]] = []
+    if answer.text:
+        blocks.append({"type": "text", "text": answer.text})
+    for tool, args in answer.calls:
+        blocks.append({"type": "tool_use", "id": _id("toolu"), "name": tool, "input": args})
+    return {
+        "id": _id("msg"),
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": blocks,
+        "stop_reason": "tool_use" if answer.calls else "end_turn",
+        "stop_sequence": None,
+        "usage": {
+            "input_tokens": input_tokens,
+            "output_tokens": tokens(blocks),
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 0,
+        },
+    }
+
+
+def events(whole: dict[str, Any]) -> Iterator[Event]:
+    """The same message as the events of a stream, in order."""
+    usage = {**whole["usage"], "output_tokens": 1}
+    head = {**whole, "content": [], "stop_reason": None, "usage": usage}
+    yield {"type": "message_start", "message": head}
+    for index, block in enumerate(whole["content"]):
+        yield from _block(index, block)
+    yield {
+        "type": "message_delta",
+        "delta": {"stop_reason": whole["stop_reason"], "stop_sequence": None},
+        "usage": {"output_tokens": whole["usage"]["output_tokens"]},
+    }
+    yield {"type": "message_stop"}
+
+
+def encode(event: Event) -> bytes:
+    """An event as it goes over the wire."""
+    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def tokens(value: Any) -> int:
+    """About how many tokens `value` is; the real tokenizer is nobody's business here."""
+    return max(1, len(json.dumps(value)) // 4)
+
+
+def _block(index: int, block: dict[str, Any]) -> Iterator[Event]:
+    if block["type"] == "text":
+        start, key, text = {**block, "text": ""}, "text", block["text"]
+    else:
+        start, key, text = {**block, "input": {}}, "partial_json", json.dumps(block["input"])
+    kind = "text_delta" if key == "text" else "input_json_delta"
+    yield {"type": "content_block_start", "index": index, "content_block": start}
+    for at in range(0, len(text), CHUNK):
+        delta = {"type": kind, key: text[at : at + CHUNK]}
+        yield {"type": "content_block_delta", "index": index, "delta": delta}
+    yield {"type": "content_block_stop", "index": index}
+
+
+def _id(prefix: str) -> str:
+    return f"{prefix}_{uuid.uuid4().hex[:24]}"
