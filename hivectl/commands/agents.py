@@ -1,0 +1,146 @@
+"""Commands about agents: list, status, spawn, start, kill, restart, destroy."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from hivectl.exits import CommandError, Exit
+from hivectl.output import Cell, Output, Row, state_cell
+from hivectl.session import complete_agents, follow, hive_command, job_options
+from hivectl.text import local_time
+
+if TYPE_CHECKING:
+    from hivectl.client import Hive
+    from hivectl.records import Agent
+
+_agent = click.argument("name", shell_complete=complete_agents)
+
+
+@click.command("list")
+@hive_command
+async def list_agents(hive: "Hive", output: Output) -> None:
+    """Show all agents."""
+    agents = await hive.agents()
+    headers = ["NAME", "STATE", "SINCE", "TURN", "SINCE", "CONTEXT", "MODEL"]
+    rows: list[Row] = [
+        [
+            a.name,
+            state_cell(a.state),
+            local_time(a.since),
+            state_cell(a.turn_state),
+            local_time(a.turn_since),
+            Cell(str(a.context_tokens), right=True),
+            a.model or "-",
+        ]
+        for a in agents
+    ]
+    nothing = ["no agents yet; `hivectl spawn NAME` makes one"]
+    output.show([a.as_json() for a in agents], output.table(headers, rows) or nothing)
+
+
+@click.command()
+@_agent
+@hive_command
+async def status(hive: "Hive", output: Output, name: str) -> None:
+    """Show everything about one agent."""
+    agent = await hive.agent(name)
+    output.show(agent.as_json(), _description(agent, output))
+
+
+def _description(agent: "Agent", output: Output) -> list[str]:
+    def state(name: str) -> str:
+        return output.paint(name, state_cell(name).colour)
+
+    fields = {
+        "state": f"{state(agent.state)} since {local_time(agent.since)}",
+        "turn": f"{state(agent.turn_state)} since {local_time(agent.turn_since)}",
+        "at boot": "starts" if agent.enabled else "stays off",
+        "model": output.paint(agent.model or "-", ""),
+        "context": f"{agent.context_tokens} tokens",
+        "logged in": "yes" if agent.logged_in else "no",
+        "machine": output.paint(agent.machine, ""),
+        "unit": output.paint(agent.unit, ""),
+        "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",
+        "invocation": output.paint(agent.invocation_id or "-", ""),
+    }
+    lines = [output.paint(agent.name, "bold")]
+    return lines + [f"  {key + ':':<12}{value}" for key, value in fields.items()]
+
+
+@click.command()
+@click.argument("name")
+@job_options
+@hive_command
+async def spawn(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:
+    """Make a new agent and start it."""
+    await follow(
+        hive,
+        output,
+        lambda: hive.spawn(name),
+        f"spawning {name}",
+        no_wait=no_wait,
+        timeout=timeout,
+    )
+
+
+def _verb(command: str, member: str, doing: str, help_text: str) -> click.Command:
+    @click.command(command, help=help_text)
+    @_agent
+    @job_options
+    @hive_command
+    async def verb(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:
+        await follow(
+            hive,
+            output,
+            lambda: hive.order(name, member),
+            f"{doing} {name}",
+            no_wait=no_wait,
+            timeout=timeout,
+        )
+
+    return verb
+
+
+start = _verb("start", "Start", "starting", "Start an agent, now and at every boot.")
+kill = _verb("kill", "Stop", "stopping", "Stop an agent; its data and its messages stay.")
+restart = _verb("restart", "Restart", "restarting", "Stop an agent and start it again.")
+
+
+@click.command()
+@_agent
+@click.option("--purge", is_flag=True, help="Delete the agent's data, too.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@job_options
+@hive_command
+async def destroy(
+    hive: "Hive",
+    output: Output,
+    name: str,
+    purge: bool,
+    yes: bool,
+    no_wait: bool,
+    timeout: float,
+) -> None:
+    """Remove an agent. Without --purge its data are kept for a later spawn."""
+    if not yes:
+        _confirm((await hive.agent(name)).name, purge)
+    await follow(
+        hive,
+        output,
+        lambda: hive.destroy(name, purge=purge),
+        f"destroying {name}",
+        no_wait=no_wait,
+        timeout=timeout,
+    )
+
+
+def _confirm(name: str, purge: bool) -> None:
+    if not sys.stdin.isatty():
+        raise CommandError(Exit.USAGE, "Without a terminal to ask on, destroy needs --yes.")
+    what = f"{name} and all its data" if purge else f"{name} (its data are kept)"
+    if not click.confirm(f"Destroy {what}?", err=True):
+        raise CommandError(Exit.FAILED, "Nothing was destroyed.")
+
+
+COMMANDS = [list_agents, status, spawn, start, kill, restart, destroy]

@@ -1,0 +1,24 @@
+"""The command that prints the script for a shell's completion."""
+
+import click
+from click.shell_completion import get_completion_class
+
+from hivectl.exits import CommandError, Exit
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the completion script for a shell.
+
+    For bash: `hivectl completion bash > /usr/share/bash-completion/completions/hivectl`.
+    """
+    chosen = get_completion_class(shell)
+    if chosen is None:
+        raise CommandError(Exit.FAILED, f"There is no completion for {shell}.")
+    root = context.find_root().command
+    click.echo(chosen(root, {}, "hivectl", "_HIVECTL_COMPLETE").source())
+
+
+COMMANDS = [completion]

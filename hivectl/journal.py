@@ -1,0 +1,123 @@
+"""Where the journal of an agent lies, and the journalctl command line that reads it.
+
+Files are chosen by where they lie and never by what they claim: root of a container can write
+any field into the container's own journal, and would appear among another agent's lines in
+`journalctl --merge`.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hivectl.exits import CommandError, Exit
+from wire import names
+
+JOURNALS = (Path("/var/log/journal"), Path("/run/log/journal"))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A container: its machine id (32 hex digits) and its leader's pid, each as far as known."""
+
+    name: str
+    unit: str
+    id: str | None = None
+    leader: int | None = None
+
+
+def matches(agent: str, machine: Machine) -> list[str]:
+    """What journalctl has to match for the agent's lines, on the host and in the container."""
+    units = [machine.unit, names.endpoint_unit(agent), names.socket_unit(agent)]
+    wanted = [["HIVE_AGENT=" + agent]]
+    for unit in units:
+        wanted += [["_SYSTEMD_UNIT=" + unit], ["_PID=1", "UNIT=" + unit]]
+    if machine.id:
+        wanted.append(["_MACHINE_ID=" + machine.id])
+    line = wanted[0]
+    for alternative in wanted[1:]:
+        line = [*line, "+", *alternative]
+    return line
+
+
+def directories(machine: Machine, host_id: str) -> Iterator[Path]:
+    """Where the host's journal and the container's journal may lie."""
+    for place in JOURNALS:
+        yield place / host_id
+        if machine.id:
+            yield place / machine.id
+    if machine.id:
+        root = Path("/var/lib/machines", machine.name)
+        yield root / "var/log/journal" / machine.id
+        if machine.leader:
+            # A journal that is not persistent lies on the container's own tmpfs.
+            yield Path(f"/proc/{machine.leader}/root/run/log/journal") / machine.id
+
+
+def files(places: Iterator[Path]) -> list[Path]:
+    """The journal files there, each one once, although one may be linked into several places."""
+    found: dict[tuple[int, int], Path] = {}
+    for place in places:
+        for path in sorted(place.glob("*.journal")):
+            try:
+                status = path.stat()
+            except OSError:
+                continue  # rotated away between the two calls, or not ours to read
+            found.setdefault((status.st_dev, status.st_ino), path)
+    return list(found.values())
+
+
+def command_line(
+    agent: str, machine: Machine, paths: Sequence[Path], *, follow: bool, lines: int, as_json: bool
+) -> list[str]:
+    """The journalctl command that shows the agent's last `lines` lines."""
+    options = ["--no-hostname", "--quiet", f"--lines={lines}"]
+    options += ["--follow"] if follow else []
+    options += ["--output=json"] if as_json else []
+    options += [f"--file={path}" for path in paths]
+    return ["journalctl", *options, *matches(agent, machine)]
+
+
+def journalctl(agent: str, *, follow: bool, lines: int, as_json: bool) -> None:
+    """Become a journalctl that shows the agent's journal.
+
+    Raises NotFound for an agent that the hive does not know, CommandError when no journal can
+    be read.
+    """
+    machine = asyncio.run(_find(agent))
+    host_id = Path("/etc/machine-id").read_text().strip()
+    paths = files(directories(machine, host_id))
+    if not paths:
+        raise CommandError(
+            Exit.DENIED, "There is no journal you may read; root and group systemd-journal may."
+        )
+    line = command_line(agent, machine, paths, follow=follow, lines=lines, as_json=as_json)
+    try:
+        os.execvp(line[0], line)  # noqa: S606 -- a list, no shell
+    except OSError as error:
+        raise CommandError(Exit.FAILED, f"journalctl does not run: {error}.") from error
+
+
+async def _find(agent: str) -> Machine:
+    from hivectl.client import Hive
+    from wire.errors import Unavailable
+
+    default = names.machine_name(agent)
+    guess = Machine(default, f"systemd-nspawn@{default}.service", _written_id(default))
+    try:
+        async with Hive.connect() as hive:
+            known = await hive.agent(agent)
+            number, leader = await hive.machine(known.machine)
+    except Unavailable:
+        return guess  # the journal is most wanted when the hive is down
+    return Machine(known.machine, known.unit, number or _written_id(known.machine), leader)
+
+
+def _written_id(machine: str) -> str | None:
+    try:
+        written = Path("/var/lib/machines", machine, "etc/machine-id").read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    # The container may have written it: it becomes part of paths and of matches.
+    return written if len(written) == 32 and set(written) <= set("0123456789abcdef") else None

@@ -1,0 +1,121 @@
+"""How a command speaks: JSON for programs, tables for people, progress on a terminal's stderr."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from hivectl.text import elide, safe, width, wrap
+
+_COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
+
+STATE_COLOURS = {
+    "running": "green",
+    "spawned": "green",
+    "thinking": "cyan",
+    "starting": "yellow",
+    "stopping": "yellow",
+    "pending": "yellow",
+    "approved": "yellow",
+    "needs-login": "yellow",
+    "failed": "red",
+    "denied": "red",
+    "error": "red",
+    "stopped": "dim",
+    "offline": "dim",
+}
+
+
+class Cell(NamedTuple):
+    """One field of a table. `colour` is a key of the colour table, `right` aligns numbers."""
+
+    text: str
+    colour: str = ""
+    right: bool = False
+
+
+Row: TypeAlias = Sequence[Cell | str]
+
+
+def state_cell(state: str) -> Cell:
+    """A state of an agent, a turn or a request in its colour."""
+    return Cell(state, STATE_COLOURS.get(state, ""))
+
+
+class Output:
+    """Standard output and standard error of one command.
+
+    `as_json` is whether the user asked for JSON; then nothing but one JSON value goes to stdout.
+    """
+
+    as_json: bool
+    colour: bool
+    columns: int | None
+    """How wide the terminal is; None when stdout is none, so that nothing is cut for a program."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        terminal = sys.stdout.isatty()
+        dumb = os.environ.get("TERM", "") == "dumb" or bool(os.environ.get("NO_COLOR"))
+        self.as_json = as_json
+        self.colour = terminal and not dumb
+        self.columns = shutil.get_terminal_size().columns if terminal else None
+
+    def show(self, value: Any, lines: Iterable[str]) -> None:
+        """Print `value` as JSON, or `lines` (which must be safe) for people, and flush."""
+        if self.as_json:
+            # ASCII only, so that no control or bidi character of an agent gets out.
+            print(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
+        else:
+            for line in lines:
+                print(line)
+        sys.stdout.flush()
+
+    def note(self, sentence: str) -> None:
+        """Tell people something that is not the result, on stderr."""
+        if not self.as_json:
+            print(safe(sentence), file=sys.stderr, flush=True)
+
+    def progress(self, sentence: str) -> None:
+        """Tell a person who is watching that it takes a moment."""
+        if sys.stderr.isatty():
+            print(safe(sentence), file=sys.stderr, flush=True)
+
+    def paint(self, text: str, colour: str) -> str:
+        """`text` made safe, in `colour` where colours are wanted."""
+        text = safe(text)
+        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self.colour and colour else text
+
+    def table(self, headers: Sequence[str], rows: Sequence[Row]) -> list[str]:
+        """Aligned lines; the last column is cut to the terminal's width."""
+        if not rows:
+            return []
+        cells = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in rows]
+        cells.insert(0, [Cell(h, "bold", c.right) for h, c in zip(headers, cells[0], strict=True)])
+        widths = [max(width(safe(row[i].text)) for row in cells) for i in range(len(headers))]
+        if self.columns is not None:
+            before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+            widths[-1] = min(widths[-1], max(self.columns - before, 10))
+        return [self._row(row, widths) for row in cells]
+
+    def _row(self, row: Sequence[Cell], widths: Sequence[int]) -> str:
+        parts = []
+        for at, (cell, columns) in enumerate(zip(row, widths, strict=True)):
+            text = elide(safe(cell.text), columns)
+            fill = " " * (columns - width(text))
+            painted = self.paint(text, cell.colour)
+            last = at == len(row) - 1 and not cell.right
+            parts.append(fill + painted if cell.right else painted + ("" if last else fill))
+        return "  ".join(parts).rstrip()
+
+    def indented(self, text: str) -> list[str]:
+        """What an agent wrote, indented and wrapped.
+
+        No line of it may begin at the left edge, or a body could pass for a message of its own.
+        """
+        lines = safe(text, multiline=True).expandtabs().split("\n")
+        if self.columns is None:
+            return [f"  {line}".rstrip() for line in lines]
+        room = max(self.columns - 2, 10)
+        return [f"  {piece}".rstrip() for line in lines for piece in wrap(line, room)]

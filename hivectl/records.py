@@ -1,0 +1,118 @@
+"""What hivectl shows: an agent, a message, a request; each knows its JSON form.
+
+The keys of the JSON form are a contract with programs: add, never rename.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from hivectl.text import iso_time
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An agent as lifecycle describes it. Times are microseconds since 1970, 0 for never."""
+
+    name: str
+    machine: str
+    unit: str
+    uid_base: int
+    enabled: bool
+    state: str
+    since: int
+    invocation_id: str
+    turn_state: str
+    turn_since: int
+    model: str
+    context_tokens: int
+    logged_in: bool
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, Any]) -> Self:
+        """The agent with the properties of its Agent1 interface."""
+        return cls(
+            name=properties["Name"],
+            machine=properties["Machine"],
+            unit=properties["Unit"],
+            uid_base=properties["UidBase"],
+            enabled=properties["Enabled"],
+            state=properties["State"],
+            since=properties["Since"],
+            invocation_id=properties["InvocationId"],
+            turn_state=properties["TurnState"],
+            turn_since=properties["TurnSince"],
+            model=properties["Model"],
+            context_tokens=properties["ContextTokens"],
+            logged_in=properties["LoggedIn"],
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The agent for programs."""
+        return asdict(self) | {
+            "since": iso_time(self.since),
+            "turn_since": iso_time(self.turn_since),
+        }
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message as the broker lists it; `in_reply_to` is 0 when it answers nothing."""
+
+    id: int
+    sender: str
+    to: str
+    kind: str
+    body: str
+    queued: int
+    redeliveries: int
+    urgent: bool
+    in_reply_to: int
+    state: str
+
+    @classmethod
+    def from_struct(cls, fields: Sequence[Any]) -> Self:
+        """The message in a struct (tssssxubts)."""
+        return cls(*fields)
+
+    def as_json(self) -> dict[str, Any]:
+        """The message for programs."""
+        return {
+            "id": self.id,
+            "from": self.sender,
+            "to": self.to,
+            "kind": self.kind,
+            "body": self.body,
+            "queued": iso_time(self.queued),
+            "redeliveries": self.redeliveries,
+            "urgent": self.urgent,
+            "in_reply_to": self.in_reply_to or None,
+            "state": self.state,
+        }
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A request that waits, or waited, for the operator."""
+
+    id: int
+    kind: str
+    agent: str
+    reason: str
+    requested_by: str
+    requested: int
+    state: str
+    note: str
+    resolved: int
+
+    @classmethod
+    def from_struct(cls, fields: Sequence[Any]) -> Self:
+        """The request in a struct (tssssxssx)."""
+        return cls(*fields)
+
+    def as_json(self) -> dict[str, Any]:
+        """The request for programs."""
+        return asdict(self) | {
+            "requested": iso_time(self.requested),
+            "resolved": iso_time(self.resolved),
+        }

@@ -1,0 +1,131 @@
+"""From a click command to a coroutine with a connected hive.
+
+Nothing here imports the bus before a command really runs, so that `--help` and shell
+completion of options stay quick.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+
+import click
+from click.shell_completion import CompletionItem
+
+from hivectl.exits import CommandError, Exit
+from hivectl.output import Output
+
+if TYPE_CHECKING:
+    from hivectl.client import Hive
+
+P = ParamSpec("P")
+
+JOB_SECONDS = 120.0
+COMPLETION_SECONDS = 2.0
+
+
+def hive_command(
+    body: Callable[Concatenate["Hive", Output, P], Coroutine[Any, Any, None]],
+) -> Callable[P, None]:
+    """Make a click callback of a coroutine that wants a connected hive and an output.
+
+    Adds `--json` to the command.
+    """
+
+    @functools.wraps(body)
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        output = Output(as_json=bool(kwargs.pop("as_json")))
+
+        async def run() -> None:
+            from hivectl.client import Hive
+
+            async with Hive.connect() as hive:
+                await body(hive, output, *args, **kwargs)
+
+        asyncio.run(run())
+
+    option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    return option(command)
+
+
+def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that starts a job."""
+    command = click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=JOB_SECONDS,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for the job.",
+    )(command)
+    return click.option("--no-wait", is_flag=True, help="Return as soon as the job is accepted.")(
+        command
+    )
+
+
+async def follow(
+    hive: "Hive",
+    output: Output,
+    order: Callable[[], Coroutine[Any, Any, str]],
+    doing: str,
+    *,
+    no_wait: bool,
+    timeout: float,
+) -> None:
+    """Give the order, wait for its job unless `no_wait`, and print how it ended.
+
+    `doing` is the progress sentence. Raises CommandError when the job did not end well.
+    """
+    if no_wait:
+        path = await order()
+        number = int(path.rpartition("/")[2])
+        output.show({"job": number, "path": path}, [f"job {number} accepted"])
+        return
+    async with hive.jobs() as jobs:
+        path = await order()
+        job = await jobs.end_of(path, lambda: output.progress(f"{doing} …"), timeout)
+    if job.result != "done":
+        raise CommandError(Exit.FAILED, f"{job.verb} of {job.agent} {job.result}: {job.error}")
+    output.show(
+        {"job": job.number, "agent": job.agent, "verb": job.verb, "result": job.result},
+        [f"{job.agent}: {job.verb} {job.result}"],
+    )
+
+
+def complete_agents(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names of agents for the shell, asked from the bus; none when there is no hive."""
+
+    async def ask() -> list[CompletionItem]:
+        from hivectl.client import Hive
+
+        async with asyncio.timeout(COMPLETION_SECONDS), Hive.connect() as hive:
+            agents = await hive.agents()
+        return [CompletionItem(a.name, help=a.state) for a in agents]
+
+    try:
+        found = asyncio.run(ask())
+    except Exception:
+        # A shell that completes has no use for an error, whatever it is.
+        return []
+    return [item for item in found if item.value.startswith(incomplete)]
+
+
+def complete_requests(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Ids of pending requests for the shell."""
+
+    async def ask() -> list[CompletionItem]:
+        from hivectl.client import Hive
+
+        async with asyncio.timeout(COMPLETION_SECONDS), Hive.connect() as hive:
+            requests = await hive.requests({"state": "pending"})
+        return [CompletionItem(str(r.id), help=f"{r.kind} {r.agent}") for r in requests]
+
+    try:
+        found = asyncio.run(ask())
+    except Exception:
+        return []
+    return [item for item in found if item.value.startswith(incomplete)]
