@@ -1,0 +1,3 @@
+"""What every test may use: a private bus (see wire.fixtures)."""
+
+pytest_plugins = ["wire.fixtures"]

@@ -1,0 +1,269 @@
+"""The connection to the bus: calls with time limits, owned subscriptions, exports, a clean end.
+
+    bus = await Bus.connect()
+    bus.export(names.BROKER_PATH, Broker1(broker))
+    await bus.own(names.BROKER)
+
+    [id] = await bus.call(names.BROKER, names.BROKER_PATH, names.BROKER, "Send", "ssa{sv}",
+                          "bob", "hello", {"urgent": True})
+    id = await bus.call1(names.BROKER, names.BROKER_PATH, names.BROKER, "Send", "ssa{sv}", ...)
+
+    async with bus.subscribe(sender=names.LIFECYCLE, member="JobRemoved") as signals:
+        job = await ...                     # subscribe first, then act
+        async for signal in signals: ...
+
+    handle = await bus.on_signal(callback, interface=names.BROKER, arg0="alice")
+    await handle.close()
+
+    gone = bus.watch_sender(sender())       # a future, done when that connection has left
+    lost = await bus.disconnected           # None when we closed it, else the reason
+    await bus.close()
+
+All values are plain Python on both sides (see wire.types). What can go wrong is in wire.errors.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+from dbus_next import Message, MessageType
+from dbus_next import errors as dbus_errors
+
+from wire import errors
+from wire.connection import Connection, connect
+from wire.dispatch import Dispatcher
+from wire.interface import Interface
+from wire.objects import Objects
+from wire.principal import Principal
+from wire.resolver import Resolver, SystemdResolver
+from wire.signals import DAEMON, DAEMON_PATH, Router, Rule, Signal, SignalStream, Subscription
+from wire.types import pack, unpack
+
+CALL_TIMEOUT: Final = 25.0
+"""How long a call waits for its answer unless it says otherwise, in seconds."""
+
+_DO_NOT_QUEUE: Final = 4
+_OWNED: Final = (1, 4)
+_LEFT: Final = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''"
+
+
+class Bus:
+    """One connection to a message bus. Made by `Bus.connect`."""
+
+    unique_name: str
+    disconnected: asyncio.Future[Exception | None]
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._connection: Connection
+        self._router = Router(self)
+        self._objects = Objects(self._emit)
+        self._dispatcher = Dispatcher(self._objects, self._post, self._identify)
+        self._watches: dict[str, list[asyncio.Future[None]]] = {}
+        self._watches_leavers = False
+
+    @classmethod
+    async def connect(cls, address: str | None = None, resolver: Resolver | None = None) -> Self:
+        """Connect to the bus at `address`, or the system bus (DBUS_SYSTEM_BUS_ADDRESS counts).
+
+        `resolver` says who a caller is; by default systemd does. Raises Unavailable.
+        """
+        bus = cls(resolver or SystemdResolver())
+        bus._connection = await connect(address, bus._receive)
+        bus.unique_name = bus._connection.unique_name
+        bus.disconnected = bus._connection.closed
+        return bus
+
+    # Calls
+
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        *args: Any,
+        timeout: float = CALL_TIMEOUT,
+    ) -> list[Any]:
+        """Call a method and return its results; `timeout` in seconds is never unlimited.
+
+        Raises what the other end answered (see wire.errors), Timeout, Unavailable, and
+        InvalidArgument for arguments that do not fit.
+        """
+        try:
+            message = Message(
+                destination,
+                path,
+                interface,
+                member,
+                signature=signature,
+                body=pack(signature, list(args)),
+            )
+            reply = await self._connection.ask(message, timeout)
+        except _DBUS_NEXT_MISFITS as error:
+            raise errors.InvalidArgument(f"{member} cannot be called so: {error}.") from error
+        if reply.message_type is MessageType.ERROR:
+            text = reply.body[0] if reply.signature.startswith("s") else ""
+            raise errors.from_reply(reply.error_name, text)
+        return unpack(reply.body)
+
+    async def call1(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        *args: Any,
+        timeout: float = CALL_TIMEOUT,
+    ) -> Any:
+        """`call` for a method with exactly one result: returns that."""
+        result = await self.call(
+            destination, path, interface, member, signature, *args, timeout=timeout
+        )
+        if len(result) != 1:
+            raise errors.InvalidArgument(f"{member} answered {len(result)} values, not one.")
+        return result[0]
+
+    # Signals
+
+    @asynccontextmanager
+    async def subscribe(self, **rule: str) -> AsyncIterator[SignalStream]:
+        """The signals that match (sender, path, path_namespace, interface, member, arg0).
+
+        They are collected from the moment the block is entered; iterating raises Unavailable when
+        the connection is lost.
+        """
+        stream = SignalStream(self.disconnected)
+        subscription = await self._router.add(Rule(**rule), stream.put)
+        try:
+            yield stream
+        finally:
+            stream.close()
+            await subscription.close()
+
+    async def on_signal(self, callback: Callable[[Signal], None], **rule: str) -> Subscription:
+        """Call `callback` for each signal that matches, until the result is closed."""
+        return await self._router.add(Rule(**rule), callback)
+
+    def watch_sender(self, connection: str) -> asyncio.Future[None]:
+        """A future of its own, done when the unique name `connection` has left the bus."""
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watch_leavers()
+        self._watches.setdefault(connection, []).append(gone)
+        gone.add_done_callback(lambda done: self._forget_watch(connection, done))
+        if not self._dispatcher.knows(connection):
+            self._check_present(connection)
+        return gone
+
+    # Exports
+
+    def export(self, path: str, interface: Interface) -> None:
+        """Make `interface` callable at `path`. Do this before `own`. One object a path."""
+        self._watch_leavers()
+        self._objects.export(path, interface)
+
+    def unexport(self, path: str, interface: Interface | None = None) -> None:
+        """Take back one interface of `path`, or all of them."""
+        self._objects.unexport(path, interface)
+
+    def export_object_manager(self, root: str) -> None:
+        """Make `root` an ObjectManager of all that is exported below it. Do this first."""
+        self._objects.export_object_manager(root)
+
+    async def own(self, name: str) -> None:
+        """Own the well-known `name`. Raises Conflict when somebody else does, AccessDenied."""
+        reply = await self.call1(
+            DAEMON, DAEMON_PATH, DAEMON, "RequestName", "su", name, _DO_NOT_QUEUE
+        )
+        if reply not in _OWNED:
+            raise errors.Conflict(f"The name {name} is taken on this bus.")
+
+    # The end
+
+    async def stop(self, grace: float = 1.0) -> None:
+        """Answer new calls Stopping, running ones too after `grace` seconds, and send all of it."""
+        await self._dispatcher.stop(grace)
+        await self._connection.drain()
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Stop, then close the connection. Idempotent; also after the bus is lost."""
+        await self._dispatcher.stop(grace)
+        if not self.disconnected.done():
+            async with asyncio.timeout(CALL_TIMEOUT):
+                await self._connection.drain()
+        self._connection.close()
+        self._objects.unexport_all()
+        for watches in list(self._watches.values()):
+            for gone in watches:
+                gone.cancel()
+
+    # Inside
+
+    def _receive(self, message: Message) -> None:
+        if message.message_type is MessageType.METHOD_CALL:
+            self._dispatcher.take(message)
+        elif message.message_type is MessageType.SIGNAL:
+            if message.sender == DAEMON and message.member == "NameOwnerChanged":
+                name, _, owner = message.body
+                if not owner and name.startswith(":"):
+                    self._left(name)
+            self._router.deliver(message)
+
+    def _post(self, message: Message) -> None:
+        self._connection.post(message)
+
+    def _emit(
+        self, path: str, interface: str, member: str, signature: str, values: list[Any]
+    ) -> None:
+        if self._connection.connected:
+            body = pack(signature, values)
+            self._post(Message.new_signal(path, interface, member, signature, body))
+
+    async def _identify(self, connection: str) -> Principal | None:
+        return await self._resolver.resolve(self, connection)
+
+    def _watch_leavers(self) -> None:
+        """One rule for all callers: a rule for each would run into the daemon's limit of 512."""
+        if not self._watches_leavers:
+            self._watches_leavers = True
+            self._ask_daemon("AddMatch", _LEFT, lambda reply: None)
+
+    def _check_present(self, connection: str) -> None:
+        """Whoever left before the rule was set is not told of: ask once, after it."""
+
+        def answered(reply: Message) -> None:
+            if reply.message_type is MessageType.METHOD_RETURN and reply.body == [False]:
+                self._left(connection)
+
+        self._ask_daemon("NameHasOwner", connection, answered)
+
+    def _ask_daemon(self, member: str, value: str, answered: Callable[[Message], None]) -> None:
+        message = Message(DAEMON, DAEMON_PATH, DAEMON, member, signature="s", body=[value])
+        self._connection.ask_later(message, answered)
+
+    def _left(self, connection: str) -> None:
+        self._dispatcher.caller_left(connection)
+        for gone in self._watches.pop(connection, ()):
+            if not gone.done():
+                gone.set_result(None)
+
+    def _forget_watch(self, connection: str, gone: asyncio.Future[None]) -> None:
+        watches = self._watches.get(connection, [])
+        if gone in watches:
+            watches.remove(gone)
+            if not watches:
+                del self._watches[connection]
+
+
+_DBUS_NEXT_MISFITS: Final = (
+    dbus_errors.SignatureBodyMismatchError,
+    dbus_errors.InvalidSignatureError,
+    dbus_errors.InvalidMessageError,
+    dbus_errors.InvalidObjectPathError,
+    dbus_errors.InvalidBusNameError,
+    dbus_errors.InvalidInterfaceNameError,
+    dbus_errors.InvalidMemberNameError,
+)

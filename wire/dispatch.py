@@ -1,0 +1,209 @@
+"""From a received call to its reply: who calls, may they, which method, and every way it ends.
+
+Each call is handled by a task of its own, which the dispatcher owns, so that a Receive that waits
+for minutes holds up nobody. Calls of one connection start in the order in which they came. When
+a caller leaves the bus its handlers are cancelled: nobody is there to take the answer.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+from dbus_next import Message, MessageFlag
+
+from wire import errors, standard
+from wire.interface import Interface, MethodSpec, calling
+from wire.objects import Objects
+from wire.principal import Principal
+from wire.types import pack, unpack
+
+log = logging.getLogger(__name__)
+
+Identify = Callable[[str], Any]
+"""Awaitable answer to: which principal is this connection? None for nobody we know."""
+
+_STOPPING: Final = "The service is stopping; ask again when it is back."
+
+
+class Dispatcher:
+    """Answers the calls that arrive on one connection."""
+
+    def __init__(
+        self, objects: Objects, post: Callable[[Message], Any], identify: Identify
+    ) -> None:
+        self._objects = objects
+        self._post = post
+        self._identify = identify
+        self._principals: dict[str, Principal | None] = {}
+        self._unidentified: dict[str, list[Message]] = {}
+        self._tasks: dict[str, set[asyncio.Task[None]]] = {}
+        self._stopping = False
+
+    def take(self, call: Message) -> None:
+        """Begin to handle a call."""
+        if self._stopping:
+            self._refuse(call, errors.Stopping(_STOPPING))
+        elif call.sender in self._principals:
+            self._start(call, self._principals[call.sender])
+        elif call.sender in self._unidentified:
+            self._unidentified[call.sender].append(call)
+        else:
+            self._unidentified[call.sender] = [call]
+            self._own(call.sender, self._identify_caller(call.sender))
+
+    def knows(self, connection: str) -> bool:
+        """Whether `connection` has called us and has not left the bus since."""
+        return connection in self._principals or connection in self._unidentified
+
+    def caller_left(self, connection: str) -> None:
+        """Forget `connection`, which has left the bus, and cancel what it waits for."""
+        self._principals.pop(connection, None)
+        self._unidentified.pop(connection, None)
+        for task in self._tasks.pop(connection, ()):
+            task.cancel()
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new calls at once; let running ones end within `grace` s, then answer Stopping."""
+        self._stopping = True
+        if running := self._running():
+            _, late = await asyncio.wait(running, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for calls in self._unidentified.values():
+            for call in calls:
+                self._refuse(call, errors.Stopping(_STOPPING))
+        self._unidentified.clear()
+
+    def _running(self) -> list[asyncio.Task[None]]:
+        return [task for tasks in self._tasks.values() for task in tasks]
+
+    def _own(self, connection: str, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.setdefault(connection, set()).add(task)
+        task.add_done_callback(lambda done: self._disown(connection, done))
+
+    def _disown(self, connection: str, task: asyncio.Task[None]) -> None:
+        tasks = self._tasks.get(connection)
+        if tasks is not None:
+            tasks.discard(task)
+            if not tasks:
+                del self._tasks[connection]
+
+    async def _identify_caller(self, connection: str) -> None:
+        try:
+            principal = await self._identify(connection)
+        except Exception as error:
+            log.warning("who %s is could not be found out: %s", connection, error)
+            refusal = errors.Unavailable("Who calls could not be found out; try again.")
+            for call in self._unidentified.pop(connection, ()):
+                self._refuse(call, refusal)
+            return
+        calls = self._unidentified.pop(connection, None)
+        if calls is None:
+            return  # it has left
+        self._principals[connection] = principal
+        for call in calls:
+            self._start(call, principal)
+
+    def _start(self, call: Message, principal: Principal | None) -> None:
+        self._own(call.sender, self._answer(call, principal))
+
+    async def _answer(self, call: Message, principal: Principal | None) -> None:
+        try:
+            signature, values = await self._handle(call, principal)
+            self._reply(call, signature, pack(signature, values))
+        except asyncio.CancelledError:
+            # Either the caller has left (nobody reads this) or the service stops.
+            self._refuse(call, errors.Stopping(_STOPPING))
+            raise
+        except Exception as error:
+            self._refuse(call, error)
+
+    async def _handle(self, call: Message, principal: Principal | None) -> tuple[str, list[Any]]:
+        if known := standard.find(call.interface, call.member):
+            if principal is None and not known.public:
+                raise _stranger(call)
+            check_signature(call, known.arguments)
+            return known.result, known.answer(self._objects, call.path, unpack(call.body))
+        interface, spec = self._find(call)
+        if principal is None:
+            raise _stranger(call)
+        if principal not in spec.allow:
+            raise errors.AccessDenied(
+                f"{spec.name} is for {spec.allow}; the caller is {principal}."
+            )
+        check_signature(call, spec.arguments)
+        with calling(principal, call.sender):
+            result = await spec.function(interface, *unpack(call.body))
+        return spec.result, spec.body(result)
+
+    def _find(self, call: Message) -> tuple[Interface, MethodSpec]:
+        """The method that is meant. Without an interface header: the only one of that name."""
+        if call.interface:
+            here = [self._objects.interface(call.path, call.interface)]
+        else:
+            here = list(self._objects.at(call.path).values())
+            if not self._objects.exists(call.path):
+                raise self._objects.missing(call.path, "")
+        found = [(one, one.methods[call.member]) for one in here if call.member in one.methods]
+        match found:
+            case [only]:
+                return only
+            case []:
+                name = f"{call.interface}.{call.member}" if call.interface else call.member
+                methods = ", ".join(name for one in here for name in one.methods) or "none"
+                raise errors.StandardError(
+                    errors.UNKNOWN_METHOD, f"There is no method {name}; there are: {methods}."
+                )
+        names = ", ".join(one.interface_name for one, _ in found)
+        raise errors.InvalidArgument(f"Say which interface {call.member} is meant of: {names}.")
+
+    def _reply(self, call: Message, signature: str, body: list[Any]) -> None:
+        if not call.flags & MessageFlag.NO_REPLY_EXPECTED:
+            self._post(Message.new_method_return(call, signature, body))
+
+    def _refuse(self, call: Message, error: BaseException) -> None:
+        if not errors.is_answer(error):
+            error = _log_internal(call, error)
+        assert isinstance(error, errors.HiveError)
+        if call.flags & MessageFlag.NO_REPLY_EXPECTED:
+            return
+        # dbus-next and the daemon both take offence at what is no proper text.
+        text = str(error).replace("\0", "").encode(errors="replace").decode()
+        try:
+            self._post(Message.new_error(call, error.name, text))
+        except errors.Unavailable:
+            log.debug("the bus is gone; nobody reads the answer to %s", call.member)
+
+
+def check_signature(call: Message, expected: str) -> None:
+    """Raise InvalidArgument when the arguments of `call` are not of the signature `expected`."""
+    if call.signature != expected:
+        raise errors.InvalidArgument(
+            f'{call.member} takes arguments of the signature "{expected}", not "{call.signature}".'
+        )
+
+
+def _stranger(call: Message) -> errors.AccessDenied:
+    return errors.AccessDenied(
+        f"{call.member} is for those who belong to the hive: its services, its agents, root and "
+        "the members of the group hive."
+    )
+
+
+def _log_internal(call: Message, error: BaseException) -> errors.Internal:
+    """Put the traceback into the journal, and only its id into the answer."""
+    log_id = secrets.token_hex(4)
+    log.error(
+        "%s failed unexpectedly [%s]",
+        call.member,
+        log_id,
+        exc_info=error,
+        extra={"HIVE_ERROR_ID": log_id},
+    )
+    return errors.Internal(
+        f"{call.member} failed unexpectedly; `journalctl HIVE_ERROR_ID={log_id}` has the details."
+    )

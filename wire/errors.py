@@ -1,0 +1,157 @@
+"""One table of errors, used both ways.
+
+Raised in a method, `raise NotFound("There is no agent bob; hivectl list shows them.")` answers
+the D-Bus error org.hyperhive.Error.NotFound with that sentence; a call that is answered so
+raises the same class at the caller. The sentence says what to do.
+
+    try:
+        await bus.call(names.BROKER, ...)
+    except errors.NotFound as error: ...
+    except errors.Unavailable: ...        # nobody owns the name, or the bus is gone
+    except errors.RemoteError as error:   # what others answer: error.name is the D-Bus name
+        if error.name == "org.freedesktop.systemd1.NoSuchUnit": ...
+"""
+
+from typing import Final
+
+from wire.names import ERROR_PREFIX
+
+
+class HiveError(Exception):
+    """An error that has a name on the bus."""
+
+    name: str = ERROR_PREFIX + "Internal"
+
+
+class InvalidArgument(HiveError):
+    """An argument is out of its bounds; the sentence says which are allowed."""
+
+    name = ERROR_PREFIX + "InvalidArgument"
+
+
+class NotFound(HiveError):
+    """What was named does not exist."""
+
+    name = ERROR_PREFIX + "NotFound"
+
+
+class AlreadyExists(HiveError):
+    """What was to be made is there already."""
+
+    name = ERROR_PREFIX + "AlreadyExists"
+
+
+class AccessDenied(HiveError):
+    """The caller's principal may not do this."""
+
+    name = ERROR_PREFIX + "AccessDenied"
+
+
+class Conflict(HiveError):
+    """The state of things does not allow it now."""
+
+    name = ERROR_PREFIX + "Conflict"
+
+
+class LimitExceeded(HiveError):
+    """A size, a count or a rate is over its limit."""
+
+    name = ERROR_PREFIX + "LimitExceeded"
+
+
+class Unavailable(HiveError):
+    """The other end is not there."""
+
+    name = ERROR_PREFIX + "Unavailable"
+
+
+class Stopping(HiveError):
+    """The service is stopping; ask again when it is back."""
+
+    name = ERROR_PREFIX + "Stopping"
+
+
+class Internal(HiveError):
+    """A bug; the sentence carries an id by which the journal finds the traceback."""
+
+    name = ERROR_PREFIX + "Internal"
+
+
+class CorruptStore(HiveError):
+    """What is on disk cannot be read; nothing was touched."""
+
+    name = ERROR_PREFIX + "CorruptStore"
+
+
+class Timeout(HiveError):
+    """No answer came within the time limit."""
+
+    name = ERROR_PREFIX + "Timeout"
+
+
+class RemoteError(HiveError):
+    """An error of somebody outside the hive; `name` is its name on the bus."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+class StandardError(HiveError):
+    """An error of the D-Bus specification that wire itself answers, such as UnknownMethod."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+TABLE: Final[dict[str, type[HiveError]]] = {
+    error.name: error
+    for error in (
+        InvalidArgument,
+        NotFound,
+        AlreadyExists,
+        AccessDenied,
+        Conflict,
+        LimitExceeded,
+        Unavailable,
+        Stopping,
+        Internal,
+        CorruptStore,
+        Timeout,
+    )
+}
+"""Every error that may be answered, by its name on the bus."""
+
+UNKNOWN_METHOD: Final = "org.freedesktop.DBus.Error.UnknownMethod"
+UNKNOWN_OBJECT: Final = "org.freedesktop.DBus.Error.UnknownObject"
+UNKNOWN_INTERFACE: Final = "org.freedesktop.DBus.Error.UnknownInterface"
+UNKNOWN_PROPERTY: Final = "org.freedesktop.DBus.Error.UnknownProperty"
+PROPERTY_READ_ONLY: Final = "org.freedesktop.DBus.Error.PropertyReadOnly"
+
+_STANDARD: Final[dict[str, type[HiveError]]] = {
+    "org.freedesktop.DBus.Error.AccessDenied": AccessDenied,
+    "org.freedesktop.DBus.Error.InvalidArgs": InvalidArgument,
+    "org.freedesktop.DBus.Error.LimitsExceeded": LimitExceeded,
+    "org.freedesktop.DBus.Error.NameHasNoOwner": Unavailable,
+    "org.freedesktop.DBus.Error.NoReply": Unavailable,
+    "org.freedesktop.DBus.Error.ServiceUnknown": Unavailable,
+    "org.freedesktop.DBus.Error.Disconnected": Unavailable,
+    "org.freedesktop.DBus.Error.Timeout": Timeout,
+    "org.freedesktop.DBus.Error.TimedOut": Timeout,
+    UNKNOWN_OBJECT: NotFound,
+}
+_SPAWN_PREFIX: Final = "org.freedesktop.DBus.Error.Spawn."
+
+
+def from_reply(name: str, text: str) -> HiveError:
+    """The exception for an error reply `name` with the sentence `text`."""
+    known = TABLE.get(name) or _STANDARD.get(name)
+    if known is None and name.startswith(_SPAWN_PREFIX):
+        known = Unavailable  # activation failed: the service is not there
+    return known(text) if known else RemoteError(name, text)
+
+
+def is_answer(error: BaseException) -> bool:
+    """Whether `error` may be answered as it is; everything else becomes Internal."""
+    return isinstance(error, tuple(TABLE.values()) + (StandardError,))

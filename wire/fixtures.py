@@ -1,0 +1,47 @@
+"""pytest fixtures on a real private bus; the repository's conftest.py loads them.
+
+async def test_send(connect: Connect, principals: FixedPrincipals) -> None:
+    server, client = await connect(), await connect()
+    principals.known[client.unique_name] = agent("alice")   # else: principals.default
+    server.export(...)
+    await server.own(names.BROKER)
+    await client.call(...)
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TypeAlias
+
+import pytest
+
+from wire.bus import Bus
+from wire.testing import FixedPrincipals, private_bus
+
+Connect: TypeAlias = Callable[[], Awaitable[Bus]]
+"""Makes one more connection to the test's bus; all are closed at its end."""
+
+
+@pytest.fixture
+async def bus_address() -> AsyncIterator[str]:
+    """The address of a private bus that lives as long as the test."""
+    async with private_bus() as address:
+        yield address
+
+
+@pytest.fixture
+def principals() -> FixedPrincipals:
+    """Who is who for the services of the test; everybody is the operator unless told."""
+    return FixedPrincipals()
+
+
+@pytest.fixture
+async def connect(bus_address: str, principals: FixedPrincipals) -> AsyncIterator[Connect]:
+    """A factory of connections to `bus_address`."""
+    async with AsyncExitStack() as stack:
+
+        async def make() -> Bus:
+            bus = await Bus.connect(bus_address, principals)
+            stack.push_async_callback(bus.close)
+            return bus
+
+        yield make

@@ -1,0 +1,226 @@
+"""Typed methods, properties and signals: what an object says on the bus.
+
+    class Lamp1(Interface, name="org.example.Lamp1"):
+        def __init__(self, lamp: Lamp) -> None:
+            self._lamp = lamp
+
+        @method(allow=OPERATOR)
+        async def Dim(self, level: UInt32) -> Bool:
+            return await self._lamp.dim(caller(), level)
+
+        @prop()
+        def State(self) -> Str:
+            return self._lamp.state
+
+        @signal()
+        def Broken(self, reason: Str) -> None: ...
+
+    lamp = Lamp1(...)
+    bus.export("/org/example/lamp", lamp)
+    lamp.emit_changed("State")             # PropertiesChanged with the current values
+    lamp.Broken("too hot")                 # emits; before the export it does nothing
+
+The class only forwards: rules stay in a class that knows no D-Bus. Decorated members stay
+ordinary Python, so tests may call them without a bus (`with calling(principal): ...`). The
+document that introspection shows, argument names included, is the org.*.xml beside the module.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, get_type_hints
+
+from wire.errors import InvalidArgument
+from wire.principal import Allow, Principal
+from wire.types import Signature, complete_types
+
+_P = ParamSpec("_P")
+_AsyncMethod = TypeVar("_AsyncMethod", bound=Callable[..., Awaitable[Any]])
+_T = TypeVar("_T")
+
+_caller: ContextVar[tuple[Principal, str]] = ContextVar("caller")
+
+
+def caller() -> Principal:
+    """The principal whose call is being handled; LookupError outside of a call."""
+    return _caller.get()[0]
+
+
+def sender() -> str:
+    """The unique bus name of the connection whose call is being handled."""
+    return _caller.get()[1]
+
+
+@contextmanager
+def calling(principal: Principal, connection: str = ":1.0") -> Iterator[None]:
+    """Make `principal` the caller for a while (in tests: call a method without a bus)."""
+    token = _caller.set((principal, connection))
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec:
+    """A method as it is on the bus."""
+
+    name: str
+    arguments: str
+    result: str
+    allow: Allow
+    function: Callable[..., Awaitable[Any]]
+
+    def body(self, value: Any) -> list[Any]:
+        """What the method returned, as the list of values of the reply."""
+        match complete_types(self.result):
+            case 0:
+                return []
+            case 1:
+                return [value]
+            case _:
+                return list(value)
+
+
+@dataclass(frozen=True, slots=True)
+class PropertySpec:
+    """A read-only property as it is on the bus."""
+
+    name: str
+    signature: str
+    const: bool
+    getter: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSpec:
+    """A signal as it is on the bus."""
+
+    name: str
+    signature: str
+
+
+class Emitter(Protocol):
+    """Where an exported interface sends its signals (the bus, for one object path)."""
+
+    def emit(self, interface: str, member: str, signature: str, values: list[Any]) -> None:
+        """Send one signal."""
+
+    def emit_changed(self, interface: "Interface", changed: Mapping[str, "PropertySpec"]) -> None:
+        """Send PropertiesChanged with the current values of `changed`."""
+
+
+def method(*, allow: Allow) -> Callable[[_AsyncMethod], _AsyncMethod]:
+    """Mark an `async def` as a D-Bus method that `allow` may call."""
+
+    def mark(function: _AsyncMethod) -> _AsyncMethod:
+        if not inspect.iscoroutinefunction(function):
+            raise TypeError(f"{function.__qualname__} must be an async def")
+        function._wire_allow = allow  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class _Property(property):
+    """A property with its place on the bus."""
+
+    const: bool = False
+
+
+def prop(*, const: bool = False) -> Callable[[Callable[[Any], _T]], property]:
+    """Mark a getter as a read-only D-Bus property; `const` ones never change."""
+
+    def mark(getter: Callable[[Any], _T]) -> property:
+        marked = _Property(getter)
+        marked.const = const
+        return marked
+
+    return mark
+
+
+def signal() -> Callable[[Callable[_P, None]], Callable[_P, None]]:
+    """Make a function with an empty body emit the signal of its name when it is called."""
+
+    def mark(function: Callable[_P, None]) -> Callable[_P, None]:
+        shape = inspect.signature(function)
+
+        @wraps(function)
+        def emit(*args: _P.args, **kwargs: _P.kwargs) -> None:
+            interface, *values = shape.bind(*args, **kwargs).args
+            assert isinstance(interface, Interface)
+            interface._emit(function.__name__, values)
+
+        emit._wire_signal = True  # type: ignore[attr-defined]
+        return emit
+
+    return mark
+
+
+class Interface:
+    """The base of everything that is exported; see the module's example."""
+
+    interface_name: ClassVar[str]
+    methods: ClassVar[dict[str, MethodSpec]]
+    properties: ClassVar[dict[str, PropertySpec]]
+    signals: ClassVar[dict[str, SignalSpec]]
+
+    _emitter: Emitter | None = None
+
+    def __init_subclass__(cls, *, name: str) -> None:
+        super().__init_subclass__()
+        cls.interface_name = name
+        cls.methods, cls.properties, cls.signals = {}, {}, {}
+        for member, value in vars(cls).items():
+            if isinstance(value, _Property):
+                assert value.fget is not None
+                cls.properties[member] = PropertySpec(
+                    member, _result(value.fget), value.const, value.fget
+                )
+            elif hasattr(value, "_wire_allow"):
+                cls.methods[member] = MethodSpec(
+                    member, _arguments(value), _result(value), value._wire_allow, value
+                )
+            elif hasattr(value, "_wire_signal"):
+                cls.signals[member] = SignalSpec(member, _arguments(value))
+
+    def emit_changed(self, *changed: str) -> None:
+        """Announce that these properties have new values (it reads them now).
+
+        Raises InvalidArgument for a name that is no property or a constant one: dbus-next drops
+        those without a word. Before the export it does nothing, for nobody has seen old values.
+        """
+        specs = {}
+        for name in changed:
+            spec = self.properties.get(name)
+            if spec is None or spec.const:
+                raise InvalidArgument(f"{self.interface_name} has no changing property {name!r}.")
+            specs[name] = spec
+        if self._emitter is not None:
+            self._emitter.emit_changed(self, specs)
+
+    def _emit(self, member: str, values: list[Any]) -> None:
+        if self._emitter is not None:
+            signature = self.signals[member].signature
+            self._emitter.emit(self.interface_name, member, signature, values)
+
+
+def _arguments(function: Callable[..., Any]) -> str:
+    hints = get_type_hints(function, include_extras=True)
+    parameters = list(inspect.signature(function).parameters)[1:]
+    return "".join(_signature(function, hints.get(name)) for name in parameters)
+
+
+def _result(function: Callable[..., Any]) -> str:
+    hint = get_type_hints(function, include_extras=True).get("return")
+    return "" if hint is None or hint is type(None) else _signature(function, hint)
+
+
+def _signature(function: Callable[..., Any], hint: Any) -> str:
+    for extra in getattr(hint, "__metadata__", ()):
+        if isinstance(extra, Signature):
+            return extra.signature
+    raise TypeError(f"{function.__qualname__} has an annotation that is no type of wire.types")

@@ -1,0 +1,94 @@
+"""Who calls: the principals of the hive, and the sets of them that a method allows.
+
+@method(allow=AGENTS | OPERATOR)
+async def Send(...): self._broker.send(caller(), ...)
+
+@method(allow=service("lifecycle"))
+async def RegisterAgent(...): ...
+
+caller().is_agent, caller().voice      # in a method; see wire.interface
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from wire import names
+
+
+class Kind(StrEnum):
+    """What a principal is."""
+
+    OPERATOR = "operator"
+    MANAGER = "manager"
+    AGENT = "agent"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who calls: an operator, an agent by its name, or a service of the hive."""
+
+    kind: Kind
+    name: str
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether it lives in a container (the manager does, too)."""
+        return self.kind in (Kind.AGENT, Kind.MANAGER)
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it is the operator, or the dashboard that acts for the one who is logged in."""
+        return self.kind is Kind.OPERATOR or self == DASHBOARD
+
+    @property
+    def voice(self) -> str:
+        """The name it speaks under in messages: an agent's name, `operator` or `system`."""
+        if self.is_agent:
+            return self.name
+        return names.OPERATOR if self.is_operator else names.SYSTEM
+
+    def __str__(self) -> str:
+        return f"the {self.kind}" if self.name == self.kind else f"{self.kind} {self.name}"
+
+
+DASHBOARD: Final = Principal(Kind.SERVICE, "dashboard")
+THE_OPERATOR: Final = Principal(Kind.OPERATOR, names.OPERATOR)
+THE_MANAGER: Final = Principal(Kind.MANAGER, names.MANAGER)
+
+
+def agent(name: str) -> Principal:
+    """The principal of the agent `name` (the manager is one of its own kind)."""
+    return THE_MANAGER if name == names.MANAGER else Principal(Kind.AGENT, name)
+
+
+class Allow:
+    """A set of principals; `|` joins two of them, `in` asks."""
+
+    def __init__(self, description: str, test: Callable[[Principal], bool]) -> None:
+        self._description = description
+        self._test = test
+
+    def __contains__(self, principal: Principal) -> bool:
+        return self._test(principal)
+
+    def __or__(self, other: "Allow") -> "Allow":
+        mine, theirs = self._test, other._test
+        return Allow(f"{self} or {other}", lambda p: mine(p) or theirs(p))
+
+    def __str__(self) -> str:
+        return self._description
+
+
+OPERATOR: Final = Allow("the operator", lambda p: p.is_operator)
+MANAGER: Final = Allow("the manager", lambda p: p.kind is Kind.MANAGER)
+AGENTS: Final = Allow("an agent", lambda p: p.is_agent)
+EVERYBODY: Final = Allow("everybody in the hive", lambda p: True)
+
+
+def service(name: str) -> Allow:
+    """The service `name` of the hive: lifecycle, broker, approvals or dashboard."""
+    wanted = Principal(Kind.SERVICE, name)
+    return Allow(f"the service {name}", lambda p: p == wanted)

@@ -1,0 +1,110 @@
+"""From a connection on the bus to its principal, by asking the bus daemon and systemd.
+
+The unit a process runs in says which agent or service it is; nothing that a caller sends does.
+A unit's name alone is not enough for a service: the uid must be root's or the service's own.
+
+The lookup goes by process id (systemd 252 has no GetUnitByPIDFD, and file descriptors are not
+negotiated). So a process could connect, die, leave the socket to a child, and its number could be
+taken by a process of another unit before we look. That is kept out where it matters: a
+connection that is gone after the lookup is nobody, and a service needs the fitting uid besides.
+"""
+
+import grp
+import logging
+import os
+import pwd
+import re
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from wire import names
+from wire.errors import HiveError
+from wire.principal import THE_OPERATOR, Kind, Principal, agent
+
+if TYPE_CHECKING:
+    from wire.bus import Bus
+
+log = logging.getLogger(__name__)
+
+OPERATORS_GROUP: Final = "hive"
+_SERVICES: Final = frozenset({"lifecycle", "broker", "approvals", "dashboard"})
+_DAEMON: Final = "org.freedesktop.DBus"
+_DAEMON_PATH: Final = "/org/freedesktop/DBus"
+_SYSTEMD: Final = "org.freedesktop.systemd1"
+_SYSTEMD_PATH: Final = "/org/freedesktop/systemd1"
+_ENDPOINT: Final = re.compile(r"hive-agent@(.+)\.service")
+_SERVICE: Final = re.compile(r"hive-([a-z]+)\.service")
+
+
+class Resolver(Protocol):
+    """Who is behind a connection."""
+
+    async def resolve(self, bus: "Bus", connection: str) -> Principal | None:
+        """The principal of the unique name `connection`; None for nobody we know."""
+
+
+class SystemdResolver:
+    """The resolver of a hive host."""
+
+    async def resolve(self, bus: "Bus", connection: str) -> Principal | None:
+        """See Resolver. Raises Unavailable or Timeout when the daemon or systemd do not answer."""
+        credentials: dict[str, Any] = await _ask_daemon(bus, "GetConnectionCredentials", connection)
+        uid, pid = credentials.get("UnixUserID"), credentials.get("ProcessID")
+        if uid is None or pid is None:
+            return None
+        unit = await _unit_of(bus, pid)
+        if not await _ask_daemon(bus, "NameHasOwner", connection):
+            return None
+        return principal_of(unit, uid, credentials.get("UnixGroupIDs"))
+
+
+async def _ask_daemon(bus: "Bus", member: str, connection: str) -> Any:
+    return await bus.call1(_DAEMON, _DAEMON_PATH, _DAEMON, member, "s", connection)
+
+
+async def _unit_of(bus: "Bus", pid: int) -> str:
+    """The unit that `pid` runs in, or "" when it is in none."""
+    manager = f"{_SYSTEMD}.Manager"
+    try:
+        path: str = await bus.call1(_SYSTEMD, _SYSTEMD_PATH, manager, "GetUnitByPID", "u", pid)
+    except HiveError as error:
+        if error.name == f"{_SYSTEMD}.NoUnitForPID":
+            return ""
+        raise
+    return unescape(path.rpartition("/")[2])
+
+
+def unescape(label: str) -> str:
+    """The text of an element of one of systemd's object paths (`_2d` is `-`)."""
+    return re.sub(r"_([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), label)
+
+
+def principal_of(unit: str, uid: int, groups: list[int] | None) -> Principal | None:
+    """The rule: which principal a process of `uid`, in `unit` and in `groups`, is.
+
+    `unit` is "" when it runs in none; `groups` is None when the bus daemon does not know them.
+    """
+    if endpoint := _ENDPOINT.fullmatch(unit):
+        # The endpoints' users are dynamic, so any uid will do: only root can make such a unit.
+        name = endpoint[1]
+        return agent(name) if names.AGENT_NAME.fullmatch(name) else None
+    if (room := _SERVICE.fullmatch(unit)) and room[1] in _SERVICES:
+        return Principal(Kind.SERVICE, room[1]) if uid in (0, _uid_of(room[1])) else None
+    return THE_OPERATOR if uid == 0 or _is_operator(uid, groups) else None
+
+
+def _uid_of(room: str) -> int | None:
+    try:
+        return pwd.getpwnam(f"hive-{room}").pw_uid
+    except KeyError:
+        return None  # lifecycle is root and has no user of its own
+
+
+def _is_operator(uid: int, groups: list[int] | None) -> bool:
+    try:
+        operators = grp.getgrnam(OPERATORS_GROUP).gr_gid
+        if groups is None:
+            user = pwd.getpwuid(uid)
+            groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    except KeyError:
+        return False
+    return operators in groups

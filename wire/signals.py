@@ -1,0 +1,214 @@
+"""Match rules, and subscriptions that own theirs. Use it through wire.bus:
+
+async with bus.subscribe(interface="org.freedesktop.machine1.Manager") as signals:
+    async for signal in signals: signal.member, signal.args
+
+handle = await bus.on_signal(callback, member="JobRemoved", sender=names.LIFECYCLE)
+await handle.close()
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from dbus_next import Message
+
+from wire.errors import HiveError, Unavailable
+from wire.types import unpack
+
+log = logging.getLogger(__name__)
+
+DAEMON: Final = "org.freedesktop.DBus"
+DAEMON_PATH: Final = "/org/freedesktop/DBus"
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A received signal; `args` are plain values, `sender` is a unique name."""
+
+    sender: str
+    path: str
+    interface: str
+    member: str
+    args: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which signals are wanted; what is None is not asked for. `sender` may be a well-known name:
+    then `owner` follows it."""
+
+    sender: str | None = None
+    path: str | None = None
+    path_namespace: str | None = None
+    interface: str | None = None
+    member: str | None = None
+    arg0: str | None = None
+
+    def __str__(self) -> str:
+        """The rule as the bus daemon wants it."""
+        fields = {key: getattr(self, key) for key in self.__slots__}
+        wanted = [f"{key}='{value}'" for key, value in fields.items() if value is not None]
+        return ",".join(["type='signal'", *wanted])
+
+    def matches(self, message: Message, owner: str | None) -> bool:
+        """Whether `message` is wanted, when `owner` is who owns the name `sender` now."""
+        return (
+            (self.sender is None or message.sender in (self.sender, owner))
+            and (self.path is None or message.path == self.path)
+            and (self.path_namespace is None or _is_below(message.path, self.path_namespace))
+            and (self.interface is None or message.interface == self.interface)
+            and (self.member is None or message.member == self.member)
+            and (self.arg0 is None or message.body[:1] == [self.arg0])
+        )
+
+
+def _is_below(path: str, namespace: str) -> bool:
+    return path == namespace or namespace == "/" or path.startswith(namespace + "/")
+
+
+class Sends(Protocol):
+    """What a subscription needs of the bus."""
+
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        *args: Any,
+        timeout: float = 25.0,
+    ) -> list[Any]:
+        """See wire.bus.Bus.call."""
+
+
+class Subscription:
+    """A match rule with its callback; it lasts until it is closed."""
+
+    def __init__(self, router: "Router", rule: Rule, callback: Callable[[Signal], None]) -> None:
+        self.rule = rule
+        self.callback = callback
+        self._router = router
+
+    async def close(self) -> None:
+        """Take the rule back. The callback is not called any more from now on. Idempotent."""
+        await self._router.remove(self)
+
+
+class Router:
+    """Hands each received signal to the subscriptions whose rule it matches."""
+
+    def __init__(self, bus: Sends) -> None:
+        self._bus = bus
+        self._subscriptions: list[Subscription] = []
+        self._owners: dict[str, str | None] = {}
+
+    async def add(self, rule: Rule, callback: Callable[[Signal], None]) -> Subscription:
+        """Subscribe; when this returns, no matching signal is missed any more."""
+        subscription = Subscription(self, rule, callback)
+        self._subscriptions.append(subscription)
+        try:
+            await self._ask_daemon("AddMatch", "s", str(rule))
+            if rule.sender is not None and _is_well_known(rule.sender):
+                await self._follow(rule.sender)
+        except BaseException:
+            self._subscriptions.remove(subscription)
+            raise
+        return subscription
+
+    async def remove(self, subscription: Subscription) -> None:
+        """See Subscription.close. A bus that is gone has forgotten the rule by itself."""
+        if subscription not in self._subscriptions:
+            return
+        self._subscriptions.remove(subscription)
+        rules = [str(subscription.rule)]
+        sender = subscription.rule.sender
+        if sender in self._owners and all(s.rule.sender != sender for s in self._subscriptions):
+            del self._owners[sender]
+            rules.append(_owner_rule(sender))
+        for rule in rules:
+            with suppress(HiveError):
+                await self._ask_daemon("RemoveMatch", "s", rule)
+
+    def deliver(self, message: Message) -> None:
+        """Call the callbacks that want `message`; one that fails does not keep the others."""
+        if message.sender == DAEMON and message.member == "NameOwnerChanged":
+            name, _, owner = message.body
+            if name in self._owners:
+                self._owners[name] = owner or None
+        signal: Signal | None = None
+        for subscription in tuple(self._subscriptions):
+            rule = subscription.rule
+            if not rule.matches(message, self._owners.get(rule.sender or "")):
+                continue
+            signal = signal or Signal(
+                message.sender,
+                message.path,
+                message.interface,
+                message.member,
+                unpack(message.body),
+            )
+            try:
+                subscription.callback(signal)
+            except Exception:
+                log.exception("a handler of the signal %s failed", signal.member)
+
+    async def _follow(self, name: str) -> None:
+        """Know from now on who owns `name`: signals carry unique names only."""
+        if name in self._owners:
+            return
+        self._owners[name] = None
+        # Follow first, then ask: a change in between is told, not missed.
+        await self._ask_daemon("AddMatch", "s", _owner_rule(name))
+        try:
+            [owner] = await self._ask_daemon("GetNameOwner", "s", name)
+        except Unavailable:
+            return
+        self._owners[name] = owner
+
+    async def _ask_daemon(self, member: str, signature: str, value: str) -> list[Any]:
+        return await self._bus.call(DAEMON, DAEMON_PATH, DAEMON, member, signature, value)
+
+
+def _is_well_known(name: str) -> bool:
+    return not name.startswith(":") and name != DAEMON
+
+
+def _owner_rule(name: str) -> str:
+    rule = Rule(sender=DAEMON, interface=DAEMON, member="NameOwnerChanged", arg0=name)
+    return str(rule)
+
+
+class SignalStream:
+    """The signals of one subscription, for `async for`; made by Bus.subscribe."""
+
+    def __init__(self, disconnected: "asyncio.Future[Any]") -> None:
+        self._queue: asyncio.Queue[Signal | None] = asyncio.Queue()
+        self._disconnected = disconnected
+        disconnected.add_done_callback(self._on_disconnect)
+
+    def put(self, signal: Signal) -> None:
+        """Add a signal."""
+        self._queue.put_nowait(signal)
+
+    def close(self) -> None:
+        """Forget the bus."""
+        self._disconnected.remove_done_callback(self._on_disconnect)
+
+    def _on_disconnect(self, _: "asyncio.Future[Any]") -> None:
+        self._queue.put_nowait(None)
+
+    def __aiter__(self) -> "SignalStream":
+        return self
+
+    async def __anext__(self) -> Signal:
+        """The next signal; raises Unavailable when the connection is lost."""
+        signal = await self._queue.get()
+        if signal is None:
+            self._queue.put_nowait(None)
+            raise Unavailable("The connection to the bus was lost.")
+        return signal

@@ -1,0 +1,91 @@
+"""The standard interfaces every object has: Introspectable, Peer, Properties, ObjectManager."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from wire import errors
+from wire.interface import Interface, PropertySpec
+from wire.names import OBJECT_MANAGER, PROPERTIES
+from wire.objects import Objects, readable, value_of
+from wire.types import Typed
+
+_INTROSPECTABLE: Final = "org.freedesktop.DBus.Introspectable"
+_PEER: Final = "org.freedesktop.DBus.Peer"
+STANDARD_INTERFACES: Final = frozenset({_INTROSPECTABLE, _PEER, PROPERTIES, OBJECT_MANAGER})
+
+
+@dataclass(frozen=True, slots=True)
+class StandardMethod:
+    """A method of a standard interface; `public` ones are for strangers, too."""
+
+    arguments: str
+    result: str
+    answer: Callable[[Objects, str, list[Any]], list[Any]]
+    public: bool = False
+
+
+def find(interface: str | None, member: str) -> StandardMethod | None:
+    """The standard method that a call means, if it means one."""
+    return _METHODS.get((interface or "", member))
+
+
+def _introspect(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+    if not objects.exists(path):
+        raise objects.missing(path, _INTROSPECTABLE)
+    return [objects.introspect(path)]
+
+
+def _machine_id(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+    try:
+        return [Path("/etc/machine-id").read_text().strip()]
+    except OSError as error:
+        raise errors.Unavailable("This machine has no readable /etc/machine-id.") from error
+
+
+def _get(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+    interface, spec = _property(objects, path, *arguments)
+    value = value_of(interface, spec)
+    return [Typed(value.signature, value.value)]
+
+
+def _get_all(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+    [name] = arguments
+    if name in STANDARD_INTERFACES and objects.exists(path):
+        return [{}]
+    interface = objects.interface(path, name)
+    return [readable(interface, interface.properties.values())]
+
+
+def _set(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+    interface, name, _ = arguments
+    _property(objects, path, interface, name)
+    raise errors.StandardError(errors.PROPERTY_READ_ONLY, f"{name} can be read only.")
+
+
+def _property(objects: Objects, path: str, name: str, prop: str) -> tuple[Interface, PropertySpec]:
+    interface = objects.interface(path, name)
+    if prop not in interface.properties:
+        known = ", ".join(interface.properties) or "none"
+        raise errors.StandardError(
+            errors.UNKNOWN_PROPERTY, f"{name} has no property {prop}; it has: {known}."
+        )
+    return interface, interface.properties[prop]
+
+
+def _managed(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+    if not objects.is_manager(path):
+        raise objects.missing(path, OBJECT_MANAGER)
+    return [objects.managed(path)]
+
+
+_METHODS: Final[dict[tuple[str, str], StandardMethod]] = {
+    (_INTROSPECTABLE, "Introspect"): StandardMethod("", "s", _introspect, public=True),
+    (_PEER, "Ping"): StandardMethod("", "", lambda objects, path, arguments: [], public=True),
+    (_PEER, "GetMachineId"): StandardMethod("", "s", _machine_id, public=True),
+    (PROPERTIES, "Get"): StandardMethod("ss", "v", _get),
+    (PROPERTIES, "GetAll"): StandardMethod("s", "a{sv}", _get_all),
+    (PROPERTIES, "Set"): StandardMethod("ssv", "", _set),
+    (OBJECT_MANAGER, "GetManagedObjects"): StandardMethod("", "a{oa{sa{sv}}}", _managed),
+}

@@ -1,0 +1,85 @@
+"""For tests: a real private bus daemon, and principals without systemd.
+
+    async with private_bus() as address:
+        bus = await Bus.connect(address, FixedPrincipals({}, default=agent("alice")))
+
+pytest fixtures made of these are in wire.fixtures.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from wire.bus import Bus
+from wire.principal import THE_OPERATOR, Principal
+
+START_TIMEOUT: Final = 10.0
+
+_CONFIG: Final = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*" eavesdrop="false"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_type="signal"/>
+  </policy>
+  {extra}
+</busconfig>
+"""
+
+
+class FixedPrincipals:
+    """A resolver that knows by heart who is who; whoever is not listed is `default`."""
+
+    def __init__(
+        self, known: Mapping[str, Principal] | None = None, default: Principal | None = THE_OPERATOR
+    ) -> None:
+        self.known = dict(known or {})
+        self.default = default
+
+    async def resolve(self, bus: Bus, connection: str) -> Principal | None:
+        """See wire.resolver.Resolver."""
+        return self.known.get(connection, self.default)
+
+
+@asynccontextmanager
+async def private_bus(extra: str = "") -> AsyncIterator[str]:
+    """A dbus-daemon of its own with the limits of a system bus; yields its address.
+
+    `extra` is put into its configuration (policies, limits).
+    """
+    with tempfile.TemporaryDirectory(prefix="hive-bus-") as folder:
+        socket = Path(folder, "bus")
+        config = Path(folder, "bus.conf")
+        config.write_text(_CONFIG.format(socket=socket, extra=extra))
+        daemon = await asyncio.create_subprocess_exec(
+            "dbus-daemon",
+            f"--config-file={config}",
+            "--nofork",
+            "--nopidfile",
+            "--nosyslog",
+            "--print-address=1",
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert daemon.stdout is not None
+            async with asyncio.timeout(START_TIMEOUT):
+                address = (await daemon.stdout.readline()).decode().strip()
+            if not address:
+                raise RuntimeError("dbus-daemon did not start")
+            yield address
+        finally:
+            if daemon.returncode is None:
+                daemon.terminate()
+            await daemon.communicate()
