@@ -183,13 +183,15 @@ class Bus:
 
     # The end
 
-    async def stop(self, grace: float = 1.0) -> None:
-        """Answer new calls Stopping, running ones too after `grace` seconds, and send all of it."""
-        await self._dispatcher.stop(grace)
-        await self._connection.drain()
+    def stop_accepting(self) -> None:
+        """Answer every new call Stopping from now on; running ones go on."""
+        self._dispatcher.stop_accepting()
 
     async def close(self, grace: float = 0.0) -> None:
-        """Stop, then close the connection. Idempotent; also after the bus is lost."""
+        """Refuse new calls, give running ones `grace` seconds, answer them, close the connection.
+
+        Idempotent; also after the bus is lost.
+        """
         await self._dispatcher.stop(grace)
         if not self.disconnected.done():
             async with asyncio.timeout(CALL_TIMEOUT):
