@@ -24,7 +24,7 @@ All values are plain Python on both sides (see wire.types). What can go wrong is
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Self
 
 from dbus_next import Message, MessageType
@@ -71,7 +71,7 @@ class Bus:
         """
         bus = cls(resolver or SystemdResolver())
         bus._connection = await connect(address, bus._receive)
-        bus.unique_name = bus._connection.unique_name
+        bus.unique_name = bus._connection.unique_name or ""
         bus.disconnected = bus._connection.closed
         return bus
 
@@ -193,7 +193,7 @@ class Bus:
         Idempotent; also after the bus is lost.
         """
         await self._dispatcher.stop(grace)
-        if not self.disconnected.done():
+        with suppress(TimeoutError):
             async with asyncio.timeout(CALL_TIMEOUT):
                 await self._connection.drain()
         self._connection.close()

@@ -65,7 +65,7 @@ class PatientWriter:
         self._drained: asyncio.Future[None] | None = None
         self._broken = False
 
-    def schedule_write(self, msg: Message = None, future: Any = None) -> None:
+    def schedule_write(self) -> None:
         """dbus-next calls this when Hello is answered; nothing waits then."""
 
     def write(self, data: bytes | bytearray) -> None:
@@ -127,6 +127,7 @@ class Connection(MessageBus):
 
     _sock: socket.socket
     _stream: io.BufferedRWPair
+    _writer: PatientWriter  # type: ignore[assignment]
 
     def __init__(self, address: str | None, on_message: Callable[[Message], None]) -> None:
         """Connect the socket; raises Unavailable when nobody listens at `address`."""
@@ -163,7 +164,8 @@ class Connection(MessageBus):
         reply = self._pending[serial] = self._loop.create_future()
         try:
             async with asyncio.timeout(timeout):
-                return await reply
+                answer: Message = await reply
+                return answer
         except TimeoutError as error:
             raise errors.Timeout(
                 f"{message.destination} did not answer {message.member} within {timeout:g} s."
@@ -275,7 +277,7 @@ class Connection(MessageBus):
             return
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
-        super()._finalize(err)
+        super()._finalize(err)  # type: ignore[no-untyped-call]
         self._writer.abandon()
         for reply in self._pending.values():
             if not reply.done():

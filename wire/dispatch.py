@@ -170,15 +170,16 @@ class Dispatcher:
             self._post(Message.new_method_return(call, signature, body))
 
     def _refuse(self, call: Message, error: BaseException) -> None:
-        if not errors.is_answer(error):
-            error = _log_internal(call, error)
-        assert isinstance(error, errors.HiveError)
+        if isinstance(error, errors.HiveError) and errors.is_answer(error):
+            answer = error
+        else:
+            answer = _log_internal(call, error)
         if call.flags & MessageFlag.NO_REPLY_EXPECTED:
             return
         # dbus-next and the daemon both take offence at what is no proper text.
-        text = str(error).replace("\0", "").encode(errors="replace").decode()
+        text = str(answer).replace("\0", "").encode(errors="replace").decode()
         try:
-            self._post(Message.new_error(call, error.name, text))
+            self._post(Message.new_error(call, answer.name, text))
         except errors.Unavailable:
             log.debug("the bus is gone; nobody reads the answer to %s", call.member)
 

@@ -154,4 +154,4 @@ def from_reply(name: str, text: str) -> HiveError:
 
 def is_answer(error: BaseException) -> bool:
     """Whether `error` may be answered as it is; everything else becomes Internal."""
-    return isinstance(error, tuple(TABLE.values()) + (StandardError,))
+    return isinstance(error, (*TABLE.values(), StandardError))

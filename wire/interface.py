@@ -31,7 +31,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, get_type_hints
+from typing import Any, ClassVar, Final, ParamSpec, Protocol, TypeVar, get_type_hints
 
 from wire.errors import InvalidArgument
 from wire.principal import Allow, Principal
@@ -40,6 +40,9 @@ from wire.types import Signature, complete_types
 _P = ParamSpec("_P")
 _AsyncMethod = TypeVar("_AsyncMethod", bound=Callable[..., Awaitable[Any]])
 _T = TypeVar("_T")
+
+_ALLOW: Final = "_wire_allow"
+_SIGNAL: Final = "_wire_signal"
 
 _caller: ContextVar[tuple[Principal, str]] = ContextVar("caller")
 
@@ -117,9 +120,7 @@ def method(*, allow: Allow) -> Callable[[_AsyncMethod], _AsyncMethod]:
     """Mark an `async def` as a D-Bus method that `allow` may call."""
 
     def mark(function: _AsyncMethod) -> _AsyncMethod:
-        if not inspect.iscoroutinefunction(function):
-            raise TypeError(f"{function.__qualname__} must be an async def")
-        function._wire_allow = allow  # type: ignore[attr-defined]
+        setattr(function, _ALLOW, allow)
         return function
 
     return mark
@@ -150,11 +151,11 @@ def signal() -> Callable[[Callable[_P, None]], Callable[_P, None]]:
 
         @wraps(function)
         def emit(*args: _P.args, **kwargs: _P.kwargs) -> None:
+            interface: Interface
             interface, *values = shape.bind(*args, **kwargs).args
-            assert isinstance(interface, Interface)
             interface._emit(function.__name__, values)
 
-        emit._wire_signal = True  # type: ignore[attr-defined]
+        setattr(emit, _SIGNAL, True)
         return emit
 
     return mark
@@ -175,16 +176,17 @@ class Interface:
         cls.interface_name = name
         cls.methods, cls.properties, cls.signals = {}, {}, {}
         for member, value in vars(cls).items():
-            if isinstance(value, _Property):
-                assert value.fget is not None
+            if isinstance(value, _Property) and value.fget is not None:
                 cls.properties[member] = PropertySpec(
                     member, _result(value.fget), value.const, value.fget
                 )
-            elif hasattr(value, "_wire_allow"):
+            elif hasattr(value, _ALLOW):
+                if not inspect.iscoroutinefunction(value):
+                    raise TypeError(f"{value.__qualname__} must be an async def")
                 cls.methods[member] = MethodSpec(
-                    member, _arguments(value), _result(value), value._wire_allow, value
+                    member, _arguments(value), _result(value), getattr(value, _ALLOW), value
                 )
-            elif hasattr(value, "_wire_signal"):
+            elif hasattr(value, _SIGNAL):
                 cls.signals[member] = SignalSpec(member, _arguments(value))
 
     def emit_changed(self, *changed: str) -> None:

@@ -82,15 +82,21 @@ def node_xml(interfaces: Iterable[type[Interface]], manager: bool, children: Ite
     return _DOCTYPE + ET.tostring(node, encoding="unicode")
 
 
-@cache
 def interface_element(interface: type[Interface]) -> ET.Element:
     """The <interface> of a class: from the document beside its module, or else a made-up one."""
-    folder = Path(inspect.getfile(interface)).parent
-    for document in sorted(folder.glob("org.*.xml")):
-        for element in ET.parse(document).iter("interface"):  # noqa: S314 - shipped with the code
-            if element.get("name") == interface.interface_name:
-                return element
-    return _generated(interface)
+    documents = _documented(Path(inspect.getfile(interface)).parent)
+    documented = documents.get(interface.interface_name)
+    return _generated(interface) if documented is None else documented
+
+
+@cache
+def _documented(folder: Path) -> dict[str, ET.Element]:
+    """The interfaces that the documents in `folder` describe, by name."""
+    return {
+        element.get("name", ""): element
+        for document in sorted(folder.glob("org.*.xml"))
+        for element in ET.parse(document).iter("interface")  # noqa: S314 - shipped with the code
+    }
 
 
 def _generated(interface: type[Interface]) -> ET.Element:
@@ -100,8 +106,9 @@ def _generated(interface: type[Interface]) -> ET.Element:
         _add_arguments(member, method.arguments, direction="in")
         _add_arguments(member, method.result, direction="out")
     for prop in interface.properties.values():
-        attributes = {"name": prop.name, "type": prop.signature, "access": "read"}
-        member = ET.SubElement(element, "property", attributes)
+        member = ET.SubElement(
+            element, "property", name=prop.name, type=prop.signature, access="read"
+        )
         emits = "const" if prop.const else "true"
         ET.SubElement(member, "annotation", name=EMITS_CHANGED, value=emits)
     for signal in interface.signals.values():
@@ -109,6 +116,8 @@ def _generated(interface: type[Interface]) -> ET.Element:
     return element
 
 
-def _add_arguments(member: ET.Element, signature: str, **attributes: str) -> None:
+def _add_arguments(member: ET.Element, signature: str, direction: str | None = None) -> None:
     for kind in SignatureTree._get(signature).types:
-        ET.SubElement(member, "arg", type=kind.signature, **attributes)
+        argument = ET.SubElement(member, "arg", type=kind.signature)
+        if direction is not None:
+            argument.set("direction", direction)

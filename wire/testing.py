@@ -61,8 +61,7 @@ async def private_bus(extra: str = "") -> AsyncIterator[str]:
     """
     with tempfile.TemporaryDirectory(prefix="hive-bus-") as folder:
         socket = Path(folder, "bus")
-        config = Path(folder, "bus.conf")
-        config.write_text(_CONFIG.format(socket=socket, extra=extra))
+        config = _write_config(Path(folder), socket, extra)
         daemon = await asyncio.create_subprocess_exec(
             "dbus-daemon",
             f"--config-file={config}",
@@ -73,13 +72,21 @@ async def private_bus(extra: str = "") -> AsyncIterator[str]:
             stdout=asyncio.subprocess.PIPE,
         )
         try:
-            assert daemon.stdout is not None
-            async with asyncio.timeout(START_TIMEOUT):
-                address = (await daemon.stdout.readline()).decode().strip()
-            if not address:
+            if daemon.stdout is None or not (address := await _first_line(daemon.stdout)):
                 raise RuntimeError("dbus-daemon did not start")
             yield address
         finally:
             if daemon.returncode is None:
                 daemon.terminate()
             await daemon.communicate()
+
+
+def _write_config(folder: Path, socket: Path, extra: str) -> Path:
+    config = folder / "bus.conf"
+    config.write_text(_CONFIG.format(socket=socket, extra=extra))
+    return config
+
+
+async def _first_line(stream: asyncio.StreamReader) -> str:
+    async with asyncio.timeout(START_TIMEOUT):
+        return (await stream.readline()).decode().strip()

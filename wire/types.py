@@ -121,7 +121,7 @@ def _pack_variant(kind: SignatureType, value: Any, depth: int) -> Any:
 
 def _pack_array(kind: SignatureType, value: Any, depth: int) -> Any:
     child = kind.children[0]
-    if child.token == "{":
+    if child.token == "{":  # noqa: S105 - a token of a signature
         if not isinstance(value, dict):
             return value  # dbus-next says what is wrong with it
         key_kind, value_kind = child.children
@@ -165,10 +165,11 @@ def _signature_of(value: Any) -> str:
         return "a{sv}"
     if isinstance(value, list | tuple):
         return "a" + (_signature_of(value[0]) if value else "s")
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 2**63:
+        return "t"  # an id that does not fit into a signed number
     for python, signature in _SCALARS.items():
         if isinstance(value, python):
-            # Some ids do not fit into a signed number.
-            return "t" if signature == "x" and value >= 2**63 else signature
+            return signature
     raise InvalidArgument(f"A value of type {type(value).__name__} cannot travel over the bus.")
 
 
