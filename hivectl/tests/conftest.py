@@ -1,0 +1,75 @@
+"""hivectl as a process of its own on a private bus with a hive of paper."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple
+
+import pytest
+
+from hivectl.tests.fake_hive import FakeHive
+from wire.bus import Bus
+
+TIME_LIMIT = 20.0
+
+
+class Ran(NamedTuple):
+    """How a run of hivectl went."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Hivectl = Callable[..., Coroutine[Any, Any, Ran]]
+
+
+@pytest.fixture
+async def hive(connect: Callable[[], Awaitable[Bus]]) -> FakeHive:
+    hive = FakeHive(await connect())
+    await hive.up()
+    return hive
+
+
+@pytest.fixture
+def environment(bus_address: str) -> dict[str, str]:
+    keep = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME")}
+    return keep | {
+        "DBUS_SYSTEM_BUS_ADDRESS": bus_address,
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONWARNINGS": "error",
+    }
+
+
+@pytest.fixture
+def hivectl(environment: dict[str, str]) -> Hivectl:
+    async def run(*arguments: str, stdin: bytes = b"", **extra: str) -> Ran:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "hivectl",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment | extra,
+        )
+        try:
+            async with asyncio.timeout(TIME_LIMIT):
+                out, err = await process.communicate(stdin)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert process.returncode is not None
+        assert "Traceback" not in err.decode()
+        return Ran(process.returncode, out.decode(), err.decode())
+
+    return run

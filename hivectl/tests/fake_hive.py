@@ -1,0 +1,235 @@
+# ruff: noqa: N802 -- D-Bus members are PascalCase
+"""A hive of paper on a private bus: the real interfaces, and behind them nothing but a record."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from wire import names
+from wire.bus import Bus
+from wire.errors import AlreadyExists, HiveError, NotFound
+from wire.interface import Interface, caller, method, prop, signal
+from wire.principal import OPERATOR
+from wire.types import (
+    Bool,
+    Dict,
+    Int64,
+    Messages,
+    ObjectPath,
+    Signature,
+    Str,
+    UInt32,
+    UInt64,
+    UInt64List,
+)
+
+SINCE = 1_700_000_000_123_456
+
+
+class FakeAgent(Interface, name=names.AGENT_INTERFACE):
+    def __init__(self, lifecycle: "FakeLifecycle", name: str) -> None:
+        self._lifecycle = lifecycle
+        self._name = name
+        self.model = "claude-x"
+
+    @method(allow=OPERATOR)
+    async def Start(self) -> ObjectPath:
+        return self._lifecycle.job(self._name, "start")
+
+    @method(allow=OPERATOR)
+    async def Stop(self) -> ObjectPath:
+        return self._lifecycle.job(self._name, "stop")
+
+    @method(allow=OPERATOR)
+    async def Restart(self) -> ObjectPath:
+        return self._lifecycle.job(self._name, "restart")
+
+    @prop(const=True)
+    def Name(self) -> Str:
+        return self._name
+
+    @prop(const=True)
+    def Machine(self) -> Str:
+        return names.machine_name(self._name)
+
+    @prop(const=True)
+    def Unit(self) -> Str:
+        return f"systemd-nspawn@{names.machine_name(self._name)}.service"
+
+    @prop(const=True)
+    def UidBase(self) -> UInt32:
+        return 655360
+
+    @prop()
+    def Enabled(self) -> Bool:
+        return True
+
+    @prop()
+    def State(self) -> Str:
+        return "running"
+
+    @prop()
+    def Since(self) -> Int64:
+        return SINCE
+
+    @prop()
+    def InvocationId(self) -> Str:
+        return "ab" * 16
+
+    @prop()
+    def TurnState(self) -> Str:
+        return "idle"
+
+    @prop()
+    def TurnSince(self) -> Int64:
+        return 0
+
+    @prop()
+    def Model(self) -> Str:
+        return self.model
+
+    @prop()
+    def ContextTokens(self) -> UInt64:
+        return 1234
+
+    @prop()
+    def LoggedIn(self) -> Bool:
+        return False
+
+
+class FakeLifecycle(Interface, name=names.LIFECYCLE):
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.agents: dict[str, FakeAgent] = {}
+        self.calls: list[tuple[Any, ...]] = []
+        self.jobs = 0
+        self.result = ("done", "")
+        self.ends: bool = True
+        """Whether jobs end at once; else they run until the test says so."""
+        self.on_job: Callable[[], None] = lambda: None
+
+    def add(self, name: str) -> FakeAgent:
+        self.agents[name] = FakeAgent(self, name)
+        self._bus.export(names.agent_path(name), self.agents[name])
+        return self.agents[name]
+
+    def job(self, agent: str, verb: str) -> str:
+        self.jobs += 1
+        self.calls.append((verb, agent))
+        path = names.job_path(self.jobs)
+        if self.ends:
+            # Before the reply: whoever subscribes after the call would miss it.
+            self.JobRemoved(self.jobs, path, agent, verb, *self.result)
+        self.on_job()
+        return path
+
+    @method(allow=OPERATOR)
+    async def Spawn(self, name: Str, options: Dict) -> ObjectPath:
+        if name in self.agents:
+            raise AlreadyExists(f"There is an agent {name} already.")
+        self.add(name)
+        return self.job(name, "spawn")
+
+    @method(allow=OPERATOR)
+    async def Destroy(self, name: Str, purge: Bool) -> ObjectPath:
+        self.calls.append(("purge", purge))
+        return self.job(name, "destroy")
+
+    @signal()
+    def JobRemoved(
+        self, id: UInt32, job: ObjectPath, agent: Str, verb: Str, result: Str, error: Str
+    ) -> None: ...
+
+
+class FakeBroker(Interface, name=names.BROKER):
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []
+        self.listed: list[tuple[dict[str, Any], int]] = []
+        self.acknowledged: list[int] = []
+        self.messages: list[list[Any]] = []
+        self.on_list: Callable[[], None] = lambda: None
+        self.error: HiveError | None = None
+
+    def queue(self, sender: str, body: str, kind: str = "message", to: str = "operator") -> int:
+        number = len(self.messages) + 1
+        self.messages.append([number, sender, to, kind, body, SINCE, 0, False, 0, "queued"])
+        self.MessageQueued(to, number, sender, kind)
+        return number
+
+    @method(allow=OPERATOR)
+    async def Send(self, to: Str, body: Str, options: Dict) -> UInt64:
+        if self.error:
+            raise self.error
+        if to == "nobody":
+            raise NotFound("There is no agent nobody.")
+        self.sent.append((to, body, options))
+        return 2**63 + len(self.sent)
+
+    @method(allow=OPERATOR)
+    async def ListMessages(self, filter: Dict, limit: UInt32) -> Messages:
+        self.listed.append((filter, limit))
+        wanted = dict(filter)
+        found = [m for m in self.messages if m[2] == wanted.get("to", m[2])]
+        if wanted.get("state") == "queued":
+            found = [m for m in found if m[0] not in self.acknowledged]
+        self.on_list()
+        return found
+
+    @method(allow=OPERATOR)
+    async def Acknowledge(self, ids: UInt64List) -> None:
+        self.acknowledged += ids
+
+    @signal()
+    def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...
+
+
+class FakeApprovals(Interface, name=names.APPROVALS):
+    def __init__(self, lifecycle: FakeLifecycle) -> None:
+        self._lifecycle = lifecycle
+        self.requests: list[list[Any]] = [
+            [7, "spawn", "carol", "to test", "manager", SINCE, "pending", "", 0],
+            [6, "spawn", "dave", "to rest", "manager", SINCE, "denied", "no", SINCE],
+        ]
+        self.calls: list[tuple[Any, ...]] = []
+
+    @method(allow=OPERATOR)
+    async def List(self, filter: Dict) -> Annotated[list[list[Any]], Signature("a(tssssxssx)")]:
+        return [r for r in self.requests if r[6] == filter.get("state", r[6])]
+
+    @method(allow=OPERATOR)
+    async def Approve(self, id: UInt64) -> ObjectPath:
+        if id != 7:
+            raise NotFound(f"There is no request {id}.")
+        self.calls.append(("approve", id))
+        return self._lifecycle.job("carol", "spawn")
+
+    @method(allow=OPERATOR)
+    async def Deny(self, id: UInt64, note: Str) -> None:
+        self.calls.append(("deny", id, note, str(caller())))
+
+
+class FakeDashboard(Interface, name=names.DASHBOARD):
+    @method(allow=OPERATOR)
+    async def LoginLink(self) -> Str:
+        return "http://127.0.0.1:7000/login?token=abc"
+
+
+class FakeHive:
+    """All four services on one connection."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.lifecycle = FakeLifecycle(bus)
+        self.broker = FakeBroker()
+        self.approvals = FakeApprovals(self.lifecycle)
+
+    async def up(self) -> None:
+        bus = self.bus
+        bus.export_object_manager(names.LIFECYCLE_PATH)
+        bus.export(names.LIFECYCLE_PATH, self.lifecycle)
+        bus.export(names.BROKER_PATH, self.broker)
+        bus.export(names.APPROVALS_PATH, self.approvals)
+        bus.export(names.DASHBOARD_PATH, FakeDashboard())
+        for name in (names.LIFECYCLE, names.BROKER, names.APPROVALS, names.DASHBOARD):
+            await bus.own(name)
+        for agent in ("manager", "alice", "bob-2"):
+            self.lifecycle.add(agent)

@@ -1,0 +1,284 @@
+"""What each command asks of the hive, what it prints, and how it exits."""
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+from hivectl.exits import Exit
+from hivectl.tests.conftest import Hivectl
+from hivectl.tests.fake_hive import FakeHive
+from wire import names
+from wire.errors import TABLE, LimitExceeded
+
+
+async def test_list_is_an_aligned_table(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("list")
+    assert ran.code == Exit.OK
+    head, *rows = ran.out.splitlines()
+    assert [row.split()[0] for row in rows] == ["alice", "bob-2", "manager"]
+    for row in rows:
+        assert row.index("running") == head.index("STATE")
+        assert row.index("claude-x") == head.index("MODEL")
+    assert "\x1b" not in ran.out
+
+
+async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivectl) -> None:
+    agents = (await hivectl("list", "--json")).json
+    assert [a["name"] for a in agents] == ["alice", "bob-2", "manager"]
+    assert agents[0] == {
+        "name": "alice",
+        "machine": "h-alice",
+        "unit": "systemd-nspawn@h-alice.service",
+        "uid_base": 655360,
+        "enabled": True,
+        "state": "running",
+        "since": "2023-11-14T22:13:20.123456Z",
+        "invocation_id": "ab" * 16,
+        "turn_state": "idle",
+        "turn_since": None,
+        "model": "claude-x",
+        "context_tokens": 1234,
+        "logged_in": False,
+    }
+
+
+async def test_status_shows_one_agent(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("status", "alice")
+    assert "running since 2023-11-14 22:13" in ran.out
+    assert (await hivectl("status", "alice", "--json")).json["name"] == "alice"
+    missing = await hivectl("status", "carol")
+    assert missing.code == Exit.NOT_FOUND
+    assert missing.err.startswith("hivectl: There is no agent 'carol'")
+
+
+@pytest.mark.parametrize(
+    ("command", "verb"), [("start", "start"), ("kill", "stop"), ("restart", "restart")]
+)
+async def test_verbs_wait_for_their_job(
+    hive: FakeHive, hivectl: Hivectl, command: str, verb: str
+) -> None:
+    ran = await hivectl(command, "bob-2")
+    assert (ran.code, ran.out) == (Exit.OK, f"bob-2: {verb} done\n")
+    assert hive.lifecycle.calls == [(verb, "bob-2")]
+
+
+async def test_spawn_waits_and_a_second_one_conflicts(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("spawn", "carol", "--json")
+    assert ran.json == {"job": 1, "agent": "carol", "verb": "spawn", "result": "done"}
+    again = await hivectl("spawn", "carol")
+    assert again.code == Exit.CONFLICT
+    assert again.err == "hivectl: There is an agent carol already.\n"
+
+
+async def test_a_failed_job_is_a_failed_command(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.lifecycle.result = ("failed", "no room")
+    ran = await hivectl("spawn", "carol")
+    assert (ran.code, ran.out) == (Exit.FAILED, "")
+    assert ran.err == "hivectl: spawn of carol failed: no room\n"
+
+
+async def test_no_wait_prints_the_job(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.lifecycle.ends = False
+    ran = await hivectl("start", "alice", "--no-wait", "--json")
+    assert ran.json == {"job": 1, "path": names.job_path(1)}
+
+
+async def test_a_job_that_does_not_end_times_out(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.lifecycle.ends = False
+    ran = await hivectl("start", "alice", "--timeout", "0.3")
+    assert ran.code == Exit.TIMEOUT
+    assert "Job 1 still runs" in ran.err
+
+
+async def test_a_lifecycle_that_ends_takes_its_jobs_along(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.lifecycle.ends = False
+    asked = asyncio.Event()
+    hive.lifecycle.on_job = asked.set
+    running = asyncio.create_task(hivectl("start", "alice"))
+    await asyncio.wait_for(asked.wait(), 10)
+    await hive.bus.close(grace=5.0)
+    ran = await running
+    assert ran.code == Exit.UNAVAILABLE
+
+
+async def test_destroy_wants_a_yes(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("destroy", "alice")).code == Exit.USAGE
+    assert hive.lifecycle.calls == []
+    assert (await hivectl("destroy", "alice", "--yes", "--purge")).code == Exit.OK
+    assert hive.lifecycle.calls == [("purge", True), ("destroy", "alice")]
+
+
+async def test_send_hands_over_its_options(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl(
+        "send", "alice", "hello", "--urgent", "--in-reply-to", "3", "--dedupe-key", "k"
+    )
+    assert ran.out == f"message {2**63 + 1} queued for alice\n"
+    assert hive.broker.sent == [
+        ("alice", "hello", {"urgent": True, "in_reply_to": 3, "dedupe_key": "k"})
+    ]
+
+
+async def test_send_reads_a_body_from_stdin(hive: FakeHive, hivectl: Hivectl) -> None:
+    body = "zwei\nZeilen ä " * 20_000
+    assert (await hivectl("send", "alice", "-", stdin=body.encode())).code == Exit.OK
+    assert hive.broker.sent[0][1] == body
+
+
+@pytest.mark.parametrize("stdin", [b"a\0b", b"\xff\xfe"])
+async def test_send_refuses_what_no_message_carries(
+    hive: FakeHive, hivectl: Hivectl, stdin: bytes
+) -> None:
+    assert (await hivectl("send", "alice", "-", stdin=stdin)).code == Exit.USAGE
+    assert hive.broker.sent == []
+
+
+async def test_errors_of_send_have_their_codes(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("send", "nobody", "x")).code == Exit.NOT_FOUND
+    hive.broker.error = LimitExceeded("The body is too large.")
+    assert (await hivectl("send", "alice", "x")).code == Exit.LIMIT
+
+
+async def test_inbox_shows_and_then_acknowledges(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.queue("alice", "first\nsecond")
+    hive.broker.queue("system", "crash", kind="container-crash")
+    ran = await hivectl("inbox")
+    assert ran.out == (
+        "1 from alice at 2023-11-14 22:13\n  first\n  second\n"
+        "2 from system at 2023-11-14 22:13, container-crash\n  crash\n"
+    )
+    assert hive.broker.acknowledged == []
+    messages = (await hivectl("inbox", "--ack", "--json")).json
+    assert [m["body"] for m in messages] == ["first\nsecond", "crash"]
+    assert hive.broker.acknowledged == [1, 2]
+    assert (await hivectl("inbox")).out == "inbox is empty\n"
+    assert (await hivectl("inbox", "--json")).json == []
+    assert len((await hivectl("inbox", "--all", "--json")).json) == 2
+
+
+async def test_inbox_waits_for_a_message(hive: FakeHive, hivectl: Hivectl) -> None:
+    looked = asyncio.Event()
+    hive.broker.on_list = looked.set
+    running = asyncio.create_task(hivectl("inbox", "--wait", "15"))
+    await asyncio.wait_for(looked.wait(), 10)
+    hive.broker.queue("alice", "not for you", to="bob")
+    hive.broker.queue("alice", "42")
+    ran = await running
+    assert ran.code == Exit.OK
+    assert ran.out.endswith("  42\n")
+
+
+async def test_inbox_waits_no_longer_than_it_was_told(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("inbox", "--wait", "0.2", "--json")
+    assert (ran.code, ran.json) == (Exit.TIMEOUT, [])
+
+
+async def test_history_asks_for_what_is_wanted(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.queue("alice", "a\nb", to="bob")
+    ran = await hivectl(
+        *("history", "--to", "bob", "--from", "alice", "--kind", "message"),
+        *("--limit", "5", "--before", "9"),
+    )
+    assert hive.broker.listed == [
+        ({"to": "bob", "from": "alice", "kind": "message", "before": 9}, 5)
+    ]
+    assert ran.out.splitlines()[1].split() == [
+        *("1", "2023-11-14", "22:13", "alice", "bob", "message", "queued", "a", "b")
+    ]
+    full = await hivectl("history", "--full")
+    assert full.out.endswith("  a\n  b\n")
+    [message] = (await hivectl("history", "--json")).json
+    assert message["in_reply_to"] is None
+
+
+async def test_requests_are_shown_and_resolved(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert [r["id"] for r in (await hivectl("pending", "--json")).json] == [7]
+    assert len((await hivectl("pending", "--all", "--json")).json) == 2
+    assert "to rest (no)" in (await hivectl("pending", "--all")).out
+    assert (await hivectl("approve", "7")).out == "carol: spawn done\n"
+    assert (await hivectl("approve", "8")).code == Exit.NOT_FOUND
+    assert (await hivectl("deny", "7", "--note", "not now")).out == "request 7 denied\n"
+    assert hive.approvals.calls == [("approve", 7), ("deny", 7, "not now", "the operator")]
+
+
+async def test_login_link_is_a_bare_address(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("login-link")).out == "http://127.0.0.1:7000/login?token=abc\n"
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\u202eevil\u2066 \x9b31m\n99 from operator at 12:00"
+
+
+@pytest.mark.parametrize("command", ["inbox", "history", "pending", "list", "status"])
+async def test_no_agent_steers_the_terminal(hive: FakeHive, hivectl: Hivectl, command: str) -> None:
+    hive.broker.queue("alice", HOSTILE)
+    hive.approvals.requests[0][3] = HOSTILE
+    hive.lifecycle.agents["alice"].model = HOSTILE
+    arguments = [command, "alice"] if command == "status" else [command]
+    for extra in ([], ["--json"]):
+        ran = await hivectl(*arguments, *extra)
+        assert ran.code == Exit.OK
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", ran.out)
+        assert "evil" in ran.out
+        assert not re.search("^99 from operator", ran.out, re.MULTILINE)
+
+
+async def test_an_error_sentence_does_not_steer_either(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.lifecycle.result = ("failed", HOSTILE)
+    ran = await hivectl("start", "alice")
+    assert ran.err.count("\n") == 1
+    assert "\x1b" not in ran.err
+
+
+async def test_without_a_hive_it_says_so(hivectl: Hivectl) -> None:
+    for command in (["list"], ["send", "alice", "x"], ["pending"], ["login-link"]):
+        ran = await hivectl(*command)
+        assert ran.code == Exit.UNAVAILABLE
+        assert "not running" in ran.err
+
+
+async def test_without_a_bus_it_says_so(hivectl: Hivectl) -> None:
+    ran = await hivectl("list", DBUS_SYSTEM_BUS_ADDRESS="unix:path=/nonexistent")
+    assert ran.code == Exit.UNAVAILABLE
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["send"], ["approve", "x"], ["history", "--limit", "0"]]
+)
+async def test_wrong_usage(hive: FakeHive, hivectl: Hivectl, arguments: list[str]) -> None:
+    assert (await hivectl(*arguments)).code == Exit.USAGE
+
+
+async def test_help_documents_every_exit_code(hivectl: Hivectl) -> None:
+    ran = await hivectl("--help")
+    for code in Exit:
+        assert re.search(rf"^ +{code.value}  \w", ran.out, re.MULTILINE)
+
+
+def test_every_error_of_the_hive_has_an_exit_code() -> None:
+    from hivectl.exits import BY_ERROR
+
+    assert {name.rpartition(".")[2] for name in TABLE} == set(BY_ERROR)
+
+
+async def test_completion_knows_the_agents(hive: FakeHive, hivectl: Hivectl) -> None:
+    asked: dict[str, Any] = {"_HIVECTL_COMPLETE": "bash_complete", "COMP_CWORD": "2"}
+    ran = await hivectl(COMP_WORDS="hivectl start b", **asked)
+    assert ran.out == "plain,bob-2\n"
+    ran = await hivectl(COMP_WORDS="hivectl approve ", **asked)
+    assert ran.out == "plain,7\n"
+
+
+async def test_completion_is_silent_without_a_hive(hivectl: Hivectl) -> None:
+    ran = await hivectl(
+        _HIVECTL_COMPLETE="bash_complete", COMP_WORDS="hivectl start ", COMP_CWORD="2"
+    )
+    assert (ran.out.strip(), ran.err) == ("", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+async def test_completion_scripts_are_printed(hivectl: Hivectl, shell: str) -> None:
+    ran = await hivectl("completion", shell)
+    assert ran.code == Exit.OK
+    assert f"_HIVECTL_COMPLETE={shell}_complete" in ran.out
