@@ -11,9 +11,9 @@ the environment names another file.
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 PATH: Final = Path("/etc/hyperhive/hyperhive.toml")
 ENVIRONMENT: Final = "HYPERHIVE_CONFIG"
@@ -21,6 +21,10 @@ ENVIRONMENT: Final = "HYPERHIVE_CONFIG"
 
 class ConfigError(Exception):
     """The configuration cannot be used; the one sentence says file, key and what is allowed."""
+
+
+Network = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:/a-z-]+$")]
+"""An address, a network with its prefix length, or one of systemd's words for some."""
 
 
 class Section(BaseModel):
@@ -36,11 +40,30 @@ class BrokerConfig(Section):
 
 
 class LifecycleConfig(Section):
-    """[lifecycle]"""
+    """[lifecycle]: the containers."""
+
+    start_timeout: int = Field(default=60, ge=1, le=3600)  # seconds until READY
+    stop_timeout: int = Field(default=30, ge=1, le=3600)  # seconds until it is killed
+    # Addresses no container may talk to, as IPAddressDeny= takes them: the host and its networks.
+    network_deny: tuple[Network, ...] = (
+        "localhost",
+        "link-local",
+        "multicast",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "fc00::/7",
+    )
+    # Exceptions from it; the name servers of the host's resolv.conf are one anyway.
+    network_allow: tuple[Network, ...] = ()
 
 
 class ApprovalsConfig(Section):
     """[approvals]"""
+
+    max_pending: int = Field(default=100, ge=1, le=1000)
+    """How many requests may wait for the operator at once."""
 
 
 class DashboardConfig(Section):
@@ -54,7 +77,10 @@ class AgentConfig(Section):
 class HarnessConfig(Section):
     """[harness]: what runs inside the containers."""
 
+    model: str | None = None  # of agents that were spawned without one; None: Claude Code's own
     scripted_model_url: str | None = None
+    session_idle: int = Field(default=900, ge=1)  # seconds until an idle session is closed
+    environment: dict[str, str] = Field(default_factory=dict)  # of Claude Code
 
 
 class Config(Section):

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from services.approvals.approvals import Swarm
+from services.approvals.approvals import Approvals, Swarm
 from wire import names
 from wire.bus import Bus
+from wire.signals import DAEMON, Signal, Subscription
 
 KIND = "approval-resolved"
 
@@ -60,3 +61,38 @@ class BrokerOnBus:
             body,
             options,
         )
+
+
+async def listen(bus: Bus, approvals: Approvals) -> list[Subscription]:
+    """Tell `approvals` how jobs end, and when a neighbour comes or goes.
+
+    Do this before the first order: the end of a job is said once.
+    """
+
+    def on_job_removed(signal: Signal) -> None:
+        _number, path, agent, verb, result, error = signal.args
+        approvals.job_removed(path, agent, verb, result, error)
+
+    def on_owner_changed(signal: Signal) -> None:
+        name, old, _new = signal.args
+        approvals.neighbour_changed(lifecycle_lost=name == names.LIFECYCLE and bool(old))
+
+    listening = [
+        await bus.on_signal(
+            on_job_removed,
+            sender=names.LIFECYCLE,
+            interface=names.LIFECYCLE,
+            member="JobRemoved",
+        )
+    ]
+    for name in (names.LIFECYCLE, names.BROKER):
+        listening.append(
+            await bus.on_signal(
+                on_owner_changed,
+                sender=DAEMON,
+                interface=DAEMON,
+                member="NameOwnerChanged",
+                arg0=name,
+            )
+        )
+    return listening
