@@ -34,6 +34,8 @@ CREATE INDEX approval_state ON approval (state);
 
 _COLUMNS: Final = "id, kind, agent, reason, requested_by, requested, state, note, resolved"
 
+_LAST_ID: Final = 2**63 - 1
+
 
 class Store:
     """The approvals of a hive. All methods are durable when they return."""
@@ -70,6 +72,8 @@ class Store:
 
     def get(self, number: int) -> Approval | None:
         """The request with that id."""
+        if number > _LAST_ID:
+            return None  # sqlite would not even take it
         found = self._select("id = ?", (number,), 1)
         return found[0] if found else None
 

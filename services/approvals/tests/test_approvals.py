@@ -41,7 +41,6 @@ class Room:
             self.store, self.lifecycle, self.broker, max_pending=3, clock=lambda: 1_700_000_000
         )
         self.approvals.on_change = self._changed
-        self._settled = asyncio.Condition()
 
     def _changed(self, approval: Approval) -> None:
         self.changes.append((approval.id, approval.state))
