@@ -1,0 +1,56 @@
+"""What a page may send: JSON bodies, each checked against its shape."""
+
+from typing import TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wire.errors import InvalidArgument
+
+MAX_REQUEST = 8 * 1024 * 1024
+"""Bytes of a body: the longest message the broker takes, however JSON escapes it."""
+
+
+class Form(BaseModel):
+    """A body without fields; the others add theirs."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Login(Form):
+    """The token of a login link."""
+
+    token: str = Field(max_length=200)
+
+
+class Message(Form):
+    """A message to send; what it may say is for the broker to decide."""
+
+    to: str
+    body: str
+    in_reply_to: int | None = None
+
+
+class Denial(Form):
+    """Why a request is denied."""
+
+    note: str = Field(default="", max_length=10_000)
+
+
+AnyForm = TypeVar("AnyForm", bound=Form)
+
+
+async def read(request: web.Request, form: type[AnyForm]) -> AnyForm:
+    """The request's body as `form`.
+
+    Raises:
+        InvalidArgument: it is not JSON, or not of this shape.
+    """
+    if request.content_type != "application/json":
+        raise InvalidArgument("The body has to be JSON (Content-Type: application/json).")
+    try:
+        return form.model_validate_json(await request.read())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"])) or "The body"
+        raise InvalidArgument(f"{field}: {first['msg']}.") from error

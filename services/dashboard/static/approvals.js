@@ -1,0 +1,110 @@
+// The approvals: what waits for the operator with its two buttons, and what became of the last.
+
+import { post } from "./api.js";
+import { el, keyed, setText, showError } from "./dom.js";
+import { putText, putTime } from "./text.js";
+
+const section = document.getElementById("approvals");
+const pendingList = section.querySelector(".pending");
+const settledList = section.querySelector(".settled");
+const settledTitle = section.querySelector("h3");
+const empty = section.querySelector(".empty");
+const error = section.querySelector(".error");
+
+/** Render both lists; returns how many wait. */
+export function renderApprovals(mirror) {
+  const approvals = mirror.rows("approvals");
+  const pending = approvals.filter((approval) => approval.state === "pending");
+  const settled = approvals.filter((approval) => approval.state !== "pending");
+  pending.sort((a, b) => a.id - b.id);
+  settled.sort((a, b) => b.resolved - a.resolved || b.id - a.id);
+  empty.hidden = pending.length > 0 || mirror.tables.services.approvals?.available !== true;
+  settledTitle.hidden = settled.length === 0;
+  keyed(pendingList, pending, (approval) => approval.id, makePending);
+  keyed(settledList, settled, (approval) => approval.id, makeSettled, updateSettled);
+  return pending.length;
+}
+
+function makePending(approval) {
+  const asked = el("time");
+  putTime(asked, approval.requested);
+  const reason = el("p", { className: "reason", dir: "auto" });
+  putText(reason, approval.reason || "No reason given.");
+  const approve = el("button", { type: "button", className: "primary" }, "Approve");
+  approve.setAttribute("aria-label", `Approve: ${approval.kind} ${approval.agent}`);
+  const deny = el("button", { type: "button" }, "Deny…");
+  deny.setAttribute("aria-label", `Deny: ${approval.kind} ${approval.agent}`);
+  const denial = makeDenial(approval, deny);
+  approve.addEventListener("click", () => settle(approval.id, "approve", {}, [approve, deny]));
+  deny.addEventListener("click", () => {
+    denial.hidden = !denial.hidden;
+    deny.setAttribute("aria-expanded", String(!denial.hidden));
+    if (!denial.hidden) denial.elements.note.focus();
+  });
+  deny.setAttribute("aria-expanded", "false");
+  return el(
+    "li",
+    {},
+    el(
+      "p",
+      { className: "what" },
+      `${approval.kind} `,
+      el("strong", {}, approval.agent),
+      el("span", { className: "by" }, ` asked by ${approval.requested_by}, `, asked),
+    ),
+    reason,
+    el("div", { className: "buttons" }, approve, deny),
+    denial,
+  );
+}
+
+function makeDenial(approval, opener) {
+  const note = el("textarea", { name: "note", rows: 2, maxLength: 10000 });
+  note.placeholder = "Why not? The manager reads this.";
+  note.setAttribute("aria-label", "A note for the manager");
+  const submit = el("button", { type: "submit", className: "primary" }, "Deny");
+  const cancel = el("button", { type: "button", className: "quiet" }, "Cancel");
+  const form = el("form", { className: "denial", hidden: true }, note, submit, cancel);
+  const close = () => {
+    form.hidden = true;
+    opener.setAttribute("aria-expanded", "false");
+    opener.focus();
+  };
+  cancel.addEventListener("click", close);
+  form.addEventListener("keydown", (event) => event.key === "Escape" && close());
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    settle(approval.id, "deny", { note: note.value.trim() }, [submit, cancel]);
+  });
+  return form;
+}
+
+async function settle(id, verb, body, buttons) {
+  showError(error);
+  for (const button of buttons) button.disabled = true;
+  try {
+    await post(`/api/approvals/${id}/${verb}`, body);
+  } catch (failure) {
+    showError(error, failure.message);
+    for (const button of buttons) button.disabled = false;
+  }
+}
+
+function makeSettled() {
+  return el(
+    "li",
+    {},
+    el("span", { className: "badge" }),
+    el("strong"),
+    el("span", { className: "note", dir: "auto" }),
+    el("time"),
+  );
+}
+
+function updateSettled(node, approval) {
+  node.dataset.state = approval.state;
+  setText(node.querySelector(".badge"), approval.state);
+  setText(node.querySelector("strong"), approval.agent);
+  putText(node.querySelector(".note"), approval.note);
+  putTime(node.querySelector("time"), approval.resolved);
+}

@@ -1,0 +1,43 @@
+// Small helpers to build and update the page. Text only ever enters it as text.
+
+/** An element with properties, dataset entries and children (elements or strings). */
+export function el(tag, properties = {}, ...children) {
+  const { data, ...rest } = properties;
+  const node = Object.assign(document.createElement(tag), rest);
+  Object.assign(node.dataset, data);
+  node.append(...children);
+  return node;
+}
+
+/** Set text only when it differs, so that a screen reader is not told the same again. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/**
+ * Make the children of `list` those of `items`, in order, by key. A child that stays is neither
+ * made anew nor moved without need: what is focused, selected or typed in it stays, too.
+ */
+export function keyed(list, items, key, make, update) {
+  const known = new Map([...list.children].map((node) => [node.dataset.key, node]));
+  const wanted = new Set(items.map((item) => String(key(item))));
+  for (const [name, node] of known) if (!wanted.has(name)) node.remove();
+  let next = list.firstElementChild;
+  for (const item of items) {
+    const name = String(key(item));
+    let node = known.get(name);
+    if (!node) {
+      node = make(item);
+      node.dataset.key = name;
+    }
+    if (node === next) next = node.nextElementSibling;
+    else list.insertBefore(node, next);
+    update?.(node, item);
+  }
+}
+
+/** Show a sentence in an error line, or hide the line. */
+export function showError(line, sentence = "") {
+  setText(line, sentence);
+  line.hidden = sentence === "";
+}

@@ -1,0 +1,63 @@
+"""The tables that a page mirrors: a snapshot with its number, then only changes."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from .log import EventLog
+
+Row = Mapping[str, Any]
+
+
+class Table(StrEnum):
+    """What a page mirrors; each table maps a text key to a row."""
+
+    SERVICES = "services"
+    AGENTS = "agents"
+    JOBS = "jobs"
+    APPROVALS = "approvals"
+    MESSAGES = "messages"
+    NOTICES = "notices"
+
+
+class Tables:
+    """Rows by table and key. Every change is logged in the moment it is made.
+
+    A reader that holds `snapshot()` number N and applies every change numbered above N, once
+    and in order, has the same rows. Changes carry whole rows, so there is nothing to merge.
+    """
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._rows: dict[Table, dict[str, Row]] = {table: {} for table in Table}
+
+    def rows(self, table: Table) -> Mapping[str, Row]:
+        """The current rows of `table`; not to be changed by the caller."""
+        return self._rows[table]
+
+    def update(
+        self, table: Table, put: Mapping[str, Row] | None = None, remove: set[str] | None = None
+    ) -> None:
+        """Put and remove rows as one change; what changes nothing is not logged.
+
+        Args:
+            table: where.
+            put: rows that are new or replace the row of the same key.
+            remove: keys to drop; unknown ones are ignored.
+        """
+        rows = self._rows[table]
+        gone = sorted(key for key in remove or () if key in rows)
+        fresh = {key: row for key, row in (put or {}).items() if rows.get(key) != row}
+        for key in gone:
+            del rows[key]
+        rows.update(fresh)
+        if gone or fresh:
+            self._log.append({"table": table, "put": fresh, "remove": gone})
+
+    def replace(self, table: Table, rows: Mapping[str, Row]) -> None:
+        """Make `rows` all there is in `table`; only what differs is logged."""
+        self.update(table, put=rows, remove=set(self._rows[table]) - set(rows))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything now, with the number of the last change in it."""
+        return {"epoch": self._log.epoch, "seq": self._log.seq, "tables": self._rows}
