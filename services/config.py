@@ -79,7 +79,7 @@ class HarnessConfig(Section):
 
     model: str | None = None  # of agents that were spawned without one; None: Claude Code's own
     scripted_model_url: str | None = None
-    session_idle: int = Field(default=900, ge=1)  # seconds until an idle session is closed
+    session_idle: int = Field(default=600, ge=1)  # seconds until an idle session is closed
     environment: dict[str, str] = Field(default_factory=dict)  # of Claude Code
 
 
