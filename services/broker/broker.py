@@ -1,0 +1,272 @@
+"""The rules of the broker: who may say what to whom, and who holds which message."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from services.broker.inbox import MAX_LEASED, Holder, Inbox
+from services.broker.message import MESSAGE, Draft, Filter, Message, SendOptions, parse
+from services.broker.store import Store
+from wire.errors import AccessDenied, Conflict, InvalidArgument, LimitExceeded, NotFound
+from wire.names import AGENT_NAME, RESERVED_NAMES
+from wire.principal import Kind, Principal
+
+T = TypeVar("T")
+
+MAX_WAIT_MS: Final = 180_000
+MAX_PAGE: Final = 1000
+
+
+class Events(Protocol):
+    """Who wants to hear what happens to messages."""
+
+    def queued(self, message_id: int, sender: str, to: str, kind: str) -> None:
+        """A message waits in the inbox `to`: a new one, or one whose lease ended."""
+
+    def delivered(self, message: Message) -> None:
+        """A message was leased."""
+
+    def acknowledged(self, message_id: int, to: str) -> None:
+        """A message is done."""
+
+
+class Silence:
+    """Nobody listens."""
+
+    def queued(self, message_id: int, sender: str, to: str, kind: str) -> None: ...  # noqa: D102
+    def delivered(self, message: Message) -> None: ...  # noqa: D102
+    def acknowledged(self, message_id: int, to: str) -> None: ...  # noqa: D102
+
+
+class Broker:
+    """Durable messages between the agents, the operator and the services of the hive.
+
+    Every method may also raise Unavailable: the store could not be used, nothing was changed.
+    """
+
+    events: Events
+
+    def __init__(self, store: Store, *, max_body_bytes: int) -> None:
+        """A broker on `store`, which stays its maker's to close; made in a running loop."""
+        self.events = Silence()
+        self._store = store
+        self._max_body_bytes = max_body_bytes
+        self._stopping = asyncio.get_running_loop().create_future()
+        self._inboxes: dict[str, Inbox] = {}
+        self._running: set[asyncio.Task[Any]] = set()
+        # Whose connections have leases, and so are watched.
+        self._holders: defaultdict[str, set[Inbox]] = defaultdict(set)
+
+    async def close(self) -> None:
+        """End the waiting calls of Receive with Stopping, and what is being written."""
+        if not self._stopping.done():
+            self._stopping.set_result(None)
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def send(self, who: Principal, to: str, body: str, options: Mapping[str, Any]) -> int:
+        """Store a message from `who` and return its id, once it is on disk.
+
+        Raises:
+            AccessDenied: only services may set the option `kind`.
+            InvalidArgument: an option is unknown or out of its bounds.
+            LimitExceeded: the body is too large.
+            NotFound: there is no such recipient, or no message `in_reply_to` of the caller's.
+        """
+        chosen = parse(SendOptions, options, "option of Send")
+        if chosen.kind != MESSAGE and who.voice != "system":
+            raise AccessDenied("Only the services of the hive set the kind of a message.")
+        self._check_size(body)
+        draft = Draft(
+            sender=who.voice,
+            recipient=to,
+            kind=chosen.kind,
+            body=body,
+            urgent=chosen.urgent,
+            in_reply_to=chosen.in_reply_to or 0,
+            dedupe_key=_dedupe_key(who, chosen),
+        )
+        return await self._to_the_end(self._send(draft))
+
+    async def receive(
+        self, who: Principal, holder: Holder, limit: int, timeout_ms: int
+    ) -> list[Message]:
+        """Lease the oldest messages to `who` to its connection `holder`; waits for the first.
+
+        Args:
+            who: an agent or the operator.
+            holder: the lease ends when it leaves the bus.
+            limit: the most messages, 1 or more; no more than 1000 or 4 MiB of text come at once.
+            timeout_ms: how long to wait for the first, 0 to 180,000; then the answer is empty.
+
+        Raises:
+            InvalidArgument: an argument is out of its bounds.
+            LimitExceeded: too many of its messages are out, or too many calls wait.
+            NotFound: the agent is not (or no longer) registered.
+            Stopping: the broker stops.
+        """
+        if limit < 1:
+            raise InvalidArgument("max is 0; ask for at least one message.")
+        if timeout_ms > MAX_WAIT_MS:
+            raise InvalidArgument(f"timeout_ms is {timeout_ms}; the most is {MAX_WAIT_MS}.")
+        inbox = self._inbox(who.voice)
+        messages = await inbox.take(holder, limit, timeout_ms / 1000)
+        if messages:
+            self._watch(holder, inbox)
+        for message in messages:
+            self.events.delivered(message)
+        return messages
+
+    async def acknowledge(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
+        """Mark received messages as done. Done already: nothing happens.
+
+        An agent acknowledges what it received, as long as nobody else holds it now; so a
+        restart of the broker, which ends all leases, does not make it do its work again. The
+        operator acknowledges its messages without having received them.
+
+        Raises:
+            Conflict, NotFound: some ids could not be acknowledged; the others were.
+        """
+        _check_count(ids)
+        await self._to_the_end(self._acknowledge(who, holder, ids))
+
+    async def release(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
+        """Give back what `holder` has leased: it is queued again, as a redelivery.
+
+        Ids that it does not hold stay as they are.
+        """
+        _check_count(ids)
+        inbox = self._inboxes.get(who.voice)
+        if inbox is not None:
+            self._queue_again(inbox.release(holder, ids))
+
+    async def list_messages(
+        self, who: Principal, wanted: Mapping[str, Any], limit: int
+    ) -> list[Message]:
+        """The newest `limit` messages (1 to 1000) that match, oldest first.
+
+        An agent sees those to or from itself, the operator all. More than 4 MiB of text do not
+        come at once: ask on with `before`.
+
+        Raises:
+            InvalidArgument: the limit is out of its bounds, or there is no such filter.
+        """
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidArgument(f"limit is {limit}; it may be 1 to {MAX_PAGE}.")
+        parsed = parse(Filter, wanted, "filter of ListMessages")
+        party = who.name if who.is_agent else None
+        leased = {i for inbox in self._inboxes.values() for i in inbox.leases}
+        return await self._store.page(parsed, limit, party=party, leased=leased)
+
+    async def register_agent(self, name: str) -> None:
+        """Take messages for the agent `name` from now on. Registered already: nothing happens.
+
+        Raises:
+            InvalidArgument: it is no name for an agent.
+        """
+        if not AGENT_NAME.fullmatch(name) or name in RESERVED_NAMES:
+            raise InvalidArgument(
+                f"{name[:64]!r} is no name for an agent: a lower-case letter, then up to eight "
+                f"lower-case letters, digits or hyphens; not {' or '.join(sorted(RESERVED_NAMES))}."
+            )
+        await self._store.register(name)
+
+    async def unregister_agent(self, name: str) -> None:
+        """Refuse messages to the agent `name` from now on; what it has waits for its return.
+
+        Its waiting calls of Receive end with NotFound.
+
+        Raises:
+            NotFound: it is not registered.
+        """
+        await self._to_the_end(self._unregister(name))
+
+    async def _send(self, draft: Draft) -> int:
+        message_id, new = await self._store.append(draft)
+        if new:
+            self._announce(message_id, draft.sender, draft.recipient, draft.kind)
+        return message_id
+
+    async def _acknowledge(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
+        name = who.voice
+        inbox = self._inbox(name)
+        taken = [i for i in ids if i in inbox.leases and inbox.leases[i].holder != holder]
+        mine = [i for i in ids if i not in taken]
+        outcome = await self._store.acknowledge(name, mine, unreceived=not who.is_agent)
+        for i in mine:
+            inbox.leases.pop(i, None)
+        for i in outcome.done:
+            self.events.acknowledged(i, name)
+        if taken or outcome.unreceived:
+            refused = _listed([*taken, *outcome.unreceived])
+            raise Conflict(
+                f"Not acknowledged: {refused}; a message is acknowledged by the connection that "
+                "has received it."
+            )
+        if outcome.unknown:
+            raise NotFound(f"The inbox of {name} has no message {_listed(outcome.unknown)}.")
+
+    async def _unregister(self, name: str) -> None:
+        await self._store.unregister(name)
+        if name in self._inboxes:
+            self._inboxes[name].wake()
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` even if its caller is cancelled (it left the bus) meanwhile.
+
+        What is on disk by then must be announced, or a waiting Receive would sleep through it.
+        """
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    def _inbox(self, name: str) -> Inbox:
+        if name not in self._inboxes:
+            self._inboxes[name] = Inbox(name, self._store, self._stopping)
+        return self._inboxes[name]
+
+    def _watch(self, holder: Holder, inbox: Inbox) -> None:
+        if holder.name not in self._holders:
+            holder.left.add_done_callback(lambda _: self._end(holder.name))
+        self._holders[holder.name].add(inbox)
+
+    def _end(self, holder: str) -> None:
+        """Its connection has left the bus, so nobody will acknowledge what it holds."""
+        for inbox in self._holders.pop(holder):
+            self._queue_again(inbox.release(holder))
+
+    def _queue_again(self, messages: Sequence[Message]) -> None:
+        for m in messages:
+            self._announce(m.id, m.sender, m.recipient, m.kind)
+
+    def _announce(self, message_id: int, sender: str, to: str, kind: str) -> None:
+        self.events.queued(message_id, sender, to, kind)
+        if to in self._inboxes:
+            self._inboxes[to].wake()
+
+    def _check_size(self, body: str) -> None:
+        size = len(body.encode())
+        if size > self._max_body_bytes:
+            raise LimitExceeded(
+                f"The body has {size} bytes; the most is {self._max_body_bytes} "
+                "(max_body_bytes in the section [broker] of hyperhive.toml). "
+                "Put it into a file and send its name."
+            )
+
+
+def _dedupe_key(who: Principal, options: SendOptions) -> str | None:
+    """The key, apart for each service: they share the sender `system`, not their keys."""
+    if options.dedupe_key is None or who.kind is not Kind.SERVICE:
+        return options.dedupe_key
+    return f"{who.name}:{options.dedupe_key}"
+
+
+def _check_count(ids: Sequence[int]) -> None:
+    if len(ids) > MAX_LEASED:
+        raise LimitExceeded(f"{len(ids)} ids are given; the most is {MAX_LEASED}.")
+
+
+def _listed(ids: Sequence[int]) -> str:
+    shown = ", ".join(str(i) for i in ids[:10])
+    return shown if len(ids) <= 10 else f"{shown} and {len(ids) - 10} more"

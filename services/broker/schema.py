@@ -1,0 +1,164 @@
+"""The sqlite file: opened only when it is whole, ours, and of a version we know.
+
+Whatever is wrong with it, it is left exactly as it was found: a damaged store is evidence, and
+the operator decides whether to restore a backup or to move it away.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from wire.errors import CorruptStore
+
+VERSION: Final = 1
+APPLICATION_ID: Final = 0x48495645  # "HIVE"
+
+_MAGIC: Final = b"SQLite format 3\0"
+_FULL_CHECK_BYTES: Final = 256 * 2**20
+"""Up to this size (about a million messages, a second) the whole file is checked on each start."""
+
+_SCHEMA: Final = f"""
+BEGIN IMMEDIATE;
+-- What changes is small and apart from the text: sqlite writes a whole row whenever a part of
+-- it changes, and a message changes twice (handed out, acknowledged).
+CREATE TABLE message (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  sender TEXT NOT NULL,
+  recipient TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  queued INTEGER NOT NULL,               -- microseconds since 1970
+  urgent INTEGER NOT NULL,
+  in_reply_to INTEGER NOT NULL,          -- 0: nothing
+  dedupe_key TEXT,                       -- unique for a sender
+  deliveries INTEGER NOT NULL DEFAULT 0, -- how often it was handed out
+  acknowledged INTEGER                   -- microseconds since 1970
+) STRICT;
+CREATE TABLE body (id INTEGER PRIMARY KEY REFERENCES message(id), text TEXT NOT NULL) STRICT;
+CREATE TABLE agent (name TEXT PRIMARY KEY, registered INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX message_dedupe ON message(sender, dedupe_key) WHERE dedupe_key IS NOT NULL;
+CREATE INDEX message_inbox ON message(recipient, id) WHERE acknowledged IS NULL;
+CREATE INDEX message_open ON message(id) WHERE acknowledged IS NULL;
+CREATE INDEX message_to ON message(recipient, id);
+CREATE INDEX message_from ON message(sender, id);
+CREATE INDEX message_kind ON message(kind, id);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """The checked store at `path` for writing; made when there is none.
+
+    Raises:
+        CorruptStore: it cannot be used; the sentence says why, and what to do. It is untouched.
+    """
+    _check_file(path)
+    if path.exists() and path.stat().st_size > 0:
+        _check_content(path)
+    try:
+        db = _open(f"{path.absolute().as_uri()}?mode=rwc")
+        # Readers go on while it is written to, and a commit is one fsync.
+        db.execute("PRAGMA journal_mode = WAL")
+        # The promise of Send: on disk before it returns, even if the power fails.
+        db.execute("PRAGMA synchronous = FULL")
+        # After a long burst the log is cut back to this size.
+        db.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
+        if db.execute("PRAGMA user_version").fetchone() == (0,):
+            db.executescript(_SCHEMA)
+    except sqlite3.Error as error:
+        raise CorruptStore(f"The message store {path} cannot be opened: {error}.") from error
+    return db
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A second connection that only reads; the store must have been opened by `connect`."""
+    return _open(f"{path.absolute().as_uri()}?mode=ro")
+
+
+def _open(uri: str) -> sqlite3.Connection:
+    # Each connection is used by one thread at a time, though not by the one that opens it.
+    # No isolation level: transactions are begun and ended by us alone.
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def _check_file(path: Path) -> None:
+    """What can be said without sqlite; sqlite would answer with nothing but a number."""
+    if not path.parent.is_dir():
+        raise CorruptStore(
+            f"The directory {path.parent} of the message store does not exist; "
+            "start the broker by systemd (systemctl start hive-broker), which makes it."
+        )
+    try:
+        status = path.stat()
+        if status.st_uid != os.geteuid():
+            raise CorruptStore(
+                f"The message store {path} belongs to uid {status.st_uid}, but the broker runs as "
+                f"uid {os.geteuid()}; give it back with chown and start hive-broker again."
+            )
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CorruptStore(
+            f"The message store {path} cannot be read: {error.strerror}; "
+            "it must be a file that only the broker's user may read and write."
+        ) from error
+    if head and head != _MAGIC:
+        raise _damaged(path, "it is no sqlite file")
+
+
+def _check_content(path: Path) -> None:
+    """Look at the store through a connection that cannot write."""
+    sides = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
+    made = [side for side in sides if not side.exists()]
+    try:
+        db = _open(f"{path.absolute().as_uri()}?mode=ro")
+        try:
+            _check_version(path, db)
+            _check_pages(path, db)
+        finally:
+            db.close()
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, str(error)) from error
+    finally:
+        # A reader leaves its empty log and index behind.
+        for side in made:
+            side.unlink(missing_ok=True)
+
+
+def _check_version(path: Path, db: sqlite3.Connection) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if version == 0 and tables == 0:
+        return  # A broker was killed while it made the file.
+    if application != APPLICATION_ID:
+        raise _damaged(path, "it is a sqlite file of something else")
+    if version > VERSION:
+        raise CorruptStore(
+            f"The message store {path} was written by a newer Hyperhive (schema {version}, this "
+            f"one knows up to {VERSION}); install that version again, or move the file away."
+        )
+
+
+def _check_pages(path: Path, db: sqlite3.Connection) -> None:
+    """Check everything while that is quick; of a large store only what every call relies on.
+
+    The rest of a large one is found damaged when it is read: that call is answered with an
+    error, and nothing is overwritten.
+    """
+    whole = path.stat().st_size <= _FULL_CHECK_BYTES
+    (result,) = db.execute(f"PRAGMA quick_check({1 if whole else 'agent'})").fetchone()
+    if result != "ok":
+        raise _damaged(path, " ".join(result.split()))
+
+
+def _damaged(path: Path, reason: str) -> CorruptStore:
+    return CorruptStore(
+        f"The message store {path} is damaged ({reason}); nothing was changed. Restore it from a "
+        "backup, or move it away with its -wal and -shm files to start empty, "
+        "then: systemctl restart hive-broker"
+    )

@@ -1,0 +1,55 @@
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.broker.broker import Broker
+from services.broker.message import Message
+from services.broker.store import Store
+
+MAX_BODY = 1000
+
+
+class Heard:
+    """Notes what the broker tells."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[object, ...]] = []
+
+    def queued(self, message_id: int, sender: str, to: str, kind: str) -> None:
+        self.all.append(("queued", message_id, sender, to, kind))
+
+    def delivered(self, message: Message) -> None:
+        self.all.append(("delivered", message.id, message.redeliveries))
+
+    def acknowledged(self, message_id: int, to: str) -> None:
+        self.all.append(("acknowledged", message_id, to))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "broker.sqlite"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[Store]:
+    store = Store.open(path)
+    for name in ("alice", "bob", "manager"):
+        await store.register(name)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def broker(store: Store) -> AsyncIterator[Broker]:
+    broker = Broker(store, max_body_bytes=MAX_BODY)
+    yield broker
+    async with asyncio.timeout(5):
+        await broker.close()
+
+
+@pytest.fixture
+def heard(broker: Broker) -> Heard:
+    broker.events = heard = Heard()
+    return heard

@@ -1,0 +1,172 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from services.broker.message import Draft, Filter, State
+from services.broker.store import PAGE_BYTES, Store, _page
+from wire.errors import NotFound, Unavailable
+
+
+def draft(body: str = "hello", to: str = "bob", sender: str = "alice", **more: object) -> Draft:
+    return Draft(sender, to, "message", body, **more)  # type: ignore[arg-type]
+
+
+async def everything(store: Store, **wanted: object) -> list[int]:
+    page = await store.page(Filter.model_validate(wanted), 1000, party=None, leased=())
+    return [message.id for message in page]
+
+
+async def test_a_message_survives(path: Path) -> None:
+    store = Store.open(path)
+    await store.register("bob")
+    message_id, new = await store.append(draft("häßlich \N{PILE OF POO}\n", urgent=True))
+    assert new
+    await store.close()
+    store = Store.open(path)
+    [message] = await store.hand_out("bob", 10, ())
+    await store.close()
+    assert (message.id, message.sender, message.recipient) == (message_id, "alice", "bob")
+    assert message.body == "häßlich \N{PILE OF POO}\n"
+    assert message.urgent
+    assert (message.redeliveries, message.in_reply_to) == (0, 0)
+    assert message.state is State.LEASED
+
+
+async def test_oldest_first_and_a_redelivered_one_before_newer_ones(store: Store) -> None:
+    ids = [(await store.append(draft(str(i))))[0] for i in range(5)]
+    assert [m.id for m in await store.hand_out("bob", 2, ())] == ids[:2]
+    again = await store.hand_out("bob", 3, without={ids[1]})
+    assert [(m.id, m.redeliveries) for m in again] == [(ids[0], 1), (ids[2], 0), (ids[3], 0)]
+
+
+async def test_a_dedupe_key_belongs_to_its_sender(store: Store) -> None:
+    first, _ = await store.append(draft(dedupe_key="k"))
+    assert await store.append(draft("other", dedupe_key="k")) == (first, False)
+    other, new = await store.append(draft(sender="manager", dedupe_key="k"))
+    assert new
+    assert other != first
+    assert await everything(store) == [first, other]
+
+
+async def test_a_repeated_send_is_answered_even_when_the_recipient_has_gone(store: Store) -> None:
+    first, _ = await store.append(draft(dedupe_key="k"))
+    await store.unregister("bob")
+    assert await store.append(draft(dedupe_key="k")) == (first, False)
+
+
+async def test_only_registered_agents_get_messages_and_they_stay(store: Store) -> None:
+    message_id, _ = await store.append(draft())
+    await store.unregister("bob")
+    with pytest.raises(NotFound, match="There is no agent 'bob'; `hivectl list`"):
+        await store.append(draft())
+    with pytest.raises(NotFound):
+        await store.hand_out("bob", 1, ())
+    with pytest.raises(NotFound):
+        await store.unregister("bob")
+    await store.register("bob")
+    assert [m.id for m in await store.hand_out("bob", 10, ())] == [message_id]
+
+
+async def test_one_answers_only_what_one_knows(store: Store) -> None:
+    known, _ = await store.append(draft())
+    await store.append(draft(sender="bob", to="alice", in_reply_to=known))
+    with pytest.raises(NotFound, match=f"no message {known} that manager has sent"):
+        await store.append(draft(sender="manager", in_reply_to=known))
+
+
+async def test_acknowledge_tells_what_became_of_each(store: Store) -> None:
+    ids = [(await store.append(draft()))[0] for _ in range(3)]
+    others, _ = await store.append(draft(to="alice"))
+    await store.hand_out("bob", 1, ())
+    outcome = await store.acknowledge("bob", [*ids, others, 2**64 - 1], unreceived=False)
+    assert outcome.done == ids[:1]
+    assert outcome.unreceived == ids[1:]
+    assert outcome.unknown == [others, 2**64 - 1]
+    again = await store.acknowledge("bob", ids, unreceived=True)
+    assert again.done == ids[1:]
+    assert not again.unreceived
+    assert await store.hand_out("bob", 10, ()) == []
+
+
+async def test_answers_are_bounded_in_bytes(store: Store) -> None:
+    for _ in range(6):
+        await store.append(draft("x" * (PAGE_BYTES // 4)))
+    assert len(await store.hand_out("bob", 100, ())) == 4
+    page = await store.page(Filter(), 100, party=None, leased=())
+    assert [m.id for m in page] == [3, 4, 5, 6]
+    await store.append(draft("y" * (PAGE_BYTES + 1)))
+    assert len(await store.page(Filter(), 100, party=None, leased=())) == 1
+
+
+async def test_filters(store: Store) -> None:
+    a = (await store.append(draft()))[0]
+    b = (await store.append(draft(to="manager")))[0]
+    c = (await store.append(Draft("system", "manager", "spawned", "")))[0]
+    d = (await store.append(draft(sender="bob", to="operator")))[0]
+    await store.hand_out("bob", 1, ())
+    await store.acknowledge("bob", [a], unreceived=False)
+    assert await everything(store) == [a, b, c, d]
+    assert await everything(store, to="manager") == [b, c]
+    assert await everything(store, **{"from": "bob"}) == [d]
+    assert await everything(store, kind="spawned") == [c]
+    assert await everything(store, after=a, before=d) == [b, c]
+    assert await everything(store, after=2**64 - 1) == []
+    assert await everything(store, before=2**64 - 1, to="operator") == [d]
+    assert await everything(store, state=State.ACKNOWLEDGED) == [a]
+    queued = await store.page(Filter(state=State.QUEUED), 9, party=None, leased={b})
+    assert [m.id for m in queued] == [c, d]
+    leased = await store.page(Filter(state=State.LEASED), 9, party=None, leased={b})
+    assert [(m.id, m.state) for m in leased] == [(b, State.LEASED)]
+    bobs = await store.page(Filter(), 9, party="bob", leased=())
+    assert [m.id for m in bobs] == [a, d]
+    assert [m.id for m in await store.page(Filter(), 1, party="bob", leased=())] == [d]
+    assert await store.page(Filter(to="manager"), 9, party="bob", leased=()) == []
+
+
+async def test_a_full_disk_refuses_and_goes_on(store: Store) -> None:
+    def fill(db: sqlite3.Connection) -> None:
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages + 3}")
+
+    def empty(db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA max_page_count = 1000000")
+
+    await store._writer.run(fill)
+    with pytest.raises(Unavailable, match=r"database or disk is full; nothing was changed"):
+        await store.append(draft("x" * 100_000))
+    small, _ = await store.append(draft("small"))
+    await store._writer.run(empty)
+    large, _ = await store.append(draft("x" * 100_000))
+    assert await everything(store) == [small, large]
+
+
+async def test_nothing_in_it_grows_with_the_history(store: Store) -> None:
+    """Each statement walks an index in the order it wants, without a scan or a sort."""
+    plans: list[str] = []
+
+    def explain(db: sqlite3.Connection) -> None:
+        asked: list[str] = []
+        db.set_trace_callback(asked.append)
+        for wanted in ({}, {"to": "bob"}, {"from": "bob"}, {"kind": "x"}, {"before": 7}):
+            for party in (None, "bob"):
+                _page(db, Filter.model_validate(wanted), 10, party, ())
+        for state in (State.QUEUED, State.LEASED):
+            _page(db, Filter(state=state), 10, None, ())
+        db.set_trace_callback(None)
+        for statement in asked:
+            if statement.startswith("SELECT"):
+                rows = db.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+                plans.extend(row[3] for row in rows)
+
+    await store._writer.run(explain)
+    assert plans
+    # Bounded by the page: the found ids themselves, and what is held now.
+    bounded = (
+        "SCAN found",
+        "SCAN json_each",
+        "SCAN (subquery",
+        "SCAN message USING INDEX message_open",
+    )
+    scans = {p for p in plans if p.startswith("SCAN") and not p.startswith(bounded)}
+    assert scans <= {"SCAN message"}, scans  # newest first by id, ended by the limit
