@@ -1,0 +1,53 @@
+"""What containers are made of: the one thing that differs between distributions."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from services.lifecycle.agent import Spec, UnitStatus
+
+Watcher = Callable[[str, UnitStatus], None]
+"""Is called with an agent's name whenever systemd says something new about its container."""
+
+
+class Backend(Protocol):
+    """Makes, starts, stops and removes containers, and says what happens to them.
+
+    Everything that fails raises a HiveError whose sentence says why. Every method may
+    be repeated: what is there already is left or corrected, what is gone already is no error.
+    """
+
+    def unit(self, name: str) -> str:
+        """The systemd unit that the container of `name` runs in."""
+
+    async def watch(self, watcher: Watcher) -> None:
+        """Begin to call `watcher`; before anything else, so that nothing is missed."""
+
+    async def status(self, name: str) -> UnitStatus:
+        """What systemd says now; the watcher hears of this container from here on."""
+
+    async def forget(self, name: str) -> None:
+        """The watcher need not hear of this container any more."""
+
+    def kept_uid(self, name: str) -> int | None:
+        """The base of the uid range that kept data of `name` belongs to."""
+
+    def taken_uids(self) -> list[range]:
+        """Uid ranges that the host uses for other things."""
+
+    async def configure(self, spec: Spec) -> None:
+        """Make the container, or bring what the host keeps of it up to date."""
+
+    async def start(self, spec: Spec) -> None:
+        """Start it and wait until it is READY."""
+
+    async def stop(self, name: str) -> None:
+        """Stop it, and the endpoint of its socket, and wait until they are."""
+
+    async def destroy(self, spec: Spec, *, purge: bool) -> None:
+        """Remove everything the host keeps of a stopped container; its data only with `purge`."""
+
+    async def boot(self) -> str:
+        """Something that differs from one boot of the host to the next."""
+
+    async def host_is_stopping(self) -> bool:
+        """Whether containers end because the whole host does."""

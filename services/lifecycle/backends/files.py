@@ -1,0 +1,115 @@
+"""The text of the two files that make systemd run a container: settings and drop-in."""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.lifecycle.agent import Spec
+from services.lifecycle.uidrange import SIZE
+from wire import names
+
+DROP_IN: Final = "50-hyperhive.conf"
+CREDENTIAL: Final = "anthropic_api_key"
+
+DROPPED: Final = (
+    "CAP_AUDIT_CONTROL",
+    "CAP_AUDIT_WRITE",
+    "CAP_LEASE",
+    "CAP_MKNOD",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_RAW",
+    "CAP_SYS_NICE",
+    "CAP_SYS_TTY_CONFIG",
+)
+"""What nspawn leaves a container and this one has no use for. What stays counts in its user
+namespace only; its systemd needs CAP_SYS_ADMIN there for mounts and cgroups."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long things may take and whom a container may talk to."""
+
+    start_seconds: int
+    stop_seconds: int
+    deny: Sequence[str]
+    allow: Sequence[str]
+
+
+def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str) -> str:
+    """The .nspawn file. `shared`: host paths that are bound read-only."""
+    lines = [
+        "# Written by hive-lifecycle; changed by hand it is overwritten at the next start.",
+        "[Exec]",
+        "Boot=yes",
+        "Parameters=systemd.unit=hive-container.target",
+        f"Hostname={spec.name}",
+        f"PrivateUsers={spec.uid_base}:{SIZE}",
+        "NotifyReady=yes",
+        "NoNewPrivileges=yes",
+        f"DropCapability={' '.join(DROPPED)}",
+        "ResolvConf=copy-host",
+        "LinkJournal=try-guest",
+        "",
+        "[Files]",
+        # Lifecycle gives the files to the range itself: nspawn would walk the whole tree.
+        "PrivateUsersOwnership=off",
+        *(f"BindReadOnly={path}" for path in shared),
+        f"Bind={sockets}:/run/hive",
+        f"Bind={data}/claude:/root/.claude",
+        f"Bind={data}/state:/state",
+        "",
+        "[Network]",
+        "VirtualEthernet=no",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def drop_in(spec: Spec, limits: Limits, credential: str | None) -> str:
+    """The drop-in of the container's unit; `credential` is the file of the API key, if any."""
+    socket = names.socket_unit(spec.name)
+    command = "systemd-nspawn --quiet --keep-unit --boot --settings=override --machine=%i"
+    if credential:
+        command += f" --load-credential={CREDENTIAL}:{credential}"
+    lines = [
+        "# Written by hive-lifecycle; changed by hand it is overwritten at the next start.",
+        "[Unit]",
+        f"Description=Hyperhive: the container of {spec.name}",
+        f"Requires={socket}",
+        f"After={socket}",
+        # Five crashes in a minute are no accident any more.
+        "StartLimitIntervalSec=60",
+        "StartLimitBurst=5",
+        "",
+        "[Service]",
+        "Slice=hive-agents.slice",
+        "ExecStart=",
+        f"ExecStart={command}",
+        "Restart=on-failure",
+        # Long enough to read the cause of the end before the next start overwrites it.
+        "RestartSec=500ms",
+        f"TimeoutStartSec={limits.start_seconds}",
+        f"TimeoutStopSec={limits.stop_seconds}",
+        # No loop devices, no device mapper, no tun: only terminals.
+        "DeviceAllow=",
+        "DeviceAllow=char-pts rw",
+    ]
+    if limits.deny:
+        lines += [f"IPAddressDeny={' '.join(limits.deny)}"]
+        lines += [f"IPAddressAllow={' '.join(limits.allow)}"] if limits.allow else []
+    return "\n".join([*lines, ""])
+
+
+def name_servers(resolv_conf: str) -> list[str]:
+    """The addresses of the name servers in resolv.conf, so that names resolve in any filter."""
+    addresses = []
+    for line in resolv_conf.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0] == "nameserver":
+            address = words[1].partition("%")[0]
+            try:
+                addresses.append(str(ipaddress.ip_address(address)))
+            except ValueError:
+                continue
+    return addresses

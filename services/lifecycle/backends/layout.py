@@ -1,0 +1,62 @@
+"""Where a container's parts lie on the host."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wire import names
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All paths, below `root` (which differs from / only in tests)."""
+
+    root: Path = Path("/")
+
+    @property
+    def machines(self) -> Path:
+        """Roots of containers; root's own (0700), each entry belongs to its agent."""
+        return self.root / "var/lib/machines"
+
+    @property
+    def settings(self) -> Path:
+        """The .nspawn files; those below /etc are trusted by nspawn."""
+        return self.root / "etc/systemd/nspawn"
+
+    @property
+    def units(self) -> Path:
+        """Where the drop-ins go."""
+        return self.root / "etc/systemd/system"
+
+    @property
+    def data(self) -> Path:
+        """What survives an agent's container: claude/ and state/ of each."""
+        return self.root / "var/lib/hyperhive/agents"
+
+    @property
+    def sockets(self) -> Path:
+        """A directory for each agent, with its sockets."""
+        return self.root / "run/hyperhive/agents"
+
+    @property
+    def credentials(self) -> Path:
+        """What the operator put there for the agents."""
+        return self.root / "etc/hyperhive/credentials"
+
+    @property
+    def journals(self) -> Path:
+        """Where nspawn links the journals of containers."""
+        return self.root / "var/log/journal"
+
+    def drop_in_folder(self, name: str) -> str:
+        """The folder of the container unit's drop-in, in `units`."""
+        return f"{container_unit(name)}.d"
+
+
+def container_unit(name: str) -> str:
+    """The unit that the container of `name` runs in."""
+    return f"systemd-nspawn@{names.machine_name(name)}.service"
+
+
+def settings_file(name: str) -> str:
+    """The .nspawn file of `name`, in `settings`."""
+    return f"{names.machine_name(name)}.nspawn"

@@ -1,0 +1,225 @@
+"""Containers as systemd-nspawn runs them: files on the host, and systemd does the rest."""
+
+import asyncio
+import contextlib
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from services.config import Config
+from services.lifecycle import uidrange
+from services.lifecycle.agent import Spec, UnitStatus
+from services.lifecycle.backends import Watcher, files, skeleton
+from services.lifecycle.backends.layout import Layout, container_unit, settings_file
+from services.lifecycle.backends.systemd import Systemd
+from services.lifecycle.tree import Tree, remove_below
+from wire import names
+from wire.errors import Unavailable
+
+SLACK: Final = 15.0
+"""systemd ends a job by the unit's own time limits; only a stuck systemd needs ours, in seconds."""
+
+
+class Nspawn:
+    """The nspawn backend; see `Backend` for what each method promises."""
+
+    def __init__(
+        self, systemd: Systemd, config: Config, prefix: Path, layout: Layout | None = None
+    ) -> None:
+        self._systemd = systemd
+        self._config = config
+        self._units = prefix / "share/hyperhive/container"
+        self._layout = layout or Layout()
+        self._names: dict[str, str] = {}
+        self._watcher: Watcher = lambda name, status: None
+        self._looking: set[asyncio.Task[None]] = set()
+
+    def unit(self, name: str) -> str:
+        """The unit is systemd's own template, so machinectl knows it, too."""
+        return container_unit(name)
+
+    # What happens
+
+    async def watch(self, watcher: Watcher) -> None:
+        """Systemd tells of the unit, machined of the machine; whichever is first counts."""
+        self._watcher = watcher
+        await self._systemd.subscribe(self._unit_changed)
+        await self._systemd.on_machine_removed(self._machine_removed)
+
+    async def status(self, name: str) -> UnitStatus:
+        """What systemd says now; from here on changes are told."""
+        unit = container_unit(name)
+        self._names[unit] = name
+        return await self._systemd.follow(unit)
+
+    async def forget(self, name: str) -> None:
+        """Tell of this container no more."""
+        unit = container_unit(name)
+        self._names.pop(unit, None)
+        await self._systemd.unfollow(unit)
+
+    async def boot(self) -> str:
+        """The start of this host's systemd."""
+        return await self._systemd.boot()
+
+    async def host_is_stopping(self) -> bool:
+        """Whether the whole host goes down."""
+        return await self._systemd.host_is_stopping()
+
+    def _unit_changed(self, unit: str, status: UnitStatus) -> None:
+        if name := self._names.get(unit):
+            self._watcher(name, status)
+
+    def _machine_removed(self, machine: str) -> None:
+        """machined may see the end before systemd tells of it: look at the unit at once."""
+        name = names.agent_of_machine(machine)
+        if name and container_unit(name) in self._names:
+            task = asyncio.create_task(self._look(name), name=f"look-{name}")
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+
+    async def _look(self, name: str) -> None:
+        # If this fails the bus is gone, and with it the service; nothing else is lost.
+        with contextlib.suppress(Unavailable):
+            status = await self._systemd.follow(container_unit(name))
+            if container_unit(name) in self._names:
+                self._watcher(name, status)
+
+    # Uid ranges
+
+    def kept_uid(self, name: str) -> int | None:
+        """Who owns the kept state/, when that is the base of a range."""
+        try:
+            with Tree.open(self._layout.data / name) as data:
+                owner = data.owner_of("state")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return owner if owner is not None and uidrange.is_base(owner) else None
+
+    def taken_uids(self) -> list[range]:
+        """What /etc gives to accounts and to their user namespaces."""
+        etc = self._layout.root / "etc"
+        taken = []
+        for file, parse in (
+            ("subuid", uidrange.subordinate),
+            ("subgid", uidrange.subordinate),
+            ("passwd", uidrange.accounts),
+            ("group", uidrange.accounts),
+        ):
+            with contextlib.suppress(FileNotFoundError):
+                taken += parse((etc / file).read_text(errors="replace"))
+        return taken
+
+    # Files
+
+    async def configure(self, spec: Spec) -> None:
+        """Write skeleton, settings and drop-in, and make the directories that are bound."""
+        self._lay_directories(spec)
+        machine = names.machine_name(spec.name)
+        with (
+            Tree.open(self._layout.machines) as machines,
+            machines.directory(machine, owner=spec.uid_base) as root,
+        ):
+            skeleton.lay(root, spec, self._harness(spec), self._units)
+        if self._write_units(spec):
+            await self._systemd.reload()
+
+    def _lay_directories(self, spec: Spec) -> None:
+        base = spec.uid_base
+        # The agent must not own what holds claude/ and state/: it could put links there.
+        with (
+            Tree.open(self._layout.data) as agents,
+            agents.directory(spec.name, mode=0o700) as data,
+        ):
+            data.make("claude", mode=0o700, owner=base)
+            data.make("state", mode=0o700, owner=base)
+        with Tree.open(self._layout.sockets) as sockets:
+            # For nobody but the container and root: who can connect here is this agent.
+            sockets.make(spec.name, mode=0o700, owner=base)
+
+    def _write_units(self, spec: Spec) -> bool:
+        """Write settings and drop-in; answers whether systemd must read them again."""
+        layout = self._layout
+        settings = files.settings(
+            spec,
+            [path for path in skeleton.SHARED if Path(path).exists()],
+            str(layout.data / spec.name),
+            str(layout.sockets / spec.name),
+        )
+        layout.settings.mkdir(mode=0o755, exist_ok=True)
+        with Tree.open(layout.settings) as folder:
+            folder.write(settings_file(spec.name), settings)
+        key = layout.credentials / files.CREDENTIAL
+        text = files.drop_in(spec, self._limits(), str(key) if key.is_file() else None)
+        with (
+            Tree.open(layout.units) as units,
+            units.directory(layout.drop_in_folder(spec.name)) as folder,
+        ):
+            return folder.write(files.DROP_IN, text)
+
+    def _limits(self) -> files.Limits:
+        config = self._config.lifecycle
+        allow = [*config.network_allow, *self._model_address()]
+        with contextlib.suppress(FileNotFoundError):
+            allow += files.name_servers((self._layout.root / "etc/resolv.conf").read_text())
+        return files.Limits(
+            config.start_timeout, config.stop_timeout, config.network_deny, sorted(set(allow))
+        )
+
+    def _model_address(self) -> list[str]:
+        """The scripted model's address, which a container must reach wherever it listens."""
+        host = urlsplit(self._config.harness.scripted_model_url or "").hostname or ""
+        with contextlib.suppress(ValueError):
+            return [str(ipaddress.ip_address(host))]
+        return ["localhost"] if host == "localhost" else []
+
+    def _harness(self, spec: Spec) -> Mapping[str, object]:
+        config = self._config.harness
+        return {
+            "name": spec.name,
+            "manager": spec.is_manager,
+            "model": spec.model or config.model,
+            "scripted_model_url": config.scripted_model_url,
+            "session_idle": config.session_idle,
+            "environment": config.environment,
+        }
+
+    # Running
+
+    async def start(self, spec: Spec) -> None:
+        """Start the unit, its failures forgotten; the socket comes with it."""
+        unit = container_unit(spec.name)
+        for each in (unit, names.endpoint_unit(spec.name), names.socket_unit(spec.name)):
+            # A hostile agent may have driven its endpoint into the start limit.
+            await self._systemd.reset_failed(each)
+        await self._systemd.start(unit, self._config.lifecycle.start_timeout + SLACK)
+
+    async def stop(self, name: str) -> None:
+        """Stop the container, then what served its socket."""
+        timeout = self._config.lifecycle.stop_timeout + SLACK
+        # The container first: without its socket systemd would stop it anyway, in no order.
+        for unit in (container_unit(name), names.socket_unit(name), names.endpoint_unit(name)):
+            await self._systemd.stop(unit, timeout)
+
+    async def destroy(self, spec: Spec, *, purge: bool) -> None:
+        """Remove the files of a stopped container, links never followed."""
+        name, layout = spec.name, self._layout
+        remove_below(layout.settings, settings_file(name))
+        if remove_below(layout.units, layout.drop_in_folder(name)):
+            await self._systemd.reload()
+        for unit in (container_unit(name), names.socket_unit(name), names.endpoint_unit(name)):
+            await self._systemd.reset_failed(unit)
+        remove_below(layout.machines, names.machine_name(name))
+        remove_below(layout.sockets, name)
+        self._unlink_journal(spec)
+        if purge:
+            remove_below(layout.data, name)
+
+    def _unlink_journal(self, spec: Spec) -> None:
+        """Remove nspawn's link to the container's journal, which is gone with its root."""
+        link = self._layout.journals / spec.machine_id
+        with contextlib.suppress(OSError):
+            if link.is_symlink():
+                link.unlink()

@@ -1,0 +1,100 @@
+"""A container's root: a few KiB of curated files around the host's /usr."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from services.lifecycle.agent import Spec
+from services.lifecycle.tree import Tree
+
+OS_RELEASE: Final = """\
+NAME="Hyperhive agent"
+PRETTY_NAME="Hyperhive agent"
+ID=hyperhive
+ANSI_COLOR="1;33"
+"""
+ACCOUNTS: Final = """\
+root:x:0:0:root:/root:/bin/bash
+messagebus:x:81:81:D-Bus:/:/usr/sbin/nologin
+nobody:x:65534:65534:nobody:/:/usr/sbin/nologin
+"""
+GROUP: Final = """\
+root:x:0:
+adm:x:4:
+tty:x:5:
+utmp:x:22:
+messagebus:x:81:
+systemd-journal:x:190:
+nogroup:x:65534:
+"""
+SHADOW: Final = """\
+root:!*:::::::
+messagebus:!*:::::::
+nobody:!*:::::::
+"""
+NSSWITCH: Final = """\
+passwd: files
+group: files
+shadow: files
+hosts: files dns
+"""
+HOSTS: Final = """\
+127.0.0.1 localhost {name}
+::1 localhost {name}
+"""
+
+USR_LINKS: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+"""Links into /usr, of which a container gets those that the host has."""
+
+SHARED: Final = (
+    "/usr",
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/crypto-policies",
+    "/etc/pam.d",
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/certs",
+    # Not all of /etc/ssl: it has a directory for private keys.
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+)
+"""What of the host a container sees, read-only, where the host has it. Nothing else of /etc."""
+
+
+def lay(root: Tree, spec: Spec, harness: Mapping[str, object], units: Path) -> None:
+    """Put the files of `spec` into `root`, which belongs to its uid range.
+
+    What the container wrote elsewhere stays; what it changed of these is put right. `units`: the
+    folder with the unit files of the container's own systemd.
+    """
+    for name in ("dev", "proc", "run", "srv", "state", "sys", "tmp", "usr"):
+        root.make(name)
+    with root.directory("root", mode=0o700) as home:
+        home.make(".claude", mode=0o700)
+    with root.directory("var") as var, var.directory("log") as log:
+        log.make("journal")
+    for name in USR_LINKS:
+        host = Path("/", name)
+        if host.is_symlink():
+            root.link(name, f"usr/{name}")
+    with root.directory("etc") as etc:
+        _lay_etc(etc, spec, harness, units)
+
+
+def _lay_etc(etc: Tree, spec: Spec, harness: Mapping[str, object], units: Path) -> None:
+    etc.write("os-release", OS_RELEASE)
+    etc.write("passwd", ACCOUNTS)
+    etc.write("group", GROUP)
+    etc.write("shadow", SHADOW, mode=0o600)
+    etc.write("nsswitch.conf", NSSWITCH)
+    etc.write("hostname", f"{spec.name}\n")
+    etc.write("hosts", HOSTS.format(name=spec.name))
+    # The host's own would keep the journal from being linked, and is nobody's business.
+    etc.write("machine-id", f"{spec.machine_id}\n")
+    with etc.directory("hyperhive") as hyperhive:
+        hyperhive.write("harness.json", json.dumps(harness, indent=2) + "\n")
+    with etc.directory("systemd") as systemd, systemd.directory("system") as system:
+        for unit in sorted(units.iterdir()) if units.is_dir() else ():
+            if unit.is_file():
+                system.write(unit.name, unit.read_text())

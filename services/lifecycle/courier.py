@@ -1,0 +1,95 @@
+"""Hands messages for the manager over to the broker, as soon as there is one."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from services.lifecycle.registry import Notice, Registry
+from wire import errors
+
+log = logging.getLogger(__name__)
+
+_LATER = (errors.Unavailable, errors.Timeout, errors.Stopping, errors.NotFound, errors.Internal)
+"""Worth another try: the broker is down, or the manager is not known to it yet."""
+
+
+class Broker(Protocol):
+    """The broker, as lifecycle needs it."""
+
+    async def register(self, name: str) -> None:
+        """Give `name` an inbox; one that has it keeps it."""
+
+    async def unregister(self, name: str) -> None:
+        """Take the inbox of `name` back; one that has none is no error."""
+
+    async def send(self, notice: Notice) -> None:
+        """Hand one message over to the manager."""
+
+
+class Courier:
+    """Empties the registry's notices into the broker. Owns one task, which sleeps until woken.
+
+    What cannot be handed over stays on disk, and waits for the next wake: a new notice, or the
+    broker's name getting an owner. Nothing is tried again by the clock.
+    """
+
+    def __init__(
+        self, registry: Registry, broker: Broker, agents: Callable[[], Iterable[str]]
+    ) -> None:
+        self._registry = registry
+        self._broker = broker
+        self._agents = agents
+        self._wake = asyncio.Event()
+        self._reconcile = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; what is left from the last run is tried at once."""
+        self._task = asyncio.create_task(self._run(), name="courier")
+        self.broker_appeared()
+
+    async def stop(self) -> None:
+        """End; what is not handed over stays on disk."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def wake(self) -> None:
+        """There is a new notice, or somebody new to send to."""
+        self._wake.set()
+
+    def broker_appeared(self) -> None:
+        """A broker is there: its store may be a new one, so it is told of all agents first."""
+        self._reconcile = True
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._register_all()
+                await self._hand_over()
+            except _LATER as error:
+                log.warning("a message for the manager waits for the broker: %s", error)
+            except Exception:
+                # The courier must outlive anything: without it no crash is ever told.
+                log.exception("messages for the manager were not handed over")
+
+    async def _register_all(self) -> None:
+        if self._reconcile:
+            for name in self._agents():
+                await self._broker.register(name)
+            self._reconcile = False
+
+    async def _hand_over(self) -> None:
+        for notice in self._registry.notices():
+            try:
+                await self._broker.send(notice)
+            except (errors.InvalidArgument, errors.LimitExceeded, errors.AccessDenied) as error:
+                # It would be refused for ever, and all behind it would wait.
+                log.error("the broker refused %s: %s", notice.dedupe_key, error)
+            self._registry.drop_notice(notice)

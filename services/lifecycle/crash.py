@@ -1,0 +1,89 @@
+"""When a container's end is a crash, and what the manager is told about it."""
+
+import signal
+from dataclasses import dataclass
+from typing import Final
+
+from services.lifecycle.agent import State, UnitStatus
+from services.lifecycle.registry import Notice, Record
+
+KIND: Final = "container-crash"
+
+CLD_EXITED: Final = 1
+CLD_KILLED: Final = 2
+CLD_DUMPED: Final = 3
+
+
+@dataclass(frozen=True)
+class Crash:
+    """The end of a container that no job of ours explains."""
+
+    name: str
+    invocation: str
+    result: str
+    code: int
+    status: int
+    gave_up: bool = False
+
+    @property
+    def clean(self) -> bool:
+        """Whether it was shut down in order: from the inside, or with systemctl or machinectl."""
+        return self.result == "success" and not self.gave_up
+
+    @property
+    def notice(self) -> Notice:
+        """The message to the manager. One container's end has one key, however often it is sent."""
+        key = f"{KIND}:{self.name}:{self.invocation}" + (":gave-up" if self.gave_up else "")
+        return Notice(KIND, self._sentence(), key)
+
+    def _sentence(self) -> str:
+        if self.gave_up:
+            return (
+                f"The container of {self.name} does not come up again (result {self.result}, "
+                f"{self._cause()}). It stays down until it is started."
+            )
+        if self.clean:
+            return (
+                f"The container of {self.name} was powered off, but not by a job of the hive "
+                f"(result success, {self._cause()}). It stays down until it is started."
+            )
+        return (
+            f"The container of {self.name} crashed (result {self.result}, {self._cause()}). "
+            "systemd starts it again unless it keeps crashing."
+        )
+
+    def _cause(self) -> str:
+        if self.code in (CLD_KILLED, CLD_DUMPED):
+            return f"killed by {signal_name(self.status)}"
+        if (self.result, self.status) == ("exit-code", 1):
+            # nspawn does not say which signal it was, nor whether it was one.
+            return "exit status 1: its init was killed by a signal, or failed"
+        return f"exit status {self.status}"
+
+
+def signal_name(number: int) -> str:
+    """SIGKILL for 9; `signal 99` for a number that has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def crash_of(record: Record, before: State, now: UnitStatus, *, job: bool) -> Crash | None:
+    """The crash that `now` shows, or None.
+
+    `before` is the state the container was in; `job`: whether a job of ours runs on it. A
+    container that was seen READY and is gone, or runs as another invocation, crashed, unless a
+    job of ours ended just that invocation. One that fails to come up again without a job (the
+    restarts of systemd) has given up.
+    """
+    if record.seen and not (now.up and now.invocation == record.seen):
+        if record.seen == record.excused or not now.settled:
+            return None
+        if now.invocation == record.seen:
+            return Crash(record.name, record.seen, now.result, now.code, now.status)
+        # It runs again already, so its own cause was overwritten: only the journal has it.
+        return Crash(record.name, record.seen, "restarted", 0, 0)
+    if now.state is State.FAILED and before is State.STARTING and not job:
+        return Crash(record.name, now.invocation, now.result, now.code, now.status, gave_up=True)
+    return None

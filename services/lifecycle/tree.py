@@ -1,0 +1,144 @@
+"""Writing into directories that an agent owns, without ever following a link it planted.
+
+Lifecycle is root, and the agent may put a symbolic link wherever it can write. So below a
+directory that an agent owns, nothing is reached by path: each step is a directory descriptor,
+opened with O_NOFOLLOW, and files are put in place by renaming over whatever lies there.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Self
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Tree:
+    """A directory that is held open; its entries belong to `owner` (a uid and gid) by default."""
+
+    def __init__(self, descriptor: int, owner: int) -> None:
+        self._fd = descriptor
+        self._owner = owner
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path, *, owner: int = 0) -> Iterator[Self]:
+        """Hold the existing directory `path` open; only its last part is protected from links.
+
+        So everything above it must belong to root. Raises OSError (ELOOP, ENOTDIR) for a link.
+        """
+        descriptor = os.open(path, _DIRECTORY)
+        try:
+            yield cls(descriptor, owner)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def directory(
+        self, name: str, *, mode: int = 0o755, owner: int | None = None
+    ) -> Iterator[Self]:
+        """The directory `name`, made or corrected to `mode` and owner; what else lay there goes."""
+        if not self._is_directory(name):
+            self.remove(name)
+            os.mkdir(name, 0o700, dir_fd=self._fd)
+        uid = self._owner if owner is None else owner
+        descriptor = os.open(name, _DIRECTORY, dir_fd=self._fd)
+        try:
+            os.fchown(descriptor, uid, uid)
+            os.fchmod(descriptor, mode)
+            yield type(self)(descriptor, uid)
+        finally:
+            os.close(descriptor)
+
+    def make(self, name: str, *, mode: int = 0o755, owner: int | None = None) -> None:
+        """As `directory`, for those nobody needs to look into."""
+        with self.directory(name, mode=mode, owner=owner):
+            pass
+
+    def write(self, name: str, content: str, *, mode: int = 0o644) -> bool:
+        """Put a file with `content` in place at once; answers whether anything changed.
+
+        A link or a directory of that name is replaced, never written through.
+        """
+        if self._holds(name, content.encode(), mode):
+            return False
+        temporary = f".{name}.{secrets.token_hex(4)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=self._fd)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content.encode())
+                file.flush()
+                os.fchown(descriptor, self._owner, self._owner)
+                os.fchmod(descriptor, mode)
+            if self._is_directory(name):
+                self.remove(name)
+            os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=self._fd)
+            raise
+        return True
+
+    def link(self, name: str, target: str) -> None:
+        """A symbolic link, replacing whatever lies there."""
+        self.remove(name)
+        os.symlink(target, name, dir_fd=self._fd)
+        os.chown(name, self._owner, self._owner, dir_fd=self._fd, follow_symlinks=False)
+
+    def remove(self, name: str) -> bool:
+        """Remove a file, a link (not its target) or a directory; answers whether it existed."""
+        if self._is_directory(name):
+            # rmtree walks by descriptor on Linux, so a link that appears meanwhile is not followed.
+            shutil.rmtree(name, dir_fd=self._fd)
+            return True
+        try:
+            os.unlink(name, dir_fd=self._fd)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def owner_of(self, name: str) -> int | None:
+        """The uid that owns the directory `name`; None when there is no such directory."""
+        status = self._status(name)
+        return status.st_uid if status and stat.S_ISDIR(status.st_mode) else None
+
+    def _status(self, name: str) -> os.stat_result | None:
+        try:
+            return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def _is_directory(self, name: str) -> bool:
+        return self.owner_of(name) is not None
+
+    def _holds(self, name: str, content: bytes, mode: int) -> bool:
+        """Whether the file is there already, as we would write it."""
+        status = self._status(name)
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return False
+        if (status.st_uid, stat.S_IMODE(status.st_mode)) != (self._owner, mode):
+            return False
+        if status.st_size != len(content):
+            return False
+        descriptor = os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd
+        )
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(len(content) + 1) == content
+
+
+def remove_below(parent: Path, name: str) -> bool:
+    """Remove `name` in the root-owned directory `parent`, links never followed.
+
+    Answers whether it existed; a missing parent is no error.
+    """
+    try:
+        with Tree.open(parent) as tree:
+            return tree.remove(name)
+    except FileNotFoundError:
+        return False
