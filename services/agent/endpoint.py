@@ -1,0 +1,70 @@
+"""The endpoint: accepts connections on the agent's socket, up to a limit, and owns them."""
+
+import asyncio
+import logging
+import socket
+from typing import Final
+
+from services.agent import rpc
+from services.agent.connection import Connection, Shared
+from services.agent.hive import Hive
+from services.agent.inbox import Inbox
+from services.agent.lines import CHUNK
+from services.agent.rpc import Code, RpcError
+from wire.bus import Bus
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS: Final = 64
+"""Connections at once. An agent needs two: its harness and its Claude Code."""
+
+_FULL: Final = rpc.error(
+    RpcError(
+        Code.BUSY, f"This agent has {MAX_CONNECTIONS} connections already: close one of them first."
+    )
+)
+
+
+class Endpoint:
+    """Serves one agent's socket over one bus connection."""
+
+    def __init__(self, bus: Bus, agent: str) -> None:
+        hive = Hive(bus, agent)
+        self._shared = Shared(agent, hive, Inbox(hive))
+        self._connections: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many connections are being served."""
+        return len(self._connections)
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serve `listener`, which is bound and listening."""
+        await self._shared.hive.watch_broker(self._shared.inbox.leases.forget)
+        self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=CHUNK)
+
+    async def close(self) -> None:
+        """Stop accepting, end every connection and release what they hold."""
+        if self._server is not None:
+            self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._shared.inbox.close()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            writer.write(_FULL + b"\n")
+            writer.close()
+            return
+        connection = Connection(self._shared, reader, writer)
+        task = asyncio.get_running_loop().create_task(self._run(connection))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _run(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        except Exception:  # one connection's bug is not the others' end
+            log.exception("A connection failed.")

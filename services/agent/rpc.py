@@ -1,0 +1,161 @@
+"""JSON-RPC 2.0 as it stands on one line: what may come in, and what goes out."""
+
+import json
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+MAX_DEPTH: Final = 32
+"""Levels of nesting. The deepest message of the protocol has five."""
+
+MAX_STRINGS: Final = 8192
+"""Strings in one message, keys included."""
+
+MAX_STRUCTURE: Final = 64 * 1024
+"""Bytes of a message outside its strings. A call with a thousand ids needs a third of it.
+
+Together with MAX_STRINGS this bounds what a small line can become in memory: `[[],[],...` grows
+24 times when it is parsed.
+"""
+
+MAX_ID: Final = 256
+"""Characters of a request's id, when it is a text."""
+
+
+class Code(IntEnum):
+    """Error codes of JSON-RPC, and of MCP."""
+
+    PARSE_ERROR = -32700
+    INVALID_REQUEST = -32600
+    METHOD_NOT_FOUND = -32601
+    INVALID_PARAMS = -32602
+    INTERNAL_ERROR = -32603
+    BUSY = -32000
+    UNSUPPORTED_VERSION = -32022
+
+
+RequestId = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something that wants an answer."""
+
+    id: RequestId
+    method: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Something that wants none."""
+
+    method: str
+    params: dict[str, Any]
+
+
+class RpcError(Exception):
+    """A protocol error, to be answered as one."""
+
+    def __init__(
+        self, code: Code, text: str, *, id: RequestId | None = None, data: Any = None
+    ) -> None:
+        super().__init__(text)
+        self.code = code
+        self.id = id
+        self.data = data
+
+
+def parse(line: bytes) -> Request | Notification | None:
+    """What the line says; None for a response, since nothing is asked here.
+
+    Raises RpcError for everything that is not a JSON-RPC 2.0 message.
+    """
+    _check_structure(line)
+    try:
+        message = from_json(line, allow_inf_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise RpcError(Code.PARSE_ERROR, f"This line is not JSON: {_short(error)}.") from None
+    if isinstance(message, list):
+        raise RpcError(Code.INVALID_REQUEST, "Batches are not served: send one message a line.")
+    if not isinstance(message, dict):
+        raise RpcError(Code.INVALID_REQUEST, "A message is a JSON object.")
+    return _message(message)
+
+
+def result(id: RequestId, value: dict[str, Any]) -> bytes:
+    """The line that answers the request `id`."""
+    return _line({"jsonrpc": "2.0", "id": id, "result": value})
+
+
+def error(fault: RpcError) -> bytes:
+    """The line that answers with an error; without a known id, to nobody in particular."""
+    body: dict[str, Any] = {"code": int(fault.code), "message": str(fault)}
+    if fault.data is not None:
+        body["data"] = fault.data
+    return _line({"jsonrpc": "2.0", "id": fault.id, "error": body})
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0][:200]
+
+
+def _check_structure(line: bytes) -> None:
+    """Refuse what would cost much more than its length, before it is parsed."""
+    plain = line.replace(rb"\\", b"").replace(rb"\"", b"")
+    if plain.count(b'"') > 2 * MAX_STRINGS:
+        raise RpcError(Code.INVALID_REQUEST, f"A message has at most {MAX_STRINGS} strings.")
+    structure = b"".join(plain.split(b'"')[::2])
+    if len(structure) > MAX_STRUCTURE:
+        raise RpcError(
+            Code.INVALID_REQUEST,
+            f"A message has at most {MAX_STRUCTURE} bytes outside its strings.",
+        )
+    depth = 0
+    for byte in structure:
+        if byte in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise RpcError(Code.INVALID_REQUEST, f"A message nests at most {MAX_DEPTH} deep.")
+        elif byte in b"]}":
+            depth -= 1
+
+
+def _message(message: dict[str, Any]) -> Request | Notification | None:
+    id = _id(message)
+    if message.get("jsonrpc") != "2.0":
+        raise RpcError(Code.INVALID_REQUEST, 'A message has "jsonrpc": "2.0".', id=id)
+    if "method" not in message and ("result" in message or "error" in message):
+        return None
+    method = message.get("method")
+    if not isinstance(method, str):
+        raise RpcError(Code.INVALID_REQUEST, "A message has a method, which is a text.", id=id)
+    params = message.get("params")
+    if params is None:
+        params = {}
+    if not isinstance(params, dict):
+        raise RpcError(Code.INVALID_PARAMS, "params is a JSON object.", id=id)
+    return Notification(method, params) if id is None else Request(id, method, params)
+
+
+def _id(message: dict[str, Any]) -> RequestId | None:
+    """The request's id, None when it has none."""
+    if "id" not in message:
+        return None
+    id = message["id"]
+    if isinstance(id, int) and not isinstance(id, bool) and abs(id) < 2**63:
+        return id
+    if isinstance(id, str) and len(id) <= MAX_ID:
+        return id
+    if id is None and "error" in message:
+        return None
+    raise RpcError(
+        Code.INVALID_REQUEST,
+        f"An id is a whole number of 64 bits or a text of up to {MAX_ID} characters.",
+    )
