@@ -1,0 +1,1 @@
+"""Runs inside an agent's container: leases messages, runs turns of Claude Code, acknowledges."""

@@ -1,0 +1,37 @@
+"""Puts the parts together; importing it is what costs time, so it is done after READY=1."""
+
+import asyncio
+import logging
+
+from harness import options
+from harness.claude import Claude
+from harness.config import Config, Paths
+from harness.endpoint import Endpoint
+from harness.loop import TurnLoop
+from harness.notify import Notifier
+from harness.record import Record
+from harness.stream import Socket
+
+log = logging.getLogger(__name__)
+
+
+async def serve(config: Config, paths: Paths, notifier: Notifier, socket: Socket) -> None:
+    """Runs turns until it is cancelled; then the turn is aborted and its messages released."""
+    endpoint = Endpoint(paths.socket, socket)
+    record = Record(paths.state)
+    make = options.maker(config, paths, lambda line: log.info("claude: %s", line))
+    claude = Claude(make, options.memory(paths.state))
+    loop = TurnLoop(config, paths, endpoint, claude, record, notifier)
+    connection = asyncio.create_task(endpoint.run(), name="endpoint")
+    turns = asyncio.create_task(loop.run(), name="turns")
+    try:
+        await asyncio.wait({connection, turns}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        # The turns end first: they give back what they hold through the connection.
+        for task in (turns, connection):
+            task.cancel()
+            await asyncio.wait({task})
+        record.close()
+    for task in (turns, connection):  # neither ends by itself, but for a mistake of ours
+        if not task.cancelled():
+            task.result()

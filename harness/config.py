@@ -1,0 +1,138 @@
+"""What this container's harness is told: `/etc/hyperhive/harness.json`, paths, credentials.
+
+Standard library only: it is loaded before READY=1.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+CREDENTIAL: Final = "anthropic_api_key"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text names file and key."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The keys of harness.json; times are in seconds."""
+
+    name: str
+    manager: bool = False
+    model: str | None = None
+    scripted_model_url: str | None = None
+    session_idle: float = 600.0
+    turn_timeout: float = 1800.0
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things lie in the container; tests put them elsewhere through the environment."""
+
+    socket: Path
+    state: Path
+    config: Path
+    claude: Path
+    credentials: Path | None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
+        """HIVE_SOCKET, HIVE_STATE, HIVE_CONFIG, HOME and systemd's CREDENTIALS_DIRECTORY."""
+        given = environ.get("CREDENTIALS_DIRECTORY")
+        return cls(
+            socket=Path(environ.get("HIVE_SOCKET", "/run/hive/mcp.sock")),
+            state=Path(environ.get("HIVE_STATE", "/state")),
+            config=Path(environ.get("HIVE_CONFIG", "/etc/hyperhive/harness.json")),
+            claude=Path(environ.get("HOME", "/root")) / ".claude",
+            credentials=Path(given) if given else None,
+        )
+
+    @property
+    def login(self) -> Path:
+        """What `claude auth login` leaves behind."""
+        return self.claude / ".credentials.json"
+
+
+class Source(StrEnum):
+    """Where Claude's credentials come from."""
+
+    KEY = "key"
+    LOGIN = "login"
+    SCRIPTED = "scripted"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How Claude Code reaches its model."""
+
+    source: Source
+    environment: dict[str, str]
+
+
+def credentials(config: Config, paths: Paths) -> Credentials:
+    """The credentials to use now: systemd credential, then login, then scripted model."""
+    key_file = paths.credentials / CREDENTIAL if paths.credentials else None
+    if key_file is not None and key_file.exists():
+        key = key_file.read_text(encoding="utf-8").strip()
+        return Credentials(Source.KEY, {"ANTHROPIC_API_KEY": key})
+    if paths.login.exists():
+        return Credentials(Source.LOGIN, {})
+    if config.scripted_model_url:
+        address = {"ANTHROPIC_BASE_URL": config.scripted_model_url}
+        return Credentials(Source.SCRIPTED, {**address, "ANTHROPIC_API_KEY": "scripted"})
+    return Credentials(Source.NONE, {})
+
+
+def load(path: Path) -> Config:
+    """Reads harness.json; keys that this harness does not know are ignored.
+
+    Raises:
+        ConfigError: the file is missing, no JSON object, or a value has the wrong type.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from None
+    except ValueError as exc:
+        raise ConfigError(f"{path}: is not JSON: {exc}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: must hold a JSON object")
+    known = {f.name for f in fields(Config)}
+    values = {key: value for key, value in data.items() if key in known}
+    if not values.get("name"):
+        raise ConfigError(f"{path}: key 'name' is missing")
+    for key, value in values.items():
+        if not _fits(key, value):
+            raise ConfigError(f"{path}: key {key!r} must be {_WANTED[key]}, not {value!r}")
+    return Config(**values)
+
+
+_WANTED: Final = {
+    "name": "a text",
+    "manager": "true or false",
+    "model": "a text or null",
+    "scripted_model_url": "a text or null",
+    "session_idle": "a number of seconds above 0",
+    "turn_timeout": "a number of seconds above 0",
+    "environment": "an object of texts",
+}
+
+
+def _fits(key: str, value: Any) -> bool:
+    match _WANTED[key]:
+        case "true or false":
+            return isinstance(value, bool)
+        case "a text":
+            return isinstance(value, str)
+        case "a text or null":
+            return value is None or isinstance(value, str)
+        case "an object of texts":
+            return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,80 @@
+"""How Claude Code is started: tools, permissions, environment. No permission is skipped."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from claude_agent_sdk import ClaudeAgentOptions
+
+from harness.claude import SERVER
+from harness.config import Config, Paths, credentials
+from harness.prompt import PROMPTS, system_prompt
+
+SETTINGS: Final = PROMPTS / "settings.json"
+
+TOOL_CALL: Final = 600.0
+"""Seconds that one call of a tool may take."""
+
+
+def maker(
+    config: Config, paths: Paths, stderr: Callable[[str], None]
+) -> Callable[[str | None], ClaudeAgentOptions]:
+    """A function that makes the options for a start; it looks for credentials each time."""
+    settings = json.loads(SETTINGS.read_text(encoding="utf-8"))
+    prompt = system_prompt(config)
+
+    def options(resume: str | None) -> ClaudeAgentOptions:
+        return ClaudeAgentOptions(
+            system_prompt=prompt,
+            tools=built_in_tools(settings),
+            permission_mode="dontAsk",
+            settings=str(SETTINGS),
+            setting_sources=[],
+            strict_mcp_config=True,
+            mcp_servers={
+                SERVER: {
+                    "type": "stdio",
+                    "command": "socat",
+                    "args": ["-", f"UNIX-CONNECT:{paths.socket}"],
+                }
+            },
+            # What others wrote must not be expanded: no @path, no /command in a message.
+            verbatim_prompts=True,
+            model=config.model,
+            resume=resume,
+            cwd=paths.state,
+            env=environment(config, paths),
+            stderr=stderr,
+            max_buffer_size=64 * 1024 * 1024,
+        )
+
+    return options
+
+
+def built_in_tools(settings: dict[str, Any]) -> list[str]:
+    """The built-in tools that the settings allow; all others are not even shown to the model."""
+    return [tool for tool in settings["permissions"]["allow"] if not tool.startswith("mcp__")]
+
+
+def environment(config: Config, paths: Paths) -> dict[str, str]:
+    """What is set for Claude Code above the unit's own environment."""
+    milliseconds = str(int(min(config.turn_timeout, TOOL_CALL) * 1000))
+    return {
+        "HOME": os.environ.get("HOME", "/root"),
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+        "DISABLE_AUTOUPDATER": "1",
+        "ENABLE_TOOL_SEARCH": "false",
+        "MCP_TOOL_TIMEOUT": milliseconds,
+        "BASH_DEFAULT_TIMEOUT_MS": milliseconds,
+        "BASH_MAX_TIMEOUT_MS": milliseconds,
+        **config.environment,
+        **credentials(config, paths).environment,
+    }
+
+
+def memory(state: Path) -> Path:
+    """The file that remembers the session's id."""
+    return state / "hyperhive-session-id"

@@ -1,0 +1,144 @@
+"""A harness as a process of its own, with a fake endpoint, a scripted model and the real claude."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+from aiohttp import web
+
+from harness.tests.hive import Hive
+from sandbox.model import scenario
+from sandbox.model.script import Script
+from sandbox.model.server import application
+
+SCENARIO = Path(__file__).with_name("scenario.toml")
+
+
+class Harness:
+    """The process, and what can be seen of it from outside."""
+
+    def __init__(self, root: Path, hive: Hive, model: str) -> None:
+        self.root, self.hive, self.model = root, hive, model
+        self.state = root / "state"
+        self.process: asyncio.subprocess.Process | None = None
+        self.notes: list[str] = []
+        self._noted = asyncio.Event()
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._notify.bind(str(root / "notify"))
+        asyncio.get_running_loop().add_reader(self._notify, self._note)
+        self.state.mkdir()
+
+    def _note(self) -> None:
+        self.notes += self._notify.recv(4096).decode().split("\n")
+        self._noted.set()
+
+    async def noted(self, note: str, limit: float = 20.0) -> None:
+        async with asyncio.timeout(limit):
+            while note not in self.notes:
+                self._noted.clear()
+                await self._noted.wait()
+
+    async def start(self, environment: dict[str, str] | None = None, **settings: Any) -> None:
+        config = self.root / "harness.json"
+        retries = {"CLAUDE_CODE_MAX_RETRIES": "0"}
+        values = {"name": "bob", "scripted_model_url": self.model, "environment": retries}
+        config.write_text(json.dumps(values | settings))
+        own = {
+            "HIVE_SOCKET": str(self.hive.path),
+            "HIVE_STATE": str(self.state),
+            "HIVE_CONFIG": str(config),
+            "HOME": str(self.root),
+            "NOTIFY_SOCKET": str(self.root / "notify"),
+            "WATCHDOG_USEC": "2000000",
+        }
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("ANTHROPIC", "CLAUDE"))}
+        with (self.root / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "harness",
+                env=clean | own | (environment or {}),
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+
+    async def stop(self, number: int = signal.SIGTERM, limit: float = 20.0) -> int:
+        assert self.process is not None
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        async with asyncio.timeout(limit):
+            return await self.process.wait()
+
+    def claude(self) -> int:
+        """The pid of its Claude Code process."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        for pid in map(int, children.split()):
+            if "claude" in Path(f"/proc/{pid}/cmdline").read_text():
+                return pid
+        raise AssertionError("no claude is running")
+
+    def log(self) -> str:
+        return (self.root / "log").read_text()
+
+    def rows(self, name: str, query: str) -> list[tuple[Any, ...]]:
+        database = sqlite3.connect(self.state / name)
+        try:
+            return database.execute(query).fetchall()
+        finally:
+            database.close()
+
+    async def close(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            await self.stop(signal.SIGKILL)
+        asyncio.get_running_loop().remove_reader(self._notify)
+        self._notify.close()
+
+
+@pytest_asyncio.fixture
+async def hive(tmp_path: Path) -> AsyncIterator[Hive]:
+    hive = Hive(tmp_path / "mcp.sock")
+    await hive.start()
+    yield hive
+    await hive.stop()
+
+
+@pytest_asyncio.fixture
+async def serve_model() -> AsyncIterator[Callable[..., Any]]:
+    """A function that serves the scripted model on a port (0: any) and answers its url."""
+    runners: list[web.AppRunner] = []
+
+    async def serve(port: int = 0) -> str:
+        runner = web.AppRunner(
+            application(Script(scenario.load(SCENARIO))),
+            shutdown_timeout=0.1,
+            handler_cancellation=True,
+        )
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield serve
+    for runner in runners:
+        await runner.cleanup()
+
+
+@pytest_asyncio.fixture
+async def harness(
+    tmp_path: Path, hive: Hive, serve_model: Callable[..., Any]
+) -> AsyncIterator[Harness]:
+    """A harness that is not started yet, with the model of scenario.toml."""
+    harness = Harness(tmp_path, hive, await serve_model())
+    yield harness
+    await harness.close()
+    print(harness.log() if (tmp_path / "log").exists() else "(never started)")

@@ -1,0 +1,196 @@
+"""A fake of the agent's endpoint: the tools part of MCP on a unix socket, with real leases."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+RECV = {
+    "type": "object",
+    "properties": {"wait_seconds": {"type": "number"}, "max": {"type": "integer"}},
+}
+IDS = {"type": "object", "properties": {"ids": {"type": "array"}}}
+ANY = {"type": "object"}
+
+
+class Hive:
+    """Holds the inbox of one agent, and writes down what was called on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.calls: list[tuple[str, str, dict[str, Any]]] = []
+        self.queued: list[dict[str, Any]] = []
+        self.acknowledged: list[int] = []
+        self.sent: list[dict[str, Any]] = []
+        self.greeted: list[str] = []
+        self.refuse: dict[str, str] = {}
+        self._changed = asyncio.Condition()
+        self._ids = count(1)
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(
+            self._accept, str(self.path), limit=16 * 1024 * 1024
+        )
+
+    async def stop(self) -> None:
+        """Hangs up on everybody, as a restart of the endpoint does."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in list(self._connections):
+            connection.task.cancel()
+        if self._connections:
+            await asyncio.wait({c.task for c in self._connections})
+
+    async def push(self, body: str, sender: str = "operator", **more: Any) -> int:
+        number = next(self._ids)
+        message = {
+            "id": number,
+            "from": sender,
+            "to": "bob",
+            "kind": "message",
+            "body": body,
+            "queued": 1_700_000_000,
+            "redeliveries": 0,
+            "urgent": False,
+            "in_reply_to": None,
+        }
+        self.queued.append({**message, **more})
+        await self.notify()
+        return number
+
+    async def until(self, condition: Callable[[], bool], limit: float = 30.0) -> None:
+        """Waits for an event of this fake after which `condition` holds."""
+        async with asyncio.timeout(limit), self._changed:
+            await self._changed.wait_for(condition)
+
+    async def notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        return [arguments for _, tool, arguments in self.calls if tool == "report"]
+
+    def called(self, tool: str) -> int:
+        return sum(name == tool for _, name, _ in self.calls)
+
+    @property
+    def changed(self) -> asyncio.Condition:
+        return self._changed
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connection = Connection(self, reader, writer, task)
+        self._connections.add(connection)
+        try:
+            with suppress(asyncio.CancelledError, OSError):
+                await connection.serve()
+        finally:
+            self._connections.discard(connection)
+            await connection.end()
+
+
+class Connection:
+    """One MCP connection: it holds the leases of what it received."""
+
+    def __init__(
+        self,
+        hive: Hive,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> None:
+        self.hive, self.reader, self.writer, self.task = hive, reader, writer, task
+        self.client = ""
+        self.leased: dict[int, dict[str, Any]] = {}
+        self.requests: set[asyncio.Task[None]] = set()
+
+    async def serve(self) -> None:
+        while line := await self.reader.readline():
+            request = json.loads(line)
+            if "id" in request:
+                task = asyncio.create_task(self.handle(request))
+                self.requests.add(task)
+                task.add_done_callback(self.requests.discard)
+
+    async def end(self) -> None:
+        for task in list(self.requests):
+            task.cancel()
+        await self.requeue(list(self.leased))
+        self.writer.close()
+
+    async def requeue(self, ids: list[int]) -> None:
+        for number in ids:
+            message = self.leased.pop(number)
+            message["redeliveries"] += 1
+            self.hive.queued.insert(0, message)
+        await self.hive.notify()
+
+    async def handle(self, request: dict[str, Any]) -> None:
+        match request["method"]:
+            case "initialize":
+                self.client = request["params"]["clientInfo"]["name"]
+                self.hive.greeted.append(self.client)
+                await self.hive.notify()
+                result = {
+                    "protocolVersion": request["params"]["protocolVersion"],
+                    "capabilities": {"tools": {}},
+                    "serverInfo": {"name": "fake", "version": "1"},
+                }
+            case "tools/list":
+                own = {"recv": RECV, "ack": IDS, "release": IDS, "report": ANY}
+                tools = own if self.client == "hyperhive-harness" else {"recv": RECV, "send": ANY}
+                result = {"tools": [{"name": n, "inputSchema": s} for n, s in tools.items()]}
+            case "tools/call":
+                result = await self.call(**request["params"])
+            case _:
+                result = {}
+        answer = {"jsonrpc": "2.0", "id": request["id"], "result": result}
+        self.writer.write(json.dumps(answer).encode() + b"\n")
+
+    async def call(self, name: str, arguments: dict[str, Any], **_: Any) -> dict[str, Any]:
+        self.hive.calls.append((self.client, name, arguments))
+        await self.hive.notify()
+        if name in self.hive.refuse:
+            sentence = self.hive.refuse[name]
+            return {"content": [{"type": "text", "text": sentence}], "isError": True}
+        data = await getattr(self, name)(**arguments)
+        return {
+            "content": [{"type": "text", "text": json.dumps(data)}],
+            "structuredContent": data,
+        }
+
+    async def recv(self, wait_seconds: float, max: int) -> dict[str, Any]:
+        async with self.hive.changed:
+            await self.hive.changed.wait_for(lambda: bool(self.hive.queued))
+            taken = self.hive.queued[:max]
+            del self.hive.queued[:max]
+        self.leased |= {message["id"]: message for message in taken}
+        return {"messages": [dict(message) for message in taken]}
+
+    async def ack(self, ids: list[int]) -> dict[str, Any]:
+        for number in ids:
+            self.leased.pop(number)
+        self.hive.acknowledged += ids
+        await self.hive.notify()
+        return {}
+
+    async def release(self, ids: list[int]) -> dict[str, Any]:
+        await self.requeue(ids)
+        return {}
+
+    async def report(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+    async def send(self, **message: Any) -> dict[str, Any]:
+        self.hive.sent.append(message)
+        await self.hive.notify()
+        return {"id": 1000 + len(self.hive.sent)}

@@ -1,0 +1,218 @@
+"""Turns of the real Claude Code, on a fake endpoint and a scripted model."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from harness.tests.conftest import Harness
+from harness.tests.hive import Hive
+
+
+async def test_a_turn_calls_tools_and_is_acknowledged(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("tell alice hello")
+    await harness.start()
+    await harness.noted("READY=1")
+    await hive.until(lambda: hive.acknowledged == [number])
+    assert hive.sent == [{"to": "alice", "body": "hello", "in_reply_to": number}]
+    assert ("hyperhive-harness", "send") not in [(who, tool) for who, tool, _ in hive.calls]
+    await hive.until(lambda: hive.reports[-1].get("turn_state") == "idle" and len(hive.reports) > 2)
+    states = [report["turn_state"] for report in hive.reports]
+    assert "thinking" in states
+    assert hive.reports[-1]["logged_in"] is True
+    assert hive.reports[-1]["context_tokens"] > 0
+    model = (harness.state / "hyperhive-model").read_text().strip()
+    assert hive.reports[-1]["model"] == model
+    kinds = [k for (k,) in harness.rows("hyperhive-events.sqlite", "SELECT type FROM events")]
+    assert kinds[0] == "wake"
+    assert kinds[-1] == "turn-end"
+    assert kinds.count("tool-use") == kinds.count("tool-result") == 2
+    assert "42" in str(harness.rows("hyperhive-events.sqlite", "SELECT data FROM events"))
+    rows = harness.rows("hyperhive-turn-stats.sqlite", "SELECT outcome, messages, model FROM turns")
+    assert rows == [("done", f"[{number}]", model)]
+    assert "WATCHDOG=1" in harness.notes
+
+
+async def test_claude_stays_between_turns_and_is_resumed_later(
+    harness: Harness, hive: Hive
+) -> None:
+    await harness.start(session_idle=1.0)
+    first = await hive.push("hello")
+    await hive.until(lambda: first in hive.acknowledged)
+    pid = harness.claude()
+    second = await hive.push("hello again")
+    await hive.until(lambda: second in hive.acknowledged)
+    assert harness.claude() == pid
+    descriptor = os.pidfd_open(pid)
+    await _readable(descriptor)
+    session = (harness.state / "hyperhive-session-id").read_text()
+    third = await hive.push("and once more")
+    await hive.until(lambda: third in hive.acknowledged)
+    assert harness.claude() != pid
+    assert (harness.state / "hyperhive-session-id").read_text() == session
+
+
+async def test_a_failing_model_releases_and_backs_off(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("fail once")
+    await harness.start()
+    await hive.until(lambda: hive.called("release") == 1)
+    assert hive.queued[0]["redeliveries"] == 1
+    assert hive.called("recv") == 1
+    await hive.until(lambda: hive.reports[-1]["turn_state"] == "error")
+    await hive.until(lambda: hive.acknowledged == [number])
+    assert hive.called("recv") >= 2
+    prompts = harness.rows(
+        "hyperhive-events.sqlite", "SELECT data FROM events WHERE type = 'wake' ORDER BY id"
+    )
+    assert "redelivered=" not in prompts[0][0]
+    assert r"redelivered=\"1 times\"" in prompts[1][0]
+    rows = harness.rows("hyperhive-turn-stats.sqlite", "SELECT outcome FROM turns ORDER BY id")
+    assert rows == [("failed",), ("done",)]
+
+
+async def test_a_refused_key_needs_a_login(harness: Harness, hive: Hive) -> None:
+    await hive.push("bad key")
+    await harness.start()
+    await hive.until(lambda: hive.called("release") == 1)
+    await hive.until(lambda: hive.reports[-1]["turn_state"] == "needs-login")
+    assert hive.reports[-1]["logged_in"] is False
+
+
+async def test_without_credentials_no_turn_is_run(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("hello")
+    await harness.start(scripted_model_url=None)
+    await hive.until(lambda: [*hive.reports, {}][-1].get("turn_state") == "needs-login")
+    assert hive.called("recv") == 0
+    (harness.root / ".claude" / ".credentials.json").write_text("{}")
+    await hive.until(lambda: hive.called("recv") == 1)
+    assert hive.acknowledged != [number]
+
+
+async def test_a_killed_claude_is_started_again(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("wait for go")
+    await harness.start()
+    await hive.until(lambda: len(hive.sent) == 1)
+    os.kill(harness.claude(), signal.SIGKILL)
+    await hive.until(lambda: hive.called("release") == 1)
+    (harness.state / "go").touch()
+    await hive.until(lambda: hive.acknowledged == [number])
+    assert [message["body"] for message in hive.sent][-1] == "over"
+
+
+async def test_sigterm_in_a_turn_releases(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("work")
+    await harness.start()
+    await hive.until(lambda: len(hive.sent) == 1)
+    claude = harness.claude()
+    assert await harness.stop() == 0
+    assert "STOPPING=1" in harness.notes
+    assert hive.called("release") == 1
+    assert [message["id"] for message in hive.queued] == [number]
+    assert not _alive(claude)
+    rows = harness.rows("hyperhive-turn-stats.sqlite", "SELECT outcome FROM turns")
+    assert rows == [("cancelled",)]
+
+
+async def test_sigterm_while_waiting_ends_at_once(harness: Harness, hive: Hive) -> None:
+    await harness.start()
+    await hive.until(lambda: hive.called("recv") == 1)
+    assert await harness.stop(limit=5.0) == 0
+
+
+async def test_kill_of_the_harness_redelivers(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("wait for go")
+    await harness.start()
+    await hive.until(lambda: len(hive.sent) == 1)
+    await harness.stop(signal.SIGKILL)
+    await hive.until(lambda: [m["redeliveries"] for m in hive.queued] == [1])
+    (harness.state / "go").touch()
+    await harness.start()
+    await hive.until(lambda: hive.acknowledged == [number])
+
+
+async def test_an_endpoint_restart_in_a_turn_costs_nothing(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("wait for go")
+    await harness.start()
+    await hive.until(lambda: len(hive.sent) == 1)
+    await hive.stop()
+    await hive.start()
+    # The model's own connection is back, too:
+    await hive.until(lambda: _connected_again(hive))
+    (harness.state / "go").touch()
+    await hive.until(lambda: hive.acknowledged == [number])
+    assert [message["body"] for message in hive.sent] == ["waiting", "over"]
+    rows = harness.rows("hyperhive-turn-stats.sqlite", "SELECT outcome FROM turns")
+    assert rows == [("done",)]
+
+
+async def test_an_endpoint_that_is_down_is_waited_for(harness: Harness, hive: Hive) -> None:
+    await hive.stop()
+    await harness.start()
+    await hive.start()
+    await harness.noted("READY=1")
+    number = await hive.push("hello")
+    await hive.until(lambda: hive.acknowledged == [number])
+    await hive.stop()
+    await hive.start()
+    number = await hive.push("tell alice hello")
+    await hive.until(lambda: number in hive.acknowledged)
+    assert hive.sent[-1]["body"] == "hello"
+
+
+async def test_a_turn_has_a_time_limit(harness: Harness, hive: Hive) -> None:
+    await hive.push("work")
+    await harness.start(turn_timeout=4.0)
+    await hive.until(lambda: hive.called("release") == 1)
+    assert "more than 4 s" in harness.log()
+
+
+async def test_a_tool_that_is_not_allowed_is_refused(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("fetch")
+    await harness.start()
+    await hive.until(lambda: hive.acknowledged == [number])
+    results = harness.rows(
+        "hyperhive-events.sqlite", "SELECT data FROM events WHERE type = 'tool-result'"
+    )
+    assert '"error": true' in results[0][0]
+
+
+async def test_a_model_that_is_down_is_an_error(
+    harness: Harness, hive: Hive, serve_model: Callable[..., Any]
+) -> None:
+    await hive.push("hello")
+    await harness.start(scripted_model_url="http://127.0.0.1:9")
+    await hive.until(lambda: hive.called("release") == 1)
+    await hive.until(lambda: hive.reports[-1]["turn_state"] == "error")
+
+
+async def test_a_bad_configuration_is_told(harness: Harness) -> None:
+    await harness.start(turn_timeout="soon")
+    assert harness.process is not None
+    assert await harness.process.wait() == 78
+    assert "key 'turn_timeout' must be a number of seconds above 0" in harness.log()
+
+
+def _connected_again(hive: Hive) -> bool:
+    return len(hive.greeted) >= 4
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def _readable(descriptor: int) -> None:
+    """Waits until the process of a pidfd has ended."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        async with asyncio.timeout(20):
+            await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

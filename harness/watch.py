@@ -1,0 +1,73 @@
+"""Waits for a change in a directory through inotify, so that nothing has to be polled."""
+
+import asyncio
+import ctypes
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+# linux/inotify.h: IN_ATTRIB, IN_CLOSE_WRITE, IN_MOVED_TO, IN_CREATE
+_MASK: Final = 0x4 | 0x8 | 0x80 | 0x100
+
+
+class Watch:
+    """Sees from entry to exit what is created, written or moved in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._changed = asyncio.Event()
+        self._fd = -1
+
+    def __enter__(self) -> "Watch":
+        """Begins to watch.
+
+        Raises:
+            OSError: the directory does not exist, or there are too many watches.
+        """
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        path = os.fsencode(self._directory)
+        if self._fd < 0 or libc.inotify_add_watch(self._fd, path, _MASK) < 0:
+            error = ctypes.get_errno()
+            self._close()
+            raise OSError(error, os.strerror(error), str(self._directory))
+        asyncio.get_running_loop().add_reader(self._fd, self._read)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        asyncio.get_running_loop().remove_reader(self._fd)
+        self._close()
+
+    async def change(self, limit: float | None = None) -> bool:
+        """Waits for the next change; False when `limit` seconds have passed without one."""
+        try:
+            async with asyncio.timeout(limit):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        self._changed.clear()
+        return True
+
+    def _read(self) -> None:
+        os.read(self._fd, 65536)
+        self._changed.set()
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+async def wait_for_change(directory: Path, limit: float) -> None:
+    """Returns at the next change in `directory`, at the latest after `limit` seconds."""
+    try:
+        with Watch(directory) as watch:
+            await watch.change(limit)
+    except OSError:
+        await asyncio.sleep(limit)  # no such directory, so there is nothing to hear of
