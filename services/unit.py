@@ -2,7 +2,7 @@
 
     class BrokerService(Service):
         def __init__(self, broker: Broker) -> None: ...
-        async def close(self) -> None:      # after STOPPING=1; running calls still get answers
+        async def close(self) -> None:
             await self._broker.close()
 
     async def build(bus: Bus, config: Config) -> Service:
@@ -16,8 +16,8 @@
 What happens: journal, configuration, connection, `build` (exports), the name is owned,
 `Service.start`, READY=1. WATCHDOG=1 is sent at half of WatchdogSec. It ends
 
-- on SIGTERM or SIGINT: STOPPING=1, new calls are answered Stopping, `Service.close`, running calls
-  get GRACE seconds, the connection is closed: exit 0;
+- on SIGTERM or SIGINT: STOPPING=1, new calls are answered Stopping, running ones after GRACE
+  seconds too (`Service.drain` may end them earlier), `Service.close`, the connection: exit 0;
 - when `Service.run` returns: the same, exit 0; when it raises: exit 1 with a traceback;
 - when the bus is lost: exit 1, and systemd starts it again;
 - when configuration or store cannot be used (ConfigError, CorruptStore): one sentence in STATUS=
@@ -67,8 +67,14 @@ class Service:
         """The room's own work besides answering calls. Cancelled at the end, before `close`."""
         await asyncio.get_running_loop().create_future()
 
+    def drain(self) -> None:
+        """Called at STOPPING=1: end whatever would wait for longer than GRACE."""
+
     async def close(self) -> None:
-        """Called once at the end, also after a failed `start`; the bus is still there."""
+        """Called once at the end, also after a failed `start`, when no call is running any more.
+
+        The bus can still be called, unless it is what was lost.
+        """
 
 
 Build = Callable[[Bus, Config], Awaitable[Service]]
@@ -130,9 +136,11 @@ class _Life:
             finally:
                 notify("STOPPING=1\nSTATUS=Stopping.")
                 bus.stop_accepting()
+                service.drain()
+                await bus.drain(GRACE)
                 await service.close()
         finally:
-            await bus.close(GRACE)
+            await bus.close()
 
     async def _run(self, bus: Bus, service: Service) -> Exit:
         """Wait for the first of the ways in which a service ends."""

@@ -187,6 +187,10 @@ class Bus:
         """Answer every new call Stopping from now on; running ones go on."""
         self._dispatcher.stop_accepting()
 
+    async def drain(self, grace: float) -> None:
+        """Answer new calls Stopping, and running ones too after `grace` seconds; calls go on."""
+        await self._dispatcher.stop(grace)
+
     async def close(self, grace: float = 0.0) -> None:
         """Refuse new calls, give running ones `grace` seconds, answer them, close the connection.
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Final
 
 from dbus_next import Message, MessageFlag
@@ -120,8 +121,8 @@ class Dispatcher:
             signature, values = await self._handle(call, principal)
             self._reply(call, signature, pack(signature, values))
         except asyncio.CancelledError:
-            # Either the caller has left (nobody reads this) or the service stops.
-            self._refuse(call, errors.Stopping(_STOPPING))
+            if call.sender in self._principals:  # else it has left: nobody reads the answer
+                self._refuse(call, errors.Stopping(_STOPPING))
             raise
         except Exception as error:
             self._refuse(call, error)
@@ -131,7 +132,8 @@ class Dispatcher:
             if principal is None and not known.public:
                 raise _stranger(call)
             check_signature(call, known.arguments)
-            return known.result, known.answer(self._objects, call.path, unpack(call.body))
+            with calling(principal, call.sender) if principal else nullcontext():
+                return known.result, known.answer(self._objects, call.path, unpack(call.body))
         interface, spec = self._find(call)
         if principal is None:
             raise _stranger(call)

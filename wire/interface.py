@@ -20,6 +20,8 @@
     lamp.emit_changed("State")             # PropertiesChanged with the current values
     lamp.Broken("too hot")                 # emits; before the export it does nothing
 
+A getter must not ask who the caller is: it is read for signals, too.
+
 The class only forwards: rules stay in a class that knows no D-Bus. Decorated members stay
 ordinary Python, so tests may call them without a bus (`with calling(principal): ...`). The
 document that introspection shows, argument names included, is the org.*.xml beside the module.

@@ -59,9 +59,10 @@ class Objects:
             raise ValueError(f"{interface.interface_name} is exported already; one object a path")
         self._paths.setdefault(path, {})[interface.interface_name] = interface
         interface._emitter = Exported(path, self._emit)
-        added = {interface.interface_name: readable(interface, interface.properties.values())}
-        for manager in self._managers_of(path):
-            self._emit(manager, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, added])
+        if managers := self._managers_of(path):
+            added = {interface.interface_name: readable(interface, interface.properties.values())}
+            for manager in managers:
+                self._emit(manager, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, added])
 
     def unexport(self, path: str, interface: Interface | None = None) -> None:
         """Take back one interface of `path`, or all; what is not there is no error."""

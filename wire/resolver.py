@@ -85,11 +85,14 @@ def principal_of(unit: str, uid: int, groups: list[int] | None) -> Principal | N
     """
     if endpoint := _ENDPOINT.fullmatch(unit):
         # The endpoints' users are dynamic, so any uid will do: only root can make such a unit.
-        name = endpoint[1]
-        return agent(name) if names.AGENT_NAME.fullmatch(name) else None
+        return agent(endpoint[1]) if _may_be_agent(endpoint[1]) else None
     if (room := _SERVICE.fullmatch(unit)) and room[1] in _SERVICES:
         return Principal(Kind.SERVICE, room[1]) if uid in (0, _uid_of(room[1])) else None
     return THE_OPERATOR if uid == 0 or _is_operator(uid, groups) else None
+
+
+def _may_be_agent(name: str) -> bool:
+    return bool(names.AGENT_NAME.fullmatch(name)) and name not in names.RESERVED_NAMES
 
 
 def _uid_of(room: str) -> int | None:

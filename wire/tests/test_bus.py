@@ -1,49 +1,15 @@
 """Calls, properties and signals between two connections on a real bus."""
 
 import asyncio
-from typing import Annotated, Any
 
 import pytest
 
 from wire import errors
 from wire.fixtures import Connect
-from wire.interface import Interface, caller, method, prop, sender, signal
-from wire.principal import AGENTS, EVERYBODY, OPERATOR, agent
+from wire.principal import agent
 from wire.testing import FixedPrincipals
-from wire.types import U32, Dict, Signature, Str, UInt32, UInt64
-
-NAME = "org.hyperhive.Lamp1"
-PATH = "/org/hyperhive/lamp"
-
-
-class Lamp1(Interface, name=NAME):
-    def __init__(self) -> None:
-        self.state = "off"
-
-    @method(allow=OPERATOR)
-    async def Dim(self, level: UInt32, options: Dict) -> UInt64:
-        self.state = f"{level} {options}"
-        self.emit_changed("State")
-        return level * 2
-
-    @method(allow=AGENTS)
-    async def WhoAmI(self) -> Annotated[list[Any], Signature("ss")]:
-        return [caller().voice, sender()]
-
-    @method(allow=EVERYBODY)
-    async def Fail(self, what: Str) -> None:
-        raise getattr(errors, what)("told so")
-
-    @prop()
-    def State(self) -> Str:
-        return self.state
-
-    @prop(const=True)
-    def Name(self) -> Str:
-        return "lamp"
-
-    @signal()
-    def Broken(self, reason: Str, level: UInt32) -> None: ...
+from wire.tests.lamp import NAME, PATH, Lamp1
+from wire.types import U32
 
 
 async def test_call_with_plain_values(connect: Connect) -> None:
@@ -60,7 +26,9 @@ async def test_call_with_plain_values(connect: Connect) -> None:
 async def test_principal_and_sender(connect: Connect, principals: FixedPrincipals) -> None:
     server, client = await connect(), await connect()
     principals.known[client.unique_name] = agent("alice")
-    server.export(PATH, Lamp1())
+    lamp = Lamp1()
+    lamp.go_on.set()
+    server.export(PATH, lamp)
     await server.own(NAME)
     assert await client.call(NAME, PATH, NAME, "WhoAmI") == ["alice", client.unique_name]
     with pytest.raises(errors.AccessDenied, match="for the operator; the caller is agent alice"):

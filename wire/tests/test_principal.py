@@ -1,0 +1,195 @@
+"""Who is who: the rule, and the lookup on a bus with a systemd made for the test."""
+
+import grp
+import os
+import pwd
+from typing import NamedTuple
+
+import pytest
+
+from wire import errors
+from wire.bus import Bus
+from wire.interface import Interface, method
+from wire.principal import (
+    AGENTS,
+    EVERYBODY,
+    MANAGER,
+    OPERATOR,
+    THE_MANAGER,
+    THE_OPERATOR,
+    Kind,
+    Principal,
+    agent,
+    service,
+)
+from wire.resolver import SystemdResolver, principal_of, unescape
+from wire.testing import FixedPrincipals
+from wire.tests.lamp import NAME, PATH, Lamp1
+from wire.types import ObjectPath, UInt32
+
+LIFECYCLE = Principal(Kind.SERVICE, "lifecycle")
+BROKER = Principal(Kind.SERVICE, "broker")
+DASHBOARD = Principal(Kind.SERVICE, "dashboard")
+BROKER_UID, HIVE_GID, ALICE_UID, DYNAMIC_UID = 801, 850, 1000, 61234
+
+
+class User(NamedTuple):
+    pw_uid: int
+    pw_gid: int
+    pw_name: str
+
+
+class Group(NamedTuple):
+    gr_gid: int
+
+
+@pytest.fixture(autouse=True)
+def users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host with the users hive-broker and alice, who is in the group hive."""
+    known = [User(BROKER_UID, BROKER_UID, "hive-broker"), User(ALICE_UID, ALICE_UID, "alice")]
+
+    def find(field: str, value: object) -> User:
+        for user in known:
+            if getattr(user, field) == value:
+                return user
+        raise KeyError(value)
+
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: find("pw_name", name))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: find("pw_uid", uid))
+    monkeypatch.setattr(grp, "getgrnam", lambda name: {"hive": Group(HIVE_GID)}[name])
+    monkeypatch.setattr(
+        os, "getgrouplist", lambda name, gid: [gid, HIVE_GID] if name == "alice" else [gid]
+    )
+
+
+@pytest.mark.parametrize(
+    ("unit", "uid", "groups", "expected"),
+    [
+        ("hive-agent@bob.service", DYNAMIC_UID, [], agent("bob")),
+        ("hive-agent@bob.service", 0, [], agent("bob")),
+        ("hive-agent@manager.service", DYNAMIC_UID, [], THE_MANAGER),
+        ("hive-agent@Bob.service", 0, [], None),
+        ("hive-agent@much-too-long.service", 0, [], None),
+        ("hive-agent@operator.service", DYNAMIC_UID, [], None),
+        ("hive-agent@system.service", DYNAMIC_UID, [], None),
+        ("hive-agent@bob.socket", DYNAMIC_UID, [], None),
+        ("hive-broker.service", BROKER_UID, [], BROKER),
+        ("hive-broker.service", 0, [], BROKER),
+        ("hive-broker.service", ALICE_UID, [HIVE_GID], None),
+        ("hive-lifecycle.service", 0, [], LIFECYCLE),
+        ("hive-lifecycle.service", BROKER_UID, [], None),
+        ("hive-model.service", DYNAMIC_UID, [], None),
+        ("session-1.scope", 0, [], THE_OPERATOR),
+        ("session-1.scope", ALICE_UID, [ALICE_UID, HIVE_GID], THE_OPERATOR),
+        ("session-1.scope", ALICE_UID, [ALICE_UID], None),
+        ("session-1.scope", ALICE_UID, None, THE_OPERATOR),
+        ("session-1.scope", BROKER_UID, None, None),
+        ("user@1000.service", 4242, None, None),
+        ("", 0, None, THE_OPERATOR),
+        ("", DYNAMIC_UID, [], None),
+    ],
+)
+def test_the_rule(
+    unit: str, uid: int, groups: list[int] | None, expected: Principal | None
+) -> None:
+    assert principal_of(unit, uid, groups) == expected
+
+
+def test_sets() -> None:
+    everyone = [THE_OPERATOR, THE_MANAGER, agent("bob"), LIFECYCLE, BROKER, DASHBOARD]
+
+    def members(allow: object) -> list[str]:
+        return [p.name for p in everyone if p in allow]  # type: ignore[operator]
+
+    assert members(OPERATOR) == ["operator", "dashboard"]
+    assert members(MANAGER) == ["manager"]
+    assert members(AGENTS) == ["manager", "bob"]
+    assert members(service("lifecycle") | MANAGER) == ["manager", "lifecycle"]
+    assert members(EVERYBODY) == [p.name for p in everyone]
+    assert str(AGENTS | OPERATOR) == "an agent or the operator"
+
+
+def test_voices() -> None:
+    voices = [p.voice for p in (THE_OPERATOR, DASHBOARD, THE_MANAGER, agent("bob"), BROKER)]
+    assert voices == ["operator", "operator", "manager", "bob", "system"]
+
+
+def test_unescape() -> None:
+    assert unescape("hive_2dagent_40bob_2eservice") == "hive-agent@bob.service"
+
+
+class Systemd(Interface, name="org.freedesktop.systemd1.Manager"):
+    """Puts every process into `unit`."""
+
+    unit = "hive_2dagent_40bob_2eservice"
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    @method(allow=EVERYBODY)
+    async def GetUnitByPID(self, pid: UInt32) -> ObjectPath:
+        self.asked.append(pid)
+        if not self.unit:
+            raise errors.StandardError("org.freedesktop.systemd1.NoUnitForPID", "none")
+        return f"/org/freedesktop/systemd1/unit/{self.unit}"
+
+
+async def hive(address: str) -> tuple[Systemd, list[Bus]]:
+    """systemd, a lamp that asks it, and two clients."""
+    buses = [
+        await Bus.connect(address, FixedPrincipals()),
+        *[await Bus.connect(address) for _ in range(3)],
+    ]
+    systemd, lamp = Systemd(), Lamp1()
+    lamp.go_on.set()
+    buses[0].export("/org/freedesktop/systemd1", systemd)
+    await buses[0].own("org.freedesktop.systemd1")
+    buses[1].export(PATH, lamp)
+    await buses[1].own(NAME)
+    return systemd, buses
+
+
+async def test_lookup_is_made_once_a_connection(bus_address: str) -> None:
+    systemd, buses = await hive(bus_address)
+    _, _, bob, root = buses
+    for _ in range(3):
+        assert await bob.call(NAME, PATH, NAME, "WhoAmI") == ["bob", bob.unique_name]
+    assert systemd.asked == [os.getpid()]
+    systemd.unit = ""
+    with pytest.raises(errors.AccessDenied):
+        await bob.call(NAME, PATH, NAME, "Dim", "ua{sv}", 1, {})
+    if os.getuid() == 0:
+        assert await root.call1(NAME, PATH, NAME, "Dim", "ua{sv}", 1, {}) == 2
+    for bus in reversed(buses):
+        await bus.close()
+
+
+async def test_a_connection_that_is_gone_after_the_lookup_is_nobody(bus_address: str) -> None:
+    _, buses = await hive(bus_address)
+    resolver, leaver = SystemdResolver(), buses[2]
+    assert await resolver.resolve(buses[1], leaver.unique_name) == agent("bob")
+
+    async def leave_in_between(self: Systemd, pid: int) -> str:
+        await leaver.close()
+        return f"/org/freedesktop/systemd1/unit/{self.unit}"
+
+    spec = Systemd.methods["GetUnitByPID"]
+    Systemd.methods["GetUnitByPID"] = type(spec)(
+        spec.name, spec.arguments, spec.result, spec.allow, leave_in_between
+    )
+    try:
+        assert await resolver.resolve(buses[1], leaver.unique_name) is None
+    finally:
+        Systemd.methods["GetUnitByPID"] = spec
+    for bus in reversed(buses):
+        await bus.close()
+
+
+async def test_without_systemd_nobody_is_let_in(bus_address: str) -> None:
+    server, client = await Bus.connect(bus_address), await Bus.connect(bus_address)
+    server.export(PATH, Lamp1())
+    await server.own(NAME)
+    with pytest.raises(errors.Unavailable, match="could not be found out"):
+        await client.call(NAME, PATH, NAME, "Echo", "s", "x")
+    await client.close()
+    await server.close()

@@ -1,0 +1,142 @@
+"""What hostile or unlucky values would do to a connection, besides the numbered edges."""
+
+import asyncio
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbus_next import Message, MessageFlag
+
+from wire import errors
+from wire.bus import Bus
+from wire.connection import MAX_MESSAGE, frame_size
+from wire.fixtures import Connect
+from wire.tests.lamp import NAME, PATH, Lamp1
+from wire.types import MAX_DEPTH
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+async def serve(connect: Connect) -> tuple[Bus, Bus]:
+    server, client = await connect(), await connect()
+    server.export(PATH, Lamp1())
+    await server.own(NAME)
+    return server, client
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "\ud800a\0"])
+async def test_text_that_the_daemon_cuts_off_is_refused(connect: Connect, text: str) -> None:
+    _, client = await serve(connect)
+    with pytest.raises(errors.InvalidArgument, match="Text must"):
+        await client.call(NAME, PATH, NAME, "Echo", "s", text)
+    with pytest.raises(errors.InvalidArgument, match="Text must"):
+        await client.call(NAME, PATH, NAME, "Dim", "ua{sv}", 1, {"k": [{text: 1}]})
+    assert await client.call1(NAME, PATH, NAME, "Echo", "s", "ä\U0001f600") == "ä\U0001f600"
+
+
+async def test_nesting_is_bounded_below_the_daemons_limit(connect: Connect) -> None:
+    _, client = await serve(connect)
+    deep = nested(MAX_DEPTH // 2 - 1)
+    assert await client.call1(NAME, PATH, NAME, "Dim", "ua{sv}", 1, deep) == 2
+    for levels in (MAX_DEPTH, 500):
+        with pytest.raises(errors.InvalidArgument, match="nested"):
+            await client.call(NAME, PATH, NAME, "Dim", "ua{sv}", 1, nested(levels))
+    assert not client.disconnected.done()
+
+
+async def test_a_message_that_is_too_large_is_refused(connect: Connect) -> None:
+    _, client = await serve(connect)
+    with pytest.raises(errors.LimitExceeded, match="larger than"):
+        await client.call(NAME, PATH, NAME, "Echo", "s", "x" * MAX_MESSAGE)
+    large = "x" * (10 * 1024 * 1024)
+    assert await client.call1(NAME, PATH, NAME, "Echo", "s", large) == large
+
+
+@pytest.mark.parametrize(
+    ("signature", "arguments"),
+    [("s", [3]), ("s", [None]), ("u", [-1]), ("u", [2**32]), ("o", ["no path"]), ("ss", ["one"]),
+     ("a{sv}", [{"k": None}]), ("a{sv}", [{"k": object()}]), ("a{sv}", [[]]), ("(", [1])],
+)  # fmt: skip
+async def test_arguments_that_do_not_fit_are_refused(
+    connect: Connect, signature: str, arguments: list[Any]
+) -> None:
+    client = await connect()
+    with pytest.raises(errors.InvalidArgument):
+        await client.call(NAME, PATH, NAME, "Echo", signature, *arguments)
+
+
+@pytest.mark.parametrize("address", [("no name", PATH), (NAME, "no path"), ("", PATH)])
+async def test_a_wrong_address_is_refused(connect: Connect, address: tuple[str, str]) -> None:
+    client = await connect()
+    with pytest.raises(errors.InvalidArgument):
+        await client.call(*address, NAME, "Echo", "s", "x")
+
+
+async def test_a_message_that_cannot_be_read_is_left_out(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, client = await serve(connect)
+    broken = bytearray(Message.new_signal("/a", NAME, "Broken", "s", ["x"])._marshall())
+    broken[1] = 9  # a message type of the future
+    good = Message.new_signal("/a", NAME, "Broken", "s", ["y"])._marshall()
+    async with client.subscribe(member="Broken") as signals, asyncio.timeout(5):
+        client._connection._received += broken + good
+        client._connection._take_messages()
+        assert (await anext(signals)).args == ["y"]
+    assert [r.levelno for r in caplog.records] == [logging.WARNING]
+    assert not client.disconnected.done()
+
+
+def test_a_frame_is_measured_in_both_byte_orders() -> None:
+    data = bytearray(Message.new_signal("/a", NAME, "Broken", "s", ["x"])._marshall())
+    assert frame_size(data, 0) == len(data)
+    assert frame_size(data[:15], 0) is None
+    big = bytearray(b"B\x04\x01\x01\x00\x00\x00\x08\x00\x00\x00\x01\x00\x00\x00\x0d")
+    assert frame_size(big, 0) == 16 + 16 + 8
+
+
+async def test_a_daemon_that_hangs_up_during_authentication(tmp_path: Path) -> None:
+    path = tmp_path / "bus"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    connecting = asyncio.create_task(Bus.connect(f"unix:path={path}"))
+    listener.setblocking(False)
+    accepted, _ = await asyncio.get_running_loop().sock_accept(listener)
+    accepted.close()
+    listener.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(errors.Unavailable):
+            await connecting
+
+
+async def test_a_refused_authentication_says_so(tmp_path: Path) -> None:
+    refused = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"REJECTED EXTERNAL\r\n")
+        await writer.drain()
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        refused.set()
+
+    async with await asyncio.start_unix_server(refuse, tmp_path / "bus"):
+        with pytest.raises(errors.AccessDenied, match="refused"):
+            await Bus.connect(f"unix:path={tmp_path / 'bus'}")
+        await asyncio.wait_for(refused.wait(), 5)
+
+
+async def test_a_method_that_nobody_waits_for_answers_nothing(connect: Connect) -> None:
+    _, client = await serve(connect)
+    call = Message(NAME, PATH, NAME, "Crash", flags=MessageFlag.NO_REPLY_EXPECTED)
+    client._post(call)
+    assert await client.call1(NAME, PATH, NAME, "Echo", "s", "still here") == "still here"
