@@ -72,7 +72,11 @@ async def supervise(instance: Instance) -> int:
 
 
 async def announce(instance: Instance, notify: socket.socket) -> None:
-    """Pass on that the sandbox is ready, once systemd-nspawn says so."""
+    """Pass on that the sandbox is ready, once systemd-nspawn says so.
+
+    Reads until it is cancelled: when this socket is full systemd-nspawn blocks, then the init
+    inside it, then everything.
+    """
     init = None
     loop = asyncio.get_running_loop()
     while True:
@@ -83,7 +87,7 @@ async def announce(instance: Instance, notify: socket.socket) -> None:
             instance.set_init(init)
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as upstream:
                 upstream.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
-            return
+            init = None
 
 
 if __name__ == "__main__":
