@@ -34,6 +34,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import IntEnum
+from functools import cache
 from typing import Final, NoReturn
 
 import sdnotify
@@ -82,7 +83,12 @@ Build = Callable[[Bus, Config], Awaitable[Service]]
 
 def notify(state: str) -> None:
     """Tell systemd; without it, nobody."""
-    sdnotify.SystemdNotifier().notify(state)
+    _notifier().notify(state)
+
+
+@cache
+def _notifier() -> sdnotify.SystemdNotifier:
+    return sdnotify.SystemdNotifier()
 
 
 def status(text: str) -> None:

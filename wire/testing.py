@@ -8,13 +8,17 @@ pytest fixtures made of these are in wire.fixtures.
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from wire import names
 from wire.bus import Bus
-from wire.principal import THE_OPERATOR, Principal
+from wire.errors import StandardError
+from wire.interface import Interface, method
+from wire.principal import EVERYBODY, THE_OPERATOR, Principal
+from wire.types import ObjectPath, UInt32
 
 START_TIMEOUT: Final = 10.0
 
@@ -51,6 +55,30 @@ class FixedPrincipals:
     async def resolve(self, bus: Bus, connection: str) -> Principal | None:
         """See wire.resolver.Resolver."""
         return self.known.get(connection, self.default)
+
+
+class FakeSystemd(Interface, name="org.freedesktop.systemd1.Manager"):
+    """A systemd on a private bus: every process is in `unit`, or in none when that is empty.
+
+    fake = FakeSystemd("hive-agent@bob.service")
+    bus.export("/org/freedesktop/systemd1", fake)
+    await bus.own("org.freedesktop.systemd1")
+    """
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.asked: list[int] = []
+        self.before_answer: Callable[[], Awaitable[None]] | None = None
+
+    @method(allow=EVERYBODY)
+    async def GetUnitByPID(self, pid: UInt32) -> ObjectPath:
+        """The path of the unit."""
+        self.asked.append(pid)
+        if self.before_answer is not None:
+            await self.before_answer()
+        if not self.unit:
+            raise StandardError("org.freedesktop.systemd1.NoUnitForPID", f"{pid} is in no unit.")
+        return f"/org/freedesktop/systemd1/unit/{names.escape(self.unit)}"
 
 
 @asynccontextmanager

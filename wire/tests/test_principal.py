@@ -9,7 +9,6 @@ import pytest
 
 from wire import errors
 from wire.bus import Bus
-from wire.interface import Interface, method
 from wire.principal import (
     AGENTS,
     EVERYBODY,
@@ -23,9 +22,8 @@ from wire.principal import (
     service,
 )
 from wire.resolver import SystemdResolver, principal_of, unescape
-from wire.testing import FixedPrincipals
+from wire.testing import FakeSystemd, FixedPrincipals
 from wire.tests.lamp import NAME, PATH, Lamp1
-from wire.types import ObjectPath, UInt32
 
 LIFECYCLE = Principal(Kind.SERVICE, "lifecycle")
 BROKER = Principal(Kind.SERVICE, "broker")
@@ -118,29 +116,13 @@ def test_unescape() -> None:
     assert unescape("hive_2dagent_40bob_2eservice") == "hive-agent@bob.service"
 
 
-class Systemd(Interface, name="org.freedesktop.systemd1.Manager"):
-    """Puts every process into `unit`."""
-
-    unit = "hive_2dagent_40bob_2eservice"
-
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-
-    @method(allow=EVERYBODY)
-    async def GetUnitByPID(self, pid: UInt32) -> ObjectPath:
-        self.asked.append(pid)
-        if not self.unit:
-            raise errors.StandardError("org.freedesktop.systemd1.NoUnitForPID", "none")
-        return f"/org/freedesktop/systemd1/unit/{self.unit}"
-
-
-async def hive(address: str) -> tuple[Systemd, list[Bus]]:
+async def hive(address: str) -> tuple[FakeSystemd, list[Bus]]:
     """systemd, a lamp that asks it, and two clients."""
     buses = [
         await Bus.connect(address, FixedPrincipals()),
         *[await Bus.connect(address) for _ in range(3)],
     ]
-    systemd, lamp = Systemd(), Lamp1()
+    systemd, lamp = FakeSystemd("hive-agent@bob.service"), Lamp1()
     lamp.go_on.set()
     buses[0].export("/org/freedesktop/systemd1", systemd)
     await buses[0].own("org.freedesktop.systemd1")
@@ -165,22 +147,12 @@ async def test_lookup_is_made_once_a_connection(bus_address: str) -> None:
 
 
 async def test_a_connection_that_is_gone_after_the_lookup_is_nobody(bus_address: str) -> None:
-    _, buses = await hive(bus_address)
+    systemd, buses = await hive(bus_address)
     resolver, leaver = SystemdResolver(), buses[2]
     assert await resolver.resolve(buses[1], leaver.unique_name) == agent("bob")
 
-    async def leave_in_between(self: Systemd, pid: int) -> str:
-        await leaver.close()
-        return f"/org/freedesktop/systemd1/unit/{self.unit}"
-
-    spec = Systemd.methods["GetUnitByPID"]
-    Systemd.methods["GetUnitByPID"] = type(spec)(
-        spec.name, spec.arguments, spec.result, spec.allow, leave_in_between
-    )
-    try:
-        assert await resolver.resolve(buses[1], leaver.unique_name) is None
-    finally:
-        Systemd.methods["GetUnitByPID"] = spec
+    systemd.before_answer = leaver.close
+    assert await resolver.resolve(buses[1], leaver.unique_name) is None
     for bus in reversed(buses):
         await bus.close()
 

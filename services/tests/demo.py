@@ -1,0 +1,47 @@
+"""A room for the tests of services.unit; the environment variable DEMO says how it ends."""
+
+import asyncio
+import os
+
+from services import unit
+from services.config import Config
+from wire.bus import Bus
+from wire.errors import CorruptStore
+from wire.interface import Interface, method
+from wire.principal import EVERYBODY
+from wire.types import Str
+
+NAME = "org.hyperhive.Demo1"
+PATH = "/org/hyperhive/Demo1"
+
+
+class Demo1(Interface, name=NAME):
+    @method(allow=EVERYBODY)
+    async def Wait(self) -> Str:  # noqa: N802 - a D-Bus member
+        await asyncio.get_running_loop().create_future()
+        return "never"
+
+
+class Demo(unit.Service):
+    async def run(self) -> None:
+        match os.environ.get("DEMO"):
+            case "returns":
+                return
+            case "raises":
+                raise RuntimeError("run broke")
+            case _:
+                await super().run()
+
+    async def close(self) -> None:
+        print("closed", flush=True)
+
+
+async def build(bus: Bus, config: Config) -> unit.Service:
+    if os.environ.get("DEMO") == "corrupt":
+        raise CorruptStore("/var/lib/x.sqlite is corrupt; restore a backup or move it away.")
+    bus.export(PATH, Demo1())
+    return Demo()
+
+
+if __name__ == "__main__":
+    unit.main("demo", build, bus_name=NAME)

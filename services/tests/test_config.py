@@ -1,0 +1,61 @@
+"""The configuration file: defaults, and one sentence for each way to get it wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from services.config import Config, ConfigError
+
+
+def load(folder: Path, text: str) -> Config:
+    file = folder / "hyperhive.toml"
+    file.write_text(text)
+    return Config.load(file)
+
+
+def test_values_and_defaults(tmp_path: Path) -> None:
+    config = load(tmp_path, "[broker]\nmax_body_bytes = 5\n")
+    assert config.broker.max_body_bytes == 5
+    assert config.harness == Config().harness
+
+
+def test_a_missing_file_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HYPERHIVE_CONFIG", raising=False)
+    monkeypatch.setattr("services.config.PATH", tmp_path / "none.toml")
+    assert Config.load() == Config()
+
+
+def test_the_environment_names_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "other.toml"
+    file.write_text("[broker]\nmax_body_bytes = 7\n")
+    monkeypatch.setenv("HYPERHIVE_CONFIG", str(file))
+    assert Config.load().broker.max_body_bytes == 7
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml does not exist\."):
+        Config.load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[brocker]", "brocker is unknown; known are: broker, lifecycle,"),
+        ("[broker]\nmax = 1", "broker.max is unknown; known are: max_body_bytes"),
+        ("[broker]\nmax_body_bytes = 0", "broker.max_body_bytes = 0 does not fit: input should be"),
+        ("[broker]\nmax_body_bytes = 'x'", "broker.max_body_bytes = 'x' does not fit: input"),
+        ("[broker", "is no valid TOML"),
+        ("broker = 1", "broker = 1 does not fit"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert str(tmp_path / "hyperhive.toml") in str(caught.value)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Config.load(tmp_path)
