@@ -69,6 +69,11 @@ class ApprovalsConfig(Section):
 class DashboardConfig(Section):
     """[dashboard]"""
 
+    # What login links begin with; None: the address of the socket.
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+/?$")] | None = None
+    # Names, without a port, that the dashboard goes by besides those of the loopback.
+    allowed_hosts: tuple[str, ...] = ()
+
 
 class AgentConfig(Section):
     """[agent]: the endpoints of the agent sockets."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from wire.errors import HiveError
 
@@ -72,7 +73,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return refusal(error.status, f"{error.reason}: {request.method} {request.path}", "NotFound")
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        return refusal(500, "The dashboard failed; `journalctl -u hive-dashboard` says how.", "Internal")
+        return refusal(
+            500, "The dashboard failed; `journalctl -u hive-dashboard` says how.", "Internal"
+        )
 
 
 class Guard:
@@ -91,7 +94,7 @@ class Guard:
         self._cookie = f"hyperhive-{port}"
         self._hosts = LOCAL_HOSTS | {host.lower() for host in allowed_hosts}
 
-    def middlewares(self) -> list[Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]]:
+    def middlewares(self) -> list[Middleware]:
         """In the order to be passed."""
         return [errors, self.same_place, self.logged_in]
 

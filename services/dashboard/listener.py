@@ -9,7 +9,7 @@ from systemd import daemon
 SOCKET_UNIT = "hive-dashboard.socket"
 
 
-class NoListener(Exception):
+class ListenerError(Exception):
     """There is no socket to serve; the text says why and what to do."""
 
 
@@ -17,11 +17,11 @@ def inherited() -> socket.socket:
     """The listening socket of hive-dashboard.socket. To be called once: it is consumed.
 
     Raises:
-        NoListener: none or several were handed over, or one that others than this host reach.
+        ListenerError: none or several were handed over, or one that others than this host reach.
     """
     fds: Mapping[int, str] = daemon.listen_fds_with_names()
     if len(fds) != 1:
-        raise NoListener(
+        raise ListenerError(
             f"The dashboard serves exactly one socket and was given {len(fds)}: start it with "
             f"`systemctl start {SOCKET_UNIT}`, which has one ListenStream=."
         )
@@ -32,13 +32,15 @@ def checked(listener: socket.socket) -> socket.socket:
     """`listener` itself, if only this host can reach it.
 
     Raises:
-        NoListener: it is not a TCP socket on a loopback address.
+        ListenerError: it is not a TCP socket on a loopback address.
     """
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
-        raise NoListener(f"The dashboard serves TCP only: change ListenStream= of {SOCKET_UNIT}.")
+        raise ListenerError(
+            f"The dashboard serves TCP only: change ListenStream= of {SOCKET_UNIT}."
+        )
     host = listener.getsockname()[0]
     if not _is_loopback(host):
-        raise NoListener(
+        raise ListenerError(
             f"The dashboard refuses to listen on {host}: whoever logs in there commands the hive, "
             f"and HTTP hides nothing. Set ListenStream= of {SOCKET_UNIT} to a loopback address "
             "and reach it through ssh or a proxy with TLS."

@@ -67,10 +67,9 @@ function makeRow(name, writeTo) {
   return el(
     "tr",
     { role: "row" },
-    el("th", { scope: "row", role: "rowheader" }, writeButton),
+    el("th", { scope: "row", role: "rowheader" }, writeButton, el("span", { className: "model" })),
     cell("state", el("span", { className: "badge" }), el("time")),
     cell("turn", el("span", { className: "badge" }), el("time")),
-    cell("model"),
     cell("actions", ...buttons),
   );
 }
@@ -81,7 +80,7 @@ function updateRow(row, agent, job) {
   state.title = agent.enabled === false ? "It stays off when the host starts again." : "";
   const turn = agent.turn_state ?? "offline";
   putState(row.querySelector(".turn"), turn, turn.replace("-", " "), agent.turn_since);
-  setText(row.querySelector(".model"), agent.model || "–");
+  setText(row.querySelector(".model"), agent.model || "");
   row.setAttribute("aria-busy", String(Boolean(job)));
   for (const [index, button] of row.querySelectorAll(".actions button").entries())
     button.disabled = Boolean(job) || !VERBS[index].useful(agent);

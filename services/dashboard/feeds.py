@@ -1,0 +1,135 @@
+"""The three services as feeds: which signals they have and what those mean for the tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from wire import names
+from wire.bus import Bus
+from wire.signals import Signal
+from wire.types import U64
+
+from .feed import Feed
+from .hive import MAX_MESSAGES, Hive
+
+PAGE = 50
+"""Messages asked for at once: as many of the longest ones fit into one D-Bus message."""
+
+
+class BrokerFeed(Feed):
+    """The message flow."""
+
+    service = "broker"
+    rules = ({"interface": names.BROKER},)
+    _news: int | None = None
+    """The lowest id that is to be asked for."""
+
+    async def fetch(self) -> None:
+        """The newest messages, and all that wait for the operator."""
+        self._news = None
+        unread = await self._list({"to": names.OPERATOR, "state": "queued"}, MAX_MESSAGES)
+        self.hive.messages([*unread, *await self._list({}, MAX_MESSAGES)])
+
+    async def fetch_news(self) -> None:
+        """What was queued since: a signal has no body."""
+        if self._news is not None:
+            news, self._news = self._news, None
+            self.hive.messages_added(await self._list({"after": U64(news - 1)}, MAX_MESSAGES))
+
+    def apply(self, signal: Signal) -> None:
+        """MessageQueued (new, or released), MessageDelivered, MessageAcknowledged."""
+        match signal.member, signal.args:
+            case "MessageQueued", [_, int(message), *_]:
+                self._news = min(message, self._news or message)
+                self.want_news()
+            case "MessageDelivered", [_, int(message), int(redeliveries)]:
+                self.hive.message_state(message, "leased", redeliveries)
+            case "MessageAcknowledged", [_, int(message)]:
+                self.hive.message_state(message, "acknowledged")
+
+    async def _list(self, wanted: Mapping[str, Any], limit: int) -> list[list[Any]]:
+        """The newest messages that are `wanted`, at most about `limit`, oldest first."""
+        found: list[list[Any]] = []
+        before: dict[str, Any] = {}
+        while len(found) < limit:
+            page: list[list[Any]] = await self.bus.call1(
+                self.name,
+                self.path,
+                self.name,
+                "ListMessages",
+                "a{sv}u",
+                {**wanted, **before},
+                PAGE,
+            )
+            found = page + found
+            if len(page) < PAGE:
+                break
+            before = {"before": U64(page[0][0])}
+        return found
+
+
+class LifecycleFeed(Feed):
+    """Agents and jobs."""
+
+    service = "lifecycle"
+    rules = (
+        {"path_namespace": names.LIFECYCLE_PATH, "interface": names.OBJECT_MANAGER},
+        {"path_namespace": names.LIFECYCLE_PATH, "interface": names.PROPERTIES},
+        {"path_namespace": names.LIFECYCLE_PATH, "interface": names.AGENT_INTERFACE},
+        {"path_namespace": names.LIFECYCLE_PATH, "interface": names.LIFECYCLE},
+    )
+
+    def __init__(self, bus: Bus, hive: Hive) -> None:
+        super().__init__(bus, hive)
+        self._agents: dict[str, str] = {}  # names by object path
+
+    async def fetch(self) -> None:
+        """All objects below lifecycle."""
+        objects: dict[str, dict[str, dict[str, Any]]] = await self.bus.call1(
+            self.name, self.path, names.OBJECT_MANAGER, "GetManagedObjects"
+        )
+        agents, jobs = {}, {}
+        for path, interfaces in objects.items():
+            if agent := interfaces.get(names.AGENT_INTERFACE):
+                agents[path] = agent
+            if job := interfaces.get(names.JOB_INTERFACE):
+                jobs[path] = (job["Agent"], job["Verb"])
+        self._agents = {path: agent["Name"] for path, agent in agents.items()}
+        self.hive.agents({agent["Name"]: agent for agent in agents.values()})
+        self.hive.jobs(jobs)
+
+    def apply(self, signal: Signal) -> None:
+        """Agents come, change, crash and go; jobs begin and end."""
+        match signal.member, signal.args:
+            case "InterfacesAdded", [str(path), {names.AGENT_INTERFACE: agent}]:
+                self._agents[path] = agent["Name"]
+                self.hive.agent_changed(agent["Name"], agent)
+            case "InterfacesRemoved", [str(path), list(gone)] if names.AGENT_INTERFACE in gone:
+                if name := self._agents.pop(path, None):
+                    self.hive.agent_gone(name)
+            case "PropertiesChanged", [names.AGENT_INTERFACE, dict(changed), _]:
+                if name := self._agents.get(signal.path):
+                    self.hive.agent_changed(name, changed)
+            case "Crashed", [str(result), int(status)]:
+                if name := self._agents.get(signal.path):
+                    self.hive.agent_crashed(name, result, status)
+            case "JobNew", [_, str(path), str(agent), str(verb)]:
+                self.hive.job_new(path, agent, verb)
+            case "JobRemoved", [_, str(path), str(agent), str(verb), str(result), str(error)]:
+                self.hive.job_removed(path, agent, verb, result, error)
+
+
+class ApprovalsFeed(Feed):
+    """The queue of requests. It is short, so every signal asks for all of it."""
+
+    service = "approvals"
+    rules = ({"interface": names.APPROVALS},)
+
+    async def fetch(self) -> None:
+        """All requests."""
+        self.hive.approvals(
+            await self.bus.call1(self.name, self.path, self.name, "List", "a{sv}", {})
+        )
+
+    def apply(self, signal: Signal) -> None:
+        """ApprovalAdded, ApprovalResolved."""
+        self.want_all()

@@ -1,0 +1,20 @@
+"""org.hyperhive.Dashboard1: login links for the operator."""
+
+from wire import names
+from wire.interface import Interface, method
+from wire.principal import OPERATOR
+from wire.types import Str
+
+from .logins import Logins
+
+
+class Dashboard1(Interface, name=names.DASHBOARD):
+    """Forwards to the logins."""
+
+    def __init__(self, logins: Logins, base_url: str) -> None:
+        self._logins = logins
+        self._base_url = base_url
+
+    @method(allow=OPERATOR)
+    async def LoginLink(self) -> Str:
+        return f"{self._base_url}/login?token={self._logins.new_token()}"

@@ -1,0 +1,77 @@
+"""What the operator does from the page, as calls on the bus; failures come back as sentences."""
+
+from typing import Any
+
+from wire import names
+from wire.bus import Bus
+from wire.errors import HiveError, NotFound, Stopping, Timeout, Unavailable
+from wire.types import U64
+
+from .feed import SERVICES, Feed, explain
+
+VERBS = {"start": "Start", "kill": "Stop", "restart": "Restart"}
+PEER = "org.freedesktop.DBus.Peer"
+
+
+class BusActions:
+    """See `web.Actions`. The services take the dashboard for the operator."""
+
+    def __init__(self, bus: Bus, feeds: list[Feed]) -> None:
+        self._bus = bus
+        self._feeds = {feed.service: feed for feed in feeds}
+
+    async def _call(
+        self, service: str, member: str, signature: str, *args: Any,
+        path: str | None = None, interface: str | None = None,
+    ) -> list[Any]:  # fmt: skip
+        name, root = SERVICES[service]
+        try:
+            return await self._bus.call(
+                name, path or root, interface or name, member, signature, *args
+            )
+        except (Unavailable, Stopping, Timeout) as error:
+            raise type(error)(explain(service, error)) from error
+
+    async def send(self, to: str, body: str, in_reply_to: int | None) -> int:
+        """Send a message as the operator; the answer is its id."""
+        options = {} if in_reply_to is None else {"in_reply_to": U64(in_reply_to)}
+        [message] = await self._call("broker", "Send", "ssa{sv}", to, body, options)
+        return int(message)
+
+    async def body(self, message: int) -> str:
+        """The whole body of a message."""
+        wanted = {"after": U64(message - 1), "before": U64(message + 1)}
+        [found] = await self._call("broker", "ListMessages", "a{sv}u", wanted, 1)
+        if not found:
+            raise NotFound("This message is gone.")
+        return str(found[0][4])
+
+    async def acknowledge(self, message: int) -> None:
+        """Mark a message to the operator as read."""
+        await self._call("broker", "Acknowledge", "at", [message])
+
+    async def agent(self, name: str, verb: str) -> None:
+        """Begin to start, kill or restart an agent."""
+        if not names.AGENT_NAME.fullmatch(name):
+            raise NotFound(f"There is no agent {name[:32]}.")
+        await self._call(
+            "lifecycle", VERBS[verb], "", path=names.agent_path(name),
+            interface=names.AGENT_INTERFACE,
+        )  # fmt: skip
+
+    async def approve(self, approval: int) -> None:
+        """Approve a request."""
+        await self._call("approvals", "Approve", "t", approval)
+
+    async def deny(self, approval: int, note: str) -> None:
+        """Deny a request, saying why."""
+        await self._call("approvals", "Deny", "ts", approval, note)
+
+    async def refresh(self, service: str) -> None:
+        """Wake a service, if it can be, and ask it for everything again."""
+        try:
+            await self._call(service, "Ping", "", interface=PEER)
+        except HiveError:
+            self._feeds[service].want_all()
+            raise
+        self._feeds[service].want_all()
