@@ -5,19 +5,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from sandbox import lifecycle
+from sandbox import hive, inside, lifecycle
 from sandbox.instance import REPO, Instance, SandboxError
 
 _DESCRIPTION = """\
 A throw-away systemd host: an overlay over this machine's root with a systemd of its own as PID 1.
 It uses the machine's network and sees this repository, read-only, at its own path; the
 repository's .venv appears at /usr/lib/hyperhive."""
-
-_ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
-    "LANG": "C.UTF-8",
-}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,7 +36,12 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    add("up", _up, "Boot it; returns when it is ready. Nothing to do when it is up already.")
+    boot = add("up", _up, "Boot it; returns when it is ready. Nothing to do when it is up already.")
+    boot.add_argument("--bare", action="store_true", help="without the venv at /usr/lib/hyperhive")
+    start = add("hive", _hive, "Boot it, install the hive in it and start it with some agents.")
+    start.add_argument("--dashboard-port", type=int, default=hive.Ports.dashboard)
+    start.add_argument("--model-port", type=int, default=hive.Ports.model)
+    start.add_argument("agents", nargs="*", help="who should run; default: nobody")
     down = add("down", _down, "End it and remove every trace of it.")
     down.add_argument("--keep", action="store_true", help="keep its data for the next `up`")
     add("install", _install, "Install the venv's units, policies, users and directories in it.")
@@ -55,8 +54,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _up(instance: Instance, _: argparse.Namespace) -> int:
-    lifecycle.up(instance)
+def _up(instance: Instance, options: argparse.Namespace) -> int:
+    lifecycle.up(instance, bare=options.bare)
+    return 0
+
+
+def _hive(instance: Instance, options: argparse.Namespace) -> int:
+    ports = hive.Ports(options.dashboard_port, options.model_port)
+    hive.start(instance, ports, options.agents)
+    if options.agents:
+        hive.greet(instance, ports)
     return 0
 
 
@@ -66,18 +73,18 @@ def _down(instance: Instance, options: argparse.Namespace) -> int:
 
 
 def _install(instance: Instance, _: argparse.Namespace) -> int:
-    return _enter(instance, ["/usr/bin/python3", f"{REPO}/sandbox/installer.py", "files"])
+    return inside.become(instance, ["/usr/bin/python3", f"{REPO}/sandbox/installer.py", "files"])
 
 
 def _exec(instance: Instance, options: argparse.Namespace) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         raise SandboxError("Say what to run: sandbox exec COMMAND...")
-    return _enter(instance, command)
+    return inside.become(instance, command)
 
 
 def _shell(instance: Instance, _: argparse.Namespace) -> int:
-    return _enter(instance, ["/bin/bash", "-i"])
+    return inside.become(instance, ["/bin/bash", "-i"])
 
 
 def _status(instance: Instance, _: argparse.Namespace) -> int:
@@ -85,7 +92,7 @@ def _status(instance: Instance, _: argparse.Namespace) -> int:
         print(f"sandbox {instance.name} is down")
         return 3
     print(f"sandbox {instance.name} is up", flush=True)
-    return _enter(instance, ["systemctl", "is-system-running"])
+    return inside.become(instance, ["systemctl", "is-system-running"])
 
 
 def _logs(instance: Instance, options: argparse.Namespace) -> int:
@@ -94,18 +101,7 @@ def _logs(instance: Instance, options: argparse.Namespace) -> int:
             raise SandboxError(f"Sandbox {instance.name} is down and left no log.")
         print(instance.console.read_text(errors="replace"))
         return 0
-    return _enter(instance, ["journalctl", "--no-hostname", *options.options])
-
-
-def _enter(instance: Instance, command: Sequence[str]) -> int:
-    """Become `command` inside the sandbox; it is killed when this process dies."""
-    init = instance.init()
-    if init is None:
-        raise SandboxError(f"Sandbox {instance.name} is down: start it with `sandbox up`.")
-    nsenter = ["nsenter", "-t", str(init), "-m", "-u", "-i", "-p", "-n", "-C", "-r", "-w"]
-    environment = {**_ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")}
-    nsenter += ["--", "setpriv", "--pdeathsig", "KILL", "--", *command]
-    os.execvpe(nsenter[0], nsenter, environment)  # noqa: S606 - that no shell is involved is meant
+    return inside.become(instance, ["journalctl", "--no-hostname", *options.options])
 
 
 def _fail(sentence: str) -> int:

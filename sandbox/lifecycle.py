@@ -22,8 +22,10 @@ POWEROFF: Final = signal.SIGRTMIN + 4
 """What systemd as PID 1 takes as the order to shut down."""
 
 
-def up(instance: Instance) -> None:
+def up(instance: Instance, bare: bool = False) -> None:
     """Boot `instance` unless it is up; returns when it is ready.
+
+    A `bare` one lacks the repository's venv, as a host does on which nothing is installed.
 
     Raises SandboxError with the end of the console's output when it does not come up in time.
     """
@@ -34,7 +36,7 @@ def up(instance: Instance) -> None:
         _clean(instance, keep=True)
         instance.run_dir.mkdir(parents=True)
         try:
-            _boot(instance)
+            _boot(instance, bare)
         except BaseException:
             _clean(instance, keep=True)
             raise
@@ -50,17 +52,17 @@ def down(instance: Instance, keep: bool = False) -> None:
         _clean(instance, keep)
 
 
-def _boot(instance: Instance) -> None:
+def _boot(instance: Instance, bare: bool) -> None:
     """Start the supervisor and wait for its READY=1."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         if Path("/run/systemd/system").is_dir():
-            _boot_as_unit(instance)
+            _boot_as_unit(instance, bare)
             return
         address = instance.run_dir / "ready"
         ready.bind(str(address))
         with instance.console.open("wb") as console:
             supervisor = subprocess.Popen(
-                _supervisor(instance),
+                _supervisor(instance, bare),
                 env={**_environment(instance), "NOTIFY_SOCKET": str(address)},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -77,7 +79,7 @@ def _boot(instance: Instance) -> None:
             raise SandboxError(_failure(instance, reason))
 
 
-def _boot_as_unit(instance: Instance) -> None:
+def _boot_as_unit(instance: Instance, bare: bool) -> None:
     """On a machine with systemd it is a unit there, with a control group of its own."""
     properties = {
         "Type": "notify",
@@ -92,13 +94,14 @@ def _boot_as_unit(instance: Instance) -> None:
     run = ["systemd-run", "--quiet", "--collect", f"--unit={instance.unit}"]
     run += [f"--property={key}={value}" for key, value in properties.items()]
     run += [f"--setenv={key}={value}" for key, value in _environment(instance).items()]
-    if subprocess.run([*run, *_supervisor(instance)]).returncode != 0:
+    if subprocess.run([*run, *_supervisor(instance, bare)]).returncode != 0:
         raise SandboxError(_failure(instance, "its unit failed"))
 
 
-def _supervisor(instance: Instance) -> list[str]:
+def _supervisor(instance: Instance, bare: bool) -> list[str]:
     private = ["unshare", "--mount", "--propagation", "private", "--"]
-    return [*private, "/usr/bin/python3", "-m", "sandbox.supervisor", instance.name]
+    options = ["--bare"] if bare else []
+    return [*private, "/usr/bin/python3", "-m", "sandbox.supervisor", instance.name, *options]
 
 
 def _environment(instance: Instance) -> dict[str, str]:

@@ -15,7 +15,7 @@ from sandbox import cgroup, root
 from sandbox.instance import MARK, PREFIX, REPO, Instance
 
 
-def command(instance: Instance, directory: Path) -> list[str]:
+def command(instance: Instance, directory: Path, bare: bool) -> list[str]:
     """The systemd-nspawn command line that boots `directory`."""
     state = instance.state_dir
     arguments = [
@@ -40,12 +40,12 @@ def command(instance: Instance, directory: Path) -> list[str]:
         f"--bind={state}/hyperhive:/var/lib/hyperhive",
         f"--bind={state}/journal:/var/log/journal",
     ]
-    if (REPO / ".venv").is_dir():
+    if not bare and (REPO / ".venv").is_dir():
         arguments.append(f"--bind-ro={REPO}/.venv:{PREFIX}")
     return [*arguments, "--boot", f"systemd.unit={root.TARGET}"]
 
 
-async def supervise(instance: Instance) -> int:
+async def supervise(instance: Instance, bare: bool) -> int:
     """Boot the sandbox and stay until it ends; returns systemd-nspawn's exit status."""
     for name in ("machines", "hyperhive", "journal"):
         (instance.state_dir / name).mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ async def supervise(instance: Instance) -> int:
         address = instance.run_dir / "notify"
         notify.bind(str(address))
         nspawn = await asyncio.create_subprocess_exec(
-            *command(instance, directory),
+            *command(instance, directory, bare),
             stdin=asyncio.subprocess.DEVNULL,
             env={
                 **os.environ,
@@ -91,4 +91,4 @@ async def announce(instance: Instance, notify: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(supervise(Instance(sys.argv[1]))))
+    sys.exit(asyncio.run(supervise(Instance(sys.argv[1]), "--bare" in sys.argv[2:])))

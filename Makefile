@@ -1,0 +1,50 @@
+# `make up` shows a running hive, `make test` proves that it works. Both need root, and get the rest.
+PYTHON := /usr/bin/python3 -B
+SANDBOX := sandbox/sandbox
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help up down shell test lint bootstrap bootstrap-tests lock install uninstall
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; \
+	do printf '  make %-11s %s\n' "$$name" "$$text"; done
+
+up: bootstrap ## a hive in a throw-away systemd host: manager, alice, bob and a dashboard
+	@$(SANDBOX) hive manager alice bob
+
+down: ## remove every trace of it but the venv; KEEP=1 keeps its data
+	@$(SANDBOX) down $(if $(KEEP),--keep)
+
+shell: ## a shell in that host
+	@$(SANDBOX) shell
+
+test: bootstrap-tests lint ## all tests, those on a real systemd in a host of their own included
+	@$(BIN)/pytest -m 'not system'
+	@status=0; $(BIN)/pytest -m system tests/system || status=$$?; \
+	$(SANDBOX) --name test down || status=1; exit $$status
+
+lint: bootstrap ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy .
+
+bootstrap: ## install what is missing: packages (apt), the venv, the package in it
+	@$(PYTHON) sandbox/bootstrap.py
+
+bootstrap-tests:
+	@$(PYTHON) sandbox/bootstrap.py --tests
+
+lock: ## resolve the dependencies of pyproject.toml anew
+	@$(BIN)/pip-compile --quiet --all-extras --allow-unsafe --generate-hashes --strip-extras \
+	  --no-emit-find-links --no-emit-index-url --no-emit-trusted-host \
+	  --output-file=requirements.lock pyproject.toml
+
+install: ## install on this host itself (systemd needed)
+	@$(PYTHON) sandbox/installer.py check
+	@$(PYTHON) sandbox/bootstrap.py --venv /usr/lib/hyperhive
+	@$(PYTHON) sandbox/installer.py files
+	@echo "Installed. It starts with the next boot; now, with: systemctl start hive.target"
+
+uninstall: ## remove what install did; the data too with PURGE=1
+	@$(PYTHON) sandbox/installer.py uninstall $(if $(PURGE),--purge)

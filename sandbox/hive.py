@@ -1,0 +1,124 @@
+"""A running hive in a sandbox: what `make up` and the system tests start from."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sandbox import inside, lifecycle
+from sandbox.instance import REPO, Instance, SandboxError
+
+AGENTS: Final = ("manager", "alice", "bob")
+MODEL_HOST: Final = "127.0.0.100"
+"""Loopback of its own, so that containers can be let through to the model and to nothing else."""
+
+_UNITS: Final = "/etc/systemd/system"
+_KEY: Final = "/etc/hyperhive/credentials/anthropic_api_key"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the hive listens; sandboxes share the machine's network."""
+
+    dashboard: int = 7000
+    model: int = 7100
+
+
+def start(instance: Instance, ports: Ports, agents: Sequence[str]) -> None:
+    """Boot `instance`, install the hive in it, start it, and see that `agents` run.
+
+    Does only what is missing. Raises SandboxError with what the journal says of a failed unit.
+    """
+    with _step("the sandbox boots"):
+        lifecycle.up(instance)
+    with _step("units, policies and users are installed"):
+        inside.run(instance, "/usr/bin/python3", f"{REPO}/sandbox/installer.py", "files")
+        _configure(instance, ports)
+    with _step("hive.target starts"):
+        _start_units(instance)
+    for agent in agents:
+        with _step(f"{agent} is up"):
+            _ensure_agent(instance, agent)
+
+
+def greet(instance: Instance, ports: Ports) -> None:
+    """Tell the operator where the dashboard is and what to try."""
+    link = inside.run(instance, "hivectl", "login-link", check=False)
+    address = link.stdout.strip() or f"http://127.0.0.1:{ports.dashboard}/"
+    run = "sandbox/sandbox exec hivectl"
+    if instance.name != "hive":
+        run = f"sandbox/sandbox --name {instance.name} exec hivectl"
+    print(f"\nThe hive is up. Its dashboard: {address}\n\nTry:")
+    print(f'  {run} send manager "ask bob for six times seven"')
+    print(f"  {run} inbox --wait 60")
+    print(f"  {run} list")
+
+
+def _configure(instance: Instance, ports: Ports) -> None:
+    key = os.environ.get("ANTHROPIC_API_KEY", "")
+    url = f"http://{MODEL_HOST}:{ports.model}"
+    settings = f'[harness]\nscripted_model_url = "{url}"\n\n'
+    settings += f'[lifecycle]\nnetwork_allow = ["{MODEL_HOST}"]\n'
+    _write(instance, "/etc/hyperhive/hyperhive.toml", "" if key else settings)
+    if key:
+        _write(instance, _KEY, key, mode="0600")
+    _write(instance, f"{_UNITS}/hive-model.service", _text("hive-model.service"))
+    checkout = f"[Service]\nWorkingDirectory={REPO}\nEnvironment=PYTHONDONTWRITEBYTECODE=1"
+    place = f"Environment=MODEL_HOST={MODEL_HOST} MODEL_PORT={ports.model}\n"
+    _write(instance, f"{_UNITS}/hive-model.service.d/50-sandbox.conf", f"{checkout}\n{place}")
+    if ports.dashboard != Ports.dashboard:
+        listen = f"[Socket]\nListenStream=\nListenStream=127.0.0.1:{ports.dashboard}\n"
+        _write(instance, f"{_UNITS}/hive-dashboard.socket.d/50-sandbox.conf", listen)
+    inside.run(instance, "systemctl", "daemon-reload")
+
+
+def _start_units(instance: Instance) -> None:
+    """Start the hive, or restart what runs an older version of it."""
+    running = instance.run_dir / "package"
+    stamp = REPO / ".venv/.hyperhive-package"
+    installed = stamp.read_text() if stamp.exists() else ""
+    if running.exists() and running.read_text() != installed:
+        inside.run(instance, "systemctl", "try-restart", "hive-*.service")
+    inside.run(instance, "systemctl", "reset-failed")
+    inside.run(instance, "systemctl", "start", "hive-model.service", "hive.target")
+    running.write_text(installed)
+    listing = ["systemctl", "list-units", "--failed", "--plain", "--no-legend", "hive*"]
+    failed = [line.split()[0] for line in inside.run(instance, *listing).stdout.splitlines()]
+    if failed:
+        units = [f"--unit={unit}" for unit in failed]
+        journal = inside.run(instance, "journalctl", "--lines=20", "--output=cat", *units)
+        raise SandboxError(f"{', '.join(failed)} failed:\n{journal.stdout}")
+
+
+def _ensure_agent(instance: Instance, agent: str) -> None:
+    agents = json.loads(inside.run(instance, "hivectl", "list", "--json").stdout)
+    states = {known["name"]: known["state"] for known in agents}
+    if agent not in states:
+        inside.run(instance, "hivectl", "spawn", agent)
+    elif states[agent] != "running":
+        inside.run(instance, "hivectl", "start", agent)
+
+
+def _text(name: str) -> str:
+    return Path(__file__).with_name(name).read_text()
+
+
+def _write(instance: Instance, path: str, text: str, mode: str = "0644") -> None:
+    """Write a file inside; what is secret is never readable by others, not even for a moment."""
+    inside.run(instance, "install", "-D", "-m", mode, "/dev/stdin", path, stdin=text)
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    print(f"  {what} ...", end="", flush=True)
+    try:
+        yield
+    except BaseException:
+        print(" failed", flush=True)
+        raise
+    print(f" {time.monotonic() - began:.1f} s", flush=True)

@@ -1,0 +1,63 @@
+"""Running commands inside a sandbox."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from typing import Final
+
+from sandbox.instance import Instance, SandboxError
+
+_ENVIRONMENT: Final = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
+_NAMESPACES: Final = ("-m", "-u", "-i", "-p", "-n", "-C", "-r", "-w")
+
+
+def command_line(instance: Instance, command: Sequence[str]) -> list[str]:
+    """What to execute on the machine for `command` to run inside; it dies with its caller.
+
+    Raises SandboxError when the sandbox is down.
+    """
+    init = instance.init()
+    if init is None:
+        raise SandboxError(
+            f"Sandbox {instance.name} is down: start it with"
+            f" `sandbox/sandbox --name {instance.name} up`."
+        )
+    # Killing nsenter alone would leave its child running inside.
+    tied = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+    return ["nsenter", "-t", str(init), *_NAMESPACES, "--", *tied]
+
+
+def environment() -> dict[str, str]:
+    """The environment of commands inside: none of the machine's, but for the terminal."""
+    return {**_ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")}
+
+
+def become(instance: Instance, command: Sequence[str]) -> int:
+    """Replace this process by `command` inside; returns only by an exception."""
+    arguments = command_line(instance, command)
+    os.execvpe(arguments[0], arguments, environment())  # noqa: S606 - meant to be without a shell
+
+
+def run(
+    instance: Instance, *command: str, stdin: str = "", check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run `command` inside to its end and capture what it prints.
+
+    Raises SandboxError with its output when `check` and it fails.
+    """
+    done = subprocess.run(
+        command_line(instance, command),
+        env=environment(),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check and done.returncode != 0:
+        said = (done.stdout + done.stderr).strip()
+        raise SandboxError(f"`{' '.join(command)}` failed in the sandbox:\n{said}")
+    return done

@@ -1,0 +1,165 @@
+"""Installs on a systemd host what the package ships, and removes exactly that again.
+
+Runs with the standard library alone, as root, on the host itself (`make install`) and inside a
+sandbox (`sandbox install`). Everything it puts somewhere is listed in MANIFEST first, so an
+interrupted installation is removed like a complete one.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+PREFIX: Final = Path("/usr/lib/hyperhive")
+MANIFEST: Final = Path("/usr/local/share/hyperhive/installed")
+DATA: Final = Path("/var/lib/hyperhive")
+
+DESTINATIONS: Final = {
+    "lib/systemd/system": Path("/usr/local/lib/systemd/system"),
+    "lib/sysusers.d": Path("/usr/local/lib/sysusers.d"),
+    "lib/tmpfiles.d": Path("/usr/local/lib/tmpfiles.d"),
+    "share/dbus-1/system.d": Path("/etc/dbus-1/system.d"),
+    "share/dbus-1/system-services": Path("/usr/local/share/dbus-1/system-services"),
+}
+"""Where each folder of the prefix belongs on a host."""
+
+HIVECTL: Final = Path("/usr/local/bin/hivectl")
+COMPLETIONS: Final = {
+    "bash": Path("/usr/local/share/bash-completion/completions/hivectl"),
+    "fish": Path("/usr/local/share/fish/vendor_completions.d/hivectl.fish"),
+    "zsh": Path("/usr/local/share/zsh/site-functions/_hivectl"),
+}
+PURGED: Final = (DATA, Path("/etc/hyperhive"), Path("/run/hyperhive"))
+
+
+def install() -> None:
+    """Bring the host to what PREFIX ships; what only an earlier version shipped goes."""
+    before = _manifest()
+    files = dict(_shipped())
+    completions = _completions()
+    wanted = [*files.values(), *completions, HIVECTL]
+    _write(MANIFEST, "".join(f"{path}\n" for path in sorted({*before, *wanted})))
+    for source, path in files.items():
+        _write(path, source.read_text())
+    for path, text in completions.items():
+        _write(path, text)
+    _link(HIVECTL, PREFIX / "bin/hivectl")
+    gone = before - set(wanted)
+    _disable(gone)
+    for path in gone:
+        path.unlink(missing_ok=True)
+    _write(MANIFEST, "".join(f"{path}\n" for path in sorted(wanted)))
+    _apply([path for path in files.values() if path.parent.name == "system"])
+
+
+def uninstall(purge: bool) -> None:
+    """Stop the hive and remove what `install` has installed; the data too if `purge`."""
+    files = _manifest()
+    _run("systemctl", "stop", "hive.target", check=False)
+    _run("systemctl", "stop", "hive.slice", check=False)
+    _disable(files)
+    for path in files:
+        path.unlink(missing_ok=True)
+    shutil.rmtree(MANIFEST.parent, ignore_errors=True)
+    if PREFIX.is_dir() and not PREFIX.is_mount():
+        shutil.rmtree(PREFIX)
+    _run("systemctl", "daemon-reload")
+    _reload_bus()
+    if purge:
+        for directory in PURGED:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _shipped() -> Iterator[tuple[Path, Path]]:
+    for folder, destination in DESTINATIONS.items():
+        for source in sorted((PREFIX / folder).glob("*")):
+            yield source, destination / source.name
+
+
+def _completions() -> dict[Path, str]:
+    """What hivectl says its shells should read; nothing when it cannot say."""
+    found = {}
+    for shell, path in COMPLETIONS.items():
+        asked = subprocess.run(
+            [PREFIX / "bin/python", "-m", "hivectl", "completion", shell],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if asked.returncode == 0 and asked.stdout:
+            found[path] = asked.stdout
+    return found
+
+
+def _apply(units: Sequence[Path]) -> None:
+    """Make users, directories, units and bus policies count without a reboot."""
+    _run("systemd-sysusers", *map(str, sorted(DESTINATIONS["lib/sysusers.d"].glob("hyperhive*"))))
+    tmpfiles = DESTINATIONS["lib/tmpfiles.d"].glob("hyperhive*")
+    _run("systemd-tmpfiles", "--create", *map(str, sorted(tmpfiles)))
+    _run("systemctl", "daemon-reload")
+    _reload_bus()
+    enabled = [unit.name for unit in units if _is_enabled_by_default(unit)]
+    if enabled:
+        _run("systemctl", "enable", "--quiet", *enabled)
+
+
+def _is_enabled_by_default(unit: Path) -> bool:
+    return "@" not in unit.name and "\n[Install]\n" in unit.read_text()
+
+
+def _disable(files: set[Path]) -> None:
+    units = [path.name for path in files if path.parent == DESTINATIONS["lib/systemd/system"]]
+    if units:
+        _run("systemctl", "disable", "--quiet", *units, check=False)
+
+
+def _reload_bus() -> None:
+    bus = "org.freedesktop.DBus"
+    _run("busctl", "--quiet", "call", bus, "/org/freedesktop/DBus", bus, "ReloadConfig")
+
+
+def _manifest() -> set[Path]:
+    return (
+        {Path(line) for line in MANIFEST.read_text().splitlines()} if MANIFEST.exists() else set()
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.new")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _link(path: Path, target: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+
+
+def _run(*command: str, check: bool = True) -> None:
+    subprocess.run(command, check=check, stdout=subprocess.DEVNULL)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`check`: is this a host for it? `files`: install from the prefix. `uninstall`: remove all."""
+    parser = argparse.ArgumentParser(prog="installer")
+    parser.add_argument("action", choices=("check", "files", "uninstall"))
+    parser.add_argument("--purge", action="store_true", help="with uninstall: the data as well")
+    options = parser.parse_args(arguments)
+    if not Path("/run/systemd/system").is_dir():
+        print("This machine does not run systemd; try `make up` instead.", file=sys.stderr)
+        return 1
+    if options.action == "files":
+        install()
+    elif options.action == "uninstall":
+        uninstall(options.purge)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,133 @@
+"""What the machine must have installed, and how it gets there."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sandbox.instance import SandboxError
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing the machine must have, how to see that it is there, and its packages.
+
+    `other` is what Fedora and Arch call it; other distributions have a name much like these.
+    """
+
+    what: str
+    present: Callable[[], bool]
+    apt: str
+    other: str
+
+
+def _program(name: str) -> Callable[[], bool]:
+    return lambda: shutil.which(name) is not None
+
+
+def _file(*patterns: str) -> Callable[[], bool]:
+    return lambda: any(next(Path("/").glob(pattern), None) for pattern in patterns)
+
+
+def _python_header() -> bool:
+    return Path(sysconfig.get_path("include"), "Python.h").exists()
+
+
+def _venv_module() -> bool:
+    return importlib.util.find_spec("ensurepip") is not None
+
+
+HOST: Final = (
+    Need("systemd", _file("usr/lib/systemd/systemd"), "systemd", "systemd"),
+    Need("systemd-nspawn", _program("systemd-nspawn"), "systemd-container", "systemd-container"),
+    Need(
+        "nss-systemd",
+        _file("usr/lib*/libnss_systemd.so.2", "usr/lib/*/libnss_systemd.so.2"),
+        "libnss-systemd",
+        "systemd-libs",
+    ),
+    Need("the D-Bus daemon", _program("dbus-daemon"), "dbus", "dbus-daemon"),
+    Need("polkit", _file("usr/lib*/polkit-1/polkitd", "usr/libexec/polkitd"), "polkitd", "polkit"),
+    Need("socat", _program("socat"), "socat", "socat"),
+    Need("git", _program("git"), "git", "git"),
+    Need("TLS certificates", _file("etc/ssl/certs/ca-*"), "ca-certificates", "ca-certificates"),
+)
+BUILD: Final = (
+    Need("a C compiler", _program("gcc"), "gcc", "gcc"),
+    Need("libc's headers", _file("usr/include/stdio.h"), "libc6-dev", "glibc-devel"),
+    Need("pkg-config", _program("pkg-config"), "pkg-config", "pkgconf"),
+    Need(
+        "systemd's headers",
+        _file("usr/include/systemd/sd-daemon.h"),
+        "libsystemd-dev",
+        "systemd-devel",
+    ),
+    Need("Python's headers", _python_header, "python3-dev", "python3-devel"),
+    Need("Python's venv module", _venv_module, "python3-venv", "python3"),
+)
+"""systemd-python has no wheel."""
+
+TESTS: Final = (
+    Need("Nix", _program("nix-instantiate"), "nix-bin", "nix"),
+    Need("Chromium", _program("chromium"), "chromium", "chromium"),
+    Need("its driver", _program("chromedriver"), "chromium-driver", "chromedriver"),
+)
+_SNAPS_ON_UBUNTU: Final = {"chromium", "chromium-driver"}
+"""Ubuntu's packages of these only fetch a snap, which no throw-away host can run."""
+
+
+def require(needs: Sequence[Need]) -> None:
+    """Install through apt what is missing of `needs`; says so, and does nothing else.
+
+    Raises SandboxError with the names of the packages where there is no apt, or when apt fails.
+    """
+    missing = [need for need in needs if not need.present()]
+    if _is_ubuntu():
+        for need in [need for need in missing if need.apt in _SNAPS_ON_UBUNTU]:
+            print(f"  {need.what}: not packaged for Ubuntu; the tests that need it are skipped")
+            missing.remove(need)
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        raise SandboxError(
+            f"This machine lacks {_enumerate([need.what for need in missing])}. Install the"
+            f" packages (by their names on Fedora): {' '.join(need.other for need in missing)}."
+        )
+    packages = [need.apt for need in missing]
+    print(f"  installing {' '.join(packages)} (apt)", flush=True)
+    _apt("update")
+    _apt("install", "--yes", "--no-install-recommends", *packages)
+    if absent := [need.what for need in missing if not need.present()]:
+        raise SandboxError(
+            f"apt installed {' '.join(packages)}, but {_enumerate(absent)} is missing."
+        )
+
+
+def _apt(*arguments: str) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        ["apt-get", "-o", "DPkg::Lock::Timeout=120", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        tail = "\n  ".join(done.stdout.splitlines()[-15:])
+        raise SandboxError(f"`apt-get {' '.join(arguments)}` failed:\n  {tail}")
+
+
+def _is_ubuntu() -> bool:
+    release = Path("/etc/os-release")
+    return release.exists() and "ID=ubuntu" in release.read_text().splitlines()
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
