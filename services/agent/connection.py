@@ -61,7 +61,7 @@ class Connection:
         try:
             await self._read()
             await self._finish_calls()
-        except (OSError, OverloadError) as error:
+        except OSError as error:
             log.info("A connection ended: %s", error or type(error).__name__)
         finally:
             for call in self._calls.values():
@@ -80,7 +80,7 @@ class Connection:
                 continue
             except OverloadError:
                 await self._fail(RpcError(Code.BUSY, _OVERLOAD))
-                raise
+                continue
             if line is None:
                 return
             charged = await self._handle(line)
@@ -194,7 +194,8 @@ _TOO_LONG: Final = (
     "This line is too long: the body of a message may have 1 MiB. The rest of it is ignored."
 )
 _OVERLOAD: Final = (
-    "All connections of this agent together hold too much unfinished input. This one is closed."
+    "All connections of this agent together hold too much unfinished input. What was"
+    " sent here last is ignored: send it again when other calls have ended."
 )
 
 

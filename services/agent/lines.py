@@ -57,7 +57,7 @@ class LineReader:
 
         Half a line at the end is nothing. The bytes of a returned line stay charged to the budget:
         whoever has finished with it gives them back. Raises TooLongError once for a line over the
-        limit, and the next call goes on behind it; OverloadError, after which only `close` is left.
+        limit, OverloadError for one over the budget; the next call goes on behind it.
         """
         while True:
             end = self._buffer.find(b"\n", self._searched)
@@ -75,12 +75,23 @@ class LineReader:
             chunk = await self._stream.read(CHUNK)
             if not chunk:
                 return None
-            self._budget.take(len(chunk))
-            self._buffer += chunk
+            self._take(chunk)
 
     def close(self) -> None:
         """Give back what is still held for half a line."""
         self._drop(len(self._buffer))
+
+    def _take(self, chunk: bytes) -> None:
+        if self._discarding and b"\n" not in chunk:
+            return
+        try:
+            self._budget.take(len(chunk))
+        except OverloadError:
+            # Whole lines in the chunk go too: they could only be kept at the budget's cost.
+            self._drop(len(self._buffer))
+            self._discarding = not chunk.endswith(b"\n")
+            raise
+        self._buffer += chunk
 
     def _cut(self, end: int) -> bytes | None:
         """The line that ends at `end`; None when it is the end of one that was thrown away."""
