@@ -9,7 +9,9 @@ from services.lifecycle.registry import Notice, Record
 
 KIND: Final = "container-crash"
 
-CLD_EXITED: Final = 1
+RESTARTED: Final = "restarted"
+"""The result of an end that was not seen (lifecycle was down): the container runs again."""
+
 CLD_KILLED: Final = 2
 CLD_DUMPED: Final = 3
 
@@ -41,6 +43,11 @@ class Crash:
             return (
                 f"The container of {self.name} does not come up again (result {self.result}, "
                 f"{self._cause()}). It stays down until it is started."
+            )
+        if self.result == RESTARTED:
+            return (
+                f"The container of {self.name} ended and was started again while lifecycle was "
+                f"down; the cause is in the journal (hivectl logs {self.name})."
             )
         if self.clean:
             return (
@@ -82,8 +89,9 @@ def crash_of(record: Record, before: State, now: UnitStatus, *, job: bool) -> Cr
             return None
         if now.invocation == record.seen:
             return Crash(record.name, record.seen, now.result, now.code, now.status)
-        # It runs again already, so its own cause was overwritten: only the journal has it.
-        return Crash(record.name, record.seen, "restarted", 0, 0)
+        # systemd forgets a unit that ended in order; one that runs again had its cause overwritten.
+        result = RESTARTED if now.invocation else "success"
+        return Crash(record.name, record.seen, result, 0, 0)
     if now.state is State.FAILED and before is State.STARTING and not job:
         return Crash(record.name, now.invocation, now.result, now.code, now.status, gave_up=True)
     return None

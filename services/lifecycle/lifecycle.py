@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 from services.lifecycle import uidrange
-from services.lifecycle.agent import Agent, UnitStatus, check_name, check_options
+from services.lifecycle.agent import Agent, State, UnitStatus, check_name, check_options
 from services.lifecycle.backends import Backend
 from services.lifecycle.courier import Broker, Courier
 from services.lifecycle.crash import Crash, crash_of
@@ -230,6 +230,10 @@ class Lifecycle:
 
     async def _take(self, agent: Agent, record: Record, status: UnitStatus) -> None:
         job = self._jobs.of(agent.name) is not None
+        if status.state is State.FAILED and agent.state is State.STARTING and not job:
+            # systemd passes through `failed` on its way to every restart: only what it says
+            # afterwards tells whether it gave up.
+            status = await self._backend.status(agent.name)
         crash = crash_of(record, agent.state, status, job=job)
         if crash and crash.clean and await self._backend.host_is_stopping():
             crash = None

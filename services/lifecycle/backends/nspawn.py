@@ -115,8 +115,8 @@ class Nspawn:
     # Files
 
     async def configure(self, spec: Spec) -> None:
-        """Write skeleton, settings and drop-in, and make the directories that are bound."""
-        self._lay_directories(spec)
+        """Write skeleton, settings and drop-in, and make the directories of its data."""
+        self._lay_data(spec)
         machine = names.machine_name(spec.name)
         with (
             Tree.open(self._layout.machines) as machines,
@@ -126,7 +126,7 @@ class Nspawn:
         if self._write_units(spec):
             await self._systemd.reload()
 
-    def _lay_directories(self, spec: Spec) -> None:
+    def _lay_data(self, spec: Spec) -> None:
         base = spec.uid_base
         # The agent must not own what holds claude/ and state/: it could put links there.
         with (
@@ -135,9 +135,6 @@ class Nspawn:
         ):
             data.make("claude", mode=0o700, owner=base)
             data.make("state", mode=0o700, owner=base)
-        with Tree.open(self._layout.sockets) as sockets:
-            # For nobody but the container and root: who can connect here is this agent.
-            sockets.make(spec.name, mode=0o700, owner=base)
 
     def _write_units(self, spec: Spec) -> bool:
         """Write settings and drop-in; answers whether systemd must read them again."""
@@ -190,18 +187,35 @@ class Nspawn:
 
     async def start(self, spec: Spec) -> None:
         """Start the unit, its failures forgotten; the socket comes with it."""
-        unit = container_unit(spec.name)
-        for each in (unit, names.endpoint_unit(spec.name), names.socket_unit(spec.name)):
-            # A hostile agent may have driven its endpoint into the start limit.
-            await self._systemd.reset_failed(each)
-        await self._systemd.start(unit, self._config.lifecycle.start_timeout + SLACK)
+        # The agent may have planted things where its socket belongs, or have driven its endpoint
+        # into the start limit: begin afresh.
+        await self._stop_endpoint(spec.name)
+        with Tree.open(self._layout.sockets) as sockets:
+            sockets.remove(spec.name)
+            # For nobody but the container and root: who can connect here is this agent.
+            sockets.make(spec.name, mode=0o700, owner=spec.uid_base)
+        for unit in self._all_units(spec.name):
+            await self._systemd.reset_failed(unit)
+        timeout = self._config.lifecycle.start_timeout + SLACK
+        await self._systemd.start(container_unit(spec.name), timeout)
 
     async def stop(self, name: str) -> None:
         """Stop the container, then what served its socket."""
-        timeout = self._config.lifecycle.stop_timeout + SLACK
         # The container first: without its socket systemd would stop it anyway, in no order.
-        for unit in (container_unit(name), names.socket_unit(name), names.endpoint_unit(name)):
-            await self._systemd.stop(unit, timeout)
+        await self._systemd.stop(container_unit(name), self._stop_timeout)
+        await self._stop_endpoint(name)
+
+    async def _stop_endpoint(self, name: str) -> None:
+        for unit in (names.socket_unit(name), names.endpoint_unit(name)):
+            await self._systemd.stop(unit, self._stop_timeout)
+
+    @property
+    def _stop_timeout(self) -> float:
+        return self._config.lifecycle.stop_timeout + SLACK
+
+    @staticmethod
+    def _all_units(name: str) -> tuple[str, ...]:
+        return container_unit(name), names.socket_unit(name), names.endpoint_unit(name)
 
     async def destroy(self, spec: Spec, *, purge: bool) -> None:
         """Remove the files of a stopped container, links never followed."""
@@ -209,7 +223,7 @@ class Nspawn:
         remove_below(layout.settings, settings_file(name))
         if remove_below(layout.units, layout.drop_in_folder(name)):
             await self._systemd.reload()
-        for unit in (container_unit(name), names.socket_unit(name), names.endpoint_unit(name)):
+        for unit in self._all_units(name):
             await self._systemd.reset_failed(unit)
         remove_below(layout.machines, names.machine_name(name))
         remove_below(layout.sockets, name)

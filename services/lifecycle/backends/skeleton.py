@@ -72,8 +72,10 @@ def lay(root: Tree, spec: Spec, harness: Mapping[str, object], units: Path) -> N
         root.make(name)
     with root.directory("root", mode=0o700) as home:
         home.make(".claude", mode=0o700)
-    with root.directory("var") as var, var.directory("log") as log:
-        log.make("journal")
+    with root.directory("var") as var:
+        var.link("run", "../run")
+        with var.directory("log") as log:
+            log.make("journal")
     for name in USR_LINKS:
         host = Path("/", name)
         if host.is_symlink():
