@@ -52,6 +52,7 @@ class Endpoint:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._shared.inbox.close()
+        await asyncio.sleep(0)  # the turn of the loop in which closed transports let go
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= MAX_CONNECTIONS:
@@ -62,6 +63,8 @@ class Endpoint:
         task = asyncio.get_running_loop().create_task(self._run(connection))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        # However it ends: a task that is cancelled before its first step cleans up nothing.
+        task.add_done_callback(lambda _: writer.close())
 
     async def _run(self, connection: Connection) -> None:
         try:
