@@ -1,0 +1,177 @@
+"""The contract on the bus: introspection documents, code and docs/dbus.md say the same."""
+
+import importlib
+import inspect
+import keyword
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from wire.interface import Interface
+from wire.introspection import EMITS_CHANGED, interface_element
+
+HOUSE = Path(__file__).parents[1]
+DOCUMENTS = sorted(HOUSE.glob("services/*/org.hyperhive.*.xml"))
+PAGE = HOUSE / "docs" / "dbus.md"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """An interface as its document has it."""
+
+    room: str
+    element: ET.Element
+
+    @property
+    def name(self) -> str:
+        return self.element.get("name", "")
+
+    def members(self, kind: str) -> dict[str, ET.Element]:
+        return {member.get("name", ""): member for member in self.element.findall(kind)}
+
+
+CONTRACTS = [
+    Contract(document.parent.name, element)
+    for document in DOCUMENTS
+    for element in ET.parse(document).iter("interface")
+]
+EVERY_CONTRACT = pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.name)
+
+
+def interfaces(room: str) -> dict[str, type[Interface]]:
+    """The Interface classes of a room, by the name of the interface."""
+    module = importlib.import_module(f"services.{room}.interface")
+    classes = [c for _, c in inspect.getmembers(module, inspect.isclass)]
+    return {
+        c.interface_name: c
+        for c in classes
+        if issubclass(c, Interface) and c is not Interface and c.__module__ == module.__name__
+    }
+
+
+def signature(member: ET.Element, direction: str | None = None) -> str:
+    return "".join(
+        arg.get("type", "")
+        for arg in member.findall("arg")
+        if direction is None or arg.get("direction") == direction
+    )
+
+
+def annotation(member: ET.Element) -> str:
+    """When the property emits PropertiesChanged; `true` is what D-Bus assumes."""
+    for one in member.findall("annotation"):
+        if one.get("name") == EMITS_CHANGED:
+            return one.get("value", "")
+    return "true"
+
+
+def python_names(function: object) -> list[str]:
+    return list(inspect.signature(function).parameters)[1:]  # type: ignore[arg-type]
+
+
+def fitting(names: list[str], arguments: list[str]) -> bool:
+    """Whether Python's parameters are called as the arguments, as far as Python lets them."""
+    return len(names) == len(arguments) and all(
+        name == argument or keyword.iskeyword(argument)
+        for name, argument in zip(names, arguments, strict=True)
+    )
+
+
+def argument_names(member: ET.Element, direction: str | None = None) -> list[str]:
+    return [
+        arg.get("name", "")
+        for arg in member.findall("arg")
+        if direction is None or arg.get("direction") == direction
+    ]
+
+
+def rows(interface: str) -> dict[str, list[str]]:
+    """The tables of an interface's section of the page: member -> its other cells."""
+    section = PAGE.read_text().split(f"\n## {interface}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {first.strip("`"): rest for first, *rest in cells}
+
+
+def test_all_documents_are_found() -> None:
+    assert {contract.name for contract in CONTRACTS} == {
+        f"org.hyperhive.{name}1"
+        for name in ("Broker", "Lifecycle", "Agent", "Job", "Approvals", "Dashboard")
+    }
+
+
+@pytest.mark.parametrize("room", sorted({contract.room for contract in CONTRACTS}))
+def test_code_and_documents_have_the_same_interfaces(room: str) -> None:
+    assert set(interfaces(room)) == {c.name for c in CONTRACTS if c.room == room}
+
+
+@EVERY_CONTRACT
+def test_methods(contract: Contract) -> None:
+    code = interfaces(contract.room)[contract.name].methods
+    documented = contract.members("method")
+    assert {name: (spec.arguments, spec.result) for name, spec in code.items()} == {
+        name: (signature(member, "in"), signature(member, "out"))
+        for name, member in documented.items()
+    }
+    for name, member in documented.items():
+        assert all(argument_names(member)), f"{name}: an argument has no name"
+        assert fitting(python_names(code[name].function), argument_names(member, "in")), name
+
+
+@EVERY_CONTRACT
+def test_properties(contract: Contract) -> None:
+    code = interfaces(contract.room)[contract.name].properties
+    documented = contract.members("property")
+    assert {
+        name: (spec.signature, "read", "const" if spec.const else "true")
+        for name, spec in code.items()
+    } == {
+        name: (member.get("type"), member.get("access"), annotation(member))
+        for name, member in documented.items()
+    }
+
+
+@EVERY_CONTRACT
+def test_signals(contract: Contract) -> None:
+    cls = interfaces(contract.room)[contract.name]
+    documented = contract.members("signal")
+    assert {name: spec.signature for name, spec in cls.signals.items()} == {
+        name: signature(member) for name, member in documented.items()
+    }
+    for name, member in documented.items():
+        assert fitting(python_names(getattr(cls, name)), argument_names(member)), name
+
+
+@EVERY_CONTRACT
+def test_introspection_shows_the_document(contract: Contract) -> None:
+    shown = interface_element(interfaces(contract.room)[contract.name])
+    assert ET.canonicalize(ET.tostring(shown), strip_text=True) == ET.canonicalize(
+        ET.tostring(contract.element), strip_text=True
+    )
+
+
+@EVERY_CONTRACT
+def test_the_page_has_every_member_and_no_other(contract: Contract) -> None:
+    assert set(rows(contract.name)) == {
+        name for kind in ("method", "property", "signal") for name in contract.members(kind)
+    }
+
+
+@EVERY_CONTRACT
+def test_the_page_is_right(contract: Contract) -> None:
+    cls, page = interfaces(contract.room)[contract.name], rows(contract.name)
+    for name, method in cls.methods.items():
+        arguments, result, who, what, _ = page[name]
+        assert (arguments.strip("`"), result.strip("`")) == (method.arguments, method.result), name
+        assert who == str(method.allow), name
+        assert what, name
+    for name, prop in cls.properties.items():
+        kind, changes, meaning = page[name]
+        assert (kind.strip("`"), changes) == (prop.signature, "const" if prop.const else "true")
+        assert meaning, name
+    for name, signal in cls.signals.items():
+        arguments, when = page[name]
+        assert arguments.strip("`") == signal.signature, name
+        assert when, name

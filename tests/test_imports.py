@@ -1,0 +1,100 @@
+"""Dependencies point one way, and no module grows too large: walks every import of the house."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).parents[1]
+TOP = ("wire", "services", "harness", "hivectl", "sandbox", "bench", "tests")
+OURS = frozenset(TOP)
+SHARED = ("services.unit", "services.journal", "services.config")
+ROOMS = ("agent", "approvals", "broker", "dashboard", "lifecycle")
+MAX_LINES = 400
+
+MODULES = sorted(path.relative_to(HOUSE) for top in TOP for path in (HOUSE / top).rglob("*.py"))
+
+
+def imports(module: Path) -> Iterator[str]:
+    """The absolute names that a module imports, wherever in it that is written."""
+    package = module.parent.parts
+    for node in ast.walk(ast.parse((HOUSE / module).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            source = ".".join(part for part in (base, node.module) if part)
+            yield from (f"{source}.{alias.name}" for alias in node.names)
+
+
+def is_within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def allowed(module: Path) -> tuple[str, ...]:
+    """Which of our packages a module may import."""
+    match module.parts:
+        case ("services", room, *_) if room in ROOMS:
+            return ("wire", *SHARED, f"services.{room}")
+        case ("services", *_):
+            return ("wire", *SHARED, "services.tests")
+        case ("hivectl", *_):
+            return ("wire", "hivectl")
+        case ("harness", "tests", *_):
+            return ("harness", "sandbox.model")  # the scripted model answers the real client
+        case ("tests" | "bench", *_):
+            return TOP
+        case (top, *_):
+            return (top,)
+    return ()
+
+
+def test_the_walk_sees_what_it_should() -> None:
+    assert Path("wire/bus.py") in MODULES
+    assert "wire.errors" in imports(Path("wire/bus.py"))
+    assert "wire.names.ERROR_PREFIX" in imports(Path("wire/errors.py"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_dependencies_point_one_way(module: Path) -> None:
+    wrong = [
+        name
+        for name in imports(module)
+        if name.partition(".")[0] in OURS
+        and not any(is_within(name, package) for package in allowed(module))
+    ]
+    assert not wrong, f"{module} may only import {allowed(module)}"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.parts[0] != "wire"], ids=str)
+def test_only_wire_knows_dbus_next(module: Path) -> None:
+    assert not [name for name in imports(module) if is_within(name, "dbus_next")]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.parts[0] == "harness"], ids=str)
+def test_the_harness_needs_nothing_of_the_host(module: Path) -> None:
+    hosts = ("wire", "services", "hivectl", "dbus_next", "systemd", "git")
+    assert not [n for n in imports(module) if any(is_within(n, host) for host in hosts)]
+
+
+@pytest.mark.parametrize("room", ["approvals", "broker", "lifecycle"])
+def test_rules_know_no_bus(room: str) -> None:
+    bus = ("wire.bus", "wire.interface", "wire.signals")
+    rules = Path("services", room, f"{room}.py")
+    assert not [n for n in imports(rules) if any(is_within(n, one) for one in bus)]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_no_module_is_too_large(module: Path) -> None:
+    assert len((HOUSE / module).read_text().splitlines()) <= MAX_LINES
+
+
+def test_the_median_module_is_small() -> None:
+    sizes = sorted(len((HOUSE / m).read_text().splitlines()) for m in MODULES if m.name[0] != "_")
+    assert sizes[len(sizes) // 2] <= 150
+
+
+def test_every_package_is_one() -> None:
+    """importlib's import mode, and hatch, want an __init__.py in each folder."""
+    assert not [m.parent for m in MODULES if not (HOUSE / m.parent / "__init__.py").exists()]
