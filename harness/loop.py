@@ -62,6 +62,7 @@ class TurnLoop:
         """Handles messages until it is cancelled; then what it holds is released."""
         try:
             while True:
+                await self._endpoint.connected()
                 if not await self._have_credentials():
                     continue
                 messages = await self._receive()
@@ -74,7 +75,6 @@ class TurnLoop:
 
     async def _receive(self) -> list[Message]:
         """The next messages that need a turn; none when the wait was in vain."""
-        await self._endpoint.connected()
         await self._tell()
         # After a failure one at a time, so that a message that no turn survives is alone.
         receive = asyncio.create_task(
@@ -200,8 +200,8 @@ class TurnLoop:
                 await self._enter(State.IDLE)
             return True
         self._report["logged_in"] = False
-        await self._enter(State.NEEDS_LOGIN)
         self._paths.claude.mkdir(parents=True, exist_ok=True)
+        await self._enter(State.NEEDS_LOGIN)
         with Watch(self._paths.claude) as watch:
             if self._source() is Source.NONE:  # once more: now that nothing can be missed
                 await self._until_change_or_reconnect(watch)

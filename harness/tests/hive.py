@@ -162,7 +162,10 @@ class Connection:
         if name in self.hive.refuse:
             sentence = self.hive.refuse[name]
             return {"content": [{"type": "text", "text": sentence}], "isError": True}
-        data = await getattr(self, name)(**arguments)
+        try:
+            data = await getattr(self, name)(**arguments)
+        except LookupError as exc:
+            return {"content": [{"type": "text", "text": str(exc)}], "isError": True}
         return {
             "content": [{"type": "text", "text": json.dumps(data)}],
             "structuredContent": data,
@@ -177,8 +180,10 @@ class Connection:
         return {"messages": [dict(message) for message in taken]}
 
     async def ack(self, ids: list[int]) -> dict[str, Any]:
+        if not self.leased.keys() >= set(ids):
+            raise LookupError(f"{ids} are not leased by you")
         for number in ids:
-            self.leased.pop(number)
+            del self.leased[number]
         self.hive.acknowledged += ids
         await self.hive.notify()
         return {}

@@ -82,7 +82,7 @@ async def test_a_refused_key_needs_a_login(harness: Harness, hive: Hive) -> None
 async def test_without_credentials_no_turn_is_run(harness: Harness, hive: Hive) -> None:
     number = await hive.push("hello")
     await harness.start(scripted_model_url=None)
-    await hive.until(lambda: [*hive.reports, {}][-1].get("turn_state") == "needs-login")
+    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "needs-login")
     assert hive.called("recv") == 0
     (harness.root / ".claude" / ".credentials.json").write_text("{}")
     await hive.until(lambda: hive.called("recv") == 1)

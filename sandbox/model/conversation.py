@@ -69,6 +69,8 @@ def _wakes(prompt: str) -> Iterator[Wake]:
     if not found:
         yield Wake(prompt)
     for message in found:
+        if message["mark"] != found[-1]["mark"]:
+            continue  # a prompt of a turn that failed: Claude Code merges it with the next one
         head = dict(_HEAD.findall(message["head"]))
         yield Wake(
             body=message["body"],

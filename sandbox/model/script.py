@@ -49,7 +49,7 @@ class Script:
             text = END if conversation.rounds else self._scenario.default
             return Answer(text=text)
         plan, place = self._replay(plan, conversation)
-        remaining = self._without_spent_failures(plan, place, conversation.prompt)
+        remaining = self._without_spent_failures(plan, place)
         if remaining is None:
             return Answer(text=END, rule=plan[-1].rule.name)
         values = dict(remaining.values)
@@ -95,15 +95,17 @@ class Script:
                     break
         return plan, place
 
-    def _without_spent_failures(
-        self, plan: list[_Planned], place: int, prompt: str
-    ) -> _Planned | None:
-        """The next step, past those that have failed as often as they should."""
+    def _without_spent_failures(self, plan: list[_Planned], place: int) -> _Planned | None:
+        """The next step, past those that have failed as often as they should.
+
+        A message that comes again, in another wake prompt, is still the same message.
+        """
         for number, planned in enumerate(plan[place:], place):
-            times = planned.step.times
+            times, values = planned.step.times, planned.values
             if times is None:
                 return planned
-            key = (planned.rule.name, number, prompt)
+            message = "\0".join((values["agent"], values["id"], values["body"]))
+            key = (planned.rule.name, number, message)
             if self._failures[key] < times:
                 self._failures[key] += 1
                 return planned

@@ -97,7 +97,7 @@ def test_what_else_the_manager_does(body: str, tool: str, part: str | None) -> N
 
 def test_every_message_of_a_wake_prompt_is_answered() -> None:
     script = Script(scenario.load(DEMO))
-    both = wake("1 + 1", "alice") + "\n" + wake("2 + 2", "carol").replace("ab12", "cd34")
+    both = wake("1 + 1", "alice") + "\n" + wake("2 + 2", "carol")
     first = ask(script, "bob", both)
     second = ask(script, "bob", both, ("mcp__hive__send", "8"))
     last = ask(script, "bob", both, ("mcp__hive__send", "8"), ("mcp__hive__send", "9"))
@@ -111,6 +111,13 @@ def test_only_the_last_wake_prompt_counts() -> None:
         script, "bob", wake("1 + 1", "alice"), ("mcp__hive__send", "8"), wake("2 + 2", "carol")
     )
     assert answer.calls[0][1]["body"] == "4"
+
+
+def test_the_prompt_of_a_failed_turn_before_it_does_not_count() -> None:
+    script = Script(scenario.load(DEMO))
+    merged = wake("1 + 1", "alice").replace("ab12", "cd34") + "\n" + wake("1 + 1", "alice")
+    assert ask(script, "bob", merged).calls
+    assert ask(script, "bob", merged, ("mcp__hive__send", "8")).text == END
 
 
 def test_nobody_knows_the_rule(tmp_path: Path) -> None:
