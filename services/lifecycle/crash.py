@@ -92,6 +92,6 @@ def crash_of(record: Record, before: State, now: UnitStatus, *, job: bool) -> Cr
         # systemd forgets a unit that ended in order; one that runs again had its cause overwritten.
         result = RESTARTED if now.invocation else "success"
         return Crash(record.name, record.seen, result, 0, 0)
-    if now.state is State.FAILED and before is State.STARTING and not job:
+    if now.state is State.FAILED and before is not State.FAILED and not job:
         return Crash(record.name, now.invocation, now.result, now.code, now.status, gave_up=True)
     return None

@@ -55,6 +55,7 @@ class Lifecycle:
         self._news: asyncio.Queue[tuple[str, UnitStatus]] = asyncio.Queue()
         self._following: asyncio.Task[None] | None = None
         self._boot = ""
+        self._adopting = True
 
     @property
     def agents(self) -> Iterable[Agent]:
@@ -75,6 +76,7 @@ class Lifecycle:
             self._add(record)
         for record in records:
             await self._refresh(record.name)
+        self._adopting = False
         self._courier.start()
         for record in records:
             self._resume(record)
@@ -229,8 +231,9 @@ class Lifecycle:
                 self._news.task_done()
 
     async def _take(self, agent: Agent, record: Record, status: UnitStatus) -> None:
-        job = self._jobs.of(agent.name) is not None
-        if status.state is State.FAILED and agent.state is State.STARTING and not job:
+        job = self._adopting or self._jobs.of(agent.name) is not None
+        restarting = agent.state in (State.STARTING, State.STOPPED)
+        if status.state is State.FAILED and restarting and not job:
             # systemd passes through `failed` on its way to every restart: only what it says
             # afterwards tells whether it gave up.
             status = await self._backend.status(agent.name)

@@ -1,0 +1,161 @@
+"""A backend and a broker that do what the test says, and remember what was asked of them."""
+
+import asyncio
+from dataclasses import replace
+
+from services.lifecycle.agent import Agent, Spec, UnitStatus
+from services.lifecycle.backends import Watcher
+from services.lifecycle.crash import Crash
+from services.lifecycle.jobs import Job, Result
+from services.lifecycle.registry import Notice
+from wire.errors import HiveError, NotFound, Unavailable
+
+
+class FakeBackend:
+    """Containers that are only names in a dictionary."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.units: dict[str, UnitStatus] = {}
+        self.kept: dict[str, int] = {}
+        self.taken: list[range] = []
+        self.fail: dict[str, Exception] = {}
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.boot_id = "boot-1"
+        self.stopping = False
+        self._watcher: Watcher = lambda name, status: None
+        self._invocations = 0
+
+    def set(self, name: str, active: str, **values: object) -> None:
+        """What systemd says from now on, and tells."""
+        status = replace(self.units.get(name, UnitStatus()), active=active, **values)  # type: ignore[arg-type]
+        self.units[name] = status
+        self._watcher(name, status)
+
+    def come_up(self, name: str) -> str:
+        """The container is READY; answers its invocation."""
+        self._invocations += 1
+        invocation = f"{self._invocations:032x}"
+        self.set(name, "active", invocation=invocation, result="success", code=0, status=0)
+        return invocation
+
+    def unit(self, name: str) -> str:
+        return f"unit-of-{name}.service"
+
+    async def watch(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    async def status(self, name: str) -> UnitStatus:
+        return self.units.get(name, UnitStatus())
+
+    async def forget(self, name: str) -> None:
+        self.units.pop(name, None)
+
+    def kept_uid(self, name: str) -> int | None:
+        return self.kept.get(name)
+
+    def taken_uids(self) -> list[range]:
+        return self.taken
+
+    async def configure(self, spec: Spec) -> None:
+        await self._called("configure", spec.name)
+
+    async def start(self, spec: Spec) -> None:
+        self.set(spec.name, "activating")
+        await self._called("start", spec.name)
+        self.come_up(spec.name)
+
+    async def stop(self, name: str) -> None:
+        self.set(name, "deactivating")
+        await self._called("stop", name)
+        self.set(name, "inactive")
+
+    async def destroy(self, spec: Spec, *, purge: bool) -> None:
+        await self._called("destroy", spec.name, purge)
+
+    async def boot(self) -> str:
+        return self.boot_id
+
+    async def host_is_stopping(self) -> bool:
+        return self.stopping
+
+    async def _called(self, what: str, *arguments: object) -> None:
+        self.calls.append((what, *arguments))
+        await self.gate.wait()
+        if what in self.fail:
+            raise self.fail[what]
+
+
+class FakeBroker:
+    """A broker that may be down."""
+
+    def __init__(self) -> None:
+        self.agents: set[str] = set()
+        self.sent: list[Notice] = []
+        self.error: HiveError | None = None
+        self.arrived = asyncio.Event()
+        self.tried = asyncio.Event()
+
+    async def register(self, name: str) -> None:
+        self._check()
+        self.agents.add(name)
+
+    async def unregister(self, name: str) -> None:
+        self._check()
+        self.agents.discard(name)
+
+    async def send(self, notice: Notice) -> None:
+        self._check()
+        if "manager" not in self.agents:
+            self.tried.set()
+            raise NotFound("There is no manager.")
+        self.sent.append(notice)
+        self.arrived.set()
+
+    def go_down(self) -> None:
+        self.error = Unavailable("Nobody owns the name.")
+        self.tried.clear()
+
+    def _check(self) -> None:
+        if self.error:
+            self.tried.set()
+            raise self.error
+
+
+class Diary:
+    """An observer that writes everything down."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[object, ...]] = []
+        self.crashes: list[Crash] = []
+        self.finished: dict[int, asyncio.Future[tuple[Result, str]]] = {}
+
+    async def end_of(self, job: Job) -> tuple[Result, str]:
+        """Wait for the end of `job`, at most 5 s."""
+        async with asyncio.timeout(5):
+            return await self.finished[job.number]
+
+    def agent_added(self, agent: Agent) -> None:
+        self.events.append(("added", agent.name))
+
+    def agent_removed(self, agent: Agent) -> None:
+        self.events.append(("removed", agent.name))
+
+    def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
+        if "unit_status" in changed:
+            self.events.append((agent.name, agent.state))
+
+    def agent_crashed(self, agent: Agent, crash: Crash) -> None:
+        self.crashes.append(crash)
+
+    def job_new(self, job: Job) -> None:
+        self.finished[job.number] = asyncio.get_running_loop().create_future()
+        self.events.append(("job", job.verb, job.agent))
+
+    def job_changed(self, job: Job) -> None:
+        self.events.append(("job", job.state, job.agent))
+
+    def job_removed(self, job: Job, result: Result, error: str) -> None:
+        self.finished[job.number].set_result((result, error))
+        self.events.append(("job", result, job.agent))

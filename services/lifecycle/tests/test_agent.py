@@ -1,0 +1,96 @@
+"""Reports, states and uid ranges."""
+
+import pytest
+
+from services.lifecycle import uidrange
+from services.lifecycle.agent import STATES, Agent, Spec, State, TurnState, UnitStatus
+from services.lifecycle.crash import signal_name
+from wire.errors import InvalidArgument, LimitExceeded
+
+UP = UnitStatus("active", "a" * 32)
+
+
+@pytest.fixture
+def alice() -> Agent:
+    return Agent(Spec("alice", 0x1000_0000, "0" * 32), "unit", unit_status=UP)
+
+
+def test_a_report_is_noted_and_announced(alice: Agent) -> None:
+    told: list[frozenset[str]] = []
+    alice.announce = lambda agent, changed: told.append(changed)
+    report = {"turn_state": "thinking", "model": "m", "context_tokens": 5, "logged_in": True}
+    alice.report(report)
+    assert (alice.turn_state, alice.model) == (TurnState.THINKING, "m")
+    assert (alice.context_tokens, alice.logged_in) == (5, True)
+    [changed] = told
+    assert changed == {"turn_state", "turn_since", "model", "context_tokens", "logged_in"}
+    alice.report(report)
+    assert len(told) == 1, "what did not change was announced"
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        {"turn_state": "offline"},
+        {"turn_state": "asleep"},
+        {"turn_state": 3},
+        {"model": "x" * 129},
+        {"model": "a\nb"},
+        {"context_tokens": -1},
+        {"context_tokens": True},
+        {"context_tokens": 1 << 63},
+        {"logged_in": 1},
+        {"name": "bob"},
+    ],
+)
+def test_a_bad_report_changes_nothing(alice: Agent, report: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgument):
+        alice.report({"turn_state": "idle"} | report)
+    assert alice.turn_state is TurnState.OFFLINE
+
+
+def test_whoever_does_not_run_is_offline(alice: Agent) -> None:
+    alice.report({"turn_state": "idle"})
+    alice.set_unit_status(UnitStatus("active", "b" * 32))
+    assert alice.turn_state is TurnState.OFFLINE, "another invocation knows nothing of the turn"
+    alice.report({"turn_state": "idle"})
+    alice.set_unit_status(UnitStatus("deactivating", "b" * 32))
+    assert alice.turn_state is TurnState.OFFLINE
+    alice.report({"turn_state": "idle"})
+    assert alice.turn_state is TurnState.OFFLINE, "a late report brought it back"
+
+
+def test_every_active_state_of_systemd_has_a_name() -> None:
+    assert set(STATES.values()) == set(State)
+
+
+def test_a_signal_without_a_name() -> None:
+    assert (signal_name(9), signal_name(99)) == ("SIGKILL", "signal 99")
+
+
+def test_a_base_is_aligned_and_always_the_same() -> None:
+    base = uidrange.choose("alice", [])
+    assert uidrange.is_base(base)
+    assert base == uidrange.choose("alice", [])
+    assert not uidrange.is_base(base + 1)
+    assert not uidrange.is_base(0)
+
+
+def test_taken_ranges_are_probed_past() -> None:
+    base = uidrange.choose("alice", [])
+    used = [range(base + uidrange.SIZE - 1, base + uidrange.SIZE), range(0, 70000)]
+    other = uidrange.choose("alice", used)
+    assert other != base
+    assert not any(set((other, other + uidrange.SIZE - 1)) & set(r) for r in used)
+
+
+def test_nothing_is_left() -> None:
+    everything = range(uidrange.FIRST, uidrange.FIRST + uidrange.COUNT * uidrange.SIZE)
+    with pytest.raises(LimitExceeded):
+        uidrange.choose("alice", [everything])
+
+
+def test_the_files_of_the_host_are_read_leniently() -> None:
+    text = "joe:100000:65536\n\n# x\njane:abc:1\nbad\n"
+    assert uidrange.subordinate(text) == [range(100000, 165536)]
+    assert uidrange.accounts("root:x:0:0::/root:/bin/sh\nbad\n") == [range(1)]

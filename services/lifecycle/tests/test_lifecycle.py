@@ -1,0 +1,361 @@
+"""The rules, with containers and a broker that are not there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.lifecycle.agent import State, TurnState
+from services.lifecycle.jobs import Result, Verb
+from services.lifecycle.lifecycle import Lifecycle
+from services.lifecycle.registry import Phase, Record, Registry
+from services.lifecycle.tests.fakes import Diary, FakeBackend, FakeBroker
+from wire.errors import AccessDenied, AlreadyExists, Conflict, InvalidArgument, NotFound
+from wire.principal import THE_OPERATOR, agent
+
+DONE = (Result.DONE, "")
+BASE = 0x1000_0000
+
+
+class House:
+    """A lifecycle and everything around it; `open` again after `close` is a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self.backend = FakeBackend()
+        self.broker = FakeBroker()
+        self.broker.agents.add("manager")
+        self._file = folder / "lifecycle.sqlite"
+
+    async def open(self) -> None:
+        self.diary = Diary()
+        self.registry = Registry(self._file)
+        self.lifecycle = Lifecycle(self.registry, self.backend, self.broker, self.diary)
+        await self.lifecycle.start()
+
+    async def close(self) -> None:
+        await self.lifecycle.stop()
+        self.registry.close()
+
+    async def spawn(self, name: str) -> None:
+        assert await self.diary.end_of(self.lifecycle.spawn(name, {})) == DONE
+
+    async def order(self, verb: Verb, name: str) -> None:
+        assert await self.diary.end_of(self.lifecycle.order(verb, name)) == DONE
+
+    def record(self, name: str) -> Record:
+        record = self.registry.find(name)
+        assert record is not None
+        return record
+
+    def state(self, name: str) -> State:
+        return next(a.state for a in self.lifecycle.agents if a.name == name)
+
+    async def told(self, count: int) -> list[str]:
+        """The kinds of the first `count` messages to the manager."""
+        async with asyncio.timeout(5):
+            while len(self.broker.sent) < count:
+                self.broker.arrived.clear()
+                await self.broker.arrived.wait()
+        return [notice.kind for notice in self.broker.sent]
+
+    async def settle(self) -> None:
+        """Everything that systemd said is dealt with."""
+        async with asyncio.timeout(5):
+            await self.lifecycle._news.join()
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    house = House(tmp_path)
+    await house.open()
+    yield house
+    await house.close()
+
+
+async def test_a_spawn_ends_when_the_container_runs(house: House) -> None:
+    house.backend.gate.clear()
+    job = house.lifecycle.spawn("alice", {})
+    assert not house.diary.finished[job.number].done()
+    house.backend.gate.set()
+    assert await house.diary.end_of(job) == DONE
+    assert house.backend.calls == [("configure", "alice"), ("start", "alice")]
+    assert house.state("alice") is State.RUNNING
+    assert "alice" in house.broker.agents
+    assert await house.told(1) == ["spawned"]
+
+
+async def test_the_manager_is_not_told_of_its_own_spawn(house: House) -> None:
+    await house.spawn("manager")
+    await house.spawn("alice")
+    assert await house.told(1) == ["spawned"]
+    assert "alice" in house.broker.sent[0].body
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Alice", "../x", "a" * 10, "9a", "a_b", "ä", "operator", "system", "a\n"]
+)
+async def test_a_bad_name_is_refused_with_the_rule(house: House, name: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"lower-case|No agent may"):
+        house.lifecycle.spawn(name, {})
+    assert not house.backend.calls
+
+
+@pytest.mark.parametrize("options", [{"colour": "red"}, {"model": 3}, {"model": "x" * 129}])
+async def test_bad_options_are_refused(house: House, options: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgument):
+        house.lifecycle.spawn("alice", options)
+
+
+async def test_a_taken_name_is_refused(house: House) -> None:
+    await house.spawn("alice")
+    with pytest.raises(AlreadyExists):
+        house.lifecycle.spawn("alice", {})
+
+
+async def test_the_same_request_joins_and_another_conflicts(house: House) -> None:
+    await house.spawn("alice")
+    house.backend.gate.clear()
+    job = house.lifecycle.order(Verb.STOP, "alice")
+    assert house.lifecycle.order(Verb.STOP, "alice") is job
+    with pytest.raises(Conflict, match="being stopped"):
+        house.lifecycle.order(Verb.START, "alice")
+    with pytest.raises(Conflict):
+        house.lifecycle.destroy("alice", False)
+    house.backend.gate.set()
+    assert await house.diary.end_of(job) == DONE
+
+
+@pytest.mark.parametrize("where", ["configure", "start"])
+async def test_a_failed_spawn_undoes_what_it_did(house: House, where: str) -> None:
+    house.backend.fail[where] = Conflict("It does not come up.")
+    result = await house.diary.end_of(house.lifecycle.spawn("alice", {}))
+    assert result == (Result.FAILED, "It does not come up.")
+    assert ("destroy", "alice", True) in house.backend.calls
+    assert house.registry.find("alice") is None
+    assert not list(house.lifecycle.agents)
+    assert "alice" not in house.broker.agents
+    assert not house.diary.crashes
+
+
+async def test_a_failed_spawn_keeps_the_data_of_an_earlier_agent(house: House) -> None:
+    house.backend.kept["alice"] = BASE
+    house.backend.fail["start"] = Conflict("no")
+    await house.diary.end_of(house.lifecycle.spawn("alice", {}))
+    assert ("destroy", "alice", False) in house.backend.calls
+    assert house.record("alice").phase is Phase.KEPT
+
+
+async def test_destroy_keeps_data_and_uids_unless_it_purges(house: House) -> None:
+    await house.spawn("alice")
+    base = house.record("alice").uid_base
+    assert await house.diary.end_of(house.lifecycle.destroy("alice", False)) == DONE
+    assert ("destroy", "alice", False) in house.backend.calls
+    assert "alice" not in house.broker.agents
+    with pytest.raises(NotFound, match="kept"):
+        house.lifecycle.destroy("alice", False)
+    await house.spawn("alice")
+    assert house.record("alice").uid_base == base
+    assert await house.diary.end_of(house.lifecycle.destroy("alice", True)) == DONE
+    assert house.registry.find("alice") is None
+    with pytest.raises(NotFound):
+        house.lifecycle.destroy("alice", True)
+    assert not house.diary.crashes
+
+
+async def test_uid_ranges_are_not_shared(house: House) -> None:
+    await house.spawn("alice")
+    first = house.record("alice").uid_base
+    house.backend.kept["bob"] = first  # somebody copied alice's data
+    await house.spawn("bob")
+    assert house.record("bob").uid_base != first
+
+
+async def test_kept_data_keeps_its_owner(house: House) -> None:
+    house.backend.kept["alice"] = BASE + 0x70_0000
+    await house.spawn("alice")
+    assert house.record("alice").uid_base == BASE + 0x70_0000
+
+
+async def test_a_crash_is_told_once_with_its_cause(house: House) -> None:
+    await house.spawn("alice")
+    invocation = house.record("alice").seen
+    house.backend.set("alice", "failed", result="signal", code=2, status=9)
+    house.backend.set("alice", "activating")
+    house.backend.come_up("alice")
+    await house.settle()
+    assert [c.result for c in house.diary.crashes] == ["signal"]
+    assert await house.told(2) == ["spawned", "container-crash"]
+    notice = house.broker.sent[1]
+    assert "killed by SIGKILL" in notice.body
+    assert notice.dedupe_key == f"container-crash:alice:{invocation}"
+
+
+async def test_a_second_crash_is_told_too(house: House) -> None:
+    await house.spawn("alice")
+    for _ in range(2):
+        house.backend.set("alice", "failed", result="exit-code", code=1, status=1)
+        house.backend.come_up("alice")
+    await house.settle()
+    assert len({c.invocation for c in house.diary.crashes}) == 2
+
+
+async def test_an_end_by_a_job_is_no_crash(house: House) -> None:
+    await house.spawn("alice")
+    await house.order(Verb.STOP, "alice")
+    await house.order(Verb.START, "alice")
+    await house.order(Verb.RESTART, "alice")
+    await house.diary.end_of(house.lifecycle.destroy("alice", True))
+    await house.settle()
+    assert not house.diary.crashes
+
+
+async def test_a_poweroff_from_the_inside_is_told(house: House) -> None:
+    await house.spawn("alice")
+    house.backend.set("alice", "deactivating")
+    await house.settle()
+    assert not house.diary.crashes, "the cause is not known before it is over"
+    house.backend.set("alice", "inactive")
+    await house.settle()
+    assert [c.clean for c in house.diary.crashes] == [True]
+    assert house.record("alice").enabled
+
+
+async def test_a_stopping_host_is_no_crash(house: House) -> None:
+    await house.spawn("alice")
+    house.backend.stopping = True
+    house.backend.set("alice", "inactive")
+    await house.settle()
+    assert not house.diary.crashes
+
+
+async def test_giving_up_is_told_and_passing_through_failed_is_not(house: House) -> None:
+    await house.spawn("alice")
+    house.backend.set("alice", "failed", result="exit-code", code=1, status=1)
+    house.backend.set("alice", "activating")
+    await house.settle()
+    # It failed while it was starting, and by the time we look systemd starts it again.
+    house.backend._watcher("alice", house.backend.units["alice"].__class__(active="failed"))
+    await house.settle()
+    assert [c.gave_up for c in house.diary.crashes] == [False]
+    house.backend.set("alice", "inactive")
+    house.backend.set("alice", "failed")
+    await house.settle()
+    assert [c.gave_up for c in house.diary.crashes] == [False, True]
+    assert (await house.told(3))[1:] == ["container-crash"] * 2
+    assert len({n.dedupe_key for n in house.broker.sent}) == 3
+
+
+async def test_a_crash_waits_on_disk_for_the_broker(house: House) -> None:
+    await house.spawn("alice")
+    await house.told(1)
+    house.broker.go_down()
+    house.backend.set("alice", "failed", result="exit-code", code=1, status=1)
+    async with asyncio.timeout(5):
+        await house.broker.tried.wait()
+    await house.close()
+    await house.open()
+    assert [n.kind for n in house.registry.notices()] == ["container-crash"]
+    house.broker.error = None
+    house.lifecycle.broker_appeared()
+    assert await house.told(2) == ["spawned", "container-crash"]
+    await house.settle()
+
+
+async def test_a_crash_waits_for_a_manager(house: House) -> None:
+    house.broker.agents.discard("manager")
+    await house.spawn("alice")
+    async with asyncio.timeout(5):
+        await house.broker.tried.wait()
+    await house.spawn("manager")
+    assert await house.told(1) == ["spawned"]
+
+
+async def test_a_broker_with_a_new_store_learns_all_agents(house: House) -> None:
+    await house.spawn("manager")
+    await house.spawn("alice")
+    await house.told(1)
+    house.broker.agents.clear()
+    house.lifecycle.broker_appeared()
+    await house.spawn("bob")
+    await house.told(2)
+    assert house.broker.agents == {"manager", "alice", "bob"}
+
+
+async def test_a_restart_adopts_what_runs_and_starts_what_should(house: House) -> None:
+    for name in ("alice", "bob", "carol"):
+        await house.spawn(name)
+    await house.order(Verb.STOP, "bob")
+    await house.close()
+    house.backend.set("carol", "failed", result="exit-code", code=1, status=1)
+    house.backend.calls.clear()
+    await house.open()
+    await house.diary.end_of(house.lifecycle.order(Verb.START, "carol"))
+    assert house.backend.calls == [("configure", "carol"), ("start", "carol")]
+    assert house.state("alice") is State.RUNNING
+    assert house.state("bob") is State.STOPPED
+    assert [(c.name, c.result) for c in house.diary.crashes] == [("carol", "exit-code")]
+
+
+async def test_a_crash_and_restart_while_it_was_down_are_noticed(house: House) -> None:
+    await house.spawn("alice")
+    await house.close()
+    house.backend.come_up("alice")
+    await house.open()
+    assert [c.result for c in house.diary.crashes] == ["restarted"]
+
+
+async def test_a_reboot_of_the_host_is_no_crash(house: House) -> None:
+    await house.spawn("alice")
+    await house.close()
+    house.backend.units.clear()
+    house.backend.boot_id = "boot-2"
+    await house.open()
+    await house.diary.end_of(house.lifecycle.order(Verb.START, "alice"))
+    assert not house.diary.crashes
+    assert house.state("alice") is State.RUNNING
+
+
+@pytest.mark.parametrize("phase", [Phase.CREATING, Phase.DESTROYING, Phase.PURGING])
+async def test_what_was_half_done_is_finished_on_start(house: House, phase: Phase) -> None:
+    house.registry.save(Record("alice", BASE, phase=phase))
+    await house.close()
+    await house.open()
+    job = house.lifecycle.destroy("alice", phase is Phase.PURGING)
+    assert await house.diary.end_of(job) == DONE
+    record = house.registry.find("alice")
+    assert record is None if phase is Phase.PURGING else record and record.phase is Phase.KEPT
+
+
+async def test_a_failed_start_leaves_it_stopped(house: House) -> None:
+    await house.spawn("alice")
+    await house.order(Verb.STOP, "alice")
+    house.backend.fail["start"] = Conflict("no")
+    job = house.lifecycle.order(Verb.START, "alice")
+    assert (await house.diary.end_of(job))[0] is Result.FAILED
+    assert house.backend.calls[-1] == ("stop", "alice")
+    assert not house.diary.crashes
+
+
+async def test_only_an_agent_itself_reports(house: House) -> None:
+    await house.spawn("alice")
+    await house.spawn("bob")
+    for principal in (agent("bob"), agent("manager"), THE_OPERATOR):
+        with pytest.raises(AccessDenied):
+            house.lifecycle.report(principal, "alice", {"turn_state": "idle"})
+    house.lifecycle.report(agent("alice"), "alice", {"turn_state": "thinking", "logged_in": True})
+    [alice] = [a for a in house.lifecycle.agents if a.name == "alice"]
+    assert (alice.turn_state, alice.logged_in) == (TurnState.THINKING, True)
+    await house.order(Verb.STOP, "alice")
+    assert alice.turn_state is TurnState.OFFLINE
+
+
+async def test_stopping_waits_for_jobs(house: House) -> None:
+    house.backend.gate.clear()
+    job = house.lifecycle.spawn("alice", {})
+    stop = asyncio.create_task(house.lifecycle.stop())
+    await asyncio.sleep(0)
+    assert not stop.done()
+    house.backend.gate.set()
+    await stop
+    assert await house.diary.end_of(job) == DONE
