@@ -58,10 +58,14 @@ class Broker:
         # Whose connections have leases, and so are watched.
         self._holders: defaultdict[str, set[Inbox]] = defaultdict(set)
 
-    async def close(self) -> None:
-        """End the waiting calls of Receive with Stopping, and what is being written."""
+    def stop(self) -> None:
+        """End the waiting calls of Receive with Stopping; later ones end so, too."""
         if not self._stopping.done():
             self._stopping.set_result(None)
+
+    async def close(self) -> None:
+        """Stop, and wait for what is being written."""
+        self.stop()
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def send(self, who: Principal, to: str, body: str, options: Mapping[str, Any]) -> int:

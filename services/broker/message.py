@@ -71,7 +71,7 @@ class Message:
 class _Arguments(BaseModel):
     """Named arguments from the bus: nothing unknown, nothing converted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class SendOptions(_Arguments):

@@ -1,0 +1,323 @@
+"""The rules, without a bus."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from services.broker.broker import Broker
+from services.broker.inbox import MAX_LEASED, MAX_WAITING, Holder
+from services.broker.message import State
+from services.broker.tests.conftest import MAX_BODY, Heard
+from wire.errors import (
+    AccessDenied,
+    Conflict,
+    HiveError,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    Stopping,
+)
+from wire.principal import DASHBOARD, THE_MANAGER, THE_OPERATOR, Kind, Principal, agent
+
+ALICE, BOB = agent("alice"), agent("bob")
+LIFECYCLE = Principal(Kind.SERVICE, "lifecycle")
+APPROVALS = Principal(Kind.SERVICE, "approvals")
+
+
+def holder(name: str = ":1.1") -> Holder:
+    return Holder(name, asyncio.get_running_loop().create_future())
+
+
+async def ids(broker: Broker, who: Principal, at: Holder, limit: int = 100) -> list[int]:
+    return [message.id for message in await broker.receive(who, at, limit, 0)]
+
+
+async def waiting(
+    broker: Broker, at: Holder, who: Principal = BOB, limit: int = 1
+) -> "asyncio.Task[list[Any]]":
+    """A Receive that waits by now."""
+    before = len(broker._inbox(who.voice)._line)
+    task = asyncio.create_task(broker.receive(who, at, limit, 180_000))
+    await until_idle(broker)
+    assert len(broker._inbox(who.voice)._line) == before + 1
+    return task
+
+
+async def until_idle(broker: Broker) -> None:
+    """What has been asked of the store so far is answered, and everybody has reacted."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+        await broker._store._writer.run(lambda db: None)
+        await asyncio.sleep(0)
+
+
+async def test_a_message_is_sent_received_and_done(broker: Broker, heard: Heard) -> None:
+    at = holder()
+    first = await broker.send(ALICE, "bob", "hello", {"urgent": True})
+    [message] = await broker.receive(BOB, at, 10, 0)
+    assert (message.sender, message.body, message.urgent) == ("alice", "hello", True)
+    await broker.acknowledge(BOB, at.name, [first])
+    await broker.acknowledge(BOB, at.name, [first])
+    at.left.set_result(None)
+    assert await ids(broker, BOB, holder(":1.2")) == []
+    assert heard.all == [
+        ("queued", first, "alice", "bob", "message"),
+        ("delivered", first, 0),
+        ("acknowledged", first, "bob"),
+    ]
+
+
+async def test_a_waiting_receive_wakes_at_once(broker: Broker) -> None:
+    task = await waiting(broker, holder())
+    first = await broker.send(ALICE, "bob", "hello", {})
+    async with asyncio.timeout(1):
+        assert [m.id for m in await task] == [first]
+
+
+async def test_waiting_receives_are_served_in_turn(broker: Broker) -> None:
+    one = await waiting(broker, holder(":1.1"))
+    two = await waiting(broker, holder(":1.2"))
+    three = await waiting(broker, holder(":1.3"))
+    sent = [await broker.send(ALICE, "bob", str(i), {}) for i in range(3)]
+    async with asyncio.timeout(1):
+        got = [[m.id for m in await task] for task in (one, two, three)]
+    assert got == [[i] for i in sent]
+
+
+async def test_who_sends_at_the_same_time_wakes_all_that_wait(broker: Broker) -> None:
+    tasks = [await waiting(broker, holder(f":1.{i}")) for i in range(10)]
+    sent = await asyncio.gather(*(broker.send(ALICE, "bob", str(i), {}) for i in range(10)))
+    async with asyncio.timeout(1):
+        got = [m.id for task in tasks for m in await task]
+    assert sorted(got) == sorted(sent)
+
+
+async def test_a_lease_ends_with_its_holder(broker: Broker, heard: Heard) -> None:
+    at = holder()
+    first = await broker.send(ALICE, "bob", "hello", {})
+    second = await broker.send(ALICE, "bob", "hello again", {})
+    assert await ids(broker, BOB, at, 1) == [first]
+    assert await ids(broker, BOB, holder(":1.2"), 2) == [second]
+    task = await waiting(broker, holder(":1.3"))
+    at.left.set_result(None)
+    async with asyncio.timeout(1):
+        [message] = await task
+    assert (message.id, message.redeliveries) == (first, 1)
+    assert ("queued", first, "alice", "bob", "message") in heard.all[2:]
+
+
+async def test_who_has_left_leases_nothing(broker: Broker) -> None:
+    at = holder()
+    task = await waiting(broker, at)
+    at.left.set_result(None)
+    first = await broker.send(ALICE, "bob", "hello", {})
+    assert await task == []
+    [message] = await broker.receive(BOB, holder(":1.2"), 1, 0)
+    assert (message.id, message.redeliveries) == (first, 0)
+
+
+async def test_who_leaves_while_it_is_served_leases_nothing(broker: Broker) -> None:
+    at = holder()
+    first = await broker.send(ALICE, "bob", "hello", {})
+    task = asyncio.create_task(broker.receive(BOB, at, 1, 0))
+    await asyncio.sleep(0)
+    at.left.set_result(None)
+    assert await task == []
+    [message] = await broker.receive(BOB, holder(":1.2"), 1, 0)
+    assert (message.id, message.redeliveries) == (first, 1)
+
+
+async def test_a_cancelled_receive_makes_room_for_the_next(broker: Broker) -> None:
+    first_in_line = await waiting(broker, holder(":1.1"))
+    second = await waiting(broker, holder(":1.2"))
+    first_in_line.cancel()
+    sent = await broker.send(ALICE, "bob", "hello", {})
+    async with asyncio.timeout(1):
+        assert [m.id for m in await second] == [sent]
+
+
+async def test_a_send_is_announced_even_when_its_caller_left(broker: Broker) -> None:
+    task = await waiting(broker, holder())
+    send = asyncio.create_task(broker.send(ALICE, "bob", "hello", {}))
+    await asyncio.sleep(0)
+    send.cancel()
+    async with asyncio.timeout(1):
+        assert [m.body for m in await task] == ["hello"]
+
+
+async def test_release_queues_again_before_newer_ones(broker: Broker) -> None:
+    at = holder()
+    first = await broker.send(ALICE, "bob", "1", {})
+    assert await ids(broker, BOB, at) == [first]
+    second = await broker.send(ALICE, "bob", "2", {})
+    await broker.release(BOB, ":1.other", [first])
+    assert await ids(broker, BOB, at, 1) == [second]
+    await broker.release(BOB, at.name, [first, first, 2**64 - 1])
+    [message] = await broker.receive(BOB, at, 1, 0)
+    assert (message.id, message.redeliveries) == (first, 1)
+
+
+async def test_only_its_holder_acknowledges(broker: Broker) -> None:
+    at = holder()
+    held, other = [await broker.send(ALICE, "bob", "x", {}) for _ in range(2)]
+    mine = await broker.send(ALICE, "bob", "y", {})
+    assert await ids(broker, BOB, at, 1) == [held]
+    with pytest.raises(Conflict, match=f"Not acknowledged: {held}, {other};"):
+        await broker.acknowledge(BOB, ":1.2", [held, other])
+    assert await ids(broker, BOB, holder(":1.2")) == [other, mine]
+    with pytest.raises(Conflict, match=f"Not acknowledged: {held};"):
+        await broker.acknowledge(BOB, ":1.2", [mine, held])
+    done = await broker.list_messages(BOB, {"state": "acknowledged"}, 10)
+    assert [m.id for m in done] == [mine]
+    with pytest.raises(NotFound, match=f"inbox of alice has no message {held}"):
+        await broker.acknowledge(ALICE, at.name, [held])
+
+
+async def test_a_late_acknowledgement_counts_after_a_restart(broker: Broker) -> None:
+    at = holder()
+    first = await broker.send(ALICE, "bob", "hello", {})
+    assert await ids(broker, BOB, at) == [first]
+    restarted = Broker(broker._store, max_body_bytes=MAX_BODY)
+    await restarted.acknowledge(BOB, at.name, [first])
+    assert await ids(restarted, BOB, at) == []
+
+
+async def test_after_a_restart_what_was_leased_is_a_redelivery(broker: Broker) -> None:
+    first = await broker.send(ALICE, "bob", "hello", {})
+    assert await ids(broker, BOB, holder()) == [first]
+    restarted = Broker(broker._store, max_body_bytes=MAX_BODY)
+    [queued] = await restarted.list_messages(BOB, {"state": "queued"}, 10)
+    [message] = await restarted.receive(BOB, holder(), 1, 0)
+    assert (queued.redeliveries, message.redeliveries) == (1, 1)
+
+
+async def test_an_agent_sees_its_own_messages_the_operator_all(broker: Broker) -> None:
+    one = await broker.send(ALICE, "bob", "1", {})
+    two = await broker.send(THE_OPERATOR, "alice", "2", {})
+    three = await broker.send(BOB, "manager", "3", {})
+
+    async def seen(who: Principal, **wanted: object) -> list[int]:
+        return [m.id for m in await broker.list_messages(who, wanted, 100)]
+
+    assert await seen(ALICE) == [one, two]
+    assert await seen(ALICE, to="manager") == []
+    assert await seen(THE_MANAGER) == [three]
+    assert await seen(THE_OPERATOR) == await seen(DASHBOARD) == [one, two, three]
+
+
+async def test_states_are_told(broker: Broker) -> None:
+    at = holder()
+    for i in range(3):
+        await broker.send(ALICE, "bob", str(i), {})
+    done, held = await ids(broker, BOB, at, 2)
+    await broker.acknowledge(BOB, at.name, [done])
+    states = [m.state for m in await broker.list_messages(BOB, {}, 10)]
+    assert states == [State.ACKNOWLEDGED, State.LEASED, State.QUEUED]
+    assert [m.id for m in await broker.list_messages(BOB, {"state": "leased"}, 10)] == [held]
+
+
+async def test_the_operator_acknowledges_without_a_lease(broker: Broker) -> None:
+    first = await broker.send(ALICE, "operator", "look", {})
+    await broker.acknowledge(DASHBOARD, ":1.1", [first])
+    assert await broker.list_messages(THE_OPERATOR, {"state": "queued", "to": "operator"}, 9) == []
+
+
+async def test_services_speak_as_the_system(broker: Broker) -> None:
+    options = {"kind": "container-crash", "dedupe_key": "x"}
+    first = await broker.send(LIFECYCLE, "manager", "died", options)
+    assert await broker.send(LIFECYCLE, "manager", "died", options) == first
+    assert await broker.send(APPROVALS, "manager", "y", {"dedupe_key": "x"}) != first
+    message, _ = await broker.receive(THE_MANAGER, holder(), 10, 0)
+    assert (message.sender, message.kind) == ("system", "container-crash")
+
+
+async def test_a_destroyed_agents_receive_ends_and_its_messages_wait(broker: Broker) -> None:
+    task = await waiting(broker, holder(":1.1"))
+    behind = await waiting(broker, holder(":1.2"))
+    await broker.unregister_agent("bob")
+    for receive in (task, behind):
+        async with asyncio.timeout(1):
+            with pytest.raises(NotFound):
+                await receive
+
+
+async def test_stop_ends_what_waits(broker: Broker) -> None:
+    tasks = [await waiting(broker, holder(":1.1")), await waiting(broker, holder(":1.2"))]
+    broker.stop()
+    for task in tasks:
+        async with asyncio.timeout(1):
+            with pytest.raises(Stopping):
+                await task
+
+
+async def test_limits(broker: Broker) -> None:
+    for _ in range(MAX_WAITING):
+        asyncio.create_task(broker.receive(ALICE, holder(), 1, 180_000)).add_done_callback(
+            lambda done: done.exception()
+        )
+    await until_idle(broker)
+    with pytest.raises(LimitExceeded, match="64 calls of Receive wait in the inbox of alice"):
+        await broker.receive(ALICE, holder(), 1, 0)
+    await asyncio.gather(*(broker.send(ALICE, "bob", "", {}) for _ in range(MAX_LEASED + 1)))
+    at = holder()
+    assert len(await ids(broker, BOB, at, 5000)) == MAX_LEASED
+    with pytest.raises(LimitExceeded, match="1000 messages of bob are out"):
+        await ids(broker, BOB, at, 5000)
+
+
+@pytest.mark.parametrize(
+    ("who", "to", "body", "options", "error", "sentence"),
+    [
+        (ALICE, "carol", "x", {}, NotFound, "no agent 'carol'; `hivectl list`"),
+        (ALICE, "system", "x", {}, NotFound, "no agent 'system'"),
+        (ALICE, "bob", "x" * (MAX_BODY + 1), {}, LimitExceeded, "1001 bytes; the most is 1000"),
+        (ALICE, "bob", "ä" * (MAX_BODY - 1), {}, LimitExceeded, "1998 bytes"),
+        (ALICE, "bob", "x", {"ugrent": True}, InvalidArgument, "no option of Send called 'ugrent'"),
+        (ALICE, "bob", "x", {"urgent": 1}, InvalidArgument, "'urgent' is not valid"),
+        (ALICE, "bob", "x", {"in_reply_to": True}, InvalidArgument, "'in_reply_to' is not valid"),
+        (ALICE, "bob", "x", {"in_reply_to": 2**64 - 1}, InvalidArgument, "'in_reply_to'"),
+        (ALICE, "bob", "x", {"in_reply_to": 77}, NotFound, "no message 77"),
+        (ALICE, "bob", "x", {"dedupe_key": "x" * 129}, InvalidArgument, "at most 128 char"),
+        (ALICE, "bob", "x", {"kind": "spawned"}, AccessDenied, "Only the services"),
+        (DASHBOARD, "bob", "x", {"kind": "spawned"}, AccessDenied, "Only the services"),
+        (LIFECYCLE, "bob", "x", {"kind": "Bad Kind"}, InvalidArgument, "'kind' is not valid"),
+    ],
+)
+async def test_bad_sends_are_refused_and_leave_nothing(
+    broker: Broker,
+    heard: Heard,
+    who: Principal,
+    to: str,
+    body: str,
+    options: dict[str, Any],
+    error: type[HiveError],
+    sentence: str,
+) -> None:
+    with pytest.raises(error) as refusal:
+        await broker.send(who, to, body, options)
+    assert sentence in str(refusal.value)
+    assert await broker.list_messages(THE_OPERATOR, {}, 10) == []
+    assert not heard.all
+
+
+async def test_other_bad_arguments(broker: Broker) -> None:
+    with pytest.raises(InvalidArgument, match="ask for at least one"):
+        await broker.receive(BOB, holder(), 0, 0)
+    with pytest.raises(InvalidArgument, match="the most is 180000"):
+        await broker.receive(BOB, holder(), 1, 180_001)
+    for limit in (0, 1001):
+        with pytest.raises(InvalidArgument, match="it may be 1 to 1000"):
+            await broker.list_messages(BOB, {}, limit)
+    with pytest.raises(InvalidArgument, match="there are to, from, kind, state, before, after"):
+        await broker.list_messages(BOB, {"sender_": "x"}, 1)
+    with pytest.raises(InvalidArgument, match="'state' is not valid"):
+        await broker.list_messages(BOB, {"state": "lost"}, 1)
+    with pytest.raises(LimitExceeded, match="1001 ids"):
+        await broker.acknowledge(BOB, ":1.1", list(range(1001)))
+
+
+@pytest.mark.parametrize("name", ["", "Bob", "../x", "operator", "system", "a234567890", "a\n"])
+async def test_bad_names_are_not_registered(broker: Broker, name: str) -> None:
+    with pytest.raises(InvalidArgument, match="is no name for an agent"):
+        await broker.register_agent(name)

@@ -1,0 +1,275 @@
+"""The broker on a real private bus."""
+
+import asyncio
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.broker.broker import Broker
+from services.broker.interface import Broker1
+from services.broker.store import Store
+from wire import names
+from wire.bus import Bus
+from wire.errors import AccessDenied, HiveError, LimitExceeded, NotFound, Stopping
+from wire.fixtures import Connect
+from wire.principal import THE_OPERATOR, Kind, Principal, agent
+from wire.testing import FixedPrincipals
+
+ROOM = Path(__file__).parents[1]
+
+
+class Client:
+    """The broker as a connection of `who` calls it."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+
+    async def call(self, member: str, signature: str = "", *args: Any, timeout: float = 10) -> Any:
+        result = await self.bus.call(
+            names.BROKER,
+            names.BROKER_PATH,
+            names.BROKER,
+            member,
+            signature,
+            *args,
+            timeout=timeout,
+        )
+        return result[0] if result else None
+
+    async def send(self, to: str, body: str, **options: Any) -> int:
+        message_id = await self.call("Send", "ssa{sv}", to, body, options)
+        assert isinstance(message_id, int)
+        return message_id
+
+    async def receive(self, limit: int = 100, timeout_ms: int = 0) -> list[list[Any]]:
+        rows = await self.call("Receive", "uu", limit, timeout_ms)
+        assert isinstance(rows, list)
+        return rows
+
+    async def history(self, limit: int = 100, **wanted: Any) -> list[list[Any]]:
+        rows = await self.call("ListMessages", "a{sv}u", wanted, limit)
+        assert isinstance(rows, list)
+        return rows
+
+
+class Hive:
+    """A broker, and clients of it by their principals."""
+
+    def __init__(self, broker: Broker, connect: Connect, principals: FixedPrincipals) -> None:
+        self.broker = broker
+        self._connect = connect
+        self._principals = principals
+
+    async def client(self, who: Principal) -> Client:
+        bus = await self._connect()
+        self._principals.known[bus.unique_name] = who
+        return Client(bus)
+
+    async def alice(self) -> Client:
+        return await self.client(agent("alice"))
+
+    async def bob(self) -> Client:
+        return await self.client(agent("bob"))
+
+    async def operator(self) -> Client:
+        return await self.client(THE_OPERATOR)
+
+    async def in_line(self, name: str, count: int) -> None:
+        """Wait until so many calls of Receive wait for messages to `name`."""
+        inbox = self.broker._inbox(name)
+        async with asyncio.timeout(5):
+            # Nothing tells when somebody has begun to wait: in this test only, look.
+            while len(inbox._line) != count or any(look.is_set() for look in inbox._line):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def hive(connect: Connect, principals: FixedPrincipals, store: Store) -> AsyncIterator[Hive]:
+    broker = Broker(store, max_body_bytes=2**20)
+    bus = await connect()
+    principals.default = None
+    bus.export(names.BROKER_PATH, Broker1(broker, bus))
+    await bus.own(names.BROKER)
+    yield Hive(broker, connect, principals)
+    broker.stop()
+    await bus.close()
+    await broker.close()
+
+
+async def test_from_one_agent_to_another(hive: Hive) -> None:
+    alice, bob = await hive.alice(), await hive.bob()
+    first = await alice.send("bob", "six times seven?", urgent=True)
+    [
+        [message_id, sender, to, kind, body, queued, redeliveries, urgent, reply, state]
+    ] = await bob.receive()
+    assert (message_id, sender, to, kind) == (first, "alice", "bob", "message")
+    assert (body, redeliveries, urgent, reply) == ("six times seven?", 0, True, 0)
+    assert state == "leased"
+    assert queued > 1_700_000_000_000_000
+    answer = await bob.send("alice", "42", in_reply_to=first)
+    await bob.call("Acknowledge", "at", [first])
+    [row] = await alice.receive()
+    assert (row[0], row[4], row[8]) == (answer, "42", first)
+    assert [row[9] for row in await bob.history()] == ["acknowledged", "leased"]
+
+
+async def test_a_receive_that_waits_wakes_by_itself(hive: Hive) -> None:
+    alice, bob = await hive.alice(), await hive.bob()
+    waits = asyncio.create_task(bob.receive(1, 180_000))
+    await hive.in_line("bob", 1)
+    first = await alice.send("bob", "hello")
+    async with asyncio.timeout(1):
+        assert [row[0] for row in await waits] == [first]
+
+
+async def test_a_lease_ends_when_its_connection_does(hive: Hive) -> None:
+    alice, gone, stays = await hive.alice(), await hive.bob(), await hive.bob()
+    first = await alice.send("bob", "hello")
+    assert len(await gone.receive()) == 1
+    assert await stays.receive() == []
+    waits = asyncio.create_task(stays.receive(1, 180_000))
+    await hive.in_line("bob", 1)
+    await gone.bus.close()
+    async with asyncio.timeout(5):
+        [row] = await waits
+    assert (row[0], row[6]) == (first, 1)
+
+
+async def test_a_waiting_receive_leases_nothing_once_its_caller_left(hive: Hive) -> None:
+    alice, gone, stays = await hive.alice(), await hive.bob(), await hive.bob()
+    waits = asyncio.create_task(gone.receive(1, 180_000))
+    await hive.in_line("bob", 1)
+    await gone.bus.close()
+    with pytest.raises(HiveError):
+        await waits
+    await hive.in_line("bob", 0)
+    first = await alice.send("bob", "hello")
+    [row] = await stays.receive()
+    assert (row[0], row[6]) == (first, 0)
+
+
+async def test_one_watch_a_connection(hive: Hive) -> None:
+    bob = await hive.bob()
+    for _ in range(20):
+        await bob.receive()
+    watches = hive.broker.events._bus._watches  # type: ignore[attr-defined]
+    assert [len(futures) for futures in watches.values()] == [1]
+
+
+async def test_signals_name_the_recipient_first(hive: Hive) -> None:
+    alice, bob, operator = await hive.alice(), await hive.bob(), await hive.operator()
+    async with operator.bus.subscribe(interface=names.BROKER, arg0="bob") as signals:
+        await bob.send("alice", "not for bob")
+        first = await alice.send("bob", "hello")
+        await bob.receive()
+        await bob.call("Release", "at", [first])
+        await bob.receive()
+        await bob.call("Acknowledge", "at", [first])
+        heard = []
+        async with asyncio.timeout(5):
+            async for s in signals:
+                heard.append((s.member, *s.args))
+                if s.member == "MessageAcknowledged":
+                    break
+    assert heard == [
+        ("MessageQueued", "bob", first, "alice", "message"),
+        ("MessageDelivered", "bob", first, 0),
+        ("MessageQueued", "bob", first, "alice", "message"),
+        ("MessageDelivered", "bob", first, 1),
+        ("MessageAcknowledged", "bob", first),
+    ]
+
+
+async def test_nobody_sees_or_takes_what_is_not_its_own(hive: Hive) -> None:
+    alice, bob = await hive.alice(), await hive.bob()
+    manager, operator = await hive.client(agent("manager")), await hive.operator()
+    first = await manager.send("bob", "secret")
+    assert await alice.receive() == []
+    assert await alice.history() == await alice.history(to="bob") == []
+    for member in ("Acknowledge",):
+        with pytest.raises(NotFound):
+            await alice.call(member, "at", [first])
+    await alice.call("Release", "at", [first])
+    [row] = await bob.receive()
+    assert row[4] == "secret"
+    await alice.call("Release", "at", [first])
+    assert [row[9] for row in await operator.history()] == ["leased"]
+
+
+LIFECYCLE, APPROVALS, STRANGE = (
+    Principal(Kind.SERVICE, name) for name in ("lifecycle", "approvals", "agent")
+)
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "Send": ("ssa{sv}", "bob", "x", {}),
+    "Receive": ("uu", 1, 0),
+    "Acknowledge": ("at", []),
+    "Release": ("at", []),
+    "ListMessages": ("a{sv}u", {}, 1),
+    "RegisterAgent": ("s", "carol"),
+    "UnregisterAgent": ("s", "alice"),
+}
+READERS = {"Send", "Receive", "Acknowledge", "Release", "ListMessages"}
+
+
+@pytest.mark.parametrize(
+    ("who", "allowed"),
+    [
+        (agent("alice"), READERS),
+        (agent("manager"), READERS),
+        (THE_OPERATOR, READERS),
+        (Principal(Kind.SERVICE, "dashboard"), READERS),
+        (LIFECYCLE, {"Send", "RegisterAgent", "UnregisterAgent"}),
+        (APPROVALS, {"Send"}),
+        (None, set()),
+    ],
+)
+async def test_who_may_call_what(hive: Hive, who: Principal | None, allowed: set[str]) -> None:
+    client = await hive.client(who)  # type: ignore[arg-type]
+    may = set()
+    for member, arguments in ARGUMENTS.items():
+        try:
+            await client.call(member, *arguments)
+        except AccessDenied:
+            continue
+        may.add(member)
+    assert may == allowed
+
+
+async def test_too_large_and_unknown_are_refused_and_all_goes_on(hive: Hive) -> None:
+    alice = await hive.alice()
+    with pytest.raises(LimitExceeded, match="10485760 bytes; the most is 1048576"):
+        await alice.send("bob", "x" * 10 * 2**20)
+    with pytest.raises(NotFound, match="hivectl list"):
+        await alice.send("nobody", "x")
+    assert await alice.send("bob", "x" * 2**20)
+
+
+async def test_stop_answers_what_waits(hive: Hive) -> None:
+    bob = await hive.bob()
+    waits = asyncio.create_task(bob.receive(1, 180_000))
+    await hive.in_line("bob", 1)
+    hive.broker.stop()
+    async with asyncio.timeout(1):
+        with pytest.raises(Stopping):
+            await waits
+
+
+def test_the_code_matches_the_contract() -> None:
+    document = ET.parse(ROOM / "org.hyperhive.Broker1.xml").getroot().find("interface")
+    assert document is not None
+    methods = {
+        m.get("name"): tuple(
+            "".join(a.get("type", "") for a in m.findall("arg") if a.get("direction") == way)
+            for way in ("in", "out")
+        )
+        for m in document.findall("method")
+    }
+    signals = {
+        s.get("name"): "".join(a.get("type", "") for a in s.findall("arg"))
+        for s in document.findall("signal")
+    }
+    assert methods == {m.name: (m.arguments, m.result) for m in Broker1.methods.values()}
+    assert signals == {s.name: s.signature for s in Broker1.signals.values()}
