@@ -55,8 +55,8 @@ class Dashboard(Service):
         ]  # fmt: skip
         logins = Logins(state / "logins.json")
         guard = Guard(logins, listener.getsockname()[1], config.allowed_hosts)
-        actions = BusActions(bus, self._feeds)
-        site = Site(guard, logins, tables, Streams(self._log), actions)
+        self.streams = Streams(self._log)
+        site = Site(guard, logins, tables, self.streams, BusActions(bus, self._feeds))
         # A page that has gone ends its stream: else an idle hive would keep it for ever.
         self._runner = web.AppRunner(
             site.application(), handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS,

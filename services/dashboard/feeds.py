@@ -26,14 +26,20 @@ class BrokerFeed(Feed):
     async def fetch(self) -> None:
         """The newest messages, and all that wait for the operator."""
         self._news = None
-        unread = await self._list({"to": names.OPERATOR, "state": "queued"}, MAX_MESSAGES)
-        self.hive.messages([*unread, *await self._list({}, MAX_MESSAGES)])
+        self.hive.messages(await self._newest({}))
 
     async def fetch_news(self) -> None:
         """What was queued since: a signal has no body."""
         if self._news is not None:
             news, self._news = self._news, None
-            self.hive.messages_added(await self._list({"after": U64(news - 1)}, MAX_MESSAGES))
+            self.hive.messages_added(await self._newest({"after": U64(news - 1)}))
+
+    async def _newest(self, wanted: Mapping[str, Any]) -> list[list[Any]]:
+        unread = {**wanted, "to": names.OPERATOR, "state": "queued"}
+        return [
+            *await self._list(unread, MAX_MESSAGES),
+            *await self._list(wanted, MAX_MESSAGES),
+        ]
 
     def apply(self, signal: Signal) -> None:
         """MessageQueued (new, or released), MessageDelivered, MessageAcknowledged."""

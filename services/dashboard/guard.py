@@ -120,8 +120,7 @@ class Guard:
         origin = request.headers.get("Origin")
         if origin is None:
             return request.method in ("GET", "HEAD")
-        parts = urlsplit(origin)
-        return parts.scheme in ("http", "https") and parts.netloc == request.host
+        return origin in (f"http://{request.host}", f"https://{request.host}")
 
     @web.middleware
     async def logged_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:

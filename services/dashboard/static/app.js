@@ -4,7 +4,7 @@ import { renderAgents } from "./agents.js";
 import { post } from "./api.js";
 import { renderApprovals } from "./approvals.js";
 import { Compose } from "./compose.js";
-import { el, keyed, setText } from "./dom.js";
+import { el, keyed, setSentence, setText } from "./dom.js";
 import { Messages } from "./messages.js";
 import { Mirror } from "./mirror.js";
 import { plural, putTime } from "./text.js";
@@ -45,13 +45,14 @@ function renderServices() {
     box.closest("section").classList.toggle("stale", !service.available);
     if (service.available) continue;
     const again = el("button", { type: "button" }, "Try again");
-    const reason = el("p", {}, service.reason);
+    const reason = el("p");
+    setSentence(reason, service.reason);
     again.addEventListener("click", async () => {
       again.disabled = true;
       try {
         await post(`/api/services/${service.name}/refresh`);
       } catch (failure) {
-        setText(reason, failure.message);
+        setSentence(reason, failure.message);
       }
       again.disabled = false;
     });

@@ -14,6 +14,13 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Set a sentence of the hive's own, in which backticks mark what is to be typed. */
+export function setSentence(node, sentence) {
+  const parts = sentence.split("`");
+  const nodes = parts.map((part, index) => (index % 2 ? el("code", {}, part) : part));
+  node.replaceChildren(...nodes);
+}
+
 /**
  * Make the children of `list` those of `items`, in order, by key. A child that stays is neither
  * made anew nor moved without need: what is focused, selected or typed in it stays, too.
@@ -38,6 +45,6 @@ export function keyed(list, items, key, make, update) {
 
 /** Show a sentence in an error line, or hide the line. */
 export function showError(line, sentence = "") {
-  setText(line, sentence);
+  setSentence(line, sentence);
   line.hidden = sentence === "";
 }

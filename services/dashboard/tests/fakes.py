@@ -1,0 +1,211 @@
+"""Stand-ins for the three services on a private bus: they answer what they hold."""
+
+# ruff: noqa: N802 - D-Bus members are PascalCase
+
+from typing import Annotated, Any, TypeAlias
+
+from wire import names
+from wire.bus import Bus
+from wire.errors import NotFound
+from wire.interface import Interface, method, prop, signal
+from wire.principal import OPERATOR
+from wire.types import (
+    Bool,
+    Dict,
+    Int32,
+    Int64,
+    ObjectPath,
+    Signature,
+    Str,
+    UInt32,
+    UInt64,
+    UInt64List,
+)
+
+Messages: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxubts)")]
+Approvals: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxssx)")]
+
+NOW = 1_780_000_000_000_000
+
+
+class FakeBroker(Interface, name=names.BROKER):
+    def __init__(self) -> None:
+        self.log: list[list[Any]] = []
+        self.read: list[int] = []
+
+    def add(self, sender: str, to: str, body: str, kind: str = "message") -> int:
+        number = len(self.log) + 1
+        self.log.append([number, sender, to, kind, body, NOW + number, 0, False, 0, "queued"])
+        return number
+
+    def arrive(self, sender: str, to: str, body: str) -> int:
+        number = self.add(sender, to, body)
+        self.MessageQueued(to, number, sender, "message")
+        return number
+
+    @method(allow=OPERATOR)
+    async def Send(self, to: Str, body: Str, options: Dict) -> UInt64:
+        if to not in ("manager", "alice", "bob"):
+            raise NotFound(f"There is no agent {to}.")
+        number = self.arrive("operator", to, body)
+        self.log[number - 1][8] = options.get("in_reply_to", 0)
+        return number
+
+    @method(allow=OPERATOR)
+    async def Acknowledge(self, ids: UInt64List) -> None:
+        for number in ids:
+            self.read.append(number)
+            self.log[number - 1][9] = "acknowledged"
+            self.MessageAcknowledged("operator", number)
+
+    @method(allow=OPERATOR)
+    async def ListMessages(self, filter: Dict, limit: UInt32) -> Messages:
+        found = [
+            row
+            for row in self.log
+            if filter.get("after", 0) < row[0] < filter.get("before", 2**63)
+            and filter.get("to", row[2]) == row[2]
+            and filter.get("state", row[9]) == row[9]
+        ]
+        return found[-limit:]
+
+    @signal()
+    def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...
+
+    @signal()
+    def MessageDelivered(self, to: Str, id: UInt64, redeliveries: UInt32) -> None: ...
+
+    @signal()
+    def MessageAcknowledged(self, to: Str, id: UInt64) -> None: ...
+
+
+class FakeLifecycle(Interface, name=names.LIFECYCLE):
+    @signal()
+    def JobNew(self, id: UInt32, job: ObjectPath, agent: Str, verb: Str) -> None: ...
+
+    @signal()
+    def JobRemoved(
+        self, id: UInt32, job: ObjectPath, agent: Str, verb: Str, result: Str, error: Str
+    ) -> None: ...
+
+
+class FakeAgent(Interface, name=names.AGENT_INTERFACE):
+    def __init__(self, name: str, state: str = "running") -> None:
+        self.name = name
+        self.state = state
+        self.turn = "idle" if state == "running" else "offline"
+        self.calls: list[str] = []
+
+    def become(self, state: str) -> None:
+        self.state = state
+        self.emit_changed("State")
+
+    def _job(self, verb: str) -> str:
+        self.calls.append(verb)
+        return names.job_path(1)
+
+    @method(allow=OPERATOR)
+    async def Start(self) -> ObjectPath:
+        return self._job("start")
+
+    @method(allow=OPERATOR)
+    async def Stop(self) -> ObjectPath:
+        return self._job("stop")
+
+    @method(allow=OPERATOR)
+    async def Restart(self) -> ObjectPath:
+        return self._job("restart")
+
+    @prop(const=True)
+    def Name(self) -> Str:
+        return self.name
+
+    @prop()
+    def Enabled(self) -> Bool:
+        return True
+
+    @prop()
+    def State(self) -> Str:
+        return self.state
+
+    @prop()
+    def Since(self) -> Int64:
+        return NOW
+
+    @prop()
+    def TurnState(self) -> Str:
+        return self.turn
+
+    @prop()
+    def TurnSince(self) -> Int64:
+        return NOW
+
+    @prop()
+    def Model(self) -> Str:
+        return "claude-test"
+
+    @signal()
+    def Crashed(self, result: Str, status: Int32) -> None: ...
+
+
+class FakeApprovals(Interface, name=names.APPROVALS):
+    def __init__(self) -> None:
+        self.log: list[list[Any]] = []
+
+    def ask(self, agent: str, reason: str) -> int:
+        number = len(self.log) + 1
+        self.log.append([number, "spawn", agent, reason, "manager", NOW, "pending", "", 0])
+        return number
+
+    def _settle(self, number: int, state: str, note: str) -> None:
+        if not 0 < number <= len(self.log):
+            raise NotFound(f"There is no request {number}.")
+        self.log[number - 1][6:] = [state, note, NOW + 1]
+        self.ApprovalResolved(self.log[number - 1][2], number, state)
+
+    @method(allow=OPERATOR)
+    async def Approve(self, id: UInt64) -> ObjectPath:
+        self._settle(id, "approved", "")
+        return names.job_path(2)
+
+    @method(allow=OPERATOR)
+    async def Deny(self, id: UInt64, note: Str) -> None:
+        self._settle(id, "denied", note)
+
+    @method(allow=OPERATOR)
+    async def List(self, filter: Dict) -> Approvals:
+        return self.log
+
+    @signal()
+    def ApprovalAdded(self, agent: Str, id: UInt64, kind: Str) -> None: ...
+
+    @signal()
+    def ApprovalResolved(self, agent: Str, id: UInt64, state: Str) -> None: ...
+
+
+class FakeHive:
+    """All three, with a manager, alice (running) and bob (stopped)."""
+
+    def __init__(self) -> None:
+        self.broker = FakeBroker()
+        self.lifecycle = FakeLifecycle()
+        self.approvals = FakeApprovals()
+        self.agents = {
+            name: FakeAgent(name, state)
+            for name, state in (("manager", "running"), ("alice", "running"), ("bob", "stopped"))
+        }
+
+    async def serve_broker(self, bus: Bus) -> None:
+        bus.export(names.BROKER_PATH, self.broker)
+        await bus.own(names.BROKER)
+
+    async def serve_lifecycle(self, bus: Bus) -> None:
+        bus.export_object_manager(names.LIFECYCLE_PATH)
+        bus.export(names.LIFECYCLE_PATH, self.lifecycle)
+        for name, agent in self.agents.items():
+            bus.export(names.agent_path(name), agent)
+        await bus.own(names.LIFECYCLE)
+
+    async def serve_approvals(self, bus: Bus) -> None:
+        bus.export(names.APPROVALS_PATH, self.approvals)
+        await bus.own(names.APPROVALS)

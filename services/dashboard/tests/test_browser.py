@@ -1,0 +1,178 @@
+"""A real browser: the operator's whole way through the page, and what must not happen on it."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service as DriverService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from services.dashboard.tests.conftest import PATIENCE, Page
+from wire.fixtures import Connect
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
+)
+
+ARGUMENTS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update --window-size=1400,900"
+).split()
+
+# Remembers every violation of the content security policy, from before the page's first line.
+WATCH = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation",
+  (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
+"""
+
+
+class Browser:
+    """chromedriver in a thread, so that the dashboard in this loop can answer it."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self._driver = driver
+
+    async def do(self, what: Callable[[webdriver.Chrome], Any]) -> Any:
+        return await asyncio.to_thread(what, self._driver)
+
+    async def until(self, what: Callable[[webdriver.Chrome], Any]) -> Any:
+        wait = WebDriverWait(self._driver, PATIENCE, ignored_exceptions=[Exception])
+        return await asyncio.to_thread(wait.until, what)
+
+    async def sees(self, css: str, text: str) -> None:
+        """Wait until an element that fits `css` is shown and contains `text`."""
+        await self.until(
+            lambda d: any(
+                text in element.text
+                for element in d.find_elements(By.CSS_SELECTOR, css)
+                if element.is_displayed()
+            )
+        )
+
+    async def click(self, css: str) -> None:
+        await self.do(lambda d: d.find_element(By.CSS_SELECTOR, css).click())
+
+    async def type(self, css: str, *keys: str) -> None:
+        await self.do(lambda d: d.find_element(By.CSS_SELECTOR, css).send_keys(*keys))
+
+    async def value(self, script: str) -> Any:
+        return await self.do(lambda d: d.execute_script(f"return {script}"))
+
+
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM or ""
+    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = DriverService(DRIVER)
+    driver = await asyncio.to_thread(webdriver.Chrome, options=options, service=service)
+    driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+    yield Browser(driver)
+    await asyncio.to_thread(driver.quit)
+
+
+@pytest.fixture
+async def log_in(page: Page, browser: Browser) -> Callable[[], Awaitable[None]]:
+    async def enter() -> None:
+        link = await page.link()
+        await browser.do(lambda d: d.get(link))
+        await browser.click("#with-link button")
+        await browser.sees("#link", "Live")
+
+    return enter
+
+
+async def test_the_operators_way(
+    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
+) -> None:
+    hive = page.hive
+    hive.approvals.ApprovalAdded("carol", hive.approvals.ask("carol", "to help alice"), "spawn")
+    hive.approvals.ApprovalAdded("dave", hive.approvals.ask("dave", "to help bob"), "spawn")
+
+    await browser.do(lambda d: d.get(page.url))  # no login: says how to get one
+    await browser.sees("#how", "hivectl login-link")
+    await log_in()
+    assert "token" not in await browser.value("location.href")
+
+    await browser.sees("#agents tr[data-key=alice] .state", "running")
+    await browser.sees("#agents tr[data-key=bob] .state", "stopped")
+    await browser.click("tr[data-key=bob] [data-verb=start]")
+    await browser.until(lambda _: hive.agents["bob"].calls == ["start"])
+    hive.agents["bob"].become("running")
+    await browser.sees("#agents tr[data-key=bob] .state", "running")
+
+    await browser.sees("#waiting-approvals", "2 approvals")
+    await browser.click(".pending [data-key='1'] .primary")
+    await browser.sees(".settled", "approved")
+    await browser.click(".pending [data-key='2'] .buttons button:last-child")
+    await browser.type(".pending [data-key='2'] textarea", "Not now.")
+    await browser.click(".pending [data-key='2'] .denial .primary")
+    await browser.sees(".settled", "Not now.")
+    assert hive.approvals.log[1][6:8] == ["denied", "Not now."]
+
+    await browser.type("#compose-text", "@al")
+    await browser.sees("#names", "@alice")
+    await browser.type("#compose-text", Keys.TAB, "six times seven?", Keys.ENTER)
+    await browser.sees(".message .body", "six times seven?")
+    assert hive.broker.log[0][1:5] == ["operator", "alice", "message", "six times seven?"]
+    await browser.type("#compose-text", "hello", Keys.ENTER)
+    await browser.sees(".message .to", "manager")
+    await browser.type("#compose-text", "@zed hello", Keys.ENTER)
+    await browser.sees("#compose .error", "There is no agent zed.")
+    assert await browser.value("document.getElementById('compose-text').value") == "@zed hello"
+
+    hive.broker.arrive("alice", "operator", "forty-two")
+    await browser.sees(".message.unread .body", "forty-two")
+    await browser.sees("#waiting-messages", "1 unread message")
+    await browser.click(".message.unread .mark-read")
+    await browser.until(lambda _: hive.broker.read == [3])
+    await browser.until(lambda d: not d.find_elements(By.CSS_SELECTOR, ".message.unread"))
+
+    await browser.click("#logout")
+    await browser.sees("#how", "hivectl login-link")
+    assert await browser.value("window.violations") == []
+
+
+async def test_hostile_text_is_text(
+    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
+) -> None:
+    hostile = '<img src=x onerror="window.harm = 1"><script>window.harm = 2</script> \u202egnp.exe'
+    page.hive.broker.add("alice", "operator", hostile)
+    approvals = page.hive.approvals
+    approvals.ask("carol", hostile)
+    await log_in()
+    await browser.sees(".message .body", '<img src=x onerror="window.harm = 1">')
+    await browser.sees(".message .hidden-character", "U+202E")
+    page.hive.broker.arrive("bob", "operator", hostile + " live")
+    await browser.sees(".message:last-child .body", "live")
+    await browser.sees(".pending .reason", "<script>")
+    assert await browser.value("window.harm") is None
+    assert await browser.value("document.querySelectorAll('.flow img, .flow script').length") == 0
+    assert await browser.value("window.violations") == []
+    severe = await browser.do(lambda d: [e for e in d.get_log("browser") if e["level"] == "SEVERE"])
+    assert severe == []
+
+
+async def test_a_service_away_and_back_while_one_looks(
+    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]], connect: Connect
+) -> None:
+    await log_in()
+    await page.buses["broker"].close()
+    await browser.sees(".away[data-service=broker]", "The broker is away")
+    page.hive.broker.add("alice", "bob", "sent meanwhile")
+    page.hive.broker._emitter = None  # another life exports it again
+    await page.hive.serve_broker(await connect())
+    await browser.sees(".message .body", "sent meanwhile")
+    await browser.until(
+        lambda d: not d.find_element(By.CSS_SELECTOR, ".away[data-service=broker]").is_displayed()
+    )

@@ -1,0 +1,178 @@
+"""Whoever has no business here gets nothing; each test is somebody who tries."""
+
+import asyncio
+import io
+from contextlib import suppress
+
+import aiohttp
+import pytest
+
+from services.dashboard.tests.conftest import Page
+
+PATHS = ["/api/state", "/api/events", "/api/session", "/api/messages/1", "/static/app.js", "/x"]
+POSTS = [
+    "/api/messages",
+    "/api/messages/1/read",
+    "/api/agents/alice/kill",
+    "/api/approvals/1/approve",
+    "/api/approvals/1/deny",
+    "/api/services/broker/refresh",
+    "/logout",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_without_a_login_nothing_is_shown(page: Page, path: str) -> None:
+    status, answer = await page.get(path)
+    assert status == 401
+    assert "hivectl login-link" in answer["error"]
+    assert answer["name"] == "org.hyperhive.Error.AccessDenied"
+
+
+@pytest.mark.parametrize("path", POSTS)
+async def test_without_a_login_nothing_is_done(page: Page, path: str) -> None:
+    assert (await page.post(path))[0] == 401
+    assert not any(agent.calls for agent in page.hive.agents.values())
+    assert not page.hive.broker.log
+
+
+async def test_without_a_login_the_page_sends_to_the_login_page(page: Page) -> None:
+    async with page.http.get(page.url + "/", allow_redirects=False) as response:
+        assert response.status == 303
+        assert response.headers["Location"] == "/login"
+    status, text = await page.get("/login")
+    assert status == 200
+    assert "hivectl login-link" in text
+
+
+async def test_a_link_logs_in_once_and_looking_at_it_does_not_use_it_up(page: Page) -> None:
+    link = await page.link()
+    assert link.startswith(f"{page.url}/login?token=")
+    token = link.partition("token=")[2]
+    for _ in range(3):
+        status, text = await page.get(link.removeprefix(page.url))
+        assert status == 200
+        assert token not in text
+    assert (await page.post("/login", {"token": token}))[0] == 200
+    assert (await page.get("/api/session"))[0] == 200
+    status, answer = await page.post("/login", {"token": token})
+    assert status == 401
+    assert "has been used" in answer["error"]
+
+
+async def test_the_session_cookie_is_out_of_reach(page: Page) -> None:
+    body = {"token": await page.token()}
+    async with page.http.post(
+        page.url + "/login", json=body, headers={"Origin": page.url}
+    ) as response:
+        cookie = response.headers["Set-Cookie"]
+    for part in ("HttpOnly", "SameSite=Strict", "Path=/", f"hyperhive-{page.url.split(':')[2]}="):
+        assert part in cookie
+
+
+@pytest.mark.parametrize("token", ["", "x", "x" * 300, 7, None])
+async def test_a_made_up_token_is_refused(page: Page, token: object) -> None:
+    assert (await page.post("/login", {"token": token}))[0] in (400, 401)
+    assert (await page.get("/api/state"))[0] == 401
+
+
+async def test_logging_out_ends_the_session_and_its_streams(page: Page) -> None:
+    await page.log_in()
+    [cookie] = page.http.cookie_jar
+    async with page.http.get(page.url + "/api/events") as stream:
+        await stream.content.readuntil(b"\n\n")
+        assert (await page.post("/logout"))[0] == 200
+        with suppress(aiohttp.ClientError):  # cut off rather than ended: what it says is over
+            async with asyncio.timeout(5):
+                await stream.content.read()
+    header = {"Cookie": f"{cookie.key}={cookie.value}"}
+    assert (await page.get("/api/state", **header))[0] == 401
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "127.0.0.2", "", "[", "localhost@evil"]
+)
+async def test_another_name_is_refused(page: Page, host: str) -> None:
+    await page.log_in()
+    status, _ = await page.get("/api/state", Host=host)
+    assert status in (400, 403)
+    assert (await page.get("/login", Host=host))[0] in (400, 403)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "[::1]:7000", "LOCALHOST"])
+async def test_its_own_names_are_not(page: Page, host: str) -> None:
+    assert (await page.get("/login", Host=host))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost", "x", "http://["],
+)
+async def test_another_origin_may_not_post(page: Page, origin: str) -> None:
+    await page.log_in()
+    status, _ = await page.post("/api/messages", {"to": "alice", "body": "x"}, Origin=origin)
+    assert status == 403
+    assert not page.hive.broker.log
+
+
+async def test_a_post_without_origin_is_refused(page: Page) -> None:
+    await page.log_in()
+    async with page.http.post(
+        page.url + "/api/messages", json={"to": "alice", "body": "x"}
+    ) as response:
+        assert response.status == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_another_site_reads_nothing_and_posts_nothing(page: Page, site: str) -> None:
+    await page.log_in()
+    fetch_site = {"Sec-Fetch-Site": site}
+    assert (await page.get("/api/state", **fetch_site))[0] == 403
+    assert (await page.get("/api/events", **fetch_site))[0] == 403
+    assert (await page.post("/api/agents/alice/kill", **fetch_site))[0] == 403
+    assert (await page.get("/", **fetch_site))[0] == 200  # a link to the page is one
+
+
+async def test_every_answer_carries_the_headers(page: Page) -> None:
+    for path in ("/", "/login", "/api/state", "/nowhere", "/static/base.css"):
+        async with page.http.get(page.url + path, allow_redirects=False) as response:
+            policy = response.headers["Content-Security-Policy"]
+            assert policy.startswith("default-src 'none'; script-src 'self';")
+            assert "unsafe" not in policy
+            assert "frame-ancestors 'none'" in policy
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert response.headers["Referrer-Policy"] == "no-referrer"
+            assert response.headers["Cache-Control"] == "no-store"
+            assert "Server" not in response.headers
+    await page.log_in()
+    async with page.http.get(page.url + "/api/events") as stream:
+        assert "Content-Security-Policy" in stream.headers
+
+
+@pytest.mark.parametrize("name", ["..%2fguard.py", "%2e%2e/guard.py", "index.html", "x.js", "."])
+async def test_only_static_files_are_served(page: Page, name: str) -> None:
+    await page.log_in()
+    assert (await page.get(f"/static/{name}"))[0] == 404
+
+
+async def test_bodies_are_bounded_and_have_a_shape(page: Page) -> None:
+    await page.log_in()
+    async with page.http.post(
+        page.url + "/api/messages",
+        data=io.BytesIO(b"x" * (9 * 1024 * 1024)),
+        headers={"Origin": page.url, "Content-Type": "application/json"},
+    ) as response:
+        assert response.status == 413
+        assert (await response.json())["name"] == "org.hyperhive.Error.LimitExceeded"
+    for body in (
+        {"to": "alice"},
+        {"to": 1, "body": "x"},
+        {"to": "alice", "body": "x", "kind": "y"},
+    ):
+        status, answer = await page.post("/api/messages", body)
+        assert (status, answer["name"]) == (400, "org.hyperhive.Error.InvalidArgument")
+    async with page.http.post(
+        page.url + "/api/messages", data=b'{"to":', headers={"Origin": page.url}
+    ) as response:
+        assert response.status == 400
+    assert not page.hive.broker.log

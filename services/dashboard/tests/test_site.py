@@ -1,0 +1,191 @@
+"""The page's side of the services: what they hold is shown, what is clicked reaches them."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from services.dashboard.hive import MAX_MESSAGES, MAX_PREVIEW
+from services.dashboard.stream import Streams
+from services.dashboard.tests.conftest import PATIENCE, Page
+from wire import names
+from wire.fixtures import Connect
+
+
+@pytest.fixture
+async def inside(page: Page) -> Page:
+    await page.log_in()
+    await page.until(
+        lambda t: all(row["available"] for row in t["services"].values()) and t["agents"]
+    )
+    return page
+
+
+async def event(stream: aiohttp.ClientResponse) -> dict[str, str]:
+    async with asyncio.timeout(PATIENCE):
+        text = (await stream.content.readuntil(b"\n\n")).decode()
+    return dict(line.split(": ", 1) for line in text.strip().split("\n"))
+
+
+async def test_a_cold_load_shows_the_agents(inside: Page) -> None:
+    agents = (await inside.tables())["agents"]
+    assert {name: row["state"] for name, row in agents.items()} == {
+        "manager": "running",
+        "alice": "running",
+        "bob": "stopped",
+    }
+    assert agents["alice"]["model"] == "claude-test"
+
+
+async def test_agents_change_crash_and_go(inside: Page) -> None:
+    inside.hive.agents["bob"].become("running")
+    await inside.until(lambda t: t["agents"]["bob"]["state"] == "running")
+    inside.hive.agents["bob"].Crashed("oom-kill", 9)
+    tables = await inside.until(lambda t: t["notices"])
+    assert [row["text"] for row in tables["notices"].values()] == [
+        "bob crashed: oom-kill, status 9."
+    ]
+    inside.buses["lifecycle"].unexport(names.agent_path("bob"))
+    await inside.until(lambda t: "bob" not in t["agents"])
+
+
+async def test_jobs_are_shown_and_failures_stay(inside: Page) -> None:
+    lifecycle, job = inside.hive.lifecycle, names.job_path(1)
+    lifecycle.JobNew(1, job, "carol", "spawn")
+    await inside.until(lambda t: t["jobs"].get(job) == {"agent": "carol", "verb": "spawn"})
+    lifecycle.JobRemoved(1, job, "carol", "spawn", "failed", "No space left.")
+    tables = await inside.until(lambda t: not t["jobs"] and t["notices"])
+    assert [row["text"] for row in tables["notices"].values()] == [
+        "Could not spawn carol: No space left."
+    ]
+
+
+async def test_messages_arrive_move_and_are_bounded(inside: Page) -> None:
+    broker = inside.hive.broker
+    number = str(broker.arrive("alice", "bob", "six times seven?"))
+    tables = await inside.until(lambda t: number in t["messages"])
+    assert tables["messages"][number]["body"] == "six times seven?"
+    broker.MessageDelivered("bob", int(number), 2)
+    tables = await inside.until(lambda t: t["messages"][number]["state"] == "leased")
+    assert tables["messages"][number]["redeliveries"] == 2
+    broker.MessageAcknowledged("bob", int(number))
+    await inside.until(lambda t: t["messages"][number]["state"] == "acknowledged")
+    unread = str(broker.arrive("alice", "operator", "do not forget me"))
+    for n in range(MAX_MESSAGES + 100):
+        last = broker.arrive("alice", "bob", f"{n}")
+    tables = await inside.until(lambda t: str(last) in t["messages"])
+    assert len(tables["messages"]) == MAX_MESSAGES + 1
+    assert unread in tables["messages"]
+    assert number not in tables["messages"]
+
+
+async def test_a_long_body_is_fetched_when_it_is_wanted(inside: Page) -> None:
+    body = "ü" * (MAX_PREVIEW + 1)
+    number = inside.hive.broker.arrive("alice", "operator", body)
+    row = (await inside.until(lambda t: t["messages"]))["messages"][str(number)]
+    assert (len(row["body"]), row["length"]) == (MAX_PREVIEW, MAX_PREVIEW + 1)
+    assert await inside.get(f"/api/messages/{number}") == (200, {"body": body})
+    assert (await inside.get("/api/messages/999"))[0] == 404
+
+
+async def test_sending_reading_and_refusals(inside: Page) -> None:
+    status, answer = await inside.post("/api/messages", {"to": "alice", "body": "hi"})
+    assert status == 200
+    tables = await inside.until(lambda t: t["messages"])
+    assert tables["messages"][str(answer["id"])]["from"] == "operator"
+    assert await inside.post("/api/messages", {"to": "zed", "body": "hi"}) == (
+        404,
+        {"error": "There is no agent zed.", "name": "org.hyperhive.Error.NotFound"},
+    )
+    number = inside.hive.broker.arrive("alice", "operator", "done")
+    assert (await inside.post(f"/api/messages/{number}/read"))[0] == 200
+    await inside.until(lambda t: t["messages"].get(str(number), {}).get("state") == "acknowledged")
+    assert inside.hive.broker.read == [number]
+
+
+@pytest.mark.parametrize(("verb", "call"), [("start", "start"), ("kill", "stop"), ("restart",) * 2])
+async def test_the_agents_buttons(inside: Page, verb: str, call: str) -> None:
+    assert (await inside.post(f"/api/agents/alice/{verb}"))[0] == 200
+    assert inside.hive.agents["alice"].calls == [call]
+    assert (await inside.post(f"/api/agents/zed/{verb}"))[0] in (404, 500)
+    assert (await inside.post(f"/api/agents/..%2fx/{verb}"))[0] == 404
+
+
+async def test_approving_and_denying(inside: Page) -> None:
+    approvals = inside.hive.approvals
+    for name in ("carol", "dave"):
+        approvals.ApprovalAdded(name, approvals.ask(name, "to help"), "spawn")
+    await inside.until(lambda t: len(t["approvals"]) == 2)
+    assert (await inside.post("/api/approvals/1/approve"))[0] == 200
+    assert (await inside.post("/api/approvals/2/deny", {"note": "Not now."}))[0] == 200
+    tables = await inside.until(lambda t: t["approvals"]["2"]["state"] == "denied")
+    assert tables["approvals"]["1"]["state"] == "approved"
+    assert tables["approvals"]["2"]["note"] == "Not now."
+    status, answer = await inside.post("/api/approvals/9/approve")
+    assert (status, answer["error"]) == (404, "There is no request 9.")
+
+
+async def test_a_service_that_goes_is_away_and_one_that_comes_back_is_asked_again(
+    inside: Page, connect: Connect
+) -> None:
+    await inside.buses["broker"].close()
+    tables = await inside.until(lambda t: not t["services"]["broker"]["available"])
+    assert "systemctl status hive-broker" in tables["services"]["broker"]["reason"]
+    status, answer = await inside.post("/api/messages", {"to": "alice", "body": "hi"})
+    assert (status, answer["name"]) == (503, "org.hyperhive.Error.Unavailable")
+    assert answer["error"].startswith("The broker is away")
+    assert (await inside.post("/api/services/broker/refresh"))[0] == 503
+    assert (await inside.get("/api/state"))[0] == 200
+    inside.hive.broker.add("alice", "operator", "sent while you could not see it")
+    inside.hive.broker._emitter = None  # another life exports it again
+    await inside.hive.serve_broker(await connect())
+    tables = await inside.until(lambda t: t["services"]["broker"]["available"])
+    assert [row["body"] for row in tables["messages"].values()] == [
+        "sent while you could not see it"
+    ]
+
+
+async def test_a_stream_goes_on_where_it_stopped_or_says_reset(inside: Page) -> None:
+    url = f"{inside.url}/api/events"
+    async with inside.http.get(url) as stream:
+        first = await event(stream)
+        assert first["event"] == "reset"
+        inside.hive.agents["bob"].become("starting")
+        second = await event(stream)
+    inside.hive.agents["bob"].become("running")
+    await inside.until(lambda t: t["agents"]["bob"]["state"] == "running")
+    async with inside.http.get(url, headers={"Last-Event-ID": second["id"]}) as stream:
+        third = await event(stream)
+    change: dict[str, Any] = json.loads(third["data"])
+    assert change["seq"] == json.loads(second["data"])["seq"] + 1
+    assert change["put"]["bob"]["state"] == "running"
+    for strange in ("another-life-3", first["id"].rpartition("-")[0] + "-99999"):
+        async with inside.http.get(url, headers={"Last-Event-ID": strange}) as stream:
+            assert (await event(stream))["event"] == "reset"
+
+
+async def test_open_pages_are_bounded_and_closed_ones_forgotten(inside: Page) -> None:
+    streams: Streams = inside.streams
+    streams._limit = 2
+    url = f"{inside.url}/api/events"
+    async with inside.http.get(url) as one, inside.http.get(url) as two:
+        await event(one)
+        await event(two)
+        status, answer = await inside.get("/api/events")
+        assert (status, answer["name"]) == (413, "org.hyperhive.Error.LimitExceeded")
+    await inside.until_fewer_streams(2)  # when their pages go, not at the next event
+    async with inside.http.get(url) as again:
+        assert (await event(again))["event"] == "reset"
+
+
+async def test_stopping_ends_the_streams_at_once(inside: Page) -> None:
+    loop = asyncio.get_running_loop()
+    async with inside.http.get(f"{inside.url}/api/events") as stream:
+        await event(stream)
+        begin = loop.time()
+        inside.dashboard.drain()
+        await inside.dashboard.close()
+        assert await stream.content.read() == b""
+        assert loop.time() - begin < 0.4
