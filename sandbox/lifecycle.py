@@ -60,23 +60,33 @@ def _boot(instance: Instance, bare: bool) -> None:
             return
         address = instance.run_dir / "ready"
         ready.bind(str(address))
-        with instance.console.open("wb") as console:
-            supervisor = subprocess.Popen(
-                _supervisor(instance, bare),
-                env={**_environment(instance), "NOTIFY_SOCKET": str(address)},
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        ended = os.pidfd_open(supervisor.pid)
+        # Nobody but the supervisor holds the other end of this pipe, so it closes when that ends.
+        ended, held = os.pipe()
         try:
+            _launch(instance, bare, address, held)
             seen, _, _ = select.select([ready.fileno(), ended], [], [], BOOT_SECONDS)
         finally:
             os.close(ended)
         if ready.fileno() not in seen:
             reason = "it ended" if seen else "it was not ready in time"
             raise SandboxError(_failure(instance, reason))
+
+
+def _launch(instance: Instance, bare: bool, address: Path, held: int) -> None:
+    """Start the supervisor as nobody's child: no caller has to collect it. Closes `held`."""
+    try:
+        with instance.console.open("wb") as console:
+            subprocess.run(
+                ["setsid", "--fork", *_supervisor(instance, bare)],
+                env={**_environment(instance), "NOTIFY_SOCKET": str(address)},
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                pass_fds=[held],
+                check=True,
+            )
+    finally:
+        os.close(held)
 
 
 def _boot_as_unit(instance: Instance, bare: bool) -> None:
@@ -121,13 +131,13 @@ def _failure(instance: Instance, reason: str) -> str:
 
 def _clean(instance: Instance, keep: bool) -> None:
     """Kill what is left of `instance` and remove its directories, control groups and mounts."""
-    while remaining := instance.processes():
+    while remaining := {*instance.processes(), *cgroup.processes(instance)}:
         for pid in remaining:
             kill(pid)
         if not _wait(remaining, STOP_SECONDS):
             raise SandboxError(
-                f"Processes {remaining} of sandbox {instance.name} cannot be killed; they hang in"
-                " the kernel. See `dmesg`."
+                f"Processes {sorted(remaining)} of sandbox {instance.name} hang in the kernel and"
+                " cannot be killed; see `dmesg`."
             )
     if Path("/run/systemd/system").is_dir():
         subprocess.run(["systemctl", "stop", instance.unit], stderr=subprocess.DEVNULL)

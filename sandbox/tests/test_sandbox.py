@@ -1,0 +1,160 @@
+"""The throw-away host on the real thing: it boots, forgets, and leaves nothing, however it ends."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import cgroup, inside, lifecycle
+from sandbox.instance import MARK, RUN, STATE, Instance, SandboxError, is_init
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(os.geteuid() != 0, reason="a sandbox needs root"),
+]
+SANDBOX = str(Path(__file__).parents[1] / "sandbox")
+
+
+def traces(instance: Instance) -> list[str]:
+    """Whatever of an instance the machine still knows."""
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    found = [line for line in mounts if str(instance.run_dir) in line]
+    found += [str(pid) for pid in instance.processes()]
+    paths = [instance.run_dir, instance.state_dir, RUN / f"{instance.name}.lock"]
+    return found + [str(path) for path in [*paths, *cgroup.directories(instance)] if path.exists()]
+
+
+@pytest.fixture
+def instance() -> Iterator[Instance]:
+    instance = Instance(f"pytest-{os.getpid()}")
+    yield instance
+    lifecycle.down(instance)
+    assert traces(instance) == []
+
+
+def test_it_boots_to_a_running_systemd_that_is_not_degraded(instance: Instance) -> None:
+    lifecycle.up(instance)
+    assert inside.run(instance, "systemctl", "is-system-running").stdout == "running\n"
+    names = inside.run(instance, "busctl", "list", "--no-legend").stdout
+    assert "org.freedesktop.systemd1" in names
+
+
+def test_a_second_up_changes_nothing(instance: Instance) -> None:
+    lifecycle.up(instance)
+    init = instance.init()
+    lifecycle.up(instance)
+    assert instance.init() == init
+
+
+def test_what_is_written_inside_does_not_reach_the_machine(instance: Instance) -> None:
+    lifecycle.up(instance)
+    inside.run(instance, "touch", "/etc/from-the-sandbox", "/usr/from-the-sandbox")
+    assert not Path("/etc/from-the-sandbox").exists()
+    assert not Path("/usr/from-the-sandbox").exists()
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "nspawn", "init", "all"])
+def test_a_kill_at_any_point_leaves_nothing_after_down(instance: Instance, victim: str) -> None:
+    lifecycle.up(instance)
+    processes = {
+        "supervisor": [pid for pid in instance.processes() if b"supervisor" in cmdline(pid)],
+        "nspawn": [pid for pid in instance.processes() if b"systemd-nspawn" in cmdline(pid)],
+        "init": [pid for pid in instance.processes() if is_init(pid)],
+        "all": instance.processes(),
+    }
+    assert processes[victim]
+    for pid in processes[victim]:
+        os.kill(pid, signal.SIGKILL)
+    lifecycle.down(instance)
+    assert traces(instance) == []
+
+
+def test_an_interrupted_up_is_repeated_by_the_next(instance: Instance) -> None:
+    booting = subprocess.Popen([SANDBOX, "--name", instance.name, "up"])
+    while not instance.processes():
+        assert booting.poll() is None
+    booting.kill()
+    booting.wait()
+    lifecycle.up(instance)
+    assert inside.run(instance, "true").returncode == 0
+
+
+def test_data_survives_a_down_that_keeps_it_and_no_other(instance: Instance) -> None:
+    lifecycle.up(instance)
+    inside.run(instance, "touch", "/var/lib/hyperhive/kept")
+    lifecycle.down(instance, keep=True)
+    assert instance.processes() == []
+    lifecycle.up(instance)
+    inside.run(instance, "test", "-e", "/var/lib/hyperhive/kept")
+    lifecycle.down(instance)
+    lifecycle.up(instance)
+    assert inside.run(instance, "test", "-e", "/var/lib/hyperhive/kept", check=False).returncode
+
+
+def test_exec_passes_input_output_and_status_and_needs_no_terminal(instance: Instance) -> None:
+    lifecycle.up(instance)
+    done = subprocess.run(
+        [SANDBOX, "--name", instance.name, "exec", "sh", "-c", "cat; exit 7"],
+        input="hello",
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stdout) == (7, "hello")
+
+
+def test_killing_exec_ends_what_runs_inside(instance: Instance) -> None:
+    lifecycle.up(instance)
+    command = [SANDBOX, "--name", instance.name, "exec", "sh", "-c", "echo $$; exec sleep 1000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        pid = running.stdout.readline().strip()
+        running.kill()
+    gone = ["timeout", "10", "tail", f"--pid={pid}", "-f", "/dev/null"]
+    assert inside.run(instance, *gone).returncode == 0
+
+
+def test_a_chatty_container_does_not_stop_the_sandbox(instance: Instance) -> None:
+    """When nobody reads what systemd-nspawn reports, PID 1 blocks after some hundred messages."""
+    lifecycle.up(instance)
+    start = "for i in $(seq 300); do systemctl daemon-reload; done"
+    inside.run(instance, "timeout", "60", "sh", "-c", start)
+    assert inside.run(instance, "systemctl", "is-system-running").stdout == "running\n"
+
+
+def test_address_filters_are_enforced(instance: Instance) -> None:
+    lifecycle.up(instance)
+    connect = "import socket; socket.create_connection(('127.0.0.1', 1), 2)"
+    for denied, error in ((False, "ConnectionRefused"), (True, "PermissionError|TimeoutError")):
+        options = ["--property=IPAddressDeny=any"] if denied else []
+        done = inside.run(
+            instance, "systemd-run", "--quiet", "--wait", "--pipe", *options,
+            "/usr/bin/python3", "-c", connect, check=False,
+        )  # fmt: skip
+        assert any(name in done.stderr for name in error.split("|")), done.stderr
+
+
+def test_a_sandbox_that_is_down_says_how_it_is_started(instance: Instance) -> None:
+    with pytest.raises(SandboxError, match="up"):
+        inside.run(instance, "true")
+
+
+@pytest.mark.parametrize("name", ["", "../x", "A", "a" * 32, "-a"])
+def test_a_bad_name_is_refused(name: str) -> None:
+    with pytest.raises(SandboxError, match="cannot name a sandbox"):
+        Instance(name)
+
+
+def cmdline(pid: int) -> bytes:
+    return (
+        Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0", 1)[0]
+        + Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+
+
+def test_the_mark_is_no_name_of_somebody_else() -> None:
+    assert MARK.startswith("HYPERHIVE_")
+    assert STATE != RUN
