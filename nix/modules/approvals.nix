@@ -1,0 +1,37 @@
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+
+let
+  hive = config.services.hyperhive;
+  cfg = hive.approvals;
+in
+{
+  options.services.hyperhive.approvals = {
+    enable = lib.mkEnableOption "the queue of what waits for the operator" // {
+      default = true;
+      example = false;
+    };
+  };
+
+  config = lib.mkIf (hive.enable && cfg.enable) {
+    systemd.services.hive-approvals = {
+      wantedBy = [ "hive.target" ];
+      # Any setting here becomes a drop-in that sets PATH too: what it calls must be on it.
+      path = [ pkgs.git ];
+    };
+
+    users.users.hive-approvals = {
+      isSystemUser = true;
+      group = "hive-approvals";
+      description = "Hyperhive approvals";
+      home = "/var/lib/hyperhive/approvals";
+    };
+    users.groups.hive-approvals = { };
+  };
+
+  meta.maintainers = [ ];
+}

@@ -1,0 +1,30 @@
+{ config, lib, ... }:
+
+let
+  hive = config.services.hyperhive;
+  cfg = hive.broker;
+in
+{
+  options.services.hyperhive.broker = {
+    enable = lib.mkEnableOption "the durable message broker" // {
+      default = true;
+      example = false;
+    };
+  };
+
+  config = lib.mkIf (hive.enable && cfg.enable) {
+    systemd.services.hive-broker = {
+      wantedBy = [ "hive.target" ];
+    };
+
+    users.users.hive-broker = {
+      isSystemUser = true;
+      group = "hive-broker";
+      description = "Hyperhive broker";
+      home = "/var/lib/hyperhive/broker";
+    };
+    users.groups.hive-broker = { };
+  };
+
+  meta.maintainers = [ ];
+}

@@ -1,0 +1,29 @@
+{ config, lib, ... }:
+
+let
+  hive = config.services.hyperhive;
+  cfg = hive.lifecycle;
+in
+{
+  options.services.hyperhive.lifecycle = {
+    enable = lib.mkEnableOption "the service that runs the agents' containers" // {
+      default = true;
+      example = false;
+    };
+  };
+
+  config = lib.mkIf (hive.enable && cfg.enable) {
+    # The containers are ordinary units of systemd-nspawn, and machined registers them.
+    boot.enableContainers = true;
+
+    systemd.services.hive-lifecycle = {
+      wantedBy = [ "hive.target" ];
+      # Any setting here becomes a drop-in that sets PATH too: what it calls must be on it.
+      path = [
+        config.systemd.package
+      ];
+    };
+  };
+
+  meta.maintainers = [ ];
+}

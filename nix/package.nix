@@ -1,0 +1,77 @@
+{
+  lib,
+  python3,
+}:
+
+let
+  # dbus-next needs what Python 3.15 drops.
+  python = python3;
+
+  # The services, their command line and the harness are one distribution. `services` is a generic
+  # name for a Python package, so nothing here goes into a shared environment.
+  application = python.pkgs.buildPythonApplication {
+    pname = "hyperhive";
+    version = "0.1.0";
+    pyproject = true;
+
+    src = lib.fileset.toSource {
+      root = ../.;
+      fileset = lib.fileset.unions [
+        ../pyproject.toml
+        ../README.md
+        ../LICENSE
+        ../wire
+        ../services
+        ../harness
+        ../hivectl
+      ];
+    };
+
+    build-system = [ python.pkgs.hatchling ];
+
+    dependencies = with python.pkgs; [
+      aiohttp
+      claude-agent-sdk
+      click
+      dbus-next
+      gitpython
+      mcp
+      pydantic
+      sdnotify
+      systemd-python
+    ];
+
+    # The tests need a bus and a systemd: `make test` runs them.
+    doCheck = false;
+    pythonImportsCheck = [
+      "wire"
+      "services.unit"
+      "hivectl"
+    ];
+
+    # Units and activation files name the prefix of an ordinary installation.
+    postFixup = ''
+      for file in $out/lib/systemd/system/* $out/share/dbus-1/system-services/*; do
+        substituteInPlace "$file" \
+          --replace-quiet /usr/lib/hyperhive/bin/python ${placeholder "out"}/libexec/hyperhive/python \
+          --replace-quiet /usr/lib/hyperhive "$out"
+      done
+      mkdir -p $out/libexec/hyperhive
+      makeWrapper ${python.interpreter} $out/libexec/hyperhive/python \
+        --prefix PYTHONPATH : "$out/${python.sitePackages}:$PYTHONPATH"
+    '';
+
+    meta = {
+      description = "Runs a swarm of Claude Code agents on one Linux host";
+      longDescription = ''
+        A container for each agent, a durable broker between them, and an operator who approves
+        every change to the swarm.
+      '';
+      license = lib.licenses.mit;
+      mainProgram = "hivectl";
+      platforms = lib.platforms.linux;
+      maintainers = [ ];
+    };
+  };
+in
+application
