@@ -39,10 +39,10 @@ def start(instance: Instance, ports: Ports, agents: Sequence[str]) -> None:
         inside.run(instance, "/usr/bin/python3", f"{REPO}/sandbox/installer.py", "files")
         _configure(instance, ports)
     with _step("hive.target starts"):
-        _start_units(instance)
+        outdated = _start_units(instance)
     for agent in agents:
         with _step(f"{agent} is up"):
-            _ensure_agent(instance, agent)
+            _ensure_agent(instance, agent, outdated)
 
 
 def greet(instance: Instance, ports: Ports) -> None:
@@ -76,31 +76,41 @@ def _configure(instance: Instance, ports: Ports) -> None:
     inside.run(instance, "systemctl", "daemon-reload")
 
 
-def _start_units(instance: Instance) -> None:
-    """Start the hive, or restart what runs an older version of it."""
+def _start_units(instance: Instance) -> bool:
+    """Start the hive, or restart what runs an older version of it; returns whether any did."""
     running = instance.run_dir / "package"
     stamp = REPO / ".venv/.hyperhive-package"
     installed = stamp.read_text() if stamp.exists() else ""
-    if running.exists() and running.read_text() != installed:
-        inside.run(instance, "systemctl", "try-restart", "hive-*.service")
+    outdated = running.exists() and running.read_text() != installed
     inside.run(instance, "systemctl", "reset-failed")
+    if outdated:
+        services = [unit for unit in _units(instance, "hive-*.service") if "@" not in unit]
+        inside.run(instance, "systemctl", "try-restart", *services)
+        # Their sockets start them again.
+        inside.run(instance, "systemctl", "stop", "hive-agent@*.service")
     inside.run(instance, "systemctl", "start", "hive-model.service", "hive.target")
     running.write_text(installed)
-    listing = ["systemctl", "list-units", "--failed", "--plain", "--no-legend", "hive*"]
-    failed = [line.split()[0] for line in inside.run(instance, *listing).stdout.splitlines()]
-    if failed:
+    if failed := _units(instance, "--failed", "hive*"):
         units = [f"--unit={unit}" for unit in failed]
         journal = inside.run(instance, "journalctl", "--lines=20", "--output=cat", *units)
         raise SandboxError(f"{', '.join(failed)} failed:\n{journal.stdout}")
+    return outdated
 
 
-def _ensure_agent(instance: Instance, agent: str) -> None:
+def _units(instance: Instance, *selection: str) -> list[str]:
+    listing = ["systemctl", "list-units", "--plain", "--no-legend", *selection]
+    return [line.split()[0] for line in inside.run(instance, *listing).stdout.splitlines()]
+
+
+def _ensure_agent(instance: Instance, agent: str, outdated: bool) -> None:
     agents = json.loads(inside.run(instance, "hivectl", "list", "--json").stdout)
     states = {known["name"]: known["state"] for known in agents}
     if agent not in states:
         inside.run(instance, "hivectl", "spawn", agent)
     elif states[agent] != "running":
         inside.run(instance, "hivectl", "start", agent)
+    elif outdated:
+        inside.run(instance, "hivectl", "restart", agent)
 
 
 def _text(name: str) -> str:
