@@ -8,7 +8,7 @@ from typing import Any, Final
 from services.lifecycle.agent import UnitStatus
 from wire import names
 from wire.bus import Bus
-from wire.errors import Conflict, RemoteError, Timeout
+from wire.errors import Conflict, NotFound, RemoteError, Timeout
 from wire.signals import Signal, Subscription
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class Systemd:
             values: dict[str, Any] = await self._bus.call1(
                 SYSTEMD, unit_path(unit), names.PROPERTIES, "GetAll", "s", interface
             )
-        except RemoteError as error:
+        except (RemoteError, NotFound) as error:
             # A socket unit has no Service interface, and one without a file may have no object.
             log.debug("%s of %s: %s", interface, unit, error)
             return {}

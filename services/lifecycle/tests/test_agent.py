@@ -81,7 +81,7 @@ def test_taken_ranges_are_probed_past() -> None:
     used = [range(base + uidrange.SIZE - 1, base + uidrange.SIZE), range(0, 70000)]
     other = uidrange.choose("alice", used)
     assert other != base
-    assert not any(set((other, other + uidrange.SIZE - 1)) & set(r) for r in used)
+    assert not any({other, other + uidrange.SIZE - 1} & set(r) for r in used)
 
 
 def test_nothing_is_left() -> None:

@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Path:
 def untouched(victim: Path) -> bool:
     owners = {path.stat().st_uid for path in (victim, victim / "file")}
     return (
-        os.listdir(victim) == ["file"]
+        [path.name for path in victim.iterdir()] == ["file"]
         and (victim / "file").read_text() == "precious"
         and (owners == {0})
     )
@@ -107,7 +107,7 @@ def test_nothing_is_written_when_nothing_changes(home: Path) -> None:
         assert not tree.write("file", "one")
         assert (home / "file").stat().st_ino == inode
         assert tree.write("file", "two")
-    assert os.listdir(home) == ["file"], "a temporary file was left behind"
+    assert [path.name for path in home.iterdir()] == ["file"], "a temporary file was left behind"
 
 
 def test_removing_below_a_missing_parent_is_no_error(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""systemd and machined, as far as lifecycle calls them, on a private bus."""
+# ruff: noqa: N802  (members of D-Bus interfaces are PascalCase)
+
+from typing import Annotated, Any
+
+from services.lifecycle.backends import systemd
+from wire.bus import Bus
+from wire.interface import Interface, method, prop, signal
+from wire.principal import EVERYBODY
+from wire.types import Int32, ObjectPath, Signature, Str, UInt32, UInt64
+
+Bytes = Annotated[bytes, Signature("ay")]
+
+
+class Unit(Interface, name=systemd.UNIT):
+    """The Unit side of a service."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+
+    @prop()
+    def ActiveState(self) -> Str:
+        return str(self.values["active"])
+
+    @prop()
+    def InvocationID(self) -> Bytes:
+        return bytes.fromhex(self.values["invocation"])
+
+    @prop()
+    def StateChangeTimestamp(self) -> UInt64:
+        return 7
+
+
+class Service(Interface, name=systemd.SERVICE):
+    """The Service side of a service."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+
+    @prop()
+    def Result(self) -> Str:
+        return str(self.values["result"])
+
+    @prop()
+    def ExecMainCode(self) -> Int32:
+        return int(self.values["code"])
+
+    @prop()
+    def ExecMainStatus(self) -> Int32:
+        return int(self.values["status"])
+
+
+class Machined(Interface, name=systemd.MACHINED_MANAGER):
+    """The manager object of machined."""
+
+    @signal()
+    def MachineRemoved(self, machine: Str, path: ObjectPath) -> None: ...
+
+
+class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
+    """The manager object of systemd; a job ends before its call is answered, as fast ones do."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.calls: list[tuple[str, ...]] = []
+        self.result = "done"
+        self.state = "running"
+        self.units: dict[str, tuple[Unit, Service]] = {}
+        self._bus = bus
+        self._jobs = 0
+
+    def unit(self, name: str) -> None:
+        """Let there be a unit."""
+        values = {
+            "active": "inactive", "invocation": "", "result": "success", "code": 0, "status": 0,
+        }  # fmt: skip
+        unit, service = Unit(values), Service(values)
+        self._bus.export(systemd.unit_path(name), unit)
+        self._bus.export(systemd.unit_path(name), service)
+        self.units[name] = (unit, service)
+
+    def change(self, name: str, **values: Any) -> None:
+        """Change a unit and tell so, in the order in which systemd does."""
+        unit, service = self.units[name]
+        unit.values.update(values)
+        service.emit_changed("Result", "ExecMainCode", "ExecMainStatus")
+        unit.emit_changed("ActiveState", "InvocationID", "StateChangeTimestamp")
+
+    @method(allow=EVERYBODY)
+    async def Subscribe(self) -> None:
+        self.calls.append(("Subscribe",))
+
+    @method(allow=EVERYBODY)
+    async def Reload(self) -> None:
+        self.calls.append(("Reload",))
+
+    @method(allow=EVERYBODY)
+    async def ResetFailedUnit(self, name: Str) -> None:
+        self.calls.append(("ResetFailedUnit", name))
+
+    @method(allow=EVERYBODY)
+    async def StartUnit(self, name: Str, mode: Str) -> ObjectPath:
+        if name in self.units and self.result == "done":
+            self.change(name, active="active", invocation="ab" * 16, result="success")
+        return self._job("StartUnit", name)
+
+    @method(allow=EVERYBODY)
+    async def StopUnit(self, name: Str, mode: Str) -> ObjectPath:
+        if name in self.units:
+            self.change(name, active="inactive")
+        return self._job("StopUnit", name)
+
+    @prop()
+    def SystemState(self) -> Str:
+        return self.state
+
+    @prop()
+    def UserspaceTimestamp(self) -> UInt64:
+        return 42
+
+    @signal()
+    def JobRemoved(self, id: UInt32, job: ObjectPath, unit: Str, result: Str) -> None: ...
+
+    def _job(self, verb: str, name: str) -> str:
+        self.calls.append((verb, name))
+        self._jobs += 1
+        path = f"{systemd.SYSTEMD_PATH}/job/{self._jobs}"
+        self.JobRemoved(self._jobs, path, name, self.result if verb == "StartUnit" else "done")
+        return path

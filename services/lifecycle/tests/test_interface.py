@@ -1,0 +1,192 @@
+"""The room on a private bus: who may call what, and what is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.lifecycle.interface import OnBus
+from services.lifecycle.lifecycle import Lifecycle
+from services.lifecycle.neighbours import BrokerOnBus, on_broker_appeared
+from services.lifecycle.registry import Notice, Registry
+from services.lifecycle.tests.fakes import FakeBackend, FakeBroker
+from wire import names
+from wire.bus import Bus
+from wire.errors import AccessDenied, NotFound, Unavailable
+from wire.fixtures import Connect
+from wire.interface import Interface, method
+from wire.principal import DASHBOARD, EVERYBODY, THE_MANAGER, THE_OPERATOR, Kind, Principal, agent
+from wire.testing import FixedPrincipals
+from wire.types import Dict, Str, UInt64
+
+BROKER = Principal(Kind.SERVICE, "broker")
+APPROVALS = Principal(Kind.SERVICE, "approvals")
+ALL = (THE_OPERATOR, DASHBOARD, THE_MANAGER, agent("alice"), agent("bob"), APPROVALS, BROKER)
+ALICE = names.agent_path("alice")
+
+
+class Room:
+    """Lifecycle on the bus, and a connection for each principal that calls it."""
+
+    def __init__(self, connect: Connect, client: Bus, principals: FixedPrincipals) -> None:
+        self.client = client
+        self.backend = FakeBackend()
+        self._connect = connect
+        self._principals = principals
+        self._clients: dict[Principal, Bus] = {}
+
+    async def call(self, who: Principal, path: str, interface: str, member: str, *args: Any) -> Any:
+        if who not in self._clients:
+            client = self._clients[who] = await self._connect()
+            self._principals.known[client.unique_name] = who
+        return await self._clients[who].call(names.LIFECYCLE, path, interface, member, *args)
+
+    async def spawn(self, who: Principal, name: str = "alice") -> tuple[str, str]:
+        """Spawn, and the result and error of the job."""
+        async with (
+            asyncio.timeout(5),
+            self.client.subscribe(member="JobRemoved", sender=names.LIFECYCLE) as removed,
+        ):
+            [job] = await self.call(
+                who, names.LIFECYCLE_PATH, names.LIFECYCLE, "Spawn", "sa{sv}", name, {}
+            )
+            async for signal in removed:
+                _id, path, _agent, verb, result, error = signal.args
+                if path == job:
+                    assert verb == "spawn"
+                    return result, error
+        raise AssertionError("no JobRemoved")
+
+    async def objects(self) -> dict[str, Any]:
+        [objects] = await self.call(
+            agent("bob"), names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
+        )
+        return dict(objects)
+
+
+@pytest.fixture
+async def room(
+    tmp_path: Path, connect: Connect, principals: FixedPrincipals
+) -> AsyncIterator[Room]:
+    server, client = await connect(), await connect()
+    registry = Registry(tmp_path / "lifecycle.sqlite")
+    room, observer = Room(connect, client, principals), OnBus(server)
+    lifecycle = Lifecycle(registry, room.backend, FakeBroker(), observer)
+    observer.attach(lifecycle)
+    await lifecycle.start()
+    await server.own(names.LIFECYCLE)
+    yield room
+    await lifecycle.stop()
+    registry.close()
+
+
+async def test_a_spawned_agent_is_an_object(room: Room) -> None:
+    assert await room.spawn(THE_OPERATOR) == ("done", "")
+    [(path, interfaces)] = (await room.objects()).items()
+    assert path == ALICE
+    shown = interfaces[names.AGENT_INTERFACE]
+    assert (shown["Name"], shown["Machine"], shown["State"]) == ("alice", "h-alice", "running")
+    assert (shown["Enabled"], shown["TurnState"]) == (True, "offline")
+
+
+async def test_a_job_is_an_object_while_it_runs(room: Room) -> None:
+    room.backend.gate.clear()
+    [job] = await room.call(
+        THE_OPERATOR, names.LIFECYCLE_PATH, names.LIFECYCLE, "Spawn", "sa{sv}", "alice", {}
+    )
+    shown = (await room.objects())[job][names.JOB_INTERFACE]
+    assert (shown["Agent"], shown["Verb"], shown["State"]) == ("alice", "spawn", "running")
+    room.backend.gate.set()
+
+
+@pytest.mark.parametrize("who", ALL, ids=str)
+@pytest.mark.parametrize(
+    ("member", "signature", "args", "allowed"),
+    [
+        ("Spawn", "sa{sv}", ("carol", {}), {THE_OPERATOR, DASHBOARD, APPROVALS}),
+        ("Destroy", "sb", ("alice", False), {THE_OPERATOR, DASHBOARD}),
+        ("Start", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
+        ("Stop", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
+        ("Restart", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
+        ("Report", "a{sv}", ({"turn_state": "idle"},), {agent("alice")}),
+    ],
+)
+async def test_who_may_call_what(
+    room: Room,
+    who: Principal,
+    member: str,
+    signature: str,
+    args: tuple[Any, ...],
+    allowed: set[Principal],
+) -> None:
+    await room.spawn(THE_OPERATOR)
+    root = member in ("Spawn", "Destroy")
+    path, interface = (
+        (names.LIFECYCLE_PATH, names.LIFECYCLE) if root else (ALICE, names.AGENT_INTERFACE)
+    )
+    if who in allowed:
+        await room.call(who, path, interface, member, signature, *args)
+    else:
+        with pytest.raises(AccessDenied):
+            await room.call(who, path, interface, member, signature, *args)
+
+
+async def test_a_crash_is_a_signal_and_a_changed_property(room: Room) -> None:
+    await room.spawn(THE_OPERATOR)
+    async with asyncio.timeout(5), room.client.subscribe(path=ALICE) as signals:
+        room.backend.set("alice", "failed", result="signal", code=2, status=9)
+        seen: dict[str, Any] = {}
+        async for signal in signals:
+            seen[signal.member] = signal.args
+            if signal.member == "PropertiesChanged" and signal.args[1].get("State") == "failed":
+                break
+    assert seen["Crashed"] == ["signal", 9]
+
+
+async def test_destroying_removes_the_object(room: Room) -> None:
+    await room.spawn(THE_OPERATOR)
+    async with asyncio.timeout(5), room.client.subscribe(member="InterfacesRemoved") as removed:
+        await room.call(
+            THE_OPERATOR, names.LIFECYCLE_PATH, names.LIFECYCLE, "Destroy", "sb", "alice", True
+        )
+        async for signal in removed:
+            if signal.args[0] == ALICE:
+                break
+    with pytest.raises(NotFound):
+        await room.call(THE_OPERATOR, ALICE, names.AGENT_INTERFACE, "Start")
+
+
+class Broker1(Interface, name=names.BROKER):
+    """As much of a broker as lifecycle calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    @method(allow=EVERYBODY)
+    async def Send(self, to: Str, body: Str, options: Dict) -> UInt64:  # noqa: N802
+        self.calls.append((to, body, options))
+        return 1
+
+    @method(allow=EVERYBODY)
+    async def UnregisterAgent(self, name: Str) -> None:  # noqa: N802
+        raise NotFound("Nobody is called so.")
+
+
+async def test_the_broker_gets_the_message_as_its_contract_says(connect: Connect) -> None:
+    server, client = await connect(), await connect()
+    appeared = asyncio.Event()
+    await on_broker_appeared(client, appeared.set)
+    ours, broker = BrokerOnBus(client), Broker1()
+    notice = Notice("container-crash", "It crashed.", "key")
+    with pytest.raises(Unavailable):
+        await ours.send(notice)
+    server.export(names.BROKER_PATH, broker)
+    await server.own(names.BROKER)
+    async with asyncio.timeout(5):
+        await appeared.wait()
+    await ours.send(notice)
+    await ours.unregister("alice")
+    options = {"kind": "container-crash", "dedupe_key": "key"}
+    assert broker.calls == [("manager", "It crashed.", options)]

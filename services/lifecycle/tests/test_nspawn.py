@@ -1,0 +1,247 @@
+"""The nspawn backend: real files in a folder, systemd as a fake on a private bus."""
+
+import asyncio
+import configparser
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from services.config import Config, HarnessConfig, LifecycleConfig
+from services.lifecycle.agent import Spec, UnitStatus
+from services.lifecycle.backends import files, systemd
+from services.lifecycle.backends.layout import Layout, container_unit
+from services.lifecycle.backends.nspawn import Nspawn
+from services.lifecycle.tests.fake_systemd import Machined, Manager
+from wire.errors import Conflict
+from wire.fixtures import Connect
+
+BASE = 0x1234_0000
+ALICE = Spec("alice", BASE, "5" * 32)
+UNIT = "systemd-nspawn@h-alice.service"
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other uids: needs root")
+
+
+class Host:
+    """A host's folders, its systemd and the backend on them."""
+
+    def __init__(self, root: Path, manager: Manager, machined: Machined, client: object) -> None:
+        self.root = root
+        self.manager = manager
+        self.machined = machined
+        self.layout = Layout(root)
+        for folder in ("machines", "settings", "units", "data", "sockets", "credentials"):
+            getattr(self.layout, folder).mkdir(parents=True)
+        (root / "etc/resolv.conf").write_text("nameserver 10.1.2.3\nnameserver fe80::1%eth0\n")
+        (root / "prefix/share/hyperhive/container").mkdir(parents=True)
+        (root / "prefix/share/hyperhive/container/hive-harness.service").write_text("[Service]\n")
+        config = Config(
+            lifecycle=LifecycleConfig(network_allow=("192.0.2.7",)),
+            harness=HarnessConfig(scripted_model_url="http://127.0.0.1:7100", model="m"),
+        )
+        self.backend = Nspawn(client, config, root / "prefix", self.layout)  # type: ignore[arg-type]
+
+    def drop_in(self) -> configparser.ConfigParser:
+        parser = configparser.ConfigParser(strict=False, interpolation=None)
+        parser.optionxform = str  # type: ignore[assignment,method-assign]
+        parser.read(self.layout.units / f"{UNIT}.d" / files.DROP_IN)
+        return parser
+
+
+@pytest.fixture
+async def host(tmp_path: Path, connect: Connect) -> Host:
+    server, client = await connect(), await connect()
+    manager, machined = Manager(server), Machined()
+    server.export(systemd.SYSTEMD_PATH, manager)
+    server.export(systemd.MACHINED_PATH, machined)
+    manager.unit(UNIT)
+    await server.own(systemd.SYSTEMD)
+    await server.own(systemd.MACHINED)
+    return Host(tmp_path, manager, machined, systemd.Systemd(client))
+
+
+async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    root = host.layout.machines / "h-alice"
+    etc = root / "etc"
+    assert (etc / "machine-id").read_text().strip() == ALICE.machine_id
+    assert (etc / "hostname").read_text() == "alice\n"
+    assert json.loads((etc / "hyperhive/harness.json").read_text()) == {
+        "name": "alice",
+        "manager": False,
+        "model": "m",
+        "scripted_model_url": "http://127.0.0.1:7100",
+        "session_idle": 600,
+        "environment": {},
+    }
+    assert (etc / "systemd/system/hive-harness.service").read_text() == "[Service]\n"
+    assert {path.lstat().st_uid for path in root.rglob("*")} == {BASE}
+    assert root.stat().st_uid == BASE
+    assert sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) < 8192
+    data = host.layout.data / "alice"
+    assert (data.stat().st_uid, data.stat().st_mode & 0o777) == (0, 0o700)
+    for name in ("claude", "state"):
+        assert ((data / name).stat().st_uid, (data / name).stat().st_mode & 0o777) == (BASE, 0o700)
+
+
+async def test_settings_bind_only_what_an_agent_may_see(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    lines = (host.layout.settings / "h-alice.nspawn").read_text().splitlines()
+    assert f"PrivateUsers={BASE}:65536" in lines
+    assert "PrivateUsersOwnership=off" in lines
+    assert "NoNewPrivileges=yes" in lines
+    writable = [line.split(":")[1] for line in lines if line.startswith("Bind=")]
+    assert writable == ["/run/hive", "/root/.claude", "/state"]
+    for path in (line.removeprefix("BindReadOnly=") for line in lines if "ReadOnly" in line):
+        assert path == "/usr" or (path.startswith("/etc/") and path.count("/") > 1)
+        assert not path.startswith(("/etc/ssl/private", "/home", "/root", "/etc/hyperhive"))
+
+
+async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    unit, service = host.drop_in()["Unit"], host.drop_in()["Service"]
+    assert unit["Requires"] == unit["After"] == "hive-agent@alice.socket"
+    assert service["Slice"] == "hive-agents.slice"
+    assert "--load-credential" not in service["ExecStart"]
+    assert "localhost" in service["IPAddressDeny"].split()
+    allowed = service["IPAddressAllow"].split()
+    assert allowed == ["10.1.2.3", "127.0.0.1", "192.0.2.7", "fe80::1"]
+
+
+async def test_an_api_key_is_handed_over_as_a_credential(host: Host) -> None:
+    key = host.layout.credentials / files.CREDENTIAL
+    key.write_text("secret")
+    await host.backend.configure(ALICE)
+    assert f"--load-credential=anthropic_api_key:{key}" in host.drop_in()["Service"]["ExecStart"]
+    assert not [
+        p for p in host.layout.machines.rglob("*") if p.is_file() and "secret" in p.read_text()
+    ]
+
+
+async def test_systemd_reloads_only_when_a_unit_changed(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    await host.backend.configure(ALICE)
+    assert host.manager.calls == [("Reload",)]
+
+
+async def test_planted_links_lead_nowhere(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    outside = host.root / "outside"
+    outside.mkdir()
+    (outside / "harness.json").write_text("precious")
+    etc = host.layout.machines / "h-alice/etc"
+    for file in (etc / "hyperhive").iterdir():
+        file.unlink()
+    (etc / "hyperhive").rmdir()
+    (etc / "hyperhive").symlink_to(outside)
+    (host.layout.data / "alice/state/link").symlink_to(outside)
+    await host.backend.configure(ALICE)
+    await host.backend.destroy(ALICE, purge=True)
+    assert (outside / "harness.json").read_text() == "precious"
+    assert outside.stat().st_uid == 0
+
+
+async def test_start_waits_for_ready_and_begins_with_a_fresh_socket_folder(host: Host) -> None:
+    told: list[tuple[str, UnitStatus]] = []
+    heard = asyncio.Event()
+
+    def watcher(name: str, status: UnitStatus) -> None:
+        told.append((name, status))
+        heard.set()
+
+    await host.backend.watch(watcher)
+    assert (await host.backend.status("alice")).active == "inactive"
+    planted = host.layout.sockets / "alice/mcp.sock/x"
+    planted.mkdir(parents=True)
+    async with asyncio.timeout(5):
+        await host.backend.start(ALICE)
+        await heard.wait()
+    folder = host.layout.sockets / "alice"
+    assert not list(folder.iterdir())
+    assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (BASE, 0o700)
+    assert host.manager.calls[-1] == ("StartUnit", UNIT)
+    assert ("ResetFailedUnit", "hive-agent@alice.service") in host.manager.calls
+    assert told[-1] == ("alice", UnitStatus("active", "ab" * 16, since=7))
+
+
+async def test_a_start_that_fails_says_why(host: Host) -> None:
+    host.manager.result = "failed"
+    with pytest.raises(Conflict, match=r"failed.*journalctl"):
+        await host.backend.start(ALICE)
+
+
+async def test_a_change_carries_the_cause(host: Host) -> None:
+    told: asyncio.Queue[tuple[str, UnitStatus]] = asyncio.Queue()
+    await host.backend.watch(lambda name, status: told.put_nowait((name, status)))
+    await host.backend.status("alice")
+    host.manager.change(UNIT, active="failed", result="signal", code=2, status=9)
+    async with asyncio.timeout(5):
+        assert await told.get() == ("alice", UnitStatus("failed", "", "signal", 2, 9, 7))
+    assert told.empty(), "half of a change was told"
+
+
+async def test_machined_makes_it_look_at_once(host: Host) -> None:
+    told: asyncio.Queue[tuple[str, UnitStatus]] = asyncio.Queue()
+    await host.backend.watch(lambda name, status: told.put_nowait((name, status)))
+    await host.backend.status("alice")
+    host.manager.units[UNIT][0].values["active"] = "failed"  # systemd has not told yet
+    host.machined.MachineRemoved("somebody", "/org/freedesktop/machine1/machine/x")
+    host.machined.MachineRemoved("h-alice", "/org/freedesktop/machine1/machine/x")
+    async with asyncio.timeout(5):
+        assert (await told.get())[1].active == "failed"
+
+
+async def test_who_is_forgotten_is_not_told(host: Host) -> None:
+    told: list[str] = []
+    await host.backend.watch(lambda name, status: told.append(name))
+    await host.backend.status("alice")
+    await host.backend.forget("alice")
+    host.manager.change(UNIT, active="failed")
+    await host.backend.boot()  # an answer that comes after the signal would have
+    assert not told
+
+
+async def test_stop_ends_the_container_before_its_socket(host: Host) -> None:
+    await host.backend.stop("alice")
+    assert [c for c in host.manager.calls if c[0] == "StopUnit"] == [
+        ("StopUnit", UNIT),
+        ("StopUnit", "hive-agent@alice.socket"),
+        ("StopUnit", "hive-agent@alice.service"),
+    ]
+
+
+async def test_destroy_leaves_only_data(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    host.layout.journals.mkdir(parents=True)
+    (host.layout.journals / ALICE.machine_id).symlink_to("/var/lib/machines/h-alice/x")
+    before = {p for p in host.root.rglob("*") if "alice" not in str(p)}
+    await host.backend.destroy(ALICE, purge=False)
+    left = {p for p in host.root.rglob("*") if "alice" in str(p)}
+    assert left == {host.layout.data / "alice" / n for n in ("", "claude", "state")}
+    assert host.backend.kept_uid("alice") == BASE
+    await host.backend.destroy(ALICE, purge=True)
+    assert host.backend.kept_uid("alice") is None
+    after = set(host.root.rglob("*"))
+    assert after == before - {host.layout.journals / ALICE.machine_id}
+
+
+async def test_the_manager_has_a_machine_of_its_own(host: Host) -> None:
+    assert container_unit("manager") == "systemd-nspawn@hm1nd.service"
+    await host.backend.configure(Spec("manager", BASE, "6" * 32))
+    harness = json.loads((host.layout.machines / "hm1nd/etc/hyperhive/harness.json").read_text())
+    assert harness["manager"] is True
+
+
+async def test_uids_that_the_host_gives_away_are_taken(host: Host) -> None:
+    (host.root / "etc/subuid").write_text("joe:100000:65536\n")
+    (host.root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    assert host.backend.taken_uids() == [range(100000, 165536), range(1)]
+
+
+async def test_a_stopping_host_is_recognised(host: Host) -> None:
+    assert not await host.backend.host_is_stopping()
+    host.manager.state = "stopping"
+    assert await host.backend.host_is_stopping()
+    assert await host.backend.boot() == "42"
