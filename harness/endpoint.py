@@ -77,8 +77,8 @@ class Endpoint:
                 self._first = None
                 await self._serve(socket)
                 reason = "closed by the host"
-            except (OSError, MCPError, ConnectionGoneError, TimeoutError, RuntimeError) as exc:
-                reason = str(exc) or type(exc).__name__
+            except OSError as exc:
+                reason = str(exc)
             log.warning("the connection to the hive is gone: %s", reason)
             if loop.time() - began >= LASTED:
                 backoff.succeeded()
@@ -92,8 +92,9 @@ class Endpoint:
             streams(socket) as (incoming, outgoing, gone),
             ClientSession(incoming, outgoing, client_info=CLIENT) as session,
         ):
-            async with asyncio.timeout(GREETING):
-                await session.initialize()
+            # What is raised in here would come out wrapped in the session's exception groups.
+            if not await _greet(session):
+                return
             self._broken = gone
             await self._set_session(session)
             try:
@@ -163,6 +164,20 @@ class Endpoint:
 async def connect(path: Path) -> Socket:
     """A connection to the agent socket. Raises OSError."""
     return await asyncio.open_unix_connection(str(path))
+
+
+async def _greet(session: ClientSession) -> bool:
+    """The handshake; answers whether the other side took part in it."""
+    try:
+        async with asyncio.timeout(GREETING):
+            await session.initialize()
+    except TimeoutError:
+        log.warning("the endpoint does not answer: no greeting within %.0f s", GREETING)
+    except (OSError, MCPError, RuntimeError) as exc:
+        log.warning("the endpoint did not take the greeting: %s", exc)
+    else:
+        return True
+    return False
 
 
 async def insist(call: Callable[[], Awaitable[None]], what: str) -> bool:

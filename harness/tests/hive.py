@@ -26,6 +26,7 @@ class Hive:
         self.acknowledged: list[int] = []
         self.sent: list[dict[str, Any]] = []
         self.greeted: list[str] = []
+        self.rude = False
         self.refuse: dict[str, str] = {}
         self._changed = asyncio.Condition()
         self._ids = count(1)
@@ -140,6 +141,9 @@ class Connection:
                 self.client = request["params"]["clientInfo"]["name"]
                 self.hive.greeted.append(self.client)
                 await self.hive.notify()
+                if self.hive.rude:
+                    self.writer.close()
+                    return
                 result = {
                     "protocolVersion": request["params"]["protocolVersion"],
                     "capabilities": {"tools": {}},

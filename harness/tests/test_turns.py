@@ -160,6 +160,19 @@ async def test_an_endpoint_that_is_down_is_waited_for(harness: Harness, hive: Hi
     assert hive.sent[-1]["body"] == "hello"
 
 
+async def test_an_endpoint_that_hangs_up_at_the_greeting_is_tried_again(
+    harness: Harness, hive: Hive
+) -> None:
+    hive.rude = True
+    number = await hive.push("hello")
+    await harness.start()
+    await hive.until(lambda: len(hive.greeted) == 3)
+    hive.rude = False
+    await hive.until(lambda: hive.acknowledged == [number])
+    assert harness.process is not None
+    assert harness.process.returncode is None
+
+
 async def test_a_turn_has_a_time_limit(harness: Harness, hive: Hive) -> None:
     await hive.push("work")
     await harness.start(turn_timeout=4.0)
