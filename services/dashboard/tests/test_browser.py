@@ -21,10 +21,17 @@ pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
 )
 
-ARGUMENTS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --window-size=1400,900"
-).split()
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--window-size=1400,900",
+]
 
 # Remembers every violation of the content security policy, from before the page's first line.
 WATCH = """
@@ -62,6 +69,11 @@ class Browser:
 
     async def type(self, css: str, *keys: str) -> None:
         await self.do(lambda d: d.find_element(By.CSS_SELECTOR, css).send_keys(*keys))
+
+    async def errors(self) -> list[str]:
+        """What the browser's console has complained of."""
+        log = await self.do(lambda d: d.get_log("browser"))  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in log if entry["level"] == "SEVERE"]
 
     async def value(self, script: str) -> Any:
         return await self.do(lambda d: d.execute_script(f"return {script}"))
@@ -147,9 +159,9 @@ async def test_hostile_text_is_text(
     page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
 ) -> None:
     hostile = '<img src=x onerror="window.harm = 1"><script>window.harm = 2</script> \u202egnp.exe'
-    page.hive.broker.add("alice", "operator", hostile)
+    page.hive.broker.arrive("alice", "operator", hostile)
     approvals = page.hive.approvals
-    approvals.ask("carol", hostile)
+    approvals.ApprovalAdded("carol", approvals.ask("carol", hostile), "spawn")
     await log_in()
     await browser.sees(".message .body", '<img src=x onerror="window.harm = 1">')
     await browser.sees(".message .hidden-character", "U+202E")
@@ -159,8 +171,7 @@ async def test_hostile_text_is_text(
     assert await browser.value("window.harm") is None
     assert await browser.value("document.querySelectorAll('.flow img, .flow script').length") == 0
     assert await browser.value("window.violations") == []
-    severe = await browser.do(lambda d: [e for e in d.get_log("browser") if e["level"] == "SEVERE"])
-    assert severe == []
+    assert await browser.errors() == []
 
 
 async def test_a_service_away_and_back_while_one_looks(

@@ -8,6 +8,9 @@ import aiohttp
 import pytest
 
 from services.dashboard.tests.conftest import Page
+from wire.errors import AccessDenied
+from wire.principal import THE_MANAGER, agent
+from wire.testing import FixedPrincipals
 
 PATHS = ["/api/state", "/api/events", "/api/session", "/api/messages/1", "/static/app.js", "/x"]
 POSTS = [
@@ -176,3 +179,10 @@ async def test_bodies_are_bounded_and_have_a_shape(page: Page) -> None:
     ) as response:
         assert response.status == 400
     assert not page.hive.broker.log
+
+
+async def test_only_the_operator_gets_a_link(page: Page, principals: FixedPrincipals) -> None:
+    for stranger in (agent("alice"), THE_MANAGER):
+        principals.known[page.bus.unique_name] = stranger
+        with pytest.raises(AccessDenied):
+            await page.link()

@@ -1,0 +1,108 @@
+"""The real process on an inherited socket: how it starts, stops, comes back and refuses."""
+
+import asyncio
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from services.dashboard.logins import Logins
+from services.dashboard.tests.conftest import PATIENCE
+
+
+# systemd hands over the socket as descriptor 3, and says to which pid.
+AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.executable, [sys.executable, "-m", "services.dashboard"])
+"""
+
+
+class Process:
+    """`python -m services.dashboard`, started as systemd starts it."""
+
+    def __init__(self, listener: socket.socket, address: str, state: Path) -> None:
+        self._listener = listener
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.bind(str(state / "notify"))
+        self._notify.setblocking(False)
+        self._environment = {
+            "DBUS_SYSTEM_BUS_ADDRESS": address,
+            "STATE_DIRECTORY": str(state),
+            "NOTIFY_SOCKET": str(state / "notify"),
+            "LISTEN_FDS": "1",
+            "LISTEN_FDNAMES": "http",
+            "HYPERHIVE_CONFIG": str(state / "hyperhive.toml"),
+        }
+        (state / "hyperhive.toml").touch()
+
+    async def start(self) -> asyncio.subprocess.Process:
+        number = self._listener.fileno()
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            AS_SYSTEMD,
+            str(number),
+            env=self._environment,
+            pass_fds=[number],
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def until_told(self, word: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(PATIENCE):
+            while word not in await loop.sock_recv(self._notify, 4096):
+                pass
+
+    def close(self) -> None:
+        self._notify.close()
+
+
+async def test_a_restart_is_quick_and_logs_nobody_out(bus_address: str, tmp_path: Path) -> None:
+    token = Logins(tmp_path / "logins.json").new_token()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        process = Process(listener, bus_address, tmp_path)
+        first = await process.start()
+        await process.until_told(b"READY=1")
+        jar = aiohttp.CookieJar(unsafe=True)
+        async with aiohttp.ClientSession(url, cookie_jar=jar) as http:
+            async with http.post(
+                "/login", json={"token": token}, headers={"Origin": url}
+            ) as response:
+                assert response.status == 200
+            begin = asyncio.get_running_loop().time()
+            async with http.get("/api/events") as stream:
+                last_id = (await stream.content.readuntil(b"\n\n")).decode().split()[3]
+                first.send_signal(signal.SIGTERM)
+                await stream.content.read()
+            assert await first.wait() == 0
+            assert asyncio.get_running_loop().time() - begin < 3  # loosely; it is far below 1
+            second = await process.start()
+            headers = {"Last-Event-ID": last_id}
+            async with http.get("/api/events", headers=headers) as stream:  # waits in the backlog
+                assert (await stream.content.readuntil(b"\n\n")).startswith(b"event: reset")
+            second.send_signal(signal.SIGTERM)
+            assert await second.wait() == 0
+        process.close()
+
+
+@pytest.mark.parametrize("fault", ["address", "store"])
+async def test_it_refuses_with_one_sentence(bus_address: str, tmp_path: Path, fault: str) -> None:
+    host = "0.0.0.0" if fault == "address" else "127.0.0.1"
+    if fault == "store":
+        (tmp_path / "logins.json").write_text("{")
+    with socket.create_server((host, 0)) as listener:
+        process = Process(listener, bus_address, tmp_path)
+        running = await process.start()
+        async with asyncio.timeout(PATIENCE):
+            _, errors = await running.communicate()
+        process.close()
+    assert running.returncode == 78
+    sentence = "refuses to listen on 0.0.0.0" if fault == "address" else "Move it away"
+    assert sentence in errors.decode()
+    assert "Traceback" not in errors.decode()
