@@ -6,6 +6,7 @@ docs/decisions/0002-group-commit.md says why it is a thread.
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final, TypeVar
@@ -70,8 +71,11 @@ class Writer:
         try:
             return self._attempt(group)
         except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            # If even this fails, the next BEGIN does too, and the way back is tried again: the
+            # thread must not end, or everybody would wait for ever.
+            with suppress(sqlite3.Error):
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
             if len(group) == 1:
                 return [(group[0][1], None, error)]
             # One of them cannot be written (a disk that is nearly full takes small ones, not a

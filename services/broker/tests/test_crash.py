@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from services.broker.tests.test_interface import Client
+from wire import names
 from wire.errors import HiveError
 from wire.fixtures import Connect
 
@@ -121,20 +122,40 @@ async def test_kill_9_during_a_thousand_sends(
     assert not traffic.received_after, "handed out after an acknowledgement that returned"
 
 
+async def start_service(address: str, state: Path) -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.broker",
+        cwd=ROOT,
+        env=os.environ | {"STATE_DIRECTORY": str(state), "DBUS_SYSTEM_BUS_ADDRESS": address},
+        stderr=PIPE,
+    )
+
+
+async def test_the_service_starts_and_stops(
+    bus_address: str, connect: Connect, tmp_path: Path
+) -> None:
+    bus = await connect()
+    async with asyncio.timeout(20):
+        async with bus.subscribe(member="NameOwnerChanged", arg0=names.BROKER) as changes:
+            process = await start_service(bus_address, tmp_path)
+            async for _ in changes:
+                break
+        process.send_signal(signal.SIGTERM)
+        _, stderr = await process.communicate()
+    assert (process.returncode, stderr) == (0, b"")
+    # Closed in order: its log is folded into the file.
+    assert await asyncio.to_thread(os.listdir, tmp_path) == ["broker.sqlite"]
+
+
 async def test_a_spoilt_store_is_said_in_one_sentence_and_not_touched(
     bus_address: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "broker.sqlite"
     path.write_bytes(b"SQLite format 3\0" + b"\xde\xad\xbe\xef" * 4000)
     before = path.read_bytes()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.broker",
-        cwd=ROOT,
-        env=os.environ | {"STATE_DIRECTORY": str(tmp_path), "DBUS_SYSTEM_BUS_ADDRESS": bus_address},
-        stderr=PIPE,
-    )
+    process = await start_service(bus_address, tmp_path)
     async with asyncio.timeout(20):
         _, stderr = await process.communicate()
     assert process.returncode == 78
