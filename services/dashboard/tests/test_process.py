@@ -12,7 +12,6 @@ import pytest
 from services.dashboard.logins import Logins
 from services.dashboard.tests.conftest import PATIENCE
 
-
 # systemd hands over the socket as descriptor 3, and says to which pid.
 AS_SYSTEMD = """
 import os, sys

@@ -189,3 +189,20 @@ async def test_stopping_ends_the_streams_at_once(inside: Page) -> None:
         await inside.dashboard.close()
         assert await stream.content.read() == b""
         assert loop.time() - begin < 0.4
+
+
+async def test_a_page_that_does_not_read_is_dropped(inside: Page) -> None:
+    inside.streams._write_seconds = 0.2
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(inside.url.split(":")[2]))
+    [cookie] = inside.http.cookie_jar
+    request = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie.key}={cookie.value}"
+    writer.write(f"{request}\r\n\r\n".encode())
+    async with asyncio.timeout(PATIENCE):
+        await reader.readuntil(b"event: reset")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(30):  # more than the log keeps and the sockets buffer
+            inside.streams._log.append({"x": "x" * 1_000_000})
+            await asyncio.sleep(0)
+    await inside.until_fewer_streams(1)
+    assert (await inside.get("/api/session"))[0] == 200
+    writer.close()
