@@ -141,7 +141,6 @@ class _Life:
                 return await self._run(bus, service)
             finally:
                 notify("STOPPING=1\nSTATUS=Stopping.")
-                bus.stop_accepting()
                 service.drain()
                 await bus.drain(GRACE)
                 await service.close()

@@ -183,10 +183,6 @@ class Bus:
 
     # The end
 
-    def stop_accepting(self) -> None:
-        """Answer every new call Stopping from now on; running ones go on."""
-        self._dispatcher.stop_accepting()
-
     async def drain(self, grace: float) -> None:
         """Answer new calls Stopping, and running ones too after `grace` seconds; calls go on."""
         await self._dispatcher.stop(grace)

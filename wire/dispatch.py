@@ -65,13 +65,9 @@ class Dispatcher:
         for task in self._tasks.pop(connection, ()):
             task.cancel()
 
-    def stop_accepting(self) -> None:
-        """Answer every new call Stopping from now on."""
-        self._stopping = True
-
     async def stop(self, grace: float) -> None:
         """Refuse new calls at once; let running ones end within `grace` s, then answer Stopping."""
-        self.stop_accepting()
+        self._stopping = True
         if running := self._running():
             _, late = await asyncio.wait(running, timeout=grace)
             for task in late:

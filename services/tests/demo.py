@@ -18,7 +18,10 @@ PATH = "/org/hyperhive/Demo1"
 class Demo1(Interface, name=NAME):
     @method(allow=EVERYBODY)
     async def Wait(self) -> Str:  # noqa: N802 - a D-Bus member
-        await asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            print("call ended", flush=True)
         return "never"
 
 

@@ -94,7 +94,7 @@ async def test_from_ready_to_stopping(bus_address: str, connect: Connect, tmp_pa
             await client.call(NAME, PATH, NAME, "Wait")
         with pytest.raises(errors.Stopping):
             await waiting
-        assert await room.end() == (Exit.OK, "closed\n", "")
+        assert await room.end() == (Exit.OK, "call ended\nclosed\n", "")
 
 
 async def test_ready_means_callable(bus_address: str, connect: Connect, tmp_path: Path) -> None:

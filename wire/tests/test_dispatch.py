@@ -81,10 +81,11 @@ async def test_the_end_of_a_service(connect: Connect) -> None:
     server, client, lamp = await serve(connect)
     early = asyncio.create_task(client.call1(NAME, PATH, NAME, "Wait"))
     await lamp.waiting.wait()
-    server.stop_accepting()
+    draining = asyncio.create_task(server.drain(30))
+    await asyncio.sleep(0)
     with pytest.raises(errors.Stopping):
         await client.call(NAME, PATH, NAME, "Echo", "s", "new")
-    draining = asyncio.create_task(server.drain(5))
+    assert not draining.done()
     lamp.go_on.set()
     assert await early == "done"
     await draining

@@ -112,10 +112,14 @@ async def test_edge_06_close_sends_everything_and_closes_the_socket(connect: Con
     server, client = await connect(), await connect()
     lamp = Lamp1()
     server.export(PATH, lamp)
+    pid = daemon_pid(server)
     async with client.subscribe(member="Broken") as signals, asyncio.timeout(30):
+        os.kill(pid, signal.SIGSTOP)
         for level in range(COUNT):
             lamp.Broken(TEXT, level)
-        await server.close()
+        closing = asyncio.create_task(server.close())
+        asyncio.get_running_loop().call_later(0.05, os.kill, pid, signal.SIGCONT)
+        await closing
         assert [(await anext(signals)).args[1] for _ in range(COUNT)] == list(range(COUNT))
     assert server._connection._sock.fileno() == -1
     assert server._connection._stream.closed
