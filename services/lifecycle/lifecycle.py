@@ -14,7 +14,7 @@ from services.lifecycle.crash import Crash, crash_of
 from services.lifecycle.jobs import Job, JobObserver, Jobs, Verb
 from services.lifecycle.registry import Notice, Phase, Record, Registry
 from wire import names
-from wire.errors import AccessDenied, AlreadyExists, NotFound
+from wire.errors import AccessDenied, AlreadyExists, HiveError, NotFound
 from wire.principal import Principal
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,10 @@ class Lifecycle:
     async def stop(self) -> None:
         """Let jobs end, then let go of everything; containers run on."""
         await self._jobs.drain()
+        with contextlib.suppress(HiveError):  # the bus may be what is lost
+            if await self._backend.host_is_stopping():
+                for record in self._records.values():
+                    self._excuse(record)
         await self._courier.stop()
         if self._following:
             self._following.cancel()

@@ -50,4 +50,4 @@ class Backend(Protocol):
         """Something that differs from one boot of the host to the next."""
 
     async def host_is_stopping(self) -> bool:
-        """Whether containers end because the whole host does."""
+        """Whether containers end because the whole host does, or the hive on it."""

@@ -65,7 +65,7 @@ class Nspawn:
         return await self._systemd.boot()
 
     async def host_is_stopping(self) -> bool:
-        """Whether the whole host goes down."""
+        """Whether the whole host goes down, or the hive on it."""
         return await self._systemd.host_is_stopping()
 
     def _unit_changed(self, unit: str, status: UnitStatus) -> None:

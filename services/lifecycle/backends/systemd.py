@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ MACHINED: Final = "org.freedesktop.machine1"
 MACHINED_PATH: Final = "/org/freedesktop/machine1"
 MACHINED_MANAGER: Final = "org.freedesktop.machine1.Manager"
 
+HIVE_TARGET: Final = "hive.target"
 NO_SUCH_UNIT: Final = "org.freedesktop.systemd1.NoSuchUnit"
 
 UnitWatcher = Callable[[str, UnitStatus], None]
@@ -45,6 +47,7 @@ class Systemd:
         self._properties: dict[str, dict[str, Any]] = {}
         self._changes: dict[str, int] = {}
         self._subscriptions: dict[str, Subscription] = {}
+        self._began = time.time_ns() // 1000
 
     async def subscribe(self, watcher: UnitWatcher) -> None:
         """Make systemd emit its signals, and send what happens to followed units to `watcher`."""
@@ -112,8 +115,13 @@ class Systemd:
         await self._manager("Reload")
 
     async def host_is_stopping(self) -> bool:
-        """Whether the whole host goes down."""
-        return str(await self._property("SystemState")) == "stopping"
+        """Whether the whole host goes down, or the hive on it with hive.target."""
+        if str(await self._property("SystemState")) == "stopping":
+            return True
+        target = await self._all(HIVE_TARGET, UNIT)
+        # It may never have been started: services run without it, too.
+        left = target.get("ActiveExitTimestamp", 0)
+        return target.get("ActiveState") in ("inactive", "deactivating") and left > self._began
 
     async def boot(self) -> str:
         """When this systemd was started: it differs from boot to boot, in a sandbox, too, which

@@ -30,6 +30,10 @@ class Unit(Interface, name=systemd.UNIT):
     def StateChangeTimestamp(self) -> UInt64:
         return 7
 
+    @prop()
+    def ActiveExitTimestamp(self) -> UInt64:
+        return int(self.values.get("left", 0))
+
 
 class Service(Interface, name=systemd.SERVICE):
     """The Service side of a service."""

@@ -359,3 +359,14 @@ async def test_stopping_waits_for_jobs(house: House) -> None:
     house.backend.gate.set()
     await stop
     assert await house.diary.end_of(job) == DONE
+
+
+async def test_what_ends_with_the_hive_after_us_is_no_crash(house: House) -> None:
+    await house.spawn("alice")
+    house.backend.stopping = True
+    await house.close()
+    house.backend.units.clear()
+    house.backend.stopping = False
+    await house.open()
+    await house.diary.end_of(house.lifecycle.order(Verb.START, "alice"))
+    assert not house.diary.crashes

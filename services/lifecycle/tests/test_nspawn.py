@@ -4,6 +4,7 @@ import asyncio
 import configparser
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,12 @@ async def test_a_stopping_host_is_recognised(host: Host) -> None:
     host.manager.state = "stopping"
     assert await host.backend.host_is_stopping()
     assert await host.backend.boot() == "42"
+
+
+async def test_a_stopping_hive_is_recognised(host: Host) -> None:
+    host.manager.unit("hive.target")
+    assert not await host.backend.host_is_stopping(), "one that never was started does not stop"
+    host.manager.change("hive.target", active="active")
+    assert not await host.backend.host_is_stopping()
+    host.manager.change("hive.target", active="inactive", left=time.time_ns() // 1000)
+    assert await host.backend.host_is_stopping()
