@@ -7,7 +7,7 @@ import pytest
 
 from services.broker.broker import Broker
 from services.broker.inbox import MAX_LEASED, MAX_WAITING, Holder
-from services.broker.message import State
+from services.broker.message import Draft, State
 from services.broker.tests.conftest import MAX_BODY, Heard
 from wire.errors import (
     AccessDenied,
@@ -112,6 +112,17 @@ async def test_who_has_left_leases_nothing(broker: Broker) -> None:
     task = await waiting(broker, at)
     at.left.set_result(None)
     first = await broker.send(ALICE, "bob", "hello", {})
+    assert await task == []
+    [message] = await broker.receive(BOB, holder(":1.2"), 1, 0)
+    assert (message.id, message.redeliveries) == (first, 0)
+
+
+async def test_who_left_before_it_woke_is_not_served(broker: Broker) -> None:
+    at = holder()
+    task = await waiting(broker, at)
+    broker._inbox("bob").wake()
+    at.left.set_result(None)
+    first, _ = await broker._store.append(Draft("alice", "bob", "message", "hello"))
     assert await task == []
     [message] = await broker.receive(BOB, holder(":1.2"), 1, 0)
     assert (message.id, message.redeliveries) == (first, 0)
