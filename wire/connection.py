@@ -306,7 +306,7 @@ async def connect(address: str | None, on_message: Callable[[Message], None]) ->
             await connection.connect()
     except BaseException as error:
         connection.close()
-        if isinstance(error, TimeoutError | OSError):
+        if isinstance(error, TimeoutError | OSError | EOFError):
             raise errors.Unavailable(f"The bus did not let us in: {error}.") from error
         raise
     return connection

@@ -117,6 +117,23 @@ async def test_a_daemon_that_hangs_up_during_authentication(tmp_path: Path) -> N
             await connecting
 
 
+async def test_a_daemon_that_hangs_up_after_authentication(tmp_path: Path) -> None:
+    hung_up = asyncio.Event()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"OK 1234deadbeef\r\n")
+        await reader.readuntil(b"BEGIN\r\n")
+        writer.close()
+        await writer.wait_closed()
+        hung_up.set()
+
+    async with await asyncio.start_unix_server(hang_up, tmp_path / "bus"), asyncio.timeout(5):
+        with pytest.raises(errors.Unavailable):
+            await Bus.connect(f"unix:path={tmp_path / 'bus'}")
+        await hung_up.wait()
+
+
 async def test_a_refused_authentication_says_so(tmp_path: Path) -> None:
     refused = asyncio.Event()
 
