@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS: Final = 64
 """Connections at once. An agent needs two: its harness and its Claude Code."""
 
+BACKLOG: Final = 1024
+"""As in the socket unit: asyncio listens again, and its own number would replace that one."""
+
 _FULL: Final = rpc.error(
     RpcError(
         Code.BUSY, f"This agent has {MAX_CONNECTIONS} connections already: close one of them first."
@@ -42,7 +45,9 @@ class Endpoint:
     async def start(self, listener: socket.socket) -> None:
         """Serve `listener`, which is bound and listening."""
         await self._shared.hive.watch_broker(self._shared.inbox.leases.forget)
-        self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=CHUNK)
+        self._server = await asyncio.start_unix_server(
+            self._accept, sock=listener, limit=CHUNK, backlog=BACKLOG
+        )
 
     async def close(self) -> None:
         """Stop accepting, end every connection and release what they hold."""
