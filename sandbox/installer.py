@@ -15,6 +15,7 @@ from typing import Final
 
 PREFIX: Final = Path("/usr/lib/hyperhive")
 MANIFEST: Final = Path("/usr/local/share/hyperhive/installed")
+INCOMPLETE: Final = MANIFEST.with_name("incomplete")
 DATA: Final = Path("/var/lib/hyperhive")
 
 DESTINATIONS: Final = {
@@ -41,9 +42,10 @@ def install() -> None:
     files = dict(_shipped())
     completions = _completions()
     wanted = [*files.values(), *completions, HIVECTL]
+    unfinished = INCOMPLETE.exists()
+    _write(INCOMPLETE, "An installation began and has not ended.\n")
     _write(MANIFEST, "".join(f"{path}\n" for path in sorted({*before, *wanted})))
-    for source, path in files.items():
-        _write(path, source.read_text())
+    changed = [_write(path, source.read_text()) for source, path in files.items()]
     for path, text in completions.items():
         _write(path, text)
     _link(HIVECTL, PREFIX / "bin/hivectl")
@@ -52,7 +54,9 @@ def install() -> None:
     for path in gone:
         path.unlink(missing_ok=True)
     _write(MANIFEST, "".join(f"{path}\n" for path in sorted(wanted)))
-    _apply([path for path in files.values() if path.parent.name == "system"])
+    if unfinished or gone or any(changed):
+        _apply([path for path in files.values() if path.parent.name == "system"])
+    INCOMPLETE.unlink()
 
 
 def uninstall(purge: bool) -> None:
@@ -117,8 +121,12 @@ def _disable(files: set[Path]) -> None:
 
 
 def _reload_bus() -> None:
-    bus = "org.freedesktop.DBus"
-    _run("busctl", "--quiet", "call", bus, "/org/freedesktop/DBus", bus, "ReloadConfig")
+    """Have the bus read its policies.
+
+    By signal: dbus-daemon, which also reloads by itself when it sees a new policy, may leave the
+    ReloadConfig call unanswered that comes in meanwhile.
+    """
+    _run("systemctl", "kill", "--kill-whom=main", "--signal=HUP", "dbus.service", check=False)
 
 
 def _manifest() -> set[Path]:
@@ -127,12 +135,15 @@ def _manifest() -> set[Path]:
     )
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file so that nobody ever sees half of it."""
+def _write(path: Path, text: str) -> bool:
+    """Write a file so that nobody ever sees half of it; returns whether it was another before."""
+    if path.exists() and path.read_text() == text:
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.new")
     partial.write_text(text)
     partial.replace(path)
+    return True
 
 
 def _link(path: Path, target: Path) -> None:
