@@ -21,7 +21,7 @@ shell: ## a shell in that host
 
 test: bootstrap-tests lint ## all tests, those on a real systemd in a host of their own included
 	@$(BIN)/pytest -m 'not system'
-	@status=0; $(BIN)/pytest -m system tests/system || status=$$?; \
+	@status=0; $(BIN)/pytest -m system || status=$$?; \
 	$(SANDBOX) --name test down || status=1; exit $$status
 
 lint: bootstrap ## ruff and mypy

@@ -1,0 +1,52 @@
+"""Getting a machine ready, and the stamps that make a second run cheap."""
+
+from pathlib import Path
+
+import pytest
+
+from sandbox import machine, venv
+from sandbox.instance import REPO, SandboxError
+from sandbox.machine import Need
+
+LACKING = Need("a thing", lambda: False, "thing-apt", "thing-other")
+
+
+def test_without_apt_it_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.shutil, "which", lambda _: None)  # type: ignore[attr-defined]
+    with pytest.raises(SandboxError, match=r"lacks a thing\..*thing-other"):
+        machine.require([LACKING])
+
+
+def test_nothing_is_run_when_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_apt", pytest.fail)
+    machine.require([Need("root", lambda: True, "x", "x")])
+
+
+def test_an_interrupted_installation_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[tuple[str, ...]] = []
+
+    def install(_: Path, __: int, *arguments: str) -> None:
+        runs.append(arguments)
+        if len(runs) == 1:
+            raise KeyboardInterrupt
+
+    (tmp_path / "requirements.lock").write_text("a==1 --hash=sha256:0\n")
+    monkeypatch.setattr(venv, "_install", install)
+    monkeypatch.setattr(venv, "_runs_this_python", lambda _: True)
+    with pytest.raises(KeyboardInterrupt):
+        venv.ensure(tmp_path, tmp_path)
+    assert venv.ensure(tmp_path, tmp_path)
+    assert len(runs) == 3, "the lock again, then the package"
+    assert not venv.ensure(tmp_path, tmp_path)
+    assert len(runs) == 3, "a complete installation was repeated"
+    (tmp_path / "pyproject.toml").write_text("changed")
+    assert venv.ensure(tmp_path, tmp_path)
+
+
+def test_the_lock_holds_hashes_and_names_no_index() -> None:
+    lock = (REPO / "requirements.lock").read_text()
+    assert "--hash=sha256:" in lock
+    assert "index-url" not in "\n".join(line for line in lock.splitlines() if line[:1] != "#")
+    assert "dbus-next==0.2.3" in lock
