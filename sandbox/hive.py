@@ -17,6 +17,7 @@ MODEL_HOST: Final = "127.0.0.100"
 """Loopback of its own, so that containers can be let through to the model and to nothing else."""
 
 _UNITS: Final = "/etc/systemd/system"
+_CHECKOUT: Final = "/run/hive-model"
 _KEY: Final = "/etc/hyperhive/credentials/anthropic_api_key"
 
 
@@ -67,7 +68,11 @@ def _configure(instance: Instance, ports: Ports) -> None:
     if key:
         _write(instance, _KEY, key, mode="0600")
     _write(instance, f"{_UNITS}/hive-model.service", _text("hive-model.service"))
-    checkout = f"[Service]\nWorkingDirectory={REPO}\nEnvironment=PYTHONDONTWRITEBYTECODE=1"
+    # Wherever the checkout is, in /tmp or in a home: its unit may see nothing else of these.
+    checkout = (
+        f"[Service]\nBindReadOnlyPaths={REPO}:{_CHECKOUT}\nWorkingDirectory={_CHECKOUT}\n"
+        "Environment=PYTHONDONTWRITEBYTECODE=1"
+    )
     place = f"Environment=MODEL_HOST={MODEL_HOST} MODEL_PORT={ports.model}\n"
     _write(instance, f"{_UNITS}/hive-model.service.d/50-sandbox.conf", f"{checkout}\n{place}")
     if ports.dashboard != Ports.dashboard:
