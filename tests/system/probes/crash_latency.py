@@ -11,9 +11,8 @@ import signal
 import sys
 import time
 
-from wire.bus import Bus
-
 from wire import names
+from wire.bus import Bus
 
 
 async def main(agent: str) -> None:

@@ -13,9 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from wire.bus import Bus
-
 from wire import names
+from wire.bus import Bus
 from wire.errors import HiveError
 
 

@@ -2,47 +2,49 @@
 
 Runs inside a container: `python3 -c SOURCE < REQUEST`. REQUEST is a JSON object:
 `{"client": NAME, "calls": [[TOOL, ARGUMENTS], ...]}` makes tool calls after a handshake;
-`{"raw": [LINE, ...], "close": bool}` writes lines as they are (`{"repeat": TEXT, "times": N}` stands
-for a long one) and collects what comes back until each line was answered or the peer closed.
+`{"raw": [LINE, ...], "half": bool}` writes lines as they are, `half` without their end
+(`{"repeat": TEXT, "times": N}` stands for a long one) and collects one answer to each;
+`{"flood": N}` makes N connections and says how many were taken.
 Prints the answers as one JSON array.
 """
 
 import json
 import socket
 import sys
+from typing import Any
 
 PATH = "/run/hive/mcp.sock"
 
 
-def connect():
+def connect() -> socket.socket:
     peer = socket.socket(socket.AF_UNIX)
     peer.settimeout(60)
     peer.connect(PATH)
     return peer
 
 
-def expand(line):
+def expand(line: Any) -> bytes:
     if isinstance(line, dict):
-        return line["repeat"].encode() * line["times"] + line.get("tail", "").encode()
-    return line.encode("utf-8", "surrogateescape")
+        return bytes(line["repeat"].encode() * line["times"])
+    return bytes(line.encode("utf-8", "surrogateescape"))
 
 
-def read_line(stream):
+def read_line(stream: Any) -> Any:
     line = stream.readline()
     return json.loads(line) if line else None
 
 
-def calls(request):
+def calls(request: Any) -> Any:
     stream = connect().makefile("rwb")
-    answers = []
+    answers: list[Any] = []
 
-    def ask(number, method, params):
+    def ask(number: int, method: str, params: Any) -> Any:
         message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         stream.write(json.dumps(message).encode() + b"\n")
         stream.flush()
         return read_line(stream)
 
-    hello = {"protocolVersion": "2025-06-18", "capabilities": {}}
+    hello: dict[str, Any] = {"protocolVersion": "2025-06-18", "capabilities": {}}
     hello["clientInfo"] = {"name": request.get("client", "probe"), "version": "1"}
     ask(0, "initialize", hello)
     stream.write(b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n')
@@ -51,10 +53,10 @@ def calls(request):
     return answers
 
 
-def raw(request):
+def raw(request: Any) -> Any:
     peer = connect()
     stream = peer.makefile("rwb")
-    answers = []
+    answers: list[Any] = []
     for line in request["raw"]:
         try:
             stream.write(expand(line) + (b"" if request.get("half") else b"\n"))
@@ -68,7 +70,7 @@ def raw(request):
     return answers
 
 
-def flood(request):
+def flood(request: Any) -> Any:
     peers = []
     outcome = {"connected": 0, "refused": 0}
     for _ in range(request["flood"]):
@@ -85,6 +87,6 @@ def flood(request):
     return outcome
 
 
-request = json.load(sys.stdin)
-kind = next(kind for kind in ("calls", "raw", "flood") if kind in request)
-print(json.dumps({"calls": calls, "raw": raw, "flood": flood}[kind](request)))
+ANSWER = {"calls": calls, "raw": raw, "flood": flood}
+wanted = json.load(sys.stdin)
+print(json.dumps(next(ANSWER[kind] for kind in ANSWER if kind in wanted)(wanted)))

@@ -10,9 +10,8 @@ import os
 import signal
 import sys
 
-from wire.bus import Bus
-
 from wire import names
+from wire.bus import Bus
 
 SENDS = 1000
 CLIENTS = 8
