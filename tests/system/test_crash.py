@@ -68,6 +68,13 @@ def test_machinectl_is_as_good_as_hivectl(swarm: Hive) -> None:
     assert swarm.run("systemctl", "is-active", "hive-agent@alice.socket").stdout.strip() == "active"
 
 
+def test_machinectl_shell_opens_a_shell_in_the_container(swarm: Hive) -> None:
+    # It wants a terminal.
+    shell = "machinectl --quiet shell h-alice /bin/sh -c 'cat /etc/hostname'"
+    shown = swarm.run("script", "--quiet", "--return", "--command", shell, "/dev/null").stdout
+    assert "alice" in shown
+
+
 def test_spawn_to_ready(swarm: Hive) -> None:
     job = probe(swarm, "spawn_time", "fast")
     print(f"\nspawn to the harness READY: {job['ms']} ms")

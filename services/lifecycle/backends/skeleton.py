@@ -96,6 +96,10 @@ def _lay_etc(etc: Tree, spec: Spec, harness: Mapping[str, object], units: Path) 
     etc.write("machine-id", f"{spec.machine_id}\n")
     with etc.directory("hyperhive") as hyperhive:
         hyperhive.write("harness.json", json.dumps(harness, indent=2) + "\n")
+    # Without these two pam_env and pam_limits refuse the session that `machinectl shell` opens.
+    with etc.directory("security") as security:
+        security.write("limits.conf", "")
+        security.write("pam_env.conf", "")
     with etc.directory("systemd") as systemd, systemd.directory("system") as system:
         for unit in sorted(units.iterdir()) if units.is_dir() else ():
             if unit.is_file():
