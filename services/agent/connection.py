@@ -11,6 +11,7 @@ from services.agent.hive import Hive
 from services.agent.inbox import Inbox
 from services.agent.leases import Scope
 from services.agent.lines import Budget, LineReader, LineWriter, OverloadError, TooLongError
+from services.agent.reports import Reports
 from services.agent.rpc import Code, Notification, Request, RequestId, RpcError
 from services.agent.session import Session, ToolCall, complete, tool_error
 from services.agent.tools import Context, Outcome, Patience
@@ -35,6 +36,7 @@ class Shared:
     agent: str
     hive: Hive
     inbox: Inbox
+    reports: Reports
     budget: Budget = field(default_factory=lambda: Budget(MAX_INPUT))
     patient: dict[Patience, int] = field(default_factory=lambda: dict.fromkeys(MAX_PATIENT, 0))
 
@@ -68,6 +70,7 @@ class Connection:
                 call.cancel()
             await asyncio.gather(*self._calls.values(), return_exceptions=True)
             self._lines.close()
+            self._shared.reports.leave(self._scope)
             await self._shared.inbox.leave(self._scope)
             await self._writer.close()
 
@@ -162,7 +165,9 @@ class Connection:
 
     async def _outcome(self, call: ToolCall) -> Outcome:
         shared = self._shared
-        context = Context(shared.hive, shared.inbox, self._scope, call.audience, shared.agent)
+        context = Context(
+            shared.hive, shared.inbox, shared.reports, self._scope, call.audience, shared.agent
+        )
         try:
             return await call.tool.run(context, call.arguments)
         except HiveError:

@@ -10,6 +10,7 @@ from services.agent.connection import Connection, Shared
 from services.agent.hive import Hive
 from services.agent.inbox import Inbox
 from services.agent.lines import CHUNK
+from services.agent.reports import Reports
 from services.agent.rpc import Code, RpcError
 from wire.bus import Bus
 
@@ -33,7 +34,7 @@ class Endpoint:
 
     def __init__(self, bus: Bus, agent: str) -> None:
         hive = Hive(bus, agent)
-        self._shared = Shared(agent, hive, Inbox(hive))
+        self._shared = Shared(agent, hive, Inbox(hive), Reports(hive.report))
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -44,7 +45,8 @@ class Endpoint:
 
     async def start(self, listener: socket.socket) -> None:
         """Serve `listener`, which is bound and listening."""
-        await self._shared.hive.watch_broker(self._shared.inbox.leases.forget)
+        shared = self._shared
+        await shared.hive.watch(shared.inbox.leases.forget, shared.reports.lifecycle_appeared)
         self._server = await asyncio.start_unix_server(
             self._accept, sock=listener, limit=CHUNK, backlog=BACKLOG
         )
@@ -56,6 +58,7 @@ class Endpoint:
         for connection in self._connections:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._shared.reports.close()
         await self._shared.inbox.close()
         await asyncio.sleep(0)  # the turn of the loop in which closed transports let go
 

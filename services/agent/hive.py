@@ -10,7 +10,7 @@ from services.agent.inbox import Message
 from wire import names
 from wire.bus import Bus
 from wire.errors import NotFound, Stopping, Timeout, Unavailable
-from wire.signals import Signal
+from wire.signals import DAEMON, Signal, SignalStream
 
 T = TypeVar("T")
 
@@ -44,6 +44,14 @@ class JobResult:
     error: str
 
 
+async def _end_of(job: str, removed: SignalStream) -> JobResult:
+    """How `job` ends, of all those whose end is told."""
+    async for signal in removed:
+        if signal.args[1] == job:
+            return JobResult(result=signal.args[4], error=signal.args[5])
+    raise Unavailable("The connection to the bus was lost.")
+
+
 class Hive:
     """Calls the broker, lifecycle and approvals over the endpoint's one bus connection."""
 
@@ -52,25 +60,37 @@ class Hive:
         self._agent = agent
         self._calls = asyncio.Semaphore(MAX_CALLS)
         self._broker_back = asyncio.get_running_loop().create_future()
+        self._lifecycle_lost = asyncio.get_running_loop().create_future()
 
-    async def watch_broker(self, on_lost: Callable[[], None]) -> None:
-        """Learn of the broker's restarts; `on_lost` is called when it has gone."""
+    async def watch(
+        self, on_broker_lost: Callable[[], None], on_lifecycle_back: Callable[[], None]
+    ) -> None:
+        """Learn of the restarts of the broker and of lifecycle."""
 
-        def owner_changed(signal: Signal) -> None:
+        def broker_changed(signal: Signal) -> None:
             _, _, owner = signal.args
             if not owner:
-                on_lost()
+                on_broker_lost()
                 return
             self._broker_back.set_result(None)
             self._broker_back = asyncio.get_running_loop().create_future()
 
-        await self._bus.on_signal(
-            owner_changed,
-            sender="org.freedesktop.DBus",
-            interface="org.freedesktop.DBus",
-            member="NameOwnerChanged",
-            arg0=names.BROKER,
-        )
+        def lifecycle_changed(signal: Signal) -> None:
+            _, before, owner = signal.args
+            if before:
+                self._lifecycle_lost.set_result(None)
+                self._lifecycle_lost = asyncio.get_running_loop().create_future()
+            if owner:
+                on_lifecycle_back()
+
+        for name, changed in ((names.BROKER, broker_changed), (names.LIFECYCLE, lifecycle_changed)):
+            await self._bus.on_signal(
+                changed,
+                sender=DAEMON,
+                interface=DAEMON,
+                member="NameOwnerChanged",
+                arg0=name,
+            )
 
     async def send(self, to: str, body: str, options: dict[str, Any]) -> int:
         """Queue a message; answers its id. Tried again after a restart, and never queued twice."""
@@ -146,8 +166,10 @@ class Hive:
     async def run_job(self, agent: str, member: str) -> JobResult:
         """Start, Stop or Restart `agent`, and wait for how that ends.
 
-        Raises Timeout when it has not ended after JOB_SECONDS; the job goes on all the same.
+        Raises Timeout when it has not ended after JOB_SECONDS (the job goes on all the same), and
+        Unavailable when lifecycle ends before the job does.
         """
+        lost = self._lifecycle_lost
         # Subscribed before the call: a short job has ended before its path is known here.
         async with self._bus.subscribe(
             sender=names.LIFECYCLE,
@@ -163,13 +185,21 @@ class Hive:
                 raise NotFound(
                     f"There is no agent {agent}; list_agents shows who there is."
                 ) from None
+            ending = asyncio.create_task(_end_of(job, signals), name=f"{member}-{agent}")
             try:
-                async with asyncio.timeout(JOB_SECONDS):
-                    async for signal in signals:
-                        if signal.args[1] == job:
-                            return JobResult(result=signal.args[4], error=signal.args[5])
-            except TimeoutError:
-                pass
+                await asyncio.wait(
+                    {ending, lost}, timeout=JOB_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if ending.done():
+                    return ending.result()
+            finally:
+                ending.cancel()
+                await asyncio.wait({ending})
+        if lost.done():
+            raise Unavailable(
+                f"Lifecycle was restarted before {member} of {agent} ended; list_agents shows what"
+                " has become of it."
+            )
         raise Timeout(
             f"{member} of {agent} has not ended after {JOB_SECONDS:.0f} s and goes on;"
             " list_agents shows what becomes of it."

@@ -9,6 +9,7 @@ from services.agent import arguments as takes
 from services.agent.hive import Hive
 from services.agent.inbox import Inbox
 from services.agent.leases import Scope
+from services.agent.reports import Reports
 from wire import names
 from wire.errors import Conflict, InvalidArgument
 from wire.types import U64
@@ -38,6 +39,7 @@ class Context:
 
     hive: Hive
     inbox: Inbox
+    reports: Reports
     scope: Scope
     audience: Audience
     agent: str
@@ -120,7 +122,7 @@ async def _report(context: Context, call: takes.Report) -> Outcome:
     report = call.model_dump(exclude_none=True)
     if not report:
         raise InvalidArgument("A report says at least one thing.")
-    await context.hive.report(report)
+    await context.reports.take(context.scope, report)
     return Outcome({})
 
 

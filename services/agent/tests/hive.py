@@ -98,6 +98,7 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
 
     result = "done"
     error = ""
+    endless = False
 
     @signal()
     def JobRemoved(
@@ -112,7 +113,8 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         super().__init__()
         self._name = name
         self._lifecycle = lifecycle
-        self.reports: list[dict[str, Any]] = []
+        self.reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.accepted = asyncio.Event()
         self.jobs = 0
 
     def _job(self, verb: str) -> str:
@@ -120,6 +122,9 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         path = names.job_path(self.jobs)
         # Before the answer: the endpoint must have subscribed already.
         ended = self._lifecycle
+        self.accepted.set()
+        if ended.endless:
+            return path
         ended.JobRemoved(self.jobs, path, self._name, verb, ended.result, ended.error)
         return path
 
@@ -137,7 +142,7 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
 
     @method(allow=EVERYBODY)
     async def Report(self, report: Dict) -> None:
-        self.reports.append(report)
+        self.reports.put_nowait(report)
 
     @prop()
     def Name(self) -> Str:

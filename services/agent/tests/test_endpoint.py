@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.agent.tests.hive import Hive
+from services.agent.tests.hive import LIMIT, Hive
 from wire import names
 from wire.errors import NotFound, Stopping
 from wire.fixtures import Connect
@@ -204,8 +204,32 @@ async def test_list_agents(hive: Hive) -> None:
 async def test_report_goes_to_the_agents_own_object(hive: Hive) -> None:
     harness = await hive.harness()
     await harness.call("report", turn_state="thinking", context_tokens=7)
-    assert hive.agents["alice"].reports == [{"turn_state": "thinking", "context_tokens": 7}]
+    assert await reported(hive) == {"turn_state": "thinking", "context_tokens": 7}
     assert (await harness.call("report"))["isError"] is True
+    assert hive.agents["alice"].reports.empty()
+
+
+async def reported(hive: Hive) -> dict[str, Any]:
+    async with asyncio.timeout(LIMIT):
+        return await hive.agents["alice"].reports.get()
+
+
+async def restart_lifecycle(hive: Hive) -> None:
+    await hive.server.call("org.freedesktop.DBus", *_DAEMON, "ReleaseName", "s", names.LIFECYCLE)
+    await hive.server.own(names.LIFECYCLE)
+
+
+_DAEMON = ("/org/freedesktop/DBus", "org.freedesktop.DBus")
+
+
+async def test_a_new_lifecycle_hears_what_was_reported_to_the_old_one(hive: Hive) -> None:
+    harness = await hive.harness()
+    await harness.call("report", turn_state="thinking", model="m")
+    await harness.call("report", turn_state="idle")
+    for _ in range(2):
+        await reported(hive)
+    await restart_lifecycle(hive)
+    assert await reported(hive) == {"turn_state": "idle", "model": "m"}
 
 
 async def test_the_manager_asks_for_an_agent(managers_hive: Hive) -> None:
@@ -226,6 +250,18 @@ async def test_jobs_are_waited_for(managers_hive: Hive, tool: str) -> None:
     assert failed["isError"] is True
     assert "the container did not start" in text(failed)
     assert "list_agents" in text(await client.call(tool, name="nobody"))
+
+
+async def test_a_job_is_not_waited_for_when_lifecycle_is_gone(managers_hive: Hive) -> None:
+    managers_hive.lifecycle.endless = True
+    client = await managers_hive.client()
+    await client.start("restart", name="alice")
+    async with asyncio.timeout(LIMIT):
+        await managers_hive.agents["alice"].accepted.wait()
+    await restart_lifecycle(managers_hive)
+    answer = (await client.line())["result"]
+    assert answer["isError"] is True
+    assert "list_agents" in text(answer)
 
 
 async def test_what_was_asked_before_the_end_is_done(hive: Hive) -> None:

@@ -18,6 +18,7 @@ from services.agent import connection, lines
 from services.agent.connection import MAX_IN_FLIGHT, MAX_PATIENT
 from services.agent.endpoint import MAX_CONNECTIONS
 from services.agent.inbox import Inbox
+from services.agent.reports import Reports
 from services.agent.tests.hive import LIMIT, Client, Hive
 from services.agent.tools import Patience
 from wire.errors import Unavailable
@@ -312,7 +313,7 @@ async def _pipe() -> AsyncIterator[Client]:
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_unix_connection(sock=theirs)
     inbox = _NoInbox()
-    shared = connection.Shared("alice", inbox, inbox)  # type: ignore[arg-type]
+    shared = connection.Shared("alice", inbox, inbox, Reports(inbox.report))  # type: ignore[arg-type]
     served = asyncio.create_task(connection.Connection(shared, reader, writer).run())
     client = Client(*await asyncio.open_unix_connection(sock=ours))
     yield client

@@ -87,4 +87,4 @@ async def test_every_version_of_the_handshake(hive: Hive, wanted: str) -> None:
         assert tools == {"recv", "ack", "release", "report"}
         answer = await session.call_tool("report", {"turn_state": "idle"})
         assert not getattr(answer, "is_error", True)
-    assert hive.agents["alice"].reports == [{"turn_state": "idle"}]
+    assert hive.agents["alice"].reports.get_nowait() == {"turn_state": "idle"}
