@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hivectl.commands import agents, completion, logs, messages, requests
-from hivectl.exits import BY_ERROR, CommandError, Exit, help_text
+from hivectl.exits import BY_ERROR, CommandError, Exit, ReaderLeftError, help_text
 from hivectl.text import safe
 
 _EPILOG = f"\b\nExit codes:\n{help_text()}"
@@ -34,7 +34,7 @@ for _room in (agents, messages, requests, logs, completion):
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code, after one sentence on stderr if it is not 0.
 
-    Raises KeyboardInterrupt and BrokenPipeError, which end the process in ways of their own.
+    Raises KeyboardInterrupt when it comes before click is there to catch it.
     """
     for stream in (sys.stdout, sys.stderr):
         # A locale without unicode must not turn somebody's message into our failure.
@@ -48,9 +48,9 @@ def run(arguments: Sequence[str]) -> int:
         return Exit.USAGE
     except CommandError as failure:
         return _fail(failure.code, str(failure))
+    except ReaderLeftError:
+        return Exit.READER_LEFT
     except Exception as error:
-        if isinstance(error, BrokenPipeError):
-            raise
         return _explain(error)
     return result if isinstance(result, int) else Exit.OK
 

@@ -16,6 +16,7 @@ class Exit(IntEnum):
     TIMEOUT = 7
     LIMIT = 8
     INTERRUPTED = 130
+    READER_LEFT = 141
 
 
 MEANING: dict[Exit, str] = {
@@ -29,6 +30,7 @@ MEANING: dict[Exit, str] = {
     Exit.TIMEOUT: "it did not happen in time; it may still happen",
     Exit.LIMIT: "too large or too many",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
+    Exit.READER_LEFT: "whoever read the output has left",
 }
 
 BY_ERROR: dict[str, Exit] = {
@@ -53,6 +55,10 @@ class CommandError(Exception):
     def __init__(self, code: Exit, sentence: str) -> None:
         super().__init__(sentence)
         self.code = code
+
+
+class ReaderLeftError(Exception):
+    """Whoever read our output has left: there is nothing more to say, and nobody to say it to."""
 
 
 def help_text() -> str:

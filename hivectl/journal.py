@@ -7,6 +7,7 @@ any field into the container's own journal, and would appear among another agent
 
 import asyncio
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +102,10 @@ def journalctl(agent: str, *, follow: bool, lines: int, as_json: bool) -> None:
 
 async def _find(agent: str) -> Machine:
     from hivectl.client import Hive
-    from wire.errors import Unavailable
+    from wire.errors import NotFound, Unavailable
 
+    if not names.AGENT_NAME.fullmatch(agent):
+        raise NotFound(f"{agent!r} is no name of an agent.")
     default = names.machine_name(agent)
     guess = Machine(default, f"systemd-nspawn@{default}.service", _written_id(default))
     try:
@@ -116,8 +119,15 @@ async def _find(agent: str) -> Machine:
 
 def _written_id(machine: str) -> str | None:
     try:
-        written = Path("/var/lib/machines", machine, "etc/machine-id").read_text().strip()
+        return checked_id(Path("/var/lib/machines", machine, "etc/machine-id").read_text())
     except (OSError, UnicodeDecodeError):
         return None
-    # The container may have written it: it becomes part of paths and of matches.
-    return written if len(written) == 32 and set(written) <= set("0123456789abcdef") else None
+
+
+def checked_id(written: str) -> str | None:
+    """The machine id in a file that the container may have written; None when it is none.
+
+    It becomes part of paths and of matches.
+    """
+    number = written.strip()
+    return number if re.fullmatch("[0-9a-f]{32}", number) else None

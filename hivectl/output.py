@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from hivectl.exits import ReaderLeftError
 from hivectl.text import elide, safe, width, wrap
 
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
@@ -63,14 +64,21 @@ class Output:
         self.columns = shutil.get_terminal_size().columns if terminal else None
 
     def show(self, value: Any, lines: Iterable[str]) -> None:
-        """Print `value` as JSON, or `lines` (which must be safe) for people, and flush."""
+        """Print `value` as JSON, or `lines` (which must be safe) for people, and flush.
+
+        Raises ReaderLeftError.
+        """
         if self.as_json:
             # ASCII only, so that no control or bidi character of an agent gets out.
-            print(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
-        else:
+            lines = [json.dumps(value, indent=2).replace("\x7f", "\\u007f")]
+        try:
             for line in lines:
                 print(line)
-        sys.stdout.flush()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The interpreter flushes once more at its end, which must not fail loudly.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise ReaderLeftError from None
 
     def note(self, sentence: str) -> None:
         """Tell people something that is not the result, on stderr."""

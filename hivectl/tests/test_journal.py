@@ -1,0 +1,82 @@
+"""Which files and which lines `logs` reads."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from hivectl import journal
+from hivectl.exits import CommandError, Exit
+from hivectl.journal import Machine, command_line, directories, files, matches
+from hivectl.tests.conftest import Hivectl
+from hivectl.tests.fake_hive import FakeHive
+
+HOST_ID = Path("/etc/machine-id").read_text().strip()
+ALICE = Machine("h-alice", "systemd-nspawn@h-alice.service", "a" * 32, 4711)
+
+
+def test_lines_of_the_host_and_of_the_container_match() -> None:
+    alternatives = " ".join(matches("alice", ALICE)).split(" + ")
+    assert "HIVE_AGENT=alice" in alternatives
+    assert "_SYSTEMD_UNIT=hive-agent@alice.service" in alternatives
+    assert "_PID=1 UNIT=systemd-nspawn@h-alice.service" in alternatives
+    assert "_MACHINE_ID=" + "a" * 32 in alternatives
+
+
+def test_only_journals_of_the_host_and_this_container_are_read() -> None:
+    places = list(directories(ALICE, "b" * 32))
+    assert {place.name for place in places} == {"a" * 32, "b" * 32}
+    assert Path("/proc/4711/root/run/log/journal", "a" * 32) in places
+
+
+def test_a_linked_file_is_read_once(tmp_path: Path) -> None:
+    first, second = tmp_path / "one", tmp_path / "two"
+    first.mkdir()
+    second.symlink_to(first)
+    (first / "system.journal").touch()
+    (first / "else.txt").touch()
+    assert files(iter([first, second, tmp_path / "missing"])) == [first / "system.journal"]
+
+
+def test_the_command_line_follows_and_counts() -> None:
+    line = command_line("alice", ALICE, [Path("/j")], follow=True, lines=5, as_json=True)
+    assert line[0] == "journalctl"
+    assert {"--follow", "--lines=5", "--output=json", "--file=/j"} <= set(line)
+
+
+def test_a_machine_id_that_is_none_is_not_used(tmp_path: Path) -> None:
+    # A container may write what it likes there, and it becomes part of a path.
+    for written in ("../../../etc", "A" * 32, ""):
+        assert journal.checked_id(written) is None
+    assert journal.checked_id("0f" * 16 + "\n") == "0f" * 16
+
+
+async def test_logs_of_nobody_are_not_found(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("logs", "nobody")).code == Exit.NOT_FOUND
+    assert (await hivectl("logs", "../x")).code == Exit.NOT_FOUND
+
+
+async def test_logs_become_journalctl(
+    hive: FakeHive, bus_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = HOST_ID
+    (tmp_path / host).mkdir()
+    (tmp_path / host / "system.journal").touch()
+    became: list[list[str]] = []
+    monkeypatch.setattr(journal, "JOURNALS", (tmp_path,))
+    monkeypatch.setattr(os, "execvp", lambda _file, line: became.append(line))
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus_address)
+    await asyncio.to_thread(journal.journalctl, "alice", follow=True, lines=3, as_json=False)
+    [line] = became
+    assert {"--lines=3", "--follow", "HIVE_AGENT=alice"} <= set(line)
+    assert f"--file={tmp_path / host / 'system.journal'}" in line
+
+
+async def test_logs_are_there_while_the_hive_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "JOURNALS", (tmp_path,))
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
+    with pytest.raises(CommandError, match="no journal you may read"):
+        await asyncio.to_thread(journal.journalctl, "alice", follow=False, lines=3, as_json=False)

@@ -1,0 +1,154 @@
+"""On a terminal: colours, widths, questions, Ctrl-C, and a reader that leaves."""
+
+import asyncio
+import contextlib
+import os
+import pty
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from hivectl.exits import Exit
+from hivectl.tests.fake_hive import FakeHive
+
+TIME_LIMIT = 20.0
+
+
+class Terminal:
+    """hivectl on a pseudo-terminal; what it shows is read as it comes."""
+
+    def __init__(self, process: asyncio.subprocess.Process, master: int) -> None:
+        self.process = process
+        self._master = master
+        self._shown = b""
+        self._news = asyncio.Event()
+        asyncio.get_running_loop().add_reader(master, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._master)
+        self._shown += data
+        self._news.set()
+
+    async def shows(self, text: str) -> None:
+        async with asyncio.timeout(TIME_LIMIT):
+            while text.encode() not in self._shown:
+                await self._news.wait()
+                self._news.clear()
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    async def end(self) -> tuple[int, str]:
+        code = await asyncio.wait_for(self.process.wait(), TIME_LIMIT)
+        return code, self._shown.decode()
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+
+
+@contextlib.asynccontextmanager
+async def terminal(
+    environment: dict[str, str], *arguments: str, **extra: str
+) -> AsyncIterator[Terminal]:
+    master, slave = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "hivectl", *arguments),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=environment | {"TERM": "xterm", "COLUMNS": "60"} | extra,
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown = Terminal(process, master)
+    try:
+        yield shown
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        shown.close()
+
+
+async def test_states_are_coloured(hive: FakeHive, environment: dict[str, str]) -> None:
+    async with terminal(environment, "list") as shown:
+        await shown.shows("\x1b[32mrunning\x1b[0m")
+
+
+@pytest.mark.parametrize("extra", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+async def test_colours_can_be_refused(
+    hive: FakeHive, environment: dict[str, str], extra: dict[str, str]
+) -> None:
+    async with terminal(environment, "list", **extra) as shown:
+        await shown.shows("manager")
+        code, text = await shown.end()
+    assert (code, "\x1b" in text) == (Exit.OK, False)
+
+
+async def test_a_long_body_is_wrapped_with_its_indent(
+    hive: FakeHive, environment: dict[str, str]
+) -> None:
+    hive.broker.queue("alice", "x" * 58 + "2 from operator at 12:00")
+    async with terminal(environment, "inbox") as shown:
+        await shown.shows("\r\n  2 from operator")
+
+
+async def test_a_table_fits_the_terminal(hive: FakeHive, environment: dict[str, str]) -> None:
+    hive.broker.queue("alice", "long " * 100)
+    async with terminal(environment, "history", NO_COLOR="1", COLUMNS="80") as shown:
+        await shown.shows("…")
+        _, text = await shown.end()
+    assert max(map(len, text.splitlines())) <= 80
+
+
+async def test_destroy_asks(hive: FakeHive, environment: dict[str, str]) -> None:
+    async with terminal(environment, "destroy", "alice") as shown:
+        await shown.shows("Destroy alice (its data are kept)? [y/N]:")
+        shown.type("n\n")
+        code, text = await shown.end()
+    assert code == Exit.FAILED
+    assert "Nothing was destroyed." in text
+    assert hive.lifecycle.calls == []
+    async with terminal(environment, "destroy", "alice", "--purge") as shown:
+        await shown.shows("Destroy alice and all its data?")
+        shown.type("y\n")
+        await shown.shows("alice: destroy done")
+    assert hive.lifecycle.calls == [("purge", True), ("destroy", "alice")]
+
+
+async def test_what_takes_long_shows_progress_and_ctrl_c_ends_it(
+    hive: FakeHive, environment: dict[str, str]
+) -> None:
+    hive.lifecycle.ends = False
+    async with terminal(environment, "start", "alice") as shown:
+        await shown.shows("starting alice …")
+        os.killpg(shown.process.pid, signal.SIGINT)
+        code, text = await shown.end()
+    assert code == Exit.INTERRUPTED
+    assert "Traceback" not in text
+
+
+async def test_a_reader_that_leaves_is_no_reason_to_complain(
+    hive: FakeHive, environment: dict[str, str]
+) -> None:
+    for _ in range(500):
+        hive.broker.queue("alice", "long " * 1000)
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "hivectl", "history", "--full"),
+        stdout=writing,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    os.close(writing)
+    os.close(reading)
+    _, err = await asyncio.wait_for(process.communicate(), TIME_LIMIT)
+    assert (process.returncode, err) == (Exit.READER_LEFT, b"")

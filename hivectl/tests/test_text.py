@@ -1,0 +1,72 @@
+"""Harmless text, columns and times."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hivectl.text import elide, iso_time, local_time, one_line, safe, width, wrap
+
+anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=200)
+
+
+@given(anything)
+def test_nothing_that_steers_a_terminal_gets_through(text: str) -> None:
+    for char in safe(text):
+        assert unicodedata.category(char) not in {"Cc", "Cs", "Zl", "Zp"}
+        assert unicodedata.bidirectional(char) not in {
+            *("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+        }
+    for char in safe(text, multiline=True):
+        assert char in "\n\t" or unicodedata.category(char) != "Cc"
+    safe(text).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("zwölf 日本 😀", "zwölf 日本 😀"),
+        ("👩\u200d🔬", "👩\u200d🔬"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("a\x9bb\x7f", "a\\x9bb\\x7f"),
+        ("\u202egnp", "\\u202egnp"),
+        ("\U000e0041", "\\U000e0041"),
+        ("a\nb", "a\\x0ab"),
+    ],
+)
+def test_what_is_escaped_and_what_is_not(text: str, shown: str) -> None:
+    assert safe(text) == shown
+
+
+def test_one_line_is_one_line() -> None:
+    assert one_line(" a\r\n\tb\u2028c\x1b ") == "a b c\\x1b"
+
+
+@given(anything, st.integers(2, 40))
+def test_wrapping_keeps_the_text_and_the_width(text: str, columns: int) -> None:
+    line = safe(text)
+    pieces = list(wrap(line, columns))
+    assert "".join(pieces) == line
+    assert all(width(piece) <= columns for piece in pieces)
+
+
+def test_wrapping_prefers_spaces() -> None:
+    assert list(wrap("one two three", 8)) == ["one two ", "three"]
+
+
+@given(anything, st.integers(1, 40))
+def test_eliding_keeps_the_width(text: str, columns: int) -> None:
+    assert width(elide(safe(text), columns)) <= columns
+
+
+def test_wide_characters_take_two_columns() -> None:
+    assert width("日本") == 4
+    assert width("e\u0301") == 1
+    assert elide("日本語", 5) == "日本…"
+
+
+def test_times() -> None:
+    assert (local_time(0), iso_time(0)) == ("-", None)
+    assert iso_time(1_700_000_000_000_007) == "2023-11-14T22:13:20.000007Z"
