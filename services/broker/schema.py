@@ -59,17 +59,25 @@ def connect(path: Path) -> sqlite3.Connection:
         _check_content(path)
     try:
         db = _open(f"{path.absolute().as_uri()}?mode=rwc")
-        # Readers go on while it is written to, and a commit is one fsync.
-        db.execute("PRAGMA journal_mode = WAL")
-        # The promise of Send: on disk before it returns, even if the power fails.
-        db.execute("PRAGMA synchronous = FULL")
-        # After a long burst the log is cut back to this size.
-        db.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
-        if db.execute("PRAGMA user_version").fetchone() == (0,):
-            db.executescript(_SCHEMA)
+        try:
+            _prepare(db)
+        except sqlite3.Error:
+            db.close()
+            raise
     except sqlite3.Error as error:
         raise CorruptStore(f"The message store {path} cannot be opened: {error}.") from error
     return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    # Readers go on while it is written to, and a commit is one fsync.
+    db.execute("PRAGMA journal_mode = WAL")
+    # The promise of Send: on disk before it returns, even if the power fails.
+    db.execute("PRAGMA synchronous = FULL")
+    # After a long burst the log is cut back to this size.
+    db.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
+    if db.execute("PRAGMA user_version").fetchone() == (0,):
+        db.executescript(_SCHEMA)
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

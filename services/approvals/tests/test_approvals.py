@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,14 +33,20 @@ class Room:
         self.lifecycle = FakeLifecycle()
         self.broker = FakeBroker()
         self.changes: list[tuple[int, State]] = []
+        self._stores: list[Store] = []
         self.reopen()
 
     def reopen(self) -> None:
         self.store = Store(self.path)
+        self._stores.append(self.store)
         self.approvals = Approvals(
             self.store, self.lifecycle, self.broker, max_pending=3, clock=lambda: 1_700_000_000
         )
         self.approvals.on_change = self._changed
+
+    def close(self) -> None:
+        for store in self._stores:
+            store.close()
 
     def _changed(self, approval: Approval) -> None:
         self.changes.append((approval.id, approval.state))
@@ -63,8 +69,10 @@ class Room:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path / "approvals.sqlite")
+def room(tmp_path: Path) -> Iterator[Room]:
+    room = Room(tmp_path / "approvals.sqlite")
+    yield room
+    room.close()
 
 
 async def test_a_yes_spawns_and_the_end_of_the_job_resolves(room: Room) -> None:

@@ -1,6 +1,8 @@
 """The file on disk: durable, and never touched when it is not ours or not whole."""
 
+import contextlib
 import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "approvals.sqlite"
 
 
+@pytest.fixture
+def opened(path: Path) -> Iterator[Callable[[], Store]]:
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(contextlib.closing(Store(path)))
+
+
 def _filled(path: Path) -> None:
     store = Store(path)
     for at in range(200):
@@ -26,33 +34,33 @@ def _files(path: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in path.parent.iterdir()}
 
 
-def test_what_was_written_is_there_after_a_crash(path: Path) -> None:
-    store = Store(path)
+def test_what_was_written_is_there_after_a_crash(opened: Callable[[], Store]) -> None:
+    store = opened()
     number = store.add(Kind.SPAWN, "alice", "docs", "manager", 5)
     store.move(number, State.PENDING, State.DENIED, "no", 6)
     # Not closed: what a kill -9 leaves behind.
-    other = Store(path)
+    other = opened()
     approval = other.get(number)
     assert approval is not None
     assert (approval.agent, approval.state, approval.note) == ("alice", State.DENIED, "no")
     assert (approval.requested, approval.resolved) == (5, 6)
 
 
-def test_writes_go_through_to_the_disk(path: Path) -> None:
-    store = Store(path)
+def test_writes_go_through_to_the_disk(opened: Callable[[], Store]) -> None:
+    store = opened()
     assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_a_move_from_a_state_that_is_gone_changes_nothing(path: Path) -> None:
-    store = Store(path)
+def test_a_move_from_a_state_that_is_gone_changes_nothing(opened: Callable[[], Store]) -> None:
+    store = opened()
     number = store.add(Kind.SPAWN, "alice", "docs", "manager", 5)
     assert store.move(number, State.PENDING, State.DENIED, "", 6)
     assert not store.move(number, State.PENDING, State.APPROVED, "", 7)
 
 
-def test_find_answers_the_newest_in_their_order(path: Path) -> None:
-    store = Store(path)
+def test_find_answers_the_newest_in_their_order(opened: Callable[[], Store]) -> None:
+    store = opened()
     for name in "abcd":
         store.add(Kind.SPAWN, name, "docs", "manager", 5)
     store.move(3, State.PENDING, State.DENIED, "", 6)
