@@ -37,6 +37,9 @@ class BrokerConfig(Section):
     """[broker]"""
 
     max_body_bytes: int = Field(default=1024 * 1024, ge=1, le=8 * 1024 * 1024)
+    # What one agent may send; it stays on the disk. All at once, or spread over the hour.
+    agent_messages_per_hour: int = Field(default=3600, ge=1)
+    agent_bytes_per_hour: int = Field(default=64 * 1024 * 1024, ge=1)
 
 
 class LifecycleConfig(Section):

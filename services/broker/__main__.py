@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from services import unit
+from services.broker.allowance import Allowance
 from services.broker.broker import Broker
 from services.broker.interface import Broker1
 from services.broker.store import Store
@@ -36,7 +37,9 @@ class BrokerService(unit.Service):
 async def build(bus: Bus, config: Config) -> unit.Service:
     """The broker on `bus`; its file is in systemd's StateDirectory=."""
     store = Store.open(Path(os.environ.get("STATE_DIRECTORY", STATE)) / FILE)
-    broker = Broker(store, max_body_bytes=config.broker.max_body_bytes)
+    limits = config.broker
+    allowance = Allowance(messages=limits.agent_messages_per_hour, size=limits.agent_bytes_per_hour)
+    broker = Broker(store, max_body_bytes=limits.max_body_bytes, allowance=allowance)
     bus.export(names.BROKER_PATH, Broker1(broker, bus))
     return BrokerService(broker, store)
 

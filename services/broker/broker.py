@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
+from services.broker.allowance import Allowance
 from services.broker.inbox import MAX_LEASED, Holder, Inbox
 from services.broker.message import MESSAGE, Draft, Filter, Message, SendOptions, parse
 from services.broker.store import Store
@@ -47,11 +48,12 @@ class Broker:
 
     events: Events
 
-    def __init__(self, store: Store, *, max_body_bytes: int) -> None:
+    def __init__(self, store: Store, *, max_body_bytes: int, allowance: Allowance) -> None:
         """A broker on `store`, which stays its maker's to close; made in a running loop."""
         self.events = Silence()
         self._store = store
         self._max_body_bytes = max_body_bytes
+        self._allowance = allowance
         self._stopping = asyncio.get_running_loop().create_future()
         self._inboxes: dict[str, Inbox] = {}
         self._running: set[asyncio.Task[Any]] = set()
@@ -74,13 +76,15 @@ class Broker:
         Raises:
             AccessDenied: only services may set the option `kind`.
             InvalidArgument: an option is unknown or out of its bounds.
-            LimitExceeded: the body is too large.
+            LimitExceeded: the body is too large, or an agent sends too much.
             NotFound: there is no such recipient, or no message `in_reply_to` of the caller's.
         """
         chosen = parse(SendOptions, options, "option of Send")
         if chosen.kind != MESSAGE and who.voice != "system":
             raise AccessDenied("Only the services of the hive set the kind of a message.")
-        self._check_size(body)
+        size = self._check_size(body)
+        if who.is_agent:
+            self._allowance.spend(who.name, size)
         draft = Draft(
             sender=who.voice,
             recipient=to,
@@ -249,7 +253,7 @@ class Broker:
         if to in self._inboxes:
             self._inboxes[to].wake()
 
-    def _check_size(self, body: str) -> None:
+    def _check_size(self, body: str) -> int:
         size = len(body.encode())
         if size > self._max_body_bytes:
             raise LimitExceeded(
@@ -257,6 +261,7 @@ class Broker:
                 "(max_body_bytes in the section [broker] of hyperhive.toml). "
                 "Put it into a file and send its name."
             )
+        return size
 
 
 def _dedupe_key(who: Principal, options: SendOptions) -> str | None:

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from services.broker.allowance import Allowance
 from services.broker.broker import Broker
 from services.broker.message import Message
 from services.broker.store import Store
 
 MAX_BODY = 1000
+MAX_MESSAGES = 5000
 
 
 class Heard:
@@ -43,7 +45,8 @@ async def store(path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def broker(store: Store) -> AsyncIterator[Broker]:
-    broker = Broker(store, max_body_bytes=MAX_BODY)
+    allowance = Allowance(messages=MAX_MESSAGES, size=MAX_MESSAGES * MAX_BODY)
+    broker = Broker(store, max_body_bytes=MAX_BODY, allowance=allowance)
     yield broker
     async with asyncio.timeout(5):
         await broker.close()

@@ -189,7 +189,7 @@ async def test_a_late_acknowledgement_counts_after_a_restart(broker: Broker) -> 
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {})
     assert await ids(broker, BOB, at) == [first]
-    restarted = Broker(broker._store, max_body_bytes=MAX_BODY)
+    restarted = Broker(broker._store, max_body_bytes=MAX_BODY, allowance=broker._allowance)
     await restarted.acknowledge(BOB, at.name, [first])
     assert await ids(restarted, BOB, at) == []
 
@@ -197,7 +197,7 @@ async def test_a_late_acknowledgement_counts_after_a_restart(broker: Broker) -> 
 async def test_after_a_restart_what_was_leased_is_a_redelivery(broker: Broker) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     assert await ids(broker, BOB, holder()) == [first]
-    restarted = Broker(broker._store, max_body_bytes=MAX_BODY)
+    restarted = Broker(broker._store, max_body_bytes=MAX_BODY, allowance=broker._allowance)
     [queued] = await restarted.list_messages(BOB, {"state": "queued"}, 10)
     [message] = await restarted.receive(BOB, holder(), 1, 0)
     assert (queued.redeliveries, message.redeliveries) == (1, 1)

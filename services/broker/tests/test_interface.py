@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.broker.allowance import Allowance
 from services.broker.broker import Broker
 from services.broker.interface import Broker1
 from services.broker.store import Store
@@ -88,7 +89,7 @@ class Hive:
 
 @pytest.fixture
 async def hive(connect: Connect, principals: FixedPrincipals, store: Store) -> AsyncIterator[Hive]:
-    broker = Broker(store, max_body_bytes=2**20)
+    broker = Broker(store, max_body_bytes=2**20, allowance=Allowance(messages=10_000, size=2**30))
     bus = await connect()
     principals.default = None
     bus.export(names.BROKER_PATH, Broker1(broker, bus))
