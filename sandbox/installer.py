@@ -74,7 +74,8 @@ def uninstall(purge: bool) -> None:
     _reload_bus()
     if purge:
         for directory in PURGED:
-            shutil.rmtree(directory, ignore_errors=True)
+            # Not shutil.rmtree: agents may have left deeper trees than it can go down.
+            _run("rm", "-rf", "--one-file-system", str(directory), check=False)
 
 
 def _shipped() -> Iterator[tuple[Path, Path]]:

@@ -145,7 +145,8 @@ def _clean(instance: Instance, keep: bool) -> None:
     for directory in [instance.run_dir] if keep else [instance.run_dir, instance.state_dir]:
         _unmount_below(directory)
         if directory.exists():
-            shutil.rmtree(directory)
+            # Not shutil.rmtree: agents may have left deeper trees than it can go down.
+            subprocess.run(["rm", "-rf", "--one-file-system", directory], check=True)
 
 
 def _unmount_below(directory: Path) -> None:

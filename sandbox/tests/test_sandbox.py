@@ -56,6 +56,15 @@ def test_what_is_written_inside_does_not_reach_the_machine(instance: Instance) -
     assert not Path("/usr/from-the-sandbox").exists()
 
 
+def test_a_tree_of_any_depth_that_an_agent_left_goes_too(instance: Instance) -> None:
+    lifecycle.up(instance)
+    dig = "import os\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')"
+    inside.run(instance, "mkdir", "-p", "/var/lib/hyperhive")
+    inside.run(instance, "env", "--chdir=/var/lib/hyperhive", "python3", "-c", dig)
+    lifecycle.down(instance)
+    assert traces(instance) == []
+
+
 @pytest.mark.parametrize("victim", ["supervisor", "nspawn", "init", "all"])
 def test_a_kill_at_any_point_leaves_nothing_after_down(instance: Instance, victim: str) -> None:
     lifecycle.up(instance)
