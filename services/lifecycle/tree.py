@@ -3,16 +3,24 @@
 Lifecycle is root, and the agent may put a symbolic link wherever it can write. So below a
 directory that an agent owns, nothing is reached by path: each step is a directory descriptor,
 opened with O_NOFOLLOW, and files are put in place by renaming over whatever lies there.
+
+What is removed may be a tree of any depth and size. So it is never walked down: a directory that
+is not empty is moved to the top of its tree, and removed from there. That takes two descriptors.
 """
 
+import asyncio
 import contextlib
+import errno
 import os
 import secrets
-import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
+
+SLICE: Final = 1000
+"""Entries that are removed before somebody else gets a turn: some milliseconds."""
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -92,14 +100,22 @@ class Tree:
 
     def remove(self, name: str) -> bool:
         """Remove a file, a link (not its target) or a directory; answers whether it existed."""
-        if self._is_directory(name):
-            # rmtree walks by descriptor on Linux, so a link that appears meanwhile is not followed.
-            shutil.rmtree(name, dir_fd=self._fd)
-            return True
-        try:
-            os.unlink(name, dir_fd=self._fd)
-        except FileNotFoundError:
+        existed = False
+        while self.remove_some(name):
+            existed = True
+        return existed
+
+    def remove_some(self, name: str) -> bool:
+        """As `remove`, but of a directory about SLICE entries at most; False when it is gone."""
+        if not self._is_directory(name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self._fd)
+                return True
             return False
+        with _opened(self._fd, name) as top:
+            empty = _empty(top)
+        if empty:
+            os.rmdir(name, dir_fd=self._fd)
         return True
 
     def owner_of(self, name: str) -> int | None:
@@ -132,13 +148,82 @@ class Tree:
             return file.read(len(content) + 1) == content
 
 
-def remove_below(parent: Path, name: str) -> bool:
+async def remove_below(parent: Path, name: str) -> bool:
     """Remove `name` in the root-owned directory `parent`, links never followed.
 
-    Answers whether it existed; a missing parent is no error.
+    Answers whether it existed; a missing parent is no error. However much there is, it neither
+    keeps the loop waiting nor a service that stops: cancelled, it leaves the rest.
     """
+    existed = False
+    while await _to_the_end(asyncio.to_thread(_remove_some, parent, name)):
+        existed = True
+    return existed
+
+
+async def _to_the_end(work: Coroutine[Any, Any, bool]) -> bool:
+    """Do `work` even when cancelled meanwhile: two threads must not remove the same things."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
+
+def _remove_some(parent: Path, name: str) -> bool:
     try:
         with Tree.open(parent) as tree:
-            return tree.remove(name)
+            return tree.remove_some(name)
     except FileNotFoundError:
         return False
+
+
+def _empty(top: int) -> bool:
+    """Remove about SLICE entries below the directory `top`; answers whether it is empty now."""
+    done = 0
+    while done < SLICE:
+        entries = _entries(top)
+        if not entries:
+            return True
+        done += len(entries)
+        for name, is_directory in entries:
+            if _removed(top, name, is_directory):
+                continue
+            with _opened(top, name) as folder:
+                inner = _entries(folder)
+                done += len(inner)
+                for deeper, is_folder in inner:
+                    if not _removed(folder, deeper, is_folder):
+                        os.rename(deeper, secrets.token_hex(16), src_dir_fd=folder, dst_dir_fd=top)
+            if done >= SLICE:
+                break
+    return False
+
+
+def _entries(folder: int) -> list[tuple[str, bool]]:
+    """Up to SLICE names in the directory `folder`, and whether each is a directory."""
+    with os.scandir(folder) as entries:
+        return [(e.name, e.is_dir(follow_symlinks=False)) for e in islice(entries, SLICE)]
+
+
+def _removed(folder: int, name: str, is_directory: bool) -> bool:
+    """Remove `name`; False for a directory that is not empty."""
+    if not is_directory:
+        os.unlink(name, dir_fd=folder)
+        return True
+    try:
+        os.rmdir(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def _opened(folder: int, name: str) -> Iterator[int]:
+    descriptor = os.open(name, _DIRECTORY, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -134,6 +134,56 @@ def test_what_a_link_in_alices_state_points_to_is_left_alone(swarm: Hive) -> Non
     assert (owner, swarm.run("cat", "/etc/of-the-host").stdout) == ("0", "safe\n")
 
 
+def until_active(swarm: Hive, unit: str) -> None:
+    """Wait for the start that systemd has ordered by itself."""
+    source = f"until systemctl is-active --quiet {unit}; do sleep 0.2; done"
+    swarm.run("timeout", "30", "sh", "-c", source)
+
+
+def test_what_systemd_starts_again_is_not_led_out_by_links(swarm: Hive) -> None:
+    """nspawn, as root of the host, gets a container's root ready before it is locked in."""
+    swarm.run("mkdir", "-p", "/prey")
+    inside(swarm, "alice", "sh", "-c", "rm -rf /var/log/journal && ln -s /prey /var/log/journal")
+    swarm.run("kill", "-9", str(leader(swarm, "alice")))
+    until_active(swarm, "systemd-nspawn@h-alice.service")
+    assert swarm.run("ls", "/prey").stdout == ""
+    # As root of the host sees it, this leads out of the container.
+    links = "mkdir -p /a/b/c && ln -sfn /a/b /lib64.x && mv -T /var /a/var && ln -s /prey /var"
+    inside(swarm, "alice", "sh", "-c", links)
+    swarm.run("kill", "-9", str(leader(swarm, "alice")))
+    swarm.run("hivectl", "restart", "alice", timeout=120)
+    assert swarm.run("ls", "/prey").stdout == ""
+    assert inside(swarm, "alice", "test", "-d", "/var/log").returncode == 0
+
+
+def test_alice_cannot_fill_the_hosts_run(swarm: Hive) -> None:
+    for attempt in ("touch /run/hive/x", "rm /run/hive/mcp.sock", "mount -o remount,rw /run/hive"):
+        assert inside(swarm, "alice", "sh", "-c", attempt, check=False).returncode != 0, attempt
+    assert not refused(call(swarm, "alice", "list_agents"))
+
+
+def test_alices_console_is_no_emergency_of_the_host(swarm: Hive) -> None:
+    inside(swarm, "alice", "sh", "-c", "echo '<0>the house is on fire' > /dev/console")
+    unit = "_SYSTEMD_UNIT=systemd-nspawn@h-alice.service"
+    follow = ["journalctl", "--follow", "--lines=all", "--output=json", unit]
+    source = f"{' '.join(follow)} | grep --max-count=1 'on fire'"
+    line = json.loads(swarm.run("timeout", "20", "bash", "-c", source).stdout)
+    assert int(line["PRIORITY"]) >= 5
+    # Nor so many lines that others are lost; with much free space journald takes six times the limit.
+    inside(swarm, "alice", "sh", "-c", "seq -f 'flood %g' 20000 > /dev/console")
+    written = swarm.run("sh", "-c", f"journalctl {unit} --grep=flood -q | wc -l").stdout
+    assert int(written) < 8000
+
+
+def test_a_deep_tree_of_alices_is_purged(swarm: Hive) -> None:
+    swarm.run("hivectl", "spawn", "deep", timeout=120)
+    dig = "import os\nos.chdir('/state')\nfor _ in range(5000): os.mkdir('d'); os.chdir('d')"
+    inside(swarm, "deep", "python3", "-c", dig)
+    inside(swarm, "deep", "mkfifo", "/state/fifo")
+    swarm.run("hivectl", "destroy", "deep", "--purge", "--yes", timeout=120)
+    assert swarm.run("test", "-e", "/var/lib/hyperhive/agents/deep", check=False).returncode
+
+
 def test_the_operators_terminal_is_not_alices(swarm: Hive) -> None:
     body = "\x1b]0;owned\x07\x1b[2J\u202egood"
     assert not refused(call(swarm, "alice", "send", to="operator", body=body))

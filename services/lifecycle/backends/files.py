@@ -12,6 +12,9 @@ from wire import names
 DROP_IN: Final = "50-hyperhive.conf"
 CREDENTIAL: Final = "anthropic_api_key"
 
+MAX_TASKS: Final = 4096
+"""Processes and threads of a container. The host's default for them is 32768 in all."""
+
 DROPPED: Final = (
     "CAP_AUDIT_CONTROL",
     "CAP_AUDIT_WRITE",
@@ -24,6 +27,11 @@ DROPPED: Final = (
 )
 """What nspawn leaves a container and this one has no use for. What stays counts in its user
 namespace only; its systemd needs CAP_SYS_ADMIN there for mounts and cgroups."""
+
+PATHS_OF_ROOT: Final = ("dev", "etc", "proc", "run", "sys", "tmp", "var")
+"""What nspawn, as root of the host, reaches by path in the container's root before it is locked in.
+The agent may put links there and crash: then systemd, which starts it again, is not to let nspawn
+follow them. A start by lifecycle puts them right."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +57,17 @@ def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str) -> str:
         "NoNewPrivileges=yes",
         f"DropCapability={' '.join(DROPPED)}",
         "ResolvConf=copy-host",
-        "LinkJournal=try-guest",
+        # To link it, root of the host would follow what the agent made of /var/log/journal.
+        "LinkJournal=no",
+        # A core of the agent's would be kept, and taken apart, by the host.
+        "LimitCORE=0",
         "",
         "[Files]",
         # Lifecycle gives the files to the range itself: nspawn would walk the whole tree.
         "PrivateUsersOwnership=off",
         *(f"BindReadOnly={path}" for path in shared),
-        f"Bind={sockets}:/run/hive",
+        # Connecting needs no more. The folder lies on the /run of the host, which must not fill up.
+        f"BindReadOnly={sockets}:/run/hive",
         f"Bind={data}/claude:/root/.claude",
         f"Bind={data}/state:/state",
         "",
@@ -66,8 +78,11 @@ def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str) -> str:
     return "\n".join(lines)
 
 
-def drop_in(spec: Spec, limits: Limits, credential: str | None) -> str:
-    """The drop-in of the container's unit; `credential` is the file of the API key, if any."""
+def drop_in(spec: Spec, limits: Limits, root: str, credential: str | None) -> str:
+    """The drop-in of the container's unit.
+
+    `root`: of the container, on the host. `credential`: the file of the API key, if any.
+    """
     socket = names.socket_unit(spec.name)
     command = "systemd-nspawn --quiet --keep-unit --boot --settings=override --machine=%i"
     if credential:
@@ -81,6 +96,7 @@ def drop_in(spec: Spec, limits: Limits, credential: str | None) -> str:
         # Five crashes in a minute are no accident any more.
         "StartLimitIntervalSec=60",
         "StartLimitBurst=5",
+        *(f"AssertPathIsSymbolicLink=!{root}/{name}" for name in PATHS_OF_ROOT),
         "",
         "[Service]",
         "Slice=hive-agents.slice",
@@ -91,6 +107,13 @@ def drop_in(spec: Spec, limits: Limits, credential: str | None) -> str:
         "RestartSec=500ms",
         f"TimeoutStartSec={limits.start_seconds}",
         f"TimeoutStopSec={limits.stop_seconds}",
+        # What it writes to its console becomes lines of the host's journal: not with a priority
+        # of its choice (an emergency goes to all terminals), and not so many that others are lost.
+        "SyslogLevelPrefix=no",
+        "LogRateLimitIntervalSec=30s",
+        "LogRateLimitBurst=1000",
+        # Forks of one agent are not to use up the host's process ids.
+        f"TasksMax={MAX_TASKS}",
         # No loop devices, no device mapper, no tun: only terminals.
         "DeviceAllow=",
         "DeviceAllow=char-pts rw",

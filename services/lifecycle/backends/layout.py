@@ -42,11 +42,6 @@ class Layout:
         """What the operator put there for the agents."""
         return self.root / "etc/hyperhive/credentials"
 
-    @property
-    def journals(self) -> Path:
-        """Where nspawn links the journals of containers."""
-        return self.root / "var/log/journal"
-
     def drop_in_folder(self, name: str) -> str:
         """The folder of the container unit's drop-in, in `units`."""
         return f"{container_unit(name)}.d"

@@ -116,6 +116,12 @@ class Nspawn:
 
     async def configure(self, spec: Spec) -> None:
         """Write skeleton, settings and drop-in, and make the directories of its data."""
+        # In a thread: what an agent left where a file belongs may take long to remove.
+        if await asyncio.to_thread(self._write, spec):
+            await self._systemd.reload()
+
+    def _write(self, spec: Spec) -> bool:
+        """Everything on disk; answers whether systemd must read units again."""
         self._lay_data(spec)
         machine = names.machine_name(spec.name)
         with (
@@ -123,8 +129,7 @@ class Nspawn:
             machines.directory(machine, owner=spec.uid_base) as root,
         ):
             skeleton.lay(root, spec, self._harness(spec), self._units)
-        if self._write_units(spec):
-            await self._systemd.reload()
+        return self._write_units(spec)
 
     def _lay_data(self, spec: Spec) -> None:
         base = spec.uid_base
@@ -149,7 +154,8 @@ class Nspawn:
         with Tree.open(layout.settings) as folder:
             folder.write(settings_file(spec.name), settings)
         key = layout.credentials / files.CREDENTIAL
-        text = files.drop_in(spec, self._limits(), str(key) if key.is_file() else None)
+        root = str(layout.machines / names.machine_name(spec.name))
+        text = files.drop_in(spec, self._limits(), root, str(key) if key.is_file() else None)
         with (
             Tree.open(layout.units) as units,
             units.directory(layout.drop_in_folder(spec.name)) as folder,
@@ -220,20 +226,12 @@ class Nspawn:
     async def destroy(self, spec: Spec, *, purge: bool) -> None:
         """Remove the files of a stopped container, links never followed."""
         name, layout = spec.name, self._layout
-        remove_below(layout.settings, settings_file(name))
-        if remove_below(layout.units, layout.drop_in_folder(name)):
+        await remove_below(layout.settings, settings_file(name))
+        if await remove_below(layout.units, layout.drop_in_folder(name)):
             await self._systemd.reload()
         for unit in self._all_units(name):
             await self._systemd.reset_failed(unit)
-        remove_below(layout.machines, names.machine_name(name))
-        remove_below(layout.sockets, name)
-        self._unlink_journal(spec)
+        await remove_below(layout.machines, names.machine_name(name))
+        await remove_below(layout.sockets, name)
         if purge:
-            remove_below(layout.data, name)
-
-    def _unlink_journal(self, spec: Spec) -> None:
-        """Remove nspawn's link to the container's journal, which is gone with its root."""
-        link = self._layout.journals / spec.machine_id
-        with contextlib.suppress(OSError):
-            if link.is_symlink():
-                link.unlink()
+            await remove_below(layout.data, name)

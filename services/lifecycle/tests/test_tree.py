@@ -1,12 +1,13 @@
 """Root writes where an agent may have planted links: nothing outside may change."""
 
+import asyncio
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from services.lifecycle.tree import Tree, remove_below
+from services.lifecycle.tree import SLICE, Tree, remove_below
 
 AGENT = 0x1000_0000
 
@@ -110,5 +111,51 @@ def test_nothing_is_written_when_nothing_changes(home: Path) -> None:
     assert [path.name for path in home.iterdir()] == ["file"], "a temporary file was left behind"
 
 
-def test_removing_below_a_missing_parent_is_no_error(tmp_path: Path) -> None:
-    assert not remove_below(tmp_path / "nowhere", "x")
+async def test_removing_below_a_missing_parent_is_no_error(tmp_path: Path) -> None:
+    assert not await remove_below(tmp_path / "nowhere", "x")
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def dig(folder: Path, depth: int) -> None:
+    """Plant directories in directories, deeper than a path or a stack of descriptors goes."""
+    here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    for _ in range(depth):
+        os.mkdir("d", 0, dir_fd=here)
+        below = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+async def test_a_tree_of_any_depth_is_removed(home: Path, victim: Path) -> None:
+    (home / "state/wide").mkdir(parents=True)
+    for number in range(3):
+        (home / f"state/wide/{number}").mkdir()
+        (home / f"state/wide/{number}/link").symlink_to(victim)
+    dig(home / "state/wide/1", 5000)
+    assert await remove_below(home, "state")
+    assert not names_in(home)
+    assert untouched(victim)
+    (home / "hosts").mkdir()
+    dig(home / "hosts", 5000)
+    with Tree.open(home, owner=AGENT) as tree:
+        tree.write("hosts", "mine")
+    assert names_in(home) == ["hosts"]
+
+
+async def test_removing_much_lets_others_have_their_turn_and_can_be_cancelled(home: Path) -> None:
+    (home / "state").mkdir()
+    for number in range(5 * SLICE):
+        (home / f"state/{number}").touch()
+    removal = asyncio.create_task(remove_below(home, "state"))
+    await asyncio.sleep(0)
+    assert not removal.done(), "the loop had to wait"
+    removal.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await removal
+    assert names_in(home / "state"), "it was not cancelled"
+    assert await remove_below(home, "state")
+    assert not names_in(home)
