@@ -63,6 +63,9 @@ def _explain(error: Exception) -> int:
         sentence = str(error)
         if "was not provided by any .service files" in sentence:
             sentence = "The hive is not installed on this bus, or not running: " + sentence
+        elif sentence.startswith("Rejected send message"):
+            # The bus's own refusal, which lists pids and rules.
+            sentence = "You are not an operator of this hive: be root or a member of group hive."
         return _fail(code, sentence)
     return _fail(Exit.FAILED, f"{type(error).__name__}: {error}")
 

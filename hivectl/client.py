@@ -92,10 +92,14 @@ class Hive:
 
     async def order(self, name: str, member: str) -> str:
         """Call Start, Stop or Restart of the agent `name`; returns the job's path."""
+        nobody = NotFound(f"There is no agent {name!r}; `hivectl list` shows all.")
         if not names.AGENT_NAME.fullmatch(name):
-            raise NotFound(f"There is no agent {name!r}; `hivectl list` shows all.")
+            raise nobody
         path = names.agent_path(name)
-        return str(await self._bus.call1(names.LIFECYCLE, path, names.AGENT_INTERFACE, member))
+        try:
+            return str(await self._bus.call1(names.LIFECYCLE, path, names.AGENT_INTERFACE, member))
+        except NotFound as error:
+            raise nobody from error  # its own sentence is about an object path
 
     async def _lifecycle(self, member: str, signature: str, *args: Any) -> Any:
         return await self._bus.call1(

@@ -60,7 +60,11 @@ def files(places: Iterator[Path]) -> list[Path]:
     """The journal files there, each one once, although one may be linked into several places."""
     found: dict[tuple[int, int], Path] = {}
     for place in places:
-        for path in sorted(place.glob("*.journal")):
+        try:
+            there = sorted(place.iterdir())
+        except OSError:
+            continue  # not there, or not ours to read
+        for path in [path for path in there if path.suffix == ".journal"]:
             try:
                 status = path.stat()
             except OSError:

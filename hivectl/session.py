@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-JOB_SECONDS = 120.0
+JOB_SECONDS = 120
 COMPLETION_SECONDS = 2.0
+
+
+class Number(click.IntRange):
+    """A whole number; click would tell people that theirs is no "integer range"."""
+
+    name = "number"
 
 
 def hive_command(

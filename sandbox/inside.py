@@ -12,6 +12,7 @@ _ENVIRONMENT: Final = {
     "HOME": "/root",
     "LANG": "C.UTF-8",
 }
+_TERMINAL: Final = ("TERM", "COLORTERM", "NO_COLOR", "COLUMNS", "LINES")
 _NAMESPACES: Final = ("-m", "-u", "-i", "-p", "-n", "-C", "-r", "-w")
 
 
@@ -33,7 +34,8 @@ def command_line(instance: Instance, command: Sequence[str]) -> list[str]:
 
 def environment() -> dict[str, str]:
     """The environment of commands inside: none of the machine's, but for the terminal."""
-    return {**_ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")}
+    terminal = {name: os.environ[name] for name in _TERMINAL if name in os.environ}
+    return {**_ENVIRONMENT, "TERM": "dumb", **terminal}
 
 
 def become(instance: Instance, command: Sequence[str]) -> int:

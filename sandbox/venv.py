@@ -62,7 +62,7 @@ def _package(repo: Path, directory: Path) -> bool:
     print("  installing the hyperhive package", flush=True)
     stamp.unlink(missing_ok=True)
     options = ["--no-index", "--no-deps", "--no-build-isolation", "--force-reinstall"]
-    _install(directory, 1, *options, str(repo))
+    _install(directory, 0, *options, str(repo))
     stamp.write_text(wanted)
     return True
 
@@ -77,7 +77,7 @@ def _sources(repo: Path) -> Iterator[Path]:
 
 
 def _install(directory: Path, expected: int, *arguments: str) -> None:
-    """Run pip and show how far it is."""
+    """Run pip and show how far it is: which of `expected` packages, unless that is 0."""
     pip = [str(directory / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     command = [*pip, "install", "--progress-bar=off", *arguments]
     output: list[str] = []
@@ -92,10 +92,12 @@ def _install(directory: Path, expected: int, *arguments: str) -> None:
         assert running.stdout is not None  # noqa: S101 - that is what PIPE means
         for line in running.stdout:
             output.append(line.rstrip())
-            if line.startswith("Collecting "):
+            if expected and line.startswith(("Collecting ", "Processing ")):
                 found += 1
-                print(f"    {found}/{expected} {line.split()[1]}", flush=True)
-            elif line.startswith("Installing collected"):
+                # A wheel that was found on the disk is told with its path.
+                name = line.split()[1].rpartition("/")[2]
+                print(f"    {found}/{expected} {name}", flush=True)
+            elif expected and line.startswith("Installing collected"):
                 print("    unpacking", flush=True)
     if running.returncode != 0:
         tail = "\n  ".join(output[-15:])

@@ -12,7 +12,9 @@ from hivectl.exits import CommandError, Exit
 def completion(context: click.Context, shell: str) -> None:
     """Print the completion script for a shell.
 
-    For bash: `hivectl completion bash > /usr/share/bash-completion/completions/hivectl`.
+    \b
+    `make install` puts it in place. For one session of bash:
+      source <(hivectl completion bash)
     """
     chosen = get_completion_class(shell)
     if chosen is None:

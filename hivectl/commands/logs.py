@@ -2,15 +2,13 @@
 
 import click
 
-from hivectl.session import complete_agents
+from hivectl.session import Number, complete_agents
 
 
 @click.command()
 @click.argument("name", shell_complete=complete_agents)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on.")
-@click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="How many."
-)
+@click.option("-n", "--lines", type=Number(min=0), default=100, show_default=True, help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, for programs.")
 def logs(name: str, follow: bool, lines: int, as_json: bool) -> None:
     """Show what an agent, its container and its endpoint logged."""

@@ -7,7 +7,7 @@ import click
 
 from hivectl.exits import CommandError, Exit
 from hivectl.output import Cell, Output, Row
-from hivectl.session import complete_agents, hive_command
+from hivectl.session import Number, complete_agents, hive_command
 from hivectl.text import local_time, one_line
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ WAIT_SECONDS = 180.0
 @click.argument("to", shell_complete=complete_agents)
 @click.argument("body")
 @click.option("--urgent", is_flag=True, help="Interrupt the recipient's turn.")
-@click.option("--in-reply-to", type=click.IntRange(min=1), metavar="ID", help="What it answers.")
+@click.option("--in-reply-to", type=Number(min=1), metavar="ID", help="What it answers.")
 @click.option("--dedupe-key", metavar="KEY", help="A second send with this key sends nothing.")
 @hive_command
 async def send(
@@ -110,12 +110,12 @@ def _letters(messages: "list[Message]", output: Output) -> list[str]:
 @click.option("--kind", metavar="KIND", help="Only of this kind, such as container-crash.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, 1000),
+    type=Number(1, 1000),
     default=50,
     show_default=True,
     help="How many, counted from the newest.",
 )
-@click.option("--before", type=click.IntRange(min=1), metavar="ID", help="Only older than ID.")
+@click.option("--before", type=Number(min=1), metavar="ID", help="Only older than ID.")
 @click.option("--full", is_flag=True, help="Show whole bodies.")
 @hive_command
 async def history(

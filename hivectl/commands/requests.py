@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 import click
 
 from hivectl.output import Cell, Output, Row, state_cell
-from hivectl.session import complete_requests, follow, hive_command, job_options
+from hivectl.session import Number, complete_requests, follow, hive_command, job_options
 from hivectl.text import local_time, one_line
 
 if TYPE_CHECKING:
     from hivectl.client import Hive
 
 _request = click.argument(
-    "number", metavar="ID", type=click.IntRange(min=1), shell_complete=complete_requests
+    "number", metavar="ID", type=Number(min=1), shell_complete=complete_requests
 )
 
 

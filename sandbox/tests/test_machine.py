@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import machine, venv
+from sandbox import inside, machine, venv
 from sandbox.instance import REPO, SandboxError
 from sandbox.machine import Need
 
@@ -50,3 +50,14 @@ def test_the_lock_holds_hashes_and_names_no_index() -> None:
     assert "--hash=sha256:" in lock
     assert "index-url" not in "\n".join(line for line in lock.splitlines() if line[:1] != "#")
     assert "dbus-next==0.2.3" in lock
+
+
+def test_a_command_inside_knows_the_terminal_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
+    monkeypatch.delenv("TERM", raising=False)
+    environment = inside.environment()
+    assert (environment["NO_COLOR"], environment["TERM"]) == ("1", "dumb")
+    assert "ANTHROPIC_API_KEY" not in environment

@@ -1,0 +1,57 @@
+"""What people see who are not the operator, mistype, or ask on the wrong machine."""
+
+from pathlib import Path
+
+import pytest
+
+from hivectl import cli, journal
+from hivectl.exits import Exit
+from hivectl.tests.conftest import Hivectl
+from hivectl.tests.fake_hive import FakeHive
+from wire.errors import AccessDenied
+
+
+def test_the_refusal_of_the_bus_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AccessDenied('Rejected send message, 2 matched rules; type="method_call"')
+
+    monkeypatch.setattr(cli.cli, "main", refuse)
+    assert cli.run(["list"]) == Exit.DENIED
+    told = capsys.readouterr().err
+    assert told == (
+        "hivectl: You are not an operator of this hive: be root or a member of group hive.\n"
+    )
+
+
+@pytest.mark.parametrize("verb", ["start", "kill", "restart", "status"])
+async def test_a_mistyped_agent_is_named(hive: FakeHive, hivectl: Hivectl, verb: str) -> None:
+    ran = await hivectl(verb, "alcie")
+    assert ran.code == Exit.NOT_FOUND
+    assert ran.err == "hivectl: There is no agent 'alcie'; `hivectl list` shows all.\n"
+
+
+async def test_what_is_no_number_is_called_so(hivectl: Hivectl) -> None:
+    ran = await hivectl("approve", "x")
+    assert ran.code == Exit.USAGE
+    assert "'x' is not a valid number." in ran.err
+
+
+def test_a_journal_that_is_not_ours_to_read_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, closed = tmp_path / "ours", tmp_path / "closed"
+    for place in (ours, closed):
+        place.mkdir()
+        (place / "system.journal").touch()
+    (ours / "system.journal~").touch()
+    whole = Path.iterdir
+
+    def iterdir(self: Path) -> object:
+        if self == closed:
+            raise PermissionError(13, "Permission denied", str(self))
+        return whole(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert journal.files(iter([closed, ours, tmp_path / "nowhere"])) == [ours / "system.journal"]
