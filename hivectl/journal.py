@@ -15,6 +15,7 @@ from pathlib import Path
 from hivectl.exits import CommandError, Exit
 from wire import names
 
+HOST_ID = Path("/etc/machine-id")
 JOURNALS = (Path("/var/log/journal"), Path("/run/log/journal"))
 
 
@@ -91,7 +92,7 @@ def journalctl(agent: str, *, follow: bool, lines: int, as_json: bool) -> None:
     be read.
     """
     machine = asyncio.run(_find(agent))
-    host_id = Path("/etc/machine-id").read_text().strip()
+    host_id = HOST_ID.read_text().strip()
     paths = files(directories(machine, host_id))
     if not paths:
         raise CommandError(

@@ -12,7 +12,7 @@ from hivectl.journal import Machine, command_line, directories, files, matches
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 
-HOST_ID = Path("/etc/machine-id").read_text().strip()
+HOST_ID = "b" * 32
 ALICE = Machine("h-alice", "systemd-nspawn@h-alice.service", "a" * 32, 4711)
 
 
@@ -65,6 +65,8 @@ async def test_logs_become_journalctl(
     (tmp_path / host / "system.journal").touch()
     became: list[list[str]] = []
     monkeypatch.setattr(journal, "JOURNALS", (tmp_path,))
+    monkeypatch.setattr(journal, "HOST_ID", tmp_path / "machine-id")
+    (tmp_path / "machine-id").write_text(f"{host}\n")
     monkeypatch.setattr(os, "execvp", lambda _file, line: became.append(line))
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus_address)
     await asyncio.to_thread(journal.journalctl, "alice", follow=True, lines=3, as_json=False)
@@ -77,6 +79,8 @@ async def test_logs_are_there_while_the_hive_is_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "JOURNALS", (tmp_path,))
+    monkeypatch.setattr(journal, "HOST_ID", tmp_path / "machine-id")
+    (tmp_path / "machine-id").write_text(f"{host}\n")
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
     with pytest.raises(CommandError, match="no journal you may read"):
         await asyncio.to_thread(journal.journalctl, "alice", follow=False, lines=3, as_json=False)
