@@ -80,7 +80,7 @@ async def test_logs_are_there_while_the_hive_is_down(
 ) -> None:
     monkeypatch.setattr(journal, "JOURNALS", (tmp_path,))
     monkeypatch.setattr(journal, "HOST_ID", tmp_path / "machine-id")
-    (tmp_path / "machine-id").write_text(f"{host}\n")
+    (tmp_path / "machine-id").write_text(f"{HOST_ID}\n")
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
     with pytest.raises(CommandError, match="no journal you may read"):
         await asyncio.to_thread(journal.journalctl, "alice", follow=False, lines=3, as_json=False)
