@@ -270,7 +270,11 @@ class Connection(MessageBus):
             if not reply.done():
                 reply.set_result(message)
         elif message.reply_serial in self._method_return_handlers:  # Hello, by dbus-next
-            self._method_return_handlers.pop(message.reply_serial)(message, None)
+            refused = None
+            if message.message_type is MessageType.ERROR:
+                text = message.body[0] if message.signature.startswith("s") else message.error_name
+                refused = errors.Unavailable(f"The bus did not let us in: {text}")
+            self._method_return_handlers.pop(message.reply_serial)(message, refused)
 
     def _finalize(self, err: Exception | None = None) -> None:
         if self._disconnected:
@@ -278,6 +282,8 @@ class Connection(MessageBus):
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         super()._finalize(err)  # type: ignore[no-untyped-call]
+        # `closed` says why; nobody asks dbus-next's own future, which would complain about that.
+        self._disconnect_future.add_done_callback(lambda ended: ended.exception())
         self._writer.abandon()
         for reply in self._pending.values():
             if not reply.done():

@@ -1,6 +1,7 @@
 """What hostile or unlucky values would do to a connection, besides the numbered edges."""
 
 import asyncio
+import gc
 import logging
 import socket
 from pathlib import Path
@@ -13,6 +14,7 @@ from wire import errors
 from wire.bus import Bus
 from wire.connection import MAX_MESSAGE, frame_size
 from wire.fixtures import Connect
+from wire.testing import private_bus
 from wire.tests.lamp import NAME, PATH, Lamp1
 from wire.types import MAX_DEPTH
 
@@ -132,6 +134,48 @@ async def test_a_daemon_that_hangs_up_after_authentication(tmp_path: Path) -> No
         with pytest.raises(errors.Unavailable):
             await Bus.connect(f"unix:path={tmp_path / 'bus'}")
         await hung_up.wait()
+
+
+async def test_a_daemon_that_refuses_hello_is_told_in_one_sentence(tmp_path: Path) -> None:
+    told = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"OK 1234deadbeef\r\n")
+        await reader.readuntil(b"BEGIN\r\n")
+        hello = Message("a.b", "/", "a.b", "Hello", serial=1, sender=":1.1")
+        error = Message.new_error(hello, "org.freedesktop.DBus.Error.LimitsExceeded", "It is full.")
+        error.serial = 1
+        writer.write(error._marshall())
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        told.set()
+
+    async with await asyncio.start_unix_server(refuse, tmp_path / "bus"), asyncio.timeout(5):
+        with pytest.raises(errors.Unavailable, match=r"did not let us in: It is full\.$"):
+            await Bus.connect(f"unix:path={tmp_path / 'bus'}")
+        await told.wait()
+
+
+async def test_a_bus_that_goes_away_leaves_no_complaints_behind() -> None:
+    complaints: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: complaints.append(context["message"]))
+    async with private_bus() as address:
+        bus = await Bus.connect(address)
+        call = asyncio.create_task(bus.call(NAME, PATH, NAME, "Echo", "s", "x"))
+        bus.watch_sender(":1.999")
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert await bus.disconnected is not None
+        with pytest.raises(errors.HiveError):
+            await call
+    await bus.close()
+    del bus, call
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
 
 
 async def test_a_refused_authentication_says_so(tmp_path: Path) -> None:
