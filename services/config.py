@@ -88,6 +88,7 @@ class HarnessConfig(Section):
     model: str | None = None  # of agents that were spawned without one; None: Claude Code's own
     scripted_model_url: str | None = None
     session_idle: int = Field(default=600, ge=1)  # seconds until an idle session is closed
+    turn_timeout: int = Field(default=1800, ge=10, le=86400)  # seconds until a turn is given up
     environment: dict[str, str] = Field(default_factory=dict)  # of Claude Code
 
 
