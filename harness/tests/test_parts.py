@@ -180,10 +180,10 @@ def test_a_record_that_cannot_be_written_stops_nothing(
     assert broken.read_bytes() == before
 
 
-def test_the_container_gets_both_units() -> None:
+def test_the_container_gets_its_units() -> None:
     project = tomllib.loads((REPO / "pyproject.toml").read_text())
     shipped = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
-    for unit in ("hive-container.target", "hive-harness.service"):
+    for unit in ("hive-container.target", "hive-failed.service", "hive-harness.service"):
         assert shipped[f"harness/{unit}"] == f"share/hyperhive/container/{unit}"
         assert (REPO / "harness" / unit).is_file()
 

@@ -255,7 +255,10 @@ class Lifecycle:
             self._courier.wake()
             log.warning(crash.notice.body, extra={"HIVE_AGENT": agent.name})
             self._observer.agent_crashed(agent, crash)
+        ended = status.state is State.STOPPED and agent.state is not State.STOPPED
         agent.set_unit_status(status)
+        if ended and not job:
+            await self._backend.ended(agent.name)
 
     # What is remembered
 

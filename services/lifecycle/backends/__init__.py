@@ -43,6 +43,9 @@ class Backend(Protocol):
     async def stop(self, name: str) -> None:
         """Stop it, and the endpoint of its socket, and wait until they are."""
 
+    async def ended(self, name: str) -> None:
+        """It has stopped by itself: let go of what only served it. Returns at once."""
+
     async def destroy(self, spec: Spec, *, purge: bool) -> None:
         """Remove everything the host keeps of a stopped container; its data only with `purge`."""
 

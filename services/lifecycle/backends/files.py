@@ -83,7 +83,7 @@ def drop_in(spec: Spec, limits: Limits, root: str, credential: str | None) -> st
 
     `root`: of the container, on the host. `credential`: the file of the API key, if any.
     """
-    socket = names.socket_unit(spec.name)
+    socket, endpoint = names.socket_unit(spec.name), names.endpoint_unit(spec.name)
     command = "systemd-nspawn --quiet --keep-unit --boot --settings=override --machine=%i"
     if credential:
         command += f" --load-credential={CREDENTIAL}:{credential}"
@@ -92,7 +92,10 @@ def drop_in(spec: Spec, limits: Limits, root: str, credential: str | None) -> st
         "[Unit]",
         f"Description=Hyperhive: the container of {spec.name}",
         f"Requires={socket}",
-        f"After={socket}",
+        # What stops the container stops its endpoint, afterwards: the harness gives back through
+        # it what it holds.
+        f"PropagatesStopTo={endpoint}",
+        f"After={socket} {endpoint}",
         # Five crashes in a minute are no accident any more.
         "StartLimitIntervalSec=60",
         "StartLimitBurst=5",

@@ -186,6 +186,7 @@ class Nspawn:
             "model": spec.model or config.model,
             "scripted_model_url": config.scripted_model_url,
             "session_idle": config.session_idle,
+            "turn_timeout": config.turn_timeout,
             "environment": config.environment,
         }
 
@@ -194,8 +195,9 @@ class Nspawn:
     async def start(self, spec: Spec) -> None:
         """Start the unit, its failures forgotten; the socket comes with it."""
         # The agent may have planted things where its socket belongs, or have driven its endpoint
-        # into the start limit: begin afresh.
-        await self._stop_endpoint(spec.name)
+        # into the start limit: begin afresh. Its container goes with its socket, so a start of
+        # systemd's own after a crash ends here too, in order.
+        await self.stop(spec.name)
         with Tree.open(self._layout.sockets) as sockets:
             sockets.remove(spec.name)
             # For nobody but the container and root: who can connect here is this agent.
@@ -207,9 +209,18 @@ class Nspawn:
 
     async def stop(self, name: str) -> None:
         """Stop the container, then what served its socket."""
+        unit = container_unit(name)
+        if await self._systemd.active_state(unit) == "activating":
+            # An init loses the order to stop that comes before it listens, and nspawn waits for it
+            # until the time limit. Nothing runs in there that could lose anything.
+            await self._systemd.kill(unit)
         # The container first: without its socket systemd would stop it anyway, in no order.
-        await self._systemd.stop(container_unit(name), self._stop_timeout)
+        await self._systemd.stop(unit, self._stop_timeout)
         await self._stop_endpoint(name)
+
+    async def ended(self, name: str) -> None:
+        """Its container was powered off: nobody needs its endpoint any more."""
+        await self._systemd.order_stop(names.endpoint_unit(name))
 
     async def _stop_endpoint(self, name: str) -> None:
         for unit in (names.socket_unit(name), names.endpoint_unit(name)):

@@ -62,6 +62,20 @@ SHARED: Final = (
 """What of the host a container sees, read-only, where the host has it. Nothing else of /etc."""
 
 
+MASKED: Final = (
+    # Would make the host's accounts, and fails at the second boot: passwd is put right by then.
+    "systemd-sysusers.service",
+    # Nobody logs in, and nothing is mounted or made that nspawn has not mounted or made.
+    "systemd-ask-password-console.path",
+    "systemd-initctl.socket",
+    "systemd-remount-fs.service",
+    "systemd-tmpfiles-setup-dev-early.service",
+    "systemd-tmpfiles-setup-dev.service",
+    "systemd-update-utmp.service",
+)
+"""Units of the host's systemd that a container has no use for, and that delay its start."""
+
+
 def lay(root: Tree, spec: Spec, harness: Mapping[str, object], units: Path) -> None:
     """Put the files of `spec` into `root`, which belongs to its uid range.
 
@@ -101,6 +115,8 @@ def _lay_etc(etc: Tree, spec: Spec, harness: Mapping[str, object], units: Path) 
         security.write("limits.conf", "")
         security.write("pam_env.conf", "")
     with etc.directory("systemd") as systemd, systemd.directory("system") as system:
+        for name in MASKED:
+            system.link(name, "/dev/null")
         for unit in sorted(units.iterdir()) if units.is_dir() else ():
             if unit.is_file():
                 system.write(unit.name, unit.read_text())

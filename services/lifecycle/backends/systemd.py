@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -57,7 +58,7 @@ class Systemd:
     async def on_machine_removed(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with the name of each machine that machined sees ending."""
         await self._bus.on_signal(
-            lambda signal: callback(signal.args[0]),
+            lambda told: callback(told.args[0]),
             sender=MACHINED,
             path=MACHINED_PATH,
             interface=MACHINED_MANAGER,
@@ -69,7 +70,7 @@ class Systemd:
         if unit not in self._subscriptions:
             self._changes[unit] = 0
             self._subscriptions[unit] = await self._bus.on_signal(
-                lambda signal: self._changed(unit, signal),
+                lambda told: self._changed(unit, told),
                 sender=SYSTEMD,
                 path=unit_path(unit),
                 interface=names.PROPERTIES,
@@ -101,6 +102,26 @@ class Systemd:
         except RemoteError as error:
             if error.name != NO_SUCH_UNIT:
                 raise
+
+    async def order_stop(self, unit: str) -> None:
+        """Have `unit` stopped, without waiting for it. One that is not loaded is no error."""
+        try:
+            await self._manager("StopUnit", "ss", unit, "replace")
+        except RemoteError as error:
+            if error.name != NO_SUCH_UNIT:
+                raise
+
+    async def kill(self, unit: str) -> None:
+        """Send SIGKILL to every process of `unit`; one that is not loaded has none."""
+        try:
+            await self._manager("KillUnit", "ssi", unit, "all", signal.SIGKILL)
+        except RemoteError as error:
+            if error.name != NO_SUCH_UNIT:
+                raise
+
+    async def active_state(self, unit: str) -> str:
+        """What `unit` does now, in systemd's words."""
+        return str((await self._all(unit, UNIT)).get("ActiveState", "inactive"))
 
     async def reset_failed(self, unit: str) -> None:
         """Forget failures and the start limit of `unit`; one that is not loaded has none."""
@@ -136,8 +157,8 @@ class Systemd:
             [job] = await self._manager(member, "ss", unit, "replace")
             try:
                 async with asyncio.timeout(timeout):
-                    async for signal in removed:
-                        _number, path, _unit, result = signal.args
+                    async for told in removed:
+                        _number, path, _unit, result = told.args
                         if path == job:
                             break
             except TimeoutError as error:
@@ -174,8 +195,8 @@ class Systemd:
             return {}
         return values
 
-    def _changed(self, unit: str, signal: Signal) -> None:
-        interface, changed, _invalidated = signal.args
+    def _changed(self, unit: str, told: Signal) -> None:
+        interface, changed, _invalidated = told.args
         if unit not in self._changes:
             return
         self._changes[unit] += 1

@@ -98,6 +98,10 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
         self.calls.append(("Reload",))
 
     @method(allow=EVERYBODY)
+    async def KillUnit(self, name: Str, whom: Str, signal: Int32) -> None:
+        self.calls.append(("KillUnit", name, whom, str(signal)))
+
+    @method(allow=EVERYBODY)
     async def ResetFailedUnit(self, name: Str) -> None:
         self.calls.append(("ResetFailedUnit", name))
 

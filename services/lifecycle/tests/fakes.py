@@ -71,6 +71,9 @@ class FakeBackend:
         await self._called("stop", name)
         self.set(name, "inactive")
 
+    async def ended(self, name: str) -> None:
+        await self._called("ended", name)
+
     async def destroy(self, spec: Spec, *, purge: bool) -> None:
         await self._called("destroy", spec.name, purge)
 

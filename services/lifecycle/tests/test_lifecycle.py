@@ -219,6 +219,7 @@ async def test_a_poweroff_from_the_inside_is_told(house: House) -> None:
     await house.settle()
     assert [c.clean for c in house.diary.crashes] == [True]
     assert house.record("alice").enabled
+    assert house.backend.calls[-1] == ("ended", "alice"), "its endpoint is left behind"
 
 
 async def test_a_stopping_host_is_no_crash(house: House) -> None:

@@ -75,9 +75,11 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
         "model": "m",
         "scripted_model_url": "http://127.0.0.1:7100",
         "session_idle": 600,
+        "turn_timeout": 1800,
         "environment": {},
     }
     assert (etc / "systemd/system/hive-harness.service").read_text() == "[Service]\n"
+    assert (etc / "systemd/system/systemd-sysusers.service").readlink() == Path("/dev/null")
     assert {path.lstat().st_uid for path in root.rglob("*")} == {BASE}
     assert root.stat().st_uid == BASE
     assert sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) < 8192
@@ -106,7 +108,10 @@ async def test_settings_bind_only_what_an_agent_may_see(host: Host) -> None:
 async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
     await host.backend.configure(ALICE)
     unit, service = host.drop_in()["Unit"], host.drop_in()["Service"]
-    assert unit["Requires"] == unit["After"] == "hive-agent@alice.socket"
+    assert unit["Requires"] == "hive-agent@alice.socket"
+    # And the endpoint ends with the container, after it.
+    assert unit["PropagatesStopTo"] == "hive-agent@alice.service"
+    assert unit["After"].split() == ["hive-agent@alice.socket", "hive-agent@alice.service"]
     assert service["Slice"] == "hive-agents.slice"
     assert "--load-credential" not in service["ExecStart"]
     assert "localhost" in service["IPAddressDeny"].split()
@@ -233,6 +238,22 @@ async def test_stop_ends_the_container_before_its_socket(host: Host) -> None:
         ("StopUnit", "hive-agent@alice.socket"),
         ("StopUnit", "hive-agent@alice.service"),
     ]
+
+
+@pytest.mark.parametrize(("state", "killed"), [("activating", True), ("active", False)])
+async def test_what_has_not_come_up_is_killed_before_it_is_stopped(
+    host: Host, state: str, killed: bool
+) -> None:
+    host.manager.change(UNIT, active=state)
+    await host.backend.stop("alice")
+    kill = ("KillUnit", UNIT, "all", "9")
+    expected = [kill, ("StopUnit", UNIT)] if killed else [("StopUnit", UNIT)]
+    assert host.manager.calls[: len(expected)] == expected
+
+
+async def test_an_endpoint_ends_with_its_container(host: Host) -> None:
+    await host.backend.ended("alice")
+    assert host.manager.calls == [("StopUnit", "hive-agent@alice.service")]
 
 
 async def test_destroy_leaves_only_data(host: Host) -> None:
