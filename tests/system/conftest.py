@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,12 @@ def swarm(hive: Hive) -> Hive:
     return hive
 
 
+@pytest.fixture
+def measured(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Show a figure at the end of the run; it is never asserted tightly."""
+    return pytestconfig.stash.setdefault(_FIGURES, []).append
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
@@ -106,7 +112,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say that they were left out, and how they are run."""
+    """Say what was measured, and what was left out and how it is run."""
+    for figure in config.stash.get(_FIGURES, []):
+        terminalreporter.write_line(f"measured: {figure}")
     if left_out := config.stash.get(_LEFT_OUT, 0):
         terminalreporter.write_line(
             f"{left_out} system tests were left out: `make test` runs them, `-m system` only them."
@@ -114,3 +122,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 _LEFT_OUT = pytest.StashKey[int]()
+_FIGURES = pytest.StashKey[list[str]]()

@@ -1,6 +1,7 @@
 """What is killed is noticed at once, and nothing that was said is lost."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -20,10 +21,12 @@ def state(hive: Hive, agent: str) -> str:
     return str(hivectl(hive, "status", agent)["state"])
 
 
-def test_a_killed_container_is_in_the_managers_inbox_with_its_cause(swarm: Hive) -> None:
+def test_a_killed_container_is_in_the_managers_inbox_with_its_cause(
+    swarm: Hive, measured: Callable[[str], None]
+) -> None:
     swarm.run("hivectl", "start", "alice")
     told = probe(swarm, "crash_latency", "alice")
-    print(f"\nkill -9 of the container's init to the manager's inbox: {told['ms']} ms")
+    measured(f"kill -9 of a container's init to the manager's inbox: {told['ms']} ms")
     assert told["ms"] < 1000
     assert "alice" in told["body"]
     assert "signal" in told["body"] or "KILL" in told["body"]
@@ -75,9 +78,9 @@ def test_machinectl_shell_opens_a_shell_in_the_container(swarm: Hive) -> None:
     assert "alice" in shown
 
 
-def test_spawn_to_ready(swarm: Hive) -> None:
+def test_spawn_to_ready(swarm: Hive, measured: Callable[[str], None]) -> None:
     job = probe(swarm, "spawn_time", "fast")
-    print(f"\nspawn to the harness READY: {job['ms']} ms")
+    measured(f"spawn to the harness READY: {job['ms']} ms")
     assert job["result"] == "done", job
     assert job["ms"] < 15_000
     swarm.run("hivectl", "destroy", "fast", "--purge", "--yes", timeout=120)

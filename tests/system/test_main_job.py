@@ -1,6 +1,7 @@
 """The main job: a task of the operator goes through two agents and comes back as an answer."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -12,11 +13,13 @@ pytestmark = pytest.mark.system
 SERVICES = ["hive-broker", "hive-lifecycle", "hive-approvals", "hive-dashboard"]
 
 
-def test_an_errand_goes_to_bob_and_its_answer_to_the_operator(swarm: Hive) -> None:
+def test_an_errand_goes_to_bob_and_its_answer_to_the_operator(
+    swarm: Hive, measured: Callable[[str], None]
+) -> None:
     started = time.monotonic()
     swarm.run("hivectl", "send", "manager", "ask bob for six times seven")
     answer = wait_for_inbox(swarm, "42")
-    print(f"\nerrand to answer: {time.monotonic() - started:.1f} s")
+    measured(f"an errand through two agents to its answer: {time.monotonic() - started:.1f} s")
     assert answer["from"] == "manager"
     errand = hivectl(swarm, "history", "--from", "manager", "--to", "bob")[-1]
     assert "six times seven" in errand["body"]
