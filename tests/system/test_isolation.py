@@ -169,7 +169,8 @@ def test_alices_console_is_no_emergency_of_the_host(swarm: Hive) -> None:
     source = f"{' '.join(follow)} | grep --max-count=1 'on fire'"
     line = json.loads(swarm.run("timeout", "20", "bash", "-c", source).stdout)
     assert int(line["PRIORITY"]) >= 5
-    # Nor so many lines that others are lost; with much free space journald takes six times the limit.
+    # Nor so many lines that others are lost; with much free space journald takes six times
+    # the limit.
     inside(swarm, "alice", "sh", "-c", "seq -f 'flood %g' 20000 > /dev/console")
     written = swarm.run("sh", "-c", f"journalctl {unit} --grep=flood -q | wc -l").stdout
     assert int(written) < 8000
