@@ -19,6 +19,7 @@ let
       fileset = lib.fileset.unions [
         ../pyproject.toml
         ../README.md
+        ../docs
         ../LICENSE
         ../wire
         ../services

@@ -33,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     except SandboxError as error:
         print(f"bootstrap: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("bootstrap: Interrupted. The same command goes on from here.", file=sys.stderr)
+        return 130
     return 0
 
 

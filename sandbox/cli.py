@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from sandbox import hive, inside, lifecycle
-from sandbox.instance import REPO, Instance, SandboxError
+from sandbox.instance import DEFAULT, REPO, Instance, SandboxError
 
 _DESCRIPTION = """\
 A throw-away systemd host: an overlay over this machine's root with a systemd of its own as PID 1.
@@ -24,11 +24,14 @@ def main(arguments: Sequence[str]) -> int:
         return run(Instance(options.name), options)
     except SandboxError as error:
         return _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("Interrupted. The same command goes on from here; `down` removes what there is.")
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sandbox", description=_DESCRIPTION)
-    parser.add_argument("--name", default="hive", help="which sandbox (default: hive)")
+    parser.add_argument("--name", default=DEFAULT, help="which sandbox (default: hive)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from sandbox import inside, lifecycle
-from sandbox.instance import REPO, Instance, SandboxError
+from sandbox.instance import DEFAULT, REPO, Instance, SandboxError
 
 AGENTS: Final = ("manager", "alice", "bob")
 MODEL_HOST: Final = "127.0.0.100"
@@ -51,7 +51,7 @@ def greet(instance: Instance, ports: Ports) -> None:
     link = inside.run(instance, "hivectl", "login-link", check=False)
     address = link.stdout.strip() or f"http://127.0.0.1:{ports.dashboard}/"
     run = "sandbox/sandbox exec hivectl"
-    if instance.name != "hive":
+    if instance.name != DEFAULT:
         run = f"sandbox/sandbox --name {instance.name} exec hivectl"
     print(f"\nThe hive is up. Its dashboard: {address}\n\nTry:")
     print(f'  {run} send manager "ask bob for six times seven"')

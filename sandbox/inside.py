@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final
 
-from sandbox.instance import Instance, SandboxError
+from sandbox.instance import DEFAULT, Instance, SandboxError
 
 _ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -23,10 +23,10 @@ def command_line(instance: Instance, command: Sequence[str]) -> list[str]:
     """
     init = instance.init()
     if init is None:
-        raise SandboxError(
-            f"Sandbox {instance.name} is down: start it with"
-            f" `sandbox/sandbox --name {instance.name} up`."
-        )
+        start = f"sandbox/sandbox --name {instance.name} up"
+        if instance.name == DEFAULT:
+            start = "make up"
+        raise SandboxError(f"Sandbox {instance.name} is down; `{start}` starts it.")
     # Killing nsenter alone would leave its child running inside.
     tied = ["setpriv", "--pdeathsig", "KILL", "--", *command]
     return ["nsenter", "-t", str(init), *_NAMESPACES, "--", *tied]

@@ -10,6 +10,9 @@ from typing import Final
 
 RUN: Final = Path("/run/hyperhive-sandbox")
 STATE: Final = Path("/var/lib/hyperhive-sandbox")
+DEFAULT: Final = "hive"
+"""The one of `make up`."""
+
 REPO: Final = Path(__file__).resolve().parent.parent
 PREFIX: Final = Path("/usr/lib/hyperhive")
 """Where the repository's venv appears inside."""

@@ -122,6 +122,8 @@ def _prepare(root: Path, instance: Instance) -> None:
     _write(units / TARGET, _TARGET_UNIT)
     _write(root / "etc/systemd/system.conf.d/50-sandbox.conf", _MANAGER)
     _write(root / "etc/systemd/journald.conf.d/50-sandbox.conf", _JOURNAL)
+    # Bash shows it in the prompt, so that nobody takes this root shell for the machine's.
+    _write(root / "etc/debian_chroot", f"sandbox {instance.name}\n")
     _write(root / "etc/fstab", "")
     _write(root / "etc/crypttab", "")
     _write(root / "etc/resolv.conf", _text(Path("/etc/resolv.conf")))

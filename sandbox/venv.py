@@ -69,7 +69,7 @@ def _package(repo: Path, directory: Path) -> bool:
 
 def _sources(repo: Path) -> Iterator[Path]:
     yield from (repo / name for name in ("pyproject.toml", "README.md", "LICENSE"))
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, "docs"):
         for path in sorted((repo / package).rglob("*")):
             inside = path.relative_to(repo).parts
             if path.is_file() and not {"tests", "__pycache__"}.intersection(inside):

@@ -199,7 +199,7 @@ class Connection(MessageBus):
         self.post(msg)
 
     def _setup_socket(self) -> None:
-        failure = "it names no unix socket"
+        failure, path = "it names no unix socket", "that address"
         for transport, options in self._bus_address:
             path = options.get("path") or "\0" + options.get("abstract", "")
             if transport != "unix" or path == "\0":
@@ -215,7 +215,7 @@ class Connection(MessageBus):
             self._sock, self._fd = sock, sock.fileno()
             self._stream = sock.makefile("rwb")
             return
-        raise errors.Unavailable(f"There is no bus at {self._bus_address}: {failure}.")
+        raise errors.Unavailable(f"There is no bus at {path!s}: {failure}.")
 
     async def _auth_readline(self) -> str:
         line = b""

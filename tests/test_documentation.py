@@ -1,0 +1,59 @@
+"""What the units and the manual say must be there, and be all there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from services.config import Config, Section
+
+REPO = Path(__file__).parents[1]
+INSTALLED = "file:///usr/lib/hyperhive/share/doc/hyperhive/"
+UNITS = [
+    path
+    for room in ("services", "harness", "sandbox")
+    for path in (REPO / room).rglob("*")
+    if path.suffix in (".service", ".socket", ".target", ".slice")
+    and "/tests/" not in str(path)
+    and "\n[Unit]\n" in f"\n{path.read_text()}"
+]
+
+
+def settings() -> dict[str, object]:
+    """Each setting by its full name, with its default."""
+    found = {}
+    for name, room in Config.model_fields.items():
+        section = room.annotation
+        assert isinstance(section, type)
+        assert issubclass(section, Section)
+        for key, field in section.model_fields.items():
+            found[f"{name}.{key}"] = field.get_default(call_default_factory=True)
+    return found
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_the_documentation_a_unit_names_is_installed(unit: Path) -> None:
+    for line in re.findall(r"^Documentation=(.*)$", unit.read_text(), re.MULTILINE):
+        for address in line.split():
+            if address.startswith("file:"):
+                assert address.startswith(INSTALLED)
+                assert (REPO / "docs" / address.removeprefix(INSTALLED)).is_file()
+
+
+def test_the_manual_lists_every_setting_and_no_other() -> None:
+    manual = (REPO / "docs/operations.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z]+\.[a-z_]+)` \| (.*?) \|", manual, re.MULTILINE))
+    assert set(rows) == set(settings())
+    for name, default in settings().items():
+        if isinstance(default, int):
+            assert rows[name] == f"`{default}`", name
+
+
+def test_the_manual_and_the_help_give_the_same_exit_codes() -> None:
+    from hivectl.exits import MEANING
+
+    manual = (REPO / "docs/operations.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|$", manual, re.MULTILINE)
+    assert {int(code): text for code, text in rows} == {
+        code.value: meaning for code, meaning in MEANING.items()
+    }
