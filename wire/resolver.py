@@ -6,7 +6,8 @@ A unit's name alone is not enough for a service: the uid must be root's or the s
 The lookup goes by process id (systemd 252 has no GetUnitByPIDFD, and file descriptors are not
 negotiated). So a process could connect, die, leave the socket to a child, and its number could be
 taken by a process of another unit before we look. That is kept out where it matters: a
-connection that is gone after the lookup is nobody, and a service needs the fitting uid besides.
+connection that is gone after the lookup is nobody, and endpoints and services need the fitting
+uid besides: no other user of the host gets there by a number that is used again.
 """
 
 import grp
@@ -84,8 +85,8 @@ def principal_of(unit: str, uid: int, groups: list[int] | None) -> Principal | N
     `unit` is "" when it runs in none; `groups` is None when the bus daemon does not know them.
     """
     if endpoint := _ENDPOINT.fullmatch(unit):
-        # The endpoints' users are dynamic, so any uid will do: only root can make such a unit.
-        return agent(endpoint[1]) if _may_be_agent(endpoint[1]) else None
+        known = _may_be_agent(endpoint[1]) and uid in (0, _uid_of("agents"))
+        return agent(endpoint[1]) if known else None
     if (room := _SERVICE.fullmatch(unit)) and room[1] in _SERVICES:
         return Principal(Kind.SERVICE, room[1]) if uid in (0, _uid_of(room[1])) else None
     return THE_OPERATOR if uid == 0 or _is_operator(uid, groups) else None

@@ -28,7 +28,8 @@ from wire.tests.lamp import NAME, PATH, Lamp1
 LIFECYCLE = Principal(Kind.SERVICE, "lifecycle")
 BROKER = Principal(Kind.SERVICE, "broker")
 DASHBOARD = Principal(Kind.SERVICE, "dashboard")
-BROKER_UID, HIVE_GID, ALICE_UID, DYNAMIC_UID = 801, 850, 1000, 61234
+BROKER_UID, HIVE_GID, ALICE_UID = 801, 850, 1000
+AGENTS_UID = os.getuid() or 802  # some tests here play an endpoint
 
 
 class User(NamedTuple):
@@ -43,8 +44,12 @@ class Group(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def users(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host with the users hive-broker and alice, who is in the group hive."""
-    known = [User(BROKER_UID, BROKER_UID, "hive-broker"), User(ALICE_UID, ALICE_UID, "alice")]
+    """A host with the users hive-broker, hive-agents and alice, who is in the group hive."""
+    known = [
+        User(BROKER_UID, BROKER_UID, "hive-broker"),
+        User(AGENTS_UID, AGENTS_UID, "hive-agents"),
+        User(ALICE_UID, ALICE_UID, "alice"),
+    ]
 
     def find(field: str, value: object) -> User:
         for user in known:
@@ -63,20 +68,22 @@ def users(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("unit", "uid", "groups", "expected"),
     [
-        ("hive-agent@bob.service", DYNAMIC_UID, [], agent("bob")),
+        ("hive-agent@bob.service", AGENTS_UID, [], agent("bob")),
         ("hive-agent@bob.service", 0, [], agent("bob")),
-        ("hive-agent@manager.service", DYNAMIC_UID, [], THE_MANAGER),
+        ("hive-agent@bob.service", ALICE_UID, [ALICE_UID, HIVE_GID], None),
+        ("hive-agent@bob.service", BROKER_UID, [], None),
+        ("hive-agent@manager.service", AGENTS_UID, [], THE_MANAGER),
         ("hive-agent@Bob.service", 0, [], None),
         ("hive-agent@much-too-long.service", 0, [], None),
-        ("hive-agent@operator.service", DYNAMIC_UID, [], None),
-        ("hive-agent@system.service", DYNAMIC_UID, [], None),
-        ("hive-agent@bob.socket", DYNAMIC_UID, [], None),
+        ("hive-agent@operator.service", AGENTS_UID, [], None),
+        ("hive-agent@system.service", AGENTS_UID, [], None),
+        ("hive-agent@bob.socket", AGENTS_UID, [], None),
         ("hive-broker.service", BROKER_UID, [], BROKER),
         ("hive-broker.service", 0, [], BROKER),
         ("hive-broker.service", ALICE_UID, [HIVE_GID], None),
         ("hive-lifecycle.service", 0, [], LIFECYCLE),
         ("hive-lifecycle.service", BROKER_UID, [], None),
-        ("hive-model.service", DYNAMIC_UID, [], None),
+        ("hive-model.service", AGENTS_UID, [], None),
         ("session-1.scope", 0, [], THE_OPERATOR),
         ("session-1.scope", ALICE_UID, [ALICE_UID, HIVE_GID], THE_OPERATOR),
         ("session-1.scope", ALICE_UID, [ALICE_UID], None),
@@ -84,7 +91,7 @@ def users(monkeypatch: pytest.MonkeyPatch) -> None:
         ("session-1.scope", BROKER_UID, None, None),
         ("user@1000.service", 4242, None, None),
         ("", 0, None, THE_OPERATOR),
-        ("", DYNAMIC_UID, [], None),
+        ("", AGENTS_UID, [], None),
     ],
 )
 def test_the_rule(

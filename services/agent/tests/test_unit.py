@@ -35,5 +35,17 @@ def test_what_must_not_go_from_the_service(setting: str) -> None:
     assert setting in lines("hive-agent@.service")
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"),
+        *("prlimit64", "pidfd_getfd", "process_vm_readv", "process_vm_writev"),
+    ],
+)
+def test_endpoints_share_a_user_and_cannot_touch_each_other(call: str) -> None:
+    denied = [line.split("~")[1] for line in lines("hive-agent@.service") if "Filter=~" in line]
+    assert call in " ".join(denied).split()
+
+
 def test_the_directory_and_not_the_socket_decides_who_comes_in() -> None:
     assert {"SocketMode=0666", "DirectoryMode=0700"} <= set(lines("hive-agent@.socket"))

@@ -1,0 +1,45 @@
+"""The bus policies of all services: who hears and reaches what, before any service decides."""
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+POLICIES = sorted(REPO.glob("services/*/org.hyperhive.*.conf"))
+HARMLESS = {"org.freedesktop.DBus.Introspectable", "org.freedesktop.DBus.Peer"}
+
+
+def rules(path: Path, key: str, value: str) -> list[ET.Element]:
+    return [rule for p in ET.parse(path).getroot() if p.get(key) == value for rule in p]
+
+
+def test_every_service_has_one() -> None:
+    assert [path.stem for path in POLICIES] == [
+        "org.hyperhive.Approvals1",
+        "org.hyperhive.Broker1",
+        "org.hyperhive.Dashboard1",
+        "org.hyperhive.Lifecycle1",
+    ]
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
+def test_who_is_nobody_in_the_hive_reaches_nothing_and_hears_nothing(path: Path) -> None:
+    default = rules(path, "context", "default")
+    denied = [rule.attrib for rule in default if rule.tag == "deny"]
+    assert {"own": path.stem} in denied
+    assert {"send_destination": path.stem} in denied
+    allowed = [rule for rule in default if rule.tag == "allow"]
+    assert {rule.get("send_interface") for rule in allowed} <= HARMLESS
+    if path.stem != "org.hyperhive.Dashboard1":  # which has no signals
+        assert {"receive_sender": path.stem, "receive_type": "signal"} in denied
+
+
+def test_an_endpoint_hears_how_jobs_end_and_nothing_else() -> None:
+    heard = [
+        rule.get("receive_member")
+        for path in POLICIES
+        for rule in rules(path, "group", "hive-agents")
+        if rule.get("receive_sender")
+    ]
+    assert heard == ["JobRemoved"]
