@@ -5,10 +5,13 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wire.errors import InvalidArgument
+from wire.errors import InvalidArgument, LimitExceeded
 
 MAX_REQUEST = 8 * 1024 * 1024
 """Bytes of a body: the longest message the broker takes, however JSON escapes it."""
+
+MAX_LOGIN = 4096
+"""Bytes of a body from somebody who is not logged in, and might send many at once."""
 
 
 class Form(BaseModel):
@@ -45,7 +48,10 @@ async def read(request: web.Request, form: type[AnyForm]) -> AnyForm:
 
     Raises:
         InvalidArgument: it is not JSON, or not of this shape.
+        LimitExceeded: a login is too long; it has not been read.
     """
+    if form is Login and not 0 <= _length(request) <= MAX_LOGIN:
+        raise LimitExceeded(f"A login has at most {MAX_LOGIN} bytes, and says how many.")
     if request.content_type != "application/json":
         raise InvalidArgument("The body has to be JSON (Content-Type: application/json).")
     try:
@@ -54,3 +60,8 @@ async def read(request: web.Request, form: type[AnyForm]) -> AnyForm:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"])) or "The body"
         raise InvalidArgument(f"{field}: {first['msg']}.") from error
+
+
+def _length(request: web.Request) -> int:
+    """Bytes of the body; -1 when the request does not say."""
+    return -1 if request.content_length is None else request.content_length

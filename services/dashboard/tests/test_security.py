@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import aiohttp
@@ -186,3 +187,16 @@ async def test_only_the_operator_gets_a_link(page: Page, principals: FixedPrinci
         principals.known[page.bus.unique_name] = stranger
         with pytest.raises(AccessDenied):
             await page.link()
+
+
+async def test_who_is_not_logged_in_does_not_fill_the_memory(page: Page) -> None:
+    headers = {"Origin": page.url, "Content-Type": "application/json"}
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b'{"token": "'
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        for body in (b'{"token": "' + b"x" * 5000 + b'"}', endless()):
+            async with page.http.post(page.url + "/login", data=body, headers=headers) as answer:
+                assert answer.status == 413, "it was read"
