@@ -8,12 +8,21 @@ Each room adds the fields it needs to its section's class here. A field has a de
 the environment names another file.
 """
 
+import ipaddress
 import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 PATH: Final = Path("/etc/hyperhive/hyperhive.toml")
 ENVIRONMENT: Final = "HYPERHIVE_CONFIG"
@@ -23,8 +32,39 @@ class ConfigError(Exception):
     """The configuration cannot be used; the one sentence says file, key and what is allowed."""
 
 
-Network = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:/a-z-]+$")]
+NETWORK_WORDS: Final = ("any", "localhost", "link-local", "multicast")
+
+
+def _network(value: str) -> str:
+    """`value`, if systemd understands it: what it does not, it leaves out of the filter."""
+    if value not in NETWORK_WORDS:
+        try:
+            ipaddress.ip_network(value, strict=False)
+        except ValueError as error:
+            words = ", ".join(NETWORK_WORDS)
+            raise ValueError(
+                f"it is an address, a network such as 10.0.0.0/8, or one of: {words}"
+            ) from error
+    return value
+
+
+def _url(value: str) -> str:
+    """`value`, if it is an address in the web."""
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or not value.isprintable():
+        raise ValueError("it is a URL such as http://127.0.0.1:7100")
+    return value
+
+
+Network = Annotated[str, AfterValidator(_network)]
 """An address, a network with its prefix length, or one of systemd's words for some."""
+
+Url = Annotated[str, AfterValidator(_url)]
+"""http or https, and a host."""
 
 
 class Section(BaseModel):
@@ -86,8 +126,8 @@ class HarnessConfig(Section):
     """[harness]: what runs inside the containers."""
 
     model: str | None = None  # of agents that were spawned without one; None: Claude Code's own
-    scripted_model_url: str | None = None
-    session_idle: int = Field(default=600, ge=1)  # seconds until an idle session is closed
+    scripted_model_url: Url | None = None
+    session_idle: int = Field(default=600, ge=1, le=2592000)  # seconds until an idle one is closed
     turn_timeout: int = Field(default=1800, ge=10, le=86400)  # seconds until a turn is given up
     environment: dict[str, str] = Field(default_factory=dict)  # of Claude Code
 
@@ -136,7 +176,8 @@ def _sentence(model: type[BaseModel], error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"{key} is unknown; known are: {_known(model, first['loc'][:-1])}."
-    message = first["msg"][0].lower() + first["msg"][1:]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
     return f"{key} = {first['input']!r} does not fit: {message}."
 
 

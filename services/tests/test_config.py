@@ -46,6 +46,13 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
         ("[broker]\nmax_body_bytes = 'x'", "broker.max_body_bytes = 'x' does not fit: input"),
         ("[broker", "is no valid TOML"),
         ("broker = 1", "broker = 1 does not fit"),
+        (
+            "[lifecycle]\nnetwork_deny = ['localhots']",
+            "lifecycle.network_deny.0 = 'localhots' does not fit: it is an address, a network",
+        ),
+        ("[lifecycle]\nnetwork_allow = ['10.0.0.0/33']", "network_allow.0 = '10.0.0.0/33' does"),
+        ("[harness]\nscripted_model_url = 'http://[::1'", "it is a URL such as"),
+        ("[harness]\nscripted_model_url = '127.0.0.1:7100'", "it is a URL such as"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, sentence: str) -> None:

@@ -1,0 +1,30 @@
+"""What somebody on the host hears of the hive on the bus.
+
+Runs inside the sandbox, as whoever is to be tried: `python -c SOURCE`. Says `listening`; when its
+standard input ends, it prints the members of all signals of the hive's services as a JSON array.
+"""
+
+import asyncio
+import json
+import sys
+
+from wire import names
+from wire.bus import Bus
+
+SERVICES = (names.BROKER, names.LIFECYCLE, names.APPROVALS)
+
+
+async def main() -> None:
+    bus = await Bus.connect()
+    heard: set[str] = set()
+    for service in SERVICES:
+        await bus.on_signal(lambda signal: heard.add(signal.member), sender=service)
+    print("listening", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    # What was sent before this answer has been delivered before it.
+    await bus.call1("org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetId")
+    print(json.dumps(sorted(heard)))
+    await bus.close()
+
+
+asyncio.run(main())

@@ -1,0 +1,100 @@
+"""Somebody with an account on the host who is no operator: not root, and not in the group hive."""
+
+import json
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import PROBES, PYTHON, hivectl
+
+pytestmark = pytest.mark.system
+
+NOBODY = ("runuser", "-u", "nobody", "--")
+
+CALLS = [
+    ("Broker1", "Send", "ssa{sv}", "manager", "obey", "0"),
+    ("Broker1", "ListMessages", "a{sv}u", "0", "10"),
+    ("Broker1", "Receive", "uu", "10", "0"),
+    ("Broker1", "RegisterAgent", "s", "mallory"),
+    ("Lifecycle1", "Spawn", "sa{sv}", "mallory", "0"),
+    ("Lifecycle1", "Destroy", "sb", "bob", "true"),
+    ("Approvals1", "RequestSpawn", "ss", "mallory", "because"),
+    ("Approvals1", "Approve", "t", "1"),
+    ("Dashboard1", "LoginLink"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call[0]}.{call[1]}")
+def test_calls_are_refused_by_the_bus(swarm: Hive, call: tuple[str, ...]) -> None:
+    room, member, *arguments = call
+    name, path = f"org.hyperhive.{room}", f"/org/hyperhive/{room}"
+    done = swarm.run(*NOBODY, "busctl", "call", name, path, name, member, *arguments, check=False)
+    assert done.returncode != 0
+    assert "Access denied" in done.stderr
+
+
+def test_hivectl_says_so(swarm: Hive) -> None:
+    done = swarm.run(*NOBODY, "hivectl", "list", check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ("nobody", []),
+        ("hive-agents", ["JobRemoved"]),
+        ("hive-broker", []),
+    ],
+)
+def test_who_hears_what_the_hive_does(swarm: Hive, user: str, expected: list[str]) -> None:
+    source = (PROBES / "eavesdrop.py").read_text()
+    ear = swarm.popen("runuser", "-u", user, "--", PYTHON, "-c", source)
+    assert ear.stdout
+    assert ear.stdout.readline() == "listening\n"
+    swarm.run("hivectl", "send", "operator", "between us")
+    swarm.run("hivectl", "restart", "bob", timeout=120)
+    heard, _ = ear.communicate(timeout=30)
+    assert json.loads(heard) == expected
+
+
+def test_nothing_of_the_hive_can_be_read_but_its_configuration(swarm: Hive) -> None:
+    places = ["/run/hyperhive", "/var/lib/hyperhive", "/etc/hyperhive", "/var/lib/machines"]
+    found = swarm.run(
+        *NOBODY, "find", *places, "(", "-type", "f", "-o", "-type", "s", ")", "-readable",
+        check=False,
+    ).stdout.split()  # fmt: skip
+    assert found == ["/etc/hyperhive/hyperhive.toml"]
+    base = hivectl(swarm, "status", "alice")["uid_base"]
+    assert swarm.run("stat", "-c", "%u %a", "/run/hyperhive/agents/alice").stdout.split() == [
+        str(base),
+        "700",
+    ]
+
+
+ASK = """
+import sys, urllib.error, urllib.request
+url, method, *headers = sys.argv[1:]
+request = urllib.request.Request(url, method=method, headers=dict(zip(*[iter(headers)] * 2)))
+try:
+    print(urllib.request.urlopen(request, timeout=10).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "headers", "status"),
+    [
+        ("/login", "GET", [], 200),
+        ("/api/state", "GET", [], 401),
+        ("/login", "GET", ["Host", "evil.example"], 403),
+        ("/login", "POST", ["Origin", "http://evil.example"], 403),
+    ],
+)
+def test_the_dashboard_wants_a_login_and_its_own_name(
+    swarm: Hive, path: str, method: str, headers: list[str], status: int
+) -> None:
+    url = f"http://127.0.0.1:{swarm.dashboard_port}{path}"
+    done = swarm.run(*NOBODY, "python3", "-c", ASK, url, method, *headers)
+    assert int(done.stdout) == status
