@@ -8,15 +8,22 @@ any field into the container's own journal, and would appear among another agent
 import asyncio
 import os
 import re
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from hivectl.exits import CommandError, Exit
 from wire import names
 
 HOST_ID = Path("/etc/machine-id")
 JOURNALS = (Path("/var/log/journal"), Path("/run/log/journal"))
+
+MAX_FILES: Final = 64
+"""Journal files that are looked at, the newest: a container may have planted any number."""
+
+OPEN_SECONDS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,24 @@ def files(places: Iterator[Path]) -> list[Path]:
     return list(found.values())
 
 
+def opens(path: Path) -> bool:
+    """Whether journalctl opens `path`; given one that it cannot, it shows none of the others.
+
+    The container may have planted it: a pipe, a damaged file, one from another journald.
+    """
+    try:
+        tried = subprocess.run(
+            ["journalctl", "--quiet", "--lines=0", f"--file={path}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=OPEN_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
+
+
 def command_line(
     agent: str, machine: Machine, paths: Sequence[Path], *, follow: bool, lines: int, as_json: bool
 ) -> list[str]:
@@ -93,7 +118,8 @@ def journalctl(agent: str, *, follow: bool, lines: int, as_json: bool) -> None:
     """
     machine = asyncio.run(_find(agent))
     host_id = HOST_ID.read_text().strip()
-    paths = files(directories(machine, host_id))
+    newest = sorted(files(directories(machine, host_id)), key=_age)[:MAX_FILES]
+    paths = [path for path in newest if opens(path)]
     if not paths:
         raise CommandError(
             Exit.DENIED, "There is no journal you may read; root and group systemd-journal may."
@@ -124,9 +150,25 @@ async def _find(agent: str) -> Machine:
 
 def _written_id(machine: str) -> str | None:
     try:
-        return checked_id(Path("/var/lib/machines", machine, "etc/machine-id").read_text())
+        return checked_id(read_some(Path("/var/lib/machines", machine, "etc/machine-id")))
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def read_some(path: Path) -> str:
+    """The first 64 bytes of a file that a container may have made a pipe, or endless."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 64).decode()
+    finally:
+        os.close(descriptor)
+
+
+def _age(path: Path) -> float:
+    try:
+        return -path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def checked_id(written: str) -> str | None:

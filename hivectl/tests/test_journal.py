@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,18 @@ def test_a_machine_id_that_is_none_is_not_used(tmp_path: Path) -> None:
     assert journal.checked_id("0f" * 16 + "\n") == "0f" * 16
 
 
+@pytest.mark.skipif(not shutil.which("journalctl"), reason="asks journalctl")
+def test_what_a_container_planted_hides_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.journal")
+    (tmp_path / "damaged.journal").write_bytes(b"LPKSHHRH" + bytes(300))
+    assert not any(journal.opens(path) for path in tmp_path.iterdir())
+
+
+def test_a_machine_id_that_is_a_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "machine-id")
+    assert journal.read_some(tmp_path / "machine-id") == ""
+
+
 async def test_logs_of_nobody_are_not_found(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("logs", "nobody")).code == Exit.NOT_FOUND
     assert (await hivectl("logs", "../x")).code == Exit.NOT_FOUND
@@ -68,11 +81,14 @@ async def test_logs_become_journalctl(
     monkeypatch.setattr(journal, "HOST_ID", tmp_path / "machine-id")
     (tmp_path / "machine-id").write_text(f"{host}\n")
     monkeypatch.setattr(os, "execvp", lambda _file, line: became.append(line))
+    monkeypatch.setattr(journal, "opens", lambda path: path.name == "system.journal")
+    (tmp_path / host / "planted.journal").touch()
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus_address)
     await asyncio.to_thread(journal.journalctl, "alice", follow=True, lines=3, as_json=False)
     [line] = became
     assert {"--lines=3", "--follow", "HIVE_AGENT=alice"} <= set(line)
     assert f"--file={tmp_path / host / 'system.journal'}" in line
+    assert not [word for word in line if "planted" in word]
 
 
 async def test_logs_are_there_while_the_hive_is_down(
