@@ -49,3 +49,13 @@ def test_endpoints_share_a_user_and_cannot_touch_each_other(call: str) -> None:
 
 def test_the_directory_and_not_the_socket_decides_who_comes_in() -> None:
     assert {"SocketMode=0666", "DirectoryMode=0700"} <= set(lines("hive-agent@.socket"))
+
+
+def test_agents_together_leave_the_host_room_to_stop_them() -> None:
+    settings = dict(
+        line.split("=", 1) for line in (ROOM.parent / "hive-agents.slice").read_text().splitlines()
+        if "=" in line
+    )  # fmt: skip
+    assert int(settings["CPUWeight"]) < 100
+    assert int(settings["IOWeight"]) < 100
+    assert int(settings["MemoryMax"].removesuffix("%")) < 90
