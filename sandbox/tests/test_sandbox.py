@@ -35,6 +35,19 @@ def instance() -> Iterator[Instance]:
     assert traces(instance) == []
 
 
+def test_its_bus_does_not_wait_for_machined(instance: Instance) -> None:
+    lifecycle.up(instance)
+    inside.run(instance, "systemctl", "start", "dbus.service", "systemd-machined.service")
+    # A machined that answers nothing: a bus that asks it stands still.
+    inside.run(instance, "systemctl", "kill", "--signal=STOP", "systemd-machined.service")
+    inside.run(instance, "systemctl", "kill", "--signal=HUP", "dbus.service")
+    greet = ["busctl", "--timeout=5", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus"]
+    # The first connection of a user is when the daemon asks for his groups.
+    as_games = ["timeout", "10", "setpriv", "--reuid=games", "--clear-groups"]
+    inside.run(instance, *as_games, *greet, "GetId")
+    inside.run(instance, "systemctl", "kill", "--signal=CONT", "systemd-machined.service")
+
+
 def test_it_boots_to_a_running_systemd_that_is_not_degraded(instance: Instance) -> None:
     lifecycle.up(instance)
     assert inside.run(instance, "systemctl", "is-system-running").stdout == "running\n"
