@@ -61,6 +61,15 @@ async def main(agent: str, victim: str) -> None:
     await attempt("request a spawn", *approvals, "RequestSpawn", "ss", "mallory", "because")
     await attempt("approve", *approvals, "Approve", "t", 1)
     await attempt("login link", names.DASHBOARD, names.DASHBOARD_PATH, names.DASHBOARD, "LoginLink")
+    system = {"kind": "container-crash"}
+    await attempt("speak as the system", *broker, "Send", "ssa{sv}", "manager", "x", system)
+    daemon = ("org.freedesktop.DBus", "/org/freedesktop/DBus")
+    await attempt("own a name", *daemon, daemon[0], "RequestName", "su", names.DASHBOARD, 4)
+    monitoring = f"{daemon[0]}.Monitoring"
+    await attempt("listen to all", *daemon, monitoring, "BecomeMonitor", "asu", [], 0)
+    systemd = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
+    await attempt("stop a unit", *systemd, f"{systemd[0]}.Manager", "StopUnit", "ss",
+                  names.endpoint_unit(victim), "replace")  # fmt: skip
     print(json.dumps(outcome))
     await bus.close()
 
