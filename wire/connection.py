@@ -313,6 +313,7 @@ async def connect(address: str | None, on_message: Callable[[Message], None]) ->
     except BaseException as error:
         connection.close()
         if isinstance(error, TimeoutError | OSError | EOFError):
-            raise errors.Unavailable(f"The bus did not let us in: {error}.") from error
+            reason = "no answer within 25 s" if isinstance(error, TimeoutError) else error
+            raise errors.Unavailable(f"The bus did not let us in: {reason}.") from error
         raise
     return connection
