@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.conftest import Hive
-from tests.system.inside import call, hivectl, probe, refused
+from tests.system.inside import call, hivectl, inside, leader, probe, refused
 
 pytestmark = pytest.mark.system
 
@@ -35,6 +35,15 @@ def test_a_stop_in_the_middle_of_a_start_takes_no_time_limit(alice: Hive) -> Non
     took = probe(alice, "stop_while_starting", "alice")
     assert took["ms"] < 10_000, took
     assert alice.run("systemctl", "is-failed", CONTAINER, check=False).stdout.strip() == "inactive"
+
+
+def test_a_killed_harness_comes_back_in_its_container(alice: Hive) -> None:
+    before = leader(alice, "alice")
+    inside(alice, "alice", "systemctl", "kill", "--signal=KILL", "hive-harness.service")
+    # RestartSec= is over when its next start has begun; `start` waits for the end of that.
+    inside(alice, "alice", "systemctl", "start", "hive-harness.service")
+    assert leader(alice, "alice") == before, "its container ended with the harness"
+    assert hivectl(alice, "status", "alice")["state"] == "running"
 
 
 def test_a_harness_that_does_not_start_is_no_good_start(alice: Hive) -> None:

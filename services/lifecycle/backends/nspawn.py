@@ -210,12 +210,15 @@ class Nspawn:
     async def stop(self, name: str) -> None:
         """Stop the container, then what served its socket."""
         unit = container_unit(name)
-        if await self._systemd.active_state(unit) == "activating":
+        starting = await self._systemd.active_state(unit) == "activating"
+        if starting:
             # An init loses the order to stop that comes before it listens, and nspawn waits for it
             # until the time limit. Nothing runs in there that could lose anything.
             await self._systemd.kill(unit)
         # The container first: without its socket systemd would stop it anyway, in no order.
         await self._systemd.stop(unit, self._stop_timeout)
+        if starting:
+            await self._systemd.reset_failed(unit)  # it was ours to kill
         await self._stop_endpoint(name)
 
     async def ended(self, name: str) -> None:

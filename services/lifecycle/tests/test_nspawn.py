@@ -247,8 +247,11 @@ async def test_what_has_not_come_up_is_killed_before_it_is_stopped(
     host.manager.change(UNIT, active=state)
     await host.backend.stop("alice")
     kill = ("KillUnit", UNIT, "all", "9")
-    expected = [kill, ("StopUnit", UNIT)] if killed else [("StopUnit", UNIT)]
+    expected: list[tuple[str, ...]] = [("StopUnit", UNIT)]
+    if killed:  # and is not left failed by that
+        expected = [kill, *expected, ("ResetFailedUnit", UNIT)]
     assert host.manager.calls[: len(expected)] == expected
+    assert (("ResetFailedUnit", UNIT) in host.manager.calls) is killed
 
 
 async def test_an_endpoint_ends_with_its_container(host: Host) -> None:
