@@ -73,9 +73,20 @@ def uninstall(purge: bool) -> None:
     _run("systemctl", "daemon-reload")
     _reload_bus()
     if purge:
-        for directory in PURGED:
+        for directory in (*PURGED, *containers()):
             # Not shutil.rmtree: agents may have left deeper trees than it can go down.
             _run("rm", "-rf", "--one-file-system", str(directory), check=False)
+
+
+def containers(root: Path = Path("/")) -> Iterator[Path]:
+    """What lifecycle has made of each container, told from others by the drop-in it has."""
+    units = root / "etc/systemd/system"
+    for unit in units.glob("systemd-nspawn@*.service.d"):
+        if (unit / "50-hyperhive.conf").exists():
+            machine = unit.name.removeprefix("systemd-nspawn@").removesuffix(".service.d")
+            yield root / "var/lib/machines" / machine
+            yield root / "etc/systemd/nspawn" / f"{machine}.nspawn"
+            yield unit
 
 
 def _shipped() -> Iterator[tuple[Path, Path]]:
@@ -127,7 +138,9 @@ def _reload_bus() -> None:
     By signal: dbus-daemon, which also reloads by itself when it sees a new policy, may leave the
     ReloadConfig call unanswered that comes in meanwhile.
     """
-    _run("systemctl", "kill", "--kill-whom=main", "--signal=HUP", "dbus.service", check=False)
+    # One that does not run yet, or only starts when somebody connects, reads them then.
+    reload = ["systemctl", "kill", "--kill-whom=main", "--signal=HUP", "dbus.service"]
+    subprocess.run(reload, check=False, stderr=subprocess.DEVNULL)
 
 
 def _manifest() -> set[Path]:

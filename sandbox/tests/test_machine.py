@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import inside, machine, venv
+from sandbox import inside, installer, machine, venv
 from sandbox.instance import REPO, SandboxError
 from sandbox.machine import Need
 
@@ -61,3 +61,16 @@ def test_a_command_inside_knows_the_terminal_and_nothing_else(
     environment = inside.environment()
     assert (environment["NO_COLOR"], environment["TERM"]) == ("1", "dumb")
     assert "ANTHROPIC_API_KEY" not in environment
+
+
+def test_a_purge_takes_the_containers_of_the_hive_and_no_other(tmp_path: Path) -> None:
+    units = tmp_path / "etc/systemd/system"
+    for machine_name, drop_in in (("h-alice", "50-hyperhive.conf"), ("theirs", "override.conf")):
+        directory = units / f"systemd-nspawn@{machine_name}.service.d"
+        directory.mkdir(parents=True)
+        (directory / drop_in).touch()
+    assert list(installer.containers(tmp_path)) == [
+        tmp_path / "var/lib/machines/h-alice",
+        tmp_path / "etc/systemd/nspawn/h-alice.nspawn",
+        units / "systemd-nspawn@h-alice.service.d",
+    ]
