@@ -255,6 +255,8 @@ class Broker:
 
     def _check_size(self, body: str) -> int:
         size = len(body.encode())
+        if not body.strip():
+            raise InvalidArgument("The body is empty; say something.")
         if size > self._max_body_bytes:
             raise LimitExceeded(
                 f"The body has {size} bytes; the most is {self._max_body_bytes} "

@@ -282,6 +282,8 @@ async def test_limits(broker: Broker) -> None:
     [
         (ALICE, "carol", "x", {}, NotFound, "no agent 'carol'; `hivectl list`"),
         (ALICE, "system", "x", {}, NotFound, "no agent 'system'"),
+        (ALICE, "bob", "", {}, InvalidArgument, "empty"),
+        (ALICE, "bob", " \n", {}, InvalidArgument, "empty"),
         (ALICE, "bob", "x" * (MAX_BODY + 1), {}, LimitExceeded, "1001 bytes; the most is 1000"),
         (ALICE, "bob", "ä" * (MAX_BODY - 1), {}, LimitExceeded, "1998 bytes"),
         (ALICE, "bob", "x", {"ugrent": True}, InvalidArgument, "no option of Send called 'ugrent'"),

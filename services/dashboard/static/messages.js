@@ -133,7 +133,7 @@ export class Messages {
     const head = el(
       "header",
       {},
-      el("span", { className: "from" }, message.from),
+      el("span", { className: "from" }, message.from === "operator" ? "you" : message.from),
       el("span", { className: "arrow", ariaHidden: "true" }, "→"),
       el("span", { className: "unseen" }, " to "),
       el("span", { className: "to" }, message.to === "operator" ? "you" : message.to),
