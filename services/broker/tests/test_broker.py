@@ -270,7 +270,7 @@ async def test_limits(broker: Broker) -> None:
     await until_idle(broker)
     with pytest.raises(LimitExceeded, match="64 calls of Receive wait in the inbox of alice"):
         await broker.receive(ALICE, holder(), 1, 0)
-    await asyncio.gather(*(broker.send(ALICE, "bob", "", {}) for _ in range(MAX_LEASED + 1)))
+    await asyncio.gather(*(broker.send(ALICE, "bob", "x", {}) for _ in range(MAX_LEASED + 1)))
     at = holder()
     assert len(await ids(broker, BOB, at, 5000)) == MAX_LEASED
     with pytest.raises(LimitExceeded, match="1000 messages of bob are out"):
