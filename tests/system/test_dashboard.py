@@ -1,0 +1,107 @@
+"""The page's server under its real unit: its login, and that it is live."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import hivectl
+from wire import names
+
+pytestmark = pytest.mark.system
+
+
+class Page:
+    """A browser's requests to the dashboard, with its cookie."""
+
+    def __init__(self, link: str) -> None:
+        self._link = urlsplit(link)
+        self._open: list[http.client.HTTPConnection | http.client.HTTPResponse] = []
+        token = parse_qs(self._link.query)["token"][0]
+        answer = self.request("POST", "/login", {"token": token}, logged_in=False)
+        assert answer.status == 200
+        self._cookie = answer.headers["Set-Cookie"].split(";")[0]
+
+    def request(
+        self, method: str, path: str, body: object = None, *, logged_in: bool = True
+    ) -> http.client.HTTPResponse:
+        """Make a request on a connection of its own; after 30 s of silence it fails."""
+        connection = http.client.HTTPConnection(self._link.netloc, timeout=30)
+        headers = {"Origin": f"http://{self._link.netloc}", "Content-Type": "application/json"}
+        if logged_in:
+            headers["Cookie"] = self._cookie
+        connection.request(method, path, json.dumps(body) if body else None, headers)
+        answer = connection.getresponse()
+        self._open += [answer, connection]
+        return answer
+
+    def close(self) -> None:
+        """Close what is open; an event stream is."""
+        for connection in self._open:
+            connection.close()
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """What the server tells, live, from now on."""
+        stream = self.request("GET", "/api/events")
+        assert stream.status == 200
+        while line := stream.readline():
+            if line.startswith(b"data:"):
+                yield json.loads(line.removeprefix(b"data:"))
+
+
+@pytest.fixture
+def page(swarm: Hive) -> Iterator[Page]:
+    page = Page(swarm.run("hivectl", "login-link").stdout.strip())
+    yield page
+    page.close()
+
+
+def rows(events: Iterator[dict[str, Any]], table: str) -> Iterator[dict[str, Any]]:
+    for event in events:
+        if event.get("table") == table:
+            yield from event["put"].values()
+
+
+def test_without_a_login_nothing_is_shown(page: Page) -> None:
+    assert page.request("GET", "/api/state", logged_in=False).status == 401
+    assert page.request("GET", "/api/state").status == 200
+
+
+def test_the_page_knows_the_agents_and_the_messages(swarm: Hive, page: Page) -> None:
+    swarm.run("hivectl", "send", "operator", "before the page")
+    tables = json.load(page.request("GET", "/api/state"))["tables"]
+    assert set(tables["agents"]) == {"manager", "alice", "bob"}
+    assert all(service["available"] for service in tables["services"].values())
+    assert "before the page" in {message["body"] for message in tables["messages"].values()}
+
+
+def test_messages_approvals_and_agents_are_live(swarm: Hive, page: Page) -> None:
+    events = page.events()
+    next(events)  # `reset`: from here on it is live
+    swarm.run("hivectl", "send", "operator", "while the page is open")
+    assert any(row["body"] == "while the page is open" for row in rows(events, "messages"))
+    approvals = [names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS]
+    swarm.run("busctl", "call", *approvals, "RequestSpawn", "ss", "erin", "to be seen")
+    assert any(row["agent"] == "erin" for row in rows(events, "approvals"))
+    request = hivectl(swarm, "pending")[-1]["id"]
+    assert page.request("POST", f"/api/approvals/{request}/deny", {"note": "no"}).status == 200
+    assert any(row["state"] == "denied" for row in rows(events, "approvals"))
+    swarm.run("hivectl", "kill", "alice")
+    assert any(row["state"] == "stopped" for row in rows(events, "agents"))
+    swarm.run("hivectl", "start", "alice")
+
+
+def test_what_the_page_sends_is_said_by_the_operator(swarm: Hive, page: Page) -> None:
+    answer = page.request("POST", "/api/messages", {"to": "operator", "body": "a note to myself"})
+    assert answer.status == 200
+    said = hivectl(swarm, "history", "--to", "operator")[-1]
+    assert (said["from"], said["body"]) == ("operator", "a note to myself")
+
+
+def test_a_restart_logs_nobody_out(swarm: Hive, page: Page) -> None:
+    swarm.run("systemctl", "restart", "hive-dashboard")
+    assert page.request("GET", "/api/state").status == 200
