@@ -4,7 +4,8 @@ SANDBOX := sandbox/sandbox
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up down shell test lint bootstrap bootstrap-tests lock install uninstall
+.PHONY: help up down shell test lint bench bootstrap bootstrap-tests bootstrap-bench lock install \
+  uninstall
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; \
@@ -30,11 +31,17 @@ lint: bootstrap ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy .
 
+bench: bootstrap-bench ## measure what it costs; one with NAME=messages, a smoke run with QUICK=1
+	@$(BIN)/python -B -m bench $(NAME) $(if $(QUICK),--quick)
+
 bootstrap: ## install what is missing: packages (apt), the venv, the package in it
 	@$(PYTHON) sandbox/bootstrap.py
 
 bootstrap-tests:
 	@$(PYTHON) sandbox/bootstrap.py --tests
+
+bootstrap-bench:
+	@$(PYTHON) sandbox/bootstrap.py --bench
 
 lock: ## resolve the dependencies of pyproject.toml anew
 	@$(BIN)/pip-compile --quiet --all-extras --allow-unsafe --generate-hashes --strip-extras \

@@ -1,4 +1,4 @@
-"""Gets a fresh machine ready: `python3 sandbox/bootstrap.py [--tests] [--venv DIRECTORY]`.
+"""Gets a fresh machine ready: `python3 sandbox/bootstrap.py [--tests] [--bench] [--venv PLACE]`.
 
 Uses nothing but the standard library, and does nothing when everything is there already.
 """
@@ -21,12 +21,15 @@ def main(arguments: Sequence[str]) -> int:
     """Install packages, virtual environment and package; returns the exit status."""
     parser = argparse.ArgumentParser(prog="bootstrap", description="Get this machine ready.")
     parser.add_argument("--tests", action="store_true", help="also what only the tests need")
+    parser.add_argument("--bench", action="store_true", help="also what only `make bench` needs")
     parser.add_argument("--venv", type=Path, default=REPO / ".venv", help="where to install")
     options = parser.parse_args(arguments)
     if os.geteuid() != 0:
         print("This needs root (packages, mounts, containers): use sudo.", file=sys.stderr)
         return 1
-    needs = [*machine.HOST, *machine.BUILD, *(machine.TESTS if options.tests else ())]
+    needs = [*machine.HOST, *machine.BUILD]
+    needs += machine.TESTS if options.tests else ()
+    needs += machine.BENCH if options.bench else ()
     try:
         machine.require(needs)
         venv.ensure(REPO, options.venv)

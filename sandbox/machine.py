@@ -18,12 +18,14 @@ class Need:
     """One thing the machine must have, how to see that it is there, and its packages.
 
     `other` is what Fedora and Arch call it; other distributions have a name much like these.
+    `unit` is what the package would have the machine run from now on; it is kept from that.
     """
 
     what: str
     present: Callable[[], bool]
     apt: str
     other: str
+    unit: str = ""
 
 
 def _program(name: str) -> Callable[[], bool]:
@@ -77,6 +79,12 @@ TESTS: Final = (
     Need("Chromium", _program("chromium"), "chromium", "chromium"),
     Need("its driver", _program("chromedriver"), "chromium-driver", "chromedriver"),
 )
+BENCH: Final = (
+    Need("NATS", _program("nats-server"), "nats-server", "nats-server", "nats-server.service"),
+    Need("Redis", _program("redis-server"), "redis-server", "redis", "redis-server.service"),
+)
+"""What the messages are compared with."""
+
 _SNAPS_ON_UBUNTU: Final = {"chromium", "chromium-driver"}
 """Ubuntu's packages of these only fetch a snap, which no throw-away host can run."""
 
@@ -102,6 +110,7 @@ def require(needs: Sequence[Need]) -> None:
     print(f"  installing {' '.join(packages)} (apt)", flush=True)
     _apt("update")
     _apt("install", "--yes", "--no-install-recommends", *packages)
+    _keep_from_running([need.unit for need in missing if need.unit])
     if absent := [need.what for need in missing if not need.present()]:
         raise SandboxError(
             f"apt installed {' '.join(packages)}, but {_enumerate(absent)} is missing."
@@ -122,6 +131,14 @@ def _apt(*arguments: str) -> None:
     if done.returncode != 0:
         tail = "\n  ".join(done.stdout.splitlines()[-15:])
         raise SandboxError(f"`apt-get {' '.join(arguments)}` failed:\n  {tail}")
+
+
+def _keep_from_running(units: Sequence[str]) -> None:
+    """Undo that a package enables and starts its service; on a machine that can, that is."""
+    if units and shutil.which("systemctl"):
+        running = Path("/run/systemd/system").is_dir()
+        command = ["systemctl", "disable", "--quiet", *(["--now"] if running else []), *units]
+        subprocess.run(command, capture_output=True, check=False)
 
 
 def _is_ubuntu() -> bool:

@@ -1,5 +1,6 @@
 """Getting a machine ready, and the stamps that make a second run cheap."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,24 @@ def test_without_apt_it_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> N
 def test_nothing_is_run_when_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_apt", pytest.fail)
     machine.require([Need("root", lambda: True, "x", "x")])
+
+
+def test_a_service_that_a_package_brings_is_not_left_enabled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run: list[list[str]] = []
+    there: list[str] = []
+
+    def execute(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        run.append(command)
+        there.extend(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(machine.subprocess, "run", execute)  # type: ignore[attr-defined]
+    monkeypatch.setattr(machine.shutil, "which", lambda name: name)  # type: ignore[attr-defined]
+    machine.require([Need("a server", lambda: "pkg" in there, "pkg", "pkg", "pkg.service")])
+    assert run[-1][:2] == ["systemctl", "disable"]
+    assert run[-1][-1] == "pkg.service"
 
 
 def test_an_interrupted_installation_is_repeated(

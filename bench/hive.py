@@ -1,0 +1,89 @@
+"""A hive in a sandbox of its own, for what cannot be measured without a real systemd.
+
+with running("manager", broker={"messages_per_hour": 10**9}) as host:
+    with step("64 endpoints start"):
+        host.run("systemctl", "start", ...)
+    figures = host.python("bench.messages.driver", "--pairs=32")
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sandbox import hive, inside, lifecycle
+from sandbox.instance import REPO, Instance, SandboxError
+
+NAME: Final = "bench"
+PORTS: Final = hive.Ports(dashboard=7090, model=7190)
+PYTHON: Final = "/usr/lib/hyperhive/bin/python"
+_CONFIG: Final = "/etc/hyperhive/hyperhive.toml"
+
+
+class Host:
+    """The throw-away host that the benches run in."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+
+    def run(self, *command: str, stdin: str = "", check: bool = True) -> str:
+        """Run `command` in it and return what it prints. Raises SandboxError when it fails."""
+        return inside.run(self._instance, *command, stdin=stdin, check=check).stdout
+
+    def python(self, module: str, *arguments: str) -> Any:
+        """Run a module of this repository in it; its last line is JSON, which is returned.
+
+        What it writes to its standard error is shown as it comes: its progress.
+        """
+        command = ["env", "PYTHONDONTWRITEBYTECODE=1", f"PYTHONPATH={REPO}"]
+        done = subprocess.run(
+            inside.command_line(self._instance, [*command, PYTHON, "-m", module, *arguments]),
+            env=inside.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise SandboxError(f"{module} failed in the sandbox:\n{done.stdout}")
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def configure(self, section: str, settings: Mapping[str, Any]) -> None:
+        """Add a section to the hive's configuration; services read it when they start."""
+        lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+        text = self.run("cat", _CONFIG) + "\n".join([f"\n[{section}]", *lines, ""])
+        self.run("install", "-m", "0644", "/dev/stdin", _CONFIG, stdin=text)
+
+
+@contextmanager
+def running(*agents: str, broker: Mapping[str, Any] | None = None) -> Iterator[Host]:
+    """A host with a hive in which `agents` run; `broker` are settings of the section [broker].
+
+    Whatever an interrupted run left is removed before, and everything after. Raises SandboxError.
+    """
+    instance = Instance(NAME)
+    lifecycle.down(instance)
+    try:
+        hive.start(instance, PORTS, agents)
+        host = Host(instance)
+        if broker:
+            host.configure("broker", broker)
+            host.run("systemctl", "restart", "hive-broker.service")
+        yield host
+    finally:
+        lifecycle.down(instance)
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Say what goes on, and how long it took."""
+    began = time.monotonic()
+    print(f"  {what} ...", end="", flush=True)
+    try:
+        yield
+    except BaseException:
+        print(" failed", flush=True)
+        raise
+    print(f" {time.monotonic() - began:.1f} s", flush=True)

@@ -1,0 +1,63 @@
+"""The figures in bench/README.md are those of bench/results/, and each bench has some."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import report
+from bench.__main__ import benches, main
+from bench.report import Floor, Report
+
+STORED = sorted(report.RESULTS.glob("*.json"))
+
+
+def test_the_tables_show_the_results() -> None:
+    text = report.README.read_text()
+    assert report.filled(text) == text, "`python -m bench.report` renders the tables again"
+
+
+def test_every_bench_has_a_table_and_every_table_a_bench() -> None:
+    named = report.tables(report.README.read_text())
+    assert sorted(named) == benches()
+    assert {path.stem for path in STORED} <= set(named)
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_a_stored_result_is_complete(path: Path) -> None:
+    stored = report.load(path)
+    assert stored.figures
+    ratios = [figure["ratio"] for figure in json.loads(path.read_text())["figures"]]
+    assert ratios == [figure.ratio for figure in stored.figures]
+    assert any(ratios), "at least one figure is held against a floor"
+
+
+def test_what_is_saved_can_be_loaded_and_shown(tmp_path: Path) -> None:
+    made = Report("demo", {"samples": 10})
+    made.add("a call", 1.23456, "ms", Floor("nothing", 0.1))
+    made.add("a rate", 12345.6, "messages/s")
+    report.save(made, tmp_path)
+    assert report.load(tmp_path / "demo.json") == made
+    shown = report.filled("before\n<!-- table: demo -->\nold\n<!-- end -->\nafter", tmp_path)
+    assert "| a call | 1.23 ms | nothing: 0.1 | 12.3 |" in shown
+    assert "| a rate | 12,300 messages/s | | |" in shown
+    assert shown.startswith("before\n")
+    assert "old" not in shown
+    assert shown.endswith("after")
+
+
+def test_a_smoke_run_keeps_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(report, "save", pytest.fail)
+    monkeypatch.setattr(report, "render", pytest.fail)
+    Report("demo", {}).publish(quick=True)
+    assert "not kept" in capsys.readouterr().out
+
+
+def test_an_unknown_bench_is_refused_with_those_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["nonsense"])
+    assert "there is no bench nonsense; there are: " in capsys.readouterr().err
