@@ -69,10 +69,12 @@ class Message:
     urgent: bool
     in_reply_to: int
     state: str
+    invocation: str
+    earlier_life: bool
 
     @classmethod
     def from_struct(cls, fields: Sequence[Any]) -> Self:
-        """The message in a struct (tssssxubts)."""
+        """The message in a struct (tssssxubtssb)."""
         return cls(*fields)
 
     def as_json(self) -> dict[str, Any]:
@@ -88,6 +90,8 @@ class Message:
             "urgent": self.urgent,
             "in_reply_to": self.in_reply_to or None,
             "state": self.state,
+            "invocation": self.invocation or None,
+            "earlier_life": self.earlier_life,
         }
 
 

@@ -80,6 +80,7 @@ class BrokerConfig(Section):
     # What one agent may send; it stays on the disk. All at once, or spread over the hour.
     agent_messages_per_hour: int = Field(default=3600, ge=1)
     agent_bytes_per_hour: int = Field(default=64 * 1024 * 1024, ge=1)
+    keep_days: int = Field(default=30, ge=1, le=36500)  # what is done and older is deleted
 
 
 class LifecycleConfig(Section):

@@ -41,8 +41,12 @@ StrList: TypeAlias = Annotated[list[str], Signature("as")]
 UInt64List: TypeAlias = Annotated[list[int], Signature("at")]
 PathList: TypeAlias = Annotated[list[str], Signature("ao")]
 DictList: TypeAlias = Annotated[list[dict[str, Any]], Signature("aa{sv}")]
-Messages: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxubts)")]
+Messages: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxubtssb)")]
 """Messages of the broker; the fields are named in org.hyperhive.Broker1.xml."""
+Questions: TypeAlias = Annotated[list[list[Any]], Signature("a(tsssasbxxsassx)")]
+"""Questions of the broker, named there as well."""
+Reminders: TypeAlias = Annotated[list[list[Any]], Signature("a(tsxssxst)")]
+"""Reminders of the broker, named there as well."""
 
 
 class Typed(NamedTuple):

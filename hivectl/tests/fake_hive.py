@@ -151,7 +151,8 @@ class FakeBroker(Interface, name=names.BROKER):
 
     def queue(self, sender: str, body: str, kind: str = "message", to: str = "operator") -> int:
         number = len(self.messages) + 1
-        self.messages.append([number, sender, to, kind, body, SINCE, 0, False, 0, "queued"])
+        head = [number, sender, to, kind, body, SINCE]
+        self.messages.append([*head, 0, False, 0, "queued", "", False])
         self.MessageQueued(to, number, sender, kind)
         return number
 

@@ -3,11 +3,13 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from services.broker.allowance import Allowance
+from services.broker.arguments import parse
+from services.broker.events import Events, Silence
 from services.broker.inbox import MAX_LEASED, Holder, Inbox
-from services.broker.message import MESSAGE, Draft, Filter, Message, SendOptions, parse
+from services.broker.message import MESSAGE, Draft, Message, SendOptions
 from services.broker.store import Store
 from wire.errors import AccessDenied, Conflict, InvalidArgument, LimitExceeded, NotFound
 from wire.names import AGENT_NAME, RESERVED_NAMES
@@ -16,28 +18,6 @@ from wire.principal import Kind, Principal
 T = TypeVar("T")
 
 MAX_WAIT_MS: Final = 180_000
-MAX_PAGE: Final = 1000
-
-
-class Events(Protocol):
-    """Who wants to hear what happens to messages."""
-
-    def queued(self, message_id: int, sender: str, to: str, kind: str) -> None:
-        """A message waits in the inbox `to`: a new one, or one whose lease ended."""
-
-    def delivered(self, message: Message) -> None:
-        """A message was leased."""
-
-    def acknowledged(self, message_id: int, to: str) -> None:
-        """A message is done."""
-
-
-class Silence:
-    """Nobody listens."""
-
-    def queued(self, message_id: int, sender: str, to: str, kind: str) -> None: ...  # noqa: D102
-    def delivered(self, message: Message) -> None: ...  # noqa: D102
-    def acknowledged(self, message_id: int, to: str) -> None: ...  # noqa: D102
 
 
 class Broker:
@@ -148,24 +128,6 @@ class Broker:
         if inbox is not None:
             self._queue_again(inbox.release(holder, ids))
 
-    async def list_messages(
-        self, who: Principal, wanted: Mapping[str, Any], limit: int
-    ) -> list[Message]:
-        """The newest `limit` messages (1 to 1000) that match, oldest first.
-
-        An agent sees those to or from itself, the operator all. More than 4 MiB of text do not
-        come at once: ask on with `before`.
-
-        Raises:
-            InvalidArgument: the limit is out of its bounds, or there is no such filter.
-        """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidArgument(f"limit is {limit}; it may be 1 to {MAX_PAGE}.")
-        parsed = parse(Filter, wanted, "filter of ListMessages")
-        party = who.name if who.is_agent else None
-        leased = {i for inbox in self._inboxes.values() for i in inbox.leases}
-        return await self._store.page(parsed, limit, party=party, leased=leased)
-
     async def register_agent(self, name: str) -> None:
         """Take messages for the agent `name` from now on. Registered already: nothing happens.
 
@@ -189,10 +151,36 @@ class Broker:
         """
         await self._to_the_end(self._unregister(name))
 
+    async def requeue(self, ids: Sequence[int]) -> None:
+        """Queue dead letters again, with as many further tries as a new message has.
+
+        Raises:
+            NotFound: some ids are no dead letters; the others were queued.
+        """
+        raise NotImplementedError
+
+    async def drop(self, ids: Sequence[int]) -> None:
+        """End dead letters; they stay in the history.
+
+        Raises:
+            NotFound: some ids are no dead letters; the others were dropped.
+        """
+        raise NotImplementedError
+
+    def leased(self) -> frozenset[int]:
+        """The ids of the messages that somebody holds now."""
+        return frozenset(i for inbox in self._inboxes.values() for i in inbox.leases)
+
+    def announce(self, message_id: int, sender: str, to: str, kind: str) -> None:
+        """A message waits in the inbox `to`: say so, and wake who waits for it."""
+        self.events.queued(message_id, sender, to, kind)
+        if to in self._inboxes:
+            self._inboxes[to].wake()
+
     async def _send(self, draft: Draft) -> int:
         message_id, new = await self._store.append(draft)
         if new:
-            self._announce(message_id, draft.sender, draft.recipient, draft.kind)
+            self.announce(message_id, draft.sender, draft.recipient, draft.kind)
         return message_id
 
     async def _acknowledge(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
@@ -246,12 +234,7 @@ class Broker:
 
     def _queue_again(self, messages: Sequence[Message]) -> None:
         for m in messages:
-            self._announce(m.id, m.sender, m.recipient, m.kind)
-
-    def _announce(self, message_id: int, sender: str, to: str, kind: str) -> None:
-        self.events.queued(message_id, sender, to, kind)
-        if to in self._inboxes:
-            self._inboxes[to].wake()
+            self.announce(m.id, m.sender, m.recipient, m.kind)
 
     def _check_size(self, body: str) -> int:
         size = len(body.encode())

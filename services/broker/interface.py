@@ -1,16 +1,40 @@
 """org.hyperhive.Broker1: forwards to the rules, and the rules' events to signals."""
 
 import asyncio
-from dataclasses import astuple
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from typing import Protocol
 
 from services.broker.broker import Broker
+from services.broker.history import History
 from services.broker.inbox import Holder
+from services.broker.keeper import Keeper
 from services.broker.message import Message
+from services.broker.question import Question
+from services.broker.questions import Questions
+from services.broker.reminder import Reminder
+from services.broker.reminders import Reminders
+from services.broker.threads import Threads
 from wire import names
 from wire.interface import Interface, caller, method, sender, signal
 from wire.principal import AGENTS, EVERYBODY, OPERATOR, service
-from wire.types import Dict, Messages, Str, UInt32, UInt64, UInt64List
+from wire.types import (
+    Dict,
+    DictList,
+    Int64,
+    Messages,
+    Str,
+    StrList,
+    UInt32,
+    UInt64,
+    UInt64List,
+)
+from wire.types import (
+    Questions as QuestionRows,
+)
+from wire.types import (
+    Reminders as ReminderRows,
+)
 
 
 class Watch(Protocol):
@@ -20,11 +44,24 @@ class Watch(Protocol):
         """A future that is done when `connection` has left the bus."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the interface forwards to."""
+
+    broker: Broker
+    questions: Questions
+    reminders: Reminders
+    threads: Threads
+    history: History
+    keeper: Keeper
+
+
 class Broker1(Interface, name=names.BROKER):
     """The broker on the bus."""
 
-    def __init__(self, broker: Broker, bus: Watch) -> None:
-        self._broker = broker
+    def __init__(self, rules: Rules, bus: Watch) -> None:
+        self._rules = rules
+        self._broker = broker = rules.broker
         self._bus = bus
         self._holders: dict[str, Holder] = {}
         broker.events = self
@@ -47,7 +84,51 @@ class Broker1(Interface, name=names.BROKER):
 
     @method(allow=AGENTS | OPERATOR)
     async def ListMessages(self, filter: Dict, limit: UInt32) -> Messages:
-        return _rows(await self._broker.list_messages(caller(), filter, limit))
+        return _rows(await self._rules.history.list_messages(caller(), filter, limit))
+
+    @method(allow=OPERATOR)
+    async def Requeue(self, ids: UInt64List) -> None:
+        await self._broker.requeue(ids)
+
+    @method(allow=OPERATOR)
+    async def Drop(self, ids: UInt64List) -> None:
+        await self._broker.drop(ids)
+
+    @method(allow=AGENTS | OPERATOR)
+    async def Ask(self, to: Str, question: Str, options: Dict) -> UInt64:
+        return await self._rules.questions.ask(caller(), to, question, options)
+
+    @method(allow=AGENTS | OPERATOR)
+    async def Answer(self, id: UInt64, answer: StrList) -> None:
+        await self._rules.questions.answer(caller(), id, answer)
+
+    @method(allow=AGENTS | OPERATOR)
+    async def Cancel(self, id: UInt64) -> None:
+        await self._rules.questions.cancel(caller(), id)
+
+    @method(allow=AGENTS | OPERATOR)
+    async def ListQuestions(self, filter: Dict, limit: UInt32) -> QuestionRows:
+        return _rows(await self._rules.history.list_questions(caller(), filter, limit))
+
+    @method(allow=AGENTS | OPERATOR)
+    async def Remind(self, due: Int64, body: Str, options: Dict) -> UInt64:
+        return await self._rules.reminders.remind(caller(), due, body, options)
+
+    @method(allow=AGENTS | OPERATOR)
+    async def CancelReminder(self, id: UInt64) -> None:
+        await self._rules.reminders.cancel(caller(), id)
+
+    @method(allow=AGENTS | OPERATOR)
+    async def ListReminders(self, filter: Dict, limit: UInt32) -> ReminderRows:
+        return _rows(await self._rules.reminders.list(caller(), filter, limit))
+
+    @method(allow=AGENTS | OPERATOR)
+    async def CountReminders(self) -> UInt64:
+        return await self._rules.reminders.count(caller())
+
+    @method(allow=AGENTS | OPERATOR)
+    async def OpenThreads(self) -> DictList:
+        return await self._rules.threads.open(caller())
 
     @method(allow=service("lifecycle"))
     async def RegisterAgent(self, name: Str) -> None:
@@ -57,6 +138,14 @@ class Broker1(Interface, name=names.BROKER):
     async def UnregisterAgent(self, name: Str) -> None:
         await self._broker.unregister_agent(name)
 
+    @method(allow=OPERATOR | service("vacuum"))
+    async def Vacuum(self) -> UInt64:
+        return await self._rules.keeper.vacuum()
+
+    @method(allow=OPERATOR)
+    async def Backup(self, path: Str) -> Str:
+        return await self._rules.keeper.backup(path)
+
     @signal()
     def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...
 
@@ -65,6 +154,18 @@ class Broker1(Interface, name=names.BROKER):
 
     @signal()
     def MessageAcknowledged(self, to: Str, id: UInt64) -> None: ...
+
+    @signal()
+    def MessageParked(self, to: Str, id: UInt64, redeliveries: UInt32) -> None: ...
+
+    @signal()
+    def QuestionAdded(self, to: Str, id: UInt64, sender: Str) -> None: ...
+
+    @signal()
+    def QuestionResolved(self, sender: Str, id: UInt64, to: Str, state: Str) -> None: ...
+
+    @signal()
+    def ReminderDue(self, owner: Str, id: UInt64, message: UInt64) -> None: ...
 
     def queued(self, message_id: int, sender: str, to: str, kind: str) -> None:
         """See Events."""
@@ -78,6 +179,22 @@ class Broker1(Interface, name=names.BROKER):
         """See Events."""
         self.MessageAcknowledged(to, message_id)
 
+    def parked(self, message: Message) -> None:
+        """See Events."""
+        self.MessageParked(message.recipient, message.id, message.redeliveries)
+
+    def question_added(self, question: Question) -> None:
+        """See Events."""
+        self.QuestionAdded(question.recipient, question.id, question.asker)
+
+    def question_resolved(self, question: Question) -> None:
+        """See Events."""
+        self.QuestionResolved(question.asker, question.id, question.recipient, question.state)
+
+    def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None:
+        """See Events."""
+        self.ReminderDue(owner, reminder_id, message_id)
+
     def _holder(self) -> Holder:
         """The caller's connection; one watch each, however often it calls."""
         name = sender()
@@ -88,5 +205,5 @@ class Broker1(Interface, name=names.BROKER):
         return self._holders[name]
 
 
-def _rows(messages: list[Message]) -> list[list[object]]:
-    return [list(astuple(message)) for message in messages]
+def _rows(records: Sequence[Message | Question | Reminder]) -> list[list[object]]:
+    return [list(astuple(record)) for record in records]

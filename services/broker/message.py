@@ -3,19 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from wire.errors import InvalidArgument
+from services.broker.arguments import Arguments, Id
 
 MESSAGE: Final = "message"
 """The kind of what agents and the operator say; all other kinds come from services."""
 
 _KIND_PATTERN: Final = r"^[a-z][a-z-]{0,31}$"
-_LAST_ID: Final = 2**63 - 1
-
-Id = Annotated[int, Field(ge=1, le=_LAST_ID)]
 
 
 class State(StrEnum):
@@ -24,15 +21,20 @@ class State(StrEnum):
     QUEUED = "queued"
     LEASED = "leased"
     ACKNOWLEDGED = "acknowledged"
+    DEAD = "dead"
+    DROPPED = "dropped"
 
 
 TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
-    State.QUEUED: frozenset({State.LEASED, State.ACKNOWLEDGED}),
-    State.LEASED: frozenset({State.QUEUED, State.ACKNOWLEDGED}),
+    State.QUEUED: frozenset({State.LEASED, State.ACKNOWLEDGED, State.DEAD}),
+    State.LEASED: frozenset({State.QUEUED, State.ACKNOWLEDGED, State.DEAD}),
+    State.DEAD: frozenset({State.QUEUED, State.ACKNOWLEDGED, State.DROPPED}),
     State.ACKNOWLEDGED: frozenset(),
+    State.DROPPED: frozenset(),
 }
 """Queued straight to acknowledged: the operator's own inbox, and an acknowledgement that comes
-after the broker was restarted, which knows no lease from before."""
+after the broker was restarted, which knows no lease from before. That one may come for a dead
+letter, too; otherwise the operator queues it again or drops it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ class Message:
     """A stored message; its fields are those of the contract, in their order.
 
     `queued` is in microseconds since 1970; `redeliveries` counts how often it was handed out
-    without being acknowledged.
+    without being acknowledged; `invocation` is the InvocationID of the recipient's container that
+    it was handed to last before this ("": never, or not known), and `earlier_life` whether that
+    one has ended.
     """
 
     id: int
@@ -66,52 +70,14 @@ class Message:
     urgent: bool
     in_reply_to: int
     state: State
+    invocation: str = ""
+    earlier_life: bool = False
 
 
-class _Arguments(BaseModel):
-    """Named arguments from the bus: nothing unknown, nothing converted."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class SendOptions(_Arguments):
+class SendOptions(Arguments):
     """The options of Send."""
 
     in_reply_to: Id | None = None
     dedupe_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     urgent: bool = False
     kind: Annotated[str, Field(pattern=_KIND_PATTERN)] = MESSAGE
-
-
-class Filter(_Arguments):
-    """The filter of ListMessages; `before` and `after` are ids and exclude themselves."""
-
-    to: str | None = None
-    sender: Annotated[str | None, Field(alias="from")] = None
-    kind: str | None = None
-    # Text on the bus, so not strictly an instance of the enumeration.
-    state: Annotated[State | None, Field(strict=False)] = None
-    before: Annotated[int, Field(ge=0, le=2**64 - 1)] | None = None
-    after: Annotated[int, Field(ge=0, le=2**64 - 1)] | None = None
-
-
-_Model = TypeVar("_Model", bound=_Arguments)
-
-
-def parse(model: type[_Model], values: Mapping[str, Any], what: str) -> _Model:
-    """`values` as a `model`; `what` names them in the error, such as "option of Send".
-
-    Raises:
-        InvalidArgument: something is unknown or out of its bounds; the sentence names it.
-    """
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        name = str(first["loc"][0])[:64]
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(f.alias or n for n, f in model.model_fields.items())
-            sentence = f"There is no {what} called {name!r}; there are {known}."
-        else:
-            sentence = f"The {what} {name!r} is not valid: {first['msg']}."
-        raise InvalidArgument(sentence) from None

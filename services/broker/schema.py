@@ -11,41 +11,15 @@ from typing import Final
 
 from wire.errors import CorruptStore
 
-VERSION: Final = 1
+VERSION: Final = 2
 APPLICATION_ID: Final = 0x48495645  # "HIVE"
+
+_MIGRATIONS: Final = Path(__file__).with_name("migrations")
+"""N.sql makes version N from the one before it."""
 
 _MAGIC: Final = b"SQLite format 3\0"
 _FULL_CHECK_BYTES: Final = 256 * 2**20
 """Up to this size (about a million messages, a second) the whole file is checked on each start."""
-
-_SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
--- What changes is small and apart from the text: sqlite writes a whole row whenever a part of
--- it changes, and a message changes twice (handed out, acknowledged).
-CREATE TABLE message (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  sender TEXT NOT NULL,
-  recipient TEXT NOT NULL,
-  kind TEXT NOT NULL,
-  queued INTEGER NOT NULL,               -- microseconds since 1970
-  urgent INTEGER NOT NULL,
-  in_reply_to INTEGER NOT NULL,          -- 0: nothing
-  dedupe_key TEXT,                       -- unique for a sender
-  deliveries INTEGER NOT NULL DEFAULT 0, -- how often it was handed out
-  acknowledged INTEGER                   -- microseconds since 1970
-) STRICT;
-CREATE TABLE body (id INTEGER PRIMARY KEY REFERENCES message(id), text TEXT NOT NULL) STRICT;
-CREATE TABLE agent (name TEXT PRIMARY KEY, registered INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX message_dedupe ON message(sender, dedupe_key) WHERE dedupe_key IS NOT NULL;
-CREATE INDEX message_inbox ON message(recipient, id) WHERE acknowledged IS NULL;
-CREATE INDEX message_open ON message(id) WHERE acknowledged IS NULL;
-CREATE INDEX message_to ON message(recipient, id);
-CREATE INDEX message_from ON message(sender, id);
-CREATE INDEX message_kind ON message(kind, id);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -76,8 +50,21 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous = FULL")
     # After a long burst the log is cut back to this size.
     db.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
-    if db.execute("PRAGMA user_version").fetchone() == (0,):
-        db.executescript(_SCHEMA)
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    for step in range(version + 1, VERSION + 1):
+        _migrate(db, step)
+
+
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    """Make schema `version` from the one before it, whole or not at all."""
+    steps = (_MIGRATIONS / f"{version}.sql").read_text()
+    marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};"
+    try:
+        db.executescript(f"BEGIN IMMEDIATE; {steps} {marks} COMMIT;")
+    except sqlite3.Error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

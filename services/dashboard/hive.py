@@ -36,6 +36,7 @@ AGENT_FIELDS = {
 
 MESSAGE_FIELDS = (
     "id", "from", "to", "kind", "body", "at", "redeliveries", "urgent", "in_reply_to", "state",
+    "invocation", "earlier_life",
 )  # fmt: skip
 APPROVAL_FIELDS = (
     "id", "kind", "agent", "reason", "requested_by", "requested", "state", "note", "resolved",

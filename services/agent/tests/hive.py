@@ -40,7 +40,8 @@ class FakeBroker(Interface, name=names.BROKER):
     async def queue(self, id: int, body: str = "hello", sender: str = "bob") -> None:
         """A message arrives."""
         async with self.changed:
-            self.queued.append([id, sender, "alice", "message", body, 1, 0, False, 0, "leased"])
+            row = [id, sender, "alice", "message", body, 1, 0, False, 0, "leased", "", False]
+            self.queued.append(row)
             self.changed.notify_all()
 
     async def until(self, condition: Any) -> None:

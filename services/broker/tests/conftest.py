@@ -6,7 +6,9 @@ import pytest
 
 from services.broker.allowance import Allowance
 from services.broker.broker import Broker
+from services.broker.database import Database
 from services.broker.message import Message
+from services.broker.question import Question
 from services.broker.store import Store
 
 MAX_BODY = 1000
@@ -28,6 +30,18 @@ class Heard:
     def acknowledged(self, message_id: int, to: str) -> None:
         self.all.append(("acknowledged", message_id, to))
 
+    def parked(self, message: Message) -> None:
+        self.all.append(("parked", message.id, message.redeliveries))
+
+    def question_added(self, question: Question) -> None:
+        self.all.append(("question added", question.id))
+
+    def question_resolved(self, question: Question) -> None:
+        self.all.append(("question resolved", question.id, question.state.value))
+
+    def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None:
+        self.all.append(("reminder due", owner, reminder_id, message_id))
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -36,11 +50,12 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[Store]:
-    store = Store.open(path)
+    database = Database.open(path)
+    store = Store(database)
     for name in ("alice", "bob", "manager"):
         await store.register(name)
     yield store
-    await store.close()
+    await database.close()
 
 
 @pytest.fixture

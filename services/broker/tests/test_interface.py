@@ -10,8 +10,13 @@ import pytest
 
 from services.broker.allowance import Allowance
 from services.broker.broker import Broker
-from services.broker.interface import Broker1
+from services.broker.history import History
+from services.broker.interface import Broker1, Rules
+from services.broker.keeper import Keeper
+from services.broker.questions import Questions
+from services.broker.reminders import Reminders
 from services.broker.store import Store
+from services.broker.threads import Threads
 from wire import names
 from wire.bus import Bus
 from wire.errors import AccessDenied, HiveError, LimitExceeded, NotFound, Stopping
@@ -87,12 +92,24 @@ class Hive:
                 await asyncio.sleep(0.001)
 
 
+def rules(broker: Broker) -> Rules:
+    database = broker._store._database
+    return Rules(
+        broker=broker,
+        questions=Questions(database, broker),
+        reminders=Reminders(database, broker),
+        threads=Threads(database),
+        history=History(database, broker.leased),
+        keeper=Keeper(database, 30),
+    )
+
+
 @pytest.fixture
 async def hive(connect: Connect, principals: FixedPrincipals, store: Store) -> AsyncIterator[Hive]:
     broker = Broker(store, max_body_bytes=2**20, allowance=Allowance(messages=10_000, size=2**30))
     bus = await connect()
     principals.default = None
-    bus.export(names.BROKER_PATH, Broker1(broker, bus))
+    bus.export(names.BROKER_PATH, Broker1(rules(broker), bus))
     await bus.own(names.BROKER)
     yield Hive(broker, connect, principals)
     broker.stop()
@@ -104,7 +121,7 @@ async def test_from_one_agent_to_another(hive: Hive) -> None:
     alice, bob = await hive.alice(), await hive.bob()
     first = await alice.send("bob", "six times seven?", urgent=True)
     [
-        [message_id, sender, to, kind, body, queued, redeliveries, urgent, reply, state]
+        [message_id, sender, to, kind, body, queued, redeliveries, urgent, reply, state, *_]
     ] = await bob.receive()
     assert (message_id, sender, to, kind) == (first, "alice", "bob", "message")
     assert (body, redeliveries, urgent, reply) == ("six times seven?", 0, True, 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.broker import schema
+from services.broker.database import Database
 from services.broker.message import Draft
 from services.broker.store import Store
 from wire.errors import CorruptStore
@@ -20,11 +21,12 @@ def files(path: Path) -> dict[str, tuple[bytes, int]]:
 
 
 async def filled(path: Path) -> None:
-    store = Store.open(path)
+    database = Database.open(path)
+    store = Store(database)
     await store.register("alice")
     for i in range(200):
         await store.append(Draft("operator", "alice", "message", f"text {i} " * 50))
-    await store.close()
+    await database.close()
 
 
 def scribble(path: Path) -> None:
@@ -86,7 +88,7 @@ async def test_refused_and_untouched(
     spoil(path)
     before = files(path)
     with pytest.raises(CorruptStore) as refusal:
-        Store.open(path)
+        Database.open(path)
     sentence = str(refusal.value)
     assert reason in sentence
     assert str(path) in sentence
@@ -96,16 +98,18 @@ async def test_refused_and_untouched(
 
 async def test_a_log_left_by_a_crash_is_neither_damage_nor_lost(path: Path) -> None:
     await filled(path)
-    store = Store.open(path)
+    database = Database.open(path)
+    store = Store(database)
     await store.append(Draft("operator", "alice", "message", "only in the log yet"))
     crashed = path.with_name("crashed.sqlite")
     for suffix in ("", "-wal"):
         source = path.with_name(path.name + suffix)
         crashed.with_name(crashed.name + suffix).write_bytes(source.read_bytes())
-    await store.close()
-    again = Store.open(crashed)
+    await database.close()
+    copy = Database.open(crashed)
+    again = Store(copy)
     assert len(await again.hand_out("alice", 500, ())) == 201
-    await again.close()
+    await copy.close()
 
 
 def only_the_header(path: Path) -> None:
@@ -119,9 +123,10 @@ async def test_a_file_that_was_never_finished_is_finished(
     path: Path, begin: Callable[[Path], None]
 ) -> None:
     begin(path)
-    store = Store.open(path)
+    database = Database.open(path)
+    store = Store(database)
     await store.register("alice")
-    await store.close()
+    await database.close()
 
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
@@ -134,3 +139,41 @@ def test_it_promises_durability(path: Path) -> None:
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     db.close()
+
+
+STORES = sorted((Path(__file__).with_name("stores")).glob("*.sql"))
+
+
+def load(path: Path, dump: Path) -> None:
+    db = sqlite3.connect(path)
+    db.executescript(dump.read_text())
+    db.close()
+
+
+@pytest.mark.parametrize("dump", STORES, ids=lambda dump: dump.stem)
+async def test_a_store_of_each_earlier_version_is_migrated(path: Path, dump: Path) -> None:
+    """What 1.sql holds is described in it; later versions hold the same."""
+    load(path, dump)
+    database = Database.open(path)
+    store = Store(database)
+    [handed] = await store.hand_out("bob", 10, ())
+    assert (handed.id, handed.redeliveries, handed.body) == (2, 1, "six times seven")
+    [answer, crash] = await store.hand_out("manager", 10, ())
+    assert (answer.redeliveries, answer.in_reply_to) == (2, 2)
+    assert answer.body == "42 \N{EN DASH} or häßlich \N{PILE OF POO}"
+    assert (crash.kind, crash.redeliveries) == ("container-crash", 0)
+    known, new = await store.append(
+        Draft("operator", "manager", "message", "again", dedupe_key="first")
+    )
+    assert (known, new) == (1, False)
+    found = await database.read(
+        lambda db: db.execute(
+            "SELECT rowid FROM message_search WHERE message_search MATCH 'seven' ORDER BY rowid"
+        ).fetchall()
+    )
+    assert found == [(1,), (2,)]
+    await database.close()
+
+
+def test_every_earlier_version_has_a_store_to_try() -> None:
+    assert [dump.stem for dump in STORES] == [str(v) for v in range(1, schema.VERSION)]

@@ -1,10 +1,15 @@
 import sqlite3
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from services.broker.message import Draft, Filter, State
-from services.broker.store import PAGE_BYTES, Store, _page
+from services.broker.database import Database
+from services.broker.history import Filter, _page
+from services.broker.message import Draft, Message, State
+from services.broker.rows import PAGE_BYTES
+from services.broker.store import Store
 from wire.errors import NotFound, Unavailable
 
 
@@ -12,20 +17,34 @@ def draft(body: str = "hello", to: str = "bob", sender: str = "alice", **more: o
     return Draft(sender, to, "message", body, **more)  # type: ignore[arg-type]
 
 
+async def page(
+    store: Store,
+    wanted: Filter,
+    limit: int,
+    *,
+    party: str | None = None,
+    leased: Collection[int] = (),
+) -> list[Message]:
+    read = partial(_page, wanted=wanted, limit=limit, party=party, leased=leased)
+    return await store._database.read(read)
+
+
 async def everything(store: Store, **wanted: object) -> list[int]:
-    page = await store.page(Filter.model_validate(wanted), 1000, party=None, leased=())
-    return [message.id for message in page]
+    found = await page(store, Filter.model_validate(wanted), 1000)
+    return [message.id for message in found]
 
 
 async def test_a_message_survives(path: Path) -> None:
-    store = Store.open(path)
+    database = Database.open(path)
+    store = Store(database)
     await store.register("bob")
     message_id, new = await store.append(draft("häßlich \N{PILE OF POO}\n", urgent=True))
     assert new
-    await store.close()
-    store = Store.open(path)
+    await database.close()
+    database = Database.open(path)
+    store = Store(database)
     [message] = await store.hand_out("bob", 10, ())
-    await store.close()
+    await database.close()
     assert (message.id, message.sender, message.recipient) == (message_id, "alice", "bob")
     assert message.body == "häßlich \N{PILE OF POO}\n"
     assert message.urgent
@@ -93,10 +112,10 @@ async def test_answers_are_bounded_in_bytes(store: Store) -> None:
     for _ in range(6):
         await store.append(draft("x" * (PAGE_BYTES // 4)))
     assert len(await store.hand_out("bob", 100, ())) == 4
-    page = await store.page(Filter(), 100, party=None, leased=())
-    assert [m.id for m in page] == [3, 4, 5, 6]
+    found = await page(store, Filter(), 100, party=None, leased=())
+    assert [m.id for m in found] == [3, 4, 5, 6]
     await store.append(draft("y" * (PAGE_BYTES + 1)))
-    assert len(await store.page(Filter(), 100, party=None, leased=())) == 1
+    assert len(await page(store, Filter(), 100, party=None, leased=())) == 1
 
 
 async def test_filters(store: Store) -> None:
@@ -114,14 +133,14 @@ async def test_filters(store: Store) -> None:
     assert await everything(store, after=2**64 - 1) == []
     assert await everything(store, before=2**64 - 1, to="operator") == [d]
     assert await everything(store, state=State.ACKNOWLEDGED) == [a]
-    queued = await store.page(Filter(state=State.QUEUED), 9, party=None, leased={b})
+    queued = await page(store, Filter(state=State.QUEUED), 9, party=None, leased={b})
     assert [m.id for m in queued] == [c, d]
-    leased = await store.page(Filter(state=State.LEASED), 9, party=None, leased={b})
+    leased = await page(store, Filter(state=State.LEASED), 9, party=None, leased={b})
     assert [(m.id, m.state) for m in leased] == [(b, State.LEASED)]
-    bobs = await store.page(Filter(), 9, party="bob", leased=())
+    bobs = await page(store, Filter(), 9, party="bob", leased=())
     assert [m.id for m in bobs] == [a, d]
-    assert [m.id for m in await store.page(Filter(), 1, party="bob", leased=())] == [d]
-    assert await store.page(Filter(to="manager"), 9, party="bob", leased=()) == []
+    assert [m.id for m in await page(store, Filter(), 1, party="bob", leased=())] == [d]
+    assert await page(store, Filter(to="manager"), 9, party="bob", leased=()) == []
 
 
 async def test_a_full_disk_refuses_and_goes_on(store: Store) -> None:
@@ -132,11 +151,11 @@ async def test_a_full_disk_refuses_and_goes_on(store: Store) -> None:
     def empty(db: sqlite3.Connection) -> None:
         db.execute("PRAGMA max_page_count = 1000000")
 
-    await store._writer.run(fill)
+    await store._database.write(fill)
     with pytest.raises(Unavailable, match=r"database or disk is full; nothing was changed"):
         await store.append(draft("x" * 100_000))
     small, _ = await store.append(draft("small"))
-    await store._writer.run(empty)
+    await store._database.write(empty)
     large, _ = await store.append(draft("x" * 100_000))
     assert await everything(store) == [small, large]
 
@@ -150,16 +169,16 @@ async def test_nothing_in_it_grows_with_the_history(store: Store) -> None:
         db.set_trace_callback(asked.append)
         for wanted in ({}, {"to": "bob"}, {"from": "bob"}, {"kind": "x"}, {"before": 7}):
             for party in (None, "bob"):
-                _page(db, Filter.model_validate(wanted), 10, party, ())
+                _page(db, wanted=Filter.model_validate(wanted), limit=10, party=party, leased=())
         for state in (State.QUEUED, State.LEASED):
-            _page(db, Filter(state=state), 10, None, ())
+            _page(db, wanted=Filter(state=state), limit=10, party=None, leased=())
         db.set_trace_callback(None)
         for statement in asked:
             if statement.startswith("SELECT"):
                 rows = db.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
                 plans.extend(row[3] for row in rows)
 
-    await store._writer.run(explain)
+    await store._database.write(explain)
     used = "\n".join(plans)
     for index in ("message_to", "message_from", "message_kind", "message_open"):
         assert index in used

@@ -14,6 +14,7 @@ from wire.types import (
     Dict,
     Int32,
     Int64,
+    Messages,
     ObjectPath,
     Signature,
     Str,
@@ -22,7 +23,6 @@ from wire.types import (
     UInt64List,
 )
 
-Messages: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxubts)")]
 Approvals: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxssx)")]
 
 NOW = 1_780_000_000_000_000
@@ -35,7 +35,8 @@ class FakeBroker(Interface, name=names.BROKER):
 
     def add(self, sender: str, to: str, body: str, kind: str = "message") -> int:
         number = len(self.log) + 1
-        self.log.append([number, sender, to, kind, body, NOW + number, 0, False, 0, "queued"])
+        head = [number, sender, to, kind, body, NOW + number]
+        self.log.append([*head, 0, False, 0, "queued", "", False])
         return number
 
     def arrive(self, sender: str, to: str, body: str) -> int:

@@ -1,0 +1,42 @@
+"""A reminder and its states."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+KIND: Final = "reminder"
+"""The kind of the message that a reminder becomes."""
+
+
+class State(StrEnum):
+    """Where a reminder is."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+
+
+TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
+    State.PENDING: frozenset({State.DELIVERED, State.CANCELLED}),
+    State.DELIVERED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """A stored reminder; its fields are those of the contract, in their order.
+
+    Times are microseconds since 1970; `file` is a path in the owner's container, or empty;
+    `message` is the id of what it has become, 0 before that.
+    """
+
+    id: int
+    owner: str
+    due: int
+    body: str
+    file: str
+    created: int
+    state: State
+    message: int
