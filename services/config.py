@@ -24,12 +24,10 @@ from pydantic import (
     ValidationError,
 )
 
+from services.errors import ConfigError
+
 PATH: Final = Path("/etc/hyperhive/hyperhive.toml")
 ENVIRONMENT: Final = "HYPERHIVE_CONFIG"
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the one sentence says file, key and what is allowed."""
 
 
 NETWORK_WORDS: Final = ("any", "localhost", "link-local", "multicast")

@@ -11,9 +11,9 @@
         return BrokerService(broker)
 
     if __name__ == "__main__":
-        unit.main("broker", build, bus_name=names.BROKER)
+        unit.main("broker", lambda bus: build(bus, Config.load()), bus_name=names.BROKER)
 
-What happens: journal, configuration, connection, `build` (exports), the name is owned,
+What happens: journal, connection, `build` (configuration, exports), the name is owned,
 `Service.start`, READY=1. WATCHDOG=1 is sent at half of WatchdogSec. It ends
 
 - on SIGTERM or SIGINT: STOPPING=1, new calls are answered Stopping, running ones after GRACE
@@ -40,7 +40,7 @@ from typing import Final, NoReturn
 import sdnotify
 
 from services import journal
-from services.config import Config, ConfigError
+from services.errors import ConfigError
 from wire.bus import Bus
 from wire.errors import CorruptStore, HiveError
 
@@ -78,7 +78,8 @@ class Service:
         """
 
 
-Build = Callable[[Bus, Config], Awaitable[Service]]
+Build = Callable[[Bus], Awaitable[Service]]
+"""Puts a room together on its connection; a room without a configuration imports none."""
 
 
 def notify(state: str) -> None:
@@ -105,7 +106,7 @@ def main(name: str, build: Build, *, bus_name: str | None = None) -> NoReturn:
 async def serve(build: Build, *, bus_name: str | None = None) -> Exit:
     """The life between set-up and exit; returns the exit status."""
     try:
-        return await _Life(build, bus_name).live(Config.load())
+        return await _Life(build, bus_name).live()
     except (ConfigError, CorruptStore) as error:
         log.error("%s", error)  # one sentence; a traceback would hide it
         status(str(error))
@@ -126,13 +127,13 @@ class _Life:
         self._bus_name = bus_name
         self._stop = asyncio.Event()
 
-    async def live(self, config: Config) -> Exit:
+    async def live(self) -> Exit:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         bus = await Bus.connect()
         try:
-            service = await self._build(bus, config)
+            service = await self._build(bus)
             try:
                 if self._bus_name:
                     await bus.own(self._bus_name)

@@ -9,7 +9,7 @@ import pytest
 HOUSE = Path(__file__).parents[1]
 TOP = ("wire", "services", "harness", "hivectl", "sandbox", "bench", "tests")
 OURS = frozenset(TOP)
-SHARED = ("services.unit", "services.journal", "services.config")
+SHARED = ("services.unit", "services.journal", "services.config", "services.errors")
 ROOMS = ("agent", "approvals", "broker", "dashboard", "lifecycle")
 MAX_LINES = 400
 

@@ -7,7 +7,6 @@ from systemd.daemon import listen_fds
 
 from services import unit
 from services.agent.endpoint import Endpoint
-from services.config import Config
 from wire import names
 from wire.bus import Bus
 
@@ -35,7 +34,7 @@ def main() -> None:
     if not names.AGENT_NAME.fullmatch(name) or len(inherited) != 1:
         sys.exit("usage: systemctl start hive-agent@NAME.socket")
 
-    async def build(bus: Bus, config: Config) -> unit.Service:
+    async def build(bus: Bus) -> unit.Service:
         return AgentService(Endpoint(bus, name), socket.socket(fileno=inherited[0]))
 
     unit.main("agent", build)

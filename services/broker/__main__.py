@@ -59,4 +59,4 @@ async def build(bus: Bus, config: Config) -> unit.Service:
 
 
 if __name__ == "__main__":
-    unit.main("broker", build, bus_name=names.BROKER)
+    unit.main("broker", lambda bus: build(bus, Config.load()), bus_name=names.BROKER)

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 from services import unit
-from services.config import Config, ConfigError
+from services.config import Config
 from services.dashboard.dashboard import Dashboard
 from services.dashboard.listener import ListenerError, inherited
+from services.errors import ConfigError
 from wire import names
 from wire.bus import Bus
 
@@ -24,4 +25,4 @@ async def build(bus: Bus, config: Config) -> Dashboard:
 
 
 if __name__ == "__main__":
-    unit.main("dashboard", build, bus_name=names.DASHBOARD)
+    unit.main("dashboard", lambda bus: build(bus, Config.load()), bus_name=names.DASHBOARD)

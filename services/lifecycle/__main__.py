@@ -44,4 +44,4 @@ async def build(bus: Bus, config: Config) -> unit.Service:
 
 
 if __name__ == "__main__":
-    unit.main("lifecycle", build, bus_name=names.LIFECYCLE)
+    unit.main("lifecycle", lambda bus: build(bus, Config.load()), bus_name=names.LIFECYCLE)

@@ -47,4 +47,4 @@ async def build(bus: Bus, config: Config) -> unit.Service:
 
 
 if __name__ == "__main__":
-    unit.main("demo", build, bus_name=NAME)
+    unit.main("demo", lambda bus: build(bus, Config.load()), bus_name=NAME)

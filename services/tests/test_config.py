@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.config import Config, ConfigError
+from services.config import Config
+from services.errors import ConfigError
 
 
 def load(folder: Path, text: str) -> Config:
