@@ -25,20 +25,20 @@ All values are plain Python on both sides (see wire.types). What can go wrong is
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from dbus_next import Message, MessageType
 from dbus_next import errors as dbus_errors
 
 from wire import errors
 from wire.connection import Connection, connect
-from wire.dispatch import Dispatcher
-from wire.interface import Interface
-from wire.objects import Objects
-from wire.principal import Principal
-from wire.resolver import Resolver, SystemdResolver
 from wire.signals import DAEMON, DAEMON_PATH, Router, Rule, Signal, SignalStream, Subscription
 from wire.types import pack, unpack
+
+if TYPE_CHECKING:  # what most of wire is needed for is loaded when there is need: see _serving
+    from wire.interface import Interface
+    from wire.resolver import Resolver
+    from wire.server import Server
 
 CALL_TIMEOUT: Final = 25.0
 """How long a call waits for its answer unless it says otherwise, in seconds."""
@@ -54,22 +54,21 @@ class Bus:
     unique_name: str
     disconnected: asyncio.Future[Exception | None]
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: "Resolver | None") -> None:
         self._resolver = resolver
         self._connection: Connection
         self._router = Router(self)
-        self._objects = Objects(self._emit)
-        self._dispatcher = Dispatcher(self._objects, self._post, self._identify)
+        self._server: Server | None = None
         self._watches: dict[str, list[asyncio.Future[None]]] = {}
         self._watches_leavers = False
 
     @classmethod
-    async def connect(cls, address: str | None = None, resolver: Resolver | None = None) -> Self:
+    async def connect(cls, address: str | None = None, resolver: "Resolver | None" = None) -> Self:
         """Connect to the bus at `address`, or the system bus (DBUS_SYSTEM_BUS_ADDRESS counts).
 
         `resolver` says who a caller is; by default systemd does. Raises Unavailable.
         """
-        bus = cls(resolver or SystemdResolver())
+        bus = cls(resolver)
         bus._connection = await connect(address, bus._receive)
         bus.unique_name = bus._connection.unique_name or ""
         bus.disconnected = bus._connection.closed
@@ -154,24 +153,23 @@ class Bus:
         self._watch_leavers()
         self._watches.setdefault(connection, []).append(gone)
         gone.add_done_callback(lambda done: self._forget_watch(connection, done))
-        if not self._dispatcher.knows(connection):
+        if self._server is None or not self._server.dispatcher.knows(connection):
             self._check_present(connection)
         return gone
 
     # Exports
 
-    def export(self, path: str, interface: Interface) -> None:
+    def export(self, path: str, interface: "Interface") -> None:
         """Make `interface` callable at `path`. Do this before `own`. One object a path."""
-        self._watch_leavers()
-        self._objects.export(path, interface)
+        self._serving().objects.export(path, interface)
 
-    def unexport(self, path: str, interface: Interface | None = None) -> None:
+    def unexport(self, path: str, interface: "Interface | None" = None) -> None:
         """Take back one interface of `path`, or all of them."""
-        self._objects.unexport(path, interface)
+        self._serving().objects.unexport(path, interface)
 
     def export_object_manager(self, root: str) -> None:
         """Make `root` an ObjectManager of all that is exported below it. Do this first."""
-        self._objects.export_object_manager(root)
+        self._serving().objects.export_object_manager(root)
 
     async def own(self, name: str) -> None:
         """Own the well-known `name`. Raises Conflict when somebody else does, AccessDenied."""
@@ -185,47 +183,45 @@ class Bus:
 
     async def drain(self, grace: float) -> None:
         """Answer new calls Stopping, and running ones too after `grace` seconds; calls go on."""
-        await self._dispatcher.stop(grace)
+        if self._server is not None:
+            await self._server.dispatcher.stop(grace)
 
     async def close(self, grace: float = 0.0) -> None:
         """Refuse new calls, give running ones `grace` seconds, answer them, close the connection.
 
         Idempotent; also after the bus is lost.
         """
-        await self._dispatcher.stop(grace)
+        await self.drain(grace)
         with suppress(TimeoutError):
             async with asyncio.timeout(CALL_TIMEOUT):
                 await self._connection.drain()
         self._connection.close()
-        self._objects.unexport_all()
+        if self._server is not None:
+            self._server.objects.unexport_all()
         for watches in list(self._watches.values()):
             for gone in watches:
                 gone.cancel()
 
     # Inside
 
+    def _serving(self) -> "Server":
+        """What answers calls, from the first time on that it is needed."""
+        if self._server is None:
+            from wire.server import Server
+
+            self._server = Server(self, self._connection, self._resolver)
+            self._watch_leavers()
+        return self._server
+
     def _receive(self, message: Message) -> None:
         if message.message_type is MessageType.METHOD_CALL:
-            self._dispatcher.take(message)
+            self._serving().dispatcher.take(message)
         elif message.message_type is MessageType.SIGNAL:
             if message.sender == DAEMON and message.member == "NameOwnerChanged":
                 name, _, owner = message.body
                 if not owner and name.startswith(":"):
                     self._left(name)
             self._router.deliver(message)
-
-    def _post(self, message: Message) -> None:
-        self._connection.post(message)
-
-    def _emit(
-        self, path: str, interface: str, member: str, signature: str, values: list[Any]
-    ) -> None:
-        if self._connection.connected:
-            body = pack(signature, values)
-            self._post(Message.new_signal(path, interface, member, signature, body))
-
-    async def _identify(self, connection: str) -> Principal | None:
-        return await self._resolver.resolve(self, connection)
 
     def _watch_leavers(self) -> None:
         """One rule for all callers: a rule for each would run into the daemon's limit of 512."""
@@ -247,7 +243,8 @@ class Bus:
         self._connection.ask_later(message, answered)
 
     def _left(self, connection: str) -> None:
-        self._dispatcher.caller_left(connection)
+        if self._server is not None:
+            self._server.dispatcher.caller_left(connection)
         for gone in self._watches.pop(connection, ()):
             if not gone.done():
                 gone.set_result(None)

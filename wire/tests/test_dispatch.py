@@ -65,7 +65,7 @@ async def test_a_caller_that_leaves_cancels_its_calls(connect: Connect) -> None:
         await lamp.cancelled.wait()
     with pytest.raises(errors.Unavailable):
         await call
-    assert not server._dispatcher.knows(client.unique_name)
+    assert not server._serving().dispatcher.knows(client.unique_name)
     assert await other.call1(NAME, PATH, NAME, "Echo", "s", "x") == "x"
 
 

@@ -199,5 +199,5 @@ async def test_a_refused_authentication_says_so(tmp_path: Path) -> None:
 async def test_a_method_that_nobody_waits_for_answers_nothing(connect: Connect) -> None:
     _, client = await serve(connect)
     call = Message(NAME, PATH, NAME, "Crash", flags=MessageFlag.NO_REPLY_EXPECTED)
-    client._post(call)
+    client._connection.post(call)
     assert await client.call1(NAME, PATH, NAME, "Echo", "s", "still here") == "still here"

@@ -1,0 +1,40 @@
+"""What one connection offers to others: its objects, and the answers to calls.
+
+wire.bus makes one when something is exported, or somebody calls. What only calls others, such as an
+endpoint or hivectl, starts sooner and stays smaller without it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from dbus_next import Message
+
+from wire.connection import Connection
+from wire.dispatch import Dispatcher
+from wire.objects import Objects
+from wire.principal import Principal
+from wire.resolver import Resolver, SystemdResolver
+from wire.types import pack
+
+if TYPE_CHECKING:
+    from wire.bus import Bus
+
+
+class Server:
+    """The objects of `connection`, and who answers for them."""
+
+    def __init__(self, bus: "Bus", connection: Connection, resolver: Resolver | None) -> None:
+        self._bus = bus
+        self._connection = connection
+        self._resolver = resolver or SystemdResolver()
+        self.objects = Objects(self._emit)
+        self.dispatcher = Dispatcher(self.objects, connection.post, self._identify)
+
+    def _emit(
+        self, path: str, interface: str, member: str, signature: str, values: list[Any]
+    ) -> None:
+        if self._connection.connected:
+            body = pack(signature, values)
+            self._connection.post(Message.new_signal(path, interface, member, signature, body))
+
+    async def _identify(self, connection: str) -> Principal | None:
+        return await self._resolver.resolve(self._bus, connection)
