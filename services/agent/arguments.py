@@ -24,7 +24,8 @@ Name = Annotated[
 class Arguments(BaseModel):
     """The arguments of a tool."""
 
-    model_config = ConfigDict(extra="forbid")
+    # Each is built when its tool is first listed or called: the endpoint listens sooner.
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     @classmethod
     def schema_for_clients(cls) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def test_the_backlog_is_the_same_on_both_sides_and_fits_the_descriptors() -> Non
         "RestrictAddressFamilies=AF_UNIX",
         "PrivateNetwork=yes",
         "InaccessiblePaths=/proc",
+        "Environment=PYDANTIC_DISABLE_PLUGINS=__all__",
     ],
 )
 def test_what_must_not_go_from_the_service(setting: str) -> None:
