@@ -1,12 +1,15 @@
 """The figures in bench/README.md are those of bench/results/, and each bench has some."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from bench import report
 from bench.__main__ import benches, main
+from bench.messages.driver import measure, measure_floors
+from bench.messages.measure import percentile
 from bench.report import Floor, Report
 
 STORED = sorted(report.RESULTS.glob("*.json"))
@@ -61,3 +64,22 @@ def test_an_unknown_bench_is_refused_with_those_there_are(
     with pytest.raises(SystemExit):
         main(["nonsense"])
     assert "there is no bench nonsense; there are: " in capsys.readouterr().err
+
+
+async def test_the_floors_can_be_measured(tmp_path: Path) -> None:
+    measured = await measure_floors(tmp_path, pairs=2, samples=4)
+    assert min(measured.values()) > 0
+
+
+@pytest.mark.parametrize(("what", "program"), [("redis", "redis-server"), ("nats", "nats-server")])
+async def test_what_is_compared_hands_over_too(what: str, program: str, tmp_path: Path) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"no {program} here: `python3 sandbox/bootstrap.py --bench` installs it")
+    measured = await measure(what, tmp_path, pairs=2, samples=4)
+    assert 0 < measured["p50"] <= measured["p99"]
+    assert min(measured["one"], measured["many"]) > 0
+
+
+def test_percentiles() -> None:
+    assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert percentile([float(i) for i in range(1, 101)], 0.99) == 100.0

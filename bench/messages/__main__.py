@@ -1,0 +1,77 @@
+"""From socket to socket: how long a message takes, and how many go through.
+
+`python -m bench.messages [--quick]`; README.md says what is measured.
+"""
+
+import argparse
+import sys
+from typing import Any, Final
+
+from bench.hive import Host, running, step
+from bench.report import Floor, Report
+from sandbox.instance import SandboxError
+
+PAIRS: Final = 32
+SAMPLES: Final = 2000
+UNBOUNDED: Final = 10**9
+LIMITS: Final = {"agent_messages_per_hour": UNBOUNDED, "agent_bytes_per_hour": UNBOUNDED * 200}
+"""No agent may send as much as is sent here."""
+
+
+def main() -> int:
+    """Measure and publish; returns 1, with a sentence, when the host could not be had."""
+    parser = argparse.ArgumentParser(prog="bench.messages", description="Measure messages.")
+    parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is kept")
+    quick = parser.parse_args().quick
+    pairs, samples = (2, 20) if quick else (PAIRS, SAMPLES)
+    try:
+        with running(broker=LIMITS) as host:
+            report = measured(host, pairs, samples)
+    except SandboxError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    report.publish(quick=quick)
+    return 0
+
+
+def measured(host: Host, pairs: int, samples: int) -> Report:
+    """The figures of all that is compared."""
+    with step(f"{2 * pairs} agents get sockets and inboxes"):
+        host.python("bench.messages.agents", "RegisterAgent", str(2 * pairs))
+
+    def part(what: str, title: str) -> Any:
+        with step(title):
+            return host.python("bench.messages.driver", what, str(pairs), str(samples))
+
+    floors = part("floors", "floors: bare calls and commits")
+    report = Report("messages", {"pairs": pairs, "samples": samples})
+    add_hive(report, floors, part("hive", "the hive"), pairs)
+    nats = part("nats", "NATS JetStream")
+    label = "NATS JetStream" if nats["synced"] else "NATS JetStream, not synced"
+    add(report, floors, nats, pairs, label)
+    add(report, floors, part("redis", "Redis Streams"), pairs, "Redis Streams, synced always")
+    return report
+
+
+def add_hive(report: Report, floors: dict[str, Any], figures: dict[str, Any], pairs: int) -> None:
+    """The hive's figures, and where its CPU goes."""
+    add(report, floors, figures, pairs, "hive")
+    for name, used in figures["cpu"].items():
+        report.add(f"hive: CPU a message, {name}", used, "ms")
+
+
+def add(
+    report: Report, floors: dict[str, Any], figures: dict[str, Any], pairs: int, who: str
+) -> None:
+    """The figures of one broker, against the floors of this run."""
+    least = Floor("one bare call and one commit", floors["call"] + floors["commit"])
+    report.add(f"{who}: wake latency, p50", figures["p50"], "ms", least)
+    report.add(f"{who}: wake latency, p99", figures["p99"], "ms", least)
+    one = Floor("bare calls, one in flight", floors["calls_one"])
+    report.add(f"{who}: one pair", figures["one"], "messages/s", one)
+    many = Floor(f"bare calls, {pairs} in flight", floors["calls_many"])
+    report.add(f"{who}: {pairs} pairs", figures["many"], "messages/s", many)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Endpoints without containers, made and removed, as root in the sandbox:
+
+`python -m bench.messages.agents RegisterAgent|UnregisterAgent NUMBER`.
+
+The container is not on a message's way. So the socket of each agent is started directly, with the
+directory that lifecycle would have made for it. The broker hears the names from a process in
+lifecycle's unit: the caller's unit decides who may register an agent, and root may move itself.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from wire import names
+from wire.bus import Bus
+
+SOCKETS: Final = Path("/run/hyperhive/agents")
+_REGISTRAR: Final = "hive-lifecycle.service"
+
+
+def agent_names(number: int) -> list[str]:
+    """p01, p02, ..."""
+    return [f"p{i:02}" for i in range(1, number + 1)]
+
+
+def control_group(unit: str) -> Path:
+    """The directory of the control group of a running unit."""
+    command = ["systemctl", "show", "--value", "--property=ControlGroup", unit]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Path(f"/sys/fs/cgroup{shown.stdout.strip()}")
+
+
+async def tell_broker(member: str, agents: list[str]) -> None:
+    """Give each of `agents` an inbox, as lifecycle does, or take it back."""
+    (control_group(_REGISTRAR) / "cgroup.procs").write_text(str(os.getpid()))
+    bus = await Bus.connect()
+    for agent in agents:
+        await bus.call(names.BROKER, names.BROKER_PATH, names.BROKER, member, "s", agent)
+    await bus.close()
+
+
+def main(member: str, number: int) -> None:
+    """Make `number` agents that can be reached through their sockets, or remove them."""
+    agents = agent_names(number)
+    for agent in agents:
+        (SOCKETS / agent).mkdir(mode=0o700, exist_ok=True)
+    verb = "start" if member == "RegisterAgent" else "stop"
+    subprocess.run(["systemctl", verb, *map(names.socket_unit, agents)], check=True)
+    asyncio.run(tell_broker(member, agents))
+    print(json.dumps(agents))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
