@@ -62,9 +62,7 @@ class Broker:
         chosen = parse(SendOptions, options, "option of Send")
         if chosen.kind != MESSAGE and who.voice != "system":
             raise AccessDenied("Only the services of the hive set the kind of a message.")
-        size = self._check_size(body)
-        if who.is_agent:
-            self._allowance.spend(who.name, size)
+        self.permit(who, to, body)
         draft = Draft(
             sender=who.voice,
             recipient=to,
@@ -74,7 +72,7 @@ class Broker:
             in_reply_to=chosen.in_reply_to or 0,
             dedupe_key=_dedupe_key(who, chosen),
         )
-        return await self._to_the_end(self._send(draft))
+        return await self.to_the_end(self._send(draft))
 
     async def receive(
         self, who: Principal, holder: Holder, limit: int, timeout_ms: int
@@ -116,7 +114,7 @@ class Broker:
             Conflict, NotFound: some ids could not be acknowledged; the others were.
         """
         _check_count(ids)
-        await self._to_the_end(self._acknowledge(who, holder, ids))
+        await self.to_the_end(self._acknowledge(who, holder, ids))
 
     async def release(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
         """Give back what `holder` has leased: it is queued again, as a redelivery.
@@ -149,7 +147,7 @@ class Broker:
         Raises:
             NotFound: it is not registered.
         """
-        await self._to_the_end(self._unregister(name))
+        await self.to_the_end(self._unregister(name))
 
     async def requeue(self, ids: Sequence[int]) -> None:
         """Queue dead letters again, with as many further tries as a new message has.
@@ -176,6 +174,31 @@ class Broker:
         self.events.queued(message_id, sender, to, kind)
         if to in self._inboxes:
             self._inboxes[to].wake()
+
+    def permit(self, who: Principal, to: str, text: str) -> None:
+        """Note that `who` says `text` to `to`, if it may.
+
+        Raises:
+            InvalidArgument: the text is empty.
+            LimitExceeded: it is too large, or an agent says too much.
+        """
+        self.spend(who, text)
+
+    def spend(self, who: Principal, text: str) -> None:
+        """As `permit`, for what agents may always say: answers, and reminders to themselves."""
+        size = self._check_size(text)
+        if who.is_agent:
+            self._allowance.spend(who.name, size)
+
+    async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` even if its caller is cancelled (it left the bus) meanwhile.
+
+        What is on disk by then must be announced, or a waiting Receive would sleep through it.
+        """
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
 
     async def _send(self, draft: Draft) -> int:
         message_id, new = await self._store.append(draft)
@@ -206,16 +229,6 @@ class Broker:
         await self._store.unregister(name)
         if name in self._inboxes:
             self._inboxes[name].wake()
-
-    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work` even if its caller is cancelled (it left the bus) meanwhile.
-
-        What is on disk by then must be announced, or a waiting Receive would sleep through it.
-        """
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
 
     def _inbox(self, name: str) -> Inbox:
         if name not in self._inboxes:

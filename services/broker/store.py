@@ -88,7 +88,8 @@ class Store:
         await self._database.write(partial(_unregister, name=name))
 
 
-def _check_recipient(db: sqlite3.Connection, name: str) -> None:
+def check_recipient(db: sqlite3.Connection, name: str) -> None:
+    """Within a transaction: raises NotFound unless messages to `name` may be stored."""
     known = db.execute("SELECT 1 FROM agent WHERE name = ?", (name,)).fetchone()
     if known is None and name != OPERATOR:
         raise NotFound(
@@ -105,9 +106,17 @@ def append(db: sqlite3.Connection, *, draft: Draft) -> tuple[int, bool]:
         ).fetchone()
         if known is not None:
             return int(known[0]), False
-    _check_recipient(db, draft.recipient)
+    check_recipient(db, draft.recipient)
     if draft.in_reply_to:
         _check_reply(db, draft)
+    return insert(db, draft), True
+
+
+def insert(db: sqlite3.Connection, draft: Draft) -> int:
+    """Within a transaction: store a message, whoever it is to; returns its id.
+
+    For what must not fail because its recipient is gone: such a message waits for its return.
+    """
     inserted = db.execute(
         "INSERT INTO message (sender, recipient, kind, queued, urgent, in_reply_to, dedupe_key) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -124,7 +133,7 @@ def append(db: sqlite3.Connection, *, draft: Draft) -> tuple[int, bool]:
     message_id = int(inserted.lastrowid or 0)
     db.execute("INSERT INTO body VALUES (?, ?)", (message_id, draft.body))
     db.execute("INSERT INTO message_search (rowid, text) VALUES (?, ?)", (message_id, draft.body))
-    return message_id, True
+    return message_id
 
 
 def _check_reply(db: sqlite3.Connection, draft: Draft) -> None:
@@ -143,7 +152,7 @@ def _check_reply(db: sqlite3.Connection, draft: Draft) -> None:
 def _hand_out(
     db: sqlite3.Connection, *, recipient: str, limit: int, without: Collection[int]
 ) -> list[Message]:
-    _check_recipient(db, recipient)
+    check_recipient(db, recipient)
     found = db.execute(
         f"SELECT {rows.COLUMNS} FROM message JOIN body USING (id) "  # noqa: S608 - constants only
         "WHERE recipient = ? AND acknowledged IS NULL "
