@@ -14,7 +14,7 @@ from services.agent.lines import Budget, LineReader, LineWriter, OverloadError, 
 from services.agent.reports import Reports
 from services.agent.rpc import Code, Notification, Request, RequestId, RpcError
 from services.agent.session import Session, ToolCall, complete, tool_error
-from services.agent.tools import Context, Outcome, Patience
+from services.agent.tool import Context, Outcome, Patience
 from wire.errors import HiveError, Stopping, Unavailable
 
 log = logging.getLogger(__name__)

@@ -1,27 +1,16 @@
-"""The hive's services, as the tools see them. A restart of the broker is waited out here."""
+"""The hive's services, as the tools see them."""
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Any, Final
 
+from services.agent.calls import CALL_SECONDS, Calls
 from services.agent.inbox import Message
+from services.agent.jobs import JobResult, no_agent, run_job
 from wire import names
 from wire.bus import Bus
-from wire.errors import NotFound, Stopping, Timeout, Unavailable
-from wire.signals import DAEMON, Signal, SignalStream
-
-T = TypeVar("T")
-
-CALL_SECONDS: Final = 25.0
-"""How long a call may take, a restart of the broker in the middle of it included."""
-
-JOB_SECONDS: Final = 90.0
-"""How long a start, stop or restart of a container is waited for."""
-
-MAX_CALLS: Final = 16
-"""Calls that are in flight at once; the others wait. They hold bodies of up to 1 MiB each."""
+from wire.errors import NotFound
 
 _FIELDS: Final = (
     "id",
@@ -33,69 +22,29 @@ _FIELDS: Final = (
     "redeliveries",
     "urgent",
     "in_reply_to",
+    "state",
+    "invocation",
+    "earlier_life",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class JobResult:
-    """How a job ended: done, failed or cancelled, with a sentence when it is not done."""
-
-    result: str
-    error: str
-
-
-async def _end_of(job: str, removed: SignalStream) -> JobResult:
-    """How `job` ends, of all those whose end is told."""
-    async for signal in removed:
-        if signal.args[1] == job:
-            return JobResult(result=signal.args[4], error=signal.args[5])
-    raise Unavailable("The connection to the bus was lost.")
+"""As the contract of the broker has them."""
 
 
 class Hive:
     """Calls the broker, lifecycle and approvals over the endpoint's one bus connection."""
 
     def __init__(self, bus: Bus, agent: str) -> None:
-        self._bus = bus
         self._agent = agent
-        self._calls = asyncio.Semaphore(MAX_CALLS)
-        self._broker_back = asyncio.get_running_loop().create_future()
-        self._lifecycle_lost = asyncio.get_running_loop().create_future()
+        self._calls = Calls(bus)
 
     async def watch(
         self, on_broker_lost: Callable[[], None], on_lifecycle_back: Callable[[], None]
     ) -> None:
         """Learn of the restarts of the broker and of lifecycle."""
-
-        def broker_changed(signal: Signal) -> None:
-            _, _, owner = signal.args
-            if not owner:
-                on_broker_lost()
-                return
-            self._broker_back.set_result(None)
-            self._broker_back = asyncio.get_running_loop().create_future()
-
-        def lifecycle_changed(signal: Signal) -> None:
-            _, before, owner = signal.args
-            if before:
-                self._lifecycle_lost.set_result(None)
-                self._lifecycle_lost = asyncio.get_running_loop().create_future()
-            if owner:
-                on_lifecycle_back()
-
-        for name, changed in ((names.BROKER, broker_changed), (names.LIFECYCLE, lifecycle_changed)):
-            await self._bus.on_signal(
-                changed,
-                sender=DAEMON,
-                interface=DAEMON,
-                member="NameOwnerChanged",
-                arg0=name,
-            )
+        await self._calls.watch(on_broker_lost, on_lifecycle_back)
 
     async def send(self, to: str, body: str, options: dict[str, Any]) -> int:
         """Queue a message; answers its id. Tried again after a restart, and never queued twice."""
-        options = {**options, "dedupe_key": secrets.token_hex(16)}
-        id: int = await self._broker("Send", "ssa{sv}", to, body, options)
+        id: int = await self._calls.broker("Send", "ssa{sv}", to, body, _once(options))
         return id
 
     async def receive(self, maximum: int, seconds: float) -> list[Message]:
@@ -105,7 +54,7 @@ class Hive:
 
         async def receive() -> list[list[Any]]:
             left = max(0.0, until - loop.time())
-            rows: list[list[Any]] = await self._bus.call1(
+            rows: list[list[Any]] = await self._calls.bus.call1(
                 names.BROKER,
                 names.BROKER_PATH,
                 names.BROKER,
@@ -117,20 +66,46 @@ class Hive:
             )
             return rows
 
-        rows = await self._persist(receive, seconds + CALL_SECONDS)
-        return [dict(zip(_FIELDS, row, strict=False)) for row in rows]
+        return [_message(row) for row in await self._calls.persist(receive, seconds + CALL_SECONDS)]
 
     async def acknowledge(self, ids: list[int]) -> None:
         """The messages are done with."""
-        await self._broker("Acknowledge", "at", ids)
+        await self._calls.broker("Acknowledge", "at", ids)
 
     async def release(self, ids: list[int]) -> None:
         """The messages are queued again."""
-        await self._broker("Release", "at", ids)
+        await self._calls.broker("Release", "at", ids)
+
+    async def ask(self, to: str, question: str, options: dict[str, Any]) -> int:
+        """Ask; answers the question's id. Tried again after a restart, and never asked twice."""
+        id: int = await self._calls.broker("Ask", "ssa{sv}", to, question, _once(options))
+        return id
+
+    async def answer(self, id: int, answer: list[str]) -> None:
+        """Answer a question."""
+        await self._calls.broker("Answer", "tas", id, answer)
+
+    async def cancel_question(self, id: int) -> None:
+        """Take a question back."""
+        await self._calls.broker("Cancel", "t", id)
+
+    async def remind(self, due: int, body: str, options: dict[str, Any]) -> int:
+        """Set a reminder; answers its id. Tried again after a restart, and never set twice."""
+        id: int = await self._calls.broker("Remind", "xsa{sv}", due, body, _once(options))
+        return id
+
+    async def cancel_reminder(self, id: int) -> None:
+        """Take a reminder back."""
+        await self._calls.broker("CancelReminder", "t", id)
+
+    async def open_threads(self) -> list[dict[str, Any]]:
+        """What is open, as the broker tells it to this agent."""
+        threads: list[dict[str, Any]] = await self._calls.broker("OpenThreads")
+        return threads
 
     async def agents(self) -> list[dict[str, Any]]:
         """The properties of every agent's object."""
-        objects: dict[str, dict[str, dict[str, Any]]] = await self._call(
+        objects: dict[str, dict[str, dict[str, Any]]] = await self._calls.call(
             names.LIFECYCLE, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
         )
         return [
@@ -141,18 +116,23 @@ class Hive:
 
     async def report(self, report: dict[str, Any]) -> None:
         """Tell lifecycle what this agent's harness is doing."""
-        await self._call(
-            names.LIFECYCLE,
-            names.agent_path(self._agent),
-            names.AGENT_INTERFACE,
-            "Report",
-            "a{sv}",
-            report,
-        )
+        await self._calls.agent(self._agent, "Report", "a{sv}", report)
+
+    async def logs(self, agent: str, lines: int) -> list[str]:
+        """The newest `lines` lines of the host's journal about `agent`."""
+        try:
+            logged: list[str] = await self._calls.agent(agent, "GetLogs", "u", lines)
+        except NotFound:
+            raise no_agent(agent) from None
+        return logged
+
+    async def run_job(self, agent: str, member: str) -> JobResult:
+        """Start, Stop or Restart `agent`, and wait for how that ends; see `jobs.run_job`."""
+        return await run_job(self._calls, agent, member)
 
     async def request_spawn(self, name: str, reason: str) -> int:
         """Ask the operator for a new agent; answers the number of the request."""
-        id: int = await self._call(
+        id: int = await self._calls.call(
             names.APPROVALS,
             names.APPROVALS_PATH,
             names.APPROVALS,
@@ -163,88 +143,16 @@ class Hive:
         )
         return id
 
-    async def run_job(self, agent: str, member: str) -> JobResult:
-        """Start, Stop or Restart `agent`, and wait for how that ends.
 
-        Raises Timeout when it has not ended after JOB_SECONDS (the job goes on all the same), and
-        Unavailable when lifecycle ends before the job does.
-        """
-        lost = self._lifecycle_lost
-        # Subscribed before the call: a short job has ended before its path is known here.
-        async with self._bus.subscribe(
-            sender=names.LIFECYCLE,
-            path=names.LIFECYCLE_PATH,
-            interface=names.LIFECYCLE,
-            member="JobRemoved",
-        ) as signals:
-            try:
-                job = await self._call(
-                    names.LIFECYCLE, names.agent_path(agent), names.AGENT_INTERFACE, member
-                )
-            except NotFound:
-                raise NotFound(
-                    f"There is no agent {agent}; list_agents shows who there is."
-                ) from None
-            ending = asyncio.create_task(_end_of(job, signals), name=f"{member}-{agent}")
-            try:
-                await asyncio.wait(
-                    {ending, lost}, timeout=JOB_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
-                if ending.done():
-                    return ending.result()
-            finally:
-                ending.cancel()
-                await asyncio.wait({ending})
-        if lost.done():
-            raise Unavailable(
-                f"Lifecycle was restarted before {member} of {agent} ended; list_agents shows what"
-                " has become of it."
-            )
-        raise Timeout(
-            f"{member} of {agent} has not ended after {JOB_SECONDS:.0f} s and goes on;"
-            " list_agents shows what becomes of it."
-        )
+def _once(options: dict[str, Any]) -> dict[str, Any]:
+    """`options` with a key by which the broker knows a repetition."""
+    return {**options, "dedupe_key": secrets.token_hex(16)}
 
-    async def _broker(self, member: str, signature: str, *args: Any) -> Any:
-        async def call() -> Any:
-            return await self._call(
-                names.BROKER, names.BROKER_PATH, names.BROKER, member, signature, *args
-            )
 
-        return await self._persist(call, CALL_SECONDS)
-
-    async def _call(
-        self, destination: str, path: str, interface: str, member: str, *rest: Any
-    ) -> Any:
-        signature, *args = rest or ("",)
-        async with self._calls:
-            values = await self._bus.call(
-                destination, path, interface, member, signature, *args, timeout=CALL_SECONDS
-            )
-        return values[0] if values else None
-
-    async def _persist(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
-        """`call`, again and again while the broker restarts, for up to `seconds`.
-
-        The first repetition comes at once and activates the broker; the others wait until it owns
-        its name again. Raises what the last try answered.
-        """
-        until = asyncio.get_running_loop().time() + seconds
-        tried = False
-        while True:
-            back = self._broker_back
-            try:
-                return await call()
-            except (Unavailable, Stopping):
-                if self._bus.disconnected.done():
-                    raise
-                try:
-                    if tried:
-                        async with asyncio.timeout_at(until):
-                            await asyncio.shield(back)
-                except TimeoutError:
-                    raise Unavailable(
-                        "The broker does not answer. It is restarted when it fails: try again in a"
-                        " minute, and do not send twice what may be on its way."
-                    ) from None
-                tried = True
+def _message(row: list[Any]) -> Message:
+    """A message of the broker without what says nothing to who receives it."""
+    message = dict(zip(_FIELDS, row, strict=True))
+    del message["state"], message["invocation"]
+    if not message["earlier_life"]:
+        del message["earlier_life"]
+    return message

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from services.agent.arguments import Arguments
 from services.agent.rpc import Code, Request, RpcError
-from services.agent.tools import Audience, Tool, audience_of, tools_for
+from services.agent.tool import Audience, Tool, audience_of
+from services.agent.tools import tools_for
 
 HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """Oldest first; the newest is offered to who asks for one that is not known."""
@@ -154,7 +155,7 @@ class Session:
             checked = tools[name].arguments.model_validate({} if arguments is None else arguments)
         except ValidationError as error:
             # Not an error of the protocol: the model is to read it and to correct itself.
-            return tool_error(_explain(name, error))
+            return tool_error(_explain(tools[name], error))
         return ToolCall(tools[name], checked, audience, client.envelope)
 
 
@@ -167,10 +168,19 @@ def _name(client: Any) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _explain(tool: str, error: ValidationError) -> str:
+def _explain(tool: Tool, error: ValidationError) -> str:
     """What is wrong with the arguments, without repeating them: they may be large."""
-    problems = [
-        f"{'.'.join(str(part)[:64] for part in fault['loc']) or 'arguments'}: {fault['msg']}"
-        for fault in error.errors(include_url=False, include_input=False, include_context=False)[:5]
-    ]
-    return f"{tool} was not called. {'; '.join(problems)}. Call it again with these corrected."
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    problems = [_problem(tool, fault) for fault in faults[:5]]
+    return f"{tool.name} was not called. {'; '.join(problems)}. Call it again with these corrected."
+
+
+def _problem(tool: Tool, fault: Any) -> str:
+    where = ".".join(str(part)[:64] for part in fault["loc"])
+    match fault["type"]:
+        case "missing":
+            return f"{where} is missing"
+        case "extra_forbidden":
+            known = ", ".join(tool.arguments.model_fields) or "no arguments"
+            return f"there is no argument {where}; {tool.name} takes {known}"
+    return f"{where or 'arguments'}: {fault['msg']}"

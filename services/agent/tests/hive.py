@@ -17,7 +17,18 @@ from wire.bus import Bus
 from wire.errors import NotFound
 from wire.interface import Interface, method, prop, sender, signal
 from wire.principal import EVERYBODY
-from wire.types import Dict, Messages, ObjectPath, Str, UInt32, UInt64, UInt64List
+from wire.types import (
+    Dict,
+    DictList,
+    Int64,
+    Messages,
+    ObjectPath,
+    Str,
+    StrList,
+    UInt32,
+    UInt64,
+    UInt64List,
+)
 
 LIMIT = 10.0
 
@@ -28,6 +39,8 @@ class FakeBroker(Interface, name=names.BROKER):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[tuple[str, str, dict[str, Any]]] = []
+        self.calls: list[tuple[Any, ...]] = []
+        self.threads: list[dict[str, Any]] = []
         self.queued: list[list[Any]] = []
         self.leased: dict[int, list[Any]] = {}
         self.acknowledged: list[int] = []
@@ -37,10 +50,12 @@ class FakeBroker(Interface, name=names.BROKER):
         self.hold: asyncio.Event | None = None
         self.changed = asyncio.Condition()
 
-    async def queue(self, id: int, body: str = "hello", sender: str = "bob") -> None:
+    async def queue(
+        self, id: int, body: str = "hello", sender: str = "bob", earlier_life: bool = False
+    ) -> None:
         """A message arrives."""
         async with self.changed:
-            row = [id, sender, "alice", "message", body, 1, 0, False, 0, "leased", "", False]
+            row = [id, sender, "alice", "message", body, 1, 0, False, 0, "leased", "", earlier_life]
             self.queued.append(row)
             self.changed.notify_all()
 
@@ -61,6 +76,39 @@ class FakeBroker(Interface, name=names.BROKER):
         if self.hold:
             await self.hold.wait()
         return len(self.sent)
+
+    async def _called(self, *call: Any) -> int:
+        if self.error:
+            raise self.error
+        self.calls.append(call)
+        await self._note()
+        if self.hold:
+            await self.hold.wait()
+        return len(self.calls)
+
+    @method(allow=EVERYBODY)
+    async def Ask(self, to: Str, question: Str, options: Dict) -> UInt64:
+        return await self._called("Ask", to, question, options)
+
+    @method(allow=EVERYBODY)
+    async def Answer(self, id: UInt64, answer: StrList) -> None:
+        await self._called("Answer", id, answer)
+
+    @method(allow=EVERYBODY)
+    async def Cancel(self, id: UInt64) -> None:
+        await self._called("Cancel", id)
+
+    @method(allow=EVERYBODY)
+    async def Remind(self, due: Int64, body: Str, options: Dict) -> UInt64:
+        return await self._called("Remind", due, body, options)
+
+    @method(allow=EVERYBODY)
+    async def CancelReminder(self, id: UInt64) -> None:
+        await self._called("CancelReminder", id)
+
+    @method(allow=EVERYBODY)
+    async def OpenThreads(self) -> DictList:
+        return self.threads
 
     @method(allow=EVERYBODY)
     async def Receive(self, max: UInt32, timeout_ms: UInt32) -> Messages:
@@ -140,6 +188,10 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
     @method(allow=EVERYBODY)
     async def Restart(self) -> ObjectPath:
         return self._job("restart")
+
+    @method(allow=EVERYBODY)
+    async def GetLogs(self, lines: UInt32) -> StrList:
+        return [f"line {number} of {self._name}" for number in range(lines)]
 
     @method(allow=EVERYBODY)
     async def Report(self, report: Dict) -> None:

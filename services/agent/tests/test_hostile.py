@@ -20,7 +20,7 @@ from services.agent.endpoint import MAX_CONNECTIONS
 from services.agent.inbox import Inbox
 from services.agent.reports import Reports
 from services.agent.tests.hive import LIMIT, Client, Hive
-from services.agent.tools import Patience
+from services.agent.tool import Patience
 from wire.errors import Unavailable
 
 

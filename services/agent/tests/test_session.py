@@ -9,14 +9,16 @@ from mcp.types import version
 from services.agent import session as under_test
 from services.agent.rpc import Code, Request, RpcError
 from services.agent.session import Session, ToolCall
-from services.agent.tools import HARNESS_CLIENT, TOOLS, Audience, tools_for
+from services.agent.tool import HARNESS_CLIENT, Audience
+from services.agent.tools import TOOLS, tools_for
 
+TALK = {
+    *("send", "recv", "ask", "answer", "cancel", "remind"),
+    *("get_open_threads", "list_agents"),
+}
 EXPECTED = {
-    Audience.AGENT: {"send", "recv", "list_agents"},
-    Audience.MANAGER: {
-        *("send", "recv", "list_agents"),
-        *("request_spawn", "start", "kill", "restart"),
-    },
+    Audience.AGENT: TALK,
+    Audience.MANAGER: TALK | {"request_spawn", "start", "kill", "restart", "get_logs"},
     Audience.HARNESS: {"recv", "ack", "release", "report"},
 }
 
@@ -126,8 +128,11 @@ def test_schemas_are_closed_bounded_and_described() -> None:
         assert schema["type"] == "object"
         assert len(shown["description"]) > 60
         for name, field in schema["properties"].items():
+            assert field["description"], (tool.name, name)
             kinds = field.get("anyOf", [field])
-            for kind in kinds:
+            for kind in [*kinds, *(kind["items"] for kind in kinds if "items" in kind)]:
+                if kind.get("type") == "array":
+                    assert "maxItems" in kind, (tool.name, name)
                 if kind.get("type") == "string" and "pattern" not in kind and "enum" not in kind:
                     assert "maxLength" in kind, (tool.name, name)
                 if kind.get("type") in ("integer", "number"):
@@ -148,6 +153,19 @@ def test_schemas_are_closed_bounded_and_described() -> None:
         ("start", {"name": "toolongname"}, "name"),
         ("start", {"name": "Alice"}, "name"),
         ("start", {"name": "bob\n"}, "name"),
+        ("ask", {"question": ""}, "question"),
+        ("ask", {"question": "x", "options": []}, "options"),
+        ("ask", {"question": "x", "options": ["a"] * 33}, "options"),
+        ("ask", {"question": "x", "ttl_seconds": 0}, "ttl_seconds"),
+        ("ask", {"question": "x", "ttl_seconds": 30 * 86400 + 1}, "ttl_seconds"),
+        ("answer", {"id": 0, "answer": "x"}, "id"),
+        ("answer", {"id": 1, "answer": 7}, "answer"),
+        ("answer", {"id": 1, "answer": []}, "answer"),
+        ("cancel", {"kind": "message", "id": 1}, "kind"),
+        ("remind", {"text": "x", "after_seconds": 365 * 86400 + 1}, "after_seconds"),
+        ("remind", {"file": "/" + "x" * 1024, "after_seconds": 1}, "file"),
+        ("get_open_threads", {"limit": 201}, "limit"),
+        ("get_logs", {"name": "alice", "lines": 201}, "lines"),
     ],
 )
 def test_wrong_arguments_are_a_result_that_the_model_can_act_on(
@@ -159,6 +177,14 @@ def test_wrong_arguments_are_a_result_that_the_model_can_act_on(
     assert word in text
     assert "Call it again" in text
     assert len(text) < 1000
+
+
+def test_an_unknown_argument_is_answered_with_the_known() -> None:
+    text = call(initialized(), "cancel", {"kind": "reminder", "number": 1})["content"][0]["text"]
+    assert text == (
+        "cancel was not called. id is missing; there is no argument number; cancel takes kind, id."
+        " Call it again with these corrected."
+    )
 
 
 def test_right_arguments_are_a_call() -> None:
