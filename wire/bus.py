@@ -27,13 +27,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from dbus_next import Message, MessageType
-from dbus_next import errors as dbus_errors
-
-from wire import errors
+from wire import errors, message
 from wire.connection import Connection, connect
+from wire.encoding import MisfitError
+from wire.message import Kind, Message
 from wire.signals import DAEMON, DAEMON_PATH, Router, Rule, Signal, SignalStream, Subscription
-from wire.types import pack, unpack
 
 if TYPE_CHECKING:  # what most of wire is needed for is loaded when there is need: see _serving
     from wire.interface import Interface
@@ -91,22 +89,15 @@ class Bus:
         Raises what the other end answered (see wire.errors), Timeout, Unavailable, and
         InvalidArgument for arguments that do not fit.
         """
+        call = message.call(destination, path, interface, member, signature, list(args))
         try:
-            message = Message(
-                destination,
-                path,
-                interface,
-                member,
-                signature=signature,
-                body=pack(signature, list(args)),
-            )
-            reply = await self._connection.ask(message, timeout)
-        except _DBUS_NEXT_MISFITS as error:
+            reply = await self._connection.ask(call, timeout)
+        except MisfitError as error:
             raise errors.InvalidArgument(f"{member} cannot be called so: {error}.") from error
-        if reply.message_type is MessageType.ERROR:
+        if reply.kind is Kind.ERROR:
             text = reply.body[0] if reply.signature.startswith("s") else ""
-            raise errors.from_reply(reply.error_name, text)
-        return unpack(reply.body)
+            raise errors.from_reply(reply.error_name or "", text)
+        return reply.body
 
     async def call1(
         self,
@@ -213,15 +204,15 @@ class Bus:
             self._watch_leavers()
         return self._server
 
-    def _receive(self, message: Message) -> None:
-        if message.message_type is MessageType.METHOD_CALL:
-            self._serving().dispatcher.take(message)
-        elif message.message_type is MessageType.SIGNAL:
-            if message.sender == DAEMON and message.member == "NameOwnerChanged":
-                name, _, owner = message.body
+    def _receive(self, received: Message) -> None:
+        if received.kind is Kind.CALL:
+            self._serving().dispatcher.take(received)
+        elif received.kind is Kind.SIGNAL:
+            if received.sender == DAEMON and received.member == "NameOwnerChanged":
+                name, _, owner = received.body
                 if not owner and name.startswith(":"):
                     self._left(name)
-            self._router.deliver(message)
+            self._router.deliver(received)
 
     def _watch_leavers(self) -> None:
         """One rule for all callers: a rule for each would run into the daemon's limit of 512."""
@@ -233,14 +224,14 @@ class Bus:
         """Whoever left before the rule was set is not told of: ask once, after it."""
 
         def answered(reply: Message) -> None:
-            if reply.message_type is MessageType.METHOD_RETURN and reply.body == [False]:
+            if reply.kind is Kind.RETURN and reply.body == [False]:
                 self._left(connection)
 
         self._ask_daemon("NameHasOwner", connection, answered)
 
     def _ask_daemon(self, member: str, value: str, answered: Callable[[Message], None]) -> None:
-        message = Message(DAEMON, DAEMON_PATH, DAEMON, member, signature="s", body=[value])
-        self._connection.ask_later(message, answered)
+        call = message.call(DAEMON, DAEMON_PATH, DAEMON, member, "s", [value])
+        self._connection.ask_later(call, answered)
 
     def _left(self, connection: str) -> None:
         if self._server is not None:
@@ -255,14 +246,3 @@ class Bus:
             watches.remove(gone)
             if not watches:
                 del self._watches[connection]
-
-
-_DBUS_NEXT_MISFITS: Final = (
-    dbus_errors.SignatureBodyMismatchError,
-    dbus_errors.InvalidSignatureError,
-    dbus_errors.InvalidMessageError,
-    dbus_errors.InvalidObjectPathError,
-    dbus_errors.InvalidBusNameError,
-    dbus_errors.InvalidInterfaceNameError,
-    dbus_errors.InvalidMemberNameError,
-)

@@ -21,13 +21,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from dbus_next import Message, MessageType
 from dbus_next._private.address import get_system_bus_address
-from dbus_next._private.unmarshaller import Unmarshaller
 from dbus_next.aio import MessageBus
 from dbus_next.auth import Authenticator
 
 from wire import errors
+from wire.decoding import decode
+from wire.encoding import encode
+from wire.message import Kind, Message
 
 log = logging.getLogger(__name__)
 
@@ -141,13 +142,13 @@ class Connection(MessageBus):
     def post(self, message: Message) -> int:
         """Send `message` at once and return its serial.
 
-        Raises InvalidArgument when its body does not fit its signature, LimitExceeded when it is
+        Raises MisfitError when it cannot travel (see wire.encoding), LimitExceeded when it is
         larger than MAX_MESSAGE, Unavailable when the connection is gone.
         """
         if not self.connected:
             raise errors.Unavailable("The connection to the bus is closed.")
         message.serial = message.serial or self.next_serial()
-        data = message._marshall()
+        data = encode(message)
         if len(data) > MAX_MESSAGE:
             raise errors.LimitExceeded(
                 f"A message of {len(data)} bytes is larger than the {MAX_MESSAGE} that are allowed."
@@ -161,11 +162,11 @@ class Connection(MessageBus):
         Raises Timeout after `timeout` seconds, Unavailable when the bus goes first.
         """
         serial = self.post(message)
-        reply = self._pending[serial] = self._loop.create_future()
+        reply: asyncio.Future[Message] = self._loop.create_future()
+        self._pending[serial] = reply
         try:
             async with asyncio.timeout(timeout):
-                answer: Message = await reply
-                return answer
+                return await reply
         except TimeoutError as error:
             raise errors.Timeout(
                 f"{message.destination} did not answer {message.member} within {timeout:g} s."
@@ -193,10 +194,6 @@ class Connection(MessageBus):
         """Close the socket; whatever waits for an answer gets Unavailable. Idempotent."""
         self._user_disconnect = True
         self._finalize(None)
-
-    def send(self, msg: Message) -> None:
-        """What dbus-next itself wants to send goes the same way."""
-        self.post(msg)
 
     def _setup_socket(self) -> None:
         failure, path = "it names no unix socket", "that address"
@@ -252,11 +249,11 @@ class Connection(MessageBus):
 
     def _take(self, frame: bytes) -> None:
         try:
-            message = Unmarshaller(io.BytesIO(frame)).unmarshall()
+            message = decode(frame)
         except Exception:
             log.warning("left out a message of %d bytes that cannot be read", len(frame))
             return
-        if message.message_type in (MessageType.METHOD_RETURN, MessageType.ERROR):
+        if message.kind in (Kind.RETURN, Kind.ERROR):
             self._take_reply(message)
             return
         try:
@@ -271,7 +268,7 @@ class Connection(MessageBus):
                 reply.set_result(message)
         elif message.reply_serial in self._method_return_handlers:  # Hello, by dbus-next
             refused = None
-            if message.message_type is MessageType.ERROR:
+            if message.kind is Kind.ERROR:
                 text = message.body[0] if message.signature.startswith("s") else message.error_name
                 refused = errors.Unavailable(f"The bus did not let us in: {text}")
             self._method_return_handlers.pop(message.reply_serial)(message, refused)

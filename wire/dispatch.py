@@ -12,13 +12,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Final
 
-from dbus_next import Message, MessageFlag
-
-from wire import errors, standard
+from wire import errors, message, standard
 from wire.interface import Interface, MethodSpec, calling
+from wire.message import Message
 from wire.objects import Objects
 from wire.principal import Principal
-from wire.types import pack, unpack
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +113,7 @@ class Dispatcher:
     async def _answer(self, call: Message, principal: Principal | None) -> None:
         try:
             signature, values = await self._handle(call, principal)
-            self._reply(call, signature, pack(signature, values))
+            self._reply(call, signature, values)
         except asyncio.CancelledError:
             if call.sender in self._principals:  # else it has left: nobody reads the answer
                 self._refuse(call, errors.Stopping(_STOPPING))
@@ -129,7 +127,7 @@ class Dispatcher:
                 raise _stranger(call)
             check_signature(call, known.arguments)
             with calling(principal, call.sender) if principal else nullcontext():
-                return known.result, known.answer(self._objects, call.path, unpack(call.body))
+                return known.result, known.answer(self._objects, call.path, call.body)
         interface, spec = self._find(call)
         if principal is None:
             raise _stranger(call)
@@ -139,7 +137,7 @@ class Dispatcher:
             )
         check_signature(call, spec.arguments)
         with calling(principal, call.sender):
-            result = await spec.function(interface, *unpack(call.body))
+            result = await spec.function(interface, *call.body)
         return spec.result, spec.body(result)
 
     def _find(self, call: Message) -> tuple[Interface, MethodSpec]:
@@ -164,20 +162,20 @@ class Dispatcher:
         raise errors.InvalidArgument(f"Say which interface {call.member} is meant of: {names}.")
 
     def _reply(self, call: Message, signature: str, body: list[Any]) -> None:
-        if not call.flags & MessageFlag.NO_REPLY_EXPECTED:
-            self._post(Message.new_method_return(call, signature, body))
+        if not call.no_reply:
+            self._post(message.answer(call, signature, body))
 
     def _refuse(self, call: Message, error: BaseException) -> None:
         if isinstance(error, errors.HiveError) and errors.is_answer(error):
             answer = error
         else:
             answer = _log_internal(call, error)
-        if call.flags & MessageFlag.NO_REPLY_EXPECTED:
+        if call.no_reply:
             return
         # dbus-next and the daemon both take offence at what is no proper text.
         text = str(answer).replace("\0", "").encode(errors="replace").decode()
         try:
-            self._post(Message.new_error(call, answer.name, text))
+            self._post(message.refusal(call, answer.name, text))
         except errors.Unavailable:
             log.debug("the bus is gone; nobody reads the answer to %s", call.member)
 

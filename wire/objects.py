@@ -8,13 +8,12 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from dbus_next.signature import Variant
-
 from wire import errors
+from wire.encoding import check
 from wire.interface import Interface, PropertySpec
 from wire.introspection import node_xml
 from wire.names import OBJECT_MANAGER, PROPERTIES
-from wire.types import pack
+from wire.types import Typed
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +114,7 @@ class Objects:
             errors.UNKNOWN_INTERFACE, f"{path} has no interface {interface}; it has: {known}."
         )
 
-    def managed(self, root: str) -> dict[str, dict[str, dict[str, Variant]]]:
+    def managed(self, root: str) -> dict[str, dict[str, dict[str, Typed]]]:
         """What GetManagedObjects answers: the objects below `root` and their properties."""
         return {
             path: {
@@ -147,7 +146,7 @@ def _is_under(path: str, root: str) -> bool:
     return path != root and path.startswith(root.rstrip("/") + "/")
 
 
-def readable(interface: Interface, specs: Iterable[PropertySpec]) -> dict[str, Variant]:
+def readable(interface: Interface, specs: Iterable[PropertySpec]) -> dict[str, Typed]:
     """The values of those of the properties that can be read.
 
     One getter that raises must not hide all the others from GetAll and GetManagedObjects; it is
@@ -162,6 +161,8 @@ def readable(interface: Interface, specs: Iterable[PropertySpec]) -> dict[str, V
     return values
 
 
-def value_of(interface: Interface, spec: PropertySpec) -> Variant:
+def value_of(interface: Interface, spec: PropertySpec) -> Typed:
     """The value of one property, as a variant of its type."""
-    return Variant(spec.signature, pack(spec.signature, [spec.getter(interface)])[0])
+    value = spec.getter(interface)
+    check(spec.signature, value)
+    return Typed(spec.signature, value)

@@ -6,14 +6,12 @@ endpoint or hivectl, starts sooner and stays smaller without it.
 
 from typing import TYPE_CHECKING, Any
 
-from dbus_next import Message
-
+from wire import message
 from wire.connection import Connection
 from wire.dispatch import Dispatcher
 from wire.objects import Objects
 from wire.principal import Principal
 from wire.resolver import Resolver, SystemdResolver
-from wire.types import pack
 
 if TYPE_CHECKING:
     from wire.bus import Bus
@@ -33,8 +31,7 @@ class Server:
         self, path: str, interface: str, member: str, signature: str, values: list[Any]
     ) -> None:
         if self._connection.connected:
-            body = pack(signature, values)
-            self._connection.post(Message.new_signal(path, interface, member, signature, body))
+            self._connection.post(message.signal(path, interface, member, signature, values))
 
     async def _identify(self, connection: str) -> Principal | None:
         return await self._resolver.resolve(self._bus, connection)

@@ -14,10 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from dbus_next import Message
-
 from wire.errors import HiveError, Unavailable
-from wire.types import unpack
+from wire.message import Message
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +148,7 @@ class Router:
                 message.path,
                 message.interface,
                 message.member,
-                unpack(message.body),
+                message.body,
             )
             try:
                 subscription.callback(signal)

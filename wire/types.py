@@ -13,13 +13,9 @@ list is `as`; where the other end insists on another type, say so: `U32(3)`, `U6
 `Path("/a")`, or any signature at all with `Typed("a(sasb)", value)`. Tuples are taken for lists.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any, Final, NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
-from dbus_next import Variant
-from dbus_next.signature import SignatureTree, SignatureType
-
-from wire.errors import InvalidArgument
+from dbus_next.signature import SignatureTree
 
 
 class Signature(NamedTuple):
@@ -76,117 +72,6 @@ def Path(value: str) -> Typed:
     return Typed("o", value)
 
 
-MAX_DEPTH: Final = 16
-"""How deep plain values may nest: the bus daemon cuts off whoever sends more than 32 arrays."""
-
-_SCALARS: Final[dict[type, str]] = {str: "s", bool: "b", int: "x", float: "d", bytes: "ay"}
-_PLAIN_TOKENS: Final = frozenset("ybnqiuxtdhg")
-
-
 def complete_types(signature: str) -> int:
     """How many complete types `signature` consists of."""
     return len(SignatureTree._get(signature).types)
-
-
-def pack(signature: str, values: list[Any]) -> list[Any]:
-    """Plain `values` as the body of a message of `signature`.
-
-    Raises InvalidArgument for what cannot travel: a NUL character, a lone surrogate, nesting
-    deeper than MAX_DEPTH, a value of no D-Bus type. The bus daemon would answer the first three by
-    cutting the connection.
-    """
-    types = SignatureTree._get(signature).types
-    if len(types) != len(values):
-        raise InvalidArgument(f'"{signature}" takes {len(types)} values, {len(values)} were given.')
-    return [_pack(kind, value, 0) for kind, value in zip(types, values, strict=True)]
-
-
-def _pack(kind: SignatureType, value: Any, depth: int) -> Any:
-    if kind.token in _PLAIN_TOKENS:
-        return value
-    if depth > MAX_DEPTH:
-        raise InvalidArgument(f"The value is nested more than {MAX_DEPTH} levels deep.")
-    return _PACKERS[kind.token](kind, value, depth + 1)
-
-
-def _pack_text(kind: SignatureType, value: Any, depth: int) -> Any:
-    if isinstance(value, str):
-        check_text(value)
-    return value
-
-
-def _pack_variant(kind: SignatureType, value: Any, depth: int) -> Any:
-    if isinstance(value, Variant):
-        return value
-    signature, value = value if isinstance(value, Typed) else (_signature_of(value), value)
-    inner = SignatureTree._get(signature).types[0]
-    return Variant(signature, _pack(inner, value, depth))
-
-
-def _pack_array(kind: SignatureType, value: Any, depth: int) -> Any:
-    child = kind.children[0]
-    if child.token == "{":  # noqa: S105 - a token of a signature
-        if not isinstance(value, dict):
-            return value  # dbus-next says what is wrong with it
-        key_kind, value_kind = child.children
-        return {
-            _pack(key_kind, key, depth): _pack(value_kind, item, depth)
-            for key, item in value.items()
-        }
-    if child.token in _PLAIN_TOKENS or not isinstance(value, list | tuple):
-        return list(value) if isinstance(value, tuple) else value
-    return [_pack(child, item, depth) for item in value]
-
-
-def _pack_struct(kind: SignatureType, value: Any, depth: int) -> Any:
-    if not isinstance(value, list | tuple) or len(value) != len(kind.children):
-        return value
-    return [_pack(child, item, depth) for child, item in zip(kind.children, value, strict=True)]
-
-
-_PACKERS: Final[dict[str, Callable[[SignatureType, Any, int], Any]]] = {
-    "s": _pack_text,
-    "o": _pack_text,
-    "v": _pack_variant,
-    "a": _pack_array,
-    "(": _pack_struct,
-}
-
-
-def check_text(text: str) -> None:
-    """Raise InvalidArgument when `text` cannot travel over the bus."""
-    if "\0" in text:
-        raise InvalidArgument("Text must not contain NUL characters.")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidArgument("Text must be valid Unicode (no lone surrogates).") from error
-
-
-def _signature_of(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a{sv}"
-    if isinstance(value, list | tuple):
-        return "a" + (_signature_of(value[0]) if value else "s")
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 2**63:
-        return "t"  # an id that does not fit into a signed number
-    for python, signature in _SCALARS.items():
-        if isinstance(value, python):
-            return signature
-    raise InvalidArgument(f"A value of type {type(value).__name__} cannot travel over the bus.")
-
-
-def unpack(body: list[Any]) -> list[Any]:
-    """The plain values of a received body: every variant is replaced by what is in it."""
-    return [_unpack(value) for value in body]
-
-
-def _unpack(value: Any) -> Any:
-    if isinstance(value, Variant):
-        return _unpack(value.value)
-    if isinstance(value, list):
-        return [_unpack(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _unpack(item) for key, item in value.items()}
-    return value

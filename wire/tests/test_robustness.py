@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dbus_next import Message, MessageFlag
+from dbus_next import Message
 
-from wire import errors
+from wire import errors, message
 from wire.bus import Bus
 from wire.connection import MAX_MESSAGE, frame_size
+from wire.encoding import MAX_DEPTH
 from wire.fixtures import Connect
 from wire.testing import private_bus
 from wire.tests.lamp import NAME, PATH, Lamp1
-from wire.types import MAX_DEPTH
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -198,6 +198,7 @@ async def test_a_refused_authentication_says_so(tmp_path: Path) -> None:
 
 async def test_a_method_that_nobody_waits_for_answers_nothing(connect: Connect) -> None:
     _, client = await serve(connect)
-    call = Message(NAME, PATH, NAME, "Crash", flags=MessageFlag.NO_REPLY_EXPECTED)
+    call = message.call(NAME, PATH, NAME, "Crash", "", [])
+    call.no_reply = True
     client._connection.post(call)
     assert await client.call1(NAME, PATH, NAME, "Echo", "s", "still here") == "still here"

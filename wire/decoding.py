@@ -1,0 +1,202 @@
+"""From the bytes of a message to plain values: structs are lists, variants are what is in them.
+
+As in wire.encoding, what a signature means is worked out once. The bus daemon has checked every
+message that reaches us; what is wrong all the same raises, whatever, and the message is left out.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from struct import Struct
+from typing import Any, Final
+
+from dbus_next.signature import SignatureTree, SignatureType
+
+from wire.message import Kind, Message
+
+Decode = Callable[[bytes, int], tuple[Any, int]]
+"""The value that begins at a place of a message, and the place after it."""
+
+_FIELDS: Final = {
+    1: "path",
+    2: "interface",
+    3: "member",
+    4: "error_name",
+    5: "reply_serial",
+    6: "destination",
+    7: "sender",
+    8: "signature",
+}
+_NO_REPLY: Final = 1
+_HEADER: Final = {"<": Struct("<III"), ">": Struct(">III")}
+_NUMBERS: Final = {
+    "y": "B",
+    "n": "h",
+    "q": "H",
+    "i": "i",
+    "u": "I",
+    "x": "q",
+    "t": "Q",
+    "d": "d",
+    "h": "I",
+}
+
+
+def decode(frame: bytes) -> Message:
+    """The message that `frame` is, from its first byte to its last; raises when it is none."""
+    order = "<" if frame[0] == ord("l") else ">"
+    size, serial, length = _HEADER[order].unpack_from(frame, 4)
+    message = Message(Kind(frame[1]), serial=serial, no_reply=bool(frame[2] & _NO_REPLY))
+    decode_field = _variant_decoder(order)
+    at, end = 16, 16 + length
+    while at < end:
+        at += -at % 8
+        code = frame[at]
+        value, at = decode_field(frame, at + 1)
+        if code in _FIELDS:
+            setattr(message, _FIELDS[code], value)
+    at += -at % 8
+    if at + size != len(frame):
+        raise ValueError("the message has another size than it says")
+    for decode_value in _decoders(message.signature, order):
+        value, at = decode_value(frame, at)
+        message.body.append(value)
+    if at != len(frame):
+        raise ValueError("the body has another size than it says")
+    return message
+
+
+@lru_cache(1024)
+def _decoders(signature: str, order: str) -> tuple[Decode, ...]:
+    """What reads the values of each complete type of `signature`, in the byte order `order`."""
+    return tuple(_decoder(kind, order) for kind in SignatureTree._get(signature).types)
+
+
+def _decoder(kind: SignatureType, order: str) -> Decode:
+    if kind.token in _NUMBERS:
+        return _number_decoder(kind.token, order)
+    match kind.token:
+        case "s" | "o":
+            return _text_decoder(order)
+        case "g":
+            return _decode_signature
+        case "b":
+            return _boolean_decoder(order)
+        case "v":
+            return _variant_decoder(order)
+        case "(":
+            return _struct_decoder(kind, order)
+        case "a" if kind.children[0].token == "y":
+            return _bytes_decoder(order)
+        case "a" if kind.children[0].token == "{":
+            return _dict_decoder(kind.children[0], order)
+    return _array_decoder(kind.children[0], order)
+
+
+def _number_decoder(token: str, order: str) -> Decode:
+    number = Struct(order + _NUMBERS[token])
+    size, unpack = number.size, number.unpack_from
+
+    def decode_number(data: bytes, at: int) -> tuple[Any, int]:
+        at += -at % size
+        return unpack(data, at)[0], at + size
+
+    return decode_number
+
+
+def _boolean_decoder(order: str) -> Decode:
+    decode_number = _number_decoder("u", order)
+
+    def decode_boolean(data: bytes, at: int) -> tuple[Any, int]:
+        value, at = decode_number(data, at)
+        return bool(value), at
+
+    return decode_boolean
+
+
+def _text_decoder(order: str) -> Decode:
+    unpack = Struct(order + "I").unpack_from
+
+    def decode_text(data: bytes, at: int) -> tuple[Any, int]:
+        at += -at % 4 + 4
+        end = at + unpack(data, at - 4)[0]
+        return data[at:end].decode(), end + 1
+
+    return decode_text
+
+
+def _decode_signature(data: bytes, at: int) -> tuple[Any, int]:
+    end = at + 1 + data[at]
+    return data[at + 1 : end].decode(), end + 1
+
+
+@lru_cache(2)
+def _variant_decoder(order: str) -> Decode:
+    def decode_variant(data: bytes, at: int) -> tuple[Any, int]:
+        signature, at = _decode_signature(data, at)
+        [decode_value] = _decoders(signature, order)
+        return decode_value(data, at)
+
+    return decode_variant
+
+
+def _bytes_decoder(order: str) -> Decode:
+    unpack = Struct(order + "I").unpack_from
+
+    def decode_bytes(data: bytes, at: int) -> tuple[Any, int]:
+        at += -at % 4 + 4
+        end = at + unpack(data, at - 4)[0]
+        return data[at:end], end
+
+    return decode_bytes
+
+
+def _array_decoder(child: SignatureType, order: str) -> Decode:
+    unpack = Struct(order + "I").unpack_from
+    decode_item = _decoder(child, order)
+    alignment = 8 if child.token in "xtd(" else 1
+
+    def decode_array(data: bytes, at: int) -> tuple[Any, int]:
+        at += -at % 4 + 4
+        length = unpack(data, at - 4)[0]
+        at += -at % alignment
+        end = at + length
+        items = []
+        while at < end:
+            item, at = decode_item(data, at)
+            items.append(item)
+        return items, at
+
+    return decode_array
+
+
+def _dict_decoder(entry: SignatureType, order: str) -> Decode:
+    unpack = Struct(order + "I").unpack_from
+    decode_key, decode_value = (_decoder(child, order) for child in entry.children)
+
+    def decode_dict(data: bytes, at: int) -> tuple[Any, int]:
+        at += -at % 4 + 4
+        length = unpack(data, at - 4)[0]
+        at += -at % 8
+        end = at + length
+        items = {}
+        while at < end:
+            at += -at % 8
+            key, at = decode_key(data, at)
+            items[key], at = decode_value(data, at)
+        return items, at
+
+    return decode_dict
+
+
+def _struct_decoder(kind: SignatureType, order: str) -> Decode:
+    decoders = [_decoder(child, order) for child in kind.children]
+
+    def decode_struct(data: bytes, at: int) -> tuple[Any, int]:
+        at += -at % 8
+        items = []
+        for decode_item in decoders:
+            item, at = decode_item(data, at)
+            items.append(item)
+        return items, at
+
+    return decode_struct

@@ -1,0 +1,353 @@
+"""From plain values to the bytes of a message.
+
+What a signature means is worked out once and kept as a chain of functions; dbus-next works it out
+for each value of each message, which took most of an endpoint's time. It also wants each variant
+as an object of its own: here the plain value becomes bytes in one step.
+docs/decisions/0005-own-marshalling.md has the figures.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from struct import Struct, error
+from typing import Any, Final
+
+from dbus_next import validators
+from dbus_next.errors import InvalidSignatureError
+from dbus_next.signature import SignatureTree, SignatureType
+
+from wire.message import Kind, Message
+from wire.types import Typed
+
+MAX_DEPTH: Final = 16
+"""How deep plain values may nest: the bus daemon cuts off whoever sends more than 32 arrays."""
+
+Encode = Callable[[bytearray, Any, int], None]
+"""Appends a value to the bytes of a body. The number says how deep it is nested."""
+
+_LENGTH: Final = Struct("<I")
+_HEADER: Final = Struct("<BBBBIII")
+_NO_REPLY: Final = 1
+_VERSION: Final = 1
+
+
+class MisfitError(ValueError):
+    """A value or a name that cannot travel; the sentence says why."""
+
+
+def encode(message: Message) -> bytes:
+    """`message` as it travels.
+
+    Raises MisfitError for what cannot: a value that is not of its type, a NUL character, a lone
+    surrogate, nesting deeper than MAX_DEPTH, a name that is none. The bus daemon would answer
+    most of these by cutting the connection.
+    """
+    body = encode_body(message.signature, message.body)
+    fields = _fields(message)
+    header = b"".join(fields)
+    # The padding after the last field belongs to the header, but not to the array of fields.
+    length = len(header) - _unused(fields[-1])
+    flags = _NO_REPLY if message.no_reply else 0
+    start = _HEADER.pack(ord("l"), message.kind, flags, _VERSION, len(body), message.serial, length)
+    return start + header + body
+
+
+def encode_body(signature: str, values: list[Any]) -> bytes:
+    """`values` as a body of `signature`. Raises MisfitError."""
+    encoders = _encoders(signature)
+    if len(encoders) != len(values):
+        raise MisfitError(f'"{signature}" takes {len(encoders)} values, not {len(values)}')
+    out = bytearray()
+    for encode_value, value in zip(encoders, values, strict=True):
+        encode_value(out, value, 0)
+    return bytes(out)
+
+
+def check(signature: str, value: Any) -> None:
+    """Raise MisfitError when `value` cannot travel as `signature`, which is one complete type."""
+    encode_body(signature, [value])
+
+
+# The header
+
+
+def _fields(message: Message) -> list[bytes]:
+    """The fields of the header, each padded to where the next one begins."""
+    texts = (
+        (1, message.path),
+        (2, message.interface),
+        (3, message.member),
+        (4, message.error_name),
+        (6, message.destination),
+    )
+    fields = [_name_field(code, text) for code, text in texts if text]
+    if message.signature:
+        fields.append(_signature_field(message.signature))
+    if message.reply_serial:
+        fields.append(b"\x05\x01u\0" + _LENGTH.pack(message.reply_serial))
+    if missing := [name for name in _REQUIRED[message.kind] if not getattr(message, name)]:
+        raise MisfitError(f"a message of this kind has a {missing[0]}")
+    return fields
+
+
+_REQUIRED: Final = {
+    Kind.CALL: ("destination", "path", "member"),
+    Kind.RETURN: ("reply_serial",),
+    Kind.ERROR: ("error_name", "reply_serial"),
+    Kind.SIGNAL: ("path", "interface", "member"),
+}
+_NAME_RULES: Final[dict[int, tuple[str, Callable[[str], bool], str]]] = {
+    1: ("o", validators.is_object_path_valid, "an object path"),
+    2: ("s", validators.is_interface_name_valid, "the name of an interface"),
+    3: ("s", validators.is_member_name_valid, "the name of a member"),
+    4: ("s", validators.is_interface_name_valid, "the name of an error"),
+    6: ("s", validators.is_bus_name_valid, "a name on the bus"),
+}
+
+
+@lru_cache(1024)
+def _name_field(code: int, text: str) -> bytes:
+    """One field with a name; the same few names come again and again."""
+    token, is_valid, what = _NAME_RULES[code]
+    if not is_valid(text):
+        raise MisfitError(f"{text[:64]!r} is not {what}")
+    data = text.encode()
+    return _padded(b"%c\x01%b\0%b%b\0" % (code, token.encode(), _LENGTH.pack(len(data)), data))
+
+
+@lru_cache(1024)
+def _signature_field(signature: str) -> bytes:
+    return _padded(b"\x08\x01g\0%c%b\0" % (len(signature), signature.encode()))
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 8)
+
+
+def _unused(field: bytes) -> int:
+    """How many bytes of padding a field ends with."""
+    if field.startswith(b"\x05"):
+        return 0
+    if field.startswith(b"\x08"):
+        return len(field) - (4 + 1 + field[4] + 1)
+    [size] = _LENGTH.unpack_from(field, 4)
+    return len(field) - (8 + int(size) + 1)
+
+
+# Values
+
+
+@lru_cache(1024)
+def _encoders(signature: str) -> tuple[Encode, ...]:
+    """What appends the values of each complete type of `signature`."""
+    if len(signature) > 255:
+        raise MisfitError("a signature has at most 255 characters")
+    try:
+        return tuple(_encoder(kind) for kind in SignatureTree._get(signature).types)
+    except (InvalidSignatureError, IndexError) as wrong:
+        raise MisfitError(f"{signature!r} is no signature") from wrong
+
+
+def _encoder(kind: SignatureType) -> Encode:
+    if kind.token in _NUMBERS:
+        return _number_encoder(kind.token)
+    if kind.token in _SIMPLE:
+        return _SIMPLE[kind.token]
+    match kind.token:
+        case "(":
+            return _struct_encoder(kind)
+        case "a" if kind.children[0].token == "y":
+            return _encode_bytes
+        case "a" if kind.children[0].token == "{":
+            return _dict_encoder(kind.children[0])
+        case "a":
+            return _array_encoder(kind.children[0])
+    raise MisfitError(f"values of type {kind.token} are not sent")
+
+
+_NUMBERS: Final = {
+    "y": "B",
+    "n": "h",
+    "q": "H",
+    "i": "i",
+    "u": "I",
+    "x": "q",
+    "t": "Q",
+    "d": "d",
+}
+"""The number types, and what `struct` calls them."""
+
+
+def _number_encoder(token: str) -> Encode:
+    number = Struct("<" + _NUMBERS[token])
+    size, pack = number.size, number.pack
+    python = (int, float) if token == "d" else int
+
+    def encode_number(out: bytearray, value: Any, depth: int) -> None:
+        if not isinstance(value, python):
+            raise _misfit(token, value)
+        out += bytes(-len(out) % size)
+        try:
+            out += pack(value)
+        except error:
+            raise MisfitError(f"{value} is out of the bounds of type {token}") from None
+
+    return encode_number
+
+
+def _encode_boolean(out: bytearray, value: Any, depth: int) -> None:
+    if not isinstance(value, bool):
+        raise _misfit("b", value)
+    out += bytes(-len(out) % 4)
+    out += b"\1\0\0\0" if value else b"\0\0\0\0"
+
+
+def _encode_text(out: bytearray, value: Any, depth: int) -> None:
+    if not isinstance(value, str):
+        raise _misfit("s", value)
+    try:
+        data = value.encode()
+    except UnicodeEncodeError as wrong:
+        raise MisfitError("Text must be valid Unicode (no lone surrogates)") from wrong
+    if b"\0" in data:
+        raise MisfitError("Text must not contain NUL characters")
+    out += bytes(-len(out) % 4)
+    out += _LENGTH.pack(len(data))
+    out += data
+    out.append(0)
+
+
+def _encode_path(out: bytearray, value: Any, depth: int) -> None:
+    if not isinstance(value, str) or not validators.is_object_path_valid(value):
+        raise MisfitError(f"{str(value)[:64]!r} is not an object path")
+    _encode_text(out, value, depth)
+
+
+def _encode_signature(out: bytearray, value: Any, depth: int) -> None:
+    if not isinstance(value, str):
+        raise _misfit("g", value)
+    _encoders(value)
+    out.append(len(value))
+    out += value.encode()
+    out.append(0)
+
+
+def _encode_bytes(out: bytearray, value: Any, depth: int) -> None:
+    if not isinstance(value, bytes | bytearray):
+        raise _misfit("ay", value)
+    out += bytes(-len(out) % 4)
+    out += _LENGTH.pack(len(value))
+    out += value
+
+
+def _encode_variant(out: bytearray, value: Any, depth: int) -> None:
+    _check_depth(depth)
+    signature, inner = value if isinstance(value, Typed) else (_signature_of(value), value)
+    encoders = _encoders(signature)
+    if len(encoders) != 1:
+        raise MisfitError(f"a variant holds one value, not {signature!r}")
+    _encode_signature(out, signature, depth)
+    encoders[0](out, inner, depth + 1)
+
+
+_SIMPLE: Final[dict[str, Encode]] = {
+    "s": _encode_text,
+    "b": _encode_boolean,
+    "o": _encode_path,
+    "g": _encode_signature,
+    "v": _encode_variant,
+}
+
+
+def _array_encoder(child: SignatureType) -> Encode:
+    encode_item = _encoder(child)
+    alignment = _alignment(child)
+
+    def encode_array(out: bytearray, value: Any, depth: int) -> None:
+        _check_depth(depth)
+        if not isinstance(value, list | tuple):
+            raise _misfit(f"a{child.signature}", value)
+        place, start = _begin_array(out, alignment)
+        for item in value:
+            encode_item(out, item, depth + 1)
+        _end_array(out, place, start)
+
+    return encode_array
+
+
+def _dict_encoder(entry: SignatureType) -> Encode:
+    encode_key, encode_value = map(_encoder, entry.children)
+
+    def encode_dict(out: bytearray, value: Any, depth: int) -> None:
+        _check_depth(depth)
+        if not isinstance(value, dict):
+            raise _misfit(f"a{entry.signature}", value)
+        place, start = _begin_array(out, 8)
+        for key, item in value.items():
+            out += bytes(-len(out) % 8)
+            encode_key(out, key, depth + 1)
+            encode_value(out, item, depth + 1)
+        _end_array(out, place, start)
+
+    return encode_dict
+
+
+def _struct_encoder(kind: SignatureType) -> Encode:
+    encoders = [_encoder(child) for child in kind.children]
+
+    def encode_struct(out: bytearray, value: Any, depth: int) -> None:
+        _check_depth(depth)
+        if not isinstance(value, list | tuple):
+            raise _misfit(kind.signature, value)
+        if len(value) != len(encoders):
+            raise MisfitError(f"{kind.signature} takes {len(encoders)} values, not {len(value)}")
+        out += bytes(-len(out) % 8)
+        for encode_item, item in zip(encoders, value, strict=True):
+            encode_item(out, item, depth + 1)
+
+    return encode_struct
+
+
+def _begin_array(out: bytearray, alignment: int) -> tuple[int, int]:
+    """Leave room for the length; returns the place of that, and where the items begin."""
+    out += bytes(-len(out) % 4)
+    place = len(out)
+    out += bytes(4)
+    out += bytes(-len(out) % alignment)
+    return place, len(out)
+
+
+def _end_array(out: bytearray, place: int, start: int) -> None:
+    _LENGTH.pack_into(out, place, len(out) - start)
+
+
+def _alignment(kind: SignatureType) -> int:
+    """To what multiple of bytes a value of this type is aligned."""
+    if kind.token in _NUMBERS:
+        return Struct(_NUMBERS[kind.token]).size
+    return {"v": 1, "g": 1, "(": 8}.get(kind.token, 4)
+
+
+def _check_depth(depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise MisfitError(f"The value is nested more than {MAX_DEPTH} levels deep")
+
+
+_SCALARS: Final[dict[type, str]] = {str: "s", bool: "b", int: "x", float: "d", bytes: "ay"}
+
+
+def _signature_of(value: Any) -> str:
+    """The type a plain value has as a variant; see wire.types."""
+    if isinstance(value, dict):
+        return "a{sv}"
+    if isinstance(value, list | tuple):
+        return "a" + (_signature_of(value[0]) if value else "s")
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 2**63:
+        return "t"  # an id that does not fit into a signed number
+    for python, signature in _SCALARS.items():
+        if isinstance(value, python):
+            return signature
+    raise MisfitError(f"a value of type {type(value).__name__} cannot travel over the bus")
+
+
+def _misfit(signature: str, value: Any) -> MisfitError:
+    return MisfitError(f"{signature} does not take a value of type {type(value).__name__}")
