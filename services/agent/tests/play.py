@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.agent.tests.oracle import Key, key, verdict
-from services.agent.tools import TOOLS, Patience
+from services.agent.tool import Patience
+from services.agent.tools import TOOLS
 
 LIMIT: Final = 20.0
 """Seconds until a line that must be answered counts as never answered."""

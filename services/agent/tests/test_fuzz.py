@@ -184,7 +184,7 @@ async def _services(address: str) -> AsyncIterator[FakeBroker]:
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     database=None,
