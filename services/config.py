@@ -12,7 +12,7 @@ import ipaddress
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from services.errors import ConfigError
+from wire.names import AGENT_NAME, ALL_AGENTS, OPERATOR, RESERVED_NAMES
 
 PATH: Final = Path("/etc/hyperhive/hyperhive.toml")
 ENVIRONMENT: Final = "HYPERHIVE_CONFIG"
@@ -58,6 +59,20 @@ def _url(value: str) -> str:
     return value
 
 
+def _agent(value: str) -> str:
+    """`value`, if an agent may be called so."""
+    if not AGENT_NAME.fullmatch(value) or value in RESERVED_NAMES:
+        raise ValueError("it is the name of an agent: a-z, 0-9 and -, at most 9, first a letter")
+    return value
+
+
+def _recipient(value: str) -> str:
+    """`value`, if messages may be sent to it."""
+    if value not in (OPERATOR, ALL_AGENTS) and not AGENT_NAME.fullmatch(value):
+        raise ValueError("it is the name of an agent, manager, operator, or * for everybody")
+    return value
+
+
 Network = Annotated[str, AfterValidator(_network)]
 """An address, a network with its prefix length, or one of systemd's words for some."""
 
@@ -71,13 +86,29 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+"""No message is longer, whoever sends it."""
+
+
+class SendLimits(Section):
+    """[broker.agents.NAME]: what is left out is as [broker] has it for all agents."""
+
+    may_send_to: tuple[Annotated[str, AfterValidator(_recipient)], ...] = (ALL_AGENTS,)
+    messages_per_hour: int | None = Field(default=None, ge=1)
+    bytes_per_hour: int | None = Field(default=None, ge=1)
+    max_body_bytes: int | None = Field(default=None, ge=1, le=MAX_BODY_BYTES)
+
+
 class BrokerConfig(Section):
     """[broker]"""
 
-    max_body_bytes: int = Field(default=1024 * 1024, ge=1, le=8 * 1024 * 1024)
+    max_body_bytes: int = Field(default=1024 * 1024, ge=1, le=MAX_BODY_BYTES)
     # What one agent may send; it stays on the disk. All at once, or spread over the hour.
     agent_messages_per_hour: int = Field(default=3600, ge=1)
     agent_bytes_per_hour: int = Field(default=64 * 1024 * 1024, ge=1)
+    hive_messages_per_hour: int = Field(default=36000, ge=1)  # of each service
+    max_redeliveries: int = Field(default=5, ge=0, le=1000)  # then it is a dead letter
+    agents: dict[Annotated[str, AfterValidator(_agent)], SendLimits] = Field(default_factory=dict)
     keep_days: int = Field(default=30, ge=1, le=36500)  # what is done and older is deleted
 
 
@@ -172,7 +203,8 @@ class Config(Section):
 def _sentence(model: type[BaseModel], error: ValidationError) -> str:
     """The first thing that is wrong, as one sentence."""
     first: Any = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    # pydantic says so of a key that does not fit itself, beside its value's place.
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
         return f"{key} is unknown; known are: {_known(model, first['loc'][:-1])}."
     message = str(first["msg"]).removeprefix("Value error, ")
@@ -181,9 +213,8 @@ def _sentence(model: type[BaseModel], error: ValidationError) -> str:
 
 
 def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> str:
+    """The keys of the section at `path`; a table of sections has one below each of its keys."""
+    at: Any = model
     for part in path:
-        inner = model.model_fields[str(part)].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return "nothing"
-        model = inner
-    return ", ".join(model.model_fields) or "nothing"
+        at = get_args(at)[1] if get_origin(at) is dict else at.model_fields[str(part)].annotation
+    return ", ".join(at.model_fields)

@@ -26,6 +26,8 @@ MANAGER: Final = "manager"
 OPERATOR: Final = "operator"
 SYSTEM: Final = "system"
 """The sender of what the hive itself says."""
+ALL_AGENTS: Final = "*"
+"""The recipient that stands for all registered agents but the sender."""
 
 AGENT_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,8}")
 """What an agent may be called; nixos-container allows 11 bytes, two of them are `h-`."""

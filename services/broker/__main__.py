@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Final
 
 from services import unit
-from services.broker.allowance import Allowance
 from services.broker.broker import Broker
 from services.broker.database import Database
+from services.broker.dead_letters import Letter
 from services.broker.history import History
 from services.broker.interface import Broker1, Rules
 from services.broker.keeper import Keeper
+from services.broker.lives import Lives
+from services.broker.neighbours import LivesOnBus
 from services.broker.questions import Questions
 from services.broker.reminders import Reminders
-from services.broker.store import Store
 from services.broker.threads import Threads
 from services.config import Config
 from wire import names
@@ -24,38 +25,58 @@ FILE: Final = "broker.sqlite"
 
 
 class BrokerService(unit.Service):
-    """The broker and its database."""
+    """The broker and what it is made of."""
 
-    def __init__(self, broker: Broker, database: Database) -> None:
-        self._broker = broker
+    def __init__(self, rules: Rules, database: Database, neighbour: LivesOnBus) -> None:
+        self._rules = rules
         self._database = database
+        self._neighbour = neighbour
+        self._parked: list[Letter] = []
+
+    async def recover(self) -> None:
+        """Take over what an earlier broker has left; before anything can be called."""
+        await self._neighbour.start()
+        self._parked = await self._rules.broker.recover()
+
+    async def start(self) -> None:
+        """Tell what was parked meanwhile, now that the name is ours and listeners know it."""
+        for letter in self._parked:
+            self._rules.broker.events.parked(letter.id, letter.recipient, letter.redeliveries)
+        self._parked = []
 
     def drain(self) -> None:
         """End the calls of Receive that wait, so that a restart takes no grace period."""
-        self._broker.stop()
+        self._rules.broker.stop()
 
     async def close(self) -> None:
         """Finish writing."""
-        await self._broker.close()
+        await self._neighbour.close()
+        await self._rules.broker.close()
         await self._database.close()
 
 
 async def build(bus: Bus, config: Config) -> unit.Service:
     """The broker on `bus`; its file is in systemd's StateDirectory=."""
     database = Database.open(Path(os.environ.get("STATE_DIRECTORY", STATE)) / FILE)
-    limits = config.broker
-    allowance = Allowance(messages=limits.agent_messages_per_hour, size=limits.agent_bytes_per_hour)
-    broker = Broker(Store(database), max_body_bytes=limits.max_body_bytes, allowance=allowance)
+    lives = Lives()
+    broker = Broker(database, config.broker, lives)
     rules = Rules(
         broker=broker,
         questions=Questions(database, broker),
         reminders=Reminders(database, broker),
         threads=Threads(database),
-        history=History(database, broker.leased),
-        keeper=Keeper(database, limits.keep_days),
+        history=History(database, broker.leased, lives),
+        keeper=Keeper(database, config.broker.keep_days),
     )
+    service = BrokerService(rules, database, LivesOnBus(bus, lives))
+    try:
+        await service.recover()
+    except BaseException:
+        # The thread that writes would keep the process alive.
+        await service.close()
+        raise
     bus.export(names.BROKER_PATH, Broker1(rules, bus))
-    return BrokerService(broker, database)
+    return service
 
 
 if __name__ == "__main__":

@@ -1,56 +1,67 @@
-"""How much an agent may send: what it sends stays on the host's disk and in others' inboxes."""
+"""How much somebody may send: what is sent stays on the host's disk and in others' inboxes."""
 
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from wire.errors import LimitExceeded
+from wire.principal import Principal
 
 HOUR: Final = 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What may be sent in an hour: messages and, if that is bounded, bytes; at least 1 each."""
+
+    messages: int
+    size: int | None = None
+
+    def __str__(self) -> str:
+        size = "" if self.size is None else f" and {self.size} bytes"
+        return f"{self.messages} messages{size} an hour"
+
+
 class Allowance:
-    """Messages and bytes that each agent may send in an hour; unused, they last for a burst.
+    """What each has sent lately; what was not used lasts for a burst of an hour's worth.
 
     What was spent comes back evenly, within an hour. It is kept in memory: a restart of the broker,
     which no agent can bring about, forgives it.
     """
 
-    def __init__(
-        self, *, messages: int, size: int, now: Callable[[], float] = time.monotonic
-    ) -> None:
-        """`messages` and `size` (bytes) an hour, each at least 1; `now` is a clock in seconds."""
-        self._limits = (messages, size)
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        """`now` is a clock in seconds."""
         self._now = now
-        # Of each agent: when it last sent, and what of each limit was spent then.
-        self._spent: dict[str, tuple[float, tuple[float, float]]] = {}
+        # Of each: when it last sent, and what of messages and bytes was spent then.
+        self._spent: dict[Principal, tuple[float, float, float]] = {}
 
-    def spend(self, name: str, size: int) -> None:
-        """Note that the agent `name` sends a message of `size` bytes.
+    def spend(self, who: Principal, rate: Rate, size: int, *, copies: int, setting: str) -> None:
+        """Note that `who` sends `copies` messages of `size` bytes; it may send `rate`.
 
         Raises:
-            LimitExceeded: it may not, for so long as the sentence says; nothing is noted.
+            LimitExceeded: it may not yet; when it may is in the sentence, and `setting`, which
+                is where the rate is set. Nothing is noted.
         """
         now = self._now()
-        spent = self._spent_at(now, name)
-        wanted = (spent[0] + 1, spent[1] + size)
-        wait = max(
-            (want - limit) / limit * HOUR for want, limit in zip(wanted, self._limits, strict=True)
-        )
-        # A message that is larger than the limit itself fits when nothing else is spent.
+        spent = self._spent_at(now, who, rate)
+        messages, sent = spent[0] + copies, spent[1] + copies * size
+        wait = HOUR * (messages - rate.messages) / rate.messages
+        if rate.size is not None:
+            wait = max(wait, HOUR * (sent - rate.size) / rate.size)
+        # What is larger than the limit itself fits when nothing else is spent.
         if wait > 0 and any(spent):
-            messages, most = self._limits
             raise LimitExceeded(
-                f"{name} has sent too much: an agent may send {messages} messages and {most} bytes "
-                f"an hour (section [broker] of hyperhive.toml). Wait {math.ceil(wait)} s."
+                f"{who.name} has sent too much: it may send {rate} ({setting} of hyperhive.toml). "
+                f"Try again in {math.ceil(wait)} s."
             )
-        self._spent[name] = (now, wanted)
+        self._spent[who] = (now, messages, sent)
 
-    def _spent_at(self, now: float, name: str) -> tuple[float, float]:
-        since, (messages, size) = self._spent.get(name, (now, (0.0, 0.0)))
+    def _spent_at(self, now: float, who: Principal, rate: Rate) -> tuple[float, float]:
+        since, messages, size = self._spent.get(who, (now, 0.0, 0.0))
         back = (now - since) / HOUR
         return (
-            max(0.0, messages - back * self._limits[0]),
-            max(0.0, size - back * self._limits[1]),
+            max(0.0, messages - back * rate.messages),
+            max(0.0, size - back * (rate.size or 0)),
         )

@@ -1,23 +1,42 @@
 """The rules of the broker: who may say what to whom, and who holds which message."""
 
 import asyncio
+import logging
+import time
 from collections import defaultdict
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final, TypeVar
 
-from services.broker.allowance import Allowance
 from services.broker.arguments import parse
+from services.broker.database import Database
+from services.broker.dead_letters import DeadLetters, Letter
 from services.broker.events import Events, Silence
-from services.broker.inbox import MAX_LEASED, Holder, Inbox
+from services.broker.inbox import MAX_LEASED, Holder, Inbox, Lease
+from services.broker.limits import Limits
+from services.broker.lives import Lives
 from services.broker.message import MESSAGE, Draft, Message, SendOptions
-from services.broker.store import Store
-from wire.errors import AccessDenied, Conflict, InvalidArgument, LimitExceeded, NotFound
-from wire.names import AGENT_NAME, RESERVED_NAMES
+from services.broker.store import HandedOut, Store
+from services.config import BrokerConfig
+from wire.errors import (
+    AccessDenied,
+    Conflict,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    Unavailable,
+)
+from wire.names import AGENT_NAME, ALL_AGENTS, RESERVED_NAMES
 from wire.principal import Kind, Principal
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 MAX_WAIT_MS: Final = 180_000
+
+_DEFAULTS: Final = BrokerConfig()
 
 
 class Broker:
@@ -28,17 +47,37 @@ class Broker:
 
     events: Events
 
-    def __init__(self, store: Store, *, max_body_bytes: int, allowance: Allowance) -> None:
-        """A broker on `store`, which stays its maker's to close; made in a running loop."""
+    def __init__(
+        self,
+        database: Database,
+        config: BrokerConfig = _DEFAULTS,
+        lives: Lives | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A broker on `database`, which stays its maker's to close; made in a running loop.
+
+        `lives` knows the containers that run; `clock`, in seconds, is what rates are measured by.
+        """
         self.events = Silence()
-        self._store = store
-        self._max_body_bytes = max_body_bytes
-        self._allowance = allowance
+        self._store = Store(database)
+        self._dead_letters = DeadLetters(database)
+        self._limits = Limits(config, clock)
+        self._tries = config.max_redeliveries + 1
+        self._lives = lives or Lives()
         self._stopping = asyncio.get_running_loop().create_future()
         self._inboxes: dict[str, Inbox] = {}
+        self._agents: set[str] = set()
         self._running: set[asyncio.Task[Any]] = set()
         # Whose connections have leases, and so are watched.
         self._holders: defaultdict[str, set[Inbox]] = defaultdict(set)
+
+    async def recover(self) -> list[Letter]:
+        """Take over what an earlier broker has left; once, before anything else is called.
+
+        Returns what it has parked: a broker was killed before it could, or the limit is lower now.
+        """
+        self._agents = await self._store.agents()
+        return await self._dead_letters.sweep(self._tries)
 
     def stop(self) -> None:
         """End the waiting calls of Receive with Stopping; later ones end so, too."""
@@ -53,16 +92,21 @@ class Broker:
     async def send(self, who: Principal, to: str, body: str, options: Mapping[str, Any]) -> int:
         """Store a message from `who` and return its id, once it is on disk.
 
+        To `*` a message is stored for each registered agent but `who`, all or none; the id is
+        that of the first.
+
         Raises:
-            AccessDenied: only services may set the option `kind`.
+            AccessDenied: only services may set the option `kind`; or `who` may not write to `to`.
             InvalidArgument: an option is unknown or out of its bounds.
-            LimitExceeded: the body is too large, or an agent sends too much.
+            LimitExceeded: the body is too large, or `who` sends too much; when to try again.
             NotFound: there is no such recipient, or no message `in_reply_to` of the caller's.
         """
         chosen = parse(SendOptions, options, "option of Send")
         if chosen.kind != MESSAGE and who.voice != "system":
             raise AccessDenied("Only the services of the hive set the kind of a message.")
-        self.permit(who, to, body)
+        self._limits.check_recipient(who, to)
+        everybody = to == ALL_AGENTS
+        self._limits.spend(who, body, max(1, len(self._agents - {who.name})) if everybody else 1)
         draft = Draft(
             sender=who.voice,
             recipient=to,
@@ -72,7 +116,7 @@ class Broker:
             in_reply_to=chosen.in_reply_to or 0,
             dedupe_key=_dedupe_key(who, chosen),
         )
-        return await self.to_the_end(self._send(draft))
+        return await self.to_the_end(self._send_to_all(draft) if everybody else self._send(draft))
 
     async def receive(
         self, who: Principal, holder: Holder, limit: int, timeout_ms: int
@@ -117,14 +161,17 @@ class Broker:
         await self.to_the_end(self._acknowledge(who, holder, ids))
 
     async def release(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
-        """Give back what `holder` has leased: it is queued again, as a redelivery.
+        """Give back what `holder` has leased: it is queued again, as a redelivery, or parked.
 
         Ids that it does not hold stay as they are.
         """
         _check_count(ids)
         inbox = self._inboxes.get(who.voice)
-        if inbox is not None:
-            self._queue_again(inbox.release(holder, ids))
+        if inbox is None:
+            return
+        parking = self._queue_again(inbox.release(holder, ids))
+        if parking:
+            await asyncio.shield(parking)
 
     async def register_agent(self, name: str) -> None:
         """Take messages for the agent `name` from now on. Registered already: nothing happens.
@@ -138,6 +185,7 @@ class Broker:
                 f"lower-case letters, digits or hyphens; not {' or '.join(sorted(RESERVED_NAMES))}."
             )
         await self._store.register(name)
+        self._agents.add(name)
 
     async def unregister_agent(self, name: str) -> None:
         """Refuse messages to the agent `name` from now on; what it has waits for its return.
@@ -155,7 +203,9 @@ class Broker:
         Raises:
             NotFound: some ids are no dead letters; the others were queued.
         """
-        raise NotImplementedError
+        _check_count(ids)
+        unknown = await self.to_the_end(self._requeue(ids))
+        _check_dead(unknown)
 
     async def drop(self, ids: Sequence[int]) -> None:
         """End dead letters; they stay in the history.
@@ -163,7 +213,8 @@ class Broker:
         Raises:
             NotFound: some ids are no dead letters; the others were dropped.
         """
-        raise NotImplementedError
+        _check_count(ids)
+        _check_dead((await self._dead_letters.drop(ids)).unknown)
 
     def leased(self) -> frozenset[int]:
         """The ids of the messages that somebody holds now."""
@@ -176,35 +227,50 @@ class Broker:
             self._inboxes[to].wake()
 
     def permit(self, who: Principal, to: str, text: str) -> None:
-        """Note that `who` says `text` to `to`, if it may.
+        """Note that `who` says `text` to `to`, if it may; whether there is a `to` is not looked at.
 
         Raises:
+            AccessDenied: it may not write to `to`.
             InvalidArgument: the text is empty.
-            LimitExceeded: it is too large, or an agent says too much.
+            LimitExceeded: it is too large, or `who` says too much; when to try again.
         """
-        self.spend(who, text)
+        self._limits.check_recipient(who, to)
+        self._limits.spend(who, text)
 
     def spend(self, who: Principal, text: str) -> None:
         """As `permit`, for what agents may always say: answers, and reminders to themselves."""
-        size = self._check_size(text)
-        if who.is_agent:
-            self._allowance.spend(who.name, size)
+        self._limits.spend(who, text)
 
     async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` even if its caller is cancelled (it left the bus) meanwhile.
 
         What is on disk by then must be announced, or a waiting Receive would sleep through it.
         """
+        return await asyncio.shield(self._start(work))
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        return task
 
     async def _send(self, draft: Draft) -> int:
         message_id, new = await self._store.append(draft)
         if new:
             self.announce(message_id, draft.sender, draft.recipient, draft.kind)
         return message_id
+
+    async def _send_to_all(self, draft: Draft) -> int:
+        message_id, stored = await self._store.broadcast(draft)
+        for new, to in stored:
+            self.announce(new, draft.sender, to, draft.kind)
+        return message_id
+
+    async def _requeue(self, ids: Sequence[int]) -> list[int]:
+        changed = await self._dead_letters.requeue(ids)
+        for letter in changed.letters:
+            self.announce(letter.id, letter.sender, letter.recipient, letter.kind)
+        return changed.unknown
 
     async def _acknowledge(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
         name = who.voice
@@ -227,13 +293,20 @@ class Broker:
 
     async def _unregister(self, name: str) -> None:
         await self._store.unregister(name)
+        self._agents.discard(name)
         if name in self._inboxes:
             self._inboxes[name].wake()
 
     def _inbox(self, name: str) -> Inbox:
         if name not in self._inboxes:
-            self._inboxes[name] = Inbox(name, self._store, self._stopping)
+            hand_out = partial(self._hand_out, name)
+            self._inboxes[name] = Inbox(name, hand_out, self._queue_again, self._stopping)
         return self._inboxes[name]
+
+    async def _hand_out(self, name: str, limit: int, without: Collection[int]) -> HandedOut:
+        life = self._lives.current(name)
+        handed = await self._store.hand_out(name, limit, without, tries=self._tries, life=life)
+        return replace(handed, messages=[self._lives.place(m) for m in handed.messages])
 
     def _watch(self, holder: Holder, inbox: Inbox) -> None:
         if holder.name not in self._holders:
@@ -245,21 +318,26 @@ class Broker:
         for inbox in self._holders.pop(holder):
             self._queue_again(inbox.release(holder))
 
-    def _queue_again(self, messages: Sequence[Message]) -> None:
-        for m in messages:
-            self.announce(m.id, m.sender, m.recipient, m.kind)
+    def _queue_again(self, ended: Sequence[Lease]) -> "asyncio.Task[None] | None":
+        """What was leased waits again, or is parked by the task that is returned.
 
-    def _check_size(self, body: str) -> int:
-        size = len(body.encode())
-        if not body.strip():
-            raise InvalidArgument("The body is empty; say something.")
-        if size > self._max_body_bytes:
-            raise LimitExceeded(
-                f"The body has {size} bytes; the most is {self._max_body_bytes} "
-                "(max_body_bytes in the section [broker] of hyperhive.toml). "
-                "Put it into a file and send its name."
-            )
-        return size
+        Nothing is handed out more often than it may be, even before that task has ended.
+        """
+        for lease in ended:
+            if not lease.last:
+                m = lease.message
+                self.announce(m.id, m.sender, m.recipient, m.kind)
+        last = [lease.message.id for lease in ended if lease.last]
+        return self._start(self._park(last)) if last else None
+
+    async def _park(self, ids: Collection[int]) -> None:
+        try:
+            letters = await self._dead_letters.park(ids)
+        except Unavailable as error:
+            log.error("Dead letters %s are parked when the broker starts again: %s", ids, error)
+            return
+        for letter in letters:
+            self.events.parked(letter.id, letter.recipient, letter.redeliveries)
 
 
 def _dedupe_key(who: Principal, options: SendOptions) -> str | None:
@@ -272,6 +350,14 @@ def _dedupe_key(who: Principal, options: SendOptions) -> str | None:
 def _check_count(ids: Sequence[int]) -> None:
     if len(ids) > MAX_LEASED:
         raise LimitExceeded(f"{len(ids)} ids are given; the most is {MAX_LEASED}.")
+
+
+def _check_dead(unknown: Sequence[int]) -> None:
+    if unknown:
+        raise NotFound(
+            f"No dead letters: {_listed(unknown)}; `hivectl dead-letters` lists them. "
+            "What else was named is done."
+        )
 
 
 def _listed(ids: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ class Events(Protocol):
     def acknowledged(self, message_id: int, to: str) -> None:
         """A message is done."""
 
-    def parked(self, message: Message) -> None:
+    def parked(self, message_id: int, to: str, redeliveries: int) -> None:
         """A message became a dead letter."""
 
     def question_added(self, question: Question) -> None:
@@ -37,7 +37,7 @@ class Silence:
     def queued(self, message_id: int, sender: str, to: str, kind: str) -> None: ...  # noqa: D102
     def delivered(self, message: Message) -> None: ...  # noqa: D102
     def acknowledged(self, message_id: int, to: str) -> None: ...  # noqa: D102
-    def parked(self, message: Message) -> None: ...  # noqa: D102
+    def parked(self, message_id: int, to: str, redeliveries: int) -> None: ...  # noqa: D102
     def question_added(self, question: Question) -> None: ...  # noqa: D102
     def question_resolved(self, question: Question) -> None: ...  # noqa: D102
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None: ...  # noqa: D102

@@ -10,6 +10,7 @@ from pydantic import Field
 from services.broker import rows
 from services.broker.arguments import Arguments, parse
 from services.broker.database import Database, as_list
+from services.broker.lives import Lives
 from services.broker.message import Message, State
 from services.broker.question import Question
 from wire.errors import InvalidArgument
@@ -33,10 +34,16 @@ class Filter(Arguments):
 class History:
     """Reads what the others have written."""
 
-    def __init__(self, database: Database, leased: Callable[[], Collection[int]]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        leased: Callable[[], Collection[int]],
+        lives: Lives | None = None,
+    ) -> None:
         """`leased` answers the ids of the messages that somebody holds now."""
         self._database = database
         self._leased = leased
+        self._lives = lives or Lives()
 
     async def list_messages(
         self, who: Principal, wanted: Mapping[str, Any], limit: int
@@ -53,7 +60,7 @@ class History:
         parsed = parse(Filter, wanted, "filter of ListMessages")
         party = who.name if who.is_agent else None
         page = partial(_page, wanted=parsed, limit=limit, party=party, leased=self._leased())
-        return await self._database.read(page)
+        return [self._lives.place(message) for message in await self._database.read(page)]
 
     async def list_questions(
         self, who: Principal, wanted: Mapping[str, Any], limit: int

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from services.broker.message import Message
-from wire.errors import LimitExceeded, Stopping
+from services.broker.store import HandedOut
+from wire.errors import HiveError, LimitExceeded, Stopping
 
 MAX_LEASED: Final = 1000
 """The most messages of an inbox that may be out at a time."""
@@ -15,11 +17,11 @@ MAX_WAITING: Final = 64
 """The most calls of Receive that may wait in one inbox; the bus allows 128 a connection."""
 
 
-class Storage(Protocol):
-    """What an inbox needs of the store."""
+class HandOut(Protocol):
+    """How an inbox gets messages: see Store.hand_out."""
 
-    async def hand_out(self, recipient: str, limit: int, without: Collection[int]) -> list[Message]:
-        """See Store.hand_out."""
+    async def __call__(self, limit: int, without: Collection[int]) -> HandedOut:
+        """Up to `limit` of the oldest messages that wait, but for those in `without`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,25 @@ class Lease:
 
     message: Message
     holder: str
+    last: bool
+    """Whether it is not handed out again."""
 
 
 class Inbox:
     """The messages to one agent (or to the operator), as far as they are out."""
 
-    def __init__(self, name: str, store: Storage, stopping: "asyncio.Future[None]") -> None:
+    def __init__(
+        self,
+        name: str,
+        hand_out: HandOut,
+        give_back: Callable[[Sequence[Lease]], object],
+        stopping: "asyncio.Future[None]",
+    ) -> None:
+        """`give_back` is called with what was handed out to somebody who has left meanwhile."""
         self.leases: dict[int, Lease] = {}
         self._name = name
-        self._store = store
+        self._hand_out = hand_out
+        self._give_back = give_back
         self._stopping = stopping
         # Who waits, in the order they came. Only the first one's event is ever set.
         self._line: deque[asyncio.Event] = deque()
@@ -79,14 +91,11 @@ class Inbox:
         if self._line:
             self._line[0].set()
 
-    def release(self, holder: str, ids: Iterable[int] | None = None) -> list[Message]:
-        """End the leases of `holder`, all or those of `ids`; returns what is queued again."""
+    def release(self, holder: str, ids: Iterable[int] | None = None) -> list[Lease]:
+        """End the leases of `holder`, all or those of `ids`, and return them."""
         wanted = list(self.leases) if ids is None else ids
         mine = [i for i in wanted if i in self.leases and self.leases[i].holder == holder]
-        released = [self.leases.pop(i).message for i in dict.fromkeys(mine)]
-        if released:
-            self.wake()
-        return released
+        return [self.leases.pop(i) for i in dict.fromkeys(mine)]
 
     async def _take(
         self, look: asyncio.Event, holder: Holder, limit: int, deadline: float
@@ -100,13 +109,23 @@ class Inbox:
                 )
             # Before the look: what arrives during it is news again.
             look.clear()
-            messages = await self._store.hand_out(self._name, min(limit, room), self.leases)
-            if messages and not holder.left.done():
-                self.leases |= {m.id: Lease(m, holder.name) for m in messages}
-                return messages
-            # Who left sees no reply: what was handed out is counted but not leased, and the
-            # next in line gets it.
+            leases = await self._lease(holder.name, min(limit, room))
+            if leases and not holder.left.done():
+                self.leases |= {lease.message.id: lease for lease in leases}
+                return [lease.message for lease in leases]
+            # Who left sees no reply: what was handed out is counted, and the next in line gets it.
+            self._give_back(leases)
         return []
+
+    async def _lease(self, holder: str, limit: int) -> list[Lease]:
+        handing = asyncio.ensure_future(self._hand_out(limit, self.leases.keys()))
+        try:
+            return _leases(holder, await asyncio.shield(handing))
+        except asyncio.CancelledError:
+            # Its turn lasts until what it caused is known, or the next one's would overtake it.
+            with suppress(HiveError):
+                self._give_back(_leases(holder, await handing))
+            raise
 
     async def _wait(self, look: asyncio.Event, holder: Holder, deadline: float) -> bool:
         """Wait for its turn to look; False when the deadline passed or the holder left."""
@@ -121,3 +140,7 @@ class Inbox:
         if self._stopping.done():
             raise Stopping("The broker is stopping; ask again.")
         return look.is_set() and not holder.left.done()
+
+
+def _leases(holder: str, handed: HandedOut) -> list[Lease]:
+    return [Lease(m, holder, m.id in handed.last) for m in handed.messages]

@@ -179,9 +179,9 @@ class Broker1(Interface, name=names.BROKER):
         """See Events."""
         self.MessageAcknowledged(to, message_id)
 
-    def parked(self, message: Message) -> None:
+    def parked(self, message_id: int, to: str, redeliveries: int) -> None:
         """See Events."""
-        self.MessageParked(message.recipient, message.id, message.redeliveries)
+        self.MessageParked(to, message_id, redeliveries)
 
     def question_added(self, question: Question) -> None:
         """See Events."""

@@ -11,7 +11,7 @@ PAGE_BYTES: Final = 4 * 2**20
 
 COLUMNS: Final = (
     "message.id, sender, recipient, kind, body.text, queued, deliveries, urgent, in_reply_to, "
-    "acknowledged IS NOT NULL, parked IS NOT NULL, invocation"
+    "acknowledged IS NOT NULL, parked IS NOT NULL, invocation, forgiven"
 )
 
 Row = Sequence[Any]
@@ -37,6 +37,11 @@ def handed_out(row: Row) -> Message:
     return _message(row, State.LEASED, redeliveries=row[6])
 
 
+def tries(row: Row) -> int:
+    """How often the message of a row was handed out since it was sent or queued again."""
+    return int(row[6] - row[12])
+
+
 def listed(row: Row, leased: Collection[int]) -> Message:
     """The message of a row; `leased` are the ids that somebody holds."""
     state = _state(row, leased)
@@ -59,7 +64,7 @@ def _state(row: Row, leased: Collection[int]) -> State:
 
 
 def _message(row: Row, state: State, redeliveries: int) -> Message:
-    message_id, sender, recipient, kind, text, queued, _, urgent, reply, _, _, invocation = row
+    message_id, sender, recipient, kind, text, queued, _, urgent, reply, _, _, life, _ = row
     return Message(
         message_id,
         sender,
@@ -71,5 +76,5 @@ def _message(row: Row, state: State, redeliveries: int) -> Message:
         bool(urgent),
         reply,
         state,
-        invocation,
+        life,
     )

@@ -6,7 +6,7 @@ broker's business and lives only as long as the broker: one that dies leaves not
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from services.broker import rows
@@ -14,6 +14,14 @@ from services.broker.database import Database, as_list, now
 from services.broker.message import Draft, Message
 from wire.errors import NotFound
 from wire.names import OPERATOR
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOut:
+    """Messages that are handed out, and the ids of those for which it was the last time."""
+
+    messages: list[Message]
+    last: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +50,36 @@ class Store:
         """
         return await self._database.write(partial(append, draft=draft))
 
-    async def hand_out(self, recipient: str, limit: int, without: Collection[int]) -> list[Message]:
+    async def broadcast(self, draft: Draft) -> tuple[int, list[tuple[int, str]]]:
+        """Store a message for each registered agent but its sender, all or none.
+
+        Returns the id of the first, and the new ones' ids and recipients: none when the sender
+        has used the dedupe key before.
+
+        Raises:
+            NotFound: there is no agent to send to, or no such message to reply to.
+            Unavailable: it could not be written.
+        """
+        return await self._database.write(partial(_broadcast, draft=draft))
+
+    async def hand_out(
+        self, recipient: str, limit: int, without: Collection[int], *, tries: int, life: str
+    ) -> HandedOut:
         """The oldest messages that wait for `recipient`, counted as handed out; maybe none.
 
         Args:
             limit: the most messages; fewer come when they are large.
             without: ids that somebody holds.
+            tries: how often each may be handed out; what was that often is not any more.
+            life: the life of the recipient's container, "" for not known; it is written down, and
+                what comes has the one of the time before.
 
         Raises:
             NotFound: `recipient` is no registered agent.
             Unavailable: it could not be written.
         """
-        return await self._database.write(
-            partial(_hand_out, recipient=recipient, limit=limit, without=without)
-        )
+        job = partial(_hand_out, recipient=recipient, limit=limit, tries=tries, life=life)
+        return await self._database.write(partial(job, without=frozenset(without)))
 
     async def acknowledge(
         self, recipient: str, ids: Sequence[int], *, unreceived: bool
@@ -79,6 +103,12 @@ class Store:
             lambda db: db.execute("INSERT OR IGNORE INTO agent VALUES (?, ?)", (name, now()))
         )
 
+    async def agents(self) -> set[str]:
+        """The registered agents."""
+        return await self._database.read(
+            lambda db: {str(name) for (name,) in db.execute("SELECT name FROM agent")}
+        )
+
     async def unregister(self, name: str) -> None:
         """Refuse further messages to the agent `name`; what it has stays.
 
@@ -99,17 +129,39 @@ def check_recipient(db: sqlite3.Connection, name: str) -> None:
 
 def append(db: sqlite3.Connection, *, draft: Draft) -> tuple[int, bool]:
     """Within a transaction: see Store.append."""
-    if draft.dedupe_key is not None:
-        known = db.execute(
-            "SELECT id FROM message WHERE sender = ? AND dedupe_key = ?",
-            (draft.sender, draft.dedupe_key),
-        ).fetchone()
-        if known is not None:
-            return int(known[0]), False
+    if known := _known(db, draft):
+        return known, False
     check_recipient(db, draft.recipient)
     if draft.in_reply_to:
         _check_reply(db, draft)
     return insert(db, draft), True
+
+
+def _broadcast(db: sqlite3.Connection, *, draft: Draft) -> tuple[int, list[tuple[int, str]]]:
+    if known := _known(db, draft):
+        return known, []
+    if draft.in_reply_to:
+        _check_reply(db, draft)
+    found = db.execute("SELECT name FROM agent WHERE name <> ? ORDER BY name", (draft.sender,))
+    stored: list[tuple[int, str]] = []
+    for (name,) in found.fetchall():
+        # A key is unique, so only the first row has it.
+        key = None if stored else draft.dedupe_key
+        stored.append((insert(db, replace(draft, recipient=name, dedupe_key=key)), name))
+    if not stored:
+        raise NotFound("There is no other agent to write to; `hivectl list` shows them.")
+    return stored[0][0], stored
+
+
+def _known(db: sqlite3.Connection, draft: Draft) -> int:
+    """The id of the message that the sender has sent with this key before; 0 for none."""
+    if draft.dedupe_key is None:
+        return 0
+    row = db.execute(
+        "SELECT id FROM message WHERE sender = ? AND dedupe_key = ?",
+        (draft.sender, draft.dedupe_key),
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def insert(db: sqlite3.Connection, draft: Draft) -> int:
@@ -150,22 +202,30 @@ def _check_reply(db: sqlite3.Connection, draft: Draft) -> None:
 
 
 def _hand_out(
-    db: sqlite3.Connection, *, recipient: str, limit: int, without: Collection[int]
-) -> list[Message]:
+    db: sqlite3.Connection,
+    *,
+    recipient: str,
+    limit: int,
+    without: Collection[int],
+    tries: int,
+    life: str,
+) -> HandedOut:
     check_recipient(db, recipient)
     found = db.execute(
         f"SELECT {rows.COLUMNS} FROM message JOIN body USING (id) "  # noqa: S608 - constants only
-        "WHERE recipient = ? AND acknowledged IS NULL "
+        "WHERE recipient = ? AND acknowledged IS NULL AND parked IS NULL "
+        "AND deliveries - forgiven < ? "
         "AND message.id NOT IN (SELECT value FROM json_each(?)) ORDER BY message.id LIMIT ?",
-        (recipient, as_list(without), limit),
+        (recipient, tries, as_list(without), limit),
     )
-    messages = [rows.handed_out(row) for row in rows.bounded(found)]
+    taken = rows.bounded(found)
     db.execute(
-        "UPDATE message SET deliveries = deliveries + 1 "
+        "UPDATE message SET deliveries = deliveries + 1, invocation = ? "
         "WHERE id IN (SELECT value FROM json_each(?))",
-        (as_list([message.id for message in messages]),),
+        (life, as_list([row[0] for row in taken])),
     )
-    return messages
+    last = frozenset(row[0] for row in taken if rows.tries(row) + 1 >= tries)
+    return HandedOut([rows.handed_out(row) for row in taken], last)
 
 
 def _acknowledge(
@@ -179,7 +239,8 @@ def _acknowledge(
     refused = [i for i, deliveries, done in rows if not (deliveries or done or unreceived)]
     done = [i for i, _, acknowledged in rows if acknowledged is None and i not in refused]
     db.execute(
-        "UPDATE message SET acknowledged = ? WHERE id IN (SELECT value FROM json_each(?))",
+        "UPDATE message SET acknowledged = ?, parked = NULL "
+        "WHERE id IN (SELECT value FROM json_each(?))",
         (now(), as_list(done)),
     )
     return Acknowledged(done, refused, sorted(set(ids) - {row[0] for row in rows}))

@@ -20,6 +20,14 @@ def test_values_and_defaults(tmp_path: Path) -> None:
     assert config.harness == Config().harness
 
 
+def test_each_agent_may_have_limits_of_its_own(tmp_path: Path) -> None:
+    text = "[broker.agents.bob]\nmay_send_to = ['manager', 'operator']\nmessages_per_hour = 9\n"
+    limits = load(tmp_path, text + "[broker.agents.alice]\n").broker.agents
+    assert limits["bob"].may_send_to == ("manager", "operator")
+    assert (limits["bob"].messages_per_hour, limits["bob"].bytes_per_hour) == (9, None)
+    assert limits["alice"].may_send_to == ("*",)
+
+
 def test_a_missing_file_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HYPERHIVE_CONFIG", raising=False)
     monkeypatch.setattr("services.config.PATH", tmp_path / "none.toml")
@@ -52,6 +60,24 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
             "lifecycle.network_deny.0 = 'localhots' does not fit: it is an address, a network",
         ),
         ("[lifecycle]\nnetwork_allow = ['10.0.0.0/33']", "network_allow.0 = '10.0.0.0/33' does"),
+        (
+            "[broker.agents.Bob]\nmay_send_to = []",
+            "broker.agents.Bob = 'Bob' does not fit: it is the name of an agent: a-z",
+        ),
+        ("[broker.agents.operator]", "broker.agents.operator = 'operator' does not fit"),
+        (
+            "[broker.agents.bob]\nmay_sendto = []",
+            "broker.agents.bob.may_sendto is unknown; known are: may_send_to, messages_per_hour,",
+        ),
+        (
+            "[broker.agents.bob]\nmay_send_to = ['alice', 'Alice']",
+            "broker.agents.bob.may_send_to.1 = 'Alice' does not fit: it is the name of an agent,",
+        ),
+        ("[broker.agents.bob]\nmay_send_to = 'alice'", "agents.bob.may_send_to = 'alice' does not"),
+        ("[broker.agents.bob]\nbytes_per_hour = 0", "bob.bytes_per_hour = 0 does not fit: input"),
+        ("[broker.agents.bob]\nmax_body_bytes = 9000000", "should be less than or equal to"),
+        ("[broker.agents]\nbob = 1", "broker.agents.bob = 1 does not fit"),
+        ("[broker]\nagents = 1", "broker.agents = 1 does not fit"),
         ("[harness]\nscripted_model_url = 'http://[::1'", "it is a URL such as"),
         ("[harness]\nscripted_model_url = '127.0.0.1:7100'", "it is a URL such as"),
     ],

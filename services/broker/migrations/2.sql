@@ -2,6 +2,8 @@
 ALTER TABLE message ADD COLUMN invocation TEXT NOT NULL DEFAULT '';  -- the container it was handed to
 ALTER TABLE message ADD COLUMN parked INTEGER;        -- microseconds since 1970: a dead letter since
 ALTER TABLE message ADD COLUMN forgiven INTEGER NOT NULL DEFAULT 0;  -- deliveries before a requeue
+DROP INDEX message_inbox;
+CREATE INDEX message_inbox ON message(recipient, id) WHERE acknowledged IS NULL AND parked IS NULL;
 CREATE INDEX message_dead ON message(id) WHERE parked IS NOT NULL AND acknowledged IS NULL;
 
 -- What has a deadline has it twice: on the wall clock, and, when it was given as a span of time,

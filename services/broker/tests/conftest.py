@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from services.broker.allowance import Allowance
 from services.broker.broker import Broker
 from services.broker.database import Database
+from services.broker.lives import Lives
 from services.broker.message import Message
 from services.broker.question import Question
 from services.broker.store import Store
+from services.config import BrokerConfig
 
 MAX_BODY = 1000
-MAX_MESSAGES = 5000
+CONFIG = BrokerConfig(max_body_bytes=MAX_BODY, agent_messages_per_hour=5000)
 
 
 class Heard:
@@ -30,8 +31,8 @@ class Heard:
     def acknowledged(self, message_id: int, to: str) -> None:
         self.all.append(("acknowledged", message_id, to))
 
-    def parked(self, message: Message) -> None:
-        self.all.append(("parked", message.id, message.redeliveries))
+    def parked(self, message_id: int, to: str, redeliveries: int) -> None:
+        self.all.append(("parked", message_id, redeliveries))
 
     def question_added(self, question: Question) -> None:
         self.all.append(("question added", question.id))
@@ -59,9 +60,14 @@ async def store(path: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def broker(store: Store) -> AsyncIterator[Broker]:
-    allowance = Allowance(messages=MAX_MESSAGES, size=MAX_MESSAGES * MAX_BODY)
-    broker = Broker(store, max_body_bytes=MAX_BODY, allowance=allowance)
+def lives() -> Lives:
+    return Lives()
+
+
+@pytest.fixture
+async def broker(store: Store, lives: Lives) -> AsyncIterator[Broker]:
+    broker = Broker(store._database, CONFIG, lives)
+    await broker.recover()
     yield broker
     async with asyncio.timeout(5):
         await broker.close()

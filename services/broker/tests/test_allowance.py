@@ -1,12 +1,10 @@
-"""An agent cannot fill the disk, or an inbox, faster than it is allowed to."""
+"""Nobody can fill the disk, or an inbox, faster than it is allowed to."""
 
 import pytest
 
-from services.broker.allowance import Allowance
-from services.broker.broker import Broker
-from services.broker.store import Store
+from services.broker.allowance import Allowance, Rate
 from wire.errors import LimitExceeded
-from wire.principal import THE_OPERATOR, Kind, Principal, agent
+from wire.principal import Principal, agent
 
 
 class Clock:
@@ -23,62 +21,77 @@ def clock() -> Clock:
     return Clock()
 
 
+ALICE, BOB = agent("alice"), agent("bob")
+
+
+def spend(
+    allowance: Allowance, rate: Rate, size: int = 1, *, who: Principal = ALICE, copies: int = 1
+) -> None:
+    allowance.spend(who, rate, size, copies=copies, setting="section [broker]")
+
+
 def test_messages_come_back_evenly(clock: Clock) -> None:
-    allowance = Allowance(messages=10, size=10_000, now=clock)
+    allowance, rate = Allowance(clock), Rate(10, 10_000)
     for _ in range(10):
-        allowance.spend("alice", 1)
-    with pytest.raises(LimitExceeded, match=r"alice has sent too much.*10 messages.*Wait 360 s"):
-        allowance.spend("alice", 1)
+        spend(allowance, rate)
+    sentence = r"alice has sent too much: it may send 10 messages and .*Try again in 360 s\."
+    with pytest.raises(LimitExceeded, match=sentence):
+        spend(allowance, rate)
     clock.seconds += 359
-    with pytest.raises(LimitExceeded, match=r"Wait [12] s"):
-        allowance.spend("alice", 1)
+    with pytest.raises(LimitExceeded, match=r"Try again in [12] s"):
+        spend(allowance, rate)
     clock.seconds += 2
-    allowance.spend("alice", 1)
+    spend(allowance, rate)
     with pytest.raises(LimitExceeded):
-        allowance.spend("alice", 1)
+        spend(allowance, rate)
 
 
 def test_bytes_count_besides(clock: Clock) -> None:
-    allowance = Allowance(messages=10, size=1000, now=clock)
-    allowance.spend("alice", 900)
-    with pytest.raises(LimitExceeded, match="Wait 360 s"):
-        allowance.spend("alice", 200)
-    allowance.spend("alice", 100)
+    allowance, rate = Allowance(clock), Rate(10, 1000)
+    spend(allowance, rate, 900)
+    with pytest.raises(LimitExceeded, match="Try again in 360 s"):
+        spend(allowance, rate, 200)
+    spend(allowance, rate, 100)
     clock.seconds += 1800
-    allowance.spend("alice", 500)
+    spend(allowance, rate, 500)
+
+
+def test_every_copy_counts(clock: Clock) -> None:
+    allowance, rate = Allowance(clock), Rate(10, 1000)
+    spend(allowance, rate, 10, copies=8)
+    with pytest.raises(LimitExceeded):
+        spend(allowance, rate, 10, copies=3)
+    with pytest.raises(LimitExceeded):
+        spend(allowance, rate, 500, copies=2)
+    spend(allowance, rate, 400, copies=2)
+
+
+def test_bytes_need_not_be_bounded(clock: Clock) -> None:
+    allowance, rate = Allowance(clock), Rate(2)
+    spend(allowance, rate, 2**40)
+    spend(allowance, rate, 2**40)
+    with pytest.raises(LimitExceeded, match=r"may send 2 messages an hour \(section"):
+        spend(allowance, rate)
 
 
 def test_what_is_not_used_is_no_more_than_an_hour_of_it(clock: Clock) -> None:
-    allowance = Allowance(messages=2, size=1000, now=clock)
-    allowance.spend("alice", 1)
+    allowance, rate = Allowance(clock), Rate(2, 1000)
+    spend(allowance, rate)
     clock.seconds += 1_000_000
-    allowance.spend("alice", 1)
-    allowance.spend("alice", 1)
+    spend(allowance, rate)
+    spend(allowance, rate)
     with pytest.raises(LimitExceeded):
-        allowance.spend("alice", 1)
+        spend(allowance, rate)
 
 
-def test_each_agent_has_its_own(clock: Clock) -> None:
-    allowance = Allowance(messages=1, size=1000, now=clock)
-    allowance.spend("alice", 1)
-    allowance.spend("bob", 1)
+def test_each_has_its_own(clock: Clock) -> None:
+    allowance, rate = Allowance(clock), Rate(1, 1000)
+    spend(allowance, rate)
+    spend(allowance, rate, who=BOB)
 
 
 def test_a_body_over_the_whole_limit_is_still_sent_now_and_then(clock: Clock) -> None:
-    allowance = Allowance(messages=10, size=100, now=clock)
-    allowance.spend("alice", 500)
+    allowance, rate = Allowance(clock), Rate(10, 100)
+    spend(allowance, rate, 500)
     with pytest.raises(LimitExceeded):
-        allowance.spend("alice", 1)
-
-
-async def test_only_agents_are_bounded(store: Store) -> None:
-    broker = Broker(store, max_body_bytes=100, allowance=Allowance(messages=1, size=100))
-    service = Principal(Kind.SERVICE, "lifecycle")
-    for _ in range(3):
-        await broker.send(THE_OPERATOR, "alice", "x", {})
-        await broker.send(service, "manager", "x", {"kind": "spawned"})
-    await broker.send(agent("alice"), "operator", "x", {})
-    with pytest.raises(LimitExceeded):
-        await broker.send(agent("alice"), "operator", "x", {})
-    await broker.send(agent("bob"), "operator", "x", {})
-    await broker.close()
+        spend(allowance, rate)

@@ -9,8 +9,9 @@ import pytest
 from services.broker.broker import Broker
 from services.broker.history import History
 from services.broker.inbox import MAX_LEASED, MAX_WAITING, Holder
+from services.broker.lives import Lives
 from services.broker.message import Draft, Message, State
-from services.broker.tests.conftest import MAX_BODY, Heard
+from services.broker.tests.conftest import CONFIG, MAX_BODY, Heard
 from wire.errors import (
     AccessDenied,
     Conflict,
@@ -29,6 +30,13 @@ APPROVALS = Principal(Kind.SERVICE, "approvals")
 
 def holder(name: str = ":1.1") -> Holder:
     return Holder(name, asyncio.get_running_loop().create_future())
+
+
+async def restart(broker: Broker, lives: Lives | None = None) -> Broker:
+    """Another broker on the store of `broker`, which is as good as killed."""
+    another = Broker(broker._store._database, CONFIG, lives)
+    await another.recover()
+    return another
 
 
 async def listed(
@@ -198,7 +206,7 @@ async def test_a_late_acknowledgement_counts_after_a_restart(broker: Broker) -> 
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {})
     assert await ids(broker, BOB, at) == [first]
-    restarted = Broker(broker._store, max_body_bytes=MAX_BODY, allowance=broker._allowance)
+    restarted = await restart(broker)
     await restarted.acknowledge(BOB, at.name, [first])
     assert await ids(restarted, BOB, at) == []
 
@@ -206,7 +214,7 @@ async def test_a_late_acknowledgement_counts_after_a_restart(broker: Broker) -> 
 async def test_after_a_restart_what_was_leased_is_a_redelivery(broker: Broker) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     assert await ids(broker, BOB, holder()) == [first]
-    restarted = Broker(broker._store, max_body_bytes=MAX_BODY, allowance=broker._allowance)
+    restarted = await restart(broker)
     [queued] = await listed(restarted, BOB, {"state": "queued"}, 10)
     [message] = await restarted.receive(BOB, holder(), 1, 0)
     assert (queued.redeliveries, message.redeliveries) == (1, 1)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from services.broker.allowance import Allowance
 from services.broker.broker import Broker
 from services.broker.history import History
 from services.broker.interface import Broker1, Rules
@@ -106,7 +105,8 @@ def rules(broker: Broker) -> Rules:
 
 @pytest.fixture
 async def hive(connect: Connect, principals: FixedPrincipals, store: Store) -> AsyncIterator[Hive]:
-    broker = Broker(store, max_body_bytes=2**20, allowance=Allowance(messages=10_000, size=2**30))
+    broker = Broker(store._database)
+    await broker.recover()
     bus = await connect()
     principals.default = None
     bus.export(names.BROKER_PATH, Broker1(rules(broker), bus))

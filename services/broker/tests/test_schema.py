@@ -11,6 +11,7 @@ from services.broker import schema
 from services.broker.database import Database
 from services.broker.message import Draft
 from services.broker.store import Store
+from services.broker.tests.test_store import hand_out
 from wire.errors import CorruptStore
 
 
@@ -108,7 +109,7 @@ async def test_a_log_left_by_a_crash_is_neither_damage_nor_lost(path: Path) -> N
     await database.close()
     copy = Database.open(crashed)
     again = Store(copy)
-    assert len(await again.hand_out("alice", 500, ())) == 201
+    assert len(await hand_out(again, "alice", 500, ())) == 201
     await copy.close()
 
 
@@ -156,9 +157,9 @@ async def test_a_store_of_each_earlier_version_is_migrated(path: Path, dump: Pat
     load(path, dump)
     database = Database.open(path)
     store = Store(database)
-    [handed] = await store.hand_out("bob", 10, ())
+    [handed] = await hand_out(store, "bob", 10, ())
     assert (handed.id, handed.redeliveries, handed.body) == (2, 1, "six times seven")
-    [answer, crash] = await store.hand_out("manager", 10, ())
+    [answer, crash] = await hand_out(store, "manager", 10, ())
     assert (answer.redeliveries, answer.in_reply_to) == (2, 2)
     assert answer.body == "42 \N{EN DASH} or häßlich \N{PILE OF POO}"
     assert (crash.kind, crash.redeliveries) == ("container-crash", 0)

@@ -1,0 +1,101 @@
+"""Lifecycle, as the broker sees it over the bus."""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from services.broker.lives import Lives
+from wire import names
+from wire.bus import Bus
+from wire.errors import HiveError
+from wire.signals import DAEMON, DAEMON_PATH, Signal
+
+log = logging.getLogger(__name__)
+
+_FIRST_ANSWER: Final = 2.0
+"""How long the start waits for lifecycle, in seconds: what is handed out before goes to no life."""
+
+
+class LivesOnBus:
+    """Tells `lives` what lifecycle says. Never starts lifecycle: that would start the containers.
+
+    Owns one task at a time, which asks lifecycle for what there is when it appears.
+    """
+
+    def __init__(self, bus: Bus, lives: Lives) -> None:
+        self._bus = bus
+        self._lives = lives
+        self._asking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen, and ask the lifecycle that is there already; returns soon, answered or not."""
+        rules = {"sender": names.LIFECYCLE, "path_namespace": names.LIFECYCLE_PATH}
+        await self._bus.on_signal(
+            self._changed,
+            interface=names.PROPERTIES,
+            member="PropertiesChanged",
+            arg0=names.AGENT_INTERFACE,
+            **rules,
+        )
+        await self._bus.on_signal(
+            self._removed, interface=names.OBJECT_MANAGER, member="InterfacesRemoved", **rules
+        )
+        await self._bus.on_signal(
+            self._owner_changed,
+            sender=DAEMON,
+            interface=DAEMON,
+            member="NameOwnerChanged",
+            arg0=names.LIFECYCLE,
+        )
+        owner = await self._owner()
+        if self._asking is None:  # else it has appeared just now
+            self._ask(owner)
+        if self._asking:
+            await asyncio.wait({self._asking}, timeout=_FIRST_ANSWER)
+
+    async def close(self) -> None:
+        """Ask no more."""
+        if self._asking:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _owner(self) -> str:
+        try:
+            owner = await self._bus.call1(
+                DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", names.LIFECYCLE
+            )
+        except HiveError:
+            return ""
+        return str(owner)
+
+    def _owner_changed(self, signal: Signal) -> None:
+        _name, _before, owner = signal.args
+        self._ask(owner)
+
+    def _ask(self, owner: str) -> None:
+        """Learn all from `owner`, if there is one; what was known is void."""
+        if self._asking:
+            self._asking.cancel()
+            self._asking = None
+        self._lives.forget()
+        if owner:
+            self._asking = asyncio.create_task(self._learn(owner), name="lives")
+
+    async def _learn(self, owner: str) -> None:
+        try:
+            # By its unique name: the bus starts nobody for that.
+            objects: dict[str, Any] = await self._bus.call1(
+                owner, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
+            )
+        except HiveError as error:
+            log.warning("Which containers run is not known, lifecycle did not answer: %s", error)
+        else:
+            self._lives.learn(objects)
+
+    def _changed(self, signal: Signal) -> None:
+        self._lives.changed(signal.path, signal.args[1])
+
+    def _removed(self, signal: Signal) -> None:
+        path, interfaces = signal.args
+        if names.AGENT_INTERFACE in interfaces:
+            self._lives.removed(path)

@@ -1,0 +1,118 @@
+"""Who may say what to whom, as the configuration has it."""
+
+import pytest
+
+from services.broker.broker import Broker
+from services.broker.store import Store
+from services.broker.tests.conftest import Heard
+from services.config import MAX_BODY_BYTES, BrokerConfig, SendLimits
+from wire.errors import AccessDenied, InvalidArgument, LimitExceeded, NotFound
+from wire.principal import THE_OPERATOR, Kind, Principal, agent
+
+ALICE, BOB = agent("alice"), agent("bob")
+LIFECYCLE, APPROVALS = (Principal(Kind.SERVICE, name) for name in ("lifecycle", "approvals"))
+
+
+async def broker_with(store: Store, **config: object) -> Broker:
+    broker = Broker(store._database, BrokerConfig.model_validate(config))
+    await broker.recover()
+    return broker
+
+
+async def test_who_is_not_on_the_list_is_not_written_to(store: Store, heard: Heard) -> None:
+    own = {"alice": SendLimits(may_send_to=("bob", "operator")), "bob": SendLimits(may_send_to=())}
+    broker = await broker_with(store, agents=own)
+    broker.events = heard
+    await broker.send(ALICE, "bob", "x", {})
+    await broker.send(ALICE, "operator", "x", {})
+    await broker.send(ALICE, "alice", "x", {})
+    count = len(heard.all)
+    for to in ("manager", "*", "carol"):
+        with pytest.raises(AccessDenied) as refusal:
+            await broker.send(ALICE, to, "x", {})
+        assert str(refusal.value).startswith(f"alice may not write to {to!r}, only to: bob, oper")
+        assert "section [broker.agents.alice] of hyperhive.toml" in str(refusal.value)
+        with pytest.raises(AccessDenied):
+            broker.permit(ALICE, to, "a question?")
+    with pytest.raises(AccessDenied, match="only to: nobody"):
+        await broker.send(BOB, "alice", "x", {})
+    await broker.send(agent("manager"), "alice", "the list is about whom it names", {})
+    await broker.send(LIFECYCLE, "bob", "x", {})
+    await broker.send(THE_OPERATOR, "bob", "x", {})
+    assert len(heard.all) == count + 3
+
+
+async def test_an_agent_has_its_own_size_and_rate(store: Store) -> None:
+    own = {"alice": {"max_body_bytes": 2000, "messages_per_hour": 1, "bytes_per_hour": 5000}}
+    broker = await broker_with(store, max_body_bytes=1000, agent_messages_per_hour=2, agents=own)
+    with pytest.raises(LimitExceeded, match=r"2001 bytes; the most is 2000 .*agents.alice\]"):
+        await broker.send(ALICE, "bob", "x" * 2001, {})
+    await broker.send(ALICE, "bob", "x" * 2000, {})
+    with pytest.raises(LimitExceeded, match=r"1 messages and 5000 bytes an hour .*agents.alice\]"):
+        await broker.send(ALICE, "bob", "x", {})
+    with pytest.raises(LimitExceeded, match=r"1001 bytes; the most is 1000 .*section \[broker\]"):
+        await broker.send(BOB, "alice", "x" * 1001, {})
+    await broker.send(BOB, "alice", "x", {})
+    await broker.send(BOB, "alice", "x", {})
+    with pytest.raises(LimitExceeded, match=r"2 messages and 67108864 bytes an hour"):
+        await broker.send(BOB, "alice", "x", {})
+
+
+async def test_the_hive_passes_the_limits_of_agents_and_has_one_of_its_own(store: Store) -> None:
+    broker = await broker_with(
+        store, max_body_bytes=10, agent_messages_per_hour=1, hive_messages_per_hour=3
+    )
+    for _ in range(3):
+        await broker.send(LIFECYCLE, "manager", "x" * 100, {"kind": "spawned"})
+    with pytest.raises(LimitExceeded, match=r"3 messages an hour \(hive_mess.*Try again in 1200 s"):
+        await broker.send(LIFECYCLE, "manager", "x", {"kind": "spawned"})
+    await broker.send(APPROVALS, "manager", "x", {"kind": "approval-resolved"})
+    with pytest.raises(LimitExceeded, match=f"the most is {MAX_BODY_BYTES}"):
+        await broker.send(APPROVALS, "manager", "x" * (MAX_BODY_BYTES + 1), {})
+
+
+async def test_the_operator_is_bound_in_the_length_alone(store: Store) -> None:
+    broker = await broker_with(
+        store, max_body_bytes=10, agent_messages_per_hour=1, hive_messages_per_hour=1
+    )
+    for _ in range(5):
+        await broker.send(THE_OPERATOR, "bob", "x", {})
+    with pytest.raises(LimitExceeded):
+        await broker.send(THE_OPERATOR, "bob", "x" * 11, {})
+
+
+async def test_one_row_for_each_but_the_sender(broker: Broker, heard: Heard) -> None:
+    first = await broker.send(ALICE, "*", "all of you", {"dedupe_key": "k", "urgent": True})
+    assert [event[2:4] for event in heard.all] == [("alice", "bob"), ("alice", "manager")]
+    assert [event[1] for event in heard.all] == [first, first + 1]
+    assert await broker.send(ALICE, "*", "all of you", {"dedupe_key": "k"}) == first
+    assert len(heard.all) == 2
+    await broker.send(THE_OPERATOR, "*", "everybody", {})
+    assert [event[3] for event in heard.all[2:]] == ["alice", "bob", "manager"]
+    await broker.register_agent("carol")
+    await broker.unregister_agent("bob")
+    await broker.send(ALICE, "*", "again", {"in_reply_to": first})
+    assert [event[3] for event in heard.all[5:]] == ["carol", "manager"]
+    with pytest.raises(NotFound, match="no message 99"):
+        await broker.send(ALICE, "*", "again", {"in_reply_to": 99})
+    for name in ("carol", "manager"):
+        await broker.unregister_agent(name)
+    with pytest.raises(NotFound, match="no other agent"):
+        await broker.send(ALICE, "*", "alone", {})
+
+
+async def test_a_message_to_all_spends_for_each(store: Store) -> None:
+    broker = await broker_with(store, agent_messages_per_hour=3)
+    await broker.send(ALICE, "*", "two of them", {})
+    with pytest.raises(LimitExceeded):
+        await broker.send(ALICE, "*", "two more", {})
+    await broker.send(ALICE, "bob", "one", {})
+
+
+async def test_a_question_spends_as_a_message_does(store: Store) -> None:
+    broker = await broker_with(store, agent_messages_per_hour=1)
+    with pytest.raises(InvalidArgument, match="empty"):
+        broker.permit(ALICE, "bob", "  ")
+    broker.permit(ALICE, "bob", "why?")
+    with pytest.raises(LimitExceeded, match="Try again"):
+        await broker.send(ALICE, "bob", "x", {})
