@@ -10,7 +10,7 @@ from wire import names
 from wire.bus import Bus
 from wire.interface import Interface, caller, method, prop, signal
 from wire.principal import AGENTS, MANAGER, OPERATOR, service
-from wire.types import Bool, Dict, Int32, Int64, ObjectPath, Str, UInt32, UInt64
+from wire.types import Bool, Dict, Int32, Int64, ObjectPath, Str, StrList, UInt32, UInt64
 
 
 class Lifecycle1(Interface, name=names.LIFECYCLE):
@@ -62,6 +62,10 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     @method(allow=AGENTS)
     async def Report(self, report: Dict) -> None:
         self._lifecycle.report(caller(), self._agent.name, report)
+
+    @method(allow=OPERATOR | MANAGER)
+    async def GetLogs(self, lines: UInt32) -> StrList:
+        return await self._lifecycle.logs(self._agent.name, lines)
 
     @prop(const=True)
     def Name(self) -> Str:

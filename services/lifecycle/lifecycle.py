@@ -14,12 +14,14 @@ from services.lifecycle.crash import Crash, crash_of
 from services.lifecycle.jobs import Job, JobObserver, Jobs, Verb
 from services.lifecycle.registry import Notice, Phase, Record, Registry
 from wire import names
-from wire.errors import AccessDenied, AlreadyExists, HiveError, NotFound
+from wire.errors import AccessDenied, AlreadyExists, HiveError, InvalidArgument, NotFound
 from wire.principal import Principal
 
 log = logging.getLogger(__name__)
 
 SPAWNED: Final = "spawned"
+
+MAX_LOG_LINES: Final = 200
 
 
 class Observer(JobObserver, Protocol):
@@ -140,6 +142,16 @@ class Lifecycle:
         if not (principal.is_agent and principal.name == name):
             raise AccessDenied(f"Only {name} itself may report for {name}.")
         self._agent(name).report(report)
+
+    async def logs(self, name: str, lines: int) -> list[str]:
+        """The newest `lines` lines (1 to MAX_LOG_LINES) that the host logged about an agent.
+
+        Raises NotFound, InvalidArgument, and Unavailable when there is no journal to read.
+        """
+        agent = self._agent(name)
+        if not 1 <= lines <= MAX_LOG_LINES:
+            raise InvalidArgument(f"GetLogs shows 1 to {MAX_LOG_LINES} lines, not {lines}.")
+        return await self._backend.logs(agent.name, lines)
 
     # The jobs
 

@@ -49,6 +49,12 @@ class Backend(Protocol):
     async def destroy(self, spec: Spec, *, purge: bool) -> None:
         """Remove everything the host keeps of a stopped container; its data only with `purge`."""
 
+    async def logs(self, name: str, lines: int) -> list[str]:
+        """The newest `lines` lines that the host has logged about it, oldest first.
+
+        Each is one line that does nothing to a terminal.
+        """
+
     async def boot(self) -> str:
         """Something that differs from one boot of the host to the next."""
 

@@ -12,6 +12,7 @@ from services.config import Config
 from services.lifecycle import uidrange
 from services.lifecycle.agent import Spec, UnitStatus
 from services.lifecycle.backends import Watcher, files, skeleton
+from services.lifecycle.backends.journal import Journal
 from services.lifecycle.backends.layout import Layout, container_unit, settings_file
 from services.lifecycle.backends.systemd import Systemd
 from services.lifecycle.tree import Tree, remove_below
@@ -35,6 +36,7 @@ class Nspawn:
         self._names: dict[str, str] = {}
         self._watcher: Watcher = lambda name, status: None
         self._looking: set[asyncio.Task[None]] = set()
+        self._journal = Journal()
 
     def unit(self, name: str) -> str:
         """The unit is systemd's own template, so machinectl knows it, too."""
@@ -86,6 +88,10 @@ class Nspawn:
             status = await self._systemd.follow(container_unit(name))
             if container_unit(name) in self._names:
                 self._watcher(name, status)
+
+    async def logs(self, name: str, lines: int) -> list[str]:
+        """What the container's unit and its endpoint logged, and systemd about them."""
+        return await self._journal.newest(self._all_units(name), lines)
 
     # Uid ranges
 

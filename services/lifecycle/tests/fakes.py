@@ -77,6 +77,10 @@ class FakeBackend:
     async def destroy(self, spec: Spec, *, purge: bool) -> None:
         await self._called("destroy", spec.name, purge)
 
+    async def logs(self, name: str, lines: int) -> list[str]:
+        await self._called("logs", name, lines)
+        return [f"{name} line {number}" for number in range(lines)]
+
     async def boot(self) -> str:
         return self.boot_id
 

@@ -14,7 +14,7 @@ from services.lifecycle.registry import Notice, Registry
 from services.lifecycle.tests.fakes import FakeBackend, FakeBroker
 from wire import names
 from wire.bus import Bus
-from wire.errors import AccessDenied, NotFound, Unavailable
+from wire.errors import AccessDenied, InvalidArgument, NotFound, Unavailable
 from wire.fixtures import Connect
 from wire.interface import Interface, method
 from wire.principal import DASHBOARD, EVERYBODY, THE_MANAGER, THE_OPERATOR, Kind, Principal, agent
@@ -110,6 +110,7 @@ async def test_a_job_is_an_object_while_it_runs(room: Room) -> None:
         ("Start", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
         ("Stop", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
         ("Restart", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
+        ("GetLogs", "u", (5,), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
         ("Report", "a{sv}", ({"turn_state": "idle"},), {agent("alice")}),
     ],
 )
@@ -131,6 +132,15 @@ async def test_who_may_call_what(
     else:
         with pytest.raises(AccessDenied):
             await room.call(who, path, interface, member, signature, *args)
+
+
+@pytest.mark.parametrize("lines", [0, 201, 2**32 - 1])
+async def test_logs_are_bounded(room: Room, lines: int) -> None:
+    await room.spawn(THE_OPERATOR)
+    call = (ALICE, names.AGENT_INTERFACE, "GetLogs", "u")
+    assert await room.call(THE_MANAGER, *call, 2) == [["alice line 0", "alice line 1"]]
+    with pytest.raises(InvalidArgument, match="1 to 200"):
+        await room.call(THE_MANAGER, *call, lines)
 
 
 async def test_a_crash_is_a_signal_and_a_changed_property(room: Room) -> None:

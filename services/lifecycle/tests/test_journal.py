@@ -1,0 +1,105 @@
+"""What the host's journal says about an agent, with a reader that has what the test says."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from services.lifecycle.backends.journal import MAX_BYTES, MAX_LINE, Journal, Reader, harmless
+from wire.errors import Unavailable
+
+NOW = datetime(2030, 1, 31, 8, 0, 1, tzinfo=UTC)
+
+
+class Entries:
+    """A journal of a few entries, oldest first."""
+
+    def __init__(self, *messages: Any) -> None:
+        self.data_threshold = 0
+        self.matches: list[tuple[str, ...]] = []
+        self.at = 0
+        self.entries = [
+            {"__REALTIME_TIMESTAMP": NOW, "SYSLOG_IDENTIFIER": "x", "MESSAGE": message}
+            for message in messages
+        ]
+
+    def add_match(self, *matches: str) -> None:
+        self.matches.append(matches)
+
+    def add_disjunction(self) -> None:
+        self.matches.append(("or",))
+
+    def seek_tail(self) -> None:
+        self.at = len(self.entries)
+
+    def get_previous(self) -> dict[str, Any]:
+        self.at -= 1
+        return self.entries[self.at] if self.at >= 0 else {}
+
+    @contextmanager
+    def open(self) -> Iterator[Reader]:
+        yield self
+
+
+async def read(entries: Entries, lines: int = 200) -> list[str]:
+    return await Journal(entries.open).newest(["a.service", "b.service"], lines)
+
+
+async def test_the_newest_lines_oldest_first() -> None:
+    entries = Entries("one", "two", "three")
+    assert await read(entries, 2) == [
+        "2030-01-31T08:00:01Z x: two",
+        "2030-01-31T08:00:01Z x: three",
+    ]
+    assert len(await read(entries)) == 3
+    assert await read(Entries()) == []
+
+
+async def test_only_fields_that_journald_vouches_for_are_matched() -> None:
+    entries = Entries()
+    await read(entries)
+    assert [match for match in entries.matches if match != ("or",)] == [
+        ("_SYSTEMD_UNIT=a.service",),
+        ("_PID=1", "UNIT=a.service"),
+        ("_SYSTEMD_UNIT=b.service",),
+        ("_PID=1", "UNIT=b.service"),
+    ]
+    assert entries.data_threshold > 0
+
+
+async def test_what_a_container_wrote_does_nothing() -> None:
+    evil = "\x1b[2Jgone\nforged line\r\u202egnp.exe\0 \x9b1m\u2028ü"
+    lines = await read(Entries(evil, b"\xff\x1b]0;x\x07", ["twice", "x"], "\udcff", None))
+    assert all(line.isprintable() for line in lines)
+    assert lines[0].endswith(r"\x1b[2Jgone\nforged line\r\u202egnp.exe\x00 \x9b1m\u2028ü")
+    assert lines[2].endswith("twice")
+
+
+async def test_it_is_bounded_in_bytes() -> None:
+    [line] = await read(Entries("x" * 1_000_000))
+    assert len(line) < MAX_LINE + 100
+    lines = await read(Entries(*["\x1b" * MAX_LINE] * 200))
+    assert 0 < sum(len(line) + 1 for line in lines) <= MAX_BYTES
+    assert all(text.isprintable() for text in lines)
+
+
+async def test_no_journal_is_unavailable() -> None:
+    def broken() -> AbstractContextManager[Reader]:
+        raise OSError(2, "No such file or directory")
+
+    with pytest.raises(Unavailable, match="No such file"):
+        await Journal(broken).newest(["a.service"], 1)
+
+
+async def test_the_machine_s_own_journal_can_be_asked() -> None:
+    try:
+        lines = await Journal().newest(["no-such-unit.service"], 5)
+    except Unavailable:
+        pytest.skip("this machine has no journal")
+    assert lines == []
+
+
+def test_harmless_keeps_what_can_be_seen() -> None:
+    assert harmless("Grüße: 漢字 \\ x") == "Grüße: 漢字 \\ x"
