@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 from services.approvals.model import TRANSITIONS, Approval, Kind, State
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 MAX_TEXT: Final = 4000
 """Characters in a reason or a note."""
 
+TOO_MUCH: Final = 60.0
+"""After how many seconds the broker is asked again when it was sent too much in this hour."""
 _AWAY: Final = (Unavailable, Stopping, Timeout)
 """Errors that say nothing about the order, only that the other service could not be asked."""
 
@@ -157,16 +160,20 @@ class Approvals:
     async def run(self) -> None:
         """Carry out what is approved and tell the manager what he is owed, until cancelled.
 
-        Wakes for changes only. What a missing neighbour prevents is tried again when it is back.
+        Wakes for changes only. What a missing neighbour prevents is tried again when it is back;
+        what the broker refuses because it was sent too much, by the clock: nothing tells of that.
         """
+        patience: float | None = None
         while True:
-            await self._work.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._work.wait()
             self._work.clear()
             try:
                 await self._carry_out()
             except HiveError as error:
                 log.warning("Approved requests wait, lifecycle does not answer: %s", error)
-            await self._tell_manager()
+            patience = await self._tell_manager()
 
     async def _carry_out(self) -> None:
         """Bring approved requests that have no job of ours to their end."""
@@ -205,7 +212,8 @@ class Approvals:
             self._ordered[approval.id] = job
         return job
 
-    async def _tell_manager(self) -> None:
+    async def _tell_manager(self) -> float | None:
+        """Returns after how many seconds to try again; None: when something changes."""
         for approval in self._store.untold():
             try:
                 await self._broker.tell_manager(_sentence(approval), f"approval-{approval.id}")
@@ -213,8 +221,9 @@ class Approvals:
                 pass  # there is no manager, so nobody is owed anything
             except HiveError as error:
                 log.warning("The manager will hear of request %d later: %s", approval.id, error)
-                return
+                return TOO_MUCH if isinstance(error, LimitExceeded) else None
             self._store.set_told(approval.id)
+        return None
 
     def _pending(self, number: int) -> Approval:
         approval = self._store.get(number)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.lifecycle.registry import Notice, Registry
 from wire import errors
@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 
 _LATER = (errors.Unavailable, errors.Timeout, errors.Stopping, errors.NotFound, errors.Internal)
 """Worth another try: the broker is down, or the manager is not known to it yet."""
+
+TOO_MUCH: Final = 60.0
+"""After how many seconds the broker is asked again when it was sent too much in this hour."""
 
 
 class Broker(Protocol):
@@ -32,7 +35,8 @@ class Courier:
     """Empties the registry's notices into the broker. Owns one task, which sleeps until woken.
 
     What cannot be handed over stays on disk, and waits for the next wake: a new notice, or the
-    broker's name getting an owner. Nothing is tried again by the clock.
+    broker's name getting an owner. Only what the broker refused because it was sent too much is
+    tried again by the clock: nothing else tells when that is over.
     """
 
     def __init__(
@@ -67,12 +71,19 @@ class Courier:
         self._wake.set()
 
     async def _run(self) -> None:
+        patience: float | None = None
         while True:
-            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._wake.wait()
             self._wake.clear()
+            patience = None
             try:
                 await self._register_all()
                 await self._hand_over()
+            except errors.LimitExceeded as error:
+                patience = TOO_MUCH
+                log.warning("a message for the manager waits %g s: %s", patience, error)
             except _LATER as error:
                 log.warning("a message for the manager waits for the broker: %s", error)
             except Exception:
@@ -89,7 +100,7 @@ class Courier:
         for notice in self._registry.notices():
             try:
                 await self._broker.send(notice)
-            except (errors.InvalidArgument, errors.LimitExceeded, errors.AccessDenied) as error:
+            except (errors.InvalidArgument, errors.AccessDenied) as error:
                 # It would be refused for ever, and all behind it would wait.
                 log.error("the broker refused %s: %s", notice.dedupe_key, error)
             self._registry.drop_notice(notice)

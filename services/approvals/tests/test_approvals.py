@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from services.approvals import approvals
 from services.approvals.approvals import MAX_TEXT, Approvals
 from services.approvals.model import TRANSITIONS, Approval, State
 from services.approvals.store import Store
@@ -333,3 +334,18 @@ def test_every_state_has_its_row_and_is_reached() -> None:
     assert set(TRANSITIONS) == set(State)
     reached = {state for targets in TRANSITIONS.values() for state in targets}
     assert reached | {State.PENDING} == set(State)
+
+
+async def test_what_was_too_much_for_the_broker_is_told_later(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approvals, "TOO_MUCH", 0.01)
+    number = await room.approvals.request_spawn("manager", "alice", "docs")
+    await room.approvals.deny(number, "no")
+    room.broker.error = LimitExceeded("Try again in 1 s.")
+    async with room.running():
+        async with room.broker.news:
+            await room.broker.news.wait()
+        room.broker.error = None
+        await room.broker.wait_told(1)
+    assert len(room.broker.told) == 1

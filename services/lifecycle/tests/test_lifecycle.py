@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from services.lifecycle import courier
 from services.lifecycle.agent import State, TurnState
 from services.lifecycle.jobs import Result, Verb
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.registry import Phase, Record, Registry
 from services.lifecycle.tests.fakes import Diary, FakeBackend, FakeBroker
-from wire.errors import AccessDenied, AlreadyExists, Conflict, InvalidArgument, NotFound
+from wire.errors import (
+    AccessDenied,
+    AlreadyExists,
+    Conflict,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+)
 from wire.principal import THE_OPERATOR, agent
 
 DONE = (Result.DONE, "")
@@ -261,6 +269,21 @@ async def test_a_crash_waits_on_disk_for_the_broker(house: House) -> None:
     house.lifecycle.broker_appeared()
     assert await house.told(2) == ["spawned", "container-crash"]
     await house.settle()
+
+
+async def test_what_was_too_much_for_the_broker_is_told_later(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "TOO_MUCH", 0.01)
+    await house.spawn("alice")
+    await house.told(1)
+    house.broker.go_down()
+    house.broker.error = LimitExceeded("Try again in 1 s.")
+    house.backend.set("alice", "failed", result="exit-code", code=1, status=1)
+    async with asyncio.timeout(5):
+        await house.broker.tried.wait()
+    house.broker.error = None
+    assert await house.told(2) == ["spawned", "container-crash"]
 
 
 async def test_a_crash_waits_for_a_manager(house: House) -> None:
