@@ -42,7 +42,7 @@ class BrokerFeed(Feed):
         ]
 
     def apply(self, signal: Signal) -> None:
-        """MessageQueued (new, or released), MessageDelivered, MessageAcknowledged."""
+        """MessageQueued (new, or queued again), MessageDelivered, -Acknowledged, -Parked."""
         match signal.member, signal.args:
             case "MessageQueued", [_, int(message), *_]:
                 self._news = min(message, self._news or message)
@@ -51,6 +51,8 @@ class BrokerFeed(Feed):
                 self.hive.message_state(message, "leased", redeliveries)
             case "MessageAcknowledged", [_, int(message)]:
                 self.hive.message_state(message, "acknowledged")
+            case "MessageParked", [_, int(message), int(redeliveries)]:
+                self.hive.message_state(message, "dead", redeliveries)
 
     async def _list(self, wanted: Mapping[str, Any], limit: int) -> list[list[Any]]:
         """The newest messages that are `wanted`, at most about `limit`, oldest first."""

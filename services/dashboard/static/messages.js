@@ -15,7 +15,13 @@ const withSelect = document.getElementById("with");
 
 const LONG_LINES = 14;
 const LONG_TEXT = 1500;
-const STATES = { queued: "queued", leased: "being read", acknowledged: "read" };
+const STATES = {
+  queued: "queued",
+  leased: "being read",
+  acknowledged: "read",
+  dead: "dead letter",
+  dropped: "dropped",
+};
 
 /** Waits for the operator. */
 const isUnread = (message) => message.to === "operator" && message.state === "queued";

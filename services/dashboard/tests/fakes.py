@@ -79,6 +79,9 @@ class FakeBroker(Interface, name=names.BROKER):
     @signal()
     def MessageAcknowledged(self, to: Str, id: UInt64) -> None: ...
 
+    @signal()
+    def MessageParked(self, to: Str, id: UInt64, redeliveries: UInt32) -> None: ...
+
 
 class FakeLifecycle(Interface, name=names.LIFECYCLE):
     @signal()

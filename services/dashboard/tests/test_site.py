@@ -70,6 +70,9 @@ async def test_messages_arrive_move_and_are_bounded(inside: Page) -> None:
     broker.MessageDelivered("bob", int(number), 2)
     tables = await inside.until(lambda t: t["messages"][number]["state"] == "leased")
     assert tables["messages"][number]["redeliveries"] == 2
+    broker.MessageParked("bob", int(number), 5)
+    tables = await inside.until(lambda t: t["messages"][number]["state"] == "dead")
+    assert tables["messages"][number]["redeliveries"] == 5
     broker.MessageAcknowledged("bob", int(number))
     await inside.until(lambda t: t["messages"][number]["state"] == "acknowledged")
     unread = str(broker.arrive("alice", "operator", "do not forget me"))
