@@ -6,7 +6,19 @@ from typing import Any
 
 import click
 
-from hivectl.commands import agents, completion, logs, messages, requests
+from hivectl.commands import (
+    agents,
+    completion,
+    history,
+    keeping,
+    letters,
+    logs,
+    messages,
+    questions,
+    reminders,
+    requests,
+    threads,
+)
 from hivectl.exits import BY_ERROR, CommandError, Exit, ReaderLeftError, help_text
 from hivectl.text import safe
 
@@ -26,7 +38,11 @@ def cli() -> None:
     """Watch and steer a hive of agents."""
 
 
-for _room in (agents, messages, requests, logs, completion):
+_ROOMS = (
+    *(agents, messages, questions, reminders, threads, history),
+    *(letters, requests, logs, keeping, completion),
+)
+for _room in _ROOMS:
     for _command in _room.COMMANDS:
         cli.add_command(_command)
 

@@ -1,18 +1,16 @@
-"""The hive over the system bus: each method is one question or one order to one service."""
+"""The hive over the system bus: agents, requests, and the broker behind an attribute."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from hivectl.records import Agent, Approval, Message
+from hivectl.broker import Broker
+from hivectl.records import Agent, Approval
 from wire import names
 from wire.bus import Bus
 from wire.errors import HiveError, NotFound, Timeout, Unavailable
 from wire.signals import DAEMON, Signal
-
-MAX_LISTED = 1000
-"""As many messages as the broker lists at once."""
 
 
 class Job(NamedTuple):
@@ -28,8 +26,12 @@ class Job(NamedTuple):
 class Hive:
     """The operator's connection to a hive."""
 
+    broker: Broker
+    """What is said in it."""
+
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self.broker = Broker(bus)
 
     @classmethod
     @asynccontextmanager
@@ -128,57 +130,6 @@ class Hive:
         finally:
             await owner.close()
             await removed.close()
-
-    # Messages
-
-    async def send(self, to: str, body: str, options: Mapping[str, Any]) -> int:
-        """Send a message; returns its id once it is on disk."""
-        return int(await self._broker("Send", "ssa{sv}", to, body, dict(options)))
-
-    async def messages(self, wanted: Mapping[str, Any], limit: int) -> list[Message]:
-        """The newest `limit` messages that match `wanted`, oldest first."""
-        structs = await self._broker("ListMessages", "a{sv}u", dict(wanted), limit)
-        return [Message.from_struct(fields) for fields in structs]
-
-    async def inbox(self, *, everything: bool = False) -> list[Message]:
-        """The operator's messages: those not acknowledged, or `everything`."""
-        wanted = {"to": names.OPERATOR}
-        return await self.messages(
-            wanted if everything else wanted | {"state": "queued"}, MAX_LISTED
-        )
-
-    async def acknowledge(self, ids: Sequence[int]) -> None:
-        """Mark messages to the operator as dealt with."""
-        await self._bus.call(
-            names.BROKER, names.BROKER_PATH, names.BROKER, "Acknowledge", "at", list(ids)
-        )
-
-    async def await_inbox(self, seconds: float) -> list[Message]:
-        """The operator's inbox as soon as something is in it; empty after `seconds` of nothing."""
-        queued = asyncio.Event()
-        # Subscribe first: what is queued between the look and the wait sets the event.
-        handle = await self._bus.on_signal(
-            lambda _signal: queued.set(),
-            sender=names.BROKER,
-            interface=names.BROKER,
-            member="MessageQueued",
-            arg0=names.OPERATOR,
-        )
-        try:
-            async with asyncio.timeout(seconds):
-                while not (messages := await self.inbox()):
-                    await queued.wait()
-                    queued.clear()
-                return messages
-        except TimeoutError:
-            return []
-        finally:
-            await handle.close()
-
-    async def _broker(self, member: str, signature: str, *args: Any) -> Any:
-        return await self._bus.call1(
-            names.BROKER, names.BROKER_PATH, names.BROKER, member, signature, *args
-        )
 
     # Requests
 

@@ -23,7 +23,7 @@ MEANING: dict[Exit, str] = {
     Exit.OK: "done",
     Exit.FAILED: "the operation failed; the sentence on stderr says why",
     Exit.USAGE: "wrong usage, or an argument that the hive refused",
-    Exit.NOT_FOUND: "no such agent, message or request",
+    Exit.NOT_FOUND: "no such agent, message, question, reminder, request or file",
     Exit.DENIED: "you are not the operator (root, or a member of group hive)",
     Exit.UNAVAILABLE: "the hive, or the service that was asked, is not running",
     Exit.CONFLICT: "it exists already, or its state does not allow this",

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from hivectl.exits import ReaderLeftError
+import click
+
+from hivectl.exits import CommandError, Exit, ReaderLeftError
 from hivectl.text import elide, safe, width, wrap
 
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
@@ -15,17 +17,23 @@ _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 
 STATE_COLOURS = {
     "running": "green",
     "spawned": "green",
+    "answered": "green",
     "thinking": "cyan",
     "starting": "yellow",
     "stopping": "yellow",
     "pending": "yellow",
+    "open": "yellow",
     "approved": "yellow",
     "needs-login": "yellow",
     "failed": "red",
     "denied": "red",
     "error": "red",
+    "dead": "red",
+    "expired": "red",
     "stopped": "dim",
     "offline": "dim",
+    "cancelled": "dim",
+    "dropped": "dim",
 }
 
 
@@ -40,8 +48,20 @@ class Cell(NamedTuple):
 Row: TypeAlias = Sequence[Cell | str]
 
 
+def confirm(question: str, verb: str) -> None:
+    """Ask a person whether to go on.
+
+    Raises CommandError when the answer is no, or when there is nobody to ask; `verb` is the
+    command that then needs --yes.
+    """
+    if not sys.stdin.isatty():
+        raise CommandError(Exit.USAGE, f"Without a terminal to ask on, {verb} needs --yes.")
+    if not click.confirm(question, err=True):
+        raise CommandError(Exit.FAILED, "Nothing was done.")
+
+
 def state_cell(state: str) -> Cell:
-    """A state of an agent, a turn or a request in its colour."""
+    """A state of whatever has one, in its colour."""
     return Cell(state, STATE_COLOURS.get(state, ""))
 
 
@@ -116,6 +136,10 @@ class Output:
             last = at == len(row) - 1 and not cell.right
             parts.append(fill + painted if cell.right else painted + ("" if last else fill))
         return "  ".join(parts).rstrip()
+
+    def plain(self, text: str) -> list[str]:
+        """What somebody wrote, when it is all there is on stdout."""
+        return safe(text, multiline=True).split("\n")
 
     def indented(self, text: str) -> list[str]:
         """What an agent wrote, indented and wrapped.

@@ -1,4 +1,4 @@
-"""What hivectl shows: an agent, a message, a request; each knows its JSON form.
+"""What hivectl shows: an agent, a message, a question and so on; each knows its JSON form.
 
 The keys of the JSON form are a contract with programs: add, never rename.
 """
@@ -119,4 +119,113 @@ class Approval:
         return asdict(self) | {
             "requested": iso_time(self.requested),
             "resolved": iso_time(self.resolved),
+        }
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question as the broker lists it; no choices: any text will do. `deadline` may be 0."""
+
+    id: int
+    asker: str
+    to: str
+    text: str
+    choices: list[str]
+    multi: bool
+    asked: int
+    deadline: int
+    state: str
+    answer: list[str]
+    answered_by: str
+    resolved: int
+
+    @classmethod
+    def from_struct(cls, fields: Sequence[Any]) -> Self:
+        """The question in a struct (tsssasbxxsassx)."""
+        return cls(*fields)
+
+    def as_json(self) -> dict[str, Any]:
+        """The question for programs."""
+        return {
+            "id": self.id,
+            "from": self.asker,
+            "to": self.to,
+            "question": self.text,
+            "choices": self.choices,
+            "multi": self.multi,
+            "asked": iso_time(self.asked),
+            "deadline": iso_time(self.deadline),
+            "state": self.state,
+            "answer": self.answer,
+            "answered_by": self.answered_by or None,
+            "resolved": iso_time(self.resolved),
+        }
+
+
+@dataclass(frozen=True)
+class Reminder:
+    """A reminder as the broker lists it; `message` is what it has become, or 0."""
+
+    id: int
+    owner: str
+    due: int
+    body: str
+    file: str
+    created: int
+    state: str
+    message: int
+
+    @classmethod
+    def from_struct(cls, fields: Sequence[Any]) -> Self:
+        """The reminder in a struct (tsxssxst)."""
+        return cls(*fields)
+
+    def as_json(self) -> dict[str, Any]:
+        """The reminder for programs."""
+        return asdict(self) | {
+            "due": iso_time(self.due),
+            "created": iso_time(self.created),
+            "file": self.file or None,
+            "message": self.message or None,
+        }
+
+
+@dataclass(frozen=True)
+class Thread:
+    """Something open: `kind` says what its `id` is the id of; times may be 0."""
+
+    kind: str
+    id: int
+    sender: str
+    to: str
+    text: str
+    since: int
+    due: int
+    state: str
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """The thread in a dict of OpenThreads, which leaves out what does not apply."""
+        return cls(
+            kind=row["kind"],
+            id=row.get("id", 0),
+            sender=row.get("from", ""),
+            to=row.get("to", ""),
+            text=row.get("text", ""),
+            since=row.get("since", 0),
+            due=row.get("due", 0),
+            state=row.get("state", ""),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The thread for programs."""
+        return {
+            "kind": self.kind,
+            "id": self.id or None,
+            "from": self.sender or None,
+            "to": self.to or None,
+            "text": self.text,
+            "since": iso_time(self.since),
+            "due": iso_time(self.due),
+            "state": self.state or None,
         }

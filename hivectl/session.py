@@ -10,10 +10,10 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
-from click.shell_completion import CompletionItem
 
 from hivectl.exits import CommandError, Exit
 from hivectl.output import Output
+from hivectl.parameters import Seconds
 
 if TYPE_CHECKING:
     from hivectl.client import Hive
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 JOB_SECONDS = 120
-COMPLETION_SECONDS = 2.0
-
-
-class Number(click.IntRange):
-    """A whole number; click would tell people that theirs is no "integer range"."""
-
-    name = "number"
 
 
 def hive_command(
@@ -58,7 +51,7 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of every command that starts a job."""
     command = click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Seconds(),
         default=JOB_SECONDS,
         show_default=True,
         metavar="SECONDS",
@@ -96,42 +89,3 @@ async def follow(
         {"job": job.number, "agent": job.agent, "verb": job.verb, "result": job.result},
         [f"{job.agent}: {job.verb} {job.result}"],
     )
-
-
-def complete_agents(
-    _context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Names of agents for the shell, asked from the bus; none when there is no hive."""
-
-    async def ask() -> list[CompletionItem]:
-        from hivectl.client import Hive
-
-        async with asyncio.timeout(COMPLETION_SECONDS), Hive.connect() as hive:
-            agents = await hive.agents()
-        return [CompletionItem(a.name, help=a.state) for a in agents]
-
-    try:
-        found = asyncio.run(ask())
-    except Exception:
-        # A shell that completes has no use for an error, whatever it is.
-        return []
-    return [item for item in found if item.value.startswith(incomplete)]
-
-
-def complete_requests(
-    _context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """Ids of pending requests for the shell."""
-
-    async def ask() -> list[CompletionItem]:
-        from hivectl.client import Hive
-
-        async with asyncio.timeout(COMPLETION_SECONDS), Hive.connect() as hive:
-            requests = await hive.requests({"state": "pending"})
-        return [CompletionItem(str(r.id), help=f"{r.kind} {r.agent}") for r in requests]
-
-    try:
-        found = asyncio.run(ask())
-    except Exception:
-        return []
-    return [item for item in found if item.value.startswith(incomplete)]

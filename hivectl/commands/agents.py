@@ -1,13 +1,12 @@
 """Commands about agents: list, status, spawn, start, kill, restart, destroy."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.exits import CommandError, Exit
-from hivectl.output import Cell, Output, Row, state_cell
-from hivectl.session import complete_agents, follow, hive_command, job_options
+from hivectl.completing import complete_agents
+from hivectl.output import Cell, Output, Row, confirm, state_cell
+from hivectl.session import follow, hive_command, job_options
 from hivectl.text import local_time
 
 if TYPE_CHECKING:
@@ -124,7 +123,9 @@ async def destroy(
 ) -> None:
     """Remove an agent. Without --purge its data are kept for a later spawn."""
     if not yes:
-        _confirm((await hive.agent(name)).name, purge)
+        known = (await hive.agent(name)).name
+        what = f"{known} and all its data" if purge else f"{known} (its data are kept)"
+        confirm(f"Destroy {what}?", "destroy")
     await follow(
         hive,
         output,
@@ -133,14 +134,6 @@ async def destroy(
         no_wait=no_wait,
         timeout=timeout,
     )
-
-
-def _confirm(name: str, purge: bool) -> None:
-    if not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, "Without a terminal to ask on, destroy needs --yes.")
-    what = f"{name} and all its data" if purge else f"{name} (its data are kept)"
-    if not click.confirm(f"Destroy {what}?", err=True):
-        raise CommandError(Exit.FAILED, "Nothing was destroyed.")
 
 
 COMMANDS = [list_agents, status, spawn, start, kill, restart, destroy]

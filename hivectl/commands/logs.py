@@ -2,7 +2,8 @@
 
 import click
 
-from hivectl.session import Number, complete_agents
+from hivectl.completing import complete_agents
+from hivectl.parameters import Number
 
 
 @click.command()

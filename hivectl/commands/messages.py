@@ -1,14 +1,16 @@
-"""Commands about messages: send, inbox, history."""
+"""Commands of the conversation: send, inbox."""
 
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hivectl.completing import complete_agents
 from hivectl.exits import CommandError, Exit
-from hivectl.output import Cell, Output, Row
-from hivectl.session import Number, complete_agents, hive_command
-from hivectl.text import local_time, one_line
+from hivectl.output import Output
+from hivectl.parameters import Id, Seconds
+from hivectl.session import hive_command
+from hivectl.text import local_time
 
 if TYPE_CHECKING:
     from hivectl.client import Hive
@@ -21,7 +23,7 @@ WAIT_SECONDS = 180.0
 @click.argument("to", shell_complete=complete_agents)
 @click.argument("body")
 @click.option("--urgent", is_flag=True, help="Interrupt the recipient's turn.")
-@click.option("--in-reply-to", type=Number(min=1), metavar="ID", help="What it answers.")
+@click.option("--in-reply-to", type=Id(), metavar="ID", help="What it answers.")
 @click.option("--dedupe-key", metavar="KEY", help="A second send with this key sends nothing.")
 @hive_command
 async def send(
@@ -43,15 +45,16 @@ async def send(
         options["in_reply_to"] = U64(in_reply_to)
     if dedupe_key is not None:
         options["dedupe_key"] = dedupe_key
-    number = await hive.send(to, _stdin() if body == "-" else body, options)
+    number = await hive.broker.send(to, stdin_text() if body == "-" else body, options)
     output.show({"id": number}, [f"message {number} queued for {to}"])
 
 
-def _stdin() -> str:
+def stdin_text() -> str:
+    """All of standard input. Raises CommandError when it is no UTF-8."""
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
-        raise CommandError(Exit.USAGE, f"The body is not UTF-8: {error}.") from error
+        raise CommandError(Exit.USAGE, f"Standard input is not UTF-8: {error}.") from error
 
 
 @click.command()
@@ -59,7 +62,7 @@ def _stdin() -> str:
 @click.option("--all", "everything", is_flag=True, help="Show acknowledged messages, too.")
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     is_flag=False,
     flag_value=WAIT_SECONDS,
     metavar="[SECONDS]",
@@ -76,14 +79,14 @@ async def inbox(
     if everything and wait is not None:
         raise CommandError(Exit.USAGE, "Choose one of --all and --wait.")
     if wait is None:
-        messages = await hive.inbox(everything=everything)
+        messages = await hive.broker.inbox(everything=everything)
     else:
-        messages = await hive.await_inbox(wait)
+        messages = await hive.broker.await_inbox(wait)
     # Shown first, acknowledged then: a message is never gone before somebody saw it.
     output.show([m.as_json() for m in messages], _letters(messages, output) or ["inbox is empty"])
-    unread = [m.id for m in messages if m.state != "acknowledged"]
+    unread = [m.id for m in messages if m.state not in ("acknowledged", "dropped")]
     if ack and unread:
-        await hive.acknowledge(unread)
+        await hive.broker.acknowledge(unread)
     if wait is not None and not messages:
         raise CommandError(Exit.TIMEOUT, f"No message arrived within {wait:g} s.")
 
@@ -95,72 +98,11 @@ def _letters(messages: "list[Message]", output: Output) -> list[str]:
         remarks += ["urgent"] if message.urgent else []
         remarks += [f"answers {message.in_reply_to}"] if message.in_reply_to else []
         remarks += [f"redelivered {message.redeliveries} times"] if message.redeliveries else []
-        remarks += ["acknowledged"] if message.state == "acknowledged" else []
+        remarks += [message.state] if message.state not in ("queued", "leased") else []
         head = f"{message.id} from {message.sender} at {local_time(message.queued)}"
         lines.append(output.paint(", ".join([head, *remarks]), "bold"))
         lines += output.indented(message.body)
     return lines
 
 
-@click.command()
-@click.option("--to", metavar="NAME", shell_complete=complete_agents, help="Only to NAME.")
-@click.option(
-    "--from", "sender", metavar="NAME", shell_complete=complete_agents, help="Only from NAME."
-)
-@click.option("--kind", metavar="KIND", help="Only of this kind, such as container-crash.")
-@click.option(
-    "--limit",
-    type=Number(1, 1000),
-    default=50,
-    show_default=True,
-    help="How many, counted from the newest.",
-)
-@click.option("--before", type=Number(min=1), metavar="ID", help="Only older than ID.")
-@click.option("--full", is_flag=True, help="Show whole bodies.")
-@hive_command
-async def history(
-    hive: "Hive",
-    output: Output,
-    to: str | None,
-    sender: str | None,
-    kind: str | None,
-    limit: int,
-    before: int | None,
-    full: bool,
-) -> None:
-    """Show the messages of the whole hive, oldest first."""
-    from wire.types import U64
-
-    given = {"to": to, "from": sender, "kind": kind, "before": before and U64(before)}
-    wanted = {key: value for key, value in given.items() if value is not None}
-    messages = await hive.messages(wanted, limit)
-    lines = _chronicle(messages, output) if full else _table(messages, output)
-    output.show([m.as_json() for m in messages], lines or ["no messages"])
-
-
-def _table(messages: "list[Message]", output: Output) -> list[str]:
-    headers = ["ID", "TIME", "FROM", "TO", "KIND", "STATE", "BODY"]
-    rows: list[Row] = [
-        [
-            Cell(str(m.id), right=True),
-            local_time(m.queued),
-            m.sender,
-            m.to,
-            m.kind,
-            m.state,
-            one_line(m.body),
-        ]
-        for m in messages
-    ]
-    return output.table(headers, rows)
-
-
-def _chronicle(messages: "list[Message]", output: Output) -> list[str]:
-    lines: list[str] = []
-    for m in messages:
-        head = f"{m.id} {local_time(m.queued)} {m.sender} to {m.to}, {m.kind}, {m.state}"
-        lines += [output.paint(head, "bold"), *output.indented(m.body)]
-    return lines
-
-
-COMMANDS = [send, inbox, history]
+COMMANDS = [send, inbox]

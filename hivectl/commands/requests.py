@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hivectl.completing import complete_requests
 from hivectl.output import Cell, Output, Row, state_cell
-from hivectl.session import Number, complete_requests, follow, hive_command, job_options
+from hivectl.parameters import Number
+from hivectl.session import follow, hive_command, job_options
 from hivectl.text import local_time, one_line
 
 if TYPE_CHECKING:

@@ -12,11 +12,15 @@ from wire.principal import OPERATOR
 from wire.types import (
     Bool,
     Dict,
+    DictList,
     Int64,
     Messages,
     ObjectPath,
+    Questions,
+    Reminders,
     Signature,
     Str,
+    StrList,
     UInt32,
     UInt64,
     UInt64List,
@@ -146,7 +150,13 @@ class FakeBroker(Interface, name=names.BROKER):
         self.listed: list[tuple[dict[str, Any], int]] = []
         self.acknowledged: list[int] = []
         self.messages: list[list[Any]] = []
+        self.questions: list[list[Any]] = []
+        self.reminders: list[list[Any]] = []
+        self.threads: list[dict[str, Any]] = []
+        self.calls: list[tuple[Any, ...]] = []
+        self.backup = "/var/lib/hyperhive/broker/backups/copy.sqlite"
         self.on_list: Callable[[], None] = lambda: None
+        self.on_ask: Callable[[int], None] = lambda _number: None
         self.error: HiveError | None = None
 
     def queue(self, sender: str, body: str, kind: str = "message", to: str = "operator") -> int:
@@ -172,6 +182,8 @@ class FakeBroker(Interface, name=names.BROKER):
         found = [m for m in self.messages if m[2] == wanted.get("to", m[2])]
         if wanted.get("state") == "queued":
             found = [m for m in found if m[0] not in self.acknowledged]
+        elif state := wanted.get("state"):
+            found = [m for m in found if m[9] == state]
         self.on_list()
         return found
 
@@ -179,8 +191,92 @@ class FakeBroker(Interface, name=names.BROKER):
     async def Acknowledge(self, ids: UInt64List) -> None:
         self.acknowledged += ids
 
+    @method(allow=OPERATOR)
+    async def Requeue(self, ids: UInt64List) -> None:
+        self.calls.append(("requeue", *ids))
+
+    @method(allow=OPERATOR)
+    async def Drop(self, ids: UInt64List) -> None:
+        self.calls.append(("drop", *ids))
+
+    def question(
+        self, sender: str, to: str, text: str, *choices: str, multi: bool = False
+    ) -> list[Any]:
+        """Let somebody have asked; the answered fields can be changed in what is returned."""
+        number = len(self.questions) + 1
+        head = [number, sender, to, text, list(choices), multi, SINCE, 0]
+        self.questions.append([*head, "open", [], "", 0])
+        return self.questions[-1]
+
+    def resolve(self, number: int, state: str, *answer: str) -> None:
+        question = self.questions[number - 1]
+        question[8:] = [state, list(answer), "bob", SINCE]
+        self.QuestionResolved(question[1], number, question[2], state)
+
+    @method(allow=OPERATOR)
+    async def Ask(self, to: Str, question: Str, options: Dict) -> UInt64:
+        self.calls.append(("ask", to, question, options))
+        asked = self.question(
+            "operator", to, question, *options.get("choices", []), multi=options.get("multi", False)
+        )
+        self.on_ask(asked[0])
+        return int(asked[0])
+
+    @method(allow=OPERATOR)
+    async def Answer(self, id: UInt64, answer: StrList) -> None:
+        self.calls.append(("answer", id, *answer))
+
+    @method(allow=OPERATOR)
+    async def Cancel(self, id: UInt64) -> None:
+        self.calls.append(("cancel", id))
+
+    @method(allow=OPERATOR)
+    async def ListQuestions(self, filter: Dict, limit: UInt32) -> Questions:
+        self.listed.append((filter, limit))
+        found = [q for q in self.questions if q[8] == filter.get("state", q[8])]
+        self.on_list()
+        return _between(found, filter)
+
+    @method(allow=OPERATOR)
+    async def Remind(self, due: Int64, body: Str, options: Dict) -> UInt64:
+        self.calls.append(("remind", due, body, options))
+        number = len(self.reminders) + 1
+        due = due or SINCE + options["after_s"] * 1_000_000
+        self.reminders.append([number, "operator", due, body, "", SINCE, "pending", 0])
+        return number
+
+    @method(allow=OPERATOR)
+    async def CancelReminder(self, id: UInt64) -> None:
+        self.calls.append(("cancel reminder", id))
+
+    @method(allow=OPERATOR)
+    async def ListReminders(self, filter: Dict, limit: UInt32) -> Reminders:
+        found = [r for r in self.reminders if r[6] == filter.get("state", r[6])]
+        return _between(found, filter)
+
+    @method(allow=OPERATOR)
+    async def OpenThreads(self) -> DictList:
+        return self.threads
+
+    @method(allow=OPERATOR)
+    async def Vacuum(self) -> UInt64:
+        return 3
+
+    @method(allow=OPERATOR)
+    async def Backup(self, path: Str) -> Str:
+        self.calls.append(("backup", path))
+        return self.backup
+
     @signal()
     def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...
+
+    @signal()
+    def QuestionResolved(self, sender: Str, id: UInt64, to: Str, state: Str) -> None: ...
+
+
+def _between(rows: list[list[Any]], wanted: dict[str, Any]) -> list[list[Any]]:
+    after, before = wanted.get("after", 0), wanted.get("before", 2**64)
+    return [row for row in rows if after < row[0] < before]
 
 
 class FakeApprovals(Interface, name=names.APPROVALS):

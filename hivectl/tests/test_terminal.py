@@ -115,7 +115,7 @@ async def test_destroy_asks(hive: FakeHive, environment: dict[str, str]) -> None
         shown.type("n\n")
         code, text = await shown.end()
     assert code == Exit.FAILED
-    assert "Nothing was destroyed." in text
+    assert "Nothing was done." in text
     assert hive.lifecycle.calls == []
     async with terminal(environment, "destroy", "alice", "--purge") as shown:
         await shown.shows("Destroy alice and all its data?")

@@ -1,0 +1,136 @@
+"""Commands that look back: history, search."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hivectl.completing import complete_agents
+from hivectl.listing import message_lines, message_table, question_lines, question_table
+from hivectl.output import Output
+from hivectl.parameters import Id, Number, past
+from hivectl.session import hive_command
+
+if TYPE_CHECKING:
+    from hivectl.client import Hive
+    from hivectl.records import Message, Question
+
+STATES = ["queued", "leased", "acknowledged", "dead", "dropped"]
+QUESTION = "question"
+"""What `--kind` of search calls questions; no message is of this kind."""
+
+
+def _paging(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that history and search have in common."""
+    options = [
+        click.option(
+            "--agent", metavar="NAME", shell_complete=complete_agents, help="Only from or to NAME."
+        ),
+        click.option("--since", type=past, metavar="TIME", help="Only what was said since then."),
+        click.option("--until", type=past, metavar="TIME", help="Only what was said before then."),
+        click.option(
+            "--limit",
+            type=Number(1, 1000),
+            default=50,
+            show_default=True,
+            help="How many, counted from the newest.",
+        ),
+        click.option("--before", type=Id(), metavar="ID", help="Only older than ID."),
+        click.option("--full", is_flag=True, help="Show whole texts."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _wanted(**given: Any) -> dict[str, Any]:
+    from wire.types import U64
+
+    wanted = {key: value for key, value in given.items() if value is not None}
+    if "before" in wanted:
+        wanted["before"] = U64(wanted["before"])
+    return wanted
+
+
+@click.command()
+@click.option("--to", metavar="NAME", shell_complete=complete_agents, help="Only to NAME.")
+@click.option(
+    "--from", "sender", metavar="NAME", shell_complete=complete_agents, help="Only from NAME."
+)
+@click.option("--kind", metavar="KIND", help="Only of this kind, such as container-crash.")
+@click.option("--state", type=click.Choice(STATES), help="Only in this state.")
+@_paging
+@hive_command
+async def history(
+    hive: "Hive", output: Output, /, limit: int, full: bool, sender: str | None, **given: Any
+) -> None:
+    """Show the messages of the whole hive, oldest first.
+
+    A TIME is 10:00, "yesterday 10:00", 2026-01-31, 2026-01-31T10:00, or 2h for two hours ago.
+    """
+    messages = await hive.broker.messages(_wanted(**given, **{"from": sender}), limit)
+    lines = message_lines(messages, output) if full else message_table(messages, output)
+    output.show([m.as_json() for m in messages], lines or ["no messages"])
+
+
+@click.command()
+@click.argument("text", nargs=-1, required=True)
+@click.option("--kind", metavar="KIND", help="Only messages of this kind, or `question`.")
+@_paging
+@hive_command
+async def search(
+    hive: "Hive",
+    output: Output,
+    /,
+    text: Sequence[str],
+    kind: str | None,
+    limit: int,
+    full: bool,
+    **given: Any,
+) -> None:
+    """Find messages and questions that contain every word of TEXT.
+
+    'two words' in quotes of their own ('"two words"') are a phrase, and a word with * at its
+    end stands for all that begin so. --limit is for messages and questions each; --before, the
+    id of a message, leaves questions out unless --kind is `question`.
+    """
+    words = " ".join(text)
+    wanted = _wanted(**given, text=words)
+    with_messages = kind != QUESTION
+    with_questions = kind == QUESTION or (kind is None and given["before"] is None)
+    messages: list[Message] = []
+    questions: list[Question] = []
+    if with_messages:
+        messages = await hive.broker.messages(wanted | _wanted(kind=kind), limit)
+    if with_questions:
+        questions = await hive.broker.questions(wanted, limit)
+    output.show(
+        {
+            "messages": [m.as_json() for m in messages],
+            "questions": [q.as_json() for q in questions],
+        },
+        _found(messages, questions, output, words, full=full) or ["nothing was found"],
+    )
+
+
+def _found(
+    messages: "list[Message]",
+    questions: "list[Question]",
+    output: Output,
+    words: str,
+    *,
+    full: bool,
+) -> list[str]:
+    if full:
+        blocks = [message_lines(messages, output), question_lines(questions, output)]
+    else:
+        blocks = [message_table(messages, output, words), question_table(questions, output, words)]
+    titles = [output.paint(title, "bold") for title in ("messages", "questions")]
+    lines: list[str] = []
+    for title, block in zip(titles, blocks, strict=True):
+        if block:
+            lines += ["", title, *block] if lines else [title, *block]
+    return lines
+
+
+COMMANDS = [history, search]

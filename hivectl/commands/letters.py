@@ -1,0 +1,84 @@
+"""Commands about dead letters: dead-letters, requeue, drop."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from hivectl.completing import complete_dead_letters
+from hivectl.listing import message_lines
+from hivectl.output import Cell, Output, Row, confirm
+from hivectl.parameters import Id
+from hivectl.session import hive_command
+from hivectl.text import local_time, one_line
+
+if TYPE_CHECKING:
+    from hivectl.client import Hive
+
+_LISTED = 1000
+
+_letters = click.argument(
+    *("numbers",),
+    metavar="ID...",
+    nargs=-1,
+    required=True,
+    type=Id(),
+    shell_complete=complete_dead_letters,
+)
+
+
+@click.command("dead-letters")
+@click.option("--full", is_flag=True, help="Show whole bodies.")
+@hive_command
+async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
+    """Show messages that were handed out too often and never acknowledged.
+
+    Nobody gets them any more, until `requeue` sends them again or `drop` ends them.
+    """
+    found = await hive.broker.messages({"state": "dead"}, _LISTED)
+    headers = ["ID", "TIME", "FROM", "TO", "KIND", "REDELIVERED", "BODY"]
+    rows: list[Row] = [
+        [
+            Cell(str(m.id), right=True),
+            local_time(m.queued),
+            m.sender,
+            m.to,
+            m.kind,
+            Cell(str(m.redeliveries), right=True),
+            one_line(m.body),
+        ]
+        for m in found
+    ]
+    lines = message_lines(found, output) if full else output.table(headers, rows)
+    output.show([m.as_json() for m in found], lines or ["no dead letters"])
+
+
+@click.command()
+@_letters
+@hive_command
+async def requeue(hive: "Hive", output: Output, numbers: Sequence[int]) -> None:
+    """Queue dead letters again, with as many tries as new messages have."""
+    await hive.broker.requeue(numbers)
+    output.show(
+        [{"id": number, "state": "queued"} for number in numbers],
+        [f"message {number} queued again" for number in numbers],
+    )
+
+
+@click.command()
+@_letters
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@hive_command
+async def drop(hive: "Hive", output: Output, numbers: Sequence[int], yes: bool) -> None:
+    """End dead letters; they stay in the history."""
+    if not yes:
+        what = f"dead letter {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} dead letters"
+        confirm(f"Drop {what}? Nobody will get what is dropped.", "drop")
+    await hive.broker.drop(numbers)
+    output.show(
+        [{"id": number, "state": "dropped"} for number in numbers],
+        [f"message {number} dropped" for number in numbers],
+    )
+
+
+COMMANDS = [dead_letters, requeue, drop]

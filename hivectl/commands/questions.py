@@ -1,0 +1,183 @@
+"""Commands about questions: questions, ask, answer, cancel-question."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hivectl.commands.messages import WAIT_SECONDS, stdin_text
+from hivectl.completing import complete_agents, complete_questions
+from hivectl.exits import CommandError, Exit
+from hivectl.listing import question_lines, question_table
+from hivectl.output import Output
+from hivectl.parameters import Id, Number, Seconds, duration
+from hivectl.session import hive_command
+from hivectl.text import one_line
+
+if TYPE_CHECKING:
+    from hivectl.client import Hive
+    from hivectl.records import Question
+
+_question = click.argument("number", metavar="ID", type=Id(), shell_complete=complete_questions)
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Show resolved questions, too.")
+@click.option("--to", metavar="NAME", shell_complete=complete_agents, help="Only asked of NAME.")
+@click.option(
+    "--from", "asker", metavar="NAME", shell_complete=complete_agents, help="Only asked by NAME."
+)
+@click.option(
+    "--limit",
+    type=Number(1, 1000),
+    default=100,
+    show_default=True,
+    help="How many, counted from the newest.",
+)
+@click.option("--full", is_flag=True, help="Show whole questions.")
+@hive_command
+async def questions(
+    hive: "Hive",
+    output: Output,
+    everything: bool,
+    to: str | None,
+    asker: str | None,
+    limit: int,
+    full: bool,
+) -> None:
+    """Show the open questions of the whole hive, oldest first."""
+    given = {"to": to, "from": asker, "state": None if everything else "open"}
+    wanted = {key: value for key, value in given.items() if value is not None}
+    found = await hive.broker.questions(wanted, limit)
+    if full:
+        lines = question_lines(found, output)
+    else:
+        lines = question_table(found, output, open_only=not everything)
+    nothing = "no questions yet" if everything else "no open questions"
+    output.show([q.as_json() for q in found], lines or [nothing])
+    if len(found) == limit:
+        output.note(f"These are the newest {limit}; there may be more (--limit).")
+
+
+@click.command()
+@_question
+@click.argument("text", nargs=-1, required=True)
+@hive_command
+async def answer(hive: "Hive", output: Output, number: int, text: Sequence[str]) -> None:
+    """Answer a question, also in the place of the agent that was asked.
+
+    TEXT is the answer, or `-` to read it from standard input. Where there are choices it is
+    one of them, or its number; several where several are allowed.
+    """
+    question = await hive.broker.question(number)
+    given = _chosen(question, text)
+    await hive.broker.answer(number, given)
+    shown = ", ".join(one_line(part) for part in given)
+    output.show(
+        {"id": number, "state": "answered", "answer": given},
+        [output.paint(f"question {number} of {question.asker} answered: {shown}", "")],
+    )
+
+
+def _chosen(question: "Question", text: Sequence[str]) -> list[str]:
+    """What the broker takes for an answer. Raises CommandError when it is none."""
+    if question.choices:
+        return [_choice(question, typed) for typed in text]
+    if len(text) > 1:
+        raise CommandError(
+            Exit.USAGE, f"Question {question.id} takes one text; put several words in quotes."
+        )
+    return [stdin_text() if text[0] == "-" else text[0]]
+
+
+def _choice(question: "Question", typed: str) -> str:
+    if typed in question.choices:
+        return typed
+    if typed.isascii() and typed.isdigit() and 1 <= int(typed[:9]) <= len(question.choices):
+        return question.choices[int(typed) - 1]
+    offered = "; ".join(f"{at} {one_line(text)}" for at, text in enumerate(question.choices, 1))
+    raise CommandError(Exit.USAGE, f"{typed!r} is none of the choices: {offered}.")
+
+
+@click.command("cancel-question")
+@_question
+@hive_command
+async def cancel_question(hive: "Hive", output: Output, number: int) -> None:
+    """Take a question back; its asker is told."""
+    await hive.broker.cancel_question(number)
+    output.show({"id": number, "state": "cancelled"}, [f"question {number} cancelled"])
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_agents)
+@click.argument("question")
+@click.option("--choice", "choices", metavar="TEXT", multiple=True, help="One of the answers.")
+@click.option("--multi", is_flag=True, help="Several of the choices may be the answer.")
+@click.option(
+    "--ttl", type=duration, metavar="DURATION", help="The question expires then: 90s, 10m, 2d."
+)
+@click.option("--dedupe-key", metavar="KEY", help="A second question with this key asks nothing.")
+@click.option(
+    "--wait",
+    type=Seconds(),
+    is_flag=False,
+    flag_value=WAIT_SECONDS,
+    metavar="[SECONDS]",
+    help=f"Print the answer when it comes (within SECONDS, else {WAIT_SECONDS:g}).",
+)
+@hive_command
+async def ask(
+    hive: "Hive", output: Output, /, name: str, question: str, wait: float | None, **given: Any
+) -> None:
+    """Ask an agent. QUESTION `-` reads it from standard input.
+
+    The answer comes to the inbox; with --wait it is printed, one chosen text a line.
+    """
+    text = stdin_text() if question == "-" else question
+    options = _options(**given)
+    if wait is None:
+        number = await hive.broker.ask(name, text, options)
+        output.show({"id": number}, [f"question {number} asked of {name}"])
+        return
+    async with hive.broker.resolutions() as resolutions:
+        number = await hive.broker.ask(name, text, options)
+        output.note(f"question {number} asked of {name}; waiting for the answer")
+        resolved = await resolutions.end_of(number, wait)
+    _show_end(resolved, output, wait)
+
+
+def _options(
+    *, choices: Sequence[str], multi: bool, ttl: int | None, dedupe_key: str | None
+) -> dict[str, Any]:
+    from wire.types import U32
+
+    if multi and not choices:
+        raise CommandError(Exit.USAGE, "--multi needs --choice, once for each choice.")
+    options: dict[str, Any] = {}
+    if choices:
+        options["choices"] = list(choices)
+    if multi:
+        options["multi"] = True
+    if ttl is not None:
+        options["ttl_s"] = U32(ttl)
+    if dedupe_key is not None:
+        options["dedupe_key"] = dedupe_key
+    return options
+
+
+def _show_end(question: "Question", output: Output, waited: float) -> None:
+    """Print the answer. Raises CommandError when there is none."""
+    answer = [line for text in question.answer for line in output.plain(text)]
+    output.show(question.as_json(), answer)
+    match question.state:
+        case "open":
+            raise CommandError(
+                Exit.TIMEOUT, f"No answer within {waited:g} s; question {question.id} stays open."
+            )
+        case "expired":
+            raise CommandError(Exit.TIMEOUT, f"Question {question.id} expired unanswered.")
+        case "cancelled":
+            raise CommandError(Exit.CONFLICT, f"Question {question.id} was cancelled.")
+
+
+COMMANDS = [questions, answer, ask, cancel_question]

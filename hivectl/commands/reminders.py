@@ -1,0 +1,105 @@
+"""The command about reminders: remind."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hivectl.commands.messages import stdin_text
+from hivectl.completing import complete_reminders
+from hivectl.exits import CommandError, Exit
+from hivectl.output import Cell, Output, Row, state_cell
+from hivectl.parameters import Id, duration, future
+from hivectl.session import hive_command
+from hivectl.text import local_time, one_line
+
+if TYPE_CHECKING:
+    from hivectl.client import Hive
+    from hivectl.records import Reminder
+
+_LISTED = 1000
+
+
+@click.command()
+@click.argument("text", required=False)
+@click.option("--at", "due", type=future, metavar="TIME", help="When: 10:00, tomorrow, 2026-01-31.")
+@click.option(
+    "--in", "after", type=duration, metavar="DURATION", help="How long from now: 90s, 2d."
+)
+@click.option("--list", "listing", is_flag=True, help="Show what is pending in the whole hive.")
+@click.option("--all", "everything", is_flag=True, help="Show delivered and cancelled ones, too.")
+@click.option(
+    *("--cancel", "cancelled"),
+    type=Id(),
+    metavar="ID",
+    shell_complete=complete_reminders,
+    help="Take a pending reminder back.",
+)
+@hive_command
+async def remind(
+    hive: "Hive",
+    output: Output,
+    text: str | None,
+    due: int | None,
+    after: int | None,
+    listing: bool,
+    everything: bool,
+    cancelled: int | None,
+) -> None:
+    """Have TEXT sent to your inbox at a time, or after a while; `-` reads it from stdin.
+
+    A TIME that is only a clock, such as 10:00, is the next one that comes. It follows the
+    host's clock; a DURATION (90s, 10m, 1h30m, 2d, 1w) is real time, whatever the clock does.
+    """
+    chosen = [text is not None, listing or everything, cancelled is not None]
+    if chosen.count(True) != 1:
+        raise CommandError(Exit.USAGE, "Give one of TEXT, --list and --cancel ID.")
+    if (due is None) == (after is None) and text is not None:
+        raise CommandError(Exit.USAGE, "Say when: one of --at TIME and --in DURATION.")
+    if (due, after) != (None, None) and text is None:
+        raise CommandError(Exit.USAGE, "--at and --in need a TEXT.")
+    if text is not None:
+        await _remind(hive, output, stdin_text() if text == "-" else text, due, after)
+    elif cancelled is not None:
+        await hive.broker.cancel_reminder(cancelled)
+        output.show({"id": cancelled, "state": "cancelled"}, [f"reminder {cancelled} cancelled"])
+    else:
+        await _list(hive, output, everything=everything)
+
+
+async def _remind(
+    hive: "Hive", output: Output, text: str, due: int | None, after: int | None
+) -> None:
+    from wire.types import U32, U64
+
+    options: dict[str, Any] = {} if after is None else {"after_s": U32(after)}
+    number = await hive.broker.remind(due or 0, text, options)
+    # What the broker made of it, not what our clock would.
+    stored = await hive.broker.reminders({"after": U64(number - 1), "before": U64(number + 1)}, 1)
+    if not stored:
+        raise CommandError(Exit.NOT_FOUND, f"Reminder {number} is gone already.")
+    when = local_time(stored[0].due)
+    output.show(stored[0].as_json(), [f"reminder {number} comes at {when}"])
+
+
+async def _list(hive: "Hive", output: Output, *, everything: bool) -> None:
+    found = await hive.broker.reminders({} if everything else {"state": "pending"}, _LISTED)
+    nothing = "no reminders yet" if everything else "no pending reminders"
+    output.show([r.as_json() for r in found], _table(found, output) or [nothing])
+
+
+def _table(reminders: "list[Reminder]", output: Output) -> list[str]:
+    headers = ["ID", "DUE", "OF", "STATE", "TEXT"]
+    rows: list[Row] = [
+        [
+            Cell(str(r.id), right=True),
+            local_time(r.due),
+            r.owner,
+            state_cell(r.state),
+            one_line(" ".join(part for part in (r.body, r.file and f"[{r.file}]") if part)),
+        ]
+        for r in reminders
+    ]
+    return output.table(headers, rows)
+
+
+COMMANDS = [remind]

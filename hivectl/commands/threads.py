@@ -1,0 +1,68 @@
+"""The command that shows what is open: threads."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from hivectl.output import Cell, Output, Row
+from hivectl.session import hive_command
+from hivectl.text import local_time, one_line
+
+if TYPE_CHECKING:
+    from hivectl.client import Hive
+    from hivectl.records import Thread
+
+_TITLES = {
+    "approval": "waiting for your approval",
+    "question": "open questions",
+    "dead-letter": "dead letters",
+    "message": "messages under way",
+    "reminder": "reminders",
+    "unavailable": "could not be asked",
+}
+"""What waits for a person comes first."""
+
+
+@click.command()
+@hive_command
+async def threads(hive: "Hive", output: Output) -> None:
+    """Show all that is open in the hive: what somebody still waits for."""
+    found = await hive.broker.threads()
+    output.show([t.as_json() for t in found], list(_groups(found, output)) or ["nothing is open"])
+
+
+def _groups(threads: "list[Thread]", output: Output) -> Iterator[str]:
+    """A table for each kind, aligned with one another."""
+    kinds = [k for k in _TITLES if any(t.kind == k for t in threads)]
+    kinds += sorted({t.kind for t in threads} - set(kinds))
+    ordered = [t for kind in kinds for t in sorted(threads, key=_age) if t.kind == kind]
+    headers = ["ID", "SINCE", "FROM", "TO", "DUE", "TEXT"]
+    head, *lines = output.table(headers, [_row(t) for t in ordered]) or [""]
+    known = ""
+    for thread, line in zip(ordered, lines, strict=True):
+        if thread.kind != known:
+            if known:
+                yield ""
+            known = thread.kind
+            yield output.paint(_TITLES.get(known, known), "bold")
+            yield f"  {head}"
+        yield f"  {line}"
+
+
+def _age(thread: "Thread") -> tuple[int, int]:
+    return thread.since, thread.id
+
+
+def _row(thread: "Thread") -> Row:
+    return [
+        Cell(str(thread.id) if thread.id else "-", right=True),
+        local_time(thread.since),
+        thread.sender or "-",
+        thread.to or "-",
+        local_time(thread.due),
+        one_line(thread.text),
+    ]
+
+
+COMMANDS = [threads]

@@ -1,0 +1,75 @@
+"""What a shell may complete: names and ids, asked from the bus; nothing when there is no hive."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, TypeAlias
+
+import click
+from click.shell_completion import CompletionItem
+
+from hivectl.text import elide, one_line
+
+if TYPE_CHECKING:
+    from hivectl.client import Hive
+
+SECONDS = 2.0
+MAX_OFFERED = 100
+HELP_COLUMNS = 50
+
+Completer: TypeAlias = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+Offered: TypeAlias = list[tuple[str, str]]
+"""What may be typed, and what that is."""
+
+
+def _completer(find: Callable[["Hive"], Coroutine[None, None, Offered]]) -> Completer:
+    async def ask() -> Offered:
+        from hivectl.client import Hive
+
+        async with asyncio.timeout(SECONDS), Hive.connect() as hive:
+            return await find(hive)
+
+    def complete(
+        _context: click.Context, _parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        try:
+            found = asyncio.run(ask())
+        except Exception:
+            # A shell that completes has no use for an error, whatever it is.
+            return []
+        return [
+            CompletionItem(value, help=elide(one_line(what), HELP_COLUMNS))
+            for value, what in found
+            if value.startswith(incomplete)
+        ]
+
+    return complete
+
+
+async def _agents(hive: "Hive") -> Offered:
+    return [(a.name, a.state) for a in await hive.agents()]
+
+
+async def _requests(hive: "Hive") -> Offered:
+    return [(str(r.id), f"{r.kind} {r.agent}") for r in await hive.requests({"state": "pending"})]
+
+
+async def _questions(hive: "Hive") -> Offered:
+    found = await hive.broker.questions({"state": "open"}, MAX_OFFERED)
+    return [(str(q.id), f"{q.asker}: {q.text}") for q in found]
+
+
+async def _reminders(hive: "Hive") -> Offered:
+    found = await hive.broker.reminders({"state": "pending"}, MAX_OFFERED)
+    return [(str(r.id), f"{r.owner}: {r.body or r.file}") for r in found]
+
+
+async def _dead_letters(hive: "Hive") -> Offered:
+    found = await hive.broker.messages({"state": "dead"}, MAX_OFFERED)
+    return [(str(m.id), f"{m.sender} to {m.to}: {m.body}") for m in found]
+
+
+complete_agents = _completer(_agents)
+complete_requests = _completer(_requests)
+complete_questions = _completer(_questions)
+complete_reminders = _completer(_reminders)
+complete_dead_letters = _completer(_dead_letters)

@@ -1,0 +1,106 @@
+"""Messages and questions as people read them: in tables, or with their whole texts."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hivectl.output import Cell, Output, Row, state_cell
+from hivectl.text import local_time, one_line
+
+if TYPE_CHECKING:
+    from hivectl.records import Message, Question
+
+_LEAD = 20
+"""Columns that an excerpt shows before what was found."""
+
+
+def excerpt(text: str, words: str, output: Output) -> str:
+    """`text` as one line that, where lines are cut, begins near the first word that was found."""
+    line = one_line(text)
+    if not words or output.columns is None:
+        return line
+    low = line.casefold()
+    places = [low.find(word.strip('"*').casefold()) for word in words.split()]
+    first = min((place for place in places if place >= 0), default=0)
+    return line if first <= 2 * _LEAD else "…" + line[first - _LEAD :]
+
+
+def message_table(messages: "list[Message]", output: Output, words: str = "") -> list[str]:
+    """Messages as an aligned table; `words` are those that were searched for."""
+    headers = ["ID", "TIME", "FROM", "TO", "KIND", "STATE", "BODY"]
+    rows: list[Row] = [
+        [
+            Cell(str(m.id), right=True),
+            local_time(m.queued),
+            m.sender,
+            m.to,
+            m.kind,
+            state_cell(m.state),
+            excerpt(m.body, words, output),
+        ]
+        for m in messages
+    ]
+    return output.table(headers, rows)
+
+
+def message_lines(messages: "list[Message]", output: Output) -> list[str]:
+    """Messages with their whole bodies."""
+    lines: list[str] = []
+    for m in messages:
+        head = f"{m.id} {local_time(m.queued)} {m.sender} to {m.to}, {m.kind}, {m.state}"
+        lines += [output.paint(head, "bold"), *output.indented(m.body)]
+    return lines
+
+
+def question_table(
+    found: "list[Question]", output: Output, words: str = "", *, open_only: bool = False
+) -> list[str]:
+    """Questions as an aligned table, with choices and answers in lines below."""
+    headers = ["ID", "SINCE", "FROM", "TO", "DEADLINE", "STATE", "QUESTION"]
+    rows: list[Row] = []
+    for q in found:
+        rows.append(
+            [
+                Cell(str(q.id), right=True),
+                local_time(q.asked),
+                q.asker,
+                q.to,
+                local_time(q.deadline),
+                state_cell(q.state),
+                excerpt(q.text, words, output) + (" (one or more of)" if q.multi else ""),
+            ]
+        )
+        below = [*_choices(q), *_answer(q)]
+        rows += [[Cell("", right=True), "", "", "", "", "", f"  {line}"] for line in below]
+    if open_only:
+        headers, rows = _without(5, headers), [_without(5, row) for row in rows]
+    return output.table(headers, rows)
+
+
+def _without(column: int, row: Sequence[Any]) -> list[Any]:
+    return [*row[:column], *row[column + 1 :]]
+
+
+def _choices(q: "Question") -> list[str]:
+    return [f"{at}  {one_line(choice)}" for at, choice in enumerate(q.choices, 1)]
+
+
+def _answer(q: "Question") -> list[str]:
+    if not q.answer:
+        return []
+    answer = ", ".join(one_line(text) for text in q.answer)
+    return [f"answered by {q.answered_by} at {local_time(q.resolved)}: {answer}"]
+
+
+def question_lines(found: "list[Question]", output: Output) -> list[str]:
+    """Questions with their whole texts."""
+    lines: list[str] = []
+    for q in found:
+        head = f"{q.id} {local_time(q.asked)} {q.asker} asks {q.to}, {q.state}"
+        if q.deadline and q.state == "open":
+            head += f" until {local_time(q.deadline)}"
+        lines += [output.paint(head, "bold"), *output.indented(q.text)]
+        if q.choices:
+            lines.append("  one or more of:" if q.multi else "  one of:")
+        for below in [*_choices(q), *_answer(q)]:
+            lines += output.indented(below)
+    return lines

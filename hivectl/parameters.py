@@ -1,0 +1,65 @@
+"""The types of what people type after an option: numbers, seconds, times, durations."""
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import click
+
+from hivectl import moments
+
+MAX_SECONDS = 31_536_000
+
+
+class Number(click.IntRange):
+    """A whole number; click would tell people that theirs is no "integer range"."""
+
+    name = "number"
+
+
+class Id(Number):
+    """The id of something the broker keeps."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 2**63 - 1)
+
+
+class Seconds(click.FloatRange):
+    """A time limit: more than nothing, and no more than a year."""
+
+    name = "number"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=MAX_SECONDS, min_open=True)
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        """See click, which lets NaN pass: it is beyond no bound."""
+        seconds = super().convert(value, parameter, context)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a valid number.", parameter, context)
+        return seconds
+
+
+def duration(typed: str) -> int:
+    """Whole seconds."""
+    return _read(moments.seconds, typed)
+
+
+def past(typed: str) -> int:
+    """Microseconds since 1970, of a time to look back to."""
+    return _read(lambda text: moments.past(text, datetime.now().astimezone()), typed)
+
+
+def future(typed: str) -> int:
+    """Microseconds since 1970, of a time to come."""
+    return _read(lambda text: moments.future(text, datetime.now().astimezone()), typed)
+
+
+def _read(read: Callable[[str], int], typed: str) -> int:
+    try:
+        return read(typed)
+    except moments.NotATimeError as error:
+        raise click.BadParameter(str(error)) from error

@@ -1,0 +1,382 @@
+"""Questions, reminders, threads, dead letters and searching: what is asked, printed, exited."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hivectl.exits import Exit
+from hivectl.tests.conftest import Hivectl
+from hivectl.tests.fake_hive import SINCE, FakeHive
+
+US = 1_000_000
+
+
+async def test_questions_show_their_choices_aligned(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.question("alice", "operator", "Which\ncolour?", "red", "blue")
+    hive.broker.question("bob-2", "alice", "How many?")[7] = SINCE + 60 * US
+    hive.broker.question("bob-2", "alice", "Done?")[8] = "cancelled"
+    head, *lines = (await hivectl("questions")).out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["1", "2023-11-14", "22:13", "alice", "operator", "-", "Which", "colour?"],
+        ["1", "red"],
+        ["2", "blue"],
+        ["2", "2023-11-14", "22:13", "bob-2", "alice", "2023-11-14", "22:14", "How", "many?"],
+    ]
+    assert {line.index(word) for line, word in zip(lines, ["Which", "1", "2", "How"], strict=True)
+            if word in ("Which", "How")} == {head.index("QUESTION")}  # fmt: skip
+    assert lines[1].index("1") == head.index("QUESTION") + 2
+    assert hive.broker.listed == [({"state": "open"}, 100)]
+
+
+async def test_all_questions_show_how_they_ended(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.question("alice", "operator", "Which?", "red", "blue", "green", multi=True)
+    hive.broker.resolve(1, "answered", "red", "blue")
+    ran = await hivectl("questions", "--all", "--from", "alice", "--to", "operator", "--limit", "7")
+    assert "answered" in ran.out
+    assert "Which? (one or more of)" in ran.out
+    assert ran.out.endswith("answered by bob at 2023-11-14 22:13: red, blue\n")
+    assert hive.broker.listed == [({"from": "alice", "to": "operator"}, 7)]
+    [question] = (await hivectl("questions", "--all", "--json")).json
+    assert question == {
+        "id": 1,
+        "from": "alice",
+        "to": "operator",
+        "question": "Which?",
+        "choices": ["red", "blue", "green"],
+        "multi": True,
+        "asked": "2023-11-14T22:13:20.123456Z",
+        "deadline": None,
+        "state": "answered",
+        "answer": ["red", "blue"],
+        "answered_by": "bob",
+        "resolved": "2023-11-14T22:13:20.123456Z",
+    }
+
+
+async def test_full_questions_are_whole(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.question("alice", "operator", "first\nsecond", "red", "blue")
+    assert (await hivectl("questions", "--full")).out == (
+        "1 2023-11-14 22:13 alice asks operator, open\n"
+        "  first\n  second\n  one of:\n  1  red\n  2  blue\n"
+    )
+
+
+async def test_a_page_that_is_full_says_so(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.question("alice", "operator", "first?")
+    ran = await hivectl("questions", "--limit", "1")
+    assert ran.err == "These are the newest 1; there may be more (--limit).\n"
+
+
+async def test_no_questions(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("questions")).out == "no open questions\n"
+    assert (await hivectl("questions", "--json")).json == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "given"),
+    [
+        (["red"], ["red"]),
+        (["3"], ["2"]),
+        (["2"], ["2"]),  # a choice that looks like a number is meant literally
+        (["1", "2"], ["red", "2"]),
+    ],
+)
+async def test_choices_are_answered_by_text_or_number(
+    hive: FakeHive, hivectl: Hivectl, typed: list[str], given: list[str]
+) -> None:
+    hive.broker.question("alice", "operator", "Which?", "red", "blue", "2", multi=True)
+    ran = await hivectl("answer", "1", *typed)
+    assert ran.out == f"question 1 of alice answered: {', '.join(given)}\n"
+    assert hive.broker.calls == [("answer", 1, *given)]
+
+
+async def test_a_text_is_answered_with_one_text(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.question("alice", "operator", "Why?")
+    several = await hivectl("answer", "1", "because", "so")
+    assert several.code == Exit.USAGE
+    assert several.err == "hivectl: Question 1 takes one text; put several words in quotes.\n"
+    ran = await hivectl("answer", "1", "-", "--json", stdin=b"because\nso")
+    assert ran.json == {"id": 1, "state": "answered", "answer": ["because\nso"]}
+    assert hive.broker.calls == [("answer", 1, "because\nso")]
+
+
+async def test_what_is_no_choice_is_told_with_the_choices(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.question("alice", "operator", "Which?", "red", "blue")
+    for typed in ("3", "0", "green", "²", "9" * 5000):
+        ran = await hivectl("answer", "1", typed)
+        assert ran.code == Exit.USAGE
+        assert ran.err == f"hivectl: {typed!r} is none of the choices: 1 red; 2 blue.\n"
+    missing = await hivectl("answer", "9", "x")
+    assert (missing.code, hive.broker.calls) == (Exit.NOT_FOUND, [])
+
+
+async def test_a_question_is_cancelled(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("cancel-question", "4")).out == "question 4 cancelled\n"
+    assert hive.broker.calls == [("cancel", 4)]
+
+
+async def test_ask_hands_over_its_options(hive: FakeHive, hivectl: Hivectl) -> None:
+    options = ["--choice", "yes", "--choice", "no", "--multi", "--ttl", "1h30m"]
+    ran = await hivectl("ask", "alice", "Ready?", *options, "--dedupe-key", "k")
+    assert ran.out == "question 1 asked of alice\n"
+    wanted = {"choices": ["yes", "no"], "multi": True, "ttl_s": 5400, "dedupe_key": "k"}
+    assert hive.broker.calls == [("ask", "alice", "Ready?", wanted)]
+    assert (await hivectl("ask", "alice", "Ready?", "--json")).json == {"id": 2}
+    assert (await hivectl("ask", "alice", "Ready?", "--multi")).code == Exit.USAGE
+    bad = await hivectl("ask", "alice", "Ready?", "--ttl", "10")
+    assert bad.code == Exit.USAGE
+    assert "'10' is no duration; write 90s" in bad.err
+
+
+async def test_ask_prints_the_answer_when_it_comes(hive: FakeHive, hivectl: Hivectl) -> None:
+    looked = asyncio.Event()
+    hive.broker.on_list = looked.set
+    running = asyncio.create_task(hivectl("ask", "alice", "Ready?", "--wait", "15"))
+    await asyncio.wait_for(looked.wait(), 10)
+    hive.broker.question("operator", "bob", "Something else?")
+    hive.broker.resolve(2, "answered", "not this")
+    hive.broker.resolve(1, "answered", "yes", "and\nno\x1b[2J")
+    ran = await running
+    assert (ran.code, ran.out) == (Exit.OK, "yes\nand\nno\\x1b[2J\n")
+    assert ran.err == "question 1 asked of alice; waiting for the answer\n"
+
+
+async def test_ask_misses_no_quick_answer(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.on_ask = lambda number: hive.broker.resolve(number, "answered", "quick")
+    ran = await hivectl("ask", "alice", "Ready?", "--wait", "--json")
+    assert ran.json["answer"] == ["quick"]
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("expired", Exit.TIMEOUT), ("cancelled", Exit.CONFLICT)]
+)
+async def test_ask_says_why_there_is_no_answer(
+    hive: FakeHive, hivectl: Hivectl, state: str, code: Exit
+) -> None:
+    hive.broker.on_ask = lambda number: hive.broker.resolve(number, state)
+    ran = await hivectl("ask", "alice", "Ready?", "--wait")
+    assert (ran.code, ran.out) == (code, "")
+    assert state in ran.err
+
+
+async def test_ask_waits_no_longer_than_it_was_told(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("ask", "alice", "Ready?", "--wait", "0.2")
+    assert (ran.code, ran.out) == (Exit.TIMEOUT, "")
+    assert "No answer within 0.2 s; question 1 stays open." in ran.err
+
+
+async def test_remind_after_a_while_and_at_a_time(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("remind", "look", "--in", "2h")
+    assert ran.out == "reminder 1 comes at 2023-11-15 00:13\n"
+    ran = await hivectl("remind", "-", "--at", "2999-01-31T10:00", "--json", stdin=b"a\nb")
+    assert (ran.json["due"], ran.json["file"]) == ("2999-01-31T10:00:00.000000Z", None)
+    at = 32_474_772_000 * US
+    assert hive.broker.calls == [
+        ("remind", 0, "look", {"after_s": 7200}),
+        ("remind", at, "a\nb", {}),
+    ]
+
+
+async def test_reminders_are_listed_and_cancelled(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("remind", "--list")).out == "no pending reminders\n"
+    hive.broker.reminders += [
+        [1, "alice", SINCE, "look", "/state/notes", SINCE, "pending", 0],
+        [2, "bob-2", SINCE, "", "/state/todo", SINCE, "delivered", 9],
+    ]
+    head, row = (await hivectl("remind", "--list")).out.splitlines()
+    assert row.index("look [/state/notes]") == head.index("TEXT")
+    assert len((await hivectl("remind", "--list", "--all", "--json")).json) == 2
+    assert (await hivectl("remind", "--cancel", "1")).out == "reminder 1 cancelled\n"
+    assert hive.broker.calls == [("cancel reminder", 1)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Give one of TEXT, --list and --cancel ID."),
+        (["x", "--list"], "Give one of TEXT, --list and --cancel ID."),
+        (["x"], "Say when: one of --at TIME and --in DURATION."),
+        (["x", "--in", "2h", "--at", "2999-01-01"], "Say when: one of"),
+        (["--list", "--in", "2h"], "--at and --in need a TEXT."),
+        (["x", "--at", "2001-01-01"], "'2001-01-01' has passed already."),
+    ],
+)
+async def test_a_reminder_that_makes_no_sense(
+    hive: FakeHive, hivectl: Hivectl, arguments: list[str], sentence: str
+) -> None:
+    ran = await hivectl("remind", *arguments)
+    assert (ran.code, hive.broker.calls) == (Exit.USAGE, [])
+    assert sentence in ran.err
+
+
+async def test_threads_are_grouped_and_aligned(hive: FakeHive, hivectl: Hivectl) -> None:
+    one = {"from": "alice", "to": "bob", "since": SINCE, "due": 0, "state": "open"}
+    hive.broker.threads = [
+        {"kind": "message", "id": 12, **one, "text": "hello"},
+        {"kind": "question", "id": 4, **one, "text": "later?", "since": SINCE + US},
+        {"kind": "unavailable", "text": "approvals is away"},
+        {"kind": "question", "id": 3, **one, "text": "which?"},
+    ]
+    ran = await hivectl("threads")
+    blocks = [block.splitlines() for block in ran.out.split("\n\n")]
+    assert [block[0] for block in blocks] == [
+        *("open questions", "messages under way", "could not be asked")
+    ]
+    assert [row.split()[0] for row in blocks[0][2:]] == ["3", "4"]
+    places = {
+        row.index(text)
+        for block in blocks
+        for row in block[1:]
+        for text in ("TEXT", "which?", "later?", "hello", "approvals is")
+        if text in row
+    }
+    assert len(places) == 1
+    assert (await hivectl("threads", "--json")).json[2] == {
+        "kind": "unavailable",
+        "id": None,
+        "from": None,
+        "to": None,
+        "text": "approvals is away",
+        "since": None,
+        "due": None,
+        "state": None,
+    }
+    hive.broker.threads = []
+    assert (await hivectl("threads")).out == "nothing is open\n"
+
+
+async def test_dead_letters_are_shown_and_dealt_with(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("dead-letters")).out == "no dead letters\n"
+    hive.broker.queue("alice", "well", to="bob")
+    hive.broker.queue("alice", "kills\nbob", to="bob")
+    hive.broker.messages[1][6] = 5
+    hive.broker.messages[1][9] = "dead"
+    head, row = (await hivectl("dead-letters")).out.splitlines()
+    assert row.split()[-3:] == ["5", "kills", "bob"]
+    assert row.index("kills") == head.index("BODY")
+    assert (await hivectl("dead-letters", "--full")).out.endswith("  kills\n  bob\n")
+    ran = await hivectl("requeue", "2", "3")
+    assert ran.out == "message 2 queued again\nmessage 3 queued again\n"
+    assert (await hivectl("drop", "2")).code == Exit.USAGE
+    ran = await hivectl("drop", "2", "--yes", "--json")
+    assert ran.json == [{"id": 2, "state": "dropped"}]
+    assert hive.broker.calls == [("requeue", 2, 3), ("drop", 2)]
+
+
+async def test_history_filters_by_agent_state_and_time(hive: FakeHive, hivectl: Hivectl) -> None:
+    times = ["--since", "2023-11-14T22:00Z", "--until", "2023-11-14 23:00"]
+    ran = await hivectl("history", "--agent", "bob-2", "--state", "dead", *times)
+    assert ran.code == Exit.OK
+    begin = 1_699_999_200 * US
+    wanted = {"agent": "bob-2", "state": "dead", "since": begin, "until": begin + 3600 * US}
+    assert hive.broker.listed == [(wanted, 50)]
+    bad = await hivectl("history", "--since", "noon")
+    assert bad.code == Exit.USAGE
+    assert "'noon' is no time; write 10:00" in bad.err
+
+
+async def test_search_finds_messages_and_questions(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.queue("alice", "a needle in the hay", to="bob")
+    hive.broker.question("alice", "bob", "Where is the needle?", "here", "there")
+    ran = await hivectl("search", "needle", "hay*", "--agent", "alice", "--limit", "9")
+    assert re.search(
+        r"^messages\nID .*\n 1 .* a needle in the hay\n\nquestions\nID ", ran.out, re.MULTILINE
+    )
+    assert "Where is the needle?" in ran.out
+    assert hive.broker.listed == [({"agent": "alice", "text": "needle hay*"}, 9)] * 2
+    found = (await hivectl("search", "needle", "--json")).json
+    assert [len(found[what]) for what in ("messages", "questions")] == [1, 1]
+    full = await hivectl("search", "needle", "--full")
+    assert "alice asks bob, open\n  Where is the needle?\n  one of:" in full.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["--kind", "question", "--before", "5"], ["question"]),
+        (["--kind", "reminder"], ["message"]),
+        (["--before", "5"], ["message"]),
+    ],
+)
+async def test_search_looks_where_it_is_told(
+    hive: FakeHive, hivectl: Hivectl, arguments: list[str], asked: list[str]
+) -> None:
+    hive.broker.queue("alice", "a needle", to="bob")
+    hive.broker.question("alice", "bob", "A needle?")[0] = 1
+    found = (await hivectl("search", "needle", *arguments, "--json")).json
+    assert [what for what in ("message", "question") if found[f"{what}s"]] == asked
+    assert len(hive.broker.listed) == 1
+
+
+async def test_search_that_finds_nothing_says_so(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("search", "needle")
+    assert (ran.code, ran.out) == (Exit.OK, "nothing was found\n")
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\u202eevil\u2066 \x9b31m\n99 from operator at 12:00"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["questions"],
+        ["questions", "--all"],
+        ["questions", "--full", "--all"],
+        ["threads"],
+        ["dead-letters"],
+        ["dead-letters", "--full"],
+        ["search", "evil"],
+        ["search", "evil", "--full"],
+        ["remind", "--list"],
+        ["answer", "1", "2"],
+    ],
+)
+async def test_no_agent_steers_the_terminal(
+    hive: FakeHive, hivectl: Hivectl, arguments: list[str]
+) -> None:
+    hive.broker.queue("alice", HOSTILE)
+    hive.broker.messages[0][9] = "dead"
+    asked = hive.broker.question("alice", "operator", HOSTILE, "x", HOSTILE)
+    answered = hive.broker.question("alice", "operator", HOSTILE)
+    answered[8:] = ["answered", [HOSTILE], "bob", SINCE]
+    hive.broker.reminders.append([1, "alice", SINCE, HOSTILE, HOSTILE, SINCE, "pending", 0])
+    hive.broker.threads = [{"kind": "message", "id": 1, "text": HOSTILE, "from": "alice"}]
+    assert asked[8] == "open"
+    for extra in ([], ["--json"]):
+        ran = await hivectl(*arguments, *extra)
+        assert ran.code == Exit.OK
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", ran.out)
+        assert "evil" in ran.out
+        assert not re.search("^99 from operator", ran.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "0", "-1", "1e9"])
+async def test_no_limit_that_never_ends(hive: FakeHive, hivectl: Hivectl, seconds: str) -> None:
+    for command in (["inbox"], ["ask", "alice", "x"]):
+        ran = await hivectl(*command, f"--wait={seconds}")
+        assert ran.code == Exit.USAGE
+    assert hive.broker.calls == []
+
+
+async def test_completion_knows_ids(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.question("alice", "operator", "Which?")
+    hive.broker.question("alice", "operator", "Gone?")[8] = "answered"
+    hive.broker.queue("alice", "dead", to="bob")
+    hive.broker.messages[0][9] = "dead"
+    hive.broker.reminders.append([5, "alice", SINCE, "look", "", SINCE, "pending", 0])
+    complete: Callable[..., Any] = hivectl
+    for words, at, offered in [
+        ("answer ", 2, "plain,1\n"),
+        ("cancel-question ", 2, "plain,1\n"),
+        ("requeue ", 2, "plain,1\n"),
+        ("drop ", 2, "plain,1\n"),
+        ("remind --cancel ", 3, "plain,5\n"),
+        ("questions --from b", 3, "plain,bob-2\n"),
+    ]:
+        ran = await complete(
+            _HIVECTL_COMPLETE="bash_complete", COMP_WORDS=f"hivectl {words}", COMP_CWORD=str(at)
+        )
+        assert ran.out == offered, words
