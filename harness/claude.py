@@ -24,13 +24,18 @@ GRACE: Final = 3.0
 
 SERVER: Final = "hive"
 
+AWAY: Final = frozenset({"authentication_failed", "billing_error", "rate_limit", "server_error"})
+"""Errors of the model's API that have nothing to do with what was asked of it."""
+
+LOGIN: Final = "authentication_failed"
+
 
 class TurnError(Exception):
     """A turn came to no good end.
 
-    `by_model` tells that the model's API said no (an outage, a limit, bad credentials);
-    otherwise Claude Code itself failed, or took too long. `login` says that the credentials
-    are no good.
+    `by_model` tells that the model cannot be had now (an outage, a limit, bad credentials): the
+    same turn may well succeed later. Otherwise Claude Code itself failed, took too long, or was
+    told that its request is wrong. `login` says that the credentials are no good.
     """
 
     def __init__(self, reason: str, *, by_model: bool = False, login: bool = False) -> None:
@@ -67,7 +72,7 @@ class Claude:
             TurnError
         """
         result: ResultMessage | None = None
-        login = False
+        error: str | None = None
         try:
             async with asyncio.timeout(limit):
                 client = self._client or await self._open()
@@ -75,7 +80,7 @@ class Claude:
                 async for message in client.receive_response():
                     seen(message)
                     if isinstance(message, AssistantMessage):
-                        login = login or message.error == "authentication_failed"
+                        error = message.error or error
                     if isinstance(message, ResultMessage):
                         result = message
         except TimeoutError:
@@ -93,10 +98,7 @@ class Claude:
             raise TurnError("Claude Code ended in the middle of the turn")
         self._remember(result.session_id)
         if result.is_error:
-            status = result.api_error_status
-            reason = result.result or "; ".join(result.errors or []) or result.subtype
-            login = login or status in (401, 403)
-            raise TurnError(reason, by_model=status is not None or login, login=login)
+            raise _failure(result, error)
         return result
 
     async def reconnect_tools(self) -> None:
@@ -151,3 +153,12 @@ class Claude:
                 self._memory.write_text(session + "\n", encoding="utf-8")
             except OSError as exc:
                 log.warning("cannot note the session: %s", exc)
+
+
+def _failure(result: ResultMessage, error: str | None) -> TurnError:
+    """What the end of a turn means; `error` is the kind that the last answer named, if any."""
+    status = result.api_error_status or 0
+    login = error == LOGIN or status in (401, 403)
+    away = login or error in AWAY or status in (408, 429) or status >= 500
+    reason = result.result or "; ".join(result.errors or []) or result.subtype
+    return TurnError(reason, by_model=away, login=login)

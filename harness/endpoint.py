@@ -50,6 +50,7 @@ class Message:
     redeliveries: int
     urgent: bool
     in_reply_to: int | None
+    earlier_life: bool = False
 
 
 class Endpoint:
@@ -211,4 +212,5 @@ def _message(item: dict[str, Any]) -> Message:
         redeliveries=int(item.get("redeliveries", 0)),
         urgent=bool(item.get("urgent", False)),
         in_reply_to=int(reply) if reply else None,
+        earlier_life=bool(item.get("earlier_life", False)),
     )

@@ -5,9 +5,11 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from harness.backoff import Backoff
+from harness.batch import Batch
 from harness.claude import Claude, TurnError
 from harness.config import Config, Paths, Source, credentials
 from harness.endpoint import ConnectionGoneError, Endpoint, Message, ToolError, insist
@@ -53,6 +55,8 @@ class TurnLoop:
         self._unreceived = Backoff(0.1, 10.0)
         self._broken_sessions = 0
         self._refused: Source | None = None
+        # What a turn could not be had for, because the model was away: it stays leased.
+        self._kept: Batch | None = None
         self._tools_generation = 0
         # Turns that were done, but whose acknowledgement did not get through: when such a
         # message comes again it is acknowledged without a second turn.
@@ -65,16 +69,18 @@ class TurnLoop:
                 await self._endpoint.connected()
                 if not await self._have_credentials():
                     continue
-                messages = await self._receive()
-                if messages:
-                    await self._handle(messages)
+                batch = self._take_kept() or await self._receive()
+                if batch:
+                    await self._handle(batch)
         finally:
+            if batch := self._take_kept():
+                await self._release(batch)
             await self._claude.close()
 
     # --- receiving ---------------------------------------------------------------------------
 
-    async def _receive(self) -> list[Message]:
-        """The next messages that need a turn; none when the wait was in vain."""
+    async def _receive(self) -> Batch | None:
+        """The next messages that need a turn; None when the wait was in vain."""
         await self._tell()
         # After a failure one at a time, so that a message that no turn survives is alone.
         receive = asyncio.create_task(
@@ -87,12 +93,26 @@ class TurnLoop:
             if isinstance(exc, ToolError):
                 log.warning("cannot receive: %s", exc)
                 await asyncio.sleep(self._unreceived.failed())
-            return []
+            return None
         finally:
             receive.cancel()
             await asyncio.wait({receive})
         self._unreceived.succeeded()
-        return await self._without_done(messages)
+        generation = self._endpoint.generation
+        left = await self._without_done(messages)
+        return Batch(tuple(left), generation) if left else None
+
+    def _take_kept(self) -> Batch | None:
+        """What was kept for another try; None when its lease went with its connection."""
+        batch, self._kept = self._kept, None
+        if batch and batch.generation != self._endpoint.generation:
+            log.info("%s: queued again with the connection that was lost", _ids(batch.ids))
+            return None
+        return batch
+
+    async def _release(self, batch: Batch) -> None:
+        ids = batch.ids
+        await insist(lambda: self._endpoint.release(ids), f"cannot release {_ids(ids)}")
 
     async def _await_with_idle_limit(self, receive: "asyncio.Task[list[Message]]") -> None:
         """Waits for `receive`; closes Claude Code when that takes longer than session_idle.
@@ -114,23 +134,23 @@ class TurnLoop:
 
     # --- a turn ------------------------------------------------------------------------------
 
-    async def _handle(self, messages: list[Message]) -> None:
-        ids = [message.id for message in messages]
-        senders = ", ".join(sorted({message.sender for message in messages}))
+    async def _handle(self, batch: Batch) -> None:
+        ids = batch.ids
+        senders = ", ".join(sorted({message.sender for message in batch.messages}))
         log.info("turn with %s from %s", _ids(ids), senders)
         await self._enter(State.THINKING)
         turn = Turn(self._record, ids)
         try:
-            prompt = wake_prompt(messages, self._paths.state / "inbox")
+            prompt = wake_prompt(batch.messages, self._paths.state, again=batch.again)
             self._record.event("wake", messages=ids, prompt=prompt)
             async with self._tools_stay_connected():
                 await self._claude.turn(prompt, self._config.turn_timeout, turn.seen)
         except TurnError as exc:
             turn.end("failed", str(exc))
-            await self._failed(exc, ids)
+            await self._failed(exc, batch)
         except BaseException as exc:  # cancelled, or a mistake of ours: give the messages back
             turn.end("cancelled", type(exc).__name__)
-            await insist(lambda: self._endpoint.release(ids), f"cannot release {_ids(ids)}")
+            await self._release(batch)
             raise
         else:
             turn.end("done")
@@ -151,13 +171,20 @@ class TurnLoop:
         }
         await self._enter(State.IDLE)
 
-    async def _failed(self, failure: TurnError, ids: list[int]) -> None:
-        """Gives the messages back, and receives nothing before the time for a retry has come."""
+    async def _failed(self, failure: TurnError, batch: Batch) -> None:
+        """Receives nothing before the time for a retry has come.
+
+        Messages that a turn failed with are given back, which counts as a redelivery: some day one
+        that no turn survives is given up. They are kept when the model is to blame, or an outage
+        of its API would make dead letters of everything.
+        """
         delay = self._retry.failed()
         log.error("turn failed, next try in %g s: %s", delay, failure)
         self._notifier.status(f"the last turn failed: {failure}")
-        await insist(lambda: self._endpoint.release(ids), f"cannot release {_ids(ids)}")
-        if not failure.by_model:
+        if failure.by_model:
+            self._kept = replace(batch, again=True)
+        else:
+            await self._release(batch)
             self._broken_sessions += 1
             if self._broken_sessions >= FRESH_SESSION_AFTER:
                 log.warning("giving up the session: the next turn begins a new one")

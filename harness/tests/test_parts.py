@@ -45,6 +45,16 @@ def test_the_wake_prompt_frames_what_others_wrote(tmp_path: Path) -> None:
     assert "Part of the work may be done already" in prompt
 
 
+def test_the_wake_prompt_tells_of_an_earlier_life_and_of_a_second_try(tmp_path: Path) -> None:
+    plain = wake_prompt([message("x")], tmp_path)
+    assert "earlier life" not in plain
+    assert "broke off" not in plain
+    prompt = wake_prompt([message("x", redeliveries=1, earlier_life=True)], tmp_path, again=True)
+    assert ' redelivered="1 times" earlier_life="true">' in prompt
+    assert "in an earlier life of this container" in prompt
+    assert "that turn broke off because the model could not be reached" in prompt
+
+
 def test_the_mark_of_a_frame_cannot_be_foreseen(tmp_path: Path) -> None:
     marks = {
         re.findall(r"^<message-(\w+) ", wake_prompt([message("x")], tmp_path), re.MULTILINE)[0]
@@ -60,7 +70,7 @@ def test_a_sender_cannot_break_out_of_the_head(tmp_path: Path) -> None:
 
 def test_a_long_body_is_cut_and_kept(tmp_path: Path) -> None:
     body = "x" * (MAX_BODY + 1)
-    prompt = wake_prompt([message(body)], tmp_path / "inbox")
+    prompt = wake_prompt([message(body)], tmp_path)
     assert len(prompt) < MAX_BODY + 2000
     assert str(tmp_path / "inbox/message-7.txt") in prompt
     assert (tmp_path / "inbox/message-7.txt").read_text() == body

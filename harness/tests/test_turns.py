@@ -53,30 +53,62 @@ async def test_claude_stays_between_turns_and_is_resumed_later(
     assert (harness.state / "hyperhive-session-id").read_text() == session
 
 
-async def test_a_failing_model_releases_and_backs_off(harness: Harness, hive: Hive) -> None:
+async def test_an_outage_of_the_model_keeps_the_messages(harness: Harness, hive: Hive) -> None:
     number = await hive.push("fail once")
     await harness.start()
-    await hive.until(lambda: hive.called("release") == 1)
-    assert hive.queued[0]["redeliveries"] == 1
-    assert hive.called("recv") == 1
-    await hive.until(lambda: hive.reports[-1]["turn_state"] == "error")
-    await hive.until(lambda: hive.acknowledged == [number])
+    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "error")
+    later = await hive.push("hello")
+    await hive.until(lambda: hive.acknowledged == [number, later])
+    assert hive.called("release") == 0
     assert hive.called("recv") >= 2
     prompts = harness.rows(
         "hyperhive-events.sqlite", "SELECT data FROM events WHERE type = 'wake' ORDER BY id"
     )
-    assert "redelivered=" not in prompts[0][0]
-    assert r"redelivered=\"1 times\"" in prompts[1][0]
+    assert "could not be reached" not in prompts[0][0]
+    assert "could not be reached" in prompts[1][0]
+    assert "redelivered=" not in prompts[1][0]
     rows = harness.rows("hyperhive-turn-stats.sqlite", "SELECT outcome FROM turns ORDER BY id")
-    assert rows == [("failed",), ("done",)]
+    assert rows == [("failed",), ("done",), ("done",)]
+
+
+async def test_what_an_outage_kept_goes_with_the_connection(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("fail once")
+    await harness.start()
+    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "error")
+    await hive.stop()
+    assert [message["redeliveries"] for message in hive.queued] == [1]
+    await hive.start()
+    await hive.until(lambda: hive.acknowledged == [number])
+    prompts = harness.rows(
+        "hyperhive-events.sqlite", "SELECT data FROM events WHERE type = 'wake' ORDER BY id"
+    )
+    assert [r"redelivered=\"1 times\"" in prompt for (prompt,) in prompts] == [False, True]
+
+
+async def test_what_an_outage_kept_is_given_back_at_the_end(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("bad key")
+    await harness.start()
+    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "needs-login")
+    assert await harness.stop(limit=10.0) == 0
+    assert hive.called("release") == 1
+    assert [message["id"] for message in hive.queued] == [number]
+
+
+async def test_a_request_that_the_model_cannot_take_is_given_back(
+    harness: Harness, hive: Hive
+) -> None:
+    number = await hive.push("too much")
+    await harness.start()
+    await hive.until(lambda: hive.called("release") == 1)
+    await hive.until(lambda: hive.acknowledged == [number])
 
 
 async def test_a_refused_key_needs_a_login(harness: Harness, hive: Hive) -> None:
     await hive.push("bad key")
     await harness.start()
-    await hive.until(lambda: hive.called("release") == 1)
-    await hive.until(lambda: hive.reports[-1]["turn_state"] == "needs-login")
+    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "needs-login")
     assert hive.reports[-1]["logged_in"] is False
+    assert hive.called("release") == 0
 
 
 async def test_without_credentials_no_turn_is_run(harness: Harness, hive: Hive) -> None:
@@ -193,10 +225,13 @@ async def test_a_tool_that_is_not_allowed_is_refused(harness: Harness, hive: Hiv
 async def test_a_model_that_is_down_is_an_error(
     harness: Harness, hive: Hive, serve_model: Callable[..., Any]
 ) -> None:
-    await hive.push("hello")
+    number = await hive.push("hello")
     await harness.start(scripted_model_url="http://127.0.0.1:9")
-    await hive.until(lambda: hive.called("release") == 1)
-    await hive.until(lambda: hive.reports[-1]["turn_state"] == "error")
+    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "error")
+    await harness.stop()
+    assert hive.called("release") == 1
+    await harness.start()
+    await hive.until(lambda: hive.acknowledged == [number])
 
 
 async def test_a_bad_configuration_is_told(harness: Harness) -> None:
