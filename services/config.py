@@ -109,6 +109,8 @@ class BrokerConfig(Section):
     hive_messages_per_hour: int = Field(default=36000, ge=1)  # of each service
     max_redeliveries: int = Field(default=5, ge=0, le=1000)  # then it is a dead letter
     agents: dict[Annotated[str, AfterValidator(_agent)], SendLimits] = Field(default_factory=dict)
+    max_open_questions: int = Field(default=100, ge=1, le=10_000)  # of one asker
+    max_pending_reminders: int = Field(default=100, ge=1, le=10_000)  # of one owner
     keep_days: int = Field(default=30, ge=1, le=36500)  # what is done and older is deleted
 
 

@@ -6,8 +6,10 @@ from typing import Final
 
 from services import unit
 from services.broker.broker import Broker
+from services.broker.clock import HostClock
 from services.broker.database import Database
 from services.broker.dead_letters import Letter
+from services.broker.deadlines import Deadlines
 from services.broker.history import History
 from services.broker.interface import Broker1, Rules
 from services.broker.keeper import Keeper
@@ -27,9 +29,12 @@ FILE: Final = "broker.sqlite"
 class BrokerService(unit.Service):
     """The broker and what it is made of."""
 
-    def __init__(self, rules: Rules, database: Database, neighbour: LivesOnBus) -> None:
+    def __init__(
+        self, rules: Rules, database: Database, deadlines: Deadlines, neighbour: LivesOnBus
+    ) -> None:
         self._rules = rules
         self._database = database
+        self._deadlines = deadlines
         self._neighbour = neighbour
         self._parked: list[Letter] = []
 
@@ -43,6 +48,10 @@ class BrokerService(unit.Service):
         for letter in self._parked:
             self._rules.broker.events.parked(letter.id, letter.recipient, letter.redeliveries)
         self._parked = []
+
+    async def run(self) -> None:
+        """Let what has a deadline fall due; first what did so meanwhile."""
+        await self._deadlines.run()
 
     def drain(self) -> None:
         """End the calls of Receive that wait, so that a restart takes no grace period."""
@@ -58,17 +67,19 @@ class BrokerService(unit.Service):
 async def build(bus: Bus, config: Config) -> unit.Service:
     """The broker on `bus`; its file is in systemd's StateDirectory=."""
     database = Database.open(Path(os.environ.get("STATE_DIRECTORY", STATE)) / FILE)
+    limits = config.broker
     lives = Lives()
-    broker = Broker(database, config.broker, lives)
+    broker = Broker(database, limits, lives)
+    deadlines = Deadlines(database, HostClock())
     rules = Rules(
         broker=broker,
-        questions=Questions(database, broker),
+        questions=Questions(database, broker, deadlines, max_open=limits.max_open_questions),
         reminders=Reminders(database, broker),
         threads=Threads(database),
         history=History(database, broker.leased, lives),
-        keeper=Keeper(database, config.broker.keep_days),
+        keeper=Keeper(database, limits.keep_days),
     )
-    service = BrokerService(rules, database, LivesOnBus(bus, lives))
+    service = BrokerService(rules, database, deadlines, LivesOnBus(bus, lives))
     try:
         await service.recover()
     except BaseException:

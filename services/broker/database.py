@@ -26,6 +26,7 @@ class Database:
         self._reader = reader
         # History may take its time without making a Send wait: it has a thread of its own.
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker-reader")
+        self._written = asyncio.Event()
 
     @classmethod
     def open(cls, path: Path) -> "Database":
@@ -51,7 +52,14 @@ class Database:
             Unavailable: it could not be written; then nothing of it was.
             Exception: what the job raised.
         """
-        return await self._checked(lambda: self._writer.run(job))
+        result = await self._checked(lambda: self._writer.run(job))
+        self._written.set()
+        return result
+
+    async def written(self) -> None:
+        """Wait until some later write has succeeded. One at a time may wait."""
+        self._written.clear()
+        await self._written.wait()
 
     async def read(self, job: Job[T]) -> T:
         """Do `job`, which only reads; it sees what was on disk when it began.

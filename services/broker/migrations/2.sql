@@ -31,6 +31,8 @@ CREATE INDEX question_boot_due ON question(boot, boot_due) WHERE state = 'open' 
 CREATE INDEX question_asker ON question(asker, id);
 CREATE INDEX question_recipient ON question(recipient, id);
 CREATE INDEX question_open ON question(id) WHERE state = 'open';
+CREATE INDEX question_open_from ON question(asker, id) WHERE state = 'open';
+CREATE INDEX question_open_to ON question(recipient, id) WHERE state = 'open';
 
 CREATE TABLE reminder (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -50,6 +52,7 @@ CREATE UNIQUE INDEX reminder_dedupe ON reminder(owner, dedupe_key) WHERE dedupe_
 CREATE INDEX reminder_due ON reminder(due) WHERE state = 'pending';
 CREATE INDEX reminder_boot_due ON reminder(boot, boot_due) WHERE state = 'pending' AND boot IS NOT NULL;
 CREATE INDEX reminder_owner ON reminder(owner, id);
+CREATE INDEX reminder_pending ON reminder(owner, id) WHERE state = 'pending';
 
 -- External content: the index keeps no second copy of the texts. Whoever writes a text writes here.
 CREATE VIRTUAL TABLE message_search USING fts5(

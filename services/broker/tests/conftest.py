@@ -6,14 +6,18 @@ import pytest
 
 from services.broker.broker import Broker
 from services.broker.database import Database
+from services.broker.deadlines import Deadlines
 from services.broker.lives import Lives
 from services.broker.message import Message
 from services.broker.question import Question
+from services.broker.questions import Questions
 from services.broker.store import Store
+from services.broker.tests.clocks import FakeClock
 from services.config import BrokerConfig
 
 MAX_BODY = 1000
 CONFIG = BrokerConfig(max_body_bytes=MAX_BODY, agent_messages_per_hour=5000)
+MAX_OPEN = 5
 
 
 class Heard:
@@ -77,3 +81,19 @@ async def broker(store: Store, lives: Lives) -> AsyncIterator[Broker]:
 def heard(broker: Broker) -> Heard:
     broker.events = heard = Heard()
     return heard
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def deadlines(store: Store, clock: FakeClock) -> Deadlines:
+    """Nobody runs them but those tests that do."""
+    return Deadlines(store._database, clock)
+
+
+@pytest.fixture
+def questions(broker: Broker, deadlines: Deadlines) -> Questions:
+    return Questions(deadlines._database, broker, deadlines, max_open=MAX_OPEN)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from services.broker.broker import Broker
+from services.broker.clock import HostClock
+from services.broker.deadlines import Deadlines
 from services.broker.history import History
 from services.broker.interface import Broker1, Rules
 from services.broker.keeper import Keeper
@@ -93,9 +95,10 @@ class Hive:
 
 def rules(broker: Broker) -> Rules:
     database = broker._store._database
+    deadlines = Deadlines(database, HostClock())
     return Rules(
         broker=broker,
-        questions=Questions(database, broker),
+        questions=Questions(database, broker, deadlines, max_open=100),
         reminders=Reminders(database, broker),
         threads=Threads(database),
         history=History(database, broker.leased),

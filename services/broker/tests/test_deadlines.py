@@ -1,0 +1,237 @@
+"""Deadlines over restarts, reboots and clocks that are set."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from services.broker.broker import Broker
+from services.broker.clock import SECOND
+from services.broker.database import Database
+from services.broker.deadline_store import BATCH
+from services.broker.deadlines import Deadlines
+from services.broker.lives import Lives
+from services.broker.question import Question, State
+from services.broker.questions import Questions
+from services.broker.tests.clocks import START, FakeClock
+from services.broker.tests.conftest import Heard
+from services.broker.tests.test_broker import ALICE, BOB
+from services.broker.tests.test_questions import inbox, stored
+from services.config import BrokerConfig
+
+DAY = 24 * 3600
+
+
+class Room:
+    """A running broker, and its clock."""
+
+    def __init__(self, database: Database, clock: FakeClock) -> None:
+        self.clock = clock
+        self.broker = Broker(database, BrokerConfig(), Lives())
+        self.broker.events = self.heard = Heard()
+        self.deadlines = Deadlines(database, clock)
+        self.questions = Questions(database, self.broker, self.deadlines, max_open=1000)
+
+    @property
+    def rings_at(self) -> float | None:
+        """When the alarm will ring, in seconds from the start."""
+        [alarm] = self.clock.alarms
+        return None if alarm.at is None else (alarm.at - START) / SECOND
+
+    async def settled(self) -> None:
+        """What was due by now has been done."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+            await self.deadlines._database.write(lambda db: None)
+
+    async def ask(self, ttl_s: int) -> int:
+        return await self.questions.ask(ALICE, "bob", "x?", {"ttl_s": ttl_s})
+
+    async def state(self, number: int) -> State:
+        return (await self.question(number)).state
+
+    async def question(self, number: int) -> Question:
+        await self.settled()
+        return await stored(self.questions, number)
+
+
+@asynccontextmanager
+async def running(path: Path, clock: FakeClock) -> AsyncIterator[Room]:
+    """A broker's life; what went before is on disk."""
+    database = Database.open(path)
+    room = Room(database, clock)
+    for name in ("alice", "bob"):
+        await room.broker.register_agent(name)
+    task = asyncio.create_task(room.deadlines.run())
+    await room.settled()
+    yield room
+    assert not task.done()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert not clock.alarms
+    await room.broker.close()
+    await database.close()
+
+
+async def test_time_is_up_once_and_said(path: Path, clock: FakeClock) -> None:
+    async with running(path, clock) as room:
+        later, sooner = await room.ask(100), await room.ask(10)
+        assert room.rings_at == 10
+        clock.advance(9)
+        assert await room.state(sooner) is State.OPEN
+        clock.advance(1)
+        assert await room.question(sooner) == Question(
+            id=2,
+            asker="alice",
+            recipient="bob",
+            text="x?",
+            choices=[],
+            multi=False,
+            asked=START,
+            deadline=START + 10 * SECOND,
+            state=State.EXPIRED,
+            answer=[],
+            answered_by="[expired]",
+            resolved=START + 10 * SECOND,
+        )
+        assert room.rings_at == 100
+        assert await room.state(later) is State.OPEN
+        [(sender, kind, body)] = await inbox(room.broker, ALICE)
+        assert (sender, kind) == ("system", "question-answered")
+        assert body.startswith("Your question 2 to bob was answered by [expired]: its time is up.")
+        assert room.heard.all.count(("question resolved", sooner, "expired")) == 1
+        assert ("queued", 3, "system", "alice", "question-answered") in room.heard.all
+
+
+async def test_what_was_answered_does_not_expire(path: Path, clock: FakeClock) -> None:
+    async with running(path, clock) as room:
+        number = await room.ask(10)
+        await room.questions.answer(BOB, number, ["y"])
+        clock.advance(20)
+        assert await room.state(number) is State.ANSWERED
+        assert len(await inbox(room.broker, ALICE)) == 1
+
+
+async def test_time_goes_on_while_the_broker_is_down(path: Path, clock: FakeClock) -> None:
+    async with running(path, clock) as room:
+        for ttl_s in (30, 10, 20, 100):
+            await room.ask(ttl_s)
+    clock.advance(50)
+    async with running(path, clock) as room:
+        resolved = [event for event in room.heard.all if event[0] == "question resolved"]
+        assert [number for _, number, _ in resolved] == [2, 3, 1], "longest overdue first"
+        assert room.rings_at == 100
+        assert await room.state(4) is State.OPEN
+
+
+async def test_setting_the_clock_changes_no_span_of_time(path: Path, clock: FakeClock) -> None:
+    async with running(path, clock) as room:
+        number = await room.ask(60)
+        clock.set_wall(DAY)
+        assert await room.state(number) is State.OPEN
+        assert room.rings_at == DAY + 60
+        clock.set_wall(-2 * DAY)
+        assert (await room.question(number)).deadline == START + (60 - DAY) * SECOND
+        clock.advance(59)
+        assert await room.state(number) is State.OPEN
+        clock.advance(1)
+        assert await room.state(number) is State.EXPIRED
+
+
+async def test_a_clock_that_is_set_while_the_broker_is_down(path: Path, clock: FakeClock) -> None:
+    async with running(path, clock) as room:
+        number = await room.ask(60)
+    clock.set_wall(DAY)
+    async with running(path, clock) as room:
+        assert await room.state(number) is State.OPEN
+        clock.advance(60)
+        assert await room.state(number) is State.EXPIRED
+
+
+async def test_after_a_reboot_the_wall_clock_counts(path: Path, clock: FakeClock) -> None:
+    async with running(path, clock) as room:
+        short, long = await room.ask(60), await room.ask(600)
+    clock.reboot("second", 120)
+    async with running(path, clock) as room:
+        assert await room.state(short) is State.EXPIRED
+        assert await room.state(long) is State.OPEN
+        assert room.rings_at == 600
+        clock.advance(480)
+        assert await room.state(long) is State.EXPIRED
+
+
+async def test_a_host_without_a_clock_that_learns_the_time_and_reboots(
+    path: Path, clock: FakeClock
+) -> None:
+    """It was asked in 1970: told by the wall clock of then, its time would be up long ago."""
+    clock.wall = 10 * SECOND
+    async with running(path, clock) as room:
+        number = await room.ask(600)
+        clock.set_wall(START / SECOND)
+        assert await room.state(number) is State.OPEN
+    clock.reboot("second", 100)
+    async with running(path, clock) as room:
+        assert await room.state(number) is State.OPEN
+        clock.advance(500)
+        assert await room.state(number) is State.EXPIRED
+
+
+async def test_without_a_known_boot_the_wall_clock_counts(path: Path, clock: FakeClock) -> None:
+    clock.boot = ""
+    async with running(path, clock) as room:
+        number = await room.ask(60)
+        clock.set_wall(59)
+        assert await room.state(number) is State.OPEN
+        clock.set_wall(1)
+        assert await room.state(number) is State.EXPIRED
+
+
+async def test_more_than_a_batch_at_once(path: Path, clock: FakeClock) -> None:
+    async with running(path, clock) as room:
+        for _ in range(BATCH + 5):
+            await room.ask(10)
+        clock.advance(10)
+        await room.settled()
+        resolved = [event for event in room.heard.all if event[0] == "question resolved"]
+        assert len(resolved) == BATCH + 5
+        assert room.rings_at is None
+
+
+async def test_a_deadline_that_is_added_while_others_fall_due(path: Path, clock: FakeClock) -> None:
+    async with running(path, clock) as room:
+        await room.ask(10)
+        clock.advance(10)
+        number = await room.ask(5)  # While the first one is being resolved.
+        await room.settled()
+        assert room.rings_at == 15
+        clock.advance(5)
+        assert await room.state(number) is State.EXPIRED
+
+
+async def test_a_store_that_fails_is_tried_again_after_the_next_write(
+    path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    def full(db: sqlite3.Connection, *args: object, **options: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with running(path, clock) as room:
+        number = await room.ask(10)
+        with monkeypatch.context() as broken:
+            broken.setattr("services.broker.questions._expire", full)
+            clock.advance(10)
+            await asyncio.sleep(0)
+            for _ in range(10):  # As the reader sees it: no write that would wake it.
+                await room.deadlines._database.read(lambda db: None)
+                await asyncio.sleep(0)
+            assert tries == 1
+        await room.broker.register_agent("carol")
+        assert await room.state(number) is State.EXPIRED
+        assert len(await inbox(room.broker, ALICE)) == 1

@@ -1,0 +1,323 @@
+"""The rules of questions, without a bus."""
+
+import sqlite3
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.broker import question_store, question_words
+from services.broker.broker import Broker
+from services.broker.clock import SECOND
+from services.broker.question import Question, State
+from services.broker.questions import Questions
+from services.broker.tests.clocks import START, FakeClock
+from services.broker.tests.conftest import MAX_BODY, MAX_OPEN, Heard
+from services.broker.tests.test_broker import ALICE, BOB, holder
+from wire.errors import (
+    AccessDenied,
+    Conflict,
+    HiveError,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+)
+from wire.principal import DASHBOARD, THE_OPERATOR, Principal, agent
+
+CAROL = agent("carol")
+
+
+async def stored(questions: Questions, number: int) -> Question:
+    return await questions._database.read(lambda db: question_store.get(db, number))
+
+
+async def inbox(broker: Broker, who: Principal) -> list[tuple[str, str, str]]:
+    messages = await broker.receive(who, holder(), 100, 0)
+    return [(m.sender, m.kind, m.body) for m in messages]
+
+
+async def found(questions: Questions, words: str) -> list[int]:
+    def search(db: sqlite3.Connection) -> list[int]:
+        rows = db.execute(
+            "SELECT rowid FROM question_search WHERE question_search MATCH ?", (words,)
+        )
+        return [row[0] for row in rows]
+
+    return await questions._database.read(search)
+
+
+async def test_a_free_text_from_agent_to_agent(
+    questions: Questions, broker: Broker, heard: Heard, clock: FakeClock
+) -> None:
+    number = await questions.ask(ALICE, "bob", "which port?", {})
+    [(sender, kind, body)] = await inbox(broker, BOB)
+    assert (sender, kind) == ("system", "question-asked")
+    assert body.splitlines() == [
+        "alice asks you question 1. "
+        "Answer with the tool answer: id 1, and your answer as one text.",
+        "",
+        "The question, in the words of alice:",
+        "which port?",
+    ]
+    clock.advance(3)
+    await questions.answer(BOB, number, ["8080,\nor 9090"])
+    [(sender, kind, body)] = await inbox(broker, ALICE)
+    assert (sender, kind) == ("system", "question-answered")
+    assert body.splitlines() == [
+        "Your question 1 to bob was answered by bob.",
+        "",
+        "You asked:",
+        "which port?",
+        "",
+        "The answer:",
+        "8080,",
+        "or 9090",
+    ]
+    assert await stored(questions, number) == Question(
+        id=1,
+        asker="alice",
+        recipient="bob",
+        text="which port?",
+        choices=[],
+        multi=False,
+        asked=START,
+        deadline=0,
+        state=State.ANSWERED,
+        answer=["8080,\nor 9090"],
+        answered_by="bob",
+        resolved=START + 3 * SECOND,
+    )
+    assert [event for event in heard.all if event[0] != "delivered"] == [
+        ("queued", 1, "system", "bob", "question-asked"),
+        ("question added", 1),
+        ("queued", 2, "system", "alice", "question-answered"),
+        ("question resolved", 1, "answered"),
+    ]
+
+
+async def test_the_operator_is_told_by_a_signal_and_answers_with_choices(
+    questions: Questions, broker: Broker, heard: Heard
+) -> None:
+    options = {"choices": ["red", "blue", "green"], "multi": True}
+    number = await questions.ask(ALICE, "operator", "colours?", options)
+    assert heard.all == [("question added", number)]
+    assert await inbox(broker, THE_OPERATOR) == []
+    for wrong in (["red", "red"], ["pink"], ["red", "pink"], ["Red"], ["1"]):
+        with pytest.raises(InvalidArgument, match='one or more of these, each once: "red", "blue"'):
+            await questions.answer(THE_OPERATOR, number, wrong)
+    await questions.answer(DASHBOARD, number, ["green", "red"])
+    [(_, _, body)] = await inbox(broker, ALICE)
+    assert body.startswith("Your question 1 to operator was answered by operator.\n")
+    assert body.endswith("\nThe answer:\ngreen\nred")
+
+
+async def test_one_choice(questions: Questions, broker: Broker) -> None:
+    options = {"choices": ["yes", "no"], "ttl_s": 60}
+    number = await questions.ask(ALICE, "bob", "go?", options)
+    [(_, _, body)] = await inbox(broker, BOB)
+    assert "id 1, and one of the choices, exactly as it is written." in body
+    assert "It has time until 2027-01-15 08:01:00 UTC." in body
+    assert "\n1. yes\n2. no\n" in body
+    for wrong in (["yes", "no"], ["maybe"]):
+        with pytest.raises(InvalidArgument, match="exactly one of these"):
+            await questions.answer(BOB, number, wrong)
+    await questions.answer(BOB, number, ["no"])
+    assert (await stored(questions, number)).deadline == START + 60 * SECOND
+
+
+async def test_only_who_was_asked_answers_or_the_operator(questions: Questions) -> None:
+    of_bob = await questions.ask(ALICE, "bob", "x?", {})
+    of_operator = await questions.ask(ALICE, "operator", "x?", {})
+    for who in (ALICE, CAROL):
+        with pytest.raises(AccessDenied, match="was not asked of"):
+            await questions.answer(who, of_bob, ["y"])
+    for who in (ALICE, BOB):
+        with pytest.raises(AccessDenied, match="was not asked of"):
+            await questions.answer(who, of_operator, ["y"])
+    await questions.answer(THE_OPERATOR, of_bob, ["in its place"])
+    assert (await stored(questions, of_bob)).answered_by == "operator"
+    with pytest.raises(Conflict, match="no longer open: it was answered by operator"):
+        await questions.answer(BOB, of_bob, ["too late"])
+
+
+async def test_a_repeated_answer_is_no_second_one(
+    questions: Questions, broker: Broker, heard: Heard
+) -> None:
+    number = await questions.ask(ALICE, "bob", "x?", {})
+    await questions.answer(BOB, number, ["y"])
+    await questions.answer(BOB, number, ["y"])
+    with pytest.raises(Conflict):
+        await questions.answer(BOB, number, ["z"])
+    assert len(await inbox(broker, ALICE)) == 1
+    assert heard.all.count(("question resolved", number, "answered")) == 1
+
+
+async def test_cancel(questions: Questions, broker: Broker) -> None:
+    mine, theirs = [await questions.ask(ALICE, "bob", "x?", {}) for _ in range(2)]
+    with pytest.raises(AccessDenied, match="was not asked by bob"):
+        await questions.cancel(BOB, mine)
+    await questions.cancel(ALICE, mine)
+    await questions.cancel(ALICE, mine)
+    assert await inbox(broker, ALICE) == []
+    await questions.cancel(THE_OPERATOR, theirs)
+    [(_, kind, body)] = await inbox(broker, ALICE)
+    assert kind == "question-answered"
+    assert body.startswith("Your question 2 to bob was answered by [cancelled]: the operator")
+    assert (await stored(questions, mine)).state is State.CANCELLED
+    with pytest.raises(Conflict, match=r"answered by \[cancelled\]"):
+        await questions.answer(BOB, theirs, ["y"])
+    answered = await questions.ask(ALICE, "bob", "x?", {})
+    await questions.answer(BOB, answered, ["y"])
+    with pytest.raises(Conflict, match="answered by bob"):
+        await questions.cancel(ALICE, answered)
+
+
+async def test_the_operators_own_is_cancelled_in_silence(
+    questions: Questions, broker: Broker
+) -> None:
+    number = await questions.ask(THE_OPERATOR, "bob", "x?", {})
+    await questions.cancel(DASHBOARD, number)
+    assert await inbox(broker, THE_OPERATOR) == []
+
+
+async def test_a_key_asks_once(questions: Questions, broker: Broker, heard: Heard) -> None:
+    first = await questions.ask(ALICE, "bob", "x?", {"dedupe_key": "k"})
+    assert await questions.ask(ALICE, "bob", "something else?", {"dedupe_key": "k"}) == first
+    assert await questions.ask(BOB, "alice", "x?", {"dedupe_key": "k"}) != first
+    assert len(await inbox(broker, BOB)) == 1
+    assert heard.all.count(("question added", first)) == 1
+    await questions.answer(BOB, first, ["y"])
+    assert await questions.ask(ALICE, "bob", "x?", {"dedupe_key": "k"}) == first
+
+
+async def test_the_most_that_may_be_open(questions: Questions) -> None:
+    for _ in range(MAX_OPEN):
+        await questions.ask(ALICE, "bob", "x?", {})
+    with pytest.raises(LimitExceeded, match="alice has 5 open questions, which is the most"):
+        await questions.ask(ALICE, "operator", "x?", {})
+    await questions.ask(BOB, "alice", "x?", {})
+    await questions.answer(BOB, 1, ["y"])
+    await questions.ask(ALICE, "operator", "x?", {})
+
+
+async def test_an_asker_that_is_gone_finds_the_answer_when_it_is_back(
+    questions: Questions, broker: Broker
+) -> None:
+    number = await questions.ask(ALICE, "bob", "x?", {})
+    await broker.unregister_agent("alice")
+    await questions.answer(BOB, number, ["y"])
+    assert (await stored(questions, number)).state is State.ANSWERED
+    await broker.register_agent("alice")
+    assert len(await inbox(broker, ALICE)) == 1
+
+
+async def test_one_who_was_asked_and_is_gone_is_answered_for(
+    questions: Questions, broker: Broker
+) -> None:
+    number = await questions.ask(ALICE, "bob", "x?", {})
+    await broker.unregister_agent("bob")
+    with pytest.raises(NotFound, match="no agent 'bob'"):
+        await questions.ask(ALICE, "bob", "x?", {})
+    await questions.answer(THE_OPERATOR, number, ["y"])
+    assert len(await inbox(broker, ALICE)) == 1
+
+
+async def test_no_answer_after_its_time_even_before_anybody_said_so(
+    questions: Questions, clock: FakeClock
+) -> None:
+    number = await questions.ask(ALICE, "bob", "x?", {"ttl_s": 10})
+    clock.advance(10)
+    with pytest.raises(Conflict, match="time of question 1 is up"):
+        await questions.answer(BOB, number, ["y"])
+
+
+async def test_questions_and_answers_are_found_by_their_words(questions: Questions) -> None:
+    number = await questions.ask(ALICE, "bob", "Which harbour?", {})
+    assert await found(questions, "harbour") == [number]
+    assert await found(questions, "north") == []
+    await questions.answer(BOB, number, ['the "new"\nnorth\\östlich one'])
+    for words in ("harbour", "new", "north", "ostlich"):
+        assert await found(questions, words) == [number], words
+    check = "INSERT INTO question_search (question_search, rank) VALUES ('integrity-check', 1)"
+    await questions._database.write(lambda db: db.execute(check))
+
+
+LONG = "x" * (MAX_BODY + 1)
+
+
+@pytest.mark.parametrize(
+    ("who", "to", "text", "options", "error", "sentence"),
+    [
+        (ALICE, "alice", "x?", {}, InvalidArgument, "alice cannot ask itself"),
+        (THE_OPERATOR, "operator", "x?", {}, InvalidArgument, "operator cannot ask itself"),
+        (DASHBOARD, "operator", "x?", {}, InvalidArgument, "operator cannot ask itself"),
+        (ALICE, "*", "x?", {}, InvalidArgument, "one agent or of `operator`"),
+        (ALICE, "carol", "x?", {}, NotFound, "no agent 'carol'"),
+        (ALICE, "system", "x?", {}, NotFound, "no agent 'system'"),
+        (ALICE, "bob", " \n", {}, InvalidArgument, "empty"),
+        (ALICE, "bob", LONG, {}, LimitExceeded, "1001 bytes; the most is 1000"),
+        (ALICE, "bob", "x?", {"choice": ["a"]}, InvalidArgument, "no option of Ask called"),
+        (ALICE, "bob", "x?", {"multi": True}, InvalidArgument, "with choices"),
+        (ALICE, "bob", "x?", {"choices": ["a", ""]}, InvalidArgument, "Choice 2"),
+        (ALICE, "bob", "x?", {"choices": ["a\nb"]}, InvalidArgument, "Choice 1"),
+        (ALICE, "bob", "x?", {"choices": ["\x1b[2J"]}, InvalidArgument, "Choice 1"),
+        (ALICE, "bob", "x?", {"choices": ["x" * 201]}, InvalidArgument, "1 to 200"),
+        (ALICE, "bob", "x?", {"choices": ["a", "a "]}, InvalidArgument, "the same"),
+        (ALICE, "bob", "x?", {"choices": [str(i) for i in range(21)]}, InvalidArgument, "20 items"),
+        (ALICE, "bob", "x?", {"choices": [1]}, InvalidArgument, "'choices' is not valid"),
+        (ALICE, "bob", "x?", {"ttl_s": 0}, InvalidArgument, "'ttl_s' is not valid"),
+        (ALICE, "bob", "x?", {"ttl_s": 2592001}, InvalidArgument, "'ttl_s' is not valid"),
+        (ALICE, "bob", "x?", {"ttl_s": True}, InvalidArgument, "'ttl_s' is not valid"),
+        (ALICE, "bob", "x?", {"dedupe_key": ""}, InvalidArgument, "'dedupe_key' is not valid"),
+    ],
+)
+async def test_bad_questions_are_refused_and_leave_nothing(
+    questions: Questions,
+    broker: Broker,
+    heard: Heard,
+    who: Principal,
+    to: str,
+    text: str,
+    options: dict[str, Any],
+    error: type[HiveError],
+    sentence: str,
+) -> None:
+    with pytest.raises(error) as refusal:
+        await questions.ask(who, to, text, options)
+    assert sentence in str(refusal.value)
+    with pytest.raises(NotFound):
+        await stored(questions, 1)
+    assert not heard.all
+
+
+async def test_bad_answers(questions: Questions) -> None:
+    number = await questions.ask(ALICE, "bob", "x?", {})
+    for wrong in ([], [""], [" "]):
+        with pytest.raises(InvalidArgument, match="empty"):
+            await questions.answer(BOB, number, wrong)
+    with pytest.raises(InvalidArgument, match="answered with one text"):
+        await questions.answer(BOB, number, ["y", "z"])
+    with pytest.raises(LimitExceeded, match="1001 bytes"):
+        await questions.answer(BOB, number, [LONG])
+    for unknown in (0, 77, 2**64 - 1):
+        with pytest.raises(NotFound, match="no question"):
+            await questions.answer(BOB, unknown, ["y"])
+        with pytest.raises(NotFound, match="no question"):
+            await questions.cancel(BOB, unknown)
+    assert (await stored(questions, number)).state is State.OPEN
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
+def test_texts_come_back_as_they_were(texts: list[str]) -> None:
+    assert question_store._texts(question_store._json(texts)) == texts
+
+
+def test_a_long_question_is_shown_shortened() -> None:
+    question = Question(7, "a", "b", "x" * 201, [], False, 1, 0, State.EXPIRED, [], "[expired]", 2)
+    words = question_words.answered(question)
+    assert words.splitlines()[0] == (
+        "Your question 7 to b was answered by [expired]: its time is up. "
+        "Go on without an answer, or ask again."
+    )
+    assert words.endswith("\n" + "x" * 197 + "...")
