@@ -6,6 +6,7 @@ from pathlib import Path
 
 from services import unit
 from services.config import Config
+from services.lifecycle import version
 from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.backends.systemd import Systemd
 from services.lifecycle.interface import OnBus
@@ -35,8 +36,9 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     """Put the room together. It knows its agents before it owns its name."""
     registry = Registry(STATE / "lifecycle.sqlite")
     observer = OnBus(bus)
-    backend = Nspawn(Systemd(bus), config, Path(sys.prefix))
-    lifecycle = Lifecycle(registry, backend, BrokerOnBus(bus), observer)
+    prefix = Path(sys.prefix)
+    backend = Nspawn(Systemd(bus), config, prefix)
+    lifecycle = Lifecycle(registry, backend, BrokerOnBus(bus), observer, version.current(prefix))
     observer.attach(lifecycle)
     await on_broker_appeared(bus, lifecycle.broker_appeared)
     await lifecycle.start()

@@ -112,6 +112,8 @@ class Agent:
     model: str = ""
     context_tokens: int = 0
     logged_in: bool = False
+    stale: bool = False
+    """Whether its container was made by another version of Hyperhive."""
     announce: Callable[["Agent", frozenset[str]], None] = lambda _agent, _changed: None
 
     def __post_init__(self) -> None:
@@ -135,6 +137,10 @@ class Agent:
     def set_enabled(self, enabled: bool) -> None:
         """Note the desired state."""
         self._set({"enabled": enabled})
+
+    def set_stale(self, stale: bool) -> None:
+        """Note whether an update would make it another one."""
+        self._set({"stale": stale})
 
     def set_unit_status(self, status: UnitStatus) -> None:
         """Note what systemd says; a harness whose container is not up is offline."""

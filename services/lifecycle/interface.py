@@ -1,6 +1,7 @@
 """Lifecycle1, Agent1 and Job1 on the bus. Forwards, and nothing else."""
 
-from typing import Final
+from dataclasses import astuple
+from typing import Annotated, Any, Final, TypeAlias
 
 from services.lifecycle.agent import Agent
 from services.lifecycle.crash import Crash
@@ -10,7 +11,21 @@ from wire import names
 from wire.bus import Bus
 from wire.interface import Interface, caller, method, prop, signal
 from wire.principal import AGENTS, MANAGER, OPERATOR, service
-from wire.types import Bool, Dict, Int32, Int64, ObjectPath, Str, StrList, UInt32, UInt64
+from wire.types import (
+    Bool,
+    Dict,
+    Int32,
+    Int64,
+    ObjectPath,
+    PathList,
+    Signature,
+    Str,
+    StrList,
+    UInt32,
+    UInt64,
+)
+
+Tombstones: TypeAlias = Annotated[list[list[Any]], Signature("a(stx)")]
 
 
 class Lifecycle1(Interface, name=names.LIFECYCLE):
@@ -31,12 +46,24 @@ class Lifecycle1(Interface, name=names.LIFECYCLE):
     async def Destroy(self, name: Str, purge: Bool) -> ObjectPath:
         return names.job_path(self._lifecycle.destroy(name, purge).number)
 
+    @method(allow=OPERATOR)
+    async def UpdateAll(self) -> PathList:
+        return [names.job_path(job.number) for job in self._lifecycle.update_all()]
+
+    @method(allow=OPERATOR)
+    async def ListTombstones(self) -> Tombstones:
+        return [list(astuple(tombstone)) for tombstone in await self._lifecycle.tombstones()]
+
+    @method(allow=OPERATOR)
+    async def PurgeTombstone(self, name: Str) -> ObjectPath:
+        return names.job_path(self._lifecycle.purge(name).number)
+
     @signal()
     def JobNew(self, id: UInt32, job: ObjectPath, agent: Str, verb: Str) -> None: ...
 
     @signal()
     def JobRemoved(
-        self, id: UInt32, job: ObjectPath, agent: Str, verb: Str, result: Str, error: Str
+        self, id: UInt32, job: ObjectPath, agent: Str, verb: Str, result: Str, note: Str
     ) -> None: ...
 
 
@@ -58,6 +85,14 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     @method(allow=OPERATOR | MANAGER)
     async def Restart(self) -> ObjectPath:
         return self._order(Verb.RESTART)
+
+    @method(allow=OPERATOR)
+    async def Rebuild(self) -> ObjectPath:
+        return self._order(Verb.REBUILD)
+
+    @method(allow=OPERATOR | MANAGER)
+    async def Update(self) -> ObjectPath:
+        return self._order(Verb.UPDATE)
 
     @method(allow=AGENTS)
     async def Report(self, report: Dict) -> None:
@@ -119,6 +154,10 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     def LoggedIn(self) -> Bool:
         return self._agent.logged_in
 
+    @prop()
+    def Stale(self) -> Bool:
+        return self._agent.stale
+
     @signal()
     def Crashed(self, result: Str, status: Int32) -> None: ...
 
@@ -129,8 +168,13 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
 class Job1(Interface, name=names.JOB_INTERFACE):
     """One job, while it runs."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, lifecycle: Lifecycle, job: Job) -> None:
+        self._lifecycle = lifecycle
         self._job = job
+
+    @method(allow=OPERATOR)
+    async def Cancel(self) -> None:
+        self._lifecycle.cancel(self._job.number)
 
     @prop(const=True)
     def Id(self) -> UInt32:
@@ -157,6 +201,7 @@ PROPERTIES: Final = {
     "model": ("Model",),
     "context_tokens": ("ContextTokens",),
     "logged_in": ("LoggedIn",),
+    "stale": ("Stale",),
 }
 """The properties that show each attribute of an agent."""
 
@@ -195,14 +240,14 @@ class OnBus:
 
     def job_new(self, job: Job) -> None:
         path = names.job_path(job.number)
-        self._jobs[job.number] = Job1(job)
+        self._jobs[job.number] = Job1(self._lifecycle, job)
         self._bus.export(path, self._jobs[job.number])
         self._root.JobNew(job.number, path, job.agent, job.verb.value)
 
     def job_changed(self, job: Job) -> None:
         self._jobs[job.number].emit_changed("State")
 
-    def job_removed(self, job: Job, result: Result, error: str) -> None:
+    def job_removed(self, job: Job, result: Result, note: str) -> None:
         path = names.job_path(job.number)
         self._bus.unexport(path, self._jobs.pop(job.number))
-        self._root.JobRemoved(job.number, path, job.agent, job.verb.value, result.value, error)
+        self._root.JobRemoved(job.number, path, job.agent, job.verb.value, result.value, note)

@@ -1,18 +1,22 @@
-"""Jobs: what takes time, one at a time for each agent, as systemd does it."""
+"""Jobs: what takes time, one at a time for each agent, as systemd does it.
+
+A job is on disk from the moment it is accepted until it has ended. So one that is interrupted by
+the end of lifecycle goes on when lifecycle is back, under its old number.
+"""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
-from wire.errors import Conflict, HiveError
+from wire.errors import Conflict, HiveError, NotFound
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS: Final = 20.0
-"""How long a stopping service waits for its jobs; what is cut off then is put right on start."""
+"""How long a stopping service waits for its jobs; what is left then goes on at the next start."""
 
 
 class Verb(StrEnum):
@@ -20,17 +24,23 @@ class Verb(StrEnum):
 
     SPAWN = "spawn"
     DESTROY = "destroy"
+    PURGE = "purge"
     START = "start"
     STOP = "stop"
     RESTART = "restart"
+    REBUILD = "rebuild"
+    UPDATE = "update"
 
 
-GERUND: Final[Mapping[Verb, str]] = {
-    Verb.SPAWN: "being spawned",
-    Verb.DESTROY: "being destroyed",
-    Verb.START: "being started",
-    Verb.STOP: "being stopped",
-    Verb.RESTART: "being restarted",
+PARTICIPLES: Final[Mapping[Verb, str]] = {
+    Verb.SPAWN: "spawned",
+    Verb.DESTROY: "destroyed",
+    Verb.PURGE: "purged",
+    Verb.START: "started",
+    Verb.STOP: "stopped",
+    Verb.RESTART: "restarted",
+    Verb.REBUILD: "rebuilt",
+    Verb.UPDATE: "updated",
 }
 
 
@@ -39,6 +49,7 @@ class JobState(StrEnum):
 
     WAITING = "waiting"
     RUNNING = "running"
+    CANCELLING = "cancelling"
 
 
 class Result(StrEnum):
@@ -51,97 +62,171 @@ class Result(StrEnum):
 
 @dataclass
 class Job:
-    """Something that is being done to an agent."""
+    """Something that is being done to an agent.
 
-    number: int
+    `arguments` is plain data that is kept with it: what was asked for, and what its work must know
+    to go on after an interruption. Two requests are the same when their verb and `wanted` are.
+    """
+
     agent: str
     verb: Verb
-    arguments: tuple[object, ...] = ()
+    wanted: tuple[object, ...] = ()
+    arguments: dict[str, object] = field(default_factory=dict)
+    number: int = 0
     state: JobState = JobState.WAITING
+    final: bool = False
+    """Whether it is past the point where it could still be undone."""
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether it is to be undone."""
+        return self.state is JobState.CANCELLING
+
+
+Work = Callable[[Job], Awaitable[str]]
+"""Does a job and returns what it changed, in one line, or nothing. It may be called again for a job
+that was interrupted anywhere."""
+
+
+class JobStore(Protocol):
+    """Where jobs are kept while they run."""
+
+    def add_job(self, job: Job) -> int:
+        """Keep it, on disk; returns its number, which no other job ever has."""
+
+    def save_job(self, job: Job) -> None:
+        """Keep its new arguments."""
+
+    def remove_job(self, number: int) -> None:
+        """It has ended."""
 
 
 class JobObserver(Protocol):
     """Who is told of jobs."""
 
     def job_new(self, job: Job) -> None:
-        """It was accepted."""
+        """It was accepted, or goes on after an interruption."""
 
     def job_changed(self, job: Job) -> None:
-        """It began to run."""
+        """Its state is another one."""
 
-    def job_removed(self, job: Job, result: Result, error: str) -> None:
-        """It is over; `error` is a sentence, empty when it is done."""
+    def job_removed(self, job: Job, result: Result, note: str) -> None:
+        """It is over; `note` says why it is not done, or what it has changed."""
 
 
 class Jobs:
     """The jobs that run now. Owns their tasks."""
 
-    def __init__(self, observer: JobObserver) -> None:
+    def __init__(self, store: JobStore, observer: JobObserver) -> None:
+        self._store = store
         self._observer = observer
         self._running: dict[str, Job] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._last = 0
+        self._draining = False
 
     def of(self, agent: str) -> Job | None:
         """The job that is done to `agent` now."""
         return self._running.get(agent)
 
-    def join(self, agent: str, verb: Verb, *arguments: object) -> Job | None:
-        """The running job that does just this; None when nothing is being done to `agent`.
+    def submit(self, job: Job, work: Work, undo: Work) -> Job:
+        """Accept `job` and answer at once; the same request while it runs gets the same job.
 
-        Raises Conflict when something else is.
+        Args:
+            job: a new one.
+            work: does it.
+            undo: puts the agent back as it was, when the job is cancelled.
+
+        Raises Conflict when something else is being done to the agent.
         """
-        job = self._running.get(agent)
-        if job is None or (job.verb, job.arguments) == (verb, arguments):
-            return job
-        raise Conflict(
-            f"{agent} is {GERUND[job.verb]} (job {job.number}); ask again when that is over."
-        )
-
-    def submit(
-        self, agent: str, verb: Verb, work: Callable[[], Awaitable[None]], *arguments: object
-    ) -> Job:
-        """Begin `work` and answer at once; the same request while it runs gets the same job."""
-        if job := self.join(agent, verb, *arguments):
-            return job
-        self._last += 1
-        job = Job(self._last, agent, verb, arguments)
-        self._running[agent] = job
-        self._tasks[job.number] = asyncio.create_task(
-            self._run(job, work), name=f"job-{job.number}"
-        )
-        self._observer.job_new(job)
+        running = self._running.get(job.agent)
+        if running is not None:
+            if (running.verb, running.wanted) == (job.verb, job.wanted):
+                return running
+            raise Conflict(
+                f"{job.agent} is being {PARTICIPLES[running.verb]} (job {running.number}); "
+                "ask again when that is over."
+            )
+        job.number = self._store.add_job(job)
+        self.resume(job, work, undo)
         return job
 
+    def resume(self, job: Job, work: Work, undo: Work) -> None:
+        """Begin `job`, which is kept already."""
+        self._running[job.agent] = job
+        self._tasks[job.number] = asyncio.create_task(
+            self._run(job, work, undo), name=f"job-{job.number}"
+        )
+        self._observer.job_new(job)
+
+    def cancel(self, number: int) -> None:
+        """Have the job undone; its end comes as that of any job.
+
+        Raises NotFound when it is over, Conflict when it cannot be undone any more.
+        """
+        job = next((job for job in self._running.values() if job.number == number), None)
+        if job is None:
+            raise NotFound(f"Job {number} is over already.")
+        if job.final:
+            raise Conflict(
+                f"Job {number} cannot be cancelled any more: part of {job.agent} is gone already."
+            )
+        if not job.cancelling:
+            self._enter(job, JobState.CANCELLING)
+            self._tasks[number].cancel()
+
     async def drain(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Wait for what runs, at most `seconds`; then cancel it."""
+        """Wait for what runs, at most `seconds`; the rest goes on at the next start."""
         tasks = list(self._tasks.values())
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=seconds)
+        self._draining = True
         for task in late:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, job: Job, work: Callable[[], Awaitable[None]]) -> None:
+    async def _run(self, job: Job, work: Work, undo: Work) -> None:
         fields = {"HIVE_AGENT": job.agent, "HIVE_JOB": job.number}
-        result, error = Result.DONE, ""
         try:
-            job.state = JobState.RUNNING
-            self._observer.job_changed(job)
-            await work()
+            result, note = await self._outcome(job, work, undo)
         except asyncio.CancelledError:
-            result, error = Result.CANCELLED, "Lifecycle is being stopped; look again afterwards."
+            log.info("%s of %s is interrupted", job.verb, job.agent, extra=fields)
+            self._forget(job)
             raise
+        level = logging.INFO if result is Result.DONE else logging.WARNING
+        log.log(
+            level, "%s of %s %s%s", job.verb, job.agent, result, f": {note}" if note else "",
+            extra=fields,
+        )  # fmt: skip
+        self._store.remove_job(job.number)
+        self._forget(job)
+        self._observer.job_removed(job, result, note)
+
+    async def _outcome(self, job: Job, work: Work, undo: Work) -> tuple[Result, str]:
+        """How it ended. Raises CancelledError when the service ends before the job does."""
+        if not job.cancelling:
+            try:
+                self._enter(job, JobState.RUNNING)
+                return Result.DONE, await work(job)
+            except asyncio.CancelledError:
+                if self._draining or not job.cancelling:
+                    raise
+            except HiveError as failure:
+                return Result.FAILED, str(failure)
+            except Exception as failure:
+                log.exception("%s of %s failed", job.verb, job.agent)
+                return Result.FAILED, f"{type(failure).__name__}: {failure}"
+        try:
+            await undo(job)
         except HiveError as failure:
-            result, error = Result.FAILED, str(failure)
-            log.warning("%s of %s failed: %s", job.verb, job.agent, failure, extra=fields)
-        except Exception as failure:
-            result, error = Result.FAILED, f"{type(failure).__name__}: {failure}"
-            log.exception("%s of %s failed", job.verb, job.agent, extra=fields)
-        else:
-            log.info("%s of %s is done", job.verb, job.agent, extra=fields)
-        finally:
-            del self._running[job.agent]
-            del self._tasks[job.number]
-            self._observer.job_removed(job, result, error)
+            return Result.FAILED, f"It was cancelled, but could not be undone: {failure}"
+        return Result.CANCELLED, f"It was cancelled; {job.agent} is as it was."
+
+    def _enter(self, job: Job, state: JobState) -> None:
+        job.state = state
+        self._store.save_job(job)
+        self._observer.job_changed(job)
+
+    def _forget(self, job: Job) -> None:
+        del self._running[job.agent]
+        del self._tasks[job.number]

@@ -1,6 +1,8 @@
 """What lifecycle remembers: its agents, their uid ranges, and messages not yet handed over."""
 
+import json
 import sqlite3
+import time
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -8,13 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from services.lifecycle.agent import Spec
+from services.lifecycle.jobs import Job, JobState, Verb
+from wire import names
 from wire.errors import Conflict, CorruptStore
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_NOTICES: Final = 1000
 """Messages that wait for a broker; beyond it the oldest go, so a broken broker fills no disk."""
 
-SCHEMA: Final = """
+_STEPS: Final = (
+    """
 create table agent (
   name text primary key,
   uid_base integer not null unique,
@@ -32,7 +37,25 @@ create table notice (
   body text not null,
   dedupe_key text not null unique
 ) strict;
-"""
+""",
+    """
+alter table agent add column port integer not null default 0;
+alter table agent add column built text not null default '';
+alter table agent add column asleep integer not null default 0;
+alter table agent add column settings text not null default '{}';
+alter table agent add column destroyed integer not null default 0;
+alter table notice add column recipient text not null default 'manager';
+create table job (
+  number integer primary key autoincrement,
+  agent text not null,
+  verb text not null,
+  wanted text not null,
+  arguments text not null,
+  state text not null
+) strict;
+""",
+)
+"""What makes each version from the one before it; the first one from nothing."""
 
 
 class Phase(StrEnum):
@@ -72,12 +95,23 @@ class Record:
     """The invocation that a job of ours ends: its end is no crash."""
     boot: str = ""
     """The host's boot in which `seen` was seen."""
+    port: int = 0
+    """Of its page; 0 when it has none yet."""
+    built: str = ""
+    """The version of Hyperhive that its container was made by."""
+    asleep: bool = False
+    """Whether it is stopped only until somebody needs it."""
+    settings: dict[str, object] = field(default_factory=dict)
+    """What the operator has set for it while it was there, beside the configuration."""
+    destroyed: int = 0
+    """When it was, in microseconds since 1970; 0 while it is not."""
 
     def enter(self, phase: Phase) -> None:
         """Go on to `phase`; raises Conflict when that does not follow."""
         if phase not in PHASES[self.phase]:
             raise Conflict(f"{self.name} is {self.phase}; it cannot become {phase}.")
         self.phase = phase
+        self.destroyed = time.time_ns() // 1000 if phase is Phase.KEPT else 0
 
     @property
     def spec(self) -> Spec:
@@ -87,11 +121,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Notice:
-    """A message to the manager that the broker does not have yet."""
+    """A message that the broker does not have yet."""
 
     kind: str
     body: str
     dedupe_key: str
+    recipient: str = names.MANAGER
     number: int = 0
 
 
@@ -126,10 +161,10 @@ class Registry:
                 raise sqlite3.DatabaseError(verdict)
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = full")
-        if version:
-            self.records()
-        else:
-            self._db.executescript(f"begin;{SCHEMA}pragma user_version = {VERSION};commit;")
+        for number, step in enumerate(_STEPS[version:], version + 1):
+            self._db.executescript(f"begin;{step}pragma user_version = {number};commit;")
+        self.records()
+        self.jobs()
 
     def close(self) -> None:
         """Close the file."""
@@ -152,7 +187,7 @@ class Registry:
         try:
             self._db.execute(
                 f"insert or replace into agent ({', '.join(_COLUMNS)}) values ({marks})",  # noqa: S608
-                [str(value) if isinstance(value, Phase) else value for value in row],
+                [_plain(value) for value in row],
             )
             if notice:
                 self._insert(notice)
@@ -171,17 +206,44 @@ class Registry:
 
     def notices(self) -> list[Notice]:
         """The messages that wait, oldest first."""
-        query = "select kind, body, dedupe_key, number from notice order by number"
+        query = "select kind, body, dedupe_key, recipient, number from notice order by number"
         return [Notice(*row) for row in self._db.execute(query)]
 
     def drop_notice(self, notice: Notice) -> None:
         """It was handed over."""
         self._db.execute("delete from notice where number = ?", (notice.number,))
 
+    # Jobs
+
+    def add_job(self, job: Job) -> int:
+        """Keep `job` until it has ended; returns its number, which no other one ever has."""
+        added = self._db.execute(
+            "insert into job (agent, verb, wanted, arguments, state) values (?, ?, ?, ?, ?)",
+            _job_row(job),
+        )
+        return int(added.lastrowid or 0)
+
+    def save_job(self, job: Job) -> None:
+        """Keep what has changed of it."""
+        self._db.execute(
+            "update job set agent = ?, verb = ?, wanted = ?, arguments = ?, state = ? "
+            "where number = ?",
+            (*_job_row(job), job.number),
+        )
+
+    def remove_job(self, number: int) -> None:
+        """It has ended."""
+        self._db.execute("delete from job where number = ?", (number,))
+
+    def jobs(self) -> list[Job]:
+        """The jobs that have not ended, oldest first."""
+        query = "select number, agent, verb, wanted, arguments, state from job order by number"
+        return [_job(row) for row in self._db.execute(query)]
+
     def _insert(self, notice: Notice) -> None:
         self._db.execute(
-            "insert or ignore into notice (kind, body, dedupe_key) values (?, ?, ?)",
-            (notice.kind, notice.body, notice.dedupe_key),
+            "insert or ignore into notice (kind, body, dedupe_key, recipient) values (?, ?, ?, ?)",
+            (notice.kind, notice.body, notice.dedupe_key, notice.recipient),
         )
         self._db.execute(
             "delete from notice where number <= (select max(number) from notice) - ?",
@@ -191,15 +253,43 @@ class Registry:
 
 _COLUMNS: Final = (
     "name", "uid_base", "machine_id", "phase", "model", "enabled", "seen", "excused", "boot",
+    "port", "built", "asleep", "settings", "destroyed",
 )  # fmt: skip
 _SELECT: Final = f"select {', '.join(_COLUMNS)} from agent"  # noqa: S608
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return str(value) if isinstance(value, Phase) else value
 
 
 def _record(row: tuple[Any, ...]) -> Record:
     values = dict(zip(_COLUMNS, row, strict=True))
     try:
         values["phase"] = Phase(values["phase"])
+        values["settings"] = json.loads(values["settings"])
     except ValueError as error:
         raise sqlite3.DatabaseError(str(error)) from error
-    values["enabled"] = bool(values["enabled"])
+    values["enabled"], values["asleep"] = bool(values["enabled"]), bool(values["asleep"])
     return Record(**values)
+
+
+def _job_row(job: Job) -> tuple[str, ...]:
+    wanted, arguments = json.dumps(job.wanted), json.dumps(job.arguments)
+    return job.agent, job.verb.value, wanted, arguments, job.state.value
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    number, agent, verb, wanted, arguments, state = row
+    try:
+        return Job(
+            agent,
+            Verb(verb),
+            tuple(json.loads(wanted)),
+            json.loads(arguments),
+            number,
+            JobState(state),
+        )
+    except ValueError as error:
+        raise sqlite3.DatabaseError(str(error)) from error

@@ -28,20 +28,25 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Tree:
     """A directory that is held open; its entries belong to `owner` (a uid and gid) by default."""
 
-    def __init__(self, descriptor: int, owner: int) -> None:
+    def __init__(self, descriptor: int, owner: int, path: str, changes: list[str]) -> None:
         self._fd = descriptor
         self._owner = owner
+        self._path = path
+        self._changes = changes
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: Path, *, owner: int = 0) -> Iterator[Self]:
+    def open(
+        cls, path: Path, *, owner: int = 0, changes: list[str] | None = None
+    ) -> Iterator[Self]:
         """Hold the existing directory `path` open; only its last part is protected from links.
 
-        So everything above it must belong to root. Raises OSError (ELOOP, ENOTDIR) for a link.
+        So everything above it must belong to root. What is changed below it is added to `changes`,
+        a line each. Raises OSError (ELOOP, ENOTDIR) for a link.
         """
         descriptor = os.open(path, _DIRECTORY)
         try:
-            yield cls(descriptor, owner)
+            yield cls(descriptor, owner, str(path), [] if changes is None else changes)
         finally:
             os.close(descriptor)
 
@@ -50,15 +55,21 @@ class Tree:
         self, name: str, *, mode: int = 0o755, owner: int | None = None
     ) -> Iterator[Self]:
         """The directory `name`, made or corrected to `mode` and owner; what else lay there goes."""
-        if not self._is_directory(name):
+        uid = self._owner if owner is None else owner
+        made = not self._is_directory(name)
+        if made:
             self.remove(name)
             os.mkdir(name, 0o700, dir_fd=self._fd)
-        uid = self._owner if owner is None else owner
         descriptor = os.open(name, _DIRECTORY, dir_fd=self._fd)
         try:
-            os.fchown(descriptor, uid, uid)
-            os.fchmod(descriptor, mode)
-            yield type(self)(descriptor, uid)
+            status = os.fstat(descriptor)
+            fits = (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (uid, uid, mode)
+            if not fits:
+                os.fchown(descriptor, uid, uid)
+                os.fchmod(descriptor, mode)
+            if made or not fits:
+                self._changed(name, "made" if made else "owner and mode corrected")
+            yield type(self)(descriptor, uid, f"{self._path}/{name}", self._changes)
         finally:
             os.close(descriptor)
 
@@ -86,6 +97,7 @@ class Tree:
             if self._is_directory(name):
                 self.remove(name)
             os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            self._changed(name, "written")
         except OSError:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=self._fd)
@@ -93,10 +105,13 @@ class Tree:
         return True
 
     def link(self, name: str, target: str) -> None:
-        """A symbolic link, replacing whatever lies there."""
+        """A symbolic link, replacing whatever else lies there."""
+        if self._links(name, target):
+            return
         self.remove(name)
         os.symlink(target, name, dir_fd=self._fd)
         os.chown(name, self._owner, self._owner, dir_fd=self._fd, follow_symlinks=False)
+        self._changed(name, f"linked to {target}")
 
     def remove(self, name: str) -> bool:
         """Remove a file, a link (not its target) or a directory; answers whether it existed."""
@@ -118,10 +133,23 @@ class Tree:
             os.rmdir(name, dir_fd=self._fd)
         return True
 
+    def fileno(self) -> int:
+        """The descriptor; it stays the tree's to close."""
+        return self._fd
+
     def owner_of(self, name: str) -> int | None:
         """The uid that owns the directory `name`; None when there is no such directory."""
         status = self._status(name)
         return status.st_uid if status and stat.S_ISDIR(status.st_mode) else None
+
+    def _changed(self, name: str, how: str) -> None:
+        self._changes.append(f"{self._path}/{name} {how}")
+
+    def _links(self, name: str, target: str) -> bool:
+        status = self._status(name)
+        if status is None or not stat.S_ISLNK(status.st_mode):
+            return False
+        return status.st_uid == self._owner and os.readlink(name, dir_fd=self._fd) == target
 
     def _status(self, name: str) -> os.stat_result | None:
         try:

@@ -1,12 +1,21 @@
 """What containers are made of: the one thing that differs between distributions."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.lifecycle.agent import Spec, UnitStatus
 
 Watcher = Callable[[str, UnitStatus], None]
 """Is called with an agent's name whenever systemd says something new about its container."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What was put right, a line each, and whether only a restart brings it to the container."""
+
+    changes: list[str] = field(default_factory=list)
+    restart: bool = False
 
 
 class Backend(Protocol):
@@ -37,8 +46,14 @@ class Backend(Protocol):
     async def configure(self, spec: Spec) -> None:
         """Make the container, or bring what the host keeps of it up to date."""
 
-    async def start(self, spec: Spec) -> None:
-        """Start it and wait until it is READY."""
+    async def reconcile(self, spec: Spec, *, running: bool) -> Reconciled:
+        """As `configure`, and everything else on the host that belongs to the container."""
+
+    async def size(self, name: str) -> int:
+        """How many bytes the kept data of `name` takes."""
+
+    async def start(self, spec: Spec, *, fresh: bool = True) -> None:
+        """Start it and wait until it is READY; not `fresh`: it is being started already."""
 
     async def stop(self, name: str) -> None:
         """Stop it, and the endpoint of its socket, and wait until they are."""

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from services.config import Config
 from services.lifecycle import uidrange
 from services.lifecycle.agent import Spec, UnitStatus
-from services.lifecycle.backends import Watcher, files, skeleton
+from services.lifecycle.backends import Reconciled, Watcher, files, skeleton
 from services.lifecycle.backends.journal import Journal
 from services.lifecycle.backends.layout import Layout, container_unit, settings_file
 from services.lifecycle.backends.systemd import Systemd
+from services.lifecycle.survey import give_below, size_below
 from services.lifecycle.tree import Tree, remove_below
 from wire import names
 from wire.errors import Unavailable
@@ -122,32 +123,63 @@ class Nspawn:
 
     async def configure(self, spec: Spec) -> None:
         """Write skeleton, settings and drop-in, and make the directories of its data."""
+        await self._write(spec, [])
+
+    async def reconcile(self, spec: Spec, *, running: bool) -> Reconciled:
+        """Files, their owners, units; and the socket, which a container gets only by a restart."""
+        changes: list[str] = []
+        await self._write(spec, changes)
+        changes += await asyncio.to_thread(self._give_back, spec)
+        deaf = running and not await self._listens(spec.name)
+        if deaf:
+            changes.append(f"{names.socket_unit(spec.name)} did not listen")
+        return Reconciled(changes, restart=deaf)
+
+    async def size(self, name: str) -> int:
+        """What lies in the directory of its data."""
+        return await asyncio.to_thread(size_below, self._layout.data, name)
+
+    def _give_back(self, spec: Spec) -> list[str]:
+        """Files of the agent that belong to somebody else become its own."""
+        owners = range(spec.uid_base, spec.uid_base + uidrange.SIZE)
+        places = [(self._layout.machines, names.machine_name(spec.name))]
+        places += [(self._layout.data / spec.name, name) for name in ("claude", "state")]
+        changed = [(parent / name, give_below(parent, name, owners)) for parent, name in places]
+        return [f"{path}: {count} files given back to it" for path, count in changed if count]
+
+    async def _listens(self, name: str) -> bool:
+        """Whether the socket is there, and systemd listens on it."""
+        path = self._layout.sockets / name / "mcp.sock"
+        unit = names.socket_unit(name)
+        return path.is_socket() and await self._systemd.active_state(unit) == "active"
+
+    async def _write(self, spec: Spec, changes: list[str]) -> None:
         # In a thread: what an agent left where a file belongs may take long to remove.
-        if await asyncio.to_thread(self._write, spec):
+        if await asyncio.to_thread(self._lay, spec, changes):
             await self._systemd.reload()
 
-    def _write(self, spec: Spec) -> bool:
+    def _lay(self, spec: Spec, changes: list[str]) -> bool:
         """Everything on disk; answers whether systemd must read units again."""
-        self._lay_data(spec)
+        self._lay_data(spec, changes)
         machine = names.machine_name(spec.name)
         with (
-            Tree.open(self._layout.machines) as machines,
+            Tree.open(self._layout.machines, changes=changes) as machines,
             machines.directory(machine, owner=spec.uid_base) as root,
         ):
             skeleton.lay(root, spec, self._harness(spec), self._units)
-        return self._write_units(spec)
+        return self._write_units(spec, changes)
 
-    def _lay_data(self, spec: Spec) -> None:
+    def _lay_data(self, spec: Spec, changes: list[str]) -> None:
         base = spec.uid_base
         # The agent must not own what holds claude/ and state/: it could put links there.
         with (
-            Tree.open(self._layout.data) as agents,
+            Tree.open(self._layout.data, changes=changes) as agents,
             agents.directory(spec.name, mode=0o700) as data,
         ):
             data.make("claude", mode=0o700, owner=base)
             data.make("state", mode=0o700, owner=base)
 
-    def _write_units(self, spec: Spec) -> bool:
+    def _write_units(self, spec: Spec, changes: list[str]) -> bool:
         """Write settings and drop-in; answers whether systemd must read them again."""
         layout = self._layout
         settings = files.settings(
@@ -157,13 +189,13 @@ class Nspawn:
             str(layout.sockets / spec.name),
         )
         layout.settings.mkdir(mode=0o755, exist_ok=True)
-        with Tree.open(layout.settings) as folder:
+        with Tree.open(layout.settings, changes=changes) as folder:
             folder.write(settings_file(spec.name), settings)
         key = layout.credentials / files.CREDENTIAL
         root = str(layout.machines / names.machine_name(spec.name))
         text = files.drop_in(spec, self._limits(), root, str(key) if key.is_file() else None)
         with (
-            Tree.open(layout.units) as units,
+            Tree.open(layout.units, changes=changes) as units,
             units.directory(layout.drop_in_folder(spec.name)) as folder,
         ):
             return folder.write(files.DROP_IN, text)
@@ -198,8 +230,14 @@ class Nspawn:
 
     # Running
 
-    async def start(self, spec: Spec) -> None:
+    async def start(self, spec: Spec, *, fresh: bool = True) -> None:
         """Start the unit, its failures forgotten; the socket comes with it."""
+        if fresh:
+            await self._clear(spec)
+        timeout = self._config.lifecycle.start_timeout + SLACK
+        await self._systemd.start(container_unit(spec.name), timeout)
+
+    async def _clear(self, spec: Spec) -> None:
         # The agent may have planted things where its socket belongs, or have driven its endpoint
         # into the start limit: begin afresh. Its container goes with its socket, so a start of
         # systemd's own after a crash ends here too, in order.
@@ -210,8 +248,6 @@ class Nspawn:
             sockets.make(spec.name, mode=0o700, owner=spec.uid_base)
         for unit in self._all_units(spec.name):
             await self._systemd.reset_failed(unit)
-        timeout = self._config.lifecycle.start_timeout + SLACK
-        await self._systemd.start(container_unit(spec.name), timeout)
 
     async def stop(self, name: str) -> None:
         """Stop the container, then what served its socket."""

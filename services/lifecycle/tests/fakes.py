@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from services.lifecycle.agent import Agent, Spec, UnitStatus
-from services.lifecycle.backends import Watcher
+from services.lifecycle.backends import Reconciled, Watcher
 from services.lifecycle.crash import Crash
 from services.lifecycle.jobs import Job, Result
 from services.lifecycle.registry import Notice
@@ -23,6 +23,10 @@ class FakeBackend:
         self.gate = asyncio.Event()
         self.gate.set()
         self.boot_id = "boot-1"
+        self.reconciled = Reconciled()
+        self.points = 0
+        self.halt_at = 0
+        self.halted = asyncio.Event()
         self.stopping = False
         self._watcher: Watcher = lambda name, status: None
         self._invocations = 0
@@ -60,22 +64,39 @@ class FakeBackend:
 
     async def configure(self, spec: Spec) -> None:
         await self._called("configure", spec.name)
+        await self._did()
 
-    async def start(self, spec: Spec) -> None:
+    async def reconcile(self, spec: Spec, *, running: bool) -> Reconciled:
+        await self._called("reconcile", spec.name)
+        await self._did()
+        return self.reconciled
+
+    async def size(self, name: str) -> int:
+        return 42
+
+    async def start(self, spec: Spec, *, fresh: bool = True) -> None:
         self.set(spec.name, "activating")
         await self._called("start", spec.name)
         self.come_up(spec.name)
+        await self._did()
 
     async def stop(self, name: str) -> None:
+        if self.units.get(name, UnitStatus()).active == "inactive":
+            return
         self.set(name, "deactivating")
         await self._called("stop", name)
         self.set(name, "inactive")
+        await self._did()
 
     async def ended(self, name: str) -> None:
         await self._called("ended", name)
 
     async def destroy(self, spec: Spec, *, purge: bool) -> None:
         await self._called("destroy", spec.name, purge)
+        self.kept.pop(spec.name, None)
+        if not purge:
+            self.kept[spec.name] = spec.uid_base
+        await self._did()
 
     async def logs(self, name: str, lines: int) -> list[str]:
         await self._called("logs", name, lines)
@@ -89,9 +110,17 @@ class FakeBackend:
 
     async def _called(self, what: str, *arguments: object) -> None:
         self.calls.append((what, *arguments))
+        await self._did()
         await self.gate.wait()
         if what in self.fail:
             raise self.fail[what]
+
+    async def _did(self) -> None:
+        """A point at which lifecycle may be killed."""
+        self.points += 1
+        if self.points == self.halt_at:
+            self.halted.set()
+            await asyncio.Event().wait()
 
 
 class FakeBroker:

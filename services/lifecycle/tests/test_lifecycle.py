@@ -9,9 +9,8 @@ import pytest
 from services.lifecycle import courier
 from services.lifecycle.agent import State, TurnState
 from services.lifecycle.jobs import Result, Verb
-from services.lifecycle.lifecycle import Lifecycle
-from services.lifecycle.registry import Phase, Record, Registry
-from services.lifecycle.tests.fakes import Diary, FakeBackend, FakeBroker
+from services.lifecycle.registry import Phase, Record
+from services.lifecycle.tests.house import DONE, House
 from wire.errors import (
     AccessDenied,
     AlreadyExists,
@@ -22,55 +21,7 @@ from wire.errors import (
 )
 from wire.principal import THE_OPERATOR, agent
 
-DONE = (Result.DONE, "")
 BASE = 0x1000_0000
-
-
-class House:
-    """A lifecycle and everything around it; `open` again after `close` is a restart."""
-
-    def __init__(self, folder: Path) -> None:
-        self.backend = FakeBackend()
-        self.broker = FakeBroker()
-        self.broker.agents.add("manager")
-        self._file = folder / "lifecycle.sqlite"
-
-    async def open(self) -> None:
-        self.diary = Diary()
-        self.registry = Registry(self._file)
-        self.lifecycle = Lifecycle(self.registry, self.backend, self.broker, self.diary)
-        await self.lifecycle.start()
-
-    async def close(self) -> None:
-        await self.lifecycle.stop()
-        self.registry.close()
-
-    async def spawn(self, name: str) -> None:
-        assert await self.diary.end_of(self.lifecycle.spawn(name, {})) == DONE
-
-    async def order(self, verb: Verb, name: str) -> None:
-        assert await self.diary.end_of(self.lifecycle.order(verb, name)) == DONE
-
-    def record(self, name: str) -> Record:
-        record = self.registry.find(name)
-        assert record is not None
-        return record
-
-    def state(self, name: str) -> State:
-        return next(a.state for a in self.lifecycle.agents if a.name == name)
-
-    async def told(self, count: int) -> list[str]:
-        """The kinds of the first `count` messages to the manager."""
-        async with asyncio.timeout(5):
-            while len(self.broker.sent) < count:
-                self.broker.arrived.clear()
-                await self.broker.arrived.wait()
-        return [notice.kind for notice in self.broker.sent]
-
-    async def settle(self) -> None:
-        """Everything that systemd said is dealt with."""
-        async with asyncio.timeout(5):
-            await self.lifecycle._news.join()
 
 
 @pytest.fixture

@@ -1,0 +1,88 @@
+"""What systemd says of the containers, and what it means."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from services.lifecycle.agent import Agent, State, UnitStatus
+from services.lifecycle.backends import Backend
+from services.lifecycle.crash import crash_of
+from services.lifecycle.registry import Record
+from services.lifecycle.swarm import Swarm
+
+log = logging.getLogger(__name__)
+
+
+class Follower:
+    """Owns the task that takes the news of all containers, one after the other."""
+
+    def __init__(
+        self, swarm: Swarm, backend: Backend, busy: Callable[[str], bool], told: Callable[[], None]
+    ) -> None:
+        """`busy`: whether a job is being done to an agent; `told`: there is a new notice."""
+        self._swarm = swarm
+        self._backend = backend
+        self._busy = busy
+        self._told = told
+        self._news: asyncio.Queue[tuple[str, UnitStatus]] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self._boot = ""
+
+    async def start(self) -> str:
+        """Begin; answers what tells this boot of the host from others."""
+        await self._backend.watch(lambda name, status: self._news.put_nowait((name, status)))
+        self._boot = await self._backend.boot()
+        self._task = asyncio.create_task(self._follow(), name="follow-containers")
+        return self._boot
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def refresh(self, name: str) -> None:
+        """Ask systemd, and return when everything it said until now is dealt with."""
+        self._news.put_nowait((name, await self._backend.status(name)))
+        await self._news.join()
+
+    async def _follow(self) -> None:
+        swarm = self._swarm
+        while True:
+            name, status = await self._news.get()
+            try:
+                if name in swarm.agents:
+                    await self._take(swarm.agents[name], swarm.records[name], status)
+            except Exception:
+                # One container that cannot be dealt with must not hide the others.
+                log.exception("news of a container were lost", extra={"HIVE_AGENT": name})
+            finally:
+                self._news.task_done()
+
+    async def _take(self, agent: Agent, record: Record, status: UnitStatus) -> None:
+        job = self._busy(agent.name)
+        restarting = agent.state in (State.STARTING, State.STOPPED)
+        if status.state is State.FAILED and restarting and not job:
+            # systemd passes through `failed` on its way to every restart: only what it says
+            # afterwards tells whether it gave up.
+            status = await self._backend.status(agent.name)
+        crash = crash_of(record, agent.state, status, job=job)
+        if crash and crash.clean and await self._backend.host_is_stopping():
+            crash = None
+        before = (record.seen, record.boot)
+        if status.up:
+            record.seen, record.boot = status.invocation, self._boot
+        elif status.settled:
+            record.seen = ""
+        if crash or before != (record.seen, record.boot):
+            self._swarm.registry.save(record, crash.notice if crash else None)
+        if crash:
+            self._told()
+            log.warning(crash.notice.body, extra={"HIVE_AGENT": agent.name})
+            self._swarm.observer.agent_crashed(agent, crash)
+        ended = status.state is State.STOPPED and agent.state is not State.STOPPED
+        agent.set_unit_status(status)
+        if ended and not job:
+            await self._backend.ended(agent.name)

@@ -1,0 +1,133 @@
+"""The agents that there are, and what is remembered of them."""
+
+from typing import Protocol
+
+from services.lifecycle import uidrange
+from services.lifecycle.agent import Agent
+from services.lifecycle.backends import Backend
+from services.lifecycle.crash import Crash
+from services.lifecycle.registry import Phase, Record, Registry
+from wire.errors import NotFound
+
+
+class AgentObserver(Protocol):
+    """Who is told of agents (the D-Bus side)."""
+
+    def agent_added(self, agent: Agent) -> None:
+        """There is a new agent."""
+
+    def agent_removed(self, agent: Agent) -> None:
+        """It is gone."""
+
+    def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
+        """These attributes of it have new values."""
+
+    def agent_crashed(self, agent: Agent, crash: Crash) -> None:
+        """Its container ended, and no job of ours explains it."""
+
+
+class Swarm:
+    """Agents and their records, by name. What is changed here is on disk when the call returns."""
+
+    def __init__(
+        self, registry: Registry, backend: Backend, observer: AgentObserver, version: str
+    ) -> None:
+        """`version`: of Hyperhive; a container that another one made is stale."""
+        self.registry = registry
+        self._version = version
+        self.agents: dict[str, Agent] = {}
+        self.records: dict[str, Record] = {}
+        self.observer = observer
+        self._backend = backend
+
+    def agent(self, name: str) -> Agent:
+        """The agent `name`. Raises NotFound."""
+        agent = self.agents.get(name)
+        if agent is None:
+            raise self.unknown(name)
+        return agent
+
+    def find(self, name: str) -> Record | None:
+        """What is remembered of `name`, tombstones included."""
+        return self.records.get(name) or self.registry.find(name)
+
+    def tombstone(self, name: str) -> Record:
+        """The record of a destroyed agent whose data is kept. Raises NotFound."""
+        record = self.find(name)
+        if record is None or record.phase not in (Phase.KEPT, Phase.PURGING):
+            raise NotFound(
+                f"Nothing is kept of {name[:40]!r}; `hivectl tombstones` shows of whom there is."
+            )
+        return record
+
+    def unknown(self, name: str) -> NotFound:
+        """That there is no agent `name`."""
+        known = ", ".join(sorted(self.agents)) or "none"
+        return NotFound(f"There is no agent {name[:40]!r}; there are: {known}.")
+
+    def add(self, record: Record) -> Agent:
+        """Show the agent of `record` from now on."""
+        agent = Agent(
+            record.spec,
+            self._backend.unit(record.name),
+            enabled=record.enabled,
+            stale=record.phase is Phase.PRESENT and record.built != self._version,
+        )
+        agent.announce = self.observer.agent_changed
+        self.agents[record.name] = agent
+        self.records[record.name] = record
+        self.observer.agent_added(agent)
+        return agent
+
+    async def remove(self, name: str) -> None:
+        """Show the agent no more."""
+        await self._backend.forget(name)
+        self.records.pop(name, None)
+        if agent := self.agents.pop(name, None):
+            self.observer.agent_removed(agent)
+
+    def built(self, name: str) -> None:
+        """The container of `name` is made by this version from now on."""
+        record = self.records[name]
+        record.built = self._version
+        self.registry.save(record)
+        self.agents[name].set_stale(False)
+
+    def want(self, agent: Agent, *, enabled: bool) -> None:
+        """Note whether the agent should run."""
+        record = self.records[agent.name]
+        record.enabled = enabled
+        self.registry.save(record)
+        agent.set_enabled(enabled)
+
+    def excuse(self, record: Record) -> None:
+        """What ends now ends by us."""
+        agent = self.agents.get(record.name)
+        record.excused = record.seen or (agent.unit_status.invocation if agent else "")
+        self.registry.save(record)
+
+    def excuse_all(self) -> None:
+        """The whole host goes down."""
+        for record in self.records.values():
+            self.excuse(record)
+
+    def claim(self, name: str, model: str) -> tuple[Record, bool]:
+        """A record for a new agent, and whether data of an earlier one waits for it."""
+        record = self.registry.find(name)
+        kept = self._backend.kept_uid(name)
+        if record is None:
+            taken = [*self._backend.taken_uids(), *self._claimed_uids()]
+            free = kept is not None and not any(kept in used for used in taken)
+            base = kept if kept is not None and free else uidrange.choose(name, taken)
+            record, had_data = Record(name, base, model=model), kept is not None
+        else:
+            if record.phase is Phase.KEPT:
+                record.enter(Phase.CREATING)
+            record.model, record.enabled, record.seen = model or record.model, True, ""
+            had_data = True
+        self.registry.save(record)
+        return record, had_data
+
+    def _claimed_uids(self) -> list[range]:
+        records = self.registry.records()
+        return [range(record.uid_base, record.uid_base + uidrange.SIZE) for record in records]

@@ -1,0 +1,72 @@
+"""A lifecycle with containers and a broker that are not there, and restarts of it."""
+
+import asyncio
+from pathlib import Path
+
+from services.lifecycle.agent import State
+from services.lifecycle.jobs import Result, Verb
+from services.lifecycle.lifecycle import Lifecycle
+from services.lifecycle.registry import Record, Registry
+from services.lifecycle.tests.fakes import Diary, FakeBackend, FakeBroker
+
+DONE = (Result.DONE, "")
+
+
+class House:
+    """A lifecycle and everything around it; `open` again after `close` is a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        self.backend = FakeBackend()
+        self.broker = FakeBroker()
+        self.broker.agents.add("manager")
+        self.version = "1"
+        self._file = folder / "lifecycle.sqlite"
+
+    async def open(self) -> None:
+        self.diary = Diary()
+        self.registry = Registry(self._file)
+        self.lifecycle = Lifecycle(
+            self.registry, self.backend, self.broker, self.diary, self.version
+        )
+        await self.lifecycle.start()
+
+    async def close(self) -> None:
+        await self.lifecycle.stop()
+        self.registry.close()
+
+    async def spawn(self, name: str) -> None:
+        assert await self.diary.end_of(self.lifecycle.spawn(name, {})) == DONE
+
+    async def order(self, verb: Verb, name: str) -> None:
+        assert await self.diary.end_of(self.lifecycle.order(verb, name)) == DONE
+
+    def record(self, name: str) -> Record:
+        record = self.registry.find(name)
+        assert record is not None
+        return record
+
+    def state(self, name: str) -> State:
+        return next(a.state for a in self.lifecycle.agents if a.name == name)
+
+    async def told(self, count: int) -> list[str]:
+        """The kinds of the first `count` messages to the manager."""
+        async with asyncio.timeout(5):
+            while len(self.broker.sent) < count:
+                self.broker.arrived.clear()
+                await self.broker.arrived.wait()
+        return [notice.kind for notice in self.broker.sent]
+
+    async def settle(self) -> None:
+        """Everything that systemd said is dealt with."""
+        async with asyncio.timeout(5):
+            await self.lifecycle._follower._news.join()
+
+    async def kill(self) -> None:
+        """As kill -9: nothing more is written, nothing is tidied up."""
+        self.registry.close()
+        lifecycle = self.lifecycle
+        tasks = [*lifecycle._jobs._tasks.values()]
+        tasks += [t for t in (lifecycle._courier._task, lifecycle._follower._task) if t]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

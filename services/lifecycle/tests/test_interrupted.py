@@ -1,0 +1,132 @@
+"""Lifecycle is killed at every step of every job: what is left ends, or is gone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from services.lifecycle.agent import State
+from services.lifecycle.backends import Reconciled
+from services.lifecycle.jobs import Job, Result, Verb
+from services.lifecycle.registry import Phase
+from services.lifecycle.tests.house import House
+
+RESULT = {
+    Verb.SPAWN: State.RUNNING,
+    Verb.START: State.RUNNING,
+    Verb.STOP: State.STOPPED,
+    Verb.RESTART: State.RUNNING,
+    Verb.REBUILD: State.RUNNING,
+    Verb.UPDATE: State.RUNNING,
+    Verb.DESTROY: None,
+    Verb.PURGE: None,
+}
+
+
+def ordered(house: House, verb: Verb) -> Job:
+    """Order `verb` for alice, who is as she must be for it."""
+    lifecycle = house.lifecycle
+    orders: dict[Verb, Callable[[], Job]] = {
+        Verb.SPAWN: lambda: lifecycle.spawn("alice", {}),
+        Verb.DESTROY: lambda: lifecycle.destroy("alice", False),
+        Verb.PURGE: lambda: lifecycle.purge("alice"),
+    }
+    return orders.get(verb, lambda: lifecycle.order(verb, "alice"))()
+
+
+async def prepared(house: House, verb: Verb) -> None:
+    if verb is not Verb.SPAWN:
+        await house.spawn("alice")
+    if verb is Verb.START:
+        await house.order(Verb.STOP, "alice")
+    if verb is Verb.PURGE:
+        await house.diary.end_of(house.lifecycle.destroy("alice", False))
+    if verb is Verb.UPDATE:
+        await house.close()
+        house.version = "2"
+        await house.open()
+    house.backend.reconciled = Reconciled(["a file written"], restart=verb is Verb.REBUILD)
+    house.backend.points = 0
+
+
+async def count(folder: Path, verb: Verb) -> int:
+    """How many points there are at which `verb` can be interrupted."""
+    house = House(folder)
+    await house.open()
+    await prepared(house, verb)
+    result, note = await house.diary.end_of(ordered(house, verb))
+    await house.close()
+    assert result is Result.DONE, note
+    return house.backend.points
+
+
+@pytest.mark.parametrize("verb", Verb)
+async def test_killed_at_every_step_and_started_again(tmp_path: Path, verb: Verb) -> None:
+    (tmp_path / "whole").mkdir()
+    points = await count(tmp_path / "whole", verb)
+    assert points >= 2
+    for point in range(1, points + 1):
+        folder = tmp_path / str(point)
+        folder.mkdir()
+        house = House(folder)
+        await house.open()
+        await prepared(house, verb)
+        house.backend.halt_at = point
+        number = ordered(house, verb).number
+        await house.backend.halted.wait()
+        await house.kill()
+        await house.open()
+        again = house.lifecycle._jobs.of("alice")
+        assert again is not None
+        assert again.number == number
+        result, note = await house.diary.end_of(again)
+        assert result is Result.DONE, (point, note)
+        await at_rest(house, RESULT[verb])
+        assert not house.diary.crashes, point
+        await house.close()
+
+
+async def at_rest(house: House, state: State | None) -> None:
+    """Everything is where the job should have brought it."""
+    await house.settle()
+    assert not house.registry.jobs()
+    there = {agent.name: agent.state for agent in house.lifecycle.agents}
+    assert there == ({} if state is None else {"alice": state})
+    record = house.registry.find("alice")
+    if state is None:
+        assert record is None or record.phase is Phase.KEPT
+    else:
+        assert record is not None
+        assert record.phase is Phase.PRESENT
+        assert record.enabled == (state is State.RUNNING)
+
+
+@pytest.mark.parametrize("verb", [v for v in Verb if v not in (Verb.PURGE,)])
+async def test_cancelled_at_every_step_leaves_it_as_it_was(tmp_path: Path, verb: Verb) -> None:
+    (tmp_path / "whole").mkdir()
+    points = await count(tmp_path / "whole", verb)
+    undone = 0
+    for point in range(1, points + 1):
+        folder = tmp_path / str(point)
+        folder.mkdir()
+        house = House(folder)
+        await house.open()
+        await prepared(house, verb)
+        before = {agent.name: (agent.state, agent.enabled) for agent in house.lifecycle.agents}
+        house.backend.halt_at = point
+        job = ordered(house, verb)
+        await house.backend.halted.wait()
+        if job.final:
+            await house.kill()
+            continue
+        house.lifecycle.cancel(job.number)
+        result, note = await house.diary.end_of(job)
+        assert result is Result.CANCELLED, (point, note)
+        await house.settle()
+        after = {agent.name: (agent.state, agent.enabled) for agent in house.lifecycle.agents}
+        assert after == before, point
+        assert not house.registry.jobs()
+        assert not house.diary.crashes, point
+        undone += 1
+        await house.close()
+    assert undone

@@ -1,0 +1,231 @@
+"""What the jobs do, verb by verb, and how each is undone.
+
+Lifecycle may be killed at any point of this. Then the job is done again from its beginning, so each
+step leaves alone what is there already, and looks at what systemd says, not at what it remembers.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from services.lifecycle.agent import Agent, State
+from services.lifecycle.backends import Backend
+from services.lifecycle.courier import Broker, Courier
+from services.lifecycle.follow import Follower
+from services.lifecycle.jobs import Job, Verb, Work
+from services.lifecycle.registry import Notice, Phase, Record
+from services.lifecycle.swarm import Swarm
+from wire import names
+
+log = logging.getLogger(__name__)
+
+SPAWNED: Final = "spawned"
+REBUILT: Final = "rebuilt"
+
+
+class Works:
+    """The work of every verb."""
+
+    def __init__(
+        self,
+        swarm: Swarm,
+        backend: Backend,
+        broker: Broker,
+        follower: Follower,
+        courier: Courier,
+    ) -> None:
+        self._swarm = swarm
+        self._backend = backend
+        self._broker = broker
+        self._follower = follower
+        self._courier = courier
+        # However many are stale, most of the swarm goes on working.
+        self._one_update = asyncio.Lock()
+        self.of: Mapping[Verb, tuple[Work, Work]] = {
+            Verb.SPAWN: (self._spawn, self._unspawn),
+            Verb.DESTROY: (self._destroy, self._as_it_was),
+            Verb.PURGE: (self._purge, self._as_it_was),
+            Verb.START: (self._start, self._as_it_was),
+            Verb.STOP: (self._stop, self._as_it_was),
+            Verb.RESTART: (self._restart, self._as_it_was),
+            Verb.REBUILD: (self._rebuild, self._as_it_was),
+            Verb.UPDATE: (self._update, self._as_it_was),
+        }
+
+    def snapshot(self, name: str) -> dict[str, object]:
+        """What the undoing of a job must know; what a restarted restart must know."""
+        agent = self._swarm.agents.get(name)
+        if agent is None:
+            return {}
+        status = agent.unit_status
+        running = agent.state in (State.RUNNING, State.STARTING)
+        return {"ran": running, "enabled": agent.enabled, "invocation": status.invocation}
+
+    # Spawn
+
+    async def _spawn(self, job: Job) -> str:
+        record = self._swarm.records.get(job.agent)
+        if record is None:
+            model = str(job.arguments.get("model", ""))
+            record, had_data = self._swarm.claim(job.agent, model)
+            # After an interruption the record itself is there; only what it was before is not.
+            job.arguments.setdefault("had_data", had_data)
+            self._swarm.registry.save_job(job)
+            self._swarm.add(record)
+        agent = self._swarm.agent(job.agent)
+        try:
+            await self._broker.register(job.agent)
+            await self._bring_up(agent)
+        except Exception:
+            await self._unspawn(job)
+            raise
+        notice = None
+        if record.phase is not Phase.PRESENT:
+            record.enter(Phase.PRESENT)
+            key = f"{SPAWNED}:{job.agent}:{agent.unit_status.invocation}"
+            notice = Notice(SPAWNED, f"The agent {job.agent} was spawned and runs.", key)
+        manager = job.agent == names.MANAGER
+        self._swarm.registry.save(record, None if manager else notice)
+        self._courier.wake()
+        return ""
+
+    async def _unspawn(self, job: Job) -> str:
+        record = self._swarm.find(job.agent)
+        if record is not None and record.phase is not Phase.KEPT:
+            try:
+                await self._end(record, purge=not job.arguments.get("had_data", True))
+            except Exception:
+                # The record says how far it came: the next start of lifecycle goes on with it.
+                log.exception("half a spawn is left", extra={"HIVE_AGENT": record.name})
+        return ""
+
+    # Destroy
+
+    async def _destroy(self, job: Job) -> str:
+        record = self._swarm.find(job.agent)
+        if record is None:
+            return ""  # it was gone when lifecycle was interrupted
+        await self._go(job, record)
+        await self._end(record, purge=bool(job.arguments.get("purge")))
+        return ""
+
+    async def _purge(self, job: Job) -> str:
+        record = self._swarm.find(job.agent)
+        if record is not None:
+            job.final = True
+            await self._end(record, purge=True)
+        return ""
+
+    async def _go(self, job: Job, record: Record) -> None:
+        """Stop the container: as long as that takes, a destroy can be cancelled."""
+        if record.phase is Phase.PRESENT and job.agent in self._swarm.agents:
+            await self._take_down(self._swarm.agents[job.agent])
+        job.final = True
+
+    async def _end(self, record: Record, *, purge: bool) -> None:
+        wanted = Phase.PURGING if purge else Phase.DESTROYING
+        if record.phase is not wanted:
+            record.enter(wanted)
+        self._swarm.excuse(record)
+        await self._backend.stop(record.name)
+        await self._backend.destroy(record.spec, purge=purge)
+        await self._broker.unregister(record.name)
+        await self._swarm.remove(record.name)
+        if purge:
+            self._swarm.registry.remove(record.name)
+        else:
+            record.enter(Phase.KEPT)
+            record.seen = ""
+            self._swarm.registry.save(record)
+
+    # Start, stop
+
+    async def _start(self, job: Job) -> str:
+        agent = self._swarm.agent(job.agent)
+        self._swarm.want(agent, enabled=True)
+        await self._bring_up(agent)
+        return ""
+
+    async def _stop(self, job: Job) -> str:
+        agent = self._swarm.agent(job.agent)
+        self._swarm.want(agent, enabled=False)
+        await self._take_down(agent)
+        return ""
+
+    async def _restart(self, job: Job) -> str:
+        agent = self._swarm.agent(job.agent)
+        self._swarm.want(agent, enabled=True)
+        await self._again(job, agent)
+        return ""
+
+    async def _again(self, job: Job, agent: Agent) -> None:
+        if agent.unit_status.invocation == job.arguments.get("invocation"):
+            await self._take_down(agent)
+        await self._bring_up(agent)
+
+    async def _as_it_was(self, job: Job) -> str:
+        agent = self._swarm.agents.get(job.agent)
+        if agent is None:
+            return ""
+        self._swarm.want(agent, enabled=bool(job.arguments.get("enabled", agent.enabled)))
+        if job.arguments.get("ran"):
+            await self._bring_up(agent)
+        else:
+            await self._take_down(agent)
+        return ""
+
+    # Rebuild, update
+
+    async def _rebuild(self, job: Job) -> str:
+        agent = self._swarm.agent(job.agent)
+        found = await self._backend.reconcile(agent.spec, running=agent.unit_status.up)
+        await self._broker.register(agent.name)
+        changes = list(found.changes)
+        if agent.unit_status.up and found.restart:
+            await self._again(job, agent)
+            changes.append("restarted")
+        elif agent.enabled and not agent.unit_status.up:
+            await self._bring_up(agent)
+            changes.append("started")
+        elif not agent.unit_status.up:
+            self._swarm.built(agent.name)
+        return "; ".join(changes)
+
+    async def _update(self, job: Job) -> str:
+        async with self._one_update:
+            note = await self._rebuild(job)
+            agent = self._swarm.agent(job.agent)
+            record = self._swarm.records[job.agent]
+            if agent.unit_status.up and agent.stale:
+                await self._again(job, agent)
+                note = "; ".join(filter(None, (note, "restarted")))
+        if note:
+            key = f"{REBUILT}:{job.agent}:{agent.unit_status.invocation}"
+            text = f"The agent {job.agent} was updated: {note}."
+            self._swarm.registry.save(record, Notice(REBUILT, text, key))
+            self._courier.wake()
+        return note
+
+    # The container
+
+    async def _bring_up(self, agent: Agent) -> None:
+        await self._follower.refresh(agent.name)
+        if agent.unit_status.up:
+            return
+        try:
+            if agent.state is not State.STARTING:
+                await self._backend.configure(agent.spec)
+                self._swarm.built(agent.name)
+            # One that is starting was ordered before an interruption, or systemd starts it again.
+            await self._backend.start(agent.spec, fresh=agent.state is not State.STARTING)
+        except Exception:
+            # Or systemd would go on trying what was just answered as failed.
+            await self._take_down(agent)
+            raise
+        await self._follower.refresh(agent.name)
+
+    async def _take_down(self, agent: Agent) -> None:
+        self._swarm.excuse(self._swarm.records[agent.name])
+        await self._backend.stop(agent.name)
+        await self._follower.refresh(agent.name)
