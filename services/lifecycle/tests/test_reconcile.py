@@ -1,0 +1,119 @@
+"""Whatever on the host belongs to an agent is put right, and said; and nothing else is."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from services.lifecycle.backends import Reconciled, files
+from services.lifecycle.survey import give_below, size_below
+from services.lifecycle.tests.test_nspawn import ALICE, BASE, UNIT, Host, host
+from services.lifecycle.tree import remove_below
+
+__all__ = ["host"]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other uids: needs root")
+
+
+def etc(host: Host) -> Path:
+    return host.layout.machines / "h-alice/etc"
+
+
+def planted(host: Host) -> None:
+    link = etc(host) / "passwd"
+    link.unlink()
+    link.symlink_to("/etc/shadow")
+
+
+def foreign(host: Host) -> None:
+    inner = host.layout.data / "alice/state/notes"
+    inner.mkdir()
+    (inner / "a").write_text("mine")
+    os.chown(host.layout.data / "alice/state", BASE, BASE)
+
+
+DAMAGE: dict[str, tuple[Callable[[Host], object], str]] = {
+    "settings gone": (lambda h: (h.layout.settings / "h-alice.nspawn").unlink(), "written"),
+    "settings edited": (
+        lambda h: (h.layout.settings / "h-alice.nspawn").write_text("[Exec]\nPrivateUsers=no\n"),
+        "h-alice.nspawn written",
+    ),
+    "drop-in gone": (
+        lambda h: shutil.rmtree(h.layout.units / f"{UNIT}.d"),
+        f"{files.DROP_IN} written",
+    ),
+    "skeleton gone": (lambda h: shutil.rmtree(h.layout.machines / "h-alice"), "h-alice made"),
+    "a file of it gone": (lambda h: (etc(h) / "machine-id").unlink(), "machine-id written"),
+    "a mask gone": (
+        lambda h: (etc(h) / "systemd/system/systemd-sysusers.service").unlink(),
+        "linked to /dev/null",
+    ),
+    "a link planted": (planted, "passwd written"),
+    "its data gone": (lambda h: shutil.rmtree(h.layout.data / "alice"), "state made"),
+    "the mode wrong": (lambda h: (h.layout.data / "alice/state").chmod(0o777), "corrected"),
+    "the owner wrong": (lambda h: os.chown(h.layout.data / "alice/state", 0, 0), "corrected"),
+    "files of somebody else": (foreign, "state: 2 files given back to it"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+async def test_damage_is_put_right_and_told(host: Host, damage: str) -> None:
+    await host.backend.configure(ALICE)
+    spoil, told = DAMAGE[damage]
+    spoil(host)
+    found = await host.backend.reconcile(ALICE, running=False)
+    assert told in "\n".join(found.changes)
+    assert await host.backend.reconcile(ALICE, running=False) == Reconciled()
+    assert {path.lstat().st_uid for path in (host.layout.data / "alice/state").rglob("*")} <= {BASE}
+
+
+async def test_a_healthy_agent_is_left_alone(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    (host.layout.data / "alice/state/notes").write_text("mine")
+    os.chown(host.layout.data / "alice/state/notes", BASE + 1000, BASE + 1000)
+    before = [(p, p.lstat()) for p in sorted(host.root.rglob("*"))]
+    assert await host.backend.reconcile(ALICE, running=False) == Reconciled()
+    for path, status in before:
+        now = path.lstat()
+        assert (now.st_ino, now.st_mtime_ns, now.st_uid) == (
+            status.st_ino,
+            status.st_mtime_ns,
+            status.st_uid,
+        )
+
+
+async def test_a_running_one_without_a_socket_is_restarted(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    found = await host.backend.reconcile(ALICE, running=True)
+    assert found == Reconciled(["hive-agent@alice.socket did not listen"], restart=True)
+
+
+async def test_links_are_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("x" * 100_000)
+    inside = tmp_path / "agents/alice"
+    inside.mkdir(parents=True)
+    (inside / "way-out").symlink_to(outside)
+    assert give_below(tmp_path / "agents", "alice", range(BASE, BASE + 0x10000)) == 2
+    assert (outside / "secret").lstat().st_uid == 0
+    assert (inside / "way-out").lstat().st_uid == BASE
+    assert size_below(tmp_path / "agents", "alice") < 100_000
+
+
+async def test_a_tree_of_any_depth_is_survived(tmp_path: Path) -> None:
+    top = os.open(tmp_path, os.O_RDONLY)
+    folder = top
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        if folder != top:
+            os.close(folder)
+        folder = inner
+    os.close(folder)
+    assert size_below(tmp_path, "d") > 0
+    os.close(top)
+    assert size_below(tmp_path, "nobody") == 0
+    assert await remove_below(tmp_path, "d")
