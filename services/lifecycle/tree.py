@@ -78,6 +78,11 @@ class Tree:
         with self.directory(name, mode=mode, owner=owner):
             pass
 
+    def ensure(self, name: str) -> None:
+        """A directory of that name, which the agent may give another mode and group."""
+        if not self._is_directory(name):
+            self.make(name)
+
     def write(self, name: str, content: str, *, mode: int = 0o644) -> bool:
         """Put a file with `content` in place at once; answers whether anything changed.
 

@@ -142,9 +142,8 @@ class Nspawn:
     def _give_back(self, spec: Spec) -> list[str]:
         """Files of the agent that belong to somebody else become its own."""
         owners = range(spec.uid_base, spec.uid_base + uidrange.SIZE)
-        places = [(self._layout.machines, names.machine_name(spec.name))]
-        places += [(self._layout.data / spec.name, name) for name in ("claude", "state")]
-        changed = [(parent / name, give_below(parent, name, owners)) for parent, name in places]
+        data = self._layout.data / spec.name
+        changed = [(data / name, give_below(data, name, owners)) for name in ("claude", "state")]
         return [f"{path}: {count} files given back to it" for path, count in changed if count]
 
     async def _listens(self, name: str) -> bool:

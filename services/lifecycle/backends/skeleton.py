@@ -89,7 +89,7 @@ def lay(root: Tree, spec: Spec, harness: Mapping[str, object], units: Path) -> N
     with root.directory("var") as var:
         var.link("run", "../run")
         with var.directory("log") as log:
-            log.make("journal")
+            log.ensure("journal")  # its systemd has its own idea of the mode
     for name in USR_LINKS:
         host = Path("/", name)
         if host.is_symlink():
