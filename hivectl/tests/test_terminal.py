@@ -124,6 +124,28 @@ async def test_destroy_asks(hive: FakeHive, environment: dict[str, str]) -> None
     assert hive.lifecycle.calls == [("purge", True), ("destroy", "alice")]
 
 
+async def test_drop_asks(hive: FakeHive, environment: dict[str, str]) -> None:
+    async with terminal(environment, "drop", "2", "3") as shown:
+        await shown.shows("Drop 2 dead letters? Nobody will get what is dropped. [y/N]:")
+        shown.type("n\n")
+        code, text = await shown.end()
+    assert (code, hive.broker.calls) == (Exit.FAILED, [])
+    assert "Nothing was done." in text
+    async with terminal(environment, "drop", "2") as shown:
+        await shown.shows("Drop dead letter 2?")
+        shown.type("y\n")
+        await shown.shows("message 2 dropped")
+    assert hive.broker.calls == [("drop", 2)]
+
+
+async def test_what_was_searched_for_is_in_view(
+    hive: FakeHive, environment: dict[str, str]
+) -> None:
+    hive.broker.queue("alice", "hay " * 100 + "the Needle in it " + "hay " * 100)
+    async with terminal(environment, "search", "xyz", '"needle"', COLUMNS="100") as shown:
+        await shown.shows("Needle")
+
+
 async def test_what_takes_long_shows_progress_and_ctrl_c_ends_it(
     hive: FakeHive, environment: dict[str, str]
 ) -> None:
