@@ -15,6 +15,7 @@ from services.broker.interface import Broker1, Rules
 from services.broker.keeper import Keeper
 from services.broker.lives import Lives
 from services.broker.neighbours import LivesOnBus
+from services.broker.patience import Patience
 from services.broker.questions import Questions
 from services.broker.reminders import Reminders
 from services.broker.threads import Threads
@@ -66,7 +67,8 @@ class BrokerService(unit.Service):
 
 async def build(bus: Bus, config: Config) -> unit.Service:
     """The broker on `bus`; its file is in systemd's StateDirectory=."""
-    database = Database.open(Path(os.environ.get("STATE_DIRECTORY", STATE)) / FILE)
+    path = Path(os.environ.get("STATE_DIRECTORY", STATE)) / FILE
+    database = Database.open(path, Patience())
     limits = config.broker
     lives = Lives()
     broker = Broker(database, limits, lives)

@@ -29,13 +29,15 @@ class Database:
         self._written = asyncio.Event()
 
     @classmethod
-    def open(cls, path: Path) -> "Database":
+    def open(cls, path: Path, alive: Callable[[], None] = lambda: None) -> "Database":
         """The database at `path`, made when there is none, migrated when it is older.
+
+        `alive` is called now and then while that goes on.
 
         Raises:
             CorruptStore: it cannot be used; it is untouched.
         """
-        db = schema.connect(path)
+        db = schema.connect(path, alive)
         return cls(path, Writer(db), schema.connect_reader(path))
 
     async def close(self) -> None:

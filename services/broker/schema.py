@@ -6,6 +6,8 @@ the operator decides whether to restore a backup or to move it away.
 
 import os
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,30 +22,51 @@ _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 _MAGIC: Final = b"SQLite format 3\0"
 _FULL_CHECK_BYTES: Final = 256 * 2**20
 """Up to this size (about a million messages, a second) the whole file is checked on each start."""
+_TICK: Final = 100_000
+"""Steps of sqlite's machine between two signs of life; some milliseconds."""
+_COPIED: Final = 4096
+"""Pages that are copied between two signs of life."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, alive: Callable[[], None] = lambda: None) -> sqlite3.Connection:
     """The checked store at `path` for writing; made when there is none.
+
+    An older one is migrated, and a copy of it as it was stays beside it as `NAME.vN`.
+
+    Args:
+        path: its directory must exist.
+        alive: called now and then as long as it goes on; a large store takes its time.
 
     Raises:
         CorruptStore: it cannot be used; the sentence says why, and what to do. It is untouched.
     """
     _check_file(path)
     if path.exists() and path.stat().st_size > 0:
-        _check_content(path)
+        _check_content(path, alive)
     try:
         db = _open(f"{path.absolute().as_uri()}?mode=rwc")
         try:
-            _prepare(db)
-        except sqlite3.Error:
+            with _telling(db, alive):
+                _prepare(path, db, alive)
+        except (sqlite3.Error, OSError):
             db.close()
             raise
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise CorruptStore(f"The message store {path} cannot be opened: {error}.") from error
     return db
 
 
-def _prepare(db: sqlite3.Connection) -> None:
+@contextmanager
+def _telling(db: sqlite3.Connection, alive: Callable[[], None]) -> Iterator[None]:
+    """Call `alive` while `db` is at work."""
+    db.set_progress_handler(alive, _TICK)
+    try:
+        yield
+    finally:
+        db.set_progress_handler(None, 0)
+
+
+def _prepare(path: Path, db: sqlite3.Connection, alive: Callable[[], None]) -> None:
     # Readers go on while it is written to, and a commit is one fsync.
     db.execute("PRAGMA journal_mode = WAL")
     # The promise of Send: on disk before it returns, even if the power fails.
@@ -51,8 +74,41 @@ def _prepare(db: sqlite3.Connection) -> None:
     # After a long burst the log is cut back to this size.
     db.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
     (version,) = db.execute("PRAGMA user_version").fetchone()
+    if 0 < version < VERSION:
+        _keep(path, db, version, alive)
     for step in range(version + 1, VERSION + 1):
         _migrate(db, step)
+
+
+def _keep(path: Path, db: sqlite3.Connection, version: int, alive: Callable[[], None]) -> None:
+    """Copy the store, what is only in its log included, for the way back."""
+    kept = path.with_name(f"{path.name}.v{version}")
+    part = kept.with_name(f"{kept.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        file = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            copy = _open(f"{part.absolute().as_uri()}?mode=rw")
+            with closing(copy):
+                # A journal of its own would be left behind by a kill, and spoil the next try.
+                copy.execute("PRAGMA journal_mode = OFF")
+                db.backup(copy, pages=_COPIED, progress=lambda *_: alive())
+            os.fsync(file)
+        finally:
+            os.close(file)
+        # Whole, or not there.
+        part.rename(kept)
+        _sync_directory(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _migrate(db: sqlite3.Connection, version: int) -> None:
@@ -105,15 +161,16 @@ def _check_file(path: Path) -> None:
         raise _damaged(path, "it is no sqlite file")
 
 
-def _check_content(path: Path) -> None:
+def _check_content(path: Path, alive: Callable[[], None]) -> None:
     """Look at the store through a connection that cannot write."""
     sides = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
     made = [side for side in sides if not side.exists()]
     try:
         db = _open(f"{path.absolute().as_uri()}?mode=ro")
         try:
-            _check_version(path, db)
-            _check_pages(path, db)
+            with _telling(db, alive):
+                _check_version(path, db)
+                _check_pages(path, db)
         finally:
             db.close()
     except sqlite3.DatabaseError as error:

@@ -1,18 +1,30 @@
 """A store that cannot be used is refused in one sentence, and left as it was."""
 
+import asyncio
+import errno
 import os
+import shutil
+import signal
 import sqlite3
+import stat
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from services.broker import schema
+from services.broker import patience, schema
+from services.broker.broker import Broker
 from services.broker.database import Database
 from services.broker.message import Draft
+from services.broker.patience import Patience
 from services.broker.store import Store
+from services.broker.tests.test_broker import holder
 from services.broker.tests.test_store import hand_out
 from wire.errors import CorruptStore
+from wire.principal import agent
 
 
 def files(path: Path) -> dict[str, tuple[bytes, int]]:
@@ -142,6 +154,7 @@ def test_it_promises_durability(path: Path) -> None:
     db.close()
 
 
+ROOT = Path(__file__).parents[3]
 STORES = sorted((Path(__file__).with_name("stores")).glob("*.sql"))
 
 
@@ -178,3 +191,154 @@ async def test_a_store_of_each_earlier_version_is_migrated(path: Path, dump: Pat
 
 def test_every_earlier_version_has_a_store_to_try() -> None:
     assert [dump.stem for dump in STORES] == [str(v) for v in range(1, schema.VERSION)]
+
+
+def content(path: Path) -> tuple[int, list[tuple[int, int, str]]]:
+    """The version and the messages of a store that nobody uses."""
+    with closing(sqlite3.connect(path)) as db:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return version, db.execute(
+            "SELECT id, deliveries, text FROM message JOIN body USING (id)"
+        ).fetchall()
+
+
+@pytest.mark.parametrize("dump", STORES, ids=lambda dump: dump.stem)
+def test_a_store_that_is_migrated_is_kept_as_it_was(path: Path, dump: Path) -> None:
+    load(path, dump)
+    before = content(path)
+    # The last message is in the log alone, as a broker that was killed leaves it.
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("UPDATE message SET deliveries = 7 WHERE id = 3")
+    with closing(schema.connect(path)):
+        pass
+    writer.close()
+    kept = path.with_name(f"{path.name}.v{dump.stem}")
+    version, messages = content(kept)
+    assert version == before[0] == int(dump.stem)
+    assert [row for row in messages if row[0] != 3] == [row for row in before[1] if row[0] != 3]
+    assert [row[1] for row in messages if row[0] == 3] == [7]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, kept.name]
+    changed = kept.stat().st_mtime_ns
+    with closing(schema.connect(path)):
+        pass
+    assert kept.stat().st_mtime_ns == changed
+
+
+async def test_what_was_handed_out_too_often_before_there_were_dead_letters(path: Path) -> None:
+    load(path, STORES[0])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE message SET deliveries = 9 WHERE id = 2")
+        db.commit()
+    database = Database.open(path)
+    broker = Broker(database)
+    [letter] = await broker.recover()
+    assert (letter.id, letter.recipient, letter.redeliveries) == (2, "bob", 9)
+    assert await broker.receive(agent("bob"), holder(), 9, 0) == []
+    await broker.requeue([2])
+    [message] = await broker.receive(agent("bob"), holder(), 9, 0)
+    assert (message.id, message.redeliveries) == (2, 9)
+    await broker.close()
+    await database.close()
+
+
+MIGRATE = """
+import os, pathlib, signal, sys
+from services.broker import patience, schema
+from services.broker.broker import Broker
+path, limit, schema._TICK, schema._COPIED = pathlib.Path(sys.argv[1]), int(sys.argv[2]), 500, 8
+calls = 0
+def alive():
+    global calls
+    calls += 1
+    if calls == limit:
+        os.kill(os.getpid(), signal.SIGKILL)
+schema.connect(path, alive).close()
+print(calls)
+"""
+
+
+async def migrate(path: Path, kill_at: int) -> tuple[int, str]:
+    """In a process that is killed at its so many-th sign of life; exit status and output."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MIGRATE, str(path), str(kill_at), cwd=ROOT, stdout=PIPE
+    )
+    async with asyncio.timeout(60):
+        out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode().strip()
+
+
+async def test_a_migration_that_is_killed_was_not_or_is_done(tmp_path: Path) -> None:
+    original = tmp_path / "original"
+    load(original, STORES[0])
+    with closing(sqlite3.connect(original)) as db:
+        db.executemany(
+            "INSERT INTO message VALUES (?, 'alice', 'bob', 'message', 1, 0, 0, NULL, 0, NULL)",
+            [(i,) for i in range(6, 1006)],
+        )
+        db.executemany(
+            "INSERT INTO body VALUES (?, ?)", [(i, f"text {i} " * 40) for i in range(6, 1006)]
+        )
+        db.commit()
+    before = content(original)
+    whole = tmp_path / "whole" / "broker.sqlite"
+    whole.parent.mkdir()
+    shutil.copy(original, whole)
+    status, signs = await migrate(whole, 0)
+    assert status == 0
+    found = set()
+    for kill_at in range(1, int(signs) + 1, max(1, int(signs) // 12)):
+        path = tmp_path / str(kill_at) / "broker.sqlite"
+        path.parent.mkdir()
+        shutil.copy(original, path)
+        assert await migrate(path, kill_at) == (-signal.SIGKILL, "")
+        kept = path.with_name(f"{path.name}.v1")
+        version, messages = content(path)
+        assert messages == before[1]
+        assert not kept.exists() or content(kept) == before
+        assert kept.exists() or version == 1
+        found.add((version, kept.exists()))
+        with closing(schema.connect(path)):
+            pass
+        assert content(path) == (schema.VERSION, before[1])
+        assert content(kept) == before
+        assert sorted(p.name for p in path.parent.iterdir()) == [path.name, kept.name]
+    assert {(1, False), (1, True)} <= found
+
+
+def test_systemd_waits_for_a_large_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("services.unit.notify", told.append)
+    monkeypatch.setattr(patience, "EVERY", 0.0)
+    monkeypatch.setattr(schema, "_TICK", 100)
+    load(path, STORES[0])
+    with closing(schema.connect(path, Patience())):
+        pass
+    assert {line.splitlines()[0] for line in told} == {"EXTEND_TIMEOUT_USEC=60000000"}
+    before = len(told)
+    with closing(schema.connect(path, Patience())) as db:
+        db.execute("SELECT count(*) FROM message, message, message, message").fetchone()
+    assert before < len(told) < before + 1000
+    monkeypatch.setattr(patience, "EVERY", 3600.0)
+    told.clear()
+    with closing(schema.connect(path, Patience())):
+        pass
+    assert told == []
+
+
+def test_no_room_for_the_copy_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(path, STORES[0])
+    before = content(path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("services.broker.schema.os.fsync", full)
+    with pytest.raises(CorruptStore, match=r"cannot be opened: .*No space left on device"):
+        schema.connect(path)
+    monkeypatch.undo()
+    assert content(path) == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
