@@ -18,12 +18,15 @@ Row = Sequence[Any]
 """What a SELECT of COLUMNS gives."""
 
 
-def bounded(rows: sqlite3.Cursor) -> list[Row]:
-    """The first rows, until their texts are about PAGE_BYTES; at least one if there is one."""
+def bounded(rows: sqlite3.Cursor, texts: Sequence[int] = (4,)) -> list[Row]:
+    """The first rows, until their texts are about PAGE_BYTES; at least one if there is one.
+
+    `texts` are the columns that hold them.
+    """
     taken: list[Row] = []
     size = 0
     for row in rows:
-        size += len(row[4].encode())
+        size += sum(len(row[column].encode()) for column in texts)
         if taken and size > PAGE_BYTES:
             break
         taken.append(row)

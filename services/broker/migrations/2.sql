@@ -6,6 +6,15 @@ DROP INDEX message_inbox;
 CREATE INDEX message_inbox ON message(recipient, id) WHERE acknowledged IS NULL AND parked IS NULL;
 CREATE INDEX message_dead ON message(id) WHERE parked IS NOT NULL AND acknowledged IS NULL;
 
+-- From which message on the clock was set back; between two of them times only rise (span.py).
+CREATE TABLE message_clock (id INTEGER PRIMARY KEY) STRICT;
+INSERT INTO message_clock SELECT id FROM (
+  SELECT id, queued, lag(queued) OVER (ORDER BY id) AS before FROM message
+) WHERE queued < before;
+CREATE TRIGGER message_clock_set_back AFTER INSERT ON message
+WHEN new.queued < (SELECT queued FROM message WHERE id < new.id ORDER BY id DESC LIMIT 1)
+BEGIN INSERT INTO message_clock VALUES (new.id); END;
+
 -- What has a deadline has it twice: on the wall clock, and, when it was given as a span of time,
 -- on the clock of the boot it was given in, which nobody can set.
 CREATE TABLE question (

@@ -339,7 +339,7 @@ async def test_other_bad_arguments(broker: Broker) -> None:
     for limit in (0, 1001):
         with pytest.raises(InvalidArgument, match="it may be 1 to 1000"):
             await listed(broker, BOB, {}, limit)
-    with pytest.raises(InvalidArgument, match="there are to, from, kind, state, before, after"):
+    with pytest.raises(InvalidArgument, match="there are to, from, agent, text, before"):
         await listed(broker, BOB, {"sender_": "x"}, 1)
     with pytest.raises(InvalidArgument, match="'state' is not valid"):
         await listed(broker, BOB, {"state": "lost"}, 1)

@@ -162,36 +162,3 @@ async def test_a_full_disk_refuses_and_goes_on(store: Store) -> None:
     await store._database.write(empty)
     large, _ = await store.append(draft("x" * 100_000))
     assert await everything(store) == [small, large]
-
-
-async def test_nothing_in_it_grows_with_the_history(store: Store) -> None:
-    """Each statement walks an index in the order it wants, without a scan or a sort."""
-    plans: list[str] = []
-
-    def explain(db: sqlite3.Connection) -> None:
-        asked: list[str] = []
-        db.set_trace_callback(asked.append)
-        for wanted in ({}, {"to": "bob"}, {"from": "bob"}, {"kind": "x"}, {"before": 7}):
-            for party in (None, "bob"):
-                _page(db, wanted=Filter.model_validate(wanted), limit=10, party=party, leased=())
-        for state in (State.QUEUED, State.LEASED):
-            _page(db, wanted=Filter(state=state), limit=10, party=None, leased=())
-        db.set_trace_callback(None)
-        for statement in asked:
-            if statement.startswith("SELECT"):
-                rows = db.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
-                plans.extend(row[3] for row in rows)
-
-    await store._database.write(explain)
-    used = "\n".join(plans)
-    for index in ("message_to", "message_from", "message_kind", "message_open"):
-        assert index in used
-    # Bounded by the page: the found ids themselves, and what is held now.
-    bounded = (
-        "SCAN found",
-        "SCAN json_each",
-        "SCAN (subquery",
-        "SCAN message USING INDEX message_open",
-    )
-    scans = {p for p in plans if p.startswith("SCAN") and not p.startswith(bounded)}
-    assert scans <= {"SCAN message"}, scans  # newest first by id, ended by the limit
