@@ -275,6 +275,10 @@ class Broker:
     async def _acknowledge(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
         name = who.voice
         inbox = self._inbox(name)
+        if any(i not in inbox.leases for i in ids):
+            # A late one. What is being handed out to somebody else now is not its to end.
+            async with inbox.handing_out:
+                pass
         taken = [i for i in ids if i in inbox.leases and inbox.leases[i].holder != holder]
         mine = [i for i in ids if i not in taken]
         outcome = await self._store.acknowledge(name, mine, unreceived=not who.is_agent)

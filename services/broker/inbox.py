@@ -54,6 +54,8 @@ class Inbox:
     ) -> None:
         """`give_back` is called with what was handed out to somebody who has left meanwhile."""
         self.leases: dict[int, Lease] = {}
+        # Held while a hand-out is on its way: until it ends, `leases` does not know of it.
+        self.handing_out = asyncio.Lock()
         self._name = name
         self._hand_out = hand_out
         self._give_back = give_back
@@ -109,10 +111,11 @@ class Inbox:
                 )
             # Before the look: what arrives during it is news again.
             look.clear()
-            leases = await self._lease(holder.name, min(limit, room))
-            if leases and not holder.left.done():
-                self.leases |= {lease.message.id: lease for lease in leases}
-                return [lease.message for lease in leases]
+            async with self.handing_out:
+                leases = await self._lease(holder.name, min(limit, room))
+                if leases and not holder.left.done():
+                    self.leases |= {lease.message.id: lease for lease in leases}
+                    return [lease.message for lease in leases]
             # Who left sees no reply: what was handed out is counted, and the next in line gets it.
             self._give_back(leases)
         return []

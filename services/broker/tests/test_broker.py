@@ -211,6 +211,20 @@ async def test_a_late_acknowledgement_counts_after_a_restart(broker: Broker) -> 
     assert await ids(restarted, BOB, at) == []
 
 
+async def test_a_late_acknowledgement_does_not_end_what_is_being_handed_out(
+    broker: Broker,
+) -> None:
+    await broker.send(BOB, "alice", "hello", {})
+    [first] = await ids(broker, ALICE, holder())
+    broker = await restart(broker)
+    receiving = asyncio.create_task(ids(broker, ALICE, holder(":1.2")))
+    late = asyncio.create_task(broker.acknowledge(ALICE, ":1.1", [first]))
+    assert await receiving == [first]
+    with pytest.raises(Conflict):
+        await late
+    await broker.acknowledge(ALICE, ":1.2", [first])
+
+
 async def test_after_a_restart_what_was_leased_is_a_redelivery(broker: Broker) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     assert await ids(broker, BOB, holder()) == [first]
