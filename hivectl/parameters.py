@@ -18,13 +18,6 @@ class Number(click.IntRange):
     name = "number"
 
 
-class Id(Number):
-    """The id of something the broker keeps."""
-
-    def __init__(self) -> None:
-        super().__init__(1, 2**63 - 1)
-
-
 class Seconds(click.FloatRange):
     """A time limit: more than nothing, and no more than a year."""
 
@@ -41,6 +34,13 @@ class Seconds(click.FloatRange):
         if math.isnan(seconds):
             self.fail(f"{value!r} is not a valid number.", parameter, context)
         return seconds
+
+
+def record_id(typed: str) -> int:
+    """The id of something that the broker keeps."""
+    if not (typed.isascii() and typed.isdigit() and len(typed) < 20 and 1 <= int(typed) < 2**63):
+        raise click.BadParameter(f"{typed!r} is no id.")
+    return int(typed)
 
 
 def duration(typed: str) -> int:

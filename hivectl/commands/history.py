@@ -8,7 +8,7 @@ import click
 from hivectl.completing import complete_agents
 from hivectl.listing import message_lines, message_table, question_lines, question_table
 from hivectl.output import Output
-from hivectl.parameters import Id, Number, past
+from hivectl.parameters import Number, past, record_id
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _paging(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="How many, counted from the newest.",
         ),
-        click.option("--before", type=Id(), metavar="ID", help="Only older than ID."),
+        click.option("--before", type=record_id, metavar="ID", help="Only older than ID."),
         click.option("--full", is_flag=True, help="Show whole texts."),
     ]
     for option in reversed(options):
@@ -88,11 +88,12 @@ async def search(
     full: bool,
     **given: Any,
 ) -> None:
-    """Find messages and questions that contain every word of TEXT.
+    """Find messages and questions by their words.
 
-    'two words' in quotes of their own ('"two words"') are a phrase, and a word with * at its
-    end stands for all that begin so. --limit is for messages and questions each; --before, the
-    id of a message, leaves questions out unless --kind is `question`.
+    Every word of TEXT must be there. Words in quotes of their own ('"two words"') are a phrase,
+    and a word with * at its end stands for all that begin so. --limit is for messages and
+    questions each; --before, the id of a message, leaves questions out unless --kind is
+    `question`.
     """
     words = " ".join(text)
     wanted = _wanted(**given, text=words)

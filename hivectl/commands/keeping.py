@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @hive_command
 async def backup(hive: "Hive", output: Output, file: Path | None) -> None:
-    """Make a consistent copy of all that was said, while the hive runs.
+    """Copy all that was said, while the hive runs.
 
     Without FILE the copy stays in the broker's directory. With FILE, which root alone may give
     and which must not exist, it is moved there, readable by root only.
@@ -38,10 +38,10 @@ async def backup(hive: "Hive", output: Output, file: Path | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def restore(file: Path, as_json: bool) -> None:
-    """Put a backup in the place of what the broker has; the broker must be stopped.
+    """Put a backup in the place of what the broker has.
 
-    What it had is kept beside it. `systemctl stop hive.target` comes first,
-    `systemctl start hive.target` last.
+    The broker must be stopped: `systemctl stop hive.target` comes first, `systemctl start
+    hive.target` last. What it had is kept beside the new store.
     """
     import subprocess
     import sys
@@ -66,7 +66,10 @@ def _need_root(what: str) -> None:
 @click.command()
 @hive_command
 async def vacuum(hive: "Hive", output: Output) -> None:
-    """Delete at once what is done and older than `broker.keep_days`; a timer does it hourly."""
+    """Delete what is done and old.
+
+    That is older than `broker.keep_days`. A timer does it every hour anyway.
+    """
     deleted = await hive.broker.vacuum()
     what = "1 record was" if deleted == 1 else f"{deleted} records were"
     output.show({"deleted": deleted}, [f"{what} deleted"])

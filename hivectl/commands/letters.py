@@ -8,7 +8,7 @@ import click
 from hivectl.completing import complete_dead_letters
 from hivectl.listing import message_lines
 from hivectl.output import Cell, Output, Row, confirm
-from hivectl.parameters import Id
+from hivectl.parameters import record_id
 from hivectl.session import hive_command
 from hivectl.text import local_time, one_line
 
@@ -22,7 +22,7 @@ _letters = click.argument(
     metavar="ID...",
     nargs=-1,
     required=True,
-    type=Id(),
+    type=record_id,
     shell_complete=complete_dead_letters,
 )
 
@@ -31,12 +31,13 @@ _letters = click.argument(
 @click.option("--full", is_flag=True, help="Show whole bodies.")
 @hive_command
 async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
-    """Show messages that were handed out too often and never acknowledged.
+    """Show messages that were handed out in vain.
 
-    Nobody gets them any more, until `requeue` sends them again or `drop` ends them.
+    Nobody acknowledged them, and nobody gets them any more, until `requeue` sends them again or
+    `drop` ends them.
     """
     found = await hive.broker.messages({"state": "dead"}, _LISTED)
-    headers = ["ID", "TIME", "FROM", "TO", "KIND", "REDELIVERED", "BODY"]
+    headers = ["ID", "TIME", "FROM", "TO", "KIND", "TRIES", "BODY"]
     rows: list[Row] = [
         [
             Cell(str(m.id), right=True),
@@ -57,7 +58,10 @@ async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
 @_letters
 @hive_command
 async def requeue(hive: "Hive", output: Output, numbers: Sequence[int]) -> None:
-    """Queue dead letters again, with as many tries as new messages have."""
+    """Queue dead letters again.
+
+    They get as many tries as new messages have.
+    """
     await hive.broker.requeue(numbers)
     output.show(
         [{"id": number, "state": "queued"} for number in numbers],

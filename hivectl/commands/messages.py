@@ -8,7 +8,7 @@ import click
 from hivectl.completing import complete_agents
 from hivectl.exits import CommandError, Exit
 from hivectl.output import Output
-from hivectl.parameters import Id, Seconds
+from hivectl.parameters import Seconds, record_id
 from hivectl.session import hive_command
 from hivectl.text import local_time
 
@@ -23,7 +23,7 @@ WAIT_SECONDS = 180.0
 @click.argument("to", shell_complete=complete_agents)
 @click.argument("body")
 @click.option("--urgent", is_flag=True, help="Interrupt the recipient's turn.")
-@click.option("--in-reply-to", type=Id(), metavar="ID", help="What it answers.")
+@click.option("--in-reply-to", type=record_id, metavar="ID", help="What it answers.")
 @click.option("--dedupe-key", metavar="KEY", help="A second send with this key sends nothing.")
 @hive_command
 async def send(

@@ -10,7 +10,7 @@ from hivectl.completing import complete_agents, complete_questions
 from hivectl.exits import CommandError, Exit
 from hivectl.listing import question_lines, question_table
 from hivectl.output import Output
-from hivectl.parameters import Id, Number, Seconds, duration
+from hivectl.parameters import Number, Seconds, duration, record_id
 from hivectl.session import hive_command
 from hivectl.text import one_line
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from hivectl.client import Hive
     from hivectl.records import Question
 
-_question = click.argument("number", metavar="ID", type=Id(), shell_complete=complete_questions)
+_question = click.argument(
+    "number", metavar="ID", type=record_id, shell_complete=complete_questions
+)
 
 
 @click.command()
@@ -64,7 +66,7 @@ async def questions(
 @click.argument("text", nargs=-1, required=True)
 @hive_command
 async def answer(hive: "Hive", output: Output, number: int, text: Sequence[str]) -> None:
-    """Answer a question, also in the place of the agent that was asked.
+    """Answer a question, also in the place of an agent.
 
     TEXT is the answer, or `-` to read it from standard input. Where there are choices it is
     one of them, or its number; several where several are allowed.

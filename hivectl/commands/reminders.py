@@ -8,7 +8,7 @@ from hivectl.commands.messages import stdin_text
 from hivectl.completing import complete_reminders
 from hivectl.exits import CommandError, Exit
 from hivectl.output import Cell, Output, Row, state_cell
-from hivectl.parameters import Id, duration, future
+from hivectl.parameters import duration, future, record_id
 from hivectl.session import hive_command
 from hivectl.text import local_time, one_line
 
@@ -29,7 +29,7 @@ _LISTED = 1000
 @click.option("--all", "everything", is_flag=True, help="Show delivered and cancelled ones, too.")
 @click.option(
     *("--cancel", "cancelled"),
-    type=Id(),
+    type=record_id,
     metavar="ID",
     shell_complete=complete_reminders,
     help="Take a pending reminder back.",
@@ -45,10 +45,11 @@ async def remind(
     everything: bool,
     cancelled: int | None,
 ) -> None:
-    """Have TEXT sent to your inbox at a time, or after a while; `-` reads it from stdin.
+    """Have TEXT sent to your own inbox, later.
 
-    A TIME that is only a clock, such as 10:00, is the next one that comes. It follows the
-    host's clock; a DURATION (90s, 10m, 1h30m, 2d, 1w) is real time, whatever the clock does.
+    TEXT `-` reads it from standard input. A TIME that is only a clock, such as 10:00, is the
+    next one that comes. It follows the host's clock; a DURATION (90s, 10m, 1h30m, 2d, 1w) is
+    real time, whatever the clock does.
     """
     chosen = [text is not None, listing or everything, cancelled is not None]
     if chosen.count(True) != 1:

@@ -27,7 +27,10 @@ _TITLES = {
 @click.command()
 @hive_command
 async def threads(hive: "Hive", output: Output) -> None:
-    """Show all that is open in the hive: what somebody still waits for."""
+    """Show all that is open in the hive.
+
+    That is what somebody still waits for: requests, questions, messages, reminders.
+    """
     found = await hive.broker.threads()
     output.show([t.as_json() for t in found], list(_groups(found, output)) or ["nothing is open"])
 
