@@ -13,7 +13,7 @@ sys.dont_write_bytecode = True
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
 
-from sandbox import machine, venv  # noqa: E402
+from sandbox import machine, npm, venv  # noqa: E402
 from sandbox.instance import SandboxError  # noqa: E402
 
 
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         machine.require(needs)
         venv.ensure(REPO, options.venv)
+        if options.tests:
+            npm.ensure(REPO / "tests/inspector", options.venv / "inspector")
     except SandboxError as error:
         print(f"bootstrap: {error}", file=sys.stderr)
         return 1

@@ -78,6 +78,8 @@ TESTS: Final = (
     Need("Nix", _program("nix-instantiate"), "nix-bin", "nix"),
     Need("Chromium", _program("chromium"), "chromium", "chromium"),
     Need("its driver", _program("chromedriver"), "chromium-driver", "chromedriver"),
+    Need("Node.js", _program("node"), "nodejs", "nodejs"),
+    Need("npm", _program("npm"), "npm", "nodejs-npm"),
 )
 BENCH: Final = (
     Need("NATS", _program("nats-server"), "nats-server", "nats-server", "nats-server.service"),
