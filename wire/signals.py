@@ -23,6 +23,10 @@ DAEMON: Final = "org.freedesktop.DBus"
 DAEMON_PATH: Final = "/org/freedesktop/DBus"
 
 
+_NOT_KNOWN_YET: Final = "?"
+"""In place of an owner while the daemon is asked; nobody's unique name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """A received signal; `args` are plain values, `sender` is a unique name."""
@@ -104,6 +108,7 @@ class Router:
         self._bus = bus
         self._subscriptions: list[Subscription] = []
         self._owners: dict[str, str | None] = {}
+        self._following = asyncio.Lock()
 
     async def add(self, rule: Rule, callback: Callable[[Signal], None]) -> Subscription:
         """Subscribe; when this returns, no matching signal is missed any more."""
@@ -157,16 +162,26 @@ class Router:
 
     async def _follow(self, name: str) -> None:
         """Know from now on who owns `name`: signals carry unique names only."""
-        if name in self._owners:
-            return
-        self._owners[name] = None
+        async with self._following:  # whoever comes second may not go on before it is known
+            if name in self._owners:
+                return
+            self._owners[name] = _NOT_KNOWN_YET
+            try:
+                owner = await self._owner_of(name)
+            except BaseException:
+                del self._owners[name]
+                raise
+            if self._owners[name] == _NOT_KNOWN_YET:  # else it has changed since
+                self._owners[name] = owner
+
+    async def _owner_of(self, name: str) -> str | None:
         # Follow first, then ask: a change in between is told, not missed.
         await self._ask_daemon("AddMatch", "s", _owner_rule(name))
         try:
             [owner] = await self._ask_daemon("GetNameOwner", "s", name)
         except Unavailable:
-            return
-        self._owners[name] = owner
+            return None
+        return str(owner)
 
     async def _ask_daemon(self, member: str, signature: str, value: str) -> list[Any]:
         return await self._bus.call(DAEMON, DAEMON_PATH, DAEMON, member, signature, value)

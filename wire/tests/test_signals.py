@@ -1,13 +1,15 @@
 """Subscriptions: which signals they get, from whom, and that they own their match rules."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from wire import errors
 from wire.bus import Bus
 from wire.fixtures import Connect
-from wire.signals import Signal
+from wire.message import Kind, Message
+from wire.signals import Router, Rule, Signal
 from wire.testing import private_bus
 from wire.tests.lamp import NAME, PATH, Lamp1
 
@@ -96,3 +98,46 @@ async def test_a_failing_callback_does_not_keep_the_others(
     lamp.Broken("x", 1)
     await asyncio.wait_for(heard.wait(), 5)
     assert "ZeroDivisionError" in caplog.text
+
+
+class SlowDaemon:
+    """Answers who owns a name only when it is told to."""
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+
+    async def call(self, *args: Any, **options: Any) -> list[Any]:
+        if args[3] != "GetNameOwner":
+            return []
+        await self.may_answer.wait()
+        return [":1.7"]
+
+
+async def test_a_second_subscription_waits_until_it_is_known_whom_to_follow() -> None:
+    daemon = SlowDaemon()
+    router = Router(daemon)
+    heard: list[Signal] = []
+    adding = [asyncio.create_task(router.add(Rule(sender=NAME), heard.append)) for _ in range(2)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not any(task.done() for task in adding)
+    daemon.may_answer.set()
+    await asyncio.gather(*adding)
+    router.deliver(Message(Kind.SIGNAL, PATH, NAME, "Broken", sender=":1.8"))
+    assert heard == []
+    router.deliver(Message(Kind.SIGNAL, PATH, NAME, "Broken", sender=":1.7"))
+    assert len(heard) == 2
+
+
+async def test_who_is_cancelled_while_following_leaves_it_to_the_next() -> None:
+    daemon = SlowDaemon()
+    router = Router(daemon)
+    heard: list[Signal] = []
+    first = asyncio.create_task(router.add(Rule(sender=NAME), heard.append))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait({first})
+    daemon.may_answer.set()
+    await router.add(Rule(sender=NAME), heard.append)
+    router.deliver(Message(Kind.SIGNAL, PATH, NAME, "Broken", sender=":1.7"))
+    assert len(heard) == 1
