@@ -9,7 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from services.agent.tests.oracle import Key, key, verdict
+from services.agent.lines import MAX_LINE
+from services.agent.tests.oracle import NOBODY, Key, key, verdict
 from services.agent.tool import Patience
 from services.agent.tools import TOOLS
 
@@ -44,9 +45,19 @@ class Books:
     optional: set[Key] = field(default_factory=set)
     answered: Counter[Key] = field(default_factory=Counter)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _refused: bool = False
+
+    def begun(self, rest: bytes) -> None:
+        """The line after the last complete one begins with `rest`: refused early when too long."""
+        if len(rest) > MAX_LINE and not self._refused:
+            self._refused = True
+            self.expected[NOBODY] += 1
 
     def asked(self, line: bytes) -> None:
         """A complete line was sent."""
+        if self._refused:
+            self._refused = False
+            return
         found = verdict(line)
         if found.cancels is not None:
             self.optional.add(found.cancels)
@@ -102,6 +113,7 @@ async def play(path: Path, chunks: Iterable[bytes], end: End) -> int:
                 *complete, rest = (rest + chunk).split(b"\n")
                 for line in complete:
                     books.asked(line)
+                books.begun(rest)
                 lines += len(complete)
                 writer.write(chunk)
                 await writer.drain()

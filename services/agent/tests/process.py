@@ -1,12 +1,13 @@
 """The endpoint as systemd runs it: a process of its own, a socket that it inherits, a real bus.
 
-async with endpoint(address, folder) as process:
+async with services(address) as broker, endpoint(address, folder) as process:
     reader, writer = await asyncio.open_unix_connection(process.path)
     assert process.peak() < 40 * MIB
 """
 
 import asyncio
 import os
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -15,10 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from services.agent.tests.hive import FakeBroker, export_services
+from wire import names
+from wire.bus import Bus
+from wire.testing import FixedPrincipals
+
 HOUSE: Final = Path(__file__).parents[3]
 MIB: Final = 1024 * 1024
 START_SECONDS: Final = 30.0
 BACKLOG: Final = 1024
+FAULTS: Final = re.compile("Traceback|never retrieved|never awaited|failed")
+"""What an endpoint must not have in its log, whatever it is sent."""
 
 # The shell becomes the endpoint, so that LISTEN_PID is its pid; the socket is handed over as stdin.
 _AS_SYSTEMD: Final = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 0</dev/null'
@@ -60,6 +68,19 @@ class EndpointProcess:
 def _kib(file: Path, field: str) -> int:
     [value] = [line.split()[1] for line in file.read_text().splitlines() if line.startswith(field)]
     return int(value) * 1024
+
+
+@asynccontextmanager
+async def services(address: str) -> AsyncIterator[FakeBroker]:
+    """Stand-ins for the hive's services on the bus at `address`; yields the broker's."""
+    server = await Bus.connect(address, FixedPrincipals())
+    try:
+        broker, *_ = export_services(server)
+        for name in (names.BROKER, names.LIFECYCLE, names.APPROVALS):
+            await server.own(name)
+        yield broker
+    finally:
+        await server.close()
 
 
 @asynccontextmanager
