@@ -76,7 +76,7 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     rules = Rules(
         broker=broker,
         questions=Questions(database, broker, deadlines, max_open=limits.max_open_questions),
-        reminders=Reminders(database, broker),
+        reminders=Reminders(database, broker, deadlines, max_pending=limits.max_pending_reminders),
         threads=Threads(database),
         history=History(database, broker.leased, lives),
         keeper=Keeper(database, limits.keep_days),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from errno import ECANCELED
 from typing import Final, Protocol
 
@@ -55,6 +56,11 @@ class Moment:
         if deadline.boot is None or deadline.boot_due is None or deadline.boot != self.boot:
             return deadline.due
         return self.wall + deadline.boot_due - self.since_boot
+
+
+def in_words(at: int) -> str:
+    """A time for people and models; `at` is in microseconds since 1970."""
+    return f"{datetime.fromtimestamp(at // SECOND, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Alarm(Protocol):

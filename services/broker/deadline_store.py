@@ -6,7 +6,7 @@ from typing import Final
 
 from services.broker.clock import SECOND, Moment
 
-BATCH: Final = 100
+BATCH: Final = 20
 """The most that falls due in one transaction, so that a Send need not wait long behind it."""
 
 

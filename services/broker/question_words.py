@@ -4,10 +4,9 @@ The broker's own words come first, then those of others: whoever wrote them cann
 something as said by the broker before them.
 """
 
-from datetime import UTC, datetime
 from typing import Final
 
-from services.broker.clock import SECOND
+from services.broker.clock import in_words
 from services.broker.question import Question, State
 
 ASKED: Final = "question-asked"
@@ -29,7 +28,7 @@ def asked(question: Question) -> str:
     """The message to the agent that is asked."""
     lines = [f"{question.asker} asks you question {question.id}. {_how(question)}"]
     if question.deadline:
-        lines.append(f"It has time until {moment(question.deadline)}.")
+        lines.append(f"It has time until {in_words(question.deadline)}.")
     if question.choices:
         lines.append("The choices:")
         lines += [f"{number}. {text}" for number, text in enumerate(question.choices, 1)]
@@ -51,11 +50,6 @@ def answered(question: Question) -> str:
     if question.state is State.ANSWERED:
         lines += ["", "The answer:", *question.answer]
     return "\n".join(lines)
-
-
-def moment(at: int) -> str:
-    """A time for people and models; `at` is in microseconds since 1970."""
-    return f"{datetime.fromtimestamp(at // SECOND, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _how(question: Question) -> str:

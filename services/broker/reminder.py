@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from services.broker.clock import in_words
+
 KIND: Final = "reminder"
 """The kind of the message that a reminder becomes."""
 
@@ -40,3 +42,13 @@ class Reminder:
     created: int
     state: State
     message: int
+
+
+def words(reminder: Reminder) -> str:
+    """The message that it becomes. The harness reads the file that the second line names."""
+    lines = [f"This is your reminder {reminder.id}, due at {in_words(reminder.due)}."]
+    if reminder.file:
+        lines.append(f"File: {reminder.file}")
+    if reminder.body:
+        lines += ["", reminder.body]
+    return "\n".join(lines)

@@ -11,6 +11,7 @@ from services.broker.lives import Lives
 from services.broker.message import Message
 from services.broker.question import Question
 from services.broker.questions import Questions
+from services.broker.reminders import Reminders
 from services.broker.store import Store
 from services.broker.tests.clocks import FakeClock
 from services.config import BrokerConfig
@@ -18,6 +19,7 @@ from services.config import BrokerConfig
 MAX_BODY = 1000
 CONFIG = BrokerConfig(max_body_bytes=MAX_BODY, agent_messages_per_hour=5000)
 MAX_OPEN = 5
+MAX_PENDING = 5
 
 
 class Heard:
@@ -97,3 +99,8 @@ def deadlines(store: Store, clock: FakeClock) -> Deadlines:
 @pytest.fixture
 def questions(broker: Broker, deadlines: Deadlines) -> Questions:
     return Questions(deadlines._database, broker, deadlines, max_open=MAX_OPEN)
+
+
+@pytest.fixture
+def reminders(broker: Broker, deadlines: Deadlines) -> Reminders:
+    return Reminders(deadlines._database, broker, deadlines, max_pending=MAX_PENDING)

@@ -16,6 +16,7 @@ from services.broker.deadlines import Deadlines
 from services.broker.lives import Lives
 from services.broker.question import Question, State
 from services.broker.questions import Questions
+from services.broker.reminders import Reminders
 from services.broker.tests.clocks import START, FakeClock
 from services.broker.tests.conftest import Heard
 from services.broker.tests.test_broker import ALICE, BOB
@@ -34,6 +35,7 @@ class Room:
         self.broker.events = self.heard = Heard()
         self.deadlines = Deadlines(database, clock)
         self.questions = Questions(database, self.broker, self.deadlines, max_open=1000)
+        self.reminders = Reminders(database, self.broker, self.deadlines, max_pending=1000)
 
     @property
     def rings_at(self) -> float | None:

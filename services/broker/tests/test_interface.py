@@ -99,7 +99,7 @@ def rules(broker: Broker) -> Rules:
     return Rules(
         broker=broker,
         questions=Questions(database, broker, deadlines, max_open=100),
-        reminders=Reminders(database, broker),
+        reminders=Reminders(database, broker, deadlines, max_pending=100),
         threads=Threads(database),
         history=History(database, broker.leased),
         keeper=Keeper(database, 30),

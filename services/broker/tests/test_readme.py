@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.broker import message, question
+from services.broker import message, question, reminder
 from services.broker.interface import Broker1
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -19,6 +19,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
     [
         ("The states of a message", message.TRANSITIONS),
         ("Questions", question.TRANSITIONS),
+        ("Reminders", reminder.TRANSITIONS),
     ],
 )
 def test_the_diagram_is_the_table(section: str, table: Mapping[StrEnum, Any]) -> None:
