@@ -66,10 +66,10 @@ def question_table(
                 q.to,
                 local_time(q.deadline),
                 state_cell(q.state),
-                excerpt(q.text, words, output) + (" (one or more of)" if q.multi else ""),
+                excerpt(q.text, words, output),
             ]
         )
-        below = [*_choices(q), *_answer(q)]
+        below = [*(["one or more of:"] if q.multi else []), *_choices(q), *_answer(q)]
         rows += [[Cell("", right=True), "", "", "", "", "", f"  {line}"] for line in below]
     if open_only:
         headers, rows = _without(5, headers), [_without(5, row) for row in rows]

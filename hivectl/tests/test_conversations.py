@@ -36,7 +36,7 @@ async def test_all_questions_show_how_they_ended(hive: FakeHive, hivectl: Hivect
     hive.broker.resolve(1, "answered", "red", "blue")
     ran = await hivectl("questions", "--all", "--from", "alice", "--to", "operator", "--limit", "7")
     assert "answered" in ran.out
-    assert "Which? (one or more of)" in ran.out
+    assert re.search(r"Which\?\n +one or more of:\n +1  red\n", ran.out)
     assert ran.out.endswith("answered by bob at 2023-11-14 22:13: red, blue\n")
     assert hive.broker.listed == [({"from": "alice", "to": "operator"}, 7)]
     [question] = (await hivectl("questions", "--all", "--json")).json
