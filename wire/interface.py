@@ -154,7 +154,8 @@ def signal() -> Callable[[Callable[_P, None]], Callable[_P, None]]:
         @wraps(function)
         def emit(*args: _P.args, **kwargs: _P.kwargs) -> None:
             interface: Interface
-            interface, *values = shape.bind(*args, **kwargs).args
+            bound: tuple[Any, ...] = shape.bind(*args, **kwargs).args if kwargs else args
+            interface, *values = bound
             interface._emit(function.__name__, values)
 
         setattr(emit, _SIGNAL, True)

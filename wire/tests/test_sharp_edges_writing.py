@@ -64,15 +64,20 @@ async def test_edge_01_a_paused_bus_is_waited_for(connect: Connect) -> None:
     lamp = Lamp1()
     server.export(PATH, lamp)
     pid = daemon_pid(server)
+    waited: list[bool] = []
 
     def emit_all_while_paused() -> None:
         os.kill(pid, signal.SIGSTOP)
         for level in range(COUNT):
             lamp.Broken(TEXT, level)
-        assert server._connection._writer._waiting
+        asyncio.get_running_loop().call_later(0.05, go_on)
+
+    def go_on() -> None:
+        waited.append(bool(server._connection._writer._waiting))
         os.kill(pid, signal.SIGCONT)
 
     assert await received(server, client, lamp, emit_all_while_paused) == list(range(COUNT))
+    assert waited == [True]
 
 
 async def test_edge_05_a_call_has_a_time_limit(connect: Connect) -> None:
