@@ -1,0 +1,447 @@
+"""The rules of the broker against a model of them: random calls, crashes, restarts, clock jumps.
+
+The model is the promise of the README in a few lines of Python. Whatever happens, the store must
+show what the model says, and what was seen outside must never contradict itself:
+
+- what is acknowledged never comes back, and what is not is never lost;
+- the messages of one sender to one recipient come in their order, redelivered ones first;
+- no message is handed out twice with the same count of redeliveries;
+- the dead letters are those which came back too often since they were last queued by hand.
+"""
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+import threading
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from services.broker.broker import Broker
+from services.broker.database import Database
+from services.broker.history import History
+from services.broker.inbox import Holder
+from services.broker.message import Message, State
+from services.config import BrokerConfig
+from wire.errors import Conflict, HiveError, NotFound
+from wire.principal import THE_OPERATOR, Principal, agent
+
+T = TypeVar("T")
+
+CONFIG: Final = BrokerConfig(max_redeliveries=1, agent_messages_per_hour=10**6)
+TRIES: Final = CONFIG.max_redeliveries + 1
+AGENTS: Final = ("alice", "bob")
+PARTIES: Final = (*AGENTS, "operator")
+
+
+def principal(name: str) -> Principal:
+    return THE_OPERATOR if name == "operator" else agent(name)
+
+
+@dataclass
+class Expected:
+    """A message as the model has it."""
+
+    id: int
+    sender: str
+    recipient: str
+    body: str
+    deliveries: int = 0
+    forgiven: int = 0
+    state: State = State.QUEUED
+    holder: str = ""
+
+    @property
+    def failed(self) -> int:
+        """How often it was handed out since it was last queued by hand."""
+        return self.deliveries - self.forgiven
+
+    def come_back(self) -> None:
+        self.holder = ""
+        self.state = State.DEAD if self.failed >= TRIES else State.QUEUED
+
+    def shown(self) -> tuple[object, ...]:
+        over = self.state in (State.LEASED, State.ACKNOWLEDGED)
+        redeliveries = max(0, self.deliveries - over)
+        return (self.id, self.sender, self.recipient, self.body, redeliveries, self.state)
+
+
+@dataclass
+class Waiter:
+    """A call of Receive that has not returned yet."""
+
+    connection: Holder
+    limit: int
+    task: "asyncio.Task[list[Message]]"
+
+
+@dataclass
+class Seen:
+    """What those outside have seen; it knows nothing of the model."""
+
+    handed_out: set[tuple[int, int]] = field(default_factory=set)
+    first_time: dict[tuple[str, str], int] = field(default_factory=dict)
+    acknowledged: set[int] = field(default_factory=set)
+
+    def note(self, messages: Sequence[Message]) -> None:
+        for m in messages:
+            assert m.id not in self.acknowledged, "an acknowledged message came back"
+            assert (m.id, m.redeliveries) not in self.handed_out, "the count has lied"
+            if m.redeliveries == 0:
+                pair = (m.sender, m.recipient)
+                assert m.id > self.first_time.get(pair, 0), "a newer one came first"
+                self.first_time[pair] = m.id
+            self.handed_out.add((m.id, m.redeliveries))
+        assert [m.id for m in messages] == sorted(m.id for m in messages)
+
+
+class WallClock:
+    """Stands in for the module `time`; may jump either way."""
+
+    microseconds = 1_800_000_000_000_000
+
+    def time_ns(self) -> int:
+        return self.microseconds * 1000
+
+
+class Rules(RuleBasedStateMachine):
+    """One hive, from its beginning to some end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.root = Path(tempfile.mkdtemp(prefix="hive-rules-"))
+        self.numbers = itertools.count(1)
+        self.clock = WallClock()
+        self.patch = mock.patch("services.broker.database.time", self.clock)
+        self.patch.start()
+        self.messages: dict[int, Expected] = {}
+        self.keys: dict[tuple[str, str], int] = {}
+        self.waiting: dict[str, list[Waiter]] = {name: [] for name in PARTIES}
+        self.seen = Seen()
+        self.path = self.new_folder() / "broker.sqlite"
+        self.run(self.open())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(asyncio.wait_for(work, 20))
+
+    def new_folder(self) -> Path:
+        folder = self.root / str(next(self.numbers))
+        folder.mkdir()
+        return folder
+
+    async def open(self) -> None:
+        self.database = Database.open(self.path)
+        self.broker = Broker(self.database, CONFIG)
+        self.history = History(self.database, self.broker.leased)
+        parked = {letter.id for letter in await self.broker.recover()}
+        for name in AGENTS:
+            await self.broker.register_agent(name)
+        self.connections = {(name, i): self.new_connection() for name in PARTIES for i in range(2)}
+        assert parked == self.forget_leases()
+
+    def new_connection(self) -> Holder:
+        return Holder(f":1.{next(self.numbers)}", asyncio.get_running_loop().create_future())
+
+    def forget_leases(self) -> set[int]:
+        """What a restart does to the model; returns what is parked by it."""
+        held = [m for m in self.messages.values() if m.state in (State.LEASED, State.QUEUED)]
+        for message in held:
+            message.come_back()
+        return {m.id for m in held if m.state is State.DEAD}
+
+    async def shut(self) -> None:
+        self.broker.stop()
+        waiters = [w.task for line in self.waiting.values() for w in line]
+        await asyncio.gather(*waiters, return_exceptions=True)
+        self.waiting = {name: [] for name in PARTIES}
+        await self.broker.close()
+        await self.database.close()
+
+    def teardown(self) -> None:
+        self.run(self.shut())
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()
+        self.patch.stop()
+        shutil.rmtree(self.root)
+
+    # The model
+
+    def eligible(self, name: str) -> list[Expected]:
+        mine = [m for m in self.messages.values() if m.recipient == name]
+        return sorted((m for m in mine if m.state is State.QUEUED), key=lambda m: m.id)
+
+    def hand_out(self, name: str, limit: int, holder: str) -> list[tuple[int, int]]:
+        out = self.eligible(name)[:limit]
+        for message in out:
+            message.deliveries += 1
+            message.holder, message.state = holder, State.LEASED
+        return [(m.id, m.deliveries - 1) for m in out]
+
+    def store(self, sender: str, to: str, body: str, key: str | None) -> int:
+        if key is not None and (sender, key) in self.keys:
+            return self.keys[sender, key]
+        recipients = [a for a in AGENTS if a != sender] if to == "*" else [to]
+        first = len(self.messages) + 1
+        for number, name in enumerate(recipients, first):
+            self.messages[number] = Expected(number, sender, name, body)
+        if key is not None:
+            self.keys[sender, key] = first
+        return first
+
+    def acknowledge_model(
+        self, name: str, holder: str, ids: Sequence[int]
+    ) -> type[HiveError] | None:
+        refused = False
+        unknown = False
+        for i in dict.fromkeys(ids):
+            message = self.messages.get(i)
+            if message is None or message.recipient != name:
+                unknown = True
+            elif message.state is State.LEASED and message.holder != holder:
+                refused = True
+            elif message.state in (State.ACKNOWLEDGED, State.DROPPED):
+                pass
+            elif not message.deliveries and name != "operator":
+                refused = True
+            else:
+                message.state, message.holder = State.ACKNOWLEDGED, ""
+        return Conflict if refused else NotFound if unknown else None
+
+    def change_dead(self, ids: Sequence[int], state: State) -> type[HiveError] | None:
+        dead = [m for m in self.messages.values() if m.id in ids and m.state is State.DEAD]
+        for message in dead:
+            message.state = state
+            message.forgiven = message.deliveries if state is State.QUEUED else message.forgiven
+        return NotFound if len(dead) < len(set(ids)) else None
+
+    def ids(self, picks: Sequence[int]) -> list[int]:
+        """Picks among what there is, and one beyond."""
+        return [pick % (len(self.messages) + 1) + 1 for pick in picks]
+
+    # What happens
+
+    def check(self, work: Coroutine[Any, Any, object], error: type[HiveError] | None) -> None:
+        if error is None:
+            self.run(work)
+            return
+        with pytest.raises(error):
+            self.run(work)
+
+    def serve_waiting(self) -> None:
+        """Whoever waits for what has come now must have been served, first come first."""
+        for name, line in self.waiting.items():
+            while line and self.eligible(name):
+                waiter = line.pop(0)
+                expected = self.hand_out(name, waiter.limit, waiter.connection.name)
+                self.got(self.run(asyncio.wait_for(waiter.task, 10)), expected)
+
+    def got(self, messages: list[Message], expected: list[tuple[int, int]]) -> None:
+        self.seen.note(messages)
+        assert [(m.id, m.redeliveries) for m in messages] == expected
+
+    def send_call(
+        self, sender: str, to: str, body: str, key: str | None
+    ) -> Coroutine[Any, Any, int]:
+        options = {} if key is None else {"dedupe_key": key}
+        return self.broker.send(principal(sender), to, body, options)
+
+    senders = st.sampled_from(PARTIES)
+    recipients = st.sampled_from([*PARTIES, *PARTIES, "*"])
+    dedupe_keys = st.sampled_from([None, None, "k", "l"])
+    some = st.lists(st.integers(0, 50), max_size=4)
+    who = st.tuples(st.sampled_from(PARTIES), st.integers(0, 1))
+
+    @rule(sender=senders, to=recipients, key=dedupe_keys, count=st.integers(1, 3))
+    def send(self, sender: str, to: str, key: str | None, count: int) -> None:
+        for _ in range(count):
+            body = f"text {next(self.numbers)}"
+            told = self.run(self.send_call(sender, to, body, key))
+            assert told == self.store(sender, to, body, key)
+            self.serve_waiting()
+
+    @rule(who=who, limit=st.integers(1, 4))
+    def receive(self, who: tuple[str, int], limit: int) -> None:
+        name, connection = who[0], self.connections[who]
+        if self.waiting[name]:
+            return  # its turn comes after theirs
+        expected = self.hand_out(name, limit, connection.name)
+        receive = self.broker.receive(principal(name), connection, limit, 0)
+        self.got(self.run(receive), expected)
+
+    @rule(who=who, limit=st.integers(1, 3))
+    def wait(self, who: tuple[str, int], limit: int) -> None:
+        name, connection = who[0], self.connections[who]
+        receive = self.broker.receive(principal(name), connection, limit, 180_000)
+        task = self.loop.create_task(receive)
+        self.waiting[name].append(Waiter(connection, limit, task))
+        self.serve_waiting()
+
+    @rule(who=who, picks=some)
+    def acknowledge(self, who: tuple[str, int], picks: list[int]) -> None:
+        name, holder = who[0], self.connections[who].name
+        ids = self.ids(picks)
+        error = self.acknowledge_model(name, holder, ids)
+        self.check(self.broker.acknowledge(principal(name), holder, ids), error)
+        if error is None:
+            self.seen.acknowledged.update(ids)
+
+    @rule(who=who)
+    def acknowledge_all_it_holds(self, who: tuple[str, int]) -> None:
+        holder = self.connections[who].name
+        held = [m.id for m in self.messages.values() if m.holder == holder]
+        self.acknowledge(who, [i - 1 for i in held])
+
+    @rule(who=who, picks=some)
+    def release(self, who: tuple[str, int], picks: list[int]) -> None:
+        holder = self.connections[who].name
+        ids = self.ids(picks)
+        self.run(self.broker.release(principal(who[0]), holder, ids))
+        for message in self.messages.values():
+            if message.id in ids and message.holder == holder:
+                message.come_back()
+        self.serve_waiting()
+
+    @rule(who=who)
+    def leave(self, who: tuple[str, int]) -> None:
+        name, gone = who[0], self.connections[who]
+        left = [w for w in self.waiting[name] if w.connection is gone]
+        self.waiting[name] = [w for w in self.waiting[name] if w.connection is not gone]
+        gone.left.set_result(None)
+        for waiter in left:
+            assert self.run(asyncio.wait_for(waiter.task, 10)) == []
+        self.run(self.idle())
+        for message in self.messages.values():
+            if message.holder == gone.name:
+                message.come_back()
+        self.connections[who] = self.run(self.connect())
+        self.serve_waiting()
+
+    async def connect(self) -> Holder:
+        return self.new_connection()
+
+    async def idle(self) -> None:
+        """Until what was caused by now is done."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+            await self.database.write(lambda db: None)
+        while self.broker._running:
+            await asyncio.wait(set(self.broker._running))
+
+    @rule(picks=some, again=st.booleans())
+    def decide(self, picks: list[int], again: bool) -> None:
+        ids = self.ids(picks)
+        self.decide_on(ids, again)
+
+    @precondition(lambda self: any(m.state is State.DEAD for m in self.messages.values()))
+    @rule(pick=st.integers(0, 50), again=st.booleans())
+    def decide_on_a_dead_one(self, pick: int, again: bool) -> None:
+        dead = [m.id for m in self.messages.values() if m.state is State.DEAD]
+        self.decide_on([dead[pick % len(dead)]], again)
+
+    def decide_on(self, ids: list[int], again: bool) -> None:
+        error = self.change_dead(ids, State.QUEUED if again else State.DROPPED)
+        call = self.broker.requeue(ids) if again else self.broker.drop(ids)
+        self.check(call, error)
+        self.serve_waiting()
+
+    @rule(seconds=st.integers(-(10**6), 10**6))
+    def set_the_clock(self, seconds: int) -> None:
+        self.clock.microseconds += seconds * 1_000_000
+
+    @rule()
+    def restart(self) -> None:
+        self.run(self.shut())
+        self.run(self.open())
+
+    @rule()
+    def crash(self) -> None:
+        self.run(self.crash_during(None))
+
+    @rule(sender=senders, to=recipients, key=dedupe_keys)
+    def crash_in_send(self, sender: str, to: str, key: str | None) -> None:
+        body = f"text {next(self.numbers)}"
+        self.store(sender, to, body, key)
+        self.run(self.crash_during(self.send_call(sender, to, body, key)))
+
+    @rule(who=who, limit=st.integers(1, 4))
+    def crash_in_receive(self, who: tuple[str, int], limit: int) -> None:
+        if not self.waiting[who[0]]:
+            self.hand_out(who[0], limit, "")
+        call = self.broker.receive(principal(who[0]), self.connections[who], limit, 0)
+        self.run(self.crash_during(call))
+
+    @rule(who=who, picks=some)
+    def crash_in_acknowledge(self, who: tuple[str, int], picks: list[int]) -> None:
+        holder, ids = self.connections[who].name, self.ids(picks)
+        self.acknowledge_model(who[0], holder, ids)
+        call = self.broker.acknowledge(principal(who[0]), holder, ids)
+        self.run(self.crash_during(call))
+
+    @rule(picks=some, again=st.booleans())
+    def crash_in_decide(self, picks: list[int], again: bool) -> None:
+        ids = self.ids(picks)
+        self.change_dead(ids, State.QUEUED if again else State.DROPPED)
+        self.run(self.crash_during(self.broker.requeue(ids) if again else self.broker.drop(ids)))
+
+    async def crash_during(self, call: Coroutine[Any, Any, object] | None) -> None:
+        """Kill the broker when what `call` does is on disk, and nobody has been told of it.
+
+        Without a call, at once: what has returned must be on disk.
+        """
+        task = asyncio.ensure_future(call) if call is not None else None
+        for _ in range(6 if task else 0):
+            await asyncio.sleep(0)
+        for _ in range(2 if task else 0):
+            # A group is taken as a whole: when the second one runs, the first is on disk. The loop
+            # does not turn meanwhile.
+            reached = threading.Event()
+            nobody = asyncio.get_running_loop().create_future()
+            job = lambda db, reached=reached: reached.set()  # noqa: E731
+            self.database._writer._jobs.put((job, nobody))
+            reached.wait()
+        old = self.path
+        self.path = self.new_folder() / old.name
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{old}{suffix}", f"{self.path}{suffix}")
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await self.shut()
+        shutil.rmtree(old.parent)
+        await self.open()
+
+    @invariant()
+    def the_store_is_as_the_model(self) -> None:
+        found = self.run(self.history.list_messages(THE_OPERATOR, {}, 1000))
+        shown = [(m.id, m.sender, m.recipient, m.body, m.redeliveries, m.state) for m in found]
+        assert shown == [m.shown() for m in self.messages.values()]
+
+    @invariant()
+    def dead_letters_are_those_that_came_back_too_often(self) -> None:
+        for message in self.messages.values():
+            if message.state in (State.QUEUED, State.DEAD):
+                assert (message.state is State.DEAD) == (message.failed >= TRIES)
+
+    @invariant()
+    def nobody_is_served_by_mistake(self) -> None:
+        assert not any(w.task.done() for line in self.waiting.values() for w in line)
+
+
+TestRules = Rules.TestCase
+TestRules.settings = settings(
+    max_examples=40,
+    stateful_step_count=50,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
