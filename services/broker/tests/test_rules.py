@@ -14,8 +14,8 @@ import itertools
 import shutil
 import tempfile
 import threading
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from unittest import mock
@@ -30,48 +30,17 @@ from services.broker.database import Database
 from services.broker.history import History
 from services.broker.inbox import Holder
 from services.broker.message import Message, State
-from services.config import BrokerConfig
-from wire.errors import Conflict, HiveError, NotFound
+from services.broker.tests.model import AGENTS, CONFIG, PARTIES, Model, Seen
+from wire.errors import HiveError
 from wire.principal import THE_OPERATOR, Principal, agent
 
 T = TypeVar("T")
 
-CONFIG: Final = BrokerConfig(max_redeliveries=1, agent_messages_per_hour=10**6)
-TRIES: Final = CONFIG.max_redeliveries + 1
-AGENTS: Final = ("alice", "bob")
-PARTIES: Final = (*AGENTS, "operator")
+MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def principal(name: str) -> Principal:
     return THE_OPERATOR if name == "operator" else agent(name)
-
-
-@dataclass
-class Expected:
-    """A message as the model has it."""
-
-    id: int
-    sender: str
-    recipient: str
-    body: str
-    deliveries: int = 0
-    forgiven: int = 0
-    state: State = State.QUEUED
-    holder: str = ""
-
-    @property
-    def failed(self) -> int:
-        """How often it was handed out since it was last queued by hand."""
-        return self.deliveries - self.forgiven
-
-    def come_back(self) -> None:
-        self.holder = ""
-        self.state = State.DEAD if self.failed >= TRIES else State.QUEUED
-
-    def shown(self) -> tuple[object, ...]:
-        over = self.state in (State.LEASED, State.ACKNOWLEDGED)
-        redeliveries = max(0, self.deliveries - over)
-        return (self.id, self.sender, self.recipient, self.body, redeliveries, self.state)
 
 
 @dataclass
@@ -81,26 +50,6 @@ class Waiter:
     connection: Holder
     limit: int
     task: "asyncio.Task[list[Message]]"
-
-
-@dataclass
-class Seen:
-    """What those outside have seen; it knows nothing of the model."""
-
-    handed_out: set[tuple[int, int]] = field(default_factory=set)
-    first_time: dict[tuple[str, str], int] = field(default_factory=dict)
-    acknowledged: set[int] = field(default_factory=set)
-
-    def note(self, messages: Sequence[Message]) -> None:
-        for m in messages:
-            assert m.id not in self.acknowledged, "an acknowledged message came back"
-            assert (m.id, m.redeliveries) not in self.handed_out, "the count has lied"
-            if m.redeliveries == 0:
-                pair = (m.sender, m.recipient)
-                assert m.id > self.first_time.get(pair, 0), "a newer one came first"
-                self.first_time[pair] = m.id
-            self.handed_out.add((m.id, m.redeliveries))
-        assert [m.id for m in messages] == sorted(m.id for m in messages)
 
 
 class WallClock:
@@ -118,13 +67,13 @@ class Rules(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.root = Path(tempfile.mkdtemp(prefix="hive-rules-"))
+        self.root = Path(tempfile.mkdtemp(prefix="hive-rules-", dir=MEMORY))
         self.numbers = itertools.count(1)
         self.clock = WallClock()
         self.patch = mock.patch("services.broker.database.time", self.clock)
         self.patch.start()
-        self.messages: dict[int, Expected] = {}
-        self.keys: dict[tuple[str, str], int] = {}
+        self.model = Model()
+        self.messages = self.model.messages
         self.waiting: dict[str, list[Waiter]] = {name: [] for name in PARTIES}
         self.seen = Seen()
         self.path = self.new_folder() / "broker.sqlite"
@@ -146,17 +95,10 @@ class Rules(RuleBasedStateMachine):
         for name in AGENTS:
             await self.broker.register_agent(name)
         self.connections = {(name, i): self.new_connection() for name in PARTIES for i in range(2)}
-        assert parked == self.forget_leases()
+        assert parked == self.model.forget_leases()
 
     def new_connection(self) -> Holder:
         return Holder(f":1.{next(self.numbers)}", asyncio.get_running_loop().create_future())
-
-    def forget_leases(self) -> set[int]:
-        """What a restart does to the model; returns what is parked by it."""
-        held = [m for m in self.messages.values() if m.state in (State.LEASED, State.QUEUED)]
-        for message in held:
-            message.come_back()
-        return {m.id for m in held if m.state is State.DEAD}
 
     async def shut(self) -> None:
         self.broker.stop()
@@ -173,60 +115,6 @@ class Rules(RuleBasedStateMachine):
         self.patch.stop()
         shutil.rmtree(self.root)
 
-    # The model
-
-    def eligible(self, name: str) -> list[Expected]:
-        mine = [m for m in self.messages.values() if m.recipient == name]
-        return sorted((m for m in mine if m.state is State.QUEUED), key=lambda m: m.id)
-
-    def hand_out(self, name: str, limit: int, holder: str) -> list[tuple[int, int]]:
-        out = self.eligible(name)[:limit]
-        for message in out:
-            message.deliveries += 1
-            message.holder, message.state = holder, State.LEASED
-        return [(m.id, m.deliveries - 1) for m in out]
-
-    def store(self, sender: str, to: str, body: str, key: str | None) -> int:
-        if key is not None and (sender, key) in self.keys:
-            return self.keys[sender, key]
-        recipients = [a for a in AGENTS if a != sender] if to == "*" else [to]
-        first = len(self.messages) + 1
-        for number, name in enumerate(recipients, first):
-            self.messages[number] = Expected(number, sender, name, body)
-        if key is not None:
-            self.keys[sender, key] = first
-        return first
-
-    def acknowledge_model(
-        self, name: str, holder: str, ids: Sequence[int]
-    ) -> type[HiveError] | None:
-        refused = False
-        unknown = False
-        for i in dict.fromkeys(ids):
-            message = self.messages.get(i)
-            if message is None or message.recipient != name:
-                unknown = True
-            elif message.state is State.LEASED and message.holder != holder:
-                refused = True
-            elif message.state in (State.ACKNOWLEDGED, State.DROPPED):
-                pass
-            elif not message.deliveries and name != "operator":
-                refused = True
-            else:
-                message.state, message.holder = State.ACKNOWLEDGED, ""
-        return Conflict if refused else NotFound if unknown else None
-
-    def change_dead(self, ids: Sequence[int], state: State) -> type[HiveError] | None:
-        dead = [m for m in self.messages.values() if m.id in ids and m.state is State.DEAD]
-        for message in dead:
-            message.state = state
-            message.forgiven = message.deliveries if state is State.QUEUED else message.forgiven
-        return NotFound if len(dead) < len(set(ids)) else None
-
-    def ids(self, picks: Sequence[int]) -> list[int]:
-        """Picks among what there is, and one beyond."""
-        return [pick % (len(self.messages) + 1) + 1 for pick in picks]
-
     # What happens
 
     def check(self, work: Coroutine[Any, Any, object], error: type[HiveError] | None) -> None:
@@ -239,9 +127,9 @@ class Rules(RuleBasedStateMachine):
     def serve_waiting(self) -> None:
         """Whoever waits for what has come now must have been served, first come first."""
         for name, line in self.waiting.items():
-            while line and self.eligible(name):
+            while line and self.model.eligible(name):
                 waiter = line.pop(0)
-                expected = self.hand_out(name, waiter.limit, waiter.connection.name)
+                expected = self.model.hand_out(name, waiter.limit, waiter.connection.name)
                 self.got(self.run(asyncio.wait_for(waiter.task, 10)), expected)
 
     def got(self, messages: list[Message], expected: list[tuple[int, int]]) -> None:
@@ -265,7 +153,7 @@ class Rules(RuleBasedStateMachine):
         for _ in range(count):
             body = f"text {next(self.numbers)}"
             told = self.run(self.send_call(sender, to, body, key))
-            assert told == self.store(sender, to, body, key)
+            assert told == self.model.store(sender, to, body, key)
             self.serve_waiting()
 
     @rule(who=who, limit=st.integers(1, 4))
@@ -273,7 +161,7 @@ class Rules(RuleBasedStateMachine):
         name, connection = who[0], self.connections[who]
         if self.waiting[name]:
             return  # its turn comes after theirs
-        expected = self.hand_out(name, limit, connection.name)
+        expected = self.model.hand_out(name, limit, connection.name)
         receive = self.broker.receive(principal(name), connection, limit, 0)
         self.got(self.run(receive), expected)
 
@@ -288,8 +176,8 @@ class Rules(RuleBasedStateMachine):
     @rule(who=who, picks=some)
     def acknowledge(self, who: tuple[str, int], picks: list[int]) -> None:
         name, holder = who[0], self.connections[who].name
-        ids = self.ids(picks)
-        error = self.acknowledge_model(name, holder, ids)
+        ids = self.model.ids(picks)
+        error = self.model.acknowledge(name, holder, ids)
         self.check(self.broker.acknowledge(principal(name), holder, ids), error)
         if error is None:
             self.seen.acknowledged.update(ids)
@@ -303,7 +191,7 @@ class Rules(RuleBasedStateMachine):
     @rule(who=who, picks=some)
     def release(self, who: tuple[str, int], picks: list[int]) -> None:
         holder = self.connections[who].name
-        ids = self.ids(picks)
+        ids = self.model.ids(picks)
         self.run(self.broker.release(principal(who[0]), holder, ids))
         for message in self.messages.values():
             if message.id in ids and message.holder == holder:
@@ -338,7 +226,7 @@ class Rules(RuleBasedStateMachine):
 
     @rule(picks=some, again=st.booleans())
     def decide(self, picks: list[int], again: bool) -> None:
-        ids = self.ids(picks)
+        ids = self.model.ids(picks)
         self.decide_on(ids, again)
 
     @precondition(lambda self: any(m.state is State.DEAD for m in self.messages.values()))
@@ -348,7 +236,7 @@ class Rules(RuleBasedStateMachine):
         self.decide_on([dead[pick % len(dead)]], again)
 
     def decide_on(self, ids: list[int], again: bool) -> None:
-        error = self.change_dead(ids, State.QUEUED if again else State.DROPPED)
+        error = self.model.change_dead(ids, State.QUEUED if again else State.DROPPED)
         call = self.broker.requeue(ids) if again else self.broker.drop(ids)
         self.check(call, error)
         self.serve_waiting()
@@ -369,27 +257,27 @@ class Rules(RuleBasedStateMachine):
     @rule(sender=senders, to=recipients, key=dedupe_keys)
     def crash_in_send(self, sender: str, to: str, key: str | None) -> None:
         body = f"text {next(self.numbers)}"
-        self.store(sender, to, body, key)
+        self.model.store(sender, to, body, key)
         self.run(self.crash_during(self.send_call(sender, to, body, key)))
 
     @rule(who=who, limit=st.integers(1, 4))
     def crash_in_receive(self, who: tuple[str, int], limit: int) -> None:
         if not self.waiting[who[0]]:
-            self.hand_out(who[0], limit, "")
+            self.model.hand_out(who[0], limit, "")
         call = self.broker.receive(principal(who[0]), self.connections[who], limit, 0)
         self.run(self.crash_during(call))
 
     @rule(who=who, picks=some)
     def crash_in_acknowledge(self, who: tuple[str, int], picks: list[int]) -> None:
-        holder, ids = self.connections[who].name, self.ids(picks)
-        self.acknowledge_model(who[0], holder, ids)
+        holder, ids = self.connections[who].name, self.model.ids(picks)
+        self.model.acknowledge(who[0], holder, ids)
         call = self.broker.acknowledge(principal(who[0]), holder, ids)
         self.run(self.crash_during(call))
 
     @rule(picks=some, again=st.booleans())
     def crash_in_decide(self, picks: list[int], again: bool) -> None:
-        ids = self.ids(picks)
-        self.change_dead(ids, State.QUEUED if again else State.DROPPED)
+        ids = self.model.ids(picks)
+        self.model.change_dead(ids, State.QUEUED if again else State.DROPPED)
         self.run(self.crash_during(self.broker.requeue(ids) if again else self.broker.drop(ids)))
 
     async def crash_during(self, call: Coroutine[Any, Any, object] | None) -> None:
@@ -429,7 +317,7 @@ class Rules(RuleBasedStateMachine):
     def dead_letters_are_those_that_came_back_too_often(self) -> None:
         for message in self.messages.values():
             if message.state in (State.QUEUED, State.DEAD):
-                assert (message.state is State.DEAD) == (message.failed >= TRIES)
+                assert (message.state is State.DEAD) == (message.failed > CONFIG.max_redeliveries)
 
     @invariant()
     def nobody_is_served_by_mistake(self) -> None:

@@ -1,0 +1,127 @@
+"""What the broker promises, as a model in a few lines: no disk, no bus, nothing at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.broker.message import Message, State
+from services.config import BrokerConfig
+from wire.errors import Conflict, HiveError, NotFound
+
+CONFIG: Final = BrokerConfig(max_redeliveries=1, agent_messages_per_hour=10**6)
+TRIES: Final = CONFIG.max_redeliveries + 1
+AGENTS: Final = ("alice", "bob")
+PARTIES: Final = (*AGENTS, "operator")
+
+
+@dataclass
+class Expected:
+    """A message as the model has it."""
+
+    id: int
+    sender: str
+    recipient: str
+    body: str
+    deliveries: int = 0
+    forgiven: int = 0
+    state: State = State.QUEUED
+    holder: str = ""
+
+    @property
+    def failed(self) -> int:
+        """How often it was handed out since it was last queued by hand."""
+        return self.deliveries - self.forgiven
+
+    def come_back(self) -> None:
+        self.holder = ""
+        self.state = State.DEAD if self.failed >= TRIES else State.QUEUED
+
+    def shown(self) -> tuple[object, ...]:
+        over = self.state in (State.LEASED, State.ACKNOWLEDGED)
+        redeliveries = max(0, self.deliveries - over)
+        return (self.id, self.sender, self.recipient, self.body, redeliveries, self.state)
+
+
+@dataclass
+class Seen:
+    """What those outside have seen; it knows nothing of the model."""
+
+    handed_out: set[tuple[int, int]] = field(default_factory=set)
+    first_time: dict[tuple[str, str], int] = field(default_factory=dict)
+    acknowledged: set[int] = field(default_factory=set)
+
+    def note(self, messages: Sequence[Message]) -> None:
+        for m in messages:
+            assert m.id not in self.acknowledged, "an acknowledged message came back"
+            assert (m.id, m.redeliveries) not in self.handed_out, "the count has lied"
+            if m.redeliveries == 0:
+                pair = (m.sender, m.recipient)
+                assert m.id > self.first_time.get(pair, 0), "a newer one came first"
+                self.first_time[pair] = m.id
+            self.handed_out.add((m.id, m.redeliveries))
+        assert [m.id for m in messages] == sorted(m.id for m in messages)
+
+
+class Model:
+    """All messages, and what each call makes of them."""
+
+    def __init__(self) -> None:
+        self.messages: dict[int, Expected] = {}
+        self.keys: dict[tuple[str, str], int] = {}
+
+    def eligible(self, name: str) -> list[Expected]:
+        mine = [m for m in self.messages.values() if m.recipient == name]
+        return sorted((m for m in mine if m.state is State.QUEUED), key=lambda m: m.id)
+
+    def hand_out(self, name: str, limit: int, holder: str) -> list[tuple[int, int]]:
+        out = self.eligible(name)[:limit]
+        for message in out:
+            message.deliveries += 1
+            message.holder, message.state = holder, State.LEASED
+        return [(m.id, m.deliveries - 1) for m in out]
+
+    def store(self, sender: str, to: str, body: str, key: str | None) -> int:
+        if key is not None and (sender, key) in self.keys:
+            return self.keys[sender, key]
+        recipients = [a for a in AGENTS if a != sender] if to == "*" else [to]
+        first = len(self.messages) + 1
+        for number, name in enumerate(recipients, first):
+            self.messages[number] = Expected(number, sender, name, body)
+        if key is not None:
+            self.keys[sender, key] = first
+        return first
+
+    def acknowledge(self, name: str, holder: str, ids: Sequence[int]) -> type[HiveError] | None:
+        refused = False
+        unknown = False
+        for i in dict.fromkeys(ids):
+            message = self.messages.get(i)
+            if message is None or message.recipient != name:
+                unknown = True
+            elif message.state is State.LEASED and message.holder != holder:
+                refused = True
+            elif message.state in (State.ACKNOWLEDGED, State.DROPPED):
+                pass
+            elif not message.deliveries and name != "operator":
+                refused = True
+            else:
+                message.state, message.holder = State.ACKNOWLEDGED, ""
+        return Conflict if refused else NotFound if unknown else None
+
+    def change_dead(self, ids: Sequence[int], state: State) -> type[HiveError] | None:
+        dead = [m for m in self.messages.values() if m.id in ids and m.state is State.DEAD]
+        for message in dead:
+            message.state = state
+            message.forgiven = message.deliveries if state is State.QUEUED else message.forgiven
+        return NotFound if len(dead) < len(set(ids)) else None
+
+    def ids(self, picks: Sequence[int]) -> list[int]:
+        """Picks among what there is, and one beyond."""
+        return [pick % (len(self.messages) + 1) + 1 for pick in picks]
+
+    def forget_leases(self) -> set[int]:
+        """What a restart does to the model; returns what is parked by it."""
+        held = [m for m in self.messages.values() if m.state in (State.LEASED, State.QUEUED)]
+        for message in held:
+            message.come_back()
+        return {m.id for m in held if m.state is State.DEAD}
