@@ -14,6 +14,10 @@ _DAYS: Final = {"yesterday": -1, "today": 0, "tomorrow": 1}
 MAX_SECONDS: Final = 3_155_760_000
 """A century, beyond which nobody means it."""
 
+DAY: Final = 86_400
+MAX_AHEAD: Final = timedelta(days=3650)
+"""Farther than this the broker does not look ahead, either."""
+
 HOW: Final = 'write 10:00, "yesterday 10:00", 2026-01-31, 2026-01-31T10:00'
 
 
@@ -21,15 +25,17 @@ class NotATimeError(ValueError):
     """What was typed is no time or no duration; `str()` says how one is written."""
 
 
-def seconds(typed: str) -> int:
-    """A duration such as `90s`, `10m`, `1h30m` or `2d` in seconds, 1 to MAX_SECONDS.
+def seconds(typed: str, most: int = MAX_SECONDS) -> int:
+    """A duration such as `90s`, `10m`, `1h30m` or `2d` in seconds, 1 to `most`.
 
     Raises NotATimeError.
     """
     found = _DURATION.fullmatch(typed.strip())
     parts = zip(found.groups(), _UNITS.values(), strict=True) if found else ()
     total = sum(int(count[:12]) * unit for count, unit in parts if count)
-    if not 1 <= total <= MAX_SECONDS:
+    if total > most:
+        raise NotATimeError(f"{typed!r} is too long; it may be {most // DAY}d at most.")
+    if total < 1:
         raise NotATimeError(f"{typed!r} is no duration; write 90s, 10m, 1h30m, 2d or 1w.")
     return total
 
@@ -58,6 +64,8 @@ def future(typed: str, now: datetime) -> int:
         moment = _at(now.date() + timedelta(days=1), moment.time())
     if moment <= now:
         raise NotATimeError(f"{typed!r} has passed already.")
+    if moment > now + MAX_AHEAD:
+        raise NotATimeError(f"{typed!r} is more than ten years away.")
     return _microseconds(moment)
 
 

@@ -43,9 +43,9 @@ def record_id(typed: str) -> int:
     return int(typed)
 
 
-def duration(typed: str) -> int:
-    """Whole seconds."""
-    return _read(moments.seconds, typed)
+def duration(days: int) -> Callable[[str], int]:
+    """Whole seconds, up to so many days."""
+    return lambda typed: _read(lambda text: moments.seconds(text, days * moments.DAY), typed)
 
 
 def past(typed: str) -> int:

@@ -116,7 +116,10 @@ async def cancel_question(hive: "Hive", output: Output, number: int) -> None:
 @click.option("--choice", "choices", metavar="TEXT", multiple=True, help="One of the answers.")
 @click.option("--multi", is_flag=True, help="Several of the choices may be the answer.")
 @click.option(
-    "--ttl", type=duration, metavar="DURATION", help="The question expires then: 90s, 10m, 2d."
+    "--ttl",
+    type=duration(days=30),
+    metavar="DURATION",
+    help="The question expires then: 90s, 10m, 2d.",
 )
 @click.option("--dedupe-key", metavar="KEY", help="A second question with this key asks nothing.")
 @click.option(

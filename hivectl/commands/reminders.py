@@ -23,7 +23,7 @@ _LISTED = 1000
 @click.argument("text", required=False)
 @click.option("--at", "due", type=future, metavar="TIME", help="When: 10:00, tomorrow, 2026-01-31.")
 @click.option(
-    "--in", "after", type=duration, metavar="DURATION", help="How long from now: 90s, 2d."
+    "--in", "after", type=duration(days=365), metavar="DURATION", help="How long from now: 90s, 2d."
 )
 @click.option("--list", "listing", is_flag=True, help="Show what is pending in the whole hive.")
 @click.option("--all", "everything", is_flag=True, help="Show delivered and cancelled ones, too.")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivectl.moments import MAX_SECONDS, NotATimeError, future, past, seconds
+from hivectl.moments import DAY, MAX_SECONDS, NotATimeError, future, past, seconds
 
 
 @pytest.fixture(autouse=True)
@@ -39,11 +39,18 @@ def test_durations(typed: str, found: int) -> None:
 
 @pytest.mark.parametrize(
     "typed",
-    ["", "10", "0s", "-1h", "1.5h", "1h 30m", "30m1h", "1x", "inf", "nan", "٣s", "9" * 5000 + "w"],
+    ["", "10", "0s", "-1h", "1.5h", "1h 30m", "30m1h", "1x", "inf", "nan", "٣s"],
 )
 def test_what_is_no_duration(typed: str) -> None:
     with pytest.raises(NotATimeError, match="no duration; write 90s"):
         seconds(typed)
+
+
+@pytest.mark.parametrize("typed", ["31d", "4w2d1h", "9" * 5000 + "w"])
+def test_what_is_too_long(typed: str) -> None:
+    assert seconds("30d", 30 * DAY) == 30 * DAY
+    with pytest.raises(NotATimeError, match="is too long; it may be 30d at most"):
+        seconds(typed, 30 * DAY)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +103,14 @@ def test_what_is_no_time(typed: str, now: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "why"), [("2h", "use --in"), ("2026-11-21 15:30", "passed"), ("today", "passed")]
+    ("typed", "why"),
+    [
+        ("2h", "use --in"),
+        ("2026-11-21 15:30", "passed"),
+        ("today", "passed"),
+        ("2100-01-01", "more than ten years"),
+        ("9999-12-31", "more than ten years"),
+    ],
 )
 def test_what_is_no_time_to_come(typed: str, why: str, now: datetime) -> None:
     with pytest.raises(NotATimeError, match=why):
