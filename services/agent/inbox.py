@@ -81,9 +81,13 @@ class Inbox:
             log.info("The broker went away between two messages; the answer has what came before.")
         return messages
 
-    async def acknowledge_handed(self, scope: Scope) -> None:
-        """Acknowledge what the client of `scope` was handed before."""
-        await self._acknowledge_quietly(self.leases.handed(scope))
+    def acknowledge_handed(self, scope: Scope) -> None:
+        """Have what the client of `scope` was handed before acknowledged.
+
+        The broker takes it before whatever it is asked next, so nobody need wait for it here.
+        """
+        if handed := self.leases.handed(scope):
+            self._own(self._acknowledge_quietly(handed))
 
     async def acknowledge(self, scope: Scope, ids: list[int]) -> None:
         """Acknowledge `ids`, and what other connections were handed; raises the broker's answer."""

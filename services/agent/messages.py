@@ -57,7 +57,7 @@ async def _send(context: Context, call: Send) -> Outcome:
 
 async def _recv(context: Context, call: Receive) -> Outcome:
     if context.audience is not Audience.HARNESS:
-        await context.inbox.acknowledge_handed(context.scope)
+        context.inbox.acknowledge_handed(context.scope)
     messages = await context.inbox.receive(context.scope, call.max, call.wait_seconds)
     return Outcome({"messages": messages}, leased=[message["id"] for message in messages])
 

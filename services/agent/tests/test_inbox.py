@@ -205,7 +205,9 @@ async def test_a_refused_acknowledgement_is_told_to_who_asked_and_the_rest_relea
     broker.refuse = NotFound("no such lease")
     with pytest.raises(NotFound):
         await inbox.acknowledge(Scope(), [7])
-    await inbox.acknowledge_handed(model)
+    inbox.acknowledge_handed(model)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*inbox._tasks)
     assert broker.released == [1]
 
 
