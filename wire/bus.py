@@ -148,6 +148,10 @@ class Bus:
             self._check_present(connection)
         return gone
 
+    def tell_daemon(self, member: str, value: str) -> None:
+        """Call a method of the bus daemon that takes a text, whatever it answers."""
+        self._ask_daemon(member, value, lambda reply: None)
+
     # Exports
 
     def export(self, path: str, interface: "Interface") -> None:
@@ -218,7 +222,7 @@ class Bus:
         """One rule for all callers: a rule for each would run into the daemon's limit of 512."""
         if not self._watches_leavers:
             self._watches_leavers = True
-            self._ask_daemon("AddMatch", _LEFT, lambda reply: None)
+            self.tell_daemon("AddMatch", _LEFT)
 
     def _check_present(self, connection: str) -> None:
         """Whoever left before the rule was set is not told of: ask once, after it."""

@@ -10,7 +10,7 @@ await handle.close()
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -87,6 +87,9 @@ class Sends(Protocol):
     ) -> list[Any]:
         """See wire.bus.Bus.call."""
 
+    def tell_daemon(self, member: str, value: str) -> None:
+        """Call the bus daemon, whatever it answers."""
+
 
 class Subscription:
     """A match rule with its callback; it lasts until it is closed."""
@@ -98,7 +101,7 @@ class Subscription:
 
     async def close(self) -> None:
         """Take the rule back. The callback is not called any more from now on. Idempotent."""
-        await self._router.remove(self)
+        self._router.remove(self)
 
 
 class Router:
@@ -113,29 +116,26 @@ class Router:
     async def add(self, rule: Rule, callback: Callable[[Signal], None]) -> Subscription:
         """Subscribe; when this returns, no matching signal is missed any more."""
         subscription = Subscription(self, rule, callback)
-        self._subscriptions.append(subscription)
-        try:
-            await self._ask_daemon("AddMatch", "s", str(rule))
+        with ExitStack() as undo:
+            self._subscriptions.append(subscription)
+            undo.callback(self._subscriptions.remove, subscription)
+            await self._match(str(rule))
+            undo.callback(self._unmatch, str(rule))
             if rule.sender is not None and _is_well_known(rule.sender):
                 await self._follow(rule.sender)
-        except BaseException:
-            self._subscriptions.remove(subscription)
-            raise
+            undo.pop_all()
         return subscription
 
-    async def remove(self, subscription: Subscription) -> None:
-        """See Subscription.close. A bus that is gone has forgotten the rule by itself."""
+    def remove(self, subscription: Subscription) -> None:
+        """See Subscription.close."""
         if subscription not in self._subscriptions:
             return
         self._subscriptions.remove(subscription)
-        rules = [str(subscription.rule)]
+        self._unmatch(str(subscription.rule))
         sender = subscription.rule.sender
         if sender in self._owners and all(s.rule.sender != sender for s in self._subscriptions):
             del self._owners[sender]
-            rules.append(_owner_rule(sender))
-        for rule in rules:
-            with suppress(HiveError):
-                await self._ask_daemon("RemoveMatch", "s", rule)
+            self._unmatch(_owner_rule(sender))
 
     def deliver(self, message: Message) -> None:
         """Call the callbacks that want `message`; one that fails does not keep the others."""
@@ -165,26 +165,47 @@ class Router:
         async with self._following:  # whoever comes second may not go on before it is known
             if name in self._owners:
                 return
-            self._owners[name] = _NOT_KNOWN_YET
-            try:
+            with ExitStack() as undo:
+                self._owners[name] = _NOT_KNOWN_YET
+                undo.callback(self._owners.pop, name)
+                # Follow first, then ask: a change in between is told, not missed.
+                await self._match(_owner_rule(name))
+                undo.callback(self._unmatch, _owner_rule(name))
                 owner = await self._owner_of(name)
-            except BaseException:
-                del self._owners[name]
-                raise
+                undo.pop_all()
             if self._owners[name] == _NOT_KNOWN_YET:  # else it has changed since
                 self._owners[name] = owner
 
     async def _owner_of(self, name: str) -> str | None:
-        # Follow first, then ask: a change in between is told, not missed.
-        await self._ask_daemon("AddMatch", "s", _owner_rule(name))
         try:
-            [owner] = await self._ask_daemon("GetNameOwner", "s", name)
+            [owner] = await self._ask_daemon("GetNameOwner", name)
         except Unavailable:
             return None
         return str(owner)
 
-    async def _ask_daemon(self, member: str, signature: str, value: str) -> list[Any]:
-        return await self._bus.call(DAEMON, DAEMON_PATH, DAEMON, member, signature, value)
+    async def _match(self, rule: str) -> None:
+        """Have the daemon send what matches `rule`. Cancelled, it is undone once it is done.
+
+        The daemon allows 512 rules: one that nobody takes back would be held for good.
+        """
+        matching = asyncio.create_task(self._ask_daemon("AddMatch", rule), name="add-match")
+        try:
+            await asyncio.shield(matching)
+        except asyncio.CancelledError:
+            matching.add_done_callback(lambda done: self._undo_match(done, rule))
+            raise
+
+    def _undo_match(self, matching: "asyncio.Task[Any]", rule: str) -> None:
+        if not matching.cancelled() and matching.exception() is None:
+            self._unmatch(rule)
+
+    def _unmatch(self, rule: str) -> None:
+        """Take `rule` back; nobody waits for it. A bus that is gone has forgotten it by itself."""
+        with suppress(HiveError):
+            self._bus.tell_daemon("RemoveMatch", rule)
+
+    async def _ask_daemon(self, member: str, value: str) -> list[Any]:
+        return await self._bus.call(DAEMON, DAEMON_PATH, DAEMON, member, "s", value)
 
 
 def _is_well_known(name: str) -> bool:

@@ -105,12 +105,18 @@ class SlowDaemon:
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
+        self.rules: list[str] = []
 
     async def call(self, *args: Any, **options: Any) -> list[Any]:
-        if args[3] != "GetNameOwner":
+        if args[3] == "AddMatch":
+            self.rules.append(args[5])
             return []
         await self.may_answer.wait()
         return [":1.7"]
+
+    def tell_daemon(self, member: str, value: str) -> None:
+        assert member == "RemoveMatch"
+        self.rules.remove(value)
 
 
 async def test_a_second_subscription_waits_until_it_is_known_whom_to_follow() -> None:
@@ -127,6 +133,19 @@ async def test_a_second_subscription_waits_until_it_is_known_whom_to_follow() ->
     assert heard == []
     router.deliver(Message(Kind.SIGNAL, PATH, NAME, "Broken", sender=":1.7"))
     assert len(heard) == 2
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_who_is_cancelled_while_subscribing_leaves_no_rule(turns: int) -> None:
+    daemon = SlowDaemon()
+    adding = asyncio.create_task(Router(daemon).add(Rule(sender=NAME), lambda signal: None))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    adding.cancel()
+    await asyncio.wait({adding})
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert daemon.rules == []
 
 
 async def test_who_is_cancelled_while_following_leaves_it_to_the_next() -> None:
