@@ -47,26 +47,39 @@ class EndpointProcess:
 
     def resident(self) -> int:
         """Resident bytes now."""
-        return self._status("VmRSS")
+        return resident_of(self.process.pid)
 
     def peak(self) -> int:
         """The most bytes that were ever resident."""
-        return self._status("VmHWM")
+        return _kib(self.process.pid, "status", "VmHWM")
 
     def proportional(self) -> int:
         """Resident bytes now, of shared pages only this process's share."""
-        return _kib(Path(f"/proc/{self.process.pid}/smaps_rollup"), "Pss")
+        return proportional_of(self.process.pid)
 
     def cpu(self) -> float:
         """Seconds of processor time until now."""
-        return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[0]) / 1e9
-
-    def _status(self, field: str) -> int:
-        return _kib(Path(f"/proc/{self.process.pid}/status"), field)
+        return cpu_of(self.process.pid)
 
 
-def _kib(file: Path, field: str) -> int:
-    [value] = [line.split()[1] for line in file.read_text().splitlines() if line.startswith(field)]
+def resident_of(pid: int) -> int:
+    """Resident bytes of a process."""
+    return _kib(pid, "status", "VmRSS")
+
+
+def proportional_of(pid: int) -> int:
+    """Resident bytes of a process, of shared pages only its share."""
+    return _kib(pid, "smaps_rollup", "Pss:")
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of processor time of a process with one thread."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def _kib(pid: int, file: str, field: str) -> int:
+    lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    [value] = [line.split()[1] for line in lines if line.startswith(field)]
     return int(value) * 1024
 
 
@@ -105,7 +118,7 @@ async def endpoint(
                 **{key: value for key, value in os.environ.items() if key != "JOURNAL_STREAM"},
                 "DBUS_SYSTEM_BUS_ADDRESS": address,
                 "NOTIFY_SOCKET": str(folder / f"{agent}.notify"),
-                "PYDANTIC_DISABLE_PLUGINS": "__all__",
+                "PYDANTIC_DISABLE_PLUGINS": "__all__",  # as the unit has it
                 **(environment or {}),
             },
             stdin=listener.fileno(),
