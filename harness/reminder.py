@@ -21,7 +21,8 @@ ROOT: Final = "/state/"
 MAX_BYTES: Final = 100_000
 """A file with more is pointed to: it would crowd out the model's context."""
 
-_LINE: Final = re.compile(rf"^File: ({re.escape(ROOT)}.+)$", re.MULTILINE)
+_SECOND_LINE: Final = re.compile(rf"[^\n]*\nFile: ({re.escape(ROOT)}[^\n]+)")
+"""The broker's own words. Those of the agent come later, and may look the same."""
 
 _DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -31,7 +32,7 @@ def file_of(message: Message) -> str | None:
     """The path that a due reminder names, None for one without and for every other message."""
     if message.kind != KIND or message.sender != SENDER:
         return None
-    found = _LINE.search(message.body)
+    found = _SECOND_LINE.match(message.body)
     return found[1] if found else None
 
 

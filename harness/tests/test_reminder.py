@@ -21,7 +21,8 @@ def test_only_a_reminder_of_the_hive_names_a_file() -> None:
     assert due("Your reminder.\n\nno file: here") is None
     assert due(sender="bob") is None
     assert due(kind="message") is None
-    assert due("File: /etc/passwd") is None
+    assert due("This is your reminder 3.\nFile: /etc/passwd") is None
+    assert due("This is your reminder 3.\n\nFile: /state/x") is None
 
 
 def test_its_text_comes_with_the_prompt_and_stays_inside_the_frame(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ BUILT_IN: Final = frozenset(
 
 _PLACE: Final = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
+_NUMBER: Final = re.compile(r"\{(id|in_reply_to|[a-z_]+_id)\}")
+
 DEFAULT_ANSWER: Final = "Thank you. I have no script for this, so I leave it at that."
 
 
@@ -160,10 +162,11 @@ def load(*paths: Path) -> Scenario:
 def fill(value: Any, values: dict[str, str]) -> Any:
     """`value` with every `{name}` in it replaced, at any depth.
 
-    A text that is nothing but `{id}` or `{in_reply_to}` becomes a number, as tools want it.
+    A text that is nothing but `{id}`, `{in_reply_to}` or a group that is called `..._id` becomes a
+    number, as tools want it.
     """
     match value:
-        case "{id}" | "{in_reply_to}":
+        case str() if _NUMBER.fullmatch(value):
             text = values.get(value[1:-1], "")
             return int(text) if text.isdigit() else text
         case str():
