@@ -27,7 +27,8 @@ SERVER: Final = {"name": "hyperhive", "title": "Hyperhive", "version": "0.1.0"}
 
 INSTRUCTIONS: Final = (
     "You are the agent {name} of a hive. Use send to talk to the other agents, to the manager and"
-    " to the operator (the person who runs the hive); what you write elsewhere nobody reads."
+    " to the operator (the person who runs the hive), and ask when you need an answer to go on;"
+    " what you write elsewhere nobody reads."
 )
 
 

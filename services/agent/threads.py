@@ -9,7 +9,9 @@ from pydantic import Field
 from services.agent.arguments import Arguments
 from services.agent.tool import MODELS, Context, Outcome, Tool
 
-MAX_ROWS: Final = 200
+MAX_ROWS: Final = 50
+"""Of each kind. There are six, and a row has a text of up to 200 characters."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -17,14 +19,25 @@ class Threads(Arguments):
     """Arguments of `get_open_threads`."""
 
     limit: Annotated[
-        int, Field(ge=0, le=MAX_ROWS, description="The most rows to show; counts are always full.")
-    ] = 50
+        int,
+        Field(
+            ge=0,
+            le=MAX_ROWS,
+            description="The most rows to show of each kind, the oldest; counts are of all.",
+        ),
+    ] = 20
 
 
 async def _threads(context: Context, call: Threads) -> Outcome:
     rows = await context.hive.open_threads()
-    counts = Counter(str(row.get("kind", "")) for row in rows)
-    return Outcome({"counts": dict(counts), "threads": [_row(row) for row in rows[: call.limit]]})
+    counts: Counter[str] = Counter()
+    shown = []
+    for row in rows:
+        kind = str(row.get("kind", ""))
+        if counts[kind] < call.limit:
+            shown.append(_row(row))
+        counts[kind] += 1
+    return Outcome({"counts": dict(counts), "threads": shown})
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
