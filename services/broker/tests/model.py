@@ -115,9 +115,16 @@ class Model:
             message.forgiven = message.deliveries if state is State.QUEUED else message.forgiven
         return NotFound if len(dead) < len(set(ids)) else None
 
-    def ids(self, picks: Sequence[int]) -> list[int]:
-        """Picks among what there is, and one beyond."""
-        return [pick % (len(self.messages) + 1) + 1 for pick in picks]
+    def ids(self, picks: Sequence[int], inbox: str | None = None) -> list[int]:
+        """Picks among what there is, or what is leased in one inbox; and one beyond."""
+        last = len(self.messages)
+        found = [m.id for m in self.messages.values() if inbox is None or self._is_out(m, inbox)]
+        among = [*(found or range(1, last + 1)), last + 1]
+        return [among[pick % len(among)] for pick in picks]
+
+    @staticmethod
+    def _is_out(message: Expected, inbox: str) -> bool:
+        return message.recipient == inbox and message.state is State.LEASED
 
     def forget_leases(self) -> set[int]:
         """What a restart does to the model; returns what is parked by it."""

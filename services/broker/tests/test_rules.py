@@ -35,6 +35,7 @@ from wire.errors import HiveError
 from wire.principal import THE_OPERATOR, Principal, agent
 
 T = TypeVar("T")
+Call = Coroutine[Any, Any, object]
 
 MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
@@ -78,6 +79,8 @@ class Rules(RuleBasedStateMachine):
         self.seen = Seen()
         self.path = self.new_folder() / "broker.sqlite"
         self.run(self.open())
+        for to in PARTIES:
+            self.send("alice", to, None, 2)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(asyncio.wait_for(work, 20))
@@ -145,10 +148,10 @@ class Rules(RuleBasedStateMachine):
     senders = st.sampled_from(PARTIES)
     recipients = st.sampled_from([*PARTIES, *PARTIES, "*"])
     dedupe_keys = st.sampled_from([None, None, "k", "l"])
-    some = st.lists(st.integers(0, 50), max_size=4)
+    some = st.lists(st.integers(0, 50), min_size=1, max_size=4)
     who = st.tuples(st.sampled_from(PARTIES), st.integers(0, 1))
 
-    @rule(sender=senders, to=recipients, key=dedupe_keys, count=st.integers(1, 3))
+    @rule(sender=senders, to=recipients, key=dedupe_keys, count=st.integers(1, 4))
     def send(self, sender: str, to: str, key: str | None, count: int) -> None:
         for _ in range(count):
             body = f"text {next(self.numbers)}"
@@ -156,42 +159,32 @@ class Rules(RuleBasedStateMachine):
             assert told == self.model.store(sender, to, body, key)
             self.serve_waiting()
 
-    @rule(who=who, limit=st.integers(1, 4))
-    def receive(self, who: tuple[str, int], limit: int) -> None:
+    @rule(who=who, limit=st.integers(1, 3), patient=st.booleans())
+    def receive(self, who: tuple[str, int], limit: int, patient: bool) -> None:
         name, connection = who[0], self.connections[who]
-        if self.waiting[name]:
+        if not patient and self.waiting[name]:
             return  # its turn comes after theirs
-        expected = self.model.hand_out(name, limit, connection.name)
-        receive = self.broker.receive(principal(name), connection, limit, 0)
-        self.got(self.run(receive), expected)
-
-    @rule(who=who, limit=st.integers(1, 3))
-    def wait(self, who: tuple[str, int], limit: int) -> None:
-        name, connection = who[0], self.connections[who]
-        receive = self.broker.receive(principal(name), connection, limit, 180_000)
-        task = self.loop.create_task(receive)
-        self.waiting[name].append(Waiter(connection, limit, task))
-        self.serve_waiting()
+        receive = self.broker.receive(principal(name), connection, limit, 180_000 * patient)
+        if patient:
+            self.waiting[name].append(Waiter(connection, limit, self.loop.create_task(receive)))
+            self.serve_waiting()
+        else:
+            expected = self.model.hand_out(name, limit, connection.name)
+            self.got(self.run(receive), expected)
 
     @rule(who=who, picks=some)
     def acknowledge(self, who: tuple[str, int], picks: list[int]) -> None:
         name, holder = who[0], self.connections[who].name
-        ids = self.model.ids(picks)
+        ids = self.model.ids(picks, name)
         error = self.model.acknowledge(name, holder, ids)
         self.check(self.broker.acknowledge(principal(name), holder, ids), error)
         if error is None:
             self.seen.acknowledged.update(ids)
 
-    @rule(who=who)
-    def acknowledge_all_it_holds(self, who: tuple[str, int]) -> None:
-        holder = self.connections[who].name
-        held = [m.id for m in self.messages.values() if m.holder == holder]
-        self.acknowledge(who, [i - 1 for i in held])
-
     @rule(who=who, picks=some)
     def release(self, who: tuple[str, int], picks: list[int]) -> None:
         holder = self.connections[who].name
-        ids = self.model.ids(picks)
+        ids = self.model.ids(picks, who[0])
         self.run(self.broker.release(principal(who[0]), holder, ids))
         for message in self.messages.values():
             if message.id in ids and message.holder == holder:
@@ -224,16 +217,12 @@ class Rules(RuleBasedStateMachine):
         while self.broker._running:
             await asyncio.wait(set(self.broker._running))
 
-    @rule(picks=some, again=st.booleans())
-    def decide(self, picks: list[int], again: bool) -> None:
-        ids = self.model.ids(picks)
-        self.decide_on(ids, again)
-
     @precondition(lambda self: any(m.state is State.DEAD for m in self.messages.values()))
-    @rule(pick=st.integers(0, 50), again=st.booleans())
-    def decide_on_a_dead_one(self, pick: int, again: bool) -> None:
+    @rule(picks=some, again=st.booleans(), one=st.booleans())
+    def decide(self, picks: list[int], again: bool, one: bool) -> None:
+        """Queue again or drop: a dead letter, or anything."""
         dead = [m.id for m in self.messages.values() if m.state is State.DEAD]
-        self.decide_on([dead[pick % len(dead)]], again)
+        self.decide_on(dead[:1] if one else self.model.ids(picks), again)
 
     def decide_on(self, ids: list[int], again: bool) -> None:
         error = self.model.change_dead(ids, State.QUEUED if again else State.DROPPED)
@@ -245,40 +234,43 @@ class Rules(RuleBasedStateMachine):
     def set_the_clock(self, seconds: int) -> None:
         self.clock.microseconds += seconds * 1_000_000
 
-    @rule()
-    def restart(self) -> None:
-        self.run(self.shut())
-        self.run(self.open())
+    @rule(
+        how=st.sampled_from(["stop", "kill", "send", "receive", "acknowledge", "decide"]),
+        who=who,
+        picks=some,
+        data=st.data(),
+    )
+    def end(self, how: str, who: tuple[str, int], picks: list[int], data: st.DataObject) -> None:
+        """Stop the broker, or kill it; the latter also while it does something."""
+        if how == "stop":
+            self.run(self.shut())
+            self.run(self.open())
+            return
+        call = getattr(self, f"begin_{how}")(who, picks, data) if how != "kill" else None
+        self.run(self.crash_during(call))
 
-    @rule()
-    def crash(self) -> None:
-        self.run(self.crash_during(None))
-
-    @rule(sender=senders, to=recipients, key=dedupe_keys)
-    def crash_in_send(self, sender: str, to: str, key: str | None) -> None:
+    def begin_send(self, who: tuple[str, int], picks: list[int], data: st.DataObject) -> Call:
+        to, key = data.draw(self.recipients), data.draw(self.dedupe_keys)
         body = f"text {next(self.numbers)}"
-        self.model.store(sender, to, body, key)
-        self.run(self.crash_during(self.send_call(sender, to, body, key)))
+        self.model.store(who[0], to, body, key)
+        return self.send_call(who[0], to, body, key)
 
-    @rule(who=who, limit=st.integers(1, 4))
-    def crash_in_receive(self, who: tuple[str, int], limit: int) -> None:
+    def begin_receive(self, who: tuple[str, int], picks: list[int], data: st.DataObject) -> Call:
         if not self.waiting[who[0]]:
-            self.model.hand_out(who[0], limit, "")
-        call = self.broker.receive(principal(who[0]), self.connections[who], limit, 0)
-        self.run(self.crash_during(call))
+            self.model.hand_out(who[0], 2, "")
+        return self.broker.receive(principal(who[0]), self.connections[who], 2, 0)
 
-    @rule(who=who, picks=some)
-    def crash_in_acknowledge(self, who: tuple[str, int], picks: list[int]) -> None:
-        holder, ids = self.connections[who].name, self.model.ids(picks)
+    def begin_acknowledge(
+        self, who: tuple[str, int], picks: list[int], data: st.DataObject
+    ) -> Call:
+        holder, ids = self.connections[who].name, self.model.ids(picks, who[0])
         self.model.acknowledge(who[0], holder, ids)
-        call = self.broker.acknowledge(principal(who[0]), holder, ids)
-        self.run(self.crash_during(call))
+        return self.broker.acknowledge(principal(who[0]), holder, ids)
 
-    @rule(picks=some, again=st.booleans())
-    def crash_in_decide(self, picks: list[int], again: bool) -> None:
-        ids = self.model.ids(picks)
+    def begin_decide(self, who: tuple[str, int], picks: list[int], data: st.DataObject) -> Call:
+        ids, again = self.model.ids(picks), data.draw(st.booleans())
         self.model.change_dead(ids, State.QUEUED if again else State.DROPPED)
-        self.run(self.crash_during(self.broker.requeue(ids) if again else self.broker.drop(ids)))
+        return self.broker.requeue(ids) if again else self.broker.drop(ids)
 
     async def crash_during(self, call: Coroutine[Any, Any, object] | None) -> None:
         """Kill the broker when what `call` does is on disk, and nobody has been told of it.
