@@ -2,12 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Final
 
 from services import unit
+from services.broker import lock
 from services.broker.broker import Broker
 from services.broker.clock import HostClock
-from services.broker.database import Database
+from services.broker.database import FILE, STATE, Database
 from services.broker.dead_letters import Letter
 from services.broker.deadlines import Deadlines
 from services.broker.history import History
@@ -23,20 +23,23 @@ from services.config import Config
 from wire import names
 from wire.bus import Bus
 
-STATE: Final = "/var/lib/hyperhive/broker"
-FILE: Final = "broker.sqlite"
-
 
 class BrokerService(unit.Service):
     """The broker and what it is made of."""
 
     def __init__(
-        self, rules: Rules, database: Database, deadlines: Deadlines, neighbour: LivesOnBus
+        self,
+        rules: Rules,
+        database: Database,
+        deadlines: Deadlines,
+        neighbour: LivesOnBus,
+        held: int,
     ) -> None:
         self._rules = rules
         self._database = database
         self._deadlines = deadlines
         self._neighbour = neighbour
+        self._held = held
         self._parked: list[Letter] = []
 
     async def recover(self) -> None:
@@ -62,13 +65,16 @@ class BrokerService(unit.Service):
         """Finish writing."""
         await self._neighbour.close()
         await self._rules.broker.close()
+        await self._rules.keeper.close()
         await self._database.close()
+        os.close(self._held)
 
 
 async def build(bus: Bus, config: Config) -> unit.Service:
     """The broker on `bus`; its file is in systemd's StateDirectory=."""
-    path = Path(os.environ.get("STATE_DIRECTORY", STATE)) / FILE
-    database = Database.open(path, Patience())
+    directory = Path(os.environ.get("STATE_DIRECTORY", STATE))
+    held = lock.take(directory)
+    database = Database.open(directory / FILE, Patience())
     limits = config.broker
     lives = Lives()
     broker = Broker(database, limits, lives)
@@ -81,7 +87,7 @@ async def build(bus: Bus, config: Config) -> unit.Service:
         history=History(database, broker.leased, lives),
         keeper=Keeper(database, limits.keep_days),
     )
-    service = BrokerService(rules, database, deadlines, LivesOnBus(bus, lives))
+    service = BrokerService(rules, database, deadlines, LivesOnBus(bus, lives), held)
     try:
         await service.recover()
     except BaseException:

@@ -8,13 +8,17 @@ from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from services.broker import schema
 from services.broker.writer import Job, Writer
 from wire.errors import Unavailable
 
 T = TypeVar("T")
+
+STATE: Final = "/var/lib/hyperhive/broker"
+"""Where the store is, unless systemd says another directory."""
+FILE: Final = "broker.sqlite"
 
 
 class Database:

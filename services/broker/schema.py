@@ -19,7 +19,7 @@ APPLICATION_ID: Final = 0x48495645  # "HIVE"
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 """N.sql makes version N from the one before it."""
 
-_MAGIC: Final = b"SQLite format 3\0"
+MAGIC: Final = b"SQLite format 3\0"
 _FULL_CHECK_BYTES: Final = 256 * 2**20
 """Up to this size (about a million messages, a second) the whole file is checked on each start."""
 _TICK: Final = 100_000
@@ -54,6 +54,16 @@ def connect(path: Path, alive: Callable[[], None] = lambda: None) -> sqlite3.Con
     except (sqlite3.Error, OSError) as error:
         raise CorruptStore(f"The message store {path} cannot be opened: {error}.") from error
     return db
+
+
+def check(path: Path) -> None:
+    """Look at all of the store at `path`, of whatever size, without changing it.
+
+    Raises:
+        CorruptStore: it is damaged, not ours, or of a version that we do not know.
+    """
+    _check_file(path)
+    _check_content(path, lambda: None, whole=True)
 
 
 @contextmanager
@@ -149,7 +159,7 @@ def _check_file(path: Path) -> None:
                 f"uid {os.geteuid()}; give it back with chown and start hive-broker again."
             )
         with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
+            head = file.read(len(MAGIC))
     except FileNotFoundError:
         return
     except OSError as error:
@@ -157,11 +167,11 @@ def _check_file(path: Path) -> None:
             f"The message store {path} cannot be read: {error.strerror}; "
             "it must be a file that only the broker's user may read and write."
         ) from error
-    if head and head != _MAGIC:
+    if head and head != MAGIC:
         raise _damaged(path, "it is no sqlite file")
 
 
-def _check_content(path: Path, alive: Callable[[], None]) -> None:
+def _check_content(path: Path, alive: Callable[[], None], *, whole: bool = False) -> None:
     """Look at the store through a connection that cannot write."""
     sides = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
     made = [side for side in sides if not side.exists()]
@@ -170,7 +180,7 @@ def _check_content(path: Path, alive: Callable[[], None]) -> None:
         try:
             with _telling(db, alive):
                 _check_version(path, db)
-                _check_pages(path, db)
+                _check_pages(path, db, whole=whole)
         finally:
             db.close()
     except sqlite3.DatabaseError as error:
@@ -196,13 +206,13 @@ def _check_version(path: Path, db: sqlite3.Connection) -> None:
         )
 
 
-def _check_pages(path: Path, db: sqlite3.Connection) -> None:
+def _check_pages(path: Path, db: sqlite3.Connection, *, whole: bool) -> None:
     """Check everything while that is quick; of a large store only what every call relies on.
 
     The rest of a large one is found damaged when it is read: that call is answered with an
     error, and nothing is overwritten.
     """
-    whole = path.stat().st_size <= _FULL_CHECK_BYTES
+    whole = whole or path.stat().st_size <= _FULL_CHECK_BYTES
     (result,) = db.execute(f"PRAGMA quick_check({1 if whole else 'agent'})").fetchone()
     if result != "ok":
         raise _damaged(path, " ".join(result.split()))

@@ -1,0 +1,105 @@
+"""Copies of the store that are made while it is used."""
+
+import asyncio
+import os
+import re
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from wire.errors import AlreadyExists, InvalidArgument, Stopping, Unavailable
+
+DIRECTORY: Final = "backups"
+"""Where they are, beside the store."""
+PART: Final = ".part"
+"""How the name of what is not finished ends."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,32}){0,3}")
+
+
+class Backups:
+    """Makes one at a time, in a thread of its own, so that sending and reading go on."""
+
+    def __init__(self, store: Path) -> None:
+        """Those of `store`; what a broker that was killed has left unfinished is removed."""
+        self._store = store
+        self._directory = store.parent / DIRECTORY
+        self._one = asyncio.Lock()
+        self._reading: sqlite3.Connection | None = None
+        self._stopping = False
+        for part in self._directory.glob(f"*{PART}*"):
+            part.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """End the one that is being made; its caller gets Stopping."""
+        self._stopping = True
+        if self._reading is not None:
+            self._reading.interrupt()
+
+    async def make(self, name: str) -> Path:
+        """Copy the store as it is now to the file `name` in DIRECTORY, and return where that is.
+
+        The copy is one file, without free pages. It is on disk, whole, or there is none.
+
+        Raises:
+            AlreadyExists: there is one of this name.
+            InvalidArgument: this is no name.
+            Stopping: `stop` was called.
+            Unavailable: it could not be written.
+        """
+        if not _NAME.fullmatch(name) or PART in name:
+            raise InvalidArgument(
+                f"{name[:64]!r} is no name for a backup: letters, digits, _ and -, then perhaps a "
+                f"suffix such as .sqlite. It is made in {self._directory}."
+            )
+        async with self._one:
+            return await asyncio.to_thread(self._make, self._directory / name)
+
+    def _make(self, target: Path) -> Path:
+        part = target.with_name(f"{target.name}{PART}")
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            if os.path.lexists(target):
+                raise AlreadyExists(f"{target} exists; a backup overwrites nothing.")
+            try:
+                self._write(part)
+                part.rename(target)
+                sync(self._directory)
+            finally:
+                part.unlink(missing_ok=True)
+        except (sqlite3.Error, OSError) as error:
+            if self._stopping:
+                raise Stopping("The broker is stopping; ask again.") from None
+            raise Unavailable(
+                f"The backup {target} could not be written: {error}; nothing of it was kept. "
+                f"See to the disk (df {self._directory}), then try again."
+            ) from error
+        return target
+
+    def _write(self, part: Path) -> None:
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        db = sqlite3.connect(
+            f"{self._store.absolute().as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        self._reading = db
+        try:
+            if self._stopping:
+                raise InterruptedError
+            # In one transaction, so that it is as the store was at one moment.
+            db.execute("VACUUM INTO ?", (str(part),))
+        finally:
+            self._reading = None
+            db.close()
+        sync(part)
+
+
+def sync(path: Path) -> None:
+    """Wait until the file, or what is listed in the directory, is on disk."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

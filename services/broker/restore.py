@@ -1,0 +1,216 @@
+"""Put a backup into the place of the store: `python -m services.broker.restore FILE`.
+
+Run by root (`hivectl restore` does) or by the broker's user, while no broker runs. Root gives its
+rights up as soon as FILE is open: everything else is done as the owner of the store's directory,
+who could otherwise lead root astray with links. Nothing of FILE is copied before it is known for
+a store.
+
+Killed at any point, it leaves the old store or the new one.
+"""
+
+import os
+import shutil
+import sqlite3
+import stat
+import struct
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from services.broker import backup, lock, schema
+from services.broker.database import FILE, STATE
+from wire.errors import (
+    Conflict,
+    CorruptStore,
+    HiveError,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+)
+
+_HEADER: Final = 100
+"""Bytes of the header of a sqlite file."""
+_APPLICATION_AT: Final = 68
+_LOG_MAGIC: Final = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Restore the file named by the only argument; returns the exit status."""
+    os.umask(0o077)
+    try:
+        if len(arguments) != 1:
+            raise InvalidArgument("Usage: python -m services.broker.restore FILE")
+        file, directory = Path(arguments[0]), Path(os.environ.get("STATE_DIRECTORY", STATE))
+        kept = restore(file, directory)
+    except HiveError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - it talks to a terminal
+        return _EXITS.get(type(error), 1)
+    old = f"what was there is kept as {kept}" if kept else "nothing was there before"
+    print(  # noqa: T201
+        f"{file} is the message store now; {old}. To go on: "
+        "systemctl unmask --runtime hive-broker && systemctl start hive.target"
+    )
+    return 0
+
+
+_EXITS: Final[dict[type[HiveError], int]] = {InvalidArgument: 2, NotFound: 3, Conflict: 6}
+"""As those of hivectl."""
+
+
+def restore(file: Path, directory: Path) -> Path | None:
+    """Make a copy of `file` the store in `directory`; returns where the old one is kept, if any.
+
+    A log (FILE-wal) that lies beside the file belongs to it. For good it becomes the user that owns
+    the directory.
+
+    Raises:
+        Conflict: a broker runs.
+        CorruptStore: the file is no store, damaged, or of a version that we do not know.
+        NotFound: there is no such file, or no such directory.
+        Unavailable: it could not be copied.
+        In all cases the store is what it was.
+    """
+    with ExitStack() as stack:
+        source = stack.enter_context(_opened(file))
+        _check_header(file, source)
+        log = _opened_log(file, stack)
+        _become_owner(directory)
+        try:
+            stack.callback(os.close, lock.take(directory))
+        except CorruptStore as error:
+            raise Conflict(str(error)) from None
+        try:
+            part = _prepared(file, source, log, directory)
+            return _swap(directory / FILE, part)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise Unavailable(
+                f"{file} could not be restored: {error}; the store is what it was. "
+                f"See to the disk (df {directory}), then try again."
+            ) from error
+
+
+def _opened(file: Path) -> BinaryIO:
+    """The file, which is no link, no device and nothing that one would wait for."""
+    try:
+        opened = os.fdopen(
+            os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb"
+        )
+    except FileNotFoundError:
+        raise NotFound(f"{file} does not exist.") from None
+    except OSError as error:
+        raise CorruptStore(
+            f"{file} cannot be read: {error.strerror}; name the file itself, not a link."
+        ) from error
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise CorruptStore(f"{file} is no file.")
+    return opened
+
+
+def _check_header(file: Path, source: BinaryIO) -> None:
+    """Whatever root may read, only a store is copied to where the broker may read it."""
+    head = source.read(_HEADER)
+    source.seek(0)
+    known = len(head) == _HEADER and head.startswith(schema.MAGIC)
+    if not known or struct.unpack_from(">I", head, _APPLICATION_AT)[0] != schema.APPLICATION_ID:
+        raise CorruptStore(f"{file} is no message store, so it is no backup of one.")
+
+
+def _opened_log(file: Path, stack: ExitStack) -> BinaryIO | None:
+    """What sqlite had not yet folded into the file: of a store that was copied as it lay there."""
+    path = file.with_name(f"{file.name}-wal")
+    try:
+        log = stack.enter_context(_opened(path))
+    except NotFound:
+        return None
+    magic = log.read(4)
+    log.seek(0)
+    if magic and magic not in _LOG_MAGIC:
+        raise CorruptStore(f"{path} beside {file} is not its log; move it away.")
+    return log
+
+
+def _become_owner(directory: Path) -> None:
+    try:
+        status = directory.lstat()
+    except FileNotFoundError:
+        raise NotFound(
+            f"The directory {directory} does not exist; start the broker once "
+            "(systemctl start hive-broker), which makes it, stop it and try again."
+        ) from None
+    if os.geteuid() == 0 and status.st_uid != 0:
+        os.setgroups([])
+        os.setresgid(status.st_gid, status.st_gid, status.st_gid)
+        os.setresuid(status.st_uid, status.st_uid, status.st_uid)
+
+
+def _prepared(file: Path, source: BinaryIO, log: BinaryIO | None, directory: Path) -> Path:
+    """A checked copy, one file, among the backups: there the broker removes what is unfinished."""
+    part = directory / backup.DIRECTORY / f"restore{backup.PART}"
+    part.parent.mkdir(mode=0o700, exist_ok=True)
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
+    try:
+        _copy(source, part)
+        if log is not None:
+            _copy(log, part.with_name(f"{part.name}-wal"))
+        _fold(part, "DELETE")
+        schema.check(part)
+        backup.sync(part)
+    except (sqlite3.DatabaseError, CorruptStore) as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        reason = str(error).replace(str(part), str(file)).partition(";")[0]
+        raise CorruptStore(
+            f"{file} cannot be restored: {reason}. The store is what it was."
+        ) from error
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    return part
+
+
+def _copy(source: BinaryIO, target: Path) -> None:
+    with os.fdopen(
+        os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb"
+    ) as copy:
+        shutil.copyfileobj(source, copy, 2**20)
+
+
+def _fold(store: Path, mode: str) -> None:
+    """Put its log into the store, so that it is one file."""
+    with closing(sqlite3.connect(store, isolation_level=None)) as db:
+        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise Unavailable(f"{store} is being read by somebody; end that and try again.")
+        db.execute(f"PRAGMA journal_mode = {mode}")
+
+
+def _swap(store: Path, part: Path) -> Path | None:
+    """Put `part` into the place of `store` in one step; the old one gets a second name before."""
+    log = store.with_name(f"{store.name}-wal")
+    kept = store.with_name(f"{store.name}.before-restore-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+    if store.exists():
+        try:
+            schema.check(store)
+            _fold(store, "WAL")
+        except (CorruptStore, sqlite3.DatabaseError):
+            pass  # It is damaged: it is kept as it lies there, with its log.
+        os.link(store, kept, follow_symlinks=False)
+    # The old log must be gone before the new store is there: it would be taken for the new one's.
+    # There is one only of a damaged store; without it that is as damaged, and it is kept as well.
+    if log.exists():
+        log.rename(kept.with_name(f"{kept.name}-wal"))
+    store.with_name(f"{store.name}-shm").unlink(missing_ok=True)
+    backup.sync(store.parent)
+    part.rename(store)
+    backup.sync(store.parent)
+    return kept if kept.exists() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
