@@ -27,16 +27,20 @@ def agent_names(number: int) -> list[str]:
     return [f"p{i:02}" for i in range(1, number + 1)]
 
 
-def control_group(unit: str) -> Path:
-    """The directory of the control group of a running unit."""
+def control_group(unit: str) -> Path | None:
+    """The directory of a unit's control group; None when it does not run."""
     command = ["systemctl", "show", "--value", "--property=ControlGroup", unit]
     shown = subprocess.run(command, check=True, capture_output=True, text=True)
-    return Path(f"/sys/fs/cgroup{shown.stdout.strip()}")
+    group = shown.stdout.strip()
+    return Path(f"/sys/fs/cgroup{group}") if group else None
 
 
 async def tell_broker(member: str, agents: list[str]) -> None:
     """Give each of `agents` an inbox, as lifecycle does, or take it back."""
-    (control_group(_REGISTRAR) / "cgroup.procs").write_text(str(os.getpid()))
+    group = control_group(_REGISTRAR)
+    if group is None:
+        sys.exit(f"{_REGISTRAR} does not run.")
+    (group / "cgroup.procs").write_text(str(os.getpid()))
     bus = await Bus.connect()
     for agent in agents:
         await bus.call(names.BROKER, names.BROKER_PATH, names.BROKER, member, "s", agent)

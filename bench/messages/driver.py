@@ -22,6 +22,7 @@ DATA: Final = "/var/lib/hyperhive"
 
 _BUS: Final = "dbus.service"
 _BROKER: Final = "hive-broker.service"
+_DASHBOARD: Final = "hive-dashboard.service"
 
 
 async def measure_floors(folder: Path, pairs: int, samples: int) -> dict[str, Any]:
@@ -72,12 +73,18 @@ def _cpu(what: str, pairs: int) -> dict[str, float]:
     if what != "hive":
         return {}
     endpoints = [names.endpoint_unit(agent) for agent in agent_names(2 * pairs)]
-    return {"endpoints": _used(endpoints), "broker": _used([_BROKER]), "bus": _used([_BUS])}
+    return {
+        "endpoints": _used(endpoints),
+        "broker": _used([_BROKER]),
+        "bus": _used([_BUS]),
+        "dashboard": _used([_DASHBOARD]),
+    }
 
 
 def _used(units: Sequence[str]) -> float:
-    files = [control_group(unit) / "cpu.stat" for unit in units]
-    return sum(int(file.read_text().split()[1]) for file in files) / 1000
+    groups = [group for unit in units if (group := control_group(unit)) is not None]
+    stats = [(group / "cpu.stat").read_text() for group in groups]
+    return sum(int(stat.split()[1]) for stat in stats) / 1000
 
 
 async def main(what: str, pairs: int, samples: int) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from services.broker.broker import Broker
@@ -206,4 +206,5 @@ class Broker1(Interface, name=names.BROKER):
 
 
 def _rows(records: Sequence[Message | Question | Reminder]) -> list[list[object]]:
-    return [list(astuple(record)) for record in records]
+    # Not dataclasses.astuple, which copies every value deeply.
+    return [[getattr(record, field.name) for field in fields(record)] for record in records]

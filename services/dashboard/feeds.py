@@ -26,20 +26,24 @@ class BrokerFeed(Feed):
     async def fetch(self) -> None:
         """The newest messages, and all that wait for the operator."""
         self._news = None
-        self.hive.messages(await self._newest({}))
+        newest = await self._list({}, MAX_MESSAGES)
+        self.hive.messages([*await self._unread({}), *newest])
 
     async def fetch_news(self) -> None:
         """What was queued since: a signal has no body."""
         if self._news is not None:
             news, self._news = self._news, None
-            self.hive.messages_added(await self._newest({"after": U64(news - 1)}))
+            wanted = {"after": U64(news - 1)}
+            added = await self._list(wanted, MAX_MESSAGES)
+            # Mostly that was all; else what waits for the operator may be further back.
+            if not added or added[0][0] != news:
+                added = [*await self._unread(wanted), *added]
+            self.hive.messages_added(added)
 
-    async def _newest(self, wanted: Mapping[str, Any]) -> list[list[Any]]:
+    async def _unread(self, wanted: Mapping[str, Any]) -> list[list[Any]]:
+        """Those of the messages that are `wanted` which wait for the operator."""
         unread = {**wanted, "to": names.OPERATOR, "state": "queued"}
-        return [
-            *await self._list(unread, MAX_MESSAGES),
-            *await self._list(wanted, MAX_MESSAGES),
-        ]
+        return await self._list(unread, MAX_MESSAGES)
 
     def apply(self, signal: Signal) -> None:
         """MessageQueued (new, or queued again), MessageDelivered, -Acknowledged, -Parked."""
