@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -73,6 +74,19 @@ def _recipient(value: str) -> str:
     return value
 
 
+_SIZES: Final = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def _size(value: object) -> object:
+    """Bytes, if `value` is a text such as 512M; anything else is left to the next check."""
+    if not isinstance(value, str):
+        return value
+    number, unit = value[:-1], _SIZES.get(value[-1:].upper())
+    if unit is None or not number.isdecimal():
+        raise ValueError("it is a number of bytes, or a text such as 512M or 4G")
+    return int(number) * unit
+
+
 Network = Annotated[str, AfterValidator(_network)]
 """An address, a network with its prefix length, or one of systemd's words for some."""
 
@@ -114,8 +128,36 @@ class BrokerConfig(Section):
     keep_days: int = Field(default=30, ge=1, le=36500)  # what is done and older is deleted
 
 
+Size = Annotated[int, BeforeValidator(_size), Field(ge=16 * 2**20, le=2**60)]
+"""Bytes, or a text such as 512M or 4G."""
+Weight = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class ResourceLimits(Section):
+    """[lifecycle.resources]: what each container may use. None: no limit, or systemd's own."""
+
+    memory_high: Size | None = None  # more than that is slowed down
+    memory_max: Size | None = None  # and more than that is killed
+    cpu_weight: Weight | None = None  # against the other agents; 100 is average
+    cpu_quota: int | None = Field(default=None, ge=1, le=100_000)  # percent of one processor
+    tasks_max: int | None = Field(default=None, ge=64, le=4_000_000)  # processes and threads
+    io_weight: Weight | None = None
+
+
+class AgentSettings(Section):
+    """[lifecycle.agents.NAME]: what is left out is as [lifecycle] has it for all agents."""
+
+    resources: ResourceLimits = ResourceLimits()
+
+
 class LifecycleConfig(Section):
     """[lifecycle]: the containers."""
+
+    # The host's default for tasks is 32768 for everything in it.
+    resources: ResourceLimits = ResourceLimits(tasks_max=4096)
+    agents: dict[Annotated[str, AfterValidator(_agent)], AgentSettings] = Field(
+        default_factory=dict
+    )
 
     start_timeout: int = Field(default=60, ge=1, le=3600)  # seconds until READY
     stop_timeout: int = Field(default=30, ge=1, le=3600)  # seconds until it is killed

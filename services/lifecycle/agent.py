@@ -20,6 +20,7 @@ class State(StrEnum):
     RUNNING = "running"
     STOPPING = "stopping"
     FAILED = "failed"
+    PAUSED = "paused"
 
 
 STATES: Final[Mapping[str, State]] = {
@@ -64,6 +65,8 @@ class UnitStatus:
     """ExecMainStatus: the exit status, or the signal that killed it."""
     since: int = 0
     """StateChangeTimestamp, microseconds since 1970."""
+    frozen: bool = False
+    """Whether its processes get no processor time."""
 
     @property
     def state(self) -> State:
@@ -89,6 +92,8 @@ class Spec:
     uid_base: int
     machine_id: str
     model: str = ""
+    resources: Mapping[str, int | str] = field(default_factory=dict)
+    """What the operator has set beside the configuration."""
 
     @property
     def is_manager(self) -> bool:
@@ -132,11 +137,16 @@ class Agent:
     @property
     def state(self) -> State:
         """What the container does."""
-        return self.unit_status.state
+        status = self.unit_status
+        return State.PAUSED if status.up and status.frozen else status.state
 
     def set_enabled(self, enabled: bool) -> None:
         """Note the desired state."""
         self._set({"enabled": enabled})
+
+    def set_spec(self, spec: Spec) -> None:
+        """Note what its container is made from."""
+        self._set({"spec": spec})
 
     def set_stale(self, stale: bool) -> None:
         """Note whether an update would make it another one."""

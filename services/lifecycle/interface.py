@@ -1,5 +1,6 @@
 """Lifecycle1, Agent1 and Job1 on the bus. Forwards, and nothing else."""
 
+from collections.abc import Mapping
 from dataclasses import astuple
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -12,6 +13,7 @@ from wire.bus import Bus
 from wire.interface import Interface, caller, method, prop, signal
 from wire.principal import AGENTS, MANAGER, OPERATOR, service
 from wire.types import (
+    U64,
     Bool,
     Dict,
     Int32,
@@ -26,6 +28,11 @@ from wire.types import (
 )
 
 Tombstones: TypeAlias = Annotated[list[list[Any]], Signature("a(stx)")]
+
+
+def variants(values: Mapping[str, int]) -> dict[str, Any]:
+    """Counts as variants of type t."""
+    return {key: U64(value) for key, value in values.items()}
 
 
 class Lifecycle1(Interface, name=names.LIFECYCLE):
@@ -94,6 +101,22 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     async def Update(self) -> ObjectPath:
         return self._order(Verb.UPDATE)
 
+    @method(allow=OPERATOR | MANAGER)
+    async def Pause(self) -> None:
+        await self._lifecycle.pause(self._agent.name)
+
+    @method(allow=OPERATOR | MANAGER)
+    async def Resume(self) -> None:
+        await self._lifecycle.resume(self._agent.name)
+
+    @method(allow=OPERATOR)
+    async def SetResources(self, resources: Dict) -> None:
+        await self._lifecycle.set_resources(self._agent.name, resources)
+
+    @method(allow=OPERATOR | MANAGER)
+    async def GetUsage(self) -> Dict:
+        return variants(await self._lifecycle.usage(self._agent.name))
+
     @method(allow=AGENTS)
     async def Report(self, report: Dict) -> None:
         self._lifecycle.report(caller(), self._agent.name, report)
@@ -155,6 +178,10 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
         return self._agent.logged_in
 
     @prop()
+    def Resources(self) -> Dict:
+        return variants(self._lifecycle.resources(self._agent.name))
+
+    @prop()
     def Stale(self) -> Bool:
         return self._agent.stale
 
@@ -202,6 +229,7 @@ PROPERTIES: Final = {
     "context_tokens": ("ContextTokens",),
     "logged_in": ("LoggedIn",),
     "stale": ("Stale",),
+    "spec": ("Resources",),
 }
 """The properties that show each attribute of an agent."""
 

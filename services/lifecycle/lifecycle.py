@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from services.lifecycle import resources
 from services.lifecycle.agent import Agent, check_name, check_options
 from services.lifecycle.backends import Backend
 from services.lifecycle.courier import Broker, Courier
@@ -14,7 +15,7 @@ from services.lifecycle.jobs import Job, JobObserver, Jobs, Verb
 from services.lifecycle.registry import Phase, Record, Registry
 from services.lifecycle.swarm import AgentObserver, Swarm
 from services.lifecycle.work import Works
-from wire.errors import AccessDenied, AlreadyExists, HiveError, InvalidArgument, NotFound
+from wire.errors import AccessDenied, AlreadyExists, Conflict, HiveError, InvalidArgument, NotFound
 from wire.principal import Principal
 
 log = logging.getLogger(__name__)
@@ -134,6 +135,45 @@ class Lifecycle:
     def cancel(self, number: int) -> None:
         """Undo a job. Raises NotFound, Conflict."""
         self._jobs.cancel(number)
+
+    # What it uses
+
+    async def set_resources(self, name: str, asked: Mapping[str, object]) -> None:
+        """Change an agent's limits, at once and for good.
+
+        Raises NotFound, InvalidArgument; Conflict while a job is being done to it.
+        """
+        agent = self._swarm.agent(name)
+        values = resources.checked(asked)
+        if job := self._jobs.of(name):
+            raise Conflict(f"{name} is busy (job {job.number}); ask again when that is over.")
+        record = self._swarm.records[name]
+        record.resources = resources.merged(record.resources, values)
+        self._registry.save(record)
+        agent.set_spec(record.spec)
+        await self._backend.limit(record.spec)
+
+    def resources(self, name: str) -> dict[str, int]:
+        """The limits that hold for an agent; what has none is left out."""
+        return self._backend.resources(self._swarm.agent(name).spec)
+
+    async def usage(self, name: str) -> dict[str, int]:
+        """What an agent uses now; nothing when it does not run. Raises NotFound."""
+        return await self._backend.usage(self._swarm.agent(name).name)
+
+    async def pause(self, name: str) -> None:
+        """Give an agent no processor time. Raises NotFound, Conflict."""
+        if not self._swarm.agent(name).unit_status.up:
+            raise Conflict(f"{name} does not run; there is nothing to pause.")
+        await self._backend.pause(name)
+        await self._follower.refresh(name)
+
+    async def resume(self, name: str) -> None:
+        """Let a paused agent go on. Raises NotFound, Conflict."""
+        agent = self._swarm.agent(name)
+        if agent.unit_status.up:
+            await self._backend.resume(name)
+            await self._follower.refresh(name)
 
     # Tombstones
 

@@ -101,7 +101,7 @@ class Record:
     """The version of Hyperhive that its container was made by."""
     asleep: bool = False
     """Whether it is stopped only until somebody needs it."""
-    settings: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     """What the operator has set for it while it was there, beside the configuration."""
     destroyed: int = 0
     """When it was, in microseconds since 1970; 0 while it is not."""
@@ -116,7 +116,16 @@ class Record:
     @property
     def spec(self) -> Spec:
         """What its container is made from."""
-        return Spec(self.name, self.uid_base, self.machine_id, self.model)
+        return Spec(self.name, self.uid_base, self.machine_id, self.model, self.resources)
+
+    @property
+    def resources(self) -> dict[str, int | str]:
+        """The limits that the operator has set beside the configuration."""
+        return dict(self.settings.get("resources", {}))
+
+    @resources.setter
+    def resources(self, values: dict[str, int | str]) -> None:
+        self.settings = {**self.settings, "resources": values}
 
 
 @dataclass(frozen=True)

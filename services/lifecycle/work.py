@@ -59,7 +59,7 @@ class Works:
         if agent is None:
             return {}
         status = agent.unit_status
-        running = agent.state in (State.RUNNING, State.STARTING)
+        running = agent.unit_status.up or agent.state is State.STARTING
         return {"ran": running, "enabled": agent.enabled, "invocation": status.invocation}
 
     # Spawn

@@ -49,6 +49,21 @@ class Backend(Protocol):
     async def reconcile(self, spec: Spec, *, running: bool) -> Reconciled:
         """As `configure`, and everything else on the host that belongs to the container."""
 
+    def resources(self, spec: Spec) -> dict[str, int]:
+        """The limits that hold for it; what has none is left out."""
+
+    async def limit(self, spec: Spec) -> None:
+        """Make its limits those of `spec`, now and at every start."""
+
+    async def usage(self, name: str) -> dict[str, int]:
+        """What it uses now: `cpu` (µs), `memory`, `tasks` and their peaks, as far as counted."""
+
+    async def pause(self, name: str) -> None:
+        """Give its processes no processor time. Raises Conflict when it does not run."""
+
+    async def resume(self, name: str) -> None:
+        """Give it to them again."""
+
     async def size(self, name: str) -> int:
         """How many bytes the kept data of `name` takes."""
 

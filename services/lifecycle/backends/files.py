@@ -1,19 +1,17 @@
 """The text of the two files that make systemd run a container: settings and drop-in."""
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from services.lifecycle import resources
 from services.lifecycle.agent import Spec
 from services.lifecycle.uidrange import SIZE
 from wire import names
 
 DROP_IN: Final = "50-hyperhive.conf"
 CREDENTIAL: Final = "anthropic_api_key"
-
-MAX_TASKS: Final = 4096
-"""Processes and threads of a container. The host's default for them is 32768 in all."""
 
 DROPPED: Final = (
     "CAP_AUDIT_CONTROL",
@@ -36,12 +34,13 @@ follow them. A start by lifecycle puts them right."""
 
 @dataclass(frozen=True)
 class Limits:
-    """How long things may take and whom a container may talk to."""
+    """How long things may take, whom a container may talk to, and what it may use."""
 
     start_seconds: int
     stop_seconds: int
     deny: Sequence[str]
     allow: Sequence[str]
+    resources: Mapping[str, int]
 
 
 def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str) -> str:
@@ -115,8 +114,7 @@ def drop_in(spec: Spec, limits: Limits, root: str, credential: str | None) -> st
         "SyslogLevelPrefix=no",
         "LogRateLimitIntervalSec=30s",
         "LogRateLimitBurst=1000",
-        # Forks of one agent are not to use up the host's process ids.
-        f"TasksMax={MAX_TASKS}",
+        *resources.lines(limits.resources),
         # No loop devices, no device mapper, no tun: only terminals.
         "DeviceAllow=",
         "DeviceAllow=char-pts rw",

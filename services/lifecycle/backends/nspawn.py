@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from services.config import Config
-from services.lifecycle import uidrange
+from services.config import AgentSettings, Config
+from services.lifecycle import resources, uidrange
 from services.lifecycle.agent import Spec, UnitStatus
-from services.lifecycle.backends import Reconciled, Watcher, files, skeleton
+from services.lifecycle.backends import Reconciled, Watcher, files, skeleton, usage
 from services.lifecycle.backends.journal import Journal
 from services.lifecycle.backends.layout import Layout, container_unit, settings_file
 from services.lifecycle.backends.systemd import Systemd
@@ -135,6 +135,35 @@ class Nspawn:
             changes.append(f"{names.socket_unit(spec.name)} did not listen")
         return Reconciled(changes, restart=deaf)
 
+    # What it uses
+
+    def resources(self, spec: Spec) -> dict[str, int]:
+        """The configuration's for all, for this agent, and what the operator has set."""
+        config = self._config.lifecycle
+        own = config.agents.get(spec.name, AgentSettings()).resources
+        return resources.effective(config.resources, own, spec.resources)
+
+    async def limit(self, spec: Spec) -> None:
+        """Written for the next start, and told to systemd for the container that runs."""
+        await self._write(spec, [])
+        await self._systemd.set_properties(
+            container_unit(spec.name), resources.properties(self.resources(spec))
+        )
+
+    async def usage(self, name: str) -> dict[str, int]:
+        """From the cgroup of its unit."""
+        return usage.usage(await self._systemd.cgroup(container_unit(name)))
+
+    async def pause(self, name: str) -> None:
+        """Frozen by systemd."""
+        await self._systemd.freeze(container_unit(name))
+
+    async def resume(self, name: str) -> None:
+        """Thawed by systemd."""
+        await self._systemd.thaw(container_unit(name))
+
+    # More about files
+
     async def size(self, name: str) -> int:
         """What lies in the directory of its data."""
         return await asyncio.to_thread(size_below, self._layout.data, name)
@@ -192,20 +221,24 @@ class Nspawn:
             folder.write(settings_file(spec.name), settings)
         key = layout.credentials / files.CREDENTIAL
         root = str(layout.machines / names.machine_name(spec.name))
-        text = files.drop_in(spec, self._limits(), root, str(key) if key.is_file() else None)
+        text = files.drop_in(spec, self._limits(spec), root, str(key) if key.is_file() else None)
         with (
             Tree.open(layout.units, changes=changes) as units,
             units.directory(layout.drop_in_folder(spec.name)) as folder,
         ):
             return folder.write(files.DROP_IN, text)
 
-    def _limits(self) -> files.Limits:
+    def _limits(self, spec: Spec) -> files.Limits:
         config = self._config.lifecycle
         allow = [*config.network_allow, *self._model_address()]
         with contextlib.suppress(FileNotFoundError):
             allow += files.name_servers((self._layout.root / "etc/resolv.conf").read_text())
         return files.Limits(
-            config.start_timeout, config.stop_timeout, config.network_deny, sorted(set(allow))
+            config.start_timeout,
+            config.stop_timeout,
+            config.network_deny,
+            sorted(set(allow)),
+            self.resources(spec),
         )
 
     def _model_address(self) -> list[str]:
@@ -247,6 +280,9 @@ class Nspawn:
             sockets.make(spec.name, mode=0o700, owner=spec.uid_base)
         for unit in self._all_units(spec.name):
             await self._systemd.reset_failed(unit)
+        # What was set on a life before this one must not outlive a change of the configuration.
+        limits = resources.properties(self.resources(spec))
+        await self._systemd.set_properties(container_unit(spec.name), limits)
 
     async def stop(self, name: str) -> None:
         """Stop the container, then what served its socket."""

@@ -12,6 +12,7 @@ from wire import names
 from wire.bus import Bus
 from wire.errors import Conflict, NotFound, RemoteError, Timeout
 from wire.signals import Signal, Subscription
+from wire.types import U64
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,29 @@ class Systemd:
             if error.name != NO_SUCH_UNIT:
                 raise
 
+    async def set_properties(self, unit: str, properties: list[tuple[str, int]]) -> None:
+        """Change limits of `unit` until the host is booted again; each is a number of 64 bits."""
+        values = [[name, U64(value)] for name, value in properties]
+        await self._manager("SetUnitProperties", "sba(sv)", unit, True, values)
+
+    async def freeze(self, unit: str) -> None:
+        """Take the processor from everything in `unit`. Raises Conflict when it does not run."""
+        await self._freezer("FreezeUnit", unit)
+
+    async def thaw(self, unit: str) -> None:
+        """Give it back."""
+        await self._freezer("ThawUnit", unit)
+
+    async def _freezer(self, member: str, unit: str) -> None:
+        try:
+            await self._manager(member, "s", unit)
+        except RemoteError as error:
+            raise Conflict(f"systemd refused {member} of {unit}: {error}.") from error
+
+    async def cgroup(self, unit: str) -> str:
+        """The unit's control group below the root of the tree; empty when it does not run."""
+        return str((await self._all(unit, SERVICE)).get("ControlGroup", ""))
+
     async def reload(self) -> None:
         """Make systemd read the unit files again."""
         await self._manager("Reload")
@@ -218,4 +242,5 @@ def status_of(values: dict[str, Any]) -> UnitStatus:
         code=values.get("ExecMainCode", 0),
         status=values.get("ExecMainStatus", 0),
         since=values.get("StateChangeTimestamp", 0),
+        frozen=values.get("FreezerState") in ("freezing", "frozen"),
     )

@@ -7,8 +7,9 @@ from services.lifecycle.backends import systemd
 from wire.bus import Bus
 from wire.interface import Interface, method, prop, signal
 from wire.principal import EVERYBODY
-from wire.types import Int32, ObjectPath, Signature, Str, UInt32, UInt64
+from wire.types import Bool, Int32, ObjectPath, Signature, Str, UInt32, UInt64
 
+Properties = Annotated[list[list[Any]], Signature("a(sv)")]
 Bytes = Annotated[bytes, Signature("ay")]
 
 
@@ -68,6 +69,7 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
         self.calls: list[tuple[str, ...]] = []
         self.result = "done"
         self.state = "running"
+        self.limited: dict[str, dict[str, Any]] = {}
         self.units: dict[str, tuple[Unit, Service]] = {}
         self._bus = bus
         self._jobs = 0
@@ -116,6 +118,18 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
         if name in self.units:
             self.change(name, active="inactive")
         return self._job("StopUnit", name)
+
+    @method(allow=EVERYBODY)
+    async def SetUnitProperties(self, name: Str, runtime: Bool, properties: Properties) -> None:
+        self.limited[name] = dict(properties)
+
+    @method(allow=EVERYBODY)
+    async def FreezeUnit(self, name: Str) -> None:
+        self.calls.append(("FreezeUnit", name))
+
+    @method(allow=EVERYBODY)
+    async def ThawUnit(self, name: Str) -> None:
+        self.calls.append(("ThawUnit", name))
 
     @prop()
     def SystemState(self) -> Str:

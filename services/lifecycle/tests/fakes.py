@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import replace
 
+from services.config import ResourceLimits
+from services.lifecycle import resources
 from services.lifecycle.agent import Agent, Spec, UnitStatus
 from services.lifecycle.backends import Reconciled, Watcher
 from services.lifecycle.crash import Crash
@@ -70,6 +72,21 @@ class FakeBackend:
         await self._called("reconcile", spec.name)
         await self._did()
         return self.reconciled
+
+    def resources(self, spec: Spec) -> dict[str, int]:
+        return resources.effective(ResourceLimits(tasks_max=4096), spec.resources)
+
+    async def limit(self, spec: Spec) -> None:
+        await self._called("limit", spec.name)
+
+    async def usage(self, name: str) -> dict[str, int]:
+        return {"cpu": 7}
+
+    async def pause(self, name: str) -> None:
+        self.set(name, "active", frozen=True)
+
+    async def resume(self, name: str) -> None:
+        self.set(name, "active", frozen=False)
 
     async def size(self, name: str) -> int:
         return 42

@@ -1,0 +1,134 @@
+"""Limits: what is asked for, what holds, and how systemd is told."""
+
+from pathlib import Path
+
+import pytest
+
+from services.config import Config, ResourceLimits
+from services.errors import ConfigError
+from services.lifecycle import resources
+from services.lifecycle.agent import Spec, State
+from services.lifecycle.backends.usage import usage
+from services.lifecycle.jobs import Verb
+from services.lifecycle.tests.house import DONE, House
+from services.lifecycle.tests.test_nspawn import ALICE, UNIT, Host, host
+from wire.errors import Conflict, HiveError, InvalidArgument, NotFound
+
+__all__ = ["host"]
+
+GIB = 2**30
+
+
+def test_the_later_counts_more_and_max_lifts_a_limit() -> None:
+    everybody = ResourceLimits(tasks_max=4096, memory_max=GIB)
+    alice = ResourceLimits(memory_max=2 * GIB, cpu_weight=20)
+    assert resources.effective(everybody, alice, {"tasks_max": "max", "cpu_quota": 50}) == {
+        "memory_max": 2 * GIB,
+        "cpu_weight": 20,
+        "cpu_quota": 50,
+    }
+
+
+def test_default_goes_back_to_the_configuration() -> None:
+    assert resources.merged({"tasks_max": 64, "cpu_quota": 5}, {"tasks_max": "default"}) == {
+        "cpu_quota": 5
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"memory": 1}, "There is no resource 'memory'; there are: memory_high, memory_max"),
+        ({"memory_max": 1}, "memory_max is a number from 16777216"),
+        ({"cpu_weight": 0}, "cpu_weight is a number from 1 to 10000, 'max'"),
+        ({"cpu_quota": True}, "cpu_quota is a number"),
+        ({"cpu_quota": "much"}, "cpu_quota is a number"),
+        ({"tasks_max": 1.5}, "tasks_max is a number"),
+    ],
+)
+def test_what_is_no_limit_is_refused(asked: dict[str, object], told: str) -> None:
+    with pytest.raises(InvalidArgument, match=told):
+        resources.checked(asked)
+
+
+def test_systemd_is_told_all_of_them() -> None:
+    limits = {"memory_max": GIB, "cpu_quota": 150}
+    assert list(resources.lines(limits)) == ["MemoryMax=1073741824", "CPUQuota=150%"]
+    told = dict(resources.properties(limits))
+    assert told.pop("MemoryMax") == GIB
+    assert told.pop("CPUQuotaPerSecUSec") == 1_500_000
+    assert set(told.values()) == {resources.UNLIMITED}
+    assert len(told) == len(resources.KINDS) - 2
+
+
+def test_sizes_may_be_written_with_a_unit(tmp_path: Path) -> None:
+    file = tmp_path / "hyperhive.toml"
+    file.write_text('[lifecycle.agents.alice.resources]\nmemory_max = "4G"\n')
+    assert Config.load(file).lifecycle.agents["alice"].resources.memory_max == 4 * GIB
+    for bad in ('"4 G"', '"lots"', "1024", "-1"):
+        file.write_text(f"[lifecycle.resources]\nmemory_max = {bad}\n")
+        with pytest.raises(ConfigError, match=r"lifecycle\.resources\.memory_max"):
+            Config.load(file)
+
+
+async def test_a_running_container_is_limited_at_once_and_at_its_next_start(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    assert host.drop_in()["Service"]["TasksMax"] == "4096"
+    less = Spec("alice", ALICE.uid_base, ALICE.machine_id, resources={"tasks_max": 100})
+    await host.backend.limit(less)
+    assert host.drop_in()["Service"]["TasksMax"] == "100"
+    assert host.manager.limited[UNIT]["TasksMax"] == 100
+    await host.backend.start(ALICE)
+    assert host.manager.limited[UNIT]["TasksMax"] == 4096
+
+
+def test_usage_is_what_the_host_counts(tmp_path: Path) -> None:
+    group = tmp_path / "hive.slice/x.service"
+    group.mkdir(parents=True)
+    (group / "cpu.stat").write_text("usage_usec 1234\nuser_usec 1000\n")
+    (group / "memory.current").write_text("4096\n")
+    (group / "pids.peak").write_text("what\n")
+    assert usage("/hive.slice/x.service", tmp_path) == {"cpu": 1234, "memory": 4096}
+    assert usage("", tmp_path) == {}
+    assert usage("/gone.service", tmp_path) == {}
+
+
+async def test_limits_are_remembered(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.open()
+    await house.spawn("alice")
+    await house.lifecycle.set_resources("alice", {"tasks_max": 100, "memory_max": "max"})
+    assert house.lifecycle.resources("alice") == {"tasks_max": 100}
+    assert house.backend.calls[-1] == ("limit", "alice")
+    await house.close()
+    await house.open()
+    assert house.lifecycle.resources("alice") == {"tasks_max": 100}
+    await house.lifecycle.set_resources("alice", {"tasks_max": "default"})
+    assert house.lifecycle.resources("alice") == {"tasks_max": 4096}
+    with pytest.raises(NotFound):
+        await house.lifecycle.set_resources("bob", {})
+    house.backend.gate.clear()
+    job = house.lifecycle.order(Verb.STOP, "alice")
+    with pytest.raises(Conflict, match=f"job {job.number}"):
+        await house.lifecycle.set_resources("alice", {})
+    house.backend.gate.set()
+    await house.diary.end_of(job)
+    await house.close()
+
+
+async def test_a_paused_agent_is_shown_so_and_goes_on(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.open()
+    await house.spawn("alice")
+    await house.lifecycle.pause("alice")
+    assert house.state("alice") is State.PAUSED
+    assert not house.diary.crashes
+    await house.lifecycle.resume("alice")
+    assert house.state("alice") is State.RUNNING
+    assert await house.diary.end_of(house.lifecycle.order(Verb.STOP, "alice")) == DONE
+    with pytest.raises(Conflict, match="does not run"):
+        await house.lifecycle.pause("alice")
+    await house.lifecycle.resume("alice")  # nothing to do
+    with pytest.raises(HiveError):
+        await house.lifecycle.pause("bob")
+    await house.close()
