@@ -9,6 +9,7 @@ import click
 from hivectl.commands import (
     agents,
     completion,
+    containers,
     history,
     keeping,
     letters,
@@ -39,7 +40,7 @@ def cli() -> None:
 
 
 _ROOMS = (
-    *(agents, messages, questions, reminders, threads, history),
+    *(agents, containers, messages, questions, reminders, threads, history),
     *(letters, requests, logs, keeping, completion),
 )
 for _room in _ROOMS:

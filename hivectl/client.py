@@ -1,26 +1,16 @@
 """The hive over the system bus: agents, requests, and the broker behind an attribute."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from hivectl.broker import Broker
+from hivectl.jobs import Jobs
 from hivectl.records import Agent, Approval
 from wire import names
 from wire.bus import Bus
-from wire.errors import HiveError, NotFound, Timeout, Unavailable
-from wire.signals import DAEMON, Signal
-
-
-class Job(NamedTuple):
-    """A job that has ended: `result` is done, failed or cancelled, `error` says why."""
-
-    number: int
-    agent: str
-    verb: str
-    result: str
-    error: str
+from wire.errors import HiveError, NotFound, Unavailable
+from wire.signals import DAEMON
 
 
 class Hive:
@@ -93,15 +83,52 @@ class Hive:
         return str(await self._lifecycle("Destroy", "sb", name, purge))
 
     async def order(self, name: str, member: str) -> str:
-        """Call Start, Stop or Restart of the agent `name`; returns the job's path."""
+        """Call Start, Stop, Restart, Rebuild or Update of `name`; returns the job's path."""
+        return str(await self.tell(name, member))
+
+    async def tell(self, name: str, member: str, signature: str = "", *args: Any) -> Any:
+        """Call a method of the agent `name`; returns what it answers. Raises NotFound."""
         nobody = NotFound(f"There is no agent {name!r}; `hivectl list` shows all.")
         if not names.AGENT_NAME.fullmatch(name):
             raise nobody
-        path = names.agent_path(name)
+        path, interface = names.agent_path(name), names.AGENT_INTERFACE
         try:
-            return str(await self._bus.call1(names.LIFECYCLE, path, names.AGENT_INTERFACE, member))
+            answer = await self._bus.call(
+                names.LIFECYCLE, path, interface, member, signature, *args
+            )
         except NotFound as error:
             raise nobody from error  # its own sentence is about an object path
+        return answer[0] if answer else None
+
+    async def update_all(self) -> list[int]:
+        """Order updates of all that is stale; returns the numbers of the jobs."""
+        paths = await self._lifecycle("UpdateAll", "")
+        return [int(path.rpartition("/")[2]) for path in paths]
+
+    async def set_resources(self, name: str, limits: Mapping[str, int | str]) -> None:
+        """Change limits of the agent `name`."""
+        await self.tell(name, "SetResources", "a{sv}", dict(limits))
+
+    async def usage(self, name: str) -> dict[str, int]:
+        """What the agent `name` uses now; empty when it does not run."""
+        found: dict[str, int] = await self.tell(name, "GetUsage")
+        return found
+
+    async def tombstones(self) -> list[tuple[str, int, int]]:
+        """What is kept of destroyed agents: name, bytes, and when, in microseconds since 1970."""
+        return [tuple(row) for row in await self._lifecycle("ListTombstones", "")]
+
+    async def purge(self, name: str) -> str:
+        """Order the end of what is kept of `name`; returns the job's path."""
+        return str(await self._lifecycle("PurgeTombstone", "s", name))
+
+    async def cancel_job(self, number: int) -> None:
+        """Undo a job."""
+        path = names.job_path(number)
+        try:
+            await self._bus.call(names.LIFECYCLE, path, names.JOB_INTERFACE, "Cancel")
+        except NotFound as error:
+            raise NotFound(f"There is no job {number}, or it is over already.") from error
 
     async def _lifecycle(self, member: str, signature: str, *args: Any) -> Any:
         return await self._bus.call1(
@@ -109,9 +136,9 @@ class Hive:
         )
 
     @asynccontextmanager
-    async def jobs(self) -> AsyncIterator["Jobs"]:
+    async def jobs(self) -> AsyncIterator[Jobs]:
         """Watch how jobs end. Enter it *before* giving an order, or a quick end is missed."""
-        jobs = Jobs()
+        jobs = Jobs(self._objects)
         removed = await self._bus.on_signal(
             jobs.on_removed,
             sender=names.LIFECYCLE,
@@ -162,54 +189,3 @@ class Hive:
                 names.DASHBOARD, names.DASHBOARD_PATH, names.DASHBOARD, "LoginLink"
             )
         )
-
-
-class Jobs:
-    """The ends of lifecycle's jobs since the watch began."""
-
-    def __init__(self) -> None:
-        self._ended: dict[str, Job] = {}
-        self._lost = False
-        self._news = asyncio.Event()
-
-    def on_removed(self, signal: Signal) -> None:
-        """Keep how a job ended: its order's reply may still be on the way."""
-        number, path, agent, verb, result, error = signal.args
-        self._ended[path] = Job(number, agent, verb, result, error)
-        self._news.set()
-
-    def on_owner_changed(self, signal: Signal) -> None:
-        """Lifecycle came or went. Jobs do not outlive it, so none of ours ends any more."""
-        _name, old, _new = signal.args
-        if old:
-            self._lost = True
-            self._news.set()
-
-    async def end_of(self, path: str, slow: Callable[[], None], seconds: float) -> Job:
-        """How the job at `path` ended; calls `slow` once when that takes longer than a second.
-
-        Raises Timeout after `seconds`, Unavailable when lifecycle ends before the job does.
-        """
-        ending = asyncio.ensure_future(self._wait(path))
-        try:
-            async with asyncio.timeout(seconds):
-                done, _ = await asyncio.wait({ending}, timeout=1.0)
-                if not done:
-                    slow()
-                return await ending
-        except TimeoutError:
-            raise Timeout(
-                f"Job {path.rpartition('/')[2]} still runs after {seconds:g} s."
-            ) from None
-        finally:
-            ending.cancel()
-
-    async def _wait(self, path: str) -> Job:
-        while path not in self._ended:
-            if self._lost:
-                raise Unavailable(
-                    "hive-lifecycle ended before the job did; look at `hivectl list`."
-                )
-            await self._news.wait()
-            self._news.clear()
-        return self._ended[path]

@@ -21,6 +21,7 @@ STATE_COLOURS = {
     "thinking": "cyan",
     "starting": "yellow",
     "stopping": "yellow",
+    "paused": "yellow",
     "pending": "yellow",
     "open": "yellow",
     "approved": "yellow",

@@ -27,6 +27,8 @@ class Agent:
     model: str
     context_tokens: int
     logged_in: bool
+    resources: dict[str, int]
+    stale: bool
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> Self:
@@ -45,6 +47,8 @@ class Agent:
             model=properties["Model"],
             context_tokens=properties["ContextTokens"],
             logged_in=properties["LoggedIn"],
+            resources=properties["Resources"],
+            stale=properties["Stale"],
         )
 
     def as_json(self) -> dict[str, Any]:

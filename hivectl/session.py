@@ -84,8 +84,18 @@ async def follow(
         path = await order()
         job = await jobs.end_of(path, lambda: output.progress(f"{doing} …"), timeout)
     if job.result != "done":
-        raise CommandError(Exit.FAILED, f"{job.verb} of {job.agent} {job.result}: {job.error}")
+        raise CommandError(Exit.FAILED, f"{job.verb} of {job.agent} {job.result}: {job.note}")
+    changes = job.note.split("; ") if job.note else []
     output.show(
-        {"job": job.number, "agent": job.agent, "verb": job.verb, "result": job.result},
-        [f"{job.agent}: {job.verb} {job.result}"],
+        {
+            "job": job.number,
+            "agent": job.agent,
+            "verb": job.verb,
+            "result": job.result,
+            "changes": changes,
+        },
+        [
+            f"{job.agent}: {job.verb} {job.result}",
+            *(output.paint(f"  {change}", "") for change in changes),
+        ],
     )

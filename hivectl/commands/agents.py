@@ -61,6 +61,8 @@ def _description(agent: "Agent", output: Output) -> list[str]:
         "machine": output.paint(agent.machine, ""),
         "unit": output.paint(agent.unit, ""),
         "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",
+        "limits": ", ".join(f"{key} {value}" for key, value in agent.resources.items()) or "none",
+        "version": "needs an update: hivectl update" if agent.stale else "current",
         "invocation": output.paint(agent.invocation_id or "-", ""),
     }
     lines = [output.paint(agent.name, "bold")]

@@ -10,12 +10,14 @@ from wire.errors import AlreadyExists, HiveError, NotFound
 from wire.interface import Interface, caller, method, prop, signal
 from wire.principal import OPERATOR
 from wire.types import (
+    U64,
     Bool,
     Dict,
     DictList,
     Int64,
     Messages,
     ObjectPath,
+    PathList,
     Questions,
     Reminders,
     Signature,
@@ -26,6 +28,7 @@ from wire.types import (
     UInt64List,
 )
 
+Tombstones = Annotated[list[list[Any]], Signature("a(stx)")]
 SINCE = 1_700_000_000_123_456
 
 
@@ -34,6 +37,7 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         self._lifecycle = lifecycle
         self._name = name
         self.model = "claude-x"
+        self.limits: dict[str, Any] = {}
 
     @method(allow=OPERATOR)
     async def Start(self) -> ObjectPath:
@@ -99,6 +103,45 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
     def LoggedIn(self) -> Bool:
         return False
 
+    @prop()
+    def Resources(self) -> Dict:
+        return {"tasks_max": U64(4096)} | self.limits
+
+    @prop()
+    def Stale(self) -> Bool:
+        return False
+
+    @method(allow=OPERATOR)
+    async def Rebuild(self) -> ObjectPath:
+        return self._lifecycle.job(self._name, "rebuild")
+
+    @method(allow=OPERATOR)
+    async def Update(self) -> ObjectPath:
+        return self._lifecycle.job(self._name, "update")
+
+    @method(allow=OPERATOR)
+    async def Pause(self) -> None:
+        self._lifecycle.calls.append(("pause", self._name))
+
+    @method(allow=OPERATOR)
+    async def Resume(self) -> None:
+        self._lifecycle.calls.append(("resume", self._name))
+
+    @method(allow=OPERATOR)
+    async def SetResources(self, resources: Dict) -> None:
+        self._lifecycle.calls.append(("limit", self._name, resources))
+        self.limits = {key: U64(value) for key, value in resources.items()}
+
+    @method(allow=OPERATOR)
+    async def GetUsage(self) -> Dict:
+        return {"memory": U64(3 * 2**20), "cpu": U64(1_500_000)}
+
+
+class FakeJob(Interface, name=names.JOB_INTERFACE):
+    @prop(const=True)
+    def Id(self) -> UInt32:
+        return 1
+
 
 class FakeLifecycle(Interface, name=names.LIFECYCLE):
     def __init__(self, bus: Bus) -> None:
@@ -138,9 +181,21 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
         self.calls.append(("purge", purge))
         return self.job(name, "destroy")
 
+    @method(allow=OPERATOR)
+    async def UpdateAll(self) -> PathList:
+        return [self.job(name, "update") for name in self.agents]
+
+    @method(allow=OPERATOR)
+    async def ListTombstones(self) -> Tombstones:
+        return [["carol", 3 * 2**20, SINCE]]
+
+    @method(allow=OPERATOR)
+    async def PurgeTombstone(self, name: Str) -> ObjectPath:
+        return self.job(name, "purge")
+
     @signal()
     def JobRemoved(
-        self, id: UInt32, job: ObjectPath, agent: Str, verb: Str, result: Str, error: Str
+        self, id: UInt32, job: ObjectPath, agent: Str, verb: Str, result: Str, note: Str
     ) -> None: ...
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from hivectl.exits import Exit
 from hivectl.tests.conftest import Hivectl
-from hivectl.tests.fake_hive import FakeHive
+from hivectl.tests.fake_hive import FakeHive, FakeJob
 from wire import names
 from wire.errors import TABLE, LimitExceeded
+from wire.fixtures import Connect
 
 
 async def test_list_is_an_aligned_table(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -41,6 +42,8 @@ async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivect
         "model": "claude-x",
         "context_tokens": 1234,
         "logged_in": False,
+        "resources": {"tasks_max": 4096},
+        "stale": False,
     }
 
 
@@ -66,7 +69,13 @@ async def test_verbs_wait_for_their_job(
 
 async def test_spawn_waits_and_a_second_one_conflicts(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("spawn", "carol", "--json")
-    assert ran.json == {"job": 1, "agent": "carol", "verb": "spawn", "result": "done"}
+    assert ran.json == {
+        "job": 1,
+        "agent": "carol",
+        "verb": "spawn",
+        "result": "done",
+        "changes": [],
+    }
     again = await hivectl("spawn", "carol")
     assert again.code == Exit.CONFLICT
     assert again.err == "hivectl: There is an agent carol already.\n"
@@ -92,15 +101,25 @@ async def test_a_job_that_does_not_end_times_out(hive: FakeHive, hivectl: Hivect
     assert "Job 1 still runs" in ran.err
 
 
-async def test_a_lifecycle_that_ends_takes_its_jobs_along(hive: FakeHive, hivectl: Hivectl) -> None:
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_a_job_outlives_lifecycle_or_its_end_is_unknown(
+    hive: FakeHive, hivectl: Hivectl, connect: Connect, goes_on: bool
+) -> None:
     hive.lifecycle.ends = False
     asked = asyncio.Event()
     hive.lifecycle.on_job = asked.set
     running = asyncio.create_task(hivectl("start", "alice"))
     await asyncio.wait_for(asked.wait(), 10)
     await hive.bus.close(grace=5.0)
+    again = FakeHive(await connect())
+    if goes_on:
+        again.bus.export(names.job_path(1), FakeJob())
+    await again.up()
+    if goes_on:
+        again.lifecycle.JobRemoved(1, names.job_path(1), "alice", "start", "done", "")
     ran = await running
-    assert ran.code == Exit.UNAVAILABLE
+    assert ran.code == (Exit.OK if goes_on else Exit.UNAVAILABLE)
+    assert ran.out == ("alice: start done\n" if goes_on else "")
 
 
 async def test_destroy_wants_a_yes(hive: FakeHive, hivectl: Hivectl) -> None:

@@ -1,0 +1,64 @@
+"""Commands about containers: what they ask for and what they print."""
+
+import pytest
+
+from hivectl.exits import Exit
+from hivectl.tests.conftest import Hivectl
+from hivectl.tests.fake_hive import FakeHive
+
+
+async def test_rebuild_says_what_it_changed(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.lifecycle.result = ("done", "/etc/x written; h-alice \x1b[31mmade")
+    ran = await hivectl("rebuild", "alice")
+    assert ran.out == "alice: rebuild done\n  /etc/x written\n  h-alice \\x1b[31mmade\n"
+    hive.lifecycle.result = ("done", "")
+    assert (await hivectl("rebuild", "alice", "--json")).json["changes"] == []
+
+
+async def test_update_one_or_all(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("update", "alice")).out == "alice: update done\n"
+    assert (await hivectl("update-all")).out == "jobs accepted: 2, 3, 4\n"
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+async def test_pause_one_or_all(hive: FakeHive, hivectl: Hivectl, verb: str) -> None:
+    assert (await hivectl(verb)).code == Exit.USAGE
+    assert (await hivectl(verb, "alice", "--all")).code == Exit.USAGE
+    assert (await hivectl(verb, "alice")).code == Exit.OK
+    assert (await hivectl(verb, "--all", "--json")).json["agents"] == ["alice", "bob-2", "manager"]
+    assert hive.lifecycle.calls == [(verb, n) for n in ("alice", "alice", "bob-2", "manager")]
+
+
+async def test_limits_are_shown_and_changed(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("limits", "alice", "memory_max=512M", "cpu_quota=150")
+    assert hive.lifecycle.calls == [
+        ("limit", "alice", {"memory_max": 512 * 2**20, "cpu_quota": 150})
+    ]
+    assert ran.out.splitlines()[1:4] == [
+        "tasks_max        4096",
+        "memory_max  512.0 MiB",
+        "cpu_quota       150 %",
+    ]
+    assert "memory  3.0 MiB" in ran.out
+    assert "cpu       1.5 s" in ran.out
+    bad = await hivectl("limits", "alice", "memory_max")
+    assert (bad.code, bad.err) == (
+        Exit.USAGE,
+        "hivectl: 'memory_max' is no change; write it as memory_max=4G.\n",
+    )
+
+
+async def test_tombstones_and_their_end(hive: FakeHive, hivectl: Hivectl) -> None:
+    [head, row] = (await hivectl("tombstones")).out.splitlines()
+    assert head.split() == ["NAME", "DESTROYED", "SIZE"]
+    assert row.split()[0] == "carol"
+    assert row.endswith("3.0 MiB")
+    assert (await hivectl("purge", "carol")).code == Exit.USAGE
+    assert hive.lifecycle.calls == []
+    assert (await hivectl("purge", "carol", "--yes")).out == "carol: purge done\n"
+
+
+async def test_a_job_that_is_over_is_not_cancelled(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("cancel-job", "7")
+    assert ran.code == Exit.NOT_FOUND
+    assert ran.err == "hivectl: There is no job 7, or it is over already.\n"
