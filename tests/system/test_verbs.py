@@ -1,0 +1,107 @@
+"""The verbs that put right, limit, pause and bury an agent, on real units."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import call, hivectl, leader, refused
+
+pytestmark = pytest.mark.system
+
+CONTAINER = "systemd-nspawn@h-bob.service"
+DAMAGE = {
+    "settings": "rm /etc/systemd/nspawn/h-bob.nspawn",
+    "drop-in": f"rm -r /etc/systemd/system/{CONTAINER}.d",
+    "skeleton": "rm -r /var/lib/machines/h-bob/etc/hyperhive",
+    "owner": "chown root:root /var/lib/hyperhive/agents/bob/state",
+    "directory": "rm -rf /run/hyperhive/agents/bob",
+}
+
+
+@pytest.fixture
+def bob(swarm: Hive) -> Iterator[Hive]:
+    """The hive with a bob who runs, before and after."""
+    swarm.run("hivectl", "start", "bob", timeout=120)
+    yield swarm
+    if swarm.run("hivectl", "start", "bob", check=False, timeout=120).returncode:
+        swarm.run("hivectl", "spawn", "bob", timeout=120)
+
+
+@pytest.mark.parametrize("part", DAMAGE)
+def test_rebuild_restores_what_was_damaged_and_says_so(bob: Hive, part: str) -> None:
+    bob.run("sh", "-c", DAMAGE[part])
+    assert hivectl(bob, "rebuild", "bob")["changes"]
+    assert hivectl(bob, "rebuild", "bob")["changes"] == []
+    assert hivectl(bob, "status", "bob")["state"] == "running"
+    assert not refused(call(bob, "bob", "list_agents"))
+
+
+def test_a_rebuild_of_a_healthy_agent_changes_nothing(bob: Hive) -> None:
+    before = leader(bob, "bob")
+    assert hivectl(bob, "rebuild", "bob")["changes"] == []
+    assert leader(bob, "bob") == before
+
+
+def test_limits_hold_at_once_and_after_a_restart(bob: Hive) -> None:
+    def held() -> str:
+        return bob.run("systemctl", "show", "--property=TasksMax", CONTAINER).stdout.strip()
+
+    assert held() == "TasksMax=4096"
+    before = leader(bob, "bob")
+    hivectl(bob, "limits", "bob", "tasks_max=512", "memory_max=512M")
+    assert (held(), leader(bob, "bob")) == ("TasksMax=512", before)
+    bob.run("hivectl", "restart", "bob", timeout=120)
+    assert held() == "TasksMax=512"
+    hivectl(bob, "limits", "bob", "tasks_max=default", "memory_max=default")
+    assert held() == "TasksMax=4096"
+    assert hivectl(bob, "limits", "bob")["usage"]["cpu"] > 0
+
+
+def test_a_paused_agent_gets_no_processor(bob: Hive) -> None:
+    hivectl(bob, "pause", "bob")
+    assert hivectl(bob, "status", "bob")["state"] == "paused"
+    used = hivectl(bob, "limits", "bob")["usage"]["cpu"]
+    # Its endpoint goes on: only the container is paused.
+    assert not refused(call(bob, "alice", "list_agents"))
+    assert hivectl(bob, "limits", "bob")["usage"]["cpu"] == used
+    hivectl(bob, "resume", "bob")
+    assert hivectl(bob, "status", "bob")["state"] == "running"
+    hivectl(bob, "pause", "bob")
+    bob.run("hivectl", "kill", "bob", timeout=60)
+    assert hivectl(bob, "status", "bob")["state"] == "stopped"
+
+
+def test_what_is_kept_of_a_destroyed_agent_comes_back_or_goes_for_good(bob: Hive) -> None:
+    state = "/var/lib/hyperhive/agents/bob/state"
+    bob.run("sh", "-c", f"echo remember > {state}/note")
+    bob.run("hivectl", "destroy", "bob", "--yes", timeout=120)
+    [tombstone] = hivectl(bob, "tombstones")
+    assert tombstone["name"] == "bob"
+    assert tombstone["bytes"] > 0
+    bob.run("hivectl", "spawn", "bob", timeout=120)
+    assert bob.run("cat", f"{state}/note").stdout == "remember\n"
+    assert hivectl(bob, "tombstones") == []
+    bob.run("hivectl", "destroy", "bob", "--yes", timeout=120)
+    bob.run("hivectl", "purge", "bob", "--yes", timeout=120)
+    assert hivectl(bob, "tombstones") == []
+    assert bob.run("test", "-e", state, check=False).returncode
+
+
+@pytest.mark.parametrize("verb", ["restart", "kill", "start", "rebuild", "update"])
+def test_a_job_outlives_lifecycle(bob: Hive, verb: str) -> None:
+    if verb == "start":
+        bob.run("hivectl", "kill", "bob", timeout=60)
+    running = bob.popen("hivectl", verb, "bob", "--json")
+    killed = bob.run("systemctl", "kill", "--signal=KILL", "hive-lifecycle.service", check=False)
+    assert killed.returncode == 0
+    out, err = running.communicate(timeout=120)
+    # Killed before the order came, lifecycle was started by it; or its end went untold.
+    assert running.returncode in (0, 5), (running.returncode, err)
+    if running.returncode == 0:
+        assert json.loads(out)["result"] == "done"
+    jobs = bob.run("busctl", "tree", "--list", "org.hyperhive.Lifecycle1").stdout
+    assert not re.search(r"/job/\d", jobs)
+    assert hivectl(bob, "status", "bob")["state"] == ("stopped" if verb == "kill" else "running")
