@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bench.messages.measure import Pair
+from bench.messages.measure import Pair, opened
 
 WAIT = 180
 """Seconds a recv waits; the most that the endpoint takes."""
@@ -24,7 +24,7 @@ class Client:
     async def connect(cls, agent: str) -> "Client":
         """Connect and shake hands; the first connection starts the endpoint."""
         path = f"/run/hyperhive/agents/{agent}/mcp.sock"
-        client = cls(*await asyncio.open_unix_connection(path, limit=4 * 2**20))
+        client = cls(*await opened(asyncio.open_unix_connection(path, limit=4 * 2**20)))
         await client._ask("initialize", {"protocolVersion": "2025-06-18"})
         return client
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from bench.messages.measure import Pair
+from bench.messages.measure import Pair, opened
 from bench.messages.server import running
 
 PORT: Final = 7191
@@ -26,7 +26,7 @@ class Client:
     @classmethod
     async def connect(cls, inbox: str) -> "Client":
         """Connect; answers will come to the subject `inbox`, its own alone."""
-        client = cls(*await asyncio.open_connection("127.0.0.1", PORT))
+        client = cls(*await opened(asyncio.open_connection("127.0.0.1", PORT)))
         await client._reader.readline()
         options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True}
         client._writer.write(f"CONNECT {json.dumps(options)}\r\nSUB {inbox} 1\r\n".encode())

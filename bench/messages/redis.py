@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from bench.messages.measure import Pair
+from bench.messages.measure import Pair, opened
 from bench.messages.server import running
 
 _GROUP: Final = "agents"
@@ -22,7 +22,7 @@ class Client:
     @classmethod
     async def connect(cls, socket: Path) -> "Client":
         """Connect."""
-        return cls(*await asyncio.open_unix_connection(socket))
+        return cls(*await opened(asyncio.open_unix_connection(socket)))
 
     def close(self) -> None:
         """Hang up."""

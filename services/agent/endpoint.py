@@ -67,6 +67,8 @@ class Endpoint:
             writer.write(_FULL + b"\n")
             writer.close()
             return
+        # Not asyncio's 256 KiB: for so much, malloc asks the kernel for memory at each read.
+        writer.transport.max_size = CHUNK  # type: ignore[attr-defined]
         connection = Connection(self._shared, reader, writer)
         task = asyncio.get_running_loop().create_task(self._run(connection))
         self._connections.add(task)

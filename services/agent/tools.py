@@ -1,5 +1,6 @@
 """The table of all tools. Each stands with its arguments in the module of its subject."""
 
+from functools import cache
 from typing import Final
 
 from services.agent import agents, duties, messages, questions, reminders, threads
@@ -15,6 +16,7 @@ TOOLS: Final = (
 )
 
 
+@cache
 def tools_for(audience: Audience) -> dict[str, Tool]:
     """The tools that `audience` sees, by name."""
     return {tool.name: tool for tool in TOOLS if audience in tool.audience}
