@@ -29,7 +29,8 @@ _TITLES = {
 async def threads(hive: "Hive", output: Output) -> None:
     """Show all that is open in the hive.
 
-    That is what somebody still waits for: requests, questions, messages, reminders.
+    That is what somebody still waits for: requests, questions, messages, reminders. Of each
+    kind the newest 200 are shown.
     """
     found = await hive.broker.threads()
     output.show([t.as_json() for t in found], list(_groups(found, output)) or ["nothing is open"])
