@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hivectl.exits import Exit
-from tests.system.conftest import Hive
+from tests.system.conftest import AGENTS, Hive
 from tests.system.inside import call, hivectl, refused, wait_for_inbox
 
 pytestmark = pytest.mark.system
@@ -135,3 +135,30 @@ def test_what_was_said_is_found(swarm: Hive) -> None:
     ]
     swarm.run("hivectl", "cancel-question", str(asked))
     swarm.run("hivectl", "inbox", "--ack")
+
+
+def test_a_backup_brings_back_what_was_said(swarm: Hive) -> None:
+    before, after = f"before{uuid.uuid4().hex}", f"after{uuid.uuid4().hex}"
+    copy = f"/root/{before}.sqlite"
+    swarm.run("hivectl", "send", "operator", before)
+    assert hivectl(swarm, "backup", copy) == {"file": copy}
+    assert swarm.run("stat", "--format=%a %U", copy).stdout == "600 root\n"
+    twice = swarm.run("hivectl", "backup", copy, check=False)
+    assert twice.returncode == Exit.CONFLICT
+    swarm.run("hivectl", "send", "operator", after)
+    running = swarm.run("hivectl", "restore", copy, check=False)
+    assert running.returncode == Exit.CONFLICT
+    assert running.stderr.startswith("hivectl: ")
+    assert len(hivectl(swarm, "search", after)["messages"]) == 1
+    swarm.run("systemctl", "stop", "hive.target")
+    try:
+        swarm.run("hivectl", "restore", copy)
+    finally:
+        swarm.start(*AGENTS)
+    assert len(hivectl(swarm, "search", before)["messages"]) == 1
+    assert hivectl(swarm, "search", after)["messages"] == []
+    swarm.run("hivectl", "inbox", "--ack")
+
+
+def test_the_store_is_cleaned_up(swarm: Hive) -> None:
+    assert hivectl(swarm, "vacuum") == {"deleted": 0}  # nothing here is that old
