@@ -21,7 +21,8 @@ class Expected:
     id: int
     sender: str
     recipient: str
-    body: str
+    body: str | None
+    """None: the broker has found the words."""
     deliveries: int = 0
     forgiven: int = 0
     state: State = State.QUEUED
@@ -62,12 +63,23 @@ class Seen:
         assert [m.id for m in messages] == sorted(m.id for m in messages)
 
 
+@dataclass
+class Asked:
+    """A question as the model has it; its number is its place."""
+
+    asker: str
+    recipient: str
+    is_open: bool = True
+
+
 class Model:
     """All messages, and what each call makes of them."""
 
     def __init__(self) -> None:
         self.messages: dict[int, Expected] = {}
         self.keys: dict[tuple[str, str], int] = {}
+        self.last = 0
+        self.questions: list[Asked] = []
 
     def eligible(self, name: str) -> list[Expected]:
         mine = [m for m in self.messages.values() if m.recipient == name]
@@ -80,13 +92,14 @@ class Model:
             message.holder, message.state = holder, State.LEASED
         return [(m.id, m.deliveries - 1) for m in out]
 
-    def store(self, sender: str, to: str, body: str, key: str | None) -> int:
+    def store(self, sender: str, to: str, body: str | None, key: str | None = None) -> int:
         if key is not None and (sender, key) in self.keys:
             return self.keys[sender, key]
         recipients = [a for a in AGENTS if a != sender] if to == "*" else [to]
-        first = len(self.messages) + 1
-        for number, name in enumerate(recipients, first):
-            self.messages[number] = Expected(number, sender, name, body)
+        first = self.last + 1
+        for name in recipients:
+            self.last += 1
+            self.messages[self.last] = Expected(self.last, sender, name, body)
         if key is not None:
             self.keys[sender, key] = first
         return first
@@ -117,14 +130,34 @@ class Model:
 
     def ids(self, picks: Sequence[int], inbox: str | None = None) -> list[int]:
         """Picks among what there is, or what is leased in one inbox; and one beyond."""
-        last = len(self.messages)
         found = [m.id for m in self.messages.values() if inbox is None or self._is_out(m, inbox)]
-        among = [*(found or range(1, last + 1)), last + 1]
+        among = [*(found or self.messages), self.last + 1]
         return [among[pick % len(among)] for pick in picks]
 
     @staticmethod
     def _is_out(message: Expected, inbox: str) -> bool:
         return message.recipient == inbox and message.state is State.LEASED
+
+    def ask(self, asker: str, to: str) -> int:
+        self.questions.append(Asked(asker, to))
+        if to in AGENTS:
+            self.store("system", to, None)
+        return len(self.questions)
+
+    def answer(self, number: int) -> None:
+        question = self.questions[number - 1]
+        question.is_open = False
+        self.store("system", question.asker, None)
+
+    def open_questions(self) -> list[int]:
+        return [number for number, q in enumerate(self.questions, 1) if q.is_open]
+
+    def delete_done(self) -> None:
+        """What retention does when all that is done is old."""
+        over = (State.ACKNOWLEDGED, State.DROPPED)
+        for message in [m for m in self.messages.values() if m.state in over]:
+            del self.messages[message.id]
+        self.keys = {key: i for key, i in self.keys.items() if i in self.messages}
 
     def forget_leases(self) -> set[int]:
         """What a restart does to the model; returns what is parked by it."""

@@ -26,10 +26,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.broker.broker import Broker
+from services.broker.clock import HostClock
 from services.broker.database import Database
+from services.broker.deadlines import Deadlines
 from services.broker.history import History
 from services.broker.inbox import Holder
 from services.broker.message import Message, State
+from services.broker.questions import Questions
+from services.broker.retention import delete
 from services.broker.tests.model import AGENTS, CONFIG, PARTIES, Model, Seen
 from wire.errors import HiveError
 from wire.principal import THE_OPERATOR, Principal, agent
@@ -37,6 +41,7 @@ from wire.principal import THE_OPERATOR, Principal, agent
 T = TypeVar("T")
 Call = Coroutine[Any, Any, object]
 
+ENDS: Final = ("stop", "kill", "send", "receive", "acknowledge", "decide", "ask", "answer")
 MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
@@ -93,6 +98,8 @@ class Rules(RuleBasedStateMachine):
     async def open(self) -> None:
         self.database = Database.open(self.path)
         self.broker = Broker(self.database, CONFIG)
+        deadlines = Deadlines(self.database, HostClock())
+        self.questions = Questions(self.database, self.broker, deadlines, max_open=1000)
         self.history = History(self.database, self.broker.leased)
         parked = {letter.id for letter in await self.broker.recover()}
         for name in AGENTS:
@@ -217,6 +224,33 @@ class Rules(RuleBasedStateMachine):
         while self.broker._running:
             await asyncio.wait(set(self.broker._running))
 
+    @rule(asker=senders, to=senders)
+    def ask(self, asker: str, to: str) -> None:
+        if asker != to:
+            assert self.run(self.ask_call(asker, to)) == self.model.ask(asker, to)
+            self.serve_waiting()
+
+    def ask_call(self, asker: str, to: str) -> Call:
+        return self.questions.ask(principal(asker), to, "Why?", {})
+
+    @precondition(lambda self: self.model.open_questions())
+    @rule(pick=st.integers(0, 50))
+    def answer(self, pick: int) -> None:
+        still_open = self.model.open_questions()
+        number = still_open[pick % len(still_open)]
+        self.run(self.answer_call(number))
+        self.model.answer(number)
+        self.serve_waiting()
+
+    def answer_call(self, number: int) -> Call:
+        who = principal(self.model.questions[number - 1].recipient)
+        return self.questions.answer(who, number, ["Because."])
+
+    @rule()
+    def delete_what_is_done(self) -> None:
+        self.run(delete(self.database, 2**62))
+        self.model.delete_done()
+
     @precondition(lambda self: any(m.state is State.DEAD for m in self.messages.values()))
     @rule(picks=some, again=st.booleans(), one=st.booleans())
     def decide(self, picks: list[int], again: bool, one: bool) -> None:
@@ -235,13 +269,15 @@ class Rules(RuleBasedStateMachine):
         self.clock.microseconds += seconds * 1_000_000
 
     @rule(
-        how=st.sampled_from(["stop", "kill", "send", "receive", "acknowledge", "decide"]),
+        how=st.sampled_from([*ENDS]),
         who=who,
         picks=some,
         data=st.data(),
     )
     def end(self, how: str, who: tuple[str, int], picks: list[int], data: st.DataObject) -> None:
         """Stop the broker, or kill it; the latter also while it does something."""
+        if how == "answer" and not self.model.open_questions():
+            how = "ask"
         if how == "stop":
             self.run(self.shut())
             self.run(self.open())
@@ -254,6 +290,16 @@ class Rules(RuleBasedStateMachine):
         body = f"text {next(self.numbers)}"
         self.model.store(who[0], to, body, key)
         return self.send_call(who[0], to, body, key)
+
+    def begin_ask(self, who: tuple[str, int], picks: list[int], data: st.DataObject) -> Call:
+        to = data.draw(st.sampled_from([name for name in PARTIES if name != who[0]]))
+        self.model.ask(who[0], to)
+        return self.ask_call(who[0], to)
+
+    def begin_answer(self, who: tuple[str, int], picks: list[int], data: st.DataObject) -> Call:
+        number = self.model.open_questions()[0]
+        self.model.answer(number)
+        return self.answer_call(number)
 
     def begin_receive(self, who: tuple[str, int], picks: list[int], data: st.DataObject) -> Call:
         if not self.waiting[who[0]]:
@@ -302,8 +348,13 @@ class Rules(RuleBasedStateMachine):
     @invariant()
     def the_store_is_as_the_model(self) -> None:
         found = self.run(self.history.list_messages(THE_OPERATOR, {}, 1000))
+        for m in found:
+            if m.id in self.messages and self.messages[m.id].body is None:
+                self.messages[m.id].body = m.body
         shown = [(m.id, m.sender, m.recipient, m.body, m.redeliveries, m.state) for m in found]
         assert shown == [m.shown() for m in self.messages.values()]
+        asked = self.run(self.history.list_questions(THE_OPERATOR, {"state": "open"}, 1000))
+        assert [q.id for q in asked] == self.model.open_questions()
 
     @invariant()
     def dead_letters_are_those_that_came_back_too_often(self) -> None:
