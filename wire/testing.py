@@ -82,10 +82,10 @@ class FakeSystemd(Interface, name="org.freedesktop.systemd1.Manager"):
 
 
 @asynccontextmanager
-async def private_bus(extra: str = "") -> AsyncIterator[str]:
+async def private_bus(extra: str = "", stderr: int | None = None) -> AsyncIterator[str]:
     """A dbus-daemon of its own with the limits of a system bus; yields its address.
 
-    `extra` is put into its configuration (policies, limits).
+    `extra` is put into its configuration (policies, limits); `stderr` is where it complains.
     """
     with tempfile.TemporaryDirectory(prefix="hive-bus-") as folder:
         socket = Path(folder, "bus")
@@ -98,6 +98,7 @@ async def private_bus(extra: str = "") -> AsyncIterator[str]:
             "--nosyslog",
             "--print-address=1",
             stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
         )
         try:
             if daemon.stdout is None or not (address := await _first_line(daemon.stdout)):
