@@ -1,4 +1,4 @@
-"""Hands messages for the manager over to the broker, as soon as there is one."""
+"""Hands messages for the manager and the operator over to the broker, as soon as there is one."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ class Broker(Protocol):
         """Take the inbox of `name` back; one that has none is no error."""
 
     async def send(self, notice: Notice) -> None:
-        """Hand one message over to the manager."""
+        """Hand one message over to its recipient."""
 
 
 class Courier:
@@ -83,12 +83,12 @@ class Courier:
                 await self._hand_over()
             except errors.LimitExceeded as error:
                 patience = TOO_MUCH
-                log.warning("a message for the manager waits %g s: %s", patience, error)
+                log.warning("messages wait %g s: %s", patience, error)
             except _LATER as error:
-                log.warning("a message for the manager waits for the broker: %s", error)
+                log.warning("messages wait for the broker: %s", error)
             except Exception:
                 # The courier must outlive anything: without it no crash is ever told.
-                log.exception("messages for the manager were not handed over")
+                log.exception("messages were not handed over")
 
     async def _register_all(self) -> None:
         if self._reconcile:
@@ -97,10 +97,18 @@ class Courier:
             self._reconcile = False
 
     async def _hand_over(self) -> None:
+        unknown: dict[str, errors.NotFound] = {}
         for notice in self._registry.notices():
+            if notice.recipient in unknown:
+                continue  # in order; it waits for the manager to be spawned
             try:
                 await self._broker.send(notice)
+            except errors.NotFound as error:
+                unknown[notice.recipient] = error
+                continue
             except (errors.InvalidArgument, errors.AccessDenied) as error:
                 # It would be refused for ever, and all behind it would wait.
                 log.error("the broker refused %s: %s", notice.dedupe_key, error)
             self._registry.drop_notice(notice)
+        for missing in unknown.values():
+            raise missing

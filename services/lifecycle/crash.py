@@ -1,11 +1,13 @@
 """When a container's end is a crash, and what the manager is told about it."""
 
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from services.lifecycle.agent import State, UnitStatus
-from services.lifecycle.registry import Notice, Record
+from services.lifecycle.registry import Notice, Record, notices
+from wire import names
 
 KIND: Final = "container-crash"
 
@@ -32,13 +34,22 @@ class Crash:
         """Whether it was shut down in order: from the inside, or with systemctl or machinectl."""
         return self.result == "success" and not self.gave_up
 
-    @property
-    def notice(self) -> Notice:
-        """The message to the manager. One container's end has one key, however often it is sent."""
-        key = f"{KIND}:{self.name}:{self.invocation}" + (":gave-up" if self.gave_up else "")
-        return Notice(KIND, self._sentence(), key)
+    def notices(self, lines: Sequence[str] = ()) -> list[Notice]:
+        """The messages about it: to the manager, and to the operator when only that one can help.
 
-    def _sentence(self) -> str:
+        One container's end has one key, however often it is sent. `lines`: what it logged last.
+        """
+        key = f"{KIND}:{self.name}:{self.invocation}" + (":gave-up" if self.gave_up else "")
+        last = ["Its last lines:", *(f"  {line}" for line in lines)] if lines else []
+        text = "\n".join([self.sentence, *last])
+        recipients = [names.MANAGER]
+        if self.gave_up or self.name == names.MANAGER:
+            recipients.append(names.OPERATOR)
+        return notices(KIND, text, key, recipients)
+
+    @property
+    def sentence(self) -> str:
+        """What happened, and what follows."""
         if self.gave_up:
             return (
                 f"The container of {self.name} does not come up again (result {self.result}, "

@@ -4,14 +4,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from services.lifecycle.agent import Agent, State, UnitStatus
 from services.lifecycle.backends import Backend
-from services.lifecycle.crash import crash_of
+from services.lifecycle.crash import Crash, crash_of
 from services.lifecycle.registry import Record
 from services.lifecycle.swarm import Swarm
+from wire.errors import HiveError
 
 log = logging.getLogger(__name__)
+
+LAST_LINES: Final = 20
+"""Of its log, in the message about a container that does not come up again."""
 
 
 class Follower:
@@ -77,12 +82,21 @@ class Follower:
         elif status.settled:
             record.seen = ""
         if crash or before != (record.seen, record.boot):
-            self._swarm.registry.save(record, crash.notice if crash else None)
+            notices = crash.notices(await self._last_lines(crash)) if crash else []
+            self._swarm.registry.save(record, *notices)
         if crash:
             self._told()
-            log.warning(crash.notice.body, extra={"HIVE_AGENT": agent.name})
+            log.warning(crash.sentence, extra={"HIVE_AGENT": agent.name})
             self._swarm.observer.agent_crashed(agent, crash)
         ended = status.state is State.STOPPED and agent.state is not State.STOPPED
         agent.set_unit_status(status)
         if ended and not job:
             await self._backend.ended(agent.name)
+
+    async def _last_lines(self, crash: Crash) -> list[str]:
+        if not crash.gave_up:
+            return []
+        try:
+            return await self._backend.logs(crash.name, LAST_LINES)
+        except HiveError as error:
+            return [f"(its log cannot be read: {error})"]

@@ -12,6 +12,7 @@ from services.lifecycle.backends import Backend
 from services.lifecycle.courier import Broker, Courier
 from services.lifecycle.follow import Follower
 from services.lifecycle.jobs import Job, JobObserver, Jobs, Verb
+from services.lifecycle.login import login_notices, update_notice
 from services.lifecycle.registry import Phase, Record, Registry
 from services.lifecycle.swarm import AgentObserver, Swarm
 from services.lifecycle.work import Works
@@ -55,6 +56,7 @@ class Lifecycle:
         self._courier = Courier(registry, broker, lambda: tuple(self._swarm.agents))
         self._follower = Follower(self._swarm, backend, self._busy, self._courier.wake)
         self._works = Works(self._swarm, backend, broker, self._follower, self._courier)
+        self._version = version
         self._adopting = True
 
     @property
@@ -75,6 +77,9 @@ class Lifecycle:
         for record in records:
             await self._follower.refresh(record.name)
         self._adopting = False
+        for agent in self.agents:
+            if agent.stale:
+                self._registry.add_notice(update_notice(agent, self._version))
         self._courier.start()
         for job in self._registry.jobs():
             self._jobs.resume(job, *self._works.of[job.verb])
@@ -197,7 +202,12 @@ class Lifecycle:
         """
         if not (principal.is_agent and principal.name == name):
             raise AccessDenied(f"Only {name} itself may report for {name}.")
-        self._swarm.agent(name).report(report)
+        agent = self._swarm.agent(name)
+        before = agent.turn_state
+        agent.report(report)
+        for notice in login_notices(agent, before):
+            self._registry.add_notice(notice)
+            self._courier.wake()
 
     async def logs(self, name: str, lines: int) -> list[str]:
         """The newest `lines` lines (1 to MAX_LOG_LINES) that the host logged about an agent.

@@ -28,9 +28,9 @@ class BrokerOnBus:
             return
 
     async def send(self, notice: Notice) -> None:
-        """Hand one message over to the manager; the dedupe key makes a repetition harmless."""
+        """Hand one message over; the dedupe key makes a repetition harmless."""
         options = {"kind": notice.kind, "dedupe_key": notice.dedupe_key}
-        await self._call("Send", "ssa{sv}", names.MANAGER, notice.body, options)
+        await self._call("Send", "ssa{sv}", notice.recipient, notice.body, options)
 
     async def _call(self, member: str, signature: str, *args: Any) -> None:
         await self._bus.call(

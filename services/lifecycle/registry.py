@@ -4,6 +4,7 @@ import json
 import sqlite3
 import time
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -130,13 +131,18 @@ class Record:
 
 @dataclass(frozen=True)
 class Notice:
-    """A message that the broker does not have yet."""
+    """A message that the broker does not have yet; one with a known `dedupe_key` is dropped."""
 
     kind: str
     body: str
     dedupe_key: str
     recipient: str = names.MANAGER
     number: int = 0
+
+
+def notices(kind: str, body: str, key: str, recipients: Iterable[str]) -> list[Notice]:
+    """The same message to several; each has a dedupe key of its own."""
+    return [Notice(kind, body, f"{key}:to-{name}", name) for name in recipients]
 
 
 class Registry:
@@ -188,8 +194,8 @@ class Registry:
         row = self._db.execute(f"{_SELECT} where name = ?", (name,)).fetchone()
         return _record(row) if row else None
 
-    def save(self, record: Record, notice: Notice | None = None) -> None:
-        """Write `record`, and `notice` in the same transaction: both are kept, or none is."""
+    def save(self, record: Record, *notices: Notice) -> None:
+        """Write `record`, and `notices` in the same transaction: all are kept, or none is."""
         row = [getattr(record, column) for column in _COLUMNS]
         marks = ", ".join("?" * len(_COLUMNS))
         self._db.execute("begin immediate")
@@ -198,7 +204,7 @@ class Registry:
                 f"insert or replace into agent ({', '.join(_COLUMNS)}) values ({marks})",  # noqa: S608
                 [_plain(value) for value in row],
             )
-            if notice:
+            for notice in notices:
                 self._insert(notice)
         except BaseException:
             self._db.execute("rollback")

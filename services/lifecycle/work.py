@@ -80,13 +80,14 @@ class Works:
         except Exception:
             await self._unspawn(job)
             raise
-        notice = None
+        notices = []
         if record.phase is not Phase.PRESENT:
             record.enter(Phase.PRESENT)
             key = f"{SPAWNED}:{job.agent}:{agent.unit_status.invocation}"
-            notice = Notice(SPAWNED, f"The agent {job.agent} was spawned and runs.", key)
-        manager = job.agent == names.MANAGER
-        self._swarm.registry.save(record, None if manager else notice)
+            if job.agent != names.MANAGER:
+                text = f"The agent {job.agent} was spawned and runs."
+                notices.append(Notice(SPAWNED, text, key))
+        self._swarm.registry.save(record, *notices)
         self._courier.wake()
         return ""
 

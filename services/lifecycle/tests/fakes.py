@@ -160,7 +160,7 @@ class FakeBroker:
 
     async def send(self, notice: Notice) -> None:
         self._check()
-        if "manager" not in self.agents:
+        if notice.recipient not in {*self.agents, "operator"}:
             self.tried.set()
             raise NotFound("There is no manager.")
         self.sent.append(notice)

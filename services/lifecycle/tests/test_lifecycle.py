@@ -147,7 +147,7 @@ async def test_a_crash_is_told_once_with_its_cause(house: House) -> None:
     assert await house.told(2) == ["spawned", "container-crash"]
     notice = house.broker.sent[1]
     assert "killed by SIGKILL" in notice.body
-    assert notice.dedupe_key == f"container-crash:alice:{invocation}"
+    assert notice.dedupe_key == f"container-crash:alice:{invocation}:to-manager"
 
 
 async def test_a_second_crash_is_told_too(house: House) -> None:
@@ -202,8 +202,13 @@ async def test_giving_up_is_told_and_passing_through_failed_is_not(house: House)
     house.backend.set("alice", "failed")
     await house.settle()
     assert [c.gave_up for c in house.diary.crashes] == [False, True]
-    assert (await house.told(3))[1:] == ["container-crash"] * 2
-    assert len({n.dedupe_key for n in house.broker.sent}) == 3
+    assert (await house.told(4))[1:] == ["container-crash"] * 3
+    assert len({n.dedupe_key for n in house.broker.sent}) == 4
+    given_up = house.broker.sent[2:]
+    assert [n.recipient for n in given_up] == ["manager", "operator"]
+    for notice in given_up:
+        assert "does not come up again" in notice.body
+        assert notice.body.count("\n  alice line ") == 20
 
 
 async def test_a_crash_waits_on_disk_for_the_broker(house: House) -> None:
@@ -345,3 +350,41 @@ async def test_what_ends_with_the_hive_after_us_is_no_crash(house: House) -> Non
     await house.open()
     await house.diary.end_of(house.lifecycle.order(Verb.START, "alice"))
     assert not house.diary.crashes
+
+
+async def test_a_lost_login_is_told_to_who_can_help(house: House) -> None:
+    await house.spawn("alice")
+    await house.told(1)
+    alice = agent("alice")
+    for _ in range(3):  # one that says so again and again is heard once
+        house.lifecycle.report(alice, "alice", {"turn_state": "needs-login"})
+        house.lifecycle.report(alice, "alice", {"turn_state": "idle"})
+    assert (await house.told(4))[1:] == ["needs-login", "needs-login", "logged-in"]
+    assert [n.recipient for n in house.broker.sent[1:]] == ["manager", "operator", "manager"]
+    assert "hivectl login alice" in house.broker.sent[1].body
+
+
+async def test_a_container_of_another_version_is_told(house: House) -> None:
+    await house.spawn("alice")
+    await house.told(1)
+    await house.close()
+    house.version = "2"
+    await house.open()
+    assert (await house.told(2))[1:] == ["needs-update"]
+    assert [a.stale for a in house.lifecycle.agents] == [True]
+    [job] = house.lifecycle.update_all()
+    assert (await house.diary.end_of(job))[0] is Result.DONE
+    assert [a.stale for a in house.lifecycle.agents] == [False]
+    assert (await house.told(3))[2:] == ["rebuilt"]
+    assert house.lifecycle.update_all() == []
+
+
+async def test_without_a_manager_the_operator_hears_all_the_same(house: House) -> None:
+    house.broker.agents.discard("manager")
+    await house.spawn("alice")
+    house.lifecycle.report(agent("alice"), "alice", {"turn_state": "needs-login"})
+    await house.told(1)
+    assert [(n.kind, n.recipient) for n in house.broker.sent] == [("needs-login", "operator")]
+    house.broker.agents.add("manager")
+    house.lifecycle.broker_appeared()
+    assert (await house.told(3))[1:] == ["spawned", "needs-login"]
