@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,14 @@ pytestmark = pytest.mark.system
 
 REDELIVERIES = 5
 BROKER = ["org.hyperhive.Broker1", "/org/hyperhive/Broker1", "org.hyperhive.Broker1"]
+
+
+@pytest.fixture
+def silent(swarm: Hive) -> Iterator[str]:
+    """The name of an agent that can be asked, but does not run."""
+    swarm.run("hivectl", "kill", "alice", timeout=120)
+    yield "alice"
+    swarm.run("hivectl", "start", "alice", timeout=120)
 
 
 def asks(hive: Hive, agent: str, **arguments: Any) -> int:
@@ -47,20 +56,26 @@ def test_an_agent_asks_and_the_operator_answers(swarm: Hive) -> None:
     assert again.returncode == Exit.CONFLICT
 
 
-def test_an_answer_in_the_place_of_an_agent_ends_the_wait(swarm: Hive) -> None:
+def test_an_agent_answers_the_operator(swarm: Hive) -> None:
+    choices = ["--choice", "yes", "--choice", "no"]
+    ran = swarm.run("hivectl", "ask", "bob", "Ready?", *choices, "--wait", "60", timeout=90)
+    assert ran.stdout == "yes\n"
+
+
+def test_an_answer_in_the_place_of_an_agent_ends_the_wait(swarm: Hive, silent: str) -> None:
     text = f"How many {uuid.uuid4()}?"
-    asking = swarm.popen("hivectl", "ask", "alice", text, "--wait", "60")
+    asking = swarm.popen("hivectl", "ask", silent, text, "--wait", "60")
     assert asking.stderr is not None
     number = asking.stderr.readline().split()[1]  # told as soon as it is asked
     swarm.run("hivectl", "answer", number, "forty two")
     out, err = asking.communicate(timeout=60)
     assert (asking.returncode, out, err) == (0, "forty two\n", "")
-    assert question(swarm, int(number))["to"] == "alice"
+    assert question(swarm, int(number))["to"] == silent
     assert "forty two" in wait_for_inbox(swarm, text)["body"]
 
 
-def test_a_question_that_nobody_answers_expires(swarm: Hive) -> None:
-    ran = swarm.run("hivectl", "ask", "bob", "Still there?", "--ttl", "1s", "--wait", check=False)
+def test_a_question_that_nobody_answers_expires(swarm: Hive, silent: str) -> None:
+    ran = swarm.run("hivectl", "ask", silent, "Still there?", "--ttl", "1s", "--wait", check=False)
     assert ran.returncode == Exit.TIMEOUT
     assert "expired unanswered" in ran.stderr
     assert wait_for_inbox(swarm, "Still there?")["kind"] == "question-answered"
