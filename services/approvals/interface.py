@@ -7,7 +7,7 @@ from services.approvals.model import Approval, State
 from services.approvals.query import parse
 from wire import names
 from wire.interface import Interface, caller, method, signal
-from wire.principal import MANAGER, OPERATOR
+from wire.principal import MANAGER, OPERATOR, service
 from wire.types import Dict, ObjectPath, Signature, Str, UInt64
 
 ApprovalStructs: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxssx)")]
@@ -32,7 +32,7 @@ class Approvals1(Interface, name=names.APPROVALS):
     async def Deny(self, id: UInt64, note: Str) -> None:
         await self._approvals.deny(id, note)
 
-    @method(allow=MANAGER | OPERATOR)
+    @method(allow=MANAGER | OPERATOR | service("broker"))
     async def List(self, filter: Dict) -> ApprovalStructs:
         return [_struct(approval) for approval in self._approvals.find(**parse(filter))]
 

@@ -14,7 +14,7 @@ from services.broker.history import History
 from services.broker.interface import Broker1, Rules
 from services.broker.keeper import Keeper
 from services.broker.lives import Lives
-from services.broker.neighbours import LivesOnBus
+from services.broker.neighbours import LivesOnBus, RequestsOnBus
 from services.broker.patience import Patience
 from services.broker.questions import Questions
 from services.broker.reminders import Reminders
@@ -83,7 +83,7 @@ async def build(bus: Bus, config: Config) -> unit.Service:
         broker=broker,
         questions=Questions(database, broker, deadlines, max_open=limits.max_open_questions),
         reminders=Reminders(database, broker, deadlines, max_pending=limits.max_pending_reminders),
-        threads=Threads(database),
+        threads=Threads(database, broker.leased, RequestsOnBus(bus)),
         history=History(database, broker.leased, lives),
         keeper=Keeper(database, limits.keep_days),
     )

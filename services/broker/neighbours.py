@@ -1,19 +1,70 @@
-"""Lifecycle, as the broker sees it over the bus."""
+"""Lifecycle and approvals, as the broker sees them over the bus."""
 
 import asyncio
 import logging
 from typing import Any, Final
 
 from services.broker.lives import Lives
+from services.broker.threads import SHOWN
 from wire import names
 from wire.bus import Bus
-from wire.errors import HiveError
+from wire.errors import HiveError, Unavailable
 from wire.signals import DAEMON, DAEMON_PATH, Signal
+from wire.types import U64
 
 log = logging.getLogger(__name__)
 
 _FIRST_ANSWER: Final = 2.0
 """How long the start waits for lifecycle, in seconds: what is handed out before goes to no life."""
+
+
+_SOON: Final = 5.0
+"""How long who asks for open threads waits for approvals, in seconds."""
+
+
+class RequestsOnBus:
+    """What waits for approval. Never starts approvals: who only looks changes nothing."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def pending(self, limit: int) -> list[dict[str, Any]]:
+        """See threads.Requests."""
+        owner = await owner_of(self._bus, names.APPROVALS)
+        if not owner:
+            raise Unavailable("approvals does not run; `systemctl start hive-approvals` starts it.")
+        found: list[list[Any]] = await self._bus.call1(
+            owner,
+            names.APPROVALS_PATH,
+            names.APPROVALS,
+            "List",
+            "a{sv}",
+            {"state": "pending", "limit": limit},
+            timeout=_SOON,
+        )
+        return [
+            {
+                "kind": "approval",
+                "id": U64(number),
+                "from": requested_by,
+                "to": names.OPERATOR,
+                "text": f"{kind} {agent}: {reason}"[:SHOWN],
+                "since": requested,
+                "state": state,
+            }
+            for number, kind, agent, reason, requested_by, requested, state, *_ in found
+        ]
+
+
+async def owner_of(bus: Bus, name: str) -> str:
+    """The connection that owns `name` now, empty when nobody does; starts nobody."""
+    try:
+        owner = await bus.call1(
+            DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", name, timeout=_SOON
+        )
+    except HiveError:
+        return ""
+    return str(owner)
 
 
 class LivesOnBus:
@@ -47,7 +98,7 @@ class LivesOnBus:
             member="NameOwnerChanged",
             arg0=names.LIFECYCLE,
         )
-        owner = await self._owner()
+        owner = await owner_of(self._bus, names.LIFECYCLE)
         if self._asking is None:  # else it has appeared just now
             self._ask(owner)
         if self._asking:
@@ -58,15 +109,6 @@ class LivesOnBus:
         if self._asking:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
-
-    async def _owner(self) -> str:
-        try:
-            owner = await self._bus.call1(
-                DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", names.LIFECYCLE
-            )
-        except HiveError:
-            return ""
-        return str(owner)
 
     def _owner_changed(self, signal: Signal) -> None:
         _name, _before, owner = signal.args

@@ -14,6 +14,7 @@ from services.broker.deadlines import Deadlines
 from services.broker.history import History
 from services.broker.interface import Broker1, Rules
 from services.broker.keeper import Keeper
+from services.broker.neighbours import RequestsOnBus
 from services.broker.questions import Questions
 from services.broker.reminders import Reminders
 from services.broker.store import Store
@@ -93,14 +94,14 @@ class Hive:
                 await asyncio.sleep(0.001)
 
 
-def rules(broker: Broker) -> Rules:
+def rules(broker: Broker, bus: Bus) -> Rules:
     database = broker._store._database
     deadlines = Deadlines(database, HostClock())
     return Rules(
         broker=broker,
         questions=Questions(database, broker, deadlines, max_open=100),
         reminders=Reminders(database, broker, deadlines, max_pending=100),
-        threads=Threads(database),
+        threads=Threads(database, broker.leased, RequestsOnBus(bus)),
         history=History(database, broker.leased),
         keeper=Keeper(database, 30),
     )
@@ -112,7 +113,7 @@ async def hive(connect: Connect, principals: FixedPrincipals, store: Store) -> A
     await broker.recover()
     bus = await connect()
     principals.default = None
-    bus.export(names.BROKER_PATH, Broker1(rules(broker), bus))
+    bus.export(names.BROKER_PATH, Broker1(rules(broker, bus), bus))
     await bus.own(names.BROKER)
     yield Hive(broker, connect, principals)
     broker.stop()
