@@ -101,6 +101,22 @@ def test_reminders_come_when_they_are_due(swarm: Hive) -> None:
     assert later["id"] not in {r["id"] for r in hivectl(swarm, "remind", "--list")}
 
 
+def test_threads_show_what_is_open(swarm: Hive) -> None:
+    asked = asks(swarm, "bob", question="Is this open?")
+    reminder = hivectl(swarm, "remind", "an open reminder", "--in", "1h")["id"]
+    sent = hivectl(swarm, "send", "operator", "an open message")["id"]
+    found = {(t["kind"], t["id"]) for t in hivectl(swarm, "threads")}
+    assert {("question", asked), ("reminder", reminder), ("message", sent)} <= found
+    shown = swarm.run("hivectl", "threads").stdout
+    assert "open questions" in shown
+    assert "Is this open?" in shown
+    swarm.run("hivectl", "cancel-question", str(asked))
+    swarm.run("hivectl", "remind", "--cancel", str(reminder))
+    swarm.run("hivectl", "inbox", "--ack")
+    left = {(t["kind"], t["id"]) for t in hivectl(swarm, "threads")}
+    assert not left & {("question", asked), ("reminder", reminder), ("message", sent)}
+
+
 def dies(swarm: Hive, text: str) -> int:
     """Send oneself a message that is never acknowledged until it is a dead letter; its id."""
     swarm.run("hivectl", "inbox", "--ack")
