@@ -205,6 +205,28 @@ async def test_signals_name_the_recipient_first(hive: Hive) -> None:
     ]
 
 
+async def test_the_operator_hears_of_dead_letters_and_decides(hive: Hive) -> None:
+    alice, bob, operator = await hive.alice(), await hive.bob(), await hive.operator()
+    first = await alice.send("bob", "hello")
+    async with operator.bus.subscribe(interface=names.BROKER, member="MessageParked") as signals:
+        for _ in range(6):
+            await bob.receive()
+            await bob.call("Release", "at", [first])
+        async with asyncio.timeout(5):
+            parked = await anext(aiter(signals))
+    assert parked.args == ["bob", first, 6]
+    assert await bob.receive() == []
+    assert [row[0] for row in await operator.history(state="dead")] == [first]
+    for member in ("Requeue", "Drop"):
+        with pytest.raises(AccessDenied):
+            await bob.call(member, "at", [first])
+    await operator.call("Requeue", "at", [first])
+    [row] = await bob.receive()
+    assert (row[0], row[6]) == (first, 6)
+    with pytest.raises(NotFound, match="No dead letters"):
+        await operator.call("Drop", "at", [first])
+
+
 async def test_nobody_sees_or_takes_what_is_not_its_own(hive: Hive) -> None:
     alice, bob = await hive.alice(), await hive.bob()
     manager, operator = await hive.client(agent("manager")), await hive.operator()
