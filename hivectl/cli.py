@@ -13,6 +13,7 @@ from hivectl.commands import (
     history,
     keeping,
     letters,
+    login,
     logs,
     messages,
     questions,
@@ -41,7 +42,7 @@ def cli() -> None:
 
 _ROOMS = (
     *(agents, containers, messages, questions, reminders, threads, history),
-    *(letters, requests, logs, keeping, completion),
+    *(letters, requests, login, logs, keeping, completion),
 )
 for _room in _ROOMS:
     for _command in _room.COMMANDS:

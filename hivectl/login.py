@@ -1,0 +1,114 @@
+"""The login of an agent: Claude Code's own, run in the agent's container, shown to the operator.
+
+The container may be hostile: what it prints is not let through to the terminal, and of the page's
+address it is said when it is not one of Anthropic's.
+"""
+
+import asyncio
+import re
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+from hivectl.exits import CommandError, Exit
+from hivectl.text import one_line
+
+PYTHON: Final = "/usr/lib/hyperhive/bin/python"
+HOSTS: Final = ("claude.com", "claude.ai", "anthropic.com")
+"""Whose pages (and those below) may ask for a login."""
+
+URL_SECONDS: Final = 60.0
+END_SECONDS: Final = 120.0
+MAX_OUTPUT: Final = 64 * 1024
+
+_URL: Final = re.compile(rb"https://[!-~]+(?=\s)")
+
+
+class Login:
+    """A login in progress."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._output = b""
+
+    async def address(self) -> str:
+        """The address of the page to open. Raises CommandError when none is told."""
+        try:
+            async with asyncio.timeout(URL_SECONDS):
+                while not (found := _URL.search(self._output)):
+                    if not await self._more():
+                        raise CommandError(Exit.FAILED, f"There was no address: {self._said()}")
+        except TimeoutError:
+            raise CommandError(
+                Exit.TIMEOUT, f"No address came within {URL_SECONDS:.0f} s: {self._said()}"
+            ) from None
+        self._output = self._output[found.end() :]
+        return found[0].decode()
+
+    async def give(self, code: str) -> None:
+        """Hand over the code of the page; returns when the login is done. Raises CommandError."""
+        assert self._process.stdin is not None  # noqa: S101 - a pipe, as asked for
+        self._output = b""
+        try:
+            self._process.stdin.write(code.encode() + b"\n")
+            await self._process.stdin.drain()
+            self._process.stdin.close()
+            async with asyncio.timeout(END_SECONDS):
+                while await self._more():
+                    pass
+                status = await self._process.wait()
+        except OSError:
+            status = await self._process.wait()
+        except TimeoutError:
+            raise CommandError(
+                Exit.TIMEOUT, f"The login has not ended within {END_SECONDS:.0f} s."
+            ) from None
+        if status:
+            raise CommandError(Exit.FAILED, f"The login failed: {self._said()}")
+
+    async def _more(self) -> bool:
+        assert self._process.stdout is not None  # noqa: S101 - a pipe, as asked for
+        chunk = await self._process.stdout.read(4096)
+        self._output = (self._output + chunk)[-MAX_OUTPUT:]
+        return bool(chunk)
+
+    def _said(self) -> str:
+        text = self._output.decode(errors="replace").rpartition("prompted >")[2]
+        return one_line(text.strip())[:400] or "it said nothing"
+
+
+@asynccontextmanager
+async def login(machine: str, run: Callable[..., list[str]] | None = None) -> AsyncIterator[Login]:
+    """Begin a login in the container `machine`; it is ended with the context.
+
+    `run`: makes the command line, for tests. Raises CommandError when it cannot be begun.
+    """
+    command = (run or _command)(machine)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, stderr=STDOUT
+        )
+    except OSError as error:
+        raise CommandError(
+            Exit.UNAVAILABLE, f"{command[0]} cannot be run: {error.strerror}."
+        ) from error
+    try:
+        yield Login(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def is_known(address: str) -> bool:
+    """Whether `address` is a page of those whose login this is."""
+    host = urlsplit(address).hostname or ""
+    return any(host == known or host.endswith(f".{known}") for known in HOSTS)
+
+
+def _command(machine: str) -> list[str]:
+    # A unit of its own in the container: it ends with the pipe.
+    options = ["--pipe", "--wait", "--quiet", "--collect", "--setenv=HOME=/root"]
+    return ["systemd-run", f"--machine={machine}", *options, PYTHON, "-P", "-m", "harness.login"]
