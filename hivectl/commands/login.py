@@ -40,7 +40,8 @@ async def login(hive: "Hive", output: Output, name: str) -> None:
                 f"Careful: the container of {name} names a page that is not one of Anthropic's. "
                 "Do not log in there."
             )
-        output.note(f"Open this page, log in, and copy the code that it shows:\n\n{address}\n")
+        output.note("Open this page, log in, and copy the code that it shows:")
+        output.note(address)
         await session.give(_code())
     output.show({"agent": name, "result": "logged in"}, [f"{name}: logged in"])
 
