@@ -16,6 +16,9 @@ in
     systemd.services.hive-broker = {
       wantedBy = [ "hive.target" ];
     };
+    systemd.timers.hive-vacuum = {
+      wantedBy = [ "hive.target" ];
+    };
 
     users.users.hive-broker = {
       isSystemUser = true;
@@ -24,6 +27,12 @@ in
       home = "/var/lib/hyperhive/broker";
     };
     users.groups.hive-broker = { };
+    users.users.hive-vacuum = {
+      isSystemUser = true;
+      group = "hive-vacuum";
+      description = "Hyperhive retention";
+    };
+    users.groups.hive-vacuum = { };
   };
 
   meta.maintainers = [ ];

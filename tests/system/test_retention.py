@@ -1,0 +1,107 @@
+"""The timer's service, as its own user and through the real bus policy, deletes what is old."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import PYTHON, hivectl
+
+pytestmark = pytest.mark.system
+
+STORE = "/var/lib/hyperhive/broker/broker.sqlite"
+LONG_AGO = 40 * 24 * 3600
+
+AGE = f"""
+import sqlite3, sys, time
+db = sqlite3.connect("{STORE}")
+long_ago = (int(time.time()) - {LONG_AGO}) * 10**6
+db.execute("UPDATE message SET queued = ? WHERE kind = 'message'", (long_ago,))
+db.execute(
+    "UPDATE message SET acknowledged = ? WHERE kind = 'message' AND acknowledged IS NOT NULL",
+    (long_ago,),
+)
+db.commit()
+"""
+
+
+@pytest.fixture
+def stopped(hive: Hive) -> Iterator[Hive]:
+    """The hive with its broker down, and not started by a call; it is up again afterwards."""
+    yield hive
+    hive.run("systemctl", "unmask", "--runtime", "hive-broker")
+    hive.run("systemctl", "start", "hive.target", "hive-broker")
+
+
+def stop(hive: Hive) -> None:
+    hive.run("systemctl", "mask", "--runtime", "--now", "hive-broker")
+
+
+def start(hive: Hive) -> None:
+    hive.run("systemctl", "unmask", "--runtime", "hive-broker")
+    hive.run("systemctl", "start", "hive-broker")
+
+
+def bodies(hive: Hive) -> list[str]:
+    call = ["busctl", "--json=short", "call", "org.hyperhive.Broker1", "/org/hyperhive/Broker1"]
+    arguments = ["org.hyperhive.Broker1", "ListMessages", "a{sv}u", "1", "kind", "s", "message"]
+    answer = hive.run(*call, *arguments, "100").stdout
+    return [row[4] for row in json.loads(answer)["data"][0]]
+
+
+def send(hive: Hive, body: str) -> int:
+    call = ["busctl", "--json=short", "call", "org.hyperhive.Broker1", "/org/hyperhive/Broker1"]
+    arguments = ["org.hyperhive.Broker1", "Send", "ssa{sv}", "operator", body, "0"]
+    return int(json.loads(hive.run(*call, *arguments).stdout)["data"][0])
+
+
+def acknowledge(hive: Hive, number: int) -> None:
+    call = ["busctl", "call", "org.hyperhive.Broker1", "/org/hyperhive/Broker1"]
+    hive.run(*call, "org.hyperhive.Broker1", "Acknowledge", "at", "1", str(number))
+
+
+def test_the_timer_deletes_what_is_done_and_old(stopped: Hive) -> None:
+    acknowledge(stopped, send(stopped, "old and done"))
+    send(stopped, "old and unread")
+    stop(stopped)
+    stopped.run("runuser", "-u", "hive-broker", "--", PYTHON, "-c", AGE)
+    start(stopped)
+    acknowledge(stopped, send(stopped, "new and done"))
+    assert bodies(stopped) == ["old and done", "old and unread", "new and done"]
+    assert stopped.run("systemctl", "is-active", "hive-vacuum.timer").stdout == "active\n"
+    stopped.run("systemctl", "start", "hive-vacuum.service")
+    assert bodies(stopped) == ["old and unread", "new and done"]
+    # Nothing else is open to that user.
+    send_as = ["busctl", "call", "org.hyperhive.Broker1", "/org/hyperhive/Broker1"]
+    refused = stopped.run(
+        *("runuser", "-u", "hive-vacuum", "--", *send_as),
+        *("org.hyperhive.Broker1", "Send", "ssa{sv}", "operator", "x", "0"),
+        check=False,
+    )
+    assert refused.returncode != 0
+
+
+def test_the_timer_goes_with_the_hive(hive: Hive) -> None:
+    hive.run("systemctl", "stop", "hive.target")
+    state = hive.run("systemctl", "is-active", "hive-vacuum.timer", check=False).stdout
+    hive.run("systemctl", "start", "hive.target")
+    assert state == "inactive\n"
+    assert hive.run("systemctl", "is-active", "hive-vacuum.timer").stdout == "active\n"
+
+
+def test_a_backup_comes_back_but_not_onto_a_running_broker(stopped: Hive) -> None:
+    send(stopped, "before the backup")
+    stopped.run("rm", "-f", "/root/saved.sqlite")
+    hivectl(stopped, "backup", "/root/saved.sqlite")
+    send(stopped, "after the backup")
+    refused = stopped.run("hivectl", "restore", "/root/saved.sqlite", check=False)
+    assert refused.returncode == 6
+    assert "systemctl mask --runtime --now hive-broker" in refused.stderr
+    stop(stopped)
+    stopped.run("hivectl", "restore", "/root/saved.sqlite")
+    start(stopped)
+    found = bodies(stopped)
+    assert "before the backup" in found
+    assert "after the backup" not in found
+    assert "hive-broker 600" in stopped.run("stat", "-c", "%U %a", STORE).stdout
