@@ -12,10 +12,11 @@ from wire.testing import FixedPrincipals
 
 async def main(address: str) -> None:
     bus = await Bus.connect(address, FixedPrincipals())
-    await build(bus, Config())
+    service = await build(bus, Config())
     await bus.own(names.BROKER)
     print("ready", flush=True)
-    await bus.disconnected
+    running = asyncio.create_task(service.run())
+    await asyncio.wait((running, bus.disconnected), return_when=asyncio.FIRST_COMPLETED)
 
 
 if __name__ == "__main__":
