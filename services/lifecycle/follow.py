@@ -68,7 +68,9 @@ class Follower:
 
     async def _take(self, agent: Agent, record: Record, status: UnitStatus) -> None:
         job = self._busy(agent.name)
-        restarting = agent.state in (State.STARTING, State.STOPPED)
+        # A killed systemd-nspawn leaves an init behind, so its crash is told while it is stopping.
+        told = agent.state is State.STOPPING and not record.seen
+        restarting = told or agent.state in (State.STARTING, State.STOPPED)
         if status.state is State.FAILED and restarting and not job:
             # systemd passes through `failed` on its way to every restart: only what it says
             # afterwards tells whether it gave up.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,18 @@ async def test_giving_up_is_told_and_passing_through_failed_is_not(house: House)
     for notice in given_up:
         assert "does not come up again" in notice.body
         assert notice.body.count("\n  alice line ") == 20
+
+
+async def test_a_killed_nspawn_that_is_started_again_has_not_given_up(house: House) -> None:
+    await house.spawn("alice")
+    # What it left behind is stopped first; then systemd passes through `failed`.
+    house.backend.set("alice", "deactivating", result="signal", code=2, status=9)
+    await house.settle()
+    killed = house.backend.units["alice"]
+    house.backend.units["alice"] = replace(killed, active="activating")
+    house.backend._watcher("alice", replace(killed, active="failed"))
+    await house.settle()
+    assert [c.gave_up for c in house.diary.crashes] == [False]
 
 
 async def test_a_crash_waits_on_disk_for_the_broker(house: House) -> None:
