@@ -1,0 +1,73 @@
+"""Kill -9 of anything at any time: is a message lost, or silently handed out twice?
+
+`python -m bench.chaos [--rounds N] [--seed N] [--fault NAME] [--quick]`; see bench/README.md.
+"""
+
+import argparse
+import random
+import sys
+from typing import Any, Final
+
+from bench.chaos.sabotage import NAMES
+from bench.hive import Host, running
+from bench.report import Report
+from sandbox.instance import SandboxError
+
+ROUNDS: Final = 200
+AGENTS: Final = ("manager", "alice", "bob")
+
+
+def main() -> int:
+    """Run and publish; 1 when something is wrong, or, with a fault, when nothing was found."""
+    parser = argparse.ArgumentParser(prog="bench.chaos", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is kept")
+    parser.add_argument("--rounds", type=int, default=0, help=f"how many; default {ROUNDS}")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--fault", choices=NAMES, default="", help="run a broker that has it")
+    options = parser.parse_args()
+    rounds = options.rounds or (5 if options.quick else ROUNDS)
+    print(f"  {rounds} rounds, seed {options.seed}", flush=True)
+    try:
+        with running(*AGENTS) as host:
+            outcome = caused(host, rounds, options.seed, options.fault)
+    except SandboxError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    for violation in outcome["violations"]:
+        print(f"WRONG: {violation}", file=sys.stderr)
+    if options.fault:
+        return 0 if outcome["wrong"] else 1
+    report(outcome, options.seed).publish(quick=options.quick or outcome["wrong"] > 0)
+    return 1 if outcome["wrong"] else 0
+
+
+def caused(host: Host, rounds: int, seed: int, fault: str) -> dict[str, Any]:
+    """The outcome of a run; with the journal, when something is wrong."""
+    outcome: dict[str, Any] = host.python(
+        "bench.chaos.driver", str(rounds), str(seed), *[fault] * bool(fault)
+    )
+    if outcome["wrong"] and not fault:
+        units = [f"--unit={unit}" for unit in ("hive-*", "systemd-nspawn@*")]
+        print(host.run("journalctl", "--output=short-precise", "--lines=300", *units))
+    return outcome
+
+
+def report(outcome: dict[str, Any], seed: int) -> Report:
+    """What was killed, what was going on, and what came of it."""
+    report = Report("chaos", {"rounds": outcome["rounds"], "seed": seed})
+    report.add("messages lost, doubled or out of order", outcome["wrong"], "")
+    report.add("messages", outcome["messages"], "")
+    report.add("redeliveries, each with its count", outcome["redeliveries"], "")
+    report.add("the most redeliveries of one message", outcome["most_redeliveries"], "")
+    report.add("dead letters at the end", outcome["states"].get("dead", 0), "")
+    for victim, times in sorted(outcome["kills"].items()):
+        report.add(f"kill -9: {victim}", times, "")
+    for state, times in sorted(outcome["during"].items()):
+        report.add(f"killed during {state}", times, "")
+    report.add("systemd gave up on a container", outcome["given_up"], "")
+    report.add("the longest until all went on", outcome["slowest"], "s")
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main())

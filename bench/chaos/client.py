@@ -1,0 +1,141 @@
+"""A client of the hive, in a process that may be killed: `python -m bench.chaos.client KIND SEED`.
+
+`sender` says as the operator what its standard input tells it to, again and again under one dedupe
+key until it is answered; `reader` receives the operator's messages; `raw` holds what alice gets on
+her socket, and sends as her. Each writes down what it does as JSON lines, before and after it does
+it: what it has written survives it.
+"""
+
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+import zlib
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from bench.messages.mcp import Client
+from wire import names
+from wire.bus import Bus
+from wire.errors import HiveError, RemoteError
+from wire.types import U32
+
+BROKER: Final = (names.BROKER, names.BROKER_PATH, names.BROKER)
+AGENT: Final = "alice"
+THINKING: Final = 1.0
+"""Seconds that a message is held at most."""
+PAUSE: Final = 0.5
+"""Seconds before a call that failed is tried again: systemd has a limit of starts in a time."""
+
+ORDERS: Final[dict[str, dict[str, Any]]] = {
+    "Send": {"to": "bob"},
+    "Ask": {"to": "operator", "options": ["yes", "no"]},
+    "Remind": {"after_seconds": 2},
+}
+TEXTS: Final = {"Send": "body", "Ask": "question", "Remind": "text"}
+"""Arguments of alice's tools, and what they call the text."""
+
+
+def note(kind: str, **values: Any) -> None:
+    """One line, in one write, so that half a line can only be the last."""
+    line = json.dumps({"note": kind, "at": time.time_ns(), **values})
+    os.write(1, line.encode() + b"\n")
+
+
+async def sender(chance: random.Random) -> None:
+    """Say what comes in, side by side; now and then what was answered is said once more."""
+    bus, loop = await Bus.connect(), asyncio.get_running_loop()
+    lines = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    async with asyncio.TaskGroup() as sends:
+        while line := await lines.readline():
+            order = json.loads(line)
+            for _ in range(chance.choices((1, 2), (9, 1))[0]):
+                sends.create_task(say(bus, order))
+
+
+async def say(bus: Bus, order: dict[str, str]) -> None:
+    """Until it has returned an id: send, ask, or wish to be reminded."""
+    what, key, to, body = order["what"], order["key"], order["to"], order["body"]
+    brief = zlib.crc32(key.encode()) % 4 == 0
+    options: dict[str, Any] = {"dedupe_key": key}
+    call: tuple[Any, ...]
+    match what:
+        case "Send":
+            call = ("ssa{sv}", to, body, options)
+        case "Ask":
+            options |= {"choices": ["yes", "no"], "ttl_s": U32(1 if brief else 3600)}
+            call = ("ssa{sv}", to, body, options)
+        case _:
+            call = ("xsa{sv}", 0, body, options | {"after_s": U32(1 if brief else 3)})
+    while True:
+        note("sending", what=what, key=key, body=body)
+        try:
+            id = await bus.call1(*BROKER, what, *call)
+        except (HiveError, RemoteError) as error:
+            note("failed", key=key, error=repr(error))
+            await asyncio.sleep(PAUSE)
+        else:
+            note("sent", what=what, key=key, body=body, id=id)
+            return
+
+
+async def reader(chance: random.Random) -> None:
+    """Receive, hold, and acknowledge or give back; or hang up with what it holds."""
+    bus = await Bus.connect()
+    while True:
+        try:
+            await read(bus, chance)
+        except (HiveError, RemoteError) as error:
+            note("failed", error=repr(error))
+            await asyncio.sleep(PAUSE)
+
+
+async def read(bus: Bus, chance: random.Random) -> None:
+    rows = await bus.call1(*BROKER, "Receive", "uu", chance.randint(1, 4), 5000)
+    for row in rows:
+        note("seen", id=row[0], count=row[6], body=row[4])
+    if not rows:
+        return
+    await asyncio.sleep(chance.uniform(0, THINKING))
+    ids, what = [row[0] for row in rows], chance.random()
+    if what < 0.1:
+        await bus.call(*BROKER, "Release", "at", ids)
+    elif what < 0.15:
+        sys.exit(0)
+    else:
+        note("acknowledging", ids=ids)
+        await bus.call(*BROKER, "Acknowledge", "at", ids)
+        note("acknowledged", ids=ids)
+
+
+async def raw(chance: random.Random) -> None:
+    """Hold what alice is sent, side by side with her harness, on a connection of its own."""
+    client = await Client.connect(AGENT)
+    for number in range(chance.randint(3, 30)):
+        answer = await client.tool("recv", max=chance.randint(1, 2), wait_seconds=5)
+        for message in answer["messages"]:
+            id, count = message["id"], message["redeliveries"]
+            note("seen", id=id, count=count, body=message["body"])
+        await asyncio.sleep(chance.uniform(0, THINKING))
+        what = chance.choices(("Send", "Ask", "Remind", ""), (3, 1, 1, 5))[0]
+        if what:
+            key = f"chaos {os.getpid()} {time.time_ns()} {number}"
+            note("sending", what=what, key=key, body=key)
+            answer = await client.tool(what.lower(), **ORDERS[what], **{TEXTS[what]: key})
+            note("sent", what=what, key=key, body=key, id=next(iter(answer.values())))
+
+
+KINDS: Final[dict[str, Callable[[random.Random], Coroutine[Any, Any, None]]]] = {
+    "sender": sender,
+    "reader": reader,
+    "raw": raw,
+}
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(KINDS[sys.argv[1]](random.Random(sys.argv[2])))
+    except (OSError, ValueError, RuntimeError) as error:  # the connection is gone
+        note("gone", error=repr(error))

@@ -1,0 +1,87 @@
+"""The client processes: started, listened to, and started again however they end."""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE, Process
+from typing import Any, Final
+
+from bench.chaos.observer import Observer
+
+CREW: Final = {"sender": "sender", "reader 1": "reader", "reader 2": "reader", "raw": "raw"}
+PAUSE: Final = 0.2
+"""Seconds before the next start: a socket that refuses is not asked all the time."""
+
+
+class Member:
+    """One place in the crew, whoever fills it."""
+
+    def __init__(self, name: str, kind: str, seed: int, observer: Observer) -> None:
+        self.pid = 0
+        self._name = name
+        self._kind = kind
+        self._seed = seed
+        self._observer = observer
+        self._process: Process | None = None
+        self._orders: dict[str, dict[str, Any]] = {}
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
+
+    def order(self, what: str, to: str, body: str) -> None:
+        """Have something said, once; whoever comes after a death says it again.
+
+        `what` is Send, Ask or Remind, and `body` the key that it is known by, too.
+        """
+        key = f"{what} {body}"
+        self._orders[key] = {"what": what, "key": key, "to": to, "body": body}
+        self._tell(self._orders[key])
+
+    @property
+    def owing(self) -> int:
+        """How much of what was ordered has not returned."""
+        return len(self._orders)
+
+    def owing_to(self, to: str) -> int:
+        """How much of it is for the inbox `to`."""
+        return sum(order["to"] == to for order in self._orders.values())
+
+    async def stop(self) -> None:
+        """End it for good. Raises what has ended it before."""
+        if self._task.done() and not self._task.cancelled():
+            self._task.result()
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def _run(self) -> None:
+        for life in range(1_000_000):
+            seed = f"{self._seed} {self._name} {life}"
+            command = ["-m", "bench.chaos.client", self._kind, seed]
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *command, stdin=PIPE, stdout=PIPE, limit=2**22
+            )
+            self._process, self.pid = process, process.pid
+            for order in self._orders.values():
+                self._tell(order)
+            assert process.stdout
+            while (line := await process.stdout.readline()).endswith(b"\n"):
+                self._noted(f"{self._name} {life}", json.loads(line))
+            self.pid = 0
+            await process.wait()
+            self._observer.ended(self._name)
+            await asyncio.sleep(PAUSE)
+
+    def _noted(self, client: str, line: dict[str, Any]) -> None:
+        if line["note"] == "sent":
+            self._orders.pop(line["key"], None)
+        self._observer.noted(client, line)
+
+    def _tell(self, order: dict[str, Any]) -> None:
+        if self.pid and self._process and self._process.stdin:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+
+
+def hire(seed: int, observer: Observer) -> dict[str, Member]:
+    """All of them, by name."""
+    return {name: Member(name, kind, seed, observer) for name, kind in CREW.items()}

@@ -1,0 +1,254 @@
+"""The chaos itself, inside the host: `python -m bench.chaos.driver ROUNDS SEED [FAULT]`.
+
+Keeps the inboxes filled, kills in rounds, then lets everything drain and holds what happened
+against the rules of check.py. Its progress goes to its standard error, one line a round; its last
+line is JSON.
+"""
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import Any, Final
+
+from bench.chaos import check, conversations, turns
+from bench.chaos.crew import Member, hire
+from bench.chaos.evidence import Evidence, Question, Reminder, Said, Stored
+from bench.chaos.host import prepared
+from bench.chaos.observer import SYSTEMD, SYSTEMD_PATH, Observer, StalledError
+from bench.chaos.rounds import AGENTS, Rounds, is_failed
+from wire import names
+from wire.bus import Bus
+from wire.errors import Conflict, HiveError, RemoteError
+from wire.types import U64
+
+BROKER: Final = (names.BROKER, names.BROKER_PATH, names.BROKER)
+WAITING: Final = {"alice": 3, "bob": 1, names.OPERATOR: 1}
+"""How many messages of the operator's wait in each inbox at any time."""
+DRAIN: Final = 180.0
+"""Seconds in which the next message must be done while everything drains."""
+MOST_SHOWN: Final = 50
+
+
+class Chaos:
+    """A run."""
+
+    def __init__(self, bus: Bus, observer: Observer, crew: dict[str, Member], seed: int) -> None:
+        self._bus = bus
+        self._observer = observer
+        self._crew = crew
+        # Of no earlier run, for dedupe keys are for ever.
+        self._run = time.time_ns()
+        self._chance = random.Random(f"{seed} load")
+        self._said = 0
+        self._given_up = 0
+        self._requeued: set[int] = set()
+        self._rounds = Rounds(observer, crew, random.Random(seed), _say)
+
+    async def run(self, rounds: int) -> dict[str, Any]:
+        """All rounds and the draining; what came of it."""
+        began, stalled = time.time(), ""
+        first: int = await self._bus.call1(
+            *BROKER, "Send", "ssa{sv}", names.OPERATOR, "chaos begins", {}
+        )
+        helpers = [asyncio.create_task(work) for work in (self._feed(), self._nurse())]
+        try:
+            for _ in range(rounds):
+                await self._rounds.round()
+            helpers.pop(0).cancel()
+            await self._drain()
+        except StalledError as error:
+            stalled = f"round {self._rounds.tally.rounds}: {error}"
+        for helper in helpers:
+            if helper.done():
+                helper.result()
+            helper.cancel()
+        for member in self._crew.values():
+            await member.stop()
+        return await self._outcome(first, began, stalled)
+
+    async def _outcome(self, first: int, began: float, stalled: str) -> dict[str, Any]:
+        evidence = self._observer.evidence
+        evidence.stored = [
+            Stored(row[0], row[1], row[2], row[3], row[4], row[6], row[8], row[9])
+            for row in await self._everything("Messages")
+            if row[0] >= first
+        ]
+        evidence.questions = [
+            Question(row[0], row[1], row[2], row[3], row[8])
+            for row in await self._everything("Questions")
+            if row[6] >= began * 1e6
+        ]
+        evidence.reminders = [
+            Reminder(row[0], row[1], row[3], row[6], row[7])
+            for row in await self._everything("Reminders")
+            if row[5] >= began * 1e6
+        ]
+        for agent in AGENTS:
+            turns.add_to(evidence, agent, began)
+        evidence = since(evidence, first)
+        wrong = check.violations(evidence) + conversations.violations(evidence)
+        tally = self._rounds.tally
+        return {
+            "rounds": tally.rounds,
+            "kills": tally.kills,
+            "during": tally.during,
+            "slowest": tally.slowest,
+            "stalled": stalled,
+            "violations": [stalled] * bool(stalled) + wrong[:MOST_SHOWN],
+            "wrong": len(wrong) + bool(stalled),
+            "seconds": time.time() - began,
+            "messages": len(evidence.stored),
+            "hand_outs": sum(one.said is Said.DELIVERED for one in evidence.told),
+            "unannounced": check.unseen(evidence),
+            "redeliveries": sum(message.count for message in evidence.stored),
+            "most_redeliveries": max(message.count for message in evidence.stored),
+            "states": Counter(message.state for message in evidence.stored),
+            "requeued": len(self._requeued),
+            "questions": Counter(question.state for question in evidence.questions),
+            "reminders": Counter(reminder.state for reminder in evidence.reminders),
+            "model_sends": len(evidence.results),
+            "given_up": self._given_up,
+        }
+
+    # Helpers
+
+    async def _feed(self) -> None:
+        """Keep messages waiting in each inbox, and give every other dead letter new tries."""
+        while True:
+            self._observer.news.clear()
+            try:
+                await self._top_up()
+                await self._answer(to=names.OPERATOR)
+                await self._requeue()
+            except (HiveError, RemoteError) as error:
+                _say(f"the load waits for the broker: {error!r}")
+            await self._observer.news.wait()
+
+    async def _top_up(self) -> None:
+        rows = await self._list("Messages", **{"from": names.OPERATOR, "state": "queued"})
+        waiting = Counter(row[2] for row in rows)
+        sender = self._crew["sender"]
+        for to, wanted in WAITING.items():
+            for _ in range(wanted - waiting[to] - sender.owing_to(to)):
+                self._said += 1
+                other = "Remind" if to == names.OPERATOR else "Ask"
+                what = self._chance.choices(("Send", other), (5, 1))[0]
+                sender.order(what, to, f"chaos {self._run} {self._said}")
+
+    async def _answer(self, **wanted: str) -> None:
+        """Answer questions as the operator; somebody else, or the time, may be faster."""
+        for row in await self._list("Questions", state="open", **wanted):
+            with suppress(Conflict):
+                await self._bus.call(*BROKER, "Answer", "tas", row[0], ["yes"])
+
+    async def _requeue(self) -> None:
+        while self._observer.parked:
+            id = self._observer.parked.pop()
+            if id % 2 and id not in self._requeued:
+                await self._bus.call(*BROKER, "Requeue", "at", [id])
+                self._requeued.add(id)
+
+    async def _nurse(self) -> None:
+        """systemd gives up on a container that ends five times in a minute: start it again."""
+        while True:
+            agent = (await self._observer.until(is_failed, 1e6, "")).whom
+            try:
+                if await self._is_given_up(agent):
+                    self._given_up += 1
+                    _say(f"systemd has given up on {agent}: it is started by the operator")
+                    path = names.agent_path(agent)
+                    await self._bus.call(names.LIFECYCLE, path, names.AGENT_INTERFACE, "Start")
+            except (HiveError, RemoteError) as error:
+                _say(f"{agent} was not started: {error!r}")
+
+    async def _is_given_up(self, agent: str) -> bool:
+        """Not so while the next start of systemd's own is under way."""
+        unit = f"systemd-nspawn@{names.machine_name(agent)}.service"
+        manager = (SYSTEMD, SYSTEMD_PATH, f"{SYSTEMD}.Manager")
+        path = await self._bus.call1(*manager, "GetUnit", "s", unit)
+        state = await self._bus.call1(
+            SYSTEMD, path, names.PROPERTIES, "Get", "ss", f"{SYSTEMD}.Unit", "ActiveState"
+        )
+        return bool(state == "failed")
+
+    # The end
+
+    async def _drain(self) -> None:
+        """Wait until every message is done. Raises StalledError when it goes on no more."""
+        await self._crew["raw"].stop()
+        while True:
+            self._observer.news.clear()
+            # What a turn was to answer that did not survive, or that `raw` took away.
+            await self._answer()
+            left = await self._open()
+            if not left and not self._crew["sender"].owing:
+                return
+            try:
+                async with asyncio.timeout(DRAIN):
+                    await self._observer.news.wait()
+            except TimeoutError:
+                raise StalledError(f"draining stands still: {left[:20]}") from None
+
+    async def _open(self) -> list[list[Any]]:
+        """Everything that has not come to its end."""
+        return [
+            *await self._list("Messages", state="queued"),
+            *await self._list("Messages", state="leased"),
+            *await self._list("Questions", state="open"),
+            *await self._list("Reminders", state="pending"),
+        ]
+
+    async def _list(self, what: str, **wanted: Any) -> list[list[Any]]:
+        rows: list[list[Any]] = await self._bus.call1(
+            *BROKER, f"List{what}", "a{sv}u", wanted, 1000
+        )
+        return rows
+
+    async def _everything(self, what: str) -> list[list[Any]]:
+        """All there are, oldest first, page by page."""
+        rows: list[list[Any]] = []
+        page = await self._list(what)
+        while page:
+            rows = page + rows
+            page = await self._list(what, before=U64(page[0][0]))
+        return rows
+
+
+def since(evidence: Evidence, first: int) -> Evidence:
+    """Without what is told of messages from before the run."""
+    return Evidence(
+        told=[one for one in evidence.told if one.said is Said.LOST or one.id >= first],
+        seen=[one for one in evidence.seen if one.id >= first],
+        done=evidence.done,
+        sent=evidence.sent,
+        results=evidence.results,
+        stored=evidence.stored,
+        asked=evidence.asked,
+        reminded=evidence.reminded,
+        questions=evidence.questions,
+        reminders=evidence.reminders,
+        kills=evidence.kills,
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+async def main(rounds: int, seed: int) -> dict[str, Any]:
+    """A run on the bus of this host."""
+    bus = await Bus.connect()
+    observer = Observer()
+    await observer.listen(bus)
+    outcome = await Chaos(bus, observer, hire(seed, observer), seed).run(rounds)
+    await bus.close()
+    return outcome
+
+
+if __name__ == "__main__":
+    with prepared("".join(sys.argv[3:])):
+        print(json.dumps(asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))))

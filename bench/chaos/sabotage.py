@@ -1,0 +1,59 @@
+"""A broker with a fault, to see that the chaos catches it: `python -m bench.chaos.sabotage FAULT`.
+
+Runs as hive-broker.service in the place of the real one. Most faults are a word in its SQL.
+"""
+
+import random
+import runpy
+import sqlite3
+import sys
+from typing import Any, Final
+
+FAULTS: Final[dict[str, tuple[str, str]]] = {
+    "forget-count": ("deliveries = deliveries + 1", "deliveries = deliveries + 0"),
+    "forget-acknowledge": ("SET acknowledged = ?", "SET acknowledged = (NULL AND ?)"),
+    "forget-lease": ("AND message.id NOT IN", "AND '0' NOT IN"),
+    "forget-key": (
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "VALUES (?, ?, ?, ?, ?, ?, substr(?, 1, 0) || hex(randomblob(8)))",
+    ),
+    "mangle-text": ("INSERT INTO body VALUES (?, ?)", "INSERT INTO body VALUES (?, ? || '!')"),
+    "newest-first": ("ORDER BY message.id LIMIT", "ORDER BY message.id DESC LIMIT"),
+    "lose-commits": ("COMMIT", "ROLLBACK"),
+}
+"""What is replaced in its statements; `lose-commits` does it to one in ten."""
+
+KEEP_LEASES: Final = "keep-leases"
+"""Whoever leaves the bus takes its leases along."""
+
+NAMES: Final = (*FAULTS, KEEP_LEASES)
+
+
+def main(fault: str) -> None:
+    """Be the broker."""
+    if fault == KEEP_LEASES:
+        from services.broker.broker import Broker
+
+        Broker._end = lambda self, holder: None  # type: ignore[method-assign]
+    else:
+        _rewrite(*FAULTS[fault], chance=0.1 if fault == "lose-commits" else 1.0)
+    runpy.run_module("services.broker", run_name="__main__")
+
+
+def _rewrite(old: str, new: str, chance: float) -> None:
+    connect = sqlite3.connect
+
+    class Faulty(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            if random.random() < chance:
+                sql = sql.replace(old, new)
+            return super().execute(sql, *parameters)
+
+    def faulty(*arguments: Any, **options: Any) -> Any:
+        return connect(*arguments, **{**options, "factory": Faulty})
+
+    sqlite3.connect = faulty
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,34 @@
+"""kill -9 of anything under load: nothing is lost, and nothing comes twice without a word."""
+
+import json
+import os
+import random
+from collections.abc import Callable
+
+import pytest
+
+from tests.system.conftest import REPO, Hive
+from tests.system.inside import PYTHON
+
+pytestmark = pytest.mark.system
+
+ROUNDS = 20
+
+
+def test_nothing_is_lost_or_doubled_whatever_is_killed(
+    swarm: Hive, measured: Callable[[str], None]
+) -> None:
+    seed = os.environ.get("HIVE_SEED") or str(random.randrange(10**6))
+    python = ["env", f"PYTHONPATH={REPO}", "PYTHONDONTWRITEBYTECODE=1", PYTHON]
+    chaos = [*python, "-m", "bench.chaos.driver", str(ROUNDS), seed]
+    done = swarm.run(*chaos, check=False, timeout=1200)
+    said = f"seed {seed} (HIVE_SEED={seed} repeats its choices)\n{done.stderr}"
+    assert done.returncode == 0, said
+    outcome = json.loads(done.stdout.splitlines()[-1])
+    assert outcome["violations"] == [], said
+    assert sum(outcome["kills"].values()) >= ROUNDS // 2, said
+    assert outcome["messages"] >= ROUNDS, said
+    measured(
+        f"chaos: {sum(outcome['kills'].values())} kills, {outcome['messages']} messages, "
+        f"{outcome['redeliveries']} redeliveries, none lost, none doubled"
+    )
