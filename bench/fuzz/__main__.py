@@ -1,12 +1,15 @@
 """A million hostile lines on the socket of the real endpoint.
 
-`python -m bench.fuzz [--quick] [--inputs N] [--seed N] [--wave N]`; the last runs one wave again.
+`python -m bench.fuzz [--quick] [--inputs N] [--workers N] [--seed N] [--wave N]`; the last runs one
+wave again.
 """
 
 import argparse
 import asyncio
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -20,50 +23,87 @@ MAX_MEMORY = 150 * MIB
 """MemoryMax= of the unit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one worker has done, and what that cost its endpoint; `broken` says what went wrong."""
+
+    broken: str
+    lines: int
+    waves: int
+    memory: tuple[int, int, int]
+    """Bytes: before, at most, at the end."""
+    slowest_ping: float
+    cpu: float
+
+
 def main() -> int:
     """Attack and publish; returns 1, and says which wave it was, when a promise was broken."""
     parser = argparse.ArgumentParser(prog="bench.fuzz", description="Attack an agent's socket.")
     parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is kept")
     parser.add_argument("--inputs", type=int, default=1_000_000, help="lines to write")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2, help="endpoints, each with its attacker")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the first worker; the others count on"
+    )
     parser.add_argument("--wave", type=int, help="run this one only")
     options = parser.parse_args()
-    inputs = 5000 if options.quick else options.inputs
-    with tempfile.TemporaryDirectory(prefix="hive-fuzz-") as folder:
-        report = asyncio.run(attack(Path(folder), inputs, options.seed, options.wave))
-    if report is None:
+    workers = 1 if options.wave is not None else options.workers
+    inputs = (5000 if options.quick else options.inputs) // workers + 1
+    seeds, began = range(options.seed, options.seed + workers), perf_counter()
+    with ProcessPoolExecutor(workers) as pool:
+        running = [pool.submit(work, inputs, seed, options.wave) for seed in seeds]
+        outcomes = [one.result() for one in running]
+    for outcome in outcomes:
+        print(outcome.broken, file=sys.stderr, end="")
+    if any(outcome.broken for outcome in outcomes):
         return 1
+    report = Report("fuzz", {"workers": workers, "seed_of_the_first": options.seed})
+    _fill(report, outcomes, perf_counter() - began)
     report.publish(quick=options.quick or options.wave is not None)
     return 0
 
 
-async def attack(folder: Path, inputs: int, seed: int, only: int | None) -> Report | None:
-    """Waves until `inputs` lines are written; None when something broke."""
+def _fill(report: Report, outcomes: list[Outcome], seconds: float) -> None:
+    lines = sum(outcome.lines for outcome in outcomes)
+    before, most, after = (
+        max(bytes) / MIB for bytes in zip(*(o.memory for o in outcomes), strict=True)
+    )
+    floor = Floor("before the first line", before)
+    report.add("lines, each answered as it must be", lines, "lines")
+    report.add("waves, each followed by an honest client", sum(o.waves for o in outcomes), "waves")
+    report.add("lines a second, while all is checked", lines / seconds, "lines/s")
+    report.add("most memory of an endpoint", most, "MiB", floor)
+    report.add("memory after the last line", after, "MiB", floor)
+    report.add("slowest ping of another connection", max(o.slowest_ping for o in outcomes), "s")
+    cpu = sum(outcome.cpu for outcome in outcomes)
+    report.add("CPU of an endpoint for a line", cpu / lines * 1e6, "us")
+
+
+def work(inputs: int, seed: int, only: int | None) -> Outcome:
+    """One worker: waves until `inputs` lines are written."""
+    with tempfile.TemporaryDirectory(prefix="hive-fuzz-") as folder:
+        return asyncio.run(attack(Path(folder), inputs, seed, only))
+
+
+async def attack(folder: Path, inputs: int, seed: int, only: int | None) -> Outcome:
+    """Waves against an endpoint of its own, until one breaks something."""
     async with (
         private_bus() as address,
         services(address) as broker,
         endpoint(address, folder, "manager") as process,
     ):
-        target, before, began = Target(process, broker, seed), process.resident(), perf_counter()
-        wave = only or 0
+        target, before = Target(process, broker, seed), process.resident()
+        wave, broken = only or 0, ""
         async with target.canary():
-            while target.lines < inputs and (only is None or wave == only):
-                if broken := await _broken(target, wave):
-                    print(f"seed {seed}, wave {wave}: {broken}", file=sys.stderr)
-                    return None
+            while not broken and target.lines < inputs and (only is None or wave == only):
+                if found := await _broken(target, wave):
+                    broken = f"seed {seed}, wave {wave}: {found}\n"
                 wave += 1
                 if wave % 100 == 0:
-                    print(f"{target.lines} lines, {process.peak() / MIB:.1f} MiB", flush=True)
-        seconds = perf_counter() - began
-        report = Report("fuzz", {"seed": seed, "waves": wave})
-        report.add("lines, each answered as it must be", target.lines, "lines")
-        report.add("lines a second, while all is checked", target.lines / seconds, "lines/s")
-        floor = Floor("before the first line", before / MIB)
-        report.add("most memory of the endpoint", process.peak() / MIB, "MiB", floor)
-        report.add("memory after the last line", process.resident() / MIB, "MiB", floor)
-        report.add("slowest ping of another connection", target.slowest_ping * 1000, "ms")
-        report.add("CPU of the endpoint for a line", process.cpu() / target.lines * 1e6, "us")
-        return report
+                    print(f"seed {seed}: {target.lines} lines", flush=True)
+        memory = (before, process.peak(), process.resident()) if process.alive else (0, 0, 0)
+        cpu = process.cpu() if process.alive else 0
+        return Outcome(broken, target.lines, wave, memory, target.slowest_ping, cpu)
 
 
 async def _broken(target: Target, wave: int) -> str:

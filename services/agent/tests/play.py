@@ -142,9 +142,9 @@ async def _leave(
         writer.write_eof()
         await reading
     else:
-        for line in (rest, _LAST):
+        for line, unwritten in ((rest, b""), (_LAST, _LAST)):
             books.asked(line)
-            writer.write(line + b"\n")
+            writer.write(unwritten + b"\n")
         await _all_answered(books, reading)
     if missing := books.missing():
         raise ViolationError(f"no answer to {missing[:5]}")

@@ -83,6 +83,13 @@ def _kib(pid: int, file: str, field: str) -> int:
     return int(value) * 1024
 
 
+def _unit_environment() -> dict[str, str]:
+    """What the unit sets."""
+    unit = (HOUSE / "services/agent/hive-agent@.service").read_text()
+    settings = re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE)
+    return dict(settings)
+
+
 @asynccontextmanager
 async def services(address: str) -> AsyncIterator[FakeBroker]:
     """Stand-ins for the hive's services on the bus at `address`; yields the broker's."""
@@ -118,7 +125,7 @@ async def endpoint(
                 **{key: value for key, value in os.environ.items() if key != "JOURNAL_STREAM"},
                 "DBUS_SYSTEM_BUS_ADDRESS": address,
                 "NOTIFY_SOCKET": str(folder / f"{agent}.notify"),
-                "PYDANTIC_DISABLE_PLUGINS": "__all__",  # as the unit has it
+                **_unit_environment(),
                 **(environment or {}),
             },
             stdin=listener.fileno(),

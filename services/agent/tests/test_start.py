@@ -1,4 +1,4 @@
-"""What the endpoint does not load before it listens. The bench has the figures: bench/endpoint."""
+"""What the endpoint does not load before it listens, and its memory; bench/endpoint has figures."""
 
 import asyncio
 import json
@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from services.agent.tests.hive import Client
+from services.agent.tests.process import MIB, endpoint, services
 
 LIMIT = 30
 
@@ -52,3 +55,17 @@ def test_it_does_not_load(loaded: dict[str, list[str]], module: str) -> None:
 
 def test_it_builds_no_model_before_a_tool_is_listed_or_called(loaded: dict[str, list[str]]) -> None:
     assert loaded["built"] == []
+
+
+async def test_it_needs_less_than_40_mb(bus_address: str, tmp_path: Path) -> None:
+    async with services(bus_address), endpoint(bus_address, tmp_path) as process:
+        assert process.resident() < 40_000_000
+        streams = await asyncio.open_unix_connection(process.path, limit=4 * MIB)
+        client = await Client(*streams).initialize()
+        await client.ask("tools/list")
+        for _ in range(5):
+            sent = await client.call("send", to="bob", body="x" * MIB)
+            assert "isError" not in sent
+        # What pydantic loads for the first model is in it, and what malloc keeps of the bodies.
+        assert process.resident() < 50_000_000
+        client.writer.close()

@@ -30,6 +30,7 @@ def test_the_backlog_is_the_same_on_both_sides_and_fits_the_descriptors() -> Non
         "PrivateNetwork=yes",
         "InaccessiblePaths=/proc",
         "Environment=PYDANTIC_DISABLE_PLUGINS=__all__",
+        "Environment=MALLOC_TRIM_THRESHOLD_=131072",
     ],
 )
 def test_what_must_not_go_from_the_service(setting: str) -> None:
