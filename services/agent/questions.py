@@ -8,8 +8,8 @@ from services.agent.arguments import MAX_TEXT, Arguments, Id
 from services.agent.tool import MODELS, Context, Outcome, Tool
 from wire.types import U32
 
-MAX_CHOICES: Final = 32
-MAX_CHOICE: Final = 256
+MAX_CHOICES: Final = 20
+MAX_CHOICE: Final = 200
 MAX_TTL: Final = 30 * 24 * 3600
 
 Choice = Annotated[str, Field(min_length=1, max_length=MAX_CHOICE)]

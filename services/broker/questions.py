@@ -23,6 +23,7 @@ from wire.principal import Principal
 
 MAX_CHOICES: Final = 20
 MAX_CHOICE: Final = 200
+MAX_TTL: Final = 30 * 24 * 3600
 """Characters of a choice, which is one line."""
 
 _BREAKS: Final = frozenset({"Cc", "Zl", "Zp"})
@@ -33,7 +34,7 @@ class AskOptions(Arguments):
 
     choices: Annotated[list[str], Field(max_length=MAX_CHOICES, default_factory=list)]
     multi: bool = False
-    ttl_s: Annotated[int, Field(ge=1, le=30 * 24 * 3600)] | None = None
+    ttl_s: Annotated[int, Field(ge=1, le=MAX_TTL)] | None = None
     dedupe_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
 
 

@@ -1,0 +1,12 @@
+"""What one room promises to let through, the next one takes: they may not import each other."""
+
+from services.agent import arguments as agent
+from services.agent import questions as asked
+from services.broker import questions as taken
+from services.config import BrokerConfig
+
+
+def test_the_tools_and_the_broker_have_the_same_bounds() -> None:
+    assert (asked.MAX_CHOICES, asked.MAX_CHOICE) == (taken.MAX_CHOICES, taken.MAX_CHOICE)
+    assert asked.MAX_TTL == taken.MAX_TTL
+    assert BrokerConfig().max_body_bytes <= agent.MAX_TEXT
