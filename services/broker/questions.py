@@ -23,8 +23,9 @@ from wire.principal import Principal
 
 MAX_CHOICES: Final = 20
 MAX_CHOICE: Final = 200
-MAX_TTL: Final = 30 * 24 * 3600
 """Characters of a choice, which is one line."""
+MAX_TTL: Final = 30 * 24 * 3600
+"""Seconds."""
 
 _BREAKS: Final = frozenset({"Cc", "Zl", "Zp"})
 
