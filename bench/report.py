@@ -25,6 +25,7 @@ HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results"
 README: Final = HERE / "README.md"
 
+_LOAD: Final = round(os.getloadavg()[0], 1)
 _BLOCK: Final = re.compile(r"<!-- table: ([a-z0-9-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 
@@ -60,6 +61,8 @@ class Machine:
     kernel: str
     system: str
     python: str
+    load: float | None = None
+    """How many processes wanted to run when the bench began: on a busy machine nothing is quick."""
 
 
 def this_machine() -> Machine:
@@ -71,6 +74,7 @@ def this_machine() -> Machine:
         kernel=".".join(platform.release().split(".")[:2]),
         system=platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
         python=platform.python_version(),
+        load=_LOAD,
     )
 
 
@@ -97,11 +101,12 @@ class Report:
 
     def table(self) -> str:
         """The figures for a reader, as Markdown."""
+        load = "" if self.machine.load is None else f", load {self.machine.load:g}"
         return "\n".join(
             [
                 f"{self.date}, {self.machine.cores} cores, {self.machine.memory_gib} GiB,"
                 f" {self.machine.system}, kernel {self.machine.kernel},"
-                f" Python {self.machine.python}; {_listed(self.parameters)}.",
+                f" Python {self.machine.python}{load}; {_listed(self.parameters)}.",
                 "",
                 "| figure | value | floor | ratio |",
                 "|---|---|---|---|",
