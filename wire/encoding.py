@@ -3,7 +3,7 @@
 What a signature means is worked out once and kept as a chain of functions; dbus-next works it out
 for each value of each message, which took most of an endpoint's time. It also wants each variant
 as an object of its own: here the plain value becomes bytes in one step.
-docs/decisions/0005-own-marshalling.md has the figures.
+docs/decisions/0007-own-marshalling.md has the figures.
 """
 
 from collections.abc import Callable
