@@ -68,15 +68,17 @@ async def running(path: Path, clock: FakeClock) -> AsyncIterator[Room]:
     for name in ("alice", "bob"):
         await room.broker.register_agent(name)
     task = asyncio.create_task(room.deadlines.run())
-    await room.settled()
-    yield room
-    assert not task.done()
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    try:
+        await room.settled()
+        yield room
+        assert not task.done()
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await room.broker.close()
+        await database.close()
     assert not clock.alarms
-    await room.broker.close()
-    await database.close()
 
 
 async def test_time_is_up_once_and_said(path: Path, clock: FakeClock) -> None:
