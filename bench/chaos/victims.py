@@ -27,15 +27,15 @@ class Victim(StrEnum):
 
 
 WEIGHTS: Final[Mapping[Victim, int]] = {
-    Victim.BROKER: 10,
-    Victim.ENDPOINT: 8,
+    Victim.BROKER: 12,
+    Victim.ENDPOINT: 10,
     Victim.HARNESS: 4,
     Victim.CLAUDE: 3,
-    Victim.RELAY: 2,
-    Victim.CONTAINER: 3,
+    Victim.RELAY: 3,
+    Victim.CONTAINER: 2,
     Victim.NSPAWN: 1,
-    Victim.LIFECYCLE: 2,
-    Victim.CLIENT: 6,
+    Victim.LIFECYCLE: 3,
+    Victim.CLIENT: 8,
 }
 """How often each is chosen, in relation to the others. A container takes seconds to come back."""
 
