@@ -28,6 +28,7 @@ class Agent:
     context_tokens: int
     logged_in: bool
     resources: dict[str, int]
+    network: dict[str, Any]
     stale: bool
 
     @classmethod
@@ -48,6 +49,7 @@ class Agent:
             context_tokens=properties["ContextTokens"],
             logged_in=properties["LoggedIn"],
             resources=properties["Resources"],
+            network=properties["Network"],
             stale=properties["Stale"],
         )
 

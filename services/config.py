@@ -148,6 +148,8 @@ class AgentSettings(Section):
     """[lifecycle.agents.NAME]: what is left out is as [lifecycle] has it for all agents."""
 
     resources: ResourceLimits = ResourceLimits()
+    network_deny: tuple[Network, ...] | None = None
+    network_allow: tuple[Network, ...] | None = None
 
 
 class LifecycleConfig(Section):
@@ -174,6 +176,8 @@ class LifecycleConfig(Section):
     )
     # Exceptions from it; the name servers of the host's resolv.conf are one anyway.
     network_allow: tuple[Network, ...] = ()
+    # Whether an agent may not start where the host cannot keep it from those.
+    require_filter: bool = False
 
 
 class ApprovalsConfig(Section):

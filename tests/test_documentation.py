@@ -46,7 +46,7 @@ def test_the_manual_lists_every_setting_and_no_other() -> None:
     assert set(rows) == set(settings())
     for name, default in settings().items():
         if isinstance(default, int):
-            assert rows[name] == f"`{default}`", name
+            assert rows[name] == f"`{str(default).lower()}`", name
 
 
 def test_the_manual_and_the_help_give_the_same_exit_codes() -> None:

@@ -1,6 +1,7 @@
 """Commands about agents: list, status, spawn, start, kill, restart, destroy."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -62,11 +63,22 @@ def _description(agent: "Agent", output: Output) -> list[str]:
         "unit": output.paint(agent.unit, ""),
         "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",
         "limits": ", ".join(f"{key} {value}" for key, value in agent.resources.items()) or "none",
+        "network": output.paint(*_network(agent.network)),
         "version": "needs an update: hivectl update" if agent.stale else "current",
         "invocation": output.paint(agent.invocation_id or "-", ""),
     }
     lines = [output.paint(agent.name, "bold")]
     return lines + [f"  {key + ':':<12}{value}" for key, value in fields.items()]
+
+
+def _network(network: Mapping[str, Any]) -> tuple[str, str]:
+    """Whom it may talk to, and the colour of that."""
+    if not network["deny"]:
+        return "all addresses", ""
+    denied, allowed = ", ".join(network["deny"]), ", ".join(network["allow"]) or "none"
+    if network["filtered"]:
+        return f"denied: {denied}; allowed all the same: {allowed}", ""
+    return f"NOT FILTERED, the host cannot; to be denied: {denied}; allowed: {allowed}", "red"
 
 
 @click.command()

@@ -38,6 +38,7 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         self._name = name
         self.model = "claude-x"
         self.limits: dict[str, Any] = {}
+        self.network = {"deny": ["any"], "allow": ["192.0.2.7"], "filtered": True}
 
     @method(allow=OPERATOR)
     async def Start(self) -> ObjectPath:
@@ -102,6 +103,10 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
     @prop()
     def LoggedIn(self) -> Bool:
         return False
+
+    @prop()
+    def Network(self) -> Dict:
+        return self.network
 
     @prop()
     def Resources(self) -> Dict:

@@ -43,6 +43,7 @@ async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivect
         "context_tokens": 1234,
         "logged_in": False,
         "resources": {"tasks_max": 4096},
+        "network": {"deny": ["any"], "allow": ["192.0.2.7"], "filtered": True},
         "stale": False,
     }
 

@@ -48,6 +48,20 @@ async def test_limits_are_shown_and_changed(hive: FakeHive, hivectl: Hivectl) ->
     )
 
 
+async def test_status_shows_whom_an_agent_may_talk_to(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (
+        "  network:    denied: any; allowed all the same: 192.0.2.7\n"
+        in (await hivectl("status", "alice")).out
+    )
+    hive.lifecycle.agents["alice"].network["filtered"] = False
+    assert (
+        "  network:    NOT FILTERED, the host cannot; to be denied: any; allowed: 192.0.2.7\n"
+        in (await hivectl("status", "alice")).out
+    )
+    hive.lifecycle.agents["alice"].network["deny"] = []
+    assert "  network:    all addresses\n" in (await hivectl("status", "alice")).out
+
+
 async def test_tombstones_and_their_end(hive: FakeHive, hivectl: Hivectl) -> None:
     [head, row] = (await hivectl("tombstones")).out.splitlines()
     assert head.split() == ["NAME", "DESTROYED", "SIZE"]

@@ -23,6 +23,9 @@ in
         config.systemd.package
       ];
     };
+    systemd.services.hive-canfilter = {
+      wantedBy = [ "hive.target" ];
+    };
   };
 
   meta.maintainers = [ ];

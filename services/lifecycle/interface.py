@@ -1,7 +1,7 @@
 """Lifecycle1, Agent1 and Job1 on the bus. Forwards, and nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from typing import Annotated, Any, Final, TypeAlias
 
 from services.lifecycle.agent import Agent
@@ -180,6 +180,10 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     @prop()
     def Resources(self) -> Dict:
         return variants(self._lifecycle.resources(self._agent.name))
+
+    @prop()
+    def Network(self) -> Dict:
+        return asdict(self._lifecycle.network(self._agent.name))
 
     @prop()
     def Stale(self) -> Bool:

@@ -13,6 +13,7 @@ from services.lifecycle.courier import Broker, Courier
 from services.lifecycle.follow import Follower
 from services.lifecycle.jobs import Job, JobObserver, Jobs, Verb
 from services.lifecycle.login import login_notices, update_notice
+from services.lifecycle.network import Network
 from services.lifecycle.registry import Phase, Record, Registry
 from services.lifecycle.swarm import AgentObserver, Swarm
 from services.lifecycle.work import Works
@@ -68,6 +69,7 @@ class Lifecycle:
         """Adopt what runs, notice what ended meanwhile, go on with what was interrupted, and start
         what should run. Returns when the agents are known; the jobs go on.
         """
+        await self._backend.probe()
         boot = await self._follower.start()
         records = [r for r in self._registry.records() if r.phase is not Phase.KEPT]
         for record in records:
@@ -76,6 +78,7 @@ class Lifecycle:
             self._swarm.add(record)
         for record in records:
             await self._follower.refresh(record.name)
+            await self._limit_again(record)
         self._adopting = False
         for agent in self.agents:
             if agent.stale:
@@ -179,6 +182,18 @@ class Lifecycle:
         if agent.unit_status.up:
             await self._backend.resume(name)
             await self._follower.refresh(name)
+
+    def network(self, name: str) -> Network:
+        """Whom an agent may talk to."""
+        return self._backend.network(self._swarm.agent(name).spec)
+
+    async def _limit_again(self, record: Record) -> None:
+        """What runs obeys the configuration as it is now."""
+        if self._swarm.agents[record.name].unit_status.up:
+            try:
+                await self._backend.limit(record.spec)
+            except HiveError as error:
+                log.error("%s runs on as before: %s", record.name, error)
 
     # Tombstones
 

@@ -60,6 +60,7 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
             "lifecycle.network_deny.0 = 'localhots' does not fit: it is an address, a network",
         ),
         ("[lifecycle]\nnetwork_allow = ['10.0.0.0/33']", "network_allow.0 = '10.0.0.0/33' does"),
+        ("[lifecycle.agents.bob]\nnetwork_deny = ['all']", "bob.network_deny.0 = 'all' does not"),
         (
             "[broker.agents.Bob]\nmay_send_to = []",
             "broker.agents.Bob = 'Bob' does not fit: it is the name of an agent: a-z",

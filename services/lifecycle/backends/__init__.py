@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.lifecycle.agent import Spec, UnitStatus
+from services.lifecycle.network import Network
 
 Watcher = Callable[[str, UnitStatus], None]
 """Is called with an agent's name whenever systemd says something new about its container."""
@@ -27,6 +28,9 @@ class Backend(Protocol):
 
     def unit(self, name: str) -> str:
         """The systemd unit that the container of `name` runs in."""
+
+    async def probe(self) -> None:
+        """Find out what the host can do, and log what it cannot; before anything is started."""
 
     async def watch(self, watcher: Watcher) -> None:
         """Begin to call `watcher`; before anything else, so that nothing is missed."""
@@ -52,8 +56,11 @@ class Backend(Protocol):
     def resources(self, spec: Spec) -> dict[str, int]:
         """The limits that hold for it; what has none is left out."""
 
+    def network(self, spec: Spec) -> Network:
+        """Whom it may talk to, and whether the host keeps it from the others."""
+
     async def limit(self, spec: Spec) -> None:
-        """Make its limits those of `spec`, now and at every start."""
+        """Make its limits and its network those of `spec`, now and at every start."""
 
     async def usage(self, name: str) -> dict[str, int]:
         """What it uses now: `cpu` (µs), `memory`, `tasks` and their peaks, as far as counted."""

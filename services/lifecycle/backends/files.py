@@ -1,12 +1,12 @@
 """The text of the two files that make systemd run a container: settings and drop-in."""
 
-import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from services.lifecycle import resources
 from services.lifecycle.agent import Spec
+from services.lifecycle.network import Network
 from services.lifecycle.uidrange import SIZE
 from wire import names
 
@@ -38,8 +38,7 @@ class Limits:
 
     start_seconds: int
     stop_seconds: int
-    deny: Sequence[str]
-    allow: Sequence[str]
+    network: Network
     resources: Mapping[str, int]
 
 
@@ -119,21 +118,8 @@ def drop_in(spec: Spec, limits: Limits, root: str, credential: str | None) -> st
         "DeviceAllow=",
         "DeviceAllow=char-pts rw",
     ]
-    if limits.deny:
-        lines += [f"IPAddressDeny={' '.join(limits.deny)}"]
-        lines += [f"IPAddressAllow={' '.join(limits.allow)}"] if limits.allow else []
+    network = limits.network
+    if network.deny:
+        lines += [f"IPAddressDeny={' '.join(network.deny)}"]
+        lines += [f"IPAddressAllow={' '.join(network.allow)}"] if network.allow else []
     return "\n".join([*lines, ""])
-
-
-def name_servers(resolv_conf: str) -> list[str]:
-    """The addresses of the name servers in resolv.conf, so that names resolve in any filter."""
-    addresses = []
-    for line in resolv_conf.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver":
-            address = words[1].partition("%")[0]
-            try:
-                addresses.append(str(ipaddress.ip_address(address)))
-            except ValueError:
-                continue
-    return addresses

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import ipaddress
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from services.config import AgentSettings, Config
 from services.lifecycle import resources, uidrange
@@ -15,10 +14,13 @@ from services.lifecycle.backends import Reconciled, Watcher, files, skeleton, us
 from services.lifecycle.backends.journal import Journal
 from services.lifecycle.backends.layout import Layout, container_unit, settings_file
 from services.lifecycle.backends.systemd import Systemd
+from services.lifecycle.network import Network, network_of, refusal
 from services.lifecycle.survey import give_below, size_below
 from services.lifecycle.tree import Tree, remove_below
 from wire import names
-from wire.errors import Unavailable
+from wire.errors import HiveError, Unavailable
+
+log = logging.getLogger(__name__)
 
 SLACK: Final = 15.0
 """systemd ends a job by the unit's own time limits; only a stuck systemd needs ours, in seconds."""
@@ -38,10 +40,29 @@ class Nspawn:
         self._watcher: Watcher = lambda name, status: None
         self._looking: set[asyncio.Task[None]] = set()
         self._journal = Journal()
+        self._can_filter = False
 
     def unit(self, name: str) -> str:
         """The unit is systemd's own template, so machinectl knows it, too."""
         return container_unit(name)
+
+    # What the host can do
+
+    async def probe(self) -> None:
+        """Whether the addresses that are denied are out of reach; the journal says if not."""
+        try:
+            self._can_filter = await self._systemd.can_filter(SLACK)
+        except HiveError as error:
+            log.error("whether this host filters addresses is not known: %s", error)
+        if not self._can_filter:
+            log.error("this host does not filter addresses: agents reach all of them")
+
+    def network(self, spec: Spec) -> Network:
+        """The configuration's for this agent, else for all, and the host's name servers."""
+        resolv_conf = ""
+        with contextlib.suppress(FileNotFoundError):
+            resolv_conf = (self._layout.root / "etc/resolv.conf").read_text()
+        return network_of(spec.name, self._config, resolv_conf, can_filter=self._can_filter)
 
     # What happens
 
@@ -144,8 +165,9 @@ class Nspawn:
         return resources.effective(config.resources, own, spec.resources)
 
     async def limit(self, spec: Spec) -> None:
-        """Written for the next start, and told to systemd for the container that runs."""
-        await self._write(spec, [])
+        """Written for the next start; what runs gets it by a reload, and from systemd."""
+        if await asyncio.to_thread(self._write_units, spec, []):
+            await self._systemd.reload()
         await self._systemd.set_properties(
             container_unit(spec.name), resources.properties(self.resources(spec))
         )
@@ -230,23 +252,9 @@ class Nspawn:
 
     def _limits(self, spec: Spec) -> files.Limits:
         config = self._config.lifecycle
-        allow = [*config.network_allow, *self._model_address()]
-        with contextlib.suppress(FileNotFoundError):
-            allow += files.name_servers((self._layout.root / "etc/resolv.conf").read_text())
         return files.Limits(
-            config.start_timeout,
-            config.stop_timeout,
-            config.network_deny,
-            sorted(set(allow)),
-            self.resources(spec),
+            config.start_timeout, config.stop_timeout, self.network(spec), self.resources(spec)
         )
-
-    def _model_address(self) -> list[str]:
-        """The scripted model's address, which a container must reach wherever it listens."""
-        host = urlsplit(self._config.harness.scripted_model_url or "").hostname or ""
-        with contextlib.suppress(ValueError):
-            return [str(ipaddress.ip_address(host))]
-        return ["localhost"] if host == "localhost" else []
 
     def _harness(self, spec: Spec) -> Mapping[str, object]:
         config = self._config.harness
@@ -264,6 +272,8 @@ class Nspawn:
 
     async def start(self, spec: Spec, *, fresh: bool = True) -> None:
         """Start the unit, its failures forgotten; the socket comes with it."""
+        if self._config.lifecycle.require_filter and self.network(spec).unkept:
+            raise refusal(spec.name)
         if fresh:
             await self._clear(spec)
         timeout = self._config.lifecycle.start_timeout + SLACK

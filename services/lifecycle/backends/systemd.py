@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from services.lifecycle.agent import UnitStatus
+from services.lifecycle.canfilter import Outcome
 from wire import names
 from wire.bus import Bus
 from wire.errors import Conflict, NotFound, RemoteError, Timeout
@@ -26,6 +27,8 @@ MACHINED_PATH: Final = "/org/freedesktop/machine1"
 MACHINED_MANAGER: Final = "org.freedesktop.machine1.Manager"
 
 HIVE_TARGET: Final = "hive.target"
+CAN_FILTER: Final = "hive-canfilter.service"
+CLD_EXITED: Final = 1
 NO_SUCH_UNIT: Final = "org.freedesktop.systemd1.NoSuchUnit"
 
 UnitWatcher = Callable[[str, UnitStatus], None]
@@ -158,6 +161,16 @@ class Systemd:
     async def reload(self) -> None:
         """Make systemd read the unit files again."""
         await self._manager("Reload")
+
+    async def can_filter(self, timeout: float) -> bool:
+        """Whether IPAddressDeny= is kept on this host, as hive-canfilter.service found out.
+
+        Raises Conflict or Timeout when that could not be found out.
+        """
+        await self._run_job("StartUnit", CAN_FILTER, timeout)
+        told = status_of(await self._all(CAN_FILTER, UNIT) | await self._all(CAN_FILTER, SERVICE))
+        # Only a clear yes is one: a unit that is not loaded any more has 0 for a status, too.
+        return (told.active, told.code, told.status) == ("active", CLD_EXITED, Outcome.FILTERED)
 
     async def host_is_stopping(self) -> bool:
         """Whether the whole host goes down, or the hive on it with hive.target."""

@@ -9,6 +9,7 @@ from services.lifecycle.agent import Agent, Spec, UnitStatus
 from services.lifecycle.backends import Reconciled, Watcher
 from services.lifecycle.crash import Crash
 from services.lifecycle.jobs import Job, Result
+from services.lifecycle.network import Network
 from services.lifecycle.registry import Notice
 from wire.errors import HiveError, NotFound, Unavailable
 
@@ -30,6 +31,7 @@ class FakeBackend:
         self.halt_at = 0
         self.halted = asyncio.Event()
         self.stopping = False
+        self.probed = False
         self._watcher: Watcher = lambda name, status: None
         self._invocations = 0
 
@@ -48,6 +50,9 @@ class FakeBackend:
 
     def unit(self, name: str) -> str:
         return f"unit-of-{name}.service"
+
+    async def probe(self) -> None:
+        self.probed = True
 
     async def watch(self, watcher: Watcher) -> None:
         self._watcher = watcher
@@ -75,6 +80,9 @@ class FakeBackend:
 
     def resources(self, spec: Spec) -> dict[str, int]:
         return resources.effective(ResourceLimits(tasks_max=4096), spec.resources)
+
+    def network(self, spec: Spec) -> Network:
+        return Network(("any",), ("192.0.2.7",), filtered=True)
 
     async def limit(self, spec: Spec) -> None:
         await self._called("limit", spec.name)

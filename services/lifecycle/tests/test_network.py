@@ -1,0 +1,156 @@
+"""Whom containers may talk to: what holds, what is written, and hosts that cannot filter."""
+
+import logging
+import socket
+from pathlib import Path
+
+import pytest
+
+from services.config import AgentSettings, Config, HarnessConfig, LifecycleConfig
+from services.lifecycle import canfilter
+from services.lifecycle.agent import Spec
+from services.lifecycle.backends import files, systemd
+from services.lifecycle.backends.nspawn import Nspawn
+from services.lifecycle.network import Network, name_servers, network_of
+from services.lifecycle.tests.house import House
+from services.lifecycle.tests.test_nspawn import ALICE, UNIT, Host, host
+from wire.errors import Conflict
+
+__all__ = ["host"]
+
+BOB = Spec("bob", ALICE.uid_base, ALICE.machine_id)
+CONFIG = Config(
+    lifecycle=LifecycleConfig(
+        network_deny=("localhost", "10.0.0.0/8"),
+        network_allow=("10.9.9.9",),
+        agents={
+            "alice": AgentSettings(network_deny=("any",), network_allow=("192.0.2.0/24",)),
+            "bob": AgentSettings(network_allow=()),
+            "carol": AgentSettings(network_deny=()),
+        },
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "deny", "allow", "filtered"),
+    [
+        ("alice", ("any",), ("10.1.1.1", "192.0.2.0/24"), True),
+        ("bob", ("localhost", "10.0.0.0/8"), ("10.1.1.1",), True),
+        ("carol", (), ("10.1.1.1", "10.9.9.9"), False),
+        ("dave", ("localhost", "10.0.0.0/8"), ("10.1.1.1", "10.9.9.9"), True),
+    ],
+)
+def test_an_agents_own_lists_replace_those_of_all(
+    name: str, deny: tuple[str, ...], allow: tuple[str, ...], filtered: bool
+) -> None:
+    network = network_of(name, CONFIG, "nameserver 10.1.1.1\n", can_filter=True)
+    assert network == Network(deny, allow, filtered)
+    assert not network.unkept
+    open_host = network_of(name, CONFIG, "", can_filter=False)
+    assert not open_host.filtered
+    assert open_host.unkept == bool(deny)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [("http://127.0.0.9:1", "127.0.0.9"), ("http://localhost", "localhost"), ("http://a.b", None)],
+)
+def test_the_scripted_model_is_always_reached(url: str, address: str | None) -> None:
+    config = Config(harness=HarnessConfig(scripted_model_url=url))
+    allow = network_of("alice", config, "", can_filter=True).allow
+    assert allow == ((address,) if address else ())
+
+
+def test_name_servers_are_read_with_care() -> None:
+    text = "# nameserver 1.1.1.1\nnameserver 10.1.2.3 \nnameserver fe80::1%eth0\nnameserver x\n"
+    assert name_servers(text + "nameserver\n") == ["10.1.2.3", "fe80::1"]
+
+
+def test_a_packet_that_leaves_says_that_nothing_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert canfilter.probe() is canfilter.Outcome.OPEN
+
+    def refuse(*_arguments: object) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(socket.socket, "sendto", refuse)
+    assert canfilter.probe() is canfilter.Outcome.FILTERED
+
+
+def can_filter(host: Host, **values: object) -> None:
+    host.manager.unit(systemd.CAN_FILTER)
+    host.manager.change(systemd.CAN_FILTER, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "filters"),
+    [
+        ({"code": 1, "status": 0}, True),
+        ({"code": 1, "status": 3}, False),
+        ({"code": 0, "status": 0}, False),
+        ({"code": 2, "status": 9}, False),
+    ],
+)
+async def test_only_a_clear_yes_is_one(
+    host: Host, values: dict[str, int], filters: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    can_filter(host, **values)
+    with caplog.at_level(logging.ERROR):
+        await host.backend.probe()
+    assert host.backend.network(ALICE).filtered is filters
+    assert ("does not filter addresses" in caplog.text) is not filters
+
+
+async def test_a_probe_that_fails_is_no_yes(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    can_filter(host, code=1, status=0)
+    host.manager.result = "failed"
+    await host.backend.probe()
+    assert host.backend.network(ALICE).unkept
+    assert "is not known" in caplog.text
+
+
+async def test_nobody_starts_unfiltered_where_filters_are_required(host: Host) -> None:
+    config = Config(
+        lifecycle=LifecycleConfig(
+            require_filter=True, agents={"bob": AgentSettings(network_deny=())}
+        )
+    )
+    client = host.backend._systemd
+    backend = Nspawn(client, config, host.root / "prefix", host.layout)
+    can_filter(host, code=1, status=3)
+    await backend.probe()
+    with pytest.raises(Conflict, match=r"alice is not started.*lifecycle\.require_filter"):
+        await backend.start(ALICE)
+    assert ("StartUnit", UNIT) not in host.manager.calls
+    host.manager.unit("systemd-nspawn@h-bob.service")
+    await backend.start(BOB)  # nothing is denied him that he could reach
+    host.manager.change(systemd.CAN_FILTER, status=0)
+    await backend.probe()
+    await backend.start(ALICE)
+
+
+async def test_what_is_opened_has_no_filter(host: Host) -> None:
+    client = host.backend._systemd
+    await Nspawn(client, CONFIG, host.root / "prefix", host.layout).configure(ALICE)
+    service = host.drop_in()["Service"]
+    assert service["IPAddressDeny"] == "any"
+    assert service["IPAddressAllow"] == "10.1.2.3 192.0.2.0/24 fe80::1"
+    carol = Spec("carol", ALICE.uid_base, ALICE.machine_id)
+    limits = files.Limits(1, 1, network_of("carol", CONFIG, "", can_filter=True), {})
+    assert "IPAddress" not in files.drop_in(carol, limits, "/root", None)
+
+
+async def test_what_runs_obeys_the_configuration_of_a_new_lifecycle(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.open()
+    await house.spawn("alice")
+    await house.spawn("bob")
+    house.backend.set("bob", "inactive")
+    await house.close()
+    house.backend.calls.clear()
+    house.backend.fail["limit"] = Conflict("systemd would not.")
+    await house.open()
+    assert house.backend.probed
+    assert house.backend.calls[0] == ("limit", "alice")
+    assert ("limit", "bob") not in house.backend.calls
+    await house.close()

@@ -1,0 +1,137 @@
+"""Whom a container reaches: tried from inside, against listeners on the host's loopback."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import PYTHON, hivectl
+
+pytestmark = pytest.mark.system
+
+CONFIG = "/etc/hyperhive/hyperhive.toml"
+HOST, ALLOWED, OTHER = "127.0.0.1", "127.0.0.77", "127.0.0.78"
+PORT = 7299
+
+LISTEN = f"""
+import socket, sys
+servers = [socket.create_server((host, {PORT})) for host in sys.argv[1:]]
+print("listening", flush=True)
+sys.stdin.read()
+"""
+CONNECT = f"""
+import json, socket, sys
+def reached(host):
+    try:
+        socket.create_connection((host, {PORT}), timeout=2).close()
+    except OSError:
+        return False
+    return True
+print(json.dumps([host for host in sys.argv[1:] if reached(host)]))
+"""
+
+Configure = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def listeners(swarm: Hive) -> Iterator[Hive]:
+    """The hive with somebody listening at three addresses of its host."""
+    listening = swarm.popen(PYTHON, "-c", LISTEN, HOST, ALLOWED, OTHER)
+    with listening:
+        assert listening.stdout is not None
+        assert listening.stdout.readline() == "listening\n"
+        yield swarm
+        listening.kill()
+
+
+@pytest.fixture
+def configure(listeners: Hive) -> Iterator[Configure]:
+    """Adds to the configuration and restarts lifecycle; all is as before afterwards."""
+    before = listeners.run("cat", CONFIG).stdout
+
+    def write(text: str) -> None:
+        listeners.run("sh", "-c", f"cat > {CONFIG}", input=text)
+        listeners.run("systemctl", "restart", "hive-lifecycle")
+
+    with ExitStack() as stack:
+        stack.callback(write, before)
+        yield lambda text: write(f"{before}{text}")
+
+
+def reached(hive: Hive, agent: str, *addresses: str) -> list[str]:
+    """Whom of `addresses` the container reaches. nsenter would not be under its filter."""
+    enter = ["systemd-run", f"--machine=h-{agent}", "--wait", "--pipe", "--quiet"]
+    done = hive.run(*enter, "/usr/bin/python3", "-c", CONNECT, *addresses, timeout=120)
+    return list(json.loads(done.stdout))
+
+
+def test_the_hosts_loopback_is_not_reached(listeners: Hive) -> None:
+    everywhere = listeners.run("/usr/bin/python3", "-c", CONNECT, HOST, ALLOWED, OTHER)
+    assert json.loads(everywhere.stdout) == [HOST, ALLOWED, OTHER]
+    assert reached(listeners, "alice", HOST, ALLOWED, OTHER) == []
+    network = hivectl(listeners, "status", "alice")["network"]
+    assert network["filtered"]
+    assert "localhost" in network["deny"]
+
+
+def test_an_agent_is_narrowed_to_a_list_or_opened_while_it_runs(
+    listeners: Hive, configure: Configure
+) -> None:
+    before = [hivectl(listeners, "status", name)["invocation_id"] for name in ("alice", "bob")]
+    configure(
+        f'[lifecycle.agents.alice]\nnetwork_deny = ["any"]\nnetwork_allow = ["{ALLOWED}"]\n'
+        "[lifecycle.agents.bob]\nnetwork_deny = []\n"
+    )
+    assert reached(listeners, "alice", HOST, ALLOWED, OTHER) == [ALLOWED]
+    assert reached(listeners, "bob", HOST, ALLOWED, OTHER) == [HOST, ALLOWED, OTHER]
+    shown = hivectl(listeners, "status", "alice")["network"]
+    assert shown["deny"] == ["any"]
+    assert ALLOWED in shown["allow"]
+    assert "all addresses" in listeners.run("hivectl", "status", "bob").stdout
+    after = [hivectl(listeners, "status", name)["invocation_id"] for name in ("alice", "bob")]
+    assert after == before, "a container was restarted for it"
+    listeners.run("hivectl", "restart", "alice", timeout=120)
+    assert reached(listeners, "alice", HOST, ALLOWED) == [ALLOWED]
+
+
+def test_what_was_opened_is_closed_again(listeners: Hive) -> None:
+    for name in ("alice", "bob"):
+        assert reached(listeners, name, HOST, ALLOWED, OTHER) == []
+
+
+@pytest.fixture
+def unfiltered(listeners: Hive, configure: Configure) -> Iterator[Configure]:
+    """A host whose trial of the filter fails."""
+    folder = "/run/systemd/system/hive-canfilter.service.d"
+    listeners.run("mkdir", "-p", folder)
+    listeners.run("sh", "-c", f"printf '[Service]\\nIPAddressDeny=\\n' > {folder}/no.conf")
+
+    def try_again() -> None:
+        listeners.run("systemctl", "daemon-reload")
+        listeners.run("systemctl", "stop", "hive-canfilter")
+
+    try_again()
+    yield configure
+    listeners.run("rm", "-r", folder)
+    try_again()
+
+
+def test_a_host_that_cannot_filter_says_so(listeners: Hive, unfiltered: Configure) -> None:
+    unfiltered("require_filter = true\n")  # the file ends within [lifecycle]
+    assert not hivectl(listeners, "status", "alice")["network"]["filtered"]
+    assert "NOT FILTERED" in listeners.run("hivectl", "status", "alice").stdout
+    logged = listeners.run("journalctl", "--unit=hive-lifecycle", "--lines=40", "--output=cat")
+    assert "does not filter addresses" in logged.stdout
+    assert listeners.run("systemctl", "--failed", "--quiet", "list-units", "hive*").stdout == ""
+    refused = listeners.run("hivectl", "restart", "alice", check=False, timeout=120)
+    assert refused.returncode == 1
+    assert "alice is not started: this host does not filter addresses" in refused.stderr
+    assert hivectl(listeners, "status", "alice")["state"] == "stopped"
+
+
+def test_it_starts_again_where_the_host_can(listeners: Hive) -> None:
+    listeners.run("hivectl", "start", "alice", timeout=120)
+    assert reached(listeners, "alice", HOST) == []
+    assert hivectl(listeners, "status", "alice")["network"]["filtered"]
