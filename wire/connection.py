@@ -26,9 +26,9 @@ from dbus_next.aio import MessageBus
 from dbus_next.auth import Authenticator
 
 from wire import errors
-from wire.decoding import decode
+from wire.decoding import TooManyValuesError, decode
 from wire.encoding import encode
-from wire.message import Kind, Message
+from wire.message import Kind, Message, refusal
 
 log = logging.getLogger(__name__)
 
@@ -266,6 +266,9 @@ class Connection(MessageBus):
     def _take(self, frame: bytes) -> None:
         try:
             message = decode(frame)
+        except TooManyValuesError as error:
+            self._refuse(error)
+            return
         except Exception:
             log.warning("left out a message of %d bytes that cannot be read", len(frame))
             return
@@ -276,6 +279,14 @@ class Connection(MessageBus):
             self._on_incoming(message)
         except Exception:
             log.exception("a received message was not handled: %s", message.member)
+
+    def _refuse(self, error: TooManyValuesError) -> None:
+        """Answer what was not decoded, if it is a call that waits for it."""
+        call = error.message
+        log.warning("left out a message of %s: %s", call.sender, error)
+        if call.kind is Kind.CALL and not call.no_reply and self.connected:
+            text = f"This call is too large: {error}."
+            self.post(refusal(call, errors.LimitExceeded.name, text))
 
     def _take_reply(self, message: Message) -> None:
         reply = self._pending.get(message.reply_serial)

@@ -2,10 +2,14 @@
 
 As in wire.encoding, what a signature means is worked out once. The bus daemon has checked every
 message that reaches us; what is wrong all the same raises, whatever, and the message is left out.
+
+The daemon lets 32 MiB pass, which may be millions of values: those of calls and signals, which come
+from anybody, are counted, for nothing else is done while a message is decoded.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import inf
 from struct import Struct
 from typing import Any, Final
 
@@ -15,6 +19,10 @@ from wire.message import Kind, Message
 
 Decode = Callable[[bytes, int], tuple[Any, int]]
 """The value that begins at a place of a message, and the place after it."""
+
+MAX_VALUES: Final = 10_000
+"""The most values in the arrays and structs of a call or a signal. The largest call of the hive has
+a thousand ids."""
 
 _FIELDS: Final = {
     1: "path",
@@ -41,12 +49,44 @@ _NUMBERS: Final = {
 }
 
 
+class TooManyValuesError(Exception):
+    """A call or signal has more than MAX_VALUES values; `message` is it, without a body."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(f"it has more than {MAX_VALUES} values")
+        self.message = message
+
+
+class _SpentError(Exception):
+    """No value more."""
+
+
+class _Budget:
+    """How many values the message that is being decoded may still have."""
+
+    left: float = 0
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise _SpentError
+
+
+_budget: Final = _Budget()
+"""One for all: a message is decoded in one go, by the thread of the loop."""
+
+
 def decode(frame: bytes) -> Message:
-    """The message that `frame` is, from its first byte to its last; raises when it is none."""
+    """The message that `frame` is, from its first byte to its last; raises when it is none.
+
+    Raises:
+        TooManyValuesError: it is one that anybody can send, and too much to decode.
+    """
     order = "<" if frame[0] == ord("l") else ">"
     size, serial, length = _HEADER[order].unpack_from(frame, 4)
     message = Message(Kind(frame[1]), serial=serial, no_reply=bool(frame[2] & _NO_REPLY))
     decode_field = _variant_decoder(order)
+    _budget.left = MAX_VALUES
     at, end = 16, 16 + length
     while at < end:
         at += -at % 8
@@ -57,9 +97,15 @@ def decode(frame: bytes) -> Message:
     at += -at % 8
     if at + size != len(frame):
         raise ValueError("the message has another size than it says")
-    for decode_value in _decoders(message.signature, order):
-        value, at = decode_value(frame, at)
-        message.body.append(value)
+    if message.kind in (Kind.RETURN, Kind.ERROR):
+        _budget.left = inf  # It was asked for.
+    try:
+        for decode_value in _decoders(message.signature, order):
+            value, at = decode_value(frame, at)
+            message.body.append(value)
+    except _SpentError:
+        message.body.clear()
+        raise TooManyValuesError(message) from None
     if at != len(frame):
         raise ValueError("the body has another size than it says")
     return message
@@ -154,6 +200,7 @@ def _array_decoder(child: SignatureType, order: str) -> Decode:
     unpack = Struct(order + "I").unpack_from
     decode_item = _decoder(child, order)
     alignment = 8 if child.token in "xtd(" else 1
+    spend = _budget.spend
 
     def decode_array(data: bytes, at: int) -> tuple[Any, int]:
         at += -at % 4 + 4
@@ -162,6 +209,7 @@ def _array_decoder(child: SignatureType, order: str) -> Decode:
         end = at + length
         items = []
         while at < end:
+            spend(1)
             item, at = decode_item(data, at)
             items.append(item)
         return items, at
@@ -172,6 +220,7 @@ def _array_decoder(child: SignatureType, order: str) -> Decode:
 def _dict_decoder(entry: SignatureType, order: str) -> Decode:
     unpack = Struct(order + "I").unpack_from
     decode_key, decode_value = (_decoder(child, order) for child in entry.children)
+    spend = _budget.spend
 
     def decode_dict(data: bytes, at: int) -> tuple[Any, int]:
         at += -at % 4 + 4
@@ -180,6 +229,7 @@ def _dict_decoder(entry: SignatureType, order: str) -> Decode:
         end = at + length
         items = {}
         while at < end:
+            spend(1)
             at += -at % 8
             key, at = decode_key(data, at)
             items[key], at = decode_value(data, at)
@@ -190,9 +240,11 @@ def _dict_decoder(entry: SignatureType, order: str) -> Decode:
 
 def _struct_decoder(kind: SignatureType, order: str) -> Decode:
     decoders = [_decoder(child, order) for child in kind.children]
+    spend = _budget.spend
 
     def decode_struct(data: bytes, at: int) -> tuple[Any, int]:
         at += -at % 8
+        spend(len(decoders))
         items = []
         for decode_item in decoders:
             item, at = decode_item(data, at)

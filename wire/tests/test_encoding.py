@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wire import message
-from wire.decoding import decode
+from wire.decoding import MAX_VALUES, TooManyValuesError, decode
 from wire.encoding import MAX_DEPTH, MisfitError, encode, encode_body
 from wire.message import Kind, Message
 from wire.types import U32, Typed
@@ -195,3 +195,14 @@ def test_what_is_no_message_raises_and_nothing_else(data: st.DataObject) -> None
     except Exception:
         return  # left out, with a line in the journal
     assert isinstance(read.body, list)
+
+
+def test_what_was_asked_for_may_have_any_number_of_values() -> None:
+    texts = ["x"] * (2 * MAX_VALUES)
+    answer = message.answer(CALL, "as", [texts])
+    answer.serial = 1
+    assert decode(encode(answer)).body == [texts]
+    signal = message.signal("/", "org.example.A", "B", "as", [texts])
+    signal.serial = 1
+    with pytest.raises(TooManyValuesError):
+        decode(encode(signal))

@@ -13,6 +13,7 @@ from dbus_next import Message
 from wire import errors, message
 from wire.bus import Bus
 from wire.connection import MAX_MESSAGE, frame_size
+from wire.decoding import MAX_VALUES
 from wire.encoding import MAX_DEPTH
 from wire.fixtures import Connect
 from wire.testing import private_bus
@@ -51,6 +52,26 @@ async def test_nesting_is_bounded_below_the_daemons_limit(connect: Connect) -> N
         with pytest.raises(errors.InvalidArgument, match="nested"):
             await client.call(NAME, PATH, NAME, "Dim", "ua{sv}", 1, nested(levels))
     assert not client.disconnected.done()
+
+
+@pytest.mark.parametrize(
+    ("signature", "value"),
+    [
+        ("ua{sv}", [1, {"k": [1] * MAX_VALUES}]),
+        ("ua{sv}", [1, {"k": [["x"] * (MAX_VALUES // 2)] * 2}]),
+        ("ua{sv}", [1, {str(number): 1 for number in range(MAX_VALUES + 1)}]),
+        ("as", [[""] * (MAX_VALUES + 1)]),
+        ("aau", [[[]] * (MAX_VALUES + 1)]),
+        ("a(uuuu)", [[[1, 2, 3, 4]] * (MAX_VALUES // 4)]),
+    ],
+)
+async def test_a_call_of_very_many_values_is_refused_unread(
+    connect: Connect, signature: str, value: list[Any]
+) -> None:
+    _, client = await serve(connect)
+    with pytest.raises(errors.LimitExceeded, match="more than 10000 values"):
+        await client.call(NAME, PATH, NAME, "Dim", signature, *value)
+    assert await client.call1(NAME, PATH, NAME, "Dim", "ua{sv}", 1, {"k": [1] * 5000}) == 2
 
 
 async def test_a_message_that_is_too_large_is_refused(connect: Connect) -> None:
