@@ -159,6 +159,7 @@ def _prepared(file: Path, source: BinaryIO, log: BinaryIO | None, directory: Pat
             _copy(log, part.with_name(f"{part.name}-wal"))
         _fold(part, "DELETE")
         schema.check(part)
+        schema.check_shape(part)
         backup.sync(part)
     except (sqlite3.DatabaseError, CorruptStore) as error:
         part.unlink(missing_ok=True)

@@ -66,6 +66,35 @@ def check(path: Path) -> None:
     _check_content(path, lambda: None, whole=True)
 
 
+def check_shape(path: Path) -> None:
+    """See that the store at `path`, which `check` has passed, has our tables and nothing else.
+
+    For a file that comes from elsewhere: its triggers and views would be run.
+
+    Raises:
+        CorruptStore: it has others.
+    """
+    with (
+        closing(_open(f"{path.absolute().as_uri()}?mode=ro")) as db,
+        closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh,
+    ):
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        for step in range(1, version + 1):
+            _migrate(fresh, step)
+        if different := _shape(db) ^ _shape(fresh):
+            names = ", ".join(sorted({repr(name) for _, name, _, _ in different})[:3])
+            raise _damaged(path, f"it is not made as ours are, see {names}")
+
+
+def _shape(db: sqlite3.Connection) -> set[tuple[str, str, str, str]]:
+    """What is in the store, in SQL, without what sqlite adds by itself."""
+    rows = db.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL "
+        "AND (type <> 'table' OR name NOT IN ('sqlite_sequence', 'sqlite_stat1', 'sqlite_stat4'))"
+    )
+    return {(kind, name[:64], table, sql) for kind, name, table, sql in rows}
+
+
 @contextmanager
 def _telling(db: sqlite3.Connection, alive: Callable[[], None]) -> Iterator[None]:
     """Call `alive` while `db` is at work."""

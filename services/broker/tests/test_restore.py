@@ -122,6 +122,20 @@ def newer(file: Path) -> None:
         db.execute("PRAGMA user_version = 99")
 
 
+def spying(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db:
+        db.execute(
+            "CREATE TRIGGER spy AFTER INSERT ON body BEGIN "
+            "UPDATE message SET sender = 'operator' WHERE id = new.id; END"
+        )
+
+
+def a_view(file: Path) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute("DROP TABLE agent")
+        db.execute("CREATE VIEW agent AS SELECT 'bob' AS name, 0 AS registered")
+
+
 def a_link(file: Path) -> None:
     file.rename(file.with_name("real"))
     file.symlink_to("real")
@@ -138,6 +152,8 @@ def a_pipe(file: Path) -> None:
         (header_only, CorruptStore, "cannot be restored: .*malformed"),
         (foreign, CorruptStore, "is no message store"),
         (newer, CorruptStore, "newer Hyperhive .*The store is what it was"),
+        (spying, CorruptStore, "not made as ours are, see 'spy'.*The store is what it was"),
+        (a_view, CorruptStore, "not made as ours are, see 'agent'"),
         (a_link, CorruptStore, "name the file itself, not a link"),
         (a_pipe, CorruptStore, "is no file"),
         (Path.unlink, NotFound, "does not exist"),
