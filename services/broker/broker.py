@@ -36,6 +36,10 @@ T = TypeVar("T")
 
 MAX_WAIT_MS: Final = 180_000
 
+LARGE: Final = 64 * 1024
+"""Characters from which on a text is written in its sender's turn: each word of it goes into the
+index of words, and everybody who writes waits for that."""
+
 _DEFAULTS: Final = BrokerConfig()
 
 
@@ -68,6 +72,8 @@ class Broker:
         self._inboxes: dict[str, Inbox] = {}
         self._agents: set[str] = set()
         self._running: set[asyncio.Task[Any]] = set()
+        # One large text of each sender at a time: who writes many waits for itself.
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         # Whose connections have leases, and so are watched.
         self._holders: defaultdict[str, set[Inbox]] = defaultdict(set)
 
@@ -116,7 +122,8 @@ class Broker:
             in_reply_to=chosen.in_reply_to or 0,
             dedupe_key=_dedupe_key(who, chosen),
         )
-        return await self.to_the_end(self._send_to_all(draft) if everybody else self._send(draft))
+        work = self._send_to_all(draft) if everybody else self._send(draft)
+        return await self.to_the_end(self.in_turn(who, len(body), work))
 
     async def receive(
         self, who: Principal, holder: Holder, limit: int, timeout_ms: int
@@ -240,6 +247,17 @@ class Broker:
     def spend(self, who: Principal, text: str) -> None:
         """As `permit`, for what agents may always say: answers, and reminders to themselves."""
         self._limits.spend(who, text)
+
+    async def in_turn(self, who: Principal, size: int, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work`, which writes a text of `size` characters; after earlier large ones of `who`.
+
+        What comes after a large one waits, too, so that nothing overtakes it.
+        """
+        turn = self._turns[who.voice]
+        if size < LARGE and not turn.locked():
+            return await work
+        async with turn:
+            return await work
 
     async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` even if its caller is cancelled (it left the bus) meanwhile.

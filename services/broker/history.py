@@ -182,7 +182,7 @@ def _questions(
         "JOIN question USING (id) ORDER BY question.id DESC LIMIT :limit",
         _parameters(wanted, limit, party),
     )
-    newest = [question_store.question(row) for row in rows.bounded(newest_first, texts=(3, 9))]
+    newest = [question_store.question(row) for row in rows.bounded(newest_first, texts=(3, 4, 9))]
     return newest[::-1]
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from services.broker.message import Message
@@ -34,7 +34,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A message that is out, and with whom."""
+    """A message that is out, without its text, and with whom."""
 
     message: Message
     holder: str
@@ -112,18 +112,19 @@ class Inbox:
             # Before the look: what arrives during it is news again.
             look.clear()
             async with self.handing_out:
-                leases = await self._lease(holder.name, min(limit, room))
+                handed = await self._lease(holder.name, min(limit, room))
+                leases = _leases(holder.name, handed)
                 if leases and not holder.left.done():
                     self.leases |= {lease.message.id: lease for lease in leases}
-                    return [lease.message for lease in leases]
+                    return handed.messages
             # Who left sees no reply: what was handed out is counted, and the next in line gets it.
             self._give_back(leases)
         return []
 
-    async def _lease(self, holder: str, limit: int) -> list[Lease]:
+    async def _lease(self, holder: str, limit: int) -> HandedOut:
         handing = asyncio.ensure_future(self._hand_out(limit, self.leases.keys()))
         try:
-            return _leases(holder, await asyncio.shield(handing))
+            return await asyncio.shield(handing)
         except asyncio.CancelledError:
             # Its turn lasts until what it caused is known, or the next one's would overtake it.
             with suppress(HiveError):
@@ -146,4 +147,5 @@ class Inbox:
 
 
 def _leases(holder: str, handed: HandedOut) -> list[Lease]:
-    return [Lease(m, holder, m.id in handed.last) for m in handed.messages]
+    # Their texts would be a gigabyte, were a thousand large ones leased and never acknowledged.
+    return [Lease(replace(m, body=""), holder, m.id in handed.last) for m in handed.messages]

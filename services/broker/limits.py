@@ -10,6 +10,10 @@ from wire.errors import AccessDenied, InvalidArgument, LimitExceeded
 from wire.names import ALL_AGENTS
 from wire.principal import Principal
 
+MAX_COPIES_BYTES: Final = 2 * 1024 * 1024
+"""The most that all copies of a message to `*` are together: they are written in one transaction,
+and whoever else sends waits for it."""
+
 _UNSET: Final = SendLimits()
 
 
@@ -42,10 +46,16 @@ class Limits:
 
         Raises:
             InvalidArgument: the text is empty.
-            LimitExceeded: it is too large, or `who` says too much; then, when it may again.
+            LimitExceeded: it is too large, also with all its copies together, or `who` says too
+                much; then, when it may again.
         """
         size = len(text.encode())
         self._check_size(who, text, size)
+        if copies > 1 and copies * size > MAX_COPIES_BYTES:
+            raise LimitExceeded(
+                f"The text has {size} bytes for each of {copies} agents; all its copies have "
+                f"{MAX_COPIES_BYTES} at most. Shorten it, or write to fewer."
+            )
         if who.is_agent:
             own = self._of(who)
             rate = Rate(

@@ -120,12 +120,16 @@ def ask(db: sqlite3.Connection, asked: Asked, max_open: int) -> Told:
 
 def resolve(db: sqlite3.Connection, before: Question, after: Question, *, tell: bool) -> Told:
     """Store how a question has ended, and, if `tell`, the message to its asker about it."""
-    _unindex(db, before)
+    # Without an answer the words are the same. To take them out and in again would hold up
+    # everybody who writes, when large questions end together.
+    if after.answer:
+        _unindex(db, before)
     db.execute(
         "UPDATE question SET state = ?, answer = ?, answered_by = ?, resolved = ? WHERE id = ?",
         (after.state, _json(after.answer), after.answered_by, after.resolved, after.id),
     )
-    _index(db, after)
+    if after.answer:
+        _index(db, after)
     if not tell:
         return Told(after, 0)
     words = question_words.answered(after)

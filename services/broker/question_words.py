@@ -30,7 +30,7 @@ def asked(question: Question) -> str:
     if question.deadline:
         lines.append(f"It has time until {in_words(question.deadline)}.")
     if question.choices:
-        lines.append("The choices:")
+        lines.append(f"The choices, in the words of {question.asker}:")
         lines += [f"{number}. {text}" for number, text in enumerate(question.choices, 1)]
     lines += ["", f"The question, in the words of {question.asker}:", question.text]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from services.broker import question_store, question_words
 from services.broker.arguments import LAST_ID, Arguments, parse
-from services.broker.broker import Broker
+from services.broker.broker import LARGE, Broker
 from services.broker.clock import Moment
 from services.broker.database import Database
 from services.broker.deadlines import Deadlines
@@ -89,7 +89,8 @@ class Questions:
             deadline=None if chosen.ttl_s is None else moment.after(chosen.ttl_s),
             dedupe_key=chosen.dedupe_key,
         )
-        return await self._broker.to_the_end(self._ask(asked))
+        work = self._broker.in_turn(who, len(text), self._ask(asked))
+        return await self._broker.to_the_end(work)
 
     async def answer(self, who: Principal, question_id: int, answer: Sequence[str]) -> None:
         """Answer a question; its asker gets a message.
@@ -109,7 +110,8 @@ class Questions:
         self._broker.spend(who, "\n".join(answer))
         moment = self._deadlines.now()
         job = partial(_answer, number=question_id, who=who, answer=answer, moment=moment)
-        await self._broker.to_the_end(self._resolve(job))
+        # The question may be large, whatever the answer is.
+        await self._broker.to_the_end(self._broker.in_turn(who, LARGE, self._resolve(job)))
 
     async def cancel(self, who: Principal, question_id: int) -> None:
         """Take a question back; its asker gets a message, unless it has done so itself.

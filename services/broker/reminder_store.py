@@ -15,6 +15,9 @@ from wire.names import SYSTEM
 
 TABLE: Final = Table("reminder", State.PENDING)
 
+BATCH_SIZE: Final = 128 * 1024
+"""About how much text becomes messages in one transaction, in characters."""
+
 _COLUMNS: Final = "id, owner, due, body, file, created, state, message"
 _GET: Final = f"SELECT {_COLUMNS} FROM reminder WHERE id = ?"  # noqa: S608 - constants only
 _CONDITIONS: Final = {
@@ -83,8 +86,18 @@ def add(db: sqlite3.Connection, wish: Wish, max_pending: int) -> int:
 
 
 def deliver(db: sqlite3.Connection, *, moment: Moment) -> list[Reminder]:
-    """Make messages of the first that are due at `moment`; returns them, with their messages."""
-    return [_deliver(db, get(db, number), moment) for number in TABLE.ids_due(db, moment)]
+    """Make messages of the first that are due at `moment`; returns them, with their messages.
+
+    After BATCH_SIZE characters it is enough: each word goes into the index, and who sends waits.
+    """
+    delivered: list[Reminder] = []
+    size = 0
+    for number in TABLE.ids_due(db, moment):
+        delivered.append(_deliver(db, get(db, number), moment))
+        size += len(delivered[-1].body)
+        if size >= BATCH_SIZE:
+            break
+    return delivered
 
 
 def cancel(db: sqlite3.Connection, number: int, moment: Moment) -> None:

@@ -365,3 +365,11 @@ async def test_other_bad_arguments(broker: Broker) -> None:
 async def test_bad_names_are_not_registered(broker: Broker, name: str) -> None:
     with pytest.raises(InvalidArgument, match="is no name for an agent"):
         await broker.register_agent(name)
+
+
+async def test_what_is_leased_takes_no_memory_for_its_text(broker: Broker) -> None:
+    await broker.send(ALICE, "bob", "x" * MAX_BODY, {})
+    [message] = await broker.receive(BOB, holder(), 10, 0)
+    assert message.body == "x" * MAX_BODY
+    [lease] = broker._inbox("bob").leases.values()
+    assert (lease.message.id, lease.message.body) == (message.id, "")

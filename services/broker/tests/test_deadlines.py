@@ -16,6 +16,7 @@ from services.broker.deadlines import Deadlines
 from services.broker.lives import Lives
 from services.broker.question import Question, State
 from services.broker.questions import Questions
+from services.broker.reminder_store import BATCH_SIZE
 from services.broker.reminders import Reminders
 from services.broker.tests.clocks import START, FakeClock
 from services.broker.tests.conftest import Heard
@@ -239,3 +240,25 @@ async def test_a_store_that_fails_is_tried_again_after_the_next_write(
         await room.broker.register_agent("carol")
         assert await room.state(number) is State.EXPIRED
         assert len(await inbox(room.broker, ALICE)) == 1
+
+
+async def test_what_ends_unanswered_is_not_indexed_again(path: Path, clock: FakeClock) -> None:
+    async with running(path, clock) as room:
+        number = await room.ask(10)
+        done: list[str] = []
+        await room.deadlines._database.write(lambda db: db.set_trace_callback(done.append))
+        clock.advance(10)
+        assert await room.state(number) is State.EXPIRED
+        assert [sql for sql in done if "UPDATE question " in sql]
+        assert not [sql for sql in done if "question_search" in sql]
+
+
+async def test_few_large_reminders_are_delivered_at_a_time(path: Path, clock: FakeClock) -> None:
+    async with running(path, clock) as room:
+        for _ in range(3):
+            await room.reminders.remind(ALICE, 0, "x" * (BATCH_SIZE // 2), {"after_s": 1000})
+        clock.since_boot += 1000 * SECOND
+        await room.reminders.fall_due(clock.now())
+        assert await room.reminders.count(ALICE) == 1
+        await room.reminders.fall_due(clock.now())
+        assert await room.reminders.count(ALICE) == 0

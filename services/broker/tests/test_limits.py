@@ -1,8 +1,11 @@
 """Who may say what to whom, as the configuration has it."""
 
+import asyncio
+
 import pytest
 
-from services.broker.broker import Broker
+from services.broker.broker import LARGE, Broker
+from services.broker.limits import MAX_COPIES_BYTES
 from services.broker.store import Store
 from services.broker.tests.conftest import Heard
 from services.config import MAX_BODY_BYTES, BrokerConfig, SendLimits
@@ -116,3 +119,23 @@ async def test_a_question_spends_as_a_message_does(store: Store) -> None:
     broker.permit(ALICE, "bob", "why?")
     with pytest.raises(LimitExceeded, match="Try again"):
         await broker.send(ALICE, "bob", "x", {})
+
+
+async def test_all_copies_of_a_message_are_bounded_together(store: Store) -> None:
+    broker = await broker_with(store, max_body_bytes=MAX_COPIES_BYTES)
+    half = "x" * (MAX_COPIES_BYTES // 2)
+    for who in (ALICE, THE_OPERATOR):
+        with pytest.raises(LimitExceeded, match=r"for each of \d agents; all its copies"):
+            await broker.send(who, "*", f"{half}x", {})
+    await broker.send(ALICE, "*", half, {})
+    await broker.send(BOB, "alice", f"{half}x", {})
+
+
+async def test_who_sends_much_waits_for_itself_and_stays_in_order(store: Store) -> None:
+    broker = await broker_with(store)
+    large = "x" * LARGE
+    sent = [(ALICE, large), (ALICE, large), (ALICE, "after them"), (BOB, "hello")]
+    first, second, after, bobs = await asyncio.gather(
+        *(broker.send(who, "manager", body, {}) for who, body in sent)
+    )
+    assert first < bobs < second < after
