@@ -28,6 +28,8 @@ from wire.types import U64
 BROKER: Final = (names.BROKER, names.BROKER_PATH, names.BROKER)
 WAITING: Final = {"alice": 3, "bob": 1, names.OPERATOR: 1}
 """How many messages of the operator's wait in each inbox at any time."""
+STAY_OPEN: Final = 20
+"""How many open questions are left to those who were asked."""
 DRAIN: Final = 180.0
 """Seconds in which the next message must be done while everything drains."""
 MOST_SHOWN: Final = 50
@@ -122,7 +124,7 @@ class Chaos:
             self._observer.news.clear()
             try:
                 await self._top_up()
-                await self._answer(to=names.OPERATOR)
+                await self._answer(keep=STAY_OPEN)
                 await self._requeue()
             except (HiveError, RemoteError) as error:
                 _say(f"the load waits for the broker: {error!r}")
@@ -139,9 +141,16 @@ class Chaos:
                 what = self._chance.choices(("Send", other), (5, 1))[0]
                 sender.order(what, to, f"chaos {self._run} {self._said}")
 
-    async def _answer(self, **wanted: str) -> None:
-        """Answer questions as the operator; somebody else, or the time, may be faster."""
-        for row in await self._list("Questions", state="open", **wanted):
+    async def _answer(self, keep: int) -> None:
+        """Answer as the operator what it was asked, and for others all but the newest `keep`.
+
+        Somebody else, or the time, may be faster. What `raw` took away, or what was asked in a turn
+        that was not finished, nobody else answers; and nobody may have many open questions.
+        """
+        rows = await self._list("Questions", state="open")
+        old = rows[: max(0, len(rows) - keep)]
+        mine = [row for row in rows[len(old) :] if row[2] == names.OPERATOR]
+        for row in old + mine:
             with suppress(Conflict):
                 await self._bus.call(*BROKER, "Answer", "tas", row[0], ["yes"])
 
@@ -182,8 +191,7 @@ class Chaos:
         await self._crew["raw"].stop()
         while True:
             self._observer.news.clear()
-            # What a turn was to answer that did not survive, or that `raw` took away.
-            await self._answer()
+            await self._answer(keep=0)
             left = await self._open()
             if not left and not self._crew["sender"].owing:
                 return
