@@ -32,3 +32,10 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(
         f"chaos: {sum(outcome['kills'].values())} kills, {outcome['messages']} messages, "
         f"{outcome['redeliveries']} redeliveries, none lost, none doubled"
     )
+
+
+def test_a_broker_that_is_killed_again_and_again_is_back_each_time(swarm: Hive) -> None:
+    # Once systemd has had enough of starting a unit, the bus waits 25 s before it says so.
+    for _ in range(8):
+        swarm.run("systemctl", "kill", "--signal=KILL", "hive-broker.service")
+        swarm.run("hivectl", "history", "--limit", "1", timeout=20)
