@@ -85,6 +85,7 @@ def decode(frame: bytes) -> Message:
     order = "<" if frame[0] == ord("l") else ">"
     size, serial, length = _HEADER[order].unpack_from(frame, 4)
     message = Message(Kind(frame[1]), serial=serial, no_reply=bool(frame[2] & _NO_REPLY))
+    message.size = len(frame)
     decode_field = _variant_decoder(order)
     _budget.left = MAX_VALUES
     at, end = 16, 16 + length

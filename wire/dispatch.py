@@ -23,7 +23,13 @@ log = logging.getLogger(__name__)
 Identify = Callable[[str], Any]
 """Awaitable answer to: which principal is this connection? None for nobody we know."""
 
+MAX_HELD: Final = 64 * 1024 * 1024
+"""Bytes of calls that wait until it is known who calls; a flood is read before that is."""
+_SMALL: Final = 64 * 1024
+"""A call of so many bytes is always taken."""
+
 _STOPPING: Final = "The service is stopping; ask again when it is back."
+_TOO_MUCH: Final = "Too much was sent before it was known who calls; wait for an answer, try again."
 
 
 class Dispatcher:
@@ -37,6 +43,7 @@ class Dispatcher:
         self._identify = identify
         self._principals: dict[str, Principal | None] = {}
         self._unidentified: dict[str, list[Message]] = {}
+        self._held = 0
         self._tasks: dict[str, set[asyncio.Task[None]]] = {}
         self._stopping = False
 
@@ -46,11 +53,25 @@ class Dispatcher:
             self._refuse(call, errors.Stopping(_STOPPING))
         elif call.sender in self._principals:
             self._start(call, self._principals[call.sender])
-        elif call.sender in self._unidentified:
+        elif call.size > _SMALL and self._held + call.size > MAX_HELD:
+            self._refuse(call, errors.LimitExceeded(_TOO_MUCH))
+        else:
+            self._hold(call)
+
+    def _hold(self, call: Message) -> None:
+        """Let it wait until it is known who calls."""
+        self._held += call.size
+        if call.sender in self._unidentified:
             self._unidentified[call.sender].append(call)
         else:
             self._unidentified[call.sender] = [call]
             self._own(call.sender, self._identify_caller(call.sender))
+
+    def _let_go(self, connection: str) -> list[Message] | None:
+        """What waited for who `connection` is; None when it has left meanwhile."""
+        calls = self._unidentified.pop(connection, None)
+        self._held -= sum(call.size for call in calls or ())
+        return calls
 
     def knows(self, connection: str) -> bool:
         """Whether `connection` has called us and has not left the bus since."""
@@ -59,7 +80,7 @@ class Dispatcher:
     def caller_left(self, connection: str) -> None:
         """Forget `connection`, which has left the bus, and cancel what it waits for."""
         self._principals.pop(connection, None)
-        self._unidentified.pop(connection, None)
+        self._let_go(connection)
         for task in self._tasks.pop(connection, ()):
             task.cancel()
 
@@ -97,10 +118,10 @@ class Dispatcher:
         except Exception as error:
             log.warning("who %s is could not be found out: %s", connection, error)
             refusal = errors.Unavailable("Who calls could not be found out; try again.")
-            for call in self._unidentified.pop(connection, ()):
+            for call in self._let_go(connection) or ():
                 self._refuse(call, refusal)
             return
-        calls = self._unidentified.pop(connection, None)
+        calls = self._let_go(connection)
         if calls is None:
             return  # it has left
         self._principals[connection] = principal

@@ -31,6 +31,8 @@ class Message:
     serial: int = 0
     no_reply: bool = False
     """Whether the sender of a call wants no answer."""
+    size: int = 0
+    """Of one that was received: its bytes on the bus."""
 
 
 def call(

@@ -70,7 +70,7 @@ def get(db: sqlite3.Connection, number: int) -> Question:
     row = db.execute(f"SELECT {COLUMNS} FROM question WHERE id = ?", (number,)).fetchone()  # noqa: S608
     if row is None:
         raise NotFound(
-            f"There is no question {number}; list_questions and ListQuestions show them."
+            f"There is no question {number}; get_open_threads and ListQuestions show them."
         )
     return question(row)
 

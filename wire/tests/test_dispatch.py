@@ -46,6 +46,31 @@ async def test_calls_of_one_caller_start_in_order(
     assert lamp.told == list(range(50))
 
 
+async def test_what_waits_until_it_is_known_who_calls_is_bounded(
+    connect: Connect, principals: FixedPrincipals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client, _ = await serve(connect)
+    resolve, release = principals.resolve, asyncio.Event()
+
+    async def slowly(bus: Bus, connection: str) -> Principal | None:
+        await release.wait()
+        return await resolve(bus, connection)
+
+    async def echo(text: str) -> Any:
+        return await client.call1(NAME, PATH, NAME, "Echo", "s", text)
+
+    monkeypatch.setattr(principals, "resolve", slowly)
+    monkeypatch.setattr("wire.dispatch.MAX_HELD", 250_000)
+    large = "x" * 100_000
+    texts = (large, large, large, "small")
+    first, second, third, small = (asyncio.create_task(echo(text)) for text in texts)
+    with pytest.raises(errors.LimitExceeded, match="before it was known who calls"):
+        await third
+    release.set()
+    assert await asyncio.gather(first, second, small) == [large, large, "small"]
+    assert await echo(large) == large
+
+
 async def test_a_waiting_call_holds_up_nobody(connect: Connect) -> None:
     _, client, lamp = await serve(connect)
     waiting = asyncio.create_task(client.call1(NAME, PATH, NAME, "Wait"))
