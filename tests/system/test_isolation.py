@@ -47,13 +47,14 @@ def test_alice_cannot_read_bobs_inbox(swarm: Hive) -> None:
 
 
 def test_a_hijacked_endpoint_has_alices_rights_and_no_more(swarm: Hive) -> None:
-    outcome = probe(swarm, "endpoint_attack", "alice", "bob")
+    question = hivectl(swarm, "ask", "bob", "may I?")["id"]
+    outcome = probe(swarm, "endpoint_attack", "alice", "bob", str(question))
     allowed = {what for what, answer in outcome.items() if answer.startswith("allowed")}
     # Asked for what is not hers, the broker answers with what is hers: nothing.
     if outcome["inbox of another"] == "allowed [[]]":
         allowed.discard("inbox of another")
     assert allowed == {"own inbox"}, outcome
-    assert len(outcome) == 14
+    assert len(outcome) == 22
 
 
 def test_alice_cannot_reach_the_hosts_etc_home_or_root(swarm: Hive) -> None:

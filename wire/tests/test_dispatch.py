@@ -67,7 +67,8 @@ async def test_what_waits_until_it_is_known_who_calls_is_bounded(
     with pytest.raises(errors.LimitExceeded, match="before it was known who calls"):
         await third
     release.set()
-    assert await asyncio.gather(first, second, small) == [large, large, "small"]
+    held = [first, second, small]
+    assert await asyncio.gather(*held) == [large, large, "small"]
     assert await echo(large) == large
 
 

@@ -1,8 +1,8 @@
 """What a hijacked endpoint of an agent could try on the bus.
 
-Runs inside the sandbox, as root: `python endpoint_attack.py AGENT VICTIM`. It moves itself into
-the cgroup of `hive-agent@AGENT.service`, takes that unit's user and group, and then makes the
-calls. Prints a JSON object: what was tried -> the error's name, or "allowed".
+Runs inside the sandbox, as root: `python endpoint_attack.py AGENT VICTIM QUESTION`, the last being
+the number of one that the victim was asked. It moves itself into the cgroup of
+`hive-agent@AGENT.service`, takes that unit's user and group, and then makes the calls. Prints a JSON object: what was tried -> the error's name, or "allowed".
 """
 
 import asyncio
@@ -32,7 +32,7 @@ def become(unit: str) -> None:
     os.setuid(int(fields["Uid"].split()[0]))
 
 
-async def main(agent: str, victim: str) -> None:
+async def main(agent: str, victim: str, question: int) -> None:
     become(names.endpoint_unit(agent))
     bus = await Bus.connect()
     outcome: dict[str, str] = {}
@@ -63,6 +63,14 @@ async def main(agent: str, victim: str) -> None:
     await attempt("login link", names.DASHBOARD, names.DASHBOARD_PATH, names.DASHBOARD, "LoginLink")
     system = {"kind": "container-crash"}
     await attempt("speak as the system", *broker, "Send", "ssa{sv}", "manager", "x", system)
+    await attempt("answer for another", *broker, "Answer", "tas", question, ["yes"])
+    await attempt("take back another's question", *broker, "Cancel", "t", question)
+    await attempt("take back another's reminder", *broker, "CancelReminder", "t", 1)
+    await attempt("requeue", *broker, "Requeue", "at", [1])
+    await attempt("drop", *broker, "Drop", "at", [1])
+    await attempt("vacuum", *broker, "Vacuum")
+    await attempt("backup", *broker, "Backup", "s", "copy")
+    await attempt("very many values", *broker, "Acknowledge", "at", [1] * 20_000)
     daemon = ("org.freedesktop.DBus", "/org/freedesktop/DBus")
     await attempt("own a name", *daemon, daemon[0], "RequestName", "su", names.DASHBOARD, 4)
     monitoring = f"{daemon[0]}.Monitoring"
@@ -74,4 +82,4 @@ async def main(agent: str, victim: str) -> None:
     await bus.close()
 
 
-asyncio.run(main(sys.argv[1], sys.argv[2]))
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
