@@ -52,8 +52,8 @@ class Crash:
         """What happened, and what follows."""
         if self.gave_up:
             return (
-                f"The container of {self.name} does not come up again (result {self.result}, "
-                f"{self._cause()}). It stays down until it is started."
+                f"The container of {self.name} does not come up again ({self._cause()}). "
+                "It stays down until it is started."
             )
         if self.result == RESTARTED:
             return (
@@ -63,14 +63,20 @@ class Crash:
         if self.clean:
             return (
                 f"The container of {self.name} was powered off, but not by a job of the hive "
-                f"(result success, {self._cause()}). It stays down until it is started."
+                f"({self._cause()}). It stays down until it is started."
             )
         return (
-            f"The container of {self.name} crashed (result {self.result}, {self._cause()}). "
+            f"The container of {self.name} crashed ({self._cause()}). "
             "systemd starts it again unless it keeps crashing."
         )
 
     def _cause(self) -> str:
+        if not self.code and not self.clean:
+            # systemd has begun to end it, for it took too long or was too quiet.
+            return f"result {self.result}"
+        return f"result {self.result}, {self._end()}"
+
+    def _end(self) -> str:
         if self.code in (CLD_KILLED, CLD_DUMPED):
             return f"killed by {signal_name(self.status)}"
         if (self.result, self.status) == ("exit-code", 1):

@@ -31,6 +31,13 @@ PATHS_OF_ROOT: Final = ("dev", "etc", "proc", "run", "sys", "tmp", "var")
 The agent may put links there and crash: then systemd, which starts it again, is not to let nspawn
 follow them. A start by lifecycle puts them right."""
 
+UNREGISTER: Final = (
+    """-/bin/sh -c 'test "$$EXIT_CODE" = exited || exec busctl --quiet call """
+    "org.freedesktop.machine1 /org/freedesktop/machine1 "
+    "org.freedesktop.machine1.Manager UnregisterMachine s %i'"
+)
+"""Has machined forget the machine of a systemd-nspawn that was killed; one that exits does it."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -103,9 +110,14 @@ def drop_in(spec: Spec, limits: Limits, root: str, credential: str | None) -> st
         "Slice=hive-agents.slice",
         "ExecStart=",
         f"ExecStart={command}",
+        # A systemd-nspawn that is killed leaves its machine registered, and machined keeps it while
+        # systemd is about to start the unit again: that start, and all after it, would fail.
+        f"ExecStopPost={UNREGISTER}",
         "Restart=on-failure",
         # Long enough to read the cause of the end before the next start overwrites it.
         "RestartSec=500ms",
+        # Of systemd-nspawn itself, which does not say that it lives while the agent is paused.
+        "WatchdogSec=0",
         f"TimeoutStartSec={limits.start_seconds}",
         f"TimeoutStopSec={limits.stop_seconds}",
         # What it writes to its console becomes lines of the host's journal: not with a priority

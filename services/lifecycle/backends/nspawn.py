@@ -329,6 +329,7 @@ class Nspawn:
         name, layout = spec.name, self._layout
         await remove_below(layout.settings, settings_file(name))
         if await remove_below(layout.units, layout.drop_in_folder(name)):
+            await self._systemd.revert(container_unit(name))
             await self._systemd.reload()
         for unit in self._all_units(name):
             await self._systemd.reset_failed(unit)

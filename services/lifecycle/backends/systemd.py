@@ -140,6 +140,10 @@ class Systemd:
         values = [[name, U64(value)] for name, value in properties]
         await self._manager("SetUnitProperties", "sba(sv)", unit, True, values)
 
+    async def revert(self, unit: str) -> None:
+        """Remove what was set with `set_properties`, and all drop-ins of `unit`; `reload` next."""
+        await self._manager("RevertUnitFiles", "as", [unit])
+
     async def freeze(self, unit: str) -> None:
         """Take the processor from everything in `unit`. Raises Conflict when it does not run."""
         await self._freezer("FreezeUnit", unit)

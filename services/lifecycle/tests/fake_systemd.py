@@ -7,8 +7,9 @@ from services.lifecycle.backends import systemd
 from wire.bus import Bus
 from wire.interface import Interface, method, prop, signal
 from wire.principal import EVERYBODY
-from wire.types import Bool, Int32, ObjectPath, Signature, Str, UInt32, UInt64
+from wire.types import Bool, Int32, ObjectPath, Signature, Str, StrList, UInt32, UInt64
 
+Changes = Annotated[list[list[str]], Signature("a(sss)")]
 Properties = Annotated[list[list[Any]], Signature("a(sv)")]
 Bytes = Annotated[bytes, Signature("ay")]
 
@@ -122,6 +123,11 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
     @method(allow=EVERYBODY)
     async def SetUnitProperties(self, name: Str, runtime: Bool, properties: Properties) -> None:
         self.limited[name] = dict(properties)
+
+    @method(allow=EVERYBODY)
+    async def RevertUnitFiles(self, files: StrList) -> Changes:
+        self.limited = {name: set for name, set in self.limited.items() if name not in files}
+        return []
 
     @method(allow=EVERYBODY)
     async def FreezeUnit(self, name: Str) -> None:

@@ -113,6 +113,9 @@ async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
     assert unit["PropagatesStopTo"] == "hive-agent@alice.service"
     assert unit["After"].split() == ["hive-agent@alice.socket", "hive-agent@alice.service"]
     assert service["Slice"] == "hive-agents.slice"
+    # The systemd-nspawn of a paused agent is silent.
+    assert service["WatchdogSec"] == "0"
+    assert "UnregisterMachine s %i" in service["ExecStopPost"]
     assert "--load-credential" not in service["ExecStart"]
     assert "localhost" in service["IPAddressDeny"].split()
     allowed = service["IPAddressAllow"].split()
@@ -260,10 +263,12 @@ async def test_an_endpoint_ends_with_its_container(host: Host) -> None:
 
 
 async def test_destroy_leaves_only_data(host: Host) -> None:
-    await host.backend.configure(ALICE)
+    await host.backend.limit(ALICE)
+    assert host.manager.limited
     before = {p for p in host.root.rglob("*") if "alice" not in str(p)}
     await host.backend.destroy(ALICE, purge=False)
     left = {p for p in host.root.rglob("*") if "alice" in str(p)}
+    assert not host.manager.limited, "systemd keeps what was set for it"
     assert left == {host.layout.data / "alice" / n for n in ("", "claude", "state")}
     assert host.backend.kept_uid("alice") == BASE
     await host.backend.destroy(ALICE, purge=True)

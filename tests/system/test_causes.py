@@ -1,0 +1,97 @@
+"""Every cause that a container's end can have, really provoked, and what the manager is told."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import hivectl, probe
+
+pytestmark = pytest.mark.system
+
+UNIT = "systemd-nspawn@h-bob.service"
+MAIN = f"$(systemctl show --value --property=MainPID {UNIT})"
+INIT = "$(machinectl show h-bob --property=Leader --value)"
+ENTER = f"nsenter --target {INIT} --all"
+DROP_IN = f"/run/systemd/system/{UNIT}.d/60-test.conf"
+
+CRASHED = (
+    "The container of bob crashed (result {}). systemd starts it again unless it keeps crashing."
+)
+STAYS_DOWN = "It stays down until it is started."
+
+
+@dataclass(frozen=True)
+class Cause:
+    """How it is brought about, what is said of it, and what becomes of the agent."""
+
+    command: str
+    sentence: str
+    state: str = "running"
+    settings: str = ""
+    """Of the container's unit, for what would take too long otherwise."""
+
+
+CAUSES = {
+    "exit-code": Cause(f"{ENTER} systemctl exit 7", CRASHED.format("exit-code, exit status 7")),
+    "init": Cause(
+        f"kill -KILL {INIT}",
+        CRASHED.format("exit-code, exit status 1: its init was killed by a signal, or failed"),
+    ),
+    "signal": Cause(f"kill -KILL {MAIN}", CRASHED.format("signal, killed by SIGKILL")),
+    "core-dump": Cause(
+        f"prlimit --pid {MAIN} --core=unlimited && kill -ABRT {MAIN}",
+        CRASHED.format("core-dump, killed by SIGABRT"),
+    ),
+    "watchdog": Cause(
+        f"kill -STOP {MAIN}",
+        CRASHED.format("watchdog"),
+        settings="WatchdogSec=3s",
+    ),
+    "timeout": Cause(
+        f"kill -STOP {INIT} && systemctl stop {UNIT}",
+        CRASHED.format("timeout"),
+        state="failed",
+        settings="TimeoutStopSec=2s",
+    ),
+    "poweroff": Cause(
+        f"{ENTER} systemctl poweroff",
+        "The container of bob was powered off, but not by a job of the hive "
+        f"(result success, exit status 0). {STAYS_DOWN}",
+        state="stopped",
+    ),
+}
+
+
+@pytest.fixture
+def bob(swarm: Hive) -> Iterator[Hive]:
+    """The hive with a bob who runs afterwards, with the settings of his unit as they were."""
+    yield swarm
+    swarm.run("sh", "-c", f"rm -f {DROP_IN} /core; systemctl daemon-reload")
+    swarm.run("hivectl", "start", "bob", timeout=120)
+
+
+@pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
+def test_the_manager_is_told_the_cause(bob: Hive, cause: Cause) -> None:
+    text = f"[Service]\n{cause.settings}\n"
+    bob.run("install", "-D", "-m", "0644", "/dev/stdin", DROP_IN, input=text)
+    bob.run("systemctl", "daemon-reload")
+    # It forgets the ends before this one, too, of which five in a minute are too many.
+    bob.run("hivectl", "restart", "bob", timeout=120)
+    told = probe(bob, "provoke", "bob", cause.state, cause.command)
+    assert told["body"] == cause.sentence
+    assert hivectl(bob, "status", "bob")["state"] == cause.state
+
+
+def test_the_manager_is_told_of_memory_that_ran_out(bob: Hive) -> None:
+    controllers = bob.run("cat", "/sys/fs/cgroup/cgroup.controllers").stdout.split()
+    if "memory" not in controllers:
+        pytest.skip("this machine gives the sandbox no memory controller: no limit is enforced")
+    hivectl(bob, "limits", "bob", "memory_max=64M")
+    eat = f"{ENTER} python3 -c 'bytearray(2 ** 30)' & kill -STOP {INIT}"
+    try:
+        told = probe(bob, "provoke", "bob", "running", eat)
+    finally:
+        hivectl(bob, "limits", "bob", "memory_max=default")
+    assert "result oom-kill" in told["body"]
