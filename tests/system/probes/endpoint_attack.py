@@ -1,8 +1,9 @@
 """What a hijacked endpoint of an agent could try on the bus.
 
 Runs inside the sandbox, as root: `python endpoint_attack.py AGENT VICTIM QUESTION`, the last being
-the number of one that the victim was asked. It moves itself into the cgroup of
-`hive-agent@AGENT.service`, takes that unit's user and group, and then makes the calls. Prints a JSON object: what was tried -> the error's name, or "allowed".
+the number of a question that the victim was asked. It moves itself into the cgroup of
+`hive-agent@AGENT.service`, takes that unit's user and group, and then makes the calls. Prints a
+JSON object: what was tried -> the error's name, or "allowed".
 """
 
 import asyncio
