@@ -30,6 +30,8 @@ class Agent:
     resources: dict[str, int]
     network: dict[str, Any]
     stale: bool
+    port: int
+    port_shared_with: list[str]
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> Self:
@@ -51,6 +53,8 @@ class Agent:
             resources=properties["Resources"],
             network=properties["Network"],
             stale=properties["Stale"],
+            port=properties["Port"],
+            port_shared_with=properties["PortSharedWith"],
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def _description(agent: "Agent", output: Output) -> list[str]:
         "machine": output.paint(agent.machine, ""),
         "unit": output.paint(agent.unit, ""),
         "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",
+        "port": _port(agent),
         "limits": ", ".join(f"{key} {value}" for key, value in agent.resources.items()) or "none",
         "network": output.paint(*_network(agent.network)),
         "version": "needs an update: hivectl update" if agent.stale else "current",
@@ -79,6 +80,13 @@ def _network(network: Mapping[str, Any]) -> tuple[str, str]:
     if network["filtered"]:
         return f"denied: {denied}; allowed all the same: {allowed}", ""
     return f"NOT FILTERED, the host cannot; to be denied: {denied}; allowed: {allowed}", "red"
+
+
+def _port(agent: "Agent") -> str:
+    if not agent.port_shared_with:
+        return str(agent.port or "-")
+    others = ", ".join(agent.port_shared_with)
+    return f"{agent.port}, which {others} has, too: hivectl rebuild"
 
 
 @click.command()

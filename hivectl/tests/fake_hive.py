@@ -39,6 +39,7 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         self.model = "claude-x"
         self.limits: dict[str, Any] = {}
         self.network = {"deny": ["any"], "allow": ["192.0.2.7"], "filtered": True}
+        self.port_shared: list[str] = []
 
     @method(allow=OPERATOR)
     async def Start(self) -> ObjectPath:
@@ -115,6 +116,14 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
     @prop()
     def Stale(self) -> Bool:
         return False
+
+    @prop()
+    def Port(self) -> UInt32:
+        return 8100
+
+    @prop()
+    def PortSharedWith(self) -> StrList:
+        return self.port_shared
 
     @method(allow=OPERATOR)
     async def Rebuild(self) -> ObjectPath:

@@ -45,6 +45,8 @@ async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivect
         "resources": {"tasks_max": 4096},
         "network": {"deny": ["any"], "allow": ["192.0.2.7"], "filtered": True},
         "stale": False,
+        "port": 8100,
+        "port_shared_with": [],
     }
 
 
@@ -52,6 +54,10 @@ async def test_status_shows_one_agent(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("status", "alice")
     assert "running since 2023-11-14 22:13" in ran.out
     assert (await hivectl("status", "alice", "--json")).json["name"] == "alice"
+    assert "port:       8100\n" in ran.out
+    hive.lifecycle.agents["alice"].port_shared = ["bob-2"]
+    ran = await hivectl("status", "alice")
+    assert "port:       8100, which bob-2 has, too: hivectl rebuild\n" in ran.out
     missing = await hivectl("status", "carol")
     assert missing.code == Exit.NOT_FOUND
     assert missing.err.startswith("hivectl: There is no agent 'carol'")

@@ -119,6 +119,10 @@ class Agent:
     logged_in: bool = False
     stale: bool = False
     """Whether its container was made by another version of Hyperhive."""
+    port: int = 0
+    """Of its page; 0 when there was none left."""
+    port_shared: tuple[str, ...] = ()
+    """Who else has its port, which must not be."""
     announce: Callable[["Agent", frozenset[str]], None] = lambda _agent, _changed: None
 
     def __post_init__(self) -> None:
@@ -151,6 +155,10 @@ class Agent:
     def set_stale(self, stale: bool) -> None:
         """Note whether an update would make it another one."""
         self._set({"stale": stale})
+
+    def set_port(self, port: int, shared: tuple[str, ...]) -> None:
+        """Note its port, and who else has it."""
+        self._set({"port": port, "port_shared": shared})
 
     def set_unit_status(self, status: UnitStatus) -> None:
         """Note what systemd says; a harness whose container is not up is offline."""

@@ -189,6 +189,14 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     def Stale(self) -> Bool:
         return self._agent.stale
 
+    @prop()
+    def Port(self) -> UInt32:
+        return self._agent.port
+
+    @prop()
+    def PortSharedWith(self) -> StrList:
+        return list(self._agent.port_shared)
+
     @signal()
     def Crashed(self, result: Str, status: Int32) -> None: ...
 
@@ -233,6 +241,8 @@ PROPERTIES: Final = {
     "context_tokens": ("ContextTokens",),
     "logged_in": ("LoggedIn",),
     "stale": ("Stale",),
+    "port": ("Port",),
+    "port_shared": ("PortSharedWith",),
     "spec": ("Resources",),
 }
 """The properties that show each attribute of an agent."""

@@ -71,11 +71,13 @@ class Lifecycle:
         """
         await self._backend.probe()
         boot = await self._follower.start()
+        self._swarm.give_ports(await self._backend.listening())
         records = [r for r in self._registry.records() if r.phase is not Phase.KEPT]
         for record in records:
             if record.boot != boot:
                 record.seen = ""  # the whole host went down, that is no crash
             self._swarm.add(record)
+        self._swarm.compare_ports()
         for record in records:
             await self._follower.refresh(record.name)
             await self._limit_again(record)

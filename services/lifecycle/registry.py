@@ -97,7 +97,7 @@ class Record:
     boot: str = ""
     """The host's boot in which `seen` was seen."""
     port: int = 0
-    """Of its page; 0 when it has none yet."""
+    """Of its page; 0 when it has none yet. Two may have the same one, after an import."""
     built: str = ""
     """The version of Hyperhive that its container was made by."""
     asleep: bool = False
@@ -286,6 +286,8 @@ def _record(row: tuple[Any, ...]) -> Record:
         values["settings"] = json.loads(values["settings"])
     except ValueError as error:
         raise sqlite3.DatabaseError(str(error)) from error
+    if not 0 <= values["port"] < 1 << 16:
+        raise sqlite3.DatabaseError(f"{values['name']} has the port {values['port']}")
     values["enabled"], values["asleep"] = bool(values["enabled"]), bool(values["asleep"])
     return Record(**values)
 

@@ -1,13 +1,16 @@
 """The agents that there are, and what is remembered of them."""
 
+import logging
 from typing import Protocol
 
-from services.lifecycle import uidrange
+from services.lifecycle import ports, uidrange
 from services.lifecycle.agent import Agent
 from services.lifecycle.backends import Backend
 from services.lifecycle.crash import Crash
 from services.lifecycle.registry import Phase, Record, Registry
-from wire.errors import NotFound
+from wire.errors import LimitExceeded, NotFound
+
+log = logging.getLogger(__name__)
 
 
 class AgentObserver(Protocol):
@@ -71,6 +74,7 @@ class Swarm:
             record.spec,
             self._backend.unit(record.name),
             enabled=record.enabled,
+            port=record.port,
             stale=record.phase is Phase.PRESENT and record.built != self._version,
         )
         agent.announce = self.observer.agent_changed
@@ -85,6 +89,11 @@ class Swarm:
         self.records.pop(name, None)
         if agent := self.agents.pop(name, None):
             self.observer.agent_removed(agent)
+
+    def forget(self, name: str) -> None:
+        """Remember nothing of `name`: its uid range and its port are free."""
+        self.registry.remove(name)
+        self.compare_ports()
 
     def built(self, name: str) -> None:
         """The container of `name` is made by this version from now on."""
@@ -111,8 +120,11 @@ class Swarm:
         for record in self.records.values():
             self.excuse(record)
 
-    def claim(self, name: str, model: str) -> tuple[Record, bool]:
-        """A record for a new agent, and whether data of an earlier one waits for it."""
+    def claim(self, name: str, model: str, listening: frozenset[int]) -> tuple[Record, bool]:
+        """A record for a new agent, and whether data of an earlier one waits for it.
+
+        `listening`: the ports that are used on the host. Raises LimitExceeded.
+        """
         record = self.registry.find(name)
         kept = self._backend.kept_uid(name)
         if record is None:
@@ -125,9 +137,50 @@ class Swarm:
                 record.enter(Phase.CREATING)
             record.model, record.enabled, record.seen = model or record.model, True, ""
             had_data = True
+        record.port = record.port or ports.choose(name, listening | self._claimed_ports(name))
         self.registry.save(record)
         return record, had_data
 
     def _claimed_uids(self) -> list[range]:
         records = self.registry.records()
         return [range(record.uid_base, record.uid_base + uidrange.SIZE) for record in records]
+
+    # Ports
+
+    def give_ports(self, listening: frozenset[int]) -> None:
+        """Give a port to everybody of before there were any; `listening`: as `claim` has it."""
+        for record in self.registry.records():
+            if not record.port:
+                self._give_port(record, listening)
+
+    def part_port(self, name: str, listening: frozenset[int]) -> str:
+        """Give `name` another port when somebody else has its own, too; says so, or nothing."""
+        agent, record = self.agents[name], self.records[name]
+        others, before = ", ".join(agent.port_shared), record.port
+        if not others:
+            return ""
+        self._give_port(record, listening)
+        self.compare_ports()
+        if record.port == before:
+            return ""
+        return f"port {before}, which {others} has, too, is {record.port} now"
+
+    def _give_port(self, record: Record, listening: frozenset[int]) -> None:
+        try:
+            record.port = ports.choose(record.name, listening | self._claimed_ports(record.name))
+        except LimitExceeded as error:
+            log.warning("%s: %s", record.name, error, extra={"HIVE_AGENT": record.name})
+        else:
+            self.registry.save(record)
+
+    def _claimed_ports(self, name: str) -> set[int]:
+        """The ports of all agents and tombstones but `name`."""
+        return {record.port for record in self.registry.records() if record.name != name}
+
+    def compare_ports(self) -> None:
+        """Show whose port somebody else has, too; nobody's is taken away for that."""
+        having = {record.name: record.port for record in self.registry.records()}
+        shared = ports.shared(having)
+        for name, agent in self.agents.items():
+            if name in having:
+                agent.set_port(having[name], shared[name])

@@ -68,11 +68,13 @@ class Works:
         record = self._swarm.records.get(job.agent)
         if record is None:
             model = str(job.arguments.get("model", ""))
-            record, had_data = self._swarm.claim(job.agent, model)
+            listening = await self._backend.listening()
+            record, had_data = self._swarm.claim(job.agent, model, listening)
             # After an interruption the record itself is there; only what it was before is not.
             job.arguments.setdefault("had_data", had_data)
             self._swarm.registry.save_job(job)
             self._swarm.add(record)
+            self._swarm.compare_ports()
         agent = self._swarm.agent(job.agent)
         try:
             await self._broker.register(job.agent)
@@ -134,7 +136,7 @@ class Works:
         await self._broker.unregister(record.name)
         await self._swarm.remove(record.name)
         if purge:
-            self._swarm.registry.remove(record.name)
+            self._swarm.forget(record.name)
         else:
             record.enter(Phase.KEPT)
             record.seen = ""
@@ -183,6 +185,9 @@ class Works:
         found = await self._backend.reconcile(agent.spec, running=agent.unit_status.up)
         await self._broker.register(agent.name)
         changes = list(found.changes)
+        if job.verb is Verb.REBUILD:  # an update gives nobody another port
+            moved = self._swarm.part_port(agent.name, await self._backend.listening())
+            changes += [moved] if moved else []
         if agent.unit_status.up and found.restart:
             await self._again(job, agent)
             changes.append("restarted")

@@ -47,6 +47,9 @@ class Backend(Protocol):
     def taken_uids(self) -> list[range]:
         """Uid ranges that the host uses for other things."""
 
+    async def listening(self) -> frozenset[int]:
+        """The ports of the host that somebody listens on now."""
+
     async def configure(self, spec: Spec) -> None:
         """Make the container, or bring what the host keeps of it up to date."""
 

@@ -38,6 +38,12 @@ class Layout:
         return self.root / "run/hyperhive/agents"
 
     @property
+    def listening(self) -> tuple[Path, Path]:
+        """The host's tables of TCP sockets, where the unit of lifecycle shows them to it."""
+        folder = self.root / "run/hyperhive/host"
+        return folder / "tcp", folder / "tcp6"
+
+    @property
     def credentials(self) -> Path:
         """What the operator put there for the agents."""
         return self.root / "etc/hyperhive/credentials"

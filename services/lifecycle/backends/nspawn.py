@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from services.config import AgentSettings, Config
-from services.lifecycle import resources, uidrange
+from services.lifecycle import ports, resources, uidrange
 from services.lifecycle.agent import Spec, UnitStatus
 from services.lifecycle.backends import Reconciled, Watcher, files, skeleton, usage
 from services.lifecycle.backends.journal import Journal
@@ -115,7 +115,7 @@ class Nspawn:
         """What the container's unit and its endpoint logged, and systemd about them."""
         return await self._journal.newest(self._all_units(name), lines)
 
-    # Uid ranges
+    # Uid ranges and ports
 
     def kept_uid(self, name: str) -> int | None:
         """Who owns the kept state/, when that is the base of a range."""
@@ -139,6 +139,17 @@ class Nspawn:
             with contextlib.suppress(FileNotFoundError):
                 taken += parse((etc / file).read_text(errors="replace"))
         return taken
+
+    async def listening(self) -> frozenset[int]:
+        """From the host's tables; a host without IPv6 has one."""
+        return await asyncio.to_thread(self._listening)
+
+    def _listening(self) -> frozenset[int]:
+        found: frozenset[int] = frozenset()
+        for table in self._layout.listening:
+            with contextlib.suppress(FileNotFoundError):
+                found |= ports.listening(table.read_text(errors="replace"))
+        return found
 
     # Files
 

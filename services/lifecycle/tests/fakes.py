@@ -22,6 +22,7 @@ class FakeBackend:
         self.units: dict[str, UnitStatus] = {}
         self.kept: dict[str, int] = {}
         self.taken: list[range] = []
+        self.bound: frozenset[int] = frozenset()
         self.fail: dict[str, Exception] = {}
         self.gate = asyncio.Event()
         self.gate.set()
@@ -68,6 +69,9 @@ class FakeBackend:
 
     def taken_uids(self) -> list[range]:
         return self.taken
+
+    async def listening(self) -> frozenset[int]:
+        return self.bound
 
     async def configure(self, spec: Spec) -> None:
         await self._called("configure", spec.name)

@@ -1,0 +1,62 @@
+"""The ports of the agents' pages, on a host where somebody listens."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import hivectl
+
+pytestmark = pytest.mark.system
+
+REGISTRY = "/var/lib/hyperhive/lifecycle/lifecycle.sqlite"
+LISTEN = (
+    "import socket, sys; s = socket.create_server(('127.0.0.1', {}));"
+    "print(flush=True); sys.stdin.read()"
+)
+IMPORT = "import sqlite3; d = sqlite3.connect('{}'); d.execute('{}'); d.commit()"
+
+
+@pytest.fixture
+def carol(swarm: Hive) -> Iterator[Hive]:
+    """The hive, and no carol before and after."""
+    yield swarm
+    swarm.run("hivectl", "destroy", "carol", "--purge", "--yes", check=False, timeout=120)
+
+
+def port(hive: Hive, name: str) -> int:
+    return int(hivectl(hive, "status", name)["port"])
+
+
+def test_a_port_is_free_on_the_host_and_stays_with_the_name(carol: Hive) -> None:
+    assert port(carol, "manager") == 8000
+    assert len({port(carol, name) for name in ("manager", "alice", "bob")}) == 3
+    carol.run("hivectl", "spawn", "carol", timeout=120)
+    own = port(carol, "carol")
+    carol.run("hivectl", "destroy", "carol", "--purge", "--yes", timeout=120)
+    other = carol.popen("python3", "-c", LISTEN.format(own))
+    assert other.stdout is not None
+    other.stdout.readline()  # it listens
+    carol.run("hivectl", "spawn", "carol", timeout=120)
+    next_one = port(carol, "carol")
+    other.communicate(timeout=30)
+    assert next_one != own
+    carol.run("hivectl", "destroy", "carol", "--yes", timeout=120)
+    carol.run("hivectl", "spawn", "carol", timeout=120)
+    assert port(carol, "carol") == next_one
+
+
+def test_an_imported_collision_is_shown_and_moves_nobody(carol: Hive) -> None:
+    wanted = port(carol, "bob")
+    carol.run("hivectl", "spawn", "carol", timeout=120)
+    carol.run("systemctl", "stop", "hive-lifecycle.service")
+    change = f'update agent set port = {wanted} where name = "carol"'
+    carol.run("python3", "-c", IMPORT.format(REGISTRY, change))
+    carol.run("systemctl", "start", "hive-lifecycle.service")
+    for name, other in (("bob", "carol"), ("carol", "bob")):
+        shown = hivectl(carol, "status", name)
+        assert (shown["port"], shown["port_shared_with"]) == (wanted, [other])
+    [change] = hivectl(carol, "rebuild", "carol")["changes"]
+    assert change.startswith(f"port {wanted}, which bob has, too, is ")
+    assert hivectl(carol, "status", "bob")["port_shared_with"] == []
+    assert port(carol, "carol") != wanted
