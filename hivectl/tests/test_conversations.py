@@ -10,7 +10,8 @@ import pytest
 
 from hivectl.exits import Exit
 from hivectl.tests.conftest import Hivectl
-from hivectl.tests.fake_hive import SINCE, FakeHive
+from hivectl.tests.fake_agent import SINCE
+from hivectl.tests.fake_hive import FakeHive
 
 US = 1_000_000
 
