@@ -263,6 +263,7 @@ async def test_an_endpoint_ends_with_its_container(host: Host) -> None:
 
 
 async def test_destroy_leaves_only_data(host: Host) -> None:
+    await host.backend.configure(ALICE)
     await host.backend.limit(ALICE)
     assert host.manager.limited
     before = {p for p in host.root.rglob("*") if "alice" not in str(p)}
