@@ -10,6 +10,7 @@ the environment names another file.
 
 import ipaddress
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, get_args, get_origin
@@ -32,6 +33,7 @@ PATH: Final = Path("/etc/hyperhive/hyperhive.toml")
 ENVIRONMENT: Final = "HYPERHIVE_CONFIG"
 
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._+-]+")
 NETWORK_WORDS: Final = ("any", "localhost", "link-local", "multicast")
 
 
@@ -45,6 +47,16 @@ def _network(value: str) -> str:
             raise ValueError(
                 f"it is an address, a network such as 10.0.0.0/8, or one of: {words}"
             ) from error
+    return value
+
+
+def _tree(value: str) -> str:
+    """`value`, if a directory is called so whose name nspawn and systemd take as it is."""
+    parts = value.split("/")[1:]
+    if value != "/" and not (
+        value.startswith("/") and all(_PLAIN.fullmatch(p) and p not in (".", "..") for p in parts)
+    ):
+        raise ValueError("it is / for the host, or an absolute path of A-Z a-z 0-9 . _ + - only")
     return value
 
 
@@ -89,6 +101,9 @@ def _size(value: object) -> object:
 
 Network = Annotated[str, AfterValidator(_network)]
 """An address, a network with its prefix length, or one of systemd's words for some."""
+
+Tree = Annotated[str, AfterValidator(_tree)]
+"""The absolute path of a directory with a /usr in it."""
 
 Url = Annotated[str, AfterValidator(_url)]
 """http or https, and a host."""
@@ -150,6 +165,7 @@ class AgentSettings(Section):
     resources: ResourceLimits = ResourceLimits()
     network_deny: tuple[Network, ...] | None = None
     network_allow: tuple[Network, ...] | None = None
+    image: Tree | None = None
 
 
 class LifecycleConfig(Section):
@@ -178,6 +194,8 @@ class LifecycleConfig(Section):
     network_allow: tuple[Network, ...] = ()
     # Whether an agent may not start where the host cannot keep it from those.
     require_filter: bool = False
+    # What the containers' /usr comes from; / is the host.
+    image: Tree = "/"
 
 
 class ApprovalsConfig(Section):

@@ -60,6 +60,10 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
             "lifecycle.network_deny.0 = 'localhots' does not fit: it is an address, a network",
         ),
         ("[lifecycle]\nnetwork_allow = ['10.0.0.0/33']", "network_allow.0 = '10.0.0.0/33' does"),
+        *(
+            (f"[lifecycle.agents.bob]\nimage = '{path}'", f"bob.image = '{path}' does not fit: it")
+            for path in ("", "srv/debian", "/srv/../home", "/srv/a:b", "/srv/a b", "/srv/%h", "//a")
+        ),
         ("[lifecycle.agents.bob]\nnetwork_deny = ['all']", "bob.network_deny.0 = 'all' does not"),
         (
             "[broker.agents.Bob]\nmay_send_to = []",

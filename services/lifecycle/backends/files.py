@@ -50,7 +50,7 @@ class Limits:
 
 
 def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str) -> str:
-    """The .nspawn file. `shared`: host paths that are bound read-only."""
+    """The .nspawn file. `shared`: what is bound read-only, as nspawn takes it."""
     lines = [
         "# Written by hive-lifecycle; changed by hand it is overwritten at the next start.",
         "[Exec]",

@@ -10,7 +10,7 @@ from typing import Final
 from services.config import AgentSettings, Config
 from services.lifecycle import ports, resources, uidrange
 from services.lifecycle.agent import Spec, UnitStatus
-from services.lifecycle.backends import Reconciled, Watcher, files, skeleton, usage
+from services.lifecycle.backends import Reconciled, Watcher, files, image, skeleton, usage
 from services.lifecycle.backends.journal import Journal
 from services.lifecycle.backends.layout import Layout, container_unit, settings_file
 from services.lifecycle.backends.systemd import Systemd
@@ -34,6 +34,7 @@ class Nspawn:
     ) -> None:
         self._systemd = systemd
         self._config = config
+        self._prefix = prefix
         self._units = prefix / "share/hyperhive/container"
         self._layout = layout or Layout()
         self._names: dict[str, str] = {}
@@ -177,7 +178,7 @@ class Nspawn:
 
     async def limit(self, spec: Spec) -> None:
         """Written for the next start; what runs gets it by a reload, and from systemd."""
-        if await asyncio.to_thread(self._write_units, spec, []):
+        if await asyncio.to_thread(self._write_drop_in, spec, []):
             await self._systemd.reload()
         await self._systemd.set_properties(
             container_unit(spec.name), resources.properties(self.resources(spec))
@@ -221,14 +222,25 @@ class Nspawn:
 
     def _lay(self, spec: Spec, changes: list[str]) -> bool:
         """Everything on disk; answers whether systemd must read units again."""
+        source = self._image(spec)
+        image.check(spec.name, source, self._prefix, self._layout.root)
         self._lay_data(spec, changes)
         machine = names.machine_name(spec.name)
         with (
             Tree.open(self._layout.machines, changes=changes) as machines,
             machines.directory(machine, owner=spec.uid_base) as root,
         ):
-            skeleton.lay(root, spec, self._harness(spec), self._units)
-        return self._write_units(spec, changes)
+            links = image.usr_links(source)
+            skeleton.lay(root, spec, self._harness(spec), self._units, links)
+        self._write_settings(spec, source, changes)
+        return self._write_drop_in(spec, changes)
+
+    def _image(self, spec: Spec) -> Path:
+        """What its /usr comes from."""
+        config = self._config.lifecycle
+        own = config.agents.get(spec.name, AgentSettings()).image
+        chosen = config.image if own is None else own
+        return image.HOST if chosen == "/" else self._layout.root / chosen.lstrip("/")
 
     def _lay_data(self, spec: Spec, changes: list[str]) -> None:
         base = spec.uid_base
@@ -240,18 +252,21 @@ class Nspawn:
             data.make("claude", mode=0o700, owner=base)
             data.make("state", mode=0o700, owner=base)
 
-    def _write_units(self, spec: Spec, changes: list[str]) -> bool:
-        """Write settings and drop-in; answers whether systemd must read them again."""
+    def _write_settings(self, spec: Spec, source: Path, changes: list[str]) -> None:
         layout = self._layout
         settings = files.settings(
             spec,
-            [path for path in skeleton.SHARED if Path(path).exists()],
+            image.shared(source, self._prefix),
             str(layout.data / spec.name),
             str(layout.sockets / spec.name),
         )
         layout.settings.mkdir(mode=0o755, exist_ok=True)
         with Tree.open(layout.settings, changes=changes) as folder:
             folder.write(settings_file(spec.name), settings)
+
+    def _write_drop_in(self, spec: Spec, changes: list[str]) -> bool:
+        """Answers whether systemd must read it again."""
+        layout = self._layout
         key = layout.credentials / files.CREDENTIAL
         root = str(layout.machines / names.machine_name(spec.name))
         text = files.drop_in(spec, self._limits(spec), root, str(key) if key.is_file() else None)

@@ -1,7 +1,7 @@
-"""A container's root: a few KiB of curated files around the host's /usr."""
+"""A container's root: a few KiB of curated files around a /usr from elsewhere."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -44,24 +44,6 @@ HOSTS: Final = """\
 ::1 localhost {name}
 """
 
-USR_LINKS: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-"""Links into /usr, of which a container gets those that the host has."""
-
-SHARED: Final = (
-    "/usr",
-    "/etc/alternatives",
-    "/etc/ca-certificates",
-    "/etc/crypto-policies",
-    "/etc/pam.d",
-    "/etc/pki/ca-trust",
-    "/etc/pki/tls/certs",
-    # Not all of /etc/ssl: it has a directory for private keys.
-    "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf",
-)
-"""What of the host a container sees, read-only, where the host has it. Nothing else of /etc."""
-
-
 MASKED: Final = (
     # Would make the host's accounts, and fails at the second boot: passwd is put right by then.
     "systemd-sysusers.service",
@@ -76,11 +58,13 @@ MASKED: Final = (
 """Units of the host's systemd that a container has no use for, and that delay its start."""
 
 
-def lay(root: Tree, spec: Spec, harness: Mapping[str, object], units: Path) -> None:
+def lay(
+    root: Tree, spec: Spec, harness: Mapping[str, object], units: Path, usr_links: Iterable[str]
+) -> None:
     """Put the files of `spec` into `root`, which belongs to its uid range.
 
     What the container wrote elsewhere stays; what it changed of these is put right. `units`: the
-    folder with the unit files of the container's own systemd.
+    folder with the unit files of the container's own systemd. `usr_links`: what links into /usr.
     """
     for name in ("dev", "proc", "run", "srv", "state", "sys", "tmp", "usr"):
         root.make(name)
@@ -90,10 +74,8 @@ def lay(root: Tree, spec: Spec, harness: Mapping[str, object], units: Path) -> N
         var.link("run", "../run")
         with var.directory("log") as log:
             log.ensure("journal")  # its systemd has its own idea of the mode
-    for name in USR_LINKS:
-        host = Path("/", name)
-        if host.is_symlink():
-            root.link(name, f"usr/{name}")
+    for name in usr_links:
+        root.link(name, f"usr/{name}")
     with root.directory("etc") as etc:
         _lay_etc(etc, spec, harness, units)
 
