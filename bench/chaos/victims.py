@@ -53,7 +53,7 @@ def group(victim: Victim, agent: str) -> Path:
     container = agents / f"systemd-nspawn@{names.machine_name(agent)}.service"
     match victim:
         case Victim.BROKER | Victim.LIFECYCLE:
-            return GROUPS / f"hive-{victim}.service"
+            return GROUPS / "hive-services.slice" / f"hive-{victim}.service"
         case Victim.ENDPOINT:
             return agents / names.endpoint_unit(agent)
         case Victim.CONTAINER:

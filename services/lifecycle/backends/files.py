@@ -108,6 +108,12 @@ def drop_in(spec: Spec, limits: Limits, root: str, credential: str | None) -> st
         "",
         "[Service]",
         "Slice=hive-agents.slice",
+        # When the memory is gone agents end before the host's services. Inside nobody can lower it.
+        # (Not in the settings: nspawn sets those too late, when it may not any more.)
+        "OOMScoreAdjust=300",
+        # nspawn looks for the container's systemd before /usr is there, takes it for an old one,
+        # and gives it the old hierarchies, where the harness has no group for a turn's commands.
+        "Environment=SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1",
         "ExecStart=",
         f"ExecStart={command}",
         # A systemd-nspawn that is killed leaves its machine registered, and machined keeps it while

@@ -116,6 +116,8 @@ async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
     # The systemd-nspawn of a paused agent is silent.
     assert service["WatchdogSec"] == "0"
     assert "UnregisterMachine s %i" in service["ExecStopPost"]
+    assert service["OOMScoreAdjust"] == "300"
+    assert service["Environment"] == "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"
     assert "--load-credential" not in service["ExecStart"]
     assert "localhost" in service["IPAddressDeny"].split()
     allowed = service["IPAddressAllow"].split()
