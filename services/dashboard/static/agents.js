@@ -9,7 +9,7 @@ const table = section.querySelector("table");
 const empty = section.querySelector(".empty");
 const error = section.querySelector(".error");
 
-const UP = new Set(["running", "starting"]);
+const UP = new Set(["running", "starting", "paused"]);
 const VERBS = [
   { verb: "start", label: "Start", useful: (agent) => !UP.has(agent.state) },
   { verb: "kill", label: "Kill", useful: (agent) => UP.has(agent.state) },
@@ -18,9 +18,12 @@ const VERBS = [
 const DOING = {
   spawn: "being created",
   destroy: "being destroyed",
+  purge: "being removed",
   start: "starting",
   stop: "stopping",
   restart: "restarting",
+  rebuild: "being put right",
+  update: "being updated",
 };
 
 /** The manager first, then by name: the order never changes under the pointer. */
@@ -76,7 +79,7 @@ function makeRow(name, writeTo) {
 
 function updateRow(row, agent, job) {
   const state = row.querySelector(".state");
-  putState(state, job ? "busy" : agent.state, job ? DOING[job.verb] : agent.state, agent.since);
+  putState(state, job ? "busy" : agent.state, job ? (DOING[job.verb] ?? job.verb) : agent.state, agent.since);
   state.title = agent.enabled === false ? "It stays off when the host starts again." : "";
   const turn = agent.turn_state ?? "offline";
   putState(row.querySelector(".turn"), turn, turn.replace("-", " "), agent.turn_since);

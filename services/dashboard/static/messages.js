@@ -129,7 +129,7 @@ export class Messages {
     setText(node.querySelector(".state"), STATES[message.state] ?? message.state);
     const again = node.querySelector(".again");
     again.hidden = message.redeliveries === 0;
-    setText(again, `handed out again ×${message.redeliveries}`);
+    setText(again, `handed out before ×${message.redeliveries}`);
     node.querySelector(".mark-read").hidden = !isUnread(message);
   }
 

@@ -14,6 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from services.dashboard.tests.conftest import PATIENCE, Page
+from wire import names
 from wire.fixtures import Connect
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -153,6 +154,38 @@ async def test_the_operators_way(
     await browser.click("#logout")
     await browser.sees("#how", "hivectl login-link")
     assert await browser.value("window.violations") == []
+
+
+async def test_jobs_and_states_have_names(
+    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
+) -> None:
+    lifecycle = page.hive.lifecycle
+    await log_in()
+    for number, (verb, words) in enumerate(
+        [("rebuild", "being put right"), ("update", "being updated"), ("levitate", "levitate")], 1
+    ):
+        path = names.job_path(number)
+        lifecycle.JobNew(number, path, "alice", verb)
+        await browser.sees("#agents tr[data-key=alice] .state", words)
+        lifecycle.JobRemoved(number, path, "alice", verb, "done", "")
+        await browser.sees("#agents tr[data-key=alice] .state", "running")
+    page.hive.agents["alice"].become("paused")
+    await browser.sees("#agents tr[data-key=alice] .state", "paused")
+    buttons = "[...document.querySelectorAll('tr[data-key=alice] .actions button')]"
+    assert await browser.value(f"{buttons}.map((b) => b.disabled)") == [True, False, False]
+
+
+async def test_on_a_phone_the_page_ends_where_the_message_box_does(
+    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
+) -> None:
+    for number in range(60):
+        page.hive.broker.arrive("alice", "operator", f"message {number}\nand more")
+    await browser.do(lambda d: d.set_window_size(500, 800))
+    await log_in()
+    await browser.sees(".message:last-child .body", "message 59")
+    await browser.do(lambda d: d.execute_script("window.scrollTo(0, 1e6)"))
+    end = "document.getElementById('compose').getBoundingClientRect().bottom"
+    assert abs(await browser.value(f"{end} - window.innerHeight")) < 2
 
 
 async def test_hostile_text_is_text(
