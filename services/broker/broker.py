@@ -211,8 +211,7 @@ class Broker:
             NotFound: some ids are no dead letters; the others were queued.
         """
         _check_count(ids)
-        unknown = await self.to_the_end(self._requeue(ids))
-        _check_dead(unknown)
+        _check_dead(ids, await self.to_the_end(self._requeue(ids)))
 
     async def drop(self, ids: Sequence[int]) -> None:
         """End dead letters; they stay in the history.
@@ -221,7 +220,7 @@ class Broker:
             NotFound: some ids are no dead letters; the others were dropped.
         """
         _check_count(ids)
-        _check_dead((await self._dead_letters.drop(ids)).unknown)
+        _check_dead(ids, (await self._dead_letters.drop(ids)).unknown)
 
     def leased(self) -> frozenset[int]:
         """The ids of the messages that somebody holds now."""
@@ -374,11 +373,11 @@ def _check_count(ids: Sequence[int]) -> None:
         raise LimitExceeded(f"{len(ids)} ids are given; the most is {MAX_LEASED}.")
 
 
-def _check_dead(unknown: Sequence[int]) -> None:
+def _check_dead(ids: Sequence[int], unknown: Sequence[int]) -> None:
     if unknown:
+        rest = " What else was named is done." if len(unknown) < len(set(ids)) else ""
         raise NotFound(
-            f"No dead letters: {_listed(unknown)}; `hivectl dead-letters` lists them. "
-            "What else was named is done."
+            f"No dead letters: {_listed(unknown)}; `hivectl dead-letters` lists them.{rest}"
         )
 
 

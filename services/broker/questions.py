@@ -18,7 +18,7 @@ from services.broker.deadlines import Deadlines
 from services.broker.question import CANCELLED, EXPIRED, TRANSITIONS, Question, State
 from services.broker.question_store import Asked, Told
 from wire.errors import AccessDenied, Conflict, InvalidArgument, NotFound
-from wire.names import SYSTEM
+from wire.names import OPERATOR, SYSTEM
 from wire.principal import Principal
 
 MAX_CHOICES: Final = 20
@@ -72,7 +72,8 @@ class Questions:
         chosen = parse(AskOptions, options, "option of Ask")
         _check(chosen)
         if to == who.voice:
-            raise InvalidArgument(f"{to} cannot ask itself; ask an agent or `operator`.")
+            others = "an agent" if to == OPERATOR else "another agent, or `operator`"
+            raise InvalidArgument(f"{to} cannot ask itself; ask {others}.")
         if to == "*":
             raise InvalidArgument("A question is asked of one agent or of `operator`; name it.")
         if not text.strip():

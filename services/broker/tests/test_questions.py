@@ -249,8 +249,8 @@ LONG = "x" * (MAX_BODY + 1)
 @pytest.mark.parametrize(
     ("who", "to", "text", "options", "error", "sentence"),
     [
-        (ALICE, "alice", "x?", {}, InvalidArgument, "alice cannot ask itself"),
-        (THE_OPERATOR, "operator", "x?", {}, InvalidArgument, "operator cannot ask itself"),
+        (ALICE, "alice", "x?", {}, InvalidArgument, "ask another agent, or `operator`"),
+        (THE_OPERATOR, "operator", "x?", {}, InvalidArgument, "ask itself; ask an agent."),
         (DASHBOARD, "operator", "x?", {}, InvalidArgument, "operator cannot ask itself"),
         (ALICE, "*", "x?", {}, InvalidArgument, "one agent or of `operator`"),
         (ALICE, "carol", "x?", {}, NotFound, "no agent 'carol'"),
