@@ -9,7 +9,7 @@ from hivectl.jobs import Jobs
 from hivectl.records import Agent, Approval
 from wire import names
 from wire.bus import Bus
-from wire.errors import HiveError, NotFound, Unavailable
+from wire.errors import Conflict, HiveError, NotFound, Unavailable
 from wire.signals import DAEMON
 
 
@@ -42,10 +42,17 @@ class Hive:
     # Agents
 
     async def agents(self) -> list[Agent]:
-        """All agents, by name."""
+        """All agents, by name. Raises Conflict when lifecycle is older than this hivectl."""
         objects = await self._objects()
         found = [o[names.AGENT_INTERFACE] for o in objects.values() if names.AGENT_INTERFACE in o]
-        return sorted((Agent.from_properties(p) for p in found), key=lambda agent: agent.name)
+        try:
+            agents = [Agent.from_properties(properties) for properties in found]
+        except KeyError as error:
+            raise Conflict(
+                f"hive-lifecycle is of another version and does not tell {error.args[0]} of its "
+                "agents: systemctl restart hive-lifecycle"
+            ) from error
+        return sorted(agents, key=lambda agent: agent.name)
 
     async def agent(self, name: str) -> Agent:
         """The agent `name`; raises NotFound when there is none."""
@@ -53,6 +60,14 @@ class Hive:
             if agent.name == name:
                 return agent
         raise NotFound(f"There is no agent {name!r}; `hivectl list` shows all.")
+
+    async def job_of(self, name: str) -> tuple[int, str] | None:
+        """Number and verb of the job that runs or waits for the agent `name`, if one does."""
+        for shown in (await self._objects()).values():
+            job = shown.get(names.JOB_INTERFACE)
+            if job and job["Agent"] == name:
+                return job["Id"], job["Verb"]
+        return None
 
     async def machine(self, name: str) -> tuple[str | None, int | None]:
         """Machine id and leader of a running container; None twice when it does not run."""

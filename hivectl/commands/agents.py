@@ -44,16 +44,18 @@ async def list_agents(hive: "Hive", output: Output) -> None:
 @hive_command
 async def status(hive: "Hive", output: Output, name: str) -> None:
     """Show everything about one agent."""
-    agent = await hive.agent(name)
-    output.show(agent.as_json(), _description(agent, output))
+    agent, job = await hive.agent(name), await hive.job_of(name)
+    fields = agent.as_json() | {"job": {"id": job[0], "verb": job[1]} if job else None}
+    output.show(fields, _description(agent, job, output))
 
 
-def _description(agent: "Agent", output: Output) -> list[str]:
+def _description(agent: "Agent", job: tuple[int, str] | None, output: Output) -> list[str]:
     def state(name: str) -> str:
         return output.paint(name, state_cell(name).colour)
 
     fields = {
         "state": f"{state(agent.state)} since {local_time(agent.since)}",
+        **({"job": f"{job[0]}, {job[1]}; `hivectl cancel-job {job[0]}` undoes it"} if job else {}),
         "turn": f"{state(agent.turn_state)} since {local_time(agent.turn_since)}",
         "at boot": "starts" if agent.enabled else "stays off",
         "model": output.paint(agent.model or "-", ""),

@@ -97,7 +97,10 @@ resume = _everybody_or("resume", "Resume", "goes on", "Let a paused agent go on.
 @click.argument("changes", nargs=-1, metavar="[RESOURCE=VALUE]...")
 @hive_command
 async def limits(hive: "Hive", output: Output, name: str, changes: Sequence[str]) -> None:
-    """Show what an agent may use and uses; or change its limits, at once and for good.
+    """Show or change what an agent may use.
+
+    With RESOURCE=VALUE it changes limits, at once and for good; without, it shows what the agent
+    uses, too.
 
     \b
     RESOURCE is one of
@@ -187,7 +190,10 @@ async def purge(
 @click.argument("number", metavar="ID", type=record_id)
 @hive_command
 async def cancel_job(hive: "Hive", output: Output, number: int) -> None:
-    """Undo a job that still runs; the agent becomes what it was."""
+    """Undo a job: its agent becomes what it was.
+
+    `hivectl status` and --no-wait show the ID of a job that still runs.
+    """
     await hive.cancel_job(number)
     output.show({"job": number}, [f"job {number} is being undone"])
 

@@ -12,7 +12,7 @@ from hivectl.parameters import Number
 @click.option("-n", "--lines", type=Number(min=0), default=100, show_default=True, help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, for programs.")
 def logs(name: str, follow: bool, lines: int, as_json: bool) -> None:
-    """Show what an agent, its container and its endpoint logged."""
+    """Show what an agent and its container logged."""
     from hivectl.journal import journalctl
 
     journalctl(name, follow=follow, lines=lines, as_json=as_json)

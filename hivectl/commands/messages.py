@@ -35,7 +35,10 @@ async def send(
     in_reply_to: int | None,
     dedupe_key: str | None,
 ) -> None:
-    """Send a message to an agent. BODY `-` reads it from standard input."""
+    """Send a message to an agent.
+
+    TO `*` is all agents. BODY `-` reads it from standard input.
+    """
     from wire.types import U64
 
     options: dict[str, Any] = {}
@@ -46,7 +49,9 @@ async def send(
     if dedupe_key is not None:
         options["dedupe_key"] = dedupe_key
     number = await hive.broker.send(to, stdin_text() if body == "-" else body, options)
-    output.show({"id": number}, [f"message {number} queued for {to}"])
+    output.show(
+        {"id": number}, [f"message {number} queued for {'all agents' if to == '*' else to}"]
+    )
 
 
 def stdin_text() -> str:
@@ -97,12 +102,16 @@ def _letters(messages: "list[Message]", output: Output) -> list[str]:
         remarks = [message.kind] if message.kind != "message" else []
         remarks += ["urgent"] if message.urgent else []
         remarks += [f"answers {message.in_reply_to}"] if message.in_reply_to else []
-        remarks += [f"redelivered {message.redeliveries} times"] if message.redeliveries else []
+        remarks += [_before(message.redeliveries)] if message.redeliveries else []
         remarks += [message.state] if message.state not in ("queued", "leased") else []
         head = f"{message.id} from {message.sender} at {local_time(message.queued)}"
         lines.append(output.paint(", ".join([head, *remarks]), "bold"))
         lines += output.indented(message.body)
     return lines
+
+
+def _before(times: int) -> str:
+    return f"handed out {'once' if times == 1 else f'{times} times'} before"
 
 
 COMMANDS = [send, inbox]

@@ -134,7 +134,9 @@ async def cancel_question(hive: "Hive", output: Output, number: int) -> None:
 async def ask(
     hive: "Hive", output: Output, /, name: str, question: str, wait: float | None, **given: Any
 ) -> None:
-    """Ask an agent. QUESTION `-` reads it from standard input.
+    """Ask an agent.
+
+    QUESTION `-` reads it from standard input.
 
     The answer comes to the inbox; with --wait it is printed, one chosen text a line.
     """

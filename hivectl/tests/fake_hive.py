@@ -36,6 +36,14 @@ class FakeJob(Interface, name=names.JOB_INTERFACE):
     def Id(self) -> UInt32:
         return 1
 
+    @prop(const=True)
+    def Agent(self) -> Str:
+        return "alice"
+
+    @prop(const=True)
+    def Verb(self) -> Str:
+        return "start"
+
 
 class FakeLifecycle(Interface, name=names.LIFECYCLE):
     def __init__(self, bus: Bus) -> None:

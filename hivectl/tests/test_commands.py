@@ -12,6 +12,8 @@ from hivectl.tests.fake_hive import FakeHive, FakeJob
 from wire import names
 from wire.errors import TABLE, LimitExceeded
 from wire.fixtures import Connect
+from wire.interface import Interface, prop
+from wire.types import Str
 
 
 async def test_list_is_an_aligned_table(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -61,6 +63,28 @@ async def test_status_shows_one_agent(hive: FakeHive, hivectl: Hivectl) -> None:
     missing = await hivectl("status", "carol")
     assert missing.code == Exit.NOT_FOUND
     assert missing.err.startswith("hivectl: There is no agent 'carol'")
+
+
+class _OlderAgent(Interface, name=names.AGENT_INTERFACE):
+    @prop()
+    def Name(self) -> Str:  # noqa: N802 -- D-Bus members are PascalCase
+        return "carol"
+
+
+async def test_an_older_lifecycle_is_named(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.bus.export(names.agent_path("carol"), _OlderAgent())
+    ran = await hivectl("list")
+    assert ran.code == Exit.CONFLICT
+    assert "does not tell Machine of its agents: systemctl restart hive-lifecycle" in ran.err
+
+
+async def test_status_names_the_job_that_runs(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.bus.export(names.job_path(1), FakeJob())
+    ran = await hivectl("status", "alice")
+    assert re.search(r"^  job: +1, start; `hivectl cancel-job 1` undoes it$", ran.out, re.MULTILINE)
+    assert (await hivectl("status", "alice", "--json")).json["job"] == {"id": 1, "verb": "start"}
+    assert "job:" not in (await hivectl("status", "bob-2")).out
+    assert (await hivectl("status", "bob-2", "--json")).json["job"] is None
 
 
 @pytest.mark.parametrize(
@@ -166,6 +190,10 @@ async def test_errors_of_send_have_their_codes(hive: FakeHive, hivectl: Hivectl)
     assert (await hivectl("send", "alice", "x")).code == Exit.LIMIT
 
 
+async def test_send_to_all_says_so(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("send", "*", "lunch")).out.endswith(" queued for all agents\n")
+
+
 async def test_inbox_shows_and_then_acknowledges(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.broker.queue("alice", "first\nsecond")
     hive.broker.queue("system", "crash", kind="container-crash")
@@ -181,6 +209,17 @@ async def test_inbox_shows_and_then_acknowledges(hive: FakeHive, hivectl: Hivect
     assert (await hivectl("inbox")).out == "inbox is empty\n"
     assert (await hivectl("inbox", "--json")).json == []
     assert len((await hivectl("inbox", "--all", "--json")).json) == 2
+
+
+async def test_inbox_says_what_came_back(hive: FakeHive, hivectl: Hivectl) -> None:
+    for redeliveries, state in ((1, "queued"), (6, "dead")):
+        message = hive.broker.messages[hive.broker.queue("alice", "hello") - 1]
+        message[6], message[9] = redeliveries, state
+    heads = (await hivectl("inbox", "--all")).out.splitlines()[::2]
+    assert [head.partition(", ")[2] for head in heads] == [
+        "handed out once before",
+        "handed out 6 times before, dead",
+    ]
 
 
 async def test_inbox_waits_for_a_message(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -280,6 +319,12 @@ async def test_help_documents_every_exit_code(hivectl: Hivectl) -> None:
     ran = await hivectl("--help")
     for code in Exit:
         assert re.search(rf"^ +{code.value}  \w", ran.out, re.MULTILINE)
+
+
+async def test_help_shows_whole_summaries(hivectl: Hivectl) -> None:
+    listed = (await hivectl("--help")).out.partition("Commands:")[2].partition("Exit codes:")[0]
+    cut = [line for line in listed.splitlines() if line.endswith("...")]
+    assert cut == []
 
 
 def test_every_error_of_the_hive_has_an_exit_code() -> None:
