@@ -6,11 +6,13 @@ any field into the container's own journal, and would appear among another agent
 """
 
 import asyncio
+import itertools
 import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,8 @@ from wire import names
 
 HOST_ID = Path("/etc/machine-id")
 JOURNALS = (Path("/var/log/journal"), Path("/run/log/journal"))
+
+DEFAULT_LINES: Final = 100
 
 MAX_FILES: Final = 64
 """Journal files that are looked at, the newest: a container may have planted any number."""
@@ -36,13 +40,39 @@ class Machine:
     leader: int | None = None
 
 
-def matches(agent: str, machine: Machine) -> list[str]:
+class Part(StrEnum):
+    """Whose lines of an agent are wanted."""
+
+    CONTAINER = "container"
+    ENDPOINT = "endpoint"
+    JOBS = "jobs"
+    """What lifecycle did to the agent."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines, and how: `since` in µs since 1970; `lines` None: 100, or all since then."""
+
+    part: Part | None = None
+    lines: int | None = None
+    since: int | None = None
+    follow: bool = False
+    as_json: bool = False
+
+
+def matches(agent: str, machine: Machine, part: Part | None = None) -> list[str]:
     """What journalctl has to match for the agent's lines, on the host and in the container."""
-    units = [machine.unit, names.endpoint_unit(agent), names.socket_unit(agent)]
-    wanted = [["HIVE_AGENT=" + agent]]
-    for unit in units:
+    units = {
+        Part.CONTAINER: [machine.unit],
+        Part.ENDPOINT: [names.endpoint_unit(agent), names.socket_unit(agent)],
+        Part.JOBS: [],
+    }
+    wanted = [] if part else [["HIVE_AGENT=" + agent]]
+    if part is Part.JOBS:
+        wanted.append(["HIVE_AGENT=" + agent, "_SYSTEMD_UNIT=hive-lifecycle.service"])
+    for unit in units[part] if part else itertools.chain(*units.values()):
         wanted += [["_SYSTEMD_UNIT=" + unit], ["_PID=1", "UNIT=" + unit]]
-    if machine.id:
+    if machine.id and part in (None, Part.CONTAINER):
         wanted.append(["_MACHINE_ID=" + machine.id])
     line = wanted[0]
     for alternative in wanted[1:]:
@@ -50,10 +80,16 @@ def matches(agent: str, machine: Machine) -> list[str]:
     return line
 
 
-def directories(machine: Machine, host_id: str) -> Iterator[Path]:
-    """Where the host's journal and the container's journal may lie."""
+def directories(machine: Machine, host_id: str, part: Part | None = None) -> Iterator[Path]:
+    """Where the host's journal and, if it is wanted, the container's journal may lie."""
     for place in JOURNALS:
         yield place / host_id
+    if part in (None, Part.CONTAINER):
+        yield from _of_container(machine)
+
+
+def _of_container(machine: Machine) -> Iterator[Path]:
+    for place in JOURNALS:
         if machine.id:
             yield place / machine.id
     if machine.id:
@@ -99,18 +135,20 @@ def opens(path: Path) -> bool:
     return tried.returncode == 0
 
 
-def command_line(
-    agent: str, machine: Machine, paths: Sequence[Path], *, follow: bool, lines: int, as_json: bool
-) -> list[str]:
-    """The journalctl command that shows the agent's last `lines` lines."""
-    options = ["--no-hostname", "--quiet", f"--lines={lines}"]
-    options += ["--follow"] if follow else []
-    options += ["--output=json"] if as_json else []
+def command_line(agent: str, machine: Machine, paths: Sequence[Path], wanted: Wanted) -> list[str]:
+    """The journalctl command that shows what is `wanted` of the agent's lines."""
+    since, lines = wanted.since, wanted.lines
+    if lines is None:
+        lines = DEFAULT_LINES if since is None else None
+    options = ["--no-hostname", "--quiet", f"--lines={'all' if lines is None else lines}"]
+    options += [] if since is None else [f"--since=@{since // 10**6}.{since % 10**6:06}"]
+    options += ["--follow"] if wanted.follow else []
+    options += ["--output=json"] if wanted.as_json else []
     options += [f"--file={path}" for path in paths]
-    return ["journalctl", *options, *matches(agent, machine)]
+    return ["journalctl", *options, *matches(agent, machine, wanted.part)]
 
 
-def journalctl(agent: str, *, follow: bool, lines: int, as_json: bool) -> None:
+def journalctl(agent: str, wanted: Wanted) -> None:
     """Become a journalctl that shows the agent's journal.
 
     Raises NotFound for an agent that the hive does not know, CommandError when no journal can
@@ -118,13 +156,13 @@ def journalctl(agent: str, *, follow: bool, lines: int, as_json: bool) -> None:
     """
     machine = asyncio.run(_find(agent))
     host_id = HOST_ID.read_text().strip()
-    newest = sorted(files(directories(machine, host_id)), key=_age)[:MAX_FILES]
+    newest = sorted(files(directories(machine, host_id, wanted.part)), key=_age)[:MAX_FILES]
     paths = [path for path in newest if opens(path)]
     if not paths:
         raise CommandError(
             Exit.DENIED, "There is no journal you may read; root and group systemd-journal may."
         )
-    line = command_line(agent, machine, paths, follow=follow, lines=lines, as_json=as_json)
+    line = command_line(agent, machine, paths, wanted)
     try:
         os.execvp(line[0], line)  # noqa: S606 -- a list, no shell
     except OSError as error:

@@ -9,7 +9,7 @@ import pytest
 
 from hivectl import journal
 from hivectl.exits import CommandError, Exit
-from hivectl.journal import Machine, command_line, directories, files, matches
+from hivectl.journal import Machine, Part, Wanted, command_line, directories, files, matches
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 
@@ -31,6 +31,35 @@ def test_only_journals_of_the_host_and_this_container_are_read() -> None:
     assert Path("/proc/4711/root/run/log/journal", "a" * 32) in places
 
 
+def test_one_part_is_its_own_units_only() -> None:
+    def alternatives(part: Part) -> list[str]:
+        return " ".join(matches("alice", ALICE, part)).split(" + ")
+
+    assert alternatives(Part.JOBS) == ["HIVE_AGENT=alice _SYSTEMD_UNIT=hive-lifecycle.service"]
+    assert alternatives(Part.CONTAINER) == [
+        "_SYSTEMD_UNIT=systemd-nspawn@h-alice.service",
+        "_PID=1 UNIT=systemd-nspawn@h-alice.service",
+        "_MACHINE_ID=" + "a" * 32,
+    ]
+    assert {line.split("=")[-1] for line in alternatives(Part.ENDPOINT)} == {
+        "hive-agent@alice.service",
+        "hive-agent@alice.socket",
+    }
+    # A container could have written the host's fields into its own journal.
+    for part in (Part.JOBS, Part.ENDPOINT):
+        assert {place.name for place in directories(ALICE, "b" * 32, part)} == {"b" * 32}
+
+
+def test_since_shows_all_unless_a_number_is_said() -> None:
+    def options(wanted: Wanted) -> set[str]:
+        return {word for word in command_line("alice", ALICE, [], wanted) if word[:2] == "--"}
+
+    assert "--lines=100" in options(Wanted())
+    asked = options(Wanted(since=1_700_000_000_000_042))
+    assert {"--lines=all", "--since=@1700000000.000042"} <= asked
+    assert "--lines=0" in options(Wanted(lines=0, since=1))
+
+
 def test_a_linked_file_is_read_once(tmp_path: Path) -> None:
     first, second = tmp_path / "one", tmp_path / "two"
     first.mkdir()
@@ -41,7 +70,8 @@ def test_a_linked_file_is_read_once(tmp_path: Path) -> None:
 
 
 def test_the_command_line_follows_and_counts() -> None:
-    line = command_line("alice", ALICE, [Path("/j")], follow=True, lines=5, as_json=True)
+    wanted = Wanted(lines=5, follow=True, as_json=True)
+    line = command_line("alice", ALICE, [Path("/j")], wanted)
     assert line[0] == "journalctl"
     assert {"--follow", "--lines=5", "--output=json", "--file=/j"} <= set(line)
 
@@ -84,7 +114,7 @@ async def test_logs_become_journalctl(
     monkeypatch.setattr(journal, "opens", lambda path: path.name == "system.journal")
     (tmp_path / host / "planted.journal").touch()
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus_address)
-    await asyncio.to_thread(journal.journalctl, "alice", follow=True, lines=3, as_json=False)
+    await asyncio.to_thread(journal.journalctl, "alice", Wanted(lines=3, follow=True))
     [line] = became
     assert {"--lines=3", "--follow", "HIVE_AGENT=alice"} <= set(line)
     assert f"--file={tmp_path / host / 'system.journal'}" in line
@@ -99,4 +129,4 @@ async def test_logs_are_there_while_the_hive_is_down(
     (tmp_path / "machine-id").write_text(f"{HOST_ID}\n")
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
     with pytest.raises(CommandError, match="no journal you may read"):
-        await asyncio.to_thread(journal.journalctl, "alice", follow=False, lines=3, as_json=False)
+        await asyncio.to_thread(journal.journalctl, "alice", Wanted())

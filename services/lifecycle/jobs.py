@@ -7,6 +7,7 @@ the end of lifecycle goes on when lifecycle is back, under its old number.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -17,6 +18,14 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS: Final = 20.0
 """How long a stopping service waits for its jobs; what is left then goes on at the next start."""
+
+
+_fields: ContextVar[Mapping[str, object]] = ContextVar("fields", default={})  # noqa: B039
+
+
+def step(text: str) -> None:
+    """Log what the job that is being done does next, under its number."""
+    log.info(text, extra=dict(_fields.get()))
 
 
 class Verb(StrEnum):
@@ -187,6 +196,7 @@ class Jobs:
 
     async def _run(self, job: Job, work: Work, undo: Work) -> None:
         fields = {"HIVE_AGENT": job.agent, "HIVE_JOB": job.number}
+        _fields.set(fields)  # for this task, which is the job's own
         try:
             result, note = await self._outcome(job, work, undo)
         except asyncio.CancelledError:

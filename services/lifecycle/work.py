@@ -13,7 +13,7 @@ from services.lifecycle.agent import Agent, State
 from services.lifecycle.backends import Backend
 from services.lifecycle.courier import Broker, Courier
 from services.lifecycle.follow import Follower
-from services.lifecycle.jobs import Job, Verb, Work
+from services.lifecycle.jobs import Job, Verb, Work, step
 from services.lifecycle.registry import Notice, Phase, Record
 from services.lifecycle.swarm import Swarm
 from wire import names
@@ -77,6 +77,7 @@ class Works:
             self._swarm.compare_ports()
         agent = self._swarm.agent(job.agent)
         try:
+            step(f"{job.agent}: its inbox is made")
             await self._broker.register(job.agent)
             await self._bring_up(agent)
         except Exception:
@@ -131,7 +132,9 @@ class Works:
         if record.phase is not wanted:
             record.enter(wanted)
         self._swarm.excuse(record)
+        step(f"{record.name}: its container is stopped")
         await self._backend.stop(record.name)
+        step(f"{record.name}: its files are removed, its data {'too' if purge else 'kept'}")
         await self._backend.destroy(record.spec, purge=purge)
         await self._broker.unregister(record.name)
         await self._swarm.remove(record.name)
@@ -182,6 +185,7 @@ class Works:
 
     async def _rebuild(self, job: Job) -> str:
         agent = self._swarm.agent(job.agent)
+        step(f"{agent.name}: its files are compared and put right")
         found = await self._backend.reconcile(agent.spec, running=agent.unit_status.up)
         await self._broker.register(agent.name)
         changes = list(found.changes)
@@ -221,8 +225,10 @@ class Works:
             return
         try:
             if agent.state is not State.STARTING:
+                step(f"{agent.name}: its files are written")
                 await self._backend.configure(agent.spec)
                 self._swarm.built(agent.name)
+            step(f"{agent.name}: its container is started")
             # One that is starting was ordered before an interruption, or systemd starts it again.
             await self._backend.start(agent.spec, fresh=agent.state is not State.STARTING)
         except Exception:
@@ -232,6 +238,7 @@ class Works:
         await self._follower.refresh(agent.name)
 
     async def _take_down(self, agent: Agent) -> None:
+        step(f"{agent.name}: its container is stopped")
         self._swarm.excuse(self._swarm.records[agent.name])
         await self._backend.stop(agent.name)
         await self._follower.refresh(agent.name)

@@ -1,11 +1,13 @@
 """The rules, with containers and a broker that are not there."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from services.journal import fields
 from services.lifecycle import courier
 from services.lifecycle.agent import State, TurnState
 from services.lifecycle.jobs import Result, Verb
@@ -348,3 +350,23 @@ async def test_without_a_manager_the_operator_hears_all_the_same(house: House) -
     house.broker.agents.add("manager")
     house.lifecycle.broker_appeared()
     assert (await house.told(3))[1:] == ["spawned", "needs-login"]
+
+
+async def test_each_step_of_a_job_is_logged_under_its_number(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        jobs = [house.lifecycle.spawn(name, {}) for name in ("alice", "bob")]
+        for job in jobs:
+            assert await house.diary.end_of(job) == DONE
+    for job in jobs:
+        lines = [fields(r) | {"text": r.getMessage()} for r in caplog.records]
+        assert [line["text"] for line in lines if line.get("HIVE_JOB") == job.number] == [
+            f"{job.agent}: its inbox is made",
+            f"{job.agent}: its files are written",
+            f"{job.agent}: its container is started",
+            f"spawn of {job.agent} done",
+        ]
+        assert all(
+            line["HIVE_AGENT"] == job.agent for line in lines if line.get("HIVE_JOB") == job.number
+        )

@@ -1,0 +1,38 @@
+"""`hivectl logs`: an agent's container, endpoint and jobs, together and each alone."""
+
+import pytest
+
+from tests.system.conftest import Hive
+
+pytestmark = pytest.mark.system
+
+
+def logs(hive: Hive, *options: str) -> str:
+    return hive.run("hivectl", "logs", "bob", *options).stdout
+
+
+def test_each_part_is_shown_alone_and_all_of_them_together(swarm: Hive) -> None:
+    swarm.run("hivectl", "restart", "bob", timeout=120)
+    jobs = logs(swarm, "--unit", "jobs", "--since", "1h")
+    for step in ("is stopped", "files are written", "container is started", "restart of bob done"):
+        assert step in jobs
+    assert {line.split()[3].split("[")[0] for line in jobs.splitlines()} == {"hive-lifecycle"}
+    assert "alice" not in jobs
+    assert "Started hive-agent@bob.service" in logs(swarm, "--unit", "endpoint", "--since", "1h")
+    container = logs(swarm, "--unit", "container", "--since", "1h")
+    assert "Reached target hive-container.target" in container
+    assert "hive-lifecycle" not in container
+    everything = logs(swarm, "--since", "1h").splitlines()
+    assert set(jobs.splitlines()) | set(container.splitlines()) <= set(everything)
+    assert len(logs(swarm, "-n", "2", "--since", "1h").splitlines()) == 2
+
+
+def test_new_lines_are_followed(swarm: Hive) -> None:
+    following = swarm.popen("hivectl", "logs", "bob", "-f", "-n", "0", "--unit", "jobs")
+    swarm.run("hivectl", "restart", "bob", timeout=120)
+    assert following.stdout is not None
+    try:
+        assert "bob" in following.stdout.readline()
+    finally:
+        following.kill()
+        following.communicate(timeout=30)
