@@ -32,6 +32,7 @@ STATE_COLOURS = {
     "dead": "red",
     "expired": "red",
     "stopped": "dim",
+    "sleeping": "dim",
     "offline": "dim",
     "cancelled": "dim",
     "dropped": "dim",

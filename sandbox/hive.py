@@ -64,7 +64,10 @@ def _configure(instance: Instance, ports: Ports) -> None:
     url = f"http://{MODEL_HOST}:{ports.model}"
     settings = f'[harness]\nscripted_model_url = "{url}"\n\n'
     settings += f'[lifecycle]\nnetwork_allow = ["{MODEL_HOST}"]\n'
-    _write(instance, "/etc/hyperhive/hyperhive.toml", "" if key else settings)
+    # Who is there is said on the command line.
+    agents = "create_manager = false\n"
+    text = f"[lifecycle]\n{agents}" if key else settings + agents
+    _write(instance, "/etc/hyperhive/hyperhive.toml", text)
     if key:
         _write(instance, _KEY, key, mode="0600")
     _write(instance, f"{_UNITS}/hive-model.service", _text("hive-model.service"))

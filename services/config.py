@@ -159,6 +159,10 @@ class ResourceLimits(Section):
     io_weight: Weight | None = None
 
 
+SleepAfter = Annotated[int, Field(ge=0, le=2592000)]
+"""Seconds until an idle agent is put to sleep; 0: it never is."""
+
+
 class AgentSettings(Section):
     """[lifecycle.agents.NAME]: what is left out is as [lifecycle] has it for all agents."""
 
@@ -166,6 +170,7 @@ class AgentSettings(Section):
     network_deny: tuple[Network, ...] | None = None
     network_allow: tuple[Network, ...] | None = None
     image: Tree | None = None
+    sleep_after: SleepAfter | None = None
 
 
 class LifecycleConfig(Section):
@@ -177,6 +182,8 @@ class LifecycleConfig(Section):
         default_factory=dict
     )
 
+    sleep_after: SleepAfter = 0
+    create_manager: bool = True  # on start, when there is none and nothing is kept of one
     start_timeout: int = Field(default=60, ge=1, le=3600)  # seconds until READY
     stop_timeout: int = Field(default=30, ge=1, le=3600)  # seconds until it is killed
     # Addresses no container may talk to, as IPAddressDeny= takes them: the host and its networks.
@@ -196,6 +203,11 @@ class LifecycleConfig(Section):
     require_filter: bool = False
     # What the containers' /usr comes from; / is the host.
     image: Tree = "/"
+
+    def sleeps_after(self, name: str) -> int:
+        """For how many seconds `name` is idle until it is put to sleep; 0: it never is."""
+        own = self.agents.get(name, AgentSettings()).sleep_after
+        return self.sleep_after if own is None else own
 
 
 class ApprovalsConfig(Section):

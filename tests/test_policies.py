@@ -43,3 +43,14 @@ def test_an_endpoint_hears_how_jobs_end_and_nothing_else() -> None:
         if rule.get("receive_sender")
     ]
     assert heard == ["JobRemoved"]
+
+
+def test_what_wakes_a_sleeping_agent_reaches_lifecycle() -> None:
+    # Lifecycle owns a name with a default deny, which holds for broadcasts to it, too.
+    [path] = [path for path in POLICIES if path.stem == "org.hyperhive.Lifecycle1"]
+    assert {
+        "send_destination": "org.hyperhive.Lifecycle1",
+        "send_type": "signal",
+        "send_interface": "org.hyperhive.Broker1",
+        "send_member": "MessageQueued",
+    } in [rule.attrib for rule in rules(path, "user", "hive-broker")]

@@ -204,6 +204,10 @@ class Broker:
         """
         await self.to_the_end(self._unregister(name))
 
+    async def waiting(self) -> set[str]:
+        """Whose inboxes have messages that are not done: queued, or leased."""
+        return await self._store.waiting()
+
     async def requeue(self, ids: Sequence[int]) -> None:
         """Queue dead letters again, with as many further tries as a new message has.
 

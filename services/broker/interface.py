@@ -138,6 +138,10 @@ class Broker1(Interface, name=names.BROKER):
     async def UnregisterAgent(self, name: Str) -> None:
         await self._broker.unregister_agent(name)
 
+    @method(allow=service("lifecycle"))
+    async def ListWaiting(self) -> StrList:
+        return sorted(await self._broker.waiting())
+
     @method(allow=OPERATOR | service("vacuum"))
     async def Vacuum(self) -> UInt64:
         return await self._rules.keeper.vacuum()

@@ -7,7 +7,7 @@ from typing import Any, Final
 from services.broker.message import Message
 from wire import names
 
-_ENDED: Final = frozenset({"stopped", "failed"})
+_ENDED: Final = frozenset({"stopped", "failed", "sleeping"})
 """States of an agent in which its container does not run; its InvocationId is the last one's."""
 
 

@@ -109,6 +109,13 @@ class Store:
             lambda db: {str(name) for (name,) in db.execute("SELECT name FROM agent")}
         )
 
+    async def waiting(self) -> set[str]:
+        """Who has messages that are neither done nor dead."""
+        query = (
+            "SELECT DISTINCT recipient FROM message WHERE acknowledged IS NULL AND parked IS NULL"
+        )
+        return await self._database.read(lambda db: {str(name) for (name,) in db.execute(query)})
+
     async def unregister(self, name: str) -> None:
         """Refuse further messages to the agent `name`; what it has stays.
 

@@ -38,7 +38,9 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     observer = OnBus(bus)
     prefix = Path(sys.prefix)
     backend = Nspawn(Systemd(bus), config, prefix)
-    lifecycle = Lifecycle(registry, backend, BrokerOnBus(bus), observer, version.current(prefix))
+    lifecycle = Lifecycle(
+        registry, backend, BrokerOnBus(bus), observer, config.lifecycle, version.current(prefix)
+    )
     observer.attach(lifecycle)
     await on_broker_appeared(bus, lifecycle.broker_appeared)
     await lifecycle.start()

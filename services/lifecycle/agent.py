@@ -21,6 +21,8 @@ class State(StrEnum):
     STOPPING = "stopping"
     FAILED = "failed"
     PAUSED = "paused"
+    SLEEPING = "sleeping"
+    """Stopped, until somebody needs it."""
 
 
 STATES: Final[Mapping[str, State]] = {
@@ -117,6 +119,8 @@ class Agent:
     model: str = ""
     context_tokens: int = 0
     logged_in: bool = False
+    asleep: bool = False
+    """Whether it is stopped, or being stopped, only until somebody needs it."""
     stale: bool = False
     """Whether its container was made by another version of Hyperhive."""
     port: int = 0
@@ -142,11 +146,13 @@ class Agent:
     def state(self) -> State:
         """What the container does."""
         status = self.unit_status
+        if self.asleep and status.state in (State.STOPPED, State.FAILED):
+            return State.SLEEPING
         return State.PAUSED if status.up and status.frozen else status.state
 
-    def set_enabled(self, enabled: bool) -> None:
+    def set_wanted(self, enabled: bool, asleep: bool) -> None:
         """Note the desired state."""
-        self._set({"enabled": enabled})
+        self._set({"enabled": enabled, "asleep": asleep})
 
     def set_spec(self, spec: Spec) -> None:
         """Note what its container is made from."""

@@ -30,6 +30,15 @@ class Broker(Protocol):
     async def send(self, notice: Notice) -> None:
         """Hand one message over to its recipient."""
 
+    async def waiting(self) -> set[str]:
+        """Who has messages that are not done: nobody has received them, or somebody holds them."""
+
+    async def listen(self, name: str, told: Callable[[], None]) -> None:
+        """Call `told` for each message for `name`; a second call changes nothing."""
+
+    async def ignore(self, name: str) -> None:
+        """Not any more; one that was not listened for is no error."""
+
 
 class Courier:
     """Empties the registry's notices into the broker. Owns one task, which sleeps until woken.

@@ -67,15 +67,15 @@ class Follower:
                 self._news.task_done()
 
     async def _take(self, agent: Agent, record: Record, status: UnitStatus) -> None:
-        job = self._busy(agent.name)
+        job, was = self._busy(agent.name), agent.unit_status.state
         # A killed systemd-nspawn leaves an init behind, so its crash is told while it is stopping.
-        told = agent.state is State.STOPPING and not record.seen
-        restarting = told or agent.state in (State.STARTING, State.STOPPED)
+        told = was is State.STOPPING and not record.seen
+        restarting = told or was in (State.STARTING, State.STOPPED)
         if status.state is State.FAILED and restarting and not job:
             # systemd passes through `failed` on its way to every restart: only what it says
             # afterwards tells whether it gave up.
             status = await self._backend.status(agent.name)
-        crash = crash_of(record, agent.state, status, job=job)
+        crash = crash_of(record, was, status, job=job)
         if crash and crash.clean and await self._backend.host_is_stopping():
             crash = None
         before = (record.seen, record.boot)
@@ -90,7 +90,7 @@ class Follower:
             self._told()
             log.warning(crash.sentence, extra={"HIVE_AGENT": agent.name})
             self._swarm.observer.agent_crashed(agent, crash)
-        ended = status.state is State.STOPPED and agent.state is not State.STOPPED
+        ended = status.state is State.STOPPED and was is not State.STOPPED
         agent.set_unit_status(status)
         if ended and not job:
             await self._backend.ended(agent.name)

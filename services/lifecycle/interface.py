@@ -234,6 +234,7 @@ class Job1(Interface, name=names.JOB_INTERFACE):
 
 PROPERTIES: Final = {
     "enabled": ("Enabled",),
+    "asleep": ("State",),
     "unit_status": ("State", "Since", "InvocationId"),
     "turn_state": ("TurnState",),
     "turn_since": ("TurnSince",),

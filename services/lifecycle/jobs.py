@@ -39,6 +39,7 @@ class Verb(StrEnum):
     RESTART = "restart"
     REBUILD = "rebuild"
     UPDATE = "update"
+    SLEEP = "sleep"
 
 
 PARTICIPLES: Final[Mapping[Verb, str]] = {
@@ -50,6 +51,7 @@ PARTICIPLES: Final[Mapping[Verb, str]] = {
     Verb.RESTART: "restarted",
     Verb.REBUILD: "rebuilt",
     Verb.UPDATE: "updated",
+    Verb.SLEEP: "put to sleep",
 }
 
 
@@ -126,9 +128,13 @@ class JobObserver(Protocol):
 class Jobs:
     """The jobs that run now. Owns their tasks."""
 
-    def __init__(self, store: JobStore, observer: JobObserver) -> None:
+    def __init__(
+        self, store: JobStore, observer: JobObserver, ended: Callable[[str], None]
+    ) -> None:
+        """`ended` is called with an agent's name when nothing is done to it any more."""
         self._store = store
         self._observer = observer
+        self._ended = ended
         self._running: dict[str, Job] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._draining = False
@@ -211,6 +217,7 @@ class Jobs:
         self._store.remove_job(job.number)
         self._forget(job)
         self._observer.job_removed(job, result, note)
+        self._ended(job.agent)
 
     async def _outcome(self, job: Job, work: Work, undo: Work) -> tuple[Result, str]:
         """How it ended. Raises CancelledError when the service ends before the job does."""

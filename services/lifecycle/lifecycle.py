@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from services.config import LifecycleConfig
 from services.lifecycle import resources
 from services.lifecycle.agent import Agent, check_name, check_options
 from services.lifecycle.backends import Backend
@@ -15,8 +16,10 @@ from services.lifecycle.jobs import Job, JobObserver, Jobs, Verb
 from services.lifecycle.login import login_notices, update_notice
 from services.lifecycle.network import Network
 from services.lifecycle.registry import Phase, Record, Registry
+from services.lifecycle.sleep import Sleeper
 from services.lifecycle.swarm import AgentObserver, Swarm
 from services.lifecycle.work import Works
+from wire import names
 from wire.errors import AccessDenied, AlreadyExists, Conflict, HiveError, InvalidArgument, NotFound
 from wire.principal import Principal
 
@@ -47,16 +50,24 @@ class Lifecycle:
         backend: Backend,
         broker: Broker,
         observer: Observer,
+        settings: LifecycleConfig,
         version: str = "",
     ) -> None:
         """`version`: of Hyperhive; containers that another one made are stale."""
+        self._settings = settings
         self._registry = registry
         self._backend = backend
         self._swarm = Swarm(registry, backend, observer, version)
-        self._jobs = Jobs(registry, observer)
+        self._sleeper = Sleeper(
+            self._swarm, broker, settings.sleeps_after, self._of_itself, self._busy
+        )
+        self._swarm.watcher = self._sleeper.agent_changed
+        self._jobs = Jobs(registry, observer, self._sleeper.job_ended)
         self._courier = Courier(registry, broker, lambda: tuple(self._swarm.agents))
         self._follower = Follower(self._swarm, backend, self._busy, self._courier.wake)
-        self._works = Works(self._swarm, backend, broker, self._follower, self._courier)
+        self._works = Works(
+            self._swarm, backend, broker, self._follower, self._courier, self._sleeper
+        )
         self._version = version
         self._adopting = True
 
@@ -91,9 +102,13 @@ class Lifecycle:
         for record in records:
             if self._jobs.of(record.name) is None:
                 self._resume(record)
+        await self._sleeper.start()
+        if self._settings.create_manager and self._swarm.find(names.MANAGER) is None:
+            self._create_manager()
 
     async def stop(self) -> None:
         """Let jobs end, then let go of everything; containers run on."""
+        await self._sleeper.stop()
         await self._jobs.drain()
         with contextlib.suppress(HiveError):  # the bus may be what is lost
             if await self._backend.host_is_stopping():
@@ -104,6 +119,7 @@ class Lifecycle:
     def broker_appeared(self) -> None:
         """The broker's name has an owner (again)."""
         self._courier.broker_appeared()
+        self._sleeper.look()
 
     # Orders
 
@@ -241,6 +257,13 @@ class Lifecycle:
         job = Job(name, verb, tuple(wanted.values()), arguments)
         return self._jobs.submit(job, *self._works.of[verb])
 
+    def _of_itself(self, verb: Verb, name: str) -> Job:
+        return self._submit(name, verb, {})
+
+    def _create_manager(self) -> None:
+        if self._jobs.of(names.MANAGER) is None:
+            self.spawn(names.MANAGER, {})
+
     def _busy(self, name: str) -> bool:
         return self._adopting or self._jobs.of(name) is not None
 
@@ -251,7 +274,8 @@ class Lifecycle:
     def _resume(self, record: Record) -> None:
         """Go on with `record`, for which no job is kept."""
         if record.phase is Phase.PRESENT:
-            if record.enabled and not self._swarm.agents[record.name].unit_status.up:
+            agent = self._swarm.agents[record.name]
+            if agent.enabled and not agent.asleep and not agent.unit_status.up:
                 self.order(Verb.START, record.name)
         else:
             self.destroy(record.name, record.phase is Phase.PURGING)

@@ -7,7 +7,7 @@ from services.lifecycle.registry import Notice
 from wire import names
 from wire.bus import Bus
 from wire.errors import NotFound
-from wire.signals import Signal
+from wire.signals import Signal, Subscription
 
 
 class BrokerOnBus:
@@ -15,6 +15,7 @@ class BrokerOnBus:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self._heard: dict[str, Subscription] = {}
 
     async def register(self, name: str) -> None:
         """Give `name` an inbox."""
@@ -32,8 +33,30 @@ class BrokerOnBus:
         options = {"kind": notice.kind, "dedupe_key": notice.dedupe_key}
         await self._call("Send", "ssa{sv}", notice.recipient, notice.body, options)
 
-    async def _call(self, member: str, signature: str, *args: Any) -> None:
-        await self._bus.call(
+    async def waiting(self) -> set[str]:
+        """Who has messages that are not done."""
+        [waiting] = await self._call("ListWaiting")
+        return set(waiting)
+
+    async def listen(self, name: str, told: Callable[[], None]) -> None:
+        """Call `told` for each message for `name`; only these come over the bus."""
+        if name not in self._heard:
+            self._heard[name] = await self._bus.on_signal(
+                lambda _signal: told(),
+                sender=names.BROKER,
+                path=names.BROKER_PATH,
+                interface=names.BROKER,
+                member="MessageQueued",
+                arg0=name,
+            )
+
+    async def ignore(self, name: str) -> None:
+        """Not any more."""
+        if heard := self._heard.pop(name, None):
+            await heard.close()
+
+    async def _call(self, member: str, signature: str = "", *args: Any) -> list[Any]:
+        return await self._bus.call(
             names.BROKER, names.BROKER_PATH, names.BROKER, member, signature, *args
         )
 

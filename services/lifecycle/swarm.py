@@ -1,6 +1,7 @@
 """The agents that there are, and what is remembered of them."""
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from services.lifecycle import ports, uidrange
@@ -41,6 +42,8 @@ class Swarm:
         self.agents: dict[str, Agent] = {}
         self.records: dict[str, Record] = {}
         self.observer = observer
+        # Is told of changes after the observer.
+        self.watcher: Callable[[Agent, frozenset[str]], None] = lambda _agent, _changed: None
         self._backend = backend
 
     def agent(self, name: str) -> Agent:
@@ -75,9 +78,10 @@ class Swarm:
             self._backend.unit(record.name),
             enabled=record.enabled,
             port=record.port,
+            asleep=record.asleep,
             stale=record.phase is Phase.PRESENT and record.built != self._version,
         )
-        agent.announce = self.observer.agent_changed
+        agent.announce = self._changed
         self.agents[record.name] = agent
         self.records[record.name] = record
         self.observer.agent_added(agent)
@@ -102,12 +106,12 @@ class Swarm:
         self.registry.save(record)
         self.agents[name].set_stale(False)
 
-    def want(self, agent: Agent, *, enabled: bool) -> None:
-        """Note whether the agent should run."""
+    def want(self, agent: Agent, *, enabled: bool, asleep: bool = False) -> None:
+        """Note whether the agent should run, and whether only when somebody needs it."""
         record = self.records[agent.name]
-        record.enabled = enabled
+        record.enabled, record.asleep = enabled, asleep
         self.registry.save(record)
-        agent.set_enabled(enabled)
+        agent.set_wanted(enabled, asleep)
 
     def excuse(self, record: Record) -> None:
         """What ends now ends by us."""
@@ -136,10 +140,15 @@ class Swarm:
             if record.phase is Phase.KEPT:
                 record.enter(Phase.CREATING)
             record.model, record.enabled, record.seen = model or record.model, True, ""
+            record.asleep = False
             had_data = True
         record.port = record.port or ports.choose(name, listening | self._claimed_ports(name))
         self.registry.save(record)
         return record, had_data
+
+    def _changed(self, agent: Agent, changed: frozenset[str]) -> None:
+        self.observer.agent_changed(agent, changed)
+        self.watcher(agent, changed)
 
     def _claimed_uids(self) -> list[range]:
         records = self.registry.records()

@@ -15,6 +15,7 @@ from services.lifecycle.courier import Broker, Courier
 from services.lifecycle.follow import Follower
 from services.lifecycle.jobs import Job, Verb, Work, step
 from services.lifecycle.registry import Notice, Phase, Record
+from services.lifecycle.sleep import Sleeper, wake_notices
 from services.lifecycle.swarm import Swarm
 from wire import names
 
@@ -34,12 +35,14 @@ class Works:
         broker: Broker,
         follower: Follower,
         courier: Courier,
+        sleeper: Sleeper,
     ) -> None:
         self._swarm = swarm
         self._backend = backend
         self._broker = broker
         self._follower = follower
         self._courier = courier
+        self._sleeper = sleeper
         # However many are stale, most of the swarm goes on working.
         self._one_update = asyncio.Lock()
         self.of: Mapping[Verb, tuple[Work, Work]] = {
@@ -51,6 +54,7 @@ class Works:
             Verb.RESTART: (self._restart, self._as_it_was),
             Verb.REBUILD: (self._rebuild, self._as_it_was),
             Verb.UPDATE: (self._update, self._as_it_was),
+            Verb.SLEEP: (self._sleep, self._as_it_was),
         }
 
     def snapshot(self, name: str) -> dict[str, object]:
@@ -60,7 +64,12 @@ class Works:
             return {}
         status = agent.unit_status
         running = agent.unit_status.up or agent.state is State.STARTING
-        return {"ran": running, "enabled": agent.enabled, "invocation": status.invocation}
+        return {
+            "ran": running,
+            "enabled": agent.enabled,
+            "asleep": agent.asleep,
+            "invocation": status.invocation,
+        }
 
     # Spawn
 
@@ -137,6 +146,7 @@ class Works:
         step(f"{record.name}: its files are removed, its data {'too' if purge else 'kept'}")
         await self._backend.destroy(record.spec, purge=purge)
         await self._broker.unregister(record.name)
+        await self._sleeper.forget(record.name)
         await self._swarm.remove(record.name)
         if purge:
             self._swarm.forget(record.name)
@@ -150,7 +160,15 @@ class Works:
     async def _start(self, job: Job) -> str:
         agent = self._swarm.agent(job.agent)
         self._swarm.want(agent, enabled=True)
-        await self._bring_up(agent)
+        try:
+            await self._bring_up(agent)
+        except Exception as failure:
+            if job.arguments.get("asleep"):
+                self._swarm.registry.save(
+                    self._swarm.records[agent.name], *wake_notices(job, failure)
+                )
+                self._courier.wake()
+            raise
         return ""
 
     async def _stop(self, job: Job) -> str:
@@ -174,11 +192,28 @@ class Works:
         agent = self._swarm.agents.get(job.agent)
         if agent is None:
             return ""
-        self._swarm.want(agent, enabled=bool(job.arguments.get("enabled", agent.enabled)))
-        if job.arguments.get("ran"):
+        before = job.arguments
+        enabled = bool(before.get("enabled", agent.enabled))
+        self._swarm.want(agent, enabled=enabled, asleep=bool(before.get("asleep")))
+        if before.get("ran"):
             await self._bring_up(agent)
         else:
             await self._take_down(agent)
+        return ""
+
+    async def _sleep(self, job: Job) -> str:
+        agent = self._swarm.agent(job.agent)
+        if agent.unit_status.up and not await self._sleeper.may_sleep(agent):
+            self._swarm.want(agent, enabled=agent.enabled)
+            return "it stays awake: it is not idle, or messages wait for it"
+        self._swarm.want(agent, enabled=agent.enabled, asleep=True)
+        try:
+            await self._take_down(agent)
+        except Exception:
+            self._swarm.want(agent, enabled=agent.enabled)
+            raise
+        # What it may have given back as it ended, too.
+        self._sleeper.look()
         return ""
 
     # Rebuild, update
@@ -195,7 +230,7 @@ class Works:
         if agent.unit_status.up and found.restart:
             await self._again(job, agent)
             changes.append("restarted")
-        elif agent.enabled and not agent.unit_status.up:
+        elif agent.enabled and not agent.asleep and not agent.unit_status.up:
             await self._bring_up(agent)
             changes.append("started")
         elif not agent.unit_status.up:

@@ -28,9 +28,9 @@ class Hive:
         ports = [f"--dashboard-port={DASHBOARD_PORT}", f"--model-port={MODEL_PORT}"]
         subprocess.run([*self._sandbox, "hive", *ports, *agents], check=True, timeout=300)
 
-    def stop(self) -> None:
-        """Remove every trace of it."""
-        subprocess.run([*self._sandbox, "down"], check=True, timeout=120)
+    def stop(self, *options: str) -> None:
+        """Remove every trace of it, or what `options` (`--keep`) leave."""
+        subprocess.run([*self._sandbox, "down", *options], check=True, timeout=120)
 
     def run(
         self, *command: str, check: bool = True, timeout: float = 60, input: str | None = None

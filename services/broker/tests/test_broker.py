@@ -85,6 +85,20 @@ async def test_a_message_is_sent_received_and_done(broker: Broker, heard: Heard)
     ]
 
 
+async def test_who_has_messages_that_are_not_done_is_known(broker: Broker) -> None:
+    at = holder()
+    assert await broker.waiting() == set()
+    first = await broker.send(ALICE, "bob", "hello", {})
+    assert await broker.waiting() == {"bob"}
+    assert await ids(broker, BOB, at) == [first]
+    assert await broker.waiting() == {"bob"}, "it is leased, not done"
+    await broker.acknowledge(BOB, at.name, [first])
+    assert await broker.waiting() == set()
+    dead = await broker.send(ALICE, "bob", "hello", {})
+    await broker._dead_letters.park([dead])
+    assert await broker.waiting() == set()
+
+
 async def test_a_waiting_receive_wakes_at_once(broker: Broker) -> None:
     task = await waiting(broker, holder())
     first = await broker.send(ALICE, "bob", "hello", {})

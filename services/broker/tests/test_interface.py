@@ -254,6 +254,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "ListMessages": ("a{sv}u", {}, 1),
     "RegisterAgent": ("s", "carol"),
     "UnregisterAgent": ("s", "alice"),
+    "ListWaiting": ("",),
 }
 READERS = {"Send", "Receive", "Acknowledge", "Release", "ListMessages"}
 
@@ -265,7 +266,7 @@ READERS = {"Send", "Receive", "Acknowledge", "Release", "ListMessages"}
         (agent("manager"), READERS),
         (THE_OPERATOR, READERS),
         (Principal(Kind.SERVICE, "dashboard"), READERS),
-        (LIFECYCLE, {"Send", "RegisterAgent", "UnregisterAgent"}),
+        (LIFECYCLE, {"Send", "RegisterAgent", "UnregisterAgent", "ListWaiting"}),
         (APPROVALS, {"Send"}),
         (None, set()),
     ],

@@ -35,12 +35,13 @@ def objects(**agents: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def test_what_lifecycle_tells_is_known() -> None:
     lives = Lives()
     assert (lives.current("bob"), lives.is_over("bob", ONE)) == ("", False)
-    lives.learn(objects(bob=runs(ONE), alice=runs(TWO, "stopped")))
+    lives.learn(objects(bob=runs(ONE), alice=runs(TWO, "stopped"), carol=runs(THREE, "sleeping")))
     assert (lives.current("bob"), lives.current("alice")) == (ONE, "")
     assert not lives.is_over("bob", ONE)
     assert not lives.is_over("bob", "")
     assert lives.is_over("bob", TWO)
     assert lives.is_over("alice", TWO)
+    assert lives.is_over("carol", THREE)
     assert lives.is_over("gone", THREE)
     lives.changed(names.agent_path("bob"), {"TurnState": "thinking"})
     assert lives.current("bob") == ONE

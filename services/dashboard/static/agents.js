@@ -24,6 +24,7 @@ const DOING = {
   restart: "restarting",
   rebuild: "being put right",
   update: "being updated",
+  sleep: "falling asleep",
 };
 
 /** The manager first, then by name: the order never changes under the pointer. */

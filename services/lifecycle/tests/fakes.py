@@ -1,6 +1,7 @@
 """A backend and a broker that do what the test says, and remember what was asked of them."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from services.config import ResourceLimits
@@ -159,6 +160,10 @@ class FakeBroker:
         self.agents: set[str] = set()
         self.sent: list[Notice] = []
         self.error: HiveError | None = None
+        self.mail: set[str] = set()
+        self.heard: dict[str, Callable[[], None]] = {}
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.arrived = asyncio.Event()
         self.tried = asyncio.Event()
 
@@ -178,6 +183,23 @@ class FakeBroker:
         self.sent.append(notice)
         self.arrived.set()
 
+    async def waiting(self) -> set[str]:
+        self._check()
+        await self.gate.wait()
+        return set(self.mail)
+
+    async def listen(self, name: str, told: Callable[[], None]) -> None:
+        self.heard[name] = told
+
+    async def ignore(self, name: str) -> None:
+        self.heard.pop(name, None)
+
+    def write(self, name: str) -> None:
+        """A message is queued for `name`."""
+        self.mail.add(name)
+        if told := self.heard.get(name):
+            told()
+
     def go_down(self) -> None:
         self.error = Unavailable("Nobody owns the name.")
         self.tried.clear()
@@ -195,6 +217,12 @@ class Diary:
         self.events: list[tuple[object, ...]] = []
         self.crashes: list[Crash] = []
         self.finished: dict[int, asyncio.Future[tuple[Result, str]]] = {}
+        self._newer = asyncio.Event()
+
+    async def news(self) -> None:
+        """Wait for the next entry."""
+        self._newer.clear()
+        await self._newer.wait()
 
     async def end_of(self, job: Job) -> tuple[Result, str]:
         """Wait for the end of `job`, at most 5 s."""
@@ -202,25 +230,29 @@ class Diary:
             return await self.finished[job.number]
 
     def agent_added(self, agent: Agent) -> None:
-        self.events.append(("added", agent.name))
+        self._note("added", agent.name)
 
     def agent_removed(self, agent: Agent) -> None:
-        self.events.append(("removed", agent.name))
+        self._note("removed", agent.name)
 
     def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
-        if "unit_status" in changed:
-            self.events.append((agent.name, agent.state))
+        if changed & {"unit_status", "asleep"}:
+            self._note(agent.name, agent.state)
 
     def agent_crashed(self, agent: Agent, crash: Crash) -> None:
         self.crashes.append(crash)
 
     def job_new(self, job: Job) -> None:
         self.finished[job.number] = asyncio.get_running_loop().create_future()
-        self.events.append(("job", job.verb, job.agent))
+        self._note("job", job.verb, job.agent)
 
     def job_changed(self, job: Job) -> None:
-        self.events.append(("job", job.state, job.agent))
+        self._note("job", job.state, job.agent)
 
     def job_removed(self, job: Job, result: Result, error: str) -> None:
         self.finished[job.number].set_result((result, error))
-        self.events.append(("job", result, job.agent))
+        self._note("job", result, job.agent)
+
+    def _note(self, *event: object) -> None:
+        self.events.append(event)
+        self._newer.set()

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from services.config import LifecycleConfig
 from services.lifecycle.agent import State
 from services.lifecycle.jobs import Result, Verb
 from services.lifecycle.lifecycle import Lifecycle
@@ -20,13 +21,14 @@ class House:
         self.broker = FakeBroker()
         self.broker.agents.add("manager")
         self.version = "1"
+        self.settings = LifecycleConfig(create_manager=False)
         self._file = folder / "lifecycle.sqlite"
 
     async def open(self) -> None:
         self.diary = Diary()
         self.registry = Registry(self._file)
         self.lifecycle = Lifecycle(
-            self.registry, self.backend, self.broker, self.diary, self.version
+            self.registry, self.backend, self.broker, self.diary, self.settings, self.version
         )
         await self.lifecycle.start()
 
@@ -66,7 +68,11 @@ class House:
         self.registry.close()
         lifecycle = self.lifecycle
         tasks = [*lifecycle._jobs._tasks.values()]
-        tasks += [t for t in (lifecycle._courier._task, lifecycle._follower._task) if t]
+        tasks += [
+            t
+            for t in (lifecycle._courier._task, lifecycle._follower._task, lifecycle._sleeper._task)
+            if t
+        ]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

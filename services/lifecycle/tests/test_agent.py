@@ -61,8 +61,8 @@ def test_whoever_does_not_run_is_offline(alice: Agent) -> None:
 
 
 def test_every_active_state_of_systemd_has_a_name() -> None:
-    # A paused one runs, as far as its ActiveState goes.
-    assert {*STATES.values(), State.PAUSED} == set(State)
+    # As far as its ActiveState goes, a paused one runs and a sleeping one is stopped.
+    assert {*STATES.values(), State.PAUSED, State.SLEEPING} == set(State)
 
 
 def test_a_signal_without_a_name() -> None:

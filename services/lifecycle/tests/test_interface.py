@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.config import LifecycleConfig
 from services.lifecycle.interface import OnBus
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.neighbours import BrokerOnBus, on_broker_appeared
@@ -73,7 +74,8 @@ async def room(
     server, client = await connect(), await connect()
     registry = Registry(tmp_path / "lifecycle.sqlite")
     room, observer = Room(connect, client, principals), OnBus(server)
-    lifecycle = Lifecycle(registry, room.backend, FakeBroker(), observer)
+    settings = LifecycleConfig(create_manager=False)
+    lifecycle = Lifecycle(registry, room.backend, FakeBroker(), observer, settings)
     observer.attach(lifecycle)
     await lifecycle.start()
     await server.own(names.LIFECYCLE)

@@ -10,6 +10,7 @@ from services.lifecycle.backends import Reconciled
 from services.lifecycle.jobs import Job, Result, Verb
 from services.lifecycle.registry import Phase
 from services.lifecycle.tests.house import House
+from wire.principal import agent
 
 RESULT = {
     Verb.SPAWN: State.RUNNING,
@@ -18,6 +19,7 @@ RESULT = {
     Verb.RESTART: State.RUNNING,
     Verb.REBUILD: State.RUNNING,
     Verb.UPDATE: State.RUNNING,
+    Verb.SLEEP: State.SLEEPING,
     Verb.DESTROY: None,
     Verb.PURGE: None,
 }
@@ -30,6 +32,7 @@ def ordered(house: House, verb: Verb) -> Job:
         Verb.SPAWN: lambda: lifecycle.spawn("alice", {}),
         Verb.DESTROY: lambda: lifecycle.destroy("alice", False),
         Verb.PURGE: lambda: lifecycle.purge("alice"),
+        Verb.SLEEP: lambda: lifecycle._of_itself(Verb.SLEEP, "alice"),
     }
     return orders.get(verb, lambda: lifecycle.order(verb, "alice"))()
 
@@ -45,6 +48,8 @@ async def prepared(house: House, verb: Verb) -> None:
         await house.close()
         house.version = "2"
         await house.open()
+    if verb is Verb.SLEEP:
+        house.lifecycle.report(agent("alice"), "alice", {"turn_state": "idle"})
     house.backend.reconciled = Reconciled(["a file written"], restart=verb is Verb.REBUILD)
     house.backend.points = 0
 
@@ -90,7 +95,7 @@ async def at_rest(house: House, state: State | None) -> None:
     """Everything is where the job should have brought it."""
     await house.settle()
     assert not house.registry.jobs()
-    there = {agent.name: agent.state for agent in house.lifecycle.agents}
+    there = {one.name: one.state for one in house.lifecycle.agents}
     assert there == ({} if state is None else {"alice": state})
     record = house.registry.find("alice")
     if state is None:
@@ -98,7 +103,8 @@ async def at_rest(house: House, state: State | None) -> None:
     else:
         assert record is not None
         assert record.phase is Phase.PRESENT
-        assert record.enabled == (state is State.RUNNING)
+        assert record.enabled == (state is not State.STOPPED)
+        assert record.asleep == (state is State.SLEEPING)
 
 
 @pytest.mark.parametrize("verb", [v for v in Verb if v not in (Verb.PURGE,)])
@@ -112,7 +118,7 @@ async def test_cancelled_at_every_step_leaves_it_as_it_was(tmp_path: Path, verb:
         house = House(folder)
         await house.open()
         await prepared(house, verb)
-        before = {agent.name: (agent.state, agent.enabled) for agent in house.lifecycle.agents}
+        before = {one.name: (one.state, one.enabled) for one in house.lifecycle.agents}
         house.backend.halt_at = point
         job = ordered(house, verb)
         await house.backend.halted.wait()
@@ -123,7 +129,7 @@ async def test_cancelled_at_every_step_leaves_it_as_it_was(tmp_path: Path, verb:
         result, note = await house.diary.end_of(job)
         assert result is Result.CANCELLED, (point, note)
         await house.settle()
-        after = {agent.name: (agent.state, agent.enabled) for agent in house.lifecycle.agents}
+        after = {one.name: (one.state, one.enabled) for one in house.lifecycle.agents}
         assert after == before, point
         assert not house.registry.jobs()
         assert not house.diary.crashes, point
