@@ -51,6 +51,7 @@ class Sleeper:
         self._called: set[str] = set()
         self._look = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
 
     async def start(self) -> None:
         """Begin, when the agents are known; who has got messages meanwhile is woken soon."""
@@ -61,7 +62,8 @@ class Sleeper:
         self.look()
 
     async def stop(self) -> None:
-        """End; who is asleep sleeps on."""
+        """End: no job is ordered any more. Who is needed then is found on the next start."""
+        self._stopped = True
         if self._timer:
             self._timer.cancel()
         if self._task:
@@ -123,6 +125,8 @@ class Sleeper:
 
     def needed(self, name: str) -> None:
         """There is a message for `name`."""
+        if self._stopped:
+            return
         if self._busy(name):
             self._called.add(name)
         elif name in self._swarm.agents and self._swarm.agents[name].asleep:

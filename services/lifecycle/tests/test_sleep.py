@@ -173,6 +173,25 @@ async def test_a_message_that_comes_while_it_falls_asleep_wakes_it(house: House)
     await awake(house)
 
 
+async def test_a_lifecycle_that_stops_leaves_the_waking_to_the_next(house: House) -> None:
+    report(house, "idle")
+    house.backend.gate.clear()
+    fall(house)
+    async with asyncio.timeout(5):
+        while ("stop", "alice") not in house.backend.calls:
+            await house.diary.news()
+    house.broker.write("alice")
+    closing = asyncio.create_task(house.lifecycle.stop())
+    await asyncio.sleep(0)
+    house.backend.gate.set()
+    await closing
+    assert ("job", Verb.START, "alice") not in house.diary.events, "nobody waits for this job"
+    assert not house.registry.jobs()
+    house.registry.close()
+    await house.open()
+    await awake(house)
+
+
 async def test_what_is_given_back_as_it_ends_wakes_it(house: House) -> None:
     report(house, "idle")
     house.backend.gate.clear()
