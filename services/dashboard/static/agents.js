@@ -12,7 +12,7 @@ const error = section.querySelector(".error");
 const UP = new Set(["running", "starting", "paused"]);
 const VERBS = [
   { verb: "start", label: "Start", useful: (agent) => !UP.has(agent.state) },
-  { verb: "kill", label: "Kill", useful: (agent) => UP.has(agent.state) },
+  { verb: "kill", label: "Kill", useful: (agent) => UP.has(agent.state) || agent.state === "sleeping" },
   { verb: "restart", label: "Restart", useful: (agent) => UP.has(agent.state) },
 ];
 const DOING = {
