@@ -7,6 +7,7 @@ from harness import options
 from harness.claude import Claude
 from harness.config import Config, Paths
 from harness.endpoint import Endpoint
+from harness.group import Group
 from harness.loop import TurnLoop
 from harness.notify import Notifier
 from harness.record import Record
@@ -19,8 +20,9 @@ async def serve(config: Config, paths: Paths, notifier: Notifier, socket: Socket
     """Runs turns until it is cancelled; then the turn is aborted and its messages released."""
     endpoint = Endpoint(paths.socket, socket)
     record = Record(paths.state)
-    make = options.maker(config, paths, lambda line: log.info("claude: %s", line))
-    claude = Claude(make, options.memory(paths.state))
+    group = Group.make(paths.groups)
+    make = options.maker(config, paths, group, lambda line: log.info("claude: %s", line))
+    claude = Claude(make, options.memory(paths.state), group)
     loop = TurnLoop(config, paths, endpoint, claude, record, notifier)
     connection = asyncio.create_task(endpoint.run(), name="endpoint")
     turns = asyncio.create_task(loop.run(), name="turns")

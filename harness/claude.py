@@ -16,6 +16,8 @@ from claude_agent_sdk import (
     ResultMessage,
 )
 
+from harness.group import Group
+
 log = logging.getLogger(__name__)
 
 START: Final = 60.0
@@ -50,11 +52,18 @@ class Claude:
     Args:
         options: makes the options for a start; given the id of the session to resume, or None.
         memory: the file that remembers the session's id over restarts.
+        group: what the commands of a turn run in, if groups can be made.
     """
 
-    def __init__(self, options: Callable[[str | None], ClaudeAgentOptions], memory: Path) -> None:
+    def __init__(
+        self,
+        options: Callable[[str | None], ClaudeAgentOptions],
+        memory: Path,
+        group: Group | None = None,
+    ) -> None:
         self._options = options
         self._memory = memory
+        self._group = group
         self._client: ClaudeSDKClient | None = None
 
     @property
@@ -66,11 +75,21 @@ class Claude:
         self, prompt: str, limit: float, seen: Callable[[Message], None]
     ) -> ResultMessage:
         """Runs one turn; `seen` gets every message of it. When it is cancelled, or takes more than
-        `limit` seconds, Claude Code is interrupted and closed.
+        `limit` seconds, Claude Code is interrupted and closed. However it ends, what its commands
+        have left running is killed.
 
         Raises:
             TurnError
         """
+        try:
+            return await self._turn(prompt, limit, seen)
+        finally:
+            if self._group:
+                self._group.end()
+
+    async def _turn(
+        self, prompt: str, limit: float, seen: Callable[[Message], None]
+    ) -> ResultMessage:
         result: ResultMessage | None = None
         error: str | None = None
         try:

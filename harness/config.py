@@ -40,10 +40,13 @@ class Paths:
     config: Path
     claude: Path
     credentials: Path | None
+    groups: Path
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
-        """HIVE_SOCKET, HIVE_STATE, HIVE_CONFIG, HOME and systemd's CREDENTIALS_DIRECTORY."""
+        """HIVE_SOCKET, HIVE_STATE, HIVE_CONFIG, HIVE_GROUPS, HOME and systemd's
+        CREDENTIALS_DIRECTORY.
+        """
         given = environ.get("CREDENTIALS_DIRECTORY")
         return cls(
             socket=Path(environ.get("HIVE_SOCKET", "/run/hive/mcp.sock")),
@@ -51,6 +54,7 @@ class Paths:
             config=Path(environ.get("HIVE_CONFIG", "/etc/hyperhive/harness.json")),
             claude=Path(environ.get("HOME", "/root")) / ".claude",
             credentials=Path(given) if given else None,
+            groups=Path(environ.get("HIVE_GROUPS", "/sys/fs/cgroup")),
         )
 
     @property

@@ -10,6 +10,7 @@ from claude_agent_sdk import ClaudeAgentOptions
 
 from harness.claude import SERVER
 from harness.config import Config, Paths, credentials
+from harness.group import Group
 from harness.prompt import PROMPTS, system_prompt
 
 SETTINGS: Final = PROMPTS / "settings.json"
@@ -19,9 +20,12 @@ TOOL_CALL: Final = 600.0
 
 
 def maker(
-    config: Config, paths: Paths, stderr: Callable[[str], None]
+    config: Config, paths: Paths, group: Group | None, stderr: Callable[[str], None]
 ) -> Callable[[str | None], ClaudeAgentOptions]:
-    """A function that makes the options for a start; it looks for credentials each time."""
+    """A function that makes the options for a start; it looks for credentials each time.
+
+    `group`: what commands run in, if groups can be made.
+    """
     settings = json.loads(SETTINGS.read_text(encoding="utf-8"))
     prompt = system_prompt(config)
 
@@ -45,7 +49,7 @@ def maker(
             model=config.model,
             resume=resume,
             cwd=paths.state,
-            env=environment(config, paths),
+            env=(group.environment if group else {}) | environment(config, paths),
             stderr=stderr,
             max_buffer_size=64 * 1024 * 1024,
         )
@@ -65,6 +69,8 @@ def environment(config: Config, paths: Paths) -> dict[str, str]:
         "HOME": os.environ.get("HOME", "/root"),
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+        # What runs in the background ends with the turn: nobody may be promised to hear of its end.
+        "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
         "DISABLE_AUTOUPDATER": "1",
         "ENABLE_TOOL_SEARCH": "false",
         "MCP_TOOL_TIMEOUT": milliseconds,

@@ -56,6 +56,7 @@ class Harness:
             "HIVE_SOCKET": str(self.hive.path),
             "HIVE_STATE": str(self.state),
             "HIVE_CONFIG": str(config),
+            "HIVE_GROUPS": str(self.root / "no-groups"),
             "HOME": str(self.root),
             "NOTIFY_SOCKET": str(self.root / "notify"),
             "WATCHDOG_USEC": "2000000",

@@ -159,11 +159,12 @@ def test_credentials_are_chosen_in_order(tmp_path: Path) -> None:
 
 def test_no_permission_is_skipped_and_no_web_tool_is_there(tmp_path: Path) -> None:
     paths = config.Paths.from_environment({"HOME": str(tmp_path), "HIVE_STATE": str(tmp_path)})
-    made = options.maker(config.Config("a"), paths, lambda line: None)("session")
+    made = options.maker(config.Config("a"), paths, None, lambda line: None)("session")
     assert made.permission_mode == "dontAsk"
     assert made.setting_sources == []
     assert made.verbatim_prompts
     assert made.resume == "session"
+    assert made.env["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"] == "1"
     assert made.tools == ["Bash", "Read", "Edit", "Write", "Glob", "Grep"]
 
 

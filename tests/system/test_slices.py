@@ -3,7 +3,7 @@
 import pytest
 
 from tests.system.conftest import Hive
-from tests.system.inside import inside
+from tests.system.inside import inside, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
@@ -46,3 +46,19 @@ def test_an_agent_cannot_make_itself_the_last_to_end(swarm: Hive) -> None:
     script = "echo 299 > /proc/self/oom_score_adj"
     tried = ["systemd-run", "--wait", "--quiet", "sh", "-c", script]
     assert inside(swarm, "alice", *tried, check=False).returncode != 0
+
+
+def test_what_a_turn_leaves_running_ends_with_it(swarm: Hive) -> None:
+    def left() -> set[str]:
+        lines = inside(swarm, "alice", "pgrep", "-a", "sleep", check=False).stdout.splitlines()
+        return {line.split()[-1] for line in lines}
+
+    inside(swarm, "alice", "pkill", "sleep", check=False)
+    for turn in ("once", "again"):  # the second is of the same Claude Code
+        swarm.run("hivectl", "send", "alice", f"leave something running, {turn}")
+        assert "hive-harness.service/turn" in wait_for_inbox(swarm, "It runs.")["body"]
+        # Turns follow one another: when this one is answered, the one before is over.
+        swarm.run("hivectl", "send", "alice", f"what are six times seven, {turn}?")
+        assert wait_for_inbox(swarm, "42")["from"] == "alice"
+        assert left() == {"86403"}, "only what the container's systemd has started may stay"
+    inside(swarm, "alice", "pkill", "sleep")

@@ -1,0 +1,66 @@
+"""The group of a turn's commands; in a real control group where this machine lets us make one."""
+
+import os
+import select
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.group import SHELL, VARIABLE, Group
+
+
+@pytest.fixture
+def parent() -> Iterator[Path]:
+    """A control group of version 2 for one test."""
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    trees = [Path(mount[4]) for mount in mounts if "cgroup2" in mount]
+    if not trees or not os.access(trees[0], os.W_OK):
+        pytest.skip("no control group can be made here")
+    path = trees[0] / f"hive-test-{os.getpid()}"
+    path.mkdir()
+    yield path
+    for group in (path / "turn", path):
+        if group.exists():
+            group.rmdir()
+
+
+def made(path: Path, tmp_path: Path) -> Group | None:
+    own = tmp_path / "cgroup"
+    own.write_text(f"1:name=systemd:/elsewhere\n0::/{path.name}\n")
+    return Group.make(path.parent, own)
+
+
+def test_what_was_left_running_is_killed(parent: Path, tmp_path: Path) -> None:
+    group = made(parent, tmp_path)
+    assert group is not None
+    assert group.environment["CLAUDE_CODE_SHELL"] == str(SHELL)
+    group.end()  # nothing to do
+    command = [str(SHELL), "-c", "setsid sleep 1000 > /dev/null 2>&1 & echo $!"]
+    environment = {"PATH": os.environ["PATH"], VARIABLE: group.environment[VARIABLE]}
+    pid = int(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+    left = os.pidfd_open(pid)
+    assert select.select([left], [], [], 0)[0] == []
+    group.end()
+    assert select.select([left], [], [], 20)[0] == [left]
+    os.close(left)
+
+
+@pytest.mark.parametrize("lines", ["0::/here\n", "1:name=systemd:/here\n", "0::/nowhere\n"])
+def test_where_no_group_can_be_made_there_is_none(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "here").mkdir()
+    own = tmp_path / "cgroup"
+    own.write_text(lines)
+    assert Group.make(tmp_path, own) is None
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_without_a_group_the_shell_is_bash() -> None:
+    command = [str(SHELL), "-c", 'echo "$BASH_VERSION" "$0" "$1"', "zero", "one two"]
+    for group in ({}, {VARIABLE: "/nowhere"}):
+        environment = {"PATH": os.environ["PATH"]} | group
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.endswith(" zero one two\n")
+        assert done.stdout[0].isdigit()
+        assert done.stderr == ""
