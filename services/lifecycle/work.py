@@ -6,6 +6,7 @@ step leaves alone what is there already, and looks at what systemd says, not at 
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 SPAWNED: Final = "spawned"
 REBUILT: Final = "rebuilt"
+
+STARTS_AT_ONCE: Final = max(4, 2 * len(os.sched_getaffinity(0)))
+"""Of containers. More of them would only make each slower, up to the time limit of a start."""
 
 
 class Works:
@@ -45,6 +49,7 @@ class Works:
         self._sleeper = sleeper
         # However many are stale, most of the swarm goes on working.
         self._one_update = asyncio.Lock()
+        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self.of: Mapping[Verb, tuple[Work, Work]] = {
             Verb.SPAWN: (self._spawn, self._unspawn),
             Verb.DESTROY: (self._destroy, self._as_it_was),
@@ -265,7 +270,8 @@ class Works:
                 self._swarm.built(agent.name)
             step(f"{agent.name}: its container is started")
             # One that is starting was ordered before an interruption, or systemd starts it again.
-            await self._backend.start(agent.spec, fresh=agent.state is not State.STARTING)
+            async with self._starts:
+                await self._backend.start(agent.spec, fresh=agent.state is not State.STARTING)
         except Exception:
             # Or systemd would go on trying what was just answered as failed.
             await self._take_down(agent)

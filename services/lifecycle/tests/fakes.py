@@ -34,6 +34,8 @@ class FakeBackend:
         self.halted = asyncio.Event()
         self.stopping = False
         self.probed = False
+        self.starting = 0
+        self.most_starting = 0
         self._watcher: Watcher = lambda name, status: None
         self._invocations = 0
 
@@ -106,7 +108,13 @@ class FakeBackend:
 
     async def start(self, spec: Spec, *, fresh: bool = True) -> None:
         self.set(spec.name, "activating")
-        await self._called("start", spec.name)
+        self.starting += 1
+        self.most_starting = max(self.most_starting, self.starting)
+        try:
+            await self._called("start", spec.name)
+            await asyncio.sleep(0)  # others may begin meanwhile
+        finally:
+            self.starting -= 1
         self.come_up(spec.name)
         await self._did()
 

@@ -13,6 +13,7 @@ from services.lifecycle.agent import State, TurnState
 from services.lifecycle.jobs import Result, Verb
 from services.lifecycle.registry import Phase, Record
 from services.lifecycle.tests.house import DONE, House
+from services.lifecycle.work import STARTS_AT_ONCE
 from wire.errors import (
     AccessDenied,
     AlreadyExists,
@@ -85,6 +86,12 @@ async def test_the_same_request_joins_and_another_conflicts(house: House) -> Non
         house.lifecycle.destroy("alice", False)
     house.backend.gate.set()
     assert await house.diary.end_of(job) == DONE
+
+
+async def test_so_many_start_at_once_that_each_is_in_time(house: House) -> None:
+    jobs = [house.lifecycle.spawn(f"n{i}", {}) for i in range(3 * STARTS_AT_ONCE)]
+    assert [await house.diary.end_of(job) for job in jobs] == [DONE] * len(jobs)
+    assert house.backend.most_starting == STARTS_AT_ONCE
 
 
 @pytest.mark.parametrize("where", ["configure", "start"])

@@ -1,0 +1,144 @@
+"""Whether the host has of each agent what it should, and nothing else: units, mounts, sockets,
+processes, machines, files.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from bench.lifecycle.orders import Orders
+from services.lifecycle import uidrange
+from wire import names
+
+SYSTEMD: Final = "org.freedesktop.systemd1"
+SYSTEMD_MANAGER: Final = (SYSTEMD, "/org/freedesktop/systemd1", f"{SYSTEMD}.Manager")
+MACHINED: Final = "org.freedesktop.machine1"
+MACHINED_MANAGER: Final = (MACHINED, "/org/freedesktop/machine1", f"{MACHINED}.Manager")
+CGROUPS: Final = Path("/sys/fs/cgroup")
+ENDED: Final = ("inactive", "failed")
+
+
+class Fate(StrEnum):
+    """What is left of an agent after its last job."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    KEPT = "kept"
+    GONE = "gone"
+
+
+async def wrong(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
+    """A sentence for everything on this host that is not as the agents' `fates` say."""
+    return [
+        *await _wrong_objects(orders, fates),
+        *await _wrong_units(orders, fates),
+        *await _wrong_machines(orders, fates),
+        *_mounts(fates),
+        *_processes(fates),
+        *(line for agent, fate in fates.items() for line in _files(agent, fate)),
+    ]
+
+
+async def _wrong_objects(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
+    """What lifecycle shows."""
+    objects: dict[str, Any] = await orders.bus.call1(
+        names.LIFECYCLE, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
+    )
+    found = [f"{path} is left" for path in objects if "/job/" in path]
+    for agent, fate in fates.items():
+        shown = objects.get(names.agent_path(agent), {}).get(names.AGENT_INTERFACE)
+        state = shown["State"] if shown else None
+        if state != (str(fate) if fate in (Fate.RUNNING, Fate.STOPPED) else None):
+            found.append(f"{agent} is {state}, and should be {fate}")
+        if shown and shown["Enabled"] != (fate is Fate.RUNNING):
+            found.append(f"Enabled of {agent} is {shown['Enabled']}, but it is {fate}")
+    return found
+
+
+async def _wrong_units(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
+    listed: list[Any] = await orders.bus.call1(*SYSTEMD_MANAGER, "ListUnits")
+    active = {unit[0]: unit[3] for unit in listed}
+    found = []
+    for agent, fate in fates.items():
+        for unit in (_container(agent), names.socket_unit(agent)):
+            state = active.get(unit, "inactive")
+            if state != ("active" if fate is Fate.RUNNING else "inactive"):
+                found.append(f"{unit} is {state}, but {agent} is {fate}")
+        endpoint = names.endpoint_unit(agent)
+        if fate is not Fate.RUNNING and active.get(endpoint, "inactive") != "inactive":
+            found.append(f"{endpoint} is {active[endpoint]}, but {agent} is {fate}")
+    return found
+
+
+async def _wrong_machines(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
+    listed: list[Any] = await orders.bus.call1(*MACHINED_MANAGER, "ListMachines")
+    machines = {machine[0] for machine in listed}
+    return [
+        f"machined has {'no' if fate is Fate.RUNNING else 'a'} machine of {agent}, which is {fate}"
+        for agent, fate in fates.items()
+        if (names.machine_name(agent) in machines) != (fate is Fate.RUNNING)
+    ]
+
+
+def _mounts(fates: Mapping[str, Fate]) -> Iterator[str]:
+    """Containers mount in their own namespaces: the host has no mount of theirs, ever."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        where = line.split()[4].split("/")
+        for agent in fates:
+            if {names.machine_name(agent), agent}.intersection(where):
+                yield f"{line.split()[4]} is mounted"
+
+
+def _processes(fates: Mapping[str, Fate]) -> Iterator[str]:
+    """What runs as a user of an agent that does not run; or in its control groups."""
+    down = {agent for agent, fate in fates.items() if fate is not Fate.RUNNING}
+    ranges = {agent: _uids(agent) for agent in down}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        uid = _uid(status)
+        for agent, uids in ranges.items():
+            if uid in uids:
+                yield f"process {status.parent.name} of {agent} is left"
+    for agent in down:
+        for unit in (_container(agent), names.endpoint_unit(agent)):
+            for group in CGROUPS.glob(f"**/{unit}"):
+                yield f"{group} is left, but {agent} does not run"
+
+
+def _files(agent: str, fate: Fate) -> Iterator[str]:
+    machine, container = names.machine_name(agent), _container(agent)
+    running, gone = fate is Fate.RUNNING, fate in (Fate.KEPT, Fate.GONE)
+    places = {
+        f"/run/hyperhive/agents/{agent}/mcp.sock": running,
+        f"/etc/systemd/nspawn/{machine}.nspawn": not gone,
+        f"/etc/systemd/system/{container}.d": not gone,
+        f"/var/lib/machines/{machine}": not gone,
+        f"/var/lib/hyperhive/agents/{agent}/state": fate is not Fate.GONE,
+    }
+    if gone:
+        places[f"/run/hyperhive/agents/{agent}"] = False
+        places[f"/run/systemd/system.control/{container}.d"] = False
+    for place, wanted in places.items():
+        if Path(place).exists() is not wanted:
+            yield f"{place} is {'missing' if wanted else 'left'}, but {agent} is {fate}"
+
+
+def _uids(agent: str) -> Iterable[int]:
+    """The range of an agent that does not run, as long as anything on disk tells it."""
+    for place in (f"/var/lib/hyperhive/agents/{agent}/state", f"/run/hyperhive/agents/{agent}"):
+        if Path(place).exists():
+            base = Path(place).stat().st_uid
+            return range(base, base + uidrange.SIZE) if uidrange.is_base(base) else ()
+    return ()
+
+
+def _uid(status: Path) -> int:
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:
+        return 0  # it has ended
+    return next(int(line.split()[1]) for line in lines if line.startswith("Uid:"))
+
+
+def _container(agent: str) -> str:
+    return f"systemd-nspawn@{names.machine_name(agent)}.service"

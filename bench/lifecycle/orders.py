@@ -1,0 +1,75 @@
+"""Orders to lifecycle, as the operator gives them, and how their jobs ended."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from wire import names
+from wire.bus import Bus
+from wire.signals import Signal
+
+MANAGER: Final = (names.LIFECYCLE, names.LIFECYCLE_PATH, names.LIFECYCLE)
+LIMIT: Final = 300.0
+"""Seconds in which any job must end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The end of a job, as JobRemoved tells it."""
+
+    job: str
+    agent: str
+    verb: str
+    result: str
+    note: str
+
+
+class Orders:
+    """Gives orders over `bus`, and hears of the ends of all jobs, in their order, in `ended`."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.ended: list[Ended] = []
+        self._ends: dict[str, asyncio.Future[Ended]] = {}
+
+    def removed(self, signal: Signal) -> None:
+        """Take a JobRemoved."""
+        ended = Ended(*signal.args[1:])
+        self.ended.append(ended)
+        self._end(ended.job).set_result(ended)
+
+    async def manager(self, member: str, signature: str = "", *args: Any) -> Any:
+        """Call the manager object."""
+        return await self.bus.call1(*MANAGER, member, signature, *args)
+
+    async def agent(self, agent: str, member: str) -> str:
+        """Order something that takes a job; its path."""
+        path = names.agent_path(agent)
+        job = await self.bus.call1(names.LIFECYCLE, path, names.AGENT_INTERFACE, member)
+        return str(job)
+
+    async def tell(self, path: str, interface: str, member: str) -> None:
+        """Call a method that answers nothing."""
+        await self.bus.call(names.LIFECYCLE, path, interface, member)
+
+    async def end(self, job: str) -> Ended:
+        """The end of a job that was ordered. Raises TimeoutError when it never comes."""
+        async with asyncio.timeout(LIMIT):
+            return await asyncio.shield(self._end(job))
+
+    def _end(self, job: str) -> asyncio.Future[Ended]:
+        return self._ends.setdefault(job, asyncio.get_running_loop().create_future())
+
+
+@asynccontextmanager
+async def orders() -> AsyncIterator[Orders]:
+    """Orders on a connection of their own to the bus of this host."""
+    bus = await Bus.connect()
+    given = Orders(bus)
+    await bus.on_signal(given.removed, interface=names.LIFECYCLE, member="JobRemoved")
+    try:
+        yield given
+    finally:
+        await bus.close()

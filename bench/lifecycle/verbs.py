@@ -1,0 +1,172 @@
+"""Random orders of several clients at once, as root in the host:
+
+`python -m bench.lifecycle.verbs SECONDS CLIENTS SEED`.
+
+Each client is a connection of its own, which orders whatever comes to its mind and waits for the
+end of the job, or cancels it. At the end each agent has to be what its last job says, and nothing
+else may be left on the host. Its last line is JSON.
+"""
+
+import asyncio
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from time import monotonic
+from typing import Any, Final
+
+from bench.lifecycle import audit
+from bench.lifecycle.audit import Fate
+from bench.lifecycle.orders import Ended, Orders, orders
+from wire import names
+from wire.errors import AlreadyExists, Conflict, HiveError, NotFound
+
+AGENTS: Final = ("v1", "v2", "v-3", "v4", "v5")
+CANCELLED: Final = 0.15
+"""Of so many orders the client thinks better at once."""
+DESTROY, PURGE = "destroy", "purge"
+
+Order = Callable[[Orders, str], Awaitable[Any]]
+
+
+def _of_agent(member: str) -> Order:
+    return lambda orders, agent: orders.agent(agent, member)
+
+
+def _of_manager(member: str, signature: str, *args: Any) -> Order:
+    return lambda orders, agent: orders.manager(member, signature, agent, *args)
+
+
+ORDERS: Final[dict[str, Order]] = {
+    "spawn": _of_manager("Spawn", "sa{sv}", {}),
+    "destroy": _of_manager("Destroy", "sb", False),
+    "destroy and purge": _of_manager("Destroy", "sb", True),
+    "purge": _of_manager("PurgeTombstone", "s"),
+    "start": _of_agent("Start"),
+    "stop": _of_agent("Stop"),
+    "restart": _of_agent("Restart"),
+    "rebuild": _of_agent("Rebuild"),
+    "update": _of_agent("Update"),
+}
+WEIGHTS: Final = (6, 1, 1, 1, 2, 2, 3, 1, 1)
+EXPECTED: Final = (AlreadyExists, Conflict, NotFound)
+"""What such orders are refused with: others are being carried out, or have been."""
+
+
+class Fates:
+    """What each agent is, going by the ends of the jobs."""
+
+    def __init__(self) -> None:
+        self.purged: set[str] = set()
+        """Jobs that destroy an agent with all that is kept of it."""
+        self.wrong: list[str] = []
+
+    def after(self, ended: list[Ended]) -> dict[str, Fate]:
+        """The fates after all these jobs; notes which of them should not have failed."""
+        fates = dict.fromkeys(AGENTS, Fate.GONE)
+        for one in ended:
+            if one.agent in fates and one.result == "done":
+                fates[one.agent] = self._after(fates[one.agent], one)
+            elif one.agent in fates and one.result == "failed":
+                self.wrong.append(f"{one.verb} of {one.agent} failed: {one.note}")
+        return fates
+
+    def _after(self, before: Fate, ended: Ended) -> Fate:
+        if ended.verb in ("spawn", "start", "restart"):
+            return Fate.RUNNING
+        if ended.verb == "stop":
+            return Fate.STOPPED
+        if ended.verb == PURGE or ended.job in self.purged:
+            return Fate.GONE
+        return Fate.KEPT if ended.verb == DESTROY else before
+
+
+class Client:
+    """Somebody who orders at random until it is time."""
+
+    def __init__(self, orders: Orders, seed: str, fates: Fates) -> None:
+        self._orders = orders
+        self._chance = random.Random(seed)
+        self._fates = fates
+        self.count: Counter[str] = Counter()
+
+    async def run(self, until: float) -> None:
+        """Order, one thing after the other."""
+        while monotonic() < until:
+            try:
+                await self._order()
+            except EXPECTED as refusal:
+                self.count[f"refused with {type(refusal).__name__}"] += 1
+                # The next one may be refused as well: let the others go on.
+                await asyncio.sleep(0.02)
+            except HiveError as error:
+                self._fates.wrong.append(f"{type(error).__name__}: {error}")
+
+    async def _order(self) -> None:
+        agent = self._chance.choice(AGENTS)
+        [what] = self._chance.choices(list(ORDERS), WEIGHTS)
+        if self._chance.random() < CANCELLED / 2:
+            return await self._pause(agent)
+        job = str(await ORDERS[what](self._orders, agent))
+        if what == "destroy and purge":
+            self._fates.purged.add(job)
+        if self._chance.random() < CANCELLED:
+            await asyncio.sleep(self._chance.random() * 2)
+            await self._cancel(job)
+        ended = await self._orders.end(job)
+        self.count[f"{ended.verb} {ended.result}"] += 1
+        return None
+
+    async def _cancel(self, job: str) -> None:
+        try:
+            await self._orders.tell(job, names.JOB_INTERFACE, "Cancel")
+        except EXPECTED:
+            return  # it is over, or too late
+
+    async def _pause(self, agent: str) -> None:
+        path = names.agent_path(agent)
+        for member in ("Pause", "Resume"):
+            await self._orders.tell(path, names.AGENT_INTERFACE, member)
+            await asyncio.sleep(self._chance.random() / 2)
+        self.count["pause and resume"] += 1
+
+
+async def main(seconds: float, clients: int, seed: str) -> dict[str, Any]:
+    """A run, and what is wrong after it; the agents are gone again."""
+    fates = Fates()
+    async with AsyncExitStack() as stack:
+        given = [await stack.enter_async_context(orders()) for _ in range(clients)]
+        crew = [Client(one, f"{seed} {i}", fates) for i, one in enumerate(given)]
+        until = monotonic() + seconds
+        await asyncio.gather(*(client.run(until) for client in crew))
+        witness = given[0]
+        after = fates.after(witness.ended)
+        for agent, fate in after.items():
+            if fate is Fate.RUNNING:  # a Pause may have come after the last Resume of another
+                path = names.agent_path(agent)
+                await witness.tell(path, names.AGENT_INTERFACE, "Resume")
+        wrong = fates.wrong + await audit.wrong(witness, after)
+        wrong += await _crashes(witness)
+        await _clear(witness, after)
+    count = sum((client.count for client in crew), Counter[str]())
+    return {"wrong": wrong, "count": count, "jobs": len(witness.ended), "fates": after}
+
+
+async def _crashes(orders: Orders) -> list[str]:
+    """What the manager was told of these agents: a job explains each end, so nothing."""
+    broker = (names.BROKER, names.BROKER_PATH, names.BROKER)
+    wanted = {"to": names.MANAGER, "kind": "container-crash"}
+    rows = await orders.bus.call1(*broker, "ListMessages", "a{sv}u", wanted, 1000)
+    return [row[4] for row in rows if any(f"of {agent} " in row[4] for agent in AGENTS)]
+
+
+async def _clear(orders: Orders, fates: dict[str, Fate]) -> None:
+    for agent, fate in fates.items():
+        if fate is not Fate.GONE:
+            await orders.end(await orders.manager("Destroy", "sb", agent, True))
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(main(float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))))

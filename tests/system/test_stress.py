@@ -1,0 +1,65 @@
+"""Many agents at once, and many orders at once: each agent ends up as its last job says."""
+
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.conftest import REPO, Hive
+from tests.system.inside import PYTHON
+
+pytestmark = pytest.mark.system
+
+AGENTS = 20
+INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_OF_AGENT = 4
+"""What each container's systemd takes of the limit, which all of root's on the machine share."""
+INOTIFY_OF_OTHERS = 12
+SECONDS = 60
+CLIENTS = 4
+
+
+def module(hive: Hive, *arguments: str) -> dict[str, Any]:
+    python = ["env", f"PYTHONPATH={REPO}", "PYTHONDONTWRITEBYTECODE=1", PYTHON]
+    done = hive.run(*python, "-m", *arguments, timeout=900)
+    outcome: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return outcome
+
+
+def room_for_agents() -> int:
+    """How many agents this machine has room for now, with whatever else runs on it."""
+    taken = sum(_is_inotify(file) for file in Path("/proc").glob("[0-9]*/fd/*"))
+    free = int(INOTIFY_LIMIT.read_text()) - taken - INOTIFY_OF_OTHERS
+    return min(AGENTS, free // INOTIFY_OF_AGENT)
+
+
+def _is_inotify(file: Path) -> bool:
+    try:
+        return str(file.readlink()) == "anon_inode:inotify"
+    except OSError:
+        return False  # closed meanwhile
+
+
+def test_twenty_agents_come_and_go_at_once(swarm: Hive, measured: Callable[[str], None]) -> None:
+    agents = room_for_agents()
+    if agents < 2:
+        pytest.skip(f"{INOTIFY_LIMIT} is used up by what else runs on this machine")
+    outcome = module(swarm, "bench.lifecycle.many", str(agents))
+    measured(f"{agents} agents at once: READY after {outcome['ready']:.1f} s")
+    assert outcome["wrong"] == []
+    assert outcome["ready"] < 250
+
+
+def test_after_any_orders_each_agent_is_what_its_last_job_says(
+    swarm: Hive, measured: Callable[[str], None]
+) -> None:
+    seed = os.environ.get("HIVE_SEED") or str(random.randrange(10**6))
+    outcome = module(swarm, "bench.lifecycle.verbs", str(SECONDS), str(CLIENTS), seed)
+    said = f"seed {seed} (HIVE_SEED={seed} gives the same orders): {outcome['count']}"
+    assert outcome["wrong"] == [], said
+    assert outcome["jobs"] >= CLIENTS, said
+    measured(f"{outcome['jobs']} jobs of {CLIENTS} clients in {SECONDS} s, nothing left behind")
