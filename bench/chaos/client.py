@@ -120,7 +120,7 @@ async def raw(chance: random.Random) -> None:
             id, count = message["id"], message["redeliveries"]
             note("seen", id=id, count=count, body=message["body"])
         await asyncio.sleep(chance.uniform(0, THINKING))
-        what = chance.choices(("Send", "Ask", "Remind", ""), (3, 1, 1, 5))[0]
+        what = chance.choices(("Send", "Ask", "Remind", ""), (1, 1, 1, 7))[0]
         if what:
             key = f"chaos {os.getpid()} {time.time_ns()} {number}"
             note("sending", what=what, key=key, body=key)

@@ -26,7 +26,7 @@ from wire.errors import Conflict, HiveError, RemoteError
 from wire.types import U64
 
 BROKER: Final = (names.BROKER, names.BROKER_PATH, names.BROKER)
-WAITING: Final = {"alice": 3, "bob": 1, names.OPERATOR: 1}
+WAITING: Final = {"alice": 2, "bob": 1, names.OPERATOR: 1}
 """How many messages of the operator's wait in each inbox at any time."""
 STAY_OPEN: Final = 20
 """How many open questions are left to those who were asked."""
@@ -74,6 +74,9 @@ class Chaos:
 
     async def _outcome(self, first: int, began: float, stalled: str) -> dict[str, Any]:
         evidence = self._observer.evidence
+        # First, for agents may go on when the run has stalled.
+        for agent in AGENTS:
+            turns.add_to(evidence, agent, began)
         evidence.stored = [
             Stored(row[0], row[1], row[2], row[3], row[4], row[6], row[8], row[9])
             for row in await self._everything("Messages")
@@ -89,8 +92,6 @@ class Chaos:
             for row in await self._everything("Reminders")
             if row[5] >= began * 1e6
         ]
-        for agent in AGENTS:
-            turns.add_to(evidence, agent, began)
         evidence = since(evidence, first)
         wrong = check.violations(evidence) + conversations.violations(evidence)
         tally = self._rounds.tally
