@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bench.chaos.sabotage import NAMES
 from bench.hive import Host, running
-from bench.report import Report
+from bench.report import Floor, Report
 from sandbox.instance import SandboxError
 
 ROUNDS: Final = 200
@@ -55,16 +55,17 @@ def caused(host: Host, rounds: int, seed: int, fault: str) -> dict[str, Any]:
 def report(outcome: dict[str, Any], seed: int) -> Report:
     """What was killed, what was going on, and what came of it."""
     report = Report("chaos", {"rounds": outcome["rounds"], "seed": seed})
-    report.add("messages lost, doubled or out of order", outcome["wrong"], "")
-    report.add("messages", outcome["messages"], "")
-    report.add("redeliveries, each with its count", outcome["redeliveries"], "")
-    report.add("the most redeliveries of one message", outcome["most_redeliveries"], "")
-    report.add("dead letters at the end", outcome["states"].get("dead", 0), "")
+    report.add("messages lost, doubled or out of order", outcome["wrong"], "violations")
+    report.add("messages", outcome["messages"], "messages")
+    report.add("hand-outs", outcome["hand_outs"], "times", Floor("one each", outcome["messages"]))
+    report.add("redeliveries, each with its count", outcome["redeliveries"], "times")
+    report.add("the most redeliveries of one message", outcome["most_redeliveries"], "times")
+    report.add("dead letters at the end", outcome["states"].get("dead", 0), "messages")
     for victim, times in sorted(outcome["kills"].items()):
-        report.add(f"kill -9: {victim}", times, "")
+        report.add(f"kill -9: {victim}", times, "times")
     for state, times in sorted(outcome["during"].items()):
-        report.add(f"killed during {state}", times, "")
-    report.add("systemd gave up on a container", outcome["given_up"], "")
+        report.add(f"killed during {state}", times, "times")
+    report.add("systemd gave up on a container", outcome["given_up"], "times")
     report.add("the longest until all went on", outcome["slowest"], "s")
     return report
 
