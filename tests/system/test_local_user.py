@@ -44,7 +44,8 @@ def test_hivectl_says_so(swarm: Hive) -> None:
     [
         ("nobody", []),
         ("hive-agents", ["JobRemoved"]),
-        ("hive-broker", []),
+        # Which container runs in which life, and nothing of other services.
+        ("hive-broker", ["InterfacesAdded", "InterfacesRemoved", "PropertiesChanged"]),
     ],
 )
 def test_who_hears_what_the_hive_does(swarm: Hive, user: str, expected: list[str]) -> None:
