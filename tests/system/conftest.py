@@ -82,6 +82,13 @@ def swarm(hive: Hive) -> Hive:
     return hive
 
 
+@pytest.fixture(autouse=True)
+def own_starts(request: pytest.FixtureRequest) -> None:
+    """Give each test the starts that its units' limit allows, whatever went before."""
+    for name in {"hive", "swarm"} & set(request.fixturenames):
+        request.getfixturevalue(name).run("systemctl", "reset-failed", "hive-*", check=False)
+
+
 @pytest.fixture
 def measured(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Show a figure at the end of the run; it is never asserted tightly."""
