@@ -9,7 +9,13 @@ import pytest
 HOUSE = Path(__file__).parents[1]
 TOP = ("wire", "services", "harness", "hivectl", "sandbox", "bench", "tests")
 OURS = frozenset(TOP)
-SHARED = ("services.unit", "services.journal", "services.config", "services.errors")
+SHARED = (
+    "services.unit",
+    "services.journal",
+    "services.config",
+    "services.errors",
+    "services.migration",
+)
 ROOMS = ("agent", "approvals", "broker", "dashboard", "lifecycle")
 MAX_LINES = 400
 

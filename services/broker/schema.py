@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+from services import migration
 from wire.errors import CorruptStore
 
 VERSION: Final = 2
@@ -24,8 +25,6 @@ _FULL_CHECK_BYTES: Final = 256 * 2**20
 """Up to this size (about a million messages, a second) the whole file is checked on each start."""
 _TICK: Final = 100_000
 """Steps of sqlite's machine between two signs of life; some milliseconds."""
-_COPIED: Final = 4096
-"""Pages that are copied between two signs of life."""
 
 
 def connect(path: Path, alive: Callable[[], None] = lambda: None) -> sqlite3.Connection:
@@ -78,9 +77,7 @@ def check_shape(path: Path) -> None:
         closing(_open(f"{path.absolute().as_uri()}?mode=ro")) as db,
         closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh,
     ):
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        for step in range(1, version + 1):
-            _migrate(fresh, step)
+        migration.migrate(fresh, path, steps()[: migration.version_of(db)])
         if different := _shape(db) ^ _shape(fresh):
             names = ", ".join(sorted({repr(name) for _, name, _, _ in different})[:3])
             raise _damaged(path, f"it is not made as ours are, see {names}")
@@ -112,54 +109,12 @@ def _prepare(path: Path, db: sqlite3.Connection, alive: Callable[[], None]) -> N
     db.execute("PRAGMA synchronous = FULL")
     # After a long burst the log is cut back to this size.
     db.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if 0 < version < VERSION:
-        _keep(path, db, version, alive)
-    for step in range(version + 1, VERSION + 1):
-        _migrate(db, step)
+    migration.migrate(db, path, steps(), application=APPLICATION_ID, alive=alive)
 
 
-def _keep(path: Path, db: sqlite3.Connection, version: int, alive: Callable[[], None]) -> None:
-    """Copy the store, what is only in its log included, for the way back."""
-    kept = path.with_name(f"{path.name}.v{version}")
-    part = kept.with_name(f"{kept.name}.part")
-    try:
-        part.unlink(missing_ok=True)
-        file = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-        try:
-            copy = _open(f"{part.absolute().as_uri()}?mode=rw")
-            with closing(copy):
-                # A journal of its own would be left behind by a kill, and spoil the next try.
-                copy.execute("PRAGMA journal_mode = OFF")
-                db.backup(copy, pages=_COPIED, progress=lambda *_: alive())
-            os.fsync(file)
-        finally:
-            os.close(file)
-        # Whole, or not there.
-        part.rename(kept)
-        _sync_directory(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _migrate(db: sqlite3.Connection, version: int) -> None:
-    """Make schema `version` from the one before it, whole or not at all."""
-    steps = (_MIGRATIONS / f"{version}.sql").read_text()
-    marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};"
-    try:
-        db.executescript(f"BEGIN IMMEDIATE; {steps} {marks} COMMIT;")
-    except sqlite3.Error:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
+def steps() -> list[str]:
+    """What makes each version from the one before it, in SQL."""
+    return [(_MIGRATIONS / f"{number}.sql").read_text() for number in range(1, VERSION + 1)]
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

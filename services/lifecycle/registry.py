@@ -10,12 +10,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from services import migration
 from services.lifecycle.agent import Spec
 from services.lifecycle.jobs import Job, JobState, Verb
 from wire import names
 from wire.errors import Conflict, CorruptStore
 
-VERSION: Final = 2
 MAX_NOTICES: Final = 1000
 """Messages that wait for a broker; beyond it the oldest go, so a broken broker fills no disk."""
 
@@ -157,27 +157,20 @@ class Registry:
             except BaseException:
                 self._db.close()
                 raise
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise CorruptStore(
                 f"{path} cannot be read as the list of agents ({error}). Nothing was changed. "
                 "Restore it from a backup, or move it away to begin with none."
             ) from error
 
     def _prepare(self, path: Path) -> None:
-        (version,) = self._db.execute("pragma user_version").fetchone()
-        if version > VERSION:
-            raise CorruptStore(
-                f"{path} was written by a newer Hyperhive (format {version}, this one knows "
-                f"{VERSION}). Nothing was changed. Install the newer version again."
-            )
-        if version:
+        if 0 < migration.version_of(self._db) <= len(_STEPS):
             (verdict,) = self._db.execute("pragma quick_check(1)").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = full")
-        for number, step in enumerate(_STEPS[version:], version + 1):
-            self._db.executescript(f"begin;{step}pragma user_version = {number};commit;")
+        migration.migrate(self._db, path, _STEPS)
         self.records()
         self.jobs()
 

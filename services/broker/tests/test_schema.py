@@ -246,9 +246,10 @@ async def test_what_was_handed_out_too_often_before_there_were_dead_letters(path
 
 MIGRATE = """
 import os, pathlib, signal, sys
+from services import migration
 from services.broker import patience, schema
 from services.broker.broker import Broker
-path, limit, schema._TICK, schema._COPIED = pathlib.Path(sys.argv[1]), int(sys.argv[2]), 500, 8
+path, limit, schema._TICK, migration._COPIED = pathlib.Path(sys.argv[1]), int(sys.argv[2]), 500, 8
 calls = 0
 def alive():
     global calls
@@ -336,7 +337,7 @@ def test_no_room_for_the_copy_changes_nothing(path: Path, monkeypatch: pytest.Mo
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("services.broker.schema.os.fsync", full)
+    monkeypatch.setattr("services.migration.os.fsync", full)
     with pytest.raises(CorruptStore, match=r"cannot be opened: .*No space left on device"):
         schema.connect(path)
     monkeypatch.undo()
