@@ -29,7 +29,10 @@ in
       group = "hive-approvals";
       description = "Hyperhive approvals";
       home = "/var/lib/hyperhive/approvals";
+      extraGroups = [ "hive-git" ];
     };
+    # Who reads the agents' configurations, proposed ones and others.
+    users.groups.hive-git = { };
     users.groups.hive-approvals = { };
   };
 

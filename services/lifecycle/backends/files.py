@@ -49,8 +49,17 @@ class Limits:
     resources: Mapping[str, int]
 
 
-def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str) -> str:
-    """The .nspawn file. `shared`: what is bound read-only, as nspawn takes it."""
+def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str, git: str) -> str:
+    """The .nspawn file.
+
+    `shared`: what is bound read-only, as nspawn takes it. `data`, `sockets`: of this agent. `git`:
+    the folder of all configurations, of which the manager alone sees something.
+    """
+    repositories = (
+        f"Bind={git}/proposed:/agents",
+        f"BindReadOnly={git}/applied:/applied",
+        f"BindReadOnly={git}/meta:/meta",
+    )
     lines = [
         "# Written by hive-lifecycle; changed by hand it is overwritten at the next start.",
         "[Exec]",
@@ -75,6 +84,7 @@ def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str) -> str:
         f"BindReadOnly={sockets}:/run/hive",
         f"Bind={data}/claude:/root/.claude",
         f"Bind={data}/state:/state",
+        *(repositories if spec.is_manager else ()),
         "",
         "[Network]",
         "VirtualEthernet=no",

@@ -48,6 +48,11 @@ class Layout:
         """What the operator put there for the agents."""
         return self.root / "etc/hyperhive/credentials"
 
+    @property
+    def git(self) -> Path:
+        """The agents' configurations: proposed/ is the manager's, the rest is approvals'."""
+        return self.root / "var/lib/hyperhive/git"
+
     def drop_in_folder(self, name: str) -> str:
         """The folder of the container unit's drop-in, in `units`."""
         return f"{container_unit(name)}.d"

@@ -206,7 +206,9 @@ class Nspawn:
         """Files of the agent that belong to somebody else become its own."""
         owners = range(spec.uid_base, spec.uid_base + uidrange.SIZE)
         data = self._layout.data / spec.name
-        changed = [(data / name, give_below(data, name, owners)) for name in ("claude", "state")]
+        parts = [(data, "claude"), (data, "state")]
+        parts += [(self._layout.git, "proposed")] if spec.is_manager else []
+        changed = [(parent / name, give_below(parent, name, owners)) for parent, name in parts]
         return [f"{path}: {count} files given back to it" for path, count in changed if count]
 
     async def _listens(self, name: str) -> bool:
@@ -251,6 +253,10 @@ class Nspawn:
         ):
             data.make("claude", mode=0o700, owner=base)
             data.make("state", mode=0o700, owner=base)
+        if spec.is_manager:
+            # As above: it must not own what holds proposed/ beside the repositories of approvals.
+            with Tree.open(self._layout.git, changes=changes) as git:
+                git.make("proposed", owner=base)
 
     def _write_settings(self, spec: Spec, source: Path, changes: list[str]) -> None:
         layout = self._layout
@@ -259,6 +265,7 @@ class Nspawn:
             image.shared(source, self._prefix),
             str(layout.data / spec.name),
             str(layout.sockets / spec.name),
+            str(layout.git),
         )
         layout.settings.mkdir(mode=0o755, exist_ok=True)
         with Tree.open(layout.settings, changes=changes) as folder:

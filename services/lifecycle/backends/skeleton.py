@@ -44,6 +44,19 @@ HOSTS: Final = """\
 ::1 localhost {name}
 """
 
+GITCONFIG: Final = """\
+[user]
+\tname = {name}
+\temail = {name}@hive.invalid
+[init]
+\tdefaultBranch = main
+"""
+TRUSTING: Final = """\
+[safe]
+\tdirectory = *
+"""
+"""For the manager: /applied and /meta belong to the host's approvals, not to its root."""
+
 MASKED: Final = (
     # Would make the host's accounts, and fails at the second boot: passwd is put right by then.
     "systemd-sysusers.service",
@@ -68,6 +81,8 @@ def lay(
     """
     for name in ("dev", "proc", "run", "srv", "state", "sys", "tmp", "usr"):
         root.make(name)
+    for name in ("agents", "applied", "meta") if spec.is_manager else ():
+        root.make(name)
     with root.directory("root", mode=0o700) as home:
         home.make(".claude", mode=0o700)
     with root.directory("var") as var:
@@ -88,6 +103,7 @@ def _lay_etc(etc: Tree, spec: Spec, harness: Mapping[str, object], units: Path) 
     etc.write("nsswitch.conf", NSSWITCH)
     etc.write("hostname", f"{spec.name}\n")
     etc.write("hosts", HOSTS.format(name=spec.name))
+    etc.write("gitconfig", GITCONFIG.format(name=spec.name) + (TRUSTING if spec.is_manager else ""))
     # The host's own would keep the journal from being linked, and is nobody's business.
     etc.write("machine-id", f"{spec.machine_id}\n")
     with etc.directory("hyperhive") as hyperhive:

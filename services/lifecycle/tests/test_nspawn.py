@@ -20,6 +20,7 @@ from wire.fixtures import Connect
 
 BASE = 0x1234_0000
 ALICE = Spec("alice", BASE, "5" * 32)
+MANAGER = Spec("manager", BASE + 65536, "6" * 32)
 UNIT = "systemd-nspawn@h-alice.service"
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other uids: needs root")
@@ -33,7 +34,7 @@ class Host:
         self.manager = manager
         self.machined = machined
         self.layout = Layout(root)
-        for folder in ("machines", "settings", "units", "data", "sockets", "credentials"):
+        for folder in ("machines", "settings", "units", "data", "sockets", "credentials", "git"):
             getattr(self.layout, folder).mkdir(parents=True)
         (root / "etc/resolv.conf").write_text("nameserver 10.1.2.3\nnameserver fe80::1%eth0\n")
         (root / "prefix/share/hyperhive/container").mkdir(parents=True)
@@ -103,6 +104,41 @@ async def test_settings_bind_only_what_an_agent_may_see(host: Host) -> None:
     for path in shared:
         assert path == "/usr" or (path.startswith("/etc/") and path.count("/") > 1)
         assert not path.startswith(("/etc/ssl/private", "/home", "/root", "/etc/hyperhive"))
+
+
+async def test_the_manager_alone_sees_the_configurations(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    assert str(host.layout.git) not in (host.layout.settings / "h-alice.nspawn").read_text()
+    assert "safe" not in (host.layout.machines / "h-alice/etc/gitconfig").read_text()
+    assert not (host.layout.git / "proposed").exists()
+
+    await host.backend.configure(MANAGER)
+    git, root = host.layout.git, host.layout.machines / "hm1nd"
+    lines = (host.layout.settings / "hm1nd.nspawn").read_text().splitlines()
+    # It may write its proposals, and nothing that approvals has made of them.
+    assert f"Bind={git}/proposed:/agents" in lines
+    assert f"BindReadOnly={git}/applied:/applied" in lines
+    assert f"BindReadOnly={git}/meta:/meta" in lines
+    assert all((root / name).is_dir() for name in ("agents", "applied", "meta"))
+    assert (git.stat().st_uid, (git / "proposed").stat().st_uid) == (0, MANAGER.uid_base)
+    assert "directory = *" in (root / "etc/gitconfig").read_text()
+
+
+async def test_proposals_are_given_back_to_another_manager(host: Host) -> None:
+    await host.backend.configure(MANAGER)
+    (host.layout.git / "proposed/alice").mkdir()
+    changes = (await host.backend.reconcile(MANAGER, running=False)).changes
+    assert changes == [f"{host.layout.git}/proposed: 1 files given back to it"]
+    assert (host.layout.git / "proposed/alice").stat().st_uid == MANAGER.uid_base
+
+
+async def test_a_link_in_place_of_the_proposals_is_replaced(host: Host) -> None:
+    outside = host.root / "outside"
+    outside.mkdir()
+    (host.layout.git / "proposed").symlink_to(outside)
+    await host.backend.configure(MANAGER)
+    assert not (host.layout.git / "proposed").is_symlink()
+    assert outside.stat().st_uid == 0
 
 
 async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
