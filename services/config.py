@@ -11,6 +11,7 @@ the environment names another file.
 import ipaddress
 import os
 import re
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, get_args, get_origin
@@ -34,6 +35,7 @@ ENVIRONMENT: Final = "HYPERHIVE_CONFIG"
 
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._+-]+")
+_KEY: Final = re.compile(r"[\w*-]{1,64}", re.ASCII)
 NETWORK_WORDS: Final = ("any", "localhost", "link-local", "multicast")
 
 
@@ -275,19 +277,25 @@ class Config(Section):
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{file} is no valid TOML: {error}.") from error
         except ValidationError as error:
-            raise ConfigError(f"{file}: {_sentence(cls, error)}") from error
+            raise ConfigError(f"{file}: {sentence(cls, error)}") from error
 
 
-def _sentence(model: type[BaseModel], error: ValidationError) -> str:
-    """The first thing that is wrong, as one sentence."""
+def sentence(model: type[BaseModel], error: ValidationError) -> str:
+    """The first thing that is wrong in what was to become a `model`, as one sentence."""
     first: Any = error.errors()[0]
     # pydantic says so of a key that does not fit itself, beside its value's place.
-    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    key = ".".join(_shown(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
         return f"{key} is unknown; known are: {_known(model, first['loc'][:-1])}."
     message = str(first["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"{key} = {first['input']!r} does not fit: {message}."
+    return f"{key} = {reprlib.repr(first['input'])} does not fit: {message}."
+
+
+def _shown(part: str | int) -> str:
+    """A key as the file has it, or quoted where it must be: it may hold anything."""
+    text = str(part)
+    return text if _KEY.fullmatch(text) else reprlib.repr(text)
 
 
 def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> str:

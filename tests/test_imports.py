@@ -15,6 +15,8 @@ SHARED = (
     "services.config",
     "services.errors",
     "services.migration",
+    "services.agentfile",
+    "services.tomllines",
 )
 ROOMS = ("agent", "approvals", "broker", "dashboard", "lifecycle")
 MAX_LINES = 400

@@ -1,0 +1,196 @@
+"""agent.toml: what it may say, and one sentence with the line for each way to get it wrong."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from services.agentfile import MAX_BYTES, MAX_PROMPT_BYTES, TEMPLATE, AgentFile, McpServer, parse
+from services.config import ResourceLimits
+
+PAGE = Path(__file__).parents[2] / "docs/agent-toml.md"
+
+FULL = """
+packages = ["jq", "g++", "libc6-dev"]
+model = "claude-sonnet-4-5"
+sleep_after = 60
+allowed_tools = ["WebFetch(domain:example.org)", "Task"]
+prompt = "You write."
+
+[environment]
+LANG = "C.UTF-8"
+
+[resources]
+memory_max = "2G"
+
+[mcp_servers.docs]
+command = "npx"
+args = ["-y", "some-server"]
+env = { DEBUG = "1" }
+
+[mcp_servers.web]
+url = "https://example.org/mcp"
+headers = { Authorization = "Bearer abc" }
+"""
+
+
+def refused(text: str) -> str:
+    """The sentence that `text` is refused with."""
+    with pytest.raises(ValueError, match=r"^agent\.toml.*\.$") as caught:
+        parse(text)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_all_keys() -> None:
+    file = parse(FULL)
+    assert file.packages == ("jq", "g++", "libc6-dev")
+    assert file.resources.memory_max == 2 * 2**30
+    assert file.sleep_after == 60
+    assert file.for_harness() == {
+        "environment": {"LANG": "C.UTF-8"},
+        "mcp_servers": {
+            "docs": {"command": "npx", "args": ["-y", "some-server"], "env": {"DEBUG": "1"}},
+            "web": {
+                "url": "https://example.org/mcp",
+                "headers": {"Authorization": "Bearer abc"},
+            },
+        },
+        "allowed_tools": ["WebFetch(domain:example.org)", "Task"],
+        "prompt": "You write.",
+        "model": "claude-sonnet-4-5",
+    }
+
+
+def test_the_template_says_nothing_and_its_examples_fit() -> None:
+    assert parse(TEMPLATE) == parse("") == AgentFile()
+    assert AgentFile().for_harness() == {}
+    examples = re.sub(r"^#(?! )", "", TEMPLATE, flags=re.MULTILINE)
+    keys = set(AgentFile.model_fields)
+    assert parse(examples).model_fields_set == keys
+
+
+def test_the_page_describes_each_key_and_no_other() -> None:
+    rows = re.findall(r"^\| `([a-zA-Z_.]+)` \|", PAGE.read_text(), re.MULTILINE)
+    sections = {"environment", "resources", "mcp_servers"}
+    assert set(rows) == {
+        *(AgentFile.model_fields.keys() - sections),
+        "environment.NAME",
+        *(f"resources.{key}" for key in ResourceLimits.model_fields),
+        *(f"mcp_servers.NAME.{key}" for key in McpServer.model_fields),
+    }
+    parse(re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("\npackages = 'jq'", "line 2: packages = 'jq' does not fit"),
+        ("packages = [\n'jq',\n'jq=1.6']", "line 1: packages.1 = 'jq=1.6' does not fit: it is"),
+        ("packages = ['-o=Dir::Cache=/']", "the name of a Debian package, without a version"),
+        ("packages = ['jq/bookworm']", "the name of a Debian package"),
+        ("package = []", "line 1: package is unknown; known are: packages, environment,"),
+        (
+            "[environment]\nA = 'b'\n[resources]\n\nmemory_max = 'lots'",
+            "line 5: resources.memory_max = 'lots' does not fit: it is a number of bytes, or",
+        ),
+        (
+            "[resources]\ncpu_quota = 0",
+            "line 2: resources.cpu_quota = 0 does not fit: input should",
+        ),
+        ("[resources]\nmemory = 1", "line 2: resources.memory is unknown; known are: memory_high"),
+        ("resources.tasks_max = 1", "line 1: resources.tasks_max = 1 does not fit"),
+        ("sleep_after = -1", "sleep_after = -1 does not fit"),
+        ("model = 'a b'", "line 1: model = 'a b' does not fit: it is the name of a model"),
+        ("model = '--help'", "model = '--help' does not fit"),
+        ("allowed_tools = ['Bash(rm\\n)', '']", "allowed_tools.1 = '' does not fit: it is a tool"),
+        ("[environment]\n1A = 'x'", "environment.1A = '1A' does not fit: it is a name of A-Z"),
+        ("[environment]\nA = 1", "line 2: environment.A = 1 does not fit: input should be a valid"),
+        ('environment = {A = "\\u0000"}', "a text has no character 0"),
+        ("[mcp_servers.hive]\ncommand = 'x'", "mcp_servers.hive = 'hive' does not fit: it is the"),
+        ("[mcp_servers.A]\ncommand = 'x'", "mcp_servers.A = 'A' does not fit: it is the name"),
+        ("\n[mcp_servers.a]\n", "line 2: mcp_servers.a = {} does not fit: it has either a command"),
+        ("[mcp_servers.a]\ncommand = 'x'\nurl = 'http://b'", "it has either a command, with args"),
+        ("[mcp_servers.a]\nurl = 'http://b'\nargs = ['x']", "they belong to a command"),
+        ("[mcp_servers.a]\ncommand = 'x'\nheaders = {A = 'b'}", "they belong to a url"),
+        ("[mcp_servers.a]\nurl = 'file:///etc/passwd'", "line 2: mcp_servers.a.url = "),
+        ("[mcp_servers.a]\nurl = 'http://b/${ANTHROPIC_API_KEY}'", "without ${"),
+        (
+            "[mcp_servers.a]\nurl = 'http://b'\n[mcp_servers.a.headers]\nA = '${KEY}'",
+            "line 4: mcp_servers.a.headers.A = '${KEY}' does not fit: it is a printable text",
+        ),
+        ("[mcp_servers.a]\ncomand = 'x'", "line 2: mcp_servers.a.comand is unknown; known are: c"),
+        ("a = 1\n\nb = [", "line 3: this is no valid TOML: Invalid value."),
+        ("a = 1\na = 2\n", "line 2: this is no valid TOML: Cannot overwrite a value."),
+        ('"\\u001b[31m" = 1', "line 1: '\\x1b[31m' is unknown"),
+        ("packages = ['" + "x" * 5000 + "']", "xxx...xxx"),
+    ],
+)
+def test_a_mistake_is_named(text: str, sentence: str) -> None:
+    assert sentence in refused(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "CLAUDE_CONFIG_DIR", "HIVE_SOCKET", "HOME",
+        "PATH", "LD_PRELOAD", "NODE_OPTIONS", "HTTPS_PROXY", "https_proxy", "BASH_ENV",
+        "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "LISTEN_FDS", "MCP_TOOL_TIMEOUT", "PWD",
+    ],
+)  # fmt: skip
+def test_what_others_set_cannot_be_set(name: str) -> None:
+    assert f"environment.{name} = " in refused(f"[environment]\n{name} = 'x'")
+
+
+@pytest.mark.parametrize("name", ["LANG", "NODE_ENV", "HOMEPAGE", "PATHS", "GITHUB_TOKEN", "_x"])
+def test_other_variables_can(name: str) -> None:
+    assert parse(f"[environment]\n{name} = 'x'").environment == {name: "x"}
+
+
+def test_sizes() -> None:
+    assert parse("prompt = '" + "é" * (MAX_PROMPT_BYTES // 2) + "'").prompt
+    assert "at most 16 KiB" in refused("prompt = '" + "é" * (MAX_PROMPT_BYTES // 2) + "x'")
+    assert parse("#" * MAX_BYTES) == AgentFile()
+    assert refused("#" * (MAX_BYTES + 1)) == "agent.toml is longer than 64 KiB."
+    many = ", ".join(f"'p{number}'" for number in range(101))
+    assert "at most 100" in refused(f"packages = [{many}]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a." * 30_000 + "a = 1",
+        '"a".' * 15_000 + "a = 1",
+        "[" + "a." * 30_000 + "a]",
+        "a = " + "[" * 60_000,
+        "a = " + "9" * 60_000,
+        "\n".join(f"[t{number}]\na = 1" for number in range(4000)),
+        "a = '''" + "\n" * 60_000 + "'''",
+        "'" * 60_000,
+        '"""' + "\\\n" * 30_000,
+    ],
+    ids=["dotted", "quoted", "header", "brackets", "number", "tables", "lines", "quotes", "open"],
+)
+def test_a_hostile_file_is_refused_soon(text: str) -> None:
+    began = time.monotonic()
+    refused(text)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "prompt = '''\n[resources]\nmemory_max = 'lots'\n'''\n",
+        'prompt = """\n\\"""\n[resources]\nmemory_max = 1""""\n\n',
+        "allowed_tools = [\n  'Task', # ]\n  # '\n  'WebFetch',\n]\n",
+        "prompt = 'x' # '''\n\r\n",
+        '[environment]\nresources = "[resources]"\nmemory_max = "x"\n',
+    ],
+    ids=["literal", "basic", "array", "comment", "other-table"],
+)
+def test_the_line_is_that_of_the_key(before: str) -> None:
+    lines = before.count("\n")
+    assert f"line {lines + 2}: resources.memory_max" in refused(
+        f"{before}[resources]\nmemory_max = 'lots'\nmemory_high = '1G'\n"
+    )
