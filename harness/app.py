@@ -10,6 +10,7 @@ from harness.endpoint import Endpoint
 from harness.group import Group
 from harness.loop import TurnLoop
 from harness.notify import Notifier
+from harness.proposed import Proposed
 from harness.record import Record
 from harness.stream import Socket
 
@@ -26,14 +27,17 @@ async def serve(config: Config, paths: Paths, notifier: Notifier, socket: Socket
     loop = TurnLoop(config, paths, endpoint, claude, record, notifier)
     connection = asyncio.create_task(endpoint.run(), name="endpoint")
     turns = asyncio.create_task(loop.run(), name="turns")
+    tasks = [turns, connection]
+    if config.manager:
+        tasks.append(asyncio.create_task(Proposed().run(), name="proposed"))
     try:
         await asyncio.wait({connection, turns}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         # The turns end first: they give back what they hold through the connection.
-        for task in (turns, connection):
+        for task in tasks:
             task.cancel()
             await asyncio.wait({task})
         record.close()
-    for task in (turns, connection):  # neither ends by itself, but for a mistake of ours
+    for task in tasks:  # but for a mistake of ours, the first two do not end by themselves
         if not task.cancelled():
             task.result()
