@@ -11,10 +11,10 @@ from collections.abc import Awaitable
 from time import monotonic
 from typing import Any
 
-from bench.lifecycle import audit
+from bench.lifecycle import audit, bare, weigh
 from bench.lifecycle.audit import Fate
-from bench.lifecycle.measure import wakeups
 from bench.lifecycle.orders import Ended, Orders, orders
+from services.lifecycle.work import STARTS_AT_ONCE
 
 
 async def all_at_once(
@@ -35,19 +35,48 @@ async def _ended(orders: Orders, order: Awaitable[Any]) -> Ended:
     return await orders.end(await order)
 
 
+async def idle(orders: Orders, agents: list[str], seconds: int) -> dict[str, Any]:
+    """What the hive uses for so many seconds in which nothing is to be done."""
+    await asyncio.gather(*[orders.until(agent, "TurnState", "idle") for agent in agents])
+    return await weigh.rest(seconds)
+
+
+async def bare_at_once(orders: Orders, agents: list[str]) -> float:
+    """Seconds until the containers of stopped agents are READY, as many at a time as lifecycle
+    starts, but without it.
+    """
+    turns = asyncio.Semaphore(STARTS_AT_ONCE)
+
+    async def start(agent: str) -> None:
+        async with turns:
+            await bare.start(agent)
+
+    began = monotonic()
+    await asyncio.gather(*map(start, agents))
+    took = monotonic() - began
+    await asyncio.gather(*map(bare.stop, agents))
+    return took
+
+
 async def main(number: int, seconds: int = 0) -> dict[str, Any]:
     """`number` agents come, are idle for `seconds`, and go."""
     agents = [f"n{i:02}" for i in range(number)]
+    found: dict[str, Any] = {}
     async with orders() as given:
         spawns = [given.manager("Spawn", "sa{sv}", agent, {}) for agent in agents]
-        ready, spawned, wrong = await all_at_once(given, list(spawns))
+        found["ready"], spawned, wrong = await all_at_once(given, list(spawns))
         here = [one.agent for one in spawned]
         wrong += await audit.wrong(given, dict.fromkeys(here, Fate.RUNNING))
-        idle = await wakeups(given, seconds) if seconds else {}
+        if seconds:
+            found["idle"] = await idle(given, here, seconds)
+            stops = [given.agent(agent, "Stop") for agent in here]
+            found["stopped"], _, failed = await all_at_once(given, list(stops))
+            wrong += failed + await audit.wrong(given, dict.fromkeys(here, Fate.STOPPED))
+            found["bare"] = await bare_at_once(given, here)
         ends = [given.manager("Destroy", "sb", agent, True) for agent in here]
-        gone, _, failed = await all_at_once(given, list(ends))
+        found["gone"], _, failed = await all_at_once(given, list(ends))
         wrong += failed + await audit.wrong(given, dict.fromkeys(agents, Fate.GONE))
-    return {"ready": ready, "gone": gone, "wakeups": idle, "wrong": wrong}
+    return {**found, "wrong": wrong}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final
 
 from wire import names
@@ -58,6 +59,42 @@ class Orders:
         """The end of a job that was ordered. Raises TimeoutError when it never comes."""
         async with asyncio.timeout(LIMIT):
             return await asyncio.shield(self._end(job))
+
+    async def done(self, job: str) -> None:
+        """Wait for the end of a job. Raises RuntimeError with its note when it is not `done`."""
+        ended = await self.end(job)
+        if ended.result != "done":
+            raise RuntimeError(f"{ended.verb} of {ended.agent} {ended.result}: {ended.note}")
+
+    async def spawn(self, agent: str) -> float:
+        """Spawn an agent; seconds until it is READY."""
+        began = monotonic()
+        await self.done(await self.manager("Spawn", "sa{sv}", agent, {}))
+        return monotonic() - began
+
+    async def purge(self, agent: str) -> float:
+        """Destroy an agent with all its data; the seconds that took."""
+        began = monotonic()
+        await self.done(await self.manager("Destroy", "sb", agent, True))
+        return monotonic() - began
+
+    async def value(self, agent: str, name: str) -> Any:
+        """A property of an agent."""
+        interface = names.AGENT_INTERFACE
+        path = names.agent_path(agent)
+        return await self.bus.call1(
+            names.LIFECYCLE, path, names.PROPERTIES, "Get", "ss", interface, name
+        )
+
+    async def until(self, agent: str, name: str, wanted: str) -> None:
+        """Wait until a property of an agent is `wanted`. Raises TimeoutError when it never is."""
+        path = names.agent_path(agent)
+        async with (
+            asyncio.timeout(LIMIT),
+            self.bus.subscribe(path=path, member="PropertiesChanged") as changed,
+        ):
+            while await self.value(agent, name) != wanted:
+                await anext(changed)
 
     def _end(self, job: str) -> asyncio.Future[Ended]:
         return self._ends.setdefault(job, asyncio.get_running_loop().create_future())
