@@ -80,6 +80,7 @@ TESTS: Final = (
     Need("its driver", _program("chromedriver"), "chromium-driver", "chromedriver"),
     Need("Node.js", _program("node"), "nodejs", "nodejs"),
     Need("npm", _program("npm"), "npm", "nodejs-npm"),
+    Need("mmdebstrap", _program("mmdebstrap"), "mmdebstrap", "mmdebstrap"),
 )
 BENCH: Final = (
     Need("NATS", _program("nats-server"), "nats-server", "nats-server", "nats-server.service"),
