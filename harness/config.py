@@ -29,6 +29,9 @@ class Config:
     session_idle: float = 600.0
     turn_timeout: float = 1800.0
     environment: dict[str, str] = field(default_factory=dict)
+    mcp_servers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    allowed_tools: list[str] = field(default_factory=list)
+    prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,9 @@ _WANTED: Final = {
     "session_idle": "a number of seconds above 0",
     "turn_timeout": "a number of seconds above 0",
     "environment": "an object of texts",
+    "mcp_servers": "an object of objects",
+    "allowed_tools": "a list of texts",
+    "prompt": "a text",
 }
 
 
@@ -139,4 +145,8 @@ def _fits(key: str, value: Any) -> bool:
             return value is None or isinstance(value, str)
         case "an object of texts":
             return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+        case "an object of objects":
+            return isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
+        case "a list of texts":
+            return isinstance(value, list) and all(isinstance(v, str) for v in value)
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0

@@ -26,7 +26,7 @@ def maker(
 
     `group`: what commands run in, if groups can be made.
     """
-    settings = json.loads(SETTINGS.read_text(encoding="utf-8"))
+    settings = settings_of(config)
     prompt = system_prompt(config)
 
     def options(resume: str | None) -> ClaudeAgentOptions:
@@ -34,16 +34,10 @@ def maker(
             system_prompt=prompt,
             tools=built_in_tools(settings),
             permission_mode="dontAsk",
-            settings=str(SETTINGS),
+            settings=json.dumps(settings),
             setting_sources=[],
             strict_mcp_config=True,
-            mcp_servers={
-                SERVER: {
-                    "type": "stdio",
-                    "command": "socat",
-                    "args": ["-", f"UNIX-CONNECT:{paths.socket}"],
-                }
-            },
+            mcp_servers=mcp_servers(config, paths),
             # What others wrote must not be expanded: no @path, no /command in a message.
             verbatim_prompts=True,
             model=config.model,
@@ -57,9 +51,33 @@ def maker(
     return options
 
 
+def settings_of(config: Config) -> dict[str, Any]:
+    """settings.json, with what this agent may use besides; of its own servers that is all."""
+    settings: dict[str, Any] = json.loads(SETTINGS.read_text(encoding="utf-8"))
+    servers = [f"mcp__{name}" for name in config.mcp_servers]
+    settings["permissions"]["allow"] += [*config.allowed_tools, *servers]
+    return settings
+
+
 def built_in_tools(settings: dict[str, Any]) -> list[str]:
     """The built-in tools that the settings allow; all others are not even shown to the model."""
-    return [tool for tool in settings["permissions"]["allow"] if not tool.startswith("mcp__")]
+    rules = settings["permissions"]["allow"]
+    tools = [rule.partition("(")[0] for rule in rules if not rule.startswith("mcp__")]
+    return list(dict.fromkeys(tools))
+
+
+def mcp_servers(config: Config, paths: Paths) -> dict[str, Any]:
+    """The relay to the hive, and this agent's own servers, by name."""
+    own = {
+        name: {"type": "http" if "url" in server else "stdio", **server}
+        for name, server in config.mcp_servers.items()
+    }
+    relay = {
+        "type": "stdio",
+        "command": "socat",
+        "args": ["-", f"UNIX-CONNECT:{paths.socket}"],
+    }
+    return {**own, SERVER: relay}
 
 
 def environment(config: Config, paths: Paths) -> dict[str, str]:

@@ -19,9 +19,10 @@ INBOX: Final = "inbox"
 
 
 def system_prompt(config: Config) -> str:
-    """The system prompt of this agent, from harness/prompts."""
+    """The system prompt of this agent: from harness/prompts, then what is said of it alone."""
     name = "manager.md" if config.manager else "agent.md"
-    return (PROMPTS / name).read_text(encoding="utf-8").replace("{name}", config.name)
+    prompt = (PROMPTS / name).read_text(encoding="utf-8").replace("{name}", config.name)
+    return f"{prompt}\n{config.prompt}" if config.prompt else prompt
 
 
 def wake_prompt(

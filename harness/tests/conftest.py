@@ -7,7 +7,7 @@ import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest_asyncio
 from aiohttp import web
 
+from harness.tests import greeter
 from harness.tests.hive import Hive
 from sandbox.model import scenario
 from sandbox.model.script import Script
@@ -132,6 +133,22 @@ async def serve_model() -> AsyncIterator[Callable[..., Any]]:
     yield serve
     for runner in runners:
         await runner.cleanup()
+
+
+@pytest_asyncio.fixture
+async def serve_greeter() -> AsyncIterator[Callable[[], Awaitable[str]]]:
+    """A function that serves the greeter and answers its url."""
+    app = web.Application()
+    app.router.add_route("*", "/mcp", greeter.serve)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+
+    async def start() -> str:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}/mcp"
+
+    yield start
+    await runner.cleanup()
 
 
 @pytest_asyncio.fixture

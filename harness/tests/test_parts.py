@@ -1,6 +1,7 @@
 """The parts that need no Claude Code."""
 
 import asyncio
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -82,6 +83,8 @@ def test_the_system_prompt_names_the_agent(manager: bool) -> None:
     assert "Hyperhive agent: zoe" in prompt
     assert "{name}" not in prompt
     assert ("You are zoe, the manager" in prompt) == manager
+    more = system_prompt(config.Config("zoe", manager=manager, prompt="You like {name}s."))
+    assert more == f"{prompt}\nYou like {{name}}s."
 
 
 def test_the_transitions_are_those_of_the_documentation() -> None:
@@ -120,6 +123,9 @@ def test_a_backoff_doubles_up_to_its_limit_and_starts_over() -> None:
         ('{"name": "a", "turn_timeout": true}', "key 'turn_timeout' must be a number"),
         ('{"name": "a", "manager": "yes"}', "key 'manager' must be true or false"),
         ('{"name": "a", "environment": {"A": 1}}', "key 'environment' must be an object of texts"),
+        ('{"name": "a", "mcp_servers": {"b": 1}}', "'mcp_servers' must be an object of objects"),
+        ('{"name": "a", "allowed_tools": "Task"}', "'allowed_tools' must be a list of texts"),
+        ('{"name": "a", "prompt": null}', "'prompt' must be a text, not None"),
     ],
 )
 def test_a_bad_configuration(tmp_path: Path, text: str | None, words: str) -> None:
@@ -166,6 +172,28 @@ def test_no_permission_is_skipped_and_no_web_tool_is_there(tmp_path: Path) -> No
     assert made.resume == "session"
     assert made.env["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"] == "1"
     assert made.tools == ["Bash", "Read", "Edit", "Write", "Glob", "Grep"]
+
+
+def test_an_agent_may_have_tools_and_servers_of_its_own(tmp_path: Path) -> None:
+    paths = config.Paths.from_environment({"HOME": str(tmp_path), "HIVE_STATE": str(tmp_path)})
+    docs = {"command": "npx", "args": ["-y"], "env": {"A": "b"}}
+    web = {"url": "https://example.org/mcp", "headers": {"X": "y"}}
+    own = config.Config(
+        "a",
+        mcp_servers={"docs": docs, "web": web, "hive": docs},
+        allowed_tools=["WebFetch(domain:example.org)", "WebFetch(domain:a.org)", "mcp__b", "Task"],
+    )
+    made = options.maker(own, paths, None, lambda line: None)(None)
+    assert made.tools == ["Bash", "Read", "Edit", "Write", "Glob", "Grep", "WebFetch", "Task"]
+    assert isinstance(made.mcp_servers, dict)
+    assert made.mcp_servers["docs"] == {"type": "stdio", **docs}
+    assert made.mcp_servers["web"] == {"type": "http", **web}
+    assert made.mcp_servers["hive"] == options.mcp_servers(config.Config("a"), paths)["hive"]
+    allowed = json.loads(made.settings or "")["permissions"]["allow"]
+    assert {"mcp__hive", "mcp__docs", "mcp__web", "WebFetch(domain:a.org)"} <= set(allowed)
+    # What one agent may do does not stay for the next.
+    bare = options.settings_of(config.Config("a"))
+    assert "mcp__docs" not in bare["permissions"]["allow"]
 
 
 async def test_a_watch_sees_changes_and_nothing_else(tmp_path: Path) -> None:

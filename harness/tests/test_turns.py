@@ -3,9 +3,14 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from harness.tests import greeter
 from harness.tests.conftest import Harness
 from harness.tests.hive import Hive
 
@@ -220,6 +225,33 @@ async def test_a_tool_that_is_not_allowed_is_refused(harness: Harness, hive: Hiv
         "hyperhive-events.sqlite", "SELECT data FROM events WHERE type = 'tool-result'"
     )
     assert '"error": true' in results[0][0]
+
+
+@pytest.mark.parametrize("kind", ["command", "url"])
+async def test_a_server_of_its_own_is_there(
+    harness: Harness, hive: Hive, serve_greeter: Callable[[], Awaitable[str]], kind: str
+) -> None:
+    number = await hive.push("greet Ada")
+    server = {"url": await serve_greeter(), "headers": {"X-Word": "Hi"}}
+    if kind == "command":
+        server = {"command": sys.executable, "args": [greeter.__file__], "env": {"WORD": "Hi"}}
+    # One that is not there, and one that never answers, are in nobody's way.
+    silent = {"command": "tail", "args": ["-f", "/dev/null"]}
+    servers = {"greeter": server, "missing": {"command": "/no/such/program"}, "silent": silent}
+    quick = {"CLAUDE_CODE_MAX_RETRIES": "0", "MCP_TIMEOUT": "2000"}
+    await harness.start(mcp_servers=servers, environment=quick)
+    await hive.until(lambda: hive.acknowledged == [number])
+    assert [message["body"] for message in hive.sent] == ["Hi, Ada!"]
+
+
+async def test_the_manager_may_write_what_it_proposes(
+    harness: Harness, hive: Hive, tmp_path: Path
+) -> None:
+    file = tmp_path / "agents/alice/agent.toml"
+    number = await hive.push(f"configure {file}")
+    await harness.start(manager=True)
+    await hive.until(lambda: hive.acknowledged == [number])
+    assert file.read_text() == "model = 'b'\n"
 
 
 async def test_a_model_that_is_down_is_an_error(
