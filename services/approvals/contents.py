@@ -1,0 +1,129 @@
+"""What the tree of a commit may hold."""
+
+import posixpath
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from services.approvals.gitrun import GitFailed, git, run
+from wire.errors import InvalidArgument, LimitExceeded
+
+AGENT_FILE: Final = "agent.toml"
+MAX_AGENT_FILE: Final = 64 * 2**10
+"""Bytes of it."""
+MAX_ENTRIES: Final = 2000
+"""Files and directories."""
+MAX_BYTES: Final = 10 * 10**6
+"""Of all files together."""
+
+_OWNED: Final = "flake.nix"
+"""Is the hive's: it says what an agent's configuration is built of."""
+_HOPS: Final = 40
+_LINKS: Final = 100
+_LINK_LENGTH: Final = 255
+_LISTING: Final = 2**20
+_LINK: Final = "120000"
+_MODULE: Final = "160000"
+_FILES: Final = ("100644", "100755")
+
+
+class _Entry(NamedTuple):
+    mode: str
+    name: str
+    size: int
+
+
+async def check(repository: Path, commit: str, base: str | None) -> None:
+    """See that the tree of `commit` may be deployed in the place of `base`'s (None: of nothing).
+
+    Raises InvalidArgument, or LimitExceeded, with what is wrong and where.
+    """
+    tree = await _listed(repository, commit)
+    if sum(entry.size for entry in tree.values()) > MAX_BYTES:
+        raise LimitExceeded(f"The commit holds more than {MAX_BYTES // 10**6} MB of files.")
+    _check_agent_file(tree.get(AGENT_FILE))
+    for path, entry in tree.items():
+        if entry.mode == _MODULE:
+            raise InvalidArgument(
+                f"{path!r} is a submodule, whose content is not in the commit; put the files there."
+            )
+    links = await _links(repository, tree)
+    for path in links:
+        if not _stays(path, links):
+            raise InvalidArgument(
+                f"The symbolic link {path!r} leads out of the repository, or in a circle."
+            )
+    before = await _name(repository, base, _OWNED) if base else None
+    after = tree.get(_OWNED)
+    if (after.name if after else None) != before:
+        raise InvalidArgument(
+            f"The commit changes {_OWNED}, which is the hive's; leave it as it was deployed."
+        )
+
+
+def _check_agent_file(entry: _Entry | None) -> None:
+    if entry is None or entry.mode not in _FILES:
+        raise InvalidArgument(f"The commit has no file {AGENT_FILE} at its top.")
+    if entry.size > MAX_AGENT_FILE:
+        raise LimitExceeded(f"{AGENT_FILE} is larger than {MAX_AGENT_FILE // 2**10} KiB.")
+
+
+async def _listed(repository: Path, commit: str) -> dict[str, _Entry]:
+    # With its directories (-t): a few objects can spell a tree without end, of directories only.
+    ended = await run(
+        repository, "ls-tree", "-r", "-t", "-l", "-z", "--full-tree", commit, limit=_LISTING
+    )
+    if ended.status:
+        raise GitFailed(ended.words)
+    lines = ended.output.decode(errors="backslashreplace").split("\0")[:-1]
+    if ended.cut or len(lines) > MAX_ENTRIES:
+        raise LimitExceeded(f"The commit holds more than {MAX_ENTRIES} files and directories.")
+    tree = {}
+    for line in lines:
+        about, _, path = line.partition("\t")
+        mode, _kind, name, size = about.split()
+        tree[path] = _Entry(mode, name, 0 if size == "-" else int(size))
+    return tree
+
+
+async def _links(repository: Path, tree: dict[str, _Entry]) -> dict[str, str]:
+    """The symbolic links in `tree`, and where each leads."""
+    links = {path: entry for path, entry in tree.items() if entry.mode == _LINK}
+    if len(links) > _LINKS or any(entry.size > _LINK_LENGTH for entry in links.values()):
+        raise LimitExceeded(
+            f"The commit holds more than {_LINKS} symbolic links, or one of more than "
+            f"{_LINK_LENGTH} characters."
+        )
+    return {
+        path: (await git(repository, "cat-file", "blob", entry.name)).decode(errors="replace")
+        for path, entry in links.items()
+    }
+
+
+async def _name(repository: Path, commit: str, path: str) -> str | None:
+    """The object that `path` is in `commit`."""
+    line = (await git(repository, "ls-tree", "-z", "--full-tree", commit, "--", path)).decode()
+    return line.split()[2] if line else None
+
+
+def _stays(link: str, links: dict[str, str]) -> bool:
+    """Whether following the symbolic link `link` stays in the tree, whatever lies on the way."""
+    at = posixpath.dirname(link)
+    ahead = links[link].split("/")[::-1]
+    hops = 0
+    if links[link].startswith("/"):
+        return False
+    while ahead:
+        part = ahead.pop()
+        if part == "..":
+            if not at:
+                return False
+            at = posixpath.dirname(at)
+        elif part not in ("", "."):
+            at = posixpath.join(at, part)
+            if target := links.get(at):
+                hops += 1
+                if hops > _HOPS or target.startswith("/"):
+                    return False
+                at = posixpath.dirname(at)
+                ahead += target.split("/")[::-1]
+    return True

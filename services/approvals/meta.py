@@ -1,0 +1,183 @@
+"""What each agent runs, as a repository: its log is the audit trail of the hive.
+
+`agents.json` holds the approval and the commit of each agent. A deploy is prepared (written there,
+not committed), and when it has succeeded or failed finalized (committed) or aborted (written as
+it was). Deploys of several agents may be prepared at once; what is committed is one agent's.
+"""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from services.approvals.gitrun import git, run
+from services.approvals.repositories import clear
+from wire.errors import Conflict
+
+_FILE: Final = "agents.json"
+_MAIN: Final = "refs/heads/main"
+_SUBJECT: Final = 200
+"""Characters of a description's first line that go into the log."""
+_LOG: Final = 2**24
+_FIELDS: Final = ("%ct", "%s", *(f"%(trailers:key={key},valueonly,separator=)" for key in (
+    "Agent", "Commit", "Approval", "Requested-by")))  # fmt: skip
+
+
+class Pin(NamedTuple):
+    """What an agent runs, and the approval's id that brought it; 0: its initial configuration."""
+
+    approval: int
+    commit: str
+
+
+class Deployed(NamedTuple):
+    """One deploy. `time`: microseconds since the epoch."""
+
+    time: int
+    agent: str
+    commit: str
+    approval: int
+    requested_by: str
+    description: str
+
+
+class Meta:
+    """The repository `meta` below `root`. One call at a time; the others wait."""
+
+    def __init__(self, root: Path) -> None:
+        self._tree = root / "meta"
+        self._home = self._tree / ".git"
+        self._prepared: dict[str, Pin] = {}
+        self._one = asyncio.Lock()
+
+    async def recover(self) -> None:
+        """Make the repository when there is none, and put away what an earlier life left half done.
+
+        Call it once, before anything else. What was prepared then is not any more.
+        """
+        async with self._one:
+            self._tree.mkdir(parents=True, exist_ok=True)
+            self._tree.chmod(0o755)
+            await git(self._home, "init", "--quiet", "--template=")
+            clear(self._home)
+            (self._tree / f".{_FILE}").unlink(missing_ok=True)
+            if await self._head() is None:
+                await self._commit({}, "Begin", None)
+            else:
+                await self._show()
+
+    async def prepare(self, agent: str, approval: int, commit: str) -> None:
+        """Write that `agent` is about to run `commit`; replaces what was prepared for it."""
+        async with self._one:
+            self._prepared[agent] = Pin(approval, commit)
+            await self._show()
+
+    async def finalize(self, agent: str, description: str, requested_by: str) -> None:
+        """Commit what was prepared for `agent`; nothing more happens when it runs that already.
+
+        Raises Conflict when nothing was.
+        """
+        async with self._one:
+            pin = self._prepared.get(agent)
+            if pin is None:
+                raise Conflict(f"No deploy of {agent} is prepared.")
+            deployed = await self._deployed()
+            if deployed.get(agent) != pin:
+                trailers = {
+                    "Agent": agent,
+                    "Approval": str(pin.approval),
+                    "Commit": pin.commit,
+                    "Requested-by": requested_by,
+                }
+                said = "".join(f"{key}: {_line(value)}\n" for key, value in trailers.items())
+                subject = f"Deploy {agent}: {_line(description)}"
+                await self._commit({**deployed, agent: pin}, f"{subject}\n\n{said}", agent)
+            else:
+                self._prepared.pop(agent)
+                await self._show()
+
+    async def abort(self, agent: str) -> None:
+        """Take back what was prepared for `agent`, if anything was."""
+        async with self._one:
+            self._prepared.pop(agent, None)
+            await self._show()
+
+    async def remove(self, agent: str) -> None:
+        """Forget what `agent` runs; the log still tells what it ran."""
+        async with self._one:
+            deployed = await self._deployed()
+            if deployed.pop(agent, None) is not None:
+                await self._commit(deployed, f"Remove {agent}\n", agent)
+            elif self._prepared.pop(agent, None) is not None:
+                await self._show()
+
+    async def deployed(self) -> dict[str, Pin]:
+        """What each agent runs, as it was finalized last."""
+        async with self._one:
+            return await self._deployed()
+
+    async def log(self, agent: str | None, limit: int) -> list[Deployed]:
+        """The last `limit` deploys, of `agent` or (None) of all; the newest is first."""
+        wanted = f"^Agent: {agent}$" if agent is not None else "^Approval: "
+        found = await git(
+            self._home,
+            "log",
+            "-z",
+            f"--max-count={limit}",
+            "--all-match",
+            f"--grep={wanted}",
+            "--grep=^Approval: ",
+            "--format=" + "%x1f".join(_FIELDS),
+            _MAIN,
+            limit=_LOG,
+        )
+        return [_deployed(entry) for entry in found.decode().split("\0") if entry]
+
+    async def _head(self) -> str | None:
+        ended = await run(self._home, "rev-parse", "--verify", "--quiet", _MAIN)
+        return None if ended.status else ended.output.decode().strip()
+
+    async def _deployed(self) -> dict[str, Pin]:
+        found = json.loads(await git(self._home, "cat-file", "blob", f"{_MAIN}:{_FILE}"))
+        return {agent: Pin(pin["approval"], pin["commit"]) for agent, pin in found.items()}
+
+    async def _commit(self, pins: dict[str, Pin], message: str, done: str | None) -> None:
+        """Commit `pins`. Moving the branch is what counts; the files follow it."""
+        blob = await self._word("hash-object", "-w", "--stdin", stdin=_text(pins))
+        tree = await self._word("mktree", stdin=f"100644 blob {blob}\t{_FILE}\n".encode())
+        head = await self._head()
+        on_top = ("-p", head) if head else ()
+        said = message.encode(errors="replace")
+        commit = await self._word("commit-tree", *on_top, "-F", "-", tree, stdin=said)
+        await git(self._home, "update-ref", _MAIN, commit, head or "0" * 40)
+        if done is not None:
+            self._prepared.pop(done, None)
+        await self._show()
+
+    async def _show(self) -> None:
+        """Let the index be as committed, and the file as committed with what is prepared."""
+        await git(self._home, "read-tree", _MAIN)
+        path = self._tree / f".{_FILE}"
+        path.write_bytes(_text({**await self._deployed(), **self._prepared}))
+        path.chmod(0o644)
+        path.replace(self._tree / _FILE)
+
+    async def _word(self, *arguments: str, stdin: bytes) -> str:
+        return (await git(self._home, *arguments, stdin=stdin)).decode().strip()
+
+
+def _text(pins: dict[str, Pin]) -> bytes:
+    text = json.dumps({agent: pin._asdict() for agent, pin in sorted(pins.items())}, indent=2)
+    return f"{text}\n".encode()
+
+
+def _line(text: str) -> str:
+    """The first line of `text`, with nothing in it that could pass for the log's own words."""
+    first = next((line for line in text.splitlines() if line.strip()), "").strip()
+    return "".join(c if c.isprintable() else " " for c in first)[:_SUBJECT].rstrip()
+
+
+def _deployed(entry: str) -> Deployed:
+    time, subject, agent, commit, approval, requested_by = entry.strip("\n").split("\x1f")
+    description = subject.removeprefix(f"Deploy {agent}:").strip()
+    return Deployed(int(time) * 1_000_000, agent, commit, int(approval), requested_by, description)

@@ -1,0 +1,245 @@
+"""What was submitted and what is deployed: a bare repository for each agent, ours alone.
+
+`main` is what is deployed; tags tell the story of each approval (`approved/3`).
+"""
+
+import asyncio
+import re
+import shutil
+from pathlib import Path
+from typing import Final
+
+from services.approvals import contents, quarantine
+from services.approvals.gitrun import GitFailed, git, run
+from wire import names
+from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
+
+MAX_DIFF: Final = 256 * 2**10
+"""Bytes of a diff; what is longer is cut."""
+
+_MAIN: Final = "refs/heads/main"
+_NOTHING: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+"""The empty tree, which git knows without having it."""
+_NEW: Final = "0" * 40
+_COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")
+_REFERENCE: Final = re.compile(r"[A-Za-z0-9]+(?:[/-][A-Za-z0-9]+)*")
+_TAG: Final = re.compile(
+    r"(?:proposal|approved|building|deployed|failed|denied|superseded|withdrawn)/[0-9]+"
+)
+_ORDER: Final = Path(__file__).with_name("difforder")
+# A repository of ours is quiet when we start: whatever git left behind, no git holds it.
+_LEFT_BEHIND: Final = ("*.lock", "refs/**/*.lock", "objects/*/tmp_*", "objects/tmp_*")
+
+
+class Repositories:
+    """The repositories below `root`: `applied` is ours, `proposed` the manager's."""
+
+    def __init__(self, root: Path, *, scratch: Path | None = None) -> None:
+        """`scratch`: where hostile objects are looked at; None: the system's temporary place."""
+        self._applied = root.absolute() / "applied"
+        self._proposed = root / "proposed"
+        self._scratch = scratch
+        self._one = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Put away what an earlier life has left half done. Call it once, before anything else."""
+        self._applied.mkdir(parents=True, exist_ok=True)
+        self._applied.chmod(0o755)
+        for path in self._applied.glob(".*"):
+            await asyncio.to_thread(shutil.rmtree, path)
+        for agent in self.agents():
+            clear(self._applied / agent)
+
+    def agents(self) -> list[str]:
+        """The agents that have a repository."""
+        return sorted(p.name for p in self._applied.iterdir() if names.AGENT_NAME.fullmatch(p.name))
+
+    async def create(self, agent: str) -> None:
+        """Make the agent's repository, empty; nothing happens when there is one."""
+        if not names.AGENT_NAME.fullmatch(agent):
+            raise InvalidArgument(f"{agent[:64]!r} is no name of an agent.")
+        home = self._applied / agent
+        if home.exists():
+            return
+        new = self._applied / f".new-{agent}"
+        await git(new, "init", "--quiet", "--bare", "--template=")
+        # No .gitattributes may hide from the operator what a commit changes.
+        (new / "info").mkdir(mode=0o755, exist_ok=True)
+        attributes = new / "info/attributes"
+        attributes.write_text("* !diff\n")
+        for path in (new, new / "info"):
+            path.chmod(0o755)
+        attributes.chmod(0o644)
+        new.rename(home)
+
+    async def remove(self, agent: str) -> None:
+        """Remove the agent's repository with all it tells; nothing happens when there is none."""
+        gone = self._applied / f".gone-{agent}"
+        if names.AGENT_NAME.fullmatch(agent) and (self._applied / agent).exists():
+            (self._applied / agent).rename(gone)
+            await asyncio.to_thread(shutil.rmtree, gone)
+
+    async def commit_file(self, agent: str, text: str, message: str, *, parent: str | None) -> str:
+        """Commit `text` as agent.toml on top of `parent`, or of nothing; returns the commit.
+
+        No reference moves. Raises NotFound.
+        """
+        home = self._home(agent)
+        blob = await _word(home, "hash-object", "-w", "--stdin", stdin=text.encode())
+        entries = [f"100644 blob {blob}\t{contents.AGENT_FILE}".encode()]
+        if parent is not None:
+            listed = await git(home, "ls-tree", "-z", "--full-tree", parent)
+            file = f"\t{contents.AGENT_FILE}".encode()
+            entries += [e for e in listed.split(b"\0")[:-1] if not e.endswith(file)]
+        tree = await _word(home, "mktree", "-z", stdin=b"\0".join(entries) + b"\0")
+        on_top = ("-p", parent) if parent else ()
+        said = message.replace("\0", "").encode()
+        return await _word(home, "commit-tree", *on_top, "-F", "-", tree, stdin=said)
+
+    async def fetch(self, agent: str, commit: str) -> str:
+        """Take `commit` (7 to 40 digits) from what the manager proposes; returns all 40.
+
+        It is ours then, whatever becomes of the proposed repository; tag it soon. A commit that
+        we have, and nobody else any more, is found too.
+
+        Raises NotFound, InvalidArgument, LimitExceeded, Timeout: see quarantine.take.
+        """
+        home = self._home(agent)
+        if not _COMMIT.fullmatch(commit):
+            raise InvalidArgument(f"{commit[:64]!r} is no commit: 7 to 40 digits, 0-9 and a-f.")
+        ours = await quarantine.candidates(home, commit)
+        if len(commit) == 40 and ours:
+            return ours[0]
+        try:
+            # One at a time: that bounds what hostile repositories cost.
+            async with self._one:
+                return await quarantine.take(
+                    self._proposed / agent, commit, home, scratch=self._scratch
+                )
+        except NotFound:
+            if len(ours) == 1:
+                return ours[0]
+            raise
+
+    async def check(self, agent: str, commit: str, *, base: str | None) -> None:
+        """See that `commit` may be deployed in the place of `base`; see contents.check."""
+        await contents.check(self._home(agent), commit, base)
+
+    async def read(self, agent: str, commit: str, path: str) -> str:
+        """The text of a file, 64 KiB at most. Raises NotFound, LimitExceeded, InvalidArgument."""
+        size = contents.MAX_AGENT_FILE
+        ended = await run(
+            self._home(agent),
+            "cat-file",
+            "blob",
+            "--end-of-options",
+            f"{commit}:{path}",
+            limit=size,
+        )
+        if ended.cut:
+            raise LimitExceeded(f"{path} is larger than {size // 2**10} KiB.")
+        if ended.status:
+            raise NotFound(f"There is no file {path} in {commit[:12]} of {agent}.")
+        try:
+            return ended.output.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidArgument(f"{path} is no UTF-8 text, from byte {error.start} on.") from None
+
+    async def descends(self, agent: str, commit: str, ancestor: str) -> bool:
+        """Whether `ancestor` is in the history of `commit`, which begins with itself."""
+        ended = await run(self._home(agent), "merge-base", "--is-ancestor", ancestor, commit)
+        if ended.status not in (0, 1):
+            raise NotFound(f"{agent} has no commit {commit[:12]} or {ancestor[:12]}.")
+        return ended.status == 0
+
+    async def resolve(self, agent: str, ref: str) -> str | None:
+        """The commit that `ref` (main, deployed/3, a full commit) is; None when there is none."""
+        home = self._home(agent)
+        if not _REFERENCE.fullmatch(ref):
+            return None
+        ended = await run(
+            home, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
+        )
+        return None if ended.status else ended.output.decode().strip()
+
+    async def tag(self, agent: str, name: str, commit: str, message: str = "") -> None:
+        """Tag `commit`, with a message if there is one; nothing happens when it is so tagged.
+
+        Raises Conflict when another commit is, NotFound when there is no such commit.
+        """
+        home = self._home(agent)
+        if not _TAG.fullmatch(name):
+            raise InvalidArgument(f"{name[:64]!r} is no tag of ours, such as approved/3.")
+        if there := await self.resolve(agent, f"refs/tags/{name}"):
+            if there != commit:
+                raise Conflict(f"{name} of {agent} is {there[:12]}, not {commit[:12]}.")
+            return
+        if await self.resolve(agent, commit) is None:
+            raise NotFound(f"{agent} has no commit {commit[:12]}.")
+        if message:
+            # Not git's usual cleaning, which takes lines that begin with # for comments.
+            said = (message.replace("\0", "").rstrip("\n") + "\n").encode()
+            await git(home, "tag", "-a", "--cleanup=verbatim", "-F", "-", name, commit, stdin=said)
+        else:
+            await git(home, "update-ref", f"refs/tags/{name}", commit, _NEW)
+
+    async def tags(self, agent: str) -> dict[str, str]:
+        """All tags, and the commit each is on."""
+        form = "--format=%(refname:strip=2) %(objectname) %(*objectname)"
+        listed = await git(self._home(agent), "for-each-ref", form, "refs/tags", limit=2**24)
+        lines = [line.split() for line in listed.decode().splitlines()]
+        return {words[0]: words[-1] for words in lines}
+
+    async def move_main(self, agent: str, commit: str) -> None:
+        """Let `commit` be what is deployed. Raises NotFound."""
+        if await self.resolve(agent, commit) is None:
+            raise NotFound(f"{agent} has no commit {commit[:12]}.")
+        await git(self._home(agent), "update-ref", _MAIN, commit)
+
+    async def diff(self, agent: str, old: str | None, new: str) -> str:
+        """What changes from `old` (None: from nothing) to `new`, agent.toml first."""
+        ended = await run(
+            self._home(agent),
+            "diff",
+            "--no-color",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-renames",
+            "--no-relative",
+            "--ignore-submodules=none",
+            f"-O{_ORDER}",
+            "--end-of-options",
+            old or _NOTHING,
+            new,
+            "--",
+            limit=MAX_DIFF,
+        )
+        if ended.status:
+            raise NotFound(f"{agent} has no commit {new[:12]} or {(old or '')[:12]}.")
+        text = ended.output.decode(errors="replace")
+        if not ended.cut:
+            return text
+        return text[: text.rfind("\n") + 1] + (
+            f"[cut here: it is longer than {MAX_DIFF // 2**10} KiB. All of it, as root: git "
+            f"--git-dir={self._applied / agent} diff {(old or _NOTHING)[:12]} {new[:12]}]\n"
+        )
+
+    def _home(self, agent: str) -> Path:
+        home = self._applied / agent
+        if not names.AGENT_NAME.fullmatch(agent) or not home.is_dir():
+            raise NotFound(f"There is no repository of an agent {agent[:64]!r}.")
+        return home
+
+
+def clear(home: Path) -> None:
+    """Remove the lock files and half-written objects of a git that was killed in `home`."""
+    for pattern in _LEFT_BEHIND:
+        for path in home.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+async def _word(home: Path, *arguments: str, stdin: bytes) -> str:
+    try:
+        return (await git(home, *arguments, stdin=stdin)).decode().strip()
+    except GitFailed as error:
+        raise NotFound(f"It cannot be committed in {home.name}: {error}.") from None
