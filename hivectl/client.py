@@ -115,10 +115,9 @@ class Hive:
             raise nobody from error  # its own sentence is about an object path
         return answer[0] if answer else None
 
-    async def update_all(self) -> list[int]:
-        """Order updates of all that is stale; returns the numbers of the jobs."""
-        paths = await self._lifecycle("UpdateAll", "")
-        return [int(path.rpartition("/")[2]) for path in paths]
+    async def update_all(self) -> list[str]:
+        """Have all that is stale updated, each when it is at rest; returns their names."""
+        return list(await self._lifecycle("UpdateAll", ""))
 
     async def set_resources(self, name: str, limits: Mapping[str, int | str]) -> None:
         """Change limits of the agent `name`."""

@@ -64,8 +64,8 @@ def _configure(instance: Instance, ports: Ports) -> None:
     url = f"http://{MODEL_HOST}:{ports.model}"
     settings = f'[harness]\nscripted_model_url = "{url}"\n\n'
     settings += f'[lifecycle]\nnetwork_allow = ["{MODEL_HOST}"]\n'
-    # Who is there is said on the command line.
-    agents = "create_manager = false\n"
+    # Who is there is said on the command line; and `_ensure_agent` restarts them.
+    agents = "create_manager = false\nauto_update = false\n"
     text = f"[lifecycle]\n{agents}" if key else settings + agents
     _write(instance, "/etc/hyperhive/hyperhive.toml", text)
     if key:

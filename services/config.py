@@ -186,6 +186,7 @@ class LifecycleConfig(Section):
 
     sleep_after: SleepAfter = 0
     create_manager: bool = True  # on start, when there is none and nothing is kept of one
+    auto_update: bool = True  # agents after Hyperhive itself, one after the other, each at rest
     start_timeout: int = Field(default=60, ge=1, le=3600)  # seconds until READY
     stop_timeout: int = Field(default=30, ge=1, le=3600)  # seconds until it is killed
     # Addresses no container may talk to, as IPAddressDeny= takes them: the host and its networks.

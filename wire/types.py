@@ -35,7 +35,6 @@ ObjectPath: TypeAlias = Annotated[str, Signature("o")]
 Dict: TypeAlias = Annotated[dict[str, Any], Signature("a{sv}")]
 StrList: TypeAlias = Annotated[list[str], Signature("as")]
 UInt64List: TypeAlias = Annotated[list[int], Signature("at")]
-PathList: TypeAlias = Annotated[list[str], Signature("ao")]
 DictList: TypeAlias = Annotated[list[dict[str, Any]], Signature("aa{sv}")]
 Messages: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxubtssb)")]
 """Messages of the broker; the fields are named in org.hyperhive.Broker1.xml."""

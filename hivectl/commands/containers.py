@@ -61,10 +61,14 @@ async def update(hive: "Hive", output: Output, name: str, no_wait: bool, timeout
 @click.command("update-all")
 @hive_command
 async def update_all(hive: "Hive", output: Output) -> None:
-    """Update every agent that needs it, one after the other."""
-    numbers = await hive.update_all()
-    listed = ", ".join(str(number) for number in numbers)
-    output.show({"jobs": numbers}, [f"jobs accepted: {listed}" if numbers else "nothing is stale"])
+    """Update every agent that needs it.
+
+    One after the other, each as soon as no turn of it runs. The first failure ends that; it is
+    told in your inbox.
+    """
+    names = await hive.update_all()
+    text = f"one after the other, when they are at rest: {', '.join(names)}"
+    output.show({"agents": names}, [text if names else "nothing is stale"])
 
 
 def _everybody_or(command: str, member: str, done: str, help_text: str) -> click.Command:

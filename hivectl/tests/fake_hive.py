@@ -17,7 +17,6 @@ from wire.types import (
     Int64,
     Messages,
     ObjectPath,
-    PathList,
     Questions,
     Reminders,
     Signature,
@@ -84,8 +83,8 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
         return self.job(name, "destroy")
 
     @method(allow=OPERATOR)
-    async def UpdateAll(self) -> PathList:
-        return [self.job(name, "update") for name in self.agents]
+    async def UpdateAll(self) -> StrList:
+        return sorted(self.agents)
 
     @method(allow=OPERATOR)
     async def ListTombstones(self) -> Tombstones:

@@ -17,7 +17,10 @@ async def test_rebuild_says_what_it_changed(hive: FakeHive, hivectl: Hivectl) ->
 
 async def test_update_one_or_all(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("update", "alice")).out == "alice: update done\n"
-    assert (await hivectl("update-all")).out == "jobs accepted: 2, 3, 4\n"
+    ran = await hivectl("update-all")
+    assert ran.out == "one after the other, when they are at rest: alice, bob-2, manager\n"
+    hive.lifecycle.agents.clear()
+    assert (await hivectl("update-all")).out == "nothing is stale\n"
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])

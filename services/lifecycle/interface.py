@@ -19,7 +19,6 @@ from wire.types import (
     Int32,
     Int64,
     ObjectPath,
-    PathList,
     Signature,
     Str,
     StrList,
@@ -54,8 +53,8 @@ class Lifecycle1(Interface, name=names.LIFECYCLE):
         return names.job_path(self._lifecycle.destroy(name, purge).number)
 
     @method(allow=OPERATOR)
-    async def UpdateAll(self) -> PathList:
-        return [names.job_path(job.number) for job in self._lifecycle.update_all()]
+    async def UpdateAll(self) -> StrList:
+        return self._lifecycle.update_all()
 
     @method(allow=OPERATOR)
     async def ListTombstones(self) -> Tombstones:

@@ -129,9 +129,9 @@ class Jobs:
     """The jobs that run now. Owns their tasks."""
 
     def __init__(
-        self, store: JobStore, observer: JobObserver, ended: Callable[[str], None]
+        self, store: JobStore, observer: JobObserver, ended: Callable[[Job, Result, str], None]
     ) -> None:
-        """`ended` is called with an agent's name when nothing is done to it any more."""
+        """`ended` is called when nothing is done to an agent any more, as the observer is."""
         self._store = store
         self._observer = observer
         self._ended = ended
@@ -217,7 +217,7 @@ class Jobs:
         self._store.remove_job(job.number)
         self._forget(job)
         self._observer.job_removed(job, result, note)
-        self._ended(job.agent)
+        self._ended(job, result, note)
 
     async def _outcome(self, job: Job, work: Work, undo: Work) -> tuple[Result, str]:
         """How it ended. Raises CancelledError when the service ends before the job does."""

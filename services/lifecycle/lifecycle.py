@@ -12,10 +12,11 @@ from services.lifecycle.agent import Agent, check_name, check_options
 from services.lifecycle.backends import Backend
 from services.lifecycle.courier import Broker, Courier
 from services.lifecycle.follow import Follower
-from services.lifecycle.jobs import Job, JobObserver, Jobs, Verb
+from services.lifecycle.jobs import Job, JobObserver, Jobs, Result, Verb
 from services.lifecycle.login import login_notices, update_notice
 from services.lifecycle.network import Network
-from services.lifecycle.registry import Phase, Record, Registry
+from services.lifecycle.registry import Notice, Phase, Record, Registry
+from services.lifecycle.rollout import Rollout
 from services.lifecycle.sleep import Sleeper
 from services.lifecycle.swarm import AgentObserver, Swarm
 from services.lifecycle.work import Works
@@ -61,8 +62,9 @@ class Lifecycle:
         self._sleeper = Sleeper(
             self._swarm, broker, settings.sleeps_after, self._of_itself, self._busy
         )
-        self._swarm.watcher = self._sleeper.agent_changed
-        self._jobs = Jobs(registry, observer, self._sleeper.job_ended)
+        self._rollout = Rollout(self._swarm, self._update_at_rest, self._busy, self._tell)
+        self._swarm.watchers += (self._sleeper.agent_changed, self._rollout.agent_changed)
+        self._jobs = Jobs(registry, observer, self._job_ended)
         self._courier = Courier(registry, broker, lambda: tuple(self._swarm.agents))
         self._follower = Follower(self._swarm, backend, self._busy, self._courier.wake)
         self._works = Works(
@@ -93,9 +95,7 @@ class Lifecycle:
             await self._follower.refresh(record.name)
             await self._limit_again(record)
         self._adopting = False
-        for agent in self.agents:
-            if agent.stale:
-                self._registry.add_notice(update_notice(agent, self._version))
+        self._tell_of_stale()
         self._courier.start()
         for job in self._registry.jobs():
             self._jobs.resume(job, *self._works.of[job.verb])
@@ -105,9 +105,12 @@ class Lifecycle:
         await self._sleeper.start()
         if self._settings.create_manager and self._swarm.find(names.MANAGER) is None:
             self._create_manager()
+        if self._settings.auto_update:
+            self._rollout.begin()
 
     async def stop(self) -> None:
         """Let jobs end, then let go of everything; containers run on."""
+        self._rollout.stop()
         await self._sleeper.stop()
         await self._jobs.drain()
         with contextlib.suppress(HiveError):  # the bus may be what is lost
@@ -152,11 +155,9 @@ class Lifecycle:
         self._swarm.agent(name)
         return self._submit(name, verb, {})
 
-    def update_all(self) -> list[Job]:
-        """Update what is stale and is not busy otherwise; one after the other."""
-        stale = [agent.name for agent in self.agents if agent.stale]
-        free = [name for name in sorted(stale) if not self._busy_with_another(name)]
-        return [self.order(Verb.UPDATE, name) for name in free]
+    def update_all(self) -> list[str]:
+        """Update what is stale, one after the other, each when it is at rest; says who that is."""
+        return self._rollout.begin()
 
     def cancel(self, number: int) -> None:
         """Undo a job. Raises NotFound, Conflict."""
@@ -239,8 +240,7 @@ class Lifecycle:
         before = agent.turn_state
         agent.report(report)
         for notice in login_notices(agent, before):
-            self._registry.add_notice(notice)
-            self._courier.wake()
+            self._tell(notice)
 
     async def logs(self, name: str, lines: int) -> list[str]:
         """The newest `lines` lines (1 to MAX_LOG_LINES) that the host logged about an agent.
@@ -252,13 +252,30 @@ class Lifecycle:
             raise InvalidArgument(f"GetLogs shows 1 to {MAX_LOG_LINES} lines, not {lines}.")
         return await self._backend.logs(agent.name, lines)
 
-    def _submit(self, name: str, verb: Verb, wanted: Mapping[str, object]) -> Job:
-        arguments = {**wanted, **self._works.snapshot(name)}
+    def _submit(self, name: str, verb: Verb, wanted: Mapping[str, object], **how: object) -> Job:
+        """`wanted` is what makes it another request; `how` it is done is not."""
+        arguments = {**wanted, **how, **self._works.snapshot(name)}
         job = Job(name, verb, tuple(wanted.values()), arguments)
         return self._jobs.submit(job, *self._works.of[verb])
 
     def _of_itself(self, verb: Verb, name: str) -> Job:
         return self._submit(name, verb, {})
+
+    def _update_at_rest(self, name: str) -> Job:
+        return self._submit(name, Verb.UPDATE, {}, at_rest=True)
+
+    def _job_ended(self, job: Job, result: Result, note: str) -> None:
+        self._sleeper.job_ended(job.agent)
+        self._rollout.job_ended(job, result, note)
+
+    def _tell_of_stale(self) -> None:
+        auto = self._settings.auto_update
+        for agent in [agent for agent in self.agents if agent.stale]:
+            self._registry.add_notice(update_notice(agent, self._version, auto=auto))
+
+    def _tell(self, notice: Notice) -> None:
+        self._registry.add_notice(notice)
+        self._courier.wake()
 
     def _create_manager(self) -> None:
         if self._jobs.of(names.MANAGER) is None:
@@ -266,10 +283,6 @@ class Lifecycle:
 
     def _busy(self, name: str) -> bool:
         return self._adopting or self._jobs.of(name) is not None
-
-    def _busy_with_another(self, name: str) -> bool:
-        job = self._jobs.of(name)
-        return job is not None and job.verb is not Verb.UPDATE
 
     def _resume(self, record: Record) -> None:
         """Go on with `record`, for which no job is kept."""

@@ -35,10 +35,15 @@ def login_notices(agent: Agent, before: TurnState) -> list[Notice]:
     return notices(kind, text, key, recipients)
 
 
-def update_notice(agent: Agent, version: str) -> Notice:
-    """That the container of `agent` was made by another version of Hyperhive than `version`."""
-    text = (
-        f"{agent.name} runs in a container of another version of Hyperhive; the tool update, or "
-        f"`hivectl update {agent.name}`, restarts it in a current one."
+def update_notice(agent: Agent, version: str, *, auto: bool) -> Notice:
+    """That the container of `agent` was made by another version of Hyperhive than `version`.
+
+    `auto`: whether it is updated without anybody asking for it.
+    """
+    what = (
+        "it is restarted in a current one as soon as it is at rest."
+        if auto
+        else f"the tool update, or `hivectl update {agent.name}`, restarts it in a current one."
     )
+    text = f"{agent.name} runs in a container of another version of Hyperhive; {what}"
     return Notice(NEEDS_UPDATE, text, f"{NEEDS_UPDATE}:{agent.name}:{version}")

@@ -42,8 +42,8 @@ class Swarm:
         self.agents: dict[str, Agent] = {}
         self.records: dict[str, Record] = {}
         self.observer = observer
-        # Is told of changes after the observer.
-        self.watcher: Callable[[Agent, frozenset[str]], None] = lambda _agent, _changed: None
+        # Are told of changes after the observer.
+        self.watchers: tuple[Callable[[Agent, frozenset[str]], None], ...] = ()
         self._backend = backend
 
     def agent(self, name: str) -> Agent:
@@ -148,7 +148,8 @@ class Swarm:
 
     def _changed(self, agent: Agent, changed: frozenset[str]) -> None:
         self.observer.agent_changed(agent, changed)
-        self.watcher(agent, changed)
+        for watcher in self.watchers:
+            watcher(agent, changed)
 
     def _claimed_uids(self) -> list[range]:
         records = self.registry.records()

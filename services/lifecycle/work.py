@@ -16,6 +16,7 @@ from services.lifecycle.courier import Broker, Courier
 from services.lifecycle.follow import Follower
 from services.lifecycle.jobs import Job, Verb, Work, step
 from services.lifecycle.registry import Notice, Phase, Record
+from services.lifecycle.rollout import at_rest
 from services.lifecycle.sleep import Sleeper, wake_notices
 from services.lifecycle.swarm import Swarm
 from wire import names
@@ -248,6 +249,8 @@ class Works:
             agent = self._swarm.agent(job.agent)
             record = self._swarm.records[job.agent]
             if agent.unit_status.up and agent.stale:
+                if job.arguments.get("at_rest") and not at_rest(agent):
+                    return "; ".join(filter(None, (note, "it is at work, and is updated later")))
                 await self._again(job, agent)
                 note = "; ".join(filter(None, (note, "restarted")))
         if note:
