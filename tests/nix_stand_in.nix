@@ -67,6 +67,7 @@ let
   pkgs = {
     hyperhive = "/store/hyperhive";
     git = "/store/git";
+    util-linux = "/store/util-linux";
     formats.toml = _: {
       type = type "toml";
       generate = name: _: "/store/${name}";

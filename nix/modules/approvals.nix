@@ -21,7 +21,10 @@ in
     systemd.services.hive-approvals = {
       wantedBy = [ "hive.target" ];
       # Any setting here becomes a drop-in that sets PATH too: what it calls must be on it.
-      path = [ pkgs.git ];
+      path = [
+        pkgs.git
+        pkgs.util-linux # prlimit
+      ];
     };
 
     users.users.hive-approvals = {

@@ -38,6 +38,8 @@ MAX_INFLATED: Final = 256 * 2**20
 MAX_OBJECT: Final = 10 * 2**20
 """Of one single object, unpacked; what is larger is left out."""
 
+MAX_NEW: Final = 20 * 2**20
+"""Bytes that one commit may bring with its history, compressed."""
 SECONDS: Final = 60.0
 """For all of it."""
 
@@ -56,7 +58,7 @@ class _VanishedError(Exception):
     """A pack that was listed is gone: the owner's git is packing anew."""
 
 
-async def take(source: Path, commit: str, repository: Path, *, scratch: Path | None = None) -> str:
+async def take(source: Path, commit: str, repository: Path, *, scratch: Path) -> str:
     """Fetch `commit` from the hostile work tree `source` into our `repository`.
 
     `commit` is 7 to 40 hexadecimal digits; returns all 40. Everything above `source` must be out of
@@ -76,7 +78,7 @@ async def take(source: Path, commit: str, repository: Path, *, scratch: Path | N
         ) from None
 
 
-async def _take(source: Path, commit: str, repository: Path, scratch: Path | None) -> str:
+async def _take(source: Path, commit: str, repository: Path, scratch: Path) -> str:
     with _directory(scratch) as home:
         await git(home, "init", "--quiet", "--bare", "--template=")
         # What we have already need not be there again.
@@ -94,6 +96,7 @@ async def _take(source: Path, commit: str, repository: Path, scratch: Path | Non
         found = await _found(home, commit, source.name)
         await git(home, "-c", "core.fsync=none", "update-ref", _BRANCH, found)
         try:
+            await _check_size(home)
             await _fetch(home, repository)
         except GitFailed as error:
             raise InvalidArgument(
@@ -101,6 +104,18 @@ async def _take(source: Path, commit: str, repository: Path, scratch: Path | Non
                 f"{error}. `git fsck` there shows whether something is missing."
             ) from None
         return found
+
+
+async def _check_size(home: Path) -> None:
+    """What came once is kept for ever, so it is not much at a time."""
+    new = await git(
+        home, "rev-list", "--objects", "--disk-usage", _BRANCH, "--not", "--alternate-refs"
+    )
+    if int(new) > MAX_NEW:
+        raise LimitExceeded(
+            f"The commit and its history bring {int(new) // 2**20} MiB that were not submitted "
+            f"before; {MAX_NEW // 2**20} MiB are allowed. Keep large files elsewhere."
+        )
 
 
 async def _fetch(home: Path, repository: Path) -> None:
@@ -139,7 +154,7 @@ async def _found(home: Path, commit: str, name: str) -> str:
 
 
 @contextlib.contextmanager
-def _directory(scratch: Path | None) -> Iterator[Path]:
+def _directory(scratch: Path) -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="hive-quarantine-", dir=scratch)).resolve()
     try:
         yield home

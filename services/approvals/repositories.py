@@ -16,6 +16,7 @@ from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
 
 MAX_DIFF: Final = 256 * 2**10
 """Bytes of a diff; what is longer is cut."""
+SCRATCH: Final = Path("/var/tmp")  # noqa: S108 - on a disk, and private to our unit
 
 _MAIN: Final = "refs/heads/main"
 _NOTHING: Final = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -34,8 +35,8 @@ _LEFT_BEHIND: Final = ("*.lock", "refs/**/*.lock", "objects/*/tmp_*", "objects/t
 class Repositories:
     """The repositories below `root`: `applied` is ours, `proposed` the manager's."""
 
-    def __init__(self, root: Path, *, scratch: Path | None = None) -> None:
-        """`scratch`: where hostile objects are looked at; None: the system's temporary place."""
+    def __init__(self, root: Path, *, scratch: Path = SCRATCH) -> None:
+        """`scratch`: where hostile objects are looked at."""
         self._applied = root.absolute() / "applied"
         self._proposed = root / "proposed"
         self._scratch = scratch
