@@ -207,10 +207,13 @@ class LifecycleConfig(Section):
     # What the containers' /usr comes from; / is the host.
     image: Tree = "/"
 
-    def sleeps_after(self, name: str) -> int:
-        """For how many seconds `name` is idle until it is put to sleep; 0: it never is."""
+    def sleeps_after(self, name: str, deployed: int | None = None) -> int:
+        """For how many seconds `name` is idle until it is put to sleep; 0: it never is.
+
+        `deployed`: what its agent.toml says.
+        """
         own = self.agents.get(name, AgentSettings()).sleep_after
-        return self.sleep_after if own is None else own
+        return next(value for value in (own, deployed, self.sleep_after) if value is not None)
 
 
 class ApprovalsConfig(Section):

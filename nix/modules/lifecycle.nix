@@ -1,4 +1,9 @@
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 
 let
   hive = config.services.hyperhive;
@@ -26,6 +31,16 @@ in
     systemd.services.hive-canfilter = {
       wantedBy = [ "hive.target" ];
     };
+    # A template, which lifecycle starts. There is no apt: agents have no packages of their own.
+    systemd.services."hive-build@".path = [ pkgs.git ];
+
+    users.users.hive-build = {
+      isSystemUser = true;
+      group = "hive-build";
+      description = "Hyperhive builds";
+      extraGroups = [ "hive-git" ];
+    };
+    users.groups.hive-build = { };
   };
 
   meta.maintainers = [ ];

@@ -1,8 +1,9 @@
 """One agent: its states, what is known about its container, and what its harness reports."""
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -96,6 +97,8 @@ class Spec:
     model: str = ""
     resources: Mapping[str, int | str] = field(default_factory=dict)
     """What the operator has set beside the configuration."""
+    commit: str = ""
+    """Of the configuration that is deployed; empty when none ever was."""
 
     @property
     def is_manager(self) -> bool:
@@ -141,6 +144,10 @@ class Agent:
     def machine(self) -> str:
         """The machine's name, as machined knows it."""
         return names.machine_name(self.name)
+
+    def spec_at(self, commit: str) -> Spec:
+        """What its container would be made from with the configuration at `commit`."""
+        return replace(self.spec, commit=commit)
 
     @property
     def state(self) -> State:
@@ -251,12 +258,26 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_options(options: Mapping[str, object]) -> str:
-    """The model that the options of Spawn ask for, empty for the default.
+def check_commit(commit: object) -> str:
+    """`commit`, if it is the full name of one; InvalidArgument says the rule."""
+    if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+        raise InvalidArgument("A commit is named by all of its 40 (or 64) characters 0-9 a-f.")
+    return commit
+
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+def check_options(options: Mapping[str, object]) -> dict[str, str]:
+    """What the options of Spawn ask for: `model` and `commit`, each empty for the default.
 
     Raises InvalidArgument for any other option.
     """
-    unknown: Iterable[str] = options.keys() - {"model"}
+    unknown: Iterable[str] = options.keys() - {"model", "commit"}
     for key in sorted(unknown):
-        raise InvalidArgument(f"Spawn has no option {key!r}; it may have: model.")
-    return _check_model(options.get("model", ""))
+        raise InvalidArgument(f"Spawn has no option {key!r}; it may have: model, commit.")
+    commit = options.get("commit", "")
+    return {
+        "model": _check_model(options.get("model", "")),
+        "commit": check_commit(commit) if commit else "",
+    }

@@ -48,6 +48,10 @@ class Lifecycle1(Interface, name=names.LIFECYCLE):
     async def Spawn(self, name: Str, options: Dict) -> ObjectPath:
         return names.job_path(self._lifecycle.spawn(name, options).number)
 
+    @method(allow=service("approvals"))
+    async def Deploy(self, agent: Str, commit: Str, options: Dict) -> ObjectPath:
+        return names.job_path(self._lifecycle.deploy(agent, commit, options).number)
+
     @method(allow=OPERATOR)
     async def Destroy(self, name: Str, purge: Bool) -> ObjectPath:
         return names.job_path(self._lifecycle.destroy(name, purge).number)
@@ -196,6 +200,10 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     def PortSharedWith(self) -> StrList:
         return list(self._agent.port_shared)
 
+    @prop()
+    def DeployedCommit(self) -> Str:
+        return self._agent.spec.commit
+
     @signal()
     def Crashed(self, result: Str, status: Int32) -> None: ...
 
@@ -243,7 +251,7 @@ PROPERTIES: Final = {
     "stale": ("Stale",),
     "port": ("Port",),
     "port_shared": ("PortSharedWith",),
-    "spec": ("Resources",),
+    "spec": ("Resources", "DeployedCommit"),
 }
 """The properties that show each attribute of an agent."""
 

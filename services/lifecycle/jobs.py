@@ -40,6 +40,7 @@ class Verb(StrEnum):
     REBUILD = "rebuild"
     UPDATE = "update"
     SLEEP = "sleep"
+    DEPLOY = "deploy"
 
 
 PARTICIPLES: Final[Mapping[Verb, str]] = {
@@ -52,6 +53,7 @@ PARTICIPLES: Final[Mapping[Verb, str]] = {
     Verb.REBUILD: "rebuilt",
     Verb.UPDATE: "updated",
     Verb.SLEEP: "put to sleep",
+    Verb.DEPLOY: "deployed",
 }
 
 
@@ -87,6 +89,8 @@ class Job:
     state: JobState = JobState.WAITING
     final: bool = False
     """Whether it is past the point where it could still be undone."""
+    waits: bool = False
+    """Whether it only waits, maybe for long: a service that stops does not wait for that."""
 
     @property
     def cancelling(self) -> bool:
@@ -194,6 +198,9 @@ class Jobs:
         tasks = list(self._tasks.values())
         if not tasks:
             return
+        for job in self._running.values():
+            if job.waits:
+                self._tasks[job.number].cancel()
         _, late = await asyncio.wait(tasks, timeout=seconds)
         self._draining = True
         for task in late:

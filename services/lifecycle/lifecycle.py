@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from services.config import LifecycleConfig
 from services.lifecycle import resources
-from services.lifecycle.agent import Agent, check_name, check_options
+from services.lifecycle.agent import Agent, check_commit, check_name, check_options
 from services.lifecycle.backends import Backend
 from services.lifecycle.courier import Broker, Courier
 from services.lifecycle.follow import Follower
@@ -19,6 +19,7 @@ from services.lifecycle.registry import Notice, Phase, Record, Registry
 from services.lifecycle.rollout import Rollout
 from services.lifecycle.sleep import Sleeper
 from services.lifecycle.swarm import AgentObserver, Swarm
+from services.lifecycle.turns import Turns
 from services.lifecycle.work import Works
 from wire import names
 from wire.errors import AccessDenied, AlreadyExists, Conflict, HiveError, InvalidArgument, NotFound
@@ -60,15 +61,20 @@ class Lifecycle:
         self._backend = backend
         self._swarm = Swarm(registry, backend, observer, version)
         self._sleeper = Sleeper(
-            self._swarm, broker, settings.sleeps_after, self._of_itself, self._busy
+            self._swarm, broker, self._sleeps_after, self._of_itself, self._busy
         )
         self._rollout = Rollout(self._swarm, self._update_at_rest, self._busy, self._tell)
-        self._swarm.watchers += (self._sleeper.agent_changed, self._rollout.agent_changed)
+        turns = Turns(broker)
+        self._swarm.watchers += (
+            self._sleeper.agent_changed,
+            self._rollout.agent_changed,
+            turns.agent_changed,
+        )
         self._jobs = Jobs(registry, observer, self._job_ended)
         self._courier = Courier(registry, broker, lambda: tuple(self._swarm.agents))
         self._follower = Follower(self._swarm, backend, self._busy, self._courier.wake)
         self._works = Works(
-            self._swarm, backend, broker, self._follower, self._courier, self._sleeper
+            self._swarm, backend, broker, self._follower, self._courier, self._sleeper, turns
         )
         self._version = version
         self._adopting = True
@@ -129,11 +135,23 @@ class Lifecycle:
     def spawn(self, name: str, options: Mapping[str, object]) -> Job:
         """Order a new agent. Raises InvalidArgument, AlreadyExists, Conflict."""
         check_name(name)
-        model = check_options(options)
+        wanted = check_options(options)
         job = self._jobs.of(name)
         if name in self._swarm.agents and not (job and job.verb is Verb.SPAWN):
             raise AlreadyExists(f"There is an agent {name} already; choose another name.")
-        return self._submit(name, Verb.SPAWN, {"model": model})
+        return self._submit(name, Verb.SPAWN, wanted)
+
+    def deploy(self, name: str, commit: str, options: Mapping[str, object]) -> Job:
+        """Give an agent the configuration at `commit`, when its turn is over, or, with the option
+        `now`, before. Raises NotFound, InvalidArgument, Conflict.
+        """
+        self._swarm.agent(name)
+        for key in sorted(options.keys() - {"now"}):
+            raise InvalidArgument(f"Deploy has no option {key!r}; it may have: now.")
+        now = options.get("now", False)
+        if not isinstance(now, bool):
+            raise InvalidArgument("now is a boolean.")
+        return self._submit(name, Verb.DEPLOY, {"commit": check_commit(commit), "now": now})
 
     def destroy(self, name: str, purge: bool) -> Job:
         """Order the end of an agent; its data and uid range are kept unless `purge`.
@@ -276,6 +294,10 @@ class Lifecycle:
     def _tell(self, notice: Notice) -> None:
         self._registry.add_notice(notice)
         self._courier.wake()
+
+    def _sleeps_after(self, name: str) -> float:
+        deployed = self._backend.configuration(self._swarm.agent(name).spec).sleep_after
+        return self._settings.sleeps_after(name, deployed)
 
     def _create_manager(self) -> None:
         if self._jobs.of(names.MANAGER) is None:

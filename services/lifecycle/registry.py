@@ -55,6 +55,7 @@ create table job (
   state text not null
 ) strict;
 """,
+    "alter table agent add column deployed text not null default '';",
 )
 """What makes each version from the one before it; the first one from nothing."""
 
@@ -106,6 +107,8 @@ class Record:
     """What the operator has set for it while it was there, beside the configuration."""
     destroyed: int = 0
     """When it was, in microseconds since 1970; 0 while it is not."""
+    deployed: str = ""
+    """The commit of its configuration; empty when none was ever deployed."""
 
     def enter(self, phase: Phase) -> None:
         """Go on to `phase`; raises Conflict when that does not follow."""
@@ -117,7 +120,9 @@ class Record:
     @property
     def spec(self) -> Spec:
         """What its container is made from."""
-        return Spec(self.name, self.uid_base, self.machine_id, self.model, self.resources)
+        return Spec(
+            self.name, self.uid_base, self.machine_id, self.model, self.resources, self.deployed
+        )
 
     @property
     def resources(self) -> dict[str, int | str]:
@@ -261,7 +266,7 @@ class Registry:
 
 _COLUMNS: Final = (
     "name", "uid_base", "machine_id", "phase", "model", "enabled", "seen", "excused", "boot",
-    "port", "built", "asleep", "settings", "destroyed",
+    "port", "built", "asleep", "settings", "destroyed", "deployed",
 )  # fmt: skip
 _SELECT: Final = f"select {', '.join(_COLUMNS)} from agent"  # noqa: S608
 

@@ -106,6 +106,13 @@ class Swarm:
         self.registry.save(record)
         self.agents[name].set_stale(False)
 
+    def deployed(self, name: str, commit: str) -> None:
+        """From its next start on, the container of `name` is made from `commit`."""
+        record = self.records[name]
+        record.deployed = commit
+        self.registry.save(record)
+        self.agents[name].set_spec(record.spec)
+
     def want(self, agent: Agent, *, enabled: bool, asleep: bool = False) -> None:
         """Note whether the agent should run, and whether only when somebody needs it."""
         record = self.records[agent.name]

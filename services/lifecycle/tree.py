@@ -14,7 +14,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
@@ -179,6 +179,26 @@ class Tree:
         )
         with os.fdopen(descriptor, "rb") as file:
             return file.read(len(content) + 1) == content
+
+
+def read_below(parent: Path, parts: Sequence[str], most: int) -> bytes:
+    """The first `most` bytes of the file at `parts` below `parent`, links never followed.
+
+    `parent` itself is reached by path. Raises OSError when there is no such file.
+    """
+    opened = [os.open(parent, _DIRECTORY)]
+    try:
+        for part in parts[:-1]:
+            opened.append(os.open(part, _DIRECTORY, dir_fd=opened[-1]))
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(parts[-1], flags, dir_fd=opened[-1])
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, f"{parts[-1]} is no regular file")
+            return file.read(most)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 async def remove_below(parent: Path, name: str) -> bool:

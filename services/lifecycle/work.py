@@ -6,28 +6,27 @@ step leaves alone what is there already, and looks at what systemd says, not at 
 
 import asyncio
 import logging
-import os
 from collections.abc import Mapping
 from typing import Final
 
 from services.lifecycle.agent import Agent, State
 from services.lifecycle.backends import Backend
+from services.lifecycle.containers import Containers, waiting
 from services.lifecycle.courier import Broker, Courier
+from services.lifecycle.deploy import Deploys
 from services.lifecycle.follow import Follower
 from services.lifecycle.jobs import Job, Verb, Work, step
 from services.lifecycle.registry import Notice, Phase, Record
 from services.lifecycle.rollout import at_rest
 from services.lifecycle.sleep import Sleeper, wake_notices
 from services.lifecycle.swarm import Swarm
+from services.lifecycle.turns import Turns
 from wire import names
 
 log = logging.getLogger(__name__)
 
 SPAWNED: Final = "spawned"
 REBUILT: Final = "rebuilt"
-
-STARTS_AT_ONCE: Final = max(4, 2 * len(os.sched_getaffinity(0)))
-"""Of containers. More of them would only make each slower, up to the time limit of a start."""
 
 
 class Works:
@@ -41,16 +40,17 @@ class Works:
         follower: Follower,
         courier: Courier,
         sleeper: Sleeper,
+        turns: Turns,
     ) -> None:
         self._swarm = swarm
         self._backend = backend
         self._broker = broker
-        self._follower = follower
         self._courier = courier
         self._sleeper = sleeper
         # However many are stale, most of the swarm goes on working.
         self._one_update = asyncio.Lock()
-        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._containers = Containers(swarm, backend, follower)
+        deploys = Deploys(swarm, backend, self._containers, turns)
         self.of: Mapping[Verb, tuple[Work, Work]] = {
             Verb.SPAWN: (self._spawn, self._unspawn),
             Verb.DESTROY: (self._destroy, self._as_it_was),
@@ -61,6 +61,7 @@ class Works:
             Verb.REBUILD: (self._rebuild, self._as_it_was),
             Verb.UPDATE: (self._update, self._as_it_was),
             Verb.SLEEP: (self._sleep, self._as_it_was),
+            Verb.DEPLOY: (deploys.deploy, deploys.undo),
         }
 
     def snapshot(self, name: str) -> dict[str, object]:
@@ -90,11 +91,12 @@ class Works:
             self._swarm.registry.save_job(job)
             self._swarm.add(record)
             self._swarm.compare_ports()
+        self._configure(job)
         agent = self._swarm.agent(job.agent)
         try:
             step(f"{job.agent}: its inbox is made")
             await self._broker.register(job.agent)
-            await self._bring_up(agent)
+            await self._containers.up(job)
         except Exception:
             await self._unspawn(job)
             raise
@@ -109,10 +111,20 @@ class Works:
         self._courier.wake()
         return ""
 
+    def _configure(self, job: Job) -> None:
+        """Have it made from the configuration that was approved with it."""
+        commit, record = str(job.arguments.get("commit", "")), self._swarm.records[job.agent]
+        if commit and commit != record.deployed:
+            job.arguments.setdefault("former", record.deployed)
+            self._swarm.registry.save_job(job)
+            self._swarm.deployed(job.agent, commit)
+
     async def _unspawn(self, job: Job) -> str:
         record = self._swarm.find(job.agent)
         if record is not None and record.phase is not Phase.KEPT:
+            record.deployed = str(job.arguments.get("former", record.deployed))
             try:
+                await self._backend.stop_build(job.agent)
                 await self._end(record, purge=not job.arguments.get("had_data", True))
             except Exception:
                 # The record says how far it came: the next start of lifecycle goes on with it.
@@ -139,7 +151,7 @@ class Works:
     async def _go(self, job: Job, record: Record) -> None:
         """Stop the container: as long as that takes, a destroy can be cancelled."""
         if record.phase is Phase.PRESENT and job.agent in self._swarm.agents:
-            await self._take_down(self._swarm.agents[job.agent])
+            await self._containers.down(job)
         job.final = True
 
     async def _end(self, record: Record, *, purge: bool) -> None:
@@ -167,7 +179,7 @@ class Works:
         agent = self._swarm.agent(job.agent)
         self._swarm.want(agent, enabled=True)
         try:
-            await self._bring_up(agent)
+            await self._containers.up(job)
         except Exception as failure:
             if job.arguments.get("asleep"):
                 self._swarm.registry.save(
@@ -180,7 +192,7 @@ class Works:
     async def _stop(self, job: Job) -> str:
         agent = self._swarm.agent(job.agent)
         self._swarm.want(agent, enabled=False)
-        await self._take_down(agent)
+        await self._containers.down(job)
         return ""
 
     async def _restart(self, job: Job) -> str:
@@ -191,20 +203,21 @@ class Works:
 
     async def _again(self, job: Job, agent: Agent) -> None:
         if agent.unit_status.invocation == job.arguments.get("invocation"):
-            await self._take_down(agent)
-        await self._bring_up(agent)
+            await self._containers.down(job)
+        await self._containers.up(job)
 
     async def _as_it_was(self, job: Job) -> str:
         agent = self._swarm.agents.get(job.agent)
         if agent is None:
             return ""
+        await self._backend.stop_build(job.agent)
         before = job.arguments
         enabled = bool(before.get("enabled", agent.enabled))
         self._swarm.want(agent, enabled=enabled, asleep=bool(before.get("asleep")))
         if before.get("ran"):
-            await self._bring_up(agent)
+            await self._containers.up(job)
         else:
-            await self._take_down(agent)
+            await self._containers.down(job)
         return ""
 
     async def _sleep(self, job: Job) -> str:
@@ -214,7 +227,7 @@ class Works:
             return "it stays awake: it is not idle, or messages wait for it"
         self._swarm.want(agent, enabled=agent.enabled, asleep=True)
         try:
-            await self._take_down(agent)
+            await self._containers.down(job)
         except Exception:
             self._swarm.want(agent, enabled=agent.enabled)
             raise
@@ -226,10 +239,14 @@ class Works:
 
     async def _rebuild(self, job: Job) -> str:
         agent = self._swarm.agent(job.agent)
+        changes = []
+        with waiting(job):
+            if await self._backend.build(agent.spec, job.number):
+                changes.append("its configuration built again")
         step(f"{agent.name}: its files are compared and put right")
         found = await self._backend.reconcile(agent.spec, running=agent.unit_status.up)
         await self._broker.register(agent.name)
-        changes = list(found.changes)
+        changes += found.changes
         if job.verb is Verb.REBUILD:  # an update gives nobody another port
             moved = self._swarm.part_port(agent.name, await self._backend.listening())
             changes += [moved] if moved else []
@@ -237,7 +254,7 @@ class Works:
             await self._again(job, agent)
             changes.append("restarted")
         elif agent.enabled and not agent.asleep and not agent.unit_status.up:
-            await self._bring_up(agent)
+            await self._containers.up(job)
             changes.append("started")
         elif not agent.unit_status.up:
             self._swarm.built(agent.name)
@@ -259,30 +276,3 @@ class Works:
             self._swarm.registry.save(record, Notice(REBUILT, text, key))
             self._courier.wake()
         return note
-
-    # The container
-
-    async def _bring_up(self, agent: Agent) -> None:
-        await self._follower.refresh(agent.name)
-        if agent.unit_status.up:
-            return
-        try:
-            if agent.state is not State.STARTING:
-                step(f"{agent.name}: its files are written")
-                await self._backend.configure(agent.spec)
-                self._swarm.built(agent.name)
-            step(f"{agent.name}: its container is started")
-            # One that is starting was ordered before an interruption, or systemd starts it again.
-            async with self._starts:
-                await self._backend.start(agent.spec, fresh=agent.state is not State.STARTING)
-        except Exception:
-            # Or systemd would go on trying what was just answered as failed.
-            await self._take_down(agent)
-            raise
-        await self._follower.refresh(agent.name)
-
-    async def _take_down(self, agent: Agent) -> None:
-        step(f"{agent.name}: its container is stopped")
-        self._swarm.excuse(self._swarm.records[agent.name])
-        await self._backend.stop(agent.name)
-        await self._follower.refresh(agent.name)

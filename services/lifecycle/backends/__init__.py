@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from services.agentfile import AgentFile
 from services.lifecycle.agent import Spec, UnitStatus
 from services.lifecycle.network import Network
 
@@ -55,6 +56,20 @@ class Backend(Protocol):
 
     async def reconcile(self, spec: Spec, *, running: bool) -> Reconciled:
         """As `configure`, and everything else on the host that belongs to the container."""
+
+    async def build(self, spec: Spec, job: int) -> bool:
+        """Make what the configuration at `spec.commit` needs, unless it is there already; answers
+        whether it was not.
+
+        May take as long as a download does. Cancelled, it goes on, until `stop_build`. `job`: whose
+        output that is in the journal. Raises Conflict with the last lines of it.
+        """
+
+    async def stop_build(self, name: str) -> None:
+        """What is being built of `name` is not wanted any more."""
+
+    def configuration(self, spec: Spec) -> AgentFile:
+        """The configuration that is deployed; the default one when there is none to be read."""
 
     def resources(self, spec: Spec) -> dict[str, int]:
         """The limits that hold for it; what has none is left out."""

@@ -53,6 +53,16 @@ class Layout:
         """The agents' configurations: proposed/ is the manager's, the rest is approvals'."""
         return self.root / "var/lib/hyperhive/git"
 
+    @property
+    def builds(self) -> Path:
+        """NAME/COMMIT for each configuration that was built; hive-build's own."""
+        return self.root / "var/lib/hyperhive/builds"
+
+    @property
+    def orders(self) -> Path:
+        """NAME.env for each build: what is to be built."""
+        return self.root / "run/hyperhive/builds"
+
     def drop_in_folder(self, name: str) -> str:
         """The folder of the container unit's drop-in, in `units`."""
         return f"{container_unit(name)}.d"
@@ -61,6 +71,11 @@ class Layout:
 def container_unit(name: str) -> str:
     """The unit that the container of `name` runs in."""
     return f"systemd-nspawn@{names.machine_name(name)}.service"
+
+
+def build_unit(name: str) -> str:
+    """The unit that builds what is deployed of `name`."""
+    return f"hive-build@{name}.service"
 
 
 def settings_file(name: str) -> str:

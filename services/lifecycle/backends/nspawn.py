@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from services.agentfile import AgentFile
 from services.config import AgentSettings, Config
 from services.lifecycle import ports, resources, uidrange
 from services.lifecycle.agent import Spec, UnitStatus
 from services.lifecycle.backends import Reconciled, Watcher, files, image, skeleton, usage
+from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.journal import Journal
 from services.lifecycle.backends.layout import Layout, container_unit, settings_file
 from services.lifecycle.backends.systemd import Systemd
@@ -41,6 +43,7 @@ class Nspawn:
         self._watcher: Watcher = lambda name, status: None
         self._looking: set[asyncio.Task[None]] = set()
         self._journal = Journal()
+        self._builds = Builds(systemd, self._journal, self._layout)
         self._can_filter = False
 
     def unit(self, name: str) -> str:
@@ -168,13 +171,29 @@ class Nspawn:
             changes.append(f"{names.socket_unit(spec.name)} did not listen")
         return Reconciled(changes, restart=deaf)
 
+    # What is deployed
+
+    async def build(self, spec: Spec, job: int) -> bool:
+        """By a unit of its own, whose end is waited for."""
+        return await self._builds.make(spec, job)
+
+    async def stop_build(self, name: str) -> None:
+        """And wait until it is."""
+        await self._builds.stop(name)
+
+    def configuration(self, spec: Spec) -> AgentFile:
+        """As the build has checked it."""
+        return self._builds.configuration(spec)
+
     # What it uses
 
     def resources(self, spec: Spec) -> dict[str, int]:
-        """The configuration's for all, for this agent, and what the operator has set."""
-        config = self._config.lifecycle
+        """The operator's for all, the deployed ones, the operator's for this agent, in its file and
+        as set since.
+        """
+        config, deployed = self._config.lifecycle, self.configuration(spec).resources
         own = config.agents.get(spec.name, AgentSettings()).resources
-        return resources.effective(config.resources, own, spec.resources)
+        return resources.effective(config.resources, deployed, own, spec.resources)
 
     async def limit(self, spec: Spec) -> None:
         """Written for the next start; what runs gets it by a reload, and from systemd."""
@@ -224,6 +243,7 @@ class Nspawn:
 
     def _lay(self, spec: Spec, changes: list[str]) -> bool:
         """Everything on disk; answers whether systemd must read units again."""
+        self._builds.read(spec)
         source = self._image(spec)
         image.check(spec.name, source, self._prefix, self._layout.root)
         self._lay_data(spec, changes)
@@ -290,7 +310,7 @@ class Nspawn:
         )
 
     def _harness(self, spec: Spec) -> Mapping[str, object]:
-        config = self._config.harness
+        config, deployed = self._config.harness, self.configuration(spec).for_harness()
         return {
             "name": spec.name,
             "manager": spec.is_manager,
@@ -298,7 +318,8 @@ class Nspawn:
             "scripted_model_url": config.scripted_model_url,
             "session_idle": config.session_idle,
             "turn_timeout": config.turn_timeout,
-            "environment": config.environment,
+            **deployed,
+            "environment": {**config.environment, **deployed.get("environment", {})},
         }
 
     # Running
@@ -368,5 +389,7 @@ class Nspawn:
             await self._systemd.reset_failed(unit)
         await remove_below(layout.machines, names.machine_name(name))
         await remove_below(layout.sockets, name)
+        await self._builds.forget(name, purge=purge)
         if purge:
             await remove_below(layout.data, name)
+            await remove_below(layout.git / "proposed", name)

@@ -127,6 +127,10 @@ class Systemd:
         """What `unit` does now, in systemd's words."""
         return str((await self._all(unit, UNIT)).get("ActiveState", "inactive"))
 
+    async def invocation(self, unit: str) -> str:
+        """Which run of `unit` is, or was, the last one, in hex; empty when it never ran."""
+        return status_of(await self._all(unit, UNIT)).invocation
+
     async def reset_failed(self, unit: str) -> None:
         """Forget failures and the start limit of `unit`; one that is not loaded has none."""
         try:

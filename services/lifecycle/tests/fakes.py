@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
+from services.agentfile import AgentFile
 from services.config import ResourceLimits
 from services.lifecycle import resources
 from services.lifecycle.agent import Agent, Spec, UnitStatus
@@ -12,7 +13,7 @@ from services.lifecycle.crash import Crash
 from services.lifecycle.jobs import Job, Result
 from services.lifecycle.network import Network
 from services.lifecycle.registry import Notice
-from wire.errors import HiveError, NotFound, Unavailable
+from wire.errors import Conflict, HiveError, NotFound, Unavailable
 
 
 class FakeBackend:
@@ -33,6 +34,13 @@ class FakeBackend:
         self.halt_at = 0
         self.halted = asyncio.Event()
         self.stopping = False
+        # Commits: what was built, what each container's files and each that runs was made from,
+        # what none comes up with, and what is in the configurations.
+        self.built: set[str] = set()
+        self.laid: dict[str, str] = {}
+        self.running: dict[str, str] = {}
+        self.broken: set[str] = set()
+        self.configurations: dict[str, AgentFile] = {}
         self.probed = False
         self.starting = 0
         self.most_starting = 0
@@ -76,8 +84,23 @@ class FakeBackend:
     async def listening(self) -> frozenset[int]:
         return self.bound
 
+    async def build(self, spec: Spec, job: int) -> bool:
+        if not spec.commit or spec.commit in self.built:
+            return False
+        await self._called("build", spec.name, spec.commit)
+        self.built.add(spec.commit)
+        await self._did()
+        return True
+
+    async def stop_build(self, name: str) -> None:
+        await self._called("stop_build", name)
+
+    def configuration(self, spec: Spec) -> AgentFile:
+        return self.configurations.get(spec.commit, AgentFile())
+
     async def configure(self, spec: Spec) -> None:
         await self._called("configure", spec.name)
+        self.laid[spec.name] = spec.commit
         await self._did()
 
     async def reconcile(self, spec: Spec, *, running: bool) -> Reconciled:
@@ -115,6 +138,9 @@ class FakeBackend:
             await asyncio.sleep(0)  # others may begin meanwhile
         finally:
             self.starting -= 1
+        if self.laid.get(spec.name) in self.broken:
+            raise Conflict("It did not come up.")
+        self.running[spec.name] = self.laid.get(spec.name, "")
         self.come_up(spec.name)
         await self._did()
 

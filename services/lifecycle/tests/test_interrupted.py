@@ -9,8 +9,10 @@ from services.lifecycle.agent import State
 from services.lifecycle.backends import Reconciled
 from services.lifecycle.jobs import Job, Result, Verb
 from services.lifecycle.registry import Phase
-from services.lifecycle.tests.house import House
+from services.lifecycle.tests.house import DONE, House
 from wire.principal import agent
+
+OLD, NEW = "a" * 40, "b" * 40
 
 RESULT = {
     Verb.SPAWN: State.RUNNING,
@@ -20,6 +22,7 @@ RESULT = {
     Verb.REBUILD: State.RUNNING,
     Verb.UPDATE: State.RUNNING,
     Verb.SLEEP: State.SLEEPING,
+    Verb.DEPLOY: State.RUNNING,
     Verb.DESTROY: None,
     Verb.PURGE: None,
 }
@@ -33,6 +36,7 @@ def ordered(house: House, verb: Verb) -> Job:
         Verb.DESTROY: lambda: lifecycle.destroy("alice", False),
         Verb.PURGE: lambda: lifecycle.purge("alice"),
         Verb.SLEEP: lambda: lifecycle._of_itself(Verb.SLEEP, "alice"),
+        Verb.DEPLOY: lambda: lifecycle.deploy("alice", NEW, {}),
     }
     return orders.get(verb, lambda: lifecycle.order(verb, "alice"))()
 
@@ -50,6 +54,8 @@ async def prepared(house: House, verb: Verb) -> None:
         await house.open()
     if verb is Verb.SLEEP:
         house.lifecycle.report(agent("alice"), "alice", {"turn_state": "idle"})
+    if verb is Verb.DEPLOY:
+        assert await house.diary.end_of(house.lifecycle.deploy("alice", OLD, {})) == DONE
     house.backend.reconciled = Reconciled(["a file written"], restart=verb is Verb.REBUILD)
     house.backend.points = 0
 
@@ -87,6 +93,7 @@ async def test_killed_at_every_step_and_started_again(tmp_path: Path, verb: Verb
         result, note = await house.diary.end_of(again)
         assert result is Result.DONE, (point, note)
         await at_rest(house, RESULT[verb])
+        assert house.backend.running.get("alice", "") == (NEW if verb is Verb.DEPLOY else "")
         assert not house.diary.crashes, point
         await house.close()
 
@@ -131,6 +138,7 @@ async def test_cancelled_at_every_step_leaves_it_as_it_was(tmp_path: Path, verb:
         await house.settle()
         after = {one.name: (one.state, one.enabled) for one in house.lifecycle.agents}
         assert after == before, point
+        assert house.backend.running.get("alice", "") == (OLD if verb is Verb.DEPLOY else ""), point
         assert not house.registry.jobs()
         assert not house.diary.crashes, point
         undone += 1

@@ -10,10 +10,10 @@ import pytest
 from services.journal import fields
 from services.lifecycle import courier
 from services.lifecycle.agent import State, TurnState
+from services.lifecycle.containers import STARTS_AT_ONCE
 from services.lifecycle.jobs import Result, Verb
 from services.lifecycle.registry import Phase, Record
 from services.lifecycle.tests.house import DONE, House
-from services.lifecycle.work import STARTS_AT_ONCE
 from wire.errors import (
     AccessDenied,
     AlreadyExists,

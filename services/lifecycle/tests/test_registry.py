@@ -1,10 +1,14 @@
 """What is remembered, and what happens when it cannot be read."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from services.lifecycle.registry import PHASES, Notice, Phase, Record, Registry
+from services import migration
+from services.lifecycle.jobs import Verb
+from services.lifecycle.registry import _STEPS, PHASES, Notice, Phase, Record, Registry
 from wire.errors import Conflict, CorruptStore
 
 
@@ -75,6 +79,34 @@ def test_a_newer_format_is_refused(file: Path) -> None:
     registry.close()
     with pytest.raises(CorruptStore, match="newer"):
         Registry(file)
+
+
+@pytest.mark.parametrize("version", range(1, len(_STEPS)))
+def test_an_older_file_is_migrated_and_kept(file: Path, version: int) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as old:
+        migration.migrate(old, file, _STEPS[:version])
+        old.execute(
+            "insert into agent (name, uid_base, machine_id, phase, model, enabled, seen, excused, "
+            "boot) values ('alice', 268435456, '5', 'present', 'm', 1, 'abc', '', 'b')"
+        )
+        old.execute("insert into notice (kind, body, dedupe_key) values ('k', 'hello', 'key')")
+        if version > 1:
+            old.execute("update agent set port = 8123, settings = '{\"resources\": {}}'")
+            old.execute(
+                "insert into job (agent, verb, wanted, arguments, state) "
+                "values ('alice', 'spawn', '[\"m\"]', '{\"model\": \"m\"}', 'running')"
+            )
+    for _again in range(2):
+        registry = Registry(file)
+        [record] = registry.records()
+        assert (record.name, record.machine_id, record.seen) == ("alice", "5", "abc")
+        assert (record.deployed, record.port) == ("", 8123 if version > 1 else 0)
+        assert [notice.body for notice in registry.notices()] == ["hello"]
+        assert [job.verb for job in registry.jobs()] == [Verb.SPAWN] * (version > 1)
+        registry.close()
+    with closing(sqlite3.connect(file.with_name(f"{file.name}.v{version}"))) as kept:
+        assert migration.version_of(kept) == version
+        assert kept.execute("select name from agent").fetchall() == [("alice",)]
 
 
 def test_a_directory_in_its_place_is_refused(file: Path) -> None:

@@ -1,0 +1,101 @@
+"""A deploy: an agent gets another configuration, or runs on with the one it had.
+
+    build -> end of the turn -> switch -> down -> up
+                                   |________|_____|_ fails: back to the one before, up again
+
+Until the switch nothing has happened to the agent. What the way back must know is kept with the
+job, before what it is about is done.
+"""
+
+from services.lifecycle.agent import Agent, State
+from services.lifecycle.backends import Backend
+from services.lifecycle.containers import Containers, waiting
+from services.lifecycle.jobs import Job, step
+from services.lifecycle.swarm import Swarm
+from services.lifecycle.turns import Turns
+from wire.errors import Conflict, HiveError
+
+
+class Deploys:
+    """The work of the verb `deploy`.
+
+    Keys of a job's arguments: `commit` and `now` as asked for; from the switch on `former`, the
+    commit before, and `runs`, whether the container is to run; then `down`, that the former one was
+    stopped; or `failed`, why it goes back.
+    """
+
+    def __init__(
+        self, swarm: Swarm, backend: Backend, containers: Containers, turns: Turns
+    ) -> None:
+        self._swarm = swarm
+        self._backend = backend
+        self._containers = containers
+        self._turns = turns
+
+    async def deploy(self, job: Job) -> str:
+        """Raises Conflict when it is not built, or does not get READY; then all is as before."""
+        agent, kept = self._swarm.agent(job.agent), job.arguments
+        commit = str(kept["commit"])
+        if "former" not in kept:
+            if agent.spec.commit == commit:
+                return ""  # and it runs, if it does, from that: whoever asks again missed the end
+            await self._get_ready(job, agent)
+            runs = agent.unit_status.up or agent.state is State.STARTING
+            self._keep(job, former=agent.spec.commit, runs=runs)
+        try:
+            if "failed" not in kept:
+                await self._switch(job, commit)
+        except HiveError as failure:
+            text = f"{agent.name} does not start with its configuration at {commit[:12]}: {failure}"
+            self._keep(job, failed=text)
+        if "failed" in kept:
+            raise Conflict(await self._go_back(job))
+        return ""
+
+    async def undo(self, job: Job) -> str:
+        """Leave the agent as it was."""
+        await self._backend.stop_build(job.agent)
+        if "former" in job.arguments:
+            await self._restore(job)
+        return ""
+
+    async def _get_ready(self, job: Job, agent: Agent) -> None:
+        commit = str(job.arguments["commit"])
+        with waiting(job):
+            step(f"{agent.name}: its configuration at {commit[:12]} is built")
+            await self._backend.build(agent.spec_at(commit), job.number)
+            if not job.arguments.get("now"):
+                step(f"{agent.name}: the end of its turn is waited for")
+                await self._turns.over(agent)
+
+    async def _switch(self, job: Job, commit: str) -> None:
+        self._swarm.deployed(job.agent, commit)
+        if not job.arguments["runs"]:
+            await self._containers.lay(job)
+            return
+        if "down" not in job.arguments:
+            await self._containers.down(job)
+            self._keep(job, down=True)
+        await self._containers.up(job)
+
+    async def _go_back(self, job: Job) -> str:
+        """Restore, and say how that went."""
+        failed = str(job.arguments["failed"])
+        step(f"{job.agent}: its configuration is that of before again: {failed}")
+        try:
+            await self._restore(job)
+        except HiveError as error:
+            return f"{failed} Nor does it start as it was before: {error}"
+        return f"{failed} It has the one from before again."
+
+    async def _restore(self, job: Job) -> None:
+        self._swarm.deployed(job.agent, str(job.arguments["former"]))
+        if job.arguments["runs"]:
+            await self._containers.down(job)
+            await self._containers.up(job)
+        else:
+            await self._containers.lay(job)
+
+    def _keep(self, job: Job, **values: object) -> None:
+        job.arguments.update(values)
+        self._swarm.registry.save_job(job)
