@@ -1,4 +1,4 @@
-"""`python -m harness`: connects, tells systemd, then loads the rest and runs turns."""
+"""`python -m harness`: connects, tells systemd, then runs turns."""
 
 import asyncio
 import logging
@@ -7,15 +7,15 @@ import sys
 from typing import Final
 
 from harness import config
+from harness.app import serve
 from harness.backoff import Backoff
 from harness.notify import Notifier
+from harness.rpc import Socket
 from harness.watch import wait_for_change
 
 log = logging.getLogger("harness")
 
 EX_CONFIG: Final = 78
-
-Socket = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def main() -> int:
@@ -57,11 +57,8 @@ async def _run(settings: config.Config, paths: config.Paths, notifier: Notifier)
 
 async def _serve(settings: config.Config, paths: config.Paths, notifier: Notifier) -> None:
     socket = await _connect(paths)
-    # The connection is up: what is sent from now on reaches this process. What follows takes
-    # half a second (the mcp package), in which the endpoint on the other side starts too.
+    # The connection is up: what is sent from now on reaches this process.
     notifier.ready()
-    from harness.app import serve
-
     await serve(settings, paths, notifier, socket)
 
 

@@ -1,4 +1,4 @@
-"""Puts the parts together; importing it is what costs time, so it is done after READY=1."""
+"""Puts the parts together."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from harness.loop import TurnLoop
 from harness.notify import Notifier
 from harness.proposed import Proposed
 from harness.record import Record
-from harness.stream import Socket
+from harness.rpc import Socket
 
 log = logging.getLogger(__name__)
 

@@ -1,22 +1,17 @@
 """Claude Code, kept alive between turns and resumed after it was closed."""
 
 import asyncio
+import importlib
 import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
-
-from claude_agent_sdk import (
-    AssistantMessage,
-    ClaudeAgentOptions,
-    ClaudeSDKClient,
-    ClaudeSDKError,
-    Message,
-    ResultMessage,
-)
+from typing import TYPE_CHECKING, Final
 
 from harness.group import Group
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, Message, ResultMessage
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +25,11 @@ AWAY: Final = frozenset({"authentication_failed", "billing_error", "rate_limit",
 """Errors of the model's API that have nothing to do with what was asked of it."""
 
 LOGIN: Final = "authentication_failed"
+
+SDK: Final = "claude_agent_sdk"
+"""Loaded for the first turn: it takes a second of processor time, and 40 MB, which an agent that
+has nothing to do goes without.
+"""
 
 
 class TurnError(Exception):
@@ -57,7 +57,7 @@ class Claude:
 
     def __init__(
         self,
-        options: Callable[[str | None], ClaudeAgentOptions],
+        options: "Callable[[str | None], ClaudeAgentOptions]",
         memory: Path,
         group: Group | None = None,
     ) -> None:
@@ -72,8 +72,8 @@ class Claude:
         return self._client is not None
 
     async def turn(
-        self, prompt: str, limit: float, seen: Callable[[Message], None]
-    ) -> ResultMessage:
+        self, prompt: str, limit: float, seen: "Callable[[Message], None]"
+    ) -> "ResultMessage":
         """Runs one turn; `seen` gets every message of it. When it is cancelled, or takes more than
         `limit` seconds, Claude Code is interrupted and closed. However it ends, what its commands
         have left running is killed.
@@ -88,8 +88,12 @@ class Claude:
                 self._group.end()
 
     async def _turn(
-        self, prompt: str, limit: float, seen: Callable[[Message], None]
-    ) -> ResultMessage:
+        self, prompt: str, limit: float, seen: "Callable[[Message], None]"
+    ) -> "ResultMessage":
+        # In a thread: meanwhile systemd and the hive are answered.
+        await asyncio.to_thread(importlib.import_module, SDK)
+        from claude_agent_sdk import AssistantMessage, ClaudeSDKError, ResultMessage
+
         result: ResultMessage | None = None
         error: str | None = None
         try:
@@ -147,13 +151,17 @@ class Claude:
         client, self._client = self._client, None
         if client is None:
             return
+        from claude_agent_sdk import ClaudeSDKError
+
         try:
             async with asyncio.timeout(GRACE * 3):
                 await client.disconnect()
         except (ClaudeSDKError, OSError, TimeoutError) as exc:
             log.warning("Claude Code did not end by itself: %s", exc)
 
-    async def _open(self) -> ClaudeSDKClient:
+    async def _open(self) -> "ClaudeSDKClient":
+        from claude_agent_sdk import ClaudeSDKClient
+
         client = ClaudeSDKClient(self._options(self._remembered()))
         async with asyncio.timeout(START):
             await client.connect()
@@ -174,7 +182,7 @@ class Claude:
                 log.warning("cannot note the session: %s", exc)
 
 
-def _failure(result: ResultMessage, error: str | None) -> TurnError:
+def _failure(result: "ResultMessage", error: str | None) -> TurnError:
     """What the end of a turn means; `error` is the kind that the last answer named, if any."""
     status = result.api_error_status or 0
     login = error == LOGIN or status in (401, 403)

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mcp import ClientSession
-from mcp.shared.exceptions import MCPError
-from mcp.types import Implementation, TextContent
-
 from harness.backoff import Backoff
-from harness.stream import Socket, streams
+from harness.rpc import Connection, GoneError, RpcError, Socket, connection
 from harness.watch import wait_for_change
 
 log = logging.getLogger(__name__)
 
-CLIENT: Final = Implementation(name="hyperhive-harness", version="1")
+CLIENT: Final = {"name": "hyperhive-harness", "version": "1"}
 """The endpoint shows acknowledge, release and report to a client with this name."""
+
+VERSION: Final = "2025-11-25"
+"""Of the protocol."""
 
 LASTED: Final = 5.0
 """A connection that lived this many seconds is worth reconnecting to at once."""
@@ -63,9 +62,8 @@ class Endpoint:
     def __init__(self, path: Path, first: Socket | None = None) -> None:
         self._path = path
         self._first = first
-        self._session: ClientSession | None = None
+        self._connection: Connection | None = None
         self._changed = asyncio.Condition()
-        self._broken = asyncio.Event()
         self.generation = 0
 
     async def run(self) -> None:
@@ -89,31 +87,26 @@ class Endpoint:
 
     async def _serve(self, socket: Socket) -> None:
         """One connection, from greeting to end."""
-        async with (
-            streams(socket) as (incoming, outgoing, gone),
-            ClientSession(incoming, outgoing, client_info=CLIENT) as session,
-        ):
-            # What is raised in here would come out wrapped in the session's exception groups.
-            if not await _greet(session):
+        async with connection(socket) as made:
+            if not await _greet(made):
                 return
-            self._broken = gone
-            await self._set_session(session)
+            await self._set_connection(made)
             try:
-                await gone.wait()
+                await made.gone.wait()
             finally:
-                await self._set_session(None)
+                await self._set_connection(None)
 
-    async def _set_session(self, session: ClientSession | None) -> None:
+    async def _set_connection(self, made: Connection | None) -> None:
         async with self._changed:
-            self._session = session
-            self.generation += session is not None
+            self._connection = made
+            self.generation += made is not None
             self._changed.notify_all()
 
     async def connected(self, after: int = 0) -> int:
         """Waits until there is a connection later than generation `after`; answers its own."""
         async with self._changed:
             await self._changed.wait_for(
-                lambda: self._session is not None and self.generation > after
+                lambda: self._connection is not None and self.generation > after
             )
             return self.generation
 
@@ -140,26 +133,24 @@ class Endpoint:
         await self._call("report", CALL, **fields)
 
     async def _call(self, tool: str, limit: float, **arguments: Any) -> dict[str, Any]:
-        session = self._session
-        if session is None:
+        made = self._connection
+        if made is None:
             raise ConnectionGoneError("not connected")
         try:
             async with asyncio.timeout(limit):
-                result = await session.call_tool(tool, arguments)
+                result = await made.request("tools/call", {"name": tool, "arguments": arguments})
         except TimeoutError:
             # An answer that comes later would be a lease that nobody knows of: start afresh.
-            self._broken.set()
+            made.gone.set()
             raise ConnectionGoneError(f"no answer to {tool} within {limit:.0f} s") from None
-        except MCPError as exc:
-            if session is not self._session or self._broken.is_set():
-                raise ConnectionGoneError(str(exc)) from None
-            raise ToolError(str(exc)) from None
-        except (OSError, RuntimeError) as exc:
+        except GoneError as exc:
             raise ConnectionGoneError(str(exc)) from None
-        text = "\n".join(part.text for part in result.content if isinstance(part, TextContent))
-        if result.is_error:
+        except RpcError as exc:
+            raise ToolError(str(exc)) from None
+        text = "\n".join(str(part.get("text", "")) for part in result.get("content", []))
+        if result.get("isError"):
             raise ToolError(text)
-        return _data(result.structured_content, text)
+        return _data(result.get("structuredContent"), text)
 
 
 async def connect(path: Path) -> Socket:
@@ -167,14 +158,16 @@ async def connect(path: Path) -> Socket:
     return await asyncio.open_unix_connection(str(path))
 
 
-async def _greet(session: ClientSession) -> bool:
+async def _greet(made: Connection) -> bool:
     """The handshake; answers whether the other side took part in it."""
+    hello = {"protocolVersion": VERSION, "capabilities": {}, "clientInfo": CLIENT}
     try:
         async with asyncio.timeout(GREETING):
-            await session.initialize()
+            await made.request("initialize", hello)
+            await made.notify("notifications/initialized")
     except TimeoutError:
         log.warning("the endpoint does not answer: no greeting within %.0f s", GREETING)
-    except (OSError, MCPError, RuntimeError) as exc:
+    except (GoneError, RpcError) as exc:
         log.warning("the endpoint did not take the greeting: %s", exc)
     else:
         return True

@@ -4,14 +4,15 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
-
-from claude_agent_sdk import ClaudeAgentOptions
+from typing import TYPE_CHECKING, Any, Final
 
 from harness.claude import SERVER
 from harness.config import Config, Paths, credentials
 from harness.group import Group
 from harness.prompt import PROMPTS, system_prompt
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import ClaudeAgentOptions
 
 SETTINGS: Final = PROMPTS / "settings.json"
 
@@ -21,7 +22,7 @@ TOOL_CALL: Final = 600.0
 
 def maker(
     config: Config, paths: Paths, group: Group | None, stderr: Callable[[str], None]
-) -> Callable[[str | None], ClaudeAgentOptions]:
+) -> "Callable[[str | None], ClaudeAgentOptions]":
     """A function that makes the options for a start; it looks for credentials each time.
 
     `group`: what commands run in, if groups can be made.
@@ -29,7 +30,9 @@ def maker(
     settings = settings_of(config)
     prompt = system_prompt(config)
 
-    def options(resume: str | None) -> ClaudeAgentOptions:
+    def options(resume: str | None) -> "ClaudeAgentOptions":
+        from claude_agent_sdk import ClaudeAgentOptions
+
         return ClaudeAgentOptions(
             system_prompt=prompt,
             tools=built_in_tools(settings),

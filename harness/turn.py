@@ -1,20 +1,11 @@
 """One turn as it is seen from outside: events for the record, and its numbers."""
 
-from typing import Any
-
-from claude_agent_sdk import (
-    AssistantMessage,
-    Message,
-    ResultMessage,
-    SystemMessage,
-    TextBlock,
-    ThinkingBlock,
-    ToolResultBlock,
-    ToolUseBlock,
-    UserMessage,
-)
+from typing import TYPE_CHECKING, Any
 
 from harness.record import Record, Stats
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import AssistantMessage, Message, ResultMessage
 
 
 class Turn:
@@ -25,8 +16,10 @@ class Turn:
         self.stats = Stats(messages=messages)
         record.begin(messages)
 
-    def seen(self, message: Message) -> None:
+    def seen(self, message: "Message") -> None:
         """Records a message of Claude Code."""
+        from claude_agent_sdk import AssistantMessage, ResultMessage, SystemMessage, UserMessage
+
         match message:
             case AssistantMessage():
                 self._answered(message)
@@ -44,7 +37,7 @@ class Turn:
         self._record.event("turn-end", outcome=outcome, error=error)
         self._record.end(self.stats)
 
-    def _answered(self, message: AssistantMessage) -> None:
+    def _answered(self, message: "AssistantMessage") -> None:
         if not message.model.startswith("<"):  # <synthetic> is Claude Code talking to itself
             self.stats.model = message.model
             self._record.model(message.model)
@@ -55,6 +48,8 @@ class Turn:
             self.stats.context_tokens = context
 
     def _blocks(self, blocks: list[Any]) -> None:
+        from claude_agent_sdk import TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
+
         for block in blocks:
             match block:
                 case TextBlock():
@@ -71,7 +66,7 @@ class Turn:
                         error=bool(block.is_error),
                     )
 
-    def _result(self, message: ResultMessage) -> None:
+    def _result(self, message: "ResultMessage") -> None:
         usage, stats = message.usage or {}, self.stats
         stats.session, stats.steps = message.session_id, message.num_turns
         stats.cost_usd = message.total_cost_usd
