@@ -53,6 +53,8 @@ class Systemd:
         self._changes: dict[str, int] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._began = time.time_ns() // 1000
+        self._reloading = asyncio.Lock()
+        self._asked = self._reloaded = 0
 
     async def subscribe(self, watcher: UnitWatcher) -> None:
         """Make systemd emit its signals, and send what happens to followed units to `watcher`."""
@@ -167,8 +169,14 @@ class Systemd:
         return str((await self._all(unit, SERVICE)).get("ControlGroup", ""))
 
     async def reload(self) -> None:
-        """Make systemd read the unit files again."""
-        await self._manager("Reload")
+        """Make systemd read the unit files again; many who ask at once get it done once."""
+        self._asked += 1
+        asked = self._asked
+        async with self._reloading:
+            if self._reloaded < asked:  # else one that began later has read our files, too
+                began = self._asked
+                await self._manager("Reload")
+                self._reloaded = began
 
     async def can_filter(self, timeout: float) -> bool:
         """Whether IPAddressDeny= is kept on this host, as hive-canfilter.service found out.
