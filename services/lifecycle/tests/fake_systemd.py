@@ -1,6 +1,7 @@
 """systemd and machined, as far as lifecycle calls them, on a private bus."""
 # ruff: noqa: N802  (members of D-Bus interfaces are PascalCase)
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from services.lifecycle.backends import systemd
@@ -69,6 +70,7 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
     def __init__(self, bus: Bus) -> None:
         self.calls: list[tuple[str, ...]] = []
         self.result = "done"
+        self.starting: Callable[[str], None] = lambda _unit: None
         self.state = "running"
         self.limited: dict[str, dict[str, Any]] = {}
         self.units: dict[str, tuple[Unit, Service]] = {}
@@ -110,6 +112,7 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
 
     @method(allow=EVERYBODY)
     async def StartUnit(self, name: Str, mode: Str) -> ObjectPath:
+        self.starting(name)
         if name in self.units and self.result == "done":
             self.change(name, active="active", invocation="ab" * 16, result="success")
         return self._job("StartUnit", name)

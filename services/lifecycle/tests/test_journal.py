@@ -1,12 +1,15 @@
 """What the host's journal says about an agent, with a reader that has what the test says."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.lifecycle.backends import journal
 from services.lifecycle.backends.journal import MAX_BYTES, MAX_LINE, Journal, Reader, harmless
 from wire.errors import Unavailable
 
@@ -83,6 +86,36 @@ async def test_it_is_bounded_in_bytes() -> None:
     lines = await read(Entries(*["\x1b" * MAX_LINE] * 200))
     assert 0 < sum(len(line) + 1 for line in lines) <= MAX_BYTES
     assert all(text.isprintable() for text in lines)
+
+
+async def test_the_last_words_of_one_run_are_asked_for_when_they_are_there() -> None:
+    entries = Entries()
+
+    async def sync() -> None:
+        for line in ("one", "two", "three\x1b"):
+            entries.entries += Entries(line).entries
+
+    found = await Journal(entries.open, sync).last_of("b.service", "ab" * 16, 2)
+    assert found == ["two", r"three\x1b"]
+    assert entries.matches == [("_SYSTEMD_UNIT=b.service", f"_SYSTEMD_INVOCATION_ID={'ab' * 16}")]
+
+
+async def test_a_journald_that_cannot_be_asked_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(journal, "VARLINK", str(tmp_path / "none"))
+    await journal.synchronize()
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\0"))
+        writer.write(b"{}\0")
+        writer.close()
+
+    monkeypatch.setattr(journal, "VARLINK", str(tmp_path / "socket"))
+    async with await asyncio.start_unix_server(serve, tmp_path / "socket"):
+        await journal.synchronize()
+    assert asked == [b'{"method":"io.systemd.Journal.Synchronize"}\0']
 
 
 async def test_no_journal_is_unavailable() -> None:

@@ -1,0 +1,179 @@
+"""What was built of a configuration: real files in a folder, systemd as a fake on a private bus."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from services import agentfile
+from services.lifecycle.agent import Spec
+from services.lifecycle.backends import systemd
+from services.lifecycle.backends.builds import Builds
+from services.lifecycle.backends.journal import Journal
+from services.lifecycle.backends.layout import Layout
+from services.lifecycle.tests.fake_systemd import Manager
+from services.lifecycle.tests.test_journal import Entries
+from wire.errors import Conflict
+from wire.fixtures import Connect
+
+COMMIT = "c" * 40
+ALICE = Spec("alice", 0x1234_0000, "5" * 32, commit=COMMIT)
+UNIT = "hive-build@alice.service"
+BUILDER = 4711
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other uids: needs root")
+
+
+async def synced() -> None:
+    """Nothing is on its way to this journal."""
+
+
+class Host:
+    """A host whose systemd starts builds, which `content` comes out of."""
+
+    def __init__(self, root: Path, manager: Manager, client: systemd.Systemd) -> None:
+        self.layout = Layout(root)
+        self.manager = manager
+        self.content = "model = 'm'\n"
+        self.orders: list[str] = []
+        self.entries = Entries("Reading package lists...", "E: Unable to locate package nope")
+        for folder in (self.layout.builds, self.layout.orders):
+            folder.mkdir(parents=True)
+        os.chown(self.layout.builds, BUILDER, BUILDER)
+        manager.starting = self._build
+        self.builds = Builds(client, Journal(self.entries.open, synced), self.layout)
+
+    @property
+    def file(self) -> Path:
+        return self.layout.builds / "alice" / COMMIT / agentfile.NAME
+
+    def _build(self, _unit: str) -> None:
+        self.orders.append((self.layout.orders / "alice.env").read_text())
+        if self.manager.result == "done":
+            self.file.parent.mkdir(parents=True)
+            self.file.write_text(self.content)
+
+    def called(self) -> list[str]:
+        return [call[0] for call in self.manager.calls]
+
+
+@pytest.fixture
+async def host(tmp_path: Path, connect: Connect) -> Host:
+    server, client = await connect(), await connect()
+    manager = Manager(server)
+    server.export(systemd.SYSTEMD_PATH, manager)
+    manager.unit(UNIT)
+    await server.own(systemd.SYSTEMD)
+    return Host(tmp_path, manager, systemd.Systemd(client))
+
+
+async def test_a_commit_is_built_once(host: Host) -> None:
+    assert await host.builds.make(ALICE, 7)
+    assert host.orders == [f"HIVE_AGENT=alice\nHIVE_COMMIT={COMMIT}\nHIVE_JOB=7\n"]
+    assert host.builds.configuration(ALICE).model == "m"
+    assert not await host.builds.make(ALICE, 8)
+    assert len(host.orders) == 1
+
+
+async def test_nothing_is_built_for_whom_nothing_was_deployed(host: Host) -> None:
+    nobody = Spec("alice", ALICE.uid_base, ALICE.machine_id)
+    assert not await host.builds.make(nobody, 7)
+    assert host.builds.read(nobody) == agentfile.AgentFile()
+    assert host.manager.calls == []
+
+
+async def test_the_build_of_an_interrupted_job_is_joined(host: Host) -> None:
+    host.manager.result = "failed"
+    with pytest.raises(Conflict):
+        await host.builds.make(ALICE, 7)
+    host.manager.result = "done"
+    host.manager.calls.clear()
+    assert await host.builds.make(ALICE, 7)
+    assert "StopUnit" not in host.called()
+
+
+async def test_one_for_another_order_is_ended_first(host: Host) -> None:
+    assert await host.builds.make(ALICE, 7)
+    host.manager.calls.clear()
+    host.file.unlink()
+    assert await host.builds.make(ALICE, 8)
+    assert [call for call in host.called() if call != "ResetFailedUnit"] == [
+        "StopUnit",
+        "StartUnit",
+    ]
+
+
+async def test_one_that_fails_says_what_it_said_last(host: Host) -> None:
+    host.manager.result = "failed"
+    host.manager.units[UNIT][0].values["invocation"] = "cd" * 16
+    with pytest.raises(Conflict) as failure:
+        await host.builds.make(ALICE, 7)
+    assert str(failure.value).splitlines() == [
+        "The configuration of alice at cccccccccccc could not be built.",
+        "Reading package lists...",
+        "E: Unable to locate package nope",
+    ]
+    assert host.entries.matches == [
+        (f"_SYSTEMD_UNIT={UNIT}", f"_SYSTEMD_INVOCATION_ID={'cd' * 16}")
+    ]
+
+
+@pytest.mark.parametrize("content", ["modle = 'm'", "\0", "x" * (agentfile.MAX_BYTES + 10)])
+async def test_one_that_is_damaged_is_built_again(host: Host, content: str) -> None:
+    await host.builds.make(ALICE, 7)
+    host.file.write_text(content)
+    with pytest.raises(Conflict, match="cannot be used"):
+        host.builds.read(ALICE)
+    assert await host.builds.make(ALICE, 8)
+    assert host.builds.read(ALICE).model == "m"
+    assert host.file.parent.parent.stat().st_uid == BUILDER
+
+
+async def test_a_build_that_makes_nothing_usable_is_no_success(host: Host) -> None:
+    host.content = "modle = 'm'"
+    with pytest.raises(Conflict, match="modle"):
+        await host.builds.make(ALICE, 7)
+
+
+async def test_links_lead_nowhere(host: Host, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    (outside / COMMIT).mkdir(parents=True)
+    (outside / COMMIT / agentfile.NAME).write_text("model = 'foreign'\n")
+    (host.layout.builds / "alice").symlink_to(outside)
+    with pytest.raises(Conflict, match="cannot be used"):
+        host.builds.read(ALICE)
+    assert await host.builds.make(ALICE, 7)
+    assert host.builds.read(ALICE).model == "m"
+
+    host.file.unlink()
+    os.mkfifo(host.file)
+    with pytest.raises(Conflict, match="no regular file"):
+        host.builds.read(ALICE)
+    host.file.unlink()
+    host.file.symlink_to(outside / COMMIT / agentfile.NAME)
+    with pytest.raises(Conflict, match="cannot be used"):
+        host.builds.read(ALICE)
+    await host.builds.forget("alice", purge=True)
+    assert (outside / COMMIT / agentfile.NAME).read_text() == "model = 'foreign'\n"
+
+
+async def test_what_cannot_be_read_is_shown_as_the_default(host: Host) -> None:
+    assert host.builds.configuration(ALICE) == agentfile.AgentFile()
+    await host.builds.make(ALICE, 7)
+    assert host.builds.configuration(ALICE).model == "m"
+    other = Spec("alice", ALICE.uid_base, ALICE.machine_id, commit="d" * 40)
+    assert host.builds.configuration(other).model is None
+
+
+async def test_what_is_forgotten_leaves_nothing(host: Host) -> None:
+    await host.builds.make(ALICE, 7)
+    await host.builds.forget("alice", purge=False)
+    assert host.file.is_file()
+    assert not list(host.layout.orders.iterdir())
+    await host.builds.forget("alice", purge=True)
+    assert not list(host.layout.builds.iterdir())
+
+
+async def test_a_build_can_be_stopped(host: Host) -> None:
+    await host.builds.stop("alice")
+    assert host.manager.calls == [("StopUnit", UNIT), ("ResetFailedUnit", UNIT)]
