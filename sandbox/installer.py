@@ -33,7 +33,12 @@ COMPLETIONS: Final = {
     "fish": Path("/usr/local/share/fish/vendor_completions.d/hivectl.fish"),
     "zsh": Path("/usr/local/share/zsh/site-functions/_hivectl"),
 }
-PURGED: Final = (DATA, Path("/etc/hyperhive"), Path("/run/hyperhive"))
+PURGED: Final = (
+    DATA,
+    Path("/etc/hyperhive"),
+    Path("/run/hyperhive"),
+    Path("/var/cache/hyperhive"),
+)
 
 
 def install() -> None:

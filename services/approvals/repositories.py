@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 import re
 import shutil
 from pathlib import Path
@@ -196,6 +197,8 @@ class Repositories:
         if await self.resolve(agent, commit) is None:
             raise NotFound(f"{agent} has no commit {commit[:12]}.")
         await git(self._home(agent), "update-ref", _MAIN, commit)
+        # The manager's harness sees it, and makes a working copy when this is the first one.
+        os.utime(self._applied)
 
     async def diff(self, agent: str, old: str | None, new: str) -> str:
         """What changes from `old` (None: from nothing) to `new`, agent.toml first."""

@@ -1,5 +1,6 @@
 """What is submitted, deployed and told, in real repositories."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -118,10 +119,13 @@ async def test_tags_tell_the_story(ours: Repositories, tmp_path: Path) -> None:
             await ours.tag("alice", name, one)
 
 
-async def test_main_is_what_is_deployed(ours: Repositories) -> None:
+async def test_main_is_what_is_deployed(ours: Repositories, tmp_path: Path) -> None:
     assert await ours.resolve("alice", "main") is None
     one = await ours.commit_file("alice", "a = 1\n", "Begin", parent=None)
+    os.utime(tmp_path / "applied", (0, 0))
     await ours.move_main("alice", one)
+    # By this the manager's harness sees that there is something new.
+    assert (tmp_path / "applied").stat().st_mtime > 0
     assert await ours.resolve("alice", "main") == one
     assert await ours.resolve("alice", "deployed/7") is None
     assert await ours.resolve("alice", "--all") is None

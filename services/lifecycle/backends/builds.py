@@ -5,6 +5,7 @@ A build is complete when its directory has the name of its commit, and nobody ch
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Final
 
 from services import agentfile
@@ -66,6 +67,11 @@ class Builds:
             log.error("%s", error, extra={"HIVE_AGENT": spec.name})
             self._read[spec.name] = spec.commit, AgentFile()
             return AgentFile()
+
+    def packages(self, spec: Spec) -> Path | None:
+        """What lies over the /usr of its container; None when nothing does."""
+        usr = self._layout.builds / spec.name / spec.commit / "usr"
+        return usr if spec.commit and usr.is_dir() and not usr.is_symlink() else None
 
     async def make(self, spec: Spec, job: int) -> bool:
         """Have it built, unless it is there; see `Backend.build`."""

@@ -52,7 +52,7 @@ class Limits:
 def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str, git: str) -> str:
     """The .nspawn file.
 
-    `shared`: what is bound read-only, as nspawn takes it. `data`, `sockets`: of this agent. `git`:
+    `shared`: the lines about what it shares with the host. `data`, `sockets`: of this agent. `git`:
     the folder of all configurations, of which the manager alone sees something.
     """
     repositories = (
@@ -79,7 +79,7 @@ def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str, git: st
         "[Files]",
         # Lifecycle gives the files to the range itself: nspawn would walk the whole tree.
         "PrivateUsersOwnership=off",
-        *(f"BindReadOnly={path}" for path in shared),
+        *shared,
         # Connecting needs no more. The folder lies on the /run of the host, which must not fill up.
         f"BindReadOnly={sockets}:/run/hive",
         f"Bind={data}/claude:/root/.claude",

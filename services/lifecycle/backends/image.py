@@ -35,12 +35,19 @@ NEEDED: Final = ("usr/lib/systemd/systemd", PYTHON, "usr/bin/socat")
 """Files without which a container is none."""
 
 
-def shared(image: Path, prefix: Path) -> list[str]:
-    """The read-only binds, as nspawn takes them. Of the host's /usr, `prefix` is a part already."""
-    if image == HOST:
-        return [path for path in SHARED if Path(path).exists()]
+def shared(image: Path, prefix: Path, packages: Path | None) -> list[str]:
+    """The lines of the .nspawn file that show all this.
+
+    `prefix`: where Hyperhive is. It is a part of the host's /usr already, but may be a mount of its
+    own there, which no overlay shows. `packages`: what lies over the host's /usr, if anything does.
+    """
     found = [path for path in SHARED if (image / path.lstrip("/")).exists()]
-    return [*(f"{image}{path}:{path}" for path in found), str(prefix)]
+    if image != HOST:
+        return [f"BindReadOnly={image}{path}:{path}" for path in found] + [f"BindReadOnly={prefix}"]
+    if packages is None:
+        return [f"BindReadOnly={path}" for path in found]
+    binds = [f"BindReadOnly={path}" for path in (*found, prefix) if path != "/usr"]
+    return [f"OverlayReadOnly=/usr:{packages}:/usr", *binds]
 
 
 def usr_links(image: Path) -> list[str]:
@@ -48,12 +55,18 @@ def usr_links(image: Path) -> list[str]:
     return [name for name in USR_LINKS if (image / name).is_symlink()]
 
 
-def check(name: str, image: Path, prefix: Path, root: Path = HOST) -> None:
+def check(name: str, image: Path, prefix: Path, packages: Path | None, root: Path = HOST) -> None:
     """See that the agent `name` can be run from `image`. Raises Conflict that says why not.
 
-    `root`: above which nothing is looked at; differs from / only in tests.
+    `packages`: as for `shared`. `root`: above which nothing is looked at; differs from / only in
+    tests.
     """
-    if image != HOST and (fault := _untrusted(image, root) or _incomplete(image, prefix)):
+    if image == HOST:
+        return
+    fault = _untrusted(image, root) or _incomplete(image, prefix)
+    if packages and not fault:
+        fault = "packages of agent.toml fit the host's own /usr only"
+    if fault:
         raise Conflict(f"{name} cannot be run from the image {image}: {fault}.")
 
 

@@ -245,7 +245,8 @@ class Nspawn:
         """Everything on disk; answers whether systemd must read units again."""
         self._builds.read(spec)
         source = self._image(spec)
-        image.check(spec.name, source, self._prefix, self._layout.root)
+        packages = self._builds.packages(spec)
+        image.check(spec.name, source, self._prefix, packages, self._layout.root)
         self._lay_data(spec, changes)
         machine = names.machine_name(spec.name)
         with (
@@ -254,7 +255,8 @@ class Nspawn:
         ):
             links = image.usr_links(source)
             skeleton.lay(root, spec, self._harness(spec), self._units, links)
-        self._write_settings(spec, source, changes)
+        shared = image.shared(source, self._prefix, packages)
+        self._write_settings(spec, shared, changes)
         return self._write_drop_in(spec, changes)
 
     def _image(self, spec: Spec) -> Path:
@@ -278,11 +280,11 @@ class Nspawn:
             with Tree.open(self._layout.git, changes=changes) as git:
                 git.make("proposed", owner=base)
 
-    def _write_settings(self, spec: Spec, source: Path, changes: list[str]) -> None:
+    def _write_settings(self, spec: Spec, shared: list[str], changes: list[str]) -> None:
         layout = self._layout
         settings = files.settings(
             spec,
-            image.shared(source, self._prefix),
+            shared,
             str(layout.data / spec.name),
             str(layout.sockets / spec.name),
             str(layout.git),

@@ -17,6 +17,7 @@ __all__ = ["host"]
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other uids: needs root")
 
+COMMIT = "c" * 40
 PREFIX = Path("/usr/lib/hyperhive")
 CONFIG = Config(
     lifecycle=LifecycleConfig(image="/srv/small", agents={"bob": AgentSettings(image="/")})
@@ -67,6 +68,29 @@ async def test_one_agent_may_go_back_to_the_host(host: Host, tree: Path, backend
     assert shared(host, "bob")[0] == "/usr"
     assert str(PREFIX) not in shared(host, "bob")
     assert not [bind for bind in shared(host, "bob") if ":" in bind]
+
+
+def build(host: Host, name: str, packages: str) -> Spec:
+    """The agent, with a deployed configuration that hive-build has made this of."""
+    place = host.layout.builds / name / COMMIT
+    (place / "usr/bin").mkdir(parents=True)
+    (place / "agent.toml").write_text(f"packages = [{packages}]\n")
+    return Spec(name, ALICE.uid_base, ALICE.machine_id, commit=COMMIT)
+
+
+async def test_packages_lie_over_the_hosts_usr(host: Host, backend: Nspawn) -> None:
+    await backend.configure(build(host, "bob", '"hello"'))
+    binds = shared(host, "bob")
+    packages = host.layout.builds / "bob" / COMMIT / "usr"
+    assert binds[0] == f"OverlayReadOnly=/usr:{packages}:/usr"
+    assert "/usr" not in binds
+    # It may be a mount of its own, which an overlay of /usr would not show.
+    assert str(PREFIX) in binds
+
+
+async def test_packages_fit_no_image(host: Host, tree: Path, backend: Nspawn) -> None:
+    with pytest.raises(Conflict, match=r"alice cannot .*/srv/small: packages of agent.toml fit"):
+        await backend.configure(build(host, "alice", '"hello"'))
 
 
 BREAK = {

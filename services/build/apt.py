@@ -1,0 +1,176 @@
+"""Debian packages, without installing them: apt finds and fetches, dpkg-deb unpacks.
+
+No script of a package runs. apt has the host's sources, keys and proxies, and sees what is
+installed; its lists and archives are our own, so no root is needed and nothing of the host changes.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.build import usr
+from services.build.build import BuildError, say
+
+KEEP: Final = 30 * 86400
+NEEDED: Final = ("apt-get", "dpkg-deb", "tar")
+
+# Remove, Upgrade: what the host has stays, unless something that is wanted needs a newer one.
+# Pattern-Only: a name that is no package's is not taken for an expression that fits many.
+# `#clear`: the hooks of the host's configuration are root's, for root's files.
+CONFIGURATION: Final = """\
+Dir::State::lists "{cache}/lists";
+Dir::Cache "{cache}";
+Dir::Cache::archives "{cache}/archives";
+Dir::Cache::pkgcache "{cache}/pkgcache.bin";
+Dir::Cache::srcpkgcache "{cache}/srcpkgcache.bin";
+Dir::Log "{cache}/log";
+Debug::NoLocking "true";
+APT::Sandbox::User "";
+APT::Install-Recommends "false";
+APT::Cmd::Pattern-Only "true";
+APT::Get::Assume-Yes "true";
+APT::Get::Remove "false";
+APT::Get::Show-User-Simulation-Note "false";
+APT::Get::Upgrade "false";
+Acquire::Retries "3";
+Acquire::http::Timeout "30";
+Acquire::https::Timeout "30";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Pre-Invoke;
+#clear DPkg::Post-Invoke;
+#clear DPkg::Pre-Install-Pkgs;
+"""
+
+# Inst jq [1.6-1] (1.6-2 Debian:12.11/oldstable, Debian-Security:12 [amd64])
+_INST: Final = re.compile(
+    r"Inst (?P<name>[a-z0-9][a-z0-9+.-]+)(:[a-z0-9-]+)? (\[[^]]*\] )?"
+    r"\((?P<version>[^ ()]+) [^()]*\[(?P<architecture>[a-z0-9-]+)\]\)"
+)
+
+_ERROR: Final = re.compile(r"^E: (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package as apt would install it."""
+
+    name: str
+    version: str
+    architecture: str
+
+    @property
+    def file(self) -> str:
+        """What apt calls the archive."""
+        version = self.version.replace(":", "%3a")
+        return f"{self.name}_{version}_{self.architecture}.deb"
+
+
+def planned(simulation: str) -> list[Package]:
+    """What `apt-get --simulate install` says it would unpack."""
+    found = map(_INST.match, simulation.splitlines())
+    return [Package(m["name"], m["version"], m["architecture"]) for m in found if m]
+
+
+class Apt:
+    """The host's apt, with lists and archives of its own in `cache`."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._configuration = cache / "apt.conf"
+
+    def unpack(self, packages: Sequence[str], into: Path) -> list[str]:
+        """See `Packages`. One build at a time: they share lists and archives."""
+        if missing := [program for program in NEEDED if not shutil.which(program)]:
+            raise BuildError(
+                f"agent.toml asks for packages, and this host has no {missing[0]}: leave them out, "
+                "or give the agent an image that has them."
+            )
+        with self._alone():
+            self._prepare()
+            if self._run("update"):
+                say("apt could not update its lists: what follows goes by the last ones")
+            plan = self._plan(packages)
+            if plan and self._run("--download-only", "install", *packages):
+                raise BuildError(f"apt could not fetch what is needed for {' '.join(packages)}.")
+            for package in plan:
+                self._unpack(package, into)
+            self._tidy(plan)
+        return [f"{package.name} {package.version}" for package in plan]
+
+    def _plan(self, packages: Sequence[str]) -> list[Package]:
+        done = subprocess.run(
+            self._command("-qq", "--simulate", "install", *packages),
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        if done.returncode:
+            say(done.stdout.strip())
+            reasons = _ERROR.findall(done.stdout) or ["see what it says above"]
+            raise BuildError(f"apt cannot install {' '.join(packages)}: {reasons[0].rstrip('.')}.")
+        plan = planned(done.stdout)
+        if not plan:
+            say("this host has all of it already")
+        return plan
+
+    def _tidy(self, used: Sequence[Package]) -> None:
+        """Remove the archives that no build has used for KEEP seconds."""
+        folder = self._cache / "archives"
+        for package in used:
+            os.utime(folder / package.file)
+        for archive in folder.glob("*.deb"):
+            if archive.stat().st_mtime < time.time() - KEEP:
+                archive.unlink()
+
+    def _unpack(self, package: Package, into: Path) -> None:
+        say(f"unpacking {package.name} {package.version}")
+        archive = self._cache / "archives" / package.file
+        with tempfile.TemporaryDirectory(dir=into, prefix=".unpack-") as folder:
+            done = subprocess.run(
+                ["dpkg-deb", "--extract", str(archive), folder], stdin=subprocess.DEVNULL
+            )
+            if done.returncode:
+                raise BuildError(f"dpkg-deb could not unpack {archive.name}.")
+            if left := usr.move(Path(folder), into / "usr"):
+                say(f"  left out, since it is not in /usr: {', '.join(left)}")
+
+    def _run(self, *arguments: str) -> int:
+        command = self._command("-q", *arguments)
+        return subprocess.run(command, env=_environment(), stdin=subprocess.DEVNULL).returncode
+
+    def _command(self, *arguments: str) -> list[str]:
+        return ["apt-get", f"--config-file={self._configuration}", *arguments]
+
+    def _prepare(self) -> None:
+        for folder in ("lists/partial", "archives/partial", "log"):
+            (self._cache / folder).mkdir(parents=True, exist_ok=True)
+        self._configuration.write_text(CONFIGURATION.format(cache=self._cache))
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with (self._cache / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("waiting for the build of another agent")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}

@@ -1,0 +1,68 @@
+"""Puts together one /usr from packages, some of which still have a /bin or /lib of their own."""
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Final
+
+MERGED: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32")
+"""What lies in / of a package and belongs into /usr, where / has links to it."""
+
+NAMED: Final = 5
+"""How many of the things that are left out are named."""
+
+
+def move(package: Path, to: Path) -> list[str]:
+    """Move what belongs into /usr from the unpacked `package` to `to`; the rest stays.
+
+    What `to` has already is replaced, directories are merged. Returns what has been left out.
+    """
+    to.mkdir(mode=0o755, exist_ok=True)
+    if (package / "usr").is_dir():
+        _merge(package / "usr", to)
+    for name in MERGED:
+        part = package / name
+        if part.is_dir() and not part.is_symlink():
+            (to / name).mkdir(mode=0o755, exist_ok=True)
+            _merge(part, to / name)
+    return _left(package)
+
+
+def _merge(source: Path, target: Path) -> None:
+    """Move the entries of the directory `source` into `target`."""
+    # Its owner may enter and change it whatever the package says: so that it can be removed again.
+    for folder in (source, target):
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_IRWXU)
+    for entry in sorted(source.iterdir()):
+        there = target / entry.name
+        if _is_directory(entry):
+            if not _is_directory(there):
+                there.unlink(missing_ok=True)
+                there.mkdir(mode=stat.S_IMODE(entry.stat().st_mode))
+            _merge(entry, there)
+        else:
+            _move_file(entry, there)
+
+
+def _move_file(entry: Path, there: Path) -> None:
+    if _is_directory(there):
+        shutil.rmtree(there)
+    if not entry.is_symlink():
+        # Set-user-id would be for the user of the build, on the host.
+        entry.chmod(stat.S_IMODE(entry.stat().st_mode) & 0o1777)
+    entry.replace(there)
+
+
+def _left(package: Path) -> list[str]:
+    """The files that were not moved, the first NAMED of them, as paths from /."""
+    left = []
+    for folder, _, files in os.walk(package):
+        left += [f"/{(Path(folder) / name).relative_to(package)}" for name in files]
+    left.sort()
+    more = len(left) - NAMED
+    return left if more <= 0 else [*left[:NAMED], f"and {more} more"]
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
