@@ -60,7 +60,7 @@ class Lifecycle1(Interface, name=names.LIFECYCLE):
     async def UpdateAll(self) -> StrList:
         return self._lifecycle.update_all()
 
-    @method(allow=OPERATOR)
+    @method(allow=OPERATOR | service("approvals"))
     async def ListTombstones(self) -> Tombstones:
         return [list(astuple(tombstone)) for tombstone in await self._lifecycle.tombstones()]
 
