@@ -82,6 +82,11 @@ class UnitStatus:
         return self.state is State.RUNNING
 
     @property
+    def overdue(self) -> bool:
+        """Whether systemd has begun to end it, for what it was doing took too long."""
+        return (self.active, self.result) == ("deactivating", "timeout")
+
+    @property
     def settled(self) -> bool:
         """Whether the cause of an end is known: a clean stop decides only when it is over."""
         return self.active != "deactivating" or self.result != "success"

@@ -90,10 +90,17 @@ class Follower:
             self._told()
             log.warning(crash.sentence, extra={"HIVE_AGENT": agent.name})
             self._swarm.observer.agent_crashed(agent, crash)
-        ended = status.state is State.STOPPED and was is not State.STOPPED
         agent.set_unit_status(status)
-        if ended and not job:
-            await self._backend.ended(agent.name)
+        if not job:
+            await self._let_go(agent.name, was, status)
+
+    async def _let_go(self, name: str, was: State, status: UnitStatus) -> None:
+        """End what nobody has ordered and nobody needs."""
+        if status.state is State.STOPPED and was is not State.STOPPED:
+            await self._backend.ended(name)
+        if was is State.STARTING and status.overdue:
+            # systemd would try again for ever: each try takes longer than its limit looks back.
+            await self._backend.give_up(name)
 
     async def _last_lines(self, crash: Crash) -> list[str]:
         if not crash.gave_up:

@@ -101,6 +101,9 @@ class Backend(Protocol):
     async def ended(self, name: str) -> None:
         """It has stopped by itself: let go of what only served it. Returns at once."""
 
+    async def give_up(self, name: str) -> None:
+        """It is ending by itself, and is not to be started again. Returns at once."""
+
     async def destroy(self, spec: Spec, *, purge: bool) -> None:
         """Remove everything the host keeps of a stopped container; its data only with `purge`."""
 

@@ -368,6 +368,10 @@ class Nspawn:
         """Its container was powered off: nobody needs its endpoint any more."""
         await self._systemd.order_stop(names.endpoint_unit(name))
 
+    async def give_up(self, name: str) -> None:
+        """An order to stop keeps systemd from starting it again."""
+        await self._systemd.order_stop(container_unit(name))
+
     async def _stop_endpoint(self, name: str) -> None:
         for unit in (names.socket_unit(name), names.endpoint_unit(name)):
             await self._systemd.stop(unit, self._stop_timeout)

@@ -155,6 +155,10 @@ class FakeBackend:
     async def ended(self, name: str) -> None:
         await self._called("ended", name)
 
+    async def give_up(self, name: str) -> None:
+        await self._called("give_up", name)
+        self.set(name, "failed")
+
     async def destroy(self, spec: Spec, *, purge: bool) -> None:
         await self._called("destroy", spec.name, purge)
         self.kept.pop(spec.name, None)

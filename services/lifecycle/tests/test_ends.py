@@ -69,3 +69,22 @@ async def test_a_killed_nspawn_that_is_started_again_has_not_given_up(house: Hou
     house.backend._watcher("alice", replace(killed, active="failed"))
     await house.settle()
     assert [c.gave_up for c in house.diary.crashes] == [False]
+
+
+async def test_a_restart_that_takes_too_long_is_the_last_one_and_told(house: House) -> None:
+    await house.spawn("alice")
+    house.backend.set("alice", "failed", result="exit-code", code=1, status=1)
+    house.backend.set("alice", "activating", result="success", code=0, status=0)
+    await house.settle()
+    house.backend.set("alice", "deactivating", result="timeout")
+    await house.settle()
+    assert ("give_up", "alice") in house.backend.calls
+    assert [c.gave_up for c in house.diary.crashes] == [False, True]
+    assert "does not come up again (result timeout)" in house.diary.crashes[1].sentence
+
+
+async def test_a_container_that_takes_too_long_to_stop_is_started_again(house: House) -> None:
+    await house.spawn("alice")
+    house.backend.set("alice", "deactivating", result="timeout")
+    await house.settle()
+    assert ("give_up", "alice") not in house.backend.calls
