@@ -14,6 +14,7 @@ UNIT = "systemd-nspawn@h-bob.service"
 MAIN = f"$(systemctl show --value --property=MainPID {UNIT})"
 INIT = "$(machinectl show h-bob --property=Leader --value)"
 ENTER = f"nsenter --target {INIT} --all"
+HANG = "/var/lib/machines/h-bob/etc/systemd/system/hive-harness.service.d"
 DROP_IN = f"/run/systemd/system/{UNIT}.d/60-test.conf"
 
 CRASHED = (
@@ -68,7 +69,7 @@ CAUSES = {
 def bob(swarm: Hive) -> Iterator[Hive]:
     """The hive with a bob who runs afterwards, with the settings of his unit as they were."""
     yield swarm
-    swarm.run("sh", "-c", f"rm -f {DROP_IN} /core; systemctl daemon-reload")
+    swarm.run("sh", "-c", f"rm -rf {DROP_IN} {HANG} /core; systemctl daemon-reload")
     swarm.run("hivectl", "start", "bob", timeout=120)
 
 
@@ -95,3 +96,19 @@ def test_the_manager_is_told_of_memory_that_ran_out(bob: Hive) -> None:
     finally:
         hivectl(bob, "limits", "bob", "memory_max=default")
     assert "result oom-kill" in told["body"]
+
+
+def test_a_restart_that_hangs_is_the_last_one_and_told(bob: Hive) -> None:
+    for path, text in (
+        (DROP_IN, "[Service]\nTimeoutStartSec=5s\n"),
+        # As its own root could do it, and then crash.
+        (f"{HANG}/hang.conf", "[Service]\nExecStartPre=/bin/sleep infinity\n"),
+    ):
+        bob.run("install", "-D", "-m", "0644", "/dev/stdin", path, input=text)
+    bob.run("systemctl", "daemon-reload")
+    probe(bob, "provoke", "bob", "failed", f"kill -KILL {INIT}")
+    gave_up = "The container of bob does not come up again (result timeout"
+    for recipient in ("manager", "operator"):
+        told = hivectl(bob, "history", "--to", recipient, "--kind", "container-crash")
+        assert told[-1]["body"].startswith(gave_up)
+        assert STAYS_DOWN in told[-1]["body"]
