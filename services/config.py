@@ -207,6 +207,11 @@ class LifecycleConfig(Section):
     # What the containers' /usr comes from; / is the host.
     image: Tree = "/"
 
+    def image_of(self, name: str) -> str:
+        """What the /usr of `name` comes from; / is the host."""
+        own = self.agents.get(name, AgentSettings()).image
+        return self.image if own is None else own
+
     def sleeps_after(self, name: str, deployed: int | None = None) -> int:
         """For how many seconds `name` is idle until it is put to sleep; 0: it never is.
 

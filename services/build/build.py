@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from services import agentfile
 from services.build.shelf import Shelf
-from services.config import AgentSettings, Config
+from services.config import Config
 from wire.names import AGENT_NAME
 
 GIT_SECONDS: Final = 30
@@ -74,9 +74,7 @@ class Builder:
             (place / "packages").write_text("".join(f"{line}\n" for line in unpacked))
 
     def _has_hosts_usr(self, agent: str) -> None:
-        config = self._config.lifecycle
-        own = config.agents.get(agent, AgentSettings()).image
-        image = config.image if own is None else own
+        image = self._config.lifecycle.image_of(agent)
         if image != "/":
             raise BuildError(
                 f"{agent} runs from the image {image}, and packages fit only the host's own /usr: "

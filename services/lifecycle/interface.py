@@ -188,6 +188,10 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     def Network(self) -> Dict:
         return asdict(self._lifecycle.network(self._agent.name))
 
+    @prop(const=True)
+    def Image(self) -> Str:
+        return self._lifecycle.image(self._agent.name)
+
     @prop()
     def Stale(self) -> Bool:
         return self._agent.stale

@@ -224,6 +224,10 @@ class Lifecycle:
         """Whom an agent may talk to."""
         return self._backend.network(self._swarm.agent(name).spec)
 
+    def image(self, name: str) -> str:
+        """What an agent's /usr comes from; / is the host."""
+        return self._settings.image_of(name)
+
     async def _limit_again(self, record: Record) -> None:
         """What runs obeys the configuration as it is now."""
         if self._swarm.agents[record.name].unit_status.up:

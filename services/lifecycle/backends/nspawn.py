@@ -261,9 +261,7 @@ class Nspawn:
 
     def _image(self, spec: Spec) -> Path:
         """What its /usr comes from."""
-        config = self._config.lifecycle
-        own = config.agents.get(spec.name, AgentSettings()).image
-        chosen = config.image if own is None else own
+        chosen = self._config.lifecycle.image_of(spec.name)
         return image.HOST if chosen == "/" else self._layout.root / chosen.lstrip("/")
 
     def _lay_data(self, spec: Spec, changes: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.config import LifecycleConfig
+from services.config import AgentSettings, LifecycleConfig
 from services.lifecycle.interface import OnBus
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.neighbours import BrokerOnBus, on_broker_appeared
@@ -74,7 +74,8 @@ async def room(
     server, client = await connect(), await connect()
     registry = Registry(tmp_path / "lifecycle.sqlite")
     room, observer = Room(connect, client, principals), OnBus(server)
-    settings = LifecycleConfig(create_manager=False)
+    images = {"alice": AgentSettings(image="/srv/small"), "bob": AgentSettings()}
+    settings = LifecycleConfig(create_manager=False, agents=images)
     lifecycle = Lifecycle(registry, room.backend, FakeBroker(), observer, settings)
     observer.attach(lifecycle)
     await lifecycle.start()
@@ -90,6 +91,7 @@ async def test_a_spawned_agent_is_an_object(room: Room) -> None:
     assert path == ALICE
     shown = interfaces[names.AGENT_INTERFACE]
     assert (shown["Name"], shown["Machine"], shown["State"]) == ("alice", "h-alice", "running")
+    assert shown["Image"] == "/srv/small"
     assert (shown["Enabled"], shown["TurnState"]) == (True, "offline")
 
 
