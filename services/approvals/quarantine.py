@@ -43,7 +43,7 @@ MAX_NEW: Final = 20 * 2**20
 SECONDS: Final = 60.0
 """For all of it."""
 
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 5
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # O_NONBLOCK also where a pipe or a lease on the file would keep us waiting.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -245,7 +245,10 @@ class _Copying:
 
     def _copy_loose(self, objects: int) -> None:
         for folder in filter(_FOLDER.fullmatch, self._entries(objects)):
-            at = os.open(folder, _DIRECTORY, dir_fd=objects)
+            try:
+                at = os.open(folder, _DIRECTORY, dir_fd=objects)
+            except FileNotFoundError:
+                continue  # git has packed all that was in it
             try:
                 target = self._target / folder
                 target.mkdir(exist_ok=True)

@@ -55,5 +55,16 @@ class WorkTree:
         self.git("fetch", "-q", str(ours._applied / agent), commit)
         self.git("reset", "-q", "--hard", commit)
 
+    def point_to(self, other: "WorkTree") -> None:
+        """Let .git be a file that says where the repository is: in `other`."""
+        (self.path / ".git").rename(self.path / "away")
+        (self.path / ".git").write_text(f"gitdir: {other.path}/.git\n")
+
+    def make_shallow(self, away: Path) -> None:
+        """Keep the last commit alone; all of it is moved to `away`."""
+        self.path.rename(away)
+        self.path.mkdir()
+        self.git("clone", "-q", "--depth=1", f"file://{away}", ".")
+
     def remove(self) -> None:
         shutil.rmtree(self.path)

@@ -1,0 +1,142 @@
+"""git is limited in every way, and ended with all that it started."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from services.approvals.gitrun import GitFailed, git, run
+from wire.errors import Timeout
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> Path:
+    await git(tmp_path / "x", "init", "-q", "--bare")
+    return tmp_path / "x"
+
+
+def shell(words: str) -> tuple[str, ...]:
+    """Arguments by which git runs a shell, as it would run a program that we overlooked."""
+    return ("-c", f"alias.x=!{words}", "x")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+class Told:
+    """A pipe in the file system, into which a process writes its number."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self._path = path
+        # Also for writing: so nobody has to wait for anybody.
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0)
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    async def pid(self) -> int:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), self._file
+        )
+        async with asyncio.timeout(10):
+            line = await reader.readline()
+        transport.close()
+        return int(line)
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Told:
+    return Told(tmp_path / "pid")
+
+
+async def test_what_it_prints_and_reads(home: Path) -> None:
+    name = (await git(home, "hash-object", "-w", "--stdin", stdin=b"x" * 300_000)).decode().strip()
+    assert await git(home, "cat-file", "blob", name) == b"x" * 300_000
+    with pytest.raises(GitFailed, match=r"^Not a valid object name none$"):
+        await git(home, "cat-file", "blob", "none")
+
+
+async def test_it_ends_when_it_prints_too_much(home: Path) -> None:
+    ended = await run(home, *shell("yes"), limit=100_000)
+    assert ended.cut
+    assert ended.output == (b"y\n" * 50_000)
+    with pytest.raises(GitFailed, match="prints more than 10 bytes"):
+        await git(home, *shell("yes"), limit=10)
+
+
+async def test_endless_complaints_are_not_kept(home: Path) -> None:
+    with pytest.raises(GitFailed) as caught:
+        await git(
+            home, *shell("printf '%5000s\\033[2J' x >&2; yes z | head -c 9000000 >&2; false #")
+        )
+    assert len(str(caught.value)) <= 300
+    assert "\x1b" not in str(caught.value)
+
+
+async def test_it_ends_after_its_time_with_what_it_started(home: Path, told: Told) -> None:
+    with pytest.raises(Timeout, match=r"did not end within 3 s"):
+        await git(home, *shell(f"sleep 100 & echo $! > {told}; wait #"), seconds=3)
+    assert not alive(await told.pid())
+
+
+async def test_it_ends_also_when_it_does_not_want_to(home: Path, told: Told) -> None:
+    words = f"trap '' TERM; echo $$ > {told}; while :; do sleep 100; done #"
+    with pytest.raises(Timeout):
+        await git(home, *shell(words), seconds=3)
+    assert not alive(await told.pid())
+
+
+async def test_cancelled_it_leaves_nothing(home: Path, told: Told) -> None:
+    words = f"sleep 100 & echo $! > {told}; wait #"
+    task = asyncio.create_task(git(home, *shell(words)))
+    pid = await told.pid()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not alive(pid)
+
+
+async def test_its_limits(home: Path) -> None:
+    limits = (await git(home, *shell("ulimit -a #"))).decode()
+    wanted = {"v": 512 * 1024, "t": 20, "c": 0, "f": 256 * 2048}
+    for letter, value in wanted.items():
+        found = (await git(home, *shell(f"ulimit -{letter} #"))).decode().strip()
+        assert found == str(value), limits
+
+
+async def test_its_surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    monkeypatch.setenv("SECRET", "x")
+    found = (await git(home, *shell("env #"))).decode()
+    assert "SECRET" not in found
+    assert "HOME=/nonexistent\n" in found
+    assert "/nowhere" not in found
+    assert (await git(home, *shell("umask #"))).strip() == b"0022"
+    listed = (await git(home, "config", "--list", "--show-origin", "--name-only")).decode()
+    origins = {line.split("\t")[0] for line in listed.splitlines()}
+    assert {Path(origin.removeprefix("file:")).name for origin in origins} <= {
+        "gitconfig",
+        "config",
+    }
+
+
+async def test_nothing_from_afar(home: Path) -> None:
+    for url in ("http://127.0.0.1:9/x", "ssh://127.0.0.1/x", "git://127.0.0.1/x", "ext::true"):
+        with pytest.raises(GitFailed, match="not allowed"):
+            await git(home, "fetch", url)
+
+
+async def test_it_does_not_ask(home: Path) -> None:
+    before = time.monotonic()
+    with pytest.raises(GitFailed):
+        await git(home, *shell("git credential fill #"), stdin=b"protocol=https\nhost=x\n\n")
+    assert time.monotonic() - before < 10
+    assert os.environ.get("GIT_TERMINAL_PROMPT") is None

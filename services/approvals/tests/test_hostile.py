@@ -1,0 +1,411 @@
+"""A hostile repository runs nothing, leads nowhere, and shows nothing that is not its own.
+
+Where git itself falls for what is laid out, the test first shows that it does.
+"""
+
+import contextlib
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.approvals import quarantine
+from services.approvals.repositories import Repositories
+from services.approvals.tests.objects import commit, name_of, tree, write_loose, write_pack
+from services.approvals.tests.worktree import WorkTree
+from wire.errors import HiveError, InvalidArgument, LimitExceeded, NotFound
+
+
+@pytest.fixture
+async def ours(tmp_path: Path) -> Repositories:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    made = Repositories(tmp_path, scratch=scratch)
+    await made.prepare()
+    await made.create("alice")
+    return made
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, ours: Repositories) -> Iterator[WorkTree]:
+    yield WorkTree(tmp_path / "proposed/alice")
+    assert not list((tmp_path / "scratch").iterdir()), "the quarantine is gone in any case"
+
+
+@pytest.fixture
+def good(theirs: WorkTree) -> str:
+    """A commit as there should be."""
+    return theirs.commit({"agent.toml": "a = 1\n"})
+
+
+@pytest.fixture
+def dot_git(theirs: WorkTree) -> Path:
+    return theirs.path / ".git"
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> WorkTree:
+    """A repository of the host that is none of the manager's business."""
+    return WorkTree(tmp_path / "secret")
+
+
+async def refused(ours: Repositories, name: str) -> str:
+    with pytest.raises((InvalidArgument, NotFound, LimitExceeded)) as caught:
+        await ours.fetch("alice", name)
+    return str(caught.value)
+
+
+class TestNothingIsRun:
+    @pytest.fixture
+    def trap(self, tmp_path: Path) -> Path:
+        return tmp_path / "sprung"
+
+    @pytest.fixture(autouse=True)
+    def not_sprung(self, theirs: WorkTree, trap: Path) -> Iterator[None]:
+        yield
+        assert not trap.exists()
+
+    @staticmethod
+    def naively(theirs: WorkTree, trap: Path, *arguments: str) -> None:
+        """What git does there falls into the trap."""
+        subprocess.run(["git", "-C", theirs.path, *arguments], capture_output=True, timeout=30)
+        assert trap.exists()
+        trap.unlink()
+
+    async def test_fsmonitor(
+        self, ours: Repositories, theirs: WorkTree, good: str, trap: Path
+    ) -> None:
+        theirs.git("config", "core.fsmonitor", f"touch {trap}")
+        self.naively(theirs, trap, "status")
+        assert await ours.fetch("alice", good) == good
+        await ours.diff("alice", None, good)
+
+    async def test_hooks(
+        self, ours: Repositories, theirs: WorkTree, good: str, trap: Path, dot_git: Path
+    ) -> None:
+        names = "pre-commit post-checkout reference-transaction post-index-change pre-auto-gc"
+        for name in (*names.split(), "update", "post-update", "pre-receive", "proc-receive"):
+            (dot_git / "hooks").mkdir(exist_ok=True)
+            hook = dot_git / "hooks" / name
+            hook.write_text(f"#!/bin/sh\ntouch {trap}\n")
+            hook.chmod(0o755)
+        self.naively(theirs, trap, "checkout", "-q", "-b", "other")
+        assert await ours.fetch("alice", good) == good
+
+    async def test_programs_that_its_configuration_names(
+        self, ours: Repositories, theirs: WorkTree, good: str, trap: Path
+    ) -> None:
+        for key in (
+            "uploadpack.packObjectsHook",
+            "core.sshCommand",
+            "core.alternateRefsCommand",
+            "core.pager",
+            "core.editor",
+            "diff.external",
+            "diff.evil.textconv",
+            "filter.evil.smudge",
+            "filter.evil.clean",
+            "gpg.program",
+            "credential.helper",
+            "alias.fetch",
+        ):
+            theirs.git("config", key, f"!touch {trap}" if "alias" in key else f"touch {trap}")
+        theirs.git("config", "uploadpack.allowAnySHA1InWant", "true")
+        theirs.git("config", "diff.external", f"touch {trap}; true")
+        (theirs.path / "agent.toml").write_text("a = 3\n")
+        self.naively(theirs, trap, "diff")
+        assert await ours.fetch("alice", good) == good
+        assert "+a = 1\n" in await ours.diff("alice", None, good)
+
+    async def test_configuration_that_includes_more(
+        self, ours: Repositories, theirs: WorkTree, good: str, trap: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "more").write_text(f"[core]\n\tfsmonitor = touch {trap}\n")
+        theirs.git("config", "include.path", str(tmp_path / "more"))
+        theirs.git("config", "core.worktree", str(tmp_path))
+        self.naively(theirs, trap, "status")
+        assert await ours.fetch("alice", good) == good
+
+    async def test_attributes_that_name_programs(
+        self, ours: Repositories, theirs: WorkTree, trap: Path
+    ) -> None:
+        theirs.git("config", "diff.evil.textconv", f"touch {trap}; cat")
+        found = theirs.commit({"agent.toml": "a = 1\n", ".gitattributes": "* diff=evil filter=x\n"})
+        self.naively(theirs, trap, "show", found)
+        await ours.fetch("alice", found)
+        await ours.move_main("alice", found)
+        assert "+a = 1\n" in await ours.diff("alice", None, found)
+
+    async def test_what_surrounds_approvals_is_not_read(
+        self,
+        ours: Repositories,
+        theirs: WorkTree,
+        good: str,
+        trap: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        (tmp_path / ".gitconfig").write_text(f"[core]\n\tfsmonitor = touch {trap}\n")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        self.naively(theirs, trap, "status")
+        monkeypatch.setenv("GIT_DIR", str(theirs.path / ".git"))
+        monkeypatch.setenv("GIT_EXTERNAL_DIFF", f"touch {trap}; true")
+        monkeypatch.setenv("GIT_TRACE", str(trap))
+        assert await ours.fetch("alice", good) == good
+        assert "+a = 1\n" in await ours.diff("alice", None, good)
+
+    @pytest.mark.parametrize(
+        "name",
+        ["--upload-pack=touch", "HEAD", "-1234567", "abcdefg", "a" * 41, "ABCDEF1", "", "\n"],
+    )
+    async def test_a_commit_that_is_no_commit(self, ours: Repositories, name: str) -> None:
+        assert "is no commit: 7 to 40 digits" in await refused(ours, name)
+
+
+class TestNothingLeadsElsewhere:
+    async def test_alternates(
+        self, ours: Repositories, theirs: WorkTree, good: str, secret: WorkTree, dot_git: Path
+    ) -> None:
+        hidden = secret.commit({"agent.toml": "password\n"})
+        (dot_git / "objects/info/alternates").write_text(f"{secret.path}/.git/objects\n")
+        assert theirs.git("cat-file", "-t", hidden) == "commit"  # git follows it
+        assert "There is no commit" in await refused(ours, hidden)
+        assert await ours.fetch("alice", good) == good
+
+    @pytest.mark.parametrize("what", ["", ".git", ".git/objects", ".git/objects/pack"])
+    async def test_links_to_directories(
+        self, ours: Repositories, theirs: WorkTree, secret: WorkTree, good: str, what: str
+    ) -> None:
+        hidden = secret.commit({"agent.toml": "password\n"})
+        secret.git("gc", "-q")
+        replaced = theirs.path / what
+        replaced.rename(theirs.path.parent / "away")
+        replaced.symlink_to(secret.path / what)
+        assert theirs.git("cat-file", "-t", hidden) == "commit"
+        assert "not a plain one" in await refused(ours, hidden)
+
+    async def test_links_to_single_objects(
+        self, ours: Repositories, secret: WorkTree, good: str, dot_git: Path
+    ) -> None:
+        hidden = secret.commit({"agent.toml": "password\n"})
+        folder = dot_git / "objects" / hidden[:2]
+        source = secret.path / ".git/objects" / hidden[:2] / hidden[2:]
+        folder.mkdir(exist_ok=True)
+        (folder / hidden[2:]).symlink_to(source)
+        assert "There is no commit" in await refused(ours, hidden)
+        (folder / hidden[2:]).unlink()
+        if not list(folder.iterdir()):
+            folder.rmdir()
+            folder.symlink_to(source.parent)
+            assert "not a plain one" in await refused(ours, hidden)
+
+    async def test_a_file_in_the_place_of_the_directory(
+        self, ours: Repositories, theirs: WorkTree, secret: WorkTree, good: str, dot_git: Path
+    ) -> None:
+        hidden = secret.commit({"agent.toml": "password\n"})
+        theirs.point_to(secret)
+        assert theirs.git("cat-file", "-t", hidden) == "commit"
+        assert "not a plain one" in await refused(ours, hidden)
+
+    async def test_the_directory_of_another_repository(
+        self, ours: Repositories, theirs: WorkTree, secret: WorkTree, good: str, dot_git: Path
+    ) -> None:
+        hidden = secret.commit({"agent.toml": "password\n"})
+        (dot_git / "commondir").write_text(f"{secret.path}/.git\n")
+        assert theirs.git("cat-file", "-t", hidden) == "commit"
+        assert "There is no commit" in await refused(ours, hidden)
+
+    async def test_what_is_no_file(self, ours: Repositories, good: str, dot_git: Path) -> None:
+        """Opening a pipe waits for a writer, for ever."""
+        folder = dot_git / "objects/ab"
+        folder.mkdir(exist_ok=True)
+        os.mkfifo(folder / ("1" * 38))
+        (folder / ("2" * 38)).mkdir()
+        with socket.socket(socket.AF_UNIX) as listener:
+            os.chdir(folder)
+            listener.bind("3" * 38)
+            os.chdir("/")
+        if os.geteuid() == 0:
+            os.mknod(folder / ("4" * 38), 0o600 | 0o020000, os.makedev(1, 5))  # endless zeros
+        os.mkfifo(dot_git / f"objects/pack/pack-{'5' * 40}.idx")
+        assert await ours.fetch("alice", good) == good
+        os.mkfifo(dot_git / f"objects/pack/pack-{'6' * 40}.pack")
+        assert "being packed anew" in await refused(ours, good[:8])
+
+    async def test_pipes_in_the_place_of_directories(
+        self, ours: Repositories, good: str, dot_git: Path
+    ) -> None:
+        (dot_git / "objects").rename(dot_git / "away")
+        os.mkfifo(dot_git / "objects")
+        assert "not a plain one" in await refused(ours, good)
+
+    async def test_a_file_that_somebody_holds(
+        self, ours: Repositories, good: str, dot_git: Path
+    ) -> None:
+        """Whoever opens a leased file waits until the lease is broken: 45 seconds."""
+        name = dot_git / "objects" / good[:2] / good[2:]
+        name.chmod(0o644)
+        with leased(name):
+            assert "no program may hold its files" in await refused(ours, good)
+
+    def test_what_may_not_be_read(self) -> None:
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+            Path(folder).chmod(0o755)
+            theirs = WorkTree(Path(folder) / "proposed/alice")
+            theirs.commit({"agent.toml": ""})
+            (theirs.path / ".git/objects").chmod(0)
+            target = Path(folder) / "target"
+            target.mkdir(mode=0o777)
+            if os.geteuid() == 0:
+                os.seteuid(65534)
+            try:
+                with pytest.raises(InvalidArgument, match="cannot be read: Permission denied"):
+                    quarantine._Copying(theirs.path, target).run()
+            finally:
+                os.seteuid(os.getuid())
+                (theirs.path / ".git/objects").chmod(0o755)
+
+
+@contextlib.contextmanager
+def leased(name: Path) -> Iterator[None]:
+    command = [sys.executable, "-c", _LEASE, str(name)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdin
+        assert holder.stdout.readline() == b"held\n"
+        yield
+        holder.stdin.close()
+
+
+_LEASE = f"""
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+held = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(held, {fcntl.F_SETLEASE}, {fcntl.F_WRLCK})
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+class TestNothingPassesForWhatItIsNot:
+    async def test_an_object_under_the_name_of_another(
+        self, ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
+    ) -> None:
+        theirs.git("checkout", "-q", "--orphan", "other")
+        other = theirs.commit({"agent.toml": "evil = 1\n"})
+        write_loose(dot_git, "commit", theirs_content(theirs, other), name=good)
+        assert "no commit" in await refused(ours, good)
+
+    async def test_replaced_objects(
+        self, ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
+    ) -> None:
+        other = theirs.commit({"agent.toml": "evil = 1\n"})
+        theirs.git("replace", good, theirs.git("commit-tree", "-m", "x", f"{other}^{{tree}}"))
+        assert theirs.git("show", f"{good}:agent.toml") == "evil = 1"
+        (dot_git / "info/grafts").parent.mkdir(exist_ok=True)
+        (dot_git / "info/grafts").write_text(f"{other}\n")
+        assert await ours.fetch("alice", other) == other
+        assert await ours.read("alice", good, "agent.toml") == "a = 1\n"
+        assert await ours.descends("alice", other, good)
+
+    async def test_a_history_that_ends_too_soon(
+        self, ours: Repositories, theirs: WorkTree, good: str, tmp_path: Path
+    ) -> None:
+        last = theirs.commit({"agent.toml": "a = 2\n"})
+        theirs.make_shallow(tmp_path / "full")
+        assert theirs.git("rev-list", "HEAD") == last  # git believes that it has no parent
+        assert "cannot be taken" in await refused(ours, last)
+
+    async def test_what_is_missing(
+        self, ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
+    ) -> None:
+        blob = theirs.git("rev-parse", "HEAD:agent.toml")
+        (dot_git / "objects" / blob[:2] / blob[2:]).unlink()
+        assert "cannot be taken" in await refused(ours, good)
+
+    async def test_references_with_odd_names(
+        self, ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
+    ) -> None:
+        for name in ("--upload-pack=x", "-d", good[:10], "a b", "x.lock", "\x1b[2J", "..", "@{"):
+            if name != "..":
+                (dot_git / "refs/heads" / name).write_text(f"{good}\n")
+        (dot_git / "packed-refs").write_text(f"{'z' * 40} refs/heads/../../x\n\0\n")
+        (dot_git / "HEAD").write_text("ref: refs/heads/a\n")
+        (dot_git / "refs/heads/a").write_text("ref: refs/heads/a\n")
+        assert await ours.fetch("alice", good[:10]) == good
+
+    async def test_nothing_but_the_commit_comes_along(
+        self, ours: Repositories, theirs: WorkTree, good: str, tmp_path: Path
+    ) -> None:
+        theirs.git("checkout", "-q", "--orphan", "other")
+        other = theirs.commit({"rubbish": "x"})
+        await ours.fetch("alice", good)
+        assert await ours.resolve("alice", other) is None
+        assert await ours.tags("alice") == {}
+        assert await ours.resolve("alice", "main") is None
+
+    @pytest.mark.parametrize(
+        ("mode", "name", "content", "complaint"),
+        [
+            ("100644", ".gitmodules", b'[submodule "x"]\n\turl = -u./evil\n', "gitmodulesUrl"),
+            ("100644", ".gitmodules", b'[submodule "../x"]\n\turl = x\n', "gitmodulesName"),
+            ("120000", ".gitmodules", b"x", "gitmodulesSymlink"),
+            ("100644", "..", b"", "hasDotdot"),
+            ("100644", ".GIT", b"", "hasDotgit"),
+            ("100644", "a/../../x", b"", "fullPathname"),
+            ("100644", "agent.toml", b"twice", "duplicateEntries"),
+            ("0100644", "z", b"", "zeroPaddedFilemode"),
+        ],
+    )
+    @pytest.mark.parametrize("packed", [False, True])
+    async def test_trees_that_trick_who_unpacks_them(
+        self,
+        ours: Repositories,
+        dot_git: Path,
+        mode: str,
+        name: str,
+        content: bytes,
+        complaint: str,
+        packed: bool,
+        theirs: WorkTree,
+    ) -> None:
+        blob = write_loose(dot_git, "blob", b"")
+        evil = write_loose(dot_git, "blob", content)
+        entries = [("100644", "agent.toml", blob), (mode, name, evil)]
+        of = write_loose(dot_git, "tree", tree(*sorted(entries, key=lambda e: e[1])))
+        found = write_loose(dot_git, "commit", commit(of))
+        if packed:
+            theirs.git("update-ref", "refs/heads/main", found)
+            theirs.git("repack", "-adq")
+        assert complaint in await refused(ours, found)
+
+    async def test_attributes_do_not_hide_a_change(
+        self, ours: Repositories, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hidden = {".gitattributes": "* -diff -text\n", "x/.gitattributes": "* -diff\n"}
+        one = theirs.commit({"agent.toml": "a = 1\n", "x/y": "1\n", **hidden})
+        two = theirs.commit({"agent.toml": "a = 2\n", "x/y": "2\n"})
+        assert "Binary files" in theirs.git("diff", one, two)
+        await ours.fetch("alice", two)
+        await ours.move_main("alice", two)
+        assert "-a = 1\n+a = 2\n" in (shown := await ours.diff("alice", one, two))
+        assert "-1\n+2\n" in shown
+
+
+def theirs_content(theirs: WorkTree, name: str) -> bytes:
+    return (theirs.git("cat-file", "commit", name) + "\n").encode()
+
+
+async def test_what_fails_leaves_nothing_behind(
+    ours: Repositories, theirs: WorkTree, dot_git: Path, tmp_path: Path
+) -> None:
+    write_pack(dot_git, [b"rubbish"], 1)
+    with pytest.raises(HiveError, match=r"The pack pack-[0-9a-f]+\.pack in .* cannot be taken"):
+        await ours.fetch("alice", name_of("blob", b""))
+    assert not list((tmp_path / "applied/alice/objects/pack").glob("*"))

@@ -1,0 +1,131 @@
+"""A repository that changes while it is copied: by its owner's git, or by somebody hostile."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.approvals import quarantine
+from services.approvals.repositories import Repositories
+from services.approvals.tests.worktree import WorkTree
+from wire.errors import HiveError, InvalidArgument
+
+_SWAP = """
+import os, sys
+name, other = sys.argv[1:]
+print("begun", flush=True)
+while True:
+    os.rename(name, name + "1")
+    os.symlink(other, name)
+    os.rename(name, name + "2")
+    os.rename(name + "1", name)
+    os.unlink(name + "2")
+"""
+_REPACK = """
+import subprocess, sys
+print("begun", flush=True)
+while True:
+    subprocess.run(["git", "-C", sys.argv[1], "repack", "-adq"], check=True)
+    subprocess.run(["git", "-C", sys.argv[1], *sys.argv[2:]], check=True)
+"""
+
+
+@pytest.fixture
+async def ours(tmp_path: Path) -> Repositories:
+    made = Repositories(tmp_path, scratch=tmp_path)
+    await made.prepare()
+    await made.create("alice")
+    return made
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, ours: Repositories) -> WorkTree:
+    return WorkTree(tmp_path / "proposed/alice")
+
+
+@contextlib.contextmanager
+def meanwhile(program: str, *arguments: str) -> Iterator[None]:
+    command = [sys.executable, "-c", program, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == b"begun\n"
+            yield
+            assert process.poll() is None, "it went on all the time"
+        finally:
+            process.kill()
+
+
+async def test_its_owner_packs_it_without_end(ours: Repositories, theirs: WorkTree) -> None:
+    for number in range(8):
+        last = theirs.commit({"agent.toml": f"a = {number}\n"})
+    change = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-mx"]
+    wanted = theirs.git("rev-list", "HEAD").split()
+    with meanwhile(_REPACK, str(theirs.path), *change):
+        for commit in reversed(wanted):
+            assert await ours.fetch("alice", commit) == commit
+    assert await ours.read("alice", last, "agent.toml") == "a = 7\n"
+
+
+async def test_a_pack_that_is_gone_when_it_is_opened(
+    ours: Repositories, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = theirs.commit({"agent.toml": "a = 1\n"})
+    theirs.git("repack", "-adq")
+    reading = quarantine._Copying._read
+    gone: list[str] = []
+
+    def vanishing(self: quarantine._Copying, folder: int, name: str) -> bytes | None:
+        if name.endswith(".pack") and len(gone) < 2:
+            gone.append(name)
+            return None
+        return reading(self, folder, name)
+
+    monkeypatch.setattr(quarantine._Copying, "_read", vanishing)
+    assert await ours.fetch("alice", commit) == commit
+    assert len(gone) == 2
+    other = theirs.commit({"agent.toml": "a = 2\n"})
+    monkeypatch.setattr(quarantine._Copying, "_read", lambda *_: None)
+    with pytest.raises(InvalidArgument, match="being packed anew"):
+        await ours.fetch("alice", other)
+
+
+@pytest.mark.parametrize("what", ["", ".git", ".git/objects"])
+async def test_somebody_swaps_it_for_a_link(
+    ours: Repositories, theirs: WorkTree, tmp_path: Path, what: str
+) -> None:
+    secret = WorkTree(tmp_path / "secret")
+    hidden = secret.commit({"agent.toml": "password\n"})
+    theirs.commit({"agent.toml": "a = 1\n"})
+    with meanwhile(_SWAP, str(theirs.path / what).rstrip("/"), str(secret.path / what)):
+        for _ in range(10):
+            with pytest.raises(HiveError):
+                await ours.fetch("alice", hidden)
+
+
+async def test_a_file_that_grows_while_it_is_read(
+    ours: Repositories, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was when it was looked at is what is read."""
+    commit = theirs.commit({"agent.toml": "a = 1\n"})
+    theirs.git("repack", "-adq")
+    [pack] = theirs.path.glob(".git/objects/pack/*.pack")
+    pack.chmod(0o644)
+    looking, number = os.fstat, pack.stat().st_ino
+    grown = []
+
+    def growing(descriptor: int) -> os.stat_result:
+        status = looking(descriptor)
+        if status.st_ino == number:
+            grown.append(descriptor)
+            with pack.open("ab") as file:
+                file.write(bytes(2**20))
+        return status
+
+    monkeypatch.setattr(os, "fstat", growing)
+    assert await ours.fetch("alice", commit) == commit
+    assert grown
