@@ -47,6 +47,8 @@ class Part(StrEnum):
     ENDPOINT = "endpoint"
     JOBS = "jobs"
     """What lifecycle did to the agent."""
+    BUILD = "build"
+    """What was built for it of its configurations."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def matches(agent: str, machine: Machine, part: Part | None = None) -> list[str]
         Part.CONTAINER: [machine.unit],
         Part.ENDPOINT: [names.endpoint_unit(agent), names.socket_unit(agent)],
         Part.JOBS: [],
+        Part.BUILD: [names.build_unit(agent)],
     }
     wanted = [] if part else [["HIVE_AGENT=" + agent]]
     if part is Part.JOBS:

@@ -61,6 +61,11 @@ def endpoint_unit(agent: str) -> str:
     return f"hive-agent@{agent}.service"
 
 
+def build_unit(agent: str) -> str:
+    """The unit that builds what the agent's container is run from."""
+    return f"hive-build@{agent}.service"
+
+
 def escape(label: str) -> str:
     """`label` as one element of an object path, escaped as systemd does it (`-` is `_2d`)."""
     return "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in label)

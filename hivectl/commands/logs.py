@@ -15,8 +15,14 @@ from hivectl.parameters import Number, past
 @click.option(
     "--unit",
     "part",
-    type=click.Choice(["container", "endpoint", "jobs"]),
+    type=click.Choice(["container", "endpoint", "jobs", "build"]),
     help="Only what that logged; jobs: what was done to the agent.",
+)
+@click.option(
+    "--build",
+    "part",
+    flag_value="build",
+    help="Only what the builds of its configurations print: --unit build.",
 )
 @click.option("--since", type=past, metavar="TIME", help="Only what was logged since then.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines, for programs.")
@@ -30,7 +36,7 @@ def logs(
 ) -> None:
     """Show what an agent and its container logged.
 
-    Its endpoint and its jobs, too.
+    Its endpoint, its jobs and its builds, too.
     """
     from hivectl.journal import Part, Wanted, journalctl
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hivectl import journal
+from hivectl.commands.logs import logs
 from hivectl.exits import CommandError, Exit
 from hivectl.journal import Machine, Part, Wanted, command_line, directories, files, matches
 from hivectl.tests.conftest import Hivectl
@@ -45,8 +46,12 @@ def test_one_part_is_its_own_units_only() -> None:
         "hive-agent@alice.service",
         "hive-agent@alice.socket",
     }
+    assert alternatives(Part.BUILD) == [
+        "_SYSTEMD_UNIT=hive-build@alice.service",
+        "_PID=1 UNIT=hive-build@alice.service",
+    ]
     # A container could have written the host's fields into its own journal.
-    for part in (Part.JOBS, Part.ENDPOINT):
+    for part in (Part.JOBS, Part.ENDPOINT, Part.BUILD):
         assert {place.name for place in directories(ALICE, "b" * 32, part)} == {"b" * 32}
 
 
@@ -93,6 +98,19 @@ def test_what_a_container_planted_hides_nothing(tmp_path: Path) -> None:
 def test_a_machine_id_that_is_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "machine-id")
     assert journal.read_some(tmp_path / "machine-id") == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [((), None), (("--build",), Part.BUILD), (("--unit", "jobs", "-n", "3"), Part.JOBS)],
+)
+def test_a_part_can_be_asked_for(
+    options: tuple[str, ...], part: Part | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Wanted] = []
+    monkeypatch.setattr(journal, "journalctl", lambda _name, wanted: asked.append(wanted))
+    logs.main(["alice", *options], standalone_mode=False)
+    assert [wanted.part for wanted in asked] == [part]
 
 
 async def test_logs_of_nobody_are_not_found(hive: FakeHive, hivectl: Hivectl) -> None:

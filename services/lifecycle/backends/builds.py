@@ -12,9 +12,10 @@ from services import agentfile
 from services.agentfile import AgentFile
 from services.lifecycle.agent import Spec
 from services.lifecycle.backends.journal import Journal
-from services.lifecycle.backends.layout import Layout, build_unit
+from services.lifecycle.backends.layout import Layout
 from services.lifecycle.backends.systemd import Systemd
 from services.lifecycle.tree import Tree, read_below, remove_below
+from wire import names
 from wire.errors import Conflict, HiveError
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class Builds:
         """Have it built, unless it is there; see `Backend.build`."""
         if not spec.commit or await asyncio.to_thread(self._complete, spec):
             return False
-        unit = build_unit(spec.name)
+        unit = names.build_unit(spec.name)
         if await asyncio.to_thread(self._order, spec, job):
             # One for another order may still run. The same order is that of an interrupted job,
             # whose build goes on meanwhile: it is joined.
@@ -92,12 +93,13 @@ class Builds:
 
     async def stop(self, name: str) -> None:
         """Let nothing be built of `name`; a build that does not run is no error."""
-        await self._systemd.stop(build_unit(name), BUILD_TIMEOUT)
-        await self._systemd.reset_failed(build_unit(name))
+        await self._systemd.stop(names.build_unit(name), BUILD_TIMEOUT)
+        await self._systemd.reset_failed(names.build_unit(name))
 
     async def forget(self, name: str, *, purge: bool) -> None:
         """Remove what was ordered of `name`, and with `purge` what was built."""
         self._read.pop(name, None)
+        await self._systemd.reset_failed(names.build_unit(name))
         await remove_below(self._layout.orders, f"{name}.env")
         if purge:
             await remove_below(self._layout.builds, name)
@@ -124,7 +126,7 @@ class Builds:
 
     async def _failure(self, spec: Spec) -> str:
         """One sentence, and what the build said last."""
-        unit = build_unit(spec.name)
+        unit = names.build_unit(spec.name)
         sentence = f"The configuration of {spec.name} at {spec.commit[:12]} could not be built."
         try:
             run = await self._systemd.invocation(unit)

@@ -73,11 +73,6 @@ def container_unit(name: str) -> str:
     return f"systemd-nspawn@{names.machine_name(name)}.service"
 
 
-def build_unit(name: str) -> str:
-    """The unit that builds what is deployed of `name`."""
-    return f"hive-build@{name}.service"
-
-
 def settings_file(name: str) -> str:
     """The .nspawn file of `name`, in `settings`."""
     return f"{names.machine_name(name)}.nspawn"
