@@ -2,7 +2,7 @@
 processes, machines, files.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,8 @@ SYSTEMD_MANAGER: Final = (SYSTEMD, "/org/freedesktop/systemd1", f"{SYSTEMD}.Mana
 MACHINED: Final = "org.freedesktop.machine1"
 MACHINED_MANAGER: Final = (MACHINED, "/org/freedesktop/machine1", f"{MACHINED}.Manager")
 CGROUPS: Final = Path("/sys/fs/cgroup")
-ENDED: Final = ("inactive", "failed")
+DATA: Final = Path("/var/lib/hyperhive/agents")
+UIDS: Final = range(uidrange.FIRST, uidrange.FIRST + uidrange.COUNT * uidrange.SIZE)
 
 
 class Fate(StrEnum):
@@ -65,9 +66,12 @@ async def _wrong_units(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
             state = active.get(unit, "inactive")
             if state != ("active" if fate is Fate.RUNNING else "inactive"):
                 found.append(f"{unit} is {state}, but {agent} is {fate}")
-        endpoint = names.endpoint_unit(agent)
-        if fate is not Fate.RUNNING and active.get(endpoint, "inactive") != "inactive":
-            found.append(f"{endpoint} is {active[endpoint]}, but {agent} is {fate}")
+        # The endpoint comes with the first connection; nothing is being built when no job runs.
+        idle = [f"hive-build@{agent}.service"]
+        idle += [names.endpoint_unit(agent)] if fate is not Fate.RUNNING else []
+        for unit in idle:
+            if (state := active.get(unit, "inactive")) != "inactive":
+                found.append(f"{unit} is {state}, but {agent} is {fate}")
     return found
 
 
@@ -91,14 +95,17 @@ def _mounts(fates: Mapping[str, Fate]) -> Iterator[str]:
 
 
 def _processes(fates: Mapping[str, Fate]) -> Iterator[str]:
-    """What runs as a user of an agent that does not run; or in its control groups."""
+    """What runs with a uid for agents, but of none that runs; or in a control group of one."""
     down = {agent for agent, fate in fates.items() if fate is not Fate.RUNNING}
-    ranges = {agent: _uids(agent) for agent in down}
+    running = [
+        range(state.stat().st_uid, state.stat().st_uid + uidrange.SIZE)
+        for state in DATA.glob("*/state")
+        if state.parent.name not in down
+    ]
     for status in Path("/proc").glob("[0-9]*/status"):
         uid = _uid(status)
-        for agent, uids in ranges.items():
-            if uid in uids:
-                yield f"process {status.parent.name} of {agent} is left"
+        if uid in UIDS and not any(uid in uids for uids in running):
+            yield f"process {status.parent.name} is left, with the uid {uid} of no agent that runs"
     for agent in down:
         for unit in (_container(agent), names.endpoint_unit(agent)):
             for group in CGROUPS.glob(f"**/{unit}"):
@@ -113,23 +120,17 @@ def _files(agent: str, fate: Fate) -> Iterator[str]:
         f"/etc/systemd/nspawn/{machine}.nspawn": not gone,
         f"/etc/systemd/system/{container}.d": not gone,
         f"/var/lib/machines/{machine}": not gone,
-        f"/var/lib/hyperhive/agents/{agent}/state": fate is not Fate.GONE,
+        f"{DATA}/{agent}/state": fate is not Fate.GONE,
     }
+    if fate is Fate.GONE:
+        places[f"/var/lib/hyperhive/builds/{agent}"] = False
     if gone:
+        places[f"/run/hyperhive/builds/{agent}.env"] = False
         places[f"/run/hyperhive/agents/{agent}"] = False
         places[f"/run/systemd/system.control/{container}.d"] = False
     for place, wanted in places.items():
         if Path(place).exists() is not wanted:
             yield f"{place} is {'missing' if wanted else 'left'}, but {agent} is {fate}"
-
-
-def _uids(agent: str) -> Iterable[int]:
-    """The range of an agent that does not run, as long as anything on disk tells it."""
-    for place in (f"/var/lib/hyperhive/agents/{agent}/state", f"/run/hyperhive/agents/{agent}"):
-        if Path(place).exists():
-            base = Path(place).stat().st_uid
-            return range(base, base + uidrange.SIZE) if uidrange.is_base(base) else ()
-    return ()
 
 
 def _uid(status: Path) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from bench.lifecycle import audit, bare, weigh
 from bench.lifecycle.audit import Fate
 from bench.lifecycle.orders import Ended, Orders, orders
-from services.lifecycle.work import STARTS_AT_ONCE
+from services.lifecycle.containers import STARTS_AT_ONCE
 
 
 async def all_at_once(

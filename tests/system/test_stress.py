@@ -21,6 +21,27 @@ INOTIFY_OF_AGENT = 4
 INOTIFY_OF_OTHERS = 12
 SECONDS = 60
 CLIENTS = 4
+SEEN = {
+    "mount": "/mnt/h-ghost is mounted",
+    "container unit": "systemd-nspawn@h-ghost.service is active, but ghost is gone",
+    "socket unit": "hive-agent@ghost.socket is active, but ghost is gone",
+    "endpoint": "hive-agent@ghost.service is active, but ghost is gone",
+    "process": "is left, with the uid 268468224 of no agent that runs",
+    "machine": "machined has a machine of ghost, which is gone",
+    "control group": "systemd-nspawn@h-ghost.service is left, but ghost does not run",
+    "settings": "/etc/systemd/nspawn/h-ghost.nspawn is left",
+    "socket folder": "/run/hyperhive/agents/ghost is left",
+    "drop-in": "/etc/systemd/system/systemd-nspawn@h-ghost.service.d is left",
+    "limits": "/run/systemd/system.control/systemd-nspawn@h-ghost.service.d is left",
+    "root": "/var/lib/machines/h-ghost is left",
+    "data": "/var/lib/hyperhive/agents/ghost/state is left",
+    "build": "/var/lib/hyperhive/builds/ghost is left",
+    "runs, and is said to be stopped": "alive is running, and should be stopped",
+    "runs, and is said to be kept": "/var/lib/machines/h-alive is left, but alive is kept",
+    "runs, and is said to be gone": "state is left, but alive is gone",
+    "is gone, and is said to run": "alive is None, and should be running",
+}
+"""What the audit must say of each thing that bench.lifecycle.sabotage leaves behind."""
 
 
 def module(hive: Hive, *arguments: str) -> dict[str, Any]:
@@ -63,3 +84,12 @@ def test_after_any_orders_each_agent_is_what_its_last_job_says(
     assert outcome["wrong"] == [], said
     assert outcome["jobs"] >= CLIENTS, said
     measured(f"{outcome['jobs']} jobs of {CLIENTS} clients in {SECONDS} s, nothing left behind")
+
+
+def test_the_audit_sees_whatever_is_left_behind(swarm: Hive) -> None:
+    outcome = module(swarm, "bench.lifecycle.sabotage")
+    assert outcome["clean"] == []
+    said = {what: "\n".join(sentences) for what, sentences in outcome["said"].items()}
+    assert {what: sentence in said[what] for what, sentence in SEEN.items()} == dict.fromkeys(
+        said, True
+    ), said
