@@ -56,8 +56,10 @@ def secret(tmp_path: Path) -> WorkTree:
 
 
 async def refused(ours: Repositories, name: str) -> str:
-    with pytest.raises((InvalidArgument, NotFound, LimitExceeded)) as caught:
-        await ours.fetch("alice", name)
+    """How it is refused: the second time as the first, for nothing of it stayed."""
+    for _ in range(2):
+        with pytest.raises((InvalidArgument, NotFound, LimitExceeded)) as caught:
+            await ours.fetch("alice", name)
     return str(caught.value)
 
 
