@@ -20,6 +20,7 @@ DATA: Final = Path("/var/lib/hyperhive")
 
 DESTINATIONS: Final = {
     "lib/systemd/system": Path("/usr/local/lib/systemd/system"),
+    "lib/sysctl.d": Path("/usr/local/lib/sysctl.d"),
     "lib/sysusers.d": Path("/usr/local/lib/sysusers.d"),
     "lib/tmpfiles.d": Path("/usr/local/lib/tmpfiles.d"),
     "share/dbus-1/system.d": Path("/etc/dbus-1/system.d"),
@@ -120,11 +121,25 @@ def _apply(units: Sequence[Path]) -> None:
     _run("systemd-sysusers", *map(str, sorted(DESTINATIONS["lib/sysusers.d"].glob("hyperhive*"))))
     tmpfiles = DESTINATIONS["lib/tmpfiles.d"].glob("hyperhive*")
     _run("systemd-tmpfiles", "--create", *map(str, sorted(tmpfiles)))
+    _apply_kernel_limits()
     _run("systemctl", "daemon-reload")
     _reload_bus()
     enabled = [unit.name for unit in units if _is_enabled_by_default(unit)]
     if enabled:
         _run("systemctl", "enable", "--quiet", *enabled)
+
+
+def _apply_kernel_limits() -> None:
+    """What the host's sysctl.d say together of inotify counts from now on.
+
+    Not where systemd does not set the kernel's parameters either: the kernel of a sandbox is the
+    machine's.
+    """
+    asked = ["systemctl", "is-enabled", "systemd-sysctl.service"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    if said != "masked":
+        # What it cannot set, in a container say, it tells itself.
+        _run("/lib/systemd/systemd-sysctl", "--prefix=/fs/inotify", check=False)
 
 
 def _is_enabled_by_default(unit: Path) -> bool:

@@ -44,6 +44,7 @@ _FRESH: Final = (
     "etc/hyperhive",
     "usr/local/lib/systemd",
     "usr/local/share/dbus-1",
+    "usr/local/lib/sysctl.d",
     "usr/local/lib/sysusers.d",
     "usr/local/lib/tmpfiles.d",
     "var/lib/systemd",

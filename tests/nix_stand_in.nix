@@ -53,6 +53,7 @@ let
       _type = "if";
       inherit condition content;
     };
+    mkOverride = _: value: value;
     hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
     types = {
       str = type "str";

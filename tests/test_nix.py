@@ -108,6 +108,13 @@ def test_every_option_is_described_with_default_and_example(tmp_path: Path) -> N
         assert option["hasExample"], option
 
 
+def test_the_kernels_limits_are_those_of_sysctl(tmp_path: Path) -> None:
+    lines = (ROOT / "services/hyperhive.sysctl.conf").read_text().splitlines()
+    shipped = dict(line.split(" = ") for line in lines if not line.startswith("#"))
+    found = evaluate(tmp_path)["boot"]["kernel"]["sysctl"]
+    assert {name: str(value) for name, value in found.items()} == shipped
+
+
 def test_users_are_those_of_sysusers(tmp_path: Path) -> None:
     """NixOS does not read sysusers.d of a package, so the modules repeat it."""
     lines = (ROOT / "services/hyperhive.sysusers.conf").read_text().splitlines()

@@ -75,6 +75,9 @@ in
       "C+ /etc/hyperhive/credentials/anthropic_api_key 0600 root root - ${toString cfg.apiKeyFile}"
     ];
 
+    # As hyperhive.sysctl.conf, and weaker than a default of NixOS: those that it has had are higher.
+    boot.kernel.sysctl."fs.inotify.max_user_instances" = lib.mkOverride 1400 8192;
+
     # systemd.packages ignores [Install]: what starts the units stands here and in the modules beside.
     systemd.targets.hive.wantedBy = [ "multi-user.target" ];
 
