@@ -224,7 +224,7 @@ class Broker:
             NotFound: some ids are no dead letters; the others were dropped.
         """
         _check_count(ids)
-        _check_dead(ids, (await self._dead_letters.drop(ids)).unknown)
+        _check_dead(ids, await self.to_the_end(self._drop(ids)))
 
     def leased(self) -> frozenset[int]:
         """The ids of the messages that somebody holds now."""
@@ -291,6 +291,12 @@ class Broker:
         changed = await self._dead_letters.requeue(ids)
         for letter in changed.letters:
             self.announce(letter.id, letter.sender, letter.recipient, letter.kind)
+        return changed.unknown
+
+    async def _drop(self, ids: Sequence[int]) -> list[int]:
+        changed = await self._dead_letters.drop(ids)
+        for letter in changed.letters:
+            self.events.dropped(letter.id, letter.recipient)
         return changed.unknown
 
     async def _acknowledge(self, who: Principal, holder: str, ids: Sequence[int]) -> None:

@@ -21,6 +21,9 @@ class Events(Protocol):
     def parked(self, message_id: int, to: str, redeliveries: int) -> None:
         """A message became a dead letter."""
 
+    def dropped(self, message_id: int, to: str) -> None:
+        """A dead letter was ended."""
+
     def question_added(self, question: Question) -> None:
         """Somebody was asked."""
 
@@ -38,6 +41,7 @@ class Silence:
     def delivered(self, message: Message) -> None: ...  # noqa: D102
     def acknowledged(self, message_id: int, to: str) -> None: ...  # noqa: D102
     def parked(self, message_id: int, to: str, redeliveries: int) -> None: ...  # noqa: D102
+    def dropped(self, message_id: int, to: str) -> None: ...  # noqa: D102
     def question_added(self, question: Question) -> None: ...  # noqa: D102
     def question_resolved(self, question: Question) -> None: ...  # noqa: D102
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None: ...  # noqa: D102

@@ -163,6 +163,9 @@ class Broker1(Interface, name=names.BROKER):
     def MessageParked(self, to: Str, id: UInt64, redeliveries: UInt32) -> None: ...
 
     @signal()
+    def MessageDropped(self, to: Str, id: UInt64) -> None: ...
+
+    @signal()
     def QuestionAdded(self, to: Str, id: UInt64, sender: Str) -> None: ...
 
     @signal()
@@ -186,6 +189,10 @@ class Broker1(Interface, name=names.BROKER):
     def parked(self, message_id: int, to: str, redeliveries: int) -> None:
         """See Events."""
         self.MessageParked(to, message_id, redeliveries)
+
+    def dropped(self, message_id: int, to: str) -> None:
+        """See Events."""
+        self.MessageDropped(to, message_id)
 
     def question_added(self, question: Question) -> None:
         """See Events."""

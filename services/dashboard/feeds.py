@@ -14,23 +14,31 @@ from .hive import MAX_MESSAGES, Hive
 PAGE = 50
 """Messages asked for at once: as many of the longest ones fit into one D-Bus message."""
 
+MAX_QUESTIONS = 50
+"""Questions shown, besides all that wait for the operator."""
+
 
 class BrokerFeed(Feed):
-    """The message flow."""
+    """The message flow, and the questions."""
 
     service = "broker"
     rules = ({"interface": names.BROKER},)
     _news: int | None = None
     """The lowest id that is to be asked for."""
+    _parked = False
+    """Whether there are new dead letters, which may be older than what is shown."""
+    _asked = False
+    """Whether a question was asked or resolved."""
 
     async def fetch(self) -> None:
-        """The newest messages, and all that wait for the operator."""
-        self._news = None
+        """The newest messages, all that wait for the operator, and the questions."""
+        self._news, self._parked = None, False
         newest = await self._list({}, MAX_MESSAGES)
-        self.hive.messages([*await self._unread({}), *newest])
+        self.hive.messages([*await self._dead(), *await self._unread({}), *newest])
+        await self._fetch_questions()
 
     async def fetch_news(self) -> None:
-        """What was queued since: a signal has no body."""
+        """What was queued, parked or asked since: a signal has no text."""
         if self._news is not None:
             news, self._news = self._news, None
             wanted = {"after": U64(news - 1)}
@@ -39,16 +47,34 @@ class BrokerFeed(Feed):
             if not added or added[0][0] != news:
                 added = [*await self._unread(wanted), *added]
             self.hive.messages_added(added)
+        if self._parked:
+            self._parked = False
+            self.hive.messages_added(await self._dead())
+        if self._asked:
+            await self._fetch_questions()
+
+    async def _fetch_questions(self) -> None:
+        """The newest, and all that wait for the operator."""
+        self._asked = False
+        newest = await self._list({}, MAX_QUESTIONS, "ListQuestions")
+        mine = {"to": names.OPERATOR, "state": "open"}
+        self.hive.questions([*await self._list(mine, MAX_MESSAGES, "ListQuestions"), *newest])
 
     async def _unread(self, wanted: Mapping[str, Any]) -> list[list[Any]]:
         """Those of the messages that are `wanted` which wait for the operator."""
         unread = {**wanted, "to": names.OPERATOR, "state": "queued"}
         return await self._list(unread, MAX_MESSAGES)
 
+    async def _dead(self) -> list[list[Any]]:
+        """The dead letters."""
+        return await self._list({"state": "dead"}, MAX_MESSAGES)
+
     def apply(self, signal: Signal) -> None:
-        """MessageQueued (new, or queued again), MessageDelivered, -Acknowledged, -Parked."""
+        """Messages are queued (new, or again), delivered, done; questions asked and resolved."""
         match signal.member, signal.args:
             case "MessageQueued", [_, int(message), *_]:
+                # One that is queued again may be too old to be among the news.
+                self.hive.message_state(message, "queued")
                 self._news = min(message, self._news or message)
                 self.want_news()
             case "MessageDelivered", [_, int(message), int(redeliveries)]:
@@ -57,20 +83,23 @@ class BrokerFeed(Feed):
                 self.hive.message_state(message, "acknowledged")
             case "MessageParked", [_, int(message), int(redeliveries)]:
                 self.hive.message_state(message, "dead", redeliveries)
+                self._parked = True
+                self.want_news()
+            case "MessageDropped", [_, int(message)]:
+                self.hive.message_state(message, "dropped")
+            case "QuestionAdded" | "QuestionResolved", _:
+                self._asked = True
+                self.want_news()
 
-    async def _list(self, wanted: Mapping[str, Any], limit: int) -> list[list[Any]]:
-        """The newest messages that are `wanted`, at most about `limit`, oldest first."""
+    async def _list(
+        self, wanted: Mapping[str, Any], limit: int, member: str = "ListMessages"
+    ) -> list[list[Any]]:
+        """The newest messages, or questions, that are `wanted`, about `limit`, oldest first."""
         found: list[list[Any]] = []
         before: dict[str, Any] = {}
         while len(found) < limit:
             page: list[list[Any]] = await self.bus.call1(
-                self.name,
-                self.path,
-                self.name,
-                "ListMessages",
-                "a{sv}u",
-                {**wanted, **before},
-                PAGE,
+                self.name, self.path, self.name, member, "a{sv}u", {**wanted, **before}, PAGE
             )
             found = page + found
             if len(page) < PAGE:

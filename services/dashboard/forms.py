@@ -40,6 +40,12 @@ class Denial(Form):
     note: str = Field(default="", max_length=10_000)
 
 
+class Answer(Form):
+    """What a question is answered; whether it fits is for the broker to decide."""
+
+    answer: list[str] = Field(min_length=1, max_length=100)
+
+
 AnyForm = TypeVar("AnyForm", bound=Form)
 
 

@@ -38,6 +38,10 @@ MESSAGE_FIELDS = (
     "id", "from", "to", "kind", "body", "at", "redeliveries", "urgent", "in_reply_to", "state",
     "invocation", "earlier_life",
 )  # fmt: skip
+QUESTION_FIELDS = (
+    "id", "from", "to", "question", "choices", "multi", "asked", "deadline", "state", "answer",
+    "answered_by", "resolved",
+)  # fmt: skip
 APPROVAL_FIELDS = (
     "id", "kind", "agent", "reason", "requested_by", "requested", "state", "note", "resolved",
 )  # fmt: skip
@@ -48,12 +52,30 @@ def is_unread(row: Row) -> bool:
     return bool(row["to"] == names.OPERATOR and row["state"] == "queued")
 
 
+def is_dead(row: Row) -> bool:
+    """Whether a message is a dead letter, which waits for the operator's decision."""
+    return bool(row["state"] == "dead")
+
+
+def question_row(question: Sequence[Any]) -> dict[str, Any]:
+    """A row from Broker1's question struct; of long texts the beginning."""
+    row = dict(zip(QUESTION_FIELDS, question, strict=True))
+    row["length"] = len(row["question"])
+    row["question"] = row["question"][:MAX_PREVIEW]
+    row["answer"] = [text[:MAX_PREVIEW] for text in row["answer"]]
+    return row
+
+
 def message_row(message: Sequence[Any]) -> dict[str, Any]:
     """A row from Broker1's message struct; a long body becomes its beginning and its length."""
     row = dict(zip(MESSAGE_FIELDS, message, strict=True))
     row["length"] = len(row["body"])
     row["body"] = row["body"][:MAX_PREVIEW]
     return row
+
+
+def _waits(row: Row) -> bool:
+    return is_unread(row) or is_dead(row)
 
 
 class Hive:
@@ -166,9 +188,17 @@ class Hive:
 
     @staticmethod
     def _newest(rows: Mapping[str, Row]) -> dict[str, Row]:
-        """The rows to keep: the newest, and whatever the operator has not read."""
+        """The rows to keep: the newest, and whatever waits for the operator."""
         newest = set(sorted(rows, key=int)[-MAX_MESSAGES:])
-        return {key: row for key, row in rows.items() if key in newest or is_unread(row)}
+        return {key: row for key, row in rows.items() if key in newest or _waits(row)}
+
+    # Questions
+
+    def questions(self, questions: Sequence[Sequence[Any]]) -> None:
+        """All questions there are to show, in place of those shown so far."""
+        self._tables.replace(
+            Table.QUESTIONS, {str(question[0]): question_row(question) for question in questions}
+        )
 
     # Notices
 

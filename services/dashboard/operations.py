@@ -50,6 +50,26 @@ class BusActions:
         """Mark a message to the operator as read."""
         await self._call("broker", "Acknowledge", "at", [message])
 
+    async def requeue(self, message: int) -> None:
+        """Have a dead letter handed out again."""
+        await self._call("broker", "Requeue", "at", [message])
+
+    async def drop(self, message: int) -> None:
+        """Give a dead letter up."""
+        await self._call("broker", "Drop", "at", [message])
+
+    async def question(self, question: int) -> str:
+        """The whole text of a question."""
+        wanted = {"after": U64(question - 1), "before": U64(question + 1)}
+        [found] = await self._call("broker", "ListQuestions", "a{sv}u", wanted, 1)
+        if not found:
+            raise NotFound("This question is gone.")
+        return str(found[0][3])
+
+    async def answer(self, question: int, answer: list[str]) -> None:
+        """Answer a question."""
+        await self._call("broker", "Answer", "tas", question, answer)
+
     async def agent(self, name: str, verb: str) -> None:
         """Begin to start, kill or restart an agent."""
         if not names.AGENT_NAME.fullmatch(name):

@@ -17,6 +17,7 @@ class Table(StrEnum):
     JOBS = "jobs"
     APPROVALS = "approvals"
     MESSAGES = "messages"
+    QUESTIONS = "questions"
     NOTICES = "notices"
 
 

@@ -34,6 +34,18 @@ class Actions(Protocol):
     async def acknowledge(self, message: int) -> None:
         """Mark a message to the operator as read."""
 
+    async def requeue(self, message: int) -> None:
+        """Have a dead letter handed out again."""
+
+    async def drop(self, message: int) -> None:
+        """Give a dead letter up."""
+
+    async def question(self, question: int) -> str:
+        """The whole text of a question."""
+
+    async def answer(self, question: int, answer: list[str]) -> None:
+        """Answer a question."""
+
     async def agent(self, name: str, verb: str) -> None:
         """Begin to start, kill or restart an agent."""
 
@@ -79,6 +91,10 @@ class Site:
                 web.post("/api/messages", self.send),
                 web.get(r"/api/messages/{id:\d{1,18}}", self.message),
                 web.post(r"/api/messages/{id:\d{1,18}}/read", self.mark_read),
+                web.post(r"/api/messages/{id:\d{1,18}}/requeue", self.requeue),
+                web.post(r"/api/messages/{id:\d{1,18}}/drop", self.drop),
+                web.get(r"/api/questions/{id:\d{1,18}}", self.question),
+                web.post(r"/api/questions/{id:\d{1,18}}/answer", self.answer),
                 web.post("/api/agents/{name}/{verb:start|kill|restart}", self.agent),
                 web.post(r"/api/approvals/{id:\d{1,18}}/approve", self.approve),
                 web.post(r"/api/approvals/{id:\d{1,18}}/deny", self.deny),
@@ -159,6 +175,26 @@ class Site:
     async def mark_read(self, request: web.Request) -> web.Response:
         """Take a message out of the operator's inbox."""
         await self._actions.acknowledge(_id(request))
+        return web.json_response({})
+
+    async def requeue(self, request: web.Request) -> web.Response:
+        """Have a dead letter handed out again."""
+        await self._actions.requeue(_id(request))
+        return web.json_response({})
+
+    async def drop(self, request: web.Request) -> web.Response:
+        """Give a dead letter up."""
+        await self._actions.drop(_id(request))
+        return web.json_response({})
+
+    async def question(self, request: web.Request) -> web.Response:
+        """The whole text of a question that the state holds the beginning of."""
+        return web.json_response({"question": await self._actions.question(_id(request))})
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer a question in the operator's name."""
+        form = await forms.read(request, forms.Answer)
+        await self._actions.answer(_id(request), form.answer)
         return web.json_response({})
 
     async def agent(self, request: web.Request) -> web.Response:

@@ -40,6 +40,9 @@ class Heard:
     def parked(self, message_id: int, to: str, redeliveries: int) -> None:
         self.all.append(("parked", message_id, redeliveries))
 
+    def dropped(self, message_id: int, to: str) -> None:
+        self.all.append(("dropped", message_id, to))
+
     def question_added(self, question: Question) -> None:
         self.all.append(("question added", question.id))
 

@@ -150,6 +150,7 @@ async def test_dropped_is_the_end(broker: Broker, heard: Heard) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     await fail(broker, TRIES)
     await broker.drop([first])
+    assert heard.all[-1] == ("dropped", first, "bob")
     before = len(heard.all)
     await broker.acknowledge(BOB, ":1.99", [first])
     for call in (broker.requeue, broker.drop):

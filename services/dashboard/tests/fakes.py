@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 from wire import names
 from wire.bus import Bus
-from wire.errors import NotFound
+from wire.errors import Conflict, NotFound
 from wire.interface import Interface, method, prop, signal
 from wire.principal import OPERATOR
 from wire.types import (
@@ -16,8 +16,10 @@ from wire.types import (
     Int64,
     Messages,
     ObjectPath,
+    Questions,
     Signature,
     Str,
+    StrList,
     UInt32,
     UInt64,
     UInt64List,
@@ -32,6 +34,7 @@ class FakeBroker(Interface, name=names.BROKER):
     def __init__(self) -> None:
         self.log: list[list[Any]] = []
         self.read: list[int] = []
+        self.questions: list[list[Any]] = []
 
     def add(self, sender: str, to: str, body: str, kind: str = "message") -> int:
         number = len(self.log) + 1
@@ -66,9 +69,61 @@ class FakeBroker(Interface, name=names.BROKER):
             for row in self.log
             if filter.get("after", 0) < row[0] < filter.get("before", 2**63)
             and filter.get("to", row[2]) == row[2]
+            and filter.get("agent", row[1]) in (row[1], row[2])
             and filter.get("state", row[9]) == row[9]
         ]
         return found[-limit:]
+
+    def ask(self, sender: str, to: str, text: str, *choices: str, multi: bool = False) -> int:
+        number = len(self.questions) + 1
+        head = [number, sender, to, text, list(choices), multi, NOW + number, NOW + 10**9]
+        self.questions.append([*head, "open", [], "", 0])
+        self.QuestionAdded(to, number, sender)
+        return number
+
+    @method(allow=OPERATOR)
+    async def Answer(self, id: UInt64, answer: StrList) -> None:
+        if answer == ["too late"]:
+            raise Conflict("This question was answered already.")
+        self.questions[id - 1][8:] = ["answered", answer, "operator", NOW + 1000]
+        self.QuestionResolved(self.questions[id - 1][1], id, "operator", "answered")
+
+    @method(allow=OPERATOR)
+    async def ListQuestions(self, filter: Dict, limit: UInt32) -> Questions:
+        found = [
+            row
+            for row in self.questions
+            if filter.get("after", 0) < row[0] < filter.get("before", 2**63)
+            and filter.get("to", row[2]) == row[2]
+            and filter.get("agent", row[1]) in (row[1], row[2])
+            and filter.get("state", row[8]) == row[8]
+        ]
+        return found[-limit:]
+
+    def park(self, number: int) -> None:
+        self.log[number - 1][9] = "dead"
+        self.MessageParked(self.log[number - 1][2], number, 5)
+
+    @method(allow=OPERATOR)
+    async def Requeue(self, ids: UInt64List) -> None:
+        for number in ids:
+            self.log[number - 1][9] = "queued"
+            self.MessageQueued(self.log[number - 1][2], number, self.log[number - 1][1], "message")
+
+    @method(allow=OPERATOR)
+    async def Drop(self, ids: UInt64List) -> None:
+        for number in ids:
+            self.log[number - 1][9] = "dropped"
+            self.MessageDropped(self.log[number - 1][2], number)
+
+    @signal()
+    def MessageDropped(self, to: Str, id: UInt64) -> None: ...
+
+    @signal()
+    def QuestionAdded(self, to: Str, id: UInt64, sender: Str) -> None: ...
+
+    @signal()
+    def QuestionResolved(self, sender: Str, id: UInt64, to: Str, state: Str) -> None: ...
 
     @signal()
     def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...

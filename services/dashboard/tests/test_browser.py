@@ -147,13 +147,67 @@ async def test_the_operators_way(
     hive.broker.arrive("alice", "operator", "forty-two")
     await browser.sees(".message.unread .body", "forty-two")
     await browser.sees("#waiting-messages", "1 unread message")
-    await browser.click(".message.unread .mark-read")
+    await browser.click(".message.unread [data-verb=read]")
     await browser.until(lambda _: hive.broker.read == [3])
     await browser.until(lambda d: not d.find_elements(By.CSS_SELECTOR, ".message.unread"))
 
     await browser.click("#logout")
     await browser.sees("#how", "hivectl login-link")
     assert await browser.value("window.violations") == []
+
+
+async def test_questions_are_answered_by_choice_choices_and_text(
+    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
+) -> None:
+    broker = page.hive.broker
+    broker.ask("alice", "operator", "Where to deploy?", "staging", "production")
+    broker.ask("bob", "operator", "Which days?", "Monday", "Tuesday", "Sunday", multi=True)
+    broker.ask("manager", "operator", "<b>What next?</b>")
+    broker.ask("alice", "bob", "Not for you")
+    await log_in()
+    await browser.sees("#waiting-questions", "3 questions")
+    await browser.click(".asked [data-key='1'] form button:nth-of-type(2)")
+    await browser.until(lambda _: broker.questions[0][9] == ["production"])
+    await browser.click(".asked [data-key='2'] [type=submit]")
+    await browser.sees(".asked [data-key='2'] .error", "Choose at least one.")
+    await browser.click(".asked [data-key='2'] label:nth-of-type(1)")
+    await browser.click(".asked [data-key='2'] label:nth-of-type(3)")
+    await browser.click(".asked [data-key='2'] [type=submit]")
+    await browser.until(lambda _: broker.questions[1][9] == ["Monday", "Sunday"])
+    await browser.sees("#waiting-questions", "1 question")
+    await browser.sees(".asked .body", "<b>What next?</b>")
+    await browser.type(".asked [data-key='3'] textarea", "too late")
+    # What is asked meanwhile does not take away what is being typed.
+    broker.ask("bob", "operator", "And then?")
+    await browser.sees("#waiting-questions", "2 questions")
+    await browser.click(".asked [data-key='3'] [type=submit]")
+    await browser.sees(".asked [data-key='3'] .error", "answered already")
+    await browser.type(".asked [data-key='3'] textarea", ", write the docs")
+    await browser.click(".asked [data-key='3'] [type=submit]")
+    await browser.until(lambda _: broker.questions[2][9] == ["too late, write the docs"])
+    await browser.until(lambda d: len(d.find_elements(By.CSS_SELECTOR, ".asked li")) == 1)
+    assert await browser.value("window.violations") == []
+
+
+async def test_dead_letters_are_requeued_and_dropped(
+    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
+) -> None:
+    broker = page.hive.broker
+    for text in ("first", "second", "third"):
+        broker.arrive("alice", "bob", text)
+    broker.park(1)
+    await log_in()
+    await browser.sees("#waiting-dead", "1 dead letter")
+    broker.park(2)
+    await browser.sees("#waiting-dead", "2 dead letters")
+    await browser.click("#waiting-dead")
+    await browser.until(lambda d: len(d.find_elements(By.CSS_SELECTOR, ".flow li")) == 2)
+    await browser.click(".flow [data-key='1'] [data-verb=requeue]")
+    await browser.until(lambda _: broker.log[0][9] == "queued")
+    await browser.sees("#waiting-dead", "1 dead letter")
+    await browser.click(".flow [data-key='2'] [data-verb=drop]")
+    await browser.until(lambda _: broker.log[1][9] == "dropped")
+    await browser.sees(".scroller .empty", "No dead letters")
 
 
 async def test_jobs_and_states_have_names(

@@ -28,6 +28,9 @@ class FakeHive:
     def __init__(self) -> None:
         self.added: list[int] = []
 
+    def message_state(self, message: int, state: str) -> None:
+        pass
+
     def messages_added(self, rows: list[list[Any]]) -> None:
         self.added += [row[0] for row in rows]
 

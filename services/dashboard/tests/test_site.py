@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from services.dashboard.feeds import MAX_QUESTIONS
 from services.dashboard.hive import MAX_MESSAGES, MAX_PREVIEW
 from services.dashboard.stream import Streams
 from services.dashboard.tests.conftest import PATIENCE, Page
@@ -106,6 +107,56 @@ async def test_sending_reading_and_refusals(inside: Page) -> None:
     assert (await inside.post(f"/api/messages/{number}/read"))[0] == 200
     await inside.until(lambda t: t["messages"].get(str(number), {}).get("state") == "acknowledged")
     assert inside.hive.broker.read == [number]
+
+
+async def test_questions_are_shown_answered_and_refused(inside: Page) -> None:
+    broker = inside.hive.broker
+    number = broker.ask("alice", "operator", "ü" * (MAX_PREVIEW + 1), "staging", "production")
+    broker.ask("bob", "alice", "six times seven?")
+    tables = await inside.until(lambda t: len(t["questions"]) == 2)
+    row = tables["questions"][str(number)]
+    assert (len(row["question"]), row["length"]) == (MAX_PREVIEW, MAX_PREVIEW + 1)
+    assert row["choices"] == ["staging", "production"]
+    answer = await inside.get(f"/api/questions/{number}")
+    assert answer == (200, {"question": "ü" * (MAX_PREVIEW + 1)})
+    assert (await inside.get("/api/questions/999"))[0] == 404
+    path = f"/api/questions/{number}/answer"
+    assert (await inside.post(path, {"answer": []}))[0] == 400
+    status, refused = await inside.post(path, {"answer": ["too late"]})
+    assert (status, refused["error"]) == (409, "This question was answered already.")
+    assert (await inside.post(path, {"answer": ["staging"]}))[0] == 200
+    tables = await inside.until(lambda t: t["questions"][str(number)]["state"] == "answered")
+    assert tables["questions"][str(number)]["answer"] == ["staging"]
+
+
+async def test_questions_to_the_operator_are_kept_however_old(inside: Page) -> None:
+    broker = inside.hive.broker
+    mine = broker.ask("alice", "operator", "where?")
+    for _ in range(2 * MAX_QUESTIONS):
+        last = broker.ask("alice", "bob", "what?")
+    tables = await inside.until(lambda t: str(last) in t["questions"])
+    assert str(mine) in tables["questions"]
+    assert len(tables["questions"]) == MAX_QUESTIONS + 1
+
+
+async def test_dead_letters_are_kept_requeued_and_dropped(inside: Page) -> None:
+    broker = inside.hive.broker
+    first, second = (broker.add("alice", "bob", text) for text in ("one", "two"))
+    for _ in range(MAX_MESSAGES):
+        last = broker.add("alice", "bob", "more")
+    broker.MessageQueued("bob", last, "alice", "message")
+    await inside.until(lambda t: str(last) in t["messages"])
+    broker.park(first)
+    broker.park(second)
+    await inside.until(lambda t: {str(first), str(second)} <= t["messages"].keys())
+    assert (await inside.post(f"/api/messages/{first}/requeue"))[0] == 200
+    assert (await inside.post(f"/api/messages/{second}/drop"))[0] == 200
+
+    def states(tables: dict[str, dict[str, Any]]) -> set[str]:
+        return {row["state"] for row in tables["messages"].values()}
+
+    await inside.until(lambda t: "dead" not in states(t))
+    assert [broker.log[number - 1][9] for number in (first, second)] == ["queued", "dropped"]
 
 
 @pytest.mark.parametrize(("verb", "call"), [("start", "start"), ("kill", "stop"), ("restart",) * 2])

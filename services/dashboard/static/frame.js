@@ -1,0 +1,84 @@
+// What every page behind the login has: its link to the dashboard, the services that are away, what
+// went wrong, and the way out.
+
+import { post } from "./api.js";
+import { el, keyed, setSentence, setText } from "./dom.js";
+import { Mirror } from "./mirror.js";
+import { putTime } from "./text.js";
+
+const main = document.querySelector("main");
+const link = document.getElementById("link");
+const reconnect = document.getElementById("reconnect");
+const LINK = { live: "Live", connecting: "Connecting", lost: "Not connected" };
+
+const dismissed = new Set();
+
+/** The tables, not connected yet; `changed` is called with the names of those that changed. */
+export function openMirror(changed) {
+  const mirror = new Mirror(
+    (tables) => {
+      main.setAttribute("aria-busy", "false");
+      if (tables.has("services")) renderServices(mirror);
+      changed(tables);
+      if (tables.has("notices")) renderNotices(mirror);
+    },
+    (state, sentence) => {
+      link.dataset.state = state;
+      setText(link, sentence ?? LINK[state]);
+      reconnect.hidden = state !== "lost";
+    },
+  );
+  reconnect.addEventListener("click", () => mirror.connect());
+  return mirror;
+}
+
+function renderServices(mirror) {
+  for (const box of document.querySelectorAll(".away")) {
+    const service = mirror.tables.services[box.dataset.service];
+    if (!service) continue;
+    box.hidden = service.available;
+    box.closest("section").classList.toggle("stale", !service.available);
+    if (service.available) continue;
+    const again = el("button", { type: "button" }, "Try again");
+    const reason = el("p");
+    setSentence(reason, service.reason);
+    again.addEventListener("click", async () => {
+      again.disabled = true;
+      try {
+        await post(`/api/services/${service.name}/refresh`);
+      } catch (failure) {
+        setSentence(reason, failure.message);
+      }
+      again.disabled = false;
+    });
+    box.replaceChildren(reason, again);
+  }
+}
+
+function renderNotices(mirror) {
+  const shown = Object.entries(mirror.tables.notices).filter(([key]) => !dismissed.has(key));
+  keyed(
+    document.getElementById("notices"),
+    shown,
+    ([key]) => key,
+    ([key, notice]) => {
+      const at = el("time");
+      putTime(at, notice.at);
+      const close = el("button", { type: "button", className: "quiet" }, "Dismiss");
+      close.addEventListener("click", () => {
+        dismissed.add(key);
+        renderNotices(mirror);
+      });
+      return el("li", {}, at, el("span", {}, notice.text), close);
+    },
+  );
+}
+
+document.getElementById("logout").addEventListener("click", async () => {
+  try {
+    await post("/logout");
+    location.replace("/login");
+  } catch (failure) {
+    setText(link, failure.message);
+  }
+});

@@ -1,0 +1,154 @@
+// One message as an item of a list, and what can be done about it.
+
+import { get, post } from "./api.js";
+import { el, setText, showError } from "./dom.js";
+import { day, putText, putTime, size, time } from "./text.js";
+
+const LONG_LINES = 14;
+const LONG_TEXT = 1500;
+const STATES = {
+  queued: "queued",
+  leased: "being read",
+  acknowledged: "read",
+  dead: "dead letter",
+  dropped: "dropped",
+};
+
+/** Waits for the operator to read it. */
+export const isUnread = (message) => message.to === "operator" && message.state === "queued";
+
+/** Waits for the operator to decide about it. */
+export const isDead = (message) => message.state === "dead";
+
+const DOABLE = [
+  { verb: "read", label: "Mark read", fits: isUnread },
+  { verb: "requeue", label: "Requeue", fits: isDead },
+  { verb: "drop", label: "Drop", fits: isDead },
+];
+
+/** What makes the items of one list of messages, and brings them up to date. */
+export class MessageItems {
+  #error;
+  #reply;
+  #rendered = new WeakMap(); // the row each item shows
+
+  /**
+   * @param error the line that shows what failed
+   * @param reply called with a message to answer; without it there is no such button
+   */
+  constructor(error, reply = null) {
+    this.#error = error;
+    this.#reply = reply;
+  }
+
+  make() {
+    return el("li", { className: "message" });
+  }
+
+  /** @param heading whether the message is the first of its day */
+  update(node, message, heading) {
+    const known = this.#rendered.get(node);
+    if (known?.message === message && known.heading === heading) return;
+    this.#rendered.set(node, { message, heading });
+    if (!known) this.#fill(node, message);
+    node.id = `message-${message.id}`;
+    node.classList.toggle("inbox", message.to === "operator");
+    node.classList.toggle("unread", isUnread(message));
+    node.classList.toggle("mine", message.from === "operator");
+    node.dataset.state = message.state;
+    if (heading) node.dataset.day = day(message.at);
+    else delete node.dataset.day;
+    setText(node.querySelector(".state"), STATES[message.state] ?? message.state);
+    const again = node.querySelector(".again");
+    again.hidden = message.redeliveries === 0;
+    setText(again, `handed out before ×${message.redeliveries}`);
+    for (const { verb, fits } of DOABLE)
+      node.querySelector(`[data-verb=${verb}]`).hidden = !fits(message);
+  }
+
+  #fill(node, message) {
+    const at = el("time");
+    putTime(at, message.at, time(message.at));
+    const head = el(
+      "header",
+      {},
+      el("span", { className: "from" }, message.from === "operator" ? "you" : message.from),
+      el("span", { className: "arrow", ariaHidden: "true" }, "→"),
+      el("span", { className: "unseen" }, " to "),
+      el("span", { className: "to" }, message.to === "operator" ? "you" : message.to),
+    );
+    if (message.kind !== "message") head.append(el("span", { className: "tag" }, message.kind));
+    if (message.urgent) head.append(el("span", { className: "tag urgent" }, "urgent"));
+    if (message.in_reply_to) {
+      const link = el("a", { href: `#message-${message.in_reply_to}`, className: "answers" });
+      link.textContent = `answers #${message.in_reply_to}`;
+      head.append(link);
+    }
+    head.append(
+      el("span", { className: "again" }),
+      el("span", { className: "fill" }),
+      ...this.#buttons(message),
+      el("span", { className: "state" }),
+      at,
+    );
+    node.append(head, ...makeLongText(message.body, message.length, async () => {
+      return (await get(`/api/messages/${message.id}`)).body;
+    }));
+  }
+
+  #buttons(message) {
+    const buttons = DOABLE.map(({ verb, label }) => {
+      const button = el("button", { type: "button", data: { verb } }, label);
+      button.addEventListener("click", () => this.#do(message, verb, button));
+      return button;
+    });
+    if (!this.#reply || ["operator", "system"].includes(message.from)) return buttons;
+    const reply = el("button", { type: "button", className: "quiet answer" }, "Reply");
+    reply.setAttribute("aria-label", `Reply to ${message.from}`);
+    reply.addEventListener("click", () => this.#reply(message));
+    return [reply, ...buttons];
+  }
+
+  async #do(message, verb, button) {
+    showError(this.#error);
+    button.disabled = true;
+    try {
+      await post(`/api/messages/${message.id}/${verb}`);
+    } catch (failure) {
+      showError(this.#error, failure.message);
+    }
+    button.disabled = false;
+  }
+}
+
+/**
+ * A text that somebody else wrote, folded when it is long.
+ * @param length of the whole text, of which `text` may be the beginning
+ * @param whole answers, in time, the whole text
+ */
+export function makeLongText(text, length, whole) {
+  const body = el("div", { className: "body", dir: "auto" });
+  putText(body, text);
+  const cut = length > [...text].length;
+  const lines = text.split("\n").length;
+  if (!cut && lines <= LONG_LINES && text.length <= LONG_TEXT) return [body];
+  body.classList.add("folded");
+  const label = `Show all (${size(length)})`;
+  const more = el("button", { type: "button", className: "quiet more" }, label);
+  more.setAttribute("aria-expanded", "false");
+  more.addEventListener("click", async () => {
+    const unfold = body.classList.contains("folded");
+    if (unfold && cut) {
+      try {
+        putText(body, await whole());
+      } catch (failure) {
+        setText(more, failure.message);
+        return;
+      }
+    }
+    body.classList.toggle("folded", !unfold);
+    more.setAttribute("aria-expanded", String(unfold));
+    setText(more, unfold ? "Show less" : label);
+  });
+  return [body, more];
+}

@@ -1,0 +1,112 @@
+// The questions: what the operator is asked, with the means to answer.
+
+import { get, post } from "./api.js";
+import { el, keyed, setText, showError } from "./dom.js";
+import { makeLongText } from "./message.js";
+import { putText, putTime } from "./text.js";
+
+/** Waits for the operator. */
+export const isMine = (question) => question.to === "operator" && question.state === "open";
+
+/** Render what the operator is asked; returns how many wait. */
+export function renderQuestions(mirror) {
+  const section = document.getElementById("questions");
+  const open = mirror.rows("questions").filter(isMine).sort((a, b) => a.id - b.id);
+  section.querySelector(".empty").hidden =
+    open.length > 0 || mirror.tables.services.broker?.available !== true;
+  keyed(section.querySelector("ul"), open, (question) => question.id, makeQuestion);
+  return open.length;
+}
+
+/** An item for one question; `updateQuestion` shows how it stands. */
+export function makeQuestion(question) {
+  const asked = el("time");
+  putTime(asked, question.asked);
+  const what = el(
+    "p",
+    { className: "what" },
+    el("strong", {}, question.from),
+    " asks ",
+    question.to === "operator" ? "you" : question.to,
+    el("span", { className: "by" }, ", ", asked),
+  );
+  if (question.deadline && question.state === "open") {
+    const deadline = el("time");
+    putTime(deadline, question.deadline);
+    what.append(el("span", { className: "by" }, ", until ", deadline));
+  }
+  const text = makeLongText(question.question, question.length, async () => {
+    return (await get(`/api/questions/${question.id}`)).question;
+  });
+  const item = el("li", { className: "question" }, what, ...text);
+  if (isMine(question)) item.append(makeAnswer(question));
+  else item.append(el("p", { className: "answer" }));
+  return item;
+}
+
+/** Show how a question stands, unless it is being answered. */
+export function updateQuestion(item, question) {
+  const form = item.querySelector("form");
+  if (form && isMine(question)) return;
+  form?.replaceWith(el("p", { className: "answer" }));
+  const line = item.querySelector("p.answer");
+  line.dataset.state = question.state;
+  if (question.state !== "answered") setText(line, question.state);
+  else putText(line, `${question.answered_by}: ${question.answer.join(", ")}`);
+}
+
+function makeAnswer(question) {
+  const error = el("p", { className: "error", role: "alert", hidden: true });
+  const form = el("form", { className: "answering", autocomplete: "off" });
+  form.setAttribute("aria-label", `Answer ${question.from}`);
+  const submit = el("button", { type: "submit", className: "primary" }, "Answer");
+  if (question.choices.length === 0) {
+    const text = el("textarea", { name: "text", rows: 2, required: true });
+    text.setAttribute("aria-label", `Your answer to ${question.from}`);
+    form.append(text, submit);
+  } else if (question.multi) form.append(...question.choices.map(makeCheckbox), submit);
+  else form.append(...question.choices.map(makeChoice));
+  form.append(error);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    answer(question, form, chosen(question, form, event.submitter), error);
+  });
+  return form;
+}
+
+function makeChoice(choice, index) {
+  const button = el("button", { type: "submit", value: String(index) });
+  putText(button, choice);
+  return button;
+}
+
+function makeCheckbox(choice, index) {
+  const text = el("span", { dir: "auto" });
+  putText(text, choice);
+  const box = el("input", { type: "checkbox", name: "choice", value: String(index) });
+  return el("label", {}, box, " ", text);
+}
+
+// Choices go by their place: what is shown may differ from what was written.
+function chosen(question, form, submitter) {
+  if (question.choices.length === 0) return [form.elements.text.value.trim()];
+  if (!question.multi) return [question.choices[Number(submitter.value)]];
+  const boxes = [...form.querySelectorAll("input:checked")];
+  return boxes.map((box) => question.choices[Number(box.value)]);
+}
+
+async function answer(question, form, texts, error) {
+  if (texts.length === 0 || !texts[0]) {
+    showError(error, question.multi ? "Choose at least one." : "Write an answer first.");
+    return;
+  }
+  showError(error);
+  const controls = [...form.elements];
+  for (const control of controls) control.disabled = true;
+  try {
+    await post(`/api/questions/${question.id}/answer`, { answer: texts });
+  } catch (failure) {
+    showError(error, failure.message);
+    for (const control of controls) control.disabled = false;
+  }
+}
