@@ -111,7 +111,7 @@ def test_every_option_is_described_with_default_and_example(tmp_path: Path) -> N
 def test_the_kernels_limits_are_those_of_sysctl(tmp_path: Path) -> None:
     lines = (ROOT / "services/hyperhive.sysctl.conf").read_text().splitlines()
     shipped = dict(line.split(" = ") for line in lines if not line.startswith("#"))
-    found = evaluate(tmp_path)["boot"]["kernel"]["sysctl"]
+    found = evaluate(tmp_path)["config"]["boot"]["kernel"]["sysctl"]
     assert {name: str(value) for name, value in found.items()} == shipped
 
 
