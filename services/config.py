@@ -14,7 +14,7 @@ import re
 import reprlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -25,7 +25,10 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    field_validator,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from services.errors import ConfigError
 from wire.names import AGENT_NAME, ALL_AGENTS, OPERATOR, RESERVED_NAMES
@@ -251,6 +254,63 @@ class HarnessConfig(Section):
     environment: dict[str, str] = Field(default_factory=dict)  # of Claude Code
 
 
+_UNSHOWN: Final = "unshown"
+"""The type of an error whose input is not to be shown, since it ends in the journal."""
+
+
+def _hook(value: str) -> str:
+    """`value`, if it is an address to post to, with no password in it."""
+    try:
+        if urlsplit(_url(value)).username is None:
+            return value
+    except ValueError:
+        pass
+    raise PydanticCustomError(
+        _UNSHOWN,
+        "It is a URL such as https://ntfy.sh/TOPIC, without a user and a password: put a token "
+        "into the file /etc/hyperhive/credentials/notify/NAME, NAME being that of the webhook",
+    )
+
+
+Event = Literal["approval", "question", "crash", "deploy-failed", "notice"]
+"""What a webhook may be told of."""
+
+
+class Webhook(Section):
+    """[[notify.webhooks]]: one place outside that is told what the operator should look at."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
+    type: Literal["ntfy", "json"]
+    url: Annotated[str, AfterValidator(_hook)]  # with ntfy, its last part is the topic
+    events: tuple[Event, ...] = get_args(Event)
+    details: bool = True  # whether the words of agents go out, too, or only what happened
+
+    @model_validator(mode="after")
+    def _topic(self) -> Self:
+        if self.type == "ntfy" and not urlsplit(self.url).path.strip("/"):
+            raise PydanticCustomError(
+                _UNSHOWN, "The url of an ntfy topic ends with it: https://ntfy.sh/TOPIC"
+            )
+        return self
+
+
+class NotifyConfig(Section):
+    """[notify]: what leaves this host when the operator is needed."""
+
+    webhooks: tuple[Webhook, ...] = Field(default=(), max_length=16)
+    attempt_timeout: int = Field(default=10, ge=1, le=60)  # seconds for one request
+    give_up_after: int = Field(default=86400, ge=1, le=2592000)  # seconds for all tries of one
+    agent_posts_per_hour: int = Field(default=20, ge=1, le=1000)  # what one agent may cause
+
+    @field_validator("webhooks")
+    @classmethod
+    def _names(cls, webhooks: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
+        names = [webhook.name for webhook in webhooks]
+        if len(set(names)) < len(names):
+            raise ValueError("each webhook has a name of its own")
+        return webhooks
+
+
 class Config(Section):
     """The whole file."""
 
@@ -260,6 +320,7 @@ class Config(Section):
     dashboard: DashboardConfig = DashboardConfig()
     agent: AgentConfig = AgentConfig()
     harness: HarnessConfig = HarnessConfig()
+    notify: NotifyConfig = NotifyConfig()
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
@@ -298,6 +359,8 @@ def sentence(model: type[BaseModel], error: ValidationError) -> str:
         return f"{key} is unknown; known are: {_known(model, first['loc'][:-1])}."
     message = str(first["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
+    if first["type"] == _UNSHOWN:
+        return f"{key} does not fit: {message}."
     return f"{key} = {reprlib.repr(first['input'])} does not fit: {message}."
 
 
@@ -311,5 +374,10 @@ def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> str:
     """The keys of the section at `path`; a table of sections has one below each of its keys."""
     at: Any = model
     for part in path:
-        at = get_args(at)[1] if get_origin(at) is dict else at.model_fields[str(part)].annotation
+        if get_origin(at) is dict:
+            at = get_args(at)[1]
+        elif get_origin(at) is tuple:
+            at = get_args(at)[0]
+        else:
+            at = at.model_fields[str(part)].annotation
     return ", ".join(at.model_fields)

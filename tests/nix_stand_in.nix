@@ -55,12 +55,14 @@ let
     };
     mkOverride = _: value: value;
     hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
+    mapAttrsToList = function: attrs: map (name: function name attrs.${name}) (attrNames attrs);
     types = {
       str = type "str";
       port = type "port";
       path = type "path";
       nullOr = _: type "nullOr";
       listOf = _: type "listOf";
+      attrsOf = _: type "attrsOf";
       submodule = _: type "submodule";
     };
   };

@@ -18,7 +18,7 @@ SHARED = (
     "services.agentfile",
     "services.tomllines",
 )
-ROOMS = ("agent", "approvals", "broker", "build", "dashboard", "lifecycle")
+ROOMS = ("agent", "approvals", "broker", "build", "dashboard", "lifecycle", "notify")
 MAX_LINES = 400
 
 MODULES = sorted(path.relative_to(HOUSE) for top in TOP for path in (HOUSE / top).rglob("*.py"))

@@ -127,11 +127,14 @@ def test_users_are_those_of_sysusers(tmp_path: Path) -> None:
 def test_settings_and_port_reach_what_they_are_for(tmp_path: Path) -> None:
     settings = (
         '{ services.hyperhive = { enable = true; operators = [ "ann" ];'
-        ' dashboard.port = 8080; apiKeyFile = "/run/keys/a"; }; }'
+        ' dashboard.port = 8080; apiKeyFile = "/run/keys/a";'
+        ' notify.tokenFiles.phone = "/run/keys/b"; }; }'
     )
     config = evaluate(tmp_path, settings)["config"]
     assert config["systemd"]["sockets"]["hive-dashboard"]["listenStreams"] == ["", "127.0.0.1:8080"]
     assert config["users"]["groups"]["hive"]["members"] == ["ann"]
+    notify = config["systemd"]["services"]["hive-notify"]["serviceConfig"]
+    assert notify["LoadCredential"] == ["notify_phone:/run/keys/b"]
     assert any("/run/keys/a" in rule for rule in config["systemd"]["tmpfiles"]["rules"])
     assert all(one["assertion"] for one in config["assertions"])
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OPERATORS_GROUP: Final = "hive"
-_SERVICES: Final = frozenset({"lifecycle", "broker", "approvals", "dashboard", "vacuum"})
+_SERVICES: Final = frozenset({"lifecycle", "broker", "approvals", "dashboard", "notify", "vacuum"})
 _DAEMON: Final = "org.freedesktop.DBus"
 _DAEMON_PATH: Final = "/org/freedesktop/DBus"
 _SYSTEMD: Final = "org.freedesktop.systemd1"

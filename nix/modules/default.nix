@@ -17,6 +17,7 @@ in
     ./lifecycle.nix
     ./approvals.nix
     ./dashboard.nix
+    ./notify.nix
   ];
 
   options.services.hyperhive = {

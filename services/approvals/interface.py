@@ -32,7 +32,7 @@ class Approvals1(Interface, name=names.APPROVALS):
     async def Deny(self, id: UInt64, note: Str) -> None:
         await self._approvals.deny(id, note)
 
-    @method(allow=MANAGER | OPERATOR | service("broker"))
+    @method(allow=MANAGER | OPERATOR | service("broker") | service("notify"))
     async def List(self, filter: Dict) -> ApprovalStructs:
         return [_struct(approval) for approval in self._approvals.find(**parse(filter))]
 

@@ -21,6 +21,7 @@ from services.broker.question import Question
 from services.broker.search import query
 from services.broker.span import span
 from services.broker.writer import Job
+from wire import names
 from wire.errors import InvalidArgument, LimitExceeded
 from wire.principal import Principal
 
@@ -88,7 +89,8 @@ class History:
     ) -> list[Message]:
         """The newest `limit` messages (1 to 1000) that match, oldest first.
 
-        An agent sees those to or from itself, the operator all. More than 4 MiB of text do not
+        An agent sees those to or from itself, the operator all; the service notify
+        those to or from the operator. More than 4 MiB of text do not
         come at once: ask on with `before`.
 
         Raises:
@@ -105,7 +107,8 @@ class History:
     ) -> list[Question]:
         """The newest `limit` questions (1 to 1000) that match, oldest first.
 
-        An agent sees what it has asked or was asked, the operator all. More than 4 MiB of text do
+        An agent sees what it has asked or was asked, the operator all; the service
+        notify what the operator has asked or was asked. More than 4 MiB of text do
         not come at once: ask on with `before`.
 
         Raises:
@@ -149,8 +152,11 @@ def _check_limit(limit: int) -> None:
 
 
 def _party(who: Principal) -> str | None:
-    """Whose messages alone `who` may see."""
-    return who.name if who.is_agent else None
+    """Whose messages alone `who` may see; None: everybody's."""
+    if who.is_operator:
+        return None
+    # The one service that may ask tells the operator's phone.
+    return who.name if who.is_agent else names.OPERATOR
 
 
 def _page(

@@ -82,7 +82,7 @@ class Broker1(Interface, name=names.BROKER):
     async def Release(self, ids: UInt64List) -> None:
         await self._broker.release(caller(), sender(), ids)
 
-    @method(allow=AGENTS | OPERATOR)
+    @method(allow=AGENTS | OPERATOR | service("notify"))
     async def ListMessages(self, filter: Dict, limit: UInt32) -> Messages:
         return _rows(await self._rules.history.list_messages(caller(), filter, limit))
 
@@ -106,7 +106,7 @@ class Broker1(Interface, name=names.BROKER):
     async def Cancel(self, id: UInt64) -> None:
         await self._rules.questions.cancel(caller(), id)
 
-    @method(allow=AGENTS | OPERATOR)
+    @method(allow=AGENTS | OPERATOR | service("notify"))
     async def ListQuestions(self, filter: Dict, limit: UInt32) -> QuestionRows:
         return _rows(await self._rules.history.list_questions(caller(), filter, limit))
 

@@ -46,6 +46,28 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
         Config.load(tmp_path / "none.toml")
 
 
+def hook(more: str, name: str = "phone", url: str = "https://ntfy.sh/topic") -> str:
+    return f"[[notify.webhooks]]\nname = '{name}'\ntype = 'ntfy'\nurl = '{url}'\n{more}\n"
+
+
+def test_a_webhook_is_told_everything_unless_it_says_so(tmp_path: Path) -> None:
+    text = hook("") + hook("events = ['crash']\ndetails = false", name="other")
+    first, second = load(tmp_path, text).notify.webhooks
+    assert first.events == ("approval", "question", "crash", "deploy-failed", "notice")
+    assert first.details
+    assert (second.events, second.details) == (("crash",), False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://me:s3cret@ntfy.sh/x", "s3cret", "http://[s3cret", "https://ntfy.sh?auth=s3cret"],
+)
+def test_what_may_be_secret_of_a_webhook_is_not_shown(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, hook("", url=url))
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -85,6 +107,16 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
         ("[broker]\nagents = 1", "broker.agents = 1 does not fit"),
         ("[harness]\nscripted_model_url = 'http://[::1'", "it is a URL such as"),
         ("[harness]\nscripted_model_url = '127.0.0.1:7100'", "it is a URL such as"),
+        ("[notify]\nwebhook = 1", "notify.webhook is unknown; known are: webhooks, attempt_"),
+        (hook("events = ['deploy']"), "notify.webhooks.0.events.0 = 'deploy' does not fit: input"),
+        (hook("secret = 'x'"), "notify.webhooks.0.secret is unknown; known are: name, type, url"),
+        (hook("", name="My Phone"), "notify.webhooks.0.name = 'My Phone' does not fit: string"),
+        (hook("") + hook(""), "does not fit: each webhook has a name of its own"),
+        (
+            hook("", url="https://ntfy.sh/"),
+            "the url of an ntfy topic ends with it: https://ntfy.sh",
+        ),
+        (hook("", url="ntfy.sh/x"), "notify.webhooks.0.url does not fit: it is a URL such as"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, sentence: str) -> None:

@@ -20,7 +20,7 @@ from services.broker.rows import PAGE_BYTES
 from services.broker.span import span
 from services.broker.store import Store
 from wire.errors import InvalidArgument, LimitExceeded
-from wire.principal import THE_MANAGER, THE_OPERATOR, Principal, agent
+from wire.principal import THE_MANAGER, THE_OPERATOR, Kind, Principal, agent
 
 ALICE, BOB = agent("alice"), agent("bob")
 
@@ -92,6 +92,20 @@ async def test_an_agent_is_on_either_side(store: Store, past: History) -> None:
     assert await ids(past, ALICE, agent="alice") == [a, c]
     assert await ids(past, THE_MANAGER, agent="bob", text="two") == [b]
     assert await ids(past, ALICE, agent="bob", text="two") == []
+
+
+async def test_notify_sees_what_concerns_the_operator(
+    store: Store, database: Database, past: History
+) -> None:
+    notify = Principal(Kind.SERVICE, "notify")
+    mine = await say(store, "alice", "operator", "look")
+    await say(store, "alice", "bob", "secret")
+    question = await ask(database, "alice", "operator", "which way?")
+    await ask(database, "alice", "bob", "secret?")
+    assert await ids(past, notify) == [mine]
+    assert await ids(past, notify, agent="bob") == []
+    assert await asked(past, notify) == [question]
+    assert await asked(past, notify, to="bob") == []
 
 
 async def test_words_are_found_newest_last_in_stable_pages(store: Store, past: History) -> None:

@@ -10,7 +10,7 @@ from services.broker.interface import Broker1
 from wire import names
 from wire.bus import Bus
 from wire.errors import AccessDenied, Conflict
-from wire.principal import agent
+from wire.principal import Kind, Principal, agent
 from wire.testing import FixedPrincipals, private_bus
 
 POLICY = Path(__file__).parents[1] / "org.hyperhive.Broker1.conf"
@@ -32,6 +32,16 @@ def test_endpoints_call_what_agents_may_and_hear_nothing() -> None:
     members = {str(rule.get("send_member")) for rule in found}
     alice = agent("alice")
     assert members == {n for n, method in Broker1.methods.items() if alice in method.allow}
+
+
+def test_notify_hears_and_asks_for_what_waits_for_the_operator_only() -> None:
+    found = rules(user="hive-notify")
+    notify = Principal(Kind.SERVICE, "notify")
+    called = {str(rule.get("send_member")) for rule in found if rule.get("send_member")}
+    allowed = {n for n, method in Broker1.methods.items() if notify in method.allow}
+    assert called == allowed - {"Send"}
+    heard = {rule.get("receive_member") for rule in found if rule.get("receive_sender")}
+    assert heard == {"MessageQueued", "QuestionAdded"}
 
 
 def test_only_its_own_user_owns_the_name() -> None:
