@@ -9,8 +9,9 @@ from typing import Final
 from services.lifecycle.agent import State
 from services.lifecycle.backends import Backend
 from services.lifecycle.follow import Follower
-from services.lifecycle.jobs import Job, step
+from services.lifecycle.jobs import CutShortError, Job, step
 from services.lifecycle.swarm import Swarm
+from wire.errors import HiveError
 
 STARTS_AT_ONCE: Final = max(4, 2 * len(os.sched_getaffinity(0)))
 """Of containers. More of them would only make each slower, up to the time limit of a start."""
@@ -53,6 +54,15 @@ class Containers:
             await self.down(job)
             raise
         await self._follower.refresh(agent.name)
+
+    async def stay(self) -> None:
+        """Raises CutShortError when what has just failed did so because the host goes down."""
+        try:
+            ends = await self._backend.host_is_stopping()
+        except HiveError:
+            ends = True  # the bus is what goes
+        if ends:
+            raise CutShortError
 
     async def lay(self, job: Job) -> None:
         """Write all that its next start needs; what is missing of its build is made."""

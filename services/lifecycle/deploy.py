@@ -33,7 +33,10 @@ class Deploys:
         self._turns = turns
 
     async def deploy(self, job: Job) -> str:
-        """Raises Conflict when it is not built, or does not get READY; then all is as before."""
+        """Raises Conflict when it is not built, or does not get READY; then all is as before.
+
+        A host that goes down proves nothing: CutShortError then, and the next lifecycle goes on.
+        """
         agent, kept = self._swarm.agent(job.agent), job.arguments
         commit = str(kept["commit"])
         if "former" not in kept:
@@ -46,6 +49,7 @@ class Deploys:
             if "failed" not in kept:
                 await self._switch(job, commit)
         except HiveError as failure:
+            await self._containers.stay()
             text = f"{agent.name} does not start with its configuration at {commit[:12]}: {failure}"
             self._keep(job, failed=text)
         if "failed" in kept:
@@ -63,7 +67,11 @@ class Deploys:
         commit = str(job.arguments["commit"])
         with waiting(job):
             step(f"{agent.name}: its configuration at {commit[:12]} is built")
-            await self._backend.build(agent.spec_at(commit), job.number)
+            try:
+                await self._backend.build(agent.spec_at(commit), job.number)
+            except HiveError:
+                await self._containers.stay()
+                raise
             if not job.arguments.get("now"):
                 step(f"{agent.name}: the end of its turn is waited for")
                 await self._turns.over(agent)
@@ -85,6 +93,7 @@ class Deploys:
         try:
             await self._restore(job)
         except HiveError as error:
+            await self._containers.stay()
             return f"{failed} Nor does it start as it was before: {error}"
         return f"{failed} It has the one from before again."
 

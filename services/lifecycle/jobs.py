@@ -57,6 +57,10 @@ PARTICIPLES: Final[Mapping[Verb, str]] = {
 }
 
 
+class CutShortError(Exception):
+    """What a job needs goes down with the host: the next lifecycle goes on with it."""
+
+
 class JobState(StrEnum):
     """How far a job is; a finished one is gone, with a Result."""
 
@@ -212,9 +216,11 @@ class Jobs:
         _fields.set(fields)  # for this task, which is the job's own
         try:
             result, note = await self._outcome(job, work, undo)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, CutShortError) as end:
             log.info("%s of %s is interrupted", job.verb, job.agent, extra=fields)
             self._forget(job)
+            if isinstance(end, CutShortError):
+                return
             raise
         level = logging.INFO if result is Result.DONE else logging.WARNING
         log.log(
@@ -227,7 +233,7 @@ class Jobs:
         self._ended(job, result, note)
 
     async def _outcome(self, job: Job, work: Work, undo: Work) -> tuple[Result, str]:
-        """How it ended. Raises CancelledError when the service ends before the job does."""
+        """How it ended. Raises CancelledError or CutShortError when the service ends before it."""
         if not job.cancelling:
             try:
                 self._enter(job, JobState.RUNNING)
@@ -235,6 +241,8 @@ class Jobs:
             except asyncio.CancelledError:
                 if self._draining or not job.cancelling:
                     raise
+            except CutShortError:
+                raise
             except HiveError as failure:
                 return Result.FAILED, str(failure)
             except Exception as failure:

@@ -98,6 +98,7 @@ class Works:
             await self._broker.register(job.agent)
             await self._containers.up(job)
         except Exception:
+            await self._containers.stay()
             await self._unspawn(job)
             raise
         notices = []

@@ -397,3 +397,5 @@ class Nspawn:
         if purge:
             await remove_below(layout.data, name)
             await remove_below(layout.git / "proposed", name)
+            if spec.is_manager:  # they were its own, all of them
+                await remove_below(layout.git, "proposed")

@@ -216,6 +216,43 @@ async def test_a_stopping_service_does_not_wait_for_the_end_of_a_turn(house: Hou
     assert [job.verb for job in house.registry.jobs()] == [Verb.DEPLOY]
 
 
+@pytest.mark.parametrize("verb", ["build", "start", "configure"])
+async def test_a_host_that_goes_down_is_no_verdict(house: House, verb: str) -> None:
+    assert await house.diary.end_of(deploy(house, OLD)) == DONE
+    house.backend.fail[verb] = Conflict("It was canceled.")
+    house.backend.stopping = True
+    job = deploy(house)
+    await house.lifecycle._jobs._tasks[job.number]
+    assert not house.diary.finished[job.number].done()
+    await house.close()
+    house.backend.fail.clear()
+    house.backend.stopping = False
+    await house.open()
+    again = house.lifecycle._jobs.of("alice")
+    assert again
+    assert again.number == job.number
+    assert await house.diary.end_of(again) == DONE
+    assert (commit_of(house), house.backend.running["alice"]) == (NEW, NEW)
+
+
+async def test_a_spawn_is_not_given_up_with_the_host(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.open()
+    house.backend.fail["start"] = Conflict("It was canceled.")
+    house.backend.stopping = True
+    job = house.lifecycle.spawn("bob", {"commit": OLD})
+    await house.lifecycle._jobs._tasks[job.number]
+    await house.close()
+    house.backend.fail.clear()
+    house.backend.stopping = False
+    await house.open()
+    again = house.lifecycle._jobs.of("bob")
+    assert again
+    assert await house.diary.end_of(again) == DONE
+    assert house.backend.running["bob"] == OLD
+    await house.close()
+
+
 async def test_an_agent_is_spawned_from_what_was_approved(tmp_path: Path) -> None:
     house = House(tmp_path)
     await house.open()

@@ -138,3 +138,9 @@ async def test_what_is_purged_is_gone_with_its_builds_and_proposals(layout: Layo
     await made.destroy(ALICE, purge=True)
     left = {path for path in layout.root.rglob("*") if "alice" in path.name}
     assert left == {layout.git / "applied/alice"}, "that one belongs to approvals"
+
+
+async def test_the_manager_s_proposals_go_with_it(layout: Layout) -> None:
+    (layout.git / "proposed/alice").mkdir(parents=True)
+    await backend(layout).destroy(Spec("manager", ALICE.uid_base, "6" * 32), purge=True)
+    assert not list(layout.git.iterdir())
