@@ -35,7 +35,6 @@ let
       claude-agent-sdk
       click
       dbus-next
-      gitpython
       mcp
       pydantic
       sdnotify

@@ -1,11 +1,11 @@
 """What is submitted, deployed and told, in real repositories."""
 
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from git import Repo
 
 from services.approvals import repositories
 from services.approvals.repositories import Repositories
@@ -26,12 +26,6 @@ async def ours(tmp_path: Path) -> Repositories:
 @pytest.fixture
 def theirs(tmp_path: Path, ours: Repositories) -> WorkTree:
     return WorkTree(tmp_path / "proposed/alice")
-
-
-def look(tmp_path: Path, *arguments: str) -> str:
-    """What a git of the outside world sees in alice's repository."""
-    command = ["git", f"--git-dir={tmp_path}/applied/alice", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 async def test_a_commit_is_ours_once_it_is_fetched(ours: Repositories, theirs: WorkTree) -> None:
@@ -107,9 +101,16 @@ async def test_tags_tell_the_story(ours: Repositories, tmp_path: Path) -> None:
         await ours.tag("alice", "failed/1", one, "no such package\n\n# line 2\x00\n")
     await ours.tag("alice", "deployed/2", two)
     assert await ours.tags("alice") == {"proposal/1": one, "failed/1": one, "deployed/2": two}
-    assert look(tmp_path, "tag", "-l", "--format=%(contents)", "failed/1").startswith(
-        "no such package\n\n# line 2\n"
-    )
+    # As somebody else reads them.
+    with Repo(tmp_path / "applied/alice") as found:
+        tags = {tag.name: tag for tag in found.tags}
+        assert {name: tag.commit.hexsha for name, tag in tags.items()} == await ours.tags("alice")
+        assert tags["proposal/1"].tag is None
+        note = tags["failed/1"].tag
+        assert note is not None
+        assert note.message == "no such package\n\n# line 2"
+        assert note.tagger.email == "hyperhive@hive.invalid"
+        assert [c.hexsha for c in found.iter_commits(two)] == [two, one]
     with pytest.raises(Conflict):
         await ours.tag("alice", "proposal/1", two)
     with pytest.raises(NotFound):
