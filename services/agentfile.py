@@ -104,7 +104,8 @@ def _plain(value: str) -> str:
 
 def _package(value: str) -> str:
     """`value`, if a Debian package may be called so."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{1,99}", value):
+    # apt would take a - at the end for an order to remove it.
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{0,98}[a-z0-9+]", value):
         raise ValueError("it is the name of a Debian package, without a version")
     return value
 

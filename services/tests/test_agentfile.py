@@ -89,6 +89,7 @@ def test_the_page_describes_each_key_and_no_other() -> None:
         ("\npackages = 'jq'", "line 2: packages = 'jq' does not fit"),
         ("packages = [\n'jq',\n'jq=1.6']", "line 1: packages.1 = 'jq=1.6' does not fit: it is"),
         ("packages = ['-o=Dir::Cache=/']", "the name of a Debian package, without a version"),
+        ("packages = ['bash-']", "the name of a Debian package, without a version"),
         ("packages = ['jq/bookworm']", "the name of a Debian package"),
         ("package = []", "line 1: package is unknown; known are: packages, environment,"),
         (

@@ -1,0 +1,149 @@
+"""What hive-build@NAME.service makes of a commit, with the host's real apt and a real package."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import Hive
+
+pytestmark = pytest.mark.system
+
+AGENT = "scratch"
+APPLIED = f"/var/lib/hyperhive/git/applied/{AGENT}"
+BUILDS = f"/var/lib/hyperhive/builds/{AGENT}"
+ORDER = f"/run/hyperhive/builds/{AGENT}.env"
+UNIT = f"hive-build@{AGENT}.service"
+PACKAGE = "hello"
+
+COMMIT = """
+set -e
+as="runuser -u hive-approvals -- git --git-dir=$1"
+test -e "$1" || $as init -q
+blob=$($as hash-object -w --stdin)
+tree=$(printf '100644 blob %s\\tagent.toml\\n' "$blob" | $as mktree)
+$as -c user.name=a -c user.email=a@b.invalid commit-tree -m "a proposal" "$tree"
+"""
+
+
+@dataclass
+class Built:
+    """How a build went."""
+
+    commit: str
+    ok: bool
+    log: str
+
+
+class Builds:
+    """Orders builds of an agent that there is not, as lifecycle does it."""
+
+    def __init__(self, hive: Hive) -> None:
+        self.hive = hive
+
+    def build(self, text: str) -> Built:
+        """Commit an agent.toml as approvals, and have it built."""
+        made = self.hive.run("sh", "-c", COMMIT, "sh", APPLIED, input=text)
+        commit = made.stdout.strip()
+        order = f"HIVE_AGENT={AGENT}\nHIVE_COMMIT={commit}\nHIVE_JOB=1\n"
+        self.hive.run("sh", "-c", f"cat > {ORDER}", input=order)
+        return self.again(commit)
+
+    def again(self, commit: str) -> Built:
+        """Have it built by a new run of the unit."""
+        self.hive.run("systemctl", "reset-failed", UNIT, check=False)
+        done = self.hive.run("systemctl", "start", UNIT, check=False, timeout=300)
+        self.hive.run("journalctl", "--sync")
+        shown = ("journalctl", "--output=json", f"HIVE_AGENT={AGENT}", f"_SYSTEMD_UNIT={UNIT}")
+        lines = [json.loads(line) for line in self.hive.run(*shown).stdout.splitlines()]
+        run = lines[-1]["_SYSTEMD_INVOCATION_ID"]
+        log = [line["MESSAGE"] for line in lines if line["_SYSTEMD_INVOCATION_ID"] == run]
+        return Built(commit, done.returncode == 0, "\n".join(log))
+
+    def files(self, commit: str) -> list[str]:
+        """What lies in a build, directories left out."""
+        found = self.hive.run("find", f"{BUILDS}/{commit}", "-not", "-type", "d").stdout
+        return sorted(str(Path(line).relative_to(f"{BUILDS}/{commit}")) for line in found.split())
+
+
+@pytest.fixture
+def builds(hive: Hive) -> Iterator[Builds]:
+    """Builds of an agent of which nothing is left afterwards."""
+    yield Builds(hive)
+    hive.run("systemctl", "reset-failed", UNIT, check=False)
+    hive.run("rm", "-rf", APPLIED, BUILDS, ORDER)
+
+
+@pytest.fixture
+def package(hive: Hive) -> str:
+    """A package that the host lacks."""
+    if not shutil.which("apt-get"):
+        pytest.skip("there is no apt on this machine")
+    if hive.run("dpkg", "--status", PACKAGE, check=False).returncode == 0:
+        pytest.skip(f"{PACKAGE} is installed on this machine")
+    return PACKAGE
+
+
+def test_a_configuration_without_packages_is_only_checked(builds: Builds) -> None:
+    built = builds.build('model = "m"\n')
+    assert built.ok, built.log
+    assert builds.files(built.commit) == ["agent.toml"]
+    inode = builds.hive.run("stat", "-c", "%i", f"{BUILDS}/{built.commit}").stdout
+    again = builds.again(built.commit)
+    assert again.log == f"{built.commit} is built already"
+    assert builds.hive.run("stat", "-c", "%i", f"{BUILDS}/{built.commit}").stdout == inode
+
+
+def test_a_package_is_unpacked_and_nothing_of_it_installed(builds: Builds, package: str) -> None:
+    built = builds.build(f'packages = ["{package}", "coreutils"]\n')
+    assert built.ok, built.log
+    place = f"{BUILDS}/{built.commit}"
+    assert builds.hive.run(f"{place}/usr/bin/hello").stdout == "Hello, world!\n"
+    # What the host has is not taken a second time.
+    [line] = builds.hive.run("cat", f"{place}/packages").stdout.splitlines()
+    assert line.split()[0] == package
+    assert {name.split("/")[0] for name in builds.files(built.commit)} == {
+        "agent.toml",
+        "packages",
+        "usr",
+    }
+    assert not builds.hive.run("find", place, "-perm", "/6000").stdout
+    assert builds.hive.run("dpkg", "--status", package, check=False).returncode != 0
+    # Nobody else may look for something to run in there.
+    entered = builds.hive.run("runuser", "-u", "nobody", "--", "ls", place, check=False)
+    assert "Permission denied" in entered.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('packages = ["nosuch-package"]\n', "Unable to locate package nosuch-package."),
+        # Not an expression that fits many.
+        ('packages = ["hel.o"]\n', "apt cannot install hel.o: "),
+        ('model = "m"\ncolour = 1\n', "agent.toml, line 2: colour is unknown; known are: "),
+    ],
+)
+def test_what_cannot_be_built_says_why_and_leaves_nothing(
+    builds: Builds, package: str, text: str, why: str
+) -> None:
+    built = builds.build(text)
+    assert not built.ok
+    assert why in built.log.splitlines()[-1]
+    assert not builds.hive.run("find", BUILDS, "-mindepth", "1").stdout
+
+
+def test_a_host_without_apt_says_so(builds: Builds) -> None:
+    drop_in = f"/run/systemd/system/{UNIT}.d/50-test.conf"
+    without = "[Service]\nInaccessiblePaths=/usr/bin/apt-get\n"
+    builds.hive.run("sh", "-c", f"mkdir -p $(dirname {drop_in}); cat > {drop_in}", input=without)
+    builds.hive.run("systemctl", "daemon-reload")
+    try:
+        built = builds.build('packages = ["hello"]\n')
+        assert not built.ok
+        assert "this host has no apt-get: leave them out" in built.log
+    finally:
+        builds.hive.run("rm", "-r", f"/run/systemd/system/{UNIT}.d")
+        builds.hive.run("systemctl", "daemon-reload")
