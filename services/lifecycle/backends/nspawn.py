@@ -9,10 +9,11 @@ from typing import Final
 
 from services.agentfile import AgentFile
 from services.config import AgentSettings, Config
-from services.lifecycle import ports, resources, uidrange
+from services.lifecycle import resources, uidrange
 from services.lifecycle.agent import Spec, UnitStatus
 from services.lifecycle.backends import Reconciled, Watcher, files, image, skeleton, usage
 from services.lifecycle.backends.builds import Builds
+from services.lifecycle.backends.host import listening, taken_uids
 from services.lifecycle.backends.journal import Journal
 from services.lifecycle.backends.layout import Layout, container_unit, settings_file
 from services.lifecycle.backends.systemd import Systemd
@@ -132,28 +133,11 @@ class Nspawn:
 
     def taken_uids(self) -> list[range]:
         """What /etc gives to accounts and to their user namespaces."""
-        etc = self._layout.root / "etc"
-        taken = []
-        for file, parse in (
-            ("subuid", uidrange.subordinate),
-            ("subgid", uidrange.subordinate),
-            ("passwd", uidrange.accounts),
-            ("group", uidrange.accounts),
-        ):
-            with contextlib.suppress(FileNotFoundError):
-                taken += parse((etc / file).read_text(errors="replace"))
-        return taken
+        return taken_uids(self._layout.root / "etc")
 
     async def listening(self) -> frozenset[int]:
         """From the host's tables; a host without IPv6 has one."""
-        return await asyncio.to_thread(self._listening)
-
-    def _listening(self) -> frozenset[int]:
-        found: frozenset[int] = frozenset()
-        for table in self._layout.listening:
-            with contextlib.suppress(FileNotFoundError):
-                found |= ports.listening(table.read_text(errors="replace"))
-        return found
+        return await asyncio.to_thread(listening, self._layout.listening)
 
     # Files
 
