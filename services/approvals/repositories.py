@@ -6,6 +6,7 @@
 import asyncio
 import os
 import re
+import secrets
 import shutil
 from pathlib import Path
 from typing import Final
@@ -76,7 +77,7 @@ class Repositories:
 
     async def remove(self, agent: str) -> None:
         """Remove the agent's repository with all it tells; nothing happens when there is none."""
-        gone = self._applied / f".gone-{agent}"
+        gone = self._applied / f".gone-{secrets.token_hex(8)}"
         if names.AGENT_NAME.fullmatch(agent) and (self._applied / agent).exists():
             (self._applied / agent).rename(gone)
             await asyncio.to_thread(shutil.rmtree, gone)
@@ -95,7 +96,7 @@ class Repositories:
             entries += [e for e in listed.split(b"\0")[:-1] if not e.endswith(file)]
         tree = await _word(home, "mktree", "-z", stdin=b"\0".join(entries) + b"\0")
         on_top = ("-p", parent) if parent else ()
-        said = message.replace("\0", "").encode()
+        said = message.replace("\0", "").encode(errors="replace")
         return await _word(home, "commit-tree", *on_top, "-F", "-", tree, stdin=said)
 
     async def fetch(self, agent: str, commit: str) -> str:
@@ -180,7 +181,7 @@ class Repositories:
             raise NotFound(f"{agent} has no commit {commit[:12]}.")
         if message:
             # Not git's usual cleaning, which takes lines that begin with # for comments.
-            said = (message.replace("\0", "").rstrip("\n") + "\n").encode()
+            said = (message.replace("\0", "").rstrip("\n") + "\n").encode(errors="replace")
             await git(home, "tag", "-a", "--cleanup=verbatim", "-F", "-", name, commit, stdin=said)
         else:
             await git(home, "update-ref", f"refs/tags/{name}", commit, _NEW)

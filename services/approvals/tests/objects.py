@@ -43,12 +43,15 @@ def commit(of: str, *parents: str) -> bytes:
 
 
 def zeros(mebibytes: int, before: bytes = b"") -> bytes:
-    """So many MiB of zeros in zlib's format, made quickly: a thousandth of their size."""
-    packing = zlib.compressobj(9)
-    start = packing.compress(before) + packing.flush(zlib.Z_FULL_FLUSH)
+    """So many MiB of zeros behind `before`, as zlib packs them: a thousandth, and made quickly."""
+    packing = zlib.compressobj(9, wbits=-15)
+    start = b"\x78\xda" + packing.compress(before) + packing.flush(zlib.Z_FULL_FLUSH)
     chunk = packing.compress(bytes(ZEROS)) + packing.flush(zlib.Z_FULL_FLUSH)
-    # The end and its checksum are left out: nobody should come that far.
-    return start + chunk * mebibytes
+    # Each zero adds the lower half of the checksum to the upper one.
+    checksum = zlib.adler32(before) if before else 1
+    low, high = checksum & 0xFFFF, checksum >> 16
+    high = (high + low * mebibytes * ZEROS) % 65521
+    return start + chunk * mebibytes + packing.flush() + (high << 16 | low).to_bytes(4)
 
 
 def entry(kind: str, size: int, packed: bytes) -> bytes:

@@ -82,8 +82,22 @@ async def test_many_such_objects(ours: Repositories, good: str, git: Path) -> No
     assert "more than 256 MiB, unpacked" in await refused(ours, good)
 
 
-@pytest.mark.parametrize("said", [2**20, 2**36])
-async def test_a_pack_that_unpacks_to_gigabytes(
+def test_they_are_what_git_takes_for_objects(theirs: WorkTree, git: Path) -> None:
+    size = 64 * 2**20
+    name = write_pack(git, [entry("blob", size, zeros(64))])
+    theirs.git("index-pack", f".git/objects/pack/{name}")
+    write_raw(git, "1" * 40, zeros(64, f"blob {size}\0".encode()))
+    assert theirs.git("cat-file", "-s", name_of("blob", bytes(size))) == str(size)
+    assert theirs.git("cat-file", "-s", "1" * 40) == str(size)
+
+
+async def test_a_pack_that_unpacks_to_gigabytes(ours: Repositories, good: str, git: Path) -> None:
+    write_pack(git, [entry("blob", 4 * 2**30, zeros(4 * 2**10))])
+    assert "memory" in await refused(ours, good)
+
+
+@pytest.mark.parametrize("said", [2**20, 2**40])
+async def test_a_pack_that_lies_about_a_size(
     ours: Repositories, good: str, git: Path, said: int
 ) -> None:
     write_pack(git, [entry("blob", said, zeros(64))])

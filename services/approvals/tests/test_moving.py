@@ -71,6 +71,34 @@ async def test_its_owner_packs_it_without_end(ours: Repositories, theirs: WorkTr
     assert await ours.read("alice", last, "agent.toml") == "a = 7\n"
 
 
+async def test_single_objects_that_are_gone_when_they_are_opened(
+    ours: Repositories, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = theirs.commit({"agent.toml": "a = 1\n"})
+    folders = [theirs.path / f".git/objects/{number:02x}" for number in range(256)]
+    empty, other = [folder for folder in folders if not folder.exists()][:2]
+    single = other / ("0" * 38)
+    empty.mkdir()
+    other.mkdir()
+    single.touch()
+    listing = quarantine._Copying._entries
+    gone: list[str] = []
+
+    def vanishing(self: quarantine._Copying, folder: int) -> Iterator[str]:
+        for name in listing(self, folder):
+            if name == empty.name:
+                empty.rmdir()
+                gone.append(name)
+            elif name == single.name:
+                single.unlink()
+                gone.append(name)
+            yield name
+
+    monkeypatch.setattr(quarantine._Copying, "_entries", vanishing)
+    assert await ours.fetch("alice", commit) == commit
+    assert len(gone) == 2
+
+
 async def test_a_pack_that_is_gone_when_it_is_opened(
     ours: Repositories, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
