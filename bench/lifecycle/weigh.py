@@ -1,6 +1,7 @@
 """What the hive holds and uses while nothing is to be done, as root in the host:
 
-`python -m bench.lifecycle.weigh`; its last line is JSON: bytes of memory.
+`python -m bench.lifecycle.weigh [SECONDS]`; its last line is JSON: bytes of memory with one agent,
+or what all that there is does in a second, over SECONDS.
 """
 
 import asyncio
@@ -111,4 +112,5 @@ def _pids(pattern: str) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(memory())))
+    found = rest(int(sys.argv[1])) if len(sys.argv) > 1 else memory()
+    print(json.dumps(asyncio.run(found)))

@@ -1,0 +1,49 @@
+"""Many agents that sleep: there is nothing of them but files."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import probe
+from tests.system.test_sleep import settings
+from tests.system.test_stress import AGENTS, module, room_for_agents
+
+pytestmark = pytest.mark.system
+
+SLICE = "/sys/fs/cgroup/hive.slice/hive-agents.slice"
+
+
+@pytest.fixture
+def sleepers(hive: Hive) -> Iterator[list[str]]:
+    """As many agents as there is room for, all asleep."""
+    names = [f"s{number:02}" for number in range(room_for_agents())]
+    if len(names) < 2:
+        pytest.skip("inotify instances are used up by what else runs on this machine")
+    try:
+        asleep = "\n".join(f"[lifecycle.agents.{name}]\nsleep_after = 1" for name in names)
+        with settings(hive, ("", asleep)):
+            for name in names:
+                hive.run("hivectl", "spawn", name, timeout=120)
+            for name in names:
+                probe(hive, "until_state", name, "sleeping")
+            yield names
+    finally:
+        for name in names:
+            hive.run("hivectl", "destroy", name, "--purge", "--yes", check=False, timeout=120)
+
+
+def test_who_sleeps_uses_nothing(
+    hive: Hive, sleepers: list[str], measured: Callable[[str], None]
+) -> None:
+    groups = hive.run("find", SLICE, "-mindepth", "1", "-type", "d", check=False).stdout.split()
+    assert [group for group in groups for name in sleepers if name in group] == []
+    machines = hive.run("machinectl", "list", "--no-legend").stdout
+    assert [name for name in sleepers if f"h-{name} " in machines] == []
+    # What they need of others: lifecycle watches over them.
+    rest = module(hive, "bench.lifecycle.weigh", "10")
+    assert rest["wakeups"]["services"] < 100
+    measured(
+        f"{len(sleepers)} of {AGENTS} agents asleep: the services wake up "
+        f"{rest['wakeups']['services']:.1f} times a second"
+    )
