@@ -12,6 +12,7 @@ from services.unit import Service
 from wire import names
 from wire.bus import Bus
 
+from .about import About
 from .feed import Feed
 from .feeds import ApprovalsFeed, BrokerFeed, LifecycleFeed
 from .guard import Guard
@@ -56,7 +57,7 @@ class Dashboard(Service):
         logins = Logins(state / "logins.json")
         guard = Guard(logins, listener.getsockname()[1], config.allowed_hosts)
         self.streams = Streams(self._log)
-        site = Site(guard, logins, tables, self.streams, BusActions(bus, self._feeds))
+        site = Site(guard, logins, tables, self.streams, BusActions(bus, self._feeds), About(bus))
         # A page that has gone ends its stream: else an idle hive would keep it for ever.
         self._runner = web.AppRunner(
             site.application(), handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS,

@@ -110,7 +110,7 @@ class Guard:
         site = request.headers.get("Sec-Fetch-Site", "same-origin")
         # A person may follow a link to a page from anywhere; all else is for our own pages only.
         from_elsewhere = site not in ("same-origin", "none")
-        is_page = request.method == "GET" and request.path in ("/", "/login")
+        is_page = request.method == "GET" and _is_page(request.path)
         if (from_elsewhere and not is_page) or not self._origin_fits(request):
             return refusal(403, "Only the dashboard's own pages may do this.")
         return await handler(request)
@@ -127,7 +127,7 @@ class Guard:
         """Refuse whoever has no session, wherever to; a page sends them to the login page."""
         if request.path in OPEN_PATHS or self.session_ends_in(request) > 0:
             return await handler(request)
-        if request.method == "GET" and request.path == "/":
+        if request.method == "GET" and _is_page(request.path):
             return web.Response(status=303, headers={"Location": "/login"})
         return refusal(401, "You are not logged in: run `hivectl login-link` on the hive's host.")
 
@@ -149,6 +149,11 @@ class Guard:
     def farewell(self, response: web.Response) -> None:
         """Take the session away from the browser."""
         response.del_cookie(self._cookie, path="/", httponly=True, samesite="Strict")
+
+
+def _is_page(path: str) -> bool:
+    """Whether a person may come to `path` from anywhere; it shows nothing without a session."""
+    return path in ("/", "/login") or path.startswith("/agents/")
 
 
 def _hostname(host: str) -> str:

@@ -31,6 +31,12 @@ AGENT_FIELDS = {
     "Model": "model",
     "ContextTokens": "context_tokens",
     "LoggedIn": "logged_in",
+    "Resources": "resources",
+    "Network": "network",
+    "Image": "image",
+    "Stale": "stale",
+    "Port": "port",
+    "DeployedCommit": "deployed_commit",
 }
 """Properties of Agent1 that the page shows, and what they are called there."""
 

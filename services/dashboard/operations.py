@@ -4,10 +4,12 @@ from typing import Any
 
 from wire import names
 from wire.bus import Bus
-from wire.errors import HiveError, NotFound, Stopping, Timeout, Unavailable
+from wire.errors import HiveError, NotFound
 from wire.types import U64
 
-from .feed import SERVICES, Feed, explain
+from .about import agent_path
+from .calls import call
+from .feed import Feed
 
 VERBS = {"start": "Start", "kill": "Stop", "restart": "Restart"}
 PEER = "org.freedesktop.DBus.Peer"
@@ -24,13 +26,9 @@ class BusActions:
         self, service: str, member: str, signature: str, *args: Any,
         path: str | None = None, interface: str | None = None,
     ) -> list[Any]:  # fmt: skip
-        name, root = SERVICES[service]
-        try:
-            return await self._bus.call(
-                name, path or root, interface or name, member, signature, *args
-            )
-        except (Unavailable, Stopping, Timeout) as error:
-            raise type(error)(explain(service, error)) from error
+        return await call(
+            self._bus, service, member, signature, *args, path=path, interface=interface
+        )
 
     async def send(self, to: str, body: str, in_reply_to: int | None) -> int:
         """Send a message as the operator; the answer is its id."""
@@ -72,11 +70,9 @@ class BusActions:
 
     async def agent(self, name: str, verb: str) -> None:
         """Begin to start, kill or restart an agent."""
-        if not names.AGENT_NAME.fullmatch(name):
-            raise NotFound(f"There is no agent {name[:32]}.")
+        path = agent_path(name)
         await self._call(
-            "lifecycle", VERBS[verb], "", path=names.agent_path(name),
-            interface=names.AGENT_INTERFACE,
+            "lifecycle", VERBS[verb], "", path=path, interface=names.AGENT_INTERFACE
         )  # fmt: skip
 
     async def approve(self, approval: int) -> None:

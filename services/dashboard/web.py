@@ -1,11 +1,12 @@
 """The HTTP side: paths and what they answer. Decides nothing; see guard, logins and actions."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from . import forms
+from .about import agent_path
 from .guard import Guard, add_headers, refusal
 from .logins import Logins
 from .stream import Streams
@@ -18,6 +19,8 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".html": "text/html",
 }
+
+PARTS = "messages|questions|deploys|usage|logs"
 
 GONE = "This link has been used, or is older than 15 minutes. Run `hivectl login-link` again."
 
@@ -59,17 +62,29 @@ class Actions(Protocol):
         """Ask a service that was away for its state again."""
 
 
+class Agents(Protocol):
+    """What is asked about one agent; every method raises the HiveError of its failure."""
+
+    async def part(self, name: str, part: str) -> Any:
+        """`messages`, `questions`, `deploys`, `usage` or `logs` of an agent, as JSON has it."""
+
+    async def wake(self, name: str) -> bool:
+        """Start an agent if it sleeps; says whether it did."""
+
+
 class Site:
     """The handlers, and the application they make."""
 
     def __init__(
-        self, guard: Guard, logins: Logins, tables: Tables, streams: Streams, actions: Actions
-    ) -> None:
+        self, guard: Guard, logins: Logins, tables: Tables, streams: Streams, actions: Actions,
+        agents: Agents,
+    ) -> None:  # fmt: skip
         self._guard = guard
         self._logins = logins
         self._tables = tables
         self._streams = streams
         self._actions = actions
+        self._agents = agents
         self._files = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.is_file()}
 
     def application(self) -> web.Application:
@@ -81,6 +96,7 @@ class Site:
         app.add_routes(
             [
                 web.get("/", self.page),
+                web.get("/agents/{name}", self.agent_page),
                 web.get("/login", self.login_page),
                 web.post("/login", self.login),
                 web.post("/logout", self.logout),
@@ -95,6 +111,8 @@ class Site:
                 web.post(r"/api/messages/{id:\d{1,18}}/drop", self.drop),
                 web.get(r"/api/questions/{id:\d{1,18}}", self.question),
                 web.post(r"/api/questions/{id:\d{1,18}}/answer", self.answer),
+                web.get(f"/api/agents/{{name}}/{{part:{PARTS}}}", self.part),
+                web.post("/api/agents/{name}/wake", self.wake),
                 web.post("/api/agents/{name}/{verb:start|kill|restart}", self.agent),
                 web.post(r"/api/approvals/{id:\d{1,18}}/approve", self.approve),
                 web.post(r"/api/approvals/{id:\d{1,18}}/deny", self.deny),
@@ -116,6 +134,11 @@ class Site:
     async def page(self, _request: web.Request) -> web.Response:
         """The dashboard."""
         return self._file("index.html")
+
+    async def agent_page(self, request: web.Request) -> web.Response:
+        """The page of one agent; whether there is one, its script finds out."""
+        agent_path(request.match_info["name"])
+        return self._file("agent.html")
 
     async def login_page(self, _request: web.Request) -> web.Response:
         """The same page for everybody: how to get a link, and a script that posts its token.
@@ -201,6 +224,15 @@ class Site:
         """Begin to start, kill or restart an agent."""
         await self._actions.agent(request.match_info["name"], request.match_info["verb"])
         return web.json_response({})
+
+    async def part(self, request: web.Request) -> web.Response:
+        """What is asked about one agent when somebody looks at it."""
+        name, part = request.match_info["name"], request.match_info["part"]
+        return web.json_response({part: await self._agents.part(name, part)})
+
+    async def wake(self, request: web.Request) -> web.Response:
+        """Start an agent if it sleeps: somebody has opened its page."""
+        return web.json_response({"woken": await self._agents.wake(request.match_info["name"])})
 
     async def approve(self, request: web.Request) -> web.Response:
         """Approve a request."""

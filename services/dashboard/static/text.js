@@ -59,6 +59,14 @@ export function putTime(node, microseconds, text = moment(microseconds)) {
 /** A count with its noun. */
 export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
+/** A number of bytes, short. */
+export function bytes(count) {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  for (; count >= 1024 && unit < units.length - 1; unit += 1) count /= 1024;
+  return `${unit ? count.toFixed(1) : count} ${units[unit]}`;
+}
+
 /** A number of characters, short. */
 export const size = (length) =>
   length < 1000 ? `${length} characters` : `${Math.round(length / 1000)} k characters`;

@@ -10,6 +10,7 @@ from wire.errors import Conflict, NotFound
 from wire.interface import Interface, method, prop, signal
 from wire.principal import OPERATOR
 from wire.types import (
+    U64,
     Bool,
     Dict,
     Int32,
@@ -26,6 +27,8 @@ from wire.types import (
 )
 
 Approvals: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxssx)")]
+
+Deploys: TypeAlias = Annotated[list[list[Any]], Signature("a(xsstss)")]
 
 NOW = 1_780_000_000_000_000
 
@@ -154,10 +157,24 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         self.state = state
         self.turn = "idle" if state == "running" else "offline"
         self.calls: list[str] = []
+        self.usages = 0
+        self.lines = [f"{name} line {number}" for number in range(150)]
 
     def become(self, state: str) -> None:
         self.state = state
         self.emit_changed("State")
+
+    @method(allow=OPERATOR)
+    async def GetUsage(self) -> Dict:
+        self.usages += 1
+        if self.state != "running":
+            return {}
+        used = {"cpu": 1_500_000, "memory": 50 * 2**20, "memory_peak": 3 * 2**30}
+        return {key: U64(value) for key, value in used.items()}
+
+    @method(allow=OPERATOR)
+    async def GetLogs(self, lines: UInt32) -> StrList:
+        return self.lines[-lines:]
 
     def _job(self, verb: str) -> str:
         self.calls.append(verb)
@@ -200,6 +217,30 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         return NOW
 
     @prop()
+    def Resources(self) -> Dict:
+        return {"tasks_max": U64(4096), "memory_max": U64(2 * 2**30)}
+
+    @prop()
+    def Network(self) -> Dict:
+        return {"deny": ["localhost", "10.0.0.0/8"], "allow": ["10.0.0.1"], "filtered": True}
+
+    @prop()
+    def Image(self) -> Str:
+        return "/"
+
+    @prop()
+    def Stale(self) -> Bool:
+        return False
+
+    @prop()
+    def Port(self) -> UInt32:
+        return 8123
+
+    @prop()
+    def DeployedCommit(self) -> Str:
+        return "0123456789abcdef" * 2
+
+    @prop()
     def Model(self) -> Str:
         return "claude-test"
 
@@ -210,6 +251,10 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
 class FakeApprovals(Interface, name=names.APPROVALS):
     def __init__(self) -> None:
         self.log: list[list[Any]] = []
+
+    @method(allow=OPERATOR)
+    async def DeployLog(self, agent: Str, limit: UInt32) -> Deploys:
+        return [[NOW, agent, "0123456789abcdef" * 2, 7, "manager", "More memory for the tests"]]
 
     def ask(self, agent: str, reason: str) -> int:
         number = len(self.log) + 1

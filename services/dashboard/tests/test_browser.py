@@ -225,7 +225,7 @@ async def test_jobs_and_states_have_names(
         await browser.sees("#agents tr[data-key=alice] .state", "running")
     page.hive.agents["alice"].become("paused")
     await browser.sees("#agents tr[data-key=alice] .state", "paused")
-    buttons = "[...document.querySelectorAll('tr[data-key=alice] .actions button')]"
+    buttons = "[...document.querySelectorAll('tr[data-key=alice] [data-verb]')]"
     assert await browser.value(f"{buttons}.map((b) => b.disabled)") == [True, False, False]
 
 

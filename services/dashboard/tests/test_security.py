@@ -14,10 +14,15 @@ from wire.principal import THE_MANAGER, agent
 from wire.testing import FixedPrincipals
 
 PATHS = ["/api/state", "/api/events", "/api/session", "/api/messages/1", "/static/app.js", "/x"]
+PATHS += ["/api/questions/1", "/api/agents/alice/logs", "/agentsx"]
 POSTS = [
     "/api/messages",
     "/api/messages/1/read",
+    "/api/messages/1/requeue",
+    "/api/messages/1/drop",
+    "/api/questions/1/answer",
     "/api/agents/alice/kill",
+    "/api/agents/alice/wake",
     "/api/approvals/1/approve",
     "/api/approvals/1/deny",
     "/api/services/broker/refresh",
@@ -40,8 +45,12 @@ async def test_without_a_login_nothing_is_done(page: Page, path: str) -> None:
     assert not page.hive.broker.log
 
 
-async def test_without_a_login_the_page_sends_to_the_login_page(page: Page) -> None:
-    async with page.http.get(page.url + "/", allow_redirects=False) as response:
+@pytest.mark.parametrize("path", ["/", "/agents/alice"])
+async def test_without_a_login_a_page_sends_to_the_login_page(page: Page, path: str) -> None:
+    # A link on another site leads here, too: the browser keeps the session back then.
+    elsewhere = {"Sec-Fetch-Site": "cross-site"}
+    url = page.url + path
+    async with page.http.get(url, headers=elsewhere, allow_redirects=False) as response:
         assert response.status == 303
         assert response.headers["Location"] == "/login"
     status, text = await page.get("/login")

@@ -167,6 +167,60 @@ async def test_the_agents_buttons(inside: Page, verb: str, call: str) -> None:
     assert (await inside.post(f"/api/agents/..%2fx/{verb}"))[0] == 404
 
 
+async def test_what_is_asked_about_one_agent(inside: Page) -> None:
+    broker = inside.hive.broker
+    broker.arrive("alice", "bob", "to bob")
+    broker.arrive("manager", "alice", "to alice")
+    broker.arrive("manager", "bob", "not alice's")
+    broker.ask("alice", "operator", "where?")
+    broker.ask("manager", "operator", "not alice's")
+
+    async def part(name: str) -> Any:
+        status, answer = await inside.get(f"/api/agents/alice/{name}")
+        assert status == 200, answer
+        return answer[name]
+
+    assert [row["body"] for row in await part("messages")] == ["to bob", "to alice"]
+    assert [row["question"] for row in await part("questions")] == ["where?"]
+    assert (await part("usage"))["cpu"] == 1_500_000
+    assert await part("logs") == [f"alice line {number}" for number in range(50, 150)]
+    [deploy] = await part("deploys")
+    assert (deploy["agent"], deploy["approval"]) == ("alice", 7)
+    row = (await inside.tables())["agents"]["alice"]
+    assert row["network"] == {
+        "deny": ["localhost", "10.0.0.0/8"],
+        "allow": ["10.0.0.1"],
+        "filtered": True,
+    }
+    assert row["resources"] == {"tasks_max": 4096, "memory_max": 2 * 2**30}
+    for name in ("usage", "logs"):
+        assert await inside.get(f"/api/agents/zed/{name}") == (
+            404,
+            {"error": "There is no agent zed.", "name": "org.hyperhive.Error.NotFound"},
+        )
+    assert (await inside.get("/api/agents/alice/secrets"))[0] == 404
+    assert (await inside.get("/api/agents/No%20Name/messages"))[0] == 404
+
+
+async def test_only_one_that_sleeps_is_woken(inside: Page) -> None:
+    agents = inside.hive.agents
+    for state in ("stopped", "running", "failed", "starting", "paused"):
+        agents["bob"].become(state)
+        assert await inside.post("/api/agents/bob/wake") == (200, {"woken": False})
+    assert agents["bob"].calls == []
+    agents["bob"].become("sleeping")
+    assert await inside.post("/api/agents/bob/wake") == (200, {"woken": True})
+    assert agents["bob"].calls == ["start"]
+    assert (await inside.post("/api/agents/zed/wake"))[0] == 404
+
+
+async def test_the_page_of_an_agent_is_for_names_of_agents(inside: Page) -> None:
+    status, page = await inside.get("/agents/alice")
+    assert (status, "agent.js" in page) == (200, True)
+    for strange in ("A", "a" * 10, "..%2f..%2fetc", "a b"):
+        assert (await inside.get(f"/agents/{strange}"))[0] == 404
+
+
 async def test_approving_and_denying(inside: Page) -> None:
     approvals = inside.hive.approvals
     for name in ("carol", "dave"):

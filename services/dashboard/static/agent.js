@@ -1,0 +1,198 @@
+// The page of one agent. What changes by signals comes from the mirror; what has none (usage, log,
+// deploy log, older messages) is asked for when the page is opened, and when the agent changes.
+
+import { get, post } from "./api.js";
+import { makeButtons, putState, putTurn, updateButtons } from "./control.js";
+import { el, keyed, setText, showError } from "./dom.js";
+import { putFacts } from "./facts.js";
+import { openMirror } from "./frame.js";
+import { MessageItems } from "./message.js";
+import { makeQuestion, updateQuestion } from "./questions.js";
+import { day, putText, putTime } from "./text.js";
+
+const name = decodeURIComponent(location.pathname.split("/")[2]);
+const path = `/api/agents/${encodeURIComponent(name)}`;
+const section = (id) => document.getElementById(id);
+const errorOf = (id) => section(id).querySelector(".error:not(.gone)");
+
+/** One part that is asked for: never twice at once, and once more when it was wanted meanwhile. */
+class Part {
+  value = null;
+  #part;
+  #show;
+  #state = "idle";
+
+  constructor(part, show) {
+    this.#part = part;
+    this.#show = show;
+  }
+
+  async load() {
+    if (this.#state !== "idle") {
+      this.#state = "again";
+      return;
+    }
+    this.#state = "loading";
+    try {
+      this.value = (await get(`${path}/${this.#part}`))[this.#part];
+      showError(errorOf(this.#part));
+      this.#show(this.value);
+    } catch (failure) {
+      showError(errorOf(this.#part), failure.message);
+    }
+    const again = this.#state === "again";
+    this.#state = "idle";
+    if (again) await this.load();
+  }
+}
+
+const parts = {
+  messages: new Part("messages", renderMessages),
+  questions: new Part("questions", renderQuestions),
+  deploys: new Part("deploys", renderDeploys),
+  usage: new Part("usage", renderUsage),
+  logs: new Part("logs", renderLogs),
+};
+const mirror = openMirror(changed);
+const buttons = makeButtons(name, errorOf("agent"));
+const items = new MessageItems(errorOf("messages"));
+const flow = section("messages").querySelector(".flow");
+const scroller = section("messages").querySelector(".scroller");
+let shown = null; // the agent's row as the page shows it
+let opened = false;
+
+function changed(tables) {
+  const agent = mirror.tables.agents[name];
+  const before = shown;
+  const isNew = agent !== before; // rows are replaced, never changed
+  shown = agent;
+  if (isNew || tables.has("jobs")) renderAgent(agent);
+  if (tables.has("messages")) renderMessages();
+  if (tables.has("questions")) renderQuestions();
+  if (!opened) wake(agent);
+  opened = true;
+  if (!agent) return;
+  if (!before || tables.size > 1) loadAll(); // it is new to us, or the connection was lost
+  else if (isNew) load("usage", "logs");
+  else if (tables.has("approvals")) load("deploys");
+}
+
+// Only one that sleeps is woken, and only by opening its page: it may fall asleep again.
+function wake(agent) {
+  if (agent?.state === "sleeping")
+    post(`${path}/wake`).catch((failure) => showError(errorOf("agent"), failure.message));
+}
+
+const load = (...names) => names.forEach((part) => parts[part].load());
+const loadAll = () => load(...Object.keys(parts));
+
+function renderAgent(agent) {
+  const job = mirror.rows("jobs").find((one) => one.agent === name);
+  const here = section("agent");
+  const gone = here.querySelector(".gone");
+  showError(gone, agent ? "" : `There is no agent ${name}.`);
+  here.querySelector(".now").hidden = !agent;
+  section("facts").hidden = !agent;
+  if (!agent) return;
+  putState(here.querySelector(".state"), agent, job);
+  putTurn(here.querySelector(".turn"), agent);
+  updateButtons(buttons, agent, job);
+  putFacts(section("facts"), agent);
+}
+
+function renderMessages() {
+  const isIts = (message) => message.from === name || message.to === name;
+  const list = merged(parts.messages.value, mirror.rows("messages").filter(isIts)).slice(-50);
+  const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40;
+  const rows = list.map((message, index) => ({
+    message,
+    heading: index === 0 || day(list[index - 1].at) !== day(message.at),
+  }));
+  keyed(
+    flow,
+    rows,
+    (row) => row.message.id,
+    () => items.make(),
+    (node, { message, heading }) => items.update(node, message, heading),
+  );
+  section("messages").querySelector(".empty").hidden = list.length > 0 || !parts.messages.value;
+  if (atEnd) scroller.scrollTop = scroller.scrollHeight;
+}
+
+function renderQuestions() {
+  const isIts = (question) => question.from === name || question.to === name;
+  const list = merged(parts.questions.value, mirror.rows("questions").filter(isIts)).slice(-20);
+  const here = section("questions");
+  const newest = (a, b) => b.id - a.id;
+  keyed(here.querySelector("ul"), list.sort(newest), (one) => one.id, makeQuestion, updateQuestion);
+  here.querySelector(".empty").hidden = list.length > 0 || !parts.questions.value;
+}
+
+/** What was asked for and what the mirror has, which is the newer of the two; oldest first. */
+function merged(asked, live) {
+  const rows = new Map([...(asked ?? []), ...live].map((row) => [row.id, row]));
+  return [...rows.values()].sort((a, b) => a.id - b.id);
+}
+
+function renderDeploys(deploys) {
+  const here = section("deploys");
+  keyed(here.querySelector("ol"), deploys, (deploy) => `${deploy.approval}-${deploy.at}`, (deploy) => {
+    const at = el("time");
+    putTime(at, deploy.at);
+    const what = el("span", { className: "description", dir: "auto" });
+    putText(what, deploy.description);
+    const by = el("span", { className: "by" }, `request ${deploy.approval} of ${deploy.requested_by}`);
+    return el("li", {}, el("code", {}, deploy.commit.slice(0, 10)), what, by, at);
+  });
+  here.querySelector(".empty").hidden = deploys.length > 0;
+}
+
+function renderUsage(usage) {
+  const here = section("usage");
+  putFacts(here.querySelector("dl"), { usage });
+  here.querySelector(".empty").hidden = Object.keys(usage).length > 0;
+}
+
+function renderLogs(lines) {
+  const box = section("logs").querySelector("pre");
+  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
+  putText(box, lines.join("\n"));
+  box.hidden = lines.length === 0;
+  section("logs").querySelector(".empty").hidden = lines.length > 0;
+  if (atEnd) box.scrollTop = box.scrollHeight;
+}
+
+function prepareWriting() {
+  const form = section("write");
+  const text = section("write-text");
+  const send = form.querySelector("[type=submit]");
+  setText(form.querySelector("output"), name);
+  text.placeholder = `A message to ${name}`;
+  text.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (!text.value.trim()) return;
+    showError(errorOf("write"));
+    send.disabled = true;
+    try {
+      await post("/api/messages", { to: name, body: text.value.trim() });
+      text.value = "";
+    } catch (failure) {
+      showError(errorOf("write"), failure.message);
+    }
+    send.disabled = false;
+    text.focus();
+  });
+}
+
+document.title = `${name} · Hyperhive`;
+setText(section("agent-name"), name);
+section("agent").querySelector(".actions").append(...buttons);
+for (const part of ["usage", "logs"])
+  section(part).querySelector(".refresh").addEventListener("click", () => load(part));
+prepareWriting();
+mirror.connect();

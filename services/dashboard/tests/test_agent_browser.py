@@ -1,0 +1,118 @@
+"""The page of one agent in a real browser."""
+
+from collections.abc import Awaitable, Callable
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from services.dashboard.tests.conftest import Page
+from services.dashboard.tests.test_browser import Browser, browser, log_in, pytestmark
+
+__all__ = ["browser", "log_in", "pytestmark"]
+
+LogIn = Callable[[], Awaitable[None]]
+
+
+async def open_page(page: Page, browser: Browser, name: str) -> None:
+    await browser.do(lambda d: d.get(f"{page.url}/agents/{name}"))
+    await browser.sees("#link", "Live")
+
+
+async def test_what_it_is_says_and_does(page: Page, browser: Browser, log_in: LogIn) -> None:
+    hive = page.hive
+    hive.broker.arrive("manager", "alice", "six times seven?")
+    hive.broker.arrive("manager", "bob", "not for alice")
+    hive.broker.ask("alice", "operator", "Where to?", "left", "right")
+    hive.broker.ask("bob", "manager", "Not of alice")
+    await log_in()
+    await browser.click("#agents a[href='/agents/alice']")
+    await browser.sees("#agent-name", "alice")
+    await browser.sees("#agent .state", "running")
+    for text in ("claude-test", "4096", "2.0 GiB", "not localhost", "0123456789", "8123"):
+        await browser.sees("#facts", text)
+    await browser.sees("#usage", "50.0 MiB (at most 3.0 GiB)")
+    await browser.sees("#deploys", "More memory for the tests")
+    await browser.sees("#logs pre", "alice line 149")
+    await browser.sees(".flow .body", "six times seven?")
+    await browser.sees("#questions", "Where to?")
+    shown = await browser.value("document.querySelector('main').innerText")
+    assert "not for alice" not in shown
+    assert "Not of alice" not in shown
+
+    # Live, as the main page is.
+    hive.broker.arrive("alice", "manager", "forty-two")
+    await browser.sees(".flow .body", "forty-two")
+    await browser.click("#questions form button:first-of-type")
+    await browser.until(lambda _: hive.broker.questions[0][9] == ["left"])
+    await browser.sees("#questions p.answer", "operator: left")
+    hive.agents["alice"].lines.append("the newest line")
+    hive.agents["alice"].become("stopped")
+    await browser.sees("#agent .state", "stopped")
+    await browser.sees("#usage .empty", "it does not run")
+    await browser.sees("#logs pre", "the newest line")
+    await browser.click("#agent [data-verb=start]")
+    await browser.until(lambda _: hive.agents["alice"].calls == ["start"])
+    await browser.type("#write-text", "thank you", Keys.ENTER)
+    await browser.sees(".flow .body", "thank you")
+    assert hive.broker.log[-1][1:3] == ["operator", "alice"]
+    usages = hive.agents["alice"].usages
+    await browser.click("#usage .refresh")
+    await browser.until(lambda _: hive.agents["alice"].usages == usages + 1)
+    page.buses["lifecycle"].unexport("/org/hyperhive/Lifecycle1/agent/alice")
+    await browser.sees("#agent .gone", "There is no agent alice.")
+    assert await browser.value("window.violations") == []
+
+
+async def test_opening_it_wakes_one_that_sleeps_once(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    bob, alice = page.hive.agents["bob"], page.hive.agents["alice"]
+    await log_in()
+    bob.become("sleeping")
+    await open_page(page, browser, "bob")
+    await browser.until(lambda _: bob.calls == ["start"])
+    for state in ("running", "sleeping", "running"):
+        bob.become(state)
+        await browser.sees("#agent .state", state)
+    alice.become("stopped")
+    await open_page(page, browser, "alice")
+    await browser.sees("#agent .state", "stopped")
+    await browser.sees("#logs pre", "alice line 149")
+    assert (bob.calls, alice.calls) == (["start"], [])
+
+
+async def test_hostile_text_is_text_here_too(page: Page, browser: Browser, log_in: LogIn) -> None:
+    hostile = '<img src=x onerror="window.harm = 1"><script>window.harm = 2</script> \u202egnp.exe'
+    page.hive.broker.arrive("alice", "operator", hostile)
+    page.hive.broker.ask("alice", "operator", hostile, hostile[:150])
+    page.hive.agents["alice"].lines.append(hostile)
+    await log_in()
+    await open_page(page, browser, "alice")
+    await browser.sees("#logs pre .hidden-character", "U+202E")
+    await browser.sees("#questions .body", "<script>")
+    await browser.sees(".flow .body", "<script>")
+    assert await browser.value("window.harm") is None
+    assert await browser.value("document.querySelectorAll('main img, main script').length") == 0
+    assert await browser.value("window.violations") == []
+    assert await browser.errors() == []
+
+
+async def test_on_a_phone_nothing_is_wider_than_the_screen(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    page.hive.agents["alice"].lines.append("x" * 2000)
+    page.hive.broker.arrive("alice", "operator", "y" * 2000)
+    await browser.do(lambda d: d.set_window_size(500, 800))
+    await log_in()
+    await open_page(page, browser, "alice")
+    await browser.sees("#logs pre", "xxx")
+    width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert await browser.value(width) == 0
+
+
+async def test_a_name_that_nobody_has_is_said(page: Page, browser: Browser, log_in: LogIn) -> None:
+    await log_in()
+    await open_page(page, browser, "zed")
+    await browser.sees("#agent .gone", "There is no agent zed.")
+    shown = await browser.do(lambda d: d.find_element(By.CSS_SELECTOR, "#facts").is_displayed())
+    assert not shown
