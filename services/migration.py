@@ -4,9 +4,9 @@
     db = sqlite3.connect(path, isolation_level=None)
     migration.migrate(db, path, _STEPS)
 
-The marker is `PRAGMA user_version`: the number of steps that were done. It changes in the
-transaction of its step, so whoever is killed at any point finds, at the next start, the version
-before or after it. A step that has landed is never edited: nothing would tell who had the
+The marker is `PRAGMA user_version`: the number of steps that were done. It changes in the one
+transaction of them all, so whoever is killed at any point finds, at the next start, the file as it
+was or as it should be. A step that has landed is never edited: nothing would tell who had the
 earlier one.
 """
 
@@ -45,7 +45,7 @@ def migrate(
 
     Raises:
         CorruptStore: the file is of a version that has more steps. It was not changed.
-        sqlite3.Error: a step failed and left nothing; those before it are done.
+        sqlite3.Error: a step failed. The file is what it was.
         OSError: there is no copy, for want of room as a rule, so nothing was changed.
     """
     version = version_of(db)
@@ -56,8 +56,9 @@ def migrate(
         )
     if 0 < version < len(steps):
         keep(db, path, alive)
-    for number, step in enumerate(steps[version:], version + 1):
-        apply(db, number, step, application)
+    if version < len(steps):
+        marks = f"PRAGMA application_id = {application}; PRAGMA user_version = {len(steps)};"
+        _run(db, "\n;\n".join([*steps[version:], marks]))
 
 
 def version_of(db: sqlite3.Connection) -> int:
@@ -66,11 +67,10 @@ def version_of(db: sqlite3.Connection) -> int:
     return int(version)
 
 
-def apply(db: sqlite3.Connection, version: int, step: str, application: int = 0) -> None:
-    """Make `version` from the one before it, whole or not at all; raises sqlite3.Error."""
-    marks = f"PRAGMA application_id = {application}; PRAGMA user_version = {version};"
+def _run(db: sqlite3.Connection, script: str) -> None:
+    """All of it or nothing."""
     try:
-        db.executescript(f"BEGIN IMMEDIATE; {step}\n; {marks} COMMIT;")
+        db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
     except sqlite3.Error:
         if db.in_transaction:
             db.execute("ROLLBACK")

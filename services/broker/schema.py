@@ -14,7 +14,7 @@ from typing import Final
 from services import migration
 from wire.errors import CorruptStore
 
-VERSION: Final = 2
+VERSION: Final = 3
 APPLICATION_ID: Final = 0x48495645  # "HIVE"
 
 _MIGRATIONS: Final = Path(__file__).with_name("migrations")

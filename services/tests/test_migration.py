@@ -75,17 +75,18 @@ def test_again_it_does_nothing(db: sqlite3.Connection, path: Path) -> None:
     assert (content(db), beside(path)) == (before, [])
 
 
-def test_a_step_that_fails_leaves_nothing_of_itself(db: sqlite3.Connection, path: Path) -> None:
+def test_a_step_that_fails_leaves_nothing_behind(db: sqlite3.Connection, path: Path) -> None:
     migration.migrate(db, path, STEPS[:1])
     broken = (FIRST, SECOND, THIRD + "\n; INSERT INTO nowhere VALUES (1);")
     with pytest.raises(sqlite3.OperationalError, match="nowhere"):
         migration.migrate(db, path, broken)
-    assert migration.version_of(db) == 2
+    assert migration.version_of(db) == 1
     assert not db.in_transaction
+    assert db.execute("SELECT * FROM agent").fetchall() == [("alice",)]
     assert db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'job'").fetchone() == (0,)
     migration.migrate(db, path, STEPS)
     assert migration.version_of(db) == 3
-    assert beside(path) == ["store.sqlite.v1", "store.sqlite.v2"]
+    assert beside(path) == ["store.sqlite.v1"]
 
 
 def test_a_newer_one_is_refused(db: sqlite3.Connection, path: Path) -> None:

@@ -1,0 +1,33 @@
+"""What makes a version of a store is never edited once it has landed: add another one instead.
+
+A file that was made by the earlier text would never get what is new in the later one.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import pytest
+
+from services.broker import schema
+from services.lifecycle import registry
+from services.notify import outbox
+
+STORES = {
+    "broker": schema.steps(),
+    "lifecycle": registry._STEPS,
+    "notify": outbox._STEPS,
+}
+LANDED = {
+    "broker": ["3757bc86e6fbf0ed", "4540275168df15c2", "a0df7dc9c2178b3a"],
+    "lifecycle": ["2654f076b6effe2f", "efd657451b18686e", "089d6070ac9c1bfa"],
+    "notify": ["c40f83c640198d14"],
+}
+
+
+@pytest.mark.parametrize("room", STORES)
+def test_what_has_landed_is_as_it_was(room: str) -> None:
+    steps: Sequence[str] = STORES[room]
+    marks = [hashlib.sha256(step.encode()).hexdigest()[:16] for step in steps]
+    landed = LANDED[room]
+    assert marks[: len(landed)] == landed, "a step was edited: take it back, and add another one"
+    assert len(marks) == len(landed), "add the new step's mark here: from now on it stays"
