@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -25,6 +26,10 @@ SERVICE: Final = "org.freedesktop.systemd1.Service"
 MACHINED: Final = "org.freedesktop.machine1"
 MACHINED_PATH: Final = "/org/freedesktop/machine1"
 MACHINED_MANAGER: Final = "org.freedesktop.machine1.Manager"
+
+MANAGER: Final = (SYSTEMD, SYSTEMD_PATH, SYSTEMD_MANAGER)
+FREEZE: Final = 10.0
+"""Seconds in which systemd freezes a unit that can be frozen."""
 
 HIVE_TARGET: Final = "hive.target"
 CAN_FILTER: Final = "hive-canfilter.service"
@@ -53,6 +58,7 @@ class Systemd:
         self._changes: dict[str, int] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._began = time.time_ns() // 1000
+        self._freezers: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._reloading = asyncio.Lock()
         self._asked = self._reloaded = 0
 
@@ -94,6 +100,7 @@ class Systemd:
     async def unfollow(self, unit: str) -> None:
         """The watcher need not hear of `unit` any more."""
         self._properties.pop(unit, None)
+        self._freezers.pop(unit, None)
         if subscription := self._subscriptions.pop(unit, None):
             await subscription.close()
 
@@ -159,10 +166,14 @@ class Systemd:
         await self._freezer("ThawUnit", unit)
 
     async def _freezer(self, member: str, unit: str) -> None:
-        try:
-            await self._manager(member, "s", unit)
-        except RemoteError as error:
-            raise Conflict(f"systemd refused {member} of {unit}: {error}.") from error
+        # One at a time: systemd refuses a second one, or loses the answer to the first.
+        async with self._freezers[unit]:
+            try:
+                await self._bus.call(*MANAGER, member, "s", unit, timeout=FREEZE)
+            except RemoteError as error:
+                raise Conflict(f"systemd refused {member} of {unit}: {error}") from error
+            except Timeout as error:
+                raise Conflict(f"systemd has not done {member} of {unit} in time.") from error
 
     async def cgroup(self, unit: str) -> str:
         """The unit's control group below the root of the tree; empty when it does not run."""
@@ -228,9 +239,7 @@ class Systemd:
         )
 
     async def _manager(self, member: str, signature: str = "", *args: Any) -> list[Any]:
-        return await self._bus.call(
-            SYSTEMD, SYSTEMD_PATH, SYSTEMD_MANAGER, member, signature, *args
-        )
+        return await self._bus.call(*MANAGER, member, signature, *args)
 
     async def _property(self, name: str) -> Any:
         return await self._bus.call1(

@@ -1,6 +1,7 @@
 """systemd and machined, as far as lifecycle calls them, on a private bus."""
 # ruff: noqa: N802  (members of D-Bus interfaces are PascalCase)
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -74,6 +75,9 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
         self.state = "running"
         self.limited: dict[str, dict[str, Any]] = {}
         self.units: dict[str, tuple[Unit, Service]] = {}
+        self.stuck = False
+        self.most_at_once = 0
+        self._at_once = 0
         self._bus = bus
         self._jobs = 0
 
@@ -134,11 +138,18 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
 
     @method(allow=EVERYBODY)
     async def FreezeUnit(self, name: Str) -> None:
-        self.calls.append(("FreezeUnit", name))
+        await self._change("FreezeUnit", name)
 
     @method(allow=EVERYBODY)
     async def ThawUnit(self, name: Str) -> None:
-        self.calls.append(("ThawUnit", name))
+        await self._change("ThawUnit", name)
+
+    async def _change(self, member: str, name: str) -> None:
+        self.calls.append((member, name))
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        await asyncio.sleep(60 if self.stuck else 0.01)
+        self._at_once -= 1
 
     @prop()
     def SystemState(self) -> Str:

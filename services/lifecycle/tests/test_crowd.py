@@ -1,4 +1,4 @@
-"""Reloads of systemd: each reads all unit files of the host, so a crowd shares them."""
+"""What a crowd may ask of systemd at once."""
 
 import asyncio
 
@@ -6,6 +6,7 @@ import pytest
 
 from services.lifecycle.backends import systemd
 from services.lifecycle.tests.fake_systemd import Manager
+from wire.errors import Conflict
 from wire.fixtures import Connect
 
 Host = tuple[systemd.Systemd, Manager]
@@ -41,3 +42,22 @@ async def test_one_who_does_not_wait_for_it_takes_it_from_nobody(host: Host) -> 
     await asyncio.wait(asked)
     assert [task.cancelled() for task in asked] == [True, False, False]
     assert manager.calls[-1] == ("Reload",)
+
+
+async def test_a_unit_is_frozen_and_thawed_in_turn(host: Host) -> None:
+    client, manager = host
+    await asyncio.gather(*[change("a.service") for change in (client.freeze, client.thaw) * 5])
+    assert manager.calls == [("FreezeUnit", "a.service"), ("ThawUnit", "a.service")] * 5
+    assert manager.most_at_once == 1
+
+
+async def test_a_freeze_that_does_not_end_is_refused(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, manager = host
+    monkeypatch.setattr(systemd, "FREEZE", 0.1)
+    manager.stuck = True
+    with pytest.raises(Conflict, match=r"has not done FreezeUnit of a\.service in time"):
+        await client.freeze("a.service")
+    manager.stuck = False
+    await client.thaw("a.service")
