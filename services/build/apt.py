@@ -41,6 +41,7 @@ APT::Get::Assume-Yes "true";
 APT::Get::Remove "false";
 APT::Get::Show-User-Simulation-Note "false";
 APT::Get::Upgrade "false";
+Acquire::Languages "none";
 Acquire::Retries "3";
 Acquire::http::Timeout "30";
 Acquire::https::Timeout "30";

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,12 +112,27 @@ def test_nothing_is_left_of_what_fails(house: House, text: str, why: str) -> Non
 
 
 def test_what_was_interrupted_is_removed(house: House) -> None:
-    left = house.builds / "alice/.unfinished-1"
-    (left / "usr/bin").mkdir(parents=True)
-    (left / "usr/bin").chmod(0o500)
+    (house.builds / "alice/.unfinished-1/usr").mkdir(parents=True)
     commit = house.commit("# nothing\n")
     house.build(commit)
     assert house.built == {commit}
+
+
+def test_directories_that_a_package_closes_can_be_removed() -> None:
+    """As nobody, since root may write anywhere."""
+    code = (
+        "import os, sys, tempfile; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from services.build.shelf import Shelf\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    closed = Path(folder, '.unfinished-1/usr/bin'); closed.mkdir(parents=True)\n"
+        "    (closed / 'x').touch(); closed.chmod(0o500)\n"
+        "    with Shelf(Path(folder)).place('1' * 40): pass\n"
+        "    print(os.listdir(folder))\n"
+    )
+    user = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    command = [sys.executable, "-c", code, str(Path(__file__).parents[3])]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, **user)  # type: ignore[call-overload]
+    assert done.stdout == f"['{'1' * 40}']\n", done.stderr
 
 
 @pytest.mark.parametrize(
