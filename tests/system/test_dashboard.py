@@ -9,8 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.system.conftest import Hive
-from tests.system.inside import hivectl
+from tests.system.inside import call, hivectl, probe, refused
+from tests.system.test_sleep import sleepy
 from wire import names
+
+__all__ = ["sleepy"]
 
 pytestmark = pytest.mark.system
 
@@ -100,6 +103,55 @@ def test_what_the_page_sends_is_said_by_the_operator(swarm: Hive, page: Page) ->
     assert answer.status == 200
     said = hivectl(swarm, "history", "--to", "operator")[-1]
     assert (said["from"], said["body"]) == ("operator", "a note to myself")
+
+
+def part(page: Page, name: str, part: str) -> Any:
+    answer = page.request("GET", f"/api/agents/{name}/{part}")
+    assert answer.status == 200, answer.read()
+    return json.load(answer)[part]
+
+
+def test_one_agent_is_shown_with_what_it_uses_and_logs(swarm: Hive, page: Page) -> None:
+    assert page.request("GET", "/agents/alice").status == 200
+    swarm.run("hivectl", "send", "alice", "hello on your page")
+    assert "hello on your page" in {message["body"] for message in part(page, "alice", "messages")}
+    # What else is counted depends on the host's controllers.
+    assert part(page, "alice", "usage")["cpu"] > 0
+    assert any("alice" in line for line in part(page, "alice", "logs"))
+    row = json.load(page.request("GET", "/api/state"))["tables"]["agents"]["alice"]
+    assert row["image"] == "/"
+    assert row["resources"]["tasks_max"] == 4096
+    assert page.request("GET", "/api/agents/nobody/usage").status == 404
+
+
+def test_a_question_is_answered_on_the_page(swarm: Hive, page: Page) -> None:
+    events = page.events()
+    next(events)
+    asked = call(swarm, "alice", "ask", question="left or right?", options=["left", "right"])
+    assert not refused(asked), asked
+    question = next(row for row in rows(events, "questions") if row["question"] == "left or right?")
+    path = f"/api/questions/{question['id']}/answer"
+    assert page.request("POST", path, {"answer": ["up"]}).status == 400
+    assert page.request("POST", path, {"answer": ["left"]}).status == 200
+    answered = next(row for row in rows(events, "questions") if row["id"] == question["id"])
+    assert (answered["state"], answered["answer"]) == ("answered", ["left"])
+
+
+def test_opening_the_page_of_a_sleeping_agent_wakes_it(sleepy: Hive, page: Page) -> None:
+    events = page.events()
+    next(events)
+    shown = hivectl(sleepy, "status", "bob")
+    if shown["state"] != "sleeping" or shown["job"]:
+        # Until the job is over that puts it to sleep.
+        next(event for event in events if event.get("table") == "jobs" and event["remove"])
+    answer = page.request("POST", "/api/agents/bob/wake", {})
+    assert (answer.status, json.load(answer)) == (200, {"woken": True})
+    probe(sleepy, "until_state", "bob", "running")
+    probe(sleepy, "until_state", "bob", "sleeping")
+    sleepy.run("hivectl", "kill", "bob")
+    answer = page.request("POST", "/api/agents/bob/wake", {})
+    assert (answer.status, json.load(answer)) == (200, {"woken": False})
+    assert hivectl(sleepy, "status", "bob")["state"] == "stopped"
 
 
 def test_a_restart_logs_nobody_out(swarm: Hive, page: Page) -> None:

@@ -59,7 +59,7 @@ const items = new MessageItems(errorOf("messages"));
 const flow = section("messages").querySelector(".flow");
 const scroller = section("messages").querySelector(".scroller");
 let shown = null; // the agent's row as the page shows it
-let opened = false;
+let wakes = true; // until it is known whether it sleeps: opening its page wakes it, once
 
 function changed(tables) {
   const agent = mirror.tables.agents[name];
@@ -69,25 +69,28 @@ function changed(tables) {
   if (isNew || tables.has("jobs")) renderAgent(agent);
   if (tables.has("messages")) renderMessages();
   if (tables.has("questions")) renderQuestions();
-  if (!opened) wake(agent);
-  opened = true;
+  if (wakes) wake(agent);
   if (!agent) return;
   if (!before || tables.size > 1) loadAll(); // it is new to us, or the connection was lost
   else if (isNew) load("usage", "logs");
   else if (tables.has("approvals")) load("deploys");
 }
 
-// Only one that sleeps is woken, and only by opening its page: it may fall asleep again.
+// Only one that sleeps is woken; one that is just falling asleep when it does.
 function wake(agent) {
+  if (jobOf(name)?.verb === "sleep") return;
+  wakes = false; // it may fall asleep again
   if (agent?.state === "sleeping")
     post(`${path}/wake`).catch((failure) => showError(errorOf("agent"), failure.message));
 }
+
+const jobOf = (agent) => mirror.rows("jobs").find((job) => job.agent === agent);
 
 const load = (...names) => names.forEach((part) => parts[part].load());
 const loadAll = () => load(...Object.keys(parts));
 
 function renderAgent(agent) {
-  const job = mirror.rows("jobs").find((one) => one.agent === name);
+  const job = jobOf(name);
   const here = section("agent");
   const gone = here.querySelector(".gone");
   showError(gone, agent ? "" : `There is no agent ${name}.`);

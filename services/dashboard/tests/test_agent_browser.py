@@ -7,6 +7,7 @@ from selenium.webdriver.common.keys import Keys
 
 from services.dashboard.tests.conftest import Page
 from services.dashboard.tests.test_browser import Browser, browser, log_in, pytestmark
+from wire import names
 
 __all__ = ["browser", "log_in", "pytestmark"]
 
@@ -79,6 +80,23 @@ async def test_opening_it_wakes_one_that_sleeps_once(
     await browser.sees("#agent .state", "stopped")
     await browser.sees("#logs pre", "alice line 149")
     assert (bob.calls, alice.calls) == (["start"], [])
+
+
+async def test_one_that_falls_asleep_just_then_is_woken_when_it_has(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    bob, lifecycle, job = page.hive.agents["bob"], page.hive.lifecycle, names.job_path(1)
+    await log_in()
+    bob.become("running")
+    lifecycle.JobNew(1, job, "bob", "sleep")
+    await browser.sees("#agents tr[data-key=bob] .state", "falling asleep")
+    await open_page(page, browser, "bob")
+    await browser.sees("#agent .state", "falling asleep")
+    bob.become("sleeping")
+    await browser.sees("#logs pre", "bob line 149")
+    assert bob.calls == []
+    lifecycle.JobRemoved(1, job, "bob", "sleep", "done", "")
+    await browser.until(lambda _: bob.calls == ["start"])
 
 
 async def test_hostile_text_is_text_here_too(page: Page, browser: Browser, log_in: LogIn) -> None:
