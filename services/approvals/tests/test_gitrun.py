@@ -118,6 +118,7 @@ async def test_its_surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found = (await git(home, *shell("env #"))).decode()
     assert "SECRET" not in found
     assert "HOME=/nonexistent\n" in found
+    assert "GIT_NO_REPLACE_OBJECTS=1\n" in found
     assert "/nowhere" not in found
     assert (await git(home, *shell("umask #"))).strip() == b"0022"
     listed = (await git(home, "config", "--list", "--show-origin", "--name-only")).decode()

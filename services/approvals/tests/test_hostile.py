@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from services.approvals import quarantine
+from services.approvals.gitrun import run
 from services.approvals.repositories import Repositories
 from services.approvals.tests.objects import commit, name_of, tree, write_loose, write_pack
 from services.approvals.tests.worktree import WorkTree
@@ -388,7 +389,7 @@ class TestNothingPassesForWhatItIsNot:
         assert complaint in await refused(ours, found)
 
     async def test_attributes_do_not_hide_a_change(
-        self, ours: Repositories, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
+        self, ours: Repositories, theirs: WorkTree
     ) -> None:
         hidden = {".gitattributes": "* -diff -text\n", "x/.gitattributes": "* -diff\n"}
         one = theirs.commit({"agent.toml": "a = 1\n", "x/y": "1\n", **hidden})
@@ -398,6 +399,11 @@ class TestNothingPassesForWhatItIsNot:
         await ours.move_main("alice", two)
         assert "-a = 1\n+a = 2\n" in (shown := await ours.diff("alice", one, two))
         assert "-1\n+2\n" in shown
+        # Later versions of git can read them from the commit; some did so unasked.
+        home = ours._home("alice")
+        ended = await run(home, f"--attr-source={two}", "diff", one, two)
+        usage = 129
+        assert ended.status == usage or "-a = 1\n+a = 2\n" in ended.output.decode()
 
 
 def theirs_content(theirs: WorkTree, name: str) -> bytes:
