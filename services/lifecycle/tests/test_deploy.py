@@ -1,5 +1,6 @@
 """An agent gets another configuration, or keeps the one that it had."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -30,8 +31,9 @@ def deploy(house: House, commit: str = NEW, **options: object) -> Job:
 
 async def until(house: House, step: str) -> None:
     """Wait until the backend is asked for `step`."""
-    while step not in [call[0] for call in house.backend.calls]:
-        await house.diary.news()
+    async with asyncio.timeout(5):
+        while step not in [call[0] for call in house.backend.calls]:
+            await house.diary.news()
 
 
 def reported(house: House, turn: str) -> None:
@@ -96,8 +98,9 @@ async def test_a_turn_that_a_restarted_lifecycle_did_not_hear_of_is_waited_for(
     job = house.lifecycle._jobs.of("alice")
     assert job
     assert job.number == number
-    while not job.waits:
-        await house.diary.news()
+    async with asyncio.timeout(5):
+        while not job.waits:
+            await house.diary.news()
     await house.settle()
     assert house.state("alice") is State.RUNNING
     reported(house, "thinking")
@@ -170,6 +173,23 @@ async def test_a_failed_deploy_that_is_killed_at_any_step_ends_as_failed(tmp_pat
     assert points > 5
 
 
+async def test_one_that_was_killed_at_its_very_end_is_not_started_twice(house: House) -> None:
+    house.backend.points = 0
+    assert await house.diary.end_of(deploy(house, OLD)) == DONE
+    house.backend.halt_at, house.backend.points = house.backend.points, 0
+    deploy(house)
+    async with asyncio.timeout(5):
+        await house.backend.halted.wait()
+    invocation = house.backend.units["alice"].invocation
+    assert (house.backend.running["alice"], house.state("alice")) == (NEW, State.RUNNING)
+    await house.kill()
+    await house.open()
+    job = house.lifecycle._jobs.of("alice")
+    assert job
+    assert await house.diary.end_of(job) == DONE
+    assert house.backend.units["alice"].invocation == invocation
+
+
 @pytest.mark.parametrize("state", [State.STOPPED, State.SLEEPING])
 async def test_what_does_not_run_has_it_at_its_next_start(house: House, state: State) -> None:
     if state is State.STOPPED:
@@ -212,7 +232,8 @@ async def test_a_stopping_service_does_not_wait_for_the_end_of_a_turn(house: Hou
     deploy(house)
     await until(house, "build")
     await house.settle()
-    await house.lifecycle._jobs.drain(3600)
+    async with asyncio.timeout(5):
+        await house.lifecycle._jobs.drain(3600)
     assert [job.verb for job in house.registry.jobs()] == [Verb.DEPLOY]
 
 
