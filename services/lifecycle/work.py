@@ -22,6 +22,7 @@ from services.lifecycle.sleep import Sleeper, wake_notices
 from services.lifecycle.swarm import Swarm
 from services.lifecycle.turns import Turns
 from wire import names
+from wire.errors import HiveError
 
 log = logging.getLogger(__name__)
 
@@ -262,18 +263,27 @@ class Works:
         return "; ".join(changes)
 
     async def _update(self, job: Job) -> str:
+        agent = self._swarm.agent(job.agent)
         async with self._one_update:
-            note = await self._rebuild(job)
-            agent = self._swarm.agent(job.agent)
-            record = self._swarm.records[job.agent]
-            if agent.unit_status.up and agent.stale:
-                if job.arguments.get("at_rest") and not at_rest(agent):
-                    return "; ".join(filter(None, (note, "it is at work, and is updated later")))
-                await self._again(job, agent)
-                note = "; ".join(filter(None, (note, "restarted")))
+            try:
+                note = await self._rebuild(job)
+                if agent.unit_status.up and agent.stale:
+                    if job.arguments.get("at_rest") and not at_rest(agent):
+                        return _joined(note, "it is at work, and is updated later")
+                    await self._again(job, agent)
+                    note = _joined(note, "restarted")
+            except HiveError:
+                # A host that goes down says nothing about the new version.
+                await self._containers.stay()
+                raise
         if note:
+            record = self._swarm.records[job.agent]
             key = f"{REBUILT}:{job.agent}:{agent.unit_status.invocation}"
             text = f"The agent {job.agent} was updated: {note}."
             self._swarm.registry.save(record, Notice(REBUILT, text, key))
             self._courier.wake()
         return note
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))

@@ -173,6 +173,22 @@ async def test_a_container_that_dies_of_the_new_version_stops_it(house: House) -
     await updated(house, "alice")
 
 
+async def test_a_host_that_goes_down_is_no_failure(house: House) -> None:
+    await upgrade(house)
+    house.backend.fail["start"] = Unavailable("It was canceled.")
+    house.backend.stopping = True
+    report(house, "bob")
+    bob = job(house, "bob")
+    await house.lifecycle._jobs._tasks[bob.number]
+    assert not house.diary.finished[bob.number].done()
+    await house.close()
+    house.backend.fail.clear()
+    house.backend.stopping = False
+    await house.open()
+    await updated(house, "bob")
+    assert failures(house) == []
+
+
 async def test_a_cancelled_one_is_left_out(house: House) -> None:
     await upgrade(house)
     house.backend.gate.clear()
