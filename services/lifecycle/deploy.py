@@ -20,8 +20,8 @@ class Deploys:
     """The work of the verb `deploy`.
 
     Keys of a job's arguments: `commit` and `now` as asked for; from the switch on `former`, the
-    commit before, and `runs`, whether the container is to run; then `down`, that the former one was
-    stopped; or `failed`, why it goes back.
+    commit before, `ran`, whether the container did, and `runs`, whether it is to; then `down`, that
+    the former one was stopped; or `failed`, why it goes back.
     """
 
     def __init__(
@@ -43,8 +43,10 @@ class Deploys:
             if agent.spec.commit == commit:
                 return ""  # and it runs, if it does, from that: whoever asks again missed the end
             await self._get_ready(job, agent)
-            runs = agent.unit_status.up or agent.state is State.STARTING
-            self._keep(job, former=agent.spec.commit, runs=runs)
+            ran = agent.unit_status.up or agent.state is State.STARTING
+            # One that was given up may only have waited for this.
+            runs = ran or (agent.state is State.FAILED and agent.enabled)
+            self._keep(job, former=agent.spec.commit, ran=ran, runs=runs)
         try:
             if "failed" not in kept:
                 await self._switch(job, commit)
@@ -101,6 +103,7 @@ class Deploys:
         self._swarm.deployed(job.agent, str(job.arguments["former"]))
         if job.arguments["runs"]:
             await self._containers.down(job)
+        if job.arguments["ran"]:
             await self._containers.up(job)
         else:
             await self._containers.lay(job)

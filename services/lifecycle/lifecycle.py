@@ -300,7 +300,8 @@ class Lifecycle:
         self._courier.wake()
 
     def _sleeps_after(self, name: str) -> float:
-        deployed = self._backend.configuration(self._swarm.agent(name).spec).sleep_after
+        agent = self._swarm.agents.get(name)  # it may just have gone
+        deployed = self._backend.configuration(agent.spec).sleep_after if agent else None
         return self._settings.sleeps_after(name, deployed)
 
     def _create_manager(self) -> None:

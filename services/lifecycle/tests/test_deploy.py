@@ -204,6 +204,33 @@ async def test_what_does_not_run_has_it_at_its_next_start(house: House, state: S
     assert house.backend.running["alice"] == NEW
 
 
+async def given_up(house: House) -> None:
+    """alice crashes until systemd gives her up."""
+    house.backend.set("alice", "activating", result="exit-code")
+    house.backend.set("alice", "failed", result="start-limit-hit")
+    await house.settle()
+    assert house.state("alice") is State.FAILED
+
+
+async def test_what_was_given_up_is_started_with_it(house: House) -> None:
+    await given_up(house)
+    assert await house.diary.end_of(deploy(house)) == DONE
+    assert house.state("alice") is State.RUNNING
+    assert house.backend.running["alice"] == NEW
+
+
+async def test_what_was_given_up_and_does_not_start_either_way_is_not_tried_the_old_way(
+    house: House,
+) -> None:
+    assert await house.diary.end_of(deploy(house, OLD)) == DONE
+    await given_up(house)
+    house.backend.broken.add(NEW)
+    result, note = await house.diary.end_of(deploy(house))
+    assert (result, "Nor does it" in note) == (Result.FAILED, False)
+    assert (commit_of(house), house.backend.laid["alice"]) == (OLD, OLD)
+    assert house.state("alice") is State.STOPPED
+
+
 async def test_a_start_builds_what_is_missing(house: House) -> None:
     assert await house.diary.end_of(deploy(house)) == DONE
     await house.order(Verb.STOP, "alice")
