@@ -16,7 +16,7 @@ _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 
 
 STATE_COLOURS = {
     "running": "green",
-    "spawned": "green",
+    "deployed": "green",
     "answered": "green",
     "thinking": "cyan",
     "starting": "yellow",
@@ -25,6 +25,7 @@ STATE_COLOURS = {
     "pending": "yellow",
     "open": "yellow",
     "approved": "yellow",
+    "building": "yellow",
     "needs-login": "yellow",
     "failed": "red",
     "denied": "red",
@@ -36,6 +37,8 @@ STATE_COLOURS = {
     "offline": "dim",
     "cancelled": "dim",
     "dropped": "dim",
+    "superseded": "dim",
+    "withdrawn": "dim",
 }
 
 

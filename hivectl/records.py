@@ -112,6 +112,7 @@ class Approval:
     id: int
     kind: str
     agent: str
+    commit: str
     reason: str
     requested_by: str
     requested: int
@@ -121,7 +122,7 @@ class Approval:
 
     @classmethod
     def from_struct(cls, fields: Sequence[Any]) -> Self:
-        """The request in a struct (tssssxssx)."""
+        """The request in a struct (tsssssxssx)."""
         return cls(*fields)
 
     def as_json(self) -> dict[str, Any]:

@@ -229,6 +229,8 @@ class ApprovalsConfig(Section):
 
     max_pending: int = Field(default=100, ge=1, le=1000)
     """How many requests may wait for the operator at once."""
+    requests_per_hour: int = Field(default=60, ge=1, le=10_000)
+    """How many the manager may make: each stays on the disk."""
 
 
 class DashboardConfig(Section):

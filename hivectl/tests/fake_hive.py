@@ -235,18 +235,21 @@ def _between(rows: list[list[Any]], wanted: dict[str, Any]) -> list[list[Any]]:
     return [row for row in rows if after < row[0] < before]
 
 
+COMMIT = "0123456789" * 4
+
+
 class FakeApprovals(Interface, name=names.APPROVALS):
     def __init__(self, lifecycle: FakeLifecycle) -> None:
         self._lifecycle = lifecycle
         self.requests: list[list[Any]] = [
-            [7, "spawn", "carol", "to test", "manager", SINCE, "pending", "", 0],
-            [6, "spawn", "dave", "to rest", "manager", SINCE, "denied", "no", SINCE],
+            [7, "spawn", "carol", COMMIT, "to test", "manager", SINCE, "pending", "", 0],
+            [6, "spawn", "dave", COMMIT, "to rest", "manager", SINCE, "denied", "no", SINCE],
         ]
         self.calls: list[tuple[Any, ...]] = []
 
     @method(allow=OPERATOR)
-    async def List(self, filter: Dict) -> Annotated[list[list[Any]], Signature("a(tssssxssx)")]:
-        return [r for r in self.requests if r[6] == filter.get("state", r[6])]
+    async def List(self, filter: Dict) -> Annotated[list[list[Any]], Signature("a(tsssssxssx)")]:
+        return [r for r in self.requests if r[7] == filter.get("state", r[7])]
 
     @method(allow=OPERATOR)
     async def Approve(self, id: UInt64) -> ObjectPath:

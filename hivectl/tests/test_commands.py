@@ -277,7 +277,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\u202eevil\u2066 \x9b31m\n99 from operator a
 @pytest.mark.parametrize("command", ["inbox", "history", "pending", "list", "status"])
 async def test_no_agent_steers_the_terminal(hive: FakeHive, hivectl: Hivectl, command: str) -> None:
     hive.broker.queue("alice", HOSTILE)
-    hive.approvals.requests[0][3] = HOSTILE
+    hive.approvals.requests[0][4] = HOSTILE
     hive.lifecycle.agents["alice"].model = HOSTILE
     arguments = [command, "alice"] if command == "status" else [command]
     for extra in ([], ["--json"]):

@@ -137,9 +137,10 @@ class Hive:
             names.APPROVALS_PATH,
             names.APPROVALS,
             "RequestSpawn",
-            "ss",
+            "ssa{sv}",
             name,
             reason,
+            {},
         )
         return id
 

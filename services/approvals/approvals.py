@@ -1,132 +1,144 @@
-"""The rules of approvals: who waits for what, and what happens after a yes or a no.
+"""The rules: who may wait for what, and what a yes or a no needs.
 
-An approval is written to disk before anything is done about it, and the manager's message is
-owed until the broker has it. So this process may end at any point: `run` picks up what is open.
+What has been said yes to is carried out by carrier.py.
 """
 
-import asyncio
-import logging
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Final, NamedTuple, Protocol
-
-from services.approvals.model import TRANSITIONS, Approval, Kind, State
-from services.approvals.store import Store
+from services import agentfile
+from services.approvals import bounds
+from services.approvals.books import Books, outdated_note
+from services.approvals.carrier import Carrier, Lifecycle
+from services.approvals.ledger import Ledger
+from services.approvals.meta import Deployed
+from services.approvals.model import GOING, Approval, Kind, State
 from wire import names
-from wire.errors import (
-    AlreadyExists,
-    Conflict,
-    HiveError,
-    InvalidArgument,
-    LimitExceeded,
-    NotFound,
-    Stopping,
-    Timeout,
-    Unavailable,
-)
-
-log = logging.getLogger(__name__)
-
-MAX_TEXT: Final = 4000
-"""Characters in a reason or a note."""
-
-TOO_MUCH: Final = 60.0
-"""After how many seconds the broker is asked again when it was sent too much in this hour."""
-_AWAY: Final = (Unavailable, Stopping, Timeout)
-"""Errors that say nothing about the order, only that the other service could not be asked."""
-
-
-class Swarm(NamedTuple):
-    """The agents that lifecycle knows, and those it is spawning right now."""
-
-    agents: frozenset[str]
-    spawning: frozenset[str]
-
-
-class Lifecycle(Protocol):
-    """What we need from lifecycle."""
-
-    async def swarm(self) -> Swarm:
-        """The agents that there are."""
-
-    async def spawn(self, agent: str) -> str:
-        """Order a new agent; returns the job's path. Raises what lifecycle answers."""
-
-
-class Broker(Protocol):
-    """What we need from the broker."""
-
-    async def tell_manager(self, body: str, dedupe_key: str) -> None:
-        """Send the manager a message; twice with one key is once."""
-
-
-def _now() -> int:
-    return time.time_ns() // 1000
+from wire.errors import AccessDenied, AlreadyExists, Conflict, NotFound
 
 
 class Approvals:
-    """All requests, and the two neighbours that carry them out and tell of them."""
-
-    on_change: Callable[[Approval], None]
-    """Called after each change that is on disk; the interface makes signals of it."""
+    """What callers may ask of the room."""
 
     def __init__(
-        self,
-        store: Store,
-        lifecycle: Lifecycle,
-        broker: Broker,
-        *,
-        max_pending: int,
-        clock: Callable[[], int] = _now,
+        self, ledger: Ledger, books: Books, lifecycle: Lifecycle, carrier: Carrier
     ) -> None:
-        self.on_change = lambda approval: None
-        self._store = store
+        self._ledger = ledger
+        self._store = ledger.store
+        self._books = books
         self._lifecycle = lifecycle
-        self._broker = broker
-        self._max_pending = max_pending
-        self._clock = clock
-        self._ordered: dict[int, str | None] = {}
-        """The job of each approved request; None while lifecycle has not answered yet."""
-        self._work = asyncio.Event()
-        self._work.set()
+        self._carrier = carrier
 
-    async def request_spawn(self, requested_by: str, agent: str, reason: str) -> int:
+    # Requests
+
+    async def request_spawn(
+        self, requested_by: str, agent: str, reason: str, config: str | None = None
+    ) -> int:
         """Ask for a new agent; returns the request's id.
 
-        Raises InvalidArgument for a name or a reason that is none, AlreadyExists for an agent
-        that there is, Conflict for a name that another open request holds, LimitExceeded when
-        too many requests wait, Unavailable when lifecycle cannot be asked.
+        Without a `config` (the text of its agent.toml) it begins with what is kept of an earlier
+        agent of that name, else with the template.
+
+        Raises InvalidArgument for a name, a reason or a configuration that is none, AlreadyExists
+        for an agent that there is, Conflict for a name that another open request holds,
+        LimitExceeded when too many requests wait, Unavailable when lifecycle cannot be asked.
         """
-        _check_name(agent)
-        _check_text("reason", reason, at_least=1)
-        swarm = await self._lifecycle.swarm()
-        if agent in swarm.agents:
+        bounds.check_name(agent)
+        bounds.check_text("reason", reason, at_least=1)
+        if config is not None:
+            bounds.check_file(config)
+        if agent in (await self._lifecycle.swarm()).agents:
             raise AlreadyExists(f"There is an agent {agent} already; choose another name.")
-        # No await from here on: two callers must not both find the name free.
-        if other := self._store.open_request(agent):
-            raise Conflict(f"Request {other.id} for {agent} is {other.state}; wait for its end.")
-        if self._store.count(State.PENDING) >= self._max_pending:
-            raise LimitExceeded(
-                f"{self._max_pending} requests wait already; the operator has to resolve some."
-            )
-        number = self._store.add(Kind.SPAWN, agent, reason, requested_by, self._clock())
-        self._announce(number)
-        return number
+        self._ledger.check_room(requested_by)
+        # One at a time, so that no two find the name free.
+        async with self._books.changing:
+            if other := self._store.pending(agent) or next(iter(self._store.going(agent)), None):
+                raise Conflict(
+                    f"Request {other.id} for {agent} is {other.state}; wait for its end."
+                )
+            commit = await self._books.first(agent, config)
+            approval = self._ledger.add(Kind.SPAWN, agent, commit, reason, requested_by)
+        return await self._pinned(approval)
 
-    async def approve(self, number: int) -> str:
-        """Say yes, and order the agent; returns the job's path.
+    async def request_apply(
+        self, requested_by: str, agent: str, commit: str, description: str, *, revert: bool = False
+    ) -> int:
+        """Ask for another configuration of an agent; returns the request's id.
 
-        Raises NotFound, Conflict when it is resolved already, Unavailable when lifecycle is
-        away (the yes stands, and is carried out when it is back), and what lifecycle answers
-        (the request has failed then).
+        The commit (7 to 40 hexadecimal digits of its name) is taken from what is proposed, and is
+        ours from then on. Another request for the agent that is pending is superseded.
+
+        Raises InvalidArgument and LimitExceeded for what may not be deployed, NotFound for an
+        unknown agent or commit, Conflict for what is deployed already and for what was not made
+        on top of it (unless it is a `revert`), LimitExceeded when too many requests wait,
+        Unavailable when lifecycle or git cannot be asked.
         """
-        return await self._order(self._move(self._pending(number), State.APPROVED))
+        bounds.check_name(agent)
+        bounds.check_commit(commit)
+        bounds.check_text("description", description, at_least=1)
+        self._ledger.check_room(requested_by, agent)
+        main = await self._deployed(agent)
+        whole = await self._books.repositories.fetch(agent, commit)
+        kind = Kind.REVERT if revert else Kind.APPLY
+        return await self._submit(kind, agent, whole, main, description, requested_by)
+
+    async def revert(self, requested_by: str, agent: str, tag: str) -> int:
+        """Ask to take an agent back to what was deployed at `tag` (`deployed/3`).
+
+        Returns the request's id; raises as `request_apply`.
+        """
+        bounds.check_name(agent)
+        bounds.check_deployed(tag)
+        self._ledger.check_room(requested_by, agent)
+        main = await self._deployed(agent)
+        commit = await self._books.repositories.resolve(agent, f"refs/tags/{tag}")
+        if commit is None:
+            raise NotFound(
+                f"{tag} is no tag of {agent}; `hivectl deploy-log {agent}` lists what was deployed."
+            )
+        return await self._submit(Kind.REVERT, agent, commit, main, f"Back to {tag}", requested_by)
+
+    async def withdraw(self, who: str, number: int) -> None:
+        """Take a pending request back; the manager one of its own, the operator any.
+
+        Raises NotFound, AccessDenied, Conflict when it is resolved already.
+        """
+        approval = self._ledger.pending(number)
+        if who not in (names.OPERATOR, approval.requested_by):
+            raise AccessDenied(f"Request {number} was made by the {approval.requested_by}.")
+        self._ledger.move(number, State.WITHDRAWN, f"By the {who}.", told=who == names.MANAGER)
+        await self._books.catch_up_later()
+
+    # The operator's word
+
+    async def approve(self, number: int, *, now: bool = False) -> str:
+        """Say yes; returns the path of the job that carries it out.
+
+        `now`: do not wait for the end of the agent's turn.
+
+        Raises NotFound, Conflict when it is resolved already, when another one of the agent is
+        being carried out, or when it does not fit to what was deployed meanwhile (it is
+        superseded then), Unavailable when it cannot be begun now (the yes stands), and what
+        lifecycle answers (the request has failed then).
+        """
+        approval = self._ledger.pending(number)
+        await self._books.catch_up(approval.agent)
+        main = await self._books.main(approval.agent)
+        if main and approval.kind is not Kind.SPAWN:
+            await self._check_fits(approval, main)
+        if going := self._store.going(approval.agent):
+            raise Conflict(
+                f"Request {going[0].id} for {approval.agent} is {going[0].state}; approve this one "
+                "when that has ended."
+            )
+        self._ledger.approve(number, main or "", now=now)
+        return await self._carrier.job_of(number)
 
     async def deny(self, number: int, note: str) -> None:
         """Say no. Raises NotFound, Conflict when it is resolved already, InvalidArgument."""
-        _check_text("note", note, at_least=0)
-        self._move(self._pending(number), State.DENIED, note)
+        bounds.check_text("note", note, at_least=0)
+        self._ledger.pending(number)
+        self._ledger.move(number, State.DENIED, note)
+        await self._books.catch_up_later()
+
+    # What there is
 
     def find(
         self, *, state: State | None = None, agent: str | None = None, limit: int
@@ -134,152 +146,65 @@ class Approvals:
         """The newest `limit` requests that match, oldest first."""
         return self._store.find(state=state, agent=agent, limit=limit)
 
-    def job_removed(self, job: str, agent: str, verb: str, result: str, error: str) -> None:
-        """Lifecycle tells how a job has ended."""
-        approval = self._store.open_request(agent)
-        if verb != "spawn" or approval is None or approval.state is not State.APPROVED:
-            return
-        # A job may end before its order's reply is read: then its path is not known yet.
-        if self._ordered.get(approval.id) not in (None, job):
-            return
-        match result:
-            case "done":
-                self._move(approval, State.SPAWNED)
-            case "cancelled":
-                # Lifecycle is stopping. The yes stands: it is ordered anew when it is back.
-                self._ordered.pop(approval.id, None)
-            case _:
-                self._move(approval, State.FAILED, error or result)
+    async def diff(self, number: int) -> str:
+        """What a request changes, as a unified diff: against what is deployed, or was when the
+        operator said yes.
 
-    def neighbour_changed(self, *, lifecycle_lost: bool = False) -> None:
-        """A neighbour came or went. Jobs end with their lifecycle, so they are ordered anew."""
-        if lifecycle_lost:
-            self._ordered.clear()
-        self._work.set()
-
-    async def run(self) -> None:
-        """Carry out what is approved and tell the manager what he is owed, until cancelled.
-
-        Wakes for changes only. What a missing neighbour prevents is tried again when it is back;
-        what the broker refuses because it was sent too much, by the clock: nothing tells of that.
+        Raises NotFound, also when its agent was purged.
         """
-        patience: float | None = None
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    await self._work.wait()
-            self._work.clear()
-            try:
-                await self._carry_out()
-            except HiveError as error:
-                log.warning("Approved requests wait, lifecycle does not answer: %s", error)
-            patience = await self._tell_manager()
+        approval = self._ledger.get(number)
+        if not approval.commit:
+            return ""
+        said_yes = approval.state in (*GOING, State.DEPLOYED, State.FAILED)
+        base = approval.base if said_yes else await self._books.main(approval.agent)
+        return await self._books.repositories.diff(approval.agent, base or None, approval.commit)
 
-    async def _carry_out(self) -> None:
-        """Bring approved requests that have no job of ours to their end."""
-        left = [a for a in self._store.find(state=State.APPROVED) if a.id not in self._ordered]
-        if not left:
-            return
+    async def deploy_log(self, agent: str, limit: int) -> list[Deployed]:
+        """The last `limit` deploys, of all agents when `agent` is empty; the newest first."""
+        if agent:
+            bounds.check_name(agent)
+        return await self._books.meta.log(agent or None, limit)
+
+    async def _deployed(self, agent: str) -> str:
+        """What is deployed of an agent that there is."""
         swarm = await self._lifecycle.swarm()
-        for approval in left:
-            current = self._store.get(approval.id)
-            if current is None or current.state is not State.APPROVED:
-                continue  # its job ended while we asked
-            if approval.agent in swarm.spawning:
-                continue  # JobRemoved will tell
-            if approval.agent in swarm.agents:
-                self._move(approval, State.SPAWNED)
-            elif approval.id not in self._ordered:
-                try:
-                    await self._order(approval)
-                except HiveError as error:
-                    log.warning("Request %d for %s: %s", approval.id, approval.agent, error)
+        if agent not in swarm.agents:
+            raise NotFound(f"There is no agent {agent}; `hivectl list` shows them.")
+        await self._books.catch_up(agent)
+        main = await self._books.main(agent)
+        if main is None:
+            if agent in swarm.tasks:
+                raise Conflict(f"{agent} is being made; ask again when it is there.")
+            main = await self._books.adopt(agent)  # it came just now
+        return main
 
-    async def _order(self, approval: Approval) -> str:
-        self._ordered[approval.id] = None
-        try:
-            job = await self._lifecycle.spawn(approval.agent)
-        except _AWAY as error:
-            self._ordered.pop(approval.id, None)
-            raise Unavailable(
-                f"Request {approval.id} is approved, and {approval.agent} is spawned as soon as "
-                f"lifecycle is back: {error}"
-            ) from error
-        except HiveError as error:
-            self._move(approval, State.FAILED, str(error))
-            raise
-        if approval.id in self._ordered:
-            self._ordered[approval.id] = job
-        return job
-
-    async def _tell_manager(self) -> float | None:
-        """Returns after how many seconds to try again; None: when something changes."""
-        for approval in self._store.untold():
-            try:
-                await self._broker.tell_manager(_sentence(approval), f"approval-{approval.id}")
-            except NotFound:
-                pass  # there is no manager, so nobody is owed anything
-            except HiveError as error:
-                log.warning("The manager will hear of request %d later: %s", approval.id, error)
-                return TOO_MUCH if isinstance(error, LimitExceeded) else None
-            self._store.set_told(approval.id)
-        return None
-
-    def _pending(self, number: int) -> Approval:
-        approval = self._store.get(number)
-        if approval is None:
-            raise NotFound(f"There is no request {number}; `hivectl pending` lists them.")
-        if approval.state is not State.PENDING:
-            raise Conflict(f"Request {number} for {approval.agent} is {approval.state} already.")
-        return approval
-
-    def _move(self, approval: Approval, new: State, note: str = "") -> Approval:
-        """Change the state on disk and announce it; returns the approval as it is then."""
-        if new not in TRANSITIONS[approval.state]:
-            raise Conflict(f"Request {approval.id} is {approval.state}; it cannot be {new}.")
-        moved = self._store.move(approval.id, approval.state, new, note, self._clock())
-        if moved and not TRANSITIONS[new]:
-            self._ordered.pop(approval.id, None)
-            self._work.set()
-        if moved:
-            self._announce(approval.id)
-        return self._store.get(approval.id) or approval
-
-    def _announce(self, number: int) -> None:
-        if approval := self._store.get(number):
-            log.info(
-                "Request %d for %s is %s",
-                number,
-                approval.agent,
-                approval.state,
-                extra={"HIVE_AGENT": approval.agent},
+    async def _submit(
+        self, kind: Kind, agent: str, commit: str, main: str, reason: str, by: str
+    ) -> int:
+        """Add the request for a commit of ours, if it may be deployed in the place of `main`."""
+        repositories = self._books.repositories
+        if commit == main:
+            raise Conflict(f"{commit[:12]} is what is deployed of {agent} already.")
+        if kind is Kind.APPLY and not await repositories.descends(agent, commit, main):
+            raise Conflict(
+                f"{commit[:12]} was not made on top of {main[:12]}, which is deployed: `git fetch "
+                "applied && git rebase applied/main` puts it there. If you mean to go back, say "
+                "that it is a revert."
             )
-            self.on_change(approval)
+        await repositories.check(agent, commit, base=main)
+        bounds.check_file(await repositories.read(agent, commit, agentfile.NAME))
+        return await self._pinned(self._ledger.add(kind, agent, commit, reason, by))
 
+    async def _pinned(self, approval: Approval) -> int:
+        """Have git tell of a new request, so that its commit stays ours; its id."""
+        await self._books.catch_up_later()
+        return approval.id
 
-def _check_name(agent: str) -> None:
-    if not names.AGENT_NAME.fullmatch(agent):
-        raise InvalidArgument(
-            f"{agent[:40]!r} is no name for an agent: it takes 1 to 9 of a-z, 0-9 and -, "
-            "and begins with a letter."
-        )
-    if agent in names.RESERVED_NAMES:
-        raise InvalidArgument(f"The name {agent} is reserved; choose another one.")
-
-
-def _check_text(what: str, text: str, *, at_least: int) -> None:
-    if not at_least <= len(text.strip()) or len(text) > MAX_TEXT:
-        raise InvalidArgument(f"The {what} takes {at_least} to {MAX_TEXT} characters.")
-
-
-def _sentence(approval: Approval) -> str:
-    subject = f"The request {approval.id} to spawn {approval.agent}"
-    match approval.state:
-        case State.SPAWNED:
-            return f"{subject} was approved, and {approval.agent} is there now."
-        case State.FAILED:
-            return f"{subject} was approved, but it failed: {approval.note}"
-        case State.DENIED:
-            return f"{subject} was denied" + (f": {approval.note}" if approval.note else ".")
-        case State.PENDING | State.APPROVED:
-            return f"{subject} is {approval.state}."
+    async def _check_fits(self, approval: Approval, main: str) -> None:
+        """Raises Conflict, and the request is superseded, when it does not fit to `main`."""
+        if await self._books.outdated(approval, main):
+            note = outdated_note(main)
+            self._ledger.pending(approval.id)
+            self._ledger.move(approval.id, State.SUPERSEDED, note)
+            await self._books.catch_up_later()
+            raise Conflict(f"Request {approval.id} is superseded now. {note}")

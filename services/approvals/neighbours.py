@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from services.approvals.approvals import Approvals, Swarm
+from services.approvals.carrier import Carrier, Swarm, Task
 from wire import names
 from wire.bus import Bus
-from wire.signals import DAEMON, Signal, Subscription
+from wire.signals import DAEMON, DAEMON_PATH, Signal, Subscription
 
 KIND = "approval-resolved"
 
@@ -17,29 +17,40 @@ class LifecycleOnBus:
         self._bus = bus
 
     async def swarm(self) -> Swarm:
-        """The agents that there are, and those being spawned."""
+        """The agents that there are, and what is being done to them."""
         objects: dict[str, Any] = await self._bus.call1(
             names.LIFECYCLE, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
         )
         agents = [o[names.AGENT_INTERFACE] for o in objects.values() if names.AGENT_INTERFACE in o]
-        jobs = [o[names.JOB_INTERFACE] for o in objects.values() if names.JOB_INTERFACE in o]
+        jobs = {p: o[names.JOB_INTERFACE] for p, o in objects.items() if names.JOB_INTERFACE in o}
         return Swarm(
-            agents=frozenset(agent["Name"] for agent in agents),
-            spawning=frozenset(job["Agent"] for job in jobs if job["Verb"] == "spawn"),
+            agents={agent["Name"]: agent["DeployedCommit"] for agent in agents},
+            tasks={job["Agent"]: Task(job["Verb"], path) for path, job in jobs.items()},
         )
 
-    async def spawn(self, agent: str) -> str:
-        """Order a new agent; returns the job's path."""
-        path = await self._bus.call1(
-            names.LIFECYCLE,
-            names.LIFECYCLE_PATH,
-            names.LIFECYCLE,
-            "Spawn",
-            "sa{sv}",
-            agent,
-            {},
+    async def running(self) -> bool:
+        """Whether somebody owns its name."""
+        return bool(
+            await self._bus.call1(DAEMON, DAEMON_PATH, DAEMON, "NameHasOwner", "s", names.LIFECYCLE)
         )
-        return str(path)
+
+    async def tombstones(self) -> frozenset[str]:
+        """The destroyed agents of which something is kept."""
+        kept: list[list[Any]] = await self._call("ListTombstones")
+        return frozenset(tombstone[0] for tombstone in kept)
+
+    async def spawn(self, agent: str, commit: str) -> str:
+        """Order a new agent; returns the job's path."""
+        return str(await self._call("Spawn", "sa{sv}", agent, {"commit": commit}))
+
+    async def deploy(self, agent: str, commit: str, *, now: bool) -> str:
+        """Order another configuration; returns the job's path."""
+        return str(await self._call("Deploy", "ssa{sv}", agent, commit, {"now": now}))
+
+    async def _call(self, member: str, signature: str = "", *arguments: Any) -> Any:
+        return await self._bus.call1(
+            names.LIFECYCLE, names.LIFECYCLE_PATH, names.LIFECYCLE, member, signature, *arguments
+        )
 
 
 class BrokerOnBus:
@@ -63,19 +74,19 @@ class BrokerOnBus:
         )
 
 
-async def listen(bus: Bus, approvals: Approvals) -> list[Subscription]:
-    """Tell `approvals` how jobs end, and when a neighbour comes or goes.
+async def listen(bus: Bus, carrier: Carrier) -> list[Subscription]:
+    """Tell `carrier` how jobs end, and when a neighbour comes or goes.
 
     Do this before the first order: the end of a job is said once.
     """
 
     def on_job_removed(signal: Signal) -> None:
         _number, path, agent, verb, result, error = signal.args
-        approvals.job_removed(path, agent, verb, result, error)
+        carrier.job_removed(path, agent, verb, result, error)
 
     def on_owner_changed(signal: Signal) -> None:
         name, old, _new = signal.args
-        approvals.neighbour_changed(lifecycle_lost=name == names.LIFECYCLE and bool(old))
+        carrier.neighbour_changed(lifecycle=name == names.LIFECYCLE, lost=bool(old))
 
     listening = [
         await bus.on_signal(

@@ -52,7 +52,7 @@ class RequestsOnBus:
                 "since": requested,
                 "state": state,
             }
-            for number, kind, agent, reason, requested_by, requested, state, *_ in found
+            for number, kind, agent, _commit, reason, requested_by, requested, state, *_ in found
         ]
 
 

@@ -49,7 +49,8 @@ QUESTION_FIELDS = (
     "answered_by", "resolved",
 )  # fmt: skip
 APPROVAL_FIELDS = (
-    "id", "kind", "agent", "reason", "requested_by", "requested", "state", "note", "resolved",
+    "id", "kind", "agent", "commit", "reason", "requested_by", "requested", "state", "note",
+    "resolved",
 )  # fmt: skip
 
 

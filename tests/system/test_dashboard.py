@@ -88,7 +88,7 @@ def test_messages_approvals_and_agents_are_live(swarm: Hive, page: Page) -> None
     swarm.run("hivectl", "send", "operator", "while the page is open")
     assert any(row["body"] == "while the page is open" for row in rows(events, "messages"))
     approvals = [names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS]
-    swarm.run("busctl", "call", *approvals, "RequestSpawn", "ss", "erin", "to be seen")
+    swarm.run("busctl", "call", *approvals, "RequestSpawn", "ssa{sv}", "erin", "to be seen", "0")
     assert any(row["agent"] == "erin" for row in rows(events, "approvals"))
     request = hivectl(swarm, "pending")[-1]["id"]
     assert page.request("POST", f"/api/approvals/{request}/deny", {"note": "no"}).status == 200

@@ -18,7 +18,7 @@ CALLS = [
     ("Broker1", "RegisterAgent", "s", "mallory"),
     ("Lifecycle1", "Spawn", "sa{sv}", "mallory", "0"),
     ("Lifecycle1", "Destroy", "sb", "bob", "true"),
-    ("Approvals1", "RequestSpawn", "ss", "mallory", "because"),
+    ("Approvals1", "RequestSpawn", "ssa{sv}", "mallory", "because", "0"),
     ("Approvals1", "Approve", "t", "1"),
     ("Dashboard1", "LoginLink"),
 ]

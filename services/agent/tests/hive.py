@@ -222,7 +222,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         self.requests: list[tuple[str, str]] = []
 
     @method(allow=EVERYBODY)
-    async def RequestSpawn(self, name: Str, reason: Str) -> UInt64:
+    async def RequestSpawn(self, name: Str, reason: Str, options: Dict) -> UInt64:
         self.requests.append((name, reason))
         return len(self.requests)
 

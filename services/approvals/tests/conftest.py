@@ -1,7 +1,21 @@
+"""The room between stand-ins, for tests that drive it."""
+
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from services.approvals.tests.room import Room
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    """Started, with no agents and no requests."""
+    room = Room(tmp_path / "approvals.sqlite")
+    await room.start()
+    yield room
+    room.close()
 
 
 @pytest.fixture

@@ -1,46 +1,123 @@
 """Stand-ins for lifecycle and the broker that record what they are asked."""
 
-import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from services.approvals.approvals import Swarm
-from wire.errors import HiveError
+from services.approvals.carrier import Swarm, Task
+from services.approvals.tests.faults import Faults
+from wire import names
+from wire.errors import AlreadyExists, Conflict, HiveError, NotFound
 
 
+@dataclass
+class Job:
+    agent: str
+    verb: str
+    commit: str = ""
+
+
+JobRemoved = Callable[[str, str, str, str, str], None]
+
+
+@dataclass
 class FakeLifecycle:
-    def __init__(self) -> None:
-        self.agents: set[str] = set()
-        self.spawning: set[str] = set()
-        self.spawned: list[str] = []
-        self.error: HiveError | None = None
-        self.asked = asyncio.Event()
+    """Its jobs end when the test says so; it lives on when approvals is killed."""
+
+    faults: Faults
+    agents: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    orders: list[tuple[str, str, str]] = field(default_factory=list)
+    now: list[bool] = field(default_factory=list)
+    error: HiveError | None = None
+    here: bool = True
+    told: JobRemoved | None = None
+    """Who hears of jobs now."""
+    endings: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """How the jobs of an agent end, unless they are done."""
 
     async def swarm(self) -> Swarm:
-        if self.error:
-            raise self.error
-        return Swarm(frozenset(self.agents), frozenset(self.spawning))
-
-    async def spawn(self, agent: str) -> str:
-        self.spawned.append(agent)
-        self.asked.set()
-        await asyncio.sleep(0)
-        if self.error:
-            raise self.error
-        return f"/org/hyperhive/Lifecycle1/job/{len(self.spawned)}"
-
-
-class FakeBroker:
-    def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
-        self.error: HiveError | None = None
-        self.news = asyncio.Condition()
-
-    async def tell_manager(self, body: str, dedupe_key: str) -> None:
-        async with self.news:
-            self.news.notify_all()
+        async with self.faults.at("swarm"):
             if self.error:
                 raise self.error
-            self.told.append((body, dedupe_key))
+            tasks = {job.agent: Task(job.verb, path) for path, job in self.jobs.items()}
+            return Swarm(dict(self.agents), tasks)
 
-    async def wait_told(self, count: int) -> None:
-        async with asyncio.timeout(5), self.news:
-            await self.news.wait_for(lambda: len(self.told) >= count)
+    async def running(self) -> bool:
+        return self.here
+
+    async def tombstones(self) -> frozenset[str]:
+        async with self.faults.at("tombstones"):
+            return frozenset(self.kept)
+
+    async def spawn(self, agent: str, commit: str) -> str:
+        async with self.faults.at("spawn"):
+            self._ask("spawn", agent, commit)
+            if agent in self.agents:
+                raise AlreadyExists(f"There is an agent {agent} already.")
+            self.agents[agent] = self.kept.get(agent, "")
+            return self.begin("spawn", agent, commit)
+
+    async def deploy(self, agent: str, commit: str, *, now: bool) -> str:
+        async with self.faults.at("deploy"):
+            self.now.append(now)
+            self._ask("deploy", agent, commit)
+            if agent not in self.agents:
+                raise NotFound(f"There is no agent {agent}.")
+            return self.begin("deploy", agent, commit)
+
+    def begin(self, verb: str, agent: str, commit: str = "") -> str:
+        if any(job.agent == agent for job in self.jobs.values()):
+            raise Conflict(f"{agent} is busy.")
+        path = names.job_path(len(self.orders) + 100 * len(self.jobs))
+        self.jobs[path] = Job(agent, verb, commit)
+        return path
+
+    def end(self, agent: str, result: str = "done", note: str = "") -> None:
+        """The agent's job ends, and whoever listens is told."""
+        path = next(path for path, job in self.jobs.items() if job.agent == agent)
+        job = self.jobs.pop(path)
+        if result == "done":
+            if job.verb in ("spawn", "deploy"):
+                self.agents[agent] = job.commit
+                self.kept.pop(agent, None)
+        elif job.verb == "spawn":
+            del self.agents[agent]
+        if self.told:
+            self.told(path, agent, job.verb, result, note)
+
+    def end_all(self) -> bool:
+        """All jobs end as `endings` says; returns whether there were any."""
+        ended = list(self.jobs.values())
+        for job in ended:
+            self.end(job.agent, *self.endings.get(job.agent, ("done", "")))
+        return bool(ended)
+
+    def destroy(self, agent: str, *, purge: bool) -> None:
+        commit = self.agents.pop(agent)
+        if not purge:
+            self.kept[agent] = commit
+        if self.told:
+            self.told("/job/0", agent, "destroy", "done", "")
+
+    def _ask(self, verb: str, agent: str, commit: str) -> None:
+        self.orders.append((verb, agent, commit))
+        if self.error:
+            raise self.error
+
+
+@dataclass
+class FakeBroker:
+    """Keeps what it is sent, each dedupe key once."""
+
+    faults: Faults
+    told: dict[str, str] = field(default_factory=dict)
+    asked: int = 0
+    error: HiveError | None = None
+
+    async def tell_manager(self, body: str, dedupe_key: str) -> None:
+        async with self.faults.at("tell"):
+            self.asked += 1
+            if self.error:
+                raise self.error
+            self.told.setdefault(dedupe_key, body)

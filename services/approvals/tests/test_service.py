@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal as signals
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,65 +12,19 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from services.approvals.interface import Approvals1
 from services.approvals.service import build
+from services.approvals.tests.onbus import Broker, Lifecycle, export
+from services.approvals.tests.worktree import WorkTree
 from services.config import ApprovalsConfig, Config
 from wire import names
 from wire.bus import Bus
 from wire.errors import AccessDenied, AlreadyExists, Conflict, InvalidArgument, NotFound
-from wire.interface import Interface, method, prop, signal
-from wire.principal import EVERYBODY, THE_MANAGER, Kind, Principal, agent
+from wire.principal import THE_MANAGER, Kind, Principal, agent
 from wire.signals import SignalStream
 from wire.testing import FixedPrincipals
-from wire.types import Dict, ObjectPath, Str, Typed, UInt32, UInt64
+from wire.types import Typed
 
 Connect = Callable[[], Awaitable[Bus]]
-
-
-class Agent(Interface, name=names.AGENT_INTERFACE):
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    @prop(const=True)
-    def Name(self) -> Str:  # noqa: N802
-        return self._name
-
-
-class Lifecycle(Interface, name=names.LIFECYCLE):
-    def __init__(self) -> None:
-        self.spawned: list[str] = []
-        self.error: Exception | None = None
-        self.asked = asyncio.Event()
-
-    @method(allow=EVERYBODY)
-    async def Spawn(self, name: Str, options: Dict) -> ObjectPath:  # noqa: N802
-        if self.error:
-            raise self.error
-        self.spawned.append(name)
-        self.asked.set()
-        return names.job_path(len(self.spawned))
-
-    def end(self, agent: str, result: str = "done", error: str = "") -> None:
-        number = len(self.spawned)
-        self.JobRemoved(number, names.job_path(number), agent, "spawn", result, error)
-
-    @signal()
-    def JobRemoved(  # noqa: N802
-        self, id: UInt32, job: ObjectPath, agent: Str, verb: Str, result: Str, error: Str
-    ) -> None: ...
-
-
-class Broker(Interface, name=names.BROKER):
-    def __init__(self) -> None:
-        self.sent: asyncio.Queue[tuple[str, str, dict[str, Any]]] = asyncio.Queue()
-
-    @method(allow=EVERYBODY)
-    async def Send(self, to: Str, body: Str, options: Dict) -> UInt64:  # noqa: N802
-        self.sent.put_nowait((to, body, options))
-        return 1
-
-    async def next(self) -> tuple[str, str, dict[str, Any]]:
-        return await asyncio.wait_for(self.sent.get(), 5)
 
 
 class Hive(NamedTuple):
@@ -87,17 +42,14 @@ class Hive(NamedTuple):
         return reply[0] if reply else None
 
     async def states(self) -> list[str]:
-        return [fields[6] for fields in await self.ask("List", "a{sv}", {})]
+        return [fields[7] for fields in await self.ask("List", "a{sv}", {})]
 
 
 @pytest.fixture
 async def hive(connect: Connect) -> Hive:
     bus = await connect()
     lifecycle, broker = Lifecycle(), Broker()
-    bus.export_object_manager(names.LIFECYCLE_PATH)
-    bus.export(names.LIFECYCLE_PATH, lifecycle)
-    bus.export(names.BROKER_PATH, broker)
-    bus.export(names.agent_path("bob-2"), Agent("bob-2"))
+    export(bus, lifecycle, broker)
     await bus.own(names.LIFECYCLE)
     await bus.own(names.BROKER)
     return Hive(bus, await connect(), lifecycle, broker)
@@ -107,7 +59,9 @@ async def hive(connect: Connect) -> Hive:
 def room(
     hive: Hive, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], Any]:
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    state = tmp_path / "approvals"
+    state.mkdir()
+    monkeypatch.setenv("STATE_DIRECTORY", str(state))
 
     @asynccontextmanager
     async def run() -> AsyncIterator[None]:
@@ -138,17 +92,23 @@ async def test_from_request_to_spawned(
 ) -> None:
     async with room(), hive.client.subscribe(interface=names.APPROVALS) as stream:
         principals.known[hive.client.unique_name] = THE_MANAGER
-        assert await hive.ask("RequestSpawn", "ss", "alice", "docs") == 1
+        assert await hive.ask("RequestSpawn", "ssa{sv}", "alice", "docs", {"config": "# x\n"}) == 1
         assert await _next(stream) == ("ApprovalAdded", ["alice", 1, "spawn"])
+        assert "+# x" in await hive.ask("Diff", "t", 1)
         del principals.known[hive.client.unique_name]
     # Who a caller is is remembered for as long as the connections last.
     async with room(), hive.client.subscribe(interface=names.APPROVALS) as stream:
         [fields] = await hive.ask("List", "a{sv}", {"state": "pending"})
-        assert fields[:5] == [1, "spawn", "alice", "docs", "manager"]
+        number, kind, agent, commit, reason, by = fields[:6]
+        assert (number, kind, agent, reason, by) == (1, "spawn", "alice", "docs", "manager")
         assert await hive.ask("Approve", "t", 1) == names.job_path(1)
-        assert await _next(stream) == ("ApprovalResolved", ["alice", 1, "approved"])
-        hive.lifecycle.end("alice")
-        assert await _next(stream) == ("ApprovalResolved", ["alice", 1, "spawned"])
+        assert hive.lifecycle.orders == [("spawn", "alice", commit)]
+        for state in ("approved", "building"):
+            assert await _next(stream) == ("ApprovalResolved", ["alice", 1, state])
+        hive.lifecycle.end()
+        assert await _next(stream) == ("ApprovalResolved", ["alice", 1, "deployed"])
+        [[_time, *deploy]] = await hive.ask("DeployLog", "su", "alice", 10)
+        assert deploy == ["alice", commit, 1, "manager", "docs"]
         to, body, options = await hive.broker.next()
     assert (to, options) == (
         "manager",
@@ -157,12 +117,72 @@ async def test_from_request_to_spawned(
     assert "alice is there now" in body
 
 
+async def test_from_a_commit_to_deployed_and_back(
+    hive: Hive, room: Callable[[], Any], tmp_path: Path
+) -> None:
+    async with room(), hive.client.subscribe(interface=names.APPROVALS) as stream:
+        applied = tmp_path / "git/applied/bob-2"
+        with pytest.raises(NotFound, match="no tag of bob-2"):
+            await hive.ask("Revert", "ss", "bob-2", "deployed/7")
+        tree = WorkTree(tmp_path / "git/proposed/bob-2")
+        tree.git("remote", "add", "applied", str(applied))
+        tree.git("fetch", "-q", "applied")
+        tree.git("reset", "-q", "--hard", "applied/main")
+        initial = tree.git("rev-parse", "HEAD")
+        commit = tree.commit({"agent.toml": 'model = "small"\n'})
+        assert await hive.ask("RequestApply", "sssa{sv}", "bob-2", commit[:7], "Smaller", {}) == 1
+        assert await _next(stream) == ("ApprovalAdded", ["bob-2", 1, "apply"])
+        tree.remove()
+        assert '+model = "small"' in await hive.ask("Diff", "t", 1)
+        await hive.ask("ApproveNow", "t", 1)
+        assert hive.lifecycle.orders == [("deploy", "bob-2", commit, "True")]
+        hive.lifecycle.end()
+        while await _next(stream) != ("ApprovalResolved", ["bob-2", 1, "deployed"]):
+            pass
+        assert set(look(applied, "tag", "--points-at", "main").split()) == {
+            "proposal/1", "approved/1", "building/1", "deployed/1"
+        }  # fmt: skip
+        assert await hive.ask("Revert", "ss", "bob-2", "deployed/0") == 2
+        await hive.ask("Approve", "t", 2)
+        assert hive.lifecycle.orders[1] == ("deploy", "bob-2", initial, "False")
+        hive.lifecycle.end("failed", "It does not build.\nline 50")
+        while await _next(stream) != ("ApprovalResolved", ["bob-2", 2, "failed"]):
+            pass
+        assert "line 50" in (await _until(hive, "it failed"))
+        assert look(applied, "tag", "-l", "--format=%(contents)", "failed/2").startswith(
+            "It does not build.\nline 50"
+        )
+        assert look(applied, "rev-parse", "main") == commit
+        await hive.ask("Revert", "ss", "bob-2", "deployed/0")
+        await hive.ask("Withdraw", "t", 3)
+        assert await hive.states() == ["deployed", "failed", "withdrawn"]
+        log = await hive.ask("DeployLog", "su", "", 10)
+        assert [deploy[1:4] for deploy in log] == [["bob-2", commit, 1], ["bob-2", initial, 0]]
+
+
+def look(repository: Path, *arguments: str) -> str:
+    command = ["git", f"--git-dir={repository}", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+async def _until(hive: Hive, words: str) -> str:
+    while True:
+        body = (await hive.broker.next())[1]
+        if words in body:
+            return body
+
+
 async def test_a_denial_reaches_the_manager(hive: Hive, room: Callable[[], Any]) -> None:
     async with room():
-        await hive.ask("RequestSpawn", "ss", "alice", "docs")
+        await hive.ask("RequestSpawn", "ssa{sv}", "alice", "docs", {})
         await hive.ask("Deny", "ts", 1, "too many already")
         assert (await hive.broker.next())[1].endswith("was denied: too many already")
-        for member, arguments in (("Approve", ("t", 1)), ("Deny", ("ts", 1, ""))):
+        for member, arguments in (
+            ("Approve", ("t", 1)),
+            ("ApproveNow", ("t", 1)),
+            ("Withdraw", ("t", 1)),
+            ("Deny", ("ts", 1, "")),
+        ):
             with pytest.raises(Conflict, match="denied already"):
                 await hive.ask(member, *arguments)
         with pytest.raises(NotFound):
@@ -175,20 +195,33 @@ async def test_bad_requests_are_answered_with_their_error(
     async with room():
         for name in ("../x", "Alice", "a" * 10, "system"):
             with pytest.raises(InvalidArgument):
-                await hive.ask("RequestSpawn", "ss", name, "docs")
+                await hive.ask("RequestSpawn", "ssa{sv}", name, "docs", {})
         with pytest.raises(AlreadyExists):
-            await hive.ask("RequestSpawn", "ss", "bob-2", "docs")
-        for wanted in (
-            {"color": "red"},
-            {"state": "open"},
-            {"state": 3},
-            {"agent": 3},
-            {"limit": 0},
-            {"limit": True},
-            {"state": Typed("as", ["pending"])},
-        ):
+            await hive.ask("RequestSpawn", "ssa{sv}", "bob-2", "docs", {})
+        bad: list[tuple[Any, ...]] = [
+            ("RequestSpawn", "ssa{sv}", "alice", "docs", {"config": 7}),
+            ("RequestSpawn", "ssa{sv}", "alice", "docs", {"model": "x"}),
+            ("RequestSpawn", "ssa{sv}", "alice", "docs", {"config": "packages = 7"}),
+            ("RequestApply", "sssa{sv}", "bob-2", "c0ffee7", "x", {"revert": 1}),
+            ("RequestApply", "sssa{sv}", "bob-2", "main", "x", {}),
+            ("DeployLog", "su", "", 0),
+            ("DeployLog", "su", "../x", 1),
+        ]
+        bad += [
+            ("List", "a{sv}", wanted)
+            for wanted in (
+                {"color": "red"},
+                {"state": "open"},
+                {"state": 3},
+                {"agent": 3},
+                {"limit": 0},
+                {"limit": True},
+                {"state": Typed("as", ["pending"])},
+            )
+        ]
+        for member, *arguments in bad:
             with pytest.raises(InvalidArgument):
-                await hive.ask("List", "a{sv}", wanted)
+                await hive.ask(member, *arguments)
         assert await hive.states() == []
 
 
@@ -201,10 +234,20 @@ async def test_only_the_operator_says_yes_or_no(
     other = await connect()
     principals.known[other.unique_name] = who
     async with room():
-        await hive.ask("RequestSpawn", "ss", "carol", "docs")
-        calls: list[tuple[Any, ...]] = [("Approve", "t", 1), ("Deny", "ts", 1, "")]
+        await hive.ask("RequestSpawn", "ssa{sv}", "carol", "docs", {})
+        calls: list[tuple[Any, ...]] = [
+            ("Approve", "t", 1), ("ApproveNow", "t", 1), ("Deny", "ts", 1, "")
+        ]  # fmt: skip
         if who != THE_MANAGER:
-            calls += [("RequestSpawn", "ss", "dave", "docs"), ("List", "a{sv}", {})]
+            calls += [
+                ("RequestSpawn", "ssa{sv}", "dave", "docs", {}),
+                ("RequestApply", "sssa{sv}", "bob-2", "c0ffee7", "docs", {}),
+                ("Revert", "ss", "bob-2", "deployed/0"),
+                ("Withdraw", "t", 1),
+                ("Diff", "t", 1),
+                ("DeployLog", "su", "", 1),
+                ("List", "a{sv}", {}),
+            ]
         for member, *arguments in calls:
             with pytest.raises(AccessDenied):
                 await other.call(
@@ -217,32 +260,31 @@ async def test_a_restart_between_yes_and_the_end_orders_anew(
     hive: Hive, room: Callable[[], Any]
 ) -> None:
     async with room():
-        await hive.ask("RequestSpawn", "ss", "alice", "docs")
+        await hive.ask("RequestSpawn", "ssa{sv}", "alice", "docs", {})
         await hive.ask("Approve", "t", 1)
         hive.lifecycle.asked.clear()
     async with room():
         await asyncio.wait_for(hive.lifecycle.asked.wait(), 5)
-        hive.lifecycle.end("alice", "failed", "no room")
+        hive.lifecycle.end("failed", "no room")
         assert "no room" in (await hive.broker.next())[1]
         assert await hive.states() == ["failed"]
-    assert hive.lifecycle.spawned == ["alice", "alice"]
+    assert len(hive.lifecycle.orders) == 2
+    assert hive.lifecycle.orders[0] == hive.lifecycle.orders[1]
 
 
 async def test_a_lifecycle_that_comes_back_is_asked_anew(
     hive: Hive, room: Callable[[], Any], connect: Connect
 ) -> None:
     async with room():
-        await hive.ask("RequestSpawn", "ss", "alice", "docs")
+        await hive.ask("RequestSpawn", "ssa{sv}", "alice", "docs", {})
         await hive.ask("Approve", "t", 1)
         await hive.hive.close()
         bus, lifecycle, broker = await connect(), Lifecycle(), Broker()
-        bus.export_object_manager(names.LIFECYCLE_PATH)
-        bus.export(names.LIFECYCLE_PATH, lifecycle)
-        bus.export(names.BROKER_PATH, broker)
+        export(bus, lifecycle, broker)
         await bus.own(names.BROKER)
         await bus.own(names.LIFECYCLE)
         await asyncio.wait_for(lifecycle.asked.wait(), 5)
-        lifecycle.end("alice")
+        lifecycle.end()
         assert "alice is there now" in (await broker.next())[1]
 
 
@@ -254,7 +296,7 @@ def _start(bus_address: str, state: Path) -> Awaitable[asyncio.subprocess.Proces
         env={
             "PATH": os.environ["PATH"],
             "DBUS_SYSTEM_BUS_ADDRESS": bus_address,
-            "STATE_DIRECTORY": str(state),
+            "STATE_DIRECTORY": str(state / "approvals"),
         },
         stderr=asyncio.subprocess.PIPE,
     )
@@ -263,7 +305,8 @@ def _start(bus_address: str, state: Path) -> Awaitable[asyncio.subprocess.Proces
 async def test_a_damaged_store_ends_the_process_with_a_sentence(
     bus_address: str, tmp_path: Path
 ) -> None:
-    store = tmp_path / "approvals.sqlite"
+    (tmp_path / "approvals").mkdir()
+    store = tmp_path / "approvals/approvals.sqlite"
     store.write_bytes(b"garbage " * 1000)
     process = await _start(bus_address, tmp_path)
     _, err = await asyncio.wait_for(process.communicate(), 20)
@@ -271,12 +314,13 @@ async def test_a_damaged_store_ends_the_process_with_a_sentence(
     assert b"Restore it from a backup" in err
     assert b"Traceback" not in err
     assert store.read_bytes() == b"garbage " * 1000
-    assert os.listdir(tmp_path) == [store.name]  # noqa: PTH208
+    assert os.listdir(store.parent) == [store.name]  # noqa: PTH208
 
 
 async def test_the_process_owns_its_name_and_ends_on_sigterm(
     bus_address: str, connect: Connect, tmp_path: Path
 ) -> None:
+    (tmp_path / "approvals").mkdir()
     bus = await connect()
     async with bus.subscribe(member="NameOwnerChanged", arg0=names.APPROVALS) as stream:
         process = await _start(bus_address, tmp_path)
@@ -284,8 +328,3 @@ async def test_the_process_owns_its_name_and_ends_on_sigterm(
         process.send_signal(signals.SIGTERM)
         _, err = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 0, err
-
-
-def test_the_interface_is_what_the_contract_says() -> None:
-    assert set(Approvals1.methods) == {"RequestSpawn", "Approve", "Deny", "List"}
-    assert Approvals1.methods["List"].result == "a(tssssxssx)"

@@ -9,7 +9,29 @@ import pytest
 
 from services.approvals.model import Kind, State
 from services.approvals.store import Store
-from wire.errors import CorruptStore
+from wire.errors import CorruptStore, Unavailable
+
+SHA = "0123456789" * 4
+
+VERSION_1 = """
+CREATE TABLE approval (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    requested_by TEXT NOT NULL,
+    requested INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    note TEXT NOT NULL DEFAULT '',
+    resolved INTEGER NOT NULL DEFAULT 0,
+    told INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX one_open_request_a_name ON approval (agent)
+    WHERE state IN ('pending', 'approved');
+CREATE INDEX approval_state ON approval (state);
+PRAGMA user_version = 1;
+"""
+"""As it landed; never to be changed."""
 
 
 @pytest.fixture
@@ -26,7 +48,7 @@ def opened(path: Path) -> Iterator[Callable[[], Store]]:
 def _filled(path: Path) -> None:
     store = Store(path)
     for at in range(200):
-        store.add(Kind.SPAWN, f"a{at}", "reason " * 50, "manager", 1)
+        store.add(Kind.SPAWN, f"a{at}", SHA, "reason " * 50, "manager", 1)
     store.close()
 
 
@@ -36,13 +58,14 @@ def _files(path: Path) -> dict[str, bytes]:
 
 def test_what_was_written_is_there_after_a_crash(opened: Callable[[], Store]) -> None:
     store = opened()
-    number = store.add(Kind.SPAWN, "alice", "docs", "manager", 5)
+    number = store.add(Kind.SPAWN, "alice", SHA, "docs", "manager", 5)
     store.move(number, State.PENDING, State.DENIED, "no", 6)
     # Not closed: what a kill -9 leaves behind.
     other = opened()
     approval = other.get(number)
     assert approval is not None
     assert (approval.agent, approval.state, approval.note) == ("alice", State.DENIED, "no")
+    assert approval.commit == SHA
     assert (approval.requested, approval.resolved) == (5, 6)
 
 
@@ -54,7 +77,7 @@ def test_writes_go_through_to_the_disk(opened: Callable[[], Store]) -> None:
 
 def test_a_move_from_a_state_that_is_gone_changes_nothing(opened: Callable[[], Store]) -> None:
     store = opened()
-    number = store.add(Kind.SPAWN, "alice", "docs", "manager", 5)
+    number = store.add(Kind.SPAWN, "alice", SHA, "docs", "manager", 5)
     assert store.move(number, State.PENDING, State.DENIED, "", 6)
     assert not store.move(number, State.PENDING, State.APPROVED, "", 7)
 
@@ -62,7 +85,7 @@ def test_a_move_from_a_state_that_is_gone_changes_nothing(opened: Callable[[], S
 def test_find_answers_the_newest_in_their_order(opened: Callable[[], Store]) -> None:
     store = opened()
     for name in "abcd":
-        store.add(Kind.SPAWN, name, "docs", "manager", 5)
+        store.add(Kind.SPAWN, name, SHA, "docs", "manager", 5)
     store.move(3, State.PENDING, State.DENIED, "", 6)
     assert [a.agent for a in store.find(state=State.PENDING, limit=2)] == ["b", "d"]
     assert [a.agent for a in store.find(agent="c")] == ["c"]
@@ -104,3 +127,69 @@ def test_a_path_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     with pytest.raises(CorruptStore):
         Store(tmp_path / "directory")
+
+
+def _version_1(path: Path) -> None:
+    """A store such as the first version left, in each of its states, with nobody told."""
+    db = sqlite3.connect(path)
+    db.executescript(VERSION_1)
+    states = ["pending", "approved", "spawned", "failed", "denied"]
+    for number, state in enumerate(states, 1):
+        db.execute(
+            "INSERT INTO approval VALUES (?, 'spawn', ?, 'docs', 'manager', 5, ?, 'note', 6, 0)",
+            (number, f"a{number}", state),
+        )
+    db.commit()
+    db.close()
+
+
+def test_a_store_of_the_first_version_is_migrated(path: Path, opened: Callable[[], Store]) -> None:
+    _version_1(path)
+    store = opened()
+    found = store.find()
+    assert [approval.state for approval in found] == [
+        State.PENDING, State.APPROVED, State.DEPLOYED, State.FAILED, State.DENIED
+    ]  # fmt: skip
+    assert {(a.kind, a.commit, a.reason, a.requested) for a in found} == {
+        (Kind.SPAWN, "", "docs", 5)
+    }
+    assert [approval.id for approval in store.unmarked()] == [1, 2]
+    assert [approval.id for approval in store.untold()] == [3, 4, 5]
+    assert store.add(Kind.APPLY, "a3", SHA, "x", "manager", 7) == 6
+    kept = sqlite3.connect(path.with_name(f"{path.name}.v1"))
+    assert kept.execute("SELECT count(*) FROM approval WHERE state = 'spawned'").fetchone() == (1,)
+    kept.close()
+
+
+def test_a_migrated_store_is_not_migrated_again(path: Path, opened: Callable[[], Store]) -> None:
+    _version_1(path)
+    opened().set_commit(1, SHA)
+    path.with_name(f"{path.name}.v1").unlink()
+    approval = opened().get(1)
+    assert approval is not None
+    assert approval.commit == SHA
+    assert not path.with_name(f"{path.name}.v1").exists()
+
+
+def test_of_each_agent_one_request_is_pending_and_one_goes_on(
+    opened: Callable[[], Store],
+) -> None:
+    store = opened()
+    for _ in range(3):
+        store.add(Kind.APPLY, "alice", SHA, "x", "manager", 5)
+    assert [a.state for a in store.find()] == [State.SUPERSEDED, State.SUPERSEDED, State.PENDING]
+    assert store.approve(3, "", False, 6)
+    store.add(Kind.APPLY, "alice", SHA, "x", "manager", 5)
+    with pytest.raises(sqlite3.IntegrityError):
+        store.approve(4, "", False, 6)
+
+
+def test_a_full_disk_is_told_and_changes_nothing(opened: Callable[[], Store]) -> None:
+    store = opened()
+    number = store.add(Kind.APPLY, "alice", SHA, "x", "manager", 5)
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(Unavailable, match="nothing was changed"):
+        store.add(Kind.APPLY, "alice", SHA, "x" * 100_000, "manager", 5)
+    assert [a.id for a in store.find()] == [number]
+    assert store.pending("alice") is not None

@@ -133,7 +133,7 @@ async def test_without_approvals_the_rest_is_there(
     ]
 
 
-Approvals: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxssx)")]
+Approvals: TypeAlias = Annotated[list[list[Any]], Signature("a(tsssssxssx)")]
 
 
 class FakeApprovals(Interface, name=names.APPROVALS):
@@ -142,7 +142,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     @method(allow=EVERYBODY)
     async def List(self, filter: Dict) -> Approvals:  # noqa: N802 - as on the bus
         self.asked = filter
-        return [[7, "spawn", "carol", "docs", "manager", START, "pending", "", 0]]
+        return [[7, "spawn", "carol", "c0ffee", "docs", "manager", START, "pending", "", 0]]
 
 
 async def test_approvals_are_asked_but_not_started(connect: Connect) -> None:

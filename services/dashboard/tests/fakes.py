@@ -26,7 +26,7 @@ from wire.types import (
     UInt64List,
 )
 
-Approvals: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxssx)")]
+Approvals: TypeAlias = Annotated[list[list[Any]], Signature("a(tsssssxssx)")]
 
 Deploys: TypeAlias = Annotated[list[list[Any]], Signature("a(xsstss)")]
 
@@ -258,13 +258,14 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 
     def ask(self, agent: str, reason: str) -> int:
         number = len(self.log) + 1
-        self.log.append([number, "spawn", agent, reason, "manager", NOW, "pending", "", 0])
+        row = [number, "spawn", agent, "c0ffee", reason, "manager", NOW, "pending", "", 0]
+        self.log.append(row)
         return number
 
     def _settle(self, number: int, state: str, note: str) -> None:
         if not 0 < number <= len(self.log):
             raise NotFound(f"There is no request {number}.")
-        self.log[number - 1][6:] = [state, note, NOW + 1]
+        self.log[number - 1][7:] = [state, note, NOW + 1]
         self.ApprovalResolved(self.log[number - 1][2], number, state)
 
     @method(allow=OPERATOR)

@@ -131,7 +131,7 @@ async def test_the_operators_way(
     await browser.type(".pending [data-key='2'] textarea", "Not now.")
     await browser.click(".pending [data-key='2'] .denial .primary")
     await browser.sees(".settled", "Not now.")
-    assert hive.approvals.log[1][6:8] == ["denied", "Not now."]
+    assert hive.approvals.log[1][7:9] == ["denied", "Not now."]
 
     await browser.type("#compose-text", "@al")
     await browser.sees("#names", "@alice")

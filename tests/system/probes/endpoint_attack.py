@@ -59,7 +59,8 @@ async def main(agent: str, victim: str, question: int) -> None:
     await attempt("destroy", *lifecycle, "Destroy", "sb", victim, True)
     await attempt("stop another", *agent1, "Stop")
     await attempt("report for another", *agent1, "Report", "a{sv}", {"turn_state": "error"})
-    await attempt("request a spawn", *approvals, "RequestSpawn", "ss", "mallory", "because")
+    spawn: tuple[Any, ...] = ("RequestSpawn", "ssa{sv}", "mallory", "because", {})
+    await attempt("request a spawn", *approvals, *spawn)
     await attempt("approve", *approvals, "Approve", "t", 1)
     await attempt("login link", names.DASHBOARD, names.DASHBOARD_PATH, names.DASHBOARD, "LoginLink")
     system = {"kind": "container-crash"}

@@ -1,0 +1,122 @@
+"""The requests and their states: each change is on disk before anybody hears of it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from services.approvals.model import TRANSITIONS, Approval, Kind, State
+from services.approvals.store import Store
+from wire import names
+from wire.errors import Conflict, LimitExceeded, NotFound
+
+log = logging.getLogger(__name__)
+
+HOUR: Final = 3_600_000_000
+"""In microseconds."""
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+class Ledger:
+    """What all parts of the room write their changes to."""
+
+    on_change: Callable[[Approval], None]
+    """Called after each change that is on disk; the interface makes signals of it."""
+
+    def __init__(self, store: Store, *, max_pending: int, requests_per_hour: int) -> None:
+        """`requests_per_hour` bounds what the manager asks for: all of it stays on the disk."""
+        self.on_change = lambda approval: None
+        self.store = store
+        self.work = asyncio.Event()
+        """Set when there may be something to be done about the requests."""
+        self.work.set()
+        self.clock: Callable[[], int] = _now
+        self._max_pending = max_pending
+        self._requests_per_hour = requests_per_hour
+
+    def check_room(self, by: str, agent: str = "") -> None:
+        """See whether `by` may make another request, which supersedes a pending one of `agent`.
+
+        Raises LimitExceeded when too many wait, or the manager has asked too often.
+        """
+        replaces = bool(agent) and self.store.pending(agent) is not None
+        if not replaces and self.store.count(State.PENDING) >= self._max_pending:
+            raise LimitExceeded(
+                f"{self._max_pending} requests wait already; the operator has to resolve some."
+            )
+        recent = self.store.count_since(by, self.clock() - HOUR)
+        if by == names.MANAGER and recent >= self._requests_per_hour:
+            raise LimitExceeded(
+                f"{recent} requests were made within an hour; wait before you make another one."
+            )
+
+    def add(self, kind: Kind, agent: str, commit: str, reason: str, by: str) -> Approval:
+        """Add a pending request; one of the same agent that is pending is superseded by it.
+
+        Raises LimitExceeded as `check_room` does.
+        """
+        self.check_room(by, agent)
+        older = self.store.pending(agent)
+        number = self.store.add(kind, agent, commit, reason, by, self.clock())
+        if older:
+            self._announce(older.id)
+        self._announce(number)
+        return self.get(number)
+
+    def get(self, number: int) -> Approval:
+        """The request with that id; raises NotFound."""
+        approval = self.store.get(number)
+        if approval is None:
+            raise NotFound(f"There is no request {number}; `hivectl pending` lists them.")
+        return approval
+
+    def pending(self, number: int) -> Approval:
+        """The request with that id, which waits for the operator; raises NotFound, Conflict."""
+        approval = self.get(number)
+        if approval.state is not State.PENDING:
+            raise Conflict(f"Request {number} for {approval.agent} is {approval.state} already.")
+        return approval
+
+    def approve(self, number: int, base: str, *, now: bool) -> None:
+        """Keep the operator's yes; raises NotFound, Conflict."""
+        self.pending(number)
+        self.store.approve(number, base, now, self.clock())
+        self._announce(number)
+
+    def move(self, number: int, new: State, note: str = "", *, told: bool = False) -> Approval:
+        """Change a request's state; returns it as it is then.
+
+        `told`: the manager knows it. Raises NotFound, and Conflict where the table has no such way.
+        """
+        approval = self.get(number)
+        if new not in TRANSITIONS[approval.state]:
+            raise Conflict(f"Request {number} is {approval.state}; it cannot be {new}.")
+        self.store.move(number, approval.state, new, note, self.clock(), told=told)
+        # Who hears of `deployed` finds it in the repositories: they come first, see books.py.
+        if new is not State.DEPLOYED:
+            self._announce(number)
+        else:
+            self.work.set()
+        return self.get(number)
+
+    def marked(self, approval: Approval) -> None:
+        """Git tells all there is to tell of `approval`, in the state it has there."""
+        self.store.set_marked(approval.id, approval.state)
+        if approval.state is State.DEPLOYED:
+            self._announce(approval.id)
+
+    def _announce(self, number: int) -> None:
+        approval = self.get(number)
+        log.info(
+            "Request %d for %s is %s",
+            number,
+            approval.agent,
+            approval.state,
+            extra={"HIVE_AGENT": approval.agent},
+        )
+        self.on_change(approval)
+        self.work.set()

@@ -1,0 +1,194 @@
+"""The room between stand-ins, driven step by step; it may be killed and started again."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from services.approvals.approvals import Approvals
+from services.approvals.books import Books
+from services.approvals.carrier import Carrier
+from services.approvals.ledger import Ledger
+from services.approvals.model import GOING, Approval, State, story, tag
+from services.approvals.store import Store
+from services.approvals.teller import Teller
+from services.approvals.tests.fakegit import FakeMeta, FakeRepositories
+from services.approvals.tests.faults import Faults, Killed
+from services.approvals.tests.neighbours import FakeBroker, FakeLifecycle
+from wire import names
+
+WRITES = ("add", "move", "approve", "set_commit", "set_marked", "set_told", "mark_anew")
+
+
+class FaultyStore(Store):
+    """A store in which each write is a step."""
+
+    def __init__(self, path: Path, faults: Faults) -> None:
+        super().__init__(path)
+        self._db.execute("PRAGMA synchronous = OFF")  # a test's kill is not the machine's
+        self._faults = faults
+        for name in WRITES:
+            setattr(self, name, self._faulty(name))
+
+    def _faulty(self, name: str) -> Callable[..., Any]:
+        write = getattr(super(), name)
+
+        def faulty(*arguments: Any, **named: Any) -> Any:
+            with self._faults.here(name):
+                return write(*arguments, **named)
+
+        return faulty
+
+
+MANAGER = names.MANAGER
+OPERATOR = names.OPERATOR
+
+
+def memory() -> str | None:
+    """Where files cost no time, if there is such a place; else None."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+class Room:
+    """All that lives on when approvals is killed, and the approvals that lives now."""
+
+    approvals: Approvals
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.faults = Faults()
+        self.lifecycle = FakeLifecycle(self.faults)
+        self.broker = FakeBroker(self.faults)
+        self.git = FakeRepositories(self.faults)
+        self.meta = FakeMeta(self.faults)
+        self.changes: list[tuple[int, State]] = []
+        self._stores: list[Store] = []
+        self._clock = itertools.count(1_700_000_000_000_000, 1_000_000)
+
+    async def start(self) -> None:
+        """What a new process does."""
+        self.faults.dead = False
+        self.store = FaultyStore(self.path, self.faults)
+        self._stores.append(self.store)
+        self.ledger = Ledger(self.store, max_pending=3, requests_per_hour=20)
+        self.ledger.clock = lambda: next(self._clock)
+        self.ledger.on_change = self._changed
+        await self.meta.recover()
+        self.store.mark_anew()
+        self.books = Books(self.ledger, self.git, self.meta)
+        self.carrier = Carrier(
+            self.ledger, self.books, self.lifecycle, Teller(self.ledger, self.broker)
+        )
+        self.lifecycle.told = self._told
+        self.approvals = Approvals(self.ledger, self.books, self.lifecycle, self.carrier)
+
+    def close(self) -> None:
+        for store in self._stores:
+            store.close()
+
+    async def rest(self) -> None:
+        """Until there is nothing more to do."""
+        while self.ledger.work.is_set():
+            self.ledger.work.clear()
+            await self.carrier.step()
+
+    async def do(self, asked: Awaitable[Any]) -> Any:
+        """What somebody asks of the room, while it works."""
+        async with asyncio.timeout(5):
+            task = asyncio.ensure_future(asked)
+            try:
+                while not task.done():
+                    await self.rest()
+                    await asyncio.sleep(0)
+                await self.rest()
+                return await task
+            finally:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception, Killed):
+                    await task
+
+    async def agent(self, name: str = "alice") -> str:
+        """An agent that there is; returns the commit it runs."""
+        self.lifecycle.agents[name] = ""
+        self.carrier.neighbour_changed(lifecycle=True)
+        await self.rest()
+        return self.git.applied[name].refs["main"]
+
+    def row(self, number: int) -> Approval:
+        approval = self.store.get(number)
+        assert approval is not None
+        return approval
+
+    def state(self, number: int) -> State:
+        return self.row(number).state
+
+    def tags(self, agent: str = "alice") -> set[str]:
+        refs = self.git.applied[agent].refs
+        return {ref.removeprefix("refs/tags/") for ref in refs if ref != "main"}
+
+    def check(self) -> None:
+        """That rows, tags, meta and lifecycle agree, and nothing is on its way."""
+        rows = self.store.find()
+        assert not [row for row in rows if row.state in GOING]
+        assert not self.meta.prepared
+        assert not self.store.unmarked()
+        assert not self.store.untold()
+        for agent, repository in self.git.applied.items():
+            self._check_agent(agent, repository.refs, [r for r in rows if r.agent == agent])
+        assert set(self.meta.pins) == {
+            agent for agent, repository in self.git.applied.items() if "main" in repository.refs
+        }
+
+    def _check_agent(self, agent: str, refs: dict[str, str], rows: list[Approval]) -> None:
+        told = {
+            f"refs/tags/{tag(state, row.id)}": row.commit
+            for row in rows
+            for state in story(row.state)
+        }
+        told |= {ref: commit for ref, commit in refs.items() if ref == "refs/tags/deployed/0"}
+        assert {ref: commit for ref, commit in refs.items() if ref != "main"} == told
+        deployed = [(row.id, row.commit) for row in rows if row.state is State.DEPLOYED]
+        if deployed:
+            assert refs["main"] == deployed[-1][1]
+            assert self.meta.pins[agent] == deployed[-1]
+            assert (self.lifecycle.agents | self.lifecycle.kept)[agent] == deployed[-1][1]
+        else:
+            assert refs.get("main") == refs.get("refs/tags/deployed/0")
+        logged = [deploy.approval for deploy in self.meta.deploys if deploy.agent == agent]
+        assert sorted(set(logged)) == sorted(logged)
+        assert {number for number, _ in deployed} == set(logged) - {0}
+
+    def _told(self, *job: str) -> None:
+        if not self.faults.dead:
+            self.carrier.job_removed(*job)
+
+    def _changed(self, approval: Approval) -> None:
+        self.changes.append((approval.id, approval.state))
+
+
+async def spawn(room: Room, agent: str = "bob", config: str | None = None) -> int:
+    """A request of the manager's for a new agent."""
+    number: int = await room.do(room.approvals.request_spawn(MANAGER, agent, "to help", config))
+    return number
+
+
+async def apply(room: Room, text: str = "# faster\n", *, base: str | None = None) -> int:
+    """A request of the manager's for another configuration of alice, on top of what is deployed."""
+    main = room.git.applied["alice"].refs["main"]
+    commit = room.git.propose("alice", text, base or main)
+    number: int = await room.do(
+        room.approvals.request_apply(MANAGER, "alice", commit, "Faster\n\nand better")
+    )
+    return number
+
+
+async def deployed(room: Room, text: str = "# faster\n") -> int:
+    """One that was approved and is deployed."""
+    number = await apply(room, text)
+    await room.do(room.approvals.approve(number))
+    room.lifecycle.end("alice")
+    await room.rest()
+    assert room.state(number) is State.DEPLOYED
+    return number

@@ -1,0 +1,280 @@
+"""Requests for another configuration."""
+
+import asyncio
+
+import pytest
+
+from services import agentfile
+from services.approvals.model import Kind, State
+from services.approvals.tests.room import MANAGER, OPERATOR, Room, apply, deployed, spawn
+from wire.errors import AccessDenied, Conflict, HiveError, InvalidArgument, NotFound
+
+
+async def test_a_yes_deploys_a_commit(room: Room) -> None:
+    before = await room.agent()
+    number = await apply(room)
+    row = room.row(number)
+    assert (row.kind, row.state) == (Kind.APPLY, State.PENDING)
+    assert room.tags() == {"deployed/0", "proposal/1"}
+    assert await room.approvals.diff(number) == f"-{agentfile.TEMPLATE}+# faster\n"
+    await room.do(room.approvals.approve(number))
+    assert room.lifecycle.orders == [("deploy", "alice", row.commit)]
+    assert room.lifecycle.now == [False]
+    assert room.git.applied["alice"].refs["main"] == before
+    assert room.meta.pins["alice"].commit == before
+    room.lifecycle.end("alice")
+    await room.rest()
+    assert room.tags() == {
+        "deployed/0", "proposal/1", "approved/1", "building/1", "deployed/1"
+    }  # fmt: skip
+    assert room.broker.told["approval-1"] == (
+        f"The request 1 to deploy {row.commit[:12]} to alice was approved, and {row.commit[:12]} "
+        "is deployed."
+    )
+    assert await room.approvals.diff(number) == f"-{agentfile.TEMPLATE}+# faster\n"
+    (deploy, initial) = await room.approvals.deploy_log("alice", 10)
+    assert (deploy.approval, deploy.commit, deploy.requested_by) == (number, row.commit, MANAGER)
+    assert (initial.approval, initial.commit, initial.requested_by) == (0, before, OPERATOR)
+    room.check()
+
+
+async def test_a_yes_may_be_for_now(room: Room) -> None:
+    await room.agent()
+    await room.do(room.approvals.approve(await apply(room), now=True))
+    assert room.lifecycle.now == [True]
+
+
+async def test_who_hears_of_a_deploy_finds_it_in_the_repository(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    seen: list[str] = []
+    room.ledger.on_change = lambda approval: seen.append(
+        f"{approval.state} {room.meta.pins['alice'].approval}"
+    )
+    await room.do(room.approvals.approve(number))
+    room.lifecycle.end("alice")
+    await room.rest()
+    assert seen == ["approved 0", "building 0", "deployed 1"]
+
+
+async def test_what_fails_leaves_the_agent_as_it_was(room: Room) -> None:
+    before = await room.agent()
+    number = await apply(room)
+    await room.do(room.approvals.approve(number))
+    log = "It does not build.\n" + "\n".join(f"line {n}" for n in range(50))
+    room.lifecycle.end("alice", "failed", log)
+    await room.rest()
+    assert room.row(number).note == log
+    assert room.git.applied["alice"].notes["failed/1"] == log
+    assert room.git.applied["alice"].refs["main"] == before
+    assert "alice is as it was: It does not build." in room.broker.told["approval-1"]
+    room.check()
+    assert await deployed(room) == 2  # nothing is in its way
+
+
+async def test_a_cancelled_job_has_failed(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    await room.do(room.approvals.approve(number))
+    room.lifecycle.end("alice", "cancelled", "It was cancelled; alice is as it was.")
+    await room.rest()
+    assert room.state(number) is State.FAILED
+    room.check()
+
+
+@pytest.mark.parametrize("commit", ["main", "HEAD~1", "", "123456", "z" * 40, "--upload-pack=x"])
+async def test_what_is_no_commit_is_refused(room: Room, commit: str) -> None:
+    await room.agent()
+    with pytest.raises(InvalidArgument, match="no commit"):
+        await room.do(room.approvals.request_apply(MANAGER, "alice", commit, "x"))
+    assert room.store.find() == []
+
+
+async def test_what_may_not_be_deployed_leaves_no_request(room: Room) -> None:
+    main = await room.agent()
+    stranger = room.git.propose("alice", "# other\n", None)
+    broken = room.git.propose("alice", "packages = 7\n", main)
+    refused: list[tuple[str, str, type[HiveError], str]] = [
+        ("alice", "f" * 40, NotFound, "no commit"),
+        ("carol", "f" * 40, NotFound, "no agent carol"),
+        ("alice", main, Conflict, "is deployed of alice already"),
+        ("alice", stranger, Conflict, "not made on top of"),
+        ("alice", broken, InvalidArgument, r"agent\.toml, line 1: packages"),
+    ]
+    for agent, commit, error, words in refused:
+        with pytest.raises(error, match=words):
+            await room.do(room.approvals.request_apply(MANAGER, agent, commit, "x"))
+    assert room.store.find() == []
+    number = await room.do(
+        room.approvals.request_apply(MANAGER, "alice", stranger, "x", revert=True)
+    )
+    assert room.row(number).kind is Kind.REVERT
+
+
+async def test_an_agent_that_is_being_made_has_nothing_to_change(room: Room) -> None:
+    await room.rest()
+    room.lifecycle.agents["alice"] = ""
+    room.lifecycle.begin("spawn", "alice")
+    with pytest.raises(Conflict, match="being made"):
+        await room.do(room.approvals.request_apply(MANAGER, "alice", "f" * 40, "x"))
+
+
+async def test_who_came_just_now_is_adopted_on_the_spot(room: Room) -> None:
+    await room.rest()
+    room.lifecycle.agents["alice"] = ""
+    with pytest.raises(NotFound, match="no commit"):
+        await room.do(room.approvals.request_apply(MANAGER, "alice", "f" * 40, "x"))
+    assert room.tags() == {"deployed/0"}
+
+
+async def test_a_newer_request_takes_the_place_of_an_older_one(room: Room) -> None:
+    await room.agent()
+    first = await apply(room, "# 1\n")
+    second = await apply(room, "# 2\n")
+    assert room.row(first).note == "Request 2 took its place."
+    assert [room.state(n) for n in (first, second)] == [State.SUPERSEDED, State.PENDING]
+    assert "superseded/1" in room.tags()
+    assert room.broker.told == {}  # who asked anew knows it
+    with pytest.raises(Conflict, match="superseded already"):
+        await room.do(room.approvals.approve(first))
+    room.check()
+
+
+async def test_what_the_operator_takes_the_place_of_is_told(room: Room) -> None:
+    main = await room.agent()
+    await apply(room, "# 1\n")
+    commit = room.git.propose("alice", "# 2\n", main)
+    await room.do(room.approvals.request_apply(OPERATOR, "alice", commit, "rather this"))
+    assert "was superseded: Request 2 took its place." in room.broker.told["approval-1"]
+
+
+async def test_a_deploy_ends_what_was_not_made_on_top_of_it(room: Room) -> None:
+    main = await room.agent()
+    first = await apply(room, "# 1\n")
+    await room.do(room.approvals.approve(first))
+    second = await apply(room, "# 2\n", base=main)
+    with pytest.raises(Conflict, match="Request 1 for alice is building"):
+        await room.do(room.approvals.approve(second))
+    room.lifecycle.end("alice")
+    await room.rest()
+    assert room.state(second) is State.SUPERSEDED
+    assert "not made on top of it" in room.broker.told["approval-2"]
+    room.check()
+
+
+async def test_what_was_made_on_top_of_a_deploy_waits_on(room: Room) -> None:
+    await room.agent()
+    first = await apply(room, "# 1\n")
+    await room.do(room.approvals.approve(first))
+    second = await apply(room, "# 2\n", base=room.row(first).commit)
+    room.lifecycle.end("alice")
+    await room.rest()
+    assert room.state(second) is State.PENDING
+    await room.do(room.approvals.approve(second))
+    room.lifecycle.end("alice")
+    await room.rest()
+    assert room.state(second) is State.DEPLOYED
+    room.check()
+
+
+async def test_a_yes_to_what_no_longer_fits_supersedes_it(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    repository = room.git.applied["alice"]
+    repository.refs["main"] = await room.git.commit_file("alice", "# x\n", "x", parent=None)
+    with pytest.raises(Conflict, match="is superseded now"):
+        await room.do(room.approvals.approve(number))
+    assert room.state(number) is State.SUPERSEDED
+    assert room.lifecycle.orders == []
+
+
+async def test_a_revert_goes_back(room: Room) -> None:
+    main = await room.agent()
+    await deployed(room)
+    number = await room.do(room.approvals.revert(OPERATOR, "alice", "deployed/0"))
+    row = room.row(number)
+    assert (row.kind, row.commit, row.reason) == (Kind.REVERT, main, "Back to deployed/0")
+    await room.do(room.approvals.approve(number))
+    room.lifecycle.end("alice")
+    await room.rest()
+    assert room.lifecycle.agents["alice"] == main
+    assert f"take alice back to {main[:12]}" in room.broker.told["approval-2"]
+    room.check()
+
+
+@pytest.mark.parametrize(
+    ("tag", "error"),
+    [
+        ("deployed/7", NotFound),
+        ("proposal/1", InvalidArgument),
+        ("main", InvalidArgument),
+        ("deployed/0\n", InvalidArgument),
+        ("deployed/0", Conflict),
+    ],
+)
+async def test_a_revert_goes_to_what_was_deployed_and_is_not_now(
+    room: Room, tag: str, error: type[HiveError]
+) -> None:
+    await room.agent()
+    with pytest.raises(error):
+        await room.do(room.approvals.revert(OPERATOR, "alice", tag))
+    assert room.store.find() == []
+
+
+async def test_who_asked_takes_it_back(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    await room.do(room.approvals.withdraw(MANAGER, number))
+    assert room.row(number).note == "By the manager."
+    assert room.broker.told == {}
+    number = await apply(room)
+    await room.do(room.approvals.withdraw(OPERATOR, number))
+    assert "was withdrawn: By the operator." in room.broker.told["approval-2"]
+    with pytest.raises(Conflict):
+        await room.do(room.approvals.withdraw(OPERATOR, number))
+    room.check()
+
+
+async def test_the_manager_takes_back_only_its_own(room: Room) -> None:
+    await room.agent()
+    await deployed(room)
+    number = await room.do(room.approvals.revert(OPERATOR, "alice", "deployed/0"))
+    with pytest.raises(AccessDenied, match="made by the operator"):
+        await room.do(room.approvals.withdraw(MANAGER, number))
+    assert room.state(number) is State.PENDING
+
+
+async def test_what_is_resolved_stays_so(room: Room) -> None:
+    number = await spawn(room)
+    await room.do(room.approvals.approve(number))
+    for again in (
+        room.approvals.approve(number),
+        room.approvals.deny(number, ""),
+        room.approvals.withdraw(OPERATOR, number),
+    ):
+        with pytest.raises(Conflict, match="building already"):
+            await room.do(again)
+    assert len(room.lifecycle.orders) == 1
+
+
+async def test_two_yeses_at_once_order_once(room: Room) -> None:
+    number = await spawn(room)
+    answers = await room.do(
+        asyncio.gather(
+            room.approvals.approve(number), room.approvals.approve(number), return_exceptions=True
+        )
+    )
+    assert sorted(type(a).__name__ for a in answers) == ["Conflict", "str"]
+    assert len(room.lifecycle.orders) == 1
+
+
+@pytest.mark.parametrize("number", [0, 7, 2**63 - 1, 2**64 - 1])
+async def test_an_unknown_id_is_not_found(room: Room, number: int) -> None:
+    for asked in (
+        room.approvals.approve(number),
+        room.approvals.deny(number, ""),
+        room.approvals.withdraw(OPERATOR, number),
+        room.approvals.diff(number),
+    ):
+        with pytest.raises(NotFound):
+            await room.do(asked)

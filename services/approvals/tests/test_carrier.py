@@ -1,0 +1,194 @@
+"""What was approved, and a lifecycle that is busy, away, or was lost."""
+
+import asyncio
+
+import pytest
+
+from services.approvals import carrier
+from services.approvals.model import State
+from services.approvals.tests.room import Room, apply, spawn
+from wire.errors import AlreadyExists, Conflict, Unavailable
+
+
+async def test_an_order_that_lifecycle_refuses_fails_the_request(room: Room) -> None:
+    number = await spawn(room)
+    room.lifecycle.agents["bob"] = ""  # the operator was faster
+    with pytest.raises(AlreadyExists):
+        await room.do(room.approvals.approve(number))
+    assert room.state(number) is State.FAILED
+    assert not room.meta.prepared
+
+
+async def test_a_yes_outlives_a_lifecycle_that_is_away(room: Room) -> None:
+    number = await spawn(room)
+    room.lifecycle.error = Unavailable("Nobody owns the name.")
+    with pytest.raises(Unavailable, match="as soon as it can be: Nobody owns"):
+        await room.do(room.approvals.approve(number))
+    assert room.state(number) is State.APPROVED
+    room.lifecycle.error = None
+    room.carrier.neighbour_changed(lifecycle=True)
+    await room.rest()
+    assert [verb for verb, _, _ in room.lifecycle.orders] == ["spawn"]
+
+
+async def test_a_yes_waits_for_what_else_is_done_to_the_agent(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    room.lifecycle.begin("restart", "alice")
+    waiting = asyncio.ensure_future(room.approvals.approve(number))
+    for _ in range(50):
+        await asyncio.sleep(0)
+        await room.rest()
+    assert not waiting.done()
+    assert room.state(number) is State.APPROVED
+    room.lifecycle.end("alice")
+    job = await room.do(waiting)
+    assert room.lifecycle.jobs[job].verb == "deploy"
+
+
+async def test_a_job_that_was_begun_just_before_ours_is_waited_for(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.agent()
+    number = await apply(room)
+    deploy = room.lifecycle.deploy
+
+    async def late(agent: str, commit: str, *, now: bool) -> str:
+        if not room.lifecycle.now:
+            room.lifecycle.begin("start", agent)
+        return await deploy(agent, commit, now=now)
+
+    monkeypatch.setattr(room.lifecycle, "deploy", late)
+    waiting = asyncio.ensure_future(room.approvals.approve(number))
+    for _ in range(50):
+        await asyncio.sleep(0)
+        await room.rest()
+    assert room.state(number) is State.BUILDING
+    room.lifecycle.end("alice")
+    await room.do(waiting)
+    room.lifecycle.end("alice")
+    await room.rest()
+    assert room.state(number) is State.DEPLOYED
+
+
+async def test_a_yes_that_takes_long_is_answered_all_the_same(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrier, "PATIENCE", 0.01)
+    await room.agent()
+    number = await apply(room)
+    room.lifecycle.begin("restart", "alice")
+    with pytest.raises(Unavailable, match="as soon as nothing else"):
+        await room.do(room.approvals.approve(number))
+    room.lifecycle.end("alice")
+    await room.rest()
+    assert room.state(number) is State.BUILDING
+
+
+async def test_a_conflict_that_is_none_of_a_job_fails_the_request(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.agent()
+
+    async def refuse(agent: str, commit: str, *, now: bool) -> str:
+        raise Conflict("Not this one.")
+
+    monkeypatch.setattr(room.lifecycle, "deploy", refuse)
+    number = await apply(room)
+    with pytest.raises(Conflict, match="Not this one"):
+        await room.do(room.approvals.approve(number))
+    assert room.state(number) is State.FAILED
+
+
+async def test_a_job_that_goes_on_after_lifecycle_was_lost_is_the_same(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    await room.do(room.approvals.approve(number))
+    room.carrier.neighbour_changed(lifecycle=True, lost=True)
+    await room.rest()
+    room.lifecycle.end("alice", "failed", "No.")
+    await room.rest()
+    assert room.row(number).note == "No."
+    assert len(room.lifecycle.orders) == 1
+
+
+async def test_a_job_that_lifecycle_took_with_it_is_ordered_anew(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    await room.do(room.approvals.approve(number))
+    room.lifecycle.jobs.clear()
+    room.carrier.neighbour_changed(lifecycle=True, lost=True)
+    await room.rest()
+    assert len(room.lifecycle.orders) == 2
+    room.lifecycle.end("alice")
+    await room.rest()
+    assert room.state(number) is State.DEPLOYED
+
+
+async def test_a_job_that_ends_before_its_order_is_answered_counts(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.agent()
+    number = await apply(room)
+    deploy = room.lifecycle.deploy
+
+    async def fast(agent: str, commit: str, *, now: bool) -> str:
+        job = await deploy(agent, commit, now=now)
+        room.lifecycle.end(agent)
+        return job
+
+    monkeypatch.setattr(room.lifecycle, "deploy", fast)
+    assert await room.do(room.approvals.approve(number))
+    assert room.state(number) is State.DEPLOYED
+
+
+async def test_jobs_of_others_change_nothing(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    room.carrier.job_removed("/any", "alice", "deploy", "done", "")
+    assert room.state(number) is State.PENDING
+    job = await room.do(room.approvals.approve(number))
+    room.carrier.job_removed(job, "bob", "deploy", "failed", "x")
+    room.carrier.job_removed(job, "alice", "start", "failed", "x")
+    room.carrier.job_removed(job + "0", "alice", "deploy", "failed", "x")
+    assert room.state(number) is State.BUILDING
+
+
+async def test_approvals_of_different_agents_do_not_wait_for_each_other(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    other = await spawn(room)
+    await room.do(room.approvals.approve(number))
+    await room.do(room.approvals.approve(other))
+    room.lifecycle.end("bob")
+    await room.rest()
+    assert room.state(other) is State.DEPLOYED
+    assert room.meta.prepared.keys() == {"alice"}
+    room.lifecycle.end("alice")
+    await room.rest()
+    room.check()
+
+
+async def test_what_git_cannot_do_for_one_agent_does_not_stop_another(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.agent()
+    number = await apply(room)
+    other = await spawn(room)
+    prepare = room.meta.prepare
+
+    async def broken(agent: str, approval: int, commit: str) -> None:
+        if agent == "alice":
+            raise Unavailable("The disk is full.")
+        await prepare(agent, approval, commit)
+
+    monkeypatch.setattr(room.meta, "prepare", broken)
+    with pytest.raises(Unavailable, match="disk is full"):
+        await room.do(room.approvals.approve(number))
+    await room.do(room.approvals.approve(other))
+    room.lifecycle.end("bob")
+    monkeypatch.undo()
+    await room.rest()
+    assert room.state(other) is State.DEPLOYED
+    assert room.state(number) is State.BUILDING
+    assert ("deploy", "alice", room.row(number).commit) in room.lifecycle.orders
