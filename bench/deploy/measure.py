@@ -1,0 +1,108 @@
+"""How long a new configuration takes, as root in the host: `python -m bench.deploy.measure NUMBER`.
+
+Its last line is JSON, a list of seconds for each figure.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+from bench.lifecycle import bare
+from bench.lifecycle.orders import Orders, orders
+from services.agentfile import NAME as FILE
+from wire import names
+
+AGENT: Final = "bench"
+APPROVALS: Final = (names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS)
+GIT: Final = Path("/var/lib/hyperhive/git")
+LIMIT: Final = 120.0
+
+Times = dict[str, list[float]]
+
+
+class Proposals:
+    """The manager's working copy of one agent's configuration, as its container would make it."""
+
+    def __init__(self, agent: str) -> None:
+        self._folder = GIT / "proposed" / agent
+        if not self._folder.exists():
+            self._git("clone", "--quiet", str(GIT / "applied" / agent), str(self._folder), at="/")
+
+    def commit(self, text: str) -> str:
+        """Commit a configuration on top of the last one; its sha."""
+        (self._folder / FILE).write_text(text)
+        self._git("commit", "--quiet", "--all", "--message=Measure it")
+        return self._git("rev-parse", "HEAD")
+
+    def _git(self, *arguments: str, at: str = "") -> str:
+        own = ["-c", "safe.directory=*", "-c", "user.name=bench", "-c", "user.email=bench@invalid"]
+        command = ["git", "-C", at or str(self._folder), *own, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Approvals:
+    """The operator at the queue."""
+
+    def __init__(self, given: Orders) -> None:
+        self._given = given
+        self._bus = given.bus
+
+    async def ask(self, member: str, signature: str, *args: Any) -> int:
+        """Submit something; its number."""
+        return int(await self._bus.call1(*APPROVALS, member, signature, *args))
+
+    async def approve(self, number: int) -> dict[str, float]:
+        """Approve it; seconds until its job has ended well (`ready`), and until it is booked as
+        deployed (`booked`).
+        """
+        async with (
+            self._bus.subscribe(interface=names.APPROVALS, member="ApprovalResolved") as resolved,
+            asyncio.timeout(LIMIT),
+        ):
+            began = monotonic()
+            job = str(await self._bus.call1(*APPROVALS, "Approve", "t", number))
+            await self._given.done(job)
+            ready = monotonic() - began
+            async for event in resolved:
+                if event.args == [AGENT, number, "deployed"]:
+                    return {"ready": ready, "booked": monotonic() - began}
+        raise RuntimeError("the bus ended")
+
+
+async def main(number: int) -> Times:
+    """Configurations without packages, each against a restart and against the bare container."""
+    times: Times = defaultdict(list)
+    async with orders() as given:
+        approvals = Approvals(given)
+        await approvals.approve(await approvals.ask("RequestSpawn", "ssa{sv}", AGENT, "", {}))
+        proposals = Proposals(AGENT)
+        for turn in range(number):
+            commit = proposals.commit(f'[environment]\nMEASURED = "{turn}"\n')
+            began = monotonic()
+            what = (AGENT, commit, "Measure it")
+            asked = await approvals.ask("RequestApply", "sssa{sv}", *what, {})
+            times["submitted"].append(monotonic() - began)
+            for moment, seconds in (await approvals.approve(asked)).items():
+                times[moment].append(seconds)
+            await _floors(given, times)
+        await given.purge(AGENT)
+    return times
+
+
+async def _floors(given: Orders, times: Times) -> None:
+    began = monotonic()
+    await given.done(await given.agent(AGENT, "Restart"))
+    times["restart"].append(monotonic() - began)
+    await given.done(await given.agent(AGENT, "Stop"))
+    times["bare"].append(await bare.start(AGENT))
+    times["bare"][-1] += await bare.stop(AGENT)
+    await given.done(await given.agent(AGENT, "Start"))
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(main(int(sys.argv[1])))))
