@@ -5,6 +5,7 @@ Its last line is JSON, a list of seconds for each figure.
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -20,6 +21,7 @@ from wire import names
 AGENT: Final = "bench"
 APPROVALS: Final = (names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS)
 GIT: Final = Path("/var/lib/hyperhive/git")
+SETTINGS: Final = Path("/run/bench.gitconfig")
 LIMIT: Final = 120.0
 
 Times = dict[str, list[float]]
@@ -40,9 +42,16 @@ class Proposals:
         return self._git("rev-parse", "HEAD")
 
     def _git(self, *arguments: str, at: str = "") -> str:
-        own = ["-c", "safe.directory=*", "-c", "user.name=bench", "-c", "user.email=bench@invalid"]
-        command = ["git", "-C", at or str(self._folder), *own, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        # The repositories belong to others; git reads no such setting from its command line.
+        SETTINGS.write_text(
+            "[safe]\ndirectory = *\n[user]\nname = bench\nemail = bench@hive.invalid\n"
+        )
+        command = ["git", "-C", at or str(self._folder), *arguments]
+        environment = os.environ | {"GIT_CONFIG_GLOBAL": str(SETTINGS)}
+        done = subprocess.run(
+            command, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        )
+        return done.stdout.strip()
 
 
 class Approvals:
@@ -79,7 +88,7 @@ async def main(number: int) -> Times:
     times: Times = defaultdict(list)
     async with orders() as given:
         approvals = Approvals(given)
-        await approvals.approve(await approvals.ask("RequestSpawn", "ssa{sv}", AGENT, "", {}))
+        await approvals.approve(await approvals.ask("RequestSpawn", "ssa{sv}", AGENT, "bench", {}))
         proposals = Proposals(AGENT)
         for turn in range(number):
             commit = proposals.commit(f'[environment]\nMEASURED = "{turn}"\n')
