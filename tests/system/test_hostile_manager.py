@@ -1,0 +1,100 @@
+"""A manager that lays traps into its repositories, on real units."""
+
+import json
+from collections.abc import Iterator
+from subprocess import CompletedProcess
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import hivectl, inside
+from wire import names
+
+pytestmark = pytest.mark.system
+
+GIT = "/var/lib/hyperhive/git"
+SPRUNG = f"{GIT}/applied/sprung"
+"""Approvals may write there, and whatever it starts."""
+
+COMMIT = """
+set -e
+cd /agents/alice
+printf '\\n# %s\\n' "$1" >> agent.toml
+git commit -qam "$1"
+git rev-parse HEAD
+"""
+TRAPS = f"""
+set -e
+cd /agents/alice
+for key in core.fsmonitor core.sshCommand core.pager core.alternateRefsCommand \
+    uploadpack.packObjectsHook diff.external gpg.program; do
+    git config $key 'touch {SPRUNG}'
+done
+git config core.hooksPath /agents/alice/traps
+mkdir -p traps
+for hook in post-index-change reference-transaction pre-auto-gc post-checkout; do
+    printf '#!/bin/sh\\ntouch {SPRUNG}\\n' > traps/$hook
+    chmod 755 traps/$hook
+done
+mkdir -p .git/objects/ab
+mkfifo .git/objects/ab/11111111111111111111111111111111111111
+echo /var/lib/hyperhive/git/applied/manager/objects > .git/objects/info/alternates
+echo 'ref: refs/heads/loop' > .git/refs/heads/loop
+"""
+ANEW = "rm -rf /agents/alice; git clone -q --origin applied /applied/alice /agents/alice"
+
+
+@pytest.fixture
+def restored(swarm: Hive) -> Iterator[Hive]:
+    """The hive, whose manager begins anew with alice's repository afterwards."""
+    yield swarm
+    for approval in hivectl(swarm, "pending"):
+        swarm.run("hivectl", "deny", str(approval["id"]))
+    inside(swarm, "manager", "sh", "-c", ANEW)
+
+
+def approvals(hive: Hive, member: str, *arguments: str) -> CompletedProcess[str]:
+    """Call approvals as the operator, who may submit, too."""
+    called = [names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS, member, *arguments]
+    return hive.run("busctl", "--json=short", "call", *called, check=False)
+
+
+def submit(hive: Hive, commit: str) -> CompletedProcess[str]:
+    return approvals(hive, "RequestApply", "sssa{sv}", "alice", commit, "more of all", "0")
+
+
+def test_traps_are_not_sprung(restored: Hive) -> None:
+    commit = inside(restored, "manager", "sh", "-c", COMMIT, "sh", "trapped").stdout.strip()
+    inside(restored, "manager", "sh", "-c", TRAPS)
+    # A git that is run there as approvals falls into them.
+    git = ("git", "-c", "safe.directory=*", "-C", f"{GIT}/proposed/alice", "status")
+    restored.run("runuser", "-u", "hive-approvals", "--", *git, check=False)
+    restored.run("rm", SPRUNG)
+    answer = submit(restored, commit)
+    assert answer.returncode == 0, answer.stderr
+    number = str(json.loads(answer.stdout)["data"][0])
+    # It is ours: whatever becomes of the manager's.
+    inside(restored, "manager", "rm", "-rf", "/agents/alice/.git/objects")
+    assert "+# trapped" in approvals(restored, "Diff", "t", number).stdout
+    approvals(restored, "Deny", "ts", number, "no")
+    tags = inside(restored, "manager", "git", "--git-dir=/applied/alice", "tag").stdout.split()
+    assert {f"proposal/{number}", f"denied/{number}"} <= set(tags)
+    assert restored.run("test", "-e", SPRUNG, check=False).returncode == 1
+
+
+def test_the_manager_reads_what_is_applied_and_writes_only_what_it_proposes(swarm: Hive) -> None:
+    assert "alice" in inside(swarm, "manager", "cat", "/meta/agents.json").stdout
+    for place in ("/applied/x", "/applied/alice/x", "/meta/x", "/meta/agents.json"):
+        done = inside(swarm, "manager", "sh", "-c", f"echo > {place}", check=False)
+        assert "Read-only file system" in done.stderr or "Permission denied" in done.stderr, done
+    for place in ("/agents", "/applied", "/meta"):
+        assert inside(swarm, "alice", "test", "-e", place, check=False).returncode == 1
+
+
+def test_a_repository_that_leads_elsewhere_is_refused(restored: Hive) -> None:
+    commit = inside(restored, "manager", "sh", "-c", COMMIT, "sh", "elsewhere").stdout.strip()
+    script = "cd /agents/alice && mv .git .away && ln -s .away .git"
+    inside(restored, "manager", "sh", "-c", script)
+    answer = submit(restored, commit)
+    assert "not a plain one" in answer.stderr
+    assert hivectl(restored, "pending") == []
