@@ -12,22 +12,8 @@ from wire.errors import Conflict
 MAX_LINES: Final = 200
 
 
-class RequestSpawn(Arguments):
-    """Arguments of `request_spawn`."""
-
-    name: Name
-    reason: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=4096,
-            description="Why the hive needs this agent. The operator decides by it.",
-        ),
-    ]
-
-
 class OneAgent(Arguments):
-    """Arguments of `start`, `kill` and `restart`."""
+    """Arguments of `start`, `kill`, `restart` and `update`."""
 
     name: Name
 
@@ -52,10 +38,6 @@ async def _list_agents(context: Context, call: Nothing) -> Outcome:
         for agent in await context.hive.agents()
     ]
     return Outcome({"you": context.agent, "agents": agents})
-
-
-async def _request_spawn(context: Context, call: RequestSpawn) -> Outcome:
-    return Outcome({"request": await context.hive.request_spawn(call.name, call.reason)})
 
 
 async def _get_logs(context: Context, call: GetLogs) -> Outcome:
@@ -84,15 +66,6 @@ TOOLS: Final = (
         MODELS,
     ),
     Tool(
-        "request_spawn",
-        "Ask the operator for a new agent. Returns the number of the request at once; the agent"
-        " exists only after the operator has approved. You get a message of kind"
-        " approval-resolved then, so end your turn instead of waiting.",
-        RequestSpawn,
-        _request_spawn,
-        MANAGER,
-    ),
-    Tool(
         "start",
         "Start a stopped agent, and return when it runs. Its messages have waited for it.",
         OneAgent,
@@ -115,6 +88,15 @@ TOOLS: Final = (
         " at get_logs first.",
         OneAgent,
         _job("Restart"),
+        MANAGER,
+        Patience.JOBS,
+    ),
+    Tool(
+        "update",
+        "Bring an agent up to date with this version of Hyperhive, and put right what belongs to"
+        " it. It is restarted only if another version has made its container.",
+        OneAgent,
+        _job("Update"),
         MANAGER,
         Patience.JOBS,
     ),

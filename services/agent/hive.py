@@ -127,22 +127,31 @@ class Hive:
         return logged
 
     async def run_job(self, agent: str, member: str) -> JobResult:
-        """Start, Stop or Restart `agent`, and wait for how that ends; see `jobs.run_job`."""
+        """Start, Stop, Restart or Update `agent`, and wait for its end; see `jobs.run_job`."""
         return await run_job(self._calls, agent, member)
 
-    async def request_spawn(self, name: str, reason: str) -> int:
+    async def request_spawn(self, name: str, reason: str, options: dict[str, Any]) -> int:
         """Ask the operator for a new agent; answers the number of the request."""
-        id: int = await self._calls.call(
-            names.APPROVALS,
-            names.APPROVALS_PATH,
-            names.APPROVALS,
-            "RequestSpawn",
-            "ssa{sv}",
-            name,
-            reason,
-            {},
+        id: int = await self._approvals("RequestSpawn", "ssa{sv}", name, reason, options)
+        return id
+
+    async def request_apply(
+        self, agent: str, commit: str, description: str, options: dict[str, Any]
+    ) -> int:
+        """Ask the operator to deploy a commit; answers the number of the request."""
+        id: int = await self._approvals(
+            "RequestApply", "sssa{sv}", agent, commit, description, options
         )
         return id
+
+    async def withdraw(self, id: int) -> None:
+        """Take a request back."""
+        await self._approvals("Withdraw", "t", id)
+
+    async def _approvals(self, member: str, signature: str, *args: Any) -> Any:
+        return await self._calls.call(
+            names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS, member, signature, *args
+        )
 
 
 def _once(options: dict[str, Any]) -> dict[str, Any]:

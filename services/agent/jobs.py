@@ -10,7 +10,7 @@ from wire.errors import NotFound, Timeout, Unavailable
 from wire.signals import SignalStream
 
 JOB_SECONDS: Final = 90.0
-"""How long a start, stop or restart of a container is waited for."""
+"""How long a start, stop, restart or update of a container is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class JobResult:
 
 
 async def run_job(calls: Calls, agent: str, member: str) -> JobResult:
-    """Start, Stop or Restart `agent`, and wait for how that ends.
+    """Start, Stop, Restart or Update `agent`, and wait for how that ends.
 
     Raises NotFound for an agent that is not there, Timeout when the job has not ended after
     JOB_SECONDS (it goes on all the same), and Unavailable when lifecycle ends before the job does.

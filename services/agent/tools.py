@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Final
 
-from services.agent import agents, duties, messages, questions, reminders, threads
+from services.agent import agents, duties, messages, questions, reminders, requests, threads
 from services.agent.tool import Audience, Tool
 
 TOOLS: Final = (
@@ -12,6 +12,7 @@ TOOLS: Final = (
     *reminders.TOOLS,
     *threads.TOOLS,
     *agents.TOOLS,
+    *requests.TOOLS,
     *duties.TOOLS,
 )
 

@@ -190,6 +190,10 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         return self._job("restart")
 
     @method(allow=EVERYBODY)
+    async def Update(self) -> ObjectPath:
+        return self._job("update")
+
+    @method(allow=EVERYBODY)
     async def GetLogs(self, lines: UInt32) -> StrList:
         return [f"line {number} of {self._name}" for number in range(lines)]
 
@@ -219,12 +223,25 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 
     def __init__(self) -> None:
         super().__init__()
-        self.requests: list[tuple[str, str]] = []
+        self.requests: list[tuple[Any, ...]] = []
+
+    def _take(self, *request: Any) -> int:
+        self.requests.append(request)
+        return len(self.requests)
 
     @method(allow=EVERYBODY)
     async def RequestSpawn(self, name: Str, reason: Str, options: Dict) -> UInt64:
-        self.requests.append((name, reason))
-        return len(self.requests)
+        return self._take("spawn", name, reason, options)
+
+    @method(allow=EVERYBODY)
+    async def RequestApply(
+        self, agent: Str, commit: Str, description: Str, options: Dict
+    ) -> UInt64:
+        return self._take("apply", agent, commit, description, options)
+
+    @method(allow=EVERYBODY)
+    async def Withdraw(self, id: UInt64) -> None:
+        self._take("withdraw", id)
 
 
 class Client:

@@ -236,10 +236,40 @@ async def test_the_manager_asks_for_an_agent(managers_hive: Hive) -> None:
     client = await managers_hive.client()
     answer = await client.call("request_spawn", name="bob", reason="work")
     assert answer["structuredContent"] == {"request": 1}
-    assert managers_hive.approvals.requests == [("bob", "work")]
+    config = "model = 'x'\n"
+    await client.call("request_spawn", name="carol", reason="work", config=config)
+    assert managers_hive.approvals.requests == [
+        ("spawn", "bob", "work", {}),
+        ("spawn", "carol", "work", {"config": config}),
+    ]
 
 
-@pytest.mark.parametrize("tool", ["start", "kill", "restart"])
+async def test_the_manager_asks_for_a_change_and_takes_it_back(managers_hive: Hive) -> None:
+    client = await managers_hive.client()
+    change = {"agent": "alice", "commit": "0123ABC", "description": "more memory"}
+    answer = await client.call("request_apply_commit", **change)
+    assert answer["structuredContent"] == {"request": 1}
+    await client.call("request_apply_commit", **change, revert=True)
+    answer = await client.call("withdraw_request", id=2)
+    assert answer["structuredContent"] == {"request": 2, "state": "withdrawn"}
+    assert managers_hive.approvals.requests == [
+        ("apply", "alice", "0123abc", "more memory", {}),
+        ("apply", "alice", "0123abc", "more memory", {"revert": True}),
+        ("withdraw", 2),
+    ]
+
+
+@pytest.mark.parametrize("commit", ["", "0123ab", "HEAD", "--exec=x", "a" * 41, "0123abc\n"])
+async def test_a_change_is_named_by_its_hash(managers_hive: Hive, commit: str) -> None:
+    client = await managers_hive.client()
+    answer = await client.call(
+        "request_apply_commit", agent="alice", commit=commit, description="x"
+    )
+    assert answer["isError"] is True
+    assert managers_hive.approvals.requests == []
+
+
+@pytest.mark.parametrize("tool", ["start", "kill", "restart", "update"])
 async def test_jobs_are_waited_for(managers_hive: Hive, tool: str) -> None:
     client = await managers_hive.client()
     answer = await client.call(tool, name="alice")

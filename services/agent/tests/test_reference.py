@@ -66,9 +66,15 @@ TALK: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 MANAGER = TALK | {
     "request_spawn": ({"name": "bob", "reason": "work"}, {"request": 1}),
+    "request_apply_commit": (
+        {"agent": "alice", "commit": "0123abc", "description": "more", "revert": True},
+        {"request": 2},
+    ),
+    "withdraw_request": ({"id": 2}, {"request": 2, "state": "withdrawn"}),
     "start": ({"name": "alice"}, {"result": "done"}),
     "kill": ({"name": "alice"}, {"result": "done"}),
     "restart": ({"name": "alice"}, {"result": "done"}),
+    "update": ({"name": "alice"}, {"result": "done"}),
     "get_logs": ({"name": "alice", "lines": 1}, {"lines": ["line 0 of alice"]}),
 }
 

@@ -18,7 +18,9 @@ TALK = {
 }
 EXPECTED = {
     Audience.AGENT: TALK,
-    Audience.MANAGER: TALK | {"request_spawn", "start", "kill", "restart", "get_logs"},
+    Audience.MANAGER: TALK
+    | {"request_spawn", "request_apply_commit", "withdraw_request"}
+    | {"start", "kill", "restart", "update", "get_logs"},
     Audience.HARNESS: {"recv", "ack", "release", "report"},
 }
 
