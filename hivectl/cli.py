@@ -10,6 +10,7 @@ from hivectl.commands import (
     agents,
     completion,
     containers,
+    deploys,
     history,
     keeping,
     letters,
@@ -42,7 +43,7 @@ def cli() -> None:
 
 _ROOMS = (
     *(agents, containers, messages, questions, reminders, threads, history),
-    *(letters, requests, login, logs, keeping, completion),
+    *(letters, requests, deploys, login, logs, keeping, completion),
 )
 for _room in _ROOMS:
     for _command in _room.COMMANDS:
@@ -65,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return Exit.USAGE
     except CommandError as failure:
-        return _fail(failure.code, str(failure))
+        return _fail(failure.code, str(failure), failure.details)
     except ReaderLeftError:
         return Exit.READER_LEFT
     except Exception as error:
@@ -88,6 +89,8 @@ def _explain(error: Exception) -> int:
     return _fail(Exit.FAILED, f"{type(error).__name__}: {error}")
 
 
-def _fail(code: Exit, sentence: str) -> int:
+def _fail(code: Exit, sentence: str, details: str = "") -> int:
     print(f"hivectl: {safe(sentence)}", file=sys.stderr)
+    for line in details.split("\n") if details else []:
+        print(f"  {safe(line.expandtabs())}", file=sys.stderr)
     return code

@@ -1,12 +1,13 @@
-"""The hive over the system bus: agents, requests, and the broker behind an attribute."""
+"""The hive over the system bus: agents; broker and approvals are behind attributes."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from hivectl.approvals import Approvals
 from hivectl.broker import Broker
 from hivectl.jobs import Jobs
-from hivectl.records import Agent, Approval
+from hivectl.records import Agent
 from wire import names
 from wire.bus import Bus
 from wire.errors import Conflict, HiveError, NotFound, Unavailable
@@ -18,10 +19,13 @@ class Hive:
 
     broker: Broker
     """What is said in it."""
+    approvals: Approvals
+    """What waits for the operator."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self.broker = Broker(bus)
+        self.approvals = Approvals(bus)
 
     @classmethod
     @asynccontextmanager
@@ -171,28 +175,6 @@ class Hive:
         finally:
             await owner.close()
             await removed.close()
-
-    # Requests
-
-    async def requests(self, wanted: Mapping[str, Any]) -> list[Approval]:
-        """The requests that match `wanted`, oldest first."""
-        structs = await self._approvals("List", "a{sv}", dict(wanted))
-        return [Approval.from_struct(fields) for fields in structs]
-
-    async def approve(self, number: int) -> str:
-        """Approve a request; returns the path of the job that carries it out."""
-        return str(await self._approvals("Approve", "t", number))
-
-    async def deny(self, number: int, note: str) -> None:
-        """Deny a request; `note` tells the manager why."""
-        await self._bus.call(
-            names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS, "Deny", "ts", number, note
-        )
-
-    async def _approvals(self, member: str, signature: str, *args: Any) -> Any:
-        return await self._bus.call1(
-            names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS, member, signature, *args
-        )
 
     # Dashboard
 

@@ -11,6 +11,7 @@ from hivectl.text import elide, one_line
 
 if TYPE_CHECKING:
     from hivectl.client import Hive
+    from hivectl.records import Approval
 
 SECONDS = 2.0
 MAX_OFFERED = 100
@@ -50,7 +51,21 @@ async def _agents(hive: "Hive") -> Offered:
 
 
 async def _requests(hive: "Hive") -> Offered:
-    return [(str(r.id), f"{r.kind} {r.agent}") for r in await hive.requests({"state": "pending"})]
+    return [(str(r.id), _request(r)) for r in await hive.approvals.requests({"state": "pending"})]
+
+
+async def _all_requests(hive: "Hive") -> Offered:
+    found = await hive.approvals.requests({"limit": MAX_OFFERED})
+    return [(str(r.id), f"{_request(r)}, {r.state}") for r in reversed(found)]
+
+
+def _request(request: "Approval") -> str:
+    return f"{request.kind} {request.agent}"
+
+
+async def _deployed(hive: "Hive") -> Offered:
+    found = await hive.approvals.deploy_log("", MAX_OFFERED)
+    return [(d.tag, f"{d.agent}: {d.description}") for d in found]
 
 
 async def _questions(hive: "Hive") -> Offered:
@@ -70,6 +85,8 @@ async def _dead_letters(hive: "Hive") -> Offered:
 
 complete_agents = _completer(_agents)
 complete_requests = _completer(_requests)
+complete_all_requests = _completer(_all_requests)
+complete_deployed = _completer(_deployed)
 complete_questions = _completer(_questions)
 complete_reminders = _completer(_reminders)
 complete_dead_letters = _completer(_dead_letters)

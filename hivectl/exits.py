@@ -50,11 +50,15 @@ BY_ERROR: dict[str, Exit] = {
 
 
 class CommandError(Exception):
-    """A command ends here: `str()` is the sentence for people, `code` the one for the shell."""
+    """A command ends here: `str()` is the sentence for people, `code` the one for the shell.
 
-    def __init__(self, code: Exit, sentence: str) -> None:
+    `details` are lines that explain it, such as the end of a log.
+    """
+
+    def __init__(self, code: Exit, sentence: str, details: str = "") -> None:
         super().__init__(sentence)
         self.code = code
+        self.details = details
 
 
 class ReaderLeftError(Exception):

@@ -70,6 +70,12 @@ def state_cell(state: str) -> Cell:
     return Cell(state, STATE_COLOURS.get(state, ""))
 
 
+def _diff_colour(line: str) -> str:
+    if line.startswith(("diff ", "+++ ", "--- ")):
+        return "bold"
+    return {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+
+
 class Output:
     """Standard output and standard error of one command.
 
@@ -145,6 +151,12 @@ class Output:
     def plain(self, text: str) -> list[str]:
         """What somebody wrote, when it is all there is on stdout."""
         return safe(text, multiline=True).split("\n")
+
+    def diff(self, text: str) -> list[str]:
+        """A unified diff, its lines coloured by their first characters."""
+        # Only a newline ends a line of it: others would let a file fake lines of its own.
+        lines = text.removesuffix("\n").split("\n") if text else []
+        return [self.paint(line.expandtabs(), _diff_colour(line)) for line in lines]
 
     def indented(self, text: str) -> list[str]:
         """What an agent wrote, indented and wrapped.

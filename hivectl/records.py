@@ -32,6 +32,7 @@ class Agent:
     stale: bool
     port: int
     port_shared_with: list[str]
+    deployed_commit: str
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> Self:
@@ -55,6 +56,7 @@ class Agent:
             stale=properties["Stale"],
             port=properties["Port"],
             port_shared_with=properties["PortSharedWith"],
+            deployed_commit=properties["DeployedCommit"],
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -107,7 +109,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Approval:
-    """A request that waits, or waited, for the operator."""
+    """A request that waits, or waited, for the operator; `commit` is empty for old ones."""
 
     id: int
     kind: str
@@ -131,6 +133,32 @@ class Approval:
             "requested": iso_time(self.requested),
             "resolved": iso_time(self.resolved),
         }
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A configuration that was deployed; `approval` is 0 for an agent's first one."""
+
+    at: int
+    agent: str
+    commit: str
+    approval: int
+    requested_by: str
+    description: str
+
+    @classmethod
+    def from_struct(cls, fields: Sequence[Any]) -> Self:
+        """The deployment in a struct (xsstss)."""
+        return cls(*fields)
+
+    @property
+    def tag(self) -> str:
+        """What it is called in the agent's repository."""
+        return f"deployed/{self.approval}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The deployment for programs."""
+        return asdict(self) | {"at": iso_time(self.at), "tag": self.tag}
 
 
 @dataclass(frozen=True)

@@ -47,12 +47,12 @@ def hive_command(
     return option(command)
 
 
-def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of every command that starts a job."""
+def job_options(command: Callable[..., Any], seconds: float = JOB_SECONDS) -> Callable[..., Any]:
+    """Add the options of every command that starts a job; it is waited for `seconds`."""
     command = click.option(
         "--timeout",
         type=Seconds(),
-        default=JOB_SECONDS,
+        default=seconds,
         show_default=True,
         metavar="SECONDS",
         help="How long to wait for the job.",
@@ -84,7 +84,11 @@ async def follow(
         path = await order()
         job = await jobs.end_of(path, lambda: output.progress(f"{doing} …"), timeout)
     if job.result != "done":
-        raise CommandError(Exit.FAILED, f"{job.verb} of {job.agent} {job.result}: {job.note}")
+        # A failed build's note goes on with the end of its log.
+        sentence, _, details = job.note.partition("\n")
+        raise CommandError(
+            Exit.FAILED, f"{job.verb} of {job.agent} {job.result}: {sentence}", details
+        )
     changes = job.note.split("; ") if job.note else []
     output.show(
         {

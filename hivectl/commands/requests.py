@@ -1,10 +1,11 @@
-"""Commands of the operator's desk: pending, approve, deny, login-link."""
+"""Commands of the operator's desk: pending, approve, deny, withdraw, diff, login-link."""
 
+import functools
 from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.completing import complete_requests
+from hivectl.completing import complete_all_requests, complete_requests
 from hivectl.output import Cell, Output, Row, state_cell
 from hivectl.parameters import Number
 from hivectl.session import follow, hive_command, job_options
@@ -12,45 +13,77 @@ from hivectl.text import local_time, one_line
 
 if TYPE_CHECKING:
     from hivectl.client import Hive
+    from hivectl.records import Approval
+
+DEPLOY_SECONDS = 900
+"""How long an approved request is waited for: packages are downloaded, turns come to their end."""
 
 _request = click.argument(
     "number", metavar="ID", type=Number(min=1), shell_complete=complete_requests
+)
+_any_request = click.argument(
+    "number", metavar="ID", type=Number(min=1), shell_complete=complete_all_requests
 )
 
 
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="Show resolved requests, too.")
+@click.option("--full", is_flag=True, help="Show whole reasons and notes.")
 @hive_command
-async def pending(hive: "Hive", output: Output, everything: bool) -> None:
-    """Show what waits for the operator's approval."""
-    requests = await hive.requests({} if everything else {"state": "pending"})
-    headers = ["ID", "KIND", "AGENT", "BY", "REQUESTED", "STATE", "REASON"]
+async def pending(hive: "Hive", output: Output, everything: bool, full: bool) -> None:
+    """Show what waits for the operator's approval.
+
+    `hivectl diff ID` shows what a request changes.
+    """
+    requests = await hive.approvals.requests({} if everything else {"state": "pending"})
+    nothing = ["no requests yet" if everything else "nothing waits for approval"]
+    lines = _lines(requests, output) if full else _table(requests, output)
+    output.show([r.as_json() for r in requests], lines or nothing)
+
+
+def _table(requests: "list[Approval]", output: Output) -> list[str]:
+    headers = ["ID", "KIND", "AGENT", "COMMIT", "BY", "REQUESTED", "STATE", "REASON"]
     rows: list[Row] = [
         [
             Cell(str(r.id), right=True),
             r.kind,
             r.agent,
+            r.commit[:12] or "-",
             r.requested_by,
             local_time(r.requested),
             state_cell(r.state),
-            one_line(f"{r.reason} ({r.note})" if r.note else r.reason),
+            # Of a failed build the note goes on with its log.
+            one_line(f"{r.reason} ({r.note.partition(chr(10))[0]})" if r.note else r.reason),
         ]
         for r in requests
     ]
-    nothing = ["no requests yet" if everything else "nothing waits for approval"]
-    output.show([r.as_json() for r in requests], output.table(headers, rows) or nothing)
+    return output.table(headers, rows)
+
+
+def _lines(requests: "list[Approval]", output: Output) -> list[str]:
+    lines: list[str] = []
+    for r in requests:
+        commit = f" {r.commit[:12]}" if r.commit else ""
+        head = f"{r.id} {r.kind} {r.agent}{commit} by {r.requested_by} at "
+        lines.append(output.paint(f"{head}{local_time(r.requested)}, {r.state}", "bold"))
+        lines += output.indented(r.reason)
+        lines += output.indented(f"note: {r.note}") if r.note else []
+    return lines
 
 
 @click.command()
 @_request
-@job_options
+@click.option("--now", is_flag=True, help="Do not wait until the agent's turn is over.")
+@functools.partial(job_options, seconds=DEPLOY_SECONDS)
 @hive_command
-async def approve(hive: "Hive", output: Output, number: int, no_wait: bool, timeout: float) -> None:
+async def approve(
+    hive: "Hive", output: Output, number: int, now: bool, no_wait: bool, timeout: float
+) -> None:
     """Approve a request, and wait until it is carried out."""
     await follow(
         hive,
         output,
-        lambda: hive.approve(number),
+        lambda: hive.approvals.approve(number, now=now),
         f"carrying out request {number}",
         no_wait=no_wait,
         timeout=timeout,
@@ -63,8 +96,26 @@ async def approve(hive: "Hive", output: Output, number: int, no_wait: bool, time
 @hive_command
 async def deny(hive: "Hive", output: Output, number: int, note: str) -> None:
     """Deny a request."""
-    await hive.deny(number, note)
+    await hive.approvals.deny(number, note)
     output.show({"id": number, "state": "denied"}, [f"request {number} denied"])
+
+
+@click.command()
+@_request
+@hive_command
+async def withdraw(hive: "Hive", output: Output, number: int) -> None:
+    """Take back a request that nobody has decided about."""
+    await hive.approvals.withdraw(number)
+    output.show({"id": number, "state": "withdrawn"}, [f"request {number} withdrawn"])
+
+
+@click.command()
+@_any_request
+@hive_command
+async def diff(hive: "Hive", output: Output, number: int) -> None:
+    """Show what a request changes, against what is deployed."""
+    text = await hive.approvals.diff(number)
+    output.show({"id": number, "diff": text}, output.diff(text) or ["it changes nothing"])
 
 
 @click.command("login-link")
@@ -75,4 +126,4 @@ async def login_link(hive: "Hive", output: Output) -> None:
     output.show({"url": url}, [output.paint(url, "")])
 
 
-COMMANDS = [pending, approve, deny, login_link]
+COMMANDS = [pending, approve, deny, withdraw, diff, login_link]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hivectl.tests.fake_hive import FakeLifecycle
 
 SINCE = 1_700_000_000_123_456
+COMMIT = "0123456789abcdef" * 2 + "01234567"
 
 
 class FakeAgent(Interface, name=names.AGENT_INTERFACE):
@@ -106,6 +107,10 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
     @prop()
     def PortSharedWith(self) -> StrList:
         return self.port_shared
+
+    @prop()
+    def DeployedCommit(self) -> Str:
+        return COMMIT if self._name == "alice" else ""
 
     @method(allow=OPERATOR)
     async def Rebuild(self) -> ObjectPath:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from hivectl.tests.fake_agent import SINCE, FakeAgent
+from hivectl.tests.fake_approvals import FakeApprovals
 from wire import names
 from wire.bus import Bus
 from wire.errors import AlreadyExists, HiveError, NotFound
-from wire.interface import Interface, caller, method, prop, signal
+from wire.interface import Interface, method, prop, signal
 from wire.principal import OPERATOR
 from wire.types import (
     Bool,
@@ -233,34 +234,6 @@ class FakeBroker(Interface, name=names.BROKER):
 def _between(rows: list[list[Any]], wanted: dict[str, Any]) -> list[list[Any]]:
     after, before = wanted.get("after", 0), wanted.get("before", 2**64)
     return [row for row in rows if after < row[0] < before]
-
-
-COMMIT = "0123456789" * 4
-
-
-class FakeApprovals(Interface, name=names.APPROVALS):
-    def __init__(self, lifecycle: FakeLifecycle) -> None:
-        self._lifecycle = lifecycle
-        self.requests: list[list[Any]] = [
-            [7, "spawn", "carol", COMMIT, "to test", "manager", SINCE, "pending", "", 0],
-            [6, "spawn", "dave", COMMIT, "to rest", "manager", SINCE, "denied", "no", SINCE],
-        ]
-        self.calls: list[tuple[Any, ...]] = []
-
-    @method(allow=OPERATOR)
-    async def List(self, filter: Dict) -> Annotated[list[list[Any]], Signature("a(tsssssxssx)")]:
-        return [r for r in self.requests if r[7] == filter.get("state", r[7])]
-
-    @method(allow=OPERATOR)
-    async def Approve(self, id: UInt64) -> ObjectPath:
-        if id != 7:
-            raise NotFound(f"There is no request {id}.")
-        self.calls.append(("approve", id))
-        return self._lifecycle.job("carol", "spawn")
-
-    @method(allow=OPERATOR)
-    async def Deny(self, id: UInt64, note: Str) -> None:
-        self.calls.append(("deny", id, note, str(caller())))
 
 
 class FakeDashboard(Interface, name=names.DASHBOARD):

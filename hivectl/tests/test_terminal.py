@@ -174,3 +174,11 @@ async def test_a_reader_that_leaves_is_no_reason_to_complain(
     os.close(reading)
     _, err = await asyncio.wait_for(process.communicate(), TIME_LIMIT)
     assert (process.returncode, err) == (Exit.READER_LEFT, b"")
+
+
+async def test_a_diff_has_colours(hive: FakeHive, environment: dict[str, str]) -> None:
+    async with terminal(environment, "diff", "7") as shell:
+        _, shown = await shell.end()
+    assert "\x1b[1m+++ b/agent.toml\x1b[0m" in shown
+    assert '\x1b[31m-model = "a"\x1b[0m' in shown
+    assert '\x1b[32m+model = "b"\x1b[0m' in shown

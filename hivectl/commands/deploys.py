@@ -1,0 +1,133 @@
+"""Commands about configurations: request-spawn, apply, revert, deploy-log."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hivectl.commands.messages import stdin_text
+from hivectl.completing import complete_agents, complete_deployed
+from hivectl.exits import CommandError, Exit
+from hivectl.output import Cell, Output, Row
+from hivectl.parameters import Number
+from hivectl.session import hive_command
+from hivectl.text import local_time, one_line
+
+if TYPE_CHECKING:
+    from hivectl.client import Hive
+
+MAX_CONFIG_BYTES = 64 * 1024
+
+_agent = click.argument("name", shell_complete=complete_agents)
+_why = click.option(
+    "-m", "--message", metavar="TEXT", required=True, help="What it is for, as the log shows it."
+)
+
+
+def _requested(output: Output, number: int, what: str) -> None:
+    output.show(
+        {"id": number, "state": "pending"},
+        [
+            f"request {number} waits: {what}",
+            f"  hivectl diff {number}",
+            f"  hivectl approve {number}",
+        ],
+    )
+
+
+@click.command("request-spawn")
+@click.argument("name")
+@_why
+@click.option("--config", metavar="FILE", help="Its first agent.toml, or `-` for standard input.")
+@hive_command
+async def request_spawn(
+    hive: "Hive", output: Output, name: str, message: str, config: str | None
+) -> None:
+    """Ask for a new agent, as the manager does.
+
+    The request waits for approval like any other, with its configuration. `hivectl spawn` makes
+    an agent at once.
+    """
+    text = None if config is None else _configuration(config)
+    number = await hive.approvals.request_spawn(name, message, text)
+    _requested(output, number, f"spawn {name}")
+
+
+def _configuration(typed: str) -> str:
+    """The text of the file. Raises CommandError when it cannot be one."""
+    if typed == "-":
+        return stdin_text()
+    try:
+        with Path(typed).open("rb") as file:
+            content = file.read(MAX_CONFIG_BYTES + 1)
+        text = content.decode()
+    except OSError as error:
+        raise CommandError(Exit.NOT_FOUND, f"{typed}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(Exit.USAGE, f"{typed} is no text in UTF-8.") from error
+    if len(content) > MAX_CONFIG_BYTES or "\0" in text:
+        raise CommandError(Exit.USAGE, f"{typed} is no agent.toml: that is a text of up to 64 KiB.")
+    return text
+
+
+@click.command()
+@_agent
+@click.argument("commit")
+@_why
+@click.option("--revert", is_flag=True, help="The commit goes back to before what is deployed.")
+@hive_command
+async def apply(
+    hive: "Hive", output: Output, name: str, commit: str, message: str, revert: bool
+) -> None:
+    """Ask for a commit to be deployed, as the manager does.
+
+    COMMIT is a hash in the agent's proposed repository, /var/lib/hyperhive/git/proposed/NAME.
+    """
+    number = await hive.approvals.request_apply(name, commit, message, revert=revert)
+    _requested(output, number, f"{name} gets {commit[:12]}")
+
+
+@click.command()
+@_agent
+@click.argument("tag", shell_complete=complete_deployed)
+@hive_command
+async def revert(hive: "Hive", output: Output, name: str, tag: str) -> None:
+    """Ask for an agent to be taken back to what it was.
+
+    TAG is one of `hivectl deploy-log NAME`, such as deployed/3, or its number.
+    """
+    wanted = f"deployed/{tag}" if tag.isascii() and tag.isdigit() else tag
+    number = await hive.approvals.revert(name, wanted)
+    _requested(output, number, f"{name} goes back to {wanted}")
+
+
+@click.command("deploy-log")
+@click.argument("name", default="", shell_complete=complete_agents)
+@click.option(
+    "--limit",
+    type=Number(1, 1000),
+    default=50,
+    show_default=True,
+    help="How many, counted from the newest.",
+)
+@hive_command
+async def deploy_log(hive: "Hive", output: Output, name: str, limit: int) -> None:
+    """Show what was deployed to NAME, or to all; newest first."""
+    found = await hive.approvals.deploy_log(name, limit)
+    headers = ["TIME", "AGENT", "TAG", "COMMIT", "BY", "DESCRIPTION"]
+    rows: list[Row] = [
+        [
+            local_time(d.at),
+            d.agent,
+            Cell(d.tag),
+            d.commit[:12],
+            d.requested_by,
+            one_line(d.description),
+        ]
+        for d in found
+    ]
+    nothing = ["nothing was deployed yet"]
+    output.show([d.as_json() for d in found], output.table(headers, rows) or nothing)
+
+
+COMMANDS = [request_spawn, apply, revert, deploy_log]
