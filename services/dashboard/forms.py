@@ -34,6 +34,12 @@ class Message(Form):
     in_reply_to: int | None = None
 
 
+class Approval(Form):
+    """Whether the end of the agent's turn is not waited for."""
+
+    now: bool = False
+
+
 class Denial(Form):
     """Why a request is denied."""
 

@@ -18,6 +18,9 @@ MAX_PREVIEW = 4096
 MAX_RESOLVED = 5
 """Settled approvals still shown, so that a click has a visible outcome."""
 
+OPEN = frozenset({"pending", "approved", "building"})
+"""States of approvals that something is still to come of."""
+
 MAX_NOTICES = 10
 
 AGENT_FIELDS = {
@@ -160,13 +163,13 @@ class Hive:
     # Approvals
 
     def approvals(self, approvals: Sequence[Sequence[Any]]) -> None:
-        """All approvals there are; the pending and the last settled ones are shown."""
+        """All approvals there are; the open and the last settled ones are shown."""
         rows = [dict(zip(APPROVAL_FIELDS, approval, strict=True)) for approval in approvals]
-        pending = [row for row in rows if row["state"] == "pending"]
+        open_ = [row for row in rows if row["state"] in OPEN]
         settled = sorted(
-            (row for row in rows if row["state"] != "pending"), key=lambda row: row["resolved"]
+            (row for row in rows if row["state"] not in OPEN), key=lambda row: row["resolved"]
         )
-        shown = pending + settled[-MAX_RESOLVED:]
+        shown = open_ + settled[-MAX_RESOLVED:]
         self._tables.replace(Table.APPROVALS, {str(row["id"]): row for row in shown})
 
     # Messages

@@ -75,9 +75,14 @@ class BusActions:
             "lifecycle", VERBS[verb], "", path=path, interface=names.AGENT_INTERFACE
         )  # fmt: skip
 
-    async def approve(self, approval: int) -> None:
-        """Approve a request."""
-        await self._call("approvals", "Approve", "t", approval)
+    async def approve(self, approval: int, *, now: bool) -> None:
+        """Approve a request, also in the middle of the agent's turn if `now`."""
+        await self._call("approvals", "ApproveNow" if now else "Approve", "t", approval)
+
+    async def diff(self, approval: int) -> str:
+        """What a request changes."""
+        [text] = await self._call("approvals", "Diff", "t", approval)
+        return str(text)
 
     async def deny(self, approval: int, note: str) -> None:
         """Deny a request, saying why."""

@@ -52,8 +52,11 @@ class Actions(Protocol):
     async def agent(self, name: str, verb: str) -> None:
         """Begin to start, kill or restart an agent."""
 
-    async def approve(self, approval: int) -> None:
-        """Approve a request."""
+    async def approve(self, approval: int, *, now: bool) -> None:
+        """Approve a request, also in the middle of the agent's turn if `now`."""
+
+    async def diff(self, approval: int) -> str:
+        """What a request changes, as a unified diff."""
 
     async def deny(self, approval: int, note: str) -> None:
         """Deny a request, saying why."""
@@ -114,6 +117,7 @@ class Site:
                 web.get(f"/api/agents/{{name}}/{{part:{PARTS}}}", self.part),
                 web.post("/api/agents/{name}/wake", self.wake),
                 web.post("/api/agents/{name}/{verb:start|kill|restart}", self.agent),
+                web.get(r"/api/approvals/{id:\d{1,18}}/diff", self.diff),
                 web.post(r"/api/approvals/{id:\d{1,18}}/approve", self.approve),
                 web.post(r"/api/approvals/{id:\d{1,18}}/deny", self.deny),
                 web.post(
@@ -236,8 +240,13 @@ class Site:
 
     async def approve(self, request: web.Request) -> web.Response:
         """Approve a request."""
-        await self._actions.approve(_id(request))
+        form = await forms.read(request, forms.Approval)
+        await self._actions.approve(_id(request), now=form.now)
         return web.json_response({})
+
+    async def diff(self, request: web.Request) -> web.Response:
+        """What a request changes."""
+        return web.json_response({"diff": await self._actions.diff(_id(request))})
 
     async def deny(self, request: web.Request) -> web.Response:
         """Deny a request, with a note."""

@@ -1,6 +1,7 @@
-// The approvals: what waits for the operator with its two buttons, and what became of the last.
+// The approvals: what waits for the operator with its buttons, and what became of the last.
 
 import { post } from "./api.js";
+import { makeDiff } from "./diff.js";
 import { el, keyed, setText, showError } from "./dom.js";
 import { putText, putTime } from "./text.js";
 
@@ -17,7 +18,8 @@ export function renderApprovals(mirror) {
   const pending = approvals.filter((approval) => approval.state === "pending");
   const settled = approvals.filter((approval) => approval.state !== "pending");
   pending.sort((a, b) => a.id - b.id);
-  settled.sort((a, b) => b.resolved - a.resolved || b.id - a.id);
+  const working = (approval) => approval.state === "approved" || approval.state === "building";
+  settled.sort((a, b) => working(b) - working(a) || b.resolved - a.resolved || b.id - a.id);
   empty.hidden = pending.length > 0 || mirror.tables.services.approvals?.available !== true;
   settledTitle.hidden = settled.length === 0;
   keyed(pendingList, pending, (approval) => approval.id, makePending);
@@ -30,12 +32,20 @@ function makePending(approval) {
   putTime(asked, approval.requested);
   const reason = el("p", { className: "reason", dir: "auto" });
   putText(reason, approval.reason || "No reason given.");
-  const approve = el("button", { type: "button", className: "primary" }, "Approve");
-  approve.setAttribute("aria-label", `Approve: ${approval.kind} ${approval.agent}`);
-  const deny = el("button", { type: "button" }, "Deny…");
-  deny.setAttribute("aria-label", `Deny: ${approval.kind} ${approval.agent}`);
+  const button = (text, className = "") => {
+    const node = el("button", { type: "button", className }, text);
+    node.setAttribute("aria-label", `${text.replace("…", "")}: ${approval.kind} ${approval.agent}`);
+    return node;
+  };
+  const approve = button("Approve", "primary");
+  const now = button("Approve now");
+  now.title = "Restarts the agent also in the middle of a turn";
+  now.hidden = approval.kind === "spawn";
+  const deny = button("Deny…");
+  const buttons = [approve, now, deny];
   const denial = makeDenial(approval, deny);
-  approve.addEventListener("click", () => settle(approval.id, "approve", {}, [approve, deny]));
+  approve.addEventListener("click", () => settle(approval.id, "approve", {}, buttons));
+  now.addEventListener("click", () => settle(approval.id, "approve", { now: true }, buttons));
   deny.addEventListener("click", () => {
     denial.hidden = !denial.hidden;
     deny.setAttribute("aria-expanded", String(!denial.hidden));
@@ -53,7 +63,8 @@ function makePending(approval) {
       el("span", { className: "by" }, ` asked by ${approval.requested_by}, `, asked),
     ),
     reason,
-    el("div", { className: "buttons" }, approve, deny),
+    approval.commit ? makeDiff(approval) : "",
+    el("div", { className: "buttons" }, ...buttons),
     denial,
   );
 }
@@ -95,16 +106,24 @@ function makeSettled() {
     "li",
     {},
     el("span", { className: "badge" }),
+    el("span", { className: "kind" }),
     el("strong"),
     el("span", { className: "note", dir: "auto" }),
     el("time"),
+    el("details", { className: "log", hidden: true }, el("summary", {}, "Log"), el("pre")),
   );
 }
 
+// Of a failed build the note is a sentence, and below it the end of the log.
 function updateSettled(node, approval) {
+  const [sentence, ...log] = approval.note.split("\n");
   node.dataset.state = approval.state;
   setText(node.querySelector(".badge"), approval.state);
+  setText(node.querySelector(".kind"), approval.kind);
   setText(node.querySelector("strong"), approval.agent);
-  putText(node.querySelector(".note"), approval.note);
+  putText(node.querySelector(".note"), sentence);
+  node.querySelector(".note").title = sentence;
   putTime(node.querySelector("time"), approval.resolved);
+  node.querySelector(".log").hidden = log.length === 0;
+  putText(node.querySelector("pre"), log.join("\n"));
 }

@@ -251,18 +251,21 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
 class FakeApprovals(Interface, name=names.APPROVALS):
     def __init__(self) -> None:
         self.log: list[list[Any]] = []
+        self.calls: list[tuple[str, int]] = []
+        self.diff = "+a new line\n"
 
     @method(allow=OPERATOR)
     async def DeployLog(self, agent: Str, limit: UInt32) -> Deploys:
         return [[NOW, agent, "0123456789abcdef" * 2, 7, "manager", "More memory for the tests"]]
 
-    def ask(self, agent: str, reason: str) -> int:
+    def ask(self, agent: str, reason: str, kind: str = "spawn") -> int:
         number = len(self.log) + 1
-        row = [number, "spawn", agent, "c0ffee", reason, "manager", NOW, "pending", "", 0]
-        self.log.append(row)
+        head = [number, kind, agent, f"{number:040x}", reason]
+        self.log.append([*head, "manager", NOW, "pending", "", 0])
+        self.ApprovalAdded(agent, number, kind)
         return number
 
-    def _settle(self, number: int, state: str, note: str) -> None:
+    def settle(self, number: int, state: str, note: str) -> None:
         if not 0 < number <= len(self.log):
             raise NotFound(f"There is no request {number}.")
         self.log[number - 1][7:] = [state, note, NOW + 1]
@@ -270,12 +273,25 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 
     @method(allow=OPERATOR)
     async def Approve(self, id: UInt64) -> ObjectPath:
-        self._settle(id, "approved", "")
+        self.calls.append(("approve", id))
+        self.settle(id, "approved", "")
         return names.job_path(2)
 
     @method(allow=OPERATOR)
+    async def ApproveNow(self, id: UInt64) -> ObjectPath:
+        self.calls.append(("approve now", id))
+        self.settle(id, "approved", "")
+        return names.job_path(2)
+
+    @method(allow=OPERATOR)
+    async def Diff(self, id: UInt64) -> Str:
+        if not 0 < id <= len(self.log):
+            raise NotFound(f"There is no request {id}.")
+        return self.diff
+
+    @method(allow=OPERATOR)
     async def Deny(self, id: UInt64, note: Str) -> None:
-        self._settle(id, "denied", note)
+        self.settle(id, "denied", note)
 
     @method(allow=OPERATOR)
     async def List(self, filter: Dict) -> Approvals:

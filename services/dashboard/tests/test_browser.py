@@ -109,8 +109,8 @@ async def test_the_operators_way(
     page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
 ) -> None:
     hive = page.hive
-    hive.approvals.ApprovalAdded("carol", hive.approvals.ask("carol", "to help alice"), "spawn")
-    hive.approvals.ApprovalAdded("dave", hive.approvals.ask("dave", "to help bob"), "spawn")
+    hive.approvals.ask("carol", "to help alice")
+    hive.approvals.ask("dave", "to help bob")
 
     await browser.do(lambda d: d.get(page.url))  # no login: says how to get one
     await browser.sees("#how", "hivectl login-link")
@@ -242,19 +242,53 @@ async def test_on_a_phone_the_page_ends_where_the_message_box_does(
     assert abs(await browser.value(f"{end} - window.innerHeight")) < 2
 
 
+async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
+    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
+) -> None:
+    approvals = page.hive.approvals
+    head = "--- a/agent.toml\n+++ b/agent.toml\n@@ -1 +1,4000 @@\n"
+    approvals.diff = f"{head}-{'a' * 500}\n" + "+b\n" * 4000
+    approvals.ask("alice", "more", "apply")
+    await log_in()
+    await browser.click(".pending summary")
+    await browser.sees(".diff .removed", "-a")
+    await browser.sees(".diff p", "1004 more lines: hivectl diff 1")
+    assert await browser.value("document.querySelectorAll('.diff .added').length") == 2996
+    side = "document.querySelector('.side')"
+    assert await browser.value(f"{side}.scrollWidth - {side}.clientWidth") <= 0
+    approvals.diff = ""
+    await browser.click(".pending summary")
+    await browser.click(".pending summary")
+    await browser.sees(".diff", "It changes nothing.")
+    await browser.click(".pending .buttons button:nth-child(2)")
+    await browser.sees(".settled", "approved")
+    assert approvals.calls == [("approve now", 1)]
+    approvals.settle(1, "failed", "No package jq.\nE: no jq")
+    await browser.sees(".settled .note", "No package jq.")
+    await browser.click(".settled summary")
+    await browser.sees(".settled pre", "E: no jq")
+
+
 async def test_hostile_text_is_text(
     page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
 ) -> None:
     hostile = '<img src=x onerror="window.harm = 1"><script>window.harm = 2</script> \u202egnp.exe'
     page.hive.broker.arrive("alice", "operator", hostile)
     approvals = page.hive.approvals
-    approvals.ApprovalAdded("carol", approvals.ask("carol", hostile), "spawn")
+    approvals.diff = f"+{hostile}\n-gone\u2028+not added\n"
+    approvals.settle(approvals.ask("dave", "x", "apply"), "failed", f"{hostile}\n{hostile}")
+    approvals.ask("carol", hostile)
     await log_in()
     await browser.sees(".message .body", '<img src=x onerror="window.harm = 1">')
     await browser.sees(".message .hidden-character", "U+202E")
     page.hive.broker.arrive("bob", "operator", hostile + " live")
     await browser.sees(".message:last-child .body", "live")
     await browser.sees(".pending .reason", "<script>")
+    await browser.click(".pending summary")
+    await browser.sees(".diff .added", "<script>")
+    await browser.sees(".diff .removed", "-goneU+2028+not added")
+    await browser.click(".settled summary")
+    await browser.sees(".settled pre", "<script>")
     assert await browser.value("window.harm") is None
     assert await browser.value("document.querySelectorAll('.flow img, .flow script').length") == 0
     assert await browser.value("window.violations") == []

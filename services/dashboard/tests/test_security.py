@@ -14,7 +14,7 @@ from wire.principal import THE_MANAGER, agent
 from wire.testing import FixedPrincipals
 
 PATHS = ["/api/state", "/api/events", "/api/session", "/api/messages/1", "/static/app.js", "/x"]
-PATHS += ["/api/questions/1", "/api/agents/alice/logs", "/agentsx"]
+PATHS += ["/api/questions/1", "/api/approvals/1/diff", "/api/agents/alice/logs", "/agentsx"]
 POSTS = [
     "/api/messages",
     "/api/messages/1/read",

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from services.dashboard.feeds import MAX_QUESTIONS
-from services.dashboard.hive import MAX_MESSAGES, MAX_PREVIEW
+from services.dashboard.hive import MAX_MESSAGES, MAX_PREVIEW, MAX_RESOLVED
 from services.dashboard.stream import Streams
 from services.dashboard.tests.conftest import PATIENCE, Page
 from wire import names
@@ -224,7 +224,7 @@ async def test_the_page_of_an_agent_is_for_names_of_agents(inside: Page) -> None
 async def test_approving_and_denying(inside: Page) -> None:
     approvals = inside.hive.approvals
     for name in ("carol", "dave"):
-        approvals.ApprovalAdded(name, approvals.ask(name, "to help"), "spawn")
+        approvals.ask(name, "to help")
     await inside.until(lambda t: len(t["approvals"]) == 2)
     assert (await inside.post("/api/approvals/1/approve"))[0] == 200
     assert (await inside.post("/api/approvals/2/deny", {"note": "Not now."}))[0] == 200
@@ -233,6 +233,30 @@ async def test_approving_and_denying(inside: Page) -> None:
     assert tables["approvals"]["2"]["note"] == "Not now."
     status, answer = await inside.post("/api/approvals/9/approve")
     assert (status, answer["error"]) == (404, "There is no request 9.")
+
+
+async def test_a_change_is_looked_at_and_approved_at_once(inside: Page) -> None:
+    approvals = inside.hive.approvals
+    number = approvals.ask("alice", "more memory", "apply")
+    tables = await inside.until(lambda t: t["approvals"])
+    assert tables["approvals"]["1"]["commit"] == f"{number:040x}"
+    assert await inside.get("/api/approvals/1/diff") == (200, {"diff": "+a new line\n"})
+    assert (await inside.get("/api/approvals/9/diff"))[0] == 404
+    assert (await inside.post("/api/approvals/1/approve", {"now": "yes"}))[0] == 400
+    assert approvals.calls == []
+    assert (await inside.post("/api/approvals/1/approve", {"now": True}))[0] == 200
+    assert approvals.calls == [("approve now", 1)]
+
+
+async def test_what_is_being_built_stays_however_much_is_settled(inside: Page) -> None:
+    approvals = inside.hive.approvals
+    approvals.settle(approvals.ask("alice", "more memory", "apply"), "building", "")
+    for _ in range(2 * MAX_RESOLVED):
+        last = approvals.ask("bob", "more", "apply")
+        approvals.settle(last, "denied", "")
+    tables = await inside.until(lambda t: str(last) in t["approvals"])
+    assert len(tables["approvals"]) == MAX_RESOLVED + 1
+    assert tables["approvals"]["1"]["state"] == "building"
 
 
 async def test_a_service_that_goes_is_away_and_one_that_comes_back_is_asked_again(

@@ -1,0 +1,47 @@
+// What a request changes: folded, fetched when it is opened, each line as text of its own.
+
+import { get } from "./api.js";
+import { el, setSentence } from "./dom.js";
+import { putText } from "./text.js";
+
+// More would keep the browser busy, and nobody reads it here.
+const MAX_LINES = 3000;
+
+/** The folded diff of an approval. */
+export function makeDiff(approval) {
+  const lines = el("pre", { className: "diff", tabIndex: 0 });
+  const title = `Changes (${approval.commit.slice(0, 12)})`;
+  const box = el("details", {}, el("summary", {}, title), lines);
+  box.addEventListener("toggle", () => box.open && load(approval.id, lines));
+  return box;
+}
+
+// Each time it is opened: what is deployed may have changed meanwhile.
+async function load(id, lines) {
+  try {
+    const { diff } = await get(`/api/approvals/${id}/diff`);
+    show(id, diff, lines);
+  } catch (failure) {
+    setSentence(lines, failure.message);
+  }
+}
+
+function show(id, diff, lines) {
+  const all = diff.replace(/\n$/, "").split("\n");
+  const nodes = all.slice(0, MAX_LINES).map((text) => {
+    const line = el("span", { className: kind(text) });
+    putText(line, `${text}\n`);
+    return line;
+  });
+  lines.replaceChildren(...(diff ? nodes : ["It changes nothing."]));
+  const more = all.length - MAX_LINES;
+  if (more <= 0) return;
+  const rest = el("p");
+  setSentence(rest, `${more} more lines: \`hivectl diff ${id}\``);
+  lines.append(rest);
+}
+
+function kind(line) {
+  if (/^(diff |\+\+\+ |--- )/.test(line)) return "file";
+  return { "+": "added", "-": "removed", "@": "hunk" }[line[0]] ?? "";
+}
