@@ -33,6 +33,7 @@ class Agent:
     port: int
     port_shared_with: list[str]
     deployed_commit: str
+    image: str
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> Self:
@@ -57,6 +58,7 @@ class Agent:
             port=properties["Port"],
             port_shared_with=properties["PortSharedWith"],
             deployed_commit=properties["DeployedCommit"],
+            image=properties["Image"],
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def _description(agent: "Agent", job: tuple[int, str] | None, output: Output) ->
         "context": f"{agent.context_tokens} tokens",
         "logged in": "yes" if agent.logged_in else "no",
         "deployed": output.paint(agent.deployed_commit[:12] or "nothing yet", ""),
+        "image": "the host" if agent.image == "/" else output.paint(agent.image, ""),
         "machine": output.paint(agent.machine, ""),
         "unit": output.paint(agent.unit, ""),
         "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",

@@ -108,6 +108,10 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
     def PortSharedWith(self) -> StrList:
         return self.port_shared
 
+    @prop(const=True)
+    def Image(self) -> Str:
+        return "/srv/small" if self._name == "alice" else "/"
+
     @prop()
     def DeployedCommit(self) -> Str:
         return COMMIT if self._name == "alice" else ""

@@ -51,6 +51,7 @@ async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivect
         "port": 8100,
         "port_shared_with": [],
         "deployed_commit": COMMIT,
+        "image": "/srv/small",
     }
 
 
@@ -60,7 +61,10 @@ async def test_status_shows_one_agent(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("status", "alice", "--json")).json["name"] == "alice"
     assert "port:       8100\n" in ran.out
     assert "deployed:   0123456789ab\n" in ran.out
-    assert "deployed:   nothing yet\n" in (await hivectl("status", "bob-2")).out
+    assert "image:      /srv/small\n" in ran.out
+    bob = (await hivectl("status", "bob-2")).out
+    assert "deployed:   nothing yet\n" in bob
+    assert "image:      the host\n" in bob
     hive.lifecycle.agents["alice"].port_shared = ["bob-2"]
     ran = await hivectl("status", "alice")
     assert "port:       8100, which bob-2 has, too: hivectl rebuild\n" in ran.out

@@ -23,6 +23,9 @@ def test_alice_cannot_send_as_bob(swarm: Hive) -> None:
         ("kill", {"name": "bob"}),
         ("restart", {"name": "bob"}),
         ("request_spawn", {"name": "mallory", "reason": "more of me"}),
+        ("request_apply_commit", {"agent": "alice", "commit": "0123abc", "description": "more"}),
+        ("withdraw_request", {"id": 1}),
+        ("update", {"name": "bob"}),
         ("approve", {"id": 1}),
     ],
 )

@@ -1,0 +1,146 @@
+"""From what the manager's model writes to an agent that runs with it: git, approval, restart."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from hivectl.exits import Exit
+from tests.system.conftest import Hive
+from tests.system.inside import call, hivectl, inside, refused, wait_for_inbox
+
+pytestmark = pytest.mark.system
+
+APPLIED = "/var/lib/hyperhive/git/applied"
+
+
+def agent(hive: Hive, name: str) -> dict[str, Any]:
+    return dict(hivectl(hive, "status", name))
+
+
+def asked(hive: Hive, wish: str, answer: str) -> int:
+    """Have the manager ask for a change, as the operator wants it; the request's number."""
+    hive.run("hivectl", "send", "manager", wish)
+    told = wait_for_inbox(hive, answer)["body"]
+    found = re.search(r'"request": ?(\d+)', told)
+    assert found, told
+    return int(found[1])
+
+
+def request(hive: Hive, number: int) -> dict[str, Any]:
+    [found] = [r for r in hivectl(hive, "pending", "--all") if r["id"] == number]
+    return dict(found)
+
+
+def tags(hive: Hive, name: str) -> set[str]:
+    git = ["git", "-c", "safe.directory=*", "--git-dir", f"{APPLIED}/{name}"]
+    return set(hive.run(*git, "tag").stdout.split())
+
+
+def test_the_whole_loop(swarm: Hive) -> None:
+    before = agent(swarm, "alice")
+    number = asked(swarm, "give alice the variable GREETING=hello", "I asked for GREETING")
+    waiting = request(swarm, number)
+    assert (waiting["kind"], waiting["agent"]) == ("apply", "alice")
+    assert (waiting["state"], waiting["requested_by"]) == ("pending", "manager")
+    diff = swarm.run("hivectl", "diff", str(number)).stdout
+    assert '+environment.GREETING = "hello"\n' in diff
+
+    approved = swarm.run("hivectl", "approve", str(number), timeout=300)
+    assert approved.stdout.startswith("alice: deploy done\n")
+    after = agent(swarm, "alice")
+    assert after["deployed_commit"] == waiting["commit"]
+    assert after["invocation_id"] != before["invocation_id"]
+    swarm.run("hivectl", "send", "alice", "what is $GREETING")
+    assert "GREETING is hello" in wait_for_inbox(swarm, "GREETING is")["body"]
+
+    story = {f"{state}/{number}" for state in ("proposal", "approved", "building", "deployed")}
+    assert story <= tags(swarm, "alice")
+    newest = hivectl(swarm, "deploy-log", "alice")[0]
+    assert (newest["commit"], newest["approval"]) == (waiting["commit"], number)
+    assert newest["description"].splitlines()[0] == "Set GREETING"
+    told = inside(swarm, "manager", "git", "-C", "/meta", "log", "-1").stdout
+    assert "Deploy alice: Set GREETING" in told
+    assert waiting["commit"] in told
+    show = ["git", "-C", "/agents/alice", "show", f"applied/refs/tags/deployed/{number}:agent.toml"]
+    inside(swarm, "manager", "git", "-C", "/agents/alice", "fetch", "--quiet", "applied")
+    assert 'environment.GREETING = "hello"' in inside(swarm, "manager", *show).stdout
+    resolved = hivectl(swarm, "history", "--to", "manager", "--kind", "approval-resolved")
+    assert f"request {number} " in resolved[-1]["body"]
+
+
+def test_what_does_not_validate_is_refused_at_once(swarm: Hive) -> None:
+    open_before = hivectl(swarm, "pending")
+    swarm.run("hivectl", "send", "manager", "give alice the variable PATH=x")
+    told = wait_for_inbox(swarm, "I asked for PATH")["body"]
+    assert "agent.toml, line 1: environment.PATH = 'PATH' does not fit" in told
+    assert hivectl(swarm, "pending") == open_before
+
+
+def test_what_does_not_build_changes_nothing(swarm: Hive) -> None:
+    before = agent(swarm, "alice")
+    number = asked(swarm, "give alice the package no-such-package", "I asked for no-such-package")
+    failed = swarm.run("hivectl", "approve", str(number), check=False, timeout=300)
+    assert failed.returncode == Exit.FAILED
+    assert "no-such-package" in failed.stderr
+    assert len(failed.stderr.splitlines()) > 1, "the end of the log is missing"
+    after = agent(swarm, "alice")
+    for key in ("deployed_commit", "invocation_id", "state"):
+        assert after[key] == before[key]
+    ended = request(swarm, number)
+    assert ended["state"] == "failed"
+    assert f"failed/{number}" in tags(swarm, "alice")
+    told = hivectl(swarm, "history", "--to", "manager", "--kind", "approval-resolved")[-1]["body"]
+    assert "no-such-package" in told
+
+
+def test_a_denied_change_carries_the_note(swarm: Hive) -> None:
+    number = asked(swarm, "give bob the variable COLOUR=red", "I asked for COLOUR")
+    swarm.run("hivectl", "deny", str(number), "--note", "He likes blue.")
+    git = ["git", "-c", "safe.directory=*", "--git-dir", f"{APPLIED}/bob"]
+    note = swarm.run(*git, "tag", "-l", "--format=%(contents)", f"denied/{number}").stdout
+    assert "He likes blue." in note
+    told = hivectl(swarm, "history", "--to", "manager", "--kind", "approval-resolved")[-1]["body"]
+    assert "He likes blue." in told
+
+
+def test_a_newer_request_takes_the_place_of_the_older_and_can_be_withdrawn(swarm: Hive) -> None:
+    first = asked(swarm, "give bob the variable SIZE=1", "I asked for SIZE")
+    second = asked(swarm, "give bob the variable SIZE=2", "I asked for SIZE")
+    assert request(swarm, first)["state"] == "superseded"
+    answer = call(swarm, "manager", "withdraw_request", id=second)
+    assert not refused(answer), answer
+    assert request(swarm, second)["state"] == "withdrawn"
+    assert refused(call(swarm, "manager", "withdraw_request", id=second))
+    assert {f"superseded/{first}", f"withdrawn/{second}"} <= tags(swarm, "bob")
+
+
+def test_an_agent_is_taken_back_to_what_it_was(swarm: Hive) -> None:
+    first = asked(swarm, "give bob the variable MOOD=good", "I asked for MOOD")
+    swarm.run("hivectl", "approve", str(first), timeout=300)
+    back = hivectl(swarm, "deploy-log", "bob")[1]
+    number = int(hivectl(swarm, "revert", "bob", back["tag"])["id"])
+    assert request(swarm, number)["kind"] == "revert"
+    assert '-environment.MOOD = "good"\n' in swarm.run("hivectl", "diff", str(number)).stdout
+    swarm.run("hivectl", "approve", str(number), "--now", timeout=300)
+    assert agent(swarm, "bob")["deployed_commit"] == back["commit"]
+
+
+def test_an_agent_comes_with_its_configuration(swarm: Hive) -> None:
+    config = 'environment.JOB = "docs"\nprompt = "You write."\n'
+    asking = ["request-spawn", "dora", "-m", "The docs need her.", "--config", "-"]
+    number = str(json.loads(swarm.run("hivectl", *asking, "--json", input=config).stdout)["id"])
+    try:
+        assert '+environment.JOB = "docs"' in swarm.run("hivectl", "diff", number).stdout
+        swarm.run("hivectl", "approve", number, timeout=300)
+        assert request(swarm, int(number))["state"] == "deployed"
+        swarm.run("hivectl", "send", "dora", "what is $JOB")
+        assert "JOB is docs" in wait_for_inbox(swarm, "JOB is")["body"]
+    finally:
+        swarm.run("hivectl", "destroy", "dora", "--purge", "--yes", timeout=120, check=False)
+
+
+def test_the_manager_cannot_approve(swarm: Hive) -> None:
+    for tool in ("approve", "deny", "revert"):
+        assert refused(call(swarm, "manager", tool, id=1))
