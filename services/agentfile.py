@@ -65,7 +65,7 @@ _TAKEN: Final = re.compile(
     # Which model answers, with whose credentials, and on whose way there.
     r"(ANTHROPIC|CLAUDE)_.*|.*_PROXY|NODE_(OPTIONS|EXTRA_CA_CERTS|TLS_REJECT_UNAUTHORIZED)"
     # What the harness sets, and what finds and loads its programs.
-    r"|HIVE_.*|HOME|PATH|LD_.*|BASH_.*|MCP_.*|DISABLE_.*|ENABLE_TOOL_SEARCH"
+    r"|HIVE_.*|HOME|PATH|LD_.*|BASH_.*|BUN_.*|MCP_.*|DISABLE_.*|ENABLE_TOOL_SEARCH"
     # What systemd tells the harness.
     r"|SYSTEMD_.*|LISTEN_.*|WATCHDOG_.*|NOTIFY_SOCKET|(CREDENTIALS|STATE|RUNTIME)_DIRECTORY"
     r"|INVOCATION_ID|JOURNAL_STREAM|MAINPID|USER|LOGNAME|SHELL|PWD",
