@@ -1,6 +1,7 @@
-"""The bench of messages runs on a hive; what it measures is not judged here."""
+"""The benches run on a hive; what they measure is not judged here."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,9 @@ from tests.system.inside import PYTHON
 pytestmark = pytest.mark.system
 
 
-def module(hive: Hive, *arguments: str) -> dict[str, float]:
+def module(hive: Hive, *arguments: str) -> dict[str, Any]:
     command = ["env", f"PYTHONPATH={REPO}", PYTHON, "-B", "-m", *arguments]
-    figures: dict[str, float] = json.loads(hive.run(*command).stdout.splitlines()[-1])
+    figures: dict[str, Any] = json.loads(hive.run(*command, timeout=300).stdout.splitlines()[-1])
     return figures
 
 
@@ -24,3 +25,19 @@ def test_messages_are_measured_from_socket_to_socket(hive: Hive) -> None:
         module(hive, "bench.messages.agents", "UnregisterAgent", "2")
     assert figures.keys() == {"p50", "p99", "one", "many", "cpu"}
     assert 0 < figures["p50"] <= figures["p99"]
+
+
+def test_the_life_of_a_container_is_measured(swarm: Hive) -> None:
+    starts = module(swarm, "bench.lifecycle.measure", "starts", "1")
+    assert starts.keys() == {"spawn", "stop", "bare start", "bare stop", "start", "destroy"}
+    crashes = module(swarm, "bench.lifecycle.measure", "crashes", "1")
+    assert crashes.keys() == {"removed", "queued"}
+    held = module(swarm, "bench.lifecycle.weigh")
+    assert held["agent"] > held["systemd"] > 0
+    assert held["endpoint"] > held["python"] > 0
+
+
+def test_a_deploy_is_measured(swarm: Hive) -> None:
+    moments = module(swarm, "bench.deploy.measure", "1")
+    assert moments.keys() == {"submitted", "ready", "booked", "restart", "bare"}
+    assert moments["ready"] <= moments["booked"]
