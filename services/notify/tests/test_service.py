@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from services.notify.tests.conftest import PATIENCE, Hook
+from services.notify.outbox import Outbox
+from services.notify.tests.conftest import PATIENCE, Hook, asks
 from services.notify.tests.fakes import FakeHive
 from wire.bus import Bus
 from wire.fixtures import Connect
@@ -210,6 +211,17 @@ async def test_without_webhooks_it_ends_well(
     assert process.returncode == 0
     assert b"no webhooks are configured" in errors
     assert hive.looked.lists == set()
+
+
+async def test_what_waits_for_a_webhook_that_there_is_no_more_goes(
+    hive: FakeHive, hook: Hook, start: Start, tmp_path: Path
+) -> None:
+    outbox = Outbox(tmp_path / "state" / "notify.sqlite")
+    outbox.note("questions", [1], [("log", asks(1)), ("old", asks(1))], whole=False)
+    await start()
+    await hook.until(1)
+    assert outbox.count("old") == 0
+    outbox.close()
 
 
 @pytest.mark.parametrize("fault", ["token", "store"])

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from services.config import Webhook
 from services.notify.news import News, news
-from services.notify.tests.conftest import Hook
+from services.notify.tests.conftest import PATIENCE, Hook
 from services.notify.webhook import Sender, Verdict
 
 NEWS = news("question", 7, "alice asks you (7)", "Which?\n1  a", 1_780_000_000_000_000, "alice")
@@ -118,7 +118,8 @@ async def test_a_token_goes_nowhere_else(make: Make, hook: Hook, status: int) ->
 
 async def test_silence_has_an_end(make: Make, hook: Hook) -> None:
     hook.silent = True
-    outcome = await make(timeout=0.2).post(NEWS)
+    async with asyncio.timeout(PATIENCE):
+        outcome = await make(timeout=0.2).post(NEWS)
     assert outcome.verdict is Verdict.LATER
     assert outcome.reason == "it did not answer within 0.2 s"
 
