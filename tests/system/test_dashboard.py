@@ -118,6 +118,8 @@ def test_one_agent_is_shown_with_what_it_uses_and_logs(swarm: Hive, page: Page) 
     # What else is counted depends on the host's controllers.
     assert part(page, "alice", "usage")["cpu"] > 0
     assert any("alice" in line for line in part(page, "alice", "logs"))
+    first = part(page, "alice", "deploys")[-1]
+    assert (first["approval"], first["description"]) == (0, "The initial configuration")
     row = json.load(page.request("GET", "/api/state"))["tables"]["agents"]["alice"]
     assert row["image"] == "/"
     assert row["resources"]["tasks_max"] == 4096

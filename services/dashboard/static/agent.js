@@ -144,7 +144,7 @@ function renderDeploys(deploys) {
     putTime(at, deploy.at);
     const what = el("span", { className: "description", dir: "auto" });
     putText(what, deploy.description);
-    const by = el("span", { className: "by" }, `request ${deploy.approval} of ${deploy.requested_by}`);
+    const by = el("span", { className: "by" }, `deployed/${deploy.approval} by ${deploy.requested_by}`);
     return el("li", {}, el("code", {}, deploy.commit.slice(0, 10)), what, by, at);
   });
   here.querySelector(".empty").hidden = deploys.length > 0;

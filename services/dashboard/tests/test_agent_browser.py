@@ -33,6 +33,7 @@ async def test_what_it_is_says_and_does(page: Page, browser: Browser, log_in: Lo
         await browser.sees("#facts", text)
     await browser.sees("#usage", "50.0 MiB (at most 3.0 GiB)")
     await browser.sees("#deploys", "More memory for the tests")
+    await browser.sees("#deploys", "deployed/7 by manager")
     await browser.sees("#logs pre", "alice line 149")
     await browser.sees(".flow .body", "six times seven?")
     await browser.sees("#questions", "Where to?")
