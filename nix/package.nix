@@ -35,7 +35,6 @@ let
       claude-agent-sdk
       click
       dbus-next
-      mcp
       pydantic
       sdnotify
       systemd-python
