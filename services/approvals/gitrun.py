@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -67,6 +68,16 @@ async def git(
     return ended.output
 
 
+async def resolve(repository: Path, name: str) -> str | None:
+    """The commit that `name` is; None when there is none. Raises GitFailed, Timeout."""
+    ended = await run(
+        repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
+    )
+    if ended.status not in (0, 1):
+        raise GitFailed(ended.words)
+    return None if ended.status else ended.output.decode().strip()
+
+
 async def run(
     repository: Path,
     *arguments: str,
@@ -74,34 +85,48 @@ async def run(
     seconds: float = SECONDS,
     limit: int = OUTPUT,
 ) -> Ended:
-    """As `git`, but answers how it ended; only the time limit is an error.
+    """As `git`, but answers with which status it ended, and whether it was cut.
 
-    Cancelled, it leaves no process behind.
+    Cancelled, it leaves no process behind. Raises GitFailed when it cannot be started or a signal
+    ends it, Timeout.
     """
-    process = await asyncio.create_subprocess_exec(
-        *_LIMITS,
-        "git",
-        f"--git-dir={repository}",
-        *arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd="/",
-        env=_environment(),
-        # Others read what we keep: the manager in its container, the builds.
-        umask=0o022,
-        # A group of its own, by which it is ended with its children.
-        start_new_session=True,
-    )
+    process = await _started(repository, arguments)
+    over = False
     try:
         async with asyncio.timeout(seconds):
-            return await _talk(process, stdin, limit)
+            ended = await _talk(process, stdin, limit)
+        over = not ended.cut
     except TimeoutError:
         raise Timeout(
             f"git {_verb(arguments)} on {repository.name} did not end within {seconds:g} s."
         ) from None
     finally:
-        await _end(process)
+        if not over:
+            await _end(process)
+    if ended.status < 0:
+        raise GitFailed(f"git {_verb(arguments)} was ended by {_name(-ended.status)}")
+    return ended
+
+
+async def _started(repository: Path, arguments: Sequence[str]) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *_LIMITS,
+            "git",
+            f"--git-dir={repository}",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd="/",
+            env=_environment(),
+            # Others read what we keep: the manager in its container, the builds.
+            umask=0o022,
+            # A group of its own, by which it is ended with its children.
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise GitFailed(f"git cannot be started: {error.strerror}") from error
 
 
 async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: int) -> Ended:
@@ -147,9 +172,10 @@ async def _tail(stream: asyncio.StreamReader | None) -> bytes:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """See that git and its children are gone, also when our own task is cancelled meanwhile."""
-    if process.returncode is not None:
-        return
+    """See that git and its children are gone, also when our own task is cancelled meanwhile.
+
+    git itself may be gone already, and a child still hold its pipes.
+    """
     ending = asyncio.create_task(_kill(process))
     try:
         await asyncio.shield(ending)
@@ -196,7 +222,11 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _verb(arguments: tuple[str, ...]) -> str:
+def _name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def _verb(arguments: Sequence[str]) -> str:
     return next((a for a in arguments if not a.startswith("-") and "=" not in a), "")
 
 

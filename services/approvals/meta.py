@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from services.approvals.gitrun import git, run
+from services.approvals.gitrun import git, resolve
 from services.approvals.repositories import clear
 from wire.errors import Conflict
 
@@ -61,7 +61,7 @@ class Meta:
             await git(self._home, "init", "--quiet", "--template=")
             clear(self._home)
             (self._tree / f".{_FILE}").unlink(missing_ok=True)
-            if await self._head() is None:
+            if await resolve(self._home, _MAIN) is None:
                 await self._commit({}, "Begin", None)
             else:
                 await self._show()
@@ -133,10 +133,6 @@ class Meta:
         )
         return [_deployed(entry) for entry in found.decode().split("\0") if entry]
 
-    async def _head(self) -> str | None:
-        ended = await run(self._home, "rev-parse", "--verify", "--quiet", _MAIN)
-        return None if ended.status else ended.output.decode().strip()
-
     async def _deployed(self) -> dict[str, Pin]:
         found = json.loads(await git(self._home, "cat-file", "blob", f"{_MAIN}:{_FILE}"))
         return {agent: Pin(pin["approval"], pin["commit"]) for agent, pin in found.items()}
@@ -145,7 +141,7 @@ class Meta:
         """Commit `pins`. Moving the branch is what counts; the files follow it."""
         blob = await self._word("hash-object", "-w", "--stdin", stdin=_text(pins))
         tree = await self._word("mktree", stdin=f"100644 blob {blob}\t{_FILE}\n".encode())
-        head = await self._head()
+        head = await resolve(self._home, _MAIN)
         on_top = ("-p", head) if head else ()
         said = message.encode(errors="replace")
         commit = await self._word("commit-tree", *on_top, "-F", "-", tree, stdin=said)

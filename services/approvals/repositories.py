@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from services.approvals import contents, quarantine
-from services.approvals.gitrun import GitFailed, git, run
+from services.approvals.gitrun import GitFailed, git, resolve, run
 from wire import names
 from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
 
@@ -42,6 +42,8 @@ class Repositories:
         self._applied = root.absolute() / "applied"
         self._proposed = root / "proposed"
         self._scratch = scratch
+        # What hostile commits cost is bounded: so many at a time, and one quarantine.
+        self._few = asyncio.Semaphore(2)
         self._one = asyncio.Lock()
 
     async def prepare(self) -> None:
@@ -114,7 +116,6 @@ class Repositories:
         if len(commit) == 40 and ours:
             return ours[0]
         try:
-            # One at a time: that bounds what hostile repositories cost.
             async with self._one:
                 return await quarantine.take(
                     self._proposed / agent, commit, home, scratch=self._scratch
@@ -126,7 +127,8 @@ class Repositories:
 
     async def check(self, agent: str, commit: str, *, base: str | None) -> None:
         """See that `commit` may be deployed in the place of `base`; see contents.check."""
-        await contents.check(self._home(agent), commit, base)
+        async with self._few:
+            await contents.check(self._home(agent), commit, base)
 
     async def read(self, agent: str, commit: str, path: str) -> str:
         """The text of a file, 64 KiB at most. Raises NotFound, LimitExceeded, InvalidArgument."""
@@ -158,12 +160,7 @@ class Repositories:
     async def resolve(self, agent: str, ref: str) -> str | None:
         """The commit that `ref` (main, deployed/3, a full commit) is; None when there is none."""
         home = self._home(agent)
-        if not _REFERENCE.fullmatch(ref):
-            return None
-        ended = await run(
-            home, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
-        )
-        return None if ended.status else ended.output.decode().strip()
+        return await resolve(home, ref) if _REFERENCE.fullmatch(ref) else None
 
     async def tag(self, agent: str, name: str, commit: str, message: str = "") -> None:
         """Tag `commit`, with a message if there is one; nothing happens when it is so tagged.
@@ -203,8 +200,7 @@ class Repositories:
 
     async def diff(self, agent: str, old: str | None, new: str) -> str:
         """What changes from `old` (None: from nothing) to `new`, agent.toml first."""
-        ended = await run(
-            self._home(agent),
+        command = [
             "diff",
             "--no-color",
             "--no-ext-diff",
@@ -217,8 +213,9 @@ class Repositories:
             old or _NOTHING,
             new,
             "--",
-            limit=MAX_DIFF,
-        )
+        ]
+        async with self._few:
+            ended = await run(self._home(agent), *command, limit=MAX_DIFF)
         if ended.status:
             raise NotFound(f"{agent} has no commit {new[:12]} or {(old or '')[:12]}.")
         text = ended.output.decode(errors="replace")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals.gitrun import GitFailed, git, run
+from services.approvals.gitrun import GitFailed, git, resolve, run
 from wire.errors import Timeout
 
 
@@ -81,9 +81,34 @@ async def test_endless_complaints_are_not_kept(home: Path) -> None:
     assert "\x1b" not in str(caught.value)
 
 
+async def test_a_git_that_is_killed_is_no_answer(home: Path) -> None:
+    """What it would have said is unknown: that there is no such commit, for one."""
+    with pytest.raises(GitFailed, match="was ended by SIGKILL"):
+        await run(home, *shell("kill -9 $PPID #"))
+
+
+async def test_a_repository_that_is_none_is_no_answer(home: Path, tmp_path: Path) -> None:
+    assert await resolve(home, "main") is None
+    with pytest.raises(GitFailed, match="not a git repository"):
+        await resolve(tmp_path / "none", "main")
+
+
+async def test_it_cannot_be_started(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(GitFailed, match="git cannot be started: No such file"):
+        await resolve(home, "main")
+
+
 async def test_it_ends_after_its_time_with_what_it_started(home: Path, told: Told) -> None:
     with pytest.raises(Timeout, match=r"did not end within 3 s"):
         await git(home, *shell(f"sleep 100 & echo $! > {told}; wait #"), seconds=3)
+    assert not alive(await told.pid())
+
+
+async def test_what_it_started_ends_also_when_it_is_gone_itself(home: Path, told: Told) -> None:
+    words = f"echo $$ > {told}; kill -9 $PPID; sleep 100; true #"
+    with pytest.raises(Timeout):
+        await git(home, *shell(words), seconds=3)
     assert not alive(await told.pid())
 
 

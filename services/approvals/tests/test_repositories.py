@@ -1,13 +1,16 @@
 """What is submitted, deployed and told, in real repositories."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from git import Repo
 
 from services.approvals import repositories
+from services.approvals.gitrun import Ended, run
 from services.approvals.repositories import Repositories
 from services.approvals.tests.worktree import WorkTree
 from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
@@ -155,6 +158,26 @@ async def test_a_long_diff_is_cut_and_says_so(ours: Repositories, theirs: WorkTr
     assert "+a = 1\n" in diff
     assert "+word\n[cut here: it is longer than 256 KiB." in diff
     assert len(diff) < repositories.MAX_DIFF + 500
+
+
+async def test_a_few_diffs_are_made_at_a_time(
+    ours: Repositories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = await ours.commit_file("alice", "a = 1\n", "Begin", parent=None)
+    running, most = 0, 0
+
+    async def counting(*arguments: Any, **options: Any) -> Ended:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            return await run(*arguments, **options)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(repositories, "run", counting)
+    await asyncio.gather(*(ours.diff("alice", None, commit) for _ in range(9)))
+    assert most == 2
 
 
 async def test_agents_come_and_go(ours: Repositories) -> None:
