@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from services.approvals.repositories import Repositories
 from services.approvals.tests.room import Room
+from services.approvals.tests.worktree import WorkTree
 
 
 @pytest.fixture
@@ -24,3 +26,30 @@ def umask() -> Iterator[Callable[[int], None]]:
     before = os.umask(0o022)
     yield lambda mask: (os.umask(mask), None)[1]
     os.umask(before)
+
+
+@pytest.fixture
+async def ours(tmp_path: Path) -> Repositories:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    made = Repositories(tmp_path, scratch=scratch)
+    await made.prepare()
+    await made.create("alice")
+    return made
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, ours: Repositories) -> Iterator[WorkTree]:
+    yield WorkTree(tmp_path / "proposed/alice")
+    assert not list((tmp_path / "scratch").iterdir()), "the quarantine is gone in any case"
+
+
+@pytest.fixture
+def good(theirs: WorkTree) -> str:
+    """A commit as there should be."""
+    return theirs.commit({"agent.toml": "a = 1\n"})
+
+
+@pytest.fixture
+def dot_git(theirs: WorkTree) -> Path:
+    return theirs.path / ".git"

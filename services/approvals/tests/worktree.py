@@ -6,7 +6,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from services.approvals.repositories import Repositories
+from wire.errors import InvalidArgument, LimitExceeded, NotFound
 
 _ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -68,3 +71,11 @@ class WorkTree:
 
     def remove(self) -> None:
         shutil.rmtree(self.path)
+
+
+async def refused(ours: Repositories, name: str) -> str:
+    """How it is refused: the second time as the first, for nothing of it stayed."""
+    for _ in range(2):
+        with pytest.raises((InvalidArgument, NotFound, LimitExceeded)) as caught:
+            await ours.fetch("alice", name)
+    return str(caught.value)

@@ -1,0 +1,137 @@
+"""Nothing in a hostile repository passes for what it is not."""
+
+from pathlib import Path
+
+import pytest
+
+from services.approvals.gitrun import run
+from services.approvals.repositories import Repositories
+from services.approvals.tests.objects import commit, name_of, tree, write_loose, write_pack
+from services.approvals.tests.worktree import WorkTree, refused
+from wire.errors import HiveError
+
+
+async def test_an_object_under_the_name_of_another(
+    ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
+) -> None:
+    theirs.git("checkout", "-q", "--orphan", "other")
+    other = theirs.commit({"agent.toml": "evil = 1\n"})
+    write_loose(dot_git, "commit", theirs_content(theirs, other), name=good)
+    assert "no commit" in await refused(ours, good)
+
+
+async def test_replaced_objects(
+    ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
+) -> None:
+    other = theirs.commit({"agent.toml": "evil = 1\n"})
+    theirs.git("replace", good, theirs.git("commit-tree", "-m", "x", f"{other}^{{tree}}"))
+    assert theirs.git("show", f"{good}:agent.toml") == "evil = 1"
+    (dot_git / "info/grafts").parent.mkdir(exist_ok=True)
+    (dot_git / "info/grafts").write_text(f"{other}\n")
+    assert await ours.fetch("alice", other) == other
+    assert await ours.read("alice", good, "agent.toml") == "a = 1\n"
+    assert await ours.descends("alice", other, good)
+
+
+async def test_a_history_that_ends_too_soon(
+    ours: Repositories, theirs: WorkTree, good: str, tmp_path: Path
+) -> None:
+    last = theirs.commit({"agent.toml": "a = 2\n"})
+    theirs.make_shallow(tmp_path / "full")
+    assert theirs.git("rev-list", "HEAD") == last  # git believes that it has no parent
+    assert "cannot be taken" in await refused(ours, last)
+
+
+async def test_what_is_missing(
+    ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
+) -> None:
+    blob = theirs.git("rev-parse", "HEAD:agent.toml")
+    (dot_git / "objects" / blob[:2] / blob[2:]).unlink()
+    assert "cannot be taken" in await refused(ours, good)
+
+
+async def test_references_with_odd_names(
+    ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
+) -> None:
+    for name in ("--upload-pack=x", "-d", good[:10], "a b", "x.lock", "\x1b[2J", "..", "@{"):
+        if name != "..":
+            (dot_git / "refs/heads" / name).write_text(f"{good}\n")
+    (dot_git / "packed-refs").write_text(f"{'z' * 40} refs/heads/../../x\n\0\n")
+    (dot_git / "HEAD").write_text("ref: refs/heads/a\n")
+    (dot_git / "refs/heads/a").write_text("ref: refs/heads/a\n")
+    assert await ours.fetch("alice", good[:10]) == good
+
+
+async def test_nothing_but_the_commit_comes_along(
+    ours: Repositories, theirs: WorkTree, good: str, tmp_path: Path
+) -> None:
+    theirs.git("checkout", "-q", "--orphan", "other")
+    other = theirs.commit({"rubbish": "x"})
+    await ours.fetch("alice", good)
+    assert await ours.resolve("alice", other) is None
+    assert await ours.tags("alice") == {}
+    assert await ours.resolve("alice", "main") is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "content", "complaint"),
+    [
+        ("100644", ".gitmodules", b'[submodule "x"]\n\turl = -u./evil\n', "gitmodulesUrl"),
+        ("100644", ".gitmodules", b'[submodule "../x"]\n\turl = x\n', "gitmodulesName"),
+        ("120000", ".gitmodules", b"x", "gitmodulesSymlink"),
+        ("100644", "..", b"", "hasDotdot"),
+        ("100644", ".GIT", b"", "hasDotgit"),
+        ("100644", "a/../../x", b"", "fullPathname"),
+        ("100644", "agent.toml", b"twice", "duplicateEntries"),
+        ("0100644", "z", b"", "zeroPaddedFilemode"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+async def test_trees_that_trick_who_unpacks_them(
+    ours: Repositories,
+    dot_git: Path,
+    mode: str,
+    name: str,
+    content: bytes,
+    complaint: str,
+    packed: bool,
+    theirs: WorkTree,
+) -> None:
+    blob = write_loose(dot_git, "blob", b"")
+    evil = write_loose(dot_git, "blob", content)
+    entries = [("100644", "agent.toml", blob), (mode, name, evil)]
+    of = write_loose(dot_git, "tree", tree(*sorted(entries, key=lambda e: e[1])))
+    found = write_loose(dot_git, "commit", commit(of))
+    if packed:
+        theirs.git("update-ref", "refs/heads/main", found)
+        theirs.git("repack", "-adq")
+    assert complaint in await refused(ours, found)
+
+
+async def test_attributes_do_not_hide_a_change(ours: Repositories, theirs: WorkTree) -> None:
+    hidden = {".gitattributes": "* -diff -text\n", "x/.gitattributes": "* -diff\n"}
+    one = theirs.commit({"agent.toml": "a = 1\n", "x/y": "1\n", **hidden})
+    two = theirs.commit({"agent.toml": "a = 2\n", "x/y": "2\n"})
+    assert "Binary files" in theirs.git("diff", one, two)
+    await ours.fetch("alice", two)
+    await ours.move_main("alice", two)
+    assert "-a = 1\n+a = 2\n" in (shown := await ours.diff("alice", one, two))
+    assert "-1\n+2\n" in shown
+    # Later versions of git can read them from the commit; some did so unasked.
+    home = ours._home("alice")
+    ended = await run(home, f"--attr-source={two}", "diff", one, two)
+    usage = 129
+    assert ended.status == usage or "-a = 1\n+a = 2\n" in ended.output.decode()
+
+
+def theirs_content(theirs: WorkTree, name: str) -> bytes:
+    return (theirs.git("cat-file", "commit", name) + "\n").encode()
+
+
+async def test_what_fails_leaves_nothing_behind(
+    ours: Repositories, theirs: WorkTree, dot_git: Path, tmp_path: Path
+) -> None:
+    write_pack(dot_git, [b"rubbish"], 1)
+    with pytest.raises(HiveError, match=r"The pack pack-[0-9a-f]+\.pack in .* cannot be taken"):
+        await ours.fetch("alice", name_of("blob", b""))
+    assert not list((tmp_path / "applied/alice/objects/pack").glob("*"))
