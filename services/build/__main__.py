@@ -24,6 +24,9 @@ def main() -> int:
     except (BuildError, ConfigError) as error:
         say(str(error))
         return 1
+    except OSError as error:  # the disk is full, as a rule
+        say(f"The build cannot be written: {error}.")
+        return 1
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.conftest import Hive
+from tests.system.inside import inside, probe
 
 pytestmark = pytest.mark.system
 
@@ -44,10 +45,13 @@ class Builds:
     def __init__(self, hive: Hive) -> None:
         self.hive = hive
 
+    def commit(self, text: str) -> str:
+        """A commit with that agent.toml, as approvals makes it."""
+        return self.hive.run("sh", "-c", COMMIT, "sh", APPLIED, input=text).stdout.strip()
+
     def build(self, text: str) -> Built:
-        """Commit an agent.toml as approvals, and have it built."""
-        made = self.hive.run("sh", "-c", COMMIT, "sh", APPLIED, input=text)
-        commit = made.stdout.strip()
+        """Commit an agent.toml, and have it built."""
+        commit = self.commit(text)
         order = f"HIVE_AGENT={AGENT}\nHIVE_COMMIT={commit}\nHIVE_JOB=1\n"
         self.hive.run("sh", "-c", f"cat > {ORDER}", input=order)
         return self.again(commit)
@@ -133,6 +137,32 @@ def test_what_cannot_be_built_says_why_and_leaves_nothing(
     assert not built.ok
     assert why in built.log.splitlines()[-1]
     assert not builds.hive.run("find", BUILDS, "-mindepth", "1").stdout
+
+
+def test_a_container_sees_its_packages_and_nobody_elses(
+    swarm: Hive, builds: Builds, package: str
+) -> None:
+    swarm.run("hivectl", "spawn", AGENT, timeout=120)
+    try:
+        commit = builds.commit(f'packages = ["{package}"]\n')
+        deployed = probe(swarm, "deploy", AGENT, commit)
+        assert deployed["result"] == "done", deployed["note"]
+        assert inside(swarm, AGENT, "hello").stdout == "Hello, world!\n"
+        # The host's /usr is below, the hive's own part of it included, and nothing is writable.
+        inside(swarm, AGENT, "/usr/lib/hyperhive/bin/python", "-c", "import harness")
+        assert inside(swarm, AGENT, "touch", "/usr/bin/x", check=False).returncode != 0
+        assert inside(swarm, "alice", "hello", check=False).returncode != 0
+        assert swarm.run("hello", check=False).returncode != 0
+
+        failed = probe(swarm, "deploy", AGENT, builds.commit('packages = ["nosuch-package"]\n'))
+        assert failed["result"] == "failed"
+        assert "Unable to locate package nosuch-package" in failed["note"]
+        assert inside(swarm, AGENT, "hello").stdout == "Hello, world!\n"
+        shown = swarm.run("hivectl", "logs", AGENT, "--build").stdout
+        assert "unpacking hello" in shown
+        assert "Unable to locate package nosuch-package" in shown
+    finally:
+        swarm.run("hivectl", "destroy", AGENT, "--purge", "--yes", timeout=120)
 
 
 def test_a_host_without_apt_says_so(builds: Builds) -> None:
