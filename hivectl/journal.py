@@ -145,7 +145,9 @@ def command_line(agent: str, machine: Machine, paths: Sequence[Path], wanted: Wa
         lines = DEFAULT_LINES if since is None else None
     options = ["--no-hostname", "--quiet", f"--lines={'all' if lines is None else lines}"]
     options += [] if since is None else [f"--since=@{since // 10**6}.{since % 10**6:06}"]
-    options += ["--follow"] if wanted.follow else []
+    # Only the host's boot is followed, unless merged, and a container has a boot of its own.
+    # No file is read but those that are named.
+    options += ["--follow", "--merge"] if wanted.follow else []
     options += ["--output=json"] if wanted.as_json else []
     options += [f"--file={path}" for path in paths]
     return ["journalctl", *options, *matches(agent, machine, wanted.part)]

@@ -78,7 +78,7 @@ def test_the_command_line_follows_and_counts() -> None:
     wanted = Wanted(lines=5, follow=True, as_json=True)
     line = command_line("alice", ALICE, [Path("/j")], wanted)
     assert line[0] == "journalctl"
-    assert {"--follow", "--lines=5", "--output=json", "--file=/j"} <= set(line)
+    assert {"--follow", "--merge", "--lines=5", "--output=json", "--file=/j"} <= set(line)
 
 
 def test_a_machine_id_that_is_none_is_not_used(tmp_path: Path) -> None:
