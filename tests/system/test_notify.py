@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.system.conftest import Hive
-from tests.system.inside import call, leader
+from tests.system.inside import call, inside, leader, mcp, refused
 
 pytestmark = pytest.mark.system
 
@@ -115,6 +115,27 @@ def test_a_container_that_is_given_up(swarm: Hive, hook: Hook) -> None:
     crash = hook.until("crash", "The container of manager crashed")
     assert crash["id"].startswith("crash-")
     swarm.run("hivectl", "start", "manager", timeout=120)
+
+
+def test_a_deploy_that_fails(swarm: Hive, hook: Hook) -> None:
+    remind(swarm, "is it on this time?")
+    hook.until("notice", "is it on this time?")
+    script = (
+        "cd /agents/alice && echo 'packages = [\"no-such-package\"]' > agent.toml && "
+        "git commit --quiet --all --message=Packages && git rev-parse HEAD"
+    )
+    commit = inside(swarm, "manager", "sh", "-c", script).stdout.strip()
+    arguments = {"agent": "alice", "commit": commit, "description": "what nobody packs"}
+    asked = ["request_apply_commit", arguments]
+    [answer] = mcp(swarm, "manager", client="probe", calls=[asked])
+    assert not refused(answer), answer
+    waiting = hook.until("approval", "what nobody packs")
+    assert "apply of alice" in waiting["title"]
+    number = waiting["id"].rpartition("-")[2]
+    swarm.run("hivectl", "approve", number, check=False, timeout=300)
+    failed = hook.until("deploy-failed", "no-such-package")
+    assert failed["id"] == f"deploy-failed-{number}"
+    inside(swarm, "manager", "git", "-C", "/agents/alice", "reset", "--quiet", "--hard", "HEAD^")
 
 
 def test_what_happens_while_it_or_the_webhook_is_down_comes_later(swarm: Hive, hook: Hook) -> None:
