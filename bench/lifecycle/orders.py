@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from wire import names
 from wire.bus import Bus
+from wire.errors import Conflict
 from wire.signals import Signal
 
 MANAGER: Final = (names.LIFECYCLE, names.LIFECYCLE_PATH, names.LIFECYCLE)
@@ -34,12 +35,15 @@ class Orders:
         self.bus = bus
         self.ended: list[Ended] = []
         self._ends: dict[str, asyncio.Future[Ended]] = {}
+        self._over = asyncio.Event()
 
     def removed(self, signal: Signal) -> None:
         """Take a JobRemoved."""
         ended = Ended(*signal.args[1:])
         self.ended.append(ended)
         self._end(ended.job).set_result(ended)
+        self._over.set()
+        self._over = asyncio.Event()
 
     async def manager(self, member: str, signature: str = "", *args: Any) -> Any:
         """Call the manager object."""
@@ -73,10 +77,18 @@ class Orders:
         return monotonic() - began
 
     async def purge(self, agent: str) -> float:
-        """Destroy an agent with all its data; the seconds that took."""
-        began = monotonic()
-        await self.done(await self.manager("Destroy", "sb", agent, True))
-        return monotonic() - began
+        """Destroy an agent with all its data; the seconds that took, once nobody else had a job
+        on it: it may be falling asleep.
+        """
+        while True:
+            over, began = self._over, monotonic()
+            try:
+                await self.done(await self.manager("Destroy", "sb", agent, True))
+            except Conflict:
+                async with asyncio.timeout(LIMIT):
+                    await over.wait()
+            else:
+                return monotonic() - began
 
     async def value(self, agent: str, name: str) -> Any:
         """A property of an agent."""
