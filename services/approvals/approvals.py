@@ -3,6 +3,8 @@
 What has been said yes to is carried out by carrier.py.
 """
 
+from typing import Final
+
 from services import agentfile
 from services.approvals import bounds
 from services.approvals.books import Books, outdated_note
@@ -12,6 +14,9 @@ from services.approvals.meta import Deployed
 from services.approvals.model import GOING, Approval, Kind, State
 from wire import names
 from wire.errors import AccessDenied, AlreadyExists, Conflict, NotFound
+
+MAX_TOLD: Final = 4 * 1024 * 1024
+"""Characters of reasons and notes in one answer: the bus cuts off who sends 32 MiB at once."""
 
 
 class Approvals:
@@ -143,8 +148,14 @@ class Approvals:
     def find(
         self, *, state: State | None = None, agent: str | None = None, limit: int
     ) -> list[Approval]:
-        """The newest `limit` requests that match, oldest first."""
-        return self._store.find(state=state, agent=agent, limit=limit)
+        """The newest `limit` requests that match, oldest first, MAX_TOLD characters at most."""
+        room = MAX_TOLD
+        found = self._store.find(state=state, agent=agent, limit=limit)[::-1]
+        for told, approval in enumerate(found):
+            room -= len(approval.reason) + len(approval.note)
+            if room < 0:
+                return found[:told][::-1]
+        return found[::-1]
 
     async def diff(self, number: int) -> str:
         """What a request changes, as a unified diff: against what is deployed, or was when the

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE: Final = 20.0
 """Seconds that Approve waits for the job, when something else is being done to the agent."""
-MAX_NOTE: Final = 64 * 1024
-"""Characters of what lifecycle says of a failure that are kept."""
+MAX_NOTE: Final = 16 * 1024
+"""Characters of what lifecycle says of a failure that are kept: its beginning, and its end."""
 
 _AWAY: Final = (Unavailable, Stopping, Timeout)
 """Errors that say nothing about the order, only that the other service could not be asked."""
@@ -164,10 +164,14 @@ class Carrier:
         return [a for a in self._ledger.store.going() if a.id not in self._ordered]
 
     async def _look(self) -> Swarm | None:
-        """What lifecycle says there is; None when that matters to nobody, or cannot be asked."""
+        """What lifecycle says there is; None when that matters to nobody, or cannot be asked.
+
+        One that does not run is started only for somebody who waits; when it comes, it tells.
+        """
         left = self._left()
         try:
-            if left or (self._strangers and await self._lifecycle.running()):
+            matters = bool(left) or self._strangers
+            if matters and (self._waiting or await self._lifecycle.running()):
                 return await self._lifecycle.swarm()
         except HiveError as error:
             log.warning("Lifecycle cannot be asked: %s", error)
@@ -243,7 +247,7 @@ class Carrier:
     def _end(self, approval: Approval, state: State, note: str = "") -> None:
         """The job of a request that is `building` has ended."""
         self._ordered.pop(approval.id, None)
-        kept = "" if state is State.DEPLOYED else note[-MAX_NOTE:]
+        kept = "" if state is State.DEPLOYED else _shortened(note)
         try:
             self._ledger.move(approval.id, state, kept)
         except HiveError as error:
@@ -287,6 +291,14 @@ class Carrier:
     def _withdraw(self, agent: str, why: str) -> None:
         if pending := self._ledger.store.pending(agent):
             self._ledger.move(pending.id, State.WITHDRAWN, f"{agent} {why}.")
+
+
+def _shortened(note: str) -> str:
+    """`note`; of a long one its first line and its end, where a build says what is wrong."""
+    if len(note) <= MAX_NOTE:
+        return note
+    first = note.split("\n", 1)[0][:1000]
+    return f"{first}\n...{note[len(first) + 4 - MAX_NOTE :]}"
 
 
 def _later(approval: Approval, error: HiveError) -> Unavailable:

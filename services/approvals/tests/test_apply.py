@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from services import agentfile
+from services.approvals.approvals import MAX_TOLD
+from services.approvals.carrier import MAX_NOTE
 from services.approvals.model import Kind, State
 from services.approvals.tests.room import MANAGER, OPERATOR, Room, apply, deployed, spawn
 from wire.errors import AccessDenied, Conflict, HiveError, InvalidArgument, NotFound
@@ -55,6 +57,27 @@ async def test_who_hears_of_a_deploy_finds_it_in_the_repository(room: Room) -> N
     room.lifecycle.end("alice")
     await room.rest()
     assert seen == ["approved 0", "building 0", "deployed 1"]
+
+
+async def test_of_a_long_log_the_beginning_and_the_end_are_kept(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    await room.do(room.approvals.approve(number))
+    room.lifecycle.end("alice", "failed", "It does not build.\n" + "x" * 100_000 + "\nthe reason")
+    await room.rest()
+    note = room.row(number).note
+    assert len(note) == MAX_NOTE
+    assert note.startswith("It does not build.\n...x")
+    assert note.endswith("x\nthe reason")
+
+
+async def test_an_answer_has_bounds(room: Room) -> None:
+    for number in range(300):
+        agent = f"a{number}"
+        room.store.add(Kind.SPAWN, agent, "c" * 40, "x" * 16_000, OPERATOR, 1)
+    found = room.approvals.find(limit=1000)
+    assert [a.id for a in found] == list(range(301 - len(found), 301))
+    assert sum(len(a.reason) for a in found) <= MAX_TOLD < 300 * 16_000
 
 
 async def test_what_fails_leaves_the_agent_as_it_was(room: Room) -> None:

@@ -100,6 +100,24 @@ async def test_a_conflict_that_is_none_of_a_job_fails_the_request(
     assert room.state(number) is State.FAILED
 
 
+async def test_a_lifecycle_that_was_lost_is_not_started_for_what_nobody_waits_for(
+    room: Room,
+) -> None:
+    await room.agent()
+    await room.do(room.approvals.approve(await apply(room)))
+    room.lifecycle.here = False
+    asked = room.faults.steps.count("before swarm")
+    room.carrier.neighbour_changed(lifecycle=True, lost=True)
+    await room.rest()
+    assert room.faults.steps.count("before swarm") == asked
+    room.lifecycle.here = True
+    room.carrier.neighbour_changed(lifecycle=True)
+    await room.rest()
+    room.lifecycle.end("alice")
+    await room.rest()
+    room.check()
+
+
 async def test_a_job_that_goes_on_after_lifecycle_was_lost_is_the_same(room: Room) -> None:
     await room.agent()
     number = await apply(room)

@@ -1,0 +1,264 @@
+"""From the manager's commit through the operator's yes to an agent that runs with it."""
+
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.system.conftest import Hive
+from tests.system.inside import PYTHON, hivectl, inside, leader
+
+pytestmark = pytest.mark.system
+
+APPROVALS = ("org.hyperhive.Approvals1", "/org/hyperhive/Approvals1", "org.hyperhive.Approvals1")
+GIT = "/var/lib/hyperhive/git"
+CREW = ("erna", "fred")
+ENDED = ("deployed", "failed", "denied", "superseded", "withdrawn")
+PROPOSE = """
+set -e
+cd "/agents/$1"
+git fetch --quiet applied
+git reset --quiet --hard applied/main
+cat > agent.toml
+git add agent.toml
+git commit --quiet --allow-empty --message "A change"
+git rev-parse HEAD
+"""
+CLONED = """
+import asyncio, pathlib, sys
+from harness.watch import Watch
+
+async def main():
+    with Watch(pathlib.Path("/agents")) as watch:
+        while not pathlib.Path("/agents", sys.argv[1], ".git").exists():
+            await watch.change()
+
+asyncio.run(asyncio.wait_for(main(), 60))
+"""
+
+
+@pytest.fixture(scope="module")
+def crew(swarm: Hive) -> Iterator[Hive]:
+    """The hive with two agents more, of whose repositories the manager has working copies."""
+    for name in CREW:
+        swarm.run("hivectl", "spawn", name, timeout=120)
+        inside(swarm, "manager", PYTHON, "-c", CLONED, name)
+    yield swarm
+    for name in CREW:
+        swarm.run("hivectl", "destroy", name, "--purge", "--yes", timeout=120)
+
+
+def greeting(text: str) -> str:
+    return f'[environment]\nGREETING = "{text}"\n'
+
+
+def greets(hive: Hive, agent: str) -> str:
+    """The GREETING of the container that runs."""
+    told = json.loads(inside(hive, agent, "cat", "/etc/hyperhive/harness.json").stdout)
+    return str(told["environment"].get("GREETING", ""))
+
+
+def propose(hive: Hive, agent: str, text: str) -> str:
+    """What the manager does in its container; returns the commit."""
+    done = inside(hive, "manager", "sh", "-c", PROPOSE, "-", agent, stdin=text)
+    return str(done.stdout.split()[-1])
+
+
+def ask(hive: Hive, agent: str, commit: str) -> int:
+    """A request for `commit`; returns its number."""
+    call = (
+        "busctl",
+        "call",
+        *APPROVALS,
+        "RequestApply",
+        "sssa{sv}",
+        agent,
+        commit,
+        "As asked",
+        "0",
+    )
+    return int(hive.run(*call).stdout.split()[1])
+
+
+def requests(hive: Hive, agent: str) -> list[dict[str, str]]:
+    return [row for row in hivectl(hive, "pending", "--all") if row["agent"] == agent]
+
+
+@contextmanager
+def listening(hive: Hive) -> Iterator[Callable[[int], str]]:
+    """Waits, by the journal, for the end of a request; each end is written once it is complete."""
+    told = hive.popen(
+        "journalctl", "--follow", "--lines=all", "--output=cat", "--unit=hive-approvals"
+    )
+    limit = threading.Timer(120, told.kill)
+    limit.start()
+    ends: dict[int, str] = {}
+
+    def end(number: int) -> str:
+        while number not in ends:
+            line = told.stdout.readline() if told.stdout else ""
+            assert line, f"request {number} did not end in time"
+            if found := re.fullmatch(rf"Request (\d+) for .* is ({'|'.join(ENDED)})\n", line):
+                ends[int(found[1])] = found[2]
+        return ends[number]
+
+    try:
+        yield end
+    finally:
+        limit.cancel()
+        told.kill()
+        told.communicate()
+
+
+def git(hive: Hive, repository: str, *arguments: str) -> str:
+    where = ("git", "-c", "safe.directory=*", "-C", f"{GIT}/{repository}")
+    return hive.run(*where, *arguments).stdout.strip()
+
+
+def check(hive: Hive, agent: str) -> None:
+    """That rows, tags, `main`, meta and lifecycle agree, and nothing is on its way."""
+    rows = requests(hive, agent)
+    assert {row["state"] for row in rows} <= set(ENDED)
+    refs = git(hive, f"applied/{agent}", "for-each-ref", "--format=%(refname:short)", "refs/tags")
+    wanted = {"deployed/0"}
+    for row in rows:
+        story = ["proposal", str(row["state"])]
+        if row["state"] in ("deployed", "failed"):
+            story += ["approved", "building"]
+        wanted |= {f"{word}/{row['id']}" for word in story}
+    assert set(refs.split()) == wanted
+    main = git(hive, f"applied/{agent}", "rev-parse", "main")
+    deployed = [row for row in rows if row["state"] == "deployed"]
+    if deployed:
+        assert main == deployed[-1]["commit"]
+    assert json.loads(git(hive, "meta", "show", "main:agents.json"))[agent]["commit"] == main
+    assert git(hive, "meta", "status", "--porcelain") == ""
+    path = f"/org/hyperhive/Lifecycle1/agent/{agent}"
+    shown = ("org.hyperhive.Lifecycle1", path, "org.hyperhive.Agent1", "DeployedCommit")
+    runs = hive.run("busctl", "get-property", *shown).stdout.split('"')[1]
+    assert runs == main or (runs == "" and not deployed)
+
+
+def test_a_commit_is_deployed_after_a_yes(crew: Hive, measured: Callable[[str], None]) -> None:
+    commit = propose(crew, "erna", greeting("hello"))
+    number = ask(crew, "erna", commit)
+    # Whatever becomes of it in the manager's repository.
+    inside(
+        crew, "manager", "sh", "-c", "cd /agents/erna && git reset -q --hard HEAD~1 && git gc -q"
+    )
+    shown = crew.run("busctl", "call", *APPROVALS, "Diff", "t", str(number)).stdout
+    assert "GREETING" in shown
+    asked = time.monotonic()
+    crew.run("hivectl", "approve", str(number))
+    measured(f"from approve to restarted and ready: {time.monotonic() - asked:.2f} s")
+    with listening(crew) as end:
+        assert end(number) == "deployed"
+    assert greets(crew, "erna") == "hello"
+    check(crew, "erna")
+    # What the manager sees of it.
+    tell = f"""
+        set -e
+        cd /agents/erna
+        git fetch --quiet applied
+        git show --quiet --format=%H applied/refs/tags/deployed/{number}
+        git -C /meta log -1 --format=%s
+    """
+    told = inside(crew, "manager", "sh", "-c", tell).stdout.splitlines()
+    assert told == [commit, "Deploy erna: As asked"]
+
+
+def test_what_does_not_fit_is_refused_and_leaves_no_request(crew: Hive) -> None:
+    before = len(requests(crew, "erna"))
+    commit = propose(crew, "erna", "[environment]\nA = 7\n")
+    call = ("busctl", "call", *APPROVALS, "RequestApply", "sssa{sv}", "erna", commit, "Broken", "0")
+    refused = crew.run(*call, check=False)
+    assert refused.returncode != 0
+    assert "agent.toml, line 2: environment.A = 7" in refused.stderr
+    assert len(requests(crew, "erna")) == before
+
+
+def test_what_does_not_build_leaves_the_agent_as_it_was(crew: Hive) -> None:
+    before, pid = greets(crew, "erna"), leader(crew, "erna")
+    number = ask(crew, "erna", propose(crew, "erna", 'packages = ["no-such-package-here"]\n'))
+    assert crew.run("hivectl", "approve", str(number), check=False).returncode != 0
+    with listening(crew) as end:
+        assert end(number) == "failed"
+    assert "no-such-package-here" in requests(crew, "erna")[-1]["note"]
+    assert "no-such-package-here" in git(
+        crew, "applied/erna", "tag", "--list", "--format=%(contents)", f"failed/{number}"
+    )
+    assert (greets(crew, "erna"), leader(crew, "erna")) == (before, pid)
+    check(crew, "erna")
+
+
+def test_a_revert_goes_back(crew: Hive) -> None:
+    call = ("busctl", "call", *APPROVALS, "Revert", "ss", "erna", "deployed/0")
+    number = int(crew.run(*call).stdout.split()[1])
+    crew.run("hivectl", "approve", str(number))
+    with listening(crew) as end:
+        assert end(number) == "deployed"
+    assert greets(crew, "erna") == ""
+    check(crew, "erna")
+
+
+def test_two_for_one_agent_and_two_agents_at_once(crew: Hive) -> None:
+    first = ask(crew, "erna", propose(crew, "erna", greeting("first")))
+    second = ask(crew, "erna", propose(crew, "erna", greeting("second")))
+    other = ask(crew, "fred", propose(crew, "fred", greeting("other")))
+    approving = [
+        crew.popen("hivectl", "approve", str(number)) for number in (first, second, other, second)
+    ]
+    for process in approving:
+        process.communicate(timeout=120)
+    with listening(crew) as end:
+        assert [end(number) for number in (first, second, other)] == [
+            "superseded", "deployed", "deployed"
+        ]  # fmt: skip
+    assert (greets(crew, "erna"), greets(crew, "fred")) == ("second", "other")
+    assert sorted(process.returncode == 0 for process in approving) == [False, False, True, True]
+    for agent in CREW:
+        check(crew, agent)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.2, 0.5, 1.0])
+def test_an_agent_that_crashes_meanwhile_gets_it_all_the_same(crew: Hive, after: float) -> None:
+    number = ask(crew, "fred", propose(crew, "fred", greeting(f"after {after}")))
+    approving = crew.popen("hivectl", "approve", str(number))
+    time.sleep(after)  # when it crashes, not what is waited for
+    crew.run("systemctl", "kill", "--signal=KILL", "systemd-nspawn@h-fred.service", check=False)
+    approving.communicate(timeout=120)
+    with listening(crew) as end:
+        assert end(number) in ("deployed", "failed")
+    check(crew, "fred")
+
+
+def test_whenever_approvals_is_killed_all_agree_in_the_end(crew: Hive) -> None:
+    chance = random.Random(7)
+    for attempt in range(8):
+        crew.run("systemctl", "reset-failed", "hive-approvals.service", check=False)
+        number = ask(crew, "erna", propose(crew, "erna", greeting(f"attempt {attempt}")))
+        approving = crew.popen("hivectl", "approve", str(number))
+        time.sleep(chance.uniform(0.2, 1.6))  # when it is killed, not what is waited for
+        crew.run("systemctl", "kill", "--signal=KILL", "hive-approvals.service")
+        approving.communicate(timeout=120)
+        if requests(crew, "erna")[-1]["state"] == "pending":  # killed before the yes arrived
+            crew.run("hivectl", "approve", str(number))
+        with listening(crew) as end:
+            assert end(number) == "deployed"
+        assert greets(crew, "erna") == f"attempt {attempt}"
+        check(crew, "erna")
+
+
+def test_a_purged_agent_leaves_no_repository(crew: Hive) -> None:
+    crew.run("hivectl", "spawn", "gone", timeout=120)
+    inside(crew, "manager", PYTHON, "-c", CLONED, "gone")
+    number = ask(crew, "gone", propose(crew, "gone", greeting("never")))
+    crew.run("hivectl", "destroy", "gone", "--purge", "--yes", timeout=120)
+    with listening(crew) as end:
+        assert end(number) == "withdrawn"
+    assert "gone" not in json.loads(git(crew, "meta", "show", "main:agents.json"))
