@@ -33,6 +33,9 @@ class FakeRepositories:
         self.proposed.setdefault(agent, {})[name] = Commit(text, parent)
         return name
 
+    async def prepare(self) -> None:
+        """Nothing is half done in memory."""
+
     def agents(self) -> list[str]:
         return sorted(self.applied)
 

@@ -37,7 +37,7 @@ async def test_a_yes_deploys_a_commit(room: Room) -> None:
     (deploy, initial) = await room.approvals.deploy_log("alice", 10)
     assert (deploy.approval, deploy.commit, deploy.requested_by) == (number, row.commit, MANAGER)
     assert (initial.approval, initial.commit, initial.requested_by) == (0, before, OPERATOR)
-    room.check()
+    await room.check()
 
 
 async def test_a_yes_may_be_for_now(room: Room) -> None:
@@ -91,7 +91,7 @@ async def test_what_fails_leaves_the_agent_as_it_was(room: Room) -> None:
     assert room.git.applied["alice"].notes["failed/1"] == log
     assert room.git.applied["alice"].refs["main"] == before
     assert "alice is as it was: It does not build." in room.broker.told["approval-1"]
-    room.check()
+    await room.check()
     assert await deployed(room) == 2  # nothing is in its way
 
 
@@ -102,7 +102,7 @@ async def test_a_cancelled_job_has_failed(room: Room) -> None:
     room.lifecycle.end("alice", "cancelled", "It was cancelled; alice is as it was.")
     await room.rest()
     assert room.state(number) is State.FAILED
-    room.check()
+    await room.check()
 
 
 @pytest.mark.parametrize("commit", ["main", "HEAD~1", "", "123456", "z" * 40, "--upload-pack=x"])
@@ -160,7 +160,7 @@ async def test_a_newer_request_takes_the_place_of_an_older_one(room: Room) -> No
     assert room.broker.told == {}  # who asked anew knows it
     with pytest.raises(Conflict, match="superseded already"):
         await room.do(room.approvals.approve(first))
-    room.check()
+    await room.check()
 
 
 async def test_what_the_operator_takes_the_place_of_is_told(room: Room) -> None:
@@ -182,7 +182,7 @@ async def test_a_deploy_ends_what_was_not_made_on_top_of_it(room: Room) -> None:
     await room.rest()
     assert room.state(second) is State.SUPERSEDED
     assert "not made on top of it" in room.broker.told["approval-2"]
-    room.check()
+    await room.check()
 
 
 async def test_what_was_made_on_top_of_a_deploy_waits_on(room: Room) -> None:
@@ -197,7 +197,7 @@ async def test_what_was_made_on_top_of_a_deploy_waits_on(room: Room) -> None:
     room.lifecycle.end("alice")
     await room.rest()
     assert room.state(second) is State.DEPLOYED
-    room.check()
+    await room.check()
 
 
 async def test_a_yes_to_what_no_longer_fits_supersedes_it(room: Room) -> None:
@@ -222,7 +222,7 @@ async def test_a_revert_goes_back(room: Room) -> None:
     await room.rest()
     assert room.lifecycle.agents["alice"] == main
     assert f"take alice back to {main[:12]}" in room.broker.told["approval-2"]
-    room.check()
+    await room.check()
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ async def test_who_asked_takes_it_back(room: Room) -> None:
     assert "was withdrawn: By the operator." in room.broker.told["approval-2"]
     with pytest.raises(Conflict):
         await room.do(room.approvals.withdraw(OPERATOR, number))
-    room.check()
+    await room.check()
 
 
 async def test_the_manager_takes_back_only_its_own(room: Room) -> None:

@@ -10,7 +10,7 @@ async def test_who_was_spawned_without_us_is_adopted(room: Room) -> None:
     assert room.git.applied["alice"].commits[commit].text == agentfile.TEMPLATE
     assert room.tags() == {"deployed/0"}
     assert room.meta.pins["alice"] == (0, commit)
-    room.check()
+    await room.check()
 
 
 async def test_lifecycle_is_not_started_only_to_look(room: Room) -> None:
@@ -53,7 +53,7 @@ async def test_what_is_asked_of_a_destroyed_agent_is_withdrawn(room: Room) -> No
     await room.rest()
     assert room.row(number).note == "alice was destroyed."
     assert "withdrawn/1" in room.tags()
-    room.check()
+    await room.check()
 
 
 async def test_a_purged_agent_leaves_no_repository(room: Room) -> None:
@@ -90,7 +90,7 @@ async def test_an_old_yes_is_carried_out(room: Room) -> None:
     room.lifecycle.end("bob")
     await room.rest()
     assert room.state(1) is State.DEPLOYED
-    room.check()
+    await room.check()
 
 
 async def test_an_old_yes_that_was_carried_out_already_isdeployed(room: Room) -> None:
@@ -99,3 +99,12 @@ async def test_an_old_yes_that_was_carried_out_already_isdeployed(room: Room) ->
     assert room.state(1) is State.DEPLOYED
     assert room.lifecycle.orders == []
     assert room.tags("bob") == {"deployed/0"}
+
+
+async def test_a_start_puts_back_the_tags_of_what_is_open(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    del room.git.applied["alice"].refs[f"refs/tags/proposal/{number}"]
+    await room.start()
+    await room.rest()
+    assert room.tags() == {"deployed/0", "proposal/1"}

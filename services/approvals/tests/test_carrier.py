@@ -115,7 +115,7 @@ async def test_a_lifecycle_that_was_lost_is_not_started_for_what_nobody_waits_fo
     await room.rest()
     room.lifecycle.end("alice")
     await room.rest()
-    room.check()
+    await room.check()
 
 
 async def test_a_job_that_goes_on_after_lifecycle_was_lost_is_the_same(room: Room) -> None:
@@ -141,6 +141,19 @@ async def test_a_job_that_lifecycle_took_with_it_is_ordered_anew(room: Room) -> 
     room.lifecycle.end("alice")
     await room.rest()
     assert room.state(number) is State.DEPLOYED
+
+
+async def test_a_deploy_that_ended_while_nobody_listened_is_not_ordered_again(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    await room.do(room.approvals.approve(number))
+    room.lifecycle.told = None
+    room.lifecycle.end("alice")
+    await room.start()
+    await room.rest()
+    assert room.state(number) is State.DEPLOYED
+    assert len(room.lifecycle.orders) == 1
+    await room.check()
 
 
 async def test_a_job_that_ends_before_its_order_is_answered_counts(
@@ -184,7 +197,7 @@ async def test_approvals_of_different_agents_do_not_wait_for_each_other(room: Ro
     assert room.meta.prepared.keys() == {"alice"}
     room.lifecycle.end("alice")
     await room.rest()
-    room.check()
+    await room.check()
 
 
 async def test_what_git_cannot_do_for_one_agent_does_not_stop_another(

@@ -33,7 +33,7 @@ async def test_a_yes_spawns_with_the_configuration_that_was_asked_for(room: Room
     assert room.broker.told == {
         "approval-1": "The request 1 to spawn bob was approved, and bob is there now."
     }
-    room.check()
+    await room.check()
 
 
 async def test_without_a_configuration_it_begins_with_the_template(room: Room) -> None:
@@ -51,7 +51,7 @@ async def test_a_kept_agent_comes_back_with_what_it_had(room: Room) -> None:
     await room.do(room.approvals.approve(number))
     room.lifecycle.end("alice")
     await room.rest()
-    room.check()
+    await room.check()
 
 
 async def test_a_failed_job_fails_the_request_with_its_reason(room: Room) -> None:
@@ -63,7 +63,7 @@ async def test_a_failed_job_fails_the_request_with_its_reason(room: Room) -> Non
     assert (row.state, row.note) == (State.FAILED, "No room on the disk.")
     assert room.git.applied["bob"].notes["failed/1"] == "No room on the disk."
     assert "No room on the disk." in room.broker.told["approval-1"]
-    room.check()
+    await room.check()
 
 
 async def test_a_no_is_kept_and_told_with_its_note(room: Room) -> None:
@@ -75,7 +75,7 @@ async def test_a_no_is_kept_and_told_with_its_note(room: Room) -> None:
         "approval-1": "The request 1 to spawn bob was denied: ask alice instead"
     }
     assert room.lifecycle.orders == []
-    room.check()
+    await room.check()
 
 
 @pytest.mark.parametrize(

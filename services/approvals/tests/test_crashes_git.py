@@ -1,0 +1,102 @@
+"""As in test_crashes.py, with the real git: its commands are where the process is killed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from services.approvals import gitrun
+from services.approvals.meta import Meta
+from services.approvals.repositories import Repositories
+from services.approvals.tests.faults import Faults, Killed
+from services.approvals.tests.room import memory
+from services.approvals.tests.test_crashes import CONFIG, EMPTY, Story
+from services.approvals.tests.worktree import WorkTree
+
+STRIDE = 7
+"""Every step takes some milliseconds here; each of them is tried without git."""
+
+
+class RealStory(Story):
+    """A room with real repositories below the directory of its store."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        root: Any = path.parent
+        self.git: Any = Repositories(root, scratch=root)
+        self.meta: Any = Meta(root)
+        self._root = root
+        self._trees: dict[str, WorkTree] = {}
+
+    async def start(self) -> None:
+        # A new process remembers nothing.
+        self.git = Repositories(self._root, scratch=self._root)
+        self.meta = Meta(self._root)
+        await super().start()
+
+    async def propose(self, agent: str, text: str) -> str:
+        if agent not in self._trees:
+            self._trees[agent] = WorkTree(self._root / "proposed" / agent)
+        tree = self._trees[agent]
+        main = await self.git.resolve(agent, "main")
+        tree.pull(self.git, agent, main)
+        return tree.commit({"agent.toml": text})
+
+
+@asynccontextmanager
+async def _room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RealStory]:
+    with TemporaryDirectory(dir=memory()) as directory, monkeypatch.context() as patched:
+        room = RealStory(Path(directory) / "approvals.sqlite")
+        patched.setattr(gitrun, "_talk", _faulty(room.faults))
+        room.path.write_bytes(EMPTY)
+        try:
+            await room.start()
+            await room.agent()
+            yield room
+        finally:
+            room.close()
+
+
+def _faulty(faults: Faults) -> Callable[..., Any]:
+    talk = gitrun._talk
+
+    async def faulty(process: asyncio.subprocess.Process, stdin: bytes, limit: int) -> Any:
+        # Killed before it, git has begun, and is killed with us.
+        async with faults.at("git"):
+            return await talk(process, stdin, limit)
+
+    return faulty
+
+
+async def _all(room: RealStory) -> None:
+    """A deploy, one that fails, and the way back."""
+    await room.apply("alice", CONFIG)
+    await room.settle("alice")
+    room.lifecycle.endings["alice"] = ("failed", "No.")
+    await room.apply("alice", CONFIG + "# more\n")
+    await room.settle("alice")
+    del room.lifecycle.endings["alice"]
+    await room.ask(lambda: room.approvals.revert("operator", "alice", "deployed/0"))
+    await room.settle("alice")
+    await room.changed()
+    await room.check()
+
+
+async def test_wherever_git_is_killed_all_agree_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with _room(monkeypatch) as room:
+        begun = len(room.faults.steps)
+        await _all(room)
+        steps = len(room.faults.steps)
+    assert steps > begun + 100
+    for fatal in range(begun, steps, STRIDE):
+        async with _room(monkeypatch) as room:
+            room.faults.fails = Killed
+            room.faults.fatal = fatal
+            try:
+                await _all(room)
+            except Exception as error:
+                raise AssertionError(f"step {fatal}, {room.faults.steps[fatal]}") from error
