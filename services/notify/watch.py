@@ -10,13 +10,13 @@ from typing import Final
 from services.notify.notifier import Notifier
 from services.notify.sources import Source
 from wire.bus import Bus
-from wire.errors import HiveError
+from wire.errors import HiveError, Stopping, Unavailable
 from wire.signals import DAEMON, Signal
 
 log = logging.getLogger(__name__)
 
 AGAIN: Final = 60.0
-"""Seconds until a service is asked again that could not answer, if nothing else happens before."""
+"""Seconds until a service is asked again that is there but could not answer."""
 
 
 class Watch:
@@ -56,16 +56,18 @@ class Watch:
             pass
 
     async def _ask(self) -> bool:
-        """Ask once; answers whether that went well."""
+        """Ask once; answers whether nothing is left to ask for until something happens."""
         whole, self._whole = self._whole, False
         try:
             listed = await self._source.fetch(self._bus, 0 if whole else self._newest)
         except HiveError as error:
             self._whole = True
+            # One that is away says so when it is back, and is not to be started by us.
+            away = isinstance(error, Unavailable | Stopping)
             log.warning(
                 "%s cannot be asked for %s: %s", self._source.service, self._source.name, error
             )
-            return False
+            return away
         numbers = [one.number for one in listed]
         self._newest = max([0 if whole else self._newest, *numbers])
         self._notifier.take(self._source.name, listed, whole=whole)

@@ -14,7 +14,7 @@ from services.notify.tests.fakes import FakeBroker, Looked
 from services.notify.watch import Watch
 from wire import names
 from wire.bus import Bus
-from wire.errors import LimitExceeded
+from wire.errors import LimitExceeded, Unavailable
 from wire.fixtures import Connect
 from wire.principal import Kind, Principal
 from wire.testing import FixedPrincipals
@@ -103,6 +103,25 @@ async def test_a_source_that_could_not_answer_is_asked_again_for_all(
     await source.until_asked(3)
     assert source.after == [0, 3, 0]
     assert taken.all == [([3], True), ([3, 4], True)]
+
+
+async def test_a_service_that_is_away_is_left_alone_until_it_is_back(
+    connect: Connect,
+    broker: FakeBroker,
+    tasks: list[asyncio.Task[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(under_test, "AGAIN", 0.0)
+    source, taken = Listed(Unavailable("away"), [asks(3)]), Taken()
+    client = await connect()
+    tasks.append(asyncio.create_task(Watch(client, source, taken).run()))
+    await source.until_asked(1)
+    for _ in range(5):  # long enough for it to ask often
+        await client.call(names.BROKER, names.BROKER_PATH, "org.freedesktop.DBus.Peer", "Ping")
+    assert source.after == [0]
+    broker.QuestionAdded("operator", 3, "alice")
+    await source.until_asked(2)
+    assert taken.all == [([3], True)]
 
 
 async def test_what_the_operator_has_read_is_no_news(connect: Connect, broker: FakeBroker) -> None:
