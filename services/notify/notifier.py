@@ -32,7 +32,7 @@ class Notifier:
         """See what of `listed`, the oldest first, is new.
 
         Of a source that is looked at for the first time nothing is: it was there before anybody
-        wanted to be told. `whole`: the list is all there is of it.
+        wanted to be told. `whole`: it is all there is, or lacks the oldest only.
         """
         known = self._outbox.known(source)
         if known is None:

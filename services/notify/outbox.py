@@ -94,11 +94,15 @@ class Outbox:
     ) -> None:
         """Know `numbers` of `source` from now on, and keep `posts` (webhook, news) to be posted.
 
-        `whole`: that is all there is of it, so that what was known besides may be forgotten.
+        `whole`: that is all there is of it from the lowest of them on, so that what was known
+        besides may be forgotten. A list that is too long for one answer lacks the oldest.
         """
         with self._transaction():
             if whole:
-                self._db.execute("DELETE FROM known WHERE source = ?", (source,))
+                self._db.execute(
+                    "DELETE FROM known WHERE source = ? AND number >= ?",
+                    (source, min(numbers, default=0)),
+                )
             self._db.executemany(
                 "INSERT OR IGNORE INTO known VALUES (?, ?)",
                 [(source, number) for number in (0, *numbers)],

@@ -64,6 +64,14 @@ def test_what_is_no_more_listed_is_forgotten(notifier: Notifier, outbox: Outbox)
     assert [one.number for one in waiting(outbox, "phone")] == [1, 2, 2]
 
 
+def test_what_no_answer_had_room_for_is_not_told_twice(notifier: Notifier, outbox: Outbox) -> None:
+    notifier.take("questions", [], whole=True)
+    notifier.take("questions", [asks(1), asks(2)])
+    notifier.take("questions", [asks(2)], whole=True)
+    notifier.take("questions", [asks(1), asks(2)], whole=True)
+    assert [one.number for one in waiting(outbox, "phone")] == [1, 2]
+
+
 def test_each_webhook_gets_the_events_it_wants(notifier: Notifier, outbox: Outbox) -> None:
     told: list[str] = []
     notifier.on_post = told.append

@@ -22,8 +22,10 @@ def test_a_source_is_unknown_until_it_was_looked_at(outbox: Outbox) -> None:
     outbox.note("questions", [3, 4], [], whole=False)
     outbox.note("questions", [4, 5], [], whole=False)
     assert outbox.known("questions") == {0, 3, 4, 5}
-    outbox.note("questions", [5], [], whole=True)
-    assert outbox.known("questions") == {0, 5}
+    outbox.note("questions", [4], [], whole=True)
+    assert outbox.known("questions") == {0, 3, 4}
+    outbox.note("questions", [], [], whole=True)
+    assert outbox.known("questions") == {0}
     assert outbox.known("pending") is None
 
 
