@@ -57,6 +57,7 @@ async def _wake(given: Orders) -> dict[str, float]:
         asyncio.timeout(LIMIT),
     ):
         await given.until(SLEEPER, "State", "sleeping")
+        await given.until_last(SLEEPER, "sleep")  # its endpoint has ended, too
         began = monotonic()
         number = await bus.call1(*broker, "Send", "ssa{sv}", SLEEPER, "are you up?", {})
         delivered = asyncio.create_task(_delivered(told, number))

@@ -108,6 +108,12 @@ class Orders:
             while await self.value(agent, name) != wanted:
                 await anext(changed)
 
+    async def until_last(self, agent: str, verb: str) -> None:
+        """Wait until the last job of an agent that has ended is a `verb`."""
+        async with asyncio.timeout(LIMIT):
+            while [job.verb for job in self.ended if job.agent == agent][-1:] != [verb]:
+                await self._over.wait()
+
     def _end(self, job: str) -> asyncio.Future[Ended]:
         return self._ends.setdefault(job, asyncio.get_running_loop().create_future())
 
