@@ -214,7 +214,7 @@ class Approvals:
     async def _check_fits(self, approval: Approval, main: str) -> None:
         """Raises Conflict, and the request is superseded, when it does not fit to `main`."""
         if await self._books.outdated(approval, main):
-            note = outdated_note(main)
+            note = outdated_note(approval, main)
             self._ledger.pending(approval.id)
             self._ledger.move(approval.id, State.SUPERSEDED, note)
             await self._books.catch_up_later()

@@ -166,9 +166,17 @@ class Books:
             if await self.main(agent) is None:
                 await self.repositories.tag(agent, INITIAL, commit)
                 await self.repositories.move_main(agent, commit)
-            await self.meta.prepare(agent, 0, commit)
-            await self.meta.finalize(agent, "The initial configuration", names.OPERATOR)
+            number, why, by = self._origin(agent, commit)
+            await self.meta.prepare(agent, number, commit)
+            await self.meta.finalize(agent, why, by)
             return commit
+
+    def _origin(self, agent: str, commit: str) -> tuple[int, str, str]:
+        """Which request brought the commit, why and whose it was: meta may have been lost."""
+        for approval in reversed(self._store.find(state=State.DEPLOYED, agent=agent)):
+            if approval.commit == commit:
+                return approval.id, approval.reason, approval.requested_by
+        return 0, "The initial configuration", names.OPERATOR
 
     async def forget(self, agent: str) -> None:
         """Remove what is kept of an agent that was purged."""
@@ -211,7 +219,8 @@ class Books:
         """End what waits for the operator and was made on top of something else."""
         waiting = self._store.pending(agent)
         if waiting and await self.outdated(waiting, deployed.commit):
-            self._ledger.move(waiting.id, State.SUPERSEDED, outdated_note(deployed.commit))
+            note = outdated_note(waiting, deployed.commit)
+            self._ledger.move(waiting.id, State.SUPERSEDED, note)
 
     async def outdated(self, approval: Approval, main: str) -> bool:
         """Whether it does not fit to `main`, which is deployed."""
@@ -220,6 +229,8 @@ class Books:
         return not await self.repositories.descends(approval.agent, approval.commit, main)
 
 
-def outdated_note(main: str) -> str:
+def outdated_note(approval: Approval, main: str) -> str:
     """Why a request no longer fits to `main`."""
+    if approval.commit == main:
+        return f"{main[:12]} is what is deployed already."
     return f"Meanwhile {main[:12]} was deployed, and this was not made on top of it."

@@ -244,6 +244,22 @@ async def test_a_revert_goes_to_what_was_deployed_and_is_not_now(
     assert room.store.find() == []
 
 
+async def test_a_revert_to_what_is_deployed_meanwhile_is_superseded(room: Room) -> None:
+    await room.agent()
+    first = await deployed(room, "# 1\n")
+    second = await apply(room, "# 2\n")
+    await room.do(room.approvals.approve(second))
+    number = await room.do(room.approvals.revert(OPERATOR, "alice", "deployed/0"))
+    room.lifecycle.end("alice", "failed", "No.")
+    await room.rest()
+    assert room.state(number) is State.PENDING
+    repository = room.git.applied["alice"]
+    repository.refs["main"] = room.row(number).commit
+    with pytest.raises(Conflict, match="is what is deployed already"):
+        await room.do(room.approvals.approve(number))
+    assert room.state(first) is State.DEPLOYED
+
+
 async def test_who_asked_takes_it_back(room: Room) -> None:
     await room.agent()
     number = await apply(room)

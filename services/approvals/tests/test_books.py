@@ -108,3 +108,14 @@ async def test_a_start_puts_back_the_tags_of_what_is_open(room: Room) -> None:
     await room.start()
     await room.rest()
     assert room.tags() == {"deployed/0", "proposal/1"}
+
+
+async def test_a_lost_meta_is_made_again_from_what_is_deployed(room: Room) -> None:
+    await room.agent()
+    number = await deployed(room)
+    room.meta.pins.clear()
+    room.meta.deploys.clear()
+    room.carrier.neighbour_changed(lifecycle=True)
+    await room.rest()
+    assert room.meta.pins["alice"] == (number, room.row(number).commit)
+    await room.check()

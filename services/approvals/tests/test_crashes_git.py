@@ -17,7 +17,7 @@ from services.approvals.tests.room import memory
 from services.approvals.tests.test_crashes import CONFIG, EMPTY, Story
 from services.approvals.tests.worktree import WorkTree
 
-STRIDE = 7
+STRIDE = 19
 """Every step takes some milliseconds here; each of them is tried without git."""
 
 
