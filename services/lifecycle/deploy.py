@@ -20,8 +20,8 @@ class Deploys:
     """The work of the verb `deploy`.
 
     Keys of a job's arguments: `commit` and `now` as asked for; from the switch on `former`, the
-    commit before, `ran`, whether the container did, and `runs`, whether it is to; then `down`, that
-    the former one was stopped; or `failed`, why it goes back.
+    commit before, `runs`, whether the container is to run with the new one, and `ran`, whether with
+    that one; then `down`, that it was stopped; or `failed`, why it goes back.
     """
 
     def __init__(
@@ -43,9 +43,10 @@ class Deploys:
             if agent.spec.commit == commit:
                 return ""  # and it runs, if it does, from that: whoever asks again missed the end
             await self._get_ready(job, agent)
-            ran = agent.unit_status.up or agent.state is State.STARTING
-            # One that was given up may only have waited for this.
-            runs = ran or (agent.state is State.FAILED and agent.enabled)
+            # One that was given up may only have waited for this. One that is to run and does not
+            # is there, too, after a boot in the middle of the job.
+            runs = (agent.enabled and not agent.asleep) or _runs(agent)
+            ran = runs and agent.state is not State.FAILED
             self._keep(job, former=agent.spec.commit, ran=ran, runs=runs)
         try:
             if "failed" not in kept:
@@ -63,6 +64,8 @@ class Deploys:
         await self._backend.stop_build(job.agent)
         if "former" in job.arguments:
             await self._restore(job)
+        else:
+            await self._still_run(job)
         return ""
 
     async def _get_ready(self, job: Job, agent: Agent) -> None:
@@ -73,10 +76,16 @@ class Deploys:
                 await self._backend.build(agent.spec_at(commit), job.number)
             except HiveError:
                 await self._containers.stay()
+                await self._still_run(job)
                 raise
             if not job.arguments.get("now"):
                 step(f"{agent.name}: the end of its turn is waited for")
                 await self._turns.over(agent)
+
+    async def _still_run(self, job: Job) -> None:
+        """What ran when this was ordered still does, or again: the host may have been booted."""
+        if job.arguments.get("ran") and self._swarm.agent(job.agent).state is State.STOPPED:
+            await self._containers.up(job)
 
     async def _switch(self, job: Job, commit: str) -> None:
         self._swarm.deployed(job.agent, commit)
@@ -111,3 +120,7 @@ class Deploys:
     def _keep(self, job: Job, **values: object) -> None:
         job.arguments.update(values)
         self._swarm.registry.save_job(job)
+
+
+def _runs(agent: Agent) -> bool:
+    return agent.unit_status.up or agent.state is State.STARTING

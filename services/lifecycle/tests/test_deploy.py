@@ -204,6 +204,41 @@ async def test_what_does_not_run_has_it_at_its_next_start(house: House, state: S
     assert house.backend.running["alice"] == NEW
 
 
+async def booted(house: House) -> None:
+    """The host goes down in the middle of a turn that a deploy waits for, and comes up again."""
+    await house.close()
+    house.backend.set("alice", "inactive")
+    house.backend.boot_id = "boot-2"
+    await house.open()
+
+
+@pytest.mark.parametrize("outcome", ["done", "failed", "cancelled"])
+async def test_after_a_boot_in_the_middle_of_it_the_agent_runs(house: House, outcome: str) -> None:
+    reported(house, "thinking")
+    deploy(house)
+    await until(house, "build")
+    await house.settle()
+    house.backend.built.clear()
+    house.backend.gate.clear()
+    await booted(house)
+    job = house.lifecycle._jobs.of("alice")
+    assert job
+    if outcome == "failed":
+        house.backend.fail["build"] = Conflict("The network is not there yet.")
+    if outcome == "cancelled":
+        async with asyncio.timeout(5):
+            while not job.waits:
+                await house.diary.news()
+        house.lifecycle.cancel(job.number)
+    house.backend.gate.set()
+    result, _note = await house.diary.end_of(job)
+    assert result == outcome
+    await house.settle()
+    assert house.state("alice") is State.RUNNING
+    assert house.backend.running["alice"] == (NEW if outcome == "done" else "")
+    assert not house.diary.crashes
+
+
 async def given_up(house: House) -> None:
     """alice crashes until systemd gives her up."""
     house.backend.set("alice", "activating", result="exit-code")

@@ -1,0 +1,174 @@
+"""Approvals that meet each other, a crash, or the end of a service: each ends in a legal state."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from hivectl.exits import Exit
+from tests.system.conftest import Hive
+from tests.system.inside import hivectl, inside, leader, probe
+
+pytestmark = pytest.mark.system
+
+APPLIED = "/var/lib/hyperhive/git/applied"
+COMMIT = """
+set -e
+cd /agents/"$1"
+git fetch --quiet applied
+git checkout --quiet --detach "${3:-applied/main}"
+echo "environment.GREETING = \\"$2\\"" > agent.toml
+git commit --quiet --all --message "Greet with $2"
+git rev-parse HEAD
+"""
+
+
+def proposed(hive: Hive, name: str, greeting: str, base: str = "") -> str:
+    """A commit of the manager's on top of what is deployed, or of `base`."""
+    arguments = [name, greeting, *([base] if base else [])]
+    return str(inside(hive, "manager", "sh", "-c", COMMIT, "sh", *arguments).stdout.strip())
+
+
+def asked(hive: Hive, name: str, commit: str) -> int:
+    return int(hivectl(hive, "apply", name, commit, "-m", "Greet")["id"])
+
+
+def approving(hive: Hive, number: int) -> "subprocess.Popen[str]":
+    return hive.popen("hivectl", "approve", str(number), "--now")
+
+
+def ended(hive: Hive, number: int) -> dict[str, Any]:
+    """The request, when it goes no further; the tags say the same as the row."""
+    state = probe(hive, "until_request", str(number))
+    [row] = [r for r in hivectl(hive, "pending", "--all") if r["id"] == number]
+    assert row["state"] == state
+    git = ["git", "-c", "safe.directory=*", "--git-dir", f"{APPLIED}/{row['agent']}"]
+    assert f"{state}/{number}" in hive.run(*git, "tag").stdout.split()
+    if state == "deployed":
+        assert hive.run(*git, "rev-parse", "main").stdout.strip() == row["commit"]
+    return dict(row)
+
+
+def at_rest(hive: Hive, name: str, commit: str) -> None:
+    """The agent runs with `commit`, and nothing is being done to it."""
+    probe(hive, "until_state", name, "running")
+    status = hivectl(hive, "status", name)
+    assert status["deployed_commit"] == commit
+    hive.run("hivectl", "restart", name, timeout=120)
+
+
+@contextmanager
+def held(hive: Hive, name: str) -> Iterator[None]:
+    """Builds of `name` wait; inside, one has begun. It goes on afterwards."""
+    path = f"/run/systemd/system/hive-build@{name}.service.d/99-held.conf"
+    hold = "+/bin/sh -c 'test -p /run/held || exit 0; echo here > /run/held; read x < /run/go'"
+    hive.run("mkfifo", "/run/held", "/run/go")
+    hive.run("install", "-D", "/dev/stdin", path, input=f"[Service]\nExecStartPre={hold}\n")
+    hive.run("systemctl", "daemon-reload")
+    try:
+        yield
+    finally:
+        hive.run("rm", "-f", path, "/run/held", "/run/go")
+        hive.run("systemctl", "daemon-reload")
+
+
+def begun(hive: Hive) -> None:
+    hive.run("cat", "/run/held")
+
+
+def go_on(hive: Hive) -> None:
+    hive.run("sh", "-c", "echo > /run/go")
+
+
+def finished(process: "subprocess.Popen[str]") -> int:
+    process.communicate(timeout=150)
+    return process.returncode
+
+
+def test_two_agents_at_once(swarm: Hive) -> None:
+    commits = {name: proposed(swarm, name, "both") for name in ("alice", "bob")}
+    numbers = {name: asked(swarm, name, commit) for name, commit in commits.items()}
+    waiting = [approving(swarm, number) for number in numbers.values()]
+    assert [finished(process) for process in waiting] == [0, 0]
+    for name, number in numbers.items():
+        assert ended(swarm, number)["state"] == "deployed"
+        at_rest(swarm, name, commits[name])
+        assert hivectl(swarm, "deploy-log", name)[0]["approval"] == number
+
+
+def test_two_for_one_agent(swarm: Hive) -> None:
+    first = proposed(swarm, "alice", "first")
+    one = asked(swarm, "alice", first)
+    with held(swarm, "alice"):
+        approval = approving(swarm, one)
+        begun(swarm)
+        after = proposed(swarm, "alice", "after", first)
+        two = asked(swarm, "alice", after)
+        refused = swarm.run("hivectl", "approve", str(two), check=False)
+        assert refused.returncode == Exit.CONFLICT
+        go_on(swarm)
+        assert finished(approval) == 0
+    assert ended(swarm, one)["state"] == "deployed"
+    swarm.run("hivectl", "approve", str(two), "--now", timeout=150)
+    assert ended(swarm, two)["state"] == "deployed"
+    at_rest(swarm, "alice", after)
+
+
+def test_one_that_was_not_made_on_top_of_the_other_is_superseded(swarm: Hive) -> None:
+    first, beside = proposed(swarm, "alice", "1"), proposed(swarm, "alice", "2")
+    one = asked(swarm, "alice", first)
+    with held(swarm, "alice"):
+        approval = approving(swarm, one)
+        begun(swarm)
+        two = asked(swarm, "alice", beside)
+        go_on(swarm)
+        assert finished(approval) == 0
+    assert ended(swarm, one)["state"] == "deployed"
+    assert ended(swarm, two)["state"] == "superseded"
+    at_rest(swarm, "alice", first)
+
+
+def test_the_agent_crashes_meanwhile(swarm: Hive) -> None:
+    commit = proposed(swarm, "alice", "crashed")
+    number = asked(swarm, "alice", commit)
+    with held(swarm, "alice"):
+        approval = approving(swarm, number)
+        begun(swarm)
+        swarm.run("kill", "-9", str(leader(swarm, "alice")))
+        go_on(swarm)
+        assert finished(approval) == 0
+    assert ended(swarm, number)["state"] == "deployed"
+    at_rest(swarm, "alice", commit)
+
+
+@pytest.mark.parametrize("services", [("approvals",), ("lifecycle",), ("approvals", "lifecycle")])
+def test_a_service_is_killed_meanwhile(swarm: Hive, services: tuple[str, ...]) -> None:
+    commit = proposed(swarm, "alice", f"killed-{'-'.join(services)}")
+    number = asked(swarm, "alice", commit)
+    with held(swarm, "alice"):
+        approval = approving(swarm, number)
+        begun(swarm)
+        swarm.run("systemctl", "kill", "-s", "KILL", *(f"hive-{name}" for name in services))
+        go_on(swarm)
+        finished(approval)  # it may say that it lost the connection
+        assert ended(swarm, number)["state"] == "deployed"
+    at_rest(swarm, "alice", commit)
+
+
+def test_the_whole_hive_is_stopped_meanwhile(swarm: Hive) -> None:
+    commit = proposed(swarm, "alice", "stopped")
+    number = asked(swarm, "alice", commit)
+    with held(swarm, "alice"):
+        approval = approving(swarm, number)
+        begun(swarm)
+        swarm.run("systemctl", "stop", "hive.target", timeout=120)
+        approval.kill()  # it would wait until the hive is back
+        approval.communicate()
+        swarm.run("rm", "/run/held")
+    swarm.run("systemctl", "start", "hive.target", timeout=120)
+    assert ended(swarm, number)["state"] == "deployed"
+    at_rest(swarm, "alice", commit)
+    for name in ("manager", "bob"):
+        probe(swarm, "until_state", name, "running")
