@@ -179,8 +179,13 @@ class Books:
         return 0, "The initial configuration", names.OPERATOR
 
     async def forget(self, agent: str) -> None:
-        """Remove what is kept of an agent that was purged."""
+        """Remove what is kept of an agent that was purged, and end what waits for it."""
         async with self.changing:
+            if self._store.going(agent):
+                return  # it is about to be spawned, with what is kept here
+            log.warning("%s was purged; its configurations go, too", agent)
+            if pending := self._store.pending(agent):
+                self._ledger.move(pending.id, State.WITHDRAWN, f"{agent} was purged.")
             # Meta comes last: it is where the next start sees that there is something to remove.
             await self.repositories.remove(agent)
             await self.meta.remove(agent)

@@ -83,6 +83,8 @@ class Carrier:
         self._teller = teller
         self._ordered: dict[int, str | None] = {}
         """The job of each request that has one; None while lifecycle has not answered yet."""
+        self._early: dict[str, tuple[str, str]] = {}
+        """How jobs have ended while the reply to an order was awaited."""
         self._waiting: dict[int, asyncio.Future[str]] = {}
         """Who wants to know the job of a request."""
         self._strangers = True
@@ -116,11 +118,11 @@ class Carrier:
         if verb in _COMINGS:
             self._strangers = True
         for approval in self._ledger.store.going(agent):
-            # It may have ended before its order's reply is read: then its path is not known yet.
             known = self._ordered.get(approval.id, "")
-            if verb == VERBS[approval.kind] and known in (None, job):
-                done = result == "done"
-                self._end(approval, State.DEPLOYED if done else State.FAILED, note or result)
+            if verb == VERBS[approval.kind] and known == job:
+                self._ended(approval, result, note)
+            elif known is None:
+                self._early[job] = (result, note)  # ours, or somebody else's: its reply will tell
         self._ledger.work.set()
 
     def neighbour_changed(self, *, lifecycle: bool = False, lost: bool = False) -> None:
@@ -155,7 +157,7 @@ class Carrier:
             for approval in self._left():
                 await self._advance(approval, swarm)
             if self._strangers:
-                await self._meet(swarm)
+                await self._meet()
         await self._books.catch_up_later()
         return await self._teller.tell()
 
@@ -225,6 +227,7 @@ class Carrier:
         agent, commit = approval.agent, approval.commit
         for attempt in range(1, _TRIES + 1):
             self._ordered[approval.id] = None
+            self._early.clear()
             try:
                 if approval.kind is Kind.SPAWN:
                     job = await self._lifecycle.spawn(agent, commit)
@@ -238,11 +241,18 @@ class Carrier:
             else:
                 if approval.id in self._ordered:
                     self._ordered[approval.id] = job
+                if early := self._early.get(job):
+                    self._ended(approval, *early)
                 return job
             finally:
                 if self._ordered.get(approval.id, "") is None:
                     del self._ordered[approval.id]
         raise AssertionError("the last attempt returns or raises")
+
+    def _ended(self, approval: Approval, result: str, note: str) -> None:
+        """Lifecycle has told how the request's job has ended."""
+        done = result == "done"
+        self._end(approval, State.DEPLOYED if done else State.FAILED, note or result)
 
     def _end(self, approval: Approval, state: State, note: str = "") -> None:
         """The job of a request that is `building` has ended."""
@@ -263,34 +273,39 @@ class Carrier:
         else:
             waiting.set_exception(outcome)
 
-    async def _meet(self, swarm: Swarm) -> None:
+    async def _meet(self) -> None:
         """Adopt who came without us, and forget who went for good."""
-        self._strangers = False
+        self._strangers = False  # whoever comes or goes from here on is looked at once more
         try:
             await self._books.catch_up()
-            # Whose request is being carried out is neither.
+            swarm = await self._lifecycle.swarm()
+            # Whose request is being carried out is no stranger.
             going = {approval.agent for approval in self._ledger.store.going()}
             for agent in await self._books.unknown(swarm.agents.keys() - going):
                 task = swarm.tasks.get(agent)
                 if task is None or task.verb != "spawn":  # else its end is told
                     await self._books.adopt(agent)
-            gone = await self._books.known() - swarm.agents.keys() - going
-            if gone:
-                gone -= await self._lifecycle.tombstones()
-            for agent in sorted(gone):
-                log.warning("%s was purged; its configurations go, too", agent)
-                self._withdraw(agent, "was purged")
+            for agent in await self._gone(swarm):
                 await self._books.forget(agent)
             for approval in self._ledger.store.find(state=State.PENDING):
                 if approval.kind is not Kind.SPAWN and approval.agent not in swarm.agents:
-                    self._withdraw(approval.agent, "was destroyed")
+                    self._ledger.move(
+                        approval.id, State.WITHDRAWN, f"{approval.agent} was destroyed."
+                    )
         except HiveError as error:
             self._strangers = True
             log.warning("Who came and who went is looked at again later: %s", error)
 
-    def _withdraw(self, agent: str, why: str) -> None:
-        if pending := self._ledger.store.pending(agent):
-            self._ledger.move(pending.id, State.WITHDRAWN, f"{agent} {why}.")
+    async def _gone(self, swarm: Swarm) -> list[str]:
+        """Of whom nothing is left: they were not in `swarm`, nothing is kept of them, and they did
+        not come back between these two questions.
+        """
+        gone = await self._books.known() - swarm.agents.keys()
+        if gone:
+            gone -= await self._lifecycle.tombstones()
+        if gone:
+            gone -= (await self._lifecycle.swarm()).agents.keys()
+        return [] if self._strangers else sorted(gone)
 
 
 def _shortened(note: str) -> str:

@@ -1,5 +1,6 @@
 """Lets one step of many fail, or kills the process there."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -21,6 +22,7 @@ class Faults:
         self.fatal: int | None = None
         self.fails: Callable[[], BaseException] = Killed
         self.dead = False
+        self.slow = False
         self._off = False
 
     @contextmanager
@@ -30,7 +32,8 @@ class Faults:
         try:
             yield
         finally:
-            self._off = False
+            self.slow = False
+        self._off = False
 
     @contextmanager
     def here(self, name: str) -> Iterator[None]:
@@ -42,7 +45,9 @@ class Faults:
 
     @asynccontextmanager
     async def at(self, name: str) -> AsyncIterator[None]:
-        """A thing that is asked of somebody else."""
+        """A thing that is asked of somebody else; others may go on meanwhile."""
+        if self.slow:
+            await asyncio.sleep(0)
         self._step(f"before {name}")
         yield
         self._step(f"after {name}")

@@ -173,6 +173,23 @@ async def test_a_job_that_ends_before_its_order_is_answered_counts(
     assert room.state(number) is State.DEPLOYED
 
 
+async def test_a_job_of_somebody_else_that_ends_before_our_order_is_answered_does_not_count(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = await spawn(room)
+
+    async def late(agent: str, commit: str) -> str:
+        room.lifecycle.agents[agent] = ""
+        room.carrier.job_removed("/job/of/the/operator", agent, "spawn", "done", "")
+        raise AlreadyExists(f"There is an agent {agent} already.")
+
+    monkeypatch.setattr(room.lifecycle, "spawn", late)
+    with pytest.raises(AlreadyExists):
+        await room.do(room.approvals.approve(number))
+    assert room.state(number) is State.FAILED
+    await room.check()
+
+
 async def test_jobs_of_others_change_nothing(room: Room) -> None:
     await room.agent()
     number = await apply(room)
