@@ -9,12 +9,15 @@ import json
 import sys
 from collections.abc import Awaitable
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from bench.lifecycle import audit, bare, weigh
 from bench.lifecycle.audit import Fate
 from bench.lifecycle.orders import Ended, Orders, orders
 from services.lifecycle.containers import STARTS_AT_ONCE
+
+SETTLING: Final = 10.0
+"""Seconds in which the hive puts in order what comes after a spawn: repositories, messages."""
 
 
 async def all_at_once(
@@ -38,6 +41,7 @@ async def _ended(orders: Orders, order: Awaitable[Any]) -> Ended:
 async def idle(orders: Orders, agents: list[str], seconds: int) -> dict[str, Any]:
     """What the hive uses for so many seconds in which nothing is to be done."""
     await asyncio.gather(*[orders.until(agent, "TurnState", "idle") for agent in agents])
+    await asyncio.sleep(SETTLING)
     return await weigh.rest(seconds)
 
 
