@@ -116,13 +116,15 @@ class Approvals:
     async def approve(self, number: int, *, now: bool = False) -> str:
         """Say yes; returns the path of the job that carries it out.
 
-        `now`: do not wait for the end of the agent's turn.
+        `now`: do not wait for the end of the agent's turn, nor any longer.
 
         Raises NotFound, Conflict when it is resolved already, when another one of the agent is
         being carried out, or when it does not fit to what was deployed meanwhile (it is
         superseded then), Unavailable when it cannot be begun now (the yes stands), and what
         lifecycle answers (the request has failed then).
         """
+        if now and (approval := self._ledger.get(number)).state in GOING:
+            return await self._carrier.hurry(approval)
         approval = self._ledger.pending(number)
         await self._books.catch_up(approval.agent)
         main = await self._books.main(approval.agent)

@@ -72,6 +72,9 @@ class Lifecycle(Protocol):
     async def deploy(self, agent: str, commit: str, *, now: bool) -> str:
         """Order another configuration; returns the job's path."""
 
+    async def hurry(self, job: str) -> None:
+        """Have that job wait for no turn."""
+
 
 class Carrier:
     """The room's own work. `run` is its task."""
@@ -112,6 +115,16 @@ class Carrier:
             ) from None
         finally:
             del self._waiting[number]
+
+    async def hurry(self, approval: Approval) -> str:
+        """Have what was approved wait for no turn; its job. Raises as `job_of`, and NotFound when
+        that has just ended.
+        """
+        self._ledger.store.set_now(approval.id)
+        job = await self.job_of(approval.id)
+        if approval.kind is not Kind.SPAWN:
+            await self._lifecycle.hurry(job)
+        return job
 
     def job_removed(self, job: str, agent: str, verb: str, result: str, note: str) -> None:
         """Lifecycle tells how a job has ended."""

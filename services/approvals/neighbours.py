@@ -47,6 +47,10 @@ class LifecycleOnBus:
         """Order another configuration; returns the job's path."""
         return str(await self._call("Deploy", "ssa{sv}", agent, commit, {"now": now}))
 
+    async def hurry(self, job: str) -> None:
+        """Have the job of a deploy wait for no turn."""
+        await self._bus.call(names.LIFECYCLE, job, names.JOB_INTERFACE, "Hurry")
+
     async def _call(self, member: str, signature: str = "", *arguments: Any) -> Any:
         return await self._bus.call1(
             names.LIFECYCLE, names.LIFECYCLE_PATH, names.LIFECYCLE, member, signature, *arguments

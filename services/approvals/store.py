@@ -173,6 +173,11 @@ class Store:
             )
         return cursor.rowcount == 1
 
+    def set_now(self, number: int) -> None:
+        """Keep that the end of a turn is not waited for."""
+        with self._db:
+            self._db.execute("UPDATE approval SET now = 1 WHERE id = ?", (number,))
+
     def approve(self, number: int, base: str, now: bool, resolved: int) -> bool:
         """From pending to approved, on top of `base`; returns whether it was pending."""
         with self._writing():

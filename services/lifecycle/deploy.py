@@ -59,6 +59,11 @@ class Deploys:
             raise Conflict(await self._go_back(job))
         return ""
 
+    def hurry(self, job: Job) -> None:
+        """Wait for no turn, or no longer."""
+        self._keep(job, now=True)
+        self._turns.hurry(job.agent)
+
     async def undo(self, job: Job) -> str:
         """Leave the agent as it was."""
         await self._backend.stop_build(job.agent)
@@ -80,7 +85,7 @@ class Deploys:
                 raise
             if not job.arguments.get("now"):
                 step(f"{agent.name}: the end of its turn is waited for")
-                await self._turns.over(agent)
+                await self._turns.over(agent, lambda: bool(job.arguments["now"]))
 
     async def _still_run(self, job: Job) -> None:
         """What ran when this was ordered still does, or again: the host may have been booted."""

@@ -226,6 +226,10 @@ class Job1(Interface, name=names.JOB_INTERFACE):
     async def Cancel(self) -> None:
         self._lifecycle.cancel(self._job.number)
 
+    @method(allow=OPERATOR | service("approvals"))
+    async def Hurry(self) -> None:
+        self._lifecycle.hurry(self._job.number)
+
     @prop(const=True)
     def Id(self) -> UInt32:
         return self._job.number

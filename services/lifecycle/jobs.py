@@ -151,6 +151,13 @@ class Jobs:
         """The job that is done to `agent` now."""
         return self._running.get(agent)
 
+    def find(self, number: int) -> Job:
+        """The job that waits or runs under `number`; raises NotFound."""
+        for job in self._running.values():
+            if job.number == number:
+                return job
+        raise NotFound(f"Job {number} is over already.")
+
     def submit(self, job: Job, work: Work, undo: Work) -> Job:
         """Accept `job` and answer at once; the same request while it runs gets the same job.
 
@@ -186,9 +193,7 @@ class Jobs:
 
         Raises NotFound when it is over, Conflict when it cannot be undone any more.
         """
-        job = next((job for job in self._running.values() if job.number == number), None)
-        if job is None:
-            raise NotFound(f"Job {number} is over already.")
+        job = self.find(number)
         if job.final:
             raise Conflict(
                 f"Job {number} cannot be cancelled any more: part of {job.agent} is gone already."

@@ -153,6 +153,13 @@ class Lifecycle:
             raise InvalidArgument("now is a boolean.")
         return self._submit(name, Verb.DEPLOY, {"commit": check_commit(commit), "now": now})
 
+    def hurry(self, number: int) -> None:
+        """Have a deploy wait for no turn. Raises NotFound, Conflict for a job that never does."""
+        job = self._jobs.find(number)
+        if job.verb is not Verb.DEPLOY:
+            raise Conflict(f"Job {number} waits for no turn: it is a {job.verb}.")
+        self._works.deploys.hurry(job)
+
     def destroy(self, name: str, purge: bool) -> Job:
         """Order the end of an agent; its data and uid range are kept unless `purge`.
 

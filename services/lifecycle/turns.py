@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from services.lifecycle.agent import Agent, TurnState
 from services.lifecycle.courier import Broker
@@ -22,11 +23,19 @@ class Turns:
         if changed & {"turn_state", "unit_status"} and (event := self._changed.get(agent.name)):
             event.set()
 
-    async def over(self, agent: Agent) -> None:
-        """Return when a restart of `agent` interrupts no turn. One waits for each agent at most."""
+    def hurry(self, name: str) -> None:
+        """Whoever waits for `name` is to look at once whether it goes on waiting."""
+        if event := self._changed.get(name):
+            event.set()
+
+    async def over(self, agent: Agent, enough: Callable[[], bool]) -> None:
+        """Return when a restart of `agent` interrupts no turn, or it is `enough` of waiting.
+
+        One waits for each agent at most.
+        """
         changed = self._changed[agent.name] = asyncio.Event()
         try:
-            while await self._in_turn(agent):
+            while not enough() and await self._in_turn(agent):
                 await changed.wait()
                 changed.clear()
         finally:

@@ -51,7 +51,7 @@ class Works:
         # However many are stale, most of the swarm goes on working.
         self._one_update = asyncio.Lock()
         self._containers = Containers(swarm, backend, follower)
-        deploys = Deploys(swarm, backend, self._containers, turns)
+        self.deploys = Deploys(swarm, backend, self._containers, turns)
         self.of: Mapping[Verb, tuple[Work, Work]] = {
             Verb.SPAWN: (self._spawn, self._unspawn),
             Verb.DESTROY: (self._destroy, self._as_it_was),
@@ -62,7 +62,7 @@ class Works:
             Verb.REBUILD: (self._rebuild, self._as_it_was),
             Verb.UPDATE: (self._update, self._as_it_was),
             Verb.SLEEP: (self._sleep, self._as_it_was),
-            Verb.DEPLOY: (deploys.deploy, deploys.undo),
+            Verb.DEPLOY: (self.deploys.deploy, self.deploys.undo),
         }
 
     def snapshot(self, name: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ import pytest
 
 from hivectl.exits import Exit
 from tests.system.conftest import Hive
-from tests.system.inside import call, hivectl, inside, refused, wait_for_inbox
+from tests.system.inside import call, hivectl, inside, probe, refused, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
@@ -129,6 +129,19 @@ def test_an_agent_is_taken_back_to_what_it_was(swarm: Hive) -> None:
     assert '-environment.MOOD = "good"\n' in swarm.run("hivectl", "diff", str(number)).stdout
     swarm.run("hivectl", "approve", str(number), "--now", timeout=300)
     assert agent(swarm, "bob")["deployed_commit"] == back["commit"]
+
+
+def test_a_yes_that_waits_for_a_long_turn_can_be_hurried(swarm: Hive) -> None:
+    number = asked(swarm, "give bob the variable HASTE=none", "I asked for HASTE")
+    swarm.run("hivectl", "send", "bob", "sleep 15")
+    probe(swarm, "until_state", "bob", "thinking", "TurnState")
+    waits = swarm.run("hivectl", "approve", str(number), "--no-wait", timeout=60)
+    assert waits.returncode == Exit.OK
+    again = swarm.run("hivectl", "approve", str(number), check=False, timeout=60)
+    assert (again.returncode, "is building already" in again.stderr) == (Exit.CONFLICT, True)
+    swarm.run("hivectl", "approve", str(number), "--now", timeout=120)
+    assert request(swarm, number)["state"] == "deployed"
+    assert wait_for_inbox(swarm, "I slept for 15 seconds")["from"] == "bob"  # once more, whole
 
 
 def test_an_agent_comes_with_its_configuration(swarm: Hive) -> None:

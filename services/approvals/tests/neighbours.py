@@ -29,6 +29,7 @@ class FakeLifecycle:
     jobs: dict[str, Job] = field(default_factory=dict)
     orders: list[tuple[str, str, str]] = field(default_factory=list)
     now: list[bool] = field(default_factory=list)
+    hurried: list[str] = field(default_factory=list)
     error: HiveError | None = None
     here: bool = True
     told: JobRemoved | None = None
@@ -65,6 +66,12 @@ class FakeLifecycle:
             if agent not in self.agents:
                 raise NotFound(f"There is no agent {agent}.")
             return self.begin("deploy", agent, commit)
+
+    async def hurry(self, job: str) -> None:
+        async with self.faults.at("hurry"):
+            if job not in self.jobs:
+                raise NotFound(f"{job} is over already.")
+            self.hurried.append(job)
 
     def begin(self, verb: str, agent: str, commit: str = "") -> str:
         if any(job.agent == agent for job in self.jobs.values()):

@@ -142,6 +142,21 @@ async def test_an_agent_that_is_being_made_has_nothing_to_change(room: Room) -> 
         await room.do(room.approvals.request_apply(MANAGER, "alice", "f" * 40, "x"))
 
 
+async def test_a_yes_that_waits_for_a_turn_may_be_hurried(room: Room) -> None:
+    await room.agent()
+    number = await apply(room)
+    job = await room.do(room.approvals.approve(number))
+    with pytest.raises(Conflict, match="building already"):
+        await room.do(room.approvals.approve(number))
+    assert await room.do(room.approvals.approve(number, now=True)) == job
+    assert room.lifecycle.hurried == [job]
+    # Ordered anew, by another life of lifecycle, it does not wait either.
+    room.lifecycle.jobs.clear()
+    room.carrier.neighbour_changed(lifecycle=True, lost=True)
+    await room.rest()
+    assert room.lifecycle.now == [False, True]
+
+
 async def test_who_came_just_now_is_adopted_on_the_spot(room: Room) -> None:
     await room.rest()
     room.lifecycle.agents["alice"] = ""

@@ -76,6 +76,26 @@ async def test_the_end_of_a_turn_is_waited_for_unless_it_is_urgent(house: House,
     assert house.backend.running["alice"] == NEW
 
 
+async def test_the_waiting_for_a_turn_can_be_ended(house: House) -> None:
+    reported(house, "thinking")
+    job = deploy(house)
+    await until(house, "build")
+    await house.settle()
+    assert commit_of(house) == ""
+    house.lifecycle.hurry(job.number)
+    assert await house.diary.end_of(job) == DONE
+    assert house.backend.running["alice"] == NEW
+    with pytest.raises(NotFound, match="over already"):
+        house.lifecycle.hurry(job.number)
+
+
+async def test_only_a_deploy_is_hurried(house: House) -> None:
+    job = house.lifecycle.order(Verb.RESTART, "alice")
+    with pytest.raises(Conflict, match="waits for no turn"):
+        house.lifecycle.hurry(job.number)
+    await house.diary.end_of(job)
+
+
 async def test_a_crash_ends_a_turn(house: House) -> None:
     reported(house, "thinking")
     job = deploy(house)
