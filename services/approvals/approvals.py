@@ -18,6 +18,9 @@ from wire.errors import AccessDenied, AlreadyExists, Conflict, NotFound
 MAX_TOLD: Final = 4 * 1024 * 1024
 """Characters of reasons and notes in one answer: the bus cuts off who sends 32 MiB at once."""
 
+NEVER_DEPLOYED: Final = "[It was never deployed before.]"
+"""Comes before the description of what is called a revert, and is none."""
+
 
 class Approvals:
     """What callers may ask of the room."""
@@ -71,18 +74,19 @@ class Approvals:
         ours from then on. Another request for the agent that is pending is superseded.
 
         Raises InvalidArgument and LimitExceeded for what may not be deployed, NotFound for an
-        unknown agent or commit, Conflict for what is deployed already and for what was not made
-        on top of it (unless it is a `revert`), LimitExceeded when too many requests wait,
-        Unavailable when lifecycle or git cannot be asked.
+        unknown agent or commit, Conflict for what is deployed already, for what was not made on
+        top of it (unless it is a `revert`), and to the manager while one of the operator's waits,
+        LimitExceeded when too many requests wait or were made, Unavailable when lifecycle or git
+        cannot be asked.
         """
         bounds.check_name(agent)
         bounds.check_commit(commit)
         bounds.check_text("description", description, at_least=1)
-        self._ledger.check_room(requested_by, agent)
-        main = await self._deployed(agent)
-        whole = await self._books.repositories.fetch(agent, commit)
         kind = Kind.REVERT if revert else Kind.APPLY
-        return await self._submit(kind, agent, whole, main, description, requested_by)
+        with self._ledger.trying(requested_by, agent):
+            main = await self._deployed(agent)
+            whole = await self._books.repositories.fetch(agent, commit)
+            return await self._submit(kind, agent, whole, main, description, requested_by)
 
     async def revert(self, requested_by: str, agent: str, tag: str) -> int:
         """Ask to take an agent back to what was deployed at `tag` (`deployed/3`).
@@ -206,7 +210,14 @@ class Approvals:
             )
         await repositories.check(agent, commit, base=main)
         bounds.check_file(await repositories.read(agent, commit, agentfile.NAME))
+        if kind is Kind.REVERT and not await self._was_deployed(agent, commit):
+            # Nobody is to take for known what only says that it goes back.
+            reason = f"{NEVER_DEPLOYED} {reason}"
         return await self._pinned(self._ledger.add(kind, agent, commit, reason, by))
+
+    async def _was_deployed(self, agent: str, commit: str) -> bool:
+        tags = await self._books.repositories.tags(agent)
+        return any(on == commit and tag.startswith("deployed/") for tag, on in tags.items())
 
     async def _pinned(self, approval: Approval) -> int:
         """Have git tell of a new request, so that its commit stays ours; its id."""

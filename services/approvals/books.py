@@ -54,6 +54,9 @@ class Repositories(Protocol):
     async def tag(self, agent: str, name: str, commit: str, message: str = "") -> None:
         """Tag a commit; once more is no error."""
 
+    async def tags(self, agent: str) -> dict[str, str]:
+        """All tags, and the commit each is on."""
+
     async def move_main(self, agent: str, commit: str) -> None:
         """Let it be what is deployed."""
 

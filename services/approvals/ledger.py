@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from services.approvals.model import TRANSITIONS, Approval, Kind, State
@@ -37,18 +38,45 @@ class Ledger:
         self.clock: Callable[[], int] = _now
         self._max_pending = max_pending
         self._requests_per_hour = requests_per_hour
+        self._tries: dict[object, int] = {}
+        """When the manager tried what has become no request."""
 
     def check_room(self, by: str, agent: str = "") -> None:
         """See whether `by` may make another request, which supersedes a pending one of `agent`.
 
-        Raises LimitExceeded when too many wait, or the manager has asked too often.
+        Raises LimitExceeded when too many wait, or the manager has asked too often; Conflict when
+        the manager's would supersede one of the operator's.
         """
-        replaces = bool(agent) and self.store.pending(agent) is not None
-        if not replaces and self.store.count(State.PENDING) >= self._max_pending:
+        older = self.store.pending(agent) if agent else None
+        if older is None and self.store.count(State.PENDING) >= self._max_pending:
             raise LimitExceeded(
                 f"{self._max_pending} requests wait already; the operator has to resolve some."
             )
-        recent = self.store.count_since(by, self.clock() - HOUR)
+        if older and by == names.MANAGER and older.requested_by != by:
+            raise Conflict(
+                f"Request {older.id} for {agent} was made by the {older.requested_by}; wait for "
+                "its end."
+            )
+        self._check_pace(by, 0)
+
+    @contextmanager
+    def trying(self, by: str, agent: str) -> Iterator[None]:
+        """Around what may become a request for `agent`; raises as `check_room`.
+
+        What is refused counts for the hour as well: its commit may be on the disk by then, where
+        nothing removes it.
+        """
+        self.check_room(by, agent)
+        now, this = self.clock(), object()
+        self._tries = {key: at for key, at in self._tries.items() if at >= now - HOUR}
+        self._check_pace(by, len(self._tries))
+        if by == names.MANAGER:
+            self._tries[this] = now
+        yield
+        self._tries.pop(this, None)
+
+    def _check_pace(self, by: str, refused: int) -> None:
+        recent = self.store.count_since(by, self.clock() - HOUR) + refused
         if by == names.MANAGER and recent >= self._requests_per_hour:
             raise LimitExceeded(
                 f"{recent} requests were made within an hour; wait before you make another one."

@@ -222,8 +222,9 @@ class Repositories:
         if not ended.cut:
             return text
         return text[: text.rfind("\n") + 1] + (
-            f"[cut here: it is longer than {MAX_DIFF // 2**10} KiB. All of it, as root: git "
-            f"--git-dir={self._applied / agent} diff {(old or _NOTHING)[:12]} {new[:12]}]\n"
+            f"[cut here: it is longer than {MAX_DIFF // 2**10} KiB. All of it: runuser -u "
+            f"hive-approvals -- git --git-dir={self._applied / agent} diff "
+            f"{(old or _NOTHING)[:12]} {new[:12]}]\n"
         )
 
     def _home(self, agent: str) -> Path:

@@ -18,6 +18,13 @@ from wire.names import AGENT_NAME
 
 GIT_SECONDS: Final = 30
 
+_GIT: Final = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    # An object that is missing is not fetched, by a program that the repository may name.
+    "GIT_ALLOW_PROTOCOL": "",
+}
+
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
@@ -93,7 +100,7 @@ class Builder:
         try:
             done = subprocess.run(
                 [*command, *arguments],
-                env={**os.environ, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"},
+                env={**os.environ, **_GIT},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=GIT_SECONDS,

@@ -5,11 +5,19 @@ import asyncio
 import pytest
 
 from services import agentfile
-from services.approvals.approvals import MAX_TOLD
+from services.approvals.approvals import MAX_TOLD, NEVER_DEPLOYED
 from services.approvals.carrier import MAX_NOTE
+from services.approvals.ledger import HOUR
 from services.approvals.model import Kind, State
 from services.approvals.tests.room import MANAGER, OPERATOR, Room, apply, deployed, spawn
-from wire.errors import AccessDenied, Conflict, HiveError, InvalidArgument, NotFound
+from wire.errors import (
+    AccessDenied,
+    Conflict,
+    HiveError,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+)
 
 
 async def test_a_yes_deploys_a_commit(room: Room) -> None:
@@ -132,6 +140,50 @@ async def test_what_may_not_be_deployed_leaves_no_request(room: Room) -> None:
         room.approvals.request_apply(MANAGER, "alice", stranger, "x", revert=True)
     )
     assert room.row(number).kind is Kind.REVERT
+    assert room.row(number).reason == f"{NEVER_DEPLOYED} x"
+
+
+async def test_what_was_deployed_once_is_taken_back_without_a_remark(room: Room) -> None:
+    main = await room.agent()
+    await deployed(room)
+    number = await room.do(
+        room.approvals.request_apply(MANAGER, "alice", main, "It was better", revert=True)
+    )
+    assert room.row(number).reason == "It was better"
+
+
+async def test_what_is_refused_counts_for_the_hour(room: Room) -> None:
+    """Its commit is on the disk by then, up to 20 MiB of it, and stays there."""
+    main = await room.agent()
+
+    async def ask(who: str, text: str) -> int:
+        commit = room.git.propose("alice", text, main)
+        number: int = await room.do(room.approvals.request_apply(who, "alice", commit, "x"))
+        return number
+
+    assert await ask(MANAGER, "# 0\n") == 1
+    for number in range(19):
+        with pytest.raises(InvalidArgument):
+            await ask(MANAGER, f"packages = {number}\n")
+    with pytest.raises(LimitExceeded, match="20 requests were made within an hour"):
+        await ask(MANAGER, "# 1\n")
+    assert await ask(OPERATOR, "# 1\n") == 2
+    later = room.ledger.clock() + HOUR
+    room.ledger.clock = lambda: later
+    await room.do(room.approvals.withdraw(OPERATOR, 2))
+    assert await ask(MANAGER, "# 1\n") == 3
+
+
+async def test_the_manager_takes_nothing_of_the_operators_away(room: Room) -> None:
+    main = await room.agent()
+    await deployed(room)
+    number = await room.do(room.approvals.revert(OPERATOR, "alice", "deployed/0"))
+    with pytest.raises(Conflict, match="Request 2 for alice was made by the operator"):
+        await apply(room, "# 2\n")
+    with pytest.raises(Conflict, match="Request 2 for alice was made by the operator"):
+        await room.do(room.approvals.revert(MANAGER, "alice", "deployed/0"))
+    assert room.state(number) is State.PENDING
+    assert room.row(number).commit == main
 
 
 async def test_an_agent_that_is_being_made_has_nothing_to_change(room: Room) -> None:

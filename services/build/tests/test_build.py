@@ -155,6 +155,27 @@ def test_a_commit_that_is_not_there_is_told(house: House) -> None:
         house.build("a" * 40)
 
 
+def test_a_repository_names_no_program(house: House, tmp_path: Path) -> None:
+    """What approvals writes into it is run by nobody here: a missing object is not fetched."""
+    repository, ran = house.applied / "alice", tmp_path / "ran"
+    for key, value in {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "far",
+        "remote.far.url": str(tmp_path),
+        "remote.far.promisor": "true",
+        "remote.far.uploadPack": f"touch {ran};",
+    }.items():
+        house.git("--git-dir", str(repository), "config", key, value)
+    subprocess.run(
+        ["git", "--git-dir", str(repository), "cat-file", "blob", "a" * 40], capture_output=True
+    )
+    assert ran.exists()  # by plain git it would be
+    ran.unlink()
+    with pytest.raises(BuildError):
+        house.build("a" * 40)
+    assert not ran.exists()
+
+
 def test_packages_fit_no_image(house: House) -> None:
     commit = house.commit('packages = ["jq"]\n', "bob")
     with pytest.raises(BuildError, match="bob runs from the image /srv/small"):
