@@ -154,9 +154,20 @@ class Output:
 
     def diff(self, text: str) -> list[str]:
         """A unified diff, its lines coloured by their first characters."""
-        # Only a newline ends a line of it: others would let a file fake lines of its own.
+        # Only a newline ends a line of it: others would let a file fake lines of its own. So would
+        # the terminal, where it goes on at the left edge with a line that is too long.
         lines = text.removesuffix("\n").split("\n") if text else []
-        return [self.paint(line.expandtabs(), _diff_colour(line)) for line in lines]
+        return [
+            self.paint(piece, _diff_colour(line)) for line in lines for piece in self._folded(line)
+        ]
+
+    def _folded(self, line: str) -> list[str]:
+        """`line` in pieces that fit the terminal; an ellipsis begins all but the first."""
+        line = safe(line.expandtabs())
+        if self.columns is None or width(line) <= self.columns:
+            return [line]
+        first, *rest = wrap(line, max(self.columns - 2, 10))
+        return [first, *(f"… {piece}" for piece in rest)]
 
     def indented(self, text: str) -> list[str]:
         """What an agent wrote, indented and wrapped.

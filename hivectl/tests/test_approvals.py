@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hivectl.exits import Exit
+from hivectl.output import Output
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_agent import COMMIT
 from hivectl.tests.fake_approvals import DIFF
@@ -71,6 +72,15 @@ async def test_a_diff_fakes_no_lines(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.approvals.text = "+harmless\r\x1b[2K\x85\u2028\x0b\x0c-gone\n+\tlast\n"
     ran = await hivectl("diff", "7")
     assert ran.out == "+harmless\\x0d\\x1b[2K\\x85\\u2028\\x0b\\x0c-gone\n+       last\n"
+
+
+def test_a_long_line_of_a_diff_goes_on_with_a_mark() -> None:
+    output = Output(as_json=False)
+    output.columns = 20
+    lines = output.diff(f"+# fine {' ' * 30}-gone\n+b\n")
+    assert lines[0].startswith("+# fine")
+    assert (lines[-2].split(), lines[-1]) == (["…", "-gone"], "+b")
+    assert all(line.startswith("… ") and len(line) <= 20 for line in lines[1:-1])
 
 
 async def test_an_agent_is_asked_for_with_its_configuration(
