@@ -1,3 +1,5 @@
+import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +197,40 @@ def test_a_bad_file_is_told_in_a_sentence(tmp_path: Path, text: str, words: list
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(scenario.ScenarioError, match=r"nowhere\.toml: cannot be read"):
         scenario.load(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("rule", "words", "line"),
+    [
+        (
+            "manager: give NAME the variable KEY=VALUE",
+            {"key": "A", "value": "2"},
+            'environment.A = "2"',
+        ),
+        ("manager: give NAME the package PACKAGE", {"package": "jq"}, 'packages = ["jq"]'),
+    ],
+)
+def test_the_demo_changes_a_configuration_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rule: str,
+    words: dict[str, str],
+    line: str,
+) -> None:
+    [found] = [r for r in tomllib.loads(DEMO.read_text())["rule"] if r["name"] == rule]
+    command = found["step"][0]["args"]["command"].replace("/agents/{name}", str(tmp_path / "alice"))
+    for key, value in words.items():
+        command = command.replace(f"{{{key}}}", value)
+    # What was on the first line is replaced, too.
+    before = line.replace('"2"', '"1"').replace('"jq"', '"hello"')
+    applied = tmp_path / "applied"
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "somebody")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "somebody@hive.invalid")
+    subprocess.run(["git", "init", "-q", "-b", "main", applied], check=True)
+    (applied / "agent.toml").write_text(f"{before}\n# The rest.\n")
+    subprocess.run(["git", "-C", applied, "add", "agent.toml"], check=True)
+    subprocess.run(["git", "-C", applied, "commit", "-q", "-m", "Begin"], check=True)
+    subprocess.run(["git", "clone", "-q", "-o", "applied", applied, tmp_path / "alice"], check=True)
+    subprocess.run(["sh", "-c", command], check=True)
+    assert (tmp_path / "alice" / "agent.toml").read_text() == f"{line}\n# The rest.\n"
