@@ -22,18 +22,20 @@ Offered: TypeAlias = list[tuple[str, str]]
 """What may be typed, and what that is."""
 
 
-def _completer(find: Callable[["Hive"], Coroutine[None, None, Offered]]) -> Completer:
-    async def ask() -> Offered:
+def _completer(find: Callable[["Hive", str], Coroutine[None, None, Offered]]) -> Completer:
+    """`find` is also given the NAME that was typed before, or nothing."""
+
+    async def ask(name: str) -> Offered:
         from hivectl.client import Hive
 
         async with asyncio.timeout(SECONDS), Hive.connect() as hive:
-            return await find(hive)
+            return await find(hive, name)
 
     def complete(
-        _context: click.Context, _parameter: click.Parameter, incomplete: str
+        context: click.Context, _parameter: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         try:
-            found = asyncio.run(ask())
+            found = asyncio.run(ask(context.params.get("name") or ""))
         except Exception:
             # A shell that completes has no use for an error, whatever it is.
             return []
@@ -46,15 +48,15 @@ def _completer(find: Callable[["Hive"], Coroutine[None, None, Offered]]) -> Comp
     return complete
 
 
-async def _agents(hive: "Hive") -> Offered:
+async def _agents(hive: "Hive", _name: str) -> Offered:
     return [(a.name, a.state) for a in await hive.agents()]
 
 
-async def _requests(hive: "Hive") -> Offered:
+async def _requests(hive: "Hive", _name: str) -> Offered:
     return [(str(r.id), _request(r)) for r in await hive.approvals.requests({"state": "pending"})]
 
 
-async def _all_requests(hive: "Hive") -> Offered:
+async def _all_requests(hive: "Hive", _name: str) -> Offered:
     found = await hive.approvals.requests({"limit": MAX_OFFERED})
     return [(str(r.id), f"{_request(r)}, {r.state}") for r in reversed(found)]
 
@@ -63,22 +65,22 @@ def _request(request: "Approval") -> str:
     return f"{request.kind} {request.agent}"
 
 
-async def _deployed(hive: "Hive") -> Offered:
-    found = await hive.approvals.deploy_log("", MAX_OFFERED)
+async def _deployed(hive: "Hive", name: str) -> Offered:
+    found = await hive.approvals.deploy_log(name, MAX_OFFERED)
     return [(d.tag, f"{d.agent}: {d.description}") for d in found]
 
 
-async def _questions(hive: "Hive") -> Offered:
+async def _questions(hive: "Hive", _name: str) -> Offered:
     found = await hive.broker.questions({"state": "open"}, MAX_OFFERED)
     return [(str(q.id), f"{q.asker}: {q.text}") for q in found]
 
 
-async def _reminders(hive: "Hive") -> Offered:
+async def _reminders(hive: "Hive", _name: str) -> Offered:
     found = await hive.broker.reminders({"state": "pending"}, MAX_OFFERED)
     return [(str(r.id), f"{r.owner}: {r.body or r.file}") for r in found]
 
 
-async def _dead_letters(hive: "Hive") -> Offered:
+async def _dead_letters(hive: "Hive", _name: str) -> Offered:
     found = await hive.broker.messages({"state": "dead"}, MAX_OFFERED)
     return [(str(m.id), f"{m.sender} to {m.to}: {m.body}") for m in found]
 

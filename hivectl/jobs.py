@@ -60,8 +60,10 @@ class Jobs:
                     slow()
                 return await ending
         except TimeoutError:
+            number = path.rpartition("/")[2]
             raise Timeout(
-                f"Job {path.rpartition('/')[2]} still runs after {seconds:g} s."
+                f"Job {number} still runs after {seconds:g} s, and goes on; `hivectl logs NAME "
+                f"--unit jobs` shows how far it is, `hivectl cancel-job {number}` undoes it."
             ) from None
         finally:
             ending.cancel()

@@ -38,7 +38,12 @@ def _requested(output: Output, number: int, what: str) -> None:
 @click.command("request-spawn")
 @click.argument("name")
 @_why
-@click.option("--config", metavar="FILE", help="Its first agent.toml, or `-` for standard input.")
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(),
+    help="Its first agent.toml, or `-` for standard input.",
+)
 @hive_command
 async def request_spawn(
     hive: "Hive", output: Output, name: str, message: str, config: str | None
@@ -114,6 +119,11 @@ async def revert(hive: "Hive", output: Output, name: str, tag: str) -> None:
 async def deploy_log(hive: "Hive", output: Output, name: str, limit: int) -> None:
     """Show what was deployed to NAME, or to all; newest first."""
     found = await hive.approvals.deploy_log(name, limit)
+    if name and not found:
+        raise CommandError(
+            Exit.NOT_FOUND,
+            f"Nothing was deployed to {name!r} yet; `hivectl list` shows the agents.",
+        )
     headers = ["TIME", "AGENT", "TAG", "COMMIT", "BY", "DESCRIPTION"]
     rows: list[Row] = [
         [

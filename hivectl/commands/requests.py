@@ -79,12 +79,17 @@ def _lines(requests: "list[Approval]", output: Output) -> list[str]:
 async def approve(
     hive: "Hive", output: Output, number: int, now: bool, no_wait: bool, timeout: float
 ) -> None:
-    """Approve a request, and wait until it is carried out."""
+    """Approve a request, and wait until it is carried out.
+
+    It is built, and then waits for the end of the agent's turn.
+    """
     await follow(
         hive,
         output,
         lambda: hive.approvals.approve(number, now=now),
-        f"carrying out request {number}",
+        f"carrying out request {number}; a change waits for the end of the agent's turn"
+        if not now
+        else f"carrying out request {number}",
         no_wait=no_wait,
         timeout=timeout,
     )

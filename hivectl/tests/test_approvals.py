@@ -153,7 +153,11 @@ async def test_the_log_of_deployments(hive: FakeHive, hivectl: Hivectl) -> None:
         "tag": "deployed/3",
     }
     assert hive.approvals.calls == [("deploy log", "", 50), ("deploy log", "alice", 1)]
-    assert (await hivectl("deploy-log", "zoe")).out == "nothing was deployed yet\n"
+    unknown = await hivectl("deploy-log", "zoe")
+    assert unknown.code == Exit.NOT_FOUND
+    assert unknown.err.startswith("hivectl: Nothing was deployed to 'zoe' yet; ")
+    hive.approvals.deployments = []
+    assert (await hivectl("deploy-log")).out == "nothing was deployed yet\n"
 
 
 async def test_nobody_steers_the_terminal(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -170,7 +174,8 @@ async def test_nobody_steers_the_terminal(hive: FakeHive, hivectl: Hivectl) -> N
     [
         ("hivectl withdraw ", "plain,7\n"),
         ("hivectl diff ", "plain,5\nplain,6\nplain,7\n"),
-        ("hivectl revert alice ", "plain,deployed/3\nplain,deployed/0\n"),
+        ("hivectl revert alice ", "plain,deployed/3\n"),
+        ("hivectl request-spawn zoe --config ", "file,\n"),
     ],
 )
 async def test_completion(hive: FakeHive, hivectl: Hivectl, words: str, offered: str) -> None:

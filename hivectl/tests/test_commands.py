@@ -138,6 +138,7 @@ async def test_a_job_that_does_not_end_times_out(hive: FakeHive, hivectl: Hivect
     ran = await hivectl("start", "alice", "--timeout", "0.3")
     assert ran.code == Exit.TIMEOUT
     assert "Job 1 still runs" in ran.err
+    assert "`hivectl cancel-job 1` undoes it" in ran.err
 
 
 @pytest.mark.parametrize("goes_on", [True, False])

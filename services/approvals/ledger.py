@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from services.approvals.model import TRANSITIONS, Approval, Kind, State
+from services.approvals.model import GOING, TRANSITIONS, Approval, Kind, State
 from services.approvals.store import Store
 from wire import names
 from wire.errors import Conflict, LimitExceeded, NotFound
@@ -106,7 +106,11 @@ class Ledger:
         """The request with that id, which waits for the operator; raises NotFound, Conflict."""
         approval = self.get(number)
         if approval.state is not State.PENDING:
-            raise Conflict(f"Request {number} for {approval.agent} is {approval.state} already.")
+            going = approval.state in GOING
+            how_far = f"; `hivectl status {approval.agent}` shows its job" if going else ""
+            raise Conflict(
+                f"Request {number} for {approval.agent} is {approval.state} already{how_far}."
+            )
         return approval
 
     def approve(self, number: int, base: str, *, now: bool) -> None:

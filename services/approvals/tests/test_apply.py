@@ -358,7 +358,7 @@ async def test_what_is_resolved_stays_so(room: Room) -> None:
         room.approvals.deny(number, ""),
         room.approvals.withdraw(OPERATOR, number),
     ):
-        with pytest.raises(Conflict, match="building already"):
+        with pytest.raises(Conflict, match="building already; `hivectl status bob`"):
             await room.do(again)
     assert len(room.lifecycle.orders) == 1
 
