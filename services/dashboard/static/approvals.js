@@ -58,6 +58,7 @@ function makePending(approval) {
     el(
       "p",
       { className: "what" },
+      el("span", { className: "by" }, `${approval.id} `),
       `${approval.kind} `,
       el("strong", {}, approval.agent),
       el("span", { className: "by" }, ` asked by ${approval.requested_by}, `, asked),
