@@ -73,7 +73,11 @@ def _lines(requests: "list[Approval]", output: Output) -> list[str]:
 
 @click.command()
 @_request
-@click.option("--now", is_flag=True, help="Do not wait until the agent's turn is over.")
+@click.option(
+    "--now",
+    is_flag=True,
+    help="Do not wait until the agent's turn is over; nor any longer, if it was approved before.",
+)
 @functools.partial(job_options, seconds=DEPLOY_SECONDS)
 @hive_command
 async def approve(
@@ -87,12 +91,16 @@ async def approve(
         hive,
         output,
         lambda: hive.approvals.approve(number, now=now),
-        f"carrying out request {number}; a change waits for the end of the agent's turn"
-        if not now
-        else f"carrying out request {number}",
+        _doing(number, now=now),
         no_wait=no_wait,
         timeout=timeout,
     )
+
+
+def _doing(number: int, *, now: bool) -> str:
+    doing = f"carrying out request {number}"
+    waits = f"maybe after a turn: `hivectl approve {number} --now` does not wait"
+    return doing if now else f"{doing}, {waits}"
 
 
 @click.command()

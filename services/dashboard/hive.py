@@ -154,7 +154,8 @@ class Hive:
         """A job ended; a failure stays visible as a notice."""
         self._tables.update(Table.JOBS, remove={path})
         if result == "failed":
-            self._notice(f"Could not {verb} {agent}: {error or 'no reason given'}")
+            sentence = error.partition("\n")[0]  # of a failed build its log follows
+            self._notice(f"Could not {verb} {agent}: {sentence or 'no reason given'}")
 
     @staticmethod
     def _job_row(agent: str, verb: str) -> dict[str, Any]:

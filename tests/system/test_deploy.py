@@ -124,7 +124,8 @@ def test_what_cannot_be_built_changes_nothing_and_says_why(dora: Hive) -> None:
     answer = probe(dora, "deploy", "dora", broken)
     assert answer["result"] == "failed"
     first, *log = answer["note"].splitlines()
-    assert first == f"The configuration of dora at {broken[:12]} could not be built."
+    assert first.startswith(f"The configuration of dora at {broken[:12]} could not be built: ")
+    assert "agent.toml, line 1: modle is unknown" in first
     assert any("agent.toml, line 1: modle is unknown" in line for line in log)
     assert (leader(dora, "dora"), deployed(dora)) == before
 

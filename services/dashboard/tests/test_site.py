@@ -56,7 +56,7 @@ async def test_jobs_are_shown_and_failures_stay(inside: Page) -> None:
     lifecycle, job = inside.hive.lifecycle, names.job_path(1)
     lifecycle.JobNew(1, job, "carol", "spawn")
     await inside.until(lambda t: t["jobs"].get(job) == {"agent": "carol", "verb": "spawn"})
-    lifecycle.JobRemoved(1, job, "carol", "spawn", "failed", "No space left.")
+    lifecycle.JobRemoved(1, job, "carol", "spawn", "failed", "No space left.\nfetched\nlost")
     tables = await inside.until(lambda t: not t["jobs"] and t["notices"])
     assert [row["text"] for row in tables["notices"].values()] == [
         "Could not spawn carol: No space left."

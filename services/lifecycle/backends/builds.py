@@ -24,7 +24,10 @@ BUILD_TIMEOUT: Final = 2 * 3600.0
 """Seconds; the unit's own time limit is shorter, so this is for a stuck systemd."""
 
 LAST_LINES: Final = 50
-"""Of the log of a build, in the sentence about one that failed."""
+"""Of the log of a build, after the sentence about one that failed."""
+
+MAX_WHY: Final = 300
+"""Characters of the last of these, in that sentence."""
 
 
 class Builds:
@@ -127,10 +130,12 @@ class Builds:
     async def _failure(self, spec: Spec) -> str:
         """One sentence, and what the build said last."""
         unit = names.build_unit(spec.name)
-        sentence = f"The configuration of {spec.name} at {spec.commit[:12]} could not be built."
+        sentence = f"The configuration of {spec.name} at {spec.commit[:12]} could not be built"
         try:
             run = await self._systemd.invocation(unit)
             lines = await self._journal.last_of(unit, run, LAST_LINES)
         except HiveError as error:
             lines = [f"(its log cannot be read: {error})"]
-        return "\n".join([sentence, *lines])
+        # The last line is why, and many a reader shows the first one only.
+        why = f": {lines[-1].rstrip('.')}" if lines else ""
+        return "\n".join([f"{sentence}{why[:MAX_WHY]}.", *lines])

@@ -109,7 +109,8 @@ async def test_one_that_fails_says_what_it_said_last(host: Host) -> None:
     with pytest.raises(Conflict) as failure:
         await host.builds.make(ALICE, 7)
     assert str(failure.value).splitlines() == [
-        "The configuration of alice at cccccccccccc could not be built.",
+        "The configuration of alice at cccccccccccc could not be built: "
+        "E: Unable to locate package nope.",
         "Reading package lists...",
         "E: Unable to locate package nope",
     ]
