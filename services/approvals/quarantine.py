@@ -40,6 +40,8 @@ MAX_OBJECT: Final = 10 * 2**20
 
 MAX_NEW: Final = 20 * 2**20
 """Bytes that one commit may bring with its history, compressed."""
+MAX_NEW_OBJECTS: Final = 20_000
+"""Objects that it may bring: for each, git has some bytes of all memory that it may have."""
 SECONDS: Final = 60.0
 """For all of it."""
 
@@ -108,13 +110,18 @@ async def _take(source: Path, commit: str, repository: Path, scratch: Path) -> s
 
 async def _check_size(home: Path) -> None:
     """What came once is kept for ever, so it is not much at a time."""
-    new = await git(
-        home, "rev-list", "--objects", "--disk-usage", _BRANCH, "--not", "--alternate-refs"
-    )
-    if int(new) > MAX_NEW:
+    new = (_BRANCH, "--not", "--alternate-refs")
+    size = int(await git(home, "rev-list", "--objects", "--disk-usage", *new))
+    if size > MAX_NEW:
         raise LimitExceeded(
-            f"The commit and its history bring {int(new) // 2**20} MiB that were not submitted "
+            f"The commit and its history bring {size // 2**20} MiB that were not submitted "
             f"before; {MAX_NEW // 2**20} MiB are allowed. Keep large files elsewhere."
+        )
+    count = int(await git(home, "rev-list", "--objects", "--count", *new))
+    if count > MAX_NEW_OBJECTS:
+        raise LimitExceeded(
+            f"The commit and its history bring {count} objects that were not submitted before; "
+            f"{MAX_NEW_OBJECTS} are allowed. Commit less at a time."
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals import contents, quarantine
+from services.approvals import contents, gitrun, quarantine
 from services.approvals.repositories import Repositories
 from services.approvals.tests.objects import (
     commit,
@@ -183,3 +183,23 @@ async def test_a_commit_that_brings_much(ours: Repositories, theirs: WorkTree) -
     first = await ours.fetch("alice", theirs.git("rev-parse", "HEAD~1"))
     await ours.tag("alice", "proposal/1", first)
     assert await ours.fetch("alice", found) == found
+
+
+async def test_many_small_objects_are_too_much(
+    ours: Repositories, theirs: WorkTree, good: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept for ever, they would leave git no memory: it has all their names in it."""
+    await ours.tag("alice", "proposal/1", await ours.fetch("alice", good))
+    monkeypatch.setattr(quarantine, "MAX_NEW_OBJECTS", 6)
+    many = theirs.commit({f"{number}": f"{number}" for number in range(5)})
+    with pytest.raises(LimitExceeded, match="bring 7 objects that were not"):
+        await ours.fetch("alice", many)
+    monkeypatch.setattr(quarantine, "MAX_NEW_OBJECTS", 7)
+    assert await ours.fetch("alice", many) == many
+
+
+async def test_packs_are_not_held_in_memory_whole(ours: Repositories, tmp_path: Path) -> None:
+    """Else thirty of 20 MiB fill what git may have, and no commit can be taken any more."""
+    home = tmp_path / "applied/alice"
+    assert int(await gitrun.git(home, "config", "--type=int", "core.packedGitWindowSize")) <= 2**20
+    assert int(await gitrun.git(home, "config", "--type=int", "core.packedGitLimit")) <= 2**26
