@@ -87,9 +87,6 @@ async def test_the_waiting_for_a_turn_can_be_ended(house: House) -> None:
     assert house.backend.running["alice"] == NEW
     with pytest.raises(NotFound, match="over already"):
         house.lifecycle.hurry(job.number)
-
-
-async def test_only_a_deploy_is_hurried(house: House) -> None:
     job = house.lifecycle.order(Verb.RESTART, "alice")
     with pytest.raises(Conflict, match="waits for no turn"):
         house.lifecycle.hurry(job.number)
