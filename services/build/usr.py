@@ -19,13 +19,11 @@ def move(package: Path, to: Path) -> list[str]:
     What `to` has already is replaced, directories are merged. Returns what has been left out.
     """
     to.mkdir(mode=0o755, exist_ok=True)
-    if (package / "usr").is_dir():
+    if _is_directory(package / "usr"):
         _merge(package / "usr", to)
     for name in MERGED:
-        part = package / name
-        if part.is_dir() and not part.is_symlink():
-            (to / name).mkdir(mode=0o755, exist_ok=True)
-            _merge(part, to / name)
+        if _is_directory(package / name):
+            _merge_directory(package / name, to / name)
     return _left(package)
 
 
@@ -37,12 +35,17 @@ def _merge(source: Path, target: Path) -> None:
     for entry in sorted(source.iterdir()):
         there = target / entry.name
         if _is_directory(entry):
-            if not _is_directory(there):
-                there.unlink(missing_ok=True)
-                there.mkdir(mode=stat.S_IMODE(entry.stat().st_mode))
-            _merge(entry, there)
+            _merge_directory(entry, there)
         else:
             _move_file(entry, there)
+
+
+def _merge_directory(source: Path, there: Path) -> None:
+    """As `_merge`, into what need not be there, or be a directory: a link is not followed."""
+    if not _is_directory(there):
+        there.unlink(missing_ok=True)
+        there.mkdir(mode=stat.S_IMODE(source.stat().st_mode))
+    _merge(source, there)
 
 
 def _move_file(entry: Path, there: Path) -> None:

@@ -63,6 +63,25 @@ def test_a_link_is_never_written_through(package: Path, tmp_path: Path) -> None:
     assert not list(outside.iterdir())
 
 
+def test_nor_at_the_top(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    (outside / "x").touch()
+    linked, merged = tmp_path / "linked", tmp_path / "merged"
+    linked.mkdir()
+    (linked / "usr").symlink_to(outside)
+    usr.move(linked, tmp_path / "usr")
+    (linked / "usr").unlink()
+    (linked / "usr").mkdir()
+    (linked / "usr/lib64").symlink_to(outside)
+    (merged / "lib64").mkdir(parents=True)
+    (merged / "lib64/y").touch()
+    usr.move(linked, tmp_path / "usr")
+    usr.move(merged, tmp_path / "usr")
+    assert tree(tmp_path / "usr") == ["lib64/y"]
+    assert tree(outside) == ["x"]
+
+
 def test_a_directory_in_the_way_is_replaced(package: Path, tmp_path: Path) -> None:
     (tmp_path / "usr/bin/one/deep").mkdir(parents=True)
     usr.move(package, tmp_path / "usr")

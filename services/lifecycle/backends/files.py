@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from services.lifecycle import resources
@@ -93,11 +94,16 @@ def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str, git: st
     return "\n".join(lines)
 
 
-def drop_in(spec: Spec, limits: Limits, root: str, credential: str | None) -> str:
+def drop_in(
+    spec: Spec, limits: Limits, root: str, credential: str | None, packages: Path | None
+) -> str:
     """The drop-in of the container's unit.
 
     `root`: of the container, on the host. `credential`: the file of the API key, if any.
+    `packages`: builds/NAME/COMMIT/usr, if it lies over /usr.
     """
+    # Whoever builds could put a link there later, and nspawn would follow it.
+    built = (packages, packages.parent, packages.parent.parent) if packages else ()
     socket, endpoint = names.socket_unit(spec.name), names.endpoint_unit(spec.name)
     command = "systemd-nspawn --quiet --keep-unit --boot --settings=override --machine=%i"
     if credential:
@@ -115,6 +121,7 @@ def drop_in(spec: Spec, limits: Limits, root: str, credential: str | None) -> st
         "StartLimitIntervalSec=60",
         "StartLimitBurst=5",
         *(f"AssertPathIsSymbolicLink=!{root}/{name}" for name in PATHS_OF_ROOT),
+        *(f"AssertPathIsSymbolicLink=!{path}" for path in built),
         "",
         "[Service]",
         "Slice=hive-agents.slice",

@@ -280,7 +280,9 @@ class Nspawn:
         layout = self._layout
         key = layout.credentials / files.CREDENTIAL
         root = str(layout.machines / names.machine_name(spec.name))
-        text = files.drop_in(spec, self._limits(spec), root, str(key) if key.is_file() else None)
+        credential = str(key) if key.is_file() else None
+        packages = self._builds.packages(spec)
+        text = files.drop_in(spec, self._limits(spec), root, credential, packages)
         with (
             Tree.open(layout.units, changes=changes) as units,
             units.directory(layout.drop_in_folder(spec.name)) as folder,

@@ -83,6 +83,9 @@ async def test_packages_lie_over_the_hosts_usr(host: Host, backend: Nspawn) -> N
     binds = shared(host, "bob")
     packages = host.layout.builds / "bob" / COMMIT / "usr"
     assert binds[0] == f"OverlayReadOnly=/usr:{packages}:/usr"
+    lines = next(host.layout.units.glob("*bob*/50-hyperhive.conf")).read_text().splitlines()
+    for path in (packages, packages.parent, packages.parent.parent):
+        assert f"AssertPathIsSymbolicLink=!{path}" in lines
     assert "/usr" not in binds
     # It may be a mount of its own, which an overlay of /usr would not show.
     assert str(PREFIX) in binds

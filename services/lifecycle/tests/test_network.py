@@ -137,7 +137,7 @@ async def test_what_is_opened_has_no_filter(host: Host) -> None:
     assert service["IPAddressAllow"] == "10.1.2.3 192.0.2.0/24 fe80::1"
     carol = Spec("carol", ALICE.uid_base, ALICE.machine_id)
     limits = files.Limits(1, 1, network_of("carol", CONFIG, "", can_filter=True), {})
-    assert "IPAddress" not in files.drop_in(carol, limits, "/root", None)
+    assert "IPAddress" not in files.drop_in(carol, limits, "/root", None, None)
 
 
 async def test_what_runs_obeys_the_configuration_of_a_new_lifecycle(tmp_path: Path) -> None:
