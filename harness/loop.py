@@ -222,9 +222,10 @@ class TurnLoop:
     async def _have_credentials(self) -> bool:
         """Whether a turn can be tried; without credentials it waits until some appear."""
         if self._source() is not Source.NONE:
-            if self._state is State.NEEDS_LOGIN and self._refused is None:
+            if self._refused is None:
                 self._report["logged_in"] = True
-                await self._enter(State.IDLE)
+                if self._state is State.NEEDS_LOGIN:
+                    await self._enter(State.IDLE)
             return True
         self._report["logged_in"] = False
         self._paths.claude.mkdir(parents=True, exist_ok=True)

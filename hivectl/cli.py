@@ -1,5 +1,6 @@
 """The command `hivectl` and how its failures are told."""
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -85,6 +86,8 @@ def _explain(error: Exception) -> int:
         elif sentence.startswith("Rejected send message"):
             # The bus's own refusal, which lists pids and rules.
             sentence = "You are not an operator of this hive: be root or a member of group hive."
+        elif silent := re.match(r"org\.hyperhive\.([A-Z][a-z]+)1 did not answer ", sentence):
+            sentence += f" `systemctl status hive-{silent[1].lower()}` may say why."
         return _fail(code, sentence)
     return _fail(Exit.FAILED, f"{type(error).__name__}: {error}")
 

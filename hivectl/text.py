@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories that steer a terminal: controls, formats (bidi among them), surrogates, separators."""
 
+_SIZES = frozenset({"memory_high", "memory_max", "memory", "memory_peak"})
+"""Resources that are counted in bytes."""
+
 _JOINERS = frozenset("\u200c\u200d")
 """Formats that only shape the glyphs beside them; many scripts and emoji need them."""
 
@@ -100,3 +103,11 @@ def size(count: int) -> str:
         amount /= 1024
         units.pop(0)
     return f"{amount:.0f} {units[0]}" if units[0] == "B" else f"{amount:.1f} {units[0]}"
+
+
+def amount(resource: str, value: int) -> str:
+    """What `value` of a limit or of a use means, with its unit."""
+    if resource in _SIZES:
+        return size(value)
+    units = {"cpu_quota": f"{value} %", "cpu": f"{value / 1_000_000:.1f} s"}
+    return units.get(resource, str(value))

@@ -25,6 +25,7 @@ async def test_a_turn_calls_tools_and_is_acknowledged(harness: Harness, hive: Hi
     await hive.until(lambda: hive.reports[-1].get("turn_state") == "idle" and len(hive.reports) > 2)
     states = [report["turn_state"] for report in hive.reports]
     assert "thinking" in states
+    assert hive.reports[0]["logged_in"] is True, "there are credentials before the first turn"
     assert hive.reports[-1]["logged_in"] is True
     assert hive.reports[-1]["context_tokens"] > 0
     model = (harness.state / "hyperhive-model").read_text().strip()

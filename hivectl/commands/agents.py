@@ -8,7 +8,7 @@ import click
 from hivectl.completing import complete_agents
 from hivectl.output import Cell, Output, Row, confirm, state_cell
 from hivectl.session import follow, hive_command, job_options
-from hivectl.text import local_time
+from hivectl.text import amount, local_time
 
 if TYPE_CHECKING:
     from hivectl.client import Hive
@@ -67,13 +67,17 @@ def _description(agent: "Agent", job: tuple[int, str] | None, output: Output) ->
         "unit": output.paint(agent.unit, ""),
         "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",
         "port": _port(agent),
-        "limits": ", ".join(f"{key} {value}" for key, value in agent.resources.items()) or "none",
+        "limits": _limits(agent.resources) or "none",
         "network": output.paint(*_network(agent.network)),
         "version": "needs an update: hivectl update" if agent.stale else "current",
         "invocation": output.paint(agent.invocation_id or "-", ""),
     }
     lines = [output.paint(agent.name, "bold")]
     return lines + [f"  {key + ':':<12}{value}" for key, value in fields.items()]
+
+
+def _limits(held: Mapping[str, int]) -> str:
+    return ", ".join(f"{key} {amount(key, value)}" for key, value in held.items())
 
 
 def _network(network: Mapping[str, Any]) -> tuple[str, str]:

@@ -10,14 +10,13 @@ from hivectl.exits import CommandError, Exit
 from hivectl.output import Cell, Output, Row, confirm
 from hivectl.parameters import record_id
 from hivectl.session import follow, hive_command, job_options
-from hivectl.text import iso_time, local_time, size
+from hivectl.text import amount, iso_time, local_time, size
 
 if TYPE_CHECKING:
     from hivectl.client import Hive
 
 _agent = click.argument("name", shell_complete=complete_agents)
 _one_or_all = click.argument("name", required=False, shell_complete=complete_agents)
-_SIZES = {"memory_high", "memory_max", "memory", "memory_peak"}
 
 
 @click.command()
@@ -112,7 +111,8 @@ async def limits(hive: "Hive", output: Output, name: str, changes: Sequence[str]
       cpu_quota                percent of one processor
       cpu_weight, io_weight    1 to 10000, against other agents; 100 is average
       tasks_max                processes and threads
-    VALUE may also be `max` for no limit, or `default` for what hyperhive.toml says.
+    VALUE may also be `max` for no limit, or `default` for what agent.toml or
+    hyperhive.toml says.
     """
     agent = await hive.agent(name)
     if changes:
@@ -126,8 +126,8 @@ async def limits(hive: "Hive", output: Output, name: str, changes: Sequence[str]
 
 
 def _limit_lines(held: dict[str, int], usage: dict[str, int], output: Output) -> list[str]:
-    rows: list[Row] = [[key, Cell(_amount(key, held[key]), right=True)] for key in held]
-    used: list[Row] = [[key, Cell(_amount(key, usage[key]), right=True)] for key in usage]
+    rows: list[Row] = [[key, Cell(amount(key, held[key]), right=True)] for key in held]
+    used: list[Row] = [[key, Cell(amount(key, usage[key]), right=True)] for key in usage]
     lines = output.table(["LIMIT", "VALUE"], rows) or ["no limits"]
     return [*lines, "", *(output.table(["USES", "NOW"], used) or ["it does not run"])]
 
@@ -140,12 +140,6 @@ def _change(typed: str) -> tuple[str, int | str]:
     if unit and value[:-1].isdecimal():
         return key, int(value[:-1]) * unit
     return key, int(value) if value.isdecimal() else value
-
-
-def _amount(key: str, value: int) -> str:
-    if key in _SIZES:
-        return size(value)
-    return {"cpu_quota": f"{value} %", "cpu": f"{value / 1_000_000:.1f} s"}.get(key, str(value))
 
 
 @click.command()

@@ -42,6 +42,8 @@ async def test_limits_are_shown_and_changed(hive: FakeHive, hivectl: Hivectl) ->
         "memory_max  512.0 MiB",
         "cpu_quota       150 %",
     ]
+    told = (await hivectl("status", "alice")).out
+    assert "limits:     tasks_max 4096, memory_max 512.0 MiB, cpu_quota 150 %\n" in told
     assert "memory  3.0 MiB" in ran.out
     assert "cpu       1.5 s" in ran.out
     bad = await hivectl("limits", "alice", "memory_max")

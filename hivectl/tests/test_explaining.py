@@ -1,0 +1,28 @@
+"""What a failure of the hive is called, and what is said to do about it."""
+
+import pytest
+
+from hivectl.cli import run
+from hivectl.exits import Exit
+from wire.errors import Timeout
+
+
+@pytest.mark.parametrize(
+    ("sentence", "hint"),
+    [
+        (
+            "org.hyperhive.Lifecycle1 did not answer GetManagedObjects within 25 s.",
+            " `systemctl status hive-lifecycle` may say why.",
+        ),
+        ("Job 3 still runs after 2 s.", ""),
+    ],
+)
+def test_of_a_service_that_is_silent_it_says_where_to_look(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sentence: str, hint: str
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise Timeout(sentence)
+
+    monkeypatch.setattr("hivectl.cli.cli.main", fail)
+    assert run(["list"]) == Exit.TIMEOUT
+    assert capsys.readouterr().err == f"hivectl: {sentence}{hint}\n"
