@@ -1,6 +1,7 @@
 """The manager's working copies of the configurations; others see nothing of them."""
 
 import subprocess
+from collections.abc import Iterator
 from threading import Timer
 
 import pytest
@@ -12,24 +13,26 @@ pytestmark = pytest.mark.system
 
 
 @pytest.fixture(scope="module")
-def manager(swarm: Hive) -> Hive:
-    """The hive; its manager has a working copy of alice's configuration."""
+def manager(swarm: Hive) -> Iterator[Hive]:
+    """The hive; its manager has a working copy of the configuration of erin, who is new."""
+    swarm.run("hivectl", "spawn", "erin", timeout=120)
     following = swarm.popen("hivectl", "logs", "manager", "-f", "-n", "100000")
     assert following.stdout is not None
     limit = Timer(60, following.kill)
     limit.start()
     try:
-        assert any("configuration of alice is in /agents" in line for line in following.stdout)
+        assert any("configuration of erin is in /agents" in line for line in following.stdout)
     finally:
         limit.cancel()
         following.kill()
         following.communicate(timeout=30)
-    return swarm
+    yield swarm
+    swarm.run("hivectl", "destroy", "erin", "--purge", "--yes", timeout=120)
 
 
 def git(hive: Hive, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-    """git in the manager's container, in its working copy of alice's configuration."""
-    done = inside(hive, "manager", "git", "-C", "/agents/alice", *arguments, check=check)
+    """git in the manager's container, in its working copy of erin's configuration."""
+    done = inside(hive, "manager", "git", "-C", "/agents/erin", *arguments, check=check)
     assert isinstance(done, subprocess.CompletedProcess)
     return done
 
@@ -40,7 +43,7 @@ def test_what_is_deployed_can_be_fetched_and_shown(manager: Hive) -> None:
     assert shown.startswith("# What this agent is made of")
     assert git(manager, "show", "main:agent.toml").stdout == shown
     log = inside(manager, "manager", "git", "-C", "/meta", "log", "--format=%s").stdout
-    assert "Deploy alice: " in log
+    assert "Deploy erin: " in log
     assert git(manager, "config", "user.email").stdout == "manager@hive.invalid\n"
 
 
@@ -48,7 +51,7 @@ def test_only_proposals_can_be_written(manager: Hive) -> None:
     git(manager, "commit", "--allow-empty", "--message=mine")
     assert git(manager, "push", "applied", "main", check=False).returncode != 0
     git(manager, "reset", "--hard", "HEAD~1")
-    for path in ("/applied/x", "/applied/alice/x", "/meta/x", "/meta/agents.json"):
+    for path in ("/applied/x", "/applied/erin/x", "/meta/x", "/meta/agents.json"):
         assert inside(manager, "manager", "touch", path, check=False).returncode != 0
     for mount in ("/applied", "/meta"):
         asked = ("findmnt", "--noheadings", "--output=OPTIONS", mount)
@@ -57,6 +60,6 @@ def test_only_proposals_can_be_written(manager: Hive) -> None:
 
 def test_other_agents_see_none_of_it(manager: Hive) -> None:
     for path in ("/agents", "/applied", "/meta"):
-        assert inside(manager, "alice", "test", "-e", path, check=False).returncode == 1
-    mounts = inside(manager, "alice", "cat", "/proc/self/mountinfo").stdout
+        assert inside(manager, "erin", "test", "-e", path, check=False).returncode == 1
+    mounts = inside(manager, "erin", "cat", "/proc/self/mountinfo").stdout
     assert "/var/lib/hyperhive/git" not in mounts
