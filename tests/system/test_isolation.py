@@ -138,9 +138,11 @@ def test_what_a_link_in_alices_state_points_to_is_left_alone(swarm: Hive) -> Non
     assert (owner, swarm.run("cat", "/etc/of-the-host").stdout) == ("0", "safe\n")
 
 
-def until_active(swarm: Hive, unit: str) -> None:
-    """Wait for the start that systemd has ordered by itself."""
-    source = f"until systemctl is-active --quiet {unit}; do sleep 0.2; done"
+def until_active(swarm: Hive, unit: str, before: str) -> None:
+    """Wait for the start that systemd has ordered by itself, after the life called `before`."""
+    now = f'"$(systemctl show -P InvocationID {unit})"'
+    again = f"test {now} != {before} && systemctl is-active --quiet {unit}"
+    source = f"until {again}; do sleep 0.2; done"
     swarm.run("timeout", "30", "sh", "-c", source)
 
 
@@ -148,8 +150,10 @@ def test_what_systemd_starts_again_is_not_led_out_by_links(swarm: Hive) -> None:
     """nspawn, as root of the host, gets a container's root ready before it is locked in."""
     swarm.run("mkdir", "-p", "/prey")
     inside(swarm, "alice", "sh", "-c", "rm -rf /var/log/journal && ln -s /prey /var/log/journal")
+    unit = "systemd-nspawn@h-alice.service"
+    before = swarm.run("systemctl", "show", "-P", "InvocationID", unit).stdout.strip()
     swarm.run("kill", "-9", str(leader(swarm, "alice")))
-    until_active(swarm, "systemd-nspawn@h-alice.service")
+    until_active(swarm, unit, before)
     assert swarm.run("ls", "/prey").stdout == ""
     # As root of the host sees it, this leads out of the container.
     links = "mkdir -p /a/b/c && ln -sfn /a/b /lib64.x && mv -T /var /a/var && ln -s /prey /var"
