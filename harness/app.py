@@ -6,8 +6,8 @@ import logging
 from harness import options
 from harness.claude import Claude
 from harness.config import Config, Paths
-from harness.endpoint import Endpoint
 from harness.group import Group
+from harness.hive_client import HiveClient
 from harness.loop import TurnLoop
 from harness.notify import Notifier
 from harness.proposed import Proposed
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 async def serve(config: Config, paths: Paths, notifier: Notifier, socket: Socket) -> None:
     """Runs turns until it is cancelled; then the turn is aborted and its messages released."""
-    endpoint = Endpoint(paths.socket, socket)
+    endpoint = HiveClient(paths.socket, socket)
     record = Record(paths.state)
     group = Group.make(paths.groups)
     make = options.maker(config, paths, group, lambda line: log.info("claude: %s", line))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harness.endpoint import Message
+from harness.hive_client import Message
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from harness.backoff import Backoff
 from harness.batch import Batch
 from harness.claude import Claude, TurnError
 from harness.config import Config, Paths, Source, credentials
-from harness.endpoint import ConnectionGoneError, Endpoint, Message, ToolError, insist
+from harness.hive_client import ConnectionGoneError, HiveClient, Message, ToolError, insist
 from harness.notify import Notifier
 from harness.prompt import wake_prompt
 from harness.record import Record
@@ -38,7 +38,7 @@ class TurnLoop:
         self,
         config: Config,
         paths: Paths,
-        endpoint: Endpoint,
+        endpoint: HiveClient,
         claude: Claude,
         record: Record,
         notifier: Notifier,

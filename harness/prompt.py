@@ -7,7 +7,7 @@ from typing import Final
 
 from harness import reminder
 from harness.config import Config
-from harness.endpoint import Message
+from harness.hive_client import Message
 
 PROMPTS: Final = Path(__file__).with_name("prompts")
 

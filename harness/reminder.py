@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from harness.endpoint import Message
+from harness.hive_client import Message
 
 KIND: Final = "reminder"
 SENDER: Final = "system"

@@ -1,9 +1,9 @@
 """What one room promises to let through, the next one takes: they may not import each other."""
 
-from services.agent import arguments as agent
-from services.agent import questions as asked
 from services.broker import questions as taken
 from services.config import BrokerConfig
+from services.endpoint import arguments as agent
+from services.endpoint import questions as asked
 
 
 def test_the_tools_and_the_broker_have_the_same_bounds() -> None:

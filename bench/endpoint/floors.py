@@ -12,12 +12,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from services.agent.tests.process import HOUSE, cpu_of, proportional_of, resident_of
+from services.endpoint.tests.process import HOUSE, cpu_of, proportional_of, resident_of
 
 _OURS: Final = ("wire", "services")
 _LIST_OURS: Final = """
 import sys
-import services.agent.__main__
+import services.endpoint.__main__
 for name, module in sorted(sys.modules.items()):
     if name.partition(".")[0] in ("wire", "services") and module.__file__:
         print(module.__file__)

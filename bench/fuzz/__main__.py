@@ -15,8 +15,8 @@ from time import perf_counter
 
 from bench.fuzz.waves import Target
 from bench.report import Floor, Report
-from services.agent.tests.play import ViolationError
-from services.agent.tests.process import FAULTS, MIB, endpoint, services
+from services.endpoint.tests.play import ViolationError
+from services.endpoint.tests.process import FAULTS, MIB, endpoint, services
 from wire.testing import private_bus
 
 MAX_MEMORY = 150 * MIB

@@ -9,10 +9,10 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from services.agent.lines import MAX_LINE
-from services.agent.session import CLIENT_KEY, ENVELOPE_VERSIONS, HANDSHAKE_VERSIONS, VERSION_KEY
-from services.agent.tool import HARNESS_CLIENT
-from services.agent.tools import TOOLS
+from services.endpoint.lines import MAX_LINE
+from services.endpoint.session import CLIENT_KEY, ENVELOPE_VERSIONS, HANDSHAKE_VERSIONS, VERSION_KEY
+from services.endpoint.tool import HARNESS_CLIENT
+from services.endpoint.tools import TOOLS
 
 _METHODS: Final = (
     *("initialize", "ping", "tools/list", "tools/call", "server/discover", "shutdown", ""),

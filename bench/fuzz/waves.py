@@ -13,11 +13,11 @@ from time import perf_counter
 from typing import Any, Final
 
 from bench.fuzz.grammar import Grammar
-from services.agent.endpoint import MAX_CONNECTIONS
-from services.agent.rpc import Code
-from services.agent.tests.hive import FakeBroker
-from services.agent.tests.play import READ_LIMIT, End, ViolationError, play
-from services.agent.tests.process import EndpointProcess
+from services.endpoint.endpoint import MAX_CONNECTIONS
+from services.endpoint.rpc import Code
+from services.endpoint.tests.hive import FakeBroker
+from services.endpoint.tests.play import READ_LIMIT, End, ViolationError, play
+from services.endpoint.tests.process import EndpointProcess
 from wire.errors import Conflict, LimitExceeded, NotFound
 
 LIMIT: Final = 60.0

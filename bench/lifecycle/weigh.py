@@ -16,7 +16,7 @@ from typing import Final
 from bench.lifecycle.audit import CGROUPS
 from bench.lifecycle.measure import AGENT, UNIT
 from bench.lifecycle.orders import orders
-from services.agent.tests.process import proportional_of
+from services.endpoint.tests.process import proportional_of
 from wire import names
 
 SERVICES: Final = ("lifecycle", "broker", "approvals", "dashboard")

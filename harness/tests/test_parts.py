@@ -11,7 +11,7 @@ import pytest
 
 from harness import config, options
 from harness.backoff import Backoff
-from harness.endpoint import Message
+from harness.hive_client import Message
 from harness.prompt import MAX_BODY, system_prompt, wake_prompt
 from harness.record import Record
 from harness.state import TRANSITIONS, State, moved

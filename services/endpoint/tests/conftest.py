@@ -1,0 +1,21 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.endpoint.tests.hive import Hive, stage
+from wire.fixtures import Connect
+
+
+@pytest.fixture
+async def hive(connect: Connect, tmp_path: Path) -> AsyncIterator[Hive]:
+    """The endpoint of alice, with stand-ins for the services."""
+    async with stage(await connect(), await connect(), tmp_path, "alice") as hive:
+        yield hive
+
+
+@pytest.fixture
+async def managers_hive(connect: Connect, tmp_path: Path) -> AsyncIterator[Hive]:
+    """The endpoint of the manager."""
+    async with stage(await connect(), await connect(), tmp_path, "manager") as hive:
+        yield hive

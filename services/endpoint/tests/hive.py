@@ -1,0 +1,359 @@
+"""Stand-ins for the hive's services on a private bus, and a raw client of the socket."""
+
+# ruff: noqa: N802 - D-Bus members are PascalCase
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from services.endpoint.endpoint import Endpoint
+from wire import names
+from wire.bus import Bus
+from wire.errors import NotFound
+from wire.interface import Interface, method, prop, sender, signal
+from wire.principal import EVERYBODY
+from wire.types import (
+    Dict,
+    DictList,
+    Int64,
+    Messages,
+    ObjectPath,
+    Str,
+    StrList,
+    UInt32,
+    UInt64,
+    UInt64List,
+)
+
+LIMIT = 10.0
+
+
+class FakeBroker(Interface, name=names.BROKER):
+    """Leases what is queued, to whoever receives; records what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []
+        self.calls: list[tuple[Any, ...]] = []
+        self.threads: list[dict[str, Any]] = []
+        self.queued: list[list[Any]] = []
+        self.leased: dict[int, list[Any]] = {}
+        self.acknowledged: list[int] = []
+        self.released: list[int] = []
+        self.receivers: list[str] = []
+        self.error: Exception | None = None
+        self.hold: asyncio.Event | None = None
+        self.changed = asyncio.Condition()
+
+    async def queue(
+        self, id: int, body: str = "hello", sender: str = "bob", earlier_life: bool = False
+    ) -> None:
+        """A message arrives."""
+        async with self.changed:
+            row = [id, sender, "alice", "message", body, 1, 0, False, 0, "leased", "", earlier_life]
+            self.queued.append(row)
+            self.changed.notify_all()
+
+    async def until(self, condition: Any) -> None:
+        async with asyncio.timeout(LIMIT), self.changed:
+            await self.changed.wait_for(condition)
+
+    async def _note(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    @method(allow=EVERYBODY)
+    async def Send(self, to: Str, body: Str, options: Dict) -> UInt64:
+        if self.error:
+            raise self.error
+        self.sent.append((to, body, options))
+        await self._note()
+        if self.hold:
+            await self.hold.wait()
+        return len(self.sent)
+
+    async def _called(self, *call: Any) -> int:
+        if self.error:
+            raise self.error
+        self.calls.append(call)
+        await self._note()
+        if self.hold:
+            await self.hold.wait()
+        return len(self.calls)
+
+    @method(allow=EVERYBODY)
+    async def Ask(self, to: Str, question: Str, options: Dict) -> UInt64:
+        return await self._called("Ask", to, question, options)
+
+    @method(allow=EVERYBODY)
+    async def Answer(self, id: UInt64, answer: StrList) -> None:
+        await self._called("Answer", id, answer)
+
+    @method(allow=EVERYBODY)
+    async def Cancel(self, id: UInt64) -> None:
+        await self._called("Cancel", id)
+
+    @method(allow=EVERYBODY)
+    async def Remind(self, due: Int64, body: Str, options: Dict) -> UInt64:
+        return await self._called("Remind", due, body, options)
+
+    @method(allow=EVERYBODY)
+    async def CancelReminder(self, id: UInt64) -> None:
+        await self._called("CancelReminder", id)
+
+    @method(allow=EVERYBODY)
+    async def OpenThreads(self) -> DictList:
+        return self.threads
+
+    @method(allow=EVERYBODY)
+    async def Receive(self, max: UInt32, timeout_ms: UInt32) -> Messages:
+        self.receivers.append(sender())
+        await self._note()
+        try:
+            async with asyncio.timeout(timeout_ms / 1000), self.changed:
+                await self.changed.wait_for(lambda: self.queued)
+        except TimeoutError:
+            pass
+        taken, self.queued = self.queued[:max], self.queued[max:]
+        self.leased |= {row[0]: row for row in taken}
+        return taken
+
+    @method(allow=EVERYBODY)
+    async def Acknowledge(self, ids: UInt64List) -> None:
+        await self._settle(ids)
+        self.acknowledged += ids
+        await self._note()
+
+    @method(allow=EVERYBODY)
+    async def Release(self, ids: UInt64List) -> None:
+        for row in await self._settle(ids):
+            self.queued.append([*row[:6], row[6] + 1, *row[7:]])
+        self.released += ids
+        await self._note()
+
+    async def _settle(self, ids: list[int]) -> list[list[Any]]:
+        if unknown := [id for id in ids if id not in self.leased]:
+            raise NotFound(f"Message {unknown[0]} is not leased to you.")
+        return [self.leased.pop(id) for id in ids]
+
+
+class FakeLifecycle(Interface, name=names.LIFECYCLE):
+    """Ends every job as it is told to."""
+
+    result = "done"
+    error = ""
+    endless = False
+
+    @signal()
+    def JobRemoved(
+        self, id: UInt32, job: ObjectPath, agent: Str, verb: Str, result: Str, error: Str
+    ) -> None: ...
+
+
+class FakeAgent(Interface, name=names.AGENT_INTERFACE):
+    """The object of one agent."""
+
+    def __init__(self, name: str, lifecycle: FakeLifecycle) -> None:
+        super().__init__()
+        self._name = name
+        self._lifecycle = lifecycle
+        self.reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.accepted = asyncio.Event()
+        self.jobs = 0
+
+    def _job(self, verb: str) -> str:
+        self.jobs += 1
+        path = names.job_path(self.jobs)
+        # Before the answer: the endpoint must have subscribed already.
+        ended = self._lifecycle
+        self.accepted.set()
+        if ended.endless:
+            return path
+        ended.JobRemoved(self.jobs, path, self._name, verb, ended.result, ended.error)
+        return path
+
+    @method(allow=EVERYBODY)
+    async def Start(self) -> ObjectPath:
+        return self._job("start")
+
+    @method(allow=EVERYBODY)
+    async def Stop(self) -> ObjectPath:
+        return self._job("stop")
+
+    @method(allow=EVERYBODY)
+    async def Restart(self) -> ObjectPath:
+        return self._job("restart")
+
+    @method(allow=EVERYBODY)
+    async def Update(self) -> ObjectPath:
+        return self._job("update")
+
+    @method(allow=EVERYBODY)
+    async def GetLogs(self, lines: UInt32) -> StrList:
+        return [f"line {number} of {self._name}" for number in range(lines)]
+
+    @method(allow=EVERYBODY)
+    async def Report(self, report: Dict) -> None:
+        self.reports.put_nowait(report)
+
+    @prop()
+    def Name(self) -> Str:
+        return self._name
+
+    @prop()
+    def State(self) -> Str:
+        return "running"
+
+    @prop()
+    def TurnState(self) -> Str:
+        return "idle"
+
+    @prop()
+    def Model(self) -> Str:
+        return ""
+
+
+class FakeApprovals(Interface, name=names.APPROVALS):
+    """Takes every request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[tuple[Any, ...]] = []
+
+    def _take(self, *request: Any) -> int:
+        self.requests.append(request)
+        return len(self.requests)
+
+    @method(allow=EVERYBODY)
+    async def RequestSpawn(self, name: Str, reason: Str, options: Dict) -> UInt64:
+        return self._take("spawn", name, reason, options)
+
+    @method(allow=EVERYBODY)
+    async def RequestApply(
+        self, agent: Str, commit: Str, description: Str, options: Dict
+    ) -> UInt64:
+        return self._take("apply", agent, commit, description, options)
+
+    @method(allow=EVERYBODY)
+    async def Withdraw(self, id: UInt64) -> None:
+        self._take("withdraw", id)
+
+
+class Client:
+    """Speaks lines of JSON-RPC; nothing is checked."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.next_id = 0
+
+    async def send(self, data: bytes | dict[str, Any]) -> None:
+        if isinstance(data, dict):
+            data = json.dumps(data).encode() + b"\n"
+        self.writer.write(data)
+        async with asyncio.timeout(LIMIT):
+            await self.writer.drain()
+
+    async def line(self) -> Any:
+        """The next answer; None at the end."""
+        async with asyncio.timeout(LIMIT):
+            line = await self.reader.readline()
+        return json.loads(line) if line else None
+
+    async def post(self, method: str, params: dict[str, Any] | None = None) -> int:
+        self.next_id += 1
+        await self.send(
+            {"jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params or {}}
+        )
+        return self.next_id
+
+    async def ask(self, method: str, params: dict[str, Any] | None = None) -> Any:
+        id = await self.post(method, params)
+        answer = await self.line()
+        assert answer is not None, "the connection was closed"
+        assert answer["id"] == id
+        return answer.get("result") or answer["error"] if "error" in answer else answer["result"]
+
+    async def initialize(self, client: str = "test") -> "Client":
+        await self.ask(
+            "initialize", {"protocolVersion": "2025-11-25", "clientInfo": {"name": client}}
+        )
+        await self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        return self
+
+    async def call(self, tool: str, /, **arguments: Any) -> Any:
+        return await self.ask("tools/call", {"name": tool, "arguments": arguments})
+
+    async def start(self, tool: str, /, **arguments: Any) -> int:
+        return await self.post("tools/call", {"name": tool, "arguments": arguments})
+
+    async def recv(self, **arguments: Any) -> list[int]:
+        answer = await self.call("recv", **arguments)
+        return [message["id"] for message in answer["structuredContent"]["messages"]]
+
+    async def close(self) -> None:
+        self.writer.close()
+
+
+@dataclass
+class Hive:
+    """The whole stage: fake services, the endpoint under test, and its socket."""
+
+    server: Bus
+    endpoint_bus: Bus
+    endpoint: Endpoint
+    path: Path
+    broker: FakeBroker
+    lifecycle: FakeLifecycle
+    agents: dict[str, FakeAgent]
+    approvals: FakeApprovals
+    clients: list[Client] = field(default_factory=list)
+
+    async def connect(self) -> Client:
+        client = Client(*await asyncio.open_unix_connection(self.path, limit=64 * 1024 * 1024))
+        self.clients.append(client)
+        return client
+
+    async def client(self, name: str = "test") -> Client:
+        return await (await self.connect()).initialize(name)
+
+    async def harness(self) -> Client:
+        return await self.client("hyperhive-harness")
+
+
+def export_services(server: Bus) -> tuple[FakeBroker, FakeLifecycle, dict[str, FakeAgent], Any]:
+    """Put all the fakes on `server`."""
+    broker, lifecycle, approvals = FakeBroker(), FakeLifecycle(), FakeApprovals()
+    server.export(names.BROKER_PATH, broker)
+    server.export(names.LIFECYCLE_PATH, lifecycle)
+    server.export_object_manager(names.LIFECYCLE_PATH)
+    server.export(names.APPROVALS_PATH, approvals)
+    agents = {name: FakeAgent(name, lifecycle) for name in ("alice", "manager")}
+    for name, agent in agents.items():
+        server.export(names.agent_path(name), agent)
+    return broker, lifecycle, agents, approvals
+
+
+@asynccontextmanager
+async def stage(server: Bus, bus: Bus, folder: Path, agent: str) -> AsyncIterator[Hive]:
+    """A hive with one endpoint, ended afterwards."""
+    broker, lifecycle, agents, approvals = export_services(server)
+    for name in (names.BROKER, names.LIFECYCLE, names.APPROVALS):
+        await server.own(name)
+    path = folder / "mcp.sock"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(128)
+    endpoint = Endpoint(bus, agent)
+    await endpoint.start(listener)
+    hive = Hive(server, bus, endpoint, path, broker, lifecycle, agents, approvals)
+    try:
+        yield hive
+    finally:
+        for client in hive.clients:
+            client.writer.close()
+        await endpoint.close()

@@ -1,0 +1,124 @@
+"""What a line on the socket must be answered with, decided by other means than the endpoint's."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from services.endpoint.lines import MAX_LINE
+from services.endpoint.rpc import MAX_DEPTH, MAX_ID, MAX_STRINGS, MAX_STRUCTURE
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+Key = tuple[str, Any]
+"""An id, told apart by its type too: ("int", 1) is not ("str", "1")."""
+
+NOBODY: Final[Key] = ("NoneType", None)
+"""The id of an error that answers a line without a usable one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One answer to `answers`, or none; a call to `cancels` may from now on stay without one.
+
+    `tool` is what is called; `waits` says that its answer may come after minutes.
+    """
+
+    answers: Key | None = None
+    cancels: Key | None = None
+    tool: str = ""
+    waits: bool = False
+
+
+_SILENCE: Final = Verdict()
+_ERROR: Final = Verdict(NOBODY)
+
+
+def key(id: Any) -> Key:
+    """`id` as a key."""
+    return type(id).__name__, id
+
+
+def verdict(line: bytes) -> Verdict:
+    """What has to come back for `line`, which is complete and without its end."""
+    if len(line) > MAX_LINE:
+        return _ERROR
+    if not line.strip():
+        return _SILENCE
+    try:
+        message = _parse(line)
+    except (ValueError, RecursionError):
+        return _ERROR
+    if not isinstance(message, dict) or _is_excessive(line, message):
+        return _ERROR
+    return _of_message(message)
+
+
+def _of_message(message: dict[str, Any]) -> Verdict:
+    id = message.get("id")
+    if "id" in message and not _is_id(id) and not (id is None and "error" in message):
+        return _ERROR
+    tool, waits = _call(message)
+    answer = Verdict(key(id), tool=tool, waits=waits)
+    if message.get("jsonrpc") != "2.0":
+        return answer
+    method = message.get("method")
+    if "method" not in message and ("result" in message or "error" in message):
+        return _SILENCE
+    params = message.get("params")
+    if not isinstance(method, str) or not isinstance(params, dict | None):
+        return answer
+    if id is not None:
+        return answer
+    if method == "notifications/cancelled" and _is_id(wanted := (params or {}).get("requestId")):
+        return Verdict(cancels=key(wanted))
+    return _SILENCE
+
+
+def _is_id(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MAX_ID
+    return type(value) is int and abs(value) < 2**63
+
+
+def _call(message: dict[str, Any]) -> tuple[str, bool]:
+    """Which tool is called, if any, and whether it is asked to wait."""
+    params = message.get("params")
+    if message.get("method") != "tools/call" or not isinstance(params, dict):
+        return "", False
+    name, arguments = params.get("name"), params.get("arguments")
+    waits = isinstance(arguments, dict) and any(
+        word.startswith("wait") and bool(value) for word, value in arguments.items()
+    )
+    return (name, waits) if isinstance(name, str) else ("", False)
+
+
+def _parse(line: bytes) -> Any:
+    message = json.loads(line.decode(), parse_int=_number, parse_constant=_refuse)
+    if rb"\u" in line:
+        json.dumps(message, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    return message
+
+
+def _number(digits: str) -> int:
+    return int(digits)  # a ValueError above 4300 of them, as in the endpoint
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _is_excessive(line: bytes, message: Any) -> bool:
+    strings = len(_STRING.findall(line))
+    structure = len(_STRING.sub(b"", line))
+    return strings > MAX_STRINGS or structure > MAX_STRUCTURE or _depth(message) > MAX_DEPTH
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [
+            inner for item in level for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return depth

@@ -1,0 +1,318 @@
+"""What the tools do, over a real bus."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from services.endpoint.tests.hive import LIMIT, Hive
+from wire import names
+from wire.errors import NotFound, Stopping
+from wire.fixtures import Connect
+
+
+def text(answer: Any) -> str:
+    value: str = answer["content"][0]["text"]
+    return value
+
+
+async def test_send_reaches_the_broker(hive: Hive) -> None:
+    client = await hive.client()
+    answer = await client.call("send", to="bob", body="hi ü", in_reply_to=7, urgent=True)
+    assert answer["structuredContent"] == {"id": 1}
+    [(to, body, options)] = hive.broker.sent
+    assert (to, body) == ("bob", "hi ü")
+    assert options.pop("dedupe_key")
+    assert options == {"in_reply_to": 7, "urgent": True}
+
+
+async def test_an_error_of_the_hive_is_a_result_for_the_model(hive: Hive) -> None:
+    hive.broker.error = NotFound("There is no agent bob; list_agents shows who there is.")
+    answer = await (await hive.client()).call("send", to="bob", body="hi")
+    assert answer["isError"] is True
+    assert text(answer) == "There is no agent bob; list_agents shows who there is."
+
+
+@pytest.mark.parametrize("body", ["a\0b", "\0"])
+async def test_text_that_cannot_travel_is_refused_and_the_bus_stays(hive: Hive, body: str) -> None:
+    client = await hive.client()
+    assert (await client.call("send", to="bob", body=body))["isError"] is True
+    assert (await client.call("send", to="b\0b", body="x"))["isError"] is True
+    assert (await client.call("send", to="bob", body="x"))["structuredContent"] == {"id": 1}
+
+
+async def test_recv_wakes_at_once_and_shows_everything(hive: Hive) -> None:
+    client = await hive.client()
+    id = await client.start("recv", wait_seconds=100)
+    await hive.broker.until(lambda: hive.broker.receivers)
+    await hive.broker.queue(5, "hello")
+    answer = await client.line()
+    assert answer["id"] == id
+    assert answer["result"]["structuredContent"] == {
+        "messages": [
+            {
+                "id": 5,
+                "from": "bob",
+                "to": "alice",
+                "kind": "message",
+                "body": "hello",
+                "queued": 1,
+                "redeliveries": 0,
+                "urgent": False,
+                "in_reply_to": 0,
+            }
+        ]
+    }
+
+
+async def test_the_next_recv_acknowledges_the_one_before(hive: Hive) -> None:
+    client = await hive.client()
+    await hive.broker.queue(1)
+    assert await client.recv() == [1]
+    assert hive.broker.acknowledged == []
+    assert await client.recv() == []
+    assert hive.broker.acknowledged == [1]
+
+
+async def test_a_closed_connection_releases_what_it_holds(hive: Hive) -> None:
+    client = await hive.client()
+    await hive.broker.queue(1)
+    assert await client.recv() == [1]
+    await client.close()
+    await hive.broker.until(lambda: hive.broker.released == [1])
+    assert await (await hive.client()).recv() == [1]
+
+
+async def test_the_harness_acknowledges_for_everybody(hive: Hive) -> None:
+    harness, model = await hive.harness(), await hive.client()
+    await hive.broker.queue(1)
+    assert await harness.recv() == [1]
+    await hive.broker.queue(2)
+    assert await model.recv() == [2]
+    assert await harness.recv() == []
+    assert hive.broker.acknowledged == []
+    await harness.call("ack", ids=[1])
+    assert hive.broker.acknowledged == [1, 2]
+
+
+async def test_the_harness_releases_for_everybody(hive: Hive) -> None:
+    harness, model = await hive.harness(), await hive.client()
+    await hive.broker.queue(1)
+    assert await harness.recv() == [1]
+    await hive.broker.queue(2)
+    assert await model.recv() == [2]
+    await harness.call("release", ids=[1])
+    assert hive.broker.released == [1, 2]
+    wrong = await harness.call("ack", ids=[99])
+    assert wrong["isError"] is True
+
+
+async def test_a_cancelled_recv_is_not_answered_and_loses_nothing(hive: Hive) -> None:
+    client = await hive.client()
+    id = await client.start("recv", wait_seconds=100)
+    await hive.broker.until(lambda: hive.broker.receivers)
+    await client.send(
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}
+    )
+    assert await client.ask("ping") == {}
+    await hive.broker.queue(1)
+    await hive.broker.until(lambda: hive.broker.released == [1])
+    assert await client.recv() == [1]
+
+
+async def test_cancelled_waits_do_not_use_up_the_limit(hive: Hive) -> None:
+    client = await hive.client()
+    for _ in range(50):
+        id = await client.start("recv", wait_seconds=100)
+        await hive.broker.until(lambda: hive.broker.receivers)
+        await client.send(
+            {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}
+        )
+        assert await client.ask("ping") == {}
+    assert len(hive.broker.receivers) == 1
+    await client.start("recv", wait_seconds=100)
+    await hive.broker.queue(1)
+    assert (await client.line())["result"]["structuredContent"]["messages"][0]["id"] == 1
+
+
+async def test_a_restart_of_the_broker_is_waited_out(hive: Hive, connect: Connect) -> None:
+    client = await hive.client()
+    await client.start("recv", wait_seconds=100)
+    await hive.broker.until(lambda: hive.broker.receivers)
+    await hive.server.close()
+    second = await connect()
+    second.export(names.BROKER_PATH, hive.broker)
+    await second.own(names.BROKER)
+    await hive.broker.until(lambda: len(hive.broker.receivers) == 2)
+    await hive.broker.queue(1)
+    assert (await client.line())["result"]["structuredContent"]["messages"][0]["id"] == 1
+
+
+async def test_what_was_sent_during_a_restart_carries_the_same_key(
+    hive: Hive, connect: Connect
+) -> None:
+    hive.broker.hold = asyncio.Event()
+    client = await hive.client()
+    await client.start("send", to="bob", body="once")
+    await hive.broker.until(lambda: hive.broker.sent)
+    hive.broker.hold = None
+    await hive.server.close()
+    second = await connect()
+    second.export(names.BROKER_PATH, hive.broker)
+    await second.own(names.BROKER)
+    assert "isError" not in (await client.line())["result"]
+    first, again = (options["dedupe_key"] for _, _, options in hive.broker.sent)
+    assert first == again
+
+
+async def test_leases_from_before_a_restart_are_forgotten(hive: Hive, connect: Connect) -> None:
+    client = await hive.client()
+    await hive.broker.queue(1)
+    assert await client.recv() == [1]
+    await hive.server.close()
+    second = await connect()
+    second.export(names.BROKER_PATH, hive.broker)
+    await second.own(names.BROKER)
+    await hive.broker.queue(2)
+    assert await client.recv() == [2]
+    assert hive.broker.acknowledged == []
+
+
+async def test_a_stopping_broker_is_asked_again_when_it_is_back(
+    hive: Hive, connect: Connect
+) -> None:
+    hive.broker.error = Stopping("The broker is stopping.")
+    client = await hive.client()
+    await client.start("send", to="bob", body="x")
+    assert await client.ask("ping") == {}
+    await hive.server.close()
+    hive.broker.error = None
+    second = await connect()
+    second.export(names.BROKER_PATH, hive.broker)
+    await second.own(names.BROKER)
+    assert (await client.line())["result"]["structuredContent"] == {"id": 1}
+
+
+async def test_list_agents(hive: Hive) -> None:
+    answer = await (await hive.client()).call("list_agents")
+    value = answer["structuredContent"]
+    assert value["you"] == "alice"
+    assert [agent["name"] for agent in value["agents"]] == ["alice", "manager"]
+    assert value["agents"][0]["state"] == "running"
+
+
+async def test_report_goes_to_the_agents_own_object(hive: Hive) -> None:
+    harness = await hive.harness()
+    await harness.call("report", turn_state="thinking", context_tokens=7)
+    assert await reported(hive) == {"turn_state": "thinking", "context_tokens": 7}
+    assert (await harness.call("report"))["isError"] is True
+    assert hive.agents["alice"].reports.empty()
+
+
+async def reported(hive: Hive) -> dict[str, Any]:
+    async with asyncio.timeout(LIMIT):
+        return await hive.agents["alice"].reports.get()
+
+
+async def restart_lifecycle(hive: Hive) -> None:
+    await hive.server.call("org.freedesktop.DBus", *_DAEMON, "ReleaseName", "s", names.LIFECYCLE)
+    await hive.server.own(names.LIFECYCLE)
+
+
+_DAEMON = ("/org/freedesktop/DBus", "org.freedesktop.DBus")
+
+
+async def test_a_new_lifecycle_hears_what_was_reported_to_the_old_one(hive: Hive) -> None:
+    harness = await hive.harness()
+    await harness.call("report", turn_state="thinking", model="m")
+    await harness.call("report", turn_state="idle")
+    for _ in range(2):
+        await reported(hive)
+    await restart_lifecycle(hive)
+    assert await reported(hive) == {"turn_state": "idle", "model": "m"}
+
+
+async def test_the_manager_asks_for_an_agent(managers_hive: Hive) -> None:
+    client = await managers_hive.client()
+    answer = await client.call("request_spawn", name="bob", reason="work")
+    assert answer["structuredContent"] == {"request": 1}
+    config = "model = 'x'\n"
+    await client.call("request_spawn", name="carol", reason="work", config=config)
+    assert managers_hive.approvals.requests == [
+        ("spawn", "bob", "work", {}),
+        ("spawn", "carol", "work", {"config": config}),
+    ]
+
+
+async def test_the_manager_asks_for_a_change_and_takes_it_back(managers_hive: Hive) -> None:
+    client = await managers_hive.client()
+    change = {"agent": "alice", "commit": "0123ABC", "description": "more memory"}
+    answer = await client.call("request_apply_commit", **change)
+    assert answer["structuredContent"] == {"request": 1}
+    await client.call("request_apply_commit", **change, revert=True)
+    answer = await client.call("withdraw_request", id=2)
+    assert answer["structuredContent"] == {"request": 2, "state": "withdrawn"}
+    assert managers_hive.approvals.requests == [
+        ("apply", "alice", "0123abc", "more memory", {}),
+        ("apply", "alice", "0123abc", "more memory", {"revert": True}),
+        ("withdraw", 2),
+    ]
+
+
+@pytest.mark.parametrize("commit", ["", "0123ab", "HEAD", "--exec=x", "a" * 41, "0123abc\n"])
+async def test_a_change_is_named_by_its_hash(managers_hive: Hive, commit: str) -> None:
+    client = await managers_hive.client()
+    answer = await client.call(
+        "request_apply_commit", agent="alice", commit=commit, description="x"
+    )
+    assert answer["isError"] is True
+    assert managers_hive.approvals.requests == []
+
+
+@pytest.mark.parametrize("tool", ["start", "kill", "restart", "update"])
+async def test_jobs_are_waited_for(managers_hive: Hive, tool: str) -> None:
+    client = await managers_hive.client()
+    answer = await client.call(tool, name="alice")
+    assert answer["structuredContent"] == {"name": "alice", "result": "done"}
+    managers_hive.lifecycle.result = "failed"
+    managers_hive.lifecycle.error = "the container did not start"
+    failed = await client.call(tool, name="alice")
+    assert failed["isError"] is True
+    assert "the container did not start" in text(failed)
+    assert "list_agents" in text(await client.call(tool, name="nobody"))
+
+
+async def test_a_job_is_not_waited_for_when_lifecycle_is_gone(managers_hive: Hive) -> None:
+    managers_hive.lifecycle.endless = True
+    client = await managers_hive.client()
+    await client.start("restart", name="alice")
+    async with asyncio.timeout(LIMIT):
+        await managers_hive.agents["alice"].accepted.wait()
+    await restart_lifecycle(managers_hive)
+    answer = (await client.line())["result"]
+    assert answer["isError"] is True
+    assert "list_agents" in text(answer)
+
+
+async def test_what_was_asked_before_the_end_is_done(hive: Hive) -> None:
+    client = await hive.client()
+    await client.start("recv", wait_seconds=100)
+    await client.start("send", to="bob", body="x")
+    client.writer.write_eof()
+    answer = await client.line()
+    assert answer["result"]["structuredContent"] == {"id": 1}
+    assert await client.line() is None
+
+
+async def test_closing_the_endpoint_releases_everything(hive: Hive) -> None:
+    client = await hive.client()
+    await hive.broker.queue(1)
+    assert await client.recv() == [1]
+    await client.start("recv", wait_seconds=100)
+    await hive.broker.until(lambda: hive.broker.acknowledged == [1])
+    await hive.broker.queue(2)
+    assert (await client.line())["result"]["structuredContent"]["messages"][0]["id"] == 2
+    async with asyncio.timeout(5):
+        await hive.endpoint.close()
+    assert hive.broker.released == [2]
+    assert await client.line() is None

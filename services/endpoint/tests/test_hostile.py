@@ -1,0 +1,338 @@
+"""What a hostile agent writes on its socket: each is answered, and everything else goes on."""
+
+import asyncio
+import json
+import os
+import resource
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.endpoint import connection, lines
+from services.endpoint.connection import MAX_IN_FLIGHT, MAX_PATIENT
+from services.endpoint.endpoint import MAX_CONNECTIONS
+from services.endpoint.inbox import Inbox
+from services.endpoint.reports import Reports
+from services.endpoint.tests.hive import LIMIT, Client, Hive
+from services.endpoint.tool import Patience
+from wire.errors import Unavailable
+
+
+@pytest.fixture
+async def bystander(hive: Hive) -> AsyncIterator[Client]:
+    """Another connection; it must work when the test has done its worst."""
+    client = await hive.client()
+    yield client
+    assert (await client.call("send", to="bob", body="still here"))["structuredContent"]["id"]
+
+
+async def error_of(client: Client, data: bytes) -> Any:
+    await client.send(data)
+    answer = await client.line()
+    assert answer is not None
+    return answer["error"]
+
+
+def memory() -> int:
+    """Resident bytes of this process."""
+    fields = Path("/proc/self/statm").read_text().split()
+    return int(fields[1]) * resource.getpagesize()
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"hello\n", -32700),
+        (b'{"jsonrpc":"2.0",\n', -32700),
+        (b"\xff\xfe\x00\n", -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"\xff"}}\n', -32700),
+        (b"[" * 100_000 + b"\n", -32600),
+        (b"[" * 1000 + b"]" * 1000 + b"\n", -32600),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"\n", -32600),
+        (b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]\n', -32600),
+        (b"[]\n", -32600),
+        (b"1\n", -32600),
+        (b'{"jsonrpc":"2.0","id":{},"method":"ping"}\n', -32600),
+        (b'{"jsonrpc":"2.0","id":1e999,"method":"ping"}\n', -32600),
+        (b'{"jsonrpc":"2.0","id":1,"method":"tools/call"}\n', -32602),
+        (b'{"jsonrpc":"2.0","id":1,"method":"shutdown"}\n', -32601),
+    ],
+)
+async def test_nonsense_is_answered_and_the_connection_goes_on(
+    hive: Hive, bystander: Client, data: bytes, code: int
+) -> None:
+    client = await hive.client()
+    assert (await error_of(client, data))["code"] == code
+    assert await client.ask("ping") == {}
+
+
+async def test_a_body_of_10_mb_is_refused_and_the_connection_goes_on(
+    hive: Hive, bystander: Client
+) -> None:
+    client = await hive.client()
+    before = memory()
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    params = {"name": "send", "arguments": {"to": "bob", "body": "x" * 10_000_000}}
+    error = await error_of(client, json.dumps({**call, "params": params}).encode() + b"\n")
+    assert "1 MiB" in error["message"]
+    assert await client.ask("ping") == {}
+    assert hive.broker.sent == []
+    assert memory() - before < 50_000_000
+
+
+async def test_a_body_of_1_mib_goes_through_escaped_or_not(hive: Hive) -> None:
+    client = await hive.client()
+    for body in ("x" * 2**20, "\n" * 2**20, "é" * 2**18):
+        answer = await client.call("send", to="bob", body=body)
+        assert "isError" not in answer
+        assert hive.broker.sent[-1][1] == body
+
+
+async def test_an_endless_line_holds_no_memory(hive: Hive, bystander: Client) -> None:
+    client = await hive.client()
+    chunk = b"x" * 1_000_000
+    before = memory()
+    for _ in range(60):
+        await client.send(chunk)
+    assert memory() - before < 20_000_000
+    await client.send(b"\n")
+    assert "too long" in (await client.line())["error"]["message"]
+    assert await client.ask("ping") == {}
+
+
+async def test_half_a_line_and_silence_or_the_end(hive: Hive, bystander: Client) -> None:
+    silent, gone = await hive.client(), await hive.client()
+    half = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send"'
+    await silent.send(half)
+    await gone.send(half)
+    gone.writer.write_eof()
+    assert await gone.line() is None
+    assert hive.broker.sent == []
+    assert (await bystander.call("send", to="bob", body="x"))["structuredContent"] == {"id": 1}
+
+
+async def test_half_lines_of_many_connections_stay_within_the_budget(
+    hive: Hive, bystander: Client
+) -> None:
+    before = memory()
+    clients = [await hive.connect() for _ in range(30)]
+    refused = 0
+    for client in clients:
+        await client.send(b"x" * 2_000_000)
+        await bystander.ask("ping")
+    for client in clients:
+        await client.send(b"\n")
+        answer = await client.line()
+        refused += "unfinished" in answer["error"]["message"]
+        assert await client.ask("ping") == {}
+    assert refused > 10
+    assert memory() - before < 100_000_000
+
+
+async def test_an_id_in_use_is_refused_and_the_first_call_goes_on(
+    hive: Hive, bystander: Client
+) -> None:
+    client = await hive.client()
+    id = await client.start("recv", wait_seconds=100)
+    client.next_id -= 1
+    await client.start("recv", wait_seconds=100)
+    answer = await client.line()
+    assert answer["id"] == id
+    assert "still being answered" in answer["error"]["message"]
+    await hive.broker.queue(1)
+    assert (await client.line())["result"]["structuredContent"]["messages"]
+
+
+async def test_calls_in_flight_are_limited(hive: Hive, bystander: Client) -> None:
+    hive.broker.hold = asyncio.Event()
+    client = await hive.client()
+    for _ in range(MAX_IN_FLIGHT + 5):
+        await client.start("send", to="bob", body="x")
+    refused = [await client.line() for _ in range(5)]
+    assert all("unanswered" in answer["error"]["message"] for answer in refused)
+    hive.broker.hold.set()
+    assert all(["result" in await client.line() for _ in range(MAX_IN_FLIGHT)])
+    hive.broker.hold = None
+
+
+async def test_long_waits_are_limited_for_all_connections_together(
+    hive: Hive, bystander: Client
+) -> None:
+    clients = [await hive.client() for _ in range(MAX_PATIENT[Patience.MESSAGES] + 1)]
+    for client in clients[:-1]:
+        await client.start("recv", wait_seconds=100)
+        assert await client.ask("ping") == {}
+    refused = await clients[-1].ask(
+        "tools/call", {"name": "recv", "arguments": {"wait_seconds": 100}}
+    )
+    assert "waiting already" in refused["message"]
+    assert len(hive.broker.receivers) <= 1
+    await clients[0].close()
+    await clients[1].ask("ping")
+    assert await clients[-1].recv() == []
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Room for more descriptors than a process usually gets."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_a_thousand_connections(hive: Hive, bystander: Client, many_files: None) -> None:
+    socks: list[socket.socket] = []
+    try:
+        await _connect_a_thousand_times(hive, bystander, socks)
+    finally:
+        for sock in socks:
+            sock.close()
+    while hive.endpoint.connections > 1:
+        assert await bystander.ask("ping") == {}
+    assert await (await hive.client()).ask("ping") == {}
+
+
+async def _connect_a_thousand_times(
+    hive: Hive, bystander: Client, socks: list[socket.socket]
+) -> None:
+    refused = 0
+    loop = asyncio.get_running_loop()
+    for _ in range(1000):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.setblocking(False)
+        async with asyncio.timeout(LIMIT):
+            while True:
+                try:
+                    sock.connect(str(hive.path))
+                    break
+                except BlockingIOError:  # the backlog is full: the endpoint takes its turn
+                    await asyncio.sleep(0)
+        socks.append(sock)
+    # One is the bystander's.
+    for sock in socks[MAX_CONNECTIONS - 1 :]:
+        async with asyncio.timeout(LIMIT):
+            line = await loop.sock_recv(sock, 4096)
+        refused += json.loads(line)["error"]["code"] == -32000
+        assert await loop.sock_recv(sock, 1) == b""
+    assert refused == 1000 - MAX_CONNECTIONS + 1
+    assert hive.endpoint.connections == MAX_CONNECTIONS
+    assert await bystander.ask("ping") == {}
+
+
+async def test_who_does_not_read_is_closed_and_holds_no_memory(
+    hive: Hive, bystander: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines.LineWriter.__init__, "__kwdefaults__", {"patience": 0.3})
+    deaf = await hive.connect()
+    loop = asyncio.get_running_loop()
+    sock = deaf.writer.transport.get_extra_info("socket")
+    deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    own = socket.socket(fileno=os.dup(sock.fileno()))
+    own.setblocking(False)
+    ping = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n' * 1000
+    before = memory()
+
+    async def flood() -> None:
+        while True:
+            await loop.sock_sendall(own, ping)
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(flood(), LIMIT)
+    own.close()
+    assert memory() - before < 20_000_000
+
+
+async def test_a_large_answer_that_nobody_reads_is_released(
+    hive: Hive, bystander: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines.LineWriter.__init__, "__kwdefaults__", {"patience": 0.3})
+    deaf = await hive.client()
+    deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await hive.broker.queue(1, "x" * 2**20)
+    await deaf.start("recv")
+    await hive.broker.until(lambda: hive.broker.released == [1])
+    assert hive.broker.acknowledged == []
+
+
+_frames = st.one_of(
+    st.binary(max_size=300).map(lambda data: data.replace(b"\n", b"")),
+    st.builds(
+        lambda method, params: json.dumps(
+            {"jsonrpc": "2.0", "id": 5, "method": method, "params": params}
+        ).encode(),
+        st.sampled_from(["initialize", "ping", "tools/list", "tools/call", "server/discover", "x"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(
+                        ["name", "arguments", "_meta", "protocolVersion", "to", "body", "ids"]
+                    )
+                    | st.text(max_size=5),
+                    inner | st.sampled_from(["send", "recv", "2025-11-25", "2026-07-28"]),
+                    max_size=4,
+                )
+            ),
+            max_leaves=10,
+        ),
+    ),
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(st.lists(_frames, max_size=12), min_size=8, max_size=12))
+def test_fuzz_frames(batches: list[list[bytes]]) -> None:
+    """Some thousand frames: afterwards a ping is answered, always."""
+    asyncio.run(_fuzz([frame for batch in batches for frame in batch]))
+
+
+async def _fuzz(frames: list[bytes]) -> None:
+    async with _pipe() as client:
+        for frame in frames:
+            await client.send(frame + b"\n")
+        await client.send(b'{"jsonrpc":"2.0","id":"last","method":"ping"}\n')
+        while (answer := await client.line())["id"] != "last":
+            assert "error" in answer or "result" in answer
+
+
+@asynccontextmanager
+async def _pipe() -> AsyncIterator[Client]:
+    """A client on a connection whose tools all fail: no bus is needed to fuzz the protocol."""
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_unix_connection(sock=theirs)
+    inbox = _NoInbox()
+    shared = connection.Shared("alice", inbox, inbox, Reports(inbox.report))  # type: ignore[arg-type]
+    served = asyncio.create_task(connection.Connection(shared, reader, writer).run())
+    client = Client(*await asyncio.open_unix_connection(sock=ours))
+    yield client
+    client.writer.close()
+    async with asyncio.timeout(LIMIT):
+        await served
+    assert shared.budget.held == 0
+    assert set(shared.patient.values()) == {0}
+
+
+class _NoInbox:
+    leases = Inbox(None).leases  # type: ignore[arg-type]
+
+    async def leave(self, scope: object) -> None: ...
+
+    async def release(self, ids: object) -> None: ...
+
+    def __getattr__(self, name: str) -> Any:
+        async def fail(*args: Any) -> Any:
+            raise Unavailable("no hive here")
+
+        return fail

@@ -1,0 +1,237 @@
+import asyncio
+import contextlib
+from typing import Any
+
+import pytest
+
+from services.endpoint.inbox import Inbox, Message
+from services.endpoint.leases import TRANSITIONS, Leases, Scope, State
+from wire.errors import NotFound, Unavailable
+
+LIMIT = 5.0
+
+
+class FakeBroker:
+    """Answers Receive when told to, and records everything."""
+
+    def __init__(self) -> None:
+        self.receives: list[tuple[int, float]] = []
+        self.answers: asyncio.Queue[list[Message] | Exception] = asyncio.Queue()
+        self.acknowledged: list[int] = []
+        self.released: list[int] = []
+        self.refuse: Exception | None = None
+        self.changed = asyncio.Condition()
+
+    async def receive(self, maximum: int, seconds: float) -> list[Message]:
+        async with self.changed:
+            self.receives.append((maximum, seconds))
+            self.changed.notify_all()
+        try:
+            async with asyncio.timeout(seconds or None):
+                answer = await self.answers.get()
+        except TimeoutError:
+            return []
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def acknowledge(self, ids: list[int]) -> None:
+        if self.refuse:
+            raise self.refuse
+        self.acknowledged += ids
+
+    async def release(self, ids: list[int]) -> None:
+        async with self.changed:
+            self.released += ids
+            self.changed.notify_all()
+
+    async def until(self, condition: Any) -> None:
+        async with asyncio.timeout(LIMIT), self.changed:
+            await self.changed.wait_for(condition)
+
+
+def messages(*ids: int, body: str = "x") -> list[Message]:
+    return [{"id": id, "body": body} for id in ids]
+
+
+@pytest.fixture
+async def broker() -> FakeBroker:
+    return FakeBroker()
+
+
+@pytest.fixture
+async def inbox(broker: FakeBroker) -> Any:
+    inbox = Inbox(broker)
+    yield inbox
+    await inbox.close()
+
+
+def ids(answer: list[Message]) -> list[int]:
+    return [message["id"] for message in answer]
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_a_message_ends_the_wait(inbox: Inbox, broker: FakeBroker) -> None:
+    scope = Scope()
+    broker.answers.put_nowait(messages(1))
+    assert ids(await inbox.receive(scope, 8, 60)) == [1]
+    assert inbox.leases.held(scope) == [1]
+    assert inbox.leases.handed(scope) == []
+
+
+async def test_all_who_wait_share_one_receive_and_are_served_in_turn(
+    inbox: Inbox, broker: FakeBroker
+) -> None:
+    first = asyncio.create_task(inbox.receive(Scope(), 1, 60))
+    second = asyncio.create_task(inbox.receive(Scope(), 1, 60))
+    await broker.until(lambda: len(broker.receives) == 1)
+    broker.answers.put_nowait(messages(1))
+    assert ids(await first) == [1]
+    await broker.until(lambda: len(broker.receives) == 2)
+    broker.answers.put_nowait(messages(2))
+    assert ids(await second) == [2]
+
+
+async def test_a_cancelled_wait_is_taken_over_by_the_next(inbox: Inbox, broker: FakeBroker) -> None:
+    first = asyncio.create_task(inbox.receive(Scope(), 8, 60))
+    await broker.until(lambda: broker.receives)
+    await cancelled(first)
+    second = asyncio.create_task(inbox.receive(Scope(), 8, 60))
+    await asyncio.sleep(0)
+    broker.answers.put_nowait(messages(1))
+    assert ids(await second) == [1]
+    assert len(broker.receives) == 1
+    assert broker.released == []
+
+
+async def test_what_arrives_when_nobody_waits_any_more_is_released(
+    inbox: Inbox, broker: FakeBroker
+) -> None:
+    waiting = asyncio.create_task(inbox.receive(Scope(), 8, 60))
+    await broker.until(lambda: broker.receives)
+    await cancelled(waiting)
+    broker.answers.put_nowait(messages(1, 2))
+    await broker.until(lambda: broker.released == [1, 2])
+
+
+async def test_what_arrives_in_the_tick_of_the_cancellation_is_released(
+    inbox: Inbox, broker: FakeBroker
+) -> None:
+    for seconds in (0, 60):
+        broker.receives.clear()
+        broker.released.clear()
+        waiting = asyncio.create_task(inbox.receive(Scope(), 8, seconds))
+        await broker.until(lambda: broker.receives)
+        broker.answers.put_nowait(messages(1))
+        for _ in range(2):
+            await asyncio.sleep(0)
+        await cancelled(waiting)
+        await broker.until(lambda: broker.released == [1])
+
+
+async def test_nothing_comes_and_the_wait_ends(inbox: Inbox, broker: FakeBroker) -> None:
+    assert await inbox.receive(Scope(), 8, 0.001) == []
+    broker.answers.put_nowait([])
+    assert await inbox.receive(Scope(), 8, 0) == []
+    assert broker.receives[-1] == (2, 0)
+
+
+async def test_a_short_wait_beside_a_long_one_ends_in_time(
+    inbox: Inbox, broker: FakeBroker
+) -> None:
+    long = asyncio.create_task(inbox.receive(Scope(), 8, 60))
+    await broker.until(lambda: broker.receives)
+    async with asyncio.timeout(LIMIT):
+        assert await inbox.receive(Scope(), 8, 0.01) == []
+    broker.answers.put_nowait(messages(1))
+    assert ids(await long) == [1]
+    assert broker.released == []
+
+
+async def test_a_full_answer_is_followed_by_what_is_left(inbox: Inbox, broker: FakeBroker) -> None:
+    for answer in (messages(1, 2), messages(3, 4), messages(5)):
+        broker.answers.put_nowait(answer)
+    assert ids(await inbox.receive(Scope(), 32, 60)) == [1, 2, 3, 4, 5]
+
+
+async def test_large_messages_come_a_few_at_a_time(inbox: Inbox, broker: FakeBroker) -> None:
+    broker.answers.put_nowait(messages(1, 2, body="x" * 1024 * 1024))
+    broker.answers.put_nowait(messages(3, 4))
+    assert ids(await inbox.receive(Scope(), 32, 60)) == [1, 2]
+
+
+async def test_an_error_reaches_all_who_wait(inbox: Inbox, broker: FakeBroker) -> None:
+    waits = [asyncio.create_task(inbox.receive(Scope(), 8, 60)) for _ in range(2)]
+    await broker.until(lambda: broker.receives)
+    broker.answers.put_nowait(Unavailable("away"))
+    for wait in waits:
+        with pytest.raises(Unavailable):
+            await wait
+    broker.answers.put_nowait(messages(1))
+    assert ids(await inbox.receive(Scope(), 8, 60)) == [1]
+
+
+async def test_only_what_the_client_has_is_acknowledged(inbox: Inbox, broker: FakeBroker) -> None:
+    model, harness = Scope(), Scope()
+    inbox.leases.take(model, [1, 2, 3])
+    inbox.leases.hand([1, 2])
+    await inbox.acknowledge(harness, [7])
+    assert broker.acknowledged == [7, 1, 2]
+    await inbox.leave(model)
+    assert broker.released == [3]
+
+
+async def test_the_harness_releases_for_all(inbox: Inbox, broker: FakeBroker) -> None:
+    model, harness = Scope(), Scope()
+    inbox.leases.take(model, [1])
+    inbox.leases.take(harness, [7, 8])
+    inbox.leases.hand([1, 7, 8])
+    await inbox.give_back(harness, [7])
+    assert broker.released == [7, 1]
+    assert inbox.leases.held(harness) == [8]
+
+
+async def test_a_refused_acknowledgement_is_told_to_who_asked_and_the_rest_released(
+    inbox: Inbox, broker: FakeBroker
+) -> None:
+    model = Scope()
+    inbox.leases.take(model, [1])
+    inbox.leases.hand([1])
+    broker.refuse = NotFound("no such lease")
+    with pytest.raises(NotFound):
+        await inbox.acknowledge(Scope(), [7])
+    inbox.acknowledge_handed(model)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*inbox._tasks)
+    assert broker.released == [1]
+
+
+async def test_after_a_restart_of_the_broker_nothing_is_held(
+    inbox: Inbox, broker: FakeBroker
+) -> None:
+    scope = Scope()
+    inbox.leases.take(scope, [1])
+    inbox.leases.forget()
+    await inbox.leave(scope)
+    assert broker.released == []
+
+
+@pytest.mark.parametrize("before", list(State))
+@pytest.mark.parametrize("after", [State.HANDED, State.SETTLED])
+def test_a_lease_moves_as_its_table_says(before: State, after: State) -> None:
+    leases, scope = Leases(), Scope()
+    if before is not State.SETTLED:
+        leases.take(scope, [1])
+    if before is State.HANDED:
+        leases.hand([1])
+    if after is State.SETTLED:
+        assert bool(leases.settle([1])) is (after in TRANSITIONS[before])
+        assert leases.held(scope) == []
+    else:
+        leases.hand([1])
+        assert bool(leases.handed(scope)) is (before in (State.TAKEN, State.HANDED))
