@@ -22,7 +22,7 @@ shell: ## a shell in that host
 	@$(SANDBOX) shell || true # what the last command there ended with is no error of make's
 
 test: bootstrap-tests lint ## all tests, those on a real systemd in a host of their own included
-	@$(BIN)/pytest -m 'not system'
+	@$(BIN)/pytest -m 'not system' --numprocesses=auto
 	@status=0; $(BIN)/pytest -m system || status=$$?; \
 	$(SANDBOX) --name test down || status=1; exit $$status
 

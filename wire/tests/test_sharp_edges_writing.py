@@ -202,7 +202,9 @@ async def test_edge_19_a_name_is_never_queued_for(connect: Connect) -> None:
     await first.own(NAME)
     with pytest.raises(errors.Conflict, match="taken"):
         await second.own(NAME)
+    gone = second.watch_sender(first.unique_name)
     await first.close()
+    await gone
     with pytest.raises(errors.Unavailable):
         await second.call("org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetNameOwner",
                           "s", NAME)  # fmt: skip

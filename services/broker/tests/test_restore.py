@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -217,8 +218,8 @@ def test_root_does_it_as_the_owner(saved: Path, path: Path, tmp_path: Path) -> N
     state.mkdir(mode=0o700)
     os.chown(state, 4711, 4712)
     tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:3]:
-        if parent.name.startswith("pytest"):
+    for parent in tmp_path.parents:
+        if Path(tempfile.gettempdir()) in parent.parents:
             parent.chmod(0o711)
     tool = [sys.executable, "-m", "services.broker.restore", str(mine)]
     environment = os.environ | {"STATE_DIRECTORY": str(state)}
