@@ -9,22 +9,23 @@ import click
 
 from hivectl.commands import (
     agents,
+    approvals,
     completion,
     containers,
-    deploys,
+    dashboard,
+    dead_letters,
+    deployments,
     history,
-    keeping,
-    letters,
     login,
     logs,
+    maintenance,
     messages,
     questions,
     reminders,
-    requests,
     threads,
 )
-from hivectl.exits import BY_ERROR, CommandError, Exit, ReaderLeftError, help_text
-from hivectl.text import safe
+from hivectl.exit_codes import BY_ERROR, CommandError, Exit, ReaderLeftError, help_text
+from hivectl.output.text import safe
 
 _EPILOG = f"\b\nExit codes:\n{help_text()}"
 
@@ -44,7 +45,7 @@ def cli() -> None:
 
 _ROOMS = (
     *(agents, containers, messages, questions, reminders, threads, history),
-    *(letters, requests, deploys, login, logs, keeping, completion),
+    *(dead_letters, approvals, dashboard, deployments, login, logs, maintenance, completion),
 )
 for _room in _ROOMS:
     for _command in _room.COMMANDS:

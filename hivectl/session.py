@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
-from hivectl.exits import CommandError, Exit
-from hivectl.output import Output
-from hivectl.parameters import Seconds
+from hivectl.arguments.types import Seconds
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output.terminal import Output
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
+    from hivectl.clients.hive import Hive
 
 P = ParamSpec("P")
 
@@ -36,7 +36,7 @@ def hive_command(
         output = Output(as_json=bool(kwargs.pop("as_json")))
 
         async def run() -> None:
-            from hivectl.client import Hive
+            from hivectl.clients.hive import Hive
 
             async with Hive.connect() as hive:
                 await body(hive, output, *args, **kwargs)
@@ -80,7 +80,7 @@ async def follow(
         number = int(path.rpartition("/")[2])
         output.show({"job": number, "path": path}, [f"job {number} accepted"])
         return
-    async with hive.jobs() as jobs:
+    async with hive.lifecycle.jobs() as jobs:
         path = await order()
         job = await jobs.end_of(path, lambda: output.progress(f"{doing} …"), timeout)
     if job.result != "done":

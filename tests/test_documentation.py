@@ -50,7 +50,7 @@ def test_the_manual_lists_every_setting_and_no_other() -> None:
 
 
 def test_the_manual_and_the_help_give_the_same_exit_codes() -> None:
-    from hivectl.exits import MEANING
+    from hivectl.exit_codes import MEANING
 
     manual = (REPO / "docs/operations.md").read_text()
     rows = re.findall(r"^\| (\d+) \| (.*?) \|$", manual, re.MULTILINE)

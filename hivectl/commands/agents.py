@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hivectl.completing import complete_agents
-from hivectl.output import Cell, Output, Row, confirm, state_cell
+from hivectl.arguments.completers import complete_agents
+from hivectl.output.formats import amount, local_time
+from hivectl.output.terminal import Cell, Output, Row, confirm, state_cell
 from hivectl.session import follow, hive_command, job_options
-from hivectl.text import amount, local_time
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
-    from hivectl.records import Agent
+    from hivectl.clients.hive import Hive
+    from hivectl.output.records import Agent
 
 _agent = click.argument("name", shell_complete=complete_agents)
 
@@ -21,7 +21,7 @@ _agent = click.argument("name", shell_complete=complete_agents)
 @hive_command
 async def list_agents(hive: "Hive", output: Output) -> None:
     """Show all agents."""
-    agents = await hive.agents()
+    agents = await hive.lifecycle.agents()
     headers = ["NAME", "STATE", "SINCE", "TURN", "SINCE", "CONTEXT", "MODEL"]
     rows: list[Row] = [
         [
@@ -44,7 +44,7 @@ async def list_agents(hive: "Hive", output: Output) -> None:
 @hive_command
 async def status(hive: "Hive", output: Output, name: str) -> None:
     """Show everything about one agent."""
-    agent, job = await hive.agent(name), await hive.job_of(name)
+    agent, job = await hive.lifecycle.agent(name), await hive.lifecycle.job_of(name)
     fields = agent.as_json() | {"job": {"id": job[0], "verb": job[1]} if job else None}
     output.show(fields, _description(agent, job, output))
 
@@ -106,7 +106,7 @@ async def spawn(hive: "Hive", output: Output, name: str, no_wait: bool, timeout:
     await follow(
         hive,
         output,
-        lambda: hive.spawn(name),
+        lambda: hive.lifecycle.spawn(name),
         f"spawning {name}",
         no_wait=no_wait,
         timeout=timeout,
@@ -122,7 +122,7 @@ def _verb(command: str, member: str, doing: str, help_text: str) -> click.Comman
         await follow(
             hive,
             output,
-            lambda: hive.order(name, member),
+            lambda: hive.lifecycle.start_job(name, member),
             f"{doing} {name}",
             no_wait=no_wait,
             timeout=timeout,
@@ -153,13 +153,13 @@ async def destroy(
 ) -> None:
     """Remove an agent. Without --purge its data are kept for a later spawn."""
     if not yes:
-        known = (await hive.agent(name)).name
+        known = (await hive.lifecycle.agent(name)).name
         what = f"{known} and all its data" if purge else f"{known} (its data are kept)"
         confirm(f"Destroy {what}?", "destroy")
     await follow(
         hive,
         output,
-        lambda: hive.destroy(name, purge=purge),
+        lambda: hive.lifecycle.destroy(name, purge=purge),
         f"destroying {name}",
         no_wait=no_wait,
         timeout=timeout,

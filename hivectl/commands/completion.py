@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
-from hivectl.exits import CommandError, Exit
+from hivectl.exit_codes import CommandError, Exit
 
 
 @click.command()

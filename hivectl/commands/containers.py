@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.completing import complete_agents
-from hivectl.exits import CommandError, Exit
-from hivectl.output import Cell, Output, Row, confirm
-from hivectl.parameters import record_id
+from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.types import record_id
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output.formats import amount, iso_time, local_time, size
+from hivectl.output.terminal import Cell, Output, Row, confirm
 from hivectl.session import follow, hive_command, job_options
-from hivectl.text import amount, iso_time, local_time, size
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
+    from hivectl.clients.hive import Hive
 
 _agent = click.argument("name", shell_complete=complete_agents)
 _one_or_all = click.argument("name", required=False, shell_complete=complete_agents)
@@ -31,7 +31,7 @@ async def rebuild(hive: "Hive", output: Output, name: str, no_wait: bool, timeou
     await follow(
         hive,
         output,
-        lambda: hive.order(name, "Rebuild"),
+        lambda: hive.lifecycle.start_job(name, "Rebuild"),
         f"rebuilding {name}",
         no_wait=no_wait,
         timeout=timeout,
@@ -50,7 +50,7 @@ async def update(hive: "Hive", output: Output, name: str, no_wait: bool, timeout
     await follow(
         hive,
         output,
-        lambda: hive.order(name, "Update"),
+        lambda: hive.lifecycle.start_job(name, "Update"),
         f"updating {name}",
         no_wait=no_wait,
         timeout=timeout,
@@ -65,7 +65,7 @@ async def update_all(hive: "Hive", output: Output) -> None:
     One after the other, each as soon as no turn of it runs. The first failure ends that; it is
     told in your inbox.
     """
-    names = await hive.update_all()
+    names = await hive.lifecycle.update_all()
     text = f"one after the other, when they are at rest: {', '.join(names)}"
     output.show({"agents": names}, [text if names else "nothing is stale"])
 
@@ -79,9 +79,13 @@ def _everybody_or(command: str, member: str, done: str, help_text: str) -> click
         if (name is None) is not everybody:
             raise CommandError(Exit.USAGE, "Name an agent, or say --all.")
         running = ("running", "paused")
-        names = [a.name for a in await hive.agents() if a.state in running] if not name else [name]
+        names = (
+            [a.name for a in await hive.lifecycle.agents() if a.state in running]
+            if not name
+            else [name]
+        )
         for one in names:
-            await hive.tell(one, member)
+            await hive.lifecycle.call_agent(one, member)
         output.show(
             {"agents": names}, [f"{one}: {done}" for one in names] or ["no agent is running"]
         )
@@ -114,11 +118,11 @@ async def limits(hive: "Hive", output: Output, name: str, changes: Sequence[str]
     VALUE may also be `max` for no limit, or `default` for what agent.toml or
     hyperhive.toml says.
     """
-    agent = await hive.agent(name)
+    agent = await hive.lifecycle.agent(name)
     if changes:
-        await hive.set_resources(name, dict(_change(change) for change in changes))
-        agent = await hive.agent(name)
-    usage = await hive.usage(name)
+        await hive.lifecycle.set_resources(name, dict(_change(change) for change in changes))
+        agent = await hive.lifecycle.agent(name)
+    usage = await hive.lifecycle.usage(name)
     output.show(
         {"agent": name, "limits": agent.resources, "usage": usage},
         _limit_lines(agent.resources, usage, output),
@@ -149,7 +153,7 @@ async def tombstones(hive: "Hive", output: Output) -> None:
 
     `hivectl spawn NAME` takes it up again, `hivectl purge NAME` removes it for good.
     """
-    found = await hive.tombstones()
+    found = await hive.lifecycle.tombstones()
     rows: list[Row] = [
         [name, local_time(destroyed), Cell(size(bytes_), right=True)]
         for name, bytes_, destroyed in found
@@ -177,7 +181,7 @@ async def purge(
     await follow(
         hive,
         output,
-        lambda: hive.purge(name),
+        lambda: hive.lifecycle.purge(name),
         f"purging {name}",
         no_wait=no_wait,
         timeout=timeout,
@@ -192,7 +196,7 @@ async def cancel_job(hive: "Hive", output: Output, number: int) -> None:
 
     `hivectl status` and --no-wait show the ID of a job that still runs.
     """
-    await hive.cancel_job(number)
+    await hive.lifecycle.cancel_job(number)
     output.show({"job": number}, [f"job {number} is being undone"])
 
 

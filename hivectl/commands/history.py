@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hivectl.completing import complete_agents
-from hivectl.listing import message_lines, message_table, question_lines, question_table
-from hivectl.output import Output
-from hivectl.parameters import Number, past, record_id
+from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.types import Number, past, record_id
+from hivectl.output.listing import message_lines, message_table, question_lines, question_table
+from hivectl.output.terminal import Output
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
-    from hivectl.records import Message, Question
+    from hivectl.clients.hive import Hive
+    from hivectl.output.records import Message, Question
 
 STATES = ["queued", "leased", "acknowledged", "dead", "dropped"]
 QUESTION = "question"

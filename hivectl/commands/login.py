@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.completing import complete_agents
-from hivectl.exits import CommandError, Exit
-from hivectl.output import Output
+from hivectl.arguments.completers import complete_agents
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output.terminal import Output
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
+    from hivectl.clients.hive import Hive
 
 MAX_CODE = 4096
 
@@ -26,9 +26,9 @@ async def login(hive: "Hive", output: Output, name: str) -> None:
     Shows the address of a page; log in there, and give the code that it shows. Each agent has a
     login of its own. The code may also come on standard input.
     """
-    from hivectl import login as logins
+    from hivectl.host import login as logins
 
-    agent = await hive.agent(name)
+    agent = await hive.lifecycle.agent(name)
     if agent.state != "running":
         raise CommandError(Exit.CONFLICT, f"{name} is {agent.state}; start it first.")
     if os.geteuid() != 0:

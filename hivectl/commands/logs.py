@@ -2,8 +2,8 @@
 
 import click
 
-from hivectl.completing import complete_agents
-from hivectl.parameters import Number, past
+from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.types import Number, past
 
 
 @click.command()
@@ -38,7 +38,7 @@ def logs(
 
     Its endpoint, its jobs and its builds, too.
     """
-    from hivectl.journal import Part, Wanted, journalctl
+    from hivectl.host.journal import Part, Wanted, journalctl
 
     journalctl(
         name, Wanted(Part(part) if part else None, lines, since, follow=follow, as_json=as_json)

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hivectl.completing import complete_agents
-from hivectl.exits import CommandError, Exit
-from hivectl.output import Output
-from hivectl.parameters import Seconds, record_id
+from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.types import Seconds, record_id
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output.formats import local_time
+from hivectl.output.terminal import Output
 from hivectl.session import hive_command
-from hivectl.text import local_time
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
-    from hivectl.records import Message
+    from hivectl.clients.hive import Hive
+    from hivectl.output.records import Message
 
 WAIT_SECONDS = 180.0
 
@@ -88,7 +88,9 @@ async def inbox(
     else:
         messages = await hive.broker.await_inbox(wait)
     # Shown first, acknowledged then: a message is never gone before somebody saw it.
-    output.show([m.as_json() for m in messages], _letters(messages, output) or ["inbox is empty"])
+    output.show(
+        [m.as_json() for m in messages], _message_lines(messages, output) or ["inbox is empty"]
+    )
     unread = [m.id for m in messages if m.state not in ("acknowledged", "dropped")]
     if ack and unread:
         await hive.broker.acknowledge(unread)
@@ -96,7 +98,7 @@ async def inbox(
         raise CommandError(Exit.TIMEOUT, f"No message arrived within {wait:g} s.")
 
 
-def _letters(messages: "list[Message]", output: Output) -> list[str]:
+def _message_lines(messages: "list[Message]", output: Output) -> list[str]:
     lines: list[str] = []
     for message in messages:
         remarks = [message.kind] if message.kind != "message" else []

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hivectl.arguments.completers import complete_agents, complete_questions
+from hivectl.arguments.types import Number, Seconds, duration, record_id
 from hivectl.commands.messages import WAIT_SECONDS, stdin_text
-from hivectl.completing import complete_agents, complete_questions
-from hivectl.exits import CommandError, Exit
-from hivectl.listing import question_lines, question_table
-from hivectl.output import Output
-from hivectl.parameters import Number, Seconds, duration, record_id
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output.listing import question_lines, question_table
+from hivectl.output.terminal import Output
+from hivectl.output.text import one_line
 from hivectl.session import hive_command
-from hivectl.text import one_line
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
-    from hivectl.records import Question
+    from hivectl.clients.hive import Hive
+    from hivectl.output.records import Question
 
 _question = click.argument(
     "number", metavar="ID", type=record_id, shell_complete=complete_questions

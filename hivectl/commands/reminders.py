@@ -4,17 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hivectl.arguments.completers import complete_reminders
+from hivectl.arguments.types import duration, future, record_id
 from hivectl.commands.messages import stdin_text
-from hivectl.completing import complete_reminders
-from hivectl.exits import CommandError, Exit
-from hivectl.output import Cell, Output, Row, state_cell
-from hivectl.parameters import duration, future, record_id
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output.formats import local_time
+from hivectl.output.terminal import Cell, Output, Row, state_cell
+from hivectl.output.text import one_line
 from hivectl.session import hive_command
-from hivectl.text import local_time, one_line
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
-    from hivectl.records import Reminder
+    from hivectl.clients.hive import Hive
+    from hivectl.output.records import Reminder
 
 _LISTED = 1000
 

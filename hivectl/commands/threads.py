@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.output import Cell, Output, Row
+from hivectl.output.formats import local_time
+from hivectl.output.terminal import Cell, Output, Row
+from hivectl.output.text import one_line
 from hivectl.session import hive_command
-from hivectl.text import local_time, one_line
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
-    from hivectl.records import Thread
+    from hivectl.clients.hive import Hive
+    from hivectl.output.records import Thread
 
 _TITLES = {
     "approval": "waiting for your approval",

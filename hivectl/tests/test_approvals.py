@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hivectl.exits import Exit
-from hivectl.output import Output
+from hivectl.exit_codes import Exit
+from hivectl.output.terminal import Output
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_agent import COMMIT
 from hivectl.tests.fake_approvals import DIFF

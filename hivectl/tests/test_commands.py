@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hivectl.exits import Exit
+from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_agent import COMMIT
 from hivectl.tests.fake_hive import FakeHive, FakeJob
@@ -329,7 +329,7 @@ async def test_help_shows_whole_summaries(hivectl: Hivectl) -> None:
 
 
 def test_every_error_of_the_hive_has_an_exit_code() -> None:
-    from hivectl.exits import BY_ERROR
+    from hivectl.exit_codes import BY_ERROR
 
     assert {name.rpartition(".")[2] for name in TABLE} == set(BY_ERROR)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hivectl.exits import Exit
+from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 

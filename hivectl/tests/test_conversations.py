@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hivectl.exits import Exit
+from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_agent import SINCE
 from hivectl.tests.fake_hive import FakeHive

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hivectl import journal
 from hivectl.commands.logs import logs
-from hivectl.exits import CommandError, Exit
-from hivectl.journal import Machine, Part, Wanted, command_line, directories, files, matches
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.host import journal
+from hivectl.host.journal import Machine, Part, Wanted, command_line, directories, files, matches
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 

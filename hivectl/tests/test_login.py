@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from hivectl.exits import CommandError, Exit
-from hivectl.login import Login, is_known, login
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.host.login import Login, is_known, login
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from hivectl.exits import Exit
+from hivectl.exit_codes import Exit
 from hivectl.tests.fake_hive import FakeHive
 
 TIME_LIMIT = 20.0

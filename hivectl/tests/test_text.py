@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivectl.text import elide, iso_time, local_time, one_line, safe, width, wrap
+from hivectl.output.formats import iso_time, local_time
+from hivectl.output.text import elide, one_line, safe, width, wrap
 
 anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=200)
 

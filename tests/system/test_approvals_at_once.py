@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hivectl.exits import Exit
+from hivectl.exit_codes import Exit
 from tests.system.conftest import Hive
 from tests.system.inside import hivectl, inside, leader, probe
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hivectl.exits import Exit
+from hivectl.exit_codes import Exit
 from tests.system.conftest import Hive
 from tests.system.inside import call, hivectl, inside, probe, refused, wait_for_inbox
 

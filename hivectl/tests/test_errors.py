@@ -3,7 +3,7 @@
 import pytest
 
 from hivectl.cli import run
-from hivectl.exits import Exit
+from hivectl.exit_codes import Exit
 from wire.errors import Timeout
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import click
 
-from hivectl.exits import CommandError, Exit, ReaderLeftError
-from hivectl.text import elide, safe, width, wrap
+from hivectl.exit_codes import CommandError, Exit, ReaderLeftError
+from hivectl.output.text import elide, safe, width, wrap
 
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
 

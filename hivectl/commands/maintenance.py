@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.exits import BY_ERROR, CommandError, Exit
-from hivectl.output import Output
+from hivectl.exit_codes import BY_ERROR, CommandError, Exit
+from hivectl.output.terminal import Output
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
+    from hivectl.clients.hive import Hive
 
 
 @click.command()
@@ -23,14 +23,14 @@ async def backup(hive: "Hive", output: Output, file: Path | None) -> None:
     Without FILE the copy stays in the broker's directory. With FILE, which root alone may give
     and which must not exist, it is moved there, readable by root only.
     """
-    from hivectl import copies
+    from hivectl.host import backups
 
     if file is not None:
         _need_root("To write the copy to a file of your own")
-        copies.check_free(file)
-    path = Path(await hive.broker.backup(copies.new_name()))
+        backups.check_free(file)
+    path = Path(await hive.broker.backup(backups.new_name()))
     if file is not None:
-        path = copies.move(path, file)
+        path = backups.move(path, file)
     output.show({"file": str(path)}, [output.paint(f"the copy is {path}", "")])
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from hivectl.exits import CommandError, Exit
+from hivectl.exit_codes import CommandError, Exit
 
 DIRECTORY: Final = Path("/var/lib/hyperhive/broker/backups")
 

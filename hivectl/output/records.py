@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from hivectl.text import iso_time
+from hivectl.output.formats import iso_time
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,20 @@
-"""Commands of the operator's desk: pending, approve, deny, withdraw, diff, login-link."""
+"""Commands about requests for approval: pending, approve, deny, withdraw, diff."""
 
 import functools
 from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.completing import complete_all_requests, complete_requests
-from hivectl.output import Cell, Output, Row, state_cell
-from hivectl.parameters import Number
+from hivectl.arguments.completers import complete_all_requests, complete_requests
+from hivectl.arguments.types import Number
+from hivectl.output.formats import local_time
+from hivectl.output.terminal import Cell, Output, Row, state_cell
+from hivectl.output.text import one_line
 from hivectl.session import follow, hive_command, job_options
-from hivectl.text import local_time, one_line
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
-    from hivectl.records import Approval
+    from hivectl.clients.hive import Hive
+    from hivectl.output.records import Approval
 
 DEPLOY_SECONDS = 900
 """How long an approved request is waited for: packages are downloaded, turns come to their end."""
@@ -131,12 +132,4 @@ async def diff(hive: "Hive", output: Output, number: int) -> None:
     output.show({"id": number, "diff": text}, output.diff(text) or ["it changes nothing"])
 
 
-@click.command("login-link")
-@hive_command
-async def login_link(hive: "Hive", output: Output) -> None:
-    """Print an address that logs you in to the dashboard, once."""
-    url = await hive.login_link()
-    output.show({"url": url}, [output.paint(url, "")])
-
-
-COMMANDS = [pending, approve, deny, withdraw, diff, login_link]
+COMMANDS = [pending, approve, deny, withdraw, diff]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivectl.moments import DAY, MAX_SECONDS, NotATimeError, future, past, seconds
+from hivectl.arguments.times import DAY, MAX_SECONDS, NotATimeError, future, past, seconds
 
 
 @pytest.fixture(autouse=True)

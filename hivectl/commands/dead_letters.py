@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hivectl.completing import complete_dead_letters
-from hivectl.listing import message_lines
-from hivectl.output import Cell, Output, Row, confirm
-from hivectl.parameters import record_id
+from hivectl.arguments.completers import complete_dead_letters
+from hivectl.arguments.types import record_id
+from hivectl.output.formats import local_time
+from hivectl.output.listing import message_lines
+from hivectl.output.terminal import Cell, Output, Row, confirm
+from hivectl.output.text import one_line
 from hivectl.session import hive_command
-from hivectl.text import local_time, one_line
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
+    from hivectl.clients.hive import Hive
 
 _LISTED = 1000
 

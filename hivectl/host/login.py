@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
-from hivectl.exits import CommandError, Exit
-from hivectl.text import one_line
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output.text import one_line
 
 PYTHON: Final = "/usr/lib/hyperhive/bin/python"
 HOSTS: Final = ("claude.com", "claude.ai", "anthropic.com")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hivectl.records import Approval, Deployment
+from hivectl.output.records import Approval, Deployment
 from wire import names
 from wire.bus import Bus
 

@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hivectl.arguments.completers import complete_agents, complete_deployed
+from hivectl.arguments.types import Number
 from hivectl.commands.messages import stdin_text
-from hivectl.completing import complete_agents, complete_deployed
-from hivectl.exits import CommandError, Exit
-from hivectl.output import Cell, Output, Row
-from hivectl.parameters import Number
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output.formats import local_time
+from hivectl.output.terminal import Cell, Output, Row
+from hivectl.output.text import one_line
 from hivectl.session import hive_command
-from hivectl.text import local_time, one_line
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
+    from hivectl.clients.hive import Hive
 
 MAX_CONFIG_BYTES = 64 * 1024
 

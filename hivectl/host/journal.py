@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from hivectl.exits import CommandError, Exit
+from hivectl.exit_codes import CommandError, Exit
 from wire import names
 
 HOST_ID = Path("/etc/machine-id")
@@ -175,7 +175,7 @@ def journalctl(agent: str, wanted: Wanted) -> None:
 
 
 async def _find(agent: str) -> Machine:
-    from hivectl.client import Hive
+    from hivectl.clients.hive import Hive
     from wire.errors import NotFound, Unavailable
 
     if not names.AGENT_NAME.fullmatch(agent):
@@ -184,8 +184,8 @@ async def _find(agent: str) -> Machine:
     guess = Machine(default, f"systemd-nspawn@{default}.service", _written_id(default))
     try:
         async with Hive.connect() as hive:
-            known = await hive.agent(agent)
-            number, leader = await hive.machine(known.machine)
+            known = await hive.lifecycle.agent(agent)
+            number, leader = await hive.machined.machine(known.machine)
     except Unavailable:
         return guess  # the journal is most wanted when the hive is down
     return Machine(known.machine, known.unit, number or _written_id(known.machine), leader)

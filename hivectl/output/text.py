@@ -1,14 +1,10 @@
-"""Text for a terminal: what agents wrote made harmless, times and columns made readable."""
+"""Text for a terminal: escaped, and fitted to columns."""
 
 import unicodedata
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories that steer a terminal: controls, formats (bidi among them), surrogates, separators."""
-
-_SIZES = frozenset({"memory_high", "memory_max", "memory", "memory_peak"})
-"""Resources that are counted in bytes."""
 
 _JOINERS = frozenset("\u200c\u200d")
 """Formats that only shape the glyphs beside them; many scripts and emoji need them."""
@@ -77,37 +73,3 @@ def wrap(line: str, columns: int) -> Iterator[str]:
         if char == " ":
             space = at + 1
     yield line[start:]
-
-
-def local_time(microseconds: int) -> str:
-    """A time on the bus as the operator's clock shows it; `-` when it is 0."""
-    if not microseconds:
-        return "-"
-    moment = datetime.fromtimestamp(microseconds / 1e6).astimezone()
-    today = moment.date() == datetime.now().astimezone().date()
-    return moment.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
-
-
-def iso_time(microseconds: int) -> str | None:
-    """A time on the bus in ISO 8601, UTC, for programs; None when it is 0."""
-    if not microseconds:
-        return None
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
-
-
-def size(count: int) -> str:
-    """`count` bytes for people: 512 B, 4.0 KiB, 1.5 GiB."""
-    amount, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
-    while amount >= 1024 and len(units) > 1:
-        amount /= 1024
-        units.pop(0)
-    return f"{amount:.0f} {units[0]}" if units[0] == "B" else f"{amount:.1f} {units[0]}"
-
-
-def amount(resource: str, value: int) -> str:
-    """What `value` of a limit or of a use means, with its unit."""
-    if resource in _SIZES:
-        return size(value)
-    units = {"cpu_quota": f"{value} %", "cpu": f"{value / 1_000_000:.1f} s"}
-    return units.get(resource, str(value))

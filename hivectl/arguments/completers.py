@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
-from hivectl.text import elide, one_line
+from hivectl.output.text import elide, one_line
 
 if TYPE_CHECKING:
-    from hivectl.client import Hive
-    from hivectl.records import Approval
+    from hivectl.clients.hive import Hive
+    from hivectl.output.records import Approval
 
 SECONDS = 2.0
 MAX_OFFERED = 100
@@ -26,7 +26,7 @@ def _completer(find: Callable[["Hive", str], Coroutine[None, None, Offered]]) ->
     """`find` is also given the NAME that was typed before, or nothing."""
 
     async def ask(name: str) -> Offered:
-        from hivectl.client import Hive
+        from hivectl.clients.hive import Hive
 
         async with asyncio.timeout(SECONDS), Hive.connect() as hive:
             return await find(hive, name)
@@ -49,7 +49,7 @@ def _completer(find: Callable[["Hive", str], Coroutine[None, None, Offered]]) ->
 
 
 async def _agents(hive: "Hive", _name: str) -> Offered:
-    return [(a.name, a.state) for a in await hive.agents()]
+    return [(a.name, a.state) for a in await hive.lifecycle.agents()]
 
 
 async def _requests(hive: "Hive", _name: str) -> Offered:

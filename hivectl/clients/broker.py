@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from hivectl.records import Message, Question, Reminder, Thread
+from hivectl.output.records import Message, Question, Reminder, Thread
 from wire import names
 from wire.bus import Bus
 from wire.errors import NotFound

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hivectl import moments
+from hivectl.arguments import times
 
 MAX_SECONDS = 31_536_000
 
@@ -45,21 +45,21 @@ def record_id(typed: str) -> int:
 
 def duration(days: int) -> Callable[[str], int]:
     """Whole seconds, up to so many days."""
-    return lambda typed: _read(lambda text: moments.seconds(text, days * moments.DAY), typed)
+    return lambda typed: _read(lambda text: times.seconds(text, days * times.DAY), typed)
 
 
 def past(typed: str) -> int:
     """Microseconds since 1970, of a time to look back to."""
-    return _read(lambda text: moments.past(text, datetime.now().astimezone()), typed)
+    return _read(lambda text: times.past(text, datetime.now().astimezone()), typed)
 
 
 def future(typed: str) -> int:
     """Microseconds since 1970, of a time to come."""
-    return _read(lambda text: moments.future(text, datetime.now().astimezone()), typed)
+    return _read(lambda text: times.future(text, datetime.now().astimezone()), typed)
 
 
 def _read(read: Callable[[str], int], typed: str) -> int:
     try:
         return read(typed)
-    except moments.NotATimeError as error:
+    except times.NotATimeError as error:
         raise click.BadParameter(str(error)) from error

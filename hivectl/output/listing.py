@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hivectl.output import Cell, Output, Row, state_cell
-from hivectl.text import local_time, one_line
+from hivectl.output.formats import local_time
+from hivectl.output.terminal import Cell, Output, Row, state_cell
+from hivectl.output.text import one_line
 
 if TYPE_CHECKING:
-    from hivectl.records import Message, Question
+    from hivectl.output.records import Message, Question
 
 _LEAD = 20
 """Columns that an excerpt shows before what was found."""

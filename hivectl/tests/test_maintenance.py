@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hivectl import copies
-from hivectl.exits import CommandError, Exit
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.host import backups
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 
@@ -24,7 +24,7 @@ def kept(tmp_path: Path) -> Path:
 
 def test_a_copy_is_moved(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    moved = copies.move(kept / "copy", Path("mine"), kept)
+    moved = backups.move(kept / "copy", Path("mine"), kept)
     assert moved == tmp_path / "mine"
     assert moved.read_bytes() == b"all that was said"
     assert moved.stat().st_mode & 0o7777 == 0o600
@@ -33,7 +33,7 @@ def test_a_copy_is_moved(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def _refused(source: Path, target: Path, directory: Path) -> CommandError:
     with pytest.raises(CommandError) as raised:
-        copies.move(source, target, directory)
+        backups.move(source, target, directory)
     return raised.value
 
 
@@ -47,7 +47,7 @@ def test_nothing_is_overwritten(kept: Path, tmp_path: Path, there: str) -> None:
     else:
         target.symlink_to(other)
     with pytest.raises(CommandError, match="overwrites nothing"):
-        copies.check_free(target)
+        backups.check_free(target)
     assert _refused(kept / "copy", target, kept).code == Exit.CONFLICT
     assert (kept / "copy").exists()
     assert not other.exists() or other.read_text() == "precious"
@@ -77,7 +77,7 @@ def test_a_file_of_somebody_else_is_not_taken(kept: Path, tmp_path: Path) -> Non
     os.chown(kept, 1234, 1234)
     _refused(kept / "copy", tmp_path / "mine", kept)
     os.chown(kept / "copy", 1234, 1234)
-    copies.move(kept / "copy", tmp_path / "mine", kept)
+    backups.move(kept / "copy", tmp_path / "mine", kept)
 
 
 @pytest.mark.parametrize("name", ["/etc/shadow", "../secret", "deep/er"])

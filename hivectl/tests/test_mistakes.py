@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hivectl import cli, journal
-from hivectl.exits import Exit
+from hivectl import cli
+from hivectl.exit_codes import Exit
+from hivectl.host import journal
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 from wire.errors import AccessDenied
