@@ -1,6 +1,6 @@
 """What one room promises to let through, the next one takes: they may not import each other."""
 
-from services.broker import questions as taken
+from services.broker.questions import questions as taken
 from services.config import BrokerConfig
 from services.endpoint import arguments as agent
 from services.endpoint import questions as asked

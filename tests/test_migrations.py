@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from services.approvals import store
-from services.broker import schema
+from services.broker.storage import schema
 from services.lifecycle import registry
 from services.notify import outbox
 

@@ -32,7 +32,7 @@ NAMES: Final = (*FAULTS, KEEP_LEASES)
 def main(fault: str) -> None:
     """Be the broker."""
     if fault == KEEP_LEASES:
-        from services.broker.broker import Broker
+        from services.broker.messages.broker import Broker
 
         Broker._end = lambda self, holder: None  # type: ignore[method-assign]
     else:

@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from services.broker import schema
-from services.broker.database import now
+from services.broker.storage import schema
+from services.broker.storage.database import now
 
 AGENTS: Final = ("manager", *(f"a{number:02}" for number in range(31)))
 WORDS: Final = 20_000

@@ -10,11 +10,11 @@ from statistics import median
 from typing import Any, Final
 
 from bench.scale.fill import COMMON
-from services.broker.broker import Broker
-from services.broker.database import Database
-from services.broker.history import History
-from services.broker.inbox import Holder
-from services.broker.lives import Lives
+from services.broker.messages.broker import Broker
+from services.broker.messages.inbox import Holder
+from services.broker.messages.invocations import Invocations
+from services.broker.queries.history import History
+from services.broker.storage.database import Database
 from services.config import BrokerConfig
 from wire.principal import THE_MANAGER, THE_OPERATOR, agent
 
@@ -48,10 +48,10 @@ async def _in_turn(one: Call, other: Call, samples: int) -> tuple[float, float]:
 async def _calls(path: Path) -> AsyncIterator[Mapping[str, Call]]:
     """What is measured, on the store at `path`."""
     database = Database.open(path)
-    lives = Lives()
-    broker = Broker(database, LIMITS, lives)
+    invocations = Invocations()
+    broker = Broker(database, LIMITS, invocations)
     await broker.recover()
-    history = History(database, broker.leased, lives)
+    history = History(database, broker.leased, invocations)
     holder = Holder("bench", asyncio.get_running_loop().create_future())
     numbers = count()
 

@@ -4,21 +4,21 @@ import os
 from pathlib import Path
 
 from services import unit
-from services.broker import lock
-from services.broker.broker import Broker
-from services.broker.clock import HostClock
-from services.broker.database import FILE, STATE, Database
-from services.broker.dead_letters import Letter
-from services.broker.deadlines import Deadlines
-from services.broker.history import History
+from services.broker.clients import ApprovalsClient, LifecycleWatcher
+from services.broker.deadlines.clock import HostClock
+from services.broker.deadlines.deadlines import Deadlines
 from services.broker.interface import Broker1, Rules
-from services.broker.keeper import Keeper
-from services.broker.lives import Lives
-from services.broker.neighbours import LivesOnBus, RequestsOnBus
-from services.broker.patience import Patience
-from services.broker.questions import Questions
-from services.broker.reminders import Reminders
-from services.broker.threads import Threads
+from services.broker.maintenance.maintenance import Maintenance
+from services.broker.messages.broker import Broker
+from services.broker.messages.dead_letters import DeadLetter
+from services.broker.messages.invocations import Invocations
+from services.broker.queries.history import History
+from services.broker.queries.open_threads import OpenThreads
+from services.broker.questions.questions import Questions
+from services.broker.reminders.reminders import Reminders
+from services.broker.startup_timeout import StartupTimeout
+from services.broker.storage import lock
+from services.broker.storage.database import FILE, STATE, Database
 from services.config import Config
 from wire import names
 from wire.bus import Bus
@@ -32,19 +32,19 @@ class BrokerService(unit.Service):
         rules: Rules,
         database: Database,
         deadlines: Deadlines,
-        neighbour: LivesOnBus,
+        lifecycle: LifecycleWatcher,
         held: int,
     ) -> None:
         self._rules = rules
         self._database = database
         self._deadlines = deadlines
-        self._neighbour = neighbour
+        self._lifecycle = lifecycle
         self._held = held
-        self._parked: list[Letter] = []
+        self._parked: list[DeadLetter] = []
 
     async def recover(self) -> None:
         """Take over what an earlier broker has left; before anything can be called."""
-        await self._neighbour.start()
+        await self._lifecycle.start()
         self._parked = await self._rules.broker.recover()
 
     async def start(self) -> None:
@@ -63,9 +63,9 @@ class BrokerService(unit.Service):
 
     async def close(self) -> None:
         """Finish writing."""
-        await self._neighbour.close()
+        await self._lifecycle.close()
         await self._rules.broker.close()
-        await self._rules.keeper.close()
+        await self._rules.maintenance.close()
         await self._database.close()
         os.close(self._held)
 
@@ -74,20 +74,20 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     """The broker on `bus`; its file is in systemd's StateDirectory=."""
     directory = Path(os.environ.get("STATE_DIRECTORY", STATE))
     held = lock.take(directory)
-    database = Database.open(directory / FILE, Patience())
+    database = Database.open(directory / FILE, StartupTimeout().extend)
     limits = config.broker
-    lives = Lives()
-    broker = Broker(database, limits, lives)
+    invocations = Invocations()
+    broker = Broker(database, limits, invocations)
     deadlines = Deadlines(database, HostClock())
     rules = Rules(
         broker=broker,
         questions=Questions(database, broker, deadlines, max_open=limits.max_open_questions),
         reminders=Reminders(database, broker, deadlines, max_pending=limits.max_pending_reminders),
-        threads=Threads(database, broker.leased, RequestsOnBus(bus)),
-        history=History(database, broker.leased, lives),
-        keeper=Keeper(database, limits.keep_days),
+        threads=OpenThreads(database, broker.leased, ApprovalsClient(bus)),
+        history=History(database, broker.leased, invocations),
+        maintenance=Maintenance(database, limits.keep_days),
     )
-    service = BrokerService(rules, database, deadlines, LivesOnBus(bus, lives), held)
+    service = BrokerService(rules, database, deadlines, LifecycleWatcher(bus, invocations), held)
     try:
         await service.recover()
     except BaseException:

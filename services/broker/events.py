@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from services.broker.message import Message
-from services.broker.question import Question
+from services.broker.messages.message import Message
+from services.broker.questions.question import Question
 
 
 class Events(Protocol):
@@ -34,7 +34,7 @@ class Events(Protocol):
         """A reminder has become a message."""
 
 
-class Silence:
+class NoListener:
     """Nobody listens."""
 
     def queued(self, message_id: int, sender: str, to: str, kind: str) -> None: ...  # noqa: D102

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
-from services.broker.broker import Broker
-from services.broker.history import History
-from services.broker.inbox import Holder
-from services.broker.keeper import Keeper
-from services.broker.message import Message
-from services.broker.question import Question
-from services.broker.questions import Questions
-from services.broker.reminder import Reminder
-from services.broker.reminders import Reminders
-from services.broker.threads import Threads
+from services.broker.maintenance.maintenance import Maintenance
+from services.broker.messages.broker import Broker
+from services.broker.messages.inbox import Holder
+from services.broker.messages.message import Message
+from services.broker.queries.history import History
+from services.broker.queries.open_threads import OpenThreads
+from services.broker.questions.question import Question
+from services.broker.questions.questions import Questions
+from services.broker.reminders.reminder import Reminder
+from services.broker.reminders.reminders import Reminders
 from wire import names
 from wire.interface import Interface, caller, method, sender, signal
 from wire.principal import AGENTS, EVERYBODY, OPERATOR, service
@@ -51,9 +51,9 @@ class Rules:
     broker: Broker
     questions: Questions
     reminders: Reminders
-    threads: Threads
+    threads: OpenThreads
     history: History
-    keeper: Keeper
+    maintenance: Maintenance
 
 
 class Broker1(Interface, name=names.BROKER):
@@ -144,11 +144,11 @@ class Broker1(Interface, name=names.BROKER):
 
     @method(allow=OPERATOR | service("vacuum"))
     async def Vacuum(self) -> UInt64:
-        return await self._rules.keeper.vacuum()
+        return await self._rules.maintenance.vacuum()
 
     @method(allow=OPERATOR)
     async def Backup(self, path: Str) -> Str:
-        return await self._rules.keeper.backup(path)
+        return await self._rules.maintenance.backup(path)
 
     @signal()
     def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...

@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from services.broker import backup, lock, schema
-from services.broker.database import FILE, STATE
+from services.broker.maintenance import backup
+from services.broker.storage import lock, schema
+from services.broker.storage.database import FILE, STATE
 from wire.errors import (
     Conflict,
     CorruptStore,

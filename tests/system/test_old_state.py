@@ -16,7 +16,7 @@ DOWNGRADE = """
 import os, pathlib, shutil, sqlite3
 from services import migration
 from services.approvals import store
-from services.broker import schema
+from services.broker.storage import schema
 from services.lifecycle import registry
 
 ROOMS = {

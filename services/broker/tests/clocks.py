@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from services.broker.clock import SECOND, Alarm, Moment
+from services.broker.deadlines.clock import SECOND, Alarm, Moment
 
 START = 1_800_000_000 * SECOND
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from services.broker.broker import Broker
-from services.broker.database import Database
-from services.broker.deadlines import Deadlines
-from services.broker.lives import Lives
-from services.broker.message import Message
-from services.broker.question import Question
-from services.broker.questions import Questions
-from services.broker.reminders import Reminders
-from services.broker.store import Store
+from services.broker.deadlines.deadlines import Deadlines
+from services.broker.messages.broker import Broker
+from services.broker.messages.invocations import Invocations
+from services.broker.messages.message import Message
+from services.broker.messages.store import MessageStore
+from services.broker.questions.question import Question
+from services.broker.questions.questions import Questions
+from services.broker.reminders.reminders import Reminders
+from services.broker.storage.database import Database
 from services.broker.tests.clocks import FakeClock
 from services.config import BrokerConfig
 
@@ -22,7 +22,7 @@ MAX_OPEN = 5
 MAX_PENDING = 5
 
 
-class Heard:
+class EventLog:
     """Notes what the broker tells."""
 
     def __init__(self) -> None:
@@ -59,9 +59,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[Store]:
+async def store(path: Path) -> AsyncIterator[MessageStore]:
     database = Database.open(path)
-    store = Store(database)
+    store = MessageStore(database)
     for name in ("alice", "bob", "manager"):
         await store.register(name)
     yield store
@@ -69,13 +69,13 @@ async def store(path: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def lives() -> Lives:
-    return Lives()
+def invocations() -> Invocations:
+    return Invocations()
 
 
 @pytest.fixture
-async def broker(store: Store, lives: Lives) -> AsyncIterator[Broker]:
-    broker = Broker(store._database, CONFIG, lives)
+async def broker(store: MessageStore, invocations: Invocations) -> AsyncIterator[Broker]:
+    broker = Broker(store._database, CONFIG, invocations)
     await broker.recover()
     yield broker
     async with asyncio.timeout(5):
@@ -83,8 +83,8 @@ async def broker(store: Store, lives: Lives) -> AsyncIterator[Broker]:
 
 
 @pytest.fixture
-def heard(broker: Broker) -> Heard:
-    broker.events = heard = Heard()
+def heard(broker: Broker) -> EventLog:
+    broker.events = heard = EventLog()
     return heard
 
 
@@ -94,7 +94,7 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def deadlines(store: Store, clock: FakeClock) -> Deadlines:
+def deadlines(store: MessageStore, clock: FakeClock) -> Deadlines:
     """Nobody runs them but those tests that do."""
     return Deadlines(store._database, clock)
 

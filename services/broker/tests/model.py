@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.broker.message import Message, State
+from services.broker.messages.message import Message, State
 from services.config import BrokerConfig
 from wire.errors import Conflict, HiveError, NotFound
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.broker.broker import Broker
-from services.broker.history import History
-from services.broker.inbox import MAX_LEASED, MAX_WAITING, Holder
-from services.broker.lives import Lives
-from services.broker.message import Draft, Message, State
-from services.broker.tests.conftest import CONFIG, MAX_BODY, Heard
+from services.broker.messages.broker import Broker
+from services.broker.messages.inbox import MAX_LEASED, MAX_WAITING, Holder
+from services.broker.messages.invocations import Invocations
+from services.broker.messages.message import Draft, Message, State
+from services.broker.queries.history import History
+from services.broker.tests.conftest import CONFIG, MAX_BODY, EventLog
 from wire.errors import (
     AccessDenied,
     Conflict,
@@ -32,9 +32,9 @@ def holder(name: str = ":1.1") -> Holder:
     return Holder(name, asyncio.get_running_loop().create_future())
 
 
-async def restart(broker: Broker, lives: Lives | None = None) -> Broker:
+async def restart(broker: Broker, invocations: Invocations | None = None) -> Broker:
     """Another broker on the store of `broker`, which is as good as killed."""
-    another = Broker(broker._store._database, CONFIG, lives)
+    another = Broker(broker._store._database, CONFIG, invocations)
     await another.recover()
     return another
 
@@ -69,7 +69,7 @@ async def until_idle(broker: Broker) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_message_is_sent_received_and_done(broker: Broker, heard: Heard) -> None:
+async def test_a_message_is_sent_received_and_done(broker: Broker, heard: EventLog) -> None:
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {"urgent": True})
     [message] = await broker.receive(BOB, at, 10, 0)
@@ -124,7 +124,7 @@ async def test_who_sends_at_the_same_time_wakes_all_that_wait(broker: Broker) ->
     assert sorted(got) == sorted(sent)
 
 
-async def test_a_lease_ends_with_its_holder(broker: Broker, heard: Heard) -> None:
+async def test_a_lease_ends_with_its_holder(broker: Broker, heard: EventLog) -> None:
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {})
     second = await broker.send(ALICE, "bob", "hello again", {})
@@ -344,7 +344,7 @@ async def test_limits(broker: Broker) -> None:
 )
 async def test_bad_sends_are_refused_and_leave_nothing(
     broker: Broker,
-    heard: Heard,
+    heard: EventLog,
     who: Principal,
     to: str,
     body: str,

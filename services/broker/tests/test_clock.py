@@ -7,8 +7,8 @@ from errno import ECANCELED
 
 import pytest
 
-from services.broker import timerfd
-from services.broker.clock import SECOND, Deadline, HostClock, Moment
+from services.broker.deadlines import timerfd
+from services.broker.deadlines.clock import SECOND, Deadline, HostClock, Moment
 
 
 def test_a_span_of_time_follows_the_clock_of_its_boot() -> None:

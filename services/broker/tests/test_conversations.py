@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.broker.database import Database
-from services.broker.store import Store
+from services.broker.messages.store import MessageStore
+from services.broker.storage.database import Database
 from services.broker.tests.test_crash import Brokers
 from services.broker.tests.test_interface import Client, Hive, hive
 from wire import names
@@ -107,7 +107,7 @@ async def test_kill_9_gives_each_question_and_reminder_one_end(
 ) -> None:
     """Everybody is the operator here, who asks agents and answers for them."""
     database = Database.open(tmp_path / "broker.sqlite")
-    await Store(database).register("bob")
+    await MessageStore(database).register("bob")
     await database.close()
     brokers = Brokers(bus_address, tmp_path)
     await brokers.start()

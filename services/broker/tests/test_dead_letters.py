@@ -5,11 +5,11 @@ import sqlite3
 
 import pytest
 
-from services.broker import dead_letters
-from services.broker.broker import Broker
-from services.broker.message import Message, State
-from services.broker.store import Store
-from services.broker.tests.conftest import CONFIG, Heard
+from services.broker.messages import dead_letters
+from services.broker.messages.broker import Broker
+from services.broker.messages.message import Message, State
+from services.broker.messages.store import MessageStore
+from services.broker.tests.conftest import CONFIG, EventLog
 from services.broker.tests.test_broker import (
     ALICE,
     BOB,
@@ -42,7 +42,9 @@ async def dead(broker: Broker) -> list[Message]:
     return await listed(broker, THE_OPERATOR, {"state": "dead"}, 100)
 
 
-async def test_after_the_last_redelivery_it_is_parked_at_once(broker: Broker, heard: Heard) -> None:
+async def test_after_the_last_redelivery_it_is_parked_at_once(
+    broker: Broker, heard: EventLog
+) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     second = await broker.send(ALICE, "bob", "behind it", {})
     assert await fail(broker, TRIES) == [0, 1, 2, 3, 4, 5]
@@ -54,7 +56,7 @@ async def test_after_the_last_redelivery_it_is_parked_at_once(broker: Broker, he
     assert await listed(broker, BOB, {"state": "queued"}, 9) == []
 
 
-async def test_its_holder_leaving_parks_it_too(broker: Broker, heard: Heard) -> None:
+async def test_its_holder_leaving_parks_it_too(broker: Broker, heard: EventLog) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     await fail(broker, TRIES - 1)
     at = holder()
@@ -64,7 +66,9 @@ async def test_its_holder_leaving_parks_it_too(broker: Broker, heard: Heard) -> 
     assert heard.all[-1] == ("parked", first, TRIES)
 
 
-async def test_who_leaves_during_the_last_hand_out_parks_it(broker: Broker, heard: Heard) -> None:
+async def test_who_leaves_during_the_last_hand_out_parks_it(
+    broker: Broker, heard: EventLog
+) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     await fail(broker, TRIES - 1)
     at = holder()
@@ -90,7 +94,7 @@ async def test_what_a_killed_broker_could_not_park_the_next_one_does(broker: Bro
     assert await Broker(killed._store._database, CONFIG).recover() == []
 
 
-async def test_a_late_acknowledgement_ends_it(broker: Broker, heard: Heard) -> None:
+async def test_a_late_acknowledgement_ends_it(broker: Broker, heard: EventLog) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     await fail(broker, TRIES)
     await broker.acknowledge(BOB, ":1.99", [first])
@@ -103,7 +107,7 @@ async def test_a_late_acknowledgement_ends_it(broker: Broker, heard: Heard) -> N
 
 
 async def test_an_acknowledgement_on_its_way_when_it_is_released_counts(
-    broker: Broker, heard: Heard
+    broker: Broker, heard: EventLog
 ) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     await fail(broker, TRIES - 1)
@@ -118,7 +122,7 @@ async def test_an_acknowledgement_on_its_way_when_it_is_released_counts(
     assert await dead(broker) == []
 
 
-async def test_requeued_it_has_as_many_tries_again(broker: Broker, heard: Heard) -> None:
+async def test_requeued_it_has_as_many_tries_again(broker: Broker, heard: EventLog) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     await fail(broker, TRIES)
     await broker.send(ALICE, "bob", "newer", {})
@@ -146,7 +150,7 @@ async def test_after_a_restart_what_was_requeued_still_has_its_tries(broker: Bro
     assert [m.id for m in await dead(another)] == [first]
 
 
-async def test_dropped_is_the_end(broker: Broker, heard: Heard) -> None:
+async def test_dropped_is_the_end(broker: Broker, heard: EventLog) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     await fail(broker, TRIES)
     await broker.drop([first])
@@ -211,7 +215,7 @@ async def test_a_disk_that_refuses_the_parking_loses_nothing(
     assert letter.id == first
 
 
-async def test_how_often_is_configured(store: Store) -> None:
+async def test_how_often_is_configured(store: MessageStore) -> None:
     broker = Broker(store._database, BrokerConfig(max_redeliveries=0))
     await broker.recover()
     first = await broker.send(ALICE, "bob", "hello", {})

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from services.broker.broker import Broker
-from services.broker.clock import SECOND
-from services.broker.database import Database
-from services.broker.deadline_store import BATCH
-from services.broker.deadlines import Deadlines
-from services.broker.lives import Lives
-from services.broker.question import Question, State
-from services.broker.questions import Questions
-from services.broker.reminder_store import BATCH_SIZE
-from services.broker.reminders import Reminders
+from services.broker.deadlines.clock import SECOND
+from services.broker.deadlines.deadlines import Deadlines
+from services.broker.deadlines.table import BATCH
+from services.broker.messages.broker import Broker
+from services.broker.messages.invocations import Invocations
+from services.broker.questions.question import Question, State
+from services.broker.questions.questions import Questions
+from services.broker.reminders.reminders import Reminders
+from services.broker.reminders.store import BATCH_SIZE
+from services.broker.storage.database import Database
 from services.broker.tests.clocks import START, FakeClock
-from services.broker.tests.conftest import Heard
+from services.broker.tests.conftest import EventLog
 from services.broker.tests.test_broker import ALICE, BOB
 from services.broker.tests.test_questions import inbox, stored
 from services.config import BrokerConfig
@@ -32,8 +32,8 @@ class Room:
 
     def __init__(self, database: Database, clock: FakeClock) -> None:
         self.clock = clock
-        self.broker = Broker(database, BrokerConfig(), Lives())
-        self.broker.events = self.heard = Heard()
+        self.broker = Broker(database, BrokerConfig(), Invocations())
+        self.broker.events = self.heard = EventLog()
         self.deadlines = Deadlines(database, clock)
         self.questions = Questions(database, self.broker, self.deadlines, max_open=1000)
         self.reminders = Reminders(database, self.broker, self.deadlines, max_pending=1000)
@@ -230,7 +230,7 @@ async def test_a_store_that_fails_is_tried_again_after_the_next_write(
     async with running(path, clock) as room:
         number = await room.ask(10)
         with monkeypatch.context() as broken:
-            broken.setattr("services.broker.questions._expire", full)
+            broken.setattr("services.broker.questions.questions._expire", full)
             clock.advance(10)
             await asyncio.sleep(0)
             for _ in range(10):  # As the reader sees it: no write that would wake it.

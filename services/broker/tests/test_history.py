@@ -12,13 +12,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.broker import history, question, schema
-from services.broker.database import Database
-from services.broker.history import Filter, History, QuestionFilter, _page, _questions, limited
-from services.broker.message import Draft, State
-from services.broker.rows import PAGE_BYTES
-from services.broker.span import span
-from services.broker.store import Store
+from services.broker.messages.message import Draft, State
+from services.broker.messages.rows import PAGE_BYTES
+from services.broker.messages.store import MessageStore
+from services.broker.queries import history
+from services.broker.queries.history import (
+    Filter,
+    History,
+    QuestionFilter,
+    _page,
+    _questions,
+    limited,
+)
+from services.broker.questions import question
+from services.broker.storage import schema
+from services.broker.storage.database import Database
+from services.broker.storage.time_range import ids_in_range
 from wire.errors import InvalidArgument, LimitExceeded
 from wire.principal import THE_MANAGER, THE_OPERATOR, Kind, Principal, agent
 
@@ -26,7 +35,7 @@ ALICE, BOB = agent("alice"), agent("bob")
 
 
 @pytest.fixture
-def database(store: Store) -> Database:
+def database(store: MessageStore) -> Database:
     return store._database
 
 
@@ -35,7 +44,9 @@ def past(database: Database) -> History:
     return History(database, frozenset)
 
 
-async def say(store: Store, sender: str, to: str, body: str, queued: int | None = None) -> int:
+async def say(
+    store: MessageStore, sender: str, to: str, body: str, queued: int | None = None
+) -> int:
     message_id, _ = await store.append(Draft(sender, to, "message", body))
     if queued is not None:
         await store._database.write(
@@ -81,7 +92,7 @@ async def asked(
     return [found.id for found in await past.list_questions(who, wanted, limit)]
 
 
-async def test_an_agent_is_on_either_side(store: Store, past: History) -> None:
+async def test_an_agent_is_on_either_side(store: MessageStore, past: History) -> None:
     a = await say(store, "alice", "bob", "one")
     b = await say(store, "bob", "manager", "two")
     c = await say(store, "manager", "alice", "three")
@@ -95,7 +106,7 @@ async def test_an_agent_is_on_either_side(store: Store, past: History) -> None:
 
 
 async def test_notify_sees_what_concerns_the_operator(
-    store: Store, database: Database, past: History
+    store: MessageStore, database: Database, past: History
 ) -> None:
     notify = Principal(Kind.SERVICE, "notify")
     mine = await say(store, "alice", "operator", "look")
@@ -108,7 +119,9 @@ async def test_notify_sees_what_concerns_the_operator(
     assert await asked(past, notify, to="bob") == []
 
 
-async def test_words_are_found_newest_last_in_stable_pages(store: Store, past: History) -> None:
+async def test_words_are_found_newest_last_in_stable_pages(
+    store: MessageStore, past: History
+) -> None:
     everything = [
         await say(store, "alice", ("bob", "manager")[i % 2], f"report {i}") for i in range(10)
     ]
@@ -127,7 +140,7 @@ async def test_words_are_found_newest_last_in_stable_pages(store: Store, past: H
     assert await ids(past, text="report", state="acknowledged") == []
 
 
-async def test_spans_of_time(store: Store, past: History) -> None:
+async def test_spans_of_time(store: MessageStore, past: History) -> None:
     at = {time: await say(store, "alice", "bob", "x", queued=time) for time in (10, 20, 20, 30)}
     assert await ids(past, since=20, until=30) == [at[20] - 1, at[20]]
     assert await ids(past, since=20) == [at[20] - 1, at[20], at[30]]
@@ -136,7 +149,7 @@ async def test_spans_of_time(store: Store, past: History) -> None:
     assert await ids(past, BOB, until=11, text="x", agent="alice") == [at[10]]
 
 
-async def test_dead_and_dropped_ones(store: Store, past: History) -> None:
+async def test_dead_and_dropped_ones(store: MessageStore, past: History) -> None:
     waiting, dead, dropped, done = [await say(store, "alice", "bob", "x") for _ in range(4)]
 
     def park(db: sqlite3.Connection) -> None:
@@ -201,7 +214,7 @@ async def test_bad_filters(past: History, wanted: dict[str, Any], reason: str) -
 FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 
-async def test_a_read_that_takes_too_long_is_given_up(store: Store, past: History) -> None:
+async def test_a_read_that_takes_too_long_is_given_up(store: MessageStore, past: History) -> None:
     database = store._database
     with pytest.raises(LimitExceeded, match=r"longer than 0.05 s and was given up; look for"):
         await database.read(limited(lambda db: db.execute(FOR_EVER).fetchall(), 0.05))
@@ -253,7 +266,7 @@ def test_a_clock_that_was_set_back_hides_nothing(
                 (at,),
             )
         db.execute("DELETE FROM message WHERE id % 5 = 3")
-        first, end = span(db, since, until)
+        first, end = ids_in_range(db, since, until)
         within = {
             row[0]
             for row in db.execute(
@@ -286,7 +299,7 @@ QUERIES: list[dict[str, Any]] = [
 ]
 
 
-async def plans(store: Store, *reads: Any) -> list[str]:
+async def plans(store: MessageStore, *reads: Any) -> list[str]:
     """What sqlite does for each statement of `reads`."""
     found: list[str] = []
 
@@ -304,7 +317,7 @@ async def plans(store: Store, *reads: Any) -> list[str]:
     return found
 
 
-async def test_nothing_in_it_grows_with_the_history(store: Store) -> None:
+async def test_nothing_in_it_grows_with_the_history(store: MessageStore) -> None:
     """Each statement walks an index in the order it wants, without a scan or a sort."""
     await say(store, "alice", "bob", "a word", queued=5)
     page = partial(_page, limit=10, leased=())
@@ -334,7 +347,7 @@ async def test_nothing_in_it_grows_with_the_history(store: Store) -> None:
     assert scans <= {"SCAN message"}, scans  # newest first by id, ended by the limit
 
 
-async def test_questions_walk_indexes_too(store: Store) -> None:
+async def test_questions_walk_indexes_too(store: MessageStore) -> None:
     states = [QuestionFilter(state=state) for state in question.State]
     wanted = [QuestionFilter.model_validate(w) for w in QUERIES if "kind" not in w]
     used = await plans(
@@ -351,7 +364,7 @@ async def test_questions_walk_indexes_too(store: Store) -> None:
 
 
 async def test_the_time_limit_is_the_history_s(
-    past: History, store: Store, monkeypatch: pytest.MonkeyPatch
+    past: History, store: MessageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A search that finds next to nothing among much, with no time at all."""
     await say(store, "alice", "bob", "x")

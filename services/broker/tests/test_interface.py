@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from services.broker.broker import Broker
-from services.broker.clock import HostClock
-from services.broker.deadlines import Deadlines
-from services.broker.history import History
+from services.broker.clients import ApprovalsClient
+from services.broker.deadlines.clock import HostClock
+from services.broker.deadlines.deadlines import Deadlines
 from services.broker.interface import Broker1, Rules
-from services.broker.keeper import Keeper
-from services.broker.neighbours import RequestsOnBus
-from services.broker.questions import Questions
-from services.broker.reminders import Reminders
-from services.broker.store import Store
-from services.broker.threads import Threads
+from services.broker.maintenance.maintenance import Maintenance
+from services.broker.messages.broker import Broker
+from services.broker.messages.store import MessageStore
+from services.broker.queries.history import History
+from services.broker.queries.open_threads import OpenThreads
+from services.broker.questions.questions import Questions
+from services.broker.reminders.reminders import Reminders
 from wire import names
 from wire.bus import Bus
 from wire.errors import AccessDenied, HiveError, LimitExceeded, NotFound, Stopping
@@ -101,14 +101,16 @@ def rules(broker: Broker, bus: Bus) -> Rules:
         broker=broker,
         questions=Questions(database, broker, deadlines, max_open=100),
         reminders=Reminders(database, broker, deadlines, max_pending=100),
-        threads=Threads(database, broker.leased, RequestsOnBus(bus)),
+        threads=OpenThreads(database, broker.leased, ApprovalsClient(bus)),
         history=History(database, broker.leased),
-        keeper=Keeper(database, 30),
+        maintenance=Maintenance(database, 30),
     )
 
 
 @pytest.fixture
-async def hive(connect: Connect, principals: FixedPrincipals, store: Store) -> AsyncIterator[Hive]:
+async def hive(
+    connect: Connect, principals: FixedPrincipals, store: MessageStore
+) -> AsyncIterator[Hive]:
     broker = Broker(store._database)
     await broker.recover()
     bus = await connect()

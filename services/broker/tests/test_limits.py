@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from services.broker.broker import LARGE, Broker
-from services.broker.limits import MAX_COPIES_BYTES
-from services.broker.store import Store
-from services.broker.tests.conftest import Heard
+from services.broker.limits.limits import MAX_COPIES_BYTES
+from services.broker.messages.broker import LARGE, Broker
+from services.broker.messages.store import MessageStore
+from services.broker.tests.conftest import EventLog
 from services.config import MAX_BODY_BYTES, BrokerConfig, SendLimits
 from wire.errors import AccessDenied, InvalidArgument, LimitExceeded, NotFound
 from wire.principal import THE_OPERATOR, Kind, Principal, agent
@@ -16,13 +16,15 @@ ALICE, BOB = agent("alice"), agent("bob")
 LIFECYCLE, APPROVALS = (Principal(Kind.SERVICE, name) for name in ("lifecycle", "approvals"))
 
 
-async def broker_with(store: Store, **config: object) -> Broker:
+async def broker_with(store: MessageStore, **config: object) -> Broker:
     broker = Broker(store._database, BrokerConfig.model_validate(config))
     await broker.recover()
     return broker
 
 
-async def test_who_is_not_on_the_list_is_not_written_to(store: Store, heard: Heard) -> None:
+async def test_who_is_not_on_the_list_is_not_written_to(
+    store: MessageStore, heard: EventLog
+) -> None:
     own = {"alice": SendLimits(may_send_to=("bob", "operator")), "bob": SendLimits(may_send_to=())}
     broker = await broker_with(store, agents=own)
     broker.events = heard
@@ -45,7 +47,7 @@ async def test_who_is_not_on_the_list_is_not_written_to(store: Store, heard: Hea
     assert len(heard.all) == count + 3
 
 
-async def test_an_agent_has_its_own_size_and_rate(store: Store) -> None:
+async def test_an_agent_has_its_own_size_and_rate(store: MessageStore) -> None:
     own = {"alice": {"max_body_bytes": 2000, "messages_per_hour": 1, "bytes_per_hour": 5000}}
     broker = await broker_with(store, max_body_bytes=1000, agent_messages_per_hour=2, agents=own)
     with pytest.raises(LimitExceeded, match=r"2001 bytes; the most is 2000 .*agents.alice\]"):
@@ -61,7 +63,9 @@ async def test_an_agent_has_its_own_size_and_rate(store: Store) -> None:
         await broker.send(BOB, "alice", "x", {})
 
 
-async def test_the_hive_passes_the_limits_of_agents_and_has_one_of_its_own(store: Store) -> None:
+async def test_the_hive_passes_the_limits_of_agents_and_has_one_of_its_own(
+    store: MessageStore,
+) -> None:
     broker = await broker_with(
         store, max_body_bytes=10, agent_messages_per_hour=1, hive_messages_per_hour=3
     )
@@ -74,7 +78,7 @@ async def test_the_hive_passes_the_limits_of_agents_and_has_one_of_its_own(store
         await broker.send(APPROVALS, "manager", "x" * (MAX_BODY_BYTES + 1), {})
 
 
-async def test_the_operator_is_bound_in_the_length_alone(store: Store) -> None:
+async def test_the_operator_is_bound_in_the_length_alone(store: MessageStore) -> None:
     broker = await broker_with(
         store, max_body_bytes=10, agent_messages_per_hour=1, hive_messages_per_hour=1
     )
@@ -84,7 +88,7 @@ async def test_the_operator_is_bound_in_the_length_alone(store: Store) -> None:
         await broker.send(THE_OPERATOR, "bob", "x" * 11, {})
 
 
-async def test_one_row_for_each_but_the_sender(broker: Broker, heard: Heard) -> None:
+async def test_one_row_for_each_but_the_sender(broker: Broker, heard: EventLog) -> None:
     first = await broker.send(ALICE, "*", "all of you", {"dedupe_key": "k", "urgent": True})
     assert [event[2:4] for event in heard.all] == [("alice", "bob"), ("alice", "manager")]
     assert [event[1] for event in heard.all] == [first, first + 1]
@@ -104,7 +108,7 @@ async def test_one_row_for_each_but_the_sender(broker: Broker, heard: Heard) -> 
         await broker.send(ALICE, "*", "alone", {})
 
 
-async def test_a_message_to_all_spends_for_each(store: Store) -> None:
+async def test_a_message_to_all_spends_for_each(store: MessageStore) -> None:
     broker = await broker_with(store, agent_messages_per_hour=3)
     await broker.send(ALICE, "*", "two of them", {})
     with pytest.raises(LimitExceeded):
@@ -112,7 +116,7 @@ async def test_a_message_to_all_spends_for_each(store: Store) -> None:
     await broker.send(ALICE, "bob", "one", {})
 
 
-async def test_a_question_spends_as_a_message_does(store: Store) -> None:
+async def test_a_question_spends_as_a_message_does(store: MessageStore) -> None:
     broker = await broker_with(store, agent_messages_per_hour=1)
     with pytest.raises(InvalidArgument, match="empty"):
         broker.permit(ALICE, "bob", "  ")
@@ -121,7 +125,7 @@ async def test_a_question_spends_as_a_message_does(store: Store) -> None:
         await broker.send(ALICE, "bob", "x", {})
 
 
-async def test_all_copies_of_a_message_are_bounded_together(store: Store) -> None:
+async def test_all_copies_of_a_message_are_bounded_together(store: MessageStore) -> None:
     broker = await broker_with(store, max_body_bytes=MAX_COPIES_BYTES)
     half = "x" * (MAX_COPIES_BYTES // 2)
     for who in (ALICE, THE_OPERATOR):
@@ -131,7 +135,7 @@ async def test_all_copies_of_a_message_are_bounded_together(store: Store) -> Non
     await broker.send(BOB, "alice", f"{half}x", {})
 
 
-async def test_who_sends_much_waits_for_itself_and_stays_in_order(store: Store) -> None:
+async def test_who_sends_much_waits_for_itself_and_stays_in_order(store: MessageStore) -> None:
     broker = await broker_with(store)
     large = "x" * LARGE
     sent = [(ALICE, large), (ALICE, large), (ALICE, "after them"), (BOB, "hello")]

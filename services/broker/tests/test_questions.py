@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.broker import question_store, question_words
-from services.broker.broker import Broker
-from services.broker.clock import SECOND
-from services.broker.question import Question, State
-from services.broker.questions import Questions
+from services.broker.deadlines.clock import SECOND
+from services.broker.messages.broker import Broker
+from services.broker.questions import store as question_store
+from services.broker.questions import texts as question_words
+from services.broker.questions.question import Question, State
+from services.broker.questions.questions import Questions
 from services.broker.tests.clocks import START, FakeClock
-from services.broker.tests.conftest import MAX_BODY, MAX_OPEN, Heard
+from services.broker.tests.conftest import MAX_BODY, MAX_OPEN, EventLog
 from services.broker.tests.test_broker import ALICE, BOB, holder
 from wire.errors import (
     AccessDenied,
@@ -48,7 +49,7 @@ async def found(questions: Questions, words: str) -> list[int]:
 
 
 async def test_a_free_text_from_agent_to_agent(
-    questions: Questions, broker: Broker, heard: Heard, clock: FakeClock
+    questions: Questions, broker: Broker, heard: EventLog, clock: FakeClock
 ) -> None:
     number = await questions.ask(ALICE, "bob", "which port?", {})
     [(sender, kind, body)] = await inbox(broker, BOB)
@@ -97,7 +98,7 @@ async def test_a_free_text_from_agent_to_agent(
 
 
 async def test_the_operator_is_told_by_a_signal_and_answers_with_choices(
-    questions: Questions, broker: Broker, heard: Heard
+    questions: Questions, broker: Broker, heard: EventLog
 ) -> None:
     options = {"choices": ["red", "blue", "green"], "multi": True}
     number = await questions.ask(ALICE, "operator", "colours?", options)
@@ -142,7 +143,7 @@ async def test_only_who_was_asked_answers_or_the_operator(questions: Questions) 
 
 
 async def test_a_repeated_answer_is_no_second_one(
-    questions: Questions, broker: Broker, heard: Heard
+    questions: Questions, broker: Broker, heard: EventLog
 ) -> None:
     number = await questions.ask(ALICE, "bob", "x?", {})
     await questions.answer(BOB, number, ["y"])
@@ -181,7 +182,7 @@ async def test_the_operators_own_is_cancelled_in_silence(
     assert await inbox(broker, THE_OPERATOR) == []
 
 
-async def test_a_key_asks_once(questions: Questions, broker: Broker, heard: Heard) -> None:
+async def test_a_key_asks_once(questions: Questions, broker: Broker, heard: EventLog) -> None:
     first = await questions.ask(ALICE, "bob", "x?", {"dedupe_key": "k"})
     assert await questions.ask(ALICE, "bob", "something else?", {"dedupe_key": "k"}) == first
     assert await questions.ask(BOB, "alice", "x?", {"dedupe_key": "k"}) != first
@@ -275,7 +276,7 @@ LONG = "x" * (MAX_BODY + 1)
 async def test_bad_questions_are_refused_and_leave_nothing(
     questions: Questions,
     broker: Broker,
-    heard: Heard,
+    heard: EventLog,
     who: Principal,
     to: str,
     text: str,

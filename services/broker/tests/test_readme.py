@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from services.broker import message, question, reminder
 from services.broker.interface import Broker1
+from services.broker.messages import message
+from services.broker.questions import question
+from services.broker.reminders import reminder
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

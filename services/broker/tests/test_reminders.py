@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.broker.broker import Broker
-from services.broker.clock import SECOND
-from services.broker.reminder import Reminder, State
-from services.broker.reminders import Reminders, _check_file
+from services.broker.deadlines.clock import SECOND
+from services.broker.messages.broker import Broker
+from services.broker.reminders.reminder import Reminder, State
+from services.broker.reminders.reminders import Reminders, _check_file
 from services.broker.tests.clocks import START, FakeClock
-from services.broker.tests.conftest import MAX_BODY, MAX_PENDING, Heard
+from services.broker.tests.conftest import MAX_BODY, MAX_PENDING, EventLog
 from services.broker.tests.test_broker import ALICE, BOB
 from services.broker.tests.test_deadlines import DAY, running
 from services.broker.tests.test_questions import inbox
@@ -191,7 +191,7 @@ SOON = {"after_s": 1}
 )
 async def test_bad_reminders_are_refused_and_leave_nothing(
     reminders: Reminders,
-    heard: Heard,
+    heard: EventLog,
     who: Principal,
     due: int,
     body: str,

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from services.broker import lock, restore, schema
-from services.broker.database import Database
-from services.broker.keeper import Keeper
-from services.broker.message import Draft
-from services.broker.store import Store
+from services.broker import restore
+from services.broker.maintenance.maintenance import Maintenance
+from services.broker.messages.message import Draft
+from services.broker.messages.store import MessageStore
+from services.broker.storage import lock, schema
+from services.broker.storage.database import Database
 from wire.errors import Conflict, CorruptStore, NotFound
 
 ROOT = Path(__file__).parents[3]
@@ -25,12 +26,12 @@ ROOT = Path(__file__).parents[3]
 async def saved(path: Path) -> Path:
     """A store with the message `now`, and a backup from when it had only `then`."""
     database = Database.open(path)
-    store, keeper = Store(database), Keeper(database, 30)
+    store, maintenance = MessageStore(database), Maintenance(database, 30)
     await store.register("bob")
     await store.append(Draft("alice", "bob", "message", "then"))
-    file = Path(await keeper.backup("saved.sqlite"))
+    file = Path(await maintenance.backup("saved.sqlite"))
     await store.append(Draft("alice", "bob", "message", "now"))
-    await keeper.close()
+    await maintenance.close()
     await database.close()
     return file
 

@@ -25,15 +25,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.broker.broker import Broker
-from services.broker.clock import HostClock
-from services.broker.database import Database
-from services.broker.deadlines import Deadlines
-from services.broker.history import History
-from services.broker.inbox import Holder
-from services.broker.message import Message, State
-from services.broker.questions import Questions
-from services.broker.retention import delete
+from services.broker.deadlines.clock import HostClock
+from services.broker.deadlines.deadlines import Deadlines
+from services.broker.maintenance.retention import delete
+from services.broker.messages.broker import Broker
+from services.broker.messages.inbox import Holder
+from services.broker.messages.message import Message, State
+from services.broker.queries.history import History
+from services.broker.questions.questions import Questions
+from services.broker.storage.database import Database
 from services.broker.tests.model import AGENTS, CONFIG, PARTIES, Model, Seen
 from wire.errors import HiveError
 from wire.principal import THE_OPERATOR, Principal, agent
@@ -76,7 +76,7 @@ class Rules(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="hive-rules-", dir=MEMORY))
         self.numbers = itertools.count(1)
         self.clock = WallClock()
-        self.patch = mock.patch("services.broker.database.time", self.clock)
+        self.patch = mock.patch("services.broker.storage.database.time", self.clock)
         self.patch.start()
         self.model = Model()
         self.messages = self.model.messages

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from services.broker import patience, schema
-from services.broker.broker import Broker
-from services.broker.database import Database
-from services.broker.message import Draft
-from services.broker.patience import Patience
-from services.broker.store import Store
+from services.broker import startup_timeout
+from services.broker.messages.broker import Broker
+from services.broker.messages.message import Draft
+from services.broker.messages.store import MessageStore
+from services.broker.startup_timeout import StartupTimeout
+from services.broker.storage import schema
+from services.broker.storage.database import Database
 from services.broker.tests.test_broker import holder
 from services.broker.tests.test_store import hand_out
 from wire.errors import CorruptStore
@@ -35,7 +36,7 @@ def files(path: Path) -> dict[str, tuple[bytes, int]]:
 
 async def filled(path: Path) -> None:
     database = Database.open(path)
-    store = Store(database)
+    store = MessageStore(database)
     await store.register("alice")
     for i in range(200):
         await store.append(Draft("operator", "alice", "message", f"text {i} " * 50))
@@ -112,7 +113,7 @@ async def test_refused_and_untouched(
 async def test_a_log_left_by_a_crash_is_neither_damage_nor_lost(path: Path) -> None:
     await filled(path)
     database = Database.open(path)
-    store = Store(database)
+    store = MessageStore(database)
     await store.append(Draft("operator", "alice", "message", "only in the log yet"))
     crashed = path.with_name("crashed.sqlite")
     for suffix in ("", "-wal"):
@@ -120,7 +121,7 @@ async def test_a_log_left_by_a_crash_is_neither_damage_nor_lost(path: Path) -> N
         crashed.with_name(crashed.name + suffix).write_bytes(source.read_bytes())
     await database.close()
     copy = Database.open(crashed)
-    again = Store(copy)
+    again = MessageStore(copy)
     assert len(await hand_out(again, "alice", 500, ())) == 201
     await copy.close()
 
@@ -137,7 +138,7 @@ async def test_a_file_that_was_never_finished_is_finished(
 ) -> None:
     begin(path)
     database = Database.open(path)
-    store = Store(database)
+    store = MessageStore(database)
     await store.register("alice")
     await database.close()
 
@@ -177,7 +178,7 @@ async def test_a_store_of_each_earlier_version_is_migrated(path: Path, dump: Pat
     """What 1.sql holds is described in it; later versions hold the same."""
     load(path, dump)
     database = Database.open(path)
-    store = Store(database)
+    store = MessageStore(database)
     [handed] = await hand_out(store, "bob", 10, ())
     assert (handed.id, handed.redeliveries, handed.body) == (2, 1, "six times seven")
     [answer, crash] = await hand_out(store, "manager", 10, ())
@@ -266,8 +267,9 @@ async def test_what_was_handed_out_too_often_before_there_were_dead_letters(path
 MIGRATE = """
 import os, pathlib, signal, sys
 from services import migration
-from services.broker import patience, schema
-from services.broker.broker import Broker
+from services.broker import startup_timeout
+from services.broker.storage import schema
+from services.broker.messages.broker import Broker
 path, limit, schema._TICK, migration._COPIED = pathlib.Path(sys.argv[1]), int(sys.argv[2]), 500, 8
 calls = 0
 def alive():
@@ -332,19 +334,19 @@ async def test_a_migration_that_is_killed_was_not_or_is_done(tmp_path: Path) -> 
 def test_systemd_waits_for_a_large_store(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr("services.unit.notify", told.append)
-    monkeypatch.setattr(patience, "EVERY", 0.0)
+    monkeypatch.setattr(startup_timeout, "INTERVAL", 0.0)
     monkeypatch.setattr(schema, "_TICK", 100)
     load(path, STORES[0])
-    with closing(schema.connect(path, Patience())):
+    with closing(schema.connect(path, StartupTimeout().extend)):
         pass
     assert {line.splitlines()[0] for line in told} == {"EXTEND_TIMEOUT_USEC=60000000"}
     before = len(told)
-    with closing(schema.connect(path, Patience())) as db:
+    with closing(schema.connect(path, StartupTimeout().extend)) as db:
         db.execute("SELECT count(*) FROM message, message, message, message").fetchone()
     assert before < len(told) < before + 1000
-    monkeypatch.setattr(patience, "EVERY", 3600.0)
+    monkeypatch.setattr(startup_timeout, "INTERVAL", 3600.0)
     told.clear()
-    with closing(schema.connect(path, Patience())):
+    with closing(schema.connect(path, StartupTimeout().extend)):
         pass
     assert told == []
 

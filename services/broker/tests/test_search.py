@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.broker.search import MAX_LENGTH, MAX_TERMS, query
+from services.broker.queries.search import MAX_LENGTH, MAX_TERMS, query
 from wire.errors import InvalidArgument
 
 BODIES = {

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from services.broker.database import Database
-from services.broker.history import Filter, _page
-from services.broker.message import Draft, Message, State
-from services.broker.rows import PAGE_BYTES
-from services.broker.store import Store
+from services.broker.messages.message import Draft, Message, State
+from services.broker.messages.rows import PAGE_BYTES
+from services.broker.messages.store import MessageStore
+from services.broker.queries.history import Filter, _page
+from services.broker.storage.database import Database
 from wire.errors import NotFound, Unavailable
 
 
@@ -17,12 +17,14 @@ def draft(body: str = "hello", to: str = "bob", sender: str = "alice", **more: o
     return Draft(sender, to, "message", body, **more)  # type: ignore[arg-type]
 
 
-async def hand_out(store: Store, to: str, limit: int, without: Collection[int]) -> list[Message]:
-    return (await store.hand_out(to, limit, without, tries=6, life="")).messages
+async def hand_out(
+    store: MessageStore, to: str, limit: int, without: Collection[int]
+) -> list[Message]:
+    return (await store.hand_out(to, limit, without, tries=6, invocation="")).messages
 
 
 async def page(
-    store: Store,
+    store: MessageStore,
     wanted: Filter,
     limit: int,
     *,
@@ -33,20 +35,20 @@ async def page(
     return await store._database.read(read)
 
 
-async def everything(store: Store, **wanted: object) -> list[int]:
+async def everything(store: MessageStore, **wanted: object) -> list[int]:
     found = await page(store, Filter.model_validate(wanted), 1000)
     return [message.id for message in found]
 
 
 async def test_a_message_survives(path: Path) -> None:
     database = Database.open(path)
-    store = Store(database)
+    store = MessageStore(database)
     await store.register("bob")
     message_id, new = await store.append(draft("häßlich \N{PILE OF POO}\n", urgent=True))
     assert new
     await database.close()
     database = Database.open(path)
-    store = Store(database)
+    store = MessageStore(database)
     [message] = await hand_out(store, "bob", 10, ())
     await database.close()
     assert (message.id, message.sender, message.recipient) == (message_id, "alice", "bob")
@@ -56,14 +58,14 @@ async def test_a_message_survives(path: Path) -> None:
     assert message.state is State.LEASED
 
 
-async def test_oldest_first_and_a_redelivered_one_before_newer_ones(store: Store) -> None:
+async def test_oldest_first_and_a_redelivered_one_before_newer_ones(store: MessageStore) -> None:
     ids = [(await store.append(draft(str(i))))[0] for i in range(5)]
     assert [m.id for m in await hand_out(store, "bob", 2, ())] == ids[:2]
     again = await hand_out(store, "bob", 3, {ids[1]})
     assert [(m.id, m.redeliveries) for m in again] == [(ids[0], 1), (ids[2], 0), (ids[3], 0)]
 
 
-async def test_a_dedupe_key_belongs_to_its_sender(store: Store) -> None:
+async def test_a_dedupe_key_belongs_to_its_sender(store: MessageStore) -> None:
     first, _ = await store.append(draft(dedupe_key="k"))
     assert await store.append(draft("other", dedupe_key="k")) == (first, False)
     other, new = await store.append(draft(sender="manager", dedupe_key="k"))
@@ -72,13 +74,15 @@ async def test_a_dedupe_key_belongs_to_its_sender(store: Store) -> None:
     assert await everything(store) == [first, other]
 
 
-async def test_a_repeated_send_is_answered_even_when_the_recipient_has_gone(store: Store) -> None:
+async def test_a_repeated_send_is_answered_even_when_the_recipient_has_gone(
+    store: MessageStore,
+) -> None:
     first, _ = await store.append(draft(dedupe_key="k"))
     await store.unregister("bob")
     assert await store.append(draft(dedupe_key="k")) == (first, False)
 
 
-async def test_only_registered_agents_get_messages_and_they_stay(store: Store) -> None:
+async def test_only_registered_agents_get_messages_and_they_stay(store: MessageStore) -> None:
     message_id, _ = await store.append(draft())
     await store.unregister("bob")
     with pytest.raises(NotFound, match="There is no agent 'bob'; `hivectl list`"):
@@ -91,14 +95,14 @@ async def test_only_registered_agents_get_messages_and_they_stay(store: Store) -
     assert [m.id for m in await hand_out(store, "bob", 10, ())] == [message_id]
 
 
-async def test_one_answers_only_what_one_knows(store: Store) -> None:
+async def test_one_answers_only_what_one_knows(store: MessageStore) -> None:
     known, _ = await store.append(draft())
     await store.append(draft(sender="bob", to="alice", in_reply_to=known))
     with pytest.raises(NotFound, match=f"no message {known} that manager has sent"):
         await store.append(draft(sender="manager", in_reply_to=known))
 
 
-async def test_acknowledge_tells_what_became_of_each(store: Store) -> None:
+async def test_acknowledge_tells_what_became_of_each(store: MessageStore) -> None:
     ids = [(await store.append(draft()))[0] for _ in range(3)]
     others, _ = await store.append(draft(to="alice"))
     await hand_out(store, "bob", 1, ())
@@ -112,7 +116,7 @@ async def test_acknowledge_tells_what_became_of_each(store: Store) -> None:
     assert await hand_out(store, "bob", 10, ()) == []
 
 
-async def test_answers_are_bounded_in_bytes(store: Store) -> None:
+async def test_answers_are_bounded_in_bytes(store: MessageStore) -> None:
     for _ in range(6):
         await store.append(draft("x" * (PAGE_BYTES // 4)))
     assert len(await hand_out(store, "bob", 100, ())) == 4
@@ -122,7 +126,7 @@ async def test_answers_are_bounded_in_bytes(store: Store) -> None:
     assert len(await page(store, Filter(), 100, party=None, leased=())) == 1
 
 
-async def test_filters(store: Store) -> None:
+async def test_filters(store: MessageStore) -> None:
     a = (await store.append(draft()))[0]
     b = (await store.append(draft(to="manager")))[0]
     c = (await store.append(Draft("system", "manager", "spawned", "")))[0]
@@ -147,7 +151,7 @@ async def test_filters(store: Store) -> None:
     assert await page(store, Filter(to="manager"), 9, party="bob", leased=()) == []
 
 
-async def test_a_full_disk_refuses_and_goes_on(store: Store) -> None:
+async def test_a_full_disk_refuses_and_goes_on(store: MessageStore) -> None:
     def fill(db: sqlite3.Connection) -> None:
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages + 3}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.broker.writer import Job, Writer
+from services.broker.storage.writer import Job, Writer
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Deadlines, and the clocks they follow."""

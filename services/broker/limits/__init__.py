@@ -1,0 +1,1 @@
+"""Limits on senders: recipients, sizes and rates."""

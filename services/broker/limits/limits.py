@@ -1,0 +1,91 @@
+"""Who may say what to whom, how long it may be, and how much of it."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from services.broker.limits.rate import Rate, RateLimiter
+from services.config import MAX_BODY_BYTES, BrokerConfig, SendLimits
+from wire.errors import AccessDenied, InvalidArgument, LimitExceeded
+from wire.names import ALL_AGENTS
+from wire.principal import Principal
+
+MAX_COPIES_BYTES: Final = 2 * 1024 * 1024
+"""The most that all copies of a message to `*` are together: they are written in one transaction,
+and whoever else sends waits for it."""
+
+_UNSET: Final = SendLimits()
+
+
+class Limits:
+    """The limits of the configuration.
+
+    Agents have them, each its own if it has a section. The operator is bound in the length alone.
+    The services of the hive pass all that, or an agent could keep them from telling of it; they
+    have a rate of their own, so that one which runs wild does not fill the disk.
+    """
+
+    def __init__(self, config: BrokerConfig, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` is in seconds."""
+        self._config = config
+        self._allowance = RateLimiter(clock)
+
+    def check_recipient(self, who: Principal, to: str) -> None:
+        """Raises AccessDenied unless `who` may write to `to`; everybody may to itself."""
+        allowed = self._of(who).may_send_to
+        if not who.is_agent or to in (who.name, *allowed) or ALL_AGENTS in allowed:
+            return
+        whom = ", ".join(allowed) if allowed else "nobody"
+        raise AccessDenied(
+            f"{who.name} may not write to {to[:64]!r}, only to: {whom} (may_send_to in the "
+            f"section [broker.agents.{who.name}] of hyperhive.toml). Ask the operator to change it."
+        )
+
+    def spend(self, who: Principal, text: str, copies: int = 1) -> None:
+        """Note that `who` says `text` to so many, if it may.
+
+        Raises:
+            InvalidArgument: the text is empty.
+            LimitExceeded: it is too large, also with all its copies together, or `who` says too
+                much; then, when it may again.
+        """
+        size = len(text.encode())
+        self._check_size(who, text, size)
+        if copies > 1 and copies * size > MAX_COPIES_BYTES:
+            raise LimitExceeded(
+                f"The text has {size} bytes for each of {copies} agents; all its copies have "
+                f"{MAX_COPIES_BYTES} at most. Shorten it, or write to fewer."
+            )
+        if who.is_agent:
+            own = self._of(who)
+            rate = Rate(
+                own.messages_per_hour or self._config.agent_messages_per_hour,
+                own.bytes_per_hour or self._config.agent_bytes_per_hour,
+            )
+            setting = self._section(who)
+        elif not who.is_operator:
+            rate = Rate(self._config.hive_messages_per_hour)
+            setting = "hive_messages_per_hour in the section [broker]"
+        else:
+            return
+        self._allowance.spend(who, rate, size, copies=copies, setting=setting)
+
+    def _check_size(self, who: Principal, text: str, size: int) -> None:
+        if not text.strip():
+            raise InvalidArgument("The text is empty; say something.")
+        most = self._of(who).max_body_bytes or self._config.max_body_bytes
+        if not who.is_agent and not who.is_operator:
+            most = MAX_BODY_BYTES
+        if size > most:
+            raise LimitExceeded(
+                f"The text has {size} bytes; the most is {most} (max_body_bytes in the "
+                f"{self._section(who)} of hyperhive.toml). Put it into a file and send its name."
+            )
+
+    def _of(self, who: Principal) -> SendLimits:
+        return self._config.agents.get(who.name, _UNSET) if who.is_agent else _UNSET
+
+    def _section(self, who: Principal) -> str:
+        """Where its limits are set, in words."""
+        own = who.is_agent and who.name in self._config.agents
+        return f"section [broker.agents.{who.name}]" if own else "section [broker]"

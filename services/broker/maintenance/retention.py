@@ -1,0 +1,141 @@
+"""What is done and old is deleted, a little at a time: whoever sends meanwhile waits for little."""
+
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from services.broker.storage.database import Database, as_list
+from services.broker.storage.time_range import ids_in_range
+
+BATCH: Final = 32
+"""The most rows that go in one piece of work of the writer: a millisecond or two."""
+BATCH_BYTES: Final = 128 * 1024
+"""About how much text goes in one: each word of it is looked up in the index."""
+_LOOK: Final = 1024
+"""How many rows are looked up at a time, by the thread that reads."""
+
+
+async def delete(database: Database, cutoff: int) -> int:
+    """Delete what was done before `cutoff` (microseconds since 1970); returns how many rows.
+
+    That is: messages acknowledged or dropped by then, questions resolved, and reminders delivered
+    or cancelled. What is not done stays, however old it is.
+
+    Raises:
+        Unavailable: it could not be written; some may have gone.
+    """
+    deleted = 0
+    for find, remove in (
+        (_old_messages, _remove_messages),
+        (_old_questions, _remove_questions),
+        (_old_reminders, _remove_reminders),
+    ):
+        last = 0
+        while ids := await database.read(partial(find, after=last, cutoff=cutoff)):
+            last = ids[-1]
+            deleted += await _delete(database, remove, ids)
+    return deleted
+
+
+_Remove = Callable[[sqlite3.Connection, list[int]], int]
+"""Removes the first few of the rows with these ids; answers how many, at least one."""
+
+
+async def _delete(database: Database, remove: _Remove, ids: list[int]) -> int:
+    """What is done stays done, so the ids that were found can go; nobody else deletes."""
+    gone = 0
+    while gone < len(ids):
+        removed = await database.write(partial(_call, remove, ids[gone : gone + BATCH]))
+        if not removed:
+            break  # They are not there, though they were found: never look for them for ever.
+        gone += removed
+    return gone
+
+
+def _call(remove: _Remove, ids: list[int], db: sqlite3.Connection) -> int:
+    return remove(db, ids)
+
+
+def _old_messages(db: sqlite3.Connection, *, after: int, cutoff: int) -> list[int]:
+    # None is done before it is there: newer ones need not be looked at.
+    _, end = ids_in_range(db, None, cutoff)
+    found = db.execute(
+        "SELECT id FROM message WHERE id > ? AND id < ? AND acknowledged < ? ORDER BY id LIMIT ?",
+        (after, end, cutoff, _LOOK),
+    )
+    return [row[0] for row in found]
+
+
+def _remove_messages(db: sqlite3.Connection, ids: list[int]) -> int:
+    texts = db.execute(
+        "SELECT id, text FROM body WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        (as_list(ids),),
+    )
+    rows = _some(texts)
+    db.executemany(
+        "INSERT INTO message_search (message_search, rowid, text) VALUES ('delete', ?, ?)", rows
+    )
+    for table in ("body", "message"):
+        _remove(db, table, rows)
+    return len(rows)
+
+
+def _old_questions(db: sqlite3.Connection, *, after: int, cutoff: int) -> list[int]:
+    found = db.execute(
+        "SELECT id FROM question WHERE id > ? AND state <> 'open' AND resolved < ? "
+        "ORDER BY id LIMIT ?",
+        (after, cutoff, _LOOK),
+    )
+    return [row[0] for row in found]
+
+
+def _remove_questions(db: sqlite3.Connection, ids: list[int]) -> int:
+    texts = db.execute(
+        "SELECT id, text, answer FROM question "
+        "WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        (as_list(ids),),
+    )
+    rows = _some(texts)
+    db.executemany(
+        "INSERT INTO question_search (question_search, rowid, text, answer) "
+        "VALUES ('delete', ?, ?, ?)",
+        rows,
+    )
+    _remove(db, "question", rows)
+    return len(rows)
+
+
+def _old_reminders(db: sqlite3.Connection, *, after: int, cutoff: int) -> list[int]:
+    found = db.execute(
+        "SELECT id FROM reminder WHERE id > ? AND state <> 'pending' AND resolved < ? "
+        "ORDER BY id LIMIT ?",
+        (after, cutoff, _LOOK),
+    )
+    return [row[0] for row in found]
+
+
+def _remove_reminders(db: sqlite3.Connection, ids: list[int]) -> int:
+    _remove(db, "reminder", [(i,) for i in ids])
+    return len(ids)
+
+
+_Texts = list[tuple[int, *tuple[str, ...]]]
+
+
+def _some(texts: sqlite3.Cursor) -> _Texts:
+    """The first rows, until their texts are BATCH_BYTES; at least one."""
+    rows: _Texts = []
+    size = 0
+    for row in texts:
+        rows.append(row)
+        size += sum(len(text) for text in row[1:])
+        if size >= BATCH_BYTES:
+            break
+    texts.close()
+    return rows
+
+
+def _remove(db: sqlite3.Connection, table: str, rows: list[tuple[int]] | _Texts) -> None:
+    ids = as_list([row[0] for row in rows])
+    db.execute(f"DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (ids,))  # noqa: S608

@@ -1,0 +1,1 @@
+"""Messages: sending, leases, redelivery and dead letters."""

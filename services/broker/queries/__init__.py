@@ -1,0 +1,1 @@
+"""Read access: the history, search, and the open threads."""

@@ -1,0 +1,62 @@
+"""What the broker says about questions, to those who ask and to those who are asked.
+
+The broker's own words come first, then those of others: whoever wrote them cannot pass off
+something as said by the broker before them.
+"""
+
+from typing import Final
+
+from services.broker.deadlines.clock import in_words
+from services.broker.questions.question import Question, State
+
+ASKED: Final = "question-asked"
+"""The kind of the message to an agent that is asked."""
+ANSWERED: Final = "question-answered"
+"""The kind of the message to who asked."""
+
+_END: Final = {
+    State.ANSWERED: ".",
+    State.EXPIRED: ": its time is up. Go on without an answer, or ask again.",
+    State.CANCELLED: ": the operator has taken it back. Go on without an answer.",
+}
+
+SHOWN: Final = 200
+"""How much of a question its asker is reminded of, in characters."""
+
+
+def asked(question: Question) -> str:
+    """The message to the agent that is asked."""
+    lines = [f"{question.asker} asks you question {question.id}. {_how(question)}"]
+    if question.deadline:
+        lines.append(f"It has time until {in_words(question.deadline)}.")
+    if question.choices:
+        lines.append(f"The choices, in the words of {question.asker}:")
+        lines += [f"{number}. {text}" for number, text in enumerate(question.choices, 1)]
+    lines += ["", f"The question, in the words of {question.asker}:", question.text]
+    return "\n".join(lines)
+
+
+def answered(question: Question) -> str:
+    """The message to the asker of a question that is no longer open."""
+    text = question.text
+    shown = text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+    lines = [
+        f"Your question {question.id} to {question.recipient} was answered by "
+        f"{question.answered_by}{_END[question.state]}",
+        "",
+        "You asked:",
+        shown,
+    ]
+    if question.state is State.ANSWERED:
+        lines += ["", "The answer:", *question.answer]
+    return "\n".join(lines)
+
+
+def _how(question: Question) -> str:
+    if question.multi:
+        what = "one or more of the choices, each exactly as it is written"
+    elif question.choices:
+        what = "one of the choices, exactly as it is written"
+    else:
+        what = "your answer as one text"
+    return f"Answer with the tool answer: id {question.id}, and {what}."

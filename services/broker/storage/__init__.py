@@ -1,0 +1,1 @@
+"""The sqlite file: opening, writing, locking."""

@@ -1,0 +1,204 @@
+"""Which life of its container a message was handed to, and whether that life is over."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from services.broker.clients import LifecycleWatcher
+from services.broker.messages.broker import Broker
+from services.broker.messages.invocations import Invocations
+from services.broker.messages.message import Message
+from services.broker.queries.history import History
+from services.broker.tests.test_broker import ALICE, BOB, holder, restart
+from wire import names
+from wire.bus import Bus
+from wire.fixtures import Connect
+from wire.interface import Interface, prop
+from wire.principal import THE_OPERATOR
+from wire.types import Int64, Str
+
+ONE, TWO, THREE = "1" * 32, "2" * 32, "3" * 32
+
+
+def runs(life: str, state: str = "running") -> dict[str, Any]:
+    return {"State": state, "Since": 1, "InvocationId": life}
+
+
+def objects(**agents: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {names.agent_path(a): {names.AGENT_INTERFACE: p} for a, p in agents.items()} | {
+        names.job_path(1): {names.JOB_INTERFACE: {"State": "running"}}
+    }
+
+
+def test_what_lifecycle_tells_is_known() -> None:
+    invocations = Invocations()
+    assert (invocations.current("bob"), invocations.has_ended("bob", ONE)) == ("", False)
+    invocations.learn(
+        objects(bob=runs(ONE), alice=runs(TWO, "stopped"), carol=runs(THREE, "sleeping"))
+    )
+    assert (invocations.current("bob"), invocations.current("alice")) == (ONE, "")
+    assert not invocations.has_ended("bob", ONE)
+    assert not invocations.has_ended("bob", "")
+    assert invocations.has_ended("bob", TWO)
+    assert invocations.has_ended("alice", TWO)
+    assert invocations.has_ended("carol", THREE)
+    assert invocations.has_ended("gone", THREE)
+    invocations.changed(names.agent_path("bob"), {"TurnState": "thinking"})
+    assert invocations.current("bob") == ONE
+    invocations.changed(names.agent_path("bob"), runs(TWO, "starting"))
+    assert (invocations.current("bob"), invocations.has_ended("bob", ONE)) == (TWO, True)
+    invocations.changed(names.agent_path("bob"), runs(TWO, "failed"))
+    assert (invocations.current("bob"), invocations.has_ended("bob", TWO)) == ("", True)
+    invocations.changed(names.agent_path("bob"), runs(THREE))
+    invocations.removed(names.agent_path("bob"))
+    assert (invocations.current("bob"), invocations.has_ended("bob", THREE)) == ("", True)
+
+
+def test_without_lifecycle_nothing_is_known() -> None:
+    invocations = Invocations()
+    invocations.learn(objects(bob=runs(ONE)))
+    invocations.forget()
+    assert (invocations.current("bob"), invocations.has_ended("bob", TWO)) == ("", False)
+
+
+def test_a_signal_is_newer_than_the_answer_it_overtakes() -> None:
+    invocations = Invocations()
+    invocations.changed(names.agent_path("bob"), runs(TWO))
+    invocations.removed(names.agent_path("alice"))
+    invocations.learn(objects(bob=runs(ONE), alice=runs(ONE)))
+    assert (invocations.current("bob"), invocations.current("alice")) == (TWO, "")
+
+
+async def listed(broker: Broker, invocations: Invocations) -> Message:
+    history = History(broker._store._database, broker.leased, invocations)
+    [message] = await history.list_messages(THE_OPERATOR, {}, 1)
+    return message
+
+
+def life(message: Message) -> tuple[str, bool]:
+    return message.invocation, message.earlier_life
+
+
+async def test_a_message_tells_the_life_before_this_one(
+    broker: Broker, invocations: Invocations
+) -> None:
+    invocations.learn(objects(bob=runs(ONE)))
+    at = holder()
+    first = await broker.send(ALICE, "bob", "hello", {})
+    [message] = await broker.receive(BOB, at, 1, 0)
+    assert life(message) == ("", False)
+    assert life(await listed(broker, invocations)) == (ONE, False)
+    await broker.release(BOB, at.name, [first])
+    [message] = await broker.receive(BOB, at, 1, 0)
+    assert life(message) == (ONE, False)
+    invocations.changed(names.agent_path("bob"), runs(TWO))
+    assert life(await listed(broker, invocations)) == (ONE, True)
+    await broker.release(BOB, at.name, [first])
+    [message] = await broker.receive(BOB, at, 1, 0)
+    assert life(message) == (ONE, True)
+    assert life(await listed(broker, invocations)) == (TWO, False)
+    again = Invocations()
+    another = await restart(broker, again)
+    again.learn(objects(bob=runs(THREE)))
+    [message] = await another.receive(BOB, at, 1, 0)
+    assert life(message) == (TWO, True)
+
+
+async def test_handed_to_a_life_that_is_not_known(broker: Broker, invocations: Invocations) -> None:
+    invocations.learn(objects(bob=runs(ONE)))
+    at = holder()
+    first = await broker.send(ALICE, "bob", "hello", {})
+    await broker.receive(BOB, at, 1, 0)
+    await broker.release(BOB, at.name, [first])
+    invocations.forget()
+    [message] = await broker.receive(BOB, at, 1, 0)
+    assert life(message) == (ONE, False)
+    assert life(await listed(broker, invocations)) == ("", False)
+
+
+class FakeAgent(Interface, name=names.AGENT_INTERFACE):
+    """An agent's container, with as much of it as the broker asks for."""
+
+    def __init__(self, state: str, invocation: str) -> None:
+        self.state, self.invocation = state, invocation
+
+    @prop()
+    def State(self) -> Str:  # noqa: N802
+        return self.state
+
+    @prop()
+    def Since(self) -> Int64:  # noqa: N802
+        return 1
+
+    @prop()
+    def InvocationId(self) -> Str:  # noqa: N802
+        return self.invocation
+
+    def become(self, state: str, invocation: str) -> None:
+        self.state, self.invocation = state, invocation
+        self.emit_changed("State", "Since", "InvocationId")
+
+
+class Lifecycle:
+    """Lifecycle on the bus, with one agent, bob."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.bob = FakeAgent("running", ONE)
+        bus.export_object_manager(names.LIFECYCLE_PATH)
+        bus.export(names.agent_path("bob"), self.bob)
+
+    async def appear(self) -> None:
+        await self.bus.own(names.LIFECYCLE)
+
+
+@pytest.fixture
+async def watcher_on_bus(connect: Connect) -> AsyncIterator[tuple[Invocations, LifecycleWatcher]]:
+    invocations = Invocations()
+    on_bus = LifecycleWatcher(await connect(), invocations)
+    yield invocations, on_bus
+    await on_bus.close()
+
+
+async def until(invocations: Invocations, current: str, *, known: bool = True) -> None:
+    """Wait until so much is known of bob."""
+    async with asyncio.timeout(5):
+        # Invocations tells nobody when it changes: in these tests only, look.
+        while (invocations.current("bob"), invocations._known) != (current, known):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def test_over_the_bus(
+    connect: Connect, watcher_on_bus: tuple[Invocations, LifecycleWatcher]
+) -> None:
+    invocations, on_bus = watcher_on_bus
+    await on_bus.start()
+    assert not invocations._known
+    lifecycle = Lifecycle(await connect())
+    await lifecycle.appear()
+    await until(invocations, ONE)
+    lifecycle.bob.become("starting", TWO)
+    await until(invocations, TWO)
+    lifecycle.bob.become("stopped", TWO)
+    await until(invocations, "")
+    lifecycle.bob.become("running", THREE)
+    await until(invocations, THREE)
+    lifecycle.bus.unexport(names.agent_path("bob"))
+    await until(invocations, "")
+    assert invocations.has_ended("bob", THREE)
+    await lifecycle.bus.close()
+    await until(invocations, "", known=False)
+    again = Lifecycle(await connect())
+    await again.appear()
+    await until(invocations, ONE)
+
+
+async def test_who_is_there_already_is_asked_before_the_start_is_over(
+    connect: Connect, watcher_on_bus: tuple[Invocations, LifecycleWatcher]
+) -> None:
+    invocations, on_bus = watcher_on_bus
+    await Lifecycle(await connect()).appear()
+    await on_bus.start()
+    assert invocations.current("bob") == ONE

@@ -1,0 +1,167 @@
+"""What is open, for whom."""
+
+from typing import Annotated, Any, TypeAlias
+
+import pytest
+
+from services.broker.clients import ApprovalsClient
+from services.broker.deadlines.clock import SECOND
+from services.broker.messages.broker import Broker
+from services.broker.queries.open_threads import MAX_ROWS, OpenThreads
+from services.broker.questions.questions import Questions
+from services.broker.reminders.reminders import Reminders
+from services.broker.tests.clocks import START
+from services.broker.tests.test_broker import ALICE, BOB, holder
+from wire import names
+from wire.errors import Unavailable
+from wire.fixtures import Connect
+from wire.interface import Interface, method
+from wire.principal import EVERYBODY, THE_MANAGER, THE_OPERATOR
+from wire.types import Dict, Signature, Typed
+
+REQUEST = {"kind": "approval", "text": "spawn carol: docs"}
+
+
+class FakeRequests:
+    def __init__(self) -> None:
+        self.down = False
+
+    async def pending(self, limit: int) -> list[dict[str, Any]]:
+        if self.down:
+            raise Unavailable("approvals does not run.")
+        return [REQUEST]
+
+
+@pytest.fixture
+def requests() -> FakeRequests:
+    return FakeRequests()
+
+
+@pytest.fixture
+def threads(broker: Broker, questions: Questions, requests: FakeRequests) -> OpenThreads:
+    return OpenThreads(questions._database, broker.leased, requests)
+
+
+def kinds(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(row["kind"], row["text"]) for row in rows]
+
+
+async def test_everybody_sees_its_own_and_two_see_all(
+    threads: OpenThreads, broker: Broker, questions: Questions, reminders: Reminders
+) -> None:
+    await questions.ask(ALICE, "operator", "of the operator?", {"ttl_s": 60})
+    await questions.ask(BOB, "alice", "of alice?", {})
+    await questions.ask(BOB, "operator", "none of alice's", {})
+    done = await questions.ask(ALICE, "operator", "answered", {})
+    await questions.answer(THE_OPERATOR, done, ["y"])
+    [asked, answered] = await broker.receive(ALICE, holder(), 2, 0)
+    await broker.acknowledge(ALICE, ":1.1", [answered.id])
+    await broker.send(ALICE, "bob", "x" * 300, {})
+    await reminders.remind(ALICE, 0, "look", {"after_s": 60})
+    await reminders.remind(BOB, 0, "", {"after_s": 60, "file": "/state/x"})
+
+    hers = await threads.open(ALICE)
+    assert hers[0] == {
+        "kind": "question",
+        "id": Typed("t", 1),
+        "from": "alice",
+        "to": "operator",
+        "text": "of the operator?",
+        "since": START,
+        "due": START + 60 * SECOND,
+        "state": "open",
+    }
+    assert hers[1] == {
+        "kind": "question",
+        "id": Typed("t", 2),
+        "from": "bob",
+        "to": "alice",
+        "text": "of alice?",
+        "since": START,
+        "state": "open",
+    }
+    assert (hers[2]["kind"], hers[2]["id"].value, hers[2]["state"]) == (
+        "message",
+        asked.id,
+        "leased",
+    )
+    assert kinds(hers[3:]) == [("reminder", "look")]
+
+    his = await threads.open(BOB)
+    assert kinds(his) == [
+        ("question", "of alice?"),
+        ("question", "none of alice's"),
+        ("message", "x" * 200),
+        ("reminder", "/state/x"),
+    ]
+    assert his[2]["state"] == "queued"
+
+    everything = await threads.open(THE_OPERATOR)
+    assert [row["kind"] for row in everything] == (
+        3 * ["question"] + 2 * ["message"] + 2 * ["reminder"] + ["approval"]
+    )
+    assert await threads.open(THE_MANAGER) == everything
+
+
+async def test_dead_letters_are_no_waiting_messages(threads: OpenThreads, broker: Broker) -> None:
+    dead = await broker.send(ALICE, "bob", "again and again", {})
+    await broker.send(ALICE, "bob", "new", {})
+    await threads._database.write(
+        lambda db: db.execute("UPDATE message SET parked = 1 WHERE id = ?", (dead,))
+    )
+    rows = await threads.open(BOB)
+    assert kinds(rows) == [("message", "new"), ("dead-letter", "again and again")]
+    assert rows[1]["state"] == "dead"
+    assert await threads.open(ALICE) == []
+
+
+async def test_the_newest_of_each_kind(threads: OpenThreads, broker: Broker) -> None:
+    for number in range(MAX_ROWS + 2):
+        await broker.send(ALICE, "bob", f"{number}", {})
+    texts = [row["text"] for row in await threads.open(BOB)]
+    assert texts == [f"{number}" for number in range(2, MAX_ROWS + 2)]
+
+
+async def test_without_approvals_the_rest_is_there(
+    threads: OpenThreads, broker: Broker, requests: FakeRequests
+) -> None:
+    await broker.send(ALICE, "bob", "x", {})
+    requests.down = True
+    assert kinds(await threads.open(THE_MANAGER)) == [
+        ("message", "x"),
+        ("unavailable", "What waits for approval is not known: approvals does not run."),
+    ]
+
+
+Approvals: TypeAlias = Annotated[list[list[Any]], Signature("a(tsssssxssx)")]
+
+
+class FakeApprovals(Interface, name=names.APPROVALS):
+    asked: Dict
+
+    @method(allow=EVERYBODY)
+    async def List(self, filter: Dict) -> Approvals:  # noqa: N802 - as on the bus
+        self.asked = filter
+        return [[7, "spawn", "carol", "c0ffee", "docs", "manager", START, "pending", "", 0]]
+
+
+async def test_approvals_are_asked_but_not_started(connect: Connect) -> None:
+    bus, other = await connect(), await connect()
+    requests = ApprovalsClient(bus)
+    with pytest.raises(Unavailable, match="does not run"):
+        await requests.pending(10)
+    fake = FakeApprovals()
+    other.export(names.APPROVALS_PATH, fake)
+    await other.own(names.APPROVALS)
+    assert await requests.pending(10) == [
+        {
+            "kind": "approval",
+            "id": Typed("t", 7),
+            "from": "manager",
+            "to": "operator",
+            "text": "spawn carol: docs",
+            "since": START,
+            "state": "pending",
+        }
+    ]
+    assert fake.asked == {"state": "pending", "limit": 10}
