@@ -143,8 +143,8 @@ class McpServer(Section):
 
     command: Annotated[Text, Field(min_length=1)] | None = None
     args: tuple[Text, ...] = Field(default=(), max_length=MAX_ENTRIES)
-    env: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w{0,63}$")], Text] = Field(
-        default_factory=dict, max_length=MAX_ENTRIES
+    env: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")], Text] = (
+        Field(default_factory=dict, max_length=MAX_ENTRIES)
     )
     url: Annotated[Url, AfterValidator(_plain)] | None = None
     headers: dict[HeaderName, Header] = Field(default_factory=dict, max_length=MAX_ENTRIES)

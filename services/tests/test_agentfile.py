@@ -121,6 +121,10 @@ def test_the_page_describes_each_key_and_no_other() -> None:
             "[mcp_servers.a]\nurl = 'http://b'\n[mcp_servers.a.headers]\nA = '${KEY}'",
             "line 4: mcp_servers.a.headers.A = '${KEY}' does not fit: it is a printable text",
         ),
+        (
+            "[mcp_servers.a]\ncommand = 'x'\nenv = {\"GRÖSSE\" = '1'}",
+            "line 3: mcp_servers.a.env.'GRÖSSE' = 'GRÖSSE' does not fit: string should match",
+        ),
         ("[mcp_servers.a]\ncomand = 'x'", "line 2: mcp_servers.a.comand is unknown; known are: c"),
         ("a = 1\n\nb = [", "line 3: this is no valid TOML: Invalid value."),
         ("a = 1\na = 2\n", "line 2: this is no valid TOML: Cannot overwrite a value."),
