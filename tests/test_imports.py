@@ -15,6 +15,9 @@ SHARED = (
     "services.migration",
     "services.agentfile",
     "services.tomllines",
+    "services.tasks",
+    "services.sqlite",
+    "services.deliverer",
 )
 ROOMS = ("approvals", "broker", "build", "dashboard", "endpoint", "lifecycle", "notify")
 
@@ -67,7 +70,7 @@ def importing(modules: list[Path], *packages: str) -> dict[str, list[str]]:
 def test_the_walk_sees_what_it_should() -> None:
     assert Path("wire/bus.py") in MODULES
     assert "wire.errors" in imports(Path("wire/bus.py"))
-    assert "wire.names.ERROR_PREFIX" in imports(Path("wire/errors.py"))
+    assert "wire.errors.InvalidArgument" in imports(Path("wire/names.py"))
 
 
 def test_dependencies_point_one_way() -> None:
