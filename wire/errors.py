@@ -14,7 +14,7 @@ raises the same class at the caller. The sentence says what to do.
 
 from typing import Final
 
-from wire.names import ERROR_PREFIX
+ERROR_PREFIX: Final = "org.hyperhive.Error."
 
 
 class HiveError(Exception):

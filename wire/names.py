@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from wire.errors import InvalidArgument
+
 ROOT: Final = "org.hyperhive"
 
 BROKER: Final = "org.hyperhive.Broker1"
@@ -20,8 +22,6 @@ JOB_INTERFACE: Final = "org.hyperhive.Job1"
 OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 
-ERROR_PREFIX: Final = "org.hyperhive.Error."
-
 MANAGER: Final = "manager"
 OPERATOR: Final = "operator"
 SYSTEM: Final = "system"
@@ -30,12 +30,52 @@ ALL_AGENTS: Final = "*"
 """The recipient that stands for all registered agents but the sender."""
 
 AGENT_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,8}")
-"""What an agent may be called; nixos-container allows 11 bytes, two of them are `h-`."""
+"""The shape of an agent's name; nixos-container allows 11 bytes, two of them are `h-`.
+
+Reserved names have this shape, too: see `is_agent_name`.
+"""
+
+MAX_AGENT_NAME: Final = 9
+"""Characters in an agent's name."""
 
 RESERVED_NAMES: Final = frozenset({OPERATOR, SYSTEM})
-"""Names of principals that are no agents, so no agent may take them."""
+"""Names of principals that are not agents, so an agent may not have them."""
 
 MANAGER_MACHINE: Final = "hm1nd"
+
+
+def is_agent_name(name: str) -> bool:
+    """Return whether an agent may have the name `name`."""
+    return bool(AGENT_NAME.fullmatch(name)) and name not in RESERVED_NAMES
+
+
+def check_agent_name(name: str) -> None:
+    """Check that an agent may have the name `name`.
+
+    Raises:
+        InvalidArgument: It may not; the sentence names the value, the rule and the remedy.
+    """
+    if is_agent_name(name):
+        return
+    if name in RESERVED_NAMES:
+        raise InvalidArgument(
+            f"{name!r} is not a valid agent name: it is reserved. Choose another name."
+        )
+    raise InvalidArgument(
+        f"{name[:40]!r} is not a valid agent name: {_fault(name)}. Use 1 to {MAX_AGENT_NAME} "
+        "lower-case letters, digits and hyphens (a-z, 0-9, -), the first of them a letter."
+    )
+
+
+def _fault(name: str) -> str:
+    """Return which part of the rule `name`, which is not valid, breaks."""
+    if not name:
+        return "it is empty"
+    if not re.fullmatch(r"[a-z0-9-]*", name):
+        return "it has other characters than lower-case letters, digits and hyphens"
+    if len(name) > MAX_AGENT_NAME:
+        return f"it has {len(name)} characters"
+    return "it does not begin with a letter"
 
 
 def machine_name(agent: str) -> str:

@@ -85,15 +85,11 @@ def principal_of(unit: str, uid: int, groups: list[int] | None) -> Principal | N
     `unit` is "" when it runs in none; `groups` is None when the bus daemon does not know them.
     """
     if endpoint := _ENDPOINT.fullmatch(unit):
-        known = _may_be_agent(endpoint[1]) and uid in (0, _uid_of("agents"))
+        known = names.is_agent_name(endpoint[1]) and uid in (0, _uid_of("agents"))
         return agent(endpoint[1]) if known else None
     if (room := _SERVICE.fullmatch(unit)) and room[1] in _SERVICES:
         return Principal(Kind.SERVICE, room[1]) if uid in (0, _uid_of(room[1])) else None
     return THE_OPERATOR if uid == 0 or _is_operator(uid, groups) else None
-
-
-def _may_be_agent(name: str) -> bool:
-    return bool(names.AGENT_NAME.fullmatch(name)) and name not in names.RESERVED_NAMES
 
 
 def _uid_of(room: str) -> int | None:

@@ -1,0 +1,42 @@
+"""Which names an agent may have."""
+
+import pytest
+
+from wire.errors import InvalidArgument
+from wire.names import check_agent_name, is_agent_name
+
+
+@pytest.mark.parametrize("name", ["a", "manager", "alice-2", "a-b-c-d-e", "alice-"])
+def test_it_is_valid(name: str) -> None:
+    check_agent_name(name)
+    assert is_agent_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "it is empty"),
+        ("Alice", "it has other characters"),
+        ("ålice", "it has other characters"),
+        ("al ice", "it has other characters"),
+        ("alice\n", "it has other characters"),
+        ("alice-and-bob", "it has 13 characters"),
+        ("2bob", "it does not begin with a letter"),
+        ("-bob", "it does not begin with a letter"),
+        ("operator", "it is reserved. Choose another name."),
+        ("system", "it is reserved. Choose another name."),
+    ],
+)
+def test_it_is_refused_with_value_rule_and_remedy(name: str, reason: str) -> None:
+    assert not is_agent_name(name)
+    with pytest.raises(InvalidArgument) as refusal:
+        check_agent_name(name)
+    assert str(refusal.value).startswith(f"{name!r} is not a valid agent name: {reason}")
+    assert "reserved" in reason or "Use 1 to 9 lower-case letters" in str(refusal.value)
+
+
+def test_a_hostile_name_is_shown_short_and_harmless() -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        check_agent_name("\x1b[31m" + "x" * 10_000)
+    assert len(str(refusal.value)) < 250
+    assert "\x1b" not in str(refusal.value)
