@@ -31,7 +31,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from services.errors import ConfigError
-from wire.names import AGENT_NAME, ALL_AGENTS, OPERATOR, RESERVED_NAMES
+from wire.names import AGENT_NAME, ALL_AGENTS, OPERATOR, is_agent_name
 
 PATH: Final = Path("/etc/hyperhive/hyperhive.toml")
 ENVIRONMENT: Final = "HYPERHIVE_CONFIG"
@@ -79,7 +79,7 @@ def _url(value: str) -> str:
 
 def _agent(value: str) -> str:
     """`value`, if an agent may be called so."""
-    if not AGENT_NAME.fullmatch(value) or value in RESERVED_NAMES:
+    if not is_agent_name(value):
         raise ValueError("it is the name of an agent: a-z, 0-9 and -, at most 9, first a letter")
     return value
 
@@ -242,10 +242,6 @@ class DashboardConfig(Section):
     allowed_hosts: tuple[str, ...] = ()
 
 
-class AgentConfig(Section):
-    """[agent]: the endpoints of the agent sockets."""
-
-
 class HarnessConfig(Section):
     """[harness]: what runs inside the containers."""
 
@@ -320,7 +316,6 @@ class Config(Section):
     lifecycle: LifecycleConfig = LifecycleConfig()
     approvals: ApprovalsConfig = ApprovalsConfig()
     dashboard: DashboardConfig = DashboardConfig()
-    agent: AgentConfig = AgentConfig()
     harness: HarnessConfig = HarnessConfig()
     notify: NotifyConfig = NotifyConfig()
 
