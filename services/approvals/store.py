@@ -175,7 +175,7 @@ class Store:
 
     def set_now(self, number: int) -> None:
         """Keep that the end of a turn is not waited for."""
-        with self._db:
+        with self._writing():
             self._db.execute("UPDATE approval SET now = 1 WHERE id = ?", (number,))
 
     def approve(self, number: int, base: str, now: bool, resolved: int) -> bool:

@@ -1,23 +1,43 @@
 """The room between stand-ins, for tests that drive it."""
 
 import os
+import resource
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from services.approvals.repositories import Repositories
-from services.approvals.tests.room import Room
+from services.approvals.tests.room import Room, memory
 from services.approvals.tests.worktree import WorkTree
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    """Started, with no agents and no requests."""
-    room = Room(tmp_path / "approvals.sqlite")
-    await room.start()
-    yield room
-    room.close()
+async def room() -> AsyncIterator[Room]:
+    """A started room, with no agents and no requests."""
+    with TemporaryDirectory(dir=memory()) as directory:
+        room = Room(Path(directory) / "approvals.sqlite")
+        await room.start()
+        yield room
+        room.close()
+
+
+@pytest.fixture
+def full_disk() -> Callable[[], AbstractContextManager[None]]:
+    """Let no file of this process grow, as on a full disk, within the context."""
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return full
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Requests for another configuration."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -17,6 +19,7 @@ from wire.errors import (
     InvalidArgument,
     LimitExceeded,
     NotFound,
+    Unavailable,
 )
 
 
@@ -207,6 +210,19 @@ async def test_a_yes_that_waits_for_a_turn_may_be_hurried(room: Room) -> None:
     room.carrier.neighbour_changed(lifecycle=True, lost=True)
     await room.rest()
     assert room.lifecycle.now == [False, True]
+
+
+async def test_a_full_disk_refuses_the_hurry_and_the_request_stands(
+    room: Room, full_disk: Callable[[], AbstractContextManager[None]]
+) -> None:
+    await room.agent()
+    number = await apply(room)
+    job = await room.do(room.approvals.approve(number))
+    with full_disk(), pytest.raises(Unavailable, match="nothing was changed"):
+        await room.do(room.approvals.approve(number, now=True))
+    assert room.lifecycle.hurried == []
+    assert not room.row(number).now
+    assert await room.do(room.approvals.approve(number, now=True)) == job
 
 
 async def test_who_came_just_now_is_adopted_on_the_spot(room: Room) -> None:

@@ -110,6 +110,18 @@ async def _failed_deploy(room: Story) -> None:
     assert room.lifecycle.agents["alice"] == ""
 
 
+async def _hurried(room: Story) -> None:
+    """A deploy that waits for the end of a turn is told not to."""
+    commit = await room.apply("alice", CONFIG)
+    number = room.store.find(agent="alice")[-1].id
+    with suppress(HiveError):
+        await room.approve(number)
+    with suppress(HiveError):
+        await room.ask(lambda: room.approvals.approve(number, now=True))
+    await room.changed()
+    assert room.lifecycle.agents["alice"] == commit
+
+
 async def _denied(room: Story) -> None:
     await room.apply("alice", CONFIG)
     number = room.store.find()[-1].id
@@ -202,8 +214,8 @@ EMPTY = _empty()
 """A store without requests; making one takes its time."""
 
 STORIES = [
-    _adopted, _spawn, _failed_spawn, _deploy, _failed_deploy, _denied, _withdrawn, _replaced,
-    _overtaken, _reverted, _purged, _taken_up, _several,
+    _adopted, _spawn, _failed_spawn, _deploy, _failed_deploy, _hurried, _denied, _withdrawn,
+    _replaced, _overtaken, _reverted, _purged, _taken_up, _several,
 ]  # fmt: skip
 
 

@@ -4,14 +4,17 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.approvals.model import Kind, State
 from services.approvals.store import Store
+from services.approvals.tests.room import WRITES
 from wire.errors import CorruptStore, Unavailable
 
 SHA = "0123456789" * 4
+FullDisk = Callable[[], contextlib.AbstractContextManager[None]]
 
 VERSION_1 = """
 CREATE TABLE approval (
@@ -69,10 +72,20 @@ def test_what_was_written_is_there_after_a_crash(opened: Callable[[], Store]) ->
     assert (approval.requested, approval.resolved) == (5, 6)
 
 
-def test_writes_go_through_to_the_disk(opened: Callable[[], Store]) -> None:
-    store = opened()
-    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
+def test_writes_go_through_to_the_disk(
+    opened: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect: Any = sqlite3.connect
+    connections: list[Any] = []
+
+    def remembered(*arguments: Any, **named: Any) -> Any:
+        connections.append(connect(*arguments, **named))
+        return connections[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", remembered)
+    opened()
+    assert connections[-1].execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connections[-1].execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_a_move_from_a_state_that_is_gone_changes_nothing(opened: Callable[[], Store]) -> None:
@@ -184,12 +197,28 @@ def test_of_each_agent_one_request_is_pending_and_one_goes_on(
         store.approve(4, "", False, 6)
 
 
-def test_a_full_disk_is_told_and_changes_nothing(opened: Callable[[], Store]) -> None:
+CALLS: dict[str, Callable[[Store], object]] = {
+    "add": lambda store: store.add(Kind.APPLY, "alice", SHA, "x", "manager", 5),
+    "approve": lambda store: store.approve(1, SHA, False, 6),
+    "mark_anew": lambda store: store.mark_anew(),
+    "move": lambda store: store.move(1, State.PENDING, State.DENIED, "no", 6),
+    "set_commit": lambda store: store.set_commit(1, SHA),
+    "set_marked": lambda store: store.set_marked(1, State.PENDING),
+    "set_now": lambda store: store.set_now(1),
+    "set_told": lambda store: store.set_told(1),
+}
+"""A call of each method that writes."""
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_full_disk_is_unavailable_and_changes_nothing(
+    opened: Callable[[], Store], full_disk: FullDisk, write: str
+) -> None:
     store = opened()
-    number = store.add(Kind.APPLY, "alice", SHA, "x", "manager", 5)
-    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-    store._db.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(Unavailable, match="nothing was changed"):
-        store.add(Kind.APPLY, "alice", SHA, "x" * 100_000, "manager", 5)
-    assert [a.id for a in store.find()] == [number]
-    assert store.pending("alice") is not None
+    store.add(Kind.APPLY, "alice", "", "x", "manager", 5)
+    store.set_marked(1, State.DENIED)  # so that each write below changes something
+    before = store.find(), store.unmarked(), store.untold()
+    with full_disk(), pytest.raises(Unavailable, match="nothing was changed"):
+        CALLS[write](store)
+    assert (store.find(), store.unmarked(), store.untold()) == before
+    CALLS[write](store)
