@@ -10,13 +10,13 @@ import pytest
 
 from services.approvals import store
 from services.broker.storage import schema
-from services.lifecycle import registry
+from services.lifecycle.store import MIGRATIONS as LIFECYCLE_MIGRATIONS
 from services.notify import outbox
 
 STORES = {
     "approvals": store._STEPS,
     "broker": schema.steps(),
-    "lifecycle": registry._STEPS,
+    "lifecycle": LIFECYCLE_MIGRATIONS,
     "notify": outbox._STEPS,
 }
 LANDED = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.lifecycle.orders import Orders
-from services.lifecycle import uidrange
+from services.lifecycle.agents import uid_ranges
 from wire import names
 
 SYSTEMD: Final = "org.freedesktop.systemd1"
@@ -17,7 +17,7 @@ MACHINED: Final = "org.freedesktop.machine1"
 MACHINED_MANAGER: Final = (MACHINED, "/org/freedesktop/machine1", f"{MACHINED}.Manager")
 CGROUPS: Final = Path("/sys/fs/cgroup")
 DATA: Final = Path("/var/lib/hyperhive/agents")
-UIDS: Final = range(uidrange.FIRST, uidrange.FIRST + uidrange.COUNT * uidrange.SIZE)
+UIDS: Final = range(uid_ranges.FIRST, uid_ranges.FIRST + uid_ranges.COUNT * uid_ranges.SIZE)
 
 
 class Fate(StrEnum):
@@ -98,7 +98,7 @@ def _processes(fates: Mapping[str, Fate]) -> Iterator[str]:
     """What runs with a uid for agents, but of none that runs; or in a control group of one."""
     down = {agent for agent, fate in fates.items() if fate is not Fate.RUNNING}
     running = [
-        range(state.stat().st_uid, state.stat().st_uid + uidrange.SIZE)
+        range(state.stat().st_uid, state.stat().st_uid + uid_ranges.SIZE)
         for state in DATA.glob("*/state")
         if state.parent.name not in down
     ]

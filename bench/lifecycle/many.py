@@ -14,7 +14,7 @@ from typing import Any, Final
 from bench.lifecycle import audit, bare, weigh
 from bench.lifecycle.audit import Fate
 from bench.lifecycle.orders import Ended, Orders, orders
-from services.lifecycle.containers import STARTS_AT_ONCE
+from services.lifecycle.jobs.containers import STARTS_AT_ONCE
 
 SETTLING: Final = 10.0
 """Seconds in which the hive puts in order what comes after a spawn: repositories, messages."""

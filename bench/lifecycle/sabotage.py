@@ -18,7 +18,7 @@ from typing import Any, Final
 from bench.lifecycle import audit
 from bench.lifecycle.audit import CGROUPS, Fate
 from bench.lifecycle.orders import Orders, orders
-from services.lifecycle import uidrange
+from services.lifecycle.agents import uid_ranges
 from wire import names
 
 GHOST: Final = "ghost"
@@ -28,7 +28,7 @@ ALIVE: Final = "alive"
 MACHINE: Final = names.machine_name(GHOST)
 CONTAINER: Final = f"systemd-nspawn@{MACHINE}.service"
 SOCKETS: Final = Path("/run/hyperhive/agents") / GHOST
-NOBODYS: Final = uidrange.FIRST + uidrange.SIZE // 2
+NOBODYS: Final = uid_ranges.FIRST + uid_ranges.SIZE // 2
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from services.build.apt import Apt
-from services.build.build import Builder, BuildError, say
+from services.build.builder import Builder, BuildError, say
 from services.config import Config
 from services.errors import ConfigError
 

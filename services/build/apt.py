@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from services.build import usr
-from services.build.build import BuildError, say
+from services.build import usr_merge
+from services.build.builder import BuildError, say
 
 KEEP: Final = 30 * 86400
 NEEDED: Final = ("apt-get", "dpkg-deb", "tar")
@@ -146,7 +146,7 @@ class Apt:
             )
             if done.returncode:
                 raise BuildError(f"dpkg-deb could not unpack {archive.name}.")
-            if left := usr.move(Path(folder), into / "usr"):
+            if left := usr_merge.move(Path(folder), into / "usr"):
                 say(f"  left out, since it is not in /usr: {', '.join(left)}")
 
     def _run(self, *arguments: str) -> int:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, astuple
 from typing import Annotated, Any, Final, TypeAlias
 
-from services.lifecycle.agent import Agent
-from services.lifecycle.crash import Crash
-from services.lifecycle.jobs import Job, Result, Verb
+from services.lifecycle.agents.agent import Agent
+from services.lifecycle.jobs.job import Job, Result, Verb
 from services.lifecycle.lifecycle import Lifecycle
+from services.lifecycle.watch.crash import Crash
 from wire import names
 from wire.bus import Bus
 from wire.interface import Interface, caller, method, prop, signal

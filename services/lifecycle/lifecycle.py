@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from services.config import LifecycleConfig
-from services.lifecycle import resources
-from services.lifecycle.agent import Agent, check_commit, check_name, check_options
-from services.lifecycle.backends import Backend
-from services.lifecycle.courier import Broker, Courier
-from services.lifecycle.follow import Follower
-from services.lifecycle.jobs import Job, JobObserver, Jobs, Result, Verb
-from services.lifecycle.login import login_notices, update_notice
-from services.lifecycle.network import Network
-from services.lifecycle.registry import Notice, Phase, Record, Registry
-from services.lifecycle.rollout import Rollout
-from services.lifecycle.sleep import Sleeper
-from services.lifecycle.swarm import AgentObserver, Swarm
-from services.lifecycle.turns import Turns
-from services.lifecycle.work import Works
+from services.lifecycle.agents import resources
+from services.lifecycle.agents.agent import Agent, check_commit, check_name, check_options
+from services.lifecycle.agents.network import Network
+from services.lifecycle.agents.record import Phase, Record
+from services.lifecycle.agents.roster import AgentObserver, Roster
+from services.lifecycle.backends.backend import Backend
+from services.lifecycle.broker import Broker
+from services.lifecycle.jobs.job import Job, Result, Verb
+from services.lifecycle.jobs.rolling_update import RollingUpdate
+from services.lifecycle.jobs.runner import JobObserver, JobRunner
+from services.lifecycle.jobs.steps import Steps
+from services.lifecycle.notices.deliverer import Deliverer
+from services.lifecycle.notices.login import login_notices, update_notice
+from services.lifecycle.notices.notice import Notice
+from services.lifecycle.store import Store
+from services.lifecycle.watch.auto_sleep import AutoSleep
+from services.lifecycle.watch.monitor import Monitor
+from services.lifecycle.watch.turns import Turns
 from wire import names
 from wire.errors import AccessDenied, AlreadyExists, Conflict, HiveError, InvalidArgument, NotFound
 from wire.principal import Principal
@@ -48,7 +52,7 @@ class Lifecycle:
 
     def __init__(
         self,
-        registry: Registry,
+        store: Store,
         backend: Backend,
         broker: Broker,
         observer: Observer,
@@ -57,24 +61,26 @@ class Lifecycle:
     ) -> None:
         """`version`: of Hyperhive; containers that another one made are stale."""
         self._settings = settings
-        self._registry = registry
+        self._store = store
         self._backend = backend
-        self._swarm = Swarm(registry, backend, observer, version)
-        self._sleeper = Sleeper(
-            self._swarm, broker, self._sleeps_after, self._of_itself, self._busy
+        self._roster = Roster(store, backend, observer, version)
+        self._auto_sleep = AutoSleep(
+            self._roster, broker, self._sleeps_after, self._of_itself, self._busy
         )
-        self._rollout = Rollout(self._swarm, self._update_at_rest, self._busy, self._tell)
+        self._rolling_update = RollingUpdate(
+            self._roster, self._update_at_rest, self._busy, self._tell
+        )
         turns = Turns(broker)
-        self._swarm.watchers += (
-            self._sleeper.agent_changed,
-            self._rollout.agent_changed,
+        self._roster.watchers += (
+            self._auto_sleep.agent_changed,
+            self._rolling_update.agent_changed,
             turns.agent_changed,
         )
-        self._jobs = Jobs(registry, observer, self._job_ended)
-        self._courier = Courier(registry, broker, lambda: tuple(self._swarm.agents))
-        self._follower = Follower(self._swarm, backend, self._busy, self._courier.wake)
-        self._works = Works(
-            self._swarm, backend, broker, self._follower, self._courier, self._sleeper, turns
+        self._jobs = JobRunner(store, observer, self._job_ended)
+        self._deliverer = Deliverer(store, broker, lambda: tuple(self._roster.agents))
+        self._monitor = Monitor(self._roster, backend, self._busy, self._deliverer.wake)
+        self._steps = Steps(
+            self._roster, backend, broker, self._monitor, self._deliverer, self._auto_sleep, turns
         )
         self._version = version
         self._adopting = True
@@ -82,53 +88,53 @@ class Lifecycle:
     @property
     def agents(self) -> Iterable[Agent]:
         """The agents that there are."""
-        return self._swarm.agents.values()
+        return self._roster.agents.values()
 
     async def start(self) -> None:
         """Adopt what runs, notice what ended meanwhile, go on with what was interrupted, and start
         what should run. Returns when the agents are known; the jobs go on.
         """
         await self._backend.probe()
-        boot = await self._follower.start()
-        self._swarm.give_ports(await self._backend.listening())
-        records = [r for r in self._registry.records() if r.phase is not Phase.KEPT]
+        boot = await self._monitor.start()
+        self._roster.give_ports(await self._backend.listening_ports())
+        records = [r for r in self._store.records() if r.phase is not Phase.KEPT]
         for record in records:
             if record.boot != boot:
                 record.seen = ""  # the whole host went down, that is no crash
-            self._swarm.add(record)
-        self._swarm.compare_ports()
+            self._roster.add(record)
+        self._roster.compare_ports()
         for record in records:
-            await self._follower.refresh(record.name)
+            await self._monitor.refresh(record.name)
             await self._limit_again(record)
         self._adopting = False
         self._tell_of_stale()
-        self._courier.start()
-        for job in self._registry.jobs():
-            self._jobs.resume(job, *self._works.of[job.verb])
+        self._deliverer.start()
+        for job in self._store.jobs():
+            self._jobs.resume(job, *self._steps.of[job.verb])
         for record in records:
             if self._jobs.of(record.name) is None:
                 self._resume(record)
-        await self._sleeper.start()
-        if self._settings.create_manager and self._swarm.find(names.MANAGER) is None:
+        await self._auto_sleep.start()
+        if self._settings.create_manager and self._roster.find(names.MANAGER) is None:
             self._create_manager()
         if self._settings.auto_update:
-            self._rollout.begin()
+            self._rolling_update.begin()
 
     async def stop(self) -> None:
         """Let jobs end, then let go of everything; containers run on."""
-        self._rollout.stop()
-        await self._sleeper.stop()
+        self._rolling_update.stop()
+        await self._auto_sleep.stop()
         await self._jobs.drain()
         with contextlib.suppress(HiveError):  # the bus may be what is lost
             if await self._backend.host_is_stopping():
-                self._swarm.excuse_all()
-        await self._courier.stop()
-        await self._follower.stop()
+                self._roster.excuse_all()
+        await self._deliverer.stop()
+        await self._monitor.stop()
 
     def broker_appeared(self) -> None:
         """The broker's name has an owner (again)."""
-        self._courier.broker_appeared()
-        self._sleeper.look()
+        self._deliverer.broker_appeared()
+        self._auto_sleep.look()
 
     # Orders
 
@@ -137,7 +143,7 @@ class Lifecycle:
         check_name(name)
         wanted = check_options(options)
         job = self._jobs.of(name)
-        if name in self._swarm.agents and not (job and job.verb is Verb.SPAWN):
+        if name in self._roster.agents and not (job and job.verb is Verb.SPAWN):
             raise AlreadyExists(f"There is an agent {name} already; choose another name.")
         return self._submit(name, Verb.SPAWN, wanted)
 
@@ -145,7 +151,7 @@ class Lifecycle:
         """Give an agent the configuration at `commit`, when its turn is over, or, with the option
         `now`, before. Raises NotFound, InvalidArgument, Conflict.
         """
-        self._swarm.agent(name)
+        self._roster.agent(name)
         for key in sorted(options.keys() - {"now"}):
             raise InvalidArgument(f"Deploy has no option {key!r}; it may have: now.")
         now = options.get("now", False)
@@ -158,16 +164,16 @@ class Lifecycle:
         job = self._jobs.find(number)
         if job.verb is not Verb.DEPLOY:
             raise Conflict(f"Job {number} waits for no turn: it is a {job.verb}.")
-        self._works.deploys.hurry(job)
+        self._steps.deploys.hurry(job)
 
     def destroy(self, name: str, purge: bool) -> Job:
         """Order the end of an agent; its data and uid range are kept unless `purge`.
 
         Raises NotFound (also for one whose kept data is not to be purged), Conflict.
         """
-        record = self._swarm.find(name)
+        record = self._roster.find(name)
         if record is None:
-            raise self._swarm.unknown(name)
+            raise self._roster.unknown(name)
         if record.phase is Phase.KEPT and not purge:
             raise NotFound(
                 f"{name} is destroyed already and its data is kept; destroy it with purge to "
@@ -177,12 +183,12 @@ class Lifecycle:
 
     def order(self, verb: Verb, name: str) -> Job:
         """Start, stop, restart, rebuild or update an agent. Raises NotFound, Conflict."""
-        self._swarm.agent(name)
+        self._roster.agent(name)
         return self._submit(name, verb, {})
 
     def update_all(self) -> list[str]:
         """Update what is stale, one after the other, each when it is at rest; says who that is."""
-        return self._rollout.begin()
+        return self._rolling_update.begin()
 
     def cancel(self, number: int) -> None:
         """Undo a job. Raises NotFound, Conflict."""
@@ -195,41 +201,41 @@ class Lifecycle:
 
         Raises NotFound, InvalidArgument; Conflict while a job is being done to it.
         """
-        agent = self._swarm.agent(name)
+        agent = self._roster.agent(name)
         values = resources.checked(asked)
         if job := self._jobs.of(name):
             raise Conflict(f"{name} is busy (job {job.number}); ask again when that is over.")
-        record = self._swarm.records[name]
+        record = self._roster.records[name]
         record.resources = resources.merged(record.resources, values)
-        self._registry.save(record)
+        self._store.save(record)
         agent.set_spec(record.spec)
         await self._backend.limit(record.spec)
 
     def resources(self, name: str) -> dict[str, int]:
         """The limits that hold for an agent; what has none is left out."""
-        return self._backend.resources(self._swarm.agent(name).spec)
+        return self._backend.resources(self._roster.agent(name).spec)
 
     async def usage(self, name: str) -> dict[str, int]:
         """What an agent uses now; nothing when it does not run. Raises NotFound."""
-        return await self._backend.usage(self._swarm.agent(name).name)
+        return await self._backend.usage(self._roster.agent(name).name)
 
     async def pause(self, name: str) -> None:
         """Give an agent no processor time. Raises NotFound, Conflict."""
-        if not self._swarm.agent(name).unit_status.up:
+        if not self._roster.agent(name).unit_status.up:
             raise Conflict(f"{name} does not run; there is nothing to pause.")
         await self._backend.pause(name)
-        await self._follower.refresh(name)
+        await self._monitor.refresh(name)
 
     async def resume(self, name: str) -> None:
         """Let a paused agent go on. Raises NotFound, Conflict."""
-        agent = self._swarm.agent(name)
+        agent = self._roster.agent(name)
         if agent.unit_status.up:
             await self._backend.resume(name)
-            await self._follower.refresh(name)
+            await self._monitor.refresh(name)
 
     def network(self, name: str) -> Network:
         """Whom an agent may talk to."""
-        return self._backend.network(self._swarm.agent(name).spec)
+        return self._backend.network(self._roster.agent(name).spec)
 
     def image(self, name: str) -> str:
         """What an agent's /usr comes from; / is the host."""
@@ -237,7 +243,7 @@ class Lifecycle:
 
     async def _limit_again(self, record: Record) -> None:
         """What runs obeys the configuration as it is now."""
-        if self._swarm.agents[record.name].unit_status.up:
+        if self._roster.agents[record.name].unit_status.up:
             try:
                 await self._backend.limit(record.spec)
             except HiveError as error:
@@ -247,13 +253,13 @@ class Lifecycle:
 
     async def tombstones(self) -> list[Tombstone]:
         """What is kept of destroyed agents, by name."""
-        kept = [r for r in self._registry.records() if r.phase is Phase.KEPT]
+        kept = [r for r in self._store.records() if r.phase is Phase.KEPT]
         return [Tombstone(r.name, await self._backend.size(r.name), r.destroyed) for r in kept]
 
     def purge(self, name: str) -> Job:
         """Order that what is kept of a destroyed agent goes for good. Raises NotFound, Conflict."""
         if self._jobs.of(name) is None:
-            self._swarm.tombstone(name)
+            self._roster.tombstone(name)
         return self._submit(name, Verb.PURGE, {})
 
     # Reports
@@ -265,7 +271,7 @@ class Lifecycle:
         """
         if not (principal.is_agent and principal.name == name):
             raise AccessDenied(f"Only {name} itself may report for {name}.")
-        agent = self._swarm.agent(name)
+        agent = self._roster.agent(name)
         before = agent.turn_state
         agent.report(report)
         for notice in login_notices(agent, before):
@@ -276,16 +282,16 @@ class Lifecycle:
 
         Raises NotFound, InvalidArgument, and Unavailable when there is no journal to read.
         """
-        agent = self._swarm.agent(name)
+        agent = self._roster.agent(name)
         if not 1 <= lines <= MAX_LOG_LINES:
             raise InvalidArgument(f"GetLogs shows 1 to {MAX_LOG_LINES} lines, not {lines}.")
         return await self._backend.logs(agent.name, lines)
 
     def _submit(self, name: str, verb: Verb, wanted: Mapping[str, object], **how: object) -> Job:
         """`wanted` is what makes it another request; `how` it is done is not."""
-        arguments = {**wanted, **how, **self._works.snapshot(name)}
+        arguments = {**wanted, **how, **self._steps.snapshot(name)}
         job = Job(name, verb, tuple(wanted.values()), arguments)
-        return self._jobs.submit(job, *self._works.of[verb])
+        return self._jobs.submit(job, *self._steps.of[verb])
 
     def _of_itself(self, verb: Verb, name: str) -> Job:
         return self._submit(name, verb, {})
@@ -294,20 +300,20 @@ class Lifecycle:
         return self._submit(name, Verb.UPDATE, {}, at_rest=True)
 
     def _job_ended(self, job: Job, result: Result, note: str) -> None:
-        self._sleeper.job_ended(job.agent)
-        self._rollout.job_ended(job, result, note)
+        self._auto_sleep.job_ended(job.agent)
+        self._rolling_update.job_ended(job, result, note)
 
     def _tell_of_stale(self) -> None:
         auto = self._settings.auto_update
         for agent in [agent for agent in self.agents if agent.stale]:
-            self._registry.add_notice(update_notice(agent, self._version, auto=auto))
+            self._store.add_notice(update_notice(agent, self._version, auto=auto))
 
     def _tell(self, notice: Notice) -> None:
-        self._registry.add_notice(notice)
-        self._courier.wake()
+        self._store.add_notice(notice)
+        self._deliverer.wake()
 
     def _sleeps_after(self, name: str) -> float:
-        agent = self._swarm.agents.get(name)  # it may just have gone
+        agent = self._roster.agents.get(name)  # it may just have gone
         deployed = self._backend.configuration(agent.spec).sleep_after if agent else None
         return self._settings.sleeps_after(name, deployed)
 
@@ -321,7 +327,7 @@ class Lifecycle:
     def _resume(self, record: Record) -> None:
         """Go on with `record`, for which no job is kept."""
         if record.phase is Phase.PRESENT:
-            agent = self._swarm.agents[record.name]
+            agent = self._roster.agents[record.name]
             if agent.enabled and not agent.asleep and not agent.unit_status.up:
                 self.order(Verb.START, record.name)
         else:

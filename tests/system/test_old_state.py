@@ -17,11 +17,11 @@ import os, pathlib, shutil, sqlite3
 from services import migration
 from services.approvals import store
 from services.broker.storage import schema
-from services.lifecycle import registry
+from services.lifecycle.store import MIGRATIONS as LIFECYCLE_MIGRATIONS
 
 ROOMS = {
     "broker": (schema.steps(), schema.APPLICATION_ID),
-    "lifecycle": (registry._STEPS, 0),
+    "lifecycle": (LIFECYCLE_MIGRATIONS, 0),
     "approvals": (store._STEPS, 0),
 }
 

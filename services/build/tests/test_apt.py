@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.build.apt import Apt, Package, planned
-from services.build.build import BuildError
+from services.build.builder import BuildError
 
 SIMULATION = """\
 Inst libjq1 [1.6-2.1] (1.6-2.1+deb12u3 Debian-Security:12/oldstable-security [amd64]) []

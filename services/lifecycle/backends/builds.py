@@ -10,11 +10,11 @@ from typing import Final
 
 from services import agentfile
 from services.agentfile import AgentFile
-from services.lifecycle.agent import Spec
-from services.lifecycle.backends.journal import Journal
+from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends.layout import Layout
-from services.lifecycle.backends.systemd import Systemd
-from services.lifecycle.tree import Tree, read_below, remove_below
+from services.lifecycle.files.nofollow import Directory, read_below, remove_below
+from services.lifecycle.host.journal import Journal
+from services.lifecycle.host.systemd import Systemd
 from wire import names
 from wire.errors import Conflict, HiveError
 
@@ -114,7 +114,7 @@ class Builds:
         except Conflict:
             builds = self._layout.builds
             with (
-                Tree.open(builds, owner=builds.stat().st_uid) as everything,
+                Directory.open(builds, owner=builds.stat().st_uid) as everything,
                 everything.directory(spec.name) as own,
             ):
                 own.remove(spec.commit)
@@ -124,7 +124,7 @@ class Builds:
     def _order(self, spec: Spec, job: int) -> bool:
         """Write down what to build; answers whether that was not what is written there already."""
         text = f"HIVE_AGENT={spec.name}\nHIVE_COMMIT={spec.commit}\nHIVE_JOB={job}\n"
-        with Tree.open(self._layout.orders) as orders:
+        with Directory.open(self._layout.orders) as orders:
             return orders.write(f"{spec.name}.env", text)
 
     async def _failure(self, spec: Spec) -> str:

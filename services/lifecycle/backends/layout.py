@@ -38,7 +38,7 @@ class Layout:
         return self.root / "run/hyperhive/agents"
 
     @property
-    def listening(self) -> tuple[Path, Path]:
+    def socket_tables(self) -> tuple[Path, Path]:
         """The host's tables of TCP sockets, where the unit of lifecycle shows them to it."""
         folder = self.root / "run/hyperhive/host"
         return folder / "tcp", folder / "tcp6"

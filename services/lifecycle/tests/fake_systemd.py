@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from services.lifecycle.backends import systemd
+from services.lifecycle.host import systemd
 from wire.bus import Bus
 from wire.interface import Interface, method, prop, signal
 from wire.principal import EVERYBODY

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from services.agentfile import AgentFile
 from services.config import ResourceLimits
-from services.lifecycle import resources
-from services.lifecycle.agent import Agent, Spec, UnitStatus
-from services.lifecycle.backends import Reconciled, Watcher
-from services.lifecycle.crash import Crash
-from services.lifecycle.jobs import Job, Result
-from services.lifecycle.network import Network
-from services.lifecycle.registry import Notice
+from services.lifecycle.agents import resources
+from services.lifecycle.agents.agent import Agent, Spec, UnitStatus
+from services.lifecycle.agents.network import Network
+from services.lifecycle.backends.backend import Reconciled, Watcher
+from services.lifecycle.jobs.job import Job, Result
+from services.lifecycle.notices.notice import Notice
+from services.lifecycle.watch.crash import Crash
 from wire.errors import Conflict, HiveError, NotFound, Unavailable
 
 
@@ -78,10 +78,10 @@ class FakeBackend:
     def kept_uid(self, name: str) -> int | None:
         return self.kept.get(name)
 
-    def taken_uids(self) -> list[range]:
+    def used_uids(self) -> list[range]:
         return self.taken
 
-    async def listening(self) -> frozenset[int]:
+    async def listening_ports(self) -> frozenset[int]:
         return self.bound
 
     async def build(self, spec: Spec, job: int) -> bool:
@@ -152,11 +152,11 @@ class FakeBackend:
         self.set(name, "inactive")
         await self._did()
 
-    async def ended(self, name: str) -> None:
-        await self._called("ended", name)
+    async def stop_endpoint(self, name: str) -> None:
+        await self._called("stop_endpoint", name)
 
-    async def give_up(self, name: str) -> None:
-        await self._called("give_up", name)
+    async def stop_restarting(self, name: str) -> None:
+        await self._called("stop_restarting", name)
         self.set(name, "failed")
 
     async def destroy(self, spec: Spec, *, purge: bool) -> None:

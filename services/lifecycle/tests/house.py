@@ -4,10 +4,11 @@ import asyncio
 from pathlib import Path
 
 from services.config import LifecycleConfig
-from services.lifecycle.agent import State
-from services.lifecycle.jobs import Result, Verb
+from services.lifecycle.agents.agent import State
+from services.lifecycle.agents.record import Record
+from services.lifecycle.jobs.job import Result, Verb
 from services.lifecycle.lifecycle import Lifecycle
-from services.lifecycle.registry import Record, Registry
+from services.lifecycle.store import Store
 from services.lifecycle.tests.fakes import Diary, FakeBackend, FakeBroker
 
 DONE = (Result.DONE, "")
@@ -26,15 +27,15 @@ class House:
 
     async def open(self) -> None:
         self.diary = Diary()
-        self.registry = Registry(self._file)
+        self.store = Store(self._file)
         self.lifecycle = Lifecycle(
-            self.registry, self.backend, self.broker, self.diary, self.settings, self.version
+            self.store, self.backend, self.broker, self.diary, self.settings, self.version
         )
         await self.lifecycle.start()
 
     async def close(self) -> None:
         await self.lifecycle.stop()
-        self.registry.close()
+        self.store.close()
 
     async def spawn(self, name: str) -> None:
         assert await self.diary.end_of(self.lifecycle.spawn(name, {})) == DONE
@@ -43,7 +44,7 @@ class House:
         assert await self.diary.end_of(self.lifecycle.order(verb, name)) == DONE
 
     def record(self, name: str) -> Record:
-        record = self.registry.find(name)
+        record = self.store.find(name)
         assert record is not None
         return record
 
@@ -61,16 +62,20 @@ class House:
     async def settle(self) -> None:
         """Everything that systemd said is dealt with."""
         async with asyncio.timeout(5):
-            await self.lifecycle._follower._news.join()
+            await self.lifecycle._monitor._news.join()
 
     async def kill(self) -> None:
         """As kill -9: nothing more is written, nothing is tidied up."""
-        self.registry.close()
+        self.store.close()
         lifecycle = self.lifecycle
         tasks = [*lifecycle._jobs._tasks.values()]
         tasks += [
             t
-            for t in (lifecycle._courier._task, lifecycle._follower._task, lifecycle._sleeper._task)
+            for t in (
+                lifecycle._deliverer._task,
+                lifecycle._monitor._task,
+                lifecycle._auto_sleep._task,
+            )
             if t
         ]
         for task in tasks:

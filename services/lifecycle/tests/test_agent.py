@@ -2,9 +2,10 @@
 
 import pytest
 
-from services.lifecycle import uidrange
-from services.lifecycle.agent import STATES, Agent, Spec, State, TurnState, UnitStatus
-from services.lifecycle.crash import signal_name
+from services.lifecycle.agents import uid_ranges
+from services.lifecycle.agents.agent import STATES, Agent, Spec, State, TurnState, UnitStatus
+from services.lifecycle.host import in_use
+from services.lifecycle.watch.crash import signal_name
 from wire.errors import InvalidArgument, LimitExceeded
 
 UP = UnitStatus("active", "a" * 32)
@@ -70,28 +71,28 @@ def test_a_signal_without_a_name() -> None:
 
 
 def test_a_base_is_aligned_and_always_the_same() -> None:
-    base = uidrange.choose("alice", [])
-    assert uidrange.is_base(base)
-    assert base == uidrange.choose("alice", [])
-    assert not uidrange.is_base(base + 1)
-    assert not uidrange.is_base(0)
+    base = uid_ranges.choose("alice", [])
+    assert uid_ranges.is_base(base)
+    assert base == uid_ranges.choose("alice", [])
+    assert not uid_ranges.is_base(base + 1)
+    assert not uid_ranges.is_base(0)
 
 
 def test_taken_ranges_are_probed_past() -> None:
-    base = uidrange.choose("alice", [])
-    used = [range(base + uidrange.SIZE - 1, base + uidrange.SIZE), range(0, 70000)]
-    other = uidrange.choose("alice", used)
+    base = uid_ranges.choose("alice", [])
+    used = [range(base + uid_ranges.SIZE - 1, base + uid_ranges.SIZE), range(0, 70000)]
+    other = uid_ranges.choose("alice", used)
     assert other != base
-    assert not any({other, other + uidrange.SIZE - 1} & set(r) for r in used)
+    assert not any({other, other + uid_ranges.SIZE - 1} & set(r) for r in used)
 
 
 def test_nothing_is_left() -> None:
-    everything = range(uidrange.FIRST, uidrange.FIRST + uidrange.COUNT * uidrange.SIZE)
+    everything = range(uid_ranges.FIRST, uid_ranges.FIRST + uid_ranges.COUNT * uid_ranges.SIZE)
     with pytest.raises(LimitExceeded):
-        uidrange.choose("alice", [everything])
+        uid_ranges.choose("alice", [everything])
 
 
 def test_the_files_of_the_host_are_read_leniently() -> None:
     text = "joe:100000:65536\n\n# x\njane:abc:1\nbad\n"
-    assert uidrange.subordinate(text) == [range(100000, 165536)]
-    assert uidrange.accounts("root:x:0:0::/root:/bin/sh\nbad\n") == [range(1)]
+    assert in_use.subordinate(text) == [range(100000, 165536)]
+    assert in_use.accounts("root:x:0:0::/root:/bin/sh\nbad\n") == [range(1)]

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from services import agentfile
-from services.lifecycle.agent import Spec
-from services.lifecycle.backends import systemd
+from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends.builds import Builds
-from services.lifecycle.backends.journal import Journal
 from services.lifecycle.backends.layout import Layout
+from services.lifecycle.host import systemd
+from services.lifecycle.host.journal import Journal
 from services.lifecycle.tests.fake_systemd import Manager
 from services.lifecycle.tests.test_journal import Entries
 from wire.errors import Conflict

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from services.agentfile import AgentFile
-from services.lifecycle.agent import State
-from services.lifecycle.jobs import Job, Result, Verb
+from services.lifecycle.agents.agent import State
+from services.lifecycle.jobs.job import Job, Result, Verb
 from services.lifecycle.tests.house import DONE, House
 from wire.errors import Conflict, InvalidArgument, NotFound
 from wire.principal import agent
@@ -313,7 +313,7 @@ async def test_a_stopping_service_does_not_wait_for_the_end_of_a_turn(house: Hou
     await house.settle()
     async with asyncio.timeout(5):
         await house.lifecycle._jobs.drain(3600)
-    assert [job.verb for job in house.registry.jobs()] == [Verb.DEPLOY]
+    assert [job.verb for job in house.store.jobs()] == [Verb.DEPLOY]
 
 
 @pytest.mark.parametrize("verb", ["build", "start", "configure"])

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from services.config import AgentSettings, Config, HarnessConfig, LifecycleConfig, ResourceLimits
-from services.lifecycle.agent import Spec
+from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends.layout import Layout
 from services.lifecycle.backends.nspawn import Nspawn
-from services.lifecycle.backends.systemd import Systemd
+from services.lifecycle.host.systemd import Systemd
 from wire.errors import Conflict
 
 COMMIT = "c" * 40

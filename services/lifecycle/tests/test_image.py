@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.config import AgentSettings, Config, LifecycleConfig
-from services.lifecycle.agent import Spec
+from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends.image import PYTHON
 from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.tests.test_nspawn import ALICE, Host, host

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from services.config import AgentSettings, LifecycleConfig
+from services.lifecycle.clients import BrokerOnBus, on_broker_appeared
 from services.lifecycle.interface import OnBus
 from services.lifecycle.lifecycle import Lifecycle
-from services.lifecycle.neighbours import BrokerOnBus, on_broker_appeared
-from services.lifecycle.registry import Notice, Registry
+from services.lifecycle.notices.notice import Notice
+from services.lifecycle.store import Store
 from services.lifecycle.tests.fakes import FakeBackend, FakeBroker
 from wire import names
 from wire.bus import Bus
@@ -72,17 +73,17 @@ async def room(
     tmp_path: Path, connect: Connect, principals: FixedPrincipals
 ) -> AsyncIterator[Room]:
     server, client = await connect(), await connect()
-    registry = Registry(tmp_path / "lifecycle.sqlite")
+    store = Store(tmp_path / "lifecycle.sqlite")
     room, observer = Room(connect, client, principals), OnBus(server)
     images = {"alice": AgentSettings(image="/srv/small"), "bob": AgentSettings()}
     settings = LifecycleConfig(create_manager=False, agents=images)
-    lifecycle = Lifecycle(registry, room.backend, FakeBroker(), observer, settings)
+    lifecycle = Lifecycle(store, room.backend, FakeBroker(), observer, settings)
     observer.attach(lifecycle)
     await lifecycle.start()
     await server.own(names.LIFECYCLE)
     yield room
     await lifecycle.stop()
-    registry.close()
+    store.close()
 
 
 async def test_a_spawned_agent_is_an_object(room: Room) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from services.lifecycle.agent import State
-from services.lifecycle.backends import Reconciled
-from services.lifecycle.jobs import Job, Result, Verb
-from services.lifecycle.registry import Phase
+from services.lifecycle.agents.agent import State
+from services.lifecycle.agents.record import Phase
+from services.lifecycle.backends.backend import Reconciled
+from services.lifecycle.jobs.job import Job, Result, Verb
 from services.lifecycle.tests.house import DONE, House
 from wire.principal import agent
 
@@ -101,10 +101,10 @@ async def test_killed_at_every_step_and_started_again(tmp_path: Path, verb: Verb
 async def at_rest(house: House, state: State | None) -> None:
     """Everything is where the job should have brought it."""
     await house.settle()
-    assert not house.registry.jobs()
+    assert not house.store.jobs()
     there = {one.name: one.state for one in house.lifecycle.agents}
     assert there == ({} if state is None else {"alice": state})
-    record = house.registry.find("alice")
+    record = house.store.find("alice")
     if state is None:
         assert record is None or record.phase is Phase.KEPT
     else:
@@ -139,7 +139,7 @@ async def test_cancelled_at_every_step_leaves_it_as_it_was(tmp_path: Path, verb:
         after = {one.name: (one.state, one.enabled) for one in house.lifecycle.agents}
         assert after == before, point
         assert house.backend.running.get("alice", "") == (OLD if verb is Verb.DEPLOY else ""), point
-        assert not house.registry.jobs()
+        assert not house.store.jobs()
         assert not house.diary.crashes, point
         undone += 1
         await house.close()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.lifecycle.backends import journal
-from services.lifecycle.backends.journal import MAX_BYTES, MAX_LINE, Journal, Reader, harmless
+from services.lifecycle.host import journal
+from services.lifecycle.host.journal import MAX_BYTES, MAX_LINE, Journal, Reader, harmless
 from wire.errors import Unavailable
 
 NOW = datetime(2030, 1, 31, 8, 0, 1, tzinfo=UTC)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from services.journal import fields
-from services.lifecycle import courier
-from services.lifecycle.agent import State, TurnState
-from services.lifecycle.containers import STARTS_AT_ONCE
-from services.lifecycle.jobs import Result, Verb
-from services.lifecycle.registry import Phase, Record
+from services.lifecycle.agents.agent import State, TurnState
+from services.lifecycle.agents.record import Phase, Record
+from services.lifecycle.jobs.containers import STARTS_AT_ONCE
+from services.lifecycle.jobs.job import Result, Verb
+from services.lifecycle.notices import deliverer
 from services.lifecycle.tests.house import DONE, House
 from wire.errors import (
     AccessDenied,
@@ -100,7 +100,7 @@ async def test_a_failed_spawn_undoes_what_it_did(house: House, where: str) -> No
     result = await house.diary.end_of(house.lifecycle.spawn("alice", {}))
     assert result == (Result.FAILED, "It does not come up.")
     assert ("destroy", "alice", True) in house.backend.calls
-    assert house.registry.find("alice") is None
+    assert house.store.find("alice") is None
     assert not list(house.lifecycle.agents)
     assert "alice" not in house.broker.agents
     assert not house.diary.crashes
@@ -125,7 +125,7 @@ async def test_destroy_keeps_data_and_uids_unless_it_purges(house: House) -> Non
     await house.spawn("alice")
     assert house.record("alice").uid_base == base
     assert await house.diary.end_of(house.lifecycle.destroy("alice", True)) == DONE
-    assert house.registry.find("alice") is None
+    assert house.store.find("alice") is None
     with pytest.raises(NotFound):
         house.lifecycle.destroy("alice", True)
     assert not house.diary.crashes
@@ -187,7 +187,7 @@ async def test_a_crash_waits_on_disk_for_the_broker(house: House) -> None:
         await house.broker.tried.wait()
     await house.close()
     await house.open()
-    assert [n.kind for n in house.registry.notices()] == ["container-crash"]
+    assert [n.kind for n in house.store.notices()] == ["container-crash"]
     house.broker.error = None
     house.lifecycle.broker_appeared()
     assert await house.told(2) == ["spawned", "container-crash"]
@@ -197,7 +197,7 @@ async def test_a_crash_waits_on_disk_for_the_broker(house: House) -> None:
 async def test_what_was_too_much_for_the_broker_is_told_later(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "TOO_MUCH", 0.01)
+    monkeypatch.setattr(deliverer, "TOO_MUCH", 0.01)
     await house.spawn("alice")
     await house.told(1)
     house.broker.go_down()
@@ -267,12 +267,12 @@ async def test_a_reboot_of_the_host_is_no_crash(house: House) -> None:
 
 @pytest.mark.parametrize("phase", [Phase.CREATING, Phase.DESTROYING, Phase.PURGING])
 async def test_what_was_half_done_is_finished_on_start(house: House, phase: Phase) -> None:
-    house.registry.save(Record("alice", BASE, phase=phase))
+    house.store.save(Record("alice", BASE, phase=phase))
     await house.close()
     await house.open()
     job = house.lifecycle.destroy("alice", phase is Phase.PURGING)
     assert await house.diary.end_of(job) == DONE
-    record = house.registry.find("alice")
+    record = house.store.find("alice")
     assert record is None if phase is Phase.PURGING else record and record.phase is Phase.KEPT
 
 

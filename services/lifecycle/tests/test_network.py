@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from services.config import AgentSettings, Config, HarnessConfig, LifecycleConfig
-from services.lifecycle import canfilter
-from services.lifecycle.agent import Spec
-from services.lifecycle.backends import files, systemd
+from services.lifecycle.agents.agent import Spec
+from services.lifecycle.agents.network import Network, name_servers, network_of
+from services.lifecycle.backends import unit_files
 from services.lifecycle.backends.nspawn import Nspawn
-from services.lifecycle.network import Network, name_servers, network_of
+from services.lifecycle.host import canfilter, systemd
 from services.lifecycle.tests.house import House
 from services.lifecycle.tests.test_nspawn import ALICE, UNIT, Host, host
 from wire.errors import Conflict
@@ -46,10 +46,10 @@ def test_an_agents_own_lists_replace_those_of_all(
 ) -> None:
     network = network_of(name, CONFIG, "nameserver 10.1.1.1\n", can_filter=True)
     assert network == Network(deny, allow, filtered)
-    assert not network.unkept
+    assert not network.unenforced
     open_host = network_of(name, CONFIG, "", can_filter=False)
     assert not open_host.filtered
-    assert open_host.unkept == bool(deny)
+    assert open_host.unenforced == bool(deny)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ async def test_a_probe_that_fails_is_no_yes(host: Host, caplog: pytest.LogCaptur
     can_filter(host, code=1, status=0)
     host.manager.result = "failed"
     await host.backend.probe()
-    assert host.backend.network(ALICE).unkept
-    assert "is not known" in caplog.text
+    assert host.backend.network(ALICE).unenforced
+    assert "cannot find out" in caplog.text
 
 
 async def test_nobody_starts_unfiltered_where_filters_are_required(host: Host) -> None:
@@ -136,8 +136,8 @@ async def test_what_is_opened_has_no_filter(host: Host) -> None:
     assert service["IPAddressDeny"] == "any"
     assert service["IPAddressAllow"] == "10.1.2.3 192.0.2.0/24 fe80::1"
     carol = Spec("carol", ALICE.uid_base, ALICE.machine_id)
-    limits = files.Limits(1, 1, network_of("carol", CONFIG, "", can_filter=True), {})
-    assert "IPAddress" not in files.drop_in(carol, limits, "/root", None, None)
+    limits = unit_files.Limits(1, 1, network_of("carol", CONFIG, "", can_filter=True), {})
+    assert "IPAddress" not in unit_files.drop_in(carol, limits, "/root", None, None)
 
 
 async def test_what_runs_obeys_the_configuration_of_a_new_lifecycle(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from services.config import Config, HarnessConfig, LifecycleConfig
-from services.lifecycle.agent import Spec, UnitStatus
-from services.lifecycle.backends import files, systemd
+from services.lifecycle.agents.agent import Spec, UnitStatus
+from services.lifecycle.backends import unit_files
 from services.lifecycle.backends.layout import Layout, container_unit
 from services.lifecycle.backends.nspawn import Nspawn
+from services.lifecycle.host import systemd
 from services.lifecycle.tests.fake_systemd import Machined, Manager
 from wire.errors import Conflict
 from wire.fixtures import Connect
@@ -48,7 +49,7 @@ class Host:
     def drop_in(self) -> configparser.ConfigParser:
         parser = configparser.ConfigParser(strict=False, interpolation=None)
         parser.optionxform = str  # type: ignore[assignment,method-assign]
-        parser.read(self.layout.units / f"{UNIT}.d" / files.DROP_IN)
+        parser.read(self.layout.units / f"{UNIT}.d" / unit_files.DROP_IN)
         return parser
 
 
@@ -162,7 +163,7 @@ async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
 
 async def test_what_systemd_starts_again_is_not_led_by_links(host: Host) -> None:
     await host.backend.configure(ALICE)
-    lines = (host.layout.units / f"{UNIT}.d" / files.DROP_IN).read_text().splitlines()
+    lines = (host.layout.units / f"{UNIT}.d" / unit_files.DROP_IN).read_text().splitlines()
     for name in ("dev", "etc", "run", "var"):
         root = host.layout.machines / "h-alice"
         assert f"AssertPathIsSymbolicLink=!{root}/{name}" in lines
@@ -180,7 +181,7 @@ async def test_a_container_is_bounded_in_what_it_leaves_on_the_host(host: Host) 
 
 
 async def test_an_api_key_is_handed_over_as_a_credential(host: Host) -> None:
-    key = host.layout.credentials / files.CREDENTIAL
+    key = host.layout.credentials / unit_files.CREDENTIAL
     key.write_text("secret")
     await host.backend.configure(ALICE)
     assert f"--load-credential=anthropic_api_key:{key}" in host.drop_in()["Service"]["ExecStart"]
@@ -296,7 +297,7 @@ async def test_what_has_not_come_up_is_killed_before_it_is_stopped(
 
 
 async def test_an_endpoint_ends_with_its_container(host: Host) -> None:
-    await host.backend.ended("alice")
+    await host.backend.stop_endpoint("alice")
     assert host.manager.calls == [("StopUnit", "hive-agent@alice.service")]
 
 
@@ -325,7 +326,7 @@ async def test_the_manager_has_a_machine_of_its_own(host: Host) -> None:
 async def test_uids_that_the_host_gives_away_are_taken(host: Host) -> None:
     (host.root / "etc/subuid").write_text("joe:100000:65536\n")
     (host.root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
-    assert host.backend.taken_uids() == [range(100000, 165536), range(1)]
+    assert host.backend.used_uids() == [range(100000, 165536), range(1)]
 
 
 async def test_a_stopping_host_is_recognised(host: Host) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from services.lifecycle import ports
-from services.lifecycle.jobs import Result, Verb
-from services.lifecycle.registry import Record, Registry
+from services.lifecycle.agents import ports
+from services.lifecycle.agents.record import Record
+from services.lifecycle.host import in_use
+from services.lifecycle.jobs.job import Result, Verb
+from services.lifecycle.store import Store
 from services.lifecycle.tests.house import DONE, House
 from services.lifecycle.tests.test_nspawn import Host, host
 from wire.errors import CorruptStore, LimitExceeded
@@ -33,11 +35,11 @@ def shown(house: House, name: str) -> tuple[int, tuple[str, ...]]:
 
 
 async def imported(house: House, **given: int) -> None:
-    """Restart with a registry that says so."""
+    """Restart with a store that says so."""
     for name, port in given.items():
         record = house.record(name)
         record.port = port
-        house.registry.save(record)
+        house.store.save(record)
     await house.close()
     await house.open()
 
@@ -59,21 +61,21 @@ def test_only_listeners_of_the_host_count(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as four, socket.socket() as client:
         number = four.getsockname()[1]
         client.connect(four.getsockname())
-        found = ports.listening(Path("/proc/self/net/tcp").read_text())
+        found = in_use.parse_listening(Path("/proc/self/net/tcp").read_text())
         assert number in found
         assert client.getsockname()[1] not in found
-    assert number not in ports.listening(Path("/proc/self/net/tcp").read_text())
-    assert ports.listening("  sl  local_address rem_address   st\n\n") == frozenset()
+    assert number not in in_use.parse_listening(Path("/proc/self/net/tcp").read_text())
+    assert in_use.parse_listening("  sl  local_address rem_address   st\n\n") == frozenset()
 
 
 async def test_the_backend_reads_both_tables_or_the_one_there_is(host: Host) -> None:
     line = "   0: {}:1FA4 00000000:0000 {} 00000000:00000000 00:00000000 00000000     0\n"
-    assert await host.backend.listening() == frozenset()
-    four, six = host.layout.listening
+    assert await host.backend.listening_ports() == frozenset()
+    four, six = host.layout.socket_tables
     four.parent.mkdir(parents=True)
     four.write_text(line.format("0100007F", "01"))
     six.write_text(line.format("0" * 32, "0A"))
-    assert await host.backend.listening() == {8100}
+    assert await host.backend.listening_ports() == {8100}
 
 
 async def test_a_port_is_kept_over_restarts_and_as_a_tombstone(house: House) -> None:
@@ -99,7 +101,7 @@ async def test_none_left_is_said_at_spawn_and_leaves_nothing(house: House) -> No
     house.backend.bound = ALL
     result, note = await house.diary.end_of(house.lifecycle.spawn("alice", {}))
     assert (result, note[:13]) == (Result.FAILED, "All 900 ports")
-    assert house.registry.records() == []
+    assert house.store.records() == []
     house.backend.bound = frozenset()
     await house.spawn("alice")
 
@@ -151,11 +153,11 @@ async def test_agents_of_before_there_were_ports_get_one(house: House) -> None:
 
 
 def test_a_number_that_is_no_port_is_damage(tmp_path: Path) -> None:
-    registry = Registry(tmp_path / "lifecycle.sqlite")
-    registry.save(Record("alice", 0x1000_0000, port=70_000))
-    registry.close()
+    store = Store(tmp_path / "lifecycle.sqlite")
+    store.save(Record("alice", 0x1000_0000, port=70_000))
+    store.close()
     with pytest.raises(CorruptStore, match="alice has the port 70000"):
-        Registry(tmp_path / "lifecycle.sqlite")
+        Store(tmp_path / "lifecycle.sqlite")
 
 
 def test_the_unit_shows_the_tables_and_keeps_its_own_network() -> None:

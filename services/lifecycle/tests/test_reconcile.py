@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from services.lifecycle.backends import Reconciled, files
-from services.lifecycle.survey import give_below, size_below
+from services.lifecycle.backends import unit_files
+from services.lifecycle.backends.backend import Reconciled
+from services.lifecycle.files.nofollow import remove_below
+from services.lifecycle.files.walk import chown_below, size_below
 from services.lifecycle.tests.test_nspawn import ALICE, BASE, UNIT, Host, host
-from services.lifecycle.tree import remove_below
 
 __all__ = ["host"]
 
@@ -42,7 +43,7 @@ DAMAGE: dict[str, tuple[Callable[[Host], object], str]] = {
     ),
     "drop-in gone": (
         lambda h: shutil.rmtree(h.layout.units / f"{UNIT}.d"),
-        f"{files.DROP_IN} written",
+        f"{unit_files.DROP_IN} written",
     ),
     "skeleton gone": (lambda h: shutil.rmtree(h.layout.machines / "h-alice"), "h-alice made"),
     "a file of it gone": (lambda h: (etc(h) / "machine-id").unlink(), "machine-id written"),
@@ -97,7 +98,7 @@ async def test_links_are_not_followed(tmp_path: Path) -> None:
     inside = tmp_path / "agents/alice"
     inside.mkdir(parents=True)
     (inside / "way-out").symlink_to(outside)
-    assert give_below(tmp_path / "agents", "alice", range(BASE, BASE + 0x10000)) == 2
+    assert chown_below(tmp_path / "agents", "alice", range(BASE, BASE + 0x10000)) == 2
     assert (outside / "secret").lstat().st_uid == 0
     assert (inside / "way-out").lstat().st_uid == BASE
     assert size_below(tmp_path / "agents", "alice") < 100_000

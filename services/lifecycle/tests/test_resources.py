@@ -6,10 +6,10 @@ import pytest
 
 from services.config import Config, ResourceLimits
 from services.errors import ConfigError
-from services.lifecycle import resources
-from services.lifecycle.agent import Spec, State
-from services.lifecycle.backends.usage import usage
-from services.lifecycle.jobs import Verb
+from services.lifecycle.agents import resources
+from services.lifecycle.agents.agent import Spec, State
+from services.lifecycle.host.cgroup import usage
+from services.lifecycle.jobs.job import Verb
 from services.lifecycle.tests.house import DONE, House
 from services.lifecycle.tests.test_nspawn import ALICE, UNIT, Host, host
 from wire.errors import Conflict, HiveError, InvalidArgument, NotFound

@@ -1,0 +1,152 @@
+"""The files and directories on the host that make up a container."""
+
+from pathlib import Path
+
+from services.lifecycle.agents import uid_ranges
+from services.lifecycle.agents.agent import Spec
+from services.lifecycle.backends import image, rootfs, unit_files
+from services.lifecycle.backends.builds import Builds
+from services.lifecycle.backends.effective_config import EffectiveConfig
+from services.lifecycle.backends.layout import Layout, settings_file
+from services.lifecycle.files.nofollow import Directory, remove_below
+from services.lifecycle.files.walk import chown_below, size_below
+from wire import names
+
+
+class ContainerFiles:
+    """The files of all containers.
+
+    Most methods block, possibly for long when an agent left a large tree where a file belongs:
+    call them in a thread.
+    """
+
+    def __init__(
+        self, layout: Layout, config: EffectiveConfig, builds: Builds, prefix: Path
+    ) -> None:
+        """`prefix`: the directory in which Hyperhive is installed."""
+        self._layout = layout
+        self._config = config
+        self._builds = builds
+        self._prefix = prefix
+        self._units = prefix / "share/hyperhive/container"
+
+    def write(self, spec: Spec, changes: list[str]) -> bool:
+        """Write the root, the settings and the drop-in, and create the data directories.
+
+        Args:
+            spec: the container.
+            changes: receives a line for each change.
+
+        Returns:
+            Whether systemd must reload its unit files.
+
+        Raises:
+            Conflict: the deployed configuration or the image is unusable.
+        """
+        self._builds.read(spec)
+        source = self._config.image(spec)
+        packages = self._builds.packages(spec)
+        image.check(spec.name, source, self._prefix, packages, self._layout.root)
+        self._make_data_directories(spec, changes)
+        with (
+            Directory.open(self._layout.machines, changes=changes) as machines,
+            machines.directory(names.machine_name(spec.name), owner=spec.uid_base) as root,
+        ):
+            links = image.usr_links(source)
+            rootfs.write(root, spec, self._config.harness(spec), self._units, links)
+        shared = image.shared(source, self._prefix, packages)
+        self._write_settings(spec, shared, changes)
+        return self.write_drop_in(spec, changes)
+
+    def write_drop_in(self, spec: Spec, changes: list[str]) -> bool:
+        """Write the drop-in of the container's unit; see `write`."""
+        layout = self._layout
+        key = layout.credentials / unit_files.CREDENTIAL
+        root = str(layout.machines / names.machine_name(spec.name))
+        credential = str(key) if key.is_file() else None
+        packages = self._builds.packages(spec)
+        limits = self._config.limits(spec)
+        text = unit_files.drop_in(spec, limits, root, credential, packages)
+        with (
+            Directory.open(layout.units, changes=changes) as units,
+            units.directory(layout.drop_in_folder(spec.name)) as folder,
+        ):
+            return folder.write(unit_files.DROP_IN, text)
+
+    def make_socket_directory(self, spec: Spec) -> None:
+        """Replace the directory of the agent's sockets, and all that was planted in it."""
+        with Directory.open(self._layout.sockets) as sockets:
+            sockets.remove(spec.name)
+            # Only root and the container may enter: whoever can connect here is this agent.
+            sockets.make(spec.name, mode=0o700, owner=spec.uid_base)
+
+    def has_socket(self, name: str) -> bool:
+        """Whether the socket of the agent's endpoint exists."""
+        return (self._layout.sockets / name / "mcp.sock").is_socket()
+
+    def restore_owners(self, spec: Spec) -> list[str]:
+        """Give files of the agent that have a foreign owner back to it; return what changed."""
+        owners = range(spec.uid_base, spec.uid_base + uid_ranges.SIZE)
+        data = self._layout.data / spec.name
+        parts = [(data, "claude"), (data, "state")]
+        parts += [(self._layout.git, "proposed")] if spec.is_manager else []
+        changed = [(parent / name, chown_below(parent, name, owners)) for parent, name in parts]
+        return [f"{path}: {count} files given back to it" for path, count in changed if count]
+
+    def data_size(self, name: str) -> int:
+        """Return the bytes on disk of the agent's data."""
+        return size_below(self._layout.data, name)
+
+    def data_owner(self, name: str) -> int | None:
+        """Return the owner of the agent's state directory if it is the base of a uid range."""
+        try:
+            with Directory.open(self._layout.data / name) as data:
+                owner = data.owner_of("state")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return owner if owner is not None and uid_ranges.is_base(owner) else None
+
+    async def remove_unit_files(self, name: str) -> bool:
+        """Remove the settings and the drop-in; return whether there was a drop-in."""
+        layout = self._layout
+        await remove_below(layout.settings, settings_file(name))
+        return await remove_below(layout.units, layout.drop_in_folder(name))
+
+    async def remove(self, name: str) -> None:
+        """Remove the root of a stopped container, and its sockets."""
+        await remove_below(self._layout.machines, names.machine_name(name))
+        await remove_below(self._layout.sockets, name)
+
+    async def purge_data(self, spec: Spec) -> None:
+        """Remove the data of the agent, and the working copy of its configuration."""
+        await remove_below(self._layout.data, spec.name)
+        await remove_below(self._layout.git / "proposed", spec.name)
+        if spec.is_manager:  # all working copies belong to the manager
+            await remove_below(self._layout.git, "proposed")
+
+    def _make_data_directories(self, spec: Spec, changes: list[str]) -> None:
+        base = spec.uid_base
+        # The agent must not own the parent of claude/ and state/: it could put links there.
+        with (
+            Directory.open(self._layout.data, changes=changes) as agents,
+            agents.directory(spec.name, mode=0o700) as data,
+        ):
+            data.make("claude", mode=0o700, owner=base)
+            data.make("state", mode=0o700, owner=base)
+        if spec.is_manager:
+            # The same holds for the parent of proposed/, which also has approvals' repositories.
+            with Directory.open(self._layout.git, changes=changes) as git:
+                git.make("proposed", owner=base)
+
+    def _write_settings(self, spec: Spec, shared: list[str], changes: list[str]) -> None:
+        layout = self._layout
+        settings = unit_files.settings(
+            spec,
+            shared,
+            str(layout.data / spec.name),
+            str(layout.sockets / spec.name),
+            str(layout.git),
+        )
+        layout.settings.mkdir(mode=0o755, exist_ok=True)
+        with Directory.open(layout.settings, changes=changes) as folder:
+            folder.write(settings_file(spec.name), settings)

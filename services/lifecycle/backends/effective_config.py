@@ -1,0 +1,82 @@
+"""The configuration that applies to one agent, from all places where something is configured."""
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.config import AgentSettings, Config
+from services.lifecycle.agents import resources
+from services.lifecycle.agents.agent import Spec
+from services.lifecycle.agents.network import Network, network_of
+from services.lifecycle.backends import image
+from services.lifecycle.backends.builds import Builds
+from services.lifecycle.backends.layout import Layout
+from services.lifecycle.backends.unit_files import Limits
+
+
+class EffectiveConfig:
+    """The host's configuration together with the deployed ones.
+
+    Later entries take precedence: `[lifecycle]`, the deployed `agent.toml`,
+    `[lifecycle.agents.NAME]`, the settings made with SetResources.
+    """
+
+    def __init__(self, config: Config, builds: Builds, layout: Layout) -> None:
+        self._config = config
+        self._builds = builds
+        self._layout = layout
+        self.can_filter = False
+        """Whether the host filters addresses, as far as known."""
+
+    @property
+    def start_timeout(self) -> int:
+        """The time limit of a container's start, in seconds."""
+        return self._config.lifecycle.start_timeout
+
+    @property
+    def stop_timeout(self) -> int:
+        """The time limit of a container's stop, in seconds."""
+        return self._config.lifecycle.stop_timeout
+
+    def resources(self, spec: Spec) -> dict[str, int]:
+        """Return the limits of an agent. Unlimited resources are left out."""
+        config, deployed = self._config.lifecycle, self._builds.configuration(spec).resources
+        own = config.agents.get(spec.name, AgentSettings()).resources
+        return resources.effective(config.resources, deployed, own, spec.resources)
+
+    def network(self, spec: Spec) -> Network:
+        """Return the addresses that an agent may reach; the host's name servers are included."""
+        resolv_conf = ""
+        with contextlib.suppress(FileNotFoundError):
+            resolv_conf = (self._layout.root / "etc/resolv.conf").read_text()
+        return network_of(spec.name, self._config, resolv_conf, can_filter=self.can_filter)
+
+    def lacks_required_filter(self, spec: Spec) -> bool:
+        """Whether the agent must not run because this host cannot filter its addresses."""
+        return self._config.lifecycle.require_filter and self.network(spec).unenforced
+
+    def limits(self, spec: Spec) -> Limits:
+        """Return everything that the drop-in of the container's unit limits."""
+        return Limits(
+            self.start_timeout, self.stop_timeout, self.network(spec), self.resources(spec)
+        )
+
+    def image(self, spec: Spec) -> Path:
+        """Return the tree that the container's /usr comes from."""
+        chosen = self._config.lifecycle.image_of(spec.name)
+        return image.HOST if chosen == "/" else self._layout.root / chosen.lstrip("/")
+
+    def harness(self, spec: Spec) -> Mapping[str, object]:
+        """Return the content of the container's harness.json."""
+        config = self._config.harness
+        deployed = self._builds.configuration(spec).for_harness()
+        return {
+            "name": spec.name,
+            "manager": spec.is_manager,
+            "model": spec.model or config.model,
+            "scripted_model_url": config.scripted_model_url,
+            "session_idle": config.session_idle,
+            "turn_timeout": config.turn_timeout,
+            **deployed,
+            "environment": {**config.environment, **deployed.get("environment", {})},
+        }

@@ -1,0 +1,124 @@
+"""A container's root: a few KiB of curated files around a /usr from elsewhere."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from services.lifecycle.agents.agent import Spec
+from services.lifecycle.files.nofollow import Directory
+
+OS_RELEASE: Final = """\
+NAME="Hyperhive agent"
+PRETTY_NAME="Hyperhive agent"
+ID=hyperhive
+ANSI_COLOR="1;33"
+"""
+ACCOUNTS: Final = """\
+root:x:0:0:root:/root:/bin/bash
+messagebus:x:81:81:D-Bus:/:/usr/sbin/nologin
+nobody:x:65534:65534:nobody:/:/usr/sbin/nologin
+"""
+GROUP: Final = """\
+root:x:0:
+adm:x:4:
+tty:x:5:
+utmp:x:22:
+messagebus:x:81:
+systemd-journal:x:190:
+nogroup:x:65534:
+"""
+SHADOW: Final = """\
+root:!*:::::::
+messagebus:!*:::::::
+nobody:!*:::::::
+"""
+NSSWITCH: Final = """\
+passwd: files
+group: files
+shadow: files
+hosts: files dns
+"""
+HOSTS: Final = """\
+127.0.0.1 localhost {name}
+::1 localhost {name}
+"""
+
+GITCONFIG: Final = """\
+[user]
+\tname = {name}
+\temail = {name}@hive.invalid
+[init]
+\tdefaultBranch = main
+"""
+TRUSTING: Final = """\
+[safe]
+\tdirectory = *
+"""
+"""For the manager: /applied and /meta belong to the host's approvals, not to its root."""
+
+MASKED: Final = (
+    # Would make the host's accounts, and fails at the second boot: passwd is put right by then.
+    "systemd-sysusers.service",
+    # Nobody logs in, and nothing is mounted or made that nspawn has not mounted or made.
+    "systemd-ask-password-console.path",
+    "systemd-initctl.socket",
+    "systemd-remount-fs.service",
+    "systemd-tmpfiles-setup-dev-early.service",
+    "systemd-tmpfiles-setup-dev.service",
+    "systemd-update-utmp.service",
+)
+"""Units of the host's systemd that a container has no use for, and that delay its start."""
+
+
+def write(
+    root: Directory,
+    spec: Spec,
+    harness: Mapping[str, object],
+    units: Path,
+    usr_links: Iterable[str],
+) -> None:
+    """Put the files of `spec` into `root`, which belongs to its uid range.
+
+    What the container wrote elsewhere stays; what it changed of these is put right. `units`: the
+    folder with the unit files of the container's own systemd. `usr_links`: what links into /usr.
+    """
+    for name in ("dev", "proc", "run", "srv", "state", "sys", "tmp", "usr"):
+        root.make(name)
+    for name in ("agents", "applied", "meta") if spec.is_manager else ():
+        root.make(name)
+    with root.directory("root", mode=0o700) as home:
+        home.make(".claude", mode=0o700)
+    with root.directory("var") as var:
+        var.link("run", "../run")
+        with var.directory("log") as log:
+            log.ensure("journal")  # its systemd has its own idea of the mode
+    for name in usr_links:
+        root.link(name, f"usr/{name}")
+    with root.directory("etc") as etc:
+        _write_etc(etc, spec, harness, units)
+
+
+def _write_etc(etc: Directory, spec: Spec, harness: Mapping[str, object], units: Path) -> None:
+    etc.write("os-release", OS_RELEASE)
+    etc.write("passwd", ACCOUNTS)
+    etc.write("group", GROUP)
+    etc.write("shadow", SHADOW, mode=0o600)
+    etc.write("nsswitch.conf", NSSWITCH)
+    etc.write("hostname", f"{spec.name}\n")
+    etc.write("hosts", HOSTS.format(name=spec.name))
+    etc.write("gitconfig", GITCONFIG.format(name=spec.name) + (TRUSTING if spec.is_manager else ""))
+    # The host's own would keep the journal from being linked, and is nobody's business.
+    etc.write("machine-id", f"{spec.machine_id}\n")
+    with etc.directory("hyperhive") as hyperhive:
+        hyperhive.write("harness.json", json.dumps(harness, indent=2) + "\n")
+    # Without these two pam_env and pam_limits refuse the session that `machinectl shell` opens.
+    with etc.directory("security") as security:
+        security.write("limits.conf", "")
+        security.write("pam_env.conf", "")
+    with etc.directory("systemd") as systemd, systemd.directory("system") as system:
+        for name in MASKED:
+            system.link(name, "/dev/null")
+        for unit in sorted(units.iterdir()) if units.is_dir() else ():
+            if unit.is_file():
+                system.write(unit.name, unit.read_text())

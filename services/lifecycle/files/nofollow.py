@@ -1,0 +1,282 @@
+"""Writing into directories that an agent owns, without ever following a link it planted.
+
+Lifecycle is root, and the agent may put a symbolic link wherever it can write. So below a
+directory that an agent owns, nothing is reached by path: each step is a directory descriptor,
+opened with O_NOFOLLOW, and files are put in place by renaming over whatever lies there.
+
+What is removed may be a tree of any depth and size. So it is never walked down: a directory that
+is not empty is moved to the top of its tree, and removed from there. That takes two descriptors.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Coroutine, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Self
+
+SLICE: Final = 1000
+"""Entries that are removed before somebody else gets a turn: some milliseconds."""
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Directory:
+    """A directory that is held open; its entries belong to `owner` (a uid and gid) by default."""
+
+    def __init__(self, descriptor: int, owner: int, path: str, changes: list[str]) -> None:
+        self._fd = descriptor
+        self._owner = owner
+        self._path = path
+        self._changes = changes
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls, path: Path, *, owner: int = 0, changes: list[str] | None = None
+    ) -> Iterator[Self]:
+        """Hold the existing directory `path` open; only its last part is protected from links.
+
+        So everything above it must belong to root. What is changed below it is added to `changes`,
+        a line each. Raises OSError (ELOOP, ENOTDIR) for a link.
+        """
+        descriptor = os.open(path, _DIRECTORY)
+        try:
+            yield cls(descriptor, owner, str(path), [] if changes is None else changes)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def directory(
+        self, name: str, *, mode: int = 0o755, owner: int | None = None
+    ) -> Iterator[Self]:
+        """The directory `name`, made or corrected to `mode` and owner; what else lay there goes."""
+        uid = self._owner if owner is None else owner
+        made = not self._is_directory(name)
+        if made:
+            self.remove(name)
+            os.mkdir(name, 0o700, dir_fd=self._fd)
+        descriptor = os.open(name, _DIRECTORY, dir_fd=self._fd)
+        try:
+            status = os.fstat(descriptor)
+            fits = (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (uid, uid, mode)
+            if not fits:
+                os.fchown(descriptor, uid, uid)
+                os.fchmod(descriptor, mode)
+            if made or not fits:
+                self._changed(name, "made" if made else "owner and mode corrected")
+            yield type(self)(descriptor, uid, f"{self._path}/{name}", self._changes)
+        finally:
+            os.close(descriptor)
+
+    def make(self, name: str, *, mode: int = 0o755, owner: int | None = None) -> None:
+        """As `directory`, for those nobody needs to look into."""
+        with self.directory(name, mode=mode, owner=owner):
+            pass
+
+    def ensure(self, name: str) -> None:
+        """A directory of that name, which the agent may give another mode and group."""
+        if not self._is_directory(name):
+            self.make(name)
+
+    def write(self, name: str, content: str, *, mode: int = 0o644) -> bool:
+        """Put a file with `content` in place at once; answers whether anything changed.
+
+        A link or a directory of that name is replaced, never written through.
+        """
+        if self._holds(name, content.encode(), mode):
+            return False
+        temporary = f".{name}.{secrets.token_hex(4)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=self._fd)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content.encode())
+                file.flush()
+                os.fchown(descriptor, self._owner, self._owner)
+                os.fchmod(descriptor, mode)
+            if self._is_directory(name):
+                self.remove(name)
+            os.rename(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            self._changed(name, "written")
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=self._fd)
+            raise
+        return True
+
+    def link(self, name: str, target: str) -> None:
+        """A symbolic link, replacing whatever else lies there."""
+        if self._links(name, target):
+            return
+        self.remove(name)
+        os.symlink(target, name, dir_fd=self._fd)
+        os.chown(name, self._owner, self._owner, dir_fd=self._fd, follow_symlinks=False)
+        self._changed(name, f"linked to {target}")
+
+    def remove(self, name: str) -> bool:
+        """Remove a file, a link (not its target) or a directory; answers whether it existed."""
+        existed = False
+        while self.remove_some(name):
+            existed = True
+        return existed
+
+    def remove_some(self, name: str) -> bool:
+        """As `remove`, but of a directory about SLICE entries at most; False when it is gone."""
+        if not self._is_directory(name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self._fd)
+                return True
+            return False
+        with _opened(self._fd, name) as top:
+            empty = _empty(top)
+        if empty:
+            os.rmdir(name, dir_fd=self._fd)
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor; it stays the tree's to close."""
+        return self._fd
+
+    def owner_of(self, name: str) -> int | None:
+        """The uid that owns the directory `name`; None when there is no such directory."""
+        status = self._status(name)
+        return status.st_uid if status and stat.S_ISDIR(status.st_mode) else None
+
+    def _changed(self, name: str, how: str) -> None:
+        self._changes.append(f"{self._path}/{name} {how}")
+
+    def _links(self, name: str, target: str) -> bool:
+        status = self._status(name)
+        if status is None or not stat.S_ISLNK(status.st_mode):
+            return False
+        return status.st_uid == self._owner and os.readlink(name, dir_fd=self._fd) == target
+
+    def _status(self, name: str) -> os.stat_result | None:
+        try:
+            return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def _is_directory(self, name: str) -> bool:
+        return self.owner_of(name) is not None
+
+    def _holds(self, name: str, content: bytes, mode: int) -> bool:
+        """Whether the file is there already, as we would write it."""
+        status = self._status(name)
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return False
+        if (status.st_uid, stat.S_IMODE(status.st_mode)) != (self._owner, mode):
+            return False
+        if status.st_size != len(content):
+            return False
+        descriptor = os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd
+        )
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(len(content) + 1) == content
+
+
+def read_below(parent: Path, parts: Sequence[str], most: int) -> bytes:
+    """The first `most` bytes of the file at `parts` below `parent`, links never followed.
+
+    `parent` itself is reached by path. Raises OSError when there is no such file.
+    """
+    opened = [os.open(parent, _DIRECTORY)]
+    try:
+        for part in parts[:-1]:
+            opened.append(os.open(part, _DIRECTORY, dir_fd=opened[-1]))
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(parts[-1], flags, dir_fd=opened[-1])
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, f"{parts[-1]} is no regular file")
+            return file.read(most)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+async def remove_below(parent: Path, name: str) -> bool:
+    """Remove `name` in the root-owned directory `parent`, links never followed.
+
+    Answers whether it existed; a missing parent is no error. However much there is, it neither
+    keeps the loop waiting nor a service that stops: cancelled, it leaves the rest.
+    """
+    existed = False
+    while await _to_the_end(asyncio.to_thread(_remove_some, parent, name)):
+        existed = True
+    return existed
+
+
+async def _to_the_end(work: Coroutine[Any, Any, bool]) -> bool:
+    """Do `work` even when cancelled meanwhile: two threads must not remove the same things."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
+
+def _remove_some(parent: Path, name: str) -> bool:
+    try:
+        with Directory.open(parent) as tree:
+            return tree.remove_some(name)
+    except FileNotFoundError:
+        return False
+
+
+def _empty(top: int) -> bool:
+    """Remove about SLICE entries below the directory `top`; answers whether it is empty now."""
+    done = 0
+    while done < SLICE:
+        entries = _entries(top)
+        if not entries:
+            return True
+        done += len(entries)
+        for name, is_directory in entries:
+            if _removed(top, name, is_directory):
+                continue
+            with _opened(top, name) as folder:
+                inner = _entries(folder)
+                done += len(inner)
+                for deeper, is_folder in inner:
+                    if not _removed(folder, deeper, is_folder):
+                        os.rename(deeper, secrets.token_hex(16), src_dir_fd=folder, dst_dir_fd=top)
+            if done >= SLICE:
+                break
+    return False
+
+
+def _entries(folder: int) -> list[tuple[str, bool]]:
+    """Up to SLICE names in the directory `folder`, and whether each is a directory."""
+    with os.scandir(folder) as entries:
+        return [(e.name, e.is_dir(follow_symlinks=False)) for e in islice(entries, SLICE)]
+
+
+def _removed(folder: int, name: str, is_directory: bool) -> bool:
+    """Remove `name`; False for a directory that is not empty."""
+    if not is_directory:
+        os.unlink(name, dir_fd=folder)
+        return True
+    try:
+        os.rmdir(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def _opened(folder: int, name: str) -> Iterator[int]:
+    descriptor = os.open(name, _DIRECTORY, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,292 @@
+"""What the jobs do, verb by verb, and how each is undone.
+
+Lifecycle may be killed at any point of this. Then the job is done again from its beginning, so each
+step leaves alone what is there already, and looks at what systemd says, not at what it remembers.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from services.lifecycle.agents.agent import Agent, State
+from services.lifecycle.agents.record import Phase, Record
+from services.lifecycle.agents.roster import Roster
+from services.lifecycle.backends.backend import Backend
+from services.lifecycle.broker import Broker
+from services.lifecycle.jobs.containers import Containers, waiting
+from services.lifecycle.jobs.deploy import DeploySteps
+from services.lifecycle.jobs.job import Job, Verb, Work
+from services.lifecycle.jobs.progress import step
+from services.lifecycle.jobs.rolling_update import at_rest
+from services.lifecycle.notices.deliverer import Deliverer
+from services.lifecycle.notices.notice import Notice
+from services.lifecycle.watch.auto_sleep import AutoSleep, wake_notices
+from services.lifecycle.watch.monitor import Monitor
+from services.lifecycle.watch.turns import Turns
+from wire import names
+from wire.errors import HiveError
+
+log = logging.getLogger(__name__)
+
+SPAWNED: Final = "spawned"
+REBUILT: Final = "rebuilt"
+
+
+class Steps:
+    """The work of every verb."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        backend: Backend,
+        broker: Broker,
+        monitor: Monitor,
+        deliverer: Deliverer,
+        auto_sleep: AutoSleep,
+        turns: Turns,
+    ) -> None:
+        self._roster = roster
+        self._backend = backend
+        self._broker = broker
+        self._deliverer = deliverer
+        self._auto_sleep = auto_sleep
+        # However many are stale, most of the roster goes on working.
+        self._one_update = asyncio.Lock()
+        self._containers = Containers(roster, backend, monitor)
+        self.deploys = DeploySteps(roster, backend, self._containers, turns)
+        self.of: Mapping[Verb, tuple[Work, Work]] = {
+            Verb.SPAWN: (self._spawn, self._unspawn),
+            Verb.DESTROY: (self._destroy, self._as_it_was),
+            Verb.PURGE: (self._purge, self._as_it_was),
+            Verb.START: (self._start, self._as_it_was),
+            Verb.STOP: (self._stop, self._as_it_was),
+            Verb.RESTART: (self._restart, self._as_it_was),
+            Verb.REBUILD: (self._rebuild, self._as_it_was),
+            Verb.UPDATE: (self._update, self._as_it_was),
+            Verb.SLEEP: (self._sleep, self._as_it_was),
+            Verb.DEPLOY: (self.deploys.deploy, self.deploys.undo),
+        }
+
+    def snapshot(self, name: str) -> dict[str, object]:
+        """What the undoing of a job must know; what a restarted restart must know."""
+        agent = self._roster.agents.get(name)
+        if agent is None:
+            return {}
+        status = agent.unit_status
+        running = agent.unit_status.up or agent.state is State.STARTING
+        return {
+            "ran": running,
+            "enabled": agent.enabled,
+            "asleep": agent.asleep,
+            "invocation": status.invocation,
+        }
+
+    # Spawn
+
+    async def _spawn(self, job: Job) -> str:
+        record = self._roster.records.get(job.agent)
+        if record is None:
+            model = str(job.arguments.get("model", ""))
+            listening = await self._backend.listening_ports()
+            record, had_data = self._roster.claim(job.agent, model, listening)
+            # After an interruption the record itself is there; only what it was before is not.
+            job.arguments.setdefault("had_data", had_data)
+            self._roster.store.save_job(job)
+            self._roster.add(record)
+            self._roster.compare_ports()
+        self._configure(job)
+        agent = self._roster.agent(job.agent)
+        try:
+            step(f"{job.agent}: its inbox is made")
+            await self._broker.register(job.agent)
+            await self._containers.up(job)
+        except Exception:
+            await self._containers.stay()
+            await self._unspawn(job)
+            raise
+        notices = []
+        if record.phase is not Phase.PRESENT:
+            record.enter(Phase.PRESENT)
+            key = f"{SPAWNED}:{job.agent}:{agent.unit_status.invocation}"
+            if job.agent != names.MANAGER:
+                text = f"The agent {job.agent} was spawned and runs."
+                notices.append(Notice(SPAWNED, text, key))
+        self._roster.store.save(record, *notices)
+        self._deliverer.wake()
+        return ""
+
+    def _configure(self, job: Job) -> None:
+        """Have it made from the configuration that was approved with it."""
+        commit, record = str(job.arguments.get("commit", "")), self._roster.records[job.agent]
+        if commit and commit != record.deployed:
+            job.arguments.setdefault("former", record.deployed)
+            self._roster.store.save_job(job)
+            self._roster.deployed(job.agent, commit)
+
+    async def _unspawn(self, job: Job) -> str:
+        record = self._roster.find(job.agent)
+        if record is not None and record.phase is not Phase.KEPT:
+            record.deployed = str(job.arguments.get("former", record.deployed))
+            try:
+                await self._backend.stop_build(job.agent)
+                await self._end(record, purge=not job.arguments.get("had_data", True))
+            except Exception:
+                # The record says how far it came: the next start of lifecycle goes on with it.
+                log.exception("half a spawn is left", extra={"HIVE_AGENT": record.name})
+        return ""
+
+    # Destroy
+
+    async def _destroy(self, job: Job) -> str:
+        record = self._roster.find(job.agent)
+        if record is None:
+            return ""  # it was gone when lifecycle was interrupted
+        await self._go(job, record)
+        await self._end(record, purge=bool(job.arguments.get("purge")))
+        return ""
+
+    async def _purge(self, job: Job) -> str:
+        record = self._roster.find(job.agent)
+        if record is not None:
+            job.final = True
+            await self._end(record, purge=True)
+        return ""
+
+    async def _go(self, job: Job, record: Record) -> None:
+        """Stop the container: as long as that takes, a destroy can be cancelled."""
+        if record.phase is Phase.PRESENT and job.agent in self._roster.agents:
+            await self._containers.down(job)
+        job.final = True
+
+    async def _end(self, record: Record, *, purge: bool) -> None:
+        wanted = Phase.PURGING if purge else Phase.DESTROYING
+        if record.phase is not wanted:
+            record.enter(wanted)
+        self._roster.excuse(record)
+        step(f"{record.name}: its container is stopped")
+        await self._backend.stop(record.name)
+        step(f"{record.name}: its files are removed, its data {'too' if purge else 'kept'}")
+        await self._backend.destroy(record.spec, purge=purge)
+        await self._broker.unregister(record.name)
+        await self._auto_sleep.forget(record.name)
+        await self._roster.remove(record.name)
+        if purge:
+            self._roster.forget(record.name)
+        else:
+            record.enter(Phase.KEPT)
+            record.seen = ""
+            self._roster.store.save(record)
+
+    # Start, stop
+
+    async def _start(self, job: Job) -> str:
+        agent = self._roster.agent(job.agent)
+        self._roster.want(agent, enabled=True)
+        try:
+            await self._containers.up(job)
+        except Exception as failure:
+            if job.arguments.get("asleep"):
+                self._roster.store.save(
+                    self._roster.records[agent.name], *wake_notices(job, failure)
+                )
+                self._deliverer.wake()
+            raise
+        return ""
+
+    async def _stop(self, job: Job) -> str:
+        agent = self._roster.agent(job.agent)
+        self._roster.want(agent, enabled=False)
+        await self._containers.down(job)
+        return ""
+
+    async def _restart(self, job: Job) -> str:
+        agent = self._roster.agent(job.agent)
+        self._roster.want(agent, enabled=True)
+        await self._again(job, agent)
+        return ""
+
+    async def _again(self, job: Job, agent: Agent) -> None:
+        if agent.unit_status.invocation == job.arguments.get("invocation"):
+            await self._containers.down(job)
+        await self._containers.up(job)
+
+    async def _as_it_was(self, job: Job) -> str:
+        agent = self._roster.agents.get(job.agent)
+        if agent is None:
+            return ""
+        await self._backend.stop_build(job.agent)
+        before = job.arguments
+        enabled = bool(before.get("enabled", agent.enabled))
+        self._roster.want(agent, enabled=enabled, asleep=bool(before.get("asleep")))
+        if before.get("ran"):
+            await self._containers.up(job)
+        else:
+            await self._containers.down(job)
+        return ""
+
+    async def _sleep(self, job: Job) -> str:
+        agent = self._roster.agent(job.agent)
+        if agent.unit_status.up and not await self._auto_sleep.may_sleep(agent):
+            self._roster.want(agent, enabled=agent.enabled)
+            return "it stays awake: it is not idle, or messages wait for it"
+        self._roster.want(agent, enabled=agent.enabled, asleep=True)
+        try:
+            await self._containers.down(job)
+        except Exception:
+            self._roster.want(agent, enabled=agent.enabled)
+            raise
+        # What it may have given back as it ended, too.
+        self._auto_sleep.look()
+        return ""
+
+    # Rebuild, update
+
+    async def _rebuild(self, job: Job) -> str:
+        agent = self._roster.agent(job.agent)
+        changes = []
+        with waiting(job):
+            if await self._backend.build(agent.spec, job.number):
+                changes.append("its configuration built again")
+        step(f"{agent.name}: its files are compared and put right")
+        found = await self._backend.reconcile(agent.spec, running=agent.unit_status.up)
+        await self._broker.register(agent.name)
+        changes += found.changes
+        if job.verb is Verb.REBUILD:  # an update gives nobody another port
+            moved = self._roster.part_port(agent.name, await self._backend.listening_ports())
+            changes += [moved] if moved else []
+        if agent.unit_status.up and found.restart:
+            await self._again(job, agent)
+            changes.append("restarted")
+        elif agent.enabled and not agent.asleep and not agent.unit_status.up:
+            await self._containers.up(job)
+            changes.append("started")
+        elif not agent.unit_status.up:
+            self._roster.built(agent.name)
+        return "; ".join(changes)
+
+    async def _update(self, job: Job) -> str:
+        agent = self._roster.agent(job.agent)
+        async with self._one_update:
+            try:
+                note = await self._rebuild(job)
+                if agent.unit_status.up and agent.stale:
+                    if job.arguments.get("at_rest") and not at_rest(agent):
+                        return _joined(note, "it is at work, and is updated later")
+                    await self._again(job, agent)
+                    note = _joined(note, "restarted")
+            except HiveError:
+                # A host that goes down says nothing about the new version.
+                await self._containers.stay()
+                raise
+        if note:
+            record = self._roster.records[job.agent]
+            key = f"{REBUILT}:{job.agent}:{agent.unit_status.invocation}"
+            text = f"The agent {job.agent} was updated: {note}."
+            self._roster.store.save(record, Notice(REBUILT, text, key))
+            self._deliverer.wake()
+        return note
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
