@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from wire import clients
+from wire.clients.client import Client, method_of
 from wire.interface import Interface
 from wire.introspection import EMITS_CHANGED, interface_element
+from wire.records import approvals, broker, lifecycle
+from wire.records import signature as signature_of
+from wire.records.codec import is_record, types
 
 HOUSE = Path(__file__).parents[1]
 DOCUMENTS = sorted(HOUSE.glob("services/*/org.hyperhive.*.xml"))
@@ -175,3 +180,67 @@ def test_the_page_is_right(contract: Contract) -> None:
         arguments, when = page[name]
         assert arguments.strip("`") == signal.signature, name
         assert when, name
+
+
+CLIENTS = {
+    client.interface: client
+    for client in vars(clients).values()
+    if isinstance(client, type) and issubclass(client, Client)
+}
+RECORDS = {
+    name: record
+    for module in (approvals, broker, lifecycle)
+    for name, record in vars(module).items()
+    if is_record(record)
+}
+
+
+def remote_methods(client: type[Client]) -> dict[str, tuple[str, str]]:
+    """The methods of a client's own interface: arguments and result by member."""
+    functions = [f for f in vars(client).values() if getattr(f, "remote_interface", None) == ""]
+    found = [method_of(function) for function in functions]
+    return {method.member: (method.arguments, method.result) for method in found}
+
+
+@EVERY_CONTRACT
+def test_the_clients_have_every_method(contract: Contract) -> None:
+    assert remote_methods(CLIENTS[contract.name]) == {
+        name: (signature(member, "in"), signature(member, "out"))
+        for name, member in contract.members("method").items()
+    }
+
+
+def test_the_records_of_signals_have_their_arguments() -> None:
+    signals = {
+        name: signature(member)
+        for contract in CONTRACTS
+        for name, member in contract.members("signal").items()
+        if not signature(member).startswith("a")
+    }
+    found = {name: signature_of(RECORDS[name])[1:-1] for name in signals if name in RECORDS}
+    assert found == {name: signals[name] for name in found}
+    assert set(signals) - set(found) == LISTENED_TO_BY_NAME
+
+
+LISTENED_TO_BY_NAME = {
+    "MessageAcknowledged",
+    "MessageDelivered",
+    "MessageDropped",
+    "MessageParked",
+    "MessageQueued",
+}
+"""Signals without a record: their rows become one record of their own."""
+
+
+@pytest.mark.parametrize(
+    ("interface", "record"),
+    [
+        ("org.hyperhive.Agent1", lifecycle.AgentProperties),
+        ("org.hyperhive.Job1", lifecycle.JobProperties),
+    ],
+)
+def test_the_records_of_properties_have_each(interface: str, record: type[tuple[object]]) -> None:
+    [contract] = [one for one in CONTRACTS if one.name == interface]
+    assert types(record) == {
+        name: member.get("type") for name, member in contract.members("property").items()
+    }

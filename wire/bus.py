@@ -14,6 +14,7 @@
 
     handle = await bus.on_signal(callback, interface=names.BROKER, arg0="alice")
     await handle.close()
+    handle = await bus.on_owner(names.BROKER, came=..., went=...)
 
     gone = bus.watch_sender(sender())       # a future, done when that connection has left
     lost = await bus.disconnected           # None when we closed it, else the reason
@@ -137,6 +138,45 @@ class Bus:
     async def on_signal(self, callback: Callable[[Signal], None], **rule: str) -> Subscription:
         """Call `callback` for each signal that matches, until the result is closed."""
         return await self._router.add(Rule(**rule), callback)
+
+    async def on_owner(
+        self,
+        name: str,
+        *,
+        came: Callable[[str], None] | None = None,
+        went: Callable[[str], None] | None = None,
+    ) -> Subscription:
+        """Follow the owner of the well-known `name` until the result is closed.
+
+        Args:
+            name: the name; its present owner is not reported, see `owner_of`.
+            came: called with the unique name of each new owner.
+            went: called with the unique name of each owner that loses the name; before `came` when
+                another one takes the name over.
+        """
+
+        def changed(signal: Signal) -> None:
+            _name, before, now = signal.args
+            if before and went is not None:
+                went(before)
+            if now and came is not None:
+                came(now)
+
+        rule = Rule(sender=DAEMON, interface=DAEMON, member="NameOwnerChanged", arg0=name)
+        return await self._router.add(rule, changed)
+
+    async def owner_of(self, name: str, timeout: float = CALL_TIMEOUT) -> str:
+        """Return the unique name of the owner of `name`, or "" when the name has none.
+
+        Starts no service. Calls to the unique name start none either, whenever the owner ends.
+        """
+        try:
+            owner = await self.call1(
+                DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", name, timeout=timeout
+            )
+        except errors.HiveError:
+            return ""
+        return str(owner)
 
     def watch_sender(self, connection: str) -> asyncio.Future[None]:
         """A future of its own, done when the unique name `connection` has left the bus."""

@@ -16,6 +16,7 @@ from dbus_next.errors import InvalidSignatureError
 from dbus_next.signature import SignatureTree, SignatureType
 
 from wire.message import Kind, Message
+from wire.records import codec
 from wire.types import Typed
 
 MAX_DEPTH: Final = 16
@@ -279,10 +280,11 @@ def _dict_encoder(entry: SignatureType) -> Encode:
 
     def encode_dict(out: bytearray, value: Any, depth: int) -> None:
         _check_depth(depth)
-        if not isinstance(value, dict):
+        items = codec.to_dict(value) if codec.is_dictionary(type(value)) else value
+        if not isinstance(items, dict):
             raise _misfit(f"a{entry.signature}", value)
         place, start = _begin_array(out, 8)
-        for key, item in value.items():
+        for key, item in items.items():
             out += bytes(-len(out) % 8)
             encode_key(out, key, depth + 1)
             encode_value(out, item, depth + 1)
@@ -296,7 +298,7 @@ def _struct_encoder(kind: SignatureType) -> Encode:
 
     def encode_struct(out: bytearray, value: Any, depth: int) -> None:
         _check_depth(depth)
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, list | tuple) or codec.is_dictionary(type(value)):
             raise _misfit(kind.signature, value)
         if len(value) != len(encoders):
             raise MisfitError(f"{kind.signature} takes {len(encoders)} values, not {len(value)}")
@@ -339,6 +341,9 @@ def _signature_of(value: Any) -> str:
     """The type a plain value has as a variant; see wire.types."""
     if isinstance(value, dict):
         return "a{sv}"
+    kind = type(value)
+    if codec.is_record(kind):
+        return codec.signature(kind)
     if isinstance(value, list | tuple):
         return "a" + (_signature_of(value[0]) if value else "s")
     if isinstance(value, int) and not isinstance(value, bool) and value >= 2**63:

@@ -37,7 +37,8 @@ from typing import Any, ClassVar, Final, ParamSpec, Protocol, TypeVar, get_type_
 
 from wire.errors import InvalidArgument
 from wire.principal import Allow, Principal
-from wire.types import Signature, complete_types
+from wire.records.codec import signature_of
+from wire.types import complete_types
 
 _P = ParamSpec("_P")
 _AsyncMethod = TypeVar("_AsyncMethod", bound=Callable[..., Awaitable[Any]])
@@ -225,7 +226,7 @@ def _result(function: Callable[..., Any]) -> str:
 
 
 def _signature(function: Callable[..., Any], hint: Any) -> str:
-    for extra in getattr(hint, "__metadata__", ()):
-        if isinstance(extra, Signature):
-            return extra.signature
-    raise TypeError(f"{function.__qualname__} has an annotation that is no type of wire.types")
+    found = signature_of(hint)
+    if found is None:
+        raise TypeError(f"{function.__qualname__} has an annotation that is not of wire.types")
+    return found

@@ -15,14 +15,12 @@ import logging
 import os
 import pwd
 import re
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from wire import names
 from wire.errors import HiveError
 from wire.principal import THE_OPERATOR, Kind, Principal, agent
-
-if TYPE_CHECKING:
-    from wire.bus import Bus
+from wire.signals import Caller
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +37,14 @@ _SERVICE: Final = re.compile(r"hive-([a-z]+)\.service")
 class Resolver(Protocol):
     """Who is behind a connection."""
 
-    async def resolve(self, bus: "Bus", connection: str) -> Principal | None:
+    async def resolve(self, bus: Caller, connection: str) -> Principal | None:
         """The principal of the unique name `connection`; None for nobody we know."""
 
 
 class SystemdResolver:
     """The resolver of a hive host."""
 
-    async def resolve(self, bus: "Bus", connection: str) -> Principal | None:
+    async def resolve(self, bus: Caller, connection: str) -> Principal | None:
         """See Resolver. Raises Unavailable or Timeout when the daemon or systemd do not answer."""
         credentials: dict[str, Any] = await _ask_daemon(bus, "GetConnectionCredentials", connection)
         uid, pid = credentials.get("UnixUserID"), credentials.get("ProcessID")
@@ -58,20 +56,21 @@ class SystemdResolver:
         return principal_of(unit, uid, credentials.get("UnixGroupIDs"))
 
 
-async def _ask_daemon(bus: "Bus", member: str, connection: str) -> Any:
-    return await bus.call1(_DAEMON, _DAEMON_PATH, _DAEMON, member, "s", connection)
+async def _ask_daemon(bus: Caller, member: str, connection: str) -> Any:
+    [value] = await bus.call(_DAEMON, _DAEMON_PATH, _DAEMON, member, "s", connection)
+    return value
 
 
-async def _unit_of(bus: "Bus", pid: int) -> str:
+async def _unit_of(bus: Caller, pid: int) -> str:
     """The unit that `pid` runs in, or "" when it is in none."""
     manager = f"{_SYSTEMD}.Manager"
     try:
-        path: str = await bus.call1(_SYSTEMD, _SYSTEMD_PATH, manager, "GetUnitByPID", "u", pid)
+        [path] = await bus.call(_SYSTEMD, _SYSTEMD_PATH, manager, "GetUnitByPID", "u", pid)
     except HiveError as error:
         if error.name == f"{_SYSTEMD}.NoUnitForPID":
             return ""
         raise
-    return unescape(path.rpartition("/")[2])
+    return unescape(str(path).rpartition("/")[2])
 
 
 def unescape(label: str) -> str:

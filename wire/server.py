@@ -4,7 +4,7 @@ wire.bus makes one when something is exported, or somebody calls. What only call
 endpoint or hivectl, starts sooner and stays smaller without it.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wire import message
 from wire.connection import Connection
@@ -12,15 +12,13 @@ from wire.dispatch import Dispatcher
 from wire.objects import Objects
 from wire.principal import Principal
 from wire.resolver import Resolver, SystemdResolver
-
-if TYPE_CHECKING:
-    from wire.bus import Bus
+from wire.signals import Caller
 
 
 class Server:
     """The objects of `connection`, and who answers for them."""
 
-    def __init__(self, bus: "Bus", connection: Connection, resolver: Resolver | None) -> None:
+    def __init__(self, bus: Caller, connection: Connection, resolver: Resolver | None) -> None:
         self._bus = bus
         self._connection = connection
         self._resolver = resolver or SystemdResolver()

@@ -72,8 +72,8 @@ def _is_below(path: str, namespace: str) -> bool:
     return path == namespace or namespace == "/" or path.startswith(namespace + "/")
 
 
-class Sends(Protocol):
-    """What a subscription needs of the bus."""
+class Caller(Protocol):
+    """The part of a bus that calls methods; wire.bus.Bus is one."""
 
     async def call(
         self,
@@ -85,7 +85,11 @@ class Sends(Protocol):
         *args: Any,
         timeout: float = 25.0,
     ) -> list[Any]:
-        """See wire.bus.Bus.call."""
+        """Call a method and return its results; see wire.bus.Bus.call."""
+
+
+class Sends(Caller, Protocol):
+    """The part of a bus that a subscription needs."""
 
     def tell_daemon(self, member: str, value: str) -> None:
         """Call the bus daemon, whatever it answers."""

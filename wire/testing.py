@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from wire import names
-from wire.bus import Bus
 from wire.errors import StandardError
 from wire.interface import Interface, method
 from wire.principal import EVERYBODY, THE_OPERATOR, Principal
+from wire.signals import Caller
 from wire.types import ObjectPath, UInt32
 
 START_TIMEOUT: Final = 10.0
@@ -52,7 +52,7 @@ class FixedPrincipals:
         self.known = dict(known or {})
         self.default = default
 
-    async def resolve(self, bus: Bus, connection: str) -> Principal | None:
+    async def resolve(self, bus: Caller, connection: str) -> Principal | None:
         """See wire.resolver.Resolver."""
         return self.known.get(connection, self.default)
 

@@ -35,6 +35,7 @@ ObjectPath: TypeAlias = Annotated[str, Signature("o")]
 Dict: TypeAlias = Annotated[dict[str, Any], Signature("a{sv}")]
 StrList: TypeAlias = Annotated[list[str], Signature("as")]
 UInt64List: TypeAlias = Annotated[list[int], Signature("at")]
+ManagedDict: TypeAlias = Annotated[dict[str, dict[str, dict[str, Any]]], Signature("a{oa{sa{sv}}}")]
 DictList: TypeAlias = Annotated[list[dict[str, Any]], Signature("aa{sv}")]
 Messages: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxubtssb)")]
 """Messages of the broker; the fields are named in org.hyperhive.Broker1.xml."""

@@ -82,7 +82,7 @@ def test_edge_10_signatures_come_from_annotated_types() -> None:
     )
     assert Lamp1.signals["Broken"].signature == "su"
     assert Lamp1.properties["State"].signature == "s"
-    with pytest.raises(TypeError, match=r"no type of wire.types"):
+    with pytest.raises(TypeError, match=r"not of wire.types"):
 
         class Bad1(Interface, name="org.hyperhive.Bad1"):
             @method(allow=EVERYBODY)

@@ -1,0 +1,84 @@
+"""Named options from the bus (`a{sv}`), checked against their record.
+
+    _SEND = Options(SendOptions, "option of Send", dedupe_key=Field(min_length=1, max_length=128))
+    chosen = _SEND.parse({"urgent": True})      # a SendOptions
+
+The record in wire.records has the keys, the types and the defaults; the room adds the bounds.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from wire.errors import InvalidArgument
+from wire.records import keys
+
+R = TypeVar("R", bound=tuple[Any, ...])
+
+_LONGEST_KEY = 64
+"""The characters of an unknown key that an error repeats."""
+
+
+class Options(Generic[R]):
+    """The rules for one kind of options: nothing unknown, nothing converted."""
+
+    def __init__(self, record: type[R], name: str, **bounds: Any) -> None:
+        """Take the keys and types of `record`.
+
+        Args:
+            record: a dictionary record of wire.records.
+            name: the words for one of the options in an error, such as "option of Send".
+            bounds: a `pydantic.Field` for each field of the record that has bounds.
+        """
+        self._record = record
+        self._name = name
+        self._bounds = bounds
+
+    def parse(self, values: Mapping[str, object]) -> R:
+        """Return `values` as the record.
+
+        Raises:
+            InvalidArgument: a key is unknown or a value is not valid; the sentence names it.
+        """
+        try:
+            found = self._model.model_validate(dict(values))
+        except ValidationError as error:
+            raise InvalidArgument(self._sentence(error)) from None
+        return self._record(**{name: getattr(found, name) for name in keys(self._record)})
+
+    @cached_property
+    def _model(self) -> type[BaseModel]:
+        hints = get_type_hints(self._record)
+        defaults = self._record._field_defaults  # type: ignore[attr-defined]
+        fields: dict[str, Any] = {}
+        for name, key in keys(self._record).items():
+            bounds = self._bounds.get(name, Field())
+            field = Field(defaults[name], alias=key)
+            fields[name] = (_annotated(hints[name], bounds), field)
+        return create_model(
+            self._record.__name__,
+            __config__=ConfigDict(extra="forbid", strict=True, frozen=True),
+            **fields,
+        )
+
+    def _sentence(self, error: ValidationError) -> str:
+        first = error.errors(include_url=False, include_context=False)[0]
+        name = str(first["loc"][0])[:_LONGEST_KEY]
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(keys(self._record).values())
+            return f"There is no {self._name} called {name!r}; there are {known}."
+        return f"The {self._name} {name!r} is not valid: {first['msg']}."
+
+
+def _annotated(hint: Any, bounds: Any) -> Any:
+    """Return `hint` with its bounds; an enumeration is taken from its text."""
+    if any(_is_enum(one) for one in (hint, *get_args(hint))):
+        return Annotated[hint, bounds, Field(strict=False)]
+    return Annotated[hint, bounds]
+
+
+def _is_enum(hint: object) -> bool:
+    return isinstance(hint, type) and issubclass(hint, StrEnum)

@@ -1,0 +1,45 @@
+"""Options from the bus, checked against their record."""
+
+import pytest
+from pydantic import Field
+
+from services.options import Options
+from wire.errors import InvalidArgument
+from wire.records.broker import AskOptions, MessageFilter, MessageState
+
+FILTER = Options(MessageFilter, "filter of ListMessages", before=Field(ge=0, le=5))
+ASK = Options(AskOptions, "option of Ask", choices=Field(max_length=2), ttl_s=Field(ge=1, le=9))
+
+
+def test_options_become_their_record() -> None:
+    found = FILTER.parse({"from": "alice", "state": "dead", "before": 5})
+    assert found == MessageFilter(sender="alice", state=MessageState.DEAD, before=5)
+    assert isinstance(found.state, MessageState)
+
+
+def test_options_that_are_left_out_have_their_default() -> None:
+    assert ASK.parse({}) == AskOptions()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"sender": "alice"}, "There is no filter of ListMessages called 'sender'; there are to, "),
+        ({"x" * 100: 1}, f"called '{'x' * 64}'; there are "),
+        ({"before": 6}, "'before' is not valid: Input should be less than or equal to 5."),
+        ({"before": "3"}, "'before' is not valid: Input should be a valid integer."),
+        ({"before": True}, "'before' is not valid: Input should be a valid integer."),
+        ({"from": 3}, "The filter of ListMessages 'from' is not valid: "),
+        ({"state": "lost"}, "'state' is not valid: Input should be 'queued', 'leased', "),
+    ],
+)
+def test_options_that_are_not_valid_are_named(values: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        FILTER.parse(values)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("values", [{"choices": ["a", "b", "c"]}, {"choices": [1]}, {"ttl_s": 0}])
+def test_bounds_hold_for_lists_and_optional_values(values: dict[str, object]) -> None:
+    with pytest.raises(InvalidArgument):
+        ASK.parse(values)

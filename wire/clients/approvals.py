@@ -1,0 +1,58 @@
+"""Approvals as its callers see it; docs/dbus.md describes each member."""
+
+from wire import names
+from wire.clients.client import Client, remote
+from wire.records.approvals import (
+    ApplyRequestOptions,
+    Approval,
+    ApprovalFilter,
+    Deploy,
+    SpawnRequestOptions,
+)
+from wire.types import ObjectPath, Str, UInt32, UInt64
+
+
+class ApprovalsClient(Client, interface=names.APPROVALS, path=names.APPROVALS_PATH):
+    """org.hyperhive.Approvals1."""
+
+    @remote("RequestSpawn")
+    async def request_spawn(self, name: Str, reason: Str, options: SpawnRequestOptions) -> UInt64:
+        """Request a new agent and return the number of the request."""
+
+    @remote("RequestApply")
+    async def request_apply(
+        self, agent: Str, commit: Str, description: Str, options: ApplyRequestOptions
+    ) -> UInt64:
+        """Request the deploy of a commit and return the number of the request."""
+
+    @remote("Revert")
+    async def revert(self, agent: Str, tag: Str) -> UInt64:
+        """Request the deploy of an earlier configuration and return the number of the request."""
+
+    @remote("Withdraw")
+    async def withdraw(self, id: UInt64) -> None:
+        """Take a request back."""
+
+    @remote("Approve")
+    async def approve(self, id: UInt64) -> ObjectPath:
+        """Approve a request and return the path of its job."""
+
+    @remote("ApproveNow")
+    async def approve_now(self, id: UInt64) -> ObjectPath:
+        """Approve a request and deploy it without waiting for the end of the turn."""
+
+    @remote("Deny")
+    async def deny(self, id: UInt64, note: Str) -> None:
+        """Deny a request."""
+
+    @remote("Diff")
+    async def diff(self, id: UInt64) -> Str:
+        """Return the changes that a request makes."""
+
+    @remote("DeployLog")
+    async def deploy_log(self, agent: Str, limit: UInt32) -> list[Deploy]:
+        """Return the newest deploys of an agent, or of all when `agent` is empty."""
+
+    @remote("List")
+    async def list_approvals(self, filter: ApprovalFilter) -> list[Approval]:
+        """Return the requests that match."""

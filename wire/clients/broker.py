@@ -1,0 +1,105 @@
+"""The broker as its callers see it; docs/dbus.md describes each member."""
+
+from wire import names
+from wire.clients.client import Client, remote
+from wire.records.broker import (
+    AskOptions,
+    Message,
+    MessageFilter,
+    Question,
+    QuestionFilter,
+    Reminder,
+    ReminderFilter,
+    RemindOptions,
+    SendOptions,
+    Thread,
+)
+from wire.types import Int64, Str, StrList, UInt32, UInt64, UInt64List
+
+
+class BrokerClient(Client, interface=names.BROKER, path=names.BROKER_PATH):
+    """org.hyperhive.Broker1."""
+
+    @remote("Send")
+    async def send(self, to: Str, body: Str, options: SendOptions) -> UInt64:
+        """Queue a message and return its id, once the message is on disk."""
+
+    @remote("Receive")
+    async def receive(self, max: UInt32, timeout_ms: UInt32) -> list[Message]:
+        """Lease the oldest messages to the caller's connection; wait for the first."""
+
+    @remote("Acknowledge")
+    async def acknowledge(self, ids: UInt64List) -> None:
+        """Mark messages as done."""
+
+    @remote("Release")
+    async def release(self, ids: UInt64List) -> None:
+        """Queue leased messages again."""
+
+    @remote("ListMessages")
+    async def list_messages(self, filter: MessageFilter, limit: UInt32) -> list[Message]:
+        """Return the newest `limit` messages that match, oldest first."""
+
+    @remote("Requeue")
+    async def requeue(self, ids: UInt64List) -> None:
+        """Queue dead letters again."""
+
+    @remote("Drop")
+    async def drop(self, ids: UInt64List) -> None:
+        """End dead letters."""
+
+    @remote("Ask")
+    async def ask(self, to: Str, question: Str, options: AskOptions) -> UInt64:
+        """Ask a question and return its id, once the question is on disk."""
+
+    @remote("Answer")
+    async def answer(self, id: UInt64, answer: StrList) -> None:
+        """Answer a question."""
+
+    @remote("Cancel")
+    async def cancel(self, id: UInt64) -> None:
+        """Take a question back."""
+
+    @remote("ListQuestions")
+    async def list_questions(self, filter: QuestionFilter, limit: UInt32) -> list[Question]:
+        """Return the newest `limit` questions that match, oldest first."""
+
+    @remote("Remind")
+    async def remind(self, due: Int64, body: Str, options: RemindOptions) -> UInt64:
+        """Set a reminder and return its id, once the reminder is on disk."""
+
+    @remote("CancelReminder")
+    async def cancel_reminder(self, id: UInt64) -> None:
+        """Take a reminder back."""
+
+    @remote("ListReminders")
+    async def list_reminders(self, filter: ReminderFilter, limit: UInt32) -> list[Reminder]:
+        """Return the newest `limit` reminders that match, oldest first."""
+
+    @remote("CountReminders")
+    async def count_reminders(self) -> UInt64:
+        """Return how many reminders of the caller are pending."""
+
+    @remote("OpenThreads")
+    async def open_threads(self) -> list[Thread]:
+        """Return everything that somebody still waits for."""
+
+    @remote("RegisterAgent")
+    async def register_agent(self, name: Str) -> None:
+        """Accept messages for an agent."""
+
+    @remote("UnregisterAgent")
+    async def unregister_agent(self, name: Str) -> None:
+        """Refuse messages for an agent."""
+
+    @remote("ListWaiting")
+    async def list_waiting(self) -> StrList:
+        """Return the names whose inboxes have messages that are not done."""
+
+    @remote("Vacuum")
+    async def vacuum(self) -> UInt64:
+        """Delete old records and return how many those were."""
+
+    @remote("Backup")
+    async def backup(self, path: Str) -> Str:
+        """Copy the store and return the path of the copy."""

@@ -1,0 +1,112 @@
+"""Lifecycle, its agents and its jobs as their callers see them; docs/dbus.md describes each member.
+
+Methods that return an object path return the job's; its end is the signal JobRemoved.
+"""
+
+from wire import names
+from wire.clients.client import Client, remote
+from wire.records.lifecycle import (
+    DeployOptions,
+    ManagedObjects,
+    Report,
+    ResourceChanges,
+    SpawnOptions,
+    Tombstone,
+    Usage,
+)
+from wire.types import Bool, ManagedDict, ObjectPath, Str, StrList, UInt32
+
+
+class LifecycleClient(Client, interface=names.LIFECYCLE, path=names.LIFECYCLE_PATH):
+    """org.hyperhive.Lifecycle1."""
+
+    @remote("Spawn")
+    async def spawn(self, name: Str, options: SpawnOptions) -> ObjectPath:
+        """Make an agent and start it."""
+
+    @remote("Deploy")
+    async def deploy(self, agent: Str, commit: Str, options: DeployOptions) -> ObjectPath:
+        """Run an agent with the configuration at a commit."""
+
+    @remote("Destroy")
+    async def destroy(self, name: Str, purge: Bool) -> ObjectPath:
+        """End an agent; with its data if `purge`."""
+
+    @remote("UpdateAll")
+    async def update_all(self) -> StrList:
+        """Update the stale agents one after the other and return their names."""
+
+    @remote("ListTombstones")
+    async def list_tombstones(self) -> list[Tombstone]:
+        """Return the data that is kept of destroyed agents."""
+
+    @remote("PurgeTombstone")
+    async def purge_tombstone(self, name: Str) -> ObjectPath:
+        """Delete the data that is kept of a destroyed agent."""
+
+    async def managed_objects(self) -> ManagedObjects:
+        """Return the agents and jobs with their properties."""
+        return ManagedObjects.decode(await self._managed_objects())
+
+    @remote("GetManagedObjects", interface=names.OBJECT_MANAGER)
+    async def _managed_objects(self) -> ManagedDict: ...
+
+
+class AgentClient(Client, interface=names.AGENT_INTERFACE, destination=names.LIFECYCLE):
+    """org.hyperhive.Agent1; its path is `wire.names.agent_path(name)`."""
+
+    @remote("Start")
+    async def start(self) -> ObjectPath:
+        """Start the container."""
+
+    @remote("Stop")
+    async def stop(self) -> ObjectPath:
+        """Stop the container."""
+
+    @remote("Restart")
+    async def restart(self) -> ObjectPath:
+        """Stop the container and start it again."""
+
+    @remote("Rebuild")
+    async def rebuild(self) -> ObjectPath:
+        """Make again everything on the host that belongs to the agent."""
+
+    @remote("Update")
+    async def update(self) -> ObjectPath:
+        """Rebuild the agent with the installed version of Hyperhive."""
+
+    @remote("Pause")
+    async def pause(self) -> None:
+        """Give the container no processor time."""
+
+    @remote("Resume")
+    async def resume(self) -> None:
+        """Give the container processor time again."""
+
+    @remote("SetResources")
+    async def set_resources(self, resources: ResourceChanges) -> None:
+        """Change limits."""
+
+    @remote("GetUsage")
+    async def get_usage(self) -> Usage:
+        """Return the resources that the container uses."""
+
+    @remote("Report")
+    async def report(self, report: Report) -> None:
+        """Hand over the harness's report."""
+
+    @remote("GetLogs")
+    async def get_logs(self, lines: UInt32) -> StrList:
+        """Return the newest lines of the journal about the agent."""
+
+
+class JobClient(Client, interface=names.JOB_INTERFACE, destination=names.LIFECYCLE):
+    """org.hyperhive.Job1; its path is the job's."""
+
+    @remote("Cancel")
+    async def cancel(self) -> None:
+        """Undo the job."""
+
+    @remote("Hurry")
+    async def hurry(self) -> None:
+        """Run the job without waiting for the end of the turn."""

@@ -1,0 +1,117 @@
+"""The records of org.hyperhive.Approvals1. Times are microseconds since 1970, 0 for never."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from wire.records.codec import dictionary, struct
+from wire.types import Bool, Int64, Str, UInt32, UInt64
+
+
+class ApprovalState(StrEnum):
+    """The place of a request on its way."""
+
+    PENDING = "pending"
+    """It waits for the operator."""
+    APPROVED = "approved"
+    """The operator has approved it; it begins as soon as lifecycle can be asked."""
+    BUILDING = "building"
+    """Lifecycle carries it out, or is asked to."""
+    DEPLOYED = "deployed"
+    FAILED = "failed"
+    """Lifecycle could not carry it out; the note says why."""
+    DENIED = "denied"
+    """The operator has denied it; the note may say why."""
+    SUPERSEDED = "superseded"
+    """A newer request replaced it, or it no longer fits to what is deployed."""
+    WITHDRAWN = "withdrawn"
+    """Its requester took it back, or its agent is gone."""
+
+
+class ApprovalKind(StrEnum):
+    """The kind of change that is requested."""
+
+    SPAWN = "spawn"
+    """A new agent, with its first configuration."""
+    APPLY = "apply"
+    """Another configuration for an agent."""
+    REVERT = "revert"
+    """Another configuration that does not follow from the deployed one."""
+
+
+@struct
+class Approval(NamedTuple):
+    """A request that waits, or waited, for the operator."""
+
+    id: UInt64
+    kind: ApprovalKind
+    agent: Str
+    commit: Str
+    """The full name of the commit; empty for requests of a version that had no commits."""
+    reason: Str
+    requested_by: Str
+    requested: Int64
+    state: ApprovalState
+    note: Str
+    resolved: Int64
+    """The time of the latest change of state; 0 while the request is pending."""
+
+
+@struct
+class Deploy(NamedTuple):
+    """A configuration that was deployed."""
+
+    at: Int64
+    agent: Str
+    commit: Str
+    approval: UInt64
+    """The number of the request; 0 for an agent's first configuration."""
+    requested_by: Str
+    description: Str
+
+    @property
+    def tag(self) -> str:
+        """The tag of the commit in the agent's repository."""
+        return f"deployed/{self.approval}"
+
+
+@dictionary()
+class SpawnRequestOptions(NamedTuple):
+    """The options of RequestSpawn."""
+
+    config: Str | None = None
+    """The text of the agent.toml to begin with."""
+
+
+@dictionary()
+class ApplyRequestOptions(NamedTuple):
+    """The options of RequestApply."""
+
+    revert: Bool = False
+    """Whether the commit need not follow from the deployed one."""
+
+
+@dictionary()
+class ApprovalFilter(NamedTuple):
+    """The filter of List."""
+
+    state: ApprovalState | None = None
+    agent: Str | None = None
+    limit: UInt32 | None = None
+
+
+@struct
+class ApprovalAdded(NamedTuple):
+    """The arguments of the signal ApprovalAdded."""
+
+    agent: Str
+    id: UInt64
+    kind: ApprovalKind
+
+
+@struct
+class ApprovalResolved(NamedTuple):
+    """The arguments of the signal ApprovalResolved."""
+
+    agent: Str
+    id: UInt64
+    state: ApprovalState

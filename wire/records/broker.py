@@ -1,0 +1,238 @@
+"""The records of org.hyperhive.Broker1. Times are microseconds since 1970, 0 for never."""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from wire.records.codec import dictionary, struct
+from wire.types import Bool, Int64, Str, StrList, UInt32, UInt64
+
+PREVIEW: Final = 4096
+"""The most characters of a text that a MessageChange carries."""
+
+
+class MessageState(StrEnum):
+    """The place of a message on its way."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    ACKNOWLEDGED = "acknowledged"
+    DEAD = "dead"
+    DROPPED = "dropped"
+
+
+class QuestionState(StrEnum):
+    """Whether a question is open, and how it has ended."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class ReminderState(StrEnum):
+    """Whether a reminder is still to come, and how it has ended."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    CANCELLED = "cancelled"
+
+
+@struct
+class Message(NamedTuple):
+    """A stored message."""
+
+    id: UInt64
+    sender: Str
+    recipient: Str
+    kind: Str
+    """`message` for what agents and the operator say; services use kinds of their own."""
+    body: Str
+    queued: Int64
+    redeliveries: UInt32
+    """How often the message was handed out without being acknowledged."""
+    urgent: Bool
+    in_reply_to: UInt64
+    """The message that this one answers; 0 when it answers none."""
+    state: MessageState
+    invocation: Str = ""
+    """The InvocationID of the recipient's container that the message was handed to last before
+    this answer; empty for never, or not known."""
+    earlier_life: Bool = False
+    """Whether that invocation has ended."""
+
+
+@struct
+class MessageChange(NamedTuple):
+    """A row of the signal MessagesChanged: a message after its latest change."""
+
+    id: UInt64
+    sender: Str
+    recipient: Str
+    kind: Str
+    state: MessageState
+    body: Str
+    """The first PREVIEW characters, when the message was queued or became a dead letter; else
+    empty, for the text never changes."""
+    length: UInt32
+    """The characters of the whole text; 0 where the body is left out."""
+    queued: Int64
+    redeliveries: UInt32
+    urgent: Bool
+    in_reply_to: UInt64
+
+
+@struct
+class Question(NamedTuple):
+    """A question and its answer."""
+
+    id: UInt64
+    asker: Str
+    recipient: Str
+    text: Str
+    choices: StrList
+    """Empty when any text may be the answer."""
+    multi: Bool
+    asked: Int64
+    deadline: Int64
+    state: QuestionState
+    answer: StrList
+    answered_by: Str
+    resolved: Int64
+
+
+@struct
+class Reminder(NamedTuple):
+    """A message that its owner gets later."""
+
+    id: UInt64
+    owner: Str
+    due: Int64
+    body: Str
+    file: Str
+    """The file below the owner's /state that holds the text; empty when `body` does."""
+    created: Int64
+    state: ReminderState
+    message: UInt64
+    """The message that the reminder has become, or 0."""
+
+
+@dictionary(keys={"sender": "from", "recipient": "to"})
+class Thread(NamedTuple):
+    """Something that somebody still waits for; only the keys that apply are sent."""
+
+    kind: Str
+    """question, message, dead-letter, reminder, approval, or unavailable."""
+    id: UInt64 = 0
+    sender: Str = ""
+    recipient: Str = ""
+    text: Str = ""
+    since: Int64 = 0
+    due: Int64 = 0
+    state: Str = ""
+
+
+@dictionary()
+class SendOptions(NamedTuple):
+    """The options of Send."""
+
+    in_reply_to: UInt64 | None = None
+    dedupe_key: Str | None = None
+    """A message of the same sender with the same key is stored once."""
+    urgent: Bool = False
+    kind: Str = "message"
+    """Only services set it."""
+
+
+@dictionary()
+class AskOptions(NamedTuple):
+    """The options of Ask."""
+
+    choices: StrList | None = None
+    multi: Bool = False
+    ttl_s: UInt32 | None = None
+    """The seconds after which the question expires."""
+    dedupe_key: Str | None = None
+
+
+@dictionary()
+class RemindOptions(NamedTuple):
+    """The options of Remind."""
+
+    after_s: UInt32 | None = None
+    """The seconds from now, in place of the time `due`."""
+    file: Str | None = None
+    dedupe_key: Str | None = None
+
+
+@dictionary(keys={"sender": "from", "recipient": "to"})
+class MessageFilter(NamedTuple):
+    """The filter of ListMessages: all that is set must hold."""
+
+    recipient: Str | None = None
+    sender: Str | None = None
+    agent: Str | None = None
+    """The sender or the recipient."""
+    text: Str | None = None
+    before: UInt64 | None = None
+    """Only smaller ids."""
+    after: UInt64 | None = None
+    """Only greater ids."""
+    since: Int64 | None = None
+    """Queued at this time or later."""
+    until: Int64 | None = None
+    """Queued before this time."""
+    kind: Str | None = None
+    state: MessageState | None = None
+
+
+@dictionary(keys={"sender": "from", "recipient": "to"})
+class QuestionFilter(NamedTuple):
+    """The filter of ListQuestions; see MessageFilter."""
+
+    recipient: Str | None = None
+    sender: Str | None = None
+    agent: Str | None = None
+    text: Str | None = None
+    before: UInt64 | None = None
+    after: UInt64 | None = None
+    since: Int64 | None = None
+    until: Int64 | None = None
+    state: QuestionState | None = None
+
+
+@dictionary()
+class ReminderFilter(NamedTuple):
+    """The filter of ListReminders; see MessageFilter."""
+
+    owner: Str | None = None
+    state: ReminderState | None = None
+    before: UInt64 | None = None
+    after: UInt64 | None = None
+
+
+@struct
+class QuestionAdded(NamedTuple):
+    """The arguments of the signal QuestionAdded."""
+
+    recipient: Str
+    id: UInt64
+    asker: Str
+
+
+@struct
+class QuestionResolved(NamedTuple):
+    """The arguments of the signal QuestionResolved."""
+
+    asker: Str
+    id: UInt64
+    recipient: Str
+    state: QuestionState
+
+
+@struct
+class ReminderDue(NamedTuple):
+    """The arguments of the signal ReminderDue."""
+
+    owner: Str
+    id: UInt64
+    message: UInt64

@@ -1,0 +1,240 @@
+"""The records of org.hyperhive.Lifecycle1, Agent1 and Job1.
+
+Times are microseconds since 1970, 0 for never; sizes are bytes.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple, cast
+
+from wire import names
+from wire.records.codec import decode, dictionary, struct
+from wire.types import Bool, Int32, Int64, ObjectPath, Str, StrList, UInt32, UInt64
+
+
+class AgentState(StrEnum):
+    """The state of an agent's container."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    FAILED = "failed"
+    PAUSED = "paused"
+    SLEEPING = "sleeping"
+    """Stopped, until a message or the operator needs the agent."""
+
+
+class TurnState(StrEnum):
+    """The state of an agent's harness."""
+
+    OFFLINE = "offline"
+    IDLE = "idle"
+    THINKING = "thinking"
+    ERROR = "error"
+    NEEDS_LOGIN = "needs-login"
+
+
+class JobVerb(StrEnum):
+    """The change that a job makes to its agent."""
+
+    SPAWN = "spawn"
+    DESTROY = "destroy"
+    PURGE = "purge"
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    REBUILD = "rebuild"
+    UPDATE = "update"
+    SLEEP = "sleep"
+    DEPLOY = "deploy"
+
+
+class JobState(StrEnum):
+    """The state of a job that has not ended; an ended job is gone and has a JobResult."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+
+
+class JobResult(StrEnum):
+    """The end of a job."""
+
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dictionary()
+class Resources(NamedTuple):
+    """The limits that hold for an agent; a limit that is None does not exist."""
+
+    memory_high: UInt64 | None = None
+    memory_max: UInt64 | None = None
+    cpu_weight: UInt64 | None = None
+    cpu_quota: UInt64 | None = None
+    """Percent of one processor."""
+    tasks_max: UInt64 | None = None
+    io_weight: UInt64 | None = None
+
+
+@dictionary()
+class ResourceChanges(NamedTuple):
+    """The argument of SetResources: a number, `max` for no limit, `default` for the configuration's
+    value; None leaves a limit as it is."""
+
+    memory_high: UInt64 | Str | None = None
+    memory_max: UInt64 | Str | None = None
+    cpu_weight: UInt64 | Str | None = None
+    cpu_quota: UInt64 | Str | None = None
+    tasks_max: UInt64 | Str | None = None
+    io_weight: UInt64 | Str | None = None
+
+
+@dictionary()
+class Usage(NamedTuple):
+    """The resources that a container uses now; None where the host does not count them."""
+
+    cpu: UInt64 | None = None
+    """Microseconds of processor time."""
+    memory: UInt64 | None = None
+    memory_peak: UInt64 | None = None
+    tasks: UInt64 | None = None
+    tasks_peak: UInt64 | None = None
+
+
+@dictionary()
+class Network(NamedTuple):
+    """The addresses that a container may not and may reach; `allow` takes precedence."""
+
+    deny: StrList
+    allow: StrList
+    filtered: Bool
+    """Whether the host enforces the two lists."""
+
+
+@dictionary(properties=True)
+class AgentProperties(NamedTuple):
+    """The properties of Agent1; docs/dbus.md describes each."""
+
+    name: Str
+    machine: Str
+    unit: Str
+    uid_base: UInt32
+    enabled: Bool
+    state: AgentState
+    since: Int64
+    invocation_id: Str
+    turn_state: TurnState
+    turn_since: Int64
+    model: Str
+    context_tokens: UInt64
+    logged_in: Bool
+    resources: Resources
+    network: Network
+    image: Str
+    stale: Bool
+    port: UInt32
+    port_shared_with: StrList
+    deployed_commit: Str
+
+
+@dictionary(properties=True)
+class JobProperties(NamedTuple):
+    """The properties of Job1."""
+
+    id: UInt32
+    agent: Str
+    verb: JobVerb
+    state: JobState
+
+
+@dictionary()
+class Report(NamedTuple):
+    """The report of a harness about itself; None leaves a value as it was."""
+
+    turn_state: Str | None = None
+    model: Str | None = None
+    context_tokens: UInt64 | None = None
+    logged_in: Bool | None = None
+
+
+@dictionary()
+class SpawnOptions(NamedTuple):
+    """The options of Spawn."""
+
+    model: Str = ""
+    """Empty for the configuration's."""
+    commit: Str = ""
+    """The configuration to begin with; empty for the default one."""
+
+
+@dictionary()
+class DeployOptions(NamedTuple):
+    """The options of Deploy."""
+
+    now: Bool = False
+    """Whether the deploy interrupts a running turn."""
+
+
+@struct
+class Tombstone(NamedTuple):
+    """The data that is kept of a destroyed agent."""
+
+    name: Str
+    size: UInt64
+    destroyed: Int64
+
+
+@struct
+class JobNew(NamedTuple):
+    """The arguments of the signal JobNew."""
+
+    id: UInt32
+    job: ObjectPath
+    agent: Str
+    verb: JobVerb
+
+
+@struct
+class JobRemoved(NamedTuple):
+    """The arguments of the signal JobRemoved."""
+
+    id: UInt32
+    job: ObjectPath
+    agent: Str
+    verb: JobVerb
+    result: JobResult
+    note: Str
+    """The reason of a failure; empty otherwise."""
+
+
+@struct
+class Crashed(NamedTuple):
+    """The arguments of the signal Crashed."""
+
+    result: Str
+    status: Int32
+
+
+class ManagedObjects(NamedTuple):
+    """The agents and jobs of lifecycle, by their object paths."""
+
+    agents: dict[str, AgentProperties]
+    jobs: dict[str, JobProperties]
+
+    @classmethod
+    def decode(cls, objects: object) -> "ManagedObjects":
+        """Return the records in the answer of GetManagedObjects.
+
+        Raises:
+            Conflict: lifecycle is of another version; see `codec.decode`.
+        """
+        agents, jobs = {}, {}
+        for path, interfaces in cast(Mapping[str, Mapping[str, Any]], objects).items():
+            if names.AGENT_INTERFACE in interfaces:
+                agents[path] = decode(AgentProperties, interfaces[names.AGENT_INTERFACE])
+            if names.JOB_INTERFACE in interfaces:
+                jobs[path] = decode(JobProperties, interfaces[names.JOB_INTERFACE])
+        return cls(agents, jobs)
