@@ -15,6 +15,7 @@ SHARED = (
     "services.migration",
     "services.agentfile",
     "services.tomllines",
+    "services.options",
     "services.tasks",
     "services.sqlite",
     "services.deliverer",
