@@ -1,0 +1,111 @@
+"""The pages hang together: links lead somewhere, the index is whole, tables have one form."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+DOCS = REPO / "docs"
+DECISIONS = DOCS / "decisions"
+PAGES = sorted(
+    path
+    for path in (*REPO.glob("*.md"), *REPO.glob("[a-z]*/**/*.md"))
+    if "/prompts/" not in str(path) and ".venv" not in path.parts
+)
+RECORDS = sorted(DECISIONS.glob("[0-9]*.md"))
+TOP = ("wire", "services", "harness", "hivectl", "sandbox", "bench", "tests", "docs", "nix")
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(REPO)))
+
+
+def prose(page: Path) -> str:
+    """The text of a page without its blocks of code, and as many lines."""
+    lines, fenced, previous = [], False, ""
+    for line in page.read_text().splitlines():
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+            line = ""
+        indented = line.startswith("    ") and not previous.lstrip().startswith(("-", "*"))
+        lines.append("" if fenced or indented else line)
+        previous = line or previous
+    return "\n".join(lines)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    """The page or file that each relative link leads to, and the anchor in it."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if not re.match(r"[a-z]+:", target):
+            name, _, anchor = target.partition("#")
+            yield (page.parent / name if name else page).resolve(), anchor
+
+
+@EVERY_PAGE
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, anchor in links(page):
+        assert target.exists(), target
+        assert not anchor or anchor in anchors(target), f"{target}#{anchor}"
+
+
+@EVERY_PAGE
+def test_tables_are_whole(page: Path) -> None:
+    """A table is a header, a rule and rows, all with as many cells; a blank line would end it."""
+    rows: list[str] = []
+    for number, line in enumerate([*prose(page).splitlines(), ""], 1):
+        if line.startswith("|"):
+            rows.append(line)
+            continue
+        if rows:
+            where = f"{page.name}, the table that ends before line {number}"
+            assert len(rows) > 2, f"{where}: it is only part of one"
+            assert re.fullmatch(r"\|( ?:?-+:? ?\|)+", rows[1]), (
+                f"{where}: its second row is no rule"
+            )
+            cells = {len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", row))) for row in rows}
+            assert len(cells) == 1, f"{where}: its rows have different numbers of cells"
+        rows = []
+
+
+@EVERY_PAGE
+def test_files_that_are_named_exist(page: Path) -> None:
+    if page.name == "CHANGELOG.md":
+        return  # tells what was
+    for name in re.findall(rf"`((?:{'|'.join(TOP)})/[\w./-]+\.(?:py|md|toml|nix))`", prose(page)):
+        assert (REPO / name).exists() or (page.parent / name).exists(), name
+
+
+def test_every_page_of_docs_is_in_the_index() -> None:
+    indexed = {target for target, _ in links(DOCS / "README.md")}
+    assert indexed >= {page.resolve() for page in DOCS.glob("*.md")} - {DOCS / "README.md"}
+    assert indexed >= {page.resolve() for page in REPO.glob("*.md")}
+    assert indexed >= {page.resolve() for page in (REPO / "services").glob("*/README.md")}
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    numbers = [int(record.name.split("-")[0]) for record in RECORDS]
+    assert numbers == list(range(1, len(RECORDS) + 1))
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda p: p.stem)
+def test_a_decision_has_number_status_date_and_parts(record: Path) -> None:
+    title, _, status, *_ = record.read_text().splitlines()
+    number = int(record.name.split("-")[0])
+    assert title.startswith(f"# {number}. ")
+    found = re.fullmatch(
+        r"Status: (accepted|superseded by \[\d+\]\(.*\))\. Date: ([\d-]+)\.", status
+    )
+    assert found, status
+    date.fromisoformat(found[2])
+    headings = re.findall(r"^## (.*)$", record.read_text(), re.MULTILINE)
+    assert headings == ["Context", "Decision", "Consequences"]
+    word = found[1].partition(" [")[0]
+    row = f"| [{number}]({record.name}) | {title.partition('. ')[2]} | {word} | {found[2]} |"
+    assert row in (DECISIONS / "README.md").read_text()
