@@ -3,9 +3,13 @@ PYTHON := /usr/bin/python3 -B
 SANDBOX := sandbox/sandbox
 BIN := .venv/bin
 
+# Runs pytest, and ends the hosts of its workers, whatever became of them.
+in_sandboxes = status=0; $(BIN)/pytest $(1) || status=$$?; for name in test test-gw0 test-gw1; \
+  do $(SANDBOX) --name $$name down || status=1; done; exit $$status
+
 .DEFAULT_GOAL := help
-.PHONY: help up down shell test lint bench bootstrap bootstrap-tests bootstrap-bench lock install \
-  uninstall
+.PHONY: help up down shell test test-long lint bench bootstrap bootstrap-tests bootstrap-bench lock \
+  install uninstall
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; \
@@ -21,10 +25,12 @@ shell: ## a shell in that host
 	@$(SANDBOX) exec true
 	@$(SANDBOX) shell || true # what the last command there ended with is no error of make's
 
-test: bootstrap-tests lint ## all tests, those on a real systemd in a host of their own included
-	@$(BIN)/pytest -m 'not system' --numprocesses=auto
-	@status=0; $(BIN)/pytest -m system || status=$$?; \
-	$(SANDBOX) --name test down || status=1; exit $$status
+test: bootstrap-tests lint ## all tests but the long ones, in throw-away systemd hosts of their own
+	@$(BIN)/pytest -m 'not system and not long' --numprocesses=auto
+	@$(call in_sandboxes,-m 'system and not long' --numprocesses=2 --dist=loadfile)
+
+test-long: bootstrap-tests ## what takes minutes by its nature: storms, twenty agents, benches
+	@$(call in_sandboxes,-m long)
 
 lint: bootstrap ## ruff and mypy
 	@$(BIN)/ruff check .

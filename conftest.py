@@ -1,10 +1,38 @@
 """What all tests share."""
 
 import signal
+from typing import Any
+
+import pytest
 
 pytest_plugins = ["wire.fixtures"]
+
+ONLY_WHEN_ASKED = ("system", "long")
+"""Markers of tests that boot a systemd of their own, or take minutes: see HACKING.md."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in its background so, and everything started from here would not
     # hear a Ctrl-C either.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that nobody has asked for with `-m`."""
+    unasked = [name for name in ONLY_WHEN_ASKED if name not in config.option.markexpr]
+    left_out = {item for item in items if any(item.get_closest_marker(name) for name in unasked)}
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=list(left_out))
+        config.stash[_LEFT_OUT] = len(left_out)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say how the tests are run that were left out."""
+    if left_out := config.stash.get(_LEFT_OUT, 0):
+        terminalreporter.write_line(
+            f"{left_out} tests were left out: `make test` and `make test-long` run them, or"
+            f" `-m {'` and `-m '.join(ONLY_WHEN_ASKED)}`."
+        )
+
+
+_LEFT_OUT = pytest.StashKey[int]()

@@ -1,72 +1,17 @@
-"""A hive of its own for the system tests, in a sandbox named `test`, driven from the machine."""
+"""What the system tests share: the hive of this process, and figures at the end of the run."""
 
-import os
-import subprocess
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-REPO = Path(__file__).resolve().parents[2]
-AGENTS = ("manager", "alice", "bob")
-DASHBOARD_PORT = 7001
-MODEL_PORT = 7101
-
-
-class Hive:
-    """The sandbox `test` with a hive in it."""
-
-    name = "test"
-    dashboard_port = DASHBOARD_PORT
-
-    def __init__(self) -> None:
-        self._sandbox = [str(REPO / "sandbox/sandbox"), "--name", self.name]
-
-    def start(self, *agents: str) -> None:
-        """Boot it, install and start the hive, and see that `agents` run; only what is missing."""
-        ports = [f"--dashboard-port={DASHBOARD_PORT}", f"--model-port={MODEL_PORT}"]
-        subprocess.run([*self._sandbox, "hive", *ports, *agents], check=True, timeout=300)
-
-    def stop(self, *options: str) -> None:
-        """Remove every trace of it, or what `options` (`--keep`) leave."""
-        subprocess.run([*self._sandbox, "down", *options], check=True, timeout=120)
-
-    def run(
-        self, *command: str, check: bool = True, timeout: float = 60, input: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run `command` in it and capture its output; a failure shows the output if `check`."""
-        done = subprocess.run(
-            [*self._sandbox, "exec", *command],
-            input="" if input is None else input,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-        )
-        if check and done.returncode != 0:
-            pytest.fail(f"{command} exited {done.returncode}:\n{done.stdout}{done.stderr}")
-        return done
-
-    def popen(self, *command: str, **options: Any) -> "subprocess.Popen[str]":
-        """Start `command` in it; killing the process kills what runs inside too."""
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(
-            [*self._sandbox, "exec", *command], text=True, **{**pipes, **options}
-        )
-
-    def journal(self, lines: int = 80) -> str:
-        """The newest lines of everything that belongs to the hive."""
-        units = ["hive-*", "systemd-nspawn@*"]
-        options = ["--no-pager", "--output=short-precise", f"--lines={lines}"]
-        command = ["journalctl", *options, *(f"--unit={unit}" for unit in units)]
-        return self.run(*command, check=False).stdout
+from tests.system.hive import AGENTS, Hive, worker
 
 
 @pytest.fixture(scope="session")
 def hive() -> Iterator[Hive]:
     """The hive, with no agents unless a test has spawned some."""
-    hive = Hive()
+    hive = Hive(worker())
     hive.stop()  # What an interrupted run may have left.
     try:
         hive.start()
@@ -90,9 +35,9 @@ def own_starts(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def measured(pytestconfig: pytest.Config) -> Callable[[str], None]:
+def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Show a figure at the end of the run; it is never asserted tightly."""
-    return pytestconfig.stash.setdefault(_FIGURES, []).append
+    return lambda figure: record_property("measured", figure)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -107,26 +52,9 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the system tests out of a plain run; it must not boot a systemd unasked."""
-    if "system" in config.option.markexpr or os.environ.get("HIVE_SYSTEM") == "1":
-        return
-    system = [item for item in items if item.get_closest_marker("system")]
-    if system:
-        items[:] = [item for item in items if item not in system]
-        config.hook.pytest_deselected(items=system)
-        config.stash[_LEFT_OUT] = len(system)
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say what was measured, and what was left out and how it is run."""
-    for figure in config.stash.get(_FIGURES, []):
-        terminalreporter.write_line(f"measured: {figure}")
-    if left_out := config.stash.get(_LEFT_OUT, 0):
-        terminalreporter.write_line(
-            f"{left_out} system tests were left out: `make test` runs them, `-m system` only them."
-        )
-
-
-_LEFT_OUT = pytest.StashKey[int]()
-_FIGURES = pytest.StashKey[list[str]]()
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what was measured."""
+    for report in terminalreporter.getreports("passed"):
+        for name, figure in report.user_properties:
+            if name == "measured" and report.when == "call":
+                terminalreporter.write_line(f"measured: {figure}")

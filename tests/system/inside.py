@@ -4,17 +4,29 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from wire import names
 
+MACHINED = (
+    "org.freedesktop.machine1",
+    "/org/freedesktop/machine1",
+    "org.freedesktop.machine1.Manager",
+)
 PROBES = Path(__file__).parent / "probes"
-PYTHON = "/usr/lib/hyperhive/bin/python"
 
 
 def leader(hive: Hive, agent: str) -> int:
     """The pid of the container's init, as the sandbox's host sees it."""
-    machine = names.machine_name(agent)
-    return int(hive.run("machinectl", "show", machine, "-p", "Leader", "--value").stdout)
+    [machine] = hive.call(
+        *MACHINED, "GetMachine", signature="s", arguments=[names.machine_name(agent)]
+    )
+    return int(shown(hive, MACHINED[0], machine, f"{MACHINED[0]}.Machine", "Leader"))
+
+
+def shown(hive: Hive, destination: str, path: str, interface: str, name: str) -> Any:
+    """A property on the bus in the sandbox."""
+    get = (destination, path, names.PROPERTIES, "Get")
+    return hive.call(*get, signature="ss", arguments=[interface, name])[0]
 
 
 def inside(
@@ -42,17 +54,21 @@ def refused(answer: dict[str, Any]) -> bool:
     return "error" in answer or answer["result"].get("isError") is True
 
 
+def until_state(hive: Hive, agent: str, wanted: str, key: str = "State") -> None:
+    """Wait, by lifecycle's signals, until an agent is in a state; `key` is another property."""
+    target = (names.LIFECYCLE, names.agent_path(agent), names.AGENT_INTERFACE, key)
+    hive.until(*target, wanted=[wanted])
+
+
 def probe(hive: Hive, name: str, *arguments: str, timeout: float = 180) -> Any:
     """Run one of the probes on the sandbox's host; its last line is JSON."""
-    root = str(PROBES.parent.parent.parent)
-    command = ["env", f"PYTHONPATH={root}", PYTHON, str(PROBES / f"{name}.py"), *arguments]
-    done = hive.run(*command, timeout=timeout)
+    done = hive.script(PROBES / f"{name}.py", *arguments, timeout=timeout)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def hivectl(hive: Hive, *arguments: str, **options: Any) -> Any:
     """Run hivectl with `--json` and read what it prints."""
-    return json.loads(hive.run("hivectl", *arguments, "--json", **options).stdout)
+    return json.loads(hive.hivectl(*arguments, "--json", **options).stdout)
 
 
 def wait_for_inbox(hive: Hive, text: str, tries: int = 20) -> dict[str, Any]:

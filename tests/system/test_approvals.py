@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.system.conftest import Hive
-from tests.system.inside import PYTHON, hivectl, inside, leader
+from tests.system.hive import PYTHON, Hive
+from tests.system.inside import hivectl, inside, leader
 
 pytestmark = pytest.mark.system
 
@@ -46,11 +46,11 @@ asyncio.run(asyncio.wait_for(main(), 60))
 def crew(swarm: Hive) -> Iterator[Hive]:
     """The hive with two agents more, of whose repositories the manager has working copies."""
     for name in CREW:
-        swarm.run("hivectl", "spawn", name, timeout=120)
+        swarm.hivectl("spawn", name, timeout=120)
         inside(swarm, "manager", PYTHON, "-c", CLONED, name)
     yield swarm
     for name in CREW:
-        swarm.run("hivectl", "destroy", name, "--purge", "--yes", timeout=120)
+        swarm.hivectl("destroy", name, "--purge", "--yes", timeout=120)
 
 
 def greeting(text: str) -> str:
@@ -154,7 +154,7 @@ def test_a_commit_is_deployed_after_a_yes(crew: Hive, measured: Callable[[str], 
     shown = crew.run("busctl", "call", *APPROVALS, "Diff", "t", str(number)).stdout
     assert "GREETING" in shown
     asked = time.monotonic()
-    crew.run("hivectl", "approve", str(number))
+    crew.hivectl("approve", str(number))
     measured(f"from approve to restarted and ready: {time.monotonic() - asked:.2f} s")
     with listening(crew) as end:
         assert end(number) == "deployed"
@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_refused_and_leaves_no_request(crew: Hive) -> None:
 def test_what_does_not_build_leaves_the_agent_as_it_was(crew: Hive) -> None:
     before, pid = greets(crew, "erna"), leader(crew, "erna")
     number = ask(crew, "erna", propose(crew, "erna", 'packages = ["no-such-package-here"]\n'))
-    assert crew.run("hivectl", "approve", str(number), check=False).returncode != 0
+    assert crew.hivectl("approve", str(number), check=False).returncode != 0
     with listening(crew) as end:
         assert end(number) == "failed"
     assert "no-such-package-here" in requests(crew, "erna")[-1]["note"]
@@ -199,7 +199,7 @@ def test_what_does_not_build_leaves_the_agent_as_it_was(crew: Hive) -> None:
 def test_a_revert_goes_back(crew: Hive) -> None:
     call = ("busctl", "call", *APPROVALS, "Revert", "ss", "erna", "deployed/0")
     number = int(crew.run(*call).stdout.split()[1])
-    crew.run("hivectl", "approve", str(number))
+    crew.hivectl("approve", str(number))
     with listening(crew) as end:
         assert end(number) == "deployed"
     assert greets(crew, "erna") == ""
@@ -247,7 +247,7 @@ def test_whenever_approvals_is_killed_all_agree_in_the_end(crew: Hive) -> None:
         crew.run("systemctl", "kill", "--signal=KILL", "hive-approvals.service")
         approving.communicate(timeout=120)
         if requests(crew, "erna")[-1]["state"] == "pending":  # killed before the yes arrived
-            crew.run("hivectl", "approve", str(number))
+            crew.hivectl("approve", str(number))
         with listening(crew) as end:
             assert end(number) == "deployed"
         assert greets(crew, "erna") == f"attempt {attempt}"
@@ -255,10 +255,10 @@ def test_whenever_approvals_is_killed_all_agree_in_the_end(crew: Hive) -> None:
 
 
 def test_a_purged_agent_leaves_no_repository(crew: Hive) -> None:
-    crew.run("hivectl", "spawn", "gone", timeout=120)
+    crew.hivectl("spawn", "gone", timeout=120)
     inside(crew, "manager", PYTHON, "-c", CLONED, "gone")
     number = ask(crew, "gone", propose(crew, "gone", greeting("never")))
-    crew.run("hivectl", "destroy", "gone", "--purge", "--yes", timeout=120)
+    crew.hivectl("destroy", "gone", "--purge", "--yes", timeout=120)
     with listening(crew) as end:
         assert end(number) == "withdrawn"
     assert "gone" not in json.loads(git(crew, "meta", "show", "main:agents.json"))

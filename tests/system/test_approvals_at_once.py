@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hivectl.exit_codes import Exit
-from tests.system.conftest import Hive
-from tests.system.inside import hivectl, inside, leader, probe
+from tests.system.hive import Hive
+from tests.system.inside import hivectl, inside, leader, probe, until_state
 
 pytestmark = pytest.mark.system
 
@@ -53,10 +53,10 @@ def ended(hive: Hive, number: int) -> dict[str, Any]:
 
 def at_rest(hive: Hive, name: str, commit: str) -> None:
     """The agent runs with `commit`, and nothing is being done to it."""
-    probe(hive, "until_state", name, "running")
+    until_state(hive, name, "running")
     status = hivectl(hive, "status", name)
     assert status["deployed_commit"] == commit
-    hive.run("hivectl", "restart", name, timeout=120)
+    hive.hivectl("restart", name, timeout=120)
 
 
 @contextmanager
@@ -106,12 +106,12 @@ def test_two_for_one_agent(swarm: Hive) -> None:
         begun(swarm)
         after = proposed(swarm, "alice", "after", first)
         two = asked(swarm, "alice", after)
-        refused = swarm.run("hivectl", "approve", str(two), check=False)
+        refused = swarm.hivectl("approve", str(two), check=False)
         assert refused.returncode == Exit.CONFLICT
         go_on(swarm)
         assert finished(approval) == 0
     assert ended(swarm, one)["state"] == "deployed"
-    swarm.run("hivectl", "approve", str(two), "--now", timeout=150)
+    swarm.hivectl("approve", str(two), "--now", timeout=150)
     assert ended(swarm, two)["state"] == "deployed"
     at_rest(swarm, "alice", after)
 
@@ -171,4 +171,4 @@ def test_the_whole_hive_is_stopped_meanwhile(swarm: Hive) -> None:
     assert ended(swarm, number)["state"] == "deployed"
     at_rest(swarm, "alice", commit)
     for name in ("manager", "bob"):
-        probe(swarm, "until_state", name, "running")
+        until_state(swarm, name, "running")

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.system.conftest import Hive
-from tests.system.inside import probe
+from tests.system.hive import Hive
+from tests.system.inside import until_state
 from tests.system.test_sleep import settings
 from tests.system.test_stress import AGENTS, module, room_for_agents
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.long]
 
 SLICE = "/sys/fs/cgroup/hive.slice/hive-agents.slice"
 
@@ -24,13 +24,13 @@ def sleepers(hive: Hive) -> Iterator[list[str]]:
         asleep = "\n".join(f"[lifecycle.agents.{name}]\nsleep_after = 1" for name in names)
         with settings(hive, ("", asleep)):
             for name in names:
-                hive.run("hivectl", "spawn", name, timeout=120)
+                hive.hivectl("spawn", name, timeout=120)
             for name in names:
-                probe(hive, "until_state", name, "sleeping")
+                until_state(hive, name, "sleeping")
             yield names
     finally:
         for name in names:
-            hive.run("hivectl", "destroy", name, "--purge", "--yes", check=False, timeout=120)
+            hive.hivectl("destroy", name, "--purge", "--yes", check=False, timeout=120)
 
 
 def test_who_sleeps_uses_nothing(

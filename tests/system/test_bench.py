@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.system.conftest import REPO, Hive
-from tests.system.inside import PYTHON
+from tests.system.hive import PYTHON, REPO, Hive
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.long]
 
 
 def module(hive: Hive, *arguments: str) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import pytest
 
 from sandbox.instance import Instance, kill
-from tests.system.conftest import AGENTS, Hive
-from tests.system.inside import hivectl, probe, wait_for_inbox
+from tests.system.hive import AGENTS, Hive
+from tests.system.inside import hivectl, probe, until_state, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
@@ -27,6 +27,6 @@ def test_what_was_leased_when_the_power_failed_is_handed_out_again(swarm: Hive) 
         wait_for_inbox(swarm, "I slept for 8 seconds.")
         after = hivectl(swarm, "history", "--to", "alice")[-1]
         assert (after["id"], after["redeliveries"]) == (number, 1)
-        probe(swarm, "until_state", "manager", "running")
+        until_state(swarm, "manager", "running")
     finally:
         swarm.start(*AGENTS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import inside, probe
 
 pytestmark = pytest.mark.system
@@ -142,7 +142,7 @@ def test_what_cannot_be_built_says_why_and_leaves_nothing(
 def test_a_container_sees_its_packages_and_nobody_elses(
     swarm: Hive, builds: Builds, package: str
 ) -> None:
-    swarm.run("hivectl", "spawn", AGENT, timeout=120)
+    swarm.hivectl("spawn", AGENT, timeout=120)
     try:
         commit = builds.commit(f'packages = ["{package}"]\n')
         deployed = probe(swarm, "deploy", AGENT, commit)
@@ -158,11 +158,11 @@ def test_a_container_sees_its_packages_and_nobody_elses(
         assert failed["result"] == "failed"
         assert "Unable to locate package nosuch-package" in failed["note"]
         assert inside(swarm, AGENT, "hello").stdout == "Hello, world!\n"
-        shown = swarm.run("hivectl", "logs", AGENT, "--build").stdout
+        shown = swarm.hivectl("logs", AGENT, "--build").stdout
         assert "unpacking hello" in shown
         assert "Unable to locate package nosuch-package" in shown
     finally:
-        swarm.run("hivectl", "destroy", AGENT, "--purge", "--yes", timeout=120)
+        swarm.hivectl("destroy", AGENT, "--purge", "--yes", timeout=120)
 
 
 def test_a_host_without_apt_says_so(builds: Builds) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from wire import names
 
 pytestmark = pytest.mark.system

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import hivectl, probe
 
 pytestmark = pytest.mark.system
@@ -70,7 +70,7 @@ def bob(swarm: Hive) -> Iterator[Hive]:
     """The hive with a bob who runs afterwards, with the settings of his unit as they were."""
     yield swarm
     swarm.run("sh", "-c", f"rm -rf {DROP_IN} {HANG} /core; systemctl daemon-reload")
-    swarm.run("hivectl", "start", "bob", timeout=120)
+    swarm.hivectl("start", "bob", timeout=120)
 
 
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
@@ -79,7 +79,7 @@ def test_the_manager_is_told_the_cause(bob: Hive, cause: Cause) -> None:
     bob.run("install", "-D", "-m", "0644", "/dev/stdin", DROP_IN, input=text)
     bob.run("systemctl", "daemon-reload")
     # It forgets the ends before this one, too, of which five in a minute are too many.
-    bob.run("hivectl", "restart", "bob", timeout=120)
+    bob.hivectl("restart", "bob", timeout=120)
     told = probe(bob, "provoke", "bob", cause.state, cause.command)
     assert told["body"] == cause.sentence
     assert hivectl(bob, "status", "bob")["state"] == cause.state

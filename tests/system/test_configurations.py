@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from hivectl.exit_codes import Exit
-from tests.system.conftest import Hive
-from tests.system.inside import call, hivectl, inside, probe, refused, wait_for_inbox
+from tests.system.hive import Hive
+from tests.system.inside import call, hivectl, inside, refused, until_state, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
@@ -21,7 +21,7 @@ def agent(hive: Hive, name: str) -> dict[str, Any]:
 
 def asked(hive: Hive, wish: str, answer: str) -> int:
     """Have the manager ask for a change, as the operator wants it; the request's number."""
-    hive.run("hivectl", "send", "manager", wish)
+    hive.hivectl("send", "manager", wish)
     told = wait_for_inbox(hive, answer)["body"]
     found = re.search(r'"request": ?(\d+)', told)
     assert found, told
@@ -49,15 +49,15 @@ def test_the_whole_loop(swarm: Hive) -> None:
     waiting = request(swarm, number)
     assert (waiting["kind"], waiting["agent"]) == ("apply", "alice")
     assert (waiting["state"], waiting["requested_by"]) == ("pending", "manager")
-    diff = swarm.run("hivectl", "diff", str(number)).stdout
+    diff = swarm.hivectl("diff", str(number)).stdout
     assert '+environment.GREETING = "hello"\n' in diff
 
-    approved = swarm.run("hivectl", "approve", str(number), timeout=300)
+    approved = swarm.hivectl("approve", str(number), timeout=300)
     assert approved.stdout.startswith("alice: deploy done\n")
     after = agent(swarm, "alice")
     assert after["deployed_commit"] == waiting["commit"]
     assert after["invocation_id"] != before["invocation_id"]
-    swarm.run("hivectl", "send", "alice", "what is $GREETING")
+    swarm.hivectl("send", "alice", "what is $GREETING")
     assert "GREETING is hello" in wait_for_inbox(swarm, "GREETING is")["body"]
 
     story = {f"{state}/{number}" for state in ("proposal", "approved", "building", "deployed")}
@@ -77,7 +77,7 @@ def test_the_whole_loop(swarm: Hive) -> None:
 
 def test_what_does_not_validate_is_refused_at_once(swarm: Hive) -> None:
     open_before = hivectl(swarm, "pending")
-    swarm.run("hivectl", "send", "manager", "give alice the variable PATH=x")
+    swarm.hivectl("send", "manager", "give alice the variable PATH=x")
     told = wait_for_inbox(swarm, "I asked for PATH")["body"]
     assert "agent.toml, line 1: environment.PATH = 'PATH' does not fit" in told
     assert hivectl(swarm, "pending") == open_before
@@ -86,7 +86,7 @@ def test_what_does_not_validate_is_refused_at_once(swarm: Hive) -> None:
 def test_what_does_not_build_changes_nothing(swarm: Hive) -> None:
     before = agent(swarm, "alice")
     number = asked(swarm, "give alice the package no-such-package", "I asked for no-such-package")
-    failed = swarm.run("hivectl", "approve", str(number), check=False, timeout=300)
+    failed = swarm.hivectl("approve", str(number), check=False, timeout=300)
     assert failed.returncode == Exit.FAILED
     assert "no-such-package" in failed.stderr
     assert len(failed.stderr.splitlines()) > 1, "the end of the log is missing"
@@ -102,7 +102,7 @@ def test_what_does_not_build_changes_nothing(swarm: Hive) -> None:
 
 def test_a_denied_change_carries_the_note(swarm: Hive) -> None:
     number = asked(swarm, "give bob the variable COLOUR=red", "I asked for COLOUR")
-    swarm.run("hivectl", "deny", str(number), "--note", "He likes blue.")
+    swarm.hivectl("deny", str(number), "--note", "He likes blue.")
     note = git(swarm, "bob", "tag", "-l", "--format=%(contents)", f"denied/{number}")
     assert "He likes blue." in note
     told = hivectl(swarm, "history", "--to", "manager", "--kind", "approval-resolved")[-1]["body"]
@@ -122,24 +122,24 @@ def test_a_newer_request_takes_the_place_of_the_older_and_can_be_withdrawn(swarm
 
 def test_an_agent_is_taken_back_to_what_it_was(swarm: Hive) -> None:
     first = asked(swarm, "give bob the variable MOOD=good", "I asked for MOOD")
-    swarm.run("hivectl", "approve", str(first), timeout=300)
+    swarm.hivectl("approve", str(first), timeout=300)
     back = hivectl(swarm, "deploy-log", "bob")[1]
     number = int(hivectl(swarm, "revert", "bob", back["tag"])["id"])
     assert request(swarm, number)["kind"] == "revert"
-    assert '-environment.MOOD = "good"\n' in swarm.run("hivectl", "diff", str(number)).stdout
-    swarm.run("hivectl", "approve", str(number), "--now", timeout=300)
+    assert '-environment.MOOD = "good"\n' in swarm.hivectl("diff", str(number)).stdout
+    swarm.hivectl("approve", str(number), "--now", timeout=300)
     assert agent(swarm, "bob")["deployed_commit"] == back["commit"]
 
 
 def test_a_yes_that_waits_for_a_long_turn_can_be_hurried(swarm: Hive) -> None:
     number = asked(swarm, "give bob the variable HASTE=none", "I asked for HASTE")
-    swarm.run("hivectl", "send", "bob", "sleep 15")
-    probe(swarm, "until_state", "bob", "thinking", "TurnState")
-    waits = swarm.run("hivectl", "approve", str(number), "--no-wait", timeout=60)
+    swarm.hivectl("send", "bob", "sleep 15")
+    until_state(swarm, "bob", "thinking", "TurnState")
+    waits = swarm.hivectl("approve", str(number), "--no-wait", timeout=60)
     assert waits.returncode == Exit.OK
-    again = swarm.run("hivectl", "approve", str(number), check=False, timeout=60)
+    again = swarm.hivectl("approve", str(number), check=False, timeout=60)
     assert (again.returncode, "is building already" in again.stderr) == (Exit.CONFLICT, True)
-    swarm.run("hivectl", "approve", str(number), "--now", timeout=120)
+    swarm.hivectl("approve", str(number), "--now", timeout=120)
     assert request(swarm, number)["state"] == "deployed"
     assert wait_for_inbox(swarm, "I slept for 15 seconds")["from"] == "bob"  # once more, whole
 
@@ -147,15 +147,15 @@ def test_a_yes_that_waits_for_a_long_turn_can_be_hurried(swarm: Hive) -> None:
 def test_an_agent_comes_with_its_configuration(swarm: Hive) -> None:
     config = 'environment.JOB = "docs"\nprompt = "You write."\n'
     asking = ["request-spawn", "dora", "-m", "The docs need her.", "--config", "-"]
-    number = str(json.loads(swarm.run("hivectl", *asking, "--json", input=config).stdout)["id"])
+    number = str(json.loads(swarm.hivectl(*asking, "--json", input=config).stdout)["id"])
     try:
-        assert '+environment.JOB = "docs"' in swarm.run("hivectl", "diff", number).stdout
-        swarm.run("hivectl", "approve", number, timeout=300)
+        assert '+environment.JOB = "docs"' in swarm.hivectl("diff", number).stdout
+        swarm.hivectl("approve", number, timeout=300)
         assert request(swarm, int(number))["state"] == "deployed"
-        swarm.run("hivectl", "send", "dora", "what is $JOB")
+        swarm.hivectl("send", "dora", "what is $JOB")
         assert "JOB is docs" in wait_for_inbox(swarm, "JOB is")["body"]
     finally:
-        swarm.run("hivectl", "destroy", "dora", "--purge", "--yes", timeout=120, check=False)
+        swarm.hivectl("destroy", "dora", "--purge", "--yes", timeout=120, check=False)
 
 
 def test_the_manager_cannot_approve(swarm: Hive) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import call, hivectl, inside, leader, probe, refused
 
 pytestmark = pytest.mark.system
@@ -17,11 +17,11 @@ BROKEN = "/var/lib/machines/h-alice/etc/systemd/system/hive-harness.service.d"
 @pytest.fixture
 def alice(swarm: Hive) -> Iterator[Hive]:
     """The hive with an alice who runs, before and after."""
-    swarm.run("hivectl", "start", "alice", timeout=120)
+    swarm.hivectl("start", "alice", timeout=120)
     assert not refused(call(swarm, "alice", "list_agents"))
     yield swarm
     swarm.run("rm", "-rf", BROKEN)
-    swarm.run("hivectl", "start", "alice", timeout=120)
+    swarm.hivectl("start", "alice", timeout=120)
 
 
 @pytest.mark.parametrize("command", ["machinectl poweroff h-alice", f"systemctl stop {CONTAINER}"])
@@ -30,7 +30,7 @@ def test_a_stopped_containers_endpoint_ends_too(alice: Hive, command: str) -> No
 
 
 def test_a_stop_in_the_middle_of_a_start_takes_no_time_limit(alice: Hive) -> None:
-    alice.run("hivectl", "kill", "alice")
+    alice.hivectl("kill", "alice")
     # An init that is this young does not hear the order to stop.
     took = probe(alice, "stop_while_starting", "alice")
     assert took["ms"] < 10_000, took
@@ -47,10 +47,10 @@ def test_a_killed_harness_comes_back_in_its_container(alice: Hive) -> None:
 
 
 def test_a_harness_that_does_not_start_is_no_good_start(alice: Hive) -> None:
-    alice.run("hivectl", "kill", "alice")
+    alice.hivectl("kill", "alice")
     unit = "[Service]\nExecStart=\nExecStart=/bin/false\n"
     alice.run("install", "-D", "-m", "644", "/dev/stdin", f"{BROKEN}/broken.conf", input=unit)
-    done = alice.run("hivectl", "start", "alice", check=False, timeout=120)
+    done = alice.hivectl("start", "alice", check=False, timeout=120)
     assert done.returncode != 0, "a start without a harness was told to be fine"
     assert "h-alice" in done.stderr
     assert hivectl(alice, "status", "alice")["state"] == "stopped"

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import call, hivectl, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
 
 def test_an_agent_answers_what_the_operator_asks(swarm: Hive) -> None:
-    answer = swarm.run("hivectl", "ask", "alice", "What is six times seven?", "--wait", "60")
+    answer = swarm.hivectl("ask", "alice", "What is six times seven?", "--wait", "60")
     assert answer.stdout.strip() == "42"
     answer = swarm.run(
         *("hivectl", "ask", "alice", "Which one?", "--choice", "red", "--choice", "blue"),
@@ -24,21 +24,21 @@ def test_an_agent_answers_what_the_operator_asks(swarm: Hive) -> None:
 
 
 def test_an_answer_of_the_operator_wakes_the_agent_that_asked(swarm: Hive) -> None:
-    swarm.run("hivectl", "send", "alice", "ask the operator what to paint it: green or yellow")
+    swarm.hivectl("send", "alice", "ask the operator what to paint it: green or yellow")
     assert wait_for_inbox(swarm, "I have asked you something")["from"] == "alice"
     question = hivectl(swarm, "questions", "--from", "alice")[-1]
     assert question["choices"] == ["green", "yellow"]
-    wrong = swarm.run("hivectl", "answer", str(question["id"]), "purple", check=False)
+    wrong = swarm.hivectl("answer", str(question["id"]), "purple", check=False)
     assert wrong.returncode != 0
     assert "green" in wrong.stderr
-    swarm.run("hivectl", "answer", str(question["id"]), "yellow")
+    swarm.hivectl("answer", str(question["id"]), "yellow")
     assert wait_for_inbox(swarm, "I go on with your answer: yellow")["from"] == "alice"
     told = hivectl(swarm, "history", "--to", "alice", "--kind", "question-answered")[-1]
     assert "answered by operator" in told["body"]
 
 
 def test_a_reminder_brings_the_text_of_its_file(swarm: Hive) -> None:
-    swarm.run("hivectl", "send", "alice", "note water the plants")
+    swarm.hivectl("send", "alice", "note water the plants")
     told = wait_for_inbox(swarm, "I was reminded")
     assert told["body"] == "I was reminded. My note says: to do: water the plants"
     due = hivectl(swarm, "history", "--to", "alice", "--kind", "reminder")[-1]
@@ -47,7 +47,7 @@ def test_a_reminder_brings_the_text_of_its_file(swarm: Hive) -> None:
 
 
 def test_what_is_said_to_all_reaches_each_agent_but_the_sender(swarm: Hive) -> None:
-    swarm.run("hivectl", "send", "manager", "tell all the coffee is ready")
+    swarm.hivectl("send", "manager", "tell all the coffee is ready")
     news = "For your information: the coffee is ready"
 
     def told() -> set[str]:
@@ -56,7 +56,7 @@ def test_what_is_said_to_all_reaches_each_agent_but_the_sender(swarm: Hive) -> N
         }
 
     # The manager reads what comes later only when that turn is over.
-    swarm.run("hivectl", "send", "manager", "who is there?")
+    swarm.hivectl("send", "manager", "who is there?")
     wait_for_inbox(swarm, "These are the agents")
     assert told() == {"alice", "bob"}
 
@@ -65,7 +65,7 @@ def test_the_manager_sees_what_is_open_in_the_whole_hive(swarm: Hive) -> None:
     reminder = result(call(swarm, "bob", "remind", text="water the plants", after_seconds=3600))
     question = result(call(swarm, "bob", "ask", question="May I?", ttl_seconds=3600))
     try:
-        swarm.run("hivectl", "send", "manager", "what is open?")
+        swarm.hivectl("send", "manager", "what is open?")
         told = wait_for_inbox(swarm, "This is open")["body"].removeprefix("This is open: ")
         threads = json.loads(told)["threads"]
         kinds = {(row["kind"], row.get("id")) for row in threads if row.get("from") == "bob"}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 
 pytestmark = pytest.mark.system
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import hivectl, leader, probe
 
 pytestmark = pytest.mark.system
@@ -25,25 +25,25 @@ def test_a_killed_container_is_in_the_managers_inbox_with_its_cause(
     swarm: Hive, measured: Callable[[str], None]
 ) -> None:
     # Not alice, who may be starting: her processes would take their time to end.
-    swarm.run("hivectl", "start", "bob")
+    swarm.hivectl("start", "bob")
     told = probe(swarm, "crash_latency", "bob")
     measured(f"kill -9 of a container's init to the manager's inbox: {told['ms']} ms")
     assert told["ms"] < 1000
     assert "bob" in told["body"]
     assert "signal" in told["body"] or "KILL" in told["body"]
-    swarm.run("hivectl", "start", "bob")
+    swarm.hivectl("start", "bob")
 
 
 def test_a_kill_by_the_operator_is_no_crash(swarm: Hive) -> None:
-    swarm.run("hivectl", "start", "alice")
+    swarm.hivectl("start", "alice")
     before = crashes(swarm)
-    swarm.run("hivectl", "kill", "alice")
+    swarm.hivectl("kill", "alice")
     assert state(swarm, "alice") == "stopped"
-    swarm.run("hivectl", "start", "alice")
+    swarm.hivectl("start", "alice")
     # A crash after it comes later in the same queue: all that was to be told before has been.
     probe(swarm, "crash_latency", "alice")
     assert len(crashes(swarm)) == len(before) + 1
-    swarm.run("hivectl", "start", "alice")
+    swarm.hivectl("start", "alice")
 
 
 def test_a_killed_broker_keeps_every_send_that_returned(swarm: Hive) -> None:
@@ -58,16 +58,16 @@ def test_a_killed_broker_keeps_every_send_that_returned(swarm: Hive) -> None:
 
 def test_a_restarted_lifecycle_adopts_what_runs_and_starts_what_should(swarm: Hive) -> None:
     pid = leader(swarm, "bob")
-    swarm.run("hivectl", "kill", "alice")
+    swarm.hivectl("kill", "alice")
     swarm.run("systemctl", "restart", "hive-lifecycle")
     assert leader(swarm, "bob") == pid, "bob's container was restarted with lifecycle"
     assert state(swarm, "alice") == "stopped", "what the operator stopped was started"
-    swarm.run("hivectl", "start", "alice")
+    swarm.hivectl("start", "alice")
     assert state(swarm, "alice") == "running"
 
 
 def test_machinectl_is_as_good_as_hivectl(swarm: Hive) -> None:
-    swarm.run("hivectl", "kill", "alice")
+    swarm.hivectl("kill", "alice")
     swarm.run("machinectl", "start", "h-alice")
     assert state(swarm, "alice") == "running"
     assert swarm.run("systemctl", "is-active", "hive-agent@alice.socket").stdout.strip() == "active"
@@ -85,4 +85,4 @@ def test_spawn_to_ready(swarm: Hive, measured: Callable[[str], None]) -> None:
     measured(f"spawn to the harness READY: {job['ms']} ms")
     assert job["result"] == "done", job
     assert job["ms"] < 15_000
-    swarm.run("hivectl", "destroy", "fast", "--purge", "--yes", timeout=120)
+    swarm.hivectl("destroy", "fast", "--purge", "--yes", timeout=120)

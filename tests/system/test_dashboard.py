@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.system.conftest import Hive
-from tests.system.inside import call, hivectl, probe, refused
+from tests.system.hive import Hive
+from tests.system.inside import call, hivectl, refused, until_state
 from tests.system.test_sleep import sleepy
 from wire import names
 
@@ -58,7 +58,7 @@ class Page:
 
 @pytest.fixture
 def page(swarm: Hive) -> Iterator[Page]:
-    page = Page(swarm.run("hivectl", "login-link").stdout.strip())
+    page = Page(swarm.hivectl("login-link").stdout.strip())
     yield page
     page.close()
 
@@ -75,7 +75,7 @@ def test_without_a_login_nothing_is_shown(page: Page) -> None:
 
 
 def test_the_page_knows_the_agents_and_the_messages(swarm: Hive, page: Page) -> None:
-    swarm.run("hivectl", "send", "operator", "before the page")
+    swarm.hivectl("send", "operator", "before the page")
     tables = json.load(page.request("GET", "/api/state"))["tables"]
     assert set(tables["agents"]) == {"manager", "alice", "bob"}
     assert all(service["available"] for service in tables["services"].values())
@@ -85,7 +85,7 @@ def test_the_page_knows_the_agents_and_the_messages(swarm: Hive, page: Page) -> 
 def test_messages_approvals_and_agents_are_live(swarm: Hive, page: Page) -> None:
     events = page.events()
     next(events)  # `reset`: from here on it is live
-    swarm.run("hivectl", "send", "operator", "while the page is open")
+    swarm.hivectl("send", "operator", "while the page is open")
     assert any(row["body"] == "while the page is open" for row in rows(events, "messages"))
     approvals = [names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS]
     swarm.run("busctl", "call", *approvals, "RequestSpawn", "ssa{sv}", "erin", "to be seen", "0")
@@ -93,9 +93,9 @@ def test_messages_approvals_and_agents_are_live(swarm: Hive, page: Page) -> None
     request = hivectl(swarm, "pending")[-1]["id"]
     assert page.request("POST", f"/api/approvals/{request}/deny", {"note": "no"}).status == 200
     assert any(row["state"] == "denied" for row in rows(events, "approvals"))
-    swarm.run("hivectl", "kill", "alice")
+    swarm.hivectl("kill", "alice")
     assert any(row["state"] == "stopped" for row in rows(events, "agents"))
-    swarm.run("hivectl", "start", "alice")
+    swarm.hivectl("start", "alice")
 
 
 def test_what_the_page_sends_is_said_by_the_operator(swarm: Hive, page: Page) -> None:
@@ -113,7 +113,7 @@ def part(page: Page, name: str, part: str) -> Any:
 
 def test_one_agent_is_shown_with_what_it_uses_and_logs(swarm: Hive, page: Page) -> None:
     assert page.request("GET", "/agents/alice").status == 200
-    swarm.run("hivectl", "send", "alice", "hello on your page")
+    swarm.hivectl("send", "alice", "hello on your page")
     assert "hello on your page" in {message["body"] for message in part(page, "alice", "messages")}
     # What else is counted depends on the host's controllers.
     assert part(page, "alice", "usage")["cpu"] > 0
@@ -148,9 +148,9 @@ def test_opening_the_page_of_a_sleeping_agent_wakes_it(sleepy: Hive, page: Page)
         next(event for event in events if event.get("table") == "jobs" and event["remove"])
     answer = page.request("POST", "/api/agents/bob/wake", {})
     assert (answer.status, json.load(answer)) == (200, {"woken": True})
-    probe(sleepy, "until_state", "bob", "running")
-    probe(sleepy, "until_state", "bob", "sleeping")
-    sleepy.run("hivectl", "kill", "bob")
+    until_state(sleepy, "bob", "running")
+    until_state(sleepy, "bob", "sleeping")
+    sleepy.hivectl("kill", "bob")
     answer = page.request("POST", "/api/agents/bob/wake", {})
     assert (answer.status, json.load(answer)) == (200, {"woken": False})
     assert hivectl(sleepy, "status", "bob")["state"] == "stopped"

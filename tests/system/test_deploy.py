@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.system.conftest import Hive
-from tests.system.inside import hivectl, inside, leader, probe, wait_for_inbox
+from tests.system.hive import Hive
+from tests.system.inside import hivectl, inside, leader, probe, until_state, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
@@ -42,9 +42,9 @@ REFUSE = "/bin/sh -c '! grep -q broken /var/lib/machines/h-dora/etc/hyperhive/ha
 @pytest.fixture(scope="module")
 def dora(swarm: Hive) -> Iterator[Hive]:
     """The hive with one agent more."""
-    swarm.run("hivectl", "spawn", "dora", timeout=120)
+    swarm.hivectl("spawn", "dora", timeout=120)
     yield swarm
-    swarm.run("hivectl", "destroy", "dora", "--purge", "--yes", timeout=120)
+    swarm.hivectl("destroy", "dora", "--purge", "--yes", timeout=120)
     swarm.run("rm", "-rf", APPLIED)
 
 
@@ -98,8 +98,8 @@ def test_a_configuration_is_built_and_the_agent_restarted_with_it(
 
 def test_a_turn_is_not_interrupted(dora: Hive) -> None:
     second = commit(dora, greeting("two"))
-    dora.run("hivectl", "send", "dora", "sleep 5")
-    probe(dora, "until_state", "dora", "thinking", "TurnState")
+    dora.hivectl("send", "dora", "sleep 5")
+    until_state(dora, "dora", "thinking", "TurnState")
     answer = probe(dora, "deploy", "dora", second)
     assert (answer["result"], greets(dora)) == ("done", "two")
     assert wait_for_inbox(dora, "I slept for 5 seconds")["from"] == "dora"
@@ -111,8 +111,8 @@ def test_a_turn_is_not_interrupted(dora: Hive) -> None:
 
 def test_one_that_is_urgent_interrupts_it_and_nothing_is_lost(dora: Hive) -> None:
     third = commit(dora, greeting("three"))
-    dora.run("hivectl", "send", "dora", "sleep 7")
-    probe(dora, "until_state", "dora", "thinking", "TurnState")
+    dora.hivectl("send", "dora", "sleep 7")
+    until_state(dora, "dora", "thinking", "TurnState")
     answer = probe(dora, "deploy", "dora", third, "now")
     assert (answer["result"], greets(dora)) == ("done", "three")
     assert wait_for_inbox(dora, "I slept for 7 seconds")["from"] == "dora"
@@ -179,12 +179,12 @@ def test_a_cancelled_build_ends_and_leaves_the_agent_alone(dora: Hive) -> None:
 def test_a_stopped_agent_has_it_at_its_next_start_and_a_lost_build_is_made_again(
     dora: Hive,
 ) -> None:
-    dora.run("hivectl", "kill", "dora", timeout=120)
+    dora.hivectl("kill", "dora", timeout=120)
     later = commit(dora, greeting("later"))
     assert probe(dora, "deploy", "dora", later)["result"] == "done"
     assert hivectl(dora, "status", "dora")["state"] == "stopped"
     dora.run("rm", "-rf", f"/var/lib/hyperhive/builds/dora/{later}")
-    dora.run("hivectl", "start", "dora", timeout=120)
+    dora.hivectl("start", "dora", timeout=120)
     assert greets(dora) == "later"
 
 

@@ -6,7 +6,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import hivectl, inside
 from wire import names
 
@@ -49,7 +49,7 @@ def restored(swarm: Hive) -> Iterator[Hive]:
     """The hive, whose manager begins anew with alice's repository afterwards."""
     yield swarm
     for approval in hivectl(swarm, "pending"):
-        swarm.run("hivectl", "deny", str(approval["id"]))
+        swarm.hivectl("deny", str(approval["id"]))
     inside(swarm, "manager", "sh", "-c", ANEW)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import REPO, Hive
+from tests.system.hive import REPO, Hive
 from tests.system.inside import hivectl, inside
 
 pytestmark = pytest.mark.system
@@ -23,19 +23,19 @@ def set_image(swarm: Hive) -> Iterator[SetImage]:
     before = swarm.run("cat", CONFIG).stdout
 
     def write(text: str) -> None:
-        swarm.run("hivectl", "kill", "alice", timeout=120)
+        swarm.hivectl("kill", "alice", timeout=120)
         swarm.run("sh", "-c", f"cat > {CONFIG}", input=text)
         swarm.run("systemctl", "restart", "hive-lifecycle")
 
     yield lambda image: write(f'{before}[lifecycle.agents.alice]\nimage = "{image}"\n')
     write(before)
-    swarm.run("hivectl", "start", "alice", timeout=120)
+    swarm.hivectl("start", "alice", timeout=120)
 
 
 def works(hive: Hive) -> None:
     """alice runs, and the real Claude Code in her container takes a turn."""
     asked = ("ask", "alice", "What is six times seven?", "--wait", "120")
-    assert hive.run("hivectl", *asked, timeout=150).stdout.strip() == "42"
+    assert hive.hivectl(*asked, timeout=150).stdout.strip() == "42"
 
 
 def test_an_agent_lives_on_a_tree(swarm: Hive, set_image: SetImage) -> None:
@@ -50,7 +50,7 @@ def test_an_agent_lives_on_a_tree(swarm: Hive, set_image: SetImage) -> None:
         f"for link in bin lib lib64 sbin; do cp -a /$link {LIKE_THE_HOST}; done",
     )
     set_image(LIKE_THE_HOST)
-    swarm.run("hivectl", "start", "alice", timeout=120)
+    swarm.hivectl("start", "alice", timeout=120)
     inside(swarm, "alice", "test", "-e", "/etc/alternatives/made-by-the-operator")
     mounted = inside(swarm, "alice", "findmnt", "--noheadings", "--output=OPTIONS", "/usr").stdout
     assert mounted.startswith("ro")
@@ -63,7 +63,7 @@ def test_a_tree_that_does_not_fit_is_refused_with_the_reason(
 ) -> None:
     swarm.run("mkdir", "-p", "/srv/hyperhive/empty/usr")
     set_image("/srv/hyperhive/empty")
-    refused = swarm.run("hivectl", "start", "alice", check=False, timeout=120)
+    refused = swarm.hivectl("start", "alice", check=False, timeout=120)
     assert "alice cannot be run from the image /srv/hyperhive/empty: it has no" in refused.stderr
     assert hivectl(swarm, "status", "alice")["state"] == "stopped"
 
@@ -86,7 +86,7 @@ def test_the_tree_of_the_manual_is_one(swarm: Hive, set_image: SetImage) -> None
         pytest.skip("no package archive can be reached from here")
     assert made.returncode == 0, made.stderr[-2000:]
     set_image(tree)
-    swarm.run("hivectl", "start", "alice", timeout=120)
+    swarm.hivectl("start", "alice", timeout=120)
     host, own = swarm.run("ls", "/usr/bin"), inside(swarm, "alice", "ls", "/usr/bin")
     assert len(own.stdout.split()) < len(host.stdout.split())
     works(swarm)

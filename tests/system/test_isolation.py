@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import call, hivectl, inside, leader, mcp, probe, refused
 
 pytestmark = pytest.mark.system
@@ -133,7 +133,7 @@ def test_alice_sees_no_process_but_her_own(swarm: Hive) -> None:
 def test_what_a_link_in_alices_state_points_to_is_left_alone(swarm: Hive) -> None:
     swarm.run("sh", "-c", "echo safe > /etc/of-the-host && chown 0:0 /etc/of-the-host")
     inside(swarm, "alice", "sh", "-c", "ln -sf /etc/of-the-host /state/link")
-    swarm.run("hivectl", "restart", "alice", timeout=120)
+    swarm.hivectl("restart", "alice", timeout=120)
     owner = swarm.run("stat", "-c", "%u", "/etc/of-the-host").stdout.strip()
     assert (owner, swarm.run("cat", "/etc/of-the-host").stdout) == ("0", "safe\n")
 
@@ -159,7 +159,7 @@ def test_what_systemd_starts_again_is_not_led_out_by_links(swarm: Hive) -> None:
     links = "mkdir -p /a/b/c && ln -sfn /a/b /lib64.x && mv -T /var /a/var && ln -s /prey /var"
     inside(swarm, "alice", "sh", "-c", links)
     swarm.run("kill", "-9", str(leader(swarm, "alice")))
-    swarm.run("hivectl", "restart", "alice", timeout=120)
+    swarm.hivectl("restart", "alice", timeout=120)
     assert swarm.run("ls", "/prey").stdout == ""
     assert inside(swarm, "alice", "test", "-d", "/var/log").returncode == 0
 
@@ -185,18 +185,18 @@ def test_alices_console_is_no_emergency_of_the_host(swarm: Hive) -> None:
 
 
 def test_a_deep_tree_of_alices_is_purged(swarm: Hive) -> None:
-    swarm.run("hivectl", "spawn", "deep", timeout=120)
+    swarm.hivectl("spawn", "deep", timeout=120)
     dig = "import os\nos.chdir('/state')\nfor _ in range(5000): os.mkdir('d'); os.chdir('d')"
     inside(swarm, "deep", "python3", "-c", dig)
     inside(swarm, "deep", "mkfifo", "/state/fifo")
-    swarm.run("hivectl", "destroy", "deep", "--purge", "--yes", timeout=120)
+    swarm.hivectl("destroy", "deep", "--purge", "--yes", timeout=120)
     assert swarm.run("test", "-e", "/var/lib/hyperhive/agents/deep", check=False).returncode
 
 
 def test_the_operators_terminal_is_not_alices(swarm: Hive) -> None:
     body = "\x1b]0;owned\x07\x1b[2J\u202egood"
     assert not refused(call(swarm, "alice", "send", to="operator", body=body))
-    shown = swarm.run("hivectl", "history", "--from", "alice", "--limit", "1").stdout
+    shown = swarm.hivectl("history", "--from", "alice", "--limit", "1").stdout
     assert "\x1b" not in shown
     assert "\u202e" not in shown
-    assert json.loads(swarm.run("hivectl", "history", "--from", "alice", "--json").stdout)
+    assert json.loads(swarm.hivectl("history", "--from", "alice", "--json").stdout)

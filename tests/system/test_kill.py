@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.system.conftest import REPO, Hive
-from tests.system.inside import PYTHON
+from tests.system.hive import PYTHON, REPO, Hive
 
 pytestmark = pytest.mark.system
 
@@ -38,4 +37,4 @@ def test_a_broker_that_is_killed_again_and_again_is_back_each_time(swarm: Hive) 
     # Once systemd has had enough of starting a unit, the bus waits 25 s before it says so.
     for _ in range(8):
         swarm.run("systemctl", "kill", "--signal=KILL", "hive-broker.service")
-        swarm.run("hivectl", "history", "--limit", "1", timeout=20)
+        swarm.hivectl("history", "--limit", "1", timeout=20)

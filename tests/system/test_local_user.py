@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.system.conftest import Hive
-from tests.system.inside import PROBES, PYTHON, hivectl
+from tests.system.hive import PYTHON, Hive
+from tests.system.inside import PROBES, hivectl
 
 pytestmark = pytest.mark.system
 
@@ -96,6 +96,6 @@ except urllib.error.HTTPError as error:
 def test_the_dashboard_wants_a_login_and_its_own_name(
     swarm: Hive, path: str, method: str, headers: list[str], status: int
 ) -> None:
-    url = f"http://127.0.0.1:{swarm.dashboard_port}{path}"
+    url = f"http://127.0.0.1:{swarm.ports.dashboard}{path}"
     done = swarm.run(*NOBODY, "python3", "-c", ASK, url, method, *headers)
     assert int(done.stdout) == status

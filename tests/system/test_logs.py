@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 
 pytestmark = pytest.mark.system
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import hivectl, wait_for_inbox
 
 pytestmark = pytest.mark.system
@@ -17,7 +17,7 @@ def test_an_errand_goes_to_bob_and_its_answer_to_the_operator(
     swarm: Hive, measured: Callable[[str], None]
 ) -> None:
     started = time.monotonic()
-    swarm.run("hivectl", "send", "manager", "ask bob for six times seven")
+    swarm.hivectl("send", "manager", "ask bob for six times seven")
     answer = wait_for_inbox(swarm, "42")
     measured(f"an errand through two agents to its answer: {time.monotonic() - started:.1f} s")
     assert answer["from"] == "manager"
@@ -29,7 +29,7 @@ def test_an_errand_goes_to_bob_and_its_answer_to_the_operator(
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_restart_of_a_service_while_agents_work_loses_nothing(swarm: Hive, service: str) -> None:
     before = len(hivectl(swarm, "history", "--from", "manager", "--to", "operator"))
-    swarm.run("hivectl", "send", "manager", "ask bob for nine times nine")
+    swarm.hivectl("send", "manager", "ask bob for nine times nine")
     swarm.run("systemctl", "restart", service)
     assert wait_for_inbox(swarm, "81")["from"] == "manager"
     answers = hivectl(swarm, "history", "--from", "manager", "--to", "operator")
@@ -39,29 +39,29 @@ def test_a_restart_of_a_service_while_agents_work_loses_nothing(swarm: Hive, ser
 
 def test_a_restart_of_an_endpoint_while_agents_work_loses_nothing(swarm: Hive) -> None:
     swarm.run("systemctl", "restart", "hive-agent@bob.service")
-    swarm.run("hivectl", "send", "manager", "ask bob for eight times eight")
+    swarm.hivectl("send", "manager", "ask bob for eight times eight")
     assert wait_for_inbox(swarm, "64")["from"] == "manager"
 
 
 def test_the_manager_asks_for_an_agent_and_the_operator_decides(swarm: Hive) -> None:
-    swarm.run("hivectl", "send", "manager", "spawn carol because the docs need a writer")
+    swarm.hivectl("send", "manager", "spawn carol because the docs need a writer")
     wait_for_inbox(swarm, "carol")
     request = hivectl(swarm, "pending")[-1]
     assert (request["agent"], request["requested_by"]) == ("carol", "manager")
     assert "carol" not in {agent["name"] for agent in hivectl(swarm, "list")}
-    swarm.run("hivectl", "approve", str(request["id"]), timeout=120)
+    swarm.hivectl("approve", str(request["id"]), timeout=120)
     agents = {agent["name"]: agent["state"] for agent in hivectl(swarm, "list")}
     assert agents["carol"] == "running"
     assert "carol" in hivectl(swarm, "history", "--to", "manager", "--kind", "spawned")[-1]["body"]
-    swarm.run("hivectl", "destroy", "carol", "--purge", "--yes", timeout=120)
+    swarm.hivectl("destroy", "carol", "--purge", "--yes", timeout=120)
     assert "carol" not in {agent["name"] for agent in hivectl(swarm, "list")}
 
 
 def test_a_denied_request_spawns_nothing_and_tells_the_manager_why(swarm: Hive) -> None:
-    swarm.run("hivectl", "send", "manager", "spawn dave because why not")
+    swarm.hivectl("send", "manager", "spawn dave because why not")
     wait_for_inbox(swarm, "dave")
     request = hivectl(swarm, "pending")[-1]
-    swarm.run("hivectl", "deny", str(request["id"]), "--note", "two are enough")
+    swarm.hivectl("deny", str(request["id"]), "--note", "two are enough")
     verdict = hivectl(swarm, "history", "--to", "manager", "--kind", "approval-resolved")[-1]
     assert "two are enough" in verdict["body"]
     assert "dave" not in {agent["name"] for agent in hivectl(swarm, "list")}

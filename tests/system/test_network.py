@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.system.conftest import Hive
-from tests.system.inside import PYTHON, hivectl
+from tests.system.hive import PYTHON, Hive
+from tests.system.inside import hivectl
 
 pytestmark = pytest.mark.system
 
@@ -89,10 +89,10 @@ def test_an_agent_is_narrowed_to_a_list_or_opened_while_it_runs(
     shown = hivectl(listeners, "status", "alice")["network"]
     assert shown["deny"] == ["any"]
     assert ALLOWED in shown["allow"]
-    assert "all addresses" in listeners.run("hivectl", "status", "bob").stdout
+    assert "all addresses" in listeners.hivectl("status", "bob").stdout
     after = [hivectl(listeners, "status", name)["invocation_id"] for name in ("alice", "bob")]
     assert after == before, "a container was restarted for it"
-    listeners.run("hivectl", "restart", "alice", timeout=120)
+    listeners.hivectl("restart", "alice", timeout=120)
     assert reached(listeners, "alice", HOST, ALLOWED) == [ALLOWED]
 
 
@@ -121,17 +121,17 @@ def unfiltered(listeners: Hive, configure: Configure) -> Iterator[Configure]:
 def test_a_host_that_cannot_filter_says_so(listeners: Hive, unfiltered: Configure) -> None:
     unfiltered("require_filter = true\n")  # the file ends within [lifecycle]
     assert not hivectl(listeners, "status", "alice")["network"]["filtered"]
-    assert "NOT FILTERED" in listeners.run("hivectl", "status", "alice").stdout
+    assert "NOT FILTERED" in listeners.hivectl("status", "alice").stdout
     logged = listeners.run("journalctl", "--unit=hive-lifecycle", "--lines=40", "--output=cat")
     assert "does not filter addresses" in logged.stdout
     assert listeners.run("systemctl", "--failed", "--quiet", "list-units", "hive*").stdout == ""
-    refused = listeners.run("hivectl", "restart", "alice", check=False, timeout=120)
+    refused = listeners.hivectl("restart", "alice", check=False, timeout=120)
     assert refused.returncode == 1
     assert "alice is not started: this host does not filter addresses" in refused.stderr
     assert hivectl(listeners, "status", "alice")["state"] == "stopped"
 
 
 def test_it_starts_again_where_the_host_can(listeners: Hive) -> None:
-    listeners.run("hivectl", "start", "alice", timeout=120)
+    listeners.hivectl("start", "alice", timeout=120)
     assert reached(listeners, "alice", HOST) == []
     assert hivectl(listeners, "status", "alice")["network"]["filtered"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import call, inside, leader, mcp, refused
 
 pytestmark = pytest.mark.system
@@ -94,7 +94,7 @@ def hook(swarm: Hive) -> Iterator[Hook]:
 
 
 def remind(hive: Hive, text: str) -> None:
-    hive.run("hivectl", "remind", text, "--in", "1s")
+    hive.hivectl("remind", text, "--in", "1s")
 
 
 def test_the_operator_is_told_of_what_waits(swarm: Hive, hook: Hook) -> None:
@@ -108,7 +108,7 @@ def test_the_operator_is_told_of_what_waits(swarm: Hive, hook: Hook) -> None:
     call(swarm, "manager", "request_spawn", name="dora", reason="more hands")
     approval = hook.until("approval", "more hands")
     assert "spawn of dora waits for approval" in approval["title"]
-    swarm.run("hivectl", "deny", approval["id"].rpartition("-")[2])
+    swarm.hivectl("deny", approval["id"].rpartition("-")[2])
     journal = swarm.run("journalctl", "-u", "hive-notify", "--no-pager").stdout
     assert "s3cret" not in journal
     assert str(hook.server_port) not in journal
@@ -120,7 +120,7 @@ def test_a_container_that_is_given_up(swarm: Hive, hook: Hook) -> None:
     swarm.run("kill", "-9", str(leader(swarm, "manager")))
     crash = hook.until("crash", "The container of manager crashed")
     assert crash["id"].startswith("crash-")
-    swarm.run("hivectl", "start", "manager", timeout=120)
+    swarm.hivectl("start", "manager", timeout=120)
 
 
 def test_a_deploy_that_fails(swarm: Hive, hook: Hook) -> None:
@@ -138,7 +138,7 @@ def test_a_deploy_that_fails(swarm: Hive, hook: Hook) -> None:
     waiting = hook.until("approval", "what nobody packs")
     assert "apply of alice" in waiting["title"]
     number = waiting["id"].rpartition("-")[2]
-    swarm.run("hivectl", "approve", number, check=False, timeout=300)
+    swarm.hivectl("approve", number, check=False, timeout=300)
     failed = hook.until("deploy-failed", "no-such-package")
     assert failed["id"] == f"deploy-failed-{number}"
     inside(swarm, "manager", "git", "-C", "/agents/alice", "reset", "--quiet", "--hard", "HEAD^")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.conftest import Hive
-from tests.system.inside import PYTHON, hivectl
+from tests.system.hive import PYTHON, Hive
+from tests.system.inside import hivectl
 
 pytestmark = pytest.mark.system
 
@@ -71,7 +71,7 @@ def start(hive: Hive) -> None:
 @pytest.fixture
 def old(swarm: Hive) -> Iterator[Hive]:
     """The hive, stopped, with stores of the first version that hold what they can of today's."""
-    swarm.run("hivectl", "send", "operator", "said before")
+    swarm.hivectl("send", "operator", "said before")
     stop(swarm)
     swarm.run(PYTHON, "-c", DOWNGRADE)
     yield swarm
@@ -81,7 +81,7 @@ def old(swarm: Hive) -> Iterator[Hive]:
         script = f"cd {STATE}/{room} && rm -f {names} && mv today {room}.sqlite"
         swarm.run("sh", "-c", script)
     start(swarm)
-    swarm.run("hivectl", "start", "alice", timeout=120)
+    swarm.hivectl("start", "alice", timeout=120)
 
 
 def kept(hive: Hive, room: str) -> str:
@@ -91,11 +91,11 @@ def kept(hive: Hive, room: str) -> str:
 
 def test_stores_of_the_first_version(old: Hive) -> None:
     start(old)
-    old.run("hivectl", "start", "alice", timeout=120)
+    old.hivectl("start", "alice", timeout=120)
     found = {agent["name"]: agent["state"] for agent in hivectl(old, "list")}
     assert set(found) >= {"manager", "alice", "bob"}
     assert found["alice"] == "running"
-    assert "said before" in old.run("hivectl", "history", "--limit", "200").stdout
+    assert "said before" in old.hivectl("history", "--limit", "200").stdout
     [older] = [r for r in hivectl(old, "pending", "--all") if r["agent"] == "older"]
     assert older["state"] == "deployed"
     first = {room: kept(old, room) for room in STORES}

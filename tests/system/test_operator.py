@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hivectl.exit_codes import Exit
-from tests.system.conftest import AGENTS, Hive
+from tests.system.hive import AGENTS, Hive
 from tests.system.inside import call, hivectl, refused, wait_for_inbox
 
 pytestmark = pytest.mark.system

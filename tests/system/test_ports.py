@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import hivectl
 
 pytestmark = pytest.mark.system
@@ -21,7 +21,7 @@ IMPORT = "import sqlite3; d = sqlite3.connect('{}'); d.execute('{}'); d.commit()
 def carol(swarm: Hive) -> Iterator[Hive]:
     """The hive, and no carol before and after."""
     yield swarm
-    swarm.run("hivectl", "destroy", "carol", "--purge", "--yes", check=False, timeout=120)
+    swarm.hivectl("destroy", "carol", "--purge", "--yes", check=False, timeout=120)
 
 
 def port(hive: Hive, name: str) -> int:
@@ -31,24 +31,24 @@ def port(hive: Hive, name: str) -> int:
 def test_a_port_is_free_on_the_host_and_stays_with_the_name(carol: Hive) -> None:
     assert port(carol, "manager") == 8000
     assert len({port(carol, name) for name in ("manager", "alice", "bob")}) == 3
-    carol.run("hivectl", "spawn", "carol", timeout=120)
+    carol.hivectl("spawn", "carol", timeout=120)
     own = port(carol, "carol")
-    carol.run("hivectl", "destroy", "carol", "--purge", "--yes", timeout=120)
+    carol.hivectl("destroy", "carol", "--purge", "--yes", timeout=120)
     other = carol.popen("python3", "-c", LISTEN.format(own))
     assert other.stdout is not None
     other.stdout.readline()  # it listens
-    carol.run("hivectl", "spawn", "carol", timeout=120)
+    carol.hivectl("spawn", "carol", timeout=120)
     next_one = port(carol, "carol")
     other.communicate(timeout=30)
     assert next_one != own
-    carol.run("hivectl", "destroy", "carol", "--yes", timeout=120)
-    carol.run("hivectl", "spawn", "carol", timeout=120)
+    carol.hivectl("destroy", "carol", "--yes", timeout=120)
+    carol.hivectl("spawn", "carol", timeout=120)
     assert port(carol, "carol") == next_one
 
 
 def test_an_imported_collision_is_shown_and_moves_nobody(carol: Hive) -> None:
     wanted = port(carol, "bob")
-    carol.run("hivectl", "spawn", "carol", timeout=120)
+    carol.hivectl("spawn", "carol", timeout=120)
     carol.run("systemctl", "stop", "hive-lifecycle.service")
     change = f'update agent set port = {wanted} where name = "carol"'
     carol.run("python3", "-c", IMPORT.format(REGISTRY, change))

@@ -6,7 +6,7 @@ from threading import Timer
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import inside
 
 pytestmark = pytest.mark.system
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.system
 @pytest.fixture(scope="module")
 def manager(swarm: Hive) -> Iterator[Hive]:
     """The hive; its manager has a working copy of the configuration of erin, who is new."""
-    swarm.run("hivectl", "spawn", "erin", timeout=120)
+    swarm.hivectl("spawn", "erin", timeout=120)
     following = swarm.popen("hivectl", "logs", "manager", "-f", "-n", "100000")
     assert following.stdout is not None
     limit = Timer(60, following.kill)
@@ -27,7 +27,7 @@ def manager(swarm: Hive) -> Iterator[Hive]:
         following.kill()
         following.communicate(timeout=30)
     yield swarm
-    swarm.run("hivectl", "destroy", "erin", "--purge", "--yes", timeout=120)
+    swarm.hivectl("destroy", "erin", "--purge", "--yes", timeout=120)
 
 
 def git(hive: Hive, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":

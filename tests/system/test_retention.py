@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.conftest import Hive
-from tests.system.inside import PYTHON, hivectl
+from tests.system.hive import PYTHON, Hive
+from tests.system.inside import hivectl
 
 pytestmark = pytest.mark.system
 
@@ -100,11 +100,11 @@ def test_a_backup_comes_back_but_not_onto_a_running_broker(stopped: Hive) -> Non
     stopped.run("rm", "-f", "/root/saved.sqlite")
     hivectl(stopped, "backup", "/root/saved.sqlite")
     send(stopped, "after the backup")
-    refused = stopped.run("hivectl", "restore", "/root/saved.sqlite", check=False)
+    refused = stopped.hivectl("restore", "/root/saved.sqlite", check=False)
     assert refused.returncode == 6
     assert "systemctl mask --runtime --now hive-broker" in refused.stderr
     stop(stopped)
-    stopped.run("hivectl", "restore", "/root/saved.sqlite")
+    stopped.hivectl("restore", "/root/saved.sqlite")
     start(stopped)
     found = bodies(stopped)
     assert "before the backup" in found

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.conftest import AGENTS, Hive
+from tests.system.hive import AGENTS, Hive
 from tests.system.inside import hivectl, leader, probe, wait_for_inbox
 from tests.system.test_sleep import settings
 
@@ -27,8 +27,8 @@ def upgraded(swarm: Hive) -> Iterator[Hive]:
         swarm.run("umount", "--lazy", file)
         swarm.run("systemctl", "restart", "hive-lifecycle.service")
         for name in AGENTS:
-            swarm.run("hivectl", "start", name, timeout=120)
-            swarm.run("hivectl", "update", name, timeout=120)
+            swarm.hivectl("start", name, timeout=120)
+            swarm.hivectl("update", name, timeout=120)
 
 
 def stale(hive: Hive) -> list[str]:
@@ -38,7 +38,7 @@ def stale(hive: Hive) -> list[str]:
 def test_all_are_updated_one_after_the_other(upgraded: Hive) -> None:
     assert stale(upgraded) == list(AGENTS)
     before = {name: leader(upgraded, name) for name in AGENTS}
-    upgraded.run("hivectl", "kill", "bob", timeout=120)
+    upgraded.hivectl("kill", "bob", timeout=120)
     since = upgraded.run("date", "+%F %T.%6N").stdout.strip()
     with settings(upgraded, ("auto_update = false", "auto_update = true")):
         probe(upgraded, "until_current", *AGENTS)

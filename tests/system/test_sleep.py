@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.system.conftest import AGENTS, Hive
-from tests.system.inside import call, hivectl, probe, refused
+from tests.system.hive import AGENTS, Hive
+from tests.system.inside import call, hivectl, probe, refused, until_state
 
 pytestmark = pytest.mark.system
 
@@ -35,15 +35,15 @@ def configure(hive: Hive, text: str) -> None:
 @pytest.fixture
 def sleepy(swarm: Hive) -> Iterator[Hive]:
     """The hive with a bob who falls asleep after two idle seconds."""
-    swarm.run("hivectl", "start", "bob", timeout=120)
+    swarm.hivectl("start", "bob", timeout=120)
     try:
         with settings(swarm, ("", "[lifecycle.agents.bob]\nsleep_after = 2")):
             yield swarm
     finally:
         # He may be falling asleep just then: no start comes between.
-        if swarm.run("hivectl", "start", "bob", check=False, timeout=120).returncode:
-            probe(swarm, "until_state", "bob", "sleeping")
-            swarm.run("hivectl", "start", "bob", timeout=120)
+        if swarm.hivectl("start", "bob", check=False, timeout=120).returncode:
+            until_state(swarm, "bob", "sleeping")
+            swarm.hivectl("start", "bob", timeout=120)
 
 
 def state(hive: Hive, agent: str) -> str:
@@ -64,7 +64,7 @@ def told(hive: Hive, kind: str) -> int:
 
 def test_an_idle_agent_sleeps_and_uses_nothing(sleepy: Hive) -> None:
     before = told(sleepy, "container-crash")
-    probe(sleepy, "until_state", "bob", "sleeping")
+    until_state(sleepy, "bob", "sleeping")
     shown = hivectl(sleepy, "status", "bob")
     assert (shown["state"], shown["enabled"]) == ("sleeping", True)
     assert runs(sleepy, "bob") == []
@@ -79,7 +79,7 @@ def test_what_is_said_to_it_wakes_it(
     woken = probe(sleepy, "wake_time", "bob", "sleeping", member)
     measured(f"{member} to a sleeping agent, to its harness having the message: {woken['ms']} ms")
     assert woken["ms"] < 20_000
-    probe(sleepy, "until_state", "bob", "sleeping")
+    until_state(sleepy, "bob", "sleeping")
     waiting = hivectl(sleepy, "history", "--to", "bob", "--state", "queued")
     assert waiting == []
 
@@ -92,14 +92,14 @@ def test_a_reminder_that_is_due_wakes_it(sleepy: Hive) -> None:
     # Longer than it takes to fall asleep, and within what the probe waits for.
     answer = call(sleepy, "bob", "remind", text="look again", after_seconds=15)
     assert not refused(answer), answer
-    probe(sleepy, "until_state", "bob", "sleeping")
-    probe(sleepy, "until_state", "bob", "running")
+    until_state(sleepy, "bob", "sleeping")
+    until_state(sleepy, "bob", "running")
     [reminder] = hivectl(sleepy, "history", "--to", "bob", "--kind", "reminder", "--limit", "1")
     assert "look again" in reminder["body"]
 
 
 def test_what_came_while_lifecycle_was_down_wakes_it(sleepy: Hive) -> None:
-    probe(sleepy, "until_state", "bob", "sleeping")
+    until_state(sleepy, "bob", "sleeping")
     sleepy.run("systemctl", "mask", "--runtime", "hive-lifecycle.service")
     try:
         sleepy.run("systemctl", "stop", "hive-lifecycle.service")
@@ -108,27 +108,27 @@ def test_what_came_while_lifecycle_was_down_wakes_it(sleepy: Hive) -> None:
     finally:
         sleepy.run("systemctl", "unmask", "--runtime", "hive-lifecycle.service")
     sleepy.run("systemctl", "start", "hive-lifecycle.service")
-    probe(sleepy, "until_state", "bob", "running")
+    until_state(sleepy, "bob", "running")
 
 
 def test_who_was_stopped_stays_so(sleepy: Hive) -> None:
-    probe(sleepy, "until_state", "bob", "sleeping")
-    sleepy.run("hivectl", "kill", "bob")
+    until_state(sleepy, "bob", "sleeping")
+    sleepy.hivectl("kill", "bob")
     assert state(sleepy, "bob") == "stopped"
-    sleepy.run("hivectl", "send", "bob", "are you up?")
+    sleepy.hivectl("send", "bob", "are you up?")
     sleepy.run("systemctl", "restart", "hive-lifecycle.service")
     assert state(sleepy, "bob") == "stopped"
     assert runs(sleepy, "bob") == []
 
 
 def test_after_a_boot_of_the_host_all_are_as_they_were(sleepy: Hive) -> None:
-    sleepy.run("hivectl", "kill", "alice")
-    probe(sleepy, "until_state", "bob", "sleeping")
+    sleepy.hivectl("kill", "alice")
+    until_state(sleepy, "bob", "sleeping")
     before = told(sleepy, "container-crash")
     sleepy.stop("--keep")
     try:
         sleepy.start()
-        probe(sleepy, "until_state", "manager", "running")
+        until_state(sleepy, "manager", "running")
         assert {name: state(sleepy, name) for name in AGENTS} == {
             "manager": "running", "alice": "stopped", "bob": "sleeping",
         }  # fmt: skip
@@ -140,9 +140,9 @@ def test_after_a_boot_of_the_host_all_are_as_they_were(sleepy: Hive) -> None:
 
 
 def test_the_manager_is_made_when_there_is_none(swarm: Hive) -> None:
-    swarm.run("hivectl", "destroy", "manager", "--purge", "--yes", timeout=120)
+    swarm.hivectl("destroy", "manager", "--purge", "--yes", timeout=120)
     try:
         with settings(swarm, ("create_manager = false", "create_manager = true")):
-            probe(swarm, "until_state", "manager", "running")
+            until_state(swarm, "manager", "running")
     finally:
         swarm.start(*AGENTS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import inside, wait_for_inbox
 
 pytestmark = pytest.mark.system
@@ -55,10 +55,10 @@ def test_what_a_turn_leaves_running_ends_with_it(swarm: Hive) -> None:
 
     inside(swarm, "alice", "pkill", "sleep", check=False)
     for turn in ("once", "again"):  # the second is of the same Claude Code
-        swarm.run("hivectl", "send", "alice", f"leave something running, {turn}")
+        swarm.hivectl("send", "alice", f"leave something running, {turn}")
         assert "hive-harness.service/turn" in wait_for_inbox(swarm, "It runs.")["body"]
         # Turns follow one another: when this one is answered, the one before is over.
-        swarm.run("hivectl", "send", "alice", f"what are six times seven, {turn}?")
+        swarm.hivectl("send", "alice", f"what are six times seven, {turn}?")
         assert wait_for_inbox(swarm, "42")["from"] == "alice"
         assert left() == {"86403"}, "only what the container's systemd has started may stay"
     inside(swarm, "alice", "pkill", "sleep")

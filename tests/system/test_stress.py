@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.conftest import REPO, Hive
-from tests.system.inside import PYTHON
+from tests.system.hive import PYTHON, REPO, Hive
 
 pytestmark = pytest.mark.system
 
@@ -65,6 +64,7 @@ def _is_inotify(file: Path) -> bool:
         return False  # closed meanwhile
 
 
+@pytest.mark.long
 def test_twenty_agents_come_and_go_at_once(swarm: Hive, measured: Callable[[str], None]) -> None:
     agents = room_for_agents()
     if agents < 2:
@@ -75,6 +75,7 @@ def test_twenty_agents_come_and_go_at_once(swarm: Hive, measured: Callable[[str]
     assert outcome["ready"] < 250
 
 
+@pytest.mark.long
 def test_after_any_orders_each_agent_is_what_its_last_job_says(
     swarm: Hive, measured: Callable[[str], None]
 ) -> None:

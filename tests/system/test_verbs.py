@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.conftest import Hive
+from tests.system.hive import Hive
 from tests.system.inside import call, hivectl, leader, refused
 
 pytestmark = pytest.mark.system
@@ -24,10 +24,10 @@ DAMAGE = {
 @pytest.fixture
 def bob(swarm: Hive) -> Iterator[Hive]:
     """The hive with a bob who runs, before and after."""
-    swarm.run("hivectl", "start", "bob", timeout=120)
+    swarm.hivectl("start", "bob", timeout=120)
     yield swarm
-    if swarm.run("hivectl", "start", "bob", check=False, timeout=120).returncode:
-        swarm.run("hivectl", "spawn", "bob", timeout=120)
+    if swarm.hivectl("start", "bob", check=False, timeout=120).returncode:
+        swarm.hivectl("spawn", "bob", timeout=120)
 
 
 @pytest.mark.parametrize("part", DAMAGE)
@@ -53,7 +53,7 @@ def test_limits_hold_at_once_and_after_a_restart(bob: Hive) -> None:
     before = leader(bob, "bob")
     hivectl(bob, "limits", "bob", "tasks_max=512", "memory_max=512M")
     assert (held(), leader(bob, "bob")) == ("TasksMax=512", before)
-    bob.run("hivectl", "restart", "bob", timeout=120)
+    bob.hivectl("restart", "bob", timeout=120)
     assert held() == "TasksMax=512"
     hivectl(bob, "limits", "bob", "tasks_max=default", "memory_max=default")
     assert held() == "TasksMax=4096"
@@ -70,22 +70,22 @@ def test_a_paused_agent_gets_no_processor(bob: Hive) -> None:
     hivectl(bob, "resume", "bob")
     assert hivectl(bob, "status", "bob")["state"] == "running"
     hivectl(bob, "pause", "bob")
-    bob.run("hivectl", "kill", "bob", timeout=60)
+    bob.hivectl("kill", "bob", timeout=60)
     assert hivectl(bob, "status", "bob")["state"] == "stopped"
 
 
 def test_what_is_kept_of_a_destroyed_agent_comes_back_or_goes_for_good(bob: Hive) -> None:
     state = "/var/lib/hyperhive/agents/bob/state"
     bob.run("sh", "-c", f"echo remember > {state}/note")
-    bob.run("hivectl", "destroy", "bob", "--yes", timeout=120)
+    bob.hivectl("destroy", "bob", "--yes", timeout=120)
     [tombstone] = hivectl(bob, "tombstones")
     assert tombstone["name"] == "bob"
     assert tombstone["bytes"] > 0
-    bob.run("hivectl", "spawn", "bob", timeout=120)
+    bob.hivectl("spawn", "bob", timeout=120)
     assert bob.run("cat", f"{state}/note").stdout == "remember\n"
     assert hivectl(bob, "tombstones") == []
-    bob.run("hivectl", "destroy", "bob", "--yes", timeout=120)
-    bob.run("hivectl", "purge", "bob", "--yes", timeout=120)
+    bob.hivectl("destroy", "bob", "--yes", timeout=120)
+    bob.hivectl("purge", "bob", "--yes", timeout=120)
     assert hivectl(bob, "tombstones") == []
     assert bob.run("test", "-e", state, check=False).returncode
 
@@ -93,7 +93,7 @@ def test_what_is_kept_of_a_destroyed_agent_comes_back_or_goes_for_good(bob: Hive
 @pytest.mark.parametrize("verb", ["restart", "kill", "start", "rebuild", "update"])
 def test_a_job_outlives_lifecycle(bob: Hive, verb: str) -> None:
     if verb == "start":
-        bob.run("hivectl", "kill", "bob", timeout=60)
+        bob.hivectl("kill", "bob", timeout=60)
     running = bob.popen("hivectl", verb, "bob", "--json")
     killed = bob.run("systemctl", "kill", "--signal=KILL", "hive-lifecycle.service", check=False)
     assert killed.returncode == 0

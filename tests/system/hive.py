@@ -1,0 +1,220 @@
+"""A hive of its own for the system tests, in a sandbox, driven from the machine."""
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import inside
+from sandbox.hive import Ports
+from sandbox.instance import Instance, SandboxError
+
+REPO = Path(__file__).resolve().parents[2]
+AGENTS = ("manager", "alice", "bob")
+PYTHON = "/usr/lib/hyperhive/bin/python"
+GRACE = 30.0
+"""How much longer than a command the process that runs it may take, in seconds."""
+
+
+class CallError(Exception):
+    """A call on the bus was answered with an error: `name` and a sentence."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(f"{name}: {text}")
+        self.name = name
+
+
+class Resident:
+    """The other end of `tests/system/resident.py`: one process inside, for many questions."""
+
+    def __init__(self, instance: Instance) -> None:
+        command = [PYTHON, "-BP", str(REPO / "tests/system/resident.py")]
+        self._process = subprocess.Popen(
+            inside.command_line(instance, command),
+            env=inside.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._writing, self._lock = threading.Lock(), threading.Lock()
+        self._open: dict[int, Future[dict[str, Any]]] = {}
+        self._count = 0
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no answer to be had from it any more."""
+        return not self._reading.is_alive()
+
+    def ask(self, timeout: float, **request: Any) -> dict[str, Any]:
+        """Send a request, and wait for its answer; see resident.py.
+
+        Raises CallError for one that is an error, ConnectionError when the process ends meanwhile.
+        """
+        assert self._process.stdin is not None
+        answer: Future[dict[str, Any]] = Future()
+        with self._lock:
+            self._count += 1
+            number = self._count
+            self._open[number] = answer
+        line = json.dumps({"id": number, "timeout": timeout, **request})
+        # Another lock: an answer that is being written over there may have to be read first.
+        with self._writing, suppress(BrokenPipeError):  # the reader tells
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        if self.ended:
+            self._give_up()
+        found = answer.result(timeout + GRACE)
+        if "error" in found:
+            raise CallError(found["error"], found["text"])
+        if "late" in found:
+            raise TimeoutError(f"{request} took longer than {timeout:.0f} s.")
+        return found
+
+    def close(self) -> None:
+        """End it, and what it still runs."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reading.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            answer = json.loads(line)
+            with self._lock:
+                future = self._open.pop(answer["id"])
+            future.set_result(answer)
+        self._give_up()
+
+    def _give_up(self) -> None:
+        with self._lock:
+            left, self._open = self._open, {}
+        for future in left.values():
+            future.set_exception(ConnectionError("The process in the sandbox has ended."))
+
+
+class Hive:
+    """A sandbox with a hive in it; one for each worker of pytest-xdist."""
+
+    def __init__(self, worker: str = "") -> None:
+        self.name = f"test-{worker}" if worker else "test"
+        # Sandboxes share the machine's network: 7001 and 7101 for the first, and so on.
+        number = int(worker.removeprefix("gw") or "0") + 1
+        self.ports = Ports(Ports.dashboard + number, Ports.model + number)
+        self._instance = Instance(self.name)
+        self._sandbox = [str(REPO / "sandbox/sandbox"), "--name", self.name]
+        self._resident: Resident | None = None
+
+    def start(self, *agents: str) -> None:
+        """Boot it, install and start the hive, and see that `agents` run; only what is missing."""
+        ports = [
+            f"--dashboard-port={self.ports.dashboard}",
+            f"--model-port={self.ports.model}",
+        ]
+        subprocess.run([*self._sandbox, "hive", *ports, *agents], check=True, timeout=300)
+
+    def stop(self, *options: str) -> None:
+        """Remove every trace of it, or what `options` (`--keep`) leave."""
+        if self._resident is not None:
+            self._resident.close()
+            self._resident = None
+        subprocess.run([*self._sandbox, "down", *options], check=True, timeout=120)
+
+    def run(
+        self, *command: str, check: bool = True, timeout: float = 60, input: str | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `command` in it and capture its output; a failure shows the output if `check`."""
+        request = {"do": "run", "command": command}
+        return self._captured(command, request, check, timeout, input)
+
+    def hivectl(
+        self, *arguments: str, check: bool = True, timeout: float = 60, input: str | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """As `run`, for hivectl: a process of its own that has its modules from the start."""
+        request = {"do": "hivectl", "arguments": arguments}
+        return self._captured(("hivectl", *arguments), request, check, timeout, input)
+
+    def script(
+        self, path: Path, *arguments: str, timeout: float = 60
+    ) -> "subprocess.CompletedProcess[str]":
+        """As `run`, for a Python file that uses what the package has installed."""
+        request = {"do": "script", "path": str(path), "arguments": arguments}
+        return self._captured((path.name, *arguments), request, True, timeout, None)
+
+    def call(self, *target: str, signature: str = "", arguments: Sequence[Any] = ()) -> list[Any]:
+        """Call a method on the bus in it, as root; `target` ends with the member.
+
+        Raises CallError.
+        """
+        answer = self._ask(
+            60, do="call", target=target, signature=signature, arguments=list(arguments)
+        )
+        return list(answer["result"])
+
+    def until(self, *target: str, wanted: Sequence[Any], timeout: float = 90) -> Any:
+        """Wait, by signals, until a property on the bus has one of the values; returns that."""
+        return self._ask(timeout, do="until", target=target, wanted=list(wanted))["result"]
+
+    def popen(self, *command: str, **options: Any) -> "subprocess.Popen[str]":
+        """Start `command` in it; killing the process kills what runs inside too."""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(
+            inside.command_line(self._instance, command),
+            env=inside.environment(),
+            text=True,
+            **{**pipes, **options},
+        )
+
+    def journal(self, lines: int = 80) -> str:
+        """The newest lines of everything that belongs to the hive."""
+        units = ["hive-*", "systemd-nspawn@*"]
+        options = ["--no-pager", "--output=short-precise", f"--lines={lines}"]
+        command = ["journalctl", *options, *(f"--unit={unit}" for unit in units)]
+        try:
+            return self.run(*command, check=False).stdout
+        except (SandboxError, ConnectionError) as error:
+            return str(error)
+
+    def _captured(
+        self,
+        shown: tuple[str, ...],
+        request: dict[str, Any],
+        check: bool,
+        timeout: float,
+        input: str | None,
+    ) -> "subprocess.CompletedProcess[str]":
+        try:
+            answer = self._ask(timeout, stdin=input or "", **request)
+        except TimeoutError:
+            raise subprocess.TimeoutExpired(shown, timeout) from None
+        done = subprocess.CompletedProcess(
+            shown, answer["status"], answer["stdout"], answer["stderr"]
+        )
+        if check and done.returncode != 0:
+            pytest.fail(f"{shown} exited {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done
+
+    def _ask(self, timeout: float, **request: Any) -> dict[str, Any]:
+        if self._resident is None or self._resident.ended:
+            self._resident = Resident(self._instance)
+        return self._resident.ask(timeout, **request)
+
+
+def worker() -> str:
+    """The name of this worker of pytest-xdist; empty when there are none."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "")

@@ -1,0 +1,227 @@
+"""The process of the system tests inside the sandbox: it saves them one for each question.
+
+Runs inside, as root, once a hive: `python -P resident.py`. It reads requests from its standard
+input and writes an answer to each to its standard output, one JSON object a line; answers come in
+the order in which they are ready. When its input ends, it kills what it still runs, and ends.
+`tests.system.hive` is the other end.
+
+Requests, each with an `id` that its answer repeats:
+
+- `{"do": "run", "command": [...], "stdin": TEXT, "timeout": SECONDS}` runs a program;
+- `{"do": "hivectl", "arguments": [...], ...}` runs hivectl in a process of its own, which is forked
+  with all modules loaded, instead of started: the same code, without 0.3 s of imports;
+- `{"do": "script", "path": FILE, "arguments": [...], ...}` does so with a Python file.
+  The answer to these three: `{"status": N, "stdout": TEXT, "stderr": TEXT}`, or `{"late": true}`;
+- `{"do": "call", "target": [DESTINATION, PATH, INTERFACE, MEMBER], "signature": TEXT,
+  "arguments": [...]}` calls a method: `{"result": [...]}`;
+- `{"do": "until", "target": [DESTINATION, PATH, INTERFACE, PROPERTY], "wanted": [...],
+  "timeout": SECONDS}` waits, by the signals of DESTINATION, until the property has one of the
+  values: `{"result": VALUE}`.
+
+What fails is answered with `{"error": NAME, "text": SENTENCE}`.
+"""
+
+import asyncio
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import hivectl
+from wire import names
+from wire.bus import Bus
+from wire.errors import HiveError
+
+LINE_LIMIT = 64 * 1024 * 1024
+UNKNOWN_OBJECT = "org.freedesktop.DBus.Error.UnknownObject"
+
+
+class Resident:
+    """Answers requests until its input ends."""
+
+    def __init__(self, answers: int) -> None:
+        self._answers = answers
+        self._bus: Bus | None = None
+        self._connecting = asyncio.Lock()
+        self._children: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, requests: asyncio.StreamReader) -> None:
+        """Answer all requests at once, each by a task, until there are no more."""
+        try:
+            while line := await requests.readline():
+                task = asyncio.create_task(self._answer(json.loads(line)))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        finally:
+            for pid in self._children:
+                os.killpg(pid, signal.SIGKILL)
+
+    async def _answer(self, request: dict[str, Any]) -> None:
+        try:
+            answer = await getattr(self, f"_{request['do']}")(request)
+        except HiveError as error:
+            answer = {"error": error.name, "text": str(error)}
+        except TimeoutError:
+            answer = {"late": True}
+        except Exception as error:
+            answer = {"error": type(error).__name__, "text": traceback.format_exc()}
+        line = json.dumps({"id": request["id"], **answer}).encode() + b"\n"
+        while line:
+            line = line[os.write(self._answers, line) :]
+
+    async def _run(self, request: dict[str, Any]) -> dict[str, Any]:
+        command = request["command"]
+
+        def execute() -> int:
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            try:
+                os.execvp(command[0], command)
+            except OSError as error:
+                print(f"{command[0]}: {error}", file=sys.stderr)
+                return 127
+
+        return await self._in_child(request, execute)
+
+    async def _hivectl(self, request: dict[str, Any]) -> dict[str, Any]:
+        def run() -> int:
+            from hivectl.__main__ import main
+
+            sys.argv = ["hivectl", *request["arguments"]]
+            main()
+            return 0
+
+        return await self._in_child(request, run)
+
+    async def _script(self, request: dict[str, Any]) -> dict[str, Any]:
+        def run() -> int:
+            sys.argv = [request["path"], *request["arguments"]]
+            runpy.run_path(request["path"], run_name="__main__")
+            return 0
+
+        return await self._in_child(request, run)
+
+    async def _in_child(self, request: dict[str, Any], body: Callable[[], int]) -> dict[str, Any]:
+        """Run `body` in a forked process, and answer with what it printed when it has ended."""
+        files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
+        try:
+            os.write(files[0], request["stdin"].encode())
+            os.lseek(files[0], 0, os.SEEK_SET)
+            pid = os.fork()
+            if pid == 0:
+                _be_child(files, body)
+            self._children.add(pid)
+            try:
+                status = await _end_of(pid, request["timeout"])
+            finally:
+                self._children.discard(pid)
+            stdout, stderr = (_text(file) for file in files[1:])
+        finally:
+            for file in files:
+                os.close(file)
+        return {"status": status, "stdout": stdout, "stderr": stderr}
+
+    async def _call(self, request: dict[str, Any]) -> dict[str, Any]:
+        bus = await self._connected()
+        arguments = request["signature"], *request["arguments"]
+        return {"result": await bus.call(*request["target"], *arguments)}
+
+    async def _until(self, request: dict[str, Any]) -> dict[str, Any]:
+        bus = await self._connected()
+        destination, path, interface, name = request["target"]
+        asked = (destination, path, names.PROPERTIES, "Get", "ss", interface, name)
+        async with (
+            asyncio.timeout(request["timeout"]),
+            bus.subscribe(sender=destination) as signals,
+        ):
+            while True:
+                try:
+                    value = await bus.call1(*asked)
+                except HiveError as error:
+                    if error.name != UNKNOWN_OBJECT:
+                        raise
+                    value = None  # it is not there yet
+                if value in request["wanted"]:
+                    return {"result": value}
+                await anext(signals)
+
+    async def _connected(self) -> Bus:
+        """The connection to the bus; a new one where it was lost."""
+        async with self._connecting:
+            if self._bus is None or self._bus.disconnected.done():
+                self._bus = await Bus.connect()
+            return self._bus
+
+
+def _be_child(files: list[int], body: Callable[[], int]) -> None:
+    """Be the forked process: run `body` with these standard streams, and end; never returns."""
+    status = 1
+    try:
+        os.setsid()
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        status = body()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+
+
+async def _end_of(pid: int, seconds: float) -> int:
+    """Wait until a child has ended, and return its status as subprocess does; kill it when late."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    handle = os.pidfd_open(pid)
+    loop.add_reader(handle, ended.set)
+    try:
+        async with asyncio.timeout(seconds):
+            await ended.wait()
+    except TimeoutError:
+        os.killpg(pid, signal.SIGKILL)
+        raise
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+        _, status = os.waitpid(pid, 0)  # noqa: ASYNC222 - it has ended, or was killed
+    return os.waitstatus_to_exitcode(status)
+
+
+def _text(file: int) -> str:
+    size = os.fstat(file).st_size
+    text = os.pread(file, size, 0).decode("utf-8", "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+async def main(requests: int, answers: int) -> None:
+    """Serve what comes on one descriptor, on the other."""
+    reader = asyncio.StreamReader(limit=LINE_LIMIT)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(requests, "rb"))
+    await Resident(answers).serve(reader)  # what is open then is cancelled with the loop
+
+
+if __name__ == "__main__":
+    for found in pkgutil.walk_packages(hivectl.__path__, "hivectl."):
+        if "tests" not in found.name:
+            importlib.import_module(found.name)
+    # Children have standard streams of their own, and nothing of theirs may come between answers.
+    ours = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    asyncio.run(main(*ours))
