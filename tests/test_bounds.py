@@ -2,8 +2,8 @@
 
 from services.broker.questions import questions as taken
 from services.config import BrokerConfig
-from services.endpoint import arguments as agent
-from services.endpoint import questions as asked
+from services.endpoint.tools import arguments as agent
+from services.endpoint.tools import questions as asked
 
 
 def test_the_tools_and_the_broker_have_the_same_bounds() -> None:

@@ -14,7 +14,8 @@ from time import perf_counter
 
 from bench.endpoint.floors import Sample, programs, sample
 from bench.report import Floor, Report
-from services.endpoint.tests.hive import Client, FakeBroker
+from services.endpoint.tests.client import Client
+from services.endpoint.tests.fakes import FakeBroker
 from services.endpoint.tests.process import MIB, EndpointProcess, endpoint, services
 from wire.testing import private_bus
 

@@ -9,10 +9,15 @@ import random
 from collections.abc import Callable
 from typing import Any, Final
 
-from services.endpoint.lines import MAX_LINE
-from services.endpoint.session import CLIENT_KEY, ENVELOPE_VERSIONS, HANDSHAKE_VERSIONS, VERSION_KEY
-from services.endpoint.tool import HARNESS_CLIENT
-from services.endpoint.tools import TOOLS
+from services.endpoint.mcp.lines import MAX_LINE
+from services.endpoint.mcp.session import (
+    CLIENT_KEY,
+    ENVELOPE_VERSIONS,
+    HANDSHAKE_VERSIONS,
+    VERSION_KEY,
+)
+from services.endpoint.tools.table import TOOLS
+from services.endpoint.tools.tool import HARNESS_CLIENT
 
 _METHODS: Final = (
     *("initialize", "ping", "tools/list", "tools/call", "server/discover", "shutdown", ""),

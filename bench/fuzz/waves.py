@@ -13,9 +13,9 @@ from time import perf_counter
 from typing import Any, Final
 
 from bench.fuzz.grammar import Grammar
-from services.endpoint.endpoint import MAX_CONNECTIONS
-from services.endpoint.rpc import Code
-from services.endpoint.tests.hive import FakeBroker
+from services.endpoint.mcp.jsonrpc import Code
+from services.endpoint.server import MAX_CONNECTIONS
+from services.endpoint.tests.fakes import FakeBroker
 from services.endpoint.tests.play import READ_LIMIT, End, ViolationError, play
 from services.endpoint.tests.process import EndpointProcess
 from wire.errors import Conflict, LimitExceeded, NotFound

@@ -6,36 +6,36 @@ import sys
 from systemd.daemon import listen_fds
 
 from services import unit
-from services.endpoint.endpoint import Endpoint
+from services.endpoint.server import EndpointServer
 from wire import names
 from wire.bus import Bus
 
 
-class AgentService(unit.Service):
-    """One agent's endpoint."""
+class EndpointService(unit.Service):
+    """The endpoint of one agent, as a service of systemd."""
 
-    def __init__(self, endpoint: Endpoint, listener: socket.socket) -> None:
-        self._endpoint = endpoint
+    def __init__(self, server: EndpointServer, listener: socket.socket) -> None:
+        self._server = server
         self._listener = listener
 
     async def start(self) -> None:
-        """Serve what has been waiting on the socket since before this process was there."""
-        await self._endpoint.start(self._listener)
+        """Serve the connections, including those that waited for this process to start."""
+        await self._server.start(self._listener)
 
     async def close(self) -> None:
-        """End every connection; the socket stays with systemd, so clients can come again."""
-        await self._endpoint.close()
+        """End every connection; systemd keeps the socket, so clients can connect again."""
+        await self._server.close()
 
 
 def main() -> None:
-    """Run the endpoint of the agent named by the one argument."""
+    """Run the endpoint of the agent that the only argument names."""
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     inherited = listen_fds()
     if not names.AGENT_NAME.fullmatch(name) or len(inherited) != 1:
         sys.exit("usage: systemctl start hive-agent@NAME.socket")
 
     async def build(bus: Bus) -> unit.Service:
-        return AgentService(Endpoint(bus, name), socket.socket(fileno=inherited[0]))
+        return EndpointService(EndpointServer(bus, name), socket.socket(fileno=inherited[0]))
 
     unit.main("agent", build)
 

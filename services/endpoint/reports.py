@@ -1,4 +1,4 @@
-"""What the harness says of itself, and lifecycle hears again after a restart."""
+"""The reports of the harness, and their repetition to a restarted lifecycle."""
 
 import asyncio
 import contextlib
@@ -6,54 +6,60 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from services.endpoint.leases import Scope
+from services.endpoint.delivery.leases import Holder
 from wire.errors import HiveError
 
 log = logging.getLogger(__name__)
 
 
 class Reports:
-    """The last report of the connected harness.
+    """The merged reports of the connected harness.
 
-    Lifecycle keeps no turn state on disk. An idle harness reports nothing for minutes, so what
-    it said is repeated to a new lifecycle from here.
+    Lifecycle keeps no turn state on disk. An idle harness reports nothing for minutes, so its
+    state is repeated to a new lifecycle from here.
     """
 
-    def __init__(self, tell: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-        self._tell = tell
-        self._speaker: Scope | None = None
-        self._said: dict[str, Any] = {}
-        self._repeating: asyncio.Task[None] | None = None
+    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        self._send = send
+        self._reporter: Holder | None = None
+        self._reported: dict[str, Any] = {}
+        self._repetition: asyncio.Task[None] | None = None
 
-    async def take(self, speaker: Scope, report: dict[str, Any]) -> None:
-        """The harness on the connection `speaker` reports; raises what lifecycle answers."""
-        if speaker is not self._speaker:
-            self._speaker, self._said = speaker, {}
-        self._said |= report
-        await self._tell(report)
+    async def send(self, reporter: Holder, report: dict[str, Any]) -> None:
+        """Send the report of the harness on the connection `reporter`.
 
-    def leave(self, speaker: Scope) -> None:
-        """That connection is gone: nobody stands for what was said on it any more."""
-        if speaker is self._speaker:
-            self._speaker, self._said = None, {}
+        Raises:
+            HiveError: Lifecycle's error.
+        """
+        if reporter is not self._reporter:
+            self._reporter, self._reported = reporter, {}
+        self._reported |= report
+        await self._send(report)
 
-    def lifecycle_appeared(self) -> None:
-        """There is a new lifecycle, which has heard nothing yet."""
-        if self._said:
-            if self._repeating:
-                self._repeating.cancel()
-            repeat = self._repeat(dict(self._said))
-            self._repeating = asyncio.get_running_loop().create_task(repeat, name="repeat-report")
+    def forget(self, reporter: Holder) -> None:
+        """Forget the reports of `reporter`: its connection has ended, so they may be wrong."""
+        if reporter is self._reporter:
+            self._reporter, self._reported = None, {}
+
+    def repeat(self) -> None:
+        """Repeat the reports to a new lifecycle, which has none yet."""
+        if self._reported:
+            if self._repetition:
+                self._repetition.cancel()
+            repetition = self._repeat(dict(self._reported))
+            self._repetition = asyncio.get_running_loop().create_task(
+                repetition, name="repeat-report"
+            )
 
     async def close(self) -> None:
-        """Repeat nothing any more."""
-        if self._repeating:
-            self._repeating.cancel()
+        """Cancel a repetition that is still running."""
+        if self._repetition:
+            self._repetition.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._repeating
+                await self._repetition
 
     async def _repeat(self, report: dict[str, Any]) -> None:
         try:
-            await self._tell(report)
+            await self._send(report)
         except HiveError as error:
-            log.warning("The new lifecycle does not take the report: %s", error)
+            log.warning("The new lifecycle refused the report: %s", error)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from services.endpoint.tests.hive import Hive, stage
+from services.endpoint.tests.stage import Hive, stage
 from wire.fixtures import Connect
 
 

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from services.endpoint.lines import MAX_LINE
-from services.endpoint.rpc import MAX_DEPTH, MAX_ID, MAX_STRINGS, MAX_STRUCTURE
+from services.endpoint.mcp.jsonrpc import MAX_DEPTH, MAX_ID, MAX_STRINGS, MAX_STRUCTURE
+from services.endpoint.mcp.lines import MAX_LINE
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 

@@ -9,10 +9,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from services.endpoint.lines import MAX_LINE
+from services.endpoint.mcp.lines import MAX_LINE
 from services.endpoint.tests.oracle import NOBODY, Key, key, verdict
-from services.endpoint.tool import Patience
-from services.endpoint.tools import TOOLS
+from services.endpoint.tools.table import TOOLS
+from services.endpoint.tools.tool import LongCall
 
 LIMIT: Final = 20.0
 """Seconds until a line that must be answered counts as never answered."""
@@ -20,7 +20,7 @@ LIMIT: Final = 20.0
 READ_LIMIT: Final = 64 * 1024 * 1024
 
 _LAST: Final = b'{"jsonrpc":"2.0","id":"the last one","method":"ping"}'
-_PATIENT: Final = frozenset(tool.name for tool in TOOLS if tool.patience is not Patience.NONE)
+_LONG: Final = frozenset(tool.name for tool in TOOLS if tool.long_call is not LongCall.NONE)
 
 
 class End(StrEnum):
@@ -63,7 +63,7 @@ class Books:
             self.optional.add(found.cancels)
         if found.answers is not None:
             self.expected[found.answers] += 1
-            if found.waits or (self.hurried and found.tool in _PATIENT):
+            if found.waits or (self.hurried and found.tool in _LONG):
                 self.optional.add(found.answers)
 
     def came(self, line: bytes) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from services.endpoint.tests.hive import FakeBroker, export_services
+from services.endpoint.tests.fakes import FakeBroker, export_services
 from wire import names
 from wire.bus import Bus
 from wire.testing import FixedPrincipals

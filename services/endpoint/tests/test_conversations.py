@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.endpoint.tests.hive import Hive
+from services.endpoint.tests.stage import Hive
 from wire import names
 from wire.errors import Conflict, LimitExceeded, Stopping
 from wire.fixtures import Connect
@@ -72,7 +72,7 @@ async def test_a_reminder_says_when(
         ({"text": "x"}, "after_seconds"),
         ({"text": "x", "at": "2030-01-31T08:00:00Z", "after_seconds": 1}, "either"),
         ({"after_seconds": 1}, "text"),
-        ({"text": "x", "at": "2030-01-31T08:00:00"}, "no zone"),
+        ({"text": "x", "at": "2030-01-31T08:00:00"}, "no time zone"),
         ({"text": "x", "at": "tomorrow"}, "2030"),
         ({"text": "x", "at": "2030-02-30T08:00:00Z"}, "2030"),
         ({"text": "x", "at": "1969-12-31T23:59:59Z"}, "past"),

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from services.endpoint.tests.hive import LIMIT, FakeBroker
+from services.endpoint.tests.client import LIMIT
+from services.endpoint.tests.fakes import FakeBroker
 from services.endpoint.tests.oracle import NOBODY, Verdict, verdict
 from services.endpoint.tests.play import End, ViolationError, play
 from services.endpoint.tests.process import FAULTS, MIB, EndpointProcess, endpoint, services
-from services.endpoint.tools import TOOLS
+from services.endpoint.tools.table import TOOLS
 from wire.testing import private_bus
 
 MAX_MEMORY: Final = 150 * MIB

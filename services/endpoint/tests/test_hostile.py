@@ -14,13 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.endpoint import connection, lines
-from services.endpoint.connection import MAX_IN_FLIGHT, MAX_PATIENT
-from services.endpoint.endpoint import MAX_CONNECTIONS
-from services.endpoint.inbox import Inbox
+from services.endpoint.delivery.inbox import Inbox
+from services.endpoint.mcp import connection, lines
+from services.endpoint.mcp.connection import MAX_IN_FLIGHT, MAX_LONG_CALLS
 from services.endpoint.reports import Reports
-from services.endpoint.tests.hive import LIMIT, Client, Hive
-from services.endpoint.tool import Patience
+from services.endpoint.server import MAX_CONNECTIONS
+from services.endpoint.tests.client import LIMIT, Client
+from services.endpoint.tests.stage import Hive
+from services.endpoint.tools.tool import LongCall
 from wire.errors import Unavailable
 
 
@@ -164,14 +165,14 @@ async def test_calls_in_flight_are_limited(hive: Hive, bystander: Client) -> Non
 async def test_long_waits_are_limited_for_all_connections_together(
     hive: Hive, bystander: Client
 ) -> None:
-    clients = [await hive.client() for _ in range(MAX_PATIENT[Patience.MESSAGES] + 1)]
+    clients = [await hive.client() for _ in range(MAX_LONG_CALLS[LongCall.MESSAGES] + 1)]
     for client in clients[:-1]:
         await client.start("recv", wait_seconds=100)
         assert await client.ask("ping") == {}
     refused = await clients[-1].ask(
         "tools/call", {"name": "recv", "arguments": {"wait_seconds": 100}}
     )
-    assert "waiting already" in refused["message"]
+    assert "already waiting" in refused["message"]
     assert len(hive.broker.receivers) <= 1
     await clients[0].close()
     await clients[1].ask("ping")
@@ -229,7 +230,7 @@ async def _connect_a_thousand_times(
 async def test_who_does_not_read_is_closed_and_holds_no_memory(
     hive: Hive, bystander: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines.LineWriter.__init__, "__kwdefaults__", {"patience": 0.3})
+    monkeypatch.setattr(lines.LineWriter.__init__, "__kwdefaults__", {"send_timeout": 0.3})
     deaf = await hive.connect()
     loop = asyncio.get_running_loop()
     sock = deaf.writer.transport.get_extra_info("socket")
@@ -252,7 +253,7 @@ async def test_who_does_not_read_is_closed_and_holds_no_memory(
 async def test_a_large_answer_that_nobody_reads_is_released(
     hive: Hive, bystander: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines.LineWriter.__init__, "__kwdefaults__", {"patience": 0.3})
+    monkeypatch.setattr(lines.LineWriter.__init__, "__kwdefaults__", {"send_timeout": 0.3})
     deaf = await hive.client()
     deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
     await hive.broker.queue(1, "x" * 2**20)
@@ -312,8 +313,8 @@ async def _pipe() -> AsyncIterator[Client]:
     """A client on a connection whose tools all fail: no bus is needed to fuzz the protocol."""
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_unix_connection(sock=theirs)
-    inbox = _NoInbox()
-    shared = connection.Shared("alice", inbox, inbox, Reports(inbox.report))  # type: ignore[arg-type]
+    none = _NoServices()
+    shared = connection.Shared("alice", none, none, Reports(none.report))  # type: ignore[arg-type]
     served = asyncio.create_task(connection.Connection(shared, reader, writer).run())
     client = Client(*await asyncio.open_unix_connection(sock=ours))
     yield client
@@ -321,13 +322,13 @@ async def _pipe() -> AsyncIterator[Client]:
     async with asyncio.timeout(LIMIT):
         await served
     assert shared.budget.held == 0
-    assert set(shared.patient.values()) == {0}
+    assert set(shared.long_calls.values()) == {0}
 
 
-class _NoInbox:
+class _NoServices:
     leases = Inbox(None).leases  # type: ignore[arg-type]
 
-    async def leave(self, scope: object) -> None: ...
+    async def release_all(self, holder: object) -> None: ...
 
     async def release(self, ids: object) -> None: ...
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.endpoint.inbox import Inbox, Message
-from services.endpoint.leases import TRANSITIONS, Leases, Scope, State
+from services.endpoint.delivery.inbox import Inbox, Message
+from services.endpoint.delivery.leases import TRANSITIONS, Holder, Leases, State
 from wire.errors import NotFound, Unavailable
 
 LIMIT = 5.0
@@ -77,18 +77,18 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
 
 
 async def test_a_message_ends_the_wait(inbox: Inbox, broker: FakeBroker) -> None:
-    scope = Scope()
+    holder = Holder()
     broker.answers.put_nowait(messages(1))
-    assert ids(await inbox.receive(scope, 8, 60)) == [1]
-    assert inbox.leases.held(scope) == [1]
-    assert inbox.leases.handed(scope) == []
+    assert ids(await inbox.receive(holder, 8, 60)) == [1]
+    assert inbox.leases.held(holder) == [1]
+    assert inbox.leases.delivered(holder) == []
 
 
 async def test_all_who_wait_share_one_receive_and_are_served_in_turn(
     inbox: Inbox, broker: FakeBroker
 ) -> None:
-    first = asyncio.create_task(inbox.receive(Scope(), 1, 60))
-    second = asyncio.create_task(inbox.receive(Scope(), 1, 60))
+    first = asyncio.create_task(inbox.receive(Holder(), 1, 60))
+    second = asyncio.create_task(inbox.receive(Holder(), 1, 60))
     await broker.until(lambda: len(broker.receives) == 1)
     broker.answers.put_nowait(messages(1))
     assert ids(await first) == [1]
@@ -98,10 +98,10 @@ async def test_all_who_wait_share_one_receive_and_are_served_in_turn(
 
 
 async def test_a_cancelled_wait_is_taken_over_by_the_next(inbox: Inbox, broker: FakeBroker) -> None:
-    first = asyncio.create_task(inbox.receive(Scope(), 8, 60))
+    first = asyncio.create_task(inbox.receive(Holder(), 8, 60))
     await broker.until(lambda: broker.receives)
     await cancelled(first)
-    second = asyncio.create_task(inbox.receive(Scope(), 8, 60))
+    second = asyncio.create_task(inbox.receive(Holder(), 8, 60))
     await asyncio.sleep(0)
     broker.answers.put_nowait(messages(1))
     assert ids(await second) == [1]
@@ -112,7 +112,7 @@ async def test_a_cancelled_wait_is_taken_over_by_the_next(inbox: Inbox, broker: 
 async def test_what_arrives_when_nobody_waits_any_more_is_released(
     inbox: Inbox, broker: FakeBroker
 ) -> None:
-    waiting = asyncio.create_task(inbox.receive(Scope(), 8, 60))
+    waiting = asyncio.create_task(inbox.receive(Holder(), 8, 60))
     await broker.until(lambda: broker.receives)
     await cancelled(waiting)
     broker.answers.put_nowait(messages(1, 2))
@@ -125,7 +125,7 @@ async def test_what_arrives_in_the_tick_of_the_cancellation_is_released(
     for seconds in (0, 60):
         broker.receives.clear()
         broker.released.clear()
-        waiting = asyncio.create_task(inbox.receive(Scope(), 8, seconds))
+        waiting = asyncio.create_task(inbox.receive(Holder(), 8, seconds))
         await broker.until(lambda: broker.receives)
         broker.answers.put_nowait(messages(1))
         for _ in range(2):
@@ -135,19 +135,19 @@ async def test_what_arrives_in_the_tick_of_the_cancellation_is_released(
 
 
 async def test_nothing_comes_and_the_wait_ends(inbox: Inbox, broker: FakeBroker) -> None:
-    assert await inbox.receive(Scope(), 8, 0.001) == []
+    assert await inbox.receive(Holder(), 8, 0.001) == []
     broker.answers.put_nowait([])
-    assert await inbox.receive(Scope(), 8, 0) == []
+    assert await inbox.receive(Holder(), 8, 0) == []
     assert broker.receives[-1] == (2, 0)
 
 
 async def test_a_short_wait_beside_a_long_one_ends_in_time(
     inbox: Inbox, broker: FakeBroker
 ) -> None:
-    long = asyncio.create_task(inbox.receive(Scope(), 8, 60))
+    long = asyncio.create_task(inbox.receive(Holder(), 8, 60))
     await broker.until(lambda: broker.receives)
     async with asyncio.timeout(LIMIT):
-        assert await inbox.receive(Scope(), 8, 0.01) == []
+        assert await inbox.receive(Holder(), 8, 0.01) == []
     broker.answers.put_nowait(messages(1))
     assert ids(await long) == [1]
     assert broker.released == []
@@ -156,41 +156,41 @@ async def test_a_short_wait_beside_a_long_one_ends_in_time(
 async def test_a_full_answer_is_followed_by_what_is_left(inbox: Inbox, broker: FakeBroker) -> None:
     for answer in (messages(1, 2), messages(3, 4), messages(5)):
         broker.answers.put_nowait(answer)
-    assert ids(await inbox.receive(Scope(), 32, 60)) == [1, 2, 3, 4, 5]
+    assert ids(await inbox.receive(Holder(), 32, 60)) == [1, 2, 3, 4, 5]
 
 
 async def test_large_messages_come_a_few_at_a_time(inbox: Inbox, broker: FakeBroker) -> None:
     broker.answers.put_nowait(messages(1, 2, body="x" * 1024 * 1024))
     broker.answers.put_nowait(messages(3, 4))
-    assert ids(await inbox.receive(Scope(), 32, 60)) == [1, 2]
+    assert ids(await inbox.receive(Holder(), 32, 60)) == [1, 2]
 
 
 async def test_an_error_reaches_all_who_wait(inbox: Inbox, broker: FakeBroker) -> None:
-    waits = [asyncio.create_task(inbox.receive(Scope(), 8, 60)) for _ in range(2)]
+    waits = [asyncio.create_task(inbox.receive(Holder(), 8, 60)) for _ in range(2)]
     await broker.until(lambda: broker.receives)
     broker.answers.put_nowait(Unavailable("away"))
     for wait in waits:
         with pytest.raises(Unavailable):
             await wait
     broker.answers.put_nowait(messages(1))
-    assert ids(await inbox.receive(Scope(), 8, 60)) == [1]
+    assert ids(await inbox.receive(Holder(), 8, 60)) == [1]
 
 
 async def test_only_what_the_client_has_is_acknowledged(inbox: Inbox, broker: FakeBroker) -> None:
-    model, harness = Scope(), Scope()
-    inbox.leases.take(model, [1, 2, 3])
-    inbox.leases.hand([1, 2])
+    model, harness = Holder(), Holder()
+    inbox.leases.lease(model, [1, 2, 3])
+    inbox.leases.deliver([1, 2])
     await inbox.acknowledge(harness, [7])
     assert broker.acknowledged == [7, 1, 2]
-    await inbox.leave(model)
+    await inbox.release_all(model)
     assert broker.released == [3]
 
 
 async def test_the_harness_releases_for_all(inbox: Inbox, broker: FakeBroker) -> None:
-    model, harness = Scope(), Scope()
-    inbox.leases.take(model, [1])
-    inbox.leases.take(harness, [7, 8])
-    inbox.leases.hand([1, 7, 8])
+    model, harness = Holder(), Holder()
+    inbox.leases.lease(model, [1])
+    inbox.leases.lease(harness, [7, 8])
+    inbox.leases.deliver([1, 7, 8])
     await inbox.give_back(harness, [7])
     assert broker.released == [7, 1]
     assert inbox.leases.held(harness) == [8]
@@ -199,39 +199,37 @@ async def test_the_harness_releases_for_all(inbox: Inbox, broker: FakeBroker) ->
 async def test_a_refused_acknowledgement_is_told_to_who_asked_and_the_rest_released(
     inbox: Inbox, broker: FakeBroker
 ) -> None:
-    model = Scope()
-    inbox.leases.take(model, [1])
-    inbox.leases.hand([1])
+    model = Holder()
+    inbox.leases.lease(model, [1])
+    inbox.leases.deliver([1])
     broker.refuse = NotFound("no such lease")
     with pytest.raises(NotFound):
-        await inbox.acknowledge(Scope(), [7])
-    inbox.acknowledge_handed(model)
-    async with asyncio.timeout(5):
-        await asyncio.gather(*inbox._tasks)
-    assert broker.released == [1]
+        await inbox.acknowledge(Holder(), [7])
+    inbox.acknowledge_delivered(model)
+    await broker.until(lambda: broker.released == [1])
 
 
 async def test_after_a_restart_of_the_broker_nothing_is_held(
     inbox: Inbox, broker: FakeBroker
 ) -> None:
-    scope = Scope()
-    inbox.leases.take(scope, [1])
+    holder = Holder()
+    inbox.leases.lease(holder, [1])
     inbox.leases.forget()
-    await inbox.leave(scope)
+    await inbox.release_all(holder)
     assert broker.released == []
 
 
 @pytest.mark.parametrize("before", list(State))
-@pytest.mark.parametrize("after", [State.HANDED, State.SETTLED])
+@pytest.mark.parametrize("after", [State.DELIVERED, State.SETTLED])
 def test_a_lease_moves_as_its_table_says(before: State, after: State) -> None:
-    leases, scope = Leases(), Scope()
+    leases, holder = Leases(), Holder()
     if before is not State.SETTLED:
-        leases.take(scope, [1])
-    if before is State.HANDED:
-        leases.hand([1])
+        leases.lease(holder, [1])
+    if before is State.DELIVERED:
+        leases.deliver([1])
     if after is State.SETTLED:
         assert bool(leases.settle([1])) is (after in TRANSITIONS[before])
-        assert leases.held(scope) == []
+        assert leases.held(holder) == []
     else:
-        leases.hand([1])
-        assert bool(leases.handed(scope)) is (before in (State.TAKEN, State.HANDED))
+        leases.deliver([1])
+        assert bool(leases.delivered(holder)) is (before in (State.LEASED, State.DELIVERED))

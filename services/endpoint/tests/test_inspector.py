@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from services.endpoint.tests.hive import Hive
+from services.endpoint.tests.stage import Hive
 from services.endpoint.tests.test_session import EXPECTED
-from services.endpoint.tool import Audience
+from services.endpoint.tools.tool import Audience
 
 PROGRAM = Path(sys.prefix, "inspector/node_modules/.bin/mcp-inspector")
 OLDEST = 18

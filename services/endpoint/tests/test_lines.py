@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from services.endpoint.lines import Budget, LineReader, OverloadError, TooLongError
+from services.endpoint.mcp.lines import Budget, LineReader, OverloadError, TooLongError
 
 
 def reader(data: bytes, *, limit: int = 10, budget: Budget | None = None) -> LineReader:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from services.endpoint.messages import Receive
-from services.endpoint.tests.hive import LIMIT, Hive
+from services.endpoint.tests.client import LIMIT
+from services.endpoint.tests.stage import Hive
 from services.endpoint.tests.test_session import EXPECTED
-from services.endpoint.tool import Audience
+from services.endpoint.tools.messages import Receive
+from services.endpoint.tools.tool import Audience
 
 MANUAL = (Path(__file__).parents[3] / "docs/agents.md").read_text()
 SOCKET = "/run/hive/mcp.sock"

@@ -14,7 +14,7 @@ from mcp import Client, ClientSession
 from mcp.shared.message import SessionMessage
 from mcp.types import version
 
-from services.endpoint.tests.hive import Hive
+from services.endpoint.tests.stage import Hive
 
 LINE = 64 * 1024 * 1024
 

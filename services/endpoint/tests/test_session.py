@@ -6,11 +6,11 @@ import mcp.types
 import pytest
 from mcp.types import version
 
-from services.endpoint import session as under_test
-from services.endpoint.rpc import Code, Request, RpcError
-from services.endpoint.session import Session, ToolCall
-from services.endpoint.tool import HARNESS_CLIENT, Audience
-from services.endpoint.tools import TOOLS, tools_for
+from services.endpoint.mcp import session as under_test
+from services.endpoint.mcp.jsonrpc import Code, Request, RpcError
+from services.endpoint.mcp.session import Session, ToolCall
+from services.endpoint.tools.table import TOOLS, tools_for
+from services.endpoint.tools.tool import HARNESS_CLIENT, Audience
 
 TALK = {
     *("send", "recv", "ask", "answer", "cancel", "remind"),

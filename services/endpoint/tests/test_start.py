@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.endpoint.tests.hive import Client
+from services.endpoint.tests.client import Client
 from services.endpoint.tests.process import MIB, endpoint, services
 
 LIMIT = 30
@@ -15,7 +15,7 @@ LIMIT = 30
 _LOADED = """
 import json, sys
 import services.endpoint.__main__
-from services.endpoint.tools import TOOLS
+from services.endpoint.tools.table import TOOLS
 built = sorted({tool.arguments.__name__ for tool in TOOLS if tool.arguments.__pydantic_complete__})
 json.dump({"modules": sorted(sys.modules), "built": built}, sys.stdout)
 """
@@ -49,7 +49,7 @@ async def _load() -> dict[str, list[str]]:
     ],
 )
 def test_it_does_not_load(loaded: dict[str, list[str]], module: str) -> None:
-    assert "services.endpoint.endpoint" in loaded["modules"]
+    assert "services.endpoint.server" in loaded["modules"]
     assert module not in loaded["modules"]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.endpoint.endpoint import BACKLOG, MAX_CONNECTIONS
+from services.endpoint.server import BACKLOG, MAX_CONNECTIONS
 
 ROOM = Path(__file__).parents[1]
 

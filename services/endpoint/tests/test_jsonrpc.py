@@ -4,26 +4,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.endpoint import rpc
-from services.endpoint.rpc import Code, Notification, Request, RpcError
+from services.endpoint.mcp import jsonrpc
+from services.endpoint.mcp.jsonrpc import Code, Notification, Request, RpcError
 
 
 def fault(line: bytes) -> RpcError:
     with pytest.raises(RpcError) as caught:
-        rpc.parse(line)
+        jsonrpc.parse(line)
     return caught.value
 
 
 def test_a_request_and_a_notification() -> None:
-    assert rpc.parse(b'{"jsonrpc":"2.0","id":"a","method":"ping"}') == Request("a", "ping", {})
-    assert rpc.parse(b'{"jsonrpc":"2.0","method":"n","params":{"x":1}}') == Notification(
+    assert jsonrpc.parse(b'{"jsonrpc":"2.0","id":"a","method":"ping"}') == Request("a", "ping", {})
+    assert jsonrpc.parse(b'{"jsonrpc":"2.0","method":"n","params":{"x":1}}') == Notification(
         "n", {"x": 1}
     )
 
 
 def test_a_response_is_nothing_to_act_on() -> None:
-    assert rpc.parse(b'{"jsonrpc":"2.0","id":1,"result":{}}') is None
-    assert rpc.parse(b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}') is None
+    assert jsonrpc.parse(b'{"jsonrpc":"2.0","id":1,"result":{}}') is None
+    assert jsonrpc.parse(b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}') is None
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_what_is_not_json_is_a_parse_error(line: bytes) -> None:
 def test_batches_are_refused_with_a_sentence() -> None:
     error = fault(b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]')
     assert error.code is Code.INVALID_REQUEST
-    assert "one message a line" in str(error)
+    assert "one message per line" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_a_known_id_is_answered_even_when_the_rest_is_wrong() -> None:
 
 
 def test_deep_nesting_is_refused_before_it_is_parsed() -> None:
-    assert "nests" in str(fault(b"[" * 40))
+    assert "nested" in str(fault(b"[" * 40))
     deep = b'{"jsonrpc":"2.0","method":"n","params":{"a":' + b"[" * 29 + b"]" * 29 + b"}}"
-    assert isinstance(rpc.parse(deep), Notification)
+    assert isinstance(jsonrpc.parse(deep), Notification)
 
 
 def test_nesting_inside_a_text_is_no_nesting() -> None:
     body = json.dumps({"jsonrpc": "2.0", "method": "n", "params": {"a": '["\\"' + "[" * 100}})
-    assert isinstance(rpc.parse(body.encode()), Notification)
+    assert isinstance(jsonrpc.parse(body.encode()), Notification)
 
 
 def test_what_grows_when_it_is_parsed_is_refused() -> None:
@@ -72,7 +72,7 @@ def test_what_grows_when_it_is_parsed_is_refused() -> None:
 
 
 def test_answers_are_one_line_each() -> None:
-    line = rpc.result(1, {"text": "a\nb\u2028"})
+    line = jsonrpc.result(1, {"text": "a\nb\u2028"})
     assert b"\n" not in line
     assert json.loads(line)["result"]["text"] == "a\nb\u2028"
 
@@ -81,9 +81,9 @@ def test_answers_are_one_line_each() -> None:
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
 def test_no_line_raises_anything_else(line: bytes) -> None:
     try:
-        rpc.parse(line)
+        jsonrpc.parse(line)
     except RpcError as error:
-        json.loads(rpc.error(error))
+        json.loads(jsonrpc.error(error))
 
 
 _json = st.recursive(
@@ -109,6 +109,6 @@ _json = st.recursive(
 )
 def test_no_object_raises_anything_else(message: dict[str, object]) -> None:
     try:
-        rpc.parse(json.dumps(message).encode())
+        jsonrpc.parse(json.dumps(message).encode())
     except RpcError as error:
-        json.loads(rpc.error(error))
+        json.loads(jsonrpc.error(error))

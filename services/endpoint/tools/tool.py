@@ -1,23 +1,23 @@
-"""What a tool is: its name, what it takes, what it does, and who sees it."""
+"""The definition of a tool: its name, its arguments, its function and its audience."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from services.endpoint.arguments import Arguments
-from services.endpoint.hive import Hive
-from services.endpoint.inbox import Inbox
-from services.endpoint.leases import Scope
+from services.endpoint.clients.services import Services
+from services.endpoint.delivery.inbox import Inbox
+from services.endpoint.delivery.leases import Holder
 from services.endpoint.reports import Reports
+from services.endpoint.tools.arguments import Arguments
 from wire import names
 
 HARNESS_CLIENT: Final = "hyperhive-harness"
-"""The client name by which the harness asks for its own tools. It gains no right by it."""
+"""The client name that selects the harness's tools. It grants no rights."""
 
 
 class Audience(StrEnum):
-    """For whom a connection asks."""
+    """The kinds of callers; each sees its own tools."""
 
     AGENT = "agent"
     MANAGER = "manager"
@@ -31,7 +31,12 @@ EVERYBODY: Final = frozenset(Audience)
 
 
 def audience_of(agent: str, client: str) -> Audience:
-    """Who sees the tools: the owner of the socket, or its harness."""
+    """Return the audience of a connection.
+
+    Args:
+        agent: The agent that owns the socket.
+        client: The name that the client gives itself.
+    """
     if client == HARNESS_CLIENT:
         return Audience.HARNESS
     return Audience.MANAGER if agent == names.MANAGER else Audience.AGENT
@@ -39,26 +44,29 @@ def audience_of(agent: str, client: str) -> Audience:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a tool works with: the hive, and the connection that calls."""
+    """The surroundings of a call: the services, and the connection that calls."""
 
-    hive: Hive
+    services: Services
     inbox: Inbox
     reports: Reports
-    scope: Scope
+    holder: Holder
     audience: Audience
     agent: str
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a tool answers; `leased` are the messages that the client has once it has read this."""
+class ToolResult:
+    """The result of a tool.
+
+    `leased` lists the messages in the result; they are delivered when the client has read it.
+    """
 
     value: dict[str, Any]
     leased: list[int] = field(default_factory=list)
 
 
-class Patience(StrEnum):
-    """For what a call may wait long; of each kind only few may, in the whole endpoint."""
+class LongCall(StrEnum):
+    """The reasons why a call may take long; the endpoint limits the calls of each kind."""
 
     NONE = "none"
     MESSAGES = "messages"
@@ -67,17 +75,17 @@ class Patience(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool."""
+    """A tool."""
 
     name: str
     description: str
     arguments: type[Arguments]
-    run: Callable[[Context, Any], Awaitable[Outcome]]
+    run: Callable[[Context, Any], Awaitable[ToolResult]]
     audience: frozenset[Audience]
-    patience: Patience = Patience.NONE
+    long_call: LongCall = LongCall.NONE
 
     def describe(self) -> dict[str, Any]:
-        """The tool as tools/list shows it."""
+        """Return the tool as `tools/list` shows it."""
         return {
             "name": self.name,
             "description": self.description,

@@ -1,17 +1,17 @@
-"""The endpoint: accepts connections on the agent's socket, up to a limit, and owns them."""
+"""The server of the agent's socket: accepts connections, up to a limit, and owns them."""
 
 import asyncio
 import logging
 import socket
 from typing import Final
 
-from services.endpoint import rpc
-from services.endpoint.connection import Connection, Shared
-from services.endpoint.hive import Hive
-from services.endpoint.inbox import Inbox
-from services.endpoint.lines import CHUNK
+from services.endpoint.clients.services import Services
+from services.endpoint.delivery.inbox import Inbox
+from services.endpoint.mcp import jsonrpc
+from services.endpoint.mcp.connection import Connection, Shared
+from services.endpoint.mcp.jsonrpc import Code, RpcError
+from services.endpoint.mcp.lines import CHUNK
 from services.endpoint.reports import Reports
-from services.endpoint.rpc import Code, RpcError
 from wire.bus import Bus
 
 log = logging.getLogger(__name__)
@@ -20,39 +20,39 @@ MAX_CONNECTIONS: Final = 64
 """Connections at once. An agent needs two: its harness and its Claude Code."""
 
 BACKLOG: Final = 1024
-"""As in the socket unit: asyncio listens again, and its own number would replace that one."""
+"""The backlog of the socket unit. asyncio calls listen() again; its default would replace it."""
 
-_FULL: Final = rpc.error(
+_FULL: Final = jsonrpc.error(
     RpcError(
-        Code.BUSY, f"This agent has {MAX_CONNECTIONS} connections already: close one of them first."
+        Code.BUSY, f"This agent already has {MAX_CONNECTIONS} connections: close one of them first."
     )
 )
 
 
-class Endpoint:
-    """Serves one agent's socket over one bus connection."""
+class EndpointServer:
+    """The server of one agent's socket, with one bus connection."""
 
     def __init__(self, bus: Bus, agent: str) -> None:
-        hive = Hive(bus, agent)
-        self._shared = Shared(agent, hive, Inbox(hive), Reports(hive.report))
+        services = Services(bus, agent)
+        self._shared = Shared(agent, services, Inbox(services), Reports(services.report))
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     @property
     def connections(self) -> int:
-        """How many connections are being served."""
+        """The number of connections that are being served."""
         return len(self._connections)
 
     async def start(self, listener: socket.socket) -> None:
         """Serve `listener`, which is bound and listening."""
         shared = self._shared
-        await shared.hive.watch(shared.inbox.leases.forget, shared.reports.lifecycle_appeared)
+        await shared.services.watch(shared.inbox.leases.forget, shared.reports.repeat)
         self._server = await asyncio.start_unix_server(
             self._accept, sock=listener, limit=CHUNK, backlog=BACKLOG
         )
 
     async def close(self) -> None:
-        """Stop accepting, end every connection and release what they hold."""
+        """Stop accepting, end every connection and release the messages they hold."""
         if self._server is not None:
             self._server.close()
         for connection in self._connections:
@@ -60,24 +60,24 @@ class Endpoint:
         await asyncio.gather(*self._connections, return_exceptions=True)
         await self._shared.reports.close()
         await self._shared.inbox.close()
-        await asyncio.sleep(0)  # the turn of the loop in which closed transports let go
+        await asyncio.sleep(0)  # closed transports let go of their sockets in the next iteration
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= MAX_CONNECTIONS:
             writer.write(_FULL + b"\n")
             writer.close()
             return
-        # Not asyncio's 256 KiB: for so much, malloc asks the kernel for memory at each read.
+        # asyncio's own 256 KiB are too many: malloc would ask the kernel for memory at each read.
         writer.transport.max_size = CHUNK  # type: ignore[attr-defined]
         connection = Connection(self._shared, reader, writer)
         task = asyncio.get_running_loop().create_task(self._run(connection))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
-        # However it ends: a task that is cancelled before its first step cleans up nothing.
+        # In a callback: a task that is cancelled before its first step cleans up nothing.
         task.add_done_callback(lambda _: writer.close())
 
     async def _run(self, connection: Connection) -> None:
         try:
             await connection.run()
-        except Exception:  # one connection's bug is not the others' end
+        except Exception:  # a bug in one connection must not end the others
             log.exception("A connection failed.")

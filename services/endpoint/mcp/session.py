@@ -1,7 +1,7 @@
-"""The server side of MCP on one connection: the handshake, and which tool a call means.
+"""The server side of MCP on one connection: the handshake, and the methods.
 
-Spoken are the versions with a handshake (initialize), and the one without, in which every request
-carries its version and its client's name in `_meta` (server/discover tells which).
+Some versions begin with a handshake (initialize). In the newest there is none: each request carries
+its version and its client's name in `_meta` (server/discover lists the versions).
 """
 
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from services.endpoint.arguments import Arguments
-from services.endpoint.rpc import Code, Request, RpcError
-from services.endpoint.tool import Audience, Tool, audience_of
-from services.endpoint.tools import tools_for
+from services.endpoint.mcp.jsonrpc import Code, Request, RpcError
+from services.endpoint.tools.arguments import Arguments
+from services.endpoint.tools.table import tools_for
+from services.endpoint.tools.tool import Audience, Tool, audience_of
 
 HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
-"""Oldest first; the newest is offered to who asks for one that is not known."""
+"""Oldest first. A client that asks for an unknown version is offered the newest."""
 
 ENVELOPE_VERSIONS: Final = ("2026-07-28",)
 
@@ -27,26 +27,26 @@ SERVER: Final = {"name": "hyperhive", "title": "Hyperhive", "version": "0.1.0"}
 
 INSTRUCTIONS: Final = (
     "You are the agent {name} of a hive. Use send to talk to the other agents, to the manager and"
-    " to the operator (the person who runs the hive), and ask when you need an answer to go on;"
-    " what you write elsewhere nobody reads."
+    " to the operator (the person who runs the hive), and ask when you need an answer to go on."
+    " Nobody reads what you write elsewhere."
 )
 
 
 def complete(result: dict[str, Any], envelope: bool) -> dict[str, Any]:
-    """`result` as the version of its request wants it."""
+    """Return `result` in the form of its request's protocol version."""
     if not envelope:
         return result
     return {**result, "resultType": "complete", "_meta": {SERVER_KEY: SERVER}}
 
 
 def tool_error(text: str) -> dict[str, Any]:
-    """A tool's result that says what went wrong, so that the model can do something about it."""
+    """Return a tool's result that reports an error, so that the model can react to it."""
     return {"content": [{"type": "text", "text": text}], "isError": True}
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call that is to be run."""
+    """A call with checked arguments, to be run."""
 
     tool: Tool
     arguments: Arguments
@@ -61,16 +61,17 @@ class _Client:
 
 
 class Session:
-    """What one connection has agreed on."""
+    """The state of the protocol on one connection."""
 
     def __init__(self, agent: str) -> None:
         self._agent = agent
         self._client: _Client | None = None
 
     def answer(self, request: Request) -> dict[str, Any] | ToolCall:
-        """The result of `request`, or the tool that makes it.
+        """Return the result of `request`, or the tool call that produces it.
 
-        Raises RpcError for what the protocol does not allow.
+        Raises:
+            RpcError: The protocol does not allow the request.
         """
         client = self._client_of(request)
         answer = self._answer(request, client)
@@ -90,11 +91,11 @@ class Session:
                 return self._list(request.params, self._known(client))
             case "tools/call":
                 return self._call(request.params, self._known(client))
-        raise RpcError(Code.METHOD_NOT_FOUND, f"There is no method {request.method[:64]!r} here.")
+        raise RpcError(Code.METHOD_NOT_FOUND, f"There is no method {request.method[:64]!r}.")
 
     def _initialize(self, params: dict[str, Any]) -> dict[str, Any]:
         if self._client is not None:
-            raise RpcError(Code.INVALID_REQUEST, "This connection is initialized already.")
+            raise RpcError(Code.INVALID_REQUEST, "This connection is already initialized.")
         wanted = params.get("protocolVersion")
         if not isinstance(wanted, str):
             raise RpcError(Code.INVALID_PARAMS, "initialize needs a protocolVersion.")
@@ -107,13 +108,13 @@ class Session:
         }
 
     def _client_of(self, request: Request) -> _Client | None:
-        """Who asks: the request's own envelope says it, or the handshake has."""
+        """Return the client that the request's envelope names, or else the handshake's."""
         meta = request.params.get("_meta")
         if not isinstance(meta, dict) or VERSION_KEY not in meta:
             return self._client
         version = meta[VERSION_KEY]
         if not isinstance(version, str):
-            raise RpcError(Code.INVALID_PARAMS, f"{VERSION_KEY} is a text.")
+            raise RpcError(Code.INVALID_PARAMS, f"{VERSION_KEY} must be a string.")
         if version not in ENVELOPE_VERSIONS:
             raise RpcError(
                 Code.UNSUPPORTED_VERSION,
@@ -140,7 +141,7 @@ class Session:
 
     def _list(self, params: dict[str, Any], client: _Client) -> dict[str, Any]:
         if params.get("cursor") is not None:
-            raise RpcError(Code.INVALID_PARAMS, "There is no such cursor: all tools fit a page.")
+            raise RpcError(Code.INVALID_PARAMS, "There is no such cursor: all tools fit one page.")
         tools = [tool.describe() for tool in tools_for(self._audience(client)).values()]
         return {"tools": tools, **(_UNCACHED if client.envelope else {})}
 
@@ -150,12 +151,14 @@ class Session:
         name = params.get("name")
         if not isinstance(name, str) or name not in tools:
             shown = repr(name[:64]) if isinstance(name, str) else "without a name"
-            raise RpcError(Code.INVALID_PARAMS, f"Unknown tool {shown}. Yours: {', '.join(tools)}.")
+            raise RpcError(
+                Code.INVALID_PARAMS, f"Unknown tool {shown}. Your tools: {', '.join(tools)}."
+            )
         arguments = params.get("arguments")
         try:
             checked = tools[name].arguments.model_validate({} if arguments is None else arguments)
         except ValidationError as error:
-            # Not an error of the protocol: the model is to read it and to correct itself.
+            # Not a protocol error: the model reads the result and corrects its call.
             return tool_error(_explain(tools[name], error))
         return ToolCall(tools[name], checked, audience, client.envelope)
 
@@ -164,13 +167,13 @@ _UNCACHED: Final = {"ttlMs": 0, "cacheScope": "private"}
 
 
 def _name(client: Any) -> str:
-    """The name that a client gives itself; empty for one that gives none."""
+    """Return the name that a client gives itself; empty if it gives none."""
     name = client.get("name") if isinstance(client, dict) else None
     return name if isinstance(name, str) else ""
 
 
 def _explain(tool: Tool, error: ValidationError) -> str:
-    """What is wrong with the arguments, without repeating them: they may be large."""
+    """Describe the errors in the arguments, without repeating the arguments: they may be large."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
     problems = [_problem(tool, fault) for fault in faults[:5]]
     return f"{tool.name} was not called. {'; '.join(problems)}. Call it again with these corrected."

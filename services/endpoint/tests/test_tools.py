@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.endpoint.tests.hive import LIMIT, Hive
+from services.endpoint.tests.client import LIMIT
+from services.endpoint.tests.stage import Hive
 from wire import names
 from wire.errors import NotFound, Stopping
 from wire.fixtures import Connect

@@ -1,4 +1,4 @@
-"""Calls of the hive's services over the endpoint's bus. A restart of the broker is waited out."""
+"""Calls of the hive's services over the bus, repeated while the broker restarts."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,26 +12,26 @@ from wire.signals import DAEMON, Signal
 T = TypeVar("T")
 
 CALL_SECONDS: Final = 25.0
-"""How long a call may take, a restart of the broker in the middle of it included."""
+"""Seconds that a call may take, including a restart of the broker."""
 
 MAX_CALLS: Final = 16
-"""Calls that are in flight at once; the others wait. They hold bodies of up to 1 MiB each."""
+"""Calls in flight at once; further calls wait. Each may hold a body of 1 MiB."""
 
 
-class Calls:
-    """Calls services, and knows when the broker and lifecycle come and go."""
+class ServiceCaller:
+    """The caller of all services; it notices when the broker and lifecycle restart."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self._calls = asyncio.Semaphore(MAX_CALLS)
         self._broker_back = asyncio.get_running_loop().create_future()
         self.lifecycle_lost = asyncio.get_running_loop().create_future()
-        """Done when the lifecycle of now has ended; then it is another future."""
+        """Done when the running lifecycle ends; it is then replaced by a new future."""
 
     async def watch(
         self, on_broker_lost: Callable[[], None], on_lifecycle_back: Callable[[], None]
     ) -> None:
-        """Learn of the restarts of the broker and of lifecycle."""
+        """Watch for restarts of the broker and of lifecycle."""
 
         def broker_changed(signal: Signal) -> None:
             _, _, owner = signal.args
@@ -61,7 +61,15 @@ class Calls:
     async def call(
         self, destination: str, path: str, interface: str, member: str, *rest: Any
     ) -> Any:
-        """The first value that the method answers, or None. `rest` is signature and arguments."""
+        """Call a method; return its first result, or None.
+
+        Args:
+            destination: The bus name.
+            path: The object path.
+            interface: The interface.
+            member: The method.
+            rest: The signature and the arguments; empty if there are none.
+        """
         signature, *args = rest or ("",)
         async with self._calls:
             values = await self.bus.call(
@@ -70,27 +78,30 @@ class Calls:
         return values[0] if values else None
 
     async def broker(self, member: str, *rest: Any) -> Any:
-        """A call of the broker, repeated when it restarts in the middle.
+        """Call the broker; repeat the call if the broker restarts meanwhile.
 
-        It must be one that does no harm when it is done twice.
+        The call must be idempotent.
         """
 
         async def call() -> Any:
             return await self.call(names.BROKER, names.BROKER_PATH, names.BROKER, member, *rest)
 
-        return await self.persist(call, CALL_SECONDS)
+        return await self.retry(call, CALL_SECONDS)
 
     async def agent(self, agent: str, member: str, *rest: Any) -> Any:
-        """A call of the object that lifecycle has of `agent`."""
+        """Call lifecycle's object of `agent`."""
         return await self.call(
             names.LIFECYCLE, names.agent_path(agent), names.AGENT_INTERFACE, member, *rest
         )
 
-    async def persist(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
-        """`call`, again and again while the broker restarts, for up to `seconds`.
+    async def retry(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Repeat `call` while the broker restarts, for up to `seconds`; return its result.
 
-        The first repetition comes at once and activates the broker; the others wait until it owns
-        its name again. Raises what the last try answered.
+        The first repetition comes at once and activates the broker. Further repetitions wait until
+        the broker owns its name again.
+
+        Raises:
+            HiveError: The error of the last try.
         """
         until = asyncio.get_running_loop().time() + seconds
         tries = 0
@@ -108,15 +119,15 @@ class Calls:
                 if self.bus.disconnected.done():
                     raise
                 if tries:
-                    await self._broker_is_back(back, until)
+                    await self._wait_for_broker(back, until)
                 tries += 1
 
-    async def _broker_is_back(self, back: "asyncio.Future[None]", until: float) -> None:
+    async def _wait_for_broker(self, back: "asyncio.Future[None]", until: float) -> None:
         try:
             async with asyncio.timeout_at(until):
                 await asyncio.shield(back)
         except TimeoutError:
             raise Unavailable(
-                "The broker does not answer. It is restarted when it fails: try again in a"
-                " minute, and do not send twice what may be on its way."
+                "The broker does not answer. systemd restarts it when it fails: try again in a"
+                " minute. Your last call may still take effect, so do not send anything twice."
             ) from None

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 as it stands on one line: what may come in, and what goes out."""
+"""JSON-RPC 2.0, one message on each line: parsing of requests, and writing of answers."""
 
 import json
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ MAX_DEPTH: Final = 32
 """Levels of nesting. The deepest message of the protocol has five."""
 
 MAX_STRINGS: Final = 8192
-"""Strings in one message, keys included."""
+"""Strings in one message, including keys."""
 
 MAX_STRUCTURE: Final = 64 * 1024
-"""Bytes of a message outside its strings. A call with a thousand ids needs a third of it.
+"""Bytes of a message outside its strings. A call with a thousand ids needs a third of them.
 
-Together with MAX_STRINGS this bounds what a small line can become in memory: `[[],[],...` grows
-24 times when it is parsed.
+Together with MAX_STRINGS this limits the memory of a parsed line: `[[],[],...` grows 24 times when
+it is parsed.
 """
 
 MAX_ID: Final = 256
-"""Characters of a request's id, when it is a text."""
+"""Characters of a request's id, if the id is a string."""
 
 
 class Code(IntEnum):
-    """Error codes of JSON-RPC, and of MCP."""
+    """The error codes of JSON-RPC and of MCP."""
 
     PARSE_ERROR = -32700
     INVALID_REQUEST = -32600
@@ -41,7 +41,7 @@ RequestId = int | str
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Something that wants an answer."""
+    """A message that is answered."""
 
     id: RequestId
     method: str
@@ -50,14 +50,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """Something that wants none."""
+    """A message that is not answered."""
 
     method: str
     params: dict[str, Any]
 
 
 class RpcError(Exception):
-    """A protocol error, to be answered as one."""
+    """A protocol error, which the client gets as the answer."""
 
     def __init__(
         self, code: Code, text: str, *, id: RequestId | None = None, data: Any = None
@@ -69,29 +69,32 @@ class RpcError(Exception):
 
 
 def parse(line: bytes) -> Request | Notification | None:
-    """What the line says; None for a response, since nothing is asked here.
+    """Parse a line. Return None for a response: the endpoint sends no requests.
 
-    Raises RpcError for everything that is not a JSON-RPC 2.0 message.
+    Raises:
+        RpcError: The line is not a JSON-RPC 2.0 message.
     """
     _check_structure(line)
     try:
         message = from_json(line, allow_inf_nan=False)
     except (ValueError, RecursionError) as error:
-        raise RpcError(Code.PARSE_ERROR, f"This line is not JSON: {_short(error)}.") from None
+        raise RpcError(Code.PARSE_ERROR, f"This line is not valid JSON: {_short(error)}.") from None
     if isinstance(message, list):
-        raise RpcError(Code.INVALID_REQUEST, "Batches are not served: send one message a line.")
+        raise RpcError(
+            Code.INVALID_REQUEST, "Batches are not supported: send one message per line."
+        )
     if not isinstance(message, dict):
-        raise RpcError(Code.INVALID_REQUEST, "A message is a JSON object.")
+        raise RpcError(Code.INVALID_REQUEST, "A message must be a JSON object.")
     return _message(message)
 
 
 def result(id: RequestId, value: dict[str, Any]) -> bytes:
-    """The line that answers the request `id`."""
+    """Return the line that answers the request `id`."""
     return _line({"jsonrpc": "2.0", "id": id, "result": value})
 
 
 def error(fault: RpcError) -> bytes:
-    """The line that answers with an error; without a known id, to nobody in particular."""
+    """Return the line that answers with an error; its id is null if the request's id is unknown."""
     body: dict[str, Any] = {"code": int(fault.code), "message": str(fault)}
     if fault.data is not None:
         body["data"] = fault.data
@@ -107,22 +110,25 @@ def _short(error: Exception) -> str:
 
 
 def _check_structure(line: bytes) -> None:
-    """Refuse what would cost much more than its length, before it is parsed."""
+    """Refuse a line that would need much more memory than its length, before it is parsed."""
     plain = line.replace(rb"\\", b"").replace(rb"\"", b"")
     if plain.count(b'"') > 2 * MAX_STRINGS:
-        raise RpcError(Code.INVALID_REQUEST, f"A message has at most {MAX_STRINGS} strings.")
+        raise RpcError(Code.INVALID_REQUEST, f"A message may have at most {MAX_STRINGS} strings.")
     structure = b"".join(plain.split(b'"')[::2])
     if len(structure) > MAX_STRUCTURE:
         raise RpcError(
             Code.INVALID_REQUEST,
-            f"A message has at most {MAX_STRUCTURE} bytes outside its strings.",
+            f"A message may have at most {MAX_STRUCTURE} bytes outside its strings.",
         )
     depth = 0
     for byte in structure:
         if byte in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise RpcError(Code.INVALID_REQUEST, f"A message nests at most {MAX_DEPTH} deep.")
+                raise RpcError(
+                    Code.INVALID_REQUEST,
+                    f"A message may have at most {MAX_DEPTH} nested levels.",
+                )
         elif byte in b"]}":
             depth -= 1
 
@@ -130,22 +136,24 @@ def _check_structure(line: bytes) -> None:
 def _message(message: dict[str, Any]) -> Request | Notification | None:
     id = _id(message)
     if message.get("jsonrpc") != "2.0":
-        raise RpcError(Code.INVALID_REQUEST, 'A message has "jsonrpc": "2.0".', id=id)
+        raise RpcError(Code.INVALID_REQUEST, 'A message must have "jsonrpc": "2.0".', id=id)
     if "method" not in message and ("result" in message or "error" in message):
         return None
     method = message.get("method")
     if not isinstance(method, str):
-        raise RpcError(Code.INVALID_REQUEST, "A message has a method, which is a text.", id=id)
+        raise RpcError(
+            Code.INVALID_REQUEST, "A message must have a method, which is a string.", id=id
+        )
     params = message.get("params")
     if params is None:
         params = {}
     if not isinstance(params, dict):
-        raise RpcError(Code.INVALID_PARAMS, "params is a JSON object.", id=id)
+        raise RpcError(Code.INVALID_PARAMS, "params must be a JSON object.", id=id)
     return Notification(method, params) if id is None else Request(id, method, params)
 
 
 def _id(message: dict[str, Any]) -> RequestId | None:
-    """The request's id, None when it has none."""
+    """Return the request's id, or None if it has none."""
     if "id" not in message:
         return None
     id = message["id"]
@@ -157,5 +165,5 @@ def _id(message: dict[str, Any]) -> RequestId | None:
         return None
     raise RpcError(
         Code.INVALID_REQUEST,
-        f"An id is a whole number of 64 bits or a text of up to {MAX_ID} characters.",
+        f"An id must be an integer of 64 bits or a string of up to {MAX_ID} characters.",
     )

@@ -1,4 +1,4 @@
-"""The tool that shows what is open: get_open_threads."""
+"""The tool that lists open threads: get_open_threads."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from services.endpoint.arguments import Arguments
-from services.endpoint.tool import MODELS, Context, Outcome, Tool
+from services.endpoint.tools.arguments import Arguments
+from services.endpoint.tools.tool import MODELS, Context, Tool, ToolResult
 
 MAX_ROWS: Final = 50
-"""Of each kind. There are six, and a row has a text of up to 200 characters."""
+"""Rows of each kind. There are six kinds, and a row has a text of up to 200 characters."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -23,13 +23,14 @@ class Threads(Arguments):
         Field(
             ge=0,
             le=MAX_ROWS,
-            description="The most rows to show of each kind, the oldest; counts are of all.",
+            description="The most rows of each kind to return, oldest first. The counts always"
+            " include all.",
         ),
     ] = 20
 
 
-async def _threads(context: Context, call: Threads) -> Outcome:
-    rows = await context.hive.open_threads()
+async def _threads(context: Context, call: Threads) -> ToolResult:
+    rows = await context.services.open_threads()
     counts: Counter[str] = Counter()
     shown = []
     for row in rows:
@@ -37,11 +38,11 @@ async def _threads(context: Context, call: Threads) -> Outcome:
         if counts[kind] < call.limit:
             shown.append(_row(row))
         counts[kind] += 1
-    return Outcome({"counts": dict(counts), "threads": shown})
+    return ToolResult({"counts": dict(counts), "threads": shown})
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
-    """As the broker has it, without what is empty, and with times that can be read."""
+    """Return the broker's row without empty values, and with its times in ISO 8601."""
     shown = {key: value for key, value in row.items() if value not in ("", 0)}
     for key in ("since", "due"):
         if isinstance(shown.get(key), int):
@@ -59,12 +60,12 @@ def _time(microseconds: int) -> str:
 TOOLS: Final = (
     Tool(
         "get_open_threads",
-        "See what is open: questions that you asked or were asked, messages that nobody has dealt"
-        " with yet, reminders; for the manager in the whole hive, also what waits for the"
-        " operator's approval and messages that were given up (dead-letter). Returns how many"
-        " there are of each kind, and for each a row with its kind, id, from, to, the beginning of"
-        " its text, and times. Use it when you have lost the thread, or to see who waits for"
-        " whom.",
+        "List everything that is still open: questions that you asked or were asked, messages that"
+        " have not been handled yet, and reminders. The manager sees those of the whole hive, and"
+        " also requests that wait for the operator's approval and messages that were given up"
+        " (dead-letter). Returns how many there are of each kind, and rows with kind, id, from, to,"
+        " the beginning of the text, and times. Use it when you have lost track, or to see who is"
+        " waiting for whom.",
         Threads,
         _threads,
         MODELS,

@@ -1,8 +1,9 @@
-"""The agent's inbox: one waiting Receive for the whole endpoint, whoever waits.
+"""The agent's inbox: one waiting Receive for all connections of the endpoint.
 
-A Receive that waits in the broker cannot be taken back. So it belongs to the endpoint and not to
-the call that began it: when that call is cancelled the next one takes it over, and a message that
-arrives while nobody waits is released. dbus-daemon allows 128 unanswered calls; this takes one.
+A Receive that waits in the broker cannot be cancelled. So it belongs to the endpoint, not to the
+call that started it: when that call is cancelled, the next call takes the Receive over, and a
+message that arrives while no call waits is released. dbus-daemon allows 128 unanswered calls; the
+inbox uses one of them.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from services.endpoint.leases import Leases, Scope
+from services.endpoint.delivery.leases import Holder, Leases
 from wire.errors import HiveError, Stopping, Unavailable
 
 log = logging.getLogger(__name__)
@@ -20,56 +21,59 @@ Message = dict[str, Any]
 """id, from, to, kind, body, queued, redeliveries, urgent, in_reply_to."""
 
 BATCH: Final = 2
-"""Messages of one Receive. With bodies of 1 MiB each, more of them would not fit into memory."""
+"""Messages of one Receive. With bodies of 1 MiB each, more would not fit into memory."""
 
-PLENTY: Final = 128 * 1024
-"""Characters of bodies after which an answer takes no further message, whatever was asked for."""
+MAX_CHARACTERS: Final = 128 * 1024
+"""Characters of bodies. An answer that has more takes no further message."""
 
 
 class Broker(Protocol):
-    """What the inbox needs of the broker."""
+    """The methods of the broker that the inbox uses."""
 
     async def receive(self, maximum: int, seconds: float) -> list[Message]:
-        """Lease up to `maximum` messages, and wait up to `seconds` for the first."""
+        """Lease up to `maximum` messages; wait up to `seconds` for the first."""
 
     async def acknowledge(self, ids: list[int]) -> None:
-        """The messages are done with."""
+        """Acknowledge the messages."""
 
     async def release(self, ids: list[int]) -> None:
-        """The messages are queued again."""
+        """Queue the messages again."""
 
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    scope: Scope
+    holder: Holder
     maximum: int
     deadline: float
     messages: asyncio.Future[list[Message]]
 
 
 class Inbox:
-    """Receives for all connections of the endpoint, and knows what each of them holds."""
+    """The messages of one agent, received for all connections of its endpoint."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.leases = Leases()
         self._waiters: list[_Waiter] = []
-        self._pump: asyncio.Task[None] | None = None
-        self._pump_until = 0.0
+        self._receiver: asyncio.Task[None] | None = None
+        self._receiver_until = 0.0
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def receive(self, scope: Scope, maximum: int, seconds: float) -> list[Message]:
-        """Lease up to `maximum` messages for `scope`; waits up to `seconds` for the first.
+    async def receive(self, holder: Holder, maximum: int, seconds: float) -> list[Message]:
+        """Lease up to `maximum` messages for `holder`; wait up to `seconds` for the first.
 
-        When this is cancelled, what arrives for it is released. Raises what the broker answers.
+        When the call is cancelled, messages that arrive for it are released.
+
+        Raises:
+            HiveError: The broker's error, if there is no message yet.
         """
-        messages = await self._first(scope, maximum, seconds)
+        messages = await self._first(holder, maximum, seconds)
         ids = [message["id"] for message in messages]
         try:
             while messages and len(messages) % BATCH == 0 and len(messages) < maximum:
-                if sum(len(message["body"]) for message in messages) > PLENTY:
+                if sum(len(message["body"]) for message in messages) > MAX_CHARACTERS:
                     break
-                more = await self._fetch(scope, min(BATCH, maximum - len(messages)))
+                more = await self._fetch(holder, min(BATCH, maximum - len(messages)))
                 messages += more
                 ids += [message["id"] for message in more]
                 if not more:
@@ -78,72 +82,80 @@ class Inbox:
             await self.release(ids)
             raise
         except HiveError:
-            log.info("The broker went away between two messages; the answer has what came before.")
+            log.info("The broker stopped meanwhile; the answer has the messages until then.")
         return messages
 
-    def acknowledge_handed(self, scope: Scope) -> None:
-        """Have what the client of `scope` was handed before acknowledged.
+    def acknowledge_delivered(self, holder: Holder) -> None:
+        """Start to acknowledge the messages that the client of `holder` already has.
 
-        The broker takes it before whatever it is asked next, so nobody need wait for it here.
+        The broker handles calls in order, so the caller need not wait for the acknowledgement.
         """
-        if handed := self.leases.handed(scope):
-            self._own(self._acknowledge_quietly(handed))
+        if delivered := self.leases.delivered(holder):
+            self._own(self._acknowledge_quietly(delivered))
 
-    async def acknowledge(self, scope: Scope, ids: list[int]) -> None:
-        """Acknowledge `ids`, and what other connections were handed; raises the broker's answer."""
-        others = [id for id in self.leases.handed_to_others(scope) if id not in ids]
+    async def acknowledge(self, holder: Holder, ids: list[int]) -> None:
+        """Acknowledge `ids`, and the messages delivered to other connections.
+
+        Raises:
+            HiveError: The broker's error for `ids`.
+        """
+        others = [id for id in self.leases.delivered_to_others(holder) if id not in ids]
         if ids:
             await self._broker.acknowledge(ids)
             self.leases.settle(ids)
         await self._acknowledge_quietly(others)
 
-    async def give_back(self, scope: Scope, ids: list[int]) -> None:
-        """Release `ids`, and what other connections were handed; raises the broker's answer."""
-        others = [id for id in self.leases.handed_to_others(scope) if id not in ids]
+    async def give_back(self, holder: Holder, ids: list[int]) -> None:
+        """Release `ids`, and the messages delivered to other connections.
+
+        Raises:
+            HiveError: The broker's error for `ids`.
+        """
+        others = [id for id in self.leases.delivered_to_others(holder) if id not in ids]
         if ids:
             await self._broker.release(ids)
             self.leases.settle(ids)
         await self.release(others)
 
     async def release(self, ids: Iterable[int]) -> None:
-        """Queue those of `ids` again that are still held; returns when that is done.
+        """Release those of `ids` that are still held; return when the broker has queued them.
 
-        It is done even when the caller is cancelled meanwhile: nobody else would do it.
+        The release goes on when the caller is cancelled: nobody else would do it.
         """
         held = self.leases.settle(ids)
         if held:
             await asyncio.shield(self._own(self._release(held)))
 
-    async def leave(self, scope: Scope) -> None:
-        """The connection has ended: release everything it holds."""
-        await self.release(self.leases.held(scope))
+    async def release_all(self, holder: Holder) -> None:
+        """Release everything that `holder` holds: its connection has ended."""
+        await self.release(self.leases.held(holder))
 
     async def close(self) -> None:
-        """End the waiting Receive. What the broker leased meanwhile it takes back by itself."""
+        """Cancel the waiting Receive. The broker takes back by itself what it leased meanwhile."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _first(self, scope: Scope, maximum: int, seconds: float) -> list[Message]:
+    async def _first(self, holder: Holder, maximum: int, seconds: float) -> list[Message]:
         size = min(BATCH, maximum)
         if seconds <= 0:
-            return await self._fetch(scope, size)
+            return await self._fetch(holder, size)
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(scope, size, loop.time() + seconds, loop.create_future())
+        waiter = _Waiter(holder, size, loop.time() + seconds, loop.create_future())
         self._waiters.append(waiter)
         timer = None
-        if self._pump is None:
-            self._pump = self._own(self._pump_messages())
-        elif waiter.deadline < self._pump_until:
+        if self._receiver is None:
+            self._receiver = self._own(self._receive_for_waiters())
+        elif waiter.deadline < self._receiver_until:
             timer = loop.call_at(waiter.deadline, _expire, waiter)
         return await self._await(waiter.messages, lambda: self._drop(waiter, timer))
 
-    async def _fetch(self, scope: Scope, maximum: int) -> list[Message]:
-        """What is there now. A call on its way is not taken back, only its answer is."""
+    async def _fetch(self, holder: Holder, maximum: int) -> list[Message]:
+        """Lease queued messages. A call in flight goes on when its caller is cancelled."""
 
         async def fetch() -> list[Message]:
             messages = await self._broker.receive(maximum, 0)
-            self.leases.take(scope, (message["id"] for message in messages))
+            self.leases.lease(holder, (message["id"] for message in messages))
             return messages
 
         return await self._await(self._own(fetch()), lambda: None)
@@ -151,7 +163,7 @@ class Inbox:
     async def _await(
         self, messages: asyncio.Future[list[Message]], finish: Callable[[], None]
     ) -> list[Message]:
-        """Wait for `messages`; cancelled, release them, whether they are there or still come."""
+        """Wait for `messages`. When cancelled, release them, now or when they arrive."""
         try:
             return await asyncio.shield(messages)
         except asyncio.CancelledError:
@@ -170,15 +182,15 @@ class Inbox:
         if waiter in self._waiters:
             self._waiters.remove(waiter)
 
-    async def _pump_messages(self) -> None:
-        """Keep one Receive waiting for as long as anybody waits."""
+    async def _receive_for_waiters(self) -> None:
+        """Keep one Receive waiting as long as there are waiters."""
         loop = asyncio.get_running_loop()
         try:
             while self._waiters:
-                self._pump_until = min(waiter.deadline for waiter in self._waiters)
-                seconds = max(0.0, self._pump_until - loop.time())
+                self._receiver_until = min(waiter.deadline for waiter in self._waiters)
+                seconds = max(0.0, self._receiver_until - loop.time())
                 messages = await self._broker.receive(self._waiters[0].maximum, seconds)
-                await self._deal(messages)
+                await self._distribute(messages)
                 for waiter in [w for w in self._waiters if w.deadline <= loop.time()]:
                     _expire(waiter)
                     self._waiters.remove(waiter)
@@ -190,16 +202,16 @@ class Inbox:
                     waiter.messages.set_exception(error)
             self._waiters.clear()
         finally:
-            self._pump = None
+            self._receiver = None
 
-    async def _deal(self, messages: list[Message]) -> None:
-        """Give `messages` to who has waited longest; what nobody wants is released."""
+    async def _distribute(self, messages: list[Message]) -> None:
+        """Give `messages` to the longest waiting callers; release those that nobody waits for."""
         while messages and self._waiters:
             waiter = self._waiters.pop(0)
             if waiter.messages.done():
                 continue
             share, messages = messages[: waiter.maximum], messages[waiter.maximum :]
-            self.leases.take(waiter.scope, (message["id"] for message in share))
+            self.leases.lease(waiter.holder, (message["id"] for message in share))
             waiter.messages.set_result(share)
         if messages:
             await self._release([message["id"] for message in messages])
@@ -211,20 +223,20 @@ class Inbox:
         try:
             await self._broker.acknowledge(held)
         except HiveError as error:
-            # They come again, with their redelivery count: nothing is lost.
-            log.info("The broker did not take an acknowledgement: %s", error)
+            # They are delivered again, with a higher redelivery count: nothing is lost.
+            log.info("The broker refused an acknowledgement: %s", error)
             await self._release(held)
 
     async def _release(self, ids: list[int]) -> None:
         try:
             await self._broker.release(ids)
         except (Unavailable, Stopping):
-            log.info("The broker is away; it queues what was leased when it starts.")
+            log.info("The broker is not running; it queues leased messages again when it starts.")
         except HiveError as error:
-            log.info("The broker had nothing to take back: %s", error)
+            log.info("The broker refused a release: %s", error)
 
     def _own(self, work: Any) -> asyncio.Task[Any]:
-        """Start `work` as a task of the inbox, which `close` ends."""
+        """Start `work` as a task of the inbox; `close` cancels it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

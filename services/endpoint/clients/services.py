@@ -1,13 +1,13 @@
-"""The hive's services, as the tools see them."""
+"""The methods of the hive's services that the tools use."""
 
 import asyncio
 import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-from services.endpoint.calls import CALL_SECONDS, Calls
-from services.endpoint.inbox import Message
-from services.endpoint.jobs import JobResult, no_agent, run_job
+from services.endpoint.clients.caller import CALL_SECONDS, ServiceCaller
+from services.endpoint.clients.jobs import JobResult, no_agent, run_job
+from services.endpoint.delivery.inbox import Message
 from wire import names
 from wire.bus import Bus
 from wire.errors import NotFound
@@ -26,35 +26,35 @@ _FIELDS: Final = (
     "invocation",
     "earlier_life",
 )
-"""As the contract of the broker has them."""
+"""The fields of a message, in the order of the broker's contract."""
 
 
-class Hive:
-    """Calls the broker, lifecycle and approvals over the endpoint's one bus connection."""
+class Services:
+    """The broker, lifecycle and approvals, called over the endpoint's bus connection."""
 
     def __init__(self, bus: Bus, agent: str) -> None:
         self._agent = agent
-        self._calls = Calls(bus)
+        self._caller = ServiceCaller(bus)
 
     async def watch(
         self, on_broker_lost: Callable[[], None], on_lifecycle_back: Callable[[], None]
     ) -> None:
-        """Learn of the restarts of the broker and of lifecycle."""
-        await self._calls.watch(on_broker_lost, on_lifecycle_back)
+        """Watch for restarts of the broker and of lifecycle."""
+        await self._caller.watch(on_broker_lost, on_lifecycle_back)
 
     async def send(self, to: str, body: str, options: dict[str, Any]) -> int:
-        """Queue a message; answers its id. Tried again after a restart, and never queued twice."""
-        id: int = await self._calls.broker("Send", "ssa{sv}", to, body, _once(options))
+        """Queue a message; return its id. A restart of the broker does not queue it twice."""
+        id: int = await self._caller.broker("Send", "ssa{sv}", to, body, _once(options))
         return id
 
     async def receive(self, maximum: int, seconds: float) -> list[Message]:
-        """Lease up to `maximum` messages; waits up to `seconds` for the first."""
+        """Lease up to `maximum` messages; wait up to `seconds` for the first."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
 
         async def receive() -> list[list[Any]]:
             left = max(0.0, until - loop.time())
-            rows: list[list[Any]] = await self._calls.bus.call1(
+            rows: list[list[Any]] = await self._caller.bus.call1(
                 names.BROKER,
                 names.BROKER_PATH,
                 names.BROKER,
@@ -66,46 +66,46 @@ class Hive:
             )
             return rows
 
-        return [_message(row) for row in await self._calls.persist(receive, seconds + CALL_SECONDS)]
+        return [_message(row) for row in await self._caller.retry(receive, seconds + CALL_SECONDS)]
 
     async def acknowledge(self, ids: list[int]) -> None:
-        """The messages are done with."""
-        await self._calls.broker("Acknowledge", "at", ids)
+        """Acknowledge the messages."""
+        await self._caller.broker("Acknowledge", "at", ids)
 
     async def release(self, ids: list[int]) -> None:
-        """The messages are queued again."""
-        await self._calls.broker("Release", "at", ids)
+        """Queue the messages again."""
+        await self._caller.broker("Release", "at", ids)
 
     async def ask(self, to: str, question: str, options: dict[str, Any]) -> int:
-        """Ask; answers the question's id. Tried again after a restart, and never asked twice."""
-        id: int = await self._calls.broker("Ask", "ssa{sv}", to, question, _once(options))
+        """Ask a question; return its id. A restart of the broker does not ask it twice."""
+        id: int = await self._caller.broker("Ask", "ssa{sv}", to, question, _once(options))
         return id
 
     async def answer(self, id: int, answer: list[str]) -> None:
         """Answer a question."""
-        await self._calls.broker("Answer", "tas", id, answer)
+        await self._caller.broker("Answer", "tas", id, answer)
 
     async def cancel_question(self, id: int) -> None:
-        """Take a question back."""
-        await self._calls.broker("Cancel", "t", id)
+        """Cancel a question."""
+        await self._caller.broker("Cancel", "t", id)
 
     async def remind(self, due: int, body: str, options: dict[str, Any]) -> int:
-        """Set a reminder; answers its id. Tried again after a restart, and never set twice."""
-        id: int = await self._calls.broker("Remind", "xsa{sv}", due, body, _once(options))
+        """Set a reminder; return its id. A restart of the broker does not set it twice."""
+        id: int = await self._caller.broker("Remind", "xsa{sv}", due, body, _once(options))
         return id
 
     async def cancel_reminder(self, id: int) -> None:
-        """Take a reminder back."""
-        await self._calls.broker("CancelReminder", "t", id)
+        """Cancel a reminder."""
+        await self._caller.broker("CancelReminder", "t", id)
 
     async def open_threads(self) -> list[dict[str, Any]]:
-        """What is open, as the broker tells it to this agent."""
-        threads: list[dict[str, Any]] = await self._calls.broker("OpenThreads")
+        """Return the open threads that the broker shows to this agent."""
+        threads: list[dict[str, Any]] = await self._caller.broker("OpenThreads")
         return threads
 
     async def agents(self) -> list[dict[str, Any]]:
-        """The properties of every agent's object."""
-        objects: dict[str, dict[str, dict[str, Any]]] = await self._calls.call(
+        """Return the properties of every agent's object."""
+        objects: dict[str, dict[str, dict[str, Any]]] = await self._caller.call(
             names.LIFECYCLE, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
         )
         return [
@@ -115,52 +115,52 @@ class Hive:
         ]
 
     async def report(self, report: dict[str, Any]) -> None:
-        """Tell lifecycle what this agent's harness is doing."""
-        await self._calls.agent(self._agent, "Report", "a{sv}", report)
+        """Send the report of this agent's harness to lifecycle."""
+        await self._caller.agent(self._agent, "Report", "a{sv}", report)
 
     async def logs(self, agent: str, lines: int) -> list[str]:
-        """The newest `lines` lines of the host's journal about `agent`."""
+        """Return the newest `lines` lines of the host's journal about `agent`."""
         try:
-            logged: list[str] = await self._calls.agent(agent, "GetLogs", "u", lines)
+            logged: list[str] = await self._caller.agent(agent, "GetLogs", "u", lines)
         except NotFound:
             raise no_agent(agent) from None
         return logged
 
-    async def run_job(self, agent: str, member: str) -> JobResult:
-        """Start, Stop, Restart or Update `agent`, and wait for its end; see `jobs.run_job`."""
-        return await run_job(self._calls, agent, member)
+    async def run_job(self, agent: str, method: str) -> JobResult:
+        """Call Start, Stop, Restart or Update of `agent`, and wait; see `jobs.run_job`."""
+        return await run_job(self._caller, agent, method)
 
     async def request_spawn(self, name: str, reason: str, options: dict[str, Any]) -> int:
-        """Ask the operator for a new agent; answers the number of the request."""
+        """Ask the operator for a new agent; return the request's id."""
         id: int = await self._approvals("RequestSpawn", "ssa{sv}", name, reason, options)
         return id
 
     async def request_apply(
         self, agent: str, commit: str, description: str, options: dict[str, Any]
     ) -> int:
-        """Ask the operator to deploy a commit; answers the number of the request."""
+        """Ask the operator to deploy a commit; return the request's id."""
         id: int = await self._approvals(
             "RequestApply", "sssa{sv}", agent, commit, description, options
         )
         return id
 
     async def withdraw(self, id: int) -> None:
-        """Take a request back."""
+        """Withdraw a request."""
         await self._approvals("Withdraw", "t", id)
 
     async def _approvals(self, member: str, signature: str, *args: Any) -> Any:
-        return await self._calls.call(
+        return await self._caller.call(
             names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS, member, signature, *args
         )
 
 
 def _once(options: dict[str, Any]) -> dict[str, Any]:
-    """`options` with a key by which the broker knows a repetition."""
+    """Add a key to `options` by which the broker recognizes a repeated call."""
     return {**options, "dedupe_key": secrets.token_hex(16)}
 
 
 def _message(row: list[Any]) -> Message:
-    """A message of the broker without what says nothing to who receives it."""
+    """Return a message of the broker without the fields that mean nothing to its recipient."""
     message = dict(zip(_FIELDS, row, strict=True))
     del message["state"], message["invocation"]
     if not message["earlier_life"]:

@@ -1,17 +1,11 @@
-"""Stand-ins for the hive's services on a private bus, and a raw client of the socket."""
+"""Stand-ins for the hive's services on a private bus."""
 
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
 import asyncio
-import json
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from services.endpoint.endpoint import Endpoint
+from services.endpoint.tests.client import LIMIT
 from wire import names
 from wire.bus import Bus
 from wire.errors import NotFound
@@ -29,8 +23,6 @@ from wire.types import (
     UInt64,
     UInt64List,
 )
-
-LIMIT = 10.0
 
 
 class FakeBroker(Interface, name=names.BROKER):
@@ -244,87 +236,6 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         self._take("withdraw", id)
 
 
-class Client:
-    """Speaks lines of JSON-RPC; nothing is checked."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.next_id = 0
-
-    async def send(self, data: bytes | dict[str, Any]) -> None:
-        if isinstance(data, dict):
-            data = json.dumps(data).encode() + b"\n"
-        self.writer.write(data)
-        async with asyncio.timeout(LIMIT):
-            await self.writer.drain()
-
-    async def line(self) -> Any:
-        """The next answer; None at the end."""
-        async with asyncio.timeout(LIMIT):
-            line = await self.reader.readline()
-        return json.loads(line) if line else None
-
-    async def post(self, method: str, params: dict[str, Any] | None = None) -> int:
-        self.next_id += 1
-        await self.send(
-            {"jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params or {}}
-        )
-        return self.next_id
-
-    async def ask(self, method: str, params: dict[str, Any] | None = None) -> Any:
-        id = await self.post(method, params)
-        answer = await self.line()
-        assert answer is not None, "the connection was closed"
-        assert answer["id"] == id
-        return answer.get("result") or answer["error"] if "error" in answer else answer["result"]
-
-    async def initialize(self, client: str = "test") -> "Client":
-        await self.ask(
-            "initialize", {"protocolVersion": "2025-11-25", "clientInfo": {"name": client}}
-        )
-        await self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
-        return self
-
-    async def call(self, tool: str, /, **arguments: Any) -> Any:
-        return await self.ask("tools/call", {"name": tool, "arguments": arguments})
-
-    async def start(self, tool: str, /, **arguments: Any) -> int:
-        return await self.post("tools/call", {"name": tool, "arguments": arguments})
-
-    async def recv(self, **arguments: Any) -> list[int]:
-        answer = await self.call("recv", **arguments)
-        return [message["id"] for message in answer["structuredContent"]["messages"]]
-
-    async def close(self) -> None:
-        self.writer.close()
-
-
-@dataclass
-class Hive:
-    """The whole stage: fake services, the endpoint under test, and its socket."""
-
-    server: Bus
-    endpoint_bus: Bus
-    endpoint: Endpoint
-    path: Path
-    broker: FakeBroker
-    lifecycle: FakeLifecycle
-    agents: dict[str, FakeAgent]
-    approvals: FakeApprovals
-    clients: list[Client] = field(default_factory=list)
-
-    async def connect(self) -> Client:
-        client = Client(*await asyncio.open_unix_connection(self.path, limit=64 * 1024 * 1024))
-        self.clients.append(client)
-        return client
-
-    async def client(self, name: str = "test") -> Client:
-        return await (await self.connect()).initialize(name)
-
-    async def harness(self) -> Client:
-        return await self.client("hyperhive-harness")
-
-
 def export_services(server: Bus) -> tuple[FakeBroker, FakeLifecycle, dict[str, FakeAgent], Any]:
     """Put all the fakes on `server`."""
     broker, lifecycle, approvals = FakeBroker(), FakeLifecycle(), FakeApprovals()
@@ -336,24 +247,3 @@ def export_services(server: Bus) -> tuple[FakeBroker, FakeLifecycle, dict[str, F
     for name, agent in agents.items():
         server.export(names.agent_path(name), agent)
     return broker, lifecycle, agents, approvals
-
-
-@asynccontextmanager
-async def stage(server: Bus, bus: Bus, folder: Path, agent: str) -> AsyncIterator[Hive]:
-    """A hive with one endpoint, ended afterwards."""
-    broker, lifecycle, agents, approvals = export_services(server)
-    for name in (names.BROKER, names.LIFECYCLE, names.APPROVALS):
-        await server.own(name)
-    path = folder / "mcp.sock"
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen(128)
-    endpoint = Endpoint(bus, agent)
-    await endpoint.start(listener)
-    hive = Hive(server, bus, endpoint, path, broker, lifecycle, agents, approvals)
-    try:
-        yield hive
-    finally:
-        for client in hive.clients:
-            client.writer.close()
-        await endpoint.close()

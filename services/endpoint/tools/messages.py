@@ -1,0 +1,101 @@
+"""The tools for messages: send and recv."""
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from services.endpoint.tools.arguments import MAX_TEXT, Arguments, Id
+from services.endpoint.tools.tool import (
+    EVERYBODY,
+    MODELS,
+    Audience,
+    Context,
+    LongCall,
+    Tool,
+    ToolResult,
+)
+from wire.types import U64
+
+
+class Send(Arguments):
+    """Arguments of `send`."""
+
+    to: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="The recipient: the name of an agent, 'manager', 'operator' (a person), or"
+            " '*' for every agent except you. '*' wakes all of them, so use it rarely.",
+        ),
+    ]
+    body: Annotated[
+        str, Field(min_length=1, max_length=MAX_TEXT, description="The text, up to 1 MiB.")
+    ]
+    in_reply_to: Annotated[
+        Id | None, Field(description="The id of the message that this one answers.")
+    ] = None
+    urgent: Annotated[
+        bool,
+        Field(
+            description="Interrupt what the recipient is doing. Set it only when waiting does harm."
+        ),
+    ] = False
+
+
+class Receive(Arguments):
+    """Arguments of `recv`."""
+
+    wait_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=180,
+            allow_inf_nan=False,
+            description="How long to wait when there is no message. 0 returns at once.",
+        ),
+    ] = 0
+    max: Annotated[int, Field(ge=1, le=32, description="The most messages to return.")] = 8
+
+
+async def _send(context: Context, call: Send) -> ToolResult:
+    options: dict[str, Any] = {"urgent": True} if call.urgent else {}
+    if call.in_reply_to is not None:
+        options["in_reply_to"] = U64(call.in_reply_to)
+    return ToolResult({"id": await context.services.send(call.to, call.body, options)})
+
+
+async def _recv(context: Context, call: Receive) -> ToolResult:
+    if context.audience is not Audience.HARNESS:
+        context.inbox.acknowledge_delivered(context.holder)
+    messages = await context.inbox.receive(context.holder, call.max, call.wait_seconds)
+    return ToolResult({"messages": messages}, leased=[message["id"] for message in messages])
+
+
+TOOLS: Final = (
+    Tool(
+        "send",
+        "Send a message to another agent, to the manager, to the operator (the person who runs"
+        " this hive), or to all agents. Returns the message's id when the message is stored on"
+        " disk; it is delivered even if the recipient is stopped now. The recipient reads it at the"
+        " start of its next turn and may answer with a message of its own. Do not wait for that"
+        " answer inside this turn unless you need it now (then use recv). If you cannot go on"
+        " without an answer, use ask.",
+        Send,
+        _send,
+        MODELS,
+    ),
+    Tool(
+        "recv",
+        "Get your waiting messages, oldest first. Each has id (give it as in_reply_to when you"
+        " answer with send), from, kind, body and redeliveries. If redeliveries is not 0, the"
+        " message was delivered before: check whether you have already acted on it. If earlier_life"
+        " is true, it was delivered before your container was restarted: processes from that time"
+        " have ended, files below /state are still there. Calling recv again acknowledges the"
+        " messages of the previous call. An empty list means that there are no messages.",
+        Receive,
+        _recv,
+        EVERYBODY,
+        LongCall.MESSAGES,
+    ),
+)
