@@ -20,7 +20,7 @@
     lost = await bus.disconnected           # None when we closed it, else the reason
     await bus.close()
 
-All values are plain Python on both sides (see wire.types). What can go wrong is in wire.errors.
+Values are plain Python on both sides (see wire.types). wire.errors lists the errors.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ from wire.encoding import MisfitError
 from wire.message import Kind, Message
 from wire.signals import DAEMON, DAEMON_PATH, Router, Rule, Signal, SignalStream, Subscription
 
-if TYPE_CHECKING:  # what most of wire is needed for is loaded when there is need: see _serving
+if TYPE_CHECKING:  # most of wire is loaded only when it is needed: see _serving
     from wire.interface import Interface
     from wire.resolver import Resolver
     from wire.server import Server
 
 CALL_TIMEOUT: Final = 25.0
-"""How long a call waits for its answer unless it says otherwise, in seconds."""
+"""The seconds that a call waits for its answer, unless the call says otherwise."""
 
 _DO_NOT_QUEUE: Final = 4
 _OWNED: Final = (1, 4)
@@ -48,7 +48,7 @@ _LEFT: Final = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerCha
 
 
 class Bus:
-    """One connection to a message bus. Made by `Bus.connect`."""
+    """One connection to a message bus, made by `Bus.connect`."""
 
     unique_name: str
     disconnected: asyncio.Future[Exception | None]
@@ -63,9 +63,15 @@ class Bus:
 
     @classmethod
     async def connect(cls, address: str | None = None, resolver: "Resolver | None" = None) -> Self:
-        """Connect to the bus at `address`, or the system bus (DBUS_SYSTEM_BUS_ADDRESS counts).
+        """Connect to a bus.
 
-        `resolver` says who a caller is; by default systemd does. Raises Unavailable.
+        Args:
+            address: the address of the bus; by default the system bus, or the value of
+                DBUS_SYSTEM_BUS_ADDRESS.
+            resolver: identifies the callers; by default by their systemd units.
+
+        Raises:
+            Unavailable: the bus cannot be reached.
         """
         bus = cls(resolver)
         bus._connection = await connect(address, bus._receive)
@@ -85,10 +91,16 @@ class Bus:
         *args: Any,
         timeout: float = CALL_TIMEOUT,
     ) -> list[Any]:
-        """Call a method and return its results; `timeout` in seconds is never unlimited.
+        """Call a method and return its results.
 
-        Raises what the other end answered (see wire.errors), Timeout, Unavailable, and
-        InvalidArgument for arguments that do not fit.
+        Args:
+            timeout: the seconds to wait for the answer; a call is never unlimited.
+
+        Raises:
+            HiveError: the error that the other end answered; see wire.errors.
+            InvalidArgument: an argument does not fit the signature.
+            Timeout: no answer came in time.
+            Unavailable: nobody owns the name, or the connection is lost.
         """
         call = message.call(destination, path, interface, member, signature, list(args))
         try:
@@ -110,7 +122,7 @@ class Bus:
         *args: Any,
         timeout: float = CALL_TIMEOUT,
     ) -> Any:
-        """`call` for a method with exactly one result: returns that."""
+        """Call a method with exactly one result and return that; see `call`."""
         result = await self.call(
             destination, path, interface, member, signature, *args, timeout=timeout
         )
@@ -122,10 +134,14 @@ class Bus:
 
     @asynccontextmanager
     async def subscribe(self, **rule: str) -> AsyncIterator[SignalStream]:
-        """The signals that match (sender, path, path_namespace, interface, member, arg0).
+        """Collect the signals that match, from the moment the block is entered.
 
-        They are collected from the moment the block is entered; iterating raises Unavailable when
-        the connection is lost.
+        Args:
+            rule: sender, path, path_namespace, interface, member, arg0; see wire.signals.Rule.
+
+        Yields:
+            A stream of signals. Iterating over the stream raises Unavailable when the connection is
+            lost.
         """
         stream = SignalStream(self.disconnected)
         subscription = await self._router.add(Rule(**rule), stream.put)
@@ -179,7 +195,7 @@ class Bus:
         return str(owner)
 
     def watch_sender(self, connection: str) -> asyncio.Future[None]:
-        """A future of its own, done when the unique name `connection` has left the bus."""
+        """Return a new future that is done when the unique name `connection` has left the bus."""
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watch_leavers()
         self._watches.setdefault(connection, []).append(gone)
@@ -189,42 +205,50 @@ class Bus:
         return gone
 
     def tell_daemon(self, member: str, value: str) -> None:
-        """Call a method of the bus daemon that takes a text, whatever it answers."""
+        """Call a method of the bus daemon that takes a text; ignore the answer."""
         self._ask_daemon(member, value, lambda reply: None)
 
     # Exports
 
     def export(self, path: str, interface: "Interface") -> None:
-        """Make `interface` callable at `path`. Do this before `own`. One object a path."""
+        """Make `interface` callable at `path`, before `own`. One object has one path."""
         self._serving().objects.export(path, interface)
 
     def unexport(self, path: str, interface: "Interface | None" = None) -> None:
-        """Take back one interface of `path`, or all of them."""
+        """Remove one interface from `path`, or all of them."""
         self._serving().objects.unexport(path, interface)
 
     def export_object_manager(self, root: str) -> None:
-        """Make `root` an ObjectManager of all that is exported below it. Do this first."""
+        """Make `root` the ObjectManager of everything below it, before the first export."""
         self._serving().objects.export_object_manager(root)
 
     async def own(self, name: str) -> None:
-        """Own the well-known `name`. Raises Conflict when somebody else does, AccessDenied."""
+        """Own the well-known `name`.
+
+        Raises:
+            AccessDenied: the bus policy forbids it.
+            Conflict: another connection owns the name.
+        """
         reply = await self.call1(
             DAEMON, DAEMON_PATH, DAEMON, "RequestName", "su", name, _DO_NOT_QUEUE
         )
         if reply not in _OWNED:
-            raise errors.Conflict(f"The name {name} is taken on this bus.")
+            raise errors.Conflict(f"Another connection owns the name {name} on this bus.")
 
     # The end
 
     async def drain(self, grace: float) -> None:
-        """Answer new calls Stopping, and running ones too after `grace` seconds; calls go on."""
+        """Answer new calls with Stopping, and after `grace` seconds the running ones, too.
+
+        The connection stays usable for calls of its own.
+        """
         if self._server is not None:
             await self._server.dispatcher.stop(grace)
 
     async def close(self, grace: float = 0.0) -> None:
-        """Refuse new calls, give running ones `grace` seconds, answer them, close the connection.
+        """Refuse new calls, give the running ones `grace` seconds, and close the connection.
 
-        Idempotent; also after the bus is lost.
+        Closing twice, or after the bus is lost, does nothing.
         """
         await self.drain(grace)
         with suppress(TimeoutError):
@@ -240,7 +264,7 @@ class Bus:
     # Inside
 
     def _serving(self) -> "Server":
-        """What answers calls, from the first time on that it is needed."""
+        """Return the part that answers calls; the first call makes it."""
         if self._server is None:
             from wire.server import Server
 
@@ -259,13 +283,13 @@ class Bus:
             self._router.deliver(received)
 
     def _watch_leavers(self) -> None:
-        """One rule for all callers: a rule for each would run into the daemon's limit of 512."""
+        """Add one match rule for all callers: the daemon allows 512 rules for a connection."""
         if not self._watches_leavers:
             self._watches_leavers = True
             self.tell_daemon("AddMatch", _LEFT)
 
     def _check_present(self, connection: str) -> None:
-        """Whoever left before the rule was set is not told of: ask once, after it."""
+        """Ask once whether `connection` is there: it may have left before the match rule."""
 
         def answered(reply: Message) -> None:
             if reply.kind is Kind.RETURN and reply.body == [False]:

@@ -1,16 +1,16 @@
-"""dbus-next's MessageBus with the parts replaced that lose messages, hang or leak.
+"""dbus-next's MessageBus without the parts that lose messages, hang or leak.
 
-`Connection` is for wire.bus only. What it changes, and why:
+Only wire.bus uses `Connection`. These parts differ from dbus-next:
 
-- writing: all of a turn of the loop together, in order, and patiently when the socket is full (the
-  original drops the connection on EAGAIN);
-- reading: a message is cut out by its length first, so that one which cannot be parsed is left
-  out instead of ending the connection; one read an event, so that a flood cannot starve the loop;
-- authentication: EXTERNAL without a uid, which also works from another user namespace, and it
-  ends when the daemon hangs up;
-- closing: drains, and closes the stream and the socket.
+- Writing: all messages of one turn of the loop leave together and in order, and wait while the
+  socket is full. dbus-next drops the connection on EAGAIN.
+- Reading: a message is cut out by its length first, so that a message that cannot be parsed is
+  skipped and the connection stays. One event reads once, so that a flood cannot starve the loop.
+- Authentication: EXTERNAL without a uid, which also works from another user namespace. The
+  authentication ends when the daemon hangs up.
+- Closing: everything is sent, then the stream and the socket are closed.
 
-File descriptors are never negotiated: nobody can leak one into us.
+File descriptors are never negotiated, so that nobody can leak one into this process.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ from wire.message import Kind, Message, refusal
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE: Final = 16 * 1024 * 1024
-"""What we send at most, in bytes; the system bus cuts off whoever sends more than 32 MiB."""
+"""The largest message that is sent, in bytes; the system bus disconnects a sender above 32 MiB."""
 
 _READ_SIZE: Final = 64 * 1024
-"""Bytes of one read. For 128 KiB and more, malloc asks the kernel for memory each time."""
+"""The bytes of one read. From 128 KiB on, malloc asks the kernel for memory each time."""
 _FIXED_HEADER: Final = 16
 
 
 class BareExternal(Authenticator):
-    """AUTH EXTERNAL without a uid: the daemon takes the one the kernel tells it."""
+    """AUTH EXTERNAL without a uid: the daemon takes the uid that the kernel reports."""
 
     def _authentication_start(self, negotiate_unix_fd: bool = False) -> str:
         return "AUTH EXTERNAL"
@@ -55,7 +55,7 @@ class BareExternal(Authenticator):
 
 
 class PatientWriter:
-    """Writes as much as the socket takes, and the rest when it is writable again."""
+    """A writer that sends as much as the socket takes, and the rest when there is room again."""
 
     def __init__(
         self, sock: socket.socket, loop: asyncio.AbstractEventLoop, failed: Callable[[OSError], Any]
@@ -69,13 +69,13 @@ class PatientWriter:
         self._broken = False
 
     def schedule_write(self) -> None:
-        """dbus-next calls this when Hello is answered; nothing waits then."""
+        """Do nothing: dbus-next calls this when Hello is answered, and nothing waits then."""
 
     def write(self, data: bytes) -> None:
-        """Send `data` after everything that was written before. Never blocks, never raises.
+        """Send `data` after everything that was written before. Never block, never raise.
 
-        What is written in one turn of the loop leaves together, at the end of it: one system call
-        for the lot, and the daemon is woken once.
+        All data of one turn of the loop leaves together at the end of the turn: that takes one
+        system call, and wakes the daemon once.
         """
         if self._broken:
             return
@@ -96,14 +96,14 @@ class PatientWriter:
         self._waiting.append(rest)
 
     async def drain(self) -> None:
-        """Return when everything is with the kernel, or the connection is broken."""
+        """Wait until the kernel has everything, or the connection is broken."""
         self._flush()
         if self._waiting and not self._broken:
             self._drained = self._drained or self._loop.create_future()
             await asyncio.shield(self._drained)
 
     def abandon(self) -> None:
-        """Forget what waits; the connection is gone."""
+        """Drop the data that waits; the connection is gone."""
         self._broken = True
         self._written.clear()
         self._waiting.clear()
@@ -129,7 +129,7 @@ class PatientWriter:
             return data
         except OSError as error:
             self.abandon()
-            # Not at once: whoever is writing now should not see the bus fall apart under it.
+            # Later: the code that writes now must not see the connection end in the middle.
             self._loop.call_soon(self._failed, error)
             return data[:0]
 
@@ -140,14 +140,18 @@ class PatientWriter:
 
 
 class Connection(MessageBus):
-    """One connection to a bus daemon; see the module for what differs from dbus-next."""
+    """One connection to a bus daemon; the module lists the differences from dbus-next."""
 
     _sock: socket.socket
     _stream: io.BufferedRWPair
     _writer: PatientWriter  # type: ignore[assignment]
 
     def __init__(self, address: str | None, on_message: Callable[[Message], None]) -> None:
-        """Connect the socket; raises Unavailable when nobody listens at `address`."""
+        """Connect the socket.
+
+        Raises:
+            Unavailable: nobody listens at `address`.
+        """
         super().__init__(bus_address=address or get_system_bus_address(), auth=BareExternal())
         self._writer = PatientWriter(self._sock, self._loop, self._finalize)
         self._received = bytearray()
@@ -158,8 +162,10 @@ class Connection(MessageBus):
     def post(self, message: Message) -> int:
         """Send `message` at once and return its serial.
 
-        Raises MisfitError when it cannot travel (see wire.encoding), LimitExceeded when it is
-        larger than MAX_MESSAGE, Unavailable when the connection is gone.
+        Raises:
+            MisfitError: the message cannot be encoded; see wire.encoding.
+            LimitExceeded: the message is larger than MAX_MESSAGE.
+            Unavailable: the connection is gone.
         """
         if not self.connected:
             raise errors.Unavailable("The connection to the bus is closed.")
@@ -167,15 +173,17 @@ class Connection(MessageBus):
         data = encode(message)
         if len(data) > MAX_MESSAGE:
             raise errors.LimitExceeded(
-                f"A message of {len(data)} bytes is larger than the {MAX_MESSAGE} that are allowed."
+                f"A message of {len(data)} bytes is too large; the limit is {MAX_MESSAGE} bytes."
             )
         self._writer.write(data)
         return message.serial
 
     async def ask(self, message: Message, timeout: float) -> Message:
-        """Send a call and return its reply (an ERROR, too).
+        """Send a call and return its reply, which may be an ERROR.
 
-        Raises Timeout after `timeout` seconds, Unavailable when the bus goes first.
+        Raises:
+            Timeout: no reply came within `timeout` seconds.
+            Unavailable: the connection was lost.
         """
         serial = self.post(message)
         reply: asyncio.Future[Message] = self._loop.create_future()
@@ -191,7 +199,7 @@ class Connection(MessageBus):
             self._pending.pop(serial, None)
 
     def ask_later(self, message: Message, answered: Callable[[Message], None]) -> None:
-        """Send a call and have `answered` called with its reply, if there ever is one."""
+        """Send a call; call `answered` with the reply when one comes."""
 
         def take(reply: asyncio.Future[Message]) -> None:
             self._pending.pop(message.serial, None)
@@ -203,11 +211,11 @@ class Connection(MessageBus):
         self._pending[serial].add_done_callback(take)
 
     async def drain(self) -> None:
-        """Return when everything that was posted is with the kernel."""
+        """Wait until the kernel has everything that was posted."""
         await self._writer.drain()
 
     def close(self) -> None:
-        """Close the socket; whatever waits for an answer gets Unavailable. Idempotent."""
+        """Close the socket; pending calls raise Unavailable. Closing twice does nothing."""
         self._user_disconnect = True
         self._finalize(None)
 
@@ -270,7 +278,7 @@ class Connection(MessageBus):
             self._refuse(error)
             return
         except Exception:
-            log.warning("left out a message of %d bytes that cannot be read", len(frame))
+            log.warning("skipped a message of %d bytes that cannot be parsed", len(frame))
             return
         if message.kind in (Kind.RETURN, Kind.ERROR):
             self._take_reply(message)
@@ -281,9 +289,9 @@ class Connection(MessageBus):
             log.exception("a received message was not handled: %s", message.member)
 
     def _refuse(self, error: TooManyValuesError) -> None:
-        """Answer what was not decoded, if it is a call that waits for it."""
+        """Answer a message that was not decoded, if it is a call that expects a reply."""
         call = error.message
-        log.warning("left out a message of %s: %s", call.sender, error)
+        log.warning("skipped a message of %s: %s", call.sender, error)
         if call.kind is Kind.CALL and not call.no_reply and self.connected:
             text = f"This call is too large: {error}."
             self.post(refusal(call, errors.LimitExceeded.name, text))
@@ -297,7 +305,7 @@ class Connection(MessageBus):
             refused = None
             if message.kind is Kind.ERROR:
                 text = message.body[0] if message.signature.startswith("s") else message.error_name
-                refused = errors.Unavailable(f"The bus did not let us in: {text}")
+                refused = errors.Unavailable(f"The bus refused the connection: {text}")
             self._method_return_handlers.pop(message.reply_serial)(message, refused)
 
     def _finalize(self, err: Exception | None = None) -> None:
@@ -306,7 +314,8 @@ class Connection(MessageBus):
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         super()._finalize(err)  # type: ignore[no-untyped-call]
-        # `closed` says why; nobody asks dbus-next's own future, which would complain about that.
+        # `closed` has the reason. Nobody awaits dbus-next's own future, which would warn about
+        # that.
         self._disconnect_future.add_done_callback(lambda ended: ended.exception())
         self._writer.abandon()
         for reply in self._pending.values():
@@ -319,7 +328,7 @@ class Connection(MessageBus):
 
 
 def frame_size(data: bytearray, start: int) -> int | None:
-    """The length in bytes of the message that begins at `start`; None while it is not known."""
+    """Return the bytes of the message that begins at `start`, or None while that is not known."""
     if len(data) - start < _FIXED_HEADER:
         return None
     order = "little" if data[start] == ord("l") else "big"
@@ -329,7 +338,12 @@ def frame_size(data: bytearray, start: int) -> int | None:
 
 
 async def connect(address: str | None, on_message: Callable[[Message], None]) -> Connection:
-    """Connect, authenticate and say Hello; at most 25 s. Raises Unavailable or AccessDenied."""
+    """Connect, authenticate and say Hello, within 25 seconds.
+
+    Raises:
+        AccessDenied: the daemon rejects the authentication.
+        Unavailable: the daemon does not answer.
+    """
     connection = Connection(address, on_message)
     try:
         async with asyncio.timeout(25):
@@ -338,6 +352,6 @@ async def connect(address: str | None, on_message: Callable[[Message], None]) ->
         connection.close()
         if isinstance(error, TimeoutError | OSError | EOFError):
             reason = "no answer within 25 s" if isinstance(error, TimeoutError) else error
-            raise errors.Unavailable(f"The bus did not let us in: {reason}.") from error
+            raise errors.Unavailable(f"The bus refused the connection: {reason}.") from error
         raise
     return connection

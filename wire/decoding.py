@@ -1,4 +1,4 @@
-"""From the bytes of a message to plain values: structs are lists, variants are what is in them.
+"""From the bytes of a message to plain values: a struct is a list, a variant is its content.
 
 As in wire.encoding, what a signature means is worked out once. The bus daemon has checked every
 message that reaches us; what is wrong all the same raises, whatever, and the message is left out.
@@ -18,7 +18,7 @@ from dbus_next.signature import SignatureTree, SignatureType
 from wire.message import Kind, Message
 
 Decode = Callable[[bytes, int], tuple[Any, int]]
-"""The value that begins at a place of a message, and the place after it."""
+"""A function that returns the value at a place of a message, and the place after the value."""
 
 MAX_VALUES: Final = 10_000
 """The most values in the arrays and structs of a call or a signal. The largest call of the hive has
@@ -50,7 +50,7 @@ _NUMBERS: Final = {
 
 
 class TooManyValuesError(Exception):
-    """A call or signal has more than MAX_VALUES values; `message` is it, without a body."""
+    """A call or signal has more than MAX_VALUES values; `message` has the header only."""
 
     def __init__(self, message: Message) -> None:
         super().__init__(f"it has more than {MAX_VALUES} values")
@@ -58,11 +58,11 @@ class TooManyValuesError(Exception):
 
 
 class _SpentError(Exception):
-    """No value more."""
+    """The budget of values is spent."""
 
 
 class _Budget:
-    """How many values the message that is being decoded may still have."""
+    """The number of values that the present message may still have."""
 
     left: float = 0
 
@@ -73,14 +73,15 @@ class _Budget:
 
 
 _budget: Final = _Budget()
-"""One for all: a message is decoded in one go, by the thread of the loop."""
+"""One budget is enough: a message is decoded in one go, by the thread of the loop."""
 
 
 def decode(frame: bytes) -> Message:
-    """The message that `frame` is, from its first byte to its last; raises when it is none.
+    """Return the message in `frame`.
 
     Raises:
-        TooManyValuesError: it is one that anybody can send, and too much to decode.
+        TooManyValuesError: the frame is a call or a signal with too many values.
+        Exception: the frame is not a valid message.
     """
     order = "<" if frame[0] == ord("l") else ">"
     size, serial, length = _HEADER[order].unpack_from(frame, 4)
@@ -97,9 +98,9 @@ def decode(frame: bytes) -> Message:
             setattr(message, _FIELDS[code], value)
     at += -at % 8
     if at + size != len(frame):
-        raise ValueError("the message has another size than it says")
+        raise ValueError("the size of the message is not the size in its header")
     if message.kind in (Kind.RETURN, Kind.ERROR):
-        _budget.left = inf  # It was asked for.
+        _budget.left = inf  # An answer was asked for, so its size is trusted.
     try:
         for decode_value in _decoders(message.signature, order):
             value, at = decode_value(frame, at)
@@ -108,13 +109,13 @@ def decode(frame: bytes) -> Message:
         message.body.clear()
         raise TooManyValuesError(message) from None
     if at != len(frame):
-        raise ValueError("the body has another size than it says")
+        raise ValueError("the size of the body is not the size in the header")
     return message
 
 
 @lru_cache(1024)
 def _decoders(signature: str, order: str) -> tuple[Decode, ...]:
-    """What reads the values of each complete type of `signature`, in the byte order `order`."""
+    """Return the decoder of each complete type of `signature` in the byte order `order`."""
     return tuple(_decoder(kind, order) for kind in SignatureTree._get(signature).types)
 
 

@@ -1,8 +1,8 @@
-"""From a received call to its reply: who calls, may they, which method, and every way it ends.
+"""From a received call to its reply: the caller, its permission, the method, and the answer.
 
 Each call is handled by a task of its own, which the dispatcher owns, so that a Receive that waits
-for minutes holds up nobody. Calls of one connection start in the order in which they came. When
-a caller leaves the bus its handlers are cancelled: nobody is there to take the answer.
+for minutes delays no other call. Calls of one connection start in the order in which they arrive.
+When a caller leaves the bus, its handlers are cancelled, for nobody would read the answer.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ from wire.principal import Principal
 log = logging.getLogger(__name__)
 
 Identify = Callable[[str], Any]
-"""Awaitable answer to: which principal is this connection? None for nobody we know."""
+"""An awaitable function from a connection to its principal; None for a stranger."""
 
 MAX_HELD: Final = 64 * 1024 * 1024
-"""Bytes of calls that wait until it is known who calls; a flood is read before that is."""
+"""The bytes of calls that may wait for the identification of their callers."""
 _SMALL: Final = 64 * 1024
-"""A call of so many bytes is always taken."""
+"""A call of at most so many bytes may always wait."""
 
-_STOPPING: Final = "The service is stopping; ask again when it is back."
-_TOO_MUCH: Final = "Too much was sent before it was known who calls; wait for an answer, try again."
+_STOPPING: Final = "The service is stopping; call again when it is back."
+_TOO_MUCH: Final = "Too much was sent before the caller was identified; wait and try again."
 
 
 class Dispatcher:
-    """Answers the calls that arrive on one connection."""
+    """The part that answers the calls of one connection."""
 
     def __init__(
         self, objects: Objects, post: Callable[[Message], Any], identify: Identify
@@ -59,7 +59,7 @@ class Dispatcher:
             self._hold(call)
 
     def _hold(self, call: Message) -> None:
-        """Let it wait until it is known who calls."""
+        """Keep a call until its caller is identified."""
         self._held += call.size
         if call.sender in self._unidentified:
             self._unidentified[call.sender].append(call)
@@ -68,24 +68,24 @@ class Dispatcher:
             self._own(call.sender, self._identify_caller(call.sender))
 
     def _let_go(self, connection: str) -> list[Message] | None:
-        """What waited for who `connection` is; None when it has left meanwhile."""
+        """Return the calls that waited for the identification; None when `connection` has left."""
         calls = self._unidentified.pop(connection, None)
         self._held -= sum(call.size for call in calls or ())
         return calls
 
     def knows(self, connection: str) -> bool:
-        """Whether `connection` has called us and has not left the bus since."""
+        """Return whether `connection` has called and has not left the bus since."""
         return connection in self._principals or connection in self._unidentified
 
     def caller_left(self, connection: str) -> None:
-        """Forget `connection`, which has left the bus, and cancel what it waits for."""
+        """Forget `connection`, which has left the bus, and cancel its calls."""
         self._principals.pop(connection, None)
         self._let_go(connection)
         for task in self._tasks.pop(connection, ()):
             task.cancel()
 
     async def stop(self, grace: float) -> None:
-        """Refuse new calls at once; let running ones end within `grace` s, then answer Stopping."""
+        """Refuse new calls at once; answer Stopping to those that run after `grace` seconds."""
         self._stopping = True
         if running := self._running():
             _, late = await asyncio.wait(running, timeout=grace)
@@ -116,8 +116,8 @@ class Dispatcher:
         try:
             principal = await self._identify(connection)
         except Exception as error:
-            log.warning("who %s is could not be found out: %s", connection, error)
-            refusal = errors.Unavailable("Who calls could not be found out; try again.")
+            log.warning("the caller %s could not be identified: %s", connection, error)
+            refusal = errors.Unavailable("The caller could not be identified; try again.")
             for call in self._let_go(connection) or ():
                 self._refuse(call, refusal)
             return
@@ -154,7 +154,7 @@ class Dispatcher:
             raise _stranger(call)
         if principal not in spec.allow:
             raise errors.AccessDenied(
-                f"{spec.name} is for {spec.allow}; the caller is {principal}."
+                f"Only {spec.allow} may call {spec.name}; the caller is {principal}."
             )
         check_signature(call, spec.arguments)
         with calling(principal, call.sender):
@@ -162,7 +162,8 @@ class Dispatcher:
         return spec.result, spec.body(result)
 
     def _find(self, call: Message) -> tuple[Interface, MethodSpec]:
-        """The method that is meant. Without an interface header: the only one of that name."""
+        """Return the method that the call names; without an interface header, the only one so
+        named."""
         if call.interface:
             here = [self._objects.interface(call.path, call.interface)]
         else:
@@ -180,7 +181,9 @@ class Dispatcher:
                     errors.UNKNOWN_METHOD, f"There is no method {name}; there are: {methods}."
                 )
         names = ", ".join(one.interface_name for one, _ in found)
-        raise errors.InvalidArgument(f"Say which interface {call.member} is meant of: {names}.")
+        raise errors.InvalidArgument(
+            f"Several interfaces have {call.member}; name one of them: {names}."
+        )
 
     def _reply(self, call: Message, signature: str, body: list[Any]) -> None:
         if not call.no_reply:
@@ -193,16 +196,20 @@ class Dispatcher:
             answer = _log_internal(call, error)
         if call.no_reply:
             return
-        # dbus-next and the daemon both take offence at what is no proper text.
+        # The daemon disconnects a sender of text that is not valid.
         text = str(answer).replace("\0", "").encode(errors="replace").decode()
         try:
             self._post(message.refusal(call, answer.name, text))
         except errors.Unavailable:
-            log.debug("the bus is gone; nobody reads the answer to %s", call.member)
+            log.debug("the bus is gone; the answer to %s is dropped", call.member)
 
 
 def check_signature(call: Message, expected: str) -> None:
-    """Raise InvalidArgument when the arguments of `call` are not of the signature `expected`."""
+    """Check the signature of the arguments of `call`.
+
+    Raises:
+        InvalidArgument: the signature is not `expected`.
+    """
     if call.signature != expected:
         raise errors.InvalidArgument(
             f'{call.member} takes arguments of the signature "{expected}", not "{call.signature}".'
@@ -211,13 +218,13 @@ def check_signature(call: Message, expected: str) -> None:
 
 def _stranger(call: Message) -> errors.AccessDenied:
     return errors.AccessDenied(
-        f"{call.member} is for those who belong to the hive: its services, its agents, root and "
-        "the members of the group hive."
+        f"Only services and agents of the hive, root and members of the group hive may call "
+        f"{call.member}."
     )
 
 
 def _log_internal(call: Message, error: BaseException) -> errors.Internal:
-    """Put the traceback into the journal, and only its id into the answer."""
+    """Log the traceback, and return an answer with its id only."""
     log_id = secrets.token_hex(4)
     log.error(
         "%s failed unexpectedly [%s]",

@@ -1,8 +1,8 @@
 """From plain values to the bytes of a message.
 
-What a signature means is worked out once and kept as a chain of functions; dbus-next works it out
-for each value of each message, which took most of an endpoint's time. It also wants each variant
-as an object of its own: here the plain value becomes bytes in one step.
+Each signature becomes a chain of functions once, which is then kept. dbus-next interprets the
+signature for each value of each message, which took most of an endpoint's time. dbus-next also
+wants each variant as an object of its own; here the plain value becomes bytes in one step.
 docs/decisions/0007-own-marshalling.md has the figures.
 """
 
@@ -20,10 +20,10 @@ from wire.records import codec
 from wire.types import Typed
 
 MAX_DEPTH: Final = 16
-"""How deep plain values may nest: the bus daemon cuts off whoever sends more than 32 arrays."""
+"""The deepest nesting of plain values: the bus daemon disconnects a sender of over 32 arrays."""
 
 Encode = Callable[[bytearray, Any, int], None]
-"""Appends a value to the bytes of a body. The number says how deep it is nested."""
+"""A function that appends a value to a body; the number is the depth of its nesting."""
 
 _LENGTH: Final = Struct("<I")
 _HEADER: Final = Struct("<BBBBIII")
@@ -32,15 +32,16 @@ _VERSION: Final = 1
 
 
 class MisfitError(ValueError):
-    """A value or a name that cannot travel; the sentence says why."""
+    """A value or a name that cannot be encoded; the sentence says why."""
 
 
 def encode(message: Message) -> bytes:
-    """`message` as it travels.
+    """Return the bytes of `message`.
 
-    Raises MisfitError for what cannot: a value that is not of its type, a NUL character, a lone
-    surrogate, nesting deeper than MAX_DEPTH, a name that is none. The bus daemon would answer
-    most of these by cutting the connection.
+    Raises:
+        MisfitError: a value is not of its type, a text has a NUL character or a lone surrogate, the
+            nesting is deeper than MAX_DEPTH, or a name is not valid. The bus daemon would
+            disconnect the sender of most of these.
     """
     body = encode_body(message.signature, message.body)
     fields = _fields(message)
@@ -53,7 +54,7 @@ def encode(message: Message) -> bytes:
 
 
 def encode_body(signature: str, values: list[Any]) -> bytes:
-    """`values` as a body of `signature`. Raises MisfitError."""
+    """Return `values` as a body of `signature`; raise MisfitError, see `encode`."""
     encoders = _encoders(signature)
     if len(encoders) != len(values):
         raise MisfitError(f'"{signature}" takes {len(encoders)} values, not {len(values)}')
@@ -64,7 +65,7 @@ def encode_body(signature: str, values: list[Any]) -> bytes:
 
 
 def check(signature: str, value: Any) -> None:
-    """Raise MisfitError when `value` cannot travel as `signature`, which is one complete type."""
+    """Raise MisfitError when `value` cannot be encoded as `signature`, one complete type."""
     encode_body(signature, [value])
 
 
@@ -72,7 +73,7 @@ def check(signature: str, value: Any) -> None:
 
 
 def _fields(message: Message) -> list[bytes]:
-    """The fields of the header, each padded to where the next one begins."""
+    """Return the fields of the header, each padded to the beginning of the next one."""
     texts = (
         (1, message.path),
         (2, message.interface),
@@ -86,7 +87,7 @@ def _fields(message: Message) -> list[bytes]:
     if message.reply_serial:
         fields.append(b"\x05\x01u\0" + _LENGTH.pack(message.reply_serial))
     if missing := [name for name in _REQUIRED[message.kind] if not getattr(message, name)]:
-        raise MisfitError(f"a message of this kind has a {missing[0]}")
+        raise MisfitError(f"a message of this kind needs a {missing[0]}")
     return fields
 
 
@@ -107,7 +108,7 @@ _NAME_RULES: Final[dict[int, tuple[str, Callable[[str], bool], str]]] = {
 
 @lru_cache(1024)
 def _name_field(code: int, text: str) -> bytes:
-    """One field with a name; the same few names come again and again."""
+    """Return one field with a name; the same few names are used again and again."""
     token, is_valid, what = _NAME_RULES[code]
     if not is_valid(text):
         raise MisfitError(f"{text[:64]!r} is not {what}")
@@ -125,7 +126,7 @@ def _padded(data: bytes) -> bytes:
 
 
 def _unused(field: bytes) -> int:
-    """How many bytes of padding a field ends with."""
+    """Return the bytes of padding at the end of a field."""
     if field.startswith(b"\x05"):
         return 0
     if field.startswith(b"\x08"):
@@ -139,13 +140,13 @@ def _unused(field: bytes) -> int:
 
 @lru_cache(1024)
 def _encoders(signature: str) -> tuple[Encode, ...]:
-    """What appends the values of each complete type of `signature`."""
+    """Return the encoder of each complete type of `signature`."""
     if len(signature) > 255:
         raise MisfitError("a signature has at most 255 characters")
     try:
         return tuple(_encoder(kind) for kind in SignatureTree._get(signature).types)
     except (InvalidSignatureError, IndexError) as wrong:
-        raise MisfitError(f"{signature!r} is no signature") from wrong
+        raise MisfitError(f"{signature!r} is not a valid signature") from wrong
 
 
 def _encoder(kind: SignatureType) -> Encode:
@@ -175,7 +176,7 @@ _NUMBERS: Final = {
     "t": "Q",
     "d": "d",
 }
-"""The number types, and what `struct` calls them."""
+"""The number types, and their formats in the module `struct`."""
 
 
 def _number_encoder(token: str) -> Encode:
@@ -310,7 +311,7 @@ def _struct_encoder(kind: SignatureType) -> Encode:
 
 
 def _begin_array(out: bytearray, alignment: int) -> tuple[int, int]:
-    """Leave room for the length; returns the place of that, and where the items begin."""
+    """Leave room for the length; return the place of the length and that of the first item."""
     out += bytes(-len(out) % 4)
     place = len(out)
     out += bytes(4)
@@ -323,7 +324,7 @@ def _end_array(out: bytearray, place: int, start: int) -> None:
 
 
 def _alignment(kind: SignatureType) -> int:
-    """To what multiple of bytes a value of this type is aligned."""
+    """Return the alignment of a type in bytes."""
     if kind.token in _NUMBERS:
         return Struct(_NUMBERS[kind.token]).size
     return {"v": 1, "g": 1, "(": 8}.get(kind.token, 4)
@@ -338,7 +339,7 @@ _SCALARS: Final[dict[type, str]] = {str: "s", bool: "b", int: "x", float: "d", b
 
 
 def _signature_of(value: Any) -> str:
-    """The type a plain value has as a variant; see wire.types."""
+    """Return the type of a plain value in a variant; see wire.types."""
     if isinstance(value, dict):
         return "a{sv}"
     kind = type(value)
@@ -351,7 +352,7 @@ def _signature_of(value: Any) -> str:
     for python, signature in _SCALARS.items():
         if isinstance(value, python):
             return signature
-    raise MisfitError(f"a value of type {type(value).__name__} cannot travel over the bus")
+    raise MisfitError(f"a value of type {type(value).__name__} cannot be encoded")
 
 
 def _misfit(signature: str, value: Any) -> MisfitError:

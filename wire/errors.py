@@ -1,14 +1,14 @@
-"""One table of errors, used both ways.
+"""One table of errors, for both directions.
 
-Raised in a method, `raise NotFound("There is no agent bob; hivectl list shows them.")` answers
-the D-Bus error org.hyperhive.Error.NotFound with that sentence; a call that is answered so
-raises the same class at the caller. The sentence says what to do.
+A method that raises `NotFound("There is no agent bob; hivectl list shows all.")` answers the D-Bus
+error org.hyperhive.Error.NotFound with that sentence. The caller's call then raises the same class.
+The sentence says what to do.
 
     try:
         await bus.call(names.BROKER, ...)
     except errors.NotFound as error: ...
     except errors.Unavailable: ...        # nobody owns the name, or the bus is gone
-    except errors.RemoteError as error:   # what others answer: error.name is the D-Bus name
+    except errors.RemoteError as error:   # of other services: error.name is the D-Bus name
         if error.name == "org.freedesktop.systemd1.NoSuchUnit": ...
 """
 
@@ -24,19 +24,19 @@ class HiveError(Exception):
 
 
 class InvalidArgument(HiveError):
-    """An argument is out of its bounds; the sentence says which are allowed."""
+    """An argument is out of its bounds; the sentence names the bounds."""
 
     name = ERROR_PREFIX + "InvalidArgument"
 
 
 class NotFound(HiveError):
-    """What was named does not exist."""
+    """The named thing does not exist."""
 
     name = ERROR_PREFIX + "NotFound"
 
 
 class AlreadyExists(HiveError):
-    """What was to be made is there already."""
+    """The thing to be made exists already."""
 
     name = ERROR_PREFIX + "AlreadyExists"
 
@@ -48,7 +48,7 @@ class AccessDenied(HiveError):
 
 
 class Conflict(HiveError):
-    """The state of things does not allow it now."""
+    """The present state does not allow the call."""
 
     name = ERROR_PREFIX + "Conflict"
 
@@ -60,25 +60,25 @@ class LimitExceeded(HiveError):
 
 
 class Unavailable(HiveError):
-    """The other end is not there."""
+    """The other end cannot be reached."""
 
     name = ERROR_PREFIX + "Unavailable"
 
 
 class Stopping(HiveError):
-    """The service is stopping; ask again when it is back."""
+    """The service is stopping; call again when it is back."""
 
     name = ERROR_PREFIX + "Stopping"
 
 
 class Internal(HiveError):
-    """A bug; the sentence carries an id by which the journal finds the traceback."""
+    """A bug; the sentence has the id of the traceback in the journal."""
 
     name = ERROR_PREFIX + "Internal"
 
 
 class CorruptStore(HiveError):
-    """What is on disk cannot be read; nothing was touched."""
+    """A file cannot be read; nothing was changed."""
 
     name = ERROR_PREFIX + "CorruptStore"
 
@@ -90,7 +90,7 @@ class Timeout(HiveError):
 
 
 class RemoteError(HiveError):
-    """An error of somebody outside the hive; `name` is its name on the bus."""
+    """An error of a service outside the hive; `name` is its name on the bus."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(text)
@@ -145,7 +145,7 @@ _SPAWN_PREFIX: Final = "org.freedesktop.DBus.Error.Spawn."
 
 
 def from_reply(name: str, text: str) -> HiveError:
-    """The exception for an error reply `name` with the sentence `text`."""
+    """Return the exception for the error reply `name` with the sentence `text`."""
     known = TABLE.get(name) or _STANDARD.get(name)
     if known is None and name.startswith(_SPAWN_PREFIX):
         known = Unavailable  # activation failed: the service is not there
@@ -153,5 +153,5 @@ def from_reply(name: str, text: str) -> HiveError:
 
 
 def is_answer(error: BaseException) -> bool:
-    """Whether `error` may be answered as it is; everything else becomes Internal."""
+    """Return whether `error` may be the answer of a call; other errors become Internal."""
     return isinstance(error, (*TABLE.values(), StandardError))

@@ -18,25 +18,25 @@ from wire.bus import Bus
 from wire.testing import FixedPrincipals, private_bus
 
 Connect: TypeAlias = Callable[[], Awaitable[Bus]]
-"""Makes one more connection to the test's bus; all are closed at its end."""
+"""A function that makes one more connection to the test's bus; the fixture closes them all."""
 
 
 @pytest.fixture
 async def bus_address() -> AsyncIterator[str]:
-    """The address of a private bus that lives as long as the test."""
+    """Return the address of a private bus that lives as long as the test."""
     async with private_bus() as address:
         yield address
 
 
 @pytest.fixture
 def principals() -> FixedPrincipals:
-    """Who is who for the services of the test; everybody is the operator unless told."""
+    """Return the table of principals; every connection that is not in it is the operator."""
     return FixedPrincipals()
 
 
 @pytest.fixture
 async def connect(bus_address: str, principals: FixedPrincipals) -> AsyncIterator[Connect]:
-    """A factory of connections to `bus_address`."""
+    """Return a factory of connections to `bus_address`."""
     async with AsyncExitStack() as stack:
 
         async def make() -> Bus:

@@ -1,4 +1,4 @@
-"""Typed methods, properties and signals: what an object says on the bus.
+"""Typed methods, properties and signals of an exported object.
 
     class Lamp1(Interface, name="org.example.Lamp1"):
         def __init__(self, lamp: Lamp) -> None:
@@ -20,11 +20,11 @@
     lamp.emit_changed("State")             # PropertiesChanged with the current values
     lamp.Broken("too hot")                 # emits; before the export it does nothing
 
-A getter must not ask who the caller is: it is read for signals, too.
+A getter must not call `caller`: signals read the getter, too.
 
-The class only forwards: rules stay in a class that knows no D-Bus. Decorated members stay
-ordinary Python, so tests may call them without a bus (`with calling(principal): ...`). The
-document that introspection shows, argument names included, is the org.*.xml beside the module.
+The class only forwards: the rules are in a class that knows no D-Bus. Decorated members stay
+ordinary Python, so tests can call them without a bus (`with calling(principal): ...`).
+Introspection shows the org.*.xml beside the module, with the names of the arguments.
 """
 
 import inspect
@@ -51,18 +51,18 @@ _caller: ContextVar[tuple[Principal, str]] = ContextVar("caller")
 
 
 def caller() -> Principal:
-    """The principal whose call is being handled; LookupError outside of a call."""
+    """Return the principal whose call is being handled; raise LookupError outside of a call."""
     return _caller.get()[0]
 
 
 def sender() -> str:
-    """The unique bus name of the connection whose call is being handled."""
+    """Return the unique name of the connection whose call is being handled."""
     return _caller.get()[1]
 
 
 @contextmanager
 def calling(principal: Principal, connection: str = ":1.0") -> Iterator[None]:
-    """Make `principal` the caller for a while (in tests: call a method without a bus)."""
+    """Make `principal` the caller within the block; tests call methods so without a bus."""
     token = _caller.set((principal, connection))
     try:
         yield
@@ -72,7 +72,7 @@ def calling(principal: Principal, connection: str = ":1.0") -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class MethodSpec:
-    """A method as it is on the bus."""
+    """A method on the bus."""
 
     name: str
     arguments: str
@@ -81,7 +81,7 @@ class MethodSpec:
     function: Callable[..., Awaitable[Any]]
 
     def body(self, value: Any) -> list[Any]:
-        """What the method returned, as the list of values of the reply."""
+        """Return the values of the reply for the `value` that the method returned."""
         match complete_types(self.result):
             case 0:
                 return []
@@ -93,7 +93,7 @@ class MethodSpec:
 
 @dataclass(frozen=True, slots=True)
 class PropertySpec:
-    """A read-only property as it is on the bus."""
+    """A read-only property on the bus."""
 
     name: str
     signature: str
@@ -103,14 +103,14 @@ class PropertySpec:
 
 @dataclass(frozen=True, slots=True)
 class SignalSpec:
-    """A signal as it is on the bus."""
+    """A signal on the bus."""
 
     name: str
     signature: str
 
 
 class Emitter(Protocol):
-    """Where an exported interface sends its signals (the bus, for one object path)."""
+    """The way of an interface's signals to the bus, for one object path."""
 
     def emit(self, interface: str, member: str, signature: str, values: list[Any]) -> None:
         """Send one signal."""
@@ -120,7 +120,7 @@ class Emitter(Protocol):
 
 
 def method(*, allow: Allow) -> Callable[[_AsyncMethod], _AsyncMethod]:
-    """Mark an `async def` as a D-Bus method that `allow` may call."""
+    """Mark an `async def` as a D-Bus method that the principals in `allow` may call."""
 
     def mark(function: _AsyncMethod) -> _AsyncMethod:
         setattr(function, _ALLOW, allow)
@@ -136,7 +136,7 @@ class _Property(property):
 
 
 def prop(*, const: bool = False) -> Callable[[Callable[[Any], _T]], property]:
-    """Mark a getter as a read-only D-Bus property; `const` ones never change."""
+    """Mark a getter as a read-only D-Bus property; one that is `const` never changes."""
 
     def mark(getter: Callable[[Any], _T]) -> property:
         marked = _Property(getter)
@@ -147,7 +147,7 @@ def prop(*, const: bool = False) -> Callable[[Callable[[Any], _T]], property]:
 
 
 def signal() -> Callable[[Callable[_P, None]], Callable[_P, None]]:
-    """Make a function with an empty body emit the signal of its name when it is called."""
+    """Make a call of a function with an empty body emit the signal of its name."""
 
     def mark(function: Callable[_P, None]) -> Callable[_P, None]:
         shape = inspect.signature(function)
@@ -166,7 +166,7 @@ def signal() -> Callable[[Callable[_P, None]], Callable[_P, None]]:
 
 
 class Interface:
-    """The base of everything that is exported; see the module's example."""
+    """The base of all exported interfaces; the module has an example."""
 
     interface_name: ClassVar[str]
     methods: ClassVar[dict[str, MethodSpec]]
@@ -194,10 +194,12 @@ class Interface:
                 cls.signals[member] = SignalSpec(member, _arguments(value))
 
     def emit_changed(self, *changed: str) -> None:
-        """Announce that these properties have new values (it reads them now).
+        """Emit PropertiesChanged with the present values of these properties.
 
-        Raises InvalidArgument for a name that is no property or a constant one: dbus-next drops
-        those without a word. Before the export it does nothing, for nobody has seen old values.
+        Before the export this does nothing, for nobody has seen the old values.
+
+        Raises:
+            InvalidArgument: a name is not a property, or is one that never changes.
         """
         specs = {}
         for name in changed:

@@ -1,8 +1,7 @@
 """Introspection: the hand-written org.*.xml beside an interface's module is the document.
 
-Where there is none (tests), one is made from the class, with the Python names of the arguments
-left out. dbus-next's own generator invents children and has neither argument names nor
-EmitsChanged.
+Without such a file (in tests), the document is made from the class, without names of arguments.
+dbus-next's own generator invents children, and has neither names of arguments nor EmitsChanged.
 """
 
 import inspect
@@ -71,7 +70,7 @@ _STANDARD: Final = f"""
 
 
 def node_xml(interfaces: Iterable[type[Interface]], manager: bool, children: Iterable[str]) -> str:
-    """The document of one object: its interfaces, the standard ones and its children."""
+    """Return the document of one object: its interfaces, the standard ones and its children."""
     node = ET.Element("node")
     for standard in ET.fromstring(_STANDARD):  # noqa: S314 - a constant
         if manager or standard.get("name") != OBJECT_MANAGER:
@@ -83,7 +82,7 @@ def node_xml(interfaces: Iterable[type[Interface]], manager: bool, children: Ite
 
 
 def interface_element(interface: type[Interface]) -> ET.Element:
-    """The <interface> of a class: from the document beside its module, or else a made-up one."""
+    """Return the <interface> of a class: from the file beside its module, else a generated one."""
     documents = _documented(Path(inspect.getfile(interface)).parent)
     documented = documents.get(interface.interface_name)
     return _generated(interface) if documented is None else documented
@@ -91,7 +90,7 @@ def interface_element(interface: type[Interface]) -> ET.Element:
 
 @cache
 def _documented(folder: Path) -> dict[str, ET.Element]:
-    """The interfaces that the documents in `folder` describe, by name."""
+    """Return the interfaces that the documents in `folder` describe, by name."""
     return {
         element.get("name", ""): element
         for document in sorted(folder.glob("org.*.xml"))

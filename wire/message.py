@@ -16,7 +16,7 @@ class Kind(IntEnum):
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """A message. What is empty or 0 is not in its header; `serial` is given when it is sent."""
+    """A message. Fields that are empty or 0 are not in the header; sending sets `serial`."""
 
     kind: Kind
     path: str = ""
@@ -30,15 +30,15 @@ class Message:
     body: list[Any] = field(default_factory=list)
     serial: int = 0
     no_reply: bool = False
-    """Whether the sender of a call wants no answer."""
+    """Set for a call that expects no answer."""
     size: int = 0
-    """Of one that was received: its bytes on the bus."""
+    """The bytes of a received message."""
 
 
 def call(
     destination: str, path: str, interface: str, member: str, signature: str, body: list[Any]
 ) -> Message:
-    """A call of a method."""
+    """Return a call of a method."""
     return Message(
         Kind.CALL,
         path,
@@ -51,7 +51,7 @@ def call(
 
 
 def answer(to: Message, signature: str, body: list[Any]) -> Message:
-    """The results of the call `to`."""
+    """Return the reply to the call `to` with its results."""
     return Message(
         Kind.RETURN,
         reply_serial=to.serial,
@@ -62,7 +62,7 @@ def answer(to: Message, signature: str, body: list[Any]) -> Message:
 
 
 def refusal(to: Message, name: str, text: str) -> Message:
-    """The error that the call `to` ends with."""
+    """Return the reply to the call `to` with an error."""
     return Message(
         Kind.ERROR,
         error_name=name,
@@ -74,5 +74,5 @@ def refusal(to: Message, name: str, text: str) -> Message:
 
 
 def signal(path: str, interface: str, member: str, signature: str, body: list[Any]) -> Message:
-    """A signal, to whoever listens."""
+    """Return a signal to all subscribers."""
     return Message(Kind.SIGNAL, path, interface, member, signature=signature, body=body)

@@ -25,9 +25,9 @@ PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 MANAGER: Final = "manager"
 OPERATOR: Final = "operator"
 SYSTEM: Final = "system"
-"""The sender of what the hive itself says."""
+"""The sender of the messages of the hive's services."""
 ALL_AGENTS: Final = "*"
-"""The recipient that stands for all registered agents but the sender."""
+"""The recipient that stands for all registered agents except the sender."""
 
 AGENT_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,8}")
 """The shape of an agent's name; nixos-container allows 11 bytes, two of them are `h-`.
@@ -79,12 +79,12 @@ def _fault(name: str) -> str:
 
 
 def machine_name(agent: str) -> str:
-    """The machine (container) of an agent, as machined knows it."""
+    """Return the machine (container) of an agent, as machined calls it."""
     return MANAGER_MACHINE if agent == MANAGER else f"h-{agent}"
 
 
 def agent_of_machine(machine: str) -> str | None:
-    """The agent whose container `machine` is, or None when it is none of ours."""
+    """Return the agent whose container `machine` is, or None for other machines."""
     if machine == MANAGER_MACHINE:
         return MANAGER
     agent = machine.removeprefix("h-")
@@ -92,30 +92,30 @@ def agent_of_machine(machine: str) -> str | None:
 
 
 def socket_unit(agent: str) -> str:
-    """The socket unit that listens for the agent's container."""
+    """Return the socket unit that listens for the agent's container."""
     return f"hive-agent@{agent}.socket"
 
 
 def endpoint_unit(agent: str) -> str:
-    """The service unit that serves the agent's socket."""
+    """Return the service unit that serves the agent's socket."""
     return f"hive-agent@{agent}.service"
 
 
 def build_unit(agent: str) -> str:
-    """The unit that builds what the agent's container is run from."""
+    """Return the unit that builds the tree of the agent's container."""
     return f"hive-build@{agent}.service"
 
 
 def escape(label: str) -> str:
-    """`label` as one element of an object path, escaped as systemd does it (`-` is `_2d`)."""
+    """Return `label` as one element of an object path, escaped as by systemd (`-` is `_2d`)."""
     return "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in label)
 
 
 def agent_path(agent: str) -> str:
-    """The object path of an agent."""
+    """Return the object path of an agent."""
     return f"{LIFECYCLE_PATH}/agent/{escape(agent)}"
 
 
 def job_path(number: int) -> str:
-    """The object path of a job."""
+    """Return the object path of a job."""
     return f"{LIFECYCLE_PATH}/job/{number}"

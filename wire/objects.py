@@ -1,7 +1,7 @@
-"""What is exported: interfaces by object path, and what the standard interfaces say of them.
+"""The exported objects: interfaces by object path, and their answers to the standard interfaces.
 
-Knows no connection: signals leave through the `emit` it is given. One interface object belongs
-to one path, because its signals come from there.
+The objects know no connection: their signals leave through an `emit` function. One interface object
+belongs to one path, because its signals come from that path.
 """
 
 import logging
@@ -18,7 +18,7 @@ from wire.types import Typed
 log = logging.getLogger(__name__)
 
 Emit = Callable[[str, str, str, str, list[Any]], None]
-"""Sends a signal: path, interface, member, signature, plain values."""
+"""A function that sends a signal: path, interface, member, signature, plain values."""
 
 
 class Exported:
@@ -33,7 +33,7 @@ class Exported:
         self._emit(self.path, interface, member, signature, values)
 
     def emit_changed(self, interface: Interface, changed: Mapping[str, PropertySpec]) -> None:
-        """See wire.interface.Emitter. A property that cannot be read is announced as invalid."""
+        """See wire.interface.Emitter. A property whose getter raises is sent as invalidated."""
         values = readable(interface, changed.values())
         invalid = [name for name in changed if name not in values]
         body = [interface.interface_name, values, invalid]
@@ -49,13 +49,16 @@ class Objects:
         self._managers: set[str] = set()
 
     def export(self, path: str, interface: Interface) -> None:
-        """Make `interface` available at `path`, and tell so below an object manager.
+        """Make `interface` available at `path`, and emit InterfacesAdded of its object manager.
 
-        Raises ValueError when the interface is exported already, or the path has one like it.
+        Raises:
+            ValueError: the interface is exported already, or the path has one of that name.
         """
         here = self._paths.get(path, {})
         if interface._emitter is not None or interface.interface_name in here:
-            raise ValueError(f"{interface.interface_name} is exported already; one object a path")
+            raise ValueError(
+                f"{interface.interface_name} is exported already; one object has one path"
+            )
         self._paths.setdefault(path, {})[interface.interface_name] = interface
         interface._emitter = Exported(path, self._emit)
         if managers := self._managers_of(path):
@@ -64,7 +67,7 @@ class Objects:
                 self._emit(manager, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, added])
 
     def unexport(self, path: str, interface: Interface | None = None) -> None:
-        """Take back one interface of `path`, or all; what is not there is no error."""
+        """Remove one interface of `path`, or all; an interface that is not there is ignored."""
         here = self._paths.get(path, {})
         removed = [name for name, one in here.items() if interface is None or one is interface]
         for name in removed:
@@ -76,7 +79,7 @@ class Objects:
                 self._emit(manager, OBJECT_MANAGER, "InterfacesRemoved", "oas", [path, removed])
 
     def unexport_all(self) -> None:
-        """Take everything back without a signal (the connection is closed)."""
+        """Remove everything without a signal: the connection is closed."""
         for here in self._paths.values():
             for interface in here.values():
                 interface._emitter = None
@@ -87,26 +90,26 @@ class Objects:
         self._managers.add(root)
 
     def is_manager(self, path: str) -> bool:
-        """Whether `path` is the root of an object manager."""
+        """Return whether `path` is the root of an object manager."""
         return path in self._managers
 
     def exists(self, path: str) -> bool:
-        """Whether there is an object at `path` or below it."""
+        """Return whether there is an object at `path` or below it."""
         return path in self._paths or path in self._managers or bool(self._children(path))
 
     def at(self, path: str) -> dict[str, Interface]:
-        """The interfaces at `path` by name; empty for a path that only leads to others."""
+        """Return the interfaces at `path` by name; none for a path that only leads to others."""
         return self._paths.get(path, {})
 
     def interface(self, path: str, name: str) -> Interface:
-        """The interface `name` at `path`; raises the D-Bus error that says what is missing."""
+        """Return the interface `name` at `path`; raise the error of `missing` without one."""
         try:
             return self._paths[path][name]
         except KeyError:
             raise self.missing(path, name) from None
 
     def missing(self, path: str, interface: str) -> errors.StandardError:
-        """The error for a call to an interface that is not at `path`."""
+        """Return the error for a call to an interface that is not at `path`."""
         if not self.exists(path):
             return errors.StandardError(errors.UNKNOWN_OBJECT, f"There is no object {path}.")
         known = ", ".join(self.at(path)) or "only standard ones"
@@ -115,7 +118,7 @@ class Objects:
         )
 
     def managed(self, root: str) -> dict[str, dict[str, dict[str, Typed]]]:
-        """What GetManagedObjects answers: the objects below `root` and their properties."""
+        """Return the answer of GetManagedObjects: the objects below `root` and their properties."""
         return {
             path: {
                 name: readable(interface, interface.properties.values())
@@ -126,7 +129,7 @@ class Objects:
         }
 
     def introspect(self, path: str) -> str:
-        """The introspection document of `path`: the hand-written one where there is one."""
+        """Return the introspection document of `path`; see wire.introspection."""
         interfaces = [type(interface) for interface in self.at(path).values()]
         return node_xml(interfaces, self.is_manager(path), sorted(self._children(path)))
 
@@ -147,10 +150,10 @@ def _is_under(path: str, root: str) -> bool:
 
 
 def readable(interface: Interface, specs: Iterable[PropertySpec]) -> dict[str, Typed]:
-    """The values of those of the properties that can be read.
+    """Return the values of the properties whose getters do not raise.
 
-    One getter that raises must not hide all the others from GetAll and GetManagedObjects; it is
-    left out, and the journal says so.
+    One getter that raises must not hide all the others from GetAll and GetManagedObjects. Its
+    property is left out, and the journal has the error.
     """
     values = {}
     for spec in specs:
@@ -162,7 +165,7 @@ def readable(interface: Interface, specs: Iterable[PropertySpec]) -> dict[str, T
 
 
 def value_of(interface: Interface, spec: PropertySpec) -> Typed:
-    """The value of one property, as a variant of its type."""
+    """Return the value of one property, as a variant of its type."""
     value = spec.getter(interface)
     check(spec.signature, value)
     return Typed(spec.signature, value)

@@ -1,4 +1,4 @@
-"""Who calls: the principals of the hive, and the sets of them that a method allows.
+"""The principals of the hive, and the sets of principals that may call a method.
 
 @method(allow=AGENTS | OPERATOR)
 async def Send(...): self._broker.send(caller(), ...)
@@ -18,7 +18,7 @@ from wire import names
 
 
 class Kind(StrEnum):
-    """What a principal is."""
+    """The kinds of principals."""
 
     OPERATOR = "operator"
     MANAGER = "manager"
@@ -28,24 +28,25 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who calls: an operator, an agent by its name, or a service of the hive."""
+    """A caller: an operator, an agent by its name, or a service of the hive."""
 
     kind: Kind
     name: str
 
     @property
     def is_agent(self) -> bool:
-        """Whether it lives in a container (the manager does, too)."""
+        """True for an inhabitant of a container, the manager included."""
         return self.kind in (Kind.AGENT, Kind.MANAGER)
 
     @property
     def is_operator(self) -> bool:
-        """Whether it is the operator, or the dashboard that acts for the one who is logged in."""
+        """True for the operator, and for the dashboard, which acts for the operator who is logged
+        in."""
         return self.kind is Kind.OPERATOR or self == DASHBOARD
 
     @property
     def voice(self) -> str:
-        """The name it speaks under in messages: an agent's name, `operator` or `system`."""
+        """The sender of its messages: an agent's name, `operator` or `system`."""
         if self.is_agent:
             return self.name
         return names.OPERATOR if self.is_operator else names.SYSTEM

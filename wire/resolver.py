@@ -1,13 +1,13 @@
 """From a connection on the bus to its principal, by asking the bus daemon and systemd.
 
-The unit a process runs in says which agent or service it is; nothing that a caller sends does.
-A unit's name alone is not enough for a service: the uid must be root's or the service's own.
+The unit of a process identifies the agent or the service; nothing that a caller sends does. For a
+service the name of the unit is not enough: the uid must be root's or the service's own.
 
-The lookup goes by process id (systemd 252 has no GetUnitByPIDFD, and file descriptors are not
-negotiated). So a process could connect, die, leave the socket to a child, and its number could be
-taken by a process of another unit before we look. That is kept out where it matters: a
-connection that is gone after the lookup is nobody, and endpoints and services need the fitting
-uid besides: no other user of the host gets there by a number that is used again.
+The lookup uses the process id, because systemd 252 has no GetUnitByPIDFD and file descriptors are
+not negotiated. A process could connect, leave the socket to a child and die, and a process of
+another unit could get its number before the lookup. Two checks prevent that. A connection that is
+gone after the lookup is a stranger. Endpoints and services also need the matching uid, so that
+another user of the host cannot use a recycled number.
 """
 
 import grp
@@ -35,17 +35,21 @@ _SERVICE: Final = re.compile(r"hive-([a-z]+)\.service")
 
 
 class Resolver(Protocol):
-    """Who is behind a connection."""
+    """A way to identify the principal of a connection."""
 
     async def resolve(self, bus: Caller, connection: str) -> Principal | None:
-        """The principal of the unique name `connection`; None for nobody we know."""
+        """Return the principal of the unique name `connection`; None for a stranger."""
 
 
 class SystemdResolver:
-    """The resolver of a hive host."""
+    """The resolver of a host with systemd."""
 
     async def resolve(self, bus: Caller, connection: str) -> Principal | None:
-        """See Resolver. Raises Unavailable or Timeout when the daemon or systemd do not answer."""
+        """See Resolver.
+
+        Raises:
+            Unavailable, Timeout: the bus daemon or systemd does not answer.
+        """
         credentials: dict[str, Any] = await _ask_daemon(bus, "GetConnectionCredentials", connection)
         uid, pid = credentials.get("UnixUserID"), credentials.get("ProcessID")
         if uid is None or pid is None:
@@ -62,7 +66,7 @@ async def _ask_daemon(bus: Caller, member: str, connection: str) -> Any:
 
 
 async def _unit_of(bus: Caller, pid: int) -> str:
-    """The unit that `pid` runs in, or "" when it is in none."""
+    """Return the unit of the process `pid`, or "" when it is in none."""
     manager = f"{_SYSTEMD}.Manager"
     try:
         [path] = await bus.call(_SYSTEMD, _SYSTEMD_PATH, manager, "GetUnitByPID", "u", pid)
@@ -74,14 +78,17 @@ async def _unit_of(bus: Caller, pid: int) -> str:
 
 
 def unescape(label: str) -> str:
-    """The text of an element of one of systemd's object paths (`_2d` is `-`)."""
+    """Return the text of an element of one of systemd's object paths (`_2d` is `-`)."""
     return re.sub(r"_([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), label)
 
 
 def principal_of(unit: str, uid: int, groups: list[int] | None) -> Principal | None:
-    """The rule: which principal a process of `uid`, in `unit` and in `groups`, is.
+    """Return the principal of a process; None for a stranger.
 
-    `unit` is "" when it runs in none; `groups` is None when the bus daemon does not know them.
+    Args:
+        unit: the systemd unit of the process; "" for none.
+        uid: its user.
+        groups: its groups; None when the bus daemon does not know them.
     """
     if endpoint := _ENDPOINT.fullmatch(unit):
         known = names.is_agent_name(endpoint[1]) and uid in (0, _uid_of("agents"))

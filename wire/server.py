@@ -1,7 +1,7 @@
-"""What one connection offers to others: its objects, and the answers to calls.
+"""The serving side of a connection: its objects, and the answers to calls.
 
-wire.bus makes one when something is exported, or somebody calls. What only calls others, such as an
-endpoint or hivectl, starts sooner and stays smaller without it.
+wire.bus makes a server when something is exported, or when a call arrives. A process that only
+calls others, such as an endpoint or hivectl, starts sooner and stays smaller without a server.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from wire.signals import Caller
 
 
 class Server:
-    """The objects of `connection`, and who answers for them."""
+    """The objects of one connection, and their dispatcher."""
 
     def __init__(self, bus: Caller, connection: Connection, resolver: Resolver | None) -> None:
         self._bus = bus

@@ -24,7 +24,7 @@ DAEMON_PATH: Final = "/org/freedesktop/DBus"
 
 
 _NOT_KNOWN_YET: Final = "?"
-"""In place of an owner while the daemon is asked; nobody's unique name."""
+"""The owner of a name while the daemon is being asked; it is not a valid unique name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which signals are wanted; what is None is not asked for. `sender` may be a well-known name:
-    then `owner` follows it."""
+    """A match rule; a field that is None matches everything. `sender` may be a well-known name:
+    the rule then follows its owner."""
 
     sender: str | None = None
     path: str | None = None
@@ -51,13 +51,13 @@ class Rule:
     arg0: str | None = None
 
     def __str__(self) -> str:
-        """The rule as the bus daemon wants it."""
+        """Return the rule in the form of the bus daemon."""
         fields = {key: getattr(self, key) for key in self.__slots__}
         wanted = [f"{key}='{value}'" for key, value in fields.items() if value is not None]
         return ",".join(["type='signal'", *wanted])
 
     def matches(self, message: Message, owner: str | None) -> bool:
-        """Whether `message` is wanted, when `owner` is who owns the name `sender` now."""
+        """Return whether `message` matches, when `owner` owns the name `sender` now."""
         return (
             (self.sender is None or message.sender in (self.sender, owner))
             and (self.path is None or message.path == self.path)
@@ -92,11 +92,11 @@ class Sends(Caller, Protocol):
     """The part of a bus that a subscription needs."""
 
     def tell_daemon(self, member: str, value: str) -> None:
-        """Call the bus daemon, whatever it answers."""
+        """Call the bus daemon; ignore the answer."""
 
 
 class Subscription:
-    """A match rule with its callback; it lasts until it is closed."""
+    """A match rule with its callback, until it is closed."""
 
     def __init__(self, router: "Router", rule: Rule, callback: Callable[[Signal], None]) -> None:
         self.rule = rule
@@ -104,12 +104,12 @@ class Subscription:
         self._router = router
 
     async def close(self) -> None:
-        """Take the rule back. The callback is not called any more from now on. Idempotent."""
+        """Remove the rule; the callback is not called any more. Closing twice does nothing."""
         self._router.remove(self)
 
 
 class Router:
-    """Hands each received signal to the subscriptions whose rule it matches."""
+    """The way of each received signal to the subscriptions whose rules match."""
 
     def __init__(self, bus: Sends) -> None:
         self._bus = bus
@@ -118,7 +118,7 @@ class Router:
         self._following = asyncio.Lock()
 
     async def add(self, rule: Rule, callback: Callable[[Signal], None]) -> Subscription:
-        """Subscribe; when this returns, no matching signal is missed any more."""
+        """Subscribe; from the return on, no matching signal is missed."""
         subscription = Subscription(self, rule, callback)
         with ExitStack() as undo:
             self._subscriptions.append(subscription)
@@ -142,7 +142,7 @@ class Router:
             self._unmatch(_owner_rule(sender))
 
     def deliver(self, message: Message) -> None:
-        """Call the callbacks that want `message`; one that fails does not keep the others."""
+        """Call the callbacks whose rules match; one that raises does not stop the others."""
         if message.sender == DAEMON and message.member == "NameOwnerChanged":
             name, _, owner = message.body
             if name in self._owners:
@@ -165,14 +165,14 @@ class Router:
                 log.exception("a handler of the signal %s failed", signal.member)
 
     async def _follow(self, name: str) -> None:
-        """Know from now on who owns `name`: signals carry unique names only."""
-        async with self._following:  # whoever comes second may not go on before it is known
+        """Follow the owner of `name`, because signals carry unique names only."""
+        async with self._following:  # a second caller waits until the owner is known
             if name in self._owners:
                 return
             with ExitStack() as undo:
                 self._owners[name] = _NOT_KNOWN_YET
                 undo.callback(self._owners.pop, name)
-                # Follow first, then ask: a change in between is told, not missed.
+                # Subscribe first, then ask: else a change in between would be missed.
                 await self._match(_owner_rule(name))
                 undo.callback(self._unmatch, _owner_rule(name))
                 owner = await self._owner_of(name)
@@ -188,9 +188,9 @@ class Router:
         return str(owner)
 
     async def _match(self, rule: str) -> None:
-        """Have the daemon send what matches `rule`. Cancelled, it is undone once it is done.
+        """Add `rule` at the daemon; if the caller is cancelled, remove the rule again.
 
-        The daemon allows 512 rules: one that nobody takes back would be held for good.
+        The daemon allows 512 rules, and a rule without an owner would stay for good.
         """
         matching = asyncio.create_task(self._ask_daemon("AddMatch", rule), name="add-match")
         try:
@@ -204,7 +204,7 @@ class Router:
             self._unmatch(rule)
 
     def _unmatch(self, rule: str) -> None:
-        """Take `rule` back; nobody waits for it. A bus that is gone has forgotten it by itself."""
+        """Remove `rule` without waiting for the answer. A bus that is gone has no rules."""
         with suppress(HiveError):
             self._bus.tell_daemon("RemoveMatch", rule)
 
@@ -222,7 +222,7 @@ def _owner_rule(name: str) -> str:
 
 
 class SignalStream:
-    """The signals of one subscription, for `async for`; made by Bus.subscribe."""
+    """The signals of one subscription, for `async for`; Bus.subscribe makes it."""
 
     def __init__(self, disconnected: "asyncio.Future[Any]") -> None:
         self._queue: asyncio.Queue[Signal | None] = asyncio.Queue()
@@ -234,7 +234,7 @@ class SignalStream:
         self._queue.put_nowait(signal)
 
     def close(self) -> None:
-        """Forget the bus."""
+        """Stop watching the connection."""
         self._disconnected.remove_done_callback(self._on_disconnect)
 
     def _on_disconnect(self, _: "asyncio.Future[Any]") -> None:
@@ -244,7 +244,7 @@ class SignalStream:
         return self
 
     async def __anext__(self) -> Signal:
-        """The next signal; raises Unavailable when the connection is lost."""
+        """Return the next signal; raise Unavailable when the connection is lost."""
         signal = await self._queue.get()
         if signal is None:
             self._queue.put_nowait(None)

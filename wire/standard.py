@@ -18,7 +18,7 @@ STANDARD_INTERFACES: Final = frozenset({_INTROSPECTABLE, _PEER, PROPERTIES, OBJE
 
 @dataclass(frozen=True, slots=True)
 class StandardMethod:
-    """A method of a standard interface; `public` ones are for strangers, too."""
+    """A method of a standard interface; strangers may call it if it is `public`."""
 
     arguments: str
     result: str
@@ -27,7 +27,7 @@ class StandardMethod:
 
 
 def find(interface: str | None, member: str) -> StandardMethod | None:
-    """The standard method that a call means, if it means one."""
+    """Return the standard method that a call names, or None."""
     return _METHODS.get((interface or "", member))
 
 
@@ -61,7 +61,7 @@ def _get_all(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
 def _set(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
     interface, name, _ = arguments
     _property(objects, path, interface, name)
-    raise errors.StandardError(errors.PROPERTY_READ_ONLY, f"{name} can be read only.")
+    raise errors.StandardError(errors.PROPERTY_READ_ONLY, f"The property {name} is read-only.")
 
 
 def _property(objects: Objects, path: str, name: str, prop: str) -> tuple[Interface, PropertySpec]:

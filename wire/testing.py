@@ -1,4 +1,4 @@
-"""For tests: a real private bus daemon, and principals without systemd.
+"""Support for tests: a real private bus daemon, and principals without systemd.
 
     async with private_bus() as address:
         bus = await Bus.connect(address, FixedPrincipals({}, default=agent("alice")))
@@ -44,7 +44,7 @@ _CONFIG: Final = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Co
 
 
 class FixedPrincipals:
-    """A resolver that knows by heart who is who; whoever is not listed is `default`."""
+    """A resolver with a fixed table; a connection that is not in the table is `default`."""
 
     def __init__(
         self, known: Mapping[str, Principal] | None = None, default: Principal | None = THE_OPERATOR
@@ -58,7 +58,7 @@ class FixedPrincipals:
 
 
 class FakeSystemd(Interface, name="org.freedesktop.systemd1.Manager"):
-    """A systemd on a private bus: every process is in `unit`, or in none when that is empty.
+    """A systemd on a private bus: every process is in `unit`, or in no unit when that is empty.
 
     fake = FakeSystemd("hive-agent@bob.service")
     bus.export("/org/freedesktop/systemd1", fake)
@@ -72,7 +72,7 @@ class FakeSystemd(Interface, name="org.freedesktop.systemd1.Manager"):
 
     @method(allow=EVERYBODY)
     async def GetUnitByPID(self, pid: UInt32) -> ObjectPath:
-        """The path of the unit."""
+        """Return the path of the unit."""
         self.asked.append(pid)
         if self.before_answer is not None:
             await self.before_answer()
@@ -83,9 +83,11 @@ class FakeSystemd(Interface, name="org.freedesktop.systemd1.Manager"):
 
 @asynccontextmanager
 async def private_bus(extra: str = "", stderr: int | None = None) -> AsyncIterator[str]:
-    """A dbus-daemon of its own with the limits of a system bus; yields its address.
+    """Run a new dbus-daemon with the limits of a system bus, and yield its address.
 
-    `extra` is put into its configuration (policies, limits); `stderr` is where it complains.
+    Args:
+        extra: lines for its configuration, such as policies and limits.
+        stderr: the file descriptor for its errors.
     """
     with tempfile.TemporaryDirectory(prefix="hive-bus-") as folder:
         socket = Path(folder, "bus")

@@ -6,11 +6,12 @@
 
 A method with several results answers a list: `-> Annotated[list[Any], Signature("su")]`.
 
-What travels as a variant is a plain Python value everywhere outside `wire`. On the way out its
-type is chosen by `str -> s, bool -> b, int -> x, float -> d, bytes -> ay, list[str] -> as,
+A variant is a plain Python value everywhere outside of `wire`. The encoder chooses its type by
+`str -> s, bool -> b, int -> x, float -> d, bytes -> ay, list[str] -> as,
 list[int] -> ax, list[float] -> ad, list[bool] -> ab, list[dict] -> aa{sv}, dict -> a{sv}`, an empty
-list is `as`; where the other end insists on another type, say so: `U32(3)`, `U64(3)`, `I32(-1)`,
-`Path("/a")`, or any signature at all with `Typed("a(sasb)", value)`. Tuples are taken for lists.
+list is `as`; where the other end expects another type, name it: `U32(3)`, `U64(3)`, `I32(-1)`,
+`Path("/a")`, or any signature at all with `Typed("a(sasb)", value)`. A tuple is encoded as a list
+is.
 """
 
 from typing import Annotated, Any, NamedTuple, TypeAlias
@@ -46,32 +47,32 @@ Reminders: TypeAlias = Annotated[list[list[Any]], Signature("a(tsxssxst)")]
 
 
 class Typed(NamedTuple):
-    """A value that must travel as a variant of exactly this signature."""
+    """A value for a variant of exactly this signature."""
 
     signature: str
     value: Any
 
 
 def U32(value: int) -> Typed:
-    """`value` as a variant of type u, 0 to 2**32-1."""
+    """Return `value` as a variant of type u, 0 to 2**32-1."""
     return Typed("u", value)
 
 
 def U64(value: int) -> Typed:
-    """`value` as a variant of type t, 0 to 2**64-1."""
+    """Return `value` as a variant of type t, 0 to 2**64-1."""
     return Typed("t", value)
 
 
 def I32(value: int) -> Typed:
-    """`value` as a variant of type i, -2**31 to 2**31-1."""
+    """Return `value` as a variant of type i, -2**31 to 2**31-1."""
     return Typed("i", value)
 
 
 def Path(value: str) -> Typed:
-    """`value` as a variant of type o."""
+    """Return `value` as a variant of type o."""
     return Typed("o", value)
 
 
 def complete_types(signature: str) -> int:
-    """How many complete types `signature` consists of."""
+    """Return the number of complete types in `signature`."""
     return len(SignatureTree._get(signature).types)

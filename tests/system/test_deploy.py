@@ -192,4 +192,4 @@ def test_nobody_but_approvals_deploys(dora: Hive) -> None:
     arguments = ("Deploy", "ssa{sv}", "dora", "a" * 40, "0")
     service = ("org.hyperhive.Lifecycle1", "/org/hyperhive/Lifecycle1", "org.hyperhive.Lifecycle1")
     done = dora.run("busctl", "call", *service, *arguments, check=False)
-    assert "Deploy is for the service approvals; the caller is the operator." in done.stderr
+    assert "Only the service approvals may call Deploy; the caller is the operator." in done.stderr

@@ -31,7 +31,7 @@ async def test_principal_and_sender(connect: Connect, principals: FixedPrincipal
     server.export(PATH, lamp)
     await server.own(NAME)
     assert await client.call(NAME, PATH, NAME, "WhoAmI") == ["alice", client.unique_name]
-    with pytest.raises(errors.AccessDenied, match="for the operator; the caller is agent alice"):
+    with pytest.raises(errors.AccessDenied, match="Only the operator may call .*; the caller is agent alice"):
         await client.call(NAME, PATH, NAME, "Dim", "ua{sv}", 1, {})
 
 
@@ -71,7 +71,7 @@ async def test_properties_changed(connect: Connect) -> None:
 async def test_taken_name(connect: Connect) -> None:
     first, second = await connect(), await connect()
     await first.own(NAME)
-    with pytest.raises(errors.Conflict, match="taken"):
+    with pytest.raises(errors.Conflict, match="Another connection owns"):
         await second.own(NAME)
     await first.own(NAME)
 

@@ -168,7 +168,7 @@ async def test_without_systemd_nobody_is_let_in(bus_address: str) -> None:
     server, client = await Bus.connect(bus_address), await Bus.connect(bus_address)
     server.export(PATH, Lamp1())
     await server.own(NAME)
-    with pytest.raises(errors.Unavailable, match="could not be found out"):
+    with pytest.raises(errors.Unavailable, match="could not be identified"):
         await client.call(NAME, PATH, NAME, "Echo", "s", "x")
     await client.close()
     await server.close()

@@ -73,7 +73,7 @@ async def test_edge_15_one_object_a_path(connect: Connect) -> None:
     first, second = Lamp1(), Lamp1()
     server.export("/a", first)
     server.export("/b", second)
-    with pytest.raises(ValueError, match="one object a path"):
+    with pytest.raises(ValueError, match="one object has one path"):
         server.export("/c", first)
     async with client.subscribe(member="Broken") as signals, asyncio.timeout(5):
         first.Broken("x", 1)

@@ -200,7 +200,7 @@ async def test_edge_19_a_bus_is_made_inside_the_running_loop(connect: Connect) -
 async def test_edge_19_a_name_is_never_queued_for(connect: Connect) -> None:
     first, second = await connect(), await connect()
     await first.own(NAME)
-    with pytest.raises(errors.Conflict, match="taken"):
+    with pytest.raises(errors.Conflict, match="Another connection owns"):
         await second.own(NAME)
     gone = second.watch_sender(first.unique_name)
     await first.close()
