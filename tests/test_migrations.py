@@ -11,13 +11,13 @@ import pytest
 from services.approvals import store
 from services.broker.storage import schema
 from services.lifecycle.store import MIGRATIONS as LIFECYCLE_MIGRATIONS
-from services.notify import outbox
+from services.notify.store import MIGRATIONS as NOTIFY_MIGRATIONS
 
 STORES = {
     "approvals": store._STEPS,
     "broker": schema.steps(),
     "lifecycle": LIFECYCLE_MIGRATIONS,
-    "notify": outbox._STEPS,
+    "notify": NOTIFY_MIGRATIONS,
 }
 LANDED = {
     "approvals": ["02dc1f7c587781d0", "52014b092b133409"],

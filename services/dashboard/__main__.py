@@ -1,26 +1,114 @@
-"""The dashboard's composition root: `python -m services.dashboard`, by hive-dashboard.service."""
+"""The dashboard's composition root, which hive-dashboard.service runs."""
 
+import asyncio
 import os
+import secrets
+import socket
 from pathlib import Path
 
+from aiohttp import web
+
 from services import unit
-from services.config import Config
-from services.dashboard.dashboard import Dashboard
-from services.dashboard.listener import ListenerError, inherited
+from services.config import Config, DashboardConfig
+from services.dashboard.clients.actions import OperatorActions
+from services.dashboard.clients.agent_details import AgentDetails
+from services.dashboard.clients.approvals_feed import ApprovalsFeed
+from services.dashboard.clients.broker_feed import BrokerFeed
+from services.dashboard.clients.lifecycle_feed import LifecycleFeed
+from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.http.handlers import Handlers
+from services.dashboard.http.listener import ListenerError, base_url, inherited_socket
+from services.dashboard.http.middleware import AccessControl
+from services.dashboard.http.sessions import Sessions
+from services.dashboard.interface import Dashboard1
+from services.dashboard.state.event_log import EventLog
+from services.dashboard.state.page_state import PageState
+from services.dashboard.state.tables import Tables
 from services.errors import ConfigError
+from services.unit import Service
 from wire import names
 from wire.bus import Bus
 
-STATE = "/var/lib/hyperhive/dashboard"
+STATE_DIRECTORY = "/var/lib/hyperhive/dashboard"
+
+SHUTDOWN_SECONDS = 0.5
+"""The time that running requests have at the end; event streams end at once."""
+
+
+class Dashboard(Service):
+    """The dashboard between one listening socket and one bus connection."""
+
+    def __init__(
+        self, bus: Bus, listener: socket.socket, state: Path, config: DashboardConfig
+    ) -> None:
+        """Build the dashboard and export its interface.
+
+        Args:
+            bus: the connection to the services.
+            listener: a bound loopback socket; `close` closes it.
+            state: the directory of the file of logins.
+            config: the section [dashboard].
+
+        Raises:
+            CorruptStore: the file of logins cannot be used.
+        """
+        self._listener = listener
+        self.log = EventLog(epoch=secrets.token_hex(8))
+        tables = Tables(self.log)
+        page_state = PageState(tables)
+        self._feeds = (
+            BrokerFeed(bus, page_state),
+            LifecycleFeed(bus, page_state),
+            ApprovalsFeed(bus, page_state),
+        )
+        sessions = Sessions(state / "logins.json")
+        handlers = Handlers(
+            AccessControl(sessions, listener.getsockname()[1], config.allowed_hosts),
+            sessions,
+            tables,
+            EventStreams(self.log),
+            OperatorActions(bus, self._feeds),
+            AgentDetails(bus),
+        )
+        # With handler_cancellation, a page that closes ends its stream at once. Otherwise the
+        # stream of an idle hive would stay open for ever.
+        self._runner = web.AppRunner(
+            handlers.application(),
+            handler_cancellation=True,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            access_log=None,
+        )
+        url = (config.url or base_url(listener)).rstrip("/")
+        bus.export(names.DASHBOARD_PATH, Dashboard1(sessions, url))
+
+    async def start(self) -> None:
+        """Serve the socket."""
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._listener).start()
+
+    async def run(self) -> None:
+        """Keep the tables current until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for feed in self._feeds:
+                tasks.create_task(feed.run(), name=feed.service)
+
+    def drain(self) -> None:
+        """End the event streams: browsers connect to the next dashboard by themselves."""
+        self.log.close()
+
+    async def close(self) -> None:
+        """Let running requests finish, and stop serving."""
+        await self._runner.cleanup()
+        self._listener.close()
 
 
 async def build(bus: Bus, config: Config) -> Dashboard:
-    """The dashboard on the socket that systemd handed over."""
+    """Build the dashboard on the socket that systemd passed."""
     try:
-        listener = inherited()
+        listener = inherited_socket()
     except ListenerError as error:
         raise ConfigError(str(error)) from error
-    state = Path(os.environ.get("STATE_DIRECTORY", STATE))
+    state = Path(os.environ.get("STATE_DIRECTORY", STATE_DIRECTORY))
     return Dashboard(bus, listener, state, config.dashboard)
 
 

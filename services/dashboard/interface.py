@@ -5,16 +5,16 @@ from wire.interface import Interface, method
 from wire.principal import OPERATOR
 from wire.types import Str
 
-from .logins import Logins
+from .http.sessions import Sessions
 
 
 class Dashboard1(Interface, name=names.DASHBOARD):
-    """Forwards to the logins."""
+    """Forwards to the sessions."""
 
-    def __init__(self, logins: Logins, base_url: str) -> None:
-        self._logins = logins
+    def __init__(self, sessions: Sessions, base_url: str) -> None:
+        self._sessions = sessions
         self._base_url = base_url
 
     @method(allow=OPERATOR)
     async def LoginLink(self) -> Str:
-        return f"{self._base_url}/login?token={self._logins.new_token()}"
+        return f"{self._base_url}/login?token={self._sessions.create_token()}"

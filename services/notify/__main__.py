@@ -1,8 +1,136 @@
-"""hive-notify.service. It owns no name on the bus: nobody calls it."""
+"""The composition root of notify, which hive-notify.service runs.
+
+Notify owns no name on the bus: nobody calls it.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
 
 from services import unit
-from services.config import Config
-from services.notify.service import build
+from services.config import Config, Webhook
+from services.errors import ConfigError
+from services.unit import Service
+from wire.bus import Bus
+
+log = logging.getLogger(__name__)
+
+STATE_DIRECTORY: Final = "/var/lib/hyperhive/notify"
+CREDENTIALS: Final = "/etc/hyperhive/credentials/notify"
+
+
+class Idle(Service):
+    """A service that has nothing to do, because no webhook is configured."""
+
+    async def run(self) -> None:
+        """Return at once: systemd sees a service that has ended successfully."""
+        log.info("no webhooks are configured ([[notify.webhooks]] of hyperhive.toml)")
+        unit.status("No webhooks are configured.")
+
+
+class Notify(Service):
+    """The running service: a watcher for each source, a deliverer for each webhook."""
+
+    def __init__(self, bus: Bus, config: Config, tokens: Mapping[str, str], state: Path) -> None:
+        """Open the store.
+
+        Args:
+            bus: the connection to the services.
+            config: the whole configuration.
+            tokens: the webhooks' tokens, by webhook name.
+            state: the directory of the store.
+
+        Raises:
+            CorruptStore: the store cannot be used.
+        """
+        from services.notify.notifier import Notifier
+        from services.notify.store import Store
+
+        self._bus = bus
+        self._config = config
+        self._tokens = tokens
+        self._store = Store(state / "notify.sqlite")
+        self._store.keep_only([webhook.name for webhook in config.notify.webhooks])
+        self._notifier = Notifier(self._store, config.notify)
+
+    async def run(self) -> None:
+        """Watch and deliver until cancelled."""
+        # These imports take long, and a service without webhooks does not need them.
+        import aiohttp
+
+        from services.notify.clients.sources import SOURCES
+        from services.notify.clients.watcher import Watcher
+        from services.notify.deliverer import Deliverer
+        from services.notify.webhook import WebhookClient
+
+        settings = self._config.notify
+        async with (
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(force_close=True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": "hyperhive"},
+            ) as session,
+            asyncio.TaskGroup() as tasks,
+        ):
+            deliverers = {}
+            for webhook in settings.webhooks:
+                client = WebhookClient(
+                    webhook,
+                    self._tokens.get(webhook.name),
+                    session,
+                    host=socket.gethostname(),
+                    page=self._config.dashboard.url,
+                    timeout=settings.attempt_timeout,
+                )
+                deliverers[webhook.name] = deliverer = Deliverer(
+                    webhook.name, client, self._store, give_up_after=settings.give_up_after
+                )
+                tasks.create_task(deliverer.run())
+            self._notifier.on_post = lambda name: deliverers[name].wake()
+            for source in SOURCES:
+                tasks.create_task(Watcher(self._bus, source, self._notifier).run())
+
+    async def close(self) -> None:
+        """Close the store; the next start delivers its pending posts."""
+        self._store.close()
+
+
+async def build(bus: Bus, config: Config) -> Service:
+    """Build the service on `bus`.
+
+    Raises:
+        ConfigError: a token cannot be used.
+        CorruptStore: the store cannot be used.
+    """
+    if not config.notify.webhooks:
+        return Idle()
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    tokens = _tokens(Path(folder), config.notify.webhooks) if folder else {}
+    return Notify(bus, config, tokens, Path(os.environ.get("STATE_DIRECTORY", STATE_DIRECTORY)))
+
+
+def _tokens(folder: Path, webhooks: tuple[Webhook, ...]) -> dict[str, str]:
+    """Return the tokens that systemd has passed from CREDENTIALS, by webhook name."""
+    found = {}
+    for webhook in webhooks:
+        try:
+            token = (folder / f"notify_{webhook.name}").read_text().strip()
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError):
+            token = ""
+        if not token.isascii() or not token.isprintable() or " " in token or not token:
+            raise ConfigError(
+                f"{CREDENTIALS}/{webhook.name} is not a valid token: write one line of printable "
+                "ASCII characters without spaces into it."
+            )
+        found[webhook.name] = token
+    return found
+
 
 if __name__ == "__main__":
     unit.main("notify", lambda bus: build(bus, Config.load()))

@@ -1,72 +1,83 @@
-"""The rules: what is listed now and was not before is news, and goes to whoever wants its event."""
+"""The rules: a listed item that was not listed before becomes a post to each interested webhook."""
 
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from services.config import NotifyConfig
-from services.notify.news import News, news
-from services.notify.outbox import Outbox
+from services.notify.notification import Notification
+from services.notify.store import Store
 
 _HOUR: Final = 3600.0
 
 
 class Notifier:
-    """Finds what is new in a list, and puts it into the outbox."""
+    """Finds the new items of a list, and stores the posts about them."""
 
     on_post: Callable[[str], None]
-    """Called with the name of a webhook for which something waits."""
+    """Called with the name of each webhook that has new posts pending."""
 
     def __init__(
-        self, outbox: Outbox, config: NotifyConfig, clock: Callable[[], float] = time.monotonic
+        self, store: Store, config: NotifyConfig, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._outbox = outbox
+        """Notify by `config`; `clock` is in seconds."""
+        self._store = store
         self._webhooks = config.webhooks
-        self._most = config.agent_posts_per_hour
+        self._limit = config.agent_posts_per_hour
         self._clock = clock
         self._hours: dict[str, tuple[float, int]] = {}
-        """Of each agent: when its hour began, and what it has caused since."""
+        """By agent: the start of its current hour, and the notifications it has caused since."""
         self.on_post = lambda webhook: None
 
-    def take(self, source: str, listed: Sequence[News], *, whole: bool = False) -> None:
-        """See what of `listed`, the oldest first, is new.
+    def process(
+        self, source: str, listed: Sequence[Notification], *, complete: bool = False
+    ) -> None:
+        """Store posts for the new items of a list.
 
-        Of a source that is looked at for the first time nothing is: it was there before anybody
-        wanted to be told. `whole`: it is all there is, or lacks the oldest only.
+        A source that is processed for the first time has no new items: they were there before the
+        operator asked for notifications.
+
+        Args:
+            source: the name of the list.
+            listed: items, oldest first.
+            complete: `listed` has all items, or lacks only the oldest.
         """
-        known = self._outbox.known(source)
+        known = self._store.known(source)
         if known is None:
-            self._outbox.note(source, [one.number for one in listed], (), whole=True)
+            self._store.record(source, [one.number for one in listed], (), complete=True)
             return
         fresh = [one for one in listed if one.number not in known]
-        if not fresh and not whole:
+        if not fresh and not complete:
             return
-        told = [one for found in fresh if (one := self._bounded(found))]
+        wanted = [one for item in fresh if (one := self._limited(item))]
         posts = [
-            (hook.name, one) for one in told for hook in self._webhooks if one.event in hook.events
+            (webhook.name, one)
+            for one in wanted
+            for webhook in self._webhooks
+            if one.event in webhook.events
         ]
-        self._outbox.note(source, [one.number for one in listed], posts, whole=whole)
-        for webhook in dict.fromkeys(webhook for webhook, _ in posts):
-            self.on_post(webhook)
+        self._store.record(source, [one.number for one in listed], posts, complete=complete)
+        for name in dict.fromkeys(name for name, _ in posts):
+            self.on_post(name)
 
-    def _bounded(self, found: News) -> News | None:
-        """`found`; that its agent goes too far, instead of the first one too many; then nothing."""
-        if not found.origin:
-            return found
+    def _limited(self, item: Notification) -> Notification | None:
+        """Return `item`; beyond its agent's hourly limit, one notification of that, then None."""
+        if not item.origin:
+            return item
         now = self._clock()
-        began, count = self._hours.get(found.origin, (now, 0))
+        began, count = self._hours.get(item.origin, (now, 0))
         if now - began >= _HOUR:
             began, count = now, 0
-        self._hours[found.origin] = began, count + 1
-        if count < self._most:
-            return found
-        if count > self._most:
+        self._hours[item.origin] = began, count + 1
+        if count < self._limit:
+            return item
+        if count > self._limit:
             return None
-        return news(
-            found.event,
-            found.number,
-            f"{found.origin} is too busy",
-            f"It has caused {self._most} posts within an hour; more are left out until that is "
-            "over. See: hivectl threads",
-            found.at,
+        return Notification.of(
+            item.event,
+            item.number,
+            f"{item.origin} causes too many notifications",
+            f"It has caused {self._limit} within an hour, so further ones are left out until the "
+            "hour is over. To see them: hivectl threads",
+            item.at,
         )

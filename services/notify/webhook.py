@@ -1,4 +1,4 @@
-"""One request to one webhook. Neither its address nor its token ever gets into a log."""
+"""One request to one webhook. Neither the address nor the token ever gets into a log."""
 
 import asyncio
 import os
@@ -7,47 +7,47 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
 from services.config import Webhook
-from services.notify.news import News
+from services.notify.notification import Notification
 
-LONGEST_WAIT: Final = 3600.0
-"""Seconds for which a webhook may ask us to wait, at most."""
+MAX_RETRY_AFTER: Final = 3600.0
+"""The longest wait, in seconds, that a webhook may ask for."""
 
-_OURS: Final = frozenset(
+_BAD_POST: Final = frozenset(
     {
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
     }
 )
-"""Answers that blame this one post; the same again would get the same."""
+"""Statuses that reject this one post; a repetition would get the same answer."""
 
 
-class Verdict(Enum):
-    """What became of a request."""
+class Outcome(Enum):
+    """The outcome of one attempt."""
 
-    TAKEN = auto()
-    REFUSED = auto()
-    """This post is not wanted, whenever it comes."""
-    LATER = auto()
-    """The webhook is not there, or not set up as it should be; the post must wait."""
+    DELIVERED = auto()
+    REJECTED = auto()
+    """The webhook will never accept this post."""
+    RETRY = auto()
+    """The webhook is down or set up wrongly; the post stays pending."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """A verdict, why in words for the operator, and for how many seconds not to come again."""
+class Attempt:
+    """One attempt: its outcome, the reason for the operator, and the seconds to wait at least."""
 
-    verdict: Verdict
+    outcome: Outcome
     reason: str = ""
-    wait: float = 0.0
+    retry_after: float = 0.0
 
 
-class Sender:
+class WebhookClient:
     """Posts to one webhook."""
 
     def __init__(
@@ -60,9 +60,15 @@ class Sender:
         page: str | None,
         timeout: float,
     ) -> None:
-        """`host` is how this host is called, `page` the address of the dashboard.
+        """Prepare the requests.
 
-        `timeout` in seconds is for one request, from the look-up of the name to the answer.
+        Args:
+            webhook: the webhook's settings.
+            token: the bearer token, if the webhook has one.
+            session: sends the requests.
+            host: the name of this host, which each post mentions.
+            page: the address of the dashboard, if it has one that works elsewhere.
+            timeout: seconds for one request, from the name's lookup to the answer.
         """
         self._webhook = webhook
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -71,71 +77,77 @@ class Sender:
         self._page = page
         self._timeout = aiohttp.ClientTimeout(total=timeout)
 
-    async def post(self, news: News) -> Outcome:
-        """Post it once. What goes wrong is in the answer; it raises nothing but CancelledError."""
-        url, body, headers = self._request(news)
+    async def post(self, notification: Notification) -> Attempt:
+        """Post once. Every failure is an outcome; only CancelledError is raised."""
+        url, body, headers = self._request(notification)
         try:
             async with self._session.post(
                 url,
                 json=body,
                 headers={**headers, **self._headers},
                 timeout=self._timeout,
-                allow_redirects=False,  # the token would go along to wherever it says
+                allow_redirects=False,  # a redirect would get the token
             ) as response:
-                return _outcome(response.status, response.headers.get("Retry-After", ""))
+                return _attempt(response.status, response.headers.get("Retry-After", ""))
         except TimeoutError:
-            return Outcome(Verdict.LATER, f"it did not answer within {self._timeout.total:g} s")
+            return Attempt(Outcome.RETRY, f"it did not answer within {self._timeout.total:g} s")
         except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as error:
-            # Their texts have the address in them.
-            return Outcome(Verdict.LATER, f"it cannot be reached ({_kind(error)})")
+            # The texts of these errors contain the address, so only their kind is told.
+            return Attempt(Outcome.RETRY, f"it cannot be reached ({_kind(error)})")
 
-    def _request(self, news: News) -> tuple[str, Mapping[str, Any], Mapping[str, str]]:
-        text = news.text if self._webhook.details else ""
+    def _request(
+        self, notification: Notification
+    ) -> tuple[str, Mapping[str, object], Mapping[str, str]]:
+        """Return address, body and headers of the request."""
+        text = notification.text if self._webhook.details else ""
         if self._webhook.type == "ntfy":
-            return self._ntfy(news, text)
-        at = datetime.fromtimestamp(news.at / 1e6, UTC)
+            return self._ntfy_request(notification, text)
+        at = datetime.fromtimestamp(notification.at / 1e6, UTC)
         body = {
-            "id": news.key,
-            "event": news.event,
+            "id": notification.key,
+            "event": notification.event,
             "host": self._host,
-            "title": news.title,
+            "title": notification.title,
             "text": text,
             "at": at.isoformat(timespec="seconds"),
             **({"url": self._page} if self._page else {}),
         }
         return self._webhook.url, body, {}
 
-    def _ntfy(self, news: News, text: str) -> tuple[str, Mapping[str, Any], Mapping[str, str]]:
-        """As JSON to the server: a text in a header could not be any text."""
+    def _ntfy_request(
+        self, notification: Notification, text: str
+    ) -> tuple[str, Mapping[str, object], Mapping[str, str]]:
+        """Return a request of ntfy's JSON interface: its headers could not carry every text."""
         parts = urlsplit(self._webhook.url)
-        above, _, topic = parts.path.rstrip("/").rpartition("/")
+        parent, _, topic = parts.path.rstrip("/").rpartition("/")
         body = {
             "topic": topic,
-            "title": f"{self._host}: {news.title}",
-            "message": text or news.title,
-            "priority": 4 if news.event in ("crash", "deploy-failed") else 3,
-            "tags": [news.event],
+            "title": f"{self._host}: {notification.title}",
+            "message": text or notification.title,
+            "priority": 4 if notification.event in ("crash", "deploy-failed") else 3,
+            "tags": [notification.event],
             **({"click": self._page} if self._page else {}),
         }
-        # Servers that know it show what comes twice once; others do not look at it.
+        # Servers that know this header show a repeated post once; others ignore it.
         return (
-            urlunsplit(parts._replace(path=f"{above}/")),
+            urlunsplit(parts._replace(path=f"{parent}/")),
             body,
-            {"X-Sequence-ID": news.key},
+            {"X-Sequence-ID": notification.key},
         )
 
 
-def _outcome(status: int, retry_after: str) -> Outcome:
+def _attempt(status: int, retry_after: str) -> Attempt:
     if 200 <= status < 300:
-        return Outcome(Verdict.TAKEN)
+        return Attempt(Outcome.DELIVERED)
     if 300 <= status < 400:
-        return Outcome(Verdict.LATER, f"it answered {status}, and redirects are not followed")
-    verdict = Verdict.REFUSED if status in _OURS else Verdict.LATER
-    wait = min(float(retry_after), LONGEST_WAIT) if retry_after.isdecimal() else 0.0
-    return Outcome(verdict, f"it answered {status}", wait)
+        return Attempt(Outcome.RETRY, f"it answered {status}, and redirects are not followed")
+    outcome = Outcome.REJECTED if status in _BAD_POST else Outcome.RETRY
+    wait = min(float(retry_after), MAX_RETRY_AFTER) if retry_after.isdecimal() else 0.0
+    return Attempt(outcome, f"it answered {status}", wait)
 
 
 def _kind(error: BaseException) -> str:
+    """Return the reason of a failure without the address."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, OSError) and (cause.errno or 0) > 0:
         return os.strerror(cause.errno or 0)

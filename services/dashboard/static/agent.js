@@ -2,10 +2,10 @@
 // deploy log, older messages) is asked for when the page is opened, and when the agent changes.
 
 import { get, post } from "./api.js";
-import { makeButtons, putState, putTurn, updateButtons } from "./control.js";
+import { makeButtons, putState, putTurn, updateButtons } from "./agent_controls.js";
 import { el, keyed, setText, showError } from "./dom.js";
-import { putFacts } from "./facts.js";
-import { openMirror } from "./frame.js";
+import { putFacts } from "./agent_facts.js";
+import { openMirror } from "./common.js";
 import { MessageItems } from "./message.js";
 import { makeQuestion, updateQuestion } from "./questions.js";
 import { day, putText, putTime } from "./text.js";

@@ -1,7 +1,7 @@
 // The compose box: "@name text" goes to name, anything else to the manager.
 
 import { post } from "./api.js";
-import { byName } from "./agents.js";
+import { byName } from "./agents_table.js";
 import { el, keyed, setText, showError } from "./dom.js";
 
 const form = document.getElementById("compose");

@@ -8,21 +8,51 @@ from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from services.config import DashboardConfig
-from services.dashboard.dashboard import Dashboard
-from services.dashboard.stream import Streams
+from services.dashboard import __main__ as root
+from services.dashboard.__main__ import Dashboard
+from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.state.event_log import EventLog
 from services.dashboard.tests.fakes import FakeHive
 from wire import names
 from wire.bus import Bus
 from wire.fixtures import Connect
 
-PATIENCE = 10.0
+TIME_LIMIT = 20.0
+
+Tables = dict[str, dict[str, Any]]
+
+
+class CountedStreams(EventStreams):
+    """Event streams that report the end of each; tests set their limits."""
+
+    limit = 64
+    write_seconds = 20.0
+
+    def __init__(self, log: EventLog) -> None:
+        super().__init__(log, self.limit, self.write_seconds)
+        self._ended = 0
+        self._changed = asyncio.Condition()
+
+    async def serve(self, request: web.Request, session: str, seconds: float) -> web.StreamResponse:
+        try:
+            return await super().serve(request, session, seconds)
+        finally:
+            self._ended += 1
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def until_ended(self, count: int) -> None:
+        """Wait until so many streams have ended, since the start of the test."""
+        async with asyncio.timeout(TIME_LIMIT), self._changed:
+            await self._changed.wait_for(lambda: self._ended >= count)
 
 
 @dataclass
 class Page:
-    """A client: the dashboard on a real socket, as a browser would speak to it."""
+    """A client of the dashboard on a real socket, which sends the requests of a browser."""
 
     url: str
     bus: Bus
@@ -30,10 +60,7 @@ class Page:
     buses: dict[str, Bus]
     http: aiohttp.ClientSession
     dashboard: Dashboard
-
-    @property
-    def streams(self) -> Streams:
-        return self.dashboard.streams
+    streams: CountedStreams
 
     async def link(self) -> str:
         url = await self.bus.call1(
@@ -61,25 +88,19 @@ class Page:
         async with self.http.post(self.url + path, json=body or {}, headers=headers) as response:
             return response.status, await response.json()
 
-    async def tables(self) -> dict[str, dict[str, Any]]:
+    async def tables(self) -> Tables:
         status, state = await self.get("/api/state")
         assert status == 200
-        tables: dict[str, dict[str, Any]] = state["tables"]
+        tables: Tables = state["tables"]
         return tables
 
-    async def until(self, holds: Callable[[dict[str, dict[str, Any]]], object]) -> dict[str, Any]:
-        """Wait, event by event, until the tables are as wanted."""
-        async with asyncio.timeout(PATIENCE):
+    async def until(self, holds: Callable[[Tables], object]) -> Tables:
+        """Wait, event by event, until the tables are as wanted; return them."""
+        async with asyncio.timeout(TIME_LIMIT):
             async with self.http.get(f"{self.url}/api/events") as stream:
                 while not holds(tables := await self.tables()):
                     await stream.content.readuntil(b"\n\n")
         return tables
-
-    async def until_fewer_streams(self, count: int) -> None:
-        """Nothing tells of this, so turn the loop: each turn lets handlers end."""
-        async with asyncio.timeout(PATIENCE):
-            while len(self.streams._open) >= count:  # noqa: ASYNC110
-                await asyncio.sleep(0)
 
 
 def listen() -> socket.socket:
@@ -89,8 +110,28 @@ def listen() -> socket.socket:
 
 
 @pytest.fixture
-async def page(connect: Connect, tmp_path: Path) -> AsyncIterator[Page]:
-    """The dashboard over three fake services, not logged in."""
+def streams(monkeypatch: pytest.MonkeyPatch) -> list[CountedStreams]:
+    """The event streams of each dashboard that the test makes."""
+    made: list[CountedStreams] = []
+
+    def make(log: EventLog) -> CountedStreams:
+        made.append(CountedStreams(log))
+        return made[-1]
+
+    monkeypatch.setattr(root, "EventStreams", make)
+    return made
+
+
+@pytest.fixture
+async def page(
+    connect: Connect,
+    streams: list[CountedStreams],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Page]:
+    """The dashboard over three fake services; the page is not logged in."""
+    # A stream that does not end by itself is to be noticed, and not to be cut off.
+    monkeypatch.setattr(root, "SHUTDOWN_SECONDS", 2 * TIME_LIMIT)
     hive = FakeHive()
     buses = {name: await connect() for name in ("broker", "lifecycle", "approvals")}
     await hive.serve_broker(buses["broker"])
@@ -102,9 +143,9 @@ async def page(connect: Connect, tmp_path: Path) -> AsyncIterator[Page]:
     await dashboard.start()
     run = asyncio.create_task(dashboard.run())
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    jar = aiohttp.CookieJar(unsafe=True)  # it has no cookies for bare addresses otherwise
+    jar = aiohttp.CookieJar(unsafe=True)  # a safe one has no cookies for bare addresses
     async with aiohttp.ClientSession(cookie_jar=jar) as http:
-        yield Page(url, await connect(), hive, buses, http, dashboard)
+        yield Page(url, await connect(), hive, buses, http, dashboard, streams[0])
     run.cancel()
     await asyncio.wait([run])
     dashboard.drain()

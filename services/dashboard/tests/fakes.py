@@ -1,4 +1,4 @@
-"""Stand-ins for the three services on a private bus: they answer what they hold."""
+"""Fakes of the three services on a private bus: they answer with what tests put into them."""
 
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
@@ -34,10 +34,11 @@ NOW = 1_780_000_000_000_000
 
 
 class FakeBroker(Interface, name=names.BROKER):
-    def __init__(self) -> None:
-        self.log: list[list[Any]] = []
-        self.read: list[int] = []
-        self.questions: list[list[Any]] = []
+    def __init__(self, earlier: "FakeBroker | None" = None) -> None:
+        """Begin with nothing, or with the content of `earlier`."""
+        self.log: list[list[Any]] = earlier.log if earlier else []
+        self.read: list[int] = earlier.read if earlier else []
+        self.questions: list[list[Any]] = earlier.questions if earlier else []
 
     def add(self, sender: str, to: str, body: str, kind: str = "message") -> int:
         number = len(self.log) + 1
@@ -319,6 +320,10 @@ class FakeHive:
     async def serve_broker(self, bus: Bus) -> None:
         bus.export(names.BROKER_PATH, self.broker)
         await bus.own(names.BROKER)
+
+    async def restart_broker(self, bus: Bus) -> None:
+        self.broker = FakeBroker(self.broker)
+        await self.serve_broker(bus)
 
     async def serve_lifecycle(self, bus: Bus) -> None:
         bus.export_object_manager(names.LIFECYCLE_PATH)

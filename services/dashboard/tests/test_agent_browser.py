@@ -1,21 +1,17 @@
 """The page of one agent in a real browser."""
 
-from collections.abc import Awaitable, Callable
-
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from services.dashboard.tests.browser import Browser
 from services.dashboard.tests.conftest import Page
-from services.dashboard.tests.test_browser import Browser, browser, log_in, pytestmark
+from services.dashboard.tests.test_browser import LogIn, browser, log_in, pytestmark
 from wire import names
 
 __all__ = ["browser", "log_in", "pytestmark"]
 
-LogIn = Callable[[], Awaitable[None]]
-
 
 async def open_page(page: Page, browser: Browser, name: str) -> None:
-    await browser.do(lambda d: d.get(f"{page.url}/agents/{name}"))
+    await browser.open(f"{page.url}/agents/{name}")
     await browser.sees("#link", "Live")
 
 
@@ -62,7 +58,7 @@ async def test_what_it_is_says_and_does(page: Page, browser: Browser, log_in: Lo
     await browser.until(lambda _: hive.agents["alice"].usages == usages + 1)
     page.buses["lifecycle"].unexport("/org/hyperhive/Lifecycle1/agent/alice")
     await browser.sees("#agent .gone", "There is no agent alice.")
-    assert await browser.value("window.violations") == []
+    assert await browser.violations() == []
 
 
 async def test_opening_it_wakes_one_that_sleeps_once(
@@ -112,7 +108,7 @@ async def test_hostile_text_is_text_here_too(page: Page, browser: Browser, log_i
     await browser.sees(".flow .body", "<script>")
     assert await browser.value("window.harm") is None
     assert await browser.value("document.querySelectorAll('main img, main script').length") == 0
-    assert await browser.value("window.violations") == []
+    assert await browser.violations() == []
     assert await browser.errors() == []
 
 
@@ -121,7 +117,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(
 ) -> None:
     page.hive.agents["alice"].lines.append("x" * 2000)
     page.hive.broker.arrive("alice", "operator", "y" * 2000)
-    await browser.do(lambda d: d.set_window_size(500, 800))
+    await browser.resize(500, 800)
     await log_in()
     await open_page(page, browser, "alice")
     await browser.sees("#logs pre", "xxx")
@@ -133,5 +129,4 @@ async def test_a_name_that_nobody_has_is_said(page: Page, browser: Browser, log_
     await log_in()
     await open_page(page, browser, "zed")
     await browser.sees("#agent .gone", "There is no agent zed.")
-    shown = await browser.do(lambda d: d.find_element(By.CSS_SELECTOR, "#facts").is_displayed())
-    assert not shown
+    await browser.until_hidden("#facts")

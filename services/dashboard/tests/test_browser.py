@@ -1,118 +1,45 @@
-"""A real browser: the operator's whole way through the page, and what must not happen on it."""
+"""A real browser on the pages: the operator's way through them, and attacks on them."""
 
-import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service as DriverService
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
-from services.dashboard.tests.conftest import PATIENCE, Page
+from services.dashboard.tests.browser import CHROMIUM, DRIVER, Browser, open_browser
+from services.dashboard.tests.conftest import Page
 from wire import names
 from wire.fixtures import Connect
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
 )
 
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--window-size=1400,900",
-]
-
-# Remembers every violation of the content security policy, from before the page's first line.
-WATCH = """
-window.violations = [];
-document.addEventListener("securitypolicyviolation",
-  (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
-"""
-
-
-class Browser:
-    """chromedriver in a thread, so that the dashboard in this loop can answer it."""
-
-    def __init__(self, driver: webdriver.Chrome) -> None:
-        self._driver = driver
-
-    async def do(self, what: Callable[[webdriver.Chrome], Any]) -> Any:
-        return await asyncio.to_thread(what, self._driver)
-
-    async def until(self, what: Callable[[webdriver.Chrome], Any]) -> Any:
-        wait = WebDriverWait(self._driver, PATIENCE, ignored_exceptions=[Exception])
-        return await asyncio.to_thread(wait.until, what)
-
-    async def sees(self, css: str, text: str) -> None:
-        """Wait until an element that fits `css` is shown and contains `text`."""
-        await self.until(
-            lambda d: any(
-                text in element.text
-                for element in d.find_elements(By.CSS_SELECTOR, css)
-                if element.is_displayed()
-            )
-        )
-
-    async def click(self, css: str) -> None:
-        await self.do(lambda d: d.find_element(By.CSS_SELECTOR, css).click())
-
-    async def type(self, css: str, *keys: str) -> None:
-        await self.do(lambda d: d.find_element(By.CSS_SELECTOR, css).send_keys(*keys))
-
-    async def errors(self) -> list[str]:
-        """What the browser's console has complained of."""
-        log = await self.do(lambda d: d.get_log("browser"))  # type: ignore[no-untyped-call]
-        return [entry["message"] for entry in log if entry["level"] == "SEVERE"]
-
-    async def value(self, script: str) -> Any:
-        return await self.do(lambda d: d.execute_script(f"return {script}"))
+LogIn = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
 async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = DriverService(DRIVER)
-    driver = await asyncio.to_thread(webdriver.Chrome, options=options, service=service)
-    driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
-    yield Browser(driver)
-    await asyncio.to_thread(driver.quit)
+    async with open_browser(tmp_path / "profile") as browser:
+        yield browser
 
 
 @pytest.fixture
-async def log_in(page: Page, browser: Browser) -> Callable[[], Awaitable[None]]:
+async def log_in(page: Page, browser: Browser) -> LogIn:
     async def enter() -> None:
-        link = await page.link()
-        await browser.do(lambda d: d.get(link))
+        await browser.open(await page.link())
         await browser.click("#with-link button")
         await browser.sees("#link", "Live")
 
     return enter
 
 
-async def test_the_operators_way(
-    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
-) -> None:
+async def test_the_operators_way(page: Page, browser: Browser, log_in: LogIn) -> None:
     hive = page.hive
     hive.approvals.ask("carol", "to help alice")
     hive.approvals.ask("dave", "to help bob")
 
-    await browser.do(lambda d: d.get(page.url))  # no login: says how to get one
+    await browser.open(page.url)  # no login: says how to get one
     await browser.sees("#how", "hivectl login-link")
     await log_in()
     assert "token" not in await browser.value("location.href")
@@ -149,15 +76,15 @@ async def test_the_operators_way(
     await browser.sees("#waiting-messages", "1 unread message")
     await browser.click(".message.unread [data-verb=read]")
     await browser.until(lambda _: hive.broker.read == [3])
-    await browser.until(lambda d: not d.find_elements(By.CSS_SELECTOR, ".message.unread"))
+    await browser.until_count(".message.unread", 0)
 
     await browser.click("#logout")
     await browser.sees("#how", "hivectl login-link")
-    assert await browser.value("window.violations") == []
+    assert await browser.violations() == []
 
 
 async def test_questions_are_answered_by_choice_choices_and_text(
-    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
+    page: Page, browser: Browser, log_in: LogIn
 ) -> None:
     broker = page.hive.broker
     broker.ask("alice", "operator", "Where to deploy?", "staging", "production")
@@ -185,12 +112,12 @@ async def test_questions_are_answered_by_choice_choices_and_text(
     await browser.type(".asked [data-key='3'] textarea", ", write the docs")
     await browser.click(".asked [data-key='3'] [type=submit]")
     await browser.until(lambda _: broker.questions[2][9] == ["too late, write the docs"])
-    await browser.until(lambda d: len(d.find_elements(By.CSS_SELECTOR, ".asked li")) == 1)
-    assert await browser.value("window.violations") == []
+    await browser.until_count(".asked li", 1)
+    assert await browser.violations() == []
 
 
 async def test_dead_letters_are_requeued_and_dropped(
-    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
+    page: Page, browser: Browser, log_in: LogIn
 ) -> None:
     broker = page.hive.broker
     for text in ("first", "second", "third"):
@@ -201,7 +128,7 @@ async def test_dead_letters_are_requeued_and_dropped(
     broker.park(2)
     await browser.sees("#waiting-dead", "2 dead letters")
     await browser.click("#waiting-dead")
-    await browser.until(lambda d: len(d.find_elements(By.CSS_SELECTOR, ".flow li")) == 2)
+    await browser.until_count(".flow li", 2)
     await browser.click(".flow [data-key='1'] [data-verb=requeue]")
     await browser.until(lambda _: broker.log[0][9] == "queued")
     await browser.sees("#waiting-dead", "1 dead letter")
@@ -210,9 +137,7 @@ async def test_dead_letters_are_requeued_and_dropped(
     await browser.sees(".scroller .empty", "No dead letters")
 
 
-async def test_jobs_and_states_have_names(
-    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
-) -> None:
+async def test_jobs_and_states_have_names(page: Page, browser: Browser, log_in: LogIn) -> None:
     lifecycle = page.hive.lifecycle
     await log_in()
     for number, (verb, words) in enumerate(
@@ -230,11 +155,11 @@ async def test_jobs_and_states_have_names(
 
 
 async def test_on_a_phone_the_page_ends_where_the_message_box_does(
-    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
+    page: Page, browser: Browser, log_in: LogIn
 ) -> None:
     for number in range(60):
         page.hive.broker.arrive("alice", "operator", f"message {number}\nand more")
-    await browser.do(lambda d: d.set_window_size(500, 800))
+    await browser.resize(500, 800)
     await log_in()
     await browser.sees(".message:last-child .body", "message 59")
     await browser.do(lambda d: d.execute_script("window.scrollTo(0, 1e6)"))
@@ -243,7 +168,7 @@ async def test_on_a_phone_the_page_ends_where_the_message_box_does(
 
 
 async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
-    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
+    page: Page, browser: Browser, log_in: LogIn
 ) -> None:
     approvals = page.hive.approvals
     head = "--- a/agent.toml\n+++ b/agent.toml\n@@ -1 +1,4000 @@\n"
@@ -270,9 +195,7 @@ async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
     await browser.sees(".settled pre", "E: no jq")
 
 
-async def test_hostile_text_is_text(
-    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]]
-) -> None:
+async def test_hostile_text_is_text(page: Page, browser: Browser, log_in: LogIn) -> None:
     hostile = '<img src=x onerror="window.harm = 1"><script>window.harm = 2</script> \u202egnp.exe'
     page.hive.broker.arrive("alice", "operator", hostile)
     approvals = page.hive.approvals
@@ -292,20 +215,17 @@ async def test_hostile_text_is_text(
     await browser.sees(".settled pre", "<script>")
     assert await browser.value("window.harm") is None
     assert await browser.value("document.querySelectorAll('.flow img, .flow script').length") == 0
-    assert await browser.value("window.violations") == []
+    assert await browser.violations() == []
     assert await browser.errors() == []
 
 
 async def test_a_service_away_and_back_while_one_looks(
-    page: Page, browser: Browser, log_in: Callable[[], Awaitable[None]], connect: Connect
+    page: Page, browser: Browser, log_in: LogIn, connect: Connect
 ) -> None:
     await log_in()
     await page.buses["broker"].close()
-    await browser.sees(".away[data-service=broker]", "The broker is away")
+    await browser.sees(".away[data-service=broker]", "The broker does not answer")
     page.hive.broker.add("alice", "bob", "sent meanwhile")
-    page.hive.broker._emitter = None  # another life exports it again
-    await page.hive.serve_broker(await connect())
+    await page.hive.restart_broker(await connect())
     await browser.sees(".message .body", "sent meanwhile")
-    await browser.until(
-        lambda d: not d.find_element(By.CSS_SELECTOR, ".away[data-service=broker]").is_displayed()
-    )
+    await browser.until_hidden(".away[data-service=broker]")

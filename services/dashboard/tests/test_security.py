@@ -13,7 +13,7 @@ from wire.errors import AccessDenied
 from wire.principal import THE_MANAGER, agent
 from wire.testing import FixedPrincipals
 
-PATHS = ["/api/state", "/api/events", "/api/session", "/api/messages/1", "/static/app.js", "/x"]
+PATHS = ["/api/state", "/api/events", "/api/session", "/api/messages/1", "/static/index.js", "/x"]
 PATHS += ["/api/questions/1", "/api/approvals/1/diff", "/api/agents/alice/logs", "/agentsx"]
 POSTS = [
     "/api/messages",
@@ -70,7 +70,7 @@ async def test_a_link_logs_in_once_and_looking_at_it_does_not_use_it_up(page: Pa
     assert (await page.get("/api/session"))[0] == 200
     status, answer = await page.post("/login", {"token": token})
     assert status == 401
-    assert "has been used" in answer["error"]
+    assert "already used" in answer["error"]
 
 
 async def test_the_session_cookie_is_out_of_reach(page: Page) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from services.notify.news import News, news
-from services.notify.outbox import Outbox
+from services.notify.notification import Notification
+from services.notify.store import Store
 
-PATIENCE = 20.0
+TIME_LIMIT = 20.0
 
 
 class Hook:
-    """A webhook on a real socket: it notes what comes, and answers what it was told to."""
+    """A webhook on a real socket: it notes each post, and gives the answers that it was told."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -32,14 +32,14 @@ class Hook:
         return self.answers.pop(0) if self.answers else web.Response()
 
     async def until(self, count: int) -> list[dict[str, Any]]:
-        """Wait for so many posts; their bodies."""
-        async with asyncio.timeout(PATIENCE), self._came:
+        """Wait for so many posts; return their bodies."""
+        async with asyncio.timeout(TIME_LIMIT), self._came:
             await self._came.wait_for(lambda: len(self.got) >= count)
         return self.bodies
 
     async def until_different(self, count: int) -> list[dict[str, Any]]:
-        """Wait for so many posts, those that came twice counted once; their bodies, sorted."""
-        async with asyncio.timeout(PATIENCE), self._came:
+        """Wait for so many different posts; return their bodies, sorted."""
+        async with asyncio.timeout(TIME_LIMIT), self._came:
             await self._came.wait_for(lambda: len(self._by_id()) >= count)
         return [body for _, body in sorted(self._by_id().items())]
 
@@ -66,11 +66,11 @@ async def hook() -> AsyncIterator[Hook]:
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "notify.sqlite")
-    yield outbox
-    outbox.close()
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "notify.sqlite")
+    yield store
+    store.close()
 
 
-def asks(number: int, origin: str = "alice") -> News:
-    return news("question", number, f"{origin} asks", f"question {number}", 1, origin)
+def asks(number: int, origin: str = "alice") -> Notification:
+    return Notification.of("question", number, f"{origin} asks", f"question {number}", 1, origin)

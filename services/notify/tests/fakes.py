@@ -1,4 +1,4 @@
-"""The broker and approvals, as far as notify knows them: they answer what they hold."""
+"""Fakes of the broker and approvals, as far as notify calls them."""
 
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
@@ -17,7 +17,7 @@ NOTIFY = service("notify")
 
 
 class Looked:
-    """Which lists were asked for."""
+    """The lists that were asked for."""
 
     def __init__(self) -> None:
         self.lists: set[str] = set()
@@ -111,7 +111,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 
 
 class FakeHive:
-    """Both, on a connection each."""
+    """Both fakes, each on its own connection."""
 
     def __init__(self) -> None:
         self.looked = Looked()

@@ -1,4 +1,4 @@
-"""One request to a real server that behaves well, badly, or not at all."""
+"""One request to a real server that answers well, badly, or not at all."""
 
 import asyncio
 import logging
@@ -10,21 +10,23 @@ import pytest
 from aiohttp import web
 
 from services.config import Webhook
-from services.notify.news import News, news
-from services.notify.tests.conftest import PATIENCE, Hook
-from services.notify.webhook import Sender, Verdict
+from services.notify.notification import Notification
+from services.notify.tests.conftest import TIME_LIMIT, Hook
+from services.notify.webhook import Outcome, WebhookClient
 
-NEWS = news("question", 7, "alice asks you (7)", "Which?\n1  a", 1_780_000_000_000_000, "alice")
-Make = Callable[..., Sender]
+NOTIFICATION = Notification.of(
+    "question", 7, "alice asks you (7)", "Which?\n1  a", 1_780_000_000_000_000, "alice"
+)
+Make = Callable[..., WebhookClient]
 
 
 @pytest.fixture
 async def make(hook: Hook) -> AsyncIterator[Make]:
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
 
-        def sender(token: str | None = None, timeout: float = 20.0, **hooked: Any) -> Sender:
+        def sender(token: str | None = None, timeout: float = 20.0, **hooked: Any) -> WebhookClient:
             values = {"name": "phone", "type": "json", "url": f"{hook.url}/hook?a=b", **hooked}
-            return Sender(
+            return WebhookClient(
                 Webhook(**values), token, session, host="box", page="http://page", timeout=timeout
             )
 
@@ -32,7 +34,7 @@ async def make(hook: Hook) -> AsyncIterator[Make]:
 
 
 async def test_json(make: Make, hook: Hook) -> None:
-    assert (await make("s3cret").post(NEWS)).verdict is Verdict.TAKEN
+    assert (await make("s3cret").post(NOTIFICATION)).outcome is Outcome.DELIVERED
     [(path, headers, body)] = hook.got
     assert path == "/hook"
     assert headers["Authorization"] == "Bearer s3cret"
@@ -49,7 +51,7 @@ async def test_json(make: Make, hook: Hook) -> None:
 
 async def test_ntfy(make: Make, hook: Hook) -> None:
     sender = make(type="ntfy", url=f"{hook.url}/my-topic")
-    assert (await sender.post(NEWS)).verdict is Verdict.TAKEN
+    assert (await sender.post(NOTIFICATION)).outcome is Outcome.DELIVERED
     [(path, headers, body)] = hook.got
     assert path == "/"
     assert headers["X-Sequence-ID"] == "question-7"
@@ -68,12 +70,12 @@ async def test_ntfy(make: Make, hook: Hook) -> None:
 async def test_words_of_agents_stay_here_if_wanted(
     make: Make, hook: Hook, kind: str, key: str
 ) -> None:
-    await make(type=kind, details=False).post(NEWS)
+    await make(type=kind, details=False).post(NOTIFICATION)
     assert "Which?" not in hook.bodies[0][key]
 
 
-def crash() -> News:
-    return news("crash", 1, "container-crash", "It does not come up again.", 0)
+def crash() -> Notification:
+    return Notification.of("crash", 1, "container-crash", "It does not come up again.", 0)
 
 
 async def test_what_is_bad_rings_louder(make: Make, hook: Hook) -> None:
@@ -82,50 +84,50 @@ async def test_what_is_bad_rings_louder(make: Make, hook: Hook) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "verdict"),
+    ("status", "outcome"),
     [
-        (204, Verdict.TAKEN),
-        (400, Verdict.REFUSED),
-        (401, Verdict.LATER),
-        (404, Verdict.LATER),
-        (413, Verdict.REFUSED),
-        (429, Verdict.LATER),
-        (500, Verdict.LATER),
-        (503, Verdict.LATER),
+        (204, Outcome.DELIVERED),
+        (400, Outcome.REJECTED),
+        (401, Outcome.RETRY),
+        (404, Outcome.RETRY),
+        (413, Outcome.REJECTED),
+        (429, Outcome.RETRY),
+        (500, Outcome.RETRY),
+        (503, Outcome.RETRY),
     ],
 )
-async def test_what_an_answer_means(make: Make, hook: Hook, status: int, verdict: Verdict) -> None:
+async def test_what_an_answer_means(make: Make, hook: Hook, status: int, outcome: Outcome) -> None:
     hook.answers = [web.Response(status=status)]
-    outcome = await make().post(NEWS)
-    assert outcome.verdict is verdict
-    assert verdict is Verdict.TAKEN or str(status) in outcome.reason
+    attempt = await make().post(NOTIFICATION)
+    assert attempt.outcome is outcome
+    assert outcome is Outcome.DELIVERED or str(status) in attempt.reason
 
 
 @pytest.mark.parametrize(("said", "wait"), [("120", 120.0), ("999999", 3600.0), ("soon", 0.0)])
 async def test_it_comes_again_when_it_may(make: Make, hook: Hook, said: str, wait: float) -> None:
     hook.answers = [web.Response(status=429, headers={"Retry-After": said})]
-    assert (await make().post(NEWS)).wait == wait
+    assert (await make().post(NOTIFICATION)).retry_after == wait
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_token_goes_nowhere_else(make: Make, hook: Hook, status: int) -> None:
     hook.answers = [web.Response(status=status, headers={"Location": f"{hook.url}/elsewhere"})]
-    outcome = await make("s3cret").post(NEWS)
-    assert outcome.verdict is Verdict.LATER
-    assert "redirects are not followed" in outcome.reason
+    attempt = await make("s3cret").post(NOTIFICATION)
+    assert attempt.outcome is Outcome.RETRY
+    assert "redirects are not followed" in attempt.reason
     assert [path for path, _, _ in hook.got] == ["/hook"]
 
 
 async def test_silence_has_an_end(make: Make, hook: Hook) -> None:
     hook.silent = True
-    async with asyncio.timeout(PATIENCE):
-        outcome = await make(timeout=0.2).post(NEWS)
-    assert outcome.verdict is Verdict.LATER
-    assert outcome.reason == "it did not answer within 0.2 s"
+    async with asyncio.timeout(TIME_LIMIT):
+        attempt = await make(timeout=0.2).post(NOTIFICATION)
+    assert attempt.outcome is Outcome.RETRY
+    assert attempt.reason == "it did not answer within 0.2 s"
 
 
 async def serve(answer: bytes) -> tuple[asyncio.Server, str]:
-    """A server that says `answer` to whoever comes."""
+    """Start a server that gives `answer` to each request; return it and its address."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -146,29 +148,29 @@ async def test_nonsense_is_no_answer(
 ) -> None:
     server, url = await serve(answer)
     with caplog.at_level(logging.DEBUG):
-        outcome = await make("s3cret", url=url).post(NEWS)
+        attempt = await make("s3cret", url=url).post(NOTIFICATION)
     server.close()
     await server.wait_closed()
-    assert outcome.verdict is Verdict.LATER
-    assert "s3cret" not in outcome.reason + caplog.text
+    assert attempt.outcome is Outcome.RETRY
+    assert "s3cret" not in attempt.reason + caplog.text
 
 
 async def test_nobody_there(make: Make, hook: Hook) -> None:
     server, url = await serve(b"")
     server.close()
     await server.wait_closed()
-    outcome = await make("s3cret", url=url).post(NEWS)
-    assert outcome.verdict is Verdict.LATER
-    assert "Connection refused" in outcome.reason
-    assert "s3cret" not in outcome.reason
+    attempt = await make("s3cret", url=url).post(NOTIFICATION)
+    assert attempt.outcome is Outcome.RETRY
+    assert "Connection refused" in attempt.reason
+    assert "s3cret" not in attempt.reason
 
 
 async def test_a_name_that_nobody_has(make: Make) -> None:
-    outcome = await make("s3cret", url="http://nowhere.invalid/s3cret-path").post(NEWS)
-    assert outcome.verdict is Verdict.LATER
-    assert "s3cret" not in outcome.reason
+    attempt = await make("s3cret", url="http://nowhere.invalid/s3cret-path").post(NOTIFICATION)
+    assert attempt.outcome is Outcome.RETRY
+    assert "s3cret" not in attempt.reason
 
 
 async def test_a_long_answer_is_not_read(make: Make, hook: Hook) -> None:
     hook.answers = [web.Response(body=b"x" * 50_000_000)]
-    assert (await make().post(NEWS)).verdict is Verdict.TAKEN
+    assert (await make().post(NOTIFICATION)).outcome is Outcome.DELIVERED

@@ -1,0 +1,75 @@
+"""The services that the pages show, and calls of them whose failures are sentences to show."""
+
+from typing import Any
+
+from wire import names
+from wire.bus import Bus
+from wire.errors import HiveError, NotFound, Stopping, Timeout, Unavailable
+
+SERVICES = {
+    "broker": (names.BROKER, names.BROKER_PATH),
+    "lifecycle": (names.LIFECYCLE, names.LIFECYCLE_PATH),
+    "approvals": (names.APPROVALS, names.APPROVALS_PATH),
+}
+"""Bus name and object path of each service that the pages show."""
+
+UNAVAILABLE = {
+    "broker": "The broker does not answer: messages can be neither read nor sent.",
+    "lifecycle": "Lifecycle does not answer: agents cannot be started or stopped, and their "
+    "states may be out of date.",
+    "approvals": "Approvals does not answer: requests can be neither approved nor denied.",
+}
+
+
+def explain(service: str, error: HiveError) -> str:
+    """Return a failure of `service` as a sentence that says what to do."""
+    if isinstance(error, Unavailable | Stopping | Timeout):
+        return f"{UNAVAILABLE[service]} Run `systemctl status hive-{service}` to see why."
+    return f"{service.capitalize()} answered: {error}"
+
+
+async def call(
+    bus: Bus,
+    service: str,
+    member: str,
+    signature: str,
+    *args: Any,
+    path: str | None = None,
+    interface: str | None = None,
+) -> list[Any]:
+    """Call a method and return its results.
+
+    Args:
+        bus: the connection to the services.
+        service: one of SERVICES.
+        member: the method's name.
+        signature: the signature of `args`.
+        args: the arguments.
+        path: the object; the service's root object by default.
+        interface: the interface; the one named like the service by default.
+
+    Raises:
+        HiveError: the service's own error, or one that says that the service does not answer and
+            how to find out why.
+    """
+    name, root = SERVICES[service]
+    try:
+        return await bus.call(name, path or root, interface or name, member, signature, *args)
+    except (Unavailable, Stopping, Timeout) as error:
+        raise type(error)(explain(service, error)) from error
+
+
+def no_such_agent(name: str) -> NotFound:
+    """Return the error for an agent that does not exist."""
+    return NotFound(f"There is no agent {name[:32]}.")
+
+
+def agent_path(name: str) -> str:
+    """Return the object path of the agent `name`.
+
+    Raises:
+        NotFound: `name` is not a valid agent name.
+    """
+    if not names.AGENT_NAME.fullmatch(name):
+        raise no_such_agent(name)
+    return names.agent_path(name)

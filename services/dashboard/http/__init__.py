@@ -1,0 +1,1 @@
+"""The HTTP side: listener, middleware, sessions, handlers and event streams."""

@@ -1,0 +1,79 @@
+"""The JSON bodies of requests, each checked against its shape."""
+
+from typing import TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wire.errors import InvalidArgument, LimitExceeded
+
+MAX_BODY = 8 * 1024 * 1024
+"""Bytes of a body: the longest message that the broker takes, however JSON escapes it."""
+
+MAX_LOGIN = 4096
+"""Bytes of a body from somebody who is not logged in, and might send many at once."""
+
+
+class Body(BaseModel):
+    """The base of all bodies."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Login(Body):
+    """The token of a login link."""
+
+    token: str = Field(max_length=200)
+
+
+class Message(Body):
+    """A message to send; the broker checks its content."""
+
+    to: str
+    body: str
+    in_reply_to: int | None = None
+
+
+class Approval(Body):
+    """An approval; with `now`, it does not wait until the agent's turn is over."""
+
+    now: bool = False
+
+
+class Denial(Body):
+    """A denial, with a note for the manager."""
+
+    note: str = Field(default="", max_length=10_000)
+
+
+class Answer(Body):
+    """The answer to a question; the broker checks whether it fits the question."""
+
+    answer: list[str] = Field(min_length=1, max_length=100)
+
+
+AnyBody = TypeVar("AnyBody", bound=Body)
+
+
+async def read(request: web.Request, shape: type[AnyBody]) -> AnyBody:
+    """Return the request's body.
+
+    Raises:
+        InvalidArgument: it is not JSON, or not of this shape.
+        LimitExceeded: a login is too long; it has not been read.
+    """
+    if shape is Login and not 0 <= _length(request) <= MAX_LOGIN:
+        raise LimitExceeded(f"A login needs a Content-Length of at most {MAX_LOGIN} bytes.")
+    if request.content_type != "application/json":
+        raise InvalidArgument("The body must be JSON, with Content-Type: application/json.")
+    try:
+        return shape.model_validate_json(await request.read())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"])) or "The body"
+        raise InvalidArgument(f"{field}: {first['msg']}.") from error
+
+
+def _length(request: web.Request) -> int:
+    """Return the length of the body in bytes, or -1 when the request does not say."""
+    return -1 if request.content_length is None else request.content_length

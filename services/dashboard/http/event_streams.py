@@ -1,0 +1,102 @@
+"""Server-Sent Events: the changes, for every open page, as fast as it reads them."""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+
+from wire.errors import LimitExceeded
+
+from ..state.event_log import Entry, EventLog
+
+MAX_STREAMS = 64
+WRITE_SECONDS = 20.0
+"""A page that reads nothing for so long is disconnected; its browser connects again by itself."""
+
+MAX_BATCH = 64 * 1024
+"""Bytes written at once: a slow page holds no more memory than this, apart from the log."""
+
+
+class EventStreams:
+    """The open event streams. Each keeps only its place in the log."""
+
+    def __init__(
+        self, log: EventLog, limit: int = MAX_STREAMS, write_seconds: float = WRITE_SECONDS
+    ) -> None:
+        """Stream `log` to at most `limit` pages, each of which reads within `write_seconds`."""
+        self._log = log
+        self._limit = limit
+        self._write_seconds = write_seconds
+        self._open: dict[asyncio.Timeout, str] = {}
+
+    async def serve(self, request: web.Request, session: str, seconds: float) -> web.StreamResponse:
+        """Stream changes until the page closes, the session ends or the service stops.
+
+        A page that names the last event it has seen (Last-Event-ID) continues from there. A page
+        that is new, or has missed changes, first gets `reset`: it must load the state, then apply
+        the changes that follow.
+
+        Args:
+            request: the page's request.
+            session: the session; `end` of this session ends the stream.
+            seconds: for how long the session is still valid.
+
+        Raises:
+            LimitExceeded: too many pages are open.
+        """
+        if len(self._open) >= self._limit:
+            raise LimitExceeded("Too many pages are open: close some, then load this one again.")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        end = asyncio.timeout(seconds)
+        try:
+            async with end:
+                self._open[end] = session
+                await response.prepare(request)
+                await self._write(response, request.headers.get("Last-Event-ID", ""))
+        except (TimeoutError, ConnectionError):
+            # The page is too slow or closed, or its session has ended. Abort: a proper end of the
+            # response would wait for a reader that does not read.
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            self._open.pop(end, None)
+        return response
+
+    def end(self, session: str) -> None:
+        """End the streams of a session."""
+        now = asyncio.get_running_loop().time()
+        for end, owner in self._open.items():
+            if owner == session:
+                end.reschedule(now)
+
+    async def _write(self, response: web.StreamResponse, last_id: str) -> None:
+        place = self._log.seq_of(last_id)
+        while not self._log.closed:
+            entries = None if place is None else self._log.entries_after(place)
+            if place is None or entries is None:
+                place = self._log.seq
+                await self._send(response, _reset(self._log.event_id(place)))
+            elif entries:
+                for batch in _batches(entries, self._log.event_id):
+                    await self._send(response, batch)
+                place = entries[-1].seq
+            else:
+                await self._log.wait_after(place)
+
+    async def _send(self, response: web.StreamResponse, data: bytes) -> None:
+        async with asyncio.timeout(self._write_seconds):
+            await response.write(data)
+
+
+def _reset(event_id: str) -> bytes:
+    return f"event: reset\nid: {event_id}\ndata: {{}}\n\n".encode()
+
+
+def _batches(entries: list[Entry], event_id: Callable[[int], str]) -> list[bytes]:
+    """Return the entries as SSE text, in pieces of about MAX_BATCH bytes."""
+    batches = [bytearray()]
+    for entry in entries:
+        if len(batches[-1]) > MAX_BATCH:
+            batches.append(bytearray())
+        batches[-1] += b"id: %b\ndata: %b\n\n" % (event_id(entry.seq).encode(), entry.data)
+    return [bytes(batch) for batch in batches]

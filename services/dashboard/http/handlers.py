@@ -1,0 +1,223 @@
+"""The paths and their handlers. They decide nothing: see middleware, sessions and clients."""
+
+from pathlib import Path
+
+from aiohttp import web
+
+from ..clients.actions import OperatorActions
+from ..clients.agent_details import AgentDetails
+from ..clients.services import agent_path
+from ..state.tables import Tables
+from . import bodies
+from .event_streams import EventStreams
+from .middleware import AccessControl, add_headers, refusal
+from .sessions import Sessions
+
+STATIC = Path(__file__).parents[1] / "static"
+TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".html": "text/html",
+}
+
+PARTS = "messages|questions|deploys|usage|logs"
+
+USED_LINK = (
+    "This link was already used, or is older than 15 minutes. Run `hivectl login-link` again."
+)
+
+
+class Handlers:
+    """The handlers, and the application that they make."""
+
+    def __init__(
+        self,
+        access: AccessControl,
+        sessions: Sessions,
+        tables: Tables,
+        streams: EventStreams,
+        actions: OperatorActions,
+        details: AgentDetails,
+    ) -> None:
+        self._access = access
+        self._sessions = sessions
+        self._tables = tables
+        self._streams = streams
+        self._actions = actions
+        self._details = details
+        self._files = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.is_file()}
+
+    def application(self) -> web.Application:
+        """Return the application: middlewares, headers and routes."""
+        app = web.Application(
+            middlewares=self._access.middlewares(), client_max_size=bodies.MAX_BODY
+        )
+        app.on_response_prepare.append(add_headers)
+        message = r"/api/messages/{id:\d{1,18}}"
+        question = r"/api/questions/{id:\d{1,18}}"
+        approval = r"/api/approvals/{id:\d{1,18}}"
+        service = "/api/services/{name:broker|lifecycle|approvals}"
+        app.add_routes(
+            [
+                web.get("/", self.main_page),
+                web.get("/agents/{name}", self.agent_page),
+                web.get("/login", self.login_page),
+                web.post("/login", self.login),
+                web.post("/logout", self.logout),
+                web.get("/static/{name}", self.static),
+                web.get("/api/session", self.check_session),
+                web.get("/api/state", self.state),
+                web.get("/api/events", self.events),
+                web.post("/api/messages", self.send),
+                web.get(message, self.message),
+                web.post(f"{message}/read", self.mark_read),
+                web.post(f"{message}/requeue", self.requeue),
+                web.post(f"{message}/drop", self.drop),
+                web.get(question, self.question),
+                web.post(f"{question}/answer", self.answer),
+                web.get(f"/api/agents/{{name}}/{{part:{PARTS}}}", self.agent_details),
+                web.post("/api/agents/{name}/wake", self.wake),
+                web.post("/api/agents/{name}/{verb:start|kill|restart}", self.change_agent),
+                web.get(f"{approval}/diff", self.diff),
+                web.post(f"{approval}/approve", self.approve),
+                web.post(f"{approval}/deny", self.deny),
+                web.post(f"{service}/refresh", self.refresh),
+            ]
+        )
+        return app
+
+    def _file(self, name: str) -> web.Response:
+        data = self._files.get(name)
+        if data is None:
+            raise web.HTTPNotFound
+        return web.Response(body=data, content_type=TYPES[Path(name).suffix], charset="utf-8")
+
+    async def main_page(self, _request: web.Request) -> web.Response:
+        """Serve the main page."""
+        return self._file("index.html")
+
+    async def agent_page(self, request: web.Request) -> web.Response:
+        """Serve the page of one agent; its script finds out whether the agent exists."""
+        agent_path(request.match_info["name"])
+        return self._file("agent.html")
+
+    async def login_page(self, _request: web.Request) -> web.Response:
+        """Serve the login page: how to get a link, and a script that posts the link's token.
+
+        It is the same for everybody. A GET of a link changes nothing, so that a preview or a
+        prefetch does not use up the token.
+        """
+        return self._file("login.html")
+
+    async def static(self, request: web.Request) -> web.Response:
+        """Serve a script, a style sheet or the icon."""
+        name = request.match_info["name"]
+        return self._file(name if not name.endswith(".html") else "")
+
+    async def login(self, request: web.Request) -> web.Response:
+        """Begin a session for a valid token."""
+        session = self._sessions.redeem((await bodies.read(request, bodies.Login)).token)
+        if session is None:
+            return refusal(401, USED_LINK)
+        response = web.json_response({})
+        self._access.set_cookie(response, session)
+        return response
+
+    async def logout(self, request: web.Request) -> web.Response:
+        """End the session and its event streams."""
+        session = self._access.session(request)
+        self._sessions.end(session)
+        self._streams.end(session)
+        response = web.json_response({})
+        self._access.delete_cookie(response)
+        return response
+
+    async def check_session(self, _request: web.Request) -> web.Response:
+        """Answer 200: the middleware has found a valid session. The login page asks this."""
+        return web.json_response({})
+
+    async def state(self, _request: web.Request) -> web.Response:
+        """Answer with all tables, and the number of the last change in them."""
+        return web.json_response(self._tables.snapshot())
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Stream the changes."""
+        return await self._streams.serve(
+            request, self._access.session(request), self._access.seconds_left(request)
+        )
+
+    async def send(self, request: web.Request) -> web.Response:
+        """Send a message as the operator."""
+        body = await bodies.read(request, bodies.Message)
+        return web.json_response(
+            {"id": await self._actions.send(body.to, body.body, body.in_reply_to)}
+        )
+
+    async def message(self, request: web.Request) -> web.Response:
+        """Answer with the whole body of a message; the state has only its beginning."""
+        return web.json_response({"body": await self._actions.body(_id(request))})
+
+    async def mark_read(self, request: web.Request) -> web.Response:
+        """Remove a message from the operator's inbox."""
+        await self._actions.acknowledge(_id(request))
+        return web.json_response({})
+
+    async def requeue(self, request: web.Request) -> web.Response:
+        """Queue a dead letter again."""
+        await self._actions.requeue(_id(request))
+        return web.json_response({})
+
+    async def drop(self, request: web.Request) -> web.Response:
+        """Give up a dead letter."""
+        await self._actions.drop(_id(request))
+        return web.json_response({})
+
+    async def question(self, request: web.Request) -> web.Response:
+        """Answer with the whole text of a question; the state has only its beginning."""
+        return web.json_response({"question": await self._actions.question(_id(request))})
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer a question in the operator's name."""
+        body = await bodies.read(request, bodies.Answer)
+        await self._actions.answer(_id(request), body.answer)
+        return web.json_response({})
+
+    async def change_agent(self, request: web.Request) -> web.Response:
+        """Begin to start, kill or restart an agent."""
+        await self._actions.change_agent(request.match_info["name"], request.match_info["verb"])
+        return web.json_response({})
+
+    async def agent_details(self, request: web.Request) -> web.Response:
+        """Answer with one part of an agent's details."""
+        name, part = request.match_info["name"], request.match_info["part"]
+        return web.json_response({part: await self._details.part(name, part)})
+
+    async def wake(self, request: web.Request) -> web.Response:
+        """Start an agent if it sleeps: somebody has opened its page."""
+        return web.json_response({"woken": await self._details.wake(request.match_info["name"])})
+
+    async def approve(self, request: web.Request) -> web.Response:
+        """Approve a request."""
+        body = await bodies.read(request, bodies.Approval)
+        await self._actions.approve(_id(request), now=body.now)
+        return web.json_response({})
+
+    async def diff(self, request: web.Request) -> web.Response:
+        """Answer with the change that a request asks for."""
+        return web.json_response({"diff": await self._actions.diff(_id(request))})
+
+    async def deny(self, request: web.Request) -> web.Response:
+        """Deny a request, with a note."""
+        body = await bodies.read(request, bodies.Denial)
+        await self._actions.deny(_id(request), body.note)
+        return web.json_response({})
+
+    async def refresh(self, request: web.Request) -> web.Response:
+        """Ask a service for its state again."""
+        await self._actions.refresh(request.match_info["name"])
+        return web.json_response({})
+
+
+def _id(request: web.Request) -> int:
+    return int(request.match_info["id"])

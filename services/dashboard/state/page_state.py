@@ -1,0 +1,151 @@
+"""The rules that keep the tables: one method for each thing that a service can report.
+
+This module does not know D-Bus.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from time import time_ns
+from typing import Any
+
+from .rows import agent_row, approval_row, is_dead, is_unread, job_row, message_row, question_row
+from .tables import Row, Table, Tables
+
+MAX_MESSAGES = 500
+"""Messages kept for the pages, in addition to those that wait for the operator."""
+
+MAX_RESOLVED = 5
+"""Resolved approvals that are still shown, so that the operator sees the effect of a click."""
+
+OPEN = frozenset({"pending", "approved", "building"})
+"""The states of approvals that are not final."""
+
+MAX_NOTICES = 10
+
+
+class PageState:
+    """The state of the hive as pages show it."""
+
+    def __init__(self, tables: Tables, now_us: Callable[[], int] | None = None) -> None:
+        """Keep `tables`; `now_us` is the clock, in microseconds since 1970."""
+        self._tables = tables
+        self._now_us = now_us or (lambda: time_ns() // 1000)
+        self._notice_ids = count(1)
+
+    # Services
+
+    def service_available(self, service: str) -> None:
+        """Note that the service answers, and that its rows are current."""
+        self._service(service, available=True, reason="")
+
+    def service_unavailable(self, service: str, reason: str) -> None:
+        """Note that the service does not answer; its rows stay as last known.
+
+        Args:
+            service: broker, lifecycle or approvals.
+            reason: a sentence for the operator.
+        """
+        self._service(service, available=False, reason=reason)
+
+    def _service(self, service: str, *, available: bool, reason: str) -> None:
+        row = {"name": service, "available": available, "reason": reason}
+        self._tables.update(Table.SERVICES, put={service: row})
+
+    # Agents and jobs
+
+    def replace_agents(self, agents: Mapping[str, Mapping[str, Any]]) -> None:
+        """Replace all agents: properties of Agent1 by agent name."""
+        self._tables.replace(
+            Table.AGENTS, {name: agent_row({}, props) for name, props in agents.items()}
+        )
+
+    def update_agent(self, name: str, properties: Mapping[str, Any]) -> None:
+        """Change some properties of an agent; a new agent comes with all of them."""
+        row = agent_row(self._tables.rows(Table.AGENTS).get(name, {}), properties)
+        if "name" in row:  # else a change of an agent that has not been reported yet
+            self._tables.update(Table.AGENTS, put={name: row})
+
+    def remove_agent(self, name: str) -> None:
+        """Remove an agent that was destroyed."""
+        self._tables.update(Table.AGENTS, remove={name})
+
+    def add_crash(self, name: str, result: str, status: int) -> None:
+        """Show a notice that an agent's container ended without having been stopped."""
+        self._add_notice(f"{name} crashed: {result}, status {status}.")
+
+    def replace_jobs(self, jobs: Mapping[str, tuple[str, str]]) -> None:
+        """Replace all jobs: agent and verb by job path."""
+        self._tables.replace(Table.JOBS, {path: job_row(*job) for path, job in jobs.items()})
+
+    def add_job(self, path: str, agent: str, verb: str) -> None:
+        """Add a job that was accepted."""
+        self._tables.update(Table.JOBS, put={path: job_row(agent, verb)})
+
+    def remove_job(self, path: str, agent: str, verb: str, result: str, error: str) -> None:
+        """Remove a job that ended; show a notice when it failed."""
+        self._tables.update(Table.JOBS, remove={path})
+        if result == "failed":
+            sentence = error.partition("\n")[0]  # the log of a failed build follows
+            self._add_notice(f"Could not {verb} {agent}: {sentence or 'no reason given'}")
+
+    # Approvals
+
+    def replace_approvals(self, approvals: Sequence[Sequence[Any]]) -> None:
+        """Replace all approvals; keep the open ones and those that were resolved last."""
+        rows = [approval_row(approval) for approval in approvals]
+        open_ = [row for row in rows if row["state"] in OPEN]
+        resolved = sorted(
+            (row for row in rows if row["state"] not in OPEN), key=lambda row: row["resolved"]
+        )
+        shown = open_ + resolved[-MAX_RESOLVED:]
+        self._tables.replace(Table.APPROVALS, {str(row["id"]): row for row in shown})
+
+    # Messages
+
+    def replace_messages(self, messages: Sequence[Sequence[Any]]) -> None:
+        """Replace all messages."""
+        self._tables.replace(Table.MESSAGES, self._window(messages))
+
+    def add_messages(self, messages: Sequence[Sequence[Any]]) -> None:
+        """Add messages, or replace the rows of known ones."""
+        known = self._tables.rows(Table.MESSAGES)
+        rows = {**known, **self._window(messages)}
+        kept = self._newest(rows)
+        self._tables.update(Table.MESSAGES, put=kept, remove=set(known) - set(kept))
+
+    def set_message_state(self, message: int, state: str, redeliveries: int | None = None) -> None:
+        """Set the state of a message; ignore a message that is not in the table."""
+        row = self._tables.rows(Table.MESSAGES).get(str(message))
+        if row is None:
+            return
+        changes = {} if redeliveries is None else {"redeliveries": redeliveries}
+        self._tables.update(Table.MESSAGES, put={str(message): {**row, "state": state, **changes}})
+
+    def _window(self, messages: Sequence[Sequence[Any]]) -> dict[str, Row]:
+        return self._newest({str(message[0]): message_row(message) for message in messages})
+
+    @staticmethod
+    def _newest(rows: Mapping[str, Row]) -> dict[str, Row]:
+        """Return the rows to keep: the newest, and all that wait for the operator."""
+        newest = set(sorted(rows, key=int)[-MAX_MESSAGES:])
+        return {
+            key: row for key, row in rows.items() if key in newest or is_unread(row) or is_dead(row)
+        }
+
+    # Questions
+
+    def replace_questions(self, questions: Sequence[Sequence[Any]]) -> None:
+        """Replace all questions."""
+        self._tables.replace(
+            Table.QUESTIONS, {str(question[0]): question_row(question) for question in questions}
+        )
+
+    # Notices
+
+    def _add_notice(self, text: str) -> None:
+        known = self._tables.rows(Table.NOTICES)
+        too_many = sorted(known, key=int)[: max(0, len(known) + 1 - MAX_NOTICES)]
+        row = {"text": text, "at": self._now_us()}
+        self._tables.update(
+            Table.NOTICES, put={str(next(self._notice_ids)): row}, remove=set(too_many)
+        )

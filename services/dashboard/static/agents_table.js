@@ -1,0 +1,64 @@
+// The agents: one row each, and what can be done to them.
+
+import { makeButtons, putState, putTurn, updateButtons } from "./agent_controls.js";
+import { el, keyed, setText } from "./dom.js";
+
+const section = document.getElementById("agents");
+const table = section.querySelector("table");
+const empty = section.querySelector(".empty");
+const error = section.querySelector(".error");
+
+/** The manager first, then by name: the order never changes under the pointer. */
+export function byName(a, b) {
+  if (a.name === b.name) return 0;
+  if (a.name === "manager") return -1;
+  if (b.name === "manager") return 1;
+  return a.name < b.name ? -1 : 1;
+}
+
+export function renderAgents(mirror, writeTo) {
+  const jobs = new Map(mirror.rows("jobs").map((job) => [job.agent, job]));
+  const agents = mirror.rows("agents");
+  const known = new Set(agents.map((agent) => agent.name));
+  for (const [name, job] of jobs)
+    if (!known.has(name) && job.verb === "spawn") agents.push({ name, state: "stopped" });
+  agents.sort(byName);
+  table.hidden = agents.length === 0;
+  empty.hidden = agents.length > 0 || mirror.tables.services.lifecycle?.available !== true;
+  keyed(
+    table.tBodies[0],
+    agents,
+    (agent) => agent.name,
+    (agent) => makeRow(agent.name, writeTo),
+    (row, agent) => updateRow(row, agent, jobs.get(agent.name)),
+  );
+}
+
+function makeRow(name, writeTo) {
+  const cell = (className, ...children) =>
+    el("td", { className, role: "cell" }, ...children);
+  const write = el("button", { type: "button", className: "write" }, "Write");
+  write.setAttribute("aria-label", `Write to ${name}`);
+  write.addEventListener("click", () => writeTo(name));
+  return el(
+    "tr",
+    { role: "row" },
+    el(
+      "th",
+      { scope: "row", role: "rowheader" },
+      el("a", { className: "name", href: `/agents/${name}` }, name),
+      el("span", { className: "model" }),
+    ),
+    cell("state", el("span", { className: "badge" }), el("time")),
+    cell("turn", el("span", { className: "badge" }), el("time")),
+    cell("actions", write, ...makeButtons(name, error)),
+  );
+}
+
+function updateRow(row, agent, job) {
+  putState(row.querySelector(".state"), agent, job);
+  putTurn(row.querySelector(".turn"), agent);
+  setText(row.querySelector(".model"), agent.model || "");
+  row.setAttribute("aria-busy", String(Boolean(job)));
+  updateButtons(row.querySelectorAll("[data-verb]"), agent, job);
+}

@@ -1,0 +1,350 @@
+"""The page's side of the services: what they hold is shown, what is clicked reaches them."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from services.dashboard.clients.broker_feed import MAX_QUESTIONS
+from services.dashboard.state.page_state import MAX_MESSAGES, MAX_RESOLVED
+from services.dashboard.state.rows import MAX_PREVIEW
+from services.dashboard.tests.conftest import TIME_LIMIT, CountedStreams, Page
+from wire import names
+from wire.fixtures import Connect
+
+
+@pytest.fixture
+async def inside(page: Page) -> Page:
+    await page.log_in()
+    await page.until(
+        lambda t: all(row["available"] for row in t["services"].values()) and t["agents"]
+    )
+    return page
+
+
+async def event(stream: aiohttp.ClientResponse) -> dict[str, str]:
+    async with asyncio.timeout(TIME_LIMIT):
+        text = (await stream.content.readuntil(b"\n\n")).decode()
+    return dict(line.split(": ", 1) for line in text.strip().split("\n"))
+
+
+async def test_a_cold_load_shows_the_agents(inside: Page) -> None:
+    agents = (await inside.tables())["agents"]
+    assert {name: row["state"] for name, row in agents.items()} == {
+        "manager": "running",
+        "alice": "running",
+        "bob": "stopped",
+    }
+    assert agents["alice"]["model"] == "claude-test"
+
+
+async def test_agents_change_crash_and_go(inside: Page) -> None:
+    inside.hive.agents["bob"].become("running")
+    await inside.until(lambda t: t["agents"]["bob"]["state"] == "running")
+    inside.hive.agents["bob"].Crashed("oom-kill", 9)
+    tables = await inside.until(lambda t: t["notices"])
+    assert [row["text"] for row in tables["notices"].values()] == [
+        "bob crashed: oom-kill, status 9."
+    ]
+    inside.buses["lifecycle"].unexport(names.agent_path("bob"))
+    await inside.until(lambda t: "bob" not in t["agents"])
+
+
+async def test_jobs_are_shown_and_failures_stay(inside: Page) -> None:
+    lifecycle, job = inside.hive.lifecycle, names.job_path(1)
+    lifecycle.JobNew(1, job, "carol", "spawn")
+    await inside.until(lambda t: t["jobs"].get(job) == {"agent": "carol", "verb": "spawn"})
+    lifecycle.JobRemoved(1, job, "carol", "spawn", "failed", "No space left.\nfetched\nlost")
+    tables = await inside.until(lambda t: not t["jobs"] and t["notices"])
+    assert [row["text"] for row in tables["notices"].values()] == [
+        "Could not spawn carol: No space left."
+    ]
+
+
+async def test_messages_arrive_move_and_are_bounded(inside: Page) -> None:
+    broker = inside.hive.broker
+    number = str(broker.arrive("alice", "bob", "six times seven?"))
+    tables = await inside.until(lambda t: number in t["messages"])
+    assert tables["messages"][number]["body"] == "six times seven?"
+    broker.MessageDelivered("bob", int(number), 2)
+    tables = await inside.until(lambda t: t["messages"][number]["state"] == "leased")
+    assert tables["messages"][number]["redeliveries"] == 2
+    broker.MessageParked("bob", int(number), 5)
+    tables = await inside.until(lambda t: t["messages"][number]["state"] == "dead")
+    assert tables["messages"][number]["redeliveries"] == 5
+    broker.MessageAcknowledged("bob", int(number))
+    await inside.until(lambda t: t["messages"][number]["state"] == "acknowledged")
+    unread = str(broker.arrive("alice", "operator", "do not forget me"))
+    for n in range(MAX_MESSAGES + 100):
+        last = broker.arrive("alice", "bob", f"{n}")
+    tables = await inside.until(lambda t: str(last) in t["messages"])
+    assert len(tables["messages"]) == MAX_MESSAGES + 1
+    assert unread in tables["messages"]
+    assert number not in tables["messages"]
+
+
+async def test_a_long_body_is_fetched_when_it_is_wanted(inside: Page) -> None:
+    body = "ü" * (MAX_PREVIEW + 1)
+    number = inside.hive.broker.arrive("alice", "operator", body)
+    row = (await inside.until(lambda t: t["messages"]))["messages"][str(number)]
+    assert (len(row["body"]), row["length"]) == (MAX_PREVIEW, MAX_PREVIEW + 1)
+    assert await inside.get(f"/api/messages/{number}") == (200, {"body": body})
+    assert (await inside.get("/api/messages/999"))[0] == 404
+
+
+async def test_sending_reading_and_refusals(inside: Page) -> None:
+    status, answer = await inside.post("/api/messages", {"to": "alice", "body": "hi"})
+    assert status == 200
+    tables = await inside.until(lambda t: t["messages"])
+    assert tables["messages"][str(answer["id"])]["from"] == "operator"
+    assert await inside.post("/api/messages", {"to": "zed", "body": "hi"}) == (
+        404,
+        {"error": "There is no agent zed.", "name": "org.hyperhive.Error.NotFound"},
+    )
+    number = inside.hive.broker.arrive("alice", "operator", "done")
+    assert (await inside.post(f"/api/messages/{number}/read"))[0] == 200
+    await inside.until(lambda t: t["messages"].get(str(number), {}).get("state") == "acknowledged")
+    assert inside.hive.broker.read == [number]
+
+
+async def test_questions_are_shown_answered_and_refused(inside: Page) -> None:
+    broker = inside.hive.broker
+    number = broker.ask("alice", "operator", "ü" * (MAX_PREVIEW + 1), "staging", "production")
+    broker.ask("bob", "alice", "six times seven?")
+    tables = await inside.until(lambda t: len(t["questions"]) == 2)
+    row = tables["questions"][str(number)]
+    assert (len(row["question"]), row["length"]) == (MAX_PREVIEW, MAX_PREVIEW + 1)
+    assert row["choices"] == ["staging", "production"]
+    answer = await inside.get(f"/api/questions/{number}")
+    assert answer == (200, {"question": "ü" * (MAX_PREVIEW + 1)})
+    assert (await inside.get("/api/questions/999"))[0] == 404
+    path = f"/api/questions/{number}/answer"
+    assert (await inside.post(path, {"answer": []}))[0] == 400
+    status, refused = await inside.post(path, {"answer": ["too late"]})
+    assert (status, refused["error"]) == (409, "This question was answered already.")
+    assert (await inside.post(path, {"answer": ["staging"]}))[0] == 200
+    tables = await inside.until(lambda t: t["questions"][str(number)]["state"] == "answered")
+    assert tables["questions"][str(number)]["answer"] == ["staging"]
+
+
+async def test_questions_to_the_operator_are_kept_however_old(inside: Page) -> None:
+    broker = inside.hive.broker
+    mine = broker.ask("alice", "operator", "where?")
+    for _ in range(2 * MAX_QUESTIONS):
+        last = broker.ask("alice", "bob", "what?")
+    tables = await inside.until(lambda t: str(last) in t["questions"])
+    assert str(mine) in tables["questions"]
+    assert len(tables["questions"]) == MAX_QUESTIONS + 1
+
+
+async def test_dead_letters_are_kept_requeued_and_dropped(inside: Page) -> None:
+    broker = inside.hive.broker
+    first, second = (broker.add("alice", "bob", text) for text in ("one", "two"))
+    for _ in range(MAX_MESSAGES):
+        broker.add("alice", "bob", "more")
+    broker.MessageQueued("bob", second + 1, "alice", "message")
+    await inside.until(lambda t: len(t["messages"]) == MAX_MESSAGES)
+    broker.park(first)
+    broker.park(second)
+    await inside.until(lambda t: {str(first), str(second)} <= t["messages"].keys())
+    assert (await inside.post(f"/api/messages/{first}/requeue"))[0] == 200
+    assert (await inside.post(f"/api/messages/{second}/drop"))[0] == 200
+
+    def states(tables: dict[str, dict[str, Any]]) -> set[str]:
+        return {row["state"] for row in tables["messages"].values()}
+
+    await inside.until(lambda t: "dead" not in states(t))
+    assert [broker.log[number - 1][9] for number in (first, second)] == ["queued", "dropped"]
+
+
+@pytest.mark.parametrize(("verb", "call"), [("start", "start"), ("kill", "stop"), ("restart",) * 2])
+async def test_the_agents_buttons(inside: Page, verb: str, call: str) -> None:
+    assert (await inside.post(f"/api/agents/alice/{verb}"))[0] == 200
+    assert inside.hive.agents["alice"].calls == [call]
+    assert (await inside.post(f"/api/agents/zed/{verb}"))[0] in (404, 500)
+    assert (await inside.post(f"/api/agents/..%2fx/{verb}"))[0] == 404
+
+
+async def test_what_is_asked_about_one_agent(inside: Page) -> None:
+    broker = inside.hive.broker
+    broker.arrive("alice", "bob", "to bob")
+    broker.arrive("manager", "alice", "to alice")
+    broker.arrive("manager", "bob", "not alice's")
+    broker.ask("alice", "operator", "where?")
+    broker.ask("manager", "operator", "not alice's")
+
+    async def part(name: str) -> Any:
+        status, answer = await inside.get(f"/api/agents/alice/{name}")
+        assert status == 200, answer
+        return answer[name]
+
+    assert [row["body"] for row in await part("messages")] == ["to bob", "to alice"]
+    assert [row["question"] for row in await part("questions")] == ["where?"]
+    assert (await part("usage"))["cpu"] == 1_500_000
+    assert await part("logs") == [f"alice line {number}" for number in range(50, 150)]
+    [deploy] = await part("deploys")
+    assert (deploy["agent"], deploy["approval"]) == ("alice", 7)
+    row = (await inside.tables())["agents"]["alice"]
+    assert row["network"] == {
+        "deny": ["localhost", "10.0.0.0/8"],
+        "allow": ["10.0.0.1"],
+        "filtered": True,
+    }
+    assert row["resources"] == {"tasks_max": 4096, "memory_max": 2 * 2**30}
+    for name in ("usage", "logs"):
+        assert await inside.get(f"/api/agents/zed/{name}") == (
+            404,
+            {"error": "There is no agent zed.", "name": "org.hyperhive.Error.NotFound"},
+        )
+    assert (await inside.get("/api/agents/alice/secrets"))[0] == 404
+    assert (await inside.get("/api/agents/No%20Name/messages"))[0] == 404
+
+
+async def test_only_one_that_sleeps_is_woken(inside: Page) -> None:
+    agents = inside.hive.agents
+    for state in ("stopped", "running", "failed", "starting", "paused"):
+        agents["bob"].become(state)
+        assert await inside.post("/api/agents/bob/wake") == (200, {"woken": False})
+    assert agents["bob"].calls == []
+    agents["bob"].become("sleeping")
+    assert await inside.post("/api/agents/bob/wake") == (200, {"woken": True})
+    assert agents["bob"].calls == ["start"]
+    assert (await inside.post("/api/agents/zed/wake"))[0] == 404
+
+
+async def test_the_page_of_an_agent_is_for_names_of_agents(inside: Page) -> None:
+    status, page = await inside.get("/agents/alice")
+    assert (status, "agent.js" in page) == (200, True)
+    for strange in ("A", "a" * 10, "..%2f..%2fetc", "a b"):
+        assert (await inside.get(f"/agents/{strange}"))[0] == 404
+
+
+async def test_approving_and_denying(inside: Page) -> None:
+    approvals = inside.hive.approvals
+    for name in ("carol", "dave"):
+        approvals.ask(name, "to help")
+    await inside.until(lambda t: len(t["approvals"]) == 2)
+    assert (await inside.post("/api/approvals/1/approve"))[0] == 200
+    assert (await inside.post("/api/approvals/2/deny", {"note": "Not now."}))[0] == 200
+    tables = await inside.until(lambda t: t["approvals"]["2"]["state"] == "denied")
+    assert tables["approvals"]["1"]["state"] == "approved"
+    assert tables["approvals"]["2"]["note"] == "Not now."
+    status, answer = await inside.post("/api/approvals/9/approve")
+    assert (status, answer["error"]) == (404, "There is no request 9.")
+
+
+async def test_a_change_is_looked_at_and_approved_at_once(inside: Page) -> None:
+    approvals = inside.hive.approvals
+    number = approvals.ask("alice", "more memory", "apply")
+    tables = await inside.until(lambda t: t["approvals"])
+    assert tables["approvals"]["1"]["commit"] == f"{number:040x}"
+    assert await inside.get("/api/approvals/1/diff") == (200, {"diff": "+a new line\n"})
+    assert (await inside.get("/api/approvals/9/diff"))[0] == 404
+    assert (await inside.post("/api/approvals/1/approve", {"now": "yes"}))[0] == 400
+    assert approvals.calls == []
+    assert (await inside.post("/api/approvals/1/approve", {"now": True}))[0] == 200
+    assert approvals.calls == [("approve now", 1)]
+
+
+async def test_what_is_being_built_stays_however_much_is_settled(inside: Page) -> None:
+    approvals = inside.hive.approvals
+    approvals.settle(approvals.ask("alice", "more memory", "apply"), "building", "")
+    for _ in range(2 * MAX_RESOLVED):
+        last = approvals.ask("bob", "more", "apply")
+        approvals.settle(last, "denied", "")
+    tables = await inside.until(lambda t: str(last) in t["approvals"])
+    assert len(tables["approvals"]) == MAX_RESOLVED + 1
+    assert tables["approvals"]["1"]["state"] == "building"
+
+
+async def test_a_service_that_goes_is_away_and_one_that_comes_back_is_asked_again(
+    inside: Page, connect: Connect
+) -> None:
+    await inside.buses["broker"].close()
+    tables = await inside.until(lambda t: not t["services"]["broker"]["available"])
+    assert "systemctl status hive-broker" in tables["services"]["broker"]["reason"]
+    status, answer = await inside.post("/api/messages", {"to": "alice", "body": "hi"})
+    assert (status, answer["name"]) == (503, "org.hyperhive.Error.Unavailable")
+    assert answer["error"].startswith("The broker does not answer")
+    assert (await inside.post("/api/services/broker/refresh"))[0] == 503
+    assert (await inside.get("/api/state"))[0] == 200
+    inside.hive.broker.add("alice", "operator", "sent while you could not see it")
+    await inside.hive.restart_broker(await connect())
+    tables = await inside.until(lambda t: t["services"]["broker"]["available"])
+    assert [row["body"] for row in tables["messages"].values()] == [
+        "sent while you could not see it"
+    ]
+
+
+async def test_a_stream_goes_on_where_it_stopped_or_says_reset(inside: Page) -> None:
+    url = f"{inside.url}/api/events"
+    async with inside.http.get(url) as stream:
+        first = await event(stream)
+        assert first["event"] == "reset"
+        inside.hive.agents["bob"].become("starting")
+        second = await event(stream)
+    inside.hive.agents["bob"].become("running")
+    await inside.until(lambda t: t["agents"]["bob"]["state"] == "running")
+    async with inside.http.get(url, headers={"Last-Event-ID": second["id"]}) as stream:
+        third = await event(stream)
+    change: dict[str, Any] = json.loads(third["data"])
+    assert change["seq"] == json.loads(second["data"])["seq"] + 1
+    assert change["put"]["bob"]["state"] == "running"
+    for strange in ("another-life-3", first["id"].rpartition("-")[0] + "-99999"):
+        async with inside.http.get(url, headers={"Last-Event-ID": strange}) as stream:
+            assert (await event(stream))["event"] == "reset"
+
+
+@pytest.fixture
+def two_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CountedStreams, "limit", 2)
+
+
+@pytest.fixture
+def impatient_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CountedStreams, "write_seconds", 0.2)
+
+
+@pytest.mark.usefixtures("two_streams")
+async def test_open_pages_are_bounded_and_closed_ones_forgotten(page: Page) -> None:
+    await page.log_in()
+    url = f"{page.url}/api/events"
+    async with page.http.get(url) as one, page.http.get(url) as two:
+        await event(one)
+        await event(two)
+        status, answer = await page.get("/api/events")
+        assert (status, answer["name"]) == (413, "org.hyperhive.Error.LimitExceeded")
+    # The refused stream has ended; the others end with their pages, not at the next event.
+    await page.streams.until_ended(3)
+    async with page.http.get(url) as again:
+        assert (await event(again))["event"] == "reset"
+
+
+async def test_stopping_ends_the_streams_at_once(inside: Page) -> None:
+    """`drain` ends them, long before `close` would cut them off."""
+    async with inside.http.get(f"{inside.url}/api/events") as stream:
+        await event(stream)
+        async with asyncio.timeout(TIME_LIMIT):
+            inside.dashboard.drain()
+            await inside.dashboard.close()
+            assert await stream.content.read() == b""
+
+
+@pytest.mark.usefixtures("impatient_streams")
+async def test_a_page_that_does_not_read_is_disconnected(page: Page) -> None:
+    await page.log_in()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(page.url.split(":")[2]))
+    [cookie] = page.http.cookie_jar
+    request = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie.key}={cookie.value}"
+    writer.write(f"{request}\r\n\r\n".encode())
+    async with asyncio.timeout(TIME_LIMIT):
+        await reader.readuntil(b"event: reset")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(30):  # more than the log keeps and the sockets buffer
+            page.dashboard.log.append({"x": "x" * 1_000_000})
+            await asyncio.sleep(0)
+    await page.streams.until_ended(1)
+    assert (await page.get("/api/session"))[0] == 200
+    writer.close()

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from services.dashboard.http.sessions import SESSION_SECONDS, TOKEN_SECONDS, Sessions
+from wire.errors import CorruptStore
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "logins.json"
+
+
+def test_a_token_opens_one_session_once(path: Path, clock: Clock) -> None:
+    sessions = Sessions(path, clock)
+    token = sessions.create_token()
+    session = sessions.redeem(token)
+    assert session is not None
+    assert sessions.seconds_left(session) == SESSION_SECONDS
+    assert sessions.redeem(token) is None
+    assert sessions.redeem("") is None
+    assert sessions.seconds_left(token) <= 0
+
+
+def test_a_token_is_good_for_15_minutes(path: Path, clock: Clock) -> None:
+    sessions = Sessions(path, clock)
+    early, late = sessions.create_token(), sessions.create_token()
+    clock.now += TOKEN_SECONDS - 1
+    assert sessions.redeem(early)
+    clock.now += 1
+    assert sessions.redeem(late) is None
+
+
+def test_both_survive_a_restart_and_neither_is_stored_in_clear(path: Path, clock: Clock) -> None:
+    first = Sessions(path, clock)
+    session = first.redeem(first.create_token())
+    token = first.create_token()
+    assert session is not None
+    second = Sessions(path, clock)
+    assert second.seconds_left(session) > 0
+    assert token not in path.read_text()
+    assert session not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert second.redeem(token)
+    assert Sessions(path, clock).redeem(token) is None
+
+
+def test_a_session_ends_by_time_and_by_logging_out(path: Path, clock: Clock) -> None:
+    sessions = Sessions(path, clock)
+    one, two = sessions.redeem(sessions.create_token()), sessions.redeem(sessions.create_token())
+    assert one is not None
+    assert two is not None
+    sessions.end(one)
+    assert Sessions(path, clock).seconds_left(one) <= 0
+    assert sessions.seconds_left(two) > 0
+    clock.now += SESSION_SECONDS
+    assert sessions.seconds_left(two) <= 0
+
+
+def test_many_links_push_out_the_oldest(path: Path, clock: Clock) -> None:
+    sessions = Sessions(path, clock)
+    oldest = sessions.create_token()
+    clock.now += 1
+    for _ in range(64):
+        newest = sessions.create_token()
+    assert sessions.redeem(oldest) is None
+    assert sessions.redeem(newest)
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"tokens": 3}', "\x00\xff"])
+def test_a_damaged_file_is_left_alone_and_named(path: Path, damage: str) -> None:
+    path.write_text(damage)
+    with pytest.raises(CorruptStore, match=r"logins\.json.*Move it away"):
+        Sessions(path)
+    assert path.read_text() == damage

@@ -1,0 +1,105 @@
+"""A mirror that joins at any moment, however its stream and its snapshot overlap, is exact."""
+
+import asyncio
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.dashboard.state.event_log import EventLog
+from services.dashboard.state.tables import Table, Tables
+
+KEYS = st.sampled_from(["1", "2", "3"])
+CHANGES = st.lists(
+    st.tuples(
+        st.booleans(),
+        st.dictionaries(KEYS, st.builds(lambda n: {"n": n}, st.integers(0, 3))),
+        st.sets(KEYS),
+    ),
+    max_size=12,
+)
+
+
+def change(tables: Tables, step: tuple[bool, dict[str, Any], set[str]]) -> None:
+    replace, put, remove = step
+    if replace:
+        tables.replace(Table.AGENTS, put)
+    else:
+        tables.update(Table.AGENTS, put=put, remove=remove - put.keys())
+
+
+@given(before=CHANGES, between=CHANGES, after=CHANGES)
+def test_a_page_that_subscribes_first_neither_misses_nor_repeats(
+    before: list[Any], between: list[Any], after: list[Any]
+) -> None:
+    log = EventLog("e")
+    tables = Tables(log)
+    for step in before:
+        change(tables, step)
+    subscribed = log.seq
+    for step in between:
+        change(tables, step)
+    snapshot = copy.deepcopy(tables.snapshot())
+    for step in after:
+        change(tables, step)
+    rows = dict(snapshot["tables"][Table.AGENTS])
+    applied = []
+    for entry in log.entries_after(subscribed) or []:
+        event = json.loads(entry.data)
+        if event["seq"] > snapshot["seq"]:  # what static/mirror.js does
+            applied.append(event["seq"])
+            for key in event["remove"]:
+                del rows[key]
+            rows.update(event["put"])
+    assert rows == tables.rows(Table.AGENTS)
+    assert applied == list(range(snapshot["seq"] + 1, log.seq + 1))
+
+
+def test_what_changes_nothing_is_not_an_event() -> None:
+    log = EventLog("e")
+    tables = Tables(log)
+    tables.update(Table.AGENTS, put={"a": {"n": 1}})
+    tables.update(Table.AGENTS, put={"a": {"n": 1}}, remove={"b"})
+    tables.replace(Table.AGENTS, {"a": {"n": 1}})
+    assert log.seq == 1
+
+
+def test_a_reader_that_falls_out_of_the_window_is_told() -> None:
+    log = EventLog("e", max_bytes=100)
+    for n in range(20):
+        log.append({"n": n})
+    assert log.entries_after(0) is None
+    assert [entry.seq for entry in log.entries_after(18) or []] == [19, 20]
+    assert log.entries_after(20) == []
+    assert log.entries_after(21) is None
+
+
+def test_ids_of_another_life_are_not_ours() -> None:
+    log = EventLog("now")
+    assert log.seq_of(log.event_id(7)) == 7
+    for strange in ("", "before-7", "now-", "now-x", "7", "now-٣"):
+        assert log.seq_of(strange) is None
+
+
+async def test_readers_are_woken_by_news_and_by_the_end() -> None:
+    log = EventLog("e")
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        readers = [tasks.create_task(log.wait_after(0)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert not any(reader.done() for reader in readers)
+        log.append({})
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(log.wait_after(1))
+        await asyncio.sleep(0)
+        log.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_since_is_in_order(count: int) -> None:
+    log = EventLog("e")
+    for _ in range(count):
+        log.append({})
+    assert [entry.seq for entry in log.entries_after(0) or []] == list(range(1, count + 1))

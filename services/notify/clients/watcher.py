@@ -1,0 +1,86 @@
+"""The watcher of one source: asks it at the start, after its signals, and when its service is back.
+
+A watcher subscribes before it asks, so it misses nothing. Items that appeared while notify was down
+are in the list.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from services.notify.clients.sources import Source
+from services.notify.notifier import Notifier
+from wire.bus import Bus
+from wire.errors import HiveError, Stopping, Unavailable
+from wire.signals import DAEMON, Signal
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 60.0
+"""The wait until a service is asked again that runs but could not answer."""
+
+
+class Watcher:
+    """Gives the notifier the items of one source."""
+
+    def __init__(self, bus: Bus, source: Source, notifier: Notifier) -> None:
+        self._bus = bus
+        self._source = source
+        self._notifier = notifier
+        self._wake = asyncio.Event()
+        self._complete = True
+        """Whether to ask for the complete list, and not only for newer items."""
+        self._newest = 0
+
+    async def run(self) -> None:
+        """Watch until cancelled. Raises Unavailable when it cannot subscribe."""
+        owner = {"sender": DAEMON, "interface": DAEMON, "member": "NameOwnerChanged"}
+        subscriptions = [
+            await self._bus.on_signal(self._owner_changed, **owner, arg0=self._source.service)
+        ]
+        try:
+            for rule in self._source.rules:
+                subscriptions.append(
+                    await self._bus.on_signal(self._receive, sender=self._source.service, **rule)
+                )
+            while True:
+                self._wake.clear()
+                await self._wait(None if await self._ask() else RETRY_SECONDS)
+        finally:
+            for subscription in subscriptions:
+                await subscription.close()
+
+    async def _wait(self, limit: float | None) -> None:
+        try:
+            async with asyncio.timeout(limit):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _ask(self) -> bool:
+        """Ask once; return False when the source must be asked again without a signal."""
+        complete, self._complete = self._complete, False
+        try:
+            listed = await self._source.fetch(self._bus, 0 if complete else self._newest)
+        except HiveError as error:
+            self._complete = True
+            log.warning(
+                "%s cannot be asked for %s: %s", self._source.service, self._source.name, error
+            )
+            # A service that is down is not asked again: a call would start it, and its next owner
+            # of the name wakes us.
+            return isinstance(error, Unavailable | Stopping)
+        numbers = [one.number for one in listed]
+        self._newest = max([0 if complete else self._newest, *numbers])
+        self._notifier.process(self._source.name, listed, complete=complete)
+        return True
+
+    def _receive(self, signal: Signal) -> None:
+        if self._source.concerns(signal):
+            self._wake.set()
+
+    def _owner_changed(self, signal: Signal) -> None:
+        """Ask a service that is back; do not ask one that has left, which a call would start."""
+        if signal.args[2]:
+            self._complete = True
+            self._wake.set()

@@ -1,0 +1,68 @@
+"""One notification: something that the operator should look at, in words that may leave this host.
+
+Agents wrote most of these words. They are shown as they are, except that they are cut, and that
+characters which a terminal or a phone would not show become spaces.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Final, Self
+
+from services.config import Event
+
+MAX_TITLE: Final = 120
+MAX_TEXT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One event that the operator should look at.
+
+    Attributes:
+        event: the kind of event, by which webhooks choose.
+        number: the id that the event's service gave it.
+        title: one line.
+        text: more lines; they may be empty.
+        at: when it happened, in microseconds since 1970.
+        origin: the agent that caused it, or empty.
+    """
+
+    event: Event
+    number: int
+    title: str
+    text: str
+    at: int
+    origin: str = ""
+
+    @classmethod
+    def of(
+        cls, event: Event, number: int, title: str, text: str, at: int, origin: str = ""
+    ) -> Self:
+        """Return a notification of words that may be long, and have unprintable characters."""
+        title = printable(title, MAX_TITLE).replace("\n", " ")
+        return cls(event, number, title, printable(text, MAX_TEXT), at, origin)
+
+    @property
+    def key(self) -> str:
+        """The identity of the event, by which a receiver recognizes a repetition."""
+        return f"{self.event}-{self.number}"
+
+    def dump(self) -> str:
+        """Return the notification as JSON, for the store."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def load(cls, text: str) -> Self:
+        """Return the notification that `dump` wrote.
+
+        Raises:
+            ValueError, TypeError: `dump` did not write this text.
+        """
+        return cls(**json.loads(text))
+
+
+def printable(words: str, limit: int) -> str:
+    """Return at most `limit` characters of `words`, with a space for each unprintable one."""
+    head = words[: limit + 1]
+    seen = "".join(c if c == "\n" or c.isprintable() else " " for c in head).strip()
+    return seen if len(head) <= limit else f"{seen[: limit - 1].rstrip()}…"

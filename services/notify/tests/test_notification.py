@@ -1,0 +1,30 @@
+"""Agents' words, on their way to a phone."""
+
+import pytest
+
+from services.notify.notification import MAX_TEXT, Notification, printable
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("two\nlines", "two\nlines"),
+        ("\x1b[2Jgone", "[2Jgone"),
+        ("a\u202eb\u200bc\x00d", "a b c d"),
+        ("häßlich \N{PILE OF POO}", "häßlich \N{PILE OF POO}"),
+        ("x" * MAX_TEXT, "x" * MAX_TEXT),
+        ("x" * (MAX_TEXT + 1), "x" * (MAX_TEXT - 1) + "…"),
+    ],
+)
+def test_what_cannot_be_seen_goes_and_what_is_long_is_cut(words: str, shown: str) -> None:
+    assert printable(words, MAX_TEXT) == shown
+
+
+def test_a_title_is_one_line() -> None:
+    assert Notification.of("notice", 1, "a\nb", "", 0).title == "a b"
+
+
+def test_it_is_kept_as_it_is() -> None:
+    one = Notification.of("deploy-failed", 7, "apply of alice failed", "line\nline", 5, "alice")
+    assert Notification.load(one.dump()) == one
+    assert one.key == "deploy-failed-7"

@@ -1,0 +1,259 @@
+"""The real process between a bus with the other services and a webhook on a real socket."""
+
+import asyncio
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from services.notify.store import Store
+from services.notify.tests.conftest import TIME_LIMIT, Hook, asks
+from services.notify.tests.fakes import FakeHive
+from wire.bus import Bus
+from wire.fixtures import Connect
+from wire.principal import Kind, Principal
+from wire.testing import FixedPrincipals
+
+Start = Callable[[], Awaitable[Process]]
+
+
+class Told:
+    """The messages of the process to systemd."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.setblocking(False)
+
+    async def until(self, word: bytes) -> None:
+        async with asyncio.timeout(TIME_LIMIT):
+            while word not in await asyncio.get_running_loop().sock_recv(self._socket, 4096):
+                pass
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+async def broker_bus(connect: Connect, principals: FixedPrincipals) -> Bus:
+    principals.default = Principal(Kind.SERVICE, "notify")
+    return await connect()
+
+
+@pytest.fixture
+async def hive(connect: Connect, broker_bus: Bus) -> FakeHive:
+    hive = FakeHive()
+    await hive.serve_broker(broker_bus)
+    await hive.serve_approvals(await connect())
+    return hive
+
+
+@pytest.fixture
+def config(tmp_path: Path, hook: Hook) -> Path:
+    file = tmp_path / "hyperhive.toml"
+    file.write_text(f'[[notify.webhooks]]\nname = "log"\ntype = "json"\nurl = "{hook.url}/"\n')
+    return file
+
+
+@pytest.fixture
+async def told(tmp_path: Path) -> AsyncIterator[Told]:
+    told = Told(tmp_path / "systemd")
+    yield told
+    told.close()
+
+
+@pytest.fixture
+async def start(bus_address: str, tmp_path: Path, config: Path, told: Told) -> AsyncIterator[Start]:
+    """Return a function that starts `python -m services.notify` as systemd does."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "credentials").mkdir()
+    environment = {
+        "DBUS_SYSTEM_BUS_ADDRESS": bus_address,
+        "STATE_DIRECTORY": str(tmp_path / "state"),
+        "CREDENTIALS_DIRECTORY": str(tmp_path / "credentials"),
+        "NOTIFY_SOCKET": str(tmp_path / "systemd"),
+        "HYPERHIVE_CONFIG": str(config),
+    }
+    started: list[Process] = []
+
+    async def run() -> Process:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "services.notify"),
+            env=environment,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[3],
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def until_it_has_looked(hive: FakeHive) -> None:
+    """Wait until every list was asked for: later items are new."""
+    async with asyncio.timeout(TIME_LIMIT):
+        await hive.looked.all.wait()
+
+
+async def test_each_event_is_told(hive: FakeHive, hook: Hook, start: Start) -> None:
+    hive.broker.ask("alice", "was there before")
+    await start()
+    await until_it_has_looked(hive)
+    hive.broker.wonder("alice", "Where to?", "staging", "production")
+    [question] = await hook.until(1)
+    assert (question["event"], question["id"]) == ("question", "question-2")
+    assert question["text"] == "Where to?\n1  staging\n2  production"
+    hive.broker.say("alice", "message", "no news for a phone")
+    hive.broker.say("system", "container-crash", "The container of bob does not come up again.")
+    crash = (await hook.until(2))[1]
+    assert (crash["event"], crash["id"]) == ("crash", "crash-2")
+    hive.broker.say("system", "needs-login", "bob needs a login.")
+    assert (await hook.until(3))[2]["event"] == "notice"
+    hive.approvals.request("apply", "alice", "more memory")
+    approval = (await hook.until(4))[3]
+    assert (approval["event"], approval["text"]) == ("approval", "manager: more memory")
+    assert approval["title"] == "apply of alice waits for approval 1"
+    hive.approvals.resolve(1, "approved", "")
+    hive.approvals.resolve(1, "failed", "E: no such package")
+    failed = (await hook.until(5))[4]
+    assert (failed["event"], failed["text"]) == ("deploy-failed", "E: no such package")
+
+
+async def test_what_happened_while_it_was_down(hive: FakeHive, hook: Hook, start: Start) -> None:
+    first = await start()
+    await until_it_has_looked(hive)
+    hive.broker.wonder("alice", "one")
+    await hook.until(1)
+    first.kill()
+    await first.wait()
+    hive.broker.ask("alice", "two")
+    answered = hive.broker.ask("alice", "three, and answered already")
+    hive.broker.questions[answered - 1][8] = "answered"
+    hive.approvals.add("spawn", "carol", "docs")
+    await start()
+    # It may have been killed before it noted that the first one was taken.
+    bodies = await hook.until_different(3)
+    assert [body["text"] for body in bodies] == ["manager: docs", "one", "two"]
+    # Nothing else came meanwhile: what is asked next comes next.
+    hive.broker.wonder("bob", "four")
+    bodies = await hook.until_different(4)
+    assert bodies[-1]["text"] == "four"
+
+
+async def test_killed_while_it_posts_it_posts_again_under_the_same_id(
+    hive: FakeHive, hook: Hook, start: Start
+) -> None:
+    first = await start()
+    await until_it_has_looked(hive)
+    hook.silent = True
+    hive.broker.wonder("alice", "one")
+    await hook.until(1)
+    first.kill()
+    await first.wait()
+    hook.silent = False
+    await start()
+    assert [body["id"] for body in await hook.until(2)] == ["question-1", "question-1"]
+
+
+async def test_it_stops_at_once_in_the_middle_of_a_post(
+    hive: FakeHive, hook: Hook, start: Start
+) -> None:
+    process = await start()
+    await until_it_has_looked(hive)
+    hook.silent = True
+    hive.broker.wonder("alice", "one")
+    await hook.until(1)
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(5):  # the request alone may take 10 s
+        assert await process.wait() == 0
+
+
+async def test_a_webhook_that_is_down_gets_it_later(
+    hive: FakeHive, hook: Hook, start: Start
+) -> None:
+    await start()
+    await until_it_has_looked(hive)
+    hook.answers = [web.Response(status=500), web.Response(status=500)]
+    hive.broker.wonder("alice", "one")
+    assert [body["text"] for body in await hook.until(3)] == ["one"] * 3
+
+
+async def test_a_broker_that_comes_back_is_asked_again(
+    hive: FakeHive, hook: Hook, start: Start, broker_bus: Bus, connect: Connect
+) -> None:
+    await start()
+    await until_it_has_looked(hive)
+    await broker_bus.close()
+    again = FakeHive()
+    again.broker.ask("alice", "asked while nobody listened")
+    await again.serve_broker(await connect())
+    assert (await hook.until(1))[0]["text"] == "asked while nobody listened"
+
+
+async def test_without_webhooks_it_ends_well(
+    hive: FakeHive, hook: Hook, start: Start, config: Path, told: Told
+) -> None:
+    await asyncio.to_thread(config.write_text, "")
+    process = await start()
+    await told.until(b"READY=1")
+    await told.until(b"STATUS=No webhooks are configured.")
+    async with asyncio.timeout(TIME_LIMIT):
+        _, errors = await process.communicate()
+    assert process.returncode == 0
+    assert b"no webhooks are configured" in errors
+    assert hive.looked.lists == set()
+
+
+async def test_what_waits_for_a_webhook_that_there_is_no_more_goes(
+    hive: FakeHive, hook: Hook, start: Start, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "state" / "notify.sqlite")
+    store.record("questions", [1], [("log", asks(1)), ("old", asks(1))], complete=False)
+    await start()
+    await hook.until(1)
+    assert store.count("old") == 0
+    store.close()
+
+
+@pytest.mark.parametrize("fault", ["token", "store"])
+async def test_it_refuses_with_one_sentence(start: Start, tmp_path: Path, fault: str) -> None:
+    process_files = {
+        "token": (tmp_path / "credentials" / "notify_log", "two words s3cret"),
+        "store": (tmp_path / "state" / "notify.sqlite", "no database " * 1000),
+    }
+    path, text = process_files[fault]
+    path.write_text(text)
+    process = await start()
+    async with asyncio.timeout(TIME_LIMIT):
+        _, errors = await process.communicate()
+    assert process.returncode == 78
+    assert "Traceback" not in errors.decode()
+    assert "s3cret" not in errors.decode()
+    assert {"token": "is not a valid token", "store": "move it"}[fault] in errors.decode()
+
+
+async def test_a_token_goes_with_the_post_and_into_no_log(
+    hive: FakeHive, hook: Hook, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "credentials" / "notify_log").write_text("s3cret\n")
+    process = await start()
+    await until_it_has_looked(hive)
+    hook.answers = [web.Response(status=401)]
+    hive.broker.wonder("alice", "one")
+    await hook.until(2)
+    assert {headers["Authorization"] for _, headers, _ in hook.got} == {"Bearer s3cret"}
+    process.terminate()
+    async with asyncio.timeout(TIME_LIMIT):
+        _, errors = await process.communicate()
+    assert b"log does not accept posts, which are retried: it answered 401" in errors
+    assert b"s3cret" not in errors
+    assert hook.url.encode() not in errors
