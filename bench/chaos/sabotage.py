@@ -32,9 +32,9 @@ NAMES: Final = (*FAULTS, KEEP_LEASES)
 def main(fault: str) -> None:
     """Be the broker."""
     if fault == KEEP_LEASES:
-        from services.broker.messages.broker import Broker
+        from services.broker.messages.inboxes import Inboxes
 
-        Broker._end = lambda self, holder: None  # type: ignore[method-assign]
+        Inboxes._holder_left = lambda self, holder: None  # type: ignore[method-assign]
     else:
         _rewrite(*FAULTS[fault], chance=0.1 if fault == "lose-commits" else 1.0)
     runpy.run_module("services.broker", run_name="__main__")

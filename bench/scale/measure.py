@@ -10,10 +10,10 @@ from statistics import median
 from typing import Any, Final
 
 from bench.scale.fill import COMMON
-from services.broker.messages.broker import Broker
+from services.broker.__main__ import compose
+from services.broker.deadlines.clock import HostClock
 from services.broker.messages.inbox import Holder
 from services.broker.messages.invocations import Invocations
-from services.broker.queries.history import History
 from services.broker.storage.database import Database
 from services.config import BrokerConfig
 from wire.principal import THE_MANAGER, THE_OPERATOR, agent
@@ -25,6 +25,14 @@ LIMITS: Final = BrokerConfig(agent_messages_per_hour=10**8, agent_bytes_per_hour
 WORKER: Final = agent("a07")
 
 Call = Callable[[], Awaitable[Any]]
+
+
+class NoRequests:
+    """Approvals, where nothing is pending."""
+
+    async def pending(self, limit: int) -> list[dict[str, Any]]:
+        """See PendingRequests."""
+        return []
 
 
 async def measure(few: Path, many: Path, samples: int) -> dict[str, tuple[float, float]]:
@@ -48,10 +56,9 @@ async def _in_turn(one: Call, other: Call, samples: int) -> tuple[float, float]:
 async def _calls(path: Path) -> AsyncIterator[Mapping[str, Call]]:
     """What is measured, on the store at `path`."""
     database = Database.open(path)
-    invocations = Invocations()
-    broker = Broker(database, LIMITS, invocations)
+    parts = compose(database, LIMITS, Invocations(), NoRequests(), HostClock())
+    broker, history = parts.broker, parts.history
     await broker.recover()
-    history = History(database, broker.leased, invocations)
     holder = Holder("bench", asyncio.get_running_loop().create_future())
     numbers = count()
 
@@ -76,5 +83,4 @@ async def _calls(path: Path) -> AsyncIterator[Mapping[str, Call]]:
             "a search that finds nothing": page(THE_OPERATOR, text="quokka"),
         }
     finally:
-        await broker.close()
-        await database.close()
+        await parts.close()

@@ -1,100 +1,130 @@
 """hive-broker.service."""
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from services import unit
 from services.broker.clients import ApprovalsClient, LifecycleWatcher
-from services.broker.deadlines.clock import HostClock
+from services.broker.deadlines.clock import Clock, HostClock
 from services.broker.deadlines.deadlines import Deadlines
-from services.broker.interface import Broker1, Rules
+from services.broker.events import Announcer
+from services.broker.interface import Broker1
+from services.broker.limits.limits import Limits
 from services.broker.maintenance.maintenance import Maintenance
 from services.broker.messages.broker import Broker
-from services.broker.messages.dead_letters import DeadLetter
+from services.broker.messages.dead_letters import DeadLetter, DeadLetters
+from services.broker.messages.inboxes import Inboxes
 from services.broker.messages.invocations import Invocations
+from services.broker.messages.store import MessageStore
+from services.broker.parts import Parts
 from services.broker.queries.history import History
-from services.broker.queries.open_threads import OpenThreads
+from services.broker.queries.open_threads import OpenThreads, PendingRequests
 from services.broker.questions.questions import Questions
 from services.broker.reminders.reminders import Reminders
 from services.broker.startup_timeout import StartupTimeout
 from services.broker.storage import lock
 from services.broker.storage.database import FILE, STATE, Database
-from services.config import Config
+from services.broker.writes import Writes
+from services.config import BrokerConfig, Config
 from wire import names
 from wire.bus import Bus
 
 
 class BrokerService(unit.Service):
-    """The broker and what it is made of."""
+    """The life of the broker's process."""
 
-    def __init__(
-        self,
-        rules: Rules,
-        database: Database,
-        deadlines: Deadlines,
-        lifecycle: LifecycleWatcher,
-        held: int,
-    ) -> None:
-        self._rules = rules
-        self._database = database
-        self._deadlines = deadlines
+    def __init__(self, parts: Parts, lifecycle: LifecycleWatcher, lock_file: int) -> None:
+        self._parts = parts
         self._lifecycle = lifecycle
-        self._held = held
+        self._lock_file = lock_file
         self._parked: list[DeadLetter] = []
 
     async def recover(self) -> None:
-        """Take over what an earlier broker has left; before anything can be called."""
+        """Take over the store from an earlier broker, before anything can be called."""
         await self._lifecycle.start()
-        self._parked = await self._rules.broker.recover()
+        self._parked = await self._parts.broker.recover()
 
     async def start(self) -> None:
-        """Tell what was parked meanwhile, now that the name is ours and listeners know it."""
+        """Announce the messages that `recover` parked, now that listeners can know the name."""
         for letter in self._parked:
-            self._rules.broker.events.parked(letter.id, letter.recipient, letter.redeliveries)
+            self._parts.announcer.listener.parked(letter.id, letter.recipient, letter.redeliveries)
         self._parked = []
 
     async def run(self) -> None:
-        """Let what has a deadline fall due; first what did so meanwhile."""
-        await self._deadlines.run()
+        """Let deadlines expire, beginning with those that passed while no broker ran."""
+        await self._parts.deadlines.run()
 
     def drain(self) -> None:
-        """End the calls of Receive that wait, so that a restart takes no grace period."""
-        self._rules.broker.stop()
+        """End the waiting calls of Receive, so that a restart takes no grace period."""
+        self._parts.inboxes.stop()
 
     async def close(self) -> None:
-        """Finish writing."""
+        """Finish writing, and give the store up."""
         await self._lifecycle.close()
-        await self._rules.broker.close()
-        await self._rules.maintenance.close()
-        await self._database.close()
-        os.close(self._held)
+        await self._parts.close()
+        os.close(self._lock_file)
+
+
+def compose(
+    database: Database,
+    config: BrokerConfig,
+    invocations: Invocations,
+    requests: PendingRequests,
+    clock: Clock,
+    seconds: Callable[[], float] = time.monotonic,
+) -> Parts:
+    """Put the parts of a broker together, in a running loop.
+
+    Args:
+        database: the open store; Parts.close closes it.
+        config: the section [broker] of the configuration.
+        invocations: the containers that run now.
+        requests: the requests that wait for approval.
+        clock: for deadlines.
+        seconds: a clock for rates.
+    """
+    announcer, writes = Announcer(), Writes()
+    limits = Limits(config, seconds)
+    deadlines = Deadlines(database, clock)
+    store, dead_letters = MessageStore(database), DeadLetters(database)
+    tries = config.max_redeliveries + 1
+    inboxes = Inboxes(store, dead_letters, announcer, writes, invocations, tries=tries)
+    return Parts(
+        database=database,
+        announcer=announcer,
+        writes=writes,
+        deadlines=deadlines,
+        inboxes=inboxes,
+        broker=Broker(store, dead_letters, inboxes, limits, announcer, writes, tries=tries),
+        questions=Questions(
+            database, deadlines, limits, announcer, writes, max_open=config.max_open_questions
+        ),
+        reminders=Reminders(
+            database, deadlines, limits, announcer, writes, max_pending=config.max_pending_reminders
+        ),
+        threads=OpenThreads(database, inboxes.leased, requests),
+        history=History(database, inboxes.leased, invocations),
+        maintenance=Maintenance(database, config.keep_days),
+    )
 
 
 async def build(bus: Bus, config: Config) -> unit.Service:
-    """The broker on `bus`; its file is in systemd's StateDirectory=."""
+    """Make the broker on `bus`; its store is in systemd's StateDirectory=."""
     directory = Path(os.environ.get("STATE_DIRECTORY", STATE))
-    held = lock.take(directory)
+    lock_file = lock.take(directory)
     database = Database.open(directory / FILE, StartupTimeout().extend)
-    limits = config.broker
     invocations = Invocations()
-    broker = Broker(database, limits, invocations)
-    deadlines = Deadlines(database, HostClock())
-    rules = Rules(
-        broker=broker,
-        questions=Questions(database, broker, deadlines, max_open=limits.max_open_questions),
-        reminders=Reminders(database, broker, deadlines, max_pending=limits.max_pending_reminders),
-        threads=OpenThreads(database, broker.leased, ApprovalsClient(bus)),
-        history=History(database, broker.leased, invocations),
-        maintenance=Maintenance(database, limits.keep_days),
-    )
-    service = BrokerService(rules, database, deadlines, LifecycleWatcher(bus, invocations), held)
+    parts = compose(database, config.broker, invocations, ApprovalsClient(bus), HostClock())
+    service = BrokerService(parts, LifecycleWatcher(bus, invocations), lock_file)
     try:
         await service.recover()
     except BaseException:
         # The thread that writes would keep the process alive.
         await service.close()
         raise
-    bus.export(names.BROKER_PATH, Broker1(rules, bus))
+    bus.export(names.BROKER_PATH, Broker1(parts, bus))
     return service
 
 

@@ -1,20 +1,15 @@
-"""org.hyperhive.Broker1: forwards to the rules, and the rules' events to signals."""
+"""org.hyperhive.Broker1: forwards calls to the parts of the broker, and events to signals."""
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Protocol
 
-from services.broker.maintenance.maintenance import Maintenance
-from services.broker.messages.broker import Broker
 from services.broker.messages.inbox import Holder
 from services.broker.messages.message import Message
-from services.broker.queries.history import History
-from services.broker.queries.open_threads import OpenThreads
+from services.broker.parts import Parts
 from services.broker.questions.question import Question
-from services.broker.questions.questions import Questions
 from services.broker.reminders.reminder import Reminder
-from services.broker.reminders.reminders import Reminders
 from wire import names
 from wire.interface import Interface, caller, method, sender, signal
 from wire.principal import AGENTS, EVERYBODY, OPERATOR, service
@@ -37,34 +32,22 @@ from wire.types import (
 )
 
 
-class Watch(Protocol):
-    """What the interface needs of the bus beside being exported."""
+class SenderWatch(Protocol):
+    """The part of the bus that the interface needs besides being exported."""
 
     def watch_sender(self, connection: str) -> asyncio.Future[None]:
-        """A future that is done when `connection` has left the bus."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the interface forwards to."""
-
-    broker: Broker
-    questions: Questions
-    reminders: Reminders
-    threads: OpenThreads
-    history: History
-    maintenance: Maintenance
+        """Return a future that is done when `connection` has left the bus."""
 
 
 class Broker1(Interface, name=names.BROKER):
     """The broker on the bus."""
 
-    def __init__(self, rules: Rules, bus: Watch) -> None:
-        self._rules = rules
-        self._broker = broker = rules.broker
+    def __init__(self, parts: Parts, bus: SenderWatch) -> None:
+        self._parts = parts
+        self._broker = parts.broker
         self._bus = bus
         self._holders: dict[str, Holder] = {}
-        broker.events = self
+        parts.announcer.listener = self
 
     @method(allow=EVERYBODY)
     async def Send(self, to: Str, body: Str, options: Dict) -> UInt64:
@@ -84,7 +67,7 @@ class Broker1(Interface, name=names.BROKER):
 
     @method(allow=AGENTS | OPERATOR | service("notify"))
     async def ListMessages(self, filter: Dict, limit: UInt32) -> Messages:
-        return _rows(await self._rules.history.list_messages(caller(), filter, limit))
+        return _rows(await self._parts.history.list_messages(caller(), filter, limit))
 
     @method(allow=OPERATOR)
     async def Requeue(self, ids: UInt64List) -> None:
@@ -96,39 +79,39 @@ class Broker1(Interface, name=names.BROKER):
 
     @method(allow=AGENTS | OPERATOR)
     async def Ask(self, to: Str, question: Str, options: Dict) -> UInt64:
-        return await self._rules.questions.ask(caller(), to, question, options)
+        return await self._parts.questions.ask(caller(), to, question, options)
 
     @method(allow=AGENTS | OPERATOR)
     async def Answer(self, id: UInt64, answer: StrList) -> None:
-        await self._rules.questions.answer(caller(), id, answer)
+        await self._parts.questions.answer(caller(), id, answer)
 
     @method(allow=AGENTS | OPERATOR)
     async def Cancel(self, id: UInt64) -> None:
-        await self._rules.questions.cancel(caller(), id)
+        await self._parts.questions.cancel(caller(), id)
 
     @method(allow=AGENTS | OPERATOR | service("notify"))
     async def ListQuestions(self, filter: Dict, limit: UInt32) -> QuestionRows:
-        return _rows(await self._rules.history.list_questions(caller(), filter, limit))
+        return _rows(await self._parts.history.list_questions(caller(), filter, limit))
 
     @method(allow=AGENTS | OPERATOR)
     async def Remind(self, due: Int64, body: Str, options: Dict) -> UInt64:
-        return await self._rules.reminders.remind(caller(), due, body, options)
+        return await self._parts.reminders.remind(caller(), due, body, options)
 
     @method(allow=AGENTS | OPERATOR)
     async def CancelReminder(self, id: UInt64) -> None:
-        await self._rules.reminders.cancel(caller(), id)
+        await self._parts.reminders.cancel(caller(), id)
 
     @method(allow=AGENTS | OPERATOR)
     async def ListReminders(self, filter: Dict, limit: UInt32) -> ReminderRows:
-        return _rows(await self._rules.reminders.list(caller(), filter, limit))
+        return _rows(await self._parts.reminders.list(caller(), filter, limit))
 
     @method(allow=AGENTS | OPERATOR)
     async def CountReminders(self) -> UInt64:
-        return await self._rules.reminders.count(caller())
+        return await self._parts.reminders.count(caller())
 
     @method(allow=AGENTS | OPERATOR)
     async def OpenThreads(self) -> DictList:
-        return await self._rules.threads.open(caller())
+        return await self._parts.threads.open(caller())
 
     @method(allow=service("lifecycle"))
     async def RegisterAgent(self, name: Str) -> None:
@@ -144,11 +127,11 @@ class Broker1(Interface, name=names.BROKER):
 
     @method(allow=OPERATOR | service("vacuum"))
     async def Vacuum(self) -> UInt64:
-        return await self._rules.maintenance.vacuum()
+        return await self._parts.maintenance.vacuum()
 
     @method(allow=OPERATOR)
     async def Backup(self, path: Str) -> Str:
-        return await self._rules.maintenance.backup(path)
+        return await self._parts.maintenance.backup(path)
 
     @signal()
     def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...
@@ -207,7 +190,7 @@ class Broker1(Interface, name=names.BROKER):
         self.ReminderDue(owner, reminder_id, message_id)
 
     def _holder(self) -> Holder:
-        """The caller's connection; one watch each, however often it calls."""
+        """Return the caller's connection; it has one watch, however often it calls."""
         name = sender()
         if name not in self._holders:
             left = self._bus.watch_sender(name)

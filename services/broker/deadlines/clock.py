@@ -95,12 +95,12 @@ class HostClock:
         since_boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
         return Moment(time.time_ns() // 1000, self._boot, since_boot)
 
-    def alarm(self, rings: Callable[[], None]) -> Alarm:
+    def alarm(self, rings: Callable[[], None]) -> "TimerFdAlarm":
         """See Clock; call it in a running loop."""
-        return _TimerFd(rings)
+        return TimerFdAlarm(rings)
 
 
-class _TimerFd:
+class TimerFdAlarm:
     """A timerfd on the wall clock."""
 
     def __init__(self, rings: Callable[[], None]) -> None:
@@ -110,7 +110,12 @@ class _TimerFd:
         self._loop.add_reader(self._fd, self._ring)
         self.set(None)
 
+    def fileno(self) -> int:
+        """Return the descriptor, which is readable when the alarm rings."""
+        return self._fd
+
     def set(self, at: int | None) -> None:
+        """See Alarm."""
         at = _NEVER if at is None else min(max(at, 1), _NEVER)
         try:
             timerfd.set_time(self._fd, at * 1000)
@@ -121,6 +126,7 @@ class _TimerFd:
             self._loop.call_soon(self._rings)
 
     def close(self) -> None:
+        """See Alarm."""
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
 

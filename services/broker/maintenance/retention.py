@@ -27,7 +27,7 @@ async def delete(database: Database, cutoff: int) -> int:
     """
     deleted = 0
     for find, remove in (
-        (_old_messages, _remove_messages),
+        (old_messages, remove_messages),
         (_old_questions, _remove_questions),
         (_old_reminders, _remove_reminders),
     ):
@@ -57,8 +57,9 @@ def _call(remove: _Remove, ids: list[int], db: sqlite3.Connection) -> int:
     return remove(db, ids)
 
 
-def _old_messages(db: sqlite3.Connection, *, after: int, cutoff: int) -> list[int]:
-    # None is done before it is there: newer ones need not be looked at.
+def old_messages(db: sqlite3.Connection, *, after: int, cutoff: int) -> list[int]:
+    """Return ids after `after` of messages that were done before `cutoff`, at most _LOOK."""
+    # No message is done before it is sent, so newer ones are not looked at.
     _, end = ids_in_range(db, None, cutoff)
     found = db.execute(
         "SELECT id FROM message WHERE id > ? AND id < ? AND acknowledged < ? ORDER BY id LIMIT ?",
@@ -67,7 +68,8 @@ def _old_messages(db: sqlite3.Connection, *, after: int, cutoff: int) -> list[in
     return [row[0] for row in found]
 
 
-def _remove_messages(db: sqlite3.Connection, ids: list[int]) -> int:
+def remove_messages(db: sqlite3.Connection, ids: list[int]) -> int:
+    """Remove the first few of the messages with these ids; return how many."""
     texts = db.execute(
         "SELECT id, text FROM body WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
         (as_list(ids),),

@@ -63,6 +63,11 @@ class Inbox:
         # Who waits, in the order they came. Only the first one's event is ever set.
         self._line: deque[asyncio.Event] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """The number of calls of Receive that wait."""
+        return len(self._line)
+
     async def take(self, holder: Holder, limit: int, timeout: float) -> list[Message]:
         """Lease up to `limit` messages to `holder`, oldest first; waits until there is one.
 
@@ -73,7 +78,7 @@ class Inbox:
             LimitExceeded: too much is out already, or too many wait.
             Stopping, NotFound, Unavailable
         """
-        if len(self._line) >= MAX_WAITING:
+        if self.waiting >= MAX_WAITING:
             raise LimitExceeded(
                 f"{MAX_WAITING} calls of Receive wait in the inbox of {self._name} already; "
                 "one is enough."

@@ -21,7 +21,8 @@ class Invocations:
         # By object path. Not there: it does not run, unless lifecycle has not answered yet.
         self._running: dict[str, str] = {}
         self._told: set[str] = set()
-        self._known = False
+        self.known = False
+        """Whether lifecycle has answered, and still runs."""
 
     def current(self, agent: str) -> str:
         """The life of its container now; "" when it has none, or none that is known."""
@@ -29,7 +30,7 @@ class Invocations:
 
     def has_ended(self, agent: str, invocation: str) -> bool:
         """Whether `life` of its container has ended. What is not known has not; "" never was."""
-        if not invocation or not self._known:
+        if not invocation or not self.known:
             return False
         return self.current(agent) != invocation
 
@@ -43,14 +44,14 @@ class Invocations:
         """Lifecycle has gone, or is asked anew: nothing is known until `learn`."""
         self._running.clear()
         self._told.clear()
-        self._known = False
+        self.known = False
 
     def learn(self, objects: Mapping[str, Mapping[str, Any]]) -> None:
         """What GetManagedObjects has answered; what `changed` has told since `forget` is newer."""
         for path, interfaces in objects.items():
             if names.AGENT_INTERFACE in interfaces and path not in self._told:
                 self.changed(path, interfaces[names.AGENT_INTERFACE])
-        self._known = True
+        self.known = True
 
     def changed(self, path: str, properties: Mapping[str, Any]) -> None:
         """Properties of the agent at `path` have changed; those of its unit come together."""

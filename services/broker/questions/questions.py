@@ -12,12 +12,14 @@ from pydantic import Field
 from services.broker.arguments import LAST_ID, Arguments, parse
 from services.broker.deadlines.clock import Moment
 from services.broker.deadlines.deadlines import Deadlines
-from services.broker.messages.broker import LARGE, Broker
+from services.broker.events import Announcer
+from services.broker.limits.limits import Limits
 from services.broker.questions import store as question_store
 from services.broker.questions import texts as question_words
 from services.broker.questions.question import CANCELLED, EXPIRED, TRANSITIONS, Question, State
 from services.broker.questions.store import NewQuestion, QuestionChange
 from services.broker.storage.database import Database
+from services.broker.writes import LARGE, Writes
 from wire.errors import AccessDenied, Conflict, InvalidArgument, NotFound
 from wire.names import OPERATOR, SYSTEM
 from wire.principal import Principal
@@ -49,12 +51,21 @@ class Questions:
     table = question_store.TABLE
 
     def __init__(
-        self, database: Database, broker: Broker, deadlines: Deadlines, *, max_open: int
+        self,
+        database: Database,
+        deadlines: Deadlines,
+        limits: Limits,
+        announcer: Announcer,
+        writes: Writes,
+        *,
+        max_open: int,
     ) -> None:
-        """`max_open` questions may one asker have open."""
+        """`max_open` is the most open questions of one asker."""
         self._database = database
-        self._broker = broker
         self._deadlines = deadlines
+        self._limits = limits
+        self._announcer = announcer
+        self._writes = writes
         self._max_open = max_open
         deadlines.watch(self)
 
@@ -79,7 +90,8 @@ class Questions:
             raise InvalidArgument("A question is asked of one agent or of `operator`; name it.")
         if not text.strip():
             raise InvalidArgument("The question is empty; ask something.")
-        self._broker.permit(who, to, "\n".join([text, *chosen.choices]))
+        self._limits.check_recipient(who, to)
+        self._limits.spend(who, "\n".join([text, *chosen.choices]))
         moment = self._deadlines.now()
         asked = NewQuestion(
             asker=who.voice,
@@ -91,8 +103,7 @@ class Questions:
             deadline=None if chosen.ttl_s is None else moment.after(chosen.ttl_s),
             dedupe_key=chosen.dedupe_key,
         )
-        work = self._broker.in_turn(who, len(text), self._ask(asked))
-        return await self._broker.to_the_end(work)
+        return await self._writes.carry_out_in_turn(who.voice, len(text), self._ask(asked))
 
     async def answer(self, who: Principal, question_id: int, answer: Sequence[str]) -> None:
         """Answer a question; its asker gets a message.
@@ -109,11 +120,11 @@ class Questions:
         answer = list(answer)
         if not any(text.strip() for text in answer):
             raise InvalidArgument("The answer is empty; say something.")
-        self._broker.spend(who, "\n".join(answer))
+        self._limits.spend(who, "\n".join(answer))
         moment = self._deadlines.now()
         job = partial(_answer, number=question_id, who=who, answer=answer, moment=moment)
         # The question may be large, whatever the answer is.
-        await self._broker.to_the_end(self._broker.in_turn(who, LARGE, self._resolve(job)))
+        await self._writes.carry_out_in_turn(who.voice, LARGE, self._resolve(job))
 
     async def cancel(self, who: Principal, question_id: int) -> None:
         """Take a question back; its asker gets a message, unless it has done so itself.
@@ -127,11 +138,11 @@ class Questions:
         """
         moment = self._deadlines.now()
         job = partial(_cancel, number=question_id, who=who, moment=moment)
-        await self._broker.to_the_end(self._resolve(job))
+        await self._writes.carry_out(self._resolve(job))
 
     async def fall_due(self, moment: Moment) -> None:
         """See HasDeadlines."""
-        await self._broker.to_the_end(self._expire(moment))
+        await self._writes.carry_out(self._expire(moment))
 
     async def _ask(self, asked: NewQuestion) -> int:
         known, told = await self._database.write(partial(self._store, asked=asked))
@@ -141,8 +152,8 @@ class Questions:
             self._deadlines.added(asked.deadline)
         question = told.question
         if told.message:
-            self._announce(told.message, question.recipient, question_words.ASKED)
-        self._broker.events.question_added(question)
+            self._announcer.queued(told.message, SYSTEM, question.recipient, question_words.ASKED)
+        self._announcer.listener.question_added(question)
         return question.id
 
     def _store(
@@ -164,11 +175,9 @@ class Questions:
 
     def _tell(self, told: QuestionChange) -> None:
         if told.message:
-            self._announce(told.message, told.question.asker, question_words.ANSWERED)
-        self._broker.events.question_resolved(told.question)
-
-    def _announce(self, message: int, to: str, kind: str) -> None:
-        self._broker.announce(message, SYSTEM, to, kind)
+            to = told.question.asker
+            self._announcer.queued(told.message, SYSTEM, to, question_words.ANSWERED)
+        self._announcer.listener.question_resolved(told.question)
 
 
 def _check(options: AskOptions) -> None:

@@ -55,12 +55,12 @@ def question(row: Sequence[Any]) -> Question:
         asker=asker,
         recipient=recipient,
         text=text,
-        choices=_texts(choices),
+        choices=decode_texts(choices),
         multi=bool(multi),
         asked=asked,
         deadline=due or 0,
         state=State(state),
-        answer=_texts(answer),
+        answer=decode_texts(answer),
         answered_by=by,
         resolved=resolved or 0,
     )
@@ -102,7 +102,7 @@ def ask(db: sqlite3.Connection, asked: NewQuestion, max_open: int) -> QuestionCh
             asked.asker,
             asked.recipient,
             asked.text,
-            _json(asked.choices),
+            encode_texts(asked.choices),
             asked.multi,
             asked.asked,
             deadline and deadline.due,
@@ -129,7 +129,7 @@ def resolve(
         _unindex(db, before)
     db.execute(
         "UPDATE question SET state = ?, answer = ?, answered_by = ?, resolved = ? WHERE id = ?",
-        (after.state, _json(after.answer), after.answered_by, after.resolved, after.id),
+        (after.state, encode_texts(after.answer), after.answered_by, after.resolved, after.id),
     )
     if after.answer:
         _index(db, after)
@@ -159,7 +159,7 @@ def _say(db: sqlite3.Connection, to: str, kind: str, words: str) -> int:
 def _index(db: sqlite3.Connection, question: Question) -> None:
     db.execute(
         "INSERT INTO question_search (rowid, text, answer) VALUES (?, ?, ?)",
-        (question.id, question.text, _json(question.answer)),
+        (question.id, question.text, encode_texts(question.answer)),
     )
 
 
@@ -168,19 +168,20 @@ def _unindex(db: sqlite3.Connection, question: Question) -> None:
     db.execute(
         "INSERT INTO question_search (question_search, rowid, text, answer) "
         "VALUES ('delete', ?, ?, ?)",
-        (question.id, question.text, _json(question.answer)),
+        (question.id, question.text, encode_texts(question.answer)),
     )
 
 
-def _json(texts: Sequence[str]) -> str:
+def encode_texts(texts: Sequence[str]) -> str:
     """`texts` as JSON in which the words are those of the texts, for the search.
 
     So nothing is escaped but quotes and backslashes: a line break as `\\n` would make `nword` of
-    the word behind it. Strict JSON has no line breaks in texts; `_texts` is not strict.
+    the word behind it. Strict JSON has no line breaks in texts; `decode_texts` is not strict.
     """
     escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
     return "[" + ", ".join(f'"{text}"' for text in escaped) + "]"
 
 
-def _texts(text: str) -> list[str]:
+def decode_texts(text: str) -> list[str]:
+    """Return the texts that `encode_texts` was given."""
     return [str(item) for item in json.loads(text, strict=False)]

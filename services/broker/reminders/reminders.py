@@ -11,12 +11,14 @@ from pydantic import Field
 from services.broker.arguments import LAST_ID, Arguments, parse
 from services.broker.deadlines.clock import SECOND, Deadline, Moment, in_words
 from services.broker.deadlines.deadlines import Deadlines
-from services.broker.messages.broker import Broker
+from services.broker.events import Announcer
+from services.broker.limits.limits import Limits
 from services.broker.reminders import reminder
 from services.broker.reminders import store as reminder_store
 from services.broker.reminders.reminder import TRANSITIONS, Reminder, State
 from services.broker.reminders.store import NewReminder
 from services.broker.storage.database import Database
+from services.broker.writes import Writes
 from wire.errors import Conflict, InvalidArgument, NotFound
 from wire.names import SYSTEM
 from wire.principal import Principal
@@ -58,12 +60,21 @@ class Reminders:
     table = reminder_store.TABLE
 
     def __init__(
-        self, database: Database, broker: Broker, deadlines: Deadlines, *, max_pending: int
+        self,
+        database: Database,
+        deadlines: Deadlines,
+        limits: Limits,
+        announcer: Announcer,
+        writes: Writes,
+        *,
+        max_pending: int,
     ) -> None:
-        """`max_pending` reminders may one owner have pending."""
+        """`max_pending` is the most pending reminders of one owner."""
         self._database = database
-        self._broker = broker
         self._deadlines = deadlines
+        self._limits = limits
+        self._announcer = announcer
+        self._writes = writes
         self._max_pending = max_pending
         deadlines.watch(self)
 
@@ -84,14 +95,14 @@ class Reminders:
         """
         chosen = parse(RemindOptions, options, "option of Remind")
         file = chosen.file or ""
-        _check_file(who, file)
+        check_file(who, file)
         if not (body.strip() or file):
             raise InvalidArgument("The reminder says nothing; give it a body, or a file.")
         moment = self._deadlines.now()
         deadline = _deadline(moment, due, chosen.after_s)
-        self._broker.spend(who, body if body.strip() else file)
+        self._limits.spend(who, body if body.strip() else file)
         wish = NewReminder(who.voice, body, file, moment.wall, deadline, chosen.dedupe_key)
-        return await self._broker.to_the_end(self._remind(wish))
+        return await self._writes.carry_out(self._remind(wish))
 
     async def cancel(self, who: Principal, reminder_id: int) -> None:
         """Take a pending reminder back. Cancelled already: nothing happens.
@@ -130,7 +141,7 @@ class Reminders:
 
     async def fall_due(self, moment: Moment) -> None:
         """See HasDeadlines."""
-        await self._broker.to_the_end(self._deliver(moment))
+        await self._writes.carry_out(self._deliver(moment))
 
     async def _remind(self, wish: NewReminder) -> int:
         number, new = await self._database.write(partial(self._store, wish=wish))
@@ -153,8 +164,8 @@ class Reminders:
     async def _deliver(self, moment: Moment) -> None:
         job = partial(reminder_store.deliver, moment=moment)
         for done in await self._database.write(job):
-            self._broker.announce(done.message, SYSTEM, done.owner, reminder.KIND)
-            self._broker.events.reminder_due(done.owner, done.id, done.message)
+            self._announcer.queued(done.message, SYSTEM, done.owner, reminder.KIND)
+            self._announcer.listener.reminder_due(done.owner, done.id, done.message)
 
 
 def _deadline(moment: Moment, due: int, after_s: int | None) -> Deadline:
@@ -170,7 +181,7 @@ def _deadline(moment: Moment, due: int, after_s: int | None) -> Deadline:
     return Deadline(due)
 
 
-def _check_file(who: Principal, file: str) -> None:
+def check_file(who: Principal, file: str) -> None:
     """The path as a text: what is there is seen in the container alone, when it is due."""
     if not file:
         return

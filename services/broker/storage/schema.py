@@ -23,7 +23,7 @@ _MIGRATIONS: Final = Path(__file__).with_name("migrations")
 MAGIC: Final = b"SQLite format 3\0"
 _FULL_CHECK_BYTES: Final = 256 * 2**20
 """Up to this size (about a million messages, a second) the whole file is checked on each start."""
-_TICK: Final = 100_000
+PROGRESS_STEPS: Final = 100_000
 """Steps of sqlite's machine between two signs of life; some milliseconds."""
 
 
@@ -78,12 +78,12 @@ def check_shape(path: Path) -> None:
         closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh,
     ):
         migration.migrate(fresh, path, steps()[: migration.version_of(db)])
-        if different := _shape(db) ^ _shape(fresh):
+        if different := shape(db) ^ shape(fresh):
             names = ", ".join(sorted({repr(name) for _, name, _, _ in different})[:3])
             raise _damaged(path, f"it is not made as ours are, see {names}")
 
 
-def _shape(db: sqlite3.Connection) -> set[tuple[str, str, str, str]]:
+def shape(db: sqlite3.Connection) -> set[tuple[str, str, str, str]]:
     """What is in the store, in SQL, without what sqlite adds by itself."""
     rows = db.execute(
         "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL "
@@ -95,7 +95,7 @@ def _shape(db: sqlite3.Connection) -> set[tuple[str, str, str, str]]:
 @contextmanager
 def _telling(db: sqlite3.Connection, alive: Callable[[], None]) -> Iterator[None]:
     """Call `alive` while `db` is at work."""
-    db.set_progress_handler(alive, _TICK)
+    db.set_progress_handler(alive, PROGRESS_STEPS)
     try:
         yield
     finally:

@@ -7,50 +7,13 @@ import pytest
 from services.broker.deadlines.deadlines import Deadlines
 from services.broker.messages.broker import Broker
 from services.broker.messages.invocations import Invocations
-from services.broker.messages.message import Message
 from services.broker.messages.store import MessageStore
-from services.broker.questions.question import Question
+from services.broker.parts import Parts
 from services.broker.questions.questions import Questions
 from services.broker.reminders.reminders import Reminders
 from services.broker.storage.database import Database
 from services.broker.tests.clocks import FakeClock
-from services.config import BrokerConfig
-
-MAX_BODY = 1000
-CONFIG = BrokerConfig(max_body_bytes=MAX_BODY, agent_messages_per_hour=5000)
-MAX_OPEN = 5
-MAX_PENDING = 5
-
-
-class EventLog:
-    """Notes what the broker tells."""
-
-    def __init__(self) -> None:
-        self.all: list[tuple[object, ...]] = []
-
-    def queued(self, message_id: int, sender: str, to: str, kind: str) -> None:
-        self.all.append(("queued", message_id, sender, to, kind))
-
-    def delivered(self, message: Message) -> None:
-        self.all.append(("delivered", message.id, message.redeliveries))
-
-    def acknowledged(self, message_id: int, to: str) -> None:
-        self.all.append(("acknowledged", message_id, to))
-
-    def parked(self, message_id: int, to: str, redeliveries: int) -> None:
-        self.all.append(("parked", message_id, redeliveries))
-
-    def dropped(self, message_id: int, to: str) -> None:
-        self.all.append(("dropped", message_id, to))
-
-    def question_added(self, question: Question) -> None:
-        self.all.append(("question added", question.id))
-
-    def question_resolved(self, question: Question) -> None:
-        self.all.append(("question resolved", question.id, question.state.value))
-
-    def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None:
-        self.all.append(("reminder due", owner, reminder_id, message_id))
+from services.broker.tests.room import EventLog, FakeRequests, make_room
 
 
 @pytest.fixture
@@ -59,13 +22,19 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[MessageStore]:
+async def database(path: Path) -> AsyncIterator[Database]:
     database = Database.open(path)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def store(database: Database) -> MessageStore:
+    """The messages, of agents that are registered."""
     store = MessageStore(database)
     for name in ("alice", "bob", "manager"):
         await store.register(name)
-    yield store
-    await database.close()
+    return store
 
 
 @pytest.fixture
@@ -74,36 +43,52 @@ def invocations() -> Invocations:
 
 
 @pytest.fixture
-async def broker(store: MessageStore, invocations: Invocations) -> AsyncIterator[Broker]:
-    broker = Broker(store._database, CONFIG, invocations)
-    await broker.recover()
-    yield broker
-    async with asyncio.timeout(5):
-        await broker.close()
-
-
-@pytest.fixture
-def heard(broker: Broker) -> EventLog:
-    broker.events = heard = EventLog()
-    return heard
-
-
-@pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
 
 
 @pytest.fixture
-def deadlines(store: MessageStore, clock: FakeClock) -> Deadlines:
-    """Nobody runs them but those tests that do."""
-    return Deadlines(store._database, clock)
+def requests() -> FakeRequests:
+    return FakeRequests()
 
 
 @pytest.fixture
-def questions(broker: Broker, deadlines: Deadlines) -> Questions:
-    return Questions(deadlines._database, broker, deadlines, max_open=MAX_OPEN)
+async def room(
+    database: Database,
+    store: MessageStore,
+    invocations: Invocations,
+    clock: FakeClock,
+    requests: FakeRequests,
+) -> AsyncIterator[Parts]:
+    room = make_room(database, invocations=invocations, clock=clock, requests=requests)
+    await room.broker.recover()
+    yield room
+    async with asyncio.timeout(5):
+        room.inboxes.stop()
+        await room.writes.close()
 
 
 @pytest.fixture
-def reminders(broker: Broker, deadlines: Deadlines) -> Reminders:
-    return Reminders(deadlines._database, broker, deadlines, max_pending=MAX_PENDING)
+def broker(room: Parts) -> Broker:
+    return room.broker
+
+
+@pytest.fixture
+def questions(room: Parts) -> Questions:
+    return room.questions
+
+
+@pytest.fixture
+def reminders(room: Parts) -> Reminders:
+    return room.reminders
+
+
+@pytest.fixture
+def deadlines(room: Parts) -> Deadlines:
+    return room.deadlines
+
+
+@pytest.fixture
+def events(room: Parts) -> EventLog:
+    room.announcer.listener = events = EventLog()
+    return events

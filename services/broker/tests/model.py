@@ -8,7 +8,9 @@ from services.broker.messages.message import Message, State
 from services.config import BrokerConfig
 from wire.errors import Conflict, HiveError, NotFound
 
-CONFIG: Final = BrokerConfig(max_redeliveries=1, agent_messages_per_hour=10**6)
+CONFIG: Final = BrokerConfig(
+    max_redeliveries=1, agent_messages_per_hour=10**6, max_open_questions=1000
+)
 TRIES: Final = CONFIG.max_redeliveries + 1
 AGENTS: Final = ("alice", "bob")
 PARTIES: Final = (*AGENTS, "operator")

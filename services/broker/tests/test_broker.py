@@ -1,17 +1,29 @@
 """The rules, without a bus."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from services.broker.messages.broker import Broker
-from services.broker.messages.inbox import MAX_LEASED, MAX_WAITING, Holder
-from services.broker.messages.invocations import Invocations
-from services.broker.messages.message import Draft, Message, State
-from services.broker.queries.history import History
-from services.broker.tests.conftest import CONFIG, MAX_BODY, EventLog
+from services.broker.messages.dead_letters import DeadLetters
+from services.broker.messages.inbox import MAX_LEASED, MAX_WAITING
+from services.broker.messages.message import Draft, State
+from services.broker.messages.store import MessageStore
+from services.broker.parts import Parts
+from services.broker.storage.database import Database
+from services.broker.tests.room import (
+    ALICE,
+    BOB,
+    MAX_BODY,
+    EventLog,
+    holder,
+    ids,
+    listed,
+    restart,
+    until_idle,
+    waiting,
+)
 from wire.errors import (
     AccessDenied,
     Conflict,
@@ -21,55 +33,13 @@ from wire.errors import (
     NotFound,
     Stopping,
 )
-from wire.principal import DASHBOARD, THE_MANAGER, THE_OPERATOR, Kind, Principal, agent
+from wire.principal import DASHBOARD, THE_MANAGER, THE_OPERATOR, Kind, Principal
 
-ALICE, BOB = agent("alice"), agent("bob")
 LIFECYCLE = Principal(Kind.SERVICE, "lifecycle")
 APPROVALS = Principal(Kind.SERVICE, "approvals")
 
 
-def holder(name: str = ":1.1") -> Holder:
-    return Holder(name, asyncio.get_running_loop().create_future())
-
-
-async def restart(broker: Broker, invocations: Invocations | None = None) -> Broker:
-    """Another broker on the store of `broker`, which is as good as killed."""
-    another = Broker(broker._store._database, CONFIG, invocations)
-    await another.recover()
-    return another
-
-
-async def listed(
-    broker: Broker, who: Principal, wanted: Mapping[str, object], limit: int
-) -> list[Message]:
-    history = History(broker._store._database, broker.leased)
-    return await history.list_messages(who, wanted, limit)
-
-
-async def ids(broker: Broker, who: Principal, at: Holder, limit: int = 100) -> list[int]:
-    return [message.id for message in await broker.receive(who, at, limit, 0)]
-
-
-async def waiting(
-    broker: Broker, at: Holder, who: Principal = BOB, limit: int = 1
-) -> "asyncio.Task[list[Any]]":
-    """A Receive that waits by now."""
-    before = len(broker._inbox(who.voice)._line)
-    task = asyncio.create_task(broker.receive(who, at, limit, 180_000))
-    await until_idle(broker)
-    assert len(broker._inbox(who.voice)._line) == before + 1
-    return task
-
-
-async def until_idle(broker: Broker) -> None:
-    """What has been asked of the store so far is answered, and everybody has reacted."""
-    for _ in range(3):
-        await asyncio.sleep(0)
-        await broker._store._database.write(lambda db: None)
-        await asyncio.sleep(0)
-
-
-async def test_a_message_is_sent_received_and_done(broker: Broker, heard: EventLog) -> None:
+async def test_a_message_is_sent_received_and_done(broker: Broker, events: EventLog) -> None:
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {"urgent": True})
     [message] = await broker.receive(BOB, at, 10, 0)
@@ -78,14 +48,16 @@ async def test_a_message_is_sent_received_and_done(broker: Broker, heard: EventL
     await broker.acknowledge(BOB, at.name, [first])
     at.left.set_result(None)
     assert await ids(broker, BOB, holder(":1.2")) == []
-    assert heard.all == [
+    assert events.all == [
         ("queued", first, "alice", "bob", "message"),
         ("delivered", first, 0),
         ("acknowledged", first, "bob"),
     ]
 
 
-async def test_who_has_messages_that_are_not_done_is_known(broker: Broker) -> None:
+async def test_who_has_messages_that_are_not_done_is_known(
+    broker: Broker, database: Database
+) -> None:
     at = holder()
     assert await broker.waiting() == set()
     first = await broker.send(ALICE, "bob", "hello", {})
@@ -95,52 +67,52 @@ async def test_who_has_messages_that_are_not_done_is_known(broker: Broker) -> No
     await broker.acknowledge(BOB, at.name, [first])
     assert await broker.waiting() == set()
     dead = await broker.send(ALICE, "bob", "hello", {})
-    await broker._dead_letters.park([dead])
+    await DeadLetters(database).park([dead])
     assert await broker.waiting() == set()
 
 
-async def test_a_waiting_receive_wakes_at_once(broker: Broker) -> None:
-    task = await waiting(broker, holder())
+async def test_a_waiting_receive_wakes_at_once(room: Parts, broker: Broker) -> None:
+    task = await waiting(room, holder())
     first = await broker.send(ALICE, "bob", "hello", {})
     async with asyncio.timeout(1):
         assert [m.id for m in await task] == [first]
 
 
-async def test_waiting_receives_are_served_in_turn(broker: Broker) -> None:
-    one = await waiting(broker, holder(":1.1"))
-    two = await waiting(broker, holder(":1.2"))
-    three = await waiting(broker, holder(":1.3"))
+async def test_waiting_receives_are_served_in_turn(room: Parts, broker: Broker) -> None:
+    one = await waiting(room, holder(":1.1"))
+    two = await waiting(room, holder(":1.2"))
+    three = await waiting(room, holder(":1.3"))
     sent = [await broker.send(ALICE, "bob", str(i), {}) for i in range(3)]
     async with asyncio.timeout(1):
         got = [[m.id for m in await task] for task in (one, two, three)]
     assert got == [[i] for i in sent]
 
 
-async def test_who_sends_at_the_same_time_wakes_all_that_wait(broker: Broker) -> None:
-    tasks = [await waiting(broker, holder(f":1.{i}")) for i in range(10)]
+async def test_who_sends_at_the_same_time_wakes_all_that_wait(room: Parts, broker: Broker) -> None:
+    tasks = [await waiting(room, holder(f":1.{i}")) for i in range(10)]
     sent = await asyncio.gather(*(broker.send(ALICE, "bob", str(i), {}) for i in range(10)))
     async with asyncio.timeout(1):
         got = [m.id for task in tasks for m in await task]
     assert sorted(got) == sorted(sent)
 
 
-async def test_a_lease_ends_with_its_holder(broker: Broker, heard: EventLog) -> None:
+async def test_a_lease_ends_with_its_holder(room: Parts, broker: Broker, events: EventLog) -> None:
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {})
     second = await broker.send(ALICE, "bob", "hello again", {})
     assert await ids(broker, BOB, at, 1) == [first]
     assert await ids(broker, BOB, holder(":1.2"), 2) == [second]
-    task = await waiting(broker, holder(":1.3"))
+    task = await waiting(room, holder(":1.3"))
     at.left.set_result(None)
     async with asyncio.timeout(1):
         [message] = await task
     assert (message.id, message.redeliveries) == (first, 1)
-    assert ("queued", first, "alice", "bob", "message") in heard.all[2:]
+    assert ("queued", first, "alice", "bob", "message") in events.all[2:]
 
 
-async def test_who_has_left_leases_nothing(broker: Broker) -> None:
+async def test_who_has_left_leases_nothing(room: Parts, broker: Broker) -> None:
     at = holder()
-    task = await waiting(broker, at)
+    task = await waiting(room, at)
     at.left.set_result(None)
     first = await broker.send(ALICE, "bob", "hello", {})
     assert await task == []
@@ -148,12 +120,12 @@ async def test_who_has_left_leases_nothing(broker: Broker) -> None:
     assert (message.id, message.redeliveries) == (first, 0)
 
 
-async def test_who_left_before_it_woke_is_not_served(broker: Broker) -> None:
+async def test_who_left_before_it_woke_is_not_served(room: Parts, broker: Broker) -> None:
     at = holder()
-    task = await waiting(broker, at)
-    broker._inbox("bob").wake()
+    task = await waiting(room, at)
+    room.inboxes["bob"].wake()
     at.left.set_result(None)
-    first, _ = await broker._store.append(Draft("alice", "bob", "message", "hello"))
+    first, _ = await MessageStore(room.database).append(Draft("alice", "bob", "message", "hello"))
     assert await task == []
     [message] = await broker.receive(BOB, holder(":1.2"), 1, 0)
     assert (message.id, message.redeliveries) == (first, 0)
@@ -170,17 +142,17 @@ async def test_who_leaves_while_it_is_served_leases_nothing(broker: Broker) -> N
     assert (message.id, message.redeliveries) == (first, 1)
 
 
-async def test_a_cancelled_receive_makes_room_for_the_next(broker: Broker) -> None:
-    first_in_line = await waiting(broker, holder(":1.1"))
-    second = await waiting(broker, holder(":1.2"))
+async def test_a_cancelled_receive_makes_room_for_the_next(room: Parts, broker: Broker) -> None:
+    first_in_line = await waiting(room, holder(":1.1"))
+    second = await waiting(room, holder(":1.2"))
     first_in_line.cancel()
     sent = await broker.send(ALICE, "bob", "hello", {})
     async with asyncio.timeout(1):
         assert [m.id for m in await second] == [sent]
 
 
-async def test_a_send_is_announced_even_when_its_caller_left(broker: Broker) -> None:
-    task = await waiting(broker, holder())
+async def test_a_send_is_announced_even_when_its_caller_left(room: Parts, broker: Broker) -> None:
+    task = await waiting(room, holder())
     send = asyncio.create_task(broker.send(ALICE, "bob", "hello", {}))
     await asyncio.sleep(0)
     send.cancel()
@@ -200,7 +172,7 @@ async def test_release_queues_again_before_newer_ones(broker: Broker) -> None:
     assert (message.id, message.redeliveries) == (first, 1)
 
 
-async def test_only_its_holder_acknowledges(broker: Broker) -> None:
+async def test_only_its_holder_acknowledges(room: Parts, broker: Broker) -> None:
     at = holder()
     held, other = [await broker.send(ALICE, "bob", "x", {}) for _ in range(2)]
     mine = await broker.send(ALICE, "bob", "y", {})
@@ -210,27 +182,28 @@ async def test_only_its_holder_acknowledges(broker: Broker) -> None:
     assert await ids(broker, BOB, holder(":1.2")) == [other, mine]
     with pytest.raises(Conflict, match=f"Not acknowledged: {held};"):
         await broker.acknowledge(BOB, ":1.2", [mine, held])
-    done = await listed(broker, BOB, {"state": "acknowledged"}, 10)
+    done = await listed(room, BOB, {"state": "acknowledged"}, 10)
     assert [m.id for m in done] == [mine]
     with pytest.raises(NotFound, match=f"inbox of alice has no message {held}"):
         await broker.acknowledge(ALICE, at.name, [held])
 
 
-async def test_a_late_acknowledgement_counts_after_a_restart(broker: Broker) -> None:
+async def test_a_late_acknowledgement_counts_after_a_restart(room: Parts, broker: Broker) -> None:
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {})
     assert await ids(broker, BOB, at) == [first]
-    restarted = await restart(broker)
-    await restarted.acknowledge(BOB, at.name, [first])
-    assert await ids(restarted, BOB, at) == []
+    restarted = await restart(room)
+    await restarted.broker.acknowledge(BOB, at.name, [first])
+    assert await ids(restarted.broker, BOB, at) == []
 
 
 async def test_a_late_acknowledgement_does_not_end_what_is_being_handed_out(
+    room: Parts,
     broker: Broker,
 ) -> None:
     await broker.send(BOB, "alice", "hello", {})
     [first] = await ids(broker, ALICE, holder())
-    broker = await restart(broker)
+    broker = (await restart(room)).broker
     receiving = asyncio.create_task(ids(broker, ALICE, holder(":1.2")))
     late = asyncio.create_task(broker.acknowledge(ALICE, ":1.1", [first]))
     assert await receiving == [first]
@@ -239,22 +212,22 @@ async def test_a_late_acknowledgement_does_not_end_what_is_being_handed_out(
     await broker.acknowledge(ALICE, ":1.2", [first])
 
 
-async def test_after_a_restart_what_was_leased_is_a_redelivery(broker: Broker) -> None:
+async def test_after_a_restart_what_was_leased_is_a_redelivery(room: Parts, broker: Broker) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     assert await ids(broker, BOB, holder()) == [first]
-    restarted = await restart(broker)
+    restarted = await restart(room)
     [queued] = await listed(restarted, BOB, {"state": "queued"}, 10)
-    [message] = await restarted.receive(BOB, holder(), 1, 0)
+    [message] = await restarted.broker.receive(BOB, holder(), 1, 0)
     assert (queued.redeliveries, message.redeliveries) == (1, 1)
 
 
-async def test_an_agent_sees_its_own_messages_the_operator_all(broker: Broker) -> None:
+async def test_an_agent_sees_its_own_messages_the_operator_all(room: Parts, broker: Broker) -> None:
     one = await broker.send(ALICE, "bob", "1", {})
     two = await broker.send(THE_OPERATOR, "alice", "2", {})
     three = await broker.send(BOB, "manager", "3", {})
 
     async def seen(who: Principal, **wanted: object) -> list[int]:
-        return [m.id for m in await listed(broker, who, wanted, 100)]
+        return [m.id for m in await listed(room, who, wanted, 100)]
 
     assert await seen(ALICE) == [one, two]
     assert await seen(ALICE, to="manager") == []
@@ -262,21 +235,21 @@ async def test_an_agent_sees_its_own_messages_the_operator_all(broker: Broker) -
     assert await seen(THE_OPERATOR) == await seen(DASHBOARD) == [one, two, three]
 
 
-async def test_states_are_told(broker: Broker) -> None:
+async def test_states_are_told(room: Parts, broker: Broker) -> None:
     at = holder()
     for i in range(3):
         await broker.send(ALICE, "bob", str(i), {})
     done, held = await ids(broker, BOB, at, 2)
     await broker.acknowledge(BOB, at.name, [done])
-    states = [m.state for m in await listed(broker, BOB, {}, 10)]
+    states = [m.state for m in await listed(room, BOB, {}, 10)]
     assert states == [State.ACKNOWLEDGED, State.LEASED, State.QUEUED]
-    assert [m.id for m in await listed(broker, BOB, {"state": "leased"}, 10)] == [held]
+    assert [m.id for m in await listed(room, BOB, {"state": "leased"}, 10)] == [held]
 
 
-async def test_the_operator_acknowledges_without_a_lease(broker: Broker) -> None:
+async def test_the_operator_acknowledges_without_a_lease(room: Parts, broker: Broker) -> None:
     first = await broker.send(ALICE, "operator", "look", {})
     await broker.acknowledge(DASHBOARD, ":1.1", [first])
-    assert await listed(broker, THE_OPERATOR, {"state": "queued", "to": "operator"}, 9) == []
+    assert await listed(room, THE_OPERATOR, {"state": "queued", "to": "operator"}, 9) == []
 
 
 async def test_services_speak_as_the_system(broker: Broker) -> None:
@@ -288,9 +261,11 @@ async def test_services_speak_as_the_system(broker: Broker) -> None:
     assert (message.sender, message.kind) == ("system", "container-crash")
 
 
-async def test_a_destroyed_agents_receive_ends_and_its_messages_wait(broker: Broker) -> None:
-    task = await waiting(broker, holder(":1.1"))
-    behind = await waiting(broker, holder(":1.2"))
+async def test_a_destroyed_agents_receive_ends_and_its_messages_wait(
+    room: Parts, broker: Broker
+) -> None:
+    task = await waiting(room, holder(":1.1"))
+    behind = await waiting(room, holder(":1.2"))
     await broker.unregister_agent("bob")
     for receive in (task, behind):
         async with asyncio.timeout(1):
@@ -298,21 +273,21 @@ async def test_a_destroyed_agents_receive_ends_and_its_messages_wait(broker: Bro
                 await receive
 
 
-async def test_stop_ends_what_waits(broker: Broker) -> None:
-    tasks = [await waiting(broker, holder(":1.1")), await waiting(broker, holder(":1.2"))]
-    broker.stop()
+async def test_stop_ends_what_waits(room: Parts, broker: Broker) -> None:
+    tasks = [await waiting(room, holder(":1.1")), await waiting(room, holder(":1.2"))]
+    room.inboxes.stop()
     for task in tasks:
         async with asyncio.timeout(1):
             with pytest.raises(Stopping):
                 await task
 
 
-async def test_limits(broker: Broker) -> None:
+async def test_limits(room: Parts, broker: Broker) -> None:
     for _ in range(MAX_WAITING):
         asyncio.create_task(broker.receive(ALICE, holder(), 1, 180_000)).add_done_callback(
             lambda done: done.exception()
         )
-    await until_idle(broker)
+    await until_idle(room)
     with pytest.raises(LimitExceeded, match="64 calls of Receive wait in the inbox of alice"):
         await broker.receive(ALICE, holder(), 1, 0)
     await asyncio.gather(*(broker.send(ALICE, "bob", "x", {}) for _ in range(MAX_LEASED + 1)))
@@ -343,8 +318,9 @@ async def test_limits(broker: Broker) -> None:
     ],
 )
 async def test_bad_sends_are_refused_and_leave_nothing(
+    room: Parts,
     broker: Broker,
-    heard: EventLog,
+    events: EventLog,
     who: Principal,
     to: str,
     body: str,
@@ -355,22 +331,22 @@ async def test_bad_sends_are_refused_and_leave_nothing(
     with pytest.raises(error) as refusal:
         await broker.send(who, to, body, options)
     assert sentence in str(refusal.value)
-    assert await listed(broker, THE_OPERATOR, {}, 10) == []
-    assert not heard.all
+    assert await listed(room, THE_OPERATOR, {}, 10) == []
+    assert not events.all
 
 
-async def test_other_bad_arguments(broker: Broker) -> None:
+async def test_other_bad_arguments(room: Parts, broker: Broker) -> None:
     with pytest.raises(InvalidArgument, match="ask for at least one"):
         await broker.receive(BOB, holder(), 0, 0)
     with pytest.raises(InvalidArgument, match="the most is 180000"):
         await broker.receive(BOB, holder(), 1, 180_001)
     for limit in (0, 1001):
         with pytest.raises(InvalidArgument, match="it may be 1 to 1000"):
-            await listed(broker, BOB, {}, limit)
+            await listed(room, BOB, {}, limit)
     with pytest.raises(InvalidArgument, match="there are to, from, agent, text, before"):
-        await listed(broker, BOB, {"sender_": "x"}, 1)
+        await listed(room, BOB, {"sender_": "x"}, 1)
     with pytest.raises(InvalidArgument, match="'state' is not valid"):
-        await listed(broker, BOB, {"state": "lost"}, 1)
+        await listed(room, BOB, {"state": "lost"}, 1)
     with pytest.raises(LimitExceeded, match="1001 ids"):
         await broker.acknowledge(BOB, ":1.1", list(range(1001)))
 
@@ -381,9 +357,9 @@ async def test_bad_names_are_not_registered(broker: Broker, name: str) -> None:
         await broker.register_agent(name)
 
 
-async def test_what_is_leased_takes_no_memory_for_its_text(broker: Broker) -> None:
+async def test_what_is_leased_takes_no_memory_for_its_text(room: Parts, broker: Broker) -> None:
     await broker.send(ALICE, "bob", "x" * MAX_BODY, {})
     [message] = await broker.receive(BOB, holder(), 10, 0)
     assert message.body == "x" * MAX_BODY
-    [lease] = broker._inbox("bob").leases.values()
+    [lease] = room.inboxes["bob"].leases.values()
     assert (lease.message.id, lease.message.body) == (message.id, "")

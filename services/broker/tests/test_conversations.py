@@ -39,16 +39,16 @@ async def test_a_question_from_end_to_end(hive: Hive) -> None:
         await bob.call("Answer", "tas", number, ["yes"])
         with pytest.raises(Conflict):
             await operator.call("Cancel", "t", number)
-        heard = []
+        events = []
         async with asyncio.timeout(10):
             async for s in signals:
-                heard.append((s.member, *s.args))
+                events.append((s.member, *s.args))
                 if s.member == "QuestionResolved":
                     break
     [answered] = await alice.receive()
     assert (asked[1], asked[3]) == ("system", "question-asked")
     assert (answered[1], answered[3]) == ("system", "question-answered")
-    assert heard == [
+    assert events == [
         ("MessageQueued", "bob", asked[0], "system", "question-asked"),
         ("QuestionAdded", "bob", number, "alice"),
         ("MessageDelivered", "bob", asked[0], 0),

@@ -1,26 +1,17 @@
 """Deadlines over restarts, reboots and clocks that are set."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import pytest
-
 from services.broker.deadlines.clock import SECOND
-from services.broker.deadlines.deadlines import Deadlines
 from services.broker.deadlines.table import BATCH
-from services.broker.messages.broker import Broker
-from services.broker.messages.invocations import Invocations
 from services.broker.questions.question import Question, State
-from services.broker.questions.questions import Questions
-from services.broker.reminders.reminders import Reminders
 from services.broker.reminders.store import BATCH_SIZE
 from services.broker.storage.database import Database
 from services.broker.tests.clocks import START, FakeClock
-from services.broker.tests.conftest import EventLog
-from services.broker.tests.test_broker import ALICE, BOB
+from services.broker.tests.room import ALICE, BOB, EventLog, make_room, refusing
 from services.broker.tests.test_questions import inbox, stored
 from services.config import BrokerConfig
 
@@ -32,11 +23,12 @@ class Room:
 
     def __init__(self, database: Database, clock: FakeClock) -> None:
         self.clock = clock
-        self.broker = Broker(database, BrokerConfig(), Invocations())
-        self.broker.events = self.heard = EventLog()
-        self.deadlines = Deadlines(database, clock)
-        self.questions = Questions(database, self.broker, self.deadlines, max_open=1000)
-        self.reminders = Reminders(database, self.broker, self.deadlines, max_pending=1000)
+        self.database = database
+        config = BrokerConfig(max_open_questions=1000, max_pending_reminders=1000)
+        self.parts = make_room(database, config, clock=clock)
+        self.parts.announcer.listener = self.events = EventLog()
+        self.broker, self.deadlines = self.parts.broker, self.parts.deadlines
+        self.questions, self.reminders = self.parts.questions, self.parts.reminders
 
     @property
     def rings_at(self) -> float | None:
@@ -48,7 +40,7 @@ class Room:
         """What was due by now has been done."""
         for _ in range(10):
             await asyncio.sleep(0)
-            await self.deadlines._database.write(lambda db: None)
+            await self.database.write(lambda db: None)
 
     async def ask(self, ttl_s: int) -> int:
         return await self.questions.ask(ALICE, "bob", "x?", {"ttl_s": ttl_s})
@@ -58,7 +50,7 @@ class Room:
 
     async def question(self, number: int) -> Question:
         await self.settled()
-        return await stored(self.questions, number)
+        return await stored(self.database, number)
 
 
 @asynccontextmanager
@@ -77,8 +69,7 @@ async def running(path: Path, clock: FakeClock) -> AsyncIterator[Room]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        await room.broker.close()
-        await database.close()
+        await room.parts.close()
     assert not clock.alarms
 
 
@@ -108,8 +99,8 @@ async def test_time_is_up_once_and_said(path: Path, clock: FakeClock) -> None:
         [(sender, kind, body)] = await inbox(room.broker, ALICE)
         assert (sender, kind) == ("system", "question-answered")
         assert body.startswith("Your question 2 to bob was answered by [expired]: its time is up.")
-        assert room.heard.all.count(("question resolved", sooner, "expired")) == 1
-        assert ("queued", 3, "system", "alice", "question-answered") in room.heard.all
+        assert room.events.all.count(("question resolved", sooner, "expired")) == 1
+        assert ("queued", 3, "system", "alice", "question-answered") in room.events.all
 
 
 async def test_what_was_answered_does_not_expire(path: Path, clock: FakeClock) -> None:
@@ -127,7 +118,7 @@ async def test_time_goes_on_while_the_broker_is_down(path: Path, clock: FakeCloc
             await room.ask(ttl_s)
     clock.advance(50)
     async with running(path, clock) as room:
-        resolved = [event for event in room.heard.all if event[0] == "question resolved"]
+        resolved = [event for event in room.events.all if event[0] == "question resolved"]
         assert [number for _, number, _ in resolved] == [2, 3, 1], "longest overdue first"
         assert room.rings_at == 100
         assert await room.state(4) is State.OPEN
@@ -201,7 +192,7 @@ async def test_more_than_a_batch_at_once(path: Path, clock: FakeClock) -> None:
             await room.ask(10)
         clock.advance(10)
         await room.settled()
-        resolved = [event for event in room.heard.all if event[0] == "question resolved"]
+        resolved = [event for event in room.events.all if event[0] == "question resolved"]
         assert len(resolved) == BATCH + 5
         assert room.rings_at is None
 
@@ -218,26 +209,17 @@ async def test_a_deadline_that_is_added_while_others_fall_due(path: Path, clock:
 
 
 async def test_a_store_that_fails_is_tried_again_after_the_next_write(
-    path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    path: Path, clock: FakeClock
 ) -> None:
-    tries = 0
-
-    def full(db: sqlite3.Connection, *args: object, **options: object) -> None:
-        nonlocal tries
-        tries += 1
-        raise sqlite3.OperationalError("database or disk is full")
-
     async with running(path, clock) as room:
         number = await room.ask(10)
-        with monkeypatch.context() as broken:
-            broken.setattr("services.broker.questions.questions._expire", full)
+        async with refusing(room.database, "question", "state") as tries:
             clock.advance(10)
             await asyncio.sleep(0)
             for _ in range(10):  # As the reader sees it: no write that would wake it.
-                await room.deadlines._database.read(lambda db: None)
+                await room.database.read(lambda db: None)
                 await asyncio.sleep(0)
-            assert tries == 1
-        await room.broker.register_agent("carol")
+            assert len(tries) == 1
         assert await room.state(number) is State.EXPIRED
         assert len(await inbox(room.broker, ALICE)) == 1
 
@@ -246,7 +228,7 @@ async def test_what_ends_unanswered_is_not_indexed_again(path: Path, clock: Fake
     async with running(path, clock) as room:
         number = await room.ask(10)
         done: list[str] = []
-        await room.deadlines._database.write(lambda db: db.set_trace_callback(done.append))
+        await room.database.write(lambda db: db.set_trace_callback(done.append))
         clock.advance(10)
         assert await room.state(number) is State.EXPIRED
         assert [sql for sql in done if "UPDATE question " in sql]

@@ -15,15 +15,9 @@ from hypothesis import strategies as st
 from services.broker.messages.message import Draft, State
 from services.broker.messages.rows import PAGE_BYTES
 from services.broker.messages.store import MessageStore
-from services.broker.queries import history
-from services.broker.queries.history import (
-    Filter,
-    History,
-    QuestionFilter,
-    _page,
-    _questions,
-    limited,
-)
+from services.broker.queries import pages
+from services.broker.queries.filters import MessageFilter, QuestionFilter
+from services.broker.queries.history import History, limited
 from services.broker.questions import question
 from services.broker.storage import schema
 from services.broker.storage.database import Database
@@ -31,12 +25,10 @@ from services.broker.storage.time_range import ids_in_range
 from wire.errors import InvalidArgument, LimitExceeded
 from wire.principal import THE_MANAGER, THE_OPERATOR, Kind, Principal, agent
 
+# The agents are registered.
+pytestmark = pytest.mark.usefixtures("store")
+
 ALICE, BOB = agent("alice"), agent("bob")
-
-
-@pytest.fixture
-def database(store: MessageStore) -> Database:
-    return store._database
 
 
 @pytest.fixture
@@ -45,11 +37,11 @@ def past(database: Database) -> History:
 
 
 async def say(
-    store: MessageStore, sender: str, to: str, body: str, queued: int | None = None
+    database: Database, sender: str, to: str, body: str, queued: int | None = None
 ) -> int:
-    message_id, _ = await store.append(Draft(sender, to, "message", body))
+    message_id, _ = await MessageStore(database).append(Draft(sender, to, "message", body))
     if queued is not None:
-        await store._database.write(
+        await database.write(
             lambda db: db.execute(
                 "UPDATE message SET queued = ? WHERE id = ?", (queued, message_id)
             )
@@ -92,10 +84,10 @@ async def asked(
     return [found.id for found in await past.list_questions(who, wanted, limit)]
 
 
-async def test_an_agent_is_on_either_side(store: MessageStore, past: History) -> None:
-    a = await say(store, "alice", "bob", "one")
-    b = await say(store, "bob", "manager", "two")
-    c = await say(store, "manager", "alice", "three")
+async def test_an_agent_is_on_either_side(database: Database, past: History) -> None:
+    a = await say(database, "alice", "bob", "one")
+    b = await say(database, "bob", "manager", "two")
+    c = await say(database, "manager", "alice", "three")
     assert await ids(past, agent="bob") == [a, b]
     assert await ids(past, agent="bob", to="manager") == [b]
     assert await ids(past, agent="bob", from_="manager") == []
@@ -105,12 +97,10 @@ async def test_an_agent_is_on_either_side(store: MessageStore, past: History) ->
     assert await ids(past, ALICE, agent="bob", text="two") == []
 
 
-async def test_notify_sees_what_concerns_the_operator(
-    store: MessageStore, database: Database, past: History
-) -> None:
+async def test_notify_sees_what_concerns_the_operator(database: Database, past: History) -> None:
     notify = Principal(Kind.SERVICE, "notify")
-    mine = await say(store, "alice", "operator", "look")
-    await say(store, "alice", "bob", "secret")
+    mine = await say(database, "alice", "operator", "look")
+    await say(database, "alice", "bob", "secret")
     question = await ask(database, "alice", "operator", "which way?")
     await ask(database, "alice", "bob", "secret?")
     assert await ids(past, notify) == [mine]
@@ -120,19 +110,19 @@ async def test_notify_sees_what_concerns_the_operator(
 
 
 async def test_words_are_found_newest_last_in_stable_pages(
-    store: MessageStore, past: History
+    database: Database, past: History
 ) -> None:
     everything = [
-        await say(store, "alice", ("bob", "manager")[i % 2], f"report {i}") for i in range(10)
+        await say(database, "alice", ("bob", "manager")[i % 2], f"report {i}") for i in range(10)
     ]
-    await say(store, "alice", "bob", "nothing of it")
+    await say(database, "alice", "bob", "nothing of it")
     assert await ids(past, text="report", limit=3) == everything[-3:]
     pages: list[int] = []
     before = everything[-1] + 100
     while page := await ids(past, text="REPORT", limit=3, before=before):
         pages[:0], before = page, page[0]
         # What comes in meanwhile changes no page that is older.
-        await say(store, "alice", "bob", "another report")
+        await say(database, "alice", "bob", "another report")
     assert pages == everything
     assert await ids(past, BOB, text="report", before=everything[-1]) == everything[:-1:2]
     assert await ids(past, text="report", after=everything[6], limit=2) != everything[7:9]
@@ -140,8 +130,8 @@ async def test_words_are_found_newest_last_in_stable_pages(
     assert await ids(past, text="report", state="acknowledged") == []
 
 
-async def test_spans_of_time(store: MessageStore, past: History) -> None:
-    at = {time: await say(store, "alice", "bob", "x", queued=time) for time in (10, 20, 20, 30)}
+async def test_spans_of_time(database: Database, past: History) -> None:
+    at = {time: await say(database, "alice", "bob", "x", queued=time) for time in (10, 20, 20, 30)}
     assert await ids(past, since=20, until=30) == [at[20] - 1, at[20]]
     assert await ids(past, since=20) == [at[20] - 1, at[20], at[30]]
     assert await ids(past, until=10) == []
@@ -149,14 +139,14 @@ async def test_spans_of_time(store: MessageStore, past: History) -> None:
     assert await ids(past, BOB, until=11, text="x", agent="alice") == [at[10]]
 
 
-async def test_dead_and_dropped_ones(store: MessageStore, past: History) -> None:
-    waiting, dead, dropped, done = [await say(store, "alice", "bob", "x") for _ in range(4)]
+async def test_dead_and_dropped_ones(database: Database, past: History) -> None:
+    waiting, dead, dropped, done = [await say(database, "alice", "bob", "x") for _ in range(4)]
 
     def park(db: sqlite3.Connection) -> None:
         db.execute("UPDATE message SET parked = 1 WHERE id IN (?, ?)", (dead, dropped))
         db.execute("UPDATE message SET acknowledged = 1 WHERE id IN (?, ?)", (dropped, done))
 
-    await store._database.write(park)
+    await database.write(park)
     for state, expected in zip(
         (State.QUEUED, State.DEAD, State.DROPPED, State.ACKNOWLEDGED, State.LEASED),
         ([waiting], [dead], [dropped], [done], []),
@@ -214,12 +204,11 @@ async def test_bad_filters(past: History, wanted: dict[str, Any], reason: str) -
 FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 
-async def test_a_read_that_takes_too_long_is_given_up(store: MessageStore, past: History) -> None:
-    database = store._database
+async def test_a_read_that_takes_too_long_is_given_up(database: Database, past: History) -> None:
     with pytest.raises(LimitExceeded, match=r"longer than 0.05 s and was given up; look for"):
         await database.read(limited(lambda db: db.execute(FOR_EVER).fetchall(), 0.05))
     # The next one has all its time.
-    message_id = await say(store, "alice", "bob", "x")
+    message_id = await say(database, "alice", "bob", "x")
     assert await ids(past) == [message_id]
     count = f"{FOR_EVER.replace('FROM n)', 'FROM n WHERE i < 300000)')}"
     assert await database.read(lambda db: db.execute(count).fetchone()) == (300000,)
@@ -238,7 +227,7 @@ async def test_who_reads_much_waits_for_itself(
         order.append(str(party))
         return []
 
-    monkeypatch.setattr(history, "_page", slow)
+    monkeypatch.setattr(pages, "messages", slow)
     past = History(database, frozenset)
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         for _ in range(5):
@@ -299,7 +288,7 @@ QUERIES: list[dict[str, Any]] = [
 ]
 
 
-async def plans(store: MessageStore, *reads: Any) -> list[str]:
+async def plans(database: Database, *reads: Any) -> list[str]:
     """What sqlite does for each statement of `reads`."""
     found: list[str] = []
 
@@ -313,21 +302,21 @@ async def plans(store: MessageStore, *reads: Any) -> list[str]:
             if statement.startswith("SELECT"):
                 found.extend(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {statement}"))
 
-    await store._database.read(explain)
+    await database.read(explain)
     return found
 
 
-async def test_nothing_in_it_grows_with_the_history(store: MessageStore) -> None:
+async def test_nothing_in_it_grows_with_the_history(database: Database) -> None:
     """Each statement walks an index in the order it wants, without a scan or a sort."""
-    await say(store, "alice", "bob", "a word", queued=5)
-    page = partial(_page, limit=10, leased=())
+    await say(database, "alice", "bob", "a word", queued=5)
+    page = partial(pages.messages, limit=10, leased=())
     reads = [
-        partial(page, wanted=Filter.model_validate(wanted), party=party)
+        partial(page, wanted=MessageFilter.model_validate(wanted), party=party)
         for wanted in QUERIES
         for party in (None, "bob")
     ]
-    reads += [partial(page, wanted=Filter(state=state), party=None) for state in State]
-    used = await plans(store, *reads)
+    reads += [partial(page, wanted=MessageFilter(state=state), party=None) for state in State]
+    used = await plans(database, *reads)
     for index in ("message_to", "message_from", "message_kind", "message_open", "message_dead"):
         assert any(index in plan for plan in used), index
     # The index of words knows the bounds of the ids, too.
@@ -347,13 +336,13 @@ async def test_nothing_in_it_grows_with_the_history(store: MessageStore) -> None
     assert scans <= {"SCAN message"}, scans  # newest first by id, ended by the limit
 
 
-async def test_questions_walk_indexes_too(store: MessageStore) -> None:
+async def test_questions_walk_indexes_too(database: Database) -> None:
     states = [QuestionFilter(state=state) for state in question.State]
     wanted = [QuestionFilter.model_validate(w) for w in QUERIES if "kind" not in w]
     used = await plans(
-        store,
+        database,
         *(
-            partial(_questions, wanted=one, limit=10, party=party)
+            partial(pages.questions, wanted=one, limit=10, party=party)
             for one in [*wanted, *states]
             for party in (None, "bob")
         ),
@@ -364,11 +353,11 @@ async def test_questions_walk_indexes_too(store: MessageStore) -> None:
 
 
 async def test_the_time_limit_is_the_history_s(
-    past: History, store: MessageStore, monkeypatch: pytest.MonkeyPatch
+    past: History, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A search that finds next to nothing among much, with no time at all."""
-    await say(store, "alice", "bob", "x")
-    monkeypatch.setattr(history, "_page", lambda db, **_: db.execute(FOR_EVER).fetchall())
+    await say(database, "alice", "bob", "x")
+    monkeypatch.setattr(pages, "messages", lambda db, **_: db.execute(FOR_EVER).fetchall())
     began = time.monotonic()
     with pytest.raises(LimitExceeded):
         await past.list_messages(THE_OPERATOR, {}, 10)

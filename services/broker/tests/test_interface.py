@@ -8,17 +8,15 @@ from typing import Any
 
 import pytest
 
+from services.broker.__main__ import compose
 from services.broker.clients import ApprovalsClient
 from services.broker.deadlines.clock import HostClock
-from services.broker.deadlines.deadlines import Deadlines
-from services.broker.interface import Broker1, Rules
-from services.broker.maintenance.maintenance import Maintenance
-from services.broker.messages.broker import Broker
+from services.broker.interface import Broker1
+from services.broker.messages.invocations import Invocations
 from services.broker.messages.store import MessageStore
-from services.broker.queries.history import History
-from services.broker.queries.open_threads import OpenThreads
-from services.broker.questions.questions import Questions
-from services.broker.reminders.reminders import Reminders
+from services.broker.parts import Parts
+from services.broker.storage.database import Database
+from services.config import BrokerConfig
 from wire import names
 from wire.bus import Bus
 from wire.errors import AccessDenied, HiveError, LimitExceeded, NotFound, Stopping
@@ -66,8 +64,11 @@ class Client:
 class Hive:
     """A broker, and clients of it by their principals."""
 
-    def __init__(self, broker: Broker, connect: Connect, principals: FixedPrincipals) -> None:
-        self.broker = broker
+    def __init__(
+        self, parts: Parts, watches: "Watches", connect: Connect, principals: FixedPrincipals
+    ) -> None:
+        self.parts = parts
+        self.watches = watches
         self._connect = connect
         self._principals = principals
 
@@ -87,40 +88,40 @@ class Hive:
 
     async def in_line(self, name: str, count: int) -> None:
         """Wait until so many calls of Receive wait for messages to `name`."""
-        inbox = self.broker._inbox(name)
+        inbox = self.parts.inboxes[name]
         async with asyncio.timeout(5):
             # Nothing tells when somebody has begun to wait: in this test only, look.
-            while len(inbox._line) != count or any(look.is_set() for look in inbox._line):  # noqa: ASYNC110
+            while inbox.waiting != count:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
 
 
-def rules(broker: Broker, bus: Bus) -> Rules:
-    database = broker._store._database
-    deadlines = Deadlines(database, HostClock())
-    return Rules(
-        broker=broker,
-        questions=Questions(database, broker, deadlines, max_open=100),
-        reminders=Reminders(database, broker, deadlines, max_pending=100),
-        threads=OpenThreads(database, broker.leased, ApprovalsClient(bus)),
-        history=History(database, broker.leased),
-        maintenance=Maintenance(database, 30),
-    )
+class Watches:
+    """The bus, which notes the connections that the interface has it watch."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.connections: list[str] = []
+
+    def watch_sender(self, connection: str) -> "asyncio.Future[None]":
+        self.connections.append(connection)
+        return self._bus.watch_sender(connection)
 
 
 @pytest.fixture
 async def hive(
-    connect: Connect, principals: FixedPrincipals, store: MessageStore
+    connect: Connect, principals: FixedPrincipals, database: Database, store: MessageStore
 ) -> AsyncIterator[Hive]:
-    broker = Broker(store._database)
-    await broker.recover()
     bus = await connect()
     principals.default = None
-    bus.export(names.BROKER_PATH, Broker1(rules(broker, bus), bus))
+    parts = compose(database, BrokerConfig(), Invocations(), ApprovalsClient(bus), HostClock())
+    await parts.broker.recover()
+    watches = Watches(bus)
+    bus.export(names.BROKER_PATH, Broker1(parts, watches))
     await bus.own(names.BROKER)
-    yield Hive(broker, connect, principals)
-    broker.stop()
+    yield Hive(parts, watches, connect, principals)
+    parts.inboxes.stop()
     await bus.close()
-    await broker.close()
+    await parts.writes.close()
 
 
 async def test_from_one_agent_to_another(hive: Hive) -> None:
@@ -179,8 +180,7 @@ async def test_one_watch_a_connection(hive: Hive) -> None:
     bob = await hive.bob()
     for _ in range(20):
         await bob.receive()
-    watches = hive.broker.events._bus._watches  # type: ignore[attr-defined]
-    assert [len(futures) for futures in watches.values()] == [1]
+    assert hive.watches.connections == [bob.bus.unique_name]
 
 
 async def test_signals_name_the_recipient_first(hive: Hive) -> None:
@@ -192,13 +192,13 @@ async def test_signals_name_the_recipient_first(hive: Hive) -> None:
         await bob.call("Release", "at", [first])
         await bob.receive()
         await bob.call("Acknowledge", "at", [first])
-        heard = []
+        events = []
         async with asyncio.timeout(5):
             async for s in signals:
-                heard.append((s.member, *s.args))
+                events.append((s.member, *s.args))
                 if s.member == "MessageAcknowledged":
                     break
-    assert heard == [
+    assert events == [
         ("MessageQueued", "bob", first, "alice", "message"),
         ("MessageDelivered", "bob", first, 0),
         ("MessageQueued", "bob", first, "alice", "message"),
@@ -225,7 +225,7 @@ async def test_the_operator_hears_of_dead_letters_and_decides(hive: Hive) -> Non
     await operator.call("Requeue", "at", [first])
     [row] = await bob.receive()
     assert (row[0], row[6]) == (first, 6)
-    with pytest.raises(NotFound, match="No dead letters"):
+    with pytest.raises(NotFound, match="Not dead letters"):
         await operator.call("Drop", "at", [first])
 
 
@@ -298,7 +298,7 @@ async def test_stop_answers_what_waits(hive: Hive) -> None:
     bob = await hive.bob()
     waits = asyncio.create_task(bob.receive(1, 180_000))
     await hive.in_line("bob", 1)
-    hive.broker.stop()
+    hive.parts.inboxes.stop()
     async with asyncio.timeout(1):
         with pytest.raises(Stopping):
             await waits

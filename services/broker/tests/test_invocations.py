@@ -10,8 +10,8 @@ from services.broker.clients import LifecycleWatcher
 from services.broker.messages.broker import Broker
 from services.broker.messages.invocations import Invocations
 from services.broker.messages.message import Message
-from services.broker.queries.history import History
-from services.broker.tests.test_broker import ALICE, BOB, holder, restart
+from services.broker.parts import Parts
+from services.broker.tests.room import ALICE, BOB, holder, make_room
 from wire import names
 from wire.bus import Bus
 from wire.fixtures import Connect
@@ -71,9 +71,8 @@ def test_a_signal_is_newer_than_the_answer_it_overtakes() -> None:
     assert (invocations.current("bob"), invocations.current("alice")) == (TWO, "")
 
 
-async def listed(broker: Broker, invocations: Invocations) -> Message:
-    history = History(broker._store._database, broker.leased, invocations)
-    [message] = await history.list_messages(THE_OPERATOR, {}, 1)
+async def listed(room: Parts) -> Message:
+    [message] = await room.history.list_messages(THE_OPERATOR, {}, 1)
     return message
 
 
@@ -82,31 +81,33 @@ def life(message: Message) -> tuple[str, bool]:
 
 
 async def test_a_message_tells_the_life_before_this_one(
-    broker: Broker, invocations: Invocations
+    room: Parts, broker: Broker, invocations: Invocations
 ) -> None:
     invocations.learn(objects(bob=runs(ONE)))
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {})
     [message] = await broker.receive(BOB, at, 1, 0)
     assert life(message) == ("", False)
-    assert life(await listed(broker, invocations)) == (ONE, False)
+    assert life(await listed(room)) == (ONE, False)
     await broker.release(BOB, at.name, [first])
     [message] = await broker.receive(BOB, at, 1, 0)
     assert life(message) == (ONE, False)
     invocations.changed(names.agent_path("bob"), runs(TWO))
-    assert life(await listed(broker, invocations)) == (ONE, True)
+    assert life(await listed(room)) == (ONE, True)
     await broker.release(BOB, at.name, [first])
     [message] = await broker.receive(BOB, at, 1, 0)
     assert life(message) == (ONE, True)
-    assert life(await listed(broker, invocations)) == (TWO, False)
+    assert life(await listed(room)) == (TWO, False)
     again = Invocations()
-    another = await restart(broker, again)
+    another = make_room(room.database, invocations=again)
     again.learn(objects(bob=runs(THREE)))
-    [message] = await another.receive(BOB, at, 1, 0)
+    [message] = await another.broker.receive(BOB, at, 1, 0)
     assert life(message) == (TWO, True)
 
 
-async def test_handed_to_a_life_that_is_not_known(broker: Broker, invocations: Invocations) -> None:
+async def test_handed_to_a_life_that_is_not_known(
+    room: Parts, broker: Broker, invocations: Invocations
+) -> None:
     invocations.learn(objects(bob=runs(ONE)))
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {})
@@ -115,7 +116,7 @@ async def test_handed_to_a_life_that_is_not_known(broker: Broker, invocations: I
     invocations.forget()
     [message] = await broker.receive(BOB, at, 1, 0)
     assert life(message) == (ONE, False)
-    assert life(await listed(broker, invocations)) == ("", False)
+    assert life(await listed(room)) == ("", False)
 
 
 class FakeAgent(Interface, name=names.AGENT_INTERFACE):
@@ -166,7 +167,7 @@ async def until(invocations: Invocations, current: str, *, known: bool = True) -
     """Wait until so much is known of bob."""
     async with asyncio.timeout(5):
         # Invocations tells nobody when it changes: in these tests only, look.
-        while (invocations.current("bob"), invocations._known) != (current, known):  # noqa: ASYNC110
+        while (invocations.current("bob"), invocations.known) != (current, known):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
@@ -175,7 +176,7 @@ async def test_over_the_bus(
 ) -> None:
     invocations, on_bus = watcher_on_bus
     await on_bus.start()
-    assert not invocations._known
+    assert not invocations.known
     lifecycle = Lifecycle(await connect())
     await lifecycle.appear()
     await until(invocations, ONE)

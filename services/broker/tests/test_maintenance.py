@@ -26,12 +26,15 @@ from wire.errors import (
 )
 from wire.principal import THE_OPERATOR
 
+# The agents are registered.
+pytestmark = pytest.mark.usefixtures("store")
+
 DAY = 24 * 3600 * 1_000_000
 
 
 @pytest.fixture
-async def maintenance(store: MessageStore) -> AsyncIterator[Maintenance]:
-    maintenance = Maintenance(store._database, 30)
+async def maintenance(database: Database) -> AsyncIterator[Maintenance]:
+    maintenance = Maintenance(database, 30)
     yield maintenance
     async with asyncio.timeout(10):
         await maintenance.close()
@@ -45,12 +48,12 @@ def change(database: Database, statement: str, *values: Any) -> Any:
     return database.write(lambda db: db.execute(statement, values).rowcount)
 
 
-async def say(store: MessageStore, body: str, *, days: int, done: bool = True) -> int:
+async def say(database: Database, body: str, *, days: int, done: bool = True) -> int:
     """A message that was sent and acknowledged so many days ago."""
-    message_id, _ = await store.append(Draft("alice", "bob", "message", body))
+    message_id, _ = await MessageStore(database).append(Draft("alice", "bob", "message", body))
     at = now() - days * DAY
     await change(
-        store._database,
+        database,
         "UPDATE message SET queued = ?, acknowledged = ? WHERE id = ?",
         at,
         at if done else None,
@@ -59,23 +62,22 @@ async def say(store: MessageStore, body: str, *, days: int, done: bool = True) -
     return message_id
 
 
-async def found(store: MessageStore, **wanted: Any) -> list[int]:
-    listed = await History(store._database, frozenset).list_messages(THE_OPERATOR, wanted, 1000)
+async def found(database: Database, **wanted: Any) -> list[int]:
+    listed = await History(database, frozenset).list_messages(THE_OPERATOR, wanted, 1000)
     return [message.id for message in listed]
 
 
 async def test_what_is_done_and_old_goes_and_nothing_else(
-    store: MessageStore, maintenance: Maintenance
+    database: Database, maintenance: Maintenance
 ) -> None:
-    database = store._database
-    old = [await say(store, f"word {i}", days=31) for i in range(retention.BATCH * 2 + 5)]
-    unread = await say(store, "word unread", days=400, done=False)
-    parked = await say(store, "word dead", days=400, done=False)
-    dropped = await say(store, "word dropped", days=32)
+    old = [await say(database, f"word {i}", days=31) for i in range(retention.BATCH * 2 + 5)]
+    unread = await say(database, "word unread", days=400, done=False)
+    parked = await say(database, "word dead", days=400, done=False)
+    dropped = await say(database, "word dropped", days=32)
     await change(database, "UPDATE message SET parked = 1 WHERE id IN (?, ?)", parked, dropped)
-    late = await say(store, "word late", days=40)
+    late = await say(database, "word late", days=40)
     await change(database, "UPDATE message SET acknowledged = ? WHERE id = ?", now(), late)
-    new = await say(store, "word new", days=29)
+    new = await say(database, "word new", days=29)
     resolved = [await ask(database, "alice", "bob", f"which word {i}?") for i in range(3)]
     for number, days, state in zip(
         resolved, (31, 29, 31), ("answered", "expired", "open"), strict=True
@@ -97,7 +99,7 @@ async def test_what_is_done_and_old_goes_and_nothing_else(
         )
     assert await maintenance.vacuum() == len(old) + 1 + 1 + 2
     left = [unread, parked, late, new]
-    assert await found(store) == await found(store, text="word") == left
+    assert await found(database) == await found(database, text="word") == left
     rows = await database.read(
         lambda db: [
             db.execute("SELECT id FROM body ORDER BY id").fetchall(),
@@ -125,25 +127,25 @@ async def test_what_is_done_and_old_goes_and_nothing_else(
 
 
 async def test_large_texts_go_in_smaller_pieces(
-    store: MessageStore, maintenance: Maintenance
+    database: Database, maintenance: Maintenance
 ) -> None:
     for _ in range(3):
-        await say(store, "many words " * (retention.BATCH_BYTES // 8), days=31)
-    ids = await store._database.read(lambda db: retention._old_messages(db, after=0, cutoff=now()))
-    assert await store._database.write(lambda db: retention._remove_messages(db, ids)) == 1
+        await say(database, "many words " * (retention.BATCH_BYTES // 8), days=31)
+    ids = await database.read(lambda db: retention.old_messages(db, after=0, cutoff=now()))
+    assert await database.write(lambda db: retention.remove_messages(db, ids)) == 1
     assert await maintenance.vacuum() == 2
 
 
-async def test_two_at_once_are_one(store: MessageStore, maintenance: Maintenance) -> None:
+async def test_two_at_once_are_one(database: Database, maintenance: Maintenance) -> None:
     for i in range(100):
-        await say(store, f"{i}", days=31)
+        await say(database, f"{i}", days=31)
     both = await asyncio.gather(maintenance.vacuum(), maintenance.vacuum())
     assert tuple(both) == (100, 100)
 
 
-async def test_who_leaves_stops_nobody(store: MessageStore, maintenance: Maintenance) -> None:
+async def test_who_leaves_stops_nobody(database: Database, maintenance: Maintenance) -> None:
     for i in range(100):
-        await say(store, f"{i}", days=31)
+        await say(database, f"{i}", days=31)
     first = asyncio.create_task(maintenance.vacuum())
     second = asyncio.create_task(maintenance.vacuum())
     await asyncio.sleep(0)
@@ -152,9 +154,9 @@ async def test_who_leaves_stops_nobody(store: MessageStore, maintenance: Mainten
     assert first.cancelled()
 
 
-async def test_a_stop_ends_it(store: MessageStore, maintenance: Maintenance) -> None:
+async def test_a_stop_ends_it(database: Database, maintenance: Maintenance) -> None:
     for i in range(100):
-        await say(store, f"{i}", days=31)
+        await say(database, f"{i}", days=31)
     vacuum = asyncio.create_task(maintenance.vacuum())
     await asyncio.sleep(0)
     await maintenance.close()
@@ -163,10 +165,10 @@ async def test_a_stop_ends_it(store: MessageStore, maintenance: Maintenance) -> 
 
 
 async def test_a_send_in_between_waits_for_little(
-    store: MessageStore, maintenance: Maintenance
+    store: MessageStore, database: Database, maintenance: Maintenance
 ) -> None:
     for i in range(500):
-        await say(store, f"{i}", days=31)
+        await say(database, f"{i}", days=31)
     vacuum = asyncio.create_task(maintenance.vacuum())
     sent = 0
     while not vacuum.done():
@@ -177,17 +179,17 @@ async def test_a_send_in_between_waits_for_little(
 
 
 async def test_a_backup_is_whole_while_it_is_written_to(
-    store: MessageStore, maintenance: Maintenance
+    store: MessageStore, database: Database, maintenance: Maintenance
 ) -> None:
     for i in range(300):
-        await say(store, f"word {i} " * 50, days=1)
+        await say(database, f"word {i} " * 50, days=1)
     copying = asyncio.create_task(maintenance.backup("one.sqlite"))
     sent = 0
     while not copying.done():
         await store.append(Draft("alice", "bob", "message", "meanwhile"))
         sent += 1
     path = Path(await copying)
-    assert path == store._database.path.parent / "backups" / "one.sqlite"
+    assert path == database.path.parent / "backups" / "one.sqlite"
     assert [p.name for p in path.parent.iterdir()] == ["one.sqlite"]
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
     schema.check(path)
@@ -238,32 +240,34 @@ async def test_what_cannot_be_written_leaves_nothing(
 
 
 async def test_a_stop_ends_a_backup(
-    store: MessageStore, maintenance: Maintenance, monkeypatch: pytest.MonkeyPatch
+    database: Database, maintenance: Maintenance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = threading.Event()
-    write = maintenance._backups._write
+    begun, stopped = threading.Event(), threading.Event()
+    connect = sqlite3.connect
 
-    def slowly(part: Path) -> None:
+    def slowly(*arguments: Any, **options: Any) -> sqlite3.Connection:
         begun.set()
         stopped.wait(5)
-        write(part)
+        made: sqlite3.Connection = connect(*arguments, **options)
+        return made
 
-    stopped = threading.Event()
-    monkeypatch.setattr(maintenance._backups, "_write", slowly)
+    monkeypatch.setattr(sqlite3, "connect", slowly)
     copying = asyncio.create_task(maintenance.backup("x"))
     await asyncio.to_thread(begun.wait, 5)
-    maintenance._backups.stop()
+    closing = asyncio.create_task(maintenance.close())
+    await asyncio.sleep(0)
     stopped.set()
     with pytest.raises(Stopping):
         await copying
-    assert list((store._database.path.parent / "backups").iterdir()) == []
+    await closing
+    assert list((database.path.parent / "backups").iterdir()) == []
 
 
-async def test_what_a_killed_broker_has_left_is_removed(store: MessageStore, path: Path) -> None:
+async def test_what_a_killed_broker_has_left_is_removed(database: Database, path: Path) -> None:
     directory = path.parent / "backups"
     directory.mkdir()
     (directory / "x.sqlite.part").write_bytes(b"half")
     (directory / "restore.part-wal").write_bytes(b"half")
     (directory / "whole.sqlite").write_bytes(b"whole")
-    Maintenance(store._database, 30)
+    Maintenance(database, 30)
     assert [p.name for p in directory.iterdir()] == ["whole.sqlite"]

@@ -7,11 +7,13 @@ import pytest
 from services.broker.clients import ApprovalsClient
 from services.broker.deadlines.clock import SECOND
 from services.broker.messages.broker import Broker
+from services.broker.parts import Parts
 from services.broker.queries.open_threads import MAX_ROWS, OpenThreads
 from services.broker.questions.questions import Questions
 from services.broker.reminders.reminders import Reminders
+from services.broker.storage.database import Database
 from services.broker.tests.clocks import START
-from services.broker.tests.test_broker import ALICE, BOB, holder
+from services.broker.tests.room import ALICE, BOB, FakeRequests, holder
 from wire import names
 from wire.errors import Unavailable
 from wire.fixtures import Connect
@@ -19,27 +21,10 @@ from wire.interface import Interface, method
 from wire.principal import EVERYBODY, THE_MANAGER, THE_OPERATOR
 from wire.types import Dict, Signature, Typed
 
-REQUEST = {"kind": "approval", "text": "spawn carol: docs"}
-
-
-class FakeRequests:
-    def __init__(self) -> None:
-        self.down = False
-
-    async def pending(self, limit: int) -> list[dict[str, Any]]:
-        if self.down:
-            raise Unavailable("approvals does not run.")
-        return [REQUEST]
-
 
 @pytest.fixture
-def requests() -> FakeRequests:
-    return FakeRequests()
-
-
-@pytest.fixture
-def threads(broker: Broker, questions: Questions, requests: FakeRequests) -> OpenThreads:
-    return OpenThreads(questions._database, broker.leased, requests)
+def threads(room: Parts) -> OpenThreads:
+    return room.threads
 
 
 def kinds(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -103,10 +88,12 @@ async def test_everybody_sees_its_own_and_two_see_all(
     assert await threads.open(THE_MANAGER) == everything
 
 
-async def test_dead_letters_are_no_waiting_messages(threads: OpenThreads, broker: Broker) -> None:
+async def test_dead_letters_are_no_waiting_messages(
+    threads: OpenThreads, broker: Broker, database: Database
+) -> None:
     dead = await broker.send(ALICE, "bob", "again and again", {})
     await broker.send(ALICE, "bob", "new", {})
-    await threads._database.write(
+    await database.write(
         lambda db: db.execute("UPDATE message SET parked = 1 WHERE id = ?", (dead,))
     )
     rows = await threads.open(BOB)

@@ -40,8 +40,8 @@ def test_notify_hears_and_asks_for_what_waits_for_the_operator_only() -> None:
     called = {str(rule.get("send_member")) for rule in found if rule.get("send_member")}
     allowed = {n for n, method in Broker1.methods.items() if notify in method.allow}
     assert called == allowed - {"Send"}
-    heard = {rule.get("receive_member") for rule in found if rule.get("receive_sender")}
-    assert heard == {"MessageQueued", "QuestionAdded"}
+    events = {rule.get("receive_member") for rule in found if rule.get("receive_sender")}
+    assert events == {"MessageQueued", "QuestionAdded"}
 
 
 def test_only_its_own_user_owns_the_name() -> None:

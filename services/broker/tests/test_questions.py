@@ -13,9 +13,9 @@ from services.broker.questions import store as question_store
 from services.broker.questions import texts as question_words
 from services.broker.questions.question import Question, State
 from services.broker.questions.questions import Questions
+from services.broker.storage.database import Database
 from services.broker.tests.clocks import START, FakeClock
-from services.broker.tests.conftest import MAX_BODY, MAX_OPEN, EventLog
-from services.broker.tests.test_broker import ALICE, BOB, holder
+from services.broker.tests.room import ALICE, BOB, MAX_BODY, MAX_OPEN, EventLog, holder
 from wire.errors import (
     AccessDenied,
     Conflict,
@@ -29,8 +29,8 @@ from wire.principal import DASHBOARD, THE_OPERATOR, Principal, agent
 CAROL = agent("carol")
 
 
-async def stored(questions: Questions, number: int) -> Question:
-    return await questions._database.read(lambda db: question_store.get(db, number))
+async def stored(database: Database, number: int) -> Question:
+    return await database.read(lambda db: question_store.get(db, number))
 
 
 async def inbox(broker: Broker, who: Principal) -> list[tuple[str, str, str]]:
@@ -38,18 +38,18 @@ async def inbox(broker: Broker, who: Principal) -> list[tuple[str, str, str]]:
     return [(m.sender, m.kind, m.body) for m in messages]
 
 
-async def found(questions: Questions, words: str) -> list[int]:
+async def found(database: Database, words: str) -> list[int]:
     def search(db: sqlite3.Connection) -> list[int]:
         rows = db.execute(
             "SELECT rowid FROM question_search WHERE question_search MATCH ?", (words,)
         )
         return [row[0] for row in rows]
 
-    return await questions._database.read(search)
+    return await database.read(search)
 
 
 async def test_a_free_text_from_agent_to_agent(
-    questions: Questions, broker: Broker, heard: EventLog, clock: FakeClock
+    questions: Questions, database: Database, broker: Broker, events: EventLog, clock: FakeClock
 ) -> None:
     number = await questions.ask(ALICE, "bob", "which port?", {})
     [(sender, kind, body)] = await inbox(broker, BOB)
@@ -75,7 +75,7 @@ async def test_a_free_text_from_agent_to_agent(
         "8080,",
         "or 9090",
     ]
-    assert await stored(questions, number) == Question(
+    assert await stored(database, number) == Question(
         id=1,
         asker="alice",
         recipient="bob",
@@ -89,7 +89,7 @@ async def test_a_free_text_from_agent_to_agent(
         answered_by="bob",
         resolved=START + 3 * SECOND,
     )
-    assert [event for event in heard.all if event[0] != "delivered"] == [
+    assert [event for event in events.all if event[0] != "delivered"] == [
         ("queued", 1, "system", "bob", "question-asked"),
         ("question added", 1),
         ("queued", 2, "system", "alice", "question-answered"),
@@ -98,11 +98,11 @@ async def test_a_free_text_from_agent_to_agent(
 
 
 async def test_the_operator_is_told_by_a_signal_and_answers_with_choices(
-    questions: Questions, broker: Broker, heard: EventLog
+    questions: Questions, broker: Broker, events: EventLog
 ) -> None:
     options = {"choices": ["red", "blue", "green"], "multi": True}
     number = await questions.ask(ALICE, "operator", "colours?", options)
-    assert heard.all == [("question added", number)]
+    assert events.all == [("question added", number)]
     assert await inbox(broker, THE_OPERATOR) == []
     for wrong in (["red", "red"], ["pink"], ["red", "pink"], ["Red"], ["1"]):
         with pytest.raises(InvalidArgument, match='one or more of these, each once: "red", "blue"'):
@@ -113,7 +113,7 @@ async def test_the_operator_is_told_by_a_signal_and_answers_with_choices(
     assert body.endswith("\nThe answer:\ngreen\nred")
 
 
-async def test_one_choice(questions: Questions, broker: Broker) -> None:
+async def test_one_choice(questions: Questions, database: Database, broker: Broker) -> None:
     options = {"choices": ["yes", "no"], "ttl_s": 60}
     number = await questions.ask(ALICE, "bob", "go?", options)
     [(_, _, body)] = await inbox(broker, BOB)
@@ -124,10 +124,12 @@ async def test_one_choice(questions: Questions, broker: Broker) -> None:
         with pytest.raises(InvalidArgument, match="exactly one of these"):
             await questions.answer(BOB, number, wrong)
     await questions.answer(BOB, number, ["no"])
-    assert (await stored(questions, number)).deadline == START + 60 * SECOND
+    assert (await stored(database, number)).deadline == START + 60 * SECOND
 
 
-async def test_only_who_was_asked_answers_or_the_operator(questions: Questions) -> None:
+async def test_only_who_was_asked_answers_or_the_operator(
+    questions: Questions, database: Database
+) -> None:
     of_bob = await questions.ask(ALICE, "bob", "x?", {})
     of_operator = await questions.ask(ALICE, "operator", "x?", {})
     for who in (ALICE, CAROL):
@@ -137,13 +139,13 @@ async def test_only_who_was_asked_answers_or_the_operator(questions: Questions) 
         with pytest.raises(AccessDenied, match="was not asked of"):
             await questions.answer(who, of_operator, ["y"])
     await questions.answer(THE_OPERATOR, of_bob, ["in its place"])
-    assert (await stored(questions, of_bob)).answered_by == "operator"
+    assert (await stored(database, of_bob)).answered_by == "operator"
     with pytest.raises(Conflict, match="no longer open: it was answered by operator"):
         await questions.answer(BOB, of_bob, ["too late"])
 
 
 async def test_a_repeated_answer_is_no_second_one(
-    questions: Questions, broker: Broker, heard: EventLog
+    questions: Questions, broker: Broker, events: EventLog
 ) -> None:
     number = await questions.ask(ALICE, "bob", "x?", {})
     await questions.answer(BOB, number, ["y"])
@@ -151,10 +153,10 @@ async def test_a_repeated_answer_is_no_second_one(
     with pytest.raises(Conflict):
         await questions.answer(BOB, number, ["z"])
     assert len(await inbox(broker, ALICE)) == 1
-    assert heard.all.count(("question resolved", number, "answered")) == 1
+    assert events.all.count(("question resolved", number, "answered")) == 1
 
 
-async def test_cancel(questions: Questions, broker: Broker) -> None:
+async def test_cancel(questions: Questions, database: Database, broker: Broker) -> None:
     mine, theirs = [await questions.ask(ALICE, "bob", "x?", {}) for _ in range(2)]
     with pytest.raises(AccessDenied, match="was not asked by bob"):
         await questions.cancel(BOB, mine)
@@ -165,7 +167,7 @@ async def test_cancel(questions: Questions, broker: Broker) -> None:
     [(_, kind, body)] = await inbox(broker, ALICE)
     assert kind == "question-answered"
     assert body.startswith("Your question 2 to bob was answered by [cancelled]: the operator")
-    assert (await stored(questions, mine)).state is State.CANCELLED
+    assert (await stored(database, mine)).state is State.CANCELLED
     with pytest.raises(Conflict, match=r"answered by \[cancelled\]"):
         await questions.answer(BOB, theirs, ["y"])
     answered = await questions.ask(ALICE, "bob", "x?", {})
@@ -182,12 +184,12 @@ async def test_the_operators_own_is_cancelled_in_silence(
     assert await inbox(broker, THE_OPERATOR) == []
 
 
-async def test_a_key_asks_once(questions: Questions, broker: Broker, heard: EventLog) -> None:
+async def test_a_key_asks_once(questions: Questions, broker: Broker, events: EventLog) -> None:
     first = await questions.ask(ALICE, "bob", "x?", {"dedupe_key": "k"})
     assert await questions.ask(ALICE, "bob", "something else?", {"dedupe_key": "k"}) == first
     assert await questions.ask(BOB, "alice", "x?", {"dedupe_key": "k"}) != first
     assert len(await inbox(broker, BOB)) == 1
-    assert heard.all.count(("question added", first)) == 1
+    assert events.all.count(("question added", first)) == 1
     await questions.answer(BOB, first, ["y"])
     assert await questions.ask(ALICE, "bob", "x?", {"dedupe_key": "k"}) == first
 
@@ -203,12 +205,12 @@ async def test_the_most_that_may_be_open(questions: Questions) -> None:
 
 
 async def test_an_asker_that_is_gone_finds_the_answer_when_it_is_back(
-    questions: Questions, broker: Broker
+    questions: Questions, database: Database, broker: Broker
 ) -> None:
     number = await questions.ask(ALICE, "bob", "x?", {})
     await broker.unregister_agent("alice")
     await questions.answer(BOB, number, ["y"])
-    assert (await stored(questions, number)).state is State.ANSWERED
+    assert (await stored(database, number)).state is State.ANSWERED
     await broker.register_agent("alice")
     assert len(await inbox(broker, ALICE)) == 1
 
@@ -233,15 +235,17 @@ async def test_no_answer_after_its_time_even_before_anybody_said_so(
         await questions.answer(BOB, number, ["y"])
 
 
-async def test_questions_and_answers_are_found_by_their_words(questions: Questions) -> None:
+async def test_questions_and_answers_are_found_by_their_words(
+    questions: Questions, database: Database
+) -> None:
     number = await questions.ask(ALICE, "bob", "Which harbour?", {})
-    assert await found(questions, "harbour") == [number]
-    assert await found(questions, "north") == []
+    assert await found(database, "harbour") == [number]
+    assert await found(database, "north") == []
     await questions.answer(BOB, number, ['the "new"\nnorth\\östlich one'])
     for words in ("harbour", "new", "north", "ostlich"):
-        assert await found(questions, words) == [number], words
+        assert await found(database, words) == [number], words
     check = "INSERT INTO question_search (question_search, rank) VALUES ('integrity-check', 1)"
-    await questions._database.write(lambda db: db.execute(check))
+    await database.write(lambda db: db.execute(check))
 
 
 LONG = "x" * (MAX_BODY + 1)
@@ -275,8 +279,9 @@ LONG = "x" * (MAX_BODY + 1)
 )
 async def test_bad_questions_are_refused_and_leave_nothing(
     questions: Questions,
+    database: Database,
     broker: Broker,
-    heard: EventLog,
+    events: EventLog,
     who: Principal,
     to: str,
     text: str,
@@ -288,11 +293,11 @@ async def test_bad_questions_are_refused_and_leave_nothing(
         await questions.ask(who, to, text, options)
     assert sentence in str(refusal.value)
     with pytest.raises(NotFound):
-        await stored(questions, 1)
-    assert not heard.all
+        await stored(database, 1)
+    assert not events.all
 
 
-async def test_bad_answers(questions: Questions) -> None:
+async def test_bad_answers(questions: Questions, database: Database) -> None:
     number = await questions.ask(ALICE, "bob", "x?", {})
     for wrong in ([], [""], [" "]):
         with pytest.raises(InvalidArgument, match="empty"):
@@ -306,12 +311,12 @@ async def test_bad_answers(questions: Questions) -> None:
             await questions.answer(BOB, unknown, ["y"])
         with pytest.raises(NotFound, match="no question"):
             await questions.cancel(BOB, unknown)
-    assert (await stored(questions, number)).state is State.OPEN
+    assert (await stored(database, number)).state is State.OPEN
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
 def test_texts_come_back_as_they_were(texts: list[str]) -> None:
-    assert question_store._texts(question_store._json(texts)) == texts
+    assert question_store.decode_texts(question_store.encode_texts(texts)) == texts
 
 
 def test_a_long_question_is_shown_shortened() -> None:

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.broker.deadlines.clock import SECOND
-from services.broker.messages.broker import Broker
+from services.broker.parts import Parts
 from services.broker.reminders.reminder import Reminder, State
-from services.broker.reminders.reminders import Reminders, _check_file
+from services.broker.reminders.reminders import Reminders, check_file
 from services.broker.tests.clocks import START, FakeClock
-from services.broker.tests.conftest import MAX_BODY, MAX_PENDING, EventLog
-from services.broker.tests.test_broker import ALICE, BOB
+from services.broker.tests.room import ALICE, BOB, MAX_BODY, MAX_PENDING, EventLog, restart
 from services.broker.tests.test_deadlines import DAY, running
 from services.broker.tests.test_questions import inbox
+from services.config import BrokerConfig
 from wire.errors import Conflict, HiveError, InvalidArgument, LimitExceeded, NotFound
 from wire.principal import DASHBOARD, THE_OPERATOR, Principal
 
@@ -37,8 +37,8 @@ async def test_a_reminder_becomes_a_message_once(path: Path, clock: FakeClock) -
                 "This is your reminder 1, due at 2027-01-15 08:01:00 UTC.\n\nlook\nagain",
             )
         ]
-        assert ("queued", 1, "system", "alice", "reminder") in room.heard.all
-        assert room.heard.all.count(("reminder due", "alice", number, 1)) == 1
+        assert ("queued", 1, "system", "alice", "reminder") in room.events.all
+        assert room.events.all.count(("reminder due", "alice", number, 1)) == 1
         assert await room.reminders.list(ALICE, {}, 10) == [
             Reminder(
                 id=number,
@@ -191,7 +191,7 @@ SOON = {"after_s": 1}
 )
 async def test_bad_reminders_are_refused_and_leave_nothing(
     reminders: Reminders,
-    heard: EventLog,
+    events: EventLog,
     who: Principal,
     due: int,
     body: str,
@@ -203,7 +203,7 @@ async def test_bad_reminders_are_refused_and_leave_nothing(
         await reminders.remind(who, due, body, options)
     assert sentence in str(refusal.value)
     assert await reminders.count(THE_OPERATOR) == 0
-    assert not heard.all
+    assert not events.all
 
 
 async def test_bad_filters(reminders: Reminders) -> None:
@@ -221,7 +221,7 @@ async def test_bad_filters(reminders: Reminders) -> None:
 def test_a_path_that_is_taken_stays_below_state(parts: list[str]) -> None:
     file = "".join(parts) or "/"
     try:
-        _check_file(ALICE, file)
+        check_file(ALICE, file)
     except InvalidArgument:
         return
     assert posixpath.normpath(posixpath.join("/somewhere/else", file)) == file
@@ -229,9 +229,14 @@ def test_a_path_that_is_taken_stays_below_state(parts: list[str]) -> None:
     assert not {"..", ".", ""} & set(file.split("/")[1:])
 
 
-async def test_reminders_spend_the_allowance(broker: Broker, reminders: Reminders) -> None:
-    spent: list[tuple[str, str]] = []
-    broker.spend = lambda who, text: spent.append((who.name, text))  # type: ignore[method-assign]
-    await reminders.remind(ALICE, 0, "x", SOON)
-    await reminders.remind(ALICE, 0, "", SOON | {"file": "/state/x"})
-    assert spent == [("alice", "x"), ("alice", "/state/x")]
+async def test_reminders_count_towards_the_rate(room: Parts) -> None:
+    limits = BrokerConfig(max_body_bytes=MAX_BODY, agent_messages_per_hour=2)
+    limited = await restart(room, limits)
+    with pytest.raises(LimitExceeded, match="1007 bytes"):
+        await limited.reminders.remind(ALICE, 0, "", SOON | {"file": f"/state/{'x' * MAX_BODY}"})
+    await limited.reminders.remind(ALICE, 0, "x", SOON)
+    await limited.reminders.remind(ALICE, 0, "", SOON | {"file": "/state/x"})
+    with pytest.raises(LimitExceeded, match="Try again"):
+        await limited.reminders.remind(ALICE, 0, "x", SOON)
+    with pytest.raises(LimitExceeded, match="Try again"):
+        await limited.broker.send(ALICE, "bob", "x", {})

@@ -12,10 +12,12 @@ show what the model says, and what was seen outside must never contradict itself
 import asyncio
 import itertools
 import shutil
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from unittest import mock
@@ -25,16 +27,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.broker.deadlines.clock import HostClock
-from services.broker.deadlines.deadlines import Deadlines
 from services.broker.maintenance.retention import delete
-from services.broker.messages.broker import Broker
 from services.broker.messages.inbox import Holder
 from services.broker.messages.message import Message, State
-from services.broker.queries.history import History
-from services.broker.questions.questions import Questions
 from services.broker.storage.database import Database
 from services.broker.tests.model import AGENTS, CONFIG, PARTIES, Model, Seen
+from services.broker.tests.room import make_room
 from wire.errors import HiveError
 from wire.principal import THE_OPERATOR, Principal, agent
 
@@ -97,10 +95,9 @@ class Rules(RuleBasedStateMachine):
 
     async def open(self) -> None:
         self.database = Database.open(self.path)
-        self.broker = Broker(self.database, CONFIG)
-        deadlines = Deadlines(self.database, HostClock())
-        self.questions = Questions(self.database, self.broker, deadlines, max_open=1000)
-        self.history = History(self.database, self.broker.leased)
+        self.parts = make_room(self.database, CONFIG)
+        self.broker, self.questions = self.parts.broker, self.parts.questions
+        self.history = self.parts.history
         parked = {letter.id for letter in await self.broker.recover()}
         for name in AGENTS:
             await self.broker.register_agent(name)
@@ -111,12 +108,11 @@ class Rules(RuleBasedStateMachine):
         return Holder(f":1.{next(self.numbers)}", asyncio.get_running_loop().create_future())
 
     async def shut(self) -> None:
-        self.broker.stop()
+        self.parts.inboxes.stop()
         waiters = [w.task for line in self.waiting.values() for w in line]
         await asyncio.gather(*waiters, return_exceptions=True)
         self.waiting = {name: [] for name in PARTIES}
-        await self.broker.close()
-        await self.database.close()
+        await self.parts.close()
 
     def teardown(self) -> None:
         self.run(self.shut())
@@ -221,8 +217,7 @@ class Rules(RuleBasedStateMachine):
         for _ in range(3):
             await asyncio.sleep(0)
             await self.database.write(lambda db: None)
-        while self.broker._running:
-            await asyncio.wait(set(self.broker._running))
+        await self.parts.writes.idle()
 
     @rule(asker=senders, to=senders)
     def ask(self, asker: str, to: str) -> None:
@@ -330,10 +325,10 @@ class Rules(RuleBasedStateMachine):
             # A group is taken as a whole: when the second one runs, the first is on disk. The loop
             # does not turn meanwhile.
             reached = threading.Event()
-            nobody = asyncio.get_running_loop().create_future()
-            job = lambda db, reached=reached: reached.set()  # noqa: E731
-            self.database._writer._jobs.put((job, nobody))
+            write = self.database.write(partial(_reach, reached))
+            write.send(None)  # It is in the writer's queue now.
             reached.wait()
+            write.close()
         old = self.path
         self.path = self.new_folder() / old.name
         for suffix in ("", "-wal"):
@@ -365,6 +360,10 @@ class Rules(RuleBasedStateMachine):
     @invariant()
     def nobody_is_served_by_mistake(self) -> None:
         assert not any(w.task.done() for line in self.waiting.values() for w in line)
+
+
+def _reach(reached: threading.Event, db: sqlite3.Connection) -> None:
+    reached.set()
 
 
 TestRules = Rules.TestCase

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from services.broker import startup_timeout
-from services.broker.messages.broker import Broker
 from services.broker.messages.message import Draft
 from services.broker.messages.store import MessageStore
 from services.broker.startup_timeout import StartupTimeout
 from services.broker.storage import schema
 from services.broker.storage.database import Database
-from services.broker.tests.test_broker import holder
+from services.broker.tests.room import holder, make_room
 from services.broker.tests.test_store import hand_out
+from services.config import BrokerConfig
 from wire.errors import CorruptStore
 from wire.principal import agent
 
@@ -209,8 +209,8 @@ def test_all_versions_become_the_same(path: Path, tmp_path: Path, dump: Path) ->
         closing(schema.connect(path)) as old,
         closing(schema.connect(tmp_path / "fresh.sqlite")) as fresh,
     ):
-        assert schema._shape(old) - schema._shape(fresh) == set()
-        assert {row[:3] for row in schema._shape(fresh)} == {row[:3] for row in schema._shape(old)}
+        assert schema.shape(old) - schema.shape(fresh) == set()
+        assert {row[:3] for row in schema.shape(fresh)} == {row[:3] for row in schema.shape(old)}
 
 
 def content(path: Path) -> tuple[int, list[tuple[int, int, str]]]:
@@ -253,24 +253,23 @@ async def test_what_was_handed_out_too_often_before_there_were_dead_letters(path
         db.execute("UPDATE message SET deliveries = 9 WHERE id = 2")
         db.commit()
     database = Database.open(path)
-    broker = Broker(database)
+    room = make_room(database, BrokerConfig())
+    broker = room.broker
     [letter] = await broker.recover()
     assert (letter.id, letter.recipient, letter.redeliveries) == (2, "bob", 9)
     assert await broker.receive(agent("bob"), holder(), 9, 0) == []
     await broker.requeue([2])
     [message] = await broker.receive(agent("bob"), holder(), 9, 0)
     assert (message.id, message.redeliveries) == (2, 9)
-    await broker.close()
-    await database.close()
+    await room.close()
 
 
 MIGRATE = """
 import os, pathlib, signal, sys
 from services import migration
-from services.broker import startup_timeout
 from services.broker.storage import schema
-from services.broker.messages.broker import Broker
-path, limit, schema._TICK, migration._COPIED = pathlib.Path(sys.argv[1]), int(sys.argv[2]), 500, 8
+schema.PROGRESS_STEPS, migration._COPIED = 500, 8
+path, limit = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 calls = 0
 def alive():
     global calls
@@ -335,7 +334,7 @@ def test_systemd_waits_for_a_large_store(path: Path, monkeypatch: pytest.MonkeyP
     told: list[str] = []
     monkeypatch.setattr("services.unit.notify", told.append)
     monkeypatch.setattr(startup_timeout, "INTERVAL", 0.0)
-    monkeypatch.setattr(schema, "_TICK", 100)
+    monkeypatch.setattr(schema, "PROGRESS_STEPS", 100)
     load(path, STORES[0])
     with closing(schema.connect(path, StartupTimeout().extend)):
         pass

@@ -8,7 +8,8 @@ import pytest
 from services.broker.messages.message import Draft, Message, State
 from services.broker.messages.rows import PAGE_BYTES
 from services.broker.messages.store import MessageStore
-from services.broker.queries.history import Filter, _page
+from services.broker.queries import pages
+from services.broker.queries.filters import MessageFilter
 from services.broker.storage.database import Database
 from wire.errors import NotFound, Unavailable
 
@@ -24,19 +25,19 @@ async def hand_out(
 
 
 async def page(
-    store: MessageStore,
-    wanted: Filter,
+    database: Database,
+    wanted: MessageFilter,
     limit: int,
     *,
     party: str | None = None,
     leased: Collection[int] = (),
 ) -> list[Message]:
-    read = partial(_page, wanted=wanted, limit=limit, party=party, leased=leased)
-    return await store._database.read(read)
+    read = partial(pages.messages, wanted=wanted, limit=limit, party=party, leased=leased)
+    return await database.read(read)
 
 
-async def everything(store: MessageStore, **wanted: object) -> list[int]:
-    found = await page(store, Filter.model_validate(wanted), 1000)
+async def everything(database: Database, **wanted: object) -> list[int]:
+    found = await page(database, MessageFilter.model_validate(wanted), 1000)
     return [message.id for message in found]
 
 
@@ -65,13 +66,13 @@ async def test_oldest_first_and_a_redelivered_one_before_newer_ones(store: Messa
     assert [(m.id, m.redeliveries) for m in again] == [(ids[0], 1), (ids[2], 0), (ids[3], 0)]
 
 
-async def test_a_dedupe_key_belongs_to_its_sender(store: MessageStore) -> None:
+async def test_a_dedupe_key_belongs_to_its_sender(store: MessageStore, database: Database) -> None:
     first, _ = await store.append(draft(dedupe_key="k"))
     assert await store.append(draft("other", dedupe_key="k")) == (first, False)
     other, new = await store.append(draft(sender="manager", dedupe_key="k"))
     assert new
     assert other != first
-    assert await everything(store) == [first, other]
+    assert await everything(database) == [first, other]
 
 
 async def test_a_repeated_send_is_answered_even_when_the_recipient_has_gone(
@@ -116,42 +117,42 @@ async def test_acknowledge_tells_what_became_of_each(store: MessageStore) -> Non
     assert await hand_out(store, "bob", 10, ()) == []
 
 
-async def test_answers_are_bounded_in_bytes(store: MessageStore) -> None:
+async def test_answers_are_bounded_in_bytes(store: MessageStore, database: Database) -> None:
     for _ in range(6):
         await store.append(draft("x" * (PAGE_BYTES // 4)))
     assert len(await hand_out(store, "bob", 100, ())) == 4
-    found = await page(store, Filter(), 100, party=None, leased=())
+    found = await page(database, MessageFilter(), 100, party=None, leased=())
     assert [m.id for m in found] == [3, 4, 5, 6]
     await store.append(draft("y" * (PAGE_BYTES + 1)))
-    assert len(await page(store, Filter(), 100, party=None, leased=())) == 1
+    assert len(await page(database, MessageFilter(), 100, party=None, leased=())) == 1
 
 
-async def test_filters(store: MessageStore) -> None:
+async def test_filters(store: MessageStore, database: Database) -> None:
     a = (await store.append(draft()))[0]
     b = (await store.append(draft(to="manager")))[0]
     c = (await store.append(Draft("system", "manager", "spawned", "")))[0]
     d = (await store.append(draft(sender="bob", to="operator")))[0]
     await hand_out(store, "bob", 1, ())
     await store.acknowledge("bob", [a], unreceived=False)
-    assert await everything(store) == [a, b, c, d]
-    assert await everything(store, to="manager") == [b, c]
-    assert await everything(store, **{"from": "bob"}) == [d]
-    assert await everything(store, kind="spawned") == [c]
-    assert await everything(store, after=a, before=d) == [b, c]
-    assert await everything(store, after=2**64 - 1) == []
-    assert await everything(store, before=2**64 - 1, to="operator") == [d]
-    assert await everything(store, state=State.ACKNOWLEDGED) == [a]
-    queued = await page(store, Filter(state=State.QUEUED), 9, party=None, leased={b})
+    assert await everything(database) == [a, b, c, d]
+    assert await everything(database, to="manager") == [b, c]
+    assert await everything(database, **{"from": "bob"}) == [d]
+    assert await everything(database, kind="spawned") == [c]
+    assert await everything(database, after=a, before=d) == [b, c]
+    assert await everything(database, after=2**64 - 1) == []
+    assert await everything(database, before=2**64 - 1, to="operator") == [d]
+    assert await everything(database, state=State.ACKNOWLEDGED) == [a]
+    queued = await page(database, MessageFilter(state=State.QUEUED), 9, party=None, leased={b})
     assert [m.id for m in queued] == [c, d]
-    leased = await page(store, Filter(state=State.LEASED), 9, party=None, leased={b})
+    leased = await page(database, MessageFilter(state=State.LEASED), 9, party=None, leased={b})
     assert [(m.id, m.state) for m in leased] == [(b, State.LEASED)]
-    bobs = await page(store, Filter(), 9, party="bob", leased=())
+    bobs = await page(database, MessageFilter(), 9, party="bob", leased=())
     assert [m.id for m in bobs] == [a, d]
-    assert [m.id for m in await page(store, Filter(), 1, party="bob", leased=())] == [d]
-    assert await page(store, Filter(to="manager"), 9, party="bob", leased=()) == []
+    assert [m.id for m in await page(database, MessageFilter(), 1, party="bob", leased=())] == [d]
+    assert await page(database, MessageFilter(to="manager"), 9, party="bob", leased=()) == []
 
 
-async def test_a_full_disk_refuses_and_goes_on(store: MessageStore) -> None:
+async def test_a_full_disk_refuses_and_goes_on(store: MessageStore, database: Database) -> None:
     def fill(db: sqlite3.Connection) -> None:
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages + 3}")
@@ -159,10 +160,10 @@ async def test_a_full_disk_refuses_and_goes_on(store: MessageStore) -> None:
     def empty(db: sqlite3.Connection) -> None:
         db.execute("PRAGMA max_page_count = 1000000")
 
-    await store._database.write(fill)
+    await database.write(fill)
     with pytest.raises(Unavailable, match=r"database or disk is full; nothing was changed"):
         await store.append(draft("x" * 100_000))
     small, _ = await store.append(draft("small"))
-    await store._database.write(empty)
+    await database.write(empty)
     large, _ = await store.append(draft("x" * 100_000))
-    assert await everything(store) == [small, large]
+    assert await everything(database) == [small, large]

@@ -1,0 +1,160 @@
+"""All inboxes: which connection leases which message, and what happens when a lease ends."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import partial
+
+from services.broker.events import Announcer
+from services.broker.messages.dead_letters import DeadLetters
+from services.broker.messages.inbox import Holder, Inbox, Lease
+from services.broker.messages.invocations import Invocations
+from services.broker.messages.message import Message
+from services.broker.messages.store import Acknowledged, HandedOut, MessageStore
+from services.broker.writes import Writes
+from wire.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+
+class Inboxes:
+    """The leases of all messages. They are kept in memory: a restart of the broker ends them."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        dead_letters: DeadLetters,
+        announcer: Announcer,
+        writes: Writes,
+        invocations: Invocations,
+        *,
+        tries: int,
+    ) -> None:
+        """Make the inboxes, in a running loop.
+
+        Args:
+            store: the messages.
+            dead_letters: takes messages that came back too often.
+            announcer: hears of messages that are queued again or become dead letters.
+            writes: owns the tasks that store dead letters.
+            invocations: the containers that run now.
+            tries: how often a message is handed out before it becomes a dead letter.
+        """
+        self._store = store
+        self._dead_letters = dead_letters
+        self._announcer = announcer
+        self._writes = writes
+        self._invocations = invocations
+        self._tries = tries
+        self._stopping = asyncio.get_running_loop().create_future()
+        self._inboxes: dict[str, Inbox] = {}
+        # The inboxes in which a connection has leases: when it leaves the bus, they end.
+        self._held_by: defaultdict[str, set[Inbox]] = defaultdict(set)
+
+    def __getitem__(self, name: str) -> Inbox:
+        """The inbox of an agent, or of the operator."""
+        if name not in self._inboxes:
+            inbox = Inbox(name, partial(self._hand_out, name), self._end, self._stopping)
+            self._inboxes[name] = inbox
+            self._announcer.wake_on_message(name, inbox.wake)
+        return self._inboxes[name]
+
+    def stop(self) -> None:
+        """End the waiting calls of Receive with Stopping; later ones end so, too."""
+        if not self._stopping.done():
+            self._stopping.set_result(None)
+
+    def leased(self) -> frozenset[int]:
+        """Return the ids of the messages that are leased now."""
+        return frozenset(i for inbox in self._inboxes.values() for i in inbox.leases)
+
+    async def lease(self, name: str, holder: Holder, limit: int, timeout: float) -> list[Message]:
+        """Lease messages to `holder`: see Inbox.take."""
+        inbox = self[name]
+        messages = await inbox.take(holder, limit, timeout)
+        if messages:
+            self._watch(holder, inbox)
+        return messages
+
+    async def acknowledge(
+        self, name: str, holder: str, ids: Sequence[int], *, unreceived: bool
+    ) -> tuple[Acknowledged, list[int]]:
+        """Acknowledge messages that no other connection leases.
+
+        Args:
+            name: the inbox.
+            holder: the connection that acknowledges.
+            ids: the messages.
+            unreceived: whether messages may be acknowledged that were never handed out.
+
+        Returns:
+            The outcome of those that were tried, and the ids that other connections lease.
+
+        Raises:
+            Unavailable: the store could not be written.
+        """
+        inbox = self[name]
+        if any(i not in inbox.leases for i in ids):
+            # A late one. It must not end a hand-out to another connection that is on its way.
+            async with inbox.handing_out:
+                pass
+        others = [i for i in ids if i in inbox.leases and inbox.leases[i].holder != holder]
+        mine = [i for i in ids if i not in others]
+        outcome = await self._store.acknowledge(name, mine, unreceived=unreceived)
+        for i in mine:
+            inbox.leases.pop(i, None)
+        return outcome, others
+
+    async def release(self, name: str, holder: str, ids: Sequence[int]) -> None:
+        """End leases of `holder`; returns when messages that came back too often are parked."""
+        parking = self._end(self[name].release(holder, ids))
+        if parking:
+            await asyncio.shield(parking)
+
+    def wake(self, name: str) -> None:
+        """Let the calls that wait in an inbox look again: its agent was unregistered."""
+        if name in self._inboxes:
+            self._inboxes[name].wake()
+
+    async def _hand_out(self, name: str, limit: int, without: Collection[int]) -> HandedOut:
+        handed = await self._store.hand_out(
+            name,
+            limit,
+            without,
+            tries=self._tries,
+            invocation=self._invocations.current(name),
+        )
+        messages = [self._invocations.mark_earlier(m) for m in handed.messages]
+        return replace(handed, messages=messages)
+
+    def _watch(self, holder: Holder, inbox: Inbox) -> None:
+        if holder.name not in self._held_by:
+            holder.left.add_done_callback(lambda _: self._holder_left(holder.name))
+        self._held_by[holder.name].add(inbox)
+
+    def _holder_left(self, holder: str) -> None:
+        for inbox in self._held_by.pop(holder):
+            self._end(inbox.release(holder))
+
+    def _end(self, leases: Sequence[Lease]) -> "asyncio.Task[None] | None":
+        """Queue the messages of ended leases again; the returned task parks those out of tries.
+
+        Nothing is handed out more often than it may be, even before that task has ended.
+        """
+        for lease in leases:
+            if not lease.last:
+                m = lease.message
+                self._announcer.queued(m.id, m.sender, m.recipient, m.kind)
+        last = [lease.message.id for lease in leases if lease.last]
+        return self._writes.start(self._park(last)) if last else None
+
+    async def _park(self, ids: Collection[int]) -> None:
+        try:
+            letters = await self._dead_letters.park(ids)
+        except Unavailable as error:
+            log.error("Dead letters %s are parked when the broker starts again: %s", ids, error)
+            return
+        for letter in letters:
+            self._announcer.listener.parked(letter.id, letter.recipient, letter.redeliveries)

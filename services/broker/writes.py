@@ -1,0 +1,62 @@
+"""Writes that are carried through, and large ones of a sender one at a time."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+LARGE: Final = 64 * 1024
+"""Characters from which on a text waits for earlier large ones of its sender. Each word of a text
+goes into the search index, and every other writer waits for that."""
+
+
+class Writes:
+    """Owns the tasks that write to the store and announce what they wrote."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Start `work` as a task that `close` waits for."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def carry_out(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` to its end, even if the caller is cancelled (it left the bus) meanwhile.
+
+        What is on disk by then must be announced, or a waiting Receive would sleep through it.
+        """
+        return await asyncio.shield(self.start(work))
+
+    async def carry_out_in_turn(self, sender: str, size: int, work: Coroutine[Any, Any, T]) -> T:
+        """As `carry_out`; if `work` is large, after earlier large work of `sender`.
+
+        Small work waits for large work that is on its way, too, so that it does not overtake it.
+
+        Args:
+            sender: the name that messages of the caller carry.
+            size: the characters of the text that `work` writes.
+            work: writes to the store.
+        """
+        return await self.carry_out(self._in_turn(sender, size, work))
+
+    async def idle(self) -> None:
+        """Wait until no work is running."""
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    async def close(self) -> None:
+        """Wait for the running work; its errors are its callers'."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _in_turn(self, sender: str, size: int, work: Coroutine[Any, Any, T]) -> T:
+        turn = self._turns[sender]
+        if size < LARGE and not turn.locked():
+            return await work
+        async with turn:
+            return await work
