@@ -1,4 +1,4 @@
-"""Composition root of hive-lifecycle.service."""
+"""The composition root of hive-lifecycle.service."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 from services import unit
 from services.config import Config
 from services.lifecycle.backends.nspawn import Nspawn
-from services.lifecycle.clients import BrokerOnBus, on_broker_appeared
+from services.lifecycle.clients import BrokerClient, on_broker_appeared
 from services.lifecycle.host import version
 from services.lifecycle.host.systemd import Systemd
 from services.lifecycle.interface import OnBus
@@ -27,19 +27,19 @@ class LifecycleService(unit.Service):
         self._store = store
 
     async def close(self) -> None:
-        """Let jobs end; containers run on."""
+        """Let jobs end; containers keep running."""
         await self._lifecycle.stop()
         self._store.close()
 
 
 async def build(bus: Bus, config: Config) -> unit.Service:
-    """Put the room together. It knows its agents before it owns its name."""
+    """Put the service together. It knows its agents before it owns its name."""
     store = Store(STATE / "lifecycle.sqlite")
     observer = OnBus(bus)
     prefix = Path(sys.prefix)
     backend = Nspawn(Systemd(bus), config, prefix)
     lifecycle = Lifecycle(
-        store, backend, BrokerOnBus(bus), observer, config.lifecycle, version.current(prefix)
+        store, backend, BrokerClient(bus), observer, config.lifecycle, version.current(prefix)
     )
     observer.attach(lifecycle)
     await on_broker_appeared(bus, lifecycle.broker_appeared)

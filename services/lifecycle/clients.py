@@ -10,7 +10,7 @@ from wire.errors import NotFound
 from wire.signals import Signal, Subscription
 
 
-class BrokerOnBus:
+class BrokerClient:
     """Broker1. A call starts the broker when it is not there."""
 
     def __init__(self, bus: Bus) -> None:

@@ -1,18 +1,18 @@
-"""What lifecycle remembers: its agents, their uid ranges, and messages not yet handed over."""
+"""The store of lifecycle: agents, jobs that have not ended, and messages for the broker."""
 
 import json
 import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
-from services import migration
+from services import sqlite
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.jobs.job import Job, JobState, Verb
 from services.lifecycle.notices.notice import Notice
-from wire.errors import CorruptStore
 
 MAX_NOTICES: Final = 1000
-"""Messages that wait for a broker; beyond it the oldest go, so a broken broker fills no disk."""
+"""Messages that wait for a broker. The oldest are dropped beyond it, so that the disk cannot fill
+up while the broker is down."""
 
 MIGRATIONS: Final = (
     """
@@ -52,89 +52,88 @@ create table job (
 """,
     "alter table agent add column deployed text not null default '';",
 )
-"""What makes each version from the one before it; the first one from nothing."""
+"""The statements that make each version from the version before it; the first from nothing."""
+
+FORMAT: Final = sqlite.StoreFormat("list of agents", "hive-lifecycle", MIGRATIONS)
+
+_COLUMNS: Final = (
+    "name", "uid_base", "machine_id", "phase", "model", "enabled", "seen", "excused", "boot",
+    "port", "built", "asleep", "settings", "destroyed", "deployed",
+)  # fmt: skip
+_SELECT: Final = f"select {', '.join(_COLUMNS)} from agent"  # noqa: S608
 
 
 class Store:
-    """The records, in an sqlite file; every change is on disk when its call returns."""
+    """The sqlite file. Each change is on disk when the method returns."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file. Raises CorruptStore, having touched nothing, when it cannot."""
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            try:
-                self._prepare(path)
-            except BaseException:
-                self._db.close()
-                raise
-        except (sqlite3.Error, OSError) as error:
-            raise CorruptStore(
-                f"{path} cannot be read as the list of agents ({error}). Nothing was changed. "
-                "Restore it from a backup, or move it away to begin with none."
-            ) from error
+        """Open or create the file.
 
-    def _prepare(self, path: Path) -> None:
-        if 0 < migration.version_of(self._db) <= len(MIGRATIONS):
-            (verdict,) = self._db.execute("pragma quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(verdict)
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma synchronous = full")
-        migration.migrate(self._db, path, MIGRATIONS)
-        self.records()
-        self.jobs()
+        Raises:
+            CorruptStore: the file is unusable; nothing in it was changed.
+        """
+        self._db = sqlite.open_store(path, FORMAT)
+        try:
+            self.records()
+            self.jobs()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise FORMAT.refusal(path, f"is damaged ({error})") from error
+        except BaseException:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
+    # Agents
+
     def records(self) -> list[Record]:
-        """All of them, by name."""
+        """Return all records, ordered by name."""
         return [_record(row) for row in self._db.execute(f"{_SELECT} order by name")]
 
     def find(self, name: str) -> Record | None:
-        """The record of `name`."""
+        """Return the record of `name`."""
         row = self._db.execute(f"{_SELECT} where name = ?", (name,)).fetchone()
         return _record(row) if row else None
 
     def save(self, record: Record, *notices: Notice) -> None:
-        """Write `record`, and `notices` in the same transaction: all are kept, or none is."""
+        """Store `record` and `notices` in one transaction: all of them, or none."""
         row = [getattr(record, column) for column in _COLUMNS]
         marks = ", ".join("?" * len(_COLUMNS))
-        self._db.execute("begin immediate")
-        try:
+        with sqlite.transaction(self._db):
             self._db.execute(
                 f"insert or replace into agent ({', '.join(_COLUMNS)}) values ({marks})",  # noqa: S608
                 [_plain(value) for value in row],
             )
             for notice in notices:
                 self._insert(notice)
-        except BaseException:
-            self._db.execute("rollback")
-            raise
-        self._db.execute("commit")
 
     def remove(self, name: str) -> None:
-        """Forget `name` and its uid range."""
+        """Remove the record of `name`, which frees its uid range."""
         self._db.execute("delete from agent where name = ?", (name,))
 
+    # Messages for the broker
+
     def add_notice(self, notice: Notice) -> None:
-        """Keep a message until it is handed over; one with the same dedupe_key is kept once."""
-        self._insert(notice)
+        """Store a message until it is delivered; a repeated dedupe key is ignored."""
+        with sqlite.transaction(self._db):
+            self._insert(notice)
 
     def notices(self) -> list[Notice]:
-        """The messages that wait, oldest first."""
+        """Return the undelivered messages, oldest first."""
         query = "select kind, body, dedupe_key, recipient, number from notice order by number"
         return [Notice(*row) for row in self._db.execute(query)]
 
     def drop_notice(self, notice: Notice) -> None:
-        """It was handed over."""
+        """Remove a delivered message."""
         self._db.execute("delete from notice where number = ?", (notice.number,))
 
     # Jobs
 
     def add_job(self, job: Job) -> int:
-        """Keep `job` until it has ended; returns its number, which no other one ever has."""
+        """Store `job` until it has ended and return its number. Numbers are never reused."""
         added = self._db.execute(
             "insert into job (agent, verb, wanted, arguments, state) values (?, ?, ?, ?, ?)",
             _job_row(job),
@@ -142,7 +141,7 @@ class Store:
         return int(added.lastrowid or 0)
 
     def save_job(self, job: Job) -> None:
-        """Keep what has changed of it."""
+        """Store the changes of `job`."""
         self._db.execute(
             "update job set agent = ?, verb = ?, wanted = ?, arguments = ?, state = ? "
             "where number = ?",
@@ -150,13 +149,13 @@ class Store:
         )
 
     def remove_job(self, number: int) -> None:
-        """It has ended."""
+        """Remove a job that has ended."""
         self._db.execute("delete from job where number = ?", (number,))
 
     def jobs(self) -> list[Job]:
-        """The jobs that have not ended, oldest first."""
+        """Return the jobs that have not ended, oldest first."""
         query = "select number, agent, verb, wanted, arguments, state from job order by number"
-        return [_job(row) for row in self._db.execute(query)]
+        return [_job(*row) for row in self._db.execute(query)]
 
     def _insert(self, notice: Notice) -> None:
         self._db.execute(
@@ -169,21 +168,15 @@ class Store:
         )
 
 
-_COLUMNS: Final = (
-    "name", "uid_base", "machine_id", "phase", "model", "enabled", "seen", "excused", "boot",
-    "port", "built", "asleep", "settings", "destroyed", "deployed",
-)  # fmt: skip
-_SELECT: Final = f"select {', '.join(_COLUMNS)} from agent"  # noqa: S608
-
-
 def _plain(value: object) -> object:
     if isinstance(value, dict):
         return json.dumps(value)
     return str(value) if isinstance(value, Phase) else value
 
 
-def _record(row: tuple[Any, ...]) -> Record:
-    values = dict(zip(_COLUMNS, row, strict=True))
+def _record(row: tuple[object, ...]) -> Record:
+    # The columns are the attributes of a Record; sqlite has checked their types (strict tables).
+    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
     try:
         values["phase"] = Phase(values["phase"])
         values["settings"] = json.loads(values["settings"])
@@ -200,8 +193,7 @@ def _job_row(job: Job) -> tuple[str, ...]:
     return job.agent, job.verb.value, wanted, arguments, job.state.value
 
 
-def _job(row: tuple[Any, ...]) -> Job:
-    number, agent, verb, wanted, arguments, state = row
+def _job(number: int, agent: str, verb: str, wanted: str, arguments: str, state: str) -> Job:
     try:
         return Job(
             agent,

@@ -1,4 +1,4 @@
-"""Whom the containers may talk to: from the configuration, and as far as the host can filter."""
+"""The addresses that a container may reach: as configured, and as far as the host can filter."""
 
 import contextlib
 import ipaddress
@@ -11,23 +11,30 @@ from wire.errors import Conflict
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What holds for one container. Addresses as IPAddressDeny= takes them; `allow` counts more."""
+    """The filter of one container. Addresses have the form of IPAddressDeny=."""
 
     deny: tuple[str, ...]
     allow: tuple[str, ...]
+    """Takes precedence over `deny`."""
     filtered: bool
-    """Whether the host keeps the container from what is denied."""
+    """Whether the host enforces `deny`."""
 
     @property
     def unenforced(self) -> bool:
-        """Whether something is denied that the container can reach all the same."""
+        """Whether the container can reach addresses that are denied."""
         return bool(self.deny) and not self.filtered
 
 
 def network_of(name: str, config: Config, resolv_conf: str, *, can_filter: bool) -> Network:
-    """What the configuration says of the agent `name`: its own lists, else those for all.
+    """Return the filter of the agent `name`: its own lists, or else those for all agents.
 
-    Name servers and the scripted model are allowed in any case: without them nothing works.
+    Name servers and the scripted model are always allowed: without them nothing works.
+
+    Args:
+        name: the agent.
+        config: the host's configuration.
+        resolv_conf: the text of the host's resolv.conf.
+        can_filter: whether the host filters addresses.
     """
     common = config.lifecycle
     own = common.agents.get(name, AgentSettings())
@@ -38,16 +45,16 @@ def network_of(name: str, config: Config, resolv_conf: str, *, can_filter: bool)
 
 
 def refusal(name: str) -> Conflict:
-    """Why `name` does not start where filters are required."""
+    """Return the error for a start without a required filter."""
     return Conflict(
         f"{name} is not started: this host does not filter addresses, and lifecycle.require_filter "
-        f"is set. Let systemd attach its filter (cgroup v2, BPF), or take the setting back, or "
-        f"give {name} an empty network_deny."
+        f"is set. Enable systemd's filter (cgroup v2, BPF), remove the setting, or give {name} an "
+        "empty network_deny."
     )
 
 
 def name_servers(resolv_conf: str) -> list[str]:
-    """The addresses of the name servers in resolv.conf, so that names resolve in any filter."""
+    """Return the addresses of the name servers in the text of a resolv.conf."""
     addresses = []
     for line in resolv_conf.splitlines():
         words = line.split()
@@ -59,7 +66,7 @@ def name_servers(resolv_conf: str) -> list[str]:
 
 
 def _model_address(config: Config) -> list[str]:
-    """The scripted model's address, which a container must reach wherever it listens."""
+    """Return the scripted model's address, which containers must reach wherever it listens."""
     host = urlsplit(config.harness.scripted_model_url or "").hostname or ""
     with contextlib.suppress(ValueError):
         return [str(ipaddress.ip_address(host))]

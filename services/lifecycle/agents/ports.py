@@ -1,4 +1,4 @@
-"""Which port of the host an agent's page has."""
+"""The choice of the host's port for an agent's page."""
 
 import hashlib
 from collections.abc import Collection, Mapping
@@ -8,17 +8,20 @@ from wire import names
 from wire.errors import LimitExceeded
 
 MANAGER: Final = 8000
-"""The manager's, always."""
+"""The port of the manager's page."""
 FIRST: Final = 8100
+"""The first port for the pages of all other agents."""
 COUNT: Final = 900
-"""How many there are for all other agents, from FIRST up."""
+"""The number of these ports."""
 
 
 def choose(name: str, taken: Collection[int]) -> int:
-    """The port for `name`: where its hash falls, or the next one that is not in `taken`.
+    """Return a port for `name`: the one its hash falls on, or the next that is not in `taken`.
 
-    The same name gets the same port on every host where it is free. Raises LimitExceeded when all
-    are taken.
+    An agent gets the same port on every host where that port is free.
+
+    Raises:
+        LimitExceeded: all ports are taken.
     """
     if name == names.MANAGER:
         return MANAGER
@@ -28,13 +31,14 @@ def choose(name: str, taken: Collection[int]) -> int:
         if port not in taken:
             return port
     raise LimitExceeded(
-        f"All {COUNT} ports for agents' pages ({FIRST} to {FIRST + COUNT - 1}) are taken, by "
-        "agents, tombstones or others on the host; `hivectl purge` of a tombstone frees one."
+        f"All {COUNT} ports for agents' pages ({FIRST} to {FIRST + COUNT - 1}) are taken by "
+        "agents, tombstones or other programs on the host. Free one by purging a tombstone with "
+        "`hivectl purge`."
     )
 
 
 def shared(ports: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-    """For each name in `ports`, who else has its port; 0 is none, and nobody shares it."""
+    """Return for each name in `ports` the others with the same port; port 0 means none."""
     having: dict[int, list[str]] = {}
     for name, port in sorted(ports.items()):
         having.setdefault(port, []).append(name)

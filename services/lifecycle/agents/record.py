@@ -1,24 +1,24 @@
-"""The record that lifecycle keeps of each agent, and the phases of its existence."""
+"""The record that lifecycle stores for each agent, and the phases of an agent's existence."""
 
 import time
 import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from services.lifecycle.agents.agent import Spec
 from wire.errors import Conflict
 
 
 class Phase(StrEnum):
-    """How much of an agent exists; what is half done when lifecycle dies is put right on start."""
+    """The parts of an agent that exist. The next start completes or undoes a half-done phase."""
 
     CREATING = "creating"
     PRESENT = "present"
     DESTROYING = "destroying"
     PURGING = "purging"
     KEPT = "kept"
-    """Destroyed, but its data and its uid range are kept for an agent of the same name."""
+    """Destroyed. The data and the uid range are kept for an agent of the same name."""
 
 
 PHASES: Final = {
@@ -28,12 +28,12 @@ PHASES: Final = {
     Phase.PURGING: frozenset({Phase.DESTROYING}),
     Phase.KEPT: frozenset({Phase.CREATING, Phase.PURGING}),
 }
-"""Which phase may follow; after `purging` the record is gone."""
+"""The phases that may follow each phase. After `purging` the record is removed."""
 
 
 @dataclass
 class Record:
-    """What is remembered of one agent."""
+    """The stored state of one agent. The attributes are the columns of its table."""
 
     name: str
     uid_base: int
@@ -42,26 +42,30 @@ class Record:
     model: str = ""
     enabled: bool = True
     seen: str = ""
-    """The invocation whose container was seen READY, and not yet seen ending."""
+    """The invocation whose container was READY and has not been seen ending."""
     excused: str = ""
-    """The invocation that a job of ours ends: its end is no crash."""
+    """The invocation that a job ends. Its end is not a crash."""
     boot: str = ""
-    """The host's boot in which `seen` was seen."""
+    """The host's boot in which `seen` was noted."""
     port: int = 0
-    """Of its page; 0 when it has none yet. Two may have the same one, after an import."""
+    """The port of the agent's page; 0 for none yet. After an import two records may share one."""
     built: str = ""
-    """The version of Hyperhive that its container was made by."""
+    """The version of Hyperhive that created the container."""
     asleep: bool = False
-    """Whether it is stopped only until somebody needs it."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """What the operator has set for it while it was there, beside the configuration."""
+    """Whether the container is stopped until there is a message for the agent."""
+    settings: dict[str, dict[str, int | str]] = field(default_factory=dict)
+    """The operator's settings beside the configuration: `resources`."""
     destroyed: int = 0
-    """When it was, in microseconds since 1970; 0 while it is not."""
+    """The time of the destruction, in microseconds since 1970; 0 for an existing agent."""
     deployed: str = ""
-    """The commit of its configuration; empty when none was ever deployed."""
+    """The commit of the deployed configuration; empty when there never was one."""
 
     def enter(self, phase: Phase) -> None:
-        """Go on to `phase`; raises Conflict when that does not follow."""
+        """Enter `phase`.
+
+        Raises:
+            Conflict: `phase` may not follow the current phase.
+        """
         if phase not in PHASES[self.phase]:
             raise Conflict(f"{self.name} is {self.phase}; it cannot become {phase}.")
         self.phase = phase
@@ -69,7 +73,7 @@ class Record:
 
     @property
     def spec(self) -> Spec:
-        """What its container is made from."""
+        """The values that the container is created from."""
         return Spec(
             self.name, self.uid_base, self.machine_id, self.model, self.resources, self.deployed
         )

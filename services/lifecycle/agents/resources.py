@@ -1,4 +1,4 @@
-"""How much of the host an agent may use: from the configuration, and as the operator sets it."""
+"""The limits on an agent's use of the host: as configured, and as the operator has set them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from services.config import ResourceLimits
 from wire.errors import InvalidArgument
 
 UNLIMITED: Final = 2**64 - 1
-"""What systemd takes for no limit."""
+"""systemd's value for no limit."""
 
 DEFAULT: Final = "default"
-"""Back to what the configuration says."""
+"""Removes the operator's setting, so that the configuration applies."""
 MAX: Final = "max"
 """No limit, whatever the configuration says."""
 
 Settings = Mapping[str, int | str]
-"""What the operator has set: a number, or MAX."""
+"""The operator's settings: each a number, or MAX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Kind:
     high: int
     suffix: str = ""
     factor: int = 1
-    """What a unit of ours is in the property's."""
+    """The factor from our unit to the unit of the property."""
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -41,35 +41,37 @@ KINDS: Final[Mapping[str, Kind]] = {
     "tasks_max": Kind("TasksMax", "TasksMax", 64, 4_000_000),
     "io_weight": Kind("IOWeight", "IOWeight", 1, 10_000),
 }
+"""The resources by their names in our configuration. Memory is in bytes."""
 
 
 def checked(values: Mapping[str, object]) -> dict[str, int | str]:
-    """What SetResources is asked for: numbers, MAX or DEFAULT.
+    """Return the argument of SetResources if it is valid: numbers, MAX or DEFAULT.
 
-    Raises InvalidArgument, which names the key and what it may be.
+    Raises:
+        InvalidArgument: a resource is unknown, or a value is out of bounds.
     """
     for key, value in values.items():
         kind = KINDS.get(key)
         if kind is None:
             raise InvalidArgument(
-                f"There is no resource {key[:40]!r}; there are: {', '.join(KINDS)}."
+                f"{key[:40]!r} is not a resource. The resources are: {', '.join(KINDS)}."
             )
         number = isinstance(value, int) and not isinstance(value, bool)
         if not (value in (MAX, DEFAULT) or (number and kind.low <= value <= kind.high)):  # type: ignore[operator]
             raise InvalidArgument(
-                f"{key} is a number from {kind.low} to {kind.high}, '{MAX}' for no limit, or "
-                f"'{DEFAULT}' for what the configuration says."
+                f"{value!r:.40} is not a valid {key}. Use a number from {kind.low} to "
+                f"{kind.high}, '{MAX}' for no limit, or '{DEFAULT}' for the configured value."
             )
     return {key: value for key, value in values.items() if isinstance(value, int | str)}
 
 
 def merged(before: Settings, asked: Settings) -> dict[str, int | str]:
-    """What is set after `asked`."""
+    """Return the settings after the request `asked`."""
     return {key: value for key, value in {**before, **asked}.items() if value != DEFAULT}
 
 
 def effective(*sources: ResourceLimits | Settings) -> dict[str, int]:
-    """The limits that hold; later sources count more. What has no limit is left out."""
+    """Return the limits that apply; later sources take precedence. No limit means no entry."""
     limits: dict[str, int | str] = {}
     for source in sources:
         values = source.model_dump() if isinstance(source, ResourceLimits) else source
@@ -78,13 +80,13 @@ def effective(*sources: ResourceLimits | Settings) -> dict[str, int]:
 
 
 def lines(limits: Mapping[str, int]) -> Iterator[str]:
-    """The settings of a unit file."""
+    """Yield the settings of a unit file."""
     for key, value in limits.items():
         yield f"{KINDS[key].setting}={value}{KINDS[key].suffix}"
 
 
 def properties(limits: Mapping[str, int]) -> list[tuple[str, int]]:
-    """The properties of a unit that runs: all of them, so that what held before does no more."""
+    """Return the properties of a running unit: all of them, so that earlier limits are lifted."""
     return [
         (kind.property, limits[key] * kind.factor if key in limits else UNLIMITED)
         for key, kind in KINDS.items()

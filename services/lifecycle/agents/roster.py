@@ -1,4 +1,4 @@
-"""The agents that there are, and what is remembered of them."""
+"""The roster of the hive: its agents and their stored records."""
 
 import logging
 from collections.abc import Callable
@@ -16,28 +16,35 @@ log = logging.getLogger(__name__)
 
 
 class AgentObserver(Protocol):
-    """Who is told of agents (the D-Bus side)."""
+    """The receiver of news about agents (the D-Bus side)."""
 
     def agent_added(self, agent: Agent) -> None:
-        """There is a new agent."""
+        """Note a new agent."""
 
     def agent_removed(self, agent: Agent) -> None:
-        """It is gone."""
+        """Note that the agent is gone."""
 
     def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
-        """These attributes of it have new values."""
+        """Note the new values of the attributes `changed`."""
 
     def agent_crashed(self, agent: Agent, crash: Crash) -> None:
-        """Its container ended, and no job of ours explains it."""
+        """Note that the container ended and no job explains it."""
 
 
 class Roster:
-    """Agents and their records, by name. What is changed here is on disk when the call returns."""
+    """All agents and records, by name. Each change is on disk when the method returns."""
 
     def __init__(
         self, store: Store, backend: Backend, observer: AgentObserver, version: str
     ) -> None:
-        """`version`: of Hyperhive; a container that another one made is stale."""
+        """Start with no agents.
+
+        Args:
+            store: the storage of the records.
+            backend: the containers.
+            observer: is told first of each change.
+            version: the version of Hyperhive. Containers of another version are stale.
+        """
         self.store = store
         self._version = version
         self.agents: dict[str, Agent] = {}
@@ -48,27 +55,28 @@ class Roster:
         self._backend = backend
 
     def agent(self, name: str) -> Agent:
-        """The agent `name`. Raises NotFound."""
+        """Return the agent `name`. Raises NotFound."""
         agent = self.agents.get(name)
         if agent is None:
             raise self.unknown(name)
         return agent
 
     def find(self, name: str) -> Record | None:
-        """What is remembered of `name`, tombstones included."""
+        """Return the record of the agent or tombstone `name`."""
         return self.records.get(name) or self.store.find(name)
 
     def tombstone(self, name: str) -> Record:
-        """The record of a destroyed agent whose data is kept. Raises NotFound."""
+        """Return the record of a destroyed agent whose data is kept. Raises NotFound."""
         record = self.find(name)
         if record is None or record.phase not in (Phase.KEPT, Phase.PURGING):
             raise NotFound(
-                f"Nothing is kept of {name[:40]!r}; `hivectl tombstones` shows of whom there is."
+                f"There is no tombstone of {name[:40]!r}. List the tombstones with "
+                "`hivectl tombstones`."
             )
         return record
 
     def unknown(self, name: str) -> NotFound:
-        """That there is no agent `name`."""
+        """Return the error for an agent that does not exist."""
         known = ", ".join(sorted(self.agents)) or "none"
         return NotFound(f"There is no agent {name[:40]!r}; there are: {known}.")
 
@@ -89,53 +97,62 @@ class Roster:
         return agent
 
     async def remove(self, name: str) -> None:
-        """Show the agent no more."""
+        """Stop showing the agent."""
         await self._backend.forget(name)
         self.records.pop(name, None)
         if agent := self.agents.pop(name, None):
             self.observer.agent_removed(agent)
 
     def forget(self, name: str) -> None:
-        """Remember nothing of `name`: its uid range and its port are free."""
+        """Remove the record of `name`, which frees its uid range and its port."""
         self.store.remove(name)
-        self.compare_ports()
+        self.update_shared_ports()
 
-    def built(self, name: str) -> None:
-        """The container of `name` is made by this version from now on."""
+    def mark_current(self, name: str) -> None:
+        """Note that this version of Hyperhive has created the container of `name`."""
         record = self.records[name]
         record.built = self._version
         self.store.save(record)
         self.agents[name].set_stale(False)
 
-    def deployed(self, name: str, commit: str) -> None:
-        """From its next start on, the container of `name` is made from `commit`."""
+    def set_commit(self, name: str, commit: str) -> None:
+        """Create the container of `name` from `commit` at its next start."""
         record = self.records[name]
         record.deployed = commit
         self.store.save(record)
         self.agents[name].set_spec(record.spec)
 
-    def want(self, agent: Agent, *, enabled: bool, asleep: bool = False) -> None:
-        """Note whether the agent should run, and whether only when somebody needs it."""
+    def set_wanted(self, agent: Agent, *, enabled: bool, asleep: bool = False) -> None:
+        """Note whether the agent should run, and whether only while it has messages."""
         record = self.records[agent.name]
         record.enabled, record.asleep = enabled, asleep
         self.store.save(record)
         agent.set_wanted(enabled, asleep)
 
-    def excuse(self, record: Record) -> None:
-        """What ends now ends by us."""
+    def expect_end(self, record: Record) -> None:
+        """Do not report the end of the container's current invocation as a crash."""
         agent = self.agents.get(record.name)
         record.excused = record.seen or (agent.unit_status.invocation if agent else "")
         self.store.save(record)
 
-    def excuse_all(self) -> None:
-        """The whole host goes down."""
+    def expect_all_ends(self) -> None:
+        """Do not report the ends of any containers: the host stops."""
         for record in self.records.values():
-            self.excuse(record)
+            self.expect_end(record)
 
     def claim(self, name: str, model: str, listening: frozenset[int]) -> tuple[Record, bool]:
-        """A record for a new agent, and whether data of an earlier one waits for it.
+        """Create the record of a new agent, or reuse the record of its tombstone.
 
-        `listening`: the ports that are used on the host. Raises LimitExceeded.
+        Args:
+            name: the agent.
+            model: its model; empty for the default, or for that of the tombstone.
+            listening: the ports that are used on the host.
+
+        Returns:
+            The record, and whether data of an earlier agent is kept.
+
+        Raises:
+            LimitExceeded: all uid ranges or all ports are taken.
         """
         record = self.store.find(name)
         kept = self._backend.kept_uid(name)
@@ -165,25 +182,37 @@ class Roster:
 
     # Ports
 
-    def give_ports(self, listening: frozenset[int]) -> None:
-        """Give a port to everybody of before there were any; `listening`: as `claim` has it."""
+    def assign_ports(self, listening: frozenset[int]) -> None:
+        """Assign a port to each record that was stored before agents had ports."""
         for record in self.store.records():
             if not record.port:
-                self._give_port(record, listening)
+                self._assign_port(record, listening)
 
-    def part_port(self, name: str, listening: frozenset[int]) -> str:
-        """Give `name` another port when somebody else has its own, too; says so, or nothing."""
+    def separate_port(self, name: str, listening: frozenset[int]) -> str:
+        """Assign another port to `name` if another agent has the same one.
+
+        Returns:
+            A note about the change; empty when nothing changed.
+        """
         agent, record = self.agents[name], self.records[name]
         others, before = ", ".join(agent.port_shared), record.port
         if not others:
             return ""
-        self._give_port(record, listening)
-        self.compare_ports()
+        self._assign_port(record, listening)
+        self.update_shared_ports()
         if record.port == before:
             return ""
-        return f"port {before}, which {others} has, too, is {record.port} now"
+        return f"port changed from {before}, which {others} has, too, to {record.port}"
 
-    def _give_port(self, record: Record, listening: frozenset[int]) -> None:
+    def update_shared_ports(self) -> None:
+        """Show which agents share a port. No agent loses its port here."""
+        having = {record.name: record.port for record in self.store.records()}
+        shared = ports.shared(having)
+        for name, agent in self.agents.items():
+            if name in having:
+                agent.set_port(having[name], shared[name])
+
+    def _assign_port(self, record: Record, listening: frozenset[int]) -> None:
         try:
             record.port = ports.choose(record.name, listening | self._claimed_ports(record.name))
         except LimitExceeded as error:
@@ -192,13 +221,5 @@ class Roster:
             self.store.save(record)
 
     def _claimed_ports(self, name: str) -> set[int]:
-        """The ports of all agents and tombstones but `name`."""
+        """Return the ports of all agents and tombstones except `name`."""
         return {record.port for record in self.store.records() if record.name != name}
-
-    def compare_ports(self) -> None:
-        """Show whose port somebody else has, too; nobody's is taken away for that."""
-        having = {record.name: record.port for record in self.store.records()}
-        shared = ports.shared(having)
-        for name, agent in self.agents.items():
-            if name in having:
-                agent.set_port(having[name], shared[name])

@@ -1,4 +1,4 @@
-"""Which 65536 uids of the host an agent's container is mapped to."""
+"""The choice of the 65536 uids of the host that an agent's container is mapped to."""
 
 import hashlib
 from collections.abc import Iterable
@@ -7,17 +7,26 @@ from typing import Final
 from wire.errors import LimitExceeded
 
 SIZE: Final = 0x10000
-"""Uids in a range; a base is a multiple of it."""
+"""The uids in a range. The base of a range is a multiple of it."""
 FIRST: Final = 0x1000_0000
-"""Above every login and dynamic user, below the upper end of what systemd gives to containers."""
+"""The first base: above login and dynamic users, below the last uid that systemd gives to
+containers."""
 COUNT: Final = 0x2000
+"""The number of ranges."""
 
 
 def choose(name: str, taken: Iterable[range]) -> int:
-    """The base for `name`: where its hash falls, or the next range that touches none of `taken`.
+    """Return a base for `name`: the one its hash falls on, or the next that is free.
 
-    The same name gets the same base on every host where it is free, so data that was copied to
-    another host mostly keeps its owner. Raises LimitExceeded when all ranges are taken.
+    An agent gets the same base on every host where that range is free, so data that is copied to
+    another host usually keeps its owner.
+
+    Args:
+        name: the agent.
+        taken: uids that the range must not overlap.
+
+    Raises:
+        LimitExceeded: all ranges are taken.
     """
     occupied: set[int] = set()
     for used in taken:
@@ -31,7 +40,7 @@ def choose(name: str, taken: Iterable[range]) -> int:
         if slot not in occupied:
             return FIRST + slot * SIZE
     raise LimitExceeded(
-        f"All {COUNT} uid ranges are taken; destroy agents with --purge to free some."
+        f"All {COUNT} uid ranges are taken. Free some by destroying agents with --purge."
     )
 
 

@@ -1,4 +1,4 @@
-"""Bringing an agent's container up, and taking it down: what most jobs are made of."""
+"""Starting and stopping an agent's container, the core of most jobs."""
 
 import asyncio
 import contextlib
@@ -15,12 +15,12 @@ from services.lifecycle.watch.monitor import Monitor
 from wire.errors import HiveError
 
 STARTS_AT_ONCE: Final = max(4, 2 * len(os.sched_getaffinity(0)))
-"""Of containers. More of them would only make each slower, up to the time limit of a start."""
+"""The starts that may run at a time. More would only make each slower, up to its time limit."""
 
 
 @contextlib.contextmanager
 def waiting(job: Job) -> Iterator[None]:
-    """Inside, `job` only waits, maybe for long."""
+    """Mark `job` as waiting, possibly for long, while the context is entered."""
     job.waits = True
     try:
         yield
@@ -29,7 +29,7 @@ def waiting(job: Job) -> Iterator[None]:
 
 
 class Containers:
-    """The containers, as far as jobs have their hands on them."""
+    """The containers, as jobs start and stop them."""
 
     def __init__(self, roster: Roster, backend: Backend, monitor: Monitor) -> None:
         self._roster = roster
@@ -37,46 +37,53 @@ class Containers:
         self._monitor = monitor
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
 
-    async def up(self, job: Job) -> None:
-        """Have the container of the job's agent run; READY on return. One that fails is down."""
+    async def start(self, job: Job) -> None:
+        """Start the container of the job's agent and wait until it is READY.
+
+        A container whose start fails is stopped.
+        """
         agent = self._roster.agent(job.agent)
         await self._monitor.refresh(agent.name)
         if agent.unit_status.up:
             return
         try:
             if agent.state is not State.STARTING:
-                await self.lay(job)
+                await self.prepare(job)
             step(f"{agent.name}: its container is started")
-            # One that is starting was ordered before an interruption, or systemd starts it again.
+            # A start that is under way was ordered before an interruption, or by systemd itself.
             async with self._starts:
                 await self._backend.start(agent.spec, fresh=agent.state is not State.STARTING)
         except Exception:
-            # Or systemd would go on trying what was just answered as failed.
-            await self.down(job)
+            # Otherwise systemd would keep trying what the caller learns has failed.
+            await self.stop(job)
             raise
         await self._monitor.refresh(agent.name)
 
-    async def stay(self) -> None:
-        """Raises CutShortError when what has just failed did so because the host goes down."""
-        try:
-            ends = await self._backend.host_is_stopping()
-        except HiveError:
-            ends = True  # the bus is what goes
-        if ends:
-            raise CutShortError
+    async def stop(self, job: Job) -> None:
+        """Stop the container of the job's agent, and do not report a crash."""
+        step(f"{job.agent}: its container is stopped")
+        self._roster.expect_end(self._roster.records[job.agent])
+        await self._backend.stop(job.agent)
+        await self._monitor.refresh(job.agent)
 
-    async def lay(self, job: Job) -> None:
-        """Write all that its next start needs; what is missing of its build is made."""
+    async def prepare(self, job: Job) -> None:
+        """Write everything that the next start needs; build what is missing."""
         agent = self._roster.agent(job.agent)
         with waiting(job):
             await self._backend.build(agent.spec, job.number)
         step(f"{agent.name}: its files are written")
         await self._backend.configure(agent.spec)
-        self._roster.built(agent.name)
+        self._roster.mark_current(agent.name)
 
-    async def down(self, job: Job) -> None:
-        """Have it not run, and excuse that."""
-        step(f"{job.agent}: its container is stopped")
-        self._roster.excuse(self._roster.records[job.agent])
-        await self._backend.stop(job.agent)
-        await self._monitor.refresh(job.agent)
+    async def raise_if_host_stops(self) -> None:
+        """Explain a failure by the end of the host, if that is the reason.
+
+        Raises:
+            CutShortError: the host stops.
+        """
+        try:
+            stops = await self._backend.host_is_stopping()
+        except HiveError:
+            stops = True  # the bus itself is going down
+        if stops:
+            raise CutShortError

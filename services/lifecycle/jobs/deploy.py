@@ -1,10 +1,10 @@
-"""A deploy: an agent gets another configuration, or runs on with the one it had.
+"""The deploy job: an agent gets another configuration, or keeps the one it had.
 
-    build -> end of the turn -> switch -> down -> up
-                                   |________|_____|_ fails: back to the one before, up again
+    build -> end of the turn -> switch -> stop -> start
+                                   |_______|_______|_ fails: switch back, stop and start again
 
-Until the switch nothing has happened to the agent. What the way back must know is kept with the
-job, before what it is about is done.
+The agent is unaffected until the switch. Everything that the way back needs is stored with the
+job before the step that makes it necessary.
 """
 
 from services.lifecycle.agents.agent import Agent, State
@@ -18,11 +18,15 @@ from wire.errors import Conflict, HiveError
 
 
 class DeploySteps:
-    """The work of the verb `deploy`.
+    """The steps of a deploy.
 
-    Keys of a job's arguments: `commit` and `now` as asked for; from the switch on `former`, the
-    commit before, `runs`, whether the container is to run with the new one, and `ran`, whether with
-    that one; then `down`, that it was stopped; or `failed`, why it goes back.
+    The arguments of the job:
+        commit, now: the request.
+        former: the commit before; stored at the switch, like `runs` and `ran`.
+        runs: whether the container is to run with the new commit.
+        ran: whether the container ran with the former commit.
+        down: the container was stopped.
+        failed: the reason to go back.
     """
 
     def __init__(
@@ -34,18 +38,20 @@ class DeploySteps:
         self._turns = turns
 
     async def deploy(self, job: Job) -> str:
-        """Raises Conflict when it is not built, or does not get READY; then all is as before.
+        """Deploy the commit; restore the former one if the container does not get READY.
 
-        A host that goes down proves nothing: CutShortError then, and the next lifecycle goes on.
+        Raises:
+            Conflict: the build or the start failed; the agent is as before.
+            CutShortError: the host stops, which says nothing about the configuration.
         """
         agent, kept = self._roster.agent(job.agent), job.arguments
         commit = str(kept["commit"])
         if "former" not in kept:
             if agent.spec.commit == commit:
-                return ""  # and it runs, if it does, from that: whoever asks again missed the end
+                return ""  # an earlier job has deployed it; the caller missed its end
             await self._get_ready(job, agent)
-            # One that was given up may only have waited for this. One that is to run and does not
-            # is there, too, after a boot in the middle of the job.
+            # A container that was given up may have needed just this deploy. A container that
+            # should run may be down after a reboot in the middle of the job.
             runs = (agent.enabled and not agent.asleep) or _runs(agent)
             ran = runs and agent.state is not State.FAILED
             self._keep(job, former=agent.spec.commit, ran=ran, runs=runs)
@@ -53,7 +59,7 @@ class DeploySteps:
             if "failed" not in kept:
                 await self._switch(job, commit)
         except HiveError as failure:
-            await self._containers.stay()
+            await self._containers.raise_if_host_stops()
             text = f"{agent.name} does not start with its configuration at {commit[:12]}: {failure}"
             self._keep(job, failed=text)
         if "failed" in kept:
@@ -61,17 +67,17 @@ class DeploySteps:
         return ""
 
     def hurry(self, job: Job) -> None:
-        """Wait for no turn, or no longer."""
+        """Do not wait, or no longer wait, for the end of the turn."""
         self._keep(job, now=True)
-        self._turns.hurry(job.agent)
+        self._turns.recheck(job.agent)
 
     async def undo(self, job: Job) -> str:
-        """Leave the agent as it was."""
+        """Restore the state before the job."""
         await self._backend.stop_build(job.agent)
         if "former" in job.arguments:
             await self._restore(job)
         else:
-            await self._still_run(job)
+            await self._restart_after_boot(job)
         return ""
 
     async def _get_ready(self, job: Job, agent: Agent) -> None:
@@ -81,47 +87,47 @@ class DeploySteps:
             try:
                 await self._backend.build(agent.spec_at(commit), job.number)
             except HiveError:
-                await self._containers.stay()
-                await self._still_run(job)
+                await self._containers.raise_if_host_stops()
+                await self._restart_after_boot(job)
                 raise
             if not job.arguments.get("now"):
-                step(f"{agent.name}: the end of its turn is waited for")
-                await self._turns.over(agent, lambda: bool(job.arguments["now"]))
+                step(f"{agent.name}: the job waits for the end of its turn")
+                await self._turns.ended(agent, lambda: bool(job.arguments["now"]))
 
-    async def _still_run(self, job: Job) -> None:
-        """What ran when this was ordered still does, or again: the host may have been booted."""
+    async def _restart_after_boot(self, job: Job) -> None:
+        """Start a container that ran when the job was ordered and a reboot has stopped since."""
         if job.arguments.get("ran") and self._roster.agent(job.agent).state is State.STOPPED:
-            await self._containers.up(job)
+            await self._containers.start(job)
 
     async def _switch(self, job: Job, commit: str) -> None:
-        self._roster.deployed(job.agent, commit)
+        self._roster.set_commit(job.agent, commit)
         if not job.arguments["runs"]:
-            await self._containers.lay(job)
+            await self._containers.prepare(job)
             return
         if "down" not in job.arguments:
-            await self._containers.down(job)
+            await self._containers.stop(job)
             self._keep(job, down=True)
-        await self._containers.up(job)
+        await self._containers.start(job)
 
     async def _go_back(self, job: Job) -> str:
-        """Restore, and say how that went."""
+        """Restore the former configuration; return the outcome in words."""
         failed = str(job.arguments["failed"])
-        step(f"{job.agent}: its configuration is that of before again: {failed}")
+        step(f"{job.agent}: its former configuration is restored: {failed}")
         try:
             await self._restore(job)
         except HiveError as error:
-            await self._containers.stay()
-            return f"{failed} Nor does it start as it was before: {error}"
-        return f"{failed} It has the one from before again."
+            await self._containers.raise_if_host_stops()
+            return f"{failed} It does not start with its former configuration either: {error}"
+        return f"{failed} Its former configuration is restored."
 
     async def _restore(self, job: Job) -> None:
-        self._roster.deployed(job.agent, str(job.arguments["former"]))
+        self._roster.set_commit(job.agent, str(job.arguments["former"]))
         if job.arguments["runs"]:
-            await self._containers.down(job)
+            await self._containers.stop(job)
         if job.arguments["ran"]:
-            await self._containers.up(job)
+            await self._containers.start(job)
         else:
-            await self._containers.lay(job)
+            await self._containers.prepare(job)
 
     def _keep(self, job: Job, **values: object) -> None:
         job.arguments.update(values)

@@ -1,4 +1,4 @@
-"""Who is updated next, after Hyperhive itself: stale agents, one after the other, each at rest."""
+"""The rolling update after a new version of Hyperhive: one stale agent after the other."""
 
 import logging
 import time
@@ -15,12 +15,15 @@ log = logging.getLogger(__name__)
 
 UPDATE_FAILED: Final = "update-failed"
 
+_DOWN: Final = (State.STOPPED, State.SLEEPING, State.FAILED)
+
 
 class RollingUpdate:
-    """Owns no task and no timer: it looks again when an agent changes or a job ends.
+    """Updates each stale agent when no turn of it would be interrupted.
 
-    The next one is updated when the last one has reported from its new container. So a version
-    that does not work takes one agent down, not all of them.
+    The next agent is updated when the last one has reported from its new container. So a version
+    that does not work takes down one agent, not all of them. Owns no task and no timer: it
+    continues when an agent changes or a job ends.
     """
 
     def __init__(
@@ -30,69 +33,76 @@ class RollingUpdate:
         busy: Callable[[str], bool],
         tell: Callable[[Notice], None],
     ) -> None:
-        """`order` orders the update of an agent; `busy`: whether a job is being done to one."""
+        """Do nothing before `begin`.
+
+        Args:
+            roster: the agents.
+            order: orders the update of an agent.
+            busy: returns whether an agent has a job.
+            tell: sends a message.
+        """
         self._roster = roster
         self._order = order
         self._busy = busy
         self._tell = tell
         self._waiting: set[str] = set()
-        self._trial = ""  # who was updated last, until it has reported
+        self._last = ""  # the agent that was updated last, until it has reported
         self._job = 0
         self._stopped = False
 
     def begin(self) -> list[str]:
-        """Update whoever is stale, from now on; answers who that is.
+        """Update all agents that are stale now; return their names.
 
-        One that is already waiting keeps waiting; one that has failed is left out: it becomes
-        current when it is started.
+        Agents that wait already keep waiting. A `failed` agent is left out: its next start makes
+        it current.
         """
         self._waiting = {agent.name for agent in self._roster.agents.values() if _concerned(agent)}
         stale = sorted(self._waiting)
-        self._look()
+        self._continue()
         return stale
 
     def stop(self) -> None:
-        """Order no update any more; who is stale then is found on the next start."""
+        """Order no more updates. The next start finds the agents that are still stale."""
         self._stopped = True
 
     def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
-        """Something of `agent` is new: it, or the next one, may be at rest now."""
+        """Continue if `agent` may have come to rest, or may have reported."""
         if changed & {"turn_state", "unit_status", "stale"}:
-            self._look()
+            self._continue()
 
     def job_ended(self, job: Job, result: Result, note: str) -> None:
-        """Nothing is being done to an agent any more."""
+        """Continue after `job`, or give up if it was a failed update."""
         if job.number == self._job:
             self._job = 0
             if result is Result.FAILED:
-                self._fail(job.agent, note)
+                self._give_up(job.agent, note)
             elif result is Result.CANCELLED:
                 self._waiting.discard(job.agent)
-        self._look()
+        self._continue()
 
-    def _look(self) -> None:
-        if self._stopped or self._job or not self._settled():
+    def _continue(self) -> None:
+        if self._stopped or self._job or not self._last_works():
             return
         for name in sorted(self._waiting, key=lambda name: (name == names.MANAGER, name)):
             agent = self._roster.agents.get(name)
             if agent is None or not _concerned(agent):
                 self._waiting.discard(name)
             elif at_rest(agent) and not self._busy(name):
-                self._trial = name
+                self._last = name
                 self._job = self._order(name).number
                 return
 
-    def _settled(self) -> bool:
-        """Whether the one that was updated last works, or is none of ours any more."""
-        agent = self._roster.agents.get(self._trial)
+    def _last_works(self) -> bool:
+        """Whether the agent that was updated last works, or need not be waited for any more."""
+        agent = self._roster.agents.get(self._last)
         if agent and agent.state is State.FAILED and self._waiting:
-            self._fail(agent.name, "its container does not come up again.")
-        elif agent and agent.state not in _AT_AN_END and agent.turn_state is TurnState.OFFLINE:
+            self._give_up(agent.name, "its container does not come up again.")
+        elif agent and agent.state not in _DOWN and agent.turn_state is TurnState.OFFLINE:
             return False
-        self._trial = ""
+        self._last = ""
         return True
 
-    def _fail(self, name: str, why: str) -> None:
+    def _give_up(self, name: str, why: str) -> None:
         self._waiting.discard(name)
         left = ", ".join(sorted(self._waiting))
         self._waiting.clear()
@@ -101,18 +111,18 @@ class RollingUpdate:
         if agent:
             text += f" It is {agent.state} now."
         if left:
-            text += f" So these are not updated: {left}; `hivectl update-all` goes on with them."
+            text += f" These agents were not updated: {left}; `hivectl update-all` updates them."
         log.error(text, extra={"HIVE_AGENT": name})
         key = f"{UPDATE_FAILED}:{name}:{time.time_ns()}"
         for notice in notices(UPDATE_FAILED, text, key, (names.MANAGER, names.OPERATOR)):
             self._tell(notice)
 
 
-_AT_AN_END: Final = (State.STOPPED, State.SLEEPING, State.FAILED)
-
-
 def at_rest(agent: Agent) -> bool:
-    """Whether a restart of `agent` interrupts no turn. What has reported nothing may be in one."""
+    """Whether a restart of `agent` interrupts no turn.
+
+    An agent that has not reported yet may be in the middle of a turn.
+    """
     if agent.state is State.RUNNING:
         return agent.turn_state not in (TurnState.OFFLINE, TurnState.THINKING)
     return agent.state in (State.STOPPED, State.SLEEPING)

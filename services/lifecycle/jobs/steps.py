@@ -1,7 +1,8 @@
-"""What the jobs do, verb by verb, and how each is undone.
+"""The steps of every job, verb by verb, and how each verb is undone.
 
-Lifecycle may be killed at any point of this. Then the job is done again from its beginning, so each
-step leaves alone what is there already, and looks at what systemd says, not at what it remembers.
+Lifecycle may be killed at any point of a job. The next lifecycle does the job again from its
+beginning. So each step leaves alone what exists already, and goes by what systemd reports, not by
+what an earlier step remembers.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
+from services.deliverer import Deliverer
 from services.lifecycle.agents.agent import Agent, State
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.agents.roster import Roster
@@ -19,7 +21,6 @@ from services.lifecycle.jobs.deploy import DeploySteps
 from services.lifecycle.jobs.job import Job, Verb, Work
 from services.lifecycle.jobs.progress import step
 from services.lifecycle.jobs.rolling_update import at_rest
-from services.lifecycle.notices.deliverer import Deliverer
 from services.lifecycle.notices.notice import Notice
 from services.lifecycle.watch.auto_sleep import AutoSleep, wake_notices
 from services.lifecycle.watch.monitor import Monitor
@@ -34,7 +35,7 @@ REBUILT: Final = "rebuilt"
 
 
 class Steps:
-    """The work of every verb."""
+    """The steps of each verb."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class Steps:
         backend: Backend,
         broker: Broker,
         monitor: Monitor,
-        deliverer: Deliverer,
+        deliverer: Deliverer[Notice],
         auto_sleep: AutoSleep,
         turns: Turns,
     ) -> None:
@@ -51,25 +52,26 @@ class Steps:
         self._broker = broker
         self._deliverer = deliverer
         self._auto_sleep = auto_sleep
-        # However many are stale, most of the roster goes on working.
+        # However many agents are stale, all but one keep working.
         self._one_update = asyncio.Lock()
         self._containers = Containers(roster, backend, monitor)
         self.deploys = DeploySteps(roster, backend, self._containers, turns)
         self.of: Mapping[Verb, tuple[Work, Work]] = {
-            Verb.SPAWN: (self._spawn, self._unspawn),
-            Verb.DESTROY: (self._destroy, self._as_it_was),
-            Verb.PURGE: (self._purge, self._as_it_was),
-            Verb.START: (self._start, self._as_it_was),
-            Verb.STOP: (self._stop, self._as_it_was),
-            Verb.RESTART: (self._restart, self._as_it_was),
-            Verb.REBUILD: (self._rebuild, self._as_it_was),
-            Verb.UPDATE: (self._update, self._as_it_was),
-            Verb.SLEEP: (self._sleep, self._as_it_was),
+            Verb.SPAWN: (self._spawn, self._undo_spawn),
+            Verb.DESTROY: (self._destroy, self._restore),
+            Verb.PURGE: (self._purge, self._restore),
+            Verb.START: (self._start, self._restore),
+            Verb.STOP: (self._stop, self._restore),
+            Verb.RESTART: (self._restart, self._restore),
+            Verb.REBUILD: (self._rebuild, self._restore),
+            Verb.UPDATE: (self._update, self._restore),
+            Verb.SLEEP: (self._sleep, self._restore),
             Verb.DEPLOY: (self.deploys.deploy, self.deploys.undo),
         }
+        """The work of each verb, and its undoing."""
 
     def snapshot(self, name: str) -> dict[str, object]:
-        """What the undoing of a job must know; what a restarted restart must know."""
+        """Return the state of an agent that the undoing, or a repeated restart, must know."""
         agent = self._roster.agents.get(name)
         if agent is None:
             return {}
@@ -90,20 +92,20 @@ class Steps:
             model = str(job.arguments.get("model", ""))
             listening = await self._backend.listening_ports()
             record, had_data = self._roster.claim(job.agent, model, listening)
-            # After an interruption the record itself is there; only what it was before is not.
+            # A repeated job finds the record itself, but not whether there was data before.
             job.arguments.setdefault("had_data", had_data)
             self._roster.store.save_job(job)
             self._roster.add(record)
-            self._roster.compare_ports()
-        self._configure(job)
+            self._roster.update_shared_ports()
+        self._set_commit(job)
         agent = self._roster.agent(job.agent)
         try:
             step(f"{job.agent}: its inbox is made")
             await self._broker.register(job.agent)
-            await self._containers.up(job)
+            await self._containers.start(job)
         except Exception:
-            await self._containers.stay()
-            await self._unspawn(job)
+            await self._containers.raise_if_host_stops()
+            await self._undo_spawn(job)
             raise
         notices = []
         if record.phase is not Phase.PRESENT:
@@ -116,24 +118,24 @@ class Steps:
         self._deliverer.wake()
         return ""
 
-    def _configure(self, job: Job) -> None:
-        """Have it made from the configuration that was approved with it."""
+    def _set_commit(self, job: Job) -> None:
+        """Create the agent from the configuration that was approved with it."""
         commit, record = str(job.arguments.get("commit", "")), self._roster.records[job.agent]
         if commit and commit != record.deployed:
             job.arguments.setdefault("former", record.deployed)
             self._roster.store.save_job(job)
-            self._roster.deployed(job.agent, commit)
+            self._roster.set_commit(job.agent, commit)
 
-    async def _unspawn(self, job: Job) -> str:
+    async def _undo_spawn(self, job: Job) -> str:
         record = self._roster.find(job.agent)
         if record is not None and record.phase is not Phase.KEPT:
             record.deployed = str(job.arguments.get("former", record.deployed))
             try:
                 await self._backend.stop_build(job.agent)
-                await self._end(record, purge=not job.arguments.get("had_data", True))
+                await self._remove(record, purge=not job.arguments.get("had_data", True))
             except Exception:
-                # The record says how far it came: the next start of lifecycle goes on with it.
-                log.exception("half a spawn is left", extra={"HIVE_AGENT": record.name})
+                # The record has the phase: the next start of lifecycle continues from there.
+                log.exception("a failed spawn is half undone", extra={"HIVE_AGENT": record.name})
         return ""
 
     # Destroy
@@ -141,29 +143,26 @@ class Steps:
     async def _destroy(self, job: Job) -> str:
         record = self._roster.find(job.agent)
         if record is None:
-            return ""  # it was gone when lifecycle was interrupted
-        await self._go(job, record)
-        await self._end(record, purge=bool(job.arguments.get("purge")))
+            return ""  # an interrupted run of this job has removed it
+        # A destroy can be cancelled until the container is down.
+        if record.phase is Phase.PRESENT and job.agent in self._roster.agents:
+            await self._containers.stop(job)
+        job.final = True
+        await self._remove(record, purge=bool(job.arguments.get("purge")))
         return ""
 
     async def _purge(self, job: Job) -> str:
         record = self._roster.find(job.agent)
         if record is not None:
             job.final = True
-            await self._end(record, purge=True)
+            await self._remove(record, purge=True)
         return ""
 
-    async def _go(self, job: Job, record: Record) -> None:
-        """Stop the container: as long as that takes, a destroy can be cancelled."""
-        if record.phase is Phase.PRESENT and job.agent in self._roster.agents:
-            await self._containers.down(job)
-        job.final = True
-
-    async def _end(self, record: Record, *, purge: bool) -> None:
+    async def _remove(self, record: Record, *, purge: bool) -> None:
         wanted = Phase.PURGING if purge else Phase.DESTROYING
         if record.phase is not wanted:
             record.enter(wanted)
-        self._roster.excuse(record)
+        self._roster.expect_end(record)
         step(f"{record.name}: its container is stopped")
         await self._backend.stop(record.name)
         step(f"{record.name}: its files are removed, its data {'too' if purge else 'kept'}")
@@ -178,13 +177,13 @@ class Steps:
             record.seen = ""
             self._roster.store.save(record)
 
-    # Start, stop
+    # Start, stop, sleep
 
     async def _start(self, job: Job) -> str:
         agent = self._roster.agent(job.agent)
-        self._roster.want(agent, enabled=True)
+        self._roster.set_wanted(agent, enabled=True)
         try:
-            await self._containers.up(job)
+            await self._containers.start(job)
         except Exception as failure:
             if job.arguments.get("asleep"):
                 self._roster.store.save(
@@ -196,48 +195,50 @@ class Steps:
 
     async def _stop(self, job: Job) -> str:
         agent = self._roster.agent(job.agent)
-        self._roster.want(agent, enabled=False)
-        await self._containers.down(job)
+        self._roster.set_wanted(agent, enabled=False)
+        await self._containers.stop(job)
         return ""
 
     async def _restart(self, job: Job) -> str:
         agent = self._roster.agent(job.agent)
-        self._roster.want(agent, enabled=True)
-        await self._again(job, agent)
+        self._roster.set_wanted(agent, enabled=True)
+        await self._start_again(job, agent)
         return ""
 
-    async def _again(self, job: Job, agent: Agent) -> None:
+    async def _start_again(self, job: Job, agent: Agent) -> None:
+        # After an interruption the container may be a new one already.
         if agent.unit_status.invocation == job.arguments.get("invocation"):
-            await self._containers.down(job)
-        await self._containers.up(job)
+            await self._containers.stop(job)
+        await self._containers.start(job)
 
-    async def _as_it_was(self, job: Job) -> str:
+    async def _restore(self, job: Job) -> str:
+        """Restore the state before the job."""
         agent = self._roster.agents.get(job.agent)
         if agent is None:
             return ""
         await self._backend.stop_build(job.agent)
         before = job.arguments
         enabled = bool(before.get("enabled", agent.enabled))
-        self._roster.want(agent, enabled=enabled, asleep=bool(before.get("asleep")))
+        self._roster.set_wanted(agent, enabled=enabled, asleep=bool(before.get("asleep")))
         if before.get("ran"):
-            await self._containers.up(job)
+            await self._containers.start(job)
         else:
-            await self._containers.down(job)
+            await self._containers.stop(job)
         return ""
 
     async def _sleep(self, job: Job) -> str:
         agent = self._roster.agent(job.agent)
         if agent.unit_status.up and not await self._auto_sleep.may_sleep(agent):
-            self._roster.want(agent, enabled=agent.enabled)
+            self._roster.set_wanted(agent, enabled=agent.enabled)
             return "it stays awake: it is not idle, or messages wait for it"
-        self._roster.want(agent, enabled=agent.enabled, asleep=True)
+        self._roster.set_wanted(agent, enabled=agent.enabled, asleep=True)
         try:
-            await self._containers.down(job)
+            await self._containers.stop(job)
         except Exception:
-            self._roster.want(agent, enabled=agent.enabled)
+            self._roster.set_wanted(agent, enabled=agent.enabled)
             raise
-        # What it may have given back as it ended, too.
-        self._auto_sleep.look()
+        # The harness may have given messages back while it stopped.
+        self._auto_sleep.check_messages()
         return ""
 
     # Rebuild, update
@@ -248,21 +249,21 @@ class Steps:
         with waiting(job):
             if await self._backend.build(agent.spec, job.number):
                 changes.append("its configuration built again")
-        step(f"{agent.name}: its files are compared and put right")
+        step(f"{agent.name}: its files are compared and corrected")
         found = await self._backend.reconcile(agent.spec, running=agent.unit_status.up)
         await self._broker.register(agent.name)
         changes += found.changes
-        if job.verb is Verb.REBUILD:  # an update gives nobody another port
-            moved = self._roster.part_port(agent.name, await self._backend.listening_ports())
+        if job.verb is Verb.REBUILD:  # an update changes no ports
+            moved = self._roster.separate_port(agent.name, await self._backend.listening_ports())
             changes += [moved] if moved else []
         if agent.unit_status.up and found.restart:
-            await self._again(job, agent)
+            await self._start_again(job, agent)
             changes.append("restarted")
         elif agent.enabled and not agent.asleep and not agent.unit_status.up:
-            await self._containers.up(job)
+            await self._containers.start(job)
             changes.append("started")
         elif not agent.unit_status.up:
-            self._roster.built(agent.name)
+            self._roster.mark_current(agent.name)
         return "; ".join(changes)
 
     async def _update(self, job: Job) -> str:
@@ -273,11 +274,11 @@ class Steps:
                 if agent.unit_status.up and agent.stale:
                     if job.arguments.get("at_rest") and not at_rest(agent):
                         return _joined(note, "it is at work, and is updated later")
-                    await self._again(job, agent)
+                    await self._start_again(job, agent)
                     note = _joined(note, "restarted")
             except HiveError:
-                # A host that goes down says nothing about the new version.
-                await self._containers.stay()
+                # A host that stops proves nothing about the new version.
+                await self._containers.raise_if_host_stops()
                 raise
         if note:
             record = self._roster.records[job.agent]

@@ -1,4 +1,4 @@
-"""What the hive is told when an agent loses its login, has one again, or is out of date."""
+"""Messages about an agent that loses its login, is logged in again, or is out of date."""
 
 import time
 from typing import Final
@@ -13,10 +13,15 @@ NEEDS_UPDATE: Final = "needs-update"
 
 
 def login_notices(agent: Agent, before: TurnState) -> list[Notice]:
-    """What to tell after a report of `agent`, which was in the state `before`.
+    """Return the messages about a report that changed the login of `agent`.
 
-    The manager is told, and the operator of a missing login: nobody else can log it in. An agent
-    that claims one and the other in turns is heard once in an hour.
+    They go to the manager, and to the operator when a login is missing: only the operator can log
+    the agent in. Each is sent at most once an hour, so an agent cannot flood its readers by
+    reporting both states in turn.
+
+    Args:
+        agent: the agent after the report.
+        before: its turn state before the report.
     """
     needs = agent.turn_state is TurnState.NEEDS_LOGIN
     if needs is (before is TurnState.NEEDS_LOGIN) or agent.turn_state is TurnState.OFFLINE:
@@ -36,9 +41,12 @@ def login_notices(agent: Agent, before: TurnState) -> list[Notice]:
 
 
 def update_notice(agent: Agent, version: str, *, auto: bool) -> Notice:
-    """That the container of `agent` was made by another version of Hyperhive than `version`.
+    """Return the message that another version of Hyperhive created the container of `agent`.
 
-    `auto`: whether it is updated without anybody asking for it.
+    Args:
+        agent: the stale agent.
+        version: the current version.
+        auto: whether stale agents are updated automatically.
     """
     what = (
         "it is restarted in a current one as soon as it is at rest."

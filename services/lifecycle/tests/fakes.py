@@ -51,6 +51,10 @@ class FakeBackend:
         """What systemd says from now on, and tells."""
         status = replace(self.units.get(name, UnitStatus()), active=active, **values)  # type: ignore[arg-type]
         self.units[name] = status
+        self.tell(name, status)
+
+    def tell(self, name: str, status: UnitStatus) -> None:
+        """Report `status` to the watcher, whatever `status()` returns."""
         self._watcher(name, status)
 
     def come_up(self, name: str) -> str:

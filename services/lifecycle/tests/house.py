@@ -31,6 +31,7 @@ class House:
         self.lifecycle = Lifecycle(
             self.store, self.backend, self.broker, self.diary, self.settings, self.version
         )
+        self._others = asyncio.all_tasks()
         await self.lifecycle.start()
 
     async def close(self) -> None:
@@ -62,22 +63,12 @@ class House:
     async def settle(self) -> None:
         """Everything that systemd said is dealt with."""
         async with asyncio.timeout(5):
-            await self.lifecycle._monitor._news.join()
+            await self.lifecycle.monitor.settle()
 
     async def kill(self) -> None:
-        """As kill -9: nothing more is written, nothing is tidied up."""
+        """Die like `kill -9`: write nothing more, and clean nothing up."""
         self.store.close()
-        lifecycle = self.lifecycle
-        tasks = [*lifecycle._jobs._tasks.values()]
-        tasks += [
-            t
-            for t in (
-                lifecycle._deliverer._task,
-                lifecycle._monitor._task,
-                lifecycle._auto_sleep._task,
-            )
-            if t
-        ]
+        tasks = asyncio.all_tasks() - self._others - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -35,19 +35,17 @@ def report(house: House, turn: str) -> None:
 
 def fall(house: House) -> Job:
     """The time is up: the job that puts alice to sleep."""
-    auto_sleep = house.lifecycle._auto_sleep
-    assert auto_sleep._timer
-    assert not auto_sleep._timer.cancelled()
-    auto_sleep._due["alice"] = 0
-    auto_sleep._fall()
-    job = house.lifecycle._jobs.of("alice")
+    auto_sleep = house.lifecycle.auto_sleep
+    assert auto_sleep.next_check is not None
+    auto_sleep.sleep_due(auto_sleep.due["alice"])
+    job = house.lifecycle.jobs.of("alice")
     assert job
     return job
 
 
 async def ends(house: House, verb: Verb) -> tuple[Result, str]:
     """The end of the job `verb` that is done to alice now."""
-    job = house.lifecycle._jobs.of("alice")
+    job = house.lifecycle.jobs.of("alice")
     assert job
     assert job.verb is verb
     return await house.diary.end_of(job)
@@ -72,7 +70,7 @@ async def test_who_is_idle_long_enough_falls_asleep(house: House) -> None:
     assert (record.asleep, record.enabled) == (True, True)
     assert house.backend.units["alice"].active == "inactive"
     assert not house.diary.crashes
-    assert not house.lifecycle._auto_sleep._timer
+    assert house.lifecycle.auto_sleep.next_check is None
 
 
 async def test_the_time_is_the_configurations(tmp_path: Path) -> None:
@@ -100,27 +98,26 @@ async def test_nobody_falls_asleep_unless_it_is_set(tmp_path: Path) -> None:
     await house.open()
     await house.spawn("alice")
     report(house, "idle")
-    assert not house.lifecycle._auto_sleep._timer
+    assert house.lifecycle.auto_sleep.next_check is None
     await house.close()
 
 
 @pytest.mark.parametrize("turn", ["thinking", "error", "needs-login"])
 async def test_only_who_is_idle_is_counted(house: House, turn: str) -> None:
     report(house, "idle")
-    assert house.lifecycle._auto_sleep._timer
+    assert house.lifecycle.auto_sleep.next_check
     report(house, turn)
-    assert not house.lifecycle._auto_sleep._timer
+    assert house.lifecycle.auto_sleep.next_check is None
 
 
 async def test_the_timer_is_for_who_is_due_first(house: House) -> None:
     await house.spawn("bob")
     report(house, "idle")
     house.lifecycle.report(agent("bob"), "bob", {"turn_state": "idle"})
-    auto_sleep = house.lifecycle._auto_sleep
-    assert auto_sleep._timer
-    assert auto_sleep._timer.when() == auto_sleep._due["alice"] <= auto_sleep._due["bob"]
+    auto_sleep = house.lifecycle.auto_sleep
+    assert auto_sleep.next_check == auto_sleep.due["alice"] <= auto_sleep.due["bob"]
     report(house, "thinking")
-    assert auto_sleep._timer.when() == auto_sleep._due["bob"]
+    assert auto_sleep.next_check == auto_sleep.due["bob"]
 
 
 async def test_for_whom_a_message_waits_stays_awake_and_is_tried_again(house: House) -> None:
@@ -234,7 +231,7 @@ async def test_who_is_stopped_is_not_woken(house: House) -> None:
     await house.order(Verb.STOP, "alice")
     assert house.state("alice") is State.STOPPED
     house.broker.write("alice")
-    assert not house.lifecycle._jobs.of("alice")
+    assert not house.lifecycle.jobs.of("alice")
     await house.close()
     await house.open()
     assert house.state("alice") is State.STOPPED
@@ -318,7 +315,7 @@ async def test_after_a_boot_of_the_host_all_are_as_they_were(house: House) -> No
     house.backend.boot_id = "boot-2"
     before = len(house.broker.sent)
     await house.open()
-    job = house.lifecycle._jobs.of("carol")
+    job = house.lifecycle.jobs.of("carol")
     assert job
     assert await house.diary.end_of(job) == DONE
     states = {one.name: one.state for one in house.lifecycle.agents}
@@ -333,7 +330,7 @@ async def test_the_manager_is_created_when_it_is_missing(tmp_path: Path) -> None
     house = House(tmp_path)
     house.settings = LifecycleConfig()
     await house.open()
-    job = house.lifecycle._jobs.of("manager")
+    job = house.lifecycle.jobs.of("manager")
     assert job
     assert await house.diary.end_of(job) == DONE
     assert house.state("manager") is State.RUNNING
@@ -356,7 +353,7 @@ async def test_a_spawn_of_the_manager_that_goes_on_is_enough(tmp_path: Path) -> 
     await house.kill()
     house.settings = LifecycleConfig()
     await house.open()
-    job = house.lifecycle._jobs.of("manager")
+    job = house.lifecycle.jobs.of("manager")
     assert job
     assert await house.diary.end_of(job) == DONE
     assert house.record("manager").model == "opus"

@@ -43,7 +43,7 @@ async def test_giving_up_is_told_and_passing_through_failed_is_not(house: House)
     house.backend.set("alice", "activating")
     await house.settle()
     # It failed while it was starting, and by the time we look systemd starts it again.
-    house.backend._watcher("alice", house.backend.units["alice"].__class__(active="failed"))
+    house.backend.tell("alice", house.backend.units["alice"].__class__(active="failed"))
     await house.settle()
     assert [c.gave_up for c in house.diary.crashes] == [False]
     house.backend.set("alice", "inactive")
@@ -66,7 +66,7 @@ async def test_a_killed_nspawn_that_is_started_again_has_not_given_up(house: Hou
     await house.settle()
     killed = house.backend.units["alice"]
     house.backend.units["alice"] = replace(killed, active="activating")
-    house.backend._watcher("alice", replace(killed, active="failed"))
+    house.backend.tell("alice", replace(killed, active="failed"))
     await house.settle()
     assert [c.gave_up for c in house.diary.crashes] == [False]
 

@@ -68,7 +68,7 @@ async def test_the_end_of_a_turn_is_waited_for_unless_it_is_urgent(house: House,
     if not now:
         await until(house, "build")
         await house.settle()
-        assert house.lifecycle._jobs.of("alice") is job
+        assert house.lifecycle.jobs.of("alice") is job
         assert commit_of(house) == ""
         assert house.state("alice") is State.RUNNING
         reported(house, "idle")
@@ -88,7 +88,7 @@ async def test_the_waiting_for_a_turn_can_be_ended(house: House) -> None:
     with pytest.raises(NotFound, match="over already"):
         house.lifecycle.hurry(job.number)
     job = house.lifecycle.order(Verb.RESTART, "alice")
-    with pytest.raises(Conflict, match="waits for no turn"):
+    with pytest.raises(Conflict, match="only a deploy waits for a turn"):
         house.lifecycle.hurry(job.number)
     await house.diary.end_of(job)
 
@@ -112,7 +112,7 @@ async def test_a_turn_that_a_restarted_lifecycle_did_not_hear_of_is_waited_for(
     await until(house, "build")
     await house.close()
     await house.open()
-    job = house.lifecycle._jobs.of("alice")
+    job = house.lifecycle.jobs.of("alice")
     assert job
     assert job.number == number
     async with asyncio.timeout(5):
@@ -153,7 +153,7 @@ async def test_when_nothing_starts_any_more_it_is_said(house: House) -> None:
     house.backend.fail["start"] = Conflict("The host is full.")
     result, note = await house.diary.end_of(deploy(house))
     assert result is Result.FAILED
-    assert "Nor does it start as it was before: The host is full." in note
+    assert "It does not start with its former configuration either: The host is full." in note
     assert (commit_of(house), house.state("alice")) == ("", State.STOPPED)
 
 
@@ -178,7 +178,7 @@ async def test_a_failed_deploy_that_is_killed_at_any_step_ends_as_failed(tmp_pat
         await house.backend.halted.wait()
         await house.kill()
         await house.open()
-        job = house.lifecycle._jobs.of("alice")
+        job = house.lifecycle.jobs.of("alice")
         assert job
         result, _note = await house.diary.end_of(job)
         await house.settle()
@@ -201,7 +201,7 @@ async def test_one_that_was_killed_at_its_very_end_is_not_started_twice(house: H
     assert (house.backend.running["alice"], house.state("alice")) == (NEW, State.RUNNING)
     await house.kill()
     await house.open()
-    job = house.lifecycle._jobs.of("alice")
+    job = house.lifecycle.jobs.of("alice")
     assert job
     assert await house.diary.end_of(job) == DONE
     assert house.backend.units["alice"].invocation == invocation
@@ -213,7 +213,7 @@ async def test_what_does_not_run_has_it_at_its_next_start(house: House, state: S
         await house.order(Verb.STOP, "alice")
     else:
         reported(house, "idle")
-        await house.diary.end_of(house.lifecycle._of_itself(Verb.SLEEP, "alice"))
+        await house.diary.end_of(house.lifecycle.order(Verb.SLEEP, "alice"))
     assert await house.diary.end_of(deploy(house)) == DONE
     assert house.state("alice") is state
     assert (commit_of(house), house.backend.laid["alice"]) == (NEW, NEW)
@@ -238,7 +238,7 @@ async def test_after_a_boot_in_the_middle_of_it_the_agent_runs(house: House, out
     house.backend.built.clear()
     house.backend.gate.clear()
     await booted(house)
-    job = house.lifecycle._jobs.of("alice")
+    job = house.lifecycle.jobs.of("alice")
     assert job
     if outcome == "failed":
         house.backend.fail["build"] = Conflict("The network is not there yet.")
@@ -278,7 +278,7 @@ async def test_what_was_given_up_and_does_not_start_either_way_is_not_tried_the_
     await given_up(house)
     house.backend.broken.add(NEW)
     result, note = await house.diary.end_of(deploy(house))
-    assert (result, "Nor does it" in note) == (Result.FAILED, False)
+    assert (result, "either" in note) == (Result.FAILED, False)
     assert (commit_of(house), house.backend.laid["alice"]) == (OLD, OLD)
     assert house.state("alice") is State.STOPPED
 
@@ -312,7 +312,7 @@ async def test_a_stopping_service_does_not_wait_for_the_end_of_a_turn(house: Hou
     await until(house, "build")
     await house.settle()
     async with asyncio.timeout(5):
-        await house.lifecycle._jobs.drain(3600)
+        await house.lifecycle.jobs.drain(3600)
     assert [job.verb for job in house.store.jobs()] == [Verb.DEPLOY]
 
 
@@ -322,13 +322,13 @@ async def test_a_host_that_goes_down_is_no_verdict(house: House, verb: str) -> N
     house.backend.fail[verb] = Conflict("It was canceled.")
     house.backend.stopping = True
     job = deploy(house)
-    await house.lifecycle._jobs._tasks[job.number]
+    await house.lifecycle.jobs.released(job.number)
     assert not house.diary.finished[job.number].done()
     await house.close()
     house.backend.fail.clear()
     house.backend.stopping = False
     await house.open()
-    again = house.lifecycle._jobs.of("alice")
+    again = house.lifecycle.jobs.of("alice")
     assert again
     assert again.number == job.number
     assert await house.diary.end_of(again) == DONE
@@ -341,12 +341,12 @@ async def test_a_spawn_is_not_given_up_with_the_host(tmp_path: Path) -> None:
     house.backend.fail["start"] = Conflict("It was canceled.")
     house.backend.stopping = True
     job = house.lifecycle.spawn("bob", {"commit": OLD})
-    await house.lifecycle._jobs._tasks[job.number]
+    await house.lifecycle.jobs.released(job.number)
     await house.close()
     house.backend.fail.clear()
     house.backend.stopping = False
     await house.open()
-    again = house.lifecycle._jobs.of("bob")
+    again = house.lifecycle.jobs.of("bob")
     assert again
     assert await house.diary.end_of(again) == DONE
     assert house.backend.running["bob"] == OLD
@@ -373,9 +373,9 @@ async def test_an_agent_is_spawned_from_what_was_approved(tmp_path: Path) -> Non
 
 async def test_its_configuration_says_when_it_sleeps(house: House) -> None:
     house.backend.configurations[NEW] = AgentFile(sleep_after=7)
-    assert house.lifecycle._sleeps_after("alice") == 0
+    assert house.lifecycle.sleeps_after("alice") == 0
     assert await house.diary.end_of(deploy(house)) == DONE
-    assert house.lifecycle._sleeps_after("alice") == 7
+    assert house.lifecycle.sleeps_after("alice") == 7
 
 
 async def test_what_cannot_be_deployed_is_refused(house: House) -> None:
@@ -385,7 +385,7 @@ async def test_what_cannot_be_deployed_is_refused(house: House) -> None:
         house.lifecycle.deploy("alice", "main", {})
     with pytest.raises(InvalidArgument, match="now"):
         deploy(house, later=True)
-    with pytest.raises(InvalidArgument, match="boolean"):
+    with pytest.raises(InvalidArgument, match="use true or false"):
         deploy(house, now="yes")
     reported(house, "thinking")
     job = deploy(house)

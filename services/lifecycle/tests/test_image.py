@@ -39,7 +39,7 @@ def tree(host: Host) -> Path:
 
 @pytest.fixture
 def backend(host: Host) -> Nspawn:
-    return Nspawn(host.backend._systemd, CONFIG, PREFIX, host.layout)
+    return Nspawn(host.systemd, CONFIG, PREFIX, host.layout)
 
 
 def shared(host: Host, name: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.config import AgentSettings, LifecycleConfig
-from services.lifecycle.clients import BrokerOnBus, on_broker_appeared
+from services.lifecycle.clients import BrokerClient, on_broker_appeared
 from services.lifecycle.interface import OnBus
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.notices.notice import Notice
@@ -193,7 +193,7 @@ async def test_the_broker_gets_the_message_as_its_contract_says(connect: Connect
     server, client = await connect(), await connect()
     appeared = asyncio.Event()
     await on_broker_appeared(client, appeared.set)
-    ours, broker = BrokerOnBus(client), Broker1()
+    ours, broker = BrokerClient(client), Broker1()
     notice = Notice("container-crash", "It crashed.", "key")
     with pytest.raises(Unavailable):
         await ours.send(notice)

@@ -35,7 +35,7 @@ def ordered(house: House, verb: Verb) -> Job:
         Verb.SPAWN: lambda: lifecycle.spawn("alice", {}),
         Verb.DESTROY: lambda: lifecycle.destroy("alice", False),
         Verb.PURGE: lambda: lifecycle.purge("alice"),
-        Verb.SLEEP: lambda: lifecycle._of_itself(Verb.SLEEP, "alice"),
+        Verb.SLEEP: lambda: lifecycle.order(Verb.SLEEP, "alice"),
         Verb.DEPLOY: lambda: lifecycle.deploy("alice", NEW, {}),
     }
     return orders.get(verb, lambda: lifecycle.order(verb, "alice"))()
@@ -87,7 +87,7 @@ async def test_killed_at_every_step_and_started_again(tmp_path: Path, verb: Verb
         await house.backend.halted.wait()
         await house.kill()
         await house.open()
-        again = house.lifecycle._jobs.of("alice")
+        again = house.lifecycle.jobs.of("alice")
         assert again is not None
         assert again.number == number
         result, note = await house.diary.end_of(again)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from services import deliverer
 from services.journal import fields
 from services.lifecycle.agents.agent import State, TurnState
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.jobs.containers import STARTS_AT_ONCE
 from services.lifecycle.jobs.job import Result, Verb
-from services.lifecycle.notices import deliverer
 from services.lifecycle.tests.house import DONE, House
 from wire.errors import (
     AccessDenied,
@@ -58,7 +58,9 @@ async def test_the_manager_is_not_told_of_its_own_spawn(house: House) -> None:
     "name", ["", "Alice", "../x", "a" * 10, "9a", "a_b", "ä", "operator", "system", "a\n"]
 )
 async def test_a_bad_name_is_refused_with_the_rule(house: House, name: str) -> None:
-    with pytest.raises(InvalidArgument, match=r"lower-case|No agent may"):
+    with pytest.raises(
+        InvalidArgument, match=r"is not a valid agent name: .*(lower-case|reserved)"
+    ):
         house.lifecycle.spawn(name, {})
     assert not house.backend.calls
 
@@ -197,7 +199,7 @@ async def test_a_crash_waits_on_disk_for_the_broker(house: House) -> None:
 async def test_what_was_too_much_for_the_broker_is_told_later(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliverer, "TOO_MUCH", 0.01)
+    monkeypatch.setattr(deliverer, "LIMIT_RETRY", 0.01)
     await house.spawn("alice")
     await house.told(1)
     house.broker.go_down()

@@ -115,7 +115,7 @@ async def test_nobody_starts_unfiltered_where_filters_are_required(host: Host) -
             require_filter=True, agents={"bob": AgentSettings(network_deny=())}
         )
     )
-    client = host.backend._systemd
+    client = host.systemd
     backend = Nspawn(client, config, host.root / "prefix", host.layout)
     can_filter(host, code=1, status=3)
     await backend.probe()
@@ -130,7 +130,7 @@ async def test_nobody_starts_unfiltered_where_filters_are_required(host: Host) -
 
 
 async def test_what_is_opened_has_no_filter(host: Host) -> None:
-    client = host.backend._systemd
+    client = host.systemd
     await Nspawn(client, CONFIG, host.root / "prefix", host.layout).configure(ALICE)
     service = host.drop_in()["Service"]
     assert service["IPAddressDeny"] == "any"

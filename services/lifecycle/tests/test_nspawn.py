@@ -30,10 +30,13 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other 
 class Host:
     """A host's folders, its systemd and the backend on them."""
 
-    def __init__(self, root: Path, manager: Manager, machined: Machined, client: object) -> None:
+    def __init__(
+        self, root: Path, manager: Manager, machined: Machined, client: systemd.Systemd
+    ) -> None:
         self.root = root
         self.manager = manager
         self.machined = machined
+        self.systemd = client
         self.layout = Layout(root)
         for folder in ("machines", "settings", "units", "data", "sockets", "credentials", "git"):
             getattr(self.layout, folder).mkdir(parents=True)
@@ -44,7 +47,7 @@ class Host:
             lifecycle=LifecycleConfig(network_allow=("192.0.2.7",)),
             harness=HarnessConfig(scripted_model_url="http://127.0.0.1:7100", model="m"),
         )
-        self.backend = Nspawn(client, config, root / "prefix", self.layout)  # type: ignore[arg-type]
+        self.backend = Nspawn(client, config, root / "prefix", self.layout)
 
     def drop_in(self) -> configparser.ConfigParser:
         parser = configparser.ConfigParser(strict=False, interpolation=None)

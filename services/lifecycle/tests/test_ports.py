@@ -53,7 +53,7 @@ def test_the_name_decides_and_what_is_taken_is_passed_by() -> None:
 
 
 def test_all_taken_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(LimitExceeded, match=r"All 900 ports .* are taken, .*hivectl purge"):
+    with pytest.raises(LimitExceeded, match=r"All 900 ports .* are taken by .*hivectl purge"):
         ports.choose("alice", ALL)
 
 
@@ -124,7 +124,7 @@ async def test_a_rebuild_parts_them_and_says_so(house: House) -> None:
     await imported(house, bob=ALICE)
     moved = ports.choose("bob", ())
     job = house.lifecycle.order(Verb.REBUILD, "bob")
-    note = f"port {ALICE}, which alice has, too, is {moved} now"
+    note = f"port changed from {ALICE}, which alice has, too, to {moved}"
     assert await house.diary.end_of(job) == (Result.DONE, note)
     assert (shown(house, "alice"), shown(house, "bob")) == ((ALICE, ()), (moved, ()))
     assert house.record("bob").port == moved

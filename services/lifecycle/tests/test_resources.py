@@ -38,12 +38,12 @@ def test_default_goes_back_to_the_configuration() -> None:
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"memory": 1}, "There is no resource 'memory'; there are: memory_high, memory_max"),
-        ({"memory_max": 1}, "memory_max is a number from 16777216"),
-        ({"cpu_weight": 0}, "cpu_weight is a number from 1 to 10000, 'max'"),
-        ({"cpu_quota": True}, "cpu_quota is a number"),
-        ({"cpu_quota": "much"}, "cpu_quota is a number"),
-        ({"tasks_max": 1.5}, "tasks_max is a number"),
+        ({"memory": 1}, "'memory' is not a resource. The resources are: memory_high, memory_max"),
+        ({"memory_max": 1}, "1 is not a valid memory_max. Use a number from 16777216"),
+        ({"cpu_weight": 0}, "0 is not a valid cpu_weight. Use a number from 1 to 10000, 'max'"),
+        ({"cpu_quota": True}, "True is not a valid cpu_quota"),
+        ({"cpu_quota": "much"}, "'much' is not a valid cpu_quota"),
+        ({"tasks_max": 1.5}, "1.5 is not a valid tasks_max"),
     ],
 )
 def test_what_is_no_limit_is_refused(asked: dict[str, object], told: str) -> None:

@@ -45,11 +45,11 @@ def stale(house: House) -> list[str]:
 
 
 def jobs(house: House) -> dict[str, Verb]:
-    return {name: job.verb for name, job in house.lifecycle._jobs._running.items()}
+    return {job.agent: job.verb for job in house.lifecycle.jobs.all()}
 
 
 def job(house: House, name: str) -> Job:
-    found = house.lifecycle._jobs.of(name)
+    found = house.lifecycle.jobs.of(name)
     assert found
     assert found.verb is Verb.UPDATE
     return found
@@ -126,7 +126,7 @@ async def test_an_update_that_was_asked_for_interrupts_a_turn(house: House) -> N
 async def test_who_is_stopped_or_sleeps_stays_so(house: House) -> None:
     await house.order(Verb.STOP, "alice")
     report(house, "bob")
-    assert await house.diary.end_of(house.lifecycle._of_itself(Verb.SLEEP, "bob")) == DONE
+    assert await house.diary.end_of(house.lifecycle.order(Verb.SLEEP, "bob")) == DONE
     await upgrade(house)
     await updated(house, "alice")
     await updated(house, "bob")
@@ -144,7 +144,7 @@ async def test_a_failure_stops_it_and_is_told(house: House) -> None:
     assert (await house.diary.end_of(bob))[0] == "failed"
     text = (
         "The update of bob failed: There is no READY. It is stopped now. "
-        "So these are not updated: alice, manager; `hivectl update-all` goes on with them."
+        "These agents were not updated: alice, manager; `hivectl update-all` updates them."
     )
     assert failures(house) == [("manager", text), ("operator", text)]
     house.backend.fail.clear()
@@ -179,7 +179,7 @@ async def test_a_host_that_goes_down_is_no_failure(house: House) -> None:
     house.backend.stopping = True
     report(house, "bob")
     bob = job(house, "bob")
-    await house.lifecycle._jobs._tasks[bob.number]
+    await house.lifecycle.jobs.released(bob.number)
     assert not house.diary.finished[bob.number].done()
     await house.close()
     house.backend.fail.clear()
@@ -254,7 +254,7 @@ async def test_nothing_is_ordered_when_nothing_is_stale_or_lifecycle_stops(house
     report(house, "alice")
     assert house.lifecycle.update_all() == []
     await upgrade(house)
-    house.lifecycle._rolling_update.stop()
+    house.lifecycle.rolling_update.stop()
     report(house, "alice")
     assert jobs(house) == {}
 

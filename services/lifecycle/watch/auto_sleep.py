@@ -1,12 +1,8 @@
-"""When an agent falls asleep, and what wakes it.
-
-One that is asleep is stopped only until somebody needs it: until there is a message for it.
-"""
+"""Automatic sleep: idle agents are stopped, and started again when there is a message for them."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from services.lifecycle.agents.agent import Agent, State, TurnState
@@ -14,6 +10,7 @@ from services.lifecycle.agents.roster import Roster
 from services.lifecycle.broker import Broker
 from services.lifecycle.jobs.job import Job, Verb
 from services.lifecycle.notices.notice import Notice, notices
+from services.tasks import Tasks
 from wire import names
 from wire.errors import HiveError
 
@@ -23,10 +20,10 @@ WAKE_FAILED: Final = "wake-failed"
 
 
 class AutoSleep:
-    """Owns one timer, for who falls asleep next, and a task that asks the broker when told to.
+    """Owns one timer, for the next agent to fall asleep, and one task that asks the broker.
 
-    No message is missed: who is put to sleep is listened for before the broker is asked, and what
-    comes while a job is being done to an agent is looked at when that has ended.
+    No message is missed: lifecycle listens for messages to an agent before it asks the broker
+    about that agent, and a message that comes during a job is handled when the job has ended.
     """
 
     def __init__(
@@ -37,9 +34,14 @@ class AutoSleep:
         order: Callable[[Verb, str], object],
         busy: Callable[[str], bool],
     ) -> None:
-        """`after`: for how many seconds an agent is idle until it falls asleep; 0: it never does.
+        """Do nothing before `start`.
 
-        `order` orders a job; `busy`: whether one is being done to an agent.
+        Args:
+            roster: the agents.
+            broker: the source of news about messages.
+            after: returns the seconds an agent is idle before it falls asleep; 0 for never.
+            order: orders a job.
+            busy: returns whether an agent has a job.
         """
         self._roster = roster
         self._broker = broker
@@ -48,119 +50,127 @@ class AutoSleep:
         self._busy = busy
         self._due: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._called: set[str] = set()
-        self._look = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._postponed: set[str] = set()
+        self._ask = asyncio.Event()
+        self._tasks = Tasks()
         self._stopped = False
 
     async def start(self) -> None:
-        """Begin, when the agents are known; who has got messages meanwhile is woken soon."""
+        """Begin once the agents are known; wake agents that got messages in the meantime."""
         for agent in [agent for agent in self._roster.agents.values() if agent.asleep]:
             await self.listen(agent.name)
-            self._seen(agent)
-        self._task = asyncio.create_task(self._ask(), name="who-is-needed")
-        self.look()
+            self._note_external_start(agent)
+        self._tasks.start_detached(self._run(), "auto-sleep")
+        self.check_messages()
 
     async def stop(self) -> None:
-        """End: no job is ordered any more. Who is needed then is found on the next start."""
+        """Order no more jobs. The next start finds the agents that have messages."""
         self._stopped = True
         if self._timer:
             self._timer.cancel()
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._tasks.cancel()
 
     # Falling asleep
 
+    @property
+    def due(self) -> Mapping[str, float]:
+        """The times, on the loop's clock, at which idle agents fall asleep."""
+        return dict(self._due)
+
+    @property
+    def next_check(self) -> float | None:
+        """The time, on the loop's clock, at which the timer fires; None when it is not set."""
+        return self._timer.when() if self._timer else None
+
     def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
-        """Something of `agent` is new: begin, or end, to count how long it is idle."""
+        """Start or stop counting the time that `agent` is idle."""
         if not changed & {"turn_state", "unit_status"}:
             return
-        self._seen(agent)
+        self._note_external_start(agent)
         after = self._after(agent.name)
         if not (after and _idle(agent)):
             self._due.pop(agent.name, None)
         elif agent.name not in self._due:
             self._due[agent.name] = asyncio.get_running_loop().time() + after
-        self._wind()
+        self._set_timer()
 
     async def may_sleep(self, agent: Agent) -> bool:
-        """Whether `agent` is idle and nothing waits for it. It is listened for from now on.
+        """Return whether `agent` is idle and has no messages; listen for new ones from now on.
 
-        Raises Unavailable when the broker cannot be asked.
+        Raises:
+            Unavailable: the broker cannot be asked.
         """
         await self.listen(agent.name)
         waiting = await self._broker.waiting()
         return agent.name not in waiting and _idle(agent)
 
-    def _wind(self) -> None:
+    def sleep_due(self, now: float) -> None:
+        """Order the sleep of every agent that is due at `now`, on the loop's clock."""
+        for name in [name for name, due in self._due.items() if due <= now]:
+            # If the agent stays awake, for example because a message waits, it is tried again.
+            self._due[name] = now + self._after(name)
+            if not self._busy(name):
+                self._order(Verb.SLEEP, name)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
         if self._timer:
             self._timer.cancel()
         self._timer = None
         if self._due:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(min(self._due.values()), self._fall)
-
-    def _fall(self) -> None:
-        now = asyncio.get_running_loop().time()
-        for name in [name for name, due in self._due.items() if due <= now]:
-            # Who does not fall asleep, for a message that waits, gets as long again.
-            self._due[name] = now + self._after(name)
-            if not self._busy(name):
-                self._order(Verb.SLEEP, name)
-        self._wind()
+            self._timer = loop.call_at(min(self._due.values()), lambda: self.sleep_due(loop.time()))
 
     # Waking
 
     async def listen(self, name: str) -> None:
-        """From now on hear of messages for `name`."""
-        await self._broker.listen(name, lambda: self.needed(name))
+        """Listen for messages to `name` from now on."""
+        await self._broker.listen(name, lambda: self.message_queued(name))
 
     async def forget(self, name: str) -> None:
-        """There is no agent `name` any more."""
+        """Forget an agent that does not exist any more."""
         self._due.pop(name, None)
-        self._called.discard(name)
+        self._postponed.discard(name)
         await self._broker.ignore(name)
 
-    def needed(self, name: str) -> None:
-        """There is a message for `name`."""
+    def message_queued(self, name: str) -> None:
+        """Wake `name` if it sleeps, now or when its job has ended."""
         if self._stopped:
             return
         if self._busy(name):
-            self._called.add(name)
+            self._postponed.add(name)
         elif name in self._roster.agents and self._roster.agents[name].asleep:
             self._order(Verb.START, name)
 
     def job_ended(self, name: str) -> None:
-        """Nothing is being done to `name` any more."""
-        if name in self._called:
-            self._called.discard(name)
-            self.needed(name)
+        """Handle a message that came during a job of `name`."""
+        if name in self._postponed:
+            self._postponed.discard(name)
+            self.message_queued(name)
 
-    def look(self) -> None:
-        """Ask the broker who has messages: it is there again, or somebody has fallen asleep."""
-        self._look.set()
+    def check_messages(self) -> None:
+        """Ask the broker, soon, which agents have messages."""
+        self._ask.set()
 
-    def _seen(self, agent: Agent) -> None:
-        """One that was started past us, with machinectl say, is awake."""
+    def _note_external_start(self, agent: Agent) -> None:
+        """Note that a sleeping agent is awake: somebody started it, for example by machinectl."""
         if agent.asleep and agent.unit_status.up and not self._busy(agent.name):
-            self._roster.want(agent, enabled=agent.enabled)
+            self._roster.set_wanted(agent, enabled=agent.enabled)
 
-    async def _ask(self) -> None:
+    async def _run(self) -> None:
         while True:
-            await self._look.wait()
-            self._look.clear()
+            await self._ask.wait()
+            self._ask.clear()
             if not any(agent.asleep for agent in self._roster.agents.values()):
                 continue
             try:
                 for name in sorted(await self._broker.waiting()):
-                    self.needed(name)
+                    self.message_queued(name)
             except HiveError as error:
-                # Asked again when the broker's name has an owner.
-                log.warning("who is needed is not known: %s", error)
+                # The broker is asked again when its name has an owner.
+                log.warning("cannot ask the broker who has messages: %s", error)
             except Exception:
-                log.exception("who is needed was not found out")
+                log.exception("could not find out who has messages")
 
 
 def _idle(agent: Agent) -> bool:
@@ -168,7 +178,7 @@ def _idle(agent: Agent) -> bool:
 
 
 def wake_notices(job: Job, failure: Exception) -> list[Notice]:
-    """What is told when an agent that was asleep does not start."""
+    """Return the messages about a sleeping agent that could not be started."""
     text = (
         f"{job.agent} was asleep and could not be started: {failure} Its messages wait; it stays "
         f"stopped until it is started (hivectl start {job.agent})."

@@ -1,4 +1,4 @@
-"""When a container's end is a crash, and what the manager is told about it."""
+"""Crashes: which ends of a container are one, and the messages about them."""
 
 import signal
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from wire import names
 KIND: Final = "container-crash"
 
 RESTARTED: Final = "restarted"
-"""The result of an end that was not seen (lifecycle was down): the container runs again."""
+"""The result of an end that lifecycle did not see because it was down: the container runs again."""
 
 CLD_KILLED: Final = 2
 CLD_DUMPED: Final = 3
@@ -21,7 +21,7 @@ CLD_DUMPED: Final = 3
 
 @dataclass(frozen=True)
 class Crash:
-    """The end of a container that no job of ours explains."""
+    """The end of a container that no job explains."""
 
     name: str
     invocation: str
@@ -29,16 +29,20 @@ class Crash:
     code: int
     status: int
     gave_up: bool = False
+    """Whether systemd no longer tries to start the container again."""
 
     @property
     def clean(self) -> bool:
-        """Whether it was shut down in order: from the inside, or with systemctl or machinectl."""
+        """Whether the container was shut down in order, from the inside or by another tool."""
         return self.result == "success" and not self.gave_up
 
     def notices(self, lines: Sequence[str] = ()) -> list[Notice]:
-        """The messages about it: to the manager, and to the operator when only that one can help.
+        """Return the messages to the manager, and to the operator if only the operator can help.
 
-        One container's end has one key, however often it is sent. `lines`: what it logged last.
+        Repeated messages about one end have the same dedupe key.
+
+        Args:
+            lines: the container's last log lines.
         """
         key = f"{KIND}:{self.name}:{self.invocation}" + (":gave-up" if self.gave_up else "")
         last = ["Its last lines:", *(f"  {line}" for line in lines)] if lines else []
@@ -50,7 +54,7 @@ class Crash:
 
     @property
     def sentence(self) -> str:
-        """What happened, and what follows."""
+        """The end and its consequence, in words."""
         if self.gave_up:
             return (
                 f"The container of {self.name} does not come up again ({self._cause()}). "
@@ -73,7 +77,7 @@ class Crash:
 
     def _cause(self) -> str:
         if not self.code and not self.clean:
-            # systemd has begun to end it, for it took too long or was too quiet.
+            # systemd has begun to stop it after a time limit; there is no exit status yet.
             return f"result {self.result}"
         return f"result {self.result}, {self._end()}"
 
@@ -81,13 +85,13 @@ class Crash:
         if self.code in (CLD_KILLED, CLD_DUMPED):
             return f"killed by {signal_name(self.status)}"
         if (self.result, self.status) == ("exit-code", 1):
-            # nspawn does not say which signal it was, nor whether it was one.
+            # nspawn reports neither the signal nor whether there was one.
             return "exit status 1: its init was killed by a signal, or failed"
         return f"exit status {self.status}"
 
 
 def signal_name(number: int) -> str:
-    """SIGKILL for 9; `signal 99` for a number that has no name."""
+    """Return SIGKILL for 9, or `signal 99` for a number without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -95,19 +99,24 @@ def signal_name(number: int) -> str:
 
 
 def crash_of(record: Record, before: State, now: UnitStatus, *, job: bool) -> Crash | None:
-    """The crash that `now` shows, or None.
+    """Return the crash that a new status shows, or None.
 
-    `before` is the state the container was in; `job`: whether a job of ours runs on it. A
-    container that was seen READY and is gone, or runs as another invocation, crashed, unless a
-    job of ours ended just that invocation. One that fails to come up again without a job (the
-    restarts of systemd) has given up.
+    A container crashed if it was READY and now is not, or runs as another invocation, unless a
+    job ended just that invocation. A container that fails to come up again without a job, by
+    systemd's own restarts, has been given up.
+
+    Args:
+        record: the agent's record.
+        before: the state before the new status.
+        now: the new status.
+        job: whether the agent has a job.
     """
     if record.seen and not (now.up and now.invocation == record.seen):
         if record.seen == record.excused or not now.settled:
             return None
         if now.invocation == record.seen:
             return Crash(record.name, record.seen, now.result, now.code, now.status)
-        # systemd forgets a unit that ended in order; one that runs again had its cause overwritten.
+        # systemd forgets a unit that ended in order; a restart has overwritten the cause.
         result = RESTARTED if now.invocation else "success"
         return Crash(record.name, record.seen, result, 0, 0)
     if now.state is State.FAILED and before is not State.FAILED and not job:

@@ -1,4 +1,4 @@
-"""When the turn that an agent is in is over."""
+"""Waiting for the end of an agent's turn."""
 
 import asyncio
 import logging
@@ -12,30 +12,30 @@ log = logging.getLogger(__name__)
 
 
 class Turns:
-    """Wakes who waits for the end of a turn. Owns no task and no timer."""
+    """The waits for the ends of turns. Owns no task and no timer."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._changed: dict[str, asyncio.Event] = {}
 
     def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
-        """Something of `agent` is new."""
+        """Note new values of the attributes `changed`."""
         if changed & {"turn_state", "unit_status"} and (event := self._changed.get(agent.name)):
             event.set()
 
-    def hurry(self, name: str) -> None:
-        """Whoever waits for `name` is to look at once whether it goes on waiting."""
+    def recheck(self, name: str) -> None:
+        """Make the wait for `name`, if any, check its conditions now."""
         if event := self._changed.get(name):
             event.set()
 
-    async def over(self, agent: Agent, enough: Callable[[], bool]) -> None:
-        """Return when a restart of `agent` interrupts no turn, or it is `enough` of waiting.
+    async def ended(self, agent: Agent, hurried: Callable[[], bool]) -> None:
+        """Wait until a restart of `agent` interrupts no turn, or `hurried` returns True.
 
-        One waits for each agent at most.
+        Only one caller may wait for an agent at a time.
         """
         changed = self._changed[agent.name] = asyncio.Event()
         try:
-            while not enough() and await self._in_turn(agent):
+            while not hurried() and await self._in_turn(agent):
                 await changed.wait()
                 changed.clear()
         finally:
@@ -43,14 +43,14 @@ class Turns:
 
     async def _in_turn(self, agent: Agent) -> bool:
         unknown = agent.turn_state is TurnState.OFFLINE
-        if agent.unit_status.up and unknown and await self._holds(agent):
+        if agent.unit_status.up and unknown and await self._has_messages(agent):
             return agent.turn_state in (TurnState.OFFLINE, TurnState.THINKING)
         return agent.unit_status.up and agent.turn_state is TurnState.THINKING
 
-    async def _holds(self, agent: Agent) -> bool:
-        """Whether there are messages for it, as for one in a turn: it has told us nothing yet."""
+    async def _has_messages(self, agent: Agent) -> bool:
+        """Whether messages wait for an agent that has not reported yet: it may be in a turn."""
         try:
             return agent.name in await self._broker.waiting()
         except HiveError as error:
-            log.warning("whether %s is in a turn is not known: %s", agent.name, error)
+            log.warning("cannot find out whether %s is in a turn: %s", agent.name, error)
             return False
