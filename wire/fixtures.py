@@ -8,17 +8,25 @@ async def test_send(connect: Connect, principals: FixedPrincipals) -> None:
     await client.call(...)
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import TypeAlias
 
 import pytest
 
+from wire import jitter
 from wire.bus import Bus
 from wire.testing import FixedPrincipals, private_bus
 
 Connect: TypeAlias = Callable[[], Awaitable[Bus]]
 """A function that makes one more connection to the test's bus; the fixture closes them all."""
+
+
+@pytest.fixture(autouse=True)
+def slow_files() -> Iterator[None]:
+    """Delays in file operations, where they are asked for: see wire.jitter."""
+    with jitter.slow_files():
+        yield
 
 
 @pytest.fixture

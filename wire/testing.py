@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from wire import names
+from wire import jitter, names
 from wire.errors import StandardError
 from wire.interface import Interface, method
 from wire.principal import EVERYBODY, THE_OPERATOR, Principal
@@ -105,7 +105,8 @@ async def private_bus(extra: str = "", stderr: int | None = None) -> AsyncIterat
         try:
             if daemon.stdout is None or not (address := await _first_line(daemon.stdout)):
                 raise RuntimeError("dbus-daemon did not start")
-            yield address
+            with jitter.slow_process(daemon.pid):
+                yield address
         finally:
             if daemon.returncode is None:
                 daemon.terminate()

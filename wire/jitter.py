@@ -1,0 +1,77 @@
+"""For tests: delays at random, which show the tests that wait for their own side only.
+
+    HIVE_TEST_JITTER=50 .venv/bin/pytest wire
+
+puts 0 to 50 ms into the work of every bus daemon that a test starts, so that its answers and
+signals come late, and into one of ten file operations of the test's process.
+"""
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+LIMIT: Final = float(os.environ.get("HIVE_TEST_JITTER", "0")) / 1000
+"""The longest delay in seconds; 0 for none."""
+
+_FILE_EVENTS: Final = frozenset(
+    ("open", "os.chmod", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir")
+)
+_ONE_OF: Final = 10
+
+_chance = random.Random()  # noqa: S311 - and not the module's own, which pytest-randomly seeds
+_files_are_slow = False
+
+
+@contextmanager
+def slow_process(pid: int) -> Iterator[None]:
+    """Pause a process again and again, as a busy machine does, while the block runs."""
+    if not LIMIT:
+        yield
+        return
+    ended = threading.Event()
+
+    def pause() -> None:
+        while not ended.wait(_chance.uniform(0, LIMIT)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                ended.wait(_chance.uniform(0, LIMIT))
+                os.kill(pid, signal.SIGCONT)
+
+    pausing = threading.Thread(target=pause, name="jitter")
+    pausing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        pausing.join()
+
+
+@contextmanager
+def slow_files() -> Iterator[None]:
+    """Delay file operations of this process while the block runs."""
+    global _files_are_slow
+    if not LIMIT:
+        yield
+        return
+    if not _hooked:
+        sys.addaudithook(_delay)
+        _hooked.append(True)
+    _files_are_slow = True
+    try:
+        yield
+    finally:
+        _files_are_slow = False
+
+
+def _delay(event: str, _: tuple[object, ...]) -> None:
+    if _files_are_slow and event in _FILE_EVENTS and _chance.randrange(_ONE_OF) == 0:
+        time.sleep(_chance.uniform(0, LIMIT))
+
+
+_hooked: list[bool] = []
