@@ -159,6 +159,11 @@ class Connection(MessageBus):
         self._pending: dict[int, asyncio.Future[Message]] = {}
         self.closed: asyncio.Future[Exception | None] = self._loop.create_future()
 
+    @property
+    def waiting(self) -> int:
+        """The number of calls that wait for an answer."""
+        return len(self._pending)
+
     def post(self, message: Message) -> int:
         """Send `message` at once and return its serial.
 

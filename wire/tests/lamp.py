@@ -3,6 +3,8 @@
 import asyncio
 from typing import Annotated, Any
 
+from dbus_next.aio import MessageBus
+
 from wire import errors
 from wire.interface import Interface, caller, method, prop, sender, signal
 from wire.principal import AGENTS, EVERYBODY, OPERATOR
@@ -89,3 +91,10 @@ class Lamp1(Interface, name=NAME):
 
     @signal()
     def Broken(self, reason: Str, level: UInt32) -> None: ...
+
+
+def hang_up(bus: MessageBus) -> None:
+    """Close a connection of dbus-next's, which leaves its socket open and has no method for it."""
+    bus.disconnect()
+    bus._stream.close()
+    bus._sock.close()

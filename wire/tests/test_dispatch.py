@@ -91,7 +91,8 @@ async def test_a_caller_that_leaves_cancels_its_calls(connect: Connect) -> None:
         await lamp.cancelled.wait()
     with pytest.raises(errors.Unavailable):
         await call
-    assert not server._serving().dispatcher.knows(client.unique_name)
+    async with asyncio.timeout(5):
+        await server.watch_sender(client.unique_name)  # would wait, were it still a caller
     assert await other.call1(NAME, PATH, NAME, "Echo", "s", "x") == "x"
 
 

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dbus_next import Message
 
 from wire import errors, message
 from wire.bus import Bus
 from wire.connection import MAX_MESSAGE, frame_size
+from wire.connection import connect as connection_to
 from wire.decoding import MAX_VALUES
-from wire.encoding import MAX_DEPTH
+from wire.encoding import MAX_DEPTH, encode
 from wire.fixtures import Connect
 from wire.testing import private_bus
 from wire.tests.lamp import NAME, PATH, Lamp1
+
+DAEMON = "org.freedesktop.DBus"
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -25,6 +27,30 @@ def nested(levels: int) -> dict[str, Any]:
     for _ in range(levels):
         value = {"a": value}
     return value
+
+
+def frame_of(text: str) -> bytes:
+    signal = message.signal("/a", NAME, "Broken", "s", [text])
+    signal.serial, signal.sender = 2, ":1.2"
+    return encode(signal)
+
+
+async def be_a_bus(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    refusal: errors.HiveError | None = None,
+) -> None:
+    """Let a connection in as the daemon does, or answer its Hello with an error."""
+    await reader.readline()
+    writer.write(b"OK 1234deadbeef\r\n")
+    await reader.readuntil(b"BEGIN\r\n")
+    hello = message.call(DAEMON, "/", DAEMON, "Hello", "", [])
+    hello.serial, hello.sender = 1, ":1.1"
+    answer = message.answer(hello, "s", [":1.1"])
+    if refusal is not None:
+        answer = message.refusal(hello, refusal.name, str(refusal))
+    answer.serial, answer.sender = 1, DAEMON
+    writer.write(encode(answer))
 
 
 async def serve(connect: Connect) -> tuple[Bus, Bus]:
@@ -103,22 +129,32 @@ async def test_a_wrong_address_is_refused(connect: Connect, address: tuple[str, 
 
 
 async def test_a_message_that_cannot_be_read_is_left_out(
-    connect: Connect, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _, client = await serve(connect)
-    broken = bytearray(Message.new_signal("/a", NAME, "Broken", "s", ["x"])._marshall())
+    broken = bytearray(frame_of("x"))
     broken[1] = 9  # a message type of the future
-    good = Message.new_signal("/a", NAME, "Broken", "s", ["y"])._marshall()
-    async with client.subscribe(member="Broken") as signals, asyncio.timeout(5):
-        client._connection._received += broken + good
-        client._connection._take_messages()
-        assert (await anext(signals)).args == ["y"]
+    received: asyncio.Queue[message.Message] = asyncio.Queue()
+    ended = asyncio.Event()
+
+    async def send_both(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await be_a_bus(reader, writer)
+        writer.write(broken + frame_of("y"))
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        ended.set()
+
+    async with await asyncio.start_unix_server(send_both, tmp_path / "bus"), asyncio.timeout(5):
+        connection = await connection_to(f"unix:path={tmp_path / 'bus'}", received.put_nowait)
+        assert (await received.get()).body == ["y"]
+        assert not connection.closed.done()
+        connection.close()
+        await ended.wait()
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
-    assert not client.disconnected.done()
 
 
 def test_a_frame_is_measured_in_both_byte_orders() -> None:
-    data = bytearray(Message.new_signal("/a", NAME, "Broken", "s", ["x"])._marshall())
+    data = bytearray(frame_of("x"))
     assert frame_size(data, 0) == len(data)
     assert frame_size(data[:15], 0) is None
     big = bytearray(b"B\x04\x01\x01\x00\x00\x00\x08\x00\x00\x00\x01\x00\x00\x00\x0d")
@@ -161,13 +197,8 @@ async def test_a_daemon_that_refuses_hello_is_told_in_one_sentence(tmp_path: Pat
     told = asyncio.Event()
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readline()
-        writer.write(b"OK 1234deadbeef\r\n")
-        await reader.readuntil(b"BEGIN\r\n")
-        hello = Message("a.b", "/", "a.b", "Hello", serial=1, sender=":1.1")
-        error = Message.new_error(hello, "org.freedesktop.DBus.Error.LimitsExceeded", "It is full.")
-        error.serial = 1
-        writer.write(error._marshall())
+        full = errors.StandardError("org.freedesktop.DBus.Error.LimitsExceeded", "It is full.")
+        await be_a_bus(reader, writer, full)
         await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -217,9 +248,14 @@ async def test_a_refused_authentication_says_so(tmp_path: Path) -> None:
         await asyncio.wait_for(refused.wait(), 5)
 
 
-async def test_a_method_that_nobody_waits_for_answers_nothing(connect: Connect) -> None:
-    _, client = await serve(connect)
+async def test_a_method_that_nobody_waits_for_answers_nothing(
+    connect: Connect, bus_address: str
+) -> None:
+    await serve(connect)
+    client = await connection_to(bus_address, lambda received: None)
     call = message.call(NAME, PATH, NAME, "Crash", "", [])
     call.no_reply = True
-    client._connection.post(call)
-    assert await client.call1(NAME, PATH, NAME, "Echo", "s", "still here") == "still here"
+    client.post(call)
+    echo = message.call(NAME, PATH, NAME, "Echo", "s", ["still here"])
+    assert (await client.ask(echo, 5)).body == ["still here"]
+    client.close()

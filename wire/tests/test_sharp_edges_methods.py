@@ -16,7 +16,7 @@ from wire.fixtures import Connect
 from wire.interface import Interface, calling, method
 from wire.principal import EVERYBODY, THE_OPERATOR, agent
 from wire.testing import FixedPrincipals
-from wire.tests.lamp import NAME, PATH, SECRET, Lamp1
+from wire.tests.lamp import NAME, PATH, SECRET, Lamp1, hang_up
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
@@ -119,9 +119,7 @@ async def test_edge_17_a_missing_interface_is_found(connect: Connect, bus_addres
     assert reply.error_name == errors.InvalidArgument.name
     assert NAME in reply.body[0]
     assert "Twin1" in reply.body[0]
-    plain.disconnect()
-    plain._stream.close()
-    plain._sock.close()
+    hang_up(plain)
 
 
 def test_edge_18_the_deprecated_decorator_is_filtered_and_python_bounded() -> None:
