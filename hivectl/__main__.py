@@ -1,4 +1,4 @@
-"""Entry point of `hivectl`."""
+"""The entry point of `hivectl`."""
 
 import sys
 
@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run hivectl with the arguments of the process, and exit with a documented code."""
     try:
-        # Not at the top: a Ctrl-C during the imports is one like any other.
+        # Imported here, so that Ctrl-C during the imports is handled as well.
         from hivectl.cli import run
 
         code = run(sys.argv[1:])

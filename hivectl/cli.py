@@ -1,9 +1,8 @@
-"""The command `hivectl` and how its failures are told."""
+"""The command `hivectl`, and how it reports failures."""
 
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -27,41 +26,63 @@ from hivectl.commands import (
 from hivectl.exit_codes import BY_ERROR, CommandError, Exit, ReaderLeftError, help_text
 from hivectl.output.text import safe
 
-_EPILOG = f"\b\nExit codes:\n{help_text()}"
+SECTIONS: dict[str, list[click.Command]] = {
+    "Agents": [*agents.COMMANDS, *containers.COMMANDS, *logs.COMMANDS, *login.COMMANDS],
+    "Messages": [*messages.COMMANDS, *threads.COMMANDS, *history.COMMANDS, *dead_letters.COMMANDS],
+    "Questions and reminders": [*questions.COMMANDS, *reminders.COMMANDS],
+    "Approvals and deployments": [*approvals.COMMANDS, *deployments.COMMANDS],
+    "The hive": [*dashboard.COMMANDS, *maintenance.COMMANDS, *completion.COMMANDS],
+}
+"""The commands by topic, in the order in which the help lists them."""
 
 
 class _Main(click.Group):
-    """Lists commands in the order in which they were added, which is by topic."""
+    """A group whose help lists the commands by topic."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.commands))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(f"{c.name:<{width}}", c.get_short_help_str(limit=80)) for c in commands]
+                )
 
-@click.group(cls=_Main, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(
+    cls=_Main,
+    epilog=f"\b\nExit codes:\n{help_text()}",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="hyperhive")
 def cli() -> None:
-    """Watch and steer a hive of agents."""
+    """Watch and control a hive of agents.
+
+    Run it as root or as a member of the group hive. `hivectl COMMAND --help` describes a command.
+    """
 
 
-_ROOMS = (
-    *(agents, containers, messages, questions, reminders, threads, history),
-    *(dead_letters, approvals, dashboard, deployments, login, logs, maintenance, completion),
-)
-for _room in _ROOMS:
-    for _command in _room.COMMANDS:
+for _commands in SECTIONS.values():
+    for _command in _commands:
         cli.add_command(_command)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line; returns the exit code, after one sentence on stderr if it is not 0.
+    """Run one command line.
 
-    Raises KeyboardInterrupt when it comes before click is there to catch it.
+    Returns:
+        The exit code. If it is not 0, one sentence on stderr says why.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed before click handles it.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A locale without unicode must not turn somebody's message into our failure.
+        # A message with characters that the locale cannot encode must not fail the command.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        result: Any = cli.main(list(arguments), prog_name="hivectl", standalone_mode=False)
+        result: object = cli.main(list(arguments), prog_name="hivectl", standalone_mode=False)
     except click.Abort:
         return Exit.INTERRUPTED
     except click.ClickException as error:
@@ -86,9 +107,12 @@ def _explain(error: Exception) -> int:
             sentence = "The hive is not installed on this bus, or not running: " + sentence
         elif sentence.startswith("Rejected send message"):
             # The bus's own refusal, which lists pids and rules.
-            sentence = "You are not an operator of this hive: be root or a member of group hive."
+            sentence = (
+                "You are not an operator of this hive. Run hivectl as root or as a member of the "
+                "group hive."
+            )
         elif silent := re.match(r"org\.hyperhive\.([A-Z][a-z]+)1 did not answer ", sentence):
-            sentence += f" `systemctl status hive-{silent[1].lower()}` may say why."
+            sentence += f" `systemctl status hive-{silent[1].lower()}` may show why."
         return _fail(code, sentence)
     return _fail(Exit.FAILED, f"{type(error).__name__}: {error}")
 

@@ -1,10 +1,10 @@
-"""Exit codes: one table from what went wrong to what the shell is told."""
+"""Exit codes: one table that maps failures to what the shell is told."""
 
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What an exit code of hivectl means."""
+    """An exit code of hivectl."""
 
     OK = 0
     FAILED = 1
@@ -20,17 +20,17 @@ class Exit(IntEnum):
 
 
 MEANING: dict[Exit, str] = {
-    Exit.OK: "done",
-    Exit.FAILED: "the operation failed; the sentence on stderr says why",
+    Exit.OK: "success",
+    Exit.FAILED: "the operation failed; the message on standard error says why",
     Exit.USAGE: "wrong usage, or an argument that the hive refused",
     Exit.NOT_FOUND: "no such agent, message, question, reminder, request or file",
-    Exit.DENIED: "you are not the operator (root, or a member of group hive)",
-    Exit.UNAVAILABLE: "the hive, or the service that was asked, is not running",
-    Exit.CONFLICT: "it exists already, or its state does not allow this",
-    Exit.TIMEOUT: "it did not happen in time; it may still happen",
-    Exit.LIMIT: "too large or too many",
+    Exit.DENIED: "you are not an operator (root, or a member of the group hive)",
+    Exit.UNAVAILABLE: "the hive, or the service that was called, is not running",
+    Exit.CONFLICT: "the object exists already, or its state does not allow the operation",
+    Exit.TIMEOUT: "the operation did not complete in time; it may still complete",
+    Exit.LIMIT: "a limit on sizes or numbers was exceeded",
     Exit.INTERRUPTED: "interrupted with Ctrl-C",
-    Exit.READER_LEFT: "whoever read the output has left",
+    Exit.READER_LEFT: "the reader of the output closed the pipe",
 }
 
 BY_ERROR: dict[str, Exit] = {
@@ -50,9 +50,10 @@ BY_ERROR: dict[str, Exit] = {
 
 
 class CommandError(Exception):
-    """A command ends here: `str()` is the sentence for people, `code` the one for the shell.
+    """A failure that ends a command.
 
-    `details` are lines that explain it, such as the end of a log.
+    `str()` is the sentence for people, `code` the exit code. `details` are lines that explain the
+    failure, such as the end of a build's log.
     """
 
     def __init__(self, code: Exit, sentence: str, details: str = "") -> None:
@@ -62,9 +63,9 @@ class CommandError(Exception):
 
 
 class ReaderLeftError(Exception):
-    """Whoever read our output has left: there is nothing more to say, and nobody to say it to."""
+    """The reader of standard output closed the pipe: nothing more can be printed."""
 
 
 def help_text() -> str:
-    """The table of exit codes, as `hivectl --help` shows it."""
+    """Return the table of exit codes, as `hivectl --help` shows it."""
     return "\n".join(f"{code.value:>5}  {meaning}" for code, meaning in MEANING.items())

@@ -1,13 +1,13 @@
 """From a click command to a coroutine with a connected hive.
 
-Nothing here imports the bus before a command really runs, so that `--help` and shell
-completion of options stay quick.
+The bus is imported only when a command runs, so that `--help` and the completion of options stay
+quick.
 """
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
 
 P = ParamSpec("P")
+Callback = TypeVar("Callback", bound=Callable[..., object])
 
 JOB_SECONDS = 120
 
 
 def hive_command(
-    body: Callable[Concatenate["Hive", Output, P], Coroutine[Any, Any, None]],
+    body: Callable[Concatenate["Hive", Output, P], Coroutine[None, None, None]],
 ) -> Callable[P, None]:
-    """Make a click callback of a coroutine that wants a connected hive and an output.
+    """Make a click callback of a coroutine that takes a connected hive and an output.
 
-    Adds `--json` to the command.
+    The command also gets the option `--json`.
     """
 
     @functools.wraps(body)
@@ -43,48 +44,59 @@ def hive_command(
 
         asyncio.run(run())
 
-    option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    return json_option(command)
+
+
+def json_option(command: Callback, printed: str = "JSON") -> Callback:
+    """Add the option `--json`; `printed` is what it prints."""
+    option = click.option("--json", "as_json", is_flag=True, help=f"Print {printed}, for programs.")
     return option(command)
 
 
-def job_options(command: Callable[..., Any], seconds: float = JOB_SECONDS) -> Callable[..., Any]:
-    """Add the options of every command that starts a job; it is waited for `seconds`."""
+def job_options(command: Callback, seconds: float = JOB_SECONDS) -> Callback:
+    """Add the options of every command that starts a job; the default timeout is `seconds`."""
     command = click.option(
         "--timeout",
         type=Seconds(),
         default=seconds,
         show_default=True,
         metavar="SECONDS",
-        help="How long to wait for the job.",
+        help="Stop waiting after SECONDS; the job continues.",
     )(command)
-    return click.option("--no-wait", is_flag=True, help="Return as soon as the job is accepted.")(
-        command
-    )
+    return click.option(
+        "--no-wait", is_flag=True, help="Print the job's ID and return; do not wait for its end."
+    )(command)
 
 
 async def follow(
     hive: "Hive",
     output: Output,
-    order: Callable[[], Coroutine[Any, Any, str]],
+    start: Callable[[], Awaitable[str]],
     doing: str,
     *,
     no_wait: bool,
     timeout: float,
 ) -> None:
-    """Give the order, wait for its job unless `no_wait`, and print how it ended.
+    """Start a job, wait for its end unless `no_wait`, and print its result.
 
-    `doing` is the progress sentence. Raises CommandError when the job did not end well.
+    Args:
+        start: Starts the job and returns its path.
+        doing: The sentence that is shown when the job takes long.
+        timeout: How long to wait, in seconds.
+
+    Raises:
+        CommandError: The job failed or was cancelled.
     """
     if no_wait:
-        path = await order()
+        path = await start()
         number = int(path.rpartition("/")[2])
         output.show({"job": number, "path": path}, [f"job {number} accepted"])
         return
     async with hive.lifecycle.jobs() as jobs:
-        path = await order()
+        path = await start()
         job = await jobs.end_of(path, lambda: output.progress(f"{doing} …"), timeout)
     if job.result != "done":
-        # A failed build's note goes on with the end of its log.
+        # The note of a failed build continues with the end of its log.
         sentence, _, details = job.note.partition("\n")
         raise CommandError(
             Exit.FAILED, f"{job.verb} of {job.agent} {job.result}: {sentence}", details

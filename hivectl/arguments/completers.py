@@ -1,4 +1,4 @@
-"""What a shell may complete: names and ids, asked from the bus; nothing when there is no hive."""
+"""Shell completion of names and IDs, which come from the bus; nothing when there is no hive."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -19,11 +19,11 @@ HELP_COLUMNS = 50
 
 Completer: TypeAlias = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 Offered: TypeAlias = list[tuple[str, str]]
-"""What may be typed, and what that is."""
+"""Pairs of a value and its description."""
 
 
 def _completer(find: Callable[["Hive", str], Coroutine[None, None, Offered]]) -> Completer:
-    """`find` is also given the NAME that was typed before, or nothing."""
+    """Make a completer; `find` also gets the NAME argument typed before it, or an empty text."""
 
     async def ask(name: str) -> Offered:
         from hivectl.clients.hive import Hive
@@ -37,7 +37,7 @@ def _completer(find: Callable[["Hive", str], Coroutine[None, None, Offered]]) ->
         try:
             found = asyncio.run(ask(context.params.get("name") or ""))
         except Exception:
-            # A shell that completes has no use for an error, whatever it is.
+            # A completing shell cannot show errors, whatever they are.
             return []
         return [
             CompletionItem(value, help=elide(one_line(what), HELP_COLUMNS))

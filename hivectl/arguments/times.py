@@ -1,4 +1,4 @@
-"""Times and durations as people type them. Strict: what could be read in two ways is refused."""
+"""Parse times and durations that users type. Ambiguous input is refused."""
 
 import re
 from datetime import date, datetime, time, timedelta
@@ -12,60 +12,79 @@ _ZONE: Final = re.compile(r"Z|[+-]\d\d:\d\d", re.ASCII)
 _DAYS: Final = {"yesterday": -1, "today": 0, "tomorrow": 1}
 
 MAX_SECONDS: Final = 3_155_760_000
-"""A century, beyond which nobody means it."""
+"""A century: the longest duration."""
 
 DAY: Final = 86_400
 MAX_AHEAD: Final = timedelta(days=3650)
-"""Farther than this the broker does not look ahead, either."""
+"""The farthest future time, which is also the broker's bound."""
 
-HOW: Final = 'write 10:00, "yesterday 10:00", 2026-01-31, 2026-01-31T10:00'
+HOW: Final = 'Write it like 10:00, "yesterday 10:00", 2026-01-31 or 2026-01-31T10:00'
 
 
-class NotATimeError(ValueError):
-    """What was typed is no time or no duration; `str()` says how one is written."""
+class InvalidTimeError(ValueError):
+    """The text is not a time or not a duration; `str()` says how to write one."""
 
 
 def seconds(typed: str, most: int = MAX_SECONDS) -> int:
-    """A duration such as `90s`, `10m`, `1h30m` or `2d` in seconds, 1 to `most`.
+    """Parse a duration such as `90s`, `10m`, `1h30m` or `2d`.
 
-    Raises NotATimeError.
+    Returns:
+        Whole seconds, from 1 to `most`.
+
+    Raises:
+        InvalidTimeError: `typed` is not a duration, or it is too long.
     """
     found = _DURATION.fullmatch(typed.strip())
     parts = zip(found.groups(), _UNITS.values(), strict=True) if found else ()
     total = sum(int(count[:12]) * unit for count, unit in parts if count)
     if total > most:
-        raise NotATimeError(f"{typed!r} is too long; it may be {most // DAY}d at most.")
+        raise InvalidTimeError(f"{typed!r} is too long: at most {most // DAY}d are allowed.")
     if total < 1:
-        raise NotATimeError(f"{typed!r} is no duration; write 90s, 10m, 1h30m, 2d or 1w.")
+        raise InvalidTimeError(
+            f"{typed!r} is not a valid duration. Write it with units: 90s, 10m, 1h30m, 2d or 1w."
+        )
     return total
 
 
 def past(typed: str, now: datetime) -> int:
-    """A time to look back to, in microseconds since 1970: `2h` is two hours ago.
+    """Parse a time in the past; `2h` is two hours ago, and `10:00` is 10:00 today.
 
-    A clock alone, such as `10:00`, is today's. `now` has a time zone, which is the operator's.
-    Raises NotATimeError.
+    Args:
+        now: The current time, in the operator's time zone.
+
+    Returns:
+        Microseconds since 1970.
+
+    Raises:
+        InvalidTimeError: `typed` is not a time.
     """
     text = typed.strip().removesuffix(" ago")
     if text and _DURATION.fullmatch(text):
         return _microseconds(now - timedelta(seconds=seconds(text)))
-    return _microseconds(_parse(typed, now, f"{HOW} or 2h (ago)"))
+    return _microseconds(_parse(typed, now, f"{HOW}, or 2h for two hours ago"))
 
 
 def future(typed: str, now: datetime) -> int:
-    """A time to come, in microseconds since 1970; a clock alone is the next one that comes.
+    """Parse a time in the future; `10:00` is the next 10:00.
 
-    Raises NotATimeError, also for a time that has passed.
+    Args:
+        now: The current time, in the operator's time zone.
+
+    Returns:
+        Microseconds since 1970.
+
+    Raises:
+        InvalidTimeError: `typed` is not a time, has passed, or is too far away.
     """
     if typed.strip() and _DURATION.fullmatch(typed.strip()):
-        raise NotATimeError(f"{typed!r} is no time but a duration; use --in for that.")
+        raise InvalidTimeError(f"{typed!r} is a duration, not a time; use --in for durations.")
     moment = _parse(typed, now, HOW.replace("yesterday", "tomorrow"))
     if moment <= now and _CLOCK.fullmatch(typed.strip()):
         moment = _at(now.date() + timedelta(days=1), moment.time())
     if moment <= now:
-        raise NotATimeError(f"{typed!r} has passed already.")
+        raise InvalidTimeError(f"{typed!r} has passed already. Give a time in the future.")
     if moment > now + MAX_AHEAD:
-        raise NotATimeError(f"{typed!r} is more than ten years away.")
+        raise InvalidTimeError(f"{typed!r} is more than ten years away. Give an earlier time.")
     return _microseconds(moment)
 
 
@@ -80,7 +99,7 @@ def _parse(typed: str, now: datetime, how: str) -> datetime:
             return _dated(date.fromisoformat(day), clock)
     except (ValueError, OverflowError):
         pass  # such as the 31st of February, or 25:00
-    raise NotATimeError(f"{typed!r} is no time; {how}.")
+    raise InvalidTimeError(f"{typed!r} is not a valid time. {how}.")
 
 
 def _dated(day: date, clock: str) -> datetime:
@@ -94,14 +113,14 @@ def _dated(day: date, clock: str) -> datetime:
 
 
 def _clock(typed: str) -> time:
-    """The time of day; midnight for none. Raises ValueError."""
+    """Parse a time of day; an empty one is midnight. Raises ValueError."""
     if typed and not _CLOCK.fullmatch(typed):
         raise ValueError(typed)
     return time.fromisoformat((typed if typed[2:3] == ":" else f"0{typed}") if typed else "00:00")
 
 
 def _at(day: date, clock: time) -> datetime:
-    """That time of that day, as the operator's clock shows it."""
+    """Return this time of this day in the operator's time zone."""
     return datetime.combine(day, clock).astimezone()
 
 

@@ -1,4 +1,4 @@
-"""Approvals over the system bus: each method is one question or one order to it."""
+"""A client of approvals over the system bus."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,50 +9,56 @@ from wire.bus import Bus
 
 
 class Approvals:
-    """What waits for the operator, what came of it, and what was deployed."""
+    """The service that keeps requests for approval and deployments."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
     async def requests(self, wanted: Mapping[str, Any]) -> list[Approval]:
-        """The requests that match `wanted`, oldest first."""
+        """Return the requests that match `wanted`, oldest first."""
         structs = await self._ask("List", "a{sv}", dict(wanted))
         return [Approval.from_struct(fields) for fields in structs]
 
     async def request_spawn(self, name: str, reason: str, config: str | None) -> int:
-        """Ask for a new agent, with the text of its first agent.toml if any; returns the id."""
+        """Request a new agent, with `config` as its first agent.toml; return the request's ID."""
         options = {} if config is None else {"config": config}
         return int(await self._ask("RequestSpawn", "ssa{sv}", name, reason, options))
 
     async def request_apply(
         self, agent: str, commit: str, description: str, *, revert: bool
     ) -> int:
-        """Ask for a commit of the agent's proposed repository; returns the request's id."""
+        """Request the deployment of a commit of the agent's proposed repository; return the ID.
+
+        With `revert`, the commit need not be based on the deployed one.
+        """
         options = {"revert": True} if revert else {}
         return int(await self._ask("RequestApply", "sssa{sv}", agent, commit, description, options))
 
     async def revert(self, agent: str, tag: str) -> int:
-        """Ask to take an agent back to a tag; returns the request's id."""
+        """Request that an agent goes back to a deployment's tag; return the request's ID."""
         return int(await self._ask("Revert", "ss", agent, tag))
 
     async def approve(self, number: int, *, now: bool) -> str:
-        """Approve a request, also in the middle of a turn if `now`; returns the job's path."""
+        """Approve a request; return the path of the job.
+
+        With `now`, the job does not wait for the end of the agent's turn.
+        """
         return str(await self._ask("ApproveNow" if now else "Approve", "t", number))
 
     async def deny(self, number: int, note: str) -> None:
-        """Deny a request; `note` tells the manager why."""
+        """Deny a request; the manager gets `note` as the reason."""
         await self._order("Deny", "ts", number, note)
 
     async def withdraw(self, number: int) -> None:
-        """Take a request back."""
+        """Withdraw a pending request."""
         await self._order("Withdraw", "t", number)
 
     async def diff(self, number: int) -> str:
-        """What a request changes, as a unified diff."""
+        """Return what a request changes, as a unified diff."""
         return str(await self._ask("Diff", "t", number))
 
     async def deploy_log(self, agent: str, limit: int) -> list[Deployment]:
-        """The newest `limit` deployments, of all agents if `agent` is empty; newest first."""
+        """Return the newest `limit` deployments of `agent`, or of all if it is empty."""
         structs = await self._ask("DeployLog", "su", agent, limit)
         return [Deployment.from_struct(fields) for fields in structs]
 

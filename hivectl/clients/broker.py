@@ -1,4 +1,4 @@
-"""The broker over the system bus: each method is one question or one order to it."""
+"""A client of the broker over the system bus."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,11 +13,11 @@ from wire.signals import DAEMON, Signal
 from wire.types import U64
 
 MAX_LISTED = 1000
-"""As many records as the broker lists at once."""
+"""The most records that the broker lists at once."""
 
 
 class Broker:
-    """Messages, questions and reminders, as the operator sees them."""
+    """The service that keeps messages, questions and reminders, seen as the operator."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -25,34 +25,34 @@ class Broker:
     # Messages
 
     async def send(self, to: str, body: str, options: Mapping[str, Any]) -> int:
-        """Send a message; returns its id once it is on disk."""
+        """Send a message; return its ID once the message is on disk."""
         return int(await self._ask("Send", "ssa{sv}", to, body, dict(options)))
 
     async def messages(self, wanted: Mapping[str, Any], limit: int) -> list[Message]:
-        """The newest `limit` messages that match `wanted`, oldest first."""
+        """Return the newest `limit` messages that match `wanted`, oldest first."""
         structs = await self._ask("ListMessages", "a{sv}u", dict(wanted), limit)
         return [Message.from_struct(fields) for fields in structs]
 
     async def inbox(self, *, everything: bool = False) -> list[Message]:
-        """The operator's messages: those not acknowledged, or `everything`."""
+        """Return the unacknowledged messages to the operator, or all if `everything`."""
         wanted = {"to": names.OPERATOR}
         return await self.messages(
             wanted if everything else wanted | {"state": "queued"}, MAX_LISTED
         )
 
     async def acknowledge(self, ids: Sequence[int]) -> None:
-        """Mark messages to the operator as dealt with."""
+        """Acknowledge messages to the operator."""
         await self._order("Acknowledge", "at", list(ids))
 
     async def await_inbox(self, seconds: float) -> list[Message]:
-        """The operator's inbox as soon as something is in it; empty after `seconds` of nothing."""
-        # Subscribe first: what is queued between the look and the wait sets the event.
-        async with self._news("MessageQueued") as news:
+        """Return the inbox as soon as it has a message, or empty after `seconds` without one."""
+        # Subscribe first: a message that is queued between look and wait sets the event.
+        async with self._changes("MessageQueued") as changed:
             try:
                 async with asyncio.timeout(seconds):
                     while not (messages := await self.inbox()):
-                        await news.wait()
-                        news.clear()
+                        await changed.wait()
+                        changed.clear()
                     return messages
             except TimeoutError:
                 return []
@@ -62,22 +62,26 @@ class Broker:
         await self._order("Requeue", "at", list(ids))
 
     async def drop(self, ids: Sequence[int]) -> None:
-        """End dead letters; they stay in the history."""
+        """Give dead letters up; they remain in the history."""
         await self._order("Drop", "at", list(ids))
 
     # Questions
 
     async def ask(self, to: str, question: str, options: Mapping[str, Any]) -> int:
-        """Ask `to`; returns the question's id once it is on disk."""
+        """Ask `to` a question; return its ID once the question is on disk."""
         return int(await self._ask("Ask", "ssa{sv}", to, question, dict(options)))
 
     async def questions(self, wanted: Mapping[str, Any], limit: int) -> list[Question]:
-        """The newest `limit` questions that match `wanted`, oldest first."""
+        """Return the newest `limit` questions that match `wanted`, oldest first."""
         structs = await self._ask("ListQuestions", "a{sv}u", dict(wanted), limit)
         return [Question.from_struct(fields) for fields in structs]
 
     async def question(self, number: int) -> Question:
-        """The question `number`; raises NotFound when there is none."""
+        """Return the question `number`.
+
+        Raises:
+            NotFound: there is no such question.
+        """
         found = await self.questions({"after": U64(number - 1), "before": U64(number + 1)}, 1)
         if not found:
             raise NotFound(f"There is no question {number}; `hivectl questions --all` shows them.")
@@ -88,44 +92,46 @@ class Broker:
         await self._order("Answer", "tas", number, list(answer))
 
     async def cancel_question(self, number: int) -> None:
-        """Take a question back."""
+        """Cancel a question."""
         await self._order("Cancel", "t", number)
 
     @asynccontextmanager
     async def resolutions(self) -> AsyncIterator["Resolutions"]:
-        """Watch how the operator's questions end. Enter it *before* asking, or a quick end
-        is missed."""
-        async with self._news("QuestionResolved") as news:
-            yield Resolutions(self, news)
+        """Watch how the operator's questions end.
+
+        Enter the context *before* asking: a quick end is missed otherwise.
+        """
+        async with self._changes("QuestionResolved") as changed:
+            yield Resolutions(self, changed)
 
     # Reminders
 
     async def remind(self, due: int, body: str, options: Mapping[str, Any]) -> int:
-        """Store a reminder for the operator; returns its id once it is on disk."""
+        """Store a reminder for the operator; return its ID once the reminder is on disk."""
         return int(await self._ask("Remind", "xsa{sv}", due, body, dict(options)))
 
     async def reminders(self, wanted: Mapping[str, Any], limit: int) -> list[Reminder]:
-        """The newest `limit` reminders that match `wanted`, oldest first."""
+        """Return the newest `limit` reminders that match `wanted`, oldest first."""
         structs = await self._ask("ListReminders", "a{sv}u", dict(wanted), limit)
         return [Reminder.from_struct(fields) for fields in structs]
 
     async def cancel_reminder(self, number: int) -> None:
-        """Take a pending reminder back."""
+        """Cancel a pending reminder."""
         await self._order("CancelReminder", "t", number)
 
-    # All of it
+    # The whole store
 
     async def threads(self) -> list[Thread]:
-        """What is open in the whole hive."""
+        """Return the open threads of the whole hive."""
         return [Thread.from_dict(row) for row in await self._ask("OpenThreads", "")]
 
     async def vacuum(self) -> int:
-        """Delete what is done and old; returns how much that was."""
-        return int(await self._ask("Vacuum", "", timeout=KEEPING_SECONDS))
+        """Delete completed records that are old; return how many."""
+        return int(await self._ask("Vacuum", "", timeout=MAINTENANCE_SECONDS))
 
     async def backup(self, name: str) -> str:
-        """Copy the store into the broker's own directory; returns the path of the copy."""
-        return str(await self._ask("Backup", "s", name, timeout=KEEPING_SECONDS))
+        """Back the store up into the broker's own directory; return the path of the backup."""
+        return str(await self._ask("Backup", "s", name, timeout=MAINTENANCE_SECONDS))
 
     async def _ask(self, member: str, signature: str, *args: Any, timeout: float = 25.0) -> Any:
         return await self._bus.call1(
@@ -139,17 +145,19 @@ class Broker:
         )
 
     @asynccontextmanager
-    async def _news(self, member: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set by each signal `member` that concerns the operator, and when a
-        broker comes (back): then it is worth a look."""
-        news = asyncio.Event()
+    async def _changes(self, member: str) -> AsyncIterator[asyncio.Event]:
+        """Yield an event that is set by each signal `member` to the operator.
+
+        A broker that starts sets it as well: signals were missed while there was none.
+        """
+        changed = asyncio.Event()
 
         def on_owner(signal: Signal) -> None:
             if signal.args[2]:
-                news.set()
+                changed.set()
 
         told = await self._bus.on_signal(
-            lambda _signal: news.set(),
+            lambda _signal: changed.set(),
             sender=names.BROKER,
             interface=names.BROKER,
             member=member,
@@ -164,32 +172,32 @@ class Broker:
                 arg0=names.BROKER,
             )
             try:
-                yield news
+                yield changed
             finally:
                 await owner.close()
         finally:
             await told.close()
 
 
-KEEPING_SECONDS = 600.0
-"""How long a copy or a clean-up of a large store may take."""
+MAINTENANCE_SECONDS = 600.0
+"""How long a backup or a vacuum of a large store may take."""
 
 
 class Resolutions:
     """The ends of the operator's questions since the watch began."""
 
-    def __init__(self, broker: Broker, news: asyncio.Event) -> None:
+    def __init__(self, broker: Broker, changed: asyncio.Event) -> None:
         self._broker = broker
-        self._news = news
+        self._changes = changed
 
     async def end_of(self, number: int, seconds: float) -> Question:
-        """The question `number` once it is no longer open, or as it is after `seconds`."""
+        """Return the question `number` once it is not open any more, or after `seconds`."""
         question = await self._broker.question(number)
         try:
             async with asyncio.timeout(seconds):
                 while question.state == "open":
-                    await self._news.wait()
-                    self._news.clear()
+                    await self._changes.wait()
+                    self._changes.clear()
                     question = await self._broker.question(number)
         except TimeoutError:
             pass

@@ -1,4 +1,4 @@
-"""How jobs of lifecycle end."""
+"""The ends of lifecycle's jobs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,7 +11,7 @@ from wire.signals import Signal
 class Job(NamedTuple):
     """A job that has ended.
 
-    `result` is done, failed or cancelled; `note` says why it is not done, or what it changed.
+    `result` is done, failed or cancelled. `note` says why the job failed, or what it changed.
     """
 
     number: int
@@ -24,33 +24,35 @@ class Job(NamedTuple):
 class Jobs:
     """The ends of lifecycle's jobs since the watch began.
 
-    A job outlives lifecycle: when that is killed, the next one goes on with it.
+    A job outlives lifecycle: when lifecycle is killed, the next one continues the job.
     """
 
     def __init__(self, objects: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
-        """`objects`: what lifecycle shows now, by path."""
+        """`objects`: returns the objects that lifecycle exports now, by path."""
         self._objects = objects
         self._ended: dict[str, Job] = {}
-        self._back = False
-        self._news = asyncio.Event()
+        self._restarted = False
+        self._changed = asyncio.Event()
 
     def on_removed(self, signal: Signal) -> None:
-        """Keep how a job ended: its order's reply may still be on the way."""
+        """Keep how a job ended: the reply that names the job may still be on its way."""
         number, path, agent, verb, result, note = signal.args
         self._ended[path] = Job(number, agent, verb, result, note)
-        self._news.set()
+        self._changed.set()
 
     def on_owner_changed(self, signal: Signal) -> None:
-        """Lifecycle came or went."""
+        """Note that lifecycle started again."""
         _name, _old, new = signal.args
         if new:
-            self._back = True
-            self._news.set()
+            self._restarted = True
+            self._changed.set()
 
     async def end_of(self, path: str, slow: Callable[[], None], seconds: float) -> Job:
-        """How the job at `path` ended; calls `slow` once when that takes longer than a second.
+        """Wait for the end of the job at `path`, and call `slow` if it takes more than a second.
 
-        Raises Timeout after `seconds`, Unavailable when its end went untold.
+        Raises:
+            Timeout: the job has not ended after `seconds`.
+            Unavailable: the job ended while lifecycle was not running.
         """
         ending = asyncio.ensure_future(self._wait(path))
         try:
@@ -62,24 +64,25 @@ class Jobs:
         except TimeoutError:
             number = path.rpartition("/")[2]
             raise Timeout(
-                f"Job {number} still runs after {seconds:g} s, and goes on; `hivectl logs NAME "
-                f"--unit jobs` shows how far it is, `hivectl cancel-job {number}` undoes it."
+                f"Job {number} still runs after {seconds:g} s, and continues. `hivectl logs NAME "
+                f"--unit jobs` shows its progress; `hivectl cancel-job {number}` cancels it."
             ) from None
         finally:
             ending.cancel()
 
     async def _wait(self, path: str) -> Job:
         while path not in self._ended:
-            await self._news.wait()
-            self._news.clear()
-            if self._back:
-                self._back = False
+            await self._changed.wait()
+            self._changed.clear()
+            if self._restarted:
+                self._restarted = False
                 await self._check(path)
         return self._ended[path]
 
     async def _check(self, path: str) -> None:
-        """Lifecycle is there again: either it goes on with the job, or its end was not told."""
+        """Raise Unavailable if the lifecycle that started again does not continue the job."""
         if path not in await self._objects() and path not in self._ended:
             raise Unavailable(
-                "hive-lifecycle was killed as the job ended; `hivectl list` shows what it became."
+                "hive-lifecycle was killed when the job ended, and the result is unknown. `hivectl "
+                "list` shows the state of the agent."
             )

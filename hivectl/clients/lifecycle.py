@@ -32,8 +32,8 @@ class Lifecycle:
             agents = [Agent.from_properties(properties) for properties in found]
         except KeyError as error:
             raise Conflict(
-                f"hive-lifecycle is of another version and does not tell {error.args[0]} of its "
-                "agents: systemctl restart hive-lifecycle"
+                f"hive-lifecycle runs another version, which reports no {error.args[0]} of agents. "
+                "Run `systemctl restart hive-lifecycle`."
             ) from error
         return sorted(agents, key=lambda agent: agent.name)
 
@@ -124,7 +124,7 @@ class Lifecycle:
         try:
             await self._bus.call(names.LIFECYCLE, path, names.JOB_INTERFACE, "Cancel")
         except NotFound as error:
-            raise NotFound(f"There is no job {number}, or it is over already.") from error
+            raise NotFound(f"There is no job {number}, or it has ended.") from error
 
     @asynccontextmanager
     async def jobs(self) -> AsyncIterator[Jobs]:

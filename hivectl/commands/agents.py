@@ -20,7 +20,7 @@ _agent = click.argument("name", shell_complete=complete_agents)
 @click.command("list")
 @hive_command
 async def list_agents(hive: "Hive", output: Output) -> None:
-    """Show all agents."""
+    """List all agents, with the states of their containers and turns."""
     agents = await hive.lifecycle.agents()
     headers = ["NAME", "STATE", "SINCE", "TURN", "SINCE", "CONTEXT", "MODEL"]
     rows: list[Row] = [
@@ -35,7 +35,7 @@ async def list_agents(hive: "Hive", output: Output) -> None:
         ]
         for a in agents
     ]
-    nothing = ["no agents yet; `hivectl spawn NAME` makes one"]
+    nothing = ["no agents yet; `hivectl spawn NAME` creates one"]
     output.show([a.as_json() for a in agents], output.table(headers, rows) or nothing)
 
 
@@ -43,7 +43,10 @@ async def list_agents(hive: "Hive", output: Output) -> None:
 @_agent
 @hive_command
 async def status(hive: "Hive", output: Output, name: str) -> None:
-    """Show everything about one agent."""
+    """Show everything about one agent: states, limits, network, versions.
+
+    A job that is queued or running for the agent is shown with its ID.
+    """
     agent, job = await hive.lifecycle.agent(name), await hive.lifecycle.job_of(name)
     fields = agent.as_json() | {"job": {"id": job[0], "verb": job[1]} if job else None}
     output.show(fields, _description(agent, job, output))
@@ -55,7 +58,7 @@ def _description(agent: "Agent", job: tuple[int, str] | None, output: Output) ->
 
     fields = {
         "state": f"{state(agent.state)} since {local_time(agent.since)}",
-        **({"job": f"{job[0]}, {job[1]}; `hivectl cancel-job {job[0]}` undoes it"} if job else {}),
+        **({"job": f"{job[0]}, {job[1]}; `hivectl cancel-job {job[0]}` cancels it"} if job else {}),
         "turn": f"{state(agent.turn_state)} since {local_time(agent.turn_since)}",
         "at boot": "starts" if agent.enabled else "stays off",
         "model": output.paint(agent.model or "-", ""),
@@ -69,7 +72,7 @@ def _description(agent: "Agent", job: tuple[int, str] | None, output: Output) ->
         "port": _port(agent),
         "limits": _limits(agent.resources) or "none",
         "network": output.paint(*_network(agent.network)),
-        "version": "needs an update: hivectl update" if agent.stale else "current",
+        "version": "outdated; `hivectl update` updates it" if agent.stale else "current",
         "invocation": output.paint(agent.invocation_id or "-", ""),
     }
     lines = [output.paint(agent.name, "bold")]
@@ -81,20 +84,23 @@ def _limits(held: Mapping[str, int]) -> str:
 
 
 def _network(network: Mapping[str, Any]) -> tuple[str, str]:
-    """Whom it may talk to, and the colour of that."""
+    """Return the addresses that a container may connect to as text, and the text's colour."""
     if not network["deny"]:
         return "all addresses", ""
     denied, allowed = ", ".join(network["deny"]), ", ".join(network["allow"]) or "none"
     if network["filtered"]:
-        return f"denied: {denied}; allowed all the same: {allowed}", ""
-    return f"NOT FILTERED, the host cannot; to be denied: {denied}; allowed: {allowed}", "red"
+        return f"denied: {denied}; exceptions: {allowed}", ""
+    return (
+        f"NOT FILTERED: the host cannot filter; should be denied: {denied}; exceptions: {allowed}",
+        "red",
+    )
 
 
 def _port(agent: "Agent") -> str:
     if not agent.port_shared_with:
         return str(agent.port or "-")
     others = ", ".join(agent.port_shared_with)
-    return f"{agent.port}, which {others} has, too: hivectl rebuild"
+    return f"{agent.port}, also used by {others}; `hivectl rebuild` gives it another"
 
 
 @click.command()
@@ -102,7 +108,10 @@ def _port(agent: "Agent") -> str:
 @job_options
 @hive_command
 async def spawn(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:
-    """Make a new agent and start it."""
+    """Create an agent and start it.
+
+    If a destroyed agent of this name has kept data, the new agent takes them over.
+    """
     await follow(
         hive,
         output,
@@ -132,14 +141,19 @@ def _verb(command: str, member: str, doing: str, help_text: str) -> click.Comman
 
 
 start = _verb("start", "Start", "starting", "Start an agent, now and at every boot.")
-kill = _verb("kill", "Stop", "stopping", "Stop an agent; its data and its messages stay.")
+kill = _verb(
+    "kill",
+    "Stop",
+    "stopping",
+    "Stop an agent until it is started again.\n\nIts data and messages are kept.",
+)
 restart = _verb("restart", "Restart", "restarting", "Stop an agent and start it again.")
 
 
 @click.command()
 @_agent
-@click.option("--purge", is_flag=True, help="Delete the agent's data, too.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--purge", is_flag=True, help="Also delete the agent's data; this cannot be undone.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @job_options
 @hive_command
 async def destroy(
@@ -151,7 +165,10 @@ async def destroy(
     no_wait: bool,
     timeout: float,
 ) -> None:
-    """Remove an agent. Without --purge its data are kept for a later spawn."""
+    """Destroy an agent; its data are kept unless --purge is given.
+
+    `hivectl spawn NAME` creates the agent again with its kept data.
+    """
     if not yes:
         known = (await hive.lifecycle.agent(name)).name
         what = f"{known} and all its data" if purge else f"{known} (its data are kept)"

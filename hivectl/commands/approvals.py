@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hivectl.output.records import Approval
 
 DEPLOY_SECONDS = 900
-"""How long an approved request is waited for: packages are downloaded, turns come to their end."""
+"""How long `approve` waits by default: packages are downloaded, and turns have to end."""
 
 _request = click.argument(
     "number", metavar="ID", type=Number(min=1), shell_complete=complete_requests
@@ -28,16 +28,20 @@ _any_request = click.argument(
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="Show resolved requests, too.")
-@click.option("--full", is_flag=True, help="Show whole reasons and notes.")
+@click.option("--all", "everything", is_flag=True, help="Include resolved requests.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Show complete reasons and notes, such as the log of a failed build.",
+)
 @hive_command
 async def pending(hive: "Hive", output: Output, everything: bool, full: bool) -> None:
-    """Show what waits for the operator's approval.
+    """List the requests that wait for your approval.
 
     `hivectl diff ID` shows what a request changes.
     """
     requests = await hive.approvals.requests({} if everything else {"state": "pending"})
-    nothing = ["no requests yet" if everything else "nothing waits for approval"]
+    nothing = ["no requests yet" if everything else "no pending requests"]
     lines = _lines(requests, output) if full else _table(requests, output)
     output.show([r.as_json() for r in requests], lines or nothing)
 
@@ -53,7 +57,7 @@ def _table(requests: "list[Approval]", output: Output) -> list[str]:
             r.requested_by,
             local_time(r.requested),
             state_cell(r.state),
-            # Of a failed build the note goes on with its log.
+            # The note of a failed build continues with its log.
             one_line(f"{r.reason} ({r.note.partition(chr(10))[0]})" if r.note else r.reason),
         ]
         for r in requests
@@ -77,7 +81,8 @@ def _lines(requests: "list[Approval]", output: Output) -> list[str]:
 @click.option(
     "--now",
     is_flag=True,
-    help="Do not wait until the agent's turn is over; nor any longer, if it was approved before.",
+    help="Deploy without waiting for the end of the agent's turn, also if the request is approved "
+    "already.",
 )
 @functools.partial(job_options, seconds=DEPLOY_SECONDS)
 @hive_command
@@ -86,7 +91,7 @@ async def approve(
 ) -> None:
     """Approve a request, and wait until it is carried out.
 
-    It is built, and then waits for the end of the agent's turn.
+    The configuration is built, and deployed once the agent's turn has ended.
     """
     await follow(
         hive,
@@ -100,13 +105,14 @@ async def approve(
 
 def _doing(number: int, *, now: bool) -> str:
     doing = f"carrying out request {number}"
-    waits = f"maybe after a turn: `hivectl approve {number} --now` does not wait"
-    return doing if now else f"{doing}, {waits}"
+    if now:
+        return doing
+    return f"{doing} after the agent's turn; `hivectl approve {number} --now` does not wait"
 
 
 @click.command()
 @_request
-@click.option("--note", default="", help="Tells the manager why.")
+@click.option("--note", metavar="TEXT", default="", help="Your reason, which the manager is told.")
 @hive_command
 async def deny(hive: "Hive", output: Output, number: int, note: str) -> None:
     """Deny a request."""
@@ -118,7 +124,7 @@ async def deny(hive: "Hive", output: Output, number: int, note: str) -> None:
 @_request
 @hive_command
 async def withdraw(hive: "Hive", output: Output, number: int) -> None:
-    """Take back a request that nobody has decided about."""
+    """Withdraw a request that is still pending."""
     await hive.approvals.withdraw(number)
     output.show({"id": number, "state": "withdrawn"}, [f"request {number} withdrawn"])
 
@@ -127,9 +133,9 @@ async def withdraw(hive: "Hive", output: Output, number: int) -> None:
 @_any_request
 @hive_command
 async def diff(hive: "Hive", output: Output, number: int) -> None:
-    """Show what a request changes, against what is deployed."""
+    """Show what a request changes, as a diff against what is deployed."""
     text = await hive.approvals.diff(number)
-    output.show({"id": number, "diff": text}, output.diff(text) or ["it changes nothing"])
+    output.show({"id": number, "diff": text}, output.diff(text) or ["no changes"])
 
 
 COMMANDS = [pending, approve, deny, withdraw, diff]

@@ -1,4 +1,4 @@
-"""The command that prints the script for a shell's completion."""
+"""The command that prints a shell's completion script: completion."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -13,7 +13,7 @@ def completion(context: click.Context, shell: str) -> None:
     """Print the completion script for a shell.
 
     \b
-    `make install` puts it in place. For one session of bash:
+    `make install` installs the scripts. To load one into a running bash:
       source <(hivectl completion bash)
     """
     chosen = get_completion_class(shell)

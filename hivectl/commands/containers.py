@@ -24,9 +24,9 @@ _one_or_all = click.argument("name", required=False, shell_complete=complete_age
 @job_options
 @hive_command
 async def rebuild(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:
-    """Put right whatever on the host belongs to an agent.
+    """Repair the units, files and directories of an agent on the host.
 
-    Says what that was. Of a healthy agent it changes nothing.
+    Prints each change. A healthy agent is left unchanged.
     """
     await follow(
         hive,
@@ -43,9 +43,9 @@ async def rebuild(hive: "Hive", output: Output, name: str, no_wait: bool, timeou
 @job_options
 @hive_command
 async def update(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:
-    """Bring an agent up to this version of Hyperhive.
+    """Update an agent to this version of Hyperhive.
 
-    Restarts it if another version has made its container.
+    Restarts the agent if another version made its container.
     """
     await follow(
         hive,
@@ -60,24 +60,26 @@ async def update(hive: "Hive", output: Output, name: str, no_wait: bool, timeout
 @click.command("update-all")
 @hive_command
 async def update_all(hive: "Hive", output: Output) -> None:
-    """Update every agent that needs it.
+    """Update all agents that another version of Hyperhive made.
 
-    One after the other, each as soon as no turn of it runs. The first failure ends that; it is
-    told in your inbox.
+    Agents are updated one after the other, each once its turn has ended. The command does not
+    wait for that. The first failure stops the updates and is reported in your inbox.
     """
     names = await hive.lifecycle.update_all()
-    text = f"one after the other, when they are at rest: {', '.join(names)}"
-    output.show({"agents": names}, [text if names else "nothing is stale"])
+    text = f"updating one after the other, each once it is idle: {', '.join(names)}"
+    output.show({"agents": names}, [text if names else "all agents are up to date"])
 
 
 def _everybody_or(command: str, member: str, done: str, help_text: str) -> click.Command:
     @click.command(command, help=help_text)
     @_one_or_all
-    @click.option("--all", "everybody", is_flag=True, help="All agents that run.")
+    @click.option(
+        "--all", "everybody", is_flag=True, help="Apply to all running and paused agents."
+    )
     @hive_command
     async def verb(hive: "Hive", output: Output, name: str | None, everybody: bool) -> None:
         if (name is None) is not everybody:
-            raise CommandError(Exit.USAGE, "Name an agent, or say --all.")
+            raise CommandError(Exit.USAGE, "Give either NAME or --all.")
         running = ("running", "paused")
         names = (
             [a.name for a in await hive.lifecycle.agents() if a.state in running]
@@ -94,9 +96,12 @@ def _everybody_or(command: str, member: str, done: str, help_text: str) -> click
 
 
 pause = _everybody_or(
-    "pause", "Pause", "paused", "Give an agent no processor time; nothing in it is lost."
+    "pause",
+    "Pause",
+    "paused",
+    "Pause an agent: it gets no processor time.\n\nIts processes continue with `hivectl resume`.",
 )
-resume = _everybody_or("resume", "Resume", "goes on", "Let a paused agent go on.")
+resume = _everybody_or("resume", "Resume", "resumed", "Resume a paused agent.")
 
 
 @click.command()
@@ -104,19 +109,21 @@ resume = _everybody_or("resume", "Resume", "goes on", "Let a paused agent go on.
 @click.argument("changes", nargs=-1, metavar="[RESOURCE=VALUE]...")
 @hive_command
 async def limits(hive: "Hive", output: Output, name: str, changes: Sequence[str]) -> None:
-    """Show or change what an agent may use.
+    """Show or change the resource limits of an agent.
 
-    With RESOURCE=VALUE it changes limits, at once and for good; without, it shows what the agent
-    uses, too.
+    Without RESOURCE=VALUE, shows the limits, and what the agent uses now. With RESOURCE=VALUE,
+    sets limits at once and permanently.
 
     \b
-    RESOURCE is one of
-      memory_high, memory_max  bytes, or 512M, 4G: slowed down there, killed there
-      cpu_quota                percent of one processor
-      cpu_weight, io_weight    1 to 10000, against other agents; 100 is average
-      tasks_max                processes and threads
-    VALUE may also be `max` for no limit, or `default` for what agent.toml or
-    hyperhive.toml says.
+    RESOURCE is one of:
+      memory_high  bytes, or a size such as 512M or 4G; slowed down above it
+      memory_max   bytes, or a size such as 512M or 4G; killed above it
+      cpu_quota    percent of one processor
+      cpu_weight   share against other agents, 1 to 10000; 100 is average
+      io_weight    share against other agents, 1 to 10000; 100 is average
+      tasks_max    number of processes and threads, at least 64
+    VALUE can also be `max` for no limit, or `default` for the limit that
+    agent.toml or hyperhive.toml sets.
     """
     agent = await hive.lifecycle.agent(name)
     if changes:
@@ -133,13 +140,16 @@ def _limit_lines(held: dict[str, int], usage: dict[str, int], output: Output) ->
     rows: list[Row] = [[key, Cell(amount(key, held[key]), right=True)] for key in held]
     used: list[Row] = [[key, Cell(amount(key, usage[key]), right=True)] for key in usage]
     lines = output.table(["LIMIT", "VALUE"], rows) or ["no limits"]
-    return [*lines, "", *(output.table(["USES", "NOW"], used) or ["it does not run"])]
+    return [*lines, "", *(output.table(["USES", "NOW"], used) or ["not running"])]
 
 
 def _change(typed: str) -> tuple[str, int | str]:
     key, sign, value = typed.partition("=")
     if not sign:
-        raise CommandError(Exit.USAGE, f"{typed!r} is no change; write it as memory_max=4G.")
+        raise CommandError(
+            Exit.USAGE,
+            f"{typed!r} is not a valid change. Write RESOURCE=VALUE, such as memory_max=4G.",
+        )
     unit = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}.get(value[-1:].upper())
     if unit and value[:-1].isdecimal():
         return key, int(value[:-1]) * unit
@@ -149,9 +159,10 @@ def _change(typed: str) -> tuple[str, int | str]:
 @click.command()
 @hive_command
 async def tombstones(hive: "Hive", output: Output) -> None:
-    """Show what is kept of destroyed agents.
+    """List destroyed agents whose data are kept.
 
-    `hivectl spawn NAME` takes it up again, `hivectl purge NAME` removes it for good.
+    `hivectl spawn NAME` creates the agent again with its data; `hivectl purge NAME` deletes the
+    data.
     """
     found = await hive.lifecycle.tombstones()
     rows: list[Row] = [
@@ -163,21 +174,21 @@ async def tombstones(hive: "Hive", output: Output) -> None:
             {"name": name, "bytes": bytes_, "destroyed": iso_time(destroyed)}
             for name, bytes_, destroyed in found
         ],
-        output.table(["NAME", "DESTROYED", "SIZE"], rows) or ["nothing is kept of anybody"],
+        output.table(["NAME", "DESTROYED", "SIZE"], rows) or ["no destroyed agent has kept data"],
     )
 
 
 @click.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @job_options
 @hive_command
 async def purge(
     hive: "Hive", output: Output, name: str, yes: bool, no_wait: bool, timeout: float
 ) -> None:
-    """Remove for good what is kept of a destroyed agent."""
+    """Delete the kept data of a destroyed agent."""
     if not yes:
-        confirm(f"Remove all that is kept of {name}? It cannot be brought back.", "purge")
+        confirm(f"Delete all kept data of {name}? This cannot be undone.", "purge")
     await follow(
         hive,
         output,
@@ -192,12 +203,12 @@ async def purge(
 @click.argument("number", metavar="ID", type=record_id)
 @hive_command
 async def cancel_job(hive: "Hive", output: Output, number: int) -> None:
-    """Undo a job: its agent becomes what it was.
+    """Cancel a job and undo what it did.
 
-    `hivectl status` and --no-wait show the ID of a job that still runs.
+    `hivectl status NAME` and --no-wait show the ID of a job.
     """
     await hive.lifecycle.cancel_job(number)
-    output.show({"job": number}, [f"job {number} is being undone"])
+    output.show({"job": number}, [f"job {number} is being cancelled"])
 
 
 COMMANDS = [

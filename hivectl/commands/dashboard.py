@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @click.command("login-link")
 @hive_command
 async def login_link(hive: "Hive", output: Output) -> None:
-    """Print an address that logs you in to the dashboard, once."""
+    """Print a link that logs you in to the dashboard, once."""
     url = await hive.dashboard.login_link()
     output.show({"url": url}, [output.paint(url, "")])
 

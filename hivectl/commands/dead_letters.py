@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _LISTED = 1000
 
-_letters = click.argument(
-    *("numbers",),
+_ids = click.argument(
+    "numbers",
     metavar="ID...",
     nargs=-1,
     required=True,
@@ -29,13 +29,13 @@ _letters = click.argument(
 
 
 @click.command("dead-letters")
-@click.option("--full", is_flag=True, help="Show whole bodies.")
+@click.option("--full", is_flag=True, help="Show complete messages.")
 @hive_command
 async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
-    """Show messages that were handed out in vain.
+    """List messages that were never acknowledged, and are not delivered any more.
 
-    Nobody acknowledged them, and nobody gets them any more, until `requeue` sends them again or
-    `drop` ends them.
+    A message becomes a dead letter after `broker.max_redeliveries` redeliveries. `hivectl
+    requeue` delivers it again; `hivectl drop` gives it up.
     """
     found = await hive.broker.messages({"state": "dead"}, _LISTED)
     headers = ["ID", "TIME", "FROM", "TO", "KIND", "TRIES", "BODY"]
@@ -56,12 +56,12 @@ async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
 
 
 @click.command()
-@_letters
+@_ids
 @hive_command
 async def requeue(hive: "Hive", output: Output, numbers: Sequence[int]) -> None:
     """Queue dead letters again.
 
-    They get as many tries as new messages have.
+    They are delivered as often as new messages before they are dead letters again.
     """
     await hive.broker.requeue(numbers)
     output.show(
@@ -71,14 +71,17 @@ async def requeue(hive: "Hive", output: Output, numbers: Sequence[int]) -> None:
 
 
 @click.command()
-@_letters
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@_ids
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @hive_command
 async def drop(hive: "Hive", output: Output, numbers: Sequence[int], yes: bool) -> None:
-    """End dead letters; they stay in the history."""
+    """Give dead letters up: they are not delivered again.
+
+    They remain in the history.
+    """
     if not yes:
         what = f"dead letter {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} dead letters"
-        confirm(f"Drop {what}? Nobody will get what is dropped.", "drop")
+        confirm(f"Drop {what}? Dropped messages are never delivered.", "drop")
     await hive.broker.drop(numbers)
     output.show(
         [{"id": number, "state": "dropped"} for number in numbers],

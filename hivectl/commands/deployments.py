@@ -1,4 +1,4 @@
-"""Commands about configurations: request-spawn, apply, revert, deploy-log."""
+"""Commands about deployments: request-spawn, apply, revert, deploy-log."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,11 @@ MAX_CONFIG_BYTES = 64 * 1024
 
 _agent = click.argument("name", shell_complete=complete_agents)
 _why = click.option(
-    "-m", "--message", metavar="TEXT", required=True, help="What it is for, as the log shows it."
+    "-m",
+    "--message",
+    metavar="TEXT",
+    required=True,
+    help="The reason, which `pending` and `deploy-log` show.",
 )
 
 
@@ -29,7 +33,7 @@ def _requested(output: Output, number: int, what: str) -> None:
     output.show(
         {"id": number, "state": "pending"},
         [
-            f"request {number} waits: {what}",
+            f"request {number} waits for approval: {what}",
             f"  hivectl diff {number}",
             f"  hivectl approve {number}",
         ],
@@ -43,16 +47,16 @@ def _requested(output: Output, number: int, what: str) -> None:
     "--config",
     metavar="FILE",
     type=click.Path(),
-    help="Its first agent.toml, or `-` for standard input.",
+    help="The agent's first agent.toml; `-` reads standard input.",
 )
 @hive_command
 async def request_spawn(
     hive: "Hive", output: Output, name: str, message: str, config: str | None
 ) -> None:
-    """Ask for a new agent, as the manager does.
+    """Request a new agent, as the manager does.
 
-    The request waits for approval like any other, with its configuration. `hivectl spawn` makes
-    an agent at once.
+    The request, with the agent's configuration, waits for approval. `hivectl spawn` creates an
+    agent at once, but with an empty configuration.
     """
     text = None if config is None else _configuration(config)
     number = await hive.approvals.request_spawn(name, message, text)
@@ -60,7 +64,11 @@ async def request_spawn(
 
 
 def _configuration(typed: str) -> str:
-    """The text of the file. Raises CommandError when it cannot be one."""
+    """Read a configuration from the file `typed`, or from standard input.
+
+    Raises:
+        CommandError: the file cannot be read, or it cannot be a configuration.
+    """
     if typed == "-":
         return stdin_text()
     try:
@@ -70,9 +78,12 @@ def _configuration(typed: str) -> str:
     except OSError as error:
         raise CommandError(Exit.NOT_FOUND, f"{typed}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise CommandError(Exit.USAGE, f"{typed} is no text in UTF-8.") from error
+        raise CommandError(Exit.USAGE, f"{typed} is not UTF-8 text.") from error
     if len(content) > MAX_CONFIG_BYTES or "\0" in text:
-        raise CommandError(Exit.USAGE, f"{typed} is no agent.toml: that is a text of up to 64 KiB.")
+        raise CommandError(
+            Exit.USAGE,
+            f"{typed} is not a valid agent.toml: it must be text of at most 64 KiB.",
+        )
     return text
 
 
@@ -80,12 +91,14 @@ def _configuration(typed: str) -> str:
 @_agent
 @click.argument("commit")
 @_why
-@click.option("--revert", is_flag=True, help="The commit goes back to before what is deployed.")
+@click.option(
+    "--revert", is_flag=True, help="Accept a commit that is not based on the deployed one."
+)
 @hive_command
 async def apply(
     hive: "Hive", output: Output, name: str, commit: str, message: str, revert: bool
 ) -> None:
-    """Ask for a commit to be deployed, as the manager does.
+    """Request the deployment of a commit, as the manager does.
 
     COMMIT is a hash in the agent's proposed repository, /var/lib/hyperhive/git/proposed/NAME.
     """
@@ -98,9 +111,9 @@ async def apply(
 @click.argument("tag", shell_complete=complete_deployed)
 @hive_command
 async def revert(hive: "Hive", output: Output, name: str, tag: str) -> None:
-    """Ask for an agent to be taken back to what it was.
+    """Request that an agent goes back to an earlier deployment.
 
-    TAG is one of `hivectl deploy-log NAME`, such as deployed/3, or its number.
+    TAG is a tag that `hivectl deploy-log NAME` shows, such as deployed/3, or its number, 3.
     """
     wanted = f"deployed/{tag}" if tag.isascii() and tag.isdigit() else tag
     number = await hive.approvals.revert(name, wanted)
@@ -114,11 +127,12 @@ async def revert(hive: "Hive", output: Output, name: str, tag: str) -> None:
     type=Number(1, 1000),
     default=50,
     show_default=True,
-    help="How many, counted from the newest.",
+    metavar="N",
+    help="Show the newest N deployments, at most 1000.",
 )
 @hive_command
 async def deploy_log(hive: "Hive", output: Output, name: str, limit: int) -> None:
-    """Show what was deployed to NAME, or to all; newest first."""
+    """List the deployments of an agent, or of all agents, newest first."""
     found = await hive.approvals.deploy_log(name, limit)
     if name and not found:
         raise CommandError(
@@ -137,7 +151,7 @@ async def deploy_log(hive: "Hive", output: Output, name: str, limit: int) -> Non
         ]
         for d in found
     ]
-    nothing = ["nothing was deployed yet"]
+    nothing = ["no deployments yet"]
     output.show([d.as_json() for d in found], output.table(headers, rows) or nothing)
 
 

@@ -1,4 +1,4 @@
-"""Commands that look back: history, search."""
+"""Commands about past messages: history, search."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,26 +17,32 @@ if TYPE_CHECKING:
 
 STATES = ["queued", "leased", "acknowledged", "dead", "dropped"]
 QUESTION = "question"
-"""What `--kind` of search calls questions; no message is of this kind."""
+"""The `--kind` of search that selects questions; no message has this kind."""
 
 
 def _paging(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that history and search have in common."""
+    """Add the options that history and search share."""
     options = [
         click.option(
-            "--agent", metavar="NAME", shell_complete=complete_agents, help="Only from or to NAME."
+            "--agent",
+            metavar="NAME",
+            shell_complete=complete_agents,
+            help="Only messages from or to NAME.",
         ),
-        click.option("--since", type=past, metavar="TIME", help="Only what was said since then."),
-        click.option("--until", type=past, metavar="TIME", help="Only what was said before then."),
+        click.option("--since", type=past, metavar="TIME", help="Only messages since TIME."),
+        click.option("--until", type=past, metavar="TIME", help="Only messages before TIME."),
         click.option(
             "--limit",
             type=Number(1, 1000),
             default=50,
             show_default=True,
-            help="How many, counted from the newest.",
+            metavar="N",
+            help="Show the newest N, at most 1000.",
         ),
-        click.option("--before", type=record_id, metavar="ID", help="Only older than ID."),
-        click.option("--full", is_flag=True, help="Show whole texts."),
+        click.option(
+            "--before", type=record_id, metavar="ID", help="Only messages older than message ID."
+        ),
+        click.option("--full", is_flag=True, help="Show complete texts."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -53,20 +59,24 @@ def _wanted(**given: Any) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--to", metavar="NAME", shell_complete=complete_agents, help="Only to NAME.")
+@click.option("--to", metavar="NAME", shell_complete=complete_agents, help="Only messages to NAME.")
 @click.option(
-    "--from", "sender", metavar="NAME", shell_complete=complete_agents, help="Only from NAME."
+    "--from",
+    "sender",
+    metavar="NAME",
+    shell_complete=complete_agents,
+    help="Only messages from NAME.",
 )
-@click.option("--kind", metavar="KIND", help="Only of this kind, such as container-crash.")
-@click.option("--state", type=click.Choice(STATES), help="Only in this state.")
+@click.option("--kind", metavar="KIND", help="Only messages of this kind, such as container-crash.")
+@click.option("--state", type=click.Choice(STATES), help="Only messages in this state.")
 @_paging
 @hive_command
 async def history(
     hive: "Hive", output: Output, /, limit: int, full: bool, sender: str | None, **given: Any
 ) -> None:
-    """Show the messages of the whole hive, oldest first.
+    """List the messages of the whole hive, oldest first.
 
-    A TIME is 10:00, "yesterday 10:00", 2026-01-31, 2026-01-31T10:00, or 2h for two hours ago.
+    TIME is 10:00, "yesterday 10:00", 2026-01-31, 2026-01-31T10:00, or 2h for two hours ago.
     """
     messages = await hive.broker.messages(_wanted(**given, **{"from": sender}), limit)
     lines = message_lines(messages, output) if full else message_table(messages, output)
@@ -75,7 +85,9 @@ async def history(
 
 @click.command()
 @click.argument("text", nargs=-1, required=True)
-@click.option("--kind", metavar="KIND", help="Only messages of this kind, or `question`.")
+@click.option(
+    "--kind", metavar="KIND", help="Only messages of this kind; `question`: only questions."
+)
 @_paging
 @hive_command
 async def search(
@@ -88,12 +100,13 @@ async def search(
     full: bool,
     **given: Any,
 ) -> None:
-    """Find messages and questions by their words.
+    """Search messages and questions for words.
 
-    Every word of TEXT must be there. Words in quotes of their own ('"two words"') are a phrase,
-    and a word with * at its end stands for all that begin so. --limit is for messages and
-    questions each; --before, the id of a message, leaves questions out unless --kind is
-    `question`.
+    A result contains all words of TEXT. '"two words"', with both quotes, finds a phrase, and a
+    word with * at its end finds all words that begin like it. TIME is written as for `history`.
+
+    --limit applies to messages and to questions separately. --before takes the ID of a message
+    and leaves questions out; with `--kind question` it takes the ID of a question.
     """
     words = " ".join(text)
     wanted = _wanted(**given, text=words)
@@ -110,7 +123,7 @@ async def search(
             "messages": [m.as_json() for m in messages],
             "questions": [q.as_json() for q in questions],
         },
-        _found(messages, questions, output, words, full=full) or ["nothing was found"],
+        _found(messages, questions, output, words, full=full) or ["nothing found"],
     )
 
 

@@ -1,4 +1,4 @@
-"""The command that logs an agent in."""
+"""The command that logs an agent in: login."""
 
 import os
 import sys
@@ -21,28 +21,37 @@ MAX_CODE = 4096
 @click.argument("name", shell_complete=complete_agents)
 @hive_command
 async def login(hive: "Hive", output: Output, name: str) -> None:
-    """Log an agent in, with a browser anywhere.
+    """Log an agent in to an account at Anthropic.
 
-    Shows the address of a page; log in there, and give the code that it shows. Each agent has a
-    login of its own. The code may also come on standard input.
+    Prints the address of a page. Log in there, with a browser on any machine, and enter the code
+    that the page shows, or send it on standard input. Each agent has its own login. Only root
+    can do this.
     """
     from hivectl.host import login as logins
 
     agent = await hive.lifecycle.agent(name)
     if agent.state != "running":
-        raise CommandError(Exit.CONFLICT, f"{name} is {agent.state}; start it first.")
+        raise CommandError(
+            Exit.CONFLICT,
+            f"{name} is {agent.state}, and only a running agent can log in. Run `hivectl start "
+            f"{name}` first.",
+        )
     if os.geteuid() != 0:
-        raise CommandError(Exit.DENIED, "A login runs in the agent's container: that needs root.")
+        raise CommandError(
+            Exit.DENIED,
+            "Only root can log an agent in: the login runs in the agent's container. Run "
+            "this command as root.",
+        )
     async with logins.login(agent.machine) as session:
         address = await session.address()
         if not logins.is_known(address):
             output.note(
-                f"Careful: the container of {name} names a page that is not one of Anthropic's. "
+                f"Warning: the container of {name} names a page that does not belong to Anthropic. "
                 "Do not log in there."
             )
         output.note("Open this page, log in, and copy the code that it shows:")
         output.note(address)
-        await session.give(_code())
+        await session.enter(_code())
     output.show({"agent": name, "result": "logged in"}, [f"{name}: logged in"])
 
 
@@ -53,7 +62,7 @@ def _code() -> str:
         code = sys.stdin.readline(MAX_CODE)
     code = code.strip()
     if not code or not code.isprintable():
-        raise CommandError(Exit.USAGE, "There was no code; nothing was changed.")
+        raise CommandError(Exit.USAGE, "No code was entered; nothing was changed.")
     return code
 
 

@@ -1,31 +1,38 @@
-"""The command that shows an agent's journal."""
+"""The command that shows an agent's journal: logs."""
+
+import functools
 
 import click
 
 from hivectl.arguments.completers import complete_agents
 from hivectl.arguments.types import Number, past
+from hivectl.session import json_option
 
 
 @click.command()
 @click.argument("name", shell_complete=complete_agents)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on.")
+@click.option("-f", "--follow", is_flag=True, help="Continue with new lines as they are logged.")
 @click.option(
-    "-n", "--lines", type=Number(min=0), help="How many; 100, or with --since all, if not said."
+    "-n",
+    "--lines",
+    type=Number(min=0),
+    metavar="N",
+    help="Show the newest N lines.  [default: 100; all with --since]",
 )
 @click.option(
     "--unit",
     "part",
     type=click.Choice(["container", "endpoint", "jobs", "build"]),
-    help="Only what that logged; jobs: what was done to the agent.",
+    help="Only lines of this part; `jobs` are the jobs that lifecycle ran for the agent.",
 )
 @click.option(
     "--build",
     "part",
     flag_value="build",
-    help="Only what the builds of its configurations print: --unit build.",
+    help="The same as --unit build: only lines of the builds of its configurations.",
 )
-@click.option("--since", type=past, metavar="TIME", help="Only what was logged since then.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, for programs.")
+@click.option("--since", type=past, metavar="TIME", help="Only lines since TIME.")
+@functools.partial(json_option, printed="one JSON object per line")
 def logs(
     name: str,
     follow: bool,
@@ -34,9 +41,10 @@ def logs(
     since: int | None,
     as_json: bool,
 ) -> None:
-    """Show what an agent and its container logged.
+    """Show the journal of an agent.
 
-    Its endpoint, its jobs and its builds, too.
+    Shows the lines of the agent's container, endpoint, jobs and builds. TIME is written as for
+    `hivectl history`.
     """
     from hivectl.host.journal import Part, Wanted, journalctl
 

@@ -1,4 +1,4 @@
-"""Commands that keep the store: backup, restore, vacuum."""
+"""Commands about the message store: backup, restore, vacuum."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 
 from hivectl.exit_codes import BY_ERROR, CommandError, Exit
 from hivectl.output.terminal import Output
-from hivectl.session import hive_command
+from hivectl.session import hive_command, json_option
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @hive_command
 async def backup(hive: "Hive", output: Output, file: Path | None) -> None:
-    """Copy all that was said, while the hive runs.
+    """Back up messages, questions and reminders while the hive runs.
 
-    Without FILE the copy stays in the broker's directory. With FILE, which root alone may give
-    and which must not exist, it is moved there, readable by root only.
+    Without FILE, the backup is made in /var/lib/hyperhive/broker/backups. With FILE, which must
+    not exist, the backup is moved there, readable only by root. Only root can give FILE.
     """
     from hivectl.host import backups
 
     if file is not None:
-        _need_root("To write the copy to a file of your own")
+        _need_root("Only root can write the backup to a file")
         backups.check_free(file)
     path = Path(await hive.broker.backup(backups.new_name()))
     if file is not None:
         path = backups.move(path, file)
-    output.show({"file": str(path)}, [output.paint(f"the copy is {path}", "")])
+    output.show({"file": str(path)}, [output.paint(f"backed up to {path}", "")])
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@json_option
 def restore(file: Path, as_json: bool) -> None:
-    """Put a backup in the place of what the broker has.
+    """Replace the broker's store with a backup.
 
-    The broker must be stopped: `systemctl stop hive.target` comes first, `systemctl start
-    hive.target` last. What it had is kept beside the new store.
+    The broker must be stopped: run `systemctl stop hive.target` before, and `systemctl start
+    hive.target` afterwards. The replaced store is kept beside the new one. Only root can do this.
     """
     import subprocess
     import sys
 
-    _need_root("To put a backup in its place")
-    # Isolated: root must not import what lies in the directory it happens to be in.
+    _need_root("Only root can restore a backup")
+    # Isolated (-I): root must not import modules from its working directory.
     tool = [sys.executable, "-I", "-m", "services.broker.restore", str(file.absolute())]
     done = subprocess.run(tool, capture_output=True, text=True, errors="replace")
     if done.returncode != 0:
@@ -60,15 +60,16 @@ def restore(file: Path, as_json: bool) -> None:
 
 def _need_root(what: str) -> None:
     if os.geteuid() != 0:
-        raise CommandError(Exit.DENIED, f"{what} you must be root.")
+        raise CommandError(Exit.DENIED, f"{what}. Run this command as root.")
 
 
 @click.command()
 @hive_command
 async def vacuum(hive: "Hive", output: Output) -> None:
-    """Delete what is done and old.
+    """Delete completed records that are old.
 
-    That is older than `broker.keep_days`. A timer does it every hour anyway.
+    Deletes messages, questions and reminders that were completed more than `broker.keep_days`
+    days ago. A timer does the same every hour.
     """
     deleted = await hive.broker.vacuum()
     what = "1 record was" if deleted == 1 else f"{deleted} records were"

@@ -1,4 +1,4 @@
-"""Commands of the conversation: send, inbox."""
+"""Commands about your own messages: send, inbox."""
 
 import sys
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,13 @@ WAIT_SECONDS = 180.0
 @click.command()
 @click.argument("to", shell_complete=complete_agents)
 @click.argument("body")
-@click.option("--urgent", is_flag=True, help="Interrupt the recipient's turn.")
-@click.option("--in-reply-to", type=record_id, metavar="ID", help="What it answers.")
-@click.option("--dedupe-key", metavar="KEY", help="A second send with this key sends nothing.")
+@click.option("--urgent", is_flag=True, help="Interrupt the recipient's current turn.")
+@click.option(
+    "--in-reply-to", type=record_id, metavar="ID", help="The message that this one answers."
+)
+@click.option(
+    "--dedupe-key", metavar="KEY", help="Send nothing if a message with this KEY was sent already."
+)
 @hive_command
 async def send(
     hive: "Hive",
@@ -37,7 +41,8 @@ async def send(
 ) -> None:
     """Send a message to an agent.
 
-    TO `*` is all agents. BODY `-` reads it from standard input.
+    TO is the name of an agent, or `*` for all agents. BODY is the message, or `-` to read it from
+    standard input.
     """
     from wire.types import U64
 
@@ -55,39 +60,45 @@ async def send(
 
 
 def stdin_text() -> str:
-    """All of standard input. Raises CommandError when it is no UTF-8."""
+    """Return all of standard input.
+
+    Raises:
+        CommandError: standard input is not UTF-8.
+    """
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
-        raise CommandError(Exit.USAGE, f"Standard input is not UTF-8: {error}.") from error
+        raise CommandError(Exit.USAGE, f"Standard input is not UTF-8 text: {error}.") from error
 
 
 @click.command()
-@click.option("--ack", "--acknowledge", is_flag=True, help="Mark what is shown as dealt with.")
-@click.option("--all", "everything", is_flag=True, help="Show acknowledged messages, too.")
+@click.option(
+    "--ack", "--acknowledge", is_flag=True, help="Acknowledge the messages that are shown."
+)
+@click.option("--all", "everything", is_flag=True, help="Include acknowledged messages.")
 @click.option(
     "--wait",
     type=Seconds(),
     is_flag=False,
     flag_value=WAIT_SECONDS,
     metavar="[SECONDS]",
-    help=f"If it is empty, wait for a message (at most SECONDS, else {WAIT_SECONDS:g}).",
+    help=f"If the inbox is empty, wait for a message.  [default: {WAIT_SECONDS:g} without SECONDS]",
 )
 @hive_command
 async def inbox(
     hive: "Hive", output: Output, ack: bool, everything: bool, wait: float | None
 ) -> None:
-    """Show unacknowledged messages to the operator.
+    """Show the messages to you.
 
-    A message stays here until it is acknowledged, in the dashboard or with --ack.
+    A message stays in the inbox until it is acknowledged, in the dashboard or with --ack.
     """
     if everything and wait is not None:
-        raise CommandError(Exit.USAGE, "Choose one of --all and --wait.")
+        raise CommandError(Exit.USAGE, "Give only one of --all and --wait.")
     if wait is None:
         messages = await hive.broker.inbox(everything=everything)
     else:
         messages = await hive.broker.await_inbox(wait)
-    # Shown first, acknowledged then: a message is never gone before somebody saw it.
+    # Shown first and then acknowledged: no message is gone before somebody saw it.
     output.show(
         [m.as_json() for m in messages], _message_lines(messages, output) or ["inbox is empty"]
     )
@@ -104,7 +115,7 @@ def _message_lines(messages: "list[Message]", output: Output) -> list[str]:
         remarks = [message.kind] if message.kind != "message" else []
         remarks += ["urgent"] if message.urgent else []
         remarks += [f"answers {message.in_reply_to}"] if message.in_reply_to else []
-        remarks += [_before(message.redeliveries)] if message.redeliveries else []
+        remarks += [_delivered(message.redeliveries)] if message.redeliveries else []
         remarks += [message.state] if message.state not in ("queued", "leased") else []
         head = f"{message.id} from {message.sender} at {local_time(message.queued)}"
         lines.append(output.paint(", ".join([head, *remarks]), "bold"))
@@ -112,8 +123,8 @@ def _message_lines(messages: "list[Message]", output: Output) -> list[str]:
     return lines
 
 
-def _before(times: int) -> str:
-    return f"handed out {'once' if times == 1 else f'{times} times'} before"
+def _delivered(times: int) -> str:
+    return f"delivered {'once' if times == 1 else f'{times} times'} before"
 
 
 COMMANDS = [send, inbox]

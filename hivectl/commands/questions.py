@@ -24,19 +24,26 @@ _question = click.argument(
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="Show resolved questions, too.")
-@click.option("--to", metavar="NAME", shell_complete=complete_agents, help="Only asked of NAME.")
+@click.option("--all", "everything", is_flag=True, help="Include resolved questions.")
 @click.option(
-    "--from", "asker", metavar="NAME", shell_complete=complete_agents, help="Only asked by NAME."
+    "--to", metavar="NAME", shell_complete=complete_agents, help="Only questions to NAME."
+)
+@click.option(
+    "--from",
+    "asker",
+    metavar="NAME",
+    shell_complete=complete_agents,
+    help="Only questions from NAME.",
 )
 @click.option(
     "--limit",
     type=Number(1, 1000),
     default=100,
     show_default=True,
-    help="How many, counted from the newest.",
+    metavar="N",
+    help="Show the newest N, at most 1000.",
 )
-@click.option("--full", is_flag=True, help="Show whole questions.")
+@click.option("--full", is_flag=True, help="Show complete questions.")
 @hive_command
 async def questions(
     hive: "Hive",
@@ -47,7 +54,7 @@ async def questions(
     limit: int,
     full: bool,
 ) -> None:
-    """Show the open questions of the whole hive, oldest first."""
+    """List the open questions of the whole hive, oldest first."""
     given = {"to": to, "from": asker, "state": None if everything else "open"}
     wanted = {key: value for key, value in given.items() if value is not None}
     found = await hive.broker.questions(wanted, limit)
@@ -58,7 +65,7 @@ async def questions(
     nothing = "no questions yet" if everything else "no open questions"
     output.show([q.as_json() for q in found], lines or [nothing])
     if len(found) == limit:
-        output.note(f"These are the newest {limit}; there may be more (--limit).")
+        output.note(f"Only the newest {limit} are shown; --limit shows more.")
 
 
 @click.command()
@@ -66,10 +73,10 @@ async def questions(
 @click.argument("text", nargs=-1, required=True)
 @hive_command
 async def answer(hive: "Hive", output: Output, number: int, text: Sequence[str]) -> None:
-    """Answer a question, also in the place of an agent.
+    """Answer a question to you, or one to an agent in its place.
 
-    TEXT is the answer, or `-` to read it from standard input. Where there are choices it is
-    one of them, or its number; several where several are allowed.
+    TEXT is the answer, or `-` to read it from standard input. If the question has choices, TEXT
+    is a choice or its number; give several if the question allows several.
     """
     question = await hive.broker.question(number)
     given = _chosen(question, text)
@@ -82,12 +89,16 @@ async def answer(hive: "Hive", output: Output, number: int, text: Sequence[str])
 
 
 def _chosen(question: "Question", text: Sequence[str]) -> list[str]:
-    """What the broker takes for an answer. Raises CommandError when it is none."""
+    """Return the answer that was typed, as the broker accepts it.
+
+    Raises:
+        CommandError: the question does not allow this answer.
+    """
     if question.choices:
         return [_choice(question, typed) for typed in text]
     if len(text) > 1:
         raise CommandError(
-            Exit.USAGE, f"Question {question.id} takes one text; put several words in quotes."
+            Exit.USAGE, f"Question {question.id} takes one text. Put several words in quotes."
         )
     return [stdin_text() if text[0] == "-" else text[0]]
 
@@ -98,14 +109,14 @@ def _choice(question: "Question", typed: str) -> str:
     if typed.isascii() and typed.isdigit() and 1 <= int(typed[:9]) <= len(question.choices):
         return question.choices[int(typed) - 1]
     offered = "; ".join(f"{at} {one_line(text)}" for at, text in enumerate(question.choices, 1))
-    raise CommandError(Exit.USAGE, f"{typed!r} is none of the choices: {offered}.")
+    raise CommandError(Exit.USAGE, f"{typed!r} is not one of the choices: {offered}.")
 
 
 @click.command("cancel-question")
 @_question
 @hive_command
 async def cancel_question(hive: "Hive", output: Output, number: int) -> None:
-    """Take a question back; its asker is told."""
+    """Cancel an open question; its asker is told."""
     await hive.broker.cancel_question(number)
     output.show({"id": number, "state": "cancelled"}, [f"question {number} cancelled"])
 
@@ -113,32 +124,39 @@ async def cancel_question(hive: "Hive", output: Output, number: int) -> None:
 @click.command()
 @click.argument("name", shell_complete=complete_agents)
 @click.argument("question")
-@click.option("--choice", "choices", metavar="TEXT", multiple=True, help="One of the answers.")
-@click.option("--multi", is_flag=True, help="Several of the choices may be the answer.")
+@click.option(
+    "--choice",
+    "choices",
+    metavar="TEXT",
+    multiple=True,
+    help="A possible answer; give it once for each.",
+)
+@click.option("--multi", is_flag=True, help="Allow an answer of several choices.")
 @click.option(
     "--ttl",
     type=duration(days=30),
     metavar="DURATION",
-    help="The question expires then: 90s, 10m, 2d.",
+    help="The question expires after DURATION: 90s, 10m, 2d; at most 30d.",
 )
-@click.option("--dedupe-key", metavar="KEY", help="A second question with this key asks nothing.")
+@click.option(
+    "--dedupe-key", metavar="KEY", help="Ask nothing if a question with this KEY was asked already."
+)
 @click.option(
     "--wait",
     type=Seconds(),
     is_flag=False,
     flag_value=WAIT_SECONDS,
     metavar="[SECONDS]",
-    help=f"Print the answer when it comes (within SECONDS, else {WAIT_SECONDS:g}).",
+    help=f"Wait for the answer and print it.  [default: {WAIT_SECONDS:g} without SECONDS]",
 )
 @hive_command
 async def ask(
     hive: "Hive", output: Output, /, name: str, question: str, wait: float | None, **given: Any
 ) -> None:
-    """Ask an agent.
+    """Ask an agent a question.
 
-    QUESTION `-` reads it from standard input.
-
-    The answer comes to the inbox; with --wait it is printed, one chosen text a line.
+    QUESTION is the question, or `-` to read it from standard input. The answer arrives in your
+    inbox. With --wait it is also printed, one choice per line.
     """
     text = stdin_text() if question == "-" else question
     options = _options(**given)
@@ -159,7 +177,7 @@ def _options(
     from wire.types import U32
 
     if multi and not choices:
-        raise CommandError(Exit.USAGE, "--multi needs --choice, once for each choice.")
+        raise CommandError(Exit.USAGE, "--multi needs choices: give --choice once for each.")
     options: dict[str, Any] = {}
     if choices:
         options["choices"] = list(choices)
@@ -173,7 +191,11 @@ def _options(
 
 
 def _show_end(question: "Question", output: Output, waited: float) -> None:
-    """Print the answer. Raises CommandError when there is none."""
+    """Print the answer.
+
+    Raises:
+        CommandError: there is no answer.
+    """
     answer = [line for text in question.answer for line in output.plain(text)]
     output.show(question.as_json(), answer)
     match question.state:

@@ -22,18 +22,29 @@ _LISTED = 1000
 
 @click.command()
 @click.argument("text", required=False)
-@click.option("--at", "due", type=future, metavar="TIME", help="When: 10:00, tomorrow, 2026-01-31.")
 @click.option(
-    "--in", "after", type=duration(days=365), metavar="DURATION", help="How long from now: 90s, 2d."
+    "--at", "due", type=future, metavar="TIME", help="When it is due: 10:00, tomorrow, 2026-01-31."
 )
-@click.option("--list", "listing", is_flag=True, help="Show what is pending in the whole hive.")
-@click.option("--all", "everything", is_flag=True, help="Show delivered and cancelled ones, too.")
 @click.option(
-    *("--cancel", "cancelled"),
+    "--in",
+    "after",
+    type=duration(days=365),
+    metavar="DURATION",
+    help="How long from now it is due: 90s, 10m, 2d; at most 365d.",
+)
+@click.option(
+    "--list", "listing", is_flag=True, help="List the pending reminders of the whole hive."
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="List delivered and cancelled reminders, too."
+)
+@click.option(
+    "--cancel",
+    "cancelled",
     type=record_id,
     metavar="ID",
     shell_complete=complete_reminders,
-    help="Take a pending reminder back.",
+    help="Cancel a pending reminder.",
 )
 @hive_command
 async def remind(
@@ -46,19 +57,22 @@ async def remind(
     everything: bool,
     cancelled: int | None,
 ) -> None:
-    """Have TEXT sent to your own inbox, later.
+    """Send yourself a reminder, or list or cancel reminders.
 
-    TEXT `-` reads it from standard input. A TIME that is only a clock, such as 10:00, is the
-    next one that comes. It follows the host's clock; a DURATION (90s, 10m, 1h30m, 2d, 1w) is
-    real time, whatever the clock does.
+    TEXT arrives in your inbox when it is due; `-` reads it from standard input.
+
+    TIME follows the host's clock; 10:00 is the next 10:00. DURATION (90s, 10m, 1h30m, 2d, 1w) is
+    elapsed time, even if the clock is set.
     """
     chosen = [text is not None, listing or everything, cancelled is not None]
     if chosen.count(True) != 1:
-        raise CommandError(Exit.USAGE, "Give one of TEXT, --list and --cancel ID.")
+        raise CommandError(Exit.USAGE, "Give exactly one of TEXT, --list and --cancel ID.")
     if (due is None) == (after is None) and text is not None:
-        raise CommandError(Exit.USAGE, "Say when: one of --at TIME and --in DURATION.")
+        raise CommandError(
+            Exit.USAGE, "Say when the reminder is due: give either --at TIME or --in DURATION."
+        )
     if (due, after) != (None, None) and text is None:
-        raise CommandError(Exit.USAGE, "--at and --in need a TEXT.")
+        raise CommandError(Exit.USAGE, "--at and --in need TEXT, the text of the reminder.")
     if text is not None:
         await _remind(hive, output, stdin_text() if text == "-" else text, due, after)
     elif cancelled is not None:
@@ -75,12 +89,12 @@ async def _remind(
 
     options: dict[str, Any] = {} if after is None else {"after_s": U32(after)}
     number = await hive.broker.remind(due or 0, text, options)
-    # What the broker made of it, not what our clock would.
+    # The due time that the broker computed; this process could read another clock.
     stored = await hive.broker.reminders({"after": U64(number - 1), "before": U64(number + 1)}, 1)
     if not stored:
-        raise CommandError(Exit.NOT_FOUND, f"Reminder {number} is gone already.")
+        raise CommandError(Exit.NOT_FOUND, f"Reminder {number} no longer exists.")
     when = local_time(stored[0].due)
-    output.show(stored[0].as_json(), [f"reminder {number} comes at {when}"])
+    output.show(stored[0].as_json(), [f"reminder {number} is due at {when}"])
 
 
 async def _list(hive: "Hive", output: Output, *, everything: bool) -> None:

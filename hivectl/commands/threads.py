@@ -1,4 +1,4 @@
-"""The command that shows what is open: threads."""
+"""The command that lists what is open: threads."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -18,27 +18,27 @@ _TITLES = {
     "approval": "waiting for your approval",
     "question": "open questions",
     "dead-letter": "dead letters",
-    "message": "messages under way",
+    "message": "messages not yet acknowledged",
     "reminder": "reminders",
-    "unavailable": "could not be asked",
+    "unavailable": "could not be queried",
 }
-"""What waits for a person comes first."""
+"""The title of each kind of thread; the kinds that wait for a person come first."""
 
 
 @click.command()
 @hive_command
 async def threads(hive: "Hive", output: Output) -> None:
-    """Show all that is open in the hive.
+    """List everything that is open in the hive.
 
-    That is what somebody still waits for: requests, questions, messages, reminders. Of each
-    kind the newest 200 are shown.
+    Lists the requests, questions, messages, dead letters and reminders that somebody still waits
+    for, at most the newest 200 of each kind.
     """
     found = await hive.broker.threads()
     output.show([t.as_json() for t in found], list(_groups(found, output)) or ["nothing is open"])
 
 
 def _groups(threads: "list[Thread]", output: Output) -> Iterator[str]:
-    """A table for each kind, aligned with one another."""
+    """Yield a table for each kind; the columns of all tables are aligned."""
     kinds = [k for k in _TITLES if any(t.kind == k for t in threads)]
     kinds += sorted({t.kind for t in threads} - set(kinds))
     ordered = [t for kind in kinds for t in sorted(threads, key=_age) if t.kind == kind]

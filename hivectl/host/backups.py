@@ -1,7 +1,7 @@
-"""Moving a copy of the store out of the broker's directory, as root.
+"""Move a backup out of the broker's directory, as root.
 
-The directory belongs to the broker, which is not root: nothing in it is followed, and only a
-plain file of the broker's own, with no other name, is taken.
+The directory belongs to the broker, which is not root and may be hostile: links in it are not
+followed, and only a regular file that the broker owns and that has no other name is taken.
 """
 
 import contextlib
@@ -20,14 +20,18 @@ _NO_LINK: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def new_name() -> str:
-    """The name of a copy that is made now."""
+    """Return the name of a backup that is made now."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.sqlite"
 
 
 def check_free(target: Path) -> None:
-    """Raise CommandError when nothing can be written to `target`, before there is a copy."""
+    """Check, before the backup is made, that `target` can be created.
+
+    Raises:
+        CommandError: `target` exists, or its directory does not.
+    """
     if os.path.lexists(target):
-        raise _taken(target)
+        raise _exists(target)
     if not target.parent.is_dir():
         raise CommandError(Exit.NOT_FOUND, f"There is no directory {target.parent}.")
 
@@ -35,13 +39,19 @@ def check_free(target: Path) -> None:
 def move(source: Path, target: Path, directory: Path = DIRECTORY) -> Path:
     """Move `source`, which lies in the broker's `directory`, to `target`, which must not exist.
 
-    Returns where it is now: mode 0600, and on disk. A failure leaves nothing there, and the source.
+    A failure leaves the source, and no target.
+
+    Returns:
+        The absolute path of the target, which is on disk and has the mode 0600.
 
     Raises:
-        CommandError: the source is not what a broker makes, or the target cannot be written.
+        CommandError: the source is not a file that a broker makes, or the target cannot be written.
     """
     if source.parent != directory:
-        raise CommandError(Exit.FAILED, f"The broker says that the copy is {source}: not taken.")
+        raise CommandError(
+            Exit.FAILED,
+            f"The broker named {source} as its backup, which is not in {directory}: not moved.",
+        )
     try:
         inside = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK)
         try:
@@ -52,18 +62,20 @@ def move(source: Path, target: Path, directory: Path = DIRECTORY) -> Path:
             os.close(inside)
     except OSError as error:
         raise CommandError(
-            Exit.FAILED, f"The copy could not be moved to {target}: {error.strerror}."
+            Exit.FAILED, f"The backup could not be moved to {target}: {error.strerror}."
         ) from error
     return target.absolute()
 
 
 def _open_source(name: str, inside: int) -> int:
-    # Not blocking: it may be a pipe.
+    # Non-blocking: the name may be that of a pipe.
     reading = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _NO_LINK, dir_fd=inside)
     found, owner = os.fstat(reading), os.fstat(inside).st_uid
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_uid != owner:
         os.close(reading)
-        raise CommandError(Exit.FAILED, f"{name} is no plain file of the broker's: not taken.")
+        raise CommandError(
+            Exit.FAILED, f"{name} is not a regular file that only the broker has: not moved."
+        )
     return reading
 
 
@@ -71,7 +83,7 @@ def _write(copy: BinaryIO, target: Path) -> None:
     try:
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600)
     except FileExistsError:
-        raise _taken(target) from None
+        raise _exists(target) from None
     try:
         with os.fdopen(writing, "wb") as made:
             shutil.copyfileobj(copy, made, 1024 * 1024)
@@ -92,5 +104,7 @@ def _sync(directory: Path) -> None:
         os.close(opened)
 
 
-def _taken(target: Path) -> CommandError:
-    return CommandError(Exit.CONFLICT, f"{target} exists; a backup overwrites nothing.")
+def _exists(target: Path) -> CommandError:
+    return CommandError(
+        Exit.CONFLICT, f"{target} exists, and a backup overwrites nothing. Give another FILE."
+    )

@@ -1,8 +1,8 @@
-"""Where the journal of an agent lies, and the journalctl command line that reads it.
+"""Find the journal files of an agent, and run the journalctl that reads them.
 
-Files are chosen by where they lie and never by what they claim: root of a container can write
-any field into the container's own journal, and would appear among another agent's lines in
-`journalctl --merge`.
+Files are chosen by where they lie and never by their content: root in a container can write any
+field into the container's own journal, so `journalctl --merge` would show its lines among those
+of another agent.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ JOURNALS = (Path("/var/log/journal"), Path("/run/log/journal"))
 DEFAULT_LINES: Final = 100
 
 MAX_FILES: Final = 64
-"""Journal files that are looked at, the newest: a container may have planted any number."""
+"""The most journal files that are read, newest first: a container may have any number."""
 
 OPEN_SECONDS: Final = 5
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A container: its machine id (32 hex digits) and its leader's pid, each as far as known."""
+    """A container; its machine id (32 hex digits) and its leader's pid are None if unknown."""
 
     name: str
     unit: str
@@ -41,19 +41,22 @@ class Machine:
 
 
 class Part(StrEnum):
-    """Whose lines of an agent are wanted."""
+    """A source of an agent's journal."""
 
     CONTAINER = "container"
     ENDPOINT = "endpoint"
     JOBS = "jobs"
-    """What lifecycle did to the agent."""
+    """The jobs that lifecycle ran for the agent."""
     BUILD = "build"
-    """What was built for it of its configurations."""
+    """The builds of the agent's configurations."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which lines, and how: `since` in µs since 1970; `lines` None: 100, or all since then."""
+    """The lines to show, and how.
+
+    `since` is in µs since 1970. `lines` counts the newest; None is 100, or all with `since`.
+    """
 
     part: Part | None = None
     lines: int | None = None
@@ -63,7 +66,7 @@ class Wanted:
 
 
 def matches(agent: str, machine: Machine, part: Part | None = None) -> list[str]:
-    """What journalctl has to match for the agent's lines, on the host and in the container."""
+    """Return the matches for journalctl that select the agent's lines, on host and in container."""
     units = {
         Part.CONTAINER: [machine.unit],
         Part.ENDPOINT: [names.endpoint_unit(agent), names.socket_unit(agent)],
@@ -84,7 +87,7 @@ def matches(agent: str, machine: Machine, part: Part | None = None) -> list[str]
 
 
 def directories(machine: Machine, host_id: str, part: Part | None = None) -> Iterator[Path]:
-    """Where the host's journal and, if it is wanted, the container's journal may lie."""
+    """Yield the directories of the host's journal and, if `part` wants it, the container's."""
     for place in JOURNALS:
         yield place / host_id
     if part in (None, Part.CONTAINER):
@@ -99,31 +102,32 @@ def _of_container(machine: Machine) -> Iterator[Path]:
         root = Path("/var/lib/machines", machine.name)
         yield root / "var/log/journal" / machine.id
         if machine.leader:
-            # A journal that is not persistent lies on the container's own tmpfs.
+            # A volatile journal lies on the container's own tmpfs.
             yield Path(f"/proc/{machine.leader}/root/run/log/journal") / machine.id
 
 
 def files(places: Iterator[Path]) -> list[Path]:
-    """The journal files there, each one once, although one may be linked into several places."""
+    """Return the journal files in `places`, each once even if several places link to it."""
     found: dict[tuple[int, int], Path] = {}
     for place in places:
         try:
             there = sorted(place.iterdir())
         except OSError:
-            continue  # not there, or not ours to read
+            continue  # it does not exist, or this user may not read it
         for path in [path for path in there if path.suffix == ".journal"]:
             try:
                 status = path.stat()
             except OSError:
-                continue  # rotated away between the two calls, or not ours to read
+                continue  # rotated away meanwhile, or this user may not read it
             found.setdefault((status.st_dev, status.st_ino), path)
     return list(found.values())
 
 
 def opens(path: Path) -> bool:
-    """Whether journalctl opens `path`; given one that it cannot, it shows none of the others.
+    """Tell whether journalctl can open `path`.
 
-    The container may have planted it: a pipe, a damaged file, one from another journald.
+    A single file that it cannot open keeps journalctl from showing any. The container may have
+    planted one: a pipe, a damaged file, a file of another journald.
     """
     try:
         tried = subprocess.run(
@@ -139,14 +143,14 @@ def opens(path: Path) -> bool:
 
 
 def command_line(agent: str, machine: Machine, paths: Sequence[Path], wanted: Wanted) -> list[str]:
-    """The journalctl command that shows what is `wanted` of the agent's lines."""
+    """Return the journalctl command that shows the `wanted` lines of the agent."""
     since, lines = wanted.since, wanted.lines
     if lines is None:
         lines = DEFAULT_LINES if since is None else None
     options = ["--no-hostname", "--quiet", f"--lines={'all' if lines is None else lines}"]
     options += [] if since is None else [f"--since=@{since // 10**6}.{since % 10**6:06}"]
-    # Only the host's boot is followed, unless merged, and a container has a boot of its own.
-    # No file is read but those that are named.
+    # Without --merge, only lines of the host's boot are followed, and a container has its own
+    # boot. Only the files that --file names are read.
     options += ["--follow", "--merge"] if wanted.follow else []
     options += ["--output=json"] if wanted.as_json else []
     options += [f"--file={path}" for path in paths]
@@ -154,10 +158,11 @@ def command_line(agent: str, machine: Machine, paths: Sequence[Path], wanted: Wa
 
 
 def journalctl(agent: str, wanted: Wanted) -> None:
-    """Become a journalctl that shows the agent's journal.
+    """Replace this process by a journalctl that shows the agent's journal.
 
-    Raises NotFound for an agent that the hive does not know, CommandError when no journal can
-    be read.
+    Raises:
+        NotFound: the hive does not know the agent.
+        CommandError: there is no readable journal, or journalctl could not be started.
     """
     machine = asyncio.run(_find(agent))
     host_id = HOST_ID.read_text().strip()
@@ -165,13 +170,15 @@ def journalctl(agent: str, wanted: Wanted) -> None:
     paths = [path for path in newest if opens(path)]
     if not paths:
         raise CommandError(
-            Exit.DENIED, "There is no journal you may read; root and group systemd-journal may."
+            Exit.DENIED,
+            "You may not read any journal of the agent. Run hivectl as root or as a member of the "
+            "group systemd-journal.",
         )
     line = command_line(agent, machine, paths, wanted)
     try:
         os.execvp(line[0], line)  # noqa: S606 -- a list, no shell
     except OSError as error:
-        raise CommandError(Exit.FAILED, f"journalctl does not run: {error}.") from error
+        raise CommandError(Exit.FAILED, f"journalctl could not be started: {error}.") from error
 
 
 async def _find(agent: str) -> Machine:
@@ -179,16 +186,18 @@ async def _find(agent: str) -> Machine:
     from wire.errors import NotFound, Unavailable
 
     if not names.AGENT_NAME.fullmatch(agent):
-        raise NotFound(f"{agent!r} is no name of an agent.")
+        raise NotFound(f"{agent!r} is not a valid agent name.")
     default = names.machine_name(agent)
     guess = Machine(default, f"systemd-nspawn@{default}.service", _written_id(default))
     try:
         async with Hive.connect() as hive:
             known = await hive.lifecycle.agent(agent)
-            number, leader = await hive.machined.machine(known.machine)
+            running = await hive.machined.machine(known.machine)
     except Unavailable:
-        return guess  # the journal is most wanted when the hive is down
-    return Machine(known.machine, known.unit, number or _written_id(known.machine), leader)
+        return guess  # the journal is needed most when the hive is down
+    return Machine(
+        known.machine, known.unit, running.id or _written_id(known.machine), running.leader
+    )
 
 
 def _written_id(machine: str) -> str | None:
@@ -199,7 +208,7 @@ def _written_id(machine: str) -> str | None:
 
 
 def read_some(path: Path) -> str:
-    """The first 64 bytes of a file that a container may have made a pipe, or endless."""
+    """Read the first 64 bytes of a file that a container may have made a pipe, or endless."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return os.read(descriptor, 64).decode()
@@ -215,9 +224,9 @@ def _age(path: Path) -> float:
 
 
 def checked_id(written: str) -> str | None:
-    """The machine id in a file that the container may have written; None when it is none.
+    """Return the machine id that a container's file holds, None if it is not a valid one.
 
-    It becomes part of paths and of matches.
+    The container may have written the file, and the id becomes part of paths and of matches.
     """
     number = written.strip()
     return number if re.fullmatch("[0-9a-f]{32}", number) else None

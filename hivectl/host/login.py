@@ -1,7 +1,7 @@
-"""The login of an agent: Claude Code's own, run in the agent's container, shown to the operator.
+"""Log an agent in: run Claude Code's login in the agent's container, and relay it to the operator.
 
-The container may be hostile: what it prints is not let through to the terminal, and of the page's
-address it is said when it is not one of Anthropic's.
+The container may be hostile: its output does not reach the terminal, and the operator is warned
+when the page's address does not belong to Anthropic.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from hivectl.output.text import one_line
 
 PYTHON: Final = "/usr/lib/hyperhive/bin/python"
 HOSTS: Final = ("claude.com", "claude.ai", "anthropic.com")
-"""Whose pages (and those below) may ask for a login."""
+"""The hosts (with their subdomains) whose pages may ask for a login."""
 
 URL_SECONDS: Final = 60.0
 END_SECONDS: Final = 120.0
@@ -34,21 +34,32 @@ class Login:
         self._output = b""
 
     async def address(self) -> str:
-        """The address of the page to open. Raises CommandError when none is told."""
+        """Return the address of the page to open.
+
+        Raises:
+            CommandError: the login prints no address within URL_SECONDS.
+        """
         try:
             async with asyncio.timeout(URL_SECONDS):
                 while not (found := _URL.search(self._output)):
                     if not await self._more():
-                        raise CommandError(Exit.FAILED, f"There was no address: {self._said()}")
+                        raise CommandError(
+                            Exit.FAILED, f"The login printed no address: {self._said()}"
+                        )
         except TimeoutError:
             raise CommandError(
-                Exit.TIMEOUT, f"No address came within {URL_SECONDS:.0f} s: {self._said()}"
+                Exit.TIMEOUT,
+                f"The login printed no address within {URL_SECONDS:.0f} s: {self._said()}",
             ) from None
         self._output = self._output[found.end() :]
         return found[0].decode()
 
-    async def give(self, code: str) -> None:
-        """Hand over the code of the page; returns when the login is done. Raises CommandError."""
+    async def enter(self, code: str) -> None:
+        """Enter the code that the page shows, and wait for the end of the login.
+
+        Raises:
+            CommandError: the login failed, or did not end within END_SECONDS.
+        """
         assert self._process.stdin is not None  # noqa: S101 - a pipe, as asked for
         self._output = b""
         try:
@@ -63,7 +74,7 @@ class Login:
             status = await self._process.wait()
         except TimeoutError:
             raise CommandError(
-                Exit.TIMEOUT, f"The login has not ended within {END_SECONDS:.0f} s."
+                Exit.TIMEOUT, f"The login did not end within {END_SECONDS:.0f} s."
             ) from None
         if status:
             raise CommandError(Exit.FAILED, f"The login failed: {self._said()}")
@@ -76,14 +87,19 @@ class Login:
 
     def _said(self) -> str:
         text = self._output.decode(errors="replace").rpartition("prompted >")[2]
-        return one_line(text.strip())[:400] or "it said nothing"
+        return one_line(text.strip())[:400] or "it printed nothing"
 
 
 @asynccontextmanager
 async def login(machine: str, run: Callable[..., list[str]] | None = None) -> AsyncIterator[Login]:
-    """Begin a login in the container `machine`; it is ended with the context.
+    """Start a login in the container `machine`; the end of the context ends the login.
 
-    `run`: makes the command line, for tests. Raises CommandError when it cannot be begun.
+    Args:
+        machine: The machine name of the container.
+        run: Makes the command line of the login; tests give their own.
+
+    Raises:
+        CommandError: the login could not be started.
     """
     command = (run or _command)(machine)
     try:
@@ -92,7 +108,7 @@ async def login(machine: str, run: Callable[..., list[str]] | None = None) -> As
         )
     except OSError as error:
         raise CommandError(
-            Exit.UNAVAILABLE, f"{command[0]} cannot be run: {error.strerror}."
+            Exit.UNAVAILABLE, f"{command[0]} could not be started: {error.strerror}."
         ) from error
     try:
         yield Login(process)
@@ -103,12 +119,12 @@ async def login(machine: str, run: Callable[..., list[str]] | None = None) -> As
 
 
 def is_known(address: str) -> bool:
-    """Whether `address` is a page of those whose login this is."""
+    """Tell whether `address` is a page of Anthropic."""
     host = urlsplit(address).hostname or ""
     return any(host == known or host.endswith(f".{known}") for known in HOSTS)
 
 
 def _command(machine: str) -> list[str]:
-    # A unit of its own in the container: it ends with the pipe.
+    # A transient unit in the container, which ends with the pipe.
     options = ["--pipe", "--wait", "--quiet", "--collect", "--setenv=HOME=/root"]
     return ["systemd-run", f"--machine={machine}", *options, PYTHON, "-P", "-m", "harness.login"]

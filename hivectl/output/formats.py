@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 _SIZES = frozenset({"memory_high", "memory_max", "memory", "memory_peak"})
-"""Resources that are counted in bytes."""
+"""The resources that are counted in bytes."""
 
 
 def local_time(microseconds: int) -> str:
-    """A time on the bus as the operator's clock shows it; `-` when it is 0."""
+    """Return a time in microseconds since 1970 as local time; `-` for 0."""
     if not microseconds:
         return "-"
     moment = datetime.fromtimestamp(microseconds / 1e6).astimezone()
@@ -16,7 +16,7 @@ def local_time(microseconds: int) -> str:
 
 
 def iso_time(microseconds: int) -> str | None:
-    """A time on the bus in ISO 8601, UTC, for programs; None when it is 0."""
+    """Return a time in microseconds since 1970 in ISO 8601, UTC, for programs; None for 0."""
     if not microseconds:
         return None
     seconds, rest = divmod(microseconds, 1_000_000)
@@ -24,7 +24,7 @@ def iso_time(microseconds: int) -> str | None:
 
 
 def size(count: int) -> str:
-    """`count` bytes for people: 512 B, 4.0 KiB, 1.5 GiB."""
+    """Return `count` bytes for people: 512 B, 4.0 KiB, 1.5 GiB."""
     amount, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
     while amount >= 1024 and len(units) > 1:
         amount /= 1024
@@ -33,7 +33,7 @@ def size(count: int) -> str:
 
 
 def amount(resource: str, value: int) -> str:
-    """What `value` of a limit or of a use means, with its unit."""
+    """Return `value` of a limit, or of a use, with its unit."""
     if resource in _SIZES:
         return size(value)
     units = {"cpu_quota": f"{value} %", "cpu": f"{value / 1_000_000:.1f} s"}

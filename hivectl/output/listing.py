@@ -1,4 +1,4 @@
-"""Messages and questions as people read them: in tables, or with their whole texts."""
+"""Messages and questions for people: as tables, or with their complete texts."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from hivectl.output.records import Message, Question
 
 _LEAD = 20
-"""Columns that an excerpt shows before what was found."""
+"""The columns that an excerpt shows before the word that was found."""
 
 
 def excerpt(text: str, words: str, output: Output) -> str:
-    """`text` as one line that, where lines are cut, begins near the first word that was found."""
+    """Return `text` as one line that begins near the first of `words`, if lines are cut."""
     line = one_line(text)
     if not words or output.columns is None:
         return line
@@ -26,7 +26,7 @@ def excerpt(text: str, words: str, output: Output) -> str:
 
 
 def message_table(messages: "list[Message]", output: Output, words: str = "") -> list[str]:
-    """Messages as an aligned table; `words` are those that were searched for."""
+    """Return messages as a table; `words` are the words that were searched for."""
     headers = ["ID", "TIME", "FROM", "TO", "KIND", "STATE", "BODY"]
     rows: list[Row] = [
         [
@@ -44,7 +44,7 @@ def message_table(messages: "list[Message]", output: Output, words: str = "") ->
 
 
 def message_lines(messages: "list[Message]", output: Output) -> list[str]:
-    """Messages with their whole bodies."""
+    """Return messages with their complete bodies."""
     lines: list[str] = []
     for m in messages:
         head = f"{m.id} {local_time(m.queued)} {m.sender} to {m.to}, {m.kind}, {m.state}"
@@ -55,7 +55,7 @@ def message_lines(messages: "list[Message]", output: Output) -> list[str]:
 def question_table(
     found: "list[Question]", output: Output, words: str = "", *, open_only: bool = False
 ) -> list[str]:
-    """Questions as an aligned table, with choices and answers in lines below."""
+    """Return questions as a table, with choices and answers in the lines below each."""
     headers = ["ID", "SINCE", "FROM", "TO", "DEADLINE", "STATE", "QUESTION"]
     rows: list[Row] = []
     for q in found:
@@ -93,7 +93,7 @@ def _answer(q: "Question") -> list[str]:
 
 
 def question_lines(found: "list[Question]", output: Output) -> list[str]:
-    """Questions with their whole texts."""
+    """Return questions with their complete texts."""
     lines: list[str] = []
     for q in found:
         head = f"{q.id} {local_time(q.asked)} {q.asker} asks {q.to}, {q.state}"

@@ -1,6 +1,6 @@
-"""What hivectl shows: an agent, a message, a question and so on; each knows its JSON form.
+"""Agents, messages, questions and so on, with their JSON forms.
 
-The keys of the JSON form are a contract with programs: add, never rename.
+The keys of the JSON forms are a contract with programs: add keys, never rename them.
 """
 
 from collections.abc import Mapping, Sequence

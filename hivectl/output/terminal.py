@@ -1,4 +1,4 @@
-"""How a command speaks: JSON for programs, tables for people, progress on a terminal's stderr."""
+"""The output of a command: JSON for programs, tables for people, progress on a terminal."""
 
 import json
 import os
@@ -54,19 +54,25 @@ Row: TypeAlias = Sequence[Cell | str]
 
 
 def confirm(question: str, verb: str) -> None:
-    """Ask a person whether to go on.
+    """Ask for confirmation on the terminal.
 
-    Raises CommandError when the answer is no, or when there is nobody to ask; `verb` is the
-    command that then needs --yes.
+    Args:
+        question: The question to ask.
+        verb: The command that asks.
+
+    Raises:
+        CommandError: the answer is no, or there is no terminal.
     """
     if not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, f"Without a terminal to ask on, {verb} needs --yes.")
+        raise CommandError(
+            Exit.USAGE, f"{verb} asks for confirmation, and there is no terminal. Give --yes."
+        )
     if not click.confirm(question, err=True):
         raise CommandError(Exit.FAILED, "Nothing was done.")
 
 
 def state_cell(state: str) -> Cell:
-    """A state of whatever has one, in its colour."""
+    """Return a cell with a state in its colour."""
     return Cell(state, STATE_COLOURS.get(state, ""))
 
 
@@ -79,13 +85,13 @@ def _diff_colour(line: str) -> str:
 class Output:
     """Standard output and standard error of one command.
 
-    `as_json` is whether the user asked for JSON; then nothing but one JSON value goes to stdout.
+    With `as_json`, standard output is one JSON value and nothing else.
     """
 
     as_json: bool
     colour: bool
     columns: int | None
-    """How wide the terminal is; None when stdout is none, so that nothing is cut for a program."""
+    """The width of the terminal; None if stdout is not a terminal, so that nothing is cut."""
 
     def __init__(self, *, as_json: bool) -> None:
         terminal = sys.stdout.isatty()
@@ -97,37 +103,38 @@ class Output:
     def show(self, value: Any, lines: Iterable[str]) -> None:
         """Print `value` as JSON, or `lines` (which must be safe) for people, and flush.
 
-        Raises ReaderLeftError.
+        Raises:
+            ReaderLeftError: the reader of standard output closed the pipe.
         """
         if self.as_json:
-            # ASCII only, so that no control or bidi character of an agent gets out.
+            # ASCII only: no control or bidi character of an agent may reach a terminal.
             lines = [json.dumps(value, indent=2).replace("\x7f", "\\u007f")]
         try:
             for line in lines:
                 print(line)
             sys.stdout.flush()
         except BrokenPipeError:
-            # The interpreter flushes once more at its end, which must not fail loudly.
+            # The interpreter flushes once more when it exits, and would report the error.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise ReaderLeftError from None
 
     def note(self, sentence: str) -> None:
-        """Tell people something that is not the result, on stderr."""
+        """Print a sentence that is not part of the result to stderr, for people."""
         if not self.as_json:
             print(safe(sentence), file=sys.stderr, flush=True)
 
     def progress(self, sentence: str) -> None:
-        """Tell a person who is watching that it takes a moment."""
+        """Print a sentence about the progress to stderr, if that is a terminal."""
         if sys.stderr.isatty():
             print(safe(sentence), file=sys.stderr, flush=True)
 
     def paint(self, text: str, colour: str) -> str:
-        """`text` made safe, in `colour` where colours are wanted."""
+        """Return `text` made safe, in `colour` if colours are on."""
         text = safe(text)
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self.colour and colour else text
 
     def table(self, headers: Sequence[str], rows: Sequence[Row]) -> list[str]:
-        """Aligned lines; the last column is cut to the terminal's width."""
+        """Return the aligned lines of a table; the last column is cut to the terminal's width."""
         if not rows:
             return []
         cells = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in rows]
@@ -149,20 +156,20 @@ class Output:
         return "  ".join(parts).rstrip()
 
     def plain(self, text: str) -> list[str]:
-        """What somebody wrote, when it is all there is on stdout."""
+        """Return the safe lines of `text`, for output that consists of `text` only."""
         return safe(text, multiline=True).split("\n")
 
     def diff(self, text: str) -> list[str]:
-        """A unified diff, its lines coloured by their first characters."""
-        # Only a newline ends a line of it: others would let a file fake lines of its own. So would
-        # the terminal, where it goes on at the left edge with a line that is too long.
+        """Return the lines of a unified diff, coloured by their first characters."""
+        # Only a newline ends a line: with other line breaks a file could fake lines of the diff.
+        # A long line could as well, where the terminal wraps it to the left edge.
         lines = text.removesuffix("\n").split("\n") if text else []
         return [
             self.paint(piece, _diff_colour(line)) for line in lines for piece in self._folded(line)
         ]
 
     def _folded(self, line: str) -> list[str]:
-        """`line` in pieces that fit the terminal; an ellipsis begins all but the first."""
+        """Break `line` to fit the terminal; all pieces but the first begin with an ellipsis."""
         line = safe(line.expandtabs())
         if self.columns is None or width(line) <= self.columns:
             return [line]
@@ -170,9 +177,9 @@ class Output:
         return [first, *(f"… {piece}" for piece in rest)]
 
     def indented(self, text: str) -> list[str]:
-        """What an agent wrote, indented and wrapped.
+        """Return `text` of an agent, indented and wrapped.
 
-        No line of it may begin at the left edge, or a body could pass for a message of its own.
+        No line begins at the left edge: a body could look like another message otherwise.
         """
         lines = safe(text, multiline=True).expandtabs().split("\n")
         if self.columns is None:

@@ -4,16 +4,16 @@ import unicodedata
 from collections.abc import Iterator
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Categories that steer a terminal: controls, formats (bidi among them), surrogates, separators."""
+"""Categories that can control a terminal: controls, formats (bidi), surrogates, separators."""
 
 _JOINERS = frozenset("\u200c\u200d")
-"""Formats that only shape the glyphs beside them; many scripts and emoji need them."""
+"""Formats that only shape adjacent glyphs; many scripts and emoji need them."""
 
 
 def safe(text: str, *, multiline: bool = False) -> str:
-    """`text` with everything that could steer a terminal shown as an escape like `\\x1b`.
+    """Return `text` with every character that could control a terminal escaped, as in `\\x1b`.
 
-    With `multiline`, newlines and tabs stay what they are.
+    With `multiline`, newlines and tabs are kept.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -31,12 +31,12 @@ def _visible(char: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` as one safe line: runs of white space become one space."""
+    """Return `text` as one safe line, with each run of white space as one space."""
     return safe(" ".join(text.split()))
 
 
 def width(text: str) -> int:
-    """How many terminal columns `text` takes; it must be safe already."""
+    """Return the terminal columns that `text`, which must be safe, takes."""
     if text.isascii():
         return len(text)
     return sum(_char_width(c) for c in text)
@@ -49,7 +49,7 @@ def _char_width(char: str) -> int:
 
 
 def elide(text: str, columns: int) -> str:
-    """`text` cut to at most `columns` columns; an ellipsis shows that something is missing."""
+    """Cut `text` to at most `columns` columns, with an ellipsis if something is cut off."""
     if width(text) <= columns:
         return text
     head, used = "", 0
@@ -62,7 +62,7 @@ def elide(text: str, columns: int) -> str:
 
 
 def wrap(line: str, columns: int) -> Iterator[str]:
-    """The safe `line` in pieces of at most `columns` columns, broken at spaces where it can be."""
+    """Break the safe `line` into pieces of at most `columns` columns, at spaces if possible."""
     start, space, used = 0, -1, 0
     for at, char in enumerate(line):
         used += _char_width(char)

@@ -26,14 +26,14 @@ def stand_in(script: str = SCRIPT) -> list[str]:
 async def test_the_address_is_shown_and_the_code_handed_over() -> None:
     async with login("h-alice", lambda _machine: stand_in()) as session:
         assert await session.address() == "https://claude.com/cai/authorize?a=b"
-        await session.give("good")
+        await session.enter("good")
 
 
 async def test_a_wrong_code_is_told_without_what_a_terminal_would_obey() -> None:
     async with login("h-alice", lambda _machine: stand_in()) as session:
         await session.address()
         with pytest.raises(CommandError, match=r"The login failed: Couldn't log in:\\x1b\[31m no"):
-            await session.give("bad")
+            await session.enter("bad")
 
 
 @pytest.mark.parametrize(

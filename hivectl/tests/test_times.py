@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivectl.arguments.times import DAY, MAX_SECONDS, NotATimeError, future, past, seconds
+from hivectl.arguments.times import DAY, MAX_SECONDS, InvalidTimeError, future, past, seconds
 
 
 @pytest.fixture(autouse=True)
@@ -42,14 +42,14 @@ def test_durations(typed: str, found: int) -> None:
     ["", "10", "0s", "-1h", "1.5h", "1h 30m", "30m1h", "1x", "inf", "nan", "٣s"],
 )
 def test_what_is_no_duration(typed: str) -> None:
-    with pytest.raises(NotATimeError, match="no duration; write 90s"):
+    with pytest.raises(InvalidTimeError, match="no duration; write 90s"):
         seconds(typed)
 
 
 @pytest.mark.parametrize("typed", ["31d", "4w2d1h", "9" * 5000 + "w"])
 def test_what_is_too_long(typed: str) -> None:
     assert seconds("30d", 30 * DAY) == 30 * DAY
-    with pytest.raises(NotATimeError, match="is too long; it may be 30d at most"):
+    with pytest.raises(InvalidTimeError, match="is too long; it may be 30d at most"):
         seconds(typed, 30 * DAY)
 
 
@@ -98,7 +98,7 @@ def test_times_to_come(typed: str, found: str, now: datetime) -> None:
 )
 def test_what_is_no_time(typed: str, now: datetime) -> None:
     for read in (past, future):
-        with pytest.raises(NotATimeError, match="is no time; write 10:00"):
+        with pytest.raises(InvalidTimeError, match="is no time; write 10:00"):
             read(typed, now)
 
 
@@ -113,7 +113,7 @@ def test_what_is_no_time(typed: str, now: datetime) -> None:
     ],
 )
 def test_what_is_no_time_to_come(typed: str, why: str, now: datetime) -> None:
-    with pytest.raises(NotATimeError, match=why):
+    with pytest.raises(InvalidTimeError, match=why):
         future(typed, now)
 
 
@@ -125,7 +125,7 @@ def test_whatever_is_typed_is_read_or_refused(typed: str) -> None:
     for read in (seconds, lambda text: past(text, now), lambda text: future(text, now)):
         try:
             found = read(typed)
-        except NotATimeError:
+        except InvalidTimeError:
             continue
         assert -(2**63) < found < 2**63
     assert MAX_SECONDS < 2**32
