@@ -47,7 +47,7 @@ class _Main(click.Group):
         for title, commands in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl(
-                    [(f"{c.name:<{width}}", c.get_short_help_str(limit=80)) for c in commands]
+                    [(f"{c.name:<{width}}", c.get_short_help_str(limit=60)) for c in commands]
                 )
 
 

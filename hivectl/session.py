@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from hivectl.arguments.types import Seconds
+from hivectl.arguments.types import seconds
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.terminal import Output
 
@@ -53,12 +53,12 @@ def json_option(command: Callback, printed: str = "JSON") -> Callback:
     return option(command)
 
 
-def job_options(command: Callback, seconds: float = JOB_SECONDS) -> Callback:
-    """Add the options of every command that starts a job; the default timeout is `seconds`."""
+def job_options(command: Callback, default: float = JOB_SECONDS) -> Callback:
+    """Add the options of every command that starts a job; `default` is the timeout in seconds."""
     command = click.option(
         "--timeout",
-        type=Seconds(),
-        default=seconds,
+        type=seconds,
+        default=default,
         show_default=True,
         metavar="SECONDS",
         help="Stop waiting after SECONDS; the job continues.",

@@ -1,9 +1,7 @@
 """The types of arguments and options: numbers, seconds, times, durations."""
 
-import math
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import click
 
@@ -12,29 +10,35 @@ from hivectl.arguments import times
 MAX_SECONDS = 31_536_000
 
 
-class Number(click.IntRange):
-    """A whole number; click's own name for it in error messages is "integer range"."""
+def number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return a type for whole numbers from `least` to `most`."""
 
-    name = "number"
+    def convert(typed: str) -> int:
+        try:
+            found = int(typed)
+        except ValueError:
+            raise click.BadParameter(f"{typed!r} is not a valid number.") from None
+        if found < least or (most is not None and found > most):
+            upper = "" if most is None else f" and at most {most}"
+            raise click.BadParameter(f"{typed} is out of range: at least {least}{upper}.")
+        return found
+
+    return convert
 
 
-class Seconds(click.FloatRange):
-    """A time limit in seconds: more than 0, and at most a year."""
+def seconds(typed: str) -> float:
+    """Return a time limit in seconds, which is more than 0 and at most a year.
 
-    name = "number"
-
-    def __init__(self) -> None:
-        super().__init__(min=0, max=MAX_SECONDS, min_open=True)
-
-    # Any: click's own signature.
-    def convert(
-        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
-    ) -> Any:
-        """Convert like click, but refuse NaN, which is within click's bounds."""
-        seconds = super().convert(value, parameter, context)
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is not a valid number.", parameter, context)
-        return seconds
+    Raises:
+        click.BadParameter: `typed` is not a number, or out of range.
+    """
+    try:
+        found = float(typed)
+    except ValueError:
+        raise click.BadParameter(f"{typed!r} is not a valid number.") from None
+    if not 0 < found <= MAX_SECONDS:  # as NaN is not
+        raise click.BadParameter(f"{typed} is out of range: more than 0 and at most {MAX_SECONDS}.")
+    return found
 
 
 def record_id(typed: str) -> int:

@@ -20,7 +20,7 @@ _agent = click.argument("name", shell_complete=complete_agents)
 @click.command("list")
 @hive_command
 async def list_agents(hive: "Hive", output: Output) -> None:
-    """List all agents, with the states of their containers and turns."""
+    """List all agents and their states."""
     agents = await hive.lifecycle.agents()
     headers = ["NAME", "STATE", "SINCE", "TURN", "SINCE", "CONTEXT", "MODEL"]
     rows: list[Row] = [
@@ -43,9 +43,10 @@ async def list_agents(hive: "Hive", output: Output) -> None:
 @_agent
 @hive_command
 async def status(hive: "Hive", output: Output, name: str) -> None:
-    """Show everything about one agent: states, limits, network, versions.
+    """Show everything about one agent.
 
-    A job that is queued or running for the agent is shown with its ID.
+    Shows states, limits, network and version, and the ID of a job that is queued or running for
+    the agent.
     """
     agent, job = await hive.lifecycle.agent(name), await hive.lifecycle.job_of(name)
     fields = agent.as_json() | {"job": {"id": job[0], "verb": job[1]} if job else None}
@@ -165,9 +166,10 @@ async def destroy(
     no_wait: bool,
     timeout: float,
 ) -> None:
-    """Destroy an agent; its data are kept unless --purge is given.
+    """Destroy an agent, but keep its data.
 
-    `hivectl spawn NAME` creates the agent again with its kept data.
+    `hivectl spawn NAME` creates the agent again with its kept data. With --purge, the data are
+    deleted as well.
     """
     if not yes:
         known = (await hive.lifecycle.agent(name)).name

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hivectl.arguments.completers import complete_all_requests, complete_requests
-from hivectl.arguments.types import Number
+from hivectl.arguments.types import number
 from hivectl.output.formats import local_time
 from hivectl.output.terminal import Cell, Output, Row, state_cell
 from hivectl.output.text import one_line
@@ -20,10 +20,10 @@ DEPLOY_SECONDS = 900
 """How long `approve` waits by default: packages are downloaded, and turns have to end."""
 
 _request = click.argument(
-    "number", metavar="ID", type=Number(min=1), shell_complete=complete_requests
+    "number", metavar="ID", type=number(least=1), shell_complete=complete_requests
 )
 _any_request = click.argument(
-    "number", metavar="ID", type=Number(min=1), shell_complete=complete_all_requests
+    "number", metavar="ID", type=number(least=1), shell_complete=complete_all_requests
 )
 
 
@@ -84,7 +84,7 @@ def _lines(requests: "list[Approval]", output: Output) -> list[str]:
     help="Deploy without waiting for the end of the agent's turn, also if the request is approved "
     "already.",
 )
-@functools.partial(job_options, seconds=DEPLOY_SECONDS)
+@functools.partial(job_options, default=DEPLOY_SECONDS)
 @hive_command
 async def approve(
     hive: "Hive", output: Output, number: int, now: bool, no_wait: bool, timeout: float
@@ -133,7 +133,10 @@ async def withdraw(hive: "Hive", output: Output, number: int) -> None:
 @_any_request
 @hive_command
 async def diff(hive: "Hive", output: Output, number: int) -> None:
-    """Show what a request changes, as a diff against what is deployed."""
+    """Show what a request changes.
+
+    Prints a unified diff from the deployed configuration to the requested one.
+    """
     text = await hive.approvals.diff(number)
     output.show({"id": number, "diff": text}, output.diff(text) or ["no changes"])
 

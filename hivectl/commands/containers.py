@@ -24,7 +24,7 @@ _one_or_all = click.argument("name", required=False, shell_complete=complete_age
 @job_options
 @hive_command
 async def rebuild(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:
-    """Repair the units, files and directories of an agent on the host.
+    """Repair an agent's units and files on the host.
 
     Prints each change. A healthy agent is left unchanged.
     """
@@ -99,9 +99,12 @@ pause = _everybody_or(
     "pause",
     "Pause",
     "paused",
-    "Pause an agent: it gets no processor time.\n\nIts processes continue with `hivectl resume`.",
+    "Pause an agent: it gets no processor time.\n\n"
+    "Give either NAME or --all. `hivectl resume` lets the processes continue.",
 )
-resume = _everybody_or("resume", "Resume", "resumed", "Resume a paused agent.")
+resume = _everybody_or(
+    "resume", "Resume", "resumed", "Resume a paused agent.\n\nGive either NAME or --all."
+)
 
 
 @click.command()

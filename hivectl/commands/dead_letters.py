@@ -32,10 +32,10 @@ _ids = click.argument(
 @click.option("--full", is_flag=True, help="Show complete messages.")
 @hive_command
 async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
-    """List messages that were never acknowledged, and are not delivered any more.
+    """List messages that could not be delivered.
 
-    A message becomes a dead letter after `broker.max_redeliveries` redeliveries. `hivectl
-    requeue` delivers it again; `hivectl drop` gives it up.
+    A message that nobody acknowledged becomes a dead letter after `broker.max_redeliveries`
+    redeliveries. `hivectl requeue` queues it again; `hivectl drop` gives it up.
     """
     found = await hive.broker.messages({"state": "dead"}, _LISTED)
     headers = ["ID", "TIME", "FROM", "TO", "KIND", "TRIES", "BODY"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hivectl.arguments.completers import complete_agents, complete_deployed
-from hivectl.arguments.types import Number
+from hivectl.arguments.types import number
 from hivectl.commands.messages import stdin_text
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.formats import local_time
@@ -124,7 +124,7 @@ async def revert(hive: "Hive", output: Output, name: str, tag: str) -> None:
 @click.argument("name", default="", shell_complete=complete_agents)
 @click.option(
     "--limit",
-    type=Number(1, 1000),
+    type=number(1, 1000),
     default=50,
     show_default=True,
     metavar="N",
@@ -132,7 +132,10 @@ async def revert(hive: "Hive", output: Output, name: str, tag: str) -> None:
 )
 @hive_command
 async def deploy_log(hive: "Hive", output: Output, name: str, limit: int) -> None:
-    """List the deployments of an agent, or of all agents, newest first."""
+    """List deployments, newest first.
+
+    Lists the deployments of the agent NAME, or of all agents.
+    """
     found = await hive.approvals.deploy_log(name, limit)
     if name and not found:
         raise CommandError(

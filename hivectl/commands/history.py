@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hivectl.arguments.completers import complete_agents
-from hivectl.arguments.types import Number, past, record_id
+from hivectl.arguments.types import number, past, record_id
 from hivectl.output.listing import message_lines, message_table, question_lines, question_table
 from hivectl.output.terminal import Output
 from hivectl.session import hive_command
@@ -33,7 +33,7 @@ def _paging(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--until", type=past, metavar="TIME", help="Only messages before TIME."),
         click.option(
             "--limit",
-            type=Number(1, 1000),
+            type=number(1, 1000),
             default=50,
             show_default=True,
             metavar="N",

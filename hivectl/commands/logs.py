@@ -5,7 +5,7 @@ import functools
 import click
 
 from hivectl.arguments.completers import complete_agents
-from hivectl.arguments.types import Number, past
+from hivectl.arguments.types import number, past
 from hivectl.session import json_option
 
 
@@ -15,7 +15,7 @@ from hivectl.session import json_option
 @click.option(
     "-n",
     "--lines",
-    type=Number(min=0),
+    type=number(least=0),
     metavar="N",
     help="Show the newest N lines.  [default: 100; all with --since]",
 )

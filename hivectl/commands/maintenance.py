@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @hive_command
 async def backup(hive: "Hive", output: Output, file: Path | None) -> None:
-    """Back up messages, questions and reminders while the hive runs.
+    """Back up the broker's store while the hive runs.
 
-    Without FILE, the backup is made in /var/lib/hyperhive/broker/backups. With FILE, which must
-    not exist, the backup is moved there, readable only by root. Only root can give FILE.
+    The store holds messages, questions and reminders. Without FILE, the backup is made in
+    /var/lib/hyperhive/broker/backups. With FILE, which must not exist, the backup is moved
+    there, readable only by root. Only root can give FILE.
     """
     from hivectl.host import backups
 

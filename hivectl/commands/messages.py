@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hivectl.arguments.completers import complete_agents
-from hivectl.arguments.types import Seconds, record_id
+from hivectl.arguments.types import record_id, seconds
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.formats import local_time
 from hivectl.output.terminal import Output
@@ -78,11 +78,12 @@ def stdin_text() -> str:
 @click.option("--all", "everything", is_flag=True, help="Include acknowledged messages.")
 @click.option(
     "--wait",
-    type=Seconds(),
+    type=seconds,
     is_flag=False,
     flag_value=WAIT_SECONDS,
     metavar="[SECONDS]",
-    help=f"If the inbox is empty, wait for a message.  [default: {WAIT_SECONDS:g} without SECONDS]",
+    help="If the inbox is empty, wait for a message, at most SECONDS "
+    f"({WAIT_SECONDS:g} if left out).",
 )
 @hive_command
 async def inbox(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hivectl.arguments.completers import complete_agents, complete_questions
-from hivectl.arguments.types import Number, Seconds, duration, record_id
+from hivectl.arguments.types import duration, number, record_id, seconds
 from hivectl.commands.messages import WAIT_SECONDS, stdin_text
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.listing import question_lines, question_table
@@ -37,7 +37,7 @@ _question = click.argument(
 )
 @click.option(
     "--limit",
-    type=Number(1, 1000),
+    type=number(1, 1000),
     default=100,
     show_default=True,
     metavar="N",
@@ -143,11 +143,11 @@ async def cancel_question(hive: "Hive", output: Output, number: int) -> None:
 )
 @click.option(
     "--wait",
-    type=Seconds(),
+    type=seconds,
     is_flag=False,
     flag_value=WAIT_SECONDS,
     metavar="[SECONDS]",
-    help=f"Wait for the answer and print it.  [default: {WAIT_SECONDS:g} without SECONDS]",
+    help=f"Wait for the answer, at most SECONDS ({WAIT_SECONDS:g} if left out), and print it.",
 )
 @hive_command
 async def ask(

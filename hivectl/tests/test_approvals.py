@@ -65,7 +65,7 @@ async def test_a_diff_is_what_the_hive_says(hive: FakeHive, hivectl: Hivectl) ->
     assert (await hivectl("diff", "7")).out == DIFF
     assert (await hivectl("diff", "7", "--json")).json == {"id": 7, "diff": DIFF}
     hive.approvals.text = ""
-    assert (await hivectl("diff", "7")).out == "it changes nothing\n"
+    assert (await hivectl("diff", "7")).out == "no changes\n"
 
 
 async def test_a_diff_fakes_no_lines(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -89,7 +89,10 @@ async def test_an_agent_is_asked_for_with_its_configuration(
     file = tmp_path / "agent.toml"
     file.write_text("model = 'x'\n")
     ran = await hivectl("request-spawn", "dora", "-m", "docs", "--config", str(file))
-    assert ran.out == "request 8 waits: spawn dora\n  hivectl diff 8\n  hivectl approve 8\n"
+    assert (
+        ran.out
+        == "request 8 waits for approval: spawn dora\n  hivectl diff 8\n  hivectl approve 8\n"
+    )
     stdin = b"model = 'y'\n"
     await hivectl("request-spawn", "dora", "-m", "docs", "--config", "-", stdin=stdin)
     ran = await hivectl("request-spawn", "dora", "-m", "docs", "--json")
@@ -123,11 +126,11 @@ async def test_a_file_that_is_none_asks_for_nothing(
 
 async def test_a_change_is_asked_for(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("apply", "alice", COMMIT, "-m", "more")
-    assert ran.out.startswith("request 8 waits: alice gets 0123456789ab\n")
+    assert ran.out.startswith("request 8 waits for approval: alice gets 0123456789ab\n")
     await hivectl("apply", "alice", COMMIT, "-m", "less", "--revert")
     assert (await hivectl("apply", "alice", COMMIT)).code == Exit.USAGE
     ran = await hivectl("revert", "alice", "3")
-    assert ran.out.startswith("request 8 waits: alice goes back to deployed/3\n")
+    assert ran.out.startswith("request 8 waits for approval: alice goes back to deployed/3\n")
     await hivectl("revert", "alice", "deployed/0")
     assert hive.approvals.calls == [
         ("apply", "alice", COMMIT, "more", {}),
@@ -157,7 +160,7 @@ async def test_the_log_of_deployments(hive: FakeHive, hivectl: Hivectl) -> None:
     assert unknown.code == Exit.NOT_FOUND
     assert unknown.err.startswith("hivectl: Nothing was deployed to 'zoe' yet; ")
     hive.approvals.deployments = []
-    assert (await hivectl("deploy-log")).out == "nothing was deployed yet\n"
+    assert (await hivectl("deploy-log")).out == "no deployments yet\n"
 
 
 async def test_nobody_steers_the_terminal(hive: FakeHive, hivectl: Hivectl) -> None:

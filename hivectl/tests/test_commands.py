@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hivectl.cli import cli
 from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_agent import COMMIT
@@ -67,7 +68,7 @@ async def test_status_shows_one_agent(hive: FakeHive, hivectl: Hivectl) -> None:
     assert "image:      the host\n" in bob
     hive.lifecycle.agents["alice"].port_shared = ["bob-2"]
     ran = await hivectl("status", "alice")
-    assert "port:       8100, which bob-2 has, too: hivectl rebuild\n" in ran.out
+    assert "port:       8100, also used by bob-2; `hivectl rebuild` gives it another\n" in ran.out
     missing = await hivectl("status", "carol")
     assert missing.code == Exit.NOT_FOUND
     assert missing.err.startswith("hivectl: There is no agent 'carol'")
@@ -83,13 +84,15 @@ async def test_an_older_lifecycle_is_named(hive: FakeHive, hivectl: Hivectl) -> 
     hive.bus.export(names.agent_path("carol"), _OlderAgent())
     ran = await hivectl("list")
     assert ran.code == Exit.CONFLICT
-    assert "does not tell Machine of its agents: systemctl restart hive-lifecycle" in ran.err
+    assert "reports no Machine of agents. Run `systemctl restart hive-lifecycle`." in ran.err
 
 
 async def test_status_names_the_job_that_runs(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.bus.export(names.job_path(1), FakeJob())
     ran = await hivectl("status", "alice")
-    assert re.search(r"^  job: +1, start; `hivectl cancel-job 1` undoes it$", ran.out, re.MULTILINE)
+    assert re.search(
+        r"^  job: +1, start; `hivectl cancel-job 1` cancels it$", ran.out, re.MULTILINE
+    )
     assert (await hivectl("status", "alice", "--json")).json["job"] == {"id": 1, "verb": "start"}
     assert "job:" not in (await hivectl("status", "bob-2")).out
     assert (await hivectl("status", "bob-2", "--json")).json["job"] is None
@@ -138,7 +141,7 @@ async def test_a_job_that_does_not_end_times_out(hive: FakeHive, hivectl: Hivect
     ran = await hivectl("start", "alice", "--timeout", "0.3")
     assert ran.code == Exit.TIMEOUT
     assert "Job 1 still runs" in ran.err
-    assert "`hivectl cancel-job 1` undoes it" in ran.err
+    assert "`hivectl cancel-job 1` cancels it" in ran.err
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
@@ -226,8 +229,8 @@ async def test_inbox_says_what_came_back(hive: FakeHive, hivectl: Hivectl) -> No
         message[6], message[9] = redeliveries, state
     heads = (await hivectl("inbox", "--all")).out.splitlines()[::2]
     assert [head.partition(", ")[2] for head in heads] == [
-        "handed out once before",
-        "handed out 6 times before, dead",
+        "delivered once before",
+        "delivered 6 times before, dead",
     ]
 
 
@@ -323,9 +326,10 @@ async def test_help_documents_every_exit_code(hivectl: Hivectl) -> None:
 
 
 async def test_help_shows_whole_summaries(hivectl: Hivectl) -> None:
-    listed = (await hivectl("--help")).out.partition("Commands:")[2].partition("Exit codes:")[0]
-    cut = [line for line in listed.splitlines() if line.endswith("...")]
-    assert cut == []
+    listed = (await hivectl("--help")).out.partition("Agents:")[2].partition("Exit codes:")[0]
+    rows = [line for line in listed.splitlines() if line.startswith("  ") and line.strip()]
+    assert [row for row in rows if row.endswith("...") or not row[2:3].isalpha()] == []
+    assert {row.split()[0] for row in rows} == set(cli.commands)
 
 
 def test_every_error_of_the_hive_has_an_exit_code() -> None:

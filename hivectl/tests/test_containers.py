@@ -18,9 +18,9 @@ async def test_rebuild_says_what_it_changed(hive: FakeHive, hivectl: Hivectl) ->
 async def test_update_one_or_all(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("update", "alice")).out == "alice: update done\n"
     ran = await hivectl("update-all")
-    assert ran.out == "one after the other, when they are at rest: alice, bob-2, manager\n"
+    assert ran.out == "updating one after the other, each once it is idle: alice, bob-2, manager\n"
     hive.lifecycle.agents.clear()
-    assert (await hivectl("update-all")).out == "nothing is stale\n"
+    assert (await hivectl("update-all")).out == "all agents are up to date\n"
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])
@@ -49,19 +49,20 @@ async def test_limits_are_shown_and_changed(hive: FakeHive, hivectl: Hivectl) ->
     bad = await hivectl("limits", "alice", "memory_max")
     assert (bad.code, bad.err) == (
         Exit.USAGE,
-        "hivectl: 'memory_max' is no change; write it as memory_max=4G.\n",
+        "hivectl: 'memory_max' is not a valid change. "
+        "Write RESOURCE=VALUE, such as memory_max=4G.\n",
     )
 
 
 async def test_status_shows_whom_an_agent_may_talk_to(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (
-        "  network:    denied: any; allowed all the same: 192.0.2.7\n"
+        "  network:    denied: any; exceptions: 192.0.2.7\n"
         in (await hivectl("status", "alice")).out
     )
     hive.lifecycle.agents["alice"].network["filtered"] = False
     assert (
-        "  network:    NOT FILTERED, the host cannot; to be denied: any; allowed: 192.0.2.7\n"
-        in (await hivectl("status", "alice")).out
+        "  network:    NOT FILTERED: the host cannot filter; should be denied: any; "
+        "exceptions: 192.0.2.7\n" in (await hivectl("status", "alice")).out
     )
     hive.lifecycle.agents["alice"].network["deny"] = []
     assert "  network:    all addresses\n" in (await hivectl("status", "alice")).out
@@ -80,4 +81,4 @@ async def test_tombstones_and_their_end(hive: FakeHive, hivectl: Hivectl) -> Non
 async def test_a_job_that_is_over_is_not_cancelled(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("cancel-job", "7")
     assert ran.code == Exit.NOT_FOUND
-    assert ran.err == "hivectl: There is no job 7, or it is over already.\n"
+    assert ran.err == "hivectl: There is no job 7, or it has ended.\n"

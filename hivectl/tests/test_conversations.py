@@ -69,7 +69,7 @@ async def test_full_questions_are_whole(hive: FakeHive, hivectl: Hivectl) -> Non
 async def test_a_page_that_is_full_says_so(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.broker.question("alice", "operator", "first?")
     ran = await hivectl("questions", "--limit", "1")
-    assert ran.err == "These are the newest 1; there may be more (--limit).\n"
+    assert ran.err == "Only the newest 1 are shown; --limit shows more.\n"
 
 
 async def test_no_questions(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -99,7 +99,7 @@ async def test_a_text_is_answered_with_one_text(hive: FakeHive, hivectl: Hivectl
     hive.broker.question("alice", "operator", "Why?")
     several = await hivectl("answer", "1", "because", "so")
     assert several.code == Exit.USAGE
-    assert several.err == "hivectl: Question 1 takes one text; put several words in quotes.\n"
+    assert several.err == "hivectl: Question 1 takes one text. Put several words in quotes.\n"
     ran = await hivectl("answer", "1", "-", "--json", stdin=b"because\nso")
     assert ran.json == {"id": 1, "state": "answered", "answer": ["because\nso"]}
     assert hive.broker.calls == [("answer", 1, "because\nso")]
@@ -110,7 +110,7 @@ async def test_what_is_no_choice_is_told_with_the_choices(hive: FakeHive, hivect
     for typed in ("3", "0", "green", "²", "9" * 5000):
         ran = await hivectl("answer", "1", typed)
         assert ran.code == Exit.USAGE
-        assert ran.err == f"hivectl: {typed!r} is none of the choices: 1 red; 2 blue.\n"
+        assert ran.err == f"hivectl: {typed!r} is not one of the choices: 1 red; 2 blue.\n"
     missing = await hivectl("answer", "9", "x")
     assert (missing.code, hive.broker.calls) == (Exit.NOT_FOUND, [])
 
@@ -130,7 +130,7 @@ async def test_ask_hands_over_its_options(hive: FakeHive, hivectl: Hivectl) -> N
     assert (await hivectl("ask", "alice", "Ready?", "--multi")).code == Exit.USAGE
     bad = await hivectl("ask", "alice", "Ready?", "--ttl", "10")
     assert bad.code == Exit.USAGE
-    assert "'10' is no duration; write 90s" in bad.err
+    assert "'10' is not a valid duration. Write it with units: 90s" in bad.err
 
 
 async def test_ask_prints_the_answer_when_it_comes(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -172,7 +172,7 @@ async def test_ask_waits_no_longer_than_it_was_told(hive: FakeHive, hivectl: Hiv
 
 async def test_remind_after_a_while_and_at_a_time(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("remind", "look", "--in", "2h")
-    assert ran.out == "reminder 1 comes at 2023-11-15 00:13\n"
+    assert ran.out == "reminder 1 is due at 2023-11-15 00:13\n"
     day = datetime.now(UTC).replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=99)
     due = f"{day:%Y-%m-%dT%H:%M}"
     ran = await hivectl("remind", "-", "--at", due, "--json", stdin=b"a\nb")
@@ -200,13 +200,13 @@ async def test_reminders_are_listed_and_cancelled(hive: FakeHive, hivectl: Hivec
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "Give one of TEXT, --list and --cancel ID."),
-        (["x", "--list"], "Give one of TEXT, --list and --cancel ID."),
-        (["x"], "Say when: one of --at TIME and --in DURATION."),
-        (["x", "--in", "2h", "--at", "tomorrow"], "Say when: one of"),
-        (["--list", "--in", "2h"], "--at and --in need a TEXT."),
+        ([], "Give exactly one of TEXT, --list and --cancel ID."),
+        (["x", "--list"], "Give exactly one of TEXT, --list and --cancel ID."),
+        (["x"], "Say when the reminder is due: give either --at TIME or --in DURATION."),
+        (["x", "--in", "2h", "--at", "tomorrow"], "Say when the reminder is due: "),
+        (["--list", "--in", "2h"], "--at and --in need TEXT, the text of the reminder."),
         (["x", "--at", "2001-01-01"], "'2001-01-01' has passed already."),
-        (["x", "--in", "366d"], "'366d' is too long; it may be 365d at most."),
+        (["x", "--in", "366d"], "'366d' is too long: at most 365d are allowed."),
     ],
 )
 async def test_a_reminder_that_makes_no_sense(
@@ -228,7 +228,7 @@ async def test_threads_are_grouped_and_aligned(hive: FakeHive, hivectl: Hivectl)
     ran = await hivectl("threads")
     blocks = [block.splitlines() for block in ran.out.split("\n\n")]
     assert [block[0] for block in blocks] == [
-        *("open questions", "messages under way", "could not be asked")
+        *("open questions", "messages not yet acknowledged", "could not be queried")
     ]
     assert [row.split()[0] for row in blocks[0][2:]] == ["3", "4"]
     places = {
@@ -280,7 +280,7 @@ async def test_history_filters_by_agent_state_and_time(hive: FakeHive, hivectl: 
     assert hive.broker.listed == [(wanted, 50)]
     bad = await hivectl("history", "--since", "noon")
     assert bad.code == Exit.USAGE
-    assert "'noon' is no time; write 10:00" in bad.err
+    assert "'noon' is not a valid time. Write it like 10:00" in bad.err
 
 
 async def test_search_finds_messages_and_questions(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -318,7 +318,7 @@ async def test_search_looks_where_it_is_told(
 
 async def test_search_that_finds_nothing_says_so(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("search", "needle")
-    assert (ran.code, ran.out) == (Exit.OK, "nothing was found\n")
+    assert (ran.code, ran.out) == (Exit.OK, "nothing found\n")
 
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\u202eevil\u2066 \x9b31m\n99 from operator at 12:00"

@@ -12,7 +12,7 @@ from wire.errors import Timeout
     [
         (
             "org.hyperhive.Lifecycle1 did not answer GetManagedObjects within 25 s.",
-            " `systemctl status hive-lifecycle` may say why.",
+            " `systemctl status hive-lifecycle` may show why.",
         ),
         ("Job 3 still runs after 2 s.", ""),
     ],

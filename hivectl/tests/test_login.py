@@ -41,7 +41,7 @@ async def test_a_wrong_code_is_told_without_what_a_terminal_would_obey() -> None
 )
 async def test_one_that_names_no_page_is_told(script: str) -> None:
     async with login("h-alice", lambda _machine: stand_in(script)) as session:
-        with pytest.raises(CommandError, match="There was no address"):
+        with pytest.raises(CommandError, match="The login printed no address"):
             await session.address()
 
 

@@ -82,7 +82,7 @@ def test_a_file_of_somebody_else_is_not_taken(kept: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["/etc/shadow", "../secret", "deep/er"])
 def test_only_what_lies_in_the_directory_is_taken(kept: Path, tmp_path: Path, name: str) -> None:
-    assert "not taken" in str(_refused(kept / name, tmp_path / "mine", kept))
+    assert "not moved" in str(_refused(kept / name, tmp_path / "mine", kept))
 
 
 def test_a_directory_that_is_a_link_is_not_entered(kept: Path, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_failure_leaves_no_half_copy(
 
 async def test_backup_says_where_the_copy_is(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("backup")
-    assert ran.out == f"the copy is {hive.broker.backup}\n"
+    assert ran.out == f"backed up to {hive.broker.backup}\n"
     [(_, name)] = hive.broker.calls
     assert name.endswith(".sqlite")
     assert "/" not in name

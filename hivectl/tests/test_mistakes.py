@@ -22,7 +22,8 @@ def test_the_refusal_of_the_bus_is_told_in_words(
     assert cli.run(["list"]) == Exit.DENIED
     told = capsys.readouterr().err
     assert told == (
-        "hivectl: You are not an operator of this hive: be root or a member of group hive.\n"
+        "hivectl: You are not an operator of this hive. "
+        "Run hivectl as root or as a member of the group hive.\n"
     )
 
 

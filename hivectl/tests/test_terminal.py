@@ -126,7 +126,7 @@ async def test_destroy_asks(hive: FakeHive, environment: dict[str, str]) -> None
 
 async def test_drop_asks(hive: FakeHive, environment: dict[str, str]) -> None:
     async with terminal(environment, "drop", "2", "3") as shown:
-        await shown.shows("Drop 2 dead letters? Nobody will get what is dropped. [y/N]:")
+        await shown.shows("Drop 2 dead letters? Dropped messages are never delivered. [y/N]:")
         shown.type("n\n")
         code, text = await shown.end()
     assert (code, hive.broker.calls) == (Exit.FAILED, [])
