@@ -1,4 +1,4 @@
-"""`python -m harness`: connects, tells systemd, then runs turns."""
+"""`python -m harness`: connects to the hive, notifies systemd, then runs turns."""
 
 import asyncio
 import logging
@@ -7,11 +7,18 @@ import sys
 from typing import Final
 
 from harness import config
-from harness.app import serve
 from harness.backoff import Backoff
+from harness.claude import options
+from harness.claude.cgroup import TurnCgroup
+from harness.claude.session import ClaudeSession
+from harness.config import Config, Paths
+from harness.hive_client import HiveClient
+from harness.inotify import wait_for_change
+from harness.jsonrpc import Socket
 from harness.notify import Notifier
-from harness.rpc import Socket
-from harness.watch import wait_for_change
+from harness.store import TurnStore
+from harness.turns.loop import TurnLoop
+from harness.working_copies import WorkingCopies
 
 log = logging.getLogger("harness")
 
@@ -19,10 +26,10 @@ EX_CONFIG: Final = 78
 
 
 def main() -> int:
-    """Runs until SIGTERM; answers the exit status, 78 for a bad configuration."""
+    """Run until SIGTERM; return the exit status, 78 for an invalid configuration."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     logging.getLogger("claude_agent_sdk").setLevel(logging.WARNING)
-    notifier, paths = Notifier(), config.Paths.from_environment()
+    notifier, paths = Notifier(), Paths.from_environment()
     try:
         settings = config.load(paths.config)
     except config.ConfigError as exc:
@@ -32,12 +39,12 @@ def main() -> int:
     return asyncio.run(_run(settings, paths, notifier))
 
 
-async def _run(settings: config.Config, paths: config.Paths, notifier: Notifier) -> int:
+async def _run(settings: Config, paths: Paths, notifier: Notifier) -> int:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     tasks = {
-        asyncio.create_task(_serve(settings, paths, notifier), name="serve"),
+        asyncio.create_task(_start(settings, paths, notifier), name="serve"),
         asyncio.create_task(stop.wait(), name="stop"),
     }
     watchdog = asyncio.create_task(notifier.watchdog(), name="watchdog")
@@ -55,14 +62,14 @@ async def _run(settings: config.Config, paths: config.Paths, notifier: Notifier)
     return 1 if failed else 0
 
 
-async def _serve(settings: config.Config, paths: config.Paths, notifier: Notifier) -> None:
+async def _start(settings: Config, paths: Paths, notifier: Notifier) -> None:
     socket = await _connect(paths)
-    # The connection is up: what is sent from now on reaches this process.
+    # The connection is up: messages that are sent from now on reach this process.
     notifier.ready()
-    await serve(settings, paths, notifier, socket)
+    await _serve(settings, paths, notifier, socket)
 
 
-async def _connect(paths: config.Paths) -> Socket:
+async def _connect(paths: Paths) -> Socket:
     backoff = Backoff(0.05, 5.0)
     while True:
         try:
@@ -70,6 +77,34 @@ async def _connect(paths: config.Paths) -> Socket:
         except OSError as exc:
             log.warning("%s: %s", paths.socket, exc.strerror or exc)
             await wait_for_change(paths.socket.parent, backoff.failed())
+
+
+async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Socket) -> None:
+    """Run turns until cancelled; then abort the turn and release its messages."""
+    hive = HiveClient(paths.socket, socket)
+    store = TurnStore(paths.state)
+    cgroup = TurnCgroup.create(paths.cgroups)
+    make_options = options.factory(
+        settings, paths, cgroup, lambda line: log.info("claude: %s", line)
+    )
+    claude = ClaudeSession(make_options, options.session_file(paths.state), cgroup)
+    loop = TurnLoop(settings, paths, hive, claude, store, notifier)
+    connection = asyncio.create_task(hive.run(), name="hive")
+    turns = asyncio.create_task(loop.run(), name="turns")
+    tasks = [turns, connection]
+    if settings.manager:
+        tasks.append(asyncio.create_task(WorkingCopies().run(), name="working-copies"))
+    try:
+        await asyncio.wait({connection, turns}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        # The turns end first: they release their messages through the connection.
+        for task in tasks:
+            task.cancel()
+            await asyncio.wait({task})
+        store.close()
+    for task in tasks:  # the first two end by themselves only if they have a bug
+        if not task.cancelled():
+            task.result()
 
 
 if __name__ == "__main__":

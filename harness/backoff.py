@@ -1,8 +1,8 @@
-"""How long to leave something alone that keeps failing."""
+"""The delay between tries of something that keeps failing."""
 
 
 class Backoff:
-    """Doubles the delay with each failure in a row, up to a limit; in seconds."""
+    """A delay in seconds that doubles with each failure in a row, up to a limit."""
 
     def __init__(self, first: float, limit: float) -> None:
         self._first = first
@@ -10,10 +10,10 @@ class Backoff:
         self.failures = 0
 
     def failed(self) -> float:
-        """Counts a failure; answers how long to wait before the next try."""
+        """Count a failure; return how long to wait before the next try."""
         self.failures += 1
         return min(self._first * 2.0 ** min(self.failures - 1, 30), self._limit)
 
     def succeeded(self) -> None:
-        """Starts over."""
+        """Start over with the first delay."""
         self.failures = 0

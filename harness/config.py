@@ -1,6 +1,6 @@
-"""What this container's harness is told: `/etc/hyperhive/harness.json`, paths, credentials.
+"""The configuration of this container's harness: harness.json, paths, credentials.
 
-Standard library only: it is loaded before READY=1.
+It uses the standard library only, because it is loaded before READY=1.
 """
 
 import json
@@ -15,7 +15,7 @@ CREDENTIAL: Final = "anthropic_api_key"
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text names file and key."""
+    """The configuration is invalid; the text names the file and the key."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,18 @@ class Config:
 
 @dataclass(frozen=True)
 class Paths:
-    """Where things lie in the container; tests put them elsewhere through the environment."""
+    """The paths in the container; tests set others through the environment."""
 
     socket: Path
     state: Path
     config: Path
     claude: Path
     credentials: Path | None
-    groups: Path
+    cgroups: Path
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
-        """HIVE_SOCKET, HIVE_STATE, HIVE_CONFIG, HIVE_GROUPS, HOME and systemd's
-        CREDENTIALS_DIRECTORY.
-        """
+        """Read HIVE_SOCKET, HIVE_STATE, HIVE_CONFIG, HIVE_GROUPS, HOME, CREDENTIALS_DIRECTORY."""
         given = environ.get("CREDENTIALS_DIRECTORY")
         return cls(
             socket=Path(environ.get("HIVE_SOCKET", "/run/hive/mcp.sock")),
@@ -57,17 +55,17 @@ class Paths:
             config=Path(environ.get("HIVE_CONFIG", "/etc/hyperhive/harness.json")),
             claude=Path(environ.get("HOME", "/root")) / ".claude",
             credentials=Path(given) if given else None,
-            groups=Path(environ.get("HIVE_GROUPS", "/sys/fs/cgroup")),
+            cgroups=Path(environ.get("HIVE_GROUPS", "/sys/fs/cgroup")),
         )
 
     @property
     def login(self) -> Path:
-        """What `claude auth login` leaves behind."""
+        """The file that `claude auth login` writes."""
         return self.claude / ".credentials.json"
 
 
 class Source(StrEnum):
-    """Where Claude's credentials come from."""
+    """The sources of Claude Code's credentials."""
 
     KEY = "key"
     LOGIN = "login"
@@ -77,14 +75,14 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Credentials:
-    """How Claude Code reaches its model."""
+    """The credentials of Claude Code, and where they come from."""
 
     source: Source
     environment: dict[str, str]
 
 
 def credentials(config: Config, paths: Paths) -> Credentials:
-    """The credentials to use now: systemd credential, then login, then scripted model."""
+    """Return the credentials to use now: systemd credential, else login, else scripted model."""
     key_file = paths.credentials / CREDENTIAL if paths.credentials else None
     if key_file is not None and key_file.exists():
         key = key_file.read_text(encoding="utf-8").strip()
@@ -98,19 +96,19 @@ def credentials(config: Config, paths: Paths) -> Credentials:
 
 
 def load(path: Path) -> Config:
-    """Reads harness.json; keys that this harness does not know are ignored.
+    """Read harness.json; unknown keys are ignored, because the host may be newer.
 
     Raises:
-        ConfigError: the file is missing, no JSON object, or a value has the wrong type.
+        ConfigError: The file is missing or is not a JSON object, or a value has the wrong type.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from None
     except ValueError as exc:
-        raise ConfigError(f"{path}: is not JSON: {exc}") from None
+        raise ConfigError(f"{path}: is not valid JSON: {exc}") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: must hold a JSON object")
+        raise ConfigError(f"{path}: must contain a JSON object")
     known = {f.name for f in fields(Config)}
     values = {key: value for key, value in data.items() if key in known}
     if not values.get("name"):
@@ -122,16 +120,16 @@ def load(path: Path) -> Config:
 
 
 _WANTED: Final = {
-    "name": "a text",
+    "name": "a string",
     "manager": "true or false",
-    "model": "a text or null",
-    "scripted_model_url": "a text or null",
+    "model": "a string or null",
+    "scripted_model_url": "a string or null",
     "session_idle": "a number of seconds above 0",
     "turn_timeout": "a number of seconds above 0",
-    "environment": "an object of texts",
+    "environment": "an object of strings",
     "mcp_servers": "an object of objects",
-    "allowed_tools": "a list of texts",
-    "prompt": "a text",
+    "allowed_tools": "a list of strings",
+    "prompt": "a string",
 }
 
 
@@ -139,14 +137,14 @@ def _fits(key: str, value: Any) -> bool:
     match _WANTED[key]:
         case "true or false":
             return isinstance(value, bool)
-        case "a text":
+        case "a string":
             return isinstance(value, str)
-        case "a text or null":
+        case "a string or null":
             return value is None or isinstance(value, str)
-        case "an object of texts":
+        case "an object of strings":
             return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
         case "an object of objects":
             return isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
-        case "a list of texts":
+        case "a list of strings":
             return isinstance(value, list) and all(isinstance(v, str) for v in value)
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0

@@ -1,4 +1,4 @@
-"""The connection to the host: an MCP client on the agent socket that comes back by itself."""
+"""The client of the hive: MCP on the agent's socket, with automatic reconnection."""
 
 import asyncio
 import json
@@ -10,36 +10,36 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.backoff import Backoff
-from harness.rpc import Connection, GoneError, RpcError, Socket, connection
-from harness.watch import wait_for_change
+from harness.inotify import wait_for_change
+from harness.jsonrpc import ClosedError, Connection, RpcError, Socket, open_connection
 
 log = logging.getLogger(__name__)
 
 CLIENT: Final = {"name": "hyperhive-harness", "version": "1"}
-"""The endpoint shows acknowledge, release and report to a client with this name."""
+"""The hive shows the tools ack, release and report to a client with this name."""
 
-VERSION: Final = "2025-11-25"
-"""Of the protocol."""
+PROTOCOL_VERSION: Final = "2025-11-25"
 
-LASTED: Final = 5.0
-"""A connection that lived this many seconds is worth reconnecting to at once."""
+STABLE_SECONDS: Final = 5.0
+"""After a connection that lasted this long, the client reconnects at once."""
 
-GREETING: Final = 20.0
-CALL: Final = 30.0
-RECEIVE: Final = 180
+HANDSHAKE_TIMEOUT: Final = 20.0
+CALL_TIMEOUT: Final = 30.0
+RECEIVE_SECONDS: Final = 180
+"""Seconds that recv waits for a message; the hive allows no more."""
 
 
-class ConnectionGoneError(Exception):
-    """There is no connection, or it went away before the answer came."""
+class ConnectionLostError(Exception):
+    """There is no connection, or it ended before the answer came."""
 
 
 class ToolError(Exception):
-    """The host answered with an error; the text is its sentence."""
+    """The hive answered with an error; the text is the hive's sentence."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """A leased message of this agent's inbox."""
+    """A message that is leased to this agent."""
 
     id: int
     sender: str
@@ -53,10 +53,10 @@ class Message:
 
 
 class HiveClient:
-    """Calls tools of the host; `run` keeps the connection up.
+    """The client of the hive's tools; `run` keeps it connected.
 
-    A lease lives as long as the connection that it was received on, so `generation` (it
-    counts connections) tells whether what was leased before is still leased.
+    A lease ends with the connection that received it. `generation` counts the connections, so it
+    tells whether messages that were leased earlier are still leased.
     """
 
     def __init__(self, path: Path, first: Socket | None = None) -> None:
@@ -67,7 +67,7 @@ class HiveClient:
         self.generation = 0
 
     async def run(self) -> None:
-        """Connects, waits for the end of the connection, connects again; until cancelled."""
+        """Connect, wait for the end of the connection, and connect again, until cancelled."""
         loop, backoff = asyncio.get_running_loop(), Backoff(0.05, 5.0)
         while True:
             began = loop.time()
@@ -75,35 +75,35 @@ class HiveClient:
                 socket = self._first or await connect(self._path)
                 self._first = None
                 await self._serve(socket)
-                reason = "closed by the host"
+                reason = "closed by the hive"
             except OSError as exc:
                 reason = str(exc)
-            log.warning("the connection to the hive is gone: %s", reason)
-            if loop.time() - began >= LASTED:
+            log.warning("the connection to the hive is lost: %s", reason)
+            if loop.time() - began >= STABLE_SECONDS:
                 backoff.succeeded()
                 continue
-            # Refused, or dropped at once: a new socket in the directory ends the wait early.
+            # Refused, or closed at once: a new socket in the directory ends the wait early.
             await wait_for_change(self._path.parent, backoff.failed())
 
     async def _serve(self, socket: Socket) -> None:
-        """One connection, from greeting to end."""
-        async with connection(socket) as made:
-            if not await _greet(made):
+        """Serve a connection, from the handshake to its end."""
+        async with open_connection(socket) as opened:
+            if not await _handshake(opened):
                 return
-            await self._set_connection(made)
+            await self._set_connection(opened)
             try:
-                await made.gone.wait()
+                await opened.closed.wait()
             finally:
                 await self._set_connection(None)
 
-    async def _set_connection(self, made: Connection | None) -> None:
+    async def _set_connection(self, opened: Connection | None) -> None:
         async with self._changed:
-            self._connection = made
-            self.generation += made is not None
+            self._connection = opened
+            self.generation += opened is not None
             self._changed.notify_all()
 
     async def connected(self, after: int = 0) -> int:
-        """Waits until there is a connection later than generation `after`; answers its own."""
+        """Wait for a connection of a generation later than `after`; return its generation."""
         async with self._changed:
             await self._changed.wait_for(
                 lambda: self._connection is not None and self.generation > after
@@ -111,40 +111,62 @@ class HiveClient:
             return self.generation
 
     async def receive(self, maximum: int) -> list[Message]:
-        """Leases up to `maximum` messages; waits up to 180 s for one. Do not cancel it lightly:
-        what the host leased meanwhile stays leased until the connection ends.
+        """Lease up to `maximum` messages; wait up to RECEIVE_SECONDS for the first.
+
+        Avoid cancelling this call: messages that the hive leases meanwhile stay leased until the
+        connection ends.
 
         Raises:
-            ConnectionGoneError, ToolError
+            ConnectionLostError: The connection ended.
+            ToolError: The hive answered with an error.
         """
-        data = await self._call("recv", RECEIVE + CALL, wait_seconds=RECEIVE, max=maximum)
+        data = await self._call(
+            "recv", RECEIVE_SECONDS + CALL_TIMEOUT, wait_seconds=RECEIVE_SECONDS, max=maximum
+        )
         return [_message(item) for item in data.get("messages", [])]
 
     async def acknowledge(self, ids: list[int]) -> None:
-        """The messages are done with. Raises ConnectionGoneError or ToolError."""
-        await self._call("ack", CALL, ids=ids)
+        """Acknowledge the messages.
+
+        Raises:
+            ConnectionLostError: The connection ended.
+            ToolError: The hive answered with an error.
+        """
+        await self._call("ack", CALL_TIMEOUT, ids=ids)
 
     async def release(self, ids: list[int]) -> None:
-        """The messages are queued again. Raises ConnectionGoneError or ToolError."""
-        await self._call("release", CALL, ids=ids)
+        """Queue the messages again.
+
+        Raises:
+            ConnectionLostError: The connection ended.
+            ToolError: The hive answered with an error.
+        """
+        await self._call("release", CALL_TIMEOUT, ids=ids)
 
     async def report(self, **fields: Any) -> None:
-        """Tells the host turn_state, model, context_tokens, logged_in; whichever is given."""
-        await self._call("report", CALL, **fields)
+        """Report the given ones of turn_state, model, context_tokens and logged_in.
 
-    async def _call(self, tool: str, limit: float, **arguments: Any) -> dict[str, Any]:
-        made = self._connection
-        if made is None:
-            raise ConnectionGoneError("not connected")
+        Raises:
+            ConnectionLostError: The connection ended.
+            ToolError: The hive answered with an error.
+        """
+        await self._call("report", CALL_TIMEOUT, **fields)
+
+    async def _call(self, tool: str, timeout: float, **arguments: Any) -> dict[str, Any]:
+        connection = self._connection
+        if connection is None:
+            raise ConnectionLostError("not connected")
         try:
-            async with asyncio.timeout(limit):
-                result = await made.request("tools/call", {"name": tool, "arguments": arguments})
+            async with asyncio.timeout(timeout):
+                result = await connection.request(
+                    "tools/call", {"name": tool, "arguments": arguments}
+                )
         except TimeoutError:
-            # An answer that comes later would be a lease that nobody knows of: start afresh.
-            made.gone.set()
-            raise ConnectionGoneError(f"no answer to {tool} within {limit:.0f} s") from None
-        except GoneError as exc:
-            raise ConnectionGoneError(str(exc)) from None
+            # A later answer could carry leases that nobody knows of: start with a new connection.
+            connection.closed.set()
+            raise ConnectionLostError(f"no answer to {tool} within {timeout:.0f} s") from None
+        except ClosedError as exc:
+            raise ConnectionLostError(str(exc)) from None
         except RpcError as exc:
             raise ToolError(str(exc)) from None
         text = "\n".join(str(part.get("text", "")) for part in result.get("content", []))
@@ -154,32 +176,36 @@ class HiveClient:
 
 
 async def connect(path: Path) -> Socket:
-    """A connection to the agent socket. Raises OSError."""
+    """Connect to the agent's socket.
+
+    Raises:
+        OSError: There is no such socket, or nobody listens.
+    """
     return await asyncio.open_unix_connection(str(path))
 
 
-async def _greet(made: Connection) -> bool:
-    """The handshake; answers whether the other side took part in it."""
-    hello = {"protocolVersion": VERSION, "capabilities": {}, "clientInfo": CLIENT}
+async def _handshake(connection: Connection) -> bool:
+    """Shake hands; return whether the hive took part."""
+    hello = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": CLIENT}
     try:
-        async with asyncio.timeout(GREETING):
-            await made.request("initialize", hello)
-            await made.notify("notifications/initialized")
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            await connection.request("initialize", hello)
+            await connection.notify("notifications/initialized")
     except TimeoutError:
-        log.warning("the endpoint does not answer: no greeting within %.0f s", GREETING)
-    except (GoneError, RpcError) as exc:
-        log.warning("the endpoint did not take the greeting: %s", exc)
+        log.warning("the hive does not answer: no handshake within %.0f s", HANDSHAKE_TIMEOUT)
+    except (ClosedError, RpcError) as exc:
+        log.warning("the hive refused the handshake: %s", exc)
     else:
         return True
     return False
 
 
-async def insist(call: Callable[[], Awaitable[None]], what: str) -> bool:
-    """Makes a call whose failure only has to be told; answers whether it worked."""
+async def succeeds(call: Callable[[], Awaitable[None]], failure: str) -> bool:
+    """Make a call, and log its failure as `failure`; return whether it succeeded."""
     try:
         await call()
-    except (ConnectionGoneError, ToolError) as exc:
-        log.warning("%s: %s", what, exc)
+    except (ConnectionLostError, ToolError) as exc:
+        log.warning("%s: %s", failure, exc)
         return False
     return True
 

@@ -1,7 +1,7 @@
-"""Logs this container's agent in: `python -m harness.login`, on pipes.
+"""The login of this container's agent: `python -m harness.login`, on pipes.
 
 Claude Code prints the address of a page, reads the code of that page from standard input, and
-says how it went. What it stores is where the harness watches for it, so that goes on by itself.
+prints the result. The harness watches the file in which Claude Code stores the credentials.
 """
 
 import os
@@ -12,7 +12,7 @@ import claude_agent_sdk
 
 
 def binary() -> Path:
-    """The Claude Code that the harness uses, too."""
+    """Return the path of the Claude Code program, which the harness uses too."""
     return Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
 
 
@@ -20,4 +20,4 @@ if __name__ == "__main__":
     program = binary()
     if not program.is_file():
         sys.exit(f"There is no Claude Code at {program}.")
-    os.execv(program, [str(program), "auth", "login"])  # noqa: S606 - that is what it is for
+    os.execv(program, [str(program), "auth", "login"])  # noqa: S606 - the purpose of this module

@@ -1,4 +1,4 @@
-"""What the harness tells the container's systemd."""
+"""Notifications of the container's systemd (sd_notify)."""
 
 import asyncio
 import os
@@ -7,10 +7,10 @@ import sdnotify
 
 
 class Notifier:
-    """READY=1, STATUS=, WATCHDOG=1, STOPPING=1; silent without systemd.
+    """The notifier of systemd; it does nothing without systemd.
 
-    It takes systemd's variables out of the environment, so that they are not handed on to
-    Claude Code and whatever that starts.
+    It removes systemd's variables from the environment, so that Claude Code and its children do
+    not inherit them.
     """
 
     def __init__(self) -> None:
@@ -20,19 +20,19 @@ class Notifier:
         self._watchdog = int(os.environ.pop("WATCHDOG_USEC", "0")) / 1e6
 
     def ready(self) -> None:
-        """The connection for messages is up."""
+        """Notify that the connection for messages is up."""
         self._notifier.notify("READY=1")
 
     def status(self, sentence: str) -> None:
-        """The sentence that `systemctl status` shows."""
+        """Set the sentence that `systemctl status` shows."""
         self._notifier.notify(f"STATUS={sentence}")
 
     def stopping(self) -> None:
-        """Nothing new is begun from now on."""
+        """Notify that the harness is stopping."""
         self._notifier.notify("STOPPING=1\nSTATUS=stopping")
 
     async def watchdog(self) -> None:
-        """Pings systemd at half of WatchdogSec for as long as the event loop lives."""
+        """Ping systemd at half of WatchdogSec as long as the event loop runs."""
         while self._watchdog:
             self._notifier.notify("WATCHDOG=1")
             await asyncio.sleep(self._watchdog / 2)

@@ -1,11 +1,12 @@
-"""An MCP server with one tool, on standard input and output or behind a URL."""
+"""An MCP server with one tool, on standard input and output or over HTTP."""
 
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+if TYPE_CHECKING:
+    from aiohttp import web
 
 TOOL = {
     "name": "greet",
@@ -15,7 +16,7 @@ TOOL = {
 
 
 def answer(request: dict[str, Any], word: str) -> dict[str, Any] | None:
-    """The answer to one request; None for what wants none."""
+    """Return the answer to a message; None for a notification."""
     match request.get("method"):
         case "initialize":
             result = {
@@ -35,8 +36,10 @@ def answer(request: dict[str, Any], word: str) -> dict[str, Any] | None:
     return {"jsonrpc": "2.0", "id": request["id"], "result": result}
 
 
-async def serve(request: web.Request) -> web.Response:
-    """The same over HTTP; the word comes in a header."""
+async def serve(request: "web.Request") -> "web.Response":
+    """Answer over HTTP; the word comes in a header."""
+    from aiohttp import web  # not above: on standard input and output it would only cost time
+
     if request.method != "POST":
         return web.Response(status=405)
     reply = answer(await request.json(), request.headers.get("X-Word", "?"))

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from harness import config, options
+from harness import config
 from harness.backoff import Backoff
+from harness.claude import options
 from harness.hive_client import Message
-from harness.prompt import MAX_BODY, system_prompt, wake_prompt
-from harness.record import Record
-from harness.state import TRANSITIONS, State, moved
-from harness.watch import Watch
+from harness.inotify import DirectoryWatch
+from harness.prompts.prompt import MAX_BODY, system_prompt, wake_prompt
+from harness.store import TurnStore
+from harness.turns.state import TRANSITIONS, State, transition
 
 REPO = Path(__file__).parents[2]
 
@@ -43,17 +44,17 @@ def test_the_wake_prompt_frames_what_others_wrote(tmp_path: Path) -> None:
     assert 'redelivered="2 times"' in prompt
     assert "2 new messages" in prompt
     assert prompt.count("\n</message-ab12>") == 2
-    assert "Part of the work may be done already" in prompt
+    assert "Part of the work may already be done" in prompt
 
 
 def test_the_wake_prompt_tells_of_an_earlier_life_and_of_a_second_try(tmp_path: Path) -> None:
     plain = wake_prompt([message("x")], tmp_path)
-    assert "earlier life" not in plain
-    assert "broke off" not in plain
-    prompt = wake_prompt([message("x", redeliveries=1, earlier_life=True)], tmp_path, again=True)
+    assert "restarted" not in plain
+    assert "aborted" not in plain
+    prompt = wake_prompt([message("x", redeliveries=1, earlier_life=True)], tmp_path, retried=True)
     assert ' redelivered="1 times" earlier_life="true">' in prompt
-    assert "in an earlier life of this container" in prompt
-    assert "that turn broke off because the model could not be reached" in prompt
+    assert "before this container was restarted" in prompt
+    assert "that turn was aborted because the model could not be reached" in prompt
 
 
 def test_the_mark_of_a_frame_cannot_be_foreseen(tmp_path: Path) -> None:
@@ -95,10 +96,10 @@ def test_the_transitions_are_those_of_the_documentation() -> None:
 
 
 def test_only_documented_transitions_are_made() -> None:
-    assert moved(State.IDLE, State.THINKING) is State.THINKING
-    assert moved(State.IDLE, State.IDLE) is State.IDLE
-    with pytest.raises(ValueError, match="idle does not lead to error"):
-        moved(State.IDLE, State.ERROR)
+    assert transition(State.IDLE, State.THINKING) is State.THINKING
+    assert transition(State.IDLE, State.IDLE) is State.IDLE
+    with pytest.raises(ValueError, match="no transition from idle to error"):
+        transition(State.IDLE, State.ERROR)
 
 
 def test_a_backoff_doubles_up_to_its_limit_and_starts_over() -> None:
@@ -115,17 +116,20 @@ def test_a_backoff_doubles_up_to_its_limit_and_starts_over() -> None:
     ("text", "words"),
     [
         (None, "cannot be read: No such file or directory"),
-        ("{", "is not JSON"),
-        ("[]", "must hold a JSON object"),
+        ("{", "is not valid JSON"),
+        ("[]", "must contain a JSON object"),
         ("{}", "key 'name' is missing"),
-        ('{"name": 5}', "key 'name' must be a text, not 5"),
+        ('{"name": 5}', "key 'name' must be a string, not 5"),
         ('{"name": "a", "session_idle": 0}', "key 'session_idle' must be a number of seconds"),
         ('{"name": "a", "turn_timeout": true}', "key 'turn_timeout' must be a number"),
         ('{"name": "a", "manager": "yes"}', "key 'manager' must be true or false"),
-        ('{"name": "a", "environment": {"A": 1}}', "key 'environment' must be an object of texts"),
+        (
+            '{"name": "a", "environment": {"A": 1}}',
+            "'environment' must be an object of strings",
+        ),
         ('{"name": "a", "mcp_servers": {"b": 1}}', "'mcp_servers' must be an object of objects"),
-        ('{"name": "a", "allowed_tools": "Task"}', "'allowed_tools' must be a list of texts"),
-        ('{"name": "a", "prompt": null}', "'prompt' must be a text, not None"),
+        ('{"name": "a", "allowed_tools": "Task"}', "'allowed_tools' must be a list of strings"),
+        ('{"name": "a", "prompt": null}', "'prompt' must be a string, not None"),
     ],
 )
 def test_a_bad_configuration(tmp_path: Path, text: str | None, words: str) -> None:
@@ -165,7 +169,7 @@ def test_credentials_are_chosen_in_order(tmp_path: Path) -> None:
 
 def test_no_permission_is_skipped_and_no_web_tool_is_there(tmp_path: Path) -> None:
     paths = config.Paths.from_environment({"HOME": str(tmp_path), "HIVE_STATE": str(tmp_path)})
-    made = options.maker(config.Config("a"), paths, None, lambda line: None)("session")
+    made = options.factory(config.Config("a"), paths, None, lambda line: None)("session")
     assert made.permission_mode == "dontAsk"
     assert made.setting_sources == []
     assert made.verbatim_prompts
@@ -183,7 +187,7 @@ def test_an_agent_may_have_tools_and_servers_of_its_own(tmp_path: Path) -> None:
         mcp_servers={"docs": docs, "web": web, "hive": docs},
         allowed_tools=["WebFetch(domain:example.org)", "WebFetch(domain:a.org)", "mcp__b", "Task"],
     )
-    made = options.maker(own, paths, None, lambda line: None)(None)
+    made = options.factory(own, paths, None, lambda line: None)(None)
     assert made.tools == ["Bash", "Read", "Edit", "Write", "Glob", "Grep", "WebFetch", "Task"]
     assert isinstance(made.mcp_servers, dict)
     assert made.mcp_servers["docs"] == {"type": "stdio", **docs}
@@ -197,11 +201,11 @@ def test_an_agent_may_have_tools_and_servers_of_its_own(tmp_path: Path) -> None:
 
 
 async def test_a_watch_sees_changes_and_nothing_else(tmp_path: Path) -> None:
-    with Watch(tmp_path) as watch:
+    with DirectoryWatch(tmp_path) as watch:
         assert not await watch.change(0.05)
         (tmp_path / "new").write_text("x")
         assert await watch.change(5)
-    with pytest.raises(FileNotFoundError), Watch(tmp_path / "nowhere"):
+    with pytest.raises(FileNotFoundError), DirectoryWatch(tmp_path / "nowhere"):
         pass
 
 
@@ -211,10 +215,10 @@ def test_a_record_that_cannot_be_written_stops_nothing(
     broken = tmp_path / "hyperhive-events.sqlite"
     broken.write_bytes(b"this is no database, and long enough to be seen as none" * 20)
     before = broken.read_bytes()
-    record = Record(tmp_path)
-    record.begin([1])
-    record.event("text", text="hello")
-    record.close()
+    store = TurnStore(tmp_path)
+    store.begin([1])
+    store.event("text", text="hello")
+    store.close()
     assert "cannot be used" in caplog.text
     assert broken.read_bytes() == before
 
@@ -230,7 +234,7 @@ def test_the_container_gets_its_units() -> None:
 async def test_a_watch_is_not_left_behind(tmp_path: Path) -> None:
     before = open_files()
     for _ in range(3):
-        with Watch(tmp_path):
+        with DirectoryWatch(tmp_path):
             await asyncio.sleep(0)
     assert open_files() == before
 

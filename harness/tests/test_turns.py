@@ -236,10 +236,10 @@ async def test_a_server_of_its_own_is_there(
     server = {"url": await serve_greeter(), "headers": {"X-Word": "Hi"}}
     if kind == "command":
         server = {"command": sys.executable, "args": [greeter.__file__], "env": {"WORD": "Hi"}}
-    # One that is not there, and one that never answers, are in nobody's way.
+    # A missing server, and one that never answers, do not disturb the others.
     silent = {"command": "tail", "args": ["-f", "/dev/null"]}
     servers = {"greeter": server, "missing": {"command": "/no/such/program"}, "silent": silent}
-    quick = {"CLAUDE_CODE_MAX_RETRIES": "0", "MCP_TIMEOUT": "2000"}
+    quick = {"CLAUDE_CODE_MAX_RETRIES": "0", "MCP_TIMEOUT": "8000"}
     await harness.start(mcp_servers=servers, environment=quick)
     await hive.until(lambda: hive.acknowledged == [number])
     assert [message["body"] for message in hive.sent] == ["Hi, Ada!"]

@@ -31,10 +31,10 @@ git rev-parse HEAD
 """
 CLONED = """
 import asyncio, pathlib, sys
-from harness.watch import Watch
+from harness.inotify import DirectoryWatch
 
 async def main():
-    with Watch(pathlib.Path("/agents")) as watch:
+    with DirectoryWatch(pathlib.Path("/agents")) as watch:
         while not pathlib.Path("/agents", sys.argv[1], ".git").exists():
             await watch.change()
 

@@ -1,11 +1,11 @@
-"""What the harness is doing, as the hive is told it."""
+"""The turn state: what the harness is doing, as it reports it to the hive."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class State(StrEnum):
-    """The turn state of an agent that runs."""
+    """The turn state of a running agent."""
 
     IDLE = "idle"
     THINKING = "thinking"
@@ -21,12 +21,12 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
 }
 
 
-def moved(state: State, to: State) -> State:
-    """The new state.
+def transition(state: State, to: State) -> State:
+    """Return the new state.
 
     Raises:
-        ValueError: there is no such transition.
+        ValueError: There is no such transition.
     """
     if to is not state and to not in TRANSITIONS[state]:
-        raise ValueError(f"{state} does not lead to {to}")
+        raise ValueError(f"There is no transition from {state} to {to}.")
     return to

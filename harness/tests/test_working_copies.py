@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.proposed import Proposed, remote
-from harness.watch import Watch
+from harness.inotify import DirectoryWatch
+from harness.working_copies import WorkingCopies, remote_settings
 
 
 def git(repository: Path, *arguments: str) -> str:
@@ -17,7 +17,7 @@ def git(repository: Path, *arguments: str) -> str:
 
 
 class House:
-    """/applied as approvals make it, and /agents."""
+    """The folder /applied as approvals writes it, and /agents."""
 
     def __init__(self, folder: Path) -> None:
         self.agents, self.applied, self.work = (
@@ -25,7 +25,7 @@ class House:
         )
         for path in (self.agents, self.applied, self.work):
             path.mkdir()
-        self.proposed = Proposed(self.agents, self.applied)
+        self.copies = WorkingCopies(self.agents, self.applied)
 
     def deploy(self, name: str, text: str, number: int, main: bool = True) -> None:
         applied, work = self.applied / name, self.work / name
@@ -39,8 +39,8 @@ class House:
         git(work, "push", "-q", str(applied), tag, *(["HEAD:refs/heads/main"] if main else []))
 
     async def cloned(self, name: str) -> None:
-        """The working copy is there. Something new in the folder is what is waited for."""
-        with Watch(self.agents) as watch:
+        """Wait until there is a working copy of `name`."""
+        with DirectoryWatch(self.agents) as watch:
             while not (self.agents / name).exists():
                 assert await watch.change(10)
 
@@ -52,7 +52,7 @@ def house(tmp_path: Path) -> House:
 
 async def test_what_is_deployed_has_a_working_copy(house: House) -> None:
     house.deploy("alice", "one", 0)
-    await house.proposed.follow()
+    await house.copies.update()
     alice = house.agents / "alice"
     assert (alice / "agent.toml").read_text() == "one"
     assert git(alice, "branch", "--show-current") == "main\n"
@@ -69,7 +69,7 @@ async def test_what_is_deployed_has_a_working_copy(house: House) -> None:
 
 async def test_what_was_never_deployed_has_none(house: House) -> None:
     house.deploy("alice", "one", 1, main=False)
-    await house.proposed.follow()
+    await house.copies.update()
     assert not list(house.agents.iterdir())
 
 
@@ -79,12 +79,14 @@ async def test_a_working_copy_is_left_alone_but_for_its_remote(house: House) -> 
     git(house.agents, "init", "-q", "-b", "mine", "alice")
     (alice / "notes").write_text("mine")
     git(alice, "remote", "add", "applied", "/somewhere/else")
-    await house.proposed.follow()
+    await house.copies.update()
     assert [p.name for p in alice.iterdir() if p.name != ".git"] == ["notes"]
     printed = git(alice, "config", "--get-regexp", r"^remote\.applied\.").splitlines()
-    assert [tuple(line.split(" ", 1)) for line in printed] == remote(house.applied / "alice")
+    assert [tuple(line.split(" ", 1)) for line in printed] == remote_settings(
+        house.applied / "alice"
+    )
     before = (alice / ".git/config").stat().st_mtime_ns
-    await Proposed(house.agents, house.applied).follow()
+    await WorkingCopies(house.agents, house.applied).update()
     assert (alice / ".git/config").stat().st_mtime_ns == before
 
 
@@ -93,7 +95,7 @@ async def test_what_was_interrupted_is_made_again(house: House) -> None:
     left = house.agents / ".alice.new"
     git(house.agents, "init", "-q", str(left))
     (left / "rest").write_text("of a clone")
-    await house.proposed.follow()
+    await house.copies.update()
     assert (house.agents / "alice/agent.toml").read_text() == "one"
     assert not (house.agents / "alice/rest").exists()
 
@@ -107,15 +109,15 @@ async def test_one_that_fails_does_not_keep_back_the_others(
     (house.agents / "alice/notes").write_text("in the way")
     (house.applied / "carol").mkdir()
     (house.applied / "carol/HEAD").mkdir()
-    await house.proposed.follow()
+    await house.copies.update()
     assert (house.agents / "bob/agent.toml").read_text() == "two"
     assert (house.agents / "alice/notes").read_text() == "in the way"
-    assert "no working copy of" in caplog.text
+    assert "the working copy of" in caplog.text
     assert "carol" in caplog.text
 
 
 async def test_what_is_new_is_followed(house: House) -> None:
-    task = asyncio.create_task(house.proposed.run())
+    task = asyncio.create_task(house.copies.run())
     try:
         house.deploy("alice", "one", 0)
         house.applied.touch()  # as approvals do it
@@ -131,5 +133,5 @@ async def test_what_is_new_is_followed(house: House) -> None:
 async def test_without_applied_nothing_is_followed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await Proposed(tmp_path, tmp_path / "none").run()
-    assert "is not followed" in caplog.text
+    await WorkingCopies(tmp_path, tmp_path / "none").run()
+    assert "cannot be watched" in caplog.text

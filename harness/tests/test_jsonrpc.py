@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.rpc import Connection, GoneError, RpcError, connection
+from harness.jsonrpc import ClosedError, Connection, RpcError, open_connection
 
 Answer = Callable[[dict[str, Any]], bytes]
 
@@ -33,7 +33,10 @@ async def connected(folder: Path, answer: Answer) -> AsyncIterator[Connection]:
 
     path = str(folder / "socket")
     server = await asyncio.start_unix_server(serve, path)
-    async with asyncio.timeout(30), connection(await asyncio.open_unix_connection(path)) as made:
+    async with (
+        asyncio.timeout(30),
+        open_connection(await asyncio.open_unix_connection(path)) as made,
+    ):
         yield made
     server.close()
 
@@ -62,10 +65,10 @@ async def test_a_refusal_is_its_sentence(tmp_path: Path) -> None:
 
 async def test_who_waits_hears_that_the_connection_has_ended(tmp_path: Path) -> None:
     async with connected(tmp_path, lambda request: b"") as made:
-        with pytest.raises(GoneError):
+        with pytest.raises(ClosedError):
             await made.request("tools/call", {})
-        assert made.gone.is_set()
-        with pytest.raises(GoneError):
+        assert made.closed.is_set()
+        with pytest.raises(ClosedError):
             await made.request("tools/call", {})
 
 

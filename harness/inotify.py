@@ -1,4 +1,4 @@
-"""Waits for a change in a directory through inotify, so that nothing has to be polled."""
+"""Waiting for a change in a directory with inotify, instead of polling."""
 
 import asyncio
 import ctypes
@@ -11,19 +11,19 @@ from typing import Final
 _MASK: Final = 0x4 | 0x8 | 0x80 | 0x100
 
 
-class Watch:
-    """Sees from entry to exit what is created, written or moved in one directory."""
+class DirectoryWatch:
+    """A watch for files that are created, written or moved in a directory, from entry to exit."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._changed = asyncio.Event()
         self._fd = -1
 
-    def __enter__(self) -> "Watch":
-        """Begins to watch.
+    def __enter__(self) -> "DirectoryWatch":
+        """Start to watch.
 
         Raises:
-            OSError: the directory does not exist, or there are too many watches.
+            OSError: The directory does not exist, or there are too many watches.
         """
         libc = ctypes.CDLL(None, use_errno=True)
         self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -44,10 +44,10 @@ class Watch:
         asyncio.get_running_loop().remove_reader(self._fd)
         self._close()
 
-    async def change(self, limit: float | None = None) -> bool:
-        """Waits for the next change; False when `limit` seconds have passed without one."""
+    async def change(self, timeout: float | None = None) -> bool:
+        """Wait for the next change; return False if there is none within `timeout` seconds."""
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(timeout):
                 await self._changed.wait()
         except TimeoutError:
             return False
@@ -64,10 +64,10 @@ class Watch:
             self._fd = -1
 
 
-async def wait_for_change(directory: Path, limit: float) -> None:
-    """Returns at the next change in `directory`, at the latest after `limit` seconds."""
+async def wait_for_change(directory: Path, timeout: float) -> None:
+    """Wait for the next change in `directory`, but not longer than `timeout` seconds."""
     try:
-        with Watch(directory) as watch:
-            await watch.change(limit)
+        with DirectoryWatch(directory) as watch:
+            await watch.change(timeout)
     except OSError:
-        await asyncio.sleep(limit)  # no such directory, so there is nothing to hear of
+        await asyncio.sleep(timeout)  # there is no such directory, so it cannot be watched

@@ -1,6 +1,6 @@
-"""JSON-RPC 2.0 on the agent's socket, a message a line: the client's side, as far as MCP needs it.
+"""JSON-RPC 2.0 on the agent's socket, one message on each line: the client's side.
 
-Standard library only: the `mcp` package takes a second of processor time to load, and 40 MB.
+It uses the standard library only: the `mcp` package needs a second of processor time and 40 MB.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any, Final
 log = logging.getLogger(__name__)
 
 MAX_LINE: Final = 256 * 1024 * 1024
-"""A line this long is no answer any more: 50 bodies of 1 MiB, twice, escaped, stay below."""
+"""Bytes of a line. An answer with 50 bodies of 1 MiB, each twice and escaped, is shorter."""
 
 _CHUNK: Final = 256 * 1024
 
@@ -22,26 +22,31 @@ Socket = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class RpcError(Exception):
-    """The other side refused the request; the text is its sentence."""
+    """The hive refused the request; the text is the hive's sentence."""
 
 
-class GoneError(Exception):
+class ClosedError(Exception):
     """The connection ended before the answer came."""
 
 
 class Connection:
-    """Requests on one connection; `gone` is set when it has ended."""
+    """A connection for requests; `closed` is set when it has ended."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self._ids = count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self.gone = asyncio.Event()
+        self.closed = asyncio.Event()
 
     async def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """The result of a request. Raises RpcError or GoneError."""
-        if self.gone.is_set():
-            raise GoneError("closed")
+        """Send a request; return its result.
+
+        Raises:
+            RpcError: The hive refused the request.
+            ClosedError: The connection ended before the answer came.
+        """
+        if self.closed.is_set():
+            raise ClosedError("closed")
         number = next(self._ids)
         answer = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
@@ -53,7 +58,11 @@ class Connection:
             del self._waiting[number]
 
     async def notify(self, method: str) -> None:
-        """Tell something that is not answered. Raises GoneError."""
+        """Send a notification, which is not answered.
+
+        Raises:
+            ClosedError: The connection has ended.
+        """
         await self._write({"method": method})
 
     async def _write(self, message: dict[str, Any]) -> None:
@@ -61,19 +70,22 @@ class Connection:
         try:
             await self._writer.drain()
         except OSError as exc:
-            raise GoneError(str(exc)) from None
+            raise ClosedError(str(exc)) from None
 
     async def read(self, reader: asyncio.StreamReader) -> None:
-        """Hand out answers until the connection ends; whoever still waits then gets GoneError."""
+        """Pass answers to their requests until the connection ends.
+
+        Requests that are still waiting then raise ClosedError.
+        """
         try:
             await self._read(reader)
         except OSError as exc:
-            log.debug("the connection broke: %s", exc)
+            log.debug("the connection failed: %s", exc)
         finally:
-            self.gone.set()
+            self.closed.set()
             for answer in self._waiting.values():
                 if not answer.done():
-                    answer.set_exception(GoneError("closed"))
+                    answer.set_exception(ClosedError("closed"))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         rest = bytearray()
@@ -81,7 +93,7 @@ class Connection:
             rest += chunk
             if b"\n" not in chunk:
                 if len(rest) > MAX_LINE:
-                    log.error("the endpoint sent a line of more than %d bytes", MAX_LINE)
+                    log.error("the hive sent a line of more than %d bytes", MAX_LINE)
                     return
                 continue
             *lines, rest = rest.split(b"\n")
@@ -94,10 +106,10 @@ class Connection:
             message = json.loads(line)
             answer = self._waiting.get(message.get("id"))
         except (ValueError, AttributeError, TypeError):
-            log.error("the endpoint sent a line that is no JSON-RPC: %.200r", bytes(line))
+            log.error("the hive sent a line that is not JSON-RPC: %.200r", bytes(line))
             return
         if answer is None or answer.done():
-            return  # nobody waits for it any more
+            return  # the request is not waiting any more
         if isinstance(message.get("result"), dict):
             answer.set_result(message["result"])
         else:
@@ -109,13 +121,13 @@ def _sentence(error: Any) -> str:
 
 
 @asynccontextmanager
-async def connection(socket: Socket) -> AsyncIterator[Connection]:
-    """A connection on `socket`, which is closed at the end."""
+async def open_connection(socket: Socket) -> AsyncIterator[Connection]:
+    """Open a connection on `socket`; close both at the end."""
     reader, writer = socket
-    made = Connection(writer)
-    task = asyncio.create_task(made.read(reader), name="socket reader")
+    opened = Connection(writer)
+    task = asyncio.create_task(opened.read(reader), name="socket reader")
     try:
-        yield made
+        yield opened
     finally:
         task.cancel()
         await asyncio.wait({task})

@@ -1,4 +1,4 @@
-"""How Claude Code is started: tools, permissions, environment. No permission is skipped."""
+"""The options of Claude Code: tools, permissions, environment. No permission check is skipped."""
 
 import json
 import os
@@ -6,26 +6,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.claude import SERVER
+from harness.claude.cgroup import TurnCgroup
+from harness.claude.session import HIVE_SERVER
 from harness.config import Config, Paths, credentials
-from harness.group import Group
-from harness.prompt import PROMPTS, system_prompt
+from harness.prompts.prompt import PROMPTS, system_prompt
 
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions
 
 SETTINGS: Final = PROMPTS / "settings.json"
 
-TOOL_CALL: Final = 600.0
-"""Seconds that one call of a tool may take."""
+TOOL_TIMEOUT: Final = 600.0
+"""Seconds that a call of a tool may take."""
 
 
-def maker(
-    config: Config, paths: Paths, group: Group | None, stderr: Callable[[str], None]
+def factory(
+    config: Config, paths: Paths, cgroup: TurnCgroup | None, stderr: Callable[[str], None]
 ) -> "Callable[[str | None], ClaudeAgentOptions]":
-    """A function that makes the options for a start; it looks for credentials each time.
+    """Return a function that creates the options for a start, with the credentials of that time.
 
-    `group`: what commands run in, if groups can be made.
+    Args:
+        config: The configuration of the agent.
+        paths: The paths in the container.
+        cgroup: The control group of a turn's commands, if there is one.
+        stderr: Called with each line that Claude Code writes to standard error.
     """
     settings = settings_of(config)
     prompt = system_prompt(config)
@@ -41,12 +45,12 @@ def maker(
             setting_sources=[],
             strict_mcp_config=True,
             mcp_servers=mcp_servers(config, paths),
-            # What others wrote must not be expanded: no @path, no /command in a message.
+            # Text by others must not be expanded: no @path, no /command in a message.
             verbatim_prompts=True,
             model=config.model,
             resume=resume,
             cwd=paths.state,
-            env=(group.environment if group else {}) | environment(config, paths),
+            env=(cgroup.environment if cgroup else {}) | environment(config, paths),
             stderr=stderr,
             max_buffer_size=64 * 1024 * 1024,
         )
@@ -55,7 +59,7 @@ def maker(
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """settings.json, with what this agent may use besides; of its own servers that is all."""
+    """Return settings.json with the additional tools of this agent, and all of its own servers."""
     settings: dict[str, Any] = json.loads(SETTINGS.read_text(encoding="utf-8"))
     servers = [f"mcp__{name}" for name in config.mcp_servers]
     settings["permissions"]["allow"] += [*config.allowed_tools, *servers]
@@ -63,14 +67,14 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 
 def built_in_tools(settings: dict[str, Any]) -> list[str]:
-    """The built-in tools that the settings allow; all others are not even shown to the model."""
+    """Return the built-in tools that the settings allow; the model does not see any others."""
     rules = settings["permissions"]["allow"]
     tools = [rule.partition("(")[0] for rule in rules if not rule.startswith("mcp__")]
     return list(dict.fromkeys(tools))
 
 
 def mcp_servers(config: Config, paths: Paths) -> dict[str, Any]:
-    """The relay to the hive, and this agent's own servers, by name."""
+    """Return the relay to the hive and this agent's own servers, by name."""
     own = {
         name: {"type": "http" if "url" in server else "stdio", **server}
         for name, server in config.mcp_servers.items()
@@ -80,17 +84,17 @@ def mcp_servers(config: Config, paths: Paths) -> dict[str, Any]:
         "command": "socat",
         "args": ["-", f"UNIX-CONNECT:{paths.socket}"],
     }
-    return {**own, SERVER: relay}
+    return {**own, HIVE_SERVER: relay}
 
 
 def environment(config: Config, paths: Paths) -> dict[str, str]:
-    """What is set for Claude Code above the unit's own environment."""
-    milliseconds = str(int(min(config.turn_timeout, TOOL_CALL) * 1000))
+    """Return the variables that Claude Code gets in addition to the unit's environment."""
+    milliseconds = str(int(min(config.turn_timeout, TOOL_TIMEOUT) * 1000))
     return {
         "HOME": os.environ.get("HOME", "/root"),
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
-        # What runs in the background ends with the turn: nobody may be promised to hear of its end.
+        # Background processes end with the turn, so nobody could notify the model of their end.
         "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
         "DISABLE_AUTOUPDATER": "1",
         "ENABLE_TOOL_SEARCH": "false",
@@ -102,6 +106,6 @@ def environment(config: Config, paths: Paths) -> dict[str, str]:
     }
 
 
-def memory(state: Path) -> Path:
-    """The file that remembers the session's id."""
+def session_file(state: Path) -> Path:
+    """Return the file that keeps the session's id."""
     return state / "hyperhive-session-id"

@@ -1,8 +1,8 @@
-"""Keeps a working copy of each agent's configuration in the manager's /agents.
+"""The manager's working copies in /agents, one of each agent's configuration.
 
-What is deployed of an agent is in /applied/NAME, which approvals writes on the host, and then it
-touches /applied. Nothing that the manager has made is changed here, but for where its remote
-`applied` points.
+The deployed configuration of an agent is the repository /applied/NAME. The service approvals writes
+it on the host, and then touches /applied. A working copy is created once and then left alone,
+except for the settings of its remote `applied`.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from harness.watch import Watch
+from harness.inotify import DirectoryWatch
 
 log = logging.getLogger(__name__)
 
@@ -21,18 +21,18 @@ AGENTS: Final = Path("/agents")
 APPLIED: Final = Path("/applied")
 
 REMOTE: Final = "applied"
-LIMIT: Final = 120.0
-"""Seconds that a single git may take."""
+GIT_TIMEOUT: Final = 120.0
+"""Seconds that a git command may take."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,8}")
 
 
 class GitError(Exception):
-    """What git said when it failed; one line."""
+    """git failed; the text is its message, on one line."""
 
 
-class Proposed:
-    """The repositories below `agents`, made from those below `applied`."""
+class WorkingCopies:
+    """The working copies below `agents`, cloned from the repositories below `applied`."""
 
     def __init__(self, agents: Path = AGENTS, applied: Path = APPLIED) -> None:
         self._agents = agents
@@ -40,51 +40,51 @@ class Proposed:
         self._checked: set[str] = set()
 
     async def run(self) -> None:
-        """Follows what is applied until cancelled. What cannot be done is logged, and left."""
+        """Create working copies when `applied` changes, until cancelled; log failures."""
         try:
-            with Watch(self._applied) as watch:
+            with DirectoryWatch(self._applied) as watch:
                 while True:
-                    await self.follow()
+                    await self.update()
                     await watch.change()
         except OSError as exc:
-            log.warning("%s is not followed: %s", self._applied, exc.strerror or exc)
+            log.warning("%s cannot be watched: %s", self._applied, exc.strerror or exc)
 
-    async def follow(self) -> None:
-        """Clones what is deployed and has no working copy; puts each remote right once."""
+    async def update(self) -> None:
+        """Clone deployed configurations without a working copy; check each remote once."""
         for applied in sorted(self._applied.iterdir()):
             if _NAME.fullmatch(applied.name):
                 try:
-                    await self._follow(applied)
+                    await self._update(applied)
                 except (GitError, OSError) as exc:
-                    log.warning("no working copy of %s: %s", applied, exc)
+                    log.warning("cannot create or check the working copy of %s: %s", applied, exc)
 
-    async def _follow(self, applied: Path) -> None:
-        proposed = self._agents / applied.name
-        if not (proposed / ".git").exists():
+    async def _update(self, applied: Path) -> None:
+        copy = self._agents / applied.name
+        if not (copy / ".git").exists():
             if await _is_deployed(applied):
-                await self._clone(applied, proposed)
+                await self._clone(applied, copy)
         elif applied.name not in self._checked:
-            await _put_right(proposed, applied)
+            await _set_remote(copy, applied)
         else:
             return
         self._checked.add(applied.name)
 
-    async def _clone(self, applied: Path, proposed: Path) -> None:
-        # Under another name until it is whole: whoever finds a .git finds all of it.
+    async def _clone(self, applied: Path, copy: Path) -> None:
+        # Under another name until it is complete: the final name never holds half a clone.
         new = self._agents / f".{applied.name}.new"
         await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
         await _git("init", "--quiet", str(new))
-        await _put_right(new, applied)
+        await _set_remote(new, applied)
         await _git("-C", str(new), "fetch", "--quiet", REMOTE)
         await _git("-C", str(new), "checkout", "--quiet", "-B", "main", f"{REMOTE}/main")
-        new.rename(proposed)
-        log.info("the configuration of %s is in %s", applied.name, proposed)
+        new.rename(copy)
+        log.info("the configuration of %s is in %s", applied.name, copy)
 
 
-def remote(applied: Path) -> list[tuple[str, str]]:
-    """The settings of the remote, as `git config` takes and prints them, in its order.
+def remote_settings(applied: Path) -> list[tuple[str, str]]:
+    """Return the settings of the remote as `git config` takes and prints them, in git's order.
 
-    Tags come as refs/remotes/applied/refs/tags/*: `git show applied/refs/tags/deployed/3`.
+    Tags are fetched as refs/remotes/applied/refs/tags/*: `git show applied/refs/tags/deployed/3`.
     """
     settings = (
         ("url", str(applied)),
@@ -95,9 +95,9 @@ def remote(applied: Path) -> list[tuple[str, str]]:
     return [(f"remote.{REMOTE}.{key}", value) for key, value in settings]
 
 
-async def _put_right(repository: Path, applied: Path) -> None:
+async def _set_remote(repository: Path, applied: Path) -> None:
     config = ("-C", str(repository), "config", "--local")
-    wanted = remote(applied)
+    wanted = remote_settings(applied)
     expected = "".join(f"{key} {value}\n" for key, value in wanted)
     if await _git(*config, "--get-regexp", f"^remote\\.{REMOTE}\\.", fails=(1,)) == expected:
         return
@@ -112,9 +112,10 @@ async def _is_deployed(applied: Path) -> bool:
 
 
 async def _git(*arguments: str, fails: Sequence[int] = ()) -> str:
-    """What git printed; nothing when it ended with one of the statuses in `fails`.
+    """Run git; return its output, or an empty string for an exit status in `fails`.
 
-    Raises GitError for any other status, and when it takes longer than LIMIT.
+    Raises:
+        GitError: git ended with another status, or took longer than GIT_TIMEOUT.
     """
     process = await asyncio.create_subprocess_exec(
         "git",
@@ -124,10 +125,10 @@ async def _git(*arguments: str, fails: Sequence[int] = ()) -> str:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(GIT_TIMEOUT):
             out, err = await process.communicate()
     except TimeoutError:
-        raise GitError(f"git {arguments[-1]} took longer than {LIMIT:g} s") from None
+        raise GitError(f"git {arguments[-1]} took longer than {GIT_TIMEOUT:g} s") from None
     finally:
         if process.returncode is None:
             process.kill()

@@ -1,23 +1,23 @@
-"""One turn as it is seen from outside: events for the record, and its numbers."""
+"""A turn, as observed from outside: its events and its figures."""
 
 from typing import TYPE_CHECKING, Any
 
-from harness.record import Record, Stats
+from harness.store import TurnStats, TurnStore
 
 if TYPE_CHECKING:
     from claude_agent_sdk import AssistantMessage, Message, ResultMessage
 
 
 class Turn:
-    """Follows the messages of a turn."""
+    """An observer of the messages of a turn."""
 
-    def __init__(self, record: Record, messages: list[int]) -> None:
-        self._record = record
-        self.stats = Stats(messages=messages)
-        record.begin(messages)
+    def __init__(self, store: TurnStore, messages: list[int]) -> None:
+        self._store = store
+        self.stats = TurnStats(messages=messages)
+        store.begin(messages)
 
-    def seen(self, message: "Message") -> None:
-        """Records a message of Claude Code."""
+    def observe(self, message: "Message") -> None:
+        """Record a message of Claude Code."""
         from claude_agent_sdk import AssistantMessage, ResultMessage, SystemMessage, UserMessage
 
         match message:
@@ -27,20 +27,25 @@ class Turn:
             case UserMessage() if isinstance(message.content, list):
                 self._blocks(message.content)
             case SystemMessage(subtype="init"):
-                self._record.event("session", **_init(message.data))
+                self._store.event("session", **_init(message.data))
             case ResultMessage():
                 self._result(message)
 
     def end(self, outcome: str, error: str | None = None) -> None:
-        """The turn is over: `done`, `failed` or `cancelled`."""
+        """End the turn.
+
+        Args:
+            outcome: `done`, `failed` or `cancelled`.
+            error: The reason, unless the turn is done.
+        """
         self.stats.outcome, self.stats.error = outcome, error
-        self._record.event("turn-end", outcome=outcome, error=error)
-        self._record.end(self.stats)
+        self._store.event("turn-end", outcome=outcome, error=error)
+        self._store.end(self.stats)
 
     def _answered(self, message: "AssistantMessage") -> None:
-        if not message.model.startswith("<"):  # <synthetic> is Claude Code talking to itself
+        if not message.model.startswith("<"):  # <synthetic>: Claude Code itself wrote it
             self.stats.model = message.model
-            self._record.model(message.model)
+            self._store.model(message.model)
         usage = message.usage or {}
         read = _count(usage, "input_tokens", "cache_read_input_tokens")
         context = read + _count(usage, "cache_creation_input_tokens", "output_tokens")
@@ -53,13 +58,13 @@ class Turn:
         for block in blocks:
             match block:
                 case TextBlock():
-                    self._record.event("text", text=block.text)
+                    self._store.event("text", text=block.text)
                 case ThinkingBlock():
-                    self._record.event("thinking", text=block.thinking)
+                    self._store.event("thinking", text=block.thinking)
                 case ToolUseBlock():
-                    self._record.event("tool-use", id=block.id, tool=block.name, input=block.input)
+                    self._store.event("tool-use", id=block.id, tool=block.name, input=block.input)
                 case ToolResultBlock():
-                    self._record.event(
+                    self._store.event(
                         "tool-result",
                         id=block.tool_use_id,
                         content=block.content,
@@ -75,7 +80,7 @@ class Turn:
         )
         stats.output_tokens = _count(usage, "output_tokens")
         denied = [str(denial.get("tool_name")) for denial in message.permission_denials or []]
-        self._record.event(
+        self._store.event(
             "result", text=message.result, error=message.is_error, denied_tools=denied
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.group import SHELL, VARIABLE, Group
+from harness.claude.cgroup import SHELL, VARIABLE, TurnCgroup
 
 
 @pytest.fixture
@@ -26,23 +26,23 @@ def parent() -> Iterator[Path]:
             group.rmdir()
 
 
-def made(path: Path, tmp_path: Path) -> Group | None:
+def made(path: Path, tmp_path: Path) -> TurnCgroup | None:
     own = tmp_path / "cgroup"
     own.write_text(f"1:name=systemd:/elsewhere\n0::/{path.name}\n")
-    return Group.make(path.parent, own)
+    return TurnCgroup.create(path.parent, own)
 
 
 def test_what_was_left_running_is_killed(parent: Path, tmp_path: Path) -> None:
     group = made(parent, tmp_path)
     assert group is not None
     assert group.environment["CLAUDE_CODE_SHELL"] == str(SHELL)
-    group.end()  # nothing to do
+    group.kill()  # nothing to do
     command = [str(SHELL), "-c", "setsid sleep 1000 > /dev/null 2>&1 & echo $!"]
     environment = {"PATH": os.environ["PATH"], VARIABLE: group.environment[VARIABLE]}
     pid = int(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
     left = os.pidfd_open(pid)
     assert select.select([left], [], [], 0)[0] == []
-    group.end()
+    group.kill()
     assert select.select([left], [], [], 20)[0] == [left]
     os.close(left)
 
@@ -52,7 +52,7 @@ def test_where_no_group_can_be_made_there_is_none(tmp_path: Path, lines: str) ->
     (tmp_path / "here").mkdir()
     own = tmp_path / "cgroup"
     own.write_text(lines)
-    assert Group.make(tmp_path, own) is None
+    assert TurnCgroup.create(tmp_path, own) is None
     assert list((tmp_path / "here").iterdir()) == []
 
 

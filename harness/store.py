@@ -1,4 +1,4 @@
-"""What happened, for the agent's page and for later: events, a row a turn, the model."""
+"""The record of turns in /state, which the agent's page shows: events, turns, the model."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from typing import Any, Final
 log = logging.getLogger(__name__)
 
 MAX_DATA: Final = 256 * 1024
-"""Bytes of an event's data; longer texts in it are cut."""
+"""Bytes of an event's data; longer data are cut."""
 
 _EVENTS: Final = """
 CREATE TABLE IF NOT EXISTS events (
@@ -44,8 +44,8 @@ CREATE INDEX IF NOT EXISTS turns_started ON turns (started);
 
 
 @dataclass
-class Stats:
-    """What is known of a turn when it ends; tokens are the model's, cost is in dollars."""
+class TurnStats:
+    """The figures of a turn; tokens are the model's, the cost is in US dollars."""
 
     outcome: str = "running"
     session: str | None = None
@@ -59,8 +59,8 @@ class Stats:
     messages: list[int] = field(default_factory=list)
 
 
-class Record:
-    """The sqlite files in /state. A record that cannot be written never stops a turn."""
+class TurnStore:
+    """The sqlite files in /state. An error in writing them never stops a turn."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
@@ -70,7 +70,7 @@ class Record:
         self.turn: int | None = None
 
     def event(self, kind: str, **data: Any) -> None:
-        """Adds an event of the current turn."""
+        """Add an event of the current turn."""
         text = json.dumps(data, default=str)
         if len(text) > MAX_DATA:
             text = json.dumps({"cut": text[: MAX_DATA // 2]})
@@ -81,15 +81,15 @@ class Record:
         )
 
     def begin(self, messages: list[int]) -> None:
-        """A turn starts with these messages."""
+        """Add a turn that starts with these messages."""
         self.turn = _write(
             self._turns,
             "INSERT INTO turns (started, outcome, messages) VALUES (?, 'running', ?)",
             (time.time(), json.dumps(messages)),
         )
 
-    def end(self, stats: Stats) -> None:
-        """The turn is over."""
+    def end(self, stats: TurnStats) -> None:
+        """Complete the row of the current turn."""
         values = (
             time.time(),
             stats.outcome,
@@ -113,17 +113,17 @@ class Record:
         self.turn = None
 
     def model(self, name: str) -> None:
-        """Notes the model that answers."""
+        """Save the name of the model that answers."""
         if name == self._model:
             return
         try:
             (self._state / "hyperhive-model").write_text(name + "\n", encoding="utf-8")
         except OSError as exc:
-            log.warning("cannot note the model: %s", exc)
+            log.warning("cannot save the model's name: %s", exc)
         self._model = name
 
     def close(self) -> None:
-        """Closes the files."""
+        """Close the files."""
         for database in (self._events, self._turns):
             if database is not None:
                 database.close()
@@ -134,11 +134,11 @@ def _open(path: Path, schema: str) -> sqlite3.Connection | None:
     try:
         database = sqlite3.connect(path, isolation_level=None, timeout=1.0)
         database.execute("PRAGMA journal_mode = WAL")
-        # Losing the last events in a power cut is fine; the messages are the broker's.
+        # Losing the last events in a power cut is acceptable; the broker keeps the messages.
         database.execute("PRAGMA synchronous = NORMAL")
         database.executescript(schema)
     except sqlite3.Error as exc:
-        log.error("%s cannot be used, so nothing is recorded there: %s", path, exc)
+        log.error("%s cannot be used, so nothing is recorded in it: %s", path, exc)
         if database is not None:
             database.close()
         return None

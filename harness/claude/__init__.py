@@ -1,0 +1,1 @@
+"""Claude Code: its session, its options, and the control group of its commands."""

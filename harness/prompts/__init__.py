@@ -1,0 +1,1 @@
+"""The texts that the model gets, and the code that composes them."""

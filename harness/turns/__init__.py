@@ -1,0 +1,1 @@
+"""Turns: the loop that runs them, and what is known of one turn."""
