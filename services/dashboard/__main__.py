@@ -15,6 +15,7 @@ from services.dashboard.clients.agent_details import AgentDetails
 from services.dashboard.clients.approvals_feed import ApprovalsFeed
 from services.dashboard.clients.broker_feed import BrokerFeed
 from services.dashboard.clients.lifecycle_feed import LifecycleFeed
+from services.dashboard.clients.services import ExplainingCaller
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.handlers import Handlers
 from services.dashboard.http.listener import ListenerError, base_url, inherited_socket
@@ -61,14 +62,15 @@ class Dashboard(Service):
             LifecycleFeed(bus, page_state),
             ApprovalsFeed(bus, page_state),
         )
+        caller = ExplainingCaller(bus)
         sessions = Sessions(state / "logins.json")
         handlers = Handlers(
             AccessControl(sessions, listener.getsockname()[1], config.allowed_hosts),
             sessions,
             tables,
             EventStreams(self.log),
-            OperatorActions(bus, self._feeds),
-            AgentDetails(bus),
+            OperatorActions(caller, self._feeds),
+            AgentDetails(caller),
         )
         # With handler_cancellation, a page that closes ends its stream at once. Otherwise the
         # stream of an idle hive would stay open for ever.

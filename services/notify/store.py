@@ -4,17 +4,15 @@ Both change in one transaction. So, whenever this process is killed, an item is 
 posts are pending, or it is not known and is found again.
 """
 
-import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from services import migration
+from services import sqlite
 from services.notify.notification import Notification
-from wire.errors import CorruptStore
+from services.sqlite import StoreFormat
 
 MAX_POSTS: Final = 1000
 """Posts pending for one webhook; beyond it the oldest are dropped, so that a webhook that is down
@@ -35,6 +33,14 @@ CREATE TABLE post (
 ) STRICT;
 CREATE INDEX post_webhook ON post (webhook, id);
 """,
+)
+
+FORMAT: Final = StoreFormat(
+    "store of notifications",
+    "hive-notify",
+    MIGRATIONS,
+    remedy="It holds only known items and pending notifications: move it away with its -wal and "
+    "-shm files, then run: systemctl restart hive-notify",
 )
 
 
@@ -61,23 +67,7 @@ class Store:
             CorruptStore: the file cannot be used.
         """
         self._now = now
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")
-                migration.migrate(self._db, path, MIGRATIONS)
-                (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-                if verdict != "ok":
-                    raise sqlite3.DatabaseError(verdict)
-            except BaseException:
-                self._db.close()
-                raise
-        except (sqlite3.Error, OSError) as error:
-            raise CorruptStore(
-                f"{path} cannot be read ({error}). It holds only pending notifications: move it "
-                "and its -wal and -shm files away, then: systemctl restart hive-notify"
-            ) from error
+        self._db = sqlite.open_store(path, FORMAT)
 
     def close(self) -> None:
         """Close the file."""
@@ -106,7 +96,7 @@ class Store:
                 known items above it are forgotten. (A list too long for one answer lacks the
                 oldest items.)
         """
-        with self._transaction():
+        with sqlite.transaction(self._db):
             if complete:
                 self._db.execute(
                     "DELETE FROM known WHERE source = ? AND number >= ?",
@@ -147,13 +137,3 @@ class Store:
         """Drop the posts of all other webhooks: they are no longer configured."""
         marks = ",".join("?" * len(webhooks))
         self._db.execute(f"DELETE FROM post WHERE webhook NOT IN ({marks})", tuple(webhooks))  # noqa: S608
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")

@@ -1,17 +1,16 @@
 """The operator's actions, as calls of the services."""
 
 from collections.abc import Iterable
-from typing import Any
 
-from wire import names
-from wire.bus import Bus
-from wire.errors import HiveError, NotFound
-from wire.types import U64
+from wire.clients.approvals import ApprovalsClient
+from wire.clients.broker import BrokerClient
+from wire.clients.lifecycle import AgentClient
+from wire.errors import NotFound
+from wire.records.broker import MessageFilter, QuestionFilter, SendOptions
 
 from .feed import Feed
-from .services import agent_path, call
+from .services import SERVICES, ExplainingCaller, agent_path
 
-VERBS = {"start": "Start", "kill": "Stop", "restart": "Restart"}
 PEER = "org.freedesktop.DBus.Peer"
 
 
@@ -21,80 +20,71 @@ class OperatorActions:
     The services identify the dashboard by its unit and treat its calls as the operator's.
     """
 
-    def __init__(self, bus: Bus, feeds: Iterable[Feed]) -> None:
-        self._bus = bus
+    def __init__(self, caller: ExplainingCaller, feeds: Iterable[Feed]) -> None:
+        self._caller = caller
+        self._broker = BrokerClient(caller)
+        self._approvals = ApprovalsClient(caller)
         self._feeds = {feed.service: feed for feed in feeds}
 
     async def send(self, to: str, body: str, in_reply_to: int | None) -> int:
         """Send a message as the operator; return its id."""
-        options = {} if in_reply_to is None else {"in_reply_to": U64(in_reply_to)}
-        [message] = await self._broker("Send", "ssa{sv}", to, body, options)
-        return int(message)
+        return await self._broker.send(to, body, SendOptions(in_reply_to=in_reply_to))
 
     async def body(self, message: int) -> str:
         """Return the whole body of a message."""
-        wanted = {"after": U64(message - 1), "before": U64(message + 1)}
-        [found] = await self._broker("ListMessages", "a{sv}u", wanted, 1)
-        if not found:
-            raise NotFound(f"There is no message {message}: the broker may have deleted it.")
-        return str(found[0][4])
+        wanted = MessageFilter(after=message - 1, before=message + 1)
+        for found in await self._broker.list_messages(wanted, 1):
+            return found.body
+        raise NotFound(f"There is no message {message}: the broker may have deleted it.")
 
     async def acknowledge(self, message: int) -> None:
         """Mark a message to the operator as read."""
-        await self._broker("Acknowledge", "at", [message])
+        await self._broker.acknowledge([message])
 
     async def requeue(self, message: int) -> None:
         """Queue a dead letter again."""
-        await self._broker("Requeue", "at", [message])
+        await self._broker.requeue([message])
 
     async def drop(self, message: int) -> None:
         """Give up a dead letter."""
-        await self._broker("Drop", "at", [message])
+        await self._broker.drop([message])
 
     async def question(self, question: int) -> str:
         """Return the whole text of a question."""
-        wanted = {"after": U64(question - 1), "before": U64(question + 1)}
-        [found] = await self._broker("ListQuestions", "a{sv}u", wanted, 1)
-        if not found:
-            raise NotFound(f"There is no question {question}: the broker may have deleted it.")
-        return str(found[0][3])
+        wanted = QuestionFilter(after=question - 1, before=question + 1)
+        for found in await self._broker.list_questions(wanted, 1):
+            return found.text
+        raise NotFound(f"There is no question {question}: the broker may have deleted it.")
 
     async def answer(self, question: int, answer: list[str]) -> None:
         """Answer a question."""
-        await self._broker("Answer", "tas", question, answer)
+        await self._broker.answer(question, answer)
 
     async def change_agent(self, name: str, verb: str) -> None:
         """Begin to start, kill or restart an agent."""
-        await call(
-            self._bus,
-            "lifecycle",
-            VERBS[verb],
-            "",
-            path=agent_path(name),
-            interface=names.AGENT_INTERFACE,
-        )
+        agent = AgentClient(self._caller, agent_path(name))
+        begin = {"start": agent.start, "kill": agent.stop, "restart": agent.restart}[verb]
+        await begin()
 
     async def approve(self, approval: int, *, now: bool) -> None:
         """Approve a request; with `now`, do not wait until the agent's turn is over."""
-        await call(self._bus, "approvals", "ApproveNow" if now else "Approve", "t", approval)
+        if now:
+            await self._approvals.approve_now(approval)
+        else:
+            await self._approvals.approve(approval)
 
     async def diff(self, approval: int) -> str:
         """Return the change that a request asks for, as a unified diff."""
-        [text] = await call(self._bus, "approvals", "Diff", "t", approval)
-        return str(text)
+        return await self._approvals.diff(approval)
 
     async def deny(self, approval: int, note: str) -> None:
         """Deny a request; `note` tells the manager why."""
-        await call(self._bus, "approvals", "Deny", "ts", approval, note)
+        await self._approvals.deny(approval, note)
 
     async def refresh(self, service: str) -> None:
         """Start a service, if the bus can, and have its feed ask for everything again."""
+        name, path = SERVICES[service]
         try:
-            await call(self._bus, service, "Ping", "", interface=PEER)
-        except HiveError:
+            await self._caller.call(name, path, PEER, "Ping")
+        finally:
             self._feeds[service].request_all()
-            raise
-        self._feeds[service].request_all()
-
-    async def _broker(self, member: str, signature: str, *args: Any) -> list[Any]:
-        return await call(self._bus, "broker", member, signature, *args)

@@ -1,30 +1,35 @@
 """The details of one agent, which its page asks for when somebody opens it."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
 
 from wire import names
-from wire.bus import Bus
+from wire.clients.approvals import ApprovalsClient
+from wire.clients.broker import BrokerClient
+from wire.clients.lifecycle import AgentClient
 from wire.errors import NotFound
+from wire.records.broker import MessageFilter, QuestionFilter
+from wire.records.lifecycle import AgentState
 
-from ..state.rows import message_row, question_row
-from ..state.tables import Row
-from .services import agent_path, call, no_such_agent
+from ..state.rows import amounts, deploy_row, message_row, question_row
+from ..state.tables import Json
+from .services import ExplainingCaller, agent_path, no_such_agent
 
 MESSAGES: Final = 50
 QUESTIONS: Final = 20
 DEPLOYS: Final = 20
 LOG_LINES: Final = 100
 
-DEPLOY_FIELDS = ("at", "agent", "commit", "approval", "requested_by", "description")
-
 
 class AgentDetails:
     """The details of agents. Each method raises a HiveError whose text says what to do."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self._parts: Mapping[str, Callable[[str], Awaitable[object]]] = {
+    def __init__(self, caller: ExplainingCaller) -> None:
+        self._caller = caller
+        self._broker = BrokerClient(caller)
+        self._approvals = ApprovalsClient(caller)
+        self._parts: Mapping[str, Callable[[str], Awaitable[Json]]] = {
             "messages": self._messages,
             "questions": self._questions,
             "deploys": self._deploys,
@@ -32,8 +37,8 @@ class AgentDetails:
             "logs": self._logs,
         }
 
-    async def part(self, name: str, part: str) -> object:
-        """Return one part of an agent's details, ready to be encoded as JSON.
+    async def part(self, name: str, part: str) -> Json:
+        """Return one part of an agent's details.
 
         Args:
             name: the agent.
@@ -45,53 +50,47 @@ class AgentDetails:
     async def wake(self, name: str) -> bool:
         """Start a sleeping agent and return True; leave any other agent as it is."""
         wanted = (names.AGENT_INTERFACE, "State")
-        [state] = await self._agent(name, "Get", "ss", *wanted, interface=names.PROPERTIES)
-        if state != "sleeping":
-            return False
-        await self._agent(name, "Start")
+        with _naming(name):
+            [state] = await self._caller.call(
+                names.LIFECYCLE, agent_path(name), names.PROPERTIES, "Get", "ss", *wanted
+            )
+            if state != AgentState.SLEEPING:
+                return False
+            await self._agent(name).start()
         return True
 
-    async def _messages(self, name: str) -> list[Row]:
+    async def _messages(self, name: str) -> Json:
         """Return the newest messages from or to the agent."""
-        [found] = await call(
-            self._bus, "broker", "ListMessages", "a{sv}u", {"agent": name}, MESSAGES
-        )
+        found = await self._broker.list_messages(MessageFilter(agent=name), MESSAGES)
         return [message_row(message) for message in found]
 
-    async def _questions(self, name: str) -> list[Row]:
+    async def _questions(self, name: str) -> Json:
         """Return the newest questions from or to the agent."""
-        [found] = await call(
-            self._bus, "broker", "ListQuestions", "a{sv}u", {"agent": name}, QUESTIONS
-        )
+        found = await self._broker.list_questions(QuestionFilter(agent=name), QUESTIONS)
         return [question_row(question) for question in found]
 
-    async def _deploys(self, name: str) -> list[Row]:
+    async def _deploys(self, name: str) -> Json:
         """Return the agent's deployed configurations, newest first."""
-        [found] = await call(self._bus, "approvals", "DeployLog", "su", name, DEPLOYS)
-        return [dict(zip(DEPLOY_FIELDS, deploy, strict=True)) for deploy in found]
+        return [deploy_row(deploy) for deploy in await self._approvals.deploy_log(name, DEPLOYS)]
 
-    async def _usage(self, name: str) -> Row:
+    async def _usage(self, name: str) -> Json:
         """Return the agent's current use of resources; it is empty when the agent is down."""
-        [usage] = await self._agent(name, "GetUsage")
-        return dict(usage)
+        with _naming(name):
+            return amounts(await self._agent(name).get_usage())
 
-    async def _logs(self, name: str) -> list[str]:
+    async def _logs(self, name: str) -> Json:
         """Return the agent's last lines in the host's journal."""
-        [lines] = await self._agent(name, "GetLogs", "u", LOG_LINES)
-        return list(lines)
+        with _naming(name):
+            return await self._agent(name).get_logs(LOG_LINES)
 
-    async def _agent(
-        self,
-        name: str,
-        member: str,
-        signature: str = "",
-        *args: Any,
-        interface: str = names.AGENT_INTERFACE,
-    ) -> list[Any]:
-        path = agent_path(name)
-        try:
-            return await call(
-                self._bus, "lifecycle", member, signature, *args, path=path, interface=interface
-            )
-        except NotFound as error:
-            raise no_such_agent(name) from error  # lifecycle's sentence is about an object path
+    def _agent(self, name: str) -> AgentClient:
+        return AgentClient(self._caller, agent_path(name))
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Name the agent that does not exist: lifecycle's sentence names an object path."""
+    try:
+        yield
+    except NotFound as error:
+        raise no_such_agent(name) from error

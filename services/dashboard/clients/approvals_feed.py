@@ -1,8 +1,12 @@
 """The feed of approvals: the queue of requests."""
 
 from wire import names
+from wire.bus import Bus
+from wire.clients.approvals import ApprovalsClient
+from wire.records.approvals import ApprovalFilter
 from wire.signals import Signal
 
+from ..state.page_state import PageState
 from .feed import Feed
 
 
@@ -12,11 +16,13 @@ class ApprovalsFeed(Feed):
     service = "approvals"
     rules = ({"interface": names.APPROVALS},)
 
+    def __init__(self, bus: Bus, state: PageState) -> None:
+        super().__init__(bus, state)
+        self._approvals = ApprovalsClient(bus)
+
     async def fetch_all(self) -> None:
         """Fetch all requests."""
-        self.state.replace_approvals(
-            await self.bus.call1(self.name, self.path, self.name, "List", "a{sv}", {})
-        )
+        self.state.replace_approvals(await self._approvals.list_approvals(ApprovalFilter()))
 
     def apply(self, signal: Signal) -> None:
         """Request everything after ApprovalAdded and ApprovalResolved."""

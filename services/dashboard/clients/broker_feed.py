@@ -1,17 +1,26 @@
 """The broker's feed: the message flow, and the questions."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 from wire import names
+from wire.bus import Bus
+from wire.clients.broker import BrokerClient
+from wire.records.broker import (
+    Message,
+    MessageFilter,
+    MessageState,
+    Question,
+    QuestionFilter,
+    QuestionState,
+)
 from wire.signals import Signal
-from wire.types import U64
 
-from ..state.page_state import MAX_MESSAGES
+from ..state.page_state import MAX_MESSAGES, PageState
 from .feed import Feed
 
 PAGE = 50
-"""Messages asked for at once: 50 of the longest ones fit into one D-Bus message."""
+"""Items asked for at once: 50 of the longest messages fit into one D-Bus message."""
 
 MAX_QUESTIONS = 50
 """Questions shown, in addition to those that wait for the operator."""
@@ -22,28 +31,33 @@ class BrokerFeed(Feed):
 
     service = "broker"
     rules = ({"interface": names.BROKER},)
-    _first_new: int | None = None
-    """The lowest id of the messages to ask for."""
-    _parked = False
-    """Whether there are new dead letters, which may be older than the messages shown."""
-    _questions_changed = False
-    """Whether a question was asked or resolved."""
+
+    def __init__(self, bus: Bus, state: PageState) -> None:
+        super().__init__(bus, state)
+        self._broker = BrokerClient(bus)
+        self._first_new: int | None = None
+        """The lowest id of the messages to ask for."""
+        self._parked = False
+        """Whether there are new dead letters, which may be older than the messages shown."""
+        self._questions_changed = False
+        """Whether a question was asked or resolved."""
 
     async def fetch_all(self) -> None:
         """Fetch the newest messages, all that wait for the operator, and the questions."""
         self._first_new, self._parked = None, False
-        newest = await self._list({}, MAX_MESSAGES)
-        self.state.replace_messages([*await self._dead(), *await self._unread({}), *newest])
+        newest = await self._messages(MessageFilter())
+        unread = await self._unread(MessageFilter())
+        self.state.replace_messages([*await self._dead(), *unread, *newest])
         await self._fetch_questions()
 
     async def fetch_changes(self) -> None:
         """Fetch what was queued, parked or asked since: signals carry no texts."""
         if self._first_new is not None:
             first, self._first_new = self._first_new, None
-            wanted = {"after": U64(first - 1)}
-            added = await self._list(wanted, MAX_MESSAGES)
+            wanted = MessageFilter(after=first - 1)
+            added = await self._messages(wanted)
             # Mostly that was all; else messages that wait for the operator may be further back.
-            if not added or added[0][0] != first:
+            if not added or added[0].id != first:
                 added = [*await self._unread(wanted), *added]
             self.state.add_messages(added)
         if self._parked:
@@ -55,54 +69,78 @@ class BrokerFeed(Feed):
     async def _fetch_questions(self) -> None:
         """Fetch the newest questions, and all that wait for the operator."""
         self._questions_changed = False
-        newest = await self._list({}, MAX_QUESTIONS, "ListQuestions")
-        wanted = {"to": names.OPERATOR, "state": "open"}
-        waiting = await self._list(wanted, MAX_MESSAGES, "ListQuestions")
-        self.state.replace_questions([*waiting, *newest])
+        newest = await self._questions(QuestionFilter(), MAX_QUESTIONS)
+        waiting = QuestionFilter(recipient=names.OPERATOR, state=QuestionState.OPEN)
+        self.state.replace_questions([*await self._questions(waiting, MAX_MESSAGES), *newest])
 
-    async def _unread(self, wanted: Mapping[str, Any]) -> list[list[Any]]:
+    async def _unread(self, wanted: MessageFilter) -> list[Message]:
         """List those of the `wanted` messages that wait in the operator's inbox."""
-        unread = {**wanted, "to": names.OPERATOR, "state": "queued"}
-        return await self._list(unread, MAX_MESSAGES)
+        return await self._messages(
+            wanted._replace(recipient=names.OPERATOR, state=MessageState.QUEUED)
+        )
 
-    async def _dead(self) -> list[list[Any]]:
+    async def _dead(self) -> list[Message]:
         """List the dead letters."""
-        return await self._list({"state": "dead"}, MAX_MESSAGES)
+        return await self._messages(MessageFilter(state=MessageState.DEAD))
 
     def apply(self, signal: Signal) -> None:
         """Set the states of messages; request the texts of new messages and questions."""
         match signal.member, signal.args:
             case "MessageQueued", [_, int(message), *_]:
                 # A message that is queued again may be older than those that will be asked for.
-                self.state.set_message_state(message, "queued")
+                self.state.set_message_state(message, MessageState.QUEUED)
                 self._first_new = min(message, self._first_new or message)
                 self.request_changes()
             case "MessageDelivered", [_, int(message), int(redeliveries)]:
-                self.state.set_message_state(message, "leased", redeliveries)
+                self.state.set_message_state(message, MessageState.LEASED, redeliveries)
             case "MessageAcknowledged", [_, int(message)]:
-                self.state.set_message_state(message, "acknowledged")
+                self.state.set_message_state(message, MessageState.ACKNOWLEDGED)
             case "MessageParked", [_, int(message), int(redeliveries)]:
-                self.state.set_message_state(message, "dead", redeliveries)
+                self.state.set_message_state(message, MessageState.DEAD, redeliveries)
                 self._parked = True
                 self.request_changes()
             case "MessageDropped", [_, int(message)]:
-                self.state.set_message_state(message, "dropped")
+                self.state.set_message_state(message, MessageState.DROPPED)
             case "QuestionAdded" | "QuestionResolved", _:
                 self._questions_changed = True
                 self.request_changes()
 
-    async def _list(
-        self, wanted: Mapping[str, Any], limit: int, member: str = "ListMessages"
-    ) -> list[list[Any]]:
-        """Return the newest `wanted` messages or questions, about `limit`, oldest first."""
-        found: list[list[Any]] = []
-        before: dict[str, Any] = {}
-        while len(found) < limit:
-            page: list[list[Any]] = await self.bus.call1(
-                self.name, self.path, self.name, member, "a{sv}u", {**wanted, **before}, PAGE
-            )
-            found = page + found
-            if len(page) < PAGE:
-                break
-            before = {"before": U64(page[0][0])}
-        return found
+    async def _messages(self, wanted: MessageFilter) -> list[Message]:
+        """Return the newest `wanted` messages, about MAX_MESSAGES, oldest first."""
+        return await _newest(
+            lambda before: self._broker.list_messages(wanted._replace(before=before), PAGE),
+            MAX_MESSAGES,
+        )
+
+    async def _questions(self, wanted: QuestionFilter, limit: int) -> list[Question]:
+        """Return the newest `wanted` questions, about `limit`, oldest first."""
+        return await _newest(
+            lambda before: self._broker.list_questions(wanted._replace(before=before), PAGE),
+            limit,
+        )
+
+
+class _Numbered(Protocol):
+    @property
+    def id(self) -> int: ...
+
+
+Item = TypeVar("Item", bound=_Numbered)
+
+
+async def _newest(
+    fetch_page: Callable[[int | None], Awaitable[list[Item]]], limit: int
+) -> list[Item]:
+    """Return about `limit` of the newest items, oldest first.
+
+    Args:
+        fetch_page: returns the newest PAGE items before an id, oldest first.
+        limit: the number of items after which no more pages are asked for.
+    """
+    found: list[Item] = []
+    while len(found) < limit:
+        page = await fetch_page(found[0].id if found else None)
+        found = page + found
+        if len(page) < PAGE:
+            break
+    return found

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from wire.bus import Bus
 from wire.errors import HiveError, Unavailable
-from wire.signals import DAEMON, Signal
+from wire.signals import Signal
 
 from ..state.page_state import PageState
 from .services import SERVICES, explain
@@ -47,7 +47,7 @@ class Feed(ABC):
 
     @abstractmethod
     def apply(self, signal: Signal) -> None:
-        """Put the signal's content into the tables, or call `request_changes`."""
+        """Put the signal's content into the tables, or call `request_changes`. Raises HiveError."""
 
     def request_all(self) -> None:
         """Have everything asked for again."""
@@ -60,8 +60,9 @@ class Feed(ABC):
 
     async def run(self) -> None:
         """Keep the rows current until cancelled. Raises Unavailable when the bus is lost."""
-        owner = {"sender": DAEMON, "interface": DAEMON, "member": "NameOwnerChanged"}
-        subscriptions = [await self.bus.on_signal(self._owner_changed, **owner, arg0=self.name)]
+        subscriptions = [
+            await self.bus.on_owner(self.name, came=self._owner_came, went=self._owner_went)
+        ]
         try:
             for rule in self.rules:
                 subscriptions.append(
@@ -84,23 +85,33 @@ class Feed(ABC):
             if owner_changes == self._owner_changes:
                 self.state.service_available(self.service)
         except HiveError as error:
-            self._all_requested = True  # the next wake-up, whatever its cause, asks for all of it
-            log.warning("%s could not be asked: %s", self.service, error)
-            self.state.service_unavailable(self.service, explain(self.service, error))
+            self._failed(error)
         finally:
             held, self._held = self._held, None
         for signal in held:
-            self.apply(signal)
+            self._apply(signal)
 
     def _receive(self, signal: Signal) -> None:
         if self._held is None:
-            self.apply(signal)
+            self._apply(signal)
         else:
             self._held.append(signal)
 
-    def _owner_changed(self, signal: Signal) -> None:
+    def _apply(self, signal: Signal) -> None:
+        try:
+            self.apply(signal)
+        except HiveError as error:  # the service is of another version
+            self._failed(error)
+
+    def _failed(self, error: HiveError) -> None:
+        self._all_requested = True  # the next wake-up, whatever its cause, asks for all of it
+        log.warning("%s could not be followed: %s", self.service, error)
+        self.state.service_unavailable(self.service, explain(self.service, error))
+
+    def _owner_came(self, _owner: str) -> None:
         self._owner_changes += 1
-        if signal.args[2]:
-            self.request_all()
-        else:
-            self.state.service_unavailable(self.service, explain(self.service, Unavailable()))
+        self.request_all()
+
+    def _owner_went(self, _owner: str) -> None:
+        self._owner_changes += 1
+        self.state.service_unavailable(self.service, explain(self.service, Unavailable()))

@@ -3,8 +3,8 @@
 from typing import Any
 
 from wire import names
-from wire.bus import Bus
 from wire.errors import HiveError, NotFound, Stopping, Timeout, Unavailable
+from wire.signals import Caller
 
 SERVICES = {
     "broker": (names.BROKER, names.BROKER_PATH),
@@ -20,6 +20,8 @@ UNAVAILABLE = {
     "approvals": "Approvals does not answer: requests can be neither approved nor denied.",
 }
 
+_BY_NAME = {name: service for service, (name, _) in SERVICES.items()}
+
 
 def explain(service: str, error: HiveError) -> str:
     """Return a failure of `service` as a sentence that says what to do."""
@@ -28,35 +30,34 @@ def explain(service: str, error: HiveError) -> str:
     return f"{service.capitalize()} answered: {error}"
 
 
-async def call(
-    bus: Bus,
-    service: str,
-    member: str,
-    signature: str,
-    *args: Any,
-    path: str | None = None,
-    interface: str | None = None,
-) -> list[Any]:
-    """Call a method and return its results.
+class ExplainingCaller:
+    """A connection to the services; its failures say what to do. It is a `wire.signals.Caller`."""
 
-    Args:
-        bus: the connection to the services.
-        service: one of SERVICES.
-        member: the method's name.
-        signature: the signature of `args`.
-        args: the arguments.
-        path: the object; the service's root object by default.
-        interface: the interface; the one named like the service by default.
+    def __init__(self, bus: Caller) -> None:
+        self._bus = bus
 
-    Raises:
-        HiveError: the service's own error, or one that says that the service does not answer and
-            how to find out why.
-    """
-    name, root = SERVICES[service]
-    try:
-        return await bus.call(name, path or root, interface or name, member, signature, *args)
-    except (Unavailable, Stopping, Timeout) as error:
-        raise type(error)(explain(service, error)) from error
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        *args: Any,
+        timeout: float = 25.0,
+    ) -> list[Any]:
+        """Call a method of one of SERVICES.
+
+        Raises:
+            HiveError: the service's own error, or one that says that the service does not answer
+                and how to find out why.
+        """
+        try:
+            return await self._bus.call(
+                destination, path, interface, member, signature, *args, timeout=timeout
+            )
+        except (Unavailable, Stopping, Timeout) as error:
+            raise type(error)(explain(_BY_NAME[destination], error)) from error
 
 
 def no_such_agent(name: str) -> NotFound:

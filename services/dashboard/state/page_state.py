@@ -3,10 +3,20 @@
 This module does not know D-Bus.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from time import time_ns
-from typing import Any
+
+from wire.records.approvals import Approval, ApprovalState
+from wire.records.broker import Message, MessageState, Question
+from wire.records.lifecycle import (
+    AgentProperties,
+    Crashed,
+    JobNew,
+    JobProperties,
+    JobRemoved,
+    JobResult,
+)
 
 from .rows import agent_row, approval_row, is_dead, is_unread, job_row, message_row, question_row
 from .tables import Row, Table, Tables
@@ -17,7 +27,7 @@ MAX_MESSAGES = 500
 MAX_RESOLVED = 5
 """Resolved approvals that are still shown, so that the operator sees the effect of a click."""
 
-OPEN = frozenset({"pending", "approved", "building"})
+OPEN = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.BUILDING})
 """The states of approvals that are not final."""
 
 MAX_NOTICES = 10
@@ -48,72 +58,70 @@ class PageState:
         self._service(service, available=False, reason=reason)
 
     def _service(self, service: str, *, available: bool, reason: str) -> None:
-        row = {"name": service, "available": available, "reason": reason}
+        row: Row = {"name": service, "available": available, "reason": reason}
         self._tables.update(Table.SERVICES, put={service: row})
 
     # Agents and jobs
 
-    def replace_agents(self, agents: Mapping[str, Mapping[str, Any]]) -> None:
-        """Replace all agents: properties of Agent1 by agent name."""
-        self._tables.replace(
-            Table.AGENTS, {name: agent_row({}, props) for name, props in agents.items()}
-        )
+    def replace_agents(self, agents: Iterable[AgentProperties]) -> None:
+        """Replace all agents."""
+        self._tables.replace(Table.AGENTS, {agent.name: agent_row(agent) for agent in agents})
 
-    def update_agent(self, name: str, properties: Mapping[str, Any]) -> None:
-        """Change some properties of an agent; a new agent comes with all of them."""
-        row = agent_row(self._tables.rows(Table.AGENTS).get(name, {}), properties)
-        if "name" in row:  # else a change of an agent that has not been reported yet
-            self._tables.update(Table.AGENTS, put={name: row})
+    def put_agent(self, agent: AgentProperties) -> None:
+        """Add an agent, or replace its row."""
+        self._tables.update(Table.AGENTS, put={agent.name: agent_row(agent)})
 
     def remove_agent(self, name: str) -> None:
         """Remove an agent that was destroyed."""
         self._tables.update(Table.AGENTS, remove={name})
 
-    def add_crash(self, name: str, result: str, status: int) -> None:
+    def add_crash(self, name: str, crash: Crashed) -> None:
         """Show a notice that an agent's container ended without having been stopped."""
-        self._add_notice(f"{name} crashed: {result}, status {status}.")
+        self._add_notice(f"{name} crashed: {crash.result}, status {crash.status}.")
 
-    def replace_jobs(self, jobs: Mapping[str, tuple[str, str]]) -> None:
-        """Replace all jobs: agent and verb by job path."""
-        self._tables.replace(Table.JOBS, {path: job_row(*job) for path, job in jobs.items()})
+    def replace_jobs(self, jobs: Mapping[str, JobProperties]) -> None:
+        """Replace all jobs, by job path."""
+        rows = {path: job_row(job.agent, job.verb) for path, job in jobs.items()}
+        self._tables.replace(Table.JOBS, rows)
 
-    def add_job(self, path: str, agent: str, verb: str) -> None:
+    def add_job(self, job: JobNew) -> None:
         """Add a job that was accepted."""
-        self._tables.update(Table.JOBS, put={path: job_row(agent, verb)})
+        self._tables.update(Table.JOBS, put={job.job: job_row(job.agent, job.verb)})
 
-    def remove_job(self, path: str, agent: str, verb: str, result: str, error: str) -> None:
+    def remove_job(self, job: JobRemoved) -> None:
         """Remove a job that ended; show a notice when it failed."""
-        self._tables.update(Table.JOBS, remove={path})
-        if result == "failed":
-            sentence = error.partition("\n")[0]  # the log of a failed build follows
-            self._add_notice(f"Could not {verb} {agent}: {sentence or 'no reason given'}")
+        self._tables.update(Table.JOBS, remove={job.job})
+        if job.result == JobResult.FAILED:
+            sentence = job.note.partition("\n")[0]  # the log of a failed build follows
+            self._add_notice(f"Could not {job.verb} {job.agent}: {sentence or 'no reason given'}")
 
     # Approvals
 
-    def replace_approvals(self, approvals: Sequence[Sequence[Any]]) -> None:
+    def replace_approvals(self, approvals: Iterable[Approval]) -> None:
         """Replace all approvals; keep the open ones and those that were resolved last."""
-        rows = [approval_row(approval) for approval in approvals]
-        open_ = [row for row in rows if row["state"] in OPEN]
-        resolved = sorted(
-            (row for row in rows if row["state"] not in OPEN), key=lambda row: row["resolved"]
-        )
+        by_age = sorted(approvals, key=lambda approval: approval.resolved)
+        open_ = [approval for approval in by_age if approval.state in OPEN]
+        resolved = [approval for approval in by_age if approval.state not in OPEN]
         shown = open_ + resolved[-MAX_RESOLVED:]
-        self._tables.replace(Table.APPROVALS, {str(row["id"]): row for row in shown})
+        rows = {str(approval.id): approval_row(approval) for approval in shown}
+        self._tables.replace(Table.APPROVALS, rows)
 
     # Messages
 
-    def replace_messages(self, messages: Sequence[Sequence[Any]]) -> None:
+    def replace_messages(self, messages: Iterable[Message]) -> None:
         """Replace all messages."""
         self._tables.replace(Table.MESSAGES, self._window(messages))
 
-    def add_messages(self, messages: Sequence[Sequence[Any]]) -> None:
+    def add_messages(self, messages: Iterable[Message]) -> None:
         """Add messages, or replace the rows of known ones."""
         known = self._tables.rows(Table.MESSAGES)
         rows = {**known, **self._window(messages)}
         kept = self._newest(rows)
         self._tables.update(Table.MESSAGES, put=kept, remove=set(known) - set(kept))
 
-    def set_message_state(self, message: int, state: str, redeliveries: int | None = None) -> None:
+    def set_message_state(
+        self, message: int, state: MessageState, redeliveries: int | None = None
+    ) -> None:
         """Set the state of a message; ignore a message that is not in the table."""
         row = self._tables.rows(Table.MESSAGES).get(str(message))
         if row is None:
@@ -121,8 +129,8 @@ class PageState:
         changes = {} if redeliveries is None else {"redeliveries": redeliveries}
         self._tables.update(Table.MESSAGES, put={str(message): {**row, "state": state, **changes}})
 
-    def _window(self, messages: Sequence[Sequence[Any]]) -> dict[str, Row]:
-        return self._newest({str(message[0]): message_row(message) for message in messages})
+    def _window(self, messages: Iterable[Message]) -> dict[str, Row]:
+        return self._newest({str(message.id): message_row(message) for message in messages})
 
     @staticmethod
     def _newest(rows: Mapping[str, Row]) -> dict[str, Row]:
@@ -134,18 +142,17 @@ class PageState:
 
     # Questions
 
-    def replace_questions(self, questions: Sequence[Sequence[Any]]) -> None:
+    def replace_questions(self, questions: Iterable[Question]) -> None:
         """Replace all questions."""
-        self._tables.replace(
-            Table.QUESTIONS, {str(question[0]): question_row(question) for question in questions}
-        )
+        rows = {str(question.id): question_row(question) for question in questions}
+        self._tables.replace(Table.QUESTIONS, rows)
 
     # Notices
 
     def _add_notice(self, text: str) -> None:
         known = self._tables.rows(Table.NOTICES)
         too_many = sorted(known, key=int)[: max(0, len(known) + 1 - MAX_NOTICES)]
-        row = {"text": text, "at": self._now_us()}
+        row: Row = {"text": text, "at": self._now_us()}
         self._tables.update(
             Table.NOTICES, put={str(next(self._notice_ids)): row}, remove=set(too_many)
         )

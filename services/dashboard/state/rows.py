@@ -1,53 +1,38 @@
-"""The rows of the tables, made from the services' answers. Their keys are the pages' contract."""
-
-from collections.abc import Mapping, Sequence
-from typing import Any
+"""The rows of the tables, made from records of the bus. Their keys are the pages' contract."""
 
 from wire import names
+from wire.records.approvals import Approval, Deploy
+from wire.records.broker import PREVIEW, Message, MessageState, Question
+from wire.records.lifecycle import AgentProperties, Resources, Usage
 
 from .tables import Row
 
-MAX_PREVIEW = 4096
-"""Characters of a text in the state; a page fetches the rest when somebody wants to read it."""
 
-AGENT_FIELDS = {
-    "Name": "name",
-    "Machine": "machine",
-    "Enabled": "enabled",
-    "State": "state",
-    "Since": "since",
-    "TurnState": "turn_state",
-    "TurnSince": "turn_since",
-    "Model": "model",
-    "ContextTokens": "context_tokens",
-    "LoggedIn": "logged_in",
-    "Resources": "resources",
-    "Network": "network",
-    "Image": "image",
-    "Stale": "stale",
-    "Port": "port",
-    "DeployedCommit": "deployed_commit",
-}
-"""The properties of Agent1 that pages show, and their keys in a row."""
-
-MESSAGE_FIELDS = (
-    "id", "from", "to", "kind", "body", "at", "redeliveries", "urgent", "in_reply_to", "state",
-    "invocation", "earlier_life",
-)  # fmt: skip
-QUESTION_FIELDS = (
-    "id", "from", "to", "question", "choices", "multi", "asked", "deadline", "state", "answer",
-    "answered_by", "resolved",
-)  # fmt: skip
-APPROVAL_FIELDS = (
-    "id", "kind", "agent", "commit", "reason", "requested_by", "requested", "state", "note",
-    "resolved",
-)  # fmt: skip
+def agent_row(agent: AgentProperties) -> Row:
+    """Return the row of an agent."""
+    return {
+        "name": agent.name,
+        "machine": agent.machine,
+        "enabled": agent.enabled,
+        "state": agent.state,
+        "since": agent.since,
+        "turn_state": agent.turn_state,
+        "turn_since": agent.turn_since,
+        "model": agent.model,
+        "context_tokens": agent.context_tokens,
+        "logged_in": agent.logged_in,
+        "resources": amounts(agent.resources),
+        "network": agent.network._asdict(),
+        "image": agent.image,
+        "stale": agent.stale,
+        "port": agent.port,
+        "deployed_commit": agent.deployed_commit,
+    }
 
 
-def agent_row(known: Row, properties: Mapping[str, Any]) -> Row:
-    """Return the row `known` of an agent, with the new values of some of its properties."""
-    changes = {AGENT_FIELDS[k]: v for k, v in properties.items() if k in AGENT_FIELDS}
-    return {**known, **changes}
+def amounts(record: Resources | Usage) -> Row:
+    """Return the limits that exist, or the resources that the host counts."""
+    return {name: value for name, value in record._asdict().items() if value is not None}
 
 
 def job_row(agent: str, verb: str) -> Row:
@@ -55,33 +40,57 @@ def job_row(agent: str, verb: str) -> Row:
     return {"agent": agent, "verb": verb}
 
 
-def approval_row(approval: Sequence[Any]) -> Row:
+def approval_row(approval: Approval) -> Row:
     """Return the row of an approval."""
-    return dict(zip(APPROVAL_FIELDS, approval, strict=True))
+    return approval._asdict()
 
 
-def question_row(question: Sequence[Any]) -> Row:
-    """Return the row of a question; long texts are cut to MAX_PREVIEW characters."""
-    row = dict(zip(QUESTION_FIELDS, question, strict=True))
-    row["length"] = len(row["question"])
-    row["question"] = row["question"][:MAX_PREVIEW]
-    row["answer"] = [text[:MAX_PREVIEW] for text in row["answer"]]
-    return row
+def deploy_row(deploy: Deploy) -> Row:
+    """Return the row of a deployed configuration."""
+    return deploy._asdict()
 
 
-def message_row(message: Sequence[Any]) -> Row:
+def message_row(message: Message) -> Row:
     """Return the row of a message: the beginning of its body, and the length of the whole."""
-    row = dict(zip(MESSAGE_FIELDS, message, strict=True))
-    row["length"] = len(row["body"])
-    row["body"] = row["body"][:MAX_PREVIEW]
-    return row
+    return {
+        "id": message.id,
+        "from": message.sender,
+        "to": message.recipient,
+        "kind": message.kind,
+        "body": message.body[:PREVIEW],
+        "length": len(message.body),
+        "at": message.queued,
+        "redeliveries": message.redeliveries,
+        "urgent": message.urgent,
+        "in_reply_to": message.in_reply_to,
+        "state": message.state,
+    }
+
+
+def question_row(question: Question) -> Row:
+    """Return the row of a question: the beginning of its texts, and the length of the question."""
+    return {
+        "id": question.id,
+        "from": question.asker,
+        "to": question.recipient,
+        "question": question.text[:PREVIEW],
+        "length": len(question.text),
+        "choices": question.choices,
+        "multi": question.multi,
+        "asked": question.asked,
+        "deadline": question.deadline,
+        "state": question.state,
+        "answer": [text[:PREVIEW] for text in question.answer],
+        "answered_by": question.answered_by,
+        "resolved": question.resolved,
+    }
 
 
 def is_unread(row: Row) -> bool:
-    """Whether a message waits in the operator's inbox."""
-    return bool(row["to"] == names.OPERATOR and row["state"] == "queued")
+    """Return whether a message waits in the operator's inbox."""
+    return row["to"] == names.OPERATOR and row["state"] == MessageState.QUEUED
 
 
 def is_dead(row: Row) -> bool:
-    """Whether a message is a dead letter, which waits for the operator's decision."""
-    return bool(row["state"] == "dead")
+    """Return whether a message is a dead letter, which waits for the operator's decision."""
+    return row["state"] == MessageState.DEAD

@@ -1,13 +1,16 @@
 """The tables that pages mirror: one numbered snapshot, then only changes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypedDict
 
 from .event_log import EventLog
 
-Row: TypeAlias = Mapping[str, Any]
-"""One row as JSON has it."""
+Json: TypeAlias = "str | int | float | Sequence[Json] | Mapping[str, Json] | None"
+"""A value that JSON has."""
+
+Row: TypeAlias = Mapping[str, Json]
+"""One row of a table."""
 
 
 class Table(StrEnum):
@@ -20,6 +23,15 @@ class Table(StrEnum):
     MESSAGES = "messages"
     QUESTIONS = "questions"
     NOTICES = "notices"
+
+
+class Snapshot(TypedDict):
+    """All tables, as `GET /api/state` answers them."""
+
+    epoch: str
+    seq: int
+    """The number of the last change in the tables."""
+    tables: Mapping[Table, Mapping[str, Row]]
 
 
 class Tables:
@@ -60,6 +72,6 @@ class Tables:
         """Make `rows` the only rows of `table`; log only the differences."""
         self.update(table, put=rows, remove=set(self._rows[table]) - set(rows))
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Snapshot:
         """Return all tables, with the number of the last change in them."""
         return {"epoch": self._log.epoch, "seq": self._log.seq, "tables": self._rows}

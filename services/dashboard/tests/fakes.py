@@ -2,23 +2,29 @@
 
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
-from typing import Annotated, Any, TypeAlias
-
 from wire import names
 from wire.bus import Bus
 from wire.errors import Conflict, NotFound
 from wire.interface import Interface, method, prop, signal
 from wire.principal import OPERATOR
+from wire.records import decode, to_dict
+from wire.records.approvals import Approval, ApprovalKind, ApprovalState, Deploy
+from wire.records.broker import (
+    Message,
+    MessageFilter,
+    MessageState,
+    Question,
+    QuestionFilter,
+    QuestionState,
+    SendOptions,
+)
+from wire.records.lifecycle import AgentState, Network, Resources, TurnState, Usage
 from wire.types import (
-    U64,
     Bool,
     Dict,
     Int32,
     Int64,
-    Messages,
     ObjectPath,
-    Questions,
-    Signature,
     Str,
     StrList,
     UInt32,
@@ -26,62 +32,93 @@ from wire.types import (
     UInt64List,
 )
 
-Approvals: TypeAlias = Annotated[list[list[Any]], Signature("a(tsssssxssx)")]
-
-Deploys: TypeAlias = Annotated[list[list[Any]], Signature("a(xsstss)")]
-
 NOW = 1_780_000_000_000_000
 
 
 class FakeBroker(Interface, name=names.BROKER):
     def __init__(self, earlier: "FakeBroker | None" = None) -> None:
         """Begin with nothing, or with the content of `earlier`."""
-        self.log: list[list[Any]] = earlier.log if earlier else []
+        self.log: list[Message] = earlier.log if earlier else []
         self.read: list[int] = earlier.read if earlier else []
-        self.questions: list[list[Any]] = earlier.questions if earlier else []
+        self.questions: list[Question] = earlier.questions if earlier else []
 
-    def add(self, sender: str, to: str, body: str, kind: str = "message") -> int:
+    def message(self, number: int) -> Message:
+        return self.log[number - 1]
+
+    def add(
+        self, sender: str, to: str, body: str, kind: str = "message", in_reply_to: int = 0
+    ) -> int:
         number = len(self.log) + 1
-        head = [number, sender, to, kind, body, NOW + number]
-        self.log.append([*head, 0, False, 0, "queued", "", False])
+        self.log.append(
+            Message(
+                id=number,
+                sender=sender,
+                recipient=to,
+                kind=kind,
+                body=body,
+                queued=NOW + number,
+                redeliveries=0,
+                urgent=False,
+                in_reply_to=in_reply_to,
+                state=MessageState.QUEUED,
+            )
+        )
         return number
 
-    def arrive(self, sender: str, to: str, body: str) -> int:
-        number = self.add(sender, to, body)
+    def arrive(self, sender: str, to: str, body: str, in_reply_to: int = 0) -> int:
+        number = self.add(sender, to, body, in_reply_to=in_reply_to)
         self.MessageQueued(to, number, sender, "message")
         return number
+
+    def _set(self, number: int, state: MessageState) -> Message:
+        self.log[number - 1] = message = self.message(number)._replace(state=state)
+        return message
 
     @method(allow=OPERATOR)
     async def Send(self, to: Str, body: Str, options: Dict) -> UInt64:
         if to not in ("manager", "alice", "bob"):
             raise NotFound(f"There is no agent {to}.")
-        number = self.arrive("operator", to, body)
-        self.log[number - 1][8] = options.get("in_reply_to", 0)
-        return number
+        wanted = decode(SendOptions, options)
+        return self.arrive("operator", to, body, wanted.in_reply_to or 0)
 
     @method(allow=OPERATOR)
     async def Acknowledge(self, ids: UInt64List) -> None:
         for number in ids:
             self.read.append(number)
-            self.log[number - 1][9] = "acknowledged"
+            self._set(number, MessageState.ACKNOWLEDGED)
             self.MessageAcknowledged("operator", number)
 
     @method(allow=OPERATOR)
-    async def ListMessages(self, filter: Dict, limit: UInt32) -> Messages:
+    async def ListMessages(self, filter: Dict, limit: UInt32) -> list[Message]:
+        wanted = decode(MessageFilter, filter)
         found = [
-            row
-            for row in self.log
-            if filter.get("after", 0) < row[0] < filter.get("before", 2**63)
-            and filter.get("to", row[2]) == row[2]
-            and filter.get("agent", row[1]) in (row[1], row[2])
-            and filter.get("state", row[9]) == row[9]
+            one
+            for one in self.log
+            if (wanted.after or 0) < one.id < (wanted.before or 2**63)
+            and wanted.recipient in (None, one.recipient)
+            and wanted.agent in (None, one.sender, one.recipient)
+            and wanted.state in (None, one.state)
         ]
         return found[-limit:]
 
     def ask(self, sender: str, to: str, text: str, *choices: str, multi: bool = False) -> int:
         number = len(self.questions) + 1
-        head = [number, sender, to, text, list(choices), multi, NOW + number, NOW + 10**9]
-        self.questions.append([*head, "open", [], "", 0])
+        self.questions.append(
+            Question(
+                id=number,
+                asker=sender,
+                recipient=to,
+                text=text,
+                choices=list(choices),
+                multi=multi,
+                asked=NOW + number,
+                deadline=NOW + 10**9,
+                state=QuestionState.OPEN,
+                answer=[],
+                answered_by="",
+                resolved=0,
+            )
+        )
         self.QuestionAdded(to, number, sender)
         return number
 
@@ -89,36 +126,42 @@ class FakeBroker(Interface, name=names.BROKER):
     async def Answer(self, id: UInt64, answer: StrList) -> None:
         if answer == ["too late"]:
             raise Conflict("This question was answered already.")
-        self.questions[id - 1][8:] = ["answered", answer, "operator", NOW + 1000]
-        self.QuestionResolved(self.questions[id - 1][1], id, "operator", "answered")
+        self.questions[id - 1] = question = self.questions[id - 1]._replace(
+            state=QuestionState.ANSWERED,
+            answer=answer,
+            answered_by="operator",
+            resolved=NOW + 1000,
+        )
+        self.QuestionResolved(question.asker, id, "operator", "answered")
 
     @method(allow=OPERATOR)
-    async def ListQuestions(self, filter: Dict, limit: UInt32) -> Questions:
+    async def ListQuestions(self, filter: Dict, limit: UInt32) -> list[Question]:
+        wanted = decode(QuestionFilter, filter)
         found = [
-            row
-            for row in self.questions
-            if filter.get("after", 0) < row[0] < filter.get("before", 2**63)
-            and filter.get("to", row[2]) == row[2]
-            and filter.get("agent", row[1]) in (row[1], row[2])
-            and filter.get("state", row[8]) == row[8]
+            one
+            for one in self.questions
+            if (wanted.after or 0) < one.id < (wanted.before or 2**63)
+            and wanted.recipient in (None, one.recipient)
+            and wanted.agent in (None, one.asker, one.recipient)
+            and wanted.state in (None, one.state)
         ]
         return found[-limit:]
 
     def park(self, number: int) -> None:
-        self.log[number - 1][9] = "dead"
-        self.MessageParked(self.log[number - 1][2], number, 5)
+        message = self._set(number, MessageState.DEAD)
+        self.MessageParked(message.recipient, number, 5)
 
     @method(allow=OPERATOR)
     async def Requeue(self, ids: UInt64List) -> None:
         for number in ids:
-            self.log[number - 1][9] = "queued"
-            self.MessageQueued(self.log[number - 1][2], number, self.log[number - 1][1], "message")
+            message = self._set(number, MessageState.QUEUED)
+            self.MessageQueued(message.recipient, number, message.sender, message.kind)
 
     @method(allow=OPERATOR)
     async def Drop(self, ids: UInt64List) -> None:
         for number in ids:
-            self.log[number - 1][9] = "dropped"
-            self.MessageDropped(self.log[number - 1][2], number)
+            message = self._set(number, MessageState.DROPPED)
+            self.MessageDropped(message.recipient, number)
 
     @signal()
     def MessageDropped(self, to: Str, id: UInt64) -> None: ...
@@ -155,23 +198,22 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
 class FakeAgent(Interface, name=names.AGENT_INTERFACE):
     def __init__(self, name: str, state: str = "running") -> None:
         self.name = name
-        self.state = state
-        self.turn = "idle" if state == "running" else "offline"
+        self.state = AgentState(state)
+        self.turn = TurnState.IDLE if state == "running" else TurnState.OFFLINE
         self.calls: list[str] = []
         self.usages = 0
         self.lines = [f"{name} line {number}" for number in range(150)]
 
     def become(self, state: str) -> None:
-        self.state = state
+        self.state = AgentState(state)
         self.emit_changed("State")
 
     @method(allow=OPERATOR)
-    async def GetUsage(self) -> Dict:
+    async def GetUsage(self) -> Usage:
         self.usages += 1
-        if self.state != "running":
-            return {}
-        used = {"cpu": 1_500_000, "memory": 50 * 2**20, "memory_peak": 3 * 2**30}
-        return {key: U64(value) for key, value in used.items()}
+        if self.state != AgentState.RUNNING:
+            return Usage()
+        return Usage(cpu=1_500_000, memory=50 * 2**20, memory_peak=3 * 2**30)
 
     @method(allow=OPERATOR)
     async def GetLogs(self, lines: UInt32) -> StrList:
@@ -197,17 +239,33 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
     def Name(self) -> Str:
         return self.name
 
+    @prop(const=True)
+    def Machine(self) -> Str:
+        return f"hive-{self.name}"
+
+    @prop(const=True)
+    def Unit(self) -> Str:
+        return f"systemd-nspawn@hive-{self.name}.service"
+
+    @prop(const=True)
+    def UidBase(self) -> UInt32:
+        return 655360
+
     @prop()
     def Enabled(self) -> Bool:
         return True
 
     @prop()
-    def State(self) -> Str:
+    def State(self) -> AgentState:
         return self.state
 
     @prop()
     def Since(self) -> Int64:
         return NOW
+
+    @prop()
+    def InvocationId(self) -> Str:
+        return ""
 
     @prop()
     def TurnState(self) -> Str:
@@ -218,12 +276,24 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         return NOW
 
     @prop()
+    def Model(self) -> Str:
+        return "claude-test"
+
+    @prop()
+    def ContextTokens(self) -> UInt64:
+        return 1234
+
+    @prop()
+    def LoggedIn(self) -> Bool:
+        return True
+
+    @prop()
     def Resources(self) -> Dict:
-        return {"tasks_max": U64(4096), "memory_max": U64(2 * 2**30)}
+        return to_dict(Resources(memory_max=2 * 2**30, tasks_max=4096))
 
     @prop()
     def Network(self) -> Dict:
-        return {"deny": ["localhost", "10.0.0.0/8"], "allow": ["10.0.0.1"], "filtered": True}
+        return to_dict(Network(deny=["localhost", "10.0.0.0/8"], allow=["10.0.0.1"], filtered=True))
 
     @prop()
     def Image(self) -> Str:
@@ -238,12 +308,12 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         return 8123
 
     @prop()
-    def DeployedCommit(self) -> Str:
-        return "0123456789abcdef" * 2
+    def PortSharedWith(self) -> StrList:
+        return []
 
     @prop()
-    def Model(self) -> Str:
-        return "claude-test"
+    def DeployedCommit(self) -> Str:
+        return "0123456789abcdef" * 2
 
     @signal()
     def Crashed(self, result: Str, status: Int32) -> None: ...
@@ -251,26 +321,41 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
 
 class FakeApprovals(Interface, name=names.APPROVALS):
     def __init__(self) -> None:
-        self.log: list[list[Any]] = []
+        self.log: list[Approval] = []
         self.calls: list[tuple[str, int]] = []
         self.diff = "+a new line\n"
 
     @method(allow=OPERATOR)
-    async def DeployLog(self, agent: Str, limit: UInt32) -> Deploys:
-        return [[NOW, agent, "0123456789abcdef" * 2, 7, "manager", "More memory for the tests"]]
+    async def DeployLog(self, agent: Str, limit: UInt32) -> list[Deploy]:
+        commit = "0123456789abcdef" * 2
+        return [Deploy(NOW, agent, commit, 7, "manager", "More memory for the tests")]
 
     def ask(self, agent: str, reason: str, kind: str = "spawn") -> int:
         number = len(self.log) + 1
-        head = [number, kind, agent, f"{number:040x}", reason]
-        self.log.append([*head, "manager", NOW, "pending", "", 0])
+        self.log.append(
+            Approval(
+                id=number,
+                kind=ApprovalKind(kind),
+                agent=agent,
+                commit=f"{number:040x}",
+                reason=reason,
+                requested_by="manager",
+                requested=NOW,
+                state=ApprovalState.PENDING,
+                note="",
+                resolved=0,
+            )
+        )
         self.ApprovalAdded(agent, number, kind)
         return number
 
     def settle(self, number: int, state: str, note: str) -> None:
         if not 0 < number <= len(self.log):
             raise NotFound(f"There is no request {number}.")
-        self.log[number - 1][7:] = [state, note, NOW + 1]
-        self.ApprovalResolved(self.log[number - 1][2], number, state)
+        self.log[number - 1] = approval = self.log[number - 1]._replace(
+            state=ApprovalState(state), note=note, resolved=NOW + 1
+        )
+        self.ApprovalResolved(approval.agent, number, state)
 
     @method(allow=OPERATOR)
     async def Approve(self, id: UInt64) -> ObjectPath:
@@ -295,7 +380,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         self.settle(id, "denied", note)
 
     @method(allow=OPERATOR)
-    async def List(self, filter: Dict) -> Approvals:
+    async def List(self, filter: Dict) -> list[Approval]:
         return self.log
 
     @signal()

@@ -41,7 +41,7 @@ async def test_what_it_is_says_and_does(page: Page, browser: Browser, log_in: Lo
     hive.broker.arrive("alice", "manager", "forty-two")
     await browser.sees(".flow .body", "forty-two")
     await browser.click("#questions form button:first-of-type")
-    await browser.until(lambda _: hive.broker.questions[0][9] == ["left"])
+    await browser.until(lambda _: hive.broker.questions[0].answer == ["left"])
     await browser.sees("#questions p.answer", "operator: left")
     hive.agents["alice"].lines.append("the newest line")
     hive.agents["alice"].become("stopped")
@@ -52,7 +52,7 @@ async def test_what_it_is_says_and_does(page: Page, browser: Browser, log_in: Lo
     await browser.until(lambda _: hive.agents["alice"].calls == ["start"])
     await browser.type("#write-text", "thank you", Keys.ENTER)
     await browser.sees(".flow .body", "thank you")
-    assert hive.broker.log[-1][1:3] == ["operator", "alice"]
+    assert (hive.broker.log[-1].sender, hive.broker.log[-1].recipient) == ("operator", "alice")
     usages = hive.agents["alice"].usages
     await browser.click("#usage .refresh")
     await browser.until(lambda _: hive.agents["alice"].usages == usages + 1)

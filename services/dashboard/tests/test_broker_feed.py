@@ -6,22 +6,28 @@ from services.dashboard.clients.broker_feed import BrokerFeed
 from services.dashboard.state.page_state import PageState
 from wire import names
 from wire.bus import Bus
+from wire.records.broker import Message, MessageFilter, MessageState
 from wire.signals import Signal
 
 
 class FakeBus:
-    """A broker that has `rows`, and returns at most `limit` of them at once."""
+    """A broker that has `messages`, and returns at most `limit` of them at once."""
 
-    def __init__(self, rows: list[list[Any]], limit: int) -> None:
-        self.rows = rows
+    def __init__(self, messages: list[Message], limit: int) -> None:
+        self.messages = messages
         self.limit = limit
-        self.asked: list[dict[str, Any]] = []
+        self.asked: list[MessageFilter] = []
 
-    async def call1(self, *call: Any) -> list[list[Any]]:
+    async def call(self, *call: Any, timeout: float) -> list[Any]:
         wanted = call[5]
+        assert isinstance(wanted, MessageFilter)
         self.asked.append(wanted)
-        found = [row for row in self.rows if row[0] > wanted["after"].value]
-        return [row for row in found if row[2] == wanted.get("to", row[2])][-self.limit :]
+        found = [
+            message
+            for message in self.messages
+            if message.id > (wanted.after or 0) and wanted.recipient in (None, message.recipient)
+        ]
+        return [found[-self.limit :]]
 
 
 class FakeState:
@@ -31,8 +37,8 @@ class FakeState:
     def set_message_state(self, message: int, state: str) -> None:
         pass
 
-    def add_messages(self, rows: list[list[Any]]) -> None:
-        self.added += [row[0] for row in rows]
+    def add_messages(self, messages: list[Message]) -> None:
+        self.added += [message.id for message in messages]
 
 
 async def added(bus: FakeBus, first: int) -> list[int]:
@@ -44,16 +50,28 @@ async def added(bus: FakeBus, first: int) -> list[int]:
     return state.added
 
 
-ROWS = [[1, "bob", "alice"], [2, "alice", "operator"], [3, "bob", "alice"], [4, "bob", "alice"]]
+def message(id: int, sender: str, recipient: str) -> Message:
+    return Message(
+        id, sender, recipient, "message", "", 0, 0, urgent=False, in_reply_to=0,
+        state=MessageState.QUEUED,
+    )  # fmt: skip
+
+
+MESSAGES = [
+    message(1, "bob", "alice"),
+    message(2, "alice", "operator"),
+    message(3, "bob", "alice"),
+    message(4, "bob", "alice"),
+]
 
 
 async def test_one_call_is_enough_for_a_few_new_messages() -> None:
-    bus = FakeBus(ROWS, limit=50)
+    bus = FakeBus(MESSAGES, limit=50)
     assert await added(bus, first=2) == [2, 3, 4]
     assert len(bus.asked) == 1
 
 
 async def test_a_message_that_waits_for_the_operator_is_found_however_far_back() -> None:
-    bus = FakeBus(ROWS, limit=2)  # as with large bodies
+    bus = FakeBus(MESSAGES, limit=2)  # as with large bodies
     assert await added(bus, first=2) == [2, 3, 4]
-    assert bus.asked[1]["to"] == names.OPERATOR
+    assert bus.asked[1].recipient == names.OPERATOR

@@ -58,13 +58,13 @@ async def test_the_operators_way(page: Page, browser: Browser, log_in: LogIn) ->
     await browser.type(".pending [data-key='2'] textarea", "Not now.")
     await browser.click(".pending [data-key='2'] .denial .primary")
     await browser.sees(".settled", "Not now.")
-    assert hive.approvals.log[1][7:9] == ["denied", "Not now."]
+    assert (hive.approvals.log[1].state, hive.approvals.log[1].note) == ("denied", "Not now.")
 
     await browser.type("#compose-text", "@al")
     await browser.sees("#names", "@alice")
     await browser.type("#compose-text", Keys.TAB, "six times seven?", Keys.ENTER)
     await browser.sees(".message .body", "six times seven?")
-    assert hive.broker.log[0][1:5] == ["operator", "alice", "message", "six times seven?"]
+    assert (hive.broker.log[0].recipient, hive.broker.log[0].body) == ("alice", "six times seven?")
     await browser.type("#compose-text", "hello", Keys.ENTER)
     await browser.sees(".message .to", "manager")
     await browser.type("#compose-text", "@zed hello", Keys.ENTER)
@@ -94,13 +94,13 @@ async def test_questions_are_answered_by_choice_choices_and_text(
     await log_in()
     await browser.sees("#waiting-questions", "3 questions")
     await browser.click(".asked [data-key='1'] form button:nth-of-type(2)")
-    await browser.until(lambda _: broker.questions[0][9] == ["production"])
+    await browser.until(lambda _: broker.questions[0].answer == ["production"])
     await browser.click(".asked [data-key='2'] [type=submit]")
     await browser.sees(".asked [data-key='2'] .error", "Choose at least one.")
     await browser.click(".asked [data-key='2'] label:nth-of-type(1)")
     await browser.click(".asked [data-key='2'] label:nth-of-type(3)")
     await browser.click(".asked [data-key='2'] [type=submit]")
-    await browser.until(lambda _: broker.questions[1][9] == ["Monday", "Sunday"])
+    await browser.until(lambda _: broker.questions[1].answer == ["Monday", "Sunday"])
     await browser.sees("#waiting-questions", "1 question")
     await browser.sees(".asked .body", "<b>What next?</b>")
     await browser.type(".asked [data-key='3'] textarea", "too late")
@@ -111,7 +111,7 @@ async def test_questions_are_answered_by_choice_choices_and_text(
     await browser.sees(".asked [data-key='3'] .error", "answered already")
     await browser.type(".asked [data-key='3'] textarea", ", write the docs")
     await browser.click(".asked [data-key='3'] [type=submit]")
-    await browser.until(lambda _: broker.questions[2][9] == ["too late, write the docs"])
+    await browser.until(lambda _: broker.questions[2].answer == ["too late, write the docs"])
     await browser.until_count(".asked li", 1)
     assert await browser.violations() == []
 
@@ -130,10 +130,10 @@ async def test_dead_letters_are_requeued_and_dropped(
     await browser.click("#waiting-dead")
     await browser.until_count(".flow li", 2)
     await browser.click(".flow [data-key='1'] [data-verb=requeue]")
-    await browser.until(lambda _: broker.log[0][9] == "queued")
+    await browser.until(lambda _: broker.log[0].state == "queued")
     await browser.sees("#waiting-dead", "1 dead letter")
     await browser.click(".flow [data-key='2'] [data-verb=drop]")
-    await browser.until(lambda _: broker.log[1][9] == "dropped")
+    await browser.until(lambda _: broker.log[1].state == "dropped")
     await browser.sees(".scroller .empty", "No dead letters")
 
 
@@ -141,7 +141,7 @@ async def test_jobs_and_states_have_names(page: Page, browser: Browser, log_in: 
     lifecycle = page.hive.lifecycle
     await log_in()
     for number, (verb, words) in enumerate(
-        [("rebuild", "being put right"), ("update", "being updated"), ("levitate", "levitate")], 1
+        [("rebuild", "being put right"), ("update", "being updated")], 1
     ):
         path = names.job_path(number)
         lifecycle.JobNew(number, path, "alice", verb)

@@ -9,10 +9,10 @@ import pytest
 
 from services.dashboard.clients.broker_feed import MAX_QUESTIONS
 from services.dashboard.state.page_state import MAX_MESSAGES, MAX_RESOLVED
-from services.dashboard.state.rows import MAX_PREVIEW
 from services.dashboard.tests.conftest import TIME_LIMIT, CountedStreams, Page
 from wire import names
 from wire.fixtures import Connect
+from wire.records.broker import PREVIEW, MessageState
 
 
 @pytest.fixture
@@ -86,10 +86,10 @@ async def test_messages_arrive_move_and_are_bounded(inside: Page) -> None:
 
 
 async def test_a_long_body_is_fetched_when_it_is_wanted(inside: Page) -> None:
-    body = "ü" * (MAX_PREVIEW + 1)
+    body = "ü" * (PREVIEW + 1)
     number = inside.hive.broker.arrive("alice", "operator", body)
     row = (await inside.until(lambda t: t["messages"]))["messages"][str(number)]
-    assert (len(row["body"]), row["length"]) == (MAX_PREVIEW, MAX_PREVIEW + 1)
+    assert (len(row["body"]), row["length"]) == (PREVIEW, PREVIEW + 1)
     assert await inside.get(f"/api/messages/{number}") == (200, {"body": body})
     assert (await inside.get("/api/messages/999"))[0] == 404
 
@@ -111,14 +111,14 @@ async def test_sending_reading_and_refusals(inside: Page) -> None:
 
 async def test_questions_are_shown_answered_and_refused(inside: Page) -> None:
     broker = inside.hive.broker
-    number = broker.ask("alice", "operator", "ü" * (MAX_PREVIEW + 1), "staging", "production")
+    number = broker.ask("alice", "operator", "ü" * (PREVIEW + 1), "staging", "production")
     broker.ask("bob", "alice", "six times seven?")
     tables = await inside.until(lambda t: len(t["questions"]) == 2)
     row = tables["questions"][str(number)]
-    assert (len(row["question"]), row["length"]) == (MAX_PREVIEW, MAX_PREVIEW + 1)
+    assert (len(row["question"]), row["length"]) == (PREVIEW, PREVIEW + 1)
     assert row["choices"] == ["staging", "production"]
     answer = await inside.get(f"/api/questions/{number}")
-    assert answer == (200, {"question": "ü" * (MAX_PREVIEW + 1)})
+    assert answer == (200, {"question": "ü" * (PREVIEW + 1)})
     assert (await inside.get("/api/questions/999"))[0] == 404
     path = f"/api/questions/{number}/answer"
     assert (await inside.post(path, {"answer": []}))[0] == 400
@@ -156,7 +156,8 @@ async def test_dead_letters_are_kept_requeued_and_dropped(inside: Page) -> None:
         return {row["state"] for row in tables["messages"].values()}
 
     await inside.until(lambda t: "dead" not in states(t))
-    assert [broker.log[number - 1][9] for number in (first, second)] == ["queued", "dropped"]
+    assert broker.message(first).state == MessageState.QUEUED
+    assert broker.message(second).state == MessageState.DROPPED
 
 
 @pytest.mark.parametrize(("verb", "call"), [("start", "start"), ("kill", "stop"), ("restart",) * 2])

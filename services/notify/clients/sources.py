@@ -2,19 +2,31 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from services.config import Event
 from services.notify.notification import Notification
 from wire import names
 from wire.bus import Bus
+from wire.clients.approvals import ApprovalsClient
+from wire.clients.broker import BrokerClient
+from wire.records.approvals import Approval, ApprovalFilter, ApprovalResolved, ApprovalState
+from wire.records.broker import (
+    Message,
+    MessageFilter,
+    MessageState,
+    Question,
+    QuestionFilter,
+    QuestionState,
+)
+from wire.records.codec import decode
 from wire.signals import Signal
-from wire.types import U64
 
 LIMIT: Final = 1000
 """The most items that one answer carries."""
 
 _CRASH: Final = "container-crash"
+_UNREAD: Final = frozenset({MessageState.QUEUED, MessageState.LEASED})
 
 
 class Source(ABC):
@@ -27,7 +39,7 @@ class Source(ABC):
     """Match rules, without the sender, of the signals that announce a change of the list."""
 
     def concerns(self, signal: Signal) -> bool:
-        """Whether a signal that matches a rule announces a change of the list."""
+        """Return whether a signal that matches a rule announces a change. Raises HiveError."""
         return True
 
     @abstractmethod
@@ -42,18 +54,16 @@ class _Approvals(Source):
     """The requests in one state."""
 
     service = names.APPROVALS
-    state: ClassVar[str]
+    state: ClassVar[ApprovalState]
 
     async def fetch(self, bus: Bus, after: int) -> list[Notification]:
         """Return all of them, whatever `after`: an old request may have failed only now."""
-        wanted = {"state": self.state, "limit": LIMIT}
-        rows: list[list[Any]] = await bus.call1(
-            names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS, "List", "a{sv}", wanted
-        )
-        return [self.read(row) for row in rows]
+        wanted = ApprovalFilter(state=self.state, limit=LIMIT)
+        found = await ApprovalsClient(bus).list_approvals(wanted)
+        return [self.notification(request) for request in found]
 
     @abstractmethod
-    def read(self, row: list[Any]) -> Notification:
+    def notification(self, request: Approval) -> Notification:
         """Return the notification about a request."""
 
 
@@ -61,20 +71,18 @@ class PendingRequests(_Approvals):
     """The requests that wait for the operator's decision."""
 
     name = "pending"
-    state = "pending"
+    state = ApprovalState.PENDING
     rules = ({"interface": names.APPROVALS, "member": "ApprovalAdded"},)
 
-    def read(self, row: list[Any]) -> Notification:
-        """Name the change, who asks for it, and the reason."""
-        number, kind, agent = row[:3]
-        reason, by, requested = row[-6:-3]
+    def notification(self, request: Approval) -> Notification:
+        """Name the change, the requester, and the reason."""
         return Notification.of(
             "approval",
-            number,
-            f"{kind} of {agent} waits for approval {number}",
-            f"{by}: {reason}",
-            requested,
-            by if by == names.MANAGER else "",
+            request.id,
+            f"{request.kind} of {request.agent} waits for approval {request.id}",
+            f"{request.requested_by}: {request.reason}",
+            request.requested,
+            request.requested_by if request.requested_by == names.MANAGER else "",
         )
 
 
@@ -82,18 +90,22 @@ class FailedRequests(_Approvals):
     """The requests that were approved and could not be carried out."""
 
     name = "failed"
-    state = "failed"
+    state = ApprovalState.FAILED
     rules = ({"interface": names.APPROVALS, "member": "ApprovalResolved"},)
 
     def concerns(self, signal: Signal) -> bool:
-        """Whether the request that was resolved has failed."""
-        return signal.args[2:3] == [self.state]
+        """Return whether the request that was resolved has failed."""
+        return decode(ApprovalResolved, signal.args).state == self.state
 
-    def read(self, row: list[Any]) -> Notification:
+    def notification(self, request: Approval) -> Notification:
         """Name the change, and the reason of the failure."""
-        number, kind, agent = row[:3]
-        note, resolved = row[-2:]
-        return Notification.of("deploy-failed", number, f"{kind} of {agent} failed", note, resolved)
+        return Notification.of(
+            "deploy-failed",
+            request.id,
+            f"{request.kind} of {request.agent} failed",
+            request.note,
+            request.resolved,
+        )
 
 
 class Questions(Source):
@@ -105,17 +117,20 @@ class Questions(Source):
 
     async def fetch(self, bus: Bus, after: int) -> list[Notification]:
         """Return the open ones after `after`."""
-        wanted = {"to": names.OPERATOR, "state": "open", "after": U64(after)}
-        rows = await _ask_broker(bus, "ListQuestions", wanted)
-        return [self._read(row) for row in rows]
+        wanted = QuestionFilter(recipient=names.OPERATOR, state=QuestionState.OPEN, after=after)
+        found = await BrokerClient(bus).list_questions(wanted, LIMIT)
+        return [self._notification(question) for question in found]
 
     @staticmethod
-    def _read(row: list[Any]) -> Notification:
-        number, asker, _, text, choices, _, asked = row[:7]
-        options = "\n".join(f"{index}  {choice}" for index, choice in enumerate(choices, 1))
-        origin = "" if asker == names.OPERATOR else asker
+    def _notification(question: Question) -> Notification:
+        options = [f"{index}  {choice}" for index, choice in enumerate(question.choices, 1)]
         return Notification.of(
-            "question", number, f"{asker} asks you ({number})", f"{text}\n{options}", asked, origin
+            "question",
+            question.id,
+            f"{question.asker} asks you ({question.id})",
+            "\n".join([question.text, *options]),
+            question.asked,
+            "" if question.asker == names.OPERATOR else question.asker,
         )
 
 
@@ -127,27 +142,23 @@ class SystemMessages(Source):
     rules = ({"interface": names.BROKER, "member": "MessageQueued", "arg0": names.OPERATOR},)
 
     def concerns(self, signal: Signal) -> bool:
-        """Whether the hive itself sent the message: agents' messages wait in the inbox."""
-        return signal.args[2:3] == [names.SYSTEM]
+        """Return whether the hive itself sent the message: agents' messages wait in the inbox."""
+        match signal.args:
+            case [_recipient, _id, names.SYSTEM, *_]:
+                return True
+        return False
 
     async def fetch(self, bus: Bus, after: int) -> list[Notification]:
-        """Return those after `after` that nobody has read."""
-        wanted = {"to": names.OPERATOR, "from": names.SYSTEM, "after": U64(after)}
-        rows = await _ask_broker(bus, "ListMessages", wanted)
-        return [self._read(row) for row in rows if row[9] in ("queued", "leased")]
+        """Return those after `after` that the operator has not read."""
+        wanted = MessageFilter(recipient=names.OPERATOR, sender=names.SYSTEM, after=after)
+        found = await BrokerClient(bus).list_messages(wanted, LIMIT)
+        return [self._notification(message) for message in found if message.state in _UNREAD]
 
     @staticmethod
-    def _read(row: list[Any]) -> Notification:
-        number, _, _, kind, body, queued = row[:6]
-        event: Event = "crash" if kind == _CRASH else "notice"
-        return Notification.of(event, number, f"{kind}: message {number} for you", body, queued)
-
-
-async def _ask_broker(bus: Bus, member: str, wanted: Mapping[str, Any]) -> list[list[Any]]:
-    rows: list[list[Any]] = await bus.call1(
-        names.BROKER, names.BROKER_PATH, names.BROKER, member, "a{sv}u", wanted, LIMIT
-    )
-    return rows
+    def _notification(message: Message) -> Notification:
+        event: Event = "crash" if message.kind == _CRASH else "notice"
+        title = f"{message.kind}: message {message.id} for you"
+        return Notification.of(event, message.id, title, message.body, message.queued)
 
 
 SOURCES: Final[Sequence[Source]] = (

@@ -12,7 +12,7 @@ from services.notify.clients.sources import Source
 from services.notify.notifier import Notifier
 from wire.bus import Bus
 from wire.errors import HiveError, Stopping, Unavailable
-from wire.signals import DAEMON, Signal
+from wire.signals import Signal
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,8 @@ class Watcher:
 
     async def run(self) -> None:
         """Watch until cancelled. Raises Unavailable when it cannot subscribe."""
-        owner = {"sender": DAEMON, "interface": DAEMON, "member": "NameOwnerChanged"}
-        subscriptions = [
-            await self._bus.on_signal(self._owner_changed, **owner, arg0=self._source.service)
-        ]
+        # A service that has left is not asked: a call would start it.
+        subscriptions = [await self._bus.on_owner(self._source.service, came=self._owner_came)]
         try:
             for rule in self._source.rules:
                 subscriptions.append(
@@ -76,11 +74,13 @@ class Watcher:
         return True
 
     def _receive(self, signal: Signal) -> None:
-        if self._source.concerns(signal):
+        try:
+            concerned = self._source.concerns(signal)
+        except HiveError:
+            concerned = True  # the service is of another version; its answer will say so
+        if concerned:
             self._wake.set()
 
-    def _owner_changed(self, signal: Signal) -> None:
-        """Ask a service that is back; do not ask one that has left, which a call would start."""
-        if signal.args[2]:
-            self._complete = True
-            self._wake.set()
+    def _owner_came(self, _owner: str) -> None:
+        self._complete = True
+        self._wake.set()

@@ -3,15 +3,23 @@
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
 import asyncio
-from typing import Annotated, Any, TypeAlias
 
 from wire import names
 from wire.bus import Bus
 from wire.interface import Interface, method, signal
 from wire.principal import service
-from wire.types import Dict, Messages, Questions, Signature, Str, UInt32, UInt64
+from wire.records import decode
+from wire.records.approvals import Approval, ApprovalFilter, ApprovalKind, ApprovalState
+from wire.records.broker import (
+    Message,
+    MessageFilter,
+    MessageState,
+    Question,
+    QuestionFilter,
+    QuestionState,
+)
+from wire.types import Dict, Str, UInt32, UInt64
 
-Approvals: TypeAlias = Annotated[list[list[Any]], Signature("a(tsssssxssx)")]
 NOW = 1_780_000_000_000_000
 NOTIFY = service("notify")
 
@@ -32,46 +40,82 @@ class Looked:
 class FakeBroker(Interface, name=names.BROKER):
     def __init__(self, looked: Looked) -> None:
         self.looked = looked
-        self.messages: list[list[Any]] = []
-        self.questions: list[list[Any]] = []
+        self.messages: list[Message] = []
+        self.questions: list[Question] = []
 
-    def tell(self, sender: str, kind: str, body: str) -> int:
+    def tell(
+        self, sender: str, kind: str, body: str, state: MessageState = MessageState.QUEUED
+    ) -> int:
+        """Add a message to the operator, without a signal."""
         number = len(self.messages) + 1
-        head = [number, sender, "operator", kind, body, NOW + number]
-        self.messages.append([*head, 0, False, 0, "queued", "", False])
+        self.messages.append(
+            Message(
+                id=number,
+                sender=sender,
+                recipient="operator",
+                kind=kind,
+                body=body,
+                queued=NOW + number,
+                redeliveries=0,
+                urgent=False,
+                in_reply_to=0,
+                state=state,
+            )
+        )
         return number
 
     def say(self, sender: str, kind: str, body: str) -> None:
+        """Send a message to the operator."""
         self.MessageQueued("operator", self.tell(sender, kind, body), sender, kind)
 
-    def ask(self, asker: str, text: str, *choices: str) -> int:
+    def ask(
+        self, asker: str, text: str, *choices: str, state: QuestionState = QuestionState.OPEN
+    ) -> int:
+        """Add a question to the operator, without a signal."""
         number = len(self.questions) + 1
-        head = [number, asker, "operator", text, list(choices), False, NOW + number]
-        self.questions.append([*head, 0, "open", [], "", 0])
+        self.questions.append(
+            Question(
+                id=number,
+                asker=asker,
+                recipient="operator",
+                text=text,
+                choices=list(choices),
+                multi=False,
+                asked=NOW + number,
+                deadline=0,
+                state=state,
+                answer=[],
+                answered_by="",
+                resolved=0,
+            )
+        )
         return number
 
     def wonder(self, asker: str, text: str, *choices: str) -> None:
+        """Ask the operator."""
         self.QuestionAdded("operator", self.ask(asker, text, *choices), asker)
 
-    def _answer(self, rows: list[list[Any]], wanted: dict[str, Any], state: int) -> list[list[Any]]:
-        assert wanted["to"] == "operator"
+    @method(allow=NOTIFY)
+    async def ListMessages(self, filter: Dict, limit: UInt32) -> list[Message]:
+        self.looked.at("messages")
+        wanted = decode(MessageFilter, filter)
+        assert wanted.recipient == "operator"
         return [
-            row
-            for row in rows
-            if row[0] > wanted["after"]
-            and row[1] == wanted.get("from", row[1])
-            and row[state] == wanted.get("state", row[state])
+            one
+            for one in self.messages
+            if one.id > (wanted.after or 0) and wanted.sender in (None, one.sender)
         ]
 
     @method(allow=NOTIFY)
-    async def ListMessages(self, filter: Dict, limit: UInt32) -> Messages:
-        self.looked.at("messages")
-        return self._answer(self.messages, filter, 9)
-
-    @method(allow=NOTIFY)
-    async def ListQuestions(self, filter: Dict, limit: UInt32) -> Questions:
+    async def ListQuestions(self, filter: Dict, limit: UInt32) -> list[Question]:
         self.looked.at("questions")
-        return self._answer(self.questions, filter, 8)
+        wanted = decode(QuestionFilter, filter)
+        assert wanted.recipient == "operator"
+        return [
+            one
+            for one in self.questions
+            if one.id > (wanted.after or 0) and wanted.state in (None, one.state)
+        ]
 
     @signal()
     def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...
@@ -83,25 +127,44 @@ class FakeBroker(Interface, name=names.BROKER):
 class FakeApprovals(Interface, name=names.APPROVALS):
     def __init__(self, looked: Looked) -> None:
         self.looked = looked
-        self.rows: list[list[Any]] = []
+        self.requests: list[Approval] = []
 
     def add(self, kind: str, agent: str, reason: str) -> int:
-        number = len(self.rows) + 1
-        self.rows.append([number, kind, agent, "c0ffee", reason, "manager", NOW, "pending", "", 0])
+        """Add a request, without a signal."""
+        number = len(self.requests) + 1
+        self.requests.append(
+            Approval(
+                id=number,
+                kind=ApprovalKind(kind),
+                agent=agent,
+                commit="c0ffee",
+                reason=reason,
+                requested_by="manager",
+                requested=NOW,
+                state=ApprovalState.PENDING,
+                note="",
+                resolved=0,
+            )
+        )
         return number
 
     def request(self, kind: str, agent: str, reason: str) -> None:
+        """Request a change."""
         self.ApprovalAdded(agent, self.add(kind, agent, reason), kind)
 
     def resolve(self, number: int, state: str, note: str) -> None:
-        row = self.rows[number - 1]
-        row[7:] = [state, note, NOW + 1]
-        self.ApprovalResolved(row[2], number, state)
+        """Resolve a request."""
+        self.requests[number - 1] = request = self.requests[number - 1]._replace(
+            state=ApprovalState(state), note=note, resolved=NOW + 1
+        )
+        self.ApprovalResolved(request.agent, number, state)
 
     @method(allow=NOTIFY)
-    async def List(self, filter: Dict) -> Approvals:
-        self.looked.at(filter["state"])
-        return [row for row in self.rows if row[7] == filter["state"]]
+    async def List(self, filter: Dict) -> list[Approval]:
+        wanted = decode(ApprovalFilter, filter)
+        assert wanted.state is not None
+        self.looked.at(wanted.state)
+        return [one for one in self.requests if one.state == wanted.state]
 
     @signal()
     def ApprovalAdded(self, agent: Str, id: UInt64, kind: Str) -> None: ...

@@ -17,6 +17,7 @@ from services.notify.tests.fakes import FakeHive
 from wire.bus import Bus
 from wire.fixtures import Connect
 from wire.principal import Kind, Principal
+from wire.records.broker import QuestionState
 from wire.testing import FixedPrincipals
 
 Start = Callable[[], Awaitable[Process]]
@@ -136,8 +137,7 @@ async def test_what_happened_while_it_was_down(hive: FakeHive, hook: Hook, start
     first.kill()
     await first.wait()
     hive.broker.ask("alice", "two")
-    answered = hive.broker.ask("alice", "three, and answered already")
-    hive.broker.questions[answered - 1][8] = "answered"
+    hive.broker.ask("alice", "three, and answered already", state=QuestionState.ANSWERED)
     hive.approvals.add("spawn", "carol", "docs")
     await start()
     # It may have been killed before it noted that the first one was taken.

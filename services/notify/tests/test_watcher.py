@@ -17,6 +17,7 @@ from wire.bus import Bus
 from wire.errors import LimitExceeded, Unavailable
 from wire.fixtures import Connect
 from wire.principal import Kind, Principal
+from wire.records.broker import MessageState
 from wire.testing import FixedPrincipals
 
 
@@ -125,8 +126,8 @@ async def test_a_service_that_is_away_is_left_alone_until_it_is_back(
 
 
 async def test_what_the_operator_has_read_is_no_news(connect: Connect, broker: FakeBroker) -> None:
-    for state in ("queued", "leased", "acknowledged", "dead", "dropped"):
-        broker.messages[broker.tell("system", "needs-login", state) - 1][9] = state
+    for state in MessageState:
+        broker.tell("system", "needs-login", state, state)
     broker.tell("alice", "message", "of an agent")
     found = await SystemMessages().fetch(await connect(), 0)
     assert [one.text for one in found] == ["queued", "leased"]
