@@ -7,7 +7,7 @@ from pathlib import Path
 from services import unit
 from services.config import Config
 from services.lifecycle.backends.nspawn import Nspawn
-from services.lifecycle.clients import BrokerClient, on_broker_appeared
+from services.lifecycle.clients import BusBroker
 from services.lifecycle.host import version
 from services.lifecycle.host.systemd import Systemd
 from services.lifecycle.interface import OnBus
@@ -39,10 +39,10 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     prefix = Path(sys.prefix)
     backend = Nspawn(Systemd(bus), config, prefix)
     lifecycle = Lifecycle(
-        store, backend, BrokerClient(bus), observer, config.lifecycle, version.current(prefix)
+        store, backend, BusBroker(bus), observer, config.lifecycle, version.current(prefix)
     )
     observer.attach(lifecycle)
-    await on_broker_appeared(bus, lifecycle.broker_appeared)
+    await bus.on_owner(names.BROKER, came=lambda _owner: lifecycle.broker_appeared())
     await lifecycle.start()
     return LifecycleService(lifecycle, store)
 

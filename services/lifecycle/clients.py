@@ -1,47 +1,48 @@
-"""The broker over the bus, as lifecycle needs it."""
+"""The broker over the bus, as lifecycle uses it."""
 
 from collections.abc import Callable
-from typing import Any
 
 from services.lifecycle.notices.notice import Notice
 from wire import names
 from wire.bus import Bus
+from wire.clients import BrokerClient
 from wire.errors import NotFound
-from wire.signals import Signal, Subscription
+from wire.records.broker import SendOptions
+from wire.signals import Subscription
 
 
-class BrokerClient:
-    """Broker1. A call starts the broker when it is not there."""
+class BusBroker:
+    """The broker, for lifecycle. A call starts the broker when it does not run."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._heard: dict[str, Subscription] = {}
+        self._client = BrokerClient(bus)
+        self._listening: dict[str, Subscription] = {}
 
     async def register(self, name: str) -> None:
-        """Give `name` an inbox."""
-        await self._call("RegisterAgent", "s", name)
+        """Create the inbox of `name`."""
+        await self._client.register_agent(name)
 
     async def unregister(self, name: str) -> None:
-        """Take the inbox of `name` back; one that has none is no error."""
+        """Remove the inbox of `name`. A missing inbox is not an error."""
         try:
-            await self._call("UnregisterAgent", "s", name)
+            await self._client.unregister_agent(name)
         except NotFound:
             return
 
     async def send(self, notice: Notice) -> None:
         """Hand one message over; the dedupe key makes a repetition harmless."""
-        options = {"kind": notice.kind, "dedupe_key": notice.dedupe_key}
-        await self._call("Send", "ssa{sv}", notice.recipient, notice.body, options)
+        options = SendOptions(kind=notice.kind, dedupe_key=notice.dedupe_key)
+        await self._client.send(notice.recipient, notice.body, options)
 
     async def waiting(self) -> set[str]:
-        """Who has messages that are not done."""
-        [waiting] = await self._call("ListWaiting")
-        return set(waiting)
+        """Return the agents that have queued or leased messages."""
+        return set(await self._client.list_waiting())
 
     async def listen(self, name: str, told: Callable[[], None]) -> None:
-        """Call `told` for each message for `name`; only these come over the bus."""
-        if name not in self._heard:
-            self._heard[name] = await self._bus.on_signal(
+        """Call `told` for each message to `name`; the bus filters the signals."""
+        if name not in self._listening:
+            self._listening[name] = await self._bus.on_signal(
                 lambda _signal: told(),
                 sender=names.BROKER,
                 path=names.BROKER_PATH,
@@ -51,28 +52,6 @@ class BrokerClient:
             )
 
     async def ignore(self, name: str) -> None:
-        """Not any more."""
-        if heard := self._heard.pop(name, None):
-            await heard.close()
-
-    async def _call(self, member: str, signature: str = "", *args: Any) -> list[Any]:
-        return await self._bus.call(
-            names.BROKER, names.BROKER_PATH, names.BROKER, member, signature, *args
-        )
-
-
-async def on_broker_appeared(bus: Bus, callback: Callable[[], None]) -> None:
-    """Call `callback` whenever the broker's name gets an owner, as long as `bus` lives."""
-
-    def changed(signal: Signal) -> None:
-        _name, _before, owner = signal.args
-        if owner:
-            callback()
-
-    await bus.on_signal(
-        changed,
-        sender="org.freedesktop.DBus",
-        interface="org.freedesktop.DBus",
-        member="NameOwnerChanged",
-        arg0=names.BROKER,
-    )
+        """Undo `listen`."""
+        if subscription := self._listening.pop(name, None):
+            await subscription.close()

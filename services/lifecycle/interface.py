@@ -1,56 +1,38 @@
 """Lifecycle1, Agent1 and Job1 on the bus. Forwards, and nothing else."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, astuple
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Final
 
+from services.lifecycle import options as checked
 from services.lifecycle.agents.agent import Agent
-from services.lifecycle.jobs.job import Job, Result, Verb
+from services.lifecycle.jobs.job import Job
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.watch.crash import Crash
 from wire import names
 from wire.bus import Bus
 from wire.interface import Interface, caller, method, prop, signal
 from wire.principal import AGENTS, MANAGER, OPERATOR, service
-from wire.types import (
-    U64,
-    Bool,
-    Dict,
-    Int32,
-    Int64,
-    ObjectPath,
-    Signature,
-    Str,
-    StrList,
-    UInt32,
-    UInt64,
-)
-
-Tombstones: TypeAlias = Annotated[list[list[Any]], Signature("a(stx)")]
-
-
-def variants(values: Mapping[str, int]) -> dict[str, Any]:
-    """Counts as variants of type t."""
-    return {key: U64(value) for key, value in values.items()}
+from wire.records import lifecycle as records
+from wire.types import Bool, Dict, Int32, Int64, ObjectPath, Str, StrList, UInt32, UInt64
 
 
 class Lifecycle1(Interface, name=names.LIFECYCLE):
-    """The service's own object."""
+    """The object of the service."""
 
     def __init__(self) -> None:
         self._lifecycle: Lifecycle
 
     def attach(self, lifecycle: Lifecycle) -> None:
-        """Forward to `lifecycle`; before the first call."""
+        """Forward to `lifecycle`. Must be called before the first call from the bus."""
         self._lifecycle = lifecycle
 
     @method(allow=OPERATOR | service("approvals"))
     async def Spawn(self, name: Str, options: Dict) -> ObjectPath:
-        return names.job_path(self._lifecycle.spawn(name, options).number)
+        return names.job_path(self._lifecycle.spawn(name, checked.SPAWN.parse(options)).number)
 
     @method(allow=service("approvals"))
     async def Deploy(self, agent: Str, commit: Str, options: Dict) -> ObjectPath:
-        return names.job_path(self._lifecycle.deploy(agent, commit, options).number)
+        job = self._lifecycle.deploy(agent, commit, checked.DEPLOY.parse(options))
+        return names.job_path(job.number)
 
     @method(allow=OPERATOR)
     async def Destroy(self, name: Str, purge: Bool) -> ObjectPath:
@@ -61,19 +43,25 @@ class Lifecycle1(Interface, name=names.LIFECYCLE):
         return self._lifecycle.update_all()
 
     @method(allow=OPERATOR | service("approvals"))
-    async def ListTombstones(self) -> Tombstones:
-        return [list(astuple(tombstone)) for tombstone in await self._lifecycle.tombstones()]
+    async def ListTombstones(self) -> list[records.Tombstone]:
+        return await self._lifecycle.tombstones()
 
     @method(allow=OPERATOR)
     async def PurgeTombstone(self, name: Str) -> ObjectPath:
         return names.job_path(self._lifecycle.purge(name).number)
 
     @signal()
-    def JobNew(self, id: UInt32, job: ObjectPath, agent: Str, verb: Str) -> None: ...
+    def JobNew(self, id: UInt32, job: ObjectPath, agent: Str, verb: records.JobVerb) -> None: ...
 
     @signal()
     def JobRemoved(
-        self, id: UInt32, job: ObjectPath, agent: Str, verb: Str, result: Str, note: Str
+        self,
+        id: UInt32,
+        job: ObjectPath,
+        agent: Str,
+        verb: records.JobVerb,
+        result: records.JobResult,
+        note: Str,
     ) -> None: ...
 
 
@@ -86,23 +74,23 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
 
     @method(allow=OPERATOR | MANAGER)
     async def Start(self) -> ObjectPath:
-        return self._order(Verb.START)
+        return self._order(records.JobVerb.START)
 
     @method(allow=OPERATOR | MANAGER)
     async def Stop(self) -> ObjectPath:
-        return self._order(Verb.STOP)
+        return self._order(records.JobVerb.STOP)
 
     @method(allow=OPERATOR | MANAGER)
     async def Restart(self) -> ObjectPath:
-        return self._order(Verb.RESTART)
+        return self._order(records.JobVerb.RESTART)
 
     @method(allow=OPERATOR)
     async def Rebuild(self) -> ObjectPath:
-        return self._order(Verb.REBUILD)
+        return self._order(records.JobVerb.REBUILD)
 
     @method(allow=OPERATOR | MANAGER)
     async def Update(self) -> ObjectPath:
-        return self._order(Verb.UPDATE)
+        return self._order(records.JobVerb.UPDATE)
 
     @method(allow=OPERATOR | MANAGER)
     async def Pause(self) -> None:
@@ -114,15 +102,16 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
 
     @method(allow=OPERATOR)
     async def SetResources(self, resources: Dict) -> None:
-        await self._lifecycle.set_resources(self._agent.name, resources)
+        changes = checked.RESOURCES.parse(resources)
+        await self._lifecycle.set_resources(self._agent.name, changes)
 
     @method(allow=OPERATOR | MANAGER)
-    async def GetUsage(self) -> Dict:
-        return variants(await self._lifecycle.usage(self._agent.name))
+    async def GetUsage(self) -> records.Usage:
+        return await self._lifecycle.usage(self._agent.name)
 
     @method(allow=AGENTS)
     async def Report(self, report: Dict) -> None:
-        self._lifecycle.report(caller(), self._agent.name, report)
+        self._lifecycle.report(caller(), self._agent.name, checked.REPORT.parse(report))
 
     @method(allow=OPERATOR | MANAGER)
     async def GetLogs(self, lines: UInt32) -> StrList:
@@ -149,8 +138,8 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
         return self._agent.enabled
 
     @prop()
-    def State(self) -> Str:
-        return self._agent.state.value
+    def State(self) -> records.AgentState:
+        return self._agent.state
 
     @prop()
     def Since(self) -> Int64:
@@ -161,8 +150,8 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
         return self._agent.unit_status.invocation
 
     @prop()
-    def TurnState(self) -> Str:
-        return self._agent.turn_state.value
+    def TurnState(self) -> records.TurnState:
+        return self._agent.turn_state
 
     @prop()
     def TurnSince(self) -> Int64:
@@ -181,12 +170,12 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
         return self._agent.logged_in
 
     @prop()
-    def Resources(self) -> Dict:
-        return variants(self._lifecycle.resources(self._agent.name))
+    def Resources(self) -> records.Resources:
+        return self._lifecycle.resources(self._agent.name)
 
     @prop()
-    def Network(self) -> Dict:
-        return asdict(self._lifecycle.network(self._agent.name))
+    def Network(self) -> records.Network:
+        return self._lifecycle.network(self._agent.name)
 
     @prop(const=True)
     def Image(self) -> Str:
@@ -211,12 +200,12 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     @signal()
     def Crashed(self, result: Str, status: Int32) -> None: ...
 
-    def _order(self, verb: Verb) -> str:
+    def _order(self, verb: records.JobVerb) -> str:
         return names.job_path(self._lifecycle.order(verb, self._agent.name).number)
 
 
 class Job1(Interface, name=names.JOB_INTERFACE):
-    """One job, while it runs."""
+    """One job that has not ended."""
 
     def __init__(self, lifecycle: Lifecycle, job: Job) -> None:
         self._lifecycle = lifecycle
@@ -239,12 +228,12 @@ class Job1(Interface, name=names.JOB_INTERFACE):
         return self._job.agent
 
     @prop(const=True)
-    def Verb(self) -> Str:
-        return self._job.verb.value
+    def Verb(self) -> records.JobVerb:
+        return self._job.verb
 
     @prop()
-    def State(self) -> Str:
-        return self._job.state.value
+    def State(self) -> records.JobState:
+        return self._job.state
 
 
 PROPERTIES: Final = {
@@ -261,11 +250,11 @@ PROPERTIES: Final = {
     "port_shared": ("PortSharedWith",),
     "spec": ("Resources", "DeployedCommit"),
 }
-"""The properties that show each attribute of an agent."""
+"""The properties that show each attribute of an agent, and change with it."""
 
 
 class OnBus:
-    """Shows on the bus what lifecycle tells its observer."""
+    """The observer of lifecycle that shows agents and jobs on the bus."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -275,7 +264,7 @@ class OnBus:
         self._lifecycle: Lifecycle
 
     def attach(self, lifecycle: Lifecycle) -> None:
-        """Export the service's own object; before `lifecycle` is started."""
+        """Export the object of the service. Must be called before `lifecycle` is started."""
         self._lifecycle = lifecycle
         self._root.attach(lifecycle)
         self._bus.export_object_manager(names.LIFECYCLE_PATH)
@@ -294,18 +283,19 @@ class OnBus:
 
     def agent_crashed(self, agent: Agent, crash: Crash) -> None:
         if shown := self._agents.get(agent.name):
-            shown.Crashed(crash.result, crash.status)
+            shown.Crashed(*records.Crashed(crash.result, crash.status))
 
     def job_new(self, job: Job) -> None:
         path = names.job_path(job.number)
         self._jobs[job.number] = Job1(self._lifecycle, job)
         self._bus.export(path, self._jobs[job.number])
-        self._root.JobNew(job.number, path, job.agent, job.verb.value)
+        self._root.JobNew(*records.JobNew(job.number, path, job.agent, job.verb))
 
     def job_changed(self, job: Job) -> None:
         self._jobs[job.number].emit_changed("State")
 
-    def job_removed(self, job: Job, result: Result, note: str) -> None:
+    def job_removed(self, job: Job, result: records.JobResult, note: str) -> None:
         path = names.job_path(job.number)
         self._bus.unexport(path, self._jobs.pop(job.number))
-        self._root.JobRemoved(job.number, path, job.agent, job.verb.value, result.value, note)
+        removed = records.JobRemoved(job.number, path, job.agent, job.verb, result, note)
+        self._root.JobRemoved(*removed)

@@ -3,19 +3,17 @@
 import contextlib
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from services.config import LifecycleConfig
 from services.deliverer import Deliverer
 from services.lifecycle.agents import resources
-from services.lifecycle.agents.agent import Agent, check_commit, check_options
-from services.lifecycle.agents.network import Network
+from services.lifecycle.agents.agent import Agent, check_commit, check_model
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.agents.roster import AgentObserver, Roster
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.broker import Broker
-from services.lifecycle.jobs.job import Job, Result, Verb
+from services.lifecycle.jobs.job import Job
 from services.lifecycle.jobs.rolling_update import RollingUpdate
 from services.lifecycle.jobs.runner import JobObserver, JobRunner
 from services.lifecycle.jobs.steps import Steps
@@ -28,6 +26,18 @@ from services.lifecycle.watch.turns import Turns
 from wire import names
 from wire.errors import AccessDenied, AlreadyExists, Conflict, HiveError, InvalidArgument, NotFound
 from wire.principal import Principal
+from wire.records.lifecycle import (
+    DeployOptions,
+    JobResult,
+    JobVerb,
+    Network,
+    Report,
+    ResourceChanges,
+    Resources,
+    SpawnOptions,
+    Tombstone,
+    Usage,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +47,6 @@ MAX_LOG_LINES: Final = 200
 
 class Observer(JobObserver, AgentObserver, Protocol):
     """The receiver of all news (the D-Bus side)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tombstone:
-    """The kept data of a destroyed agent."""
-
-    name: str
-    size: int
-    """Bytes on disk."""
-    destroyed: int
-    """Microseconds since 1970."""
 
 
 class Lifecycle:
@@ -157,7 +156,7 @@ class Lifecycle:
 
     # Jobs
 
-    def spawn(self, name: str, options: Mapping[str, object]) -> Job:
+    def spawn(self, name: str, options: SpawnOptions) -> Job:
         """Order a new agent.
 
         Raises:
@@ -166,32 +165,30 @@ class Lifecycle:
             Conflict: the agent has another job.
         """
         names.check_agent_name(name)
-        wanted = check_options(options)
+        check_model(options.model)
+        if options.commit:
+            check_commit(options.commit)
         job = self.jobs.of(name)
-        if name in self._roster.agents and not (job and job.verb is Verb.SPAWN):
+        if name in self._roster.agents and not (job and job.verb is JobVerb.SPAWN):
             raise AlreadyExists(f"There is an agent {name} already; choose another name.")
-        return self._submit(name, Verb.SPAWN, wanted)
+        return self._submit(name, JobVerb.SPAWN, options._asdict())
 
-    def deploy(self, name: str, commit: str, options: Mapping[str, object]) -> Job:
+    def deploy(self, name: str, commit: str, options: DeployOptions) -> Job:
         """Order the deploy of the configuration at `commit`.
 
         Args:
             name: the agent.
             commit: the full name of the commit.
-            options: `now`: do not wait for the end of the agent's turn.
+            options: whether to wait for the end of the agent's turn.
 
         Raises:
             NotFound: there is no such agent.
-            InvalidArgument: the commit or an option is not valid.
+            InvalidArgument: the commit is not valid.
             Conflict: the agent has another job.
         """
         self._roster.agent(name)
-        for key in sorted(options.keys() - {"now"}):
-            raise InvalidArgument(f"{key!r} is not an option of Deploy. Use: now.")
-        now = options.get("now", False)
-        if not isinstance(now, bool):
-            raise InvalidArgument(f"{now!r:.60} is not a valid now: use true or false.")
-        return self._submit(name, Verb.DEPLOY, {"commit": check_commit(commit), "now": now})
+        check_commit(commit)
+        return self._submit(name, JobVerb.DEPLOY, {"commit": commit, **options._asdict()})
 
     def hurry(self, number: int) -> None:
         """Make a deploy stop waiting for the end of a turn.
@@ -201,7 +198,7 @@ class Lifecycle:
             Conflict: the job is not a deploy.
         """
         job = self.jobs.find(number)
-        if job.verb is not Verb.DEPLOY:
+        if job.verb is not JobVerb.DEPLOY:
             raise Conflict(f"Job {number} is a {job.verb}; only a deploy waits for a turn.")
         self._steps.deploys.hurry(job)
 
@@ -220,15 +217,15 @@ class Lifecycle:
                 f"{name} is destroyed already, and its data is kept. Destroy it with purge to "
                 "remove the data, or spawn it again to use the data."
             )
-        return self._submit(name, Verb.DESTROY, {"purge": purge})
+        return self._submit(name, JobVerb.DESTROY, {"purge": purge})
 
     def purge(self, name: str) -> Job:
         """Order the removal of a destroyed agent's data. Raises NotFound, Conflict."""
         if self.jobs.of(name) is None:
             self._roster.tombstone(name)
-        return self._submit(name, Verb.PURGE, {})
+        return self._submit(name, JobVerb.PURGE, {})
 
-    def order(self, verb: Verb, name: str) -> Job:
+    def order(self, verb: JobVerb, name: str) -> Job:
         """Order a job that needs no arguments. Raises NotFound, Conflict."""
         self._roster.agent(name)
         return self._submit(name, verb, {})
@@ -243,7 +240,7 @@ class Lifecycle:
 
     # Resources
 
-    async def set_resources(self, name: str, asked: Mapping[str, object]) -> None:
+    async def set_resources(self, name: str, changes: ResourceChanges) -> None:
         """Change an agent's limits, now and for later starts.
 
         Raises:
@@ -252,7 +249,7 @@ class Lifecycle:
             Conflict: the agent has a job.
         """
         agent = self._roster.agent(name)
-        values = resources.checked(asked)
+        values = resources.checked(changes)
         if job := self.jobs.of(name):
             raise Conflict(f"{name} is busy (job {job.number}); ask again when that is over.")
         record = self._roster.records[name]
@@ -261,11 +258,11 @@ class Lifecycle:
         agent.set_spec(record.spec)
         await self._backend.limit(record.spec)
 
-    def resources(self, name: str) -> dict[str, int]:
-        """Return the limits of an agent. Unlimited resources are left out."""
+    def resources(self, name: str) -> Resources:
+        """Return the limits of an agent."""
         return self._backend.resources(self._roster.agent(name).spec)
 
-    async def usage(self, name: str) -> dict[str, int]:
+    async def usage(self, name: str) -> Usage:
         """Return an agent's current usage, empty when it does not run. Raises NotFound."""
         return await self._backend.usage(self._roster.agent(name).name)
 
@@ -304,7 +301,7 @@ class Lifecycle:
         kept = [r for r in self._store.records() if r.phase is Phase.KEPT]
         return [Tombstone(r.name, await self._backend.size(r.name), r.destroyed) for r in kept]
 
-    def report(self, principal: Principal, name: str, report: Mapping[str, object]) -> None:
+    def report(self, principal: Principal, name: str, report: Report) -> None:
         """Note a report of the harness of `name`.
 
         Raises:
@@ -338,16 +335,16 @@ class Lifecycle:
             )
         return await self._backend.logs(agent.name, lines)
 
-    def _submit(self, name: str, verb: Verb, wanted: Mapping[str, object], **how: object) -> Job:
+    def _submit(self, name: str, verb: JobVerb, wanted: Mapping[str, object], **how: object) -> Job:
         """Submit a job. Requests that differ only in `how` are the same request."""
         arguments = {**wanted, **how, **self._steps.snapshot(name)}
         job = Job(name, verb, tuple(wanted.values()), arguments)
         return self.jobs.submit(job, *self._steps.of[verb])
 
     def _update_at_rest(self, name: str) -> Job:
-        return self._submit(name, Verb.UPDATE, {}, at_rest=True)
+        return self._submit(name, JobVerb.UPDATE, {}, at_rest=True)
 
-    def _job_ended(self, job: Job, result: Result, note: str) -> None:
+    def _job_ended(self, job: Job, result: JobResult, note: str) -> None:
         self.auto_sleep.job_ended(job.agent)
         self.rolling_update.job_ended(job, result, note)
 
@@ -374,7 +371,7 @@ class Lifecycle:
 
     def _create_manager(self) -> None:
         if self.jobs.of(names.MANAGER) is None:
-            self.spawn(names.MANAGER, {})
+            self.spawn(names.MANAGER, SpawnOptions())
 
     def _busy(self, name: str) -> bool:
         return self._adopting or self.jobs.of(name) is not None
@@ -384,6 +381,6 @@ class Lifecycle:
         if record.phase is Phase.PRESENT:
             agent = self._roster.agents[record.name]
             if agent.enabled and not agent.asleep and not agent.unit_status.up:
-                self.order(Verb.START, record.name)
+                self.order(JobVerb.START, record.name)
         else:
             self.destroy(record.name, record.phase is Phase.PURGING)

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from services import sqlite
 from services.lifecycle.agents.record import Phase, Record
-from services.lifecycle.jobs.job import Job, JobState, Verb
+from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.notice import Notice
+from wire.records.lifecycle import JobState, JobVerb
 
 MAX_NOTICES: Final = 1000
 """Messages that wait for a broker. The oldest are dropped beyond it, so that the disk cannot fill
@@ -197,7 +198,7 @@ def _job(number: int, agent: str, verb: str, wanted: str, arguments: str, state:
     try:
         return Job(
             agent,
-            Verb(verb),
+            JobVerb(verb),
             tuple(json.loads(wanted)),
             json.loads(arguments),
             number,

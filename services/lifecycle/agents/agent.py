@@ -4,49 +4,22 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Final
 
 from wire import names
 from wire.errors import InvalidArgument
+from wire.records.lifecycle import AgentState, Report, TurnState
 
-MAX_MODEL: Final = 128
-"""The longest name of a model, in characters."""
-
-
-class State(StrEnum):
-    """The state of an agent's container."""
-
-    STOPPED = "stopped"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    FAILED = "failed"
-    PAUSED = "paused"
-    SLEEPING = "sleeping"
-    """Stopped until there is a message for the agent."""
-
-
-STATES: Final[Mapping[str, State]] = {
-    "inactive": State.STOPPED,
-    "activating": State.STARTING,
-    "active": State.RUNNING,
-    "reloading": State.RUNNING,
-    "deactivating": State.STOPPING,
-    "failed": State.FAILED,
-    "maintenance": State.STOPPING,
+STATES: Final[Mapping[str, AgentState]] = {
+    "inactive": AgentState.STOPPED,
+    "activating": AgentState.STARTING,
+    "active": AgentState.RUNNING,
+    "reloading": AgentState.RUNNING,
+    "deactivating": AgentState.STOPPING,
+    "failed": AgentState.FAILED,
+    "maintenance": AgentState.STOPPING,
 }
 """The public state for each ActiveState of the unit. systemd keeps the state; this names it."""
-
-
-class TurnState(StrEnum):
-    """The state of an agent's harness."""
-
-    OFFLINE = "offline"
-    IDLE = "idle"
-    THINKING = "thinking"
-    ERROR = "error"
-    NEEDS_LOGIN = "needs-login"
 
 
 REPORTABLE: Final = tuple(turn.value for turn in TurnState if turn is not TurnState.OFFLINE)
@@ -62,7 +35,7 @@ class UnitStatus:
     invocation: str = ""
     """InvocationID in hex; empty when the unit never ran."""
     result: str = "success"
-    """Result: `success`, `exit-code`, `signal`, `watchdog`, `start-limit-hit`, ..."""
+    """JobResult: `success`, `exit-code`, `signal`, `watchdog`, `start-limit-hit`, ..."""
     code: int = 0
     """ExecMainCode, a CLD_ constant: 1 exited, 2 killed, 3 dumped."""
     status: int = 0
@@ -73,14 +46,14 @@ class UnitStatus:
     """Whether the unit is paused."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> AgentState:
         """The public state."""
-        return STATES.get(self.active, State.FAILED)
+        return STATES.get(self.active, AgentState.FAILED)
 
     @property
     def up(self) -> bool:
         """Whether the container is READY."""
-        return self.state is State.RUNNING
+        return self.state is AgentState.RUNNING
 
     @property
     def overdue(self) -> bool:
@@ -156,12 +129,12 @@ class Agent:
         return replace(self.spec, commit=commit)
 
     @property
-    def state(self) -> State:
+    def state(self) -> AgentState:
         """The state of the container."""
         status = self.unit_status
-        if self.asleep and status.state in (State.STOPPED, State.FAILED):
-            return State.SLEEPING
-        return State.PAUSED if status.up and status.frozen else status.state
+        if self.asleep and status.state in (AgentState.STOPPED, AgentState.FAILED):
+            return AgentState.SLEEPING
+        return AgentState.PAUSED if status.up and status.frozen else status.state
 
     def set_wanted(self, enabled: bool, asleep: bool) -> None:
         """Note the desired state."""
@@ -187,29 +160,25 @@ class Agent:
             values |= self._turn(TurnState.OFFLINE)
         self._set(values)
 
-    def report(self, report: Mapping[str, object]) -> None:
+    def report(self, report: Report) -> None:
         """Note a report of the agent's harness.
 
         A turn state is dropped while the container is not READY: the report was on its way when
         the container ended.
 
-        Args:
-            report: any of `turn_state` (one of REPORTABLE), `model` (up to 128 characters),
-                `context_tokens` (0 or more) and `logged_in`.
-
         Raises:
             InvalidArgument: the report is not valid; nothing of it is noted.
         """
-        values: dict[str, object] = {}
-        for key, value in report.items():
-            check = _REPORT_CHECKS.get(key)
-            if check is None:
-                known = ", ".join(_REPORT_CHECKS)
-                raise InvalidArgument(f"{key!r} is not a field of a report. Use: {known}.")
-            values[key] = check(value)
-        turn = values.pop("turn_state", None)
-        if isinstance(turn, TurnState) and (self.unit_status.up or self.state is State.STARTING):
-            values |= self._turn(turn)
+        values: dict[str, object] = {
+            key: value for key, value in report._asdict().items() if value is not None
+        }
+        if report.model is not None:
+            check_model(report.model)
+        values.pop("turn_state", None)
+        if report.turn_state is not None:
+            turn = _reported(report.turn_state)
+            if self.unit_status.up or self.state is AgentState.STARTING:
+                values |= self._turn(turn)
         self._set(values)
 
     def _turn(self, turn: TurnState) -> dict[str, object]:
@@ -225,72 +194,34 @@ class Agent:
             self.announce(self, changed)
 
 
-def _check_turn(value: object) -> TurnState:
-    if not isinstance(value, str) or value not in REPORTABLE:
+def _reported(turn: str) -> TurnState:
+    if turn not in REPORTABLE:
         raise InvalidArgument(
-            f"{value!r:.60} is not a valid turn_state. Use one of: {', '.join(REPORTABLE)}."
+            f"{turn[:40]!r} is not a valid turn_state. Use one of: {', '.join(REPORTABLE)}."
         )
-    return TurnState(value)
+    return TurnState(turn)
 
 
-def check_model(value: object) -> str:
-    """Return `value` if it is a valid name of a model.
+def check_model(model: str) -> None:
+    """Check the name of a model.
 
     Raises:
-        InvalidArgument: the name is not valid.
+        InvalidArgument: the name has characters that are not printable.
     """
-    if not isinstance(value, str) or len(value) > MAX_MODEL or not value.isprintable():
-        raise InvalidArgument(
-            f"{value!r:.60} is not a valid model: use up to {MAX_MODEL} printable characters."
-        )
-    return value
+    if not model.isprintable():
+        raise InvalidArgument(f"{model!r} is not a valid model: use printable characters only.")
 
-
-def _check_tokens(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
-        raise InvalidArgument(f"{value!r:.60} is not a valid context_tokens: use 0 or more.")
-    return value
-
-
-def _check_login(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidArgument(f"{value!r:.60} is not a valid logged_in: use true or false.")
-    return value
-
-
-_REPORT_CHECKS: Final[Mapping[str, Callable[[object], object]]] = {
-    "turn_state": _check_turn,
-    "model": check_model,
-    "context_tokens": _check_tokens,
-    "logged_in": _check_login,
-}
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
-def check_commit(commit: object) -> str:
-    """Return `commit` if it is the full name of a commit.
+def check_commit(commit: str) -> None:
+    """Check the full name of a commit.
 
     Raises:
         InvalidArgument: the name is not valid.
     """
-    if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+    if not _COMMIT.fullmatch(commit):
         raise InvalidArgument(
-            f"{commit!r:.60} is not a valid commit: use all of its 40 (or 64) characters 0-9 a-f."
+            f"{commit[:70]!r} is not a valid commit: use all of its 40 (or 64) characters 0-9 a-f."
         )
-    return commit
-
-
-def check_options(options: Mapping[str, object]) -> dict[str, str]:
-    """Return the options `model` and `commit` of Spawn; each is empty by default.
-
-    Raises:
-        InvalidArgument: an option is unknown or not valid.
-    """
-    for key in sorted(options.keys() - {"model", "commit"}):
-        raise InvalidArgument(f"{key!r} is not an option of Spawn. Use: model, commit.")
-    commit = options.get("commit", "")
-    return {
-        "model": check_model(options.get("model", "")),
-        "commit": check_commit(commit) if commit else "",
-    }

@@ -2,27 +2,16 @@
 
 import contextlib
 import ipaddress
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from services.config import AgentSettings, Config
 from wire.errors import Conflict
+from wire.records.lifecycle import Network
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """The filter of one container. Addresses have the form of IPAddressDeny=."""
-
-    deny: tuple[str, ...]
-    allow: tuple[str, ...]
-    """Takes precedence over `deny`."""
-    filtered: bool
-    """Whether the host enforces `deny`."""
-
-    @property
-    def unenforced(self) -> bool:
-        """Whether the container can reach addresses that are denied."""
-        return bool(self.deny) and not self.filtered
+def is_unenforced(network: Network) -> bool:
+    """Whether the container can reach addresses that are denied."""
+    return bool(network.deny) and not network.filtered
 
 
 def network_of(name: str, config: Config, resolv_conf: str, *, can_filter: bool) -> Network:
@@ -41,7 +30,7 @@ def network_of(name: str, config: Config, resolv_conf: str, *, can_filter: bool)
     deny = common.network_deny if own.network_deny is None else own.network_deny
     allow = common.network_allow if own.network_allow is None else own.network_allow
     always = [*_model_address(config), *name_servers(resolv_conf)]
-    return Network(deny, tuple(sorted({*allow, *always})), bool(deny) and can_filter)
+    return Network(list(deny), sorted({*allow, *always}), bool(deny) and can_filter)
 
 
 def refusal(name: str) -> Conflict:

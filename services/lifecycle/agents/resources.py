@@ -6,6 +6,7 @@ from typing import Final
 
 from services.config import ResourceLimits
 from wire.errors import InvalidArgument
+from wire.records.lifecycle import ResourceChanges, Resources
 
 UNLIMITED: Final = 2**64 - 1
 """systemd's value for no limit."""
@@ -41,28 +42,26 @@ KINDS: Final[Mapping[str, Kind]] = {
     "tasks_max": Kind("TasksMax", "TasksMax", 64, 4_000_000),
     "io_weight": Kind("IOWeight", "IOWeight", 1, 10_000),
 }
-"""The resources by their names in our configuration. Memory is in bytes."""
+"""The resources, by the fields of their records. Memory is in bytes."""
 
 
-def checked(values: Mapping[str, object]) -> dict[str, int | str]:
-    """Return the argument of SetResources if it is valid: numbers, MAX or DEFAULT.
+def checked(changes: ResourceChanges) -> dict[str, int | str]:
+    """Return the changes that SetResources asks for: numbers, MAX or DEFAULT.
 
     Raises:
-        InvalidArgument: a resource is unknown, or a value is out of bounds.
+        InvalidArgument: a value is out of bounds.
     """
+    values = {key: value for key, value in changes._asdict().items() if value is not None}
     for key, value in values.items():
-        kind = KINDS.get(key)
-        if kind is None:
-            raise InvalidArgument(
-                f"{key[:40]!r} is not a resource. The resources are: {', '.join(KINDS)}."
-            )
-        number = isinstance(value, int) and not isinstance(value, bool)
-        if not (value in (MAX, DEFAULT) or (number and kind.low <= value <= kind.high)):  # type: ignore[operator]
+        kind = KINDS[key]
+        if not (
+            value in (MAX, DEFAULT) if isinstance(value, str) else kind.low <= value <= kind.high
+        ):
             raise InvalidArgument(
                 f"{value!r:.40} is not a valid {key}. Use a number from {kind.low} to "
                 f"{kind.high}, '{MAX}' for no limit, or '{DEFAULT}' for the configured value."
             )
-    return {key: value for key, value in values.items() if isinstance(value, int | str)}
+    return values
 
 
 def merged(before: Settings, asked: Settings) -> dict[str, int | str]:
@@ -70,24 +69,25 @@ def merged(before: Settings, asked: Settings) -> dict[str, int | str]:
     return {key: value for key, value in {**before, **asked}.items() if value != DEFAULT}
 
 
-def effective(*sources: ResourceLimits | Settings) -> dict[str, int]:
-    """Return the limits that apply; later sources take precedence. No limit means no entry."""
+def effective(*sources: ResourceLimits | Settings) -> Resources:
+    """Return the limits that apply; later sources take precedence."""
     limits: dict[str, int | str] = {}
     for source in sources:
         values = source.model_dump() if isinstance(source, ResourceLimits) else source
         limits |= {key: value for key, value in values.items() if value is not None}
-    return {key: limits[key] for key in KINDS if isinstance(limits.get(key), int)}  # type: ignore[misc]
+    return Resources(**{key: value for key, value in limits.items() if isinstance(value, int)})
 
 
-def lines(limits: Mapping[str, int]) -> Iterator[str]:
+def lines(limits: Resources) -> Iterator[str]:
     """Yield the settings of a unit file."""
-    for key, value in limits.items():
-        yield f"{KINDS[key].setting}={value}{KINDS[key].suffix}"
+    for key, value in limits._asdict().items():
+        if value is not None:
+            yield f"{KINDS[key].setting}={value}{KINDS[key].suffix}"
 
 
-def properties(limits: Mapping[str, int]) -> list[tuple[str, int]]:
+def properties(limits: Resources) -> list[tuple[str, int]]:
     """Return the properties of a running unit: all of them, so that earlier limits are lifted."""
     return [
-        (kind.property, limits[key] * kind.factor if key in limits else UNLIMITED)
-        for key, kind in KINDS.items()
+        (KINDS[key].property, UNLIMITED if value is None else value * KINDS[key].factor)
+        for key, value in limits._asdict().items()
     ]

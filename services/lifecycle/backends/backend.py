@@ -6,7 +6,7 @@ from typing import Protocol
 
 from services.agentfile import AgentFile
 from services.lifecycle.agents.agent import Spec, UnitStatus
-from services.lifecycle.agents.network import Network
+from wire.records.lifecycle import Network, Resources, Usage
 
 Watcher = Callable[[str, UnitStatus], None]
 """Is called with the name of an agent and the new status of its container."""
@@ -81,8 +81,8 @@ class Backend(Protocol):
     def configuration(self, spec: Spec) -> AgentFile:
         """Return the deployed configuration, or the default one when it cannot be read."""
 
-    def resources(self, spec: Spec) -> dict[str, int]:
-        """Return the limits of the container. Unlimited resources are left out."""
+    def resources(self, spec: Spec) -> Resources:
+        """Return the limits of the container."""
 
     def network(self, spec: Spec) -> Network:
         """Return the addresses that the container may reach."""
@@ -90,11 +90,8 @@ class Backend(Protocol):
     async def limit(self, spec: Spec) -> None:
         """Apply the limits and the network filter of `spec`, now and at every start."""
 
-    async def usage(self, name: str) -> dict[str, int]:
-        """Return the current usage: `cpu` (µs), `memory` (bytes), `tasks`, and their peaks.
-
-        Values that the host does not count are left out.
-        """
+    async def usage(self, name: str) -> Usage:
+        """Return the current usage, empty when the container does not run."""
 
     async def pause(self, name: str) -> None:
         """Freeze the processes of the container. Raises Conflict when it does not run."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from services.config import AgentSettings, Config
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Spec
-from services.lifecycle.agents.network import Network, network_of
+from services.lifecycle.agents.network import is_unenforced, network_of
 from services.lifecycle.backends import image
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.layout import Layout
 from services.lifecycle.backends.unit_files import Limits
+from wire.records.lifecycle import Network, Resources
 
 
 class EffectiveConfig:
@@ -38,8 +39,8 @@ class EffectiveConfig:
         """The time limit of a container's stop, in seconds."""
         return self._config.lifecycle.stop_timeout
 
-    def resources(self, spec: Spec) -> dict[str, int]:
-        """Return the limits of an agent. Unlimited resources are left out."""
+    def resources(self, spec: Spec) -> Resources:
+        """Return the limits of an agent."""
         config, deployed = self._config.lifecycle, self._builds.configuration(spec).resources
         own = config.agents.get(spec.name, AgentSettings()).resources
         return resources.effective(config.resources, deployed, own, spec.resources)
@@ -53,7 +54,7 @@ class EffectiveConfig:
 
     def lacks_required_filter(self, spec: Spec) -> bool:
         """Whether the agent must not run because this host cannot filter its addresses."""
-        return self._config.lifecycle.require_filter and self.network(spec).unenforced
+        return self._config.lifecycle.require_filter and is_unenforced(self.network(spec))
 
     def limits(self, spec: Spec) -> Limits:
         """Return everything that the drop-in of the container's unit limits."""

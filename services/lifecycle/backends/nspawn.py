@@ -10,7 +10,7 @@ from services.agentfile import AgentFile
 from services.config import Config
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Spec, UnitStatus
-from services.lifecycle.agents.network import Network, refusal
+from services.lifecycle.agents.network import refusal
 from services.lifecycle.backends.backend import Reconciled, Watcher
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.container_files import ContainerFiles
@@ -20,8 +20,10 @@ from services.lifecycle.host import cgroup
 from services.lifecycle.host.in_use import listening_ports, used_uids
 from services.lifecycle.host.journal import Journal
 from services.lifecycle.host.systemd import Systemd
+from services.tasks import Tasks
 from wire import names
 from wire.errors import HiveError, Unavailable
+from wire.records.lifecycle import Network, Resources, Usage
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ class Nspawn:
         self._files = ContainerFiles(self._layout, self._config, self._builds, prefix)
         self._names: dict[str, str] = {}
         self._watcher: Watcher = lambda name, status: None
-        self._looking: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def unit(self, name: str) -> str:
         """Return an instance of systemd's own template, which machinectl knows, too."""
@@ -109,9 +111,7 @@ class Nspawn:
         """Look at the unit at once: machined may see the end before systemd announces it."""
         name = names.agent_of_machine(machine)
         if name and container_unit(name) in self._names:
-            task = asyncio.create_task(self._look(name), name=f"look-{name}")
-            self._looking.add(task)
-            task.add_done_callback(self._looking.discard)
+            self._tasks.start_detached(self._look(name), f"look-{name}")
 
     async def _look(self, name: str) -> None:
         # If this fails the bus is gone, and with it the service; nothing else is lost.
@@ -169,7 +169,7 @@ class Nspawn:
 
     # Resources
 
-    def resources(self, spec: Spec) -> dict[str, int]:
+    def resources(self, spec: Spec) -> Resources:
         """Return the limits from all configurations together."""
         return self._config.resources(spec)
 
@@ -185,7 +185,7 @@ class Nspawn:
             container_unit(spec.name), resources.properties(self.resources(spec))
         )
 
-    async def usage(self, name: str) -> dict[str, int]:
+    async def usage(self, name: str) -> Usage:
         """Read the cgroup of the container's unit."""
         return cgroup.usage(await self._systemd.cgroup(container_unit(name)))
 

@@ -1,15 +1,15 @@
 """The text of the two files that make systemd run a container: settings and drop-in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Spec
-from services.lifecycle.agents.network import Network
 from services.lifecycle.agents.uid_ranges import SIZE
 from wire import names
+from wire.records.lifecycle import Network, Resources
 
 DROP_IN: Final = "50-hyperhive.conf"
 CREDENTIAL: Final = "anthropic_api_key"
@@ -47,7 +47,7 @@ class Limits:
     start_seconds: int
     stop_seconds: int
     network: Network
-    resources: Mapping[str, int]
+    resources: Resources
 
 
 def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str, git: str) -> str:

@@ -1,31 +1,33 @@
-"""What a container uses now, read from its cgroup when somebody asks."""
+"""The usage of a container, read from its cgroup on request."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from wire.records.lifecycle import Usage
+
 ROOT: Final = Path("/sys/fs/cgroup")
 
-_FILES: Final[Mapping[str, str]] = {
-    "memory": "memory.current",
-    "memory_peak": "memory.peak",
-    "tasks": "pids.current",
-    "tasks_peak": "pids.peak",
-}
 
+def usage(cgroup: str, root: Path = ROOT) -> Usage:
+    """Return the current usage, and the peaks since the start of the unit.
 
-def usage(cgroup: str, root: Path = ROOT) -> dict[str, int]:
-    """Processor time in microseconds (`cpu`), bytes and tasks, now and at most since its start.
+    A value is None if the host does not count it, because it lacks the controller or its kernel
+    does not know the file.
 
-    What the host does not count (a controller it does not have, a file its kernel does not know) is
-    left out. `cgroup`: the unit's ControlGroup; empty when it does not run, then so is the answer.
+    Args:
+        cgroup: the ControlGroup of the unit; empty when the unit does not run.
+        root: the mount point of the cgroup file system.
     """
     if not cgroup:
-        return {}
+        return Usage()
     folder = root / cgroup.lstrip("/")
-    found = {"cpu": _stat(folder / "cpu.stat").get("usage_usec")}
-    found |= {key: _number(folder / name) for key, name in _FILES.items()}
-    return {key: value for key, value in found.items() if value is not None}
+    return Usage(
+        cpu=_stat(folder / "cpu.stat").get("usage_usec"),
+        memory=_number(folder / "memory.current"),
+        memory_peak=_number(folder / "memory.peak"),
+        tasks=_number(folder / "pids.current"),
+        tasks_peak=_number(folder / "pids.peak"),
+    )
 
 
 def _number(file: Path) -> int | None:

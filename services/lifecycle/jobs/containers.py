@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from services.lifecycle.agents.agent import State
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.jobs.job import CutShortError, Job
 from services.lifecycle.jobs.progress import step
 from services.lifecycle.watch.monitor import Monitor
 from wire.errors import HiveError
+from wire.records.lifecycle import AgentState
 
 STARTS_AT_ONCE: Final = max(4, 2 * len(os.sched_getaffinity(0)))
 """The starts that may run at a time. More would only make each slower, up to its time limit."""
@@ -47,12 +47,12 @@ class Containers:
         if agent.unit_status.up:
             return
         try:
-            if agent.state is not State.STARTING:
+            if agent.state is not AgentState.STARTING:
                 await self.prepare(job)
             step(f"{agent.name}: its container is started")
             # A start that is under way was ordered before an interruption, or by systemd itself.
             async with self._starts:
-                await self._backend.start(agent.spec, fresh=agent.state is not State.STARTING)
+                await self._backend.start(agent.spec, fresh=agent.state is not AgentState.STARTING)
         except Exception:
             # Otherwise systemd would keep trying what the caller learns has failed.
             await self.stop(job)

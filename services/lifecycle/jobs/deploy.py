@@ -7,7 +7,7 @@ The agent is unaffected until the switch. Everything that the way back needs is 
 job before the step that makes it necessary.
 """
 
-from services.lifecycle.agents.agent import Agent, State
+from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.jobs.containers import Containers, waiting
@@ -15,6 +15,7 @@ from services.lifecycle.jobs.job import Job
 from services.lifecycle.jobs.progress import step
 from services.lifecycle.watch.turns import Turns
 from wire.errors import Conflict, HiveError
+from wire.records.lifecycle import AgentState
 
 
 class DeploySteps:
@@ -53,7 +54,7 @@ class DeploySteps:
             # A container that was given up may have needed just this deploy. A container that
             # should run may be down after a reboot in the middle of the job.
             runs = (agent.enabled and not agent.asleep) or _runs(agent)
-            ran = runs and agent.state is not State.FAILED
+            ran = runs and agent.state is not AgentState.FAILED
             self._keep(job, former=agent.spec.commit, ran=ran, runs=runs)
         try:
             if "failed" not in kept:
@@ -96,7 +97,7 @@ class DeploySteps:
 
     async def _restart_after_boot(self, job: Job) -> None:
         """Start a container that ran when the job was ordered and a reboot has stopped since."""
-        if job.arguments.get("ran") and self._roster.agent(job.agent).state is State.STOPPED:
+        if job.arguments.get("ran") and self._roster.agent(job.agent).state is AgentState.STOPPED:
             await self._containers.start(job)
 
     async def _switch(self, job: Job, commit: str) -> None:
@@ -135,4 +136,4 @@ class DeploySteps:
 
 
 def _runs(agent: Agent) -> bool:
-    return agent.unit_status.up or agent.state is State.STARTING
+    return agent.unit_status.up or agent.state is AgentState.STARTING

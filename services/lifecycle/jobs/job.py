@@ -2,57 +2,26 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
+from wire.records.lifecycle import JobState, JobVerb
 
-class Verb(StrEnum):
-    """The operation of a job on its agent."""
-
-    SPAWN = "spawn"
-    DESTROY = "destroy"
-    PURGE = "purge"
-    START = "start"
-    STOP = "stop"
-    RESTART = "restart"
-    REBUILD = "rebuild"
-    UPDATE = "update"
-    SLEEP = "sleep"
-    DEPLOY = "deploy"
-
-
-PARTICIPLES: Final[Mapping[Verb, str]] = {
-    Verb.SPAWN: "spawned",
-    Verb.DESTROY: "destroyed",
-    Verb.PURGE: "purged",
-    Verb.START: "started",
-    Verb.STOP: "stopped",
-    Verb.RESTART: "restarted",
-    Verb.REBUILD: "rebuilt",
-    Verb.UPDATE: "updated",
-    Verb.SLEEP: "put to sleep",
-    Verb.DEPLOY: "deployed",
+PARTICIPLES: Final[Mapping[JobVerb, str]] = {
+    JobVerb.SPAWN: "spawned",
+    JobVerb.DESTROY: "destroyed",
+    JobVerb.PURGE: "purged",
+    JobVerb.START: "started",
+    JobVerb.STOP: "stopped",
+    JobVerb.RESTART: "restarted",
+    JobVerb.REBUILD: "rebuilt",
+    JobVerb.UPDATE: "updated",
+    JobVerb.SLEEP: "put to sleep",
+    JobVerb.DEPLOY: "deployed",
 }
 
 
 class CutShortError(Exception):
     """The host stops in the middle of a job; the next lifecycle continues the job."""
-
-
-class JobState(StrEnum):
-    """The progress of a job. A job that has ended has a Result instead."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    CANCELLING = "cancelling"
-
-
-class Result(StrEnum):
-    """The way in which a job ended."""
-
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
 
 
 @dataclass
@@ -65,7 +34,7 @@ class Job:
     """
 
     agent: str
-    verb: Verb
+    verb: JobVerb
     wanted: tuple[object, ...] = ()
     arguments: dict[str, object] = field(default_factory=dict)
     number: int = 0

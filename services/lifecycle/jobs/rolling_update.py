@@ -5,17 +5,18 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from services.lifecycle.agents.agent import Agent, State, TurnState
+from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.roster import Roster
-from services.lifecycle.jobs.job import Job, Result
+from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.notice import Notice, notices
 from wire import names
+from wire.records.lifecycle import AgentState, JobResult, TurnState
 
 log = logging.getLogger(__name__)
 
 UPDATE_FAILED: Final = "update-failed"
 
-_DOWN: Final = (State.STOPPED, State.SLEEPING, State.FAILED)
+_DOWN: Final = (AgentState.STOPPED, AgentState.SLEEPING, AgentState.FAILED)
 
 
 class RollingUpdate:
@@ -70,13 +71,13 @@ class RollingUpdate:
         if changed & {"turn_state", "unit_status", "stale"}:
             self._continue()
 
-    def job_ended(self, job: Job, result: Result, note: str) -> None:
+    def job_ended(self, job: Job, result: JobResult, note: str) -> None:
         """Continue after `job`, or give up if it was a failed update."""
         if job.number == self._job:
             self._job = 0
-            if result is Result.FAILED:
+            if result is JobResult.FAILED:
                 self._give_up(job.agent, note)
-            elif result is Result.CANCELLED:
+            elif result is JobResult.CANCELLED:
                 self._waiting.discard(job.agent)
         self._continue()
 
@@ -95,7 +96,7 @@ class RollingUpdate:
     def _last_works(self) -> bool:
         """Whether the agent that was updated last works, or need not be waited for any more."""
         agent = self._roster.agents.get(self._last)
-        if agent and agent.state is State.FAILED and self._waiting:
+        if agent and agent.state is AgentState.FAILED and self._waiting:
             self._give_up(agent.name, "its container does not come up again.")
         elif agent and agent.state not in _DOWN and agent.turn_state is TurnState.OFFLINE:
             return False
@@ -123,10 +124,10 @@ def at_rest(agent: Agent) -> bool:
 
     An agent that has not reported yet may be in the middle of a turn.
     """
-    if agent.state is State.RUNNING:
+    if agent.state is AgentState.RUNNING:
         return agent.turn_state not in (TurnState.OFFLINE, TurnState.THINKING)
-    return agent.state in (State.STOPPED, State.SLEEPING)
+    return agent.state in (AgentState.STOPPED, AgentState.SLEEPING)
 
 
 def _concerned(agent: Agent) -> bool:
-    return agent.stale and agent.state is not State.FAILED
+    return agent.stale and agent.state is not AgentState.FAILED

@@ -10,15 +10,9 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from services.lifecycle.jobs import progress
-from services.lifecycle.jobs.job import (
-    PARTICIPLES,
-    CutShortError,
-    Job,
-    JobState,
-    Result,
-    Work,
-)
+from services.lifecycle.jobs.job import PARTICIPLES, CutShortError, Job, Work
 from wire.errors import Conflict, HiveError, NotFound
+from wire.records.lifecycle import JobResult, JobState
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +42,7 @@ class JobObserver(Protocol):
     def job_changed(self, job: Job) -> None:
         """Note the new state of `job`."""
 
-    def job_removed(self, job: Job, result: Result, note: str) -> None:
+    def job_removed(self, job: Job, result: JobResult, note: str) -> None:
         """Note that `job` has ended; `note` says why it failed, or what it changed."""
 
 
@@ -56,7 +50,7 @@ class JobRunner:
     """The jobs that wait or run now. Owns their tasks."""
 
     def __init__(
-        self, store: JobStore, observer: JobObserver, ended: Callable[[Job, Result, str], None]
+        self, store: JobStore, observer: JobObserver, ended: Callable[[Job, JobResult, str], None]
     ) -> None:
         """Start with no jobs.
 
@@ -164,7 +158,7 @@ class JobRunner:
             if isinstance(end, CutShortError):
                 return
             raise
-        level = logging.INFO if result is Result.DONE else logging.WARNING
+        level = logging.INFO if result is JobResult.DONE else logging.WARNING
         log.log(
             level, "%s of %s %s%s", job.verb, job.agent, result, f": {note}" if note else "",
             extra=fields,
@@ -174,7 +168,7 @@ class JobRunner:
         self._observer.job_removed(job, result, note)
         self._ended(job, result, note)
 
-    async def _outcome(self, job: Job, work: Work, undo: Work) -> tuple[Result, str]:
+    async def _outcome(self, job: Job, work: Work, undo: Work) -> tuple[JobResult, str]:
         """Do or undo `job`; return its result and its note.
 
         Raises:
@@ -184,22 +178,22 @@ class JobRunner:
         if not job.cancelling:
             try:
                 self._enter(job, JobState.RUNNING)
-                return Result.DONE, await work(job)
+                return JobResult.DONE, await work(job)
             except asyncio.CancelledError:
                 if self._draining or not job.cancelling:
                     raise
             except CutShortError:
                 raise
             except HiveError as failure:
-                return Result.FAILED, str(failure)
+                return JobResult.FAILED, str(failure)
             except Exception as failure:
                 log.exception("%s of %s failed", job.verb, job.agent)
-                return Result.FAILED, f"{type(failure).__name__}: {failure}"
+                return JobResult.FAILED, f"{type(failure).__name__}: {failure}"
         try:
             await undo(job)
         except HiveError as failure:
-            return Result.FAILED, f"It was cancelled, but could not be undone: {failure}"
-        return Result.CANCELLED, f"It was cancelled; {job.agent} is as it was."
+            return JobResult.FAILED, f"It was cancelled, but could not be undone: {failure}"
+        return JobResult.CANCELLED, f"It was cancelled; {job.agent} is as it was."
 
     def _enter(self, job: Job, state: JobState) -> None:
         job.state = state

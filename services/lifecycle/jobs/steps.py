@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.deliverer import Deliverer
-from services.lifecycle.agents.agent import Agent, State
+from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.broker import Broker
 from services.lifecycle.jobs.containers import Containers, waiting
 from services.lifecycle.jobs.deploy import DeploySteps
-from services.lifecycle.jobs.job import Job, Verb, Work
+from services.lifecycle.jobs.job import Job, Work
 from services.lifecycle.jobs.progress import step
 from services.lifecycle.jobs.rolling_update import at_rest
 from services.lifecycle.notices.notice import Notice
@@ -27,6 +27,7 @@ from services.lifecycle.watch.monitor import Monitor
 from services.lifecycle.watch.turns import Turns
 from wire import names
 from wire.errors import HiveError
+from wire.records.lifecycle import AgentState, JobVerb
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +57,17 @@ class Steps:
         self._one_update = asyncio.Lock()
         self._containers = Containers(roster, backend, monitor)
         self.deploys = DeploySteps(roster, backend, self._containers, turns)
-        self.of: Mapping[Verb, tuple[Work, Work]] = {
-            Verb.SPAWN: (self._spawn, self._undo_spawn),
-            Verb.DESTROY: (self._destroy, self._restore),
-            Verb.PURGE: (self._purge, self._restore),
-            Verb.START: (self._start, self._restore),
-            Verb.STOP: (self._stop, self._restore),
-            Verb.RESTART: (self._restart, self._restore),
-            Verb.REBUILD: (self._rebuild, self._restore),
-            Verb.UPDATE: (self._update, self._restore),
-            Verb.SLEEP: (self._sleep, self._restore),
-            Verb.DEPLOY: (self.deploys.deploy, self.deploys.undo),
+        self.of: Mapping[JobVerb, tuple[Work, Work]] = {
+            JobVerb.SPAWN: (self._spawn, self._undo_spawn),
+            JobVerb.DESTROY: (self._destroy, self._restore),
+            JobVerb.PURGE: (self._purge, self._restore),
+            JobVerb.START: (self._start, self._restore),
+            JobVerb.STOP: (self._stop, self._restore),
+            JobVerb.RESTART: (self._restart, self._restore),
+            JobVerb.REBUILD: (self._rebuild, self._restore),
+            JobVerb.UPDATE: (self._update, self._restore),
+            JobVerb.SLEEP: (self._sleep, self._restore),
+            JobVerb.DEPLOY: (self.deploys.deploy, self.deploys.undo),
         }
         """The work of each verb, and its undoing."""
 
@@ -76,7 +77,7 @@ class Steps:
         if agent is None:
             return {}
         status = agent.unit_status
-        running = agent.unit_status.up or agent.state is State.STARTING
+        running = agent.unit_status.up or agent.state is AgentState.STARTING
         return {
             "ran": running,
             "enabled": agent.enabled,
@@ -253,7 +254,7 @@ class Steps:
         found = await self._backend.reconcile(agent.spec, running=agent.unit_status.up)
         await self._broker.register(agent.name)
         changes += found.changes
-        if job.verb is Verb.REBUILD:  # an update changes no ports
+        if job.verb is JobVerb.REBUILD:  # an update changes no ports
             moved = self._roster.separate_port(agent.name, await self._backend.listening_ports())
             changes += [moved] if moved else []
         if agent.unit_status.up and found.restart:

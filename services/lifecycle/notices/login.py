@@ -3,9 +3,10 @@
 import time
 from typing import Final
 
-from services.lifecycle.agents.agent import Agent, TurnState
+from services.lifecycle.agents.agent import Agent
 from services.lifecycle.notices.notice import Notice, notices
 from wire import names
+from wire.records.lifecycle import TurnState
 
 NEEDS_LOGIN: Final = "needs-login"
 LOGGED_IN: Final = "logged-in"

@@ -8,12 +8,12 @@ from services.agentfile import AgentFile
 from services.config import ResourceLimits
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Agent, Spec, UnitStatus
-from services.lifecycle.agents.network import Network
 from services.lifecycle.backends.backend import Reconciled, Watcher
-from services.lifecycle.jobs.job import Job, Result
+from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.notice import Notice
 from services.lifecycle.watch.crash import Crash
 from wire.errors import Conflict, HiveError, NotFound, Unavailable
+from wire.records.lifecycle import JobResult, Network, Resources, Usage
 
 
 class FakeBackend:
@@ -112,17 +112,17 @@ class FakeBackend:
         await self._did()
         return self.reconciled
 
-    def resources(self, spec: Spec) -> dict[str, int]:
+    def resources(self, spec: Spec) -> Resources:
         return resources.effective(ResourceLimits(tasks_max=4096), spec.resources)
 
     def network(self, spec: Spec) -> Network:
-        return Network(("any",), ("192.0.2.7",), filtered=True)
+        return Network(["any"], ["192.0.2.7"], filtered=True)
 
     async def limit(self, spec: Spec) -> None:
         await self._called("limit", spec.name)
 
-    async def usage(self, name: str) -> dict[str, int]:
-        return {"cpu": 7}
+    async def usage(self, name: str) -> Usage:
+        return Usage(cpu=7)
 
     async def pause(self, name: str) -> None:
         self.set(name, "active", frozen=True)
@@ -258,7 +258,7 @@ class Diary:
     def __init__(self) -> None:
         self.events: list[tuple[object, ...]] = []
         self.crashes: list[Crash] = []
-        self.finished: dict[int, asyncio.Future[tuple[Result, str]]] = {}
+        self.finished: dict[int, asyncio.Future[tuple[JobResult, str]]] = {}
         self._newer = asyncio.Event()
 
     async def news(self) -> None:
@@ -266,7 +266,7 @@ class Diary:
         self._newer.clear()
         await self._newer.wait()
 
-    async def end_of(self, job: Job) -> tuple[Result, str]:
+    async def end_of(self, job: Job) -> tuple[JobResult, str]:
         """Wait for the end of `job`, at most 5 s."""
         async with asyncio.timeout(5):
             return await self.finished[job.number]
@@ -291,10 +291,15 @@ class Diary:
     def job_changed(self, job: Job) -> None:
         self._note("job", job.state, job.agent)
 
-    def job_removed(self, job: Job, result: Result, error: str) -> None:
+    def job_removed(self, job: Job, result: JobResult, error: str) -> None:
         self.finished[job.number].set_result((result, error))
         self._note("job", result, job.agent)
 
     def _note(self, *event: object) -> None:
         self.events.append(event)
         self._newer.set()
+
+
+def set_limits(limits: Resources) -> dict[str, int]:
+    """The limits that are set."""
+    return {key: value for key, value in limits._asdict().items() if value is not None}

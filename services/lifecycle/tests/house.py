@@ -4,14 +4,13 @@ import asyncio
 from pathlib import Path
 
 from services.config import LifecycleConfig
-from services.lifecycle.agents.agent import State
 from services.lifecycle.agents.record import Record
-from services.lifecycle.jobs.job import Result, Verb
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.store import Store
 from services.lifecycle.tests.fakes import Diary, FakeBackend, FakeBroker
+from wire.records.lifecycle import AgentState, JobResult, JobVerb, SpawnOptions
 
-DONE = (Result.DONE, "")
+DONE = (JobResult.DONE, "")
 
 
 class House:
@@ -39,9 +38,9 @@ class House:
         self.store.close()
 
     async def spawn(self, name: str) -> None:
-        assert await self.diary.end_of(self.lifecycle.spawn(name, {})) == DONE
+        assert await self.diary.end_of(self.lifecycle.spawn(name, SpawnOptions())) == DONE
 
-    async def order(self, verb: Verb, name: str) -> None:
+    async def order(self, verb: JobVerb, name: str) -> None:
         assert await self.diary.end_of(self.lifecycle.order(verb, name)) == DONE
 
     def record(self, name: str) -> Record:
@@ -49,7 +48,7 @@ class House:
         assert record is not None
         return record
 
-    def state(self, name: str) -> State:
+    def state(self, name: str) -> AgentState:
         return next(a.state for a in self.lifecycle.agents if a.name == name)
 
     async def told(self, count: int) -> list[str]:

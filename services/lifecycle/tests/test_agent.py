@@ -3,10 +3,12 @@
 import pytest
 
 from services.lifecycle.agents import uid_ranges
-from services.lifecycle.agents.agent import STATES, Agent, Spec, State, TurnState, UnitStatus
+from services.lifecycle.agents.agent import STATES, Agent, Spec, UnitStatus
 from services.lifecycle.host import in_use
+from services.lifecycle.options import REPORT
 from services.lifecycle.watch.crash import signal_name
 from wire.errors import InvalidArgument, LimitExceeded
+from wire.records.lifecycle import AgentState, Report, TurnState
 
 UP = UnitStatus("active", "a" * 32)
 
@@ -19,7 +21,7 @@ def alice() -> Agent:
 def test_a_report_is_noted_and_announced(alice: Agent) -> None:
     told: list[frozenset[str]] = []
     alice.announce = lambda agent, changed: told.append(changed)
-    report = {"turn_state": "thinking", "model": "m", "context_tokens": 5, "logged_in": True}
+    report = Report(turn_state="thinking", model="m", context_tokens=5, logged_in=True)
     alice.report(report)
     assert (alice.turn_state, alice.model) == (TurnState.THINKING, "m")
     assert (alice.context_tokens, alice.logged_in) == (5, True)
@@ -46,24 +48,24 @@ def test_a_report_is_noted_and_announced(alice: Agent) -> None:
 )
 def test_a_bad_report_changes_nothing(alice: Agent, report: dict[str, object]) -> None:
     with pytest.raises(InvalidArgument):
-        alice.report({"turn_state": "idle"} | report)
+        alice.report(REPORT.parse({"turn_state": "idle"} | report))
     assert alice.turn_state is TurnState.OFFLINE
 
 
 def test_whoever_does_not_run_is_offline(alice: Agent) -> None:
-    alice.report({"turn_state": "idle"})
+    alice.report(Report(turn_state="idle"))
     alice.set_unit_status(UnitStatus("active", "b" * 32))
     assert alice.turn_state is TurnState.OFFLINE, "another invocation knows nothing of the turn"
-    alice.report({"turn_state": "idle"})
+    alice.report(Report(turn_state="idle"))
     alice.set_unit_status(UnitStatus("deactivating", "b" * 32))
     assert alice.turn_state is TurnState.OFFLINE
-    alice.report({"turn_state": "idle"})
+    alice.report(Report(turn_state="idle"))
     assert alice.turn_state is TurnState.OFFLINE, "a late report brought it back"
 
 
 def test_every_active_state_of_systemd_has_a_name() -> None:
     # As far as its ActiveState goes, a paused one runs and a sleeping one is stopped.
-    assert {*STATES.values(), State.PAUSED, State.SLEEPING} == set(State)
+    assert {*STATES.values(), AgentState.PAUSED, AgentState.SLEEPING} == set(AgentState)
 
 
 def test_a_signal_without_a_name() -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from services.config import AgentSettings, LifecycleConfig
-from services.lifecycle.agents.agent import State, UnitStatus
+from services.lifecycle.agents.agent import UnitStatus
 from services.lifecycle.agents.record import Phase
-from services.lifecycle.jobs.job import Job, Result, Verb
+from services.lifecycle.jobs.job import Job
 from services.lifecycle.tests.house import DONE, House
 from wire.errors import Conflict, Unavailable
 from wire.principal import agent
+from wire.records.lifecycle import AgentState, JobResult, JobVerb, Report
 
 LONG = 3600
 STAYS = "it stays awake: it is not idle, or messages wait for it"
@@ -30,7 +31,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 
 def report(house: House, turn: str) -> None:
-    house.lifecycle.report(agent("alice"), "alice", {"turn_state": turn})
+    house.lifecycle.report(agent("alice"), "alice", Report(turn_state=turn))
 
 
 def fall(house: House) -> Job:
@@ -43,7 +44,7 @@ def fall(house: House) -> Job:
     return job
 
 
-async def ends(house: House, verb: Verb) -> tuple[Result, str]:
+async def ends(house: House, verb: JobVerb) -> tuple[JobResult, str]:
     """The end of the job `verb` that is done to alice now."""
     job = house.lifecycle.jobs.of("alice")
     assert job
@@ -54,12 +55,12 @@ async def ends(house: House, verb: Verb) -> tuple[Result, str]:
 async def asleep(house: House) -> None:
     report(house, "idle")
     assert await house.diary.end_of(fall(house)) == DONE
-    assert house.state("alice") is State.SLEEPING
+    assert house.state("alice") is AgentState.SLEEPING
 
 
 async def awake(house: House) -> None:
     async with asyncio.timeout(5):
-        while house.state("alice") is not State.RUNNING:
+        while house.state("alice") is not AgentState.RUNNING:
             await house.diary.news()
     assert not house.record("alice").asleep
 
@@ -81,7 +82,7 @@ async def test_the_time_is_the_configurations(tmp_path: Path) -> None:
     began = asyncio.get_running_loop().time()
     report(house, "idle")
     async with asyncio.timeout(30):
-        while house.state("alice") is not State.SLEEPING:
+        while house.state("alice") is not AgentState.SLEEPING:
             await house.diary.news()
     assert asyncio.get_running_loop().time() - began >= 1
     await house.close()
@@ -113,7 +114,7 @@ async def test_only_who_is_idle_is_counted(house: House, turn: str) -> None:
 async def test_the_timer_is_for_who_is_due_first(house: House) -> None:
     await house.spawn("bob")
     report(house, "idle")
-    house.lifecycle.report(agent("bob"), "bob", {"turn_state": "idle"})
+    house.lifecycle.report(agent("bob"), "bob", Report(turn_state="idle"))
     auto_sleep = house.lifecycle.auto_sleep
     assert auto_sleep.next_check == auto_sleep.due["alice"] <= auto_sleep.due["bob"]
     report(house, "thinking")
@@ -123,12 +124,12 @@ async def test_the_timer_is_for_who_is_due_first(house: House) -> None:
 async def test_for_whom_a_message_waits_stays_awake_and_is_tried_again(house: House) -> None:
     report(house, "idle")
     house.broker.write("alice")
-    assert await house.diary.end_of(fall(house)) == (Result.DONE, STAYS)
-    assert house.state("alice") is State.RUNNING
+    assert await house.diary.end_of(fall(house)) == (JobResult.DONE, STAYS)
+    assert house.state("alice") is AgentState.RUNNING
     assert ("stop", "alice") not in house.backend.calls
     house.broker.mail.clear()
     assert await house.diary.end_of(fall(house)) == DONE
-    assert house.state("alice") is State.SLEEPING
+    assert house.state("alice") is AgentState.SLEEPING
 
 
 async def test_a_turn_that_begins_while_the_broker_is_asked_goes_on(house: House) -> None:
@@ -138,21 +139,21 @@ async def test_a_turn_that_begins_while_the_broker_is_asked_goes_on(house: House
     await asyncio.sleep(0)
     report(house, "thinking")
     house.broker.gate.set()
-    assert await house.diary.end_of(job) == (Result.DONE, STAYS)
-    assert house.state("alice") is State.RUNNING
+    assert await house.diary.end_of(job) == (JobResult.DONE, STAYS)
+    assert house.state("alice") is AgentState.RUNNING
 
 
 async def test_who_cannot_be_asked_about_stays_awake(house: House) -> None:
     report(house, "idle")
     house.broker.error = Unavailable("Nobody owns the name.")
-    assert await house.diary.end_of(fall(house)) == (Result.FAILED, "Nobody owns the name.")
-    assert (house.state("alice"), house.record("alice").asleep) == (State.RUNNING, False)
+    assert await house.diary.end_of(fall(house)) == (JobResult.FAILED, "Nobody owns the name.")
+    assert (house.state("alice"), house.record("alice").asleep) == (AgentState.RUNNING, False)
 
 
 async def test_a_message_wakes_it(house: House) -> None:
     await asleep(house)
     house.broker.write("alice")
-    assert await ends(house, Verb.START) == DONE
+    assert await ends(house, JobVerb.START) == DONE
     await awake(house)
 
 
@@ -182,7 +183,7 @@ async def test_a_lifecycle_that_stops_leaves_the_waking_to_the_next(house: House
     await asyncio.sleep(0)
     house.backend.gate.set()
     await closing
-    assert ("job", Verb.START, "alice") not in house.diary.events, "nobody waits for this job"
+    assert ("job", JobVerb.START, "alice") not in house.diary.events, "nobody waits for this job"
     assert not house.store.jobs()
     house.store.close()
     await house.open()
@@ -207,7 +208,7 @@ async def test_what_was_queued_while_lifecycle_was_down_wakes_it(house: House) -
     await house.close()
     house.broker.heard.clear()
     await house.open()
-    assert house.state("alice") is State.SLEEPING
+    assert house.state("alice") is AgentState.SLEEPING
     await house.close()
     house.broker.mail.add("alice")
     await house.open()
@@ -228,27 +229,27 @@ async def test_the_broker_is_asked_again_when_it_is_back(house: House) -> None:
 
 async def test_who_is_stopped_is_not_woken(house: House) -> None:
     await asleep(house)
-    await house.order(Verb.STOP, "alice")
-    assert house.state("alice") is State.STOPPED
+    await house.order(JobVerb.STOP, "alice")
+    assert house.state("alice") is AgentState.STOPPED
     house.broker.write("alice")
     assert not house.lifecycle.jobs.of("alice")
     await house.close()
     await house.open()
-    assert house.state("alice") is State.STOPPED
+    assert house.state("alice") is AgentState.STOPPED
 
 
-@pytest.mark.parametrize("verb", [Verb.START, Verb.RESTART])
-async def test_who_is_started_is_awake(house: House, verb: Verb) -> None:
+@pytest.mark.parametrize("verb", [JobVerb.START, JobVerb.RESTART])
+async def test_who_is_started_is_awake(house: House, verb: JobVerb) -> None:
     await asleep(house)
     await house.order(verb, "alice")
     await awake(house)
 
 
-@pytest.mark.parametrize("verb", [Verb.REBUILD, Verb.UPDATE])
-async def test_what_only_puts_it_right_lets_it_sleep(house: House, verb: Verb) -> None:
+@pytest.mark.parametrize("verb", [JobVerb.REBUILD, JobVerb.UPDATE])
+async def test_what_only_puts_it_right_lets_it_sleep(house: House, verb: JobVerb) -> None:
     await asleep(house)
     await house.order(verb, "alice")
-    assert house.state("alice") is State.SLEEPING
+    assert house.state("alice") is AgentState.SLEEPING
 
 
 async def test_who_was_started_past_lifecycle_is_awake(house: House) -> None:
@@ -268,29 +269,29 @@ async def test_a_wake_that_fails_is_told(house: House) -> None:
     house.backend.fail["start"] = Conflict("It does not come up.")
     before = len(house.broker.sent)
     house.broker.write("alice")
-    assert await ends(house, Verb.START) == (Result.FAILED, "It does not come up.")
+    assert await ends(house, JobVerb.START) == (JobResult.FAILED, "It does not come up.")
     assert (await house.told(before + 2))[before:] == ["wake-failed", "wake-failed"]
     told = house.broker.sent[before:]
     assert {notice.recipient for notice in told} == {"manager", "operator"}
     assert all("It does not come up." in notice.body for notice in told)
-    assert (house.state("alice"), house.record("alice").asleep) == (State.STOPPED, False)
+    assert (house.state("alice"), house.record("alice").asleep) == (AgentState.STOPPED, False)
 
 
 async def test_one_whose_wake_is_cancelled_sleeps_on(house: House) -> None:
     await asleep(house)
     house.backend.gate.clear()
-    job = house.lifecycle.order(Verb.START, "alice")
+    job = house.lifecycle.order(JobVerb.START, "alice")
     await asyncio.sleep(0)
     house.lifecycle.cancel(job.number)
     house.backend.gate.set()
-    assert (await house.diary.end_of(job))[0] is Result.CANCELLED
-    assert (house.state("alice"), house.record("alice").asleep) == (State.SLEEPING, True)
+    assert (await house.diary.end_of(job))[0] is JobResult.CANCELLED
+    assert (house.state("alice"), house.record("alice").asleep) == (AgentState.SLEEPING, True)
 
 
 async def test_one_whose_container_does_not_stop_is_not_asleep(house: House) -> None:
     report(house, "idle")
     house.backend.fail["stop"] = Conflict("It does not stop.")
-    assert await house.diary.end_of(fall(house)) == (Result.FAILED, "It does not stop.")
+    assert await house.diary.end_of(fall(house)) == (JobResult.FAILED, "It does not stop.")
     assert not house.record("alice").asleep
     del house.backend.fail["stop"]
 
@@ -301,14 +302,14 @@ async def test_who_is_destroyed_is_not_listened_for(house: House) -> None:
     assert await house.diary.end_of(house.lifecycle.destroy("alice", False)) == DONE
     assert not house.broker.heard
     await house.spawn("alice")
-    assert house.state("alice") is State.RUNNING
+    assert house.state("alice") is AgentState.RUNNING
     assert not house.record("alice").asleep
 
 
 async def test_after_a_boot_of_the_host_all_are_as_they_were(house: House) -> None:
     await house.spawn("bob")
     await house.spawn("carol")
-    await house.order(Verb.STOP, "bob")
+    await house.order(JobVerb.STOP, "bob")
     await asleep(house)
     await house.close()
     house.backend.units = {name: UnitStatus() for name in house.backend.units}
@@ -320,7 +321,7 @@ async def test_after_a_boot_of_the_host_all_are_as_they_were(house: House) -> No
     assert await house.diary.end_of(job) == DONE
     states = {one.name: one.state for one in house.lifecycle.agents}
     assert states == {
-        "alice": State.SLEEPING, "bob": State.STOPPED, "carol": State.RUNNING,
+        "alice": AgentState.SLEEPING, "bob": AgentState.STOPPED, "carol": AgentState.RUNNING,
     }  # fmt: skip
     assert not house.diary.crashes
     assert len(house.broker.sent) == before
@@ -333,11 +334,11 @@ async def test_the_manager_is_created_when_it_is_missing(tmp_path: Path) -> None
     job = house.lifecycle.jobs.of("manager")
     assert job
     assert await house.diary.end_of(job) == DONE
-    assert house.state("manager") is State.RUNNING
-    await house.order(Verb.STOP, "manager")
+    assert house.state("manager") is AgentState.RUNNING
+    await house.order(JobVerb.STOP, "manager")
     await house.close()
     await house.open()
-    assert house.state("manager") is State.STOPPED
+    assert house.state("manager") is AgentState.STOPPED
     assert await house.diary.end_of(house.lifecycle.destroy("manager", False)) == DONE
     await house.close()
     await house.open()
@@ -349,7 +350,7 @@ async def test_the_manager_is_created_when_it_is_missing(tmp_path: Path) -> None
 async def test_a_spawn_of_the_manager_that_goes_on_is_enough(tmp_path: Path) -> None:
     house = House(tmp_path)
     await house.open()
-    house.store.add_job(Job("manager", Verb.SPAWN, ("opus",), {"model": "opus"}))
+    house.store.add_job(Job("manager", JobVerb.SPAWN, ("opus",), {"model": "opus"}))
     await house.kill()
     house.settings = LifecycleConfig()
     await house.open()

@@ -7,11 +7,19 @@ from pathlib import Path
 import pytest
 
 from services.agentfile import AgentFile
-from services.lifecycle.agents.agent import State
-from services.lifecycle.jobs.job import Job, Result, Verb
+from services.lifecycle.jobs.job import Job
+from services.lifecycle.options import DEPLOY
 from services.lifecycle.tests.house import DONE, House
 from wire.errors import Conflict, InvalidArgument, NotFound
 from wire.principal import agent
+from wire.records.lifecycle import (
+    AgentState,
+    DeployOptions,
+    JobResult,
+    JobVerb,
+    Report,
+    SpawnOptions,
+)
 
 OLD, NEW = "a" * 40, "b" * 40
 
@@ -26,7 +34,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 
 def deploy(house: House, commit: str = NEW, **options: object) -> Job:
-    return house.lifecycle.deploy("alice", commit, options)
+    return house.lifecycle.deploy("alice", commit, DEPLOY.parse(options))
 
 
 async def until(house: House, step: str) -> None:
@@ -37,7 +45,7 @@ async def until(house: House, step: str) -> None:
 
 
 def reported(house: House, turn: str) -> None:
-    house.lifecycle.report(agent("alice"), "alice", {"turn_state": turn})
+    house.lifecycle.report(agent("alice"), "alice", Report(turn_state=turn))
 
 
 def commit_of(house: House) -> str:
@@ -70,7 +78,7 @@ async def test_the_end_of_a_turn_is_waited_for_unless_it_is_urgent(house: House,
         await house.settle()
         assert house.lifecycle.jobs.of("alice") is job
         assert commit_of(house) == ""
-        assert house.state("alice") is State.RUNNING
+        assert house.state("alice") is AgentState.RUNNING
         reported(house, "idle")
     assert await house.diary.end_of(job) == DONE
     assert house.backend.running["alice"] == NEW
@@ -87,7 +95,7 @@ async def test_the_waiting_for_a_turn_can_be_ended(house: House) -> None:
     assert house.backend.running["alice"] == NEW
     with pytest.raises(NotFound, match="over already"):
         house.lifecycle.hurry(job.number)
-    job = house.lifecycle.order(Verb.RESTART, "alice")
+    job = house.lifecycle.order(JobVerb.RESTART, "alice")
     with pytest.raises(Conflict, match="only a deploy waits for a turn"):
         house.lifecycle.hurry(job.number)
     await house.diary.end_of(job)
@@ -119,7 +127,7 @@ async def test_a_turn_that_a_restarted_lifecycle_did_not_hear_of_is_waited_for(
         while not job.waits:
             await house.diary.news()
     await house.settle()
-    assert house.state("alice") is State.RUNNING
+    assert house.state("alice") is AgentState.RUNNING
     reported(house, "thinking")
     house.broker.mail.clear()
     reported(house, "idle")
@@ -131,7 +139,7 @@ async def test_a_build_that_fails_changes_nothing(house: House) -> None:
     house.backend.fail["build"] = Conflict("It could not be built.\nE: no such package")
     invocation = house.backend.units["alice"].invocation
     result, note = await house.diary.end_of(deploy(house))
-    assert (result, note) == (Result.FAILED, "It could not be built.\nE: no such package")
+    assert (result, note) == (JobResult.FAILED, "It could not be built.\nE: no such package")
     assert house.backend.units["alice"].invocation == invocation
     assert commit_of(house) == ""
 
@@ -140,10 +148,10 @@ async def test_what_does_not_start_is_taken_back(house: House) -> None:
     assert await house.diary.end_of(deploy(house, OLD)) == DONE
     house.backend.broken.add(NEW)
     result, note = await house.diary.end_of(deploy(house))
-    assert result is Result.FAILED
+    assert result is JobResult.FAILED
     assert "does not start with its configuration at bbbbbbbbbbbb: It did not come up." in note
     assert house.backend.running["alice"] == OLD
-    assert house.state("alice") is State.RUNNING
+    assert house.state("alice") is AgentState.RUNNING
     assert (commit_of(house), house.record("alice").deployed) == (OLD, OLD)
     house.backend.broken.clear()
     assert await house.diary.end_of(deploy(house)) == DONE
@@ -152,9 +160,9 @@ async def test_what_does_not_start_is_taken_back(house: House) -> None:
 async def test_when_nothing_starts_any_more_it_is_said(house: House) -> None:
     house.backend.fail["start"] = Conflict("The host is full.")
     result, note = await house.diary.end_of(deploy(house))
-    assert result is Result.FAILED
+    assert result is JobResult.FAILED
     assert "It does not start with its former configuration either: The host is full." in note
-    assert (commit_of(house), house.state("alice")) == ("", State.STOPPED)
+    assert (commit_of(house), house.state("alice")) == ("", AgentState.STOPPED)
 
 
 async def test_a_failed_deploy_that_is_killed_at_any_step_ends_as_failed(tmp_path: Path) -> None:
@@ -182,9 +190,9 @@ async def test_a_failed_deploy_that_is_killed_at_any_step_ends_as_failed(tmp_pat
         assert job
         result, _note = await house.diary.end_of(job)
         await house.settle()
-        assert result is Result.FAILED, point
+        assert result is JobResult.FAILED, point
         assert (commit_of(house), house.backend.running["alice"]) == (OLD, OLD), point
-        assert house.state("alice") is State.RUNNING, point
+        assert house.state("alice") is AgentState.RUNNING, point
         assert not house.diary.crashes, point
         await house.close()
     assert points > 5
@@ -198,7 +206,7 @@ async def test_one_that_was_killed_at_its_very_end_is_not_started_twice(house: H
     async with asyncio.timeout(5):
         await house.backend.halted.wait()
     invocation = house.backend.units["alice"].invocation
-    assert (house.backend.running["alice"], house.state("alice")) == (NEW, State.RUNNING)
+    assert (house.backend.running["alice"], house.state("alice")) == (NEW, AgentState.RUNNING)
     await house.kill()
     await house.open()
     job = house.lifecycle.jobs.of("alice")
@@ -207,17 +215,17 @@ async def test_one_that_was_killed_at_its_very_end_is_not_started_twice(house: H
     assert house.backend.units["alice"].invocation == invocation
 
 
-@pytest.mark.parametrize("state", [State.STOPPED, State.SLEEPING])
-async def test_what_does_not_run_has_it_at_its_next_start(house: House, state: State) -> None:
-    if state is State.STOPPED:
-        await house.order(Verb.STOP, "alice")
+@pytest.mark.parametrize("state", [AgentState.STOPPED, AgentState.SLEEPING])
+async def test_what_does_not_run_has_it_at_its_next_start(house: House, state: AgentState) -> None:
+    if state is AgentState.STOPPED:
+        await house.order(JobVerb.STOP, "alice")
     else:
         reported(house, "idle")
-        await house.diary.end_of(house.lifecycle.order(Verb.SLEEP, "alice"))
+        await house.diary.end_of(house.lifecycle.order(JobVerb.SLEEP, "alice"))
     assert await house.diary.end_of(deploy(house)) == DONE
     assert house.state("alice") is state
     assert (commit_of(house), house.backend.laid["alice"]) == (NEW, NEW)
-    await house.order(Verb.START, "alice")
+    await house.order(JobVerb.START, "alice")
     assert house.backend.running["alice"] == NEW
 
 
@@ -251,7 +259,7 @@ async def test_after_a_boot_in_the_middle_of_it_the_agent_runs(house: House, out
     result, _note = await house.diary.end_of(job)
     assert result == outcome
     await house.settle()
-    assert house.state("alice") is State.RUNNING
+    assert house.state("alice") is AgentState.RUNNING
     assert house.backend.running["alice"] == (NEW if outcome == "done" else "")
     assert not house.diary.crashes
 
@@ -261,13 +269,13 @@ async def given_up(house: House) -> None:
     house.backend.set("alice", "activating", result="exit-code")
     house.backend.set("alice", "failed", result="start-limit-hit")
     await house.settle()
-    assert house.state("alice") is State.FAILED
+    assert house.state("alice") is AgentState.FAILED
 
 
 async def test_what_was_given_up_is_started_with_it(house: House) -> None:
     await given_up(house)
     assert await house.diary.end_of(deploy(house)) == DONE
-    assert house.state("alice") is State.RUNNING
+    assert house.state("alice") is AgentState.RUNNING
     assert house.backend.running["alice"] == NEW
 
 
@@ -278,20 +286,20 @@ async def test_what_was_given_up_and_does_not_start_either_way_is_not_tried_the_
     await given_up(house)
     house.backend.broken.add(NEW)
     result, note = await house.diary.end_of(deploy(house))
-    assert (result, "either" in note) == (Result.FAILED, False)
+    assert (result, "either" in note) == (JobResult.FAILED, False)
     assert (commit_of(house), house.backend.laid["alice"]) == (OLD, OLD)
-    assert house.state("alice") is State.STOPPED
+    assert house.state("alice") is AgentState.STOPPED
 
 
 async def test_a_start_builds_what_is_missing(house: House) -> None:
     assert await house.diary.end_of(deploy(house)) == DONE
-    await house.order(Verb.STOP, "alice")
+    await house.order(JobVerb.STOP, "alice")
     house.backend.built.clear()
-    await house.order(Verb.START, "alice")
+    await house.order(JobVerb.START, "alice")
     assert NEW in house.backend.built
     house.backend.built.clear()
-    job = house.lifecycle.order(Verb.REBUILD, "alice")
-    assert await house.diary.end_of(job) == (Result.DONE, "its configuration built again")
+    job = house.lifecycle.order(JobVerb.REBUILD, "alice")
+    assert await house.diary.end_of(job) == (JobResult.DONE, "its configuration built again")
 
 
 async def test_cancelled_in_a_turn_it_leaves_the_container_alone(house: House) -> None:
@@ -301,7 +309,7 @@ async def test_cancelled_in_a_turn_it_leaves_the_container_alone(house: House) -
     invocation = house.backend.units["alice"].invocation
     house.lifecycle.cancel(job.number)
     result, _note = await house.diary.end_of(job)
-    assert result is Result.CANCELLED
+    assert result is JobResult.CANCELLED
     assert ("stop_build", "alice") in house.backend.calls
     assert house.backend.units["alice"].invocation == invocation
 
@@ -313,7 +321,7 @@ async def test_a_stopping_service_does_not_wait_for_the_end_of_a_turn(house: Hou
     await house.settle()
     async with asyncio.timeout(5):
         await house.lifecycle.jobs.drain(3600)
-    assert [job.verb for job in house.store.jobs()] == [Verb.DEPLOY]
+    assert [job.verb for job in house.store.jobs()] == [JobVerb.DEPLOY]
 
 
 @pytest.mark.parametrize("verb", ["build", "start", "configure"])
@@ -340,7 +348,7 @@ async def test_a_spawn_is_not_given_up_with_the_host(tmp_path: Path) -> None:
     await house.open()
     house.backend.fail["start"] = Conflict("It was canceled.")
     house.backend.stopping = True
-    job = house.lifecycle.spawn("bob", {"commit": OLD})
+    job = house.lifecycle.spawn("bob", SpawnOptions(commit=OLD))
     await house.lifecycle.jobs.released(job.number)
     await house.close()
     house.backend.fail.clear()
@@ -356,17 +364,17 @@ async def test_a_spawn_is_not_given_up_with_the_host(tmp_path: Path) -> None:
 async def test_an_agent_is_spawned_from_what_was_approved(tmp_path: Path) -> None:
     house = House(tmp_path)
     await house.open()
-    job = house.lifecycle.spawn("bob", {"commit": OLD})
+    job = house.lifecycle.spawn("bob", SpawnOptions(commit=OLD))
     assert await house.diary.end_of(job) == DONE
     assert (house.backend.running["bob"], house.record("bob").deployed) == (OLD, OLD)
 
     # It fails: what was kept of it is as it was.
     await house.diary.end_of(house.lifecycle.destroy("bob", False))
     house.backend.broken.add(NEW)
-    result, _note = await house.diary.end_of(house.lifecycle.spawn("bob", {"commit": NEW}))
-    assert result is Result.FAILED
+    result, _note = await house.diary.end_of(house.lifecycle.spawn("bob", SpawnOptions(commit=NEW)))
+    assert result is JobResult.FAILED
     assert house.record("bob").deployed == OLD
-    assert await house.diary.end_of(house.lifecycle.spawn("bob", {})) == DONE
+    assert await house.diary.end_of(house.lifecycle.spawn("bob", SpawnOptions())) == DONE
     assert house.backend.running["bob"] == OLD
     await house.close()
 
@@ -380,12 +388,12 @@ async def test_its_configuration_says_when_it_sleeps(house: House) -> None:
 
 async def test_what_cannot_be_deployed_is_refused(house: House) -> None:
     with pytest.raises(NotFound):
-        house.lifecycle.deploy("bob", NEW, {})
+        house.lifecycle.deploy("bob", NEW, DeployOptions())
     with pytest.raises(InvalidArgument, match="40"):
-        house.lifecycle.deploy("alice", "main", {})
+        house.lifecycle.deploy("alice", "main", DeployOptions())
     with pytest.raises(InvalidArgument, match="now"):
         deploy(house, later=True)
-    with pytest.raises(InvalidArgument, match="use true or false"):
+    with pytest.raises(InvalidArgument, match="valid boolean"):
         deploy(house, now="yes")
     reported(house, "thinking")
     job = deploy(house)
@@ -393,6 +401,6 @@ async def test_what_cannot_be_deployed_is_refused(house: House) -> None:
     with pytest.raises(Conflict, match="being deployed"):
         deploy(house, OLD)
     with pytest.raises(Conflict, match="being deployed"):
-        house.lifecycle.order(Verb.RESTART, "alice")
+        house.lifecycle.order(JobVerb.RESTART, "alice")
     reported(house, "idle")
     assert await house.diary.end_of(job) == DONE

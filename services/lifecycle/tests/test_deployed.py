@@ -13,6 +13,7 @@ from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends.layout import Layout
 from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.host.systemd import Systemd
+from services.lifecycle.tests.fakes import set_limits
 from wire.errors import Conflict
 
 COMMIT = "c" * 40
@@ -101,7 +102,7 @@ def test_the_operator_s_limits_for_an_agent_count_more_than_its_own(layout: Layo
     )
     made = backend(layout, settings)
     set_since = dataclasses.replace(ALICE, resources={"tasks_max": 300})
-    assert made.resources(set_since) == {
+    assert set_limits(made.resources(set_since)) == {
         "memory_max": 2**30,  # deployed, above [lifecycle]
         "cpu_weight": 70,  # [lifecycle.agents.alice], above deployed
         "tasks_max": 300,  # SetResources, above all

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.config import AgentSettings, LifecycleConfig
-from services.lifecycle.clients import BrokerClient, on_broker_appeared
+from services.lifecycle.clients import BusBroker
 from services.lifecycle.interface import OnBus
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.notices.notice import Notice
@@ -192,8 +192,8 @@ class Broker1(Interface, name=names.BROKER):
 async def test_the_broker_gets_the_message_as_its_contract_says(connect: Connect) -> None:
     server, client = await connect(), await connect()
     appeared = asyncio.Event()
-    await on_broker_appeared(client, appeared.set)
-    ours, broker = BrokerClient(client), Broker1()
+    await client.on_owner(names.BROKER, came=lambda _owner: appeared.set())
+    ours, broker = BusBroker(client), Broker1()
     notice = Notice("container-crash", "It crashed.", "key")
     with pytest.raises(Unavailable):
         await ours.send(notice)

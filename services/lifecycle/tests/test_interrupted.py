@@ -5,74 +5,83 @@ from pathlib import Path
 
 import pytest
 
-from services.lifecycle.agents.agent import State
 from services.lifecycle.agents.record import Phase
 from services.lifecycle.backends.backend import Reconciled
-from services.lifecycle.jobs.job import Job, Result, Verb
+from services.lifecycle.jobs.job import Job
 from services.lifecycle.tests.house import DONE, House
 from wire.principal import agent
+from wire.records.lifecycle import (
+    AgentState,
+    DeployOptions,
+    JobResult,
+    JobVerb,
+    Report,
+    SpawnOptions,
+)
 
 OLD, NEW = "a" * 40, "b" * 40
 
 RESULT = {
-    Verb.SPAWN: State.RUNNING,
-    Verb.START: State.RUNNING,
-    Verb.STOP: State.STOPPED,
-    Verb.RESTART: State.RUNNING,
-    Verb.REBUILD: State.RUNNING,
-    Verb.UPDATE: State.RUNNING,
-    Verb.SLEEP: State.SLEEPING,
-    Verb.DEPLOY: State.RUNNING,
-    Verb.DESTROY: None,
-    Verb.PURGE: None,
+    JobVerb.SPAWN: AgentState.RUNNING,
+    JobVerb.START: AgentState.RUNNING,
+    JobVerb.STOP: AgentState.STOPPED,
+    JobVerb.RESTART: AgentState.RUNNING,
+    JobVerb.REBUILD: AgentState.RUNNING,
+    JobVerb.UPDATE: AgentState.RUNNING,
+    JobVerb.SLEEP: AgentState.SLEEPING,
+    JobVerb.DEPLOY: AgentState.RUNNING,
+    JobVerb.DESTROY: None,
+    JobVerb.PURGE: None,
 }
 
 
-def ordered(house: House, verb: Verb) -> Job:
+def ordered(house: House, verb: JobVerb) -> Job:
     """Order `verb` for alice, who is as she must be for it."""
     lifecycle = house.lifecycle
-    orders: dict[Verb, Callable[[], Job]] = {
-        Verb.SPAWN: lambda: lifecycle.spawn("alice", {}),
-        Verb.DESTROY: lambda: lifecycle.destroy("alice", False),
-        Verb.PURGE: lambda: lifecycle.purge("alice"),
-        Verb.SLEEP: lambda: lifecycle.order(Verb.SLEEP, "alice"),
-        Verb.DEPLOY: lambda: lifecycle.deploy("alice", NEW, {}),
+    orders: dict[JobVerb, Callable[[], Job]] = {
+        JobVerb.SPAWN: lambda: lifecycle.spawn("alice", SpawnOptions()),
+        JobVerb.DESTROY: lambda: lifecycle.destroy("alice", False),
+        JobVerb.PURGE: lambda: lifecycle.purge("alice"),
+        JobVerb.SLEEP: lambda: lifecycle.order(JobVerb.SLEEP, "alice"),
+        JobVerb.DEPLOY: lambda: lifecycle.deploy("alice", NEW, DeployOptions()),
     }
     return orders.get(verb, lambda: lifecycle.order(verb, "alice"))()
 
 
-async def prepared(house: House, verb: Verb) -> None:
-    if verb is not Verb.SPAWN:
+async def prepared(house: House, verb: JobVerb) -> None:
+    if verb is not JobVerb.SPAWN:
         await house.spawn("alice")
-    if verb is Verb.START:
-        await house.order(Verb.STOP, "alice")
-    if verb is Verb.PURGE:
+    if verb is JobVerb.START:
+        await house.order(JobVerb.STOP, "alice")
+    if verb is JobVerb.PURGE:
         await house.diary.end_of(house.lifecycle.destroy("alice", False))
-    if verb is Verb.UPDATE:
+    if verb is JobVerb.UPDATE:
         await house.close()
         house.version = "2"
         await house.open()
-    if verb is Verb.SLEEP:
-        house.lifecycle.report(agent("alice"), "alice", {"turn_state": "idle"})
-    if verb is Verb.DEPLOY:
-        assert await house.diary.end_of(house.lifecycle.deploy("alice", OLD, {})) == DONE
-    house.backend.reconciled = Reconciled(["a file written"], restart=verb is Verb.REBUILD)
+    if verb is JobVerb.SLEEP:
+        house.lifecycle.report(agent("alice"), "alice", Report(turn_state="idle"))
+    if verb is JobVerb.DEPLOY:
+        assert (
+            await house.diary.end_of(house.lifecycle.deploy("alice", OLD, DeployOptions())) == DONE
+        )
+    house.backend.reconciled = Reconciled(["a file written"], restart=verb is JobVerb.REBUILD)
     house.backend.points = 0
 
 
-async def count(folder: Path, verb: Verb) -> int:
+async def count(folder: Path, verb: JobVerb) -> int:
     """How many points there are at which `verb` can be interrupted."""
     house = House(folder)
     await house.open()
     await prepared(house, verb)
     result, note = await house.diary.end_of(ordered(house, verb))
     await house.close()
-    assert result is Result.DONE, note
+    assert result is JobResult.DONE, note
     return house.backend.points
 
 
-@pytest.mark.parametrize("verb", Verb)
-async def test_killed_at_every_step_and_started_again(tmp_path: Path, verb: Verb) -> None:
+@pytest.mark.parametrize("verb", JobVerb)
+async def test_killed_at_every_step_and_started_again(tmp_path: Path, verb: JobVerb) -> None:
     (tmp_path / "whole").mkdir()
     points = await count(tmp_path / "whole", verb)
     assert points >= 2
@@ -91,14 +100,14 @@ async def test_killed_at_every_step_and_started_again(tmp_path: Path, verb: Verb
         assert again is not None
         assert again.number == number
         result, note = await house.diary.end_of(again)
-        assert result is Result.DONE, (point, note)
+        assert result is JobResult.DONE, (point, note)
         await at_rest(house, RESULT[verb])
-        assert house.backend.running.get("alice", "") == (NEW if verb is Verb.DEPLOY else "")
+        assert house.backend.running.get("alice", "") == (NEW if verb is JobVerb.DEPLOY else "")
         assert not house.diary.crashes, point
         await house.close()
 
 
-async def at_rest(house: House, state: State | None) -> None:
+async def at_rest(house: House, state: AgentState | None) -> None:
     """Everything is where the job should have brought it."""
     await house.settle()
     assert not house.store.jobs()
@@ -110,12 +119,12 @@ async def at_rest(house: House, state: State | None) -> None:
     else:
         assert record is not None
         assert record.phase is Phase.PRESENT
-        assert record.enabled == (state is not State.STOPPED)
-        assert record.asleep == (state is State.SLEEPING)
+        assert record.enabled == (state is not AgentState.STOPPED)
+        assert record.asleep == (state is AgentState.SLEEPING)
 
 
-@pytest.mark.parametrize("verb", [v for v in Verb if v not in (Verb.PURGE,)])
-async def test_cancelled_at_every_step_leaves_it_as_it_was(tmp_path: Path, verb: Verb) -> None:
+@pytest.mark.parametrize("verb", [v for v in JobVerb if v not in (JobVerb.PURGE,)])
+async def test_cancelled_at_every_step_leaves_it_as_it_was(tmp_path: Path, verb: JobVerb) -> None:
     (tmp_path / "whole").mkdir()
     points = await count(tmp_path / "whole", verb)
     undone = 0
@@ -134,11 +143,13 @@ async def test_cancelled_at_every_step_leaves_it_as_it_was(tmp_path: Path, verb:
             continue
         house.lifecycle.cancel(job.number)
         result, note = await house.diary.end_of(job)
-        assert result is Result.CANCELLED, (point, note)
+        assert result is JobResult.CANCELLED, (point, note)
         await house.settle()
         after = {one.name: (one.state, one.enabled) for one in house.lifecycle.agents}
         assert after == before, point
-        assert house.backend.running.get("alice", "") == (OLD if verb is Verb.DEPLOY else ""), point
+        assert house.backend.running.get("alice", "") == (OLD if verb is JobVerb.DEPLOY else ""), (
+            point
+        )
         assert not house.store.jobs()
         assert not house.diary.crashes, point
         undone += 1

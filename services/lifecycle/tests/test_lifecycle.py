@@ -9,10 +9,9 @@ import pytest
 
 from services import deliverer
 from services.journal import fields
-from services.lifecycle.agents.agent import State, TurnState
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.jobs.containers import STARTS_AT_ONCE
-from services.lifecycle.jobs.job import Result, Verb
+from services.lifecycle.options import SPAWN
 from services.lifecycle.tests.house import DONE, House
 from wire.errors import (
     AccessDenied,
@@ -23,6 +22,7 @@ from wire.errors import (
     NotFound,
 )
 from wire.principal import THE_OPERATOR, agent
+from wire.records.lifecycle import AgentState, JobResult, JobVerb, Report, SpawnOptions, TurnState
 
 BASE = 0x1000_0000
 
@@ -37,12 +37,12 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 async def test_a_spawn_ends_when_the_container_runs(house: House) -> None:
     house.backend.gate.clear()
-    job = house.lifecycle.spawn("alice", {})
+    job = house.lifecycle.spawn("alice", SpawnOptions())
     assert not house.diary.finished[job.number].done()
     house.backend.gate.set()
     assert await house.diary.end_of(job) == DONE
     assert house.backend.calls == [("configure", "alice"), ("start", "alice")]
-    assert house.state("alice") is State.RUNNING
+    assert house.state("alice") is AgentState.RUNNING
     assert "alice" in house.broker.agents
     assert await house.told(1) == ["spawned"]
 
@@ -61,29 +61,32 @@ async def test_a_bad_name_is_refused_with_the_rule(house: House, name: str) -> N
     with pytest.raises(
         InvalidArgument, match=r"is not a valid agent name: .*(lower-case|reserved)"
     ):
-        house.lifecycle.spawn(name, {})
+        house.lifecycle.spawn(name, SpawnOptions())
     assert not house.backend.calls
 
 
-@pytest.mark.parametrize("options", [{"colour": "red"}, {"model": 3}, {"model": "x" * 129}])
+@pytest.mark.parametrize(
+    "options",
+    [{"colour": "red"}, {"model": 3}, {"model": "x" * 129}, {"model": "\n"}, {"commit": "main"}],
+)
 async def test_bad_options_are_refused(house: House, options: dict[str, object]) -> None:
     with pytest.raises(InvalidArgument):
-        house.lifecycle.spawn("alice", options)
+        house.lifecycle.spawn("alice", SPAWN.parse(options))
 
 
 async def test_a_taken_name_is_refused(house: House) -> None:
     await house.spawn("alice")
     with pytest.raises(AlreadyExists):
-        house.lifecycle.spawn("alice", {})
+        house.lifecycle.spawn("alice", SpawnOptions())
 
 
 async def test_the_same_request_joins_and_another_conflicts(house: House) -> None:
     await house.spawn("alice")
     house.backend.gate.clear()
-    job = house.lifecycle.order(Verb.STOP, "alice")
-    assert house.lifecycle.order(Verb.STOP, "alice") is job
+    job = house.lifecycle.order(JobVerb.STOP, "alice")
+    assert house.lifecycle.order(JobVerb.STOP, "alice") is job
     with pytest.raises(Conflict, match="being stopped"):
-        house.lifecycle.order(Verb.START, "alice")
+        house.lifecycle.order(JobVerb.START, "alice")
     with pytest.raises(Conflict):
         house.lifecycle.destroy("alice", False)
     house.backend.gate.set()
@@ -91,7 +94,7 @@ async def test_the_same_request_joins_and_another_conflicts(house: House) -> Non
 
 
 async def test_so_many_start_at_once_that_each_is_in_time(house: House) -> None:
-    jobs = [house.lifecycle.spawn(f"n{i}", {}) for i in range(3 * STARTS_AT_ONCE)]
+    jobs = [house.lifecycle.spawn(f"n{i}", SpawnOptions()) for i in range(3 * STARTS_AT_ONCE)]
     assert [await house.diary.end_of(job) for job in jobs] == [DONE] * len(jobs)
     assert house.backend.most_starting == STARTS_AT_ONCE
 
@@ -99,8 +102,8 @@ async def test_so_many_start_at_once_that_each_is_in_time(house: House) -> None:
 @pytest.mark.parametrize("where", ["configure", "start"])
 async def test_a_failed_spawn_undoes_what_it_did(house: House, where: str) -> None:
     house.backend.fail[where] = Conflict("It does not come up.")
-    result = await house.diary.end_of(house.lifecycle.spawn("alice", {}))
-    assert result == (Result.FAILED, "It does not come up.")
+    result = await house.diary.end_of(house.lifecycle.spawn("alice", SpawnOptions()))
+    assert result == (JobResult.FAILED, "It does not come up.")
     assert ("destroy", "alice", True) in house.backend.calls
     assert house.store.find("alice") is None
     assert not list(house.lifecycle.agents)
@@ -111,7 +114,7 @@ async def test_a_failed_spawn_undoes_what_it_did(house: House, where: str) -> No
 async def test_a_failed_spawn_keeps_the_data_of_an_earlier_agent(house: House) -> None:
     house.backend.kept["alice"] = BASE
     house.backend.fail["start"] = Conflict("no")
-    await house.diary.end_of(house.lifecycle.spawn("alice", {}))
+    await house.diary.end_of(house.lifecycle.spawn("alice", SpawnOptions()))
     assert ("destroy", "alice", False) in house.backend.calls
     assert house.record("alice").phase is Phase.KEPT
 
@@ -172,9 +175,9 @@ async def test_a_second_crash_is_told_too(house: House) -> None:
 
 async def test_an_end_by_a_job_is_no_crash(house: House) -> None:
     await house.spawn("alice")
-    await house.order(Verb.STOP, "alice")
-    await house.order(Verb.START, "alice")
-    await house.order(Verb.RESTART, "alice")
+    await house.order(JobVerb.STOP, "alice")
+    await house.order(JobVerb.START, "alice")
+    await house.order(JobVerb.RESTART, "alice")
     await house.diary.end_of(house.lifecycle.destroy("alice", True))
     await house.settle()
     assert not house.diary.crashes
@@ -234,17 +237,17 @@ async def test_a_broker_with_a_new_store_learns_all_agents(house: House) -> None
 async def test_a_restart_adopts_what_runs_and_starts_what_should(house: House) -> None:
     for name in ("alice", "bob", "carol"):
         await house.spawn(name)
-    await house.order(Verb.STOP, "bob")
+    await house.order(JobVerb.STOP, "bob")
     await house.close()
     house.backend.set("carol", "failed", result="exit-code", code=1, status=1)
     house.backend.calls.clear()
     await house.open()
-    await house.diary.end_of(house.lifecycle.order(Verb.START, "carol"))
+    await house.diary.end_of(house.lifecycle.order(JobVerb.START, "carol"))
     limited, *started = house.backend.calls
     assert limited == ("limit", "alice")
     assert started == [("configure", "carol"), ("start", "carol")]
-    assert house.state("alice") is State.RUNNING
-    assert house.state("bob") is State.STOPPED
+    assert house.state("alice") is AgentState.RUNNING
+    assert house.state("bob") is AgentState.STOPPED
     assert [(c.name, c.result) for c in house.diary.crashes] == [("carol", "exit-code")]
 
 
@@ -262,9 +265,9 @@ async def test_a_reboot_of_the_host_is_no_crash(house: House) -> None:
     house.backend.units.clear()
     house.backend.boot_id = "boot-2"
     await house.open()
-    await house.diary.end_of(house.lifecycle.order(Verb.START, "alice"))
+    await house.diary.end_of(house.lifecycle.order(JobVerb.START, "alice"))
     assert not house.diary.crashes
-    assert house.state("alice") is State.RUNNING
+    assert house.state("alice") is AgentState.RUNNING
 
 
 @pytest.mark.parametrize("phase", [Phase.CREATING, Phase.DESTROYING, Phase.PURGING])
@@ -280,10 +283,10 @@ async def test_what_was_half_done_is_finished_on_start(house: House, phase: Phas
 
 async def test_a_failed_start_leaves_it_stopped(house: House) -> None:
     await house.spawn("alice")
-    await house.order(Verb.STOP, "alice")
+    await house.order(JobVerb.STOP, "alice")
     house.backend.fail["start"] = Conflict("no")
-    job = house.lifecycle.order(Verb.START, "alice")
-    assert (await house.diary.end_of(job))[0] is Result.FAILED
+    job = house.lifecycle.order(JobVerb.START, "alice")
+    assert (await house.diary.end_of(job))[0] is JobResult.FAILED
     assert house.backend.calls[-1] == ("stop", "alice")
     assert not house.diary.crashes
 
@@ -293,17 +296,17 @@ async def test_only_an_agent_itself_reports(house: House) -> None:
     await house.spawn("bob")
     for principal in (agent("bob"), agent("manager"), THE_OPERATOR):
         with pytest.raises(AccessDenied):
-            house.lifecycle.report(principal, "alice", {"turn_state": "idle"})
-    house.lifecycle.report(agent("alice"), "alice", {"turn_state": "thinking", "logged_in": True})
+            house.lifecycle.report(principal, "alice", Report(turn_state="idle"))
+    house.lifecycle.report(agent("alice"), "alice", Report(turn_state="thinking", logged_in=True))
     [alice] = [a for a in house.lifecycle.agents if a.name == "alice"]
     assert (alice.turn_state, alice.logged_in) == (TurnState.THINKING, True)
-    await house.order(Verb.STOP, "alice")
+    await house.order(JobVerb.STOP, "alice")
     assert alice.turn_state is TurnState.OFFLINE
 
 
 async def test_stopping_waits_for_jobs(house: House) -> None:
     house.backend.gate.clear()
-    job = house.lifecycle.spawn("alice", {})
+    job = house.lifecycle.spawn("alice", SpawnOptions())
     stop = asyncio.create_task(house.lifecycle.stop())
     await asyncio.sleep(0)
     assert not stop.done()
@@ -319,7 +322,7 @@ async def test_what_ends_with_the_hive_after_us_is_no_crash(house: House) -> Non
     house.backend.units.clear()
     house.backend.stopping = False
     await house.open()
-    await house.diary.end_of(house.lifecycle.order(Verb.START, "alice"))
+    await house.diary.end_of(house.lifecycle.order(JobVerb.START, "alice"))
     assert not house.diary.crashes
 
 
@@ -328,8 +331,8 @@ async def test_a_lost_login_is_told_to_who_can_help(house: House) -> None:
     await house.told(1)
     alice = agent("alice")
     for _ in range(3):  # one that says so again and again is heard once
-        house.lifecycle.report(alice, "alice", {"turn_state": "needs-login"})
-        house.lifecycle.report(alice, "alice", {"turn_state": "idle"})
+        house.lifecycle.report(alice, "alice", Report(turn_state="needs-login"))
+        house.lifecycle.report(alice, "alice", Report(turn_state="idle"))
     assert (await house.told(4))[1:] == ["needs-login", "needs-login", "logged-in"]
     assert [n.recipient for n in house.broker.sent[1:]] == ["manager", "operator", "manager"]
     assert "hivectl login alice" in house.broker.sent[1].body
@@ -343,8 +346,8 @@ async def test_a_container_of_another_version_is_told(house: House) -> None:
     await house.open()
     assert (await house.told(2))[1:] == ["needs-update"]
     assert [a.stale for a in house.lifecycle.agents] == [True]
-    job = house.lifecycle.order(Verb.UPDATE, "alice")
-    assert (await house.diary.end_of(job))[0] is Result.DONE
+    job = house.lifecycle.order(JobVerb.UPDATE, "alice")
+    assert (await house.diary.end_of(job))[0] is JobResult.DONE
     assert [a.stale for a in house.lifecycle.agents] == [False]
     assert (await house.told(3))[2:] == ["rebuilt"]
 
@@ -352,7 +355,7 @@ async def test_a_container_of_another_version_is_told(house: House) -> None:
 async def test_without_a_manager_the_operator_hears_all_the_same(house: House) -> None:
     house.broker.agents.discard("manager")
     await house.spawn("alice")
-    house.lifecycle.report(agent("alice"), "alice", {"turn_state": "needs-login"})
+    house.lifecycle.report(agent("alice"), "alice", Report(turn_state="needs-login"))
     await house.told(1)
     assert [(n.kind, n.recipient) for n in house.broker.sent] == [("needs-login", "operator")]
     house.broker.agents.add("manager")
@@ -364,7 +367,7 @@ async def test_each_step_of_a_job_is_logged_under_its_number(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        jobs = [house.lifecycle.spawn(name, {}) for name in ("alice", "bob")]
+        jobs = [house.lifecycle.spawn(name, SpawnOptions()) for name in ("alice", "bob")]
         for job in jobs:
             assert await house.diary.end_of(job) == DONE
     for job in jobs:

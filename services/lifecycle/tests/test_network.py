@@ -8,13 +8,14 @@ import pytest
 
 from services.config import AgentSettings, Config, HarnessConfig, LifecycleConfig
 from services.lifecycle.agents.agent import Spec
-from services.lifecycle.agents.network import Network, name_servers, network_of
+from services.lifecycle.agents.network import is_unenforced, name_servers, network_of
 from services.lifecycle.backends import unit_files
 from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.host import canfilter, systemd
 from services.lifecycle.tests.house import House
 from services.lifecycle.tests.test_nspawn import ALICE, UNIT, Host, host
 from wire.errors import Conflict
+from wire.records.lifecycle import Network, Resources
 
 __all__ = ["host"]
 
@@ -45,11 +46,11 @@ def test_an_agents_own_lists_replace_those_of_all(
     name: str, deny: tuple[str, ...], allow: tuple[str, ...], filtered: bool
 ) -> None:
     network = network_of(name, CONFIG, "nameserver 10.1.1.1\n", can_filter=True)
-    assert network == Network(deny, allow, filtered)
-    assert not network.unenforced
+    assert network == Network(list(deny), list(allow), filtered)
+    assert not is_unenforced(network)
     open_host = network_of(name, CONFIG, "", can_filter=False)
     assert not open_host.filtered
-    assert open_host.unenforced == bool(deny)
+    assert is_unenforced(open_host) == bool(deny)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_an_agents_own_lists_replace_those_of_all(
 def test_the_scripted_model_is_always_reached(url: str, address: str | None) -> None:
     config = Config(harness=HarnessConfig(scripted_model_url=url))
     allow = network_of("alice", config, "", can_filter=True).allow
-    assert allow == ((address,) if address else ())
+    assert allow == ([address] if address else [])
 
 
 def test_name_servers_are_read_with_care() -> None:
@@ -105,7 +106,7 @@ async def test_a_probe_that_fails_is_no_yes(host: Host, caplog: pytest.LogCaptur
     can_filter(host, code=1, status=0)
     host.manager.result = "failed"
     await host.backend.probe()
-    assert host.backend.network(ALICE).unenforced
+    assert is_unenforced(host.backend.network(ALICE))
     assert "cannot find out" in caplog.text
 
 
@@ -136,7 +137,7 @@ async def test_what_is_opened_has_no_filter(host: Host) -> None:
     assert service["IPAddressDeny"] == "any"
     assert service["IPAddressAllow"] == "10.1.2.3 192.0.2.0/24 fe80::1"
     carol = Spec("carol", ALICE.uid_base, ALICE.machine_id)
-    limits = unit_files.Limits(1, 1, network_of("carol", CONFIG, "", can_filter=True), {})
+    limits = unit_files.Limits(1, 1, network_of("carol", CONFIG, "", can_filter=True), Resources())
     assert "IPAddress" not in unit_files.drop_in(carol, limits, "/root", None, None)
 
 

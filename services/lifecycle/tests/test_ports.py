@@ -9,11 +9,11 @@ import pytest
 from services.lifecycle.agents import ports
 from services.lifecycle.agents.record import Record
 from services.lifecycle.host import in_use
-from services.lifecycle.jobs.job import Result, Verb
 from services.lifecycle.store import Store
 from services.lifecycle.tests.house import DONE, House
 from services.lifecycle.tests.test_nspawn import Host, host
 from wire.errors import CorruptStore, LimitExceeded
+from wire.records.lifecycle import JobResult, JobVerb, SpawnOptions
 
 __all__ = ["host"]
 
@@ -99,8 +99,8 @@ async def test_a_port_is_kept_over_restarts_and_as_a_tombstone(house: House) -> 
 
 async def test_none_left_is_said_at_spawn_and_leaves_nothing(house: House) -> None:
     house.backend.bound = ALL
-    result, note = await house.diary.end_of(house.lifecycle.spawn("alice", {}))
-    assert (result, note[:13]) == (Result.FAILED, "All 900 ports")
+    result, note = await house.diary.end_of(house.lifecycle.spawn("alice", SpawnOptions()))
+    assert (result, note[:13]) == (JobResult.FAILED, "All 900 ports")
     assert house.store.records() == []
     house.backend.bound = frozenset()
     await house.spawn("alice")
@@ -113,7 +113,7 @@ async def test_the_same_port_twice_is_shown_and_moves_nobody(house: House) -> No
     assert shown(house, "alice") == (ALICE, ("bob",))
     assert shown(house, "bob") == (ALICE, ("alice",))
     assert shown(house, "carol")[1] == ()
-    for verb in (Verb.RESTART, Verb.UPDATE):
+    for verb in (JobVerb.RESTART, JobVerb.UPDATE):
         await house.order(verb, "bob")
         assert shown(house, "bob") == (ALICE, ("alice",))
 
@@ -123,12 +123,12 @@ async def test_a_rebuild_parts_them_and_says_so(house: House) -> None:
     await house.spawn("bob")
     await imported(house, bob=ALICE)
     moved = ports.choose("bob", ())
-    job = house.lifecycle.order(Verb.REBUILD, "bob")
+    job = house.lifecycle.order(JobVerb.REBUILD, "bob")
     note = f"port changed from {ALICE}, which alice has, too, to {moved}"
-    assert await house.diary.end_of(job) == (Result.DONE, note)
+    assert await house.diary.end_of(job) == (JobResult.DONE, note)
     assert (shown(house, "alice"), shown(house, "bob")) == ((ALICE, ()), (moved, ()))
     assert house.record("bob").port == moved
-    await house.order(Verb.REBUILD, "bob")
+    await house.order(JobVerb.REBUILD, "bob")
 
 
 async def test_a_tombstone_has_its_port_until_it_is_purged(house: House) -> None:

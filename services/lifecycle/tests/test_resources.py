@@ -7,12 +7,13 @@ import pytest
 from services.config import Config, ResourceLimits
 from services.errors import ConfigError
 from services.lifecycle.agents import resources
-from services.lifecycle.agents.agent import Spec, State
+from services.lifecycle.agents.agent import Spec
 from services.lifecycle.host.cgroup import usage
-from services.lifecycle.jobs.job import Verb
+from services.lifecycle.options import RESOURCES
 from services.lifecycle.tests.house import DONE, House
 from services.lifecycle.tests.test_nspawn import ALICE, UNIT, Host, host
 from wire.errors import Conflict, HiveError, InvalidArgument, NotFound
+from wire.records.lifecycle import AgentState, JobVerb, ResourceChanges, Resources, Usage
 
 __all__ = ["host"]
 
@@ -22,11 +23,8 @@ GIB = 2**30
 def test_the_later_counts_more_and_max_lifts_a_limit() -> None:
     everybody = ResourceLimits(tasks_max=4096, memory_max=GIB)
     alice = ResourceLimits(memory_max=2 * GIB, cpu_weight=20)
-    assert resources.effective(everybody, alice, {"tasks_max": "max", "cpu_quota": 50}) == {
-        "memory_max": 2 * GIB,
-        "cpu_weight": 20,
-        "cpu_quota": 50,
-    }
+    limits = resources.effective(everybody, alice, {"tasks_max": "max", "cpu_quota": 50})
+    assert limits == Resources(memory_max=2 * GIB, cpu_weight=20, cpu_quota=50)
 
 
 def test_default_goes_back_to_the_configuration() -> None:
@@ -38,21 +36,21 @@ def test_default_goes_back_to_the_configuration() -> None:
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"memory": 1}, "'memory' is not a resource. The resources are: memory_high, memory_max"),
+        ({"memory": 1}, "There is no resource called 'memory'; there are memory_high, memory_max"),
         ({"memory_max": 1}, "1 is not a valid memory_max. Use a number from 16777216"),
         ({"cpu_weight": 0}, "0 is not a valid cpu_weight. Use a number from 1 to 10000, 'max'"),
-        ({"cpu_quota": True}, "True is not a valid cpu_quota"),
+        ({"cpu_quota": True}, "The resource 'cpu_quota' is not valid"),
         ({"cpu_quota": "much"}, "'much' is not a valid cpu_quota"),
-        ({"tasks_max": 1.5}, "1.5 is not a valid tasks_max"),
+        ({"tasks_max": 1.5}, "The resource 'tasks_max' is not valid"),
     ],
 )
 def test_what_is_no_limit_is_refused(asked: dict[str, object], told: str) -> None:
     with pytest.raises(InvalidArgument, match=told):
-        resources.checked(asked)
+        resources.checked(RESOURCES.parse(asked))
 
 
 def test_systemd_is_told_all_of_them() -> None:
-    limits = {"memory_max": GIB, "cpu_quota": 150}
+    limits = Resources(memory_max=GIB, cpu_quota=150)
     assert list(resources.lines(limits)) == ["MemoryMax=1073741824", "CPUQuota=150%"]
     told = dict(resources.properties(limits))
     assert told.pop("MemoryMax") == GIB
@@ -88,29 +86,29 @@ def test_usage_is_what_the_host_counts(tmp_path: Path) -> None:
     (group / "cpu.stat").write_text("usage_usec 1234\nuser_usec 1000\n")
     (group / "memory.current").write_text("4096\n")
     (group / "pids.peak").write_text("what\n")
-    assert usage("/hive.slice/x.service", tmp_path) == {"cpu": 1234, "memory": 4096}
-    assert usage("", tmp_path) == {}
-    assert usage("/gone.service", tmp_path) == {}
+    assert usage("/hive.slice/x.service", tmp_path) == Usage(cpu=1234, memory=4096)
+    assert usage("", tmp_path) == Usage()
+    assert usage("/gone.service", tmp_path) == Usage()
 
 
 async def test_limits_are_remembered(tmp_path: Path) -> None:
     house = House(tmp_path)
     await house.open()
     await house.spawn("alice")
-    await house.lifecycle.set_resources("alice", {"tasks_max": 100, "memory_max": "max"})
-    assert house.lifecycle.resources("alice") == {"tasks_max": 100}
+    await house.lifecycle.set_resources("alice", ResourceChanges(tasks_max=100, memory_max="max"))
+    assert house.lifecycle.resources("alice") == Resources(tasks_max=100)
     assert house.backend.calls[-1] == ("limit", "alice")
     await house.close()
     await house.open()
-    assert house.lifecycle.resources("alice") == {"tasks_max": 100}
-    await house.lifecycle.set_resources("alice", {"tasks_max": "default"})
-    assert house.lifecycle.resources("alice") == {"tasks_max": 4096}
+    assert house.lifecycle.resources("alice") == Resources(tasks_max=100)
+    await house.lifecycle.set_resources("alice", ResourceChanges(tasks_max="default"))
+    assert house.lifecycle.resources("alice") == Resources(tasks_max=4096)
     with pytest.raises(NotFound):
-        await house.lifecycle.set_resources("bob", {})
+        await house.lifecycle.set_resources("bob", ResourceChanges())
     house.backend.gate.clear()
-    job = house.lifecycle.order(Verb.STOP, "alice")
+    job = house.lifecycle.order(JobVerb.STOP, "alice")
     with pytest.raises(Conflict, match=f"job {job.number}"):
-        await house.lifecycle.set_resources("alice", {})
+        await house.lifecycle.set_resources("alice", ResourceChanges())
     house.backend.gate.set()
     await house.diary.end_of(job)
     await house.close()
@@ -121,11 +119,11 @@ async def test_a_paused_agent_is_shown_so_and_goes_on(tmp_path: Path) -> None:
     await house.open()
     await house.spawn("alice")
     await house.lifecycle.pause("alice")
-    assert house.state("alice") is State.PAUSED
+    assert house.state("alice") is AgentState.PAUSED
     assert not house.diary.crashes
     await house.lifecycle.resume("alice")
-    assert house.state("alice") is State.RUNNING
-    assert await house.diary.end_of(house.lifecycle.order(Verb.STOP, "alice")) == DONE
+    assert house.state("alice") is AgentState.RUNNING
+    assert await house.diary.end_of(house.lifecycle.order(JobVerb.STOP, "alice")) == DONE
     with pytest.raises(Conflict, match="does not run"):
         await house.lifecycle.pause("alice")
     await house.lifecycle.resume("alice")  # nothing to do

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from services.config import LifecycleConfig
-from services.lifecycle.agents.agent import State
-from services.lifecycle.jobs.job import Job, Verb
+from services.lifecycle.jobs.job import Job
 from services.lifecycle.jobs.rolling_update import UPDATE_FAILED
 from services.lifecycle.tests.house import DONE, House
 from wire.errors import Unavailable
 from wire.principal import agent
+from wire.records.lifecycle import AgentState, JobVerb, Report
 
 LATER = "it is at work, and is updated later"
 
@@ -37,21 +37,21 @@ async def upgrade(house: House) -> None:
 
 
 def report(house: House, name: str, turn: str = "idle") -> None:
-    house.lifecycle.report(agent(name), name, {"turn_state": turn})
+    house.lifecycle.report(agent(name), name, Report(turn_state=turn))
 
 
 def stale(house: House) -> list[str]:
     return [one.name for one in house.lifecycle.agents if one.stale]
 
 
-def jobs(house: House) -> dict[str, Verb]:
+def jobs(house: House) -> dict[str, JobVerb]:
     return {job.agent: job.verb for job in house.lifecycle.jobs.all()}
 
 
 def job(house: House, name: str) -> Job:
     found = house.lifecycle.jobs.of(name)
     assert found
-    assert found.verb is Verb.UPDATE
+    assert found.verb is JobVerb.UPDATE
     return found
 
 
@@ -74,14 +74,14 @@ async def test_one_after_the_other_and_the_manager_last(house: House) -> None:
         report(house, name, "thinking")
     assert jobs(house) == {}
     report(house, "bob")
-    assert jobs(house) == {"bob": Verb.UPDATE}
+    assert jobs(house) == {"bob": JobVerb.UPDATE}
     for name in ("manager", "alice", "zoe"):
         report(house, name)
-    assert jobs(house) == {"bob": Verb.UPDATE}
+    assert jobs(house) == {"bob": JobVerb.UPDATE}
     await updated(house, "bob")
     assert jobs(house) == {}  # bob has not said that he works
     report(house, "bob")
-    assert jobs(house) == {"alice": Verb.UPDATE}
+    assert jobs(house) == {"alice": JobVerb.UPDATE}
     await updated(house, "alice")
     report(house, "alice")
     await updated(house, "zoe")
@@ -118,20 +118,20 @@ async def test_who_begins_a_turn_meanwhile_is_updated_after_it(house: House) -> 
 async def test_an_update_that_was_asked_for_interrupts_a_turn(house: House) -> None:
     await upgrade(house)
     report(house, "alice", "thinking")
-    ordered = house.lifecycle.order(Verb.UPDATE, "alice")
+    ordered = house.lifecycle.order(JobVerb.UPDATE, "alice")
     assert (await house.diary.end_of(ordered))[1] == "restarted"
     assert "alice" not in stale(house)
 
 
 async def test_who_is_stopped_or_sleeps_stays_so(house: House) -> None:
-    await house.order(Verb.STOP, "alice")
+    await house.order(JobVerb.STOP, "alice")
     report(house, "bob")
-    assert await house.diary.end_of(house.lifecycle.order(Verb.SLEEP, "bob")) == DONE
+    assert await house.diary.end_of(house.lifecycle.order(JobVerb.SLEEP, "bob")) == DONE
     await upgrade(house)
     await updated(house, "alice")
     await updated(house, "bob")
-    assert house.state("alice") is State.STOPPED
-    assert house.state("bob") is State.SLEEPING
+    assert house.state("alice") is AgentState.STOPPED
+    assert house.state("bob") is AgentState.SLEEPING
     assert ("start", "alice") not in house.backend.calls
 
 
@@ -210,9 +210,9 @@ async def test_a_cancelled_one_is_left_out(house: House) -> None:
 async def test_who_is_busy_is_waited_for(house: House) -> None:
     await upgrade(house)
     house.backend.gate.clear()
-    restart = house.lifecycle.order(Verb.RESTART, "alice")
+    restart = house.lifecycle.order(JobVerb.RESTART, "alice")
     report(house, "alice")
-    assert jobs(house) == {"alice": Verb.RESTART}
+    assert jobs(house) == {"alice": JobVerb.RESTART}
     house.backend.gate.set()
     assert await house.diary.end_of(restart) == DONE
     assert stale(house) == ["bob", "manager"]
@@ -236,8 +236,8 @@ async def test_who_has_failed_waits_for_its_start(house: House) -> None:
     assert house.lifecycle.update_all() == ["bob", "manager"]
     report(house, "bob")
     await updated(house, "bob")
-    assert house.state("alice") is State.FAILED
-    await house.order(Verb.START, "alice")
+    assert house.state("alice") is AgentState.FAILED
+    await house.order(JobVerb.START, "alice")
     assert stale(house) == ["manager"]
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from services import migration
 from services.lifecycle.agents.record import PHASES, Phase, Record
-from services.lifecycle.jobs.job import Verb
 from services.lifecycle.notices.notice import Notice
 from services.lifecycle.store import MIGRATIONS, Store
 from wire.errors import Conflict, CorruptStore
+from wire.records.lifecycle import JobVerb
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_an_older_file_is_migrated_and_kept(file: Path, version: int) -> None:
         assert (record.name, record.machine_id, record.seen) == ("alice", "5", "abc")
         assert (record.deployed, record.port) == ("", 8123 if version > 1 else 0)
         assert [notice.body for notice in store.notices()] == ["hello"]
-        assert [job.verb for job in store.jobs()] == [Verb.SPAWN] * (version > 1)
+        assert [job.verb for job in store.jobs()] == [JobVerb.SPAWN] * (version > 1)
         store.close()
     with closing(sqlite3.connect(file.with_name(f"{file.name}.v{version}"))) as kept:
         assert migration.version_of(kept) == version

@@ -5,14 +5,15 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from services.lifecycle.agents.agent import Agent, State, TurnState
+from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.broker import Broker
-from services.lifecycle.jobs.job import Job, Verb
+from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.notice import Notice, notices
 from services.tasks import Tasks
 from wire import names
 from wire.errors import HiveError
+from wire.records.lifecycle import AgentState, JobVerb, TurnState
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class AutoSleep:
         roster: Roster,
         broker: Broker,
         after: Callable[[str], float],
-        order: Callable[[Verb, str], object],
+        order: Callable[[JobVerb, str], object],
         busy: Callable[[str], bool],
     ) -> None:
         """Do nothing before `start`.
@@ -110,7 +111,7 @@ class AutoSleep:
             # If the agent stays awake, for example because a message waits, it is tried again.
             self._due[name] = now + self._after(name)
             if not self._busy(name):
-                self._order(Verb.SLEEP, name)
+                self._order(JobVerb.SLEEP, name)
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -140,7 +141,7 @@ class AutoSleep:
         if self._busy(name):
             self._postponed.add(name)
         elif name in self._roster.agents and self._roster.agents[name].asleep:
-            self._order(Verb.START, name)
+            self._order(JobVerb.START, name)
 
     def job_ended(self, name: str) -> None:
         """Handle a message that came during a job of `name`."""
@@ -174,7 +175,7 @@ class AutoSleep:
 
 
 def _idle(agent: Agent) -> bool:
-    return agent.state is State.RUNNING and agent.turn_state is TurnState.IDLE
+    return agent.state is AgentState.RUNNING and agent.turn_state is TurnState.IDLE
 
 
 def wake_notices(job: Job, failure: Exception) -> list[Notice]:

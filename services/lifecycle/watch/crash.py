@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.lifecycle.agents.agent import State, UnitStatus
+from services.lifecycle.agents.agent import UnitStatus
 from services.lifecycle.agents.record import Record
 from services.lifecycle.notices.notice import Notice, notices
 from wire import names
+from wire.records.lifecycle import AgentState
 
 KIND: Final = "container-crash"
 
@@ -98,7 +99,7 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def crash_of(record: Record, before: State, now: UnitStatus, *, job: bool) -> Crash | None:
+def crash_of(record: Record, before: AgentState, now: UnitStatus, *, job: bool) -> Crash | None:
     """Return the crash that a new status shows, or None.
 
     A container crashed if it was READY and now is not, or runs as another invocation, unless a
@@ -119,6 +120,6 @@ def crash_of(record: Record, before: State, now: UnitStatus, *, job: bool) -> Cr
         # systemd forgets a unit that ended in order; a restart has overwritten the cause.
         result = RESTARTED if now.invocation else "success"
         return Crash(record.name, record.seen, result, 0, 0)
-    if now.state is State.FAILED and before is not State.FAILED and not job:
+    if now.state is AgentState.FAILED and before is not AgentState.FAILED and not job:
         return Crash(record.name, now.invocation, now.result, now.code, now.status, gave_up=True)
     return None

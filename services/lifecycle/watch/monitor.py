@@ -5,13 +5,14 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from services.lifecycle.agents.agent import Agent, State, UnitStatus
+from services.lifecycle.agents.agent import Agent, UnitStatus
 from services.lifecycle.agents.record import Record
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.watch.crash import Crash, crash_of
 from services.tasks import Tasks
 from wire.errors import HiveError
+from wire.records.lifecycle import AgentState
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +83,9 @@ class Monitor:
         job, was = self._busy(agent.name), agent.unit_status.state
         # The init of a killed systemd-nspawn outlives it, so that crash is reported while the
         # unit is still stopping.
-        reported = was is State.STOPPING and not record.seen
-        restarting = reported or was in (State.STARTING, State.STOPPED)
-        if status.state is State.FAILED and restarting and not job:
+        reported = was is AgentState.STOPPING and not record.seen
+        restarting = reported or was in (AgentState.STARTING, AgentState.STOPPED)
+        if status.state is AgentState.FAILED and restarting and not job:
             # systemd passes through `failed` on its way to every restart. Only its next status
             # shows whether it gave up.
             status = await self._backend.status(agent.name)
@@ -107,11 +108,11 @@ class Monitor:
         if not job:
             await self._clean_up(agent.name, was, status)
 
-    async def _clean_up(self, name: str, was: State, status: UnitStatus) -> None:
+    async def _clean_up(self, name: str, was: AgentState, status: UnitStatus) -> None:
         """Stop the units that only served a container which ended without a job."""
-        if status.state is State.STOPPED and was is not State.STOPPED:
+        if status.state is AgentState.STOPPED and was is not AgentState.STOPPED:
             await self._backend.stop_endpoint(name)
-        if was is State.STARTING and status.overdue:
+        if was is AgentState.STARTING and status.overdue:
             # systemd would try for ever: each try takes longer than its start limit looks back.
             await self._backend.stop_restarting(name)
 

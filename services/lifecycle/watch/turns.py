@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from services.lifecycle.agents.agent import Agent, TurnState
+from services.lifecycle.agents.agent import Agent
 from services.lifecycle.broker import Broker
 from wire.errors import HiveError
+from wire.records.lifecycle import TurnState
 
 log = logging.getLogger(__name__)
 
