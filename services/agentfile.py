@@ -139,15 +139,20 @@ HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 
 
 class McpServer(Section):
-    """[mcp_servers.NAME]: a program in the container, or a URL."""
+    """An MCP server: a program in the container, or a URL."""
 
     command: Annotated[Text, Field(min_length=1)] | None = None
+    """The program, which speaks MCP on its standard input and output."""
     args: tuple[Text, ...] = Field(default=(), max_length=MAX_ENTRIES)
+    """The arguments of `command`, at most 100."""
     env: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")], Text] = (
         Field(default_factory=dict, max_length=MAX_ENTRIES)
     )
+    """The environment variables that only `command` gets, at most 100."""
     url: Annotated[Url, AfterValidator(_plain)] | None = None
+    """An http or https address that speaks MCP, in place of `command`."""
     headers: dict[HeaderName, Header] = Field(default_factory=dict, max_length=MAX_ENTRIES)
+    """The headers that are sent to `url` with each request, at most 100."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -161,24 +166,36 @@ class McpServer(Section):
 
 
 class AgentFile(Section):
-    """The whole file; what is left out is as hyperhive.toml has it."""
+    """The whole file; a key that is left out is as in hyperhive.toml."""
 
     packages: tuple[Annotated[str, AfterValidator(_package)], ...] = Field(
         default=(), max_length=MAX_ENTRIES
     )
+    """The names of Debian packages, without versions, at most 100. They and their dependencies
+    that the host lacks are unpacked over the container's /usr; their installation scripts do not
+    run."""
     environment: dict[Annotated[str, AfterValidator(_variable)], Text] = Field(
         default_factory=dict, max_length=MAX_ENTRIES
     )
+    """The environment variables of Claude Code and of its programs, at most 100, each of at most
+    4096 characters."""
     mcp_servers: dict[Annotated[str, AfterValidator(_server)], McpServer] = Field(
         default_factory=dict, max_length=20
     )
+    """A section `[mcp_servers.NAME]` for each further MCP server, at most 20."""
     resources: ResourceLimits = ResourceLimits()
+    """The limits of the container."""
     sleep_after: SleepAfter | None = None
+    """The seconds until the agent is put to sleep when it is idle; 0: never."""
     model: Annotated[str, AfterValidator(_model)] | None = None
+    """The model of the agent's turns, such as `claude-sonnet-4-5`."""
     allowed_tools: tuple[Annotated[str, AfterValidator(_tool)], ...] = Field(
         default=(), max_length=MAX_ENTRIES
     )
+    """The tools of Claude Code that the agent may use in addition to the usual ones, at most 100:
+    `WebFetch`, `WebFetch(domain:example.org)`. Tools of MCP servers need no entry."""
     prompt: Annotated[str, AfterValidator(_prompt)] = ""
+    """The text, of at most 16 KiB, that the agent is told about itself."""
 
     def for_harness(self) -> dict[str, Any]:
         """What harness.json takes from here as it is, in types of JSON; unset keys are left out.

@@ -4,8 +4,8 @@
     config.broker.max_body_bytes
 
 Each room adds the fields it needs to its section's class here. A field has a default, bounds
-(`Field(ge=1)`) and a docstring-like comment; the file may leave out everything. HYPERHIVE_CONFIG in
-the environment names another file.
+(`Field(ge=1)`) and a docstring, from which hyperhive.toml(5) is made; the file may leave out
+everything. HYPERHIVE_CONFIG in the environment names another file.
 """
 
 import ipaddress
@@ -125,27 +125,41 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 
 
 class SendLimits(Section):
-    """[broker.agents.NAME]: what is left out is as [broker] has it for all agents."""
+    """The limits of one agent; a key that is left out is as `[broker]` has it for all agents."""
 
     may_send_to: tuple[Annotated[str, AfterValidator(_recipient)], ...] = (ALL_AGENTS,)
+    """The recipients to which this agent may send messages and questions: agents, `manager`,
+    `operator`. `*` is everybody."""
     messages_per_hour: int | None = Field(default=None, ge=1)
+    """The messages that this agent may send in an hour."""
     bytes_per_hour: int | None = Field(default=None, ge=1)
+    """The bytes of text that this agent may send in an hour."""
     max_body_bytes: int | None = Field(default=None, ge=1, le=MAX_BODY_BYTES)
+    """The longest message of this agent, in bytes of UTF-8."""
 
 
 class BrokerConfig(Section):
-    """[broker]"""
+    """The messages, questions and reminders."""
 
     max_body_bytes: int = Field(default=1024 * 1024, ge=1, le=MAX_BODY_BYTES)
-    # What one agent may send; it stays on the disk. All at once, or spread over the hour.
+    """The longest message, in bytes of UTF-8."""
     agent_messages_per_hour: int = Field(default=3600, ge=1)
+    """The messages that one agent may send in an hour, all at once or spread over the hour. Each
+    message stays on the disk."""
     agent_bytes_per_hour: int = Field(default=64 * 1024 * 1024, ge=1)
-    hive_messages_per_hour: int = Field(default=36000, ge=1)  # of each service
-    max_redeliveries: int = Field(default=5, ge=0, le=1000)  # then it is a dead letter
+    """The bytes of text that one agent may send in an hour."""
+    hive_messages_per_hour: int = Field(default=36000, ge=1)
+    """The messages that each service of the hive may send in an hour."""
+    max_redeliveries: int = Field(default=5, ge=0, le=1000)
+    """The redeliveries of a message after which it is a dead letter."""
     agents: dict[Annotated[str, AfterValidator(_agent)], SendLimits] = Field(default_factory=dict)
-    max_open_questions: int = Field(default=100, ge=1, le=10_000)  # of one asker
-    max_pending_reminders: int = Field(default=100, ge=1, le=10_000)  # of one owner
-    keep_days: int = Field(default=30, ge=1, le=36500)  # what is done and older is deleted
+    """A section `[broker.agents.NAME]` for each agent that has limits of its own."""
+    max_open_questions: int = Field(default=100, ge=1, le=10_000)
+    """The questions that an agent, or the operator, may have open at once."""
+    max_pending_reminders: int = Field(default=100, ge=1, le=10_000)
+    """The reminders that an agent, or the operator, may have pending at once."""
+    keep_days: int = Field(default=30, ge=1, le=36500)
+    """The days after which completed messages, questions and reminders are deleted."""
 
 
 Size = Annotated[int, BeforeValidator(_size), Field(ge=16 * 2**20, le=2**60)]
@@ -154,14 +168,20 @@ Weight = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class ResourceLimits(Section):
-    """[lifecycle.resources]: what each container may use. None: no limit, or systemd's own."""
+    """The limits of a container; a key that is left out means no limit, or systemd's own."""
 
-    memory_high: Size | None = None  # more than that is slowed down
-    memory_max: Size | None = None  # and more than that is killed
-    cpu_weight: Weight | None = None  # against the other agents; 100 is average
-    cpu_quota: int | None = Field(default=None, ge=1, le=100_000)  # percent of one processor
-    tasks_max: int | None = Field(default=None, ge=64, le=4_000_000)  # processes and threads
+    memory_high: Size | None = None
+    """The memory above which the container is slowed down."""
+    memory_max: Size | None = None
+    """The memory above which processes of the container are killed."""
+    cpu_weight: Weight | None = None
+    """The share of processor time against other agents; 100 is average."""
+    cpu_quota: int | None = Field(default=None, ge=1, le=100_000)
+    """The most processor time, in percent of one processor."""
+    tasks_max: int | None = Field(default=None, ge=64, le=4_000_000)
+    """The most processes and threads."""
     io_weight: Weight | None = None
+    """The share of disk bandwidth against other agents; 100 is average."""
 
 
 SleepAfter = Annotated[int, Field(ge=0, le=2592000)]
@@ -169,30 +189,45 @@ SleepAfter = Annotated[int, Field(ge=0, le=2592000)]
 
 
 class AgentSettings(Section):
-    """[lifecycle.agents.NAME]: what is left out is as [lifecycle] has it for all agents."""
+    """The settings of one agent; a key that is left out is as `[lifecycle]` has it for all
+    agents, and a list replaces the one for all agents."""
 
     resources: ResourceLimits = ResourceLimits()
+    """The limits of this agent's container."""
     network_deny: tuple[Network, ...] | None = None
+    """The addresses that this agent's container may not reach."""
     network_allow: tuple[Network, ...] | None = None
+    """Exceptions from `network_deny`."""
     image: Tree | None = None
+    """The source of this container's /usr."""
     sleep_after: SleepAfter | None = None
+    """The seconds until this agent is put to sleep when it is idle; 0: never."""
 
 
 class LifecycleConfig(Section):
-    """[lifecycle]: the containers."""
+    """The containers."""
 
     # The host's default for tasks is 32768 for everything in it.
     resources: ResourceLimits = ResourceLimits(tasks_max=4096)
+    """The limits of each container."""
     agents: dict[Annotated[str, AfterValidator(_agent)], AgentSettings] = Field(
         default_factory=dict
     )
 
+    """A section `[lifecycle.agents.NAME]` for each agent that has settings of its own."""
     sleep_after: SleepAfter = 0
-    create_manager: bool = True  # on start, when there is none and nothing is kept of one
-    auto_update: bool = True  # agents after Hyperhive itself, one after the other, each at rest
-    start_timeout: int = Field(default=60, ge=1, le=3600)  # seconds until READY
-    stop_timeout: int = Field(default=30, ge=1, le=3600)  # seconds until it is killed
-    # Addresses no container may talk to, as IPAddressDeny= takes them: the host and its networks.
+    """The seconds until an idle agent is put to sleep; 0: never. A message, or `hivectl start`,
+    wakes the agent."""
+    create_manager: bool = True
+    """Whether the manager is created when lifecycle starts, there is none, and no destroyed
+    manager has kept data."""
+    auto_update: bool = True
+    """Whether agents are updated after Hyperhive itself: one after the other, each once it is
+    idle."""
+    start_timeout: int = Field(default=60, ge=1, le=3600)
+    """The seconds until a starting container must be ready."""
+    stop_timeout: int = Field(default=30, ge=1, le=3600)
+    """The seconds until a container that does not stop is killed."""
     network_deny: tuple[Network, ...] = (
         "localhost",
         "link-local",
@@ -203,12 +238,15 @@ class LifecycleConfig(Section):
         "100.64.0.0/10",
         "fc00::/7",
     )
-    # Exceptions from it; the name servers of the host's resolv.conf are one anyway.
+    """The addresses that no container may reach, as `IPAddressDeny=` takes them: networks, `any`,
+    `localhost`, `link-local` or `multicast`."""
     network_allow: tuple[Network, ...] = ()
-    # Whether an agent may not start where the host cannot keep it from those.
+    """Exceptions from `network_deny`; the name servers of the host are always one."""
     require_filter: bool = False
-    # What the containers' /usr comes from; / is the host.
+    """Whether an agent may not start on a host that cannot enforce `network_deny`."""
     image: Tree = "/"
+    """The source of the containers' /usr: `/` is the host, otherwise the absolute path of a
+    directory with a /usr in it."""
 
     def image_of(self, name: str) -> str:
         """What the /usr of `name` comes from; / is the host."""
@@ -225,31 +263,39 @@ class LifecycleConfig(Section):
 
 
 class ApprovalsConfig(Section):
-    """[approvals]"""
+    """The requests for approval."""
 
     max_pending: int = Field(default=100, ge=1, le=1000)
-    """How many requests may wait for the operator at once."""
+    """The requests that may wait for the operator at once."""
     requests_per_hour: int = Field(default=60, ge=1, le=10_000)
-    """How many the manager may make: each stays on the disk."""
+    """The requests that the manager may make in an hour; refused ones count. Each request stays on
+    the disk."""
 
 
 class DashboardConfig(Section):
-    """[dashboard]"""
+    """The operator's page."""
 
-    # What login links begin with; None: the address of the socket.
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+/?$")] | None = None
-    # Names, without a port, that the dashboard goes by besides those of the loopback.
+    """The beginning of login links, such as `https://hive.example.org`; the address of the
+    dashboard's socket by default."""
     allowed_hosts: tuple[str, ...] = ()
+    """The host names, without a port, by which browsers may address the dashboard in addition to
+    those of the loopback."""
 
 
 class HarnessConfig(Section):
-    """[harness]: what runs inside the containers."""
+    """The harness, which runs Claude Code inside the containers."""
 
-    model: str | None = None  # of agents that were spawned without one; None: Claude Code's own
+    model: str | None = None
+    """The model of agents that were spawned without one; Claude Code's own by default."""
     scripted_model_url: Url | None = None
-    session_idle: int = Field(default=600, ge=1, le=2592000)  # seconds until an idle one is closed
-    turn_timeout: int = Field(default=1800, ge=10, le=86400)  # seconds until a turn is given up
-    environment: dict[str, str] = Field(default_factory=dict)  # of Claude Code
+    """The URL of a stand-in for the Messages API, which agents without credentials use."""
+    session_idle: int = Field(default=600, ge=1, le=2592000)
+    """The seconds until an idle Claude Code is ended; the next turn resumes its session."""
+    turn_timeout: int = Field(default=1800, ge=10, le=86400)
+    """The seconds until a turn is given up."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """The environment variables of Claude Code."""
 
 
 _UNSHOWN: Final = "unshown"
@@ -275,13 +321,20 @@ Event = Literal["approval", "question", "crash", "deploy-failed", "notice"]
 
 
 class Webhook(Section):
-    """[[notify.webhooks]]: one place outside that is told what the operator should look at."""
+    """A webhook outside that is told when the operator is needed."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
+    """The name of the webhook, of a-z, 0-9 and hyphens; required. The token in
+    /etc/hyperhive/credentials/notify/NAME is sent to the webhook."""
     type: Literal["ntfy", "json"]
-    url: Annotated[str, AfterValidator(_hook)]  # with ntfy, its last part is the topic
+    """The kind of the webhook; required."""
+    url: Annotated[str, AfterValidator(_hook)]
+    """The address to which posts go, without user and password; required. The last part of an
+    ntfy address is the topic."""
     events: tuple[Event, ...] = get_args(Event)
-    details: bool = True  # whether the words of agents go out, too, or only what happened
+    """The events of which the webhook is told; all by default."""
+    details: bool = True
+    """Whether posts have words of agents, or only say what happened to which agent."""
 
     @model_validator(mode="after")
     def _topic(self) -> Self:
@@ -293,12 +346,16 @@ class Webhook(Section):
 
 
 class NotifyConfig(Section):
-    """[notify]: what leaves this host when the operator is needed."""
+    """The posts to webhooks outside."""
 
     webhooks: tuple[Webhook, ...] = Field(default=(), max_length=16)
-    attempt_timeout: int = Field(default=10, ge=1, le=60)  # seconds for one request
-    give_up_after: int = Field(default=86400, ge=1, le=2592000)  # seconds for all tries of one
-    agent_posts_per_hour: int = Field(default=20, ge=1, le=1000)  # what one agent may cause
+    """The sections `[[notify.webhooks]]`, at most 16."""
+    attempt_timeout: int = Field(default=10, ge=1, le=60)
+    """The seconds for one request to a webhook."""
+    give_up_after: int = Field(default=86400, ge=1, le=2592000)
+    """The seconds after which a post that the webhook did not accept is given up."""
+    agent_posts_per_hour: int = Field(default=20, ge=1, le=1000)
+    """The posts that one agent may cause in an hour."""
 
     @field_validator("webhooks")
     @classmethod
