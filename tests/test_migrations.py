@@ -14,7 +14,7 @@ from services.lifecycle.store import MIGRATIONS as LIFECYCLE_MIGRATIONS
 from services.notify.store import MIGRATIONS as NOTIFY_MIGRATIONS
 
 STORES = {
-    "approvals": store._STEPS,
+    "approvals": store.MIGRATIONS,
     "broker": schema.steps(),
     "lifecycle": LIFECYCLE_MIGRATIONS,
     "notify": NOTIFY_MIGRATIONS,

@@ -1,9 +1,94 @@
-"""hive-approvals.service."""
+"""hive-approvals.service: the parts of the room, put together."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
 from services import unit
-from services.approvals.service import build
+from services.approvals import clients
+from services.approvals.approvals import Approvals
+from services.approvals.clients import BrokerClient, LifecycleClient
+from services.approvals.deploys.adopter import Adopter
+from services.approvals.deploys.controller import Controller
+from services.approvals.deploys.deployer import Deployer
+from services.approvals.deploys.reconciler import Reconciler
+from services.approvals.git.meta import Meta
+from services.approvals.git.repositories import Repositories
+from services.approvals.interface import Approvals1
+from services.approvals.ledger import Ledger
+from services.approvals.notifier import Notice, Notifier
+from services.approvals.store import Store
 from services.config import Config
+from services.deliverer import Deliverer
+from services.unit import Service
 from wire import names
+from wire.bus import Bus
+from wire.signals import Subscription
+
+STATE = "/var/lib/hyperhive/approvals"
+
+
+class ApprovalsService(Service):
+    """The running service."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        deliverer: Deliverer[Notice],
+        store: Store,
+        subscriptions: Sequence[Subscription],
+    ) -> None:
+        self._controller = controller
+        self._deliverer = deliverer
+        self._store = store
+        self._subscriptions = subscriptions
+
+    async def start(self) -> None:
+        """Send the notices of an earlier run."""
+        self._deliverer.start()
+
+    async def run(self) -> None:
+        """Carry out the approved requests, until cancelled."""
+        await self._controller.run()
+
+    async def close(self) -> None:
+        """Stop listening and close the store; the next start goes on from there."""
+        for subscription in self._subscriptions:
+            await subscription.close()
+        await self._deliverer.stop()
+        self._store.close()
+
+
+async def build(bus: Bus, config: Config) -> ApprovalsService:
+    """Put the room together on `bus`, whose name is not owned yet.
+
+    Raises:
+        CorruptStore: The store cannot be used.
+        Unavailable: git cannot be used, or the disk is full.
+    """
+    state = Path(os.environ.get("STATE_DIRECTORY", STATE))
+    git = state.with_name("git")
+    store = Store(state / "approvals.sqlite")
+    settings = config.approvals
+    ledger = Ledger(
+        store, max_pending=settings.max_pending, requests_per_hour=settings.requests_per_hour
+    )
+    repositories, meta = Repositories(git), Meta(git)
+    await repositories.prepare()
+    await meta.recover()
+    ledger.record_again()
+    lifecycle = LifecycleClient(bus)
+    reconciler = Reconciler(ledger, repositories, meta)
+    deployer = Deployer(ledger, reconciler, lifecycle)
+    adopter = Adopter(ledger, reconciler, lifecycle)
+    notifier = Notifier(ledger, BrokerClient(bus))
+    controller = Controller(ledger, reconciler, deployer, adopter, notifier, lifecycle)
+    deliverer = notifier.deliverer
+    subscriptions = await clients.listen(bus, controller, deliverer.broker_appeared)
+    approvals = Approvals(ledger, reconciler, lifecycle, deployer)
+    bus.export(names.APPROVALS_PATH, Approvals1(approvals, ledger))
+    return ApprovalsService(controller, deliverer, store, subscriptions)
+
 
 if __name__ == "__main__":
     unit.main("approvals", lambda bus: build(bus, Config.load()), bus_name=names.APPROVALS)

@@ -1,234 +1,280 @@
-"""The rules: who may wait for what, and what a yes or a no needs.
+"""The rules for callers: who may request what, and what a yes or a no needs.
 
-What has been said yes to is carried out by carrier.py.
+The approved requests are carried out by deploys/.
 """
 
 from typing import Final
 
 from services import agentfile
 from services.approvals import bounds
-from services.approvals.books import Books, outdated_note
-from services.approvals.carrier import Carrier, Lifecycle
+from services.approvals.deploys.deployer import Deployer
+from services.approvals.deploys.lifecycle import Lifecycle
+from services.approvals.deploys.reconciler import Reconciler, outdated_note
+from services.approvals.git.meta import Deployed
 from services.approvals.ledger import Ledger
-from services.approvals.meta import Deployed
-from services.approvals.model import GOING, Approval, Kind, State
+from services.approvals.model import IN_PROGRESS, Approval, Kind, State
 from wire import names
 from wire.errors import AccessDenied, AlreadyExists, Conflict, NotFound
 
-MAX_TOLD: Final = 4 * 1024 * 1024
-"""Characters of reasons and notes in one answer: the bus cuts off who sends 32 MiB at once."""
+MAX_LISTED_TEXT: Final = 4 * 1024 * 1024
+"""Characters of reasons and notes in one answer: the bus disconnects a sender of 32 MiB at once."""
 
 NEVER_DEPLOYED: Final = "[It was never deployed before.]"
-"""Comes before the description of what is called a revert, and is none."""
+"""The prefix of the description of a revert to a commit that was never deployed."""
 
 
 class Approvals:
-    """What callers may ask of the room."""
+    """The calls of the interface, without the bus."""
 
     def __init__(
-        self, ledger: Ledger, books: Books, lifecycle: Lifecycle, carrier: Carrier
+        self, ledger: Ledger, reconciler: Reconciler, lifecycle: Lifecycle, deployer: Deployer
     ) -> None:
         self._ledger = ledger
-        self._store = ledger.store
-        self._books = books
+        self._requests = ledger.requests
+        self._reconciler = reconciler
+        self._repositories = reconciler.repositories
         self._lifecycle = lifecycle
-        self._carrier = carrier
+        self._deployer = deployer
 
     # Requests
 
     async def request_spawn(
         self, requested_by: str, agent: str, reason: str, config: str | None = None
     ) -> int:
-        """Ask for a new agent; returns the request's id.
+        """Ask for a new agent; return the id of the request.
 
-        Without a `config` (the text of its agent.toml) it begins with what is kept of an earlier
-        agent of that name, else with the template.
+        Args:
+            config: The text of its agent.toml; None: what is kept of an earlier agent of that name,
+                else the template.
 
-        Raises InvalidArgument for a name, a reason or a configuration that is none, AlreadyExists
-        for an agent that there is, Conflict for a name that another open request holds,
-        LimitExceeded when too many requests wait, Unavailable when lifecycle cannot be asked.
+        Raises:
+            InvalidArgument: The name, the reason or the configuration is not valid.
+            AlreadyExists: There is such an agent.
+            Conflict: Another open request has the name.
+            LimitExceeded: Too many requests wait, or the manager has asked too often.
+            Unavailable: Lifecycle cannot be asked, or git cannot be used.
         """
-        bounds.check_name(agent)
+        names.check_agent_name(agent)
         bounds.check_text("reason", reason, at_least=1)
         if config is not None:
-            bounds.check_file(config)
-        if agent in (await self._lifecycle.swarm()).agents:
+            bounds.check_config(config)
+        if agent in (await self._lifecycle.snapshot()).agents:
             raise AlreadyExists(f"There is an agent {agent} already; choose another name.")
-        self._ledger.check_room(requested_by)
+        self._ledger.check_limits(requested_by)
         # One at a time, so that no two find the name free.
-        async with self._books.changing:
-            if other := self._store.pending(agent) or next(iter(self._store.going(agent)), None):
+        async with self._reconciler.lock:
+            in_progress = self._requests.in_progress(agent)
+            if other := self._requests.pending(agent) or next(iter(in_progress), None):
                 raise Conflict(
                     f"Request {other.id} for {agent} is {other.state}; wait for its end."
                 )
-            commit = await self._books.first(agent, config)
+            commit = await self._reconciler.first_commit(agent, config)
             approval = self._ledger.add(Kind.SPAWN, agent, commit, reason, requested_by)
-        return await self._pinned(approval)
+        return await self._pin(approval)
 
     async def request_apply(
         self, requested_by: str, agent: str, commit: str, description: str, *, revert: bool = False
     ) -> int:
-        """Ask for another configuration of an agent; returns the request's id.
+        """Ask for another configuration of an agent; return the id of the request.
 
-        The commit (7 to 40 hexadecimal digits of its name) is taken from what is proposed, and is
-        ours from then on. Another request for the agent that is pending is superseded.
+        The commit is taken from the proposed repository, and nobody else can change it from then
+        on. A pending request for the agent is superseded.
 
-        Raises InvalidArgument and LimitExceeded for what may not be deployed, NotFound for an
-        unknown agent or commit, Conflict for what is deployed already, for what was not made on
-        top of it (unless it is a `revert`), and to the manager while one of the operator's waits,
-        LimitExceeded when too many requests wait or were made, Unavailable when lifecycle or git
-        cannot be asked.
+        Args:
+            commit: 7 to 40 hexadecimal digits of its name.
+            revert: Whether it need not be based on what is deployed.
+
+        Raises:
+            InvalidArgument: An argument, or the tree of the commit, is not valid.
+            NotFound: There is no such agent or commit.
+            Conflict: The commit is deployed already, or is not based on what is deployed; or the
+                manager asks while a request of the operator's is pending.
+            LimitExceeded: The commit is too large, too many requests wait, or the manager has asked
+                too often.
+            Unavailable: Lifecycle cannot be asked, or git cannot be used.
         """
-        bounds.check_name(agent)
+        names.check_agent_name(agent)
         bounds.check_commit(commit)
         bounds.check_text("description", description, at_least=1)
         kind = Kind.REVERT if revert else Kind.APPLY
-        with self._ledger.trying(requested_by, agent):
+        with self._ledger.attempt(requested_by, agent):
             main = await self._deployed(agent)
-            whole = await self._books.repositories.fetch(agent, commit)
+            whole = await self._repositories.fetch(agent, commit)
             return await self._submit(kind, agent, whole, main, description, requested_by)
 
     async def revert(self, requested_by: str, agent: str, tag: str) -> int:
         """Ask to take an agent back to what was deployed at `tag` (`deployed/3`).
 
-        Returns the request's id; raises as `request_apply`.
+        Return the id of the request; raise as `request_apply`.
         """
-        bounds.check_name(agent)
-        bounds.check_deployed(tag)
-        self._ledger.check_room(requested_by, agent)
+        names.check_agent_name(agent)
+        bounds.check_deployed_tag(tag)
+        self._ledger.check_limits(requested_by, agent)
         main = await self._deployed(agent)
-        commit = await self._books.repositories.resolve(agent, f"refs/tags/{tag}")
+        commit = await self._repositories.resolve(agent, f"refs/tags/{tag}")
         if commit is None:
             raise NotFound(
-                f"{tag} is no tag of {agent}; `hivectl deploy-log {agent}` lists what was deployed."
+                f"{agent} has no tag {tag}; `hivectl deploy-log {agent}` lists its deploys."
             )
         return await self._submit(Kind.REVERT, agent, commit, main, f"Back to {tag}", requested_by)
 
-    async def withdraw(self, who: str, number: int) -> None:
-        """Take a pending request back; the manager one of its own, the operator any.
+    async def withdraw(self, caller: str, number: int) -> None:
+        """Take a pending request back: the manager one of its own, the operator any.
 
-        Raises NotFound, AccessDenied, Conflict when it is resolved already.
+        Raises:
+            NotFound: There is no such request.
+            AccessDenied: The manager did not make it.
+            Conflict: It has been resolved.
         """
         approval = self._ledger.pending(number)
-        if who not in (names.OPERATOR, approval.requested_by):
+        if caller not in (names.OPERATOR, approval.requested_by):
             raise AccessDenied(f"Request {number} was made by the {approval.requested_by}.")
-        self._ledger.move(number, State.WITHDRAWN, f"By the {who}.", told=who == names.MANAGER)
-        await self._books.catch_up_later()
+        notified = caller == names.MANAGER
+        await self._resolve(number, State.WITHDRAWN, f"By the {caller}.", notified=notified)
 
-    # The operator's word
+    # Decisions of the operator
 
     async def approve(self, number: int, *, now: bool = False) -> str:
-        """Say yes; returns the path of the job that carries it out.
+        """Say yes; return the path of the job that carries the request out.
 
-        `now`: do not wait for the end of the agent's turn, nor any longer.
+        Args:
+            now: Do not wait for the end of the agent's turn; an approved request stops waiting.
 
-        Raises NotFound, Conflict when it is resolved already, when another one of the agent is
-        being carried out, or when it does not fit to what was deployed meanwhile (it is
-        superseded then), Unavailable when it cannot be begun now (the yes stands), and what
-        lifecycle answers (the request has failed then).
+        Raises:
+            NotFound: There is no such request.
+            Conflict: It has been resolved, another request of the agent is in progress, or it is
+                not based on what is deployed, and superseded for that.
+            Unavailable: The job cannot be ordered now. The request stays approved.
+            HiveError: Lifecycle refused the job. The request has failed.
         """
-        if now and (approval := self._ledger.get(number)).state in GOING:
-            return await self._carrier.hurry(approval)
+        if now and (approval := self._ledger.get(number)).state in IN_PROGRESS:
+            return await self._deployer.hurry(approval)
         approval = self._ledger.pending(number)
-        await self._books.catch_up(approval.agent)
-        main = await self._books.main(approval.agent)
+        main = await self._reconciler.deployed(approval.agent)
         if main and approval.kind is not Kind.SPAWN:
-            await self._check_fits(approval, main)
-        if going := self._store.going(approval.agent):
+            await self._check_base(approval, main)
+        if others := self._requests.in_progress(approval.agent):
             raise Conflict(
-                f"Request {going[0].id} for {approval.agent} is {going[0].state}; approve this one "
-                "when that has ended."
+                f"Request {others[0].id} for {approval.agent} is {others[0].state}; approve this "
+                "one when that has ended."
             )
         self._ledger.approve(number, main or "", now=now)
-        return await self._carrier.job_of(number)
+        return await self._deployer.job_of(approval)
 
     async def deny(self, number: int, note: str) -> None:
-        """Say no. Raises NotFound, Conflict when it is resolved already, InvalidArgument."""
-        bounds.check_text("note", note, at_least=0)
-        self._ledger.pending(number)
-        self._ledger.move(number, State.DENIED, note)
-        await self._books.catch_up_later()
+        """Say no.
 
-    # What there is
+        Raises:
+            NotFound: There is no such request.
+            Conflict: It has been resolved.
+            InvalidArgument: The note is too long.
+        """
+        bounds.check_text("note", note, at_least=0)
+        await self._resolve(number, State.DENIED, note)
+
+    # Reading
 
     def find(
         self, *, state: State | None = None, agent: str | None = None, limit: int
     ) -> list[Approval]:
-        """The newest `limit` requests that match, oldest first, MAX_TOLD characters at most."""
-        room = MAX_TOLD
-        found = self._store.find(state=state, agent=agent, limit=limit)[::-1]
-        for told, approval in enumerate(found):
+        """Return the newest `limit` requests that match, oldest first.
+
+        Older ones are left out where the texts together exceed MAX_LISTED_TEXT.
+        """
+        room = MAX_LISTED_TEXT
+        found = self._requests.find(state=state, agent=agent, limit=limit)[::-1]
+        for count, approval in enumerate(found):
             room -= len(approval.reason) + len(approval.note)
             if room < 0:
-                return found[:told][::-1]
+                return found[:count][::-1]
         return found[::-1]
 
     async def diff(self, number: int) -> str:
-        """What a request changes, as a unified diff: against what is deployed, or was when the
-        operator said yes.
+        """Return what a request changes, as a unified diff.
 
-        Raises NotFound, also when its agent was purged.
+        It is made against the deployed commit: before the operator's yes the present one, later the
+        one at the time of the yes.
+
+        Raises:
+            NotFound: There is no such request, or its agent was purged.
         """
         approval = self._ledger.get(number)
         if not approval.commit:
             return ""
-        said_yes = approval.state in (*GOING, State.DEPLOYED, State.FAILED)
-        base = approval.base if said_yes else await self._books.main(approval.agent)
-        return await self._books.repositories.diff(approval.agent, base or None, approval.commit)
+        said_yes = approval.state in (*IN_PROGRESS, State.DEPLOYED, State.FAILED)
+        base = approval.base if said_yes else await self._reconciler.main(approval.agent)
+        return await self._repositories.diff(approval.agent, base or None, approval.commit)
 
     async def deploy_log(self, agent: str, limit: int) -> list[Deployed]:
-        """The last `limit` deploys, of all agents when `agent` is empty; the newest first."""
+        """Return the last `limit` deploys, newest first.
+
+        Args:
+            agent: Return only its deploys; empty: those of all agents.
+        """
         if agent:
-            bounds.check_name(agent)
-        return await self._books.meta.log(agent or None, limit)
+            names.check_agent_name(agent)
+        return await self._reconciler.meta.log(agent or None, limit)
 
     async def _deployed(self, agent: str) -> str:
-        """What is deployed of an agent that there is."""
-        swarm = await self._lifecycle.swarm()
-        if agent not in swarm.agents:
+        """Return the commit that an existing agent has deployed."""
+        snapshot = await self._lifecycle.snapshot()
+        if agent not in snapshot.agents:
             raise NotFound(f"There is no agent {agent}; `hivectl list` shows them.")
-        await self._books.catch_up(agent)
-        main = await self._books.main(agent)
+        main = await self._reconciler.deployed(agent)
         if main is None:
-            if agent in swarm.tasks:
+            if agent in snapshot.jobs:
                 raise Conflict(f"{agent} is being made; ask again when it is there.")
-            main = await self._books.adopt(agent)  # it came just now
+            main = await self._reconciler.adopt(agent)  # it appeared just now
         return main
 
     async def _submit(
         self, kind: Kind, agent: str, commit: str, main: str, reason: str, by: str
     ) -> int:
-        """Add the request for a commit of ours, if it may be deployed in the place of `main`."""
-        repositories = self._books.repositories
+        """Add the request for a commit of our repository, if it may replace `main`."""
         if commit == main:
-            raise Conflict(f"{commit[:12]} is what is deployed of {agent} already.")
-        if kind is Kind.APPLY and not await repositories.descends(agent, commit, main):
+            raise Conflict(f"{commit[:12]} is deployed to {agent} already.")
+        if kind is Kind.APPLY and not await self._repositories.descends(agent, commit, main):
             raise Conflict(
                 f"{commit[:12]} was not made on top of {main[:12]}, which is deployed: `git fetch "
-                "applied && git rebase applied/main` puts it there. If you mean to go back, say "
-                "that it is a revert."
+                "applied && git rebase applied/main` puts it there. To go back, say that it is a "
+                "revert."
             )
-        await repositories.check(agent, commit, base=main)
-        bounds.check_file(await repositories.read(agent, commit, agentfile.NAME))
+        await self._repositories.check(agent, commit, base=main)
+        bounds.check_config(await self._repositories.read(agent, commit, agentfile.NAME))
         if kind is Kind.REVERT and not await self._was_deployed(agent, commit):
-            # Nobody is to take for known what only says that it goes back.
+            # The operator must not take for known what only claims to go back.
             reason = f"{NEVER_DEPLOYED} {reason}"
-        return await self._pinned(self._ledger.add(kind, agent, commit, reason, by))
+        return await self._pin(self._ledger.add(kind, agent, commit, reason, by))
 
-    async def _was_deployed(self, agent: str, commit: str) -> bool:
-        tags = await self._books.repositories.tags(agent)
-        return any(on == commit and tag.startswith("deployed/") for tag, on in tags.items())
-
-    async def _pinned(self, approval: Approval) -> int:
-        """Have git tell of a new request, so that its commit stays ours; its id."""
-        await self._books.catch_up_later()
+    async def _pin(self, approval: Approval) -> int:
+        """Tag the commit of a new request, so that git keeps it; return the id."""
+        await self._reconciler.try_reconcile()
         return approval.id
 
-    async def _check_fits(self, approval: Approval, main: str) -> None:
-        """Raises Conflict, and the request is superseded, when it does not fit to `main`."""
-        if await self._books.outdated(approval, main):
+    async def _was_deployed(self, agent: str, commit: str) -> bool:
+        tags = await self._repositories.tags(agent)
+        return any(on == commit and tag.startswith("deployed/") for tag, on in tags.items())
+
+    async def _resolve(
+        self, number: int, state: State, note: str, *, notified: bool = False
+    ) -> None:
+        """End a pending request, and record that in git.
+
+        Raises:
+            NotFound: There is no such request.
+            Conflict: It has been resolved.
+        """
+        self._ledger.pending(number)
+        self._ledger.move(number, state, note, notified=notified)
+        await self._reconciler.try_reconcile()
+
+    async def _check_base(self, approval: Approval, main: str) -> None:
+        """Check that a pending request can be deployed on top of `main`.
+
+        Raises:
+            Conflict: It cannot, and is superseded for that.
+        """
+        if await self._reconciler.outdated(approval, main):
             note = outdated_note(approval, main)
-            self._ledger.pending(approval.id)
-            self._ledger.move(approval.id, State.SUPERSEDED, note)
-            await self._books.catch_up_later()
+            await self._resolve(approval.id, State.SUPERSEDED, note)
             raise Conflict(f"Request {approval.id} is superseded now. {note}")

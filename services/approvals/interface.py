@@ -20,7 +20,7 @@ class Approvals1(Interface, name=names.APPROVALS):
 
     def __init__(self, approvals: Approvals, ledger: Ledger) -> None:
         self._approvals = approvals
-        ledger.on_change = self._announce
+        ledger.on_change = self._signal_change
 
     @method(allow=MANAGER | OPERATOR)
     async def RequestSpawn(self, name: Str, reason: Str, options: Dict) -> UInt64:
@@ -75,7 +75,7 @@ class Approvals1(Interface, name=names.APPROVALS):
     @signal()
     def ApprovalResolved(self, agent: Str, id: UInt64, state: Str) -> None: ...
 
-    def _announce(self, approval: Approval) -> None:
+    def _signal_change(self, approval: Approval) -> None:
         if approval.state is State.PENDING:
             self.ApprovalAdded(approval.agent, approval.id, approval.kind)
         else:

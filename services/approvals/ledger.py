@@ -1,4 +1,4 @@
-"""The requests and their states: each change is on disk before anybody hears of it."""
+"""The one place that changes a request: each change is on disk before anybody hears of it."""
 
 import asyncio
 import logging
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from services.approvals.model import GOING, TRANSITIONS, Approval, Kind, State
-from services.approvals.store import Store
+from services.approvals.model import IN_PROGRESS, TRANSITIONS, Approval, Kind, State
+from services.approvals.store import Requests, Store
 from wire import names
 from wire.errors import Conflict, LimitExceeded, NotFound
 
@@ -23,32 +23,49 @@ def _now() -> int:
 
 
 class Ledger:
-    """What all parts of the room write their changes to."""
+    """The requests. Only the ledger writes them; everybody else reads `requests`.
+
+    A method that changes a request raises Unavailable, with nothing changed, when the disk does not
+    take the change.
+    """
 
     on_change: Callable[[Approval], None]
-    """Called after each change that is on disk; the interface makes signals of it."""
+    """Called after each change that is on disk; the interface sends signals from it."""
 
     def __init__(self, store: Store, *, max_pending: int, requests_per_hour: int) -> None:
-        """`requests_per_hour` bounds what the manager asks for: all of it stays on the disk."""
+        """Make one.
+
+        Args:
+            max_pending: How many requests may wait for the operator at once.
+            requests_per_hour: How many the manager may make within an hour: the commit of each
+                stays on the disk.
+        """
         self.on_change = lambda approval: None
-        self.store = store
-        self.work = asyncio.Event()
-        """Set when there may be something to be done about the requests."""
-        self.work.set()
+        self.requests: Final[Requests] = store
+        self.changed = asyncio.Event()
+        """Set when there may be work to do for the requests."""
+        self.changed.set()
         self.clock: Callable[[], int] = _now
+        self._store = store
         self._max_pending = max_pending
         self._requests_per_hour = requests_per_hour
-        self._tries: dict[object, int] = {}
-        """When the manager tried what has become no request."""
+        self._refused: dict[object, int] = {}
+        """The times of the manager's attempts that have not become a request."""
 
-    def check_room(self, by: str, agent: str = "") -> None:
-        """See whether `by` may make another request, which supersedes a pending one of `agent`.
+    # Limits
 
-        Raises LimitExceeded when too many wait, or the manager has asked too often; Conflict when
-        the manager's would supersede one of the operator's.
+    def check_limits(self, by: str, agent: str = "") -> None:
+        """Check that `by` may make another request.
+
+        Args:
+            agent: The agent whose pending request would be superseded; empty: none would be.
+
+        Raises:
+            LimitExceeded: Too many requests wait, or the manager has asked too often.
+            Conflict: The manager's request would supersede one of the operator's.
         """
-        older = self.store.pending(agent) if agent else None
-        if older is None and self.store.count(State.PENDING) >= self._max_pending:
+        older = self.requests.pending(agent) if agent else None
+        if older is None and self.requests.count(State.PENDING) >= self._max_pending:
             raise LimitExceeded(
                 f"{self._max_pending} requests wait already; the operator has to resolve some."
             )
@@ -60,86 +77,126 @@ class Ledger:
         self._check_pace(by, 0)
 
     @contextmanager
-    def trying(self, by: str, agent: str) -> Iterator[None]:
-        """Around what may become a request for `agent`; raises as `check_room`.
+    def attempt(self, by: str, agent: str) -> Iterator[None]:
+        """Wrap an attempt of `by` to make a request for `agent`; raise as `check_limits`.
 
-        What is refused counts for the hour as well: its commit may be on the disk by then, where
-        nothing removes it.
+        A refused attempt also counts towards the hourly limit: its commit may be on the disk by
+        then, and nothing removes it from there.
         """
-        self.check_room(by, agent)
+        self.check_limits(by, agent)
         now, this = self.clock(), object()
-        self._tries = {key: at for key, at in self._tries.items() if at >= now - HOUR}
-        self._check_pace(by, len(self._tries))
+        self._refused = {key: at for key, at in self._refused.items() if at >= now - HOUR}
+        self._check_pace(by, len(self._refused))
         if by == names.MANAGER:
-            self._tries[this] = now
+            self._refused[this] = now
         yield
-        self._tries.pop(this, None)
+        self._refused.pop(this, None)
 
     def _check_pace(self, by: str, refused: int) -> None:
-        recent = self.store.count_since(by, self.clock() - HOUR) + refused
+        recent = self.requests.count_since(by, self.clock() - HOUR) + refused
         if by == names.MANAGER and recent >= self._requests_per_hour:
             raise LimitExceeded(
                 f"{recent} requests were made within an hour; wait before you make another one."
             )
 
-    def add(self, kind: Kind, agent: str, commit: str, reason: str, by: str) -> Approval:
-        """Add a pending request; one of the same agent that is pending is superseded by it.
-
-        Raises LimitExceeded as `check_room` does.
-        """
-        self.check_room(by, agent)
-        older = self.store.pending(agent)
-        number = self.store.add(kind, agent, commit, reason, by, self.clock())
-        if older:
-            self._announce(older.id)
-        self._announce(number)
-        return self.get(number)
+    # Reading
 
     def get(self, number: int) -> Approval:
-        """The request with that id; raises NotFound."""
-        approval = self.store.get(number)
+        """Return the request with that id.
+
+        Raises:
+            NotFound: There is none.
+        """
+        approval = self.requests.get(number)
         if approval is None:
             raise NotFound(f"There is no request {number}; `hivectl pending` lists them.")
         return approval
 
     def pending(self, number: int) -> Approval:
-        """The request with that id, which waits for the operator; raises NotFound, Conflict."""
+        """Return the request with that id, which waits for the operator.
+
+        Raises:
+            NotFound: There is none.
+            Conflict: It has been resolved.
+        """
         approval = self.get(number)
         if approval.state is not State.PENDING:
-            going = approval.state in GOING
-            how_far = f"; `hivectl status {approval.agent}` shows its job" if going else ""
+            in_progress = approval.state in IN_PROGRESS
+            hint = f"; `hivectl status {approval.agent}` shows its job" if in_progress else ""
             raise Conflict(
-                f"Request {number} for {approval.agent} is {approval.state} already{how_far}."
+                f"Request {number} for {approval.agent} is {approval.state} already{hint}."
             )
         return approval
 
+    # Changes
+
+    def add(self, kind: Kind, agent: str, commit: str, reason: str, by: str) -> Approval:
+        """Add a pending request; it supersedes a pending one of the same agent.
+
+        Raises as `check_limits`.
+        """
+        self.check_limits(by, agent)
+        older = self.requests.pending(agent)
+        number = self._store.add(kind, agent, commit, reason, by, self.clock())
+        if older:
+            self._announce(older.id)
+        self._announce(number)
+        return self.get(number)
+
     def approve(self, number: int, base: str, *, now: bool) -> None:
-        """Keep the operator's yes; raises NotFound, Conflict."""
+        """Keep the operator's yes, given on top of the deployed commit `base`.
+
+        Raises:
+            NotFound: There is no such request.
+            Conflict: It has been resolved.
+        """
         self.pending(number)
-        self.store.approve(number, base, now, self.clock())
+        self._store.approve(number, base, now, self.clock())
         self._announce(number)
 
-    def move(self, number: int, new: State, note: str = "", *, told: bool = False) -> Approval:
-        """Change a request's state; returns it as it is then.
+    def hurry(self, number: int) -> None:
+        """Keep that the job of the request does not wait for the end of a turn."""
+        self._store.set_now(number)
 
-        `told`: the manager knows it. Raises NotFound, and Conflict where the table has no such way.
+    def move(self, number: int, new: State, note: str = "", *, notified: bool = False) -> Approval:
+        """Change the state of a request; return the request as it is then.
+
+        Args:
+            notified: Whether the manager knows, so that it need not be notified.
+
+        Raises:
+            NotFound: There is no such request.
+            Conflict: The table of the states has no such transition.
         """
         approval = self.get(number)
         if new not in TRANSITIONS[approval.state]:
             raise Conflict(f"Request {number} is {approval.state}; it cannot be {new}.")
-        self.store.move(number, approval.state, new, note, self.clock(), told=told)
-        # Who hears of `deployed` finds it in the repositories: they come first, see books.py.
+        self._store.move(number, approval.state, new, note, self.clock(), notified=notified)
+        # A client that hears of `deployed` finds it in the repositories: see `recorded`.
         if new is not State.DEPLOYED:
             self._announce(number)
         else:
-            self.work.set()
+            self.changed.set()
         return self.get(number)
 
-    def marked(self, approval: Approval) -> None:
-        """Git tells all there is to tell of `approval`, in the state it has there."""
-        self.store.set_marked(approval.id, approval.state)
+    def set_commit(self, number: int, commit: str) -> Approval:
+        """Give a request of a version without commits its commit; return the request."""
+        self._store.set_commit(number, commit)
+        return self.get(number)
+
+    def recorded(self, approval: Approval) -> None:
+        """Keep that git records the request in the state that `approval` has."""
+        self._store.set_recorded(approval.id, approval.state)
         if approval.state is State.DEPLOYED:
             self._announce(approval.id)
+
+    def record_again(self) -> None:
+        """Have the open requests recorded in git once more: somebody may have changed it."""
+        self._store.clear_recorded()
+
+    def notified(self, number: int) -> None:
+        """Keep that the manager has been notified of the end of the request."""
+        self._store.set_notified(number)
 
     def _announce(self, number: int) -> None:
         approval = self.get(number)
@@ -151,4 +208,4 @@ class Ledger:
             extra={"HIVE_AGENT": approval.agent},
         )
         self.on_change(approval)
-        self.work.set()
+        self.changed.set()

@@ -1,4 +1,4 @@
-"""What an approval is, and the states it goes through."""
+"""A request for the operator's approval, its states, and the tags that record them in git."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,23 +6,23 @@ from typing import Final
 
 
 class State(StrEnum):
-    """Where an approval is."""
+    """The state of a request."""
 
     PENDING = "pending"
-    """It waits for the operator."""
+    """The request waits for the operator."""
     APPROVED = "approved"
-    """The operator said yes; it is begun as soon as lifecycle can be asked."""
+    """The operator said yes; the job is ordered as soon as lifecycle can be asked."""
     BUILDING = "building"
-    """Lifecycle is carrying it out, or is asked to."""
+    """Lifecycle has been asked for the job, or is about to be."""
     DEPLOYED = "deployed"
     FAILED = "failed"
-    """Lifecycle could not do it; the note says why."""
+    """The job failed or was refused; the note says why."""
     DENIED = "denied"
     """The operator said no; the note may say why."""
     SUPERSEDED = "superseded"
-    """A newer request took its place, or it no longer fits to what is deployed."""
+    """A newer request replaced it, or it is not based on what is deployed now."""
     WITHDRAWN = "withdrawn"
-    """Who asked for it took it back, or its agent is gone."""
+    """The requester took it back, or its agent was destroyed."""
 
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
@@ -35,36 +35,39 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.SUPERSEDED: frozenset(),
     State.WITHDRAWN: frozenset(),
 }
-"""From each state, where it can go. A state that leads nowhere is final."""
+"""The states that can follow each state. A state without a successor is final."""
 
 OPEN: Final = frozenset(state for state, next_states in TRANSITIONS.items() if next_states)
 """The states that are not final."""
 
-GOING: Final = frozenset({State.APPROVED, State.BUILDING})
-"""What the operator said yes to and has not ended: one an agent."""
+IN_PROGRESS: Final = frozenset({State.APPROVED, State.BUILDING})
+"""The states from the operator's yes to the end of the job. One request per agent is in them."""
 
 
 class Kind(StrEnum):
-    """What is asked for."""
+    """The kind of a request."""
 
     SPAWN = "spawn"
-    """A new agent, with its first configuration."""
+    """Make a new agent, with its first configuration."""
     APPLY = "apply"
-    """Another configuration for an agent."""
+    """Deploy another configuration to an agent."""
     REVERT = "revert"
-    """The same, though it does not follow from what is deployed."""
+    """Deploy a configuration that is not based on the deployed one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One request. Times are microseconds since 1970; `resolved` is 0 while it is pending, then
-    the time of its latest change of state."""
+    """One request.
+
+    Times are microseconds since 1970. `resolved` is 0 while the request is pending, and later the
+    time of its last change of state.
+    """
 
     id: int
     kind: Kind
     agent: str
     commit: str
-    """The whole name of the commit; empty only where a version without commits left it so."""
+    """All 40 digits; empty only in a request from a version that had no commits."""
     reason: str
     requested_by: str
     requested: int
@@ -72,17 +75,17 @@ class Approval:
     note: str
     resolved: int
     base: str = ""
-    """What was deployed when the operator said yes; empty before that, and when nothing was."""
+    """The commit that was deployed when the operator said yes; empty: none was, or no yes yet."""
     now: bool = False
-    """Whether it does not wait for the end of the agent's turn."""
+    """Whether the job does not wait for the end of the agent's turn."""
 
 
-def story(state: State) -> tuple[State, ...]:
-    """The states that an approval in `state` has been in, from the first one: each has one way."""
+def history(state: State) -> tuple[State, ...]:
+    """Return the states that lead to `state`, from the first one: there is one way to each."""
     before = [old for old, states in TRANSITIONS.items() if state in states]
-    return (*story(before[0]), state) if before else (state,)
+    return (*history(before[0]), state) if before else (state,)
 
 
 def tag(state: State, number: int) -> str:
-    """What says in git that approval `number` came to `state`."""
+    """Return the name of the tag that records in git that request `number` reached `state`."""
     return f"{'proposal' if state is State.PENDING else state}/{number}"

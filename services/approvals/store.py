@@ -1,7 +1,7 @@
-"""Approvals on disk: one sqlite file, written through to the disk at every change.
+"""Requests on disk: one sqlite file, written through to the disk at every change.
 
-Changes come at the pace of people, so each is a commit of its own, made on the event loop:
-about a quarter of a millisecond.
+Changes come at the pace of people, so each is a commit of its own, made on the event loop: about a
+quarter of a millisecond.
 """
 
 import sqlite3
@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from services import migration
-from services.approvals.model import GOING, OPEN, Approval, Kind, State
-from wire.errors import CorruptStore, Unavailable
+from services import sqlite
+from services.approvals.model import IN_PROGRESS, OPEN, Approval, Kind, State
 
-_STEPS: Final = (
+MIGRATIONS: Final = (
     """
 CREATE TABLE approval (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -49,7 +48,13 @@ CREATE INDEX approval_unmarked ON approval (id) WHERE marked <> state;
 CREATE INDEX approval_requested ON approval (requested);
 """,
 )
-"""What makes each version from the one before it. `marked` is the state that git tells already."""
+"""SQL that makes each version from the one before it.
+
+`sha` is the commit, `marked` the state that git records already, `told` whether the manager has
+been notified.
+"""
+
+FORMAT: Final = sqlite.StoreFormat("store of requests", "hive-approvals", MIGRATIONS)
 
 _COLUMNS: Final = (
     "id, kind, agent, sha, reason, requested_by, requested, state, note, resolved, base, now"
@@ -58,31 +63,96 @@ _COLUMNS: Final = (
 _LAST_ID: Final = 2**63 - 1
 
 
-class Store:
-    """The approvals of a hive. All methods are durable when they return.
-
-    Those that write raise Unavailable, with nothing written, when the disk does not take it.
-    """
+class Requests:
+    """The requests on disk, to be read."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file at `path`, or make it; an older one is migrated, see services.migration.
+        """Open the file at `path`, or make it.
 
-        Raises CorruptStore, having changed nothing, when it cannot be read as our store.
+        Raises:
+            CorruptStore: The file cannot be used; it was not changed.
         """
         self._path = path
-        try:
-            if path.exists():
-                _examine(path)
-            self._db = _open(path)
-        except (sqlite3.Error, OSError) as error:
-            raise CorruptStore(
-                f"{path} cannot be read ({error}); nothing was changed. Restore it from a backup, "
-                "or move it and its -wal and -shm files away to start with no approvals."
-            ) from error
+        self._db = sqlite.open_store(path, FORMAT)
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def get(self, number: int) -> Approval | None:
+        """Return the request with that id."""
+        if number > _LAST_ID:
+            return None  # sqlite does not take such a number
+        found = self._select("id = ?", (number,), 1)
+        return found[0] if found else None
+
+    def pending(self, agent: str) -> Approval | None:
+        """Return the request for `agent` that waits for the operator."""
+        found = self._select("agent = ? AND state = ?", (agent, State.PENDING), 1)
+        return found[0] if found else None
+
+    def in_progress(self, agent: str | None = None) -> list[Approval]:
+        """Return the approved and building requests, oldest first: at most one per agent.
+
+        Args:
+            agent: Return only its request; None: those of all agents.
+        """
+        where, values = _among("state", IN_PROGRESS)
+        if agent is None:
+            return self._select(where, values, -1)
+        return self._select(f"{where} AND agent = ?", (*values, agent), -1)
+
+    def count(self, state: State) -> int:
+        """Return how many requests are in `state`."""
+        row = self._db.execute("SELECT count(*) FROM approval WHERE state = ?", (state,)).fetchone()
+        return int(row[0])
+
+    def count_since(self, requested_by: str, since: int) -> int:
+        """Return how many requests `requested_by` has made at the time `since` or later."""
+        row = self._db.execute(
+            "SELECT count(*) FROM approval WHERE requested >= ? AND requested_by = ?",
+            (since, requested_by),
+        ).fetchone()
+        return int(row[0])
+
+    def find(
+        self, *, state: State | None = None, agent: str | None = None, limit: int = -1
+    ) -> list[Approval]:
+        """Return the newest `limit` requests that match, oldest first; -1: all of them."""
+        wanted: dict[str, str | None] = {"state = ?": state, "agent = ?": agent}
+        given = {term: value for term, value in wanted.items() if value is not None}
+        return self._select(" AND ".join(given) or "true", tuple(given.values()), limit)
+
+    def unrecorded(self, agent: str | None = None) -> list[Approval]:
+        """Return the requests whose latest state git does not record yet, oldest first.
+
+        Args:
+            agent: Return only its requests; None: those of all agents.
+        """
+        if agent is None:
+            return self._select("marked <> state", (), -1)
+        return self._select("marked <> state AND agent = ?", (agent,), -1)
+
+    def unnotified(self) -> list[Approval]:
+        """Return the ended requests that git records and the manager has not been notified of."""
+        where, values = _among("state", OPEN)
+        return self._select(f"told = 0 AND marked = state AND NOT {where}", values, -1)
+
+    def _select(self, where: str, values: Sequence[str | int], limit: int) -> list[Approval]:
+        # `where` is written in this file; values from outside are bound.
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM approval WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
+            (*values, limit),
+        ).fetchall()
+        return [_approval(row) for row in reversed(rows)]
+
+
+class Store(Requests):
+    """The requests on disk, to be written: only the ledger does that.
+
+    A change is on the disk when its method returns. Each method raises Unavailable, with nothing
+    written, when the disk does not take the change.
+    """
 
     def add(
         self,
@@ -93,13 +163,13 @@ class Store:
         requested_by: str,
         requested: int,
     ) -> int:
-        """Add a pending request; returns its id, which is never used again.
+        """Add a pending request; return its id, which is never used again.
 
-        A pending one of the same agent is superseded by it, in the same transaction, and its
-        requester is not told: it is who has asked anew.
+        A pending request of the same agent is superseded in the same transaction. The manager is
+        not notified of that when it has made both.
         """
         older = self.pending(agent)
-        with self._writing():
+        with self._transaction():
             if older:
                 self._db.execute(
                     "UPDATE approval SET state = ?, resolved = ?, told = ? WHERE id = ?",
@@ -114,73 +184,36 @@ class Store:
             if older:
                 self._db.execute(
                     "UPDATE approval SET note = ? WHERE id = ?",
-                    (f"Request {number} took its place.", older.id),
+                    (f"Request {number} replaced it.", older.id),
                 )
         return number
 
-    def get(self, number: int) -> Approval | None:
-        """The request with that id."""
-        if number > _LAST_ID:
-            return None  # sqlite would not even take it
-        found = self._select("id = ?", (number,), 1)
-        return found[0] if found else None
-
-    def pending(self, agent: str) -> Approval | None:
-        """The request for `agent` that waits for the operator."""
-        found = self._select("agent = ? AND state = ?", (agent, State.PENDING), 1)
-        return found[0] if found else None
-
-    def going(self, agent: str | None = None) -> list[Approval]:
-        """What is approved or building: at most one of `agent`, or those of all, oldest first."""
-        where, values = _among("state", GOING)
-        if agent is None:
-            return self._select(where, values, -1)
-        return self._select(f"{where} AND agent = ?", (*values, agent), -1)
-
-    def count(self, state: State) -> int:
-        """How many requests are in `state`."""
-        row = self._db.execute("SELECT count(*) FROM approval WHERE state = ?", (state,)).fetchone()
-        return int(row[0])
-
-    def count_since(self, requested_by: str, since: int) -> int:
-        """How many requests somebody has made at `since` or later."""
-        row = self._db.execute(
-            "SELECT count(*) FROM approval WHERE requested >= ? AND requested_by = ?",
-            (since, requested_by),
-        ).fetchone()
-        return int(row[0])
-
-    def find(
-        self, *, state: State | None = None, agent: str | None = None, limit: int = -1
-    ) -> list[Approval]:
-        """The newest `limit` requests that match, oldest first; all of them when it is -1."""
-        wanted: dict[str, Any] = {"state = ?": state, "agent = ?": agent}
-        given = {term: value for term, value in wanted.items() if value is not None}
-        return self._select(" AND ".join(given) or "true", tuple(given.values()), limit)
-
     def move(
-        self, number: int, old: State, new: State, note: str, resolved: int, *, told: bool = False
+        self,
+        number: int,
+        old: State,
+        new: State,
+        note: str,
+        resolved: int,
+        *,
+        notified: bool = False,
     ) -> bool:
-        """Change the state if it is still `old`; returns whether it was.
+        """Change the state if it is still `old`; return whether it was.
 
-        `told`: whether the manager need not be told of it.
+        Args:
+            notified: Whether the manager need not be notified.
         """
-        with self._writing():
+        with self._transaction():
             cursor = self._db.execute(
                 "UPDATE approval SET state = ?, note = ?, resolved = ?, told = ?"
                 " WHERE id = ? AND state = ?",
-                (new, note, resolved, told, number, old),
+                (new, note, resolved, notified, number, old),
             )
         return cursor.rowcount == 1
 
-    def set_now(self, number: int) -> None:
-        """Keep that the end of a turn is not waited for."""
-        with self._writing():
-            self._db.execute("UPDATE approval SET now = 1 WHERE id = ?", (number,))
-
     def approve(self, number: int, base: str, now: bool, resolved: int) -> bool:
-        """From pending to approved, on top of `base`; returns whether it was pending."""
-        with self._writing():
+        """Change the state from pending to approved, on top of `base`; return whether it was."""
+        with self._transaction():
             cursor = self._db.execute(
                 "UPDATE approval SET state = ?, base = ?, now = ?, resolved = ?"
                 " WHERE id = ? AND state = ?",
@@ -188,101 +221,51 @@ class Store:
             )
         return cursor.rowcount == 1
 
+    def set_now(self, number: int) -> None:
+        """Keep that the job does not wait for the end of a turn."""
+        with self._transaction():
+            self._db.execute("UPDATE approval SET now = 1 WHERE id = ?", (number,))
+
     def set_commit(self, number: int, commit: str) -> None:
         """Keep the commit of a request that has none."""
-        with self._writing():
+        with self._transaction():
             self._db.execute(
                 "UPDATE approval SET sha = ? WHERE id = ? AND sha = ''", (commit, number)
             )
 
-    def unmarked(self, agent: str | None = None) -> list[Approval]:
-        """Requests whose latest state git does not tell yet, oldest first."""
-        if agent is None:
-            return self._select("marked <> state", (), -1)
-        return self._select("marked <> state AND agent = ?", (agent,), -1)
-
-    def set_marked(self, number: int, state: State) -> None:
-        """Keep that git tells that it came to `state`."""
-        with self._writing():
+    def set_recorded(self, number: int, state: State) -> None:
+        """Keep that git records that the request reached `state`."""
+        with self._transaction():
             self._db.execute("UPDATE approval SET marked = ? WHERE id = ?", (state, number))
 
-    def mark_anew(self) -> None:
-        """Have git looked at again for all that are open."""
+    def clear_recorded(self) -> None:
+        """Have the records in git of all open requests made again."""
         where, values = _among("state", OPEN)
-        with self._writing():
+        with self._transaction():
             self._db.execute(f"UPDATE approval SET marked = '' WHERE {where}", values)  # noqa: S608
 
-    def untold(self) -> list[Approval]:
-        """Requests that are final and told by git, and the manager has not been told so."""
-        where, values = _among("state", OPEN)
-        return self._select(f"told = 0 AND marked = state AND NOT {where}", values, -1)
-
-    def set_told(self, number: int) -> None:
-        """Keep that the manager has been told."""
-        with self._writing():
+    def set_notified(self, number: int) -> None:
+        """Keep that the manager has been notified of the end of the request."""
+        with self._transaction():
             self._db.execute("UPDATE approval SET told = 1 WHERE id = ?", (number,))
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """A transaction. Raises Unavailable when the disk does not take it."""
+    def _transaction(self) -> Iterator[None]:
         try:
-            with self._db:
+            with sqlite.transaction(self._db):
                 yield
         except sqlite3.OperationalError as error:
-            raise Unavailable(
-                f"{self._path} could not be written: {error}; nothing was changed. "
-                "See to the disk (df, journalctl -u hive-approvals), then try again."
-            ) from error
-
-    def _select(self, where: str, values: Sequence[Any], limit: int) -> list[Approval]:
-        # `where` is written in this file; what comes from outside is bound.
-        rows = self._db.execute(
-            f"SELECT {_COLUMNS} FROM approval WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
-            (*values, limit),
-        ).fetchall()
-        return [_approval(row) for row in reversed(rows)]
+            raise FORMAT.unavailable(self._path, error) from error
 
 
 def _among(column: str, states: frozenset[State]) -> tuple[str, tuple[State, ...]]:
-    """A condition with its values: that the column has one of `states`."""
+    """Return the condition that `column` has one of `states`, with its values."""
     return f"{column} IN ({','.join('?' * len(states))})", tuple(sorted(states))
 
 
-def _approval(row: Sequence[Any]) -> Approval:
+def _approval(row: Sequence[Any]) -> Approval:  # a row of sqlite has values of any type
     number, kind, agent, sha, reason, by, requested, state, note, resolved, base, now = row
     return Approval(
         number, Kind(kind), agent, sha, reason, by, requested, State(state), note, resolved, base,
         bool(now),
     )  # fmt: skip
-
-
-def _examine(path: Path) -> None:
-    """Look at the file without writing to it; raises sqlite3.Error when it is no store of ours."""
-    before = set(path.parent.iterdir())
-    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-    try:
-        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        version = migration.version_of(db)
-        if found != "ok":
-            raise sqlite3.DatabaseError(found)
-        if version > len(_STEPS):
-            raise sqlite3.DatabaseError(f"it was written by a newer version, {version}")
-        if version or db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            db.execute("SELECT id, kind, agent, state, told FROM approval LIMIT 1")
-    finally:
-        db.close()
-        # A reader leaves an empty log and its index behind.
-        for extra in set(path.parent.iterdir()) - before:
-            extra.unlink(missing_ok=True)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path)
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        migration.migrate(db, path, _STEPS)
-    except (sqlite3.Error, OSError):
-        db.close()
-        raise
-    return db

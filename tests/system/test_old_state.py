@@ -22,7 +22,7 @@ from services.lifecycle.store import MIGRATIONS as LIFECYCLE_MIGRATIONS
 ROOMS = {
     "broker": (schema.steps(), schema.APPLICATION_ID),
     "lifecycle": (LIFECYCLE_MIGRATIONS, 0),
-    "approvals": (store._STEPS, 0),
+    "approvals": (store.MIGRATIONS, 0),
 }
 
 def columns(db, place, table):

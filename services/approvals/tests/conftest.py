@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from services.approvals.repositories import Repositories
+from services.approvals.git.repositories import Repositories
 from services.approvals.tests.room import Room, memory
 from services.approvals.tests.worktree import WorkTree
 

@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from services.approvals.approvals import Approvals
-from services.approvals.books import Books
-from services.approvals.carrier import Carrier
+from services.approvals.deploys.adopter import Adopter
+from services.approvals.deploys.controller import Controller
+from services.approvals.deploys.deployer import Deployer
+from services.approvals.deploys.deployment import Outcome
+from services.approvals.deploys.reconciler import Reconciler
 from services.approvals.ledger import Ledger
-from services.approvals.model import GOING, Approval, State, story, tag
+from services.approvals.model import IN_PROGRESS, Approval, State, history, tag
+from services.approvals.notifier import Notifier
 from services.approvals.store import Store
-from services.approvals.teller import Teller
-from services.approvals.tests.fakegit import FakeMeta, FakeRepositories
+from services.approvals.tests.fake_git import FakeMeta, FakeRepositories
+from services.approvals.tests.fake_services import FakeBroker, FakeLifecycle
 from services.approvals.tests.faults import Faults, Killed
-from services.approvals.tests.neighbours import FakeBroker, FakeLifecycle
 from wire import names
 
-READS = frozenset({"find", "get", "pending", "going", "count", "count_since", "unmarked", "untold"})
-WRITES = sorted(
-    name for name in vars(Store) if name not in READS | {"close"} and not name.startswith("_")
-)
-"""Every public method of the store that is not a known read: a new write is never left out."""
+WRITES = sorted(name for name in vars(Store) if not name.startswith("_"))
+"""Every method that writes: a new one is never left out."""
 
 
 class FaultyStore(Store):
@@ -80,23 +80,28 @@ class Room:
         self.ledger.on_change = self._changed
         await self.git.prepare()
         await self.meta.recover()
-        self.store.mark_anew()
-        self.books = Books(self.ledger, self.git, self.meta)
-        self.carrier = Carrier(
-            self.ledger, self.books, self.lifecycle, Teller(self.ledger, self.broker)
+        self.ledger.record_again()
+        lifecycle = self.lifecycle
+        self.reconciler = Reconciler(self.ledger, self.git, self.meta)
+        deployer = Deployer(self.ledger, self.reconciler, lifecycle)
+        adopter = Adopter(self.ledger, self.reconciler, lifecycle)
+        self.notifier = Notifier(self.ledger, self.broker)
+        self.controller = Controller(
+            self.ledger, self.reconciler, deployer, adopter, self.notifier, lifecycle
         )
         self.lifecycle.told = self._told
-        self.approvals = Approvals(self.ledger, self.books, self.lifecycle, self.carrier)
+        self.approvals = Approvals(self.ledger, self.reconciler, lifecycle, deployer)
 
     def close(self) -> None:
         for store in self._stores:
             store.close()
 
     async def rest(self) -> None:
-        """Until there is nothing more to do."""
-        while self.ledger.work.is_set():
-            self.ledger.work.clear()
-            await self.carrier.step()
+        """Work until there is nothing more to do."""
+        while self.ledger.changed.is_set():
+            self.ledger.changed.clear()
+            await self.controller.step()
+        await self.notifier.deliverer.deliver()
 
     async def do(self, asked: Awaitable[Any]) -> Any:
         """What somebody asks of the room, while it works."""
@@ -116,7 +121,7 @@ class Room:
     async def agent(self, name: str = "alice") -> str:
         """An agent that there is; returns the commit it runs."""
         self.lifecycle.agents[name] = ""
-        self.carrier.neighbour_changed(lifecycle=True)
+        self.controller.lifecycle_appeared()
         await self.rest()
         main = await self.git.resolve(name, "main")
         assert main
@@ -142,9 +147,9 @@ class Room:
         """That rows, tags, meta and lifecycle agree, and nothing is on its way."""
         with self.faults.off():
             rows = self.store.find()
-            assert not [row for row in rows if row.state in GOING]
-            assert not self.store.unmarked()
-            assert not self.store.untold()
+            assert not [row for row in rows if row.state in IN_PROGRESS]
+            assert not self.store.unrecorded()
+            assert not self.store.unnotified()
             agents = set(self.git.agents())
             for agent in agents:
                 await self._check_agent(agent, [r for r in rows if r.agent == agent])
@@ -153,7 +158,7 @@ class Room:
 
     async def _check_agent(self, agent: str, rows: list[Approval]) -> None:
         tags, main = await self.git.tags(agent), await self.git.resolve(agent, "main")
-        told = {tag(state, row.id): row.commit for row in rows for state in story(row.state)}
+        told = {tag(state, row.id): row.commit for row in rows for state in history(row.state)}
         told |= {name: commit for name, commit in tags.items() if name == "deployed/0"}
         assert tags == told
         deployed = [(row.id, row.commit) for row in rows if row.state is State.DEPLOYED]
@@ -167,9 +172,9 @@ class Room:
         assert sorted(set(logged)) == sorted(logged)
         assert {number for number, _ in deployed} == set(logged) - {0}
 
-    def _told(self, *job: str) -> None:
+    def _told(self, job: str, agent: str, verb: str, outcome: Outcome) -> None:
         if not self.faults.dead:
-            self.carrier.job_removed(*job)
+            self.controller.job_removed(job, agent, verb, outcome)
 
     def _changed(self, approval: Approval) -> None:
         self.changes.append((approval.id, approval.state))

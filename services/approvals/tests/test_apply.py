@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 import pytest
 
 from services import agentfile
-from services.approvals.approvals import MAX_TOLD, NEVER_DEPLOYED
-from services.approvals.carrier import MAX_NOTE
+from services.approvals.approvals import MAX_LISTED_TEXT, NEVER_DEPLOYED
+from services.approvals.deploys.deployer import MAX_NOTE
 from services.approvals.ledger import HOUR
 from services.approvals.model import Kind, State
 from services.approvals.tests.room import MANAGER, OPERATOR, Room, apply, deployed, spawn
@@ -88,7 +88,7 @@ async def test_an_answer_has_bounds(room: Room) -> None:
         room.store.add(Kind.SPAWN, agent, "c" * 40, "x" * 16_000, OPERATOR, 1)
     found = room.approvals.find(limit=1000)
     assert [a.id for a in found] == list(range(301 - len(found), 301))
-    assert sum(len(a.reason) for a in found) <= MAX_TOLD < 300 * 16_000
+    assert sum(len(a.reason) for a in found) <= MAX_LISTED_TEXT < 300 * 16_000
 
 
 async def test_what_fails_leaves_the_agent_as_it_was(room: Room) -> None:
@@ -119,7 +119,7 @@ async def test_a_cancelled_job_has_failed(room: Room) -> None:
 @pytest.mark.parametrize("commit", ["main", "HEAD~1", "", "123456", "z" * 40, "--upload-pack=x"])
 async def test_what_is_no_commit_is_refused(room: Room, commit: str) -> None:
     await room.agent()
-    with pytest.raises(InvalidArgument, match="no commit"):
+    with pytest.raises(InvalidArgument, match="not a valid commit"):
         await room.do(room.approvals.request_apply(MANAGER, "alice", commit, "x"))
     assert room.store.find() == []
 
@@ -131,7 +131,7 @@ async def test_what_may_not_be_deployed_leaves_no_request(room: Room) -> None:
     refused: list[tuple[str, str, type[HiveError], str]] = [
         ("alice", "f" * 40, NotFound, "no commit"),
         ("carol", "f" * 40, NotFound, "no agent carol"),
-        ("alice", main, Conflict, "is deployed of alice already"),
+        ("alice", main, Conflict, "is deployed to alice already"),
         ("alice", stranger, Conflict, "not made on top of"),
         ("alice", broken, InvalidArgument, r"agent\.toml, line 1: packages"),
     ]
@@ -207,7 +207,7 @@ async def test_a_yes_that_waits_for_a_turn_may_be_hurried(room: Room) -> None:
     assert room.lifecycle.hurried == [job]
     # Ordered anew, by another life of lifecycle, it does not wait either.
     room.lifecycle.jobs.clear()
-    room.carrier.neighbour_changed(lifecycle=True, lost=True)
+    room.controller.lifecycle_vanished()
     await room.rest()
     assert room.lifecycle.now == [False, True]
 
@@ -237,7 +237,7 @@ async def test_a_newer_request_takes_the_place_of_an_older_one(room: Room) -> No
     await room.agent()
     first = await apply(room, "# 1\n")
     second = await apply(room, "# 2\n")
-    assert room.row(first).note == "Request 2 took its place."
+    assert room.row(first).note == "Request 2 replaced it."
     assert [room.state(n) for n in (first, second)] == [State.SUPERSEDED, State.PENDING]
     assert "superseded/1" in room.tags()
     assert room.broker.told == {}  # who asked anew knows it
@@ -251,7 +251,7 @@ async def test_what_the_operator_takes_the_place_of_is_told(room: Room) -> None:
     await apply(room, "# 1\n")
     commit = room.git.propose("alice", "# 2\n", main)
     await room.do(room.approvals.request_apply(OPERATOR, "alice", commit, "rather this"))
-    assert "was superseded: Request 2 took its place." in room.broker.told["approval-1"]
+    assert "was superseded: Request 2 replaced it." in room.broker.told["approval-1"]
 
 
 async def test_a_deploy_ends_what_was_not_made_on_top_of_it(room: Room) -> None:
@@ -338,7 +338,7 @@ async def test_a_revert_to_what_is_deployed_meanwhile_is_superseded(room: Room) 
     assert room.state(number) is State.PENDING
     repository = room.git.applied["alice"]
     repository.refs["main"] = room.row(number).commit
-    with pytest.raises(Conflict, match="is what is deployed already"):
+    with pytest.raises(Conflict, match="is deployed already"):
         await room.do(room.approvals.approve(number))
     assert room.state(first) is State.DEPLOYED
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals import contents, gitrun, quarantine
-from services.approvals.repositories import Repositories
+from services.approvals.git import object_copy, quarantine, runner, tree_policy
+from services.approvals.git.repositories import Repositories
 from services.approvals.tests.objects import (
     commit,
     entry,
@@ -129,13 +129,13 @@ async def test_a_file_that_is_larger_than_the_disk(
 
 
 async def test_many_files(ours: Repositories, good: str, git: Path) -> None:
-    for number in range(quarantine.MAX_FILES):
+    for number in range(object_copy.MAX_FILES):
         (git / "objects/pack" / f"x{number}").touch()
     assert "more than 20000 files" in await refused(ours, good)
 
 
 async def test_many_packs(ours: Repositories, good: str, git: Path) -> None:
-    for number in range(quarantine.MAX_PACKS + 1):
+    for number in range(object_copy.MAX_PACKS + 1):
         (git / f"objects/pack/pack-{number:040x}.pack").touch()
     assert "more than 50 packs" in await refused(ours, good)
 
@@ -149,7 +149,7 @@ async def test_a_tree_without_end(ours: Repositories, good: str, git: Path) -> N
     of = write_loose(git, "tree", tree(("100644", "agent.toml", blob), ("40000", "d", inner)))
     found = write_loose(git, "commit", commit(of))
     assert await ours.fetch("alice", found) == found
-    with pytest.raises(LimitExceeded, match=f"more than {contents.MAX_ENTRIES} files and dir"):
+    with pytest.raises(LimitExceeded, match=f"more than {tree_policy.MAX_ENTRIES} files and dir"):
         await ours.check("alice", found, base=None)
 
 
@@ -179,7 +179,7 @@ async def test_a_commit_that_brings_much(ours: Repositories, theirs: WorkTree) -
     for number in range(3):
         found = theirs.commit({f"f{number}": random.Random(number).randbytes(8_000_000)})
         theirs.git("rm", "-q", f"f{number}")
-    assert "bring 22 MiB" in await refused(ours, found)
+    assert "add 22 MiB" in await refused(ours, found)
     first = await ours.fetch("alice", theirs.git("rev-parse", "HEAD~1"))
     await ours.tag("alice", "proposal/1", first)
     assert await ours.fetch("alice", found) == found
@@ -192,7 +192,7 @@ async def test_many_small_objects_are_too_much(
     await ours.tag("alice", "proposal/1", await ours.fetch("alice", good))
     monkeypatch.setattr(quarantine, "MAX_NEW_OBJECTS", 6)
     many = theirs.commit({f"{number}": f"{number}" for number in range(5)})
-    with pytest.raises(LimitExceeded, match="bring 7 objects that were not"):
+    with pytest.raises(LimitExceeded, match="add 7 objects that were not"):
         await ours.fetch("alice", many)
     monkeypatch.setattr(quarantine, "MAX_NEW_OBJECTS", 7)
     assert await ours.fetch("alice", many) == many
@@ -201,5 +201,5 @@ async def test_many_small_objects_are_too_much(
 async def test_packs_are_not_held_in_memory_whole(ours: Repositories, tmp_path: Path) -> None:
     """Else thirty of 20 MiB fill what git may have, and no commit can be taken any more."""
     home = tmp_path / "applied/alice"
-    assert int(await gitrun.git(home, "config", "--type=int", "core.packedGitWindowSize")) <= 2**20
-    assert int(await gitrun.git(home, "config", "--type=int", "core.packedGitLimit")) <= 2**26
+    assert int(await runner.git(home, "config", "--type=int", "core.packedGitWindowSize")) <= 2**20
+    assert int(await runner.git(home, "config", "--type=int", "core.packedGitLimit")) <= 2**26

@@ -46,7 +46,7 @@ class Story(Room):
         """What failed without a change that follows it is tried again at the next one."""
         for _ in range(2):
             with suppress(Killed):
-                self.carrier.neighbour_changed(lifecycle=True)
+                self.controller.lifecycle_appeared()
             await self.go_on()
 
     async def revive(self) -> None:

@@ -1,6 +1,7 @@
 """As in test_crashes.py, with the real git: its commands are where the process is killed."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,16 +10,18 @@ from typing import Any
 
 import pytest
 
-from services.approvals import gitrun
-from services.approvals.meta import Meta
-from services.approvals.repositories import Repositories
+from services.approvals.git import runner
+from services.approvals.git.meta import Meta
+from services.approvals.git.repositories import Repositories
 from services.approvals.tests.faults import Faults, Killed
 from services.approvals.tests.room import memory
 from services.approvals.tests.test_crashes import CONFIG, EMPTY, Story
 from services.approvals.tests.worktree import WorkTree
 
 STRIDE = 19
-"""Every step takes some milliseconds here; each of them is tried without git."""
+"""Every step takes some milliseconds here; without git, each of them is tried."""
+PARTS = 8
+"""The steps are spread over so many tests, each of which takes some seconds."""
 
 
 class RealStory(Story):
@@ -43,7 +46,7 @@ class RealStory(Story):
             self._trees[agent] = WorkTree(self._root / "proposed" / agent)
         tree = self._trees[agent]
         main = await self.git.resolve(agent, "main")
-        tree.pull(self.git, agent, main)
+        tree.pull(self._root / "applied" / agent, main)
         return tree.commit({"agent.toml": text})
 
 
@@ -51,7 +54,7 @@ class RealStory(Story):
 async def _room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RealStory]:
     with TemporaryDirectory(dir=memory()) as directory, monkeypatch.context() as patched:
         room = RealStory(Path(directory) / "approvals.sqlite")
-        patched.setattr(gitrun, "_talk", _faulty(room.faults))
+        patched.setattr(runner, "communicate", _faulty(room.faults))
         room.path.write_bytes(EMPTY)
         try:
             await room.start()
@@ -62,7 +65,7 @@ async def _room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RealStory]:
 
 
 def _faulty(faults: Faults) -> Callable[..., Any]:
-    talk = gitrun._talk
+    talk = runner.communicate
 
     async def faulty(process: asyncio.subprocess.Process, stdin: bytes, limit: int) -> Any:
         # Killed before it, git has begun, and is killed with us.
@@ -86,17 +89,18 @@ async def _all(room: RealStory) -> None:
     await room.check()
 
 
-async def test_wherever_git_is_killed_all_agree_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with _room(monkeypatch) as room:
-        begun = len(room.faults.steps)
-        await _all(room)
-        steps = len(room.faults.steps)
-    assert steps > begun + 100
-    for fatal in range(begun, steps, STRIDE):
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_wherever_git_is_killed_all_agree_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    for number in itertools.count(part, PARTS):
         async with _room(monkeypatch) as room:
             room.faults.fails = Killed
-            room.faults.fatal = fatal
+            room.faults.fatal = fatal = len(room.faults.steps) + number * STRIDE
             try:
                 await _all(room)
             except Exception as error:
                 raise AssertionError(f"step {fatal}, {room.faults.steps[fatal]}") from error
+            if not room.faults.struck:
+                break  # there are fewer steps
+    assert number >= PARTS, "at least one step of each part was tried"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals.gitrun import run
-from services.approvals.repositories import Repositories
+from services.approvals.git.repositories import Repositories
+from services.approvals.git.runner import run
 from services.approvals.tests.objects import commit, name_of, tree, write_loose, write_pack
 from services.approvals.tests.worktree import WorkTree, refused
 from wire.errors import HiveError
@@ -108,7 +108,9 @@ async def test_trees_that_trick_who_unpacks_them(
     assert complaint in await refused(ours, found)
 
 
-async def test_attributes_do_not_hide_a_change(ours: Repositories, theirs: WorkTree) -> None:
+async def test_attributes_do_not_hide_a_change(
+    ours: Repositories, theirs: WorkTree, tmp_path: Path
+) -> None:
     hidden = {".gitattributes": "* -diff -text\n", "x/.gitattributes": "* -diff\n"}
     one = theirs.commit({"agent.toml": "a = 1\n", "x/y": "1\n", **hidden})
     two = theirs.commit({"agent.toml": "a = 2\n", "x/y": "2\n"})
@@ -118,8 +120,7 @@ async def test_attributes_do_not_hide_a_change(ours: Repositories, theirs: WorkT
     assert "-a = 1\n+a = 2\n" in (shown := await ours.diff("alice", one, two))
     assert "-1\n+2\n" in shown
     # Later versions of git can read them from the commit; some did so unasked.
-    home = ours._home("alice")
-    ended = await run(home, f"--attr-source={two}", "diff", one, two)
+    ended = await run(tmp_path / "applied/alice", f"--attr-source={two}", "diff", one, two)
     usage = 129
     assert ended.status == usage or "-a = 1\n+a = 2\n" in ended.output.decode()
 

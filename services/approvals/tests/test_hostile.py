@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals import quarantine
-from services.approvals.repositories import Repositories
+from services.approvals.git import object_copy
+from services.approvals.git.repositories import Repositories
 from services.approvals.tests.worktree import WorkTree, refused
 from wire.errors import InvalidArgument
 
@@ -231,7 +231,7 @@ class TestNothingLeadsElsewhere:
                 os.seteuid(65534)
             try:
                 with pytest.raises(InvalidArgument, match="cannot be read: Permission denied"):
-                    quarantine._Copying(theirs.path, target).run()
+                    object_copy.ObjectCopy(theirs.path, target).run()
             finally:
                 os.seteuid(os.getuid())
                 (theirs.path / ".git/objects").chmod(0o755)

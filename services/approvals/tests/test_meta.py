@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals.meta import Deployed, Meta, Pin
+from services.approvals.git.meta import Deployed, Meta, Pin
 from wire.errors import Conflict
 
 ONE, TWO, THREE = ("1" * 40, "2" * 40, "3" * 40)
@@ -63,7 +63,7 @@ async def test_two_at_once_do_not_mix(meta: Meta, tmp_path: Path) -> None:
     assert look(tmp_path, "status", "--porcelain") == ""
 
 
-async def test_the_log_is_the_story(meta: Meta) -> None:
+async def test_the_log_is_the_history(meta: Meta) -> None:
     await meta.prepare("alice", 0, ONE)
     await meta.finalize("alice", "initial configuration", "hyperhive")
     await meta.prepare("bob", 2, TWO)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals import quarantine
-from services.approvals.repositories import Repositories
+from services.approvals.git import object_copy
+from services.approvals.git.repositories import Repositories
 from services.approvals.tests.worktree import WorkTree
 from wire.errors import HiveError, InvalidArgument
 
@@ -81,10 +81,10 @@ async def test_single_objects_that_are_gone_when_they_are_opened(
     empty.mkdir()
     other.mkdir()
     single.touch()
-    listing = quarantine._Copying._entries
+    listing = object_copy.ObjectCopy.entries
     gone: list[str] = []
 
-    def vanishing(self: quarantine._Copying, folder: int) -> Iterator[str]:
+    def vanishing(self: object_copy.ObjectCopy, folder: int) -> Iterator[str]:
         for name in listing(self, folder):
             if name == empty.name:
                 empty.rmdir()
@@ -94,7 +94,7 @@ async def test_single_objects_that_are_gone_when_they_are_opened(
                 gone.append(name)
             yield name
 
-    monkeypatch.setattr(quarantine._Copying, "_entries", vanishing)
+    monkeypatch.setattr(object_copy.ObjectCopy, "entries", vanishing)
     assert await ours.fetch("alice", commit) == commit
     assert len(gone) == 2
 
@@ -104,20 +104,20 @@ async def test_a_pack_that_is_gone_when_it_is_opened(
 ) -> None:
     commit = theirs.commit({"agent.toml": "a = 1\n"})
     theirs.git("repack", "-adq")
-    reading = quarantine._Copying._read
+    reading = object_copy.ObjectCopy.read
     gone: list[str] = []
 
-    def vanishing(self: quarantine._Copying, folder: int, name: str) -> bytes | None:
+    def vanishing(self: object_copy.ObjectCopy, folder: int, name: str) -> bytes | None:
         if name.endswith(".pack") and len(gone) < 2:
             gone.append(name)
             return None
         return reading(self, folder, name)
 
-    monkeypatch.setattr(quarantine._Copying, "_read", vanishing)
+    monkeypatch.setattr(object_copy.ObjectCopy, "read", vanishing)
     assert await ours.fetch("alice", commit) == commit
     assert len(gone) == 2
     other = theirs.commit({"agent.toml": "a = 2\n"})
-    monkeypatch.setattr(quarantine._Copying, "_read", lambda *_: None)
+    monkeypatch.setattr(object_copy.ObjectCopy, "read", lambda *_: None)
     with pytest.raises(InvalidArgument, match="being packed anew"):
         await ours.fetch("alice", other)
 

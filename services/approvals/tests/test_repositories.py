@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from git import Repo
 
-from services.approvals import repositories
-from services.approvals.gitrun import Ended, run
-from services.approvals.repositories import Repositories
+from services.approvals.git import repositories
+from services.approvals.git.repositories import Repositories
+from services.approvals.git.runner import Ended, run
 from services.approvals.tests.worktree import WorkTree
 from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
 
@@ -78,10 +78,10 @@ async def test_a_tree_or_a_file_is_no_commit(ours: Repositories, theirs: WorkTre
 
 
 async def test_a_file_is_committed_on_top_of_nothing_and_of_something(
-    ours: Repositories, theirs: WorkTree
+    ours: Repositories, theirs: WorkTree, tmp_path: Path
 ) -> None:
     initial = await ours.commit_file("alice", "a = 1\n", "Begin", parent=None)
-    theirs.pull(ours, "alice", initial)
+    theirs.pull(tmp_path / "applied/alice", initial)
     commit = theirs.commit({"other": "kept"})
     await ours.fetch("alice", commit)
     third = await ours.commit_file("alice", "a = 3\n", "Say\n\n# three", parent=commit)
@@ -96,7 +96,7 @@ async def test_a_file_is_committed_on_top_of_nothing_and_of_something(
         await ours.read("alice", third, "none")
 
 
-async def test_tags_tell_the_story(ours: Repositories, tmp_path: Path) -> None:
+async def test_tags_tell_the_history(ours: Repositories, tmp_path: Path) -> None:
     one = await ours.commit_file("alice", "a = 1\n", "Begin", parent=None)
     two = await ours.commit_file("alice", "a = 2\n", "Go on", parent=one)
     for _ in range(2):  # whatever is done twice is done once

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from services.approvals.service import build
-from services.approvals.tests.onbus import Broker, Lifecycle, export
+from services.approvals.__main__ import build
+from services.approvals.tests.bus_services import Broker, Lifecycle, export
 from services.approvals.tests.worktree import WorkTree
 from services.config import ApprovalsConfig, Config
 from wire import names
@@ -68,6 +68,7 @@ def room(
         bus = await connect()
         service = await build(bus, Config(approvals=ApprovalsConfig(max_pending=2)))
         await bus.own(names.APPROVALS)
+        await service.start()
         task = asyncio.create_task(service.run())
         try:
             yield
@@ -122,7 +123,7 @@ async def test_from_a_commit_to_deployed_and_back(
 ) -> None:
     async with room(), hive.client.subscribe(interface=names.APPROVALS) as stream:
         applied = tmp_path / "git/applied/bob-2"
-        with pytest.raises(NotFound, match="no tag of bob-2"):
+        with pytest.raises(NotFound, match="bob-2 has no tag deployed/7"):
             await hive.ask("Revert", "ss", "bob-2", "deployed/7")
         tree = WorkTree(tmp_path / "git/proposed/bob-2")
         tree.git("remote", "add", "applied", str(applied))

@@ -11,30 +11,11 @@ import pytest
 from services.approvals.model import Kind, State
 from services.approvals.store import Store
 from services.approvals.tests.room import WRITES
+from services.approvals.tests.version1 import version_1
 from wire.errors import CorruptStore, Unavailable
 
 SHA = "0123456789" * 4
 FullDisk = Callable[[], contextlib.AbstractContextManager[None]]
-
-VERSION_1 = """
-CREATE TABLE approval (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind TEXT NOT NULL,
-    agent TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    requested_by TEXT NOT NULL,
-    requested INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    note TEXT NOT NULL DEFAULT '',
-    resolved INTEGER NOT NULL DEFAULT 0,
-    told INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE UNIQUE INDEX one_open_request_a_name ON approval (agent)
-    WHERE state IN ('pending', 'approved');
-CREATE INDEX approval_state ON approval (state);
-PRAGMA user_version = 1;
-"""
-"""As it landed; never to be changed."""
 
 
 @pytest.fixture
@@ -142,22 +123,8 @@ def test_a_path_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
         Store(tmp_path / "directory")
 
 
-def _version_1(path: Path) -> None:
-    """A store such as the first version left, in each of its states, with nobody told."""
-    db = sqlite3.connect(path)
-    db.executescript(VERSION_1)
-    states = ["pending", "approved", "spawned", "failed", "denied"]
-    for number, state in enumerate(states, 1):
-        db.execute(
-            "INSERT INTO approval VALUES (?, 'spawn', ?, 'docs', 'manager', 5, ?, 'note', 6, 0)",
-            (number, f"a{number}", state),
-        )
-    db.commit()
-    db.close()
-
-
 def test_a_store_of_the_first_version_is_migrated(path: Path, opened: Callable[[], Store]) -> None:
-    _version_1(path)
+    version_1(path, ("pending", "approved", "spawned", "failed", "denied"))
     store = opened()
     found = store.find()
     assert [approval.state for approval in found] == [
@@ -166,8 +133,8 @@ def test_a_store_of_the_first_version_is_migrated(path: Path, opened: Callable[[
     assert {(a.kind, a.commit, a.reason, a.requested) for a in found} == {
         (Kind.SPAWN, "", "docs", 5)
     }
-    assert [approval.id for approval in store.unmarked()] == [1, 2]
-    assert [approval.id for approval in store.untold()] == [3, 4, 5]
+    assert [approval.id for approval in store.unrecorded()] == [1, 2]
+    assert [approval.id for approval in store.unnotified()] == [3, 4, 5]
     assert store.add(Kind.APPLY, "a3", SHA, "x", "manager", 7) == 6
     kept = sqlite3.connect(path.with_name(f"{path.name}.v1"))
     assert kept.execute("SELECT count(*) FROM approval WHERE state = 'spawned'").fetchone() == (1,)
@@ -175,7 +142,7 @@ def test_a_store_of_the_first_version_is_migrated(path: Path, opened: Callable[[
 
 
 def test_a_migrated_store_is_not_migrated_again(path: Path, opened: Callable[[], Store]) -> None:
-    _version_1(path)
+    version_1(path, ("pending", "approved", "spawned", "failed", "denied"))
     opened().set_commit(1, SHA)
     path.with_name(f"{path.name}.v1").unlink()
     approval = opened().get(1)
@@ -200,12 +167,12 @@ def test_of_each_agent_one_request_is_pending_and_one_goes_on(
 CALLS: dict[str, Callable[[Store], object]] = {
     "add": lambda store: store.add(Kind.APPLY, "alice", SHA, "x", "manager", 5),
     "approve": lambda store: store.approve(1, SHA, False, 6),
-    "mark_anew": lambda store: store.mark_anew(),
+    "clear_recorded": lambda store: store.clear_recorded(),
     "move": lambda store: store.move(1, State.PENDING, State.DENIED, "no", 6),
     "set_commit": lambda store: store.set_commit(1, SHA),
-    "set_marked": lambda store: store.set_marked(1, State.PENDING),
+    "set_recorded": lambda store: store.set_recorded(1, State.PENDING),
     "set_now": lambda store: store.set_now(1),
-    "set_told": lambda store: store.set_told(1),
+    "set_notified": lambda store: store.set_notified(1),
 }
 """A call of each method that writes."""
 
@@ -216,9 +183,9 @@ def test_a_full_disk_is_unavailable_and_changes_nothing(
 ) -> None:
     store = opened()
     store.add(Kind.APPLY, "alice", "", "x", "manager", 5)
-    store.set_marked(1, State.DENIED)  # so that each write below changes something
-    before = store.find(), store.unmarked(), store.untold()
+    store.set_recorded(1, State.DENIED)  # so that each write below changes something
+    before = store.find(), store.unrecorded(), store.unnotified()
     with full_disk(), pytest.raises(Unavailable, match="nothing was changed"):
         CALLS[write](store)
-    assert (store.find(), store.unmarked(), store.untold()) == before
+    assert (store.find(), store.unrecorded(), store.unnotified()) == before
     CALLS[write](store)

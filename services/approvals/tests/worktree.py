@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals.repositories import Repositories
+from services.approvals.git.repositories import Repositories
 from wire.errors import InvalidArgument, LimitExceeded, NotFound
 
 _ENVIRONMENT = {
@@ -54,8 +54,9 @@ class WorkTree:
         self.git("commit", "-q", "--allow-empty", "-m", "a change")
         return self.git("rev-parse", "HEAD")
 
-    def pull(self, ours: Repositories, agent: str, commit: str) -> None:
-        self.git("fetch", "-q", str(ours._applied / agent), commit)
+    def pull(self, applied: Path, commit: str) -> None:
+        """Check out a commit of the repository of what is deployed."""
+        self.git("fetch", "-q", str(applied), commit)
         self.git("reset", "-q", "--hard", commit)
 
     def point_to(self, other: "WorkTree") -> None:

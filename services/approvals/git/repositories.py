@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from services.approvals import contents, quarantine
-from services.approvals.gitrun import GitFailed, git, resolve, run
+from services.approvals.git import quarantine, tree_policy
+from services.approvals.git.runner import GitFailed, git, resolve, run
 from wire import names
 from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
 
@@ -91,10 +91,10 @@ class Repositories:
         """
         home = self._home(agent)
         blob = await _word(home, "hash-object", "-w", "--stdin", stdin=text.encode())
-        entries = [f"100644 blob {blob}\t{contents.AGENT_FILE}".encode()]
+        entries = [f"100644 blob {blob}\t{tree_policy.AGENT_FILE}".encode()]
         if parent is not None:
             listed = await git(home, "ls-tree", "-z", "--full-tree", parent)
-            file = f"\t{contents.AGENT_FILE}".encode()
+            file = f"\t{tree_policy.AGENT_FILE}".encode()
             entries += [e for e in listed.split(b"\0")[:-1] if not e.endswith(file)]
         tree = await _word(home, "mktree", "-z", stdin=b"\0".join(entries) + b"\0")
         on_top = ("-p", parent) if parent else ()
@@ -126,13 +126,13 @@ class Repositories:
             raise
 
     async def check(self, agent: str, commit: str, *, base: str | None) -> None:
-        """See that `commit` may be deployed in the place of `base`; see contents.check."""
+        """See that `commit` may be deployed in the place of `base`; see tree_policy.check."""
         async with self._few:
-            await contents.check(self._home(agent), commit, base)
+            await tree_policy.check(self._home(agent), commit, base)
 
     async def read(self, agent: str, commit: str, path: str) -> str:
         """The text of a file, 64 KiB at most. Raises NotFound, LimitExceeded, InvalidArgument."""
-        size = contents.MAX_AGENT_FILE
+        size = tree_policy.MAX_AGENT_FILE
         ended = await run(
             self._home(agent),
             "cat-file",

@@ -1,9 +1,13 @@
-"""Stand-ins for lifecycle and the broker that record what they are asked."""
+"""Stand-ins for lifecycle and the broker that record their calls."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from services.approvals.carrier import Swarm, Task
+from services.approvals.deploys.deployment import Outcome
+from services.approvals.deploys.lifecycle import Job as RunningJob
+from services.approvals.deploys.lifecycle import Snapshot
+from services.approvals.notifier import Notice
 from services.approvals.tests.faults import Faults
 from wire import names
 from wire.errors import AlreadyExists, Conflict, HiveError, NotFound
@@ -16,7 +20,7 @@ class Job:
     commit: str = ""
 
 
-JobRemoved = Callable[[str, str, str, str, str], None]
+JobRemoved = Callable[[str, str, str, Outcome], None]
 
 
 @dataclass
@@ -33,16 +37,16 @@ class FakeLifecycle:
     error: HiveError | None = None
     here: bool = True
     told: JobRemoved | None = None
-    """Who hears of jobs now."""
+    """Called at the end of a job."""
     endings: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """How the jobs of an agent end, unless they are done."""
+    """The result and note of an agent's jobs, unless they are done."""
 
-    async def swarm(self) -> Swarm:
-        async with self.faults.at("swarm"):
+    async def snapshot(self) -> Snapshot:
+        async with self.faults.at("snapshot"):
             if self.error:
                 raise self.error
-            tasks = {job.agent: Task(job.verb, path) for path, job in self.jobs.items()}
-            return Swarm(dict(self.agents), tasks)
+            jobs = {job.agent: RunningJob(job.verb, path) for path, job in self.jobs.items()}
+            return Snapshot(dict(self.agents), jobs)
 
     async def running(self) -> bool:
         return self.here
@@ -81,7 +85,7 @@ class FakeLifecycle:
         return path
 
     def end(self, agent: str, result: str = "done", note: str = "") -> None:
-        """The agent's job ends, and whoever listens is told."""
+        """End the agent's job, and signal that."""
         path = next(path for path, job in self.jobs.items() if job.agent == agent)
         job = self.jobs.pop(path)
         if result == "done":
@@ -91,10 +95,10 @@ class FakeLifecycle:
         elif job.verb == "spawn":
             del self.agents[agent]
         if self.told:
-            self.told(path, agent, job.verb, result, note)
+            self.told(path, agent, job.verb, Outcome(result, note))
 
     def end_all(self) -> bool:
-        """All jobs end as `endings` says; returns whether there were any."""
+        """End all jobs as `endings` says; return whether there were any."""
         ended = list(self.jobs.values())
         for job in ended:
             self.end(job.agent, *self.endings.get(job.agent, ("done", "")))
@@ -105,7 +109,7 @@ class FakeLifecycle:
         if not purge:
             self.kept[agent] = commit
         if self.told:
-            self.told("/job/0", agent, "destroy", "done", "")
+            self.told("/job/0", agent, "destroy", Outcome("done", ""))
 
     def _ask(self, verb: str, agent: str, commit: str) -> None:
         self.orders.append((verb, agent, commit))
@@ -119,12 +123,18 @@ class FakeBroker:
 
     faults: Faults
     told: dict[str, str] = field(default_factory=dict)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     asked: int = 0
     error: HiveError | None = None
+    errors: list[HiveError] = field(default_factory=list)
+    """The answers to the next calls, before `error`."""
 
-    async def tell_manager(self, body: str, dedupe_key: str) -> None:
-        async with self.faults.at("tell"):
+    async def send(self, notice: Notice) -> None:
+        async with self.faults.at("send"):
             self.asked += 1
+            if self.errors:
+                raise self.errors.pop(0)
             if self.error:
                 raise self.error
-            self.told.setdefault(dedupe_key, body)
+            self.told.setdefault(notice.dedupe_key, notice.body)
+            self.arrived.set()

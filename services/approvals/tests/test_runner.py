@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals.gitrun import GitFailed, git, resolve, run
+from services.approvals.git.runner import GitFailed, git, resolve, run
 from wire.errors import Timeout
 
 
@@ -22,11 +22,21 @@ def shell(words: str) -> tuple[str, ...]:
     return ("-c", f"alias.x=!{words}", "x")
 
 
-def alive(pid: int) -> bool:
+async def ended(pid: int) -> bool:
+    """Wait for the end of a process, which may be a child of somebody else."""
     try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        async with asyncio.timeout(10):
+            await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    return True
 
 
 class Told:
@@ -102,21 +112,21 @@ async def test_it_cannot_be_started(home: Path, monkeypatch: pytest.MonkeyPatch)
 async def test_it_ends_after_its_time_with_what_it_started(home: Path, told: Told) -> None:
     with pytest.raises(Timeout, match=r"did not end within 3 s"):
         await git(home, *shell(f"sleep 100 & echo $! > {told}; wait #"), seconds=3)
-    assert not alive(await told.pid())
+    assert await ended(await told.pid())
 
 
 async def test_what_it_started_ends_also_when_it_is_gone_itself(home: Path, told: Told) -> None:
     words = f"echo $$ > {told}; kill -9 $PPID; sleep 100; true #"
     with pytest.raises(Timeout):
         await git(home, *shell(words), seconds=3)
-    assert not alive(await told.pid())
+    assert await ended(await told.pid())
 
 
 async def test_it_ends_also_when_it_does_not_want_to(home: Path, told: Told) -> None:
     words = f"trap '' TERM; echo $$ > {told}; while :; do sleep 100; done #"
     with pytest.raises(Timeout):
         await git(home, *shell(words), seconds=3)
-    assert not alive(await told.pid())
+    assert await ended(await told.pid())
 
 
 async def test_cancelled_it_leaves_nothing(home: Path, told: Told) -> None:
@@ -126,7 +136,7 @@ async def test_cancelled_it_leaves_nothing(home: Path, told: Told) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not alive(pid)
+    assert await ended(pid)
 
 
 async def test_its_limits(home: Path) -> None:

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from services.approvals import carrier
+from services.approvals.deploys import deployer
+from services.approvals.deploys.deployment import Outcome
 from services.approvals.model import State
 from services.approvals.tests.room import Room, apply, spawn
 from wire.errors import AlreadyExists, Conflict, Unavailable
@@ -22,11 +23,11 @@ async def test_an_order_that_lifecycle_refuses_fails_the_request(room: Room) -> 
 async def test_a_yes_outlives_a_lifecycle_that_is_away(room: Room) -> None:
     number = await spawn(room)
     room.lifecycle.error = Unavailable("Nobody owns the name.")
-    with pytest.raises(Unavailable, match="as soon as it can be: Nobody owns"):
+    with pytest.raises(Unavailable, match="as soon as possible: Nobody owns"):
         await room.do(room.approvals.approve(number))
     assert room.state(number) is State.APPROVED
     room.lifecycle.error = None
-    room.carrier.neighbour_changed(lifecycle=True)
+    room.controller.lifecycle_appeared()
     await room.rest()
     assert [verb for verb, _, _ in room.lifecycle.orders] == ["spawn"]
 
@@ -71,14 +72,30 @@ async def test_a_job_that_was_begun_just_before_ours_is_waited_for(
     assert room.state(number) is State.DEPLOYED
 
 
-async def test_a_yes_that_takes_long_is_answered_all_the_same(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(carrier, "PATIENCE", 0.01)
+async def test_both_callers_that_wait_get_the_job(room: Room) -> None:
     await room.agent()
     number = await apply(room)
     room.lifecycle.begin("restart", "alice")
-    with pytest.raises(Unavailable, match="as soon as nothing else"):
+    first = asyncio.ensure_future(room.approvals.approve(number))
+    for _ in range(50):
+        await asyncio.sleep(0)
+        await room.rest()
+    second = asyncio.ensure_future(room.approvals.approve(number, now=True))
+    await asyncio.sleep(0)
+    room.lifecycle.end("alice")
+    job = await room.do(second)
+    assert await room.do(first) == job
+    assert room.lifecycle.now == [True]
+
+
+async def test_a_yes_that_takes_long_is_answered_all_the_same(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployer, "JOB_TIMEOUT", 0.01)
+    await room.agent()
+    number = await apply(room)
+    room.lifecycle.begin("restart", "alice")
+    with pytest.raises(Unavailable, match="as soon as the job that its agent has now"):
         await room.do(room.approvals.approve(number))
     room.lifecycle.end("alice")
     await room.rest()
@@ -106,12 +123,12 @@ async def test_a_lifecycle_that_was_lost_is_not_started_for_what_nobody_waits_fo
     await room.agent()
     await room.do(room.approvals.approve(await apply(room)))
     room.lifecycle.here = False
-    asked = room.faults.steps.count("before swarm")
-    room.carrier.neighbour_changed(lifecycle=True, lost=True)
+    asked = room.faults.steps.count("before snapshot")
+    room.controller.lifecycle_vanished()
     await room.rest()
-    assert room.faults.steps.count("before swarm") == asked
+    assert room.faults.steps.count("before snapshot") == asked
     room.lifecycle.here = True
-    room.carrier.neighbour_changed(lifecycle=True)
+    room.controller.lifecycle_appeared()
     await room.rest()
     room.lifecycle.end("alice")
     await room.rest()
@@ -122,7 +139,7 @@ async def test_a_job_that_goes_on_after_lifecycle_was_lost_is_the_same(room: Roo
     await room.agent()
     number = await apply(room)
     await room.do(room.approvals.approve(number))
-    room.carrier.neighbour_changed(lifecycle=True, lost=True)
+    room.controller.lifecycle_vanished()
     await room.rest()
     room.lifecycle.end("alice", "failed", "No.")
     await room.rest()
@@ -135,7 +152,7 @@ async def test_a_job_that_lifecycle_took_with_it_is_ordered_anew(room: Room) -> 
     number = await apply(room)
     await room.do(room.approvals.approve(number))
     room.lifecycle.jobs.clear()
-    room.carrier.neighbour_changed(lifecycle=True, lost=True)
+    room.controller.lifecycle_vanished()
     await room.rest()
     assert len(room.lifecycle.orders) == 2
     room.lifecycle.end("alice")
@@ -180,7 +197,7 @@ async def test_a_job_of_somebody_else_that_ends_before_our_order_is_answered_doe
 
     async def late(agent: str, commit: str) -> str:
         room.lifecycle.agents[agent] = ""
-        room.carrier.job_removed("/job/of/the/operator", agent, "spawn", "done", "")
+        room.controller.job_removed("/job/of/the/operator", agent, "spawn", Outcome("done", ""))
         raise AlreadyExists(f"There is an agent {agent} already.")
 
     monkeypatch.setattr(room.lifecycle, "spawn", late)
@@ -193,12 +210,12 @@ async def test_a_job_of_somebody_else_that_ends_before_our_order_is_answered_doe
 async def test_jobs_of_others_change_nothing(room: Room) -> None:
     await room.agent()
     number = await apply(room)
-    room.carrier.job_removed("/any", "alice", "deploy", "done", "")
+    room.controller.job_removed("/any", "alice", "deploy", Outcome("done", ""))
     assert room.state(number) is State.PENDING
     job = await room.do(room.approvals.approve(number))
-    room.carrier.job_removed(job, "bob", "deploy", "failed", "x")
-    room.carrier.job_removed(job, "alice", "start", "failed", "x")
-    room.carrier.job_removed(job + "0", "alice", "deploy", "failed", "x")
+    room.controller.job_removed(job, "bob", "deploy", Outcome("failed", "x"))
+    room.controller.job_removed(job, "alice", "start", Outcome("failed", "x"))
+    room.controller.job_removed(job + "0", "alice", "deploy", Outcome("failed", "x"))
     assert room.state(number) is State.BUILDING
 
 

@@ -1,11 +1,10 @@
 """What the manager is told, and when."""
 
 import asyncio
-import contextlib
 
 import pytest
 
-from services.approvals import teller
+from services.approvals.model import State
 from services.approvals.tests.room import Room, spawn
 from wire.errors import HiveError, Internal, LimitExceeded, NotFound, Unavailable
 
@@ -19,7 +18,7 @@ async def test_what_the_broker_did_not_take_is_owed_over_a_restart(room: Room) -
     await room.start()
     await room.rest()
     assert set(room.broker.told) == {"approval-1"}
-    assert room.store.untold() == []
+    assert room.store.unnotified() == []
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), Internal("a bug")])
@@ -28,8 +27,7 @@ async def test_a_broker_that_comes_back_hears_what_it_missed(room: Room, error: 
     room.broker.error = error
     await room.do(room.approvals.deny(number, "no"))
     room.broker.error = None
-    room.carrier.neighbour_changed()
-    await room.rest()
+    await room.notifier.deliverer.deliver()
     assert set(room.broker.told) == {"approval-1"}
 
 
@@ -37,33 +35,23 @@ async def test_without_a_manager_nobody_is_owed_anything(room: Room) -> None:
     number = await spawn(room, "manager")
     room.broker.error = NotFound("There is no agent manager.")
     await room.do(room.approvals.deny(number, ""))
-    assert room.store.untold() == []
+    assert room.store.unnotified() == []
 
 
-async def test_what_was_too_much_for_the_broker_is_told_later(
+async def test_a_change_wakes_the_deliverer_which_tries_again_after_a_limit(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(teller, "TOO_MUCH", 0.01)
+    monkeypatch.setattr("services.deliverer.LIMIT_RETRY", 0.01)
+    room.broker.errors = [LimitExceeded("Try again in 1 s."), LimitExceeded("Try again in 1 s.")]
     number = await spawn(room)
-    await room.do(room.approvals.deny(number, "no"))
-    room.store._db.execute("UPDATE approval SET told = 0")
-    room.broker.told.clear()
-    told = asyncio.Event()
-    tell = room.broker.tell_manager
-
-    async def refuse_once(body: str, key: str) -> None:
-        if not told.is_set():
-            told.set()
-            raise LimitExceeded("Try again in 1 s.")
-        await tell(body, key)
-        done.set()
-
-    done = asyncio.Event()
-    monkeypatch.setattr(room.broker, "tell_manager", refuse_once)
-    room.carrier.neighbour_changed()
-    async with asyncio.timeout(5):
-        running = asyncio.create_task(room.carrier.run())
-        await done.wait()
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    deliverer = room.notifier.deliverer
+    deliverer.start()
+    room.ledger.move(number, State.DENIED)
+    await room.controller.step()
+    try:
+        async with asyncio.timeout(5):
+            await room.broker.arrived.wait()
+    finally:
+        await deliverer.stop()
+    assert room.broker.asked == 3
+    assert room.store.unnotified() == []

@@ -1,8 +1,12 @@
-"""Lifecycle and the broker, as approvals sees them over the bus."""
+"""Lifecycle and the broker over the bus."""
 
+from collections.abc import Callable
 from typing import Any
 
-from services.approvals.carrier import Carrier, Swarm, Task
+from services.approvals.deploys.controller import Controller
+from services.approvals.deploys.deployment import Outcome
+from services.approvals.deploys.lifecycle import Job, Snapshot
+from services.approvals.notifier import Notice
 from wire import names
 from wire.bus import Bus
 from wire.signals import DAEMON, DAEMON_PATH, Signal, Subscription
@@ -10,45 +14,45 @@ from wire.signals import DAEMON, DAEMON_PATH, Signal, Subscription
 KIND = "approval-resolved"
 
 
-class LifecycleOnBus:
-    """Lifecycle1."""
+class LifecycleClient:
+    """org.hyperhive.Lifecycle1."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def swarm(self) -> Swarm:
-        """The agents that there are, and what is being done to them."""
+    async def snapshot(self) -> Snapshot:
+        """Return the agents and the jobs that there are now."""
         objects: dict[str, Any] = await self._bus.call1(
             names.LIFECYCLE, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
         )
         agents = [o[names.AGENT_INTERFACE] for o in objects.values() if names.AGENT_INTERFACE in o]
         jobs = {p: o[names.JOB_INTERFACE] for p, o in objects.items() if names.JOB_INTERFACE in o}
-        return Swarm(
+        return Snapshot(
             agents={agent["Name"]: agent["DeployedCommit"] for agent in agents},
-            tasks={job["Agent"]: Task(job["Verb"], path) for path, job in jobs.items()},
+            jobs={job["Agent"]: Job(job["Verb"], path) for path, job in jobs.items()},
         )
 
     async def running(self) -> bool:
-        """Whether somebody owns its name."""
+        """Return whether lifecycle's name has an owner."""
         return bool(
             await self._bus.call1(DAEMON, DAEMON_PATH, DAEMON, "NameHasOwner", "s", names.LIFECYCLE)
         )
 
     async def tombstones(self) -> frozenset[str]:
-        """The destroyed agents of which something is kept."""
+        """Return the destroyed agents whose state is kept."""
         kept: list[list[Any]] = await self._call("ListTombstones")
         return frozenset(tombstone[0] for tombstone in kept)
 
     async def spawn(self, agent: str, commit: str) -> str:
-        """Order a new agent; returns the job's path."""
+        """Order a new agent; return the path of the job."""
         return str(await self._call("Spawn", "sa{sv}", agent, {"commit": commit}))
 
     async def deploy(self, agent: str, commit: str, *, now: bool) -> str:
-        """Order another configuration; returns the job's path."""
+        """Order another configuration; return the path of the job."""
         return str(await self._call("Deploy", "ssa{sv}", agent, commit, {"now": now}))
 
     async def hurry(self, job: str) -> None:
-        """Have the job of a deploy wait for no turn."""
+        """Stop waiting for the end of the turn in the job of a deploy."""
         await self._bus.call(names.LIFECYCLE, job, names.JOB_INTERFACE, "Hurry")
 
     async def _call(self, member: str, signature: str = "", *arguments: Any) -> Any:
@@ -57,40 +61,50 @@ class LifecycleOnBus:
         )
 
 
-class BrokerOnBus:
-    """Broker1."""
+class BrokerClient:
+    """org.hyperhive.Broker1."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def tell_manager(self, body: str, dedupe_key: str) -> None:
+    async def send(self, notice: Notice) -> None:
         """Send the manager a message from the hive."""
-        options = {"kind": KIND, "dedupe_key": dedupe_key}
+        options = {"kind": KIND, "dedupe_key": notice.dedupe_key}
         await self._bus.call(
             names.BROKER,
             names.BROKER_PATH,
             names.BROKER,
             "Send",
             "ssa{sv}",
-            names.MANAGER,
-            body,
+            notice.recipient,
+            notice.body,
             options,
         )
 
 
-async def listen(bus: Bus, carrier: Carrier) -> list[Subscription]:
-    """Tell `carrier` how jobs end, and when a neighbour comes or goes.
+async def listen(
+    bus: Bus, controller: Controller, broker_appeared: Callable[[], None]
+) -> list[Subscription]:
+    """Hand the events of lifecycle to `controller`, and tell when there is a new broker.
 
-    Do this before the first order: the end of a job is said once.
+    Subscribe before the first order: the end of a job is signalled once.
     """
 
     def on_job_removed(signal: Signal) -> None:
         _number, path, agent, verb, result, error = signal.args
-        carrier.job_removed(path, agent, verb, result, error)
+        controller.job_removed(path, agent, verb, Outcome(result, error))
 
-    def on_owner_changed(signal: Signal) -> None:
-        name, old, _new = signal.args
-        carrier.neighbour_changed(lifecycle=name == names.LIFECYCLE, lost=bool(old))
+    def on_lifecycle(signal: Signal) -> None:
+        _name, old, _new = signal.args
+        if old:
+            controller.lifecycle_vanished()
+        else:
+            controller.lifecycle_appeared()
+
+    def on_broker(signal: Signal) -> None:
+        _name, _old, new = signal.args
+        if new:
+            broker_appeared()
 
     listening = [
         await bus.on_signal(
@@ -100,10 +114,10 @@ async def listen(bus: Bus, carrier: Carrier) -> list[Subscription]:
             member="JobRemoved",
         )
     ]
-    for name in (names.LIFECYCLE, names.BROKER):
+    for name, callback in ((names.LIFECYCLE, on_lifecycle), (names.BROKER, on_broker)):
         listening.append(
             await bus.on_signal(
-                on_owner_changed,
+                callback,
                 sender=DAEMON,
                 interface=DAEMON,
                 member="NameOwnerChanged",

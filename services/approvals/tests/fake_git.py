@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 
-from services.approvals.meta import Deployed, Pin
+from services.approvals.git.meta import Deployed, Pin
 from services.approvals.tests.faults import Faults
 from wire.errors import Conflict, NotFound
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from services.approvals.deploys.deployment import Outcome
 from services.approvals.model import State
 from services.approvals.tests.room import MANAGER, OPERATOR, Room, memory
 from wire.errors import HiveError
@@ -27,7 +28,8 @@ class Crowd(Room):
         self.faults.slow = True
 
     async def live(self) -> None:
-        working = asyncio.create_task(self.carrier.run())
+        self.notifier.deliverer.start()
+        working = asyncio.create_task(self.controller.run())
         people = [asyncio.create_task(self._person()) for _ in range(4)]
         await asyncio.gather(*people)
         for _ in range(20):
@@ -37,6 +39,7 @@ class Crowd(Room):
         working.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await working
+        await self.notifier.deliverer.stop()
 
     async def _person(self) -> None:
         for _ in range(DEEDS // 4):
@@ -91,7 +94,7 @@ class Crowd(Room):
     async def _come(self, agent: str) -> None:
         if agent not in self.lifecycle.agents:
             self.lifecycle.agents[agent] = self.lifecycle.kept.pop(agent, "")
-            self.carrier.job_removed("/job/0", agent, "spawn", "done", "")
+            self.controller.job_removed("/job/0", agent, "spawn", Outcome("done", ""))
 
     async def _go(self, agent: str) -> None:
         busy = any(job.agent == agent for job in self.lifecycle.jobs.values())
@@ -99,7 +102,7 @@ class Crowd(Room):
             self.lifecycle.destroy(agent, purge=False)
 
     async def _lose(self, agent: str) -> None:
-        self.carrier.neighbour_changed(lifecycle=True, lost=True)
+        self.controller.lifecycle_vanished()
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -94,7 +94,7 @@ async def run(
     over = False
     try:
         async with asyncio.timeout(seconds):
-            ended = await _talk(process, stdin, limit)
+            ended = await communicate(process, stdin, limit)
         over = not ended.cut
     except TimeoutError:
         raise Timeout(
@@ -129,7 +129,8 @@ async def _started(repository: Path, arguments: Sequence[str]) -> asyncio.subpro
         raise GitFailed(f"git cannot be started: {error.strerror}") from error
 
 
-async def _talk(process: asyncio.subprocess.Process, stdin: bytes, limit: int) -> Ended:
+async def communicate(process: asyncio.subprocess.Process, stdin: bytes, limit: int) -> Ended:
+    """Feed `stdin` to a git, and return how it ended; stop at more than `limit` bytes of output."""
     complaints = asyncio.create_task(_tail(process.stderr))
     feeding = asyncio.create_task(_feed(process.stdin, stdin))
     try:

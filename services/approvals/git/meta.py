@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from services.approvals.gitrun import git, resolve
-from services.approvals.repositories import clear
+from services.approvals.git.repositories import clear
+from services.approvals.git.runner import git, resolve
 from wire.errors import Conflict
 
 _FILE: Final = "agents.json"

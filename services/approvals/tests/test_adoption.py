@@ -1,8 +1,15 @@
-"""Agents that come and go, and requests of the time before there was git."""
+"""Agents that come and go, and requests of a version without commits."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
 
 from services import agentfile
-from services.approvals.model import Kind, State
-from services.approvals.tests.room import MANAGER, Room, apply, deployed, spawn
+from services.approvals.model import State
+from services.approvals.tests.room import Room, apply, deployed, memory, spawn
+from services.approvals.tests.version1 import version_1
 
 
 async def test_who_was_spawned_without_us_is_adopted(room: Room) -> None:
@@ -17,9 +24,9 @@ async def test_lifecycle_is_not_started_only_to_look(room: Room) -> None:
     room.lifecycle.here = False
     room.lifecycle.agents["alice"] = ""
     await room.rest()
-    assert "before swarm" not in room.faults.steps
+    assert "before snapshot" not in room.faults.steps
     room.lifecycle.here = True
-    room.carrier.neighbour_changed(lifecycle=True)
+    room.controller.lifecycle_appeared()
     await room.rest()
     assert "alice" in room.git.applied
 
@@ -28,7 +35,7 @@ async def test_who_is_being_spawned_is_adopted_when_that_is_over(room: Room) -> 
     await room.rest()
     room.lifecycle.agents["alice"] = ""
     room.lifecycle.begin("spawn", "alice")
-    room.carrier.neighbour_changed(lifecycle=True)
+    room.controller.lifecycle_appeared()
     await room.rest()
     assert room.git.applied == {}
     room.lifecycle.end("alice")
@@ -40,7 +47,7 @@ async def test_a_lost_repository_begins_anew(room: Room) -> None:
     await room.agent()
     await deployed(room)
     del room.git.applied["alice"]
-    room.carrier.neighbour_changed(lifecycle=True)
+    room.controller.lifecycle_appeared()
     await room.rest()
     assert room.tags() == {"deployed/0"}
     assert room.meta.pins["alice"].commit == room.git.applied["alice"].refs["main"]
@@ -69,36 +76,42 @@ async def test_a_purged_agent_leaves_no_repository(room: Room) -> None:
     assert await spawn(room, "alice") == 3
 
 
-async def _version_1(room: Room, state: str) -> None:
-    """A request of the time when there were no configurations."""
-    room.store.add(Kind.SPAWN, "bob", "", "docs", MANAGER, 1)
-    room.store._db.execute("UPDATE approval SET state = ?", (state,))
-    room.store._db.commit()
-    await room.start()
-    await room.rest()
+@pytest.fixture
+async def old_room(request: pytest.FixtureRequest) -> AsyncIterator[Room]:
+    """A room whose store is of the first version, with a request for a1 in the given state."""
+    with TemporaryDirectory(dir=memory()) as directory:
+        room = Room(Path(directory) / "approvals.sqlite")
+        version_1(room.path, (request.param,))
+        await room.start()
+        yield room
+        room.close()
 
 
-async def test_an_old_request_gets_a_configuration(room: Room) -> None:
-    await _version_1(room, "pending")
-    assert room.git.applied["bob"].commits[room.row(1).commit].text == agentfile.TEMPLATE
-    assert room.tags("bob") == {"proposal/1"}
+@pytest.mark.parametrize("old_room", ["pending"], indirect=True)
+async def test_an_old_request_gets_a_configuration(old_room: Room) -> None:
+    await old_room.rest()
+    commit = old_room.row(1).commit
+    assert old_room.git.applied["a1"].commits[commit].text == agentfile.TEMPLATE
+    assert old_room.tags("a1") == {"proposal/1"}
 
 
-async def test_an_old_yes_is_carried_out(room: Room) -> None:
-    await _version_1(room, "approved")
-    assert room.lifecycle.orders == [("spawn", "bob", room.row(1).commit)]
-    room.lifecycle.end("bob")
-    await room.rest()
-    assert room.state(1) is State.DEPLOYED
-    await room.check()
+@pytest.mark.parametrize("old_room", ["approved"], indirect=True)
+async def test_an_old_yes_is_carried_out(old_room: Room) -> None:
+    await old_room.rest()
+    assert old_room.lifecycle.orders == [("spawn", "a1", old_room.row(1).commit)]
+    old_room.lifecycle.end("a1")
+    await old_room.rest()
+    assert old_room.state(1) is State.DEPLOYED
+    await old_room.check()
 
 
-async def test_an_old_yes_that_was_carried_out_already_isdeployed(room: Room) -> None:
-    room.lifecycle.agents["bob"] = ""
-    await _version_1(room, "approved")
-    assert room.state(1) is State.DEPLOYED
-    assert room.lifecycle.orders == []
-    assert room.tags("bob") == {"deployed/0"}
+@pytest.mark.parametrize("old_room", ["approved"], indirect=True)
+async def test_an_old_yes_that_was_carried_out_already_is_deployed(old_room: Room) -> None:
+    old_room.lifecycle.agents["a1"] = ""
+    await old_room.rest()
+    assert old_room.state(1) is State.DEPLOYED
+    assert old_room.lifecycle.orders == []
+    assert old_room.tags("a1") == {"deployed/0"}
 
 
 async def test_a_start_puts_back_the_tags_of_what_is_open(room: Room) -> None:
@@ -115,7 +128,7 @@ async def test_a_lost_meta_is_made_again_from_what_is_deployed(room: Room) -> No
     number = await deployed(room)
     room.meta.pins.clear()
     room.meta.deploys.clear()
-    room.carrier.neighbour_changed(lifecycle=True)
+    room.controller.lifecycle_appeared()
     await room.rest()
     assert room.meta.pins["alice"] == (number, room.row(number).commit)
     await room.check()

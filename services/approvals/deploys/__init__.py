@@ -1,0 +1,1 @@
+"""Carrying out the approved requests, and keeping git and the list of agents up to date."""

@@ -1,0 +1,213 @@
+"""Keeps git in agreement with the requests.
+
+The row in the store is the truth. The records in git (tags, `main`, meta) are made from it, and
+made again, with the same result, for each row that is not marked as recorded: after a crash at any
+point, and when git could not be used for a while.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Final
+
+from services import agentfile
+from services.approvals.git.protocols import Meta, Repositories
+from services.approvals.ledger import Ledger
+from services.approvals.model import Approval, Kind, State, history, tag
+from wire import names
+from wire.errors import HiveError, NotFound
+
+log = logging.getLogger(__name__)
+
+INITIAL: Final = "deployed/0"
+"""The tag of the configuration of an agent that was spawned without a request."""
+
+
+class Reconciler:
+    """The records in git of the requests and of the agents."""
+
+    def __init__(self, ledger: Ledger, repositories: Repositories, meta: Meta) -> None:
+        self.repositories = repositories
+        self.meta = meta
+        self.lock = asyncio.Lock()
+        """Held while repositories are made, removed, or brought up to date."""
+        self._ledger = ledger
+        self._requests = ledger.requests
+
+    # Recording
+
+    async def reconcile(self, agent: str | None = None) -> None:
+        """Record in git every state that it does not record yet.
+
+        An error with one agent does not keep back the records of the others.
+
+        Args:
+            agent: Record only the requests for it; None: those of all agents.
+
+        Raises:
+            HiveError: Something could not be recorded; it is tried again the next time.
+        """
+        failed: dict[str, HiveError] = {}
+        async with self.lock:
+            for approval in self._requests.unrecorded(agent):
+                if approval.agent in failed:
+                    continue  # a later record is based on the earlier one
+                try:
+                    await self._record(approval)
+                except HiveError as error:
+                    log.warning("git does not record request %d yet: %s", approval.id, error)
+                    failed[approval.agent] = error
+        if failed:
+            raise next(iter(failed.values()))
+
+    async def try_reconcile(self) -> None:
+        """Record as `reconcile`, for all agents; an error is logged and tried again later."""
+        with suppress(HiveError):
+            await self.reconcile()
+
+    async def _record(self, approval: Approval) -> None:
+        if approval.state is State.PENDING:
+            approval = await self._with_commit(approval)
+        try:
+            if approval.commit:
+                await self._tag(approval)
+                await self._conclude(approval)
+        except NotFound as error:
+            # The repository was purged with its agent: there is no place for the record.
+            log.warning("Request %d is in no repository: %s", approval.id, error)
+        self._ledger.recorded(approval)
+
+    async def _tag(self, approval: Approval) -> None:
+        for state in history(approval.state):
+            note = approval.note if state is approval.state else ""
+            name = tag(state, approval.id)
+            await self.repositories.tag(approval.agent, name, approval.commit, note)
+
+    async def _conclude(self, approval: Approval) -> None:
+        agent = approval.agent
+        if approval.state is State.FAILED:
+            await self.meta.abort(agent)
+        if approval.state is State.DEPLOYED:
+            await self.repositories.move_main(agent, approval.commit)
+            await self.prepare(approval)
+            await self.meta.finalize(agent, approval.reason, approval.requested_by)
+            await self._supersede(agent, approval)
+
+    async def _supersede(self, agent: str, deployed: Approval) -> None:
+        """Supersede a pending request that is not based on what was deployed now."""
+        pending = self._requests.pending(agent)
+        if pending and await self.outdated(pending, deployed.commit):
+            note = outdated_note(pending, deployed.commit)
+            self._ledger.move(pending.id, State.SUPERSEDED, note)
+
+    async def outdated(self, approval: Approval, main: str) -> bool:
+        """Return whether a request cannot be deployed in the place of `main`, which is deployed."""
+        if approval.kind is Kind.REVERT:
+            return approval.commit == main
+        return not await self.repositories.descends(approval.agent, approval.commit, main)
+
+    # Configurations
+
+    async def prepare(self, approval: Approval) -> None:
+        """Write into meta that the request is about to be deployed."""
+        await self.meta.prepare(approval.agent, approval.id, approval.commit)
+
+    async def deployed(self, agent: str) -> str | None:
+        """Return the commit that `agent` has deployed, all its records made.
+
+        Returns:
+            None: Nothing is deployed, or the agent has no repository.
+
+        Raises:
+            HiveError: git cannot be used now.
+        """
+        await self.reconcile(agent)
+        return await self.main(agent)
+
+    async def main(self, agent: str) -> str | None:
+        """Return the commit that git records as deployed, as `deployed` does."""
+        try:
+            return await self.repositories.resolve(agent, "main")
+        except NotFound:
+            return None
+
+    async def first_commit(self, agent: str, config: str | None) -> str:
+        """Return the commit that a new agent begins with; hold `lock`.
+
+        Args:
+            config: The text of its agent.toml; None: what is kept of an earlier agent of this name,
+                else the template.
+        """
+        await self.repositories.create(agent)
+        main = await self.main(agent)
+        if config is None and main:
+            return main
+        initial = await self.repositories.resolve(agent, f"refs/tags/{INITIAL}")
+        if config is None and initial:
+            return initial
+        text = agentfile.TEMPLATE if config is None else config
+        message = f"The configuration that {agent} begins with"
+        return await self.repositories.commit_file(agent, text, message, parent=main)
+
+    async def ensure_commit(self, approval: Approval) -> Approval:
+        """Return the request with a commit: one of a version without commits has none."""
+        async with self.lock:
+            return await self._with_commit(approval)
+
+    async def _with_commit(self, approval: Approval) -> Approval:
+        if approval.commit:
+            return approval
+        commit = await self.first_commit(approval.agent, None)
+        return self._ledger.set_commit(approval.id, commit)
+
+    # Agents
+
+    async def known(self) -> frozenset[str]:
+        """Return the agents that are in meta."""
+        return frozenset(await self.meta.deployed())
+
+    async def unknown(self, agents: frozenset[str]) -> list[str]:
+        """Return which of `agents` have no repository, or are not in meta."""
+        known = await self.known() & set(self.repositories.agents())
+        return sorted(agents - known)
+
+    async def adopt(self, agent: str) -> str:
+        """Give an agent that was spawned without a request its repository and configuration.
+
+        Everything that is there already is kept. Return the commit that is deployed then.
+        """
+        async with self.lock:
+            commit = await self.first_commit(agent, None)
+            if await self.main(agent) is None:
+                await self.repositories.tag(agent, INITIAL, commit)
+                await self.repositories.move_main(agent, commit)
+            number, why, by = self._origin(agent, commit)
+            await self.meta.prepare(agent, number, commit)
+            await self.meta.finalize(agent, why, by)
+            return commit
+
+    def _origin(self, agent: str, commit: str) -> tuple[int, str, str]:
+        """Return the id, reason and requester that brought `commit`: meta may have been lost."""
+        for approval in reversed(self._requests.find(state=State.DEPLOYED, agent=agent)):
+            if approval.commit == commit:
+                return approval.id, approval.reason, approval.requested_by
+        return 0, "The initial configuration", names.OPERATOR
+
+    async def forget(self, agent: str) -> None:
+        """Remove the repository of an agent that was purged, and withdraw its pending request."""
+        async with self.lock:
+            if self._requests.in_progress(agent):
+                return  # it is about to be spawned, with the configuration that is kept here
+            log.warning("%s was purged; its configurations are removed, too", agent)
+            if pending := self._requests.pending(agent):
+                self._ledger.move(pending.id, State.WITHDRAWN, f"{agent} was purged.")
+            # Meta comes last: by it the next start sees that there is something to remove.
+            await self.repositories.remove(agent)
+            await self.meta.remove(agent)
+
+
+def outdated_note(approval: Approval, main: str) -> str:
+    """Return why a request cannot be deployed in the place of `main`."""
+    if approval.commit == main:
+        return f"{main[:12]} is deployed already."
+    return f"Meanwhile {main[:12]} was deployed, and this was not made on top of it."

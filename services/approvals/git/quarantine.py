@@ -1,0 +1,157 @@
+"""Taking a commit out of a repository that somebody hostile writes to.
+
+No git ever runs in that repository: its configuration, hooks, references and links to other
+repositories are never read. Only its objects are copied, file by file, into a repository of our own
+in a private place. From there the one commit, with everything it needs, is fetched into the
+repository that we keep, and checked on the way.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from services.approvals.git.object_copy import ObjectCopy
+from services.approvals.git.runner import GitFailed, git
+from wire.errors import InvalidArgument, LimitExceeded, NotFound, Timeout
+
+MAX_NEW: Final = 20 * 2**20
+"""Bytes that one commit may add with its history, compressed."""
+MAX_NEW_OBJECTS: Final = 20_000
+"""Objects that one commit may add: git keeps some bytes in memory for each, and has a limit."""
+SECONDS: Final = 60.0
+"""Seconds that all of it may take."""
+
+_BRANCH: Final = "refs/heads/wanted"
+
+
+async def take(source: Path, commit: str, repository: Path, *, scratch: Path) -> str:
+    """Fetch `commit` from the hostile work tree `source` into our `repository`.
+
+    Args:
+        source: The owner must not be able to change anything above it.
+        commit: 7 to 40 hexadecimal digits.
+        scratch: The quarantine is made there, and is gone afterwards.
+
+    Returns:
+        All 40 digits of the commit.
+
+    Raises:
+        NotFound: There is no such commit, or no repository.
+        InvalidArgument: The commit is ambiguous, damaged or incomplete, or the repository cannot be
+            read.
+        LimitExceeded: The commit or the repository is too large.
+        Timeout: It takes longer than SECONDS.
+    """
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await _take(source, commit, repository, scratch)
+    except TimeoutError:
+        raise Timeout(
+            f"Taking {commit} from the repository {source.name} did not end within {SECONDS:g} s; "
+            "`git gc --prune=now` there makes it smaller."
+        ) from None
+
+
+async def _take(source: Path, commit: str, repository: Path, scratch: Path) -> str:
+    with _directory(scratch) as home:
+        await git(home, "init", "--quiet", "--bare", "--template=")
+        # Objects that we have already need not be there again.
+        (home / "objects/info").mkdir(exist_ok=True)
+        (home / "objects/info/alternates").write_text(f"{repository}/objects\n")
+        packs = await _copied(source, home / "objects")
+        try:
+            for pack in packs:
+                await git(home, "-c", "core.fsync=none", "index-pack", str(pack))
+        except GitFailed as error:
+            raise InvalidArgument(
+                f"The pack {pack.name} in the repository {source.name} cannot be taken: {error}. "
+                "`git fsck` there shows what is wrong with it."
+            ) from None
+        found = await _found(home, commit, source.name)
+        await git(home, "-c", "core.fsync=none", "update-ref", _BRANCH, found)
+        try:
+            await _check_size(home)
+            await _fetch(home, repository)
+        except GitFailed as error:
+            raise InvalidArgument(
+                f"The commit {found[:12]} cannot be taken from the repository {source.name}: "
+                f"{error}. `git fsck` there shows whether something is missing."
+            ) from None
+        return found
+
+
+async def _check_size(home: Path) -> None:
+    """Check how much a commit adds: it is kept for ever."""
+    new = (_BRANCH, "--not", "--alternate-refs")
+    size = int(await git(home, "rev-list", "--objects", "--disk-usage", *new))
+    if size > MAX_NEW:
+        raise LimitExceeded(
+            f"The commit and its history add {size // 2**20} MiB that were not submitted "
+            f"before; {MAX_NEW // 2**20} MiB are allowed. Keep large files elsewhere."
+        )
+    count = int(await git(home, "rev-list", "--objects", "--count", *new))
+    if count > MAX_NEW_OBJECTS:
+        raise LimitExceeded(
+            f"The commit and its history add {count} objects that were not submitted before; "
+            f"{MAX_NEW_OBJECTS} are allowed. Commit less at a time."
+        )
+
+
+async def _fetch(home: Path, repository: Path) -> None:
+    await git(
+        repository,
+        "fetch",
+        "--quiet",
+        "--no-tags",
+        "--no-write-fetch-head",
+        "--no-auto-maintenance",
+        "--no-recurse-submodules",
+        str(home),
+        _BRANCH,
+    )
+
+
+async def candidates(repository: Path, commit: str) -> list[str]:
+    """Return the commits in `repository` whose names begin with `commit`."""
+    names = await git(repository, "rev-parse", f"--disambiguate={commit}")
+    kinds = await git(repository, "cat-file", "--batch-check", stdin=names)
+    return [line.split()[0] for line in kinds.decode().splitlines() if line.split()[1] == "commit"]
+
+
+async def _found(home: Path, commit: str, name: str) -> str:
+    found = await candidates(home, commit)
+    if not found:
+        raise NotFound(
+            f"There is no commit {commit} in the repository {name}; `git rev-parse HEAD` there "
+            "prints the last one."
+        )
+    if len(found) > 1:
+        raise InvalidArgument(
+            f"{commit} is the beginning of {len(found)} commits in {name}; give all 40 digits."
+        )
+    return found[0]
+
+
+@contextlib.contextmanager
+def _directory(scratch: Path) -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="hive-quarantine-", dir=scratch)).resolve()
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def _copied(source: Path, target: Path) -> list[Path]:
+    """Copy the objects in a thread; return the packs. When cancelled, it first ends the thread."""
+    copying = ObjectCopy(source, target)
+    task = asyncio.create_task(asyncio.to_thread(copying.run))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        copying.stop.set()
+        await asyncio.wait((task,))
+        raise
