@@ -4,7 +4,7 @@
 }:
 
 let
-  # dbus-next needs what Python 3.15 drops.
+  # dbus-next needs modules that Python 3.15 drops.
   python = python3;
 
   # The services, their command line and the harness are one distribution. `services` is a generic
@@ -63,8 +63,8 @@ let
     meta = {
       description = "Runs a swarm of Claude Code agents on one Linux host";
       longDescription = ''
-        A container for each agent, a durable broker between them, and an operator who approves
-        every change to the swarm.
+        Each agent has a container of its own, a durable broker delivers their messages, and the
+        operator approves every change to the swarm.
       '';
       license = lib.licenses.mit;
       mainProgram = "hivectl";

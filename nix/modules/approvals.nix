@@ -11,7 +11,7 @@ let
 in
 {
   options.services.hyperhive.approvals = {
-    enable = lib.mkEnableOption "the queue of what waits for the operator" // {
+    enable = lib.mkEnableOption "the queue of requests that wait for the operator" // {
       default = true;
       example = false;
     };
@@ -20,7 +20,7 @@ in
   config = lib.mkIf (hive.enable && cfg.enable) {
     systemd.services.hive-approvals = {
       wantedBy = [ "hive.target" ];
-      # Any setting here becomes a drop-in that sets PATH too: what it calls must be on it.
+      # Any setting here becomes a drop-in that also sets PATH: the programs it calls must be on that.
       path = [
         pkgs.git
         pkgs.util-linux # prlimit
@@ -34,7 +34,7 @@ in
       home = "/var/lib/hyperhive/approvals";
       extraGroups = [ "hive-git" ];
     };
-    # Who reads the agents' configurations, proposed ones and others.
+    # Its members read the agents' configurations, including proposed ones.
     users.groups.hive-git = { };
     users.groups.hive-approvals = { };
   };

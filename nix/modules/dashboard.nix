@@ -13,8 +13,8 @@ in
 
     port = lib.mkOption {
       description = ''
-        TCP port the dashboard listens on, on this host's loopback only: others reach it through a
-        tunnel, or a proxy of yours that knows who they are.
+        TCP port on which the dashboard listens, on this host's loopback only. Users of other hosts
+        reach it through a tunnel, or through a proxy of yours that authenticates them.
       '';
       type = lib.types.port;
       default = 7000;
@@ -25,7 +25,7 @@ in
   config = lib.mkIf (hive.enable && cfg.enable) {
     systemd.sockets.hive-dashboard = {
       wantedBy = [ "hive.target" ];
-      # The empty one takes back what the unit of the package says.
+      # The empty entry removes the address in the package's unit.
       listenStreams = [
         ""
         "127.0.0.1:${toString cfg.port}"

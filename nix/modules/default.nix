@@ -1,5 +1,5 @@
-# The hive as a whole: `services.hyperhive.enable = true` is enough. Each service has a module of its
-# own beside this one, enabled by default with the hive.
+# The whole hive: `services.hyperhive.enable = true` is enough. Each service has a module of its own
+# in this folder, enabled by default with the hive.
 {
   config,
   lib,
@@ -27,8 +27,8 @@ in
 
     settings = lib.mkOption {
       description = ''
-        Contents of {file}`/etc/hyperhive/hyperhive.toml`. The services refuse to start, saying
-        which key is wrong, when it has one that they do not know.
+        Contents of {file}`/etc/hyperhive/hyperhive.toml`. If it has an unknown key, the services
+        refuse to start and name the key.
       '';
       default = { };
       example = {
@@ -42,8 +42,8 @@ in
 
     apiKeyFile = lib.mkOption {
       description = ''
-        File with the API key for the agents, kept out of the Nix store. It is handed to the
-        containers as a systemd credential. Without it, each agent is logged in by the operator.
+        File with the API key for the agents, outside the Nix store. The containers get the key as
+        a systemd credential. Without this file the operator logs each agent in.
       '';
       type = lib.types.nullOr lib.types.path;
       default = null;
@@ -51,7 +51,7 @@ in
     };
 
     operators = lib.mkOption {
-      description = "Users who may do whatever the operator may.";
+      description = "Users with all rights of the operator.";
       type = lib.types.listOf lib.types.str;
       default = [ ];
       example = [ "ann" ];
@@ -76,13 +76,13 @@ in
       "C+ /etc/hyperhive/credentials/anthropic_api_key 0600 root root - ${toString cfg.apiKeyFile}"
     ];
 
-    # As hyperhive.sysctl.conf, and weaker than a default of NixOS: those that it has had are higher.
+    # As hyperhive.sysctl.conf. NixOS's own defaults, which have been higher so far, take precedence.
     boot.kernel.sysctl."fs.inotify.max_user_instances" = lib.mkOverride 1400 8192;
 
-    # systemd.packages ignores [Install]: what starts the units stands here and in the modules beside.
+    # systemd.packages ignores [Install]: this and the other modules enable the units.
     systemd.targets.hive.wantedBy = [ "multi-user.target" ];
 
-    # NixOS makes users itself: sysusers.d of a package is read only with systemd.sysusers.enable.
+    # NixOS creates users itself: it reads a package's sysusers.d only with systemd.sysusers.enable.
     users.groups.hive.members = cfg.operators;
     users.users.hive-agents = {
       isSystemUser = true;

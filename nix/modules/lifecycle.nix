@@ -23,7 +23,7 @@ in
 
     systemd.services.hive-lifecycle = {
       wantedBy = [ "hive.target" ];
-      # Any setting here becomes a drop-in that sets PATH too: what it calls must be on it.
+      # Any setting here becomes a drop-in that also sets PATH: the programs it calls must be on that.
       path = [
         config.systemd.package
       ];
@@ -31,7 +31,7 @@ in
     systemd.services.hive-canfilter = {
       wantedBy = [ "hive.target" ];
     };
-    # A template, which lifecycle starts. There is no apt: agents have no packages of their own.
+    # A template, which lifecycle starts. Without apt, agents cannot have packages of their own.
     systemd.services."hive-build@".path = [ pkgs.git ];
 
     users.users.hive-build = {

@@ -6,15 +6,15 @@ let
 in
 {
   options.services.hyperhive.notify = {
-    enable = lib.mkEnableOption "what tells the webhooks of `settings.notify` that you are needed" // {
+    enable = lib.mkEnableOption "the service that tells the webhooks of `settings.notify` that the operator is needed" // {
       default = true;
       example = false;
     };
 
     tokenFiles = lib.mkOption {
       description = ''
-        Files with the tokens of the webhooks, by the names of these, kept out of the Nix store.
-        They are handed to the service as systemd credentials.
+        Files with the tokens of the webhooks, outside the Nix store; the keys are the names of the
+        webhooks. The service gets the tokens as systemd credentials.
       '';
       type = lib.types.attrsOf lib.types.path;
       default = { };
