@@ -1,10 +1,10 @@
-"""agent.toml: what an agent is made of. The manager proposes it, the operator approves it.
+"""agent.toml: the configuration of an agent. The manager proposes it, the operator approves it.
 
     file = agentfile.parse(text)
     file.packages
 
-It is written by an agent, so everything in it has bounds. What of it counts more or less than
-hyperhive.toml: docs/agent-toml.md.
+An agent writes the file, so everything in it has bounds. docs/agent-toml.md says which of its keys
+take precedence over hyperhive.toml.
 """
 
 import re
@@ -17,40 +17,41 @@ from services.config import ResourceLimits, Section, SleepAfter, Url, sentence
 from services.tomllines import line_of, most_dots
 
 NAME: Final = "agent.toml"
-"""What the file is called in an agent's repository."""
+"""The name of the file in an agent's repository."""
 
 MAX_BYTES: Final = 64 * 1024
 MAX_PROMPT_BYTES: Final = 16 * 1024
 MAX_ENTRIES: Final = 100
-"""Of packages, variables, tools and arguments."""
+"""The most packages, variables, tools, and arguments of a server."""
 MAX_DOTS: Final = 32
+"""The most dots on one line: the parser's work grows with the square of a key's dots."""
 
 TEMPLATE: Final = """\
-# What this agent is made of. A line that begins with # says nothing: remove the # to use it.
+# The configuration of this agent. A line that begins with # has no effect: remove the # to use it.
 # docs/agent-toml.md of Hyperhive describes each key.
 
-# Debian packages that its container has besides what the host has.
+# Debian packages in its container, in addition to those of the host.
 #packages = ["jq", "ripgrep"]
 
 # The model of its turns.
 #model = "claude-sonnet-4-5"
 
-# Seconds without work until it is put to sleep; 0: never.
+# Seconds without work until the agent is put to sleep; 0: never.
 #sleep_after = 3600
 
-# Tools of Claude Code that it may use besides the usual ones.
+# Tools of Claude Code that it may use, in addition to the usual ones.
 #allowed_tools = ["WebFetch", "WebSearch"]
 
-# What it is told about itself, after what all agents are told.
+# Instructions for this agent, after those for all agents.
 #prompt = \"\"\"
 #You write the documentation.
 #\"\"\"
 
-# Variables of its Claude Code and of what that runs. No secrets: all agents' history keeps them.
+# Variables of its Claude Code and the programs that it starts. No secrets: the history keeps them.
 #[environment]
 #LANG = "C.UTF-8"
 
-# What its container may use.
+# Limits of its container.
 #[resources]
 #memory_max = "4G"
 #cpu_quota = 200
@@ -62,11 +63,11 @@ TEMPLATE: Final = """\
 """
 
 _TAKEN: Final = re.compile(
-    # Which model answers, with whose credentials, and on whose way there.
+    # These decide which model answers, with which credentials, and through which proxy.
     r"(ANTHROPIC|CLAUDE)_.*|.*_PROXY|NODE_(OPTIONS|EXTRA_CA_CERTS|TLS_REJECT_UNAUTHORIZED)"
-    # What the harness sets, and what finds and loads its programs.
+    # The harness sets these, or they control how its programs are found and loaded.
     r"|HIVE_.*|HOME|PATH|LD_.*|BASH_.*|BUN_.*|MCP_.*|DISABLE_.*|ENABLE_TOOL_SEARCH"
-    # What systemd tells the harness.
+    # systemd sets these for the harness.
     r"|SYSTEMD_.*|LISTEN_.*|WATCHDOG_.*|NOTIFY_SOCKET|(CREDENTIALS|STATE|RUNTIME)_DIRECTORY"
     r"|INVOCATION_ID|JOURNAL_STREAM|MAINPID|USER|LOGNAME|SHELL|PWD",
     re.IGNORECASE,
@@ -74,59 +75,61 @@ _TAKEN: Final = re.compile(
 
 
 def _variable(value: str) -> str:
-    """`value`, if a variable may be called so and nobody else sets it."""
+    """Return `value` if it is the name of a variable that an agent.toml may set."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
-        raise ValueError("it is a name of A-Z a-z 0-9 _, at most 64 long, first no digit")
+        raise ValueError("it must be a name of 1 to 64 of A-Z a-z 0-9 _, the first not a digit")
     if _TAKEN.fullmatch(value):
-        raise ValueError("this variable is Hyperhive's, systemd's or Claude Code's own")
+        raise ValueError(
+            "Hyperhive, systemd or Claude Code sets this variable; choose another name"
+        )
     return value
 
 
 def _server(value: str) -> str:
-    """`value`, if an MCP server may be called so."""
+    """Return `value` if it is a valid name of an MCP server."""
     if not re.fullmatch(r"[a-z0-9-]{1,32}", value) or value == "hive":
-        raise ValueError("it is the name of a server: a-z, 0-9 and -, at most 32, and not hive")
+        raise ValueError("it must be the name of a server: 1 to 32 of a-z, 0-9 and -, and not hive")
     return value
 
 
 def _no_nul(value: str) -> str:
     if "\0" in value:
-        raise ValueError("a text has no character 0")
+        raise ValueError("it must not have the character 0")
     return value
 
 
 def _plain(value: str) -> str:
-    """`value`, if Claude Code puts no variable, such as its API key, in its place."""
+    """Return `value` if it has no variable that Claude Code would fill in, such as its API key."""
     if "${" in value or not value.isprintable():
-        raise ValueError("it is a printable text without ${, because no variables are filled in")
+        raise ValueError("it must be printable and without ${: variables are not filled in here")
     return value
 
 
 def _package(value: str) -> str:
-    """`value`, if a Debian package may be called so."""
-    # apt would take a - at the end for an order to remove it.
+    """Return `value` if it is a valid name of a Debian package."""
+    # apt would take a - at the end for an order to remove the package.
     if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{0,98}[a-z0-9+]", value):
-        raise ValueError("it is the name of a Debian package, without a version")
+        raise ValueError("it must be the name of a Debian package, without a version")
     return value
 
 
 def _tool(value: str) -> str:
-    """`value`, if it is a rule as the settings of Claude Code take it."""
+    """Return `value` if it is a permission rule as in the settings of Claude Code."""
     if not re.fullmatch(r"[A-Za-z][\w-]{0,127}(\([^()\x00-\x1f]{1,256}\))?", value, re.ASCII):
-        raise ValueError("it is a tool such as WebFetch or WebFetch(domain:example.org)")
+        raise ValueError("it must be a tool such as WebFetch or WebFetch(domain:example.org)")
     return value
 
 
 def _model(value: str) -> str:
-    """`value`, if a model may be called so."""
+    """Return `value` if it is a valid name of a model."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.:/@\[\]-]{0,127}", value, re.ASCII):
-        raise ValueError("it is the name of a model, of A-Z a-z 0-9 . _ : / @ - only, at most 128")
+        raise ValueError("it must be the name of a model: 1 to 128 of A-Z a-z 0-9 . _ : / @ [ ] -")
     return value
 
 
 def _prompt(value: str) -> str:
     if len(value.encode()) > MAX_PROMPT_BYTES:
-        raise ValueError(f"it is a text of at most {MAX_PROMPT_BYTES // 1024} KiB")
+        raise ValueError(f"it must have at most {MAX_PROMPT_BYTES // 1024} KiB")
     return _no_nul(value)
 
 
@@ -157,11 +160,13 @@ class McpServer(Section):
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if (self.command is None) == (self.url is None):
-            raise ValueError("it has either a command, with args and env, or a url, with headers")
+            raise ValueError(
+                "it must have either a command, with args and env, or a url, with headers"
+            )
         if self.url is not None and (self.args or self.env):
-            raise ValueError("a url has no args and no env: they belong to a command")
+            raise ValueError("a url cannot have args or env: they belong to a command")
         if self.command is not None and self.headers:
-            raise ValueError("a command has no headers: they belong to a url")
+            raise ValueError("a command cannot have headers: they belong to a url")
         return self
 
 
@@ -198,23 +203,24 @@ class AgentFile(Section):
     """The text, of at most 16 KiB, that the agent is told about itself."""
 
     def for_harness(self) -> dict[str, Any]:
-        """What harness.json takes from here as it is, in types of JSON; unset keys are left out.
+        """Return the keys that harness.json takes unchanged, in types of JSON.
 
-        Keys: `environment` (to be laid over that of hyperhive.toml), `mcp_servers`,
-        `allowed_tools`, `prompt`, `model`.
+        Returns:
+            `environment` (which overrides that of hyperhive.toml), `mcp_servers`, `allowed_tools`,
+            `prompt` and `model`; unset keys are left out.
         """
         keys = {"environment", "mcp_servers", "allowed_tools", "prompt", "model"}
         return self.model_dump(mode="json", include=keys, exclude_defaults=True)
 
 
 def parse(text: str) -> AgentFile:
-    """The content of an agent.toml.
+    """Return the content of an agent.toml.
 
     Raises:
-        ValueError: it does not fit; one sentence says line, key and what is allowed.
+        ValueError: It is not valid; one sentence names the line, the key and the rule.
     """
     if len(text.encode(errors="replace")) > MAX_BYTES:
-        raise ValueError(f"{NAME} is longer than {MAX_BYTES // 1024} KiB.")
+        raise ValueError(f"{NAME} has more than {MAX_BYTES // 1024} KiB; shorten it.")
     try:
         return AgentFile.model_validate(_loads(text))
     except ValidationError as error:
@@ -225,7 +231,7 @@ def parse(text: str) -> AgentFile:
 
 def _loads(text: str) -> dict[str, Any]:
     if most_dots(text) > MAX_DOTS:
-        raise ValueError(f"{NAME} has a line with more than {MAX_DOTS} dots outside of texts.")
+        raise ValueError(f"{NAME} has a line with more than {MAX_DOTS} dots outside of strings.")
     try:
         return tomllib.loads(text)
     except ValueError as error:
@@ -234,6 +240,6 @@ def _loads(text: str) -> dict[str, Any]:
             raise ValueError(f"{NAME} has a number that is too long.") from None
         number = re.match(r"line (\d+)", place)
         line = number[1] if number else len(text.splitlines())
-        raise ValueError(f"{NAME}, line {line}: this is no valid TOML: {what}.") from None
+        raise ValueError(f"{NAME}, line {line}: this is not valid TOML: {what}.") from None
     except RecursionError:
         raise ValueError(f"{NAME} is nested too deeply.") from None

@@ -1,4 +1,4 @@
-"""/etc/hyperhive/hyperhive.toml: one section a room, checked; what is not there has a default.
+"""/etc/hyperhive/hyperhive.toml: one section for each room, checked; every key has a default.
 
     config = Config.load()
     config.broker.max_body_bytes
@@ -43,51 +43,55 @@ NETWORK_WORDS: Final = ("any", "localhost", "link-local", "multicast")
 
 
 def _network(value: str) -> str:
-    """`value`, if systemd understands it: what it does not, it leaves out of the filter."""
+    """Return `value` if systemd understands it; systemd leaves any other out of the filter."""
     if value not in NETWORK_WORDS:
         try:
             ipaddress.ip_network(value, strict=False)
         except ValueError as error:
             words = ", ".join(NETWORK_WORDS)
             raise ValueError(
-                f"it is an address, a network such as 10.0.0.0/8, or one of: {words}"
+                f"it must be an address, a network such as 10.0.0.0/8, or one of: {words}"
             ) from error
     return value
 
 
 def _tree(value: str) -> str:
-    """`value`, if a directory is called so whose name nspawn and systemd take as it is."""
+    """Return `value` if it is a path that nspawn and systemd take without escapes."""
     parts = value.split("/")[1:]
     if value != "/" and not (
         value.startswith("/") and all(_PLAIN.fullmatch(p) and p not in (".", "..") for p in parts)
     ):
-        raise ValueError("it is / for the host, or an absolute path of A-Z a-z 0-9 . _ + - only")
+        raise ValueError(
+            "it must be / for the host, or an absolute path of A-Z a-z 0-9 . _ + - only"
+        )
     return value
 
 
 def _url(value: str) -> str:
-    """`value`, if it is an address in the web."""
+    """Return `value` if it is an http or https address."""
     try:
         parts = urlsplit(value)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         fits = False
     if not fits or not value.isprintable():
-        raise ValueError("it is a URL such as http://127.0.0.1:7100")
+        raise ValueError("it must be a URL such as http://127.0.0.1:7100")
     return value
 
 
 def _agent(value: str) -> str:
-    """`value`, if an agent may be called so."""
+    """Return `value` if it is a valid agent name."""
     if not is_agent_name(value):
-        raise ValueError("it is the name of an agent: a-z, 0-9 and -, at most 9, first a letter")
+        raise ValueError(
+            "it must be the name of an agent: 1 to 9 of a-z, 0-9 and -, first a letter"
+        )
     return value
 
 
 def _recipient(value: str) -> str:
-    """`value`, if messages may be sent to it."""
+    """Return `value` if it is a valid recipient of messages."""
     if value not in (OPERATOR, ALL_AGENTS) and not AGENT_NAME.fullmatch(value):
-        raise ValueError("it is the name of an agent, manager, operator, or * for everybody")
+        raise ValueError("it must be the name of an agent, manager, operator, or * for everybody")
     return value
 
 
@@ -95,33 +99,33 @@ _SIZES: Final = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def _size(value: object) -> object:
-    """Bytes, if `value` is a text such as 512M; anything else is left to the next check."""
+    """Return a text such as 512M as bytes; leave any other type to the next check."""
     if not isinstance(value, str):
         return value
     number, unit = value[:-1], _SIZES.get(value[-1:].upper())
     if unit is None or not number.isdecimal():
-        raise ValueError("it is a number of bytes, or a text such as 512M or 4G")
+        raise ValueError("it must be a number of bytes, or a text such as 512M or 4G")
     return int(number) * unit
 
 
 Network = Annotated[str, AfterValidator(_network)]
-"""An address, a network with its prefix length, or one of systemd's words for some."""
+"""An address, a network with its prefix length, or one of systemd's words for networks."""
 
 Tree = Annotated[str, AfterValidator(_tree)]
-"""The absolute path of a directory with a /usr in it."""
+"""The absolute path of a directory that has a /usr."""
 
 Url = Annotated[str, AfterValidator(_url)]
-"""http or https, and a host."""
+"""An http or https address with a host."""
 
 
 class Section(BaseModel):
-    """What all sections have in common: unknown keys are errors, values do not change."""
+    """The base of all sections: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-"""No message is longer, whoever sends it."""
+"""The upper bound of every sender's `max_body_bytes`."""
 
 
 class SendLimits(Section):
@@ -185,7 +189,7 @@ class ResourceLimits(Section):
 
 
 SleepAfter = Annotated[int, Field(ge=0, le=2592000)]
-"""Seconds until an idle agent is put to sleep; 0: it never is."""
+"""Seconds until an idle agent is put to sleep; 0: never."""
 
 
 class AgentSettings(Section):
@@ -249,14 +253,15 @@ class LifecycleConfig(Section):
     directory with a /usr in it."""
 
     def image_of(self, name: str) -> str:
-        """What the /usr of `name` comes from; / is the host."""
+        """Return the source of the /usr of the agent `name`; / is the host."""
         own = self.agents.get(name, AgentSettings()).image
         return self.image if own is None else own
 
     def sleeps_after(self, name: str, deployed: int | None = None) -> int:
-        """For how many seconds `name` is idle until it is put to sleep; 0: it never is.
+        """Return the seconds until the agent `name`, when idle, is put to sleep; 0: never.
 
-        `deployed`: what its agent.toml says.
+        Args:
+            deployed: The value in its agent.toml.
         """
         own = self.agents.get(name, AgentSettings()).sleep_after
         return next(value for value in (own, deployed, self.sleep_after) if value is not None)
@@ -299,11 +304,11 @@ class HarnessConfig(Section):
 
 
 _UNSHOWN: Final = "unshown"
-"""The type of an error whose input is not to be shown, since it ends in the journal."""
+"""The type of an error whose input must not be shown, because errors end in the journal."""
 
 
 def _hook(value: str) -> str:
-    """`value`, if it is an address to post to, with no password in it."""
+    """Return `value` if it is an http or https address without a password."""
     try:
         if urlsplit(_url(value)).username is None:
             return value
@@ -311,13 +316,13 @@ def _hook(value: str) -> str:
         pass
     raise PydanticCustomError(
         _UNSHOWN,
-        "It is a URL such as https://ntfy.sh/TOPIC, without a user and a password: put a token "
-        "into the file /etc/hyperhive/credentials/notify/NAME, NAME being that of the webhook",
+        "It must be a URL such as https://ntfy.sh/TOPIC, without a user and a password. Put a "
+        "token into the file /etc/hyperhive/credentials/notify/NAME, with the webhook's name",
     )
 
 
 Event = Literal["approval", "question", "crash", "deploy-failed", "notice"]
-"""What a webhook may be told of."""
+"""The events that a webhook can be told of."""
 
 
 class Webhook(Section):
@@ -340,7 +345,7 @@ class Webhook(Section):
     def _topic(self) -> Self:
         if self.type == "ntfy" and not urlsplit(self.url).path.strip("/"):
             raise PydanticCustomError(
-                _UNSHOWN, "The url of an ntfy topic ends with it: https://ntfy.sh/TOPIC"
+                _UNSHOWN, "The url of type ntfy must end with a topic: https://ntfy.sh/TOPIC"
             )
         return self
 
@@ -362,7 +367,7 @@ class NotifyConfig(Section):
     def _names(cls, webhooks: tuple[Webhook, ...]) -> tuple[Webhook, ...]:
         names = [webhook.name for webhook in webhooks]
         if len(set(names)) < len(names):
-            raise ValueError("each webhook has a name of its own")
+            raise ValueError("each webhook must have a name of its own")
         return webhooks
 
 
@@ -378,9 +383,12 @@ class Config(Section):
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """The configuration in `path`, else in $HYPERHIVE_CONFIG, else in PATH.
+        """Read the configuration in `path`, else in $HYPERHIVE_CONFIG, else in PATH.
 
-        A missing file is the default configuration, unless it was named. Raises ConfigError.
+        A missing file is the default configuration, unless it was named.
+
+        Raises:
+            ConfigError: The file is missing, unreadable, or not valid.
         """
         named = path or os.environ.get(ENVIRONMENT)
         file = Path(named or PATH)
@@ -399,33 +407,39 @@ class Config(Section):
         try:
             return cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{file} is no valid TOML: {error}.") from error
+            raise ConfigError(f"{file} is not valid TOML: {error}.") from error
         except ValidationError as error:
             raise ConfigError(f"{file}: {sentence(cls, error)}") from error
 
 
+_TOML: Final = {"a valid tuple": "a list", "a valid dictionary": "a table"}
+"""The words of TOML for those in pydantic's messages."""
+
+
 def sentence(model: type[BaseModel], error: ValidationError) -> str:
-    """The first thing that is wrong in what was to become a `model`, as one sentence."""
+    """Return the first error in the input of `model` as one sentence."""
     first: Any = error.errors()[0]
-    # pydantic says so of a key that does not fit itself, beside its value's place.
+    # pydantic adds this part when the key itself, not its value, is not valid.
     key = ".".join(_shown(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
-        return f"{key} is unknown; known are: {_known(model, first['loc'][:-1])}."
+        return f"{key} is not a known key; known keys: {_known(model, first['loc'][:-1])}."
     message = str(first["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
+    for python, toml in _TOML.items():
+        message = message.replace(python, toml)
     if first["type"] == _UNSHOWN:
-        return f"{key} does not fit: {message}."
-    return f"{key} = {reprlib.repr(first['input'])} does not fit: {message}."
+        return f"{key} is not valid: {message}."
+    return f"{key} = {reprlib.repr(first['input'])} is not valid: {message}."
 
 
 def _shown(part: str | int) -> str:
-    """A key as the file has it, or quoted where it must be: it may hold anything."""
+    """Return a key as in the file, quoted if it has other characters: a key may be any text."""
     text = str(part)
     return text if _KEY.fullmatch(text) else reprlib.repr(text)
 
 
 def _known(model: type[BaseModel], path: tuple[str | int, ...]) -> str:
-    """The keys of the section at `path`; a table of sections has one below each of its keys."""
+    """Return the keys of the section at `path`, which may lead through tables of sections."""
     at: Any = model
     for part in path:
         if get_origin(at) is dict:

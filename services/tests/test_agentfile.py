@@ -86,32 +86,44 @@ def test_the_page_describes_each_key_and_no_other() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("\npackages = 'jq'", "line 2: packages = 'jq' does not fit"),
-        ("packages = [\n'jq',\n'jq=1.6']", "line 1: packages.1 = 'jq=1.6' does not fit: it is"),
+        ("\npackages = 'jq'", "line 2: packages = 'jq' is not valid"),
+        (
+            "packages = [\n'jq',\n'jq=1.6']",
+            "line 1: packages.1 = 'jq=1.6' is not valid: it must be",
+        ),
         ("packages = ['-o=Dir::Cache=/']", "the name of a Debian package, without a version"),
         ("packages = ['bash-']", "the name of a Debian package, without a version"),
         ("packages = ['jq/bookworm']", "the name of a Debian package"),
-        ("package = []", "line 1: package is unknown; known are: packages, environment,"),
+        ("package = []", "line 1: package is not a known key; known keys: packages, environment,"),
         (
             "[environment]\nA = 'b'\n[resources]\n\nmemory_max = 'lots'",
-            "line 5: resources.memory_max = 'lots' does not fit: it is a number of bytes, or",
+            "line 5: resources.memory_max = 'lots' is not valid: it must be a number of bytes, or",
         ),
         (
             "[resources]\ncpu_quota = 0",
-            "line 2: resources.cpu_quota = 0 does not fit: input should",
+            "line 2: resources.cpu_quota = 0 is not valid: input should",
         ),
-        ("[resources]\nmemory = 1", "line 2: resources.memory is unknown; known are: memory_high"),
-        ("resources.tasks_max = 1", "line 1: resources.tasks_max = 1 does not fit"),
-        ("sleep_after = -1", "sleep_after = -1 does not fit"),
-        ("model = 'a b'", "line 1: model = 'a b' does not fit: it is the name of a model"),
-        ("model = '--help'", "model = '--help' does not fit"),
-        ("allowed_tools = ['Bash(rm\\n)', '']", "allowed_tools.1 = '' does not fit: it is a tool"),
-        ("[environment]\n1A = 'x'", "environment.1A = '1A' does not fit: it is a name of A-Z"),
-        ("[environment]\nA = 1", "line 2: environment.A = 1 does not fit: input should be a valid"),
-        ('environment = {A = "\\u0000"}', "a text has no character 0"),
-        ("[mcp_servers.hive]\ncommand = 'x'", "mcp_servers.hive = 'hive' does not fit: it is the"),
-        ("[mcp_servers.A]\ncommand = 'x'", "mcp_servers.A = 'A' does not fit: it is the name"),
-        ("\n[mcp_servers.a]\n", "line 2: mcp_servers.a = {} does not fit: it has either a command"),
+        (
+            "[resources]\nmemory = 1",
+            "line 2: resources.memory is not a known key; known keys: memory_high",
+        ),
+        ("resources.tasks_max = 1", "line 1: resources.tasks_max = 1 is not valid"),
+        ("sleep_after = -1", "sleep_after = -1 is not valid"),
+        ("model = 'a b'", "line 1: model = 'a b' is not valid: it must be the name of a model"),
+        ("model = '--help'", "model = '--help' is not valid"),
+        (
+            "allowed_tools = ['Bash(rm\\n)', '']",
+            "allowed_tools.1 = '' is not valid: it must be a tool",
+        ),
+        ("[environment]\n1A = 'x'", "environment.1A = '1A' is not valid: it must be a name of 1"),
+        ("[environment]\nA = 1", "line 2: environment.A = 1 is not valid: input should be a valid"),
+        ('environment = {A = "\\u0000"}', "must not have the character 0"),
+        ("[mcp_servers.hive]\ncommand = 'x'", "mcp_servers.hive = 'hive' is not valid: it must be"),
+        ("[mcp_servers.A]\ncommand = 'x'", "mcp_servers.A = 'A' is not valid: it must be the name"),
+        (
+            "\n[mcp_servers.a]\n",
+            "line 2: mcp_servers.a = {} is not valid: it must have either a command",
+        ),
         ("[mcp_servers.a]\ncommand = 'x'\nurl = 'http://b'", "line 1: mcp_servers.a = {'command'"),
         ("[mcp_servers.a]\nurl = 'http://b'\nargs = ['x']", "they belong to a command"),
         ("[mcp_servers.a]\ncommand = 'x'\nheaders = {A = 'b'}", "they belong to a url"),
@@ -119,16 +131,19 @@ def test_the_page_describes_each_key_and_no_other() -> None:
         ("[mcp_servers.a]\nurl = 'http://b/${ANTHROPIC_API_KEY}'", "without ${"),
         (
             "[mcp_servers.a]\nurl = 'http://b'\n[mcp_servers.a.headers]\nA = '${KEY}'",
-            "line 4: mcp_servers.a.headers.A = '${KEY}' does not fit: it is a printable text",
+            "line 4: mcp_servers.a.headers.A = '${KEY}' is not valid: it must be printable",
         ),
         (
             "[mcp_servers.a]\ncommand = 'x'\nenv = {\"GRÖSSE\" = '1'}",
-            "line 3: mcp_servers.a.env.'GRÖSSE' = 'GRÖSSE' does not fit: string should match",
+            "line 3: mcp_servers.a.env.'GRÖSSE' = 'GRÖSSE' is not valid: string should match",
         ),
-        ("[mcp_servers.a]\ncomand = 'x'", "line 2: mcp_servers.a.comand is unknown; known are: c"),
-        ("a = 1\n\nb = [", "line 3: this is no valid TOML: Invalid value."),
-        ("a = 1\na = 2\n", "line 2: this is no valid TOML: Cannot overwrite a value."),
-        ('"\\u001b[31m" = 1', "line 1: '\\x1b[31m' is unknown"),
+        (
+            "[mcp_servers.a]\ncomand = 'x'",
+            "line 2: mcp_servers.a.comand is not a known key; known keys: c",
+        ),
+        ("a = 1\n\nb = [", "line 3: this is not valid TOML: Invalid value."),
+        ("a = 1\na = 2\n", "line 2: this is not valid TOML: Cannot overwrite a value."),
+        ('"\\u001b[31m" = 1', "line 1: '\\x1b[31m' is not a known key"),
         ("packages = ['" + "x" * 5000 + "']", "xxx...xxx"),
     ],
 )
@@ -158,7 +173,7 @@ def test_sizes() -> None:
     assert parse("prompt = '" + "é" * (MAX_PROMPT_BYTES // 2) + "'").prompt
     assert "at most 16 KiB" in refused("prompt = '" + "é" * (MAX_PROMPT_BYTES // 2) + "x'")
     assert parse("#" * MAX_BYTES) == AgentFile()
-    assert refused("#" * (MAX_BYTES + 1)) == "agent.toml is longer than 64 KiB."
+    assert refused("#" * (MAX_BYTES + 1)) == "agent.toml has more than 64 KiB; shorten it."
     many = ", ".join(f"'p{number}'" for number in range(101))
     assert "at most 100" in refused(f"packages = [{many}]")
 

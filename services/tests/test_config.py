@@ -71,52 +71,61 @@ def test_what_may_be_secret_of_a_webhook_is_not_shown(tmp_path: Path, url: str) 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[brocker]", "brocker is unknown; known are: broker, lifecycle,"),
-        ("[broker]\nmax = 1", "broker.max is unknown; known are: max_body_bytes"),
-        ("[broker]\nmax_body_bytes = 0", "broker.max_body_bytes = 0 does not fit: input should be"),
-        ("[broker]\nmax_body_bytes = 'x'", "broker.max_body_bytes = 'x' does not fit: input"),
-        ("[broker", "is no valid TOML"),
-        ("broker = 1", "broker = 1 does not fit"),
+        ("[brocker]", "brocker is not a known key; known keys: broker, lifecycle,"),
+        ("[broker]\nmax = 1", "broker.max is not a known key; known keys: max_body_bytes"),
+        ("[broker]\nmax_body_bytes = 0", "broker.max_body_bytes = 0 is not valid: input should be"),
+        ("[broker]\nmax_body_bytes = 'x'", "broker.max_body_bytes = 'x' is not valid: input"),
+        ("[broker", "is not valid TOML"),
+        ("broker = 1", "broker = 1 is not valid"),
         (
             "[lifecycle]\nnetwork_deny = ['localhots']",
-            "lifecycle.network_deny.0 = 'localhots' does not fit: it is an address, a network",
+            "lifecycle.network_deny.0 = 'localhots' is not valid: it must be an address, a network",
         ),
-        ("[lifecycle]\nnetwork_allow = ['10.0.0.0/33']", "network_allow.0 = '10.0.0.0/33' does"),
+        ("[lifecycle]\nnetwork_allow = ['10.0.0.0/33']", "network_allow.0 = '10.0.0.0/33' is not"),
         *(
-            (f"[lifecycle.agents.bob]\nimage = '{path}'", f"bob.image = '{path}' does not fit: it")
+            (f"[lifecycle.agents.bob]\nimage = '{path}'", f"bob.image = '{path}' is not valid: it")
             for path in ("", "srv/debian", "/srv/../home", "/srv/a:b", "/srv/a b", "/srv/%h", "//a")
         ),
-        ("[lifecycle.agents.bob]\nnetwork_deny = ['all']", "bob.network_deny.0 = 'all' does not"),
+        ("[lifecycle.agents.bob]\nnetwork_deny = ['all']", "bob.network_deny.0 = 'all' is not"),
         (
             "[broker.agents.Bob]\nmay_send_to = []",
-            "broker.agents.Bob = 'Bob' does not fit: it is the name of an agent: a-z",
+            "broker.agents.Bob = 'Bob' is not valid: it must be the name of an agent",
         ),
-        ("[broker.agents.operator]", "broker.agents.operator = 'operator' does not fit"),
+        ("[broker.agents.operator]", "broker.agents.operator = 'operator' is not valid"),
         (
             "[broker.agents.bob]\nmay_sendto = []",
-            "broker.agents.bob.may_sendto is unknown; known are: may_send_to, messages_per_hour,",
+            "bob.may_sendto is not a known key; known keys: may_send_to, messages_per_hour,",
         ),
         (
             "[broker.agents.bob]\nmay_send_to = ['alice', 'Alice']",
-            "broker.agents.bob.may_send_to.1 = 'Alice' does not fit: it is the name of an agent,",
+            "bob.may_send_to.1 = 'Alice' is not valid: it must be the name of an agent,",
         ),
-        ("[broker.agents.bob]\nmay_send_to = 'alice'", "agents.bob.may_send_to = 'alice' does not"),
-        ("[broker.agents.bob]\nbytes_per_hour = 0", "bob.bytes_per_hour = 0 does not fit: input"),
+        (
+            "[broker.agents.bob]\nmay_send_to = 'alice'",
+            "agents.bob.may_send_to = 'alice' is not valid: input should be a list",
+        ),
+        ("[broker.agents.bob]\nbytes_per_hour = 0", "bob.bytes_per_hour = 0 is not valid: input"),
         ("[broker.agents.bob]\nmax_body_bytes = 9000000", "should be less than or equal to"),
-        ("[broker.agents]\nbob = 1", "broker.agents.bob = 1 does not fit"),
-        ("[broker]\nagents = 1", "broker.agents = 1 does not fit"),
-        ("[harness]\nscripted_model_url = 'http://[::1'", "it is a URL such as"),
-        ("[harness]\nscripted_model_url = '127.0.0.1:7100'", "it is a URL such as"),
-        ("[notify]\nwebhook = 1", "notify.webhook is unknown; known are: webhooks, attempt_"),
-        (hook("events = ['deploy']"), "notify.webhooks.0.events.0 = 'deploy' does not fit: input"),
-        (hook("secret = 'x'"), "notify.webhooks.0.secret is unknown; known are: name, type, url"),
-        (hook("", name="My Phone"), "notify.webhooks.0.name = 'My Phone' does not fit: string"),
-        (hook("") + hook(""), "does not fit: each webhook has a name of its own"),
+        ("[broker.agents]\nbob = 1", "broker.agents.bob = 1 is not valid"),
+        ("[broker]\nagents = 1", "broker.agents = 1 is not valid"),
+        ("[harness]\nscripted_model_url = 'http://[::1'", "it must be a URL such as"),
+        ("[harness]\nscripted_model_url = '127.0.0.1:7100'", "it must be a URL such as"),
+        (
+            "[notify]\nwebhook = 1",
+            "notify.webhook is not a known key; known keys: webhooks, attempt_",
+        ),
+        (hook("events = ['deploy']"), "notify.webhooks.0.events.0 = 'deploy' is not valid: input"),
+        (
+            hook("secret = 'x'"),
+            "notify.webhooks.0.secret is not a known key; known keys: name, type, url",
+        ),
+        (hook("", name="My Phone"), "notify.webhooks.0.name = 'My Phone' is not valid: string"),
+        (hook("") + hook(""), "is not valid: each webhook must have a name of its own"),
         (
             hook("", url="https://ntfy.sh/"),
-            "the url of an ntfy topic ends with it: https://ntfy.sh",
+            "the url of type ntfy must end with a topic: https://ntfy.sh",
         ),
-        (hook("", url="ntfy.sh/x"), "notify.webhooks.0.url does not fit: it is a URL such as"),
+        (hook("", url="ntfy.sh/x"), "notify.webhooks.0.url is not valid: it must be a URL such as"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, sentence: str) -> None:

@@ -126,7 +126,7 @@ async def test_a_bad_configuration(bus_address: str, tmp_path: Path) -> None:
         status, _, error = await room.end()
     assert status == Exit.CONFIG
     [line] = error.splitlines()
-    assert "broker.max_body_bytes = 0 does not fit" in line
+    assert "broker.max_body_bytes = 0 is not valid" in line
     assert room.told[-1].removeprefix("STATUS=") in line
 
 
@@ -143,7 +143,7 @@ async def test_a_taken_name(bus_address: str, connect: Connect, tmp_path: Path) 
     async with demo(bus_address, tmp_path) as room:
         status, output, error = await room.end()
     assert (status, output) == (Exit.FAILED, "closed\n")
-    assert "The name org.hyperhive.Demo1 is taken" in error
+    assert "Another connection owns the name org.hyperhive.Demo1" in error
     assert "READY=1" not in room.told
 
 

@@ -127,7 +127,10 @@ def test_a_package_is_unpacked_and_nothing_of_it_installed(builds: Builds, packa
         ('packages = ["nosuch-package"]\n', "Unable to locate package nosuch-package."),
         # Not an expression that fits many.
         ('packages = ["hel.o"]\n', "apt cannot install hel.o: "),
-        ('model = "m"\ncolour = 1\n', "agent.toml, line 2: colour is unknown; known are: "),
+        (
+            'model = "m"\ncolour = 1\n',
+            "agent.toml, line 2: colour is not a known key; known keys: ",
+        ),
     ],
 )
 def test_what_cannot_be_built_says_why_and_leaves_nothing(

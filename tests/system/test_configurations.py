@@ -79,7 +79,7 @@ def test_what_does_not_validate_is_refused_at_once(swarm: Hive) -> None:
     open_before = hivectl(swarm, "pending")
     swarm.hivectl("send", "manager", "give alice the variable PATH=x")
     told = wait_for_inbox(swarm, "I asked for PATH")["body"]
-    assert "agent.toml, line 1: environment.PATH = 'PATH' does not fit" in told
+    assert "agent.toml, line 1: environment.PATH = 'PATH' is not valid" in told
     assert hivectl(swarm, "pending") == open_before
 
 

@@ -125,8 +125,8 @@ def test_what_cannot_be_built_changes_nothing_and_says_why(dora: Hive) -> None:
     assert answer["result"] == "failed"
     first, *log = answer["note"].splitlines()
     assert first.startswith(f"The configuration of dora at {broken[:12]} could not be built: ")
-    assert "agent.toml, line 1: modle is unknown" in first
-    assert any("agent.toml, line 1: modle is unknown" in line for line in log)
+    assert "agent.toml, line 1: modle is not a known key" in first
+    assert any("agent.toml, line 1: modle is not a known key" in line for line in log)
     assert (leader(dora, "dora"), deployed(dora)) == before
 
 

@@ -40,7 +40,7 @@ def git(hive: Hive, *arguments: str, check: bool = True) -> "subprocess.Complete
 def test_what_is_deployed_can_be_fetched_and_shown(manager: Hive) -> None:
     git(manager, "fetch", "applied")
     shown = git(manager, "show", "applied/refs/tags/deployed/0:agent.toml").stdout
-    assert shown.startswith("# What this agent is made of")
+    assert shown.startswith("# The configuration of this agent")
     assert git(manager, "show", "main:agent.toml").stdout == shown
     log = inside(manager, "manager", "git", "-C", "/meta", "log", "--format=%s").stdout
     assert "Deploy erin: " in log

@@ -100,7 +100,7 @@ def test_a_second_time_there_is_nothing_to_do(house: House) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('model = "m"\nx = 1\n', r"agent.toml, line 2: x is unknown"),
+        ('model = "m"\nx = 1\n', r"agent.toml, line 2: x is not a known key"),
         ('packages = ["jq", "broken"]\n', "It is broken"),
     ],
 )
