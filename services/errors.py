@@ -1,5 +1,5 @@
-"""What keeps a room from starting, apart from the errors that have a name on the bus."""
+"""Errors that keep a service from starting, apart from those that have a name on the bus."""
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the one sentence says file, key and what is allowed."""
+    """The configuration cannot be used; one sentence names the file, the key and the rule."""

@@ -1,11 +1,11 @@
-"""Structured logging: one call sets it up, then it is the standard library.
+"""Structured logging: one call sets up the standard library's logging.
 
     journal.setup("broker")
     log = logging.getLogger(__name__)
     log.info("started %s", name, extra={"HIVE_AGENT": name, "HIVE_JOB": 3})
 
 The upper-case keys of `extra` become journal fields: `journalctl HIVE_AGENT=alice`. Without a
-journal the lines go to stderr, with the fields behind them.
+journal the lines go to stderr, followed by the fields.
 """
 
 import logging
@@ -17,7 +17,7 @@ _ORDINARY: Final = frozenset(vars(logging.makeLogRecord({})))
 
 
 def setup(name: str, level: int = logging.INFO) -> None:
-    """Send what is logged to the journal under the identifier `hive-NAME`, or to stderr."""
+    """Log to the journal under the identifier `hive-NAME`, or to stderr."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
@@ -26,7 +26,7 @@ def setup(name: str, level: int = logging.INFO) -> None:
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:
-    """The journal fields of a record: what `extra` gave it in upper case."""
+    """Return the journal fields of a record: the upper-case keys of its `extra`."""
     return {
         key: value
         for key, value in vars(record).items()
@@ -35,8 +35,8 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _has_journal() -> bool:
-    # systemd sets this when it has connected our stderr to the journal; in a shell and under
-    # pytest it is unset, and a line on the terminal is what one wants there.
+    # systemd sets this when it has connected our stderr to the journal. In a shell and under pytest
+    # it is unset, and a line on the terminal is more useful there.
     return "JOURNAL_STREAM" in os.environ
 
 

@@ -1,12 +1,12 @@
-"""An sqlite file of an older version becomes one of today's; a copy of it stays beside it.
+"""Migration of an sqlite file of an older version; a copy of the old file stays beside it.
 
     _STEPS = ("CREATE TABLE ...", "ALTER TABLE ...")  # each version from the one before it
     db = sqlite3.connect(path, isolation_level=None)
     migration.migrate(db, path, _STEPS)
 
-The marker is `PRAGMA user_version`: the number of steps that were done. It changes in the one
-transaction of them all, so whoever is killed at any point finds, at the next start, the file as it
-was or as it should be. A step that has landed is never edited: nothing would tell who had the
+The marker is `PRAGMA user_version`: the number of completed steps. It changes in the one
+transaction of all steps, so a service that is killed at any point finds, at the next start, the old
+file or the new one. A step that has landed is never edited: nothing would tell which files had the
 earlier one.
 """
 
@@ -20,7 +20,7 @@ from typing import Final
 from wire.errors import CorruptStore
 
 _COPIED: Final = 4096
-"""Pages that are copied between two signs of life."""
+"""Pages that are copied between two calls of `alive`."""
 
 
 def migrate(
@@ -31,28 +31,29 @@ def migrate(
     application: int = 0,
     alive: Callable[[], None] = lambda: None,
 ) -> None:
-    """Take `db`, the file at `path`, through the steps that it has not seen yet.
+    """Apply to `db`, the file at `path`, the steps that it has not seen yet.
 
-    A file that has seen some, but not all, is copied to `NAME.vN` first, N being its version.
-    The copy is complete when it has that name, for the owner alone, and takes the place of an
-    earlier one. A new (empty) file is just made.
+    A file that has seen some, but not all, is copied to `NAME.vN` first, where N is its version.
+    The copy is complete when it has that name. It is readable by its owner alone, and replaces an
+    earlier copy. A new (empty) file is not copied.
 
     Args:
-        db: in no transaction.
+        db: A connection without a transaction.
+        path: The file of `db`.
         steps: SQL without BEGIN and COMMIT; the first one makes version 1 from nothing.
-        application: what `PRAGMA application_id` becomes.
-        alive: called now and then while the copy is made.
+        application: The `PRAGMA application_id` to set.
+        alive: Called now and then while the copy is made.
 
     Raises:
-        CorruptStore: the file is of a version that has more steps. It was not changed.
-        sqlite3.Error: a step failed. The file is what it was.
-        OSError: there is no copy, for want of room as a rule, so nothing was changed.
+        CorruptStore: The file is of a version with more steps. It was not changed.
+        sqlite3.Error: A step failed. The file was not changed.
+        OSError: The copy could not be made, as a rule for want of space. The file was not changed.
     """
     version = version_of(db)
     if version > len(steps):
         raise CorruptStore(
-            f"{path} was written by a newer Hyperhive (version {version}, this one knows up to "
-            f"{len(steps)}). Nothing was changed. Install that version again, or move it away."
+            f"{path} was written by a newer Hyperhive (version {version}; this one knows up to "
+            f"{len(steps)}); nothing was changed. Install that version again, or move it away."
         )
     if 0 < version < len(steps):
         keep(db, path, alive)
@@ -62,13 +63,13 @@ def migrate(
 
 
 def version_of(db: sqlite3.Connection) -> int:
-    """How many steps the file has seen; 0: it is new."""
+    """Return how many steps the file has seen; 0: it is new."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     return int(version)
 
 
 def _run(db: sqlite3.Connection, script: str) -> None:
-    """All of it or nothing."""
+    """Run all of `script` or nothing of it."""
     try:
         db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
     except sqlite3.Error:
@@ -78,9 +79,11 @@ def _run(db: sqlite3.Connection, script: str) -> None:
 
 
 def keep(db: sqlite3.Connection, path: Path, alive: Callable[[], None] = lambda: None) -> Path:
-    """Copy the file, what is only in its log included, for the way back; returns where it is.
+    """Copy the file, including pages that are only in its log, and return the path of the copy.
 
-    Raises sqlite3.Error or OSError, and leaves nothing, when that cannot be done.
+    Raises:
+        sqlite3.Error: The file could not be read, or the copy not written. No copy is left.
+        OSError: As above.
     """
     kept = path.with_name(f"{path.name}.v{version_of(db)}")
     part = kept.with_name(f"{kept.name}.part")
@@ -90,13 +93,13 @@ def keep(db: sqlite3.Connection, path: Path, alive: Callable[[], None] = lambda:
         try:
             copy = sqlite3.connect(f"{part.absolute().as_uri()}?mode=rw", uri=True)
             with closing(copy):
-                # A journal of its own would be left behind by a kill, and spoil the next try.
+                # A kill would leave the copy's journal behind, and that would spoil the next try.
                 copy.execute("PRAGMA journal_mode = OFF")
                 db.backup(copy, pages=_COPIED, progress=lambda *_: alive())
             os.fsync(file)
         finally:
             os.close(file)
-        # Whole, or not there.
+        # The copy has its name when it is complete, and not before.
         part.rename(kept)
         _sync_directory(path.parent)
     finally:

@@ -1,4 +1,4 @@
-"""What the parser of the standard library does not say of a TOML text: where a key stands."""
+"""The lines of keys in a TOML text, which the standard library's parser does not report."""
 
 import re
 import tomllib
@@ -17,10 +17,15 @@ _TOKEN: Final = re.compile(
 
 
 def line_of(text: str, path: Sequence[str | int]) -> int:
-    """The line, from 1, where the longest beginning of `path` that `text` has is written first.
+    """Return the line that first has the longest beginning of `path` that is in `text`.
 
-    `text` is valid TOML. `path` is made of keys and places in arrays; what is inside of a value is
-    on the line where that begins. Without any such line the answer is 1.
+    Args:
+        text: Valid TOML.
+        path: Keys, and positions in arrays.
+
+    Returns:
+        A number from 1. A part of a value counts as on the line where the value begins. If there is
+        no such line, 1.
     """
     keys = [str(part) for part in path]
     best, line = 0, 1
@@ -37,7 +42,7 @@ def line_of(text: str, path: Sequence[str | int]) -> int:
 
 
 def most_dots(text: str) -> int:
-    """How many dots there are at most on one line, outside of texts and comments.
+    """Return the most dots on any one line, outside of strings and comments.
 
     The parser's work grows with the square of a key's dots.
     """
@@ -53,7 +58,7 @@ def most_dots(text: str) -> int:
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Each table's header and each key with its value, with the line on which it begins."""
+    """Yield the first line and the text of each table header and each key with its value."""
     line, start, depth = 1, 1, 0
     parts: list[str] = []
     for token in _TOKEN.finditer(text.replace("\r\n", "\n")):
@@ -74,7 +79,7 @@ def _whole(start: int, parts: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def _header(statement: str) -> list[str]:
-    """The keys of `[a.b]` or `[[a.b]]`."""
+    """Return the keys of `[a.b]` or `[[a.b]]`."""
     keys: list[str] = []
     at: Any = tomllib.loads(statement)
     while at:
@@ -88,7 +93,7 @@ def _header(statement: str) -> list[str]:
 
 
 def _first_keys(value: Any, wanted: Sequence[str]) -> list[str]:
-    """The keys of `wanted` that lead into `value`, which is one statement; else its first key."""
+    """Return the first keys of `wanted` that lead into `value`, which is one parsed statement."""
     keys: list[str] = []
     for key in wanted:
         if not isinstance(value, dict) or key not in value:
@@ -99,7 +104,7 @@ def _first_keys(value: Any, wanted: Sequence[str]) -> list[str]:
 
 
 def _common(here: Sequence[str], keys: Sequence[str]) -> int:
-    """How many keys both begin with; 0 when `here` leads away from them."""
+    """Return how many keys both begin with; 0 when `here` leads away from `keys`."""
     same = 0
     for one, other in zip(here, keys, strict=False):
         if one != other:

@@ -1,4 +1,4 @@
-"""A service's life, the same for every room: a `__main__.py` is nothing but this.
+"""The life of a service, the same for every room. A `__main__.py` only does this:
 
     class BrokerService(Service):
         def __init__(self, broker: Broker) -> None: ...
@@ -13,11 +13,11 @@
     if __name__ == "__main__":
         unit.main("broker", lambda bus: build(bus, Config.load()), bus_name=names.BROKER)
 
-What happens: journal, connection, `build` (configuration, exports), the name is owned,
-`Service.start`, READY=1. WATCHDOG=1 is sent at half of WatchdogSec. It ends
+The order is: set up the journal, connect, `build` (configuration, exports), own the name,
+`Service.start`, READY=1. WATCHDOG=1 is sent at half of WatchdogSec. The service ends
 
-- on SIGTERM or SIGINT: STOPPING=1, new calls are answered Stopping, running ones after GRACE
-  seconds too (`Service.drain` may end them earlier), `Service.close`, the connection: exit 0;
+- on SIGTERM or SIGINT: STOPPING=1; new calls are answered Stopping, and so are running ones after
+  GRACE seconds (`Service.drain` may end them earlier); `Service.close`; disconnect; exit 0;
 - when `Service.run` returns: the same, exit 0; when it raises: exit 1 with a traceback;
 - when the bus is lost: exit 1, and systemd starts it again;
 - when configuration or store cannot be used (ConfigError, CorruptStore): one sentence in STATUS=
@@ -47,11 +47,11 @@ from wire.errors import CorruptStore, HiveError
 log = logging.getLogger(__name__)
 
 GRACE: Final = 1.0
-"""How long running calls may go on after STOPPING=1, in seconds."""
+"""Seconds that running calls may continue after STOPPING=1."""
 
 
 class Exit(IntEnum):
-    """How the process ends."""
+    """The exit statuses of a service."""
 
     OK = 0
     FAILED = 1
@@ -59,31 +59,31 @@ class Exit(IntEnum):
 
 
 class Service:
-    """A running room; override what it needs."""
+    """A running service; a room overrides the methods that it needs."""
 
     async def start(self) -> None:
-        """Called once the bus name is owned, before READY=1."""
+        """Start; called when the bus name is owned, before READY=1."""
 
     async def run(self) -> None:
-        """The room's own work besides answering calls. Cancelled at the end, before `close`."""
+        """Do the room's work apart from answering calls; cancelled at the end, before `close`."""
         await asyncio.get_running_loop().create_future()
 
     def drain(self) -> None:
-        """Called at STOPPING=1: end whatever would wait for longer than GRACE."""
+        """End calls that would wait for longer than GRACE; called at STOPPING=1."""
 
     async def close(self) -> None:
-        """Called once at the end, also after a failed `start`, when no call is running any more.
+        """Close; called once at the end, also after a failed `start`, when no call is running.
 
-        The bus can still be called, unless it is what was lost.
+        The bus can still be called, unless the bus was lost.
         """
 
 
 Build = Callable[[Bus], Awaitable[Service]]
-"""Puts a room together on its connection; a room without a configuration imports none."""
+"""Puts a service together on its connection; one without a configuration need not import it."""
 
 
 def notify(state: str) -> None:
-    """Tell systemd; without it, nobody."""
+    """Send `state` to systemd; do nothing if systemd did not start this process."""
     _notifier().notify(state)
 
 
@@ -98,15 +98,15 @@ def status(text: str) -> None:
 
 
 def main(name: str, build: Build, *, bus_name: str | None = None) -> NoReturn:
-    """Live the life of the service `name` and exit; see the module."""
+    """Run the service `name` and exit; see the module."""
     journal.setup(name)
     sys.exit(asyncio.run(serve(build, bus_name=bus_name)))
 
 
 async def serve(build: Build, *, bus_name: str | None = None) -> Exit:
-    """The life between set-up and exit; returns the exit status."""
+    """Run the service from its connection to its end, and return the exit status."""
     try:
-        return await _Life(build, bus_name).live()
+        return await _Run(build, bus_name).run_to_end()
     except (ConfigError, CorruptStore) as error:
         log.error("%s", error)  # one sentence; a traceback would hide it
         status(str(error))
@@ -121,13 +121,13 @@ async def serve(build: Build, *, bus_name: str | None = None) -> Exit:
         return Exit.FAILED
 
 
-class _Life:
+class _Run:
     def __init__(self, build: Build, bus_name: str | None) -> None:
         self._build = build
         self._bus_name = bus_name
         self._stop = asyncio.Event()
 
-    async def live(self) -> Exit:
+    async def run_to_end(self) -> Exit:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -139,7 +139,7 @@ class _Life:
                     await bus.own(self._bus_name)
                 await service.start()
                 notify("READY=1\nSTATUS=Running.")
-                return await self._run(bus, service)
+                return await self._wait(bus, service)
             finally:
                 notify("STOPPING=1\nSTATUS=Stopping.")
                 service.drain()
@@ -148,8 +148,8 @@ class _Life:
         finally:
             await bus.close()
 
-    async def _run(self, bus: Bus, service: Service) -> Exit:
-        """Wait for the first of the ways in which a service ends."""
+    async def _wait(self, bus: Bus, service: Service) -> Exit:
+        """Wait for the first event that ends the service."""
         work = asyncio.create_task(service.run(), name="service")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
         watchdog = asyncio.create_task(_feed_watchdog(), name="watchdog")
@@ -172,7 +172,7 @@ class _Life:
 
 
 async def _feed_watchdog() -> None:
-    """WATCHDOG=1 at half of the time systemd waits for it, as long as the loop turns."""
+    """Send WATCHDOG=1 at half of the time that systemd waits, as long as the event loop runs."""
     wait_usec = int(os.environ.get("WATCHDOG_USEC", "0"))
     ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     if not wait_usec or not ours:

@@ -92,7 +92,7 @@ def test_a_step_that_fails_leaves_nothing_behind(db: sqlite3.Connection, path: P
 def test_a_newer_one_is_refused(db: sqlite3.Connection, path: Path) -> None:
     migration.migrate(db, path, STEPS)
     before = content(db)
-    with pytest.raises(CorruptStore, match=r"newer Hyperhive \(version 3, this one knows up to 2"):
+    with pytest.raises(CorruptStore, match=r"newer Hyperhive \(version 3; this one knows up to 2"):
         migration.migrate(db, path, STEPS[:2])
     assert (content(db), beside(path)) == (before, [])
 
