@@ -179,13 +179,13 @@ class ResourceLimits(Section):
     memory_max: Size | None = None
     """The memory above which processes of the container are killed."""
     cpu_weight: Weight | None = None
-    """The share of processor time against other agents; 100 is average."""
+    """The share of processor time relative to the other agents; 100 is average."""
     cpu_quota: int | None = Field(default=None, ge=1, le=100_000)
     """The most processor time, in percent of one processor."""
     tasks_max: int | None = Field(default=None, ge=64, le=4_000_000)
     """The most processes and threads."""
     io_weight: Weight | None = None
-    """The share of disk bandwidth against other agents; 100 is average."""
+    """The share of disk bandwidth relative to the other agents; 100 is average."""
 
 
 SleepAfter = Annotated[int, Field(ge=0, le=2592000)]
@@ -217,7 +217,6 @@ class LifecycleConfig(Section):
     agents: dict[Annotated[str, AfterValidator(_agent)], AgentSettings] = Field(
         default_factory=dict
     )
-
     """A section `[lifecycle.agents.NAME]` for each agent that has settings of its own."""
     sleep_after: SleepAfter = 0
     """The seconds until an idle agent is put to sleep; 0: never. A message, or `hivectl start`,
