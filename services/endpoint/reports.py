@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from services.endpoint.delivery.leases import Holder
 from wire.errors import HiveError
+from wire.records.lifecycle import Report
 
 log = logging.getLogger(__name__)
 
@@ -19,34 +19,34 @@ class Reports:
     state is repeated to a new lifecycle from here.
     """
 
-    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    def __init__(self, send: Callable[[Report], Awaitable[None]]) -> None:
         self._send = send
         self._reporter: Holder | None = None
-        self._reported: dict[str, Any] = {}
+        self._reported = Report()
         self._repetition: asyncio.Task[None] | None = None
 
-    async def send(self, reporter: Holder, report: dict[str, Any]) -> None:
+    async def send(self, reporter: Holder, report: Report) -> None:
         """Send the report of the harness on the connection `reporter`.
 
         Raises:
             HiveError: Lifecycle's error.
         """
         if reporter is not self._reporter:
-            self._reporter, self._reported = reporter, {}
-        self._reported |= report
+            self._reporter, self._reported = reporter, Report()
+        self._reported = _merged(self._reported, report)
         await self._send(report)
 
     def forget(self, reporter: Holder) -> None:
         """Forget the reports of `reporter`: its connection has ended, so they may be wrong."""
         if reporter is self._reporter:
-            self._reporter, self._reported = None, {}
+            self._reporter, self._reported = None, Report()
 
     def repeat(self) -> None:
         """Repeat the reports to a new lifecycle, which has none yet."""
-        if self._reported:
+        if self._reported != Report():
             if self._repetition:
                 self._repetition.cancel()
-            repetition = self._repeat(dict(self._reported))
+            repetition = self._repeat(self._reported)
             self._repetition = asyncio.get_running_loop().create_task(
                 repetition, name="repeat-report"
             )
@@ -58,8 +58,14 @@ class Reports:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._repetition
 
-    async def _repeat(self, report: dict[str, Any]) -> None:
+    async def _repeat(self, report: Report) -> None:
         try:
             await self._send(report)
         except HiveError as error:
             log.warning("The new lifecycle refused the report: %s", error)
+
+
+def _merged(earlier: Report, later: Report) -> Report:
+    """Return the later report, with the earlier values that it does not replace."""
+    given = {name: value for name, value in later._asdict().items() if value is not None}
+    return earlier._replace(**given)

@@ -1,7 +1,6 @@
 """The server of the agent's socket: accepts connections, up to a limit, and owns them."""
 
 import asyncio
-import logging
 import socket
 from typing import Final
 
@@ -12,9 +11,8 @@ from services.endpoint.mcp.connection import Connection, Shared
 from services.endpoint.mcp.jsonrpc import Code, RpcError
 from services.endpoint.mcp.lines import CHUNK
 from services.endpoint.reports import Reports
+from services.tasks import Tasks
 from wire.bus import Bus
-
-log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 64
 """Connections at once. An agent needs two: its harness and its Claude Code."""
@@ -35,7 +33,7 @@ class EndpointServer:
     def __init__(self, bus: Bus, agent: str) -> None:
         services = Services(bus, agent)
         self._shared = Shared(agent, services, Inbox(services), Reports(services.report))
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections = Tasks()
         self._server: asyncio.Server | None = None
 
     @property
@@ -55,9 +53,7 @@ class EndpointServer:
         """Stop accepting, end every connection and release the messages they hold."""
         if self._server is not None:
             self._server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._connections.cancel()
         await self._shared.reports.close()
         await self._shared.inbox.close()
         await asyncio.sleep(0)  # closed transports let go of their sockets in the next iteration
@@ -70,14 +66,4 @@ class EndpointServer:
         # asyncio's own 256 KiB are too many: malloc would ask the kernel for memory at each read.
         writer.transport.max_size = CHUNK  # type: ignore[attr-defined]
         connection = Connection(self._shared, reader, writer)
-        task = asyncio.get_running_loop().create_task(self._run(connection))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
-        # In a callback: a task that is cancelled before its first step cleans up nothing.
-        task.add_done_callback(lambda _: writer.close())
-
-    async def _run(self, connection: Connection) -> None:
-        try:
-            await connection.run()
-        except Exception:  # a bug in one connection must not end the others
-            log.exception("A connection failed.")
+        self._connections.start_detached(connection.run(), "connection", done=writer.close)

@@ -1,65 +1,80 @@
-"""Jobs of lifecycle: start a job, and wait for its result."""
+"""Jobs of lifecycle: start a job, and wait for its end."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final
 
-from services.endpoint.clients.caller import ServiceCaller
 from wire import names
+from wire.bus import Bus
+from wire.clients.lifecycle import AgentClient
 from wire.errors import NotFound, Timeout, Unavailable
-from wire.signals import SignalStream
+from wire.records.codec import decode
+from wire.records.lifecycle import JobRemoved, JobVerb
+from wire.signals import Caller, SignalStream
 
 JOB_SECONDS: Final = 90.0
 """Seconds to wait for a start, stop, restart or update of a container."""
 
+_METHODS: Final = {
+    JobVerb.START: AgentClient.start,
+    JobVerb.STOP: AgentClient.stop,
+    JobVerb.RESTART: AgentClient.restart,
+    JobVerb.UPDATE: AgentClient.update,
+}
 
-@dataclass(frozen=True, slots=True)
-class JobResult:
-    """The result of a job: done, failed or cancelled, with a sentence unless it is done."""
 
-    result: str
-    error: str
+class Jobs:
+    """The jobs that this endpoint starts."""
 
+    def __init__(self, bus: Bus, caller: Caller) -> None:
+        self._bus = bus
+        self._caller = caller
+        self._lifecycle_lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the running lifecycle ends; it is then replaced by a new future."""
 
-async def run_job(caller: ServiceCaller, agent: str, method: str) -> JobResult:
-    """Call Start, Stop, Restart or Update of `agent`, and wait for the job's result.
+    def lifecycle_went(self) -> None:
+        """Note that lifecycle has ended, and with it the wait for its jobs."""
+        self._lifecycle_lost.set_result(None)
+        self._lifecycle_lost = asyncio.get_running_loop().create_future()
 
-    Raises:
-        NotFound: There is no such agent.
-        Timeout: The job has not ended after JOB_SECONDS; it goes on.
-        Unavailable: Lifecycle ended before the job did.
-    """
-    lost = caller.lifecycle_lost
-    # Subscribe before the call: a short job may end before its path is known here.
-    async with caller.bus.subscribe(
-        sender=names.LIFECYCLE,
-        path=names.LIFECYCLE_PATH,
-        interface=names.LIFECYCLE,
-        member="JobRemoved",
-    ) as signals:
-        try:
-            job = await caller.agent(agent, method)
-        except NotFound:
-            raise no_agent(agent) from None
-        ending = asyncio.create_task(_result_of(job, signals), name=f"{method}-{agent}")
-        try:
-            await asyncio.wait(
-                {ending, lost}, timeout=JOB_SECONDS, return_when=asyncio.FIRST_COMPLETED
+    async def run(self, agent: str, verb: JobVerb) -> JobRemoved:
+        """Start, stop, restart or update `agent`; return the end of that job.
+
+        Raises:
+            NotFound: There is no such agent.
+            Timeout: The job has not ended after JOB_SECONDS; it goes on.
+            Unavailable: Lifecycle ended before the job did.
+        """
+        lost = self._lifecycle_lost
+        # Subscribe before the call: a short job may end before its path is known here.
+        async with self._bus.subscribe(
+            sender=names.LIFECYCLE,
+            path=names.LIFECYCLE_PATH,
+            interface=names.LIFECYCLE,
+            member="JobRemoved",
+        ) as signals:
+            try:
+                job = await _METHODS[verb](AgentClient(self._caller, names.agent_path(agent)))
+            except NotFound:
+                raise no_agent(agent) from None
+            ending = asyncio.create_task(_end_of(job, signals), name=f"{verb}-{agent}")
+            try:
+                await asyncio.wait(
+                    (ending, lost), timeout=JOB_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                if ending.done():
+                    return ending.result()
+            finally:
+                ending.cancel()
+                await asyncio.wait({ending})
+        if lost.done():
+            raise Unavailable(
+                f"Lifecycle was restarted before the {verb} of {agent} ended; list_agents shows"
+                " the agent's state."
             )
-            if ending.done():
-                return ending.result()
-        finally:
-            ending.cancel()
-            await asyncio.wait({ending})
-    if lost.done():
-        raise Unavailable(
-            f"Lifecycle was restarted before {method} of {agent} ended; list_agents shows the"
-            " agent's state."
+        raise Timeout(
+            f"The {verb} of {agent} has not ended after {JOB_SECONDS:.0f} s and goes on;"
+            " list_agents shows the agent's state."
         )
-    raise Timeout(
-        f"{method} of {agent} has not ended after {JOB_SECONDS:.0f} s and goes on;"
-        " list_agents shows the agent's state."
-    )
 
 
 def no_agent(name: str) -> NotFound:
@@ -67,9 +82,10 @@ def no_agent(name: str) -> NotFound:
     return NotFound(f"There is no agent {name}; list_agents lists the agents.")
 
 
-async def _result_of(job: str, removed: SignalStream) -> JobResult:
-    """Return the result of `job`, from the signals about all jobs."""
+async def _end_of(job: str, removed: SignalStream) -> JobRemoved:
+    """Return the end of `job`, from the signals about all jobs."""
     async for signal in removed:
-        if signal.args[1] == job:
-            return JobResult(result=signal.args[4], error=signal.args[5])
+        ended = decode(JobRemoved, signal.args)
+        if ended.job == job:
+            return ended
     raise Unavailable("The connection to the bus was lost.")

@@ -10,15 +10,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from services.endpoint.delivery.leases import Holder, Leases
+from services.tasks import Tasks
 from wire.errors import HiveError, Stopping, Unavailable
+from wire.records.broker import Message
 
 log = logging.getLogger(__name__)
-
-Message = dict[str, Any]
-"""id, from, to, kind, body, queued, redeliveries, urgent, in_reply_to."""
 
 BATCH: Final = 2
 """Messages of one Receive. With bodies of 1 MiB each, more would not fit into memory."""
@@ -57,7 +56,7 @@ class Inbox:
         self._waiters: list[_Waiter] = []
         self._receiver: asyncio.Task[None] | None = None
         self._receiver_until = 0.0
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
 
     async def receive(self, holder: Holder, maximum: int, seconds: float) -> list[Message]:
         """Lease up to `maximum` messages for `holder`; wait up to `seconds` for the first.
@@ -68,14 +67,14 @@ class Inbox:
             HiveError: The broker's error, if there is no message yet.
         """
         messages = await self._first(holder, maximum, seconds)
-        ids = [message["id"] for message in messages]
+        ids = [message.id for message in messages]
         try:
             while messages and len(messages) % BATCH == 0 and len(messages) < maximum:
-                if sum(len(message["body"]) for message in messages) > MAX_CHARACTERS:
+                if sum(len(message.body) for message in messages) > MAX_CHARACTERS:
                     break
                 more = await self._fetch(holder, min(BATCH, maximum - len(messages)))
                 messages += more
-                ids += [message["id"] for message in more]
+                ids += [message.id for message in more]
                 if not more:
                     break
         except asyncio.CancelledError:
@@ -91,7 +90,7 @@ class Inbox:
         The broker handles calls in order, so the caller need not wait for the acknowledgement.
         """
         if delivered := self.leases.delivered(holder):
-            self._own(self._acknowledge_quietly(delivered))
+            self._tasks.start_detached(self._acknowledge_quietly(delivered), "acknowledge")
 
     async def acknowledge(self, holder: Holder, ids: list[int]) -> None:
         """Acknowledge `ids`, and the messages delivered to other connections.
@@ -124,7 +123,7 @@ class Inbox:
         """
         held = self.leases.settle(ids)
         if held:
-            await asyncio.shield(self._own(self._release(held)))
+            await self._tasks.finish(self._release(held))
 
     async def release_all(self, holder: Holder) -> None:
         """Release everything that `holder` holds: its connection has ended."""
@@ -132,9 +131,7 @@ class Inbox:
 
     async def close(self) -> None:
         """Cancel the waiting Receive. The broker takes back by itself what it leased meanwhile."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
 
     async def _first(self, holder: Holder, maximum: int, seconds: float) -> list[Message]:
         size = min(BATCH, maximum)
@@ -145,7 +142,7 @@ class Inbox:
         self._waiters.append(waiter)
         timer = None
         if self._receiver is None:
-            self._receiver = self._own(self._receive_for_waiters())
+            self._receiver = self._tasks.start(self._receive_for_waiters(), "receive")
         elif waiter.deadline < self._receiver_until:
             timer = loop.call_at(waiter.deadline, _expire, waiter)
         return await self._await(waiter.messages, lambda: self._drop(waiter, timer))
@@ -155,10 +152,10 @@ class Inbox:
 
         async def fetch() -> list[Message]:
             messages = await self._broker.receive(maximum, 0)
-            self.leases.lease(holder, (message["id"] for message in messages))
+            self.leases.lease(holder, (message.id for message in messages))
             return messages
 
-        return await self._await(self._own(fetch()), lambda: None)
+        return await self._await(self._tasks.start(fetch(), "fetch"), lambda: None)
 
     async def _await(
         self, messages: asyncio.Future[list[Message]], finish: Callable[[], None]
@@ -174,7 +171,9 @@ class Inbox:
 
     def _release_unwanted(self, messages: asyncio.Future[list[Message]]) -> None:
         if not messages.cancelled() and messages.exception() is None and messages.result():
-            self._own(self.release([message["id"] for message in messages.result()]))
+            self._tasks.start_detached(
+                self.release([message.id for message in messages.result()]), "release"
+            )
 
     def _drop(self, waiter: _Waiter, timer: asyncio.TimerHandle | None) -> None:
         if timer is not None:
@@ -211,10 +210,10 @@ class Inbox:
             if waiter.messages.done():
                 continue
             share, messages = messages[: waiter.maximum], messages[waiter.maximum :]
-            self.leases.lease(waiter.holder, (message["id"] for message in share))
+            self.leases.lease(waiter.holder, (message.id for message in share))
             waiter.messages.set_result(share)
         if messages:
-            await self._release([message["id"] for message in messages])
+            await self._release([message.id for message in messages])
 
     async def _acknowledge_quietly(self, ids: list[int]) -> None:
         held = self.leases.settle(ids)
@@ -234,13 +233,6 @@ class Inbox:
             log.info("The broker is not running; it queues leased messages again when it starts.")
         except HiveError as error:
             log.info("The broker refused a release: %s", error)
-
-    def _own(self, work: Any) -> asyncio.Task[Any]:
-        """Start `work` as a task of the inbox; `close` cancels it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 def _expire(waiter: _Waiter) -> None:

@@ -11,11 +11,12 @@ from wire.bus import Bus
 from wire.errors import NotFound
 from wire.interface import Interface, method, prop, sender, signal
 from wire.principal import EVERYBODY
+from wire.records.broker import Message, MessageState, Thread
+from wire.records.lifecycle import AgentState, JobResult, TurnState
 from wire.types import (
+    Bool,
     Dict,
-    DictList,
     Int64,
-    Messages,
     ObjectPath,
     Str,
     StrList,
@@ -26,15 +27,15 @@ from wire.types import (
 
 
 class FakeBroker(Interface, name=names.BROKER):
-    """Leases what is queued, to whoever receives; records what it is told."""
+    """A broker that leases queued messages to any receiver, and records its calls."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[tuple[str, str, dict[str, Any]]] = []
         self.calls: list[tuple[Any, ...]] = []
-        self.threads: list[dict[str, Any]] = []
-        self.queued: list[list[Any]] = []
-        self.leased: dict[int, list[Any]] = {}
+        self.threads: list[Thread] = []
+        self.queued: list[Message] = []
+        self.leased: dict[int, Message] = {}
         self.acknowledged: list[int] = []
         self.released: list[int] = []
         self.receivers: list[str] = []
@@ -47,8 +48,21 @@ class FakeBroker(Interface, name=names.BROKER):
     ) -> None:
         """A message arrives."""
         async with self.changed:
-            row = [id, sender, "alice", "message", body, 1, 0, False, 0, "leased", "", earlier_life]
-            self.queued.append(row)
+            self.queued.append(
+                Message(
+                    id=id,
+                    sender=sender,
+                    recipient="alice",
+                    kind="message",
+                    body=body,
+                    queued=1,
+                    redeliveries=0,
+                    urgent=False,
+                    in_reply_to=0,
+                    state=MessageState.LEASED,
+                    earlier_life=earlier_life,
+                )
+            )
             self.changed.notify_all()
 
     async def until(self, condition: Any) -> None:
@@ -99,11 +113,11 @@ class FakeBroker(Interface, name=names.BROKER):
         await self._called("CancelReminder", id)
 
     @method(allow=EVERYBODY)
-    async def OpenThreads(self) -> DictList:
+    async def OpenThreads(self) -> list[Thread]:
         return self.threads
 
     @method(allow=EVERYBODY)
-    async def Receive(self, max: UInt32, timeout_ms: UInt32) -> Messages:
+    async def Receive(self, max: UInt32, timeout_ms: UInt32) -> list[Message]:
         self.receivers.append(sender())
         await self._note()
         try:
@@ -112,7 +126,7 @@ class FakeBroker(Interface, name=names.BROKER):
         except TimeoutError:
             pass
         taken, self.queued = self.queued[:max], self.queued[max:]
-        self.leased |= {row[0]: row for row in taken}
+        self.leased |= {message.id: message for message in taken}
         return taken
 
     @method(allow=EVERYBODY)
@@ -123,21 +137,21 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @method(allow=EVERYBODY)
     async def Release(self, ids: UInt64List) -> None:
-        for row in await self._settle(ids):
-            self.queued.append([*row[:6], row[6] + 1, *row[7:]])
+        for message in await self._settle(ids):
+            self.queued.append(message._replace(redeliveries=message.redeliveries + 1))
         self.released += ids
         await self._note()
 
-    async def _settle(self, ids: list[int]) -> list[list[Any]]:
+    async def _settle(self, ids: list[int]) -> list[Message]:
         if unknown := [id for id in ids if id not in self.leased]:
             raise NotFound(f"Message {unknown[0]} is not leased to you.")
         return [self.leased.pop(id) for id in ids]
 
 
 class FakeLifecycle(Interface, name=names.LIFECYCLE):
-    """Ends every job as it is told to."""
+    """A lifecycle that ends every job with `result`, unless `endless`."""
 
-    result = "done"
+    result = JobResult.DONE
     error = ""
     endless = False
 
@@ -198,20 +212,84 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         return self._name
 
     @prop()
+    def Machine(self) -> Str:
+        return self._name
+
+    @prop()
+    def Unit(self) -> Str:
+        return ""
+
+    @prop()
+    def UidBase(self) -> UInt32:
+        return 0
+
+    @prop()
+    def Enabled(self) -> Bool:
+        return True
+
+    @prop()
     def State(self) -> Str:
-        return "running"
+        return AgentState.RUNNING
+
+    @prop()
+    def Since(self) -> Int64:
+        return 0
+
+    @prop()
+    def InvocationId(self) -> Str:
+        return ""
 
     @prop()
     def TurnState(self) -> Str:
-        return "idle"
+        return TurnState.IDLE
+
+    @prop()
+    def TurnSince(self) -> Int64:
+        return 0
 
     @prop()
     def Model(self) -> Str:
         return ""
 
+    @prop()
+    def ContextTokens(self) -> UInt64:
+        return 0
+
+    @prop()
+    def LoggedIn(self) -> Bool:
+        return True
+
+    @prop()
+    def Resources(self) -> Dict:
+        return {}
+
+    @prop()
+    def Network(self) -> Dict:
+        return {"deny": [], "allow": [], "filtered": True}
+
+    @prop()
+    def Image(self) -> Str:
+        return "/"
+
+    @prop()
+    def Stale(self) -> Bool:
+        return False
+
+    @prop()
+    def Port(self) -> UInt32:
+        return 0
+
+    @prop()
+    def PortSharedWith(self) -> StrList:
+        return []
+
+    @prop()
+    def DeployedCommit(self) -> Str:
+        return ""
+
 
 class FakeApprovals(Interface, name=names.APPROVALS):
-    """Takes every request."""
+    """An approvals service that accepts every request."""
 
     def __init__(self) -> None:
         super().__init__()

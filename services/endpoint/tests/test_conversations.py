@@ -9,6 +9,7 @@ from services.endpoint.tests.stage import Hive
 from wire import names
 from wire.errors import Conflict, LimitExceeded, Stopping
 from wire.fixtures import Connect
+from wire.records.broker import Thread
 
 
 def text(answer: Any) -> str:
@@ -87,13 +88,11 @@ async def test_a_reminder_that_makes_no_sense_is_explained(
 
 
 async def test_open_threads_are_counted_and_can_be_read(hive: Hive) -> None:
-    rows = [
-        {"kind": "question", "id": id, "from": "alice", "to": "operator", "text": "?", "due": 0}
-        for id in (1, 2)
+    hive.broker.threads = [
+        *(Thread("question", id, "alice", "operator", "?") for id in (1, 2)),
+        Thread("reminder", 3, since=1_000_000, due=2_500_000),
+        Thread("unavailable", text="approvals", since=2**62),
     ]
-    rows.append({"kind": "reminder", "id": 3, "since": 1_000_000, "due": 2_500_000})
-    rows.append({"kind": "unavailable", "text": "approvals", "since": 2**62})
-    hive.broker.threads = rows
     client = await hive.client()
     shown = (await client.call("get_open_threads"))["structuredContent"]
     assert shown["counts"] == {"question": 2, "reminder": 1, "unavailable": 1}

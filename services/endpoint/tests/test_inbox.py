@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from services.endpoint.delivery.inbox import Inbox, Message
+from services.endpoint.delivery.inbox import Inbox
 from services.endpoint.delivery.leases import TRANSITIONS, Holder, Leases, State
 from wire.errors import NotFound, Unavailable
+from wire.records.broker import Message, MessageState
 
 LIMIT = 5.0
 
@@ -51,7 +52,10 @@ class FakeBroker:
 
 
 def messages(*ids: int, body: str = "x") -> list[Message]:
-    return [{"id": id, "body": body} for id in ids]
+    return [
+        Message(id, "bob", "alice", "message", body, 1, 0, False, 0, MessageState.LEASED)
+        for id in ids
+    ]
 
 
 @pytest.fixture
@@ -67,7 +71,7 @@ async def inbox(broker: FakeBroker) -> Any:
 
 
 def ids(answer: list[Message]) -> list[int]:
-    return [message["id"] for message in answer]
+    return [message.id for message in answer]
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:

@@ -1,19 +1,19 @@
-"""What is repeated to a new lifecycle, without a bus."""
+"""The repetition of reports to a new lifecycle, without a bus."""
 
 import asyncio
-from typing import Any
 
 from services.endpoint.delivery.leases import Holder
 from services.endpoint.reports import Reports
 from wire.errors import Unavailable
+from wire.records.lifecycle import Report
 
 
 class Lifecycle:
     def __init__(self) -> None:
-        self.heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.heard: asyncio.Queue[Report] = asyncio.Queue()
         self.error: Exception | None = None
 
-    async def report(self, report: dict[str, Any]) -> None:
+    async def report(self, report: Report) -> None:
         self.heard.put_nowait(report)
         if self.error:
             raise self.error
@@ -22,33 +22,33 @@ class Lifecycle:
 async def test_everything_that_was_said_is_repeated() -> None:
     lifecycle, harness = Lifecycle(), Holder()
     reports = Reports(lifecycle.report)
-    await reports.send(harness, {"turn_state": "thinking", "model": "m"})
-    await reports.send(harness, {"turn_state": "idle"})
-    assert [lifecycle.heard.get_nowait() for _ in range(2)][1] == {"turn_state": "idle"}
+    await reports.send(harness, Report("thinking", "m"))
+    await reports.send(harness, Report("idle"))
+    assert [lifecycle.heard.get_nowait() for _ in range(2)][1] == Report("idle")
     reports.repeat()
-    assert await lifecycle.heard.get() == {"turn_state": "idle", "model": "m"}
+    assert await lifecycle.heard.get() == Report("idle", "m")
     await reports.close()
 
 
 async def test_what_a_harness_said_ends_with_its_connection() -> None:
     lifecycle, old, new = Lifecycle(), Holder(), Holder()
     reports = Reports(lifecycle.report)
-    await reports.send(old, {"turn_state": "thinking", "model": "m"})
+    await reports.send(old, Report("thinking", "m"))
     reports.forget(old)
     reports.repeat()
-    await reports.send(new, {"turn_state": "idle"})
+    await reports.send(new, Report("idle"))
     reports.forget(old)
     reports.repeat()
     await asyncio.sleep(0)
     heard = [lifecycle.heard.get_nowait() for _ in range(lifecycle.heard.qsize())]
-    assert heard[1:] == [{"turn_state": "idle"}] * 2
+    assert heard[1:] == [Report("idle")] * 2
     await reports.close()
 
 
 async def test_what_cannot_be_repeated_harms_nobody() -> None:
     lifecycle, harness = Lifecycle(), Holder()
     reports = Reports(lifecycle.report)
-    await reports.send(harness, {"turn_state": "idle"})
+    await reports.send(harness, Report("idle"))
     lifecycle.error = Unavailable("gone again")
     reports.repeat()
     reports.repeat()

@@ -10,6 +10,7 @@ from services.endpoint.tests.stage import Hive
 from wire import names
 from wire.errors import NotFound, Stopping
 from wire.fixtures import Connect
+from wire.records.lifecycle import JobResult
 
 
 def text(answer: Any) -> str:
@@ -275,7 +276,7 @@ async def test_jobs_are_waited_for(managers_hive: Hive, tool: str) -> None:
     client = await managers_hive.client()
     answer = await client.call(tool, name="alice")
     assert answer["structuredContent"] == {"name": "alice", "result": "done"}
-    managers_hive.lifecycle.result = "failed"
+    managers_hive.lifecycle.result = JobResult.FAILED
     managers_hive.lifecycle.error = "the container did not start"
     failed = await client.call(tool, name="alice")
     assert failed["isError"] is True

@@ -8,6 +8,7 @@ from pydantic import Field
 from services.endpoint.tools.arguments import Arguments, Name, NoArguments
 from services.endpoint.tools.tool import MANAGER, MODELS, Context, LongCall, Tool, ToolResult
 from wire.errors import Conflict
+from wire.records.lifecycle import JobResult, JobVerb
 
 MAX_LINES: Final = 200
 
@@ -27,13 +28,16 @@ class GetLogs(Arguments):
     ] = 50
 
 
+_ENDINGS: Final = {JobResult.FAILED: "failed", JobResult.CANCELLED: "was cancelled"}
+
+
 async def _list_agents(context: Context, call: NoArguments) -> ToolResult:
     agents = [
         {
-            "name": agent["Name"],
-            "state": agent["State"],
-            "turn_state": agent["TurnState"],
-            "model": agent["Model"],
+            "name": agent.name,
+            "state": agent.state,
+            "turn_state": agent.turn_state,
+            "model": agent.model,
         }
         for agent in await context.services.agents()
     ]
@@ -44,12 +48,12 @@ async def _get_logs(context: Context, call: GetLogs) -> ToolResult:
     return ToolResult({"lines": await context.services.logs(call.name, call.lines)})
 
 
-def _run_job(method: str) -> Callable[[Context, OneAgent], Awaitable[ToolResult]]:
+def _run_job(verb: JobVerb) -> Callable[[Context, OneAgent], Awaitable[ToolResult]]:
     async def run(context: Context, call: OneAgent) -> ToolResult:
-        job = await context.services.run_job(call.name, method)
-        if job.result != "done":
+        job = await context.services.run_job(call.name, verb)
+        if job.result is not JobResult.DONE:
             raise Conflict(
-                f"{method} of {call.name} {job.result}: {job.error or 'no reason given'}"
+                f"The {verb} of {call.name} {_ENDINGS[job.result]}: {job.note or 'no reason given'}"
             )
         return ToolResult({"name": call.name, "result": job.result})
 
@@ -71,7 +75,7 @@ TOOLS: Final = (
         "Start a stopped agent. Returns when the agent is running; it then gets the messages that"
         " were kept for it.",
         OneAgent,
-        _run_job("Start"),
+        _run_job(JobVerb.START),
         MANAGER,
         LongCall.JOBS,
     ),
@@ -80,7 +84,7 @@ TOOLS: Final = (
         "Stop a running agent at once. Messages that it has not finished with are kept, and are"
         " delivered again after start.",
         OneAgent,
-        _run_job("Stop"),
+        _run_job(JobVerb.STOP),
         MANAGER,
         LongCall.JOBS,
     ),
@@ -89,7 +93,7 @@ TOOLS: Final = (
         "Stop and start an agent that hangs or misbehaves. Returns when the agent is running again."
         " Look at get_logs first.",
         OneAgent,
-        _run_job("Restart"),
+        _run_job(JobVerb.RESTART),
         MANAGER,
         LongCall.JOBS,
     ),
@@ -98,7 +102,7 @@ TOOLS: Final = (
         "Rebuild an agent with this version of Hyperhive. The agent is restarted only if another"
         " version created its container.",
         OneAgent,
-        _run_job("Update"),
+        _run_job(JobVerb.UPDATE),
         MANAGER,
         LongCall.JOBS,
     ),

@@ -1,11 +1,12 @@
 """The tools with which the manager asks the operator to approve new agents and changes."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from services.endpoint.tools.arguments import Arguments, Id, Name
 from services.endpoint.tools.tool import MANAGER, Context, Tool, ToolResult
+from wire.records.approvals import ApplyRequestOptions, SpawnRequestOptions
 
 MAX_REASON: Final = 4000
 MAX_CONFIG: Final = 64 * 1024
@@ -67,13 +68,13 @@ class Withdraw(Arguments):
 
 
 async def _request_spawn(context: Context, call: RequestSpawn) -> ToolResult:
-    options = {} if call.config is None else {"config": call.config}
+    options = SpawnRequestOptions(config=call.config)
     request = await context.services.request_spawn(call.name, call.reason, options)
     return ToolResult({"request": request})
 
 
 async def _request_apply(context: Context, call: RequestApply) -> ToolResult:
-    options: dict[str, Any] = {"revert": True} if call.revert else {}
+    options = ApplyRequestOptions(revert=call.revert)
     request = await context.services.request_apply(
         call.agent, call.commit.lower(), call.description, options
     )

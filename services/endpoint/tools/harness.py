@@ -7,6 +7,7 @@ from pydantic import Field
 from services.endpoint.tools.arguments import Arguments, Id
 from services.endpoint.tools.tool import HARNESS, Context, Tool, ToolResult
 from wire.errors import InvalidArgument
+from wire.records.lifecycle import Report
 
 
 class Ids(Arguments):
@@ -17,7 +18,7 @@ class Ids(Arguments):
     ]
 
 
-class Report(Arguments):
+class ReportArguments(Arguments):
     """Arguments of `report`."""
 
     turn_state: Annotated[
@@ -46,9 +47,9 @@ async def _release(context: Context, call: Ids) -> ToolResult:
     return ToolResult({})
 
 
-async def _report(context: Context, call: Report) -> ToolResult:
-    report = call.model_dump(exclude_none=True)
-    if not report:
+async def _report(context: Context, call: ReportArguments) -> ToolResult:
+    report = Report(call.turn_state, call.model, call.context_tokens, call.logged_in)
+    if report == Report():
         raise InvalidArgument("The report is empty: give at least one argument.")
     await context.reports.send(context.holder, report)
     return ToolResult({})
@@ -74,7 +75,7 @@ TOOLS: Final = (
     Tool(
         "report",
         "Report what the agent is doing to the hive. Give only what has changed.",
-        Report,
+        ReportArguments,
         _report,
         HARNESS,
     ),

@@ -14,7 +14,7 @@ from services.endpoint.tools.tool import (
     Tool,
     ToolResult,
 )
-from wire.types import U64
+from wire.records.broker import Message, SendOptions
 
 
 class Send(Arguments):
@@ -59,9 +59,7 @@ class Receive(Arguments):
 
 
 async def _send(context: Context, call: Send) -> ToolResult:
-    options: dict[str, Any] = {"urgent": True} if call.urgent else {}
-    if call.in_reply_to is not None:
-        options["in_reply_to"] = U64(call.in_reply_to)
+    options = SendOptions(in_reply_to=call.in_reply_to, urgent=call.urgent)
     return ToolResult({"id": await context.services.send(call.to, call.body, options)})
 
 
@@ -69,7 +67,28 @@ async def _recv(context: Context, call: Receive) -> ToolResult:
     if context.audience is not Audience.HARNESS:
         context.inbox.acknowledge_delivered(context.holder)
     messages = await context.inbox.receive(context.holder, call.max, call.wait_seconds)
-    return ToolResult({"messages": messages}, leased=[message["id"] for message in messages])
+    return ToolResult(
+        {"messages": [_shown(message) for message in messages]},
+        leased=[message.id for message in messages],
+    )
+
+
+def _shown(message: Message) -> dict[str, Any]:
+    """Return a message as JSON, without the fields that mean nothing to its recipient."""
+    shown: dict[str, Any] = {
+        "id": message.id,
+        "from": message.sender,
+        "to": message.recipient,
+        "kind": message.kind,
+        "body": message.body,
+        "queued": message.queued,
+        "redeliveries": message.redeliveries,
+        "urgent": message.urgent,
+        "in_reply_to": message.in_reply_to,
+    }
+    if message.earlier_life:
+        shown["earlier_life"] = True
+    return shown
 
 
 TOOLS: Final = (

@@ -1,12 +1,12 @@
 """The tools for questions: ask and answer."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from services.endpoint.tools.arguments import MAX_TEXT, Arguments, Id
 from services.endpoint.tools.tool import MODELS, Context, Tool, ToolResult
-from wire.types import U32
+from wire.records.broker import AskOptions
 
 MAX_CHOICES: Final = 20
 MAX_CHOICE: Final = 200
@@ -74,13 +74,7 @@ class Answer(Arguments):
 
 
 async def _ask(context: Context, call: Ask) -> ToolResult:
-    options: dict[str, Any] = {}
-    if call.options is not None:
-        options["choices"] = call.options
-    if call.multi:
-        options["multi"] = True
-    if call.ttl_seconds is not None:
-        options["ttl_s"] = U32(call.ttl_seconds)
+    options = AskOptions(choices=call.options, multi=call.multi, ttl_s=call.ttl_seconds)
     return ToolResult({"question": await context.services.ask(call.to, call.question, options)})
 
 

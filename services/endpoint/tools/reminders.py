@@ -1,14 +1,14 @@
 """The tools for reminders: remind, and cancel, which takes back a reminder or a question."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from services.endpoint.tools.arguments import MAX_TEXT, Arguments, Id
 from services.endpoint.tools.tool import MODELS, Context, Tool, ToolResult
 from wire.errors import InvalidArgument
-from wire.types import U32
+from wire.records.broker import RemindOptions
 
 MAX_DELAY: Final = 365 * 24 * 3600
 MAX_PATH: Final = 1024
@@ -69,11 +69,7 @@ async def _remind(context: Context, call: Remind) -> ToolResult:
         raise InvalidArgument("A reminder needs a text, a file, or both.")
     if (call.at is None) == (call.after_seconds is None):
         raise InvalidArgument("Give either at or after_seconds, so that the time is clear.")
-    options: dict[str, Any] = {}
-    if call.file is not None:
-        options["file"] = call.file
-    if call.after_seconds is not None:
-        options["after_s"] = U32(call.after_seconds)
+    options = RemindOptions(after_s=call.after_seconds, file=call.file)
     due = 0 if call.at is None else microseconds(call.at)
     return ToolResult({"reminder": await context.services.remind(due, call.text or "", options)})
 

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from services.endpoint.tools.arguments import Arguments
 from services.endpoint.tools.tool import MODELS, Context, Tool, ToolResult
+from wire.records.broker import Thread
+from wire.records.codec import keys
 
 MAX_ROWS: Final = 50
 """Rows of each kind. There are six kinds, and a row has a text of up to 200 characters."""
@@ -30,24 +32,24 @@ class Threads(Arguments):
 
 
 async def _threads(context: Context, call: Threads) -> ToolResult:
-    rows = await context.services.open_threads()
+    threads = await context.services.open_threads()
     counts: Counter[str] = Counter()
     shown = []
-    for row in rows:
-        kind = str(row.get("kind", ""))
-        if counts[kind] < call.limit:
-            shown.append(_row(row))
-        counts[kind] += 1
+    for thread in threads:
+        if counts[thread.kind] < call.limit:
+            shown.append(_shown(thread))
+        counts[thread.kind] += 1
     return ToolResult({"counts": dict(counts), "threads": shown})
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the broker's row without empty values, and with its times in ISO 8601."""
-    shown = {key: value for key, value in row.items() if value not in ("", 0)}
-    for key in ("since", "due"):
-        if isinstance(shown.get(key), int):
-            shown[key] = _time(shown[key])
-    return shown
+def _shown(thread: Thread) -> dict[str, Any]:
+    """Return a thread as JSON, without empty values, and with its times in ISO 8601."""
+    shown: dict[str, Any] = dict(zip(keys(Thread).values(), thread, strict=True))
+    shown |= {
+        "since": thread.since and _time(thread.since),
+        "due": thread.due and _time(thread.due),
+    }
+    return {key: value for key, value in shown.items() if value not in ("", 0)}
 
 
 def _time(microseconds: int) -> str:
