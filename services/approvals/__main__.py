@@ -7,7 +7,7 @@ from pathlib import Path
 from services import unit
 from services.approvals import clients
 from services.approvals.approvals import Approvals
-from services.approvals.clients import BrokerClient, LifecycleClient
+from services.approvals.clients import BusBroker, BusLifecycle
 from services.approvals.deploys.adopter import Adopter
 from services.approvals.deploys.controller import Controller
 from services.approvals.deploys.deployer import Deployer
@@ -77,11 +77,11 @@ async def build(bus: Bus, config: Config) -> ApprovalsService:
     await repositories.prepare()
     await meta.recover()
     ledger.record_again()
-    lifecycle = LifecycleClient(bus)
+    lifecycle = BusLifecycle(bus)
     reconciler = Reconciler(ledger, repositories, meta)
     deployer = Deployer(ledger, reconciler, lifecycle)
     adopter = Adopter(ledger, reconciler, lifecycle)
-    notifier = Notifier(ledger, BrokerClient(bus))
+    notifier = Notifier(ledger, BusBroker(bus))
     controller = Controller(ledger, reconciler, deployer, adopter, notifier, lifecycle)
     deliverer = notifier.deliverer
     subscriptions = await clients.listen(bus, controller, deliverer.broker_appeared)

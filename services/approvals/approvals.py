@@ -10,11 +10,12 @@ from services.approvals import bounds
 from services.approvals.deploys.deployer import Deployer
 from services.approvals.deploys.lifecycle import Lifecycle
 from services.approvals.deploys.reconciler import Reconciler, outdated_note
-from services.approvals.git.meta import Deployed
 from services.approvals.ledger import Ledger
-from services.approvals.model import IN_PROGRESS, Approval, Kind, State
+from services.approvals.model import IN_PROGRESS, Approval
+from services.approvals.options import MAX_LISTED
 from wire import names
 from wire.errors import AccessDenied, AlreadyExists, Conflict, NotFound
+from wire.records.approvals import ApprovalFilter, ApprovalKind, ApprovalState, Deploy
 
 MAX_LISTED_TEXT: Final = 4 * 1024 * 1024
 """Characters of reasons and notes in one answer: the bus disconnects a sender of 32 MiB at once."""
@@ -69,7 +70,7 @@ class Approvals:
                     f"Request {other.id} for {agent} is {other.state}; wait for its end."
                 )
             commit = await self._reconciler.first_commit(agent, config)
-            approval = self._ledger.add(Kind.SPAWN, agent, commit, reason, requested_by)
+            approval = self._ledger.add(ApprovalKind.SPAWN, agent, commit, reason, requested_by)
         return await self._pin(approval)
 
     async def request_apply(
@@ -96,7 +97,7 @@ class Approvals:
         names.check_agent_name(agent)
         bounds.check_commit(commit)
         bounds.check_text("description", description, at_least=1)
-        kind = Kind.REVERT if revert else Kind.APPLY
+        kind = ApprovalKind.REVERT if revert else ApprovalKind.APPLY
         with self._ledger.attempt(requested_by, agent):
             main = await self._deployed(agent)
             whole = await self._repositories.fetch(agent, commit)
@@ -116,7 +117,9 @@ class Approvals:
             raise NotFound(
                 f"{agent} has no tag {tag}; `hivectl deploy-log {agent}` lists its deploys."
             )
-        return await self._submit(Kind.REVERT, agent, commit, main, f"Back to {tag}", requested_by)
+        return await self._submit(
+            ApprovalKind.REVERT, agent, commit, main, f"Back to {tag}", requested_by
+        )
 
     async def withdraw(self, caller: str, number: int) -> None:
         """Take a pending request back: the manager one of its own, the operator any.
@@ -130,7 +133,7 @@ class Approvals:
         if caller not in (names.OPERATOR, approval.requested_by):
             raise AccessDenied(f"Request {number} was made by the {approval.requested_by}.")
         notified = caller == names.MANAGER
-        await self._resolve(number, State.WITHDRAWN, f"By the {caller}.", notified=notified)
+        await self._resolve(number, ApprovalState.WITHDRAWN, f"By the {caller}.", notified=notified)
 
     # Decisions of the operator
 
@@ -151,7 +154,7 @@ class Approvals:
             return await self._deployer.hurry(approval)
         approval = self._ledger.pending(number)
         main = await self._reconciler.deployed(approval.agent)
-        if main and approval.kind is not Kind.SPAWN:
+        if main and approval.kind is not ApprovalKind.SPAWN:
             await self._check_base(approval, main)
         if others := self._requests.in_progress(approval.agent):
             raise Conflict(
@@ -170,19 +173,18 @@ class Approvals:
             InvalidArgument: The note is too long.
         """
         bounds.check_text("note", note, at_least=0)
-        await self._resolve(number, State.DENIED, note)
+        await self._resolve(number, ApprovalState.DENIED, note)
 
     # Reading
 
-    def find(
-        self, *, state: State | None = None, agent: str | None = None, limit: int
-    ) -> list[Approval]:
-        """Return the newest `limit` requests that match, oldest first.
+    def find(self, wanted: ApprovalFilter) -> list[Approval]:
+        """Return the newest requests that match, oldest first.
 
         Older ones are left out where the texts together exceed MAX_LISTED_TEXT.
         """
         room = MAX_LISTED_TEXT
-        found = self._requests.find(state=state, agent=agent, limit=limit)[::-1]
+        limit = wanted.limit or MAX_LISTED
+        found = self._requests.find(state=wanted.state, agent=wanted.agent, limit=limit)[::-1]
         for count, approval in enumerate(found):
             room -= len(approval.reason) + len(approval.note)
             if room < 0:
@@ -201,11 +203,11 @@ class Approvals:
         approval = self._ledger.get(number)
         if not approval.commit:
             return ""
-        said_yes = approval.state in (*IN_PROGRESS, State.DEPLOYED, State.FAILED)
+        said_yes = approval.state in (*IN_PROGRESS, ApprovalState.DEPLOYED, ApprovalState.FAILED)
         base = approval.base if said_yes else await self._reconciler.main(approval.agent)
         return await self._repositories.diff(approval.agent, base or None, approval.commit)
 
-    async def deploy_log(self, agent: str, limit: int) -> list[Deployed]:
+    async def deploy_log(self, agent: str, limit: int) -> list[Deploy]:
         """Return the last `limit` deploys, newest first.
 
         Args:
@@ -228,12 +230,14 @@ class Approvals:
         return main
 
     async def _submit(
-        self, kind: Kind, agent: str, commit: str, main: str, reason: str, by: str
+        self, kind: ApprovalKind, agent: str, commit: str, main: str, reason: str, by: str
     ) -> int:
         """Add the request for a commit of our repository, if it may replace `main`."""
         if commit == main:
             raise Conflict(f"{commit[:12]} is deployed to {agent} already.")
-        if kind is Kind.APPLY and not await self._repositories.descends(agent, commit, main):
+        if kind is ApprovalKind.APPLY and not await self._repositories.descends(
+            agent, commit, main
+        ):
             raise Conflict(
                 f"{commit[:12]} was not made on top of {main[:12]}, which is deployed: `git fetch "
                 "applied && git rebase applied/main` puts it there. To go back, say that it is a "
@@ -241,7 +245,7 @@ class Approvals:
             )
         await self._repositories.check(agent, commit, base=main)
         bounds.check_config(await self._repositories.read(agent, commit, agentfile.NAME))
-        if kind is Kind.REVERT and not await self._was_deployed(agent, commit):
+        if kind is ApprovalKind.REVERT and not await self._was_deployed(agent, commit):
             # The operator must not take for known what only claims to go back.
             reason = f"{NEVER_DEPLOYED} {reason}"
         return await self._pin(self._ledger.add(kind, agent, commit, reason, by))
@@ -256,7 +260,7 @@ class Approvals:
         return any(on == commit and tag.startswith("deployed/") for tag, on in tags.items())
 
     async def _resolve(
-        self, number: int, state: State, note: str, *, notified: bool = False
+        self, number: int, state: ApprovalState, note: str, *, notified: bool = False
     ) -> None:
         """End a pending request, and record that in git.
 
@@ -276,5 +280,5 @@ class Approvals:
         """
         if await self._reconciler.outdated(approval, main):
             note = outdated_note(approval, main)
-            await self._resolve(approval.id, State.SUPERSEDED, note)
+            await self._resolve(approval.id, ApprovalState.SUPERSEDED, note)
             raise Conflict(f"Request {approval.id} is superseded now. {note}")

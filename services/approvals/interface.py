@@ -1,22 +1,18 @@
-"""org.hyperhive.Approvals1: forwards to the rules, and their changes to signals."""
+"""org.hyperhive.Approvals1 on the bus. Forwards, and nothing else."""
 
-from typing import Annotated, Any, TypeAlias
-
-from services.approvals import query
+from services.approvals import options as checked
 from services.approvals.approvals import Approvals
 from services.approvals.ledger import Ledger
-from services.approvals.model import Approval, State
+from services.approvals.model import Approval
 from wire import names
 from wire.interface import Interface, caller, method, signal
 from wire.principal import MANAGER, OPERATOR, service
-from wire.types import Dict, ObjectPath, Signature, Str, UInt32, UInt64
-
-ApprovalStructs: TypeAlias = Annotated[list[list[Any]], Signature("a(tsssssxssx)")]
-DeployStructs: TypeAlias = Annotated[list[list[Any]], Signature("a(xsstss)")]
+from wire.records import approvals as records
+from wire.types import Dict, ObjectPath, Str, UInt32, UInt64
 
 
 class Approvals1(Interface, name=names.APPROVALS):
-    """The queue of what waits for the operator, and what became of it."""
+    """The object of the service."""
 
     def __init__(self, approvals: Approvals, ledger: Ledger) -> None:
         self._approvals = approvals
@@ -24,16 +20,16 @@ class Approvals1(Interface, name=names.APPROVALS):
 
     @method(allow=MANAGER | OPERATOR)
     async def RequestSpawn(self, name: Str, reason: Str, options: Dict) -> UInt64:
-        config = query.config_of(options)
-        return await self._approvals.request_spawn(caller().voice, name, reason, config)
+        chosen = checked.SPAWN.parse(options)
+        return await self._approvals.request_spawn(caller().voice, name, reason, chosen.config)
 
     @method(allow=MANAGER | OPERATOR)
     async def RequestApply(
         self, agent: Str, commit: Str, description: Str, options: Dict
     ) -> UInt64:
-        revert = query.revert_of(options)
+        chosen = checked.APPLY.parse(options)
         return await self._approvals.request_apply(
-            caller().voice, agent, commit, description, revert=revert
+            caller().voice, agent, commit, description, revert=chosen.revert
         )
 
     @method(allow=MANAGER | OPERATOR)
@@ -61,37 +57,23 @@ class Approvals1(Interface, name=names.APPROVALS):
         return await self._approvals.diff(id)
 
     @method(allow=MANAGER | OPERATOR)
-    async def DeployLog(self, agent: Str, limit: UInt32) -> DeployStructs:
-        deployed = await self._approvals.deploy_log(agent, query.limit_of(limit))
-        return [list(deploy) for deploy in deployed]
+    async def DeployLog(self, agent: Str, limit: UInt32) -> list[records.Deploy]:
+        checked.check_limit(limit)
+        return await self._approvals.deploy_log(agent, limit)
 
     @method(allow=MANAGER | OPERATOR | service("broker") | service("notify"))
-    async def List(self, filter: Dict) -> ApprovalStructs:
-        return [_struct(approval) for approval in self._approvals.find(**query.parse(filter))]
+    async def List(self, filter: Dict) -> list[records.Approval]:
+        found = self._approvals.find(checked.FILTER.parse(filter))
+        return [approval.record() for approval in found]
 
     @signal()
-    def ApprovalAdded(self, agent: Str, id: UInt64, kind: Str) -> None: ...
+    def ApprovalAdded(self, agent: Str, id: UInt64, kind: records.ApprovalKind) -> None: ...
 
     @signal()
-    def ApprovalResolved(self, agent: Str, id: UInt64, state: Str) -> None: ...
+    def ApprovalResolved(self, agent: Str, id: UInt64, state: records.ApprovalState) -> None: ...
 
     def _signal_change(self, approval: Approval) -> None:
-        if approval.state is State.PENDING:
+        if approval.state is records.ApprovalState.PENDING:
             self.ApprovalAdded(approval.agent, approval.id, approval.kind)
         else:
             self.ApprovalResolved(approval.agent, approval.id, approval.state)
-
-
-def _struct(approval: Approval) -> list[Any]:
-    return [
-        approval.id,
-        str(approval.kind),
-        approval.agent,
-        approval.commit,
-        approval.reason,
-        approval.requested_by,
-        approval.requested,
-        str(approval.state),
-        approval.note,
-        approval.resolved,
-    ]

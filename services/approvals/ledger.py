@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from services.approvals.model import IN_PROGRESS, TRANSITIONS, Approval, Kind, State
+from services.approvals.model import IN_PROGRESS, TRANSITIONS, Approval
 from services.approvals.store import Requests, Store
 from wire import names
 from wire.errors import Conflict, LimitExceeded, NotFound
+from wire.records.approvals import ApprovalKind, ApprovalState
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Ledger:
             Conflict: The manager's request would supersede one of the operator's.
         """
         older = self.requests.pending(agent) if agent else None
-        if older is None and self.requests.count(State.PENDING) >= self._max_pending:
+        if older is None and self.requests.count(ApprovalState.PENDING) >= self._max_pending:
             raise LimitExceeded(
                 f"{self._max_pending} requests wait already; the operator has to resolve some."
             )
@@ -120,7 +121,7 @@ class Ledger:
             Conflict: It has been resolved.
         """
         approval = self.get(number)
-        if approval.state is not State.PENDING:
+        if approval.state is not ApprovalState.PENDING:
             in_progress = approval.state in IN_PROGRESS
             hint = f"; `hivectl status {approval.agent}` shows its job" if in_progress else ""
             raise Conflict(
@@ -130,7 +131,7 @@ class Ledger:
 
     # Changes
 
-    def add(self, kind: Kind, agent: str, commit: str, reason: str, by: str) -> Approval:
+    def add(self, kind: ApprovalKind, agent: str, commit: str, reason: str, by: str) -> Approval:
         """Add a pending request; it supersedes a pending one of the same agent.
 
         Raises as `check_limits`.
@@ -158,7 +159,9 @@ class Ledger:
         """Keep that the job of the request does not wait for the end of a turn."""
         self._store.set_now(number)
 
-    def move(self, number: int, new: State, note: str = "", *, notified: bool = False) -> Approval:
+    def move(
+        self, number: int, new: ApprovalState, note: str = "", *, notified: bool = False
+    ) -> Approval:
         """Change the state of a request; return the request as it is then.
 
         Args:
@@ -173,7 +176,7 @@ class Ledger:
             raise Conflict(f"Request {number} is {approval.state}; it cannot be {new}.")
         self._store.move(number, approval.state, new, note, self.clock(), notified=notified)
         # A client that hears of `deployed` finds it in the repositories: see `recorded`.
-        if new is not State.DEPLOYED:
+        if new is not ApprovalState.DEPLOYED:
             self._announce(number)
         else:
             self.changed.set()
@@ -187,7 +190,7 @@ class Ledger:
     def recorded(self, approval: Approval) -> None:
         """Keep that git records the request in the state that `approval` has."""
         self._store.set_recorded(approval.id, approval.state)
-        if approval.state is State.DEPLOYED:
+        if approval.state is ApprovalState.DEPLOYED:
             self._announce(approval.id)
 
     def record_again(self) -> None:

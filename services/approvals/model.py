@@ -1,77 +1,54 @@
 """A request for the operator's approval, its states, and the tags that record them in git."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from wire.records import approvals as records
+from wire.records.approvals import ApprovalKind, ApprovalState
 
-class State(StrEnum):
-    """The state of a request."""
-
-    PENDING = "pending"
-    """The request waits for the operator."""
-    APPROVED = "approved"
-    """The operator said yes; the job is ordered as soon as lifecycle can be asked."""
-    BUILDING = "building"
-    """Lifecycle has been asked for the job, or is about to be."""
-    DEPLOYED = "deployed"
-    FAILED = "failed"
-    """The job failed or was refused; the note says why."""
-    DENIED = "denied"
-    """The operator said no; the note may say why."""
-    SUPERSEDED = "superseded"
-    """A newer request replaced it, or it is not based on what is deployed now."""
-    WITHDRAWN = "withdrawn"
-    """The requester took it back, or its agent was destroyed."""
-
-
-TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.PENDING: frozenset({State.APPROVED, State.DENIED, State.SUPERSEDED, State.WITHDRAWN}),
-    State.APPROVED: frozenset({State.BUILDING}),
-    State.BUILDING: frozenset({State.DEPLOYED, State.FAILED}),
-    State.DEPLOYED: frozenset(),
-    State.FAILED: frozenset(),
-    State.DENIED: frozenset(),
-    State.SUPERSEDED: frozenset(),
-    State.WITHDRAWN: frozenset(),
+TRANSITIONS: Final[dict[ApprovalState, frozenset[ApprovalState]]] = {
+    ApprovalState.PENDING: frozenset(
+        {
+            ApprovalState.APPROVED,
+            ApprovalState.DENIED,
+            ApprovalState.SUPERSEDED,
+            ApprovalState.WITHDRAWN,
+        }
+    ),
+    ApprovalState.APPROVED: frozenset({ApprovalState.BUILDING}),
+    ApprovalState.BUILDING: frozenset({ApprovalState.DEPLOYED, ApprovalState.FAILED}),
+    ApprovalState.DEPLOYED: frozenset(),
+    ApprovalState.FAILED: frozenset(),
+    ApprovalState.DENIED: frozenset(),
+    ApprovalState.SUPERSEDED: frozenset(),
+    ApprovalState.WITHDRAWN: frozenset(),
 }
 """The states that can follow each state. A state without a successor is final."""
 
 OPEN: Final = frozenset(state for state, next_states in TRANSITIONS.items() if next_states)
 """The states that are not final."""
 
-IN_PROGRESS: Final = frozenset({State.APPROVED, State.BUILDING})
+IN_PROGRESS: Final = frozenset({ApprovalState.APPROVED, ApprovalState.BUILDING})
 """The states from the operator's yes to the end of the job. One request per agent is in them."""
-
-
-class Kind(StrEnum):
-    """The kind of a request."""
-
-    SPAWN = "spawn"
-    """Make a new agent, with its first configuration."""
-    APPLY = "apply"
-    """Deploy another configuration to an agent."""
-    REVERT = "revert"
-    """Deploy a configuration that is not based on the deployed one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One request.
+    """One request, with what only approvals knows about it.
 
     Times are microseconds since 1970. `resolved` is 0 while the request is pending, and later the
     time of its last change of state.
     """
 
     id: int
-    kind: Kind
+    kind: ApprovalKind
     agent: str
     commit: str
     """All 40 digits; empty only in a request from a version that had no commits."""
     reason: str
     requested_by: str
     requested: int
-    state: State
+    state: ApprovalState
     note: str
     resolved: int
     base: str = ""
@@ -79,13 +56,28 @@ class Approval:
     now: bool = False
     """Whether the job does not wait for the end of the agent's turn."""
 
+    def record(self) -> records.Approval:
+        """Return the request as callers see it."""
+        return records.Approval(
+            id=self.id,
+            kind=self.kind,
+            agent=self.agent,
+            commit=self.commit,
+            reason=self.reason,
+            requested_by=self.requested_by,
+            requested=self.requested,
+            state=self.state,
+            note=self.note,
+            resolved=self.resolved,
+        )
 
-def history(state: State) -> tuple[State, ...]:
+
+def history(state: ApprovalState) -> tuple[ApprovalState, ...]:
     """Return the states that lead to `state`, from the first one: there is one way to each."""
     before = [old for old, states in TRANSITIONS.items() if state in states]
     return (*history(before[0]), state) if before else (state,)
 
 
-def tag(state: State, number: int) -> str:
+def tag(state: ApprovalState, number: int) -> str:
     """Return the name of the tag that records in git that request `number` reached `state`."""
-    return f"{'proposal' if state is State.PENDING else state}/{number}"
+    return f"{'proposal' if state is ApprovalState.PENDING else state}/{number}"

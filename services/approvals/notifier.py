@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from services.approvals.ledger import Ledger
-from services.approvals.model import Approval, Kind, State
+from services.approvals.model import Approval
 from services.deliverer import Deliverer
 from wire import names
+from wire.records.approvals import ApprovalKind, ApprovalState
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +56,25 @@ def sentence(approval: Approval) -> str:
     agent, commit, note = approval.agent, approval.commit[:12], approval.note
     request = f"The request {approval.id} to {_purpose(approval)}"
     match approval.state:
-        case State.DEPLOYED if approval.kind is Kind.SPAWN:
+        case ApprovalState.DEPLOYED if approval.kind is ApprovalKind.SPAWN:
             return f"{request} was approved, and {agent} is there now."
-        case State.DEPLOYED:
+        case ApprovalState.DEPLOYED:
             return f"{request} was approved, and {commit} is deployed."
-        case State.FAILED if approval.kind is Kind.SPAWN:
+        case ApprovalState.FAILED if approval.kind is ApprovalKind.SPAWN:
             return f"{request} was approved, but it failed: {note}"
-        case State.FAILED:
+        case ApprovalState.FAILED:
             return f"{request} was approved, but it failed, and {agent} is as it was: {note}"
-        case State.DENIED | State.SUPERSEDED | State.WITHDRAWN:
+        case ApprovalState.DENIED | ApprovalState.SUPERSEDED | ApprovalState.WITHDRAWN:
             return f"{request} was {approval.state}" + (f": {note}" if note else ".")
-        case State.PENDING | State.APPROVED | State.BUILDING:
+        case ApprovalState.PENDING | ApprovalState.APPROVED | ApprovalState.BUILDING:
             return f"{request} is {approval.state}."
 
 
 def _purpose(approval: Approval) -> str:
     match approval.kind:
-        case Kind.SPAWN:
+        case ApprovalKind.SPAWN:
             return f"spawn {approval.agent}"
-        case Kind.APPLY:
+        case ApprovalKind.APPLY:
             return f"deploy {approval.commit[:12]} to {approval.agent}"
-        case Kind.REVERT:
+        case ApprovalKind.REVERT:
             return f"take {approval.agent} back to {approval.commit[:12]}"

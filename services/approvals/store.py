@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from services import sqlite
-from services.approvals.model import IN_PROGRESS, OPEN, Approval, Kind, State
+from services.approvals.model import IN_PROGRESS, OPEN, Approval
+from wire.records.approvals import ApprovalKind, ApprovalState
 
 MIGRATIONS: Final = (
     """
@@ -88,7 +89,7 @@ class Requests:
 
     def pending(self, agent: str) -> Approval | None:
         """Return the request for `agent` that waits for the operator."""
-        found = self._select("agent = ? AND state = ?", (agent, State.PENDING), 1)
+        found = self._select("agent = ? AND state = ?", (agent, ApprovalState.PENDING), 1)
         return found[0] if found else None
 
     def in_progress(self, agent: str | None = None) -> list[Approval]:
@@ -102,7 +103,7 @@ class Requests:
             return self._select(where, values, -1)
         return self._select(f"{where} AND agent = ?", (*values, agent), -1)
 
-    def count(self, state: State) -> int:
+    def count(self, state: ApprovalState) -> int:
         """Return how many requests are in `state`."""
         row = self._db.execute("SELECT count(*) FROM approval WHERE state = ?", (state,)).fetchone()
         return int(row[0])
@@ -116,7 +117,7 @@ class Requests:
         return int(row[0])
 
     def find(
-        self, *, state: State | None = None, agent: str | None = None, limit: int = -1
+        self, *, state: ApprovalState | None = None, agent: str | None = None, limit: int = -1
     ) -> list[Approval]:
         """Return the newest `limit` requests that match, oldest first; -1: all of them."""
         wanted: dict[str, str | None] = {"state = ?": state, "agent = ?": agent}
@@ -156,7 +157,7 @@ class Store(Requests):
 
     def add(
         self,
-        kind: Kind,
+        kind: ApprovalKind,
         agent: str,
         commit: str,
         reason: str,
@@ -173,12 +174,17 @@ class Store(Requests):
             if older:
                 self._db.execute(
                     "UPDATE approval SET state = ?, resolved = ?, told = ? WHERE id = ?",
-                    (State.SUPERSEDED, requested, older.requested_by == requested_by, older.id),
+                    (
+                        ApprovalState.SUPERSEDED,
+                        requested,
+                        older.requested_by == requested_by,
+                        older.id,
+                    ),
                 )
             cursor = self._db.execute(
                 "INSERT INTO approval (kind, agent, sha, reason, requested_by, requested, state)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (kind, agent, commit, reason, requested_by, requested, State.PENDING),
+                (kind, agent, commit, reason, requested_by, requested, ApprovalState.PENDING),
             )
             number = int(cursor.lastrowid or 0)
             if older:
@@ -191,8 +197,8 @@ class Store(Requests):
     def move(
         self,
         number: int,
-        old: State,
-        new: State,
+        old: ApprovalState,
+        new: ApprovalState,
         note: str,
         resolved: int,
         *,
@@ -217,7 +223,7 @@ class Store(Requests):
             cursor = self._db.execute(
                 "UPDATE approval SET state = ?, base = ?, now = ?, resolved = ?"
                 " WHERE id = ? AND state = ?",
-                (State.APPROVED, base, now, resolved, number, State.PENDING),
+                (ApprovalState.APPROVED, base, now, resolved, number, ApprovalState.PENDING),
             )
         return cursor.rowcount == 1
 
@@ -233,7 +239,7 @@ class Store(Requests):
                 "UPDATE approval SET sha = ? WHERE id = ? AND sha = ''", (commit, number)
             )
 
-    def set_recorded(self, number: int, state: State) -> None:
+    def set_recorded(self, number: int, state: ApprovalState) -> None:
         """Keep that git records that the request reached `state`."""
         with self._transaction():
             self._db.execute("UPDATE approval SET marked = ? WHERE id = ?", (state, number))
@@ -258,7 +264,7 @@ class Store(Requests):
             raise FORMAT.unavailable(self._path, error) from error
 
 
-def _among(column: str, states: frozenset[State]) -> tuple[str, tuple[State, ...]]:
+def _among(column: str, states: frozenset[ApprovalState]) -> tuple[str, tuple[ApprovalState, ...]]:
     """Return the condition that `column` has one of `states`, with its values."""
     return f"{column} IN ({','.join('?' * len(states))})", tuple(sorted(states))
 
@@ -266,6 +272,16 @@ def _among(column: str, states: frozenset[State]) -> tuple[str, tuple[State, ...
 def _approval(row: Sequence[Any]) -> Approval:  # a row of sqlite has values of any type
     number, kind, agent, sha, reason, by, requested, state, note, resolved, base, now = row
     return Approval(
-        number, Kind(kind), agent, sha, reason, by, requested, State(state), note, resolved, base,
-        bool(now),
-    )  # fmt: skip
+        id=number,
+        kind=ApprovalKind(kind),
+        agent=agent,
+        commit=sha,
+        reason=reason,
+        requested_by=by,
+        requested=requested,
+        state=ApprovalState(state),
+        note=note,
+        resolved=resolved,
+        base=base,
+        now=bool(now),
+    )

@@ -1,16 +1,18 @@
 """Adopts agents that were spawned without a request, and forgets those that were purged."""
 
 import logging
+from typing import Final
 
 from services.approvals.deploys.lifecycle import Lifecycle, Snapshot
 from services.approvals.deploys.reconciler import Reconciler
 from services.approvals.ledger import Ledger
-from services.approvals.model import Kind, State
 from wire.errors import HiveError
+from wire.records.approvals import ApprovalKind, ApprovalState
+from wire.records.lifecycle import JobVerb
 
 log = logging.getLogger(__name__)
 
-VERBS = frozenset({"spawn", "destroy", "purge"})
+VERBS: Final = frozenset({JobVerb.SPAWN, JobVerb.DESTROY, JobVerb.PURGE})
 """The verbs of jobs after which the hive has other agents than before."""
 
 
@@ -46,7 +48,7 @@ class Adopter:
         expected = {approval.agent for approval in self._ledger.requests.in_progress()}
         for agent in await self._reconciler.unknown(frozenset(snapshot.agents) - expected):
             job = snapshot.jobs.get(agent)
-            if job is None or job.verb != "spawn":  # the end of a spawn is signalled
+            if job is None or job.verb is not JobVerb.SPAWN:  # the end of a spawn is signalled
                 await self._reconciler.adopt(agent)
 
     async def _forget_purged(self, snapshot: Snapshot) -> None:
@@ -66,6 +68,8 @@ class Adopter:
 
     def _withdraw(self, snapshot: Snapshot) -> None:
         """Withdraw the pending requests for agents that were destroyed."""
-        for approval in self._ledger.requests.find(state=State.PENDING):
-            if approval.kind is not Kind.SPAWN and approval.agent not in snapshot.agents:
-                self._ledger.move(approval.id, State.WITHDRAWN, f"{approval.agent} was destroyed.")
+        for approval in self._ledger.requests.find(state=ApprovalState.PENDING):
+            if approval.kind is not ApprovalKind.SPAWN and approval.agent not in snapshot.agents:
+                self._ledger.move(
+                    approval.id, ApprovalState.WITHDRAWN, f"{approval.agent} was destroyed."
+                )

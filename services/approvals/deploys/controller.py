@@ -5,12 +5,12 @@ import logging
 from services.approvals.deploys import adopter
 from services.approvals.deploys.adopter import Adopter
 from services.approvals.deploys.deployer import Deployer
-from services.approvals.deploys.deployment import Outcome
 from services.approvals.deploys.lifecycle import Lifecycle, Snapshot
 from services.approvals.deploys.reconciler import Reconciler
 from services.approvals.ledger import Ledger
 from services.approvals.notifier import Notifier
 from wire.errors import HiveError
+from wire.records.lifecycle import JobRemoved
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,11 @@ class Controller:
 
     # Events
 
-    def job_removed(self, job: str, agent: str, verb: str, outcome: Outcome) -> None:
+    def job_removed(self, removed: JobRemoved) -> None:
         """A job of lifecycle has ended."""
-        if verb in adopter.VERBS:
+        if removed.verb in adopter.VERBS:
             self._adopter.due = True
-        self._deployer.job_removed(job, agent, verb, outcome)
+        self._deployer.job_removed(removed)
         self._ledger.changed.set()
 
     def lifecycle_appeared(self) -> None:

@@ -7,12 +7,14 @@ So it does not matter where an earlier process was ended.
 import logging
 from typing import Final
 
-from services.approvals.deploys.deployment import Deployment, Outcome, Stage
+from services.approvals.deploys.deployment import Deployment, Stage
 from services.approvals.deploys.lifecycle import Lifecycle, Snapshot
 from services.approvals.deploys.reconciler import Reconciler
 from services.approvals.ledger import Ledger
-from services.approvals.model import Approval, Kind, State
+from services.approvals.model import Approval
 from wire.errors import Conflict, HiveError, Stopping, Timeout, Unavailable
+from wire.records.approvals import ApprovalKind, ApprovalState
+from wire.records.lifecycle import JobRemoved, JobResult
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class Deployer:
         """
         self._ledger.hurry(approval.id)
         job = await self.job_of(approval)
-        if approval.kind is not Kind.SPAWN:
+        if approval.kind is not ApprovalKind.SPAWN:
             await self._lifecycle.hurry(job)
         return job
 
@@ -72,12 +74,12 @@ class Deployer:
 
     # Events
 
-    def job_removed(self, job: str, agent: str, verb: str, outcome: Outcome) -> None:
-        """Keep the outcome if it is that of a request of ours."""
-        for approval in self._ledger.requests.in_progress(agent):
+    def job_removed(self, removed: JobRemoved) -> None:
+        """Keep the outcome of the job if it is that of a request."""
+        for approval in self._ledger.requests.in_progress(removed.agent):
             deployment = self._deployment(approval)
-            if deployment.is_outcome(job, verb, outcome):
-                self._finish(deployment, outcome)
+            if deployment.is_end(removed):
+                self._finish(deployment, removed)
 
     def lifecycle_lost(self) -> None:
         """Look again at what lifecycle had begun."""
@@ -103,14 +105,14 @@ class Deployer:
         if job and job.verb != deployment.verb:
             return  # its end is signalled
         try:
-            if approval.state is State.APPROVED:
-                approval = self._ledger.move(approval.id, State.BUILDING)
+            if approval.state is ApprovalState.APPROVED:
+                approval = self._ledger.move(approval.id, ApprovalState.BUILDING)
             if job:
                 deployment.resume(job.path)
             elif snapshot.agents.get(approval.agent) == approval.commit:
                 # Its job ended while we were away. The same holds where neither has a commit: the
                 # request was approved and begun by a version without commits.
-                self._end(deployment, State.DEPLOYED)
+                self._end(deployment, ApprovalState.DEPLOYED)
             else:
                 await self._order(deployment, approval)
         except HiveError as error:
@@ -130,12 +132,12 @@ class Deployer:
         except _AWAY:
             raise
         except HiveError as error:
-            self._end(deployment, State.FAILED, str(error), error)
+            self._end(deployment, ApprovalState.FAILED, str(error), error)
             return
         if job is None:
             deployment.requeue()
-        elif outcome := deployment.accept(job):
-            self._finish(deployment, outcome)
+        elif removed := deployment.accept(job):
+            self._finish(deployment, removed)
 
     async def _ask(self, deployment: Deployment, approval: Approval) -> str | None:
         """Ask lifecycle for the job; None: another job has begun meanwhile, whose end is signalled.
@@ -147,7 +149,7 @@ class Deployer:
         for attempt in range(1, _ATTEMPTS + 1):
             deployment.order()
             try:
-                if approval.kind is Kind.SPAWN:
+                if approval.kind is ApprovalKind.SPAWN:
                     return await self._lifecycle.spawn(agent, commit)
                 return await self._lifecycle.deploy(agent, commit, now=approval.now)
             except Conflict:
@@ -158,21 +160,21 @@ class Deployer:
                 deployment.requeue()
         raise AssertionError("the last attempt returns or raises")
 
-    def _finish(self, deployment: Deployment, outcome: Outcome) -> None:
+    def _finish(self, deployment: Deployment, removed: JobRemoved) -> None:
         """Keep the outcome of the job."""
-        done = outcome.result == "done"
-        note = outcome.note or outcome.result
-        self._end(deployment, State.DEPLOYED if done else State.FAILED, note)
+        done = removed.result is JobResult.DONE
+        note = removed.note or removed.result
+        self._end(deployment, ApprovalState.DEPLOYED if done else ApprovalState.FAILED, note)
 
     def _end(
         self,
         deployment: Deployment,
-        state: State,
+        state: ApprovalState,
         note: str = "",
         error: HiveError | None = None,
     ) -> None:
         """Keep the final state of a request that is `building`."""
-        kept = "" if state is State.DEPLOYED else _shortened(note)
+        kept = "" if state is ApprovalState.DEPLOYED else _shortened(note)
         try:
             self._ledger.move(deployment.number, state, kept)
         except HiveError as failure:

@@ -6,12 +6,18 @@ what lifecycle is doing tells how far the request has come.
 
 import asyncio
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
-from services.approvals.model import Approval, Kind
+from services.approvals.model import Approval
 from wire.errors import Conflict, HiveError, Unavailable
+from wire.records.approvals import ApprovalKind
+from wire.records.lifecycle import JobRemoved, JobVerb
 
-VERBS: Final = {Kind.SPAWN: "spawn", Kind.APPLY: "deploy", Kind.REVERT: "deploy"}
+VERBS: Final = {
+    ApprovalKind.SPAWN: JobVerb.SPAWN,
+    ApprovalKind.APPLY: JobVerb.DEPLOY,
+    ApprovalKind.REVERT: JobVerb.DEPLOY,
+}
 """The verb of lifecycle's job for each kind of request."""
 
 
@@ -37,13 +43,6 @@ TRANSITIONS: Final[dict[Stage, frozenset[Stage]]] = {
 """The stages that can follow each stage."""
 
 
-class Outcome(NamedTuple):
-    """How a job ended: `result` as in JobRemoved, and what lifecycle says about it."""
-
-    result: str
-    note: str
-
-
 class Deployment:
     """One approved request on its way. Each event is a method."""
 
@@ -53,8 +52,8 @@ class Deployment:
         self.stage = Stage.QUEUED
         self.job: str | None = None
         """The path of the job while the request is `running`."""
-        self._early: dict[str, Outcome] = {}
-        """The outcomes of jobs that ended while the answer to an order was awaited."""
+        self._early: dict[str, JobRemoved] = {}
+        """The ends of jobs while the answer to an order is awaited."""
         self._waiters: set[asyncio.Future[str]] = set()
 
     @property
@@ -89,8 +88,8 @@ class Deployment:
         self._move(Stage.ORDERING)
         self._early.clear()
 
-    def accept(self, job: str) -> Outcome | None:
-        """Lifecycle has answered with a job; return its outcome if it has ended already."""
+    def accept(self, job: str) -> JobRemoved | None:
+        """Lifecycle has answered with a job; return its end if it has ended already."""
         if self.stage is Stage.ORDERING:
             self._run(job)
         else:  # lifecycle was lost meanwhile, and the job may be lost with it
@@ -112,14 +111,15 @@ class Deployment:
         if error is not None:
             self._answer(error)
 
-    def is_outcome(self, job: str, verb: str, outcome: Outcome) -> bool:
-        """Return whether the end of `job` is the end of this request.
+    def is_end(self, removed: JobRemoved) -> bool:
+        """Return whether the end of a job is the end of this request.
 
-        While an order is not answered nobody knows; then `accept` returns the outcome.
+        While an order is not answered nobody knows; then `accept` returns the end.
         """
         if self.stage is Stage.ORDERING:
-            self._early[job] = outcome
-        return self.stage is Stage.RUNNING and (self.job, self.verb) == (job, verb)
+            self._early[removed.job] = removed
+        ours = (removed.job, removed.verb) == (self.job, self.verb)
+        return self.stage is Stage.RUNNING and ours
 
     def end(self, error: HiveError | None = None) -> None:
         """The outcome is on disk.

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from wire.records.lifecycle import JobVerb
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A running job of lifecycle."""
 
-    verb: str
+    verb: JobVerb
     path: str
 
 

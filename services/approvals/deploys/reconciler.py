@@ -13,9 +13,10 @@ from typing import Final
 from services import agentfile
 from services.approvals.git.protocols import Meta, Repositories
 from services.approvals.ledger import Ledger
-from services.approvals.model import Approval, Kind, State, history, tag
+from services.approvals.model import Approval, history, tag
 from wire import names
 from wire.errors import HiveError, NotFound
+from wire.records.approvals import ApprovalKind, ApprovalState
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Reconciler:
             await self.reconcile()
 
     async def _record(self, approval: Approval) -> None:
-        if approval.state is State.PENDING:
+        if approval.state is ApprovalState.PENDING:
             approval = await self._with_commit(approval)
         try:
             if approval.commit:
@@ -85,9 +86,9 @@ class Reconciler:
 
     async def _conclude(self, approval: Approval) -> None:
         agent = approval.agent
-        if approval.state is State.FAILED:
+        if approval.state is ApprovalState.FAILED:
             await self.meta.abort(agent)
-        if approval.state is State.DEPLOYED:
+        if approval.state is ApprovalState.DEPLOYED:
             await self.repositories.move_main(agent, approval.commit)
             await self.prepare(approval)
             await self.meta.finalize(agent, approval.reason, approval.requested_by)
@@ -98,11 +99,11 @@ class Reconciler:
         pending = self._requests.pending(agent)
         if pending and await self.outdated(pending, deployed.commit):
             note = outdated_note(pending, deployed.commit)
-            self._ledger.move(pending.id, State.SUPERSEDED, note)
+            self._ledger.move(pending.id, ApprovalState.SUPERSEDED, note)
 
     async def outdated(self, approval: Approval, main: str) -> bool:
         """Return whether a request cannot be deployed in the place of `main`, which is deployed."""
-        if approval.kind is Kind.REVERT:
+        if approval.kind is ApprovalKind.REVERT:
             return approval.commit == main
         return not await self.repositories.descends(approval.agent, approval.commit, main)
 
@@ -188,7 +189,7 @@ class Reconciler:
 
     def _origin(self, agent: str, commit: str) -> tuple[int, str, str]:
         """Return the id, reason and requester that brought `commit`: meta may have been lost."""
-        for approval in reversed(self._requests.find(state=State.DEPLOYED, agent=agent)):
+        for approval in reversed(self._requests.find(state=ApprovalState.DEPLOYED, agent=agent)):
             if approval.commit == commit:
                 return approval.id, approval.reason, approval.requested_by
         return 0, "The initial configuration", names.OPERATOR
@@ -200,7 +201,7 @@ class Reconciler:
                 return  # it is about to be spawned, with the configuration that is kept here
             log.warning("%s was purged; its configurations are removed, too", agent)
             if pending := self._requests.pending(agent):
-                self._ledger.move(pending.id, State.WITHDRAWN, f"{agent} was purged.")
+                self._ledger.move(pending.id, ApprovalState.WITHDRAWN, f"{agent} was purged.")
             # Meta comes last: by it the next start sees that there is something to remove.
             await self.repositories.remove(agent)
             await self.meta.remove(agent)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from services.approvals.git.repositories import clear
 from services.approvals.git.runner import git, resolve
 from wire.errors import Conflict
+from wire.records.approvals import Deploy
 
 _FILE: Final = "agents.json"
 _MAIN: Final = "refs/heads/main"
@@ -28,17 +29,6 @@ class Pin(NamedTuple):
 
     approval: int
     commit: str
-
-
-class Deployed(NamedTuple):
-    """One deploy. `time`: microseconds since the epoch."""
-
-    time: int
-    agent: str
-    commit: str
-    approval: int
-    requested_by: str
-    description: str
 
 
 class Meta:
@@ -116,7 +106,7 @@ class Meta:
         async with self._one:
             return await self._deployed()
 
-    async def log(self, agent: str | None, limit: int) -> list[Deployed]:
+    async def log(self, agent: str | None, limit: int) -> list[Deploy]:
         """The last `limit` deploys, of `agent` or (None) of all; the newest is first."""
         wanted = f"^Agent: {agent}$" if agent is not None else "^Approval: "
         found = await git(
@@ -131,7 +121,7 @@ class Meta:
             _MAIN,
             limit=_LOG,
         )
-        return [_deployed(entry) for entry in found.decode().split("\0") if entry]
+        return [_deploy(entry) for entry in found.decode().split("\0") if entry]
 
     async def _deployed(self) -> dict[str, Pin]:
         found = json.loads(await git(self._home, "cat-file", "blob", f"{_MAIN}:{_FILE}"))
@@ -173,7 +163,7 @@ def _line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in first)[:_SUBJECT].rstrip()
 
 
-def _deployed(entry: str) -> Deployed:
+def _deploy(entry: str) -> Deploy:
     time, subject, agent, commit, approval, requested_by = entry.strip("\n").split("\x1f")
     description = subject.removeprefix(f"Deploy {agent}:").strip()
-    return Deployed(int(time) * 1_000_000, agent, commit, int(approval), requested_by, description)
+    return Deploy(int(time) * 1_000_000, agent, commit, int(approval), requested_by, description)

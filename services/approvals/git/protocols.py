@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from services.approvals.git.meta import Deployed, Pin
+from services.approvals.git.meta import Pin
+from wire.records.approvals import Deploy
 
 
 class Repositories(Protocol):
@@ -66,5 +67,5 @@ class Meta(Protocol):
     async def deployed(self) -> dict[str, Pin]:
         """Return what each agent runs."""
 
-    async def log(self, agent: str | None, limit: int) -> list[Deployed]:
+    async def log(self, agent: str | None, limit: int) -> list[Deploy]:
         """Return the last deploys."""

@@ -3,9 +3,10 @@
 import hashlib
 from dataclasses import dataclass, field
 
-from services.approvals.git.meta import Deployed, Pin
+from services.approvals.git.meta import Pin
 from services.approvals.tests.faults import Faults
 from wire.errors import Conflict, NotFound
+from wire.records.approvals import Deploy
 
 
 @dataclass
@@ -125,7 +126,7 @@ class FakeMeta:
     faults: Faults
     pins: dict[str, Pin] = field(default_factory=dict)
     prepared: dict[str, Pin] = field(default_factory=dict)
-    deploys: list[Deployed] = field(default_factory=list)
+    deploys: list[Deploy] = field(default_factory=list)
 
     async def recover(self) -> None:
         async with self.faults.at("recover"):
@@ -140,7 +141,7 @@ class FakeMeta:
             pin = self.prepared.pop(agent)
             if self.pins.get(agent) != pin:
                 self.pins[agent] = pin
-                deploy = Deployed(1, agent, pin.commit, pin.approval, requested_by, description)
+                deploy = Deploy(1, agent, pin.commit, pin.approval, requested_by, description)
                 self.deploys.insert(0, deploy)
 
     async def abort(self, agent: str) -> None:
@@ -155,7 +156,7 @@ class FakeMeta:
         async with self.faults.at("deployed"):
             return dict(self.pins)
 
-    async def log(self, agent: str | None, limit: int) -> list[Deployed]:
+    async def log(self, agent: str | None, limit: int) -> list[Deploy]:
         return [d for d in self.deploys if agent in (None, d.agent)][:limit]
 
 

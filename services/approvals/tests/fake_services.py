@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from services.approvals.deploys.deployment import Outcome
 from services.approvals.deploys.lifecycle import Job as RunningJob
 from services.approvals.deploys.lifecycle import Snapshot
 from services.approvals.notifier import Notice
 from services.approvals.tests.faults import Faults
 from wire import names
 from wire.errors import AlreadyExists, Conflict, HiveError, NotFound
+from wire.records.lifecycle import JobRemoved, JobResult, JobVerb
 
 
 @dataclass
@@ -20,7 +20,9 @@ class Job:
     commit: str = ""
 
 
-JobRemoved = Callable[[str, str, str, Outcome], None]
+def removed(job: str, agent: str, verb: str, result: str = "done", note: str = "") -> JobRemoved:
+    """The end of a job."""
+    return JobRemoved(0, job, agent, JobVerb(verb), JobResult(result), note)
 
 
 @dataclass
@@ -36,7 +38,7 @@ class FakeLifecycle:
     hurried: list[str] = field(default_factory=list)
     error: HiveError | None = None
     here: bool = True
-    told: JobRemoved | None = None
+    told: Callable[[JobRemoved], None] | None = None
     """Called at the end of a job."""
     endings: dict[str, tuple[str, str]] = field(default_factory=dict)
     """The result and note of an agent's jobs, unless they are done."""
@@ -45,7 +47,9 @@ class FakeLifecycle:
         async with self.faults.at("snapshot"):
             if self.error:
                 raise self.error
-            jobs = {job.agent: RunningJob(job.verb, path) for path, job in self.jobs.items()}
+            jobs = {
+                job.agent: RunningJob(JobVerb(job.verb), path) for path, job in self.jobs.items()
+            }
             return Snapshot(dict(self.agents), jobs)
 
     async def running(self) -> bool:
@@ -95,7 +99,7 @@ class FakeLifecycle:
         elif job.verb == "spawn":
             del self.agents[agent]
         if self.told:
-            self.told(path, agent, job.verb, Outcome(result, note))
+            self.told(removed(path, agent, job.verb, result, note))
 
     def end_all(self) -> bool:
         """End all jobs as `endings` says; return whether there were any."""
@@ -109,7 +113,7 @@ class FakeLifecycle:
         if not purge:
             self.kept[agent] = commit
         if self.told:
-            self.told("/job/0", agent, "destroy", Outcome("done", ""))
+            self.told(removed("/job/0", agent, "destroy"))
 
     def _ask(self, verb: str, agent: str, commit: str) -> None:
         self.orders.append((verb, agent, commit))

@@ -11,16 +11,17 @@ from services.approvals.approvals import Approvals
 from services.approvals.deploys.adopter import Adopter
 from services.approvals.deploys.controller import Controller
 from services.approvals.deploys.deployer import Deployer
-from services.approvals.deploys.deployment import Outcome
 from services.approvals.deploys.reconciler import Reconciler
 from services.approvals.ledger import Ledger
-from services.approvals.model import IN_PROGRESS, Approval, State, history, tag
+from services.approvals.model import IN_PROGRESS, Approval, history, tag
 from services.approvals.notifier import Notifier
 from services.approvals.store import Store
 from services.approvals.tests.fake_git import FakeMeta, FakeRepositories
 from services.approvals.tests.fake_services import FakeBroker, FakeLifecycle
 from services.approvals.tests.faults import Faults, Killed
 from wire import names
+from wire.records.approvals import ApprovalState
+from wire.records.lifecycle import JobRemoved
 
 WRITES = sorted(name for name in vars(Store) if not name.startswith("_"))
 """Every method that writes: a new one is never left out."""
@@ -66,7 +67,7 @@ class Room:
         self.broker = FakeBroker(self.faults)
         self.git = FakeRepositories(self.faults)
         self.meta = FakeMeta(self.faults)
-        self.changes: list[tuple[int, State]] = []
+        self.changes: list[tuple[int, ApprovalState]] = []
         self._stores: list[Store] = []
         self._clock = itertools.count(1_700_000_000_000_000, 1_000_000)
 
@@ -136,7 +137,7 @@ class Room:
         assert approval is not None
         return approval
 
-    def state(self, number: int) -> State:
+    def state(self, number: int) -> ApprovalState:
         return self.row(number).state
 
     def tags(self, agent: str = "alice") -> set[str]:
@@ -161,7 +162,7 @@ class Room:
         told = {tag(state, row.id): row.commit for row in rows for state in history(row.state)}
         told |= {name: commit for name, commit in tags.items() if name == "deployed/0"}
         assert tags == told
-        deployed = [(row.id, row.commit) for row in rows if row.state is State.DEPLOYED]
+        deployed = [(row.id, row.commit) for row in rows if row.state is ApprovalState.DEPLOYED]
         if deployed:
             assert main == deployed[-1][1]
             assert (await self.meta.deployed())[agent] == deployed[-1]
@@ -172,9 +173,9 @@ class Room:
         assert sorted(set(logged)) == sorted(logged)
         assert {number for number, _ in deployed} == set(logged) - {0}
 
-    def _told(self, job: str, agent: str, verb: str, outcome: Outcome) -> None:
+    def _told(self, removed: JobRemoved) -> None:
         if not self.faults.dead:
-            self.controller.job_removed(job, agent, verb, outcome)
+            self.controller.job_removed(removed)
 
     def _changed(self, approval: Approval) -> None:
         self.changes.append((approval.id, approval.state))
@@ -202,5 +203,5 @@ async def deployed(room: Room, text: str = "# faster\n") -> int:
     await room.do(room.approvals.approve(number))
     room.lifecycle.end("alice")
     await room.rest()
-    assert room.state(number) is State.DEPLOYED
+    assert room.state(number) is ApprovalState.DEPLOYED
     return number

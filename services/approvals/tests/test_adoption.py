@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from services import agentfile
-from services.approvals.model import State
 from services.approvals.tests.room import Room, apply, deployed, memory, spawn
 from services.approvals.tests.version1 import version_1
+from wire.records.approvals import ApprovalState
 
 
 async def test_who_was_spawned_without_us_is_adopted(room: Room) -> None:
@@ -101,7 +101,7 @@ async def test_an_old_yes_is_carried_out(old_room: Room) -> None:
     assert old_room.lifecycle.orders == [("spawn", "a1", old_room.row(1).commit)]
     old_room.lifecycle.end("a1")
     await old_room.rest()
-    assert old_room.state(1) is State.DEPLOYED
+    assert old_room.state(1) is ApprovalState.DEPLOYED
     await old_room.check()
 
 
@@ -109,7 +109,7 @@ async def test_an_old_yes_is_carried_out(old_room: Room) -> None:
 async def test_an_old_yes_that_was_carried_out_already_is_deployed(old_room: Room) -> None:
     old_room.lifecycle.agents["a1"] = ""
     await old_room.rest()
-    assert old_room.state(1) is State.DEPLOYED
+    assert old_room.state(1) is ApprovalState.DEPLOYED
     assert old_room.lifecycle.orders == []
     assert old_room.tags("a1") == {"deployed/0"}
 

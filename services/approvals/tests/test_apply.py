@@ -10,7 +10,6 @@ from services import agentfile
 from services.approvals.approvals import MAX_LISTED_TEXT, NEVER_DEPLOYED
 from services.approvals.deploys.deployer import MAX_NOTE
 from services.approvals.ledger import HOUR
-from services.approvals.model import Kind, State
 from services.approvals.tests.room import MANAGER, OPERATOR, Room, apply, deployed, spawn
 from wire.errors import (
     AccessDenied,
@@ -21,13 +20,14 @@ from wire.errors import (
     NotFound,
     Unavailable,
 )
+from wire.records.approvals import ApprovalFilter, ApprovalKind, ApprovalState
 
 
 async def test_a_yes_deploys_a_commit(room: Room) -> None:
     before = await room.agent()
     number = await apply(room)
     row = room.row(number)
-    assert (row.kind, row.state) == (Kind.APPLY, State.PENDING)
+    assert (row.kind, row.state) == (ApprovalKind.APPLY, ApprovalState.PENDING)
     assert room.tags() == {"deployed/0", "proposal/1"}
     assert await room.approvals.diff(number) == f"-{agentfile.TEMPLATE}+# faster\n"
     await room.do(room.approvals.approve(number))
@@ -85,8 +85,8 @@ async def test_of_a_long_log_the_beginning_and_the_end_are_kept(room: Room) -> N
 async def test_an_answer_has_bounds(room: Room) -> None:
     for number in range(300):
         agent = f"a{number}"
-        room.store.add(Kind.SPAWN, agent, "c" * 40, "x" * 16_000, OPERATOR, 1)
-    found = room.approvals.find(limit=1000)
+        room.store.add(ApprovalKind.SPAWN, agent, "c" * 40, "x" * 16_000, OPERATOR, 1)
+    found = room.approvals.find(ApprovalFilter())
     assert [a.id for a in found] == list(range(301 - len(found), 301))
     assert sum(len(a.reason) for a in found) <= MAX_LISTED_TEXT < 300 * 16_000
 
@@ -112,7 +112,7 @@ async def test_a_cancelled_job_has_failed(room: Room) -> None:
     await room.do(room.approvals.approve(number))
     room.lifecycle.end("alice", "cancelled", "It was cancelled; alice is as it was.")
     await room.rest()
-    assert room.state(number) is State.FAILED
+    assert room.state(number) is ApprovalState.FAILED
     await room.check()
 
 
@@ -142,7 +142,7 @@ async def test_what_may_not_be_deployed_leaves_no_request(room: Room) -> None:
     number = await room.do(
         room.approvals.request_apply(MANAGER, "alice", stranger, "x", revert=True)
     )
-    assert room.row(number).kind is Kind.REVERT
+    assert room.row(number).kind is ApprovalKind.REVERT
     assert room.row(number).reason == f"{NEVER_DEPLOYED} x"
 
 
@@ -185,7 +185,7 @@ async def test_the_manager_takes_nothing_of_the_operators_away(room: Room) -> No
         await apply(room, "# 2\n")
     with pytest.raises(Conflict, match="Request 2 for alice was made by the operator"):
         await room.do(room.approvals.revert(MANAGER, "alice", "deployed/0"))
-    assert room.state(number) is State.PENDING
+    assert room.state(number) is ApprovalState.PENDING
     assert room.row(number).commit == main
 
 
@@ -238,7 +238,10 @@ async def test_a_newer_request_takes_the_place_of_an_older_one(room: Room) -> No
     first = await apply(room, "# 1\n")
     second = await apply(room, "# 2\n")
     assert room.row(first).note == "Request 2 replaced it."
-    assert [room.state(n) for n in (first, second)] == [State.SUPERSEDED, State.PENDING]
+    assert [room.state(n) for n in (first, second)] == [
+        ApprovalState.SUPERSEDED,
+        ApprovalState.PENDING,
+    ]
     assert "superseded/1" in room.tags()
     assert room.broker.told == {}  # who asked anew knows it
     with pytest.raises(Conflict, match="superseded already"):
@@ -263,7 +266,7 @@ async def test_a_deploy_ends_what_was_not_made_on_top_of_it(room: Room) -> None:
         await room.do(room.approvals.approve(second))
     room.lifecycle.end("alice")
     await room.rest()
-    assert room.state(second) is State.SUPERSEDED
+    assert room.state(second) is ApprovalState.SUPERSEDED
     assert "not made on top of it" in room.broker.told["approval-2"]
     await room.check()
 
@@ -275,11 +278,11 @@ async def test_what_was_made_on_top_of_a_deploy_waits_on(room: Room) -> None:
     second = await apply(room, "# 2\n", base=room.row(first).commit)
     room.lifecycle.end("alice")
     await room.rest()
-    assert room.state(second) is State.PENDING
+    assert room.state(second) is ApprovalState.PENDING
     await room.do(room.approvals.approve(second))
     room.lifecycle.end("alice")
     await room.rest()
-    assert room.state(second) is State.DEPLOYED
+    assert room.state(second) is ApprovalState.DEPLOYED
     await room.check()
 
 
@@ -290,7 +293,7 @@ async def test_a_yes_to_what_no_longer_fits_supersedes_it(room: Room) -> None:
     repository.refs["main"] = await room.git.commit_file("alice", "# x\n", "x", parent=None)
     with pytest.raises(Conflict, match="is superseded now"):
         await room.do(room.approvals.approve(number))
-    assert room.state(number) is State.SUPERSEDED
+    assert room.state(number) is ApprovalState.SUPERSEDED
     assert room.lifecycle.orders == []
 
 
@@ -299,7 +302,7 @@ async def test_a_revert_goes_back(room: Room) -> None:
     await deployed(room)
     number = await room.do(room.approvals.revert(OPERATOR, "alice", "deployed/0"))
     row = room.row(number)
-    assert (row.kind, row.commit, row.reason) == (Kind.REVERT, main, "Back to deployed/0")
+    assert (row.kind, row.commit, row.reason) == (ApprovalKind.REVERT, main, "Back to deployed/0")
     await room.do(room.approvals.approve(number))
     room.lifecycle.end("alice")
     await room.rest()
@@ -335,12 +338,12 @@ async def test_a_revert_to_what_is_deployed_meanwhile_is_superseded(room: Room) 
     number = await room.do(room.approvals.revert(OPERATOR, "alice", "deployed/0"))
     room.lifecycle.end("alice", "failed", "No.")
     await room.rest()
-    assert room.state(number) is State.PENDING
+    assert room.state(number) is ApprovalState.PENDING
     repository = room.git.applied["alice"]
     repository.refs["main"] = room.row(number).commit
     with pytest.raises(Conflict, match="is deployed already"):
         await room.do(room.approvals.approve(number))
-    assert room.state(first) is State.DEPLOYED
+    assert room.state(first) is ApprovalState.DEPLOYED
 
 
 async def test_who_asked_takes_it_back(room: Room) -> None:
@@ -363,7 +366,7 @@ async def test_the_manager_takes_back_only_its_own(room: Room) -> None:
     number = await room.do(room.approvals.revert(OPERATOR, "alice", "deployed/0"))
     with pytest.raises(AccessDenied, match="made by the operator"):
         await room.do(room.approvals.withdraw(MANAGER, number))
-    assert room.state(number) is State.PENDING
+    assert room.state(number) is ApprovalState.PENDING
 
 
 async def test_what_is_resolved_stays_so(room: Room) -> None:

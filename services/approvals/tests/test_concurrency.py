@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from services.approvals.deploys.deployment import Outcome
-from services.approvals.model import State
+from services.approvals.tests.fake_services import removed
 from services.approvals.tests.room import MANAGER, OPERATOR, Room, memory
 from wire.errors import HiveError
+from wire.records.approvals import ApprovalState
 
 AGENTS = ("alice", "bob", "carol")
 DEEDS = 60
@@ -71,7 +71,7 @@ class Crowd(Room):
         await self.approvals.revert(self._who(), agent, tag)
 
     async def _decide(self, agent: str) -> None:
-        pending = self.store.find(state=State.PENDING)
+        pending = self.store.find(state=ApprovalState.PENDING)
         if not pending:
             return
         number = self.chance.choice(pending).id
@@ -94,7 +94,7 @@ class Crowd(Room):
     async def _come(self, agent: str) -> None:
         if agent not in self.lifecycle.agents:
             self.lifecycle.agents[agent] = self.lifecycle.kept.pop(agent, "")
-            self.controller.job_removed("/job/0", agent, "spawn", Outcome("done", ""))
+            self.controller.job_removed(removed("/job/0", agent, "spawn", "done", ""))
 
     async def _go(self, agent: str) -> None:
         busy = any(job.agent == agent for job in self.lifecycle.jobs.values())

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from services.approvals.model import State
 from services.approvals.store import Store
 from services.approvals.tests.faults import Killed, unavailable
 from services.approvals.tests.room import MANAGER, Room, memory
 from wire.errors import HiveError
+from wire.records.approvals import ApprovalState
 
 CONFIG = 'model = "x"\n'
 
@@ -56,7 +56,7 @@ class Story(Room):
                 return
 
     @property
-    def last(self) -> State:
+    def last(self) -> ApprovalState:
         return self.store.find()[-1].state
 
     async def apply(self, agent: str, text: str) -> str:
@@ -106,7 +106,7 @@ async def _failed_deploy(room: Story) -> None:
     room.lifecycle.endings["alice"] = ("failed", "It does not build.\n" + "line\n" * 50)
     await room.apply("alice", CONFIG)
     await room.settle("alice")
-    assert room.last is State.FAILED
+    assert room.last is ApprovalState.FAILED
     assert room.lifecycle.agents["alice"] == ""
 
 
@@ -128,7 +128,7 @@ async def _denied(room: Story) -> None:
     with suppress(HiveError):
         await room.ask(lambda: room.approvals.deny(number, "no"))
     await room.changed()
-    assert room.state(number) is State.DENIED
+    assert room.state(number) is ApprovalState.DENIED
     assert room.git.applied["alice"].notes[f"denied/{number}"] == "no"
 
 
@@ -138,7 +138,7 @@ async def _withdrawn(room: Story) -> None:
     with suppress(HiveError):
         await room.ask(lambda: room.approvals.withdraw(MANAGER, number))
     await room.changed()
-    assert room.state(number) is State.WITHDRAWN
+    assert room.state(number) is ApprovalState.WITHDRAWN
 
 
 async def _replaced(room: Story) -> None:
@@ -146,8 +146,8 @@ async def _replaced(room: Story) -> None:
         await room.apply("alice", CONFIG + f"# {text}")
     await room.settle("alice")
     states = [row.state for row in room.store.find()]
-    assert set(states[:-1]) == {State.SUPERSEDED}
-    assert states[-1] is State.DEPLOYED
+    assert set(states[:-1]) == {ApprovalState.SUPERSEDED}
+    assert states[-1] is ApprovalState.DEPLOYED
 
 
 async def _overtaken(room: Story) -> None:
@@ -160,8 +160,8 @@ async def _overtaken(room: Story) -> None:
         await room.apply("alice", CONFIG + "# other\n")
     await room.changed()
     rows = {row.commit: row.state for row in room.store.find()}
-    assert rows.pop(first) is State.DEPLOYED
-    assert set(rows.values()) <= {State.SUPERSEDED}
+    assert rows.pop(first) is ApprovalState.DEPLOYED
+    assert set(rows.values()) <= {ApprovalState.SUPERSEDED}
 
 
 async def _reverted(room: Story) -> None:
@@ -176,7 +176,7 @@ async def _purged(room: Story) -> None:
     room.lifecycle.destroy("alice", purge=True)
     await room.changed()
     assert room.git.applied == {}
-    assert room.last is State.WITHDRAWN
+    assert room.last is ApprovalState.WITHDRAWN
 
 
 async def _taken_up(room: Story) -> None:
@@ -197,7 +197,7 @@ async def _several(room: Story) -> None:
     room.lifecycle.endings["carol"] = ("failed", "No.")
     for agent in ("alice", "carol"):
         await room.apply(agent, CONFIG)
-    for row in room.store.find(state=State.PENDING):
+    for row in room.store.find(state=ApprovalState.PENDING):
         with suppress(HiveError):
             await room.approve(row.id)
     await room.go_on()

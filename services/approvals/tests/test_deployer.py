@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from services.approvals.deploys import deployer
-from services.approvals.deploys.deployment import Outcome
-from services.approvals.model import State
+from services.approvals.tests.fake_services import removed
 from services.approvals.tests.room import Room, apply, spawn
 from wire.errors import AlreadyExists, Conflict, Unavailable
+from wire.records.approvals import ApprovalState
 
 
 async def test_an_order_that_lifecycle_refuses_fails_the_request(room: Room) -> None:
@@ -16,7 +16,7 @@ async def test_an_order_that_lifecycle_refuses_fails_the_request(room: Room) -> 
     room.lifecycle.agents["bob"] = ""  # the operator was faster
     with pytest.raises(AlreadyExists):
         await room.do(room.approvals.approve(number))
-    assert room.state(number) is State.FAILED
+    assert room.state(number) is ApprovalState.FAILED
     assert not room.meta.prepared
 
 
@@ -25,7 +25,7 @@ async def test_a_yes_outlives_a_lifecycle_that_is_away(room: Room) -> None:
     room.lifecycle.error = Unavailable("Nobody owns the name.")
     with pytest.raises(Unavailable, match="as soon as possible: Nobody owns"):
         await room.do(room.approvals.approve(number))
-    assert room.state(number) is State.APPROVED
+    assert room.state(number) is ApprovalState.APPROVED
     room.lifecycle.error = None
     room.controller.lifecycle_appeared()
     await room.rest()
@@ -41,7 +41,7 @@ async def test_a_yes_waits_for_what_else_is_done_to_the_agent(room: Room) -> Non
         await asyncio.sleep(0)
         await room.rest()
     assert not waiting.done()
-    assert room.state(number) is State.APPROVED
+    assert room.state(number) is ApprovalState.APPROVED
     room.lifecycle.end("alice")
     job = await room.do(waiting)
     assert room.lifecycle.jobs[job].verb == "deploy"
@@ -64,12 +64,12 @@ async def test_a_job_that_was_begun_just_before_ours_is_waited_for(
     for _ in range(50):
         await asyncio.sleep(0)
         await room.rest()
-    assert room.state(number) is State.BUILDING
+    assert room.state(number) is ApprovalState.BUILDING
     room.lifecycle.end("alice")
     await room.do(waiting)
     room.lifecycle.end("alice")
     await room.rest()
-    assert room.state(number) is State.DEPLOYED
+    assert room.state(number) is ApprovalState.DEPLOYED
 
 
 async def test_both_callers_that_wait_get_the_job(room: Room) -> None:
@@ -99,7 +99,7 @@ async def test_a_yes_that_takes_long_is_answered_all_the_same(
         await room.do(room.approvals.approve(number))
     room.lifecycle.end("alice")
     await room.rest()
-    assert room.state(number) is State.BUILDING
+    assert room.state(number) is ApprovalState.BUILDING
 
 
 async def test_a_conflict_that_is_none_of_a_job_fails_the_request(
@@ -114,7 +114,7 @@ async def test_a_conflict_that_is_none_of_a_job_fails_the_request(
     number = await apply(room)
     with pytest.raises(Conflict, match="Not this one"):
         await room.do(room.approvals.approve(number))
-    assert room.state(number) is State.FAILED
+    assert room.state(number) is ApprovalState.FAILED
 
 
 async def test_a_lifecycle_that_was_lost_is_not_started_for_what_nobody_waits_for(
@@ -157,7 +157,7 @@ async def test_a_job_that_lifecycle_took_with_it_is_ordered_anew(room: Room) -> 
     assert len(room.lifecycle.orders) == 2
     room.lifecycle.end("alice")
     await room.rest()
-    assert room.state(number) is State.DEPLOYED
+    assert room.state(number) is ApprovalState.DEPLOYED
 
 
 async def test_a_deploy_that_ended_while_nobody_listened_is_not_ordered_again(room: Room) -> None:
@@ -168,7 +168,7 @@ async def test_a_deploy_that_ended_while_nobody_listened_is_not_ordered_again(ro
     room.lifecycle.end("alice")
     await room.start()
     await room.rest()
-    assert room.state(number) is State.DEPLOYED
+    assert room.state(number) is ApprovalState.DEPLOYED
     assert len(room.lifecycle.orders) == 1
     await room.check()
 
@@ -187,7 +187,7 @@ async def test_a_job_that_ends_before_its_order_is_answered_counts(
 
     monkeypatch.setattr(room.lifecycle, "deploy", fast)
     assert await room.do(room.approvals.approve(number))
-    assert room.state(number) is State.DEPLOYED
+    assert room.state(number) is ApprovalState.DEPLOYED
 
 
 async def test_a_job_of_somebody_else_that_ends_before_our_order_is_answered_does_not_count(
@@ -197,26 +197,26 @@ async def test_a_job_of_somebody_else_that_ends_before_our_order_is_answered_doe
 
     async def late(agent: str, commit: str) -> str:
         room.lifecycle.agents[agent] = ""
-        room.controller.job_removed("/job/of/the/operator", agent, "spawn", Outcome("done", ""))
+        room.controller.job_removed(removed("/job/of/the/operator", agent, "spawn", "done", ""))
         raise AlreadyExists(f"There is an agent {agent} already.")
 
     monkeypatch.setattr(room.lifecycle, "spawn", late)
     with pytest.raises(AlreadyExists):
         await room.do(room.approvals.approve(number))
-    assert room.state(number) is State.FAILED
+    assert room.state(number) is ApprovalState.FAILED
     await room.check()
 
 
 async def test_jobs_of_others_change_nothing(room: Room) -> None:
     await room.agent()
     number = await apply(room)
-    room.controller.job_removed("/any", "alice", "deploy", Outcome("done", ""))
-    assert room.state(number) is State.PENDING
+    room.controller.job_removed(removed("/any", "alice", "deploy", "done", ""))
+    assert room.state(number) is ApprovalState.PENDING
     job = await room.do(room.approvals.approve(number))
-    room.controller.job_removed(job, "bob", "deploy", Outcome("failed", "x"))
-    room.controller.job_removed(job, "alice", "start", Outcome("failed", "x"))
-    room.controller.job_removed(job + "0", "alice", "deploy", Outcome("failed", "x"))
-    assert room.state(number) is State.BUILDING
+    room.controller.job_removed(removed(job, "bob", "deploy", "failed", "x"))
+    room.controller.job_removed(removed(job, "alice", "start", "failed", "x"))
+    room.controller.job_removed(removed(job + "0", "alice", "deploy", "failed", "x"))
+    assert room.state(number) is ApprovalState.BUILDING
 
 
 async def test_approvals_of_different_agents_do_not_wait_for_each_other(room: Room) -> None:
@@ -227,7 +227,7 @@ async def test_approvals_of_different_agents_do_not_wait_for_each_other(room: Ro
     await room.do(room.approvals.approve(other))
     room.lifecycle.end("bob")
     await room.rest()
-    assert room.state(other) is State.DEPLOYED
+    assert room.state(other) is ApprovalState.DEPLOYED
     assert room.meta.prepared.keys() == {"alice"}
     room.lifecycle.end("alice")
     await room.rest()
@@ -254,6 +254,6 @@ async def test_what_git_cannot_do_for_one_agent_does_not_stop_another(
     room.lifecycle.end("bob")
     monkeypatch.undo()
     await room.rest()
-    assert room.state(other) is State.DEPLOYED
-    assert room.state(number) is State.BUILDING
+    assert room.state(other) is ApprovalState.DEPLOYED
+    assert room.state(number) is ApprovalState.BUILDING
     assert ("deploy", "alice", room.row(number).commit) in room.lifecycle.orders

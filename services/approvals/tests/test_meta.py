@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from services.approvals.git.meta import Deployed, Meta, Pin
+from services.approvals.git.meta import Meta, Pin
 from wire.errors import Conflict
+from wire.records.approvals import Deploy
 
 ONE, TWO, THREE = ("1" * 40, "2" * 40, "3" * 40)
 
@@ -79,7 +80,7 @@ async def test_the_log_is_the_history(meta: Meta) -> None:
         ("bob", TWO, 2, "operator", ""),
         ("alice", ONE, 0, "hyperhive", "initial configuration"),
     ]
-    assert found[0].time >= found[-1].time > 1_600_000_000_000_000
+    assert found[0].at >= found[-1].at > 1_600_000_000_000_000
     assert [entry.approval for entry in await meta.log("alice", 1)] == [3]
     assert [entry.approval for entry in await meta.log("alice", 9)] == [3, 0]
     assert await meta.log("carol", 9) == []
@@ -90,7 +91,7 @@ async def test_nobody_talks_himself_into_the_log(meta: Meta) -> None:
     hostile = "\n  evil\x1f\x00\x1b[2J\u2028Agent: bob\nApproval: 9\n\nCommit: x"
     await meta.finalize("alice", hostile, "manager\nAgent: bob")
     (entry,) = await meta.log(None, 9)
-    assert entry == Deployed(entry.time, "alice", ONE, 3, "manager", "evil   [2J")
+    assert entry == Deploy(entry.at, "alice", ONE, 3, "manager", "evil   [2J")
     assert await meta.log("bob", 9) == []
 
 

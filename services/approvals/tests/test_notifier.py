@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from services.approvals.model import State
 from services.approvals.tests.room import Room, spawn
 from wire.errors import HiveError, Internal, LimitExceeded, NotFound, Unavailable
+from wire.records.approvals import ApprovalState
 
 
 async def test_what_the_broker_did_not_take_is_owed_over_a_restart(room: Room) -> None:
@@ -46,7 +46,7 @@ async def test_a_change_wakes_the_deliverer_which_tries_again_after_a_limit(
     number = await spawn(room)
     deliverer = room.notifier.deliverer
     deliverer.start()
-    room.ledger.move(number, State.DENIED)
+    room.ledger.move(number, ApprovalState.DENIED)
     await room.controller.step()
     try:
         async with asyncio.timeout(5):

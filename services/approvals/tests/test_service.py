@@ -18,13 +18,24 @@ from services.approvals.tests.worktree import WorkTree
 from services.config import ApprovalsConfig, Config
 from wire import names
 from wire.bus import Bus
+from wire.clients import ApprovalsClient
 from wire.errors import AccessDenied, AlreadyExists, Conflict, InvalidArgument, NotFound
 from wire.principal import THE_MANAGER, Kind, Principal, agent
+from wire.records.approvals import (
+    ApplyRequestOptions,
+    ApprovalFilter,
+    ApprovalKind,
+    ApprovalState,
+    Deploy,
+    SpawnRequestOptions,
+)
+from wire.records.broker import SendOptions
 from wire.signals import SignalStream
 from wire.testing import FixedPrincipals
 from wire.types import Typed
 
 Connect = Callable[[], Awaitable[Bus]]
+ALL = ApprovalFilter()
 
 
 class Hive(NamedTuple):
@@ -42,7 +53,12 @@ class Hive(NamedTuple):
         return reply[0] if reply else None
 
     async def states(self) -> list[str]:
-        return [fields[7] for fields in await self.ask("List", "a{sv}", {})]
+        return [request.state for request in await self.approvals.list_approvals(ALL)]
+
+    @property
+    def approvals(self) -> ApprovalsClient:
+        """Approvals, as the client calls it."""
+        return ApprovalsClient(self.client)
 
 
 @pytest.fixture
@@ -93,27 +109,31 @@ async def test_from_request_to_spawned(
 ) -> None:
     async with room(), hive.client.subscribe(interface=names.APPROVALS) as stream:
         principals.known[hive.client.unique_name] = THE_MANAGER
-        assert await hive.ask("RequestSpawn", "ssa{sv}", "alice", "docs", {"config": "# x\n"}) == 1
+        assert (
+            await hive.approvals.request_spawn("alice", "docs", SpawnRequestOptions("# x\n")) == 1
+        )
         assert await _next(stream) == ("ApprovalAdded", ["alice", 1, "spawn"])
-        assert "+# x" in await hive.ask("Diff", "t", 1)
+        assert "+# x" in await hive.approvals.diff(1)
         del principals.known[hive.client.unique_name]
     # Who a caller is is remembered for as long as the connections last.
     async with room(), hive.client.subscribe(interface=names.APPROVALS) as stream:
-        [fields] = await hive.ask("List", "a{sv}", {"state": "pending"})
-        number, kind, agent, commit, reason, by = fields[:6]
-        assert (number, kind, agent, reason, by) == (1, "spawn", "alice", "docs", "manager")
-        assert await hive.ask("Approve", "t", 1) == names.job_path(1)
+        pending = ApprovalFilter(state=ApprovalState.PENDING)
+        [request] = await hive.approvals.list_approvals(pending)
+        commit = request.commit
+        assert (request.id, request.kind, request.agent) == (1, ApprovalKind.SPAWN, "alice")
+        assert (request.reason, request.requested_by) == ("docs", "manager")
+        assert await hive.approvals.approve(1) == names.job_path(1)
         assert hive.lifecycle.orders == [("spawn", "alice", commit)]
         for state in ("approved", "building"):
             assert await _next(stream) == ("ApprovalResolved", ["alice", 1, state])
         hive.lifecycle.end()
         assert await _next(stream) == ("ApprovalResolved", ["alice", 1, "deployed"])
-        [[_time, *deploy]] = await hive.ask("DeployLog", "su", "alice", 10)
-        assert deploy == ["alice", commit, 1, "manager", "docs"]
+        [deploy] = await hive.approvals.deploy_log("alice", 10)
+        assert deploy == Deploy(deploy.at, "alice", commit, 1, "manager", "docs")
         to, body, options = await hive.broker.next()
     assert (to, options) == (
         "manager",
-        {"kind": "approval-resolved", "dedupe_key": "approval-1"},
+        SendOptions(kind="approval-resolved", dedupe_key="approval-1"),
     )
     assert "alice is there now" in body
 
@@ -124,18 +144,23 @@ async def test_from_a_commit_to_deployed_and_back(
     async with room(), hive.client.subscribe(interface=names.APPROVALS) as stream:
         applied = tmp_path / "git/applied/bob-2"
         with pytest.raises(NotFound, match="bob-2 has no tag deployed/7"):
-            await hive.ask("Revert", "ss", "bob-2", "deployed/7")
+            await hive.approvals.revert("bob-2", "deployed/7")
         tree = WorkTree(tmp_path / "git/proposed/bob-2")
         tree.git("remote", "add", "applied", str(applied))
         tree.git("fetch", "-q", "applied")
         tree.git("reset", "-q", "--hard", "applied/main")
         initial = tree.git("rev-parse", "HEAD")
         commit = tree.commit({"agent.toml": 'model = "small"\n'})
-        assert await hive.ask("RequestApply", "sssa{sv}", "bob-2", commit[:7], "Smaller", {}) == 1
+        assert (
+            await hive.approvals.request_apply(
+                "bob-2", commit[:7], "Smaller", ApplyRequestOptions()
+            )
+            == 1
+        )
         assert await _next(stream) == ("ApprovalAdded", ["bob-2", 1, "apply"])
         tree.remove()
-        assert '+model = "small"' in await hive.ask("Diff", "t", 1)
-        await hive.ask("ApproveNow", "t", 1)
+        assert '+model = "small"' in await hive.approvals.diff(1)
+        await hive.approvals.approve_now(1)
         assert hive.lifecycle.orders == [("deploy", "bob-2", commit, "True")]
         hive.lifecycle.end()
         while await _next(stream) != ("ApprovalResolved", ["bob-2", 1, "deployed"]):
@@ -143,8 +168,8 @@ async def test_from_a_commit_to_deployed_and_back(
         assert set(look(applied, "tag", "--points-at", "main").split()) == {
             "proposal/1", "approved/1", "building/1", "deployed/1"
         }  # fmt: skip
-        assert await hive.ask("Revert", "ss", "bob-2", "deployed/0") == 2
-        await hive.ask("Approve", "t", 2)
+        assert await hive.approvals.revert("bob-2", "deployed/0") == 2
+        await hive.approvals.approve(2)
         assert hive.lifecycle.orders[1] == ("deploy", "bob-2", initial, "False")
         hive.lifecycle.end("failed", "It does not build.\nline 50")
         while await _next(stream) != ("ApprovalResolved", ["bob-2", 2, "failed"]):
@@ -154,11 +179,14 @@ async def test_from_a_commit_to_deployed_and_back(
             "It does not build.\nline 50"
         )
         assert look(applied, "rev-parse", "main") == commit
-        await hive.ask("Revert", "ss", "bob-2", "deployed/0")
-        await hive.ask("Withdraw", "t", 3)
+        await hive.approvals.revert("bob-2", "deployed/0")
+        await hive.approvals.withdraw(3)
         assert await hive.states() == ["deployed", "failed", "withdrawn"]
-        log = await hive.ask("DeployLog", "su", "", 10)
-        assert [deploy[1:4] for deploy in log] == [["bob-2", commit, 1], ["bob-2", initial, 0]]
+        log = await hive.approvals.deploy_log("", 10)
+        assert [(d.agent, d.commit, d.approval) for d in log] == [
+            ("bob-2", commit, 1),
+            ("bob-2", initial, 0),
+        ]
 
 
 def look(repository: Path, *arguments: str) -> str:
@@ -175,8 +203,8 @@ async def _until(hive: Hive, words: str) -> str:
 
 async def test_a_denial_reaches_the_manager(hive: Hive, room: Callable[[], Any]) -> None:
     async with room():
-        await hive.ask("RequestSpawn", "ssa{sv}", "alice", "docs", {})
-        await hive.ask("Deny", "ts", 1, "too many already")
+        await hive.approvals.request_spawn("alice", "docs", SpawnRequestOptions())
+        await hive.approvals.deny(1, "too many already")
         assert (await hive.broker.next())[1].endswith("was denied: too many already")
         for member, arguments in (
             ("Approve", ("t", 1)),
@@ -196,9 +224,9 @@ async def test_bad_requests_are_answered_with_their_error(
     async with room():
         for name in ("../x", "Alice", "a" * 10, "system"):
             with pytest.raises(InvalidArgument):
-                await hive.ask("RequestSpawn", "ssa{sv}", name, "docs", {})
+                await hive.approvals.request_spawn(name, "docs", SpawnRequestOptions())
         with pytest.raises(AlreadyExists):
-            await hive.ask("RequestSpawn", "ssa{sv}", "bob-2", "docs", {})
+            await hive.approvals.request_spawn("bob-2", "docs", SpawnRequestOptions())
         bad: list[tuple[Any, ...]] = [
             ("RequestSpawn", "ssa{sv}", "alice", "docs", {"config": 7}),
             ("RequestSpawn", "ssa{sv}", "alice", "docs", {"model": "x"}),
@@ -235,7 +263,7 @@ async def test_only_the_operator_says_yes_or_no(
     other = await connect()
     principals.known[other.unique_name] = who
     async with room():
-        await hive.ask("RequestSpawn", "ssa{sv}", "carol", "docs", {})
+        await hive.approvals.request_spawn("carol", "docs", SpawnRequestOptions())
         calls: list[tuple[Any, ...]] = [
             ("Approve", "t", 1), ("ApproveNow", "t", 1), ("Deny", "ts", 1, "")
         ]  # fmt: skip
@@ -261,8 +289,8 @@ async def test_a_restart_between_yes_and_the_end_orders_anew(
     hive: Hive, room: Callable[[], Any]
 ) -> None:
     async with room():
-        await hive.ask("RequestSpawn", "ssa{sv}", "alice", "docs", {})
-        await hive.ask("Approve", "t", 1)
+        await hive.approvals.request_spawn("alice", "docs", SpawnRequestOptions())
+        await hive.approvals.approve(1)
         hive.lifecycle.asked.clear()
     async with room():
         await asyncio.wait_for(hive.lifecycle.asked.wait(), 5)
@@ -277,8 +305,8 @@ async def test_a_lifecycle_that_comes_back_is_asked_anew(
     hive: Hive, room: Callable[[], Any], connect: Connect
 ) -> None:
     async with room():
-        await hive.ask("RequestSpawn", "ssa{sv}", "alice", "docs", {})
-        await hive.ask("Approve", "t", 1)
+        await hive.approvals.request_spawn("alice", "docs", SpawnRequestOptions())
+        await hive.approvals.approve(1)
         await hive.hive.close()
         bus, lifecycle, broker = await connect(), Lifecycle(), Broker()
         export(bus, lifecycle, broker)

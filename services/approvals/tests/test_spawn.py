@@ -6,20 +6,20 @@ import pytest
 
 from services import agentfile
 from services.approvals.bounds import MAX_TEXT
-from services.approvals.model import Kind, State
 from services.approvals.tests.room import MANAGER, OPERATOR, Room, deployed, spawn
 from wire.errors import AlreadyExists, Conflict, InvalidArgument, LimitExceeded
+from wire.records.approvals import ApprovalKind, ApprovalState
 
 
 async def test_a_yes_spawns_with_the_configuration_that_was_asked_for(room: Room) -> None:
     number = await spawn(room, config='model = "small"\n')
     row = room.row(number)
-    assert (row.state, row.kind) == (State.PENDING, Kind.SPAWN)
+    assert (row.state, row.kind) == (ApprovalState.PENDING, ApprovalKind.SPAWN)
     assert room.git.applied["bob"].commits[row.commit].text == 'model = "small"\n'
     assert room.tags("bob") == {"proposal/1"}
     job = await room.do(room.approvals.approve(number))
     assert room.lifecycle.jobs[job].agent == "bob"
-    assert room.state(number) is State.BUILDING
+    assert room.state(number) is ApprovalState.BUILDING
     assert room.meta.prepared["bob"].approval == number
     assert "main" not in room.git.applied["bob"].refs
     room.lifecycle.end("bob")
@@ -28,8 +28,11 @@ async def test_a_yes_spawns_with_the_configuration_that_was_asked_for(room: Room
     assert room.git.applied["bob"].refs["main"] == row.commit
     assert room.meta.pins["bob"] == (number, row.commit)
     assert room.changes == [
-        (1, State.PENDING), (1, State.APPROVED), (1, State.BUILDING), (1, State.DEPLOYED)
-    ]  # fmt: skip
+        (1, ApprovalState.PENDING),
+        (1, ApprovalState.APPROVED),
+        (1, ApprovalState.BUILDING),
+        (1, ApprovalState.DEPLOYED),
+    ]
     assert room.broker.told == {
         "approval-1": "The request 1 to spawn bob was approved, and bob is there now."
     }
@@ -60,7 +63,7 @@ async def test_a_failed_job_fails_the_request_with_its_reason(room: Room) -> Non
     room.lifecycle.end("bob", "failed", "No room on the disk.")
     await room.rest()
     row = room.row(number)
-    assert (row.state, row.note) == (State.FAILED, "No room on the disk.")
+    assert (row.state, row.note) == (ApprovalState.FAILED, "No room on the disk.")
     assert room.git.applied["bob"].notes["failed/1"] == "No room on the disk."
     assert "No room on the disk." in room.broker.told["approval-1"]
     await room.check()
@@ -69,7 +72,7 @@ async def test_a_failed_job_fails_the_request_with_its_reason(room: Room) -> Non
 async def test_a_no_is_kept_and_told_with_its_note(room: Room) -> None:
     number = await spawn(room)
     await room.do(room.approvals.deny(number, "ask alice instead"))
-    assert room.state(number) is State.DENIED
+    assert room.state(number) is ApprovalState.DENIED
     assert room.git.applied["bob"].notes["denied/1"] == "ask alice instead"
     assert room.broker.told == {
         "approval-1": "The request 1 to spawn bob was denied: ask alice instead"
@@ -104,7 +107,7 @@ async def test_a_note_has_bounds_and_a_bad_one_changes_nothing(room: Room) -> No
     number = await spawn(room)
     with pytest.raises(InvalidArgument):
         await room.do(room.approvals.deny(number, "x" * (MAX_TEXT + 1)))
-    assert room.state(number) is State.PENDING
+    assert room.state(number) is ApprovalState.PENDING
 
 
 async def test_a_configuration_that_does_not_fit_leaves_nothing(room: Room) -> None:

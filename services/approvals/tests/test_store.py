@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from services.approvals.model import Kind, State
 from services.approvals.store import Store
 from services.approvals.tests.room import WRITES
 from services.approvals.tests.version1 import version_1
 from wire.errors import CorruptStore, Unavailable
+from wire.records.approvals import ApprovalKind, ApprovalState
 
 SHA = "0123456789" * 4
 FullDisk = Callable[[], contextlib.AbstractContextManager[None]]
@@ -32,7 +32,7 @@ def opened(path: Path) -> Iterator[Callable[[], Store]]:
 def _filled(path: Path) -> None:
     store = Store(path)
     for at in range(200):
-        store.add(Kind.SPAWN, f"a{at}", SHA, "reason " * 50, "manager", 1)
+        store.add(ApprovalKind.SPAWN, f"a{at}", SHA, "reason " * 50, "manager", 1)
     store.close()
 
 
@@ -42,13 +42,13 @@ def _files(path: Path) -> dict[str, bytes]:
 
 def test_what_was_written_is_there_after_a_crash(opened: Callable[[], Store]) -> None:
     store = opened()
-    number = store.add(Kind.SPAWN, "alice", SHA, "docs", "manager", 5)
-    store.move(number, State.PENDING, State.DENIED, "no", 6)
+    number = store.add(ApprovalKind.SPAWN, "alice", SHA, "docs", "manager", 5)
+    store.move(number, ApprovalState.PENDING, ApprovalState.DENIED, "no", 6)
     # Not closed: what a kill -9 leaves behind.
     other = opened()
     approval = other.get(number)
     assert approval is not None
-    assert (approval.agent, approval.state, approval.note) == ("alice", State.DENIED, "no")
+    assert (approval.agent, approval.state, approval.note) == ("alice", ApprovalState.DENIED, "no")
     assert approval.commit == SHA
     assert (approval.requested, approval.resolved) == (5, 6)
 
@@ -71,17 +71,17 @@ def test_writes_go_through_to_the_disk(
 
 def test_a_move_from_a_state_that_is_gone_changes_nothing(opened: Callable[[], Store]) -> None:
     store = opened()
-    number = store.add(Kind.SPAWN, "alice", SHA, "docs", "manager", 5)
-    assert store.move(number, State.PENDING, State.DENIED, "", 6)
-    assert not store.move(number, State.PENDING, State.APPROVED, "", 7)
+    number = store.add(ApprovalKind.SPAWN, "alice", SHA, "docs", "manager", 5)
+    assert store.move(number, ApprovalState.PENDING, ApprovalState.DENIED, "", 6)
+    assert not store.move(number, ApprovalState.PENDING, ApprovalState.APPROVED, "", 7)
 
 
 def test_find_answers_the_newest_in_their_order(opened: Callable[[], Store]) -> None:
     store = opened()
     for name in "abcd":
-        store.add(Kind.SPAWN, name, SHA, "docs", "manager", 5)
-    store.move(3, State.PENDING, State.DENIED, "", 6)
-    assert [a.agent for a in store.find(state=State.PENDING, limit=2)] == ["b", "d"]
+        store.add(ApprovalKind.SPAWN, name, SHA, "docs", "manager", 5)
+    store.move(3, ApprovalState.PENDING, ApprovalState.DENIED, "", 6)
+    assert [a.agent for a in store.find(state=ApprovalState.PENDING, limit=2)] == ["b", "d"]
     assert [a.agent for a in store.find(agent="c")] == ["c"]
 
 
@@ -128,14 +128,18 @@ def test_a_store_of_the_first_version_is_migrated(path: Path, opened: Callable[[
     store = opened()
     found = store.find()
     assert [approval.state for approval in found] == [
-        State.PENDING, State.APPROVED, State.DEPLOYED, State.FAILED, State.DENIED
-    ]  # fmt: skip
+        ApprovalState.PENDING,
+        ApprovalState.APPROVED,
+        ApprovalState.DEPLOYED,
+        ApprovalState.FAILED,
+        ApprovalState.DENIED,
+    ]
     assert {(a.kind, a.commit, a.reason, a.requested) for a in found} == {
-        (Kind.SPAWN, "", "docs", 5)
+        (ApprovalKind.SPAWN, "", "docs", 5)
     }
     assert [approval.id for approval in store.unrecorded()] == [1, 2]
     assert [approval.id for approval in store.unnotified()] == [3, 4, 5]
-    assert store.add(Kind.APPLY, "a3", SHA, "x", "manager", 7) == 6
+    assert store.add(ApprovalKind.APPLY, "a3", SHA, "x", "manager", 7) == 6
     kept = sqlite3.connect(path.with_name(f"{path.name}.v1"))
     assert kept.execute("SELECT count(*) FROM approval WHERE state = 'spawned'").fetchone() == (1,)
     kept.close()
@@ -156,21 +160,25 @@ def test_of_each_agent_one_request_is_pending_and_one_goes_on(
 ) -> None:
     store = opened()
     for _ in range(3):
-        store.add(Kind.APPLY, "alice", SHA, "x", "manager", 5)
-    assert [a.state for a in store.find()] == [State.SUPERSEDED, State.SUPERSEDED, State.PENDING]
+        store.add(ApprovalKind.APPLY, "alice", SHA, "x", "manager", 5)
+    assert [a.state for a in store.find()] == [
+        ApprovalState.SUPERSEDED,
+        ApprovalState.SUPERSEDED,
+        ApprovalState.PENDING,
+    ]
     assert store.approve(3, "", False, 6)
-    store.add(Kind.APPLY, "alice", SHA, "x", "manager", 5)
+    store.add(ApprovalKind.APPLY, "alice", SHA, "x", "manager", 5)
     with pytest.raises(sqlite3.IntegrityError):
         store.approve(4, "", False, 6)
 
 
 CALLS: dict[str, Callable[[Store], object]] = {
-    "add": lambda store: store.add(Kind.APPLY, "alice", SHA, "x", "manager", 5),
+    "add": lambda store: store.add(ApprovalKind.APPLY, "alice", SHA, "x", "manager", 5),
     "approve": lambda store: store.approve(1, SHA, False, 6),
     "clear_recorded": lambda store: store.clear_recorded(),
-    "move": lambda store: store.move(1, State.PENDING, State.DENIED, "no", 6),
+    "move": lambda store: store.move(1, ApprovalState.PENDING, ApprovalState.DENIED, "no", 6),
     "set_commit": lambda store: store.set_commit(1, SHA),
-    "set_recorded": lambda store: store.set_recorded(1, State.PENDING),
+    "set_recorded": lambda store: store.set_recorded(1, ApprovalState.PENDING),
     "set_now": lambda store: store.set_now(1),
     "set_notified": lambda store: store.set_notified(1),
 }
@@ -182,8 +190,8 @@ def test_a_full_disk_is_unavailable_and_changes_nothing(
     opened: Callable[[], Store], full_disk: FullDisk, write: str
 ) -> None:
     store = opened()
-    store.add(Kind.APPLY, "alice", "", "x", "manager", 5)
-    store.set_recorded(1, State.DENIED)  # so that each write below changes something
+    store.add(ApprovalKind.APPLY, "alice", "", "x", "manager", 5)
+    store.set_recorded(1, ApprovalState.DENIED)  # so that each write below changes something
     before = store.find(), store.unrecorded(), store.unnotified()
     with full_disk(), pytest.raises(Unavailable, match="nothing was changed"):
         CALLS[write](store)
