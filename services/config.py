@@ -175,9 +175,10 @@ class ResourceLimits(Section):
     """The limits of a container; a key that is left out means no limit, or systemd's own."""
 
     memory_high: Size | None = None
-    """The memory above which the container is slowed down."""
+    """The memory above which the container is slowed down: bytes, or a string such as `512M`."""
     memory_max: Size | None = None
-    """The memory above which processes of the container are killed."""
+    """The memory above which processes of the container are killed: bytes, or a string such as
+    `4G`."""
     cpu_weight: Weight | None = None
     """The share of processor time relative to the other agents; 100 is average."""
     cpu_quota: int | None = Field(default=None, ge=1, le=100_000)
