@@ -9,7 +9,7 @@ in_sandboxes = status=0; $(BIN)/pytest $(1) || status=$$?; for name in test test
 
 .DEFAULT_GOAL := help
 .PHONY: help up down shell test test-long lint bench bootstrap bootstrap-tests bootstrap-bench lock \
-  install uninstall
+  man install uninstall
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; \
@@ -53,6 +53,9 @@ lock: ## resolve the dependencies of pyproject.toml anew
 	@$(BIN)/pip-compile --quiet --all-extras --allow-unsafe --generate-hashes --strip-extras \
 	  --no-emit-find-links --no-emit-index-url --no-emit-trusted-host \
 	  --output-file=requirements.lock pyproject.toml
+
+man: bootstrap ## write the manual pages anew, from hivectl, the settings and man/*.md
+	@$(BIN)/python -B -m man
 
 install: ## install on this host itself (systemd needed)
 	@$(PYTHON) sandbox/installer.py check

@@ -6,6 +6,7 @@ below the fields.
 
 import ast
 import inspect
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -83,7 +84,7 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
     classes = [n for n in ast.parse(source).body if isinstance(n, ast.ClassDef)]
     [body] = [node.body for node in classes if node.name == model.__name__]
     found = {}
-    for field, below in zip(body, body[1:], strict=False):
+    for field, below in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             match below:
                 case ast.Expr(ast.Constant(str(text))):

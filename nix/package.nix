@@ -25,6 +25,7 @@ let
         ../services
         ../harness
         ../hivectl
+        ../man
       ];
     };
 

@@ -25,6 +25,7 @@ DESTINATIONS: Final = {
     "lib/tmpfiles.d": Path("/usr/local/lib/tmpfiles.d"),
     "share/dbus-1/system.d": Path("/etc/dbus-1/system.d"),
     "share/dbus-1/system-services": Path("/usr/local/share/dbus-1/system-services"),
+    **{f"share/man/man{n}": Path(f"/usr/local/share/man/man{n}") for n in (1, 5, 7)},
 }
 """Where each folder of the prefix belongs on a host."""
 

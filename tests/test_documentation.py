@@ -13,7 +13,7 @@ UNITS = [
     path
     for room in ("services", "harness", "sandbox")
     for path in (REPO / room).rglob("*")
-    if path.suffix in (".service", ".socket", ".target", ".slice")
+    if path.suffix in (".service", ".socket", ".target", ".slice", ".timer")
     and "/tests/" not in str(path)
     and "\n[Unit]\n" in f"\n{path.read_text()}"
 ]
@@ -38,6 +38,16 @@ def test_the_documentation_a_unit_names_is_installed(unit: Path) -> None:
             if address.startswith("file:"):
                 assert address.startswith(INSTALLED)
                 assert (REPO / "docs" / address.removeprefix(INSTALLED)).is_file()
+
+
+@pytest.mark.parametrize(
+    "unit", [unit for unit in UNITS if "sandbox" not in unit.parts], ids=lambda path: path.name
+)
+def test_each_unit_names_a_manual_page_that_exists(unit: Path) -> None:
+    pages = re.findall(r"\bman:([a-z.]+)\((\d)\)", unit.read_text())
+    assert pages
+    for name, section in pages:
+        assert (REPO / "man" / f"{name}.{section}").is_file()
 
 
 def test_the_manual_lists_every_setting_and_no_other() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HOUSE = Path(__file__).parents[1]
-TOP = ("wire", "services", "harness", "hivectl", "sandbox", "bench", "tests")
+TOP = ("wire", "services", "harness", "hivectl", "man", "sandbox", "bench", "tests")
 OURS = frozenset(TOP)
 SHARED = (
     "services.unit",
@@ -50,6 +50,8 @@ def allowed(module: Path) -> tuple[str, ...]:
             return ("wire", *SHARED, "services.tests")
         case ("hivectl", *_):
             return ("wire", "hivectl")
+        case ("man", *_):
+            return ("man", "hivectl", "services.config", "services.agentfile")
         case ("harness", "tests", *_):
             return ("harness", "sandbox.model")  # the scripted model answers the real client
         case ("tests" | "bench", *_):

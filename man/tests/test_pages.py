@@ -1,0 +1,69 @@
+"""The pages: none is stale, roff accepts them, and the parts written by hand agree with hivectl."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from hivectl.cli import cli
+from hivectl.commands.approvals import DEPLOY_SECONDS
+from hivectl.session import JOB_SECONDS
+from man.pages import HERE, PAGES, render
+
+names = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+
+
+def test_each_source_is_a_page() -> None:
+    assert [path.name for path in PAGES] == [
+        *("agent.toml.5", "hivectl.1", "hyperhive.7", "hyperhive.toml.5")
+    ]
+
+
+@names
+def test_no_page_is_stale(path: Path) -> None:
+    assert path.read_text() == render(path), "run `make man`"
+
+
+@names
+@pytest.mark.skipif(not shutil.which("mandoc"), reason="asks mandoc")
+def test_mandoc_finds_no_fault(path: Path) -> None:
+    ran = subprocess.run(["mandoc", "-T", "lint", path], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "")
+
+
+@names
+def test_other_pages_that_are_named_exist(path: Path) -> None:
+    ours = re.findall(r"\\fB((?:hive|hyperhive|agent)[a-z.]*)\\fP\((\d)\)", path.read_text())
+    assert ours
+    for name, section in ours:
+        assert (HERE / f"{name}.{section}").is_file()
+
+
+@names
+def test_each_page_is_installed(path: Path) -> None:
+    section = path.suffix.removeprefix(".")
+    line = f'"man/{path.name}" = "share/man/man{section}/{path.name}"'
+    assert line in (HERE.parent / "pyproject.toml").read_text()
+    installer = (HERE.parent / "sandbox/installer.py").read_text()
+    assert re.search(rf"for n in \(.*{section}.*\)", installer)
+
+
+def taking(option: str) -> set[str]:
+    """The commands of hivectl that take an option."""
+    return {
+        name
+        for name, command in cli.commands.items()
+        if any(option in p.opts for p in command.params if isinstance(p, click.Option))
+    }
+
+
+def test_the_shared_options_are_described_as_they_are() -> None:
+    source = (HERE / "hivectl.1.md").read_text()
+    [listed] = re.findall(r"next: (.*)\.\n", source)
+    commands = set(re.findall(r"\*\*([a-z-]+)\*\*", listed))
+    assert commands == taking("--no-wait") == taking("--timeout")
+    assert set(cli.commands) - taking("--json") == {"completion"}
+    assert f"(by default {JOB_SECONDS}, with **approve** {DEPLOY_SECONDS})" in source
