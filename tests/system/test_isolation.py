@@ -37,16 +37,15 @@ def test_alice_cannot_call_lifecycle_or_approvals(
 
 
 def test_alice_cannot_read_bobs_inbox(swarm: Hive) -> None:
-    bobs = hivectl(swarm, "history", "--to", "bob")
+    mine = hivectl(swarm, "send", "bob", "for you alone")["id"]
+    bobs = {message["id"] for message in hivectl(swarm, "history", "--to", "bob")}
+    assert mine in bobs
     answer = call(swarm, "alice", "recv", wait_seconds=0, max=32)
     assert not refused(answer)
     received = {m["id"] for m in answer["result"]["structuredContent"]["messages"]}
-    assert received.isdisjoint({message["id"] for message in bobs})
-    if bobs:
-        harness = mcp(
-            swarm, "alice", client="hyperhive-harness", calls=[["ack", {"ids": [bobs[-1]["id"]]}]]
-        )
-        assert refused(harness[0])
+    assert received.isdisjoint(bobs)
+    asked = [["ack", {"ids": [mine]}]]
+    assert refused(mcp(swarm, "alice", client="hyperhive-harness", calls=asked)[0])
 
 
 def test_a_hijacked_endpoint_has_alices_rights_and_no_more(swarm: Hive) -> None:

@@ -215,8 +215,10 @@ async def test_a_store_that_fails_is_tried_again_after_the_next_write(
         number = await room.ask(10)
         async with refusing(room.database, "question", "state") as tries:
             clock.advance(10)
-            await asyncio.sleep(0)
-            for _ in range(10):  # As the reader sees it: no write that would wake it.
+            async with asyncio.timeout(10):
+                while not tries:  # As the reader sees it: no write that would wake it.
+                    await room.database.read(lambda db: None)
+            for _ in range(10):
                 await room.database.read(lambda db: None)
                 await asyncio.sleep(0)
             assert len(tries) == 1
