@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.system.hive import AGENTS, Hive, worker
+from tests.system.inside import until_idle
 
 
 @pytest.fixture(scope="session")
@@ -28,10 +29,12 @@ def swarm(hive: Hive) -> Hive:
 
 
 @pytest.fixture(autouse=True)
-def own_starts(request: pytest.FixtureRequest) -> None:
-    """Give each test the starts that its units' limit allows, whatever went before."""
-    for name in {"hive", "swarm"} & set(request.fixturenames):
-        request.getfixturevalue(name).run("systemctl", "reset-failed", "hive-*", check=False)
+def fresh_start(request: pytest.FixtureRequest) -> None:
+    """Begin each test without jobs, and with the starts that its units' limit allows."""
+    if "hive" in request.fixturenames:
+        hive = request.getfixturevalue("swarm" if "swarm" in request.fixturenames else "hive")
+        hive.run("systemctl", "reset-failed", "hive-*", check=False)
+        until_idle(hive)
 
 
 @pytest.fixture

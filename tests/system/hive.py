@@ -170,6 +170,21 @@ class Hive:
         """Wait, by signals, until a property on the bus has one of the values; returns that."""
         return self._ask(timeout, do="until", target=target, wanted=list(wanted))["result"]
 
+    def until_absent(self, *target: str, timeout: float = 90) -> None:
+        """Wait, by signals, until a service has no object with an interface.
+
+        Args:
+            target: the service, its root path, and the interface.
+        """
+        self._ask(timeout, do="until_absent", target=target)
+
+    def until_message(self, to: str, kind: str, words: str, timeout: float = 60) -> str:
+        """Wait, by signals, for a message of a kind that has these words; returns its body."""
+        answer = self._ask(
+            timeout, do="until_message", filter={"to": to, "kind": kind}, words=words
+        )
+        return str(answer["result"])
+
     def popen(self, *command: str, **options: Any) -> "subprocess.Popen[str]":
         """Start `command` in it; killing the process kills what runs inside too."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -1,10 +1,11 @@
 """What the system tests do inside a container, and what they read off the hive."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.system.hive import Hive
+from tests.system.hive import CallError, Hive
 from wire import names
 
 MACHINED = (
@@ -58,6 +59,35 @@ def until_state(hive: Hive, agent: str, wanted: str, key: str = "State") -> None
     """Wait, by lifecycle's signals, until an agent is in a state; `key` is another property."""
     target = (names.LIFECYCLE, names.agent_path(agent), names.AGENT_INTERFACE, key)
     hive.until(*target, wanted=[wanted])
+
+
+def until_idle(hive: Hive) -> None:
+    """Wait until lifecycle has no job."""
+    hive.until_absent(names.LIFECYCLE, names.LIFECYCLE_PATH, names.JOB_INTERFACE)
+
+
+def until_asleep(hive: Hive, agent: str) -> None:
+    """Wait until an agent sleeps, and the job is over that put it to sleep."""
+    until_state(hive, agent, "sleeping")
+    until_idle(hive)
+
+
+def until_ended(hive: Hive, number: int) -> dict[str, Any]:
+    """Wait until a request is in a final state and git records that; returns it."""
+    state = probe(hive, "until_request", str(number))
+    [request] = [row for row in hivectl(hive, "pending", "--all") if row["id"] == number]
+    assert request["state"] == state
+    # Before approvals looks for a tag, it records in git what is to be recorded of the agent.
+    with suppress(CallError):
+        approvals = (names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS)
+        nowhere = [request["agent"], f"deployed/{2**32}"]
+        hive.call(*approvals, "Revert", signature="ss", arguments=nowhere)
+    return dict(request)
+
+
+def until_told(hive: Hive, recipient: str, kind: str, words: str) -> str:
+    """Wait, by the broker's signals, for a message to somebody; returns its body."""
+    return hive.until_message(recipient, kind, words)
 
 
 def probe(hive: Hive, name: str, *arguments: str, timeout: float = 180) -> Any:

@@ -16,7 +16,11 @@ Requests, each with an `id` that its answer repeats:
   "arguments": [...]}` calls a method: `{"result": [...]}`;
 - `{"do": "until", "target": [DESTINATION, PATH, INTERFACE, PROPERTY], "wanted": [...],
   "timeout": SECONDS}` waits, by the signals of DESTINATION, until the property has one of the
-  values: `{"result": VALUE}`.
+  values: `{"result": VALUE}`;
+- `{"do": "until_absent", "target": [DESTINATION, PATH, INTERFACE], "timeout": SECONDS}` waits until
+  no object below PATH has INTERFACE;
+- `{"do": "until_message", "filter": {"to": NAME, "kind": KIND}, "words": TEXT, "timeout": SECONDS}`
+  waits for a message with these words: `{"result": BODY}`.
 
 What fails is answered with `{"error": NAME, "text": SENTENCE}`.
 """
@@ -36,7 +40,9 @@ from typing import Any
 import hivectl
 from wire import names
 from wire.bus import Bus
+from wire.clients.broker import BrokerClient
 from wire.errors import HiveError
+from wire.records.broker import MessageFilter
 
 LINE_LIMIT = 64 * 1024 * 1024
 UNKNOWN_OBJECT = "org.freedesktop.DBus.Error.UnknownObject"
@@ -149,6 +155,32 @@ class Resident:
                     value = None  # it is not there yet
                 if value in request["wanted"]:
                     return {"result": value}
+                await anext(signals)
+
+    async def _until_absent(self, request: dict[str, Any]) -> dict[str, Any]:
+        bus = await self._connected()
+        destination, path, interface = request["target"]
+        asked = (destination, path, names.OBJECT_MANAGER, "GetManagedObjects")
+        async with (
+            asyncio.timeout(request["timeout"]),
+            bus.subscribe(sender=destination) as signals,
+        ):
+            while any(interface in shown for shown in (await bus.call1(*asked)).values()):
+                await anext(signals)
+        return {"result": None}
+
+    async def _until_message(self, request: dict[str, Any]) -> dict[str, Any]:
+        bus = await self._connected()
+        broker, wanted = BrokerClient(bus), request["filter"]
+        asked = MessageFilter(recipient=wanted["to"], kind=wanted["kind"])
+        async with (
+            asyncio.timeout(request["timeout"]),
+            bus.subscribe(sender=names.BROKER) as signals,
+        ):
+            while True:
+                for message in reversed(await broker.list_messages(asked, 100)):
+                    if request["words"] in message.body:
+                        return {"result": message.body}
                 await anext(signals)
 
     async def _connected(self) -> Bus:

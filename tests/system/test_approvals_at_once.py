@@ -9,7 +9,7 @@ import pytest
 
 from hivectl.exit_codes import Exit
 from tests.system.hive import Hive
-from tests.system.inside import hivectl, inside, leader, probe, until_state
+from tests.system.inside import hivectl, inside, leader, until_ended, until_state
 
 pytestmark = pytest.mark.system
 
@@ -41,14 +41,13 @@ def approving(hive: Hive, number: int) -> "subprocess.Popen[str]":
 
 def ended(hive: Hive, number: int) -> dict[str, Any]:
     """The request, when it goes no further; the tags say the same as the row."""
-    state = probe(hive, "until_request", str(number))
-    [row] = [r for r in hivectl(hive, "pending", "--all") if r["id"] == number]
-    assert row["state"] == state
+    row = until_ended(hive, number)
+    state = row["state"]
     git = ["git", "-c", "safe.directory=*", "--git-dir", f"{APPLIED}/{row['agent']}"]
     assert f"{state}/{number}" in hive.run(*git, "tag").stdout.split()
     if state == "deployed":
         assert hive.run(*git, "rev-parse", "main").stdout.strip() == row["commit"]
-    return dict(row)
+    return row
 
 
 def at_rest(hive: Hive, name: str, commit: str) -> None:
@@ -85,17 +84,6 @@ def go_on(hive: Hive) -> None:
 def finished(process: "subprocess.Popen[str]") -> int:
     process.communicate(timeout=150)
     return process.returncode
-
-
-def test_two_agents_at_once(swarm: Hive) -> None:
-    commits = {name: proposed(swarm, name, "both") for name in ("alice", "bob")}
-    numbers = {name: asked(swarm, name, commit) for name, commit in commits.items()}
-    waiting = [approving(swarm, number) for number in numbers.values()]
-    assert [finished(process) for process in waiting] == [0, 0]
-    for name, number in numbers.items():
-        assert ended(swarm, number)["state"] == "deployed"
-        at_rest(swarm, name, commits[name])
-        assert hivectl(swarm, "deploy-log", name)[0]["approval"] == number
 
 
 def test_two_for_one_agent(swarm: Hive) -> None:

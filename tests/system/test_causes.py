@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import hivectl, probe
+from tests.system.inside import hivectl, probe, until_told
 
 pytestmark = pytest.mark.system
 
@@ -109,6 +109,4 @@ def test_a_restart_that_hangs_is_the_last_one_and_told(bob: Hive) -> None:
     probe(bob, "provoke", "bob", "failed", f"kill -KILL {INIT}")
     gave_up = "The container of bob does not come up again (result timeout"
     for recipient in ("manager", "operator"):
-        told = hivectl(bob, "history", "--to", recipient, "--kind", "container-crash")
-        assert told[-1]["body"].startswith(gave_up)
-        assert STAYS_DOWN in told[-1]["body"]
+        assert STAYS_DOWN in until_told(bob, recipient, "container-crash", gave_up)

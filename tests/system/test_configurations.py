@@ -8,10 +8,20 @@ import pytest
 
 from hivectl.exit_codes import Exit
 from tests.system.hive import Hive
-from tests.system.inside import call, hivectl, inside, refused, until_state, wait_for_inbox
+from tests.system.inside import (
+    call,
+    hivectl,
+    inside,
+    refused,
+    until_ended,
+    until_state,
+    until_told,
+    wait_for_inbox,
+)
 
 pytestmark = pytest.mark.system
 
+RESOLVED = "approval-resolved"
 APPLIED = "/var/lib/hyperhive/git/applied"
 
 
@@ -54,6 +64,7 @@ def test_the_whole_loop(swarm: Hive) -> None:
 
     approved = swarm.hivectl("approve", str(number), timeout=300)
     assert approved.stdout.startswith("alice: deploy done\n")
+    assert until_ended(swarm, number)["state"] == "deployed"
     after = agent(swarm, "alice")
     assert after["deployed_commit"] == waiting["commit"]
     assert after["invocation_id"] != before["invocation_id"]
@@ -71,16 +82,15 @@ def test_the_whole_loop(swarm: Hive) -> None:
     show = ["git", "-C", "/agents/alice", "show", f"applied/refs/tags/deployed/{number}:agent.toml"]
     inside(swarm, "manager", "git", "-C", "/agents/alice", "fetch", "--quiet", "applied")
     assert 'environment.GREETING = "hello"' in inside(swarm, "manager", *show).stdout
-    resolved = hivectl(swarm, "history", "--to", "manager", "--kind", "approval-resolved")
-    assert f"request {number} " in resolved[-1]["body"]
+    until_told(swarm, "manager", RESOLVED, f"request {number} ")
 
 
 def test_what_does_not_validate_is_refused_at_once(swarm: Hive) -> None:
-    open_before = hivectl(swarm, "pending")
+    before = hivectl(swarm, "pending", "--all")
     swarm.hivectl("send", "manager", "give alice the variable PATH=x")
     told = wait_for_inbox(swarm, "I asked for PATH")["body"]
     assert "agent.toml, line 1: environment.PATH = 'PATH' is not valid" in told
-    assert hivectl(swarm, "pending") == open_before
+    assert hivectl(swarm, "pending", "--all") == before
 
 
 def test_what_does_not_build_changes_nothing(swarm: Hive) -> None:
@@ -93,20 +103,22 @@ def test_what_does_not_build_changes_nothing(swarm: Hive) -> None:
     after = agent(swarm, "alice")
     for key in ("deployed_commit", "invocation_id", "state"):
         assert after[key] == before[key]
-    ended = request(swarm, number)
+    ended = until_ended(swarm, number)
     assert ended["state"] == "failed"
-    assert f"failed/{number}" in tags(swarm, "alice")
-    told = hivectl(swarm, "history", "--to", "manager", "--kind", "approval-resolved")[-1]["body"]
-    assert "no-such-package" in told
+    assert "no-such-package" in ended["note"]
+    shown = ("tag", "--list", "--format=%(contents)", f"failed/{number}")
+    assert "no-such-package" in git(swarm, "alice", *shown)
+    assert git(swarm, "alice", "rev-parse", "main").strip() == before["deployed_commit"]
+    assert "no-such-package" in until_told(swarm, "manager", RESOLVED, f"request {number} ")
 
 
 def test_a_denied_change_carries_the_note(swarm: Hive) -> None:
     number = asked(swarm, "give bob the variable COLOUR=red", "I asked for COLOUR")
     swarm.hivectl("deny", str(number), "--note", "He likes blue.")
+    assert until_ended(swarm, number)["state"] == "denied"
     note = git(swarm, "bob", "tag", "-l", "--format=%(contents)", f"denied/{number}")
     assert "He likes blue." in note
-    told = hivectl(swarm, "history", "--to", "manager", "--kind", "approval-resolved")[-1]["body"]
-    assert "He likes blue." in told
+    until_told(swarm, "manager", RESOLVED, "He likes blue.")
 
 
 def test_a_newer_request_takes_the_place_of_the_older_and_can_be_withdrawn(swarm: Hive) -> None:
@@ -115,7 +127,7 @@ def test_a_newer_request_takes_the_place_of_the_older_and_can_be_withdrawn(swarm
     assert request(swarm, first)["state"] == "superseded"
     answer = call(swarm, "manager", "withdraw_request", id=second)
     assert not refused(answer), answer
-    assert request(swarm, second)["state"] == "withdrawn"
+    assert until_ended(swarm, second)["state"] == "withdrawn"
     assert refused(call(swarm, "manager", "withdraw_request", id=second))
     assert {f"superseded/{first}", f"withdrawn/{second}"} <= tags(swarm, "bob")
 
@@ -123,12 +135,16 @@ def test_a_newer_request_takes_the_place_of_the_older_and_can_be_withdrawn(swarm
 def test_an_agent_is_taken_back_to_what_it_was(swarm: Hive) -> None:
     first = asked(swarm, "give bob the variable MOOD=good", "I asked for MOOD")
     swarm.hivectl("approve", str(first), timeout=300)
+    assert until_ended(swarm, first)["state"] == "deployed"
     back = hivectl(swarm, "deploy-log", "bob")[1]
     number = int(hivectl(swarm, "revert", "bob", back["tag"])["id"])
     assert request(swarm, number)["kind"] == "revert"
     assert '-environment.MOOD = "good"\n' in swarm.hivectl("diff", str(number)).stdout
     swarm.hivectl("approve", str(number), "--now", timeout=300)
+    assert until_ended(swarm, number)["state"] == "deployed"
     assert agent(swarm, "bob")["deployed_commit"] == back["commit"]
+    told = json.loads(inside(swarm, "bob", "cat", "/etc/hyperhive/harness.json").stdout)
+    assert "MOOD" not in told["environment"]
 
 
 def test_a_yes_that_waits_for_a_long_turn_can_be_hurried(swarm: Hive) -> None:
@@ -140,7 +156,7 @@ def test_a_yes_that_waits_for_a_long_turn_can_be_hurried(swarm: Hive) -> None:
     again = swarm.hivectl("approve", str(number), check=False, timeout=60)
     assert (again.returncode, "is building already" in again.stderr) == (Exit.CONFLICT, True)
     swarm.hivectl("approve", str(number), "--now", timeout=120)
-    assert request(swarm, number)["state"] == "deployed"
+    assert until_ended(swarm, number)["state"] == "deployed"
     assert wait_for_inbox(swarm, "I slept for 15 seconds")["from"] == "bob"  # once more, whole
 
 
@@ -151,7 +167,7 @@ def test_an_agent_comes_with_its_configuration(swarm: Hive) -> None:
     try:
         assert '+environment.JOB = "docs"' in swarm.hivectl("diff", number).stdout
         swarm.hivectl("approve", number, timeout=300)
-        assert request(swarm, int(number))["state"] == "deployed"
+        assert until_ended(swarm, int(number))["state"] == "deployed"
         swarm.hivectl("send", "dora", "what is $JOB")
         assert "JOB is docs" in wait_for_inbox(swarm, "JOB is")["body"]
     finally:

@@ -18,7 +18,7 @@ def test_an_agent_answers_what_the_operator_asks(swarm: Hive) -> None:
         *("hivectl", "ask", "alice", "Which one?", "--choice", "red", "--choice", "blue"),
         *("--wait", "60"),
     )
-    assert answer.stdout.strip() == "red"
+    assert answer.stdout == "red\n"
     question = hivectl(swarm, "questions", "--all", "--to", "alice")[-1]
     assert (question["state"], question["answered_by"]) == ("answered", "alice")
 

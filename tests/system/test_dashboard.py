@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import call, hivectl, refused, until_state
+from tests.system.inside import call, hivectl, refused, until_asleep, until_state
 from tests.system.test_sleep import sleepy
 from wire import names
 
@@ -149,7 +149,7 @@ def test_opening_the_page_of_a_sleeping_agent_wakes_it(sleepy: Hive, page: Page)
     answer = page.request("POST", "/api/agents/bob/wake", {})
     assert (answer.status, json.load(answer)) == (200, {"woken": True})
     until_state(sleepy, "bob", "running")
-    until_state(sleepy, "bob", "sleeping")
+    until_asleep(sleepy, "bob")
     sleepy.hivectl("kill", "bob")
     answer = page.request("POST", "/api/agents/bob/wake", {})
     assert (answer.status, json.load(answer)) == (200, {"woken": False})

@@ -76,6 +76,7 @@ def manual() -> str:
     return found[0]
 
 
+@pytest.mark.long
 def test_the_tree_of_the_manual_is_one(swarm: Hive, set_image: SetImage) -> None:
     if swarm.run("sh", "-c", "command -v mmdebstrap", check=False).returncode:
         pytest.skip("mmdebstrap is not installed: apt-get install mmdebstrap")

@@ -11,22 +11,21 @@ from tests.system.hive import PYTHON, REPO, Hive
 
 pytestmark = pytest.mark.system
 
-ROUNDS = 20
 
-
+@pytest.mark.parametrize("rounds", [6, pytest.param(20, marks=pytest.mark.long)])
 def test_nothing_is_lost_or_doubled_whatever_is_killed(
-    swarm: Hive, measured: Callable[[str], None]
+    swarm: Hive, measured: Callable[[str], None], rounds: int
 ) -> None:
     seed = os.environ.get("HIVE_SEED") or str(random.randrange(10**6))
     python = ["env", f"PYTHONPATH={REPO}", "PYTHONDONTWRITEBYTECODE=1", PYTHON]
-    chaos = [*python, "-m", "bench.chaos.driver", str(ROUNDS), seed]
+    chaos = [*python, "-m", "bench.chaos.driver", str(rounds), seed]
     done = swarm.run(*chaos, check=False, timeout=1200)
     said = f"seed {seed} (HIVE_SEED={seed} repeats its choices)\n{done.stderr}"
     assert done.returncode == 0, said
     outcome = json.loads(done.stdout.splitlines()[-1])
     assert outcome["violations"] == [], said
-    assert sum(outcome["kills"].values()) >= ROUNDS // 2, said
-    assert outcome["messages"] >= ROUNDS, said
+    assert sum(outcome["kills"].values()) >= rounds // 2, said
+    assert outcome["messages"] >= rounds, said
     measured(
         f"chaos: {sum(outcome['kills'].values())} kills, {outcome['messages']} messages, "
         f"{outcome['redeliveries']} redeliveries, none lost, none doubled"

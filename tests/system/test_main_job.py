@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import hivectl, wait_for_inbox
+from tests.system.inside import hivectl, until_told, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
@@ -52,7 +52,7 @@ def test_the_manager_asks_for_an_agent_and_the_operator_decides(swarm: Hive) -> 
     swarm.hivectl("approve", str(request["id"]), timeout=120)
     agents = {agent["name"]: agent["state"] for agent in hivectl(swarm, "list")}
     assert agents["carol"] == "running"
-    assert "carol" in hivectl(swarm, "history", "--to", "manager", "--kind", "spawned")[-1]["body"]
+    until_told(swarm, "manager", "spawned", "carol")
     swarm.hivectl("destroy", "carol", "--purge", "--yes", timeout=120)
     assert "carol" not in {agent["name"] for agent in hivectl(swarm, "list")}
 
@@ -62,7 +62,6 @@ def test_a_denied_request_spawns_nothing_and_tells_the_manager_why(swarm: Hive) 
     wait_for_inbox(swarm, "dave")
     request = hivectl(swarm, "pending")[-1]
     swarm.hivectl("deny", str(request["id"]), "--note", "two are enough")
-    verdict = hivectl(swarm, "history", "--to", "manager", "--kind", "approval-resolved")[-1]
-    assert "two are enough" in verdict["body"]
+    until_told(swarm, "manager", "approval-resolved", "two are enough")
     assert "dave" not in {agent["name"] for agent in hivectl(swarm, "list")}
     assert hivectl(swarm, "pending") == []

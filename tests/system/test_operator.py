@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hivectl.exit_codes import Exit
-from tests.system.hive import AGENTS, Hive
+from tests.system.hive import Hive
 from tests.system.inside import call, hivectl, refused, wait_for_inbox
 
 pytestmark = pytest.mark.system
@@ -54,12 +54,6 @@ def test_an_agent_asks_and_the_operator_answers(swarm: Hive) -> None:
     assert "blue" in told["body"]
     again = swarm.run("hivectl", "answer", str(number), "green", check=False)
     assert again.returncode == Exit.CONFLICT
-
-
-def test_an_agent_answers_the_operator(swarm: Hive) -> None:
-    choices = ["--choice", "yes", "--choice", "no"]
-    ran = swarm.run("hivectl", "ask", "bob", "Ready?", *choices, "--wait", "60", timeout=90)
-    assert ran.stdout == "yes\n"
 
 
 def test_an_answer_in_the_place_of_an_agent_ends_the_wait(swarm: Hive, silent: str) -> None:
@@ -165,29 +159,6 @@ def test_what_was_said_is_found(swarm: Hive) -> None:
         sent
     ]
     swarm.run("hivectl", "cancel-question", str(asked))
-    swarm.run("hivectl", "inbox", "--ack")
-
-
-def test_a_backup_brings_back_what_was_said(swarm: Hive) -> None:
-    before, after = f"before{uuid.uuid4().hex}", f"after{uuid.uuid4().hex}"
-    copy = f"/root/{before}.sqlite"
-    swarm.run("hivectl", "send", "operator", before)
-    assert hivectl(swarm, "backup", copy) == {"file": copy}
-    assert swarm.run("stat", "--format=%a %U", copy).stdout == "600 root\n"
-    twice = swarm.run("hivectl", "backup", copy, check=False)
-    assert twice.returncode == Exit.CONFLICT
-    swarm.run("hivectl", "send", "operator", after)
-    running = swarm.run("hivectl", "restore", copy, check=False)
-    assert running.returncode == Exit.CONFLICT
-    assert running.stderr.startswith("hivectl: ")
-    assert len(hivectl(swarm, "search", after)["messages"]) == 1
-    swarm.run("systemctl", "stop", "hive.target")
-    try:
-        swarm.run("hivectl", "restore", copy)
-    finally:
-        swarm.start(*AGENTS)
-    assert len(hivectl(swarm, "search", before)["messages"]) == 1
-    assert hivectl(swarm, "search", after)["messages"] == []
     swarm.run("hivectl", "inbox", "--ack")
 
 

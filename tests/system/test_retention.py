@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hivectl.exit_codes import Exit
 from tests.system.hive import PYTHON, Hive
 from tests.system.inside import hivectl
 
@@ -96,15 +97,22 @@ def test_the_timer_goes_with_the_hive(hive: Hive) -> None:
 
 
 def test_a_backup_comes_back_but_not_onto_a_running_broker(stopped: Hive) -> None:
+    copy = "/root/saved.sqlite"
     send(stopped, "before the backup")
-    stopped.run("rm", "-f", "/root/saved.sqlite")
-    hivectl(stopped, "backup", "/root/saved.sqlite")
+    stopped.run("rm", "-f", copy)
+    saved = stopped.run("hivectl", "backup", copy, "--json")
+    assert json.loads(saved.stdout) == {"file": copy}
+    assert stopped.run("stat", "--format=%a %U", copy).stdout == "600 root\n"
+    twice = stopped.run("hivectl", "backup", copy, check=False)
+    assert twice.returncode == Exit.CONFLICT
     send(stopped, "after the backup")
-    refused = stopped.hivectl("restore", "/root/saved.sqlite", check=False)
-    assert refused.returncode == 6
+    refused = stopped.run("hivectl", "restore", copy, check=False)
+    assert refused.returncode == Exit.CONFLICT
+    assert refused.stderr.startswith("hivectl: ")
+    assert len(hivectl(stopped, "search", "after the backup")["messages"]) == 1
     assert "systemctl mask --runtime --now hive-broker" in refused.stderr
     stop(stopped)
-    stopped.hivectl("restore", "/root/saved.sqlite")
+    stopped.run("hivectl", "restore", copy)
     start(stopped)
     found = bodies(stopped)
     assert "before the backup" in found

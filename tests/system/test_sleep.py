@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.system.hive import AGENTS, Hive
-from tests.system.inside import call, hivectl, probe, refused, until_state
+from tests.system.inside import call, hivectl, probe, refused, until_asleep, until_state
 
 pytestmark = pytest.mark.system
 
@@ -42,7 +42,7 @@ def sleepy(swarm: Hive) -> Iterator[Hive]:
     finally:
         # He may be falling asleep just then: no start comes between.
         if swarm.hivectl("start", "bob", check=False, timeout=120).returncode:
-            until_state(swarm, "bob", "sleeping")
+            until_asleep(swarm, "bob")
             swarm.hivectl("start", "bob", timeout=120)
 
 
@@ -64,7 +64,7 @@ def told(hive: Hive, kind: str) -> int:
 
 def test_an_idle_agent_sleeps_and_uses_nothing(sleepy: Hive) -> None:
     before = told(sleepy, "container-crash")
-    until_state(sleepy, "bob", "sleeping")
+    until_asleep(sleepy, "bob")
     shown = hivectl(sleepy, "status", "bob")
     assert (shown["state"], shown["enabled"]) == ("sleeping", True)
     assert runs(sleepy, "bob") == []
@@ -79,7 +79,7 @@ def test_what_is_said_to_it_wakes_it(
     woken = probe(sleepy, "wake_time", "bob", "sleeping", member)
     measured(f"{member} to a sleeping agent, to its harness having the message: {woken['ms']} ms")
     assert woken["ms"] < 20_000
-    until_state(sleepy, "bob", "sleeping")
+    until_asleep(sleepy, "bob")
     waiting = hivectl(sleepy, "history", "--to", "bob", "--state", "queued")
     assert waiting == []
 
@@ -92,14 +92,14 @@ def test_a_reminder_that_is_due_wakes_it(sleepy: Hive) -> None:
     # Longer than it takes to fall asleep, and within what the probe waits for.
     answer = call(sleepy, "bob", "remind", text="look again", after_seconds=15)
     assert not refused(answer), answer
-    until_state(sleepy, "bob", "sleeping")
+    until_asleep(sleepy, "bob")
     until_state(sleepy, "bob", "running")
     [reminder] = hivectl(sleepy, "history", "--to", "bob", "--kind", "reminder", "--limit", "1")
     assert "look again" in reminder["body"]
 
 
 def test_what_came_while_lifecycle_was_down_wakes_it(sleepy: Hive) -> None:
-    until_state(sleepy, "bob", "sleeping")
+    until_asleep(sleepy, "bob")
     sleepy.run("systemctl", "mask", "--runtime", "hive-lifecycle.service")
     try:
         sleepy.run("systemctl", "stop", "hive-lifecycle.service")
@@ -112,7 +112,7 @@ def test_what_came_while_lifecycle_was_down_wakes_it(sleepy: Hive) -> None:
 
 
 def test_who_was_stopped_stays_so(sleepy: Hive) -> None:
-    until_state(sleepy, "bob", "sleeping")
+    until_asleep(sleepy, "bob")
     sleepy.hivectl("kill", "bob")
     assert state(sleepy, "bob") == "stopped"
     sleepy.hivectl("send", "bob", "are you up?")
@@ -123,7 +123,7 @@ def test_who_was_stopped_stays_so(sleepy: Hive) -> None:
 
 def test_after_a_boot_of_the_host_all_are_as_they_were(sleepy: Hive) -> None:
     sleepy.hivectl("kill", "alice")
-    until_state(sleepy, "bob", "sleeping")
+    until_asleep(sleepy, "bob")
     before = told(sleepy, "container-crash")
     sleepy.stop("--keep")
     try:

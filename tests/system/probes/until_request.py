@@ -1,4 +1,4 @@
-"""Wait until a request to approvals is in a state from which it goes no further, by its signals.
+"""Wait until a request to approvals is in a final state, by its signals.
 
 Runs inside the sandbox, as root: `python until_request.py ID`. Prints the state as JSON.
 """
@@ -9,8 +9,10 @@ import sys
 
 from wire import names
 from wire.bus import Bus
+from wire.clients.approvals import ApprovalsClient
+from wire.records.approvals import ApprovalFilter, ApprovalState
 
-OPEN = ("pending", "approved", "building")
+OPEN = (ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.BUILDING)
 
 
 async def main(number: int) -> None:
@@ -22,11 +24,9 @@ async def main(number: int) -> None:
     await bus.close()
 
 
-async def state_of(bus: Bus, number: int) -> str:
-    rows = await bus.call1(
-        names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS, "List", "a{sv}", {}
-    )
-    return next(str(row[7]) for row in rows if row[0] == number)
+async def state_of(bus: Bus, number: int) -> ApprovalState:
+    found = await ApprovalsClient(bus).list_approvals(ApprovalFilter())
+    return next(approval.state for approval in found if approval.id == number)
 
 
 asyncio.run(main(int(sys.argv[1])))
