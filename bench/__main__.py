@@ -1,4 +1,4 @@
-"""All benches in turn, or those that are named: `python -m bench [NAME ...] [--quick]`."""
+"""Run all benches in turn, or the named ones: `python -m bench [NAME ...] [--quick]`."""
 
 import argparse
 import subprocess
@@ -10,12 +10,12 @@ HERE = Path(__file__).parent
 
 
 def benches() -> list[str]:
-    """The names of all benches: each is a folder with a __main__.py."""
+    """Return the names of all benches: each is a folder with a __main__.py."""
     return sorted(path.parent.name for path in HERE.glob("*/__main__.py"))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the benches; returns 1 when one of them failed (the others are run all the same)."""
+    """Run the benches; return 1 if one of them failed (the others are run all the same)."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure the hive.")
     parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is kept")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(benches())}")
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
-    """Run one bench in a process of its own, so that what it leaves in memory measures nobody."""
+    """Run one bench in a process of its own, so that its memory does not affect the others."""
     print(f"bench {name}", flush=True)
     command = [sys.executable, "-B", "-m", f"bench.{name}", *arguments]
     return subprocess.run(command, cwd=HERE.parent, check=False).returncode

@@ -1,4 +1,4 @@
-"""A hive in a sandbox of its own, for what cannot be measured without a real systemd.
+"""A hive in a sandbox of its own, for measurements that need a real systemd.
 
 with running("manager", broker={"messages_per_hour": 10**9}) as host:
     with step("64 endpoints start"):
@@ -29,13 +29,13 @@ class Host:
         self._instance = instance
 
     def run(self, *command: str, stdin: str = "", check: bool = True) -> str:
-        """Run `command` in it and return what it prints. Raises SandboxError when it fails."""
+        """Run `command` in it and return its output. Raises SandboxError when it fails."""
         return inside.run(self._instance, *command, stdin=stdin, check=check).stdout
 
     def python(self, module: str, *arguments: str) -> Any:
-        """Run a module of this repository in it; its last line is JSON, which is returned.
+        """Run a module of this repository in it; return its last line, which is JSON.
 
-        What it writes to its standard error is shown as it comes: its progress.
+        Its standard error, which reports progress, is shown as it comes.
         """
         command = ["env", "PYTHONDONTWRITEBYTECODE=1", f"PYTHONPATH={REPO}"]
         done = subprocess.run(
@@ -59,9 +59,12 @@ class Host:
 
 @contextmanager
 def running(*agents: str, broker: Mapping[str, Any] | None = None) -> Iterator[Host]:
-    """A host with a hive in which `agents` run; `broker` are settings of the section [broker].
+    """Run a host with a hive in which `agents` run; `broker` are settings of the section [broker].
 
-    Whatever an interrupted run left is removed before, and everything after. Raises SandboxError.
+    The remains of an interrupted run are removed before, and everything after.
+
+    Raises:
+        SandboxError: The host or the hive did not start.
     """
     instance = Instance(NAME)
     lifecycle.down(instance)
@@ -78,7 +81,7 @@ def running(*agents: str, broker: Mapping[str, Any] | None = None) -> Iterator[H
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Say what goes on, and how long it took."""
+    """Print the step, and the time that it took."""
     began = time.monotonic()
     print(f"  {what} ...", end="", flush=True)
     try:

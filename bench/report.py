@@ -1,4 +1,4 @@
-"""What a bench has measured: results/NAME.json, and the table of it in README.md.
+"""The figures of a bench: results/NAME.json, and the table of it in README.md.
 
     report = Report("messages", {"samples": 2000})
     floor = Floor("bare D-Bus round trip", 0.41)
@@ -6,7 +6,7 @@
     report.publish(quick=False)
 
 A figure alone says little: machines differ. So each stands beside a floor that was measured in the
-same run, with the ratio of both; what has no floor (a limit, a count) goes without.
+same run, with the ratio of both; a limit or a count has no floor.
 `python -m bench.report` renders the tables again.
 """
 
@@ -31,7 +31,7 @@ _BLOCK: Final = re.compile(r"<!-- table: ([a-z0-9-]+) -->\n(.*?)<!-- end -->", r
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The cheapest thing that a figure can be held against, in the figure's unit."""
+    """The cheapest thing that a figure can be compared with, in the figure's unit."""
 
     what: str
     value: float
@@ -54,7 +54,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What it was measured on."""
+    """The machine of a measurement."""
 
     cores: int
     memory_gib: int
@@ -62,11 +62,11 @@ class Machine:
     system: str
     python: str
     load: float | None = None
-    """How many processes wanted to run when the bench began: on a busy machine nothing is quick."""
+    """The processes that wanted to run when the bench began: a busy machine is slow."""
 
 
 def this_machine() -> Machine:
-    """The machine we run on."""
+    """Return the machine that this runs on."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Machine(
         cores=len(os.sched_getaffinity(0)),
@@ -93,14 +93,14 @@ class Report:
     machine: Machine = field(default_factory=this_machine)
 
     def add(self, what: str, value: float, unit: str, floor: Floor | None = None) -> Figure:
-        """Note a figure."""
+        """Add a figure."""
         rounded = Floor(floor.what, _rounded(floor.value)) if floor else None
         figure = Figure(what, _rounded(value), unit, rounded)
         self.figures.append(figure)
         return figure
 
     def table(self) -> str:
-        """The figures for a reader, as Markdown."""
+        """Return the figures as a Markdown table."""
         load = "" if self.machine.load is None else f", load {self.machine.load:g}"
         return "\n".join(
             [
@@ -139,7 +139,7 @@ def save(report: Report, results: Path = RESULTS) -> None:
 
 
 def load(path: Path) -> Report:
-    """The report that `save` wrote to `path`."""
+    """Return the report that `save` wrote to `path`."""
     content = json.loads(path.read_text())
     figures = [
         Figure(one["what"], one["value"], one["unit"], one["floor"] and Floor(**one["floor"]))
@@ -150,7 +150,7 @@ def load(path: Path) -> Report:
 
 
 def filled(readme: str, results: Path = RESULTS) -> str:
-    """The text of README.md with each table as results/ has it; one without results is empty."""
+    """Return the text of README.md with the tables of results/; one without results is empty."""
 
     def block(match: re.Match[str]) -> str:
         path = results / f"{match[1]}.json"
@@ -161,12 +161,12 @@ def filled(readme: str, results: Path = RESULTS) -> str:
 
 
 def tables(readme: str) -> list[str]:
-    """The names of the benches that have a table in the text of README.md."""
+    """Return the names of the benches that have a table in the text of README.md."""
     return [match[1] for match in _BLOCK.finditer(readme)]
 
 
 def render() -> None:
-    """Put what results/ has into README.md."""
+    """Put the tables of results/ into README.md."""
     README.write_text(filled(README.read_text()))
 
 
@@ -183,7 +183,7 @@ def _listed(parameters: Mapping[str, Any]) -> str:
 
 
 def _rounded(value: float) -> float:
-    """`value` with three digits that count; more of them would be noise."""
+    """Return `value` with three significant digits; more of them would be noise."""
     return float(f"{value:.3g}")
 
 

@@ -18,12 +18,12 @@ AGENTS: Final = ("manager", "alice", "bob")
 
 
 def main() -> int:
-    """Run and publish; 1 when something is wrong, or, with a fault, when nothing was found."""
+    """Run and publish; return 1 if something is wrong, or, with a fault, if nothing was found."""
     parser = argparse.ArgumentParser(prog="bench.chaos", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is kept")
-    parser.add_argument("--rounds", type=int, default=0, help=f"how many; default {ROUNDS}")
+    parser.add_argument("--rounds", type=int, default=0, help=f"number of rounds; default {ROUNDS}")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--fault", choices=NAMES, default="", help="run a broker that has it")
+    parser.add_argument("--fault", choices=NAMES, default="", help="run a broker with this fault")
     options = parser.parse_args()
     rounds = options.rounds or (5 if options.quick else ROUNDS)
     print(f"  {rounds} rounds, seed {options.seed}", flush=True)
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def caused(host: Host, rounds: int, seed: int, fault: str) -> dict[str, Any]:
-    """The outcome of a run; with the journal, when something is wrong."""
+    """Return the outcome of a run, with the journal if something is wrong."""
     outcome: dict[str, Any] = host.python(
         "bench.chaos.driver", str(rounds), str(seed), *[fault] * bool(fault)
     )
@@ -53,7 +53,7 @@ def caused(host: Host, rounds: int, seed: int, fault: str) -> dict[str, Any]:
 
 
 def report(outcome: dict[str, Any], seed: int) -> Report:
-    """What was killed, what was going on, and what came of it."""
+    """Return the report: the victims, the moments of the kills, and the outcome."""
     report = Report("chaos", {"rounds": outcome["rounds"], "seed": seed})
     report.add("messages lost, doubled or out of order", outcome["wrong"], "violations")
     report.add("messages", outcome["messages"], "messages")

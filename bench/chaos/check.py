@@ -1,8 +1,8 @@
-"""What must hold whatever was killed, and the evidence it is held against.
+"""Rules that must hold after any kill, checked against the evidence.
 
-Rules only: `violations(evidence)` answers one sentence for each thing that is wrong. The evidence
-has three independent sources, which must agree: the broker's signals in the order of the bus, what
-each client wrote down, and the store after everything was drained.
+`violations(evidence)` returns one sentence for each violation. The evidence
+has three independent sources, which must agree: the broker's signals in the order of the bus, the
+records of each client, and the store after everything was drained.
 """
 
 from collections import Counter, defaultdict
@@ -15,7 +15,7 @@ MAX_REDELIVERIES: Final = 5
 
 
 def violations(evidence: Evidence) -> list[str]:
-    """A sentence for each thing that is wrong; empty when everything holds."""
+    """Return a sentence for each violation; empty when everything holds."""
     stored = {message.id: message for message in evidence.stored}
     return [
         *once("send", evidence.sent, ((one.id, one.body) for one in evidence.stored)),
@@ -32,7 +32,7 @@ def violations(evidence: Evidence) -> list[str]:
 
 
 def once(what: str, said: Mapping[str, Sent], stored: Iterable[tuple[int, str]]) -> Iterator[str]:
-    """What returned an id is there once, under this id; what did not, at most once."""
+    """A call that returned an id is stored once, under this id; any other one at most once."""
     by_text = defaultdict(list)
     for id, text in stored:
         by_text[text].append(id)
@@ -49,7 +49,7 @@ def once(what: str, said: Mapping[str, Sent], stored: Iterable[tuple[int, str]])
 
 
 def _send_order(sent: dict[str, Sent]) -> Iterator[str]:
-    """What returned before another send began has the smaller id."""
+    """A send that returned before another one began has the smaller id."""
     answered = [one for one in sent.values() if one.ids]
     ends = sorted(answered, key=lambda one: one.returned)
     highest, position = 0, 0
@@ -62,7 +62,7 @@ def _send_order(sent: dict[str, Sent]) -> Iterator[str]:
 
 
 def _results(evidence: Evidence, stored: dict[int, Stored]) -> Iterator[str]:
-    """What an agent's model saw return is there, once, from this agent, with its text."""
+    """A send that an agent's model saw return is stored once, from this agent, with its text."""
     for id, times in Counter(id for _, id, _ in evidence.results).items():
         if times > 1:
             yield f"{times} sends of models returned id {id}"
@@ -75,7 +75,7 @@ def _results(evidence: Evidence, stored: dict[int, Stored]) -> Iterator[str]:
 
 
 def _ends(evidence: Evidence) -> Iterator[str]:
-    """Everything is done in the end, or a dead letter after more tries than are given."""
+    """Everything is done in the end, or a dead letter after more tries than allowed."""
     for message in evidence.stored:
         dead = message.state == "dead" and message.count > MAX_REDELIVERIES
         if message.state != "acknowledged" and not dead:
@@ -86,7 +86,7 @@ def _ends(evidence: Evidence) -> Iterator[str]:
 
 
 def _hand_outs(told: Iterable[Told]) -> Iterator[str]:
-    """Each further hand-out has a higher count and a reason; after the acknowledgement is none."""
+    """Each further hand-out has a higher count and a reason; none follows the acknowledgement."""
     last: dict[int, int] = {}
     out: set[int] = set()
     done: set[int] = set()
@@ -120,7 +120,7 @@ def _hand_out(one: Told, last: dict[int, int], out: set[int], done: set[int]) ->
 
 
 def _first_order(told: Iterable[Told]) -> Iterator[str]:
-    """What an inbox hands out for the first time is newer than all it handed out before."""
+    """A first hand-out of an inbox is newer than all that it handed out before."""
     newest: dict[str, int] = {}
     for one in told:
         if one.said is Said.DELIVERED and one.count == 0:
@@ -130,7 +130,7 @@ def _first_order(told: Iterable[Told]) -> Iterator[str]:
 
 
 def _sightings(evidence: Evidence, stored: dict[int, Stored]) -> Iterator[str]:
-    """Nobody sees what was not announced, nor twice with one count, nor with another text."""
+    """Each sighting was announced, has a count of its own, and has the right text."""
     announced = {(one.id, one.count) for one in evidence.told if one.said is Said.DELIVERED}
     seen_by: dict[tuple[int, int], str] = {}
     for one in evidence.seen:
@@ -151,7 +151,7 @@ def _sightings(evidence: Evidence, stored: dict[int, Stored]) -> Iterator[str]:
 
 
 def _acknowledged(evidence: Evidence) -> Iterator[str]:
-    """Nobody sees what somebody's Acknowledge, which had returned, has ended."""
+    """Nobody sees a message after an Acknowledge of it has returned."""
     ended: dict[int, int] = {}
     for done in evidence.done:
         ended[done.id] = min(done.at, ended.get(done.id, done.at))
@@ -161,7 +161,7 @@ def _acknowledged(evidence: Evidence) -> Iterator[str]:
 
 
 def _counts(evidence: Evidence, stored: dict[int, Stored]) -> Iterator[str]:
-    """The count in the end covers all that was announced, and grows by nothing but kills."""
+    """The final count covers all announced hand-outs, and only kills add to it."""
     times: Counter[int] = Counter()
     highest: dict[int, int] = {}
     for one in evidence.told:
@@ -178,7 +178,7 @@ def _counts(evidence: Evidence, stored: dict[int, Stored]) -> Iterator[str]:
 
 
 def unseen(evidence: Evidence) -> int:
-    """How many hand-outs were counted and not announced: the broker or the holder died in them."""
+    """Return how many hand-outs were counted but not announced: a process died in them."""
     announced = Counter(one.id for one in evidence.told if one.said is Said.DELIVERED)
     return sum(
         max(0, message.count + (message.state != "dead") - announced[message.id])
@@ -188,7 +188,7 @@ def unseen(evidence: Evidence) -> int:
 
 
 def _answers(evidence: Evidence, stored: dict[int, Stored]) -> Iterator[str]:
-    """An agent acts on a message at most once for each time that it was handed out."""
+    """An agent acts on a message at most once for each hand-out."""
     answers: Counter[tuple[str, int]] = Counter()
     for message in evidence.stored:
         if message.in_reply_to and message.kind == "message":

@@ -1,9 +1,9 @@
 """A client of the hive, in a process that may be killed: `python -m bench.chaos.client KIND SEED`.
 
-`sender` says as the operator what its standard input tells it to, again and again under one dedupe
-key until it is answered; `reader` receives the operator's messages; `raw` holds what alice gets on
-her socket, and sends as her. Each writes down what it does as JSON lines, before and after it does
-it: what it has written survives it.
+`sender` sends as the operator what its standard input says, again and again under one dedupe key
+until it is answered; `reader` receives the operator's messages; `raw` holds messages of alice on
+her socket, and sends as her. Each writes down its actions as JSON lines, before and after each:
+these lines survive the client.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from wire.types import U32
 BROKER: Final = (names.BROKER, names.BROKER_PATH, names.BROKER)
 AGENT: Final = "alice"
 THINKING: Final = 1.0
-"""Seconds that a message is held at most."""
+"""The most seconds that a message is held."""
 PAUSE: Final = 0.5
-"""Seconds before a call that failed is tried again: systemd has a limit of starts in a time."""
+"""Seconds before a failed call is tried again: systemd limits the rate of starts."""
 
 ORDERS: Final[dict[str, dict[str, Any]]] = {
     "Send": {"to": "bob"},
@@ -35,17 +35,17 @@ ORDERS: Final[dict[str, dict[str, Any]]] = {
     "Remind": {"after_seconds": 2},
 }
 TEXTS: Final = {"Send": "body", "Ask": "question", "Remind": "text"}
-"""Arguments of alice's tools, and what they call the text."""
+"""Arguments of alice's tools, and the name of the text in each."""
 
 
 def note(kind: str, **values: Any) -> None:
-    """One line, in one write, so that half a line can only be the last."""
+    """Write one line, in one write, so that only the last line can be incomplete."""
     line = json.dumps({"note": kind, "at": time.time_ns(), **values})
     os.write(1, line.encode() + b"\n")
 
 
 async def sender(chance: random.Random) -> None:
-    """Say what comes in, side by side; now and then what was answered is said once more."""
+    """Send what comes in, side by side; now and then repeat what was answered."""
     bus, loop = await Bus.connect(), asyncio.get_running_loop()
     lines = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -57,7 +57,7 @@ async def sender(chance: random.Random) -> None:
 
 
 async def say(bus: Bus, order: dict[str, str]) -> None:
-    """Until it has returned an id: send, ask, or wish to be reminded."""
+    """Send, ask or set a reminder, until that has returned an id."""
     what, key, to, body = order["what"], order["key"], order["to"], order["body"]
     brief = zlib.crc32(key.encode()) % 4 == 0
     options: dict[str, Any] = {"dedupe_key": key}
@@ -83,7 +83,7 @@ async def say(bus: Bus, order: dict[str, str]) -> None:
 
 
 async def reader(chance: random.Random) -> None:
-    """Receive, hold, and acknowledge or give back; or hang up with what it holds."""
+    """Receive, hold, and acknowledge or give back; or hang up while holding."""
     bus = await Bus.connect()
     while True:
         try:
@@ -112,7 +112,7 @@ async def read(bus: Bus, chance: random.Random) -> None:
 
 
 async def raw(chance: random.Random) -> None:
-    """Hold what alice is sent, side by side with her harness, on a connection of its own."""
+    """Hold alice's messages, side by side with her harness, on a connection of its own."""
     client = await Client.connect(AGENT)
     for number in range(chance.randint(3, 30)):
         answer = await client.tool("recv", max=chance.randint(1, 2), wait_seconds=5)

@@ -1,4 +1,4 @@
-"""The rules of check.py for questions and reminders: each comes to exactly one end."""
+"""The rules of check.py for questions and reminders: each ends exactly once."""
 
 import re
 from collections import Counter
@@ -13,7 +13,7 @@ _ASKED: Final = re.compile(r"\S+ asks you question (\d+)\.")
 
 
 def violations(evidence: Evidence) -> list[str]:
-    """A sentence for each thing that is wrong; empty when everything holds."""
+    """Return a sentence for each violation; empty when everything holds."""
     questions = ((one.id, one.text) for one in evidence.questions)
     reminders = ((one.id, one.body) for one in evidence.reminders)
     return [
@@ -46,13 +46,13 @@ def _questions(evidence: Evidence) -> Iterator[str]:
 
 
 def _told_of(evidence: Evidence, kind: str, pattern: "re.Pattern[str]") -> Counter[tuple[str, int]]:
-    """How often whom a message of `kind` told of which question."""
+    """Return how often a message of `kind` told each recipient of each question."""
     found = ((one.to, pattern.match(one.body)) for one in evidence.stored if one.kind == kind)
     return Counter((to, int(match[1]) if match else 0) for to, match in found)
 
 
 def _reminders(evidence: Evidence) -> Iterator[str]:
-    """Each reminder became one message, to who wanted it."""
+    """Each reminder became one message, to its owner."""
     messages = {one.id: one for one in evidence.stored if one.kind == "reminder"}
     for reminder in evidence.reminders:
         message = messages.pop(reminder.message, None)

@@ -1,4 +1,4 @@
-"""The client processes: started, listened to, and started again however they end."""
+"""The client processes: started, listened to, and started again after any end."""
 
 import asyncio
 import json
@@ -10,11 +10,11 @@ from bench.chaos.observer import Observer
 
 CREW: Final = {"sender": "sender", "reader 1": "reader", "reader 2": "reader", "raw": "raw"}
 PAUSE: Final = 0.2
-"""Seconds before the next start: a socket that refuses is not asked all the time."""
+"""Seconds before the next start, so that a socket that refuses is not asked all the time."""
 
 
 class Member:
-    """One place in the crew, whoever fills it."""
+    """One place in the crew, filled by one process after the other."""
 
     def __init__(self, name: str, kind: str, seed: int, observer: Observer) -> None:
         self.pid = 0
@@ -27,9 +27,9 @@ class Member:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
 
     def order(self, what: str, to: str, body: str) -> None:
-        """Have something said, once; whoever comes after a death says it again.
+        """Have something said, once; the successor of a dead process says it again.
 
-        `what` is Send, Ask or Remind, and `body` the key that it is known by, too.
+        `what` is Send, Ask or Remind; `body` is also its key.
         """
         key = f"{what} {body}"
         self._orders[key] = {"what": what, "key": key, "to": to, "body": body}
@@ -37,15 +37,15 @@ class Member:
 
     @property
     def owing(self) -> int:
-        """How much of what was ordered has not returned."""
+        """Return how many orders have not returned."""
         return len(self._orders)
 
     def owing_to(self, to: str) -> int:
-        """How much of it is for the inbox `to`."""
+        """Return how many of them are for the inbox `to`."""
         return sum(order["to"] == to for order in self._orders.values())
 
     async def stop(self) -> None:
-        """End it for good. Raises what has ended it before."""
+        """End it for good; raise the error that has ended it before, if any."""
         if self._task.done() and not self._task.cancelled():
             self._task.result()
         self._task.cancel()
@@ -83,5 +83,5 @@ class Member:
 
 
 def hire(seed: int, observer: Observer) -> dict[str, Member]:
-    """All of them, by name."""
+    """Return all of them, by name."""
     return {name: Member(name, kind, seed, observer) for name, kind in CREW.items()}

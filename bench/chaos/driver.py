@@ -1,7 +1,7 @@
-"""The chaos itself, inside the host: `python -m bench.chaos.driver ROUNDS SEED [FAULT]`.
+"""The chaos bench inside the host: `python -m bench.chaos.driver ROUNDS SEED [FAULT]`.
 
-Keeps the inboxes filled, kills in rounds, then lets everything drain and holds what happened
-against the rules of check.py. Its progress goes to its standard error, one line a round; its last
+Keeps the inboxes filled, kills in rounds, then lets everything drain and checks the evidence by
+the rules of check.py. Its progress goes to its standard error, one line a round; its last
 line is JSON.
 """
 
@@ -27,11 +27,11 @@ from wire.types import U64
 
 BROKER: Final = (names.BROKER, names.BROKER_PATH, names.BROKER)
 WAITING: Final = {"alice": 2, "bob": 1, names.OPERATOR: 1}
-"""How many messages of the operator's wait in each inbox at any time."""
+"""Messages of the operator that wait in each inbox at any time."""
 STAY_OPEN: Final = 20
-"""How many open questions are left to those who were asked."""
+"""Open questions that are left to those who were asked."""
 DRAIN: Final = 180.0
-"""Seconds in which the next message must be done while everything drains."""
+"""Seconds until the next message must be done while everything drains."""
 MOST_SHOWN: Final = 50
 
 
@@ -51,7 +51,7 @@ class Chaos:
         self._rounds = Rounds(observer, crew, random.Random(seed), _say)
 
     async def run(self, rounds: int) -> dict[str, Any]:
-        """All rounds and the draining; what came of it."""
+        """Run all rounds and the draining; return the outcome."""
         began, stalled = time.time(), ""
         first: int = await self._bus.call1(
             *BROKER, "Send", "ssa{sv}", names.OPERATOR, "chaos begins", {}
@@ -143,10 +143,10 @@ class Chaos:
                 sender.order(what, to, f"chaos {self._run} {self._said}")
 
     async def _answer(self, keep: int) -> None:
-        """Answer as the operator what it was asked, and for others all but the newest `keep`.
+        """Answer the operator's questions, and for others all but the newest `keep`.
 
-        Somebody else, or the time, may be faster. What `raw` took away, or what was asked in a turn
-        that was not finished, nobody else answers; and nobody may have many open questions.
+        Somebody else, or the time limit, may be faster. Nobody else answers questions that `raw`
+        took away, or that were asked in an unfinished turn; and open questions are limited.
         """
         rows = await self._list("Questions", state="open")
         old = rows[: max(0, len(rows) - keep)]
@@ -163,7 +163,7 @@ class Chaos:
                 self._requeued.add(id)
 
     async def _nurse(self) -> None:
-        """systemd gives up on a container that ends five times in a minute: start it again."""
+        """Start containers again that systemd gave up: they have ended five times in a minute."""
         while True:
             agent = (await self._observer.until(is_failed, 1e6, "")).whom
             try:
@@ -176,7 +176,7 @@ class Chaos:
                 _say(f"{agent} was not started: {error!r}")
 
     async def _is_given_up(self, agent: str) -> bool:
-        """Not so while the next start of systemd's own is under way."""
+        """Return whether systemd gave up; not while it is about to start the container again."""
         unit = f"systemd-nspawn@{names.machine_name(agent)}.service"
         manager = (SYSTEMD, SYSTEMD_PATH, f"{SYSTEMD}.Manager")
         path = await self._bus.call1(*manager, "GetUnit", "s", unit)
@@ -188,7 +188,7 @@ class Chaos:
     # The end
 
     async def _drain(self) -> None:
-        """Wait until every message is done. Raises StalledError when it goes on no more."""
+        """Wait until every message is done. Raises StalledError when nothing moves any more."""
         await self._crew["raw"].stop()
         while True:
             self._observer.news.clear()
@@ -203,7 +203,7 @@ class Chaos:
                 raise StalledError(f"draining stands still: {left[:20]}") from None
 
     async def _open(self) -> list[list[Any]]:
-        """Everything that has not come to its end."""
+        """Return everything that is not done."""
         return [
             *await self._list("Messages", state="queued"),
             *await self._list("Messages", state="leased"),
@@ -218,7 +218,7 @@ class Chaos:
         return rows
 
     async def _everything(self, what: str) -> list[list[Any]]:
-        """All there are, oldest first, page by page."""
+        """Return all of them, oldest first, page by page."""
         rows: list[list[Any]] = []
         page = await self._list(what)
         while page:
@@ -228,7 +228,7 @@ class Chaos:
 
 
 def since(evidence: Evidence, first: int) -> Evidence:
-    """Without what is told of messages from before the run."""
+    """Drop reports about messages from before the run."""
     return Evidence(
         told=[one for one in evidence.told if one.said is Said.LOST or one.id >= first],
         seen=[one for one in evidence.seen if one.id >= first],
@@ -249,7 +249,7 @@ def _say(text: str) -> None:
 
 
 async def main(rounds: int, seed: int) -> dict[str, Any]:
-    """A run on the bus of this host."""
+    """Run on the bus of this host."""
     bus = await Bus.connect()
     observer = Observer()
     await observer.listen(bus)

@@ -1,11 +1,11 @@
-"""What is known about a run: what was told, seen, said, and what is stored in the end."""
+"""The evidence of a run: signals, sightings, sends, and the final store."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 
 class Said(StrEnum):
-    """What the bus said of a message; LOST: the broker itself has gone."""
+    """The kinds of reports about a message; LOST: the broker itself has gone."""
 
     QUEUED = "MessageQueued"
     DELIVERED = "MessageDelivered"
@@ -16,7 +16,7 @@ class Said(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A signal, `count` being its redeliveries."""
+    """A signal; `count` is its redeliveries."""
 
     said: Said
     id: int = 0
@@ -26,7 +26,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a client was handed, at a time of the monotonic clock in ns."""
+    """A message that a client was handed, at a time of the monotonic clock in ns."""
 
     client: str
     at: int
@@ -46,7 +46,7 @@ class Done:
 
 @dataclass(slots=True)
 class Sent:
-    """One thing that somebody said, under one dedupe key or in one call."""
+    """A send, question or reminder, under one dedupe key or in one call."""
 
     body: str
     began: int
@@ -92,7 +92,7 @@ class Reminder:
 
 @dataclass(slots=True)
 class Evidence:
-    """All that is known about a run."""
+    """Everything that is known about a run."""
 
     told: list[Told] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)

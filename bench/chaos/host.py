@@ -1,4 +1,4 @@
-"""Readies the host that this runs in: its model gets the scenario, its broker perhaps a fault."""
+"""Prepares the host that this runs in: its model gets the scenario, its broker perhaps a fault."""
 
 import subprocess
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ ExecStart={PYTHON} -m bench.chaos.sabotage %s
 
 @contextmanager
 def prepared(sabotage: str) -> Iterator[None]:
-    """The model says what the load needs; `sabotage` names what the broker does wrong, if any."""
+    """Prepare the scripted model for the load; `sabotage` names the fault of the broker, if any."""
     drop_ins = {"hive-model.service": _MODEL}
     if sabotage:
         drop_ins["hive-broker.service"] = _BROKER % sabotage

@@ -1,4 +1,4 @@
-"""Everything that happens, in one place, as it is heard; who waits for something waits here."""
+"""All events, in one place, in the order of their arrival; waiters wait here."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ OF_MESSAGES: Final = frozenset(Said) - {Said.LOST}
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: what, to whom, and what else is known."""
+    """An event: its kind, its subject, and further details."""
 
     what: str
     whom: str = ""
@@ -28,16 +28,16 @@ Test = Callable[[Event], bool]
 
 
 class StalledError(Exception):
-    """What had to happen has not, in time."""
+    """A required event did not happen in time."""
 
 
 class Observer:
-    """Hears the bus and the clients, keeps the evidence, and wakes who waits."""
+    """Listens to the bus and the clients, keeps the evidence, and wakes waiters."""
 
     def __init__(self) -> None:
         self.evidence = Evidence()
         self.held: dict[int, str] = {}
-        """Who holds a message now: the inbox, until a client of ours has seen it."""
+        """The holder of each message: the inbox, until a client of ours has seen it."""
         self.acknowledging: set[str] = set()
         self.news = asyncio.Event()
         """Set when an inbox may have become shorter, or the broker is back."""
@@ -45,7 +45,7 @@ class Observer:
         self._waiting: list[tuple[Test, asyncio.Future[Event]]] = []
 
     async def listen(self, bus: Bus) -> None:
-        """Subscribe to whatever is of interest."""
+        """Subscribe to all signals of interest."""
         await bus.on_signal(self._broker_said, path=names.BROKER_PATH, interface=names.BROKER)
         await bus.on_signal(
             self._owner_changed, sender=DAEMON, interface=DAEMON, member="NameOwnerChanged"
@@ -59,7 +59,7 @@ class Observer:
         await bus.call(SYSTEMD, SYSTEMD_PATH, f"{SYSTEMD}.Manager", "Subscribe")
 
     async def until(self, test: Test, seconds: float, what: str) -> Event:
-        """The next event that passes `test`. Raises StalledError after `seconds`."""
+        """Return the next event that passes `test`. Raises StalledError after `seconds`."""
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self._waiting.append((test, future))
         try:
@@ -71,7 +71,7 @@ class Observer:
             self._waiting = [entry for entry in self._waiting if entry[1] is not future]
 
     def happened(self, what: str, whom: str = "", **detail: Any) -> None:
-        """Wake who waits for this."""
+        """Wake the waiters for this event."""
         event = Event(what, whom, detail)
         for test, future in self._waiting:
             if not future.done() and test(event):
@@ -80,7 +80,7 @@ class Observer:
     # The clients
 
     def noted(self, client: str, line: dict[str, Any]) -> None:
-        """A client has written a line."""
+        """Take a line that a client has written."""
         evidence, at = self.evidence, line["at"]
         match line["note"]:
             case "seen":
@@ -108,7 +108,7 @@ class Observer:
         return said[line["what"]]
 
     def ended(self, name: str) -> None:
-        """A client process is no more."""
+        """Note that a client process has ended."""
         self.acknowledging = {one for one in self.acknowledging if not one.startswith(name)}
         self.happened("ended", name)
 

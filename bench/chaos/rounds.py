@@ -16,7 +16,7 @@ from wire import names
 AGENTS: Final = ("alice", "bob")
 INBOXES: Final = (*AGENTS, names.OPERATOR)
 PATIENCE: Final = 90.0
-"""Seconds in which the hive must go on, whatever was killed."""
+"""Seconds within which the hive must go on after any kill."""
 
 MOMENTS: Final[tuple[tuple[str, str], ...]] = (
     (Said.QUEUED, "alice"),
@@ -29,7 +29,7 @@ MOMENTS: Final[tuple[tuple[str, str], ...]] = (
     ("acknowledging", ""),
     ("TurnState", "alice"),
 )
-"""What a kill may follow: an event, and whom it is about ("" for anybody)."""
+"""Events that a kill may follow, and the subject of each ("" for any)."""
 
 RECOVERIES: Final[dict[Victim, str]] = {
     Victim.BROKER: "hive_2dbroker_2eservice",
@@ -38,7 +38,7 @@ RECOVERIES: Final[dict[Victim, str]] = {
     Victim.CONTAINER: "systemd_2dnspawn_40h_2d{agent}_2eservice",
     Victim.NSPAWN: "systemd_2dnspawn_40h_2d{agent}_2eservice",
 }
-"""The units that systemd starts again; the others come back without its telling."""
+"""The units that systemd starts again; the others come back without a report of it."""
 
 BREAKS_TURNS: Final = frozenset(
     {Victim.ENDPOINT, Victim.HARNESS, Victim.CLAUDE, Victim.CONTAINER, Victim.NSPAWN}
@@ -47,7 +47,7 @@ BREAKS_TURNS: Final = frozenset(
 
 @dataclass(slots=True)
 class Tally:
-    """What was going on when something was killed, and what was."""
+    """Counts of the moments of kills, and of the victims."""
 
     kills: Counter[str] = field(default_factory=Counter)
     during: Counter[str] = field(default_factory=Counter)
@@ -56,7 +56,7 @@ class Tally:
 
 
 class Rounds:
-    """Kills, in an order that the seed decides, and at moments that the load decides."""
+    """Kills processes in an order that the seed decides, at moments that the load decides."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Rounds:
         self._say = say
 
     async def round(self) -> None:
-        """One round. Raises StalledError when the hive does not go on."""
+        """Run one round. Raises StalledError when the hive does not go on."""
         self.tally.rounds += 1
         what, whom = await self._moment()
         count = self._chance.choice((1, 1, 1, 2))
@@ -92,7 +92,7 @@ class Rounds:
         self._say(f"round {self.tally.rounds}: {what} {whom}: {struck}; goes on in {took:.1f} s")
 
     async def _moment(self) -> tuple[str, str]:
-        """A random event, and a little later."""
+        """Wait for a random event and a little longer."""
         what, whom = self._chance.choice(MOMENTS)
         for _ in range(self._chance.randint(1, 3)):
             await self._goes_on(
@@ -103,7 +103,7 @@ class Rounds:
         return what, whom
 
     def _strike(self) -> tuple[Victim, str] | None:
-        """Kill somebody; None when there was nobody to kill."""
+        """Kill one victim and return it; None when there was none."""
         victim = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         agent = self._chance.choice((*AGENTS, "alice"))
         if victim is Victim.CLIENT:
@@ -132,7 +132,7 @@ class Rounds:
         return [state for state, so in states.items() if so]
 
     async def _strike_again(self, victim: Victim, agent: str) -> None:
-        """The same one once more, while it comes back."""
+        """Kill the same one once more, while it comes back."""
         if victim in RECOVERIES:
             unit = RECOVERIES[victim].format(agent=agent)
             await self._goes_on(
@@ -151,7 +151,7 @@ class Rounds:
 
 
 def _signs(hit: list[tuple[Victim, str]]) -> list[tuple[Test, str]]:
-    """What must be seen after a kill: each inbox moves, and who was hit ends a turn."""
+    """Return the tests of recovery: each inbox moves, and each victim ends a turn."""
 
     def moves(inbox: str) -> Test:
         return lambda event: (event.what, event.whom) == (Said.ACKNOWLEDGED, inbox)
@@ -172,5 +172,5 @@ def _signs(hit: list[tuple[Victim, str]]) -> list[tuple[Test, str]]:
 
 
 def is_failed(event: Event) -> bool:
-    """Whether systemd has given up on a container."""
+    """Return whether systemd has given up on a container."""
     return event.what == "State" and event.detail["value"] == "failed"

@@ -21,16 +21,16 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
     "newest-first": ("ORDER BY message.id LIMIT", "ORDER BY message.id DESC LIMIT"),
     "lose-commits": ("COMMIT", "ROLLBACK"),
 }
-"""What is replaced in its statements; `lose-commits` does it to one in ten."""
+"""Replacements in its SQL statements; `lose-commits` applies to one in ten."""
 
 KEEP_LEASES: Final = "keep-leases"
-"""Whoever leaves the bus takes its leases along."""
+"""A connection that leaves the bus keeps its leases."""
 
 NAMES: Final = (*FAULTS, KEEP_LEASES)
 
 
 def main(fault: str) -> None:
-    """Be the broker."""
+    """Run as the broker."""
     if fault == KEEP_LEASES:
         from services.broker.messages.inboxes import Inboxes
 

@@ -1,4 +1,4 @@
-"""What the agents' harnesses have written down of their turns, inside the containers."""
+"""The records of turns that the agents' harnesses keep inside the containers."""
 
 import json
 import re
@@ -17,7 +17,7 @@ SEND: Final = "mcp__hive__send"
 
 
 def add_to(evidence: Evidence, agent: str, began: float) -> None:
-    """Add what `agent` was woken with, and what its sends returned, since `began`."""
+    """Add the messages that woke `agent`, and the results of its sends, since `began`."""
     path = DATA / agent / "state/hyperhive-events.sqlite"
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         rows = db.execute("SELECT at, type, data FROM events WHERE at >= ? ORDER BY id", (began,))
@@ -35,7 +35,7 @@ def _wakes(client: str, at: int, prompt: str) -> Iterator[Seen]:
 
 
 def _sends(agent: str, events: list[tuple[str, Any]]) -> Iterator[tuple[str, int, str]]:
-    """Agent, id and body of each send whose answer its model has seen."""
+    """Return agent, id and body of each send whose answer its model has seen."""
     bodies: dict[str, str] = {}
     for kind, data in events:
         if kind == "tool-use" and data["tool"] == SEND:

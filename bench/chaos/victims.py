@@ -1,4 +1,4 @@
-"""Who may be killed, and where to find them: the control groups say it at once, without the bus."""
+"""The processes that may be killed, found through their control groups, without the bus."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ GROUPS: Final = Path("/sys/fs/cgroup/hive.slice")
 
 
 class Victim(StrEnum):
-    """What is killed."""
+    """A kind of process to kill."""
 
     BROKER = "broker"
     ENDPOINT = "endpoint"
@@ -37,18 +37,18 @@ WEIGHTS: Final[Mapping[Victim, int]] = {
     Victim.LIFECYCLE: 3,
     Victim.CLIENT: 8,
 }
-"""How often each is chosen, in relation to the others. A container takes seconds to come back."""
+"""The relative frequency of each. A container takes seconds to come back."""
 
 IN_HARNESS: Final[Mapping[Victim, bytes]] = {
     Victim.HARNESS: b"-P\0-m\0harness",
     Victim.CLAUDE: b"/claude\0",
     Victim.RELAY: b"socat\0",
 }
-"""How the command line of a process in hive-harness.service tells which one it is."""
+"""A part of the command line that identifies each process in hive-harness.service."""
 
 
 def group(victim: Victim, agent: str) -> Path:
-    """The control group that the victim is alone in, or with its kind."""
+    """Return the control group that has the victim alone, or with others of its kind."""
     agents = GROUPS / "hive-agents.slice"
     container = agents / f"systemd-nspawn@{names.machine_name(agent)}.service"
     match victim:
@@ -64,7 +64,7 @@ def group(victim: Victim, agent: str) -> Path:
 
 
 def find(victim: Victim, agent: str) -> int | None:
-    """The process to kill, or None when there is none now."""
+    """Return the process to kill, or None when there is none now."""
     try:
         pids = [int(pid) for pid in (group(victim, agent) / "cgroup.procs").read_text().split()]
         mark = IN_HARNESS.get(victim, b"")
@@ -74,7 +74,7 @@ def find(victim: Victim, agent: str) -> int | None:
 
 
 def kill(pid: int) -> bool:
-    """Whether there was something to kill."""
+    """Kill it; return whether there was a process to kill."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,6 +1,6 @@
-"""How long it takes from an approval until the agent runs with its new configuration.
+"""The time from an approval until the agent runs with its new configuration.
 
-`python -m bench.deploy [--quick]`; README.md says what the floors are.
+`python -m bench.deploy [--quick]`; README.md describes the floors.
 """
 
 import argparse
@@ -16,7 +16,7 @@ DEPLOYS: Final = 20
 
 
 def main() -> int:
-    """Measure and publish; 1, with a sentence, when there is no host."""
+    """Measure and publish; return 1, with a sentence, when there is no host."""
     parser = argparse.ArgumentParser(prog="bench.deploy", description="Measure deploys.")
     parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is kept")
     quick = parser.parse_args().quick
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def add(report: Report, times: dict[str, list[float]]) -> None:
-    """Each moment, against a restart by lifecycle and by systemd alone."""
+    """Add each time, against a restart by lifecycle and by systemd alone."""
     for what, moment, against, floor in (
         ("approved until READY", "ready", "a restart by lifecycle", "restart"),
         ("approved until READY", "ready", "a bare systemd-nspawn stopped and started", "bare"),

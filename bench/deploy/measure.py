@@ -1,4 +1,6 @@
-"""How long a new configuration takes, as root in the host: `python -m bench.deploy.measure NUMBER`.
+"""The time until a new configuration is deployed, measured as root in the host:
+
+`python -m bench.deploy.measure NUMBER`.
 
 Its last line is JSON, a list of seconds for each figure.
 """
@@ -36,7 +38,7 @@ class Proposals:
             self._git("clone", "--quiet", str(GIT / "applied" / agent), str(self._folder), at="/")
 
     def commit(self, text: str) -> str:
-        """Commit a configuration on top of the last one; its sha."""
+        """Commit a configuration on top of the last one; return its sha."""
         (self._folder / FILE).write_text(text)
         self._git("commit", "--quiet", "--all", "--message=Measure it")
         return self._git("rev-parse", "HEAD")
@@ -55,19 +57,19 @@ class Proposals:
 
 
 class Approvals:
-    """The operator at the queue."""
+    """The operator, who approves requests."""
 
     def __init__(self, given: Orders) -> None:
         self._given = given
         self._bus = given.bus
 
     async def ask(self, member: str, signature: str, *args: Any) -> int:
-        """Submit something; its number."""
+        """Submit a request; return its number."""
         return int(await self._bus.call1(*APPROVALS, member, signature, *args))
 
     async def approve(self, number: int) -> dict[str, float]:
-        """Approve it; seconds until its job has ended well (`ready`), and until it is booked as
-        deployed (`booked`).
+        """Approve it; return the seconds until its job is done (`ready`), and until it is recorded
+        as deployed (`booked`).
         """
         async with (
             self._bus.subscribe(interface=names.APPROVALS, member="ApprovalResolved") as resolved,
@@ -84,7 +86,7 @@ class Approvals:
 
 
 async def main(number: int) -> Times:
-    """Configurations without packages, each against a restart and against the bare container."""
+    """Measure configurations without packages, a restart, and the bare container."""
     times: Times = defaultdict(list)
     async with orders() as given:
         approvals = Approvals(given)

@@ -1,6 +1,6 @@
-"""What an endpoint costs: until it listens, at rest, and after a conversation.
+"""The cost of an endpoint: until it listens, when idle, and after a conversation.
 
-`python -m bench.endpoint [--quick]`; README.md says what the floors are.
+`python -m bench.endpoint [--quick]`; README.md describes the floors.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _FIELDS = (
     ("memory after it", "resident", MEGABYTE, "MB"),
     ("memory after it, its share of what is shared", "proportional", MEGABYTE, "MB"),
 )
-"""What is told of a start: in words, its name in Sample, in which unit."""
+"""The figures of a start: description, field of Sample, unit."""
 
 
 def main() -> int:
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 async def measured(folder: Path, starts: int, messages: int) -> Report:
-    """All figures; the starts of the endpoint and of its floors take turns."""
+    """Return all figures; the starts of the endpoint and of its floors take turns."""
     environment = {
         # As installed: the modules are compiled, and under systemd there is a journal.
         "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
@@ -102,13 +102,13 @@ def _add_starts(report: Report, samples: Samples) -> None:
 
 
 def _typical(samples: Samples, name: str, field: str) -> float:
-    """The median of all starts."""
+    """Return the median of all starts."""
     values: list[float] = [getattr(one, field) for one in samples[name]]
     return median(values)
 
 
 async def _converse(process: EndpointProcess, broker: FakeBroker, messages: int) -> None:
-    """A model and the harness see their tools; bodies of 1 MiB come and go."""
+    """Hold a conversation: list the tools of a model and the harness; pass bodies of 1 MiB."""
     body = "x" * MIB
     model, harness = (
         await _client(process, "claude-code"),

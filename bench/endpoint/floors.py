@@ -1,4 +1,4 @@
-"""What the endpoint cannot be cheaper than: a process that only imports what it imports."""
+"""Floors of the endpoint: a process that only imports the same modules."""
 
 import ast
 import asyncio
@@ -50,7 +50,7 @@ class Sample:
 
 
 def imports() -> str:
-    """The import statements of the modules that the endpoint loads, but for those of our own."""
+    """Return the import statements of the modules that the endpoint loads, but for our own."""
     files = subprocess.run(
         [sys.executable, "-c", _LIST_OURS], cwd=HOUSE, check=True, capture_output=True, text=True
     ).stdout.split()
@@ -72,7 +72,7 @@ def _imports_of(file: Path) -> Iterator[str]:
 
 
 def programs() -> dict[str, str]:
-    """The floors by name: programs that say when they are ready, and end with their stdin."""
+    """Return the floors by name: programs that report when they are ready, and end with stdin."""
     needed = imports()
     return {
         "Python alone": _WAIT,
@@ -83,7 +83,7 @@ def programs() -> dict[str, str]:
 
 
 async def sample(program: str, environment: dict[str, str]) -> Sample:
-    """One start of `program`."""
+    """Measure one start of `program`."""
     began = perf_counter()
     async with _running(program, environment) as process:
         return Sample(

@@ -25,7 +25,7 @@ MAX_MEMORY = 150 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one worker has done, and what that cost its endpoint; `broken` says what went wrong."""
+    """The work of one worker, and its cost for the endpoint; `broken` describes a violation."""
 
     broken: str
     lines: int
@@ -37,15 +37,15 @@ class Outcome:
 
 
 def main() -> int:
-    """Attack and publish; returns 1, and says which wave it was, when a promise was broken."""
+    """Attack and publish; return 1, and name the wave, when a promise was broken."""
     parser = argparse.ArgumentParser(prog="bench.fuzz", description="Attack an agent's socket.")
     parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is kept")
     parser.add_argument("--inputs", type=int, default=1_000_000, help="lines to write")
     parser.add_argument("--workers", type=int, default=2, help="endpoints, each with its attacker")
     parser.add_argument(
-        "--seed", type=int, default=1, help="of the first worker; the others count on"
+        "--seed", type=int, default=1, help="seed of the first worker; the others use the next ones"
     )
-    parser.add_argument("--wave", type=int, help="run this one only")
+    parser.add_argument("--wave", type=int, help="run only this wave")
     options = parser.parse_args()
     workers = 1 if options.wave is not None else options.workers
     inputs = (5000 if options.quick else options.inputs) // workers + 1
@@ -80,13 +80,13 @@ def _fill(report: Report, outcomes: list[Outcome], seconds: float) -> None:
 
 
 def work(inputs: int, seed: int, only: int | None) -> Outcome:
-    """One worker: waves until `inputs` lines are written."""
+    """Run one worker: waves until `inputs` lines are written."""
     with tempfile.TemporaryDirectory(prefix="hive-fuzz-") as folder:
         return asyncio.run(attack(Path(folder), inputs, seed, only))
 
 
 async def attack(folder: Path, inputs: int, seed: int, only: int | None) -> Outcome:
-    """Waves against an endpoint of its own, until one breaks something."""
+    """Run waves against an endpoint of its own, until one breaks something."""
     async with (
         private_bus() as address,
         services(address) as broker,
@@ -107,7 +107,7 @@ async def attack(folder: Path, inputs: int, seed: int, only: int | None) -> Outc
 
 
 async def _broken(target: Target, wave: int) -> str:
-    """Run a wave; what has gone wrong, or nothing."""
+    """Run a wave; return the violation, or nothing."""
     try:
         await target.wave(wave)
     except (ViolationError, OSError, TimeoutError) as error:

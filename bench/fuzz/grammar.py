@@ -1,7 +1,7 @@
-"""Hostile lines: real frames of every tool, some as they are, most of them spoiled.
+"""Hostile lines: real frames of every tool, some unchanged, most of them spoiled.
 
 grammar = Grammar(random.Random(7))
-line = grammar.line()          # without its end; may be of 2 MiB, of any bytes but a newline
+line = grammar.line()          # without its end; up to 2 MiB of any bytes but a newline
 """
 
 import json
@@ -48,7 +48,7 @@ _LITERALS: Final = (
     ),
 )
 _BIG: Final = 0.0001
-"""How many lines are of about a megabyte or two."""
+"""The share of lines of about a megabyte or two."""
 
 
 class Grammar:
@@ -70,14 +70,14 @@ class Grammar:
         self._kinds, self._weights = list(kinds), list(kinds.values())
 
     def line(self) -> bytes:
-        """One line."""
+        """Return one line."""
         if self._chance.random() < _BIG:
             return self._big()
         [kind] = self._chance.choices(self._kinds, self._weights)
         return kind().replace(b"\n", b" ")
 
     def hello(self) -> bytes:
-        """The handshake of a client: a model's or the harness."""
+        """Return the handshake of a client: a model's or the harness's."""
         name = self._chance.choice(["claude-code", HARNESS_CLIENT])
         version = self._chance.choice(HANDSHAKE_VERSIONS)
         params = {"protocolVersion": version, "clientInfo": {"name": name}}
@@ -86,12 +86,12 @@ class Grammar:
     # Kinds of lines
 
     def _call(self) -> bytes:
-        """A call whose arguments fit."""
+        """Return a call with valid arguments."""
         name, schema = self._chance.choice(list(self._schemas.items()))
         return self._frame("tools/call", {"name": name, "arguments": self._fitting(schema)})
 
     def _wrong_call(self) -> bytes:
-        """A call with one thing wrong: a value, one too many, one too few, or all of it."""
+        """Return a call with one fault: a value, one argument too many or too few, or all of it."""
         name, schema = self._chance.choice(list(self._schemas.items()))
         arguments: Any = self._fitting(schema)
         keys = [*schema["properties"], "surprise"]
@@ -107,7 +107,7 @@ class Grammar:
         return self._frame("tools/call", {"name": name, "arguments": arguments})
 
     def _plain(self) -> bytes:
-        """A request that is no call, in the form of one version or another."""
+        """Return a request that is not a call, in the form of one version or another."""
         params: Any = self._chance.choice([{}, None, {"cursor": self._value(1)}, self._value(2)])
         if self._chance.random() < 0.4:
             version = self._chance.choice([*ENVELOPE_VERSIONS, "1999-01-01", self._value(1)])
@@ -117,7 +117,7 @@ class Grammar:
         return self._frame(self._chance.choice(_METHODS), params)
 
     def _structure(self) -> bytes:
-        """A message whose own fields are anything."""
+        """Return a message whose own fields have any value."""
         fields = {
             "jsonrpc": self._chance.choice(["2.0", "2.0", "2.0", "1.0", self._value(1)]),
             "id": self._id(),
@@ -131,13 +131,13 @@ class Grammar:
         return _dump({name: fields[name] for name in kept})
 
     def _notice(self) -> bytes:
-        """A cancellation, mostly of what was asked just now, or another notification."""
+        """Return a cancellation, mostly of a recent request, or another notification."""
         method = self._chance.choice(["notifications/cancelled"] * 3 + list(_METHODS))
         message = {"jsonrpc": "2.0", "method": method, "params": {"requestId": self._id()}}
         return _dump(message)
 
     def _spoiled(self) -> bytes:
-        """A good line with some of its bytes changed."""
+        """Return a valid line with some of its bytes changed."""
         good = self._chance.choice([self._call, self._wrong_call, self._plain, self._notice])
         line = bytearray(good())
         for _ in range(self._chance.choice([1, 1, 1, 2, 3, 8])):
@@ -145,7 +145,7 @@ class Grammar:
         return bytes(line)
 
     def _odd(self) -> bytes:
-        """A line that is small and costly, or a literal on the edge of JSON."""
+        """Return a line that is small and costly, or a literal on the edge of JSON."""
         depth = self._chance.choice([5, 31, 32, 33, 33, 200, 200, 20_000])
         match self._chance.randrange(6):
             case 0:
@@ -165,7 +165,7 @@ class Grammar:
         return self._chance.randbytes(self._chance.choice([1, 3, 20, 300]))
 
     def _big(self) -> bytes:
-        """A line near the limits of a body or of a line."""
+        """Return a line near the limits of a body or of a line."""
         size = self._chance.choice([2**20 - 1, 2**20, 2**20 + 1, MAX_LINE - 90, MAX_LINE + 10])
         filling = self._chance.choice(["x", "é", "\\", '"', "\0", "\U0001f600"])
         body = filling * (size // len(json.dumps(filling, ensure_ascii=False).encode()[1:-1]))
@@ -184,7 +184,7 @@ class Grammar:
         return self._chance.choice([*_WORDS, *_NUMBERS, None, True, [], {}, "x" * 256, "x" * 257])
 
     def _value(self, depth: int) -> Any:
-        """Any JSON value."""
+        """Return any JSON value."""
         match self._chance.randrange(8 if depth else 5):
             case 0 | 1:
                 return self._chance.choice(_WORDS)
@@ -201,7 +201,7 @@ class Grammar:
         }
 
     def _fitting(self, schema: dict[str, Any]) -> Any:
-        """A value that fits `schema`, of the small ones."""
+        """Return a small value that fits `schema`."""
         if "anyOf" in schema:
             return self._fitting(self._chance.choice(schema["anyOf"]))
         if "enum" in schema or "const" in schema:

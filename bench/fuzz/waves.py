@@ -1,6 +1,6 @@
 """Waves of hostile clients, all at once; after each of them the endpoint must be as before.
 
-The waves of a seed are the same each time, but for what happens at the same time.
+The waves of a seed are the same each time, apart from the interleaving.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from wire.errors import Conflict, LimitExceeded, NotFound
 LIMIT: Final = 60.0
 CLIENTS: Final = 8
 LINES: Final = 150
-"""Clients of a wave and lines of a client, at most."""
+"""The most clients of a wave, and lines of a client."""
 
 _PING: Final = b'{"jsonrpc":"2.0","id":"canary","method":"ping"}\n'
 _HELLO: Final = (
@@ -50,7 +50,7 @@ class Target:
     _next_id: Iterator[int] = field(default_factory=lambda: iter(range(1, 2**53)))
 
     async def wave(self, number: int) -> None:
-        """One wave. Raises ViolationError, or TimeoutError when a lease is not given back."""
+        """Run one wave. Raises ViolationError, or TimeoutError when a lease is not given back."""
         chance = random.Random(f"{self.seed} {number}")
         await self._prepare(chance)
         match chance.randrange(60):
@@ -65,7 +65,7 @@ class Target:
         self._forget()
 
     async def _prepare(self, chance: random.Random) -> None:
-        """Put some messages into the inbox; sometimes the broker refuses whatever is sent."""
+        """Put some messages into the inbox; sometimes make the broker refuse all sends."""
         self.broker.error = chance.choice(_ERRORS)
         for _ in range(chance.randrange(5)):
             size = 2**20 if chance.random() < 0.01 else chance.choice([1, 10, 1000])
@@ -79,7 +79,7 @@ class Target:
         self.broker.receivers.clear()
 
     async def _clients(self, chance: random.Random) -> None:
-        """Some clients that read what they are answered, and hold it against the oracle."""
+        """Run some clients that read the answers, and check them with the oracle."""
         async with asyncio.TaskGroup() as group:
             playing = [
                 group.create_task(
@@ -90,7 +90,7 @@ class Target:
         self.lines += sum(task.result() for task in playing)
 
     async def _crowd(self, chance: random.Random) -> None:
-        """More connections than there may be: some are refused, and all are gone suddenly."""
+        """Open more connections than allowed: some are refused, and all close suddenly."""
         grammar = Grammar(chance)
         async with asyncio.TaskGroup() as group:
             for _ in range(MAX_CONNECTIONS + 20):
@@ -100,7 +100,7 @@ class Target:
         await self._room()
 
     async def _hoard(self, chance: random.Random) -> None:
-        """More half lines than may be held, all of which end at some time."""
+        """Send more half lines than may be held, all of which end at some time."""
         async with asyncio.TaskGroup() as group:
             for _ in range(12):
                 half = b'{"jsonrpc":"2.0","id":1,"x":"' + b"x" * chance.randrange(2**20, 2**21)
@@ -109,7 +109,7 @@ class Target:
         await self._room()
 
     async def _honest(self) -> None:
-        """Somebody who means no harm gets a job done, once those before are gone altogether."""
+        """Check that an honest client is served, once those before are gone altogether."""
         reader, writer = await asyncio.open_unix_connection(self.process.path)
         async with asyncio.timeout(LIMIT):
             writer.write(_HELLO)
@@ -123,7 +123,7 @@ class Target:
             raise ViolationError(f"an honest client was answered {answer!r}")
 
     async def _careless(self, data: bytes) -> None:
-        """Write `data`, read one line of what comes back, and be gone."""
+        """Write `data`, read one line of the answers, and close."""
         try:
             async with asyncio.timeout(LIMIT):
                 reader, writer = await asyncio.open_unix_connection(
@@ -137,16 +137,16 @@ class Target:
             raise ViolationError("one of many connections was not answered") from None
         writer.transport.abort()
         if answer["jsonrpc"] != "2.0":
-            raise ViolationError(f"this is no answer: {answer!r}")
+            raise ViolationError(f"this is not an answer: {answer!r}")
 
     async def _room(self) -> None:
-        """Return when a new connection is served: the ones that are gone are noticed by and by."""
+        """Return when a new connection is served: closed ones are noticed one by one."""
         async with asyncio.timeout(LIMIT):
             while "error" in (await _ask_once(self.process)):
                 pass
 
     def _chunks(self, chance: random.Random) -> Iterator[bytes]:
-        """What one client writes, cut anywhere, and sometimes not to the end."""
+        """Yield the bytes that one client writes, cut anywhere, sometimes without the end."""
         grammar = Grammar(chance)
         lines = [grammar.line() for _ in range(chance.randint(1, LINES))]
         if chance.random() < 0.95:
@@ -163,7 +163,7 @@ class Target:
 
     @asynccontextmanager
     async def canary(self) -> AsyncIterator[None]:
-        """A connection that asks all the time, and must be answered all the time."""
+        """Ask all the time on one connection, which must be answered all the time."""
         reader, writer = await asyncio.open_unix_connection(self.process.path)
         singing = asyncio.create_task(self._sing(reader, writer))
         try:
@@ -189,7 +189,7 @@ class Target:
 
 
 def _own(chance: random.Random) -> random.Random:
-    """For one client: what the others draw meanwhile changes nothing for it."""
+    """Return a generator for one client, which draws of the others do not affect."""
     return random.Random(chance.random())
 
 

@@ -1,7 +1,7 @@
-"""The life of a container: how long its parts take, and what it costs to have one.
+"""The life of a container: the times of its parts, and the cost of having one.
 
-`python -m bench.lifecycle [--quick]` measures; README.md says what. `--minutes 16` has clients
-order at random for so long, and looks for what that has left behind.
+`python -m bench.lifecycle [--quick]` measures the figures of README.md. With `--minutes 16` clients
+give random orders for so long, and then the host is searched for remains.
 """
 
 import argparse
@@ -30,13 +30,16 @@ GROUPS: Final = {
 
 
 def main() -> int:
-    """Measure and publish; 1, with a sentence, when there is no host or something went wrong."""
+    """Measure and publish; return 1, with a sentence, when there is no host or a fault."""
     parser = argparse.ArgumentParser(prog="bench.lifecycle", description="Measure containers.")
     parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is kept")
     parser.add_argument(
-        "--minutes", type=float, metavar="N", help="random orders for so long, and no figures"
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="give random orders for N minutes; measure nothing",
     )
-    parser.add_argument("--seed", default=str(random.randrange(10**6)), help="of the orders")
+    parser.add_argument("--seed", default=str(random.randrange(10**6)), help="seed of the orders")
     options = parser.parse_args()
     try:
         with running("manager") as host:
@@ -51,7 +54,7 @@ def main() -> int:
 
 
 def ordered(host: Host, minutes: float, seed: str) -> int:
-    """Orders at random; 1 when anything was wrong afterwards, which is told."""
+    """Give random orders; print what was wrong afterwards, and return 1 if anything was."""
     with step(f"{CLIENTS} clients order at random for {minutes:g} minutes, seed {seed}"):
         outcome = host.python("bench.lifecycle.verbs", str(minutes * 60), str(CLIENTS), seed)
     print(f"  {outcome['jobs']} jobs: {outcome['count']}")
@@ -59,14 +62,14 @@ def ordered(host: Host, minutes: float, seed: str) -> int:
 
 
 def told(wrong: list[str]) -> int:
-    """Print what is wrong; 1 when anything is."""
+    """Print what is wrong; return 1 if anything is."""
     for sentence in wrong:
         print(f"WRONG: {sentence}", file=sys.stderr)
     return 1 if wrong else 0
 
 
 def measured(host: Host, sizes: dict[str, int], *, quick: bool) -> int:
-    """Publish all figures; nothing is kept when anything was wrong, which is told."""
+    """Publish all figures; if anything was wrong, print it and keep nothing."""
 
     def part(what: str) -> Any:
         with step(f"{what}, {sizes[what]} times"):
@@ -89,7 +92,7 @@ def measured(host: Host, sizes: dict[str, int], *, quick: bool) -> int:
 
 
 def add_starts(report: Report, times: dict[str, list[float]]) -> None:
-    """The orders for one container, against the same root without lifecycle."""
+    """Add the orders for one container, against the same root without lifecycle."""
     for what, order, bare in (
         ("spawn to READY", "spawn", "bare start"),
         ("start to READY", "start", "bare start"),
@@ -102,7 +105,7 @@ def add_starts(report: Report, times: dict[str, list[float]]) -> None:
 
 
 def add_wakes(report: Report, times: dict[str, list[float]], bare: list[float]) -> None:
-    """A message to one who sleeps, against the start of the same root."""
+    """Add a message to a sleeping agent, against the start of the same root."""
     floor = Floor(f"{NSPAWN}, p50", percentile(bare, 0.5))
     for what, moment in (("READY", "ready"), ("its harness has the message", "delivered")):
         for share in (0.5, 0.99):
@@ -111,7 +114,7 @@ def add_wakes(report: Report, times: dict[str, list[float]], bare: list[float]) 
 
 
 def add_crashes(report: Report, times: dict[str, list[float]]) -> None:
-    """A crash to the manager's inbox, against a bare listener of the same crash."""
+    """Add a crash to the manager's inbox, against a bare listener of the same crash."""
     for share in (0.5, 0.99):
         floor = Floor(LISTENER, percentile(times["removed"], share) * 1e3)
         queued = percentile(times["queued"], share) * 1e3
@@ -119,7 +122,7 @@ def add_crashes(report: Report, times: dict[str, list[float]]) -> None:
 
 
 def add_memory(report: Report, found: dict[str, float]) -> None:
-    """What services, an endpoint and a container hold."""
+    """Add the memory of services, an endpoint and a container."""
     python = Floor("Python alone", found["python"] / MEGABYTE)
     for name in ("lifecycle", "broker", "approvals", "dashboard", "endpoint"):
         report.add(f"memory: {name}", found[name] / MEGABYTE, "MB", python)
@@ -128,7 +131,7 @@ def add_memory(report: Report, found: dict[str, float]) -> None:
 
 
 def add_many(report: Report, many: dict[str, Any], agents: int) -> None:
-    """Many agents at once: how long, and what they use while nothing is to be done."""
+    """Add many agents at once: the times, and their use of the processor when idle."""
     floor = Floor(NSPAWN, many["bare"])
     report.add(f"{agents} agents spawned at once: all READY", many["ready"], "s", floor)
     report.add(f"{agents} agents stopped at once", many["stopped"], "s")

@@ -1,5 +1,5 @@
-"""Whether the host has of each agent what it should, and nothing else: units, mounts, sockets,
-processes, machines, files.
+"""Audit of the host: it must have the units, mounts, sockets, processes, machines and files of each
+agent, and no others.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ UIDS: Final = range(uid_ranges.FIRST, uid_ranges.FIRST + uid_ranges.COUNT * uid_
 
 
 class Fate(StrEnum):
-    """What is left of an agent after its last job."""
+    """The remains of an agent after its last job."""
 
     RUNNING = "running"
     STOPPED = "stopped"
@@ -30,7 +30,7 @@ class Fate(StrEnum):
 
 
 async def wrong(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
-    """A sentence for everything on this host that is not as the agents' `fates` say."""
+    """Return a sentence for everything on this host that is not as the agents' `fates` say."""
     return [
         *await _wrong_objects(orders, fates),
         *await _wrong_units(orders, fates),
@@ -42,7 +42,7 @@ async def wrong(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
 
 
 async def _wrong_objects(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
-    """What lifecycle shows."""
+    """Return the faults in what lifecycle shows."""
     objects: dict[str, Any] = await orders.bus.call1(
         names.LIFECYCLE, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
     )
@@ -86,7 +86,7 @@ async def _wrong_machines(orders: Orders, fates: Mapping[str, Fate]) -> list[str
 
 
 def _mounts(fates: Mapping[str, Fate]) -> Iterator[str]:
-    """Containers mount in their own namespaces: the host has no mount of theirs, ever."""
+    """Yield mounts of containers: they mount in their own namespaces, so the host has none."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         where = line.split()[4].split("/")
         for agent in fates:
@@ -95,7 +95,7 @@ def _mounts(fates: Mapping[str, Fate]) -> Iterator[str]:
 
 
 def _processes(fates: Mapping[str, Fate]) -> Iterator[str]:
-    """What runs with a uid for agents, but of none that runs; or in a control group of one."""
+    """Yield processes with a uid or a control group of an agent that does not run."""
     down = {agent for agent, fate in fates.items() if fate is not Fate.RUNNING}
     running = [
         range(state.stat().st_uid, state.stat().st_uid + uid_ranges.SIZE)

@@ -18,7 +18,7 @@ UNIT: Final = (
 
 
 async def start(agent: str) -> float:
-    """Seconds until READY of the container of `agent`, which is stopped and has its files."""
+    """Start the container of `agent`, which is stopped and has its files; seconds until READY."""
     # The harness is READY when it is connected.
     await _run("systemctl", "start", names.socket_unit(agent))
     began = monotonic()
@@ -28,7 +28,7 @@ async def start(agent: str) -> float:
 
 
 async def stop(agent: str) -> float:
-    """Seconds until it has ended; its endpoint, too, is gone when this returns."""
+    """Stop it and return the seconds that took; its endpoint has ended, too."""
     began = monotonic()
     await _run("systemctl", "stop", _unit(agent))
     took = monotonic() - began

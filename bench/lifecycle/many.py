@@ -1,7 +1,7 @@
-"""Agents that are spawned all at once, and purged all at once, as root in the host:
+"""Spawns agents all at once, and purges them all at once, as root in the host:
 
-`python -m bench.lifecycle.many NUMBER [SECONDS]`; SECONDS they are idle meanwhile. Its last line
-is JSON: seconds, and what did not end well.
+`python -m bench.lifecycle.many NUMBER [SECONDS]`; they are idle for SECONDS in between. Its last
+line is JSON: seconds, and the failures.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from bench.lifecycle.orders import Ended, Orders, orders
 from services.lifecycle.jobs.containers import STARTS_AT_ONCE
 
 SETTLING: Final = 10.0
-"""Seconds in which the hive puts in order what comes after a spawn: repositories, messages."""
+"""Seconds in which the hive completes the work after a spawn: repositories, messages."""
 
 
 async def all_at_once(
@@ -25,7 +25,8 @@ async def all_at_once(
 ) -> tuple[float, list[Ended], list[str]]:
     """Give all orders, and wait until the last job has ended.
 
-    Returns the seconds that took, the jobs that are done, and why others failed.
+    Returns:
+        The seconds that took, the jobs that are done, and why others failed.
     """
     began = monotonic()
     ended = await asyncio.gather(*[_ended(orders, order) for order in asked])
@@ -39,15 +40,15 @@ async def _ended(orders: Orders, order: Awaitable[Any]) -> Ended:
 
 
 async def idle(orders: Orders, agents: list[str], seconds: int) -> dict[str, Any]:
-    """What the hive uses for so many seconds in which nothing is to be done."""
+    """Return what the hive uses in so many idle seconds."""
     await asyncio.gather(*[orders.until(agent, "TurnState", "idle") for agent in agents])
     await asyncio.sleep(SETTLING)
     return await weigh.rest(seconds)
 
 
 async def bare_at_once(orders: Orders, agents: list[str]) -> float:
-    """Seconds until the containers of stopped agents are READY, as many at a time as lifecycle
-    starts, but without it.
+    """Return the seconds until the containers of stopped agents are READY, as many at a time as
+    lifecycle starts, but without it.
     """
     turns = asyncio.Semaphore(STARTS_AT_ONCE)
 
@@ -63,7 +64,7 @@ async def bare_at_once(orders: Orders, agents: list[str]) -> float:
 
 
 async def main(number: int, seconds: int = 0) -> dict[str, Any]:
-    """`number` agents come, are idle for `seconds`, and go."""
+    """Spawn `number` agents, let them idle for `seconds`, and purge them."""
     agents = [f"n{i:02}" for i in range(number)]
     found: dict[str, Any] = {}
     async with orders() as given:

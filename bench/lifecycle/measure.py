@@ -1,4 +1,4 @@
-"""How long things take in the host, as root: `python -m bench.lifecycle.measure WHAT NUMBER`.
+"""Times in the host, measured as root: `python -m bench.lifecycle.measure WHAT NUMBER`.
 
 WHAT is `starts`, `wakes` or `crashes`; its last line is JSON, a list of seconds for each figure.
 """
@@ -19,14 +19,14 @@ from wire import names
 
 AGENT: Final = "bench"
 SLEEPER: Final = "sleeper"
-"""An agent whose configuration has it sleep after a second."""
+"""An agent whose configuration puts it to sleep after a second."""
 LIMIT: Final = 120.0
 
 Times = dict[str, list[float]]
 
 
 async def starts(given: Orders, number: int) -> Times:
-    """A spawn, a stop, a start and a stop; and the bare container with the same root, in turn."""
+    """Measure a spawn, a stop, a start and a stop, and in turn the bare container."""
     times: Times = defaultdict(list)
     for _ in range(number):
         times["spawn"].append(await given.spawn(AGENT))
@@ -39,7 +39,7 @@ async def starts(given: Orders, number: int) -> Times:
 
 
 async def wakes(given: Orders, number: int) -> Times:
-    """From the Send of a message to one who sleeps until READY, and until its harness has it."""
+    """Measure from the Send to a sleeping agent until READY, and until its harness has it."""
     await given.spawn(SLEEPER)
     times: Times = defaultdict(list)
     for _ in range(number):
@@ -66,7 +66,7 @@ async def _wake(given: Orders) -> dict[str, float]:
 
 
 async def _delivered(told: Any, number: int) -> float:
-    """When the message is; one of an earlier turn may be handed out again before it."""
+    """Return when the message is delivered; one of an earlier turn may come before it."""
     async for event in told:
         if event.args[1] == number:
             return monotonic()
@@ -74,8 +74,8 @@ async def _delivered(told: Any, number: int) -> float:
 
 
 async def crashes(given: Orders, number: int) -> Times:
-    """From a kill of the container's init until a bare listener hears of the machine's end, and
-    until the message is in the manager's inbox.
+    """Measure from a kill of the container's init until a bare listener hears of the machine's
+    end, and until the message is in the manager's inbox.
     """
     await given.spawn(AGENT)
     times: Times = defaultdict(list)
@@ -110,7 +110,7 @@ async def _crash(given: Orders) -> dict[str, float]:
 
 
 async def _at(signals: Any) -> float:
-    """When the first of them comes."""
+    """Return when the first of them comes."""
     await anext(signals)
     return monotonic()
 
@@ -122,7 +122,7 @@ async def _timed(given: Orders, member: str) -> float:
 
 
 async def main(what: str, number: int) -> Times:
-    """One of the measurements."""
+    """Run one of the measurements."""
     async with orders() as given:
         return await {"starts": starts, "wakes": wakes, "crashes": crashes}[what](given, number)
 

@@ -1,4 +1,4 @@
-"""Orders to lifecycle, as the operator gives them, and how their jobs ended."""
+"""Orders of the operator to lifecycle, and the ends of their jobs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,12 +14,12 @@ from wire.signals import Signal
 
 MANAGER: Final = (names.LIFECYCLE, names.LIFECYCLE_PATH, names.LIFECYCLE)
 LIMIT: Final = 300.0
-"""Seconds in which any job must end."""
+"""Seconds within which any job must end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The end of a job, as JobRemoved tells it."""
+    """The end of a job, from JobRemoved."""
 
     job: str
     agent: str
@@ -29,7 +29,7 @@ class Ended:
 
 
 class Orders:
-    """Gives orders over `bus`, and hears of the ends of all jobs, in their order, in `ended`."""
+    """Gives orders over `bus`, and keeps the ends of all jobs, in their order, in `ended`."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -50,17 +50,17 @@ class Orders:
         return await self.bus.call1(*MANAGER, member, signature, *args)
 
     async def agent(self, agent: str, member: str) -> str:
-        """Order something that takes a job; its path."""
+        """Give an order that makes a job; return its path."""
         path = names.agent_path(agent)
         job = await self.bus.call1(names.LIFECYCLE, path, names.AGENT_INTERFACE, member)
         return str(job)
 
     async def tell(self, path: str, interface: str, member: str) -> None:
-        """Call a method that answers nothing."""
+        """Call a method that returns nothing."""
         await self.bus.call(names.LIFECYCLE, path, interface, member)
 
     async def end(self, job: str) -> Ended:
-        """The end of a job that was ordered. Raises TimeoutError when it never comes."""
+        """Return the end of a job. Raises TimeoutError when it never comes."""
         async with asyncio.timeout(LIMIT):
             return await asyncio.shield(self._end(job))
 
@@ -71,14 +71,14 @@ class Orders:
             raise RuntimeError(f"{ended.verb} of {ended.agent} {ended.result}: {ended.note}")
 
     async def spawn(self, agent: str) -> float:
-        """Spawn an agent; seconds until it is READY."""
+        """Spawn an agent; return the seconds until it is READY."""
         began = monotonic()
         await self.done(await self.manager("Spawn", "sa{sv}", agent, {}))
         return monotonic() - began
 
     async def purge(self, agent: str) -> float:
-        """Destroy an agent with all its data; the seconds that took, once nobody else had a job
-        on it: it may be falling asleep.
+        """Destroy an agent with all its data; return the seconds that took, without the wait for
+        another job of the agent: it may be falling asleep.
         """
         while True:
             over, began = self._over, monotonic()
@@ -91,7 +91,7 @@ class Orders:
                 return monotonic() - began
 
     async def value(self, agent: str, name: str) -> Any:
-        """A property of an agent."""
+        """Return a property of an agent."""
         interface = names.AGENT_INTERFACE
         path = names.agent_path(agent)
         return await self.bus.call1(
@@ -120,7 +120,7 @@ class Orders:
 
 @asynccontextmanager
 async def orders() -> AsyncIterator[Orders]:
-    """Orders on a connection of their own to the bus of this host."""
+    """Open orders on a connection of their own to the bus of this host."""
     bus = await Bus.connect()
     given = Orders(bus)
     await bus.on_signal(given.removed, interface=names.LIFECYCLE, member="JobRemoved")

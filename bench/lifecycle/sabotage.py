@@ -1,7 +1,7 @@
-"""Whether the audit sees what is left behind: each thing is put there, and taken away again.
+"""A test of the audit: remains of each kind are made, and taken away again.
 
-`python -m bench.lifecycle.sabotage`, as root in the host. Its last line is JSON: what the audit
-said before anything was there and after all, and, for each thing, what it said meanwhile.
+`python -m bench.lifecycle.sabotage`, as root in the host. Its last line is JSON: the
+sentences of the audit before and after all, and, for each kind, those meanwhile.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from services.lifecycle.agents import uid_ranges
 from wire import names
 
 GHOST: Final = "ghost"
-"""An agent that there is not."""
+"""An agent that does not exist."""
 ALIVE: Final = "alive"
-"""One that there is."""
+"""An agent that exists."""
 MACHINE: Final = names.machine_name(GHOST)
 CONTAINER: Final = f"systemd-nspawn@{MACHINE}.service"
 SOCKETS: Final = Path("/run/hyperhive/agents") / GHOST
@@ -159,13 +159,13 @@ def _run(*command: str) -> None:
 
 
 async def lies(given: Orders) -> AsyncIterator[tuple[str, list[str]]]:
-    """What the audit says of an agent that runs when it should be something else."""
+    """Return the sentences of the audit about an agent that runs although it should not."""
     for fate in (Fate.STOPPED, Fate.KEPT, Fate.GONE):
         yield f"runs, and is said to be {fate}", await audit.wrong(given, {ALIVE: fate})
 
 
 async def main() -> dict[str, Any]:
-    """All of them, one at a time."""
+    """Test all of them, one at a time."""
     said: dict[str, list[str]] = {}
     async with orders() as given:
         await given.spawn(ALIVE)

@@ -2,9 +2,9 @@
 
 `python -m bench.lifecycle.verbs SECONDS CLIENTS SEED`.
 
-Each client is a connection of its own, which orders whatever comes to its mind and waits for the
-end of the job, or cancels it. At the end each agent has to be what its last job says, and nothing
-else may be left on the host. Its last line is JSON.
+Each client is a connection of its own, which gives random orders and waits for the end of each job,
+or cancels it. At the end each agent must be in the state of its last job, and nothing else may be
+left on the host. Its last line is JSON.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from wire.errors import AlreadyExists, Conflict, HiveError, NotFound
 
 AGENTS: Final = ("v1", "v2", "v-3", "v4", "v5")
 CANCELLED: Final = 0.15
-"""Of so many orders the client thinks better at once."""
+"""Of so many orders the client cancels one at once."""
 DESTROY, PURGE = "destroy", "purge"
 
 Order = Callable[[Orders, str], Awaitable[Any]]
@@ -52,11 +52,11 @@ ORDERS: Final[dict[str, Order]] = {
 }
 WEIGHTS: Final = (6, 1, 1, 1, 2, 2, 3, 1, 1)
 EXPECTED: Final = (AlreadyExists, Conflict, NotFound)
-"""What such orders are refused with: others are being carried out, or have been."""
+"""Errors that refuse such orders, because other ones are in progress, or have ended."""
 
 
 class Fates:
-    """What each agent is, going by the ends of the jobs."""
+    """The state of each agent, derived from the ends of the jobs."""
 
     def __init__(self) -> None:
         self.purged: set[str] = set()
@@ -64,7 +64,7 @@ class Fates:
         self.wrong: list[str] = []
 
     def after(self, ended: list[Ended]) -> dict[str, Fate]:
-        """The fates after all these jobs; notes which of them should not have failed."""
+        """Return the fates after all these jobs; note which of them should not have failed."""
         fates = dict.fromkeys(AGENTS, Fate.GONE)
         for one in ended:
             if one.agent in fates and one.result == "done":
@@ -84,7 +84,7 @@ class Fates:
 
 
 class Client:
-    """Somebody who orders at random until it is time."""
+    """A client that gives random orders until the time is over."""
 
     def __init__(self, orders: Orders, seed: str, fates: Fates) -> None:
         self._orders = orders
@@ -93,7 +93,7 @@ class Client:
         self.count: Counter[str] = Counter()
 
     async def run(self, until: float) -> None:
-        """Order, one thing after the other."""
+        """Give orders, one after the other."""
         while monotonic() < until:
             try:
                 await self._order()
@@ -134,7 +134,7 @@ class Client:
 
 
 async def main(seconds: float, clients: int, seed: str) -> dict[str, Any]:
-    """A run, and what is wrong after it; the agents are gone again."""
+    """Run, and return what is wrong afterwards; the agents are gone again."""
     fates = Fates()
     async with AsyncExitStack() as stack:
         given = [await stack.enter_async_context(orders()) for _ in range(clients)]
@@ -155,7 +155,7 @@ async def main(seconds: float, clients: int, seed: str) -> dict[str, Any]:
 
 
 async def _crashes(orders: Orders) -> list[str]:
-    """What the manager was told of these agents: a job explains each end, so nothing."""
+    """Return crash messages about these agents; a job explains each end, so there are none."""
     broker = (names.BROKER, names.BROKER_PATH, names.BROKER)
     wanted = {"to": names.MANAGER, "kind": "container-crash"}
     rows = await orders.bus.call1(*broker, "ListMessages", "a{sv}u", wanted, 1000)

@@ -1,7 +1,7 @@
-"""What the hive holds and uses while nothing is to be done, as root in the host:
+"""Memory and wakeups of an idle hive, measured as root in the host:
 
 `python -m bench.lifecycle.weigh [SECONDS]`; its last line is JSON: bytes of memory with one agent,
-or what all that there is does in a second, over SECONDS.
+or the wakeups and the CPU time of all agents in a second, over SECONDS.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ AGENTS: Final = "hive.slice/hive-agents.slice"
 HARNESS: Final = "python"
 
 Chosen = Callable[[str], bool]
-"""Whether a program of that name counts."""
+"""Return whether a program of that name counts."""
 
 GROUPS: Final[dict[str, tuple[tuple[str, ...], Chosen]]] = {
     "services": (("hive.slice/hive-services.slice",), bool),
@@ -36,7 +36,7 @@ GROUPS: Final[dict[str, tuple[tuple[str, ...], Chosen]]] = {
 
 
 async def memory() -> dict[str, float]:
-    """Bytes, of what is shared only the shares, with one agent that has nothing to do."""
+    """Return bytes of memory (PSS), with one idle agent."""
     async with orders() as given:
         await given.spawn(AGENT)
         await given.until(AGENT, "TurnState", "idle")
@@ -50,8 +50,8 @@ async def memory() -> dict[str, float]:
 
 
 async def rest(seconds: int) -> dict[str, dict[str, float]]:
-    """What each of GROUPS does in a second: how often it gets a processor after having waited for
-    something (`wakeups`), and for how many seconds (`cpu`).
+    """Return for each of GROUPS how often in a second it gets a processor after a wait
+    (`wakeups`), and for how many seconds (`cpu`).
     """
     before = {name: _counters(name) for name in GROUPS}
     began = monotonic()
@@ -70,7 +70,7 @@ async def rest(seconds: int) -> dict[str, dict[str, float]]:
 
 
 def _counters(name: str) -> dict[Path, tuple[int, int]]:
-    """Of each thread: how often it has begun to wait, which ends with a wakeup; nanoseconds."""
+    """Return for each thread how often it has begun to wait (each ends in a wakeup), and its ns."""
     found = {}
     for task in _tasks(name):
         status = (task / "status").read_text().splitlines()

@@ -1,6 +1,6 @@
-"""From socket to socket: how long a message takes, and how many go through.
+"""Messages from socket to socket: the latency of one, and the rate of many.
 
-`python -m bench.messages [--quick]`; README.md says what is measured.
+`python -m bench.messages [--quick]`; README.md describes the figures.
 """
 
 import argparse
@@ -15,11 +15,11 @@ PAIRS: Final = 32
 SAMPLES: Final = 2000
 UNBOUNDED: Final = 10**9
 LIMITS: Final = {"agent_messages_per_hour": UNBOUNDED, "agent_bytes_per_hour": UNBOUNDED * 200}
-"""No agent may send as much as is sent here."""
+"""Raised limits of the broker: the bench sends more than an agent may."""
 
 
 def main() -> int:
-    """Measure and publish; returns 1, with a sentence, when the host could not be had."""
+    """Measure and publish; return 1, with a sentence, when the host did not start."""
     parser = argparse.ArgumentParser(prog="bench.messages", description="Measure messages.")
     parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is kept")
     quick = parser.parse_args().quick
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def measured(host: Host, pairs: int, samples: int) -> Report:
-    """The figures of all that is compared."""
+    """Return the figures of all brokers."""
     with step(f"{2 * pairs} agents get sockets and inboxes"):
         host.python("bench.messages.agents", "RegisterAgent", str(2 * pairs))
 
@@ -54,7 +54,7 @@ def measured(host: Host, pairs: int, samples: int) -> Report:
 
 
 def add_hive(report: Report, floors: dict[str, Any], figures: dict[str, Any], pairs: int) -> None:
-    """The hive's figures, and where its CPU goes."""
+    """Add the hive's figures, and the CPU of its parts."""
     add(report, floors, figures, pairs, "hive")
     for name, used in figures["cpu"].items():
         report.add(f"hive: CPU a message, {name}", used, "ms")
@@ -63,7 +63,7 @@ def add_hive(report: Report, floors: dict[str, Any], figures: dict[str, Any], pa
 def add(
     report: Report, floors: dict[str, Any], figures: dict[str, Any], pairs: int, who: str
 ) -> None:
-    """The figures of one broker, against the floors of this run."""
+    """Add the figures of one broker, against the floors of this run."""
     least = Floor("one bare call and one commit", floors["call"] + floors["commit"])
     report.add(f"{who}: wake latency, p50", figures["p50"], "ms", least)
     report.add(f"{who}: wake latency, p99", figures["p99"], "ms", least)

@@ -1,10 +1,10 @@
-"""Endpoints without containers, made and removed, as root in the sandbox:
+"""Makes and removes endpoints without containers, as root in the sandbox:
 
 `python -m bench.messages.agents RegisterAgent|UnregisterAgent NUMBER`.
 
 The container is not on a message's way. So the socket of each agent is started directly, with the
-directory that lifecycle would have made for it. The broker hears the names from a process in
-lifecycle's unit: the caller's unit decides who may register an agent, and root may move itself.
+directory that lifecycle would have made for it. A process in lifecycle's unit registers the names:
+the caller's unit decides who may register an agent, and root may move itself.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ _REGISTRAR: Final = "hive-lifecycle.service"
 
 
 def agent_names(number: int) -> list[str]:
-    """p01, p02, ..."""
+    """Return p01, p02, ..."""
     return [f"p{i:02}" for i in range(1, number + 1)]
 
 
 def control_group(unit: str) -> Path | None:
-    """The directory of a unit's control group; None when it does not run."""
+    """Return the directory of a unit's control group; None when it does not run."""
     command = ["systemctl", "show", "--value", "--property=ControlGroup", unit]
     shown = subprocess.run(command, check=True, capture_output=True, text=True)
     group = shown.stdout.strip()
@@ -36,7 +36,7 @@ def control_group(unit: str) -> Path | None:
 
 
 async def tell_broker(member: str, agents: list[str]) -> None:
-    """Give each of `agents` an inbox, as lifecycle does, or take it back."""
+    """Register or unregister `agents` at the broker, as lifecycle does."""
     group = control_group(_REGISTRAR)
     if group is None:
         sys.exit(f"{_REGISTRAR} does not run.")

@@ -18,7 +18,7 @@ from bench.messages.measure import Pair, latencies, percentile, rate
 from wire import names
 
 DATA: Final = "/var/lib/hyperhive"
-"""The file system that the broker's store is on."""
+"""The file system of the broker's store."""
 
 _BUS: Final = "dbus.service"
 _BROKER: Final = "hive-broker.service"
@@ -26,7 +26,7 @@ _DASHBOARD: Final = "hive-dashboard.service"
 
 
 async def measure_floors(folder: Path, pairs: int, samples: int) -> dict[str, Any]:
-    """Medians in ms, and calls in a second."""
+    """Measure the floors: medians in ms, and calls in a second."""
     async with floors.echo() as bus:
         return {
             "call": percentile(await floors.round_trips(bus, samples), 0.5),
@@ -38,7 +38,7 @@ async def measure_floors(folder: Path, pairs: int, samples: int) -> dict[str, An
 
 @asynccontextmanager
 async def broker(what: str, folder: Path, number: int) -> AsyncIterator[list[Pair]]:
-    """`number` pairs on the broker `what`."""
+    """Run `number` pairs on the broker `what`."""
     match what:
         case "hive":
             made = mcp.pairs(agent_names(2 * number))
@@ -51,7 +51,7 @@ async def broker(what: str, folder: Path, number: int) -> AsyncIterator[list[Pai
 
 
 async def measure(what: str, folder: Path, pairs: int, samples: int) -> dict[str, Any]:
-    """The wake latency, and the rates with one pair and with `pairs`."""
+    """Measure the wake latency, and the rates with one pair and with `pairs`."""
     async with broker(what, folder, pairs) as made:
         await rate(made, 3)
         took = await latencies(made[0], samples)
@@ -69,7 +69,7 @@ async def measure(what: str, folder: Path, pairs: int, samples: int) -> dict[str
 
 
 def _cpu(what: str, pairs: int) -> dict[str, float]:
-    """Milliseconds of CPU that the parts of the hive have used so far."""
+    """Return the milliseconds of CPU that the parts of the hive have used so far."""
     if what != "hive":
         return {}
     endpoints = [names.endpoint_unit(agent) for agent in agent_names(2 * pairs)]

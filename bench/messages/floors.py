@@ -1,4 +1,4 @@
-"""What no hand-over over a bus to a disk can be cheaper than: a bare call, and a bare commit."""
+"""Floors of a hand-over: a bare call over a bus, and a bare commit to a disk."""
 
 import asyncio
 import sqlite3
@@ -21,18 +21,18 @@ PATH: Final = "/org/hyperhive/Bench1"
 
 
 class Echo(Interface, name=NAME):
-    """Says what it is told. dbus-next on both sides, as everywhere in the hive."""
+    """An interface that returns its argument, with dbus-next on both sides as in the hive."""
 
     @method(allow=EVERYBODY)
     async def Echo(  # noqa: N802 - a member of the bus
         self, text: Str
     ) -> Str:
-        """The same text."""
+        """Return the same text."""
         return text
 
 
 async def serve(address: str) -> None:
-    """Be the other end of the bare call until the bus goes away."""
+    """Serve the bare call until the bus goes away."""
     bus = await Bus.connect(address, FixedPrincipals())
     bus.export(PATH, Echo())
     await bus.own(NAME)
@@ -42,7 +42,7 @@ async def serve(address: str) -> None:
 
 @asynccontextmanager
 async def echo() -> AsyncIterator[Bus]:
-    """A bus daemon of its own, an echo in a process of its own, and a connection to call it by."""
+    """Run a bus daemon, an echo in a process of its own, and a connection to call it."""
     # It complains that the sandbox lets it have no more descriptors, which it does not need.
     async with private_bus(stderr=asyncio.subprocess.DEVNULL) as address:
         command = [sys.executable, "-m", "bench.messages.floors", address]
@@ -60,12 +60,12 @@ async def echo() -> AsyncIterator[Bus]:
 
 
 async def call(bus: Bus) -> None:
-    """One bare call."""
+    """Make one bare call."""
     await bus.call(NAME, PATH, NAME, "Echo", "s", BODY)
 
 
 async def round_trips(bus: Bus, samples: int) -> list[float]:
-    """Milliseconds of bare calls, one at a time."""
+    """Return the milliseconds of bare calls, one at a time."""
     took = []
     for _ in range(WARM_UP + samples):
         began = time.perf_counter()
@@ -75,7 +75,7 @@ async def round_trips(bus: Bus, samples: int) -> list[float]:
 
 
 async def calls_a_second(bus: Bus, in_flight: int, calls: int) -> float:
-    """Bare calls in a second, `in_flight` at a time."""
+    """Return the bare calls in a second, `in_flight` at a time."""
 
     async def some() -> None:
         for _ in range(calls // in_flight):
@@ -89,7 +89,7 @@ async def calls_a_second(bus: Bus, in_flight: int, calls: int) -> float:
 
 
 def commits(folder: Path, samples: int) -> list[float]:
-    """Milliseconds of durable commits of one row."""
+    """Return the milliseconds of durable commits of one row."""
     db = sqlite3.connect(folder / "floor.sqlite", isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")

@@ -1,4 +1,4 @@
-"""Agents, as seen on their sockets: raw MCP lines, for the client is not what is measured."""
+"""Agents as clients of their sockets, with raw MCP lines: the bench does not measure clients."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from bench.messages.measure import Pair, opened
 
 WAIT = 180
-"""Seconds a recv waits; the most that the endpoint takes."""
+"""Seconds that a recv waits; the most that the endpoint accepts."""
 
 
 class Client:
@@ -33,7 +33,7 @@ class Client:
         self._writer.close()
 
     async def tool(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """Call a tool; its result."""
+        """Call a tool; return its result."""
         result = await self._ask("tools/call", {"name": name, "arguments": arguments})
         if result.get("isError"):
             raise RuntimeError(f"{name}: {result['content'][0]['text']}")
@@ -82,7 +82,7 @@ class Receiver:
 
 @asynccontextmanager
 async def pairs(agents: Sequence[str]) -> AsyncIterator[list[Pair]]:
-    """The agents in pairs: the first of two sends, the second receives."""
+    """Pair the agents: the first of two sends, the second receives."""
     clients = {agent: await Client.connect(agent) for agent in agents}
     made = []
     for sender, receiver in zip(agents[::2], agents[1::2], strict=True):

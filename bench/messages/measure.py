@@ -1,4 +1,4 @@
-"""What is measured, the same way for every broker: a pair hands messages over, one at a time."""
+"""The measurement, the same for every broker: a pair hands messages over, one at a time."""
 
 import asyncio
 import time
@@ -7,41 +7,41 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 BODY: Final = "x" * 200
-"""About what agents tell each other."""
+"""The text of a message, about as long as agents write."""
 
 PAUSE: Final = 0.005
-"""Seconds between two samples, so that the receiver waits again: a wake is what is measured."""
+"""Seconds between two samples, so that the receiver waits again and has to wake."""
 
 WARM_UP: Final = 50
 
 
 class Sender(Protocol):
-    """One who sends."""
+    """A sender of messages."""
 
     async def send(self, body: str) -> None:
-        """Hand `body` over; it is durable when this returns."""
+        """Send `body`; it is durable when this returns."""
 
 
 class Receiver(Protocol):
-    """One who receives."""
+    """A receiver of messages."""
 
     async def receive(self) -> None:
-        """Acknowledge what came before, and wait for the next."""
+        """Acknowledge the previous message, and wait for the next."""
 
     async def finish(self) -> None:
-        """Acknowledge what came last; returns when that is done."""
+        """Acknowledge the last message; return when that is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A sender, and who gets what it sends."""
+    """A sender and the receiver of its messages."""
 
     sender: Sender
     receiver: Receiver
 
 
 async def latencies(pair: Pair, samples: int) -> list[float]:
-    """Milliseconds from the sender's first byte until the waiting receiver has the message."""
+    """Return milliseconds from the sender's first byte until the waiting receiver has it all."""
     arrivals: asyncio.Queue[float] = asyncio.Queue()
 
     async def listen() -> None:
@@ -62,10 +62,10 @@ async def latencies(pair: Pair, samples: int) -> list[float]:
 
 
 async def rate(pairs: Sequence[Pair], messages: int) -> float:
-    """Messages in a second, from the first send to the last acknowledgement.
+    """Return the messages in a second, from the first send to the last acknowledgement.
 
-    Each pair hands over `messages`, all pairs at once. A sender goes on when its last message is
-    durable and received, so what is measured is hand-overs and not the filling of a queue.
+    Each pair hands over `messages`, all pairs at once. A sender continues when its last message
+    is durable and received, so this measures hand-overs and not the filling of a queue.
     """
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
@@ -93,12 +93,12 @@ async def _hand_over(pair: Pair, messages: int) -> None:
 async def opened(
     connecting: Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]],
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection of a client, with asyncio's costly 256 KiB a read made smaller."""
+    """Open a connection of a client, with smaller reads than asyncio's costly 256 KiB."""
     reader, writer = await connecting
     writer.transport.max_size = 64 * 1024  # type: ignore[attr-defined]
     return reader, writer
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` (0 to 1) of all `values` do not exceed."""
+    """Return the value that `share` (0 to 1) of all `values` do not exceed."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]

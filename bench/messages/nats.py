@@ -17,7 +17,7 @@ _NEXT: Final = json.dumps({"batch": 1, "expires": 180 * 10**9})
 
 
 class Client:
-    """One connection; speaks as much of the protocol as is needed here."""
+    """One connection, with the part of the protocol that is needed here."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -25,7 +25,7 @@ class Client:
 
     @classmethod
     async def connect(cls, inbox: str) -> "Client":
-        """Connect; answers will come to the subject `inbox`, its own alone."""
+        """Connect; answers come to the subject `inbox`, which no other connection uses."""
         client = cls(*await opened(asyncio.open_connection("127.0.0.1", PORT)))
         await client._reader.readline()
         options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True}
@@ -40,13 +40,13 @@ class Client:
         self._writer.close()
 
     def publish(self, subject: str, payload: str) -> None:
-        """Send, with our inbox as the place for an answer."""
+        """Send, with our inbox as the subject for an answer."""
         data = payload.encode()
         self._writer.write(b"PUB %s %s %d\r\n%s\r\n" % (
             subject.encode(), self.inbox.encode(), len(data), data))  # fmt: skip
 
     async def next(self) -> tuple[str, bytes]:
-        """What comes next to our inbox: where it wants its answer, and the payload."""
+        """Return the next message to our inbox: its reply subject, and its payload."""
         while True:
             line = (await self._reader.readline()).split()
             match line[:1]:
@@ -64,7 +64,7 @@ class Client:
                     raise RuntimeError(f"NATS: {b' '.join(line).decode() or 'hung up'}")
 
     async def ask(self, subject: str, payload: str) -> Any:
-        """A call of JetStream's interface."""
+        """Call JetStream's interface."""
         self.publish(subject, payload)
         answer = json.loads((await self.next())[1])
         if "error" in answer:
@@ -85,7 +85,7 @@ class Sender:
 
 
 class Receiver:
-    """A pull consumer; `+NXT` acknowledges and asks for the next in one."""
+    """A pull consumer; `+NXT` acknowledges and requests the next message in one."""
 
     def __init__(self, client: Client, consumer: str) -> None:
         self._client = client
@@ -109,7 +109,7 @@ class Receiver:
 
 
 def synced(folder: Path) -> bool:
-    """Whether this server can sync each message; versions before 2.10 do it every two minutes."""
+    """Return whether this server can sync each message; before 2.10 it syncs every two minutes."""
     config = _config(folder, sync=True)
     done = subprocess.run(["nats-server", "-t", "-c", config], capture_output=True, check=False)
     return done.returncode == 0
@@ -126,7 +126,7 @@ def _config(folder: Path, *, sync: bool) -> str:
 
 @asynccontextmanager
 async def pairs(folder: Path, number: int) -> AsyncIterator[list[Pair]]:
-    """A server that keeps its data in `folder`, and `number` pairs on it."""
+    """Run a server that keeps its data in `folder`, and `number` pairs on it."""
     config = _config(folder, sync=synced(folder))
     async with running("server is ready", "nats-server", "-c", config):
         clients = [await Client.connect(f"inbox-{i}") for i in range(2 * number)]

@@ -13,7 +13,7 @@ _GROUP: Final = "agents"
 
 
 class Client:
-    """One connection; speaks as much of the protocol as is needed here."""
+    """One connection, with the part of the protocol that is needed here."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -29,7 +29,7 @@ class Client:
         self._writer.close()
 
     async def ask(self, *commands: list[str]) -> Any:
-        """Send the commands together; the answer to the last one."""
+        """Send the commands together; return the answer to the last one."""
         self._writer.write(b"".join(map(_encode, commands)))
         answer = None
         for _ in commands:
@@ -89,7 +89,7 @@ class Receiver:
 
 @asynccontextmanager
 async def pairs(folder: Path, number: int) -> AsyncIterator[list[Pair]]:
-    """A server that keeps its data in `folder`, and `number` pairs on it."""
+    """Run a server that keeps its data in `folder`, and `number` pairs on it."""
     socket = folder / "redis.sock"
     options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
     options += ["--appendonly", "yes", "--appendfsync", "always"]

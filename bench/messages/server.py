@@ -1,4 +1,4 @@
-"""A server of somebody else's, for as long as it is measured."""
+"""Another project's server, running while it is measured."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ START_SECONDS = 10
 
 @asynccontextmanager
 async def running(ready: str, *command: str) -> AsyncIterator[None]:
-    """Run `command` until the block ends; it begins when a line has `ready` in it, in any case."""
+    """Run `command` until the block ends; it begins when a line contains `ready`, in any case."""
     both = asyncio.subprocess.STDOUT
     server = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=both

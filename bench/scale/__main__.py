@@ -1,6 +1,6 @@
-"""What a long past costs: the same calls on a store with 1,000 messages and on one with 1,000,000.
+"""The cost of a long history: the same calls on stores of 1,000 and of 1,000,000 messages.
 
-`python -m bench.scale [--quick]`; README.md says what is measured.
+`python -m bench.scale [--quick]`; README.md describes the figures.
 """
 
 import argparse
@@ -19,11 +19,11 @@ FEW: Final = 1000
 MANY: Final = 1_000_000
 SAMPLES: Final = 300
 LIMIT: Final = 1.5
-"""How much more a call may take with many."""
+"""How many times as long a call may take with many messages."""
 
 
 def main() -> int:
-    """Measure and publish; returns 1 when a call takes more than LIMIT times as long."""
+    """Measure and publish; return 1 when a call takes more than LIMIT times as long."""
     parser = argparse.ArgumentParser(prog="bench.scale", description="Measure a long past.")
     parser.add_argument("--quick", action="store_true", help="a smoke run; nothing is kept")
     quick = parser.parse_args().quick

@@ -1,4 +1,4 @@
-"""A store with a past: many messages that were sent, received and acknowledged long ago."""
+"""A store with a history: many messages that were sent, received and acknowledged long ago."""
 
 import random
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from services.broker.storage.database import now
 AGENTS: Final = ("manager", *(f"a{number:02}" for number in range(31)))
 WORDS: Final = 20_000
 COMMON: Final = "ledger"
-"""In one message of five."""
+"""Words that are in one message of five."""
 _CHUNK: Final = 10_000
 _APART_US: Final = 2_000_000
-"""How long one message came after the other."""
+"""Microseconds between two messages."""
 
 _Rows = list[tuple[Any, ...]]
 
@@ -47,7 +47,7 @@ def fill(path: Path, count: int) -> None:
 
 
 def _rows(count: int, began: int) -> Iterator[tuple[str, str, int, int, str]]:
-    """Sender, recipient, when it was queued and acknowledged, and the body; always the same."""
+    """Yield sender, recipient, time queued and acknowledged, and body; always the same."""
     chance = random.Random(1)
     words = [_word(chance) for _ in range(WORDS)]
     # How often a word is said is about one by its rank.

@@ -1,4 +1,4 @@
-"""The rules of the broker on two stores, call by call in turn: what disturbs one disturbs both."""
+"""The rules of the broker on two stores, in turn, so that a disturbance affects both."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ Call = Callable[[], Awaitable[Any]]
 
 
 class NoRequests:
-    """Approvals, where nothing is pending."""
+    """Approvals without pending requests."""
 
     async def pending(self, limit: int) -> list[dict[str, Any]]:
         """See PendingRequests."""
@@ -36,7 +36,7 @@ class NoRequests:
 
 
 async def measure(few: Path, many: Path, samples: int) -> dict[str, tuple[float, float]]:
-    """Milliseconds of each call, the median of `samples`: on the one store and on the other."""
+    """Return the median milliseconds of each call on the one store and on the other."""
     async with _calls(few) as short, _calls(many) as long:
         return {what: await _in_turn(short[what], long[what], samples) for what in short}
 
@@ -54,7 +54,7 @@ async def _in_turn(one: Call, other: Call, samples: int) -> tuple[float, float]:
 
 @asynccontextmanager
 async def _calls(path: Path) -> AsyncIterator[Mapping[str, Call]]:
-    """What is measured, on the store at `path`."""
+    """Return the calls to measure, on the store at `path`."""
     database = Database.open(path)
     parts = compose(database, LIMITS, Invocations(), NoRequests(), HostClock())
     broker, history = parts.broker, parts.history
