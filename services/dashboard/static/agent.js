@@ -1,5 +1,5 @@
-// The page of one agent. What changes by signals comes from the mirror; what has none (usage, log,
-// deploy log, older messages) is asked for when the page is opened, and when the agent changes.
+// The page of one agent. The mirror has everything that signals keep current. The page asks for the
+// rest (usage, log, deployed configurations, older messages) when it opens and when the agent changes.
 
 import { get, post } from "./api.js";
 import { makeButtons, putState, putTurn, updateButtons } from "./agent_controls.js";
@@ -15,7 +15,10 @@ const path = `/api/agents/${encodeURIComponent(name)}`;
 const section = (id) => document.getElementById(id);
 const errorOf = (id) => section(id).querySelector(".error:not(.gone)");
 
-/** One part that is asked for: never twice at once, and once more when it was wanted meanwhile. */
+/**
+ * One part of the details. Only one request for it is outstanding; when `load` is called meanwhile,
+ * the part is requested once more.
+ */
 class Part {
   value = null;
   #part;
@@ -58,8 +61,8 @@ const buttons = makeButtons(name, errorOf("agent"));
 const items = new MessageItems(errorOf("messages"));
 const flow = section("messages").querySelector(".flow");
 const scroller = section("messages").querySelector(".scroller");
-let shown = null; // the agent's row as the page shows it
-let wakes = true; // until it is known whether it sleeps: opening its page wakes it, once
+let shown = null; // the row of the agent that the page shows
+let wakes = true; // opening the page wakes a sleeping agent, once
 
 function changed(tables) {
   const agent = mirror.tables.agents[name];
@@ -71,15 +74,15 @@ function changed(tables) {
   if (tables.has("questions")) renderQuestions();
   if (wakes) wake(agent);
   if (!agent) return;
-  if (!before || tables.size > 1) loadAll(); // it is new to us, or the connection was lost
+  if (!before || tables.size > 1) loadAll(); // the page has just opened, or the connection was lost
   else if (isNew) load("usage", "logs");
   else if (tables.has("approvals")) load("deploys");
 }
 
-// Only one that sleeps is woken; one that is just falling asleep when it does.
+// Wake only a sleeping agent. One that is falling asleep is woken as soon as it sleeps.
 function wake(agent) {
   if (jobOf(name)?.verb === "sleep") return;
-  wakes = false; // it may fall asleep again
+  wakes = false; // from now on, the agent may fall asleep again
   if (agent?.state === "sleeping")
     post(`${path}/wake`).catch((failure) => showError(errorOf("agent"), failure.message));
 }
@@ -131,7 +134,7 @@ function renderQuestions() {
   here.querySelector(".empty").hidden = list.length > 0 || !parts.questions.value;
 }
 
-/** What was asked for and what the mirror has, which is the newer of the two; oldest first. */
+/** Merge requested rows with those of the mirror, which are newer; return them oldest first. */
 function merged(asked, live) {
   const rows = new Map([...(asked ?? []), ...live].map((row) => [row.id, row]));
   return [...rows.values()].sort((a, b) => a.id - b.id);

@@ -1,4 +1,4 @@
-// What can be done to an agent, and how it stands: on the main page and on its own.
+// The states and the buttons of an agent, on the main page and on its own page.
 
 import { post } from "./api.js";
 import { el, setText, showError } from "./dom.js";
@@ -13,17 +13,17 @@ const VERBS = [
 const DOING = {
   spawn: "being created",
   destroy: "being destroyed",
-  purge: "being removed",
+  purge: "being deleted",
   start: "starting",
   stop: "stopping",
   restart: "restarting",
-  rebuild: "being put right",
+  rebuild: "being rebuilt",
   update: "being updated",
   deploy: "being deployed",
   sleep: "falling asleep",
 };
 
-/** A button for each verb; `error` is the line that shows what failed. */
+/** Make a button for each verb; `error` is the line that shows a failure. */
 export function makeButtons(name, error) {
   return VERBS.map(({ verb, label }) => {
     const button = el("button", { type: "button", data: { verb } }, label);
@@ -33,20 +33,20 @@ export function makeButtons(name, error) {
   });
 }
 
-/** Let the buttons rest that are of no use now; `job`: what is being done to the agent. */
+/** Disable the buttons that do not apply now; `job` is the agent's running job, if any. */
 export function updateButtons(buttons, agent, job) {
   for (const [index, button] of buttons.entries())
     button.disabled = Boolean(job) || !VERBS[index].useful(agent);
 }
 
-/** Show what the agent's container does, or what is being done to it. */
+/** Show the state of the agent's container, or the job that is changing it. */
 export function putState(node, agent, job) {
-  if (job) put(node, "busy", DOING[job.verb] ?? job.verb, agent.since);
+  if (job) put(node, "busy", DOING[job.verb], agent.since);
   else put(node, agent.state, agent.state, agent.since);
-  node.title = agent.enabled === false ? "It stays off when the host starts again." : "";
+  node.title = agent.enabled === false ? "This agent does not start when the host boots." : "";
 }
 
-/** Show what the agent's harness does. */
+/** Show the state of the agent's harness. */
 export function putTurn(node, agent) {
   const turn = agent.turn_state ?? "offline";
   put(node, turn, turn.replace("-", " "), agent.turn_since);

@@ -1,24 +1,24 @@
-// What is known of one agent, as pairs of a word and a text.
+// The facts about one agent, as pairs of a term and a text.
 
 import { el } from "./dom.js";
 import { bytes } from "./text.js";
 
 const AMOUNTS = {
-  memory_high: ["memory, slowed beyond", bytes],
-  memory_max: ["memory, killed beyond", bytes],
-  cpu_quota: ["processor", (value) => `${value} %`],
-  cpu_weight: ["share of the processor", String],
-  io_weight: ["share of the disk", String],
-  tasks_max: ["processes", String],
+  memory_high: ["memory throttled above", bytes],
+  memory_max: ["memory limit", bytes],
+  cpu_quota: ["CPU limit", (value) => `${value} %`],
+  cpu_weight: ["CPU weight", String],
+  io_weight: ["I/O weight", String],
+  tasks_max: ["task limit", String],
 };
 
-const shown = new WeakMap(); // what each list shows
+const shown = new WeakMap(); // the pairs that each list shows
 
-/** Show the facts of an agent's row, or what it uses: whichever `row` has. */
+/** Show the facts in an agent's row, or its usage, if `row` has that. */
 export function putFacts(list, row) {
   const pairs = row.usage ? usage(row.usage) : facts(row);
   const now = JSON.stringify(pairs);
-  if (shown.get(list) === now) return; // what somebody has selected in it stays
+  if (shown.get(list) === now) return; // a selection in the list stays
   shown.set(list, now);
   const nodes = pairs.flatMap(([word, text, bad]) => {
     const value = el("dd", { className: bad ? "bad" : "", dir: "auto" }, text);
@@ -29,26 +29,26 @@ export function putFacts(list, row) {
 
 function facts(agent) {
   return [
-    ["at boot", agent.enabled ? "starts" : "stays off"],
+    ["at boot", agent.enabled ? "starts" : "does not start"],
     ["model", agent.model || "–"],
     ["context", `${agent.context_tokens ?? 0} tokens`],
-    ["login", agent.logged_in ? "yes" : `none (hivectl login ${agent.name})`],
+    ["login", agent.logged_in ? "yes" : `no: run hivectl login ${agent.name}`],
     ["version", agent.stale ? "needs an update" : "current", agent.stale],
     ["deployed", agent.deployed_commit ? agent.deployed_commit.slice(0, 10) : "never"],
     ["image", !agent.image || agent.image === "/" ? "the host's /usr" : agent.image],
     network(agent.network),
     ["limits", limits(agent.resources)],
     ["container", agent.machine ?? "–"],
-    ["port", agent.port ? String(agent.port) : "none was left"],
+    ["port", agent.port ? String(agent.port) : "none: all ports are taken"],
   ];
 }
 
 function network(rules) {
-  if (!rules?.deny?.length) return ["network", "may talk to all addresses"];
-  const denied = `not ${rules.deny.join(", ")}`;
-  const allowed = rules.allow.length ? `; all the same ${rules.allow.join(", ")}` : "";
+  if (!rules?.deny?.length) return ["network", "all addresses allowed"];
+  const denied = `denied: ${rules.deny.join(", ")}`;
+  const allowed = rules.allow.length ? `; allowed: ${rules.allow.join(", ")}` : "";
   if (rules.filtered) return ["network", denied + allowed];
-  return ["network", `NOT FILTERED, the host cannot; to be: ${denied}${allowed}`, true];
+  return ["network", `NOT FILTERED: this host cannot enforce it. ${denied}${allowed}`, true];
 }
 
 function limits(resources) {
@@ -60,11 +60,11 @@ function limits(resources) {
 }
 
 function usage(used) {
-  const peak = (value, show) => (value === undefined ? "" : ` (at most ${show(value)})`);
+  const peak = (value, show) => (value === undefined ? "" : ` (peak ${show(value)})`);
   const pairs = [
     ["memory", used.memory, (value) => bytes(value) + peak(used.memory_peak, bytes)],
-    ["processor time", used.cpu, (value) => `${(value / 1e6).toFixed(1)} s`],
-    ["processes", used.tasks, (value) => value + peak(used.tasks_peak, String)],
+    ["CPU time", used.cpu, (value) => `${(value / 1e6).toFixed(1)} s`],
+    ["tasks", used.tasks, (value) => value + peak(used.tasks_peak, String)],
   ];
   return pairs.filter(([, value]) => value !== undefined).map(([word, value, show]) => [word, show(value)]);
 }

@@ -1,4 +1,4 @@
-// The agents: one row each, and what can be done to them.
+// The table of agents: one row each, with buttons.
 
 import { makeButtons, putState, putTurn, updateButtons } from "./agent_controls.js";
 import { el, keyed, setText } from "./dom.js";
@@ -8,7 +8,7 @@ const table = section.querySelector("table");
 const empty = section.querySelector(".empty");
 const error = section.querySelector(".error");
 
-/** The manager first, then by name: the order never changes under the pointer. */
+/** Order agents: the manager first, then by name. The order never changes under the pointer. */
 export function byName(a, b) {
   if (a.name === b.name) return 0;
   if (a.name === "manager") return -1;
@@ -16,6 +16,10 @@ export function byName(a, b) {
   return a.name < b.name ? -1 : 1;
 }
 
+/**
+ * Render the table.
+ * @param writeTo called with the name of an agent to write to
+ */
 export function renderAgents(mirror, writeTo) {
   const jobs = new Map(mirror.rows("jobs").map((job) => [job.agent, job]));
   const agents = mirror.rows("agents");

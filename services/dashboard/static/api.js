@@ -1,6 +1,6 @@
-// Requests to the dashboard. Whatever goes wrong arrives as an Error whose message is a sentence.
+// Requests to the dashboard. Every failure is an Error whose message is a sentence.
 
-/** Leave for the login page when the session is over. */
+/** Go to the login page when the session has ended. */
 export function leaveUnlessLoggedIn(status) {
   if (status === 401) location.replace("/login");
 }
@@ -10,7 +10,7 @@ async function request(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error("The dashboard does not answer. Is hive-dashboard.service running?");
+    throw new Error("The dashboard does not answer. Run `systemctl status hive-dashboard` to see why.");
   }
   leaveUnlessLoggedIn(response.status);
   const answer = await response.json();

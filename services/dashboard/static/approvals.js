@@ -1,4 +1,4 @@
-// The approvals: what waits for the operator with its buttons, and what became of the last.
+// The approvals: open requests with buttons, and the requests that were decided last.
 
 import { post } from "./api.js";
 import { makeDiff } from "./diff.js";
@@ -12,7 +12,7 @@ const settledTitle = section.querySelector("h3");
 const empty = section.querySelector(".empty");
 const error = section.querySelector(".error");
 
-/** Render both lists; returns how many wait. */
+/** Render both lists; return the number of open requests. */
 export function renderApprovals(mirror) {
   const approvals = mirror.rows("approvals");
   const pending = approvals.filter((approval) => approval.state === "pending");
@@ -39,7 +39,7 @@ function makePending(approval) {
   };
   const approve = button("Approve", "primary");
   const now = button("Approve now");
-  now.title = "Restarts the agent also in the middle of a turn";
+  now.title = "Deploys at once, even in the middle of a turn";
   now.hidden = approval.kind === "spawn";
   const deny = button("Deny…");
   const buttons = [approve, now, deny];
@@ -61,7 +61,7 @@ function makePending(approval) {
       el("span", { className: "by" }, `${approval.id} `),
       `${approval.kind} `,
       el("strong", {}, approval.agent),
-      el("span", { className: "by" }, ` asked by ${approval.requested_by}, `, asked),
+      el("span", { className: "by" }, ` requested by ${approval.requested_by}, `, asked),
     ),
     reason,
     approval.commit ? makeDiff(approval) : "",
@@ -72,8 +72,8 @@ function makePending(approval) {
 
 function makeDenial(approval, opener) {
   const note = el("textarea", { name: "note", rows: 2, maxLength: 10000 });
-  note.placeholder = "Why not? The manager reads this.";
-  note.setAttribute("aria-label", "A note for the manager");
+  note.placeholder = "Reason, for the manager";
+  note.setAttribute("aria-label", "Note for the manager");
   const submit = el("button", { type: "submit", className: "primary" }, "Deny");
   const cancel = el("button", { type: "button", className: "quiet" }, "Cancel");
   const form = el("form", { className: "denial", hidden: true }, note, submit, cancel);
@@ -115,7 +115,7 @@ function makeSettled() {
   );
 }
 
-// Of a failed build the note is a sentence, and below it the end of the log.
+// The note of a failed build is a sentence, followed by the end of the log.
 function updateSettled(node, approval) {
   const [sentence, ...log] = approval.note.split("\n");
   node.dataset.state = approval.state;

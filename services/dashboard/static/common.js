@@ -1,5 +1,5 @@
-// What every page behind the login has: its link to the dashboard, the services that are away, what
-// went wrong, and the way out.
+// The parts of every page behind the login: the connection to the dashboard, services that do not
+// answer, notices, and the logout.
 
 import { post } from "./api.js";
 import { el, keyed, setSentence, setText } from "./dom.js";
@@ -13,7 +13,7 @@ const LINK = { live: "Live", connecting: "Connecting", lost: "Not connected" };
 
 const dismissed = new Set();
 
-/** The tables, not connected yet; `changed` is called with the names of those that changed. */
+/** Return a mirror, not connected yet; `changed` is called with the names of changed tables. */
 export function openMirror(changed) {
   const mirror = new Mirror(
     (tables) => {
@@ -79,6 +79,6 @@ document.getElementById("logout").addEventListener("click", async () => {
     await post("/logout");
     location.replace("/login");
   } catch (failure) {
-    setText(link, failure.message);
+    setSentence(link, failure.message);
   }
 });

@@ -1,4 +1,4 @@
-// The compose box: "@name text" goes to name, anything else to the manager.
+// The compose box: "@name text" is sent to name, any other text to the manager.
 
 import { post } from "./api.js";
 import { byName } from "./agents_table.js";
@@ -12,7 +12,7 @@ const reply = form.querySelector(".reply");
 const error = form.querySelector(".error");
 const send = form.querySelector("[type=submit]");
 
-/** Whom a text is for, and what it says to them. */
+/** Return the recipient and the body of a text. */
 export function parse(value) {
   const match = /^@([^\s:,]+)[:,]?(?:\s+([\s\S]*))?$/u.exec(value.trim());
   return match ? { to: match[1], body: match[2] ?? "" } : { to: "manager", body: value.trim() };
@@ -20,8 +20,8 @@ export function parse(value) {
 
 export class Compose {
   #mirror;
-  #chosen = 0; // which name of the list is offered first
-  #closed = false; // Escape was pressed: not offered again for this word
+  #chosen = 0; // the selected name in the list
+  #closed = false; // Escape was pressed: the list stays closed for this word
   #inReplyTo = null;
 
   constructor(mirror) {
@@ -46,7 +46,7 @@ export class Compose {
     });
   }
 
-  /** Begin, or change, the message to be one for `name`. */
+  /** Address the message to `name`; keep its body. */
   writeTo(name) {
     const { body } = parse(text.value);
     text.value = `@${name} ${body}`;
@@ -54,13 +54,13 @@ export class Compose {
     text.focus();
   }
 
-  /** Begin an answer. */
+  /** Begin a reply. */
   answer(message) {
     this.writeTo(message.from);
     this.#replyTo(message);
   }
 
-  /** Show whom the text is for, and the names that complete what is being typed. */
+  /** Show the recipient, and the names that complete the typed one. */
   render() {
     setText(recipient, parse(text.value).to);
     fit();
@@ -117,7 +117,7 @@ export class Compose {
   #replyTo(message) {
     this.#inReplyTo = message?.id ?? null;
     reply.hidden = message === null;
-    if (message) setText(reply.firstElementChild, `Answers #${message.id} of ${message.from}`);
+    if (message) setText(reply.firstElementChild, `Reply to #${message.id} from ${message.from}`);
     this.render();
   }
 
@@ -125,7 +125,7 @@ export class Compose {
     const { to, body } = parse(text.value);
     showError(error);
     if (!body) {
-      showError(error, `Write something for ${to} first.`);
+      showError(error, `Write a message to ${to} first.`);
       return;
     }
     send.disabled = true;
@@ -150,7 +150,7 @@ function makeOption(name) {
   return option;
 }
 
-// As high as its text, within what the style allows.
+// Make the box as high as its text, up to 10 lines.
 function fit() {
   const rows = Math.min(10, text.value.split("\n").length);
   if (text.rows !== rows) text.rows = rows;

@@ -1,13 +1,13 @@
-// What a request changes: folded, fetched when it is opened, each line as text of its own.
+// The change of a request: folded, fetched when it is unfolded, each line an element.
 
 import { get } from "./api.js";
 import { el, setSentence } from "./dom.js";
 import { putText } from "./text.js";
 
-// More would keep the browser busy, and nobody reads it here.
+// More lines would keep the browser busy, and nobody reads them here.
 const MAX_LINES = 3000;
 
-/** The folded diff of an approval. */
+/** Make the folded diff of an approval. */
 export function makeDiff(approval) {
   const lines = el("pre", { className: "diff", tabIndex: 0 });
   const title = `Changes (${approval.commit.slice(0, 12)})`;
@@ -16,7 +16,7 @@ export function makeDiff(approval) {
   return box;
 }
 
-// Each time it is opened: what is deployed may have changed meanwhile.
+// The diff is fetched each time it is unfolded: the deployed configuration may have changed.
 async function load(id, lines) {
   try {
     const { diff } = await get(`/api/approvals/${id}/diff`);
@@ -33,11 +33,11 @@ function show(id, diff, lines) {
     putText(line, `${text}\n`);
     return line;
   });
-  lines.replaceChildren(...(diff ? nodes : ["It changes nothing."]));
+  lines.replaceChildren(...(diff ? nodes : ["This request changes nothing."]));
   const more = all.length - MAX_LINES;
   if (more <= 0) return;
   const rest = el("p");
-  setSentence(rest, `${more} more lines: \`hivectl diff ${id}\``);
+  setSentence(rest, `${more} more lines. To see all of them, run \`hivectl diff ${id}\`.`);
   lines.append(rest);
 }
 

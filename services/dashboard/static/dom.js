@@ -1,6 +1,6 @@
-// Small helpers to build and update the page. Text only ever enters it as text.
+// Helpers that build and update elements. Texts are always inserted as text, never as HTML.
 
-/** An element with properties, dataset entries and children (elements or strings). */
+/** Make an element with properties, dataset entries and children (elements or strings). */
 export function el(tag, properties = {}, ...children) {
   const { data, ...rest } = properties;
   const node = Object.assign(document.createElement(tag), rest);
@@ -9,12 +9,12 @@ export function el(tag, properties = {}, ...children) {
   return node;
 }
 
-/** Set text only when it differs, so that a screen reader is not told the same again. */
+/** Set a text only when it differs, so that a screen reader does not repeat it. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Set a sentence of the hive's own, in which backticks mark what is to be typed. */
+/** Set a sentence of the hive's own, in which backticks mark a command. */
 export function setSentence(node, sentence) {
   const parts = sentence.split("`");
   const nodes = parts.map((part, index) => (index % 2 ? el("code", {}, part) : part));
@@ -22,8 +22,8 @@ export function setSentence(node, sentence) {
 }
 
 /**
- * Make the children of `list` those of `items`, in order, by key. A child that stays is neither
- * made anew nor moved without need: what is focused, selected or typed in it stays, too.
+ * Make the children of `list` match `items`, in order, by key. A child that stays is neither made
+ * again nor moved without need, so its focus, selection and typed text stay, too.
  */
 export function keyed(list, items, key, make, update) {
   const known = new Map([...list.children].map((node) => [node.dataset.key, node]));

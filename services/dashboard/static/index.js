@@ -1,4 +1,4 @@
-// The main page: the mirror on one side, the parts that show it on the other.
+// The main page: passes each change of the mirror to the parts that show it.
 
 import { renderAgents } from "./agents_table.js";
 import { renderApprovals } from "./approvals.js";

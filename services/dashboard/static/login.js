@@ -1,5 +1,5 @@
-// Logging in. The token in the address is posted, never used by a GET, so that whoever only
-// looks at the link (a preview, a prefetch) does not use it up.
+// The login. The token in the address is posted and never used by a GET, so that a preview or a
+// prefetch of the link does not use it up.
 
 const form = document.getElementById("with-link");
 const how = document.getElementById("how");
@@ -20,7 +20,7 @@ async function logIn(token) {
     }
     fail((await response.json()).error);
   } catch {
-    fail("The dashboard does not answer: see `systemctl status hive-dashboard`.");
+    fail("The dashboard does not answer. Run `systemctl status hive-dashboard` to see why.");
   }
 }
 
@@ -28,18 +28,25 @@ function fail(sentence) {
   form.hidden = true;
   how.hidden = false;
   error.hidden = false;
-  error.textContent = sentence;
+  const parts = sentence.split("`"); // as setSentence of dom.js, which needs a session
+  error.replaceChildren(...parts.map((part, index) => (index % 2 ? code(part) : part)));
 }
 
-// Whoever comes here from another site has a session that this first request did not show
-// (SameSite=Strict): asking again from our own page shows it.
+function code(command) {
+  const node = document.createElement("code");
+  node.textContent = command;
+  return node;
+}
+
+// A browser that comes from another site does not send its session cookie with this first request
+// (SameSite=Strict), but it does with a request of our own page.
 async function enterIfLoggedIn() {
   const response = await fetch("/api/session");
   if (response.ok) location.replace("/");
 }
 
 if (token) {
-  history.replaceState(null, "", "/login"); // a used token has no place in the history
+  history.replaceState(null, "", "/login"); // the history must not keep the token
   form.hidden = false;
   how.hidden = true;
   form.addEventListener("submit", (event) => {

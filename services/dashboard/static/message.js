@@ -1,7 +1,7 @@
-// One message as an item of a list, and what can be done about it.
+// One message as an item of a list, with its buttons.
 
 import { get, post } from "./api.js";
-import { el, setText, showError } from "./dom.js";
+import { el, setSentence, setText, showError } from "./dom.js";
 import { day, putText, putTime, size, time } from "./text.js";
 
 const LONG_LINES = 14;
@@ -14,27 +14,27 @@ const STATES = {
   dropped: "dropped",
 };
 
-/** Waits for the operator to read it. */
+/** Return whether a message waits for the operator to read it. */
 export const isUnread = (message) => message.to === "operator" && message.state === "queued";
 
-/** Waits for the operator to decide about it. */
+/** Return whether a message is a dead letter, which waits for the operator's decision. */
 export const isDead = (message) => message.state === "dead";
 
-const DOABLE = [
-  { verb: "read", label: "Mark read", fits: isUnread },
+const ACTIONS = [
+  { verb: "read", label: "Mark as read", fits: isUnread },
   { verb: "requeue", label: "Requeue", fits: isDead },
   { verb: "drop", label: "Drop", fits: isDead },
 ];
 
-/** What makes the items of one list of messages, and brings them up to date. */
+/** Makes and updates the items of one list of messages. */
 export class MessageItems {
   #error;
   #reply;
-  #rendered = new WeakMap(); // the row each item shows
+  #rendered = new WeakMap(); // the row that each item shows
 
   /**
-   * @param error the line that shows what failed
-   * @param reply called with a message to answer; without it there is no such button
+   * @param error the line that shows a failure
+   * @param reply called with a message to reply to; without it there are no reply buttons
    */
   constructor(error, reply = null) {
     this.#error = error;
@@ -61,8 +61,8 @@ export class MessageItems {
     setText(node.querySelector(".state"), STATES[message.state] ?? message.state);
     const again = node.querySelector(".again");
     again.hidden = message.redeliveries === 0;
-    setText(again, `handed out before ×${message.redeliveries}`);
-    for (const { verb, fits } of DOABLE)
+    setText(again, `redelivered ×${message.redeliveries}`);
+    for (const { verb, fits } of ACTIONS)
       node.querySelector(`[data-verb=${verb}]`).hidden = !fits(message);
   }
 
@@ -81,7 +81,7 @@ export class MessageItems {
     if (message.urgent) head.append(el("span", { className: "tag urgent" }, "urgent"));
     if (message.in_reply_to) {
       const link = el("a", { href: `#message-${message.in_reply_to}`, className: "answers" });
-      link.textContent = `answers #${message.in_reply_to}`;
+      link.textContent = `reply to #${message.in_reply_to}`;
       head.append(link);
     }
     head.append(
@@ -97,7 +97,7 @@ export class MessageItems {
   }
 
   #buttons(message) {
-    const buttons = DOABLE.map(({ verb, label }) => {
+    const buttons = ACTIONS.map(({ verb, label }) => {
       const button = el("button", { type: "button", data: { verb } }, label);
       button.addEventListener("click", () => this.#do(message, verb, button));
       return button;
@@ -122,9 +122,10 @@ export class MessageItems {
 }
 
 /**
- * A text that somebody else wrote, folded when it is long.
- * @param length of the whole text, of which `text` may be the beginning
- * @param whole answers, in time, the whole text
+ * Make elements for a text that somebody else wrote, folded when it is long.
+ * @param text the text, or its beginning
+ * @param length the length of the whole text
+ * @param whole returns a promise of the whole text
  */
 export function makeLongText(text, length, whole) {
   const body = el("div", { className: "body", dir: "auto" });
@@ -142,7 +143,7 @@ export function makeLongText(text, length, whole) {
       try {
         putText(body, await whole());
       } catch (failure) {
-        setText(more, failure.message);
+        setSentence(more, failure.message);
         return;
       }
     }

@@ -1,4 +1,4 @@
-// The message flow: oldest first, kept at its end unless the reader has scrolled away.
+// The message flow: oldest first, scrolled to its end unless the reader has scrolled away.
 
 import { byName } from "./agents_table.js";
 import { keyed, setText } from "./dom.js";
@@ -25,7 +25,7 @@ export class Messages {
   #view = "all";
   #atEnd = true;
 
-  /** @param reply called with a message to answer */
+  /** @param reply called with a message to reply to */
   constructor(mirror, reply) {
     this.#mirror = mirror;
     this.#items = new MessageItems(section.querySelector("#compose .error"), reply);
@@ -36,11 +36,11 @@ export class Messages {
       this.#atEnd = isAtEnd();
       if (this.#atEnd) newer.hidden = true;
     });
-    // What changes the room for the flow (a phone that turns, a keyboard) keeps its end in view.
+    // Keep the end in view when the height changes (a rotated phone, a keyboard).
     new ResizeObserver(() => this.#atEnd && toEnd()).observe(scroller);
   }
 
-  /** Show "all" messages, the operator's "inbox", or the letters that are "dead". */
+  /** Show "all" messages, the operator's "inbox", or the "dead" letters. */
   show(view) {
     this.#view = view;
     for (const tab of tabs) tab.setAttribute("aria-pressed", String(tab.dataset.view === view));
@@ -52,7 +52,7 @@ export class Messages {
     this.render();
   }
 
-  /** Render what the mirror holds; returns how many are unread, and how many dead letters. */
+  /** Render the mirror's messages; return the numbers of unread messages and of dead letters. */
   render() {
     const all = this.#mirror.rows("messages").sort((a, b) => a.id - b.id);
     const unread = all.filter(isUnread).length;
@@ -98,10 +98,10 @@ export class Messages {
     empty.hidden = !isEmpty || this.#mirror.tables.services.broker?.available !== true;
     if (withSelect.value) setText(empty, `No messages with ${withSelect.value} yet.`);
     else if (this.#view === "dead")
-      setText(empty, "No dead letters: whatever was handed out was dealt with.");
+      setText(empty, "No dead letters: every delivered message was handled.");
     else if (this.#view === "inbox")
       setText(empty, "Your inbox is empty. Agents write to you as “operator”.");
-    else setText(empty, "No messages yet. Write to the manager below: it does the rest.");
+    else setText(empty, "No messages yet. Write to the manager below.");
   }
 
   #toEnd() {
@@ -111,7 +111,7 @@ export class Messages {
   }
 }
 
-// On a phone the page scrolls, not the flow: there its end is not chased.
+// On a phone the page scrolls instead of the flow, and its end is not kept in view.
 const isAtEnd = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40;
 
 function toEnd() {

@@ -1,20 +1,20 @@
-// The tables of the dashboard, mirrored: listen first, then load the state, then apply only what
-// is newer than it. So nothing is missed and nothing is applied twice.
+// A copy of the dashboard's tables. It listens first, then loads the state, then applies only newer
+// changes, so no change is missed or applied twice.
 
 import { leaveUnlessLoggedIn } from "./api.js";
 
 export class Mirror {
   tables = {};
   #seq = 0;
-  #held = null; // changes that arrive while the state is being loaded
-  #load = 0; // which load is the current one: an older one's answer is not used
+  #held = null; // the changes that arrive while the state is being loaded
+  #load = 0; // the number of the current load; the answer to an older one is not used
   #source = null;
   #onChange;
   #onLink;
 
   /**
    * @param onChange called with the names of the tables that changed
-   * @param onLink called with "live", "connecting" or "lost", and a sentence for the last
+   * @param onLink called with "live", "connecting" or "lost", and with a sentence for "lost"
    */
   constructor(onChange, onLink) {
     this.#onChange = onChange;
@@ -37,7 +37,7 @@ export class Mirror {
     return Object.values(this.tables[table] ?? {});
   }
 
-  // The browser comes back by itself, unless it was refused.
+  // The browser connects again by itself, unless the dashboard refused it.
   async #lost(source) {
     if (source !== this.#source) return;
     this.#onLink("connecting");
@@ -45,7 +45,7 @@ export class Mirror {
     try {
       const response = await fetch("/api/session");
       leaveUnlessLoggedIn(response.status);
-      this.#onLink("lost", "The dashboard refused this page: too many may be open.");
+      this.#onLink("lost", "The dashboard refused this page: too many pages may be open.");
     } catch {
       this.#onLink("lost", "The dashboard does not answer.");
     }
@@ -62,12 +62,12 @@ export class Mirror {
       state = await response.json();
     } catch (error) {
       if (load !== this.#load) return;
-      // The connection broke: begin anew. Any other answer would be the same again.
+      // After a broken connection, connect again. Any other failure would repeat itself.
       if (error instanceof TypeError) this.connect();
       else this.#stop(error.message);
       return;
     }
-    // A service that was started in between speaks of another log: its stream says reset again.
+    // A dashboard that was restarted meanwhile has another log: its stream says reset again.
     if (load !== this.#load || !id.startsWith(`${state.epoch}-`)) return;
     this.tables = state.tables;
     this.#seq = state.seq;

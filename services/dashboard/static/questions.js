@@ -1,14 +1,14 @@
-// The questions: what the operator is asked, with the means to answer.
+// The questions: those to the operator come with a form for the answer.
 
 import { get, post } from "./api.js";
 import { el, keyed, setText, showError } from "./dom.js";
 import { makeLongText } from "./message.js";
 import { putText, putTime } from "./text.js";
 
-/** Waits for the operator. */
+/** Return whether a question waits for the operator. */
 export const isMine = (question) => question.to === "operator" && question.state === "open";
 
-/** Render what the operator is asked; returns how many wait. */
+/** Render the open questions to the operator; return their number. */
 export function renderQuestions(mirror) {
   const section = document.getElementById("questions");
   const open = mirror.rows("questions").filter(isMine).sort((a, b) => a.id - b.id);
@@ -18,7 +18,7 @@ export function renderQuestions(mirror) {
   return open.length;
 }
 
-/** An item for one question; `updateQuestion` shows how it stands. */
+/** Make an item for one question; `updateQuestion` shows its state. */
 export function makeQuestion(question) {
   const asked = el("time");
   putTime(asked, question.asked);
@@ -44,7 +44,7 @@ export function makeQuestion(question) {
   return item;
 }
 
-/** Show how a question stands, unless it is being answered. */
+/** Show the state of a question, unless the operator is answering it. */
 export function updateQuestion(item, question) {
   const form = item.querySelector("form");
   if (form && isMine(question)) return;
@@ -87,7 +87,7 @@ function makeCheckbox(choice, index) {
   return el("label", {}, box, " ", text);
 }
 
-// Choices go by their place: what is shown may differ from what was written.
+// Choices are identified by their place: the shown text may differ from the written one.
 function chosen(question, form, submitter) {
   if (question.choices.length === 0) return [form.elements.text.value.trim()];
   if (!question.multi) return [question.choices[Number(submitter.value)]];

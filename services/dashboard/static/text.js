@@ -1,8 +1,8 @@
-// Text that others wrote, and times, as a person reads them.
+// Texts that others wrote, times, and sizes, in a readable form.
 
-// Characters that change how their neighbours look, or look like nothing: control characters
-// (but tab and newline), bidi marks, embeddings and isolates, zero-width ones, line separators,
-// and tags (which can hide whole sentences). Joiners are left alone: scripts and emoji need them.
+// Characters that change how their neighbours look, or that are invisible: control characters
+// (except tab and newline), bidi marks, embeddings and isolates, zero-width ones, line separators,
+// and tags (which can hide whole sentences). Joiners stay: scripts and emoji need them.
 const HIDDEN =
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
 
@@ -22,7 +22,7 @@ function mark(character) {
   const code = `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
   const node = document.createElement("span");
   node.className = "hidden-character";
-  node.title = `A hidden character: ${code}`;
+  node.title = `Hidden character ${code}`;
   node.textContent = code;
   return node;
 }
@@ -34,13 +34,13 @@ const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: 
 
 const date = (microseconds) => new Date(microseconds / 1000);
 
-/** The day, to tell days apart and to head them. */
+/** Return the day, as a heading and to tell days apart. */
 export const day = (microseconds) => DAY.format(date(microseconds));
 
-/** The time of day. */
+/** Return the time of day. */
 export const time = (microseconds) => TIME.format(date(microseconds));
 
-/** The time, with the day unless that is today; empty for 0, which is never. */
+/** Return the time, with the day unless that is today; empty for 0, which means never. */
 export function moment(microseconds) {
   if (!microseconds) return "";
   const then = date(microseconds);
@@ -56,10 +56,10 @@ export function putTime(node, microseconds, text = moment(microseconds)) {
   node.title = FULL.format(date(microseconds));
 }
 
-/** A count with its noun. */
+/** Return a count with its noun. */
 export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
-/** A number of bytes, short. */
+/** Return a number of bytes in a short form. */
 export function bytes(count) {
   const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;
@@ -67,6 +67,6 @@ export function bytes(count) {
   return `${unit ? count.toFixed(1) : count} ${units[unit]}`;
 }
 
-/** A number of characters, short. */
+/** Return a number of characters in a short form. */
 export const size = (length) =>
   length < 1000 ? `${length} characters` : `${Math.round(length / 1000)} k characters`;

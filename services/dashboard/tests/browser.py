@@ -57,7 +57,15 @@ class Browser:
         await self.do(lambda d: d.get(url))
 
     async def resize(self, width: int, height: int) -> None:
-        await self.do(lambda d: d.set_window_size(width, height))
+        """Set the size of the page; a window cannot be as narrow as a phone."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}
+        await self.do(lambda d: d.execute("executeCdpCommand", command))
+
+    async def overflow(self) -> Any:
+        """Return by how many pixels the page is wider than the screen."""
+        page = "document.documentElement"
+        return await self.value(f"{page}.scrollWidth - {page}.clientWidth")
 
     async def sees(self, css: str, text: str) -> None:
         """Wait until an element that fits `css` is shown and contains `text`."""

@@ -25,9 +25,16 @@ async def test_what_it_is_says_and_does(page: Page, browser: Browser, log_in: Lo
     await browser.click("#agents a[href='/agents/alice']")
     await browser.sees("#agent-name", "alice")
     await browser.sees("#agent .state", "running")
-    for text in ("claude-test", "4096", "2.0 GiB", "not localhost", "0123456789", "8123"):
+    for text in (
+        "claude-test",
+        "task limit 4096",
+        "2.0 GiB",
+        "denied: localhost",
+        "0123456789",
+        "8123",
+    ):
         await browser.sees("#facts", text)
-    await browser.sees("#usage", "50.0 MiB (at most 3.0 GiB)")
+    await browser.sees("#usage", "50.0 MiB (peak 3.0 GiB)")
     await browser.sees("#deploys", "More memory for the tests")
     await browser.sees("#deploys", "deployed/7 by manager")
     await browser.sees("#logs pre", "alice line 149")
@@ -46,7 +53,7 @@ async def test_what_it_is_says_and_does(page: Page, browser: Browser, log_in: Lo
     hive.agents["alice"].lines.append("the newest line")
     hive.agents["alice"].become("stopped")
     await browser.sees("#agent .state", "stopped")
-    await browser.sees("#usage .empty", "it does not run")
+    await browser.sees("#usage .empty", "The agent is not running.")
     await browser.sees("#logs pre", "the newest line")
     await browser.click("#agent [data-verb=start]")
     await browser.until(lambda _: hive.agents["alice"].calls == ["start"])
@@ -117,12 +124,11 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(
 ) -> None:
     page.hive.agents["alice"].lines.append("x" * 2000)
     page.hive.broker.arrive("alice", "operator", "y" * 2000)
-    await browser.resize(500, 800)
+    await browser.resize(360, 800)
     await log_in()
     await open_page(page, browser, "alice")
     await browser.sees("#logs pre", "xxx")
-    width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert await browser.value(width) == 0
+    assert await browser.overflow() == 0
 
 
 async def test_a_name_that_nobody_has_is_said(page: Page, browser: Browser, log_in: LogIn) -> None:

@@ -141,7 +141,7 @@ async def test_jobs_and_states_have_names(page: Page, browser: Browser, log_in: 
     lifecycle = page.hive.lifecycle
     await log_in()
     for number, (verb, words) in enumerate(
-        [("rebuild", "being put right"), ("update", "being updated")], 1
+        [("rebuild", "being rebuilt"), ("update", "being updated")], 1
     ):
         path = names.job_path(number)
         lifecycle.JobNew(number, path, "alice", verb)
@@ -154,15 +154,16 @@ async def test_jobs_and_states_have_names(page: Page, browser: Browser, log_in: 
     assert await browser.value(f"{buttons}.map((b) => b.disabled)") == [True, False, False]
 
 
-async def test_on_a_phone_the_page_ends_where_the_message_box_does(
+async def test_on_a_phone_the_page_is_as_wide_as_the_screen_and_ends_with_the_message_box(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
     for number in range(60):
         page.hive.broker.arrive("alice", "operator", f"message {number}\nand more")
-    await browser.resize(500, 800)
+    await browser.resize(360, 800)
     await log_in()
     await browser.sees(".message:last-child .body", "message 59")
     await browser.do(lambda d: d.execute_script("window.scrollTo(0, 1e6)"))
+    assert await browser.overflow() == 0
     end = "document.getElementById('compose').getBoundingClientRect().bottom"
     assert abs(await browser.value(f"{end} - window.innerHeight")) < 2
 
@@ -177,7 +178,7 @@ async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
     await log_in()
     await browser.click(".pending summary")
     await browser.sees(".diff .removed", "-a")
-    await browser.sees(".diff p", "1004 more lines: hivectl diff 1")
+    await browser.sees(".diff p", "1004 more lines. To see all of them, run hivectl diff 1.")
     assert await browser.value("document.querySelectorAll('.diff .added').length") == 2996
     for part in (".side", ".diff"):  # nothing of a long line is out of sight
         shown = f"document.querySelector('{part}')"
@@ -185,7 +186,7 @@ async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
     approvals.diff = ""
     await browser.click(".pending summary")
     await browser.click(".pending summary")
-    await browser.sees(".diff", "It changes nothing.")
+    await browser.sees(".diff", "This request changes nothing.")
     await browser.click(".pending .buttons button:nth-child(2)")
     await browser.sees(".settled", "approved")
     assert approvals.calls == [("approve now", 1)]
