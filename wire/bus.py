@@ -26,13 +26,14 @@ Values are plain Python on both sides (see wire.types). wire.errors lists the er
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from wire import errors, message
 from wire.connection import Connection, connect
 from wire.encoding import MisfitError
 from wire.message import Kind, Message
 from wire.signals import DAEMON, DAEMON_PATH, Router, Rule, Signal, SignalStream, Subscription
+from wire.types import Value
 
 if TYPE_CHECKING:  # most of wire is loaded only when it is needed: see _serving
     from wire.interface import Interface
@@ -88,9 +89,9 @@ class Bus:
         interface: str,
         member: str,
         signature: str = "",
-        *args: Any,
+        *args: Value,
         timeout: float = CALL_TIMEOUT,
-    ) -> list[Any]:
+    ) -> list[Value]:
         """Call a method and return its results.
 
         Args:
@@ -119,9 +120,9 @@ class Bus:
         interface: str,
         member: str,
         signature: str = "",
-        *args: Any,
+        *args: Value,
         timeout: float = CALL_TIMEOUT,
-    ) -> Any:
+    ) -> Value:
         """Call a method with exactly one result and return that; see `call`."""
         result = await self.call(
             destination, path, interface, member, signature, *args, timeout=timeout

@@ -19,7 +19,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from dbus_next._private.address import get_system_bus_address
 from dbus_next.aio import MessageBus
@@ -58,7 +58,10 @@ class PatientWriter:
     """A writer that sends as much as the socket takes, and the rest when there is room again."""
 
     def __init__(
-        self, sock: socket.socket, loop: asyncio.AbstractEventLoop, failed: Callable[[OSError], Any]
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        failed: Callable[[OSError], object],
     ) -> None:
         self._sock = sock
         self._loop = loop

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from math import inf
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 from dbus_next.signature import SignatureTree, SignatureType
 
 from wire.message import Kind, Message
+from wire.types import Value
 
-Decode = Callable[[bytes, int], tuple[Any, int]]
+Decode = Callable[[bytes, int], tuple[Value, int]]
 """A function that returns the value at a place of a message, and the place after the value."""
 
 MAX_VALUES: Final = 10_000
@@ -144,7 +145,7 @@ def _number_decoder(token: str, order: str) -> Decode:
     number = Struct(order + _NUMBERS[token])
     size, unpack = number.size, number.unpack_from
 
-    def decode_number(data: bytes, at: int) -> tuple[Any, int]:
+    def decode_number(data: bytes, at: int) -> tuple[Value, int]:
         at += -at % size
         return unpack(data, at)[0], at + size
 
@@ -154,7 +155,7 @@ def _number_decoder(token: str, order: str) -> Decode:
 def _boolean_decoder(order: str) -> Decode:
     decode_number = _number_decoder("u", order)
 
-    def decode_boolean(data: bytes, at: int) -> tuple[Any, int]:
+    def decode_boolean(data: bytes, at: int) -> tuple[Value, int]:
         value, at = decode_number(data, at)
         return bool(value), at
 
@@ -164,7 +165,7 @@ def _boolean_decoder(order: str) -> Decode:
 def _text_decoder(order: str) -> Decode:
     unpack = Struct(order + "I").unpack_from
 
-    def decode_text(data: bytes, at: int) -> tuple[Any, int]:
+    def decode_text(data: bytes, at: int) -> tuple[Value, int]:
         at += -at % 4 + 4
         end = at + unpack(data, at - 4)[0]
         return data[at:end].decode(), end + 1
@@ -172,14 +173,14 @@ def _text_decoder(order: str) -> Decode:
     return decode_text
 
 
-def _decode_signature(data: bytes, at: int) -> tuple[Any, int]:
+def _decode_signature(data: bytes, at: int) -> tuple[Value, int]:
     end = at + 1 + data[at]
     return data[at + 1 : end].decode(), end + 1
 
 
 @lru_cache(2)
 def _variant_decoder(order: str) -> Decode:
-    def decode_variant(data: bytes, at: int) -> tuple[Any, int]:
+    def decode_variant(data: bytes, at: int) -> tuple[Value, int]:
         signature, at = _decode_signature(data, at)
         [decode_value] = _decoders(signature, order)
         return decode_value(data, at)
@@ -190,7 +191,7 @@ def _variant_decoder(order: str) -> Decode:
 def _bytes_decoder(order: str) -> Decode:
     unpack = Struct(order + "I").unpack_from
 
-    def decode_bytes(data: bytes, at: int) -> tuple[Any, int]:
+    def decode_bytes(data: bytes, at: int) -> tuple[Value, int]:
         at += -at % 4 + 4
         end = at + unpack(data, at - 4)[0]
         return data[at:end], end
@@ -204,7 +205,7 @@ def _array_decoder(child: SignatureType, order: str) -> Decode:
     alignment = 8 if child.token in "xtd(" else 1
     spend = _budget.spend
 
-    def decode_array(data: bytes, at: int) -> tuple[Any, int]:
+    def decode_array(data: bytes, at: int) -> tuple[Value, int]:
         at += -at % 4 + 4
         length = unpack(data, at - 4)[0]
         at += -at % alignment
@@ -224,7 +225,7 @@ def _dict_decoder(entry: SignatureType, order: str) -> Decode:
     decode_key, decode_value = (_decoder(child, order) for child in entry.children)
     spend = _budget.spend
 
-    def decode_dict(data: bytes, at: int) -> tuple[Any, int]:
+    def decode_dict(data: bytes, at: int) -> tuple[Value, int]:
         at += -at % 4 + 4
         length = unpack(data, at - 4)[0]
         at += -at % 8
@@ -244,7 +245,7 @@ def _struct_decoder(kind: SignatureType, order: str) -> Decode:
     decoders = [_decoder(child, order) for child in kind.children]
     spend = _budget.spend
 
-    def decode_struct(data: bytes, at: int) -> tuple[Any, int]:
+    def decode_struct(data: bytes, at: int) -> tuple[Value, int]:
         at += -at % 8
         spend(len(decoders))
         items = []

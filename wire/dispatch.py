@@ -8,19 +8,20 @@ When a caller leaves the bus, its handlers are cancelled, for nobody would read 
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
-from typing import Any, Final
+from typing import Final
 
 from wire import errors, message, standard
 from wire.interface import Interface, MethodSpec, calling
 from wire.message import Message
 from wire.objects import Objects
 from wire.principal import Principal
+from wire.types import Value
 
 log = logging.getLogger(__name__)
 
-Identify = Callable[[str], Any]
+Identify = Callable[[str], Awaitable[Principal | None]]
 """An awaitable function from a connection to its principal; None for a stranger."""
 
 MAX_HELD: Final = 64 * 1024 * 1024
@@ -36,7 +37,7 @@ class Dispatcher:
     """The part that answers the calls of one connection."""
 
     def __init__(
-        self, objects: Objects, post: Callable[[Message], Any], identify: Identify
+        self, objects: Objects, post: Callable[[Message], object], identify: Identify
     ) -> None:
         self._objects = objects
         self._post = post
@@ -100,7 +101,7 @@ class Dispatcher:
     def _running(self) -> list[asyncio.Task[None]]:
         return [task for tasks in self._tasks.values() for task in tasks]
 
-    def _own(self, connection: str, work: Any) -> None:
+    def _own(self, connection: str, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.setdefault(connection, set()).add(task)
         task.add_done_callback(lambda done: self._disown(connection, done))
@@ -142,7 +143,7 @@ class Dispatcher:
         except Exception as error:
             self._refuse(call, error)
 
-    async def _handle(self, call: Message, principal: Principal | None) -> tuple[str, list[Any]]:
+    async def _handle(self, call: Message, principal: Principal | None) -> tuple[str, list[Value]]:
         if known := standard.find(call.interface, call.member):
             if principal is None and not known.public:
                 raise _stranger(call)
@@ -185,7 +186,7 @@ class Dispatcher:
             f"Several interfaces have {call.member}; name one of them: {names}."
         )
 
-    def _reply(self, call: Message, signature: str, body: list[Any]) -> None:
+    def _reply(self, call: Message, signature: str, body: list[Value]) -> None:
         if not call.no_reply:
             self._post(message.answer(call, signature, body))
 

@@ -9,7 +9,7 @@ docs/decisions/0007-own-marshalling.md has the figures.
 from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct, error
-from typing import Any, Final
+from typing import Final
 
 from dbus_next import validators
 from dbus_next.errors import InvalidSignatureError
@@ -17,12 +17,12 @@ from dbus_next.signature import SignatureTree, SignatureType
 
 from wire.message import Kind, Message
 from wire.records import codec
-from wire.types import Typed
+from wire.types import Typed, Value
 
 MAX_DEPTH: Final = 16
 """The deepest nesting of plain values: the bus daemon disconnects a sender of over 32 arrays."""
 
-Encode = Callable[[bytearray, Any, int], None]
+Encode = Callable[[bytearray, Value, int], None]
 """A function that appends a value to a body; the number is the depth of its nesting."""
 
 _LENGTH: Final = Struct("<I")
@@ -53,7 +53,7 @@ def encode(message: Message) -> bytes:
     return start + header + body
 
 
-def encode_body(signature: str, values: list[Any]) -> bytes:
+def encode_body(signature: str, values: list[Value]) -> bytes:
     """Return `values` as a body of `signature`; raise MisfitError, see `encode`."""
     encoders = _encoders(signature)
     if len(encoders) != len(values):
@@ -64,7 +64,7 @@ def encode_body(signature: str, values: list[Any]) -> bytes:
     return bytes(out)
 
 
-def check(signature: str, value: Any) -> None:
+def check(signature: str, value: Value) -> None:
     """Raise MisfitError when `value` cannot be encoded as `signature`, one complete type."""
     encode_body(signature, [value])
 
@@ -184,7 +184,7 @@ def _number_encoder(token: str) -> Encode:
     size, pack = number.size, number.pack
     python = (int, float) if token == "d" else int
 
-    def encode_number(out: bytearray, value: Any, depth: int) -> None:
+    def encode_number(out: bytearray, value: Value, depth: int) -> None:
         if not isinstance(value, python):
             raise _misfit(token, value)
         out += bytes(-len(out) % size)
@@ -196,14 +196,14 @@ def _number_encoder(token: str) -> Encode:
     return encode_number
 
 
-def _encode_boolean(out: bytearray, value: Any, depth: int) -> None:
+def _encode_boolean(out: bytearray, value: Value, depth: int) -> None:
     if not isinstance(value, bool):
         raise _misfit("b", value)
     out += bytes(-len(out) % 4)
     out += b"\1\0\0\0" if value else b"\0\0\0\0"
 
 
-def _encode_text(out: bytearray, value: Any, depth: int) -> None:
+def _encode_text(out: bytearray, value: Value, depth: int) -> None:
     if not isinstance(value, str):
         raise _misfit("s", value)
     try:
@@ -218,13 +218,13 @@ def _encode_text(out: bytearray, value: Any, depth: int) -> None:
     out.append(0)
 
 
-def _encode_path(out: bytearray, value: Any, depth: int) -> None:
+def _encode_path(out: bytearray, value: Value, depth: int) -> None:
     if not isinstance(value, str) or not validators.is_object_path_valid(value):
         raise MisfitError(f"{str(value)[:64]!r} is not an object path")
     _encode_text(out, value, depth)
 
 
-def _encode_signature(out: bytearray, value: Any, depth: int) -> None:
+def _encode_signature(out: bytearray, value: Value, depth: int) -> None:
     if not isinstance(value, str):
         raise _misfit("g", value)
     _encoders(value)
@@ -233,7 +233,7 @@ def _encode_signature(out: bytearray, value: Any, depth: int) -> None:
     out.append(0)
 
 
-def _encode_bytes(out: bytearray, value: Any, depth: int) -> None:
+def _encode_bytes(out: bytearray, value: Value, depth: int) -> None:
     if not isinstance(value, bytes | bytearray):
         raise _misfit("ay", value)
     out += bytes(-len(out) % 4)
@@ -241,7 +241,7 @@ def _encode_bytes(out: bytearray, value: Any, depth: int) -> None:
     out += value
 
 
-def _encode_variant(out: bytearray, value: Any, depth: int) -> None:
+def _encode_variant(out: bytearray, value: Value, depth: int) -> None:
     _check_depth(depth)
     signature, inner = value if isinstance(value, Typed) else (_signature_of(value), value)
     encoders = _encoders(signature)
@@ -264,7 +264,7 @@ def _array_encoder(child: SignatureType) -> Encode:
     encode_item = _encoder(child)
     alignment = _alignment(child)
 
-    def encode_array(out: bytearray, value: Any, depth: int) -> None:
+    def encode_array(out: bytearray, value: Value, depth: int) -> None:
         _check_depth(depth)
         if not isinstance(value, list | tuple):
             raise _misfit(f"a{child.signature}", value)
@@ -279,7 +279,7 @@ def _array_encoder(child: SignatureType) -> Encode:
 def _dict_encoder(entry: SignatureType) -> Encode:
     encode_key, encode_value = map(_encoder, entry.children)
 
-    def encode_dict(out: bytearray, value: Any, depth: int) -> None:
+    def encode_dict(out: bytearray, value: Value, depth: int) -> None:
         _check_depth(depth)
         items = codec.to_dict(value) if codec.is_dictionary(type(value)) else value
         if not isinstance(items, dict):
@@ -297,7 +297,7 @@ def _dict_encoder(entry: SignatureType) -> Encode:
 def _struct_encoder(kind: SignatureType) -> Encode:
     encoders = [_encoder(child) for child in kind.children]
 
-    def encode_struct(out: bytearray, value: Any, depth: int) -> None:
+    def encode_struct(out: bytearray, value: Value, depth: int) -> None:
         _check_depth(depth)
         if not isinstance(value, list | tuple) or codec.is_dictionary(type(value)):
             raise _misfit(kind.signature, value)
@@ -338,7 +338,7 @@ def _check_depth(depth: int) -> None:
 _SCALARS: Final[dict[type, str]] = {str: "s", bool: "b", int: "x", float: "d", bytes: "ay"}
 
 
-def _signature_of(value: Any) -> str:
+def _signature_of(value: Value) -> str:
     """Return the type of a plain value in a variant; see wire.types."""
     if isinstance(value, dict):
         return "a{sv}"
@@ -355,5 +355,5 @@ def _signature_of(value: Any) -> str:
     raise MisfitError(f"a value of type {type(value).__name__} cannot be encoded")
 
 
-def _misfit(signature: str, value: Any) -> MisfitError:
+def _misfit(signature: str, value: Value) -> MisfitError:
     return MisfitError(f"{signature} does not take a value of type {type(value).__name__}")

@@ -33,15 +33,15 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ClassVar, Final, ParamSpec, Protocol, TypeVar, get_type_hints
+from typing import ClassVar, Final, ParamSpec, Protocol, TypeVar, get_type_hints
 
 from wire.errors import InvalidArgument
 from wire.principal import Allow, Principal
 from wire.records.codec import signature_of
-from wire.types import complete_types
+from wire.types import Value, complete_types
 
 _P = ParamSpec("_P")
-_AsyncMethod = TypeVar("_AsyncMethod", bound=Callable[..., Awaitable[Any]])
+_AsyncMethod = TypeVar("_AsyncMethod", bound=Callable[..., Awaitable[object]])
 _T = TypeVar("_T")
 
 _ALLOW: Final = "_wire_allow"
@@ -78,9 +78,9 @@ class MethodSpec:
     arguments: str
     result: str
     allow: Allow
-    function: Callable[..., Awaitable[Any]]
+    function: Callable[..., Awaitable[object]]
 
-    def body(self, value: Any) -> list[Any]:
+    def body(self, value: Value) -> list[Value]:
         """Return the values of the reply for the `value` that the method returned."""
         match complete_types(self.result):
             case 0:
@@ -98,7 +98,7 @@ class PropertySpec:
     name: str
     signature: str
     const: bool
-    getter: Callable[[Any], Any]
+    getter: Callable[[object], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class SignalSpec:
 class Emitter(Protocol):
     """The way of an interface's signals to the bus, for one object path."""
 
-    def emit(self, interface: str, member: str, signature: str, values: list[Any]) -> None:
+    def emit(self, interface: str, member: str, signature: str, values: list[Value]) -> None:
         """Send one signal."""
 
     def emit_changed(self, interface: "Interface", changed: Mapping[str, "PropertySpec"]) -> None:
@@ -135,10 +135,10 @@ class _Property(property):
     const: bool = False
 
 
-def prop(*, const: bool = False) -> Callable[[Callable[[Any], _T]], property]:
+def prop(*, const: bool = False) -> Callable[[Callable[[Value], _T]], property]:
     """Mark a getter as a read-only D-Bus property; one that is `const` never changes."""
 
-    def mark(getter: Callable[[Any], _T]) -> property:
+    def mark(getter: Callable[[Value], _T]) -> property:
         marked = _Property(getter)
         marked.const = const
         return marked
@@ -155,7 +155,7 @@ def signal() -> Callable[[Callable[_P, None]], Callable[_P, None]]:
         @wraps(function)
         def emit(*args: _P.args, **kwargs: _P.kwargs) -> None:
             interface: Interface
-            bound: tuple[Any, ...] = shape.bind(*args, **kwargs).args if kwargs else args
+            bound: tuple[Value, ...] = shape.bind(*args, **kwargs).args if kwargs else args
             interface, *values = bound
             interface._emit(function.__name__, values)
 
@@ -210,24 +210,24 @@ class Interface:
         if self._emitter is not None:
             self._emitter.emit_changed(self, specs)
 
-    def _emit(self, member: str, values: list[Any]) -> None:
+    def _emit(self, member: str, values: list[Value]) -> None:
         if self._emitter is not None:
             signature = self.signals[member].signature
             self._emitter.emit(self.interface_name, member, signature, values)
 
 
-def _arguments(function: Callable[..., Any]) -> str:
+def _arguments(function: Callable[..., object]) -> str:
     hints = get_type_hints(function, include_extras=True)
     parameters = list(inspect.signature(function).parameters)[1:]
     return "".join(_signature(function, hints.get(name)) for name in parameters)
 
 
-def _result(function: Callable[..., Any]) -> str:
+def _result(function: Callable[..., object]) -> str:
     hint = get_type_hints(function, include_extras=True).get("return")
     return "" if hint is None or hint is type(None) else _signature(function, hint)
 
 
-def _signature(function: Callable[..., Any], hint: Any) -> str:
+def _signature(function: Callable[..., object], hint: object) -> str:
     found = signature_of(hint)
     if found is None:
         raise TypeError(f"{function.__qualname__} has an annotation that is not of wire.types")

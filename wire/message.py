@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+
+from wire.types import Value
 
 
 class Kind(IntEnum):
@@ -27,7 +28,7 @@ class Message:
     destination: str = ""
     sender: str = ""
     signature: str = ""
-    body: list[Any] = field(default_factory=list)
+    body: list[Value] = field(default_factory=list)
     serial: int = 0
     no_reply: bool = False
     """Set for a call that expects no answer."""
@@ -36,7 +37,7 @@ class Message:
 
 
 def call(
-    destination: str, path: str, interface: str, member: str, signature: str, body: list[Any]
+    destination: str, path: str, interface: str, member: str, signature: str, body: list[Value]
 ) -> Message:
     """Return a call of a method."""
     return Message(
@@ -50,7 +51,7 @@ def call(
     )
 
 
-def answer(to: Message, signature: str, body: list[Any]) -> Message:
+def answer(to: Message, signature: str, body: list[Value]) -> Message:
     """Return the reply to the call `to` with its results."""
     return Message(
         Kind.RETURN,
@@ -73,6 +74,6 @@ def refusal(to: Message, name: str, text: str) -> Message:
     )
 
 
-def signal(path: str, interface: str, member: str, signature: str, body: list[Any]) -> Message:
+def signal(path: str, interface: str, member: str, signature: str, body: list[Value]) -> Message:
     """Return a signal to all subscribers."""
     return Message(Kind.SIGNAL, path, interface, member, signature=signature, body=body)

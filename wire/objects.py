@@ -6,18 +6,17 @@ belongs to one path, because its signals come from that path.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from wire import errors
 from wire.encoding import check
 from wire.interface import Interface, PropertySpec
 from wire.introspection import node_xml
 from wire.names import OBJECT_MANAGER, PROPERTIES
-from wire.types import Typed
+from wire.types import Typed, Value
 
 log = logging.getLogger(__name__)
 
-Emit = Callable[[str, str, str, str, list[Any]], None]
+Emit = Callable[[str, str, str, str, list[Value]], None]
 """A function that sends a signal: path, interface, member, signature, plain values."""
 
 
@@ -28,7 +27,7 @@ class Exported:
         self.path = path
         self._emit = emit
 
-    def emit(self, interface: str, member: str, signature: str, values: list[Any]) -> None:
+    def emit(self, interface: str, member: str, signature: str, values: list[Value]) -> None:
         """See wire.interface.Emitter."""
         self._emit(self.path, interface, member, signature, values)
 

@@ -15,12 +15,13 @@ import logging
 import os
 import pwd
 import re
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from wire import names
 from wire.errors import HiveError
 from wire.principal import THE_OPERATOR, Kind, Principal, agent
 from wire.signals import Caller
+from wire.types import Value
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,9 @@ class SystemdResolver:
         Raises:
             Unavailable, Timeout: the bus daemon or systemd does not answer.
         """
-        credentials: dict[str, Any] = await _ask_daemon(bus, "GetConnectionCredentials", connection)
+        credentials: dict[str, Value] = await _ask_daemon(
+            bus, "GetConnectionCredentials", connection
+        )
         uid, pid = credentials.get("UnixUserID"), credentials.get("ProcessID")
         if uid is None or pid is None:
             return None
@@ -60,7 +63,7 @@ class SystemdResolver:
         return principal_of(unit, uid, credentials.get("UnixGroupIDs"))
 
 
-async def _ask_daemon(bus: Caller, member: str, connection: str) -> Any:
+async def _ask_daemon(bus: Caller, member: str, connection: str) -> Value:
     [value] = await bus.call(_DAEMON, _DAEMON_PATH, _DAEMON, member, "s", connection)
     return value
 

@@ -4,8 +4,6 @@ wire.bus makes a server when something is exported, or when a call arrives. A pr
 calls others, such as an endpoint or hivectl, starts sooner and stays smaller without a server.
 """
 
-from typing import Any
-
 from wire import message
 from wire.connection import Connection
 from wire.dispatch import Dispatcher
@@ -13,6 +11,7 @@ from wire.objects import Objects
 from wire.principal import Principal
 from wire.resolver import Resolver, SystemdResolver
 from wire.signals import Caller
+from wire.types import Value
 
 
 class Server:
@@ -26,7 +25,7 @@ class Server:
         self.dispatcher = Dispatcher(self.objects, connection.post, self._identify)
 
     def _emit(
-        self, path: str, interface: str, member: str, signature: str, values: list[Any]
+        self, path: str, interface: str, member: str, signature: str, values: list[Value]
     ) -> None:
         if self._connection.connected:
             self._connection.post(message.signal(path, interface, member, signature, values))

@@ -12,10 +12,11 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from wire.errors import HiveError, Unavailable
 from wire.message import Message
+from wire.types import Value
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Signal:
     path: str
     interface: str
     member: str
-    args: list[Any]
+    args: list[Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,9 @@ class Caller(Protocol):
         interface: str,
         member: str,
         signature: str = "",
-        *args: Any,
+        *args: Value,
         timeout: float = 25.0,
-    ) -> list[Any]:
+    ) -> list[Value]:
         """Call a method and return its results; see wire.bus.Bus.call."""
 
 
@@ -199,7 +200,7 @@ class Router:
             matching.add_done_callback(lambda done: self._undo_match(done, rule))
             raise
 
-    def _undo_match(self, matching: "asyncio.Task[Any]", rule: str) -> None:
+    def _undo_match(self, matching: "asyncio.Task[list[Value]]", rule: str) -> None:
         if not matching.cancelled() and matching.exception() is None:
             self._unmatch(rule)
 
@@ -208,7 +209,7 @@ class Router:
         with suppress(HiveError):
             self._bus.tell_daemon("RemoveMatch", rule)
 
-    async def _ask_daemon(self, member: str, value: str) -> list[Any]:
+    async def _ask_daemon(self, member: str, value: str) -> list[Value]:
         return await self._bus.call(DAEMON, DAEMON_PATH, DAEMON, member, "s", value)
 
 
@@ -224,7 +225,7 @@ def _owner_rule(name: str) -> str:
 class SignalStream:
     """The signals of one subscription, for `async for`; Bus.subscribe makes it."""
 
-    def __init__(self, disconnected: "asyncio.Future[Any]") -> None:
+    def __init__(self, disconnected: "asyncio.Future[Exception | None]") -> None:
         self._queue: asyncio.Queue[Signal | None] = asyncio.Queue()
         self._disconnected = disconnected
         disconnected.add_done_callback(self._on_disconnect)
@@ -237,7 +238,7 @@ class SignalStream:
         """Stop watching the connection."""
         self._disconnected.remove_done_callback(self._on_disconnect)
 
-    def _on_disconnect(self, _: "asyncio.Future[Any]") -> None:
+    def _on_disconnect(self, _: "asyncio.Future[Exception | None]") -> None:
         self._queue.put_nowait(None)
 
     def __aiter__(self) -> "SignalStream":

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from wire import errors
 from wire.interface import Interface, PropertySpec
 from wire.names import OBJECT_MANAGER, PROPERTIES
 from wire.objects import Objects, readable, value_of
-from wire.types import Typed
+from wire.types import Typed, Value
 
 _INTROSPECTABLE: Final = "org.freedesktop.DBus.Introspectable"
 _PEER: Final = "org.freedesktop.DBus.Peer"
@@ -22,7 +22,7 @@ class StandardMethod:
 
     arguments: str
     result: str
-    answer: Callable[[Objects, str, list[Any]], list[Any]]
+    answer: Callable[[Objects, str, list[Value]], list[Value]]
     public: bool = False
 
 
@@ -31,26 +31,26 @@ def find(interface: str | None, member: str) -> StandardMethod | None:
     return _METHODS.get((interface or "", member))
 
 
-def _introspect(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+def _introspect(objects: Objects, path: str, arguments: list[Value]) -> list[Value]:
     if not objects.exists(path):
         raise objects.missing(path, _INTROSPECTABLE)
     return [objects.introspect(path)]
 
 
-def _machine_id(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+def _machine_id(objects: Objects, path: str, arguments: list[Value]) -> list[Value]:
     try:
         return [Path("/etc/machine-id").read_text().strip()]
     except OSError as error:
         raise errors.Unavailable("This machine has no readable /etc/machine-id.") from error
 
 
-def _get(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+def _get(objects: Objects, path: str, arguments: list[Value]) -> list[Value]:
     interface, spec = _property(objects, path, *arguments)
     value = value_of(interface, spec)
     return [Typed(value.signature, value.value)]
 
 
-def _get_all(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+def _get_all(objects: Objects, path: str, arguments: list[Value]) -> list[Value]:
     [name] = arguments
     if name in STANDARD_INTERFACES and objects.exists(path):
         return [{}]
@@ -58,7 +58,7 @@ def _get_all(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
     return [readable(interface, interface.properties.values())]
 
 
-def _set(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+def _set(objects: Objects, path: str, arguments: list[Value]) -> list[Value]:
     interface, name, _ = arguments
     _property(objects, path, interface, name)
     raise errors.StandardError(errors.PROPERTY_READ_ONLY, f"The property {name} is read-only.")
@@ -74,7 +74,7 @@ def _property(objects: Objects, path: str, name: str, prop: str) -> tuple[Interf
     return interface, interface.properties[prop]
 
 
-def _managed(objects: Objects, path: str, arguments: list[Any]) -> list[Any]:
+def _managed(objects: Objects, path: str, arguments: list[Value]) -> list[Value]:
     if not objects.is_manager(path):
         raise objects.missing(path, OBJECT_MANAGER)
     return [objects.managed(path)]

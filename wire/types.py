@@ -18,6 +18,9 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from dbus_next.signature import SignatureTree
 
+Value: TypeAlias = Any
+"""A plain value of the bus. Its D-Bus signature says which type it has; Python cannot."""
+
 
 class Signature(NamedTuple):
     """The D-Bus signature of an annotated type."""
@@ -33,11 +36,13 @@ Int64: TypeAlias = Annotated[int, Signature("x")]
 UInt64: TypeAlias = Annotated[int, Signature("t")]
 Double: TypeAlias = Annotated[float, Signature("d")]
 ObjectPath: TypeAlias = Annotated[str, Signature("o")]
-Dict: TypeAlias = Annotated[dict[str, Any], Signature("a{sv}")]
+Dict: TypeAlias = Annotated[dict[str, Value], Signature("a{sv}")]
 StrList: TypeAlias = Annotated[list[str], Signature("as")]
 UInt64List: TypeAlias = Annotated[list[int], Signature("at")]
-ManagedDict: TypeAlias = Annotated[dict[str, dict[str, dict[str, Any]]], Signature("a{oa{sa{sv}}}")]
-DictList: TypeAlias = Annotated[list[dict[str, Any]], Signature("aa{sv}")]
+ManagedDict: TypeAlias = Annotated[
+    dict[str, dict[str, dict[str, Value]]], Signature("a{oa{sa{sv}}}")
+]
+DictList: TypeAlias = Annotated[list[dict[str, Value]], Signature("aa{sv}")]
 Messages: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxubtssb)")]
 """Messages of the broker; the fields are named in org.hyperhive.Broker1.xml."""
 Questions: TypeAlias = Annotated[list[list[Any]], Signature("a(tsssasbxxsassx)")]
@@ -50,7 +55,7 @@ class Typed(NamedTuple):
     """A value for a variant of exactly this signature."""
 
     signature: str
-    value: Any
+    value: Value
 
 
 def U32(value: int) -> Typed:

@@ -9,11 +9,12 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache, wraps
-from typing import Any, ClassVar, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import ClassVar, Concatenate, Final, ParamSpec, Self, TypeVar
 from typing import get_type_hints as type_hints
 
 from wire.records.codec import Convert, converter, signature_of
 from wire.signals import Caller
+from wire.types import Value
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,7 +79,7 @@ class Client:
 
     async def call(
         self, method: RemoteMethod, arguments: tuple[object, ...], interface: str = ""
-    ) -> Any:
+    ) -> Value:
         """Call `method` and return its result: a value, a record, or None."""
         values = await self._bus.call(
             self._destination,
@@ -125,7 +126,7 @@ def remote(
 
 
 @lru_cache(256)
-def method_of(function: Callable[..., Any]) -> RemoteMethod:
+def method_of(function: Callable[..., object]) -> RemoteMethod:
     """Return the method of the bus that a function marked with `remote` calls."""
     hints = type_hints(function, include_extras=True)
     names = list(inspect.signature(function).parameters)[1:]
@@ -139,7 +140,7 @@ def method_of(function: Callable[..., Any]) -> RemoteMethod:
     )
 
 
-def _signature(function: Callable[..., Any], hint: object) -> str:
+def _signature(function: Callable[..., object], hint: object) -> str:
     found = signature_of(hint)
     if found is None:
         raise TypeError(f"{function.__qualname__} has an annotation that is not of wire.types")

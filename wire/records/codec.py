@@ -22,9 +22,9 @@ from functools import lru_cache, partial
 from types import NoneType, UnionType
 from typing import (
     Annotated,
-    Any,
     Final,
     NamedTuple,
+    TypeAlias,
     TypeGuard,
     TypeVar,
     Union,
@@ -35,17 +35,17 @@ from typing import (
 )
 
 from wire.errors import Conflict
-from wire.types import Signature, Typed
+from wire.types import Signature, Typed, Value
 
 _RECORD: Final = "_wire_record"
 _DICTIONARY: Final = "a{sv}"
 
-R = TypeVar("R", bound=tuple[Any, ...])
-"""A record."""
-C = TypeVar("C", bound=type[tuple[Any, ...]])
-"""The class of a record."""
+Record: TypeAlias = tuple[Value, ...]
+"""A record of any class."""
+R = TypeVar("R", bound=Record)
+C = TypeVar("C", bound=type[Record])
 
-Convert = Callable[[Any], Any]
+Convert = Callable[[Value], Value]
 """From a value of the bus to the value of a field."""
 
 
@@ -93,35 +93,35 @@ def dictionary(
     return mark
 
 
-def is_record(hint: object) -> TypeGuard[type[tuple[Any, ...]]]:
+def is_record(hint: object) -> TypeGuard[type[Record]]:
     """Return whether `hint` is the class of a record."""
     return isinstance(hint, type) and hasattr(hint, _RECORD)
 
 
-def is_dictionary(hint: object) -> TypeGuard[type[tuple[Any, ...]]]:
+def is_dictionary(hint: object) -> TypeGuard[type[Record]]:
     """Return whether `hint` is the class of a record that travels as an a{sv}."""
     return is_record(hint) and not _shape(hint).is_struct
 
 
 @lru_cache(128)
-def signature(cls: type[tuple[Any, ...]]) -> str:
+def signature(cls: type[Record]) -> str:
     """Return the D-Bus signature of a record, derived from the annotations of its fields."""
     if not _shape(cls).is_struct:
         return _DICTIONARY
     return f"({''.join(field.signatures[0] for field in _fields(cls))})"
 
 
-def keys(cls: type[tuple[Any, ...]]) -> dict[str, str]:
+def keys(cls: type[Record]) -> dict[str, str]:
     """Return the key on the bus of each field, in the order of the fields."""
     return {field.name: field.key for field in _fields(cls)}
 
 
-def types(cls: type[tuple[Any, ...]]) -> dict[str, str]:
+def types(cls: type[Record]) -> dict[str, str]:
     """Return the signature of the value at each key of a dictionary, in their order."""
     return {field.key: "|".join(field.signatures) for field in _fields(cls)}
 
 
-def to_dict(record: tuple[Any, ...]) -> dict[str, Typed]:
+def to_dict(record: Record) -> dict[str, Typed]:
     """Return a dictionary record as an a{sv}, each value as a variant of its field's type."""
     cls = type(record)
     defaults = cls._field_defaults  # type: ignore[attr-defined]
@@ -143,14 +143,14 @@ def decode(cls: type[R], values: object) -> R:
     """
     fields = _fields(cls)
     if _shape(cls).is_struct:
-        found = list(cast(Sequence[Any], values))
+        found = list(cast(Sequence[Value], values))
         if len(found) != len(fields):
             raise _other_version(cls, f"has {len(found)} values in place of {len(fields)}")
         for place, field in enumerate(fields):
             if field.convert is not None:
                 found[place] = _converted(cls, field, found[place])
         return cls(*found)
-    named = _named(cls, cast(Mapping[str, Any], values))
+    named = _named(cls, cast(Mapping[str, Value], values))
     for field in fields:
         if field.name not in named and field.name not in cls._field_defaults:  # type: ignore[attr-defined]
             raise _other_version(cls, f"does not tell {field.key}")
@@ -162,7 +162,7 @@ def decode_all(cls: type[R], rows: object) -> list[R]:
     return [decode(cls, row) for row in cast(Iterable[object], rows)]
 
 
-def updated(record: R, changed: Mapping[str, Any]) -> R:
+def updated(record: R, changed: Mapping[str, Value]) -> R:
     """Return a dictionary record with the values that `changed` has, by their keys.
 
     Raises:
@@ -188,20 +188,20 @@ def converter(hint: object) -> Convert | None:
             return plain
         if get_origin(plain) in (list, tuple):
             item = converter(get_args(plain)[0])
-            make = cast(type[list[Any]] | type[tuple[Any, ...]], get_origin(plain))
+            make = cast(type[list[Value]] | type[Record], get_origin(plain))
             if item is not None:
                 return lambda values: make(item(value) for value in values)
             return None if make is list else tuple
     return None
 
 
-def _shape(cls: type[tuple[Any, ...]]) -> _Shape:
+def _shape(cls: type[Record]) -> _Shape:
     shape: _Shape = getattr(cls, _RECORD)
     return shape
 
 
 @lru_cache(128)
-def _fields(cls: type[tuple[Any, ...]]) -> tuple[_Field, ...]:
+def _fields(cls: type[Record]) -> tuple[_Field, ...]:
     key = _shape(cls).key
     hints = get_type_hints(cls, include_extras=True)
     return tuple(
@@ -250,7 +250,7 @@ def _pick(signatures: tuple[str, ...], value: object) -> str:
     return next(s for s in signatures if (s == "s") == isinstance(value, str))
 
 
-def _named(cls: type[tuple[Any, ...]], values: Mapping[str, Any]) -> dict[str, Any]:
+def _named(cls: type[Record], values: Mapping[str, Value]) -> dict[str, Value]:
     return {
         field.name: _converted(cls, field, values[field.key])
         for field in _fields(cls)
@@ -258,7 +258,7 @@ def _named(cls: type[tuple[Any, ...]], values: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _converted(cls: type, field: _Field, value: Any) -> Any:
+def _converted(cls: type, field: _Field, value: Value) -> Value:
     if field.convert is None:
         return value
     try:

@@ -5,11 +5,11 @@ Times are microseconds since 1970, 0 for never; sizes are bytes.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from wire import names
 from wire.records.codec import decode, dictionary, struct
-from wire.types import Bool, Int32, Int64, ObjectPath, Str, StrList, UInt32, UInt64
+from wire.types import Bool, Int32, Int64, ObjectPath, Str, StrList, UInt32, UInt64, Value
 
 
 class AgentState(StrEnum):
@@ -232,7 +232,7 @@ class ManagedObjects(NamedTuple):
             Conflict: lifecycle is of another version; see `codec.decode`.
         """
         agents, jobs = {}, {}
-        for path, interfaces in cast(Mapping[str, Mapping[str, Any]], objects).items():
+        for path, interfaces in cast(Mapping[str, Mapping[str, Value]], objects).items():
             if names.AGENT_INTERFACE in interfaces:
                 agents[path] = decode(AgentProperties, interfaces[names.AGENT_INTERFACE])
             if names.JOB_INTERFACE in interfaces:
