@@ -19,7 +19,7 @@ from typing import Final
 
 from wire.errors import CorruptStore
 
-_COPIED: Final = 4096
+COPIED: Final = 4096
 """Pages that are copied between two calls of `alive`."""
 
 
@@ -95,7 +95,7 @@ def keep(db: sqlite3.Connection, path: Path, alive: Callable[[], None] = lambda:
             with closing(copy):
                 # A kill would leave the copy's journal behind, and that would spoil the next try.
                 copy.execute("PRAGMA journal_mode = OFF")
-                db.backup(copy, pages=_COPIED, progress=lambda *_: alive())
+                db.backup(copy, pages=COPIED, progress=lambda *_: alive())
             os.fsync(file)
         finally:
             os.close(file)

@@ -29,7 +29,7 @@ FULL_CHECK_BYTES: Final = 256 * 2**20
 LOG_BYTES: Final = 64 * 2**20
 """Size in bytes to which the write-ahead log is cut back after a long burst."""
 
-_TICK: Final = 100_000
+TICK: Final = 100_000
 """Steps of sqlite's virtual machine between two calls of `alive`; some milliseconds."""
 
 Alive = Callable[[], None]
@@ -151,7 +151,7 @@ def _prepare(db: sqlite3.Connection, path: Path, fmt: StoreFormat, alive: Alive 
 @contextmanager
 def _calling(db: sqlite3.Connection, alive: Alive | None) -> Iterator[None]:
     """Call `alive` while `db` is at work."""
-    db.set_progress_handler(alive, _TICK)
+    db.set_progress_handler(alive, TICK)
     try:
         yield
     finally:
@@ -215,7 +215,9 @@ def _check_version(db: sqlite3.Connection, path: Path, fmt: StoreFormat) -> None
             f"one knows up to {fmt.version}); nothing was changed. Install that version again, "
             "or move the file away."
         )
-    if version == 0 or not _tables_of(fmt, version) <= tables:
+    # A store that has our application id is ours, whatever tables its version lacked at first.
+    known = fmt.application or _tables_of(fmt, version) <= tables
+    if version == 0 or not known:
         raise fmt.refusal(path, "is an sqlite file of another program")
 
 

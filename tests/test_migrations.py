@@ -15,7 +15,7 @@ from services.notify.store import MIGRATIONS as NOTIFY_MIGRATIONS
 
 STORES = {
     "approvals": store.MIGRATIONS,
-    "broker": schema.steps(),
+    "broker": schema.FORMAT.steps,
     "lifecycle": LIFECYCLE_MIGRATIONS,
     "notify": NOTIFY_MIGRATIONS,
 }

@@ -17,6 +17,7 @@ from services.broker.messages.invocations import Invocations
 from services.broker.storage.database import Database
 from services.config import BrokerConfig
 from wire.principal import THE_MANAGER, THE_OPERATOR, agent
+from wire.records.broker import Thread
 
 PAGE: Final = 100
 BODY: Final = "the figures of this week are in the shared folder, have a look " * 4
@@ -30,7 +31,7 @@ Call = Callable[[], Awaitable[Any]]
 class NoRequests:
     """Approvals without pending requests."""
 
-    async def pending(self, limit: int) -> list[dict[str, Any]]:
+    async def pending(self, limit: int) -> list[Thread]:
         """See PendingRequests."""
         return []
 

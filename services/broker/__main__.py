@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from services import unit
-from services.broker.clients import ApprovalsClient, LifecycleWatcher
+from services.broker.clients import ApprovalRequests, LifecycleWatcher
 from services.broker.deadlines.clock import Clock, HostClock
 from services.broker.deadlines.deadlines import Deadlines
 from services.broker.events import Announcer
@@ -116,7 +116,7 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     lock_file = lock.take(directory)
     database = Database.open(directory / FILE, StartupTimeout().extend)
     invocations = Invocations()
-    parts = compose(database, config.broker, invocations, ApprovalsClient(bus), HostClock())
+    parts = compose(database, config.broker, invocations, ApprovalRequests(bus), HostClock())
     service = BrokerService(parts, LifecycleWatcher(bus, invocations), lock_file)
     try:
         await service.recover()

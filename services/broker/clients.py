@@ -1,87 +1,75 @@
-"""Lifecycle and approvals, as the broker sees them over the bus."""
+"""The clients of lifecycle and approvals. They never start these services."""
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Final
 
-from services.broker.messages.invocations import Invocations
+from services.broker.messages.invocations import Container, Invocations
 from services.broker.queries.open_threads import SHOWN
+from services.tasks import Tasks
 from wire import names
 from wire.bus import Bus
+from wire.clients import ApprovalsClient
 from wire.errors import HiveError, Unavailable
-from wire.signals import DAEMON, DAEMON_PATH, Signal
-from wire.types import U64
+from wire.records import decode
+from wire.records.approvals import Approval, ApprovalFilter, ApprovalState
+from wire.records.broker import Thread
+from wire.signals import Signal
+from wire.types import ManagedDict
 
 log = logging.getLogger(__name__)
 
 _FIRST_ANSWER: Final = 2.0
-"""How long the start waits for lifecycle, in seconds: what is handed out before goes to no life."""
-
+"""How long the start of the broker waits for lifecycle, in seconds. Messages that are handed out
+before the answer are handed to no known container."""
 
 _SOON: Final = 5.0
-"""How long who asks for open threads waits for approvals, in seconds."""
+"""How long a caller of OpenThreads waits for approvals, in seconds."""
 
 
-class ApprovalsClient:
-    """What waits for approval. Never starts approvals: who only looks changes nothing."""
+class ApprovalRequests:
+    """The requests that wait for approval: see PendingRequests."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def pending(self, limit: int) -> list[dict[str, Any]]:
-        """See open_threads.PendingRequests."""
-        owner = await owner_of(self._bus, names.APPROVALS)
+    async def pending(self, limit: int) -> list[Thread]:
+        """See PendingRequests."""
+        # By its unique name, or the bus would start approvals: a caller that reads changes nothing.
+        owner = await self._bus.owner_of(names.APPROVALS, timeout=_SOON)
         if not owner:
             raise Unavailable("approvals does not run; `systemctl start hive-approvals` starts it.")
-        found: list[list[Any]] = await self._bus.call1(
-            owner,
-            names.APPROVALS_PATH,
-            names.APPROVALS,
-            "List",
-            "a{sv}",
-            {"state": "pending", "limit": limit},
-            timeout=_SOON,
-        )
-        return [
-            {
-                "kind": "approval",
-                "id": U64(number),
-                "from": requested_by,
-                "to": names.OPERATOR,
-                "text": f"{kind} {agent}: {reason}"[:SHOWN],
-                "since": requested,
-                "state": state,
-            }
-            for number, kind, agent, _commit, reason, requested_by, requested, state, *_ in found
-        ]
+        approvals = ApprovalsClient(self._bus, destination=owner, timeout=_SOON)
+        wanted = ApprovalFilter(state=ApprovalState.PENDING, limit=limit)
+        return [_thread(request) for request in await approvals.list_approvals(wanted)]
 
 
-async def owner_of(bus: Bus, name: str) -> str:
-    """The connection that owns `name` now, empty when nobody does; starts nobody."""
-    try:
-        owner = await bus.call1(
-            DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", name, timeout=_SOON
-        )
-    except HiveError:
-        return ""
-    return str(owner)
+def _thread(request: Approval) -> Thread:
+    return Thread(
+        kind="approval",
+        id=request.id,
+        sender=request.requested_by,
+        recipient=names.OPERATOR,
+        text=f"{request.kind} {request.agent}: {request.reason}"[:SHOWN],
+        since=request.requested,
+        state=request.state,
+    )
 
 
 class LifecycleWatcher:
-    """Tells `invocations` what lifecycle says.
+    """Keeps `invocations` up to date from the signals of lifecycle.
 
-    Never starts lifecycle: that would start the containers.
-
-    Owns one task at a time, which asks lifecycle for what there is when it appears.
+    When lifecycle appears, a task asks it for all agents; there is one such task at a time.
     """
 
     def __init__(self, bus: Bus, invocations: Invocations) -> None:
         self._bus = bus
         self._invocations = invocations
+        self._tasks = Tasks()
         self._asking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen, and ask the lifecycle that is there already; returns soon, answered or not."""
+        """Subscribe, and ask lifecycle if it runs; wait for the answer only for a short time."""
         rules = {"sender": names.LIFECYCLE, "path_namespace": names.LIFECYCLE_PATH}
         await self._bus.on_signal(
             self._changed,
@@ -93,51 +81,49 @@ class LifecycleWatcher:
         await self._bus.on_signal(
             self._removed, interface=names.OBJECT_MANAGER, member="InterfacesRemoved", **rules
         )
-        await self._bus.on_signal(
-            self._owner_changed,
-            sender=DAEMON,
-            interface=DAEMON,
-            member="NameOwnerChanged",
-            arg0=names.LIFECYCLE,
-        )
-        owner = await owner_of(self._bus, names.LIFECYCLE)
-        if self._asking is None:  # else it has appeared just now
-            self._ask(owner)
+        await self._bus.on_owner(names.LIFECYCLE, came=self._came, went=self._went)
+        owner = await self._bus.owner_of(names.LIFECYCLE, timeout=_SOON)
+        if owner and self._asking is None:  # else `_came` was called meanwhile
+            self._came(owner)
         if self._asking:
             await asyncio.wait({self._asking}, timeout=_FIRST_ANSWER)
 
     async def close(self) -> None:
-        """Ask no more."""
-        if self._asking:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+        """Stop asking."""
+        await self._tasks.cancel()
 
-    def _owner_changed(self, signal: Signal) -> None:
-        _name, _before, owner = signal.args
-        self._ask(owner)
+    def _came(self, owner: str) -> None:
+        self._went(owner)
+        self._asking = self._tasks.start(self._learn(owner), "invocations")
 
-    def _ask(self, owner: str) -> None:
-        """Learn all from `owner`, if there is one; what was known is void."""
+    def _went(self, owner: str) -> None:
         if self._asking:
             self._asking.cancel()
             self._asking = None
         self._invocations.forget()
-        if owner:
-            self._asking = asyncio.create_task(self._learn(owner), name="invocations")
 
     async def _learn(self, owner: str) -> None:
         try:
-            # By its unique name: the bus starts nobody for that.
-            objects: dict[str, Any] = await self._bus.call1(
+            # By its unique name: the bus starts no service for that.
+            objects: ManagedDict = await self._bus.call1(
                 owner, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
             )
         except HiveError as error:
-            log.warning("Which containers run is not known, lifecycle did not answer: %s", error)
-        else:
-            self._invocations.learn(objects)
+            log.warning("Lifecycle did not answer, so no container is known: %s", error)
+            return
+        self._invocations.learn(
+            {
+                path: decode(Container, interfaces[names.AGENT_INTERFACE])
+                for path, interfaces in objects.items()
+                if names.AGENT_INTERFACE in interfaces
+            }
+        )
 
     def _changed(self, signal: Signal) -> None:
-        self._invocations.changed(signal.path, signal.args[1])
+        _interface, changed, _invalidated = signal.args
+        # Both come together; other properties of the agent change without them.
+        if "State" in changed and "InvocationId" in changed:
+            self._invocations.changed(signal.path, decode(Container, changed))
 
     def _removed(self, signal: Signal) -> None:
         path, interfaces = signal.args

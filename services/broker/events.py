@@ -1,10 +1,9 @@
-"""The events of the broker: what the rules announce, and the interface makes signals of."""
+"""The events of the broker, which the interface emits as signals."""
 
 from collections.abc import Callable
 from typing import Protocol
 
-from services.broker.messages.message import Message
-from services.broker.questions.question import Question
+from wire.records.broker import Message, Question
 
 
 class Events(Protocol):

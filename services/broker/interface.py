@@ -1,35 +1,15 @@
 """org.hyperhive.Broker1: forwards calls to the parts of the broker, and events to signals."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import fields
 from typing import Protocol
 
 from services.broker.messages.inbox import Holder
-from services.broker.messages.message import Message
 from services.broker.parts import Parts
-from services.broker.questions.question import Question
-from services.broker.reminders.reminder import Reminder
 from wire import names
 from wire.interface import Interface, caller, method, sender, signal
 from wire.principal import AGENTS, EVERYBODY, OPERATOR, service
-from wire.types import (
-    Dict,
-    DictList,
-    Int64,
-    Messages,
-    Str,
-    StrList,
-    UInt32,
-    UInt64,
-    UInt64List,
-)
-from wire.types import (
-    Questions as QuestionRows,
-)
-from wire.types import (
-    Reminders as ReminderRows,
-)
+from wire.records.broker import Message, Question, Reminder, Thread
+from wire.types import Dict, Int64, Str, StrList, UInt32, UInt64, UInt64List
 
 
 class SenderWatch(Protocol):
@@ -54,8 +34,8 @@ class Broker1(Interface, name=names.BROKER):
         return await self._broker.send(caller(), to, body, options)
 
     @method(allow=AGENTS | OPERATOR)
-    async def Receive(self, max: UInt32, timeout_ms: UInt32) -> Messages:
-        return _rows(await self._broker.receive(caller(), self._holder(), max, timeout_ms))
+    async def Receive(self, max: UInt32, timeout_ms: UInt32) -> list[Message]:
+        return await self._broker.receive(caller(), self._holder(), max, timeout_ms)
 
     @method(allow=AGENTS | OPERATOR)
     async def Acknowledge(self, ids: UInt64List) -> None:
@@ -66,8 +46,8 @@ class Broker1(Interface, name=names.BROKER):
         await self._broker.release(caller(), sender(), ids)
 
     @method(allow=AGENTS | OPERATOR | service("notify"))
-    async def ListMessages(self, filter: Dict, limit: UInt32) -> Messages:
-        return _rows(await self._parts.history.list_messages(caller(), filter, limit))
+    async def ListMessages(self, filter: Dict, limit: UInt32) -> list[Message]:
+        return await self._parts.history.list_messages(caller(), filter, limit)
 
     @method(allow=OPERATOR)
     async def Requeue(self, ids: UInt64List) -> None:
@@ -90,8 +70,8 @@ class Broker1(Interface, name=names.BROKER):
         await self._parts.questions.cancel(caller(), id)
 
     @method(allow=AGENTS | OPERATOR | service("notify"))
-    async def ListQuestions(self, filter: Dict, limit: UInt32) -> QuestionRows:
-        return _rows(await self._parts.history.list_questions(caller(), filter, limit))
+    async def ListQuestions(self, filter: Dict, limit: UInt32) -> list[Question]:
+        return await self._parts.history.list_questions(caller(), filter, limit)
 
     @method(allow=AGENTS | OPERATOR)
     async def Remind(self, due: Int64, body: Str, options: Dict) -> UInt64:
@@ -102,15 +82,15 @@ class Broker1(Interface, name=names.BROKER):
         await self._parts.reminders.cancel(caller(), id)
 
     @method(allow=AGENTS | OPERATOR)
-    async def ListReminders(self, filter: Dict, limit: UInt32) -> ReminderRows:
-        return _rows(await self._parts.reminders.list(caller(), filter, limit))
+    async def ListReminders(self, filter: Dict, limit: UInt32) -> list[Reminder]:
+        return await self._parts.reminders.list(caller(), filter, limit)
 
     @method(allow=AGENTS | OPERATOR)
     async def CountReminders(self) -> UInt64:
         return await self._parts.reminders.count(caller())
 
     @method(allow=AGENTS | OPERATOR)
-    async def OpenThreads(self) -> DictList:
+    async def OpenThreads(self) -> list[Thread]:
         return await self._parts.threads.open(caller())
 
     @method(allow=service("lifecycle"))
@@ -197,8 +177,3 @@ class Broker1(Interface, name=names.BROKER):
             left.add_done_callback(lambda _: self._holders.pop(name, None))
             self._holders[name] = Holder(name, left)
         return self._holders[name]
-
-
-def _rows(records: Sequence[Message | Question | Reminder]) -> list[list[object]]:
-    # Not dataclasses.astuple, which copies every value deeply.
-    return [[getattr(record, field.name) for field in fields(record)] for record in records]

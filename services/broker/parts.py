@@ -34,6 +34,6 @@ class Parts:
     async def close(self) -> None:
         """End the calls that wait, finish the writes that run, and close the store."""
         self.inboxes.stop()
-        await self.writes.close()
+        await self.writes.wait()
         await self.maintenance.close()
         await self.database.close()

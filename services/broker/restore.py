@@ -1,11 +1,11 @@
-"""Put a backup into the place of the store: `python -m services.broker.restore FILE`.
+"""Replace the store by a backup: `python -m services.broker.restore FILE`.
 
-Run by root (`hivectl restore` does) or by the broker's user, while no broker runs. Root gives its
-rights up as soon as FILE is open: everything else is done as the owner of the store's directory,
-who could otherwise lead root astray with links. Nothing of FILE is copied before it is known for
-a store.
+It is run by root (`hivectl restore` runs it) or by the broker's user, while no broker runs. Root
+drops its privileges as soon as FILE is open: everything else is done as the owner of the store's
+directory, who could otherwise use links to make root write elsewhere. Nothing of FILE is copied
+before its header shows that it is a message store.
 
-Killed at any point, it leaves the old store or the new one.
+If it is killed at any point, the store is the old one or the new one.
 """
 
 import os
@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from services import sqlite
 from services.broker.maintenance import backup
 from services.broker.storage import lock, schema
 from services.broker.storage.database import FILE, STATE
@@ -39,7 +40,7 @@ _LOG_MAGIC: Final = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Restore the file named by the only argument; returns the exit status."""
+    """Restore the file that the only argument names; return the exit status."""
     os.umask(0o077)
     try:
         if len(arguments) != 1:
@@ -49,30 +50,32 @@ def main(arguments: Sequence[str]) -> int:
     except HiveError as error:
         print(error, file=sys.stderr)  # noqa: T201 - it talks to a terminal
         return _EXITS.get(type(error), 1)
-    old = f"what was there is kept as {kept}" if kept else "nothing was there before"
+    old = f"the old one is kept as {kept}" if kept else "there was none before"
     print(  # noqa: T201
-        f"{file} is the message store now; {old}. To go on: "
+        f"{file} is the message store now; {old}. Start the hive again: "
         "systemctl unmask --runtime hive-broker && systemctl start hive.target"
     )
     return 0
 
 
 _EXITS: Final[dict[type[HiveError], int]] = {InvalidArgument: 2, NotFound: 3, Conflict: 6}
-"""As those of hivectl."""
+"""The exit statuses of hivectl."""
 
 
 def restore(file: Path, directory: Path) -> Path | None:
-    """Make a copy of `file` the store in `directory`; returns where the old one is kept, if any.
+    """Make a copy of `file` the store in `directory`; the process becomes the directory's owner.
 
-    A log (FILE-wal) that lies beside the file belongs to it. For good it becomes the user that owns
-    the directory.
+    A log (FILE-wal) beside the file belongs to it.
+
+    Returns:
+        The path of the old store, or None if there was none.
 
     Raises:
         Conflict: a broker runs.
-        CorruptStore: the file is no store, damaged, or of a version that we do not know.
+        CorruptStore: the file is not a message store, damaged, or of an unknown version.
         NotFound: there is no such file, or no such directory.
-        Unavailable: it could not be copied.
-        In all cases the store is what it was.
+        Unavailable: the file could not be copied.
+        In all cases the store is unchanged.
     """
     with ExitStack() as stack:
         source = stack.enter_context(_opened(file))
@@ -88,13 +91,13 @@ def restore(file: Path, directory: Path) -> Path | None:
             return _swap(directory / FILE, part)
         except (OSError, sqlite3.OperationalError) as error:
             raise Unavailable(
-                f"{file} could not be restored: {error}; the store is what it was. "
-                f"See to the disk (df {directory}), then try again."
+                f"{file} could not be restored: {error}; the store is unchanged. "
+                f"Check the disk (df {directory}), then try again."
             ) from error
 
 
 def _opened(file: Path) -> BinaryIO:
-    """The file, which is no link, no device and nothing that one would wait for."""
+    """Open a regular file: no link, no device, and nothing that opening would wait for."""
     try:
         opened = os.fdopen(
             os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb"
@@ -107,21 +110,21 @@ def _opened(file: Path) -> BinaryIO:
         ) from error
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
         opened.close()
-        raise CorruptStore(f"{file} is no file.")
+        raise CorruptStore(f"{file} is not a regular file; name the backup itself.")
     return opened
 
 
 def _check_header(file: Path, source: BinaryIO) -> None:
-    """Whatever root may read, only a store is copied to where the broker may read it."""
+    """Check that the file is a message store: root must not copy its secrets to the broker."""
     head = source.read(_HEADER)
     source.seek(0)
-    known = len(head) == _HEADER and head.startswith(schema.MAGIC)
-    if not known or struct.unpack_from(">I", head, _APPLICATION_AT)[0] != schema.APPLICATION_ID:
-        raise CorruptStore(f"{file} is no message store, so it is no backup of one.")
+    known = len(head) == _HEADER and head.startswith(sqlite.MAGIC)
+    if not known or struct.unpack_from(">I", head, _APPLICATION_AT)[0] != schema.FORMAT.application:
+        raise CorruptStore(f"{file} is not a message store; name a backup made by the broker.")
 
 
 def _opened_log(file: Path, stack: ExitStack) -> BinaryIO | None:
-    """What sqlite had not yet folded into the file: of a store that was copied as it lay there."""
+    """Open the log of the file: a store that was copied while it was in use has one."""
     path = file.with_name(f"{file.name}-wal")
     try:
         log = stack.enter_context(_opened(path))
@@ -130,7 +133,9 @@ def _opened_log(file: Path, stack: ExitStack) -> BinaryIO | None:
     magic = log.read(4)
     log.seek(0)
     if magic and magic not in _LOG_MAGIC:
-        raise CorruptStore(f"{path} beside {file} is not its log; move it away.")
+        raise CorruptStore(
+            f"{path} is not the log of {file}, although it lies beside it; move it away."
+        )
     return log
 
 
@@ -149,7 +154,7 @@ def _become_owner(directory: Path) -> None:
 
 
 def _prepared(file: Path, source: BinaryIO, log: BinaryIO | None, directory: Path) -> Path:
-    """A checked copy, one file, among the backups: there the broker removes what is unfinished."""
+    """Make a checked copy among the backups, where the broker removes unfinished files."""
     part = directory / backup.DIRECTORY / f"restore{backup.PART}"
     part.parent.mkdir(mode=0o700, exist_ok=True)
     for suffix in ("", "-wal", "-shm", "-journal"):
@@ -168,7 +173,7 @@ def _prepared(file: Path, source: BinaryIO, log: BinaryIO | None, directory: Pat
             raise
         reason = str(error).replace(str(part), str(file)).partition(";")[0]
         raise CorruptStore(
-            f"{file} cannot be restored: {reason}. The store is what it was."
+            f"{file} cannot be restored: {reason}. The store is unchanged."
         ) from error
     except OSError:
         part.unlink(missing_ok=True)
@@ -184,16 +189,16 @@ def _copy(source: BinaryIO, target: Path) -> None:
 
 
 def _fold(store: Path, mode: str) -> None:
-    """Put its log into the store, so that it is one file."""
+    """Fold the log into the store, so that the store is one file."""
     with closing(sqlite3.connect(store, isolation_level=None)) as db:
         (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
-            raise Unavailable(f"{store} is being read by somebody; end that and try again.")
+            raise Unavailable(f"Another process reads {store}; stop that process, and try again.")
         db.execute(f"PRAGMA journal_mode = {mode}")
 
 
 def _swap(store: Path, part: Path) -> Path | None:
-    """Put `part` into the place of `store` in one step; the old one gets a second name before."""
+    """Replace `store` by `part` in one step; the old store gets a second name before."""
     log = store.with_name(f"{store.name}-wal")
     kept = store.with_name(f"{store.name}.before-restore-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
     if store.exists():
@@ -201,10 +206,10 @@ def _swap(store: Path, part: Path) -> Path | None:
             schema.check(store)
             _fold(store, "WAL")
         except (CorruptStore, sqlite3.DatabaseError):
-            pass  # It is damaged: it is kept as it lies there, with its log.
+            pass  # It is damaged: it is kept as it is, with its log.
         os.link(store, kept, follow_symlinks=False)
-    # The old log must be gone before the new store is there: it would be taken for the new one's.
-    # There is one only of a damaged store; without it that is as damaged, and it is kept as well.
+    # The old log must be gone before the new store is there: sqlite would apply it to that one.
+    # Only a damaged store still has a log here; the log is kept beside it.
     if log.exists():
         log.rename(kept.with_name(f"{kept.name}-wal"))
     store.with_name(f"{store.name}-shm").unlink(missing_ok=True)

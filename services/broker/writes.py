@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
+from services.tasks import Tasks
+
 T = TypeVar("T")
 
 LARGE: Final = 64 * 1024
@@ -13,25 +15,22 @@ goes into the search index, and every other writer waits for that."""
 
 
 class Writes:
-    """Owns the tasks that write to the store and announce what they wrote."""
+    """Owns the tasks that write to the store and announce the changes."""
 
     def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Start `work` as a task that `close` waits for."""
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return task
+        """Start `work` as a task that `wait` waits for."""
+        return self._tasks.start(work)
 
     async def carry_out(self, work: Coroutine[Any, Any, T]) -> T:
         """Do `work` to its end, even if the caller is cancelled (it left the bus) meanwhile.
 
-        What is on disk by then must be announced, or a waiting Receive would sleep through it.
+        A change that is on disk must be announced, or a waiting Receive would miss it.
         """
-        return await asyncio.shield(self.start(work))
+        return await self._tasks.finish(work)
 
     async def carry_out_in_turn(self, sender: str, size: int, work: Coroutine[Any, Any, T]) -> T:
         """As `carry_out`; if `work` is large, after earlier large work of `sender`.
@@ -45,14 +44,9 @@ class Writes:
         """
         return await self.carry_out(self._in_turn(sender, size, work))
 
-    async def idle(self) -> None:
+    async def wait(self) -> None:
         """Wait until no work is running."""
-        while self._running:
-            await asyncio.wait(set(self._running))
-
-    async def close(self) -> None:
-        """Wait for the running work; its errors are its callers'."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._tasks.wait()
 
     async def _in_turn(self, sender: str, size: int, work: Coroutine[Any, Any, T]) -> T:
         turn = self._turns[sender]

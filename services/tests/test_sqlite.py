@@ -217,7 +217,7 @@ def test_a_large_store_is_checked_where_every_call_reads(
 
 def test_alive_is_called_while_it_is_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(sqlite, "_TICK", 10)
+    monkeypatch.setattr(sqlite, "TICK", 10)
     with closing(sqlite.open_store(path, PLAIN, alive=lambda: calls.append(1))) as db:
         assert calls
         calls.clear()

@@ -20,7 +20,7 @@ from services.broker.storage import schema
 from services.lifecycle.store import MIGRATIONS as LIFECYCLE_MIGRATIONS
 
 ROOMS = {
-    "broker": (schema.steps(), schema.APPLICATION_ID),
+    "broker": (schema.FORMAT.steps, schema.FORMAT.application),
     "lifecycle": (LIFECYCLE_MIGRATIONS, 0),
     "approvals": (store.MIGRATIONS, 0),
 }

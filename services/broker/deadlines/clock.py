@@ -16,19 +16,19 @@ from typing import Final, Protocol
 from services.broker.deadlines import timerfd
 
 SECOND: Final = 1_000_000
-"""In the unit of all times here: microseconds."""
+"""A second in the unit of all times here, microseconds."""
 
 BOOT_ENVIRONMENT: Final = "HIVE_BOOT_ID"
-"""Set by the unit (`%b`): the service itself sees nothing of /proc/sys."""
+"""Set by the unit (`%b`), for the service does not see /proc/sys."""
 
 _NEVER: Final = 2**32 * SECOND
-"""In the year 2106. An alarm is always set, for only one that is set hears of a set clock."""
+"""The year 2106. An alarm is always set, for only a set alarm is told that the clock was set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A time on the wall clock, in microseconds since 1970, and for one that was given as a span
-    of time also on the clock of the boot it was given in, in microseconds since that boot."""
+    """A time on the wall clock, in microseconds since 1970; and, if it was given as a duration, on
+    the clock of the boot in which it was given, in microseconds since that boot."""
 
     due: int
     boot: str | None = None
@@ -37,51 +37,54 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the clocks show: `wall` in microseconds since 1970, and `since_boot` in microseconds
-    since the boot `boot`, sleep included; `boot` is empty when it is not known."""
+    """A reading of the clocks: `wall` in microseconds since 1970, and `since_boot` in microseconds
+    since the boot `boot`, including suspend; `boot` is empty when it is not known."""
 
     wall: int
     boot: str
     since_boot: int
 
     def after(self, seconds: int) -> Deadline:
-        """The deadline that is `seconds` away, however the clock is set meanwhile."""
+        """Return the deadline that is `seconds` away, even if the clock is set meanwhile."""
         duration = seconds * SECOND
         if not self.boot:
             return Deadline(self.wall + duration)
         return Deadline(self.wall + duration, self.boot, self.since_boot + duration)
 
     def on_the_wall(self, deadline: Deadline) -> int:
-        """What the wall clock will show then, if nobody sets it."""
+        """Return the reading of the wall clock at `deadline`, if nobody sets the clock."""
         if deadline.boot is None or deadline.boot_due is None or deadline.boot != self.boot:
             return deadline.due
         return self.wall + deadline.boot_due - self.since_boot
 
 
 def in_words(at: int) -> str:
-    """A time for people and models; `at` is in microseconds since 1970."""
+    """Return a time as people and models read it; `at` is in microseconds since 1970."""
     return f"{datetime.fromtimestamp(at // SECOND, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Alarm(Protocol):
-    """Rings at a time that can be changed."""
+    """An alarm that rings at a time that can be changed."""
 
     def set(self, at: int | None) -> None:
-        """Ring when the wall clock shows `at`, in microseconds since 1970, or never."""
+        """Ring when the wall clock shows `at`, in microseconds since 1970, or never for None."""
 
     def close(self) -> None:
-        """Ring no more."""
+        """Release the alarm; it never rings again."""
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """A source of the time."""
 
     def now(self) -> Moment:
-        """What the clocks show."""
+        """Return a reading of the clocks."""
 
     def alarm(self, rings: Callable[[], None]) -> Alarm:
-        """An alarm that calls `rings` when it is time, and whenever the wall clock was set or the
-        host slept since it was made: then what `now` said before is no longer true."""
+        """Make an alarm that calls `rings` when it is time.
+
+        The alarm also calls `rings` when the wall clock was set, or the host was suspended, since
+        the alarm was made: earlier readings of `now` are out of date then.
+        """
 
 
 class HostClock:
@@ -122,7 +125,7 @@ class TimerFdAlarm:
         except OSError as error:
             if error.errno != ECANCELED:
                 raise
-            # It is set, but the clock was set since `at` was found out.
+            # The timer is set, but the clock was set since `at` was computed.
             self._loop.call_soon(self._rings)
 
     def close(self) -> None:
@@ -131,7 +134,7 @@ class TimerFdAlarm:
         os.close(self._fd)
 
     def _ring(self) -> None:
-        # Nothing to read: it was set anew since it rang.
+        # Nothing to read: the timer was set again since it rang.
         with suppress(BlockingIOError):
             try:
                 os.read(self._fd, 8)

@@ -1,4 +1,4 @@
-"""One timer for the nearest deadline of all that has some."""
+"""One timer for the nearest of all deadlines."""
 
 import asyncio
 import logging
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 
 class HasDeadlines(Protocol):
-    """Something that has deadlines."""
+    """A kind of thing that has deadlines, such as questions."""
 
     table: DeadlineTable
 
     async def fall_due(self, moment: Moment) -> None:
-        """Do what is to be done about the first of those that are due at `moment`, and tell.
+        """Handle the first of those that are due at `moment`, and announce it.
 
         Raises:
             Unavailable: the store could not be used; nothing was changed.
@@ -29,37 +29,37 @@ class HasDeadlines(Protocol):
 
 
 class Deadlines:
-    """Sees that what has a deadline falls due: also what did so while nobody looked."""
+    """The timer of all deadlines, including those that passed while no broker ran."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
         self._dated: list[HasDeadlines] = []
         self._alarm: Alarm | None = None
-        # What the alarm is set to, on the wall clock; None: to nothing.
+        # The time on the wall clock that the alarm is set to; None if it is not set.
         self._set_to: int | None = None
         self._rang = asyncio.Event()
-        # By how much the clocks differed when the deadlines on disk were last put right.
+        # The difference between the clocks when the deadlines on disk were last corrected.
         self._offset: int | None = None
 
     def watch(self, dated: HasDeadlines) -> None:
-        """See to the deadlines of `dated`, too; before `run`."""
+        """Handle the deadlines of `dated`, too; call this before `run`."""
         self._dated.append(dated)
 
     def now(self) -> Moment:
-        """What the clocks show."""
+        """Return a reading of the clocks."""
         return self._clock.now()
 
     def added(self, deadline: Deadline) -> None:
-        """There is a new deadline on disk. None needs be told that is no longer there."""
+        """Note a new deadline on disk. Deadlines that are gone need not be reported."""
         self._ring_at(self.now().on_the_wall(deadline))
 
     async def run(self) -> None:
-        """Let everything fall due in time, until it is cancelled.
+        """Handle deadlines when they are due, until this is cancelled.
 
-        When the store fails, the first write that succeeds tells that it may be in order again.
-        To try by the clock would be polling; and as long as nobody writes, nobody waits for the
-        broker either, but for deadlines: those are late, not lost.
+        When the store fails, this tries again after the next write that succeeds: the store may be
+        usable then. Without any write the deadlines are late, not lost. Trying again by the clock
+        would be polling.
         """
         self._alarm = self._clock.alarm(self._rang.set)
         try:
@@ -76,10 +76,10 @@ class Deadlines:
             self._alarm = None
 
     async def _settle(self) -> None:
-        """Let fall due what is due, and set the alarm to what is next."""
+        """Handle all deadlines that are due, and set the alarm to the next one."""
         while True:
             self._rang.clear()
-            # Whatever `added` says from now on may be newer than what is found on disk.
+            # Deadlines that are added from now on may not be found on disk below.
             self._set_to = None
             moment = self.now()
             nearest = await self._look(moment)
@@ -110,7 +110,7 @@ class Deadlines:
 def _look(
     db: sqlite3.Connection, *, tables: Sequence[DeadlineTable], moment: Moment, was_set: bool
 ) -> int | None:
-    """The nearest deadline on the wall clock; after that was set, those on disk are put right."""
+    """Return the nearest deadline on the wall clock; correct all if that clock was set."""
     if was_set:
         for table in tables:
             table.follow(db, moment)

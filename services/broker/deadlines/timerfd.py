@@ -1,4 +1,4 @@
-"""timerfd_create(2) on CLOCK_REALTIME, which Python has had since 3.13."""
+"""timerfd_create(2) on CLOCK_REALTIME, by ctypes: Python has it only since 3.13."""
 
 import ctypes
 import os
@@ -9,14 +9,15 @@ from typing import Final
 if sys.version_info >= (3, 13):
 
     def create() -> int:
-        """A timer that is not set, as a file descriptor that does not block."""
+        """Return the non-blocking file descriptor of a new timer, which is not set."""
         return os.timerfd_create(time.CLOCK_REALTIME, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
 
     def set_time(fd: int, at: int) -> None:
-        """Let `fd` be readable at `at`, in nanoseconds since 1970, 1 or more.
+        """Make `fd` readable at `at`, in nanoseconds since 1970, 1 or more.
 
-        Raises OSError(ECANCELED), as reading does, when the clock was set since the last call;
-        the timer is set nevertheless.
+        Raises:
+            OSError: ECANCELED, as reading raises it, when the clock was set since the last call;
+                the timer is set nevertheless.
         """
         flags = os.TFD_TIMER_ABSTIME | os.TFD_TIMER_CANCEL_ON_SET
         os.timerfd_settime_ns(fd, flags=flags, initial=at)
@@ -33,15 +34,16 @@ else:
         _fields_ = (("interval", _Timespec), ("value", _Timespec))
 
     def create() -> int:
-        """A timer that is not set, as a file descriptor that does not block."""
+        """Return the non-blocking file descriptor of a new timer, which is not set."""
         # TFD_NONBLOCK and TFD_CLOEXEC are these flags of open(2).
         return _checked(_libc.timerfd_create(time.CLOCK_REALTIME, os.O_NONBLOCK | os.O_CLOEXEC))
 
     def set_time(fd: int, at: int) -> None:
-        """Let `fd` be readable at `at`, in nanoseconds since 1970, 1 or more.
+        """Make `fd` readable at `at`, in nanoseconds since 1970, 1 or more.
 
-        Raises OSError(ECANCELED), as reading does, when the clock was set since the last call;
-        the timer is set nevertheless.
+        Raises:
+            OSError: ECANCELED, as reading raises it, when the clock was set since the last call;
+                the timer is set nevertheless.
         """
         value = _Timespec(*divmod(at, 10**9))
         spec = _Itimerspec(_Timespec(0, 0), value)

@@ -1,4 +1,4 @@
-"""Who may say what to whom, how long it may be, and how much of it."""
+"""The limits on each sender: recipients, size of a text, and rate."""
 
 import time
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from wire.names import ALL_AGENTS
 from wire.principal import Principal
 
 MAX_COPIES_BYTES: Final = 2 * 1024 * 1024
-"""The most that all copies of a message to `*` are together: they are written in one transaction,
-and whoever else sends waits for it."""
+"""The most bytes of all copies of a message to `*` together. They are written in one transaction,
+and all other writers wait for it."""
 
 _UNSET: Final = SendLimits()
 
@@ -20,9 +20,10 @@ _UNSET: Final = SendLimits()
 class Limits:
     """The limits of the configuration.
 
-    Agents have them, each its own if it has a section. The operator is bound in the length alone.
-    The services of the hive pass all that, or an agent could keep them from telling of it; they
-    have a rate of their own, so that one which runs wild does not fill the disk.
+    They hold for agents; an agent with a section of its own has its own limits. For the operator
+    only the size of a text is limited. The services of the hive have none of these limits, or an
+    agent could keep them from reporting on it. They have a rate of their own, so that a service
+    that runs wild does not fill the disk.
     """
 
     def __init__(self, config: BrokerConfig, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,30 +32,39 @@ class Limits:
         self._allowance = RateLimiter(clock)
 
     def check_recipient(self, who: Principal, to: str) -> None:
-        """Raises AccessDenied unless `who` may write to `to`; everybody may to itself."""
+        """Check that `who` may write to `to`; everybody may write to itself.
+
+        Raises:
+            AccessDenied: it may not.
+        """
         allowed = self._of(who).may_send_to
         if not who.is_agent or to in (who.name, *allowed) or ALL_AGENTS in allowed:
             return
-        whom = ", ".join(allowed) if allowed else "nobody"
+        names = ", ".join(allowed) if allowed else "nobody"
         raise AccessDenied(
-            f"{who.name} may not write to {to[:64]!r}, only to: {whom} (may_send_to in the "
+            f"{who.name} may not write to {to[:64]!r}, only to: {names} (may_send_to in the "
             f"section [broker.agents.{who.name}] of hyperhive.toml). Ask the operator to change it."
         )
 
     def spend(self, who: Principal, text: str, copies: int = 1) -> None:
-        """Note that `who` says `text` to so many, if it may.
+        """Check a text of `who` and count it towards the rate of `who`.
+
+        Args:
+            who: the sender.
+            text: its text.
+            copies: the number of recipients.
 
         Raises:
             InvalidArgument: the text is empty.
-            LimitExceeded: it is too large, also with all its copies together, or `who` says too
-                much; then, when it may again.
+            LimitExceeded: the text is too large, or its copies together are, or `who` sends too
+                much; in the last case the sentence says when to try again.
         """
         size = len(text.encode())
         self._check_size(who, text, size)
         if copies > 1 and copies * size > MAX_COPIES_BYTES:
             raise LimitExceeded(
-                f"The text has {size} bytes for each of {copies} agents; all its copies have "
-                f"{MAX_COPIES_BYTES} at most. Shorten it, or write to fewer."
+                f"The text has {size} bytes for each of {copies} agents; all copies together may "
+                f"have {MAX_COPIES_BYTES}. Shorten it, or write to fewer."
             )
         if who.is_agent:
             own = self._of(who)
@@ -72,7 +82,7 @@ class Limits:
 
     def _check_size(self, who: Principal, text: str, size: int) -> None:
         if not text.strip():
-            raise InvalidArgument("The text is empty; say something.")
+            raise InvalidArgument("The text is empty; write something.")
         most = self._of(who).max_body_bytes or self._config.max_body_bytes
         if not who.is_agent and not who.is_operator:
             most = MAX_BODY_BYTES
@@ -86,6 +96,6 @@ class Limits:
         return self._config.agents.get(who.name, _UNSET) if who.is_agent else _UNSET
 
     def _section(self, who: Principal) -> str:
-        """Where its limits are set, in words."""
+        """Return the section of hyperhive.toml that sets the limits of `who`."""
         own = who.is_agent and who.name in self._config.agents
         return f"section [broker.agents.{who.name}]" if own else "section [broker]"

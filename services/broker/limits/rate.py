@@ -1,4 +1,4 @@
-"""How much somebody may send: what is sent stays on the host's disk and in others' inboxes."""
+"""A rate limiter: texts stay on the host's disk and in the inboxes of others."""
 
 import math
 import time
@@ -14,7 +14,7 @@ HOUR: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What may be sent in an hour: messages and, if that is bounded, bytes; at least 1 each."""
+    """The most that may be sent in an hour: messages, and bytes unless None; at least 1 each."""
 
     messages: int
     size: int | None = None
@@ -25,24 +25,31 @@ class Rate:
 
 
 class RateLimiter:
-    """What each has sent lately; what was not used lasts for a burst of an hour's worth.
+    """A token bucket for each sender, which holds the allowance of one hour.
 
-    What was spent comes back evenly, within an hour. It is kept in memory: a restart of the broker,
-    which no agent can bring about, forgives it.
+    The bucket is refilled evenly, within an hour. It is kept in memory: a restart of the broker,
+    which no agent can cause, refills it.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        """`now` is a clock in seconds."""
+        """Make full buckets; `now` is a clock in seconds."""
         self._now = now
-        # Of each: when it last sent, and what of messages and bytes was spent then.
+        # For each sender: the time it last sent, and the messages and bytes spent at that time.
         self._spent: dict[Principal, tuple[float, float, float]] = {}
 
     def spend(self, who: Principal, rate: Rate, size: int, *, copies: int, setting: str) -> None:
-        """Note that `who` sends `copies` messages of `size` bytes; it may send `rate`.
+        """Count `copies` messages of `size` bytes from `who`.
+
+        Args:
+            who: the sender.
+            rate: the most that it may send.
+            size: the bytes of one message.
+            copies: the number of messages.
+            setting: the words for the place where the rate is set.
 
         Raises:
-            LimitExceeded: it may not yet; when it may is in the sentence, and `setting`, which
-                is where the rate is set. Nothing is noted.
+            LimitExceeded: that would be too much; nothing is counted. The sentence says when to
+                try again.
         """
         now = self._now()
         spent = self._spent_at(now, who, rate)
@@ -50,7 +57,7 @@ class RateLimiter:
         wait = HOUR * (messages - rate.messages) / rate.messages
         if rate.size is not None:
             wait = max(wait, HOUR * (sent - rate.size) / rate.size)
-        # What is larger than the limit itself fits when nothing else is spent.
+        # A message that is larger than the whole allowance may be sent from a full bucket.
         if wait > 0 and any(spent):
             raise LimitExceeded(
                 f"{who.name} has sent too much: it may send {rate} ({setting} of hyperhive.toml). "

@@ -1,4 +1,4 @@
-"""Copies of the store that are made while it is used."""
+"""Backups: copies of the store, made while it is in use."""
 
 import asyncio
 import os
@@ -10,18 +10,18 @@ from typing import Final
 from wire.errors import AlreadyExists, InvalidArgument, Stopping, Unavailable
 
 DIRECTORY: Final = "backups"
-"""Where they are, beside the store."""
+"""The directory of the backups, beside the store."""
 PART: Final = ".part"
-"""How the name of what is not finished ends."""
+"""The end of the name of an unfinished file."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}(\.[A-Za-z0-9_-]{1,32}){0,3}")
 
 
 class Backups:
-    """Makes one at a time, in a thread of its own, so that sending and reading go on."""
+    """Makes one backup at a time, in a thread of its own, so that sending and reading go on."""
 
     def __init__(self, store: Path) -> None:
-        """Those of `store`; what a broker that was killed has left unfinished is removed."""
+        """Remove unfinished backups of `store` that an earlier, killed broker left."""
         self._store = store
         self._directory = store.parent / DIRECTORY
         self._one = asyncio.Lock()
@@ -31,26 +31,26 @@ class Backups:
             part.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """End the one that is being made; its caller gets Stopping."""
+        """End the running backup; its caller gets Stopping."""
         self._stopping = True
         if self._reading is not None:
             self._reading.interrupt()
 
     async def make(self, name: str) -> Path:
-        """Copy the store as it is now to the file `name` in DIRECTORY, and return where that is.
+        """Copy the store as it is now to the file `name` in DIRECTORY; return the file's path.
 
-        The copy is one file, without free pages. It is on disk, whole, or there is none.
+        The backup is one file, without free pages. It is complete and on disk, or does not exist.
 
         Raises:
-            AlreadyExists: there is one of this name.
-            InvalidArgument: this is no name.
+            AlreadyExists: there is a backup of this name.
+            InvalidArgument: the name is not valid.
             Stopping: `stop` was called.
-            Unavailable: it could not be written.
+            Unavailable: the backup could not be written.
         """
         if not _NAME.fullmatch(name) or PART in name:
             raise InvalidArgument(
-                f"{name[:64]!r} is no name for a backup: letters, digits, _ and -, then perhaps a "
-                f"suffix such as .sqlite. It is made in {self._directory}."
+                f"{name[:64]!r} is not a valid name for a backup: use letters, digits, _ and -, "
+                f"and perhaps a suffix such as .sqlite. The directory is {self._directory}."
             )
         async with self._one:
             return await asyncio.to_thread(self._make, self._directory / name)
@@ -60,7 +60,9 @@ class Backups:
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             if os.path.lexists(target):
-                raise AlreadyExists(f"{target} exists; a backup overwrites nothing.")
+                raise AlreadyExists(
+                    f"{target} exists; a backup overwrites nothing. Choose another name."
+                )
             try:
                 self._write(part)
                 part.rename(target)
@@ -69,10 +71,10 @@ class Backups:
                 part.unlink(missing_ok=True)
         except (sqlite3.Error, OSError) as error:
             if self._stopping:
-                raise Stopping("The broker is stopping; ask again.") from None
+                raise Stopping("The broker is stopping; call again.") from None
             raise Unavailable(
                 f"The backup {target} could not be written: {error}; nothing of it was kept. "
-                f"See to the disk (df {self._directory}), then try again."
+                f"Check the disk (df {self._directory}), then try again."
             ) from error
         return target
 
@@ -88,7 +90,7 @@ class Backups:
         try:
             if self._stopping:
                 raise InterruptedError
-            # In one transaction, so that it is as the store was at one moment.
+            # In one transaction, so that the copy is the store at one moment.
             db.execute("VACUUM INTO ?", (str(part),))
         finally:
             self._reading = None
@@ -97,7 +99,7 @@ class Backups:
 
 
 def sync(path: Path) -> None:
-    """Wait until the file, or what is listed in the directory, is on disk."""
+    """Wait until a file, or the entries of a directory, are on disk."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fsync(file)

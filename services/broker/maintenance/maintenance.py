@@ -1,66 +1,57 @@
-"""Keeps the store in order: throws away what is old, and makes copies."""
+"""Retention and backups of the store."""
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from services.broker.maintenance import retention
 from services.broker.maintenance.backup import Backups
 from services.broker.storage.database import Database, now
+from services.tasks import Tasks
 from wire.errors import Stopping
-
-T = TypeVar("T")
 
 _DAY_US: Final = 24 * 3600 * 1_000_000
 
 
 class Maintenance:
-    """Retention and backups."""
+    """The long work on the store that callers ask for."""
 
     def __init__(self, database: Database, keep_days: int) -> None:
-        """Made in a running loop."""
+        """Make it in a running loop; `keep_days` is how long finished things are kept."""
         self._database = database
         self._keep_days = keep_days
         self._backups = Backups(database.path)
         self._vacuuming: asyncio.Task[int] | None = None
-        self._running: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
 
     async def close(self) -> None:
-        """End what goes on; the store must not be closed before."""
+        """End the running work; call this before the store is closed."""
         self._backups.stop()
         if self._vacuuming is not None:
             self._vacuuming.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._tasks.wait()
 
     async def vacuum(self) -> int:
-        """Delete what is done and older than `keep_days`; returns how many rows that were.
+        """Delete finished rows that are older than `keep_days`; return how many.
 
-        Who asks while that goes on waits for the same, and gets the same answer.
+        A call during another one waits for that one, and gets the same answer.
 
         Raises:
-            Stopping: the broker stops; what was deleted is gone.
-            Unavailable: it could not be written.
+            Stopping: the broker stops; the rows that were deleted are gone.
+            Unavailable: the store could not be written.
         """
         if self._vacuuming is None or self._vacuuming.done():
             cutoff = now() - self._keep_days * _DAY_US
-            self._vacuuming = self._start(retention.delete(self._database, cutoff))
+            self._vacuuming = self._tasks.start(retention.delete(self._database, cutoff))
         with suppress(asyncio.CancelledError):
             return await asyncio.shield(self._vacuuming)
         if self._vacuuming.cancelled():
-            raise Stopping("The broker is stopping; ask again.")
+            raise Stopping("The broker is stopping; call again.")
         raise asyncio.CancelledError
 
-    async def backup(self, path: str) -> str:
-        """Copy the store to the file `path` in its directory `backups` while it is used.
+    async def backup(self, name: str) -> str:
+        """Copy the store to the file `name` in its directory `backups`; return the file's path.
 
-        Returns where that is. See Backups.make for the errors.
+        The errors are those of Backups.make.
         """
-        return str(await asyncio.shield(self._start(self._backups.make(path))))
-
-    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Do `work` to its end, also when its caller leaves the bus meanwhile."""
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return task
+        return str(await self._tasks.finish(self._backups.make(name)))

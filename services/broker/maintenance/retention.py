@@ -1,7 +1,7 @@
-"""What is done and old is deleted, a little at a time: whoever sends meanwhile waits for little."""
+"""Retention: delete old rows, a few at a time, so that senders wait only briefly meanwhile."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
@@ -9,21 +9,21 @@ from services.broker.storage.database import Database, as_list
 from services.broker.storage.time_range import ids_in_range
 
 BATCH: Final = 32
-"""The most rows that go in one piece of work of the writer: a millisecond or two."""
+"""The most rows that one transaction deletes: that takes a millisecond or two."""
 BATCH_BYTES: Final = 128 * 1024
-"""About how much text goes in one: each word of it is looked up in the index."""
+"""About how many bytes of text one transaction deletes: each word is looked up in the index."""
 _LOOK: Final = 1024
-"""How many rows are looked up at a time, by the thread that reads."""
+"""How many ids the reading thread finds at a time."""
 
 
 async def delete(database: Database, cutoff: int) -> int:
-    """Delete what was done before `cutoff` (microseconds since 1970); returns how many rows.
+    """Delete rows that were finished before `cutoff` (microseconds since 1970); return how many.
 
-    That is: messages acknowledged or dropped by then, questions resolved, and reminders delivered
-    or cancelled. What is not done stays, however old it is.
+    These are messages that were acknowledged or dropped by then, questions that were resolved, and
+    reminders that were delivered or cancelled. Everything else stays, however old it is.
 
     Raises:
-        Unavailable: it could not be written; some may have gone.
+        Unavailable: the store could not be written; some rows may be gone.
     """
     deleted = 0
     for find, remove in (
@@ -39,16 +39,16 @@ async def delete(database: Database, cutoff: int) -> int:
 
 
 _Remove = Callable[[sqlite3.Connection, list[int]], int]
-"""Removes the first few of the rows with these ids; answers how many, at least one."""
+"""Removes the first few of the rows with these ids; returns how many, at least one."""
 
 
 async def _delete(database: Database, remove: _Remove, ids: list[int]) -> int:
-    """What is done stays done, so the ids that were found can go; nobody else deletes."""
+    """Delete the rows with these ids, which nobody else deletes; finished rows stay finished."""
     gone = 0
     while gone < len(ids):
         removed = await database.write(partial(_call, remove, ids[gone : gone + BATCH]))
         if not removed:
-            break  # They are not there, though they were found: never look for them for ever.
+            break  # The rows are gone, although they were found: do not try forever.
         gone += removed
     return gone
 
@@ -65,7 +65,7 @@ def old_messages(db: sqlite3.Connection, *, after: int, cutoff: int) -> list[int
         "SELECT id FROM message WHERE id > ? AND id < ? AND acknowledged < ? ORDER BY id LIMIT ?",
         (after, end, cutoff, _LOOK),
     )
-    return [row[0] for row in found]
+    return [row["id"] for row in found]
 
 
 def remove_messages(db: sqlite3.Connection, ids: list[int]) -> int:
@@ -79,7 +79,7 @@ def remove_messages(db: sqlite3.Connection, ids: list[int]) -> int:
         "INSERT INTO message_search (message_search, rowid, text) VALUES ('delete', ?, ?)", rows
     )
     for table in ("body", "message"):
-        _remove(db, table, rows)
+        _remove(db, table, [row["id"] for row in rows])
     return len(rows)
 
 
@@ -89,7 +89,7 @@ def _old_questions(db: sqlite3.Connection, *, after: int, cutoff: int) -> list[i
         "ORDER BY id LIMIT ?",
         (after, cutoff, _LOOK),
     )
-    return [row[0] for row in found]
+    return [row["id"] for row in found]
 
 
 def _remove_questions(db: sqlite3.Connection, ids: list[int]) -> int:
@@ -104,7 +104,7 @@ def _remove_questions(db: sqlite3.Connection, ids: list[int]) -> int:
         "VALUES ('delete', ?, ?, ?)",
         rows,
     )
-    _remove(db, "question", rows)
+    _remove(db, "question", [row["id"] for row in rows])
     return len(rows)
 
 
@@ -114,30 +114,30 @@ def _old_reminders(db: sqlite3.Connection, *, after: int, cutoff: int) -> list[i
         "ORDER BY id LIMIT ?",
         (after, cutoff, _LOOK),
     )
-    return [row[0] for row in found]
+    return [row["id"] for row in found]
 
 
 def _remove_reminders(db: sqlite3.Connection, ids: list[int]) -> int:
-    _remove(db, "reminder", [(i,) for i in ids])
+    _remove(db, "reminder", ids)
     return len(ids)
 
 
-_Texts = list[tuple[int, *tuple[str, ...]]]
-
-
-def _some(texts: sqlite3.Cursor) -> _Texts:
-    """The first rows, until their texts are BATCH_BYTES; at least one."""
-    rows: _Texts = []
+def _some(texts: sqlite3.Cursor) -> list[sqlite3.Row]:
+    """Return the first rows, until their texts are about BATCH_BYTES; at least one."""
+    rows: list[sqlite3.Row] = []
     size = 0
     for row in texts:
         rows.append(row)
-        size += sum(len(text) for text in row[1:])
+        _id, *columns = row
+        size += sum(len(text) for text in columns)
         if size >= BATCH_BYTES:
             break
     texts.close()
     return rows
 
 
-def _remove(db: sqlite3.Connection, table: str, rows: list[tuple[int]] | _Texts) -> None:
-    ids = as_list([row[0] for row in rows])
-    db.execute(f"DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (ids,))  # noqa: S608
+def _remove(db: sqlite3.Connection, table: str, ids: Collection[int]) -> None:
+    db.execute(
+        f"DELETE FROM {table} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
+        (as_list(ids),),
+    )

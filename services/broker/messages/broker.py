@@ -1,15 +1,14 @@
 """The rules of messages: sending, receiving, acknowledging, and the agents that take part."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from services.broker.arguments import parse
 from services.broker.events import Announcer
 from services.broker.limits.limits import Limits
 from services.broker.messages.dead_letters import DeadLetter, DeadLetters
 from services.broker.messages.inbox import MAX_LEASED, Holder
 from services.broker.messages.inboxes import Inboxes
-from services.broker.messages.message import MESSAGE, Draft, Message, SendOptions
+from services.broker.messages.message import MESSAGE, SEND_OPTIONS, Draft
 from services.broker.messages.store import MessageStore
 from services.broker.writes import Writes
 from wire.errors import (
@@ -19,8 +18,9 @@ from wire.errors import (
     LimitExceeded,
     NotFound,
 )
-from wire.names import AGENT_NAME, ALL_AGENTS, RESERVED_NAMES
+from wire.names import ALL_AGENTS, check_agent_name
 from wire.principal import Kind, Principal
+from wire.records.broker import Message, SendOptions
 
 MAX_WAIT_MS: Final = 180_000
 
@@ -62,7 +62,7 @@ class Broker:
         self._agents = await self._store.agents()
         return await self._dead_letters.sweep(self._tries)
 
-    async def send(self, who: Principal, to: str, body: str, options: Mapping[str, Any]) -> int:
+    async def send(self, who: Principal, to: str, body: str, options: Mapping[str, object]) -> int:
         """Store a message from `who` and return its id, once it is on disk.
 
         A message to `*` is stored for each registered agent but `who`, all or none; the id is
@@ -74,9 +74,11 @@ class Broker:
             LimitExceeded: the body is too large, or `who` sends too much; when to try again.
             NotFound: there is no such recipient, or the caller has no message `in_reply_to`.
         """
-        chosen = parse(SendOptions, options, "option of Send")
+        chosen = SEND_OPTIONS.parse(options)
         if chosen.kind != MESSAGE and who.voice != "system":
-            raise AccessDenied("Only the services of the hive set the kind of a message.")
+            raise AccessDenied(
+                "Only the services of the hive may set the kind of a message; leave the option out."
+            )
         self._limits.check_recipient(who, to)
         everybody = to == ALL_AGENTS
         self._limits.spend(who, body, max(1, len(self._agents - {who.name})) if everybody else 1)
@@ -147,11 +149,7 @@ class Broker:
         Raises:
             InvalidArgument: the name is not valid for an agent.
         """
-        if not AGENT_NAME.fullmatch(name) or name in RESERVED_NAMES:
-            raise InvalidArgument(
-                f"{name[:64]!r} is no name for an agent: a lower-case letter, then up to eight "
-                f"lower-case letters, digits or hyphens; not {' or '.join(sorted(RESERVED_NAMES))}."
-            )
+        check_agent_name(name)
         await self._store.register(name)
         self._agents.add(name)
 
@@ -209,8 +207,8 @@ class Broker:
         if others or outcome.unreceived:
             refused = _listed([*others, *outcome.unreceived])
             raise Conflict(
-                f"Not acknowledged: {refused}; a message is acknowledged by the connection that "
-                "has received it."
+                f"Not acknowledged: {refused}; only the connection that received a message may "
+                "acknowledge it."
             )
         if outcome.unknown:
             raise NotFound(f"The inbox of {name} has no message {_listed(outcome.unknown)}.")

@@ -1,4 +1,4 @@
-"""The dead letters on disk: messages that were handed out too often for nothing."""
+"""The dead letters on disk: messages that were handed out too often without an acknowledgement."""
 
 import sqlite3
 from collections.abc import Collection, Sequence
@@ -13,7 +13,7 @@ _DEAD = "acknowledged IS NULL AND parked IS NOT NULL"
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """What is told of a message that becomes a dead letter, or is queued again."""
+    """The part of a message that is announced when it becomes a dead letter, or is one no more."""
 
     id: int
     sender: str
@@ -24,24 +24,27 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What became of a request: the letters it changed, and ids that are no dead letters."""
+    """The outcome of a request: the letters that it changed, and ids that are not dead letters."""
 
     letters: list[DeadLetter]
     unknown: list[int]
 
 
 class DeadLetters:
-    """The dead letters in the database. Every method may raise Unavailable; it did nothing then."""
+    """The dead letters in the database.
+
+    Every method may raise Unavailable: then nothing was changed.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def park(self, ids: Collection[int]) -> list[DeadLetter]:
-        """Make dead letters of these, unless they were acknowledged meanwhile."""
+        """Make dead letters of these messages, except those that were acknowledged meanwhile."""
         return await self._database.write(partial(_park, ids=ids))
 
     async def sweep(self, tries: int) -> list[DeadLetter]:
-        """Park what was handed out `tries` times already; before anything is handed out."""
+        """Park all that was handed out `tries` times; before any message is handed out."""
         return await self._database.write(partial(_sweep, tries=tries))
 
     async def requeue(self, ids: Sequence[int]) -> Changed:
@@ -81,10 +84,11 @@ def _change(db: sqlite3.Connection, *, ids: Sequence[int], change: str) -> Chang
 def _update(
     db: sqlite3.Connection, change: str, where: str, values: dict[str, object]
 ) -> list[DeadLetter]:
-    """The changed messages, oldest first."""
+    """Change messages, and return them, oldest first."""
     changed = db.execute(
         f"UPDATE message SET {change} WHERE {where} "  # noqa: S608 - constants only
-        "RETURNING id, sender, recipient, kind, deliveries",
+        "RETURNING id, sender, recipient, kind, deliveries AS redeliveries",
         values,
     )
-    return sorted((DeadLetter(*row) for row in changed.fetchall()), key=lambda letter: letter.id)
+    letters = [DeadLetter(**row) for row in changed.fetchall()]
+    return sorted(letters, key=lambda letter: letter.id)

@@ -1,32 +1,32 @@
-"""One inbox: who holds which of its messages, and who waits for the next."""
+"""One inbox: the leases of its messages, and the calls of Receive that wait for the next one."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from services.broker.messages.message import Message
 from services.broker.messages.store import HandedOut
 from wire.errors import HiveError, LimitExceeded, Stopping
+from wire.records.broker import Message
 
 MAX_LEASED: Final = 1000
-"""The most messages of an inbox that may be out at a time."""
+"""The most messages of an inbox that may be leased at a time."""
 MAX_WAITING: Final = 64
 """The most calls of Receive that may wait in one inbox; the bus allows 128 a connection."""
 
 
 class HandOut(Protocol):
-    """How an inbox gets messages: see MessageStore.hand_out."""
+    """The way in which an inbox gets messages: see MessageStore.hand_out."""
 
     async def __call__(self, limit: int, without: Collection[int]) -> HandedOut:
-        """Up to `limit` of the oldest messages that wait, but for those in `without`."""
+        """Return up to `limit` of the oldest queued messages that are not in `without`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who receives: a connection by its unique name, and a future that is done once it left."""
+    """A receiving connection: its unique name, and a future that is done once it left the bus."""
 
     name: str
     left: "asyncio.Future[None]"
@@ -34,16 +34,16 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A message that is out, without its text, and with whom."""
+    """A leased message, without its text, and the connection that holds it."""
 
     message: Message
     holder: str
     last: bool
-    """Whether it is not handed out again."""
+    """Whether this was the last try: the message is not handed out again."""
 
 
 class Inbox:
-    """The messages to one agent (or to the operator), as far as they are out."""
+    """The leased messages to one agent (or to the operator)."""
 
     def __init__(
         self,
@@ -52,7 +52,14 @@ class Inbox:
         give_back: Callable[[Sequence[Lease]], object],
         stopping: "asyncio.Future[None]",
     ) -> None:
-        """`give_back` is called with what was handed out to somebody who has left meanwhile."""
+        """Make an inbox without leases.
+
+        Args:
+            name: the recipient.
+            hand_out: takes messages from the store.
+            give_back: called with leases of a connection that left during the hand-out.
+            stopping: done when the broker stops.
+        """
         self.leases: dict[int, Lease] = {}
         # Held while a hand-out is on its way: until it ends, `leases` does not know of it.
         self.handing_out = asyncio.Lock()
@@ -60,7 +67,7 @@ class Inbox:
         self._hand_out = hand_out
         self._give_back = give_back
         self._stopping = stopping
-        # Who waits, in the order they came. Only the first one's event is ever set.
+        # The waiting calls, in the order they came. Only the event of the first one is ever set.
         self._line: deque[asyncio.Event] = deque()
 
     @property
@@ -69,19 +76,21 @@ class Inbox:
         return len(self._line)
 
     async def take(self, holder: Holder, limit: int, timeout: float) -> list[Message]:
-        """Lease up to `limit` messages to `holder`, oldest first; waits until there is one.
+        """Lease up to `limit` messages to `holder`, oldest first; wait until there is one.
 
-        Ends with nothing after `timeout` seconds or when the holder leaves, and with an
-        error when the broker stops or the agent is unregistered.
+        Returns:
+            The messages; none after `timeout` seconds, or when the holder leaves.
 
         Raises:
-            LimitExceeded: too much is out already, or too many wait.
-            Stopping, NotFound, Unavailable
+            LimitExceeded: too many messages are leased already, or too many calls wait.
+            NotFound: the agent is not (or no longer) registered.
+            Stopping: the broker stops.
+            Unavailable: the store could not be used.
         """
         if self.waiting >= MAX_WAITING:
             raise LimitExceeded(
-                f"{MAX_WAITING} calls of Receive wait in the inbox of {self._name} already; "
-                "one is enough."
+                f"{MAX_WAITING} calls of Receive wait in the inbox of {self._name}, which is the "
+                "most; one is enough."
             )
         deadline = asyncio.get_running_loop().time() + timeout
         look = asyncio.Event()
@@ -94,7 +103,7 @@ class Inbox:
             self.wake()
 
     def wake(self) -> None:
-        """Something may have arrived (or the agent has gone): let the first in line look."""
+        """Let the first waiting call look: a message came, or the agent was unregistered."""
         if self._line:
             self._line[0].set()
 
@@ -111,10 +120,10 @@ class Inbox:
             room = MAX_LEASED - len(self.leases)
             if room <= 0:
                 raise LimitExceeded(
-                    f"{MAX_LEASED} messages of {self._name} are out; "
+                    f"{MAX_LEASED} messages to {self._name} are leased, which is the most; "
                     "acknowledge or release some of them first."
                 )
-            # Before the look: what arrives during it is news again.
+            # Before the look, so that a message which comes during the look sets the event again.
             look.clear()
             async with self.handing_out:
                 handed = await self._lease(holder.name, min(limit, room))
@@ -122,7 +131,7 @@ class Inbox:
                 if leases and not holder.left.done():
                     self.leases |= {lease.message.id: lease for lease in leases}
                     return handed.messages
-            # Who left sees no reply: what was handed out is counted, and the next in line gets it.
+            # The holder left and sees no reply: the hand-out counts, and the next call gets them.
             self._give_back(leases)
         return []
 
@@ -131,13 +140,13 @@ class Inbox:
         try:
             return await asyncio.shield(handing)
         except asyncio.CancelledError:
-            # Its turn lasts until what it caused is known, or the next one's would overtake it.
+            # Its turn lasts until the hand-out has ended, or the next call would overtake it.
             with suppress(HiveError):
                 self._give_back(_leases(holder, await handing))
             raise
 
     async def _wait(self, look: asyncio.Event, holder: Holder, deadline: float) -> bool:
-        """Wait for its turn to look; False when the deadline passed or the holder left."""
+        """Wait for the turn to look; return False when the deadline passed or the holder left."""
         if not look.is_set():
             timeout = deadline - asyncio.get_running_loop().time()
             turn = asyncio.ensure_future(look.wait())
@@ -147,10 +156,10 @@ class Inbox:
             finally:
                 turn.cancel()
         if self._stopping.done():
-            raise Stopping("The broker is stopping; ask again.")
+            raise Stopping("The broker is stopping; call again.")
         return look.is_set() and not holder.left.done()
 
 
 def _leases(holder: str, handed: HandedOut) -> list[Lease]:
-    # Their texts would be a gigabyte, were a thousand large ones leased and never acknowledged.
-    return [Lease(replace(m, body=""), holder, m.id in handed.last) for m in handed.messages]
+    # Without the texts: a thousand large ones that are never acknowledged would be a gigabyte.
+    return [Lease(m._replace(body=""), holder, m.id in handed.last) for m in handed.messages]

@@ -11,10 +11,10 @@ from services.broker.events import Announcer
 from services.broker.messages.dead_letters import DeadLetters
 from services.broker.messages.inbox import Holder, Inbox, Lease
 from services.broker.messages.invocations import Invocations
-from services.broker.messages.message import Message
 from services.broker.messages.store import Acknowledged, HandedOut, MessageStore
 from services.broker.writes import Writes
 from wire.errors import Unavailable
+from wire.records.broker import Message
 
 log = logging.getLogger(__name__)
 

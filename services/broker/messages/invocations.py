@@ -1,68 +1,80 @@
-"""Which life of its container each agent is in: so a message meant for an earlier one is known."""
+"""The containers that run now, so that a message to an earlier one of an agent is recognised."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from services.broker.messages.message import Message
 from wire import names
+from wire.records import dictionary
+from wire.records.broker import Message
+from wire.records.lifecycle import AgentState
+from wire.types import Str
 
-_ENDED: Final = frozenset({"stopped", "failed", "sleeping"})
-"""States of an agent in which its container does not run; its InvocationId is the last one's."""
+_ENDED: Final = frozenset({AgentState.STOPPED, AgentState.FAILED, AgentState.SLEEPING})
+"""States of an agent without a running container; its InvocationId is that of the last one."""
+
+
+@dictionary(properties=True)
+class Container(NamedTuple):
+    """The properties of Agent1 that say which container runs; they change together."""
+
+    state: AgentState
+    invocation_id: Str
 
 
 class Invocations:
-    """The InvocationIDs of the containers that run, as lifecycle tells them.
+    """The InvocationIDs of the containers that run, as lifecycle reports them.
 
-    Without lifecycle nothing is known: a container may have been started again meanwhile.
+    Without lifecycle nothing is known: any container may have been started again meanwhile.
     """
 
     def __init__(self) -> None:
-        # By object path. Not there: it does not run, unless lifecycle has not answered yet.
+        # By object path. An agent that is missing has no container, once `known` is true.
         self._running: dict[str, str] = {}
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self.known = False
         """Whether lifecycle has answered, and still runs."""
 
     def current(self, agent: str) -> str:
-        """The life of its container now; "" when it has none, or none that is known."""
+        """Return the InvocationID of the agent's container; "" when none runs or none is known."""
         return self._running.get(names.agent_path(agent), "")
 
     def has_ended(self, agent: str, invocation: str) -> bool:
-        """Whether `life` of its container has ended. What is not known has not; "" never was."""
+        """Return whether a container has ended; False when that is not known, or for ""."""
         if not invocation or not self.known:
             return False
         return self.current(agent) != invocation
 
     def mark_earlier(self, message: Message) -> Message:
-        """The message, with `earlier_life` as it is now."""
+        """Return the message with `earlier_life` as it is now."""
         if not self.has_ended(message.recipient, message.invocation):
             return message
-        return replace(message, earlier_life=True)
+        return message._replace(earlier_life=True)
 
     def forget(self) -> None:
-        """Lifecycle has gone, or is asked anew: nothing is known until `learn`."""
+        """Forget all containers until `learn`: lifecycle has gone, or is asked anew."""
         self._running.clear()
-        self._told.clear()
+        self._reported.clear()
         self.known = False
 
-    def learn(self, objects: Mapping[str, Mapping[str, Any]]) -> None:
-        """What GetManagedObjects has answered; what `changed` has told since `forget` is newer."""
-        for path, interfaces in objects.items():
-            if names.AGENT_INTERFACE in interfaces and path not in self._told:
-                self.changed(path, interfaces[names.AGENT_INTERFACE])
+    def learn(self, containers: Mapping[str, Container]) -> None:
+        """Take over lifecycle's answer; reports since `forget` are newer than the answer.
+
+        Args:
+            containers: the containers of all agents, by object path.
+        """
+        for path, container in containers.items():
+            if path not in self._reported:
+                self.changed(path, container)
         self.known = True
 
-    def changed(self, path: str, properties: Mapping[str, Any]) -> None:
-        """Properties of the agent at `path` have changed; those of its unit come together."""
-        if "State" not in properties or "InvocationId" not in properties:
-            return
-        self._told.add(path)
+    def changed(self, path: str, container: Container) -> None:
+        """Note the container of the agent at the object path `path`."""
+        self._reported.add(path)
         self._running.pop(path, None)
-        if properties["State"] not in _ENDED and properties["InvocationId"]:
-            self._running[path] = properties["InvocationId"]
+        if container.state not in _ENDED and container.invocation_id:
+            self._running[path] = container.invocation_id
 
     def removed(self, path: str) -> None:
-        """The agent at `path` is no more."""
-        self._told.add(path)
+        """Note that the agent at the object path `path` was destroyed."""
+        self._reported.add(path)
         self._running.pop(path, None)

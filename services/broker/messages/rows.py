@@ -1,29 +1,25 @@
-"""Rows of the table of messages, as messages."""
+"""Rows of the table of messages, as records."""
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Final
 
-from services.broker.messages.message import Message, State
+from wire.records.broker import Message, MessageState
 
 PAGE_BYTES: Final = 4 * 2**20
-"""About how much text one answer carries: the bus cuts off who sends 32 MiB in one."""
+"""About how much text one answer carries: the bus disconnects a sender of 32 MiB in one message."""
 
 COLUMNS: Final = (
-    "message.id, sender, recipient, kind, body.text, queued, deliveries, urgent, in_reply_to, "
-    "acknowledged IS NOT NULL, parked IS NOT NULL, invocation, forgiven"
+    "message.id AS id, sender, recipient, kind, body.text AS body, queued, deliveries, urgent, "
+    "in_reply_to, acknowledged IS NOT NULL AS is_done, parked IS NOT NULL AS was_parked, "
+    "invocation, forgiven"
 )
-
-Row = Sequence[Any]
-"""What a SELECT of COLUMNS gives."""
+"""The columns that the functions here need, of the tables message and body."""
 
 
-def bounded(rows: sqlite3.Cursor, texts: Sequence[int] = (4,)) -> list[Row]:
-    """The first rows, until their texts are about PAGE_BYTES; at least one if there is one.
-
-    `texts` are the columns that hold them.
-    """
-    taken: list[Row] = []
+def bounded(rows: sqlite3.Cursor, texts: Sequence[str]) -> list[sqlite3.Row]:
+    """Return the first rows, until the columns `texts` hold about PAGE_BYTES; at least one row."""
+    taken: list[sqlite3.Row] = []
     size = 0
     for row in rows:
         size += sum(len(row[column].encode()) for column in texts)
@@ -34,50 +30,49 @@ def bounded(rows: sqlite3.Cursor, texts: Sequence[int] = (4,)) -> list[Row]:
     return taken
 
 
-def handed_out(row: Row) -> Message:
-    """The message of a row that is being handed out; `row` is from before that."""
-    # For the first time it is no redelivery.
-    return _message(row, State.LEASED, redeliveries=row[6])
+def handed_out(row: sqlite3.Row) -> Message:
+    """Return the message of a row that is being handed out; `row` is from before that."""
+    # The first hand-out is not a redelivery.
+    return _message(row, MessageState.LEASED, redeliveries=row["deliveries"])
 
 
-def tries(row: Row) -> int:
-    """How often the message of a row was handed out since it was sent or queued again."""
-    return int(row[6] - row[12])
+def tries(row: sqlite3.Row) -> int:
+    """Return how often a message was handed out since it was sent, or requeued by the operator."""
+    return int(row["deliveries"] - row["forgiven"])
 
 
-def listed(row: Row, leased: Collection[int]) -> Message:
-    """The message of a row; `leased` are the ids that somebody holds."""
+def listed(row: sqlite3.Row, leased: Collection[int]) -> Message:
+    """Return the message of a row; `leased` are the ids of all leased messages."""
     state = _state(row, leased)
-    # The hand-out that is still going on, or that led to the end, is no redelivery.
-    waits = state in (State.QUEUED, State.DEAD, State.DROPPED)
-    return _message(row, state, redeliveries=max(0, row[6] - (not waits)))
+    # A hand-out that has not ended yet, or that ended well, is not a redelivery.
+    failed = state in (MessageState.QUEUED, MessageState.DEAD, MessageState.DROPPED)
+    return _message(row, state, redeliveries=max(0, row["deliveries"] - (not failed)))
 
 
 _STATES: Final = {
     # Whether it is acknowledged, whether it was parked.
-    (True, True): State.DROPPED,
-    (True, False): State.ACKNOWLEDGED,
-    (False, True): State.DEAD,
+    (True, True): MessageState.DROPPED,
+    (True, False): MessageState.ACKNOWLEDGED,
+    (False, True): MessageState.DEAD,
 }
 
 
-def _state(row: Row, leased: Collection[int]) -> State:
-    otherwise = State.LEASED if row[0] in leased else State.QUEUED
-    return _STATES.get((bool(row[9]), bool(row[10])), otherwise)
+def _state(row: sqlite3.Row, leased: Collection[int]) -> MessageState:
+    otherwise = MessageState.LEASED if row["id"] in leased else MessageState.QUEUED
+    return _STATES.get((bool(row["is_done"]), bool(row["was_parked"])), otherwise)
 
 
-def _message(row: Row, state: State, redeliveries: int) -> Message:
-    message_id, sender, recipient, kind, text, queued, _, urgent, reply, _, _, invocation, _ = row
+def _message(row: sqlite3.Row, state: MessageState, redeliveries: int) -> Message:
     return Message(
-        message_id,
-        sender,
-        recipient,
-        kind,
-        text,
-        queued,
-        redeliveries,
-        bool(urgent),
-        reply,
-        state,
-        invocation,
+        id=row["id"],
+        sender=row["sender"],
+        recipient=row["recipient"],
+        kind=row["kind"],
+        body=row["body"],
+        queued=row["queued"],
+        redeliveries=redeliveries,
+        urgent=bool(row["urgent"]),
+        in_reply_to=row["in_reply_to"],
+        state=state,
+        invocation=row["invocation"],
     )

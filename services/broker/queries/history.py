@@ -1,4 +1,4 @@
-"""What was said: pages of messages and questions, newest last."""
+"""The rules of the history: which pages of messages and questions a caller may read."""
 
 import asyncio
 import sqlite3
@@ -8,29 +8,42 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from services.broker.arguments import parse
+from pydantic import Field
+
 from services.broker.messages.invocations import Invocations
-from services.broker.messages.message import Message
 from services.broker.queries import pages
-from services.broker.queries.filters import MessageFilter, QuestionFilter
-from services.broker.questions.question import Question
-from services.broker.storage.database import Database
+from services.broker.storage.database import LAST_ID, MAX_UINT64, Database
 from services.broker.storage.writer import Job
+from services.options import Options
 from wire import names
 from wire.errors import InvalidArgument, LimitExceeded
 from wire.principal import Principal
+from wire.records.broker import Message, MessageFilter, Question, QuestionFilter
 
 T = TypeVar("T")
 
 MAX_PAGE: Final = 1000
 MAX_SECONDS: Final = 2.0
-"""How long one read may take; nobody else reads meanwhile."""
-_LOOK_EVERY: Final = 1000
-"""How many steps of sqlite's machine go by between two looks at the clock."""
+"""The time limit of a read; nobody else reads meanwhile."""
+_CHECK_EVERY: Final = 1000
+"""The steps of sqlite's virtual machine between two checks of the time limit."""
+
+_BOUNDS: Final[Mapping[str, Any]] = {  # of type Any in pydantic
+    "before": Field(ge=0, le=MAX_UINT64),
+    "after": Field(ge=0, le=MAX_UINT64),
+    "since": Field(ge=-(2**63), le=LAST_ID),
+    "until": Field(ge=-(2**63), le=LAST_ID),
+}
+MESSAGE_FILTER: Final = Options(MessageFilter, "filter of ListMessages", **_BOUNDS)
+QUESTION_FILTER: Final = Options(QuestionFilter, "filter of ListQuestions", **_BOUNDS)
 
 
 class History:
-    """Reads what the others have written."""
+    """All messages and questions, for reading.
+
+    Agents see messages and questions to or from themselves, the operator sees all, and the service
+    notify sees those to or from the operator.
+    """
 
     def __init__(
         self,
@@ -38,48 +51,47 @@ class History:
         leased: Callable[[], Collection[int]],
         invocations: Invocations | None = None,
     ) -> None:
-        """`leased` answers the ids of the messages that somebody holds now."""
+        """`leased` returns the ids of the messages that are leased now."""
         self._database = database
         self._leased = leased
         self._invocations = invocations or Invocations()
-        # One read of each caller at a time: who asks for much waits for itself.
+        # One read of each caller at a time, so that a caller of many waits only for itself.
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def list_messages(
-        self, who: Principal, wanted: Mapping[str, Any], limit: int
+        self, who: Principal, wanted: Mapping[str, object], limit: int
     ) -> list[Message]:
-        """The newest `limit` messages (1 to 1000) that match, oldest first.
+        """Return the newest `limit` messages (1 to 1000) that match, oldest first.
 
-        An agent sees those to or from itself, the operator all; the service notify
-        those to or from the operator. More than 4 MiB of text do not
-        come at once: ask on with `before`.
+        One answer has about 4 MiB of text at most; get the rest with `before`.
 
         Raises:
             InvalidArgument: the limit is out of its bounds, or a filter is not valid.
-            LimitExceeded: it took longer than MAX_SECONDS.
+            LimitExceeded: the read took longer than MAX_SECONDS.
         """
         _check_limit(limit)
-        parsed = parse(MessageFilter, wanted, "filter of ListMessages")
         page = partial(
-            pages.messages, wanted=parsed, limit=limit, party=_party(who), leased=self._leased()
+            pages.messages,
+            wanted=MESSAGE_FILTER.parse(wanted),
+            limit=limit,
+            party=_party(who),
+            leased=self._leased(),
         )
         return [self._invocations.mark_earlier(found) for found in await self._read(who, page)]
 
     async def list_questions(
-        self, who: Principal, wanted: Mapping[str, Any], limit: int
+        self, who: Principal, wanted: Mapping[str, object], limit: int
     ) -> list[Question]:
-        """The newest `limit` questions (1 to 1000) that match, oldest first.
+        """Return the newest `limit` questions (1 to 1000) that match, oldest first.
 
-        An agent sees what it has asked or was asked, the operator all; the service
-        notify what the operator has asked or was asked. More than 4 MiB of text do
-        not come at once: ask on with `before`.
+        One answer has about 4 MiB of text at most; get the rest with `before`.
 
         Raises:
             InvalidArgument: the limit is out of its bounds, or a filter is not valid.
-            LimitExceeded: it took longer than MAX_SECONDS.
+            LimitExceeded: the read took longer than MAX_SECONDS.
         """
         _check_limit(limit)
-        parsed = parse(QuestionFilter, wanted, "filter of ListQuestions")
+        parsed = QUESTION_FILTER.parse(wanted)
         page = partial(pages.questions, wanted=parsed, limit=limit, party=_party(who))
         return await self._read(who, page)
 
@@ -89,19 +101,19 @@ class History:
 
 
 def limited(job: Job[T], seconds: float = MAX_SECONDS) -> Job[T]:
-    """`job`, ended with LimitExceeded after `seconds`."""
+    """Return `job` with a time limit: after `seconds` it raises LimitExceeded."""
 
     def bounded(db: sqlite3.Connection) -> T:
         end = time.monotonic() + seconds
-        db.set_progress_handler(lambda: time.monotonic() > end, _LOOK_EVERY)
+        db.set_progress_handler(lambda: time.monotonic() > end, _CHECK_EVERY)
         try:
             return job(db)
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                 raise
             raise LimitExceeded(
-                f"This takes longer than {seconds:g} s and was given up; look for rarer or longer "
-                "words, or narrow it with since, until, agent, from or to."
+                f"The search took longer than {seconds:g} s and was stopped; search for rarer or "
+                "longer words, or narrow it with since, until, agent, from or to."
             ) from None
         finally:
             db.set_progress_handler(None, 0)
@@ -115,8 +127,8 @@ def _check_limit(limit: int) -> None:
 
 
 def _party(who: Principal) -> str | None:
-    """Whose messages alone `who` may see; None: everybody's."""
+    """Return the sender or recipient of all that `who` may see; None for everybody's."""
     if who.is_operator:
         return None
-    # The one service that may ask tells the operator's phone.
+    # The only service that may ask is notify, which tells the operator's phone.
     return who.name if who.is_agent else names.OPERATOR

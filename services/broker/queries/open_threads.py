@@ -1,31 +1,30 @@
-"""What is open: everything that somebody still waits for."""
+"""The open threads: everything that somebody still waits for."""
 
 import sqlite3
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from services.broker.messages import message
-from services.broker.questions import question
-from services.broker.reminders import reminder
 from services.broker.storage.database import Database
 from wire.errors import HiveError
 from wire.principal import Kind, Principal
-from wire.types import U64
+from wire.records.broker import MessageState, QuestionState, ReminderState, Thread
 
 MAX_ROWS: Final = 200
-"""The most of each kind, the newest."""
+"""The most threads of each kind; the newest are listed."""
 SHOWN: Final = 200
-"""How much of a text, in characters."""
-
-Row = dict[str, Any]
+"""The most characters of a text."""
 
 
 class PendingRequests(Protocol):
-    """What waits for the operator's approval."""
+    """The requests that wait for the operator's approval."""
 
-    async def pending(self, limit: int) -> list[Row]:
-        """The pending requests as rows, oldest first, soon. Raises HiveError."""
+    async def pending(self, limit: int) -> list[Thread]:
+        """Return the pending requests, oldest first, within seconds.
+
+        Raises:
+            HiveError: approvals cannot be asked.
+        """
 
 
 class OpenThreads:
@@ -34,18 +33,17 @@ class OpenThreads:
     def __init__(
         self, database: Database, leased: Callable[[], Collection[int]], requests: PendingRequests
     ) -> None:
-        """`leased` answers the ids of the messages that somebody holds now."""
+        """`leased` returns the ids of the messages that are leased now."""
         self._database = database
         self._leased = leased
         self._requests = requests
 
-    async def open(self, who: Principal) -> list[Row]:
-        """What waits for `who`, and its questions; for the manager and the operator, of all.
+    async def open(self, who: Principal) -> list[Thread]:
+        """List the open threads of `who`; of everybody for the manager and the operator.
 
-        These two see also what waits for approval, or a row of the kind `unavailable` that says why
-        not. A row has only the keys that apply to it: `kind`, `id`, `from`, `to`, `text` (200
-        characters), `since` and `due` (microseconds since 1970), `state`. Of each kind there are
-        the newest 200, oldest first.
+        The manager and the operator also get the requests that wait for approval, or a thread of
+        the kind `unavailable` that says why these are not known. Of each kind the newest 200 are
+        listed, oldest first, each with the first 200 characters of its text.
 
         Raises:
             Unavailable: the store could not be read.
@@ -53,31 +51,35 @@ class OpenThreads:
         everything = who.is_operator or who.kind is Kind.MANAGER
         party = None if everything else who.voice
         found = partial(_open, party=party, leased=frozenset(self._leased()))
-        rows = await self._database.read(found)
+        threads = await self._database.read(found)
         if everything:
-            rows += await self._pending()
-        return rows
+            threads += await self._pending()
+        return threads
 
-    async def _pending(self) -> list[Row]:
+    async def _pending(self) -> list[Thread]:
         try:
             return await self._requests.pending(MAX_ROWS)
         except HiveError as error:
-            text = f"What waits for approval is not known: {error}"
-            return [{"kind": "unavailable", "text": text[:SHOWN]}]
+            text = f"The requests that wait for approval are not known: {error}"
+            return [Thread(kind="unavailable", text=text[:SHOWN])]
 
 
-# Each gives (id, from, to, text, since, due, state), newest first; {where} says whose.
+# Each SELECT returns the fields of a Thread but its kind, newest first; {where} says whose.
 _QUESTIONS: Final = f"""
-    SELECT id, asker, recipient, substr(text, 1, {SHOWN}), asked, due, state FROM question
-    WHERE state = '{question.State.OPEN}' AND {{where}} ORDER BY id DESC LIMIT {MAX_ROWS}
+    SELECT id, asker AS sender, recipient, substr(text, 1, {SHOWN}) AS text, asked AS since,
+        coalesce(due, 0) AS due, state
+    FROM question
+    WHERE state = '{QuestionState.OPEN}' AND {{where}} ORDER BY id DESC LIMIT {MAX_ROWS}
 """  # noqa: S608 - constants only
 _REMINDERS: Final = f"""
-    SELECT id, '', owner, substr(iif(body = '', file, body), 1, {SHOWN}), created, due, state
+    SELECT id, '' AS sender, owner AS recipient,
+        substr(iif(body = '', file, body), 1, {SHOWN}) AS text, created AS since, due, state
     FROM reminder
-    WHERE state = '{reminder.State.PENDING}' AND {{where}} ORDER BY id DESC LIMIT {MAX_ROWS}
+    WHERE state = '{ReminderState.PENDING}' AND {{where}} ORDER BY id DESC LIMIT {MAX_ROWS}
 """  # noqa: S608 - constants only
 _MESSAGES: Final = f"""
-    SELECT id, sender, recipient, substr(body.text, 1, {SHOWN}), queued, 0, ''
+    SELECT id, sender, recipient, substr(body.text, 1, {SHOWN}) AS text, queued AS since,
+        0 AS due, '' AS state
     FROM message JOIN body USING (id)
     WHERE acknowledged IS NULL AND parked IS {{parked}} AND {{where}}
     ORDER BY id DESC LIMIT {MAX_ROWS}
@@ -86,29 +88,23 @@ _WAITING: Final = _MESSAGES.replace("{parked}", "NULL")
 _DEAD: Final = _MESSAGES.replace("{parked}", "NOT NULL")
 
 
-def _open(db: sqlite3.Connection, *, party: str | None, leased: Collection[int]) -> list[Row]:
-    def found(kind: str, select: str, *sides: str) -> list[Row]:
-        """Of the party's, on one of the `sides`; of everybody's when there is no party."""
-        rows: dict[int, Row] = {}
+def _open(db: sqlite3.Connection, *, party: str | None, leased: Collection[int]) -> list[Thread]:
+    def found(kind: str, select: str, *sides: str) -> list[Thread]:
+        """Return threads with the party on one of the `sides`; all threads without a party."""
+        threads: dict[int, Thread] = {}
         for where in (f"{side} = :party" for side in sides) if party else ("TRUE",):
-            for number, *values in db.execute(select.format(where=where), {"party": party}):
-                rows[number] = _row(kind, number, *values)
-        return [rows[number] for number in sorted(rows)[-MAX_ROWS:]]
+            for row in db.execute(select.format(where=where), {"party": party}):
+                threads[row["id"]] = Thread(kind, **row)
+        return [threads[number] for number in sorted(threads)[-MAX_ROWS:]]
+
+    def state(message: Thread) -> MessageState:
+        return MessageState.LEASED if message.id in leased else MessageState.QUEUED
 
     waiting = found("message", _WAITING, "recipient")
-    for row in waiting:
-        held = row["id"].value in leased
-        row["state"] = str(message.State.LEASED if held else message.State.QUEUED)
     dead = found("dead-letter", _DEAD, "recipient")
-    for row in dead:
-        row["state"] = str(message.State.DEAD)
-    questions = found("question", _QUESTIONS, "asker", "recipient")
-    return [*questions, *waiting, *dead, *found("reminder", _REMINDERS, "owner")]
-
-
-def _row(
-    kind: str, number: int, sender: str, to: str, text: str, since: int, due: int, state: str
-) -> Row:
-    row: Row = {"kind": kind, "id": U64(number), "from": sender, "to": to, "text": text}
-    row |= {"since": since, "due": due, "state": state}
-    return {key: value for key, value in row.items() if value}
+    return [
+        *found("question", _QUESTIONS, "asker", "recipient"),
+        *(message._replace(state=state(message)) for message in waiting),
+        *(letter._replace(state=MessageState.DEAD) for letter in dead),
+        *found("reminder", _REMINDERS, "owner"),
+    ]

@@ -1,4 +1,4 @@
-"""Pages of the history, as SQL: newest messages and questions that match a filter."""
+"""Pages of the history in SQL: the newest messages and questions that match a filter."""
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
-from services.broker.arguments import LAST_ID
 from services.broker.messages import rows
-from services.broker.messages.message import Message
-from services.broker.messages.message import State as MessageState
-from services.broker.queries.filters import MessageFilter, Page, QuestionFilter
 from services.broker.queries.search import query
 from services.broker.questions import store as question_store
-from services.broker.questions.question import Question
-from services.broker.questions.question import State as QuestionState
-from services.broker.storage.database import as_list
+from services.broker.storage.database import LAST_ID, as_list
 from services.broker.storage.time_range import ids_in_range
+from wire.records.broker import (
+    Message,
+    MessageFilter,
+    MessageState,
+    Question,
+    QuestionFilter,
+    QuestionState,
+)
 
 
 def messages(
@@ -44,7 +46,7 @@ def messages(
         "JOIN message USING (id) JOIN body USING (id) ORDER BY message.id DESC LIMIT :limit",
         parameters,
     )
-    newest = [rows.listed(row, leased) for row in rows.bounded(newest_first)]
+    newest = [rows.listed(row, leased) for row in rows.bounded(newest_first, texts=("body",))]
     return newest[::-1]
 
 
@@ -58,12 +60,16 @@ def questions(
         "JOIN question USING (id) ORDER BY question.id DESC LIMIT :limit",
         _parameters(wanted, limit, party),
     )
-    newest = [question_store.question(row) for row in rows.bounded(newest_first, texts=(3, 4, 9))]
+    newest = [
+        question_store.question(row) for row in rows.bounded(newest_first, question_store.TEXTS)
+    ]
     return newest[::-1]
 
 
-def _parameters(wanted: Page, limit: int, party: str | None) -> dict[str, Any]:
-    given = wanted.model_dump(exclude_none=True)
+def _parameters(
+    wanted: MessageFilter | QuestionFilter, limit: int, party: str | None
+) -> dict[str, Any]:  # of all types that sqlite takes
+    given = {key: value for key, value in wanted._asdict().items() if value is not None}
     # No id is greater than sqlite's integers.
     given |= {bound: min(given[bound], LAST_ID) for bound in ("before", "after") if bound in given}
     if wanted.text is not None:
@@ -73,14 +79,18 @@ def _parameters(wanted: Page, limit: int, party: str | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """What is listed: its name, who says it, and a condition for each filter."""
+    """A table: its name, the column of the sender, and a condition for each field of the filter."""
 
     name: str
     sender: str
     conditions: Mapping[str, str]
 
 
-_SHARED: Final = {"to": "recipient = :to", "before": "{id} < :before", "after": "{id} > :after"}
+_SHARED: Final = {
+    "recipient": "recipient = :recipient",
+    "before": "{id} < :before",
+    "after": "{id} > :after",
+}
 _MESSAGES: Final = _Table(
     "message",
     "sender",
@@ -116,19 +126,19 @@ _STATES: Final[Mapping[str, str]] = {
 
 
 def _found(table: _Table, wanted: MessageFilter | QuestionFilter, party: str | None) -> str:
-    """The SELECT of the ids of the newest rows that match."""
+    """Return the SELECT of the ids of the newest rows that match."""
     asked = table.conditions
     conditions = [asked[key] for key in asked if getattr(wanted, key) is not None]
     if wanted.state is not None:
         conditions.append(_STATES[wanted.state])
     sides = _sides(table, wanted.agent, party)
     if wanted.text is None:
-        # Each side alone walks an index backwards and stops; `a OR b` would sort all that match.
+        # Each side alone walks an index backwards and stops; `a OR b` would sort all matches.
         return " UNION ".join(_walk(table.name, [*side, *conditions]) for side in sides)
     words = f"{table.name}_search"
     either = " OR ".join(f"({' AND '.join(side)})" for side in sides)
     where = " AND ".join([f"{words} MATCH :text", f"({either})", *conditions])
-    # The index of words gives ids in order: rows are looked at until there are enough.
+    # The search index gives ids in order, so sqlite reads rows only until there are enough.
     return (
         f"SELECT {words}.rowid AS id FROM {words} "  # noqa: S608 - constants only
         f"CROSS JOIN {table.name} ON {table.name}.id = {words}.rowid "
@@ -137,7 +147,7 @@ def _found(table: _Table, wanted: MessageFilter | QuestionFilter, party: str | N
 
 
 def _sides(table: _Table, agent: str | None, party: str | None) -> list[tuple[str, str]]:
-    """In which ways a row may have the agent asked for, and the one who asks, on its sides."""
+    """Return the conditions by which the agent of the filter and the caller are on either side."""
     either = ("recipient", table.sender)
     agents = ["TRUE"] if agent is None else [f"{side} = :agent" for side in either]
     parties = ["TRUE"] if party is None else [f"{side} = :party" for side in either]
@@ -147,4 +157,4 @@ def _sides(table: _Table, agent: str | None, party: str | None) -> list[tuple[st
 def _walk(table: str, conditions: Sequence[str]) -> str:
     where = " AND ".join(conditions).format(id="id")
     newest = f"SELECT id FROM {table} WHERE {where} ORDER BY id DESC LIMIT :limit"  # noqa: S608
-    return f"SELECT * FROM ({newest})"  # noqa: S608 - in brackets, for UNION has no limits inside
+    return f"SELECT * FROM ({newest})"  # noqa: S608 - in brackets, for UNION takes no LIMIT inside

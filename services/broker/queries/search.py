@@ -1,11 +1,11 @@
-"""What somebody types to find a text, as a query of sqlite's full-text index.
+"""The syntax of searches, translated into queries of sqlite's full-text index.
 
-    plain words         all of them occur, in any order
+    plain words         all of these words, in any order
     "a phrase"          these words, one after the other
-    begin*              words that begin so; also as the end of a phrase
+    begin*              words that begin so; also at the end of a phrase
 
-Capitals, accents and punctuation do not matter. Nothing else means anything: whatever is typed
-becomes quoted texts, so that it is never syntax of the index.
+Capitals, accents and punctuation do not matter, and there is no other syntax: the query consists of
+quoted texts, so that no input is syntax of the index.
 """
 
 import re
@@ -19,15 +19,15 @@ MAX_LENGTH: Final = 256
 MAX_TERMS: Final = 16
 """The most words and phrases."""
 
-# A phrase whose end is missing ends with the text.
+# A phrase without a closing quote ends with the text.
 _TERM: Final = re.compile(r'"([^"]*)(?:"(\*?)|$)|([^\s"]+)')
 
 
 def query(text: str) -> str:
-    """The query that finds what `text` asks for.
+    """Return the query of the index for the search `text`.
 
     Raises:
-        InvalidArgument: it is too long, or there is no letter or digit in it.
+        InvalidArgument: the text is too long, or has no letter or digit.
     """
     if len(text) > MAX_LENGTH:
         raise InvalidArgument(
@@ -38,23 +38,23 @@ def query(text: str) -> str:
     if not found:
         raise InvalidArgument(
             'There is nothing to search for: give a word, "a phrase" or the beginning of one*, '
-            "with a letter or digit in it."
+            "with at least one letter or digit."
         )
     if len(found) > MAX_TERMS:
         raise InvalidArgument(
             f"There are {len(found)} words and phrases to search for; the most is {MAX_TERMS}. "
-            'Quote those that follow each other: "one phrase".'
+            'Quote words that follow each other: "one phrase".'
         )
     return " ".join(found)
 
 
 def _cleaned(text: str) -> str:
-    """`text` without control characters, and what is no character: sqlite would stop there."""
+    """Return `text` without control characters and surrogates, at which sqlite would stop."""
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
 
 
 def _quoted(phrase: str | None, star: str | None, word: str | None) -> str:
-    """One term of the query; empty when there is nothing in it that the index knows."""
+    """Return one term of the query; empty when it has no character that is indexed."""
     term = word if phrase is None else phrase
     begins = bool(star) if word is None else word.endswith("*")
     if term is None or not any(_indexed(c) for c in term):
@@ -64,6 +64,6 @@ def _quoted(phrase: str | None, star: str | None, word: str | None) -> str:
 
 
 def _indexed(character: str) -> bool:
-    """Whether the index's tokenizer (unicode61) takes it for a part of a word."""
+    """Return whether the index's tokenizer (unicode61) takes a character as part of a word."""
     category = unicodedata.category(character)
     return category[0] in "LN" or category == "Co"

@@ -1,49 +1,36 @@
-"""A question and its states."""
+"""The states of a question, and one that is not stored yet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from services.broker.deadlines.clock import Deadline
+from wire.records.broker import QuestionState
 
-class State(StrEnum):
-    """Where a question is."""
-
-    OPEN = "open"
-    ANSWERED = "answered"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-
-
-TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
-    State.OPEN: frozenset({State.ANSWERED, State.EXPIRED, State.CANCELLED}),
-    State.ANSWERED: frozenset(),
-    State.EXPIRED: frozenset(),
-    State.CANCELLED: frozenset(),
+TRANSITIONS: Final[Mapping[QuestionState, frozenset[QuestionState]]] = {
+    QuestionState.OPEN: frozenset(
+        {QuestionState.ANSWERED, QuestionState.EXPIRED, QuestionState.CANCELLED}
+    ),
+    QuestionState.ANSWERED: frozenset(),
+    QuestionState.EXPIRED: frozenset(),
+    QuestionState.CANCELLED: frozenset(),
 }
 
 EXPIRED: Final = "[expired]"
-"""Who answered when the time was up; no agent can be called so."""
+"""The value of `answered_by` of a question that expired; no agent can have this name."""
 CANCELLED: Final = "[cancelled]"
-"""Who answered when the question was taken back."""
+"""The value of `answered_by` of a question that was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A stored question; its fields are those of the contract, in their order.
+class NewQuestion:
+    """A question to store; `asked` is in microseconds since 1970."""
 
-    Times are microseconds since 1970, 0 for never; `choices` is empty when any text will do.
-    """
-
-    id: int
     asker: str
     recipient: str
     text: str
     choices: list[str]
     multi: bool
     asked: int
-    deadline: int
-    state: State
-    answer: list[str]
-    answered_by: str
-    resolved: int
+    deadline: Deadline | None
+    dedupe_key: str | None

@@ -1,54 +1,52 @@
-"""The rules of questions: who may ask whom, and who may answer."""
+"""The rules of questions: who may ask whom, and who may answer or cancel."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Final
 from unicodedata import category
 
 from pydantic import Field
 
-from services.broker.arguments import LAST_ID, Arguments, parse
 from services.broker.deadlines.clock import Moment
 from services.broker.deadlines.deadlines import Deadlines
 from services.broker.events import Announcer
 from services.broker.limits.limits import Limits
-from services.broker.questions import store as question_store
-from services.broker.questions import texts as question_words
-from services.broker.questions.question import CANCELLED, EXPIRED, TRANSITIONS, Question, State
-from services.broker.questions.store import NewQuestion, QuestionChange
-from services.broker.storage.database import Database
+from services.broker.questions import store, texts
+from services.broker.questions.question import CANCELLED, EXPIRED, TRANSITIONS, NewQuestion
+from services.broker.questions.store import QuestionChange
+from services.broker.storage.database import LAST_ID, Database
 from services.broker.writes import LARGE, Writes
+from services.options import Options
 from wire.errors import AccessDenied, Conflict, InvalidArgument, NotFound
-from wire.names import OPERATOR, SYSTEM
+from wire.names import ALL_AGENTS, OPERATOR, SYSTEM
 from wire.principal import Principal
+from wire.records.broker import AskOptions, Question, QuestionState
 
 MAX_CHOICES: Final = 20
 MAX_CHOICE: Final = 200
-"""Characters of a choice, which is one line."""
+"""The most characters of a choice, which is one line."""
 MAX_TTL: Final = 30 * 24 * 3600
 """Seconds."""
 
+_OPTIONS: Final = Options(
+    AskOptions,
+    "option of Ask",
+    choices=Field(max_length=MAX_CHOICES),
+    ttl_s=Field(ge=1, le=MAX_TTL),
+    dedupe_key=Field(min_length=1, max_length=128),
+)
 _BREAKS: Final = frozenset({"Cc", "Zl", "Zp"})
-
-
-class AskOptions(Arguments):
-    """The options of Ask."""
-
-    choices: Annotated[list[str], Field(max_length=MAX_CHOICES, default_factory=list)]
-    multi: bool = False
-    ttl_s: Annotated[int, Field(ge=1, le=MAX_TTL)] | None = None
-    dedupe_key: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+"""The Unicode categories of control characters and of what breaks a line."""
 
 
 class Questions:
-    """Questions between agents and the operator, with an end for each of them.
+    """Questions between agents and the operator. Each one ends exactly once.
 
-    Every method may also raise Unavailable: the store could not be used, nothing was changed.
+    Every method may also raise Unavailable: the store could not be used, and nothing was changed.
     """
 
-    table = question_store.TABLE
+    table = store.TABLE
 
     def __init__(
         self,
@@ -69,35 +67,38 @@ class Questions:
         self._max_open = max_open
         deadlines.watch(self)
 
-    async def ask(self, who: Principal, to: str, text: str, options: Mapping[str, Any]) -> int:
-        """Ask `to`, an agent or the operator; returns the question's id once it is on disk.
+    async def ask(self, who: Principal, to: str, text: str, options: Mapping[str, object]) -> int:
+        """Ask `to`, an agent or the operator; return the question's id once it is on disk.
 
-        An agent that is asked has a message then. A dedupe key that the asker has used before
-        answers the id it had then.
+        An agent that is asked has a message then. If the asker has used the dedupe key before,
+        return the id of that time.
 
         Raises:
             AccessDenied: the asker may not send to `to`.
-            InvalidArgument: the question or an option is out of its bounds, or is asked of oneself.
-            LimitExceeded: too large, too much asked in an hour, or too many open.
+            InvalidArgument: the question or an option is out of its bounds, or asker and asked are
+                the same.
+            LimitExceeded: the question is too large, or the asker asks too much in an hour, or has
+                too many open questions.
             NotFound: there is no such agent.
         """
-        chosen = parse(AskOptions, options, "option of Ask")
-        _check(chosen)
+        chosen = _OPTIONS.parse(options)
+        choices = chosen.choices or []
+        _check_choices(choices, multi=chosen.multi)
         if to == who.voice:
             others = "an agent" if to == OPERATOR else "another agent, or `operator`"
             raise InvalidArgument(f"{to} cannot ask itself; ask {others}.")
-        if to == "*":
+        if to == ALL_AGENTS:
             raise InvalidArgument("A question is asked of one agent or of `operator`; name it.")
         if not text.strip():
-            raise InvalidArgument("The question is empty; ask something.")
+            raise InvalidArgument("The question is empty; write what you want to know.")
         self._limits.check_recipient(who, to)
-        self._limits.spend(who, "\n".join([text, *chosen.choices]))
+        self._limits.spend(who, "\n".join([text, *choices]))
         moment = self._deadlines.now()
         asked = NewQuestion(
             asker=who.voice,
             recipient=to,
             text=text,
-            choices=chosen.choices,
+            choices=choices,
             multi=chosen.multi,
             asked=moment.wall,
             deadline=None if chosen.ttl_s is None else moment.after(chosen.ttl_s),
@@ -108,18 +109,19 @@ class Questions:
     async def answer(self, who: Principal, question_id: int, answer: Sequence[str]) -> None:
         """Answer a question; its asker gets a message.
 
-        The same answer of the same one again: nothing happens, for who heard no reply repeats.
+        The same answer of the same principal again changes nothing, for a caller that got no reply
+        repeats its call.
 
         Raises:
-            AccessDenied: it was asked of somebody else.
-            Conflict: it is no longer open.
-            InvalidArgument: it is no answer to this question; the sentence says what is one.
-            LimitExceeded: the answer is too large, or an agent says too much.
+            AccessDenied: somebody else was asked.
+            Conflict: the question is no longer open.
+            InvalidArgument: this is not a valid answer; the sentence says which ones are.
+            LimitExceeded: the answer is too large, or an agent sends too much.
             NotFound: there is no such question.
         """
         answer = list(answer)
         if not any(text.strip() for text in answer):
-            raise InvalidArgument("The answer is empty; say something.")
+            raise InvalidArgument("The answer is empty; write one.")
         self._limits.spend(who, "\n".join(answer))
         moment = self._deadlines.now()
         job = partial(_answer, number=question_id, who=who, answer=answer, moment=moment)
@@ -127,13 +129,13 @@ class Questions:
         await self._writes.carry_out_in_turn(who.voice, LARGE, self._resolve(job))
 
     async def cancel(self, who: Principal, question_id: int) -> None:
-        """Take a question back; its asker gets a message, unless it has done so itself.
+        """Cancel a question; its asker gets a message, unless it is the caller.
 
-        Cancelled already: nothing happens.
+        If the question is cancelled already, nothing changes.
 
         Raises:
             AccessDenied: somebody else asked it.
-            Conflict: it was answered, or its time was up.
+            Conflict: it was answered, or it has expired.
             NotFound: there is no such question.
         """
         moment = self._deadlines.now()
@@ -141,57 +143,56 @@ class Questions:
         await self._writes.carry_out(self._resolve(job))
 
     async def fall_due(self, moment: Moment) -> None:
-        """See HasDeadlines."""
+        """Let questions expire: see HasDeadlines."""
         await self._writes.carry_out(self._expire(moment))
 
     async def _ask(self, asked: NewQuestion) -> int:
-        known, told = await self._database.write(partial(self._store, asked=asked))
-        if told is None:
+        known, change = await self._database.write(partial(self._store, asked=asked))
+        if change is None:
             return known
         if asked.deadline is not None:
             self._deadlines.added(asked.deadline)
-        question = told.question
-        if told.message:
-            self._announcer.queued(told.message, SYSTEM, question.recipient, question_words.ASKED)
+        question = change.question
+        if change.message:
+            self._announcer.queued(change.message, SYSTEM, question.recipient, texts.ASKED)
         self._announcer.listener.question_added(question)
         return question.id
 
     def _store(
         self, db: sqlite3.Connection, *, asked: NewQuestion
     ) -> tuple[int, QuestionChange | None]:
-        known = question_store.known(db, asked.asker, asked.dedupe_key)
+        known = store.known(db, asked.asker, asked.dedupe_key)
         if known is not None:
             return known, None
-        return 0, question_store.ask(db, asked, self._max_open)
+        return 0, store.ask(db, asked, self._max_open)
 
     async def _resolve(self, job: "partial[QuestionChange | None]") -> None:
-        told = await self._database.write(job)
-        if told is not None:
-            self._tell(told)
+        change = await self._database.write(job)
+        if change is not None:
+            self._announce_end(change)
 
     async def _expire(self, moment: Moment) -> None:
-        for told in await self._database.write(partial(_expire, moment=moment)):
-            self._tell(told)
+        for change in await self._database.write(partial(_expire, moment=moment)):
+            self._announce_end(change)
 
-    def _tell(self, told: QuestionChange) -> None:
-        if told.message:
-            to = told.question.asker
-            self._announcer.queued(told.message, SYSTEM, to, question_words.ANSWERED)
-        self._announcer.listener.question_resolved(told.question)
+    def _announce_end(self, change: QuestionChange) -> None:
+        question = change.question
+        if change.message:
+            self._announcer.queued(change.message, SYSTEM, question.asker, texts.ANSWERED)
+        self._announcer.listener.question_resolved(question)
 
 
-def _check(options: AskOptions) -> None:
-    choices = options.choices
-    if options.multi and not choices:
+def _check_choices(choices: Sequence[str], *, multi: bool) -> None:
+    if multi and not choices:
         raise InvalidArgument("`multi` is for questions with choices; give some, or leave it out.")
     for number, choice in enumerate(choices, 1):
         if not choice.strip() or len(choice) > MAX_CHOICE or _BREAKS & set(map(category, choice)):
             raise InvalidArgument(
-                f"Choice {number} does not fit: a choice is one line of 1 to {MAX_CHOICE} "
+                f"Choice {number} is not valid: a choice is one line of 1 to {MAX_CHOICE} "
                 "characters. Put the details into the question."
             )
     if len({choice.strip() for choice in choices}) < len(choices):
-        raise InvalidArgument("Two of the choices are the same; each may be there once.")
+        raise InvalidArgument("Two of the choices are the same; give each of them once.")
 
 
 def _answer(
@@ -200,17 +201,17 @@ def _answer(
     question = _get(db, number)
     if who.voice != question.recipient and not who.is_operator:
         raise AccessDenied(
-            f"Question {number} was not asked of {who.name}: who was asked answers it, or the "
-            "operator."
+            f"Question {number} was not asked of {who.name}: only who was asked, or the operator, "
+            "may answer it."
         )
     if (question.answered_by, question.answer) == (who.voice, answer):
         return None
-    _check_open(question, State.ANSWERED)
-    if question.deadline and question_store.TABLE.has_passed(db, number, moment):
+    _check_open(question, QuestionState.ANSWERED)
+    if question.deadline and store.TABLE.has_passed(db, number, moment):
         raise Conflict(f"The time of question {number} is up: nobody waits for its answer.")
     _check_answer(question, answer)
-    after = _ended(question, State.ANSWERED, who.voice, moment, answer)
-    return question_store.resolve(db, question, after, tell=True)
+    after = _ended(question, QuestionState.ANSWERED, who.voice, moment, answer)
+    return store.resolve(db, question, after, tell=True)
 
 
 def _cancel(
@@ -219,32 +220,32 @@ def _cancel(
     question = _get(db, number)
     if who.voice != question.asker and not who.is_operator:
         raise AccessDenied(
-            f"Question {number} was not asked by {who.name}: who asked it takes it back, or the "
-            "operator."
+            f"Question {number} was not asked by {who.name}: only its asker, or the operator, may "
+            "cancel it."
         )
-    if question.state is State.CANCELLED:
+    if question.state is QuestionState.CANCELLED:
         return None
-    _check_open(question, State.CANCELLED)
-    after = _ended(question, State.CANCELLED, CANCELLED, moment)
-    return question_store.resolve(db, question, after, tell=who.voice != question.asker)
+    _check_open(question, QuestionState.CANCELLED)
+    after = _ended(question, QuestionState.CANCELLED, CANCELLED, moment)
+    return store.resolve(db, question, after, tell=who.voice != question.asker)
 
 
 def _expire(db: sqlite3.Connection, *, moment: Moment) -> list[QuestionChange]:
-    told = []
-    for number in question_store.TABLE.ids_due(db, moment):
-        question = question_store.get(db, number)
-        after = _ended(question, State.EXPIRED, EXPIRED, moment)
-        told.append(question_store.resolve(db, question, after, tell=True))
-    return told
+    changes = []
+    for number in store.TABLE.ids_due(db, moment):
+        question = store.get(db, number)
+        after = _ended(question, QuestionState.EXPIRED, EXPIRED, moment)
+        changes.append(store.resolve(db, question, after, tell=True))
+    return changes
 
 
 def _get(db: sqlite3.Connection, number: int) -> Question:
     if number > LAST_ID:
         raise NotFound(f"There is no question {number}.")
-    return question_store.get(db, number)
+    return store.get(db, number)
 
 
-def _check_open(question: Question, state: State) -> None:
+def _check_open(question: Question, state: QuestionState) -> None:
     if state not in TRANSITIONS[question.state]:
         raise Conflict(
             f"Question {question.id} is no longer open: it was answered by {question.answered_by}."
@@ -261,14 +262,14 @@ def _check_answer(question: Question, answer: list[str]) -> None:
         fits = len(answer) == 1 and answer[0] in question.choices
         wanted = f"exactly one of these: {_quoted(question.choices)}"
     if not fits:
-        raise InvalidArgument(f"Question {question.id} is answered with {wanted}.")
+        raise InvalidArgument(f"Answer question {question.id} with {wanted}.")
 
 
-def _quoted(texts: list[str]) -> str:
-    return ", ".join(f'"{text}"' for text in texts)
+def _quoted(values: list[str]) -> str:
+    return ", ".join(f'"{value}"' for value in values)
 
 
 def _ended(
-    question: Question, state: State, by: str, moment: Moment, answer: Sequence[str] = ()
+    question: Question, state: QuestionState, by: str, moment: Moment, answer: Sequence[str] = ()
 ) -> Question:
-    return replace(question, state=state, answered_by=by, resolved=moment.wall, answer=list(answer))
+    return question._replace(state=state, answered_by=by, resolved=moment.wall, answer=list(answer))

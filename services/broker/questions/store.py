@@ -1,73 +1,66 @@
-"""The questions on disk: what is done with them within a transaction."""
+"""The questions on disk. All functions are called within a transaction."""
 
 import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from services.broker.deadlines.clock import Deadline
 from services.broker.deadlines.table import DeadlineTable
-from services.broker.messages import store
+from services.broker.messages import store as message_store
 from services.broker.messages.message import Draft
-from services.broker.questions import texts as question_words
-from services.broker.questions.question import Question, State
+from services.broker.questions import texts
+from services.broker.questions.question import NewQuestion
 from wire.errors import LimitExceeded, NotFound
 from wire.names import OPERATOR, SYSTEM
+from wire.records.broker import Question, QuestionState
 
-TABLE: Final = DeadlineTable("question", State.OPEN)
+TABLE: Final = DeadlineTable("question", QuestionState.OPEN)
 
 COLUMNS: Final = (
-    "question.id, question.asker, question.recipient, question.text, question.choices, "
-    "question.multi, question.asked, question.due, question.state, question.answer, "
-    "question.answered_by, question.resolved"
+    "question.id AS id, question.asker AS asker, question.recipient AS recipient, "
+    "question.text AS text, question.choices AS choices, question.multi AS multi, "
+    "question.asked AS asked, question.due AS due, question.state AS state, "
+    "question.answer AS answer, question.answered_by AS answered_by, question.resolved AS resolved"
 )
-"""What `question` takes; `answer` and `text` are also columns of question_search."""
+"""The columns that `question` needs; `answer` and `text` are also columns of question_search."""
 
-
-@dataclass(frozen=True, slots=True)
-class NewQuestion:
-    """A question that is to be stored; `asked` is in microseconds since 1970."""
-
-    asker: str
-    recipient: str
-    text: str
-    choices: list[str]
-    multi: bool
-    asked: int
-    deadline: Deadline | None
-    dedupe_key: str | None
+TEXTS: Final = ("text", "choices", "answer")
+"""The columns that may be large."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionChange:
-    """What has become of a question, and the message about it: its id, or 0 for none."""
+    """A question after a change, and the id of the message about the change, or 0 for none."""
 
     question: Question
     message: int
 
 
-def question(row: Sequence[Any]) -> Question:
-    """The question of a row of COLUMNS."""
-    number, asker, recipient, text, choices, multi, asked, due, state, answer, by, resolved = row
+def question(row: sqlite3.Row) -> Question:
+    """Return the question of a row of COLUMNS."""
     return Question(
-        id=number,
-        asker=asker,
-        recipient=recipient,
-        text=text,
-        choices=decode_texts(choices),
-        multi=bool(multi),
-        asked=asked,
-        deadline=due or 0,
-        state=State(state),
-        answer=decode_texts(answer),
-        answered_by=by,
-        resolved=resolved or 0,
+        id=row["id"],
+        asker=row["asker"],
+        recipient=row["recipient"],
+        text=row["text"],
+        choices=decode_texts(row["choices"]),
+        multi=bool(row["multi"]),
+        asked=row["asked"],
+        deadline=row["due"] or 0,
+        state=QuestionState(row["state"]),
+        answer=decode_texts(row["answer"]),
+        answered_by=row["answered_by"],
+        resolved=row["resolved"] or 0,
     )
 
 
 def get(db: sqlite3.Connection, number: int) -> Question:
-    """The question `number`. Raises NotFound."""
+    """Return the question `number`.
+
+    Raises:
+        NotFound: there is none.
+    """
     row = db.execute(f"SELECT {COLUMNS} FROM question WHERE id = ?", (number,)).fetchone()  # noqa: S608
     if row is None:
         raise NotFound(
@@ -77,11 +70,11 @@ def get(db: sqlite3.Connection, number: int) -> Question:
 
 
 def known(db: sqlite3.Connection, asker: str, dedupe_key: str | None) -> int | None:
-    """The question that `asker` has asked with this key."""
+    """Return the id of the question that `asker` has asked with this key, if any."""
     row = db.execute(
         "SELECT id FROM question WHERE asker = ? AND dedupe_key = ?", (asker, dedupe_key)
     ).fetchone()
-    return None if row is None else int(row[0])
+    return None if row is None else int(row["id"])
 
 
 def ask(db: sqlite3.Connection, asked: NewQuestion, max_open: int) -> QuestionChange:
@@ -91,8 +84,8 @@ def ask(db: sqlite3.Connection, asked: NewQuestion, max_open: int) -> QuestionCh
         NotFound: there is no such agent.
         LimitExceeded: the asker has `max_open` open ones.
     """
-    store.check_recipient(db, asked.recipient)
-    _check_room(db, asked.asker, max_open)
+    message_store.check_recipient(db, asked.recipient)
+    _check_count(db, asked.asker, max_open)
     deadline = asked.deadline
     inserted = db.execute(
         "INSERT INTO question "
@@ -115,16 +108,16 @@ def ask(db: sqlite3.Connection, asked: NewQuestion, max_open: int) -> QuestionCh
     _index(db, stored)
     if stored.recipient == OPERATOR:
         return QuestionChange(stored, 0)
-    words = question_words.asked(stored)
-    return QuestionChange(stored, _say(db, stored.recipient, question_words.ASKED, words))
+    words = texts.asked(stored)
+    return QuestionChange(stored, _send(db, stored.recipient, texts.ASKED, words))
 
 
 def resolve(
     db: sqlite3.Connection, before: Question, after: Question, *, tell: bool
 ) -> QuestionChange:
-    """Store how a question has ended, and, if `tell`, the message to its asker about it."""
-    # Without an answer the words are the same. To take them out and in again would hold up
-    # everybody who writes, when large questions end together.
+    """Store the end of a question, and, if `tell`, the message to its asker about it."""
+    # Without an answer the words are the same. To index them again would hold up all writers when
+    # large questions end together.
     if after.answer:
         _unindex(db, before)
     db.execute(
@@ -135,16 +128,17 @@ def resolve(
         _index(db, after)
     if not tell:
         return QuestionChange(after, 0)
-    words = question_words.answered(after)
-    return QuestionChange(after, _say(db, after.asker, question_words.ANSWERED, words))
+    words = texts.answered(after)
+    return QuestionChange(after, _send(db, after.asker, texts.ANSWERED, words))
 
 
-def _check_room(db: sqlite3.Connection, asker: str, most: int) -> None:
-    (count,) = db.execute(
-        "SELECT count(*) FROM question INDEXED BY question_open_from "
+def _check_count(db: sqlite3.Connection, asker: str, most: int) -> None:
+    row = db.execute(
+        "SELECT count(*) AS open FROM question INDEXED BY question_open_from "
         "WHERE asker = ? AND state = 'open'",
         (asker,),
     ).fetchone()
+    count = row["open"]
     if count >= most:
         raise LimitExceeded(
             f"{asker} has {count} open questions, which is the most (max_open_questions in the "
@@ -152,8 +146,8 @@ def _check_room(db: sqlite3.Connection, asker: str, most: int) -> None:
         )
 
 
-def _say(db: sqlite3.Connection, to: str, kind: str, words: str) -> int:
-    return store.insert(db, Draft(sender=SYSTEM, recipient=to, kind=kind, body=words))
+def _send(db: sqlite3.Connection, to: str, kind: str, words: str) -> int:
+    return message_store.insert(db, Draft(sender=SYSTEM, recipient=to, kind=kind, body=words))
 
 
 def _index(db: sqlite3.Connection, question: Question) -> None:
@@ -164,7 +158,7 @@ def _index(db: sqlite3.Connection, question: Question) -> None:
 
 
 def _unindex(db: sqlite3.Connection, question: Question) -> None:
-    # The index has no copy of what it was made from: it is told, or it would keep the words.
+    # The index has no copy of the texts: it must be given them, or it would keep the words.
     db.execute(
         "INSERT INTO question_search (question_search, rowid, text, answer) "
         "VALUES ('delete', ?, ?, ?)",
@@ -172,13 +166,13 @@ def _unindex(db: sqlite3.Connection, question: Question) -> None:
     )
 
 
-def encode_texts(texts: Sequence[str]) -> str:
-    """`texts` as JSON in which the words are those of the texts, for the search.
+def encode_texts(values: Sequence[str]) -> str:
+    """Return texts as JSON in which the search finds their words.
 
-    So nothing is escaped but quotes and backslashes: a line break as `\\n` would make `nword` of
-    the word behind it. Strict JSON has no line breaks in texts; `decode_texts` is not strict.
+    Only quotes and backslashes are escaped: a line break as `\\n` would make `nword` of the word
+    behind it. Strict JSON has no line breaks in texts; `decode_texts` is not strict.
     """
-    escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in values)
     return "[" + ", ".join(f'"{text}"' for text in escaped) + "]"
 
 

@@ -1,31 +1,31 @@
-"""What the broker says about questions, to those who ask and to those who are asked.
+"""The texts of the messages about questions, to askers and to agents that are asked.
 
-The broker's own words come first, then those of others: whoever wrote them cannot pass off
-something as said by the broker before them.
+The broker's own words come first, then those of others. So nobody can write a text that looks as
+if the broker had said it.
 """
 
 from typing import Final
 
 from services.broker.deadlines.clock import in_words
-from services.broker.questions.question import Question, State
+from wire.records.broker import Question, QuestionState
 
 ASKED: Final = "question-asked"
 """The kind of the message to an agent that is asked."""
 ANSWERED: Final = "question-answered"
-"""The kind of the message to who asked."""
+"""The kind of the message to the asker."""
 
 _END: Final = {
-    State.ANSWERED: ".",
-    State.EXPIRED: ": its time is up. Go on without an answer, or ask again.",
-    State.CANCELLED: ": the operator has taken it back. Go on without an answer.",
+    QuestionState.ANSWERED: ".",
+    QuestionState.EXPIRED: ": its time is up. Go on without an answer, or ask again.",
+    QuestionState.CANCELLED: ": the operator has taken it back. Go on without an answer.",
 }
 
 SHOWN: Final = 200
-"""How much of a question its asker is reminded of, in characters."""
+"""How many characters of a question its asker is reminded of."""
 
 
 def asked(question: Question) -> str:
-    """The message to the agent that is asked."""
+    """Return the text of the message to the agent that is asked."""
     lines = [f"{question.asker} asks you question {question.id}. {_how(question)}"]
     if question.deadline:
         lines.append(f"It has time until {in_words(question.deadline)}.")
@@ -37,7 +37,7 @@ def asked(question: Question) -> str:
 
 
 def answered(question: Question) -> str:
-    """The message to the asker of a question that is no longer open."""
+    """Return the text of the message to the asker of a question that is no longer open."""
     text = question.text
     shown = text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
     lines = [
@@ -47,7 +47,7 @@ def answered(question: Question) -> str:
         "You asked:",
         shown,
     ]
-    if question.state is State.ANSWERED:
+    if question.state is QuestionState.ANSWERED:
         lines += ["", "The answer:", *question.answer]
     return "\n".join(lines)
 

@@ -1,20 +1,20 @@
-"""The reminders on disk: what is done with them within a transaction."""
+"""The reminders on disk. All functions are called within a transaction."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
-from services.broker.deadlines.clock import Deadline, Moment
+from services.broker.deadlines.clock import Moment
 from services.broker.deadlines.table import DeadlineTable
-from services.broker.messages import rows, store
+from services.broker.messages import rows
+from services.broker.messages import store as message_store
 from services.broker.messages.message import Draft
-from services.broker.reminders import reminder
-from services.broker.reminders.reminder import Reminder, State
+from services.broker.reminders.reminder import KIND, NewReminder, message_text
+from services.broker.storage.database import LAST_ID
 from wire.errors import LimitExceeded, NotFound
 from wire.names import SYSTEM
+from wire.records.broker import Reminder, ReminderFilter, ReminderState
 
-TABLE: Final = DeadlineTable("reminder", State.PENDING)
+TABLE: Final = DeadlineTable("reminder", ReminderState.PENDING)
 
 BATCH_SIZE: Final = 128 * 1024
 """About how much text becomes messages in one transaction, in characters."""
@@ -29,43 +29,35 @@ _CONDITIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class NewReminder:
-    """A reminder that is to be stored; `created` is in microseconds since 1970."""
-
-    owner: str
-    body: str
-    file: str
-    created: int
-    deadline: Deadline
-    dedupe_key: str | None
-
-
 def get(db: sqlite3.Connection, number: int) -> Reminder:
-    """The reminder `number`. Raises NotFound."""
+    """Return the reminder `number`.
+
+    Raises:
+        NotFound: there is none.
+    """
     row = db.execute(_GET, (number,)).fetchone()
     if row is None:
-        raise NotFound(f"There is no reminder {number}.")
+        raise NotFound(f"There is no reminder {number}; ListReminders shows them.")
     return _reminder(row)
 
 
 def known(db: sqlite3.Connection, owner: str, dedupe_key: str | None) -> int | None:
-    """The reminder that `owner` has made with this key."""
+    """Return the id of the reminder that `owner` has made with this key, if any."""
     row = db.execute(
         "SELECT id FROM reminder WHERE owner = ? AND dedupe_key = ?", (owner, dedupe_key)
     ).fetchone()
-    return None if row is None else int(row[0])
+    return None if row is None else int(row["id"])
 
 
-def add(db: sqlite3.Connection, wish: NewReminder, max_pending: int) -> int:
-    """Store a reminder; returns its id.
+def add(db: sqlite3.Connection, new: NewReminder, max_pending: int) -> int:
+    """Store a reminder; return its id.
 
     Raises:
         LimitExceeded: its owner has `max_pending` pending ones.
     """
-    if count(db, wish.owner) >= max_pending:
+    if count(db, new.owner) >= max_pending:
         raise LimitExceeded(
-            f"{wish.owner} has {max_pending} pending reminders, which is the most "
+            f"{new.owner} has {max_pending} pending reminders, which is the most "
             "(max_pending_reminders in the section [broker] of hyperhive.toml). "
             "Wait until one is due, or cancel one."
         )
@@ -73,23 +65,23 @@ def add(db: sqlite3.Connection, wish: NewReminder, max_pending: int) -> int:
         "INSERT INTO reminder (owner, body, file, created, due, boot, boot_due, dedupe_key) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            wish.owner,
-            wish.body,
-            wish.file,
-            wish.created,
-            wish.deadline.due,
-            wish.deadline.boot,
-            wish.deadline.boot_due,
-            wish.dedupe_key,
+            new.owner,
+            new.body,
+            new.file,
+            new.created,
+            new.deadline.due,
+            new.deadline.boot,
+            new.deadline.boot_due,
+            new.dedupe_key,
         ),
     )
     return int(inserted.lastrowid or 0)
 
 
 def deliver(db: sqlite3.Connection, *, moment: Moment) -> list[Reminder]:
-    """Make messages of the first that are due at `moment`; returns them, with their messages.
+    """Make messages of the first reminders that are due at `moment`; return these reminders.
 
-    After BATCH_SIZE characters it is enough: each word goes into the index, and who sends waits.
+    It stops after BATCH_SIZE characters: each word goes into the index, and all writers wait.
     """
     delivered: list[Reminder] = []
     size = 0
@@ -102,44 +94,55 @@ def deliver(db: sqlite3.Connection, *, moment: Moment) -> list[Reminder]:
 
 
 def cancel(db: sqlite3.Connection, number: int, moment: Moment) -> None:
-    """Store that a reminder was taken back."""
+    """Store that a reminder was cancelled."""
     db.execute(
         "UPDATE reminder SET state = ?, resolved = ? WHERE id = ?",
-        (State.CANCELLED, moment.wall, number),
+        (ReminderState.CANCELLED, moment.wall, number),
     )
 
 
-def page(db: sqlite3.Connection, *, wanted: Mapping[str, Any], limit: int) -> list[Reminder]:
-    """The newest `limit` that match, oldest first; `wanted` has keys of _CONDITIONS."""
-    where = " AND ".join(["TRUE", *(_CONDITIONS[key] for key in wanted)])
+def page(db: sqlite3.Connection, *, wanted: ReminderFilter, limit: int) -> list[Reminder]:
+    """Return the newest `limit` reminders that match, oldest first."""
+    given = {key: value for key, value in wanted._asdict().items() if value is not None}
+    # No id is greater than sqlite's integers.
+    given |= {bound: min(given[bound], LAST_ID) for bound in ("before", "after") if bound in given}
+    where = " AND ".join(["TRUE", *(_CONDITIONS[key] for key in given)])
     newest_first = db.execute(
         f"SELECT {_COLUMNS} FROM reminder WHERE {where} "  # noqa: S608 - constants only
         "ORDER BY id DESC LIMIT :limit",
-        {**wanted, "limit": limit},
+        {**given, "limit": limit},
     )
-    return [_reminder(row) for row in rows.bounded(newest_first, texts=(3,))][::-1]
+    return [_reminder(row) for row in rows.bounded(newest_first, texts=("body",))][::-1]
 
 
 def count(db: sqlite3.Connection, owner: str | None) -> int:
-    """How many of `owner`'s are pending; None: of everybody's."""
-    (found,) = db.execute(
-        "SELECT count(*) FROM reminder INDEXED BY reminder_pending "
+    """Return how many reminders of `owner` are pending; of everybody for None."""
+    row = db.execute(
+        "SELECT count(*) AS pending FROM reminder INDEXED BY reminder_pending "
         "WHERE state = 'pending' AND (:owner IS NULL OR owner = :owner)",
         {"owner": owner},
     ).fetchone()
-    return int(found)
+    return int(row["pending"])
 
 
 def _deliver(db: sqlite3.Connection, pending: Reminder, moment: Moment) -> Reminder:
-    draft = Draft(SYSTEM, pending.owner, reminder.KIND, reminder.words(pending))
-    message = store.insert(db, draft)
+    draft = Draft(SYSTEM, pending.owner, KIND, message_text(pending))
+    message = message_store.insert(db, draft)
     db.execute(
         "UPDATE reminder SET state = ?, message = ?, resolved = ? WHERE id = ?",
-        (State.DELIVERED, message, moment.wall, pending.id),
+        (ReminderState.DELIVERED, message, moment.wall, pending.id),
     )
-    return replace(pending, state=State.DELIVERED, message=message)
+    return pending._replace(state=ReminderState.DELIVERED, message=message)
 
 
-def _reminder(row: Sequence[Any]) -> Reminder:
-    number, owner, due, body, file, created, state, message = row
-    return Reminder(number, owner, due, body, file, created, State(state), message)
+def _reminder(row: sqlite3.Row) -> Reminder:
+    return Reminder(
+        id=row["id"],
+        owner=row["owner"],
+        due=row["due"],
+        body=row["body"],
+        file=row["file"],
+        created=row["created"],
+        state=ReminderState(row["state"]),
+        message=row["message"],
+    )

@@ -12,66 +12,72 @@ from typing import Final, TypeVar
 
 from services.broker.storage import schema
 from services.broker.storage.writer import Job, Writer
-from wire.errors import Unavailable
 
 T = TypeVar("T")
 
 STATE: Final = "/var/lib/hyperhive/broker"
-"""Where the store is, unless systemd says another directory."""
+"""The directory of the store, unless systemd gives another one."""
 FILE: Final = "broker.sqlite"
+
+LAST_ID: Final = 2**63 - 1
+"""The greatest integer of sqlite, so no id is greater."""
+MAX_UINT64: Final = 2**64 - 1
+"""The greatest id that the bus can carry."""
 
 
 class Database:
-    """Made by `open` in a running event loop."""
+    """The open store; make it with `open`, in a running event loop."""
 
     def __init__(self, path: Path, writer: Writer, reader: sqlite3.Connection) -> None:
         self.path = path
         self._writer = writer
         self._reader = reader
-        # History may take its time without making a Send wait: it has a thread of its own.
+        # Reads have a thread of their own: a slow search does not hold up a Send.
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="broker-reader")
         self._written = asyncio.Event()
 
     @classmethod
-    def open(cls, path: Path, alive: Callable[[], None] = lambda: None) -> "Database":
-        """The database at `path`, made when there is none, migrated when it is older.
+    def open(cls, path: Path, alive: Callable[[], None] | None = None) -> "Database":
+        """Open the store at `path`; make it if there is none, and migrate it if it is older.
 
-        `alive` is called now and then while that goes on.
+        Args:
+            path: its directory must exist.
+            alive: called now and then while that goes on.
 
         Raises:
-            CorruptStore: it cannot be used; it is untouched.
+            CorruptStore: the store cannot be used; it is untouched.
         """
         db = schema.connect(path, alive)
         return cls(path, Writer(db), schema.connect_reader(path))
 
     async def close(self) -> None:
-        """Write what is waiting and close the file."""
+        """Finish the waiting writes and close the file."""
         await asyncio.to_thread(self._reading.shutdown)
         self._reader.close()
         # Last, so that sqlite folds its log into the file.
         await self._writer.close()
 
     async def write(self, job: Job[T]) -> T:
-        """Do `job` in a transaction, in the order of the calls; returns when it is on disk.
+        """Do `job` in a transaction, in the order of the calls; return when it is on disk.
 
         Raises:
-            Unavailable: it could not be written; then nothing of it was.
-            Exception: what the job raised.
+            Unavailable: it could not be written; nothing of it was.
+            Exception: the job raised it.
         """
         result = await self._checked(lambda: self._writer.run(job))
         self._written.set()
         return result
 
     async def written(self) -> None:
-        """Wait until some later write has succeeded. One at a time may wait."""
+        """Wait until some later write has succeeded. Only one caller at a time may wait."""
         self._written.clear()
         await self._written.wait()
 
     async def read(self, job: Job[T]) -> T:
-        """Do `job`, which only reads; it sees what was on disk when it began.
+        """Do `job`, which only reads; it sees everything that was on disk when it began.
 
         Raises:
-            Unavailable: it could not be read.
+            Unavailable: the store could not be read.
         """
         loop = asyncio.get_running_loop()
         return await self._checked(
@@ -82,17 +88,14 @@ class Database:
         try:
             return await work()
         except sqlite3.Error as error:
-            raise Unavailable(
-                f"The message store {self.path} could not be used: {error}; nothing was changed. "
-                "See to the disk (df, journalctl -u hive-broker), then try again."
-            ) from error
+            raise schema.FORMAT.unavailable(self.path, error) from error
 
 
 def now() -> int:
-    """Microseconds since 1970."""
+    """Return the time in microseconds since 1970."""
     return time.time_ns() // 1000
 
 
 def as_list(ids: Collection[int]) -> str:
-    """Ids as one parameter, for `IN (SELECT value FROM json_each(?))`."""
+    """Return ids as one parameter, for `IN (SELECT value FROM json_each(?))`."""
     return json.dumps(list(ids))

@@ -1,4 +1,4 @@
-"""One process at a time uses a store: the broker, or what puts a backup into its place."""
+"""The lock on a store: only one process uses it at a time, a broker or a restore."""
 
 import fcntl
 import os
@@ -8,14 +8,14 @@ from typing import Final
 from wire.errors import CorruptStore
 
 NAME: Final = "lock"
-"""The file beside the store; it stays, and what is in it does not matter."""
+"""The file beside the store. It is never removed, and is always empty."""
 
 
 def take(directory: Path) -> int:
-    """Lock the store in `directory`, until the answered descriptor is closed (or the process ends).
+    """Lock the store in `directory`; return the descriptor that holds the lock until it is closed.
 
     Raises:
-        CorruptStore: somebody else has it, or there is no such directory.
+        CorruptStore: another process has the lock, or there is no such directory.
     """
     try:
         file = os.open(
@@ -36,8 +36,9 @@ def take(directory: Path) -> int:
     except BlockingIOError:
         os.close(file)
         raise CorruptStore(
-            f"The message store in {directory} is in use, by a broker or by a restore; only one at "
-            "a time may use it. To stop the broker for so long that no call starts it: systemctl "
-            "mask --runtime --now hive-broker; afterwards: systemctl unmask --runtime hive-broker"
+            f"The message store in {directory} is in use by a broker or by a restore; only one of "
+            "them can use it at a time. To stop the broker, and keep calls from starting it: "
+            "systemctl mask --runtime --now hive-broker; afterwards: systemctl unmask --runtime "
+            "hive-broker"
         ) from None
     return file

@@ -1,4 +1,4 @@
-"""Group commit: one thread writes, and everything that waits for it shares a commit.
+"""Group commit: one thread writes, and all jobs that wait share a commit.
 
 docs/decisions/0002-group-commit.md says why it is a thread.
 """
@@ -13,18 +13,18 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
-"""What is done in a transaction. It may be called twice, so it has no other effect; and it
-raises its own errors before it writes."""
+"""A function that is called within a transaction. It may be called twice, so it must have no other
+effects; it must raise its own errors before it writes."""
 
 _Entry = tuple[Job[Any], "asyncio.Future[Any]"]
 _Outcome = tuple["asyncio.Future[Any]", Any, Exception | None]
 
 GROUP: Final = 512
-"""The most jobs in one commit, so that the first of them does not wait for ever."""
+"""The most jobs in one commit, so that the first of them does not wait forever."""
 
 
 class Writer:
-    """Owns a connection and the thread that uses it; made in a running event loop."""
+    """The connection that writes, and its thread; make it in a running event loop."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -34,18 +34,18 @@ class Writer:
         self._thread.start()
 
     async def run(self, job: Job[T]) -> T:
-        """Do `job` in a transaction, in the order of the calls; returns when it is on disk.
+        """Do `job` in a transaction, in the order of the calls; return when it is on disk.
 
         Raises:
-            sqlite3.Error: it could not be written; then nothing of it was.
-            Exception: what the job raised.
+            sqlite3.Error: it could not be written; nothing of it was.
+            Exception: the job raised it.
         """
         future: asyncio.Future[T] = self._loop.create_future()
         self._jobs.put((job, future))
         return await future
 
     async def close(self) -> None:
-        """Do what is waiting, then close the connection. Nothing may be asked for afterwards."""
+        """Do the waiting jobs, then close the connection. No job may be run afterwards."""
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -56,13 +56,13 @@ class Writer:
         self._db.close()
 
     def _next_group(self) -> list[_Entry]:
-        """What is waiting, at least one entry; empty when it is time to stop."""
+        """Wait for jobs and return them; return none when it is time to stop."""
         group: list[_Entry] = []
         while len(group) < GROUP and (not group or not self._jobs.empty()):
             entry = self._jobs.get()
             if entry is None:
                 if group:
-                    self._jobs.put(None)  # First the rest, then the end.
+                    self._jobs.put(None)  # Stop after this group.
                 break
             group.append(entry)
         return group
@@ -71,15 +71,15 @@ class Writer:
         try:
             return self._attempt(group)
         except sqlite3.Error as error:
-            # If even this fails, the next BEGIN does too, and the way back is tried again: the
-            # thread must not end, or everybody would wait for ever.
+            # If even this fails, so does the next BEGIN, which leads here again. The thread must
+            # not end, or all callers would wait forever.
             with suppress(sqlite3.Error):
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
             if len(group) == 1:
                 return [(group[0][1], None, error)]
-            # One of them cannot be written (a disk that is nearly full takes small ones, not a
-            # large one). Each for itself, so that it does not take the others with it.
+            # One of them cannot be written: a disk that is nearly full takes small jobs, not a
+            # large one. Try each alone, so that the others do not fail with it.
             return [outcome for entry in group for outcome in self._commit([entry])]
 
     def _attempt(self, group: list[_Entry]) -> list[_Outcome]:
@@ -99,7 +99,7 @@ class Writer:
 def _settle(outcomes: list[_Outcome]) -> None:
     for future, result, error in outcomes:
         if future.cancelled():
-            continue  # Its caller was stopped; what it asked for is done.
+            continue  # Its caller was cancelled; the job is done nevertheless.
         if error is not None:
             future.set_exception(error)
         else:

@@ -65,7 +65,7 @@ async def room(
     yield room
     async with asyncio.timeout(5):
         room.inboxes.stop()
-        await room.writes.close()
+        await room.writes.wait()
 
 
 @pytest.fixture

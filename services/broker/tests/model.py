@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.broker.messages.message import Message, State
 from services.config import BrokerConfig
 from wire.errors import Conflict, HiveError, NotFound
+from wire.records.broker import Message, MessageState
 
 CONFIG: Final = BrokerConfig(
     max_redeliveries=1, agent_messages_per_hour=10**6, max_open_questions=1000
@@ -27,7 +27,7 @@ class Expected:
     """None: the broker has found the words."""
     deliveries: int = 0
     forgiven: int = 0
-    state: State = State.QUEUED
+    state: MessageState = MessageState.QUEUED
     holder: str = ""
 
     @property
@@ -37,10 +37,10 @@ class Expected:
 
     def come_back(self) -> None:
         self.holder = ""
-        self.state = State.DEAD if self.failed >= TRIES else State.QUEUED
+        self.state = MessageState.DEAD if self.failed >= TRIES else MessageState.QUEUED
 
     def shown(self) -> tuple[object, ...]:
-        over = self.state in (State.LEASED, State.ACKNOWLEDGED)
+        over = self.state in (MessageState.LEASED, MessageState.ACKNOWLEDGED)
         redeliveries = max(0, self.deliveries - over)
         return (self.id, self.sender, self.recipient, self.body, redeliveries, self.state)
 
@@ -85,13 +85,13 @@ class Model:
 
     def eligible(self, name: str) -> list[Expected]:
         mine = [m for m in self.messages.values() if m.recipient == name]
-        return sorted((m for m in mine if m.state is State.QUEUED), key=lambda m: m.id)
+        return sorted((m for m in mine if m.state is MessageState.QUEUED), key=lambda m: m.id)
 
     def hand_out(self, name: str, limit: int, holder: str) -> list[tuple[int, int]]:
         out = self.eligible(name)[:limit]
         for message in out:
             message.deliveries += 1
-            message.holder, message.state = holder, State.LEASED
+            message.holder, message.state = holder, MessageState.LEASED
         return [(m.id, m.deliveries - 1) for m in out]
 
     def store(self, sender: str, to: str, body: str | None, key: str | None = None) -> int:
@@ -113,21 +113,23 @@ class Model:
             message = self.messages.get(i)
             if message is None or message.recipient != name:
                 unknown = True
-            elif message.state is State.LEASED and message.holder != holder:
+            elif message.state is MessageState.LEASED and message.holder != holder:
                 refused = True
-            elif message.state in (State.ACKNOWLEDGED, State.DROPPED):
+            elif message.state in (MessageState.ACKNOWLEDGED, MessageState.DROPPED):
                 pass
             elif not message.deliveries and name != "operator":
                 refused = True
             else:
-                message.state, message.holder = State.ACKNOWLEDGED, ""
+                message.state, message.holder = MessageState.ACKNOWLEDGED, ""
         return Conflict if refused else NotFound if unknown else None
 
-    def change_dead(self, ids: Sequence[int], state: State) -> type[HiveError] | None:
-        dead = [m for m in self.messages.values() if m.id in ids and m.state is State.DEAD]
+    def change_dead(self, ids: Sequence[int], state: MessageState) -> type[HiveError] | None:
+        dead = [m for m in self.messages.values() if m.id in ids and m.state is MessageState.DEAD]
         for message in dead:
             message.state = state
-            message.forgiven = message.deliveries if state is State.QUEUED else message.forgiven
+            message.forgiven = (
+                message.deliveries if state is MessageState.QUEUED else message.forgiven
+            )
         return NotFound if len(dead) < len(set(ids)) else None
 
     def ids(self, picks: Sequence[int], inbox: str | None = None) -> list[int]:
@@ -138,7 +140,7 @@ class Model:
 
     @staticmethod
     def _is_out(message: Expected, inbox: str) -> bool:
-        return message.recipient == inbox and message.state is State.LEASED
+        return message.recipient == inbox and message.state is MessageState.LEASED
 
     def ask(self, asker: str, to: str) -> int:
         self.questions.append(Asked(asker, to))
@@ -156,14 +158,18 @@ class Model:
 
     def delete_done(self) -> None:
         """What retention does when all that is done is old."""
-        over = (State.ACKNOWLEDGED, State.DROPPED)
+        over = (MessageState.ACKNOWLEDGED, MessageState.DROPPED)
         for message in [m for m in self.messages.values() if m.state in over]:
             del self.messages[message.id]
         self.keys = {key: i for key, i in self.keys.items() if i in self.messages}
 
     def forget_leases(self) -> set[int]:
         """What a restart does to the model; returns what is parked by it."""
-        held = [m for m in self.messages.values() if m.state in (State.LEASED, State.QUEUED)]
+        held = [
+            m
+            for m in self.messages.values()
+            if m.state in (MessageState.LEASED, MessageState.QUEUED)
+        ]
         for message in held:
             message.come_back()
-        return {m.id for m in held if m.state is State.DEAD}
+        return {m.id for m in held if m.state is MessageState.DEAD}

@@ -4,20 +4,18 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from services.broker.__main__ import compose
 from services.broker.messages.broker import Broker
 from services.broker.messages.inbox import Holder
 from services.broker.messages.invocations import Invocations
-from services.broker.messages.message import Message
 from services.broker.parts import Parts
-from services.broker.questions.question import Question
 from services.broker.storage.database import Database
 from services.broker.tests.clocks import FakeClock
 from services.config import BrokerConfig
 from wire.errors import Unavailable
 from wire.principal import Principal, agent
+from wire.records.broker import Message, Question, Thread
 
 ALICE, BOB = agent("alice"), agent("bob")
 MAX_BODY = 1000
@@ -29,7 +27,7 @@ CONFIG = BrokerConfig(
     max_open_questions=MAX_OPEN,
     max_pending_reminders=MAX_PENDING,
 )
-REQUEST = {"kind": "approval", "text": "spawn carol: docs"}
+REQUEST = Thread(kind="approval", text="spawn carol: docs")
 
 
 class FakeRequests:
@@ -38,7 +36,7 @@ class FakeRequests:
     def __init__(self) -> None:
         self.down = False
 
-    async def pending(self, limit: int) -> list[dict[str, Any]]:
+    async def pending(self, limit: int) -> list[Thread]:
         if self.down:
             raise Unavailable("approvals does not run.")
         return [REQUEST]

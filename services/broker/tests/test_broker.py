@@ -8,7 +8,7 @@ import pytest
 from services.broker.messages.broker import Broker
 from services.broker.messages.dead_letters import DeadLetters
 from services.broker.messages.inbox import MAX_LEASED, MAX_WAITING
-from services.broker.messages.message import Draft, State
+from services.broker.messages.message import Draft
 from services.broker.messages.store import MessageStore
 from services.broker.parts import Parts
 from services.broker.storage.database import Database
@@ -34,6 +34,7 @@ from wire.errors import (
     Stopping,
 )
 from wire.principal import DASHBOARD, THE_MANAGER, THE_OPERATOR, Kind, Principal
+from wire.records.broker import MessageState
 
 LIFECYCLE = Principal(Kind.SERVICE, "lifecycle")
 APPROVALS = Principal(Kind.SERVICE, "approvals")
@@ -242,7 +243,7 @@ async def test_states_are_told(room: Parts, broker: Broker) -> None:
     done, held = await ids(broker, BOB, at, 2)
     await broker.acknowledge(BOB, at.name, [done])
     states = [m.state for m in await listed(room, BOB, {}, 10)]
-    assert states == [State.ACKNOWLEDGED, State.LEASED, State.QUEUED]
+    assert states == [MessageState.ACKNOWLEDGED, MessageState.LEASED, MessageState.QUEUED]
     assert [m.id for m in await listed(room, BOB, {"state": "leased"}, 10)] == [held]
 
 
@@ -293,7 +294,7 @@ async def test_limits(room: Parts, broker: Broker) -> None:
     await asyncio.gather(*(broker.send(ALICE, "bob", "x", {}) for _ in range(MAX_LEASED + 1)))
     at = holder()
     assert len(await ids(broker, BOB, at, 5000)) == MAX_LEASED
-    with pytest.raises(LimitExceeded, match="1000 messages of bob are out"):
+    with pytest.raises(LimitExceeded, match="1000 messages to bob are leased"):
         await ids(broker, BOB, at, 5000)
 
 
@@ -353,7 +354,7 @@ async def test_other_bad_arguments(room: Parts, broker: Broker) -> None:
 
 @pytest.mark.parametrize("name", ["", "Bob", "../x", "operator", "system", "a234567890", "a\n"])
 async def test_bad_names_are_not_registered(broker: Broker, name: str) -> None:
-    with pytest.raises(InvalidArgument, match="is no name for an agent"):
+    with pytest.raises(InvalidArgument, match="is not a valid agent name"):
         await broker.register_agent(name)
 
 

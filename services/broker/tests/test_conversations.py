@@ -15,6 +15,8 @@ from wire import names
 from wire.errors import AccessDenied, Conflict, HiveError, Unavailable
 from wire.fixtures import Connect
 from wire.principal import Kind, Principal, agent
+from wire.records import decode_all
+from wire.records.broker import Message, QuestionFilter, ReminderFilter, ReminderState
 
 __all__ = ["hive"]
 
@@ -46,13 +48,13 @@ async def test_a_question_from_end_to_end(hive: Hive) -> None:
                 if s.member == "QuestionResolved":
                     break
     [answered] = await alice.receive()
-    assert (asked[1], asked[3]) == ("system", "question-asked")
-    assert (answered[1], answered[3]) == ("system", "question-answered")
+    assert (asked.sender, asked.kind) == ("system", "question-asked")
+    assert (answered.sender, answered.kind) == ("system", "question-answered")
     assert events == [
-        ("MessageQueued", "bob", asked[0], "system", "question-asked"),
+        ("MessageQueued", "bob", asked.id, "system", "question-asked"),
         ("QuestionAdded", "bob", number, "alice"),
-        ("MessageDelivered", "bob", asked[0], 0),
-        ("MessageQueued", "alice", answered[0], "system", "question-answered"),
+        ("MessageDelivered", "bob", asked.id, 0),
+        ("MessageQueued", "alice", answered.id, "system", "question-answered"),
         ("QuestionResolved", "alice", number, "bob", "answered"),
     ]
 
@@ -60,15 +62,16 @@ async def test_a_question_from_end_to_end(hive: Hive) -> None:
 async def test_reminders_and_threads(hive: Hive) -> None:
     alice = await hive.alice()
     number = await alice.call("Remind", "xsa{sv}", 0, "look", {"after_s": 60})
-    [row] = await alice.call("ListReminders", "a{sv}u", {}, 10)
-    assert (row[0], row[1], row[3], row[6]) == (number, "alice", "look", "pending")
-    [thread] = await alice.call("OpenThreads")
-    assert (thread["kind"], thread["id"], thread["text"]) == ("reminder", number, "look")
+    [found] = await alice.typed.list_reminders(ReminderFilter(), 10)
+    assert (found.id, found.owner, found.body) == (number, "alice", "look")
+    assert found.state is ReminderState.PENDING
+    [thread] = await alice.typed.open_threads()
+    assert (thread.kind, thread.id, thread.text) == ("reminder", number, "look")
     await alice.call("CancelReminder", "t", number)
     assert await alice.call("CountReminders") == 0
     manager = await hive.client(agent("manager"))
-    [unavailable] = await manager.call("OpenThreads")
-    assert unavailable["kind"] == "unavailable"
+    [unavailable] = await manager.typed.open_threads()
+    assert unavailable.kind == "unavailable"
 
 
 @pytest.mark.parametrize(
@@ -136,10 +139,11 @@ async def test_kill_9_gives_each_question_and_reminder_one_end(
     async def collect() -> None:
         seen: set[int] = set()
         while len(seen) < count * 2 - count // 3:  # The operator hears of no cancel of its own.
-            for row in await insistent(brokers, client, "Receive", "uu", 10, 500):
-                said.extend([row[4]] * (row[0] not in seen))
-                seen.add(row[0])
-                await insistent(brokers, client, "Acknowledge", "at", [row[0]])
+            rows = await insistent(brokers, client, "Receive", "uu", 10, 500)
+            for message in decode_all(Message, rows):
+                said.extend([message.body] * (message.id not in seen))
+                seen.add(message.id)
+                await insistent(brokers, client, "Acknowledge", "at", [message.id])
 
     async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
         asked = [tasks.create_task(ask(i)) for i in range(count)]
@@ -148,13 +152,12 @@ async def test_kill_9_gives_each_question_and_reminder_one_end(
     questions, reminders = zip(*(task.result() for task in asked), strict=True)
     assert len(set(questions)) == len(set(reminders)) == count
     assert await client.receive(10, 0) == []
-    rows = await client.call("ListQuestions", "a{sv}u", {}, 1000)
-    states = {row[3]: row[8] for row in rows}
+    states = {q.text: q.state for q in await client.typed.list_questions(QuestionFilter(), 1000)}
     wanted = ("answered", "cancelled", "expired")
     assert states == {f"{i}?": wanted[i % 3] for i in range(count)}
-    rows = await client.call("ListReminders", "a{sv}u", {}, 1000)
-    assert [row[6] for row in rows] == ["delivered"] * count
-    assert len({row[7] for row in rows}) == count
+    done = await client.typed.list_reminders(ReminderFilter(), 1000)
+    assert [reminder.state for reminder in done] == [ReminderState.DELIVERED] * count
+    assert len({reminder.message for reminder in done}) == count
     begins = [text.split(" to ")[0].split(",")[0] for text in said]
     assert len(begins) == len(set(begins)), "something was said twice"
     await brokers.kill()

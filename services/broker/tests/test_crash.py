@@ -85,10 +85,10 @@ class Traffic:
         while len({message_id for message_id, _, _ in self.received}) < until:
             await self._brokers.up.wait()
             with suppress(HiveError):
-                rows = await client.receive(10, 2000)
-                self.received_after += [row[0] for row in rows if row[0] in self.acknowledged]
-                self.received += [(row[0], row[4], row[6]) for row in rows]
-                ids = [row[0] for row in rows]
+                messages = await client.receive(10, 2000)
+                ids = [message.id for message in messages]
+                self.received_after += [i for i in ids if i in self.acknowledged]
+                self.received += [(m.id, m.body, m.redeliveries) for m in messages]
                 await client.call("Acknowledge", "at", ids)
                 self.acknowledged.update(ids)
 

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from services.broker.messages.broker import Broker
-from services.broker.messages.message import Message, State
 from services.broker.parts import Parts
 from services.broker.tests.room import (
     ALICE,
@@ -24,6 +23,7 @@ from services.broker.tests.room import (
 from services.config import BrokerConfig
 from wire.errors import Conflict, LimitExceeded, NotFound
 from wire.principal import THE_MANAGER, THE_OPERATOR
+from wire.records.broker import Message, MessageState
 
 TRIES = CONFIG.max_redeliveries + 1
 
@@ -53,7 +53,7 @@ async def test_after_the_last_redelivery_it_is_parked_at_once(
     assert [event[0] for event in events.all if event[1] == first].count("queued") == TRIES
     assert await ids(broker, BOB, holder()) == [second]
     [letter] = await dead(room)
-    assert (letter.id, letter.state, letter.redeliveries) == (first, State.DEAD, TRIES)
+    assert (letter.id, letter.state, letter.redeliveries) == (first, MessageState.DEAD, TRIES)
     assert await listed(room, BOB, {"state": "queued"}, 9) == []
 
 
@@ -106,7 +106,7 @@ async def test_a_late_acknowledgement_ends_it(
     await broker.acknowledge(BOB, ":1.99", [first])
     assert events.all[-1] == ("acknowledged", first, "bob")
     [message] = await listed(room, BOB, {}, 9)
-    assert (message.state, message.redeliveries) == (State.ACKNOWLEDGED, TRIES - 1)
+    assert (message.state, message.redeliveries) == (MessageState.ACKNOWLEDGED, TRIES - 1)
     assert await dead(room) == []
     with pytest.raises(NotFound):
         await broker.requeue([first])
@@ -171,7 +171,7 @@ async def test_dropped_is_the_end(room: Parts, broker: Broker, events: EventLog)
         with pytest.raises(NotFound, match=rf"Not dead letters: {first};.* them\.$"):
             await call([first])
     [message] = await listed(room, THE_OPERATOR, {"state": "dropped"}, 9)
-    assert (message.state, message.redeliveries) == (State.DROPPED, TRIES)
+    assert (message.state, message.redeliveries) == (MessageState.DROPPED, TRIES)
     assert await listed(room, THE_OPERATOR, {"state": "acknowledged"}, 9) == []
     assert len(events.all) == before
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from services.broker.deadlines.clock import SECOND
 from services.broker.deadlines.table import BATCH
-from services.broker.questions.question import Question, State
 from services.broker.reminders.store import BATCH_SIZE
 from services.broker.storage.database import Database
 from services.broker.tests.clocks import START, FakeClock
 from services.broker.tests.room import ALICE, BOB, EventLog, make_room, refusing
 from services.broker.tests.test_questions import inbox, stored
 from services.config import BrokerConfig
+from wire.records.broker import Question, QuestionState
 
 DAY = 24 * 3600
 
@@ -45,7 +45,7 @@ class Room:
     async def ask(self, ttl_s: int) -> int:
         return await self.questions.ask(ALICE, "bob", "x?", {"ttl_s": ttl_s})
 
-    async def state(self, number: int) -> State:
+    async def state(self, number: int) -> QuestionState:
         return (await self.question(number)).state
 
     async def question(self, number: int) -> Question:
@@ -78,7 +78,7 @@ async def test_time_is_up_once_and_said(path: Path, clock: FakeClock) -> None:
         later, sooner = await room.ask(100), await room.ask(10)
         assert room.rings_at == 10
         clock.advance(9)
-        assert await room.state(sooner) is State.OPEN
+        assert await room.state(sooner) is QuestionState.OPEN
         clock.advance(1)
         assert await room.question(sooner) == Question(
             id=2,
@@ -89,13 +89,13 @@ async def test_time_is_up_once_and_said(path: Path, clock: FakeClock) -> None:
             multi=False,
             asked=START,
             deadline=START + 10 * SECOND,
-            state=State.EXPIRED,
+            state=QuestionState.EXPIRED,
             answer=[],
             answered_by="[expired]",
             resolved=START + 10 * SECOND,
         )
         assert room.rings_at == 100
-        assert await room.state(later) is State.OPEN
+        assert await room.state(later) is QuestionState.OPEN
         [(sender, kind, body)] = await inbox(room.broker, ALICE)
         assert (sender, kind) == ("system", "question-answered")
         assert body.startswith("Your question 2 to bob was answered by [expired]: its time is up.")
@@ -108,7 +108,7 @@ async def test_what_was_answered_does_not_expire(path: Path, clock: FakeClock) -
         number = await room.ask(10)
         await room.questions.answer(BOB, number, ["y"])
         clock.advance(20)
-        assert await room.state(number) is State.ANSWERED
+        assert await room.state(number) is QuestionState.ANSWERED
         assert len(await inbox(room.broker, ALICE)) == 1
 
 
@@ -121,21 +121,21 @@ async def test_time_goes_on_while_the_broker_is_down(path: Path, clock: FakeCloc
         resolved = [event for event in room.events.all if event[0] == "question resolved"]
         assert [number for _, number, _ in resolved] == [2, 3, 1], "longest overdue first"
         assert room.rings_at == 100
-        assert await room.state(4) is State.OPEN
+        assert await room.state(4) is QuestionState.OPEN
 
 
 async def test_setting_the_clock_changes_no_span_of_time(path: Path, clock: FakeClock) -> None:
     async with running(path, clock) as room:
         number = await room.ask(60)
         clock.set_wall(DAY)
-        assert await room.state(number) is State.OPEN
+        assert await room.state(number) is QuestionState.OPEN
         assert room.rings_at == DAY + 60
         clock.set_wall(-2 * DAY)
         assert (await room.question(number)).deadline == START + (60 - DAY) * SECOND
         clock.advance(59)
-        assert await room.state(number) is State.OPEN
+        assert await room.state(number) is QuestionState.OPEN
         clock.advance(1)
-        assert await room.state(number) is State.EXPIRED
+        assert await room.state(number) is QuestionState.EXPIRED
 
 
 async def test_a_clock_that_is_set_while_the_broker_is_down(path: Path, clock: FakeClock) -> None:
@@ -143,9 +143,9 @@ async def test_a_clock_that_is_set_while_the_broker_is_down(path: Path, clock: F
         number = await room.ask(60)
     clock.set_wall(DAY)
     async with running(path, clock) as room:
-        assert await room.state(number) is State.OPEN
+        assert await room.state(number) is QuestionState.OPEN
         clock.advance(60)
-        assert await room.state(number) is State.EXPIRED
+        assert await room.state(number) is QuestionState.EXPIRED
 
 
 async def test_after_a_reboot_the_wall_clock_counts(path: Path, clock: FakeClock) -> None:
@@ -153,11 +153,11 @@ async def test_after_a_reboot_the_wall_clock_counts(path: Path, clock: FakeClock
         short, long = await room.ask(60), await room.ask(600)
     clock.reboot("second", 120)
     async with running(path, clock) as room:
-        assert await room.state(short) is State.EXPIRED
-        assert await room.state(long) is State.OPEN
+        assert await room.state(short) is QuestionState.EXPIRED
+        assert await room.state(long) is QuestionState.OPEN
         assert room.rings_at == 600
         clock.advance(480)
-        assert await room.state(long) is State.EXPIRED
+        assert await room.state(long) is QuestionState.EXPIRED
 
 
 async def test_a_host_without_a_clock_that_learns_the_time_and_reboots(
@@ -168,12 +168,12 @@ async def test_a_host_without_a_clock_that_learns_the_time_and_reboots(
     async with running(path, clock) as room:
         number = await room.ask(600)
         clock.set_wall(START / SECOND)
-        assert await room.state(number) is State.OPEN
+        assert await room.state(number) is QuestionState.OPEN
     clock.reboot("second", 100)
     async with running(path, clock) as room:
-        assert await room.state(number) is State.OPEN
+        assert await room.state(number) is QuestionState.OPEN
         clock.advance(500)
-        assert await room.state(number) is State.EXPIRED
+        assert await room.state(number) is QuestionState.EXPIRED
 
 
 async def test_without_a_known_boot_the_wall_clock_counts(path: Path, clock: FakeClock) -> None:
@@ -181,9 +181,9 @@ async def test_without_a_known_boot_the_wall_clock_counts(path: Path, clock: Fak
     async with running(path, clock) as room:
         number = await room.ask(60)
         clock.set_wall(59)
-        assert await room.state(number) is State.OPEN
+        assert await room.state(number) is QuestionState.OPEN
         clock.set_wall(1)
-        assert await room.state(number) is State.EXPIRED
+        assert await room.state(number) is QuestionState.EXPIRED
 
 
 async def test_more_than_a_batch_at_once(path: Path, clock: FakeClock) -> None:
@@ -205,7 +205,7 @@ async def test_a_deadline_that_is_added_while_others_fall_due(path: Path, clock:
         await room.settled()
         assert room.rings_at == 15
         clock.advance(5)
-        assert await room.state(number) is State.EXPIRED
+        assert await room.state(number) is QuestionState.EXPIRED
 
 
 async def test_a_store_that_fails_is_tried_again_after_the_next_write(
@@ -222,7 +222,7 @@ async def test_a_store_that_fails_is_tried_again_after_the_next_write(
                 await room.database.read(lambda db: None)
                 await asyncio.sleep(0)
             assert len(tries) == 1
-        assert await room.state(number) is State.EXPIRED
+        assert await room.state(number) is QuestionState.EXPIRED
         assert len(await inbox(room.broker, ALICE)) == 1
 
 
@@ -232,7 +232,7 @@ async def test_what_ends_unanswered_is_not_indexed_again(path: Path, clock: Fake
         done: list[str] = []
         await room.database.write(lambda db: db.set_trace_callback(done.append))
         clock.advance(10)
-        assert await room.state(number) is State.EXPIRED
+        assert await room.state(number) is QuestionState.EXPIRED
         assert [sql for sql in done if "UPDATE question " in sql]
         assert not [sql for sql in done if "question_search" in sql]
 

@@ -2,14 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from services.broker.clients import LifecycleWatcher
 from services.broker.messages.broker import Broker
-from services.broker.messages.invocations import Invocations
-from services.broker.messages.message import Message
+from services.broker.messages.invocations import Container, Invocations
 from services.broker.parts import Parts
 from services.broker.tests.room import ALICE, BOB, holder, make_room
 from wire import names
@@ -17,26 +15,26 @@ from wire.bus import Bus
 from wire.fixtures import Connect
 from wire.interface import Interface, prop
 from wire.principal import THE_OPERATOR
+from wire.records.broker import Message
+from wire.records.lifecycle import AgentState
 from wire.types import Int64, Str
 
 ONE, TWO, THREE = "1" * 32, "2" * 32, "3" * 32
 
 
-def runs(life: str, state: str = "running") -> dict[str, Any]:
-    return {"State": state, "Since": 1, "InvocationId": life}
+def runs(invocation: str, state: str = "running") -> Container:
+    return Container(AgentState(state), invocation)
 
 
-def objects(**agents: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {names.agent_path(a): {names.AGENT_INTERFACE: p} for a, p in agents.items()} | {
-        names.job_path(1): {names.JOB_INTERFACE: {"State": "running"}}
-    }
+def containers(**agents: Container) -> dict[str, Container]:
+    return {names.agent_path(name): container for name, container in agents.items()}
 
 
 def test_what_lifecycle_tells_is_known() -> None:
     invocations = Invocations()
     assert (invocations.current("bob"), invocations.has_ended("bob", ONE)) == ("", False)
     invocations.learn(
-        objects(bob=runs(ONE), alice=runs(TWO, "stopped"), carol=runs(THREE, "sleeping"))
+        containers(bob=runs(ONE), alice=runs(TWO, "stopped"), carol=runs(THREE, "sleeping"))
     )
     assert (invocations.current("bob"), invocations.current("alice")) == (ONE, "")
     assert not invocations.has_ended("bob", ONE)
@@ -45,8 +43,6 @@ def test_what_lifecycle_tells_is_known() -> None:
     assert invocations.has_ended("alice", TWO)
     assert invocations.has_ended("carol", THREE)
     assert invocations.has_ended("gone", THREE)
-    invocations.changed(names.agent_path("bob"), {"TurnState": "thinking"})
-    assert invocations.current("bob") == ONE
     invocations.changed(names.agent_path("bob"), runs(TWO, "starting"))
     assert (invocations.current("bob"), invocations.has_ended("bob", ONE)) == (TWO, True)
     invocations.changed(names.agent_path("bob"), runs(TWO, "failed"))
@@ -58,7 +54,7 @@ def test_what_lifecycle_tells_is_known() -> None:
 
 def test_without_lifecycle_nothing_is_known() -> None:
     invocations = Invocations()
-    invocations.learn(objects(bob=runs(ONE)))
+    invocations.learn(containers(bob=runs(ONE)))
     invocations.forget()
     assert (invocations.current("bob"), invocations.has_ended("bob", TWO)) == ("", False)
 
@@ -67,7 +63,7 @@ def test_a_signal_is_newer_than_the_answer_it_overtakes() -> None:
     invocations = Invocations()
     invocations.changed(names.agent_path("bob"), runs(TWO))
     invocations.removed(names.agent_path("alice"))
-    invocations.learn(objects(bob=runs(ONE), alice=runs(ONE)))
+    invocations.learn(containers(bob=runs(ONE), alice=runs(ONE)))
     assert (invocations.current("bob"), invocations.current("alice")) == (TWO, "")
 
 
@@ -83,7 +79,7 @@ def life(message: Message) -> tuple[str, bool]:
 async def test_a_message_tells_the_life_before_this_one(
     room: Parts, broker: Broker, invocations: Invocations
 ) -> None:
-    invocations.learn(objects(bob=runs(ONE)))
+    invocations.learn(containers(bob=runs(ONE)))
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {})
     [message] = await broker.receive(BOB, at, 1, 0)
@@ -100,7 +96,7 @@ async def test_a_message_tells_the_life_before_this_one(
     assert life(await listed(room)) == (TWO, False)
     again = Invocations()
     another = make_room(room.database, invocations=again)
-    again.learn(objects(bob=runs(THREE)))
+    again.learn(containers(bob=runs(THREE)))
     [message] = await another.broker.receive(BOB, at, 1, 0)
     assert life(message) == (TWO, True)
 
@@ -108,7 +104,7 @@ async def test_a_message_tells_the_life_before_this_one(
 async def test_handed_to_a_life_that_is_not_known(
     room: Parts, broker: Broker, invocations: Invocations
 ) -> None:
-    invocations.learn(objects(bob=runs(ONE)))
+    invocations.learn(containers(bob=runs(ONE)))
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {})
     await broker.receive(BOB, at, 1, 0)
@@ -182,6 +178,7 @@ async def test_over_the_bus(
     await until(invocations, ONE)
     lifecycle.bob.become("starting", TWO)
     await until(invocations, TWO)
+    lifecycle.bob.emit_changed("Since")  # says nothing of the container
     lifecycle.bob.become("stopped", TWO)
     await until(invocations, "")
     lifecycle.bob.become("running", THREE)

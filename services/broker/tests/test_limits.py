@@ -133,7 +133,7 @@ async def test_all_copies_of_a_message_are_bounded_together(room: Parts) -> None
     broker = (await room_with(room, max_body_bytes=MAX_COPIES_BYTES)).broker
     half = "x" * (MAX_COPIES_BYTES // 2)
     for who in (ALICE, THE_OPERATOR):
-        with pytest.raises(LimitExceeded, match=r"for each of \d agents; all its copies"):
+        with pytest.raises(LimitExceeded, match=r"for each of \d agents; all copies together"):
             await broker.send(who, "*", f"{half}x", {})
     await broker.send(ALICE, "*", half, {})
     await broker.send(BOB, "alice", f"{half}x", {})

@@ -223,7 +223,7 @@ async def test_a_backup_is_whole_while_it_is_written_to(
     ],
 )
 async def test_only_plain_names(maintenance: Maintenance, name: str) -> None:
-    with pytest.raises(InvalidArgument, match="is no name for a backup: letters"):
+    with pytest.raises(InvalidArgument, match="is not a valid name for a backup: use letters"):
         await maintenance.backup(name)
 
 

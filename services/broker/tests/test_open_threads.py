@@ -1,10 +1,8 @@
 """What is open, for whom."""
 
-from typing import Annotated, Any, TypeAlias
-
 import pytest
 
-from services.broker.clients import ApprovalsClient
+from services.broker.clients import ApprovalRequests
 from services.broker.deadlines.clock import SECOND
 from services.broker.messages.broker import Broker
 from services.broker.parts import Parts
@@ -19,7 +17,9 @@ from wire.errors import Unavailable
 from wire.fixtures import Connect
 from wire.interface import Interface, method
 from wire.principal import EVERYBODY, THE_MANAGER, THE_OPERATOR
-from wire.types import Dict, Signature, Typed
+from wire.records.approvals import Approval, ApprovalKind, ApprovalState
+from wire.records.broker import Thread
+from wire.types import Dict
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def threads(room: Parts) -> OpenThreads:
     return room.threads
 
 
-def kinds(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(row["kind"], row["text"]) for row in rows]
+def kinds(threads: list[Thread]) -> list[tuple[str, str]]:
+    return [(thread.kind, thread.text) for thread in threads]
 
 
 async def test_everybody_sees_its_own_and_two_see_all(
@@ -46,30 +46,26 @@ async def test_everybody_sees_its_own_and_two_see_all(
     await reminders.remind(BOB, 0, "", {"after_s": 60, "file": "/state/x"})
 
     hers = await threads.open(ALICE)
-    assert hers[0] == {
-        "kind": "question",
-        "id": Typed("t", 1),
-        "from": "alice",
-        "to": "operator",
-        "text": "of the operator?",
-        "since": START,
-        "due": START + 60 * SECOND,
-        "state": "open",
-    }
-    assert hers[1] == {
-        "kind": "question",
-        "id": Typed("t", 2),
-        "from": "bob",
-        "to": "alice",
-        "text": "of alice?",
-        "since": START,
-        "state": "open",
-    }
-    assert (hers[2]["kind"], hers[2]["id"].value, hers[2]["state"]) == (
-        "message",
-        asked.id,
-        "leased",
+    assert hers[0] == Thread(
+        kind="question",
+        id=1,
+        sender="alice",
+        recipient="operator",
+        text="of the operator?",
+        since=START,
+        due=START + 60 * SECOND,
+        state="open",
     )
+    assert hers[1] == Thread(
+        kind="question",
+        id=2,
+        sender="bob",
+        recipient="alice",
+        text="of alice?",
+        since=START,
+        state="open",
+    )
+    assert (hers[2].kind, hers[2].id, hers[2].state) == ("message", asked.id, "leased")
     assert kinds(hers[3:]) == [("reminder", "look")]
 
     his = await threads.open(BOB)
@@ -79,10 +75,10 @@ async def test_everybody_sees_its_own_and_two_see_all(
         ("message", "x" * 200),
         ("reminder", "/state/x"),
     ]
-    assert his[2]["state"] == "queued"
+    assert his[2].state == "queued"
 
     everything = await threads.open(THE_OPERATOR)
-    assert [row["kind"] for row in everything] == (
+    assert [thread.kind for thread in everything] == (
         3 * ["question"] + 2 * ["message"] + 2 * ["reminder"] + ["approval"]
     )
     assert await threads.open(THE_MANAGER) == everything
@@ -96,16 +92,16 @@ async def test_dead_letters_are_no_waiting_messages(
     await database.write(
         lambda db: db.execute("UPDATE message SET parked = 1 WHERE id = ?", (dead,))
     )
-    rows = await threads.open(BOB)
-    assert kinds(rows) == [("message", "new"), ("dead-letter", "again and again")]
-    assert rows[1]["state"] == "dead"
+    found = await threads.open(BOB)
+    assert kinds(found) == [("message", "new"), ("dead-letter", "again and again")]
+    assert found[1].state == "dead"
     assert await threads.open(ALICE) == []
 
 
 async def test_the_newest_of_each_kind(threads: OpenThreads, broker: Broker) -> None:
     for number in range(MAX_ROWS + 2):
         await broker.send(ALICE, "bob", f"{number}", {})
-    texts = [row["text"] for row in await threads.open(BOB)]
+    texts = [thread.text for thread in await threads.open(BOB)]
     assert texts == [f"{number}" for number in range(2, MAX_ROWS + 2)]
 
 
@@ -116,39 +112,52 @@ async def test_without_approvals_the_rest_is_there(
     requests.down = True
     assert kinds(await threads.open(THE_MANAGER)) == [
         ("message", "x"),
-        ("unavailable", "What waits for approval is not known: approvals does not run."),
+        (
+            "unavailable",
+            "The requests that wait for approval are not known: approvals does not run.",
+        ),
     ]
-
-
-Approvals: TypeAlias = Annotated[list[list[Any]], Signature("a(tsssssxssx)")]
 
 
 class FakeApprovals(Interface, name=names.APPROVALS):
     asked: Dict
 
     @method(allow=EVERYBODY)
-    async def List(self, filter: Dict) -> Approvals:  # noqa: N802 - as on the bus
+    async def List(self, filter: Dict) -> list[Approval]:  # noqa: N802 - as on the bus
         self.asked = filter
-        return [[7, "spawn", "carol", "c0ffee", "docs", "manager", START, "pending", "", 0]]
+        return [
+            Approval(
+                id=7,
+                kind=ApprovalKind.SPAWN,
+                agent="carol",
+                commit="c0ffee",
+                reason="docs",
+                requested_by="manager",
+                requested=START,
+                state=ApprovalState.PENDING,
+                note="",
+                resolved=0,
+            )
+        ]
 
 
 async def test_approvals_are_asked_but_not_started(connect: Connect) -> None:
     bus, other = await connect(), await connect()
-    requests = ApprovalsClient(bus)
+    requests = ApprovalRequests(bus)
     with pytest.raises(Unavailable, match="does not run"):
         await requests.pending(10)
     fake = FakeApprovals()
     other.export(names.APPROVALS_PATH, fake)
     await other.own(names.APPROVALS)
     assert await requests.pending(10) == [
-        {
-            "kind": "approval",
-            "id": Typed("t", 7),
-            "from": "manager",
-            "to": "operator",
-            "text": "spawn carol: docs",
-            "since": START,
-            "state": "pending",
-        }
+        Thread(
+            kind="approval",
+            id=7,
+            sender="manager",
+            recipient="operator",
+            text="spawn carol: docs",
+            since=START,
+            state="pending",
+        )
     ]
     assert fake.asked == {"state": "pending", "limit": 10}

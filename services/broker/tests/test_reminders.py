@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.broker.deadlines.clock import SECOND
 from services.broker.parts import Parts
-from services.broker.reminders.reminder import Reminder, State
 from services.broker.reminders.reminders import Reminders, check_file
 from services.broker.tests.clocks import START, FakeClock
 from services.broker.tests.room import ALICE, BOB, MAX_BODY, MAX_PENDING, EventLog, restart
@@ -19,6 +18,7 @@ from services.broker.tests.test_questions import inbox
 from services.config import BrokerConfig
 from wire.errors import Conflict, HiveError, InvalidArgument, LimitExceeded, NotFound
 from wire.principal import DASHBOARD, THE_OPERATOR, Principal
+from wire.records.broker import Reminder, ReminderState
 
 
 async def test_a_reminder_becomes_a_message_once(path: Path, clock: FakeClock) -> None:
@@ -47,7 +47,7 @@ async def test_a_reminder_becomes_a_message_once(path: Path, clock: FakeClock) -
                 body="look\nagain",
                 file="",
                 created=START,
-                state=State.DELIVERED,
+                state=ReminderState.DELIVERED,
                 message=1,
             )
         ]
@@ -172,7 +172,7 @@ SOON = {"after_s": 1}
         (ALICE, 2**63 - 1, "x", {}, InvalidArgument, "microseconds since 1970"),
         (ALICE, START, "x", {}, InvalidArgument, "2027-01-15 08:00:00 UTC has passed"),
         (ALICE, START // 1000, "x", {}, InvalidArgument, "1970-01-21 20:00:00 UTC has passed"),
-        (ALICE, 0, " ", SOON, InvalidArgument, "says nothing"),
+        (ALICE, 0, " ", SOON, InvalidArgument, "is empty; give it a body"),
         (ALICE, 0, "x" * (MAX_BODY + 1), SOON, LimitExceeded, "1001 bytes"),
         (ALICE, 0, "x", {"after_s": 0}, InvalidArgument, "'after_s' is not valid"),
         (ALICE, 0, "x", {"after_s": 31536001}, InvalidArgument, "'after_s' is not valid"),
@@ -186,7 +186,14 @@ SOON = {"after_s": 1}
         (ALICE, 0, "x", SOON | {"file": "state/x"}, InvalidArgument, "below /state"),
         (ALICE, 0, "x", SOON | {"file": "/state/x\ny"}, InvalidArgument, "below /state"),
         (ALICE, 0, "x", SOON | {"file": "/state/" + "ä" * 509}, InvalidArgument, "1024 bytes"),
-        (THE_OPERATOR, 0, "x", SOON | {"file": "/state/x"}, InvalidArgument, "Only agents"),
+        (
+            THE_OPERATOR,
+            0,
+            "x",
+            SOON | {"file": "/state/x"},
+            InvalidArgument,
+            "Only reminders of agents",
+        ),
     ],
 )
 async def test_bad_reminders_are_refused_and_leave_nothing(
@@ -218,6 +225,7 @@ async def test_bad_filters(reminders: Reminders) -> None:
 
 
 @given(st.lists(st.sampled_from(["/", "state", "..", ".", "x", "\n", "\0", "a b"]), max_size=8))
+@settings(deadline=None)
 def test_a_path_that_is_taken_stays_below_state(parts: list[str]) -> None:
     file = "".join(parts) or "/"
     try:

@@ -102,7 +102,7 @@ def test_not_while_a_broker_runs(
     held = lock.take(path.parent)
     with pytest.raises(Conflict, match="systemctl mask --runtime --now hive-broker"):
         restore.restore(saved, path.parent)
-    with pytest.raises(CorruptStore, match="in use, by a broker or by a restore"):
+    with pytest.raises(CorruptStore, match="in use by a broker or by a restore"):
         lock.take(path.parent)
     assert texts(path) == ["then", "now"]
     os.close(held)
@@ -152,14 +152,18 @@ def a_pipe(file: Path) -> None:
     ("spoil", "error", "reason"),
     [
         (header_only, CorruptStore, "cannot be restored: .*malformed"),
-        (foreign, CorruptStore, "is no message store"),
-        (newer, CorruptStore, "newer Hyperhive .*The store is what it was"),
-        (spying, CorruptStore, "not made as ours are, see 'spy'.*The store is what it was"),
-        (a_view, CorruptStore, "not made as ours are, see 'agent'"),
+        (foreign, CorruptStore, "is not a message store"),
+        (newer, CorruptStore, "newer Hyperhive .*The store is unchanged"),
+        (
+            spying,
+            CorruptStore,
+            "has other tables than a message store: 'spy'.*The store is unchanged",
+        ),
+        (a_view, CorruptStore, "has other tables than a message store: 'agent'"),
         (a_link, CorruptStore, "name the file itself, not a link"),
-        (a_pipe, CorruptStore, "is no file"),
+        (a_pipe, CorruptStore, "is not a regular file"),
         (Path.unlink, NotFound, "does not exist"),
-        (lambda file: file.write_text("root:x:0:0"), CorruptStore, "is no message store"),
+        (lambda file: file.write_text("root:x:0:0"), CorruptStore, "is not a message store"),
     ],
 )
 def test_what_is_no_backup_changes_nothing(
@@ -232,4 +236,4 @@ def test_root_does_it_as_the_owner(saved: Path, path: Path, tmp_path: Path) -> N
         4712,
         0o600,
     )
-    assert "nothing was there before" in done.stdout
+    assert "there was none before" in done.stdout

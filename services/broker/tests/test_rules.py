@@ -29,12 +29,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from services.broker.maintenance.retention import delete
 from services.broker.messages.inbox import Holder
-from services.broker.messages.message import Message, State
 from services.broker.storage.database import Database
 from services.broker.tests.model import AGENTS, CONFIG, PARTIES, Model, Seen
 from services.broker.tests.room import make_room
 from wire.errors import HiveError
 from wire.principal import THE_OPERATOR, Principal, agent
+from wire.records.broker import Message, MessageState
 
 T = TypeVar("T")
 Call = Coroutine[Any, Any, object]
@@ -217,7 +217,7 @@ class Rules(RuleBasedStateMachine):
         for _ in range(3):
             await asyncio.sleep(0)
             await self.database.write(lambda db: None)
-        await self.parts.writes.idle()
+        await self.parts.writes.wait()
 
     @rule(asker=senders, to=senders)
     def ask(self, asker: str, to: str) -> None:
@@ -246,15 +246,15 @@ class Rules(RuleBasedStateMachine):
         self.run(delete(self.database, 2**62))
         self.model.delete_done()
 
-    @precondition(lambda self: any(m.state is State.DEAD for m in self.messages.values()))
+    @precondition(lambda self: any(m.state is MessageState.DEAD for m in self.messages.values()))
     @rule(picks=some, again=st.booleans(), one=st.booleans())
     def decide(self, picks: list[int], again: bool, one: bool) -> None:
         """Queue again or drop: a dead letter, or anything."""
-        dead = [m.id for m in self.messages.values() if m.state is State.DEAD]
+        dead = [m.id for m in self.messages.values() if m.state is MessageState.DEAD]
         self.decide_on(dead[:1] if one else self.model.ids(picks), again)
 
     def decide_on(self, ids: list[int], again: bool) -> None:
-        error = self.model.change_dead(ids, State.QUEUED if again else State.DROPPED)
+        error = self.model.change_dead(ids, MessageState.QUEUED if again else MessageState.DROPPED)
         call = self.broker.requeue(ids) if again else self.broker.drop(ids)
         self.check(call, error)
         self.serve_waiting()
@@ -310,7 +310,7 @@ class Rules(RuleBasedStateMachine):
 
     def begin_decide(self, who: tuple[str, int], picks: list[int], data: st.DataObject) -> Call:
         ids, again = self.model.ids(picks), data.draw(st.booleans())
-        self.model.change_dead(ids, State.QUEUED if again else State.DROPPED)
+        self.model.change_dead(ids, MessageState.QUEUED if again else MessageState.DROPPED)
         return self.broker.requeue(ids) if again else self.broker.drop(ids)
 
     async def crash_during(self, call: Coroutine[Any, Any, object] | None) -> None:
@@ -354,8 +354,10 @@ class Rules(RuleBasedStateMachine):
     @invariant()
     def dead_letters_are_those_that_came_back_too_often(self) -> None:
         for message in self.messages.values():
-            if message.state in (State.QUEUED, State.DEAD):
-                assert (message.state is State.DEAD) == (message.failed > CONFIG.max_redeliveries)
+            if message.state in (MessageState.QUEUED, MessageState.DEAD):
+                assert (message.state is MessageState.DEAD) == (
+                    message.failed > CONFIG.max_redeliveries
+                )
 
     @invariant()
     def nobody_is_served_by_mistake(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from services import sqlite
 from services.broker import startup_timeout
 from services.broker.messages.message import Draft
 from services.broker.messages.store import MessageStore
@@ -66,7 +67,7 @@ def foreign(path: Path) -> None:
 
 def newer(path: Path) -> None:
     with sqlite3.connect(path) as db:
-        db.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+        db.execute(f"PRAGMA user_version = {schema.FORMAT.version + 1}")
     db.close()
     for side in ("-wal", "-shm"):
         path.with_name(path.name + side).unlink(missing_ok=True)
@@ -88,8 +89,8 @@ def a_directory(path: Path) -> None:
     [
         (scribble, "is damaged"),
         (cut, "is damaged"),
-        (text, "it is no sqlite file"),
-        (foreign, "a sqlite file of something else"),
+        (text, "is not an sqlite file"),
+        (foreign, "is an sqlite file of another program"),
         (newer, "newer Hyperhive"),
         (foreign_owner, "belongs to uid 4711"),
         (a_directory, "cannot be read"),
@@ -150,8 +151,8 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
 
 def test_it_promises_durability(path: Path) -> None:
     db = schema.connect(path)
-    assert db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert tuple(db.execute("PRAGMA synchronous").fetchone()) == (2,)  # FULL
+    assert tuple(db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
     db.close()
 
 
@@ -194,12 +195,12 @@ async def test_a_store_of_each_earlier_version_is_migrated(path: Path, dump: Pat
             "SELECT rowid FROM message_search WHERE message_search MATCH 'seven' ORDER BY rowid"
         ).fetchall()
     )
-    assert found == [(1,), (2,)]
+    assert [row["rowid"] for row in found] == [1, 2]
     await database.close()
 
 
 def test_every_earlier_version_has_a_store_to_try() -> None:
-    assert {version_of(dump) for dump in STORES} == set(range(1, schema.VERSION))
+    assert {version_of(dump) for dump in STORES} == set(range(1, schema.FORMAT.version))
 
 
 @pytest.mark.parametrize("dump", STORES, ids=lambda dump: dump.stem)
@@ -268,7 +269,8 @@ MIGRATE = """
 import os, pathlib, signal, sys
 from services import migration
 from services.broker.storage import schema
-schema.PROGRESS_STEPS, migration._COPIED = 500, 8
+from services import sqlite
+sqlite.TICK, migration.COPIED = 500, 8
 path, limit = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 calls = 0
 def alive():
@@ -324,7 +326,7 @@ async def test_a_migration_that_is_killed_was_not_or_is_done(tmp_path: Path) -> 
         found.add((version, kept.exists()))
         with closing(schema.connect(path)):
             pass
-        assert content(path) == (schema.VERSION, before[1])
+        assert content(path) == (schema.FORMAT.version, before[1])
         assert content(kept) == before
         assert sorted(p.name for p in path.parent.iterdir()) == [path.name, kept.name]
     assert {(1, False), (1, True)} <= found
@@ -334,7 +336,7 @@ def test_systemd_waits_for_a_large_store(path: Path, monkeypatch: pytest.MonkeyP
     told: list[str] = []
     monkeypatch.setattr("services.unit.notify", told.append)
     monkeypatch.setattr(startup_timeout, "INTERVAL", 0.0)
-    monkeypatch.setattr(schema, "PROGRESS_STEPS", 100)
+    monkeypatch.setattr(sqlite, "TICK", 100)
     load(path, STORES[0])
     with closing(schema.connect(path, StartupTimeout().extend)):
         pass

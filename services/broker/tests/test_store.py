@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from services.broker.messages.message import Draft, Message, State
+from services.broker.messages.message import Draft
 from services.broker.messages.rows import PAGE_BYTES
 from services.broker.messages.store import MessageStore
 from services.broker.queries import pages
-from services.broker.queries.filters import MessageFilter
+from services.broker.queries.history import MESSAGE_FILTER
 from services.broker.storage.database import Database
 from wire.errors import NotFound, Unavailable
+from wire.records.broker import Message, MessageFilter, MessageState
 
 
 def draft(body: str = "hello", to: str = "bob", sender: str = "alice", **more: object) -> Draft:
@@ -37,7 +38,7 @@ async def page(
 
 
 async def everything(database: Database, **wanted: object) -> list[int]:
-    found = await page(database, MessageFilter.model_validate(wanted), 1000)
+    found = await page(database, MESSAGE_FILTER.parse(wanted), 1000)
     return [message.id for message in found]
 
 
@@ -56,7 +57,7 @@ async def test_a_message_survives(path: Path) -> None:
     assert message.body == "häßlich \N{PILE OF POO}\n"
     assert message.urgent
     assert (message.redeliveries, message.in_reply_to) == (0, 0)
-    assert message.state is State.LEASED
+    assert message.state is MessageState.LEASED
 
 
 async def test_oldest_first_and_a_redelivered_one_before_newer_ones(store: MessageStore) -> None:
@@ -141,15 +142,19 @@ async def test_filters(store: MessageStore, database: Database) -> None:
     assert await everything(database, after=a, before=d) == [b, c]
     assert await everything(database, after=2**64 - 1) == []
     assert await everything(database, before=2**64 - 1, to="operator") == [d]
-    assert await everything(database, state=State.ACKNOWLEDGED) == [a]
-    queued = await page(database, MessageFilter(state=State.QUEUED), 9, party=None, leased={b})
+    assert await everything(database, state=MessageState.ACKNOWLEDGED) == [a]
+    queued = await page(
+        database, MessageFilter(state=MessageState.QUEUED), 9, party=None, leased={b}
+    )
     assert [m.id for m in queued] == [c, d]
-    leased = await page(database, MessageFilter(state=State.LEASED), 9, party=None, leased={b})
-    assert [(m.id, m.state) for m in leased] == [(b, State.LEASED)]
+    leased = await page(
+        database, MessageFilter(state=MessageState.LEASED), 9, party=None, leased={b}
+    )
+    assert [(m.id, m.state) for m in leased] == [(b, MessageState.LEASED)]
     bobs = await page(database, MessageFilter(), 9, party="bob", leased=())
     assert [m.id for m in bobs] == [a, d]
     assert [m.id for m in await page(database, MessageFilter(), 1, party="bob", leased=())] == [d]
-    assert await page(database, MessageFilter(to="manager"), 9, party="bob", leased=()) == []
+    assert await page(database, MessageFilter(recipient="manager"), 9, party="bob", leased=()) == []
 
 
 async def test_a_full_disk_refuses_and_goes_on(store: MessageStore, database: Database) -> None:
