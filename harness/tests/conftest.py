@@ -1,4 +1,4 @@
-"""A harness as a process of its own, with a fake endpoint, a scripted model and the real claude."""
+"""A harness in its own process, with a fake hive, a scripted model and the real claude."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ SCENARIO = Path(__file__).with_name("scenario.toml")
 
 
 class Harness:
-    """The process, and what can be seen of it from outside."""
+    """The harness's process, as observed from outside."""
 
     def __init__(self, root: Path, hive: Hive, model: str) -> None:
         self.root, self.hive, self.model = root, hive, model
@@ -42,7 +42,7 @@ class Harness:
         self.notes += self._notify.recv(4096).decode().split("\n")
         self._noted.set()
 
-    async def noted(self, note: str, limit: float = 20.0) -> None:
+    async def noted(self, note: str, limit: float = 60.0) -> None:
         async with asyncio.timeout(limit):
             while note not in self.notes:
                 self._noted.clear()
@@ -81,7 +81,7 @@ class Harness:
             return await self.process.wait()
 
     def claude(self) -> int:
-        """The pid of its Claude Code process."""
+        """Return the pid of its Claude Code process."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         for pid in map(int, children.split()):
@@ -116,7 +116,7 @@ async def hive(tmp_path: Path) -> AsyncIterator[Hive]:
 
 @pytest_asyncio.fixture
 async def serve_model() -> AsyncIterator[Callable[..., Any]]:
-    """A function that serves the scripted model on a port (0: any) and answers its url."""
+    """Return a function that serves the scripted model on a port (0: any) and returns its URL."""
     runners: list[web.AppRunner] = []
 
     async def serve(port: int = 0) -> str:
@@ -137,7 +137,7 @@ async def serve_model() -> AsyncIterator[Callable[..., Any]]:
 
 @pytest_asyncio.fixture
 async def serve_greeter() -> AsyncIterator[Callable[[], Awaitable[str]]]:
-    """A function that serves the greeter and answers its url."""
+    """Return a function that serves the greeter and returns its URL."""
     app = web.Application()
     app.router.add_route("*", "/mcp", greeter.serve)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -155,7 +155,7 @@ async def serve_greeter() -> AsyncIterator[Callable[[], Awaitable[str]]]:
 async def harness(
     tmp_path: Path, hive: Hive, serve_model: Callable[..., Any]
 ) -> AsyncIterator[Harness]:
-    """A harness that is not started yet, with the model of scenario.toml."""
+    """Return a harness that is not started yet, with the model of scenario.toml."""
     harness = Harness(tmp_path, hive, await serve_model())
     yield harness
     await harness.close()

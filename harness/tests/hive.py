@@ -1,4 +1,4 @@
-"""A fake of the agent's endpoint: the tools part of MCP on a unix socket, with real leases."""
+"""A fake hive: the tools of MCP on a unix socket, with real leases."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ ANY = {"type": "object"}
 
 
 class Hive:
-    """Holds the inbox of one agent, and writes down what was called on it."""
+    """The inbox of one agent, and a record of the calls."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,7 +40,7 @@ class Hive:
         )
 
     async def stop(self) -> None:
-        """Hangs up on everybody, as a restart of the endpoint does."""
+        """Close all connections, as a restart of the hive does."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -66,8 +66,8 @@ class Hive:
         await self.notify()
         return number
 
-    async def until(self, condition: Callable[[], bool], limit: float = 30.0) -> None:
-        """Waits for an event of this fake after which `condition` holds."""
+    async def until(self, condition: Callable[[], bool], limit: float = 60.0) -> None:
+        """Wait for an event of this fake after which `condition` holds."""
         async with asyncio.timeout(limit), self._changed:
             await self._changed.wait_for(condition)
 
@@ -100,7 +100,7 @@ class Hive:
 
 
 class Connection:
-    """One MCP connection: it holds the leases of what it received."""
+    """An MCP connection, which holds the leases of the messages that it received."""
 
     def __init__(
         self,

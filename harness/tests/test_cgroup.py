@@ -1,4 +1,4 @@
-"""The group of a turn's commands; in a real control group where this machine lets us make one."""
+"""The group of a turn's commands, in a real control group if this machine allows one."""
 
 import os
 import select
@@ -13,11 +13,11 @@ from harness.claude.cgroup import SHELL, VARIABLE, TurnCgroup
 
 @pytest.fixture
 def parent() -> Iterator[Path]:
-    """A control group of version 2 for one test."""
+    """Create a control group of version 2 for one test."""
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     trees = [Path(mount[4]) for mount in mounts if "cgroup2" in mount]
     if not trees or not os.access(trees[0], os.W_OK):
-        pytest.skip("no control group can be made here")
+        pytest.skip("no control group can be created here")
     path = trees[0] / f"hive-test-{os.getpid()}"
     path.mkdir()
     yield path

@@ -1,4 +1,4 @@
-"""The client's side of JSON-RPC, against a peer that answers as a test wants."""
+"""The client's side of JSON-RPC, with a peer whose answers a test chooses."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ def result(request: dict[str, Any], **values: Any) -> bytes:
 
 @asynccontextmanager
 async def connected(folder: Path, answer: Answer) -> AsyncIterator[Connection]:
-    """A connection whose peer writes `answer` to each request; an empty one hangs up."""
+    """Open a connection whose peer writes `answer` to each request, or closes if it is empty."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
@@ -95,7 +95,7 @@ async def test_a_line_may_be_long(tmp_path: Path) -> None:
 
 
 def test_what_takes_long_to_load_is_not_loaded_before_a_turn() -> None:
-    """It would be a second of each start, and 40 MB of each agent that has nothing to do."""
+    """They would cost a second of each start, and 40 MB of each idle agent."""
     heavy = {"mcp", "pydantic", "claude_agent_sdk"}
     show = f"import sys, harness.__main__; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", show], check=True, capture_output=True, text=True)

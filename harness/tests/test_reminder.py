@@ -1,4 +1,4 @@
-"""The file that a reminder names, and what may lie there instead."""
+"""The file that a reminder names, and everything else that may be at its path."""
 
 import os
 from pathlib import Path

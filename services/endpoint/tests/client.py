@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-LIMIT = 10.0
+LIMIT = 30.0
 """Seconds until a test that waits fails."""
 
 

@@ -9,7 +9,7 @@ from services.endpoint.delivery.leases import TRANSITIONS, Holder, Leases, State
 from wire.errors import NotFound, Unavailable
 from wire.records.broker import Message, MessageState
 
-LIMIT = 5.0
+LIMIT = 30.0
 
 
 class FakeBroker:

@@ -4,6 +4,7 @@ import asyncio
 
 from services.endpoint.delivery.leases import Holder
 from services.endpoint.reports import Reports
+from services.endpoint.tests.client import LIMIT
 from wire.errors import Unavailable
 from wire.records.lifecycle import Report
 
@@ -12,6 +13,11 @@ class Lifecycle:
     def __init__(self) -> None:
         self.heard: asyncio.Queue[Report] = asyncio.Queue()
         self.error: Exception | None = None
+
+    async def next(self) -> Report:
+        """Return the next report; wait for it if there is none yet."""
+        async with asyncio.timeout(LIMIT):
+            return await self.heard.get()
 
     async def report(self, report: Report) -> None:
         self.heard.put_nowait(report)
@@ -26,7 +32,7 @@ async def test_everything_that_was_said_is_repeated() -> None:
     await reports.send(harness, Report("idle"))
     assert [lifecycle.heard.get_nowait() for _ in range(2)][1] == Report("idle")
     reports.repeat()
-    assert await lifecycle.heard.get() == Report("idle", "m")
+    assert await lifecycle.next() == Report("idle", "m")
     await reports.close()
 
 
@@ -39,9 +45,8 @@ async def test_what_a_harness_said_ends_with_its_connection() -> None:
     await reports.send(new, Report("idle"))
     reports.forget(old)
     reports.repeat()
-    await asyncio.sleep(0)
-    heard = [lifecycle.heard.get_nowait() for _ in range(lifecycle.heard.qsize())]
-    assert heard[1:] == [Report("idle")] * 2
+    assert [await lifecycle.next() for _ in range(3)][1:] == [Report("idle")] * 2
+    assert lifecycle.heard.empty()
     await reports.close()
 
 
@@ -52,5 +57,5 @@ async def test_what_cannot_be_repeated_harms_nobody() -> None:
     lifecycle.error = Unavailable("gone again")
     reports.repeat()
     reports.repeat()
-    await asyncio.sleep(0)
+    assert [await lifecycle.next() for _ in range(2)] == [Report("idle")] * 2
     await reports.close()

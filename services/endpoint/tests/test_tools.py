@@ -314,7 +314,7 @@ async def test_closing_the_endpoint_releases_everything(hive: Hive) -> None:
     await hive.broker.until(lambda: hive.broker.acknowledged == [1])
     await hive.broker.queue(2)
     assert (await client.line())["result"]["structuredContent"]["messages"][0]["id"] == 2
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         await hive.endpoint.close()
     assert hive.broker.released == [2]
     assert await client.line() is None

@@ -45,14 +45,13 @@ async def _threads(context: Context, call: Threads) -> ToolResult:
 def _shown(thread: Thread) -> dict[str, Any]:
     """Return a thread as JSON, without empty values, and with its times in ISO 8601."""
     shown: dict[str, Any] = dict(zip(keys(Thread).values(), thread, strict=True))
-    shown |= {
-        "since": thread.since and _time(thread.since),
-        "due": thread.due and _time(thread.due),
-    }
+    shown["since"], shown["due"] = _time(thread.since), _time(thread.due)
     return {key: value for key, value in shown.items() if value not in ("", 0)}
 
 
 def _time(microseconds: int) -> str:
+    if not microseconds:
+        return ""
     try:
         return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="seconds")
     except OverflowError:
