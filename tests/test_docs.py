@@ -115,3 +115,12 @@ def test_a_decision_has_number_status_date_and_parts(record: Path) -> None:
     word = found[1].partition(" [")[0]
     row = f"| [{number}]({record.name}) | {title.partition('. ')[2]} | {word} | {found[2]} |"
     assert row in (DECISIONS / "README.md").read_text()
+
+
+def test_pre_commit_checks_what_make_lint_checks() -> None:
+    """Both run the programs of .venv, so a commit that passes one passes the other."""
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (REPO / "Makefile").read_text(), re.MULTILINE)
+    assert lint
+    checks = set(re.findall(r"^\t@\$\(BIN\)/(.*?)(?: \.)?$", lint[1], re.MULTILINE))
+    hooks = (REPO / ".pre-commit-config.yaml").read_text()
+    assert set(re.findall(r"^ +entry: \.venv/bin/(.*?)(?: \.)?$", hooks, re.MULTILINE)) == checks
