@@ -1,6 +1,6 @@
-"""Gets a fresh machine ready: `python3 sandbox/bootstrap.py [--tests] [--bench] [--venv PLACE]`.
+"""Prepare a fresh machine: `python3 sandbox/bootstrap.py [--tests] [--bench] [--venv DIRECTORY]`.
 
-Uses nothing but the standard library, and does nothing when everything is there already.
+This script imports only the standard library, and does nothing if everything is installed.
 """
 
 import argparse
@@ -18,14 +18,16 @@ from sandbox.instance import SandboxError  # noqa: E402
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Install packages, virtual environment and package; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="bootstrap", description="Get this machine ready.")
-    parser.add_argument("--tests", action="store_true", help="also what only the tests need")
-    parser.add_argument("--bench", action="store_true", help="also what only `make bench` needs")
-    parser.add_argument("--venv", type=Path, default=REPO / ".venv", help="where to install")
+    """Install packages, the virtual environment and Hyperhive; return the exit status."""
+    parser = argparse.ArgumentParser(prog="bootstrap", description="Prepare this machine.")
+    parser.add_argument("--tests", action="store_true", help="also install what the tests need")
+    parser.add_argument("--bench", action="store_true", help="also install what `make bench` needs")
+    parser.add_argument(
+        "--venv", type=Path, default=REPO / ".venv", help="the virtual environment (default: .venv)"
+    )
     options = parser.parse_args(arguments)
     if os.geteuid() != 0:
-        print("This needs root (packages, mounts, containers): use sudo.", file=sys.stderr)
+        print("This needs root (packages, mounts, containers). Run it with sudo.", file=sys.stderr)
         return 1
     needs = [*machine.HOST, *machine.BUILD]
     needs += machine.TESTS if options.tests else ()
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"bootstrap: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("bootstrap: Interrupted. The same command goes on from here.", file=sys.stderr)
+        print("bootstrap: Interrupted. Run the same command again to continue.", file=sys.stderr)
         return 130
     return 0
 

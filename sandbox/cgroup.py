@@ -1,7 +1,7 @@
-"""A control group for each sandbox on machines whose PID 1 makes none.
+"""A control group for each sandbox, on machines whose PID 1 does not make one.
 
-systemd-nspawn puts its `payload` group below the group it was started in, so two sandboxes in
-the same group would share one.
+systemd-nspawn makes its `payload` group below the group in which it was started. Two sandboxes
+started in the same group would share it.
 """
 
 import os
@@ -13,7 +13,7 @@ from sandbox.instance import Instance
 
 
 def enter(instance: Instance) -> None:
-    """Move this process into the sandbox's own groups; under systemd it is in one already."""
+    """Move this process into the sandbox's groups; under systemd it is in one already."""
     if Path("/run/systemd/system").is_dir():
         return
     for directory in directories(instance):
@@ -22,7 +22,7 @@ def enter(instance: Instance) -> None:
 
 
 def processes(instance: Instance) -> set[int]:
-    """Pids of everything in the sandbox's groups; what it runs dies a little after its init."""
+    """Return the pids in the sandbox's groups; some processes outlive its init for a moment."""
     found: set[int] = set()
     for directory in directories(instance):
         for procs in directory.rglob("cgroup.procs"):
@@ -32,14 +32,14 @@ def processes(instance: Instance) -> set[int]:
 
 
 def remove(instance: Instance) -> None:
-    """Remove the groups of a sandbox that has no processes any more."""
+    """Remove the groups of a sandbox that has no processes left."""
     for directory in directories(instance):
         for path, _, _ in os.walk(directory, topdown=False):
             Path(path).rmdir()
 
 
 def directories(instance: Instance) -> Iterator[Path]:
-    """The group's directory in each hierarchy that systemd-nspawn uses: v2, and v1's systemd."""
+    """Yield the group's directory in each hierarchy of systemd-nspawn: v2, and v1's systemd."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         mount, _, kind = line.partition(" - ")
         point = Path(mount.split()[4])

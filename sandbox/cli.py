@@ -1,4 +1,4 @@
-"""The command line of the sandbox."""
+"""The command line `sandbox/sandbox`."""
 
 import argparse
 import os
@@ -9,29 +9,29 @@ from sandbox import hive, inside, lifecycle
 from sandbox.instance import DEFAULT, REPO, Instance, SandboxError
 
 _DESCRIPTION = """\
-A throw-away systemd host: an overlay over this machine's root with a systemd of its own as PID 1.
-It uses the machine's network and sees this repository, read-only, at its own path; the
-repository's .venv appears at /usr/lib/hyperhive."""
+Run a throw-away systemd host: an overlay over this machine's root, with its own systemd as PID 1.
+The host uses the machine's network. Inside, this repository is mounted read-only at the same path,
+and its .venv at /usr/lib/hyperhive."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; returns the exit status (1 with a sentence on stderr when it fails)."""
+    """Run one command and return its exit status: 1, with a sentence on stderr, if it fails."""
     options = _parser().parse_args(arguments)
     if os.geteuid() != 0:
-        return _fail("The sandbox needs root: run this with sudo or as root.")
+        return _fail("The sandbox needs root. Run this command with sudo or as root.")
     run: Callable[[Instance, argparse.Namespace], int] = options.run
     try:
         return run(Instance(options.name), options)
     except SandboxError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        _fail("Interrupted. The same command goes on from here; `down` removes what there is.")
+        _fail("Interrupted. Run the same command again to continue, or `down` to clean up.")
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sandbox", description=_DESCRIPTION)
-    parser.add_argument("--name", default=DEFAULT, help="which sandbox (default: hive)")
+    parser.add_argument("--name", default=DEFAULT, help="the sandbox's name (default: hive)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:
@@ -39,20 +39,31 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    boot = add("up", _up, "Boot it; returns when it is ready. Nothing to do when it is up already.")
-    boot.add_argument("--bare", action="store_true", help="without the venv at /usr/lib/hyperhive")
-    start = add("hive", _hive, "Boot it, install the hive in it and start it with some agents.")
-    start.add_argument("--dashboard-port", type=int, default=hive.Ports.dashboard)
-    start.add_argument("--model-port", type=int, default=hive.Ports.model)
-    start.add_argument("agents", nargs="*", help="who should run; default: nobody")
-    down = add("down", _down, "End it and remove every trace of it.")
-    down.add_argument("--keep", action="store_true", help="keep its data for the next `up`")
-    add("install", _install, "Install the venv's units, policies, users and directories in it.")
-    execute = add("exec", _exec, "Run a command in it, with this terminal.")
+    boot = add("up", _up, "Boot the sandbox, and return when it is ready.")
+    boot.add_argument(
+        "--bare", action="store_true", help="do not mount the venv at /usr/lib/hyperhive"
+    )
+    start = add("hive", _hive, "Boot the sandbox, and start a hive inside.")
+    for name, what, port in (
+        ("dashboard", "dashboard", hive.Ports.dashboard),
+        ("model", "scripted model", hive.Ports.model),
+    ):
+        text = f"the port of the {what} (default: {port})"
+        option = f"--{name}-port"
+        start.add_argument(option, type=int, default=port, metavar="PORT", help=text)
+    start.add_argument("agents", nargs="*", metavar="AGENT", help="an agent to spawn or start")
+    down = add("down", _down, "Stop the sandbox, and remove every trace of it.")
+    down.add_argument("--keep", action="store_true", help="keep the data for the next `up`")
+    add(
+        "install",
+        _install,
+        "Install the units, policies, users and directories that the venv ships.",
+    )
+    execute = add("exec", _exec, "Run a command inside, on this terminal.")
     execute.add_argument("command", nargs=argparse.REMAINDER)
-    add("shell", _shell, "Open a shell in it.")
-    add("status", _status, "Say whether it is up; exit status 3 when it is not.")
-    logs = add("logs", _logs, "Show its journal, or how its boot failed.")
+    add("shell", _shell, "Open a shell inside.")
+    add("status", _status, "Print whether the sandbox is up; exit with status 3 if it is not.")
+    logs = add("logs", _logs, "Show the journal, or the console of a boot that failed.")
     logs.add_argument("options", nargs=argparse.REMAINDER, help="options for journalctl")
     return parser
 
@@ -82,7 +93,7 @@ def _install(instance: Instance, _: argparse.Namespace) -> int:
 def _exec(instance: Instance, options: argparse.Namespace) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
-        raise SandboxError("Say what to run: sandbox exec COMMAND...")
+        raise SandboxError("The command is missing. Run: sandbox exec COMMAND...")
     return inside.become(instance, command)
 
 
@@ -101,7 +112,7 @@ def _status(instance: Instance, _: argparse.Namespace) -> int:
 def _logs(instance: Instance, options: argparse.Namespace) -> int:
     if instance.init() is None:
         if not instance.console.exists():
-            raise SandboxError(f"Sandbox {instance.name} is down and left no log.")
+            raise SandboxError(f"Sandbox {instance.name} is down, and there is no log of it.")
         print(instance.console.read_text(errors="replace"))
         return 0
     return inside.become(instance, ["journalctl", "--no-hostname", *options.options])

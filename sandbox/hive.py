@@ -1,4 +1,4 @@
-"""A running hive in a sandbox: what `make up` and the system tests start from."""
+"""A running hive in a sandbox, for `make up` and the system tests."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from sandbox.instance import DEFAULT, REPO, Instance, SandboxError
 
 AGENTS: Final = ("manager", "alice", "bob")
 MODEL_HOST: Final = "127.0.0.100"
-"""Loopback of its own, so that containers can be let through to the model and to nothing else."""
+"""A loopback address that only the model uses, so that containers reach only the model."""
 
 _UNITS: Final = "/etc/systemd/system"
 _CHECKOUT: Final = "/run/hive-model"
@@ -23,16 +23,19 @@ _KEY: Final = "/etc/hyperhive/credentials/anthropic_api_key"
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the hive listens; sandboxes share the machine's network."""
+    """The ports on which a hive listens; sandboxes share the machine's network."""
 
     dashboard: int = 7000
     model: int = 7100
 
 
 def start(instance: Instance, ports: Ports, agents: Sequence[str]) -> None:
-    """Boot `instance`, install the hive in it, start it, and see that `agents` run.
+    """Boot `instance`, install the hive, start it, and spawn or start `agents`.
 
-    Does only what is missing. Raises SandboxError with what the journal says of a failed unit.
+    Skip what is done already.
+
+    Raises:
+        SandboxError: A unit failed; the text has its journal.
     """
     with _step("the sandbox boots"):
         lifecycle.up(instance)
@@ -47,7 +50,7 @@ def start(instance: Instance, ports: Ports, agents: Sequence[str]) -> None:
 
 
 def greet(instance: Instance, ports: Ports) -> None:
-    """Tell the operator where the dashboard is and what to try."""
+    """Print the dashboard's address and some commands to try."""
     link = inside.run(instance, "hivectl", "login-link", check=False)
     address = link.stdout.strip() or f"http://127.0.0.1:{ports.dashboard}/"
     run = "sandbox/sandbox exec hivectl"
@@ -64,14 +67,14 @@ def _configure(instance: Instance, ports: Ports) -> None:
     url = f"http://{MODEL_HOST}:{ports.model}"
     settings = f'[harness]\nscripted_model_url = "{url}"\n\n'
     settings += f'[lifecycle]\nnetwork_allow = ["{MODEL_HOST}"]\n'
-    # Who is there is said on the command line; and `_ensure_agent` restarts them.
+    # The command line names the agents, and `_ensure_agent` restarts them.
     agents = "create_manager = false\nauto_update = false\n"
     text = f"[lifecycle]\n{agents}" if key else settings + agents
     _write(instance, "/etc/hyperhive/hyperhive.toml", text)
     if key:
         _write(instance, _KEY, key, mode="0600")
     _write(instance, f"{_UNITS}/hive-model.service", _text("hive-model.service"))
-    # Wherever the checkout is, in /tmp or in a home: its unit may see nothing else of these.
+    # The checkout may be in /tmp or in a home directory; the unit sees nothing else there.
     checkout = (
         f"[Service]\nBindReadOnlyPaths={REPO}:{_CHECKOUT}\nWorkingDirectory={_CHECKOUT}\n"
         "Environment=PYTHONDONTWRITEBYTECODE=1"
@@ -85,7 +88,7 @@ def _configure(instance: Instance, ports: Ports) -> None:
 
 
 def _start_units(instance: Instance) -> bool:
-    """Start the hive, or restart what runs an older version of it; returns whether any did."""
+    """Start the hive, or restart services of an older version; return whether there were any."""
     running = instance.run_dir / "package"
     stamp = REPO / ".venv/.hyperhive-package"
     installed = stamp.read_text() if stamp.exists() else ""
@@ -94,7 +97,7 @@ def _start_units(instance: Instance) -> bool:
     if outdated:
         services = [unit for unit in _units(instance, "hive-*.service") if "@" not in unit]
         inside.run(instance, "systemctl", "try-restart", *services)
-        # Their sockets start them again.
+        # The sockets start the endpoints again.
         inside.run(instance, "systemctl", "stop", "hive-agent@*.service")
     inside.run(instance, "systemctl", "start", "hive-model.service", "hive.target")
     running.write_text(installed)
@@ -126,7 +129,7 @@ def _text(name: str) -> str:
 
 
 def _write(instance: Instance, path: str, text: str, mode: str = "0644") -> None:
-    """Write a file inside; what is secret is never readable by others, not even for a moment."""
+    """Write a file inside, with its final mode from the start."""
     inside.run(instance, "install", "-D", "-m", mode, "/dev/stdin", path, stdin=text)
 
 

@@ -1,4 +1,4 @@
-"""Running commands inside a sandbox."""
+"""Commands that run inside a sandbox."""
 
 import os
 import subprocess
@@ -17,29 +17,30 @@ _NAMESPACES: Final = ("-m", "-u", "-i", "-p", "-n", "-C", "-r", "-w")
 
 
 def command_line(instance: Instance, command: Sequence[str]) -> list[str]:
-    """What to execute on the machine for `command` to run inside; it dies with its caller.
+    """Return the command of the machine that runs `command` inside, and kills it at its own end.
 
-    Raises SandboxError when the sandbox is down.
+    Raises:
+        SandboxError: The sandbox is down.
     """
     init = instance.init()
     if init is None:
         start = f"sandbox/sandbox --name {instance.name} up"
         if instance.name == DEFAULT:
             start = "make up"
-        raise SandboxError(f"Sandbox {instance.name} is down; `{start}` starts it.")
+        raise SandboxError(f"Sandbox {instance.name} is down. Run `{start}` to start it.")
     # Killing nsenter alone would leave its child running inside.
     tied = ["setpriv", "--pdeathsig", "KILL", "--", *command]
     return ["nsenter", "-t", str(init), *_NAMESPACES, "--", *tied]
 
 
 def environment() -> dict[str, str]:
-    """The environment of commands inside: none of the machine's, but for the terminal."""
+    """Return the environment of commands inside; it has the terminal's variables only."""
     terminal = {name: os.environ[name] for name in _TERMINAL if name in os.environ}
     return {**_ENVIRONMENT, "TERM": "dumb", **terminal}
 
 
 def become(instance: Instance, command: Sequence[str]) -> int:
-    """Replace this process by `command` inside; returns only by an exception."""
+    """Replace this process by `command` inside; return only by an exception."""
     arguments = command_line(instance, command)
     os.execvpe(arguments[0], arguments, environment())  # noqa: S606 - meant to be without a shell
 
@@ -47,9 +48,10 @@ def become(instance: Instance, command: Sequence[str]) -> int:
 def run(
     instance: Instance, *command: str, stdin: str = "", check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run `command` inside to its end and capture what it prints.
+    """Run `command` inside, wait for its end, and capture its output.
 
-    Raises SandboxError with its output when `check` and it fails.
+    Raises:
+        SandboxError: The command failed and `check` is set; the text has its output.
     """
     done = subprocess.run(
         command_line(instance, command),

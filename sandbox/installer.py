@@ -1,8 +1,8 @@
-"""Installs on a systemd host what the package ships, and removes exactly that again.
+"""Install the package's files on a systemd host, and remove exactly these files again.
 
-Runs with the standard library alone, as root, on the host itself (`make install`) and inside a
-sandbox (`sandbox install`). Everything it puts somewhere is listed in MANIFEST first, so an
-interrupted installation is removed like a complete one.
+The installer imports only the standard library. It runs as root, on the host (`make install`) or in
+a sandbox (`sandbox install`). It lists each file in MANIFEST before it writes the file, so
+`uninstall` also removes an interrupted installation.
 """
 
 import argparse
@@ -27,7 +27,7 @@ DESTINATIONS: Final = {
     "share/dbus-1/system-services": Path("/usr/local/share/dbus-1/system-services"),
     **{f"share/man/man{n}": Path(f"/usr/local/share/man/man{n}") for n in (1, 5, 7)},
 }
-"""Where each folder of the prefix belongs on a host."""
+"""The directory on a host for each folder of the prefix."""
 
 HIVECTL: Final = Path("/usr/local/bin/hivectl")
 COMPLETIONS: Final = {
@@ -44,7 +44,7 @@ PURGED: Final = (
 
 
 def install() -> None:
-    """Bring the host to what PREFIX ships; what only an earlier version shipped goes."""
+    """Install the files that PREFIX ships, and remove those of earlier versions."""
     before = _manifest()
     files = dict(_shipped())
     completions = _completions()
@@ -67,7 +67,7 @@ def install() -> None:
 
 
 def uninstall(purge: bool) -> None:
-    """Stop the hive and remove what `install` has installed; the data too if `purge`."""
+    """Stop the hive, and remove the installed files; remove the data as well if `purge`."""
     files = _manifest()
     _run("systemctl", "stop", "hive.target", check=False)
     _run("systemctl", "stop", "hive.slice", check=False)
@@ -86,7 +86,7 @@ def uninstall(purge: bool) -> None:
 
 
 def containers(root: Path = Path("/")) -> Iterator[Path]:
-    """What lifecycle has made of each container, told from others by the drop-in it has."""
+    """Yield lifecycle's files of each container; its drop-in tells these containers from others."""
     units = root / "etc/systemd/system"
     for unit in units.glob("systemd-nspawn@*.service.d"):
         if (unit / "50-hyperhive.conf").exists():
@@ -103,7 +103,7 @@ def _shipped() -> Iterator[tuple[Path, Path]]:
 
 
 def _completions() -> dict[Path, str]:
-    """What hivectl says its shells should read; nothing when it cannot say."""
+    """Return the completion files that hivectl prints; nothing if it fails."""
     found = {}
     for shell, path in COMPLETIONS.items():
         asked = subprocess.run(
@@ -118,7 +118,7 @@ def _completions() -> dict[Path, str]:
 
 
 def _apply(units: Sequence[Path]) -> None:
-    """Make users, directories, units and bus policies count without a reboot."""
+    """Apply users, directories, units and bus policies without a reboot."""
     _run("systemd-sysusers", *map(str, sorted(DESTINATIONS["lib/sysusers.d"].glob("hyperhive*"))))
     tmpfiles = DESTINATIONS["lib/tmpfiles.d"].glob("hyperhive*")
     _run("systemd-tmpfiles", "--create", *map(str, sorted(tmpfiles)))
@@ -131,15 +131,14 @@ def _apply(units: Sequence[Path]) -> None:
 
 
 def _apply_kernel_limits() -> None:
-    """What the host's sysctl.d say together of inotify counts from now on.
+    """Apply the inotify limits of the host's sysctl.d.
 
-    Not where systemd does not set the kernel's parameters either: the kernel of a sandbox is the
-    machine's.
+    Skip that where systemd does not set kernel parameters: a sandbox shares the machine's kernel.
     """
     asked = ["systemctl", "is-enabled", "systemd-sysctl.service"]
     said = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     if said != "masked":
-        # What it cannot set, in a container say, it tells itself.
+        # It reports parameters that it cannot set, in a container for example.
         _run("/lib/systemd/systemd-sysctl", "--prefix=/fs/inotify", check=False)
 
 
@@ -154,12 +153,12 @@ def _disable(files: set[Path]) -> None:
 
 
 def _reload_bus() -> None:
-    """Have the bus read its policies.
+    """Make the bus read its policies.
 
-    By signal: dbus-daemon, which also reloads by itself when it sees a new policy, may leave the
-    ReloadConfig call unanswered that comes in meanwhile.
+    Send a signal: dbus-daemon also reloads when it sees a new policy, and may then leave a
+    ReloadConfig call unanswered.
     """
-    # One that does not run yet, or only starts when somebody connects, reads them then.
+    # A daemon that does not run yet reads them when it starts.
     reload = ["systemctl", "kill", "--kill-whom=main", "--signal=HUP", "dbus.service"]
     subprocess.run(reload, check=False, stderr=subprocess.DEVNULL)
 
@@ -171,7 +170,7 @@ def _manifest() -> set[Path]:
 
 
 def _write(path: Path, text: str) -> bool:
-    """Write a file so that nobody ever sees half of it; returns whether it was another before."""
+    """Replace a file atomically; return whether its text has changed."""
     if path.exists() and path.read_text() == text:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,13 +191,18 @@ def _run(*command: str, check: bool = True) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`check`: is this a host for it? `files`: install from the prefix. `uninstall`: remove all."""
+    """Run `check` (is this a systemd host?), `files` (install) or `uninstall`."""
     parser = argparse.ArgumentParser(prog="installer")
     parser.add_argument("action", choices=("check", "files", "uninstall"))
-    parser.add_argument("--purge", action="store_true", help="with uninstall: the data as well")
+    parser.add_argument(
+        "--purge", action="store_true", help="with uninstall: remove the data as well"
+    )
     options = parser.parse_args(arguments)
     if not Path("/run/systemd/system").is_dir():
-        print("This machine does not run systemd; try `make up` instead.", file=sys.stderr)
+        print(
+            "This machine does not run systemd. Run `make up` to try Hyperhive in a sandbox.",
+            file=sys.stderr,
+        )
         return 1
     if options.action == "files":
         install()

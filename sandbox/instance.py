@@ -1,4 +1,4 @@
-"""One sandbox: its name, its places on the machine, and the processes that belong to it."""
+"""A sandbox: its name, its directories on the machine, and its processes."""
 
 import os
 import re
@@ -11,57 +11,58 @@ from typing import Final
 RUN: Final = Path("/run/hyperhive-sandbox")
 STATE: Final = Path("/var/lib/hyperhive-sandbox")
 DEFAULT: Final = "hive"
-"""The one of `make up`."""
+"""The name of the sandbox of `make up`."""
 
 REPO: Final = Path(__file__).resolve().parent.parent
 PREFIX: Final = Path("/usr/lib/hyperhive")
-"""Where the repository's venv appears inside."""
+"""The directory inside at which the repository's venv is mounted."""
 
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,30}")
 MARK: Final = "HYPERHIVE_SANDBOX_INSTANCE"
-"""Environment variable that every process of a sandbox has which the machine can see: its
-supervisor, systemd-nspawn and the init inside. So none is lost, whoever was killed before."""
+"""An environment variable of the supervisor, systemd-nspawn and the init inside.
+
+These are the processes that the machine has to find, even if some of them were killed."""
 
 
 class SandboxError(Exception):
-    """What went wrong and what to do, in a sentence for the operator."""
+    """A failure of the sandbox; its text tells the operator what to do."""
 
 
 @dataclass(frozen=True)
 class Instance:
-    """A sandbox by its name, running or not."""
+    """A sandbox, running or not."""
 
     name: str
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise SandboxError(
-                f"{self.name!r} cannot name a sandbox: take up to 31 of a-z, 0-9 and -,"
-                " with a letter first."
+                f"{self.name!r} is not a valid name of a sandbox: use a letter, then up to 30 of"
+                " a-z, 0-9 and -."
             )
 
     @property
     def run_dir(self) -> Path:
-        """What only a running sandbox has."""
+        """The directory that exists while the sandbox runs."""
         return RUN / self.name
 
     @property
     def state_dir(self) -> Path:
-        """What survives `down --keep`: a real directory, bound in."""
+        """The directory that survives `down --keep`; parts of it are mounted inside."""
         return STATE / self.name
 
     @property
     def console(self) -> Path:
-        """What the boot printed."""
+        """The file with the console's output."""
         return self.run_dir / "console.log"
 
     @property
     def unit(self) -> str:
-        """The unit that runs it, on a machine with systemd."""
+        """The unit that runs the sandbox on a machine with systemd."""
         return f"hyperhive-sandbox-{self.name}.service"
 
     def processes(self) -> list[int]:
-        """Pids of this sandbox that the machine has to know; killing its init ends the others."""
+        """Return the pids of the supervisor, systemd-nspawn and the init inside."""
         mark = f"{MARK}={self.name}".encode()
         return [
             pid
@@ -70,7 +71,7 @@ class Instance:
         ]
 
     def init(self) -> int | None:
-        """Pid (on the machine) of the booted sandbox's PID 1; None unless it is up and ready."""
+        """Return the pid that PID 1 of the sandbox has on the machine; None unless it is up."""
         try:
             pid = int((self.run_dir / "init").read_text())
         except (FileNotFoundError, ValueError):
@@ -78,14 +79,14 @@ class Instance:
         return pid if is_init(pid) and pid in self.processes() else None
 
     def set_init(self, pid: int) -> None:
-        """Record that the sandbox is ready and that `pid` is its PID 1."""
+        """Record that the sandbox is up, and that `pid` is its PID 1."""
         partial = self.run_dir / "init.new"
         partial.write_text(str(pid))
         partial.rename(self.run_dir / "init")
 
 
 def is_init(pid: int) -> bool:
-    """Whether `pid` is PID 1 of a PID namespace directly below ours."""
+    """Return whether `pid` is PID 1 of a PID namespace directly below ours."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

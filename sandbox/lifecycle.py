@@ -1,4 +1,4 @@
-"""Booting and ending a sandbox. Neither step trusts that the one before was finished."""
+"""Booting and ending a sandbox; no step relies on the one before it."""
 
 import fcntl
 import os
@@ -19,15 +19,18 @@ from sandbox.instance import MARK, REPO, RUN, STATE, Instance, SandboxError, kil
 BOOT_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 20.0
 POWEROFF: Final = signal.SIGRTMIN + 4
-"""What systemd as PID 1 takes as the order to shut down."""
+"""The signal that makes systemd as PID 1 power off."""
 
 
 def up(instance: Instance, bare: bool = False) -> None:
-    """Boot `instance` unless it is up; returns when it is ready.
+    """Boot `instance` unless it is up, and return when it is ready.
 
-    A `bare` one lacks the repository's venv, as a host does on which nothing is installed.
+    Args:
+        instance: The sandbox.
+        bare: Do not mount the repository's venv, as on a host without Hyperhive.
 
-    Raises SandboxError with the end of the console's output when it does not come up in time.
+    Raises:
+        SandboxError: It did not come up in time; the text has the end of its console.
     """
     _require_tools()
     with _exclusive(instance):
@@ -43,7 +46,7 @@ def up(instance: Instance, bare: bool = False) -> None:
 
 
 def down(instance: Instance, keep: bool = False) -> None:
-    """End `instance`, whatever state it is in, and remove what it left; its data unless `keep`."""
+    """End `instance` in whatever state it is, and remove its files; keep its data if `keep`."""
     with _exclusive(instance):
         init = instance.init()
         if init is not None:
@@ -53,14 +56,14 @@ def down(instance: Instance, keep: bool = False) -> None:
 
 
 def _boot(instance: Instance, bare: bool) -> None:
-    """Start the supervisor and wait for its READY=1."""
+    """Start the supervisor, and wait for its READY=1."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
         if Path("/run/systemd/system").is_dir():
             _boot_as_unit(instance, bare)
             return
         address = instance.run_dir / "ready"
         ready.bind(str(address))
-        # Nobody but the supervisor holds the other end of this pipe, so it closes when that ends.
+        # Only the supervisor holds the other end of this pipe, which closes when it ends.
         ended, held = os.pipe()
         try:
             _launch(instance, bare, address, held)
@@ -73,7 +76,7 @@ def _boot(instance: Instance, bare: bool) -> None:
 
 
 def _launch(instance: Instance, bare: bool, address: Path, held: int) -> None:
-    """Start the supervisor as nobody's child: no caller has to collect it. Closes `held`."""
+    """Start the supervisor detached, so that no caller has to reap it; close `held`."""
     try:
         with instance.console.open("wb") as console:
             subprocess.run(
@@ -90,7 +93,7 @@ def _launch(instance: Instance, bare: bool, address: Path, held: int) -> None:
 
 
 def _boot_as_unit(instance: Instance, bare: bool) -> None:
-    """On a machine with systemd it is a unit there, with a control group of its own."""
+    """Start the supervisor as a unit of the machine, with its own control group."""
     properties = {
         "Type": "notify",
         "NotifyAccess": "main",
@@ -130,14 +133,14 @@ def _failure(instance: Instance, reason: str) -> str:
 
 
 def _clean(instance: Instance, keep: bool) -> None:
-    """Kill what is left of `instance` and remove its directories, control groups and mounts."""
+    """Kill the processes left of `instance`, and remove its directories, groups and mounts."""
     while remaining := {*instance.processes(), *cgroup.processes(instance)}:
         for pid in remaining:
             kill(pid)
         if not _wait(remaining, STOP_SECONDS):
             raise SandboxError(
                 f"Processes {sorted(remaining)} of sandbox {instance.name} hang in the kernel and"
-                " cannot be killed; see `dmesg`."
+                " cannot be killed. `dmesg` may tell why."
             )
     if Path("/run/systemd/system").is_dir():
         subprocess.run(["systemctl", "stop", instance.unit], stderr=subprocess.DEVNULL)
@@ -150,7 +153,7 @@ def _clean(instance: Instance, keep: bool) -> None:
 
 
 def _unmount_below(directory: Path) -> None:
-    """Nothing of ours is mounted in the machine's view; should something be, deleting is deadly."""
+    """Unmount what should not be mounted here: deleting below a mount would delete its source."""
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for point in reversed(points):
         if Path(point).is_relative_to(directory):
@@ -158,7 +161,7 @@ def _unmount_below(directory: Path) -> None:
 
 
 def _wait(pids: Iterable[int], seconds: float) -> bool:
-    """Wait until all these processes have ended, at most `seconds`; returns whether they have."""
+    """Wait until all processes have ended, at most `seconds`; return whether they have."""
     deadline = time.monotonic() + seconds
     for pid in pids:
         try:
@@ -175,18 +178,18 @@ def _wait(pids: Iterable[int], seconds: float) -> bool:
 
 @contextmanager
 def _exclusive(instance: Instance) -> Iterator[None]:
-    """Only one command changes this sandbox at a time; the others wait."""
+    """Hold the lock of the sandbox: one command changes it at a time."""
     path = RUN / f"{instance.name}.lock"
     while True:
         RUN.mkdir(parents=True, exist_ok=True)
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
-            continue  # The last sandbox went and took the directory along.
+            continue  # The last sandbox has gone, and its command removed the directory.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.fstat(lock).st_nlink:
             break
-        os.close(lock)  # The holder before us has removed it.
+        os.close(lock)  # The holder before us has removed the file.
     try:
         yield
     finally:
@@ -201,4 +204,4 @@ def _exclusive(instance: Instance) -> Iterator[None]:
 def _require_tools() -> None:
     missing = [tool for tool in ("systemd-nspawn", "nsenter", "unshare") if not shutil.which(tool)]
     if missing:
-        raise SandboxError(f"{', '.join(missing)} is missing: run `make bootstrap`.")
+        raise SandboxError(f"{', '.join(missing)} is missing. Run `make bootstrap` to install it.")

@@ -1,4 +1,4 @@
-"""What the machine must have installed, and how it gets there."""
+"""Packages that the machine must have, and their installation."""
 
 import importlib.util
 import os
@@ -15,10 +15,14 @@ from sandbox.instance import SandboxError
 
 @dataclass(frozen=True)
 class Need:
-    """One thing the machine must have, how to see that it is there, and its packages.
+    """A thing that the machine must have.
 
-    `other` is what Fedora and Arch call it; other distributions have a name much like these.
-    `unit` is what the package would have the machine run from now on; it is kept from that.
+    Attributes:
+        what: Its name, for messages.
+        present: Returns whether it is there.
+        apt: Its package in Debian.
+        other: Its package in Fedora and Arch; other distributions have a similar name.
+        unit: A unit that the package enables; it is disabled again.
     """
 
     what: str
@@ -72,7 +76,7 @@ BUILD: Final = (
     Need("Python's headers", _python_header, "python3-dev", "python3-devel"),
     Need("Python's venv module", _venv_module, "python3-venv", "python3"),
 )
-"""systemd-python has no wheel."""
+"""What building systemd-python needs, which has no wheel."""
 
 TESTS: Final = (
     Need("Nix", _program("nix-instantiate"), "nix-bin", "nix"),
@@ -86,21 +90,22 @@ BENCH: Final = (
     Need("NATS", _program("nats-server"), "nats-server", "nats-server", "nats-server.service"),
     Need("Redis", _program("redis-server"), "redis-server", "redis", "redis-server.service"),
 )
-"""What the messages are compared with."""
+"""The brokers with which `bench.messages` compares ours."""
 
 _SNAPS_ON_UBUNTU: Final = {"chromium", "chromium-driver"}
-"""Ubuntu's packages of these only fetch a snap, which no throw-away host can run."""
+"""Packages that in Ubuntu only fetch a snap, which a throw-away host cannot run."""
 
 
 def require(needs: Sequence[Need]) -> None:
-    """Install through apt what is missing of `needs`; says so, and does nothing else.
+    """Install with apt the `needs` that are missing, and print their names.
 
-    Raises SandboxError with the names of the packages where there is no apt, or when apt fails.
+    Raises:
+        SandboxError: There is no apt (the text has the names of the packages), or apt failed.
     """
     missing = [need for need in needs if not need.present()]
     if _is_ubuntu():
         for need in [need for need in missing if need.apt in _SNAPS_ON_UBUNTU]:
-            print(f"  {need.what}: not packaged for Ubuntu; the tests that need it are skipped")
+            print(f"  {need.what}: not packaged for Ubuntu; tests that need it are skipped")
             missing.remove(need)
     if not missing:
         return
@@ -137,7 +142,7 @@ def _apt(*arguments: str) -> None:
 
 
 def _keep_from_running(units: Sequence[str]) -> None:
-    """Undo that a package enables and starts its service; on a machine that can, that is."""
+    """Disable and stop units that a package has enabled and started."""
     if units and shutil.which("systemctl"):
         running = Path("/run/systemd/system").is_dir()
         command = ["systemctl", "disable", "--quiet", *(["--now"] if running else []), *units]

@@ -1,4 +1,4 @@
-"""The one program of npm that a test uses: the MCP inspector, as tests/inspector pins it."""
+"""The MCP inspector, a program of npm that a test uses; tests/inspector pins it."""
 
 import shutil
 import subprocess
@@ -8,15 +8,16 @@ from typing import Final
 from sandbox.instance import SandboxError
 
 PINS: Final = ("package.json", "package-lock.json")
-"""What is installed, with the hash of every package; without the hosts that they come from."""
+"""The files that pin the packages with their hashes, but not the hosts they come from."""
 
 SECONDS: Final = 600
 
 
 def ensure(pins: Path, directory: Path) -> None:
-    """Make `directory` hold what `pins` lock. No script of any package is run.
+    """Install in `directory` what `pins` locks, without running any package's scripts.
 
-    Raises SandboxError when npm fails.
+    Raises:
+        SandboxError: npm failed.
     """
     if all(_same(pins / name, directory / name) for name in PINS):
         return
@@ -41,7 +42,7 @@ def ensure(pins: Path, directory: Path) -> None:
     if done.returncode != 0:
         tail = "\n  ".join(done.stderr.splitlines()[-15:])
         raise SandboxError(f"npm could not install the MCP inspector:\n  {tail}")
-    # Under its own name only now: it is also the mark that all is there.
+    # The file gets its own name last, because it also marks a complete installation.
     Path(lock).rename(directory / PINS[1])
 
 

@@ -1,4 +1,4 @@
-"""The root file system of a sandbox: the machine's own below an overlay that forgets."""
+"""The root file system of a sandbox: an overlay in memory over the machine's root."""
 
 import shutil
 import subprocess
@@ -32,8 +32,8 @@ RateLimitIntervalSec=0
 
 _BUS: Final = """\
 [Service]
-# dbus-daemon asks for the groups of whoever is connected, and nss-systemd hands that on to
-# systemd-machined, which may be waiting for dbus-daemon just then: both would stand still for 25 s.
+# dbus-daemon looks up the groups of each peer, and nss-systemd passes that on to systemd-machined.
+# Machined may be waiting for dbus-daemon just then: both would hang for 25 s.
 Environment=SYSTEMD_BYPASS_USERDB=io.systemd.Machine
 """
 
@@ -52,7 +52,7 @@ _FRESH: Final = (
 )
 
 _KEPT_ALIASES: Final = ("dbus.service", "sockets.target.wants/dbus.socket")
-"""Which D-Bus daemon the machine has chosen (dbus-daemon or dbus-broker)."""
+"""The links that choose the machine's D-Bus daemon (dbus-daemon or dbus-broker)."""
 
 _MASKED: Final = (
     # These would act on the machine's kernel, which is shared.
@@ -89,10 +89,9 @@ _MASKED: Final = (
 
 
 def build(instance: Instance) -> Path:
-    """Mount the overlay and prepare it for boot.
+    """Mount the overlay, prepare it for boot, and return its directory.
 
-    Must run in a mount namespace of its own, so that all of it goes with the last process there.
-    Returns the directory to boot.
+    The caller must be in its own mount namespace: the mounts go with the last process in it.
     """
     base = instance.run_dir / "overlay"
     base.mkdir()
@@ -131,7 +130,7 @@ def _prepare(root: Path, instance: Instance) -> None:
     _write(root / "etc/systemd/system.conf.d/50-sandbox.conf", _MANAGER)
     _write(units / "dbus.service.d/50-sandbox.conf", _BUS)
     _write(root / "etc/systemd/journald.conf.d/50-sandbox.conf", _JOURNAL)
-    # Bash shows it in the prompt, so that nobody takes this root shell for the machine's.
+    # Bash shows this in the prompt, to tell the shell from one of the machine.
     _write(root / "etc/debian_chroot", f"sandbox {instance.name}\n")
     _write(root / "etc/fstab", "")
     _write(root / "etc/crypttab", "")
@@ -141,7 +140,7 @@ def _prepare(root: Path, instance: Instance) -> None:
 
 
 def machine_id(instance: Instance) -> str:
-    """The sandbox's machine-id; kept with its data, so that its journal stays readable."""
+    """Return the sandbox's machine-id, which is kept with its data: the journal needs it."""
     path = instance.state_dir / "machine-id"
     if not path.exists():
         _write(path, uuid.uuid4().hex)
@@ -149,7 +148,7 @@ def machine_id(instance: Instance) -> str:
 
 
 def _mask_generators(root: Path) -> None:
-    """Generators read what belongs to the machine: its fstab, its init scripts, its databases."""
+    """Mask all generators: they read the machine's fstab, init scripts and databases."""
     for directory in ("usr/lib", "usr/local/lib", "lib"):
         for generator in (root / directory / "systemd/system-generators").glob("*"):
             _link(root / "etc/systemd/system-generators" / generator.name, "/dev/null")

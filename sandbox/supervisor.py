@@ -1,7 +1,7 @@
 """The process that holds a sandbox: it builds the root, runs systemd-nspawn on it and waits.
 
-Started in a mount namespace of its own by `sandbox up`, as `python3 -m sandbox.supervisor NAME`.
-Tells READY=1 to NOTIFY_SOCKET when the sandbox has booted. It ends with systemd-nspawn.
+`sandbox up` starts it in its own mount namespace, as `python3 -m sandbox.supervisor NAME`. The
+supervisor sends READY=1 to NOTIFY_SOCKET when the sandbox has booted, and ends with systemd-nspawn.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from sandbox.instance import MARK, PREFIX, REPO, Instance
 
 
 def command(instance: Instance, directory: Path, bare: bool) -> list[str]:
-    """The systemd-nspawn command line that boots `directory`."""
+    """Return the systemd-nspawn command line that boots `directory`."""
     state = instance.state_dir
     arguments = [
         "systemd-nspawn",
@@ -25,7 +25,7 @@ def command(instance: Instance, directory: Path, bare: bool) -> list[str]:
         f"--machine=hyperhive-{instance.name}",
         "--register=no",
         "--keep-unit",
-        # Needs no terminal, unlike `interactive`, and does not hang, unlike `pipe`.
+        # `interactive` needs a terminal, and `pipe` hangs.
         "--console=read-only",
         "--notify-ready=yes",
         # Both are needed for BPF (IPAddressDeny=) and for nested containers.
@@ -46,7 +46,7 @@ def command(instance: Instance, directory: Path, bare: bool) -> list[str]:
 
 
 async def supervise(instance: Instance, bare: bool) -> int:
-    """Boot the sandbox and stay until it ends; returns systemd-nspawn's exit status."""
+    """Boot the sandbox, wait for its end, and return systemd-nspawn's exit status."""
     for name in ("machines", "hyperhive", "journal"):
         (instance.state_dir / name).mkdir(parents=True, exist_ok=True)
     (instance.state_dir / "machines").chmod(0o700)
@@ -72,10 +72,10 @@ async def supervise(instance: Instance, bare: bool) -> int:
 
 
 async def announce(instance: Instance, notify: socket.socket) -> None:
-    """Pass on that the sandbox is ready, once systemd-nspawn says so.
+    """Send READY=1 once systemd-nspawn reports it.
 
-    Reads until it is cancelled: when this socket is full systemd-nspawn blocks, then the init
-    inside it, then everything.
+    Read until cancelled: if this socket filled up, systemd-nspawn would block, then the init
+    inside, then everything.
     """
     init = None
     loop = asyncio.get_running_loop()

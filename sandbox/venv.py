@@ -1,7 +1,7 @@
 """The repository's virtual environment: the locked dependencies and the installed package.
 
-Both steps leave a stamp that says what they were made from, written when they are complete; so a
-second run costs nothing and an interrupted one is repeated.
+Each step writes a stamp when it is complete: a digest of what it was made from. A second run costs
+nothing, and an interrupted step is repeated.
 """
 
 import fcntl
@@ -18,16 +18,20 @@ from typing import Final
 from sandbox.instance import SandboxError
 
 PYTHON: Final = "/usr/bin/python3"
-"""The distribution's own: its prefix, /usr, is what the containers see."""
+"""The distribution's Python: the containers see its prefix, /usr."""
 
 OLDEST: Final = (3, 11)
 _PACKAGES: Final = ("wire", "services", "harness", "hivectl")
 
 
 def ensure(repo: Path, directory: Path) -> bool:
-    """Make `directory` a venv with what `repo` locks and with the package of `repo`.
+    """Make `directory` a venv with the locked dependencies and the package of `repo`.
 
-    Returns whether the package has changed. Raises SandboxError when pip fails.
+    Returns:
+        Whether the package has changed.
+
+    Raises:
+        SandboxError: pip failed, or this Python is too old.
     """
     if sys.version_info < OLDEST:
         raise SandboxError(
@@ -77,7 +81,7 @@ def _sources(repo: Path) -> Iterator[Path]:
 
 
 def _install(directory: Path, expected: int, *arguments: str) -> None:
-    """Run pip and show how far it is: which of `expected` packages, unless that is 0."""
+    """Run pip, and show its progress through `expected` packages unless that is 0."""
     pip = [str(directory / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     command = [*pip, "install", "--progress-bar=off", *arguments]
     output: list[str] = []
@@ -94,7 +98,7 @@ def _install(directory: Path, expected: int, *arguments: str) -> None:
             output.append(line.rstrip())
             if expected and line.startswith(("Collecting ", "Processing ")):
                 found += 1
-                # A wheel that was found on the disk is told with its path.
+                # For a wheel that was found on the disk, pip prints its path.
                 name = line.split()[1].rpartition("/")[2]
                 print(f"    {found}/{expected} {name}", flush=True)
             elif expected and line.startswith("Installing collected"):
@@ -105,7 +109,7 @@ def _install(directory: Path, expected: int, *arguments: str) -> None:
 
 
 def _runs_this_python(directory: Path) -> bool:
-    """Whether there is a venv already that the machine's present python still runs."""
+    """Return whether there is a venv that this Python can run."""
     asked = "import sys, pip; print('%d.%d' % sys.version_info[:2])"
     try:
         answer = subprocess.run(
@@ -117,7 +121,7 @@ def _runs_this_python(directory: Path) -> bool:
 
 
 def _digest(paths: Iterator[Path] | list[Path]) -> str:
-    """Names and contents of `paths`, and the Python that is to run them."""
+    """Return a digest of the names and contents of `paths` and of the version of this Python."""
     digest = hashlib.sha256("{}.{}".format(*sys.version_info[:2]).encode())
     for path in paths:
         content = path.read_bytes() if path.exists() else b""
@@ -137,7 +141,7 @@ def _check(command: list[str]) -> None:
 
 @contextmanager
 def _exclusive(repo: Path) -> Iterator[None]:
-    """One installation at a time: two at once would leave a mixture of both."""
+    """Hold a lock: two installations at once would leave a mixture of both."""
     lock = os.open(repo, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -167,7 +167,7 @@ def test_a_sandbox_that_is_down_says_how_it_is_started(instance: Instance) -> No
 
 @pytest.mark.parametrize("name", ["", "../x", "A", "a" * 32, "-a"])
 def test_a_bad_name_is_refused(name: str) -> None:
-    with pytest.raises(SandboxError, match="cannot name a sandbox"):
+    with pytest.raises(SandboxError, match="not a valid name of a sandbox"):
         Instance(name)
 
 
