@@ -1,4 +1,7 @@
-"""`python -m services.build NAME`, as hive-build@NAME.service runs it: HIVE_COMMIT says what."""
+"""The composition root of hive-build@NAME.service: `python -m services.build NAME`.
+
+The variable HIVE_COMMIT has the commit to build.
+"""
 
 import os
 import sys
@@ -16,7 +19,11 @@ CACHE: Final = Path("/var/cache/hyperhive/build")
 
 
 def main() -> int:
-    """0: what is to be built is there. 1: it is not, and the last line says why."""
+    """Build, and return the exit status.
+
+    Returns:
+        0 if the build exists; 1 if it failed, and the last line of output says why.
+    """
     agent, commit = sys.argv[1], os.environ.get("HIVE_COMMIT", "")
     try:
         cache = Path(os.environ.get("CACHE_DIRECTORY", CACHE))
@@ -24,7 +31,7 @@ def main() -> int:
     except (BuildError, ConfigError) as error:
         say(str(error))
         return 1
-    except OSError as error:  # the disk is full, as a rule
+    except OSError as error:  # usually a full disk
         say(f"The build cannot be written: {error}.")
         return 1
     return 0

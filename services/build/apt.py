@@ -1,7 +1,7 @@
-"""Debian packages, without installing them: apt finds and fetches, dpkg-deb unpacks.
+"""Unpacking Debian packages without installing them: apt finds and fetches, dpkg-deb unpacks.
 
-No script of a package runs. apt has the host's sources, keys and proxies, and sees what is
-installed; its lists and archives are our own, so no root is needed and nothing of the host changes.
+No script of a package runs. apt uses the host's sources, keys and proxies, and sees the installed
+packages. Its lists and archives are our own, so it needs no root and changes nothing on the host.
 """
 
 import contextlib
@@ -21,11 +21,12 @@ from services.build import usr_merge
 from services.build.builder import BuildError, say
 
 KEEP: Final = 30 * 86400
+"""The seconds after which an unused archive is removed."""
 NEEDED: Final = ("apt-get", "dpkg-deb", "tar")
 
-# Remove, Upgrade: what the host has stays, unless something that is wanted needs a newer one.
-# Pattern-Only: a name that is no package's is not taken for an expression that fits many.
-# `#clear`: the hooks of the host's configuration are root's, for root's files.
+# Remove, Upgrade: packages of the host stay, unless a requested package needs a newer version.
+# Pattern-Only: an unknown name is not taken for a regular expression that matches many packages.
+# `#clear`: the hooks in the host's configuration are for root and for root's files.
 CONFIGURATION: Final = """\
 Dir::State::lists "{cache}/lists";
 Dir::Cache "{cache}";
@@ -64,7 +65,7 @@ _ERROR: Final = re.compile(r"^E: (.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Package:
-    """A package as apt would install it."""
+    """A package that apt would install."""
 
     name: str
     version: str
@@ -72,41 +73,41 @@ class Package:
 
     @property
     def file(self) -> str:
-        """What apt calls the archive."""
+        """The name of the archive in apt's cache."""
         version = self.version.replace(":", "%3a")
         return f"{self.name}_{version}_{self.architecture}.deb"
 
 
 def planned(simulation: str) -> list[Package]:
-    """What `apt-get --simulate install` says it would unpack."""
+    """Return the packages that `apt-get --simulate install` would unpack."""
     found = map(_INST.match, simulation.splitlines())
     return [Package(m["name"], m["version"], m["architecture"]) for m in found if m]
 
 
 class Apt:
-    """The host's apt, with lists and archives of its own in `cache`."""
+    """The host's apt, with its own lists and archives in `cache`."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._configuration = cache / "apt.conf"
 
     def unpack(self, packages: Sequence[str], into: Path) -> list[str]:
-        """See `Packages`. One build at a time: they share lists and archives."""
+        """Unpack packages; see `Packages`. Builds share the cache, so only one runs at a time."""
         if missing := [program for program in NEEDED if not shutil.which(program)]:
             raise BuildError(
-                f"agent.toml asks for packages, and this host has no {missing[0]}: leave them out, "
-                "or give the agent an image that has them."
+                f"agent.toml asks for packages, but this host has no {missing[0]}. Remove the "
+                "packages, or give the agent an image that has them."
             )
-        with self._alone():
+        with self._lock():
             self._prepare()
             if self._run("update"):
-                say("apt could not update its lists: what follows goes by the last ones")
+                say("apt could not update its lists; the build uses the last ones")
             plan = self._plan(packages)
             if plan and self._run("--download-only", "install", *packages):
-                raise BuildError(f"apt could not fetch what is needed for {' '.join(packages)}.")
+                raise BuildError(f"apt could not fetch the archives for {' '.join(packages)}.")
             for package in plan:
                 self._unpack(package, into)
-            self._tidy(plan)
+            self._remove_old_archives(plan)
         return [f"{package.name} {package.version}" for package in plan]
 
     def _plan(self, packages: Sequence[str]) -> list[Package]:
@@ -121,15 +122,15 @@ class Apt:
         )
         if done.returncode:
             say(done.stdout.strip())
-            reasons = _ERROR.findall(done.stdout) or ["see what it says above"]
+            reasons = _ERROR.findall(done.stdout) or ["see the output above"]
             raise BuildError(f"apt cannot install {' '.join(packages)}: {reasons[0].rstrip('.')}.")
         plan = planned(done.stdout)
         if not plan:
-            say("this host has all of it already")
+            say("this host has all of these packages already")
         return plan
 
-    def _tidy(self, used: Sequence[Package]) -> None:
-        """Remove the archives that no build has used for KEEP seconds."""
+    def _remove_old_archives(self, used: Sequence[Package]) -> None:
+        """Remove archives that no build has used for KEEP seconds."""
         folder = self._cache / "archives"
         for package in used:
             os.utime(folder / package.file)
@@ -147,7 +148,7 @@ class Apt:
             if done.returncode:
                 raise BuildError(f"dpkg-deb could not unpack {archive.name}.")
             if left := usr_merge.move(Path(folder), into / "usr"):
-                say(f"  left out, since it is not in /usr: {', '.join(left)}")
+                say(f"  left out, because not in /usr: {', '.join(left)}")
 
     def _run(self, *arguments: str) -> int:
         command = self._command("-q", *arguments)
@@ -162,7 +163,7 @@ class Apt:
         self._configuration.write_text(CONFIGURATION.format(cache=self._cache))
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         self._cache.mkdir(parents=True, exist_ok=True)
         with (self._cache / "lock").open("w") as lock:
             try:

@@ -1,7 +1,7 @@
-"""Makes of a commit what an agent's container is run from: builds/NAME/COMMIT.
+"""Building a commit into the directory that an agent's container runs from: builds/NAME/COMMIT.
 
-There is a build when there is that directory: it is made under another name and then renamed. So it
-is never there by half, and whoever wants it a second time finds it.
+The directory is created under another name and then renamed. So a build is either complete or
+missing, and a repeated request finds the existing build.
 """
 
 import os
@@ -14,14 +14,14 @@ from typing import Final, Protocol
 from services import agentfile
 from services.build.store import BuildStore
 from services.config import Config
-from wire.names import AGENT_NAME
+from wire.names import is_agent_name
 
 GIT_SECONDS: Final = 30
 
 _GIT: Final = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": "/dev/null",
-    # An object that is missing is not fetched, by a program that the repository may name.
+    # Do not fetch missing objects: the repository could name a program that fetches them.
     "GIT_ALLOW_PROTOCOL": "",
 }
 
@@ -29,46 +29,62 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 class BuildError(Exception):
-    """Why there will be no build; one sentence that says what to do."""
+    """The reason of a failed build, in one sentence that says what to do."""
 
 
 class Packages(Protocol):
-    """What gets packages."""
+    """The source of packages."""
 
     def unpack(self, packages: Sequence[str], into: Path) -> list[str]:
-        """Unpack what the host lacks of `packages` and what they need, below `into`/usr.
+        """Unpack `packages` and their dependencies below `into`/usr, except what the host has.
 
-        Returns `NAME VERSION` of each that was unpacked. Raises BuildError.
+        Returns:
+            `NAME VERSION` for each unpacked package.
+
+        Raises:
+            BuildError: the packages cannot be unpacked.
         """
 
 
 class Builder:
-    """Builds for agents: from `applied`, where their repositories lie, into `builds`."""
+    """The builder for all agents."""
 
     def __init__(self, applied: Path, builds: Path, packages: Packages, config: Config) -> None:
+        """Do nothing before `build`.
+
+        Args:
+            applied: the directory with the repositories of the agents.
+            builds: the directory for the builds.
+            packages: the source of packages.
+            config: the host's configuration.
+        """
         self._applied = applied
         self._builds = builds
         self._packages = packages
         self._config = config
 
     def build(self, agent: str, commit: str) -> None:
-        """See that there is a build of `commit`, all 40 (or 64) characters of it.
+        """Build `commit` unless it is built already; remove older builds that are not needed.
 
-        What is not needed any more of the agent's older ones is removed. Raises BuildError; then
-        nothing is left of it.
+        Args:
+            agent: the agent.
+            commit: all 40 (or 64) characters of the commit's name.
+
+        Raises:
+            BuildError: the build failed; nothing is left of it.
         """
-        if not AGENT_NAME.fullmatch(agent) or not _COMMIT.fullmatch(commit):
-            raise BuildError(f"This is no commit of an agent: {agent!r} {commit!r}.")
+        if not is_agent_name(agent) or not _COMMIT.fullmatch(commit):
+            raise BuildError(f"{agent!r} {commit!r} is not an agent and the full name of a commit.")
         store = BuildStore(self._builds / agent)
-        if store.take(commit):
+        if store.find(commit):
             say(f"{commit} is built already")
         else:
-            with store.place(commit) as place:
-                self._make(agent, commit, place)
+            with store.new(commit) as place:
+                self._write(agent, commit, place)
             say(f"{commit} is built")
         store.prune({commit, self._deployed(agent)})
 
-    def _make(self, agent: str, commit: str, place: Path) -> None:
+    def _write(self, agent: str, commit: str, place: Path) -> None:
         text = self._git(agent, "cat-file", "blob", f"{commit}:{agentfile.NAME}")
         try:
             file = agentfile.parse(text)
@@ -76,16 +92,16 @@ class Builder:
             raise BuildError(str(error)) from error
         (place / agentfile.NAME).write_text(text)
         if file.packages:
-            self._has_hosts_usr(agent)
+            self._check_image(agent)
             unpacked = self._packages.unpack(file.packages, place)
             (place / "packages").write_text("".join(f"{line}\n" for line in unpacked))
 
-    def _has_hosts_usr(self, agent: str) -> None:
+    def _check_image(self, agent: str) -> None:
         image = self._config.lifecycle.image_of(agent)
         if image != "/":
             raise BuildError(
-                f"{agent} runs from the image {image}, and packages fit only the host's own /usr: "
-                "install them in the image, and leave them out of agent.toml."
+                f"{agent} runs from the image {image}, but packages fit only the host's own /usr. "
+                "Install them in the image, and remove them from agent.toml."
             )
 
     def _deployed(self, agent: str) -> str:
@@ -117,5 +133,5 @@ class Builder:
 
 
 def say(line: str) -> None:
-    """Tell the journal, at once: somebody may be following it."""
+    """Print a line to the journal at once: somebody may be following it."""
     print(line, flush=True)  # noqa: T201 - the unit's output is its log

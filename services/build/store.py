@@ -1,4 +1,4 @@
-"""The builds of one agent: which there are, which are kept."""
+"""The stored builds of one agent."""
 
 import contextlib
 import os
@@ -12,21 +12,21 @@ UNFINISHED: Final = ".unfinished-"
 
 
 class BuildStore:
-    """The folder of an agent's builds; only one process at a time works on it."""
+    """The directory of an agent's builds. Only one process at a time may use it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def take(self, commit: str) -> bool:
-        """Whether there is a build of `commit`; then it counts as the newest."""
+    def find(self, commit: str) -> bool:
+        """Return whether there is a build of `commit`, and make it the newest."""
         with contextlib.suppress(FileNotFoundError):
             os.utime(self._folder / commit)
             return True
         return False
 
     @contextlib.contextmanager
-    def place(self, commit: str) -> Iterator[Path]:
-        """A new directory that becomes the build of `commit`, unless an exception is raised."""
+    def new(self, commit: str) -> Iterator[Path]:
+        """Yield a new directory; it becomes the build of `commit` unless an exception is raised."""
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         for left in self._folder.glob(f"{UNFINISHED}*"):
             _remove(left)
@@ -41,18 +41,18 @@ class BuildStore:
             raise
 
     def prune(self, keep: Collection[str]) -> None:
-        """Remove all builds but those in `keep` and the newest other one."""
+        """Remove all builds except those in `keep` and the newest of the others."""
         builds = [p for p in self._folder.iterdir() if not p.name.startswith(UNFINISHED)]
         others = [path for path in builds if path.name not in keep]
         for path in sorted(others, key=lambda path: path.stat().st_mtime_ns)[:-1]:
-            # Half of it must not be there under its name.
+            # A half removed build must not have the name of a complete one.
             gone = self._folder / f"{UNFINISHED}{path.name}"
             path.rename(gone)
             _remove(gone)
 
 
 def _to_disk(place: Path) -> None:
-    """Have all of it on the disk, so that its name is not there before it when the power goes."""
+    """Sync the directory, so that after a power cut it is complete if it has its name."""
     if (place / "usr").exists():
         os.sync()  # thousands of files
         return
@@ -65,7 +65,7 @@ def _to_disk(place: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove the directory `path`, in which some may not be writable for us, as its owner."""
+    """Remove a directory of our own, in which some directories may be read-only."""
     for folder, _, _ in os.walk(path):
         Path(folder).chmod(stat.S_IRWXU)
     shutil.rmtree(path)

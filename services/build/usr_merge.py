@@ -1,4 +1,4 @@
-"""Puts together one /usr from packages, some of which still have a /bin or /lib of their own."""
+"""Merging packages into one /usr, as usrmerge does for those with files in /bin or /lib."""
 
 import os
 import shutil
@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Final
 
 MERGED: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libo32", "libx32")
-"""What lies in / of a package and belongs into /usr, where / has links to it."""
+"""The directories in / of a package that belong into /usr, to which / has links."""
 
 NAMED: Final = 5
-"""How many of the things that are left out are named."""
+"""The most left-out files that are named."""
 
 
 def move(package: Path, to: Path) -> list[str]:
-    """Move what belongs into /usr from the unpacked `package` to `to`; the rest stays.
+    """Move the files that belong into /usr from the unpacked `package` to `to`.
 
-    What `to` has already is replaced, directories are merged. Returns what has been left out.
+    Directories are merged; existing files are replaced.
+
+    Returns:
+        The files that were left out.
     """
     to.mkdir(mode=0o755, exist_ok=True)
     if _is_directory(package / "usr"):
@@ -29,7 +32,7 @@ def move(package: Path, to: Path) -> list[str]:
 
 def _merge(source: Path, target: Path) -> None:
     """Move the entries of the directory `source` into `target`."""
-    # Its owner may enter and change it whatever the package says: so that it can be removed again.
+    # The owner gets all permissions, whatever the package says, to be able to remove it later.
     for folder in (source, target):
         folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_IRWXU)
     for entry in sorted(source.iterdir()):
@@ -41,7 +44,7 @@ def _merge(source: Path, target: Path) -> None:
 
 
 def _merge_directory(source: Path, there: Path) -> None:
-    """As `_merge`, into what need not be there, or be a directory: a link is not followed."""
+    """Merge like `_merge`, into a directory that may be missing. A link is not followed."""
     if not _is_directory(there):
         there.unlink(missing_ok=True)
         there.mkdir(mode=stat.S_IMODE(source.stat().st_mode))
@@ -52,13 +55,13 @@ def _move_file(entry: Path, there: Path) -> None:
     if _is_directory(there):
         shutil.rmtree(there)
     if not entry.is_symlink():
-        # Set-user-id would be for the user of the build, on the host.
+        # On the host, the set-user-id bit would apply to the user of the build.
         entry.chmod(stat.S_IMODE(entry.stat().st_mode) & 0o1777)
     entry.replace(there)
 
 
 def _left(package: Path) -> list[str]:
-    """The files that were not moved, the first NAMED of them, as paths from /."""
+    """Return the first NAMED files that were not moved, as paths from /."""
     left = []
     for folder, _, files in os.walk(package):
         left += [f"/{(Path(folder) / name).relative_to(package)}" for name in files]

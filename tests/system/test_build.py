@@ -176,7 +176,7 @@ def test_a_host_without_apt_says_so(builds: Builds) -> None:
     try:
         built = builds.build('packages = ["hello"]\n')
         assert not built.ok
-        assert "this host has no apt-get: leave them out" in built.log
+        assert "this host has no apt-get. Remove the packages" in built.log
     finally:
         builds.hive.run("rm", "-r", f"/run/systemd/system/{UNIT}.d")
         builds.hive.run("systemctl", "daemon-reload")

@@ -81,7 +81,7 @@ def test_packages_are_fetched_and_unpacked(host: Host, capfd: pytest.CaptureFixt
     ]
     said = capfd.readouterr().out
     assert "unpacking sl 1:5-1" in said
-    assert "left out, since it is not in /usr: /etc/sl.conf" in said
+    assert "left out, because not in /usr: /etc/sl.conf" in said
     calls = host.log.read_text().splitlines()
     assert all(f"--config-file={host.cache}/apt.conf" in call for call in calls[:3])
     assert [call.split()[-1] for call in calls[:3]] == ["update", "sl", "sl"]
@@ -104,7 +104,9 @@ def test_a_host_without_apt_says_so(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BuildError, match=r"packages, and this host has no apt-get: leave them out"):
+    with pytest.raises(
+        BuildError, match=r"packages, but this host has no apt-get. Remove the packages"
+    ):
         host.apt.unpack(["sl"], host.into)
     assert not host.cache.exists()
 

@@ -126,7 +126,7 @@ def test_directories_that_a_package_closes_can_be_removed() -> None:
         "with tempfile.TemporaryDirectory() as folder:\n"
         "    closed = Path(folder, '.unfinished-1/usr/bin'); closed.mkdir(parents=True)\n"
         "    (closed / 'x').touch(); closed.chmod(0o500)\n"
-        "    with BuildStore(Path(folder)).place('1' * 40): pass\n"
+        "    with BuildStore(Path(folder)).new('1' * 40): pass\n"
         "    print(os.listdir(folder))\n"
     )
     user = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -146,7 +146,7 @@ def test_directories_that_a_package_closes_can_be_removed() -> None:
     ],
 )
 def test_other_names_are_refused(house: House, agent: str, commit: str) -> None:
-    with pytest.raises(BuildError, match="no commit of an agent"):
+    with pytest.raises(BuildError, match="is not an agent and the full name of a commit"):
         house.build(commit, agent)
 
 

@@ -1,6 +1,6 @@
-"""What was built of the agents' configurations, and the units that build: hive-build@NAME.service.
+"""The builds of the agents' configurations, which hive-build@NAME.service makes.
 
-A build is complete when its directory has the name of its commit, and nobody changes it then.
+A build is complete when its directory has the name of its commit. Complete builds never change.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from wire.errors import Conflict, HiveError
 log = logging.getLogger(__name__)
 
 BUILD_TIMEOUT: Final = 2 * 3600.0
-"""Seconds; the unit's own time limit is shorter, so this is for a stuck systemd."""
+"""Seconds. The time limit of the unit is shorter; only a stuck systemd exceeds this one."""
 
 LAST_LINES: Final = 50
-"""Of the log of a build, after the sentence about one that failed."""
+"""The log lines in the error about a failed build."""
 
 MAX_WHY: Final = 300
-"""Characters of the last of these, in that sentence."""
+"""The characters of the last log line that the first sentence of that error repeats."""
 
 
 class Builds:
@@ -40,9 +40,10 @@ class Builds:
         self._read: dict[str, tuple[str, AgentFile]] = {}
 
     def read(self, spec: Spec) -> AgentFile:
-        """The configuration that is deployed, as it lies there now; the default one for no commit.
+        """Read the deployed configuration; return the default one if `spec` has no commit.
 
-        Raises Conflict when it is not there or does not fit.
+        Raises:
+            Conflict: the build is missing or damaged.
         """
         if not spec.commit:
             return AgentFile()
@@ -61,7 +62,7 @@ class Builds:
         return file
 
     def configuration(self, spec: Spec) -> AgentFile:
-        """As `read`, which has read it before as a rule; the default one where that fails."""
+        """Return the result of the last `read`, or the default configuration where that fails."""
         commit, file = self._read.get(spec.name, ("", AgentFile()))
         if commit == spec.commit:
             return file
@@ -73,18 +74,18 @@ class Builds:
             return AgentFile()
 
     def packages(self, spec: Spec) -> Path | None:
-        """What lies over the /usr of its container; None when nothing does."""
+        """Return the tree of packages that is laid over the container's /usr, if there is one."""
         usr = self._layout.builds / spec.name / spec.commit / "usr"
         return usr if spec.commit and usr.is_dir() and not usr.is_symlink() else None
 
     async def make(self, spec: Spec, job: int) -> bool:
-        """Have it built, unless it is there; see `Backend.build`."""
+        """Build the configuration unless it is built already; see `Backend.build`."""
         if not spec.commit or await asyncio.to_thread(self._complete, spec):
             return False
         unit = names.build_unit(spec.name)
         if await asyncio.to_thread(self._order, spec, job):
-            # One for another order may still run. The same order is that of an interrupted job,
-            # whose build goes on meanwhile: it is joined.
+            # A build for another order may still run. A build for the same order belongs to an
+            # interrupted job and has continued since: it is joined.
             await self._systemd.stop(unit, BUILD_TIMEOUT)
         await self._systemd.reset_failed(unit)
         try:
@@ -95,12 +96,12 @@ class Builds:
         return True
 
     async def stop(self, name: str) -> None:
-        """Let nothing be built of `name`; a build that does not run is no error."""
+        """Stop the build for `name`. If none runs, that is not an error."""
         await self._systemd.stop(names.build_unit(name), BUILD_TIMEOUT)
         await self._systemd.reset_failed(names.build_unit(name))
 
     async def forget(self, name: str, *, purge: bool) -> None:
-        """Remove what was ordered of `name`, and with `purge` what was built."""
+        """Remove the order for `name`, and with `purge` all builds."""
         self._read.pop(name, None)
         await self._systemd.reset_failed(names.build_unit(name))
         await remove_below(self._layout.orders, f"{name}.env")
@@ -108,7 +109,7 @@ class Builds:
             await remove_below(self._layout.builds, name)
 
     def _complete(self, spec: Spec) -> bool:
-        """Whether it is there. One that is damaged is removed, so that it is built again."""
+        """Whether the build exists. A damaged one is removed, so that it is built again."""
         try:
             self.read(spec)
         except Conflict:
@@ -122,13 +123,13 @@ class Builds:
         return True
 
     def _order(self, spec: Spec, job: int) -> bool:
-        """Write down what to build; answers whether that was not what is written there already."""
+        """Write the order to build `spec`; return whether it differs from the last order."""
         text = f"HIVE_AGENT={spec.name}\nHIVE_COMMIT={spec.commit}\nHIVE_JOB={job}\n"
         with Directory.open(self._layout.orders) as orders:
             return orders.write(f"{spec.name}.env", text)
 
     async def _failure(self, spec: Spec) -> str:
-        """One sentence, and what the build said last."""
+        """Return a sentence about the failed build, and its last log lines."""
         unit = names.build_unit(spec.name)
         sentence = f"The configuration of {spec.name} at {spec.commit[:12]} could not be built"
         try:
@@ -136,6 +137,6 @@ class Builds:
             lines = await self._journal.last_of(unit, run, LAST_LINES)
         except HiveError as error:
             lines = [f"(its log cannot be read: {error})"]
-        # The last line is why, and many a reader shows the first one only.
+        # The last line is the reason, and many readers show only the first line.
         why = f": {lines[-1].rstrip('.')}" if lines else ""
         return "\n".join([f"{sentence}{why[:MAX_WHY]}.", *lines])

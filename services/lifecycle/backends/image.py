@@ -1,4 +1,4 @@
-"""Where a container's /usr comes from: the host, or a tree that the operator has made."""
+"""The source of a container's /usr: the host, or a tree that the operator has made."""
 
 import stat
 import sys
@@ -8,7 +8,7 @@ from typing import Final
 from wire.errors import Conflict
 
 HOST: Final = Path("/")
-"""The image of an agent that has none of its own."""
+"""The image of an agent without an image of its own."""
 
 SHARED: Final = (
     "/usr",
@@ -22,24 +22,27 @@ SHARED: Final = (
     "/etc/ssl/certs",
     "/etc/ssl/openssl.cnf",
 )
-"""What of it a container sees, read-only, where it has it. Nothing else of /etc."""
+"""The paths of the image that a container sees, read-only, if they exist."""
 
 USR_LINKS: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-"""Links into /usr, of which a container gets those that the image has."""
+"""Possible links into /usr. A container gets the ones that the image has."""
 
 PYTHON: Final = f"usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-"""Whose packages those of Hyperhive are."""
+"""The Python that Hyperhive's packages are installed for."""
 
-# Without socat Claude Code works, and has none of the hive's tools.
+# Without socat Claude Code works, but without the tools of the hive.
 NEEDED: Final = ("usr/lib/systemd/systemd", PYTHON, "usr/bin/socat")
-"""Files without which a container is none."""
+"""The files that every container needs."""
 
 
 def shared(image: Path, prefix: Path, packages: Path | None) -> list[str]:
-    """The lines of the .nspawn file that show all this.
+    """Return the lines of the .nspawn file that mount the image.
 
-    `prefix`: where Hyperhive is. It is a part of the host's /usr already, but may be a mount of its
-    own there, which no overlay shows. `packages`: what lies over the host's /usr, if anything does.
+    Args:
+        image: the source of /usr.
+        prefix: the directory in which Hyperhive is installed. It lies in the host's /usr, but may
+            be a separate mount there, which an overlay does not show.
+        packages: the tree that is laid over the host's /usr, if any.
     """
     found = [path for path in SHARED if (image / path.lstrip("/")).exists()]
     if image != HOST:
@@ -51,15 +54,20 @@ def shared(image: Path, prefix: Path, packages: Path | None) -> list[str]:
 
 
 def usr_links(image: Path) -> list[str]:
-    """The names in / that are links into /usr."""
+    """Return the names in / that are links into /usr."""
     return [name for name in USR_LINKS if (image / name).is_symlink()]
 
 
 def check(name: str, image: Path, prefix: Path, packages: Path | None, root: Path = HOST) -> None:
-    """See that the agent `name` can be run from `image`. Raises Conflict that says why not.
+    """Check that the agent `name` can be run from `image`.
 
-    `packages`: as for `shared`. `root`: above which nothing is looked at; differs from / only in
-    tests.
+    Args:
+        name: the agent.
+        image, prefix, packages: as for `shared`.
+        root: nothing above this directory is checked; differs from / only in tests.
+
+    Raises:
+        Conflict: the agent cannot be run from the image; the text names the reason.
     """
     if image == HOST:
         return
@@ -71,26 +79,26 @@ def check(name: str, image: Path, prefix: Path, packages: Path | None, root: Pat
 
 
 def _untrusted(image: Path, root: Path) -> str:
-    """Why somebody who is not root could change what the containers run; empty if nobody can."""
+    """Return how users other than root could change the image; empty if they cannot."""
     above = [path for path in reversed(image.parents) if path.is_relative_to(root)]
     for path in (*above, image, image / "usr"):
         try:
             found = path.lstat()
         except OSError:
-            return f"{path} is not there, or hidden from hive-lifecycle like /home, /root and /tmp"
+            return f"{path} is missing, or hidden from hive-lifecycle like /home, /root and /tmp"
         if not stat.S_ISDIR(found.st_mode):
-            return f"{path} is no directory"
+            return f"{path} is not a directory"
         if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"not only root may write to {path}"
+            return f"users other than root may write to {path}"
     return ""
 
 
 def _incomplete(image: Path, prefix: Path) -> str:
-    """What is missing in it; empty if nothing is."""
+    """Return what the image lacks; empty if it lacks nothing."""
     for file in NEEDED:
         if not (image / file).is_file():
             return f"it has no {file}"
     mount_point = str(prefix).lstrip("/")
     if not (image / mount_point).is_dir():
-        return f"it has no directory {mount_point}, where Hyperhive itself is shown"
+        return f"it has no directory {mount_point}, the mount point of Hyperhive itself"
     return ""

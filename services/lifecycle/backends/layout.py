@@ -1,4 +1,4 @@
-"""Where a container's parts lie on the host."""
+"""The paths of a container's parts on the host."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,71 +8,71 @@ from wire import names
 
 @dataclass(frozen=True)
 class Layout:
-    """All paths, below `root` (which differs from / only in tests)."""
+    """All paths, below `root`, which differs from / only in tests."""
 
     root: Path = Path("/")
 
     @property
     def machines(self) -> Path:
-        """Roots of containers; root's own (0700), each entry belongs to its agent."""
+        """The roots of the containers, in a directory of root (0700). Agents own their entries."""
         return self.root / "var/lib/machines"
 
     @property
     def settings(self) -> Path:
-        """The .nspawn files; those below /etc are trusted by nspawn."""
+        """The .nspawn files. nspawn trusts the ones below /etc."""
         return self.root / "etc/systemd/nspawn"
 
     @property
     def units(self) -> Path:
-        """Where the drop-ins go."""
+        """The drop-ins of the containers' units."""
         return self.root / "etc/systemd/system"
 
     @property
     def data(self) -> Path:
-        """What survives an agent's container: claude/ and state/ of each."""
+        """The data that survives a container: claude/ and state/ of each agent."""
         return self.root / "var/lib/hyperhive/agents"
 
     @property
     def sockets(self) -> Path:
-        """A directory for each agent, with its sockets."""
+        """The sockets, in a directory for each agent."""
         return self.root / "run/hyperhive/agents"
 
     @property
     def socket_tables(self) -> tuple[Path, Path]:
-        """The host's tables of TCP sockets, where the unit of lifecycle shows them to it."""
+        """The host's tables of TCP sockets, at the place where lifecycle's unit mounts them."""
         folder = self.root / "run/hyperhive/host"
         return folder / "tcp", folder / "tcp6"
 
     @property
     def credentials(self) -> Path:
-        """What the operator put there for the agents."""
+        """The credentials that the operator provides for the agents."""
         return self.root / "etc/hyperhive/credentials"
 
     @property
     def git(self) -> Path:
-        """The agents' configurations: proposed/ is the manager's, the rest is approvals'."""
+        """The agents' configurations: proposed/ belongs to the manager, the rest to approvals."""
         return self.root / "var/lib/hyperhive/git"
 
     @property
     def builds(self) -> Path:
-        """NAME/COMMIT for each configuration that was built; hive-build's own."""
+        """The builds, as NAME/COMMIT. They belong to hive-build."""
         return self.root / "var/lib/hyperhive/builds"
 
     @property
     def orders(self) -> Path:
-        """NAME.env for each build: what is to be built."""
+        """The orders to hive-build@NAME.service, as NAME.env."""
         return self.root / "run/hyperhive/builds"
 
     def drop_in_folder(self, name: str) -> str:
-        """The folder of the container unit's drop-in, in `units`."""
+        """Return the directory of the container unit's drop-in, in `units`."""
         return f"{container_unit(name)}.d"
 
 
 def container_unit(name: str) -> str:
-    """The unit that the container of `name` runs in."""
+    """Return the unit of the container of `name`."""
     return f"systemd-nspawn@{names.machine_name(name)}.service"
 
 
 def settings_file(name: str) -> str:
-    """The .nspawn file of `name`, in `settings`."""
+    """Return the name of the .nspawn file of `name`, in `settings`."""
     return f"{names.machine_name(name)}.nspawn"

@@ -1,4 +1,4 @@
-"""A container's root: a few KiB of curated files around a /usr from elsewhere."""
+"""The root file system of a container: a few KiB of files around a /usr from elsewhere."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -55,12 +55,12 @@ TRUSTING: Final = """\
 [safe]
 \tdirectory = *
 """
-"""For the manager: /applied and /meta belong to the host's approvals, not to its root."""
+"""For the manager: /applied and /meta belong to approvals on the host, not to its own root."""
 
 MASKED: Final = (
-    # Would make the host's accounts, and fails at the second boot: passwd is put right by then.
+    # It would create the host's accounts, and fails at the second boot: passwd is rewritten then.
     "systemd-sysusers.service",
-    # Nobody logs in, and nothing is mounted or made that nspawn has not mounted or made.
+    # Nobody logs in, and nspawn has mounted and created everything already.
     "systemd-ask-password-console.path",
     "systemd-initctl.socket",
     "systemd-remount-fs.service",
@@ -68,7 +68,7 @@ MASKED: Final = (
     "systemd-tmpfiles-setup-dev.service",
     "systemd-update-utmp.service",
 )
-"""Units of the host's systemd that a container has no use for, and that delay its start."""
+"""Units of the host's systemd that are useless in a container and delay its start."""
 
 
 def write(
@@ -78,10 +78,16 @@ def write(
     units: Path,
     usr_links: Iterable[str],
 ) -> None:
-    """Put the files of `spec` into `root`, which belongs to its uid range.
+    """Write the files of the container into `root`, which belongs to its uid range.
 
-    What the container wrote elsewhere stays; what it changed of these is put right. `units`: the
-    folder with the unit files of the container's own systemd. `usr_links`: what links into /usr.
+    Changes by the container to these files are reverted; its other files stay.
+
+    Args:
+        root: the root of the container.
+        spec: the container.
+        harness: the content of harness.json.
+        units: the directory with the unit files of the container's own systemd.
+        usr_links: the names in / that are links into /usr.
     """
     for name in ("dev", "proc", "run", "srv", "state", "sys", "tmp", "usr"):
         root.make(name)
@@ -92,7 +98,7 @@ def write(
     with root.directory("var") as var:
         var.link("run", "../run")
         with var.directory("log") as log:
-            log.ensure("journal")  # its systemd has its own idea of the mode
+            log.ensure("journal")  # the container's systemd chooses the mode
     for name in usr_links:
         root.link(name, f"usr/{name}")
     with root.directory("etc") as etc:
@@ -108,11 +114,11 @@ def _write_etc(etc: Directory, spec: Spec, harness: Mapping[str, object], units:
     etc.write("hostname", f"{spec.name}\n")
     etc.write("hosts", HOSTS.format(name=spec.name))
     etc.write("gitconfig", GITCONFIG.format(name=spec.name) + (TRUSTING if spec.is_manager else ""))
-    # The host's own would keep the journal from being linked, and is nobody's business.
+    # The host's own id would keep the journal from being linked; the agent need not know it.
     etc.write("machine-id", f"{spec.machine_id}\n")
     with etc.directory("hyperhive") as hyperhive:
         hyperhive.write("harness.json", json.dumps(harness, indent=2) + "\n")
-    # Without these two pam_env and pam_limits refuse the session that `machinectl shell` opens.
+    # Without these two, pam_env and pam_limits refuse the session of `machinectl shell`.
     with etc.directory("security") as security:
         security.write("limits.conf", "")
         security.write("pam_env.conf", "")

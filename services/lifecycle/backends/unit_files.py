@@ -1,4 +1,4 @@
-"""The text of the two files that make systemd run a container: settings and drop-in."""
+"""The text of the two files that make systemd run a container: the settings and the drop-in."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,25 +24,25 @@ DROPPED: Final = (
     "CAP_SYS_NICE",
     "CAP_SYS_TTY_CONFIG",
 )
-"""What nspawn leaves a container and this one has no use for. What stays counts in its user
-namespace only; its systemd needs CAP_SYS_ADMIN there for mounts and cgroups."""
+"""The capabilities that nspawn grants by default and an agent does not need. The others apply
+in the user namespace only; its systemd needs CAP_SYS_ADMIN there for mounts and cgroups."""
 
 PATHS_OF_ROOT: Final = ("dev", "etc", "proc", "run", "sys", "tmp", "var")
-"""What nspawn, as root of the host, reaches by path in the container's root before it is locked in.
-The agent may put links there and crash: then systemd, which starts it again, is not to let nspawn
-follow them. A start by lifecycle puts them right."""
+"""The directories that nspawn, as root of the host, opens by path in the container's root before it
+enters the container. The agent may put links there and then crash. systemd must not start the
+container again while nspawn would follow such a link. A start by lifecycle replaces the links."""
 
 UNREGISTER: Final = (
     """-/bin/sh -c 'test "$$EXIT_CODE" = exited || exec busctl --quiet call """
     "org.freedesktop.machine1 /org/freedesktop/machine1 "
     "org.freedesktop.machine1.Manager UnregisterMachine s %i'"
 )
-"""Has machined forget the machine of a systemd-nspawn that was killed; one that exits does it."""
+"""Unregisters the machine of a killed systemd-nspawn; one that exits unregisters it itself."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long things may take, whom a container may talk to, and what it may use."""
+    """The time limits, the network filter and the resource limits of a container."""
 
     start_seconds: int
     stop_seconds: int
@@ -51,10 +51,14 @@ class Limits:
 
 
 def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str, git: str) -> str:
-    """The .nspawn file.
+    """Return the text of the .nspawn file.
 
-    `shared`: the lines about what it shares with the host. `data`, `sockets`: of this agent. `git`:
-    the folder of all configurations, of which the manager alone sees something.
+    Args:
+        spec: the container.
+        shared: the lines that mount directories of the host.
+        data: the data directory of the agent.
+        sockets: the socket directory of the agent.
+        git: the directory of all configurations. Only the manager sees parts of it.
     """
     repositories = (
         f"Bind={git}/proposed:/agents",
@@ -72,16 +76,17 @@ def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str, git: st
         "NoNewPrivileges=yes",
         f"DropCapability={' '.join(DROPPED)}",
         "ResolvConf=copy-host",
-        # To link it, root of the host would follow what the agent made of /var/log/journal.
+        # To link it, root of the host would follow links that the agent put in /var/log/journal.
         "LinkJournal=no",
-        # A core of the agent's would be kept, and taken apart, by the host.
+        # The host would store and parse a core dump of the agent.
         "LimitCORE=0",
         "",
         "[Files]",
-        # Lifecycle gives the files to the range itself: nspawn would walk the whole tree.
+        # Lifecycle changes the owners of the files itself: nspawn would walk the whole tree.
         "PrivateUsersOwnership=off",
         *shared,
-        # Connecting needs no more. The folder lies on the /run of the host, which must not fill up.
+        # Connecting needs no write access. The directory is on the host's /run, which must not
+        # fill up.
         f"BindReadOnly={sockets}:/run/hive",
         f"Bind={data}/claude:/root/.claude",
         f"Bind={data}/state:/state",
@@ -97,12 +102,16 @@ def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str, git: st
 def drop_in(
     spec: Spec, limits: Limits, root: str, credential: str | None, packages: Path | None
 ) -> str:
-    """The drop-in of the container's unit.
+    """Return the text of the drop-in of the container's unit.
 
-    `root`: of the container, on the host. `credential`: the file of the API key, if any.
-    `packages`: builds/NAME/COMMIT/usr, if it lies over /usr.
+    Args:
+        spec: the container.
+        limits: its limits.
+        root: the root of the container, on the host.
+        credential: the file of the API key, if any.
+        packages: builds/NAME/COMMIT/usr, if it is laid over /usr.
     """
-    # Whoever builds could put a link there later, and nspawn would follow it.
+    # The user of the build could put a link there later, and nspawn would follow it.
     built = (packages, packages.parent, packages.parent.parent) if packages else ()
     socket, endpoint = names.socket_unit(spec.name), names.endpoint_unit(spec.name)
     command = "systemd-nspawn --quiet --keep-unit --boot --settings=override --machine=%i"
@@ -113,11 +122,11 @@ def drop_in(
         "[Unit]",
         f"Description=Hyperhive: the container of {spec.name}",
         f"Requires={socket}",
-        # What stops the container stops its endpoint, afterwards: the harness gives back through
-        # it what it holds.
+        # The endpoint stops with the container, but after it: through the endpoint the harness
+        # releases the messages that it has leased.
         f"PropagatesStopTo={endpoint}",
         f"After={socket} {endpoint}",
-        # Five crashes in a minute are no accident any more.
+        # Give up after five crashes in a minute.
         "StartLimitIntervalSec=60",
         "StartLimitBurst=5",
         *(f"AssertPathIsSymbolicLink=!{root}/{name}" for name in PATHS_OF_ROOT),
@@ -125,26 +134,29 @@ def drop_in(
         "",
         "[Service]",
         "Slice=hive-agents.slice",
-        # When the memory is gone agents end before the host's services. Inside nobody can lower it.
-        # (Not in the settings: nspawn sets those too late, when it may not any more.)
+        # When memory runs out, agents are killed before the host's services. The container cannot
+        # lower the value. (It is not in the settings: nspawn applies those too late, without the
+        # privilege.)
         "OOMScoreAdjust=300",
-        # nspawn looks for the container's systemd before /usr is there, takes it for an old one,
-        # and gives it the old hierarchies, where the harness has no group for a turn's commands.
+        # nspawn looks for the container's systemd before /usr is mounted, takes it for an old one,
+        # and sets up the legacy hierarchies, in which the harness has no cgroup for a turn's
+        # commands.
         "Environment=SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1",
         "ExecStart=",
         f"ExecStart={command}",
-        # A systemd-nspawn that is killed leaves its machine registered, and machined keeps it while
-        # systemd is about to start the unit again: that start, and all after it, would fail.
+        # A killed systemd-nspawn leaves its machine registered, and machined keeps the machine
+        # while systemd is about to start the unit again: that start and all later ones would fail.
         f"ExecStopPost={UNREGISTER}",
         "Restart=on-failure",
         # Long enough to read the cause of the end before the next start overwrites it.
         "RestartSec=500ms",
-        # Of systemd-nspawn itself, which does not say that it lives while the agent is paused.
+        # For systemd-nspawn itself, which sends no keep-alives while the agent is paused.
         "WatchdogSec=0",
         f"TimeoutStartSec={limits.start_seconds}",
         f"TimeoutStopSec={limits.stop_seconds}",
-        # What it writes to its console becomes lines of the host's journal: not with a priority
-        # of its choice (an emergency goes to all terminals), and not so many that others are lost.
+        # The console output of the container becomes lines of the host's journal. The container
+        # must not choose their priority (an emergency goes to all terminals), nor write so many
+        # that others are lost.
         "SyslogLevelPrefix=no",
         "LogRateLimitIntervalSec=30s",
         "LogRateLimitBurst=1000",

@@ -1,11 +1,11 @@
-"""Writing into directories that an agent owns, without ever following a link it planted.
+"""Writing into directories that an agent owns, without following links that it planted.
 
-Lifecycle is root, and the agent may put a symbolic link wherever it can write. So below a
-directory that an agent owns, nothing is reached by path: each step is a directory descriptor,
-opened with O_NOFOLLOW, and files are put in place by renaming over whatever lies there.
+Lifecycle is root, and the agent may put a symbolic link wherever it can write. So nothing below a
+directory that an agent owns is opened by path: each step is a directory descriptor, opened with
+O_NOFOLLOW, and files are renamed over whatever has their name.
 
-What is removed may be a tree of any depth and size. So it is never walked down: a directory that
-is not empty is moved to the top of its tree, and removed from there. That takes two descriptors.
+A tree to be removed may have any depth and size. So removal does not descend: a directory that is
+not empty is moved to the top of its tree and removed from there, which needs two descriptors.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ import stat
 from collections.abc import Coroutine, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 SLICE: Final = 1000
-"""Entries that are removed before somebody else gets a turn: some milliseconds."""
+"""The entries that are removed without a pause, which takes some milliseconds."""
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Directory:
-    """A directory that is held open; its entries belong to `owner` (a uid and gid) by default."""
+    """A directory that is held open. New entries belong to `owner`, a uid and gid, by default."""
 
     def __init__(self, descriptor: int, owner: int, path: str, changes: list[str]) -> None:
         self._fd = descriptor
@@ -39,10 +39,18 @@ class Directory:
     def open(
         cls, path: Path, *, owner: int = 0, changes: list[str] | None = None
     ) -> Iterator[Self]:
-        """Hold the existing directory `path` open; only its last part is protected from links.
+        """Open the existing directory `path`.
 
-        So everything above it must belong to root. What is changed below it is added to `changes`,
-        a line each. Raises OSError (ELOOP, ENOTDIR) for a link.
+        Links in the last part of the path are refused, links above it are followed. So everything
+        above it must belong to root.
+
+        Args:
+            path: the directory.
+            owner: the owner of new entries.
+            changes: receives a line for each change below the directory.
+
+        Raises:
+            OSError: the last part of the path is a link (ELOOP, ENOTDIR).
         """
         descriptor = os.open(path, _DIRECTORY)
         try:
@@ -54,7 +62,10 @@ class Directory:
     def directory(
         self, name: str, *, mode: int = 0o755, owner: int | None = None
     ) -> Iterator[Self]:
-        """The directory `name`, made or corrected to `mode` and owner; what else lay there goes."""
+        """Open the directory `name`; create it, or correct its mode and owner, if needed.
+
+        Anything else of that name is removed.
+        """
         uid = self._owner if owner is None else owner
         made = not self._is_directory(name)
         if made:
@@ -74,17 +85,17 @@ class Directory:
             os.close(descriptor)
 
     def make(self, name: str, *, mode: int = 0o755, owner: int | None = None) -> None:
-        """As `directory`, for those nobody needs to look into."""
+        """Create or correct a directory like `directory`, without opening it."""
         with self.directory(name, mode=mode, owner=owner):
             pass
 
     def ensure(self, name: str) -> None:
-        """A directory of that name, which the agent may give another mode and group."""
+        """Create the directory `name` if it is missing. The agent may change its mode and group."""
         if not self._is_directory(name):
             self.make(name)
 
     def write(self, name: str, content: str, *, mode: int = 0o644) -> bool:
-        """Put a file with `content` in place at once; answers whether anything changed.
+        """Write a file atomically; return whether anything changed.
 
         A link or a directory of that name is replaced, never written through.
         """
@@ -110,7 +121,7 @@ class Directory:
         return True
 
     def link(self, name: str, target: str) -> None:
-        """A symbolic link, replacing whatever else lies there."""
+        """Create a symbolic link, replacing anything else of that name."""
         if self._links(name, target):
             return
         self.remove(name)
@@ -119,14 +130,14 @@ class Directory:
         self._changed(name, f"linked to {target}")
 
     def remove(self, name: str) -> bool:
-        """Remove a file, a link (not its target) or a directory; answers whether it existed."""
+        """Remove a file, a link (not its target) or a directory; return whether it existed."""
         existed = False
         while self.remove_some(name):
             existed = True
         return existed
 
     def remove_some(self, name: str) -> bool:
-        """As `remove`, but of a directory about SLICE entries at most; False when it is gone."""
+        """Remove like `remove`, but at most about SLICE entries; return False when it is gone."""
         if not self._is_directory(name):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self._fd)
@@ -139,11 +150,11 @@ class Directory:
         return True
 
     def fileno(self) -> int:
-        """The descriptor; it stays the tree's to close."""
+        """Return the descriptor, which must not be closed by the caller."""
         return self._fd
 
     def owner_of(self, name: str) -> int | None:
-        """The uid that owns the directory `name`; None when there is no such directory."""
+        """Return the owner of the directory `name`; None if there is no such directory."""
         status = self._status(name)
         return status.st_uid if status and stat.S_ISDIR(status.st_mode) else None
 
@@ -166,7 +177,7 @@ class Directory:
         return self.owner_of(name) is not None
 
     def _holds(self, name: str, content: bytes, mode: int) -> bool:
-        """Whether the file is there already, as we would write it."""
+        """Whether the file exists with this content, mode and owner."""
         status = self._status(name)
         if status is None or not stat.S_ISREG(status.st_mode):
             return False
@@ -182,9 +193,15 @@ class Directory:
 
 
 def read_below(parent: Path, parts: Sequence[str], most: int) -> bytes:
-    """The first `most` bytes of the file at `parts` below `parent`, links never followed.
+    """Return the first `most` bytes of a file without following links.
 
-    `parent` itself is reached by path. Raises OSError when there is no such file.
+    Args:
+        parent: a directory, opened by path.
+        parts: the path of the file below `parent`.
+        most: the number of bytes.
+
+    Raises:
+        OSError: there is no such regular file.
     """
     opened = [os.open(parent, _DIRECTORY)]
     try:
@@ -194,7 +211,7 @@ def read_below(parent: Path, parts: Sequence[str], most: int) -> bytes:
         descriptor = os.open(parts[-1], flags, dir_fd=opened[-1])
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, f"{parts[-1]} is no regular file")
+                raise OSError(errno.EINVAL, f"{parts[-1]} is not a regular file")
             return file.read(most)
     finally:
         for descriptor in opened:
@@ -202,19 +219,22 @@ def read_below(parent: Path, parts: Sequence[str], most: int) -> bytes:
 
 
 async def remove_below(parent: Path, name: str) -> bool:
-    """Remove `name` in the root-owned directory `parent`, links never followed.
+    """Remove `name` in `parent`, a directory of root, without following links.
 
-    Answers whether it existed; a missing parent is no error. However much there is, it neither
-    keeps the loop waiting nor a service that stops: cancelled, it leaves the rest.
+    Removal runs in a thread, in slices: however large the tree is, it blocks neither the event
+    loop nor a stopping service. A cancelled removal leaves the rest.
+
+    Returns:
+        Whether `name` existed. A missing parent is not an error.
     """
     existed = False
-    while await _to_the_end(asyncio.to_thread(_remove_some, parent, name)):
+    while await _finished(asyncio.to_thread(_remove_some, parent, name)):
         existed = True
     return existed
 
 
-async def _to_the_end(work: Coroutine[Any, Any, bool]) -> bool:
-    """Do `work` even when cancelled meanwhile: two threads must not remove the same things."""
+async def _finished(work: Coroutine[object, object, bool]) -> bool:
+    """Finish `work` even if cancelled: two threads must not remove the same entries."""
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)
@@ -232,7 +252,7 @@ def _remove_some(parent: Path, name: str) -> bool:
 
 
 def _empty(top: int) -> bool:
-    """Remove about SLICE entries below the directory `top`; answers whether it is empty now."""
+    """Remove about SLICE entries below the directory `top`; return whether it is empty."""
     done = 0
     while done < SLICE:
         entries = _entries(top)
@@ -254,13 +274,13 @@ def _empty(top: int) -> bool:
 
 
 def _entries(folder: int) -> list[tuple[str, bool]]:
-    """Up to SLICE names in the directory `folder`, and whether each is a directory."""
+    """Return up to SLICE names in the directory `folder`, and whether each is a directory."""
     with os.scandir(folder) as entries:
         return [(e.name, e.is_dir(follow_symlinks=False)) for e in islice(entries, SLICE)]
 
 
 def _removed(folder: int, name: str, is_directory: bool) -> bool:
-    """Remove `name`; False for a directory that is not empty."""
+    """Remove `name`; return False for a directory that is not empty."""
     if not is_directory:
         os.unlink(name, dir_fd=folder)
         return True

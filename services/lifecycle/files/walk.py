@@ -1,7 +1,8 @@
-"""Walks through what belongs to an agent, counting and giving back, without following its links.
+"""Walking through an agent's files to measure them or to change their owners.
 
-The agent may move things about meanwhile, and nest them as deep as it likes: every step is a
-directory descriptor opened with O_NOFOLLOW, and only so many are open at a time.
+The agent may move files meanwhile, and may nest directories as deep as it likes. So no links are
+followed, every step is a directory descriptor opened with O_NOFOLLOW, and only a limited number of
+them is open at a time.
 """
 
 import os
@@ -13,48 +14,54 @@ from typing import Final
 from services.lifecycle.files.nofollow import Directory
 
 MAX_DEPTH: Final = 200
-"""Directories within directories. Below it nothing is counted or given back: nobody works so deep,
-and each level holds a descriptor."""
+"""The most directories within each other, each of which takes a descriptor. Entries below are
+neither measured nor changed: nobody works so deep."""
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Visit = Callable[[int, str, os.stat_result], None]
-"""Is called with the directory's descriptor, an entry's name and its status."""
+"""Is called with the descriptor of a directory, the name of an entry and the entry's status."""
 
 
 def size_below(parent: Path, name: str) -> int:
-    """The bytes on disk of `name` in the root-owned directory `parent`; 0 when it is not there."""
+    """Return the bytes on disk of `name` in `parent`, a directory of root; 0 if it is missing."""
     total = 0
 
     def count(_folder: int, _entry: str, status: os.stat_result) -> None:
         nonlocal total
         total += status.st_blocks * 512
 
-    _survey(parent, name, count)
+    _visit_all(parent, name, count)
     return total
 
 
 def chown_below(parent: Path, name: str, owners: range) -> int:
-    """Give what lies below `name` and does not belong to one of `owners` to the first of them.
+    """Change the owner of foreign entries to the first of `owners`.
 
-    Returns how many entries that were.
+    Args:
+        parent: a directory of root.
+        name: the entry in it to start with.
+        owners: the uids and gids that are left alone.
+
+    Returns:
+        The number of changed entries.
     """
-    given = 0
+    changed = 0
 
-    def give(folder: int, entry: str, status: os.stat_result) -> None:
-        nonlocal given
+    def change(folder: int, entry: str, status: os.stat_result) -> None:
+        nonlocal changed
         if status.st_uid not in owners or status.st_gid not in owners:
             os.chown(entry, owners[0], owners[0], dir_fd=folder, follow_symlinks=False)
-            given += 1
+            changed += 1
 
-    _survey(parent, name, give)
-    return given
+    _visit_all(parent, name, change)
+    return changed
 
 
-def _survey(parent: Path, name: str, visit: Visit) -> None:
+def _visit_all(parent: Path, name: str, visit: Visit) -> None:
     try:
-        with Directory.open(parent) as tree:
-            _walk(tree.fileno(), name, visit, MAX_DEPTH)
+        with Directory.open(parent) as directory:
+            _walk(directory.fileno(), name, visit, MAX_DEPTH)
     except FileNotFoundError:
         return
 

@@ -1,7 +1,7 @@
-"""hive-canfilter.service: whether this host filters addresses, found out by trying.
+"""The probe of hive-canfilter.service: does this host filter addresses?
 
-Its unit denies every address. So a packet to the loopback leaves only where systemd could not
-attach its filter, of which it says no more than a line in the journal.
+The unit denies every address. So a packet to the loopback is sent only if systemd could not
+attach its filter, which systemd reports in the journal only.
 """
 
 import socket
@@ -10,14 +10,14 @@ from enum import IntEnum
 
 
 class Outcome(IntEnum):
-    """The exit status."""
+    """The result, which is the exit status."""
 
     FILTERED = 0
     OPEN = 3
 
 
 def probe() -> Outcome:
-    """Send a datagram to the loopback; nobody needs to listen there."""
+    """Send a datagram to the loopback, where nothing needs to listen, and return the result."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         try:
             sender.sendto(b"", ("127.0.0.1", 9))

@@ -1,4 +1,4 @@
-"""What of the host's uids and ports is used already."""
+"""The uids and ports of the host that are in use."""
 
 import contextlib
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ _LISTEN: Final = "0A"
 
 
 def used_uids(etc: Path) -> list[range]:
-    """What `etc` gives to accounts and to their user namespaces."""
+    """Return the ids in `etc` that belong to accounts, groups and their user namespaces."""
     used = []
     for file, parse in (
         ("subuid", subordinate),
@@ -23,30 +23,8 @@ def used_uids(etc: Path) -> list[range]:
     return used
 
 
-def listening_ports(tables: Iterable[Path]) -> frozenset[int]:
-    """The ports in the tables of TCP sockets; one that is not there has none."""
-    found: frozenset[int] = frozenset()
-    for table in tables:
-        with contextlib.suppress(FileNotFoundError):
-            found |= parse_listening(table.read_text(errors="replace"))
-    return found
-
-
-def parse_listening(table: str) -> frozenset[int]:
-    """The ports that somebody listens on, at whatever address.
-
-    `table` is a /proc/net/tcp or tcp6. A line that is none is left out.
-    """
-    ports = set()
-    for line in table.splitlines():
-        fields = line.split()
-        if len(fields) > 3 and fields[3] == _LISTEN:
-            ports.add(int(fields[1].rpartition(":")[2], 16))
-    return frozenset(ports)
-
-
 def subordinate(text: str) -> list[range]:
-    """The ranges that /etc/subuid or /etc/subgid (`text`) gives away; malformed lines are none."""
+    """Return the ranges in the text of /etc/subuid or /etc/subgid; malformed lines are ignored."""
     ranges = []
     for line in text.splitlines():
         fields = line.strip().split(":")
@@ -56,10 +34,36 @@ def subordinate(text: str) -> list[range]:
 
 
 def accounts(text: str) -> list[range]:
-    """The ids of /etc/passwd or /etc/group (`text`) as ranges of one; malformed lines are none."""
+    """Return the ids in the text of /etc/passwd or /etc/group, as ranges of one.
+
+    Malformed lines are ignored.
+    """
     ids = []
     for line in text.splitlines():
         fields = line.split(":")
         if len(fields) > 2 and fields[2].isdigit():
             ids.append(range(int(fields[2]), int(fields[2]) + 1))
     return ids
+
+
+def listening_ports(tables: Iterable[Path]) -> frozenset[int]:
+    """Return the listening ports in some tables of TCP sockets; a missing table has none."""
+    found: frozenset[int] = frozenset()
+    for table in tables:
+        with contextlib.suppress(FileNotFoundError):
+            found |= parse_listening(table.read_text(errors="replace"))
+    return found
+
+
+def parse_listening(table: str) -> frozenset[int]:
+    """Return the ports that are listened on, at any address.
+
+    Args:
+        table: the text of /proc/net/tcp or tcp6. Malformed lines are ignored.
+    """
+    ports = set()
+    for line in table.splitlines():
+        fields = line.split()
+        if len(fields) > 3 and fields[3] == _LISTEN:
+            ports.add(int(fields[1].rpartition(":")[2], 16))
+    return frozenset(ports)

@@ -1,8 +1,8 @@
 """The newest lines of the host's journal about some units.
 
-Only the host's own journal is read: the container's lies where its root can write, and whoever
-parses it would parse what an agent has made. What the container wrote to its console is in the
-host's too, so no character of it may do anything to who reads it.
+Only the host's own journal is read. The container's journal is writable for the container's root,
+so reading it would mean parsing files that an agent may have forged. The host's journal contains
+the console output of the container, so control characters are escaped.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, TypeAlias, cast
 
 from systemd import journal
 
@@ -23,28 +23,32 @@ VARLINK: Final = "/run/systemd/journal/io.systemd.journal"
 SYNC_SECONDS: Final = 5.0
 
 MAX_BYTES: Final = 64 * 1024
-"""Of all lines together; the oldest are left out beyond it."""
+"""The most bytes of all lines together; the oldest lines are left out beyond it."""
 
 MAX_LINE: Final = 2048
-"""Characters of a message; the rest of it is cut off."""
+"""The most characters of one message; the rest is cut off."""
+
+
+Entry: TypeAlias = Mapping[str, object]
+"""One entry of the journal: its fields, converted by systemd.journal."""
 
 
 class Reader(Protocol):
-    """As much of systemd.journal.Reader as is used here."""
+    """The part of systemd.journal.Reader that is used here."""
 
     data_threshold: int
 
     def add_match(self, *matches: str) -> None:
-        """Want entries with this field."""
+        """Select entries with these fields."""
 
     def add_disjunction(self) -> None:
-        """Or: what was wanted before, or what is wanted from here on."""
+        """Select entries that match the fields before this call, or the fields after it."""
 
     def seek_tail(self) -> None:
-        """Go behind the newest entry."""
+        """Go to the end, after the newest entry."""
 
-    def get_previous(self) -> Mapping[str, Any]:
-        """The entry before; empty at the oldest."""
+    def get_previous(self) -> Entry:
+        """Return the previous entry; empty before the oldest."""
 
 
 def _host() -> AbstractContextManager[Reader]:
@@ -53,8 +57,9 @@ def _host() -> AbstractContextManager[Reader]:
 
 
 async def synchronize() -> None:
-    """Return when journald has taken in what was written to it until now; where it cannot be asked,
-    or is not done after SYNC_SECONDS, at least then.
+    """Wait until journald has stored everything that was written to it so far.
+
+    Returns with a warning if journald cannot be asked, or is not done after SYNC_SECONDS.
     """
     try:
         async with asyncio.timeout(SYNC_SECONDS):
@@ -63,11 +68,11 @@ async def synchronize() -> None:
                 writer.write(b'{"method":"io.systemd.Journal.Synchronize"}\0')
                 await reader.readuntil(b"\0")
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        log.warning("what the journal has not taken in yet is missed: %r", error)
+        log.warning("lines that the journal has not stored yet are missed: %r", error)
 
 
 class Journal:
-    """Reads the host's journal, one reading at a time, in a thread."""
+    """A reader of the host's journal. It reads in a thread, one request at a time."""
 
     def __init__(
         self,
@@ -79,16 +84,20 @@ class Journal:
         self._one = asyncio.Lock()
 
     async def newest(self, units: Sequence[str], lines: int) -> list[str]:
-        """Up to `lines` lines of `units`, and of systemd about them, oldest first.
+        """Return the newest lines of `units`, and of systemd about them, oldest first.
 
-        At most MAX_BYTES; each is one line without control characters. Raises Unavailable.
+        The result has at most `lines` lines and MAX_BYTES bytes. Control characters are escaped.
+
+        Raises:
+            Unavailable: the journal cannot be read.
         """
         return await self._in_turn(lambda reader: _match(reader, units), _line, lines)
 
     async def last_of(self, unit: str, invocation: str, lines: int) -> list[str]:
-        """As `newest`, only of what the processes of one run of `unit` wrote, and as they did.
+        """Return the newest messages of one finished run of `unit`, like `newest`.
 
-        All that a run has written which is over: journald is asked to take that in first.
+        Only messages of the unit's processes are returned, without time and name. journald is
+        asked first to store all that the run has written.
         """
         await self._sync()
 
@@ -98,7 +107,7 @@ class Journal:
         return await self._in_turn(wanted, _words, lines)
 
     async def _in_turn(
-        self, wanted: Callable[[Reader], None], line: Callable[[Mapping[str, Any]], str], lines: int
+        self, wanted: Callable[[Reader], None], line: Callable[[Entry], str], lines: int
     ) -> list[str]:
         async with self._one:
             try:
@@ -107,7 +116,7 @@ class Journal:
                 raise Unavailable(f"The journal cannot be read: {error.strerror}.") from None
 
     def _read(
-        self, wanted: Callable[[Reader], None], line: Callable[[Mapping[str, Any]], str], lines: int
+        self, wanted: Callable[[Reader], None], line: Callable[[Entry], str], lines: int
     ) -> list[str]:
         with self._open() as reader:
             reader.data_threshold = 4 * MAX_LINE
@@ -125,7 +134,7 @@ class Journal:
 
 
 def _match(reader: Reader, units: Sequence[str]) -> None:
-    """What a unit's processes logged, and what systemd did; both fields are journald's own word."""
+    """Select the lines of the units' processes and of systemd. Both fields cannot be forged."""
     for unit in units:
         reader.add_match(f"_SYSTEMD_UNIT={unit}")
         reader.add_disjunction()
@@ -133,7 +142,7 @@ def _match(reader: Reader, units: Sequence[str]) -> None:
         reader.add_disjunction()
 
 
-def _backwards(reader: Reader, lines: int) -> Iterator[Mapping[str, Any]]:
+def _backwards(reader: Reader, lines: int) -> Iterator[Entry]:
     for _ in range(lines):
         entry = reader.get_previous()
         if not entry:
@@ -141,13 +150,13 @@ def _backwards(reader: Reader, lines: int) -> Iterator[Mapping[str, Any]]:
         yield entry
 
 
-def _line(entry: Mapping[str, Any]) -> str:
-    time = entry["__REALTIME_TIMESTAMP"].astimezone(UTC)
+def _line(entry: Entry) -> str:
+    time = cast(datetime, entry["__REALTIME_TIMESTAMP"]).astimezone(UTC)
     who = entry.get("SYSLOG_IDENTIFIER", "")
     return f"{_time(time)} {harmless(_text(who))[:64]}: {_words(entry)}"
 
 
-def _words(entry: Mapping[str, Any]) -> str:
+def _words(entry: Entry) -> str:
     return harmless(_text(entry.get("MESSAGE", ""))[:MAX_LINE])
 
 
@@ -156,7 +165,7 @@ def _time(time: datetime) -> str:
 
 
 def _text(value: object) -> str:
-    """A field as a text: one that is not UTF-8 comes as bytes, one that occurs twice as a list."""
+    """Return a field as text. A field is bytes if not UTF-8, and a list if it occurs twice."""
     if isinstance(value, list):
         return _text(value[0]) if value else ""
     if isinstance(value, bytes):
@@ -165,7 +174,7 @@ def _text(value: object) -> str:
 
 
 def harmless(text: str) -> str:
-    """`text` with all that cannot be seen (newlines, escapes, direction marks) spelled out."""
+    """Return `text` with all unprintable characters (line breaks, escapes, ...) escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text
     )

@@ -1,4 +1,4 @@
-"""systemd and machined over the bus: units, their jobs, and what happens to machines."""
+"""Clients of systemd and machined: units, their jobs, and the ends of machines."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from services.lifecycle.agents.agent import UnitStatus
 from services.lifecycle.host.canfilter import Outcome
@@ -29,7 +29,7 @@ MACHINED_MANAGER: Final = "org.freedesktop.machine1.Manager"
 
 MANAGER: Final = (SYSTEMD, SYSTEMD_PATH, SYSTEMD_MANAGER)
 FREEZE: Final = 10.0
-"""Seconds in which systemd freezes a unit that can be frozen."""
+"""The seconds that systemd gets to freeze a unit."""
 
 HIVE_TARGET: Final = "hive.target"
 CAN_FILTER: Final = "hive-canfilter.service"
@@ -37,24 +37,28 @@ CLD_EXITED: Final = 1
 NO_SUCH_UNIT: Final = "org.freedesktop.systemd1.NoSuchUnit"
 
 UnitWatcher = Callable[[str, UnitStatus], None]
+"""Is called with a unit and its new status."""
+
+Properties: TypeAlias = dict[str, Any]
+"""Properties of a unit, each of the type that systemd's own documentation says."""
 
 
 def unit_path(unit: str) -> str:
-    """The object path of `unit`, which systemd answers at whether it is loaded or not."""
+    """Return the object path of `unit`. systemd answers there even if the unit is not loaded."""
     return f"{SYSTEMD_PATH}/unit/{names.escape(unit)}"
 
 
 class Systemd:
     """A client of systemd that follows some units.
 
-    Subscribe first, then ask: `follow` sets the match rule before it reads, so that no change
-    falls between the two.
+    It subscribes first and asks then: `follow` adds the match rule before it reads the properties,
+    so that no change falls between the two.
     """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._watcher: UnitWatcher = lambda unit, status: None
-        self._properties: dict[str, dict[str, Any]] = {}
+        self._properties: dict[str, Properties] = {}
         self._changes: dict[str, int] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._began = time.time_ns() // 1000
@@ -63,12 +67,12 @@ class Systemd:
         self._asked = self._reloaded = 0
 
     async def subscribe(self, watcher: UnitWatcher) -> None:
-        """Make systemd emit its signals, and send what happens to followed units to `watcher`."""
+        """Make systemd emit its signals; call `watcher` for each change of a followed unit."""
         self._watcher = watcher
         await self._manager("Subscribe")
 
     async def on_machine_removed(self, callback: Callable[[str], None]) -> None:
-        """Call `callback` with the name of each machine that machined sees ending."""
+        """Call `callback` with the name of each machine whose end machined reports."""
         await self._bus.on_signal(
             lambda told: callback(told.args[0]),
             sender=MACHINED,
@@ -78,7 +82,7 @@ class Systemd:
         )
 
     async def follow(self, unit: str) -> UnitStatus:
-        """What `unit` does now; from here on the watcher hears of each change."""
+        """Return the status of `unit`, and report each later change to the watcher."""
         if unit not in self._subscriptions:
             self._changes[unit] = 0
             self._subscriptions[unit] = await self._bus.on_signal(
@@ -93,23 +97,23 @@ class Systemd:
             values = await self._all(unit, UNIT) | await self._all(unit, SERVICE)
             if changes == self._changes[unit]:
                 break
-            # A change came between the two answers: they may contradict each other.
+            # A change came between the two answers, so they may contradict each other.
         self._properties[unit] = values
         return status_of(values)
 
     async def unfollow(self, unit: str) -> None:
-        """The watcher need not hear of `unit` any more."""
+        """Stop following `unit`."""
         self._properties.pop(unit, None)
         self._freezers.pop(unit, None)
         if subscription := self._subscriptions.pop(unit, None):
             await subscription.close()
 
     async def start(self, unit: str, timeout: float) -> None:
-        """Start `unit`; returns when it is READY. Raises Conflict with systemd's reason."""
+        """Start `unit` and wait until it is READY. Raises Conflict with systemd's reason."""
         await self._run_job("StartUnit", unit, timeout)
 
     async def stop(self, unit: str, timeout: float) -> None:
-        """Stop `unit`; returns when it is gone. One that is not loaded is no error."""
+        """Stop `unit` and wait for its end. A unit that is not loaded is not an error."""
         try:
             await self._run_job("StopUnit", unit, timeout)
         except RemoteError as error:
@@ -117,7 +121,7 @@ class Systemd:
                 raise
 
     async def order_stop(self, unit: str) -> None:
-        """Have `unit` stopped, without waiting for it. One that is not loaded is no error."""
+        """Order `unit` to stop, without waiting. A unit that is not loaded is not an error."""
         try:
             await self._manager("StopUnit", "ss", unit, "replace")
         except RemoteError as error:
@@ -125,7 +129,7 @@ class Systemd:
                 raise
 
     async def kill(self, unit: str) -> None:
-        """Send SIGKILL to every process of `unit`; one that is not loaded has none."""
+        """Send SIGKILL to all processes of `unit`. A unit that is not loaded is not an error."""
         try:
             await self._manager("KillUnit", "ssi", unit, "all", signal.SIGKILL)
         except RemoteError as error:
@@ -133,15 +137,15 @@ class Systemd:
                 raise
 
     async def active_state(self, unit: str) -> str:
-        """What `unit` does now, in systemd's words."""
+        """Return the ActiveState of `unit`."""
         return str((await self._all(unit, UNIT)).get("ActiveState", "inactive"))
 
     async def invocation(self, unit: str) -> str:
-        """Which run of `unit` is, or was, the last one, in hex; empty when it never ran."""
+        """Return the InvocationID of the last run of `unit` in hex; empty if it never ran."""
         return status_of(await self._all(unit, UNIT)).invocation
 
     async def reset_failed(self, unit: str) -> None:
-        """Forget failures and the start limit of `unit`; one that is not loaded has none."""
+        """Reset the failures and the start limit of `unit`, if it is loaded."""
         try:
             await self._manager("ResetFailedUnit", "s", unit)
         except RemoteError as error:
@@ -149,24 +153,24 @@ class Systemd:
                 raise
 
     async def set_properties(self, unit: str, properties: list[tuple[str, int]]) -> None:
-        """Change limits of `unit` until the host is booted again; each is a number of 64 bits."""
+        """Set limits of `unit`, each a 64-bit number, until the next boot of the host."""
         values = [[name, U64(value)] for name, value in properties]
         await self._manager("SetUnitProperties", "sba(sv)", unit, True, values)
 
     async def revert(self, unit: str) -> None:
-        """Remove what was set with `set_properties`, and all drop-ins of `unit`; `reload` next."""
+        """Remove all drop-ins and `set_properties` of `unit`. The caller must `reload` next."""
         await self._manager("RevertUnitFiles", "as", [unit])
 
     async def freeze(self, unit: str) -> None:
-        """Take the processor from everything in `unit`. Raises Conflict when it does not run."""
+        """Freeze all processes of `unit`. Raises Conflict when it does not run."""
         await self._freezer("FreezeUnit", unit)
 
     async def thaw(self, unit: str) -> None:
-        """Give it back."""
+        """Thaw all processes of `unit`."""
         await self._freezer("ThawUnit", unit)
 
     async def _freezer(self, member: str, unit: str) -> None:
-        # One at a time: systemd refuses a second one, or loses the answer to the first.
+        # One at a time: systemd refuses a second request, or loses the answer to the first.
         async with self._freezers[unit]:
             try:
                 await self._bus.call(*MANAGER, member, "s", unit, timeout=FREEZE)
@@ -176,41 +180,44 @@ class Systemd:
                 raise Conflict(f"systemd has not done {member} of {unit} in time.") from error
 
     async def cgroup(self, unit: str) -> str:
-        """The unit's control group below the root of the tree; empty when it does not run."""
+        """Return the ControlGroup of `unit`; empty when it does not run."""
         return str((await self._all(unit, SERVICE)).get("ControlGroup", ""))
 
     async def reload(self) -> None:
-        """Make systemd read the unit files again; many who ask at once get it done once."""
+        """Make systemd reload the unit files. Requests at the same time share one reload."""
         self._asked += 1
         asked = self._asked
         async with self._reloading:
-            if self._reloaded < asked:  # else one that began later has read our files, too
+            if self._reloaded < asked:  # otherwise a reload that began later has read our files
                 began = self._asked
                 await self._manager("Reload")
                 self._reloaded = began
 
     async def can_filter(self, timeout: float) -> bool:
-        """Whether IPAddressDeny= is kept on this host, as hive-canfilter.service found out.
+        """Return whether this host enforces IPAddressDeny=, as hive-canfilter.service found out.
 
-        Raises Conflict or Timeout when that could not be found out.
+        Raises:
+            Conflict: the service failed.
+            Timeout: the service took longer than `timeout` seconds.
         """
         await self._run_job("StartUnit", CAN_FILTER, timeout)
         told = status_of(await self._all(CAN_FILTER, UNIT) | await self._all(CAN_FILTER, SERVICE))
-        # Only a clear yes is one: a unit that is not loaded any more has 0 for a status, too.
+        # Only a clear yes counts: a unit that is not loaded any more has the status 0, too.
         return (told.active, told.code, told.status) == ("active", CLD_EXITED, Outcome.FILTERED)
 
     async def host_is_stopping(self) -> bool:
-        """Whether the whole host goes down, or the hive on it with hive.target."""
+        """Return whether the host stops, or the hive on it with hive.target."""
         if str(await self._property("SystemState")) == "stopping":
             return True
         target = await self._all(HIVE_TARGET, UNIT)
-        # It may never have been started: services run without it, too.
+        # The target may never have been started: services run without it, too.
         left = target.get("ActiveExitTimestamp", 0)
         return target.get("ActiveState") in ("inactive", "deactivating") and left > self._began
 
     async def boot(self) -> str:
-        """When this systemd was started: it differs from boot to boot, in a sandbox, too, which
-        shares the boot id of its kernel with all others.
+        """Return the start time of this systemd, which differs from boot to boot.
+
+        The kernel's boot id would not: all containers of one kernel, such as a sandbox, share it.
         """
         return str(await self._property("UserspaceTimestamp"))
 
@@ -226,7 +233,7 @@ class Systemd:
                         if path == job:
                             break
             except TimeoutError as error:
-                raise Timeout(f"{unit} took longer than {timeout:g} s to {member}.") from error
+                raise Timeout(f"{member} of {unit} took longer than {timeout:g} s.") from error
         if result not in ("done", "skipped"):
             raise Conflict(await self._explain(unit, result))
 
@@ -246,13 +253,13 @@ class Systemd:
             SYSTEMD, SYSTEMD_PATH, names.PROPERTIES, "Get", "ss", SYSTEMD_MANAGER, name
         )
 
-    async def _all(self, unit: str, interface: str) -> dict[str, Any]:
+    async def _all(self, unit: str, interface: str) -> Properties:
         try:
-            values: dict[str, Any] = await self._bus.call1(
+            values: Properties = await self._bus.call1(
                 SYSTEMD, unit_path(unit), names.PROPERTIES, "GetAll", "s", interface
             )
         except (RemoteError, NotFound) as error:
-            # A socket unit has no Service interface, and one without a file may have no object.
+            # A socket unit has no Service interface, and a unit without a file may have no object.
             log.debug("%s of %s: %s", interface, unit, error)
             return {}
         return values
@@ -264,15 +271,15 @@ class Systemd:
         self._changes[unit] += 1
         values = self._properties.get(unit)
         if values is None:
-            return  # `follow` is asking for all of them
+            return  # `follow` is reading all properties
         values |= changed
-        # systemd sends the Service's values first, then the Unit's: now both are of one moment.
+        # systemd sends the values of Service first, then those of Unit: now both are consistent.
         if interface == UNIT:
             self._watcher(unit, status_of(values))
 
 
-def status_of(values: dict[str, Any]) -> UnitStatus:
-    """The properties of a unit and service, as far as lifecycle looks at them."""
+def status_of(values: Properties) -> UnitStatus:
+    """Return the status that the properties of a unit and service show."""
     return UnitStatus(
         active=values.get("ActiveState", "inactive"),
         invocation=bytes(values.get("InvocationID", b"")).hex(),

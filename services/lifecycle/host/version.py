@@ -1,4 +1,4 @@
-"""Which Hyperhive this is, as far as a container can tell."""
+"""The version of Hyperhive, as far as it matters to a container."""
 
 import hashlib
 from importlib.metadata import version
@@ -6,10 +6,12 @@ from pathlib import Path
 
 
 def current(prefix: Path) -> str:
-    """The version of the package, and a digest of what containers get from it.
+    """Return the version of the package, with a digest of the files that containers get.
 
-    `prefix`: where Hyperhive is installed. Two builds of one version that differ in the harness or
-    in its units differ here, too.
+    Two builds of one version have different results if the harness or its units differ.
+
+    Args:
+        prefix: the directory in which Hyperhive is installed.
     """
     digest = hashlib.sha256()
     units = sorted((prefix / "share/hyperhive/container").glob("*"))

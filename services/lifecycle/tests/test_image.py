@@ -97,11 +97,11 @@ async def test_packages_fit_no_image(host: Host, tree: Path, backend: Nspawn) ->
 
 
 BREAK = {
-    "usr is not there, or hidden from hive-lifecycle": "rm -r {}/usr",
-    "usr is no directory": "mv {0}/usr {0}/x && ln -s x {0}/usr",
-    "not only root may write to": "chmod g+w {}",
-    "not only root may write to (.*)/srv$": "chmod o+w {}/..",
-    "not only root may write to (.*)/usr": "chown 1 {}/usr",
+    "usr is missing, or hidden from hive-lifecycle": "rm -r {}/usr",
+    "usr is not a directory": "mv {0}/usr {0}/x && ln -s x {0}/usr",
+    "users other than root may write to": "chmod g+w {}",
+    "users other than root may write to (.*)/srv$": "chmod o+w {}/..",
+    "users other than root may write to (.*)/usr": "chown 1 {}/usr",
     "it has no usr/lib/systemd/systemd": "rm {}/usr/lib/systemd/systemd",
     f"it has no {PYTHON}": f"rm {{}}/{PYTHON}",
     "it has no usr/bin/socat": "rm {}/usr/bin/socat",

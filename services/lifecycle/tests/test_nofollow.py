@@ -3,6 +3,9 @@
 import asyncio
 import os
 import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,17 @@ def home(tmp_path: Path) -> Path:
     folder.mkdir()
     os.chown(folder, AGENT, AGENT)
     return folder
+
+
+@pytest.fixture
+def deep_home() -> Iterator[Path]:
+    """A folder for trees that Python's own rmtree cannot remove.
+
+    It is not below pytest's folder: what a killed run left there would break the end of later runs.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="hive-deep-"))
+    yield folder
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
 def untouched(victim: Path) -> bool:
@@ -130,7 +144,8 @@ def dig(folder: Path, depth: int) -> None:
     os.close(here)
 
 
-async def test_a_tree_of_any_depth_is_removed(home: Path, victim: Path) -> None:
+async def test_a_tree_of_any_depth_is_removed(deep_home: Path, victim: Path) -> None:
+    home = deep_home
     (home / "state/wide").mkdir(parents=True)
     for number in range(3):
         (home / f"state/wide/{number}").mkdir()
