@@ -130,7 +130,7 @@ async def page(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Page]:
     """The dashboard over three fake services; the page is not logged in."""
-    # A stream that does not end by itself is to be noticed, and not to be cut off.
+    # A stream that does not end by itself must be noticed, so nothing may abort it.
     monkeypatch.setattr(root, "SHUTDOWN_SECONDS", 2 * TIME_LIMIT)
     hive = FakeHive()
     buses = {name: await connect() for name in ("broker", "lifecycle", "approvals")}

@@ -15,7 +15,9 @@ async def open_page(page: Page, browser: Browser, name: str) -> None:
     await browser.sees("#link", "Live")
 
 
-async def test_what_it_is_says_and_does(page: Page, browser: Browser, log_in: LogIn) -> None:
+async def test_facts_messages_questions_and_buttons_are_live(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
     hive = page.hive
     hive.broker.arrive("manager", "alice", "six times seven?")
     hive.broker.arrive("manager", "bob", "not for alice")
@@ -68,7 +70,7 @@ async def test_what_it_is_says_and_does(page: Page, browser: Browser, log_in: Lo
     assert await browser.violations() == []
 
 
-async def test_opening_it_wakes_one_that_sleeps_once(
+async def test_opening_the_page_wakes_a_sleeping_agent_once(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
     bob, alice = page.hive.agents["bob"], page.hive.agents["alice"]
@@ -86,7 +88,7 @@ async def test_opening_it_wakes_one_that_sleeps_once(
     assert (bob.calls, alice.calls) == (["start"], [])
 
 
-async def test_one_that_falls_asleep_just_then_is_woken_when_it_has(
+async def test_an_agent_that_is_falling_asleep_is_woken_when_it_sleeps(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
     bob, lifecycle, job = page.hive.agents["bob"], page.hive.lifecycle, names.job_path(1)
@@ -103,7 +105,9 @@ async def test_one_that_falls_asleep_just_then_is_woken_when_it_has(
     await browser.until(lambda _: bob.calls == ["start"])
 
 
-async def test_hostile_text_is_text_here_too(page: Page, browser: Browser, log_in: LogIn) -> None:
+async def test_hostile_text_is_text_on_the_agents_page(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
     hostile = '<img src=x onerror="window.harm = 1"><script>window.harm = 2</script> \u202egnp.exe'
     page.hive.broker.arrive("alice", "operator", hostile)
     page.hive.broker.ask("alice", "operator", hostile, hostile[:150])
@@ -119,7 +123,7 @@ async def test_hostile_text_is_text_here_too(page: Page, browser: Browser, log_i
     assert await browser.errors() == []
 
 
-async def test_on_a_phone_nothing_is_wider_than_the_screen(
+async def test_on_a_phone_the_page_is_as_wide_as_the_screen(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
     page.hive.agents["alice"].lines.append("x" * 2000)
@@ -131,7 +135,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(
     assert await browser.overflow() == 0
 
 
-async def test_a_name_that_nobody_has_is_said(page: Page, browser: Browser, log_in: LogIn) -> None:
+async def test_an_unknown_agent_is_reported(page: Page, browser: Browser, log_in: LogIn) -> None:
     await log_in()
     await open_page(page, browser, "zed")
     await browser.sees("#agent .gone", "There is no agent zed.")

@@ -34,12 +34,14 @@ async def log_in(page: Page, browser: Browser) -> LogIn:
     return enter
 
 
-async def test_the_operators_way(page: Page, browser: Browser, log_in: LogIn) -> None:
+async def test_the_operator_logs_in_approves_writes_and_logs_out(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
     hive = page.hive
     hive.approvals.ask("carol", "to help alice")
     hive.approvals.ask("dave", "to help bob")
 
-    await browser.open(page.url)  # no login: says how to get one
+    await browser.open(page.url)  # without a session
     await browser.sees("#how", "hivectl login-link")
     await log_in()
     assert "token" not in await browser.value("location.href")
@@ -104,7 +106,7 @@ async def test_questions_are_answered_by_choice_choices_and_text(
     await browser.sees("#waiting-questions", "1 question")
     await browser.sees(".asked .body", "<b>What next?</b>")
     await browser.type(".asked [data-key='3'] textarea", "too late")
-    # What is asked meanwhile does not take away what is being typed.
+    # A new question does not disturb the text that is being typed.
     broker.ask("bob", "operator", "And then?")
     await browser.sees("#waiting-questions", "2 questions")
     await browser.click(".asked [data-key='3'] [type=submit]")
@@ -137,7 +139,9 @@ async def test_dead_letters_are_requeued_and_dropped(
     await browser.sees(".scroller .empty", "No dead letters")
 
 
-async def test_jobs_and_states_have_names(page: Page, browser: Browser, log_in: LogIn) -> None:
+async def test_jobs_and_states_are_shown_in_words(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
     lifecycle = page.hive.lifecycle
     await log_in()
     for number, (verb, words) in enumerate(
@@ -180,7 +184,7 @@ async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
     await browser.sees(".diff .removed", "-a")
     await browser.sees(".diff p", "1004 more lines. To see all of them, run hivectl diff 1.")
     assert await browser.value("document.querySelectorAll('.diff .added').length") == 2996
-    for part in (".side", ".diff"):  # nothing of a long line is out of sight
+    for part in (".side", ".diff"):  # long lines are wrapped
         shown = f"document.querySelector('{part}')"
         assert await browser.value(f"{shown}.scrollWidth - {shown}.clientWidth") <= 0
     approvals.diff = ""
@@ -220,7 +224,7 @@ async def test_hostile_text_is_text(page: Page, browser: Browser, log_in: LogIn)
     assert await browser.errors() == []
 
 
-async def test_a_service_away_and_back_while_one_looks(
+async def test_an_open_page_shows_a_service_that_stops_and_comes_back(
     page: Page, browser: Browser, log_in: LogIn, connect: Connect
 ) -> None:
     await log_in()

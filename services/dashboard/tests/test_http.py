@@ -1,4 +1,4 @@
-"""The page's side of the services: what they hold is shown, what is clicked reaches them."""
+"""The HTTP interface over fake services: pages see their content, and actions reach them."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ async def test_jobs_are_shown_and_failures_stay(inside: Page) -> None:
     ]
 
 
-async def test_messages_arrive_move_and_are_bounded(inside: Page) -> None:
+async def test_messages_arrive_change_state_and_are_bounded(inside: Page) -> None:
     broker = inside.hive.broker
     number = str(broker.arrive("alice", "bob", "six times seven?"))
     tables = await inside.until(lambda t: number in t["messages"])
@@ -168,7 +168,7 @@ async def test_the_agents_buttons(inside: Page, verb: str, call: str) -> None:
     assert (await inside.post(f"/api/agents/..%2fx/{verb}"))[0] == 404
 
 
-async def test_what_is_asked_about_one_agent(inside: Page) -> None:
+async def test_the_details_of_one_agent(inside: Page) -> None:
     broker = inside.hive.broker
     broker.arrive("alice", "bob", "to bob")
     broker.arrive("manager", "alice", "to alice")
@@ -203,7 +203,7 @@ async def test_what_is_asked_about_one_agent(inside: Page) -> None:
     assert (await inside.get("/api/agents/No%20Name/messages"))[0] == 404
 
 
-async def test_only_one_that_sleeps_is_woken(inside: Page) -> None:
+async def test_only_a_sleeping_agent_is_woken(inside: Page) -> None:
     agents = inside.hive.agents
     for state in ("stopped", "running", "failed", "starting", "paused"):
         agents["bob"].become(state)
@@ -215,7 +215,7 @@ async def test_only_one_that_sleeps_is_woken(inside: Page) -> None:
     assert (await inside.post("/api/agents/zed/wake"))[0] == 404
 
 
-async def test_the_page_of_an_agent_is_for_names_of_agents(inside: Page) -> None:
+async def test_only_valid_agent_names_have_a_page(inside: Page) -> None:
     status, page = await inside.get("/agents/alice")
     assert (status, "agent.js" in page) == (200, True)
     for strange in ("A", "a" * 10, "..%2f..%2fetc", "a b"):
@@ -236,7 +236,7 @@ async def test_approving_and_denying(inside: Page) -> None:
     assert (status, answer["error"]) == (404, "There is no request 9.")
 
 
-async def test_a_change_is_looked_at_and_approved_at_once(inside: Page) -> None:
+async def test_a_change_is_shown_and_approved_at_once(inside: Page) -> None:
     approvals = inside.hive.approvals
     number = approvals.ask("alice", "more memory", "apply")
     tables = await inside.until(lambda t: t["approvals"])
@@ -249,7 +249,7 @@ async def test_a_change_is_looked_at_and_approved_at_once(inside: Page) -> None:
     assert approvals.calls == [("approve now", 1)]
 
 
-async def test_what_is_being_built_stays_however_much_is_settled(inside: Page) -> None:
+async def test_a_request_in_progress_stays_however_many_are_resolved(inside: Page) -> None:
     approvals = inside.hive.approvals
     approvals.settle(approvals.ask("alice", "more memory", "apply"), "building", "")
     for _ in range(2 * MAX_RESOLVED):
@@ -260,7 +260,7 @@ async def test_what_is_being_built_stays_however_much_is_settled(inside: Page) -
     assert tables["approvals"]["1"]["state"] == "building"
 
 
-async def test_a_service_that_goes_is_away_and_one_that_comes_back_is_asked_again(
+async def test_a_stopped_service_is_unavailable_and_is_asked_again_when_it_is_back(
     inside: Page, connect: Connect
 ) -> None:
     await inside.buses["broker"].close()
@@ -279,7 +279,7 @@ async def test_a_service_that_goes_is_away_and_one_that_comes_back_is_asked_agai
     ]
 
 
-async def test_a_stream_goes_on_where_it_stopped_or_says_reset(inside: Page) -> None:
+async def test_a_stream_continues_where_it_stopped_or_says_reset(inside: Page) -> None:
     url = f"{inside.url}/api/events"
     async with inside.http.get(url) as stream:
         first = await event(stream)
@@ -324,7 +324,7 @@ async def test_open_pages_are_bounded_and_closed_ones_forgotten(page: Page) -> N
 
 
 async def test_stopping_ends_the_streams_at_once(inside: Page) -> None:
-    """`drain` ends them, long before `close` would cut them off."""
+    """`drain` ends the streams, long before `close` would abort them."""
     async with inside.http.get(f"{inside.url}/api/events") as stream:
         await event(stream)
         async with asyncio.timeout(TIME_LIMIT):

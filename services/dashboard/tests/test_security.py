@@ -1,4 +1,4 @@
-"""Whoever has no business here gets nothing; each test is somebody who tries."""
+"""Attacks and their refusals."""
 
 import asyncio
 import io
@@ -8,7 +8,7 @@ from contextlib import suppress
 import aiohttp
 import pytest
 
-from services.dashboard.tests.conftest import Page
+from services.dashboard.tests.conftest import TIME_LIMIT, Page
 from wire.errors import AccessDenied
 from wire.principal import THE_MANAGER, agent
 from wire.testing import FixedPrincipals
@@ -46,8 +46,8 @@ async def test_without_a_login_nothing_is_done(page: Page, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/agents/alice"])
-async def test_without_a_login_a_page_sends_to_the_login_page(page: Page, path: str) -> None:
-    # A link on another site leads here, too: the browser keeps the session back then.
+async def test_without_a_login_a_page_redirects_to_the_login_page(page: Page, path: str) -> None:
+    # This includes links on other sites, with which the browser does not send the session.
     elsewhere = {"Sec-Fetch-Site": "cross-site"}
     url = page.url + path
     async with page.http.get(url, headers=elsewhere, allow_redirects=False) as response:
@@ -58,7 +58,7 @@ async def test_without_a_login_a_page_sends_to_the_login_page(page: Page, path: 
     assert "hivectl login-link" in text
 
 
-async def test_a_link_logs_in_once_and_looking_at_it_does_not_use_it_up(page: Page) -> None:
+async def test_a_link_logs_in_once_and_a_get_does_not_use_it_up(page: Page) -> None:
     link = await page.link()
     assert link.startswith(f"{page.url}/login?token=")
     token = link.partition("token=")[2]
@@ -95,8 +95,8 @@ async def test_logging_out_ends_the_session_and_its_streams(page: Page) -> None:
     async with page.http.get(page.url + "/api/events") as stream:
         await stream.content.readuntil(b"\n\n")
         assert (await page.post("/logout"))[0] == 200
-        with suppress(aiohttp.ClientError):  # cut off rather than ended: what it says is over
-            async with asyncio.timeout(5):
+        with suppress(aiohttp.ClientError):  # the stream is aborted
+            async with asyncio.timeout(TIME_LIMIT):
                 await stream.content.read()
     header = {"Cookie": f"{cookie.key}={cookie.value}"}
     assert (await page.get("/api/state", **header))[0] == 401
@@ -105,7 +105,7 @@ async def test_logging_out_ends_the_session_and_its_streams(page: Page) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "127.0.0.2", "", "[", "localhost@evil"]
 )
-async def test_another_name_is_refused(page: Page, host: str) -> None:
+async def test_another_host_name_is_refused(page: Page, host: str) -> None:
     await page.log_in()
     status, _ = await page.get("/api/state", Host=host)
     assert status in (400, 403)
@@ -113,7 +113,7 @@ async def test_another_name_is_refused(page: Page, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "[::1]:7000", "LOCALHOST"])
-async def test_its_own_names_are_not(page: Page, host: str) -> None:
+async def test_its_own_host_names_are_served(page: Page, host: str) -> None:
     assert (await page.get("/login", Host=host))[0] == 200
 
 
@@ -143,7 +143,7 @@ async def test_another_site_reads_nothing_and_posts_nothing(page: Page, site: st
     assert (await page.get("/api/state", **fetch_site))[0] == 403
     assert (await page.get("/api/events", **fetch_site))[0] == 403
     assert (await page.post("/api/agents/alice/kill", **fetch_site))[0] == 403
-    assert (await page.get("/", **fetch_site))[0] == 200  # a link to the page is one
+    assert (await page.get("/", **fetch_site))[0] == 200  # other sites may link to a page
 
 
 async def test_every_answer_carries_the_headers(page: Page) -> None:
@@ -198,14 +198,14 @@ async def test_only_the_operator_gets_a_link(page: Page, principals: FixedPrinci
             await page.link()
 
 
-async def test_who_is_not_logged_in_does_not_fill_the_memory(page: Page) -> None:
+async def test_large_logins_are_refused_before_they_are_read(page: Page) -> None:
     headers = {"Origin": page.url, "Content-Type": "application/json"}
 
     async def endless() -> AsyncIterator[bytes]:
         yield b'{"token": "'
         await asyncio.Event().wait()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(TIME_LIMIT):
         for body in (b'{"token": "' + b"x" * 5000 + b'"}', endless()):
             async with page.http.post(page.url + "/login", data=body, headers=headers) as answer:
                 assert answer.status == 413, "it was read"

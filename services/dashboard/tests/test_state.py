@@ -1,4 +1,4 @@
-"""A mirror that joins at any moment, however its stream and its snapshot overlap, is exact."""
+"""The tables and the event log: a mirror that joins at any moment is exact."""
 
 import asyncio
 import copy
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.tables import Table, Tables
+from services.dashboard.tests.conftest import TIME_LIMIT
 
 KEYS = st.sampled_from(["1", "2", "3"])
 CHANGES = st.lists(
@@ -49,7 +50,7 @@ def test_a_page_that_subscribes_first_neither_misses_nor_repeats(
     applied = []
     for entry in log.entries_after(subscribed) or []:
         event = json.loads(entry.data)
-        if event["seq"] > snapshot["seq"]:  # what static/mirror.js does
+        if event["seq"] > snapshot["seq"]:  # as static/mirror.js does
             applied.append(event["seq"])
             for key in event["remove"]:
                 del rows[key]
@@ -58,7 +59,7 @@ def test_a_page_that_subscribes_first_neither_misses_nor_repeats(
     assert applied == list(range(snapshot["seq"] + 1, log.seq + 1))
 
 
-def test_what_changes_nothing_is_not_an_event() -> None:
+def test_an_update_without_a_difference_is_not_an_event() -> None:
     log = EventLog("e")
     tables = Tables(log)
     tables.update(Table.AGENTS, put={"a": {"n": 1}})
@@ -67,7 +68,7 @@ def test_what_changes_nothing_is_not_an_event() -> None:
     assert log.seq == 1
 
 
-def test_a_reader_that_falls_out_of_the_window_is_told() -> None:
+def test_a_reader_that_falls_behind_the_log_is_told() -> None:
     log = EventLog("e", max_bytes=100)
     for n in range(20):
         log.append({"n": n})
@@ -77,28 +78,28 @@ def test_a_reader_that_falls_out_of_the_window_is_told() -> None:
     assert log.entries_after(21) is None
 
 
-def test_ids_of_another_life_are_not_ours() -> None:
+def test_event_ids_of_another_log_are_not_accepted() -> None:
     log = EventLog("now")
     assert log.seq_of(log.event_id(7)) == 7
     for strange in ("", "before-7", "now-", "now-x", "7", "now-٣"):
         assert log.seq_of(strange) is None
 
 
-async def test_readers_are_woken_by_news_and_by_the_end() -> None:
+async def test_readers_are_woken_by_changes_and_by_the_end() -> None:
     log = EventLog("e")
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(TIME_LIMIT), asyncio.TaskGroup() as tasks:
         readers = [tasks.create_task(log.wait_after(0)) for _ in range(3)]
         await asyncio.sleep(0)
         assert not any(reader.done() for reader in readers)
         log.append({})
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(TIME_LIMIT), asyncio.TaskGroup() as tasks:
         tasks.create_task(log.wait_after(1))
         await asyncio.sleep(0)
         log.close()
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_since_is_in_order(count: int) -> None:
+def test_entries_are_in_order(count: int) -> None:
     log = EventLog("e")
     for _ in range(count):
         log.append({})

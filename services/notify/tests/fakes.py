@@ -3,6 +3,7 @@
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
 import asyncio
+from collections import Counter
 
 from wire import names
 from wire.bus import Bus
@@ -22,19 +23,25 @@ from wire.types import Dict, Str, UInt32, UInt64
 
 NOW = 1_780_000_000_000_000
 NOTIFY = service("notify")
+LISTS = ("messages", "questions", "pending", "failed")
 
 
 class Looked:
-    """The lists that were asked for."""
+    """The lists that were asked for, and how often."""
 
     def __init__(self) -> None:
-        self.lists: set[str] = set()
-        self.all = asyncio.Event()
+        self.times: Counter[str] = Counter()
+        self._changed = asyncio.Condition()
 
-    def at(self, what: str) -> None:
-        self.lists.add(what)
-        if self.lists >= {"messages", "questions", "pending", "failed"}:
-            self.all.set()
+    async def at(self, name: str) -> None:
+        async with self._changed:
+            self.times[name] += 1
+            self._changed.notify_all()
+
+    async def until_asked(self, times: int) -> None:
+        """Wait until each list was asked for so many times."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: all(self.times[name] >= times for name in LISTS))
 
 
 class FakeBroker(Interface, name=names.BROKER):
@@ -97,7 +104,7 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @method(allow=NOTIFY)
     async def ListMessages(self, filter: Dict, limit: UInt32) -> list[Message]:
-        self.looked.at("messages")
+        await self.looked.at("messages")
         wanted = decode(MessageFilter, filter)
         assert wanted.recipient == "operator"
         return [
@@ -108,7 +115,7 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @method(allow=NOTIFY)
     async def ListQuestions(self, filter: Dict, limit: UInt32) -> list[Question]:
-        self.looked.at("questions")
+        await self.looked.at("questions")
         wanted = decode(QuestionFilter, filter)
         assert wanted.recipient == "operator"
         return [
@@ -163,7 +170,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     async def List(self, filter: Dict) -> list[Approval]:
         wanted = decode(ApprovalFilter, filter)
         assert wanted.state is not None
-        self.looked.at(wanted.state)
+        await self.looked.at(wanted.state)
         return [one for one in self.requests if one.state == wanted.state]
 
     @signal()
@@ -180,6 +187,13 @@ class FakeHive:
         self.looked = Looked()
         self.broker = FakeBroker(self.looked)
         self.approvals = FakeApprovals(self.looked)
+
+    def announce_changes(self) -> None:
+        """Emit the signal of each list, though the lists have not changed."""
+        self.broker.MessageQueued("operator", 0, "system", "message")
+        self.broker.QuestionAdded("operator", 0, "alice")
+        self.approvals.ApprovalAdded("alice", 0, "apply")
+        self.approvals.ApprovalResolved("alice", 0, "failed")
 
     async def serve_broker(self, bus: Bus) -> None:
         bus.export(names.BROKER_PATH, self.broker)

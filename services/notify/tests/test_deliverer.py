@@ -69,14 +69,14 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     bench.store.close()
 
 
-async def test_in_order_and_only_when_taken(bench: Bench) -> None:
+async def test_posts_are_delivered_in_order(bench: Bench) -> None:
     bench.put(1, 2)
     await bench.until_asked(TAKEN, LATER, LATER, TAKEN)
     assert bench.posted == [1, 2, 2, 2]
     assert bench.store.first("phone") is None
 
 
-async def test_it_waits_longer_each_time_and_at_once_again_after_a_success(bench: Bench) -> None:
+async def test_the_wait_doubles_and_a_success_resets_it(bench: Bench) -> None:
     bench.put(1, 2)
     await bench.until_asked(*[LATER] * 12, TAKEN, LATER, TAKEN)
     first, second = bench.slept[:12], bench.slept[12:]
@@ -87,13 +87,13 @@ async def test_it_waits_longer_each_time_and_at_once_again_after_a_success(bench
     assert second[0] <= 1.0
 
 
-async def test_as_long_as_it_was_told_to(bench: Bench) -> None:
+async def test_it_waits_as_long_as_the_webhook_asks(bench: Bench) -> None:
     bench.put(1)
     await bench.until_asked(Attempt(Outcome.RETRY, "it answered 429", 120.0), TAKEN)
     assert bench.slept == [120.0]
 
 
-async def test_after_all_its_time_a_post_is_given_up(
+async def test_a_post_is_given_up_after_its_time(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.put(1)
@@ -102,19 +102,19 @@ async def test_after_all_its_time_a_post_is_given_up(
     with caplog.at_level(logging.INFO):
         await bench.until_asked(*[Attempt(Outcome.RETRY, "it answered 500", 590.0)] * 3, TAKEN)
     assert bench.posted == [1, 1, 1, 2]
-    assert sum(bench.slept) == 600.0  # until its very end, and no longer
+    assert sum(bench.slept) == 600.0  # until the end of its time, and no longer
     assert "question-1 was not sent to phone: it answered 500" in caplog.text
     assert caplog.text.count("does not accept posts") == 1
     assert "accepts posts again" in caplog.text
 
 
-async def test_what_nobody_wants_holds_up_nobody(bench: Bench) -> None:
+async def test_a_rejected_post_does_not_delay_the_next(bench: Bench) -> None:
     bench.put(1, 2)
     await bench.until_asked(REFUSED, TAKEN)
     assert (bench.posted, bench.slept) == ([1, 2], [])
 
 
-async def test_it_sleeps_until_there_is_something(bench: Bench) -> None:
+async def test_it_waits_until_a_post_is_pending(bench: Bench) -> None:
     task = asyncio.create_task(bench.deliverer.run())
     await asyncio.sleep(0)
     bench.attempts = [TAKEN]
@@ -126,7 +126,7 @@ async def test_it_sleeps_until_there_is_something(bench: Bench) -> None:
     assert bench.posted == [5]
 
 
-async def test_cancelled_while_it_posts_it_posts_again(store: Store) -> None:
+async def test_a_post_that_was_cancelled_stays_pending(store: Store) -> None:
     under_way = asyncio.Event()
 
     class Slow:

@@ -16,7 +16,7 @@ from services.notify.notification import MAX_TEXT, Notification, printable
         ("x" * (MAX_TEXT + 1), "x" * (MAX_TEXT - 1) + "…"),
     ],
 )
-def test_what_cannot_be_seen_goes_and_what_is_long_is_cut(words: str, shown: str) -> None:
+def test_unprintable_characters_are_removed_and_long_texts_cut(words: str, shown: str) -> None:
     assert printable(words, MAX_TEXT) == shown
 
 
@@ -24,7 +24,7 @@ def test_a_title_is_one_line() -> None:
     assert Notification.of("notice", 1, "a\nb", "", 0).title == "a b"
 
 
-def test_it_is_kept_as_it_is() -> None:
+def test_a_notification_survives_dump_and_load() -> None:
     one = Notification.of("deploy-failed", 7, "apply of alice failed", "line\nline", 5, "alice")
     assert Notification.load(one.dump()) == one
     assert one.key == "deploy-failed-7"

@@ -38,7 +38,7 @@ def waiting(store: Store, webhook: str) -> list[Notification]:
     return found
 
 
-def test_what_was_there_before_anybody_wanted_to_know_is_no_news(
+def test_items_that_existed_at_the_first_look_are_not_sent(
     notifier: Notifier, store: Store
 ) -> None:
     notifier.process("questions", [asks(1)], complete=True)
@@ -47,7 +47,7 @@ def test_what_was_there_before_anybody_wanted_to_know_is_no_news(
     assert waiting(store, "phone") == [asks(2)]
 
 
-def test_everything_is_told_once(notifier: Notifier, store: Store) -> None:
+def test_each_item_is_sent_once(notifier: Notifier, store: Store) -> None:
     notifier.process("questions", [], complete=True)
     notifier.process("questions", [asks(1)])
     notifier.process("questions", [asks(1), asks(2)])
@@ -55,8 +55,8 @@ def test_everything_is_told_once(notifier: Notifier, store: Store) -> None:
     assert waiting(store, "phone") == [asks(1), asks(2)]
 
 
-def test_what_is_no_more_listed_is_forgotten(notifier: Notifier, store: Store) -> None:
-    """Numbers come again when a backup of the broker was restored."""
+def test_an_item_that_is_no_longer_listed_is_forgotten(notifier: Notifier, store: Store) -> None:
+    """Numbers are used again after a backup of the broker was restored."""
     notifier.process("questions", [], complete=True)
     notifier.process("questions", [asks(1), asks(2)])
     notifier.process("questions", [asks(1)], complete=True)
@@ -64,7 +64,9 @@ def test_what_is_no_more_listed_is_forgotten(notifier: Notifier, store: Store) -
     assert [one.number for one in waiting(store, "phone")] == [1, 2, 2]
 
 
-def test_what_no_answer_had_room_for_is_not_told_twice(notifier: Notifier, store: Store) -> None:
+def test_an_item_that_an_answer_had_no_room_for_is_not_sent_twice(
+    notifier: Notifier, store: Store
+) -> None:
     notifier.process("questions", [], complete=True)
     notifier.process("questions", [asks(1), asks(2)])
     notifier.process("questions", [asks(2)], complete=True)
@@ -103,7 +105,7 @@ def test_an_agent_cannot_flood_a_phone(notifier: Notifier, store: Store, clock: 
     assert waiting(store, "phone") == [asks(31)]
 
 
-def test_what_the_hive_says_is_not_limited(notifier: Notifier, store: Store) -> None:
+def test_the_hives_own_notifications_are_not_limited(notifier: Notifier, store: Store) -> None:
     notifier.process("messages", [], complete=True)
     notifier.process(
         "messages", [Notification.of("crash", n, "crash", "", 0) for n in range(1, 30)]

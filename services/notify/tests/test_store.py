@@ -43,7 +43,7 @@ def test_posts_come_in_order_and_for_their_webhook_only(store: Store) -> None:
     assert store.first("nobody") is None
 
 
-def test_it_survives(store: Store, tmp_path: Path) -> None:
+def test_known_items_and_posts_survive_a_restart(store: Store, tmp_path: Path) -> None:
     store.record("q", [1], [("phone", asks(1)), ("old", asks(1))], complete=False)
     store.close()
     again = Store(tmp_path / "notify.sqlite")
@@ -56,7 +56,9 @@ def test_it_survives(store: Store, tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_dead_webhook_fills_no_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_webhook_does_not_fill_the_disk(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(under_test, "MAX_POSTS", 3)
     store.record("q", [1], [("other", asks(1))], complete=False)
     for number in range(5):
@@ -66,7 +68,7 @@ def test_a_dead_webhook_fills_no_disk(store: Store, monkeypatch: pytest.MonkeyPa
     assert (store.count("phone"), post.notification.number, store.count("other")) == (3, 2, 1)
 
 
-def test_what_is_known_and_what_waits_change_together(store: Store) -> None:
+def test_known_items_and_posts_change_together(store: Store) -> None:
     store.record("q", [1], [], complete=False)
 
     def broken() -> str:
@@ -93,7 +95,7 @@ store.record("q", [2], posts(), complete=False)
 """
 
 
-def test_killed_in_the_middle_it_knows_nothing_of_what_it_did_not_keep(tmp_path: Path) -> None:
+def test_a_kill_in_the_middle_leaves_neither_the_item_nor_its_posts(tmp_path: Path) -> None:
     path = tmp_path / "notify.sqlite"
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], cwd=root, check=False)
@@ -103,7 +105,7 @@ def test_killed_in_the_middle_it_knows_nothing_of_what_it_did_not_keep(tmp_path:
     store.close()
 
 
-def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+def test_a_foreign_or_newer_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notify.sqlite"
     path.write_bytes(b"no database" * 1000)
     with pytest.raises(CorruptStore, match="move it"):
@@ -115,7 +117,7 @@ def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
         Store(path)
 
 
-def test_its_directory_must_be_there(tmp_path: Path) -> None:
+def test_its_directory_must_exist(tmp_path: Path) -> None:
     with pytest.raises(CorruptStore):
         Store(tmp_path / "nowhere" / "notify.sqlite")
     assert not list(tmp_path.iterdir())

@@ -76,7 +76,7 @@ async def tasks() -> AsyncIterator[list[asyncio.Task[None]]]:
     await asyncio.wait(tasks)
 
 
-async def test_all_at_first_and_then_what_is_newer(
+async def test_all_items_are_asked_for_at_first_then_newer_ones(
     connect: Connect, broker: FakeBroker, tasks: list[asyncio.Task[None]]
 ) -> None:
     source, taken = Listed([asks(7), asks(9)], [asks(10)]), Taken()
@@ -106,7 +106,7 @@ async def test_a_source_that_could_not_answer_is_asked_again_for_all(
     assert taken.all == [([3], True), ([3, 4], True)]
 
 
-async def test_a_service_that_is_away_is_left_alone_until_it_is_back(
+async def test_a_stopped_service_is_not_asked_until_it_is_back(
     connect: Connect,
     broker: FakeBroker,
     tasks: list[asyncio.Task[None]],
@@ -117,7 +117,7 @@ async def test_a_service_that_is_away_is_left_alone_until_it_is_back(
     client = await connect()
     tasks.append(asyncio.create_task(Watcher(client, source, taken).run()))
     await source.until_asked(1)
-    for _ in range(5):  # long enough for it to ask often
+    for _ in range(5):  # enough time to ask several times
         await client.call(names.BROKER, names.BROKER_PATH, "org.freedesktop.DBus.Peer", "Ping")
     assert source.after == [0]
     broker.QuestionAdded("operator", 3, "alice")
@@ -125,7 +125,9 @@ async def test_a_service_that_is_away_is_left_alone_until_it_is_back(
     assert taken.all == [([3], True)]
 
 
-async def test_what_the_operator_has_read_is_no_news(connect: Connect, broker: FakeBroker) -> None:
+async def test_messages_that_the_operator_has_read_are_left_out(
+    connect: Connect, broker: FakeBroker
+) -> None:
     for state in MessageState:
         broker.tell("system", "needs-login", state, state)
     broker.tell("alice", "message", "of an agent")

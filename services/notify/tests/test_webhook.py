@@ -67,7 +67,7 @@ async def test_ntfy(make: Make, hook: Hook) -> None:
 
 
 @pytest.mark.parametrize(("kind", "key"), [("json", "text"), ("ntfy", "message")])
-async def test_words_of_agents_stay_here_if_wanted(
+async def test_without_details_agents_words_stay_on_the_host(
     make: Make, hook: Hook, kind: str, key: str
 ) -> None:
     await make(type=kind, details=False).post(NOTIFICATION)
@@ -78,7 +78,7 @@ def crash() -> Notification:
     return Notification.of("crash", 1, "container-crash", "It does not come up again.", 0)
 
 
-async def test_what_is_bad_rings_louder(make: Make, hook: Hook) -> None:
+async def test_a_crash_has_a_higher_priority(make: Make, hook: Hook) -> None:
     await make(type="ntfy").post(crash())
     assert hook.bodies[0]["priority"] == 4
 
@@ -96,7 +96,9 @@ async def test_what_is_bad_rings_louder(make: Make, hook: Hook) -> None:
         (503, Outcome.RETRY),
     ],
 )
-async def test_what_an_answer_means(make: Make, hook: Hook, status: int, outcome: Outcome) -> None:
+async def test_the_status_decides_the_outcome(
+    make: Make, hook: Hook, status: int, outcome: Outcome
+) -> None:
     hook.answers = [web.Response(status=status)]
     attempt = await make().post(NOTIFICATION)
     assert attempt.outcome is outcome
@@ -104,13 +106,15 @@ async def test_what_an_answer_means(make: Make, hook: Hook, status: int, outcome
 
 
 @pytest.mark.parametrize(("said", "wait"), [("120", 120.0), ("999999", 3600.0), ("soon", 0.0)])
-async def test_it_comes_again_when_it_may(make: Make, hook: Hook, said: str, wait: float) -> None:
+async def test_retry_after_is_respected_within_bounds(
+    make: Make, hook: Hook, said: str, wait: float
+) -> None:
     hook.answers = [web.Response(status=429, headers={"Retry-After": said})]
     assert (await make().post(NOTIFICATION)).retry_after == wait
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_a_token_goes_nowhere_else(make: Make, hook: Hook, status: int) -> None:
+async def test_a_redirect_does_not_get_the_token(make: Make, hook: Hook, status: int) -> None:
     hook.answers = [web.Response(status=status, headers={"Location": f"{hook.url}/elsewhere"})]
     attempt = await make("s3cret").post(NOTIFICATION)
     assert attempt.outcome is Outcome.RETRY
@@ -118,7 +122,7 @@ async def test_a_token_goes_nowhere_else(make: Make, hook: Hook, status: int) ->
     assert [path for path, _, _ in hook.got] == ["/hook"]
 
 
-async def test_silence_has_an_end(make: Make, hook: Hook) -> None:
+async def test_a_silent_webhook_times_out(make: Make, hook: Hook) -> None:
     hook.silent = True
     async with asyncio.timeout(TIME_LIMIT):
         attempt = await make(timeout=0.2).post(NOTIFICATION)
@@ -143,7 +147,7 @@ async def serve(answer: bytes) -> tuple[asyncio.Server, str]:
     [b"", b"no http\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 100_000 + b"\r\n\r\n"],
     ids=["nothing", "no http", "endless header"],
 )
-async def test_nonsense_is_no_answer(
+async def test_an_answer_that_is_not_http_is_retried(
     make: Make, answer: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     server, url = await serve(answer)
@@ -155,7 +159,7 @@ async def test_nonsense_is_no_answer(
     assert "s3cret" not in attempt.reason + caplog.text
 
 
-async def test_nobody_there(make: Make, hook: Hook) -> None:
+async def test_a_refused_connection_is_retried(make: Make, hook: Hook) -> None:
     server, url = await serve(b"")
     server.close()
     await server.wait_closed()
@@ -165,7 +169,7 @@ async def test_nobody_there(make: Make, hook: Hook) -> None:
     assert "s3cret" not in attempt.reason
 
 
-async def test_a_name_that_nobody_has(make: Make) -> None:
+async def test_an_unknown_host_name_is_retried(make: Make) -> None:
     attempt = await make("s3cret", url="http://nowhere.invalid/s3cret-path").post(NOTIFICATION)
     assert attempt.outcome is Outcome.RETRY
     assert "s3cret" not in attempt.reason
