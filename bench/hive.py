@@ -64,7 +64,7 @@ def running(*agents: str, broker: Mapping[str, Any] | None = None) -> Iterator[H
     The remains of an interrupted run are removed before, and everything after.
 
     Raises:
-        SandboxError: The host or the hive did not start.
+        SandboxError: the host or the hive did not start.
     """
     instance = Instance(NAME)
     lifecycle.down(instance)

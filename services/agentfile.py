@@ -217,7 +217,7 @@ def parse(text: str) -> AgentFile:
     """Return the content of an agent.toml.
 
     Raises:
-        ValueError: It is not valid; one sentence names the line, the key and the rule.
+        ValueError: it is not valid; one sentence names the line, the key and the rule.
     """
     if len(text.encode(errors="replace")) > MAX_BYTES:
         raise ValueError(f"{NAME} has more than {MAX_BYTES // 1024} KiB; shorten it.")

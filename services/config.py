@@ -261,7 +261,7 @@ class LifecycleConfig(Section):
         """Return the seconds until the agent `name`, when idle, is put to sleep; 0: never.
 
         Args:
-            deployed: The value in its agent.toml.
+            deployed: the value in its agent.toml.
         """
         own = self.agents.get(name, AgentSettings()).sleep_after
         return next(value for value in (own, deployed, self.sleep_after) if value is not None)
@@ -388,7 +388,7 @@ class Config(Section):
         A missing file is the default configuration, unless it was named.
 
         Raises:
-            ConfigError: The file is missing, unreadable, or not valid.
+            ConfigError: the file is missing, unreadable, or not valid.
         """
         named = path or os.environ.get(ENVIRONMENT)
         file = Path(named or PATH)

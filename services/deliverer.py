@@ -59,12 +59,12 @@ class Deliverer(Generic[M]):
         """Make one; `start` begins.
 
         Args:
-            owed: Returns the messages in the queue, oldest first.
-            delivered: Removes a message from the queue.
-            send: Hands one message to the broker, with its dedupe key.
-            introduce: Called before the first message to each new broker, whose store may be a new
+            owed: returns the messages in the queue, oldest first.
+            delivered: removes a message from the queue.
+            send: hands one message to the broker, with its dedupe key.
+            introduce: called before the first message to each new broker, whose store may be a new
                 one; called again when it failed.
-            drop_unknown: What to do with a message whose recipient the broker does not know. False:
+            drop_unknown: what to do with a message whose recipient the broker does not know. False:
                 it and later ones to that recipient wait for the next wake, others go on. True: it
                 is dropped.
         """

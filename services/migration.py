@@ -38,16 +38,16 @@ def migrate(
     earlier copy. A new (empty) file is not copied.
 
     Args:
-        db: A connection without a transaction.
-        path: The file of `db`.
+        db: a connection without a transaction.
+        path: the file of `db`.
         steps: SQL without BEGIN and COMMIT; the first one makes version 1 from nothing.
-        application: The `PRAGMA application_id` to set.
-        alive: Called now and then while the copy is made.
+        application: the `PRAGMA application_id` to set.
+        alive: called now and then while the copy is made.
 
     Raises:
-        CorruptStore: The file is of a version with more steps. It was not changed.
+        CorruptStore: the file is of a version with more steps. It was not changed.
         sqlite3.Error: A step failed. The file was not changed.
-        OSError: The copy could not be made, as a rule for want of space. The file was not changed.
+        OSError: the copy could not be made, as a rule for want of space. The file was not changed.
     """
     version = version_of(db)
     if version > len(steps):
@@ -83,7 +83,7 @@ def keep(db: sqlite3.Connection, path: Path, alive: Callable[[], None] = lambda:
 
     Raises:
         sqlite3.Error: The file could not be read, or the copy not written. No copy is left.
-        OSError: As above.
+        OSError: as above.
     """
     kept = path.with_name(f"{path.name}.v{version_of(db)}")
     part = kept.with_name(f"{kept.name}.part")

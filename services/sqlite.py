@@ -82,11 +82,11 @@ def open_store(
     No transaction is begun implicitly: use `transaction`. A commit is on the disk when it returns.
 
     Args:
-        path: Its directory must exist.
-        threads: Whether a thread other than the caller's uses the connection; one at a time may.
+        path: its directory must exist.
+        threads: whether a thread other than the caller's uses the connection; one at a time may.
 
     Raises:
-        CorruptStore: It cannot be used; the sentence says why and what to do. It is untouched.
+        CorruptStore: it cannot be used; the sentence says why and what to do. It is untouched.
     """
     _check_file(path, fmt)
     if path.exists() and path.stat().st_size > 0:
@@ -113,7 +113,7 @@ def check(path: Path, fmt: StoreFormat) -> None:
     """Check the whole store at `path`, however large, without changing it.
 
     Raises:
-        CorruptStore: It is damaged, another program's, or of a version that we do not know.
+        CorruptStore: it is damaged, another program's, or of a version that we do not know.
     """
     _check_file(path, fmt)
     _check_content(path, fmt, None, whole=True)

@@ -50,7 +50,7 @@ class Tasks:
         """Start `work` that nobody awaits. A failure is logged with its traceback.
 
         Args:
-            done: Called when the task ends, also when it is cancelled before its first step, in
+            done: called when the task ends, also when it is cancelled before its first step, in
                 which case no `finally` of `work` runs.
         """
         task = self.start(work, name)

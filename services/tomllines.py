@@ -20,8 +20,8 @@ def line_of(text: str, path: Sequence[str | int]) -> int:
     """Return the line that first has the longest beginning of `path` that is in `text`.
 
     Args:
-        text: Valid TOML.
-        path: Keys, and positions in arrays.
+        text: valid TOML.
+        path: keys, and positions in arrays.
 
     Returns:
         A number from 1. A part of a value counts as on the line where the value begins. If there is

@@ -53,7 +53,7 @@ def check_agent_name(name: str) -> None:
     """Check that an agent may have the name `name`.
 
     Raises:
-        InvalidArgument: It may not; the sentence names the value, the rule and the remedy.
+        InvalidArgument: it may not; the sentence names the value, the rule and the remedy.
     """
     if is_agent_name(name):
         return
