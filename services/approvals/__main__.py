@@ -85,7 +85,7 @@ async def build(bus: Bus, config: Config) -> ApprovalsService:
     controller = Controller(ledger, reconciler, deployer, adopter, notifier, lifecycle)
     deliverer = notifier.deliverer
     subscriptions = await clients.listen(bus, controller, deliverer.broker_appeared)
-    approvals = Approvals(ledger, reconciler, lifecycle, deployer)
+    approvals = Approvals(ledger, repositories, meta, reconciler, deployer, lifecycle)
     bus.export(names.APPROVALS_PATH, Approvals1(approvals, ledger))
     return ApprovalsService(controller, deliverer, store, subscriptions)
 

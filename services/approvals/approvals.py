@@ -10,6 +10,7 @@ from services.approvals import bounds
 from services.approvals.deploys.deployer import Deployer
 from services.approvals.deploys.lifecycle import Lifecycle
 from services.approvals.deploys.reconciler import Reconciler, outdated_note
+from services.approvals.git.protocols import Meta, Repositories
 from services.approvals.ledger import Ledger
 from services.approvals.model import IN_PROGRESS, Approval
 from services.approvals.options import MAX_LISTED
@@ -28,14 +29,21 @@ class Approvals:
     """The calls of the interface, without the bus."""
 
     def __init__(
-        self, ledger: Ledger, reconciler: Reconciler, lifecycle: Lifecycle, deployer: Deployer
+        self,
+        ledger: Ledger,
+        repositories: Repositories,
+        meta: Meta,
+        reconciler: Reconciler,
+        deployer: Deployer,
+        lifecycle: Lifecycle,
     ) -> None:
         self._ledger = ledger
         self._requests = ledger.requests
+        self._repositories = repositories
+        self._meta = meta
         self._reconciler = reconciler
-        self._repositories = reconciler.repositories
-        self._lifecycle = lifecycle
         self._deployer = deployer
+        self._lifecycle = lifecycle
 
     # Requests
 
@@ -215,7 +223,7 @@ class Approvals:
         """
         if agent:
             names.check_agent_name(agent)
-        return await self._reconciler.meta.log(agent or None, limit)
+        return await self._meta.log(agent or None, limit)
 
     async def _deployed(self, agent: str) -> str:
         """Return the commit that an existing agent has deployed."""

@@ -33,18 +33,18 @@ class Adopter:
         try:
             snapshot = await self._lifecycle.snapshot()
             if self._ledger.requests.unrecorded():
-                # By git alone, the agent of a request that ended just now looks like a stranger.
+                # By git alone, the agent of a request that ended just now looks unknown.
                 self.due = True
                 return
-            await self._adopt_strangers(snapshot)
+            await self._adopt_unknown(snapshot)
             await self._forget_purged(snapshot)
             self._withdraw(snapshot)
         except HiveError as error:
             self.due = True
             log.warning("Agents that came or went are looked at again later: %s", error)
 
-    async def _adopt_strangers(self, snapshot: Snapshot) -> None:
-        # The agent of a request in progress is not a stranger.
+    async def _adopt_unknown(self, snapshot: Snapshot) -> None:
+        # The agent of a request in progress gets its repository from the request.
         expected = {approval.agent for approval in self._ledger.requests.in_progress()}
         for agent in await self._reconciler.unknown(frozenset(snapshot.agents) - expected):
             job = snapshot.jobs.get(agent)

@@ -28,10 +28,10 @@ class Reconciler:
     """The records in git of the requests and of the agents."""
 
     def __init__(self, ledger: Ledger, repositories: Repositories, meta: Meta) -> None:
-        self.repositories = repositories
-        self.meta = meta
         self.lock = asyncio.Lock()
         """Held while repositories are made, removed, or brought up to date."""
+        self._repositories = repositories
+        self._meta = meta
         self._ledger = ledger
         self._requests = ledger.requests
 
@@ -82,16 +82,16 @@ class Reconciler:
         for state in history(approval.state):
             note = approval.note if state is approval.state else ""
             name = tag(state, approval.id)
-            await self.repositories.tag(approval.agent, name, approval.commit, note)
+            await self._repositories.tag(approval.agent, name, approval.commit, note)
 
     async def _conclude(self, approval: Approval) -> None:
         agent = approval.agent
         if approval.state is ApprovalState.FAILED:
-            await self.meta.abort(agent)
+            await self._meta.abort(agent)
         if approval.state is ApprovalState.DEPLOYED:
-            await self.repositories.move_main(agent, approval.commit)
+            await self._repositories.move_main(agent, approval.commit)
             await self.prepare(approval)
-            await self.meta.finalize(agent, approval.reason, approval.requested_by)
+            await self._meta.finalize(agent, approval.reason, approval.requested_by)
             await self._supersede(agent, approval)
 
     async def _supersede(self, agent: str, deployed: Approval) -> None:
@@ -105,13 +105,13 @@ class Reconciler:
         """Return whether a request cannot be deployed in the place of `main`, which is deployed."""
         if approval.kind is ApprovalKind.REVERT:
             return approval.commit == main
-        return not await self.repositories.descends(approval.agent, approval.commit, main)
+        return not await self._repositories.descends(approval.agent, approval.commit, main)
 
     # Configurations
 
     async def prepare(self, approval: Approval) -> None:
         """Write into meta that the request is about to be deployed."""
-        await self.meta.prepare(approval.agent, approval.id, approval.commit)
+        await self._meta.prepare(approval.agent, approval.id, approval.commit)
 
     async def deployed(self, agent: str) -> str | None:
         """Return the commit that `agent` has deployed, all its records made.
@@ -128,7 +128,7 @@ class Reconciler:
     async def main(self, agent: str) -> str | None:
         """Return the commit that git records as deployed, as `deployed` does."""
         try:
-            return await self.repositories.resolve(agent, "main")
+            return await self._repositories.resolve(agent, "main")
         except NotFound:
             return None
 
@@ -139,16 +139,16 @@ class Reconciler:
             config: The text of its agent.toml; None: what is kept of an earlier agent of this name,
                 else the template.
         """
-        await self.repositories.create(agent)
+        await self._repositories.create(agent)
         main = await self.main(agent)
         if config is None and main:
             return main
-        initial = await self.repositories.resolve(agent, f"refs/tags/{INITIAL}")
+        initial = await self._repositories.resolve(agent, f"refs/tags/{INITIAL}")
         if config is None and initial:
             return initial
         text = agentfile.TEMPLATE if config is None else config
         message = f"The configuration that {agent} begins with"
-        return await self.repositories.commit_file(agent, text, message, parent=main)
+        return await self._repositories.commit_file(agent, text, message, parent=main)
 
     async def ensure_commit(self, approval: Approval) -> Approval:
         """Return the request with a commit: one of a version without commits has none."""
@@ -165,11 +165,11 @@ class Reconciler:
 
     async def known(self) -> frozenset[str]:
         """Return the agents that are in meta."""
-        return frozenset(await self.meta.deployed())
+        return frozenset(await self._meta.deployed())
 
     async def unknown(self, agents: frozenset[str]) -> list[str]:
         """Return which of `agents` have no repository, or are not in meta."""
-        known = await self.known() & set(self.repositories.agents())
+        known = await self.known() & set(self._repositories.agents())
         return sorted(agents - known)
 
     async def adopt(self, agent: str) -> str:
@@ -180,11 +180,11 @@ class Reconciler:
         async with self.lock:
             commit = await self.first_commit(agent, None)
             if await self.main(agent) is None:
-                await self.repositories.tag(agent, INITIAL, commit)
-                await self.repositories.move_main(agent, commit)
+                await self._repositories.tag(agent, INITIAL, commit)
+                await self._repositories.move_main(agent, commit)
             number, why, by = self._origin(agent, commit)
-            await self.meta.prepare(agent, number, commit)
-            await self.meta.finalize(agent, why, by)
+            await self._meta.prepare(agent, number, commit)
+            await self._meta.finalize(agent, why, by)
             return commit
 
     def _origin(self, agent: str, commit: str) -> tuple[int, str, str]:
@@ -203,8 +203,8 @@ class Reconciler:
             if pending := self._requests.pending(agent):
                 self._ledger.move(pending.id, ApprovalState.WITHDRAWN, f"{agent} was purged.")
             # Meta comes last: by it the next start sees that there is something to remove.
-            await self.repositories.remove(agent)
-            await self.meta.remove(agent)
+            await self._repositories.remove(agent)
+            await self._meta.remove(agent)
 
 
 def outdated_note(approval: Approval, main: str) -> str:

@@ -1,8 +1,8 @@
-"""What each agent runs, as a repository: its log is the audit trail of the hive.
+"""The repository that says what each agent runs; its log is the audit trail of the hive.
 
-`agents.json` holds the approval and the commit of each agent. A deploy is prepared (written there,
-not committed), and when it has succeeded or failed finalized (committed) or aborted (written as
-it was). Deploys of several agents may be prepared at once; what is committed is one agent's.
+`agents.json` holds the request and the commit of each agent. A deploy is first prepared: written
+there, but not committed. A successful one is finalized (committed), a failed one aborted (taken
+back). Deploys of several agents may be prepared at once; each commit holds one agent's.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ from wire.records.approvals import Deploy
 _FILE: Final = "agents.json"
 _MAIN: Final = "refs/heads/main"
 _SUBJECT: Final = 200
-"""Characters of a description's first line that go into the log."""
+"""Characters of a description's first line that the log keeps."""
 _LOG: Final = 2**24
 _FIELDS: Final = ("%ct", "%s", *(f"%(trailers:key={key},valueonly,separator=)" for key in (
     "Agent", "Commit", "Approval", "Requested-by")))  # fmt: skip
 
 
 class Pin(NamedTuple):
-    """What an agent runs, and the approval's id that brought it; 0: its initial configuration."""
+    """The commit that an agent runs, and the id of its request; 0: the initial configuration."""
 
     approval: int
     commit: str
 
 
 class Meta:
-    """The repository `meta` below `root`. One call at a time; the others wait."""
+    """The repository `meta` below `root`. One call runs at a time; the others wait."""
 
     def __init__(self, root: Path) -> None:
         self._tree = root / "meta"
@@ -41,9 +41,9 @@ class Meta:
         self._one = asyncio.Lock()
 
     async def recover(self) -> None:
-        """Make the repository when there is none, and put away what an earlier life left half done.
+        """Make the repository if there is none, and remove the unfinished work of an earlier run.
 
-        Call it once, before anything else. What was prepared then is not any more.
+        Call it once, before anything else. Nothing is prepared afterwards.
         """
         async with self._one:
             self._tree.mkdir(parents=True, exist_ok=True)
@@ -57,15 +57,16 @@ class Meta:
                 await self._show()
 
     async def prepare(self, agent: str, approval: int, commit: str) -> None:
-        """Write that `agent` is about to run `commit`; replaces what was prepared for it."""
+        """Write that `agent` is about to run `commit`, in place of what was prepared for it."""
         async with self._one:
             self._prepared[agent] = Pin(approval, commit)
             await self._show()
 
     async def finalize(self, agent: str, description: str, requested_by: str) -> None:
-        """Commit what was prepared for `agent`; nothing more happens when it runs that already.
+        """Commit what was prepared for `agent`, unless that is committed already.
 
-        Raises Conflict when nothing was.
+        Raises:
+            Conflict: Nothing was prepared.
         """
         async with self._one:
             pin = self._prepared.get(agent)
@@ -93,7 +94,7 @@ class Meta:
             await self._show()
 
     async def remove(self, agent: str) -> None:
-        """Forget what `agent` runs; the log still tells what it ran."""
+        """Forget what `agent` runs; the log keeps what it ran."""
         async with self._one:
             deployed = await self._deployed()
             if deployed.pop(agent, None) is not None:
@@ -102,12 +103,16 @@ class Meta:
                 await self._show()
 
     async def deployed(self) -> dict[str, Pin]:
-        """What each agent runs, as it was finalized last."""
+        """Return what each agent runs, as it was finalized last."""
         async with self._one:
             return await self._deployed()
 
     async def log(self, agent: str | None, limit: int) -> list[Deploy]:
-        """The last `limit` deploys, of `agent` or (None) of all; the newest is first."""
+        """Return the last `limit` deploys, newest first.
+
+        Args:
+            agent: Return only its deploys; None: those of all agents.
+        """
         wanted = f"^Agent: {agent}$" if agent is not None else "^Approval: "
         found = await git(
             self._home,
@@ -128,7 +133,7 @@ class Meta:
         return {agent: Pin(pin["approval"], pin["commit"]) for agent, pin in found.items()}
 
     async def _commit(self, pins: dict[str, Pin], message: str, done: str | None) -> None:
-        """Commit `pins`. Moving the branch is what counts; the files follow it."""
+        """Commit `pins`. The moved branch is the truth; index and file are made from it."""
         blob = await self._word("hash-object", "-w", "--stdin", stdin=_text(pins))
         tree = await self._word("mktree", stdin=f"100644 blob {blob}\t{_FILE}\n".encode())
         head = await resolve(self._home, _MAIN)
@@ -141,7 +146,7 @@ class Meta:
         await self._show()
 
     async def _show(self) -> None:
-        """Let the index be as committed, and the file as committed with what is prepared."""
+        """Write the index as committed, and the file as committed with what is prepared."""
         await git(self._home, "read-tree", _MAIN)
         path = self._tree / f".{_FILE}"
         path.write_bytes(_text({**await self._deployed(), **self._prepared}))
@@ -158,7 +163,7 @@ def _text(pins: dict[str, Pin]) -> bytes:
 
 
 def _line(text: str) -> str:
-    """The first line of `text`, with nothing in it that could pass for the log's own words."""
+    """Return the first line of `text` without anything that could pass for the log's own lines."""
     first = next((line for line in text.splitlines() if line.strip()), "").strip()
     return "".join(c if c.isprintable() else " " for c in first)[:_SUBJECT].rstrip()
 

@@ -1,6 +1,6 @@
-"""What was submitted and what is deployed: a bare repository for each agent, ours alone.
+"""The bare repository of each agent, which only approvals writes.
 
-`main` is what is deployed; tags tell the story of each approval (`approved/3`).
+`main` is the deployed commit; tags record the states of each request (`approved/3`).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from wire import names
 from wire.errors import Conflict, InvalidArgument, LimitExceeded, NotFound
 
 MAX_DIFF: Final = 256 * 2**10
-"""Bytes of a diff; what is longer is cut."""
+"""Bytes of a diff; a longer one is cut."""
 SCRATCH: Final = Path("/var/tmp")  # noqa: S108 - on a disk, and private to our unit
 
 _MAIN: Final = "refs/heads/main"
@@ -30,7 +30,7 @@ _TAG: Final = re.compile(
     r"(?:proposal|approved|building|deployed|failed|denied|superseded|withdrawn)/[0-9]+"
 )
 _ORDER: Final = Path(__file__).with_name("difforder")
-# A repository of ours is quiet when we start: whatever git left behind, no git holds it.
+# No git runs in our repositories when we start, so no git holds these files.
 _LEFT_BEHIND: Final = ("*.lock", "refs/**/*.lock", "objects/*/tmp_*", "objects/tmp_*")
 
 
@@ -38,16 +38,16 @@ class Repositories:
     """The repositories below `root`: `applied` is ours, `proposed` the manager's."""
 
     def __init__(self, root: Path, *, scratch: Path = SCRATCH) -> None:
-        """`scratch`: where hostile objects are looked at."""
+        """Use the repositories below `root`; the quarantines are made in `scratch`."""
         self._applied = root.absolute() / "applied"
         self._proposed = root / "proposed"
         self._scratch = scratch
-        # What hostile commits cost is bounded: so many at a time, and one quarantine.
-        self._few = asyncio.Semaphore(2)
-        self._one = asyncio.Lock()
+        # Bound the cost of hostile commits: two checks or diffs at a time, and one quarantine.
+        self._checks = asyncio.Semaphore(2)
+        self._quarantine = asyncio.Lock()
 
     async def prepare(self) -> None:
-        """Put away what an earlier life has left half done. Call it once, before anything else."""
+        """Remove the unfinished work of an earlier run. Call it once, before anything else."""
         self._applied.mkdir(parents=True, exist_ok=True)
         self._applied.chmod(0o755)
         for path in self._applied.glob(".*"):
@@ -56,19 +56,18 @@ class Repositories:
             clear(self._applied / agent)
 
     def agents(self) -> list[str]:
-        """The agents that have a repository."""
-        return sorted(p.name for p in self._applied.iterdir() if names.AGENT_NAME.fullmatch(p.name))
+        """Return the agents that have a repository."""
+        return sorted(p.name for p in self._applied.iterdir() if names.is_agent_name(p.name))
 
     async def create(self, agent: str) -> None:
-        """Make the agent's repository, empty; nothing happens when there is one."""
-        if not names.AGENT_NAME.fullmatch(agent):
-            raise InvalidArgument(f"{agent[:64]!r} is no name of an agent.")
+        """Make the agent's repository, empty, unless there is one."""
+        names.check_agent_name(agent)
         home = self._applied / agent
         if home.exists():
             return
         new = self._applied / f".new-{agent}"
         await git(new, "init", "--quiet", "--bare", "--template=")
-        # No .gitattributes may hide from the operator what a commit changes.
+        # No .gitattributes may hide a change from the operator.
         (new / "info").mkdir(mode=0o755, exist_ok=True)
         attributes = new / "info/attributes"
         attributes.write_text("* !diff\n")
@@ -78,16 +77,20 @@ class Repositories:
         new.rename(home)
 
     async def remove(self, agent: str) -> None:
-        """Remove the agent's repository with all it tells; nothing happens when there is none."""
+        """Remove the agent's repository with its whole history, if there is one."""
         gone = self._applied / f".gone-{secrets.token_hex(8)}"
-        if names.AGENT_NAME.fullmatch(agent) and (self._applied / agent).exists():
+        if names.is_agent_name(agent) and (self._applied / agent).exists():
             (self._applied / agent).rename(gone)
             await asyncio.to_thread(shutil.rmtree, gone)
 
     async def commit_file(self, agent: str, text: str, message: str, *, parent: str | None) -> str:
-        """Commit `text` as agent.toml on top of `parent`, or of nothing; returns the commit.
+        """Commit `text` as agent.toml; return the commit. No reference moves.
 
-        No reference moves. Raises NotFound.
+        Args:
+            parent: The commit whose other files are kept; None: there is no earlier one.
+
+        Raises:
+            NotFound: There is no repository, or no such parent.
         """
         home = self._home(agent)
         blob = await _word(home, "hash-object", "-w", "--stdin", stdin=text.encode())
@@ -102,21 +105,27 @@ class Repositories:
         return await _word(home, "commit-tree", *on_top, "-F", "-", tree, stdin=said)
 
     async def fetch(self, agent: str, commit: str) -> str:
-        """Take `commit` (7 to 40 digits) from what the manager proposes; returns all 40.
+        """Take a commit from the manager's proposed repository; return all 40 digits of it.
 
-        It is ours then, whatever becomes of the proposed repository; tag it soon. A commit that
-        we have, and nobody else any more, is found too.
+        The proposed repository is not needed for it any more. Tag it soon, so that git keeps it. A
+        commit that only our own repository has is found, too.
 
-        Raises NotFound, InvalidArgument, LimitExceeded, Timeout: see quarantine.take.
+        Args:
+            commit: 7 to 40 hexadecimal digits.
+
+        Raises:
+            NotFound, InvalidArgument, LimitExceeded, Timeout: See quarantine.take.
         """
         home = self._home(agent)
         if not _COMMIT.fullmatch(commit):
-            raise InvalidArgument(f"{commit[:64]!r} is no commit: 7 to 40 digits, 0-9 and a-f.")
+            raise InvalidArgument(
+                f"{commit[:64]!r} is not a valid commit: use 7 to 40 digits, 0-9 and a-f."
+            )
         ours = await quarantine.candidates(home, commit)
         if len(commit) == 40 and ours:
             return ours[0]
         try:
-            async with self._one:
+            async with self._quarantine:
                 return await quarantine.take(
                     self._proposed / agent, commit, home, scratch=self._scratch
                 )
@@ -126,12 +135,18 @@ class Repositories:
             raise
 
     async def check(self, agent: str, commit: str, *, base: str | None) -> None:
-        """See that `commit` may be deployed in the place of `base`; see tree_policy.check."""
-        async with self._few:
+        """Check that `commit` may be deployed in the place of `base`; see tree_policy.check."""
+        async with self._checks:
             await tree_policy.check(self._home(agent), commit, base)
 
     async def read(self, agent: str, commit: str, path: str) -> str:
-        """The text of a file, 64 KiB at most. Raises NotFound, LimitExceeded, InvalidArgument."""
+        """Return the text of a file.
+
+        Raises:
+            NotFound: There is no such file.
+            LimitExceeded: It is larger than 64 KiB.
+            InvalidArgument: It is not UTF-8 text.
+        """
         size = tree_policy.MAX_AGENT_FILE
         ended = await run(
             self._home(agent),
@@ -148,28 +163,35 @@ class Repositories:
         try:
             return ended.output.decode()
         except UnicodeDecodeError as error:
-            raise InvalidArgument(f"{path} is no UTF-8 text, from byte {error.start} on.") from None
+            raise InvalidArgument(f"{path} is not UTF-8 text: see byte {error.start}.") from None
 
     async def descends(self, agent: str, commit: str, ancestor: str) -> bool:
-        """Whether `ancestor` is in the history of `commit`, which begins with itself."""
+        """Return whether `ancestor` is `commit` or in its history.
+
+        Raises:
+            NotFound: There is no such commit.
+        """
         ended = await run(self._home(agent), "merge-base", "--is-ancestor", ancestor, commit)
         if ended.status not in (0, 1):
             raise NotFound(f"{agent} has no commit {commit[:12]} or {ancestor[:12]}.")
         return ended.status == 0
 
     async def resolve(self, agent: str, ref: str) -> str | None:
-        """The commit that `ref` (main, deployed/3, a full commit) is; None when there is none."""
+        """Return the commit at `ref` (main, deployed/3, a full commit); None: there is none."""
         home = self._home(agent)
         return await resolve(home, ref) if _REFERENCE.fullmatch(ref) else None
 
     async def tag(self, agent: str, name: str, commit: str, message: str = "") -> None:
-        """Tag `commit`, with a message if there is one; nothing happens when it is so tagged.
+        """Tag `commit`, with a message if it is not empty. The same tag again is not an error.
 
-        Raises Conflict when another commit is, NotFound when there is no such commit.
+        Raises:
+            Conflict: Another commit has that tag.
+            NotFound: There is no such commit.
+            InvalidArgument: It is not a name of one of our tags.
         """
         home = self._home(agent)
         if not _TAG.fullmatch(name):
-            raise InvalidArgument(f"{name[:64]!r} is no tag of ours, such as approved/3.")
+            raise InvalidArgument(f"{name[:64]!r} is not a tag for a request, such as approved/3.")
         if there := await self.resolve(agent, f"refs/tags/{name}"):
             if there != commit:
                 raise Conflict(f"{name} of {agent} is {there[:12]}, not {commit[:12]}.")
@@ -177,29 +199,40 @@ class Repositories:
         if await self.resolve(agent, commit) is None:
             raise NotFound(f"{agent} has no commit {commit[:12]}.")
         if message:
-            # Not git's usual cleaning, which takes lines that begin with # for comments.
+            # git's usual clean-up takes lines that begin with # for comments.
             said = (message.replace("\0", "").rstrip("\n") + "\n").encode(errors="replace")
             await git(home, "tag", "-a", "--cleanup=verbatim", "-F", "-", name, commit, stdin=said)
         else:
             await git(home, "update-ref", f"refs/tags/{name}", commit, _NEW)
 
     async def tags(self, agent: str) -> dict[str, str]:
-        """All tags, and the commit each is on."""
+        """Return all tags with their commits."""
         form = "--format=%(refname:strip=2) %(objectname) %(*objectname)"
         listed = await git(self._home(agent), "for-each-ref", form, "refs/tags", limit=2**24)
         lines = [line.split() for line in listed.decode().splitlines()]
         return {words[0]: words[-1] for words in lines}
 
     async def move_main(self, agent: str, commit: str) -> None:
-        """Let `commit` be what is deployed. Raises NotFound."""
+        """Make `commit` the deployed one.
+
+        Raises:
+            NotFound: There is no such commit.
+        """
         if await self.resolve(agent, commit) is None:
             raise NotFound(f"{agent} has no commit {commit[:12]}.")
         await git(self._home(agent), "update-ref", _MAIN, commit)
-        # The manager's harness sees it, and makes a working copy when this is the first one.
+        # The manager's harness watches this, and makes a working copy for a new agent.
         os.utime(self._applied)
 
     async def diff(self, agent: str, old: str | None, new: str) -> str:
-        """What changes from `old` (None: from nothing) to `new`, agent.toml first."""
+        """Return the unified diff from `old` to `new`, agent.toml first.
+
+        Args:
+            old: None: everything in `new` is added.
+
+        Raises:
+            NotFound: There is no such commit.
+        """
         command = [
             "diff",
             "--no-color",
@@ -214,7 +247,7 @@ class Repositories:
             new,
             "--",
         ]
-        async with self._few:
+        async with self._checks:
             ended = await run(self._home(agent), *command, limit=MAX_DIFF)
         if ended.status:
             raise NotFound(f"{agent} has no commit {new[:12]} or {(old or '')[:12]}.")
@@ -222,20 +255,20 @@ class Repositories:
         if not ended.cut:
             return text
         return text[: text.rfind("\n") + 1] + (
-            f"[cut here: it is longer than {MAX_DIFF // 2**10} KiB. All of it: runuser -u "
-            f"hive-approvals -- git --git-dir={self._applied / agent} diff "
+            f"[cut here: the diff is longer than {MAX_DIFF // 2**10} KiB. To see all of it: "
+            f"runuser -u hive-approvals -- git --git-dir={self._applied / agent} diff "
             f"{(old or _NOTHING)[:12]} {new[:12]}]\n"
         )
 
     def _home(self, agent: str) -> Path:
         home = self._applied / agent
-        if not names.AGENT_NAME.fullmatch(agent) or not home.is_dir():
+        if not names.is_agent_name(agent) or not home.is_dir():
             raise NotFound(f"There is no repository of an agent {agent[:64]!r}.")
         return home
 
 
 def clear(home: Path) -> None:
-    """Remove the lock files and half-written objects of a git that was killed in `home`."""
+    """Remove the lock files and unfinished objects of a git that was killed in `home`."""
     for pattern in _LEFT_BEHIND:
         for path in home.glob(pattern):
             path.unlink(missing_ok=True)
@@ -245,4 +278,4 @@ async def _word(home: Path, *arguments: str, stdin: bytes) -> str:
     try:
         return (await git(home, *arguments, stdin=stdin)).decode().strip()
     except GitFailed as error:
-        raise NotFound(f"It cannot be committed in {home.name}: {error}.") from None
+        raise NotFound(f"Nothing can be committed in {home.name}: {error}.") from None

@@ -1,7 +1,7 @@
-"""git, run so that no repository can make it do anything but what it was asked for.
+"""git, run so that a repository cannot make it do anything but the given command.
 
-It sees no configuration but ours (`gitconfig`) and none of our environment; it has limits on
-memory, processor, file size and time; and it is ended with all that it started.
+git reads only our configuration (`gitconfig`) and gets none of our environment. It has limits on
+memory, processor time, file size and time, and is ended together with all its children.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from typing import Final, NamedTuple
 from wire.errors import Timeout, Unavailable
 
 SECONDS: Final = 20.0
-"""How long git may take unless told otherwise."""
+"""Seconds that git may take by default."""
 OUTPUT: Final = 2**20
-"""Bytes it may print unless told otherwise."""
+"""Bytes that git may print by default."""
 
-_WORDS: Final = 300
-"""Characters of its complaint that are kept."""
+_MESSAGE: Final = 300
+"""Characters of git's error message that are kept."""
 _GRACE: Final = 2.0
-"""Seconds between the request to end, at which git removes its lock files, and the kill."""
+"""Seconds between SIGTERM, at which git removes its lock files, and SIGKILL."""
 _CHUNK: Final = 2**16
 
 _LIMITS: Final = (
@@ -36,16 +36,18 @@ _LIMITS: Final = (
 
 
 class GitFailed(Unavailable):
-    """git ended with an error; the text is its last complaint, one printable line."""
+    """git failed; the text is its error message, one printable line."""
 
 
 class Ended(NamedTuple):
-    """How a git command ended. `cut`: it was ended because it printed more than it may."""
+    """The end of a git command."""
 
     status: int
     output: bytes
-    words: str
+    message: str
+    """The error message: one printable line, or empty."""
     cut: bool
+    """Whether git was ended because it printed more than the limit."""
 
 
 async def git(
@@ -55,26 +57,37 @@ async def git(
     seconds: float = SECONDS,
     limit: int = OUTPUT,
 ) -> bytes:
-    """What `git ARGUMENTS` prints, in the repository whose git directory is `repository`.
+    """Run `git ARGUMENTS` and return its output.
 
-    Raises GitFailed when it fails or prints more than `limit` bytes, Timeout when it takes
-    longer than `seconds`.
+    Args:
+        repository: The git directory.
+        arguments: The command and its options.
+        stdin: The input of git.
+        seconds: The time limit.
+        limit: The most bytes of output.
+
+    Raises:
+        GitFailed: git failed, or printed more than `limit` bytes.
+        Timeout: git took longer than `seconds`.
     """
     ended = await run(repository, *arguments, stdin=stdin, seconds=seconds, limit=limit)
     if ended.cut:
         raise GitFailed(f"git {_verb(arguments)} prints more than {limit} bytes")
     if ended.status:
-        raise GitFailed(ended.words or f"git {_verb(arguments)} ended with {ended.status}")
+        raise GitFailed(ended.message or f"git {_verb(arguments)} ended with {ended.status}")
     return ended.output
 
 
 async def resolve(repository: Path, name: str) -> str | None:
-    """The commit that `name` is; None when there is none. Raises GitFailed, Timeout."""
+    """Return the commit that `name` points to; None: there is none.
+
+    Raises GitFailed and Timeout.
+    """
     ended = await run(
         repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
     )
     if ended.status not in (0, 1):
-        raise GitFailed(ended.words)
+        raise GitFailed(ended.message)
     return None if ended.status else ended.output.decode().strip()
 
 
@@ -85,10 +98,13 @@ async def run(
     seconds: float = SECONDS,
     limit: int = OUTPUT,
 ) -> Ended:
-    """As `git`, but answers with which status it ended, and whether it was cut.
+    """Run `git ARGUMENTS` as `git` does, and return its status, too.
 
-    Cancelled, it leaves no process behind. Raises GitFailed when it cannot be started or a signal
-    ends it, Timeout.
+    When cancelled, it leaves no process behind.
+
+    Raises:
+        GitFailed: git could not be started, or a signal ended it.
+        Timeout: git took longer than `seconds`.
     """
     process = await _started(repository, arguments)
     over = False
@@ -120,9 +136,9 @@ async def _started(repository: Path, arguments: Sequence[str]) -> asyncio.subpro
             stderr=asyncio.subprocess.PIPE,
             cwd="/",
             env=_environment(),
-            # Others read what we keep: the manager in its container, the builds.
+            # Other users read the repositories: the manager in its container, and builds.
             umask=0o022,
-            # A group of its own, by which it is ended with its children.
+            # A process group of its own, to end git with its children.
             start_new_session=True,
         )
     except OSError as error:
@@ -137,9 +153,9 @@ async def communicate(process: asyncio.subprocess.Process, stdin: bytes, limit: 
         output = await _head(process.stdout, limit + 1)
         if len(output) > limit:
             return Ended(0, output[:limit], "", cut=True)
-        words = await complaints
+        message = await complaints
         await feeding
-        return Ended(await process.wait(), output, _last_line(words), cut=False)
+        return Ended(await process.wait(), output, _message(message), cut=False)
     finally:
         for task in (complaints, feeding):
             task.cancel()
@@ -149,7 +165,7 @@ async def communicate(process: asyncio.subprocess.Process, stdin: bytes, limit: 
 async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
     if stream is None:
         return
-    # It may end without reading all of it, and says why elsewhere.
+    # git may end without reading all of its input; its message says why.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         stream.write(data)
         await stream.drain()
@@ -157,7 +173,7 @@ async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
 
 
 async def _head(stream: asyncio.StreamReader | None, size: int) -> bytes:
-    """The first `size` bytes, or all when there are less."""
+    """Return the first `size` bytes, or all if there are fewer."""
     data = bytearray()
     while stream and (chunk := await stream.read(min(_CHUNK, size - len(data)))):
         data += chunk
@@ -165,7 +181,7 @@ async def _head(stream: asyncio.StreamReader | None, size: int) -> bytes:
 
 
 async def _tail(stream: asyncio.StreamReader | None) -> bytes:
-    """The end of what is printed, read to the end so that the printer does not wait."""
+    """Read to the end, so that the writer does not block; return the last bytes."""
     data = b""
     while stream and (chunk := await stream.read(_CHUNK)):
         data = (data + chunk)[-_CHUNK:]
@@ -173,9 +189,9 @@ async def _tail(stream: asyncio.StreamReader | None) -> bytes:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """See that git and its children are gone, also when our own task is cancelled meanwhile.
+    """End git and its children, also when our own task is cancelled meanwhile.
 
-    git itself may be gone already, and a child still hold its pipes.
+    git itself may be gone already while a child still holds its pipes.
     """
     ending = asyncio.create_task(_kill(process))
     try:
@@ -195,7 +211,7 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
 
 
 async def _gone(process: asyncio.subprocess.Process) -> None:
-    """Wait for its end. asyncio hears of that only when its pipes are read to the end."""
+    """Wait for the end of git. asyncio learns of it only when the pipes are read to the end."""
     await asyncio.gather(_tail(process.stdout), _tail(process.stderr))
     await process.wait()
 
@@ -217,7 +233,7 @@ def _environment() -> dict[str, str]:
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_PAGER": "cat",
         "GIT_EDITOR": "false",
-        # Later versions may choose others for what they make.
+        # Later versions may have other defaults for new repositories.
         "GIT_DEFAULT_HASH": "sha1",
         "GIT_DEFAULT_REF_FORMAT": "files",
     }
@@ -231,9 +247,9 @@ def _verb(arguments: Sequence[str]) -> str:
     return next((a for a in arguments if not a.startswith("-") and "=" not in a), "")
 
 
-def _last_line(data: bytes) -> str:
-    """What git complains of. It may quote what a stranger wrote: no control characters."""
+def _message(data: bytes) -> str:
+    """Return git's error message. It may quote a stranger's text: control characters go."""
     lines = [line for line in data.decode(errors="replace").splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines[-1:]
-    words = told[0].removeprefix("fatal: ").removeprefix("error: ") if told else ""
-    return "".join(c if c.isprintable() else "?" for c in words.strip())[:_WORDS]
+    errors = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines[-1:]
+    first = errors[0].removeprefix("fatal: ").removeprefix("error: ") if errors else ""
+    return "".join(c if c.isprintable() else "?" for c in first.strip())[:_MESSAGE]

@@ -1,4 +1,4 @@
-"""What the tree of a commit may hold."""
+"""The rules for the files of a commit that is to be deployed."""
 
 import posixpath
 from pathlib import Path
@@ -9,14 +9,14 @@ from wire.errors import InvalidArgument, LimitExceeded
 
 AGENT_FILE: Final = "agent.toml"
 MAX_AGENT_FILE: Final = 64 * 2**10
-"""Bytes of it."""
+"""Bytes of agent.toml."""
 MAX_ENTRIES: Final = 2000
 """Files and directories."""
 MAX_BYTES: Final = 10 * 10**6
-"""Of all files together."""
+"""Bytes of all files together."""
 
 _OWNED: Final = "flake.nix"
-"""Is the hive's: it says what an agent's configuration is built of."""
+"""Belongs to the hive, and says how an agent's configuration is built."""
 _HOPS: Final = 40
 _LINKS: Final = 100
 _LINK_LENGTH: Final = 255
@@ -33,9 +33,14 @@ class _Entry(NamedTuple):
 
 
 async def check(repository: Path, commit: str, base: str | None) -> None:
-    """See that the tree of `commit` may be deployed in the place of `base`'s (None: of nothing).
+    """Check that the tree of `commit` may be deployed in the place of the tree of `base`.
 
-    Raises InvalidArgument, or LimitExceeded, with what is wrong and where.
+    Args:
+        base: None: nothing was deployed.
+
+    Raises:
+        InvalidArgument: A file is missing or not allowed; the sentence names it.
+        LimitExceeded: Something is too large, or there is too much of it.
     """
     tree = await _listed(repository, commit)
     if sum(entry.size for entry in tree.values()) > MAX_BYTES:
@@ -56,7 +61,7 @@ async def check(repository: Path, commit: str, base: str | None) -> None:
     after = tree.get(_OWNED)
     if (after.name if after else None) != before:
         raise InvalidArgument(
-            f"The commit changes {_OWNED}, which is the hive's; leave it as it was deployed."
+            f"The commit changes {_OWNED}, which belongs to the hive; leave it as it is deployed."
         )
 
 
@@ -68,12 +73,12 @@ def _check_agent_file(entry: _Entry | None) -> None:
 
 
 async def _listed(repository: Path, commit: str) -> dict[str, _Entry]:
-    # With its directories (-t): a few objects can spell a tree without end, of directories only.
+    # With the directories (-t): a few objects can describe an endless tree of directories alone.
     ended = await run(
         repository, "ls-tree", "-r", "-t", "-l", "-z", "--full-tree", commit, limit=_LISTING
     )
     if ended.status:
-        raise GitFailed(ended.words)
+        raise GitFailed(ended.message)
     lines = ended.output.decode(errors="backslashreplace").split("\0")[:-1]
     if ended.cut or len(lines) > MAX_ENTRIES:
         raise LimitExceeded(f"The commit holds more than {MAX_ENTRIES} files and directories.")
@@ -86,7 +91,7 @@ async def _listed(repository: Path, commit: str) -> dict[str, _Entry]:
 
 
 async def _links(repository: Path, tree: dict[str, _Entry]) -> dict[str, str]:
-    """The symbolic links in `tree`, and where each leads."""
+    """Return the symbolic links in `tree` with their targets."""
     links = {path: entry for path, entry in tree.items() if entry.mode == _LINK}
     if len(links) > _LINKS or any(entry.size > _LINK_LENGTH for entry in links.values()):
         raise LimitExceeded(
@@ -100,13 +105,13 @@ async def _links(repository: Path, tree: dict[str, _Entry]) -> dict[str, str]:
 
 
 async def _name(repository: Path, commit: str, path: str) -> str | None:
-    """The object that `path` is in `commit`."""
+    """Return the name of the object at `path` in `commit`."""
     line = (await git(repository, "ls-tree", "-z", "--full-tree", commit, "--", path)).decode()
     return line.split()[2] if line else None
 
 
 def _stays(link: str, links: dict[str, str]) -> bool:
-    """Whether following the symbolic link `link` stays in the tree, whatever lies on the way."""
+    """Return whether the symbolic link `link` stays in the tree, through other links, too."""
     at = posixpath.dirname(link)
     ahead = links[link].split("/")[::-1]
     hops = 0

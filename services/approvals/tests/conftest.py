@@ -1,4 +1,4 @@
-"""The room between stand-ins, for tests that drive it."""
+"""Fixtures: a room between stand-ins, and repositories of a hostile manager."""
 
 import os
 import resource
@@ -42,7 +42,7 @@ def full_disk() -> Callable[[], AbstractContextManager[None]]:
 
 @pytest.fixture
 def umask() -> Iterator[Callable[[int], None]]:
-    """Sets the umask until the end of the test."""
+    """Set the umask until the end of the test."""
     before = os.umask(0o022)
     yield lambda mask: (os.umask(mask), None)[1]
     os.umask(before)
@@ -66,7 +66,7 @@ def theirs(tmp_path: Path, ours: Repositories) -> Iterator[WorkTree]:
 
 @pytest.fixture
 def good(theirs: WorkTree) -> str:
-    """A commit as there should be."""
+    """A valid commit."""
     return theirs.commit({"agent.toml": "a = 1\n"})
 
 

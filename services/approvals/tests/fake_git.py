@@ -1,4 +1,4 @@
-"""The repositories in memory; they live on when approvals is killed."""
+"""The repositories in memory. They survive when approvals is killed."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -29,13 +29,13 @@ class FakeRepositories:
     proposed: dict[str, dict[str, Commit]] = field(default_factory=dict)
 
     def propose(self, agent: str, text: str, parent: str | None) -> str:
-        """What the manager does: a commit in its own repository."""
+        """Commit in the proposed repository, as the manager does; return the commit."""
         name = _name(agent, text, parent)
         self.proposed.setdefault(agent, {})[name] = Commit(text, parent)
         return name
 
     async def prepare(self) -> None:
-        """Nothing is half done in memory."""
+        """Do nothing: in memory no work is unfinished."""
 
     def agents(self) -> list[str]:
         return sorted(self.applied)

@@ -21,13 +21,13 @@ class Job:
 
 
 def removed(job: str, agent: str, verb: str, result: str = "done", note: str = "") -> JobRemoved:
-    """The end of a job."""
+    """Return the signal for the end of a job."""
     return JobRemoved(0, job, agent, JobVerb(verb), JobResult(result), note)
 
 
 @dataclass
 class FakeLifecycle:
-    """Its jobs end when the test says so; it lives on when approvals is killed."""
+    """Lifecycle, whose jobs end when the test says so. It survives when approvals is killed."""
 
     faults: Faults
     agents: dict[str, str] = field(default_factory=dict)
@@ -123,7 +123,7 @@ class FakeLifecycle:
 
 @dataclass
 class FakeBroker:
-    """Keeps what it is sent, each dedupe key once."""
+    """A broker that keeps the messages, each dedupe key once."""
 
     faults: Faults
     told: dict[str, str] = field(default_factory=dict)

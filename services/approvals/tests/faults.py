@@ -1,4 +1,4 @@
-"""Lets one step of many fail, or kills the process there."""
+"""Fault injection: one step of many fails, or the process is killed there."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -8,13 +8,13 @@ from wire.errors import HiveError, Unavailable
 
 
 class Killed(BaseException):
-    """What kill -9 is to a test: nothing that is done about errors is done about it."""
+    """A kill -9: no handler of errors catches it."""
 
 
 class Faults:
-    """Counts the steps; the one numbered `fatal` fails.
+    """A counter of steps, of which the one numbered `fatal` fails.
 
-    Each thing that is done is two steps: it fails before it had its effect, or after it.
+    Each action has two steps: one before its effect, and one after it.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Faults:
 
     @contextmanager
     def off(self) -> Iterator[None]:
-        """As long as the test itself looks."""
+        """Inject no faults while the test itself looks."""
         self._off = True
         try:
             yield
@@ -37,7 +37,7 @@ class Faults:
 
     @contextmanager
     def here(self, name: str) -> Iterator[None]:
-        """A write to our own store, which says truly whether it was done."""
+        """Wrap a write to the store, which fails only before its effect, or with the process."""
         self._step(f"before {name}")
         yield
         if self.fails is Killed:
@@ -45,7 +45,7 @@ class Faults:
 
     @asynccontextmanager
     async def at(self, name: str) -> AsyncIterator[None]:
-        """A thing that is asked of somebody else; others may go on meanwhile."""
+        """Wrap a call of another service; other tasks may run meanwhile."""
         if self.slow:
             await asyncio.sleep(0)
         self._step(f"before {name}")
@@ -54,7 +54,7 @@ class Faults:
 
     @property
     def struck(self) -> bool:
-        """Whether the one step has failed."""
+        """Whether the fatal step was reached."""
         return self.fatal is not None and self.fatal < len(self.steps)
 
     def _step(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Git objects as git itself would never write them."""
+"""Git objects that git itself would never write."""
 
 import hashlib
 import zlib
@@ -14,7 +14,7 @@ def name_of(kind: str, content: bytes) -> str:
 
 
 def write_loose(git: Path, kind: str, content: bytes, *, name: str | None = None) -> str:
-    """Write one object, under a name of another if there is one; returns its name."""
+    """Write one object, under the name of another one if given; return its name."""
     name = name or name_of(kind, content)
     write_raw(git, name, zlib.compress(f"{kind} {len(content)}\0".encode() + content, 1))
     return name
@@ -29,12 +29,12 @@ def write_raw(git: Path, name: str, data: bytes) -> Path:
 
 
 def tree(*entries: tuple[str, str, str]) -> bytes:
-    """The content of a tree: mode, name and object of each entry, as they are given."""
+    """Return the content of a tree: mode, name and object of each entry, in the given order."""
     return b"".join(f"{m} {n}\0".encode() + bytes.fromhex(o) for m, n, o in entries)
 
 
 def commit(of: str, *parents: str) -> bytes:
-    """The content of a commit of the tree `of`."""
+    """Return the content of a commit of the tree `of`."""
     lines = [f"tree {of}", *(f"parent {parent}" for parent in parents)]
     lines += [
         f"{who} agent <agent@hive.invalid> 1700000000 +0000" for who in ("author", "committer")
@@ -43,7 +43,7 @@ def commit(of: str, *parents: str) -> bytes:
 
 
 def zeros(mebibytes: int, before: bytes = b"") -> bytes:
-    """So many MiB of zeros behind `before`, as zlib packs them: a thousandth, and made quickly."""
+    """Return `before` and so many MiB of zeros, packed by zlib to a thousandth, quickly."""
     packing = zlib.compressobj(9, wbits=-15)
     start = b"\x78\xda" + packing.compress(before) + packing.flush(zlib.Z_FULL_FLUSH)
     chunk = packing.compress(bytes(ZEROS)) + packing.flush(zlib.Z_FULL_FLUSH)
@@ -55,7 +55,7 @@ def zeros(mebibytes: int, before: bytes = b"") -> bytes:
 
 
 def entry(kind: str, size: int, packed: bytes) -> bytes:
-    """One object of a pack, whose size is said to be `size`."""
+    """Return one object of a pack that claims the size `size`."""
     head = bytearray()
     byte = _KINDS[kind] << 4 | size & 15
     size >>= 4
@@ -66,7 +66,7 @@ def entry(kind: str, size: int, packed: bytes) -> bytes:
 
 
 def write_pack(git: Path, entries: Iterable[bytes], count: int | None = None) -> str:
-    """Write a pack that says it has `count` objects; returns the name of its file."""
+    """Write a pack that claims to have `count` objects; return the name of its file."""
     body = list(entries)
     count = len(body) if count is None else count
     data = b"PACK" + (2).to_bytes(4) + count.to_bytes(4) + b"".join(body)

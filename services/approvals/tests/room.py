@@ -1,4 +1,4 @@
-"""The room between stand-ins, driven step by step; it may be killed and started again."""
+"""Approvals between stand-ins, driven step by step; a test may kill and restart it."""
 
 import asyncio
 import contextlib
@@ -51,12 +51,12 @@ OPERATOR = names.OPERATOR
 
 
 def memory() -> str | None:
-    """Where files cost no time, if there is such a place; else None."""
+    """Return a directory in memory, where files cost no time; None: the host has none."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 class Room:
-    """All that lives on when approvals is killed, and the approvals that lives now."""
+    """Everything that survives when approvals is killed, and the approvals that runs now."""
 
     approvals: Approvals
 
@@ -72,7 +72,7 @@ class Room:
         self._clock = itertools.count(1_700_000_000_000_000, 1_000_000)
 
     async def start(self) -> None:
-        """What a new process does."""
+        """Start approvals as a new process does."""
         self.faults.dead = False
         self.store = FaultyStore(self.path, self.faults)
         self._stores.append(self.store)
@@ -91,7 +91,9 @@ class Room:
             self.ledger, self.reconciler, deployer, adopter, self.notifier, lifecycle
         )
         self.lifecycle.told = self._told
-        self.approvals = Approvals(self.ledger, self.reconciler, lifecycle, deployer)
+        self.approvals = Approvals(
+            self.ledger, self.git, self.meta, self.reconciler, deployer, lifecycle
+        )
 
     def close(self) -> None:
         for store in self._stores:
@@ -105,7 +107,7 @@ class Room:
         await self.notifier.deliverer.deliver()
 
     async def do(self, asked: Awaitable[Any]) -> Any:
-        """What somebody asks of the room, while it works."""
+        """Return the answer to a call, while the room works."""
         async with asyncio.timeout(5):
             task = asyncio.ensure_future(asked)
             try:
@@ -120,7 +122,7 @@ class Room:
                     await task
 
     async def agent(self, name: str = "alice") -> str:
-        """An agent that there is; returns the commit it runs."""
+        """Make an agent; return the commit that it runs."""
         self.lifecycle.agents[name] = ""
         self.controller.lifecycle_appeared()
         await self.rest()
@@ -129,7 +131,7 @@ class Room:
         return main
 
     async def propose(self, agent: str, text: str) -> str:
-        """What the manager does on top of what is deployed; returns the commit."""
+        """Commit on top of what is deployed, as the manager does; return the commit."""
         return self.git.propose(agent, text, self.git.applied[agent].refs.get("main"))
 
     def row(self, number: int) -> Approval:
@@ -145,7 +147,7 @@ class Room:
         return {ref.removeprefix("refs/tags/") for ref in refs if ref != "main"}
 
     async def check(self) -> None:
-        """That rows, tags, meta and lifecycle agree, and nothing is on its way."""
+        """Check that rows, tags, meta and lifecycle agree, and that nothing is in progress."""
         with self.faults.off():
             rows = self.store.find()
             assert not [row for row in rows if row.state in IN_PROGRESS]
@@ -182,13 +184,13 @@ class Room:
 
 
 async def spawn(room: Room, agent: str = "bob", config: str | None = None) -> int:
-    """A request of the manager's for a new agent."""
+    """Request a new agent as the manager; return the id."""
     number: int = await room.do(room.approvals.request_spawn(MANAGER, agent, "to help", config))
     return number
 
 
 async def apply(room: Room, text: str = "# faster\n", *, base: str | None = None) -> int:
-    """A request of the manager's for another configuration of alice, on top of what is deployed."""
+    """Request another configuration of alice as the manager; return the id."""
     main = room.git.applied["alice"].refs["main"]
     commit = room.git.propose("alice", text, base or main)
     number: int = await room.do(
@@ -198,7 +200,7 @@ async def apply(room: Room, text: str = "# faster\n", *, base: str | None = None
 
 
 async def deployed(room: Room, text: str = "# faster\n") -> int:
-    """One that was approved and is deployed."""
+    """Request, approve and deploy a configuration of alice; return the id."""
     number = await apply(room, text)
     await room.do(room.approvals.approve(number))
     room.lifecycle.end("alice")

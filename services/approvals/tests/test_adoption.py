@@ -12,7 +12,7 @@ from services.approvals.tests.version1 import version_1
 from wire.records.approvals import ApprovalState
 
 
-async def test_who_was_spawned_without_us_is_adopted(room: Room) -> None:
+async def test_an_agent_spawned_without_a_request_is_adopted(room: Room) -> None:
     commit = await room.agent()
     assert room.git.applied["alice"].commits[commit].text == agentfile.TEMPLATE
     assert room.tags() == {"deployed/0"}
@@ -31,7 +31,7 @@ async def test_lifecycle_is_not_started_only_to_look(room: Room) -> None:
     assert "alice" in room.git.applied
 
 
-async def test_who_is_being_spawned_is_adopted_when_that_is_over(room: Room) -> None:
+async def test_an_agent_is_adopted_after_the_end_of_its_spawn(room: Room) -> None:
     await room.rest()
     room.lifecycle.agents["alice"] = ""
     room.lifecycle.begin("spawn", "alice")
@@ -53,7 +53,7 @@ async def test_a_lost_repository_begins_anew(room: Room) -> None:
     assert room.meta.pins["alice"].commit == room.git.applied["alice"].refs["main"]
 
 
-async def test_what_is_asked_of_a_destroyed_agent_is_withdrawn(room: Room) -> None:
+async def test_requests_for_a_destroyed_agent_are_withdrawn(room: Room) -> None:
     await room.agent()
     number = await apply(room)
     room.lifecycle.destroy("alice", purge=False)

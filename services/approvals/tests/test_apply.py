@@ -57,7 +57,7 @@ async def test_a_yes_may_be_for_now(room: Room) -> None:
     assert room.lifecycle.now == [True]
 
 
-async def test_who_hears_of_a_deploy_finds_it_in_the_repository(room: Room) -> None:
+async def test_a_signalled_deploy_is_in_the_repository(room: Room) -> None:
     await room.agent()
     number = await apply(room)
     seen: list[str] = []
@@ -91,7 +91,7 @@ async def test_an_answer_has_bounds(room: Room) -> None:
     assert sum(len(a.reason) for a in found) <= MAX_LISTED_TEXT < 300 * 16_000
 
 
-async def test_what_fails_leaves_the_agent_as_it_was(room: Room) -> None:
+async def test_a_failed_deploy_leaves_the_agent_as_it_was(room: Room) -> None:
     before = await room.agent()
     number = await apply(room)
     await room.do(room.approvals.approve(number))
@@ -117,14 +117,14 @@ async def test_a_cancelled_job_has_failed(room: Room) -> None:
 
 
 @pytest.mark.parametrize("commit", ["main", "HEAD~1", "", "123456", "z" * 40, "--upload-pack=x"])
-async def test_what_is_no_commit_is_refused(room: Room, commit: str) -> None:
+async def test_an_invalid_commit_is_refused(room: Room, commit: str) -> None:
     await room.agent()
     with pytest.raises(InvalidArgument, match="not a valid commit"):
         await room.do(room.approvals.request_apply(MANAGER, "alice", commit, "x"))
     assert room.store.find() == []
 
 
-async def test_what_may_not_be_deployed_leaves_no_request(room: Room) -> None:
+async def test_a_refused_commit_leaves_no_request(room: Room) -> None:
     main = await room.agent()
     stranger = room.git.propose("alice", "# other\n", None)
     broken = room.git.propose("alice", "packages = 7\n", main)
@@ -146,7 +146,7 @@ async def test_what_may_not_be_deployed_leaves_no_request(room: Room) -> None:
     assert room.row(number).reason == f"{NEVER_DEPLOYED} x"
 
 
-async def test_what_was_deployed_once_is_taken_back_without_a_remark(room: Room) -> None:
+async def test_a_revert_to_an_earlier_deploy_has_no_remark(room: Room) -> None:
     main = await room.agent()
     await deployed(room)
     number = await room.do(
@@ -155,8 +155,8 @@ async def test_what_was_deployed_once_is_taken_back_without_a_remark(room: Room)
     assert room.row(number).reason == "It was better"
 
 
-async def test_what_is_refused_counts_for_the_hour(room: Room) -> None:
-    """Its commit is on the disk by then, up to 20 MiB of it, and stays there."""
+async def test_refused_requests_count_towards_the_hourly_limit(room: Room) -> None:
+    """The commit of a refused request may be on the disk, up to 20 MiB of it, and stays there."""
     main = await room.agent()
 
     async def ask(who: str, text: str) -> int:
@@ -225,7 +225,7 @@ async def test_a_full_disk_refuses_the_hurry_and_the_request_stands(
     assert await room.do(room.approvals.approve(number, now=True)) == job
 
 
-async def test_who_came_just_now_is_adopted_on_the_spot(room: Room) -> None:
+async def test_an_agent_that_appeared_just_now_is_adopted_at_once(room: Room) -> None:
     await room.rest()
     room.lifecycle.agents["alice"] = ""
     with pytest.raises(NotFound, match="no commit"):
@@ -249,7 +249,7 @@ async def test_a_newer_request_takes_the_place_of_an_older_one(room: Room) -> No
     await room.check()
 
 
-async def test_what_the_operator_takes_the_place_of_is_told(room: Room) -> None:
+async def test_the_manager_is_notified_when_the_operator_replaces_its_request(room: Room) -> None:
     main = await room.agent()
     await apply(room, "# 1\n")
     commit = room.git.propose("alice", "# 2\n", main)
@@ -271,7 +271,7 @@ async def test_a_deploy_ends_what_was_not_made_on_top_of_it(room: Room) -> None:
     await room.check()
 
 
-async def test_what_was_made_on_top_of_a_deploy_waits_on(room: Room) -> None:
+async def test_a_request_based_on_a_deploy_stays_pending(room: Room) -> None:
     await room.agent()
     first = await apply(room, "# 1\n")
     await room.do(room.approvals.approve(first))
@@ -346,7 +346,7 @@ async def test_a_revert_to_what_is_deployed_meanwhile_is_superseded(room: Room) 
     assert room.state(first) is ApprovalState.DEPLOYED
 
 
-async def test_who_asked_takes_it_back(room: Room) -> None:
+async def test_the_requester_withdraws_its_request(room: Room) -> None:
     await room.agent()
     number = await apply(room)
     await room.do(room.approvals.withdraw(MANAGER, number))
@@ -369,7 +369,7 @@ async def test_the_manager_takes_back_only_its_own(room: Room) -> None:
     assert room.state(number) is ApprovalState.PENDING
 
 
-async def test_what_is_resolved_stays_so(room: Room) -> None:
+async def test_a_resolved_request_stays_resolved(room: Room) -> None:
     number = await spawn(room)
     await room.do(room.approvals.approve(number))
     for again in (

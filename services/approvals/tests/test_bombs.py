@@ -1,4 +1,4 @@
-"""Objects that are small to write and large to read: each is refused soon, and nothing waits."""
+"""Objects that are small to write and large to read: each is refused soon."""
 
 import random
 import time
@@ -107,7 +107,7 @@ async def test_a_pack_that_lies_about_a_size(
 async def test_a_pack_of_many_large_objects(
     ours: Repositories, good: str, git: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each fits into memory; the processor's time is what they would take."""
+    """Each object fits into memory, but all together take much processor time."""
     monkeypatch.setattr(quarantine, "SECONDS", 2.0)
     one = entry("blob", 200 * 2**20, zlib.compress(bytes(200 * 2**20), 9))
     write_pack(git, [one] * 100)
@@ -141,7 +141,7 @@ async def test_many_packs(ours: Repositories, good: str, git: Path) -> None:
 
 
 async def test_a_tree_without_end(ours: Repositories, good: str, git: Path) -> None:
-    """Fifty objects that spell 10 ** 50 directories, and not one file."""
+    """Fifty objects describe 10 ** 50 directories, and not one file."""
     inner = write_loose(git, "tree", b"")
     for _ in range(50):
         inner = write_loose(git, "tree", tree(*(("40000", f"d{n}", inner) for n in range(10))))
@@ -154,7 +154,7 @@ async def test_a_tree_without_end(ours: Repositories, good: str, git: Path) -> N
 
 
 async def test_a_tree_of_great_depth(ours: Repositories, good: str, git: Path) -> None:
-    """git goes down a tree step by step on its stack, which ends somewhere."""
+    """git descends into a tree on its stack, which is limited."""
     blob = zlib.compress(b"")
     packed, inner = [entry("blob", 0, blob)], name_of("blob", b"")
     mode, name = "100644", "agent.toml"
@@ -188,7 +188,7 @@ async def test_a_commit_that_brings_much(ours: Repositories, theirs: WorkTree) -
 async def test_many_small_objects_are_too_much(
     ours: Repositories, theirs: WorkTree, good: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kept for ever, they would leave git no memory: it has all their names in it."""
+    """git holds the names of all objects in memory, and the objects are kept for ever."""
     await ours.tag("alice", "proposal/1", await ours.fetch("alice", good))
     monkeypatch.setattr(quarantine, "MAX_NEW_OBJECTS", 6)
     many = theirs.commit({f"{number}": f"{number}" for number in range(5)})
@@ -199,7 +199,7 @@ async def test_many_small_objects_are_too_much(
 
 
 async def test_packs_are_not_held_in_memory_whole(ours: Repositories, tmp_path: Path) -> None:
-    """Else thirty of 20 MiB fill what git may have, and no commit can be taken any more."""
+    """Otherwise thirty packs of 20 MiB exhaust git's memory, and no commit can be taken."""
     home = tmp_path / "applied/alice"
     assert int(await runner.git(home, "config", "--type=int", "core.packedGitWindowSize")) <= 2**20
     assert int(await runner.git(home, "config", "--type=int", "core.packedGitLimit")) <= 2**26

@@ -1,4 +1,4 @@
-"""Everybody does something at once, in an order that a seed decides: all agree in the end."""
+"""Several people act at once, in an order from a seed; everything agrees in the end."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ DEEDS = 60
 
 
 class Crowd(Room):
-    """A room with a task of its own, and people who do something now and then."""
+    """A room that works by itself, and people who act now and then."""
 
     def __init__(self, path: Path, seed: int) -> None:
         super().__init__(path)

@@ -1,4 +1,4 @@
-"""Every step of every story fails once, or is where the process is killed: all agree in the end."""
+"""Each step of each story fails once, or kills the process; everything agrees in the end."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +18,7 @@ CONFIG = 'model = "x"\n'
 
 
 class Story(Room):
-    """A room whose steps fail; what was asked of it is asked again, as somebody would."""
+    """A room whose steps fail. A failed call is repeated, as a person would repeat it."""
 
     async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
         for _ in range(3):
@@ -33,7 +33,7 @@ class Story(Room):
         return None
 
     async def go_on(self) -> None:
-        """All that is begun ends."""
+        """Work until all jobs have ended."""
         busy = True
         while busy:
             try:
@@ -43,7 +43,7 @@ class Story(Room):
                 await self.revive()
 
     async def changed(self) -> None:
-        """What failed without a change that follows it is tried again at the next one."""
+        """Make a change, at which failed work is tried again."""
         for _ in range(2):
             with suppress(Killed):
                 self.controller.lifecycle_appeared()
@@ -60,7 +60,7 @@ class Story(Room):
         return self.store.find()[-1].state
 
     async def apply(self, agent: str, text: str) -> str:
-        """A request for `agent`, made on top of what is deployed; returns its commit."""
+        """Request a configuration on top of what is deployed; return the commit."""
         with self.faults.off():
             commit = await self.propose(agent, text)
         await self.ask(lambda: self.approvals.request_apply(MANAGER, agent, commit, "faster"))
@@ -70,7 +70,7 @@ class Story(Room):
         await self.ask(lambda: self.approvals.approve(number))
 
     async def settle(self, agent: str) -> None:
-        """The last request for `agent` gets its yes, and what then comes."""
+        """Approve the last request for `agent`, and work until it has ended."""
         number = self.store.find(agent=agent)[-1].id
         with suppress(HiveError):
             await self.approve(number)
@@ -111,7 +111,7 @@ async def _failed_deploy(room: Story) -> None:
 
 
 async def _hurried(room: Story) -> None:
-    """A deploy that waits for the end of a turn is told not to."""
+    """A deploy stops waiting for the end of a turn."""
     commit = await room.apply("alice", CONFIG)
     number = room.store.find(agent="alice")[-1].id
     with suppress(HiveError):
@@ -151,7 +151,7 @@ async def _replaced(room: Story) -> None:
 
 
 async def _overtaken(room: Story) -> None:
-    """What is asked for while another one is built, and is not made on top of that."""
+    """A request is made while another one is built, and is not based on that one."""
     first = await room.apply("alice", CONFIG)
     number = room.store.find()[-1].id
     with suppress(HiveError):
@@ -191,7 +191,7 @@ async def _taken_up(room: Story) -> None:
 
 
 async def _several(room: Story) -> None:
-    """Approvals of different agents at once, one of which fails."""
+    """Requests of several agents are carried out at once, and one of them fails."""
     room.lifecycle.agents["carol"] = ""
     await room.changed()
     room.lifecycle.endings["carol"] = ("failed", "No.")
@@ -211,7 +211,7 @@ def _empty() -> bytes:
 
 
 EMPTY = _empty()
-"""A store without requests; making one takes its time."""
+"""A store without requests, copied because making one takes long."""
 
 STORIES = [
     _adopted, _spawn, _failed_spawn, _deploy, _failed_deploy, _hurried, _denied, _withdrawn,
@@ -240,7 +240,7 @@ async def _tell(room: Story, story: Callable[[Story], Awaitable[None]]) -> None:
 
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("fails", [Killed, unavailable])
-async def test_what_fails_at_any_step_ends_in_agreement(
+async def test_a_fault_at_any_step_ends_in_agreement(
     story: Callable[[Story], Awaitable[None]], fails: Callable[[], BaseException]
 ) -> None:
     async with _room() as room:
@@ -260,7 +260,7 @@ async def test_what_fails_at_any_step_ends_in_agreement(
 
 
 async def test_a_missing_tag_is_noticed() -> None:
-    """What all of the above relies on."""
+    """All tests above rely on this check."""
     async with _room() as room:
         await _tell(room, _deploy)
         room.git.applied["alice"].refs.pop("refs/tags/approved/1")

@@ -1,4 +1,4 @@
-"""As in test_crashes.py, with the real git: its commands are where the process is killed."""
+"""As test_crashes.py, with the real git: the process is killed at its commands."""
 
 import asyncio
 import itertools
@@ -19,9 +19,9 @@ from services.approvals.tests.test_crashes import CONFIG, EMPTY, Story
 from services.approvals.tests.worktree import WorkTree
 
 STRIDE = 19
-"""Every step takes some milliseconds here; without git, each of them is tried."""
+"""Only every so many steps are tried: with git each takes some milliseconds."""
 PARTS = 8
-"""The steps are spread over so many tests, each of which takes some seconds."""
+"""The steps are spread over so many tests."""
 
 
 class RealStory(Story):
@@ -76,7 +76,7 @@ def _faulty(faults: Faults) -> Callable[..., Any]:
 
 
 async def _all(room: RealStory) -> None:
-    """A deploy, one that fails, and the way back."""
+    """Tell of a deploy, one that fails, and the way back."""
     await room.apply("alice", CONFIG)
     await room.settle("alice")
     room.lifecycle.endings["alice"] = ("failed", "No.")
@@ -90,7 +90,7 @@ async def _all(room: RealStory) -> None:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-async def test_wherever_git_is_killed_all_agree_in_the_end(
+async def test_a_kill_at_any_git_ends_in_agreement(
     monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
     for number in itertools.count(part, PARTS):

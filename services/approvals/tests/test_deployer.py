@@ -1,4 +1,4 @@
-"""What was approved, and a lifecycle that is busy, away, or was lost."""
+"""Approved requests, and a lifecycle that is busy, away or lost."""
 
 import asyncio
 
@@ -234,7 +234,7 @@ async def test_approvals_of_different_agents_do_not_wait_for_each_other(room: Ro
     await room.check()
 
 
-async def test_what_git_cannot_do_for_one_agent_does_not_stop_another(
+async def test_a_git_error_with_one_agent_does_not_stop_another(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await room.agent()

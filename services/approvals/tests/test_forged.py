@@ -42,7 +42,7 @@ async def test_a_history_that_ends_too_soon(
     assert "cannot be taken" in await refused(ours, last)
 
 
-async def test_what_is_missing(
+async def test_a_missing_object_is_refused(
     ours: Repositories, theirs: WorkTree, good: str, dot_git: Path
 ) -> None:
     blob = theirs.git("rev-parse", "HEAD:agent.toml")
@@ -129,7 +129,7 @@ def theirs_content(theirs: WorkTree, name: str) -> bytes:
     return (theirs.git("cat-file", "commit", name) + "\n").encode()
 
 
-async def test_what_fails_leaves_nothing_behind(
+async def test_a_refused_pack_leaves_nothing_behind(
     ours: Repositories, theirs: WorkTree, dot_git: Path, tmp_path: Path
 ) -> None:
     write_pack(dot_git, [b"rubbish"], 1)

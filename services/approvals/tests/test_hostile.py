@@ -1,6 +1,6 @@
 """A hostile repository runs nothing, leads nowhere, and shows nothing that is not its own.
 
-Where git itself falls for what is laid out, the test first shows that it does.
+Where plain git is vulnerable, the test first shows that it is.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from wire.errors import InvalidArgument
 
 @pytest.fixture
 def secret(tmp_path: Path) -> WorkTree:
-    """A repository of the host that is none of the manager's business."""
+    """A repository of the host that the manager must not read."""
     return WorkTree(tmp_path / "secret")
 
 
@@ -39,7 +39,7 @@ class TestNothingIsRun:
 
     @staticmethod
     def naively(theirs: WorkTree, trap: Path, *arguments: str) -> None:
-        """What git does there falls into the trap."""
+        """Run git in the hostile repository, which springs the trap."""
         subprocess.run(["git", "-C", theirs.path, *arguments], capture_output=True, timeout=30)
         assert trap.exists()
         trap.unlink()
@@ -108,7 +108,7 @@ class TestNothingIsRun:
         await ours.move_main("alice", found)
         assert "+a = 1\n" in await ours.diff("alice", None, found)
 
-    async def test_what_surrounds_approvals_is_not_read(
+    async def test_the_environment_of_approvals_is_not_read(
         self,
         ours: Repositories,
         theirs: WorkTree,
@@ -131,7 +131,7 @@ class TestNothingIsRun:
         ["--upload-pack=touch", "HEAD", "-1234567", "abcdefg", "a" * 41, "ABCDEF1", "", "\n"],
     )
     async def test_a_commit_that_is_no_commit(self, ours: Repositories, name: str) -> None:
-        assert "is no commit: 7 to 40 digits" in await refused(ours, name)
+        assert "is not a valid commit: use 7 to 40 digits" in await refused(ours, name)
 
 
 class TestNothingLeadsElsewhere:
@@ -187,7 +187,9 @@ class TestNothingLeadsElsewhere:
         assert theirs.git("cat-file", "-t", hidden) == "commit"
         assert "There is no commit" in await refused(ours, hidden)
 
-    async def test_what_is_no_file(self, ours: Repositories, good: str, dot_git: Path) -> None:
+    async def test_special_files_are_not_opened(
+        self, ours: Repositories, good: str, dot_git: Path
+    ) -> None:
         """Opening a pipe waits for a writer, for ever."""
         folder = dot_git / "objects/ab"
         folder.mkdir(exist_ok=True)
@@ -213,13 +215,13 @@ class TestNothingLeadsElsewhere:
     async def test_a_file_that_somebody_holds(
         self, ours: Repositories, good: str, dot_git: Path
     ) -> None:
-        """Whoever opens a leased file waits until the lease is broken: 45 seconds."""
+        """Opening a leased file waits until the lease is broken, 45 seconds."""
         name = dot_git / "objects" / good[:2] / good[2:]
         name.chmod(0o644)
         with leased(name):
             assert "no program may hold its files" in await refused(ours, good)
 
-    def test_what_may_not_be_read(self) -> None:
+    def test_an_unreadable_repository_is_refused(self) -> None:
         with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
             Path(folder).chmod(0o755)
             theirs = WorkTree(Path(folder) / "proposed/alice")

@@ -1,4 +1,4 @@
-"""What runs, and the log of what ran."""
+"""The commit that each agent runs, and the log of deploys."""
 
 import json
 import subprocess

@@ -138,7 +138,7 @@ async def test_somebody_swaps_it_for_a_link(
 async def test_a_file_that_grows_while_it_is_read(
     ours: Repositories, theirs: WorkTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it was when it was looked at is what is read."""
+    """Only the bytes that the file had when it was examined are read."""
     commit = theirs.commit({"agent.toml": "a = 1\n"})
     theirs.git("repack", "-adq")
     [pack] = theirs.path.glob(".git/objects/pack/*.pack")

@@ -1,4 +1,4 @@
-"""What the manager is told, and when."""
+"""The messages to the manager."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from wire.errors import HiveError, Internal, LimitExceeded, NotFound, Unavailabl
 from wire.records.approvals import ApprovalState
 
 
-async def test_what_the_broker_did_not_take_is_owed_over_a_restart(room: Room) -> None:
+async def test_an_undelivered_notice_survives_a_restart(room: Room) -> None:
     number = await spawn(room)
     room.broker.error = Unavailable("Nobody owns the name.")
     await room.do(room.approvals.deny(number, "no"))

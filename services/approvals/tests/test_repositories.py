@@ -1,4 +1,4 @@
-"""What is submitted, deployed and told, in real repositories."""
+"""Commits, tags and diffs in real repositories."""
 
 import asyncio
 import os
@@ -54,7 +54,9 @@ async def test_an_abbreviated_commit_is_found(
     assert await ours.resolve("alice", commit) == commit
 
 
-async def test_what_is_not_there_is_said(ours: Repositories, theirs: WorkTree) -> None:
+async def test_a_missing_commit_or_repository_is_not_found(
+    ours: Repositories, theirs: WorkTree
+) -> None:
     commit = theirs.commit({"agent.toml": ""})
     with pytest.raises(NotFound, match="There is no commit 0123456 in the repository alice"):
         await ours.fetch("alice", SHA[:7])
@@ -99,7 +101,7 @@ async def test_a_file_is_committed_on_top_of_nothing_and_of_something(
 async def test_tags_tell_the_history(ours: Repositories, tmp_path: Path) -> None:
     one = await ours.commit_file("alice", "a = 1\n", "Begin", parent=None)
     two = await ours.commit_file("alice", "a = 2\n", "Go on", parent=one)
-    for _ in range(2):  # whatever is done twice is done once
+    for _ in range(2):  # the second time changes nothing
         await ours.tag("alice", "proposal/1", one)
         await ours.tag("alice", "failed/1", one, "no such package\n\n# line 2\x00\n")
     await ours.tag("alice", "deployed/2", two)
@@ -156,11 +158,8 @@ async def test_a_long_diff_is_cut_and_says_so(ours: Repositories, theirs: WorkTr
     await ours.fetch("alice", commit)
     diff = await ours.diff("alice", None, commit)
     assert "+a = 1\n" in diff
-    # Not as root: git named its directory does not look whose it is.
-    told = (
-        "+word\n[cut here: it is longer than 256 KiB. All of it: runuser -u hive-approvals -- git"
-    )
-    assert told in diff
+    assert "+word\n[cut here: the diff is longer than 256 KiB. To see all of it:" in diff
+    assert "runuser -u hive-approvals -- git --git-dir=" in diff
     assert len(diff) < repositories.MAX_DIFF + 500
 
 
@@ -197,7 +196,9 @@ async def test_agents_come_and_go(ours: Repositories) -> None:
             await ours.create(name)
 
 
-async def test_what_a_killed_git_left_is_put_away(ours: Repositories, tmp_path: Path) -> None:
+async def test_the_leftovers_of_a_killed_git_are_removed(
+    ours: Repositories, tmp_path: Path
+) -> None:
     one = await ours.commit_file("alice", "a = 1\n", "Begin", parent=None)
     await ours.tag("alice", "proposal/1", one)
     home = tmp_path / "applied/alice"

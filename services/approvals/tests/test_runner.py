@@ -1,4 +1,4 @@
-"""git is limited in every way, and ended with all that it started."""
+"""git is limited, and ended together with its children."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ async def home(tmp_path: Path) -> Path:
 
 
 def shell(words: str) -> tuple[str, ...]:
-    """Arguments by which git runs a shell, as it would run a program that we overlooked."""
+    """Return arguments by which git runs a shell, as a program that we overlooked."""
     return ("-c", f"alias.x=!{words}", "x")
 
 
@@ -40,7 +40,7 @@ async def ended(pid: int) -> bool:
 
 
 class Told:
-    """A pipe in the file system, into which a process writes its number."""
+    """A pipe in the file system, to which a process writes its pid."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
@@ -67,7 +67,7 @@ def told(tmp_path: Path) -> Told:
     return Told(tmp_path / "pid")
 
 
-async def test_what_it_prints_and_reads(home: Path) -> None:
+async def test_input_and_output(home: Path) -> None:
     name = (await git(home, "hash-object", "-w", "--stdin", stdin=b"x" * 300_000)).decode().strip()
     assert await git(home, "cat-file", "blob", name) == b"x" * 300_000
     with pytest.raises(GitFailed, match=r"^Not a valid object name none$"):
@@ -92,7 +92,7 @@ async def test_endless_complaints_are_not_kept(home: Path) -> None:
 
 
 async def test_a_git_that_is_killed_is_no_answer(home: Path) -> None:
-    """What it would have said is unknown: that there is no such commit, for one."""
+    """The answer of a killed git is unknown; it must not pass for "no such commit"."""
     with pytest.raises(GitFailed, match="was ended by SIGKILL"):
         await run(home, *shell("kill -9 $PPID #"))
 
@@ -115,7 +115,7 @@ async def test_it_ends_after_its_time_with_what_it_started(home: Path, told: Tol
     assert await ended(await told.pid())
 
 
-async def test_what_it_started_ends_also_when_it_is_gone_itself(home: Path, told: Told) -> None:
+async def test_its_children_end_also_when_git_is_gone(home: Path, told: Told) -> None:
     words = f"echo $$ > {told}; kill -9 $PPID; sleep 100; true #"
     with pytest.raises(Timeout):
         await git(home, *shell(words), seconds=3)

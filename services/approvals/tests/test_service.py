@@ -39,7 +39,7 @@ ALL = ApprovalFilter()
 
 
 class Hive(NamedTuple):
-    """Two neighbours, and what a client on the bus may ask approvals."""
+    """Lifecycle, the broker and a client of approvals on one bus."""
 
     hive: Bus
     client: Bus

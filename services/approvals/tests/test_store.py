@@ -1,4 +1,4 @@
-"""The file on disk: durable, and never touched when it is not ours or not whole."""
+"""The file is durable, and is left alone when it is damaged or not ours."""
 
 import contextlib
 import sqlite3
@@ -40,7 +40,7 @@ def _files(path: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in path.parent.iterdir()}
 
 
-def test_what_was_written_is_there_after_a_crash(opened: Callable[[], Store]) -> None:
+def test_a_write_survives_a_crash(opened: Callable[[], Store]) -> None:
     store = opened()
     number = store.add(ApprovalKind.SPAWN, "alice", SHA, "docs", "manager", 5)
     store.move(number, ApprovalState.PENDING, ApprovalState.DENIED, "no", 6)

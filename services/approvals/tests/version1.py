@@ -23,7 +23,7 @@ CREATE UNIQUE INDEX one_open_request_a_name ON approval (agent)
 CREATE INDEX approval_state ON approval (state);
 PRAGMA user_version = 1;
 """
-"""As it landed; never to be changed."""
+"""The SQL as it was released; never change it."""
 
 
 def version_1(path: Path, states: Iterable[str]) -> None:

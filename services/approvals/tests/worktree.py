@@ -1,4 +1,4 @@
-"""A repository such as the manager has, made with git as the manager uses it."""
+"""A repository like the manager's, made with plain git."""
 
 import os
 import shutil
@@ -55,17 +55,17 @@ class WorkTree:
         return self.git("rev-parse", "HEAD")
 
     def pull(self, applied: Path, commit: str) -> None:
-        """Check out a commit of the repository of what is deployed."""
+        """Check out a commit of the repository `applied`."""
         self.git("fetch", "-q", str(applied), commit)
         self.git("reset", "-q", "--hard", commit)
 
     def point_to(self, other: "WorkTree") -> None:
-        """Let .git be a file that says where the repository is: in `other`."""
+        """Replace .git by a file that points to the repository of `other`."""
         (self.path / ".git").rename(self.path / "away")
         (self.path / ".git").write_text(f"gitdir: {other.path}/.git\n")
 
     def make_shallow(self, away: Path) -> None:
-        """Keep the last commit alone; all of it is moved to `away`."""
+        """Keep only the last commit; the whole repository is moved to `away`."""
         self.path.rename(away)
         self.path.mkdir()
         self.git("clone", "-q", "--depth=1", f"file://{away}", ".")
@@ -75,7 +75,7 @@ class WorkTree:
 
 
 async def refused(ours: Repositories, name: str) -> str:
-    """How it is refused: the second time as the first, for nothing of it stayed."""
+    """Return the refusal; fetch twice, as nothing of the first attempt may stay."""
     for _ in range(2):
         with pytest.raises((InvalidArgument, NotFound, LimitExceeded)) as caught:
             await ours.fetch("alice", name)
