@@ -1,4 +1,4 @@
-"""`python -m sandbox.model --port 7100 --scenario FILE [--scenario FILE ...]`."""
+"""The server of the scripted model: `python -m sandbox.model --port 7100 --scenario FILE ...`."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ EX_CONFIG: Final = 78
 
 
 def main() -> int:
-    """Serves until SIGTERM or SIGINT; answers the exit status, 78 for a bad scenario."""
+    """Serve until SIGTERM or SIGINT; return the exit status, 78 for an invalid scenario."""
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
@@ -42,14 +42,21 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox.model", description="A scripted Anthropic Messages API server."
     )
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=7100, help="0: any free one (it is printed)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=7100,
+        help="the port to listen on; 0 for any free one, which is printed (default: 7100)",
+    )
     parser.add_argument(
         "--scenario",
         type=Path,
         action="append",
         metavar="FILE",
-        help="a TOML file with rules, tried in the order given; default: demo.toml",
+        help="a TOML file with rules, tried in the given order (default: demo.toml)",
     )
     parser.add_argument("--check", action="store_true", help="only check the scenario files")
     return parser.parse_args()

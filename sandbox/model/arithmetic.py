@@ -1,4 +1,4 @@
-"""Finds a small sum in a sentence and works it out: `six times seven`, `12 + 30`."""
+"""Small sums in a sentence, found and calculated: `six times seven`, `12 + 30`."""
 
 import re
 from fractions import Fraction
@@ -53,14 +53,14 @@ _TOKEN: Final = re.compile(rf"{_NUMBER}|{_VERB}|{_SIGN}", re.IGNORECASE)
 
 
 class Sum(NamedTuple):
-    """A sum as it was written, and what it comes to."""
+    """A sum as it was written, and its result."""
 
     phrase: str
     result: str
 
 
 def find_sum(text: str) -> Sum | None:
-    """The first sum in `text` with its result, or None when there is none."""
+    """Return the first sum in `text` with its result, or None if there is none."""
     found = _SUM.search(text)
     if found is None:
         return None
@@ -69,7 +69,7 @@ def find_sum(text: str) -> Sum | None:
 
 
 def _evaluate(tokens: list[str]) -> str:
-    """Works out `number (operator number)*`; times and divided by bind tighter."""
+    """Calculate `number (operator number)*`; times and divided by take precedence."""
     total, term = Fraction(0), Fraction(_number(tokens[0]))
     for operator, word in zip(tokens[1::2], tokens[2::2], strict=True):
         value = _number(word)

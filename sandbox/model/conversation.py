@@ -1,4 +1,4 @@
-"""Reads a Messages API request: who asks, what woke it, and what its tools answered since."""
+"""The conversation in a Messages API request: the agent, its messages, its tools' results."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _REMINDER: Final = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTA
 
 @dataclass(frozen=True)
 class Wake:
-    """One hive message of a wake prompt, or the whole prompt when there is none in it."""
+    """A message of the hive in a wake prompt, or the whole prompt if it contains none."""
 
     body: str
     sender: str = ""
@@ -27,7 +27,7 @@ class Wake:
 
 @dataclass(frozen=True)
 class Round:
-    """One answer of the model that called tools, and what they gave back."""
+    """An answer of the model that called tools, and their results."""
 
     tools: tuple[str, ...]
     result: str
@@ -35,7 +35,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Conversation:
-    """What a rule can be matched on."""
+    """The parts of a request that rules match."""
 
     agent: str
     prompt: str
@@ -44,10 +44,10 @@ class Conversation:
 
 
 def read(request: dict[str, Any]) -> Conversation:
-    """The conversation in the body of a `POST /v1/messages`, seen from its last wake prompt.
+    """Return the conversation in the body of a `POST /v1/messages`, from its last wake prompt on.
 
     Raises:
-        ValueError: the request has no list of messages.
+        ValueError: The request has no list of messages.
     """
     messages = request.get("messages")
     if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
@@ -95,7 +95,7 @@ def _rounds(messages: list[dict[str, Any]]) -> Iterator[Round]:
 
 
 def _is_prompt(message: dict[str, Any]) -> bool:
-    """Whether somebody said something here; a user message of tool results is no prompt."""
+    """Return whether a message is a prompt; a user message with tool results is not."""
     if message.get("role") != "user":
         return False
     blocks = _blocks(message.get("content", ""))
@@ -103,7 +103,7 @@ def _is_prompt(message: dict[str, Any]) -> bool:
 
 
 def _text(content: Any) -> str:
-    """The words in a content, without what Claude Code itself slips in as reminders."""
+    """Return the text in a content, without the reminders that Claude Code inserts."""
     parts = (str(b.get("text", "")) for b in _blocks(content) if b.get("type") == "text")
     return _REMINDER.sub("", "\n".join(parts)).strip()
 

@@ -1,4 +1,4 @@
-"""The scenario file: what it may hold, and a clear sentence for one that is wrong."""
+"""The scenario file: its contents, and a clear sentence for each error in it."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ from pydantic import (
 BUILT_IN: Final = frozenset(
     {"agent", "from", "kind", "id", "in_reply_to", "body", "result", "sum", "sum_result"}
 )
-"""What every template may name, besides the named groups of its rule's patterns."""
+"""The names for every template, in addition to the named groups of its rule's patterns."""
 
 _PLACE: Final = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 
@@ -28,7 +28,7 @@ DEFAULT_ANSWER: Final = "Thank you. I have no script for this, so I leave it at 
 
 
 class ScenarioError(Exception):
-    """A scenario file that cannot be used; the text names file, rule and key."""
+    """A scenario file is invalid; the text names the file, the rule and the key."""
 
 
 def _pattern(text: str) -> str:
@@ -47,14 +47,14 @@ class _Strict(BaseModel):
 
 
 class Call(_Strict):
-    """One tool call; `args` may hold `{name}` templates at any depth."""
+    """A tool call; `args` may contain `{name}` templates at any depth."""
 
     tool: str = Field(min_length=1)
     args: dict[str, Any] = {}
 
 
 class Step(_Strict):
-    """One answer of the model: text, tool calls, or a failure of the API itself."""
+    """An answer of the model: text, tool calls, or a failure of the API itself."""
 
     text: str | None = None
     tool: str | None = Field(default=None, min_length=1)
@@ -71,7 +71,7 @@ class Step(_Strict):
         if self.args and not self.tool:
             raise ValueError("args needs a tool")
         if self.status and self.all_calls:
-            raise ValueError("a step with a status calls no tool")
+            raise ValueError("a step with a status cannot call a tool")
         if self.times and not self.status:
             raise ValueError("times needs a status")
         if not (self.text or self.all_calls or self.status):
@@ -80,16 +80,16 @@ class Step(_Strict):
 
     @property
     def all_calls(self) -> tuple[Call, ...]:
-        """The tool calls of this step, however they were written."""
+        """The tool calls of this step, from `tool` or from `calls`."""
         return (Call(tool=self.tool, args=self.args),) if self.tool else self.calls
 
     def templates(self) -> Iterable[str]:
-        """Every name that a template of this step uses."""
+        """Yield every name that a template of this step uses."""
         yield from names_in([self.text, [call.args for call in self.all_calls]])
 
 
 class Rule(_Strict):
-    """Matches a message that woke an agent, or with `result` what its tools answered."""
+    """A rule for a message that woke an agent or, with `result`, for the results of its tools."""
 
     name: str = Field(min_length=1)
     agent: Pattern | None = None
@@ -107,13 +107,17 @@ class Rule(_Strict):
         if self.result is None:
             self.check_templates(self.groups())
         elif self.sender or self.kind or self.body or self.sum is not None:
-            raise ValueError("a rule for a result goes with agent and tool only")
+            raise ValueError("a rule with a result can only have agent and tool")
         if self.tool and not self.result:
-            raise ValueError("tool narrows down result, so it needs one")
+            raise ValueError("tool needs a result, which it narrows down")
         return self
 
     def check_templates(self, groups: frozenset[str]) -> None:
-        """Raises ValueError for a template that names neither one of `groups` nor a built-in."""
+        """Check the templates.
+
+        Raises:
+            ValueError: A template names neither one of `groups` nor a built-in.
+        """
         for number, step in enumerate(self.step, 1):
             for name in step.templates():
                 if name not in BUILT_IN | groups:
@@ -123,20 +127,20 @@ class Rule(_Strict):
                     )
 
     def groups(self) -> frozenset[str]:
-        """The named groups of the rule's patterns."""
+        """Return the named groups of the rule's patterns."""
         patterns = (self.agent, self.sender, self.kind, self.body, self.result)
         return frozenset(name for p in patterns if p for name in re.compile(p).groupindex)
 
 
 class Scenario(_Strict):
-    """The rules in order (the first that matches wins) and the answer when none does."""
+    """The rules in their order (the first match wins), and the answer if no rule matches."""
 
     default: str = DEFAULT_ANSWER
     rule: tuple[Rule, ...] = ()
 
     @model_validator(mode="after")
     def _templates_of_results_are_known(self) -> Self:
-        """A rule for a result also sees the groups of the rule that it takes over from."""
+        """Check the templates of rules for results, which may use the groups of all rules."""
         groups = frozenset(name for rule in self.rule for name in rule.groups())
         for rule in self.rule:
             if rule.result is not None:
@@ -148,10 +152,10 @@ class Scenario(_Strict):
 
 
 def load(*paths: Path) -> Scenario:
-    """Reads scenario files; rules of an earlier file come first, as does its default.
+    """Read scenario files; the rules and the default of an earlier file take precedence.
 
     Raises:
-        ScenarioError: a file cannot be read, is no TOML, or holds something wrong.
+        ScenarioError: A file cannot be read, is not TOML, or contains an error.
     """
     parts = [_load_one(path) for path in paths]
     defaults = [part.default for part in parts if "default" in part.model_fields_set]
@@ -160,10 +164,10 @@ def load(*paths: Path) -> Scenario:
 
 
 def fill(value: Any, values: dict[str, str]) -> Any:
-    """`value` with every `{name}` in it replaced, at any depth.
+    """Return `value` with every `{name}` in it replaced, at any depth.
 
-    A text that is nothing but `{id}`, `{in_reply_to}` or a group that is called `..._id` becomes a
-    number, as tools want it.
+    A string that is only `{id}`, `{in_reply_to}` or a group named `..._id` becomes a number, which
+    tools expect.
     """
     match value:
         case str() if _NUMBER.fullmatch(value):
@@ -179,7 +183,7 @@ def fill(value: Any, values: dict[str, str]) -> Any:
 
 
 def names_in(value: Any) -> Iterable[str]:
-    """Every name that a template somewhere in `value` uses."""
+    """Yield every name that a template anywhere in `value` uses."""
     match value:
         case str():
             yield from _PLACE.findall(value)
@@ -197,7 +201,7 @@ def _load_one(path: Path) -> Scenario:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise ScenarioError(f"{path}: cannot be read: {reason}") from None
     except tomllib.TOMLDecodeError as exc:
-        raise ScenarioError(f"{path}: is not TOML: {exc}") from None
+        raise ScenarioError(f"{path}: is not valid TOML: {exc}") from None
     try:
         return Scenario.model_validate(data)
     except ValidationError as exc:
@@ -219,5 +223,5 @@ def _sentence(path: Path, data: dict[str, Any], exc: ValidationError) -> str:
         words.append(f"key {'.'.join(map(str, where))!r}")
     reason = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        reason = "is not known"
+        reason = "is not a known key"
     return ": ".join((", ".join(words), reason))

@@ -1,7 +1,7 @@
-"""Decides what the model says next: replays the conversation against the rules.
+"""The model's next answer: the conversation, replayed against the rules.
 
-Nothing is remembered between requests but how often a step has failed on purpose: a request
-carries its whole conversation, so the place in the script is counted from it.
+A request carries its whole conversation, from which the place in the script is counted. Between
+requests, only the number of intended failures of each step is kept.
 """
 
 import re
@@ -14,12 +14,12 @@ from sandbox.model.conversation import Conversation, Round, Wake
 from sandbox.model.scenario import Rule, Scenario, Step, fill
 
 END = "Done."
-"""What the model says when its script has come to the end without a text."""
+"""The model's text when its script ends without one."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What to send: text and tool calls, or with `status` a failure."""
+    """An answer to send: text and tool calls or, with `status`, a failure."""
 
     text: str = ""
     calls: tuple[tuple[str, dict[str, Any]], ...] = ()
@@ -36,14 +36,14 @@ class _Planned:
 
 
 class Script:
-    """Answers conversations from a scenario."""
+    """The script of a scenario, which answers conversations."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
         self._failures: Counter[tuple[str, int, str]] = Counter()
 
     def answer(self, conversation: Conversation) -> Answer:
-        """The next answer; its `rule` is None when no rule matched."""
+        """Return the next answer; its `rule` is None if no rule matched."""
         plan = self._plan(conversation)
         if not plan:
             text = END if conversation.rounds else self._scenario.default
@@ -64,7 +64,7 @@ class Script:
         )
 
     def _plan(self, conversation: Conversation) -> list[_Planned]:
-        """The steps for all messages of the wake prompt, one message after the other."""
+        """Return the steps for all messages of the wake prompt, in their order."""
         plan: list[_Planned] = []
         for wake in conversation.wakes:
             for rule in self._scenario.rule:
@@ -77,10 +77,10 @@ class Script:
     def _replay(
         self, plan: list[_Planned], conversation: Conversation
     ) -> tuple[list[_Planned], int]:
-        """The plan in force after all rounds so far, and how many of its steps are done.
+        """Return the current plan after all rounds so far, and how many of its steps are done.
 
-        A result rule takes over from the round that it matches; while it is in force it is
-        not matched again, so that it cannot start itself for ever.
+        A rule for results replaces the plan after the round that it matches. The current rule is
+        not matched again, so that it cannot restart itself endlessly.
         """
         place = 0
         for round_ in conversation.rounds:
@@ -96,9 +96,9 @@ class Script:
         return plan, place
 
     def _without_spent_failures(self, plan: list[_Planned], place: int) -> _Planned | None:
-        """The next step, past those that have failed as often as they should.
+        """Return the next step, skipping those that have failed as often as they should.
 
-        A message that comes again, in another wake prompt, is still the same message.
+        A redelivered message, in another wake prompt, counts as the same message.
         """
         for number, planned in enumerate(plan[place:], place):
             times, values = planned.step.times, planned.values
@@ -113,7 +113,7 @@ class Script:
 
 
 def match_wake(rule: Rule, agent: str, wake: Wake) -> dict[str, str] | None:
-    """The values for the rule's templates when it matches this message, else None."""
+    """Return the values for the rule's templates if it matches this message, else None."""
     if rule.result is not None:
         return None
     if rule.reply is not None and rule.reply != bool(wake.in_reply_to):
@@ -142,7 +142,7 @@ def match_wake(rule: Rule, agent: str, wake: Wake) -> dict[str, str] | None:
 
 
 def match_result(rule: Rule, agent: str, round_: Round) -> dict[str, str] | None:
-    """The values for the rule's templates when it matches what tools answered, else None."""
+    """Return the values for the rule's templates if it matches the tools' results, else None."""
     if rule.result is None:
         return None
     if rule.tool and not any(re.fullmatch(rule.tool, tool) for tool in round_.tools):
@@ -152,7 +152,7 @@ def match_result(rule: Rule, agent: str, round_: Round) -> dict[str, str] | None
 
 
 def _match(*conditions: tuple[str | None, str, bool]) -> dict[str, str] | None:
-    """The named groups of all patterns, or None when one of them does not match."""
+    """Return the named groups of all patterns, or None if one of them does not match."""
     groups: dict[str, str] = {}
     for pattern, text, whole in conditions:
         if pattern is None:
@@ -165,7 +165,7 @@ def _match(*conditions: tuple[str | None, str, bool]) -> dict[str, str] | None:
 
 
 def _after_calls(plan: list[_Planned], place: int) -> int:
-    """The place after the next step with tool calls: a round has answered that one."""
+    """Return the place after the next step with tool calls, which a round has answered."""
     for number, planned in enumerate(plan[place:], place):
         if planned.step.all_calls:
             return number + 1
@@ -173,6 +173,6 @@ def _after_calls(plan: list[_Planned], place: int) -> int:
 
 
 def _join_texts(plan: list[_Planned]) -> list[_Planned]:
-    """Leaves out texts that are not last: a text without a tool call would end the turn."""
+    """Drop texts that are not last: a text without a tool call would end the turn."""
     last = len(plan) - 1
     return [p for i, p in enumerate(plan) if i == last or p.step.all_calls or p.step.status]

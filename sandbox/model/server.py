@@ -1,4 +1,4 @@
-"""The HTTP side: routes of the Messages API that Claude Code uses, answered from a script."""
+"""The HTTP server: the routes of the Messages API that Claude Code uses, answered from a script."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ _ERROR_TYPES: Final = {
 
 
 def application(script: Script) -> web.Application:
-    """The server's routes; `HEAD /` answers 200, which Claude Code asks for first."""
+    """Return the web application; `HEAD /` answers 200, because Claude Code tries it first."""
     app = web.Application(client_max_size=MAX_REQUEST, middlewares=[_unknown_path])
     app[_SCRIPT] = script
     app.router.add_get("/", _root)
@@ -51,9 +51,9 @@ async def _messages(request: web.Request) -> web.StreamResponse:
     answer = request.app[_SCRIPT].answer(asked)
     _log(asked, answer)
     if answer.delay:
-        await asyncio.sleep(answer.delay)  # a slow model, as the scenario asks for
+        await asyncio.sleep(answer.delay)  # the scenario wants a slow model
     if answer.status:
-        return _error(answer.status, answer.text or "This failure is in the scenario.")
+        return _error(answer.status, answer.text or "The scenario contains this failure.")
     model = str(body.get("model", "scripted"))
     whole = stream.message(answer, model, stream.tokens(body["messages"]))
     if not body.get("stream"):
@@ -91,9 +91,9 @@ async def _json(request: web.Request) -> dict[str, Any]:
 
 
 def _log(asked: conversation.Conversation, answer: Answer) -> None:
-    who = asked.agent or "somebody"
+    who = asked.agent or "an unknown agent"
     if answer.rule is None:
-        log.warning("no rule matches what %s was asked: %.300s", who, asked.prompt)
+        log.warning("no rule matches the prompt of %s: %.300s", who, asked.prompt)
         return
     done = ", ".join(tool for tool, _ in answer.calls) or answer.status or "text"
     log.info("%s: rule %s -> %s", who, answer.rule, done)
@@ -107,7 +107,7 @@ def _error(status: int, sentence: str) -> web.Response:
 
 @web.middleware
 async def _unknown_path(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Errors of the router in the shape of the API, so that a client shows their sentence."""
+    """Answer errors of the router in the form of the API, so that clients show their sentence."""
     try:
         answer: web.StreamResponse = await handler(request)
     except web.HTTPException as exc:

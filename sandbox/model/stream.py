@@ -1,4 +1,4 @@
-"""One answer in the two forms of the Messages API: a message object, and its SSE events."""
+"""An answer in the two forms of the Messages API: a message object, and its SSE events."""
 
 import json
 import uuid
@@ -8,13 +8,13 @@ from typing import Any, Final
 from sandbox.model.script import Answer
 
 CHUNK: Final = 24
-"""Characters of a delta: small, so that a client really has to put pieces together."""
+"""Characters of a delta; so few that clients must join several."""
 
 Event = dict[str, Any]
 
 
 def message(answer: Answer, model: str, input_tokens: int) -> dict[str, Any]:
-    """The answer as a whole message, as a request without `stream` gets it."""
+    """Return the answer as a whole message, for a request without `stream`."""
     blocks: list[dict[str, Any]] = []
     if answer.text:
         blocks.append({"type": "text", "text": answer.text})
@@ -38,7 +38,7 @@ def message(answer: Answer, model: str, input_tokens: int) -> dict[str, Any]:
 
 
 def events(whole: dict[str, Any]) -> Iterator[Event]:
-    """The same message as the events of a stream, in order."""
+    """Yield the events of a stream for a whole message, in their order."""
     usage = {**whole["usage"], "output_tokens": 1}
     head = {**whole, "content": [], "stop_reason": None, "usage": usage}
     yield {"type": "message_start", "message": head}
@@ -53,12 +53,12 @@ def events(whole: dict[str, Any]) -> Iterator[Event]:
 
 
 def encode(event: Event) -> bytes:
-    """An event as it goes over the wire."""
+    """Return an event in the form in which it is sent."""
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
 
 
 def tokens(value: Any) -> int:
-    """About how many tokens `value` is; the real tokenizer is nobody's business here."""
+    """Return roughly how many tokens `value` has; an exact number is not needed."""
     return max(1, len(json.dumps(value)) // 4)
 
 

@@ -174,7 +174,7 @@ def test_earlier_files_win(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("rule = [", ["is not TOML"]),
+        ("rule = [", ["is not valid TOML"]),
         ('[[rule]]\nname = "a"\nstep = [{ txt = "x" }]', ["rule 1 ('a')", "step 1", "'txt'"]),
         ('[[rule]]\nname = "a"\nbody = "("\nstep = [{ text = "x" }]', ["'body'", "regular"]),
         ('[[rule]]\nname = "a"\nstep = [{ text = "{who}" }]', ["rule 1 ('a')", "{who}"]),

@@ -98,7 +98,7 @@ async def test_an_unmatched_request_is_logged(
 ) -> None:
     async with client.post("/v1/messages", json=request("what now")):
         pass
-    assert "no rule matches what somebody was asked: what now" in caplog.text
+    assert "no rule matches the prompt of an unknown agent: what now" in caplog.text
 
 
 def test_the_process_tells_systemd_and_ends_at_sigterm(tmp_path: Path) -> None:
@@ -123,4 +123,4 @@ def test_the_process_refuses_a_bad_file(tmp_path: Path) -> None:
         timeout=20,
     )
     assert done.returncode == 78
-    assert done.stderr == f"{path}, key 'rules': is not known\n"
+    assert done.stderr == f"{path}, key 'rules': is not a known key\n"

@@ -9,7 +9,7 @@ LIMIT = 30.0
 
 
 class Client:
-    """Speaks lines of JSON-RPC; nothing is checked."""
+    """A client that sends and receives lines of JSON-RPC, without checks."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -23,7 +23,7 @@ class Client:
             await self.writer.drain()
 
     async def line(self) -> Any:
-        """The next answer; None at the end."""
+        """Return the next answer, or None at the end."""
         async with asyncio.timeout(LIMIT):
             line = await self.reader.readline()
         return json.loads(line) if line else None

@@ -9,13 +9,13 @@ from wire.fixtures import Connect
 
 @pytest.fixture
 async def hive(connect: Connect, tmp_path: Path) -> AsyncIterator[Hive]:
-    """The endpoint of alice, with stand-ins for the services."""
+    """Run the endpoint of alice, with fake services."""
     async with stage(await connect(), await connect(), tmp_path, "alice") as hive:
         yield hive
 
 
 @pytest.fixture
 async def managers_hive(connect: Connect, tmp_path: Path) -> AsyncIterator[Hive]:
-    """The endpoint of the manager."""
+    """Run the endpoint of the manager, with fake services."""
     async with stage(await connect(), await connect(), tmp_path, "manager") as hive:
         yield hive

@@ -46,7 +46,7 @@ class FakeBroker(Interface, name=names.BROKER):
     async def queue(
         self, id: int, body: str = "hello", sender: str = "bob", earlier_life: bool = False
     ) -> None:
-        """A message arrives."""
+        """Queue a message."""
         async with self.changed:
             self.queued.append(
                 Message(
@@ -162,7 +162,7 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
 
 
 class FakeAgent(Interface, name=names.AGENT_INTERFACE):
-    """The object of one agent."""
+    """Lifecycle's object of one agent."""
 
     def __init__(self, name: str, lifecycle: FakeLifecycle) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
     def _job(self, verb: str) -> str:
         self.jobs += 1
         path = names.job_path(self.jobs)
-        # Before the answer: the endpoint must have subscribed already.
+        # Before the answer: the endpoint must already have subscribed.
         ended = self._lifecycle
         self.accepted.set()
         if ended.endless:
@@ -315,7 +315,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 
 
 def export_services(server: Bus) -> tuple[FakeBroker, FakeLifecycle, dict[str, FakeAgent], Any]:
-    """Put all the fakes on `server`."""
+    """Export all the fakes on `server`."""
     broker, lifecycle, approvals = FakeBroker(), FakeLifecycle(), FakeApprovals()
     server.export(names.BROKER_PATH, broker)
     server.export(names.LIFECYCLE_PATH, lifecycle)

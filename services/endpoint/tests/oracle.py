@@ -1,4 +1,4 @@
-"""What a line on the socket must be answered with, decided by other means than the endpoint's."""
+"""An oracle for the answers to a line on the socket, independent of the endpoint's code."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from services.endpoint.mcp.lines import MAX_LINE
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 Key = tuple[str, Any]
-"""An id, told apart by its type too: ("int", 1) is not ("str", "1")."""
+"""An id with its type: ("int", 1) differs from ("str", "1")."""
 
 NOBODY: Final[Key] = ("NoneType", None)
 """The id of an error that answers a line without a usable one."""
@@ -19,9 +19,13 @@ NOBODY: Final[Key] = ("NoneType", None)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One answer to `answers`, or none; a call to `cancels` may from now on stay without one.
+    """The verdict on a line.
 
-    `tool` is what is called; `waits` says that its answer may come after minutes.
+    Attributes:
+        answers: The id of the required answer, or None if there must be no answer.
+        cancels: The id of a call that may stay unanswered from now on.
+        tool: The tool that is called.
+        waits: Whether the answer may take minutes.
     """
 
     answers: Key | None = None
@@ -35,12 +39,12 @@ _ERROR: Final = Verdict(NOBODY)
 
 
 def key(id: Any) -> Key:
-    """`id` as a key."""
+    """Return `id` as a key."""
     return type(id).__name__, id
 
 
 def verdict(line: bytes) -> Verdict:
-    """What has to come back for `line`, which is complete and without its end."""
+    """Return the verdict on `line`, which is complete and has no newline."""
     if len(line) > MAX_LINE:
         return _ERROR
     if not line.strip():
@@ -82,7 +86,7 @@ def _is_id(value: Any) -> bool:
 
 
 def _call(message: dict[str, Any]) -> tuple[str, bool]:
-    """Which tool is called, if any, and whether it is asked to wait."""
+    """Return the tool that is called, if any, and whether it is asked to wait."""
     params = message.get("params")
     if message.get("method") != "tools/call" or not isinstance(params, dict):
         return "", False
@@ -96,12 +100,12 @@ def _call(message: dict[str, Any]) -> tuple[str, bool]:
 def _parse(line: bytes) -> Any:
     message = json.loads(line.decode(), parse_int=_number, parse_constant=_refuse)
     if rb"\u" in line:
-        json.dumps(message, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(message, ensure_ascii=False).encode()  # half a surrogate pair is not valid text
     return message
 
 
 def _number(digits: str) -> int:
-    return int(digits)  # a ValueError above 4300 of them, as in the endpoint
+    return int(digits)  # a ValueError above 4300 digits, as in the endpoint
 
 
 def _refuse(word: str) -> Any:

@@ -1,4 +1,4 @@
-"""Plays what a hostile client writes, and holds every answer against the oracle."""
+"""A player of a hostile client's input, which checks every answer with the oracle."""
 
 import asyncio
 import json
@@ -24,11 +24,11 @@ _LONG: Final = frozenset(tool.name for tool in TOOLS if tool.long_call is not Lo
 
 
 class End(StrEnum):
-    """How a client leaves."""
+    """The ways in which a client ends its connection."""
 
-    ASK = "asks for one thing more and waits until everything is answered"
-    HALF = "says that it has said everything, and waits for the end"
-    ABORT = "is gone in the middle"
+    ASK = "sends one more request and waits until everything is answered"
+    HALF = "closes its side and waits for the end"
+    ABORT = "aborts in the middle"
 
 
 class ViolationError(AssertionError):
@@ -36,25 +36,25 @@ class ViolationError(AssertionError):
 
 
 @dataclass
-class Books:
-    """What is still to come back on one connection, and what came."""
+class Ledger:
+    """The expected and the received answers of a connection."""
 
     hurried: bool
-    """Whether the client will not wait for calls that take long."""
+    """Whether the client does not wait for long calls."""
     expected: Counter[Key] = field(default_factory=Counter)
     optional: set[Key] = field(default_factory=set)
     answered: Counter[Key] = field(default_factory=Counter)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _refused: bool = False
 
-    def begun(self, rest: bytes) -> None:
-        """The line after the last complete one begins with `rest`: refused early when too long."""
+    def started(self, rest: bytes) -> None:
+        """Note an unfinished line; it is refused early if it is too long."""
         if len(rest) > MAX_LINE and not self._refused:
             self._refused = True
             self.expected[NOBODY] += 1
 
-    def asked(self, line: bytes) -> None:
-        """A complete line was sent."""
+    def sent(self, line: bytes) -> None:
+        """Note a complete line that was sent."""
         if self._refused:
             self._refused = False
             return
@@ -66,8 +66,12 @@ class Books:
             if found.waits or (self.hurried and found.tool in _LONG):
                 self.optional.add(found.answers)
 
-    def came(self, line: bytes) -> None:
-        """An answer arrived; raises ViolationError for one that nobody waits for."""
+    def received(self, line: bytes) -> None:
+        """Note an answer.
+
+        Raises:
+            ViolationError: The answer is not expected.
+        """
         answer = _checked(line)
         id = key(answer["id"])
         self.answered[id] += 1
@@ -76,7 +80,7 @@ class Books:
         self.changed.set()
 
     def missing(self) -> list[Key]:
-        """The ids that must have an answer more."""
+        """Return the ids that still need an answer."""
         return [
             id
             for id, count in self.expected.items()
@@ -85,7 +89,11 @@ class Books:
 
 
 def _checked(line: bytes) -> dict[str, Any]:
-    """The answer on `line`; raises ViolationError when it is none of JSON-RPC."""
+    """Parse an answer.
+
+    Raises:
+        ViolationError: The line is not a JSON-RPC answer.
+    """
     try:
         answer: dict[str, Any] = json.loads(line)
         known = answer["jsonrpc"] == "2.0" and ("result" in answer) != ("error" in answer)
@@ -93,35 +101,36 @@ def _checked(line: bytes) -> dict[str, Any]:
             error = answer["error"]
             known &= type(error["code"]) is int and isinstance(error["message"], str)
     except (ValueError, KeyError, TypeError) as error:
-        raise ViolationError(f"this is no answer: {line[:300]!r}") from error
+        raise ViolationError(f"this is not an answer: {line[:300]!r}") from error
     if not known or "id" not in answer:
-        raise ViolationError(f"this is no answer: {line[:300]!r}")
+        raise ViolationError(f"this is not an answer: {line[:300]!r}")
     return answer
 
 
 async def play(path: Path, chunks: Iterable[bytes], end: End) -> int:
-    """Write `chunks` on a connection of its own, as they are cut; answers how many lines that was.
+    """Write `chunks` on a new connection; return how many lines they contain.
 
-    Raises ViolationError unless every line is answered as the oracle says, by the end of it.
+    Raises:
+        ViolationError: A line was not answered as the oracle says.
     """
     reader, writer = await asyncio.open_unix_connection(path, limit=READ_LIMIT)
-    books, rest, lines = Books(end is End.HALF), b"", 0
-    reading = asyncio.create_task(_read(reader, books))
+    ledger, rest, lines = Ledger(end is End.HALF), b"", 0
+    reading = asyncio.create_task(_read(reader, ledger))
     try:
         async with asyncio.timeout(LIMIT):
             for chunk in chunks:
                 *complete, rest = (rest + chunk).split(b"\n")
                 for line in complete:
-                    books.asked(line)
-                books.begun(rest)
+                    ledger.sent(line)
+                ledger.started(rest)
                 lines += len(complete)
                 writer.write(chunk)
                 await writer.drain()
-            await _leave(writer, books, reading, end, rest)
+            await _leave(writer, ledger, reading, end, rest)
     except TimeoutError:
         if reading.done():
             reading.result()
-        raise ViolationError(f"no answer to {books.missing()[:5]}") from None
+        raise ViolationError(f"no answer to {ledger.missing()[:5]}") from None
     except ConnectionError as error:
         raise ViolationError("the endpoint closed the connection") from error
     finally:
@@ -132,7 +141,7 @@ async def play(path: Path, chunks: Iterable[bytes], end: End) -> int:
 
 
 async def _leave(
-    writer: asyncio.StreamWriter, books: Books, reading: asyncio.Task[None], end: End, rest: bytes
+    writer: asyncio.StreamWriter, ledger: Ledger, reading: asyncio.Task[None], end: End, rest: bytes
 ) -> None:
     if end is End.ABORT:
         if reading.done():
@@ -143,17 +152,17 @@ async def _leave(
         await reading
     else:
         for line, unwritten in ((rest, b""), (_LAST, _LAST)):
-            books.asked(line)
+            ledger.sent(line)
             writer.write(unwritten + b"\n")
-        await _all_answered(books, reading)
-    if missing := books.missing():
+        await _all_answered(ledger, reading)
+    if missing := ledger.missing():
         raise ViolationError(f"no answer to {missing[:5]}")
 
 
-async def _all_answered(books: Books, reading: asyncio.Task[None]) -> None:
-    while books.missing():
-        books.changed.clear()
-        changed = asyncio.create_task(books.changed.wait())
+async def _all_answered(ledger: Ledger, reading: asyncio.Task[None]) -> None:
+    while ledger.missing():
+        ledger.changed.clear()
+        changed = asyncio.create_task(ledger.changed.wait())
         await asyncio.wait((changed, reading), return_when=asyncio.FIRST_COMPLETED)
         changed.cancel()
         if reading.done():
@@ -161,6 +170,6 @@ async def _all_answered(books: Books, reading: asyncio.Task[None]) -> None:
             raise ViolationError("the endpoint closed the connection")
 
 
-async def _read(reader: asyncio.StreamReader, books: Books) -> None:
+async def _read(reader: asyncio.StreamReader, ledger: Ledger) -> None:
     while line := await reader.readline():
-        books.came(line)
+        ledger.received(line)

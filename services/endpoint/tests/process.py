@@ -1,4 +1,4 @@
-"""The endpoint as systemd runs it: a process of its own, a socket that it inherits, a real bus.
+"""The endpoint as systemd runs it: a separate process, an inherited socket, a real bus.
 
 async with services(address) as broker, endpoint(address, folder) as process:
     reader, writer = await asyncio.open_unix_connection(process.path)
@@ -26,7 +26,7 @@ MIB: Final = 1024 * 1024
 START_SECONDS: Final = 30.0
 BACKLOG: Final = 1024
 FAULTS: Final = re.compile("Traceback|never retrieved|never awaited|failed")
-"""What an endpoint must not have in its log, whatever it is sent."""
+"""Words that must not be in an endpoint's log, regardless of its input."""
 
 # The shell becomes the endpoint, so that LISTEN_PID is its pid; the socket is handed over as stdin.
 _AS_SYSTEMD: Final = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 0</dev/null'
@@ -34,7 +34,7 @@ _AS_SYSTEMD: Final = 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&0 0</dev/null'
 
 @dataclass(frozen=True, slots=True)
 class EndpointProcess:
-    """A running endpoint; what it logs is in the file `log`."""
+    """A running endpoint; its log is in the file `log`."""
 
     process: asyncio.subprocess.Process
     path: Path
@@ -42,38 +42,38 @@ class EndpointProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process is running."""
         return self.process.returncode is None
 
     def resident(self) -> int:
-        """Resident bytes now."""
+        """Return the resident bytes."""
         return resident_of(self.process.pid)
 
     def peak(self) -> int:
-        """The most bytes that were ever resident."""
+        """Return the peak of the resident bytes."""
         return _kib(self.process.pid, "status", "VmHWM")
 
     def proportional(self) -> int:
-        """Resident bytes now, of shared pages only this process's share."""
+        """Return the resident bytes, with this process's share of shared pages."""
         return proportional_of(self.process.pid)
 
     def cpu(self) -> float:
-        """Seconds of processor time until now."""
+        """Return the seconds of processor time."""
         return cpu_of(self.process.pid)
 
 
 def resident_of(pid: int) -> int:
-    """Resident bytes of a process."""
+    """Return the resident bytes of a process."""
     return _kib(pid, "status", "VmRSS")
 
 
 def proportional_of(pid: int) -> int:
-    """Resident bytes of a process, of shared pages only its share."""
+    """Return the resident bytes of a process, with its share of shared pages."""
     return _kib(pid, "smaps_rollup", "Pss:")
 
 
 def cpu_of(pid: int) -> float:
-    """Seconds of processor time of a process with one thread."""
+    """Return the seconds of processor time of a process with one thread."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
@@ -84,7 +84,7 @@ def _kib(pid: int, file: str, field: str) -> int:
 
 
 def _unit_environment() -> dict[str, str]:
-    """What the unit sets."""
+    """Return the environment that the unit sets."""
     unit = (HOUSE / "services/endpoint/hive-agent@.service").read_text()
     settings = re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE)
     return dict(settings)
@@ -92,7 +92,7 @@ def _unit_environment() -> dict[str, str]:
 
 @asynccontextmanager
 async def services(address: str) -> AsyncIterator[FakeBroker]:
-    """Stand-ins for the hive's services on the bus at `address`; yields the broker's."""
+    """Run fake services on the bus at `address`; yield the broker."""
     server = await Bus.connect(address, FixedPrincipals())
     try:
         broker, *_ = export_services(server)
@@ -107,7 +107,7 @@ async def services(address: str) -> AsyncIterator[FakeBroker]:
 async def endpoint(
     address: str, folder: Path, agent: str = "alice", environment: Mapping[str, str] | None = None
 ) -> AsyncIterator[EndpointProcess]:
-    """The endpoint of `agent` on the bus at `address`, ready; ended and awaited afterwards."""
+    """Run the endpoint of `agent` on the bus at `address`; end it afterwards."""
     path, log = folder / f"{agent}.sock", folder / f"{agent}.log"
     with (
         socket.socket(socket.AF_UNIX) as listener,
@@ -141,7 +141,7 @@ async def endpoint(
 
 
 async def _ready(told: socket.socket, process: asyncio.subprocess.Process) -> None:
-    """Return when systemd would be told that the endpoint serves; fail when it ends before."""
+    """Wait until the endpoint sends READY=1; fail if it ends before."""
     loop = asyncio.get_running_loop()
 
     async def heard() -> None:

@@ -1,6 +1,6 @@
 """Some thousand hostile lines against the real process; bench/fuzz has a million more.
 
-The same inputs each time, so that it fails for who broke it and not for who comes after.
+The inputs are the same each time, so that a failure belongs to the change that caused it.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ MAX_MEMORY: Final = 150 * MIB
 """MemoryMax= of the unit."""
 
 _RECEIVING: Final = [tool for tool in TOOLS if tool.name in ("recv", "ack", "release")]
-"""Where leases come from and go to."""
+"""The tools that lease, acknowledge and release messages."""
 
 _json = st.recursive(
     st.none()
@@ -47,7 +47,7 @@ _bad_ids: st.SearchStrategy[Any] = st.sampled_from([None, True, 1.5, [], {}, 2**
 
 @st.composite
 def _calls(draw: st.DrawFn) -> dict[str, Any]:
-    """A call of one of the tools; two of three have arguments that fit."""
+    """A call of a tool; two thirds of the calls have valid arguments."""
     tool = draw(st.sampled_from(TOOLS) | st.sampled_from(_RECEIVING))
     properties = tool.describe()["inputSchema"]["properties"]
     arguments: Any = {name: draw(_likely(name)) for name in properties if draw(st.booleans())}
@@ -62,7 +62,7 @@ def _calls(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def _likely(name: str) -> st.SearchStrategy[Any]:
-    """Values that fit an argument of this name, or that of another one."""
+    """Return values that fit this argument, or another one."""
     if name in ("wait_seconds", "max"):
         return st.integers(0, 3)
     if name == "ids":
@@ -103,7 +103,7 @@ _frames = st.one_of(_tool_calls, _tool_calls, _requests, _notifications, _json).
 
 @st.composite
 def _damaged(draw: st.DrawFn) -> bytes:
-    """A frame with some bytes cut out and others put in."""
+    """A frame with some bytes removed and others inserted."""
     frame = draw(_frames)
     at, length = draw(st.integers(0, len(frame))), draw(st.integers(0, 10))
     return frame[:at] + draw(st.binary(max_size=6)) + frame[at + length :]
@@ -134,7 +134,7 @@ _sessions = st.lists(
 
 @dataclass
 class Target:
-    """The real process, what it talks to, and the loop in which that lives."""
+    """The real process, its broker, and the event loop of the broker."""
 
     runner: asyncio.Runner
     process: EndpointProcess
@@ -145,7 +145,7 @@ class Target:
 def target(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Target]:
-    """The endpoint of each kind of agent; afterwards it must still be well."""
+    """Run the endpoint of each kind of agent; check afterwards that it still works."""
     folder = tmp_path_factory.mktemp("fuzz")
     with asyncio.Runner() as runner:
         stage = _stage(folder, request.param)
@@ -200,7 +200,7 @@ async def _attack(
             written = b"\n".join([_hello, *session, b""])
             chunks = [written[at : at + cut] for at in range(0, len(written), max(cut, 1))]
             group.create_task(play(target.process.path, chunks[:2000], end))
-    # Another connection works as ever, and nothing is held for those that are gone.
+    # Another connection still works, and nothing is held for connections that have ended.
     await play(target.process.path, [_hello + b"\n"], End.ASK)
     await broker.until(lambda: not broker.leased)
     broker.queued.clear()

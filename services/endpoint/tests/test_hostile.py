@@ -1,4 +1,4 @@
-"""What a hostile agent writes on its socket: each is answered, and everything else goes on."""
+"""The input of a hostile agent: every line is answered, and everything else goes on."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from wire.errors import Unavailable
 
 @pytest.fixture
 async def bystander(hive: Hive) -> AsyncIterator[Client]:
-    """Another connection; it must work when the test has done its worst."""
+    """Open another connection, which must still work after the test."""
     client = await hive.client()
     yield client
     assert (await client.call("send", to="bob", body="still here"))["structuredContent"]["id"]
@@ -41,7 +41,7 @@ async def error_of(client: Client, data: bytes) -> Any:
 
 
 def memory() -> int:
-    """Resident bytes of this process."""
+    """Return the resident bytes of this process."""
     fields = Path("/proc/self/statm").read_text().split()
     return int(fields[1]) * resource.getpagesize()
 
@@ -181,7 +181,7 @@ async def test_long_waits_are_limited_for_all_connections_together(
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """Room for more descriptors than a process usually gets."""
+    """Raise the limit of open files."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
     yield
@@ -295,7 +295,7 @@ _frames = st.one_of(
 )
 @given(st.lists(st.lists(_frames, max_size=12), min_size=8, max_size=12))
 def test_fuzz_frames(batches: list[list[bytes]]) -> None:
-    """Some thousand frames: afterwards a ping is answered, always."""
+    """Send some thousand frames; a ping is always answered afterwards."""
     asyncio.run(_fuzz([frame for batch in batches for frame in batch]))
 
 
@@ -310,7 +310,7 @@ async def _fuzz(frames: list[bytes]) -> None:
 
 @asynccontextmanager
 async def _pipe() -> AsyncIterator[Client]:
-    """A client on a connection whose tools all fail: no bus is needed to fuzz the protocol."""
+    """Open a client whose tools all fail: fuzzing the protocol needs no bus."""
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_unix_connection(sock=theirs)
     none = _NoServices()

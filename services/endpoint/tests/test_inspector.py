@@ -1,4 +1,4 @@
-"""The endpoint against the MCP inspector's command line (npm), through socat as agents have it."""
+"""The endpoint with the MCP inspector's command line (npm), through socat as in containers."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ LIMIT = 120.0
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    """The Node.js that runs it."""
+    """Return the path of Node.js; skip the test if it is missing or too old."""
     found = shutil.which("node")
     if found is None or not PROGRAM.exists():
         pytest.skip("no MCP inspector: `make bootstrap-tests` installs it")

@@ -1,4 +1,4 @@
-"""What docs/agents.md tells the users of other programs, tried out."""
+"""The examples of docs/agents.md for other programs, executed."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ SOCKET = "/run/hive/mcp.sock"
 
 
 def examples() -> list[tuple[dict[str, Any], float]]:
-    """Each program's entry for the hive, and how long its calls may take, in seconds."""
+    """Return each program's entry for the hive, and the time limit of its calls in seconds."""
     [toml] = re.findall(r"```toml\n(.*?)```", MANUAL, re.DOTALL)
     [text] = re.findall(r"```json\n(.*?)```", MANUAL, re.DOTALL)
     codex = tomllib.loads(toml)["mcp_servers"]["hive"]

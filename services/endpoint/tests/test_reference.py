@@ -1,4 +1,4 @@
-"""The endpoint against the client of the `mcp` package, with every version that one speaks."""
+"""The endpoint with the client of the `mcp` package, in every version that the client supports."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +21,7 @@ LINE = 64 * 1024 * 1024
 
 @asynccontextmanager
 async def transport(path: Path) -> AsyncIterator[Any]:
-    """Lines over the unix socket, as the package's stdio transport has them over pipes."""
+    """Open a transport of lines over the unix socket, like the package's stdio transport."""
     stream = await anyio.connect_unix(path)
     lines = BufferedByteReceiveStream(stream)
     to_client, incoming = anyio.create_memory_object_stream[Any](0)
@@ -62,7 +62,7 @@ TALK: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "list_agents": ({}, {}),
     "recv": ({"wait_seconds": 0, "max": 32}, {"messages": []}),
 }
-"""Every tool that all agents have: arguments that it takes, and at least what it answers then."""
+"""The tools of all agents: valid arguments, and a part of the expected answer."""
 
 MANAGER = TALK | {
     "request_spawn": ({"name": "bob", "reason": "work"}, {"request": 1}),
@@ -82,7 +82,7 @@ MANAGER = TALK | {
 async def every_tool(
     names: set[str], call: Call, tools: dict[str, tuple[dict[str, Any], dict[str, Any]]]
 ) -> None:
-    """Call each of `tools`, which are all that there are, rightly and wrongly."""
+    """Call each of `tools`, which must be all tools, with valid and with invalid arguments."""
     assert names == tools.keys()
     for name, (arguments, answer) in tools.items():
         result = await call(name, arguments)
@@ -122,7 +122,7 @@ async def test_the_manager_s_client_in_each_of_its_modes(managers_hive: Hive, mo
 
 @asynccontextmanager
 async def session_of(path: Path, client: str, wanted: str) -> AsyncIterator[ClientSession]:
-    """A session after a handshake that asked for the version `wanted`."""
+    """Open a session with a handshake that asks for the version `wanted`."""
     async with (
         transport(path) as (incoming, outgoing),
         ClientSession(incoming, outgoing) as session,

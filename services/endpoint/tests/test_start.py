@@ -1,4 +1,4 @@
-"""What the endpoint does not load before it listens, and its memory; bench/endpoint has figures."""
+"""The modules that the endpoint loads before it listens, and its memory; see bench/endpoint."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ json.dump({"modules": sorted(sys.modules), "built": built}, sys.stdout)
 
 @pytest.fixture(scope="module")
 def loaded() -> dict[str, list[str]]:
-    """The modules of a fresh process that is about to serve, and the models it has built."""
+    """Return the modules of a new process before it serves, and the models that it has built."""
     return asyncio.run(_load())
 
 
@@ -66,6 +66,6 @@ async def test_it_needs_less_than_40_mb(bus_address: str, tmp_path: Path) -> Non
         for _ in range(5):
             sent = await client.call("send", to="bob", body="x" * MIB)
             assert "isError" not in sent
-        # What pydantic loads for the first model is in it, and what malloc keeps of the bodies.
+        # This includes what pydantic loads for the first model, and memory that malloc keeps.
         assert process.resident() < 50_000_000
         client.writer.close()

@@ -1,4 +1,4 @@
-"""What the tools do, over a real bus."""
+"""The effects of the tools, over a real bus."""
 
 import asyncio
 from typing import Any

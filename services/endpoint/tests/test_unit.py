@@ -1,4 +1,4 @@
-"""The units say what the code and the rest of the hive rely on."""
+"""The settings of the units on which the code and the rest of the hive rely."""
 
 from pathlib import Path
 
