@@ -20,11 +20,11 @@ from wire.types import ManagedDict
 log = logging.getLogger(__name__)
 
 _FIRST_ANSWER: Final = 2.0
-"""How long the start of the broker waits for lifecycle, in seconds. Messages that are handed out
+"""The seconds that the start of the broker waits for lifecycle. Messages that are handed out
 before the answer are handed to no known container."""
 
 _SOON: Final = 5.0
-"""How long a caller of OpenThreads waits for approvals, in seconds."""
+"""The seconds that a caller of OpenThreads waits for approvals."""
 
 
 class ApprovalRequests:

@@ -8,7 +8,7 @@ from services import unit
 INTERVAL: Final = 5.0
 """The least time between two requests to systemd, in seconds."""
 EXTENSION: Final = 60
-"""How long systemd waits after each request, in seconds."""
+"""The seconds that systemd waits after each request."""
 
 
 class StartupTimeout:

@@ -13,7 +13,7 @@ BATCH: Final = 32
 BATCH_BYTES: Final = 128 * 1024
 """About how many bytes of text one transaction deletes: each word is looked up in the index."""
 _LOOK: Final = 1024
-"""How many ids the reading thread finds at a time."""
+"""The number of ids that the reading thread finds at a time."""
 
 
 async def delete(database: Database, cutoff: int) -> int:

@@ -39,7 +39,7 @@ class Lease:
     message: Message
     holder: str
     last: bool
-    """Whether this was the last try: the message is not handed out again."""
+    """True if this was the last try: the message is not handed out again."""
 
 
 class Inbox:

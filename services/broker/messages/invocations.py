@@ -32,7 +32,7 @@ class Invocations:
         self._running: dict[str, str] = {}
         self._reported: set[str] = set()
         self.known = False
-        """Whether lifecycle has answered, and still runs."""
+        """True while lifecycle runs and has answered."""
 
     def current(self, agent: str) -> str:
         """Return the InvocationID of the agent's container; "" when none runs or none is known."""

@@ -1,4 +1,4 @@
-"""The rules of questions: who may ask whom, and who may answer or cancel."""
+"""The rules of questions: permissions to ask, answer and cancel, and how a question ends."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -125,7 +125,7 @@ class Questions:
         self._limits.spend(who, "\n".join(answer))
         moment = self._deadlines.now()
         job = partial(_answer, number=question_id, who=who, answer=answer, moment=moment)
-        # The question may be large, whatever the answer is.
+        # The question may be large even if the answer is not.
         await self._writes.carry_out_in_turn(who.voice, LARGE, self._resolve(job))
 
     async def cancel(self, who: Principal, question_id: int) -> None:

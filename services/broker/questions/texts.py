@@ -21,7 +21,7 @@ _END: Final = {
 }
 
 SHOWN: Final = 200
-"""How many characters of a question its asker is reminded of."""
+"""The most characters of the question in the message to its asker."""
 
 
 def asked(question: Question) -> str:

@@ -1,4 +1,4 @@
-"""A broker that can be killed, on the bus that it is told; everybody is the operator."""
+"""A broker to kill, on the bus at a given address; every caller is the operator."""
 
 import asyncio
 import sys

@@ -8,7 +8,7 @@ START = 1_800_000_000 * SECOND
 
 
 class FakeClock:
-    """A host's clocks: time goes on only by `advance`, and rings what is due."""
+    """The clocks of a host. Time passes only in `advance`, which rings the alarms that are due."""
 
     def __init__(self, boot: str = "first") -> None:
         self.wall = START
@@ -25,19 +25,19 @@ class FakeClock:
         return alarm
 
     def advance(self, seconds: float) -> None:
-        """Time passes."""
+        """Let time pass."""
         self.wall += round(seconds * SECOND)
         self.since_boot += round(seconds * SECOND)
         self._look()
 
     def set_wall(self, seconds: float) -> None:
-        """Somebody sets the clock, by so much forward or back."""
+        """Set the wall clock forward, or back."""
         self.wall += round(seconds * SECOND)
         for alarm in list(self.alarms):
             alarm.rings()
 
     def reboot(self, boot: str, seconds: float) -> None:
-        """The host is down for so long."""
+        """Let the host be down for so long."""
         self.wall += round(seconds * SECOND)
         self.boot, self.since_boot = boot, 5 * SECOND
         self.alarms.clear()

@@ -30,7 +30,7 @@ async def database(path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def store(database: Database) -> MessageStore:
-    """The messages, of agents that are registered."""
+    """Register some agents."""
     store = MessageStore(database)
     for name in ("alice", "bob", "manager"):
         await store.register(name)

@@ -1,4 +1,4 @@
-"""What the broker promises, as a model in a few lines: no disk, no bus, nothing at once."""
+"""The broker's promises as a model in a few lines: no disk, no bus, no concurrency."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ PARTIES: Final = (*AGENTS, "operator")
 
 @dataclass
 class Expected:
-    """A message as the model has it."""
+    """A message in the model."""
 
     id: int
     sender: str
     recipient: str
     body: str | None
-    """None: the broker has found the words."""
+    """None if the broker wrote the text."""
     deliveries: int = 0
     forgiven: int = 0
     state: MessageState = MessageState.QUEUED
@@ -32,7 +32,7 @@ class Expected:
 
     @property
     def failed(self) -> int:
-        """How often it was handed out since it was last queued by hand."""
+        """The number of hand-outs since the message was sent, or requeued by the operator."""
         return self.deliveries - self.forgiven
 
     def come_back(self) -> None:
@@ -47,7 +47,7 @@ class Expected:
 
 @dataclass
 class Seen:
-    """What those outside have seen; it knows nothing of the model."""
+    """The messages that callers have seen; it does not use the model."""
 
     handed_out: set[tuple[int, int]] = field(default_factory=set)
     first_time: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Seen:
 
 @dataclass
 class Asked:
-    """A question as the model has it; its number is its place."""
+    """A question in the model; its number is its position."""
 
     asker: str
     recipient: str
@@ -75,7 +75,7 @@ class Asked:
 
 
 class Model:
-    """All messages, and what each call makes of them."""
+    """All messages, and the effects of each call on them."""
 
     def __init__(self) -> None:
         self.messages: dict[int, Expected] = {}
@@ -133,7 +133,7 @@ class Model:
         return NotFound if len(dead) < len(set(ids)) else None
 
     def ids(self, picks: Sequence[int], inbox: str | None = None) -> list[int]:
-        """Picks among what there is, or what is leased in one inbox; and one beyond."""
+        """Return ids of messages, or of messages leased in one inbox, or an id that is not used."""
         found = [m.id for m in self.messages.values() if inbox is None or self._is_out(m, inbox)]
         among = [*(found or self.messages), self.last + 1]
         return [among[pick % len(among)] for pick in picks]
@@ -157,14 +157,14 @@ class Model:
         return [number for number, q in enumerate(self.questions, 1) if q.is_open]
 
     def delete_done(self) -> None:
-        """What retention does when all that is done is old."""
+        """Delete all finished messages, as retention does when they are old."""
         over = (MessageState.ACKNOWLEDGED, MessageState.DROPPED)
         for message in [m for m in self.messages.values() if m.state in over]:
             del self.messages[message.id]
         self.keys = {key: i for key, i in self.keys.items() if i in self.messages}
 
     def forget_leases(self) -> set[int]:
-        """What a restart does to the model; returns what is parked by it."""
+        """End all leases, as a restart does; return the ids of messages that are parked by it."""
         held = [
             m
             for m in self.messages.values()

@@ -43,7 +43,7 @@ class FakeRequests:
 
 
 class EventLog:
-    """Notes the events."""
+    """A listener that notes the events."""
 
     def __init__(self) -> None:
         self.all: list[tuple[object, ...]] = []

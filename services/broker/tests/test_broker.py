@@ -56,7 +56,7 @@ async def test_a_message_is_sent_received_and_done(broker: Broker, events: Event
     ]
 
 
-async def test_who_has_messages_that_are_not_done_is_known(
+async def test_recipients_of_unfinished_messages_are_listed(
     broker: Broker, database: Database
 ) -> None:
     at = holder()
@@ -89,7 +89,7 @@ async def test_waiting_receives_are_served_in_turn(room: Parts, broker: Broker) 
     assert got == [[i] for i in sent]
 
 
-async def test_who_sends_at_the_same_time_wakes_all_that_wait(room: Parts, broker: Broker) -> None:
+async def test_simultaneous_sends_wake_all_waiting_calls(room: Parts, broker: Broker) -> None:
     tasks = [await waiting(room, holder(f":1.{i}")) for i in range(10)]
     sent = await asyncio.gather(*(broker.send(ALICE, "bob", str(i), {}) for i in range(10)))
     async with asyncio.timeout(1):
@@ -111,7 +111,7 @@ async def test_a_lease_ends_with_its_holder(room: Parts, broker: Broker, events:
     assert ("queued", first, "alice", "bob", "message") in events.all[2:]
 
 
-async def test_who_has_left_leases_nothing(room: Parts, broker: Broker) -> None:
+async def test_a_connection_that_left_leases_nothing(room: Parts, broker: Broker) -> None:
     at = holder()
     task = await waiting(room, at)
     at.left.set_result(None)
@@ -121,7 +121,9 @@ async def test_who_has_left_leases_nothing(room: Parts, broker: Broker) -> None:
     assert (message.id, message.redeliveries) == (first, 0)
 
 
-async def test_who_left_before_it_woke_is_not_served(room: Parts, broker: Broker) -> None:
+async def test_a_connection_that_left_before_it_woke_leases_nothing(
+    room: Parts, broker: Broker
+) -> None:
     at = holder()
     task = await waiting(room, at)
     room.inboxes["bob"].wake()
@@ -132,7 +134,7 @@ async def test_who_left_before_it_woke_is_not_served(room: Parts, broker: Broker
     assert (message.id, message.redeliveries) == (first, 0)
 
 
-async def test_who_leaves_while_it_is_served_leases_nothing(broker: Broker) -> None:
+async def test_a_connection_that_leaves_during_the_hand_out_leases_nothing(broker: Broker) -> None:
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {})
     task = asyncio.create_task(broker.receive(BOB, at, 1, 0))
@@ -198,7 +200,7 @@ async def test_a_late_acknowledgement_counts_after_a_restart(room: Parts, broker
     assert await ids(restarted.broker, BOB, at) == []
 
 
-async def test_a_late_acknowledgement_does_not_end_what_is_being_handed_out(
+async def test_a_late_acknowledgement_does_not_end_a_running_hand_out(
     room: Parts,
     broker: Broker,
 ) -> None:
@@ -213,7 +215,7 @@ async def test_a_late_acknowledgement_does_not_end_what_is_being_handed_out(
     await broker.acknowledge(ALICE, ":1.2", [first])
 
 
-async def test_after_a_restart_what_was_leased_is_a_redelivery(room: Parts, broker: Broker) -> None:
+async def test_after_a_restart_leased_messages_are_redelivered(room: Parts, broker: Broker) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     assert await ids(broker, BOB, holder()) == [first]
     restarted = await restart(room)
@@ -236,7 +238,7 @@ async def test_an_agent_sees_its_own_messages_the_operator_all(room: Parts, brok
     assert await seen(THE_OPERATOR) == await seen(DASHBOARD) == [one, two, three]
 
 
-async def test_states_are_told(room: Parts, broker: Broker) -> None:
+async def test_the_history_has_the_states(room: Parts, broker: Broker) -> None:
     at = holder()
     for i in range(3):
         await broker.send(ALICE, "bob", str(i), {})
@@ -274,7 +276,7 @@ async def test_a_destroyed_agents_receive_ends_and_its_messages_wait(
                 await receive
 
 
-async def test_stop_ends_what_waits(room: Parts, broker: Broker) -> None:
+async def test_stop_ends_waiting_calls(room: Parts, broker: Broker) -> None:
     tasks = [await waiting(room, holder(":1.1")), await waiting(room, holder(":1.2"))]
     room.inboxes.stop()
     for task in tasks:
@@ -358,7 +360,7 @@ async def test_bad_names_are_not_registered(broker: Broker, name: str) -> None:
         await broker.register_agent(name)
 
 
-async def test_what_is_leased_takes_no_memory_for_its_text(room: Parts, broker: Broker) -> None:
+async def test_leases_hold_no_texts_in_memory(room: Parts, broker: Broker) -> None:
     await broker.send(ALICE, "bob", "x" * MAX_BODY, {})
     [message] = await broker.receive(BOB, holder(), 10, 0)
     assert message.body == "x" * MAX_BODY

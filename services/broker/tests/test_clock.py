@@ -58,7 +58,7 @@ async def test_a_real_alarm_rings_in_time_and_can_be_set_anew() -> None:
 
 
 async def test_an_alarm_rings_when_the_clock_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel says so by ECANCELED, to who reads and to who sets; here it is made up."""
+    """Reading and setting fail with ECANCELED then; here the error is simulated."""
 
     def cancelled(*args: object) -> bytes:
         raise OSError(ECANCELED, "Operation canceled")

@@ -84,7 +84,9 @@ async def test_reminders_and_threads(hive: Hive) -> None:
         (None, False),
     ],
 )
-async def test_who_may(hive: Hive, who: Principal | None, allowed: bool) -> None:
+async def test_each_principal_may_call_its_methods_for_questions_only(
+    hive: Hive, who: Principal | None, allowed: bool
+) -> None:
     client = await hive.client(who)  # type: ignore[arg-type]
     for member, arguments in CALLS.items():
         try:
@@ -108,7 +110,7 @@ async def insistent(brokers: Brokers, client: Client, member: str, *arguments: A
 async def test_kill_9_gives_each_question_and_reminder_one_end(
     bus_address: str, connect: Connect, tmp_path: Path
 ) -> None:
-    """Everybody is the operator here, who asks agents and answers for them."""
+    """Every caller is the operator here, who asks agents and answers for them."""
     database = Database.open(tmp_path / "broker.sqlite")
     await MessageStore(database).register("bob")
     await database.close()

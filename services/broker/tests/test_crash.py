@@ -71,7 +71,7 @@ class Traffic:
             await self._send(client, body)
 
     async def _send(self, client: Client, body: str) -> None:
-        """Until it returns: a repetition has the same key, as who got no answer repeats."""
+        """Send until a call returns; each repetition has the same key."""
         while True:
             await self._brokers.up.wait()
             with suppress(HiveError):

@@ -1,4 +1,4 @@
-"""What is handed out again and again for nothing is parked, for the operator to decide."""
+"""Dead letters: messages that come back too often are parked until the operator decides."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ TRIES = CONFIG.max_redeliveries + 1
 
 
 async def fail(broker: Broker, times: int) -> list[int]:
-    """Hand out bob's oldest message and take it back so often; returns the redeliveries told."""
+    """Hand out bob's oldest message and release it so often; return its redeliveries each time."""
     told = []
     for _ in range(times):
         at = holder(":1.fails")
@@ -43,7 +43,7 @@ async def dead(room: Parts) -> list[Message]:
     return await listed(room, THE_OPERATOR, {"state": "dead"}, 100)
 
 
-async def test_after_the_last_redelivery_it_is_parked_at_once(
+async def test_a_message_is_parked_after_its_last_redelivery(
     room: Parts, broker: Broker, events: EventLog
 ) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
@@ -57,7 +57,7 @@ async def test_after_the_last_redelivery_it_is_parked_at_once(
     assert await listed(room, BOB, {"state": "queued"}, 9) == []
 
 
-async def test_its_holder_leaving_parks_it_too(
+async def test_the_end_of_the_connection_parks_after_the_last_try(
     room: Parts, broker: Broker, events: EventLog
 ) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
@@ -69,7 +69,7 @@ async def test_its_holder_leaving_parks_it_too(
     assert events.all[-1] == ("parked", first, TRIES)
 
 
-async def test_who_leaves_during_the_last_hand_out_parks_it(
+async def test_a_cancelled_last_hand_out_parks_the_message(
     room: Parts, broker: Broker, events: EventLog
 ) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
@@ -84,7 +84,7 @@ async def test_who_leaves_during_the_last_hand_out_parks_it(
     assert events.all[-1] == ("parked", first, TRIES)
 
 
-async def test_what_a_killed_broker_could_not_park_the_next_one_does(
+async def test_the_next_broker_parks_the_letters_of_a_killed_one(
     room: Parts, broker: Broker
 ) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
@@ -112,7 +112,7 @@ async def test_a_late_acknowledgement_ends_it(
         await broker.requeue([first])
 
 
-async def test_an_acknowledgement_on_its_way_when_it_is_released_counts(
+async def test_an_acknowledgement_that_races_with_a_release_counts(
     room: Parts, broker: Broker, events: EventLog
 ) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
@@ -128,7 +128,7 @@ async def test_an_acknowledgement_on_its_way_when_it_is_released_counts(
     assert await dead(room) == []
 
 
-async def test_requeued_it_has_as_many_tries_again(
+async def test_a_requeued_letter_has_all_its_tries_again(
     room: Parts, broker: Broker, events: EventLog
 ) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
@@ -147,7 +147,7 @@ async def test_requeued_it_has_as_many_tries_again(
         assert [m.id for m in await task] == [first]
 
 
-async def test_after_a_restart_what_was_requeued_still_has_its_tries(
+async def test_a_requeued_letter_keeps_its_tries_over_a_restart(
     room: Parts, broker: Broker
 ) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})

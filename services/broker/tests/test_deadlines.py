@@ -32,12 +32,12 @@ class Room:
 
     @property
     def rings_at(self) -> float | None:
-        """When the alarm will ring, in seconds from the start."""
+        """The time of the alarm, in seconds from the start."""
         [alarm] = self.clock.alarms
         return None if alarm.at is None else (alarm.at - START) / SECOND
 
     async def settled(self) -> None:
-        """What was due by now has been done."""
+        """Wait until everything that is due by now is handled."""
         for _ in range(10):
             await asyncio.sleep(0)
             await self.database.write(lambda db: None)
@@ -55,7 +55,7 @@ class Room:
 
 @asynccontextmanager
 async def running(path: Path, clock: FakeClock) -> AsyncIterator[Room]:
-    """A broker's life; what went before is on disk."""
+    """Run a broker on the store that earlier ones left."""
     database = Database.open(path)
     room = Room(database, clock)
     for name in ("alice", "bob"):
@@ -103,7 +103,7 @@ async def test_time_is_up_once_and_said(path: Path, clock: FakeClock) -> None:
         assert ("queued", 3, "system", "alice", "question-answered") in room.events.all
 
 
-async def test_what_was_answered_does_not_expire(path: Path, clock: FakeClock) -> None:
+async def test_an_answered_question_does_not_expire(path: Path, clock: FakeClock) -> None:
     async with running(path, clock) as room:
         number = await room.ask(10)
         await room.questions.answer(BOB, number, ["y"])
@@ -163,7 +163,7 @@ async def test_after_a_reboot_the_wall_clock_counts(path: Path, clock: FakeClock
 async def test_a_host_without_a_clock_that_learns_the_time_and_reboots(
     path: Path, clock: FakeClock
 ) -> None:
-    """It was asked in 1970: told by the wall clock of then, its time would be up long ago."""
+    """The question was asked in 1970: by that wall clock it would have expired long ago."""
     clock.wall = 10 * SECOND
     async with running(path, clock) as room:
         number = await room.ask(600)
@@ -226,7 +226,7 @@ async def test_a_store_that_fails_is_tried_again_after_the_next_write(
         assert len(await inbox(room.broker, ALICE)) == 1
 
 
-async def test_what_ends_unanswered_is_not_indexed_again(path: Path, clock: FakeClock) -> None:
+async def test_an_expired_question_is_not_indexed_again(path: Path, clock: FakeClock) -> None:
     async with running(path, clock) as room:
         number = await room.ask(10)
         done: list[str] = []

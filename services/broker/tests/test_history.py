@@ -53,7 +53,7 @@ def _backdate(db: sqlite3.Connection, *, message_id: int, queued: int) -> None:
 
 
 async def ask(database: Database, asker: str, to: str, text: str, **more: Any) -> int:
-    """As the question's rules write it, with its words in the index."""
+    """Store a question as the rules do, with its words in the index."""
     row = {"asked": 1, "state": "open", "answer": "[]", **more}
 
     def job(db: sqlite3.Connection) -> int:
@@ -96,7 +96,7 @@ async def test_an_agent_is_on_either_side(database: Database, past: History) -> 
     assert await ids(past, ALICE, agent="bob", text="two") == []
 
 
-async def test_notify_sees_what_concerns_the_operator(database: Database, past: History) -> None:
+async def test_notify_sees_only_the_operators_messages(database: Database, past: History) -> None:
     notify = Principal(Kind.SERVICE, "notify")
     mine = await say(database, "alice", "operator", "look")
     await say(database, "alice", "bob", "secret")
@@ -220,10 +220,10 @@ async def test_a_read_that_takes_too_long_is_given_up(database: Database, past: 
     assert counted == 300_000
 
 
-async def test_who_reads_much_waits_for_itself(
+async def test_a_caller_of_many_reads_waits_only_for_itself(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many reads an agent has in line, another's comes after the one that runs."""
+    """A read of another agent comes after the running one, before the waiting ones."""
     running, go = threading.Event(), threading.Event()
     order: list[str] = []
 
@@ -297,7 +297,7 @@ QUERIES: list[dict[str, Any]] = [
 
 
 async def plans(database: Database, *reads: Any) -> list[str]:
-    """What sqlite does for each statement of `reads`."""
+    """Return the query plan of each statement of `reads`."""
     found: list[str] = []
 
     def explain(db: sqlite3.Connection) -> None:
@@ -314,7 +314,7 @@ async def plans(database: Database, *reads: Any) -> list[str]:
     return found
 
 
-async def test_nothing_in_it_grows_with_the_history(database: Database) -> None:
+async def test_no_query_of_messages_grows_with_the_history(database: Database) -> None:
     """Each statement walks an index in the order it wants, without a scan or a sort."""
     await say(database, "alice", "bob", "a word", queued=5)
     page = partial(pages.messages, limit=10, leased=())
@@ -329,7 +329,7 @@ async def test_nothing_in_it_grows_with_the_history(database: Database) -> None:
     used = await plans(database, *reads)
     for index in ("message_to", "message_from", "message_kind", "message_open", "message_dead"):
         assert any(index in plan for plan in used), index
-    # The index of words knows the bounds of the ids, too.
+    # The search index is given the bounds of the ids, too.
     assert any(plan.startswith("SCAN message_search") and plan.endswith("<>") for plan in used)
     # Bounded by the page: the found ids themselves, and what is held now.
     bounded = (
@@ -365,7 +365,7 @@ async def test_questions_walk_indexes_too(database: Database) -> None:
 async def test_the_time_limit_is_the_history_s(
     past: History, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search that finds next to nothing among much, with no time at all."""
+    """A search that would never end is stopped by the default time limit."""
     await say(database, "alice", "bob", "x")
     monkeypatch.setattr(pages, "messages", lambda db, **_: db.execute(FOR_EVER).fetchall())
     began = time.monotonic()

@@ -57,7 +57,7 @@ class Client:
 
 
 class Hive:
-    """A broker, and clients of it by their principals."""
+    """A broker, and its clients by their principals."""
 
     def __init__(
         self, parts: Parts, watches: "Watches", connect: Connect, principals: FixedPrincipals
@@ -85,13 +85,13 @@ class Hive:
         """Wait until so many calls of Receive wait for messages to `name`."""
         inbox = self.parts.inboxes[name]
         async with asyncio.timeout(5):
-            # Nothing tells when somebody has begun to wait: in this test only, look.
+            # No event says that a call has begun to wait, so this test looks.
             while inbox.waiting != count:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
 
 
 class Watches:
-    """The bus, which notes the connections that the interface has it watch."""
+    """The bus, with a list of the connections that the interface watches."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -231,7 +231,7 @@ async def test_the_operator_hears_of_dead_letters_and_decides(hive: Hive) -> Non
         await operator.call("Drop", "at", [first])
 
 
-async def test_nobody_sees_or_takes_what_is_not_its_own(hive: Hive) -> None:
+async def test_agents_see_and_take_only_their_own_messages(hive: Hive) -> None:
     alice, bob = await hive.alice(), await hive.bob()
     manager, operator = await hive.client(agent("manager")), await hive.operator()
     first = await manager.send("bob", "secret")
@@ -275,7 +275,9 @@ READERS = {"Send", "Receive", "Acknowledge", "Release", "ListMessages"}
         (None, set()),
     ],
 )
-async def test_who_may_call_what(hive: Hive, who: Principal | None, allowed: set[str]) -> None:
+async def test_each_principal_may_call_its_methods_only(
+    hive: Hive, who: Principal | None, allowed: set[str]
+) -> None:
     client = await hive.client(who)  # type: ignore[arg-type]
     may = set()
     for member, arguments in ARGUMENTS.items():
@@ -296,7 +298,7 @@ async def test_too_large_and_unknown_are_refused_and_all_goes_on(hive: Hive) -> 
     assert await alice.send("bob", "x" * 2**20)
 
 
-async def test_stop_answers_what_waits(hive: Hive) -> None:
+async def test_stop_answers_waiting_calls(hive: Hive) -> None:
     bob = await hive.bob()
     waits = asyncio.create_task(bob.receive(1, 180_000))
     await hive.in_line("bob", 1)

@@ -1,4 +1,4 @@
-"""Which life of its container a message was handed to, and whether that life is over."""
+"""The container that a message was handed to, and whether that container has ended."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ def containers(**agents: Container) -> dict[str, Container]:
     return {names.agent_path(name): container for name, container in agents.items()}
 
 
-def test_what_lifecycle_tells_is_known() -> None:
+def test_reports_of_lifecycle_are_known() -> None:
     invocations = Invocations()
     assert (invocations.current("bob"), invocations.has_ended("bob", ONE)) == ("", False)
     invocations.learn(
@@ -72,36 +72,36 @@ async def listed(room: Parts) -> Message:
     return message
 
 
-def life(message: Message) -> tuple[str, bool]:
+def container(message: Message) -> tuple[str, bool]:
     return message.invocation, message.earlier_life
 
 
-async def test_a_message_tells_the_life_before_this_one(
+async def test_a_message_carries_the_earlier_invocation(
     room: Parts, broker: Broker, invocations: Invocations
 ) -> None:
     invocations.learn(containers(bob=runs(ONE)))
     at = holder()
     first = await broker.send(ALICE, "bob", "hello", {})
     [message] = await broker.receive(BOB, at, 1, 0)
-    assert life(message) == ("", False)
-    assert life(await listed(room)) == (ONE, False)
+    assert container(message) == ("", False)
+    assert container(await listed(room)) == (ONE, False)
     await broker.release(BOB, at.name, [first])
     [message] = await broker.receive(BOB, at, 1, 0)
-    assert life(message) == (ONE, False)
+    assert container(message) == (ONE, False)
     invocations.changed(names.agent_path("bob"), runs(TWO))
-    assert life(await listed(room)) == (ONE, True)
+    assert container(await listed(room)) == (ONE, True)
     await broker.release(BOB, at.name, [first])
     [message] = await broker.receive(BOB, at, 1, 0)
-    assert life(message) == (ONE, True)
-    assert life(await listed(room)) == (TWO, False)
+    assert container(message) == (ONE, True)
+    assert container(await listed(room)) == (TWO, False)
     again = Invocations()
     another = make_room(room.database, invocations=again)
     again.learn(containers(bob=runs(THREE)))
     [message] = await another.broker.receive(BOB, at, 1, 0)
-    assert life(message) == (TWO, True)
+    assert container(message) == (TWO, True)
 
 
-async def test_handed_to_a_life_that_is_not_known(
+async def test_a_message_handed_to_an_unknown_container(
     room: Parts, broker: Broker, invocations: Invocations
 ) -> None:
     invocations.learn(containers(bob=runs(ONE)))
@@ -111,12 +111,12 @@ async def test_handed_to_a_life_that_is_not_known(
     await broker.release(BOB, at.name, [first])
     invocations.forget()
     [message] = await broker.receive(BOB, at, 1, 0)
-    assert life(message) == (ONE, False)
-    assert life(await listed(room)) == ("", False)
+    assert container(message) == (ONE, False)
+    assert container(await listed(room)) == ("", False)
 
 
 class FakeAgent(Interface, name=names.AGENT_INTERFACE):
-    """An agent's container, with as much of it as the broker asks for."""
+    """An agent with the properties that the broker reads."""
 
     def __init__(self, state: str, invocation: str) -> None:
         self.state, self.invocation = state, invocation
@@ -162,7 +162,7 @@ async def watcher_on_bus(connect: Connect) -> AsyncIterator[tuple[Invocations, L
 async def until(invocations: Invocations, current: str, *, known: bool = True) -> None:
     """Wait until so much is known of bob."""
     async with asyncio.timeout(5):
-        # Invocations tells nobody when it changes: in these tests only, look.
+        # Invocations has no event for a change, so these tests look.
         while (invocations.current("bob"), invocations.known) != (current, known):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
@@ -193,7 +193,7 @@ async def test_over_the_bus(
     await until(invocations, ONE)
 
 
-async def test_who_is_there_already_is_asked_before_the_start_is_over(
+async def test_a_running_lifecycle_is_asked_during_the_start(
     connect: Connect, watcher_on_bus: tuple[Invocations, LifecycleWatcher]
 ) -> None:
     invocations, on_bus = watcher_on_bus

@@ -1,4 +1,4 @@
-"""Who may say what to whom, as the configuration has it."""
+"""The limits on senders, as the configuration sets them."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ async def room_with(room: Parts, **config: object) -> Parts:
     return await restart(room, BrokerConfig.model_validate(config))
 
 
-async def test_who_is_not_on_the_list_is_not_written_to(room: Parts, events: EventLog) -> None:
+async def test_agents_write_only_to_recipients_on_their_list(room: Parts, events: EventLog) -> None:
     own = {"alice": SendLimits(may_send_to=("bob", "operator")), "bob": SendLimits(may_send_to=())}
     limited = await room_with(room, agents=own)
     limited.announcer.listener = events
@@ -139,7 +139,7 @@ async def test_all_copies_of_a_message_are_bounded_together(room: Parts) -> None
     await broker.send(BOB, "alice", f"{half}x", {})
 
 
-async def test_who_sends_much_waits_for_itself_and_stays_in_order(room: Parts) -> None:
+async def test_large_texts_of_a_sender_are_written_in_order_one_at_a_time(room: Parts) -> None:
     broker = (await room_with(room)).broker
     large = "x" * LARGE
     sent = [(ALICE, large), (ALICE, large), (ALICE, "after them"), (BOB, "hello")]

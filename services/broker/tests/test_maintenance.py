@@ -1,4 +1,4 @@
-"""What is old goes, and what is copied is whole."""
+"""Old rows are deleted, and backups are complete."""
 
 import asyncio
 import sqlite3
@@ -49,7 +49,7 @@ def change(database: Database, statement: str, *values: Any) -> Any:
 
 
 async def say(database: Database, body: str, *, days: int, done: bool = True) -> int:
-    """A message that was sent and acknowledged so many days ago."""
+    """Store a message that was sent and acknowledged so many days ago."""
     message_id, _ = await MessageStore(database).append(Draft("alice", "bob", "message", body))
     at = now() - days * DAY
     await change(
@@ -67,7 +67,7 @@ async def found(database: Database, **wanted: Any) -> list[int]:
     return [message.id for message in listed]
 
 
-async def test_what_is_done_and_old_goes_and_nothing_else(
+async def test_only_finished_and_old_rows_are_deleted(
     database: Database, maintenance: Maintenance
 ) -> None:
     old = [await say(database, f"word {i}", days=31) for i in range(retention.BATCH * 2 + 5)]
@@ -143,7 +143,9 @@ async def test_two_at_once_are_one(database: Database, maintenance: Maintenance)
     assert tuple(both) == (100, 100)
 
 
-async def test_who_leaves_stops_nobody(database: Database, maintenance: Maintenance) -> None:
+async def test_a_cancelled_caller_does_not_stop_a_vacuum(
+    database: Database, maintenance: Maintenance
+) -> None:
     for i in range(100):
         await say(database, f"{i}", days=31)
     first = asyncio.create_task(maintenance.vacuum())
@@ -227,7 +229,7 @@ async def test_only_plain_names(maintenance: Maintenance, name: str) -> None:
         await maintenance.backup(name)
 
 
-async def test_what_cannot_be_written_leaves_nothing(
+async def test_a_failed_backup_leaves_nothing(
     maintenance: Maintenance, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: Path) -> None:
@@ -263,7 +265,9 @@ async def test_a_stop_ends_a_backup(
     assert list((database.path.parent / "backups").iterdir()) == []
 
 
-async def test_what_a_killed_broker_has_left_is_removed(database: Database, path: Path) -> None:
+async def test_unfinished_backups_of_a_killed_broker_are_removed(
+    database: Database, path: Path
+) -> None:
     directory = path.parent / "backups"
     directory.mkdir()
     (directory / "x.sqlite.part").write_bytes(b"half")

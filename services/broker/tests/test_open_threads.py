@@ -1,4 +1,4 @@
-"""What is open, for whom."""
+"""The open threads of each caller."""
 
 import pytest
 
@@ -84,7 +84,7 @@ async def test_everybody_sees_its_own_and_two_see_all(
     assert await threads.open(THE_MANAGER) == everything
 
 
-async def test_dead_letters_are_no_waiting_messages(
+async def test_dead_letters_are_listed_apart(
     threads: OpenThreads, broker: Broker, database: Database
 ) -> None:
     dead = await broker.send(ALICE, "bob", "again and again", {})

@@ -26,7 +26,7 @@ def test_the_default_only_denies() -> None:
     assert {rule.tag for rule in rules(context="default")} == {"deny"}
 
 
-def test_endpoints_call_what_agents_may_and_hear_nothing() -> None:
+def test_endpoints_may_call_the_methods_for_agents_and_get_no_signals() -> None:
     found = rules(group="hive-agents")
     assert {rule.get("send_interface") for rule in found} == {names.BROKER}
     members = {str(rule.get("send_member")) for rule in found}
@@ -34,7 +34,7 @@ def test_endpoints_call_what_agents_may_and_hear_nothing() -> None:
     assert members == {n for n, method in Broker1.methods.items() if alice in method.allow}
 
 
-def test_notify_hears_and_asks_for_what_waits_for_the_operator_only() -> None:
+def test_notify_gets_only_its_signals_and_lists() -> None:
     found = rules(user="hive-notify")
     notify = Principal(Kind.SERVICE, "notify")
     called = {str(rule.get("send_member")) for rule in found if rule.get("send_member")}

@@ -127,7 +127,7 @@ async def test_one_choice(questions: Questions, database: Database, broker: Brok
     assert (await stored(database, number)).deadline == START + 60 * SECOND
 
 
-async def test_only_who_was_asked_answers_or_the_operator(
+async def test_only_the_recipient_or_the_operator_answers(
     questions: Questions, database: Database
 ) -> None:
     of_bob = await questions.ask(ALICE, "bob", "x?", {})
@@ -144,7 +144,7 @@ async def test_only_who_was_asked_answers_or_the_operator(
         await questions.answer(BOB, of_bob, ["too late"])
 
 
-async def test_a_repeated_answer_is_no_second_one(
+async def test_a_repeated_answer_changes_nothing(
     questions: Questions, broker: Broker, events: EventLog
 ) -> None:
     number = await questions.ask(ALICE, "bob", "x?", {})
@@ -204,7 +204,7 @@ async def test_the_most_that_may_be_open(questions: Questions) -> None:
     await questions.ask(ALICE, "operator", "x?", {})
 
 
-async def test_an_asker_that_is_gone_finds_the_answer_when_it_is_back(
+async def test_an_unregistered_asker_finds_the_answer_when_it_is_back(
     questions: Questions, database: Database, broker: Broker
 ) -> None:
     number = await questions.ask(ALICE, "bob", "x?", {})
@@ -215,7 +215,7 @@ async def test_an_asker_that_is_gone_finds_the_answer_when_it_is_back(
     assert len(await inbox(broker, ALICE)) == 1
 
 
-async def test_one_who_was_asked_and_is_gone_is_answered_for(
+async def test_the_operator_answers_for_an_unregistered_recipient(
     questions: Questions, broker: Broker
 ) -> None:
     number = await questions.ask(ALICE, "bob", "x?", {})

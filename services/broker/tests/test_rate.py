@@ -46,7 +46,7 @@ def test_messages_come_back_evenly(clock: Clock) -> None:
         spend(allowance, rate)
 
 
-def test_bytes_count_besides(clock: Clock) -> None:
+def test_bytes_are_limited_too(clock: Clock) -> None:
     allowance, rate = RateLimiter(clock), Rate(10, 1000)
     spend(allowance, rate, 900)
     with pytest.raises(LimitExceeded, match="Try again in 360 s"):
@@ -74,7 +74,7 @@ def test_bytes_need_not_be_bounded(clock: Clock) -> None:
         spend(allowance, rate)
 
 
-def test_what_is_not_used_is_no_more_than_an_hour_of_it(clock: Clock) -> None:
+def test_unused_allowance_lasts_for_one_hour_at_most(clock: Clock) -> None:
     allowance, rate = RateLimiter(clock), Rate(2, 1000)
     spend(allowance, rate)
     clock.seconds += 1_000_000

@@ -1,4 +1,4 @@
-"""The room's page tells the truth about states and callers."""
+"""The README of the room agrees with the code about states and callers."""
 
 import re
 from collections.abc import Mapping

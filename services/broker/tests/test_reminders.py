@@ -95,7 +95,9 @@ async def test_a_file_is_named(path: Path, clock: FakeClock) -> None:
         assert body.splitlines()[1:] == ["File: /state/a b/ä.md"]
 
 
-async def test_an_owner_that_is_gone_finds_it_when_it_is_back(path: Path, clock: FakeClock) -> None:
+async def test_an_unregistered_owner_finds_the_reminder_when_it_is_back(
+    path: Path, clock: FakeClock
+) -> None:
     async with running(path, clock) as room:
         await room.reminders.remind(ALICE, 0, "x", {"after_s": 1})
         await room.broker.unregister_agent("alice")
@@ -130,7 +132,7 @@ async def test_everybody_has_its_own_and_the_operator_sees_all(reminders: Remind
     assert await reminders.count(THE_OPERATOR) == 1
 
 
-async def test_what_was_cancelled_does_not_come(path: Path, clock: FakeClock) -> None:
+async def test_a_cancelled_reminder_is_not_delivered(path: Path, clock: FakeClock) -> None:
     async with running(path, clock) as room:
         number = await room.reminders.remind(ALICE, 0, "x", {"after_s": 1})
         await room.reminders.cancel(ALICE, number)
@@ -139,7 +141,7 @@ async def test_what_was_cancelled_does_not_come(path: Path, clock: FakeClock) ->
         assert await inbox(room.broker, ALICE) == []
 
 
-async def test_a_key_reminds_once_even_when_it_is_due_by_now(
+async def test_a_repeated_key_stores_one_reminder_even_if_it_is_due(
     reminders: Reminders, clock: FakeClock
 ) -> None:
     due = START + 10 * SECOND

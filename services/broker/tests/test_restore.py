@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 async def saved(path: Path) -> Path:
-    """A store with the message `now`, and a backup from when it had only `then`."""
+    """Make a store with the messages `then` and `now`; return a backup that has only `then`."""
     database = Database.open(path)
     store, maintenance = MessageStore(database), Maintenance(database, 30)
     await store.register("bob")
@@ -55,7 +55,7 @@ def test_a_backup_is_put_in_its_place(saved: Path, path: Path) -> None:
 
 
 def test_a_log_of_either_counts(saved: Path, path: Path) -> None:
-    """A broker that was killed leaves a log; it is part of the store that is kept."""
+    """The log of a killed broker is part of the store that is kept."""
     db = sqlite3.connect(path, isolation_level=None)
     db.execute(
         "INSERT INTO message SELECT 3, 'a', 'b', 'message', 1, 0, 0, NULL, 0, NULL, '', NULL, 0"
@@ -166,7 +166,7 @@ def a_pipe(file: Path) -> None:
         (lambda file: file.write_text("root:x:0:0"), CorruptStore, "is not a message store"),
     ],
 )
-def test_what_is_no_backup_changes_nothing(
+def test_a_file_that_is_not_a_backup_changes_nothing(
     saved: Path, path: Path, spoil: Any, error: type[Exception], reason: str
 ) -> None:
     spoil(saved)
@@ -181,7 +181,7 @@ STEPS = ["link", "rename", "fsync", "unlink"]
 
 
 @pytest.mark.parametrize("kill_at", range(1, 9))
-def test_killed_anywhere_it_is_the_old_or_the_new_one(
+def test_a_killed_restore_leaves_the_old_or_the_new_store(
     saved: Path, path: Path, kill_at: int
 ) -> None:
     """The process ends before its n-th step that changes a directory."""
@@ -216,7 +216,9 @@ sys.exit(main([{str(saved)!r}]))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_root_does_it_as_the_owner(saved: Path, path: Path, tmp_path: Path) -> None:
+def test_root_restores_as_the_owner_of_the_directory(
+    saved: Path, path: Path, tmp_path: Path
+) -> None:
     mine = saved.rename(tmp_path / "mine.sqlite")
     mine.chmod(0o600)
     state = tmp_path / "state"

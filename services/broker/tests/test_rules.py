@@ -57,7 +57,7 @@ class Waiter:
 
 
 class WallClock:
-    """Stands in for the module `time`; may jump either way."""
+    """A stand-in for the module `time`, which may jump either way."""
 
     microseconds = 1_800_000_000_000_000
 
@@ -66,7 +66,7 @@ class WallClock:
 
 
 class Rules(RuleBasedStateMachine):
-    """One hive, from its beginning to some end."""
+    """One hive and its model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class Rules(RuleBasedStateMachine):
             self.run(work)
 
     def serve_waiting(self) -> None:
-        """Whoever waits for what has come now must have been served, first come first."""
+        """Check that waiting calls have got the messages that came, first come first served."""
         for name, line in self.waiting.items():
             while line and self.model.eligible(name):
                 waiter = line.pop(0)
@@ -213,7 +213,7 @@ class Rules(RuleBasedStateMachine):
         return self.new_connection()
 
     async def idle(self) -> None:
-        """Until what was caused by now is done."""
+        """Wait until all consequences of earlier calls are done."""
         for _ in range(3):
             await asyncio.sleep(0)
             await self.database.write(lambda db: None)
@@ -249,7 +249,7 @@ class Rules(RuleBasedStateMachine):
     @precondition(lambda self: any(m.state is MessageState.DEAD for m in self.messages.values()))
     @rule(picks=some, again=st.booleans(), one=st.booleans())
     def decide(self, picks: list[int], again: bool, one: bool) -> None:
-        """Queue again or drop: a dead letter, or anything."""
+        """Requeue or drop messages, which may be dead letters."""
         dead = [m.id for m in self.messages.values() if m.state is MessageState.DEAD]
         self.decide_on(dead[:1] if one else self.model.ids(picks), again)
 
@@ -270,7 +270,7 @@ class Rules(RuleBasedStateMachine):
         data=st.data(),
     )
     def end(self, how: str, who: tuple[str, int], picks: list[int], data: st.DataObject) -> None:
-        """Stop the broker, or kill it; the latter also while it does something."""
+        """Stop the broker, or kill it, perhaps during a call."""
         if how == "answer" and not self.model.open_questions():
             how = "ask"
         if how == "stop":
@@ -314,7 +314,7 @@ class Rules(RuleBasedStateMachine):
         return self.broker.requeue(ids) if again else self.broker.drop(ids)
 
     async def crash_during(self, call: Coroutine[Any, Any, object] | None) -> None:
-        """Kill the broker when what `call` does is on disk, and nobody has been told of it.
+        """Kill the broker when the write of `call` is on disk, and before anything is announced.
 
         Without a call, at once: what has returned must be on disk.
         """

@@ -149,7 +149,7 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
         schema.connect(tmp_path / "nowhere" / "broker.sqlite")
 
 
-def test_it_promises_durability(path: Path) -> None:
+def test_commits_are_durable(path: Path) -> None:
     db = schema.connect(path)
     assert tuple(db.execute("PRAGMA synchronous").fetchone()) == (2,)  # FULL
     assert tuple(db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
@@ -158,8 +158,8 @@ def test_it_promises_durability(path: Path) -> None:
 
 ROOT = Path(__file__).parents[3]
 STORES = sorted((Path(__file__).with_name("stores")).glob("*.sql"))
-"""1.sql is a whole store; 2.sql and so on are what made each later version, as it landed. What
-landed under one number more than once has a letter."""
+"""1.sql is a whole store; the others hold the steps to each later version, as they landed. Steps
+that landed more than once under one number have a letter."""
 
 
 def version_of(dump: Path) -> int:
@@ -176,7 +176,7 @@ def load(path: Path, dump: Path) -> None:
 
 @pytest.mark.parametrize("dump", STORES, ids=lambda dump: dump.stem)
 async def test_a_store_of_each_earlier_version_is_migrated(path: Path, dump: Path) -> None:
-    """What 1.sql holds is described in it; later versions hold the same."""
+    """Check the content of 1.sql, which the later versions have, too."""
     load(path, dump)
     database = Database.open(path)
     store = MessageStore(database)
@@ -215,7 +215,7 @@ def test_all_versions_become_the_same(path: Path, tmp_path: Path, dump: Path) ->
 
 
 def content(path: Path) -> tuple[int, list[tuple[int, int, str]]]:
-    """The version and the messages of a store that nobody uses."""
+    """Return the version and the messages of a store that is not in use."""
     with closing(sqlite3.connect(path)) as db:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -248,7 +248,7 @@ def test_a_store_that_is_migrated_is_kept_as_it_was(path: Path, dump: Path) -> N
     assert kept.stat().st_mtime_ns == changed
 
 
-async def test_what_was_handed_out_too_often_before_there_were_dead_letters(path: Path) -> None:
+async def test_messages_out_of_tries_become_dead_letters_after_the_migration(path: Path) -> None:
     load(path, STORES[0])
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE message SET deliveries = 9 WHERE id = 2")
@@ -284,7 +284,7 @@ print(calls)
 
 
 async def migrate(path: Path, kill_at: int) -> tuple[int, str]:
-    """In a process that is killed at its so many-th sign of life; exit status and output."""
+    """Migrate in a process that is killed in its n-th call of `alive`; return status and output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", MIGRATE, str(path), str(kill_at), cwd=ROOT, stdout=PIPE
     )

@@ -56,7 +56,7 @@ def matches(db: sqlite3.Connection, text: str) -> list[int]:
         ("fox \N{PILE OF POO}", [1]),
     ],
 )
-def test_what_is_found(index: sqlite3.Connection, text: str, found: list[int]) -> None:
+def test_searches_find_texts(index: sqlite3.Connection, text: str, found: list[int]) -> None:
     assert matches(index, text) == found
 
 
@@ -66,7 +66,7 @@ def test_nothing_to_search_for_is_said(text: str) -> None:
         query(text)
 
 
-def test_it_is_bounded() -> None:
+def test_searches_are_bounded() -> None:
     query("x" * MAX_LENGTH)
     with pytest.raises(InvalidArgument, match="has 257 characters; the most is 256"):
         query("x" * (MAX_LENGTH + 1))
@@ -93,7 +93,7 @@ def test_no_text_is_an_error_of_the_index(index: sqlite3.Connection, text: str) 
 @given(st.text(max_size=40), st.text(max_size=40))
 @settings(deadline=None)
 def test_two_texts_are_both_there(index: sqlite3.Connection, one: str, other: str) -> None:
-    """Nothing in a text changes what another one means."""
+    """No text changes the meaning of another one beside it."""
     one, other = one.replace('"', ""), other.replace('"', "")
     try:
         each = set(matches(index, one)) & set(matches(index, other))

@@ -97,14 +97,14 @@ async def test_only_registered_agents_get_messages_and_they_stay(store: MessageS
     assert [m.id for m in await hand_out(store, "bob", 10, ())] == [message_id]
 
 
-async def test_one_answers_only_what_one_knows(store: MessageStore) -> None:
+async def test_a_reply_is_to_a_message_sent_or_received(store: MessageStore) -> None:
     known, _ = await store.append(draft())
     await store.append(draft(sender="bob", to="alice", in_reply_to=known))
     with pytest.raises(NotFound, match=f"no message {known} that manager has sent"):
         await store.append(draft(sender="manager", in_reply_to=known))
 
 
-async def test_acknowledge_tells_what_became_of_each(store: MessageStore) -> None:
+async def test_acknowledge_returns_the_outcome_of_each_id(store: MessageStore) -> None:
     ids = [(await store.append(draft()))[0] for _ in range(3)]
     others, _ = await store.append(draft(to="alice"))
     await hand_out(store, "bob", 1, ())

@@ -54,7 +54,7 @@ async def hold(writer: Writer) -> tuple[threading.Event, "asyncio.Task[bool]"]:
     return go_on, task
 
 
-async def test_what_waits_shares_a_commit(
+async def test_waiting_jobs_share_a_commit(
     writer: Writer, statements: list[str], path: Path
 ) -> None:
     go_on, busy = await hold(writer)
@@ -67,7 +67,7 @@ async def test_what_waits_shares_a_commit(
     assert rows(path) == list(range(100))
 
 
-async def test_it_answers_only_after_the_commit(writer: Writer, path: Path) -> None:
+async def test_a_job_returns_only_after_the_commit(writer: Writer, path: Path) -> None:
     for i in range(5):
         await writer.run(partial(insert, i))
         assert rows(path)[-1] == i
@@ -89,9 +89,7 @@ async def test_an_error_of_one_job_is_its_own(writer: Writer, path: Path) -> Non
     assert rows(path) == [1, 2]
 
 
-async def test_what_cannot_be_written_does_not_take_its_group_along(
-    writer: Writer, path: Path
-) -> None:
+async def test_a_job_that_fails_does_not_fail_its_group(writer: Writer, path: Path) -> None:
     go_on, busy = await hold(writer)
     sends = [asyncio.ensure_future(writer.run(partial(insert, x))) for x in (1, None, 2)]
     await asyncio.sleep(0)
@@ -103,7 +101,7 @@ async def test_what_cannot_be_written_does_not_take_its_group_along(
     assert rows(path) == [1, 2]
 
 
-async def test_close_writes_what_waits(path: Path, writer: Writer) -> None:
+async def test_close_finishes_waiting_jobs(path: Path, writer: Writer) -> None:
     go_on, busy = await hold(writer)
     sends = [asyncio.ensure_future(writer.run(partial(insert, i))) for i in range(10)]
     await asyncio.sleep(0)
