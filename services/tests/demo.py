@@ -1,4 +1,4 @@
-"""A room for the tests of services.unit; the environment variable DEMO says how it ends."""
+"""A room for the tests of services.unit; the environment variable DEMO selects its end."""
 
 import asyncio
 import os

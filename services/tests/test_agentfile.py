@@ -1,4 +1,4 @@
-"""agent.toml: what it may say, and one sentence with the line for each way to get it wrong."""
+"""agent.toml: its keys, and one sentence with the line for each mistake."""
 
 import re
 import time
@@ -36,7 +36,7 @@ headers = { Authorization = "Bearer abc" }
 
 
 def refused(text: str) -> str:
-    """The sentence that `text` is refused with."""
+    """Return the sentence that refuses `text`."""
     with pytest.raises(ValueError, match=r"^agent\.toml.*\.$") as caught:
         parse(text)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The configuration file: defaults, and one sentence for each way to get it wrong."""
+"""The configuration file: defaults, and one sentence for each mistake."""
 
 from pathlib import Path
 

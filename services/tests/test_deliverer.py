@@ -1,4 +1,4 @@
-"""What is owed reaches the broker once, in order, however often the broker is away."""
+"""Owed messages reach the broker once, in order, however often the broker is away."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -43,7 +43,7 @@ class Queue:
 
 @dataclass
 class Broker:
-    """Refuses with `error` when `refuses` says so."""
+    """A broker that refuses messages with `error` when `refuses` says so."""
 
     error: Exception | None = None
     refuses: Callable[[Note], bool] = lambda note: True
@@ -117,7 +117,7 @@ async def test_what_the_broker_cannot_take_waits_until_it_is_back(error: Excepti
 
 
 async def test_a_message_leaves_the_queue_only_after_the_answer() -> None:
-    """Killed in between, it is sent again; the dedupe key makes that harmless."""
+    """A kill in between sends it again; the dedupe key makes that harmless."""
     queue, broker = Queue([Note("a")]), Broker()
     reached, gate = asyncio.Event(), asyncio.Event()
 

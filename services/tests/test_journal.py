@@ -1,4 +1,4 @@
-"""Structured logging: fields reach the journal, or stand behind the line."""
+"""Structured logging: fields reach the journal, or follow the line."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What an older file becomes, what stays of it, and that nothing is ever half done."""
+"""Migration of older files: the new file, the kept copy, and no partial result."""
 
 import errno
 import os

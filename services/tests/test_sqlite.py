@@ -1,4 +1,4 @@
-"""A store that cannot be used is refused in one sentence, and left as it was."""
+"""Opening a store: a file that cannot be used is refused in one sentence, and left unchanged."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""A service's life, as systemd sees it: a real process, a real bus, a real notify socket."""
+"""The life of a service, seen by systemd: a real process, a real bus, a real notify socket."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ LIMIT = 20
 
 
 class Process:
-    """The demo room, and what it tells systemd."""
+    """The demo room, and its reports to systemd."""
 
     def __init__(self, process: asyncio.subprocess.Process, listener: socket.socket) -> None:
         self.process = process
@@ -31,14 +31,14 @@ class Process:
         self.told: list[str] = []
 
     async def wait_told(self, wanted: str) -> None:
-        """Return once a line that begins with `wanted` is told."""
+        """Return once a line that begins with `wanted` was sent."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(LIMIT):
             while not any(line.startswith(wanted) for line in self.told):
                 self.told += (await loop.sock_recv(self.listener, 4096)).decode().splitlines()
 
     async def end(self) -> tuple[int, str, str]:
-        """Exit status, stdout and stderr."""
+        """Wait for the end; return exit status, stdout and stderr."""
         async with asyncio.timeout(LIMIT):
             output, error = await self.process.communicate()
         assert self.process.returncode is not None
