@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Hooks and fixtures of all tests."""
 
 import signal
 from typing import Any
@@ -8,16 +8,16 @@ import pytest
 pytest_plugins = ["wire.fixtures"]
 
 ONLY_WHEN_ASKED = ("system", "long")
-"""Markers of tests that boot a systemd of their own, or take minutes: see HACKING.md."""
+"""Markers of tests that boot a systemd, or take minutes; HACKING.md describes them."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell starts what runs in its background so, and everything started from here would not
-    # hear a Ctrl-C either.
+    # A shell ignores SIGINT for commands in the background, and the children of the tests would
+    # inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that nobody has asked for with `-m`."""
+    """Deselect system tests and long tests, unless `-m` names their marker."""
     unasked = [name for name in ONLY_WHEN_ASKED if name not in config.option.markexpr]
     left_out = {item for item in items if any(item.get_closest_marker(name) for name in unasked)}
     if left_out:
@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say how the tests are run that were left out."""
+    """Print how to run the tests that were left out."""
     if left_out := config.stash.get(_LEFT_OUT, 0):
         terminalreporter.write_line(
             f"{left_out} tests were left out: `make test` and `make test-long` run them, or"

@@ -1,4 +1,4 @@
-"""The checks of bench/chaos catch what they are there for."""
+"""The checks of bench/chaos notice each violation."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What one room promises to let through, the next one takes: they may not import each other."""
+"""Bounds that two rooms must agree on, because they may not import each other."""
 
 from services.broker.questions import questions as taken
 from services.config import BrokerConfig

@@ -1,4 +1,4 @@
-"""The suite on the next Debian, with another Python and another systemd, in a tree made for it."""
+"""The unit tests on the next Debian, with its Python and systemd, in a tree made for that."""
 
 import os
 import shutil
@@ -18,9 +18,9 @@ pytestmark = [
 REPO = Path(__file__).parents[1]
 RELEASE = "trixie"
 LEFT_OUT = ("chromium", "chromium-driver", "nodejs", "npm", "nix-bin", "mmdebstrap")
-"""What is large, and no matter of the release; the tests that need it are skipped."""
+"""Large packages that do not depend on the release; tests that need them are skipped."""
 FROM_THE_MACHINE = ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
-"""What decides where packages come from, and whom to believe."""
+"""Files by which the tree fetches packages from where the machine does."""
 SUITE = """
 set -e
 python3 -B sandbox/bootstrap.py
@@ -30,7 +30,7 @@ exec .venv/bin/pytest -q --numprocesses=auto -m 'not system and not long'
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Iterator[Path]:
-    """A tree of that release with what a host needs, and a copy of the repository in it."""
+    """Make a tree of the release with what a host needs, and copy the repository into it."""
     needs = [*machine.HOST, *machine.BUILD]
     packages = ",".join(need.apt for need in needs if need.apt not in LEFT_OUT)
     tree = tmp_path / "tree"

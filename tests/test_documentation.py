@@ -1,4 +1,4 @@
-"""What the units and the manual say must be there, and be all there is."""
+"""The units and the manual name all that exists, and nothing else."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ UNITS = [
 
 
 def settings() -> dict[str, object]:
-    """Each setting by its full name, with its default."""
+    """Return the default of each setting by its full name."""
     found = {}
     for name, room in Config.model_fields.items():
         section = room.annotation

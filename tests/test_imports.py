@@ -26,7 +26,7 @@ MODULES = sorted(path.relative_to(HOUSE) for top in TOP for path in (HOUSE / top
 
 
 def imports(module: Path) -> Iterator[str]:
-    """The absolute names that a module imports, wherever in it that is written."""
+    """Yield the absolute names of all imports of a module."""
     package = module.parent.parts
     for node in ast.walk(ast.parse((HOUSE / module).read_text())):
         if isinstance(node, ast.Import):
@@ -42,7 +42,7 @@ def is_within(name: str, package: str) -> bool:
 
 
 def allowed(module: Path) -> tuple[str, ...]:
-    """Which of our packages a module may import."""
+    """Return the packages of ours that a module may import."""
     match module.parts:
         case ("services", room, *_) if room in ROOMS:
             return ("wire", *SHARED, f"services.{room}")
@@ -62,7 +62,7 @@ def allowed(module: Path) -> tuple[str, ...]:
 
 
 def importing(modules: list[Path], *packages: str) -> dict[str, list[str]]:
-    """Which of `modules` import something of `packages`, and what."""
+    """Return the imports of something in `packages` by module."""
     found = {
         str(module): [n for n in imports(module) if any(is_within(n, p) for p in packages)]
         for module in modules

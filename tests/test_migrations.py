@@ -1,6 +1,6 @@
-"""What makes a version of a store is never edited once it has landed: add another one instead.
+"""A migration step is never edited once it has landed: add another step instead.
 
-A file that was made by the earlier text would never get what is new in the later one.
+A store that was made by the earlier text would never get the changes of the later one.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The bus policies of all services: who hears and reaches what, before any service decides."""
+"""The bus policies of all services: who receives and calls what, before a service decides."""
 
 import xml.etree.ElementTree as ET
 from pathlib import Path

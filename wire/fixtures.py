@@ -24,7 +24,7 @@ Connect: TypeAlias = Callable[[], Awaitable[Bus]]
 
 @pytest.fixture(autouse=True)
 def slow_files() -> Iterator[None]:
-    """Delays in file operations, where they are asked for: see wire.jitter."""
+    """Delay file operations if HIVE_TEST_JITTER is set; see wire.jitter."""
     with jitter.slow_files():
         yield
 

@@ -1,9 +1,9 @@
-"""For tests: delays at random, which show the tests that wait for their own side only.
+"""Random delays for tests, which reveal tests that do not wait for the other side.
 
     HIVE_TEST_JITTER=50 .venv/bin/pytest wire
 
-puts 0 to 50 ms into the work of every bus daemon that a test starts, so that its answers and
-signals come late, and into one of ten file operations of the test's process.
+pauses the bus daemons of the tests for 0 to 50 ms again and again, so that answers and signals come
+late, and delays one of ten file operations of the tests' process.
 """
 
 import os
@@ -30,7 +30,7 @@ _files_are_slow = False
 
 @contextmanager
 def slow_process(pid: int) -> Iterator[None]:
-    """Pause a process again and again, as a busy machine does, while the block runs."""
+    """Pause a process again and again while the block runs, as a busy machine does."""
     if not LIMIT:
         yield
         return

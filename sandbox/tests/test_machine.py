@@ -1,4 +1,4 @@
-"""Getting a machine ready, and the stamps that make a second run cheap."""
+"""Preparing a machine, and the stamps that make a second run cheap."""
 
 import subprocess
 from pathlib import Path

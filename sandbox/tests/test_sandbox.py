@@ -1,4 +1,4 @@
-"""The throw-away host on the real thing: it boots, forgets, and leaves nothing, however it ends."""
+"""Real sandboxes: they boot, forget, and leave nothing behind, however they end."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ SANDBOX = str(Path(__file__).parents[1] / "sandbox")
 
 
 def traces(instance: Instance) -> list[str]:
-    """Whatever of an instance the machine still knows."""
+    """Return everything that the machine still has of a sandbox."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     found = [line for line in mounts if str(instance.run_dir) in line]
     found += [str(pid) for pid in instance.processes()]
@@ -140,7 +140,7 @@ def test_killing_exec_ends_what_runs_inside(instance: Instance) -> None:
 
 
 def test_a_chatty_container_does_not_stop_the_sandbox(instance: Instance) -> None:
-    """When nobody reads what systemd-nspawn reports, PID 1 blocks after some hundred messages."""
+    """If nobody read systemd-nspawn's reports, PID 1 would block after some hundred messages."""
     lifecycle.up(instance)
     # The limit is for each of them, not for all: how long they take depends on the machine's load.
     reload = "for i in $(seq 300); do timeout 30 systemctl daemon-reload || exit 1; done"

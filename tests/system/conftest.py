@@ -1,4 +1,4 @@
-"""What the system tests share: the hive of this process, and figures at the end of the run."""
+"""Fixtures of the system tests, and the figures at the end of their run."""
 
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
@@ -11,9 +11,9 @@ from tests.system.inside import until_idle
 
 @pytest.fixture(scope="session")
 def hive() -> Iterator[Hive]:
-    """The hive, with no agents unless a test has spawned some."""
+    """Start the hive without agents, and remove it at the end."""
     hive = Hive(worker())
-    hive.stop()  # What an interrupted run may have left.
+    hive.stop()  # an interrupted run may have left it
     try:
         hive.start()
         yield hive
@@ -23,14 +23,14 @@ def hive() -> Iterator[Hive]:
 
 @pytest.fixture(scope="session")
 def swarm(hive: Hive) -> Hive:
-    """The hive with manager, alice and bob running."""
+    """Start manager, alice and bob in the hive."""
     hive.start(*AGENTS)
     return hive
 
 
 @pytest.fixture(autouse=True)
 def fresh_start(request: pytest.FixtureRequest) -> None:
-    """Begin each test without jobs, and with the starts that its units' limit allows."""
+    """Begin each test without jobs, and with no start counted towards the units' limits."""
     if "hive" in request.fixturenames:
         hive = request.getfixturevalue("swarm" if "swarm" in request.fixturenames else "hive")
         hive.run("systemctl", "reset-failed", "hive-*", check=False)
@@ -39,7 +39,7 @@ def fresh_start(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Show a figure at the end of the run; it is never asserted tightly."""
+    """Return a function that shows a figure at the end of the run."""
     return lambda figure: record_property("measured", figure)
 
 
@@ -47,7 +47,7 @@ def measured(record_property: Callable[[str, object], None]) -> Callable[[str], 
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the journal with a test that failed."""
+    """Add the journal to the report of a test that failed."""
     report = yield
     hive = getattr(item, "funcargs", {}).get("hive") or getattr(item, "funcargs", {}).get("swarm")
     if report.failed and isinstance(hive, Hive):
@@ -56,7 +56,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say what was measured."""
+    """Print the figures."""
     for report in terminalreporter.getreports("passed"):
         for name, figure in report.user_properties:
             if name == "measured" and report.when == "call":

@@ -1,4 +1,4 @@
-"""A hive of its own for the system tests, in a sandbox, driven from the machine."""
+"""The hive of the system tests: a sandbox, and a process in it that answers the tests."""
 
 import json
 import os
@@ -20,11 +20,11 @@ REPO = Path(__file__).resolve().parents[2]
 AGENTS = ("manager", "alice", "bob")
 PYTHON = "/usr/lib/hyperhive/bin/python"
 GRACE = 30.0
-"""How much longer than a command the process that runs it may take, in seconds."""
+"""How many seconds after its limit an answer may come."""
 
 
 class CallError(Exception):
-    """A call on the bus was answered with an error: `name` and a sentence."""
+    """A call on the bus failed; `name` is the error's name."""
 
     def __init__(self, name: str, text: str) -> None:
         super().__init__(f"{name}: {text}")
@@ -32,7 +32,7 @@ class CallError(Exception):
 
 
 class Resident:
-    """The other end of `tests/system/resident.py`: one process inside, for many questions."""
+    """The client of `tests/system/resident.py`, the process inside."""
 
     def __init__(self, instance: Instance) -> None:
         command = [PYTHON, "-BP", str(REPO / "tests/system/resident.py")]
@@ -50,13 +50,20 @@ class Resident:
 
     @property
     def ended(self) -> bool:
-        """Whether there is no answer to be had from it any more."""
+        """Whether the process has ended."""
         return not self._reading.is_alive()
 
     def ask(self, timeout: float, **request: Any) -> dict[str, Any]:
-        """Send a request, and wait for its answer; see resident.py.
+        """Send a request, and return its answer; see resident.py.
 
-        Raises CallError for one that is an error, ConnectionError when the process ends meanwhile.
+        Args:
+            timeout: The limit of the request in seconds.
+            request: The fields of the request.
+
+        Raises:
+            CallError: The answer is an error.
+            TimeoutError: The request took too long.
+            ConnectionError: The process ended meanwhile.
         """
         assert self._process.stdin is not None
         answer: Future[dict[str, Any]] = Future()
@@ -79,7 +86,7 @@ class Resident:
         return found
 
     def close(self) -> None:
-        """End it, and what it still runs."""
+        """End the process and its children."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -121,7 +128,7 @@ class Hive:
         self._resident: Resident | None = None
 
     def start(self, *agents: str) -> None:
-        """Boot it, install and start the hive, and see that `agents` run; only what is missing."""
+        """Boot the sandbox, start the hive, and spawn or start `agents`; skip what is done."""
         ports = [
             f"--dashboard-port={self.ports.dashboard}",
             f"--model-port={self.ports.model}",
@@ -129,7 +136,7 @@ class Hive:
         subprocess.run([*self._sandbox, "hive", *ports, *agents], check=True, timeout=300)
 
     def stop(self, *options: str) -> None:
-        """Remove every trace of it, or what `options` (`--keep`) leave."""
+        """Stop the sandbox and remove it; with the option `--keep`, keep its data."""
         if self._resident is not None:
             self._resident.close()
             self._resident = None
@@ -138,28 +145,34 @@ class Hive:
     def run(
         self, *command: str, check: bool = True, timeout: float = 60, input: str | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """Run `command` in it and capture its output; a failure shows the output if `check`."""
+        """Run `command` inside, and capture its output; if `check`, fail the test if it fails."""
         request = {"do": "run", "command": command}
         return self._captured(command, request, check, timeout, input)
 
     def hivectl(
         self, *arguments: str, check: bool = True, timeout: float = 60, input: str | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """As `run`, for hivectl: a process of its own that has its modules from the start."""
+        """Run hivectl as `run` does, in a forked process that has the modules loaded."""
         request = {"do": "hivectl", "arguments": arguments}
         return self._captured(("hivectl", *arguments), request, check, timeout, input)
 
     def script(
         self, path: Path, *arguments: str, timeout: float = 60
     ) -> "subprocess.CompletedProcess[str]":
-        """As `run`, for a Python file that uses what the package has installed."""
+        """Run a Python file as `run` does; it can import the installed package."""
         request = {"do": "script", "path": str(path), "arguments": arguments}
         return self._captured((path.name, *arguments), request, True, timeout, None)
 
     def call(self, *target: str, signature: str = "", arguments: Sequence[Any] = ()) -> list[Any]:
-        """Call a method on the bus in it, as root; `target` ends with the member.
+        """Call a method on the bus inside, as root, and return its results.
 
-        Raises CallError.
+        Args:
+            target: The destination, path, interface and member.
+            signature: The signature of the arguments.
+            arguments: The arguments.
+
+        Raises:
+            CallError: The method failed.
         """
         answer = self._ask(
             60, do="call", target=target, signature=signature, arguments=list(arguments)
@@ -167,26 +180,27 @@ class Hive:
         return list(answer["result"])
 
     def until(self, *target: str, wanted: Sequence[Any], timeout: float = 90) -> Any:
-        """Wait, by signals, until a property on the bus has one of the values; returns that."""
+        """Wait for a signal after which a property has one of the values; return the value."""
         return self._ask(timeout, do="until", target=target, wanted=list(wanted))["result"]
 
     def until_absent(self, *target: str, timeout: float = 90) -> None:
-        """Wait, by signals, until a service has no object with an interface.
+        """Wait for a signal after which a service has no object with an interface.
 
         Args:
-            target: the service, its root path, and the interface.
+            target: The service, its root path, and the interface.
+            timeout: The limit in seconds.
         """
         self._ask(timeout, do="until_absent", target=target)
 
     def until_message(self, to: str, kind: str, words: str, timeout: float = 60) -> str:
-        """Wait, by signals, for a message of a kind that has these words; returns its body."""
+        """Wait for a message with these words, and return its body."""
         answer = self._ask(
             timeout, do="until_message", filter={"to": to, "kind": kind}, words=words
         )
         return str(answer["result"])
 
     def popen(self, *command: str, **options: Any) -> "subprocess.Popen[str]":
-        """Start `command` in it; killing the process kills what runs inside too."""
+        """Start `command` inside; killing the process also kills the command."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
             inside.command_line(self._instance, command),
@@ -196,7 +210,7 @@ class Hive:
         )
 
     def journal(self, lines: int = 80) -> str:
-        """The newest lines of everything that belongs to the hive."""
+        """Return the newest lines of the hive's units."""
         units = ["hive-*", "systemd-nspawn@*"]
         options = ["--no-pager", "--output=short-precise", f"--lines={lines}"]
         command = ["journalctl", *options, *(f"--unit={unit}" for unit in units)]
@@ -231,5 +245,5 @@ class Hive:
 
 
 def worker() -> str:
-    """The name of this worker of pytest-xdist; empty when there are none."""
+    """Return the name of this worker of pytest-xdist; empty without workers."""
     return os.environ.get("PYTEST_XDIST_WORKER", "")

@@ -1,4 +1,4 @@
-"""What the system tests do inside a container, and what they read off the hive."""
+"""Commands in containers, properties of the hive, and waiting for it."""
 
 import json
 from contextlib import suppress
@@ -17,7 +17,7 @@ PROBES = Path(__file__).parent / "probes"
 
 
 def leader(hive: Hive, agent: str) -> int:
-    """The pid of the container's init, as the sandbox's host sees it."""
+    """Return the pid that the container's init has in the sandbox."""
     [machine] = hive.call(
         *MACHINED, "GetMachine", signature="s", arguments=[names.machine_name(agent)]
     )
@@ -25,7 +25,7 @@ def leader(hive: Hive, agent: str) -> int:
 
 
 def shown(hive: Hive, destination: str, path: str, interface: str, name: str) -> Any:
-    """A property on the bus in the sandbox."""
+    """Return a property on the bus in the sandbox."""
     get = (destination, path, names.PROPERTIES, "Get")
     return hive.call(*get, signature="ss", arguments=[interface, name])[0]
 
@@ -46,17 +46,17 @@ def mcp(hive: Hive, agent: str, **request: Any) -> Any:
 
 
 def call(hive: Hive, agent: str, tool: str, client: str = "probe", **arguments: Any) -> Any:
-    """One tool call from inside the container: the whole JSON-RPC answer."""
+    """Call one tool from inside the container, and return the whole JSON-RPC answer."""
     return mcp(hive, agent, client=client, calls=[[tool, arguments]])[0]
 
 
 def refused(answer: dict[str, Any]) -> bool:
-    """Whether the answer is a protocol error or a tool result that is an error."""
+    """Return whether the answer is a protocol error, or a tool result that is an error."""
     return "error" in answer or answer["result"].get("isError") is True
 
 
 def until_state(hive: Hive, agent: str, wanted: str, key: str = "State") -> None:
-    """Wait, by lifecycle's signals, until an agent is in a state; `key` is another property."""
+    """Wait until an agent's property, its state by default, has a value."""
     target = (names.LIFECYCLE, names.agent_path(agent), names.AGENT_INTERFACE, key)
     hive.until(*target, wanted=[wanted])
 
@@ -67,17 +67,17 @@ def until_idle(hive: Hive) -> None:
 
 
 def until_asleep(hive: Hive, agent: str) -> None:
-    """Wait until an agent sleeps, and the job is over that put it to sleep."""
+    """Wait until an agent sleeps, and the job that put it to sleep is over."""
     until_state(hive, agent, "sleeping")
     until_idle(hive)
 
 
 def until_ended(hive: Hive, number: int) -> dict[str, Any]:
-    """Wait until a request is in a final state and git records that; returns it."""
+    """Wait until a request is in a final state that git records; return the request."""
     state = probe(hive, "until_request", str(number))
     [request] = [row for row in hivectl(hive, "pending", "--all") if row["id"] == number]
     assert request["state"] == state
-    # Before approvals looks for a tag, it records in git what is to be recorded of the agent.
+    # Before approvals looks for a tag, it records all states of the agent's requests in git.
     with suppress(CallError):
         approvals = (names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS)
         nowhere = [request["agent"], f"deployed/{2**32}"]
@@ -86,23 +86,23 @@ def until_ended(hive: Hive, number: int) -> dict[str, Any]:
 
 
 def until_told(hive: Hive, recipient: str, kind: str, words: str) -> str:
-    """Wait, by the broker's signals, for a message to somebody; returns its body."""
+    """Wait for a message to `recipient` with these words, and return its body."""
     return hive.until_message(recipient, kind, words)
 
 
 def probe(hive: Hive, name: str, *arguments: str, timeout: float = 180) -> Any:
-    """Run one of the probes on the sandbox's host; its last line is JSON."""
+    """Run one of the probes in the sandbox, and return its last line, which is JSON."""
     done = hive.script(PROBES / f"{name}.py", *arguments, timeout=timeout)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def hivectl(hive: Hive, *arguments: str, **options: Any) -> Any:
-    """Run hivectl with `--json` and read what it prints."""
+    """Run hivectl with `--json`, and return what it prints."""
     return json.loads(hive.hivectl(*arguments, "--json", **options).stdout)
 
 
 def wait_for_inbox(hive: Hive, text: str, tries: int = 20) -> dict[str, Any]:
-    """Wait, by the broker's signal, for a message to the operator that holds `text`."""
+    """Wait for a message to the operator that contains `text`, and return the message."""
     seen: list[str] = []
     for _ in range(tries):
         messages = hivectl(hive, "inbox", "--wait", "60", "--ack", timeout=90)

@@ -1,28 +1,29 @@
-"""The process of the system tests inside the sandbox: it saves them one for each question.
+"""The process of the system tests in a sandbox: it runs commands and answers questions.
 
-Runs inside, as root, once a hive: `python -P resident.py`. It reads requests from its standard
-input and writes an answer to each to its standard output, one JSON object a line; answers come in
-the order in which they are ready. When its input ends, it kills what it still runs, and ends.
-`tests.system.hive` is the other end.
+Each hive of the tests starts it once, inside and as root: `python -P resident.py`. It reads
+requests from its standard input, and writes the answers to its standard output, one JSON object a
+line; answers come in the order in which they are ready. When its input ends, it kills its children
+and exits. `tests.system.hive` is the client.
 
-Requests, each with an `id` that its answer repeats:
+These are the requests; each has an `id` that its answer repeats:
 
 - `{"do": "run", "command": [...], "stdin": TEXT, "timeout": SECONDS}` runs a program;
-- `{"do": "hivectl", "arguments": [...], ...}` runs hivectl in a process of its own, which is forked
-  with all modules loaded, instead of started: the same code, without 0.3 s of imports;
-- `{"do": "script", "path": FILE, "arguments": [...], ...}` does so with a Python file.
-  The answer to these three: `{"status": N, "stdout": TEXT, "stderr": TEXT}`, or `{"late": true}`;
+- `{"do": "hivectl", "arguments": [...], ...}` runs hivectl in a forked process that has all
+  modules loaded: this is the same code without 0.3 s of imports;
+- `{"do": "script", "path": FILE, "arguments": [...], ...}` does the same with a
+  Python file. The answer to these three is `{"status": N, "stdout": TEXT, "stderr": TEXT}`, or
+  `{"late": true}`;
 - `{"do": "call", "target": [DESTINATION, PATH, INTERFACE, MEMBER], "signature": TEXT,
-  "arguments": [...]}` calls a method: `{"result": [...]}`;
+  "arguments": [...]}` calls a method; the answer is `{"result": [...]}`;
 - `{"do": "until", "target": [DESTINATION, PATH, INTERFACE, PROPERTY], "wanted": [...],
   "timeout": SECONDS}` waits, by the signals of DESTINATION, until the property has one of the
-  values: `{"result": VALUE}`;
+  values; the answer is `{"result": VALUE}`;
 - `{"do": "until_absent", "target": [DESTINATION, PATH, INTERFACE], "timeout": SECONDS}` waits until
   no object below PATH has INTERFACE;
 - `{"do": "until_message", "filter": {"to": NAME, "kind": KIND}, "words": TEXT, "timeout": SECONDS}`
-  waits for a message with these words: `{"result": BODY}`.
+  waits for a message with these words; the answer is `{"result": BODY}`.
 
-What fails is answered with `{"error": NAME, "text": SENTENCE}`.
+The answer to a request that fails is `{"error": NAME, "text": SENTENCE}`.
 """
 
 import asyncio
@@ -49,7 +50,7 @@ UNKNOWN_OBJECT = "org.freedesktop.DBus.Error.UnknownObject"
 
 
 class Resident:
-    """Answers requests until its input ends."""
+    """Answers all requests, several at a time."""
 
     def __init__(self, answers: int) -> None:
         self._answers = answers
@@ -59,7 +60,7 @@ class Resident:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, requests: asyncio.StreamReader) -> None:
-        """Answer all requests at once, each by a task, until there are no more."""
+        """Answer each request in a task, until the input ends."""
         try:
             while line := await requests.readline():
                 task = asyncio.create_task(self._answer(json.loads(line)))
@@ -114,7 +115,7 @@ class Resident:
         return await self._in_child(request, run)
 
     async def _in_child(self, request: dict[str, Any], body: Callable[[], int]) -> dict[str, Any]:
-        """Run `body` in a forked process, and answer with what it printed when it has ended."""
+        """Run `body` in a forked process, wait for its end, and return its status and output."""
         files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
         try:
             os.write(files[0], request["stdin"].encode())
@@ -184,7 +185,7 @@ class Resident:
                 await anext(signals)
 
     async def _connected(self) -> Bus:
-        """The connection to the bus; a new one where it was lost."""
+        """Return the connection to the bus; connect again if it was lost."""
         async with self._connecting:
             if self._bus is None or self._bus.disconnected.done():
                 self._bus = await Bus.connect()
@@ -192,7 +193,7 @@ class Resident:
 
 
 def _be_child(files: list[int], body: Callable[[], int]) -> None:
-    """Be the forked process: run `body` with these standard streams, and end; never returns."""
+    """Run `body` with these standard streams in the forked process, and exit; never return."""
     status = 1
     try:
         os.setsid()
@@ -215,7 +216,7 @@ def _be_child(files: list[int], body: Callable[[], int]) -> None:
 
 
 async def _end_of(pid: int, seconds: float) -> int:
-    """Wait until a child has ended, and return its status as subprocess does; kill it when late."""
+    """Wait for the end of a child, kill it after `seconds`; return its exit code."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     handle = os.pidfd_open(pid)
@@ -240,18 +241,18 @@ def _text(file: int) -> str:
 
 
 async def main(requests: int, answers: int) -> None:
-    """Serve what comes on one descriptor, on the other."""
+    """Read requests from one descriptor, and write the answers to the other."""
     reader = asyncio.StreamReader(limit=LINE_LIMIT)
     protocol = asyncio.StreamReaderProtocol(reader)
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(requests, "rb"))
-    await Resident(answers).serve(reader)  # what is open then is cancelled with the loop
+    await Resident(answers).serve(reader)
 
 
 if __name__ == "__main__":
     for found in pkgutil.walk_packages(hivectl.__path__, "hivectl."):
         if "tests" not in found.name:
             importlib.import_module(found.name)
-    # Children have standard streams of their own, and nothing of theirs may come between answers.
+    # Children get other standard streams: their output must not come between the answers.
     ours = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)

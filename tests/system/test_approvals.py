@@ -41,7 +41,7 @@ asyncio.run(asyncio.wait_for(main(), 60))
 
 @pytest.fixture(scope="module")
 def crew(swarm: Hive) -> Iterator[Hive]:
-    """The hive with two agents more, of whose repositories the manager has working copies."""
+    """Add two agents whose repositories the manager has cloned."""
     for name in CREW:
         swarm.hivectl("spawn", name, timeout=120)
         inside(swarm, "manager", PYTHON, "-c", CLONED, name)
@@ -55,19 +55,19 @@ def greeting(text: str) -> str:
 
 
 def greets(hive: Hive, agent: str) -> str:
-    """The GREETING of the container that runs."""
+    """Return GREETING in the container that runs."""
     told = json.loads(inside(hive, agent, "cat", "/etc/hyperhive/harness.json").stdout)
     return str(told["environment"].get("GREETING", ""))
 
 
 def propose(hive: Hive, agent: str, text: str) -> str:
-    """What the manager does in its container; returns the commit."""
+    """Commit a configuration in the manager's container, and return the commit."""
     done = inside(hive, "manager", "sh", "-c", PROPOSE, "-", agent, stdin=text)
     return str(done.stdout.split()[-1])
 
 
 def ask(hive: Hive, agent: str, commit: str) -> int:
-    """A request for `commit`; returns its number."""
+    """Request the deploy of `commit`, and return the number of the request."""
     call = (
         "busctl",
         "call",
@@ -92,7 +92,7 @@ def git(hive: Hive, repository: str, *arguments: str) -> str:
 
 
 def check(hive: Hive, agent: str) -> None:
-    """That rows, tags, `main`, meta and lifecycle agree, and nothing is on its way."""
+    """Check that rows, tags, `main`, meta and lifecycle agree, and that no request is open."""
     rows = requests(hive, agent)
     assert {row["state"] for row in rows} <= set(ENDED)
     refs = git(hive, f"applied/{agent}", "for-each-ref", "--format=%(refname:short)", "refs/tags")

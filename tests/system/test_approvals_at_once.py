@@ -26,7 +26,7 @@ git rev-parse HEAD
 
 
 def proposed(hive: Hive, name: str, greeting: str, base: str = "") -> str:
-    """A commit of the manager's on top of what is deployed, or of `base`."""
+    """Commit a greeting in the manager's container, on top of what is deployed or of `base`."""
     arguments = [name, greeting, *([base] if base else [])]
     return str(inside(hive, "manager", "sh", "-c", COMMIT, "sh", *arguments).stdout.strip())
 
@@ -40,7 +40,7 @@ def approving(hive: Hive, number: int) -> "subprocess.Popen[str]":
 
 
 def ended(hive: Hive, number: int) -> dict[str, Any]:
-    """The request, when it goes no further; the tags say the same as the row."""
+    """Wait for the end of a request, check that git agrees, and return the request."""
     row = until_ended(hive, number)
     state = row["state"]
     git = ["git", "-c", "safe.directory=*", "--git-dir", f"{APPLIED}/{row['agent']}"]
@@ -51,7 +51,7 @@ def ended(hive: Hive, number: int) -> dict[str, Any]:
 
 
 def at_rest(hive: Hive, name: str, commit: str) -> None:
-    """The agent runs with `commit`, and nothing is being done to it."""
+    """Check that the agent runs with `commit`, and that no job holds it."""
     until_state(hive, name, "running")
     status = hivectl(hive, "status", name)
     assert status["deployed_commit"] == commit
@@ -60,7 +60,7 @@ def at_rest(hive: Hive, name: str, commit: str) -> None:
 
 @contextmanager
 def held(hive: Hive, name: str) -> Iterator[None]:
-    """Builds of `name` wait; inside, one has begun. It goes on afterwards."""
+    """Hold the builds of `name` until `go_on`; `begun` waits for one."""
     path = f"/run/systemd/system/hive-build@{name}.service.d/99-held.conf"
     hold = "+/bin/sh -c 'test -p /run/held || exit 0; echo here > /run/held; read x < /run/go'"
     hive.run("mkfifo", "/run/held", "/run/go")

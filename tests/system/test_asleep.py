@@ -1,4 +1,4 @@
-"""Many agents that sleep: there is nothing of them but files."""
+"""Many sleeping agents: nothing is left of them but files."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,7 +16,7 @@ SLICE = "/sys/fs/cgroup/hive.slice/hive-agents.slice"
 
 @pytest.fixture
 def sleepers(hive: Hive) -> Iterator[list[str]]:
-    """As many agents as there is room for, all asleep."""
+    """Spawn as many agents as the machine has room for, and wait until all sleep."""
     names = [f"s{number:02}" for number in range(room_for_agents())]
     if len(names) < 2:
         pytest.skip("inotify instances are used up by what else runs on this machine")

@@ -12,7 +12,7 @@ MEGABYTE = 1 << 20
 
 @pytest.fixture(autouse=True)
 def _everything_else_goes_on(swarm: Hive) -> object:
-    """Whatever a test did, the same processes still serve, and alice can still speak."""
+    """Check after each test that the same processes serve, and that alice can send."""
 
     def pids() -> list[str]:
         units = ["hive-broker", "hive-lifecycle", "hive-approvals", "hive-agent@alice.service"]

@@ -1,4 +1,4 @@
-"""The benches run on a hive; what they measure is not judged here."""
+"""The benches run on a hive; no test judges their figures."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a host that lost its power does when it is back."""
+"""A host that lost its power, and boots again."""
 
 import pytest
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.system
 
 
 def cut_the_power(hive: Hive) -> None:
-    """End everything in the host at once; its disks stay."""
+    """Kill everything in the host at once, and keep its disks."""
     init = Instance(hive.name).init()
     assert init is not None
     kill(init)

@@ -1,4 +1,4 @@
-"""What hive-build@NAME.service makes of a commit, with the host's real apt and a real package."""
+"""Builds by hive-build@NAME.service, with the host's real apt and a real package."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ $as -c user.name=a -c user.email=a@b.invalid commit-tree -m "a proposal" "$tree"
 
 @dataclass
 class Built:
-    """How a build went."""
+    """The result of a build."""
 
     commit: str
     ok: bool
@@ -40,24 +40,24 @@ class Built:
 
 
 class Builds:
-    """Orders builds of an agent that there is not, as lifecycle does it."""
+    """Starts builds as lifecycle does, for an agent that does not exist."""
 
     def __init__(self, hive: Hive) -> None:
         self.hive = hive
 
     def commit(self, text: str) -> str:
-        """A commit with that agent.toml, as approvals makes it."""
+        """Commit an agent.toml as approvals does, and return the commit."""
         return self.hive.run("sh", "-c", COMMIT, "sh", APPLIED, input=text).stdout.strip()
 
     def build(self, text: str) -> Built:
-        """Commit an agent.toml, and have it built."""
+        """Commit an agent.toml, and build it."""
         commit = self.commit(text)
         order = f"HIVE_AGENT={AGENT}\nHIVE_COMMIT={commit}\nHIVE_JOB=1\n"
         self.hive.run("sh", "-c", f"cat > {ORDER}", input=order)
         return self.again(commit)
 
     def again(self, commit: str) -> Built:
-        """Have it built by a new run of the unit."""
+        """Build a commit by a new run of the unit."""
         self.hive.run("systemctl", "reset-failed", UNIT, check=False)
         done = self.hive.run("systemctl", "start", UNIT, check=False, timeout=300)
         self.hive.run("journalctl", "--sync")
@@ -68,14 +68,14 @@ class Builds:
         return Built(commit, done.returncode == 0, "\n".join(log))
 
     def files(self, commit: str) -> list[str]:
-        """What lies in a build, directories left out."""
+        """Return the files of a build, without directories."""
         found = self.hive.run("find", f"{BUILDS}/{commit}", "-not", "-type", "d").stdout
         return sorted(str(Path(line).relative_to(f"{BUILDS}/{commit}")) for line in found.split())
 
 
 @pytest.fixture
 def builds(hive: Hive) -> Iterator[Builds]:
-    """Builds of an agent of which nothing is left afterwards."""
+    """Return a starter of builds, and remove their files afterwards."""
     yield Builds(hive)
     hive.run("systemctl", "reset-failed", UNIT, check=False)
     hive.run("rm", "-rf", APPLIED, BUILDS, ORDER)
@@ -83,7 +83,7 @@ def builds(hive: Hive) -> Iterator[Builds]:
 
 @pytest.fixture
 def package(hive: Hive) -> str:
-    """A package that the host lacks."""
+    """Return a package that the host lacks."""
     if not shutil.which("apt-get"):
         pytest.skip("there is no apt on this machine")
     if hive.run("dpkg", "--status", PACKAGE, check=False).returncode == 0:

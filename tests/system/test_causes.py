@@ -1,4 +1,4 @@
-"""Every cause that a container's end can have, really provoked, and what the manager is told."""
+"""Every cause of a container's end, really provoked, and the message to the manager."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ STAYS_DOWN = "It stays down until it is started."
 
 @dataclass(frozen=True)
 class Cause:
-    """How it is brought about, what is said of it, and what becomes of the agent."""
+    """A cause: the command that provokes it, the message, and the agent's state afterwards."""
 
     command: str
     sentence: str
     state: str = "running"
     settings: str = ""
-    """Of the container's unit, for what would take too long otherwise."""
+    """Settings of the container's unit, for causes that would take too long otherwise."""
 
 
 CAUSES = {
@@ -67,7 +67,7 @@ CAUSES = {
 
 @pytest.fixture
 def bob(swarm: Hive) -> Iterator[Hive]:
-    """The hive with a bob who runs afterwards, with the settings of his unit as they were."""
+    """Restore bob's unit afterwards, and start bob."""
     yield swarm
     swarm.run("sh", "-c", f"rm -rf {DROP_IN} {HANG} /core; systemctl daemon-reload")
     swarm.hivectl("start", "bob", timeout=120)

@@ -1,4 +1,4 @@
-"""From what the manager's model writes to an agent that runs with it: git, approval, restart."""
+"""Configurations from the manager's model to the running agent: git, approval, restart."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def agent(hive: Hive, name: str) -> dict[str, Any]:
 
 
 def asked(hive: Hive, wish: str, answer: str) -> int:
-    """Have the manager ask for a change, as the operator wants it; the request's number."""
+    """Make the manager request a change, and return the number of the request."""
     hive.hivectl("send", "manager", wish)
     told = wait_for_inbox(hive, answer)["body"]
     found = re.search(r'"request": ?(\d+)', told)
@@ -44,7 +44,7 @@ def request(hive: Hive, number: int) -> dict[str, Any]:
 
 
 def git(hive: Hive, name: str, *command: str) -> str:
-    """What git says of the agent's applied repository, asked as the manual has it."""
+    """Run git on the agent's applied repository as the manual describes it."""
     as_owner = ["runuser", "-u", "hive-approvals", "--"]
     return hive.run(*as_owner, "git", "-C", f"{APPLIED}/{name}", *command).stdout
 

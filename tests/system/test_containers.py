@@ -1,4 +1,4 @@
-"""A container's start and end, in whatever way it is started and ended."""
+"""The start and the end of a container, by hivectl, machinectl and systemctl."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ BROKEN = "/var/lib/machines/h-alice/etc/systemd/system/hive-harness.service.d"
 
 @pytest.fixture
 def alice(swarm: Hive) -> Iterator[Hive]:
-    """The hive with an alice who runs, before and after."""
+    """Start alice before and after the test."""
     swarm.hivectl("start", "alice", timeout=120)
     assert not refused(call(swarm, "alice", "list_agents"))
     yield swarm

@@ -16,7 +16,7 @@ STORES = {
 
 @pytest.fixture(params=STORES)
 def stopped(request: pytest.FixtureRequest, swarm: Hive) -> Iterator[str]:
-    """A service that is down, its state saved; it runs again with the old state afterwards."""
+    """Stop a service and save its state; restore both afterwards."""
     service, directory = request.param, STORES[request.param]
     # Masked, the bus cannot activate it meanwhile.
     swarm.run("systemctl", "mask", "--runtime", service)

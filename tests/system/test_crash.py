@@ -1,4 +1,4 @@
-"""What is killed is noticed at once, and nothing that was said is lost."""
+"""Killed processes are noticed at once, and no message is lost."""
 
 from collections import Counter
 from collections.abc import Callable

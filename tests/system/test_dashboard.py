@@ -43,12 +43,12 @@ class Page:
         return answer
 
     def close(self) -> None:
-        """Close what is open; an event stream is."""
+        """Close all connections, such as event streams."""
         for connection in self._open:
             connection.close()
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """What the server tells, live, from now on."""
+        """Yield the server's events from now on."""
         stream = self.request("GET", "/api/events")
         assert stream.status == 200
         while line := stream.readline():

@@ -41,7 +41,7 @@ REFUSE = "/bin/sh -c '! grep -q broken /var/lib/machines/h-dora/etc/hyperhive/ha
 
 @pytest.fixture(scope="module")
 def dora(swarm: Hive) -> Iterator[Hive]:
-    """The hive with one agent more."""
+    """Add the agent dora."""
     swarm.hivectl("spawn", "dora", timeout=120)
     yield swarm
     swarm.hivectl("destroy", "dora", "--purge", "--yes", timeout=120)
@@ -49,7 +49,7 @@ def dora(swarm: Hive) -> Iterator[Hive]:
 
 
 def commit(hive: Hive, text: str) -> str:
-    """A commit of `text` as dora's agent.toml, as approvals keeps it."""
+    """Commit `text` as dora's agent.toml in the applied repository."""
     as_approvals = ("runuser", "-u", "hive-approvals", "--", "sh", "-c", COMMIT)
     return hive.run(*as_approvals, input=text).stdout.strip()
 
@@ -59,7 +59,7 @@ def greeting(text: str) -> str:
 
 
 def greets(hive: Hive) -> str:
-    """The GREETING of the container that runs."""
+    """Return GREETING in the container that runs."""
     told = json.loads(inside(hive, "dora", "cat", "/etc/hyperhive/harness.json").stdout)
     return str(told["environment"].get("GREETING", ""))
 
@@ -72,7 +72,7 @@ def deployed(hive: Hive) -> str:
 
 @contextmanager
 def drop_in(hive: Hive, unit: str, setting: str) -> Iterator[None]:
-    """`unit` with one setting more."""
+    """Add a setting to `unit` while the block runs."""
     path = f"/run/systemd/system/{unit}.d/99-test.conf"
     hive.run("install", "-D", "/dev/stdin", path, input=f"[Service]\n{setting}\n")
     hive.run("systemctl", "daemon-reload")

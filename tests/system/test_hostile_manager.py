@@ -1,4 +1,4 @@
-"""A manager that lays traps into its repositories, on real units."""
+"""A manager that sets traps in its repositories, on real units."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.system
 
 GIT = "/var/lib/hyperhive/git"
 SPRUNG = f"{GIT}/applied/sprung"
-"""Approvals may write there, and whatever it starts."""
+"""A file that approvals and its children may write."""
 
 COMMIT = """
 set -e
@@ -46,7 +46,7 @@ ANEW = "rm -rf /agents/alice; git clone -q --origin applied /applied/alice /agen
 
 @pytest.fixture
 def restored(swarm: Hive) -> Iterator[Hive]:
-    """The hive, whose manager begins anew with alice's repository afterwards."""
+    """Deny what is pending afterwards, and clone alice's repository again."""
     yield swarm
     for approval in hivectl(swarm, "pending"):
         swarm.hivectl("deny", str(approval["id"]))
@@ -54,7 +54,7 @@ def restored(swarm: Hive) -> Iterator[Hive]:
 
 
 def approvals(hive: Hive, member: str, *arguments: str) -> CompletedProcess[str]:
-    """Call approvals as the operator, who may submit, too."""
+    """Call approvals as the operator, who may also submit."""
     called = [names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS, member, *arguments]
     return hive.run("busctl", "--json=short", "call", *called, check=False)
 

@@ -1,4 +1,4 @@
-"""An agent whose /usr is not the host's: a tree as the manual says to make one."""
+"""An agent with another /usr than the host: a tree made as the manual describes it."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ SetImage = Callable[[str], None]
 
 @pytest.fixture
 def set_image(swarm: Hive) -> Iterator[SetImage]:
-    """Stops alice and gives her an image for her next start; afterwards she has none and runs."""
+    """Return a function that stops alice and sets her image; undo both afterwards."""
     before = swarm.run("cat", CONFIG).stdout
 
     def write(text: str) -> None:
@@ -33,7 +33,7 @@ def set_image(swarm: Hive) -> Iterator[SetImage]:
 
 
 def works(hive: Hive) -> None:
-    """alice runs, and the real Claude Code in her container takes a turn."""
+    """Check that the real Claude Code in alice's container takes a turn."""
     asked = ("ask", "alice", "What is six times seven?", "--wait", "120")
     assert hive.hivectl(*asked, timeout=150).stdout.strip() == "42"
 
@@ -69,7 +69,7 @@ def test_a_tree_that_does_not_fit_is_refused_with_the_reason(
 
 
 def manual() -> str:
-    """The command of the manual that makes a tree."""
+    """Return the command of the manual that makes a tree."""
     text = (Path(REPO) / "docs/operations.md").read_text()
     found = re.search(r"^    mmdebstrap .*?\n\n", text, re.DOTALL | re.MULTILINE)
     assert found

@@ -1,4 +1,4 @@
-"""Alice is hostile: what she tries from her container, and through a hijacked endpoint."""
+"""Alice is hostile: she attacks from her container, and through a hijacked endpoint."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""kill -9 of anything under load: nothing is lost, and nothing comes twice without a word."""
+"""kill -9 of any process under load: no message is lost, none is repeated without a count."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Somebody with an account on the host who is no operator: not root, and not in the group hive."""
+"""A user of the host who is not an operator: not root, and not in the group hive."""
 
 import json
 

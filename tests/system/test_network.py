@@ -1,4 +1,4 @@
-"""Whom a container reaches: tried from inside, against listeners on the host's loopback."""
+"""The addresses that a container reaches: listeners on the host's loopback."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ Configure = Callable[[str], None]
 
 @pytest.fixture(scope="module")
 def listeners(swarm: Hive) -> Iterator[Hive]:
-    """The hive with somebody listening at three addresses of its host."""
+    """Listen at three addresses of the hive's host."""
     listening = swarm.popen(PYTHON, "-c", LISTEN, HOST, ALLOWED, OTHER)
     with listening:
         assert listening.stdout is not None
@@ -48,7 +48,7 @@ def listeners(swarm: Hive) -> Iterator[Hive]:
 
 @pytest.fixture
 def configure(listeners: Hive) -> Iterator[Configure]:
-    """Adds to the configuration and restarts lifecycle; all is as before afterwards."""
+    """Return a function that adds settings and restarts lifecycle; undo that afterwards."""
     before = listeners.run("cat", CONFIG).stdout
 
     def write(text: str) -> None:
@@ -61,7 +61,7 @@ def configure(listeners: Hive) -> Iterator[Configure]:
 
 
 def reached(hive: Hive, agent: str, *addresses: str) -> list[str]:
-    """Whom of `addresses` the container reaches. nsenter would not be under its filter."""
+    """Return which addresses the container reaches; nsenter would not be under its filter."""
     enter = ["systemd-run", f"--machine=h-{agent}", "--wait", "--pipe", "--quiet"]
     done = hive.run(*enter, "/usr/bin/python3", "-c", CONNECT, *addresses, timeout=120)
     return list(json.loads(done.stdout))
@@ -103,7 +103,7 @@ def test_what_was_opened_is_closed_again(listeners: Hive) -> None:
 
 @pytest.fixture
 def unfiltered(listeners: Hive, configure: Configure) -> Iterator[Configure]:
-    """A host whose trial of the filter fails."""
+    """Make the host's test of its filter fail."""
     folder = "/run/systemd/system/hive-canfilter.service.d"
     listeners.run("mkdir", "-p", folder)
     listeners.run("sh", "-c", f"printf '[Service]\\nIPAddressDeny=\\n' > {folder}/no.conf")

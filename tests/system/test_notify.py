@@ -1,4 +1,4 @@
-"""What happens in a real hive arrives at a webhook on the machine's loopback."""
+"""Events of a real hive arrive at a webhook on the machine's loopback."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ PATIENCE = 60
 
 
 class Hook(ThreadingHTTPServer):
-    """Takes what is posted, or answers 503 while `away`."""
+    """A webhook that keeps what is posted, or answers 503 while `away`."""
 
     daemon_threads = True
 
@@ -63,18 +63,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """The test says what is wrong."""
+        """Log nothing: the test reports failures."""
 
 
 def restart(hive: Hive) -> None:
-    """Begin hive-notify anew, however often that was done in the last seconds."""
+    """Restart hive-notify, whatever its limit of starts."""
     hive.run("systemctl", "reset-failed", "hive-notify", check=False)
     hive.run("systemctl", "restart", "hive-notify")
 
 
 @pytest.fixture
 def hook(swarm: Hive) -> Iterator[Hook]:
-    """A webhook that the hive is configured for."""
+    """Start a webhook, and configure the hive for it."""
     with Hook() as hook:
         thread = threading.Thread(target=hook.serve_forever)
         thread.start()

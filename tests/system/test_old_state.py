@@ -1,4 +1,4 @@
-"""A hive that finds the stores of its first version goes on with what is in them."""
+"""A hive that starts with the stores of its first version keeps their contents."""
 
 from collections.abc import Iterator
 
@@ -70,7 +70,7 @@ def start(hive: Hive) -> None:
 
 @pytest.fixture
 def old(swarm: Hive) -> Iterator[Hive]:
-    """The hive, stopped, with stores of the first version that hold what they can of today's."""
+    """Stop the hive, and turn its stores into stores of the first version; undo afterwards."""
     swarm.hivectl("send", "operator", "said before")
     stop(swarm)
     swarm.run(PYTHON, "-c", DOWNGRADE)
@@ -85,7 +85,7 @@ def old(swarm: Hive) -> Iterator[Hive]:
 
 
 def kept(hive: Hive, room: str) -> str:
-    """Owner, mode and time of the copy that a migration left."""
+    """Return owner, mode and time of the copy that a migration left."""
     return hive.run("stat", "-c", "%U %a %Y", f"{STATE}/{room}/{room}.sqlite.v1").stdout
 
 

@@ -19,14 +19,14 @@ BROKER = ["org.hyperhive.Broker1", "/org/hyperhive/Broker1", "org.hyperhive.Brok
 
 @pytest.fixture
 def silent(swarm: Hive) -> Iterator[str]:
-    """The name of an agent that can be asked, but does not run."""
+    """Stop an agent, so that it can be asked but does not answer; return its name."""
     swarm.run("hivectl", "kill", "alice", timeout=120)
     yield "alice"
     swarm.run("hivectl", "start", "alice", timeout=120)
 
 
 def asks(hive: Hive, agent: str, **arguments: Any) -> int:
-    """Have an agent ask something from inside its container; the question's id."""
+    """Ask something from inside an agent's container, and return the question's id."""
     answer = call(hive, agent, "ask", **arguments)
     assert not refused(answer), answer
     return int(json.loads(answer["result"]["content"][0]["text"])["question"])
@@ -112,7 +112,7 @@ def test_threads_show_what_is_open(swarm: Hive) -> None:
 
 
 def dies(swarm: Hive, text: str) -> int:
-    """Send oneself a message that is never acknowledged until it is a dead letter; its id."""
+    """Send a message that becomes a dead letter, and return its id."""
     swarm.run("hivectl", "inbox", "--ack")
     number = int(hivectl(swarm, "send", "operator", text)["id"])
     fail_to_acknowledge(swarm)

@@ -1,4 +1,4 @@
-"""The ports of the agents' pages, on a host where somebody listens."""
+"""The ports of the agents' pages, on a host where other programs listen."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ IMPORT = "import sqlite3; d = sqlite3.connect('{}'); d.execute('{}'); d.commit()
 
 @pytest.fixture
 def carol(swarm: Hive) -> Iterator[Hive]:
-    """The hive, and no carol before and after."""
+    """Destroy carol afterwards."""
     yield swarm
     swarm.hivectl("destroy", "carol", "--purge", "--yes", check=False, timeout=120)
 

@@ -1,4 +1,4 @@
-"""The manager's working copies of the configurations; others see nothing of them."""
+"""The manager's working copies of the configurations, which other agents cannot see."""
 
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture(scope="module")
 def manager(swarm: Hive) -> Iterator[Hive]:
-    """The hive; its manager has a working copy of the configuration of erin, who is new."""
+    """Spawn erin, and wait for the manager's working copy of her configuration."""
     swarm.hivectl("spawn", "erin", timeout=120)
     following = swarm.popen("hivectl", "logs", "manager", "-f", "-n", "100000")
     assert following.stdout is not None
@@ -31,7 +31,7 @@ def manager(swarm: Hive) -> Iterator[Hive]:
 
 
 def git(hive: Hive, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-    """git in the manager's container, in its working copy of erin's configuration."""
+    """Run git in the manager's working copy of erin's configuration."""
     done = inside(hive, "manager", "git", "-C", "/agents/erin", *arguments, check=check)
     assert isinstance(done, subprocess.CompletedProcess)
     return done

@@ -29,7 +29,7 @@ db.commit()
 
 @pytest.fixture
 def stopped(hive: Hive) -> Iterator[Hive]:
-    """The hive with its broker down, and not started by a call; it is up again afterwards."""
+    """Unmask and start the broker afterwards."""
     yield hive
     hive.run("systemctl", "unmask", "--runtime", "hive-broker")
     hive.run("systemctl", "start", "hive.target", "hive-broker")
@@ -52,7 +52,7 @@ def bodies(hive: Hive) -> list[str]:
 
 
 def ours(hive: Hive) -> list[str]:
-    """Without what others have said in this hive before."""
+    """Return the bodies of the messages of this test."""
     return [body for body in bodies(hive) if body.startswith(("old and ", "new and "))]
 
 

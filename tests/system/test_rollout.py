@@ -16,7 +16,7 @@ CHANGED = "/run/another-harness.py"
 
 @pytest.fixture
 def upgraded(swarm: Hive) -> Iterator[Hive]:
-    """The hive with a harness that no container was started with; nothing is updated yet."""
+    """Change the installed harness, so that all containers are stale; undo that afterwards."""
     file = swarm.run("sh", "-c", f"echo {HARNESS}").stdout.strip()
     swarm.run("sh", "-c", f"cp {file} {CHANGED}; echo '# another version' >> {CHANGED}")
     swarm.run("mount", "--bind", CHANGED, file)

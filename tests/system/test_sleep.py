@@ -15,7 +15,7 @@ CONFIG = "/etc/hyperhive/hyperhive.toml"
 
 @contextmanager
 def settings(hive: Hive, *changes: tuple[str, str]) -> Iterator[None]:
-    """The hive with other settings: parts of its configuration replaced."""
+    """Replace parts of the configuration while the block runs."""
     before = after = hive.run("cat", CONFIG).stdout
     for old, new in changes:
         after = after.replace(old, new) if old else f"{after}\n{new}\n"
@@ -34,7 +34,7 @@ def configure(hive: Hive, text: str) -> None:
 
 @pytest.fixture
 def sleepy(swarm: Hive) -> Iterator[Hive]:
-    """The hive with a bob who falls asleep after two idle seconds."""
+    """Make bob fall asleep after two idle seconds."""
     swarm.hivectl("start", "bob", timeout=120)
     try:
         with settings(swarm, ("", "[lifecycle.agents.bob]\nsleep_after = 2")):
@@ -51,7 +51,7 @@ def state(hive: Hive, agent: str) -> str:
 
 
 def runs(hive: Hive, agent: str) -> list[str]:
-    """The units of `agent` that run, its slices left out."""
+    """Return the active units of `agent`, without slices."""
     units = [f"systemd-nspawn@h-{agent}.service", f"hive-agent@{agent}.*"]
     listing = ["systemctl", "list-units", "--plain", "--no-legend"]
     active = hive.run(*listing, "--state=active,activating,deactivating", *units).stdout

@@ -1,4 +1,4 @@
-"""Who shares what with whom: slices, and what the memory's end takes first."""
+"""Slices, and the order in which processes are killed when memory runs out."""
 
 import pytest
 
@@ -13,7 +13,7 @@ CAP_SYS_RESOURCE = 24
 
 
 def shown(hive: Hive, unit: str) -> dict[str, str]:
-    """Where the unit is, and when it ends."""
+    """Return the control group of a unit, and its settings for a lack of memory."""
     wanted = "--property=ControlGroup,ManagedOOMPreference,OOMScoreAdjust"
     lines = hive.run("systemctl", "show", wanted, unit).stdout.splitlines()
     return dict(line.split("=", 1) for line in lines)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.system
 AGENTS = 20
 INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_OF_AGENT = 4
-"""What each container's systemd takes of the limit, which all of root's on the machine share."""
+"""The inotify instances of each container's systemd; all processes of root share the limit."""
 INOTIFY_OF_OTHERS = 12
 SECONDS = 60
 CLIENTS = 4
@@ -40,7 +40,7 @@ SEEN = {
     "runs, and is said to be gone": "state is left, but alive is gone",
     "is gone, and is said to run": "alive is None, and should be running",
 }
-"""What the audit must say of each thing that bench.lifecycle.sabotage leaves behind."""
+"""The audit's finding for each thing that bench.lifecycle.sabotage leaves behind."""
 
 
 def module(hive: Hive, *arguments: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def module(hive: Hive, *arguments: str) -> dict[str, Any]:
 
 
 def room_for_agents() -> int:
-    """How many agents this machine has room for now, with whatever else runs on it."""
+    """Return how many agents the machine has room for now."""
     taken = sum(_is_inotify(file) for file in Path("/proc").glob("[0-9]*/fd/*"))
     free = int(INOTIFY_LIMIT.read_text()) - taken - INOTIFY_OF_OTHERS
     return min(AGENTS, free // INOTIFY_OF_AGENT)

@@ -1,4 +1,4 @@
-"""The verbs that put right, limit, pause and bury an agent, on real units."""
+"""The verbs that repair, limit, pause and destroy an agent, on real units."""
 
 import json
 import re
@@ -23,7 +23,7 @@ DAMAGE = {
 
 @pytest.fixture
 def bob(swarm: Hive) -> Iterator[Hive]:
-    """The hive with a bob who runs, before and after."""
+    """Start bob before the test, and start or spawn bob afterwards."""
     swarm.hivectl("start", "bob", timeout=120)
     yield swarm
     if swarm.hivectl("start", "bob", check=False, timeout=120).returncode:

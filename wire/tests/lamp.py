@@ -94,7 +94,7 @@ class Lamp1(Interface, name=NAME):
 
 
 def hang_up(bus: MessageBus) -> None:
-    """Close a connection of dbus-next's, which leaves its socket open and has no method for it."""
+    """Close a connection of dbus-next and its socket, for which dbus-next has no method."""
     bus.disconnect()
     bus._stream.close()
     bus._sock.close()

@@ -63,7 +63,7 @@ BODIES = st.lists(TYPES, max_size=4).flatmap(
 
 
 def theirs(value: Any) -> Any:
-    """A plain value as dbus-next wants it."""
+    """Return a plain value as dbus-next expects it."""
     if isinstance(value, Typed):
         return Variant(value.signature, theirs(value.value))
     if isinstance(value, list):
@@ -74,7 +74,7 @@ def theirs(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A value without what says of which type its variants are."""
+    """Return a value without the types of its variants."""
     if isinstance(value, Typed | Variant):
         return plain(value.value)
     if isinstance(value, list):

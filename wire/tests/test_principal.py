@@ -1,4 +1,4 @@
-"""Who is who: the rule, and the lookup on a bus with a systemd made for the test."""
+"""Principals: the rule, and the lookup on a bus with a fake systemd."""
 
 import grp
 import os

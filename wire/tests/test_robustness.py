@@ -1,4 +1,4 @@
-"""What hostile or unlucky values would do to a connection, besides the numbered edges."""
+"""Hostile and unlucky values; the numbered edges have tests of their own."""
 
 import asyncio
 import gc
@@ -40,7 +40,7 @@ async def be_a_bus(
     writer: asyncio.StreamWriter,
     refusal: errors.HiveError | None = None,
 ) -> None:
-    """Let a connection in as the daemon does, or answer its Hello with an error."""
+    """Accept a connection as the daemon does, or answer its Hello with an error."""
     await reader.readline()
     writer.write(b"OK 1234deadbeef\r\n")
     await reader.readuntil(b"BEGIN\r\n")

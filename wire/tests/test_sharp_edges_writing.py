@@ -38,7 +38,7 @@ def may_unshare() -> bool:
 
 
 async def received(server: Bus, client: Bus, lamp: Lamp1, emit_all: object) -> list[int]:
-    """The levels that arrive while `emit_all` runs."""
+    """Return the levels that arrive while `emit_all` runs."""
     async with client.subscribe(member="Broken") as signals:
         emit_all()  # type: ignore[operator]
         async with asyncio.timeout(30):

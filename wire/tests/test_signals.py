@@ -1,4 +1,4 @@
-"""Subscriptions: which signals they get, from whom, and that they own their match rules."""
+"""Subscriptions: their signals and senders, and the match rules that they own."""
 
 import asyncio
 from typing import Any
@@ -101,7 +101,7 @@ async def test_a_failing_callback_does_not_keep_the_others(
 
 
 class SlowDaemon:
-    """Answers who owns a name only when it is told to."""
+    """A daemon that answers who owns a name only when the test lets it."""
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()

@@ -19,7 +19,7 @@ UNIT = "hive-approvals.service"
 
 
 def be_approvals() -> None:
-    """Be one of the service's processes: that is what callers are known by."""
+    """Move this process into the unit of approvals: services know callers by their unit."""
     subprocess.run(["systemctl", "start", UNIT], check=True)
     shown = ["systemctl", "show", "--property=ControlGroup", "--value", UNIT]
     group = subprocess.run(shown, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,7 +1,7 @@
-"""What somebody on the host hears of the hive on the bus.
+"""Listen to the signals of the hive's services, as any user of the host.
 
-Runs inside the sandbox, as whoever is to be tried: `python -c SOURCE`. Says `listening`; when its
-standard input ends, it prints the members of all signals of the hive's services as a JSON array.
+Runs inside the sandbox, as the user under test: `python -c SOURCE`. Prints `listening`. When its
+standard input ends, it prints the members of all signals that it received as a JSON array.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a hijacked endpoint of an agent could try on the bus.
+"""Try on the bus what a hijacked endpoint of an agent could try.
 
 Runs inside the sandbox, as root: `python endpoint_attack.py AGENT VICTIM QUESTION`, the last being
 the number of a question that the victim was asked. It moves itself into the cgroup of

@@ -1,4 +1,4 @@
-"""Do something to a container, and wait for what comes of it.
+"""Do something to a container, and wait for the message and the state that follow.
 
 Runs inside the sandbox, as root: `python provoke.py AGENT STATE COMMAND`. Runs COMMAND in a shell,
 waits for the message about AGENT's container in the manager's inbox, then until AGENT is in STATE.

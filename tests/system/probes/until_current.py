@@ -21,7 +21,7 @@ async def main(*agents: str) -> None:
 
 
 async def stale(bus: Bus) -> set[str]:
-    """The paths of the agents that are."""
+    """Return the paths of the stale agents."""
     objects = await bus.call1(
         names.LIFECYCLE, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
     )
