@@ -92,9 +92,9 @@ async def follow(
         number = int(path.rpartition("/")[2])
         output.show({"job": number, "path": path}, [f"job {number} accepted"])
         return
-    async with hive.lifecycle.jobs() as jobs:
+    async with hive.jobs.watch() as ended:
         path = await start()
-        job = await jobs.end_of(path, lambda: output.progress(f"{doing} …"), timeout)
+        job = await ended.end_of(path, lambda: output.progress(f"{doing} …"), timeout)
     if job.result != "done":
         # The note of a failed build continues with the end of its log.
         sentence, _, details = job.note.partition("\n")
@@ -104,7 +104,7 @@ async def follow(
     changes = job.note.split("; ") if job.note else []
     output.show(
         {
-            "job": job.number,
+            "job": job.id,
             "agent": job.agent,
             "verb": job.verb,
             "result": job.result,

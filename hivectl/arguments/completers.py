@@ -11,7 +11,7 @@ from hivectl.output.text import elide, one_line
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
-    from hivectl.output.records import Approval
+    from wire.records.approvals import Approval
 
 SECONDS = 2.0
 MAX_OFFERED = 100
@@ -49,15 +49,20 @@ def _completer(find: Callable[["Hive", str], Coroutine[None, None, Offered]]) ->
 
 
 async def _agents(hive: "Hive", _name: str) -> Offered:
-    return [(a.name, a.state) for a in await hive.lifecycle.agents()]
+    return [(a.name, a.state) for a in await hive.agents.all()]
 
 
 async def _requests(hive: "Hive", _name: str) -> Offered:
-    return [(str(r.id), _request(r)) for r in await hive.approvals.requests({"state": "pending"})]
+    from wire.records.approvals import ApprovalFilter, ApprovalState
+
+    found = await hive.approvals.list_approvals(ApprovalFilter(state=ApprovalState.PENDING))
+    return [(str(r.id), _request(r)) for r in found]
 
 
 async def _all_requests(hive: "Hive", _name: str) -> Offered:
-    found = await hive.approvals.requests({"limit": MAX_OFFERED})
+    from wire.records.approvals import ApprovalFilter
+
+    found = await hive.approvals.list_approvals(ApprovalFilter(limit=MAX_OFFERED))
     return [(str(r.id), f"{_request(r)}, {r.state}") for r in reversed(found)]
 
 
@@ -71,18 +76,27 @@ async def _deployed(hive: "Hive", name: str) -> Offered:
 
 
 async def _questions(hive: "Hive", _name: str) -> Offered:
-    found = await hive.broker.questions({"state": "open"}, MAX_OFFERED)
+    from wire.records.broker import QuestionFilter, QuestionState
+
+    wanted = QuestionFilter(state=QuestionState.OPEN)
+    found = await hive.broker.list_questions(wanted, MAX_OFFERED)
     return [(str(q.id), f"{q.asker}: {q.text}") for q in found]
 
 
 async def _reminders(hive: "Hive", _name: str) -> Offered:
-    found = await hive.broker.reminders({"state": "pending"}, MAX_OFFERED)
+    from wire.records.broker import ReminderFilter, ReminderState
+
+    wanted = ReminderFilter(state=ReminderState.PENDING)
+    found = await hive.broker.list_reminders(wanted, MAX_OFFERED)
     return [(str(r.id), f"{r.owner}: {r.body or r.file}") for r in found]
 
 
 async def _dead_letters(hive: "Hive", _name: str) -> Offered:
-    found = await hive.broker.messages({"state": "dead"}, MAX_OFFERED)
-    return [(str(m.id), f"{m.sender} to {m.to}: {m.body}") for m in found]
+    from wire.records.broker import MessageFilter, MessageState
+
+    wanted = MessageFilter(state=MessageState.DEAD)
+    found = await hive.broker.list_messages(wanted, MAX_OFFERED)
+    return [(str(m.id), f"{m.sender} to {m.recipient}: {m.body}") for m in found]
 
 
 complete_agents = _completer(_agents)

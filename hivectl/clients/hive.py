@@ -3,30 +3,40 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from hivectl.clients.approvals import Approvals
-from hivectl.clients.broker import Broker
-from hivectl.clients.dashboard import Dashboard
-from hivectl.clients.lifecycle import Lifecycle
+from hivectl.clients.agents import Agents
+from hivectl.clients.inbox import Inbox
+from hivectl.clients.jobs import Jobs
 from hivectl.clients.machined import Machined
+from hivectl.clients.questions import Questions
 from wire.bus import Bus
+from wire.clients import ApprovalsClient, BrokerClient, DashboardClient, LifecycleClient
 from wire.errors import Unavailable
 
 
 class Hive:
     """The operator's connection to a hive."""
 
-    broker: Broker
-    lifecycle: Lifecycle
-    approvals: Approvals
-    dashboard: Dashboard
+    broker: BrokerClient
+    lifecycle: LifecycleClient
+    approvals: ApprovalsClient
+    dashboard: DashboardClient
     machined: Machined
 
+    agents: Agents
+    jobs: Jobs
+    inbox: Inbox
+    questions: Questions
+
     def __init__(self, bus: Bus) -> None:
-        self.broker = Broker(bus)
-        self.lifecycle = Lifecycle(bus)
-        self.approvals = Approvals(bus)
-        self.dashboard = Dashboard(bus)
+        self.broker = BrokerClient(bus)
+        self.lifecycle = LifecycleClient(bus)
+        self.approvals = ApprovalsClient(bus)
+        self.dashboard = DashboardClient(bus)
         self.machined = Machined(bus)
+        self.agents = Agents(bus, self.lifecycle)
+        self.jobs = Jobs(bus, self.lifecycle)
+        self.inbox = Inbox(bus, self.broker)
+        self.questions = Questions(bus, self.broker)
 
     @classmethod
     @asynccontextmanager

@@ -1,53 +1,90 @@
-"""The ends of lifecycle's jobs."""
+"""The jobs of lifecycle, and how they end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-from wire.errors import Timeout, Unavailable
+from wire import names
+from wire.bus import Bus
+from wire.clients import JobClient, LifecycleClient
+from wire.errors import NotFound, Timeout, Unavailable
+from wire.records import decode
+from wire.records.lifecycle import JobProperties, JobRemoved
 from wire.signals import Signal
 
 
-class Job(NamedTuple):
-    """A job that has ended.
-
-    `result` is done, failed or cancelled. `note` says why the job failed, or what it changed.
-    """
-
-    number: int
-    agent: str
-    verb: str
-    result: str
-    note: str
-
-
 class Jobs:
-    """The ends of lifecycle's jobs since the watch began.
+    """The jobs of a hive."""
+
+    def __init__(self, bus: Bus, lifecycle: LifecycleClient) -> None:
+        self._bus = bus
+        self._lifecycle = lifecycle
+
+    async def of(self, agent: str) -> JobProperties | None:
+        """Return the queued or running job of an agent, None if it has none."""
+        for job in (await self._lifecycle.managed_objects()).jobs.values():
+            if job.agent == agent:
+                return job
+        return None
+
+    async def cancel(self, number: int) -> None:
+        """Cancel a job and undo what it did.
+
+        Raises:
+            NotFound: there is no such job, or it has ended.
+        """
+        try:
+            await JobClient(self._bus, names.job_path(number)).cancel()
+        except NotFound as error:
+            raise NotFound(f"There is no job {number}, or it has ended.") from error
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator["EndedJobs"]:
+        """Watch how jobs end.
+
+        Enter the context *before* the call that starts a job: a quick end is missed otherwise.
+        """
+        ended = EndedJobs(self._lifecycle)
+        removed = await self._bus.on_signal(
+            ended.on_removed,
+            sender=names.LIFECYCLE,
+            interface=names.LIFECYCLE,
+            member="JobRemoved",
+        )
+        try:
+            owner = await self._bus.on_owner(names.LIFECYCLE, came=ended.on_restart)
+            try:
+                yield ended
+            finally:
+                await owner.close()
+        finally:
+            await removed.close()
+
+
+class EndedJobs:
+    """The ends of jobs since the watch began.
 
     A job outlives lifecycle: when lifecycle is killed, the next one continues the job.
     """
 
-    def __init__(self, objects: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
-        """`objects`: returns the objects that lifecycle exports now, by path."""
-        self._objects = objects
-        self._ended: dict[str, Job] = {}
+    def __init__(self, lifecycle: LifecycleClient) -> None:
+        self._lifecycle = lifecycle
+        self._ended: dict[str, JobRemoved] = {}
         self._restarted = False
         self._changed = asyncio.Event()
 
     def on_removed(self, signal: Signal) -> None:
         """Keep how a job ended: the reply that names the job may still be on its way."""
-        number, path, agent, verb, result, note = signal.args
-        self._ended[path] = Job(number, agent, verb, result, note)
+        ended = decode(JobRemoved, signal.args)
+        self._ended[ended.job] = ended
         self._changed.set()
 
-    def on_owner_changed(self, signal: Signal) -> None:
+    def on_restart(self, _owner: str) -> None:
         """Note that lifecycle started again."""
-        _name, _old, new = signal.args
-        if new:
-            self._restarted = True
-            self._changed.set()
+        self._restarted = True
+        self._changed.set()
 
-    async def end_of(self, path: str, slow: Callable[[], None], seconds: float) -> Job:
+    async def end_of(self, path: str, slow: Callable[[], None], seconds: float) -> JobRemoved:
         """Wait for the end of the job at `path`, and call `slow` if it takes more than a second.
 
         Raises:
@@ -70,7 +107,7 @@ class Jobs:
         finally:
             ending.cancel()
 
-    async def _wait(self, path: str) -> Job:
+    async def _wait(self, path: str) -> JobRemoved:
         while path not in self._ended:
             await self._changed.wait()
             self._changed.clear()
@@ -81,7 +118,8 @@ class Jobs:
 
     async def _check(self, path: str) -> None:
         """Raise Unavailable if the lifecycle that started again does not continue the job."""
-        if path not in await self._objects() and path not in self._ended:
+        continued = (await self._lifecycle.managed_objects()).jobs
+        if path not in continued and path not in self._ended:
             raise Unavailable(
                 "hive-lifecycle was killed when the job ended, and the result is unknown. `hivectl "
                 "list` shows the state of the agent."

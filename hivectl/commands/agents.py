@@ -1,18 +1,20 @@
 """Commands about agents: list, status, spawn, start, kill, restart, destroy."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from hivectl.arguments.completers import complete_agents
+from hivectl.output import json_forms
 from hivectl.output.formats import amount, local_time
 from hivectl.output.terminal import Cell, Output, Row, confirm, state_cell
 from hivectl.session import follow, hive_command, job_options
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
-    from hivectl.output.records import Agent
+    from wire.clients import AgentClient
+    from wire.records.lifecycle import AgentProperties, JobProperties, Network
 
 _agent = click.argument("name", shell_complete=complete_agents)
 
@@ -21,7 +23,7 @@ _agent = click.argument("name", shell_complete=complete_agents)
 @hive_command
 async def list_agents(hive: "Hive", output: Output) -> None:
     """List all agents and their states."""
-    agents = await hive.lifecycle.agents()
+    agents = await hive.agents.all()
     headers = ["NAME", "STATE", "SINCE", "TURN", "SINCE", "CONTEXT", "MODEL"]
     rows: list[Row] = [
         [
@@ -36,7 +38,7 @@ async def list_agents(hive: "Hive", output: Output) -> None:
         for a in agents
     ]
     nothing = ["no agents yet; `hivectl spawn NAME` creates one"]
-    output.show([a.as_json() for a in agents], output.table(headers, rows) or nothing)
+    output.show([json_forms.agent(a) for a in agents], output.table(headers, rows) or nothing)
 
 
 @click.command()
@@ -48,18 +50,25 @@ async def status(hive: "Hive", output: Output, name: str) -> None:
     Shows states, limits, network and version, and the ID of a job that is queued or running for
     the agent.
     """
-    agent, job = await hive.lifecycle.agent(name), await hive.lifecycle.job_of(name)
-    fields = agent.as_json() | {"job": {"id": job[0], "verb": job[1]} if job else None}
+    agent, job = await hive.agents.get(name), await hive.jobs.of(name)
+    fields = json_forms.agent(agent)
+    fields["job"] = {"id": job.id, "verb": job.verb} if job else None
     output.show(fields, _description(agent, job, output))
 
 
-def _description(agent: "Agent", job: tuple[int, str] | None, output: Output) -> list[str]:
+def _description(
+    agent: "AgentProperties", job: "JobProperties | None", output: Output
+) -> list[str]:
     def state(name: str) -> str:
         return output.paint(name, state_cell(name).colour)
 
     fields = {
         "state": f"{state(agent.state)} since {local_time(agent.since)}",
-        **({"job": f"{job[0]}, {job[1]}; `hivectl cancel-job {job[0]}` cancels it"} if job else {}),
+        **(
+            {"job": f"{job.id}, {job.verb}; `hivectl cancel-job {job.id}` cancels it"}
+            if job
+            else {}
+        ),
         "turn": f"{state(agent.turn_state)} since {local_time(agent.turn_since)}",
         "at boot": "starts" if agent.enabled else "stays off",
         "model": output.paint(agent.model or "-", ""),
@@ -71,7 +80,7 @@ def _description(agent: "Agent", job: tuple[int, str] | None, output: Output) ->
         "unit": output.paint(agent.unit, ""),
         "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",
         "port": _port(agent),
-        "limits": _limits(agent.resources) or "none",
+        "limits": _limits(json_forms.amounts(agent.resources)) or "none",
         "network": output.paint(*_network(agent.network)),
         "version": "outdated; `hivectl update` updates it" if agent.stale else "current",
         "invocation": output.paint(agent.invocation_id or "-", ""),
@@ -84,12 +93,12 @@ def _limits(held: Mapping[str, int]) -> str:
     return ", ".join(f"{key} {amount(key, value)}" for key, value in held.items())
 
 
-def _network(network: Mapping[str, Any]) -> tuple[str, str]:
+def _network(network: "Network") -> tuple[str, str]:
     """Return the addresses that a container may connect to as text, and the text's colour."""
-    if not network["deny"]:
+    if not network.deny:
         return "all addresses", ""
-    denied, allowed = ", ".join(network["deny"]), ", ".join(network["allow"]) or "none"
-    if network["filtered"]:
+    denied, allowed = ", ".join(network.deny), ", ".join(network.allow) or "none"
+    if network.filtered:
         return f"denied: {denied}; exceptions: {allowed}", ""
     return (
         f"NOT FILTERED: the host cannot filter; should be denied: {denied}; exceptions: {allowed}",
@@ -97,7 +106,7 @@ def _network(network: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _port(agent: "Agent") -> str:
+def _port(agent: "AgentProperties") -> str:
     if not agent.port_shared_with:
         return str(agent.port or "-")
     others = ", ".join(agent.port_shared_with)
@@ -113,17 +122,24 @@ async def spawn(hive: "Hive", output: Output, name: str, no_wait: bool, timeout:
 
     If a destroyed agent of this name has kept data, the new agent takes them over.
     """
+    from wire.records.lifecycle import SpawnOptions
+
     await follow(
         hive,
         output,
-        lambda: hive.lifecycle.spawn(name),
+        lambda: hive.lifecycle.spawn(name, SpawnOptions()),
         f"spawning {name}",
         no_wait=no_wait,
         timeout=timeout,
     )
 
 
-def _verb(command: str, member: str, doing: str, help_text: str) -> click.Command:
+def _verb(
+    command: str,
+    start_job: Callable[["AgentClient"], Awaitable[str]],
+    doing: str,
+    help_text: str,
+) -> click.Command:
     @click.command(command, help=help_text)
     @_agent
     @job_options
@@ -132,7 +148,7 @@ def _verb(command: str, member: str, doing: str, help_text: str) -> click.Comman
         await follow(
             hive,
             output,
-            lambda: hive.lifecycle.start_job(name, member),
+            lambda: hive.agents.call(name, start_job),
             f"{doing} {name}",
             no_wait=no_wait,
             timeout=timeout,
@@ -141,14 +157,18 @@ def _verb(command: str, member: str, doing: str, help_text: str) -> click.Comman
     return verb
 
 
-start = _verb("start", "Start", "starting", "Start an agent, now and at every boot.")
+start = _verb(
+    "start", lambda agent: agent.start(), "starting", "Start an agent, now and at every boot."
+)
 kill = _verb(
     "kill",
-    "Stop",
+    lambda agent: agent.stop(),
     "stopping",
     "Stop an agent until it is started again.\n\nIts data and messages are kept.",
 )
-restart = _verb("restart", "Restart", "restarting", "Stop an agent and start it again.")
+restart = _verb(
+    "restart", lambda agent: agent.restart(), "restarting", "Stop an agent and start it again."
+)
 
 
 @click.command()
@@ -172,13 +192,13 @@ async def destroy(
     deleted as well.
     """
     if not yes:
-        known = (await hive.lifecycle.agent(name)).name
+        known = (await hive.agents.get(name)).name
         what = f"{known} and all its data" if purge else f"{known} (its data are kept)"
         confirm(f"Destroy {what}?", "destroy")
     await follow(
         hive,
         output,
-        lambda: hive.lifecycle.destroy(name, purge=purge),
+        lambda: hive.lifecycle.destroy(name, purge),
         f"destroying {name}",
         no_wait=no_wait,
         timeout=timeout,

@@ -7,6 +7,7 @@ import click
 
 from hivectl.arguments.completers import complete_all_requests, complete_requests
 from hivectl.arguments.types import number
+from hivectl.output import json_forms
 from hivectl.output.formats import local_time
 from hivectl.output.terminal import Cell, Output, Row, state_cell
 from hivectl.output.text import one_line
@@ -14,7 +15,7 @@ from hivectl.session import follow, hive_command, job_options
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
-    from hivectl.output.records import Approval
+    from wire.records.approvals import Approval
 
 DEPLOY_SECONDS = 900
 """How long `approve` waits by default: packages are downloaded, and turns have to end."""
@@ -40,10 +41,13 @@ async def pending(hive: "Hive", output: Output, everything: bool, full: bool) ->
 
     `hivectl diff ID` shows what a request changes.
     """
-    requests = await hive.approvals.requests({} if everything else {"state": "pending"})
+    from wire.records.approvals import ApprovalFilter, ApprovalState
+
+    state = None if everything else ApprovalState.PENDING
+    requests = await hive.approvals.list_approvals(ApprovalFilter(state=state))
     nothing = ["no requests yet" if everything else "no pending requests"]
     lines = _lines(requests, output) if full else _table(requests, output)
-    output.show([r.as_json() for r in requests], lines or nothing)
+    output.show([json_forms.approval(r) for r in requests], lines or nothing)
 
 
 def _table(requests: "list[Approval]", output: Output) -> list[str]:
@@ -93,10 +97,11 @@ async def approve(
 
     The configuration is built, and deployed once the agent's turn has ended.
     """
+    method = hive.approvals.approve_now if now else hive.approvals.approve
     await follow(
         hive,
         output,
-        lambda: hive.approvals.approve(number, now=now),
+        lambda: method(number),
         _doing(number, now=now),
         no_wait=no_wait,
         timeout=timeout,

@@ -1,6 +1,6 @@
 """Commands about containers: rebuild, update, pause, resume, limits, tombstones, purge, cancel."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -8,12 +8,15 @@ import click
 from hivectl.arguments.completers import complete_agents
 from hivectl.arguments.types import record_id
 from hivectl.exit_codes import CommandError, Exit
-from hivectl.output.formats import amount, iso_time, local_time, size
+from hivectl.output import json_forms
+from hivectl.output.formats import amount, local_time, size
 from hivectl.output.terminal import Cell, Output, Row, confirm
 from hivectl.session import follow, hive_command, job_options
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
+    from wire.clients import AgentClient
+    from wire.records.lifecycle import ResourceChanges
 
 _agent = click.argument("name", shell_complete=complete_agents)
 _one_or_all = click.argument("name", required=False, shell_complete=complete_agents)
@@ -31,7 +34,7 @@ async def rebuild(hive: "Hive", output: Output, name: str, no_wait: bool, timeou
     await follow(
         hive,
         output,
-        lambda: hive.lifecycle.start_job(name, "Rebuild"),
+        lambda: hive.agents.call(name, lambda agent: agent.rebuild()),
         f"rebuilding {name}",
         no_wait=no_wait,
         timeout=timeout,
@@ -50,7 +53,7 @@ async def update(hive: "Hive", output: Output, name: str, no_wait: bool, timeout
     await follow(
         hive,
         output,
-        lambda: hive.lifecycle.start_job(name, "Update"),
+        lambda: hive.agents.call(name, lambda agent: agent.update()),
         f"updating {name}",
         no_wait=no_wait,
         timeout=timeout,
@@ -70,7 +73,12 @@ async def update_all(hive: "Hive", output: Output) -> None:
     output.show({"agents": names}, [text if names else "all agents are up to date"])
 
 
-def _everybody_or(command: str, member: str, done: str, help_text: str) -> click.Command:
+def _everybody_or(
+    command: str,
+    method: Callable[["AgentClient"], Awaitable[None]],
+    done: str,
+    help_text: str,
+) -> click.Command:
     @click.command(command, help=help_text)
     @_one_or_all
     @click.option(
@@ -82,12 +90,10 @@ def _everybody_or(command: str, member: str, done: str, help_text: str) -> click
             raise CommandError(Exit.USAGE, "Give either NAME or --all.")
         running = ("running", "paused")
         names = (
-            [a.name for a in await hive.lifecycle.agents() if a.state in running]
-            if not name
-            else [name]
+            [a.name for a in await hive.agents.all() if a.state in running] if not name else [name]
         )
         for one in names:
-            await hive.lifecycle.call_agent(one, member)
+            await hive.agents.call(one, method)
         output.show(
             {"agents": names}, [f"{one}: {done}" for one in names] or ["no agent is running"]
         )
@@ -97,13 +103,16 @@ def _everybody_or(command: str, member: str, done: str, help_text: str) -> click
 
 pause = _everybody_or(
     "pause",
-    "Pause",
+    lambda agent: agent.pause(),
     "paused",
     "Pause an agent: it gets no processor time.\n\n"
     "Give either NAME or --all. `hivectl resume` lets the processes continue.",
 )
 resume = _everybody_or(
-    "resume", "Resume", "resumed", "Resume a paused agent.\n\nGive either NAME or --all."
+    "resume",
+    lambda agent: agent.resume(),
+    "resumed",
+    "Resume a paused agent.\n\nGive either NAME or --all.",
 )
 
 
@@ -128,15 +137,14 @@ async def limits(hive: "Hive", output: Output, name: str, changes: Sequence[str]
     VALUE can also be `max` for no limit, or `default` for the limit that
     agent.toml or hyperhive.toml sets.
     """
-    agent = await hive.lifecycle.agent(name)
+    agent = await hive.agents.get(name)
     if changes:
-        await hive.lifecycle.set_resources(name, dict(_change(change) for change in changes))
-        agent = await hive.lifecycle.agent(name)
-    usage = await hive.lifecycle.usage(name)
-    output.show(
-        {"agent": name, "limits": agent.resources, "usage": usage},
-        _limit_lines(agent.resources, usage, output),
-    )
+        wanted = _wanted(changes)
+        await hive.agents.call(name, lambda client: client.set_resources(wanted))
+        agent = await hive.agents.get(name)
+    held = json_forms.amounts(agent.resources)
+    usage = json_forms.amounts(await hive.agents.call(name, lambda client: client.get_usage()))
+    output.show({"agent": name, "limits": held, "usage": usage}, _limit_lines(held, usage, output))
 
 
 def _limit_lines(held: dict[str, int], usage: dict[str, int], output: Output) -> list[str]:
@@ -144,6 +152,17 @@ def _limit_lines(held: dict[str, int], usage: dict[str, int], output: Output) ->
     used: list[Row] = [[key, Cell(amount(key, usage[key]), right=True)] for key in usage]
     lines = output.table(["LIMIT", "VALUE"], rows) or ["no limits"]
     return [*lines, "", *(output.table(["USES", "NOW"], used) or ["not running"])]
+
+
+def _wanted(changes: Sequence[str]) -> "ResourceChanges":
+    from wire.records.lifecycle import ResourceChanges
+
+    wanted = dict(_change(change) for change in changes)
+    for resource in wanted:
+        if resource not in ResourceChanges._fields:
+            known = ", ".join(ResourceChanges._fields)
+            raise CommandError(Exit.USAGE, f"{resource!r} is not a limit. Limits are: {known}.")
+    return ResourceChanges(**wanted)
 
 
 def _change(typed: str) -> tuple[str, int | str]:
@@ -167,16 +186,12 @@ async def tombstones(hive: "Hive", output: Output) -> None:
     `hivectl spawn NAME` creates the agent again with its data; `hivectl purge NAME` deletes the
     data.
     """
-    found = await hive.lifecycle.tombstones()
+    found = await hive.lifecycle.list_tombstones()
     rows: list[Row] = [
-        [name, local_time(destroyed), Cell(size(bytes_), right=True)]
-        for name, bytes_, destroyed in found
+        [t.name, local_time(t.destroyed), Cell(size(t.size), right=True)] for t in found
     ]
     output.show(
-        [
-            {"name": name, "bytes": bytes_, "destroyed": iso_time(destroyed)}
-            for name, bytes_, destroyed in found
-        ],
+        [json_forms.tombstone(t) for t in found],
         output.table(["NAME", "DESTROYED", "SIZE"], rows) or ["no destroyed agent has kept data"],
     )
 
@@ -195,7 +210,7 @@ async def purge(
     await follow(
         hive,
         output,
-        lambda: hive.lifecycle.purge(name),
+        lambda: hive.lifecycle.purge_tombstone(name),
         f"purging {name}",
         no_wait=no_wait,
         timeout=timeout,
@@ -210,7 +225,7 @@ async def cancel_job(hive: "Hive", output: Output, number: int) -> None:
 
     `hivectl status NAME` and --no-wait show the ID of a job.
     """
-    await hive.lifecycle.cancel_job(number)
+    await hive.jobs.cancel(number)
     output.show({"job": number}, [f"job {number} is being cancelled"])
 
 

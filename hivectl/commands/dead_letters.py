@@ -7,6 +7,7 @@ import click
 
 from hivectl.arguments.completers import complete_dead_letters
 from hivectl.arguments.types import record_id
+from hivectl.output import json_forms
 from hivectl.output.formats import local_time
 from hivectl.output.listing import message_lines
 from hivectl.output.terminal import Cell, Output, Row, confirm
@@ -37,14 +38,16 @@ async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
     A message that nobody acknowledged becomes a dead letter after `broker.max_redeliveries`
     redeliveries. `hivectl requeue` queues it again; `hivectl drop` gives it up.
     """
-    found = await hive.broker.messages({"state": "dead"}, _LISTED)
+    from wire.records.broker import MessageFilter, MessageState
+
+    found = await hive.broker.list_messages(MessageFilter(state=MessageState.DEAD), _LISTED)
     headers = ["ID", "TIME", "FROM", "TO", "KIND", "TRIES", "BODY"]
     rows: list[Row] = [
         [
             Cell(str(m.id), right=True),
             local_time(m.queued),
             m.sender,
-            m.to,
+            m.recipient,
             m.kind,
             Cell(str(m.redeliveries), right=True),
             one_line(m.body),
@@ -52,7 +55,7 @@ async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
         for m in found
     ]
     lines = message_lines(found, output) if full else output.table(headers, rows)
-    output.show([m.as_json() for m in found], lines or ["no dead letters"])
+    output.show([json_forms.message(m) for m in found], lines or ["no dead letters"])
 
 
 @click.command()
@@ -63,7 +66,7 @@ async def requeue(hive: "Hive", output: Output, numbers: Sequence[int]) -> None:
 
     They are delivered as often as new messages before they are dead letters again.
     """
-    await hive.broker.requeue(numbers)
+    await hive.broker.requeue(list(numbers))
     output.show(
         [{"id": number, "state": "queued"} for number in numbers],
         [f"message {number} queued again" for number in numbers],
@@ -82,7 +85,7 @@ async def drop(hive: "Hive", output: Output, numbers: Sequence[int], yes: bool) 
     if not yes:
         what = f"dead letter {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} dead letters"
         confirm(f"Drop {what}? Dropped messages are never delivered.", "drop")
-    await hive.broker.drop(numbers)
+    await hive.broker.drop(list(numbers))
     output.show(
         [{"id": number, "state": "dropped"} for number in numbers],
         [f"message {number} dropped" for number in numbers],

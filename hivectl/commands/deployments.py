@@ -9,6 +9,7 @@ from hivectl.arguments.completers import complete_agents, complete_deployed
 from hivectl.arguments.types import number
 from hivectl.commands.messages import stdin_text
 from hivectl.exit_codes import CommandError, Exit
+from hivectl.output import json_forms
 from hivectl.output.formats import local_time
 from hivectl.output.terminal import Cell, Output, Row
 from hivectl.output.text import one_line
@@ -58,8 +59,10 @@ async def request_spawn(
     The request, with the agent's configuration, waits for approval. `hivectl spawn` creates an
     agent at once, but with an empty configuration.
     """
+    from wire.records.approvals import SpawnRequestOptions
+
     text = None if config is None else _configuration(config)
-    number = await hive.approvals.request_spawn(name, message, text)
+    number = await hive.approvals.request_spawn(name, message, SpawnRequestOptions(config=text))
     _requested(output, number, f"spawn {name}")
 
 
@@ -102,7 +105,10 @@ async def apply(
 
     COMMIT is a hash in the agent's proposed repository, /var/lib/hyperhive/git/proposed/NAME.
     """
-    number = await hive.approvals.request_apply(name, commit, message, revert=revert)
+    from wire.records.approvals import ApplyRequestOptions
+
+    options = ApplyRequestOptions(revert=revert)
+    number = await hive.approvals.request_apply(name, commit, message, options)
     _requested(output, number, f"{name} gets {commit[:12]}")
 
 
@@ -155,7 +161,7 @@ async def deploy_log(hive: "Hive", output: Output, name: str, limit: int) -> Non
         for d in found
     ]
     nothing = ["no deployments yet"]
-    output.show([d.as_json() for d in found], output.table(headers, rows) or nothing)
+    output.show([json_forms.deploy(d) for d in found], output.table(headers, rows) or nothing)
 
 
 COMMANDS = [request_spawn, apply, revert, deploy_log]

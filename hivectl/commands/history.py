@@ -1,26 +1,27 @@
 """Commands about past messages: history, search."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from hivectl.arguments.completers import complete_agents
 from hivectl.arguments.types import number, past, record_id
+from hivectl.output import json_forms
 from hivectl.output.listing import message_lines, message_table, question_lines, question_table
 from hivectl.output.terminal import Output
-from hivectl.session import hive_command
+from hivectl.session import Callback, hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
-    from hivectl.output.records import Message, Question
+    from wire.records.broker import Message, Question
 
 STATES = ["queued", "leased", "acknowledged", "dead", "dropped"]
 QUESTION = "question"
 """The `--kind` of search that selects questions; no message has this kind."""
 
 
-def _paging(command: Callable[..., Any]) -> Callable[..., Any]:
+def _paging(command: Callback) -> Callback:
     """Add the options that history and search share."""
     options = [
         click.option(
@@ -49,15 +50,6 @@ def _paging(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _wanted(**given: Any) -> dict[str, Any]:
-    from wire.types import U64
-
-    wanted = {key: value for key, value in given.items() if value is not None}
-    if "before" in wanted:
-        wanted["before"] = U64(wanted["before"])
-    return wanted
-
-
 @click.command()
 @click.option("--to", metavar="NAME", shell_complete=complete_agents, help="Only messages to NAME.")
 @click.option(
@@ -72,15 +64,38 @@ def _wanted(**given: Any) -> dict[str, Any]:
 @_paging
 @hive_command
 async def history(
-    hive: "Hive", output: Output, /, limit: int, full: bool, sender: str | None, **given: Any
+    hive: "Hive",
+    output: Output,
+    to: str | None,
+    sender: str | None,
+    kind: str | None,
+    state: str | None,
+    agent: str | None,
+    since: int | None,
+    until: int | None,
+    limit: int,
+    before: int | None,
+    full: bool,
 ) -> None:
     """List the messages of the whole hive, oldest first.
 
     TIME is 10:00, "yesterday 10:00", 2026-01-31, 2026-01-31T10:00, or 2h for two hours ago.
     """
-    messages = await hive.broker.messages(_wanted(**given, **{"from": sender}), limit)
+    from wire.records.broker import MessageFilter, MessageState
+
+    wanted = MessageFilter(
+        recipient=to,
+        sender=sender,
+        agent=agent,
+        before=before,
+        since=since,
+        until=until,
+        kind=kind,
+        state=MessageState(state) if state else None,
+    )
+    messages = await hive.broker.list_messages(wanted, limit)
     lines = message_lines(messages, output) if full else message_table(messages, output)
-    output.show([m.as_json() for m in messages], lines or ["no messages"])
+    output.show([json_forms.message(m) for m in messages], lines or ["no messages"])
 
 
 @click.command()
@@ -93,12 +108,14 @@ async def history(
 async def search(
     hive: "Hive",
     output: Output,
-    /,
     text: Sequence[str],
     kind: str | None,
+    agent: str | None,
+    since: int | None,
+    until: int | None,
     limit: int,
+    before: int | None,
     full: bool,
-    **given: Any,
 ) -> None:
     """Search messages and questions for words.
 
@@ -108,20 +125,23 @@ async def search(
     --limit applies to messages and to questions separately. --before takes the ID of a message
     and leaves questions out; with `--kind question` it takes the ID of a question.
     """
+    from wire.records.broker import MessageFilter, QuestionFilter
+
     words = " ".join(text)
-    wanted = _wanted(**given, text=words)
-    with_messages = kind != QUESTION
-    with_questions = kind == QUESTION or (kind is None and given["before"] is None)
     messages: list[Message] = []
     questions: list[Question] = []
-    if with_messages:
-        messages = await hive.broker.messages(wanted | _wanted(kind=kind), limit)
-    if with_questions:
-        questions = await hive.broker.questions(wanted, limit)
+    if kind != QUESTION:
+        wanted = MessageFilter(
+            agent=agent, text=words, before=before, since=since, until=until, kind=kind
+        )
+        messages = await hive.broker.list_messages(wanted, limit)
+    if kind == QUESTION or (kind is None and before is None):
+        asked = QuestionFilter(agent=agent, text=words, before=before, since=since, until=until)
+        questions = await hive.broker.list_questions(asked, limit)
     output.show(
         {
-            "messages": [m.as_json() for m in messages],
-            "questions": [q.as_json() for q in questions],
+            "messages": [json_forms.message(m) for m in messages],
+            "questions": [json_forms.question(q) for q in questions],
         },
         _found(messages, questions, output, words, full=full) or ["nothing found"],
     )

@@ -29,7 +29,7 @@ async def login(hive: "Hive", output: Output, name: str) -> None:
     """
     from hivectl.host import login as logins
 
-    agent = await hive.lifecycle.agent(name)
+    agent = await hive.agents.get(name)
     if agent.state != "running":
         raise CommandError(
             Exit.CONFLICT,

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
 
 
+MAINTENANCE_SECONDS = 600.0
+"""How long a backup or a vacuum of a large store may take."""
+
+
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @hive_command
@@ -29,7 +33,7 @@ async def backup(hive: "Hive", output: Output, file: Path | None) -> None:
     if file is not None:
         _need_root("Only root can write the backup to a file")
         backups.check_free(file)
-    path = Path(await hive.broker.backup(backups.new_name()))
+    path = Path(await hive.broker.within(MAINTENANCE_SECONDS).backup(backups.new_name()))
     if file is not None:
         path = backups.move(path, file)
     output.show({"file": str(path)}, [output.paint(f"backed up to {path}", "")])
@@ -72,7 +76,7 @@ async def vacuum(hive: "Hive", output: Output) -> None:
     Deletes messages, questions and reminders that were completed more than `broker.keep_days`
     days ago. A timer does the same every hour.
     """
-    deleted = await hive.broker.vacuum()
+    deleted = await hive.broker.within(MAINTENANCE_SECONDS).vacuum()
     what = "1 record was" if deleted == 1 else f"{deleted} records were"
     output.show({"deleted": deleted}, [f"{what} deleted"])
 

@@ -1,20 +1,21 @@
 """Commands about your own messages: send, inbox."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from hivectl.arguments.completers import complete_agents
 from hivectl.arguments.types import record_id, seconds
 from hivectl.exit_codes import CommandError, Exit
+from hivectl.output import json_forms
 from hivectl.output.formats import local_time
 from hivectl.output.terminal import Output
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
-    from hivectl.output.records import Message
+    from wire.records.broker import Message
 
 WAIT_SECONDS = 180.0
 
@@ -44,15 +45,9 @@ async def send(
     TO is the name of an agent, or `*` for all agents. BODY is the message, or `-` to read it from
     standard input.
     """
-    from wire.types import U64
+    from wire.records.broker import SendOptions
 
-    options: dict[str, Any] = {}
-    if urgent:
-        options["urgent"] = True
-    if in_reply_to is not None:
-        options["in_reply_to"] = U64(in_reply_to)
-    if dedupe_key is not None:
-        options["dedupe_key"] = dedupe_key
+    options = SendOptions(in_reply_to=in_reply_to, dedupe_key=dedupe_key, urgent=urgent)
     number = await hive.broker.send(to, stdin_text() if body == "-" else body, options)
     output.show(
         {"id": number}, [f"message {number} queued for {'all agents' if to == '*' else to}"]
@@ -96,12 +91,13 @@ async def inbox(
     if everything and wait is not None:
         raise CommandError(Exit.USAGE, "Give only one of --all and --wait.")
     if wait is None:
-        messages = await hive.broker.inbox(everything=everything)
+        messages = await hive.inbox.messages(everything=everything)
     else:
-        messages = await hive.broker.await_inbox(wait)
+        messages = await hive.inbox.wait(wait)
     # Shown first and then acknowledged: no message is gone before somebody saw it.
     output.show(
-        [m.as_json() for m in messages], _message_lines(messages, output) or ["inbox is empty"]
+        [json_forms.message(m) for m in messages],
+        _message_lines(messages, output) or ["inbox is empty"],
     )
     unread = [m.id for m in messages if m.state not in ("acknowledged", "dropped")]
     if ack and unread:

@@ -1,7 +1,7 @@
 """Commands about questions: questions, ask, answer, cancel-question."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +9,7 @@ from hivectl.arguments.completers import complete_agents, complete_questions
 from hivectl.arguments.types import duration, number, record_id, seconds
 from hivectl.commands.messages import WAIT_SECONDS, stdin_text
 from hivectl.exit_codes import CommandError, Exit
+from hivectl.output import json_forms
 from hivectl.output.listing import question_lines, question_table
 from hivectl.output.terminal import Output
 from hivectl.output.text import one_line
@@ -16,7 +17,7 @@ from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
-    from hivectl.output.records import Question
+    from wire.records.broker import AskOptions, Question
 
 _question = click.argument(
     "number", metavar="ID", type=record_id, shell_complete=complete_questions
@@ -55,15 +56,17 @@ async def questions(
     full: bool,
 ) -> None:
     """List the open questions of the whole hive, oldest first."""
-    given = {"to": to, "from": asker, "state": None if everything else "open"}
-    wanted = {key: value for key, value in given.items() if value is not None}
-    found = await hive.broker.questions(wanted, limit)
+    from wire.records.broker import QuestionFilter, QuestionState
+
+    state = None if everything else QuestionState.OPEN
+    wanted = QuestionFilter(recipient=to, sender=asker, state=state)
+    found = await hive.broker.list_questions(wanted, limit)
     if full:
         lines = question_lines(found, output)
     else:
         lines = question_table(found, output, open_only=not everything)
     nothing = "no questions yet" if everything else "no open questions"
-    output.show([q.as_json() for q in found], lines or [nothing])
+    output.show([json_forms.question(q) for q in found], lines or [nothing])
     if len(found) == limit:
         output.note(f"Only the newest {limit} are shown; --limit shows more.")
 
@@ -78,7 +81,7 @@ async def answer(hive: "Hive", output: Output, number: int, text: Sequence[str])
     TEXT is the answer, or `-` to read it from standard input. If the question has choices, TEXT
     is a choice or its number; give several if the question allows several.
     """
-    question = await hive.broker.question(number)
+    question = await hive.questions.get(number)
     given = _chosen(question, text)
     await hive.broker.answer(number, given)
     shown = ", ".join(one_line(part) for part in given)
@@ -117,7 +120,7 @@ def _choice(question: "Question", typed: str) -> str:
 @hive_command
 async def cancel_question(hive: "Hive", output: Output, number: int) -> None:
     """Cancel an open question; its asker is told."""
-    await hive.broker.cancel_question(number)
+    await hive.broker.cancel(number)
     output.show({"id": number, "state": "cancelled"}, [f"question {number} cancelled"])
 
 
@@ -151,7 +154,15 @@ async def cancel_question(hive: "Hive", output: Output, number: int) -> None:
 )
 @hive_command
 async def ask(
-    hive: "Hive", output: Output, /, name: str, question: str, wait: float | None, **given: Any
+    hive: "Hive",
+    output: Output,
+    name: str,
+    question: str,
+    choices: Sequence[str],
+    multi: bool,
+    ttl: int | None,
+    dedupe_key: str | None,
+    wait: float | None,
 ) -> None:
     """Ask an agent a question.
 
@@ -159,35 +170,26 @@ async def ask(
     inbox. With --wait it is also printed, one choice per line.
     """
     text = stdin_text() if question == "-" else question
-    options = _options(**given)
+    options = _options(choices, multi, ttl, dedupe_key)
     if wait is None:
         number = await hive.broker.ask(name, text, options)
         output.show({"id": number}, [f"question {number} asked of {name}"])
         return
-    async with hive.broker.resolutions() as resolutions:
+    async with hive.questions.watch() as ended:
         number = await hive.broker.ask(name, text, options)
         output.note(f"question {number} asked of {name}; waiting for the answer")
-        resolved = await resolutions.end_of(number, wait)
+        resolved = await ended.end_of(number, wait)
     _show_end(resolved, output, wait)
 
 
 def _options(
-    *, choices: Sequence[str], multi: bool, ttl: int | None, dedupe_key: str | None
-) -> dict[str, Any]:
-    from wire.types import U32
+    choices: Sequence[str], multi: bool, ttl: int | None, dedupe_key: str | None
+) -> "AskOptions":
+    from wire.records.broker import AskOptions
 
     if multi and not choices:
         raise CommandError(Exit.USAGE, "--multi needs choices: give --choice once for each.")
-    options: dict[str, Any] = {}
-    if choices:
-        options["choices"] = list(choices)
-    if multi:
-        options["multi"] = True
-    if ttl is not None:
-        options["ttl_s"] = U32(ttl)
-    if dedupe_key is not None:
-        options["dedupe_key"] = dedupe_key
-    return options
+    return AskOptions(choices=list(choices) or None, multi=multi, ttl_s=ttl, dedupe_key=dedupe_key)
 
 
 def _show_end(question: "Question", output: Output, waited: float) -> None:
@@ -197,7 +199,7 @@ def _show_end(question: "Question", output: Output, waited: float) -> None:
         CommandError: there is no answer.
     """
     answer = [line for text in question.answer for line in output.plain(text)]
-    output.show(question.as_json(), answer)
+    output.show(json_forms.question(question), answer)
     match question.state:
         case "open":
             raise CommandError(

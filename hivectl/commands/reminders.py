@@ -1,6 +1,6 @@
 """The command about reminders: remind."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +8,7 @@ from hivectl.arguments.completers import complete_reminders
 from hivectl.arguments.types import duration, future, record_id
 from hivectl.commands.messages import stdin_text
 from hivectl.exit_codes import CommandError, Exit
+from hivectl.output import json_forms
 from hivectl.output.formats import local_time
 from hivectl.output.terminal import Cell, Output, Row, state_cell
 from hivectl.output.text import one_line
@@ -15,7 +16,7 @@ from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
-    from hivectl.output.records import Reminder
+    from wire.records.broker import Reminder
 
 _LISTED = 1000
 
@@ -85,22 +86,25 @@ async def remind(
 async def _remind(
     hive: "Hive", output: Output, text: str, due: int | None, after: int | None
 ) -> None:
-    from wire.types import U32, U64
+    from wire.records.broker import ReminderFilter, RemindOptions
 
-    options: dict[str, Any] = {} if after is None else {"after_s": U32(after)}
-    number = await hive.broker.remind(due or 0, text, options)
+    number = await hive.broker.remind(due or 0, text, RemindOptions(after_s=after))
     # The due time that the broker computed; this process could read another clock.
-    stored = await hive.broker.reminders({"after": U64(number - 1), "before": U64(number + 1)}, 1)
-    if not stored:
-        raise CommandError(Exit.NOT_FOUND, f"Reminder {number} no longer exists.")
-    when = local_time(stored[0].due)
-    output.show(stored[0].as_json(), [f"reminder {number} is due at {when}"])
+    wanted = ReminderFilter(after=number - 1, before=number + 1)
+    for stored in await hive.broker.list_reminders(wanted, 1):
+        when = local_time(stored.due)
+        output.show(json_forms.reminder(stored), [f"reminder {number} is due at {when}"])
+        return
+    raise CommandError(Exit.NOT_FOUND, f"Reminder {number} no longer exists.")
 
 
 async def _list(hive: "Hive", output: Output, *, everything: bool) -> None:
-    found = await hive.broker.reminders({} if everything else {"state": "pending"}, _LISTED)
+    from wire.records.broker import ReminderFilter, ReminderState
+
+    wanted = ReminderFilter(state=None if everything else ReminderState.PENDING)
+    found = await hive.broker.list_reminders(wanted, _LISTED)
     nothing = "no reminders yet" if everything else "no pending reminders"
-    output.show([r.as_json() for r in found], _table(found, output) or [nothing])
+    output.show([json_forms.reminder(r) for r in found], _table(found, output) or [nothing])
 
 
 def _table(reminders: "list[Reminder]", output: Output) -> list[str]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hivectl.output import json_forms
 from hivectl.output.formats import local_time
 from hivectl.output.terminal import Cell, Output, Row
 from hivectl.output.text import one_line
@@ -12,7 +13,7 @@ from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
-    from hivectl.output.records import Thread
+    from wire.records.broker import Thread
 
 _TITLES = {
     "approval": "waiting for your approval",
@@ -33,8 +34,10 @@ async def threads(hive: "Hive", output: Output) -> None:
     Lists the requests, questions, messages, dead letters and reminders that somebody still waits
     for, at most the newest 200 of each kind.
     """
-    found = await hive.broker.threads()
-    output.show([t.as_json() for t in found], list(_groups(found, output)) or ["nothing is open"])
+    found = await hive.broker.open_threads()
+    output.show(
+        [json_forms.thread(t) for t in found], list(_groups(found, output)) or ["nothing is open"]
+    )
 
 
 def _groups(threads: "list[Thread]", output: Output) -> Iterator[str]:
@@ -64,7 +67,7 @@ def _row(thread: "Thread") -> Row:
         Cell(str(thread.id) if thread.id else "-", right=True),
         local_time(thread.since),
         thread.sender or "-",
-        thread.to or "-",
+        thread.recipient or "-",
         local_time(thread.due),
         one_line(thread.text),
     ]

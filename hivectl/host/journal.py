@@ -191,7 +191,7 @@ async def _find(agent: str) -> Machine:
     guess = Machine(default, f"systemd-nspawn@{default}.service", _written_id(default))
     try:
         async with Hive.connect() as hive:
-            known = await hive.lifecycle.agent(agent)
+            known = await hive.agents.get(agent)
             running = await hive.machined.machine(known.machine)
     except Unavailable:
         return guess  # the journal is needed most when the hive is down

@@ -29,8 +29,10 @@ _URL: Final = re.compile(rb"https://[!-~]+(?=\s)")
 class Login:
     """A login in progress."""
 
+    process: Process
+
     def __init__(self, process: Process) -> None:
-        self._process = process
+        self.process = process
         self._output = b""
 
     async def address(self) -> str:
@@ -60,18 +62,18 @@ class Login:
         Raises:
             CommandError: the login failed, or did not end within END_SECONDS.
         """
-        assert self._process.stdin is not None  # noqa: S101 - a pipe, as asked for
+        assert self.process.stdin is not None  # noqa: S101 - a pipe, as asked for
         self._output = b""
         try:
-            self._process.stdin.write(code.encode() + b"\n")
-            await self._process.stdin.drain()
-            self._process.stdin.close()
+            self.process.stdin.write(code.encode() + b"\n")
+            await self.process.stdin.drain()
+            self.process.stdin.close()
             async with asyncio.timeout(END_SECONDS):
                 while await self._more():
                     pass
-                status = await self._process.wait()
+                status = await self.process.wait()
         except OSError:
-            status = await self._process.wait()
+            status = await self.process.wait()
         except TimeoutError:
             raise CommandError(
                 Exit.TIMEOUT, f"The login did not end within {END_SECONDS:.0f} s."
@@ -80,8 +82,8 @@ class Login:
             raise CommandError(Exit.FAILED, f"The login failed: {self._said()}")
 
     async def _more(self) -> bool:
-        assert self._process.stdout is not None  # noqa: S101 - a pipe, as asked for
-        chunk = await self._process.stdout.read(4096)
+        assert self.process.stdout is not None  # noqa: S101 - a pipe, as asked for
+        chunk = await self.process.stdout.read(4096)
         self._output = (self._output + chunk)[-MAX_OUTPUT:]
         return bool(chunk)
 

@@ -1,14 +1,16 @@
 """Messages and questions for people: as tables, or with their complete texts."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from hivectl.output.formats import local_time
 from hivectl.output.terminal import Cell, Output, Row, state_cell
 from hivectl.output.text import one_line
 
 if TYPE_CHECKING:
-    from hivectl.output.records import Message, Question
+    from wire.records.broker import Message, Question
+
+T = TypeVar("T")
 
 _LEAD = 20
 """The columns that an excerpt shows before the word that was found."""
@@ -33,7 +35,7 @@ def message_table(messages: "list[Message]", output: Output, words: str = "") ->
             Cell(str(m.id), right=True),
             local_time(m.queued),
             m.sender,
-            m.to,
+            m.recipient,
             m.kind,
             state_cell(m.state),
             excerpt(m.body, words, output),
@@ -47,7 +49,7 @@ def message_lines(messages: "list[Message]", output: Output) -> list[str]:
     """Return messages with their complete bodies."""
     lines: list[str] = []
     for m in messages:
-        head = f"{m.id} {local_time(m.queued)} {m.sender} to {m.to}, {m.kind}, {m.state}"
+        head = f"{m.id} {local_time(m.queued)} {m.sender} to {m.recipient}, {m.kind}, {m.state}"
         lines += [output.paint(head, "bold"), *output.indented(m.body)]
     return lines
 
@@ -64,7 +66,7 @@ def question_table(
                 Cell(str(q.id), right=True),
                 local_time(q.asked),
                 q.asker,
-                q.to,
+                q.recipient,
                 local_time(q.deadline),
                 state_cell(q.state),
                 excerpt(q.text, words, output),
@@ -77,7 +79,7 @@ def question_table(
     return output.table(headers, rows)
 
 
-def _without(column: int, row: Sequence[Any]) -> list[Any]:
+def _without(column: int, row: Sequence[T]) -> list[T]:
     return [*row[:column], *row[column + 1 :]]
 
 
@@ -96,7 +98,7 @@ def question_lines(found: "list[Question]", output: Output) -> list[str]:
     """Return questions with their complete texts."""
     lines: list[str] = []
     for q in found:
-        head = f"{q.id} {local_time(q.asked)} {q.asker} asks {q.to}, {q.state}"
+        head = f"{q.id} {local_time(q.asked)} {q.asker} asks {q.recipient}, {q.state}"
         if q.deadline and q.state == "open":
             head += f" until {local_time(q.deadline)}"
         lines += [output.paint(head, "bold"), *output.indented(q.text)]

@@ -5,11 +5,12 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import click
 
 from hivectl.exit_codes import CommandError, Exit, ReaderLeftError
+from hivectl.output.json_forms import Json
 from hivectl.output.text import elide, safe, width, wrap
 
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
@@ -100,7 +101,7 @@ class Output:
         self.colour = terminal and not dumb
         self.columns = shutil.get_terminal_size().columns if terminal else None
 
-    def show(self, value: Any, lines: Iterable[str]) -> None:
+    def show(self, value: Json, lines: Iterable[str]) -> None:
         """Print `value` as JSON, or `lines` (which must be safe) for people, and flush.
 
         Raises:

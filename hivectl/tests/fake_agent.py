@@ -1,12 +1,14 @@
 # ruff: noqa: N802 -- D-Bus members are PascalCase
-"""An agent of paper."""
+"""A fake agent."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wire import names
 from wire.interface import Interface, method, prop
 from wire.principal import OPERATOR
-from wire.types import U64, Bool, Dict, Int64, ObjectPath, Str, StrList, UInt32, UInt64
+from wire.records import decode
+from wire.records.lifecycle import AgentState, Network, ResourceChanges, Resources, TurnState, Usage
+from wire.types import Bool, Dict, Int64, ObjectPath, Str, StrList, UInt32, UInt64
 
 if TYPE_CHECKING:
     from hivectl.tests.fake_hive import FakeLifecycle
@@ -20,8 +22,8 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         self._lifecycle = lifecycle
         self._name = name
         self.model = "claude-x"
-        self.limits: dict[str, Any] = {}
-        self.network = {"deny": ["any"], "allow": ["192.0.2.7"], "filtered": True}
+        self.resources = Resources(tasks_max=4096)
+        self.network = Network(deny=["any"], allow=["192.0.2.7"], filtered=True)
         self.port_shared: list[str] = []
 
     @method(allow=OPERATOR)
@@ -57,8 +59,8 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         return True
 
     @prop()
-    def State(self) -> Str:
-        return "running"
+    def State(self) -> AgentState:
+        return AgentState.RUNNING
 
     @prop()
     def Since(self) -> Int64:
@@ -69,8 +71,8 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         return "ab" * 16
 
     @prop()
-    def TurnState(self) -> Str:
-        return "idle"
+    def TurnState(self) -> TurnState:
+        return TurnState.IDLE
 
     @prop()
     def TurnSince(self) -> Int64:
@@ -89,12 +91,12 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
         return False
 
     @prop()
-    def Network(self) -> Dict:
+    def Network(self) -> Network:
         return self.network
 
     @prop()
-    def Resources(self) -> Dict:
-        return {"tasks_max": U64(4096)} | self.limits
+    def Resources(self) -> Resources:
+        return self.resources
 
     @prop()
     def Stale(self) -> Bool:
@@ -134,9 +136,12 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
 
     @method(allow=OPERATOR)
     async def SetResources(self, resources: Dict) -> None:
-        self._lifecycle.calls.append(("limit", self._name, resources))
-        self.limits = {key: U64(value) for key, value in resources.items()}
+        changes = decode(ResourceChanges, resources)
+        self._lifecycle.calls.append(("limit", self._name, changes))
+        self.resources = self.resources._replace(
+            **{key: value for key, value in changes._asdict().items() if value is not None}
+        )
 
     @method(allow=OPERATOR)
-    async def GetUsage(self) -> Dict:
-        return {"memory": U64(3 * 2**20), "cpu": U64(1_500_000)}
+    async def GetUsage(self) -> Usage:
+        return Usage(memory=3 * 2**20, cpu=1_500_000)

@@ -1,20 +1,27 @@
 # ruff: noqa: N802 -- D-Bus members are PascalCase
-"""Approvals of paper."""
+"""A fake of approvals."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from hivectl.tests.fake_agent import COMMIT, SINCE
 from wire import names
 from wire.errors import NotFound
 from wire.interface import Interface, caller, method
 from wire.principal import OPERATOR
-from wire.types import Dict, ObjectPath, Signature, Str, UInt32, UInt64
+from wire.records import decode
+from wire.records.approvals import (
+    ApplyRequestOptions,
+    Approval,
+    ApprovalFilter,
+    ApprovalKind,
+    ApprovalState,
+    Deploy,
+    SpawnRequestOptions,
+)
+from wire.types import Dict, ObjectPath, Str, UInt32, UInt64
 
 if TYPE_CHECKING:
     from hivectl.tests.fake_hive import FakeLifecycle
-
-Approvals = Annotated[list[list[Any]], Signature("a(tsssssxssx)")]
-Deployments = Annotated[list[list[Any]], Signature("a(xsstss)")]
 
 DIFF = """\
 diff --git a/agent.toml b/agent.toml
@@ -26,36 +33,54 @@ diff --git a/agent.toml b/agent.toml
 """
 
 
+def request(
+    id: int,
+    kind: ApprovalKind,
+    agent: str,
+    commit: str,
+    reason: str,
+    state: ApprovalState,
+    note: str = "",
+) -> Approval:
+    """A request of the manager's."""
+    resolved = 0 if state is ApprovalState.PENDING else SINCE
+    return Approval(id, kind, agent, commit, reason, "manager", SINCE, state, note, resolved)
+
+
 class FakeApprovals(Interface, name=names.APPROVALS):
     def __init__(self, lifecycle: "FakeLifecycle") -> None:
         self._lifecycle = lifecycle
-        by = ["manager", SINCE]
-        self.requests: list[list[Any]] = [
-            [7, "spawn", "carol", COMMIT, "to test", *by, "pending", "", 0],
-            [6, "spawn", "dave", "", "to rest", *by, "denied", "no", SINCE],
-            [5, "apply", "alice", COMMIT, "to fail", *by, "failed", "no jq:\nlast line", SINCE],
+        self.requests = [
+            request(7, ApprovalKind.SPAWN, "carol", COMMIT, "to test", ApprovalState.PENDING),
+            request(6, ApprovalKind.SPAWN, "dave", "", "to rest", ApprovalState.DENIED, "no"),
+            request(
+                *(5, ApprovalKind.APPLY, "alice", COMMIT, "to fail", ApprovalState.FAILED),
+                "no jq:\nlast line",
+            ),
         ]
-        self.deployments: list[list[Any]] = [
-            [SINCE, "alice", COMMIT, 3, "manager", "More memory"],
-            [SINCE - 1_000_000, "bob-2", COMMIT[::-1], 0, "operator", "The first one"],
+        self.deployments = [
+            Deploy(SINCE, "alice", COMMIT, 3, "manager", "More memory"),
+            Deploy(SINCE - 1_000_000, "bob-2", COMMIT[::-1], 0, "operator", "The first one"),
         ]
         self.text = DIFF
         self.calls: list[tuple[Any, ...]] = []
 
     @method(allow=OPERATOR)
-    async def List(self, filter: Dict) -> Approvals:
-        return [r for r in self.requests if r[7] == filter.get("state", r[7])]
+    async def List(self, filter: Dict) -> list[Approval]:
+        wanted = decode(ApprovalFilter, filter)
+        return [r for r in self.requests if wanted.state in (None, r.state)]
 
     @method(allow=OPERATOR)
     async def RequestSpawn(self, name: Str, reason: Str, options: Dict) -> UInt64:
-        self.calls.append(("spawn", name, reason, options))
+        self.calls.append(("spawn", name, reason, decode(SpawnRequestOptions, options)))
         return 8
 
     @method(allow=OPERATOR)
     async def RequestApply(
         self, agent: Str, commit: Str, description: Str, options: Dict
     ) -> UInt64:
-        self.calls.append(("apply", agent, commit, description, options))
+        chosen = decode(ApplyRequestOptions, options)
+        self.calls.append(("apply", agent, commit, description, chosen))
         return 8
 
     @method(allow=OPERATOR)
@@ -90,6 +115,6 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         return self.text
 
     @method(allow=OPERATOR)
-    async def DeployLog(self, agent: Str, limit: UInt32) -> Deployments:
+    async def DeployLog(self, agent: Str, limit: UInt32) -> list[Deploy]:
         self.calls.append(("deploy log", agent, limit))
-        return [d for d in self.deployments if agent in ("", d[1])][:limit]
+        return [d for d in self.deployments if agent in ("", d.agent)][:limit]

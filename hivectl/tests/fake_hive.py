@@ -1,8 +1,8 @@
 # ruff: noqa: N802 -- D-Bus members are PascalCase
-"""A hive of paper on a private bus: the real interfaces, and behind them nothing but a record."""
+"""A fake hive on a private bus: the real interfaces, which keep what they are called with."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any, TypeVar
 
 from hivectl.tests.fake_agent import SINCE, FakeAgent
 from hivectl.tests.fake_approvals import FakeApprovals
@@ -11,24 +11,26 @@ from wire.bus import Bus
 from wire.errors import AlreadyExists, HiveError, NotFound
 from wire.interface import Interface, method, prop, signal
 from wire.principal import OPERATOR
-from wire.types import (
-    Bool,
-    Dict,
-    DictList,
-    Int64,
-    Messages,
-    ObjectPath,
-    Questions,
-    Reminders,
-    Signature,
-    Str,
-    StrList,
-    UInt32,
-    UInt64,
-    UInt64List,
+from wire.records import decode
+from wire.records.broker import (
+    AskOptions,
+    Message,
+    MessageFilter,
+    MessageState,
+    Question,
+    QuestionFilter,
+    QuestionState,
+    Reminder,
+    ReminderFilter,
+    ReminderState,
+    RemindOptions,
+    SendOptions,
+    Thread,
 )
+from wire.records.lifecycle import JobResult, JobState, JobVerb, Tombstone
+from wire.types import Bool, Dict, Int64, ObjectPath, Str, StrList, UInt32, UInt64, UInt64List
 
-Tombstones = Annotated[list[list[Any]], Signature("a(stx)")]
+R = TypeVar("R", Message, Question, Reminder)
 
 
 class FakeJob(Interface, name=names.JOB_INTERFACE):
@@ -41,8 +43,12 @@ class FakeJob(Interface, name=names.JOB_INTERFACE):
         return "alice"
 
     @prop(const=True)
-    def Verb(self) -> Str:
-        return "start"
+    def Verb(self) -> JobVerb:
+        return JobVerb.START
+
+    @prop()
+    def State(self) -> JobState:
+        return JobState.RUNNING
 
 
 class FakeLifecycle(Interface, name=names.LIFECYCLE):
@@ -51,7 +57,7 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
         self.agents: dict[str, FakeAgent] = {}
         self.calls: list[tuple[Any, ...]] = []
         self.jobs = 0
-        self.result = ("done", "")
+        self.result = (JobResult.DONE, "")
         self.ends: bool = True
         """Whether jobs end at once; else they run until the test says so."""
         self.on_job: Callable[[], None] = lambda: None
@@ -66,7 +72,7 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
         self.calls.append((verb, agent))
         path = names.job_path(self.jobs)
         if self.ends:
-            # Before the reply: whoever subscribes after the call would miss it.
+            # Before the reply: a caller that subscribes after the call would miss the signal.
             self.JobRemoved(self.jobs, path, agent, verb, *self.result)
         self.on_job()
         return path
@@ -88,8 +94,8 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
         return sorted(self.agents)
 
     @method(allow=OPERATOR)
-    async def ListTombstones(self) -> Tombstones:
-        return [["carol", 3 * 2**20, SINCE]]
+    async def ListTombstones(self) -> list[Tombstone]:
+        return [Tombstone("carol", 3 * 2**20, SINCE)]
 
     @method(allow=OPERATOR)
     async def PurgeTombstone(self, name: Str) -> ObjectPath:
@@ -103,23 +109,27 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
 
 class FakeBroker(Interface, name=names.BROKER):
     def __init__(self) -> None:
-        self.sent: list[tuple[str, str, dict[str, Any]]] = []
-        self.listed: list[tuple[dict[str, Any], int]] = []
+        self.sent: list[tuple[str, str, SendOptions]] = []
+        self.listed: list[tuple[MessageFilter | QuestionFilter, int]] = []
         self.acknowledged: list[int] = []
-        self.messages: list[list[Any]] = []
-        self.questions: list[list[Any]] = []
-        self.reminders: list[list[Any]] = []
-        self.threads: list[dict[str, Any]] = []
+        self.messages: list[Message] = []
+        self.questions: list[Question] = []
+        self.reminders: list[Reminder] = []
+        self.threads: list[Thread] = []
         self.calls: list[tuple[Any, ...]] = []
         self.backup = "/var/lib/hyperhive/broker/backups/copy.sqlite"
         self.on_list: Callable[[], None] = lambda: None
         self.on_ask: Callable[[int], None] = lambda _number: None
         self.error: HiveError | None = None
 
-    def queue(self, sender: str, body: str, kind: str = "message", to: str = "operator") -> int:
+    def queue(
+        self, sender: str, body: str, kind: str = "message", to: str = "operator", **more: Any
+    ) -> int:
+        """Add a message; `more` are further fields of the record."""
         number = len(self.messages) + 1
-        head = [number, sender, to, kind, body, SINCE]
-        self.messages.append([*head, 0, False, 0, "queued", "", False])
+        head = (number, sender, to, kind, body, SINCE)
+        message = Message(*head, 0, False, 0, MessageState.QUEUED)
+        self.messages.append(message._replace(**more))
         self.MessageQueued(to, number, sender, kind)
         return number
 
@@ -129,20 +139,21 @@ class FakeBroker(Interface, name=names.BROKER):
             raise self.error
         if to == "nobody":
             raise NotFound("There is no agent nobody.")
-        self.sent.append((to, body, options))
+        self.sent.append((to, body, decode(SendOptions, options)))
         return 2**63 + len(self.sent)
 
     @method(allow=OPERATOR)
-    async def ListMessages(self, filter: Dict, limit: UInt32) -> Messages:
-        self.listed.append((filter, limit))
-        wanted = dict(filter)
-        found = [m for m in self.messages if m[2] == wanted.get("to", m[2])]
-        if wanted.get("state") == "queued":
-            found = [m for m in found if m[0] not in self.acknowledged]
-        elif state := wanted.get("state"):
-            found = [m for m in found if m[9] == state]
+    async def ListMessages(self, filter: Dict, limit: UInt32) -> list[Message]:
+        wanted = decode(MessageFilter, filter)
+        self.listed.append((wanted, limit))
+        found = [m for m in self.messages if wanted.recipient in (None, m.recipient)]
+        found = [m for m in found if wanted.state in (None, self._state(m))]
         self.on_list()
         return found
+
+    def _state(self, message: Message) -> MessageState:
+        acknowledged = message.id in self.acknowledged
+        return MessageState.ACKNOWLEDGED if acknowledged else message.state
 
     @method(allow=OPERATOR)
     async def Acknowledge(self, ids: UInt64List) -> None:
@@ -157,27 +168,32 @@ class FakeBroker(Interface, name=names.BROKER):
         self.calls.append(("drop", *ids))
 
     def question(
-        self, sender: str, to: str, text: str, *choices: str, multi: bool = False
-    ) -> list[Any]:
-        """Let somebody have asked; the answered fields can be changed in what is returned."""
+        self, sender: str, to: str, text: str, *choices: str, multi: bool = False, **more: Any
+    ) -> int:
+        """Add a question; `more` are further fields of the record."""
         number = len(self.questions) + 1
-        head = [number, sender, to, text, list(choices), multi, SINCE, 0]
-        self.questions.append([*head, "open", [], "", 0])
-        return self.questions[-1]
+        head = (number, sender, to, text, list(choices), multi, SINCE, 0)
+        question = Question(*head, QuestionState.OPEN, [], "", 0)
+        self.questions.append(question._replace(**more))
+        return number
 
-    def resolve(self, number: int, state: str, *answer: str) -> None:
-        question = self.questions[number - 1]
-        question[8:] = [state, list(answer), "bob", SINCE]
-        self.QuestionResolved(question[1], number, question[2], state)
+    def resolve(self, number: int, state: QuestionState, *answer: str) -> None:
+        """End a question, as bob's doing."""
+        question = self.questions[number - 1]._replace(
+            state=state, answer=list(answer), answered_by="bob", resolved=SINCE
+        )
+        self.questions[number - 1] = question
+        self.QuestionResolved(question.asker, number, question.recipient, state)
 
     @method(allow=OPERATOR)
     async def Ask(self, to: Str, question: Str, options: Dict) -> UInt64:
-        self.calls.append(("ask", to, question, options))
-        asked = self.question(
-            "operator", to, question, *options.get("choices", []), multi=options.get("multi", False)
+        chosen = decode(AskOptions, options)
+        self.calls.append(("ask", to, question, chosen))
+        number = self.question(
+            "operator", to, question, *(chosen.choices or []), multi=chosen.multi
         )
-        self.on_ask(asked[0])
-        return int(asked[0])
+        self.on_ask(number)
+        return number
 
     @method(allow=OPERATOR)
     async def Answer(self, id: UInt64, answer: StrList) -> None:
@@ -188,18 +204,24 @@ class FakeBroker(Interface, name=names.BROKER):
         self.calls.append(("cancel", id))
 
     @method(allow=OPERATOR)
-    async def ListQuestions(self, filter: Dict, limit: UInt32) -> Questions:
-        self.listed.append((filter, limit))
-        found = [q for q in self.questions if q[8] == filter.get("state", q[8])]
+    async def ListQuestions(self, filter: Dict, limit: UInt32) -> list[Question]:
+        wanted = decode(QuestionFilter, filter)
+        self.listed.append((wanted, limit))
+        found = [q for q in self.questions if wanted.state in (None, q.state)]
         self.on_list()
-        return _between(found, filter)
+        return _between(found, wanted)
 
     @method(allow=OPERATOR)
     async def Remind(self, due: Int64, body: Str, options: Dict) -> UInt64:
-        self.calls.append(("remind", due, body, options))
+        chosen = decode(RemindOptions, options)
+        self.calls.append(("remind", due, body, chosen))
+        return self.remind("operator", due or SINCE + (chosen.after_s or 0) * 1_000_000, body)
+
+    def remind(self, owner: str, due: int, body: str, file: str = "", **more: Any) -> int:
+        """Add a reminder; `more` are further fields of the record."""
         number = len(self.reminders) + 1
-        due = due or SINCE + options["after_s"] * 1_000_000
-        self.reminders.append([number, "operator", due, body, "", SINCE, "pending", 0])
+        reminder = Reminder(number, owner, due, body, file, SINCE, ReminderState.PENDING, 0)
+        self.reminders.append(reminder._replace(**more))
         return number
 
     @method(allow=OPERATOR)
@@ -207,12 +229,13 @@ class FakeBroker(Interface, name=names.BROKER):
         self.calls.append(("cancel reminder", id))
 
     @method(allow=OPERATOR)
-    async def ListReminders(self, filter: Dict, limit: UInt32) -> Reminders:
-        found = [r for r in self.reminders if r[6] == filter.get("state", r[6])]
-        return _between(found, filter)
+    async def ListReminders(self, filter: Dict, limit: UInt32) -> list[Reminder]:
+        wanted = decode(ReminderFilter, filter)
+        found = [r for r in self.reminders if wanted.state in (None, r.state)]
+        return _between(found, wanted)
 
     @method(allow=OPERATOR)
-    async def OpenThreads(self) -> DictList:
+    async def OpenThreads(self) -> list[Thread]:
         return self.threads
 
     @method(allow=OPERATOR)
@@ -231,9 +254,9 @@ class FakeBroker(Interface, name=names.BROKER):
     def QuestionResolved(self, sender: Str, id: UInt64, to: Str, state: Str) -> None: ...
 
 
-def _between(rows: list[list[Any]], wanted: dict[str, Any]) -> list[list[Any]]:
-    after, before = wanted.get("after", 0), wanted.get("before", 2**64)
-    return [row for row in rows if after < row[0] < before]
+def _between(rows: list[R], wanted: QuestionFilter | ReminderFilter) -> list[R]:
+    after, before = wanted.after or 0, wanted.before or 2**64
+    return [row for row in rows if after < row.id < before]
 
 
 class FakeDashboard(Interface, name=names.DASHBOARD):

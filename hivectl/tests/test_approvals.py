@@ -12,6 +12,8 @@ from hivectl.tests.fake_agent import COMMIT
 from hivectl.tests.fake_approvals import DIFF
 from hivectl.tests.fake_hive import FakeHive
 from hivectl.tests.test_commands import HOSTILE
+from wire.records.approvals import ApplyRequestOptions, SpawnRequestOptions
+from wire.records.lifecycle import JobResult
 
 
 async def test_requests_are_shown(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -52,7 +54,7 @@ async def test_requests_are_resolved(hive: FakeHive, hivectl: Hivectl) -> None:
 
 
 async def test_a_build_that_fails_shows_its_log(hive: FakeHive, hivectl: Hivectl) -> None:
-    hive.lifecycle.result = ("failed", "The build failed.\nE: no\tjq\nend")
+    hive.lifecycle.result = (JobResult.FAILED, "The build failed.\nE: no\tjq\nend")
     for extra in ([], ["--json"]):
         ran = await hivectl("approve", "7", *extra)
         assert (ran.code, ran.out) == (Exit.FAILED, "")
@@ -98,9 +100,9 @@ async def test_an_agent_is_asked_for_with_its_configuration(
     ran = await hivectl("request-spawn", "dora", "-m", "docs", "--json")
     assert ran.json == {"id": 8, "state": "pending"}
     assert hive.approvals.calls == [
-        ("spawn", "dora", "docs", {"config": "model = 'x'\n"}),
-        ("spawn", "dora", "docs", {"config": "model = 'y'\n"}),
-        ("spawn", "dora", "docs", {}),
+        ("spawn", "dora", "docs", SpawnRequestOptions("model = 'x'\n")),
+        ("spawn", "dora", "docs", SpawnRequestOptions("model = 'y'\n")),
+        ("spawn", "dora", "docs", SpawnRequestOptions()),
     ]
 
 
@@ -133,8 +135,8 @@ async def test_a_change_is_asked_for(hive: FakeHive, hivectl: Hivectl) -> None:
     assert ran.out.startswith("request 8 waits for approval: alice goes back to deployed/3\n")
     await hivectl("revert", "alice", "deployed/0")
     assert hive.approvals.calls == [
-        ("apply", "alice", COMMIT, "more", {}),
-        ("apply", "alice", COMMIT, "less", {"revert": True}),
+        ("apply", "alice", COMMIT, "more", ApplyRequestOptions()),
+        ("apply", "alice", COMMIT, "less", ApplyRequestOptions(revert=True)),
         ("revert", "alice", "deployed/3"),
         ("revert", "alice", "deployed/0"),
     ]
@@ -164,8 +166,10 @@ async def test_the_log_of_deployments(hive: FakeHive, hivectl: Hivectl) -> None:
 
 
 async def test_nobody_steers_the_terminal(hive: FakeHive, hivectl: Hivectl) -> None:
-    hive.approvals.requests[0][4] = hive.approvals.requests[0][8] = HOSTILE
-    hive.approvals.deployments[0][5] = hive.approvals.text = HOSTILE
+    [request, *_], [deployment, *_] = hive.approvals.requests, hive.approvals.deployments
+    hive.approvals.requests = [request._replace(reason=HOSTILE, note=HOSTILE)]
+    hive.approvals.deployments = [deployment._replace(description=HOSTILE)]
+    hive.approvals.text = HOSTILE
     for command in (["pending", "--full"], ["deploy-log"], ["diff", "7"]):
         ran = await hivectl(*command)
         assert "evil" in ran.out

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from hivectl.cli import cli
-from hivectl.exit_codes import Exit
+from hivectl.commands.history import STATES
+from hivectl.exit_codes import BY_ERROR, Exit
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_agent import COMMIT
 from hivectl.tests.fake_hive import FakeHive, FakeJob
@@ -15,6 +16,8 @@ from wire import names
 from wire.errors import TABLE, LimitExceeded
 from wire.fixtures import Connect
 from wire.interface import Interface, prop
+from wire.records.broker import MessageFilter, MessageState, SendOptions
+from wire.records.lifecycle import JobResult
 from wire.types import Str
 
 
@@ -84,7 +87,8 @@ async def test_an_older_lifecycle_is_named(hive: FakeHive, hivectl: Hivectl) -> 
     hive.bus.export(names.agent_path("carol"), _OlderAgent())
     ran = await hivectl("list")
     assert ran.code == Exit.CONFLICT
-    assert "reports no Machine of agents. Run `systemctl restart hive-lifecycle`." in ran.err
+    assert "Machine" in ran.err
+    assert "systemctl restart" in ran.err
 
 
 async def test_status_names_the_job_that_runs(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -124,7 +128,7 @@ async def test_spawn_waits_and_a_second_one_conflicts(hive: FakeHive, hivectl: H
 
 
 async def test_a_failed_job_is_a_failed_command(hive: FakeHive, hivectl: Hivectl) -> None:
-    hive.lifecycle.result = ("failed", "no room")
+    hive.lifecycle.result = (JobResult.FAILED, "no room")
     ran = await hivectl("spawn", "carol")
     assert (ran.code, ran.out) == (Exit.FAILED, "")
     assert ran.err == "hivectl: spawn of carol failed: no room\n"
@@ -178,7 +182,7 @@ async def test_send_hands_over_its_options(hive: FakeHive, hivectl: Hivectl) -> 
     )
     assert ran.out == f"message {2**63 + 1} queued for alice\n"
     assert hive.broker.sent == [
-        ("alice", "hello", {"urgent": True, "in_reply_to": 3, "dedupe_key": "k"})
+        ("alice", "hello", SendOptions(urgent=True, in_reply_to=3, dedupe_key="k"))
     ]
 
 
@@ -224,9 +228,8 @@ async def test_inbox_shows_and_then_acknowledges(hive: FakeHive, hivectl: Hivect
 
 
 async def test_inbox_says_what_came_back(hive: FakeHive, hivectl: Hivectl) -> None:
-    for redeliveries, state in ((1, "queued"), (6, "dead")):
-        message = hive.broker.messages[hive.broker.queue("alice", "hello") - 1]
-        message[6], message[9] = redeliveries, state
+    for redeliveries, state in ((1, MessageState.QUEUED), (6, MessageState.DEAD)):
+        hive.broker.queue("alice", "hello", redeliveries=redeliveries, state=state)
     heads = (await hivectl("inbox", "--all")).out.splitlines()[::2]
     assert [head.partition(", ")[2] for head in heads] == [
         "delivered once before",
@@ -258,7 +261,7 @@ async def test_history_asks_for_what_is_wanted(hive: FakeHive, hivectl: Hivectl)
         *("--limit", "5", "--before", "9"),
     )
     assert hive.broker.listed == [
-        ({"to": "bob", "from": "alice", "kind": "message", "before": 9}, 5)
+        (MessageFilter(recipient="bob", sender="alice", kind="message", before=9), 5)
     ]
     assert ran.out.splitlines()[1].split() == [
         *("1", "2023-11-14", "22:13", "alice", "bob", "message", "queued", "a", "b")
@@ -279,7 +282,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\u202eevil\u2066 \x9b31m\n99 from operator a
 @pytest.mark.parametrize("command", ["inbox", "history", "pending", "list", "status"])
 async def test_no_agent_steers_the_terminal(hive: FakeHive, hivectl: Hivectl, command: str) -> None:
     hive.broker.queue("alice", HOSTILE)
-    hive.approvals.requests[0][4] = HOSTILE
+    hive.approvals.requests[0] = hive.approvals.requests[0]._replace(reason=HOSTILE)
     hive.lifecycle.agents["alice"].model = HOSTILE
     arguments = [command, "alice"] if command == "status" else [command]
     for extra in ([], ["--json"]):
@@ -291,7 +294,7 @@ async def test_no_agent_steers_the_terminal(hive: FakeHive, hivectl: Hivectl, co
 
 
 async def test_an_error_sentence_does_not_steer_either(hive: FakeHive, hivectl: Hivectl) -> None:
-    hive.lifecycle.result = ("failed", HOSTILE)
+    hive.lifecycle.result = (JobResult.FAILED, HOSTILE)
     ran = await hivectl("start", "alice")
     assert re.fullmatch(
         r"hivectl: start of alice failed: [^\n]+\n  99 from operator[^\n]*\n", ran.err
@@ -332,9 +335,11 @@ async def test_help_shows_whole_summaries(hivectl: Hivectl) -> None:
     assert {row.split()[0] for row in rows} == set(cli.commands)
 
 
-def test_every_error_of_the_hive_has_an_exit_code() -> None:
-    from hivectl.exit_codes import BY_ERROR
+def test_history_takes_every_state_of_a_message() -> None:
+    assert list(MessageState) == STATES
 
+
+def test_every_error_of_the_hive_has_an_exit_code() -> None:
     assert {name.rpartition(".")[2] for name in TABLE} == set(BY_ERROR)
 
 

@@ -5,13 +5,14 @@ import pytest
 from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
+from wire.records.lifecycle import JobResult, ResourceChanges
 
 
 async def test_rebuild_says_what_it_changed(hive: FakeHive, hivectl: Hivectl) -> None:
-    hive.lifecycle.result = ("done", "/etc/x written; h-alice \x1b[31mmade")
+    hive.lifecycle.result = (JobResult.DONE, "/etc/x written; h-alice \x1b[31mmade")
     ran = await hivectl("rebuild", "alice")
     assert ran.out == "alice: rebuild done\n  /etc/x written\n  h-alice \\x1b[31mmade\n"
-    hive.lifecycle.result = ("done", "")
+    hive.lifecycle.result = (JobResult.DONE, "")
     assert (await hivectl("rebuild", "alice", "--json")).json["changes"] == []
 
 
@@ -35,16 +36,19 @@ async def test_pause_one_or_all(hive: FakeHive, hivectl: Hivectl, verb: str) -> 
 async def test_limits_are_shown_and_changed(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("limits", "alice", "memory_max=512M", "cpu_quota=150")
     assert hive.lifecycle.calls == [
-        ("limit", "alice", {"memory_max": 512 * 2**20, "cpu_quota": 150})
+        ("limit", "alice", ResourceChanges(memory_max=512 * 2**20, cpu_quota=150))
     ]
     assert ran.out.splitlines()[1:4] == [
-        "tasks_max        4096",
         "memory_max  512.0 MiB",
         "cpu_quota       150 %",
+        "tasks_max        4096",
     ]
     told = (await hivectl("status", "alice")).out
-    assert "limits:     tasks_max 4096, memory_max 512.0 MiB, cpu_quota 150 %\n" in told
+    assert "limits:     memory_max 512.0 MiB, cpu_quota 150 %, tasks_max 4096\n" in told
     assert "memory  3.0 MiB" in ran.out
+    unknown = await hivectl("limits", "alice", "memory=1G")
+    assert unknown.code == Exit.USAGE
+    assert unknown.err.startswith("hivectl: 'memory' is not a limit. Limits are: memory_high, ")
     assert "cpu       1.5 s" in ran.out
     bad = await hivectl("limits", "alice", "memory_max")
     assert (bad.code, bad.err) == (
@@ -59,12 +63,13 @@ async def test_status_shows_whom_an_agent_may_talk_to(hive: FakeHive, hivectl: H
         "  network:    denied: any; exceptions: 192.0.2.7\n"
         in (await hivectl("status", "alice")).out
     )
-    hive.lifecycle.agents["alice"].network["filtered"] = False
+    alice = hive.lifecycle.agents["alice"]
+    alice.network = alice.network._replace(filtered=False)
     assert (
         "  network:    NOT FILTERED: the host cannot filter; should be denied: any; "
         "exceptions: 192.0.2.7\n" in (await hivectl("status", "alice")).out
     )
-    hive.lifecycle.agents["alice"].network["deny"] = []
+    alice.network = alice.network._replace(deny=[])
     assert "  network:    all addresses\n" in (await hivectl("status", "alice")).out
 
 

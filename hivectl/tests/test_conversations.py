@@ -12,14 +12,24 @@ from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_agent import SINCE
 from hivectl.tests.fake_hive import FakeHive
+from wire.records.broker import (
+    AskOptions,
+    MessageFilter,
+    MessageState,
+    QuestionFilter,
+    QuestionState,
+    ReminderState,
+    RemindOptions,
+    Thread,
+)
 
 US = 1_000_000
 
 
 async def test_questions_show_their_choices_aligned(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.broker.question("alice", "operator", "Which\ncolour?", "red", "blue")
-    hive.broker.question("bob-2", "alice", "How many?")[7] = SINCE + 60 * US
-    hive.broker.question("bob-2", "alice", "Done?")[8] = "cancelled"
+    hive.broker.question("bob-2", "alice", "How many?", deadline=SINCE + 60 * US)
+    hive.broker.question("bob-2", "alice", "Done?", state=QuestionState.CANCELLED)
     head, *lines = (await hivectl("questions")).out.splitlines()
     assert [line.split() for line in lines] == [
         ["1", "2023-11-14", "22:13", "alice", "operator", "-", "Which", "colour?"],
@@ -30,17 +40,17 @@ async def test_questions_show_their_choices_aligned(hive: FakeHive, hivectl: Hiv
     assert {line.index(word) for line, word in zip(lines, ["Which", "1", "2", "How"], strict=True)
             if word in ("Which", "How")} == {head.index("QUESTION")}  # fmt: skip
     assert lines[1].index("1") == head.index("QUESTION") + 2
-    assert hive.broker.listed == [({"state": "open"}, 100)]
+    assert hive.broker.listed == [(QuestionFilter(state=QuestionState.OPEN), 100)]
 
 
 async def test_all_questions_show_how_they_ended(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.broker.question("alice", "operator", "Which?", "red", "blue", "green", multi=True)
-    hive.broker.resolve(1, "answered", "red", "blue")
+    hive.broker.resolve(1, QuestionState.ANSWERED, "red", "blue")
     ran = await hivectl("questions", "--all", "--from", "alice", "--to", "operator", "--limit", "7")
     assert "answered" in ran.out
     assert re.search(r"Which\?\n +one or more of:\n +1  red\n", ran.out)
     assert ran.out.endswith("answered by bob at 2023-11-14 22:13: red, blue\n")
-    assert hive.broker.listed == [({"from": "alice", "to": "operator"}, 7)]
+    assert hive.broker.listed == [(QuestionFilter(sender="alice", recipient="operator"), 7)]
     [question] = (await hivectl("questions", "--all", "--json")).json
     assert question == {
         "id": 1,
@@ -124,7 +134,7 @@ async def test_ask_hands_over_its_options(hive: FakeHive, hivectl: Hivectl) -> N
     options = ["--choice", "yes", "--choice", "no", "--multi", "--ttl", "1h30m"]
     ran = await hivectl("ask", "alice", "Ready?", *options, "--dedupe-key", "k")
     assert ran.out == "question 1 asked of alice\n"
-    wanted = {"choices": ["yes", "no"], "multi": True, "ttl_s": 5400, "dedupe_key": "k"}
+    wanted = AskOptions(choices=["yes", "no"], multi=True, ttl_s=5400, dedupe_key="k")
     assert hive.broker.calls == [("ask", "alice", "Ready?", wanted)]
     assert (await hivectl("ask", "alice", "Ready?", "--json")).json == {"id": 2}
     assert (await hivectl("ask", "alice", "Ready?", "--multi")).code == Exit.USAGE
@@ -139,24 +149,25 @@ async def test_ask_prints_the_answer_when_it_comes(hive: FakeHive, hivectl: Hive
     running = asyncio.create_task(hivectl("ask", "alice", "Ready?", "--wait", "15"))
     await asyncio.wait_for(looked.wait(), 10)
     hive.broker.question("operator", "bob", "Something else?")
-    hive.broker.resolve(2, "answered", "not this")
-    hive.broker.resolve(1, "answered", "yes", "and\nno\x1b[2J")
+    hive.broker.resolve(2, QuestionState.ANSWERED, "not this")
+    hive.broker.resolve(1, QuestionState.ANSWERED, "yes", "and\nno\x1b[2J")
     ran = await running
     assert (ran.code, ran.out) == (Exit.OK, "yes\nand\nno\\x1b[2J\n")
     assert ran.err == "question 1 asked of alice; waiting for the answer\n"
 
 
 async def test_ask_misses_no_quick_answer(hive: FakeHive, hivectl: Hivectl) -> None:
-    hive.broker.on_ask = lambda number: hive.broker.resolve(number, "answered", "quick")
+    hive.broker.on_ask = lambda number: hive.broker.resolve(number, QuestionState.ANSWERED, "quick")
     ran = await hivectl("ask", "alice", "Ready?", "--wait", "--json")
     assert ran.json["answer"] == ["quick"]
 
 
 @pytest.mark.parametrize(
-    ("state", "code"), [("expired", Exit.TIMEOUT), ("cancelled", Exit.CONFLICT)]
+    ("state", "code"),
+    [(QuestionState.EXPIRED, Exit.TIMEOUT), (QuestionState.CANCELLED, Exit.CONFLICT)],
 )
 async def test_ask_says_why_there_is_no_answer(
-    hive: FakeHive, hivectl: Hivectl, state: str, code: Exit
+    hive: FakeHive, hivectl: Hivectl, state: QuestionState, code: Exit
 ) -> None:
     hive.broker.on_ask = lambda number: hive.broker.resolve(number, state)
     ran = await hivectl("ask", "alice", "Ready?", "--wait")
@@ -179,17 +190,16 @@ async def test_remind_after_a_while_and_at_a_time(hive: FakeHive, hivectl: Hivec
     assert (ran.json["due"], ran.json["file"]) == (f"{due}:00.000000Z", None)
     at = int(day.timestamp()) * US
     assert hive.broker.calls == [
-        ("remind", 0, "look", {"after_s": 7200}),
-        ("remind", at, "a\nb", {}),
+        ("remind", 0, "look", RemindOptions(after_s=7200)),
+        ("remind", at, "a\nb", RemindOptions()),
     ]
 
 
 async def test_reminders_are_listed_and_cancelled(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("remind", "--list")).out == "no pending reminders\n"
-    hive.broker.reminders += [
-        [1, "alice", SINCE, "look", "/state/notes", SINCE, "pending", 0],
-        [2, "bob-2", SINCE, "", "/state/todo", SINCE, "delivered", 9],
-    ]
+    hive.broker.remind("alice", SINCE, "look", "/state/notes")
+    delivered = {"state": ReminderState.DELIVERED, "message": 9}
+    hive.broker.remind("bob-2", SINCE, "", "/state/todo", **delivered)
     head, row = (await hivectl("remind", "--list")).out.splitlines()
     assert row.index("look [/state/notes]") == head.index("TEXT")
     assert len((await hivectl("remind", "--list", "--all", "--json")).json) == 2
@@ -218,12 +228,12 @@ async def test_a_reminder_that_makes_no_sense(
 
 
 async def test_threads_are_grouped_and_aligned(hive: FakeHive, hivectl: Hivectl) -> None:
-    one = {"from": "alice", "to": "bob", "since": SINCE, "due": 0, "state": "open"}
+    one = Thread("question", 3, "alice", "bob", "which?", since=SINCE, state="open")
     hive.broker.threads = [
-        {"kind": "message", "id": 12, **one, "text": "hello"},
-        {"kind": "question", "id": 4, **one, "text": "later?", "since": SINCE + US},
-        {"kind": "unavailable", "text": "approvals is away"},
-        {"kind": "question", "id": 3, **one, "text": "which?"},
+        one._replace(kind="message", id=12, text="hello"),
+        one._replace(id=4, text="later?", since=SINCE + US),
+        Thread("unavailable", text="approvals is away"),
+        one,
     ]
     ran = await hivectl("threads")
     blocks = [block.splitlines() for block in ran.out.split("\n\n")]
@@ -256,9 +266,7 @@ async def test_threads_are_grouped_and_aligned(hive: FakeHive, hivectl: Hivectl)
 async def test_dead_letters_are_shown_and_dealt_with(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("dead-letters")).out == "no dead letters\n"
     hive.broker.queue("alice", "well", to="bob")
-    hive.broker.queue("alice", "kills\nbob", to="bob")
-    hive.broker.messages[1][6] = 5
-    hive.broker.messages[1][9] = "dead"
+    hive.broker.queue("alice", "kills\nbob", to="bob", redeliveries=5, state=MessageState.DEAD)
     head, row = (await hivectl("dead-letters")).out.splitlines()
     assert row.split()[-3:] == ["5", "kills", "bob"]
     assert row.index("kills") == head.index("BODY")
@@ -276,7 +284,9 @@ async def test_history_filters_by_agent_state_and_time(hive: FakeHive, hivectl: 
     ran = await hivectl("history", "--agent", "bob-2", "--state", "dead", *times)
     assert ran.code == Exit.OK
     begin = 1_699_999_200 * US
-    wanted = {"agent": "bob-2", "state": "dead", "since": begin, "until": begin + 3600 * US}
+    wanted = MessageFilter(
+        agent="bob-2", state=MessageState.DEAD, since=begin, until=begin + 3600 * US
+    )
     assert hive.broker.listed == [(wanted, 50)]
     bad = await hivectl("history", "--since", "noon")
     assert bad.code == Exit.USAGE
@@ -291,7 +301,10 @@ async def test_search_finds_messages_and_questions(hive: FakeHive, hivectl: Hive
         r"^messages\nID .*\n 1 .* a needle in the hay\n\nquestions\nID ", ran.out, re.MULTILINE
     )
     assert "Where is the needle?" in ran.out
-    assert hive.broker.listed == [({"agent": "alice", "text": "needle hay*"}, 9)] * 2
+    assert hive.broker.listed == [
+        (MessageFilter(agent="alice", text="needle hay*"), 9),
+        (QuestionFilter(agent="alice", text="needle hay*"), 9),
+    ]
     found = (await hivectl("search", "needle", "--json")).json
     assert [len(found[what]) for what in ("messages", "questions")] == [1, 1]
     full = await hivectl("search", "needle", "--full")
@@ -310,7 +323,7 @@ async def test_search_looks_where_it_is_told(
     hive: FakeHive, hivectl: Hivectl, arguments: list[str], asked: list[str]
 ) -> None:
     hive.broker.queue("alice", "a needle", to="bob")
-    hive.broker.question("alice", "bob", "A needle?")[0] = 1
+    hive.broker.question("alice", "bob", "A needle?")
     found = (await hivectl("search", "needle", *arguments, "--json")).json
     assert [what for what in ("message", "question") if found[f"{what}s"]] == asked
     assert len(hive.broker.listed) == 1
@@ -342,14 +355,12 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\u202eevil\u2066 \x9b31m\n99 from operator a
 async def test_no_agent_steers_the_terminal(
     hive: FakeHive, hivectl: Hivectl, arguments: list[str]
 ) -> None:
-    hive.broker.queue("alice", HOSTILE)
-    hive.broker.messages[0][9] = "dead"
-    asked = hive.broker.question("alice", "operator", HOSTILE, "x", HOSTILE)
+    hive.broker.queue("alice", HOSTILE, state=MessageState.DEAD)
+    hive.broker.question("alice", "operator", HOSTILE, "x", HOSTILE)
     answered = hive.broker.question("alice", "operator", HOSTILE)
-    answered[8:] = ["answered", [HOSTILE], "bob", SINCE]
-    hive.broker.reminders.append([1, "alice", SINCE, HOSTILE, HOSTILE, SINCE, "pending", 0])
-    hive.broker.threads = [{"kind": "message", "id": 1, "text": HOSTILE, "from": "alice"}]
-    assert asked[8] == "open"
+    hive.broker.resolve(answered, QuestionState.ANSWERED, HOSTILE)
+    hive.broker.remind("alice", SINCE, HOSTILE, HOSTILE)
+    hive.broker.threads = [Thread("message", 1, "alice", text=HOSTILE)]
     for extra in ([], ["--json"]):
         ran = await hivectl(*arguments, *extra)
         assert ran.code == Exit.OK
@@ -368,17 +379,16 @@ async def test_no_limit_that_never_ends(hive: FakeHive, hivectl: Hivectl, second
 
 async def test_completion_knows_ids(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.broker.question("alice", "operator", "Which?")
-    hive.broker.question("alice", "operator", "Gone?")[8] = "answered"
-    hive.broker.queue("alice", "dead", to="bob")
-    hive.broker.messages[0][9] = "dead"
-    hive.broker.reminders.append([5, "alice", SINCE, "look", "", SINCE, "pending", 0])
+    hive.broker.question("alice", "operator", "Gone?", state=QuestionState.ANSWERED)
+    hive.broker.queue("alice", "dead", to="bob", state=MessageState.DEAD)
+    hive.broker.remind("alice", SINCE, "look")
     complete: Callable[..., Any] = hivectl
     for words, at, offered in [
         ("answer ", 2, "plain,1\n"),
         ("cancel-question ", 2, "plain,1\n"),
         ("requeue ", 2, "plain,1\n"),
         ("drop ", 2, "plain,1\n"),
-        ("remind --cancel ", 3, "plain,5\n"),
+        ("remind --cancel ", 3, "plain,1\n"),
         ("questions --from b", 3, "plain,bob-2\n"),
     ]:
         ran = await complete(

@@ -1,5 +1,8 @@
 """What a failure of the hive is called, and what is said to do about it."""
 
+import subprocess
+import sys
+
 import pytest
 
 from hivectl.cli import run
@@ -26,3 +29,11 @@ def test_of_a_service_that_is_silent_it_says_where_to_look(
     monkeypatch.setattr("hivectl.cli.cli.main", fail)
     assert run(["list"]) == Exit.TIMEOUT
     assert capsys.readouterr().err == f"hivectl: {sentence}{hint}\n"
+
+
+def test_help_does_not_wait_for_the_bus_to_be_imported() -> None:
+    command = "import hivectl.cli, sys; print(*[m for m in sys.modules if m.startswith('wire')])"
+    ran = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "\n"

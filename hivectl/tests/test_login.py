@@ -48,7 +48,7 @@ async def test_one_that_names_no_page_is_told(script: str) -> None:
 async def test_one_that_never_ends_is_ended() -> None:
     async with login("h-alice", lambda _: stand_in("import time; time.sleep(1000)")) as session:
         assert isinstance(session, Login)
-    assert session._process.returncode is not None
+    assert session.process.returncode is not None
 
 
 async def test_a_missing_program_is_told() -> None:

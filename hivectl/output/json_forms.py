@@ -1,0 +1,113 @@
+"""The JSON forms of records, for programs.
+
+The keys are a contract with programs: add keys, never rename them. Times are in ISO 8601, in UTC.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from hivectl.output.formats import iso_time
+
+if TYPE_CHECKING:
+    from wire.records.approvals import Approval, Deploy
+    from wire.records.broker import Message, Question, Reminder, Thread
+    from wire.records.lifecycle import AgentProperties, Resources, Tombstone, Usage
+
+Json: TypeAlias = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
+
+
+def agent(record: "AgentProperties") -> dict[str, Json]:
+    """Return an agent; times that it never had are null."""
+    return record._asdict() | {
+        "since": iso_time(record.since),
+        "turn_since": iso_time(record.turn_since),
+        "resources": amounts(record.resources),
+        "network": record.network._asdict(),
+    }
+
+
+def amounts(record: "Resources | Usage") -> dict[str, int]:
+    """Return the limits that exist, or the uses that the host counts."""
+    return {key: value for key, value in record._asdict().items() if value is not None}
+
+
+def tombstone(record: "Tombstone") -> dict[str, Json]:
+    """Return the kept data of a destroyed agent."""
+    return {
+        "name": record.name,
+        "bytes": record.size,
+        "destroyed": iso_time(record.destroyed),
+    }
+
+
+def message(record: "Message") -> dict[str, Json]:
+    """Return a message; `in_reply_to` is null if it answers none."""
+    return {
+        "id": record.id,
+        "from": record.sender,
+        "to": record.recipient,
+        "kind": record.kind,
+        "body": record.body,
+        "queued": iso_time(record.queued),
+        "redeliveries": record.redeliveries,
+        "urgent": record.urgent,
+        "in_reply_to": record.in_reply_to or None,
+        "state": record.state,
+        "invocation": record.invocation or None,
+        "earlier_life": record.earlier_life,
+    }
+
+
+def question(record: "Question") -> dict[str, Json]:
+    """Return a question; no choices mean that any text may be the answer."""
+    return {
+        "id": record.id,
+        "from": record.asker,
+        "to": record.recipient,
+        "question": record.text,
+        "choices": record.choices,
+        "multi": record.multi,
+        "asked": iso_time(record.asked),
+        "deadline": iso_time(record.deadline),
+        "state": record.state,
+        "answer": record.answer,
+        "answered_by": record.answered_by or None,
+        "resolved": iso_time(record.resolved),
+    }
+
+
+def reminder(record: "Reminder") -> dict[str, Json]:
+    """Return a reminder; `message` is the ID of the message that it has become, or null."""
+    return record._asdict() | {
+        "due": iso_time(record.due),
+        "created": iso_time(record.created),
+        "file": record.file or None,
+        "message": record.message or None,
+    }
+
+
+def thread(record: "Thread") -> dict[str, Json]:
+    """Return an open thread; what does not apply to its kind is null."""
+    return {
+        "kind": record.kind,
+        "id": record.id or None,
+        "from": record.sender or None,
+        "to": record.recipient or None,
+        "text": record.text,
+        "since": iso_time(record.since),
+        "due": iso_time(record.due),
+        "state": record.state or None,
+    }
+
+
+def approval(record: "Approval") -> dict[str, Json]:
+    """Return a request for approval."""
+    return record._asdict() | {
+        "requested": iso_time(record.requested),
+        "resolved": iso_time(record.resolved),
+    }
+
+
+def deploy(record: "Deploy") -> dict[str, Json]:
+    """Return a deployment."""
+    return record._asdict() | {"at": iso_time(record.at), "tag": record.tag}
