@@ -1,4 +1,4 @@
-"""Packages without apt: stand-ins for apt-get and dpkg-deb that note how they are called."""
+"""Packages with scripts in place of apt-get and dpkg-deb, which record their arguments."""
 
 import subprocess
 from pathlib import Path

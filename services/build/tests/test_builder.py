@@ -1,4 +1,4 @@
-"""What is built of a commit, and what of the builds is kept; the packages are a fake's."""
+"""Builds of commits, with fake packages, and the builds that are kept."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from services.config import AgentSettings, Config, LifecycleConfig
 
 
 class FakePackages:
-    """Unpacks an empty program of the name of each package; `broken` is none."""
+    """Unpacks an empty program for each package and fails for `broken`."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, ...]] = []
@@ -30,7 +30,7 @@ class FakePackages:
 
 
 class House:
-    """A hive's folders."""
+    """The folders of a hive."""
 
     def __init__(self, folder: Path) -> None:
         self.applied, self.builds, self.work = (folder / n for n in ("applied", "builds", "work"))
@@ -119,7 +119,7 @@ def test_what_was_interrupted_is_removed(house: House) -> None:
 
 
 def test_directories_that_a_package_closes_can_be_removed() -> None:
-    """As nobody, since root may write anywhere."""
+    """Run as the user nobody, because root may write anywhere."""
     code = (
         "import os, sys, tempfile; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
         "from services.build.store import BuildStore\n"
@@ -156,7 +156,7 @@ def test_a_commit_that_is_not_there_is_told(house: House) -> None:
 
 
 def test_a_repository_names_no_program(house: House, tmp_path: Path) -> None:
-    """What approvals writes into it is run by nobody here: a missing object is not fetched."""
+    """The repository's configuration must not run programs: missing objects are not fetched."""
     repository, ran = house.applied / "alice", tmp_path / "ran"
     for key, value in {
         "core.repositoryFormatVersion": "1",

@@ -1,4 +1,4 @@
-"""One /usr from several packages, as dpkg-deb leaves them."""
+"""Merging packages that dpkg-deb has unpacked into one /usr."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def test_packages_are_merged_and_the_later_one_counts(package: Path, tmp_path: P
 
 
 def test_a_link_is_never_written_through(package: Path, tmp_path: Path) -> None:
-    """What one package has as a link, another one may have as a directory."""
+    """A link of one package may be a directory in another."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (package / "usr/share").symlink_to(outside)

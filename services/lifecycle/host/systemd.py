@@ -6,7 +6,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from services.lifecycle.agents.agent import UnitStatus
 from services.lifecycle.host.canfilter import Outcome
@@ -14,7 +14,7 @@ from wire import names
 from wire.bus import Bus
 from wire.errors import Conflict, NotFound, RemoteError, Timeout
 from wire.signals import Signal, Subscription
-from wire.types import U64
+from wire.types import U64, Value
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ NO_SUCH_UNIT: Final = "org.freedesktop.systemd1.NoSuchUnit"
 UnitWatcher = Callable[[str, UnitStatus], None]
 """Is called with a unit and its new status."""
 
-Properties: TypeAlias = dict[str, Any]
-"""Properties of a unit, each of the type that systemd's own documentation says."""
+Properties: TypeAlias = dict[str, Value]
+"""Properties of a unit. systemd's documentation has the type of each."""
 
 
 def unit_path(unit: str) -> str:
@@ -245,10 +245,10 @@ class Systemd:
             f"status {status.status}); see journalctl -u {unit}."
         )
 
-    async def _manager(self, member: str, signature: str = "", *args: Any) -> list[Any]:
+    async def _manager(self, member: str, signature: str = "", *args: object) -> list[Value]:
         return await self._bus.call(*MANAGER, member, signature, *args)
 
-    async def _property(self, name: str) -> Any:
+    async def _property(self, name: str) -> Value:
         return await self._bus.call1(
             SYSTEMD, SYSTEMD_PATH, names.PROPERTIES, "Get", "ss", SYSTEMD_MANAGER, name
         )

@@ -1,4 +1,4 @@
-"""systemd and machined, as far as lifecycle calls them, on a private bus."""
+"""Fakes of systemd and machined on a private bus, with the members that lifecycle uses."""
 # ruff: noqa: N802  (members of D-Bus interfaces are PascalCase)
 
 import asyncio
@@ -17,7 +17,7 @@ Bytes = Annotated[bytes, Signature("ay")]
 
 
 class Unit(Interface, name=systemd.UNIT):
-    """The Unit side of a service."""
+    """The Unit interface of a service."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
@@ -40,7 +40,7 @@ class Unit(Interface, name=systemd.UNIT):
 
 
 class Service(Interface, name=systemd.SERVICE):
-    """The Service side of a service."""
+    """The Service interface of a service."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
@@ -66,7 +66,7 @@ class Machined(Interface, name=systemd.MACHINED_MANAGER):
 
 
 class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
-    """The manager object of systemd; a job ends before its call is answered, as fast ones do."""
+    """The manager object of systemd. A job ends before its call returns, as fast jobs do."""
 
     def __init__(self, bus: Bus) -> None:
         self.calls: list[tuple[str, ...]] = []
@@ -82,7 +82,7 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
         self._jobs = 0
 
     def unit(self, name: str) -> None:
-        """Let there be a unit."""
+        """Create a unit."""
         values = {
             "active": "inactive", "invocation": "", "result": "success", "code": 0, "status": 0,
         }  # fmt: skip
@@ -92,7 +92,7 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
         self.units[name] = (unit, service)
 
     def change(self, name: str, **values: Any) -> None:
-        """Change a unit and tell so, in the order in which systemd does."""
+        """Change a unit and emit the signals in systemd's order."""
         unit, service = self.units[name]
         unit.values.update(values)
         service.emit_changed("Result", "ExecMainCode", "ExecMainStatus")

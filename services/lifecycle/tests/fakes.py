@@ -1,4 +1,4 @@
-"""A backend and a broker that do what the test says, and remember what was asked of them."""
+"""Fakes of the backend, the broker and the observer, which record their calls."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from wire.records.lifecycle import JobResult, Network, Resources, Usage
 
 
 class FakeBackend:
-    """Containers that are only names in a dictionary."""
+    """A backend whose containers are entries of a dictionary."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
@@ -34,8 +34,8 @@ class FakeBackend:
         self.halt_at = 0
         self.halted = asyncio.Event()
         self.stopping = False
-        # Commits: what was built, what each container's files and each that runs was made from,
-        # what none comes up with, and what is in the configurations.
+        # Commits: the built ones, those of each container's files and of each running container,
+        # those that no container starts with, and the configurations at them.
         self.built: set[str] = set()
         self.laid: dict[str, str] = {}
         self.running: dict[str, str] = {}
@@ -48,7 +48,7 @@ class FakeBackend:
         self._invocations = 0
 
     def set(self, name: str, active: str, **values: object) -> None:
-        """What systemd says from now on, and tells."""
+        """Change the status of a container and report it."""
         status = replace(self.units.get(name, UnitStatus()), active=active, **values)  # type: ignore[arg-type]
         self.units[name] = status
         self.tell(name, status)
@@ -58,7 +58,7 @@ class FakeBackend:
         self._watcher(name, status)
 
     def come_up(self, name: str) -> str:
-        """The container is READY; answers its invocation."""
+        """Make the container READY; return its invocation."""
         self._invocations += 1
         invocation = f"{self._invocations:032x}"
         self.set(name, "active", invocation=invocation, result="success", code=0, status=0)
@@ -188,7 +188,7 @@ class FakeBackend:
             raise self.fail[what]
 
     async def _did(self) -> None:
-        """A point at which lifecycle may be killed."""
+        """Halt here if this is the chosen point of interruption."""
         self.points += 1
         if self.points == self.halt_at:
             self.halted.set()
@@ -237,7 +237,7 @@ class FakeBroker:
         self.heard.pop(name, None)
 
     def write(self, name: str) -> None:
-        """A message is queued for `name`."""
+        """Queue a message for `name`."""
         self.mail.add(name)
         if told := self.heard.get(name):
             told()
@@ -253,7 +253,7 @@ class FakeBroker:
 
 
 class Diary:
-    """An observer that writes everything down."""
+    """An observer that records all news."""
 
     def __init__(self) -> None:
         self.events: list[tuple[object, ...]] = []
@@ -301,5 +301,5 @@ class Diary:
 
 
 def set_limits(limits: Resources) -> dict[str, int]:
-    """The limits that are set."""
+    """Return the limits that are set."""
     return {key: value for key, value in limits._asdict().items() if value is not None}

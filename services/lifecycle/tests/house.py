@@ -1,4 +1,4 @@
-"""A lifecycle with containers and a broker that are not there, and restarts of it."""
+"""A lifecycle with fake containers and a fake broker, which can be restarted."""
 
 import asyncio
 from pathlib import Path
@@ -14,7 +14,7 @@ DONE = (JobResult.DONE, "")
 
 
 class House:
-    """A lifecycle and everything around it; `open` again after `close` is a restart."""
+    """A lifecycle and its surroundings. `close` and `open` are a restart."""
 
     def __init__(self, folder: Path) -> None:
         self.backend = FakeBackend()
@@ -52,7 +52,7 @@ class House:
         return next(a.state for a in self.lifecycle.agents if a.name == name)
 
     async def told(self, count: int) -> list[str]:
-        """The kinds of the first `count` messages to the manager."""
+        """Wait for `count` messages in all; return their kinds."""
         async with asyncio.timeout(5):
             while len(self.broker.sent) < count:
                 self.broker.arrived.clear()
@@ -60,7 +60,7 @@ class House:
         return [notice.kind for notice in self.broker.sent]
 
     async def settle(self) -> None:
-        """Everything that systemd said is dealt with."""
+        """Wait until all reported changes are handled."""
         async with asyncio.timeout(5):
             await self.lifecycle.monitor.settle()
 

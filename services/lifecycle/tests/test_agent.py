@@ -64,7 +64,7 @@ def test_whoever_does_not_run_is_offline(alice: Agent) -> None:
 
 
 def test_every_active_state_of_systemd_has_a_name() -> None:
-    # As far as its ActiveState goes, a paused one runs and a sleeping one is stopped.
+    # By their ActiveState, a paused container runs and a sleeping one is stopped.
     assert {*STATES.values(), AgentState.PAUSED, AgentState.SLEEPING} == set(AgentState)
 
 

@@ -1,4 +1,4 @@
-"""Falling asleep, being woken, and what lasts over a restart of lifecycle or of the host."""
+"""Falling asleep, waking, and both across restarts of lifecycle and of the host."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ STAYS = "it stays awake: it is not idle, or messages wait for it"
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    """A house with an alice who runs; whoever is idle falls asleep when `fall` says so."""
+    """A house in which alice runs. Idle agents fall asleep only in `fall`."""
     house = House(tmp_path)
     house.settings = LifecycleConfig(sleep_after=LONG, create_manager=False)
     await house.open()
@@ -35,7 +35,7 @@ def report(house: House, turn: str) -> None:
 
 
 def fall(house: House) -> Job:
-    """The time is up: the job that puts alice to sleep."""
+    """Let alice's time pass; return the job that puts her to sleep."""
     auto_sleep = house.lifecycle.auto_sleep
     assert auto_sleep.next_check is not None
     auto_sleep.sleep_due(auto_sleep.due["alice"])
@@ -45,7 +45,7 @@ def fall(house: House) -> Job:
 
 
 async def ends(house: House, verb: JobVerb) -> tuple[JobResult, str]:
-    """The end of the job `verb` that is done to alice now."""
+    """Wait for the end of alice's job `verb`."""
     job = house.lifecycle.jobs.of("alice")
     assert job
     assert job.verb is verb

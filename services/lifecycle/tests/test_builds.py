@@ -1,4 +1,4 @@
-"""What was built of a configuration: real files in a folder, systemd as a fake on a private bus."""
+"""Builds of configurations: real files in a folder, a fake systemd on a private bus."""
 
 import os
 from pathlib import Path
@@ -25,11 +25,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other 
 
 
 async def synced() -> None:
-    """Nothing is on its way to this journal."""
+    """Do nothing: this journal has stored everything."""
 
 
 class Host:
-    """A host whose systemd starts builds, which `content` comes out of."""
+    """A host whose systemd runs builds that produce `content`."""
 
     def __init__(self, root: Path, manager: Manager, client: systemd.Systemd) -> None:
         self.layout = Layout(root)

@@ -1,4 +1,4 @@
-"""How a container ends, and what is told of it."""
+"""Ends of containers, and the messages about them."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -42,7 +42,7 @@ async def test_giving_up_is_told_and_passing_through_failed_is_not(house: House)
     house.backend.set("alice", "failed", result="exit-code", code=1, status=1)
     house.backend.set("alice", "activating")
     await house.settle()
-    # It failed while it was starting, and by the time we look systemd starts it again.
+    # The container failed during its start; systemd starts it again before lifecycle asks.
     house.backend.tell("alice", house.backend.units["alice"].__class__(active="failed"))
     await house.settle()
     assert [c.gave_up for c in house.diary.crashes] == [False]
@@ -61,7 +61,7 @@ async def test_giving_up_is_told_and_passing_through_failed_is_not(house: House)
 
 async def test_a_killed_nspawn_that_is_started_again_has_not_given_up(house: House) -> None:
     await house.spawn("alice")
-    # What it left behind is stopped first; then systemd passes through `failed`.
+    # systemd first stops the remaining processes, then passes through `failed`.
     house.backend.set("alice", "deactivating", result="signal", code=2, status=9)
     await house.settle()
     killed = house.backend.units["alice"]

@@ -230,7 +230,7 @@ async def test_what_does_not_run_has_it_at_its_next_start(house: House, state: A
 
 
 async def booted(house: House) -> None:
-    """The host goes down in the middle of a turn that a deploy waits for, and comes up again."""
+    """Reboot the host in the middle of a turn that a deploy waits for."""
     await house.close()
     house.backend.set("alice", "inactive")
     house.backend.boot_id = "boot-2"
@@ -265,7 +265,7 @@ async def test_after_a_boot_in_the_middle_of_it_the_agent_runs(house: House, out
 
 
 async def given_up(house: House) -> None:
-    """alice crashes until systemd gives her up."""
+    """Let alice crash until systemd gives up."""
     house.backend.set("alice", "activating", result="exit-code")
     house.backend.set("alice", "failed", result="start-limit-hit")
     await house.settle()
@@ -368,7 +368,7 @@ async def test_an_agent_is_spawned_from_what_was_approved(tmp_path: Path) -> Non
     assert await house.diary.end_of(job) == DONE
     assert (house.backend.running["bob"], house.record("bob").deployed) == (OLD, OLD)
 
-    # It fails: what was kept of it is as it was.
+    # The spawn fails: the kept data is unchanged.
     await house.diary.end_of(house.lifecycle.destroy("bob", False))
     house.backend.broken.add(NEW)
     result, _note = await house.diary.end_of(house.lifecycle.spawn("bob", SpawnOptions(commit=NEW)))

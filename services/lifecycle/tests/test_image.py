@@ -1,4 +1,4 @@
-"""A /usr that is not the host's: what is bound from it, and which trees are refused."""
+"""Images other than the host's /usr: the mounts from them, and the trees that are refused."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ CONFIG = Config(
 
 @pytest.fixture
 def tree(host: Host) -> Path:
-    """A tree as an operator has made it."""
+    """A tree like an operator's."""
     tree = host.root / "srv/small"
     for folder in ("usr/lib/systemd", "usr/bin", "usr/lib/hyperhive", "etc/pam.d", "etc/ssl/certs"):
         (tree / folder).mkdir(parents=True)
@@ -71,7 +71,7 @@ async def test_one_agent_may_go_back_to_the_host(host: Host, tree: Path, backend
 
 
 def build(host: Host, name: str, packages: str) -> Spec:
-    """The agent, with a deployed configuration that hive-build has made this of."""
+    """Return the agent with a deployed build that has these packages."""
     place = host.layout.builds / name / COMMIT
     (place / "usr/bin").mkdir(parents=True)
     (place / "agent.toml").write_text(f"packages = [{packages}]\n")
@@ -87,7 +87,7 @@ async def test_packages_lie_over_the_hosts_usr(host: Host, backend: Nspawn) -> N
     for path in (packages, packages.parent, packages.parent.parent):
         assert f"AssertPathIsSymbolicLink=!{path}" in lines
     assert "/usr" not in binds
-    # It may be a mount of its own, which an overlay of /usr would not show.
+    # The prefix may be a separate mount, which an overlay of /usr would not show.
     assert str(PREFIX) in binds
 
 

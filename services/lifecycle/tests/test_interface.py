@@ -1,4 +1,4 @@
-"""The room on a private bus: who may call what, and what is told."""
+"""The service on a private bus: permissions and signals."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ class Room:
         return await self._clients[who].call(names.LIFECYCLE, path, interface, member, *args)
 
     async def spawn(self, who: Principal, name: str = "alice") -> tuple[str, str]:
-        """Spawn, and the result and error of the job."""
+        """Spawn an agent; return the result and the note of the job."""
         async with (
             asyncio.timeout(5),
             self.client.subscribe(member="JobRemoved", sender=names.LIFECYCLE) as removed,
@@ -174,7 +174,7 @@ async def test_destroying_removes_the_object(room: Room) -> None:
 
 
 class Broker1(Interface, name=names.BROKER):
-    """As much of a broker as lifecycle calls."""
+    """The members of the broker that lifecycle calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []

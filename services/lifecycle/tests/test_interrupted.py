@@ -1,4 +1,4 @@
-"""Lifecycle is killed at every step of every job: what is left ends, or is gone."""
+"""Killing lifecycle, or cancelling the job, at every step of every verb."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +36,7 @@ RESULT = {
 
 
 def ordered(house: House, verb: JobVerb) -> Job:
-    """Order `verb` for alice, who is as she must be for it."""
+    """Order `verb` for alice."""
     lifecycle = house.lifecycle
     orders: dict[JobVerb, Callable[[], Job]] = {
         JobVerb.SPAWN: lambda: lifecycle.spawn("alice", SpawnOptions()),
@@ -70,7 +70,7 @@ async def prepared(house: House, verb: JobVerb) -> None:
 
 
 async def count(folder: Path, verb: JobVerb) -> int:
-    """How many points there are at which `verb` can be interrupted."""
+    """Return the number of points at which `verb` can be interrupted."""
     house = House(folder)
     await house.open()
     await prepared(house, verb)
@@ -108,7 +108,7 @@ async def test_killed_at_every_step_and_started_again(tmp_path: Path, verb: JobV
 
 
 async def at_rest(house: House, state: AgentState | None) -> None:
-    """Everything is where the job should have brought it."""
+    """Check that the job reached its goal."""
     await house.settle()
     assert not house.store.jobs()
     there = {one.name: one.state for one in house.lifecycle.agents}

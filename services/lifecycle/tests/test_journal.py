@@ -1,4 +1,4 @@
-"""What the host's journal says about an agent, with a reader that has what the test says."""
+"""Lines of the host's journal about an agent, from a fake reader."""
 
 import asyncio
 from collections.abc import Iterator

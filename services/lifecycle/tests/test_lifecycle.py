@@ -1,4 +1,4 @@
-"""The rules, with containers and a broker that are not there."""
+"""The rules, with fake containers and a fake broker."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Whom containers may talk to: what holds, what is written, and hosts that cannot filter."""
+"""Network filters: the effective lists, the drop-in, and hosts that cannot filter."""
 
 import logging
 import socket

@@ -1,4 +1,4 @@
-"""Root writes where an agent may have planted links: nothing outside may change."""
+"""Writing as root where an agent may have planted links: nothing outside may change."""
 
 import asyncio
 import os
@@ -134,7 +134,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def dig(folder: Path, depth: int) -> None:
-    """Plant directories in directories, deeper than a path or a stack of descriptors goes."""
+    """Nest directories deeper than any path or stack of descriptors can reach."""
     here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     for _ in range(depth):
         os.mkdir("d", 0, dir_fd=here)

@@ -1,4 +1,4 @@
-"""The nspawn backend: real files in a folder, systemd as a fake on a private bus."""
+"""The nspawn backend: real files in a folder, a fake systemd on a private bus."""
 
 import asyncio
 import configparser
@@ -103,7 +103,7 @@ async def test_settings_bind_only_what_an_agent_may_see(host: Host) -> None:
     writable = [line.split(":")[1] for line in lines if line.startswith("Bind=")]
     assert writable == ["/root/.claude", "/state"]
     shared = [line.removeprefix("BindReadOnly=") for line in lines if "ReadOnly" in line]
-    # The folder of its socket lies on the host's /run: an agent that could write there fills it.
+    # The socket directory is on the host's /run, which an agent with write access could fill.
     assert shared.pop() == f"{host.layout.sockets}/alice:/run/hive"
     for path in shared:
         assert path == "/usr" or (path.startswith("/etc/") and path.count("/") > 1)
@@ -119,7 +119,7 @@ async def test_the_manager_alone_sees_the_configurations(host: Host) -> None:
     await host.backend.configure(MANAGER)
     git, root = host.layout.git, host.layout.machines / "hm1nd"
     lines = (host.layout.settings / "hm1nd.nspawn").read_text().splitlines()
-    # It may write its proposals, and nothing that approvals has made of them.
+    # The manager may write its proposals, but not the repositories of approvals.
     assert f"Bind={git}/proposed:/agents" in lines
     assert f"BindReadOnly={git}/applied:/applied" in lines
     assert f"BindReadOnly={git}/meta:/meta" in lines
@@ -149,11 +149,11 @@ async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
     await host.backend.configure(ALICE)
     unit, service = host.drop_in()["Unit"], host.drop_in()["Service"]
     assert unit["Requires"] == "hive-agent@alice.socket"
-    # And the endpoint ends with the container, after it.
+    # The endpoint stops with the container, but after it.
     assert unit["PropagatesStopTo"] == "hive-agent@alice.service"
     assert unit["After"].split() == ["hive-agent@alice.socket", "hive-agent@alice.service"]
     assert service["Slice"] == "hive-agents.slice"
-    # The systemd-nspawn of a paused agent is silent.
+    # The systemd-nspawn of a paused agent sends no keep-alives.
     assert service["WatchdogSec"] == "0"
     assert "UnregisterMachine s %i" in service["ExecStopPost"]
     assert service["OOMScoreAdjust"] == "300"

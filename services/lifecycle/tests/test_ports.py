@@ -1,4 +1,4 @@
-"""Every agent has a port of its own and keeps it; where two have the same one, it is said."""
+"""Ports of the agents' pages: the choice, and two agents with the same port."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ def shown(house: House, name: str) -> tuple[int, tuple[str, ...]]:
 
 
 async def imported(house: House, **given: int) -> None:
-    """Restart with a store that says so."""
+    """Restart with a changed store."""
     for name, port in given.items():
         record = house.record(name)
         record.port = port

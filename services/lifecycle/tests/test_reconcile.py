@@ -1,4 +1,4 @@
-"""Whatever on the host belongs to an agent is put right, and said; and nothing else is."""
+"""Rebuilding: everything on the host that belongs to an agent is corrected, nothing else."""
 
 import os
 import shutil

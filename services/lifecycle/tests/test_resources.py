@@ -1,4 +1,4 @@
-"""Limits: what is asked for, what holds, and how systemd is told."""
+"""Limits: requests, effective values, and the properties of the unit."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Updates after Hyperhive itself: one after the other, each at rest, up to the first failure."""
+"""Rolling updates: one agent after the other, each at rest, until the first failure."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ LATER = "it is at work, and is updated later"
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    """A house with alice, bob and a manager who run in containers of version 1."""
+    """A house in which alice, bob and the manager run in containers of version 1."""
     house = House(tmp_path)
     await house.open()
     for name in ("manager", "alice", "bob"):
@@ -29,7 +29,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def upgrade(house: House) -> None:
-    """Version 2 is installed; nobody has reported to it yet."""
+    """Install version 2; no agent has reported to it yet."""
     await house.close()
     house.version = "2"
     await house.open()
@@ -56,7 +56,7 @@ def job(house: House, name: str) -> Job:
 
 
 async def updated(house: House, name: str) -> None:
-    """The update of `name`, which runs, is done."""
+    """Wait until the running update of `name` is done."""
     assert (await house.diary.end_of(job(house, name)))[0] == "done"
     assert name not in stale(house)
 
@@ -266,7 +266,7 @@ async def test_a_killed_lifecycle_goes_on_where_it_was(house: House) -> None:
     await house.backend.halted.wait()
     await house.kill()
     await house.open()
-    # Nobody has told the new one yet that bob is at rest.
+    # bob has not reported to the new lifecycle yet, so he may be in a turn.
     assert await house.diary.end_of(job(house, "bob")) == ("done", LATER)
     report(house, "bob")
     await updated(house, "bob")

@@ -1,4 +1,4 @@
-"""What is remembered, and what happens when it cannot be read."""
+"""The store: contents, migrations and damaged files."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What a crowd may ask of systemd at once."""
+"""Many requests to systemd at the same time."""
 
 import asyncio
 
@@ -55,9 +55,10 @@ async def test_a_freeze_that_does_not_end_is_refused(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, manager = host
-    monkeypatch.setattr(systemd, "FREEZE", 0.1)
     manager.stuck = True
-    with pytest.raises(Conflict, match=r"has not done FreezeUnit of a\.service in time"):
-        await client.freeze("a.service")
+    with monkeypatch.context() as patch:
+        patch.setattr(systemd, "FREEZE", 0.1)
+        with pytest.raises(Conflict, match=r"has not done FreezeUnit of a\.service in time"):
+            await client.freeze("a.service")
     manager.stuck = False
     await client.thaw("a.service")

@@ -1,4 +1,4 @@
-"""What a container has of its agent's deployed configuration, and what counts more."""
+"""The effect of the deployed configuration on a container, and the order of precedence."""
 
 import dataclasses
 import json
@@ -23,16 +23,16 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other 
 
 
 class Quiet:
-    """A systemd that reads its units again, and does no more."""
+    """A systemd that does nothing."""
 
     async def reload(self) -> None:
-        """Done."""
+        """Do nothing."""
 
     async def revert(self, unit: str) -> None:
-        """Done."""
+        """Do nothing."""
 
     async def reset_failed(self, unit: str) -> None:
-        """Done."""
+        """Do nothing."""
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_the_operator_s_limits_for_an_agent_count_more_than_its_own(layout: Layo
     assert set_limits(made.resources(set_since)) == {
         "memory_max": 2**30,  # deployed, above [lifecycle]
         "cpu_weight": 70,  # [lifecycle.agents.alice], above deployed
-        "tasks_max": 300,  # SetResources, above all
+        "tasks_max": 300,  # SetResources, above all others
         "io_weight": 10,
     }
 
