@@ -229,7 +229,7 @@ def parse(text: str) -> AgentFile:
         raise ValueError(f"{NAME}, line {line}: {sentence(AgentFile, error)}") from None
 
 
-def _loads(text: str) -> dict[str, Any]:
+def _loads(text: str) -> dict[str, object]:
     if most_dots(text) > MAX_DOTS:
         raise ValueError(f"{NAME} has a line with more than {MAX_DOTS} dots outside of strings.")
     try:

@@ -418,7 +418,7 @@ _TOML: Final = {"a valid tuple": "a list", "a valid dictionary": "a table"}
 
 def sentence(model: type[BaseModel], error: ValidationError) -> str:
     """Return the first error in the input of `model` as one sentence."""
-    first: Any = error.errors()[0]
+    first = error.errors()[0]
     # pydantic adds this part when the key itself, not its value, is not valid.
     key = ".".join(_shown(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":

@@ -11,7 +11,7 @@ journal the lines go to stderr, followed by the fields.
 import logging
 import os
 import sys
-from typing import Any, Final
+from typing import Final
 
 _ORDINARY: Final = frozenset(vars(logging.makeLogRecord({})))
 
@@ -25,7 +25,7 @@ def setup(name: str, level: int = logging.INFO) -> None:
     root.setLevel(level)
 
 
-def fields(record: logging.LogRecord) -> dict[str, Any]:
+def fields(record: logging.LogRecord) -> dict[str, object]:
     """Return the journal fields of a record: the upper-case keys of its `extra`."""
     return {
         key: value

@@ -12,7 +12,7 @@ The event loop itself keeps only weak references: a task without an owner may va
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from wire.errors import HiveError
 
@@ -25,12 +25,12 @@ class Tasks:
     """A set of running tasks. `len` is how many run now."""
 
     def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Task[object]] = set()
 
     def __len__(self) -> int:
         return len(self._running)
 
-    def start(self, work: Coroutine[Any, Any, T], name: str | None = None) -> "asyncio.Task[T]":
+    def start(self, work: Coroutine[object, None, T], name: str | None = None) -> "asyncio.Task[T]":
         """Start `work` and return its task, which the caller awaits.
 
         A failure is raised where the task is awaited.
@@ -42,7 +42,7 @@ class Tasks:
 
     def start_detached(
         self,
-        work: Coroutine[Any, Any, None],
+        work: Coroutine[object, None, None],
         name: str | None = None,
         *,
         done: Callable[[], object] | None = None,
@@ -58,7 +58,7 @@ class Tasks:
         if done is not None:
             task.add_done_callback(lambda _: done())
 
-    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+    async def finish(self, work: Coroutine[object, None, T]) -> T:
         """Run `work` to its end, also when the caller is cancelled; return its result.
 
         Raises:
@@ -90,11 +90,11 @@ class Tasks:
             await asyncio.wait(self._running)
 
 
-def _log_failure(task: "asyncio.Task[Any]") -> None:
+def _log_failure(task: "asyncio.Task[object]") -> None:
     if not task.cancelled() and (error := task.exception()):
         log.error("The task %s failed.", task.get_name(), exc_info=error)
 
 
-def _log_bug(task: "asyncio.Task[Any]") -> None:
+def _log_bug(task: "asyncio.Task[object]") -> None:
     if not task.cancelled() and not isinstance(task.exception(), HiveError):
         _log_failure(task)

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 _TOKEN: Final = re.compile(
     r"""
@@ -81,10 +81,11 @@ def _whole(start: int, parts: list[str]) -> Iterator[tuple[int, str]]:
 def _header(statement: str) -> list[str]:
     """Return the keys of `[a.b]` or `[[a.b]]`."""
     keys: list[str] = []
-    at: Any = tomllib.loads(statement)
+    at: object = tomllib.loads(statement)
     while at:
-        at = at[0] if isinstance(at, list) else at
-        if not at:
+        if isinstance(at, list):
+            at = at[0]
+        if not isinstance(at, dict) or not at:
             break
         key = next(iter(at))
         keys.append(key)
@@ -92,7 +93,7 @@ def _header(statement: str) -> list[str]:
     return keys
 
 
-def _first_keys(value: Any, wanted: Sequence[str]) -> list[str]:
+def _first_keys(value: object, wanted: Sequence[str]) -> list[str]:
     """Return the first keys of `wanted` that lead into `value`, which is one parsed statement."""
     keys: list[str] = []
     for key in wanted:
