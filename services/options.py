@@ -36,6 +36,7 @@ class Options(Generic[R]):
         self._record = record
         self._name = name
         self._bounds = bounds
+        self._names = tuple(keys(record))
 
     def parse(self, values: Mapping[str, object]) -> R:
         """Return `values` as the record.
@@ -47,7 +48,7 @@ class Options(Generic[R]):
             found = self._model.model_validate(dict(values))
         except ValidationError as error:
             raise InvalidArgument(self._sentence(error)) from None
-        return self._record(**{name: getattr(found, name) for name in keys(self._record)})
+        return self._record(*[getattr(found, name) for name in self._names])
 
     @cached_property
     def _model(self) -> type[BaseModel]:

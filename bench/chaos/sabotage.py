@@ -34,7 +34,7 @@ def main(fault: str) -> None:
     if fault == KEEP_LEASES:
         from services.broker.messages.inboxes import Inboxes
 
-        Inboxes._holder_left = lambda self, holder: None  # type: ignore[method-assign]
+        Inboxes.holder_left = lambda self, holder: None  # type: ignore[method-assign]
     else:
         _rewrite(*FAULTS[fault], chance=0.1 if fault == "lose-commits" else 1.0)
     runpy.run_module("services.broker", run_name="__main__")

@@ -118,6 +118,11 @@ class Inboxes:
         if name in self._inboxes:
             self._inboxes[name].wake()
 
+    def holder_left(self, holder: str) -> None:
+        """End all leases of a connection that has left the bus."""
+        for inbox in self._held_by.pop(holder):
+            self._end(inbox.release(holder))
+
     async def _hand_out(self, name: str, limit: int, without: Collection[int]) -> HandedOut:
         handed = await self._store.hand_out(
             name,
@@ -131,12 +136,8 @@ class Inboxes:
 
     def _watch(self, holder: Holder, inbox: Inbox) -> None:
         if holder.name not in self._held_by:
-            holder.left.add_done_callback(lambda _: self._holder_left(holder.name))
+            holder.left.add_done_callback(lambda _: self.holder_left(holder.name))
         self._held_by[holder.name].add(inbox)
-
-    def _holder_left(self, holder: str) -> None:
-        for inbox in self._held_by.pop(holder):
-            self._end(inbox.release(holder))
 
     def _end(self, leases: Sequence[Lease]) -> "asyncio.Task[None] | None":
         """Queue the messages of ended leases again; the returned task parks those out of tries.
