@@ -50,7 +50,7 @@ class Host:
             raise SandboxError(f"{module} failed in the sandbox:\n{done.stdout}")
         return json.loads(done.stdout.splitlines()[-1])
 
-    def configure(self, section: str, settings: Mapping[str, Any]) -> None:
+    def configure(self, section: str, settings: Mapping[str, object]) -> None:
         """Add a section to the hive's configuration; services read it when they start."""
         lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
         text = self.run("cat", _CONFIG) + "\n".join([f"\n[{section}]", *lines, ""])
@@ -58,7 +58,7 @@ class Host:
 
 
 @contextmanager
-def running(*agents: str, broker: Mapping[str, Any] | None = None) -> Iterator[Host]:
+def running(*agents: str, broker: Mapping[str, object] | None = None) -> Iterator[Host]:
     """Run a host with a hive in which `agents` run; `broker` are settings of the section [broker].
 
     The remains of an interrupted run are removed before, and everything after.

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results"
@@ -87,7 +87,7 @@ class Report:
     """The figures of one run of the bench `name`, and the parameters that it ran with."""
 
     name: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, object]
     figures: list[Figure] = field(default_factory=list)
     date: str = field(default_factory=_today)
     machine: Machine = field(default_factory=this_machine)
@@ -178,7 +178,7 @@ def _row(figure: Figure) -> str:
     return f"| {figure.what} | {value} | {floor} | {_shown(figure.ratio or 0)} |"
 
 
-def _listed(parameters: Mapping[str, Any]) -> str:
+def _listed(parameters: Mapping[str, object]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in parameters.items())
 
 

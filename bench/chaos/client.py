@@ -14,22 +14,21 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Final
 
 from bench.messages.mcp import Client
-from wire import names
 from wire.bus import Bus
+from wire.clients.broker import BrokerClient
 from wire.errors import HiveError, RemoteError
-from wire.types import U32
+from wire.records.broker import AskOptions, RemindOptions, SendOptions
 
-BROKER: Final = (names.BROKER, names.BROKER_PATH, names.BROKER)
 AGENT: Final = "alice"
 THINKING: Final = 1.0
 """The most seconds that a message is held."""
 PAUSE: Final = 0.5
 """Seconds before a failed call is tried again: systemd limits the rate of starts."""
 
-ORDERS: Final[dict[str, dict[str, Any]]] = {
+ORDERS: Final[dict[str, dict[str, object]]] = {
     "Send": {"to": "bob"},
     "Ask": {"to": "operator", "options": ["yes", "no"]},
     "Remind": {"after_seconds": 2},
@@ -38,7 +37,7 @@ TEXTS: Final = {"Send": "body", "Ask": "question", "Remind": "text"}
 """Arguments of alice's tools, and the name of the text in each."""
 
 
-def note(kind: str, **values: Any) -> None:
+def note(kind: str, **values: object) -> None:
     """Write one line, in one write, so that only the last line can be incomplete."""
     line = json.dumps({"note": kind, "at": time.time_ns(), **values})
     os.write(1, line.encode() + b"\n")
@@ -59,21 +58,21 @@ async def sender(chance: random.Random) -> None:
 async def say(bus: Bus, order: dict[str, str]) -> None:
     """Send, ask or set a reminder, until that has returned an id."""
     what, key, to, body = order["what"], order["key"], order["to"], order["body"]
-    brief = zlib.crc32(key.encode()) % 4 == 0
-    options: dict[str, Any] = {"dedupe_key": key}
-    call: tuple[Any, ...]
-    match what:
-        case "Send":
-            call = ("ssa{sv}", to, body, options)
-        case "Ask":
-            options |= {"choices": ["yes", "no"], "ttl_s": U32(1 if brief else 3600)}
-            call = ("ssa{sv}", to, body, options)
-        case _:
-            call = ("xsa{sv}", 0, body, options | {"after_s": U32(1 if brief else 3)})
+    broker, brief = BrokerClient(bus), zlib.crc32(key.encode()) % 4 == 0
     while True:
         note("sending", what=what, key=key, body=body)
         try:
-            id = await bus.call1(*BROKER, what, *call)
+            match what:
+                case "Send":
+                    id = await broker.send(to, body, SendOptions(dedupe_key=key))
+                case "Ask":
+                    ttl = 1 if brief else 3600
+                    asked = AskOptions(choices=["yes", "no"], ttl_s=ttl, dedupe_key=key)
+                    id = await broker.ask(to, body, asked)
+                case _:
+                    after = 1 if brief else 3
+                    wanted = RemindOptions(after_s=after, dedupe_key=key)
+                    id = await broker.remind(0, body, wanted)
         except (HiveError, RemoteError) as error:
             note("failed", key=key, error=repr(error))
             await asyncio.sleep(PAUSE)
@@ -94,20 +93,21 @@ async def reader(chance: random.Random) -> None:
 
 
 async def read(bus: Bus, chance: random.Random) -> None:
-    rows = await bus.call1(*BROKER, "Receive", "uu", chance.randint(1, 4), 5000)
-    for row in rows:
-        note("seen", id=row[0], count=row[6], body=row[4])
-    if not rows:
+    broker = BrokerClient(bus)
+    messages = await broker.receive(chance.randint(1, 4), 5000)
+    for message in messages:
+        note("seen", id=message.id, count=message.redeliveries, body=message.body)
+    if not messages:
         return
     await asyncio.sleep(chance.uniform(0, THINKING))
-    ids, what = [row[0] for row in rows], chance.random()
+    ids, what = [message.id for message in messages], chance.random()
     if what < 0.1:
-        await bus.call(*BROKER, "Release", "at", ids)
+        await broker.release(ids)
     elif what < 0.15:
         sys.exit(0)
     else:
         note("acknowledging", ids=ids)
-        await bus.call(*BROKER, "Acknowledge", "at", ids)
+        await broker.acknowledge(ids)
         note("acknowledged", ids=ids)
 
 
@@ -128,7 +128,7 @@ async def raw(chance: random.Random) -> None:
             note("sent", what=what, key=key, body=key, id=next(iter(answer.values())))
 
 
-KINDS: Final[dict[str, Callable[[random.Random], Coroutine[Any, Any, None]]]] = {
+KINDS: Final[dict[str, Callable[[random.Random], Coroutine[object, None, None]]]] = {
     "sender": sender,
     "reader": reader,
     "raw": raw,

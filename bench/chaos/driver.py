@@ -11,8 +11,9 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final, Protocol, TypeVar
 
 from bench.chaos import check, conversations, turns
 from bench.chaos.crew import Member, hire
@@ -22,10 +23,20 @@ from bench.chaos.observer import SYSTEMD, SYSTEMD_PATH, Observer, StalledError
 from bench.chaos.rounds import AGENTS, Rounds, is_failed
 from wire import names
 from wire.bus import Bus
+from wire.clients.broker import BrokerClient
 from wire.errors import Conflict, HiveError, RemoteError
-from wire.types import U64
+from wire.records.broker import (
+    MessageFilter,
+    MessageState,
+    QuestionFilter,
+    QuestionState,
+    ReminderFilter,
+    ReminderState,
+    SendOptions,
+)
 
-BROKER: Final = (names.BROKER, names.BROKER_PATH, names.BROKER)
+PAGE: Final = 1000
+"""Rows of one call, the most that the broker returns."""
 WAITING: Final = {"alice": 2, "bob": 1, names.OPERATOR: 1}
 """Messages of the operator that wait in each inbox at any time."""
 STAY_OPEN: Final = 20
@@ -35,11 +46,23 @@ DRAIN: Final = 180.0
 MOST_SHOWN: Final = 50
 
 
+class Row(Protocol):
+    """A message, a question or a reminder."""
+
+    @property
+    def id(self) -> int:
+        """The broker's number of it."""
+
+
+R = TypeVar("R", bound=Row)
+
+
 class Chaos:
     """A run."""
 
     def __init__(self, bus: Bus, observer: Observer, crew: dict[str, Member], seed: int) -> None:
         self._bus = bus
+        self._broker = BrokerClient(bus)
         self._observer = observer
         self._crew = crew
         # Of no earlier run, for dedupe keys are for ever.
@@ -50,12 +73,10 @@ class Chaos:
         self._requeued: set[int] = set()
         self._rounds = Rounds(observer, crew, random.Random(seed), _say)
 
-    async def run(self, rounds: int) -> dict[str, Any]:
+    async def run(self, rounds: int) -> dict[str, object]:
         """Run all rounds and the draining; return the outcome."""
         began, stalled = time.time(), ""
-        first: int = await self._bus.call1(
-            *BROKER, "Send", "ssa{sv}", names.OPERATOR, "chaos begins", {}
-        )
+        first = await self._broker.send(names.OPERATOR, "chaos begins", SendOptions())
         helpers = [asyncio.create_task(work) for work in (self._feed(), self._nurse())]
         try:
             for _ in range(rounds):
@@ -72,25 +93,40 @@ class Chaos:
             await member.stop()
         return await self._outcome(first, began, stalled)
 
-    async def _outcome(self, first: int, began: float, stalled: str) -> dict[str, Any]:
+    async def _outcome(self, first: int, began: float, stalled: str) -> dict[str, object]:
         evidence = self._observer.evidence
         # First, for agents may go on when the run has stalled.
         for agent in AGENTS:
             turns.add_to(evidence, agent, began)
         evidence.stored = [
-            Stored(row[0], row[1], row[2], row[3], row[4], row[6], row[8], row[9])
-            for row in await self._everything("Messages")
-            if row[0] >= first
+            Stored(
+                id=message.id,
+                sender=message.sender,
+                to=message.recipient,
+                kind=message.kind,
+                body=message.body,
+                count=message.redeliveries,
+                in_reply_to=message.in_reply_to,
+                state=message.state,
+            )
+            for message in await everything(
+                lambda before: self._broker.list_messages(MessageFilter(before=before), PAGE)
+            )
+            if message.id >= first
         ]
         evidence.questions = [
-            Question(row[0], row[1], row[2], row[3], row[8])
-            for row in await self._everything("Questions")
-            if row[6] >= began * 1e6
+            Question(one.id, one.asker, one.recipient, one.text, one.state)
+            for one in await everything(
+                lambda before: self._broker.list_questions(QuestionFilter(before=before), PAGE)
+            )
+            if one.asked >= began * 1e6
         ]
         evidence.reminders = [
-            Reminder(row[0], row[1], row[3], row[6], row[7])
-            for row in await self._everything("Reminders")
-            if row[5] >= began * 1e6
+            Reminder(one.id, one.owner, one.body, one.state, one.message)
+            for one in await everything(
+                lambda before: self._broker.list_reminders(ReminderFilter(before=before), PAGE)
+            )
+            if one.created >= began * 1e6
         ]
         evidence = since(evidence, first)
         wrong = check.violations(evidence) + conversations.violations(evidence)
@@ -132,8 +168,9 @@ class Chaos:
             await self._observer.news.wait()
 
     async def _top_up(self) -> None:
-        rows = await self._list("Messages", **{"from": names.OPERATOR, "state": "queued"})
-        waiting = Counter(row[2] for row in rows)
+        wanted_ones = MessageFilter(sender=names.OPERATOR, state=MessageState.QUEUED)
+        queued = await self._broker.list_messages(wanted_ones, PAGE)
+        waiting = Counter(message.recipient for message in queued)
         sender = self._crew["sender"]
         for to, wanted in WAITING.items():
             for _ in range(wanted - waiting[to] - sender.owing_to(to)):
@@ -148,18 +185,18 @@ class Chaos:
         Somebody else, or the time limit, may be faster. Nobody else answers questions that `raw`
         took away, or that were asked in an unfinished turn; and open questions are limited.
         """
-        rows = await self._list("Questions", state="open")
-        old = rows[: max(0, len(rows) - keep)]
-        mine = [row for row in rows[len(old) :] if row[2] == names.OPERATOR]
-        for row in old + mine:
+        asked = await self._broker.list_questions(QuestionFilter(state=QuestionState.OPEN), PAGE)
+        old = asked[: max(0, len(asked) - keep)]
+        mine = [question for question in asked[len(old) :] if question.recipient == names.OPERATOR]
+        for question in old + mine:
             with suppress(Conflict):
-                await self._bus.call(*BROKER, "Answer", "tas", row[0], ["yes"])
+                await self._broker.answer(question.id, ["yes"])
 
     async def _requeue(self) -> None:
         while self._observer.parked:
             id = self._observer.parked.pop()
             if id % 2 and id not in self._requeued:
-                await self._bus.call(*BROKER, "Requeue", "at", [id])
+                await self._broker.requeue([id])
                 self._requeued.add(id)
 
     async def _nurse(self) -> None:
@@ -202,29 +239,25 @@ class Chaos:
             except TimeoutError:
                 raise StalledError(f"draining stands still: {left[:20]}") from None
 
-    async def _open(self) -> list[list[Any]]:
+    async def _open(self) -> list[Row]:
         """Return everything that is not done."""
+        broker = self._broker
         return [
-            *await self._list("Messages", state="queued"),
-            *await self._list("Messages", state="leased"),
-            *await self._list("Questions", state="open"),
-            *await self._list("Reminders", state="pending"),
+            *await broker.list_messages(MessageFilter(state=MessageState.QUEUED), PAGE),
+            *await broker.list_messages(MessageFilter(state=MessageState.LEASED), PAGE),
+            *await broker.list_questions(QuestionFilter(state=QuestionState.OPEN), PAGE),
+            *await broker.list_reminders(ReminderFilter(state=ReminderState.PENDING), PAGE),
         ]
 
-    async def _list(self, what: str, **wanted: Any) -> list[list[Any]]:
-        rows: list[list[Any]] = await self._bus.call1(
-            *BROKER, f"List{what}", "a{sv}u", wanted, 1000
-        )
-        return rows
 
-    async def _everything(self, what: str) -> list[list[Any]]:
-        """Return all of them, oldest first, page by page."""
-        rows: list[list[Any]] = []
-        page = await self._list(what)
-        while page:
-            rows = page + rows
-            page = await self._list(what, before=U64(page[0][0]))
-        return rows
+async def everything(page_before: Callable[[int | None], Awaitable[list[R]]]) -> list[R]:
+    """Return all rows, oldest first, page by page."""
+    rows: list[R] = []
+    page = await page_before(None)
+    while page:
+        rows = page + rows
+        page = await page_before(page[0].id)
+    return rows
 
 
 def since(evidence: Evidence, first: int) -> Evidence:
@@ -248,7 +281,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-async def main(rounds: int, seed: int) -> dict[str, Any]:
+async def main(rounds: int, seed: int) -> dict[str, object]:
     """Run on the bus of this host."""
     bus = await Bus.connect()
     observer = Observer()

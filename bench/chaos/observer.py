@@ -70,7 +70,7 @@ class Observer:
         finally:
             self._waiting = [entry for entry in self._waiting if entry[1] is not future]
 
-    def happened(self, what: str, whom: str = "", **detail: Any) -> None:
+    def happened(self, what: str, whom: str = "", **detail: object) -> None:
         """Wake the waiters for this event."""
         event = Event(what, whom, detail)
         for test, future in self._waiting:

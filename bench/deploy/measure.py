@@ -13,7 +13,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from bench.lifecycle import bare
 from bench.lifecycle.orders import Orders, orders
@@ -63,7 +63,7 @@ class Approvals:
         self._given = given
         self._bus = given.bus
 
-    async def ask(self, member: str, signature: str, *args: Any) -> int:
+    async def ask(self, member: str, signature: str, *args: object) -> int:
         """Submit a request; return its number."""
         return int(await self._bus.call1(*APPROVALS, member, signature, *args))
 

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Awaitable
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from bench.lifecycle import audit, bare, weigh
 from bench.lifecycle.audit import Fate
@@ -21,7 +21,7 @@ SETTLING: Final = 10.0
 
 
 async def all_at_once(
-    orders: Orders, asked: list[Awaitable[Any]]
+    orders: Orders, asked: list[Awaitable[str]]
 ) -> tuple[float, list[Ended], list[str]]:
     """Give all orders, and wait until the last job has ended.
 
@@ -35,11 +35,11 @@ async def all_at_once(
     return monotonic() - began, done, failed
 
 
-async def _ended(orders: Orders, order: Awaitable[Any]) -> Ended:
+async def _ended(orders: Orders, order: Awaitable[str]) -> Ended:
     return await orders.end(await order)
 
 
-async def idle(orders: Orders, agents: list[str], seconds: int) -> dict[str, Any]:
+async def idle(orders: Orders, agents: list[str], seconds: int) -> dict[str, dict[str, float]]:
     """Return what the hive uses in so many idle seconds."""
     await asyncio.gather(*[orders.until(agent, "TurnState", "idle") for agent in agents])
     await asyncio.sleep(SETTLING)
@@ -63,10 +63,10 @@ async def bare_at_once(orders: Orders, agents: list[str]) -> float:
     return took
 
 
-async def main(number: int, seconds: int = 0) -> dict[str, Any]:
+async def main(number: int, seconds: int = 0) -> dict[str, object]:
     """Spawn `number` agents, let them idle for `seconds`, and purge them."""
     agents = [f"n{i:02}" for i in range(number)]
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     async with orders() as given:
         spawns = [given.manager("Spawn", "sa{sv}", agent, {}) for agent in agents]
         found["ready"], spawned, wrong = await all_at_once(given, list(spawns))

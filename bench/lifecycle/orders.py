@@ -45,7 +45,7 @@ class Orders:
         self._over.set()
         self._over = asyncio.Event()
 
-    async def manager(self, member: str, signature: str = "", *args: Any) -> Any:
+    async def manager(self, member: str, signature: str = "", *args: object) -> Any:
         """Call the manager object."""
         return await self.bus.call1(*MANAGER, member, signature, *args)
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bench.lifecycle import audit
 from bench.lifecycle.audit import CGROUPS, Fate
@@ -164,7 +164,7 @@ async def lies(given: Orders) -> AsyncIterator[tuple[str, list[str]]]:
         yield f"runs, and is said to be {fate}", await audit.wrong(given, {ALIVE: fate})
 
 
-async def main() -> dict[str, Any]:
+async def main() -> dict[str, object]:
     """Test all of them, one at a time."""
     said: dict[str, list[str]] = {}
     async with orders() as given:

@@ -15,27 +15,29 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from bench.lifecycle import audit
 from bench.lifecycle.audit import Fate
 from bench.lifecycle.orders import Ended, Orders, orders
 from wire import names
+from wire.clients.broker import BrokerClient
 from wire.errors import AlreadyExists, Conflict, HiveError, NotFound
+from wire.records.broker import MessageFilter
 
 AGENTS: Final = ("v1", "v2", "v-3", "v4", "v5")
 CANCELLED: Final = 0.15
 """Of so many orders the client cancels one at once."""
 DESTROY, PURGE = "destroy", "purge"
 
-Order = Callable[[Orders, str], Awaitable[Any]]
+Order = Callable[[Orders, str], Awaitable[object]]
 
 
 def _of_agent(member: str) -> Order:
     return lambda orders, agent: orders.agent(agent, member)
 
 
-def _of_manager(member: str, signature: str, *args: Any) -> Order:
+def _of_manager(member: str, signature: str, *args: object) -> Order:
     return lambda orders, agent: orders.manager(member, signature, agent, *args)
 
 
@@ -133,7 +135,7 @@ class Client:
         self.count["pause and resume"] += 1
 
 
-async def main(seconds: float, clients: int, seed: str) -> dict[str, Any]:
+async def main(seconds: float, clients: int, seed: str) -> dict[str, object]:
     """Run, and return what is wrong afterwards; the agents are gone again."""
     fates = Fates()
     async with AsyncExitStack() as stack:
@@ -156,10 +158,10 @@ async def main(seconds: float, clients: int, seed: str) -> dict[str, Any]:
 
 async def _crashes(orders: Orders) -> list[str]:
     """Return crash messages about these agents; a job explains each end, so there are none."""
-    broker = (names.BROKER, names.BROKER_PATH, names.BROKER)
-    wanted = {"to": names.MANAGER, "kind": "container-crash"}
-    rows = await orders.bus.call1(*broker, "ListMessages", "a{sv}u", wanted, 1000)
-    return [row[4] for row in rows if any(f"of {agent} " in row[4] for agent in AGENTS)]
+    wanted = MessageFilter(recipient=names.MANAGER, kind="container-crash")
+    messages = await BrokerClient(orders.bus).list_messages(wanted, 1000)
+    told = [message.body for message in messages]
+    return [body for body in told if any(f"of {agent} " in body for agent in AGENTS)]
 
 
 async def _clear(orders: Orders, fates: dict[str, Fate]) -> None:

@@ -32,7 +32,7 @@ class Client:
         """Hang up."""
         self._writer.close()
 
-    async def tool(self, name: str, **arguments: Any) -> dict[str, Any]:
+    async def tool(self, name: str, **arguments: object) -> dict[str, Any]:
         """Call a tool; return its result."""
         result = await self._ask("tools/call", {"name": name, "arguments": arguments})
         if result.get("isError"):

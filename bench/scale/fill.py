@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from services.broker.storage import schema
 from services.broker.storage.database import now
@@ -17,7 +17,7 @@ _CHUNK: Final = 10_000
 _APART_US: Final = 2_000_000
 """Microseconds between two messages."""
 
-_Rows = list[tuple[Any, ...]]
+_Rows = list[tuple[object, ...]]
 
 
 def fill(path: Path, count: int) -> None:

@@ -25,7 +25,7 @@ WARM_UP: Final = 10
 LIMITS: Final = BrokerConfig(agent_messages_per_hour=10**8, agent_bytes_per_hour=10**11)
 WORKER: Final = agent("a07")
 
-Call = Callable[[], Awaitable[Any]]
+Call = Callable[[], Awaitable[object]]
 
 
 class NoRequests:
