@@ -76,7 +76,7 @@ BUILD: Final = (
     Need("Python's headers", _python_header, "python3-dev", "python3-devel"),
     Need("Python's venv module", _venv_module, "python3-venv", "python3"),
 )
-"""What building systemd-python needs, which has no wheel."""
+"""The packages needed to build systemd-python, which has no wheel."""
 
 TESTS: Final = (
     Need("Nix", _program("nix-instantiate"), "nix-bin", "nix"),

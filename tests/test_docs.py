@@ -1,5 +1,6 @@
 """The pages hang together: links lead somewhere, the index is whole, tables have one form."""
 
+import ast
 import re
 from collections.abc import Iterator
 from datetime import date
@@ -124,3 +125,25 @@ def test_pre_commit_checks_what_make_lint_checks() -> None:
     checks = set(re.findall(r"^\t@\$\(BIN\)/(.*?)(?: \.)?$", lint[1], re.MULTILINE))
     hooks = (REPO / ".pre-commit-config.yaml").read_text()
     assert set(re.findall(r"^ +entry: \.venv/bin/(.*?)(?: \.)?$", hooks, re.MULTILINE)) == checks
+
+
+def docstrings(module: Path) -> Iterator[tuple[int, str]]:
+    """The docstrings of a module, also those of constants and fields, with their lines."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else ():
+            value = statement.value if isinstance(statement, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield statement.lineno, value.value.strip()
+
+
+def test_docstrings_begin_with_a_subject_or_a_verb() -> None:
+    """HACKING.md, Plain English: a clause with "what" or "who" tells nobody what a thing is."""
+    headless = re.compile(r"(What|Who|Whose|Whom|Whatever|Whoever|Which)\b")
+    assert not [
+        f"{module}:{line}: {text.splitlines()[0]}"
+        for module in MODULES
+        if module.endswith(".py")
+        for line, text in docstrings(REPO / module)
+        if headless.match(text)
+    ]

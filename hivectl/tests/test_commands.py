@@ -1,4 +1,4 @@
-"""What each command asks of the hive, what it prints, and how it exits."""
+"""The commands: their calls to the hive, their output, and their exit codes."""
 
 import asyncio
 import re

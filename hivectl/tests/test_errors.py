@@ -1,4 +1,4 @@
-"""What a failure of the hive is called, and what is said to do about it."""
+"""Failures of the hive: their names, and the remedy in each sentence."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Which files and which lines `logs` reads."""
+"""The files and the lines that `logs` reads."""
 
 import asyncio
 import os

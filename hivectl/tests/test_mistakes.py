@@ -1,4 +1,4 @@
-"""What people see who are not the operator, mistype, or ask on the wrong machine."""
+"""The output for users who are not the operator, mistype, or use the wrong machine."""
 
 from pathlib import Path
 

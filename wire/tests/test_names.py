@@ -1,4 +1,4 @@
-"""Which names an agent may have."""
+"""The names that an agent may have."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whatever somebody types is a search for texts, and never syntax."""
+"""Any input is a search for texts, and never syntax."""
 
 import sqlite3
 
