@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from harness.jsonvalues import Json, JsonObject
 
 CREDENTIAL: Final = "anthropic_api_key"
 
@@ -29,7 +31,7 @@ class Config:
     session_idle: float = 600.0
     turn_timeout: float = 1800.0
     environment: dict[str, str] = field(default_factory=dict)
-    mcp_servers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mcp_servers: dict[str, JsonObject] = field(default_factory=dict)
     allowed_tools: list[str] = field(default_factory=list)
     prompt: str = ""
 
@@ -133,7 +135,7 @@ _WANTED: Final = {
 }
 
 
-def _fits(key: str, value: Any) -> bool:
+def _fits(key: str, value: Json) -> bool:
     match _WANTED[key]:
         case "true or false":
             return isinstance(value, bool)

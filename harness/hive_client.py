@@ -5,13 +5,14 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.backoff import Backoff
 from harness.inotify import wait_for_change
 from harness.jsonrpc import ClosedError, Connection, RpcError, Socket, open_connection
+from harness.jsonvalues import Json, JsonObject
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,16 @@ class Message:
     urgent: bool
     in_reply_to: int | None
     earlier_life: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """The report of the harness to the hive; None leaves a value as it was."""
+
+    turn_state: str
+    model: str | None = None
+    context_tokens: int | None = None
+    logged_in: bool | None = None
 
 
 class HiveClient:
@@ -143,16 +154,17 @@ class HiveClient:
         """
         await self._call("release", CALL_TIMEOUT, ids=ids)
 
-    async def report(self, **fields: Any) -> None:
-        """Report the given ones of turn_state, model, context_tokens and logged_in.
+    async def report(self, report: Report) -> None:
+        """Report what the harness is doing.
 
         Raises:
             ConnectionLostError: The connection ended.
             ToolError: The hive answered with an error.
         """
-        await self._call("report", CALL_TIMEOUT, **fields)
+        given = {key: value for key, value in asdict(report).items() if value is not None}
+        await self._call("report", CALL_TIMEOUT, **given)
 
-    async def _call(self, tool: str, timeout: float, **arguments: Any) -> dict[str, Any]:
+    async def _call(self, tool: str, timeout: float, **arguments: Json) -> JsonObject:
         connection = self._connection
         if connection is None:
             raise ConnectionLostError("not connected")
@@ -210,7 +222,7 @@ async def succeeds(call: Callable[[], Awaitable[None]], failure: str) -> bool:
     return True
 
 
-def _data(structured: Any, text: str) -> dict[str, Any]:
+def _data(structured: Json, text: str) -> JsonObject:
     if isinstance(structured, dict):
         return structured
     with suppress(ValueError):
@@ -220,7 +232,7 @@ def _data(structured: Any, text: str) -> dict[str, Any]:
     return {}
 
 
-def _message(item: dict[str, Any]) -> Message:
+def _message(item: JsonObject) -> Message:
     reply = item.get("in_reply_to")
     return Message(
         id=int(item["id"]),

@@ -9,7 +9,9 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
-from typing import Any, Final
+from typing import Final
+
+from harness.jsonvalues import Json, JsonObject
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,10 @@ class Connection:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self._ids = count(1)
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._waiting: dict[int, asyncio.Future[JsonObject]] = {}
         self.closed = asyncio.Event()
 
-    async def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def request(self, method: str, params: JsonObject) -> JsonObject:
         """Send a request; return its result.
 
         Raises:
@@ -52,7 +54,7 @@ class Connection:
         self._waiting[number] = answer
         try:
             await self._write({"id": number, "method": method, "params": params})
-            result: dict[str, Any] = await answer
+            result: JsonObject = await answer
             return result
         finally:
             del self._waiting[number]
@@ -65,7 +67,7 @@ class Connection:
         """
         await self._write({"method": method})
 
-    async def _write(self, message: dict[str, Any]) -> None:
+    async def _write(self, message: JsonObject) -> None:
         self._writer.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
         try:
             await self._writer.drain()
@@ -116,7 +118,7 @@ class Connection:
             answer.set_exception(RpcError(_sentence(message.get("error"))))
 
 
-def _sentence(error: Any) -> str:
+def _sentence(error: Json) -> str:
     return str(error.get("message", error)) if isinstance(error, dict) else "no result"
 
 

@@ -6,7 +6,9 @@ import sqlite3
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from harness.jsonvalues import Json
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class TurnStore:
         self._model: str | None = None
         self.turn: int | None = None
 
-    def event(self, kind: str, **data: Any) -> None:
+    def event(self, kind: str, **data: Json) -> None:
         """Add an event of the current turn."""
         text = json.dumps(data, default=str)
         if len(text) > MAX_DATA:
@@ -146,7 +148,9 @@ def _open(path: Path, schema: str) -> sqlite3.Connection | None:
 
 
 def _write(
-    database: sqlite3.Connection | None, statement: str, values: tuple[Any, ...]
+    database: sqlite3.Connection | None,
+    statement: str,
+    values: tuple[str | int | float | None, ...],
 ) -> int | None:
     if database is None:
         return None

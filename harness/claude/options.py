@@ -4,11 +4,12 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from harness.claude.cgroup import TurnCgroup
 from harness.claude.session import HIVE_SERVER
 from harness.config import Config, Paths, credentials
+from harness.jsonvalues import JsonObject
 from harness.prompts.prompt import PROMPTS, system_prompt
 
 if TYPE_CHECKING:
@@ -58,22 +59,22 @@ def factory(
     return options
 
 
-def settings_of(config: Config) -> dict[str, Any]:
+def settings_of(config: Config) -> JsonObject:
     """Return settings.json with the additional tools of this agent, and all of its own servers."""
-    settings: dict[str, Any] = json.loads(SETTINGS.read_text(encoding="utf-8"))
+    settings: JsonObject = json.loads(SETTINGS.read_text(encoding="utf-8"))
     servers = [f"mcp__{name}" for name in config.mcp_servers]
     settings["permissions"]["allow"] += [*config.allowed_tools, *servers]
     return settings
 
 
-def built_in_tools(settings: dict[str, Any]) -> list[str]:
+def built_in_tools(settings: JsonObject) -> list[str]:
     """Return the built-in tools that the settings allow; the model does not see any others."""
     rules = settings["permissions"]["allow"]
     tools = [rule.partition("(")[0] for rule in rules if not rule.startswith("mcp__")]
     return list(dict.fromkeys(tools))
 
 
-def mcp_servers(config: Config, paths: Paths) -> dict[str, Any]:
+def mcp_servers(config: Config, paths: Paths) -> JsonObject:
     """Return the relay to the hive and this agent's own servers, by name."""
     own = {
         name: {"type": "http" if "url" in server else "stdio", **server}

@@ -6,12 +6,19 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from harness.backoff import Backoff
 from harness.claude.session import ClaudeSession, TurnError
 from harness.config import Config, Paths, Source, credentials
-from harness.hive_client import ConnectionLostError, HiveClient, Message, ToolError, succeeds
+from harness.hive_client import (
+    ConnectionLostError,
+    HiveClient,
+    Message,
+    Report,
+    ToolError,
+    succeeds,
+)
 from harness.inotify import DirectoryWatch, wait_for_change
 from harness.notify import Notifier
 from harness.prompts.prompt import wake_prompt
@@ -50,7 +57,7 @@ class TurnLoop:
         self._store = store
         self._notifier = notifier
         self._state = State.IDLE
-        self._report: dict[str, Any] = {"turn_state": State.IDLE.value}
+        self._report = Report(State.IDLE.value)
         self._retry = Backoff(FIRST_RETRY, LAST_RETRY)
         self._receive_retry = Backoff(0.1, 10.0)
         self._session_failures = 0
@@ -165,12 +172,12 @@ class TurnLoop:
         self._session_failures = 0
         self._refused = None
         stats = turn.stats
-        self._report["logged_in"] = True
-        self._report |= {
-            key: value
-            for key, value in (("model", stats.model), ("context_tokens", stats.context_tokens))
-            if value is not None
-        }
+        self._report = replace(
+            self._report,
+            logged_in=True,
+            model=stats.model or self._report.model,
+            context_tokens=stats.context_tokens or self._report.context_tokens,
+        )
         await self._enter(State.IDLE)
 
     async def _failed(self, failure: TurnError, batch: Batch) -> None:
@@ -193,7 +200,7 @@ class TurnLoop:
                 self._claude.forget()
                 self._session_failures = 0
         if failure.login:
-            self._report["logged_in"] = False
+            self._report = replace(self._report, logged_in=False)
             self._refused = credentials(self._config, self._paths).source
         await self._enter(State.NEEDS_LOGIN if failure.login else State.ERROR)
         await self._claude.close()  # so that the next try uses new credentials
@@ -225,11 +232,11 @@ class TurnLoop:
         """Return whether a turn can be tried; if not, first wait for new credentials."""
         if self._source() is not Source.NONE:
             if self._refused is None:
-                self._report["logged_in"] = True
+                self._report = replace(self._report, logged_in=True)
                 if self._state is State.NEEDS_LOGIN:
                     await self._enter(State.IDLE)
             return True
-        self._report["logged_in"] = False
+        self._report = replace(self._report, logged_in=False)
         self._paths.claude.mkdir(parents=True, exist_ok=True)
         await self._enter(State.NEEDS_LOGIN)
         with DirectoryWatch(self._paths.claude) as watch:
@@ -257,11 +264,11 @@ class TurnLoop:
         self._state = transition(self._state, state)
         if state is not State.ERROR:
             self._notifier.status(state.value)
-        self._report["turn_state"] = state.value
+        self._report = replace(self._report, turn_state=state.value)
         await self._send_report()
 
     async def _send_report(self) -> None:
-        await succeeds(lambda: self._hive.report(**self._report), "cannot report")
+        await succeeds(lambda: self._hive.report(self._report), "cannot report")
 
 
 def _ids(ids: list[int]) -> str:

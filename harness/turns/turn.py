@@ -1,11 +1,12 @@
 """A turn, as observed from outside: its events and its figures."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from harness.jsonvalues import JsonObject
 from harness.store import TurnStats, TurnStore
 
 if TYPE_CHECKING:
-    from claude_agent_sdk import AssistantMessage, Message, ResultMessage
+    from claude_agent_sdk import AssistantMessage, ContentBlock, Message, ResultMessage
 
 
 class Turn:
@@ -52,7 +53,7 @@ class Turn:
         if read:
             self.stats.context_tokens = context
 
-    def _blocks(self, blocks: list[Any]) -> None:
+    def _blocks(self, blocks: "list[ContentBlock]") -> None:
         from claude_agent_sdk import TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
 
         for block in blocks:
@@ -85,9 +86,9 @@ class Turn:
         )
 
 
-def _count(usage: dict[str, Any], *keys: str) -> int:
+def _count(usage: JsonObject, *keys: str) -> int:
     return sum(int(usage.get(key) or 0) for key in keys)
 
 
-def _init(data: dict[str, Any]) -> dict[str, Any]:
+def _init(data: JsonObject) -> JsonObject:
     return {key: data.get(key) for key in ("session_id", "model", "tools", "mcp_servers")}

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
+
+from sandbox.model.jsonvalues import Json, JsonObject
 
 _AGENT: Final = re.compile(r"^Hyperhive agent: (\S+)$", re.MULTILINE)
 _MESSAGE: Final = re.compile(
@@ -43,7 +45,7 @@ class Conversation:
     rounds: tuple[Round, ...] = field(default=())
 
 
-def read(request: dict[str, Any]) -> Conversation:
+def read(request: JsonObject) -> Conversation:
     """Return the conversation in the body of a `POST /v1/messages`, from its last wake prompt on.
 
     Raises:
@@ -81,7 +83,7 @@ def _wakes(prompt: str) -> Iterator[Wake]:
         )
 
 
-def _rounds(messages: list[dict[str, Any]]) -> Iterator[Round]:
+def _rounds(messages: list[JsonObject]) -> Iterator[Round]:
     tools: tuple[str, ...] = ()
     for message in messages:
         blocks = _blocks(message.get("content", ""))
@@ -94,7 +96,7 @@ def _rounds(messages: list[dict[str, Any]]) -> Iterator[Round]:
             tools = ()
 
 
-def _is_prompt(message: dict[str, Any]) -> bool:
+def _is_prompt(message: JsonObject) -> bool:
     """Return whether a message is a prompt; a user message with tool results is not."""
     if message.get("role") != "user":
         return False
@@ -102,13 +104,13 @@ def _is_prompt(message: dict[str, Any]) -> bool:
     return bool(_text(blocks)) and all(b.get("type") != "tool_result" for b in blocks)
 
 
-def _text(content: Any) -> str:
+def _text(content: Json) -> str:
     """Return the text in a content, without the reminders that Claude Code inserts."""
     parts = (str(b.get("text", "")) for b in _blocks(content) if b.get("type") == "text")
     return _REMINDER.sub("", "\n".join(parts)).strip()
 
 
-def _blocks(content: Any) -> list[dict[str, Any]]:
+def _blocks(content: Json) -> list[JsonObject]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return [b for b in content if isinstance(b, dict)] if isinstance(content, list) else []

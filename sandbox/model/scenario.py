@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,8 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+
+from sandbox.model.jsonvalues import Json, JsonObject
 
 BUILT_IN: Final = frozenset(
     {"agent", "from", "kind", "id", "in_reply_to", "body", "result", "sum", "sum_result"}
@@ -50,7 +52,7 @@ class Call(_Strict):
     """A tool call; `args` may contain `{name}` templates at any depth."""
 
     tool: str = Field(min_length=1)
-    args: dict[str, Any] = {}
+    args: JsonObject = {}
 
 
 class Step(_Strict):
@@ -58,7 +60,7 @@ class Step(_Strict):
 
     text: str | None = None
     tool: str | None = Field(default=None, min_length=1)
-    args: dict[str, Any] = {}
+    args: JsonObject = {}
     calls: tuple[Call, ...] = ()
     status: int | None = Field(default=None, ge=400, le=599)
     times: int | None = Field(default=None, ge=1)
@@ -163,7 +165,7 @@ def load(*paths: Path) -> Scenario:
     return Scenario(default=(defaults or [DEFAULT_ANSWER])[0], rule=rules)
 
 
-def fill(value: Any, values: dict[str, str]) -> Any:
+def fill(value: Json, values: dict[str, str]) -> Json:
     """Return `value` with every `{name}` in it replaced, at any depth.
 
     A string that is only `{id}`, `{in_reply_to}` or a group named `..._id` becomes a number, which
@@ -182,7 +184,7 @@ def fill(value: Any, values: dict[str, str]) -> Any:
     return value
 
 
-def names_in(value: Any) -> Iterable[str]:
+def names_in(value: Json) -> Iterable[str]:
     """Yield every name that a template anywhere in `value` uses."""
     match value:
         case str():
@@ -208,7 +210,7 @@ def _load_one(path: Path) -> Scenario:
         raise ScenarioError(_sentence(path, data, exc)) from None
 
 
-def _sentence(path: Path, data: dict[str, Any], exc: ValidationError) -> str:
+def _sentence(path: Path, data: JsonObject, exc: ValidationError) -> str:
     error = exc.errors()[0]
     words, where = [str(path)], list(error["loc"])
     if where[:1] == ["rule"] and len(where) > 1:

@@ -7,10 +7,10 @@ requests, only the number of intended failures of each step is kept.
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from sandbox.model.arithmetic import find_sum
 from sandbox.model.conversation import Conversation, Round, Wake
+from sandbox.model.jsonvalues import JsonObject
 from sandbox.model.scenario import Rule, Scenario, Step, fill
 
 END = "Done."
@@ -22,7 +22,7 @@ class Answer:
     """An answer to send: text and tool calls or, with `status`, a failure."""
 
     text: str = ""
-    calls: tuple[tuple[str, dict[str, Any]], ...] = ()
+    calls: tuple[tuple[str, JsonObject], ...] = ()
     status: int | None = None
     delay: float = 0.0
     rule: str | None = None

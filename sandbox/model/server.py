@@ -3,11 +3,13 @@
 import asyncio
 import json
 import logging
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from sandbox.model import conversation, stream
+from sandbox.model.jsonvalues import JsonObject
 from sandbox.model.script import Answer, Script
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ async def _messages(request: web.Request) -> web.StreamResponse:
     return await _send(request, whole)
 
 
-async def _send(request: web.Request, whole: dict[str, Any]) -> web.StreamResponse:
+async def _send(request: web.Request, whole: JsonObject) -> web.StreamResponse:
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
     )
@@ -80,7 +82,7 @@ async def _count_tokens(request: web.Request) -> web.Response:
     return web.json_response({"input_tokens": stream.tokens(body.get("messages", []))})
 
 
-async def _json(request: web.Request) -> dict[str, Any]:
+async def _json(request: web.Request) -> JsonObject:
     try:
         body = json.loads(await request.read())
     except ValueError:
@@ -106,7 +108,7 @@ def _error(status: int, sentence: str) -> web.Response:
 
 
 @web.middleware
-async def _unknown_path(request: web.Request, handler: Any) -> web.StreamResponse:
+async def _unknown_path(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer errors of the router in the form of the API, so that clients show their sentence."""
     try:
         answer: web.StreamResponse = await handler(request)

@@ -3,19 +3,20 @@
 import json
 import uuid
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
+from sandbox.model.jsonvalues import Json, JsonObject
 from sandbox.model.script import Answer
 
 CHUNK: Final = 24
 """Characters of a delta; so few that clients must join several."""
 
-Event = dict[str, Any]
+Event = JsonObject
 
 
-def message(answer: Answer, model: str, input_tokens: int) -> dict[str, Any]:
+def message(answer: Answer, model: str, input_tokens: int) -> JsonObject:
     """Return the answer as a whole message, for a request without `stream`."""
-    blocks: list[dict[str, Any]] = []
+    blocks: list[JsonObject] = []
     if answer.text:
         blocks.append({"type": "text", "text": answer.text})
     for tool, args in answer.calls:
@@ -37,7 +38,7 @@ def message(answer: Answer, model: str, input_tokens: int) -> dict[str, Any]:
     }
 
 
-def events(whole: dict[str, Any]) -> Iterator[Event]:
+def events(whole: JsonObject) -> Iterator[Event]:
     """Yield the events of a stream for a whole message, in their order."""
     usage = {**whole["usage"], "output_tokens": 1}
     head = {**whole, "content": [], "stop_reason": None, "usage": usage}
@@ -57,12 +58,12 @@ def encode(event: Event) -> bytes:
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
 
 
-def tokens(value: Any) -> int:
+def tokens(value: Json) -> int:
     """Return roughly how many tokens `value` has; an exact number is not needed."""
     return max(1, len(json.dumps(value)) // 4)
 
 
-def _block(index: int, block: dict[str, Any]) -> Iterator[Event]:
+def _block(index: int, block: JsonObject) -> Iterator[Event]:
     if block["type"] == "text":
         start, key, text = {**block, "text": ""}, "text", block["text"]
     else:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from wire.bus import Bus
 from wire.errors import Conflict, Stopping, Unavailable
 from wire.signals import Caller
+from wire.types import Value
 
 T = TypeVar("T")
 
@@ -31,9 +32,9 @@ class LimitedCaller:
         interface: str,
         member: str,
         signature: str = "",
-        *args: Any,  # values of any type on the bus: `signature` says which
+        *args: Value,
         timeout: float = CALL_SECONDS,
-    ) -> list[Any]:
+    ) -> list[Value]:
         """Call a method and return its results; see wire.bus.Bus.call."""
         async with self._in_flight:
             return await self._bus.call(
@@ -107,12 +108,12 @@ class RetryingCaller:
         interface: str,
         member: str,
         signature: str = "",
-        *args: Any,  # as for LimitedCaller
+        *args: Value,
         timeout: float = CALL_SECONDS,
-    ) -> list[Any]:
+    ) -> list[Value]:
         """Call a method of the broker and return its results; see wire.bus.Bus.call."""
 
-        async def call() -> list[Any]:
+        async def call() -> list[Value]:
             return await self._caller.call(
                 destination, path, interface, member, signature, *args, timeout=timeout
             )

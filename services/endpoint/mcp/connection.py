@@ -4,11 +4,12 @@ import asyncio
 import json
 import logging
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from services.endpoint.clients.services import Services
 from services.endpoint.delivery.inbox import Inbox
 from services.endpoint.delivery.leases import Holder
+from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.mcp import jsonrpc
 from services.endpoint.mcp.jsonrpc import Code, Notification, Request, RequestId, RpcError
 from services.endpoint.mcp.lines import Budget, LineReader, LineWriter, OverloadError, TooLongError
@@ -214,7 +215,7 @@ _OVERLOAD: Final = (
 )
 
 
-def _structured(value: dict[str, Any]) -> dict[str, Any]:
+def _structured(value: JsonObject) -> JsonObject:
     # The text is JSON too: in a looser form, the body of a message could look like another message.
     text = json.dumps(value, ensure_ascii=False)
     return {"content": [{"type": "text", "text": text}], "structuredContent": value}

@@ -3,9 +3,11 @@
 import json
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
 from pydantic_core import from_json
+
+from services.endpoint.jsonvalues import Json, JsonObject
 
 MAX_DEPTH: Final = 32
 """Levels of nesting. The deepest message of the protocol has five."""
@@ -45,7 +47,7 @@ class Request:
 
     id: RequestId
     method: str
-    params: dict[str, Any]
+    params: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,14 @@ class Notification:
     """A message that is not answered."""
 
     method: str
-    params: dict[str, Any]
+    params: JsonObject
 
 
 class RpcError(Exception):
     """A protocol error, which the client gets as the answer."""
 
     def __init__(
-        self, code: Code, text: str, *, id: RequestId | None = None, data: Any = None
+        self, code: Code, text: str, *, id: RequestId | None = None, data: Json = None
     ) -> None:
         super().__init__(text)
         self.code = code
@@ -88,20 +90,20 @@ def parse(line: bytes) -> Request | Notification | None:
     return _message(message)
 
 
-def result(id: RequestId, value: dict[str, Any]) -> bytes:
+def result(id: RequestId, value: JsonObject) -> bytes:
     """Return the line that answers the request `id`."""
     return _line({"jsonrpc": "2.0", "id": id, "result": value})
 
 
 def error(fault: RpcError) -> bytes:
     """Return the line that answers with an error; its id is null if the request's id is unknown."""
-    body: dict[str, Any] = {"code": int(fault.code), "message": str(fault)}
+    body: JsonObject = {"code": int(fault.code), "message": str(fault)}
     if fault.data is not None:
         body["data"] = fault.data
     return _line({"jsonrpc": "2.0", "id": fault.id, "error": body})
 
 
-def _line(message: dict[str, Any]) -> bytes:
+def _line(message: JsonObject) -> bytes:
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -133,7 +135,7 @@ def _check_structure(line: bytes) -> None:
             depth -= 1
 
 
-def _message(message: dict[str, Any]) -> Request | Notification | None:
+def _message(message: JsonObject) -> Request | Notification | None:
     id = _id(message)
     if message.get("jsonrpc") != "2.0":
         raise RpcError(Code.INVALID_REQUEST, 'A message must have "jsonrpc": "2.0".', id=id)
@@ -152,7 +154,7 @@ def _message(message: dict[str, Any]) -> Request | Notification | None:
     return Notification(method, params) if id is None else Request(id, method, params)
 
 
-def _id(message: dict[str, Any]) -> RequestId | None:
+def _id(message: JsonObject) -> RequestId | None:
     """Return the request's id, or None if it has none."""
     if "id" not in message:
         return None

@@ -5,10 +5,11 @@ its version and its client's name in `_meta` (server/discover lists the versions
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
+from services.endpoint.jsonvalues import Json, JsonObject
 from services.endpoint.mcp.jsonrpc import Code, Request, RpcError
 from services.endpoint.tools.arguments import Arguments
 from services.endpoint.tools.table import tools_for
@@ -32,14 +33,14 @@ INSTRUCTIONS: Final = (
 )
 
 
-def complete(result: dict[str, Any], envelope: bool) -> dict[str, Any]:
+def complete(result: JsonObject, envelope: bool) -> JsonObject:
     """Return `result` in the form of its request's protocol version."""
     if not envelope:
         return result
     return {**result, "resultType": "complete", "_meta": {SERVER_KEY: SERVER}}
 
 
-def tool_error(text: str) -> dict[str, Any]:
+def tool_error(text: str) -> JsonObject:
     """Return a tool's result that reports an error, so that the model can react to it."""
     return {"content": [{"type": "text", "text": text}], "isError": True}
 
@@ -67,7 +68,7 @@ class Session:
         self._agent = agent
         self._client: _Client | None = None
 
-    def answer(self, request: Request) -> dict[str, Any] | ToolCall:
+    def answer(self, request: Request) -> JsonObject | ToolCall:
         """Return the result of `request`, or the tool call that produces it.
 
         Raises:
@@ -79,7 +80,7 @@ class Session:
             return answer
         return complete(answer, envelope=client is not None and client.envelope)
 
-    def _answer(self, request: Request, client: _Client | None) -> dict[str, Any] | ToolCall:
+    def _answer(self, request: Request, client: _Client | None) -> JsonObject | ToolCall:
         match request.method:
             case "initialize":
                 return self._initialize(request.params)
@@ -93,7 +94,7 @@ class Session:
                 return self._call(request.params, self._known(client))
         raise RpcError(Code.METHOD_NOT_FOUND, f"There is no method {request.method[:64]!r}.")
 
-    def _initialize(self, params: dict[str, Any]) -> dict[str, Any]:
+    def _initialize(self, params: JsonObject) -> JsonObject:
         if self._client is not None:
             raise RpcError(Code.INVALID_REQUEST, "This connection is already initialized.")
         wanted = params.get("protocolVersion")
@@ -131,7 +132,7 @@ class Session:
     def _audience(self, client: _Client) -> Audience:
         return audience_of(self._agent, client.name)
 
-    def _discover(self) -> dict[str, Any]:
+    def _discover(self) -> JsonObject:
         return {
             "supportedVersions": list(ENVELOPE_VERSIONS),
             "capabilities": {"tools": {}},
@@ -139,13 +140,13 @@ class Session:
             **_UNCACHED,
         }
 
-    def _list(self, params: dict[str, Any], client: _Client) -> dict[str, Any]:
+    def _list(self, params: JsonObject, client: _Client) -> JsonObject:
         if params.get("cursor") is not None:
             raise RpcError(Code.INVALID_PARAMS, "There is no such cursor: all tools fit one page.")
         tools = [tool.describe() for tool in tools_for(self._audience(client)).values()]
         return {"tools": tools, **(_UNCACHED if client.envelope else {})}
 
-    def _call(self, params: dict[str, Any], client: _Client) -> dict[str, Any] | ToolCall:
+    def _call(self, params: JsonObject, client: _Client) -> JsonObject | ToolCall:
         audience = self._audience(client)
         tools = tools_for(audience)
         name = params.get("name")
@@ -166,7 +167,7 @@ class Session:
 _UNCACHED: Final = {"ttlMs": 0, "cacheScope": "private"}
 
 
-def _name(client: Any) -> str:
+def _name(client: Json) -> str:
     """Return the name that a client gives itself; empty if it gives none."""
     name = client.get("name") if isinstance(client, dict) else None
     return name if isinstance(name, str) else ""
@@ -179,7 +180,7 @@ def _explain(tool: Tool, error: ValidationError) -> str:
     return f"{tool.name} was not called. {'; '.join(problems)}. Call it again with these corrected."
 
 
-def _problem(tool: Tool, fault: Any) -> str:
+def _problem(tool: Tool, fault: Json) -> str:
     where = ".".join(str(part)[:64] for part in fault["loc"])
     match fault["type"]:
         case "missing":

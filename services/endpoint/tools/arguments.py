@@ -1,9 +1,10 @@
 """The base of all tools' arguments. Each tool's own arguments are defined beside the tool."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.endpoint.jsonvalues import JsonObject
 from wire import names
 
 MAX_TEXT = 1024 * 1024
@@ -29,7 +30,7 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
     @classmethod
-    def schema_for_clients(cls) -> dict[str, Any]:
+    def schema_for_clients(cls) -> JsonObject:
         """Return the JSON schema, without the titles that pydantic generates."""
         schema = cls.model_json_schema()
         schema.pop("title", None)

@@ -1,9 +1,10 @@
 """The tools for messages: send and recv."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
+from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.tools.arguments import MAX_TEXT, Arguments, Id
 from services.endpoint.tools.tool import (
     EVERYBODY,
@@ -73,9 +74,9 @@ async def _recv(context: Context, call: Receive) -> ToolResult:
     )
 
 
-def _shown(message: Message) -> dict[str, Any]:
+def _shown(message: Message) -> JsonObject:
     """Return a message as JSON, without the fields that mean nothing to its recipient."""
-    shown: dict[str, Any] = {
+    shown: JsonObject = {
         "id": message.id,
         "from": message.sender,
         "to": message.recipient,

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
+from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.tools.arguments import Arguments
 from services.endpoint.tools.tool import MODELS, Context, Tool, ToolResult
 from wire.records.broker import Thread
@@ -42,9 +43,9 @@ async def _threads(context: Context, call: Threads) -> ToolResult:
     return ToolResult({"counts": dict(counts), "threads": shown})
 
 
-def _shown(thread: Thread) -> dict[str, Any]:
+def _shown(thread: Thread) -> JsonObject:
     """Return a thread as JSON, without empty values, and with its times in ISO 8601."""
-    shown: dict[str, Any] = dict(zip(keys(Thread).values(), thread, strict=True))
+    shown: JsonObject = dict(zip(keys(Thread).values(), thread, strict=True))
     shown["since"], shown["due"] = _time(thread.since), _time(thread.due)
     return {key: value for key, value in shown.items() if value not in ("", 0)}
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from services.endpoint.clients.services import Services
 from services.endpoint.delivery.inbox import Inbox
 from services.endpoint.delivery.leases import Holder
+from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.reports import Reports
 from services.endpoint.tools.arguments import Arguments
 from wire import names
@@ -61,7 +62,7 @@ class ToolResult:
     `leased` lists the messages in the result; they are delivered when the client has read it.
     """
 
-    value: dict[str, Any]
+    value: JsonObject
     leased: list[int] = field(default_factory=list)
 
 
@@ -80,11 +81,11 @@ class Tool:
     name: str
     description: str
     arguments: type[Arguments]
-    run: Callable[[Context, Any], Awaitable[ToolResult]]
+    run: Callable[[Context, Any], Awaitable[ToolResult]]  # Any: an instance of `arguments`
     audience: frozenset[Audience]
     long_call: LongCall = LongCall.NONE
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         """Return the tool as `tools/list` shows it."""
         return {
             "name": self.name,

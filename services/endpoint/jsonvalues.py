@@ -1,0 +1,9 @@
+"""The JSON values that clients send and get."""
+
+from typing import Any, TypeAlias
+
+Json: TypeAlias = Any
+"""A JSON value from outside, of any shape until it has been checked."""
+
+JsonObject: TypeAlias = dict[str, Json]
+"""A JSON object."""
