@@ -101,7 +101,7 @@ def load(path: Path) -> Config:
     """Read harness.json; unknown keys are ignored, because the host may be newer.
 
     Raises:
-        ConfigError: The file is missing or is not a JSON object, or a value has the wrong type.
+        ConfigError: the file is missing or is not a JSON object, or a value has the wrong type.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -128,8 +128,8 @@ class HiveClient:
         connection ends.
 
         Raises:
-            ConnectionLostError: The connection ended.
-            ToolError: The hive answered with an error.
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
         """
         data = await self._call(
             "recv", RECEIVE_SECONDS + CALL_TIMEOUT, wait_seconds=RECEIVE_SECONDS, max=maximum
@@ -140,8 +140,8 @@ class HiveClient:
         """Acknowledge the messages.
 
         Raises:
-            ConnectionLostError: The connection ended.
-            ToolError: The hive answered with an error.
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
         """
         await self._call("ack", CALL_TIMEOUT, ids=ids)
 
@@ -149,8 +149,8 @@ class HiveClient:
         """Queue the messages again.
 
         Raises:
-            ConnectionLostError: The connection ended.
-            ToolError: The hive answered with an error.
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
         """
         await self._call("release", CALL_TIMEOUT, ids=ids)
 
@@ -158,8 +158,8 @@ class HiveClient:
         """Report what the harness is doing.
 
         Raises:
-            ConnectionLostError: The connection ended.
-            ToolError: The hive answered with an error.
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
         """
         given = {key: value for key, value in asdict(report).items() if value is not None}
         await self._call("report", CALL_TIMEOUT, **given)
@@ -191,7 +191,7 @@ async def connect(path: Path) -> Socket:
     """Connect to the agent's socket.
 
     Raises:
-        OSError: There is no such socket, or nobody listens.
+        OSError: there is no such socket, or nobody listens.
     """
     return await asyncio.open_unix_connection(str(path))
 

@@ -23,7 +23,7 @@ class DirectoryWatch:
         """Start to watch.
 
         Raises:
-            OSError: The directory does not exist, or there are too many watches.
+            OSError: the directory does not exist, or there are too many watches.
         """
         libc = ctypes.CDLL(None, use_errno=True)
         self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -44,8 +44,8 @@ class Connection:
         """Send a request; return its result.
 
         Raises:
-            RpcError: The hive refused the request.
-            ClosedError: The connection ended before the answer came.
+            RpcError: the hive refused the request.
+            ClosedError: the connection ended before the answer came.
         """
         if self.closed.is_set():
             raise ClosedError("closed")
@@ -63,7 +63,7 @@ class Connection:
         """Send a notification, which is not answered.
 
         Raises:
-            ClosedError: The connection has ended.
+            ClosedError: the connection has ended.
         """
         await self._write({"method": method})
 

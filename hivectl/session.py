@@ -80,12 +80,12 @@ async def follow(
     """Start a job, wait for its end unless `no_wait`, and print its result.
 
     Args:
-        start: Starts the job and returns its path.
-        doing: The sentence that is shown when the job takes long.
-        timeout: How long to wait, in seconds.
+        start: starts the job and returns its path.
+        doing: the sentence that is shown when the job takes long.
+        timeout: how long to wait, in seconds.
 
     Raises:
-        CommandError: The job failed or was cancelled.
+        CommandError: the job failed or was cancelled.
     """
     if no_wait:
         path = await start()

@@ -35,7 +35,7 @@ def start(instance: Instance, ports: Ports, agents: Sequence[str]) -> None:
     Skip what is done already.
 
     Raises:
-        SandboxError: A unit failed; the text has its journal.
+        SandboxError: a unit failed; the text has its journal.
     """
     with _step("the sandbox boots"):
         lifecycle.up(instance)

@@ -20,7 +20,7 @@ def command_line(instance: Instance, command: Sequence[str]) -> list[str]:
     """Return the command of the machine that runs `command` inside, and kills it at its own end.
 
     Raises:
-        SandboxError: The sandbox is down.
+        SandboxError: the sandbox is down.
     """
     init = instance.init()
     if init is None:
@@ -51,7 +51,7 @@ def run(
     """Run `command` inside, wait for its end, and capture its output.
 
     Raises:
-        SandboxError: The command failed and `check` is set; the text has its output.
+        SandboxError: the command failed and `check` is set; the text has its output.
     """
     done = subprocess.run(
         command_line(instance, command),

@@ -26,11 +26,11 @@ def up(instance: Instance, bare: bool = False) -> None:
     """Boot `instance` unless it is up, and return when it is ready.
 
     Args:
-        instance: The sandbox.
-        bare: Do not mount the repository's venv, as on a host without Hyperhive.
+        instance: the sandbox.
+        bare: do not mount the repository's venv, as on a host without Hyperhive.
 
     Raises:
-        SandboxError: It did not come up in time; the text has the end of its console.
+        SandboxError: it did not come up in time; the text has the end of its console.
     """
     _require_tools()
     with _exclusive(instance):

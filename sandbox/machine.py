@@ -100,7 +100,7 @@ def require(needs: Sequence[Need]) -> None:
     """Install with apt the `needs` that are missing, and print their names.
 
     Raises:
-        SandboxError: There is no apt (the text has the names of the packages), or apt failed.
+        SandboxError: there is no apt (the text has the names of the packages), or apt failed.
     """
     missing = [need for need in needs if not need.present()]
     if _is_ubuntu():

@@ -24,8 +24,8 @@ class TurnCgroup:
         """Create the group if it is missing; log it and return None if that is not possible.
 
         Args:
-            hierarchy: The mount point of cgroup v2.
-            own: The file that names the group of this process.
+            hierarchy: the mount point of cgroup v2.
+            own: the file that names the group of this process.
         """
         try:
             lines = own.read_text(encoding="utf-8").splitlines()

@@ -27,10 +27,10 @@ def factory(
     """Return a function that creates the options for a start, with the credentials of that time.
 
     Args:
-        config: The configuration of the agent.
-        paths: The paths in the container.
-        cgroup: The control group of a turn's commands, if there is one.
-        stderr: Called with each line that Claude Code writes to standard error.
+        config: the configuration of the agent.
+        paths: the paths in the container.
+        cgroup: the control group of a turn's commands, if there is one.
+        stderr: called with each line that Claude Code writes to standard error.
     """
     settings = settings_of(config)
     prompt = system_prompt(config)

@@ -56,9 +56,9 @@ class ClaudeSession:
     """A session of Claude Code.
 
     Args:
-        options: Returns the options for a start, given the id of the session to resume, or None.
-        session_file: The file that keeps the session's id across restarts.
-        cgroup: The control group of a turn's commands, if there is one.
+        options: returns the options for a start, given the id of the session to resume, or None.
+        session_file: the file that keeps the session's id across restarts.
+        cgroup: the control group of a turn's commands, if there is one.
     """
 
     def __init__(
@@ -85,12 +85,12 @@ class ClaudeSession:
         When the turn is cancelled or takes too long, Claude Code is interrupted and closed.
 
         Args:
-            prompt: The prompt of the turn.
-            timeout: Seconds that the turn may take.
-            observe: Called with every message of the turn.
+            prompt: the prompt of the turn.
+            timeout: seconds that the turn may take.
+            observe: called with every message of the turn.
 
         Raises:
-            TurnError: The turn failed.
+            TurnError: the turn failed.
         """
         try:
             return await self._turn(prompt, timeout, observe)

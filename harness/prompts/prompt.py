@@ -33,11 +33,11 @@ def wake_prompt(
     A body that is too long is cut, and saved in full to a file in `inbox` below `state`.
 
     Args:
-        messages: The messages of the turn.
-        state: The agent's directory; the file that a reminder names is read from it.
-        mark: The mark in the tags of the frames. A body is written by others and may imitate a
+        messages: the messages of the turn.
+        state: the agent's directory; the file that a reminder names is read from it.
+        mark: the mark in the tags of the frames. A body is written by others and may imitate a
             frame, so the mark must be unpredictable; it is random unless given.
-        retried: Whether a turn with these messages was started before.
+        retried: whether a turn with these messages was started before.
     """
     mark = mark or secrets.token_hex(4)
     many = f"{len(messages)} new messages" if len(messages) > 1 else "a new message"

@@ -40,8 +40,8 @@ def read_file(path: str, state: Path) -> str:
     """Return what the prompt says about the file `path`: its text, or why it cannot be read.
 
     Args:
-        path: A path below ROOT.
-        state: The directory that ROOT stands for.
+        path: a path below ROOT.
+        state: the directory that ROOT stands for.
     """
     try:
         descriptor = _open(path, state)
@@ -64,7 +64,7 @@ def _open(path: str, state: Path) -> int:
     """Open a regular file.
 
     Raises:
-        OSError: The path is invalid, does not exist, or is not a regular file.
+        OSError: the path is invalid, does not exist, or is not a regular file.
     """
     *folders, name = path.removeprefix(ROOT).split("/")
     if not path.startswith(ROOT) or not {"", ".", ".."}.isdisjoint((*folders, name)):

@@ -25,7 +25,7 @@ def transition(state: State, to: State) -> State:
     """Return the new state.
 
     Raises:
-        ValueError: There is no such transition.
+        ValueError: there is no such transition.
     """
     if to is not state and to not in TRANSITIONS[state]:
         raise ValueError(f"There is no transition from {state} to {to}.")

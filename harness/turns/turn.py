@@ -37,7 +37,7 @@ class Turn:
 
         Args:
             outcome: `done`, `failed` or `cancelled`.
-            error: The reason, unless the turn is done.
+            error: the reason, unless the turn is done.
         """
         self.stats.outcome, self.stats.error = outcome, error
         self._store.event("turn-end", outcome=outcome, error=error)

@@ -50,7 +50,7 @@ def past(typed: str, now: datetime) -> int:
     """Parse a time in the past; `2h` is two hours ago, and `10:00` is 10:00 today.
 
     Args:
-        now: The current time, in the operator's time zone.
+        now: the current time, in the operator's time zone.
 
     Returns:
         Microseconds since 1970.
@@ -68,7 +68,7 @@ def future(typed: str, now: datetime) -> int:
     """Parse a time in the future; `10:00` is the next 10:00.
 
     Args:
-        now: The current time, in the operator's time zone.
+        now: the current time, in the operator's time zone.
 
     Returns:
         Microseconds since 1970.

@@ -97,8 +97,8 @@ async def login(machine: str, run: Callable[..., list[str]] | None = None) -> As
     """Start a login in the container `machine`; the end of the context ends the login.
 
     Args:
-        machine: The machine name of the container.
-        run: Makes the command line of the login; tests give their own.
+        machine: the machine name of the container.
+        run: makes the command line of the login; tests give their own.
 
     Raises:
         CommandError: the login could not be started.

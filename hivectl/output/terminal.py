@@ -58,8 +58,8 @@ def confirm(question: str, verb: str) -> None:
     """Ask for confirmation on the terminal.
 
     Args:
-        question: The question to ask.
-        verb: The command that asks.
+        question: the question to ask.
+        verb: the command that asks.
 
     Raises:
         CommandError: the answer is no, or there is no terminal.

@@ -49,7 +49,7 @@ def read(request: JsonObject) -> Conversation:
     """Return the conversation in the body of a `POST /v1/messages`, from its last wake prompt on.
 
     Raises:
-        ValueError: The request has no list of messages.
+        ValueError: the request has no list of messages.
     """
     messages = request.get("messages")
     if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):

@@ -118,7 +118,7 @@ class Rule(_Strict):
         """Check the templates.
 
         Raises:
-            ValueError: A template names neither one of `groups` nor a built-in.
+            ValueError: a template names neither one of `groups` nor a built-in.
         """
         for number, step in enumerate(self.step, 1):
             for name in step.templates():
@@ -157,7 +157,7 @@ def load(*paths: Path) -> Scenario:
     """Read scenario files; the rules and the default of an earlier file take precedence.
 
     Raises:
-        ScenarioError: A file cannot be read, is not TOML, or contains an error.
+        ScenarioError: a file cannot be read, is not TOML, or contains an error.
     """
     parts = [_load_one(path) for path in paths]
     defaults = [part.default for part in parts if "default" in part.model_fields_set]

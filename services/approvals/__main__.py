@@ -63,7 +63,7 @@ async def build(bus: Bus, config: Config) -> ApprovalsService:
     """Put the room together on `bus`, whose name is not owned yet.
 
     Raises:
-        CorruptStore: The store cannot be used.
+        CorruptStore: the store cannot be used.
         Unavailable: git cannot be used, or the disk is full.
     """
     state = Path(os.environ.get("STATE_DIRECTORY", STATE))

@@ -53,15 +53,15 @@ class Approvals:
         """Ask for a new agent; return the id of the request.
 
         Args:
-            config: The text of its agent.toml; None: what is kept of an earlier agent of that name,
+            config: the text of its agent.toml; None: what is kept of an earlier agent of that name,
                 else the template.
 
         Raises:
-            InvalidArgument: The name, the reason or the configuration is not valid.
-            AlreadyExists: There is such an agent.
-            Conflict: Another open request has the name.
-            LimitExceeded: Too many requests wait, or the manager has asked too often.
-            Unavailable: Lifecycle cannot be asked, or git cannot be used.
+            InvalidArgument: the name, the reason or the configuration is not valid.
+            AlreadyExists: there is such an agent.
+            Conflict: another open request has the name.
+            LimitExceeded: too many requests wait, or the manager has asked too often.
+            Unavailable: lifecycle cannot be asked, or git cannot be used.
         """
         names.check_agent_name(agent)
         bounds.check_text("reason", reason, at_least=1)
@@ -91,16 +91,16 @@ class Approvals:
 
         Args:
             commit: 7 to 40 hexadecimal digits of its name.
-            revert: Whether it need not be based on what is deployed.
+            revert: whether it need not be based on what is deployed.
 
         Raises:
-            InvalidArgument: An argument, or the tree of the commit, is not valid.
-            NotFound: There is no such agent or commit.
-            Conflict: The commit is deployed already, or is not based on what is deployed; or the
+            InvalidArgument: an argument, or the tree of the commit, is not valid.
+            NotFound: there is no such agent or commit.
+            Conflict: the commit is deployed already, or is not based on what is deployed; or the
                 manager asks while a request of the operator's is pending.
-            LimitExceeded: The commit is too large, too many requests wait, or the manager has asked
+            LimitExceeded: the commit is too large, too many requests wait, or the manager has asked
                 too often.
-            Unavailable: Lifecycle cannot be asked, or git cannot be used.
+            Unavailable: lifecycle cannot be asked, or git cannot be used.
         """
         names.check_agent_name(agent)
         bounds.check_commit(commit)
@@ -133,9 +133,9 @@ class Approvals:
         """Take a pending request back: the manager one of its own, the operator any.
 
         Raises:
-            NotFound: There is no such request.
-            AccessDenied: The manager did not make it.
-            Conflict: It has been resolved.
+            NotFound: there is no such request.
+            AccessDenied: the manager did not make it.
+            Conflict: it has been resolved.
         """
         approval = self._ledger.pending(number)
         if caller not in (names.OPERATOR, approval.requested_by):
@@ -149,14 +149,14 @@ class Approvals:
         """Say yes; return the path of the job that carries the request out.
 
         Args:
-            now: Do not wait for the end of the agent's turn; an approved request stops waiting.
+            now: do not wait for the end of the agent's turn; an approved request stops waiting.
 
         Raises:
-            NotFound: There is no such request.
-            Conflict: It has been resolved, another request of the agent is in progress, or it is
+            NotFound: there is no such request.
+            Conflict: it has been resolved, another request of the agent is in progress, or it is
                 not based on what is deployed, and superseded for that.
-            Unavailable: The job cannot be ordered now. The request stays approved.
-            HiveError: Lifecycle refused the job. The request has failed.
+            Unavailable: the job cannot be ordered now. The request stays approved.
+            HiveError: lifecycle refused the job. The request has failed.
         """
         if now and (approval := self._ledger.get(number)).state in IN_PROGRESS:
             return await self._deployer.hurry(approval)
@@ -176,9 +176,9 @@ class Approvals:
         """Say no.
 
         Raises:
-            NotFound: There is no such request.
-            Conflict: It has been resolved.
-            InvalidArgument: The note is too long.
+            NotFound: there is no such request.
+            Conflict: it has been resolved.
+            InvalidArgument: the note is too long.
         """
         bounds.check_text("note", note, at_least=0)
         await self._resolve(number, ApprovalState.DENIED, note)
@@ -206,7 +206,7 @@ class Approvals:
         one at the time of the yes.
 
         Raises:
-            NotFound: There is no such request, or its agent was purged.
+            NotFound: there is no such request, or its agent was purged.
         """
         approval = self._ledger.get(number)
         if not approval.commit:
@@ -219,7 +219,7 @@ class Approvals:
         """Return the last `limit` deploys, newest first.
 
         Args:
-            agent: Return only its deploys; empty: those of all agents.
+            agent: return only its deploys; empty: those of all agents.
         """
         if agent:
             names.check_agent_name(agent)
@@ -273,8 +273,8 @@ class Approvals:
         """End a pending request, and record that in git.
 
         Raises:
-            NotFound: There is no such request.
-            Conflict: It has been resolved.
+            NotFound: there is no such request.
+            Conflict: it has been resolved.
         """
         self._ledger.pending(number)
         self._ledger.move(number, state, note, notified=notified)
@@ -284,7 +284,7 @@ class Approvals:
         """Check that a pending request can be deployed on top of `main`.
 
         Raises:
-            Conflict: It cannot, and is superseded for that.
+            Conflict: it cannot, and is superseded for that.
         """
         if await self._reconciler.outdated(approval, main):
             note = outdated_note(approval, main)

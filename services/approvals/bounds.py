@@ -17,7 +17,7 @@ def check_text(what: str, text: str, *, at_least: int) -> None:
     """Check the length of a text, and that it is not blank where `at_least` is 1.
 
     Raises:
-        InvalidArgument: It is too short or too long.
+        InvalidArgument: it is too short or too long.
     """
     if not at_least <= len(text.strip()) or len(text) > MAX_TEXT:
         raise InvalidArgument(
@@ -30,7 +30,7 @@ def check_commit(commit: str) -> None:
     """Check that `commit` names a commit by its digits: a branch may move.
 
     Raises:
-        InvalidArgument: It does not.
+        InvalidArgument: it does not.
     """
     if not _COMMIT.fullmatch(commit):
         raise InvalidArgument(
@@ -43,7 +43,7 @@ def check_deployed_tag(tag: str) -> None:
     """Check that `tag` is the tag of a deploy.
 
     Raises:
-        InvalidArgument: It is not.
+        InvalidArgument: it is not.
     """
     if not _DEPLOYED.fullmatch(tag):
         raise InvalidArgument(
@@ -56,7 +56,7 @@ def check_config(text: str) -> None:
     """Check the text of an agent.toml.
 
     Raises:
-        InvalidArgument: It is not valid; the sentence says where.
+        InvalidArgument: it is not valid; the sentence says where.
     """
     try:
         agentfile.parse(text)

@@ -37,8 +37,8 @@ class Ledger:
         """Make one.
 
         Args:
-            max_pending: How many requests may wait for the operator at once.
-            requests_per_hour: How many the manager may make within an hour: the commit of each
+            max_pending: how many requests may wait for the operator at once.
+            requests_per_hour: how many the manager may make within an hour: the commit of each
                 stays on the disk.
         """
         self.on_change = lambda approval: None
@@ -59,11 +59,11 @@ class Ledger:
         """Check that `by` may make another request.
 
         Args:
-            agent: The agent whose pending request would be superseded; empty: none would be.
+            agent: the agent whose pending request would be superseded; empty: none would be.
 
         Raises:
-            LimitExceeded: Too many requests wait, or the manager has asked too often.
-            Conflict: The manager's request would supersede one of the operator's.
+            LimitExceeded: too many requests wait, or the manager has asked too often.
+            Conflict: the manager's request would supersede one of the operator's.
         """
         older = self.requests.pending(agent) if agent else None
         if older is None and self.requests.count(ApprovalState.PENDING) >= self._max_pending:
@@ -106,7 +106,7 @@ class Ledger:
         """Return the request with that id.
 
         Raises:
-            NotFound: There is none.
+            NotFound: there is none.
         """
         approval = self.requests.get(number)
         if approval is None:
@@ -117,8 +117,8 @@ class Ledger:
         """Return the request with that id, which waits for the operator.
 
         Raises:
-            NotFound: There is none.
-            Conflict: It has been resolved.
+            NotFound: there is none.
+            Conflict: it has been resolved.
         """
         approval = self.get(number)
         if approval.state is not ApprovalState.PENDING:
@@ -148,8 +148,8 @@ class Ledger:
         """Keep the operator's yes, given on top of the deployed commit `base`.
 
         Raises:
-            NotFound: There is no such request.
-            Conflict: It has been resolved.
+            NotFound: there is no such request.
+            Conflict: it has been resolved.
         """
         self.pending(number)
         self._store.approve(number, base, now, self.clock())
@@ -165,11 +165,11 @@ class Ledger:
         """Change the state of a request; return the request as it is then.
 
         Args:
-            notified: Whether the manager knows, so that it need not be notified.
+            notified: whether the manager knows, so that it need not be notified.
 
         Raises:
-            NotFound: There is no such request.
-            Conflict: The table of the states has no such transition.
+            NotFound: there is no such request.
+            Conflict: the table of the states has no such transition.
         """
         approval = self.get(number)
         if new not in TRANSITIONS[approval.state]:

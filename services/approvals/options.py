@@ -20,7 +20,7 @@ def check_limit(limit: int) -> None:
     """Check the number of deploys that a caller wants at most.
 
     Raises:
-        InvalidArgument: It is out of bounds.
+        InvalidArgument: it is out of bounds.
     """
     if not 1 <= limit <= MAX_LISTED:
         raise InvalidArgument(f"{limit} is not a valid limit: use a number from 1 to {MAX_LISTED}.")

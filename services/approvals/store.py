@@ -71,7 +71,7 @@ class Requests:
         """Open the file at `path`, or make it.
 
         Raises:
-            CorruptStore: The file cannot be used; it was not changed.
+            CorruptStore: the file cannot be used; it was not changed.
         """
         self._path = path
         self._db = sqlite.open_store(path, FORMAT)
@@ -96,7 +96,7 @@ class Requests:
         """Return the approved and building requests, oldest first: at most one per agent.
 
         Args:
-            agent: Return only its request; None: those of all agents.
+            agent: return only its request; None: those of all agents.
         """
         where, values = _among("state", IN_PROGRESS)
         if agent is None:
@@ -128,7 +128,7 @@ class Requests:
         """Return the requests whose latest state git does not record yet, oldest first.
 
         Args:
-            agent: Return only its requests; None: those of all agents.
+            agent: return only its requests; None: those of all agents.
         """
         if agent is None:
             return self._select("marked <> state", (), -1)
@@ -207,7 +207,7 @@ class Store(Requests):
         """Change the state if it is still `old`; return whether it was.
 
         Args:
-            notified: Whether the manager need not be notified.
+            notified: whether the manager need not be notified.
         """
         with self._transaction():
             cursor = self._db.execute(

@@ -29,7 +29,7 @@ class Reports:
         """Send the report of the harness on the connection `reporter`.
 
         Raises:
-            HiveError: Lifecycle's error.
+            HiveError: lifecycle's error.
         """
         if reporter is not self._reporter:
             self._reporter, self._reported = reporter, Report()

@@ -57,13 +57,13 @@ class Resident:
         """Send a request, and return its answer; see resident.py.
 
         Args:
-            timeout: The limit of the request in seconds.
-            request: The fields of the request.
+            timeout: the limit of the request in seconds.
+            request: the fields of the request.
 
         Raises:
-            CallError: The answer is an error.
-            TimeoutError: The request took too long.
-            ConnectionError: The process ended meanwhile.
+            CallError: the answer is an error.
+            TimeoutError: the request took too long.
+            ConnectionError: the process ended meanwhile.
         """
         assert self._process.stdin is not None
         answer: Future[dict[str, Any]] = Future()
@@ -167,12 +167,12 @@ class Hive:
         """Call a method on the bus inside, as root, and return its results.
 
         Args:
-            target: The destination, path, interface and member.
-            signature: The signature of the arguments.
-            arguments: The arguments.
+            target: the destination, path, interface and member.
+            signature: the signature of the arguments.
+            arguments: the arguments.
 
         Raises:
-            CallError: The method failed.
+            CallError: the method failed.
         """
         answer = self._ask(
             60, do="call", target=target, signature=signature, arguments=list(arguments)
@@ -187,8 +187,8 @@ class Hive:
         """Wait for a signal after which a service has no object with an interface.
 
         Args:
-            target: The service, its root path, and the interface.
-            timeout: The limit in seconds.
+            target: the service, its root path, and the interface.
+            timeout: the limit in seconds.
         """
         self._ask(timeout, do="until_absent", target=target)
 

@@ -42,8 +42,8 @@ class Deployer:
         """Return the path of the job of an approved request, as soon as it is ordered.
 
         Raises:
-            Unavailable: It cannot be ordered soon. The request stays approved.
-            HiveError: Lifecycle refused the order. The request has failed.
+            Unavailable: it cannot be ordered soon. The request stays approved.
+            HiveError: lifecycle refused the order. The request has failed.
         """
         self._ledger.changed.set()
         return await self._deployment(approval).wait_for_job(JOB_TIMEOUT)
@@ -123,7 +123,7 @@ class Deployer:
         """Order the job.
 
         Raises:
-            HiveError: It could not be ordered; that says nothing about the request.
+            HiveError: it could not be ordered; that says nothing about the request.
         """
         approval = await self._reconciler.ensure_commit(approval)
         await self._reconciler.prepare(approval)
@@ -143,7 +143,7 @@ class Deployer:
         """Ask lifecycle for the job; None: another job has begun meanwhile, whose end is signalled.
 
         Raises:
-            HiveError: What lifecycle answers.
+            HiveError: what lifecycle answers.
         """
         agent, commit = approval.agent, approval.commit
         for attempt in range(1, _ATTEMPTS + 1):

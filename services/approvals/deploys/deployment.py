@@ -65,8 +65,8 @@ class Deployment:
         """Return the path of the job as soon as there is one.
 
         Raises:
-            Unavailable: There is none within `seconds`, or it cannot be ordered now.
-            HiveError: Lifecycle refused the order.
+            Unavailable: there is none within `seconds`, or it cannot be ordered now.
+            HiveError: lifecycle refused the order.
         """
         if self.job is not None:
             return self.job
@@ -104,7 +104,7 @@ class Deployment:
         """No job can be ordered now, or lifecycle was lost; the next change is the next occasion.
 
         Args:
-            error: The answer to callers that wait for the job; None: they go on waiting.
+            error: the answer to callers that wait for the job; None: they go on waiting.
         """
         if self.stage is not Stage.QUEUED:
             self._move(Stage.QUEUED)
@@ -125,7 +125,7 @@ class Deployment:
         """The outcome is on disk.
 
         Args:
-            error: The answer to callers that wait for the job, when lifecycle refused the order.
+            error: the answer to callers that wait for the job, when lifecycle refused the order.
         """
         self._move(Stage.ENDED)
         self._answer(error or Conflict(f"Request {self.number} has ended already."))

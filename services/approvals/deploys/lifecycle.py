@@ -44,7 +44,7 @@ class Lifecycle(Protocol):
         """Order another configuration; return the path of the job.
 
         Args:
-            now: Do not wait for the end of the agent's turn.
+            now: do not wait for the end of the agent's turn.
         """
 
     async def hurry(self, job: str) -> None:

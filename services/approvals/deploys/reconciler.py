@@ -43,10 +43,10 @@ class Reconciler:
         An error with one agent does not keep back the records of the others.
 
         Args:
-            agent: Record only the requests for it; None: those of all agents.
+            agent: record only the requests for it; None: those of all agents.
 
         Raises:
-            HiveError: Something could not be recorded; it is tried again the next time.
+            HiveError: something could not be recorded; it is tried again the next time.
         """
         failed: dict[str, HiveError] = {}
         async with self.lock:
@@ -136,7 +136,7 @@ class Reconciler:
         """Return the commit that a new agent begins with; hold `lock`.
 
         Args:
-            config: The text of its agent.toml; None: what is kept of an earlier agent of this name,
+            config: the text of its agent.toml; None: what is kept of an earlier agent of this name,
                 else the template.
         """
         await self._repositories.create(agent)

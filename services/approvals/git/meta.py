@@ -66,7 +66,7 @@ class Meta:
         """Commit what was prepared for `agent`, unless that is committed already.
 
         Raises:
-            Conflict: Nothing was prepared.
+            Conflict: nothing was prepared.
         """
         async with self._one:
             pin = self._prepared.get(agent)
@@ -111,7 +111,7 @@ class Meta:
         """Return the last `limit` deploys, newest first.
 
         Args:
-            agent: Return only its deploys; None: those of all agents.
+            agent: return only its deploys; None: those of all agents.
         """
         wanted = f"^Agent: {agent}$" if agent is not None else "^Approval: "
         found = await git(

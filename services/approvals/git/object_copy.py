@@ -60,9 +60,9 @@ class ObjectCopy:
         """Copy the objects; return the copied packs.
 
         Raises:
-            NotFound: There is no repository.
-            InvalidArgument: It cannot be read, or is not a plain one.
-            LimitExceeded: It is too large.
+            NotFound: there is no repository.
+            InvalidArgument: it cannot be read, or is not a plain one.
+            LimitExceeded: it is too large.
         """
         for _ in range(_ATTEMPTS):
             self._files = self._bytes = self._inflated = 0
@@ -108,7 +108,7 @@ class ObjectCopy:
         """Yield the names in a directory.
 
         Raises:
-            LimitExceeded: There are too many, those of all directories together.
+            LimitExceeded: there are too many, those of all directories together.
             Stopping: `stop` was set.
         """
         with os.scandir(folder) as entries:

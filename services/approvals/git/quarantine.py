@@ -32,19 +32,19 @@ async def take(source: Path, commit: str, repository: Path, *, scratch: Path) ->
     """Fetch `commit` from the hostile work tree `source` into our `repository`.
 
     Args:
-        source: The owner must not be able to change anything above it.
+        source: the owner must not be able to change anything above it.
         commit: 7 to 40 hexadecimal digits.
-        scratch: The quarantine is made there, and is gone afterwards.
+        scratch: the quarantine is made there, and is gone afterwards.
 
     Returns:
         All 40 digits of the commit.
 
     Raises:
-        NotFound: There is no such commit, or no repository.
-        InvalidArgument: The commit is ambiguous, damaged or incomplete, or the repository cannot be
+        NotFound: there is no such commit, or no repository.
+        InvalidArgument: the commit is ambiguous, damaged or incomplete, or the repository cannot be
             read.
-        LimitExceeded: The commit or the repository is too large.
-        Timeout: It takes longer than SECONDS.
+        LimitExceeded: the commit or the repository is too large.
+        Timeout: it takes longer than SECONDS.
     """
     try:
         async with asyncio.timeout(SECONDS):

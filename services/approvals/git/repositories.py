@@ -87,10 +87,10 @@ class Repositories:
         """Commit `text` as agent.toml; return the commit. No reference moves.
 
         Args:
-            parent: The commit whose other files are kept; None: there is no earlier one.
+            parent: the commit whose other files are kept; None: there is no earlier one.
 
         Raises:
-            NotFound: There is no repository, or no such parent.
+            NotFound: there is no repository, or no such parent.
         """
         home = self._home(agent)
         blob = await _word(home, "hash-object", "-w", "--stdin", stdin=text.encode())
@@ -143,9 +143,9 @@ class Repositories:
         """Return the text of a file.
 
         Raises:
-            NotFound: There is no such file.
-            LimitExceeded: It is larger than 64 KiB.
-            InvalidArgument: It is not UTF-8 text.
+            NotFound: there is no such file.
+            LimitExceeded: it is larger than 64 KiB.
+            InvalidArgument: it is not UTF-8 text.
         """
         size = tree_policy.MAX_AGENT_FILE
         ended = await run(
@@ -169,7 +169,7 @@ class Repositories:
         """Return whether `ancestor` is `commit` or in its history.
 
         Raises:
-            NotFound: There is no such commit.
+            NotFound: there is no such commit.
         """
         ended = await run(self._home(agent), "merge-base", "--is-ancestor", ancestor, commit)
         if ended.status not in (0, 1):
@@ -185,9 +185,9 @@ class Repositories:
         """Tag `commit`, with a message if it is not empty. The same tag again is not an error.
 
         Raises:
-            Conflict: Another commit has that tag.
-            NotFound: There is no such commit.
-            InvalidArgument: It is not a name of one of our tags.
+            Conflict: another commit has that tag.
+            NotFound: there is no such commit.
+            InvalidArgument: it is not a name of one of our tags.
         """
         home = self._home(agent)
         if not _TAG.fullmatch(name):
@@ -216,7 +216,7 @@ class Repositories:
         """Make `commit` the deployed one.
 
         Raises:
-            NotFound: There is no such commit.
+            NotFound: there is no such commit.
         """
         if await self.resolve(agent, commit) is None:
             raise NotFound(f"{agent} has no commit {commit[:12]}.")
@@ -231,7 +231,7 @@ class Repositories:
             old: None: everything in `new` is added.
 
         Raises:
-            NotFound: There is no such commit.
+            NotFound: there is no such commit.
         """
         command = [
             "diff",

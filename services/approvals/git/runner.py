@@ -60,11 +60,11 @@ async def git(
     """Run `git ARGUMENTS` and return its output.
 
     Args:
-        repository: The git directory.
-        arguments: The command and its options.
-        stdin: The input of git.
-        seconds: The time limit.
-        limit: The most bytes of output.
+        repository: the git directory.
+        arguments: the command and its options.
+        stdin: the input of git.
+        seconds: the time limit.
+        limit: the most bytes of output.
 
     Raises:
         GitFailed: git failed, or printed more than `limit` bytes.

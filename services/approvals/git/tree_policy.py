@@ -39,8 +39,8 @@ async def check(repository: Path, commit: str, base: str | None) -> None:
         base: None: nothing was deployed.
 
     Raises:
-        InvalidArgument: A file is missing or not allowed; the sentence names it.
-        LimitExceeded: Something is too large, or there is too much of it.
+        InvalidArgument: a file is missing or not allowed; the sentence names it.
+        LimitExceeded: something is too large, or there is too much of it.
     """
     tree = await _listed(repository, commit)
     if sum(entry.size for entry in tree.values()) > MAX_BYTES:

@@ -40,9 +40,9 @@ class Jobs:
         """Start, stop, restart or update `agent`; return the end of that job.
 
         Raises:
-            NotFound: There is no such agent.
-            Timeout: The job has not ended after JOB_SECONDS; it goes on.
-            Unavailable: Lifecycle ended before the job did.
+            NotFound: there is no such agent.
+            Timeout: the job has not ended after JOB_SECONDS; it goes on.
+            Unavailable: lifecycle ended before the job did.
         """
         lost = self._lifecycle_lost
         # Subscribe before the call: a short job may end before its path is known here.

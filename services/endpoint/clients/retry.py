@@ -61,7 +61,7 @@ class BrokerRestarts:
         Further repetitions wait until the broker owns its name again.
 
         Raises:
-            HiveError: The error of the last try.
+            HiveError: the error of the last try.
         """
         until = asyncio.get_running_loop().time() + seconds
         tries = 0

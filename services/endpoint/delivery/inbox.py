@@ -64,7 +64,7 @@ class Inbox:
         When the call is cancelled, messages that arrive for it are released.
 
         Raises:
-            HiveError: The broker's error, if there is no message yet.
+            HiveError: the broker's error, if there is no message yet.
         """
         messages = await self._first(holder, maximum, seconds)
         ids = [message.id for message in messages]
@@ -96,7 +96,7 @@ class Inbox:
         """Acknowledge `ids`, and the messages delivered to other connections.
 
         Raises:
-            HiveError: The broker's error for `ids`.
+            HiveError: the broker's error for `ids`.
         """
         others = [id for id in self.leases.delivered_to_others(holder) if id not in ids]
         if ids:
@@ -108,7 +108,7 @@ class Inbox:
         """Release `ids`, and the messages delivered to other connections.
 
         Raises:
-            HiveError: The broker's error for `ids`.
+            HiveError: the broker's error for `ids`.
         """
         others = [id for id in self.leases.delivered_to_others(holder) if id not in ids]
         if ids:

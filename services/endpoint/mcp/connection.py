@@ -137,7 +137,7 @@ class Connection:
         """Count a call.
 
         Raises:
-            RpcError: The id is in use, or there are too many calls.
+            RpcError: the id is in use, or there are too many calls.
         """
         if request.id in self._calls:
             raise RpcError(Code.INVALID_REQUEST, "A call with this id is still being answered.")

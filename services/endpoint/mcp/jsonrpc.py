@@ -74,7 +74,7 @@ def parse(line: bytes) -> Request | Notification | None:
     """Parse a line. Return None for a response: the endpoint sends no requests.
 
     Raises:
-        RpcError: The line is not a JSON-RPC 2.0 message.
+        RpcError: the line is not a JSON-RPC 2.0 message.
     """
     _check_structure(line)
     try:

@@ -32,7 +32,7 @@ class Budget:
         """Hold `size` more bytes.
 
         Raises:
-            OverloadError: The limit would be exceeded; nothing was acquired.
+            OverloadError: the limit would be exceeded; nothing was acquired.
         """
         if self.held + size > self._limit:
             raise OverloadError
@@ -64,8 +64,8 @@ class LineReader:
         line after the discarded one.
 
         Raises:
-            TooLongError: The line exceeds the limit; raised once for each such line.
-            OverloadError: The line exceeds the budget.
+            TooLongError: the line exceeds the limit; raised once for each such line.
+            OverloadError: the line exceeds the budget.
         """
         while True:
             end = self._buffer.find(b"\n", self._searched)
@@ -133,7 +133,7 @@ class LineWriter:
         """Write `line` and a newline; return when the kernel has nearly all of it.
 
         Raises:
-            ConnectionError: The connection is closed, or the client has not read for the send
+            ConnectionError: the connection is closed, or the client has not read for the send
                 timeout; the connection is closed then.
         """
         async with self._turn:

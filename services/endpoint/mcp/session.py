@@ -72,7 +72,7 @@ class Session:
         """Return the result of `request`, or the tool call that produces it.
 
         Raises:
-            RpcError: The protocol does not allow the request.
+            RpcError: the protocol does not allow the request.
         """
         client = self._client_of(request)
         answer = self._answer(request, client)

@@ -70,7 +70,7 @@ class Ledger:
         """Note an answer.
 
         Raises:
-            ViolationError: The answer is not expected.
+            ViolationError: the answer is not expected.
         """
         answer = _checked(line)
         id = key(answer["id"])
@@ -92,7 +92,7 @@ def _checked(line: bytes) -> dict[str, Any]:
     """Parse an answer.
 
     Raises:
-        ViolationError: The line is not a JSON-RPC answer.
+        ViolationError: the line is not a JSON-RPC answer.
     """
     try:
         answer: dict[str, Any] = json.loads(line)
@@ -111,7 +111,7 @@ async def play(path: Path, chunks: Iterable[bytes], end: End) -> int:
     """Write `chunks` on a new connection; return how many lines they contain.
 
     Raises:
-        ViolationError: A line was not answered as the oracle says.
+        ViolationError: a line was not answered as the oracle says.
     """
     reader, writer = await asyncio.open_unix_connection(path, limit=READ_LIMIT)
     ledger, rest, lines = Ledger(end is End.HALF), b"", 0

@@ -35,8 +35,8 @@ def audience_of(agent: str, client: str) -> Audience:
     """Return the audience of a connection.
 
     Args:
-        agent: The agent that owns the socket.
-        client: The name that the client gives itself.
+        agent: the agent that owns the socket.
+        client: the name that the client gives itself.
     """
     if client == HARNESS_CLIENT:
         return Audience.HARNESS
