@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from services.lifecycle.host import systemd
+from services.lifecycle.host import systemd_api
 from wire.bus import Bus
 from wire.interface import Interface, method, prop, signal
 from wire.principal import EVERYBODY
@@ -16,7 +16,7 @@ Properties = Annotated[list[list[Any]], Signature("a(sv)")]
 Bytes = Annotated[bytes, Signature("ay")]
 
 
-class Unit(Interface, name=systemd.UNIT):
+class Unit(Interface, name=systemd_api.UNIT):
     """The Unit interface of a service."""
 
     def __init__(self, values: dict[str, Any]) -> None:
@@ -39,7 +39,7 @@ class Unit(Interface, name=systemd.UNIT):
         return int(self.values.get("left", 0))
 
 
-class Service(Interface, name=systemd.SERVICE):
+class Service(Interface, name=systemd_api.SERVICE):
     """The Service interface of a service."""
 
     def __init__(self, values: dict[str, Any]) -> None:
@@ -58,14 +58,14 @@ class Service(Interface, name=systemd.SERVICE):
         return int(self.values["status"])
 
 
-class Machined(Interface, name=systemd.MACHINED_MANAGER):
+class Machined(Interface, name=systemd_api.MACHINED_MANAGER):
     """The manager object of machined."""
 
     @signal()
     def MachineRemoved(self, machine: Str, path: ObjectPath) -> None: ...
 
 
-class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
+class Manager(Interface, name=systemd_api.SYSTEMD_MANAGER):
     """The manager object of systemd. A job ends before its call returns, as fast jobs do."""
 
     def __init__(self, bus: Bus) -> None:
@@ -87,8 +87,8 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
             "active": "inactive", "invocation": "", "result": "success", "code": 0, "status": 0,
         }  # fmt: skip
         unit, service = Unit(values), Service(values)
-        self._bus.export(systemd.unit_path(name), unit)
-        self._bus.export(systemd.unit_path(name), service)
+        self._bus.export(systemd_api.unit_path(name), unit)
+        self._bus.export(systemd_api.unit_path(name), service)
         self.units[name] = (unit, service)
 
     def change(self, name: str, **values: Any) -> None:
@@ -165,6 +165,6 @@ class Manager(Interface, name=systemd.SYSTEMD_MANAGER):
     def _job(self, verb: str, name: str) -> str:
         self.calls.append((verb, name))
         self._jobs += 1
-        path = f"{systemd.SYSTEMD_PATH}/job/{self._jobs}"
+        path = f"{systemd_api.SYSTEMD_PATH}/job/{self._jobs}"
         self.JobRemoved(self._jobs, path, name, self.result if verb == "StartUnit" else "done")
         return path

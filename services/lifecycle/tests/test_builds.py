@@ -9,7 +9,7 @@ from services import agentfile
 from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.layout import Layout
-from services.lifecycle.host import systemd
+from services.lifecycle.host import systemd, systemd_api
 from services.lifecycle.host.journal import Journal
 from services.lifecycle.tests.fake_systemd import Manager
 from services.lifecycle.tests.test_journal import Entries
@@ -61,9 +61,9 @@ class Host:
 async def host(tmp_path: Path, connect: Connect) -> Host:
     server, client = await connect(), await connect()
     manager = Manager(server)
-    server.export(systemd.SYSTEMD_PATH, manager)
+    server.export(systemd_api.SYSTEMD_PATH, manager)
     manager.unit(UNIT)
-    await server.own(systemd.SYSTEMD)
+    await server.own(systemd_api.SYSTEMD)
     return Host(tmp_path, manager, systemd.Systemd(client))
 
 

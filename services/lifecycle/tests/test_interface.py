@@ -20,6 +20,8 @@ from wire.errors import AccessDenied, InvalidArgument, NotFound, Unavailable
 from wire.fixtures import Connect
 from wire.interface import Interface, method
 from wire.principal import DASHBOARD, EVERYBODY, THE_MANAGER, THE_OPERATOR, Kind, Principal, agent
+from wire.records import decode
+from wire.records.lifecycle import JobRemoved, JobVerb
 from wire.testing import FixedPrincipals
 from wire.types import Dict, Str, UInt64
 
@@ -55,10 +57,10 @@ class Room:
                 who, names.LIFECYCLE_PATH, names.LIFECYCLE, "Spawn", "sa{sv}", name, {}
             )
             async for signal in removed:
-                _id, path, _agent, verb, result, error = signal.args
-                if path == job:
-                    assert verb == "spawn"
-                    return result, error
+                ended = decode(JobRemoved, signal.args)
+                if ended.job == job:
+                    assert ended.verb is JobVerb.SPAWN
+                    return ended.result, ended.note
         raise AssertionError("no JobRemoved")
 
     async def objects(self) -> dict[str, Any]:

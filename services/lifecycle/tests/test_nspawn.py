@@ -14,7 +14,7 @@ from services.lifecycle.agents.agent import Spec, UnitStatus
 from services.lifecycle.backends import unit_files
 from services.lifecycle.backends.layout import Layout, container_unit
 from services.lifecycle.backends.nspawn import Nspawn
-from services.lifecycle.host import systemd
+from services.lifecycle.host import systemd, systemd_api
 from services.lifecycle.tests.fake_systemd import Machined, Manager
 from wire.errors import Conflict
 from wire.fixtures import Connect
@@ -60,11 +60,11 @@ class Host:
 async def host(tmp_path: Path, connect: Connect) -> Host:
     server, client = await connect(), await connect()
     manager, machined = Manager(server), Machined()
-    server.export(systemd.SYSTEMD_PATH, manager)
-    server.export(systemd.MACHINED_PATH, machined)
+    server.export(systemd_api.SYSTEMD_PATH, manager)
+    server.export(systemd_api.MACHINED_PATH, machined)
     manager.unit(UNIT)
-    await server.own(systemd.SYSTEMD)
-    await server.own(systemd.MACHINED)
+    await server.own(systemd_api.SYSTEMD)
+    await server.own(systemd_api.MACHINED)
     return Host(tmp_path, manager, machined, systemd.Systemd(client))
 
 

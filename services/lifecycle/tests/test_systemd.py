@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.lifecycle.host import systemd
+from services.lifecycle.host import systemd, systemd_api
 from services.lifecycle.tests.fake_systemd import Manager
 from wire.errors import Conflict
 from wire.fixtures import Connect
@@ -16,8 +16,8 @@ Host = tuple[systemd.Systemd, Manager]
 async def host(connect: Connect) -> Host:
     server, client = await connect(), await connect()
     manager = Manager(server)
-    server.export(systemd.SYSTEMD_PATH, manager)
-    await server.own(systemd.SYSTEMD)
+    server.export(systemd_api.SYSTEMD_PATH, manager)
+    await server.own(systemd_api.SYSTEMD)
     return systemd.Systemd(client), manager
 
 
@@ -58,7 +58,7 @@ async def test_a_freeze_that_does_not_end_is_refused(
     manager.stuck = True
     with monkeypatch.context() as patch:
         patch.setattr(systemd, "FREEZE", 0.1)
-        with pytest.raises(Conflict, match=r"has not done FreezeUnit of a\.service in time"):
+        with pytest.raises(Conflict, match=r"did not freeze a\.service in time"):
             await client.freeze("a.service")
     manager.stuck = False
     await client.thaw("a.service")

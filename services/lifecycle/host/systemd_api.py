@@ -1,0 +1,136 @@
+"""The interfaces of systemd and machined that lifecycle uses, as typed clients and records.
+
+org.freedesktop.systemd1(5) and org.freedesktop.machine1(5) describe each member.
+"""
+
+from typing import Annotated, Final, NamedTuple
+
+from wire import names
+from wire.clients.client import Client, remote
+from wire.records.codec import dictionary, struct
+from wire.types import (
+    Bool,
+    Dict,
+    Int32,
+    ObjectPath,
+    Signature,
+    Str,
+    StrList,
+    Typed,
+    UInt32,
+    UInt64,
+    Value,
+)
+
+SYSTEMD: Final = "org.freedesktop.systemd1"
+SYSTEMD_PATH: Final = "/org/freedesktop/systemd1"
+SYSTEMD_MANAGER: Final = "org.freedesktop.systemd1.Manager"
+UNIT: Final = "org.freedesktop.systemd1.Unit"
+SERVICE: Final = "org.freedesktop.systemd1.Service"
+MACHINED: Final = "org.freedesktop.machine1"
+MACHINED_PATH: Final = "/org/freedesktop/machine1"
+MACHINED_MANAGER: Final = "org.freedesktop.machine1.Manager"
+NO_SUCH_UNIT: Final = "org.freedesktop.systemd1.NoSuchUnit"
+
+
+def unit_path(unit: str) -> str:
+    """Return the object path of `unit`. systemd answers there even if the unit is not loaded."""
+    return f"{SYSTEMD_PATH}/unit/{names.escape(unit)}"
+
+
+Bytes = Annotated[bytes, Signature("ay")]
+Variant = Annotated[Value, Signature("v")]
+UnitSettings = Annotated[list[tuple[str, Typed]], Signature("a(sv)")]
+UnitFileChanges = Annotated[list[list[str]], Signature("a(sss)")]
+
+
+@dictionary(keys={"invocation_id": "InvocationID"}, properties=True)
+class UnitProperties(NamedTuple):
+    """The properties of a unit and service that lifecycle reads.
+
+    The defaults are for units that are not loaded, and for units that are not services.
+    """
+
+    active_state: Str = "inactive"
+    invocation_id: Bytes = b""
+    state_change_timestamp: UInt64 = 0
+    active_exit_timestamp: UInt64 = 0
+    freezer_state: Str = "running"
+    result: Str = "success"
+    exec_main_code: Int32 = 0
+    exec_main_status: Int32 = 0
+    control_group: Str = ""
+
+
+@struct
+class JobRemoved(NamedTuple):
+    """The arguments of systemd's signal JobRemoved."""
+
+    id: UInt32
+    job: ObjectPath
+    unit: Str
+    result: Str
+
+
+@struct
+class MachineRemoved(NamedTuple):
+    """The arguments of machined's signal MachineRemoved."""
+
+    machine: Str
+    path: ObjectPath
+
+
+class ManagerClient(Client, interface=SYSTEMD_MANAGER, path=SYSTEMD_PATH, destination=SYSTEMD):
+    """org.freedesktop.systemd1.Manager."""
+
+    @remote("Subscribe")
+    async def subscribe(self) -> None:
+        """Enable the signals of systemd for this connection."""
+
+    @remote("Reload")
+    async def reload(self) -> None:
+        """Reload the unit files."""
+
+    @remote("StartUnit")
+    async def start_unit(self, unit: Str, mode: Str) -> ObjectPath:
+        """Order a start and return the job."""
+
+    @remote("StopUnit")
+    async def stop_unit(self, unit: Str, mode: Str) -> ObjectPath:
+        """Order a stop and return the job."""
+
+    @remote("KillUnit")
+    async def kill_unit(self, unit: Str, whom: Str, signal: Int32) -> None:
+        """Send a signal to processes of a unit."""
+
+    @remote("ResetFailedUnit")
+    async def reset_failed_unit(self, unit: Str) -> None:
+        """Reset the failures and the start limit of a unit."""
+
+    @remote("SetUnitProperties")
+    async def set_unit_properties(self, unit: Str, runtime: Bool, properties: UnitSettings) -> None:
+        """Change properties of a unit; with `runtime` until the next boot."""
+
+    @remote("RevertUnitFiles")
+    async def revert_unit_files(self, units: StrList) -> UnitFileChanges:
+        """Remove the drop-ins and the changed properties of units."""
+
+    @remote("FreezeUnit")
+    async def freeze_unit(self, unit: Str) -> None:
+        """Freeze the processes of a unit."""
+
+    @remote("ThawUnit")
+    async def thaw_unit(self, unit: Str) -> None:
+        """Thaw the processes of a unit."""
+
+    @remote("Get", interface=names.PROPERTIES)
+    async def get(self, interface: Str, name: Str) -> Variant:
+        """Return a property of the manager."""
+
+
+class UnitClient(Client, interface=UNIT, destination=SYSTEMD):
+    """org.freedesktop.systemd1.Unit; its path is `unit_path(unit)`."""
+
+    @remote("GetAll", interface=names.PROPERTIES)
+    async def get_all(self, interface: Str) -> Dict:
+        """Return the properties of one interface of the unit."""
