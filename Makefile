@@ -27,7 +27,7 @@ shell: ## a shell in that host
 
 test: bootstrap-tests lint ## all tests but the long ones, in throw-away systemd hosts of their own
 	@$(BIN)/pytest -m 'not system and not long' --numprocesses=auto
-	@$(call in_sandboxes,-m 'system and not long' --numprocesses=2 --dist=loadfile)
+	@$(call in_sandboxes,-m 'system and not long' --numprocesses=2 --dist=loadfile --no-loadscope-reorder)
 
 test-long: bootstrap-tests ## what takes minutes by its nature: storms, twenty agents, benches
 	@$(call in_sandboxes,-m long)

@@ -8,6 +8,25 @@ import pytest
 from tests.system.hive import AGENTS, Hive, worker
 from tests.system.inside import until_idle
 
+LONGEST = (
+    "sleep",
+    "approvals_at_once",
+    "sandbox",
+    "deploy",
+    "approvals",
+    "build",
+    "configurations",
+)
+"""The files that take longest; they begin first, so that all workers end at the same time."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the longest files of system tests to the front."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    if all(item.get_closest_marker("system") for item in items):
+        items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 @pytest.fixture(scope="session")
 def hive() -> Iterator[Hive]:

@@ -77,12 +77,18 @@ def until_ended(hive: Hive, number: int) -> dict[str, Any]:
     state = probe(hive, "until_request", str(number))
     [request] = [row for row in hivectl(hive, "pending", "--all") if row["id"] == number]
     assert request["state"] == state
-    # Before approvals looks for a tag, it records all states of the agent's requests in git.
-    with suppress(CallError):
-        approvals = (names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS)
-        nowhere = [request["agent"], f"deployed/{2**32}"]
-        hive.call(*approvals, "Revert", signature="ss", arguments=nowhere)
+    until_recorded(hive, request["agent"])
     return dict(request)
+
+
+def until_recorded(hive: Hive, agent: str) -> None:
+    """Wait until approvals has done to git what it is doing, and has recorded an agent's requests.
+
+    Approvals does both before it looks for a tag.
+    """
+    approvals = (names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS)
+    with suppress(CallError):
+        hive.call(*approvals, "Revert", signature="ss", arguments=[agent, f"deployed/{2**32}"])
 
 
 def until_told(hive: Hive, recipient: str, kind: str, words: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.system.hive import PYTHON, Hive
-from tests.system.inside import hivectl, inside, until_ended
+from tests.system.inside import hivectl, inside, until_ended, until_recorded
 
 pytestmark = pytest.mark.system
 
@@ -196,4 +196,5 @@ def test_a_purged_agent_leaves_no_repository(crew: Hive) -> None:
     number = ask(crew, "gone", propose(crew, "gone", greeting("never")))
     crew.hivectl("destroy", "gone", "--purge", "--yes", timeout=120)
     assert until_ended(crew, number)["state"] == "withdrawn"
+    until_recorded(crew, "erna")  # whatever is done to git is done by then
     assert "gone" not in json.loads(git(crew, "meta", "show", "main:agents.json"))

@@ -4,13 +4,15 @@ Runs inside a container: `python3 -c SOURCE < REQUEST`. REQUEST is a JSON object
 `{"client": NAME, "calls": [[TOOL, ARGUMENTS], ...]}` makes tool calls after a handshake;
 `{"raw": [LINE, ...], "half": bool}` writes lines as they are, `half` without their end
 (`{"repeat": TEXT, "times": N}` stands for a long one) and collects one answer to each;
-`{"flood": N}` makes N connections and says how many were taken.
+`{"flood": N}` makes N connections, says how many were taken, and waits until there is
+room again.
 Prints the answers as one JSON array.
 """
 
 import json
 import socket
 import sys
+import time
 from typing import Any
 
 PATH = "/run/hive/mcp.sock"
@@ -84,7 +86,18 @@ def flood(request: Any) -> Any:
         peers.append(peer)
     for peer in peers:
         peer.close()
+    # The endpoint hangs up until it has seen them leave.
+    deadline = time.monotonic() + 20
+    while not is_served() and time.monotonic() < deadline:
+        pass
     return outcome
+
+
+def is_served() -> bool:
+    try:
+        return bool(calls({"calls": [["list_agents", {}]]}) != [None])
+    except OSError:
+        return False
 
 
 ANSWER = {"calls": calls, "raw": raw, "flood": flood}
