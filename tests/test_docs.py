@@ -96,6 +96,16 @@ def test_every_page_of_docs_is_in_the_index() -> None:
     assert indexed >= {page.resolve() for page in (REPO / "services").glob("*/README.md")}
 
 
+def test_the_map_names_every_room_and_every_shared_module() -> None:
+    text = (REPO / "ARCHITECTURE.md").read_text()
+    rooms = {path.parent for path in REPO.glob("[a-z]*/README.md")}
+    rooms |= {path.parent for path in (REPO / "services").glob("*/README.md")}
+    for room in rooms:
+        assert f"[`{room.relative_to(REPO)}/`]" in text
+    for module in (REPO / "services").glob("[a-z]*.py"):
+        assert f"`services/{module.name}`" in text
+
+
 def test_decisions_are_numbered_without_gaps() -> None:
     numbers = [int(record.name.split("-")[0]) for record in RECORDS]
     assert numbers == list(range(1, len(RECORDS) + 1))
