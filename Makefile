@@ -1,9 +1,9 @@
-# `make up` shows a running hive, `make test` proves that it works. Both need root, and get the rest.
+# `make up` starts a hive, `make test` tests it. Both need root, and install everything else.
 PYTHON := /usr/bin/python3 -B
 SANDBOX := sandbox/sandbox
 BIN := .venv/bin
 
-# Runs pytest, and ends the hosts of its workers, whatever became of them.
+# Runs pytest, and always ends the hosts of its workers.
 in_sandboxes = status=0; $(BIN)/pytest $(1) || status=$$?; for name in test test-gw0 test-gw1; \
   do $(SANDBOX) --name $$name down || status=1; done; exit $$status
 
@@ -11,36 +11,36 @@ in_sandboxes = status=0; $(BIN)/pytest $(1) || status=$$?; for name in test test
 .PHONY: help up down shell test test-long lint bench bootstrap bootstrap-tests bootstrap-bench lock \
   man install uninstall
 
-help: ## show this
+help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; \
 	do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
-up: bootstrap ## a hive in a throw-away systemd host: manager, alice, bob and a dashboard
+up: bootstrap ## start a hive in a throw-away systemd host: manager, alice, bob and a dashboard
 	@$(SANDBOX) hive manager alice bob
 
-down: ## remove every trace of it but the venv; KEEP=1 keeps its data
+down: ## remove every trace of that host but the venv; KEEP=1 keeps its data
 	@$(SANDBOX) down $(if $(KEEP),--keep)
 
-shell: ## a shell in that host
+shell: ## open a shell in that host
 	@$(SANDBOX) exec true
-	@$(SANDBOX) shell || true # what the last command there ended with is no error of make's
+	@$(SANDBOX) shell || true # the exit status of the last command there is not an error of make
 
-test: bootstrap-tests lint ## all tests but the long ones, in throw-away systemd hosts of their own
+test: bootstrap-tests lint ## run all tests but the long ones, in throw-away systemd hosts of their own
 	@$(BIN)/pytest -m 'not system and not long' --numprocesses=auto
 	@$(call in_sandboxes,-m 'system and not long' --numprocesses=2 --dist=loadfile --no-loadscope-reorder)
 
-test-long: bootstrap-tests ## what takes minutes by its nature: storms, twenty agents, benches
+test-long: bootstrap-tests ## run the long tests: storms, twenty agents, benches
 	@$(call in_sandboxes,-m long)
 
-lint: bootstrap ## ruff and mypy
+lint: bootstrap ## run ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy .
 
-bench: bootstrap-bench ## measure what it costs; one with NAME=messages, a smoke run with QUICK=1
+bench: bootstrap-bench ## measure the costs; one bench with NAME=messages, a smoke run with QUICK=1
 	@$(BIN)/python -B -m bench $(NAME) $(if $(QUICK),--quick)
 
-bootstrap: ## install what is missing: packages (apt), the venv, the package in it
+bootstrap: ## install missing packages (apt), make the venv, install the package in it
 	@$(PYTHON) sandbox/bootstrap.py
 
 bootstrap-tests:
@@ -49,19 +49,19 @@ bootstrap-tests:
 bootstrap-bench:
 	@$(PYTHON) sandbox/bootstrap.py --bench
 
-lock: ## resolve the dependencies of pyproject.toml anew
+lock: ## resolve the dependencies of pyproject.toml again
 	@$(BIN)/pip-compile --quiet --all-extras --allow-unsafe --generate-hashes --strip-extras \
 	  --no-emit-find-links --no-emit-index-url --no-emit-trusted-host \
 	  --output-file=requirements.lock pyproject.toml
 
-man: bootstrap ## write the manual pages anew, from hivectl, the settings and man/*.md
+man: bootstrap ## write the manual pages again, from hivectl, the settings and man/*.md
 	@$(BIN)/python -B -m man
 
-install: ## install on this host itself (systemd needed)
+install: ## install on this host itself (needs systemd)
 	@$(PYTHON) sandbox/installer.py check
 	@$(PYTHON) sandbox/bootstrap.py --venv /usr/lib/hyperhive
 	@$(PYTHON) sandbox/installer.py files
 	@echo "Installed. It starts with the next boot; now, with: systemctl start hive.target"
 
-uninstall: ## remove what install did; the data too with PURGE=1
+uninstall: ## remove the installation; with PURGE=1 also the data
 	@$(PYTHON) sandbox/installer.py uninstall $(if $(PURGE),--purge)
