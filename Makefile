@@ -61,7 +61,7 @@ install: ## install on this host itself (needs systemd)
 	@$(PYTHON) sandbox/installer.py check
 	@$(PYTHON) sandbox/bootstrap.py --venv /usr/lib/hyperhive
 	@$(PYTHON) sandbox/installer.py files
-	@echo "Installed. It starts with the next boot; now, with: systemctl start hive.target"
+	@echo "Installed. The hive starts with the next boot. To start it now: systemctl start hive.target"
 
 uninstall: ## remove the installation; with PURGE=1 also the data
 	@$(PYTHON) sandbox/installer.py uninstall $(if $(PURGE),--purge)
