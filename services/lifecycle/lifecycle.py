@@ -128,7 +128,7 @@ class Lifecycle:
         self._tell_of_stale()
         self._deliverer.start()
         for job in self._store.jobs():
-            self.jobs.resume(job, *self._steps.of[job.verb])
+            self.jobs.resume(job, *self._steps.by_verb[job.verb])
         for record in records:
             if self.jobs.of(record.name) is None:
                 self._continue(record)
@@ -339,7 +339,7 @@ class Lifecycle:
         """Submit a job. Requests that differ only in `how` are the same request."""
         arguments = {**wanted, **how, **self._steps.snapshot(name)}
         job = Job(name, verb, tuple(wanted.values()), arguments)
-        return self.jobs.submit(job, *self._steps.of[verb])
+        return self.jobs.submit(job, *self._steps.by_verb[verb])
 
     def _update_at_rest(self, name: str) -> Job:
         return self._submit(name, JobVerb.UPDATE, {}, at_rest=True)

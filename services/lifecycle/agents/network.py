@@ -10,7 +10,7 @@ from wire.records.lifecycle import Network
 
 
 def is_unenforced(network: Network) -> bool:
-    """Whether the container can reach addresses that are denied."""
+    """Return whether the container can reach addresses that are denied."""
     return bool(network.deny) and not network.filtered
 
 

@@ -45,5 +45,5 @@ def choose(name: str, taken: Iterable[range]) -> int:
 
 
 def is_base(uid: int) -> bool:
-    """Whether `uid` can be the base of an agent's range."""
+    """Return whether `uid` can be the base of an agent's range."""
     return uid % SIZE == 0 and FIRST <= uid < FIRST + COUNT * SIZE

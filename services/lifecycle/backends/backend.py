@@ -130,4 +130,4 @@ class Backend(Protocol):
         """Return an identifier of the current boot of the host."""
 
     async def host_is_stopping(self) -> bool:
-        """Whether the host, or the hive on it, is being stopped."""
+        """Return whether the host, or the hive on it, is being stopped."""

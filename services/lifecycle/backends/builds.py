@@ -109,7 +109,7 @@ class Builds:
             await remove_below(self._layout.builds, name)
 
     def _complete(self, spec: Spec) -> bool:
-        """Whether the build exists. A damaged one is removed, so that it is built again."""
+        """Return whether the build exists. A damaged one is removed, so that it is built again."""
         try:
             self.read(spec)
         except Conflict:

@@ -81,7 +81,7 @@ class ContainerFiles:
             sockets.make(spec.name, mode=0o700, owner=spec.uid_base)
 
     def has_socket(self, name: str) -> bool:
-        """Whether the socket of the agent's endpoint exists."""
+        """Return whether the socket of the agent's endpoint exists."""
         return (self._layout.sockets / name / "mcp.sock").is_socket()
 
     def restore_owners(self, spec: Spec) -> list[str]:

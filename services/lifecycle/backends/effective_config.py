@@ -53,7 +53,7 @@ class EffectiveConfig:
         return network_of(spec.name, self._config, resolv_conf, can_filter=self.can_filter)
 
     def lacks_required_filter(self, spec: Spec) -> bool:
-        """Whether the agent must not run because this host cannot filter its addresses."""
+        """Return whether the agent must not run because this host cannot filter its addresses."""
         return self._config.lifecycle.require_filter and is_unenforced(self.network(spec))
 
     def limits(self, spec: Spec) -> Limits:

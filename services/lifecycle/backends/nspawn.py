@@ -149,7 +149,7 @@ class Nspawn:
             await self._systemd.reload()
 
     async def _listens(self, name: str) -> bool:
-        """Whether the agent's socket exists and systemd listens on it."""
+        """Return whether the agent's socket exists and systemd listens on it."""
         unit = names.socket_unit(name)
         return self._files.has_socket(name) and await self._systemd.active_state(unit) == "active"
 

@@ -177,7 +177,7 @@ class Directory:
         return self.owner_of(name) is not None
 
     def _holds(self, name: str, content: bytes, mode: int) -> bool:
-        """Whether the file exists with this content, mode and owner."""
+        """Return whether the file exists with this content, mode and owner."""
         status = self._status(name)
         if status is None or not stat.S_ISREG(status.st_mode):
             return False

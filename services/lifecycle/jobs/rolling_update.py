@@ -94,7 +94,7 @@ class RollingUpdate:
                 return
 
     def _last_works(self) -> bool:
-        """Whether the agent that was updated last works, or need not be waited for any more."""
+        """Return whether the next agent may be updated: the last one works, or is gone."""
         agent = self._roster.agents.get(self._last)
         if agent and agent.state is AgentState.FAILED and self._waiting:
             self._give_up(agent.name, "its container does not come up again.")
@@ -120,7 +120,7 @@ class RollingUpdate:
 
 
 def at_rest(agent: Agent) -> bool:
-    """Whether a restart of `agent` interrupts no turn.
+    """Return whether a restart of `agent` interrupts no turn.
 
     An agent that has not reported yet may be in the middle of a turn.
     """

@@ -57,7 +57,7 @@ class Steps:
         self._one_update = asyncio.Lock()
         self._containers = Containers(roster, backend, monitor)
         self.deploys = DeploySteps(roster, backend, self._containers, turns)
-        self.of: Mapping[JobVerb, tuple[Work, Work]] = {
+        self.by_verb: Mapping[JobVerb, tuple[Work, Work]] = {
             JobVerb.SPAWN: (self._spawn, self._undo_spawn),
             JobVerb.DESTROY: (self._destroy, self._restore),
             JobVerb.PURGE: (self._purge, self._restore),

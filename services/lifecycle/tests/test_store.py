@@ -56,10 +56,39 @@ def test_a_uid_range_has_one_owner(file: Path) -> None:
 @pytest.mark.parametrize("content", [b"this is no database, but long enough" * 40, b"\0" * 4096])
 def test_a_damaged_file_is_left_alone_with_a_sentence(file: Path, content: bytes) -> None:
     file.write_bytes(content)
-    if content.strip(b"\0"):
-        with pytest.raises(CorruptStore, match="nothing was changed"):
-            Store(file)
-        assert file.read_bytes() == content
+    with pytest.raises(CorruptStore, match="nothing was changed"):
+        Store(file)
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update agent set phase = 'gone'",
+        "update agent set port = 70000",
+        "update agent set settings = '{'",
+        "insert into job (agent, verb, wanted, arguments, state) "
+        "values ('alice', 'dance', '[]', '{}', 'running')",
+    ],
+)
+def test_a_row_that_cannot_be_read_is_refused_and_the_file_is_closed(
+    file: Path, change: str
+) -> None:
+    store = Store(file)
+    store.save(Record("alice", 0x1000_0000))
+    store.close()
+    assert not descriptors_of(file)
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute(change)
+    with pytest.raises(CorruptStore, match="is damaged"):
+        Store(file)
+    assert not descriptors_of(file)
+
+
+def descriptors_of(file: Path) -> list[Path]:
+    """Return the descriptors of this process for `file`."""
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [link for link in links if link.readlink() == file.resolve()]
 
 
 def test_a_broken_page_is_noticed(file: Path) -> None:

@@ -49,7 +49,7 @@ class Turns:
         return agent.unit_status.up and agent.turn_state is TurnState.THINKING
 
     async def _has_messages(self, agent: Agent) -> bool:
-        """Whether messages wait for an agent that has not reported yet: it may be in a turn."""
+        """Return whether messages wait for `agent`, as they do while it is in a turn."""
         try:
             return agent.name in await self._broker.waiting()
         except HiveError as error:
