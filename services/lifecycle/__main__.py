@@ -10,7 +10,7 @@ from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.clients import BusBroker
 from services.lifecycle.host import version
 from services.lifecycle.host.systemd import Systemd
-from services.lifecycle.interface import OnBus
+from services.lifecycle.interface import BusObserver
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.store import Store
 from wire import names
@@ -35,7 +35,7 @@ class LifecycleService(unit.Service):
 async def build(bus: Bus, config: Config) -> unit.Service:
     """Put the service together. It knows its agents before it owns its name."""
     store = Store(STATE / "lifecycle.sqlite")
-    observer = OnBus(bus)
+    observer = BusObserver(bus)
     prefix = Path(sys.prefix)
     backend = Nspawn(Systemd(bus), config, prefix)
     lifecycle = Lifecycle(

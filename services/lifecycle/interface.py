@@ -253,7 +253,7 @@ PROPERTIES: Final = {
 """The properties that show each attribute of an agent, and change with it."""
 
 
-class OnBus:
+class BusObserver:
     """The observer of lifecycle that shows agents and jobs on the bus."""
 
     def __init__(self, bus: Bus) -> None:

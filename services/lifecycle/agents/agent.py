@@ -21,7 +21,6 @@ STATES: Final[Mapping[str, AgentState]] = {
 }
 """The public state for each ActiveState of the unit. systemd keeps the state; this names it."""
 
-
 REPORTABLE: Final = tuple(turn.value for turn in TurnState if turn is not TurnState.OFFLINE)
 """The states that a harness may report. An agent is `offline` while nothing can report."""
 
@@ -35,7 +34,7 @@ class UnitStatus:
     invocation: str = ""
     """InvocationID in hex; empty when the unit never ran."""
     result: str = "success"
-    """JobResult: `success`, `exit-code`, `signal`, `watchdog`, `start-limit-hit`, ..."""
+    """Result: `success`, `exit-code`, `signal`, `watchdog`, `start-limit-hit`, ..."""
     code: int = 0
     """ExecMainCode, a CLD_ constant: 1 exited, 2 killed, 3 dumped."""
     status: int = 0

@@ -9,7 +9,7 @@ import pytest
 
 from services.config import AgentSettings, LifecycleConfig
 from services.lifecycle.clients import BusBroker
-from services.lifecycle.interface import OnBus
+from services.lifecycle.interface import BusObserver
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.notices.notice import Notice
 from services.lifecycle.store import Store
@@ -76,7 +76,7 @@ async def room(
 ) -> AsyncIterator[Room]:
     server, client = await connect(), await connect()
     store = Store(tmp_path / "lifecycle.sqlite")
-    room, observer = Room(connect, client, principals), OnBus(server)
+    room, observer = Room(connect, client, principals), BusObserver(server)
     images = {"alice": AgentSettings(image="/srv/small"), "bob": AgentSettings()}
     settings = LifecycleConfig(create_manager=False, agents=images)
     lifecycle = Lifecycle(store, room.backend, FakeBroker(), observer, settings)
