@@ -78,6 +78,16 @@ def test_a_log_of_either_counts(saved: Path, path: Path) -> None:
     assert texts(path) == ["then", "now", "log"]
 
 
+def test_a_store_that_is_a_link_is_kept_as_a_link(saved: Path, path: Path) -> None:
+    elsewhere = path.rename(path.with_name("elsewhere.sqlite"))
+    path.symlink_to(elsewhere)
+    kept = restore.restore(saved, path.parent)
+    assert kept is not None
+    assert kept.readlink() == elsewhere
+    assert texts(path) == ["then"]
+    assert texts(elsewhere) == ["then", "now"]
+
+
 def test_a_damaged_store_is_kept_as_it_was(saved: Path, path: Path) -> None:
     path.write_bytes(b"SQLite format 3\0" + b"\xde\xad" * 5000)
     log = path.with_name(f"{path.name}-wal")
