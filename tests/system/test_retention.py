@@ -18,11 +18,9 @@ AGE = f"""
 import sqlite3, sys, time
 db = sqlite3.connect("{STORE}")
 long_ago = (int(time.time()) - {LONG_AGO}) * 10**6
-db.execute("UPDATE message SET queued = ? WHERE kind = 'message'", (long_ago,))
-db.execute(
-    "UPDATE message SET acknowledged = ? WHERE kind = 'message' AND acknowledged IS NOT NULL",
-    (long_ago,),
-)
+# All of them: ids and times grow together.
+db.execute("UPDATE message SET queued = ?", (long_ago,))
+db.execute("UPDATE message SET acknowledged = ? WHERE acknowledged IS NOT NULL", (long_ago,))
 db.commit()
 """
 
