@@ -23,9 +23,26 @@ _FILE_EVENTS: Final = frozenset(
     ("open", "os.chmod", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir")
 )
 _ONE_OF: Final = 10
+_MOST: Final = 200
+"""How many delays a test gets: some make thousands of files."""
 
 _chance = random.Random()  # noqa: S311 - and not the module's own, which pytest-randomly seeds
-_files_are_slow = False
+
+
+class _Files:
+    """The hook that delays file operations; an audit hook stays as long as the process."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        sys.addaudithook(self._delay)
+
+    def _delay(self, event: str, _: tuple[object, ...]) -> None:
+        if self.left and event in _FILE_EVENTS and _chance.randrange(_ONE_OF) == 0:
+            self.left -= 1
+            time.sleep(_chance.uniform(0, LIMIT))
+
+
+_files = _Files() if LIMIT else None
 
 
 @contextmanager
@@ -55,23 +72,11 @@ def slow_process(pid: int) -> Iterator[None]:
 @contextmanager
 def slow_files() -> Iterator[None]:
     """Delay file operations of this process while the block runs."""
-    global _files_are_slow
-    if not LIMIT:
+    if _files is None:
         yield
         return
-    if not _hooked:
-        sys.addaudithook(_delay)
-        _hooked.append(True)
-    _files_are_slow = True
+    _files.left = _MOST
     try:
         yield
     finally:
-        _files_are_slow = False
-
-
-def _delay(event: str, _: tuple[object, ...]) -> None:
-    if _files_are_slow and event in _FILE_EVENTS and _chance.randrange(_ONE_OF) == 0:
-        time.sleep(_chance.uniform(0, LIMIT))
-
-
-_hooked: list[bool] = []
+        _files.left = 0
