@@ -143,7 +143,7 @@ def test_a_chatty_container_does_not_stop_the_sandbox(instance: Instance) -> Non
     """If nobody read systemd-nspawn's reports, PID 1 would block after some hundred messages."""
     lifecycle.up(instance)
     # The limit is for each of them, not for all: how long they take depends on the machine's load.
-    reload = "for i in $(seq 300); do timeout 30 systemctl daemon-reload || exit 1; done"
+    reload = "for i in $(seq 200); do timeout 30 systemctl daemon-reload || exit 1; done"
     inside.run(instance, "sh", "-c", reload)
     assert inside.run(instance, "systemctl", "is-system-running").stdout == "running\n"
 
