@@ -140,3 +140,13 @@ async def test_an_unknown_agent_is_reported(page: Page, browser: Browser, log_in
     await open_page(page, browser, "zed")
     await browser.sees("#agent .gone", "There is no agent zed.")
     await browser.until_hidden("#facts")
+
+
+async def test_a_part_that_cannot_be_fetched_says_why(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    await page.buses["approvals"].close()
+    await log_in()
+    await open_page(page, browser, "alice")
+    await browser.sees("#deploys .error", "Approvals does not answer")
+    await browser.sees("#logs pre", "alice line 149")

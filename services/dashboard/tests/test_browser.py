@@ -10,6 +10,7 @@ from services.dashboard.tests.browser import CHROMIUM, DRIVER, Browser, open_bro
 from services.dashboard.tests.conftest import Page
 from wire import names
 from wire.fixtures import Connect
+from wire.records.broker import PREVIEW
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
@@ -170,6 +171,23 @@ async def test_on_a_phone_the_page_is_as_wide_as_the_screen_and_ends_with_the_me
     assert await browser.overflow() == 0
     end = "document.getElementById('compose').getBoundingClientRect().bottom"
     assert abs(await browser.value(f"{end} - window.innerHeight")) < 2
+
+
+async def test_a_long_message_is_folded_and_fetched_when_it_is_unfolded(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    page.hive.broker.arrive("alice", "operator", "\n".join(f"line {n}" for n in range(20)))
+    page.hive.broker.arrive("alice", "operator", f"{'x' * PREVIEW} the end")
+    await log_in()
+    await browser.sees("#message-1 .more", "Show all (149 characters)")
+    await browser.sees("#message-2 .more", "Show all (4 k characters)")
+    await browser.until_count(".flow .folded", 2)
+    shown = "document.querySelector('#message-2 .body').textContent.endsWith('the end')"
+    assert not await browser.value(shown)
+    await browser.click("#message-2 .more")
+    await browser.sees("#message-2 .more", "Show less")
+    assert await browser.value(shown)
+    await browser.until_count(".flow .folded", 1)
 
 
 async def test_a_change_is_read_and_approved_in_the_middle_of_a_turn(
