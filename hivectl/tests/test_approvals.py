@@ -143,6 +143,8 @@ async def test_a_change_is_asked_for(hive: FakeHive, hivectl: Hivectl) -> None:
 
 
 async def test_the_log_of_deployments(hive: FakeHive, hivectl: Hivectl) -> None:
+    [first, second] = hive.approvals.deployments
+    hive.approvals.deployments = [first._replace(description="More\n memory"), second]
     head, alice, bob = (await hivectl("deploy-log")).out.splitlines()
     assert alice.index("deployed/3") == head.index("TAG")
     assert alice.endswith("0123456789ab  manager   More memory")
@@ -154,7 +156,7 @@ async def test_the_log_of_deployments(hive: FakeHive, hivectl: Hivectl) -> None:
         "commit": COMMIT,
         "approval": 3,
         "requested_by": "manager",
-        "description": "More memory",
+        "description": "More\n memory",
         "tag": "deployed/3",
     }
     assert hive.approvals.calls == [("deploy log", "", 50), ("deploy log", "alice", 1)]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hivectl.output.formats import iso_time, local_time
+from hivectl.output.terminal import Output
 from hivectl.output.text import elide, one_line, safe, width, wrap
 
 anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=200)
@@ -71,3 +72,13 @@ def test_wide_characters_take_two_columns() -> None:
 def test_times() -> None:
     assert (local_time(0), iso_time(0)) == ("-", None)
     assert iso_time(1_700_000_000_000_007) == "2023-11-14T22:13:20.000007Z"
+
+
+def test_columns_are_aligned_as_they_are_shown() -> None:
+    rows = [["\x1b[31m", "one"], ["日本", "two"], ["", "three"]]
+    assert Output(as_json=False).table(["A", "B"], rows) == [
+        "A         B",
+        "\\x1b[31m  one",
+        "日本      two",
+        "          three",
+    ]
