@@ -32,6 +32,12 @@ async def test_list_is_an_aligned_table(hive: FakeHive, hivectl: Hivectl) -> Non
     assert "\x1b" not in ran.out
 
 
+async def test_list_marks_a_model_that_is_not_known(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.lifecycle.agents["alice"].model = ""
+    _, alice, *_ = (await hivectl("list")).out.splitlines()
+    assert alice.endswith("1234  -")
+
+
 async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivectl) -> None:
     agents = (await hivectl("list", "--json")).json
     assert [a["name"] for a in agents] == ["alice", "bob-2", "manager"]

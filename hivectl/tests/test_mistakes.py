@@ -34,10 +34,23 @@ async def test_a_mistyped_agent_is_named(hive: FakeHive, hivectl: Hivectl, verb:
     assert ran.err == "hivectl: There is no agent 'alcie'; `hivectl list` shows all.\n"
 
 
-async def test_what_is_no_number_is_called_so(hivectl: Hivectl) -> None:
-    ran = await hivectl("approve", "x")
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["approve", "x"], "'x' is not a valid number."),
+        (["approve", "0"], "0 is out of range: at least 1."),
+        (["answer", "0", "yes"], "'0' is not a valid ID: IDs are whole numbers from 1."),
+        (["history", "--limit", "1001"], "1001 is out of range: at least 1 and at most 1000."),
+        (["inbox", "--wait", "x"], "'x' is not a valid number."),
+        (["inbox", "--wait", "nan"], "nan is out of range: more than 0 and at most 31536000."),
+    ],
+)
+async def test_a_number_that_is_not_valid_is_explained(
+    hivectl: Hivectl, arguments: list[str], sentence: str
+) -> None:
+    ran = await hivectl(*arguments)
     assert ran.code == Exit.USAGE
-    assert "'x' is not a valid number." in ran.err
+    assert ran.err.endswith(f": {sentence}\n")
 
 
 def test_a_journal_that_is_not_ours_to_read_is_passed_over(

@@ -92,7 +92,13 @@ def test_times_to_come(typed: str, found: str, now: datetime) -> None:
     "typed",
     [
         *("", "noon", "25:00", "10:60", "10", "2026-02-31", "2026-13-01", "20260101", "10:00Z"),
-        *("yesterday 10", "2026-01-01 10:00 Europe/Berlin", "2026-01-01TT10:00", "0000-01-01"),
+        *(
+            "yesterday 10",
+            "yesterday 10:00Z",
+            "2026-01-01 10:00 Europe/Berlin",
+            "2026-01-01TT10:00",
+            "0000-01-01",
+        ),
         *("2026-01-01T10:00+25:00", "2026-W01", "today tomorrow", "٢٠٢٦-01-01"),
     ],
 )
