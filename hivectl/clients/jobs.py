@@ -1,7 +1,7 @@
 """The jobs of lifecycle, and how they end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from wire import names
@@ -9,7 +9,7 @@ from wire.bus import Bus
 from wire.clients import JobClient, LifecycleClient
 from wire.errors import NotFound, Timeout, Unavailable
 from wire.records import decode
-from wire.records.lifecycle import JobProperties, JobRemoved
+from wire.records.lifecycle import JobProperties, JobRemoved, ManagedObjects
 from wire.signals import Signal
 
 
@@ -44,7 +44,7 @@ class Jobs:
 
         Enter the context *before* the call that starts a job: a quick end is missed otherwise.
         """
-        ended = EndedJobs(self._lifecycle)
+        ended = EndedJobs(self._lifecycle.managed_objects)
         removed = await self._bus.on_signal(
             ended.on_removed,
             sender=names.LIFECYCLE,
@@ -67,8 +67,9 @@ class EndedJobs:
     A job outlives lifecycle: when lifecycle is killed, the next one continues the job.
     """
 
-    def __init__(self, lifecycle: LifecycleClient) -> None:
-        self._lifecycle = lifecycle
+    def __init__(self, managed_objects: Callable[[], Awaitable[ManagedObjects]]) -> None:
+        """`managed_objects` returns the agents and jobs that lifecycle has now."""
+        self._managed_objects = managed_objects
         self._ended: dict[str, JobRemoved] = {}
         self._restarted = False
         self._changed = asyncio.Event()
@@ -118,7 +119,7 @@ class EndedJobs:
 
     async def _check(self, path: str) -> None:
         """Raise Unavailable if the lifecycle that started again does not continue the job."""
-        continued = (await self._lifecycle.managed_objects()).jobs
+        continued = (await self._managed_objects()).jobs
         if path not in continued and path not in self._ended:
             raise Unavailable(
                 "hive-lifecycle was killed when the job ended, and the result is unknown. `hivectl "

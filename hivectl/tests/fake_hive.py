@@ -149,7 +149,7 @@ class FakeBroker(Interface, name=names.BROKER):
         found = [m for m in self.messages if wanted.recipient in (None, m.recipient)]
         found = [m for m in found if wanted.state in (None, self._state(m))]
         self.on_list()
-        return found
+        return found[-limit:]
 
     def _state(self, message: Message) -> MessageState:
         acknowledged = message.id in self.acknowledged
@@ -209,7 +209,7 @@ class FakeBroker(Interface, name=names.BROKER):
         self.listed.append((wanted, limit))
         found = [q for q in self.questions if wanted.state in (None, q.state)]
         self.on_list()
-        return _between(found, wanted)
+        return _between(found, wanted)[-limit:]
 
     @method(allow=OPERATOR)
     async def Remind(self, due: Int64, body: Str, options: Dict) -> UInt64:
@@ -232,7 +232,7 @@ class FakeBroker(Interface, name=names.BROKER):
     async def ListReminders(self, filter: Dict, limit: UInt32) -> list[Reminder]:
         wanted = decode(ReminderFilter, filter)
         found = [r for r in self.reminders if wanted.state in (None, r.state)]
-        return _between(found, wanted)
+        return _between(found, wanted)[-limit:]
 
     @method(allow=OPERATOR)
     async def OpenThreads(self) -> list[Thread]:

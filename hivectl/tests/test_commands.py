@@ -255,6 +255,20 @@ async def test_inbox_waits_for_a_message(hive: FakeHive, hivectl: Hivectl) -> No
     assert ran.out.endswith("  42\n")
 
 
+async def test_inbox_looks_again_when_the_broker_comes_back(
+    hive: FakeHive, hivectl: Hivectl, connect: Connect
+) -> None:
+    looked = asyncio.Event()
+    hive.broker.on_list = looked.set
+    running = asyncio.create_task(hivectl("inbox", "--wait", "15"))
+    await asyncio.wait_for(looked.wait(), 10)
+    await hive.bus.close(grace=5.0)
+    again = FakeHive(await connect())
+    again.broker.queue("alice", "43")  # its signal comes before anybody is there to emit it
+    await again.up()
+    assert (await running).out.endswith("  43\n")
+
+
 async def test_inbox_waits_no_longer_than_it_was_told(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("inbox", "--wait", "0.2", "--json")
     assert (ran.code, ran.json) == (Exit.TIMEOUT, [])

@@ -125,6 +125,13 @@ async def test_what_is_no_choice_is_told_with_the_choices(hive: FakeHive, hivect
     assert (missing.code, hive.broker.calls) == (Exit.NOT_FOUND, [])
 
 
+async def test_the_question_with_the_id_is_answered(hive: FakeHive, hivectl: Hivectl) -> None:
+    for asker in ("alice", "bob-2", "manager"):
+        hive.broker.question(asker, "operator", "Why?")
+    ran = await hivectl("answer", "2", "because")
+    assert ran.out == "question 2 of bob-2 answered: because\n"
+
+
 async def test_a_question_is_cancelled(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("cancel-question", "4")).out == "question 4 cancelled\n"
     assert hive.broker.calls == [("cancel", 4)]
