@@ -133,6 +133,7 @@ class Manager(Interface, name=systemd_api.SYSTEMD_MANAGER):
 
     @method(allow=EVERYBODY)
     async def RevertUnitFiles(self, files: StrList) -> Changes:
+        self.calls.append(("RevertUnitFiles", *files))
         self.limited = {name: set for name, set in self.limited.items() if name not in files}
         return []
 

@@ -309,7 +309,9 @@ async def test_destroy_leaves_only_data(host: Host) -> None:
     await host.backend.limit(ALICE)
     assert host.manager.limited
     before = {p for p in host.root.rglob("*") if "alice" not in str(p)}
+    host.manager.calls.clear()
     await host.backend.destroy(ALICE, purge=False)
+    assert host.manager.calls[:2] == [("RevertUnitFiles", UNIT), ("Reload",)]
     left = {p for p in host.root.rglob("*") if "alice" in str(p)}
     assert not host.manager.limited, "systemd keeps what was set for it"
     assert left == {host.layout.data / "alice" / n for n in ("", "claude", "state")}
