@@ -113,6 +113,13 @@ async def private_bus(extra: str = "", stderr: int | None = None) -> AsyncIterat
             await daemon.communicate()
 
 
+async def daemon_pid(bus: Caller) -> int:
+    """Return the pid of the daemon of a private bus."""
+    daemon = "org.freedesktop.DBus"
+    [pid] = await bus.call(daemon, "/", daemon, "GetConnectionUnixProcessID", "s", daemon)
+    return int(pid)
+
+
 def _write_config(folder: Path, socket: Path, extra: str) -> Path:
     config = folder / "bus.conf"
     config.write_text(_CONFIG.format(socket=socket, extra=extra))

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import struct
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ from services.unit import Exit
 from wire import errors
 from wire.bus import Bus
 from wire.fixtures import Connect
-from wire.testing import FakeSystemd
+from wire.testing import FakeSystemd, daemon_pid
 
 LIMIT = 20
 
@@ -108,10 +107,9 @@ async def test_ready_means_callable(bus_address: str, connect: Connect, tmp_path
 
 async def test_a_lost_bus_is_a_failure(bus_address: str, connect: Connect, tmp_path: Path) -> None:
     client = await connect()
-    credentials = client._connection._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     async with demo(bus_address, tmp_path) as room:
         await room.wait_told("READY=1")
-        os.kill(struct.unpack("iII", credentials)[0], signal.SIGKILL)
+        os.kill(await daemon_pid(client), signal.SIGKILL)
         status, output, error = await room.end()
     assert (status, output) == (Exit.FAILED, "closed\n")
     assert "connection to the bus was lost" in error

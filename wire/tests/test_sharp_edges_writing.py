@@ -16,7 +16,7 @@ from wire import errors, message
 from wire.bus import Bus
 from wire.connection import connect as connection_to
 from wire.fixtures import Connect
-from wire.testing import private_bus
+from wire.testing import daemon_pid, private_bus
 from wire.tests.lamp import NAME, PATH, Lamp1, hang_up
 
 COUNT = 3000
@@ -26,11 +26,6 @@ SOCKET_BUFFER = int(Path("/proc/sys/net/core/wmem_default").read_text())
 
 def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-async def daemon_pid(bus: Bus) -> int:
-    daemon = "org.freedesktop.DBus"
-    return int(await bus.call1(daemon, "/", daemon, "GetConnectionUnixProcessID", "s", daemon))
 
 
 def may_unshare() -> bool:
