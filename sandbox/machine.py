@@ -85,6 +85,7 @@ TESTS: Final = (
     Need("Node.js", _program("node"), "nodejs", "nodejs"),
     Need("npm", _program("npm"), "npm", "nodejs-npm"),
     Need("mmdebstrap", _program("mmdebstrap"), "mmdebstrap", "mmdebstrap"),
+    Need("mandoc", _program("mandoc"), "mandoc", "mandoc"),
 )
 BENCH: Final = (
     Need("NATS", _program("nats-server"), "nats-server", "nats-server", "nats-server.service"),

@@ -1,4 +1,4 @@
-"""hivectl as a process of its own on a private bus with a hive of paper."""
+"""hivectl as a process of its own, on a private bus with a fake hive."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ TIME_LIMIT = 20.0
 
 
 class Ran(NamedTuple):
-    """How a run of hivectl went."""
+    """The result of a run of hivectl."""
 
     code: int
     out: str

@@ -42,7 +42,7 @@ def request(
     state: ApprovalState,
     note: str = "",
 ) -> Approval:
-    """A request of the manager's."""
+    """Return a request by the manager."""
     resolved = 0 if state is ApprovalState.PENDING else SINCE
     return Approval(id, kind, agent, commit, reason, "manager", SINCE, state, note, resolved)
 

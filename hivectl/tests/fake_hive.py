@@ -178,7 +178,7 @@ class FakeBroker(Interface, name=names.BROKER):
         return number
 
     def resolve(self, number: int, state: QuestionState, *answer: str) -> None:
-        """End a question, as bob's doing."""
+        """End a question as if bob had done it."""
         question = self.questions[number - 1]._replace(
             state=state, answer=list(answer), answered_by="bob", resolved=SINCE
         )

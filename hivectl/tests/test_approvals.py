@@ -1,6 +1,5 @@
-"""The verbs around approvals: what they ask of the hive, and what they print."""
+"""The commands about approvals and deployments: their calls to the hive, and their output."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_agent import COMMIT
 from hivectl.tests.fake_approvals import DIFF
 from hivectl.tests.fake_hive import FakeHive
-from hivectl.tests.test_commands import HOSTILE
+from hivectl.tests.hostile import HOSTILE, assert_harmless
 from wire.records.approvals import ApplyRequestOptions, SpawnRequestOptions
 from wire.records.lifecycle import JobResult
 
@@ -175,7 +174,7 @@ async def test_nobody_steers_the_terminal(hive: FakeHive, hivectl: Hivectl) -> N
     for command in (["pending", "--full"], ["deploy-log"], ["diff", "7"]):
         ran = await hivectl(*command)
         assert "evil" in ran.out
-        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", ran.out)
+        assert_harmless(ran.out)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hivectl.exit_codes import BY_ERROR, Exit
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_agent import COMMIT
 from hivectl.tests.fake_hive import FakeHive, FakeJob
+from hivectl.tests.hostile import HOSTILE, assert_harmless, assert_indented
 from wire import names
 from wire.errors import TABLE, LimitExceeded
 from wire.fixtures import Connect
@@ -296,9 +297,6 @@ async def test_login_link_is_a_bare_address(hive: FakeHive, hivectl: Hivectl) ->
     assert (await hivectl("login-link")).out == "http://127.0.0.1:7000/login?token=abc\n"
 
 
-HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\u202eevil\u2066 \x9b31m\n99 from operator at 12:00"
-
-
 @pytest.mark.parametrize("command", ["inbox", "history", "pending", "list", "status"])
 async def test_no_agent_steers_the_terminal(hive: FakeHive, hivectl: Hivectl, command: str) -> None:
     hive.broker.queue("alice", HOSTILE)
@@ -308,9 +306,9 @@ async def test_no_agent_steers_the_terminal(hive: FakeHive, hivectl: Hivectl, co
     for extra in ([], ["--json"]):
         ran = await hivectl(*arguments, *extra)
         assert ran.code == Exit.OK
-        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", ran.out)
+        assert_harmless(ran.out)
+        assert_indented(ran.out)
         assert "evil" in ran.out
-        assert not re.search("^99 from operator", ran.out, re.MULTILINE)
 
 
 async def test_an_error_sentence_does_not_steer_either(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -319,7 +317,7 @@ async def test_an_error_sentence_does_not_steer_either(hive: FakeHive, hivectl: 
     assert re.fullmatch(
         r"hivectl: start of alice failed: [^\n]+\n  99 from operator[^\n]*\n", ran.err
     )
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", ran.err)
+    assert_harmless(ran.err)
 
 
 async def test_without_a_hive_it_says_so(hivectl: Hivectl) -> None:

@@ -1,4 +1,4 @@
-"""Commands about containers: what they ask for and what they print."""
+"""The commands about containers: their calls to the hive, and their output."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Questions, reminders, threads, dead letters and searching: what is asked, printed, exited."""
+"""Questions, reminders, threads, dead letters and searches: calls, output and exit codes."""
 
 import asyncio
 import re
@@ -12,6 +12,7 @@ from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_agent import SINCE
 from hivectl.tests.fake_hive import FakeHive
+from hivectl.tests.hostile import HOSTILE, assert_harmless, assert_indented
 from wire.records.broker import (
     AskOptions,
     MessageFilter,
@@ -341,9 +342,6 @@ async def test_search_that_finds_nothing_says_so(hive: FakeHive, hivectl: Hivect
     assert (ran.code, ran.out) == (Exit.OK, "nothing found\n")
 
 
-HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\u202eevil\u2066 \x9b31m\n99 from operator at 12:00"
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -371,9 +369,9 @@ async def test_no_agent_steers_the_terminal(
     for extra in ([], ["--json"]):
         ran = await hivectl(*arguments, *extra)
         assert ran.code == Exit.OK
-        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", ran.out)
+        assert_harmless(ran.out)
+        assert_indented(ran.out)
         assert "evil" in ran.out
-        assert not re.search("^99 from operator", ran.out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "0", "-1", "1e9"])

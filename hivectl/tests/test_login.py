@@ -1,4 +1,4 @@
-"""The login: what a container prints stays harmless, and how it ends is told."""
+"""The login: the output of a container stays harmless, and its end is reported."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Copies of the store: what root takes from the broker's directory, and what it does not."""
+"""Backups: the files that root takes from the broker's directory, and those that it refuses."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ ROOT = os.geteuid() == 0
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    """The broker's directory of copies, with one in it."""
+    """The broker's directory of backups, with one in it."""
     directory = tmp_path / "backups"
     directory.mkdir()
     (directory / "copy").write_bytes(b"all that was said")

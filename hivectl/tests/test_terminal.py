@@ -17,7 +17,7 @@ TIME_LIMIT = 20.0
 
 
 class Terminal:
-    """hivectl on a pseudo-terminal; what it shows is read as it comes."""
+    """hivectl on a pseudo-terminal; its output is read as it comes."""
 
     def __init__(self, process: asyncio.subprocess.Process, master: int) -> None:
         self.process = process
