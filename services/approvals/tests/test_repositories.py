@@ -54,6 +54,14 @@ async def test_an_abbreviated_commit_is_found(
     assert await ours.resolve("alice", commit) == commit
 
 
+async def test_a_repository_without_packs_has_no_directory_for_them(
+    ours: Repositories, theirs: WorkTree
+) -> None:
+    commit = theirs.commit({"agent.toml": ""})
+    (theirs.path / ".git/objects/pack").rmdir()
+    assert await ours.fetch("alice", commit) == commit
+
+
 async def test_a_missing_commit_or_repository_is_not_found(
     ours: Repositories, theirs: WorkTree
 ) -> None:
