@@ -109,6 +109,21 @@ async def test_a_request_that_the_model_cannot_take_is_given_back(
     await hive.until(lambda: hive.acknowledged == [number])
 
 
+async def test_two_failures_in_a_row_begin_a_new_session(harness: Harness, hive: Hive) -> None:
+    first = await hive.push("hello")
+    await harness.start()
+    await hive.until(lambda: hive.acknowledged == [first])
+    session = (harness.state / "hyperhive-session-id").read_text()
+    number = await hive.push("wait for go")
+    for failures in (1, 2):
+        await hive.until(lambda n=failures: len(hive.sent) == n)  # type: ignore[misc]
+        os.kill(harness.claude(), signal.SIGKILL)
+        await hive.until(lambda n=failures: hive.called("release") == n)  # type: ignore[misc]
+    (harness.state / "go").touch()
+    await hive.until(lambda: hive.acknowledged == [first, number])
+    assert (harness.state / "hyperhive-session-id").read_text() != session
+
+
 async def test_a_refused_key_needs_a_login(harness: Harness, hive: Hive) -> None:
     await hive.push("bad key")
     await harness.start()

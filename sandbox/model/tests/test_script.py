@@ -154,6 +154,25 @@ step = [
     assert again.text == "ox moved: blocked by cow"
 
 
+def test_a_rule_for_a_result_does_not_restart_itself(tmp_path: Path) -> None:
+    script = scripted(
+        tmp_path,
+        """
+[[rule]]
+name = "start"
+step = [{ tool = "Bash" }, { text = "There." }]
+
+[[rule]]
+name = "blocked"
+result = "blocked"
+step = [{ tool = "Bash" }, { tool = "Bash" }, { text = "Given up." }]
+""",
+    )
+    blocked = ("Bash", "blocked")
+    assert ask(script, "x", "go", blocked, blocked).calls == (("Bash", {}),)
+    assert ask(script, "x", "go", blocked, blocked, blocked).text == "Given up."
+
+
 def test_failures_end_after_their_times(tmp_path: Path) -> None:
     script = scripted(
         tmp_path,

@@ -28,7 +28,7 @@ class FakeBroker:
             self.receives.append((maximum, seconds))
             self.changed.notify_all()
         try:
-            async with asyncio.timeout(seconds or None):
+            async with asyncio.timeout(seconds or LIMIT):
                 answer = await self.answers.get()
         except TimeoutError:
             return []

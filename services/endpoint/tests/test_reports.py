@@ -36,6 +36,17 @@ async def test_everything_that_was_said_is_repeated() -> None:
     await reports.close()
 
 
+async def test_no_and_zero_replace_what_was_said() -> None:
+    lifecycle, harness = Lifecycle(), Holder()
+    reports = Reports(lifecycle.report)
+    await reports.send(harness, Report(context_tokens=7, logged_in=True))
+    await reports.send(harness, Report(context_tokens=0, logged_in=False))
+    reports.repeat()
+    repeated = [await lifecycle.next() for _ in range(3)][-1]
+    assert repeated == Report(context_tokens=0, logged_in=False)
+    await reports.close()
+
+
 async def test_what_a_harness_said_ends_with_its_connection() -> None:
     lifecycle, old, new = Lifecycle(), Holder(), Holder()
     reports = Reports(lifecycle.report)
