@@ -52,5 +52,5 @@ def test_what_wakes_a_sleeping_agent_reaches_lifecycle() -> None:
         "send_destination": "org.hyperhive.Lifecycle1",
         "send_type": "signal",
         "send_interface": "org.hyperhive.Broker1",
-        "send_member": "MessageQueued",
+        "send_member": "MessagesChanged",
     } in [rule.attrib for rule in rules(path, "user", "hive-broker")]

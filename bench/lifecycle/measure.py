@@ -16,6 +16,9 @@ from bench.lifecycle import bare
 from bench.lifecycle.audit import MACHINED, MACHINED_MANAGER, SYSTEMD_MANAGER
 from bench.lifecycle.orders import Orders, orders
 from wire import names
+from wire.clients.broker import message_changes
+from wire.records.broker import MessageState
+from wire.signals import SignalStream
 
 AGENT: Final = "bench"
 SLEEPER: Final = "sleeper"
@@ -53,7 +56,7 @@ async def _wake(given: Orders) -> dict[str, float]:
     bus = given.bus
     broker = (names.BROKER, names.BROKER_PATH, names.BROKER)
     async with (
-        bus.subscribe(interface=names.BROKER, member="MessageDelivered", arg0=SLEEPER) as told,
+        bus.subscribe(interface=names.BROKER, member="MessagesChanged") as told,
         asyncio.timeout(LIMIT),
     ):
         await given.until(SLEEPER, "State", "sleeping")
@@ -65,10 +68,10 @@ async def _wake(given: Orders) -> dict[str, float]:
         return {"ready": monotonic() - began, "delivered": await delivered - began}
 
 
-async def _delivered(told: Any, number: int) -> float:
+async def _delivered(told: SignalStream, number: int) -> float:
     """Return when the message is delivered; one of an earlier turn may come before it."""
-    async for event in told:
-        if event.args[1] == number:
+    async for change in message_changes(told):
+        if change.id == number and change.state is not MessageState.QUEUED:
             return monotonic()
     raise RuntimeError("the bus ended")
 
@@ -98,12 +101,12 @@ async def _crash(given: Orders) -> dict[str, float]:
     leader = await bus.call1(MACHINED, machine, names.PROPERTIES, "Get", "ss", interface, "Leader")
     async with (
         bus.subscribe(interface=MACHINED_MANAGER[2], member="MachineRemoved") as removed,
-        bus.subscribe(interface=names.BROKER, member="MessageQueued", arg0=names.MANAGER) as queued,
+        bus.subscribe(interface=names.BROKER, member="MessagesChanged") as queued,
         asyncio.timeout(LIMIT),
     ):
         began = monotonic()
         os.kill(leader, signal.SIGKILL)
-        gone, told = asyncio.create_task(_at(removed)), asyncio.create_task(_at(queued))
+        gone, told = asyncio.create_task(_at(removed)), asyncio.create_task(_queued(queued))
         times = {"removed": await gone - began, "queued": await told - began}
     await given.until(AGENT, "State", "running")
     return times
@@ -113,6 +116,14 @@ async def _at(signals: Any) -> float:
     """Return when the first of them comes."""
     await anext(signals)
     return monotonic()
+
+
+async def _queued(signals: SignalStream) -> float:
+    """Return when a message to the manager is queued."""
+    async for change in message_changes(signals):
+        if change.recipient == names.MANAGER and change.state is MessageState.QUEUED:
+            return monotonic()
+    raise RuntimeError("the bus ended")
 
 
 async def _timed(given: Orders, member: str) -> float:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from wire import names
 from wire.bus import Bus
-from wire.clients import AgentClient, LifecycleClient
+from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.errors import NotFound
 from wire.records.lifecycle import AgentProperties
 

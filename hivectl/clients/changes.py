@@ -9,8 +9,8 @@ from wire.bus import Bus
 
 
 @asynccontextmanager
-async def changes(bus: Bus, member: str) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that is set by each signal `member` of the broker to the operator.
+async def changes(bus: Bus, member: str, arg0: str | None = None) -> AsyncIterator[asyncio.Event]:
+    """Yield an event that is set by each signal `member` of the broker, with `arg0` if it is given.
 
     A broker that starts sets the event as well: signals were missed while there was none.
     """
@@ -20,7 +20,7 @@ async def changes(bus: Bus, member: str) -> AsyncIterator[asyncio.Event]:
         sender=names.BROKER,
         interface=names.BROKER,
         member=member,
-        arg0=names.OPERATOR,
+        **({} if arg0 is None else {"arg0": arg0}),
     )
     try:
         owner = await bus.on_owner(names.BROKER, came=lambda _owner: changed.set())

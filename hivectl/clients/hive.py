@@ -9,7 +9,10 @@ from hivectl.clients.jobs import Jobs
 from hivectl.clients.machined import Machined
 from hivectl.clients.questions import Questions
 from wire.bus import Bus
-from wire.clients import ApprovalsClient, BrokerClient, DashboardClient, LifecycleClient
+from wire.clients.approvals import ApprovalsClient
+from wire.clients.broker import BrokerClient
+from wire.clients.dashboard import DashboardClient
+from wire.clients.lifecycle import LifecycleClient
 from wire.errors import Unavailable
 
 

@@ -5,7 +5,7 @@ import asyncio
 from hivectl.clients.changes import changes
 from wire import names
 from wire.bus import Bus
-from wire.clients import BrokerClient
+from wire.clients.broker import BrokerClient
 from wire.records.broker import Message, MessageFilter, MessageState
 
 MAX_LISTED = 1000
@@ -28,7 +28,7 @@ class Inbox:
     async def wait(self, seconds: float) -> list[Message]:
         """Return the inbox as soon as it has a message, or empty after `seconds` without one."""
         # Subscribe first: a message that is queued between look and wait sets the event.
-        async with changes(self._bus, "MessageQueued") as changed:
+        async with changes(self._bus, "OperatorMessageQueued") as changed:
             try:
                 async with asyncio.timeout(seconds):
                     while not (messages := await self.messages()):

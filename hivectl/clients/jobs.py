@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from wire import names
 from wire.bus import Bus
-from wire.clients import JobClient, LifecycleClient
+from wire.clients.lifecycle import JobClient, LifecycleClient
 from wire.errors import NotFound, Timeout, Unavailable
 from wire.records import decode
 from wire.records.lifecycle import JobProperties, JobRemoved, ManagedObjects

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from hivectl.clients.changes import changes
+from wire import names
 from wire.bus import Bus
-from wire.clients import BrokerClient
+from wire.clients.broker import BrokerClient
 from wire.errors import NotFound
 from wire.records.broker import Question, QuestionFilter, QuestionState
 
@@ -35,7 +36,7 @@ class Questions:
 
         Enter the context *before* asking: a quick end is missed otherwise.
         """
-        async with changes(self._bus, "QuestionResolved") as changed:
+        async with changes(self._bus, "QuestionResolved", names.OPERATOR) as changed:
             yield EndedQuestions(self, changed)
 
 

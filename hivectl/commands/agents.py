@@ -13,7 +13,7 @@ from hivectl.session import follow, hive_command, job_options
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
-    from wire.clients import AgentClient
+    from wire.clients.lifecycle import AgentClient
     from wire.records.lifecycle import AgentProperties, JobProperties, Network
 
 _agent = click.argument("name", shell_complete=complete_agents)

@@ -130,7 +130,8 @@ class FakeBroker(Interface, name=names.BROKER):
         head = (number, sender, to, kind, body, SINCE)
         message = Message(*head, 0, False, 0, MessageState.QUEUED)
         self.messages.append(message._replace(**more))
-        self.MessageQueued(to, number, sender, kind)
+        if to == "operator":
+            self.OperatorMessageQueued(sender, number, kind)
         return number
 
     @method(allow=OPERATOR)
@@ -248,7 +249,7 @@ class FakeBroker(Interface, name=names.BROKER):
         return self.backup
 
     @signal()
-    def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...
+    def OperatorMessageQueued(self, sender: Str, id: UInt64, kind: Str) -> None: ...
 
     @signal()
     def QuestionResolved(self, sender: Str, id: UInt64, to: Str, state: Str) -> None: ...

@@ -7,7 +7,8 @@ from services.approvals.deploys.lifecycle import Job, Snapshot
 from services.approvals.notifier import Notice
 from wire import names
 from wire.bus import Bus
-from wire.clients import BrokerClient, JobClient, LifecycleClient
+from wire.clients.broker import BrokerClient
+from wire.clients.lifecycle import JobClient, LifecycleClient
 from wire.records import decode
 from wire.records.broker import SendOptions
 from wire.records.lifecycle import DeployOptions, JobRemoved, SpawnOptions

@@ -14,7 +14,7 @@ from services.broker.interface import Broker1
 from services.broker.limits.limits import Limits
 from services.broker.maintenance.maintenance import Maintenance
 from services.broker.messages.broker import Broker
-from services.broker.messages.dead_letters import DeadLetter, DeadLetters
+from services.broker.messages.dead_letters import DeadLetters
 from services.broker.messages.inboxes import Inboxes
 from services.broker.messages.invocations import Invocations
 from services.broker.messages.store import MessageStore
@@ -30,16 +30,20 @@ from services.broker.writes import Writes
 from services.config import BrokerConfig, Config
 from wire import names
 from wire.bus import Bus
+from wire.records.broker import MessageChange
 
 
 class BrokerService(unit.Service):
     """The life of the broker's process."""
 
-    def __init__(self, parts: Parts, lifecycle: LifecycleWatcher, lock_file: int) -> None:
+    def __init__(
+        self, parts: Parts, interface: Broker1, lifecycle: LifecycleWatcher, lock_file: int
+    ) -> None:
         self._parts = parts
+        self._interface = interface
         self._lifecycle = lifecycle
         self._lock_file = lock_file
-        self._parked: list[DeadLetter] = []
+        self._parked: list[MessageChange] = []
 
     async def recover(self) -> None:
         """Take over the store from an earlier broker, before anything can be called."""
@@ -48,8 +52,7 @@ class BrokerService(unit.Service):
 
     async def start(self) -> None:
         """Announce the messages that `recover` parked, now that listeners can know the name."""
-        for letter in self._parked:
-            self._parts.announcer.listener.parked(letter.id, letter.recipient, letter.redeliveries)
+        self._parts.announcer.announce(self._parked)
         self._parked = []
 
     async def run(self) -> None:
@@ -64,6 +67,7 @@ class BrokerService(unit.Service):
         """Finish writing, and give the store up."""
         await self._lifecycle.close()
         await self._parts.close()
+        self._interface.close()
         os.close(self._lock_file)
 
 
@@ -117,14 +121,15 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     database = Database.open(directory / FILE, StartupTimeout().extend)
     invocations = Invocations()
     parts = compose(database, config.broker, invocations, ApprovalRequests(bus), HostClock())
-    service = BrokerService(parts, LifecycleWatcher(bus, invocations), lock_file)
+    interface = Broker1(parts, bus)
+    service = BrokerService(parts, interface, LifecycleWatcher(bus, invocations), lock_file)
     try:
         await service.recover()
     except BaseException:
         # The thread that writes would keep the process alive.
         await service.close()
         raise
-    bus.export(names.BROKER_PATH, Broker1(parts, bus))
+    bus.export(names.BROKER_PATH, interface)
     return service
 
 

@@ -9,7 +9,7 @@ from services.broker.queries.open_threads import SHOWN
 from services.tasks import Tasks
 from wire import names
 from wire.bus import Bus
-from wire.clients import ApprovalsClient
+from wire.clients.approvals import ApprovalsClient
 from wire.errors import HiveError, Unavailable
 from wire.records import decode
 from wire.records.approvals import Approval, ApprovalFilter, ApprovalState

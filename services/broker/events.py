@@ -1,28 +1,16 @@
 """The events of the broker, which the interface emits as signals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from wire.records.broker import Message, Question
+from wire.records.broker import MessageChange, MessageState, Question
 
 
 class Events(Protocol):
     """A listener to the events."""
 
-    def queued(self, message_id: int, sender: str, to: str, kind: str) -> None:
-        """A message is queued in the inbox `to`: a new one, or one whose lease ended."""
-
-    def delivered(self, message: Message) -> None:
-        """A message was leased."""
-
-    def acknowledged(self, message_id: int, to: str) -> None:
-        """A message was acknowledged."""
-
-    def parked(self, message_id: int, to: str, redeliveries: int) -> None:
-        """A message became a dead letter."""
-
-    def dropped(self, message_id: int, to: str) -> None:
-        """A dead letter was dropped."""
+    def messages_changed(self, changes: Sequence[MessageChange]) -> None:
+        """Messages came to another state. The changes are on disk already."""
 
     def question_added(self, question: Question) -> None:
         """A question was asked."""
@@ -37,11 +25,7 @@ class Events(Protocol):
 class NoListener:
     """Ignores the events."""
 
-    def queued(self, message_id: int, sender: str, to: str, kind: str) -> None: ...  # noqa: D102
-    def delivered(self, message: Message) -> None: ...  # noqa: D102
-    def acknowledged(self, message_id: int, to: str) -> None: ...  # noqa: D102
-    def parked(self, message_id: int, to: str, redeliveries: int) -> None: ...  # noqa: D102
-    def dropped(self, message_id: int, to: str) -> None: ...  # noqa: D102
+    def messages_changed(self, changes: Sequence[MessageChange]) -> None: ...  # noqa: D102
     def question_added(self, question: Question) -> None: ...  # noqa: D102
     def question_resolved(self, question: Question) -> None: ...  # noqa: D102
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None: ...  # noqa: D102
@@ -61,8 +45,11 @@ class Announcer:
         """Call `wake` whenever a message to `recipient` is queued."""
         self._wake[recipient] = wake
 
-    def queued(self, message_id: int, sender: str, to: str, kind: str) -> None:
-        """Announce that a message is queued in the inbox `to`. It is on disk already."""
-        self.listener.queued(message_id, sender, to, kind)
-        if to in self._wake:
-            self._wake[to]()
+    def announce(self, changes: Sequence[MessageChange]) -> None:
+        """Announce changes of messages, and wake the recipients of those that are queued."""
+        if not changes:
+            return
+        self.listener.messages_changed(changes)
+        for recipient in {c.recipient for c in changes if c.state is MessageState.QUEUED}:
+            if recipient in self._wake:
+                self._wake[recipient]()

@@ -1,14 +1,16 @@
 """org.hyperhive.Broker1: forwards calls to the parts of the broker, and events to signals."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
+from services.broker.messages.changes import ChangeSignal
 from services.broker.messages.inbox import Holder
 from services.broker.parts import Parts
 from wire import names
 from wire.interface import Interface, caller, method, sender, signal
 from wire.principal import AGENTS, EVERYBODY, OPERATOR, service
-from wire.records.broker import Message, Question, Reminder, Thread
+from wire.records.broker import Message, MessageChange, MessageState, Question, Reminder, Thread
 from wire.types import Dict, Int64, Str, StrList, UInt32, UInt64, UInt64List
 
 
@@ -27,6 +29,7 @@ class Broker1(Interface, name=names.BROKER):
         self._broker = parts.broker
         self._bus = bus
         self._holders: dict[str, Holder] = {}
+        self._changes = ChangeSignal(self.MessagesChanged)
         parts.announcer.listener = self
 
     @method(allow=EVERYBODY)
@@ -114,19 +117,10 @@ class Broker1(Interface, name=names.BROKER):
         return await self._parts.maintenance.backup(path)
 
     @signal()
-    def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...
+    def MessagesChanged(self, changes: list[MessageChange]) -> None: ...
 
     @signal()
-    def MessageDelivered(self, to: Str, id: UInt64, redeliveries: UInt32) -> None: ...
-
-    @signal()
-    def MessageAcknowledged(self, to: Str, id: UInt64) -> None: ...
-
-    @signal()
-    def MessageParked(self, to: Str, id: UInt64, redeliveries: UInt32) -> None: ...
-
-    @signal()
-    def MessageDropped(self, to: Str, id: UInt64) -> None: ...
+    def OperatorMessageQueued(self, sender: Str, id: UInt64, kind: Str) -> None: ...
 
     @signal()
     def QuestionAdded(self, to: Str, id: UInt64, sender: Str) -> None: ...
@@ -137,25 +131,16 @@ class Broker1(Interface, name=names.BROKER):
     @signal()
     def ReminderDue(self, owner: Str, id: UInt64, message: UInt64) -> None: ...
 
-    def queued(self, message_id: int, sender: str, to: str, kind: str) -> None:
-        """See Events."""
-        self.MessageQueued(to, message_id, sender, kind)
+    def close(self) -> None:
+        """Send the changes that wait for the end of a window."""
+        self._changes.close()
 
-    def delivered(self, message: Message) -> None:
+    def messages_changed(self, changes: Sequence[MessageChange]) -> None:
         """See Events."""
-        self.MessageDelivered(message.recipient, message.id, message.redeliveries)
-
-    def acknowledged(self, message_id: int, to: str) -> None:
-        """See Events."""
-        self.MessageAcknowledged(to, message_id)
-
-    def parked(self, message_id: int, to: str, redeliveries: int) -> None:
-        """See Events."""
-        self.MessageParked(to, message_id, redeliveries)
-
-    def dropped(self, message_id: int, to: str) -> None:
-        """See Events."""
-        self.MessageDropped(to, message_id)
+        self._changes.add(changes)
+        for change in changes:
+            if change.recipient == names.OPERATOR and change.state is MessageState.QUEUED:
+                self.OperatorMessageQueued(change.sender, change.id, change.kind)
 
     def question_added(self, question: Question) -> None:
         """See Events."""

@@ -1,14 +1,16 @@
 """The broker over the bus, as lifecycle uses it."""
 
+import asyncio
 from collections.abc import Callable
 
 from services.lifecycle.notices.notice import Notice
 from wire import names
 from wire.bus import Bus
-from wire.clients import BrokerClient
+from wire.clients.broker import BrokerClient
 from wire.errors import NotFound
-from wire.records.broker import SendOptions
-from wire.signals import Subscription
+from wire.records import decode_all
+from wire.records.broker import MessageChange, MessageState, SendOptions
+from wire.signals import Signal, Subscription
 
 
 class BusBroker:
@@ -17,7 +19,9 @@ class BusBroker:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._client = BrokerClient(bus)
-        self._listening: dict[str, Subscription] = {}
+        self._listening: dict[str, Callable[[], None]] = {}
+        self._subscription: Subscription | None = None
+        self._subscribing = asyncio.Lock()
 
     async def register(self, name: str) -> None:
         """Create the inbox of `name`."""
@@ -40,18 +44,36 @@ class BusBroker:
         return set(await self._client.list_waiting())
 
     async def listen(self, name: str, told: Callable[[], None]) -> None:
-        """Call `told` for each message to `name`; the bus filters the signals."""
-        if name not in self._listening:
-            self._listening[name] = await self._bus.on_signal(
-                lambda _signal: told(),
-                sender=names.BROKER,
-                path=names.BROKER_PATH,
-                interface=names.BROKER,
-                member="MessageQueued",
-                arg0=name,
-            )
+        """Call `told` when a message to `name` is queued."""
+        self._listening[name] = told
+        await self._follow()
 
     async def ignore(self, name: str) -> None:
         """Undo `listen`."""
-        if subscription := self._listening.pop(name, None):
-            await subscription.close()
+        self._listening.pop(name, None)
+        await self._follow()
+
+    async def _follow(self) -> None:
+        """Subscribe to the changes of messages while somebody listens, and only then."""
+        async with self._subscribing:
+            if self._listening and self._subscription is None:
+                self._subscription = await self._bus.on_signal(
+                    self._changed,
+                    sender=names.BROKER,
+                    path=names.BROKER_PATH,
+                    interface=names.BROKER,
+                    member="MessagesChanged",
+                )
+            elif not self._listening and self._subscription is not None:
+                subscription, self._subscription = self._subscription, None
+                await subscription.close()
+
+    def _changed(self, signal: Signal) -> None:
+        [rows] = signal.args
+        queued = {
+            change.recipient
+            for change in decode_all(MessageChange, rows)
+            if change.state is MessageState.QUEUED
+        }
+        for name in queued & self._listening.keys():
+            self._listening[name]()

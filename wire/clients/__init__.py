@@ -6,19 +6,5 @@
     await AgentClient(bus, names.agent_path("bob")).start()
 
 The signatures are derived from the annotations, and the contract test compares them with the
-introspection documents.
+introspection documents. Import a client from its module: a process loads only those that it uses.
 """
-
-from wire.clients.approvals import ApprovalsClient
-from wire.clients.broker import BrokerClient
-from wire.clients.dashboard import DashboardClient
-from wire.clients.lifecycle import AgentClient, JobClient, LifecycleClient
-
-__all__ = [
-    "AgentClient",
-    "ApprovalsClient",
-    "BrokerClient",
-    "DashboardClient",
-    "JobClient",
-    "LifecycleClient",
-]

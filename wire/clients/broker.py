@@ -1,10 +1,14 @@
 """The broker as its callers see it; docs/dbus.md describes each member."""
 
+from collections.abc import AsyncIterator
+
 from wire import names
 from wire.clients.client import Client, remote
+from wire.records import decode_all
 from wire.records.broker import (
     AskOptions,
     Message,
+    MessageChange,
     MessageFilter,
     Question,
     QuestionFilter,
@@ -14,7 +18,21 @@ from wire.records.broker import (
     SendOptions,
     Thread,
 )
+from wire.signals import SignalStream
 from wire.types import Int64, Str, StrList, UInt32, UInt64, UInt64List
+
+
+async def message_changes(signals: SignalStream) -> AsyncIterator[MessageChange]:
+    """Yield the changes in a stream of the signal MessagesChanged; other signals are skipped.
+
+    Raises:
+        Unavailable: the connection to the bus was lost.
+    """
+    async for signal in signals:
+        if signal.member == "MessagesChanged":
+            [rows] = signal.args
+            for change in decode_all(MessageChange, rows):
+                yield change
 
 
 class BrokerClient(Client, interface=names.BROKER, path=names.BROKER_PATH):

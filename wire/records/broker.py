@@ -71,10 +71,10 @@ class MessageChange(NamedTuple):
     kind: Str
     state: MessageState
     body: Str
-    """The first PREVIEW characters, when the message was queued or became a dead letter; else
-    empty, for the text never changes."""
+    """The first PREVIEW characters of a message that is new, became a dead letter, or was one. In
+    other changes it may be empty, for the text never changes."""
     length: UInt32
-    """The characters of the whole text; 0 where the body is left out."""
+    """The characters of the whole text; 0 where the text is left out."""
     queued: Int64
     redeliveries: UInt32
     urgent: Bool
@@ -208,6 +208,15 @@ class ReminderFilter(NamedTuple):
     state: ReminderState | None = None
     before: UInt64 | None = None
     after: UInt64 | None = None
+
+
+@struct
+class OperatorMessageQueued(NamedTuple):
+    """The arguments of the signal OperatorMessageQueued."""
+
+    sender: Str
+    id: UInt64
+    kind: Str
 
 
 @struct

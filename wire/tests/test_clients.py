@@ -6,7 +6,8 @@ import pytest
 
 from wire import names
 from wire.bus import Bus
-from wire.clients import BrokerClient, LifecycleClient
+from wire.clients.broker import BrokerClient
+from wire.clients.lifecycle import LifecycleClient
 from wire.errors import NotFound, Timeout, Unavailable
 from wire.fixtures import Connect
 from wire.interface import Interface, method

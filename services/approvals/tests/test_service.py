@@ -18,7 +18,7 @@ from services.approvals.tests.worktree import WorkTree
 from services.config import ApprovalsConfig, Config
 from wire import names
 from wire.bus import Bus
-from wire.clients import ApprovalsClient
+from wire.clients.approvals import ApprovalsClient
 from wire.errors import AccessDenied, AlreadyExists, Conflict, InvalidArgument, NotFound
 from wire.principal import THE_MANAGER, Kind, Principal, agent
 from wire.records.approvals import (

@@ -5,7 +5,8 @@ from typing import Final
 
 from services.broker.events import Announcer
 from services.broker.limits.limits import Limits
-from services.broker.messages.dead_letters import DeadLetter, DeadLetters
+from services.broker.messages.changes import change_of
+from services.broker.messages.dead_letters import DeadLetters
 from services.broker.messages.inbox import MAX_LEASED, Holder
 from services.broker.messages.inboxes import Inboxes
 from services.broker.messages.message import MESSAGE, SEND_OPTIONS, Draft
@@ -20,7 +21,7 @@ from wire.errors import (
 )
 from wire.names import ALL_AGENTS, check_agent_name
 from wire.principal import Kind, Principal
-from wire.records.broker import Message, SendOptions
+from wire.records.broker import Message, MessageChange, MessageState, SendOptions
 
 MAX_WAIT_MS: Final = 180_000
 
@@ -52,7 +53,7 @@ class Broker:
         self._tries = tries
         self._agents: set[str] = set()
 
-    async def recover(self) -> list[DeadLetter]:
+    async def recover(self) -> list[MessageChange]:
         """Take over the store from an earlier broker; once, before anything else is called.
 
         Returns:
@@ -116,8 +117,7 @@ class Broker:
         if timeout_ms > MAX_WAIT_MS:
             raise InvalidArgument(f"timeout_ms is {timeout_ms}; the most is {MAX_WAIT_MS}.")
         messages = await self._inboxes.lease(who.voice, holder, limit, timeout_ms / 1000)
-        for message in messages:
-            self._announcer.listener.delivered(message)
+        self._announcer.announce([change_of(m, MessageState.LEASED) for m in messages])
         return messages
 
     async def acknowledge(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
@@ -186,15 +186,13 @@ class Broker:
         _check_dead(ids, await self._writes.carry_out(self._drop(ids)))
 
     async def _send(self, draft: Draft) -> int:
-        message_id, new = await self._store.append(draft)
-        if new:
-            self._announcer.queued(message_id, draft.sender, draft.recipient, draft.kind)
+        message_id, changes = await self._store.append(draft)
+        self._announcer.announce(changes)
         return message_id
 
     async def _send_to_all(self, draft: Draft) -> int:
-        message_id, stored = await self._store.broadcast(draft)
-        for new, to in stored:
-            self._announcer.queued(new, draft.sender, to, draft.kind)
+        message_id, changes = await self._store.broadcast(draft)
+        self._announcer.announce(changes)
         return message_id
 
     async def _acknowledge(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
@@ -202,8 +200,7 @@ class Broker:
         outcome, others = await self._inboxes.acknowledge(
             name, holder, ids, unreceived=not who.is_agent
         )
-        for i in outcome.done:
-            self._announcer.listener.acknowledged(i, name)
+        self._announcer.announce(outcome.done)
         if others or outcome.unreceived:
             refused = _listed([*others, *outcome.unreceived])
             raise Conflict(
@@ -215,14 +212,12 @@ class Broker:
 
     async def _requeue(self, ids: Sequence[int]) -> list[int]:
         changed = await self._dead_letters.requeue(ids)
-        for letter in changed.letters:
-            self._announcer.queued(letter.id, letter.sender, letter.recipient, letter.kind)
+        self._announcer.announce(changed.letters)
         return changed.unknown
 
     async def _drop(self, ids: Sequence[int]) -> list[int]:
         changed = await self._dead_letters.drop(ids)
-        for letter in changed.letters:
-            self._announcer.listener.dropped(letter.id, letter.recipient)
+        self._announcer.announce(changed.letters)
         return changed.unknown
 
     async def _unregister(self, name: str) -> None:

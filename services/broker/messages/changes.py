@@ -7,7 +7,7 @@ state.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from wire.records.broker import PREVIEW, Message, MessageChange, MessageState
@@ -20,9 +20,9 @@ MAX_CHARACTERS: Final = 2**20
 """The characters of text after which a signal is sent before the end of the window."""
 
 _WITH_TEXT: Final = frozenset({MessageState.QUEUED, MessageState.DEAD})
-"""The states whose rows carry the text: a receiver may not have seen the message before."""
+"""The states whose rows carry the text, if it is at hand: the receiver may not know the message."""
 
-Emit = Callable[[Sequence[MessageChange]], None]
+Emit = Callable[[list[MessageChange]], None]
 
 
 class ChangeSignal:
@@ -75,7 +75,7 @@ class ChangeSignal:
 
 
 def change_of(message: Message, state: MessageState) -> MessageChange:
-    """Return the row for a message that has come to `state`."""
+    """Return the row for a message that is in `state` now."""
     text = message.body if state in _WITH_TEXT else ""
     return MessageChange(
         id=message.id,

@@ -8,13 +8,14 @@ from dataclasses import replace
 from functools import partial
 
 from services.broker.events import Announcer
+from services.broker.messages.changes import change_of
 from services.broker.messages.dead_letters import DeadLetters
 from services.broker.messages.inbox import Holder, Inbox, Lease
 from services.broker.messages.invocations import Invocations
 from services.broker.messages.store import Acknowledged, HandedOut, MessageStore
 from services.broker.writes import Writes
 from wire.errors import Unavailable
-from wire.records.broker import Message
+from wire.records.broker import Message, MessageState
 
 log = logging.getLogger(__name__)
 
@@ -144,18 +145,21 @@ class Inboxes:
 
         Nothing is handed out more often than it may be, even before that task has ended.
         """
-        for lease in leases:
-            if not lease.last:
-                m = lease.message
-                self._announcer.queued(m.id, m.sender, m.recipient, m.kind)
+        again = [lease.message for lease in leases if not lease.last]
+        # The hand-out that has ended is a redelivery from now on.
+        self._announcer.announce(
+            [
+                change_of(m._replace(redeliveries=m.redeliveries + 1), MessageState.QUEUED)
+                for m in again
+            ]
+        )
         last = [lease.message.id for lease in leases if lease.last]
         return self._writes.start(self._park(last)) if last else None
 
     async def _park(self, ids: Collection[int]) -> None:
         try:
-            letters = await self._dead_letters.park(ids)
+            parked = await self._dead_letters.park(ids)
         except Unavailable as error:
             log.error("Dead letters %s are parked when the broker starts again: %s", ids, error)
             return
-        for letter in letters:
-            self._announcer.listener.parked(letter.id, letter.recipient, letter.redeliveries)
+        self._announcer.announce(parked)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from services.broker.storage.database import LAST_ID
 from services.options import Options
-from wire.records.broker import MessageState, SendOptions
+from wire.records.broker import Message, MessageState, SendOptions
 
 MESSAGE: Final = "message"
 """The kind of messages from agents and the operator; services use kinds of their own."""
@@ -50,3 +50,18 @@ class Draft:
     urgent: bool = False
     in_reply_to: int = 0
     dedupe_key: str | None = None
+
+    def stored(self, message_id: int, queued: int) -> Message:
+        """Return the message that was stored at the time `queued`, in microseconds since 1970."""
+        return Message(
+            id=message_id,
+            sender=self.sender,
+            recipient=self.recipient,
+            kind=self.kind,
+            body=self.body,
+            queued=queued,
+            redeliveries=0,
+            urgent=self.urgent,
+            in_reply_to=self.in_reply_to,
+            state=MessageState.QUEUED,
+        )

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from wire.records.broker import Message, MessageState
+from wire.records.broker import Message, MessageChange, MessageState
 
 PAGE_BYTES: Final = 4 * 2**20
 """About how much text one answer carries: the bus disconnects a sender of 32 MiB in one message."""
@@ -15,6 +15,9 @@ COLUMNS: Final = (
     "invocation, forgiven"
 )
 """The columns that the functions here need, of the tables message and body."""
+
+HEADER: Final = "id, sender, recipient, kind, queued, deliveries, urgent, in_reply_to"
+"""The columns that `changed` needs, of the table message."""
 
 
 def bounded(rows: sqlite3.Cursor, texts: Sequence[str]) -> list[sqlite3.Row]:
@@ -36,6 +39,33 @@ def handed_out(row: sqlite3.Row) -> Message:
     return _message(row, MessageState.LEASED, redeliveries=row["deliveries"])
 
 
+def in_state(row: sqlite3.Row, state: MessageState) -> Message:
+    """Return the message of a row that is in `state` now."""
+    return _message(row, state, redeliveries=_redeliveries(row, state))
+
+
+def changed(row: sqlite3.Row, state: MessageState) -> MessageChange:
+    """Return the change, without text, of a message that is in `state` now.
+
+    Args:
+        row: the message, with the columns of HEADER.
+        state: a state whose changes carry no text.
+    """
+    return MessageChange(
+        id=row["id"],
+        sender=row["sender"],
+        recipient=row["recipient"],
+        kind=row["kind"],
+        state=state,
+        body="",
+        length=0,
+        queued=row["queued"],
+        redeliveries=_redeliveries(row, state),
+        urgent=bool(row["urgent"]),
+        in_reply_to=row["in_reply_to"],
+    )
+
+
 def tries(row: sqlite3.Row) -> int:
     """Return how often a message was handed out since it was sent, or requeued by the operator."""
     return int(row["deliveries"] - row["forgiven"])
@@ -43,10 +73,13 @@ def tries(row: sqlite3.Row) -> int:
 
 def listed(row: sqlite3.Row, leased: Collection[int]) -> Message:
     """Return the message of a row; `leased` are the ids of all leased messages."""
-    state = _state(row, leased)
+    return in_state(row, _state(row, leased))
+
+
+def _redeliveries(row: sqlite3.Row, state: MessageState) -> int:
     # A hand-out that has not ended yet, or that ended well, is not a redelivery.
     failed = state in (MessageState.QUEUED, MessageState.DEAD, MessageState.DROPPED)
-    return _message(row, state, redeliveries=max(0, row["deliveries"] - (not failed)))
+    return max(0, int(row["deliveries"]) - (not failed))
 
 
 _STATES: Final = {

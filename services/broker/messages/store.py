@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from services.broker.messages import rows
+from services.broker.messages.changes import change_of
 from services.broker.messages.message import Draft
 from services.broker.storage.database import Database, as_list, now
 from wire.errors import NotFound
 from wire.names import OPERATOR
-from wire.records.broker import Message
+from wire.records.broker import Message, MessageChange, MessageState
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ class HandedOut:
 class Acknowledged:
     """The outcome of an acknowledgement."""
 
-    done: list[int]
-    """Ids that are acknowledged from now on."""
+    done: list[MessageChange]
+    """The messages that are acknowledged from now on."""
     unreceived: list[int]
     """Ids that were never handed out, and so were refused."""
     unknown: list[int]
@@ -43,10 +44,10 @@ class MessageStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def append(self, draft: Draft) -> tuple[int, bool]:
-        """Store a message; return its id, and whether it is new.
+    async def append(self, draft: Draft) -> tuple[int, list[MessageChange]]:
+        """Store a message; return its id and the change.
 
-        If the sender has used the dedupe key before, return the id of that time.
+        If the sender has used the dedupe key before, return the id of that time, and no change.
 
         Raises:
             NotFound: there is no such recipient, or no such message to reply to.
@@ -54,12 +55,12 @@ class MessageStore:
         """
         return await self._database.write(partial(append, draft=draft))
 
-    async def broadcast(self, draft: Draft) -> tuple[int, list[tuple[int, str]]]:
+    async def broadcast(self, draft: Draft) -> tuple[int, list[MessageChange]]:
         """Store a message for each registered agent but its sender, all or none.
 
         Returns:
-            The id of the first, and the ids and recipients of the new ones: none when the sender
-            has used the dedupe key before.
+            The id of the first, and the changes: none when the sender has used the dedupe key
+            before.
 
         Raises:
             NotFound: there is no agent to send to, or no such message to reply to.
@@ -149,31 +150,31 @@ def check_recipient(db: sqlite3.Connection, name: str) -> None:
         )
 
 
-def append(db: sqlite3.Connection, *, draft: Draft) -> tuple[int, bool]:
+def append(db: sqlite3.Connection, *, draft: Draft) -> tuple[int, list[MessageChange]]:
     """Store a message, within a transaction: see MessageStore.append."""
     if known := _known(db, draft):
-        return known, False
+        return known, []
     check_recipient(db, draft.recipient)
     if draft.in_reply_to:
         _check_reply(db, draft)
-    return insert(db, draft), True
+    change = insert(db, draft)
+    return change.id, [change]
 
 
-def _broadcast(db: sqlite3.Connection, *, draft: Draft) -> tuple[int, list[tuple[int, str]]]:
+def _broadcast(db: sqlite3.Connection, *, draft: Draft) -> tuple[int, list[MessageChange]]:
     if known := _known(db, draft):
         return known, []
     if draft.in_reply_to:
         _check_reply(db, draft)
     found = db.execute("SELECT name FROM agent WHERE name <> ? ORDER BY name", (draft.sender,))
-    stored: list[tuple[int, str]] = []
+    stored: list[MessageChange] = []
     for row in found.fetchall():
         # A key is unique, so only the first message has it.
         key = None if stored else draft.dedupe_key
-        to = row["name"]
-        stored.append((insert(db, replace(draft, recipient=to, dedupe_key=key)), to))
+        stored.append(insert(db, replace(draft, recipient=row["name"], dedupe_key=key)))
     if not stored:
         raise NotFound("There is no other agent to write to; `hivectl list` shows them.")
-    return stored[0][0], stored
+    return stored[0].id, stored
 
 
 def _known(db: sqlite3.Connection, draft: Draft) -> int:
@@ -187,11 +188,12 @@ def _known(db: sqlite3.Connection, draft: Draft) -> int:
     return int(row["id"]) if row else 0
 
 
-def insert(db: sqlite3.Connection, draft: Draft) -> int:
-    """Store a message, within a transaction, to any recipient; return its id.
+def insert(db: sqlite3.Connection, draft: Draft) -> MessageChange:
+    """Store a message, within a transaction, to any recipient; return the change.
 
     For messages that must not fail because the recipient is gone: they wait for its return.
     """
+    queued = now()
     inserted = db.execute(
         "INSERT INTO message (sender, recipient, kind, queued, urgent, in_reply_to, dedupe_key) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -199,7 +201,7 @@ def insert(db: sqlite3.Connection, draft: Draft) -> int:
             draft.sender,
             draft.recipient,
             draft.kind,
-            now(),
+            queued,
             draft.urgent,
             draft.in_reply_to,
             draft.dedupe_key,
@@ -208,7 +210,7 @@ def insert(db: sqlite3.Connection, draft: Draft) -> int:
     message_id = int(inserted.lastrowid or 0)
     db.execute("INSERT INTO body VALUES (?, ?)", (message_id, draft.body))
     db.execute("INSERT INTO message_search (rowid, text) VALUES (?, ?)", (message_id, draft.body))
-    return message_id
+    return change_of(draft.stored(message_id, queued), MessageState.QUEUED)
 
 
 def _check_reply(db: sqlite3.Connection, draft: Draft) -> None:
@@ -255,7 +257,7 @@ def _acknowledge(
     db: sqlite3.Connection, *, recipient: str, ids: Sequence[int], unreceived: bool
 ) -> Acknowledged:
     found = db.execute(
-        "SELECT id, deliveries, acknowledged FROM message "
+        f"SELECT {rows.HEADER}, acknowledged FROM message "  # noqa: S608 - constants only
         "WHERE recipient = ? AND id IN (SELECT value FROM json_each(?))",
         (recipient, as_list(ids)),
     ).fetchall()
@@ -264,11 +266,15 @@ def _acknowledge(
         for row in found
         if not (row["deliveries"] or row["acknowledged"] is not None or unreceived)
     ]
-    done = [row["id"] for row in found if row["acknowledged"] is None and row["id"] not in refused]
+    done = [
+        rows.changed(row, MessageState.ACKNOWLEDGED)
+        for row in found
+        if row["acknowledged"] is None and row["id"] not in refused
+    ]
     db.execute(
         "UPDATE message SET acknowledged = ?, parked = NULL "
         "WHERE id IN (SELECT value FROM json_each(?))",
-        (now(), as_list(done)),
+        (now(), as_list([change.id for change in done])),
     )
     return Acknowledged(done, refused, sorted(set(ids) - {row["id"] for row in found}))
 

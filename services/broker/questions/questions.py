@@ -12,14 +12,14 @@ from services.broker.deadlines.clock import Moment
 from services.broker.deadlines.deadlines import Deadlines
 from services.broker.events import Announcer
 from services.broker.limits.limits import Limits
-from services.broker.questions import store, texts
+from services.broker.questions import store
 from services.broker.questions.question import CANCELLED, EXPIRED, TRANSITIONS, NewQuestion
 from services.broker.questions.store import QuestionChange
 from services.broker.storage.database import LAST_ID, Database
 from services.broker.writes import LARGE, Writes
 from services.options import Options
 from wire.errors import AccessDenied, Conflict, InvalidArgument, NotFound
-from wire.names import ALL_AGENTS, OPERATOR, SYSTEM
+from wire.names import ALL_AGENTS, OPERATOR
 from wire.principal import Principal
 from wire.records.broker import AskOptions, Question, QuestionState
 
@@ -153,8 +153,7 @@ class Questions:
         if asked.deadline is not None:
             self._deadlines.added(asked.deadline)
         question = change.question
-        if change.message:
-            self._announcer.queued(change.message, SYSTEM, question.recipient, texts.ASKED)
+        self._announcer.announce(change.messages)
         self._announcer.listener.question_added(question)
         return question.id
 
@@ -177,8 +176,7 @@ class Questions:
 
     def _announce_end(self, change: QuestionChange) -> None:
         question = change.question
-        if change.message:
-            self._announcer.queued(change.message, SYSTEM, question.asker, texts.ANSWERED)
+        self._announcer.announce(change.messages)
         self._announcer.listener.question_resolved(question)
 
 

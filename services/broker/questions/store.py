@@ -13,7 +13,7 @@ from services.broker.questions import texts
 from services.broker.questions.question import NewQuestion
 from wire.errors import LimitExceeded, NotFound
 from wire.names import OPERATOR, SYSTEM
-from wire.records.broker import Question, QuestionState
+from wire.records.broker import MessageChange, Question, QuestionState
 
 TABLE: Final = DeadlineTable("question", QuestionState.OPEN)
 
@@ -31,10 +31,11 @@ TEXTS: Final = ("text", "choices", "answer")
 
 @dataclass(frozen=True, slots=True)
 class QuestionChange:
-    """A question after a change, and the id of the message about the change, or 0 for none."""
+    """A question after a change."""
 
     question: Question
-    message: int
+    messages: list[MessageChange]
+    """The message about the change; empty when nobody is told."""
 
 
 def question(row: sqlite3.Row) -> Question:
@@ -107,9 +108,9 @@ def ask(db: sqlite3.Connection, asked: NewQuestion, max_open: int) -> QuestionCh
     stored = get(db, int(inserted.lastrowid or 0))
     _index(db, stored)
     if stored.recipient == OPERATOR:
-        return QuestionChange(stored, 0)
+        return QuestionChange(stored, [])
     words = texts.asked(stored)
-    return QuestionChange(stored, _send(db, stored.recipient, texts.ASKED, words))
+    return QuestionChange(stored, _tell(db, stored.recipient, texts.ASKED, words))
 
 
 def resolve(
@@ -127,9 +128,9 @@ def resolve(
     if after.answer:
         _index(db, after)
     if not tell:
-        return QuestionChange(after, 0)
+        return QuestionChange(after, [])
     words = texts.answered(after)
-    return QuestionChange(after, _send(db, after.asker, texts.ANSWERED, words))
+    return QuestionChange(after, _tell(db, after.asker, texts.ANSWERED, words))
 
 
 def _check_count(db: sqlite3.Connection, asker: str, most: int) -> None:
@@ -146,8 +147,9 @@ def _check_count(db: sqlite3.Connection, asker: str, most: int) -> None:
         )
 
 
-def _send(db: sqlite3.Connection, to: str, kind: str, words: str) -> int:
-    return message_store.insert(db, Draft(sender=SYSTEM, recipient=to, kind=kind, body=words))
+def _tell(db: sqlite3.Connection, to: str, kind: str, words: str) -> list[MessageChange]:
+    draft = Draft(sender=SYSTEM, recipient=to, kind=kind, body=words)
+    return [message_store.insert(db, draft)]
 
 
 def _index(db: sqlite3.Connection, question: Question) -> None:

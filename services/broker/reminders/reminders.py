@@ -13,12 +13,11 @@ from services.broker.deadlines.deadlines import Deadlines
 from services.broker.events import Announcer
 from services.broker.limits.limits import Limits
 from services.broker.reminders import store
-from services.broker.reminders.reminder import KIND, TRANSITIONS, NewReminder
+from services.broker.reminders.reminder import TRANSITIONS, NewReminder
 from services.broker.storage.database import LAST_ID, MAX_UINT64, Database
 from services.broker.writes import Writes
 from services.options import Options
 from wire.errors import Conflict, InvalidArgument, NotFound
-from wire.names import SYSTEM
 from wire.principal import Principal
 from wire.records.broker import Reminder, ReminderFilter, ReminderState, RemindOptions
 
@@ -162,8 +161,10 @@ class Reminders:
 
     async def _deliver(self, moment: Moment) -> None:
         for done in await self._database.write(partial(store.deliver, moment=moment)):
-            self._announcer.queued(done.message, SYSTEM, done.owner, KIND)
-            self._announcer.listener.reminder_due(done.owner, done.id, done.message)
+            self._announcer.announce([done.message])
+            self._announcer.listener.reminder_due(
+                done.reminder.owner, done.reminder.id, done.message.id
+            )
 
 
 def _deadline(moment: Moment, due: int, after_s: int | None) -> Deadline:

@@ -1,7 +1,7 @@
 """The reminders on disk. All functions are called within a transaction."""
 
 import sqlite3
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.broker.deadlines.clock import Moment
 from services.broker.deadlines.table import DeadlineTable
@@ -12,7 +12,7 @@ from services.broker.reminders.reminder import KIND, NewReminder, message_text
 from services.broker.storage.database import LAST_ID
 from wire.errors import LimitExceeded, NotFound
 from wire.names import SYSTEM
-from wire.records.broker import Reminder, ReminderFilter, ReminderState
+from wire.records.broker import MessageChange, Reminder, ReminderFilter, ReminderState
 
 TABLE: Final = DeadlineTable("reminder", ReminderState.PENDING)
 
@@ -78,16 +78,23 @@ def add(db: sqlite3.Connection, new: NewReminder, max_pending: int) -> int:
     return int(inserted.lastrowid or 0)
 
 
-def deliver(db: sqlite3.Connection, *, moment: Moment) -> list[Reminder]:
-    """Make messages of the first reminders that are due at `moment`; return these reminders.
+class Delivered(NamedTuple):
+    """A reminder that became a message."""
+
+    reminder: Reminder
+    message: MessageChange
+
+
+def deliver(db: sqlite3.Connection, *, moment: Moment) -> list[Delivered]:
+    """Make messages of the first reminders that are due at `moment`; return both.
 
     It stops after BATCH_SIZE characters: each word goes into the index, and all writers wait.
     """
-    delivered: list[Reminder] = []
+    delivered: list[Delivered] = []
     size = 0
     for number in TABLE.ids_due(db, moment):
         delivered.append(_deliver(db, get(db, number), moment))
-        size += len(delivered[-1].body)
+        size += len(delivered[-1].reminder.body)
         if size >= BATCH_SIZE:
             break
     return delivered
@@ -125,14 +132,15 @@ def count(db: sqlite3.Connection, owner: str | None) -> int:
     return int(row["pending"])
 
 
-def _deliver(db: sqlite3.Connection, pending: Reminder, moment: Moment) -> Reminder:
+def _deliver(db: sqlite3.Connection, pending: Reminder, moment: Moment) -> Delivered:
     draft = Draft(SYSTEM, pending.owner, KIND, message_text(pending))
-    message = message_store.insert(db, draft)
+    change = message_store.insert(db, draft)
     db.execute(
         "UPDATE reminder SET state = ?, message = ?, resolved = ? WHERE id = ?",
-        (ReminderState.DELIVERED, message, moment.wall, pending.id),
+        (ReminderState.DELIVERED, change.id, moment.wall, pending.id),
     )
-    return pending._replace(state=ReminderState.DELIVERED, message=message)
+    done = pending._replace(state=ReminderState.DELIVERED, message=change.id)
+    return Delivered(done, change)
 
 
 def _reminder(row: sqlite3.Row) -> Reminder:

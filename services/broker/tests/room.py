@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from services.broker.__main__ import compose
@@ -15,7 +15,7 @@ from services.broker.tests.clocks import FakeClock
 from services.config import BrokerConfig
 from wire.errors import Unavailable
 from wire.principal import Principal, agent
-from wire.records.broker import Message, Question, Thread
+from wire.records.broker import Message, MessageChange, MessageState, Question, Thread
 
 ALICE, BOB = agent("alice"), agent("bob")
 MAX_BODY = 1000
@@ -48,20 +48,8 @@ class EventLog:
     def __init__(self) -> None:
         self.all: list[tuple[object, ...]] = []
 
-    def queued(self, message_id: int, sender: str, to: str, kind: str) -> None:
-        self.all.append(("queued", message_id, sender, to, kind))
-
-    def delivered(self, message: Message) -> None:
-        self.all.append(("delivered", message.id, message.redeliveries))
-
-    def acknowledged(self, message_id: int, to: str) -> None:
-        self.all.append(("acknowledged", message_id, to))
-
-    def parked(self, message_id: int, to: str, redeliveries: int) -> None:
-        self.all.append(("parked", message_id, redeliveries))
-
-    def dropped(self, message_id: int, to: str) -> None:
-        self.all.append(("dropped", message_id, to))
+    def messages_changed(self, changes: Sequence[MessageChange]) -> None:
+        self.all += [_event(change) for change in changes]
 
     def question_added(self, question: Question) -> None:
         self.all.append(("question added", question.id))
@@ -71,6 +59,17 @@ class EventLog:
 
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None:
         self.all.append(("reminder due", owner, reminder_id, message_id))
+
+
+def _event(change: MessageChange) -> tuple[object, ...]:
+    match change.state:
+        case MessageState.QUEUED:
+            return ("queued", change.id, change.sender, change.recipient, change.kind)
+        case MessageState.LEASED:
+            return ("delivered", change.id, change.redeliveries)
+        case MessageState.DEAD:
+            return ("parked", change.id, change.redeliveries)
+    return (change.state.value, change.id, change.recipient)
 
 
 def make_room(

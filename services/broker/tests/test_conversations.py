@@ -44,17 +44,15 @@ async def test_a_question_from_end_to_end(hive: Hive) -> None:
         events = []
         async with asyncio.timeout(10):
             async for s in signals:
-                events.append((s.member, *s.args))
+                if s.member != "MessagesChanged":
+                    events.append((s.member, *s.args))
                 if s.member == "QuestionResolved":
                     break
     [answered] = await alice.receive()
     assert (asked.sender, asked.kind) == ("system", "question-asked")
     assert (answered.sender, answered.kind) == ("system", "question-answered")
     assert events == [
-        ("MessageQueued", "bob", asked.id, "system", "question-asked"),
         ("QuestionAdded", "bob", number, "alice"),
-        ("MessageDelivered", "bob", asked.id, 0),
-        ("MessageQueued", "alice", answered.id, "system", "question-answered"),
         ("QuestionResolved", "alice", number, "bob", "answered"),
     ]
 

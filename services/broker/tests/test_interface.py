@@ -10,6 +10,7 @@ from services.broker.__main__ import compose
 from services.broker.clients import ApprovalRequests
 from services.broker.deadlines.clock import HostClock
 from services.broker.interface import Broker1
+from services.broker.messages import changes
 from services.broker.messages.invocations import Invocations
 from services.broker.messages.store import MessageStore
 from services.broker.parts import Parts
@@ -17,11 +18,13 @@ from services.broker.storage.database import Database
 from services.config import BrokerConfig
 from wire import names
 from wire.bus import Bus
-from wire.clients import BrokerClient
+from wire.clients.broker import BrokerClient
 from wire.errors import AccessDenied, HiveError, LimitExceeded, NotFound, Stopping
 from wire.fixtures import Connect
 from wire.principal import THE_OPERATOR, Kind, Principal, agent
-from wire.records.broker import Message, MessageFilter, MessageState
+from wire.records import decode_all
+from wire.records.broker import Message, MessageChange, MessageFilter, MessageState
+from wire.signals import SignalStream
 from wire.testing import FixedPrincipals
 
 
@@ -185,40 +188,91 @@ async def test_one_watch_a_connection(hive: Hive) -> None:
     assert hive.watches.connections == [bob.bus.unique_name]
 
 
-async def test_signals_name_the_recipient_first(hive: Hive) -> None:
+async def states_of(
+    signals: SignalStream, message: int, until: MessageState
+) -> list[MessageChange]:
+    """The changes of one message, up to the first with the state `until`."""
+    found: list[MessageChange] = []
+    async with asyncio.timeout(10):
+        async for changed in signals:
+            [rows] = changed.args
+            found += [c for c in decode_all(MessageChange, rows) if c.id == message]
+            if found and found[-1].state is until:
+                break
+    return found
+
+
+async def test_changes_of_messages_are_told_with_their_text(hive: Hive) -> None:
     alice, bob, operator = await hive.alice(), await hive.bob(), await hive.operator()
-    async with operator.bus.subscribe(interface=names.BROKER, arg0="bob") as signals:
-        await bob.send("alice", "not for bob")
+    async with operator.bus.subscribe(interface=names.BROKER, member="MessagesChanged") as signals:
         first = await alice.send("bob", "hello")
+        [queued] = await states_of(signals, first, MessageState.QUEUED)
         await bob.receive()
+        [leased] = await states_of(signals, first, MessageState.LEASED)
         await bob.call("Release", "at", [first])
+        [again] = await states_of(signals, first, MessageState.QUEUED)
         await bob.receive()
+        [redelivered] = await states_of(signals, first, MessageState.LEASED)
         await bob.call("Acknowledge", "at", [first])
-        events = []
-        async with asyncio.timeout(5):
-            async for s in signals:
-                events.append((s.member, *s.args))
-                if s.member == "MessageAcknowledged":
+        [done] = await states_of(signals, first, MessageState.ACKNOWLEDGED)
+    [stored] = await operator.history()
+    assert queued == MessageChange(
+        first,
+        "alice",
+        "bob",
+        "message",
+        MessageState.QUEUED,
+        "hello",
+        5,
+        stored.queued,
+        0,
+        False,
+        0,
+    )
+    assert leased == queued._replace(state=MessageState.LEASED, body="", length=0)
+    assert again == queued._replace(redeliveries=1, body="", length=0)
+    assert redelivered == leased._replace(redeliveries=1)
+    assert done == leased._replace(state=MessageState.ACKNOWLEDGED, redeliveries=1)
+
+
+async def test_a_burst_is_told_in_few_signals(hive: Hive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "WINDOW", 0.5)  # so that a busy machine has no more windows
+    alice, operator = await hive.alice(), await hive.operator()
+    async with operator.bus.subscribe(interface=names.BROKER, member="MessagesChanged") as signals:
+        ids = await asyncio.gather(*(alice.send("bob", "hello") for _ in range(50)))
+        told: set[int] = set()
+        count = 0
+        async with asyncio.timeout(10):
+            async for changed in signals:
+                count += 1
+                [rows] = changed.args
+                told |= {change.id for change in decode_all(MessageChange, rows)}
+                if told == set(ids):
                     break
-    assert events == [
-        ("MessageQueued", "bob", first, "alice", "message"),
-        ("MessageDelivered", "bob", first, 0),
-        ("MessageQueued", "bob", first, "alice", "message"),
-        ("MessageDelivered", "bob", first, 1),
-        ("MessageAcknowledged", "bob", first),
-    ]
+    assert count <= len(ids) / 2
+
+
+async def test_only_messages_to_the_operator_are_told_to_who_waits_for_them(hive: Hive) -> None:
+    alice, operator = await hive.alice(), await hive.operator()
+    async with operator.bus.subscribe(
+        interface=names.BROKER, member="OperatorMessageQueued"
+    ) as signals:
+        await alice.send("bob", "not for the operator")
+        first = await alice.send("operator", "hello")
+        async with asyncio.timeout(10):
+            told = await anext(aiter(signals))
+    assert told.args == ["alice", first, "message"]
 
 
 async def test_the_operator_hears_of_dead_letters_and_decides(hive: Hive) -> None:
     alice, bob, operator = await hive.alice(), await hive.bob(), await hive.operator()
     first = await alice.send("bob", "hello")
-    async with operator.bus.subscribe(interface=names.BROKER, member="MessageParked") as signals:
+    async with operator.bus.subscribe(interface=names.BROKER, member="MessagesChanged") as signals:
         for _ in range(6):
             await bob.receive()
             await bob.call("Release", "at", [first])
-        async with asyncio.timeout(5):
-            parked = await anext(aiter(signals))
-    assert parked.args == ["bob", first, 6]
+        *_, parked = await states_of(signals, first, MessageState.DEAD)
+    assert (parked.redeliveries, parked.body) == (6, "hello")
     assert await bob.receive() == []
     assert [m.id for m in await operator.history(state=MessageState.DEAD)] == [first]
     for member in ("Requeue", "Drop"):

@@ -41,7 +41,7 @@ def test_notify_gets_only_its_signals_and_lists() -> None:
     allowed = {n for n, method in Broker1.methods.items() if notify in method.allow}
     assert called == allowed - {"Send"}
     events = {rule.get("receive_member") for rule in found if rule.get("receive_sender")}
-    assert events == {"MessageQueued", "QuestionAdded"}
+    assert events == {"OperatorMessageQueued", "QuestionAdded"}
 
 
 def test_only_its_own_user_owns_the_name() -> None:

@@ -189,7 +189,7 @@ async def test_a_store_of_each_earlier_version_is_migrated(path: Path, dump: Pat
     known, new = await store.append(
         Draft("operator", "manager", "message", "again", dedupe_key="first")
     )
-    assert (known, new) == (1, False)
+    assert (known, new) == (1, [])
     found = await database.read(
         lambda db: db.execute(
             "SELECT rowid FROM message_search WHERE message_search MATCH 'seven' ORDER BY rowid"

@@ -69,9 +69,9 @@ async def test_oldest_first_and_a_redelivered_one_before_newer_ones(store: Messa
 
 async def test_a_dedupe_key_belongs_to_its_sender(store: MessageStore, database: Database) -> None:
     first, _ = await store.append(draft(dedupe_key="k"))
-    assert await store.append(draft("other", dedupe_key="k")) == (first, False)
-    other, new = await store.append(draft(sender="manager", dedupe_key="k"))
-    assert new
+    assert await store.append(draft("other", dedupe_key="k")) == (first, [])
+    other, [change] = await store.append(draft(sender="manager", dedupe_key="k"))
+    assert (change.id, change.state, change.sender) == (other, MessageState.QUEUED, "manager")
     assert other != first
     assert await everything(database) == [first, other]
 
@@ -81,7 +81,7 @@ async def test_a_repeated_send_is_answered_even_when_the_recipient_has_gone(
 ) -> None:
     first, _ = await store.append(draft(dedupe_key="k"))
     await store.unregister("bob")
-    assert await store.append(draft(dedupe_key="k")) == (first, False)
+    assert await store.append(draft(dedupe_key="k")) == (first, [])
 
 
 async def test_only_registered_agents_get_messages_and_they_stay(store: MessageStore) -> None:
@@ -109,11 +109,13 @@ async def test_acknowledge_returns_the_outcome_of_each_id(store: MessageStore) -
     others, _ = await store.append(draft(to="alice"))
     await hand_out(store, "bob", 1, ())
     outcome = await store.acknowledge("bob", [*ids, others, 2**64 - 1], unreceived=False)
-    assert outcome.done == ids[:1]
+    assert [(change.id, change.state) for change in outcome.done] == [
+        (ids[0], MessageState.ACKNOWLEDGED)
+    ]
     assert outcome.unreceived == ids[1:]
     assert outcome.unknown == [others, 2**64 - 1]
     again = await store.acknowledge("bob", ids, unreceived=True)
-    assert again.done == ids[1:]
+    assert [change.id for change in again.done] == ids[1:]
     assert not again.unreceived
     assert await hand_out(store, "bob", 10, ()) == []
 

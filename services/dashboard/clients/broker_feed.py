@@ -6,8 +6,10 @@ from typing import Protocol, TypeVar
 from wire import names
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
+from wire.records import decode_all
 from wire.records.broker import (
     Message,
+    MessageChange,
     MessageFilter,
     MessageState,
     Question,
@@ -35,34 +37,21 @@ class BrokerFeed(Feed):
     def __init__(self, bus: Bus, state: PageState) -> None:
         super().__init__(bus, state)
         self._broker = BrokerClient(bus)
-        self._first_new: int | None = None
-        """The lowest id of the messages to ask for."""
-        self._parked = False
-        """Whether there are new dead letters, which may be older than the messages shown."""
         self._questions_changed = False
         """Whether a question was asked or resolved."""
 
     async def fetch_all(self) -> None:
         """Fetch the newest messages, all that wait for the operator, and the questions."""
-        self._first_new, self._parked = None, False
         newest = await self._messages(MessageFilter())
-        unread = await self._unread(MessageFilter())
-        self.state.replace_messages([*await self._dead(), *unread, *newest])
+        unread = await self._messages(
+            MessageFilter(recipient=names.OPERATOR, state=MessageState.QUEUED)
+        )
+        dead = await self._messages(MessageFilter(state=MessageState.DEAD))
+        self.state.replace_messages([*dead, *unread, *newest])
         await self._fetch_questions()
 
     async def fetch_changes(self) -> None:
-        """Fetch what was queued, parked or asked since: signals carry no texts."""
-        if self._first_new is not None:
-            first, self._first_new = self._first_new, None
-            wanted = MessageFilter(after=first - 1)
-            added = await self._messages(wanted)
-            # Mostly that was all; else messages that wait for the operator may be further back.
-            if not added or added[0].id != first:
-                added = [*await self._unread(wanted), *added]
-            self.state.add_messages(added)
-        if self._parked:
-            self._parked = False
-            self.state.add_messages(await self._dead())
+        """Fetch the questions if they have changed: their signals carry no texts."""
         if self._questions_changed:
             await self._fetch_questions()
 
@@ -73,34 +62,11 @@ class BrokerFeed(Feed):
         waiting = QuestionFilter(recipient=names.OPERATOR, state=QuestionState.OPEN)
         self.state.replace_questions([*await self._questions(waiting, MAX_MESSAGES), *newest])
 
-    async def _unread(self, wanted: MessageFilter) -> list[Message]:
-        """List those of the `wanted` messages that wait in the operator's inbox."""
-        return await self._messages(
-            wanted._replace(recipient=names.OPERATOR, state=MessageState.QUEUED)
-        )
-
-    async def _dead(self) -> list[Message]:
-        """List the dead letters."""
-        return await self._messages(MessageFilter(state=MessageState.DEAD))
-
     def apply(self, signal: Signal) -> None:
-        """Set the states of messages; request the texts of new messages and questions."""
+        """Take over changes of messages; ask for the questions when one has changed."""
         match signal.member, signal.args:
-            case "MessageQueued", [_, int(message), *_]:
-                # A message that is queued again may be older than those that will be asked for.
-                self.state.set_message_state(message, MessageState.QUEUED)
-                self._first_new = min(message, self._first_new or message)
-                self.request_changes()
-            case "MessageDelivered", [_, int(message), int(redeliveries)]:
-                self.state.set_message_state(message, MessageState.LEASED, redeliveries)
-            case "MessageAcknowledged", [_, int(message)]:
-                self.state.set_message_state(message, MessageState.ACKNOWLEDGED)
-            case "MessageParked", [_, int(message), int(redeliveries)]:
-                self.state.set_message_state(message, MessageState.DEAD, redeliveries)
-                self._parked = True
-                self.request_changes()
-            case "MessageDropped", [_, int(message)]:
-                self.state.set_message_state(message, MessageState.DROPPED)
+            case "MessagesChanged", [rows]:
+                self.state.change_messages(decode_all(MessageChange, rows))
             case "QuestionAdded" | "QuestionResolved", _:
                 self._questions_changed = True
                 self.request_changes()

@@ -8,7 +8,7 @@ from itertools import count
 from time import time_ns
 
 from wire.records.approvals import Approval, ApprovalState
-from wire.records.broker import Message, MessageState, Question
+from wire.records.broker import Message, MessageChange, Question
 from wire.records.lifecycle import (
     AgentProperties,
     Crashed,
@@ -18,7 +18,16 @@ from wire.records.lifecycle import (
     JobResult,
 )
 
-from .rows import agent_row, approval_row, is_dead, is_unread, job_row, message_row, question_row
+from .rows import (
+    agent_row,
+    approval_row,
+    changed_message_row,
+    is_dead,
+    is_unread,
+    job_row,
+    message_row,
+    question_row,
+)
 from .tables import Row, Table, Tables
 
 MAX_MESSAGES = 500
@@ -112,22 +121,21 @@ class PageState:
         """Replace all messages."""
         self._tables.replace(Table.MESSAGES, self._window(messages))
 
-    def add_messages(self, messages: Iterable[Message]) -> None:
-        """Add messages, or replace the rows of known ones."""
-        known = self._tables.rows(Table.MESSAGES)
-        rows = {**known, **self._window(messages)}
-        kept = self._newest(rows)
-        self._tables.update(Table.MESSAGES, put=kept, remove=set(known) - set(kept))
+    def change_messages(self, changes: Iterable[MessageChange]) -> None:
+        """Add new messages, and change the rows of known ones.
 
-    def set_message_state(
-        self, message: int, state: MessageState, redeliveries: int | None = None
-    ) -> None:
-        """Set the state of a message; ignore a message that is not in the table."""
-        row = self._tables.rows(Table.MESSAGES).get(str(message))
-        if row is None:
-            return
-        changes = {} if redeliveries is None else {"redeliveries": redeliveries}
-        self._tables.update(Table.MESSAGES, put={str(message): {**row, "state": state, **changes}})
+        A change without text of a message that is not in the table is ignored: the message is
+        older than those that are shown.
+        """
+        known = self._tables.rows(Table.MESSAGES)
+        changed: dict[str, Row] = {}
+        for change in changes:
+            row = changed.get(str(change.id), known.get(str(change.id)))
+            if row is not None or change.length:
+                changed[str(change.id)] = changed_message_row(change, row)
+        kept = self._newest({**known, **changed})
+        put = {key: row for key, row in changed.items() if key in kept}
+        self._tables.update(Table.MESSAGES, put=put, remove=set(known) - set(kept))
 
     def _window(self, messages: Iterable[Message]) -> dict[str, Row]:
         return self._newest({str(message.id): message_row(message) for message in messages})

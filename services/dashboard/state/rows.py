@@ -2,7 +2,7 @@
 
 from wire import names
 from wire.records.approvals import Approval, Deploy
-from wire.records.broker import PREVIEW, Message, MessageState, Question
+from wire.records.broker import PREVIEW, Message, MessageChange, MessageState, Question
 from wire.records.lifecycle import AgentProperties, Resources, Usage
 
 from .tables import Row
@@ -64,6 +64,24 @@ def message_row(message: Message) -> Row:
         "urgent": message.urgent,
         "in_reply_to": message.in_reply_to,
         "state": message.state,
+    }
+
+
+def changed_message_row(change: MessageChange, known: Row | None) -> Row:
+    """Return the row of a message after a change; a change without text keeps the `known` one."""
+    text = known if known is not None and not change.length else change._asdict()
+    return {
+        "id": change.id,
+        "from": change.sender,
+        "to": change.recipient,
+        "kind": change.kind,
+        "body": text["body"],
+        "length": text["length"],
+        "at": change.queued,
+        "redeliveries": change.redeliveries,
+        "urgent": change.urgent,
+        "in_reply_to": change.in_reply_to,
+        "state": change.state,
     }
 
 

@@ -10,7 +10,9 @@ from wire.principal import OPERATOR
 from wire.records import decode, to_dict
 from wire.records.approvals import Approval, ApprovalKind, ApprovalState, Deploy
 from wire.records.broker import (
+    PREVIEW,
     Message,
+    MessageChange,
     MessageFilter,
     MessageState,
     Question,
@@ -67,8 +69,26 @@ class FakeBroker(Interface, name=names.BROKER):
 
     def arrive(self, sender: str, to: str, body: str, in_reply_to: int = 0) -> int:
         number = self.add(sender, to, body, in_reply_to=in_reply_to)
-        self.MessageQueued(to, number, sender, "message")
+        self.changed(number)
         return number
+
+    def move(self, number: int, state: MessageState, redeliveries: int) -> None:
+        """Change the state of a message, and announce that without its text."""
+        self.log[number - 1] = self._set(number, state)._replace(redeliveries=redeliveries)
+        self.changed(number, text=False)
+
+    def changed(self, number: int, *, text: bool = True) -> None:
+        """Announce the present state of a message."""
+        m = self.message(number)
+        body = m.body if text else ""
+        self.MessagesChanged(
+            [
+                MessageChange(
+                    m.id, m.sender, m.recipient, m.kind, m.state, body[:PREVIEW], len(body),
+                    m.queued, m.redeliveries, m.urgent, m.in_reply_to,
+                )
+            ]
+        )  # fmt: skip
 
     def _set(self, number: int, state: MessageState) -> Message:
         self.log[number - 1] = message = self.message(number)._replace(state=state)
@@ -86,7 +106,7 @@ class FakeBroker(Interface, name=names.BROKER):
         for number in ids:
             self.read.append(number)
             self._set(number, MessageState.ACKNOWLEDGED)
-            self.MessageAcknowledged("operator", number)
+            self.changed(number, text=False)
 
     @method(allow=OPERATOR)
     async def ListMessages(self, filter: Dict, limit: UInt32) -> list[Message]:
@@ -148,41 +168,29 @@ class FakeBroker(Interface, name=names.BROKER):
         return found[-limit:]
 
     def park(self, number: int) -> None:
-        message = self._set(number, MessageState.DEAD)
-        self.MessageParked(message.recipient, number, 5)
+        self._set(number, MessageState.DEAD)
+        self.changed(number)
 
     @method(allow=OPERATOR)
     async def Requeue(self, ids: UInt64List) -> None:
         for number in ids:
-            message = self._set(number, MessageState.QUEUED)
-            self.MessageQueued(message.recipient, number, message.sender, message.kind)
+            self._set(number, MessageState.QUEUED)
+            self.changed(number)
 
     @method(allow=OPERATOR)
     async def Drop(self, ids: UInt64List) -> None:
         for number in ids:
-            message = self._set(number, MessageState.DROPPED)
-            self.MessageDropped(message.recipient, number)
+            self._set(number, MessageState.DROPPED)
+            self.changed(number)
 
     @signal()
-    def MessageDropped(self, to: Str, id: UInt64) -> None: ...
+    def MessagesChanged(self, changes: list[MessageChange]) -> None: ...
 
     @signal()
     def QuestionAdded(self, to: Str, id: UInt64, sender: Str) -> None: ...
 
     @signal()
     def QuestionResolved(self, sender: Str, id: UInt64, to: Str, state: Str) -> None: ...
-
-    @signal()
-    def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...
-
-    @signal()
-    def MessageDelivered(self, to: Str, id: UInt64, redeliveries: UInt32) -> None: ...
-
-    @signal()
-    def MessageAcknowledged(self, to: Str, id: UInt64) -> None: ...
-
-    @signal()
-    def MessageParked(self, to: Str, id: UInt64, redeliveries: UInt32) -> None: ...
 
 
 class FakeLifecycle(Interface, name=names.LIFECYCLE):

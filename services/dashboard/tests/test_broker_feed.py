@@ -1,77 +1,128 @@
-"""The broker's feed: how it asks for new messages after a signal."""
+"""The broker's feed: changes of messages need no further call, questions do."""
 
 from typing import Any, cast
 
+import pytest
+
 from services.dashboard.clients.broker_feed import BrokerFeed
-from services.dashboard.state.page_state import PageState
+from services.dashboard.state.event_log import EventLog
+from services.dashboard.state.page_state import MAX_MESSAGES, PageState
+from services.dashboard.state.tables import Row, Table, Tables
 from wire import names
 from wire.bus import Bus
-from wire.records.broker import Message, MessageFilter, MessageState
+from wire.records.broker import MessageChange, MessageState
 from wire.signals import Signal
 
+CHANGE = MessageChange(
+    id=1, sender="alice", recipient="bob", kind="message", state=MessageState.QUEUED, body="hello",
+    length=5, queued=7, redeliveries=0, urgent=False, in_reply_to=0,
+)  # fmt: skip
 
-class FakeBus:
-    """A broker that has `messages`, and returns at most `limit` of them at once."""
 
-    def __init__(self, messages: list[Message], limit: int) -> None:
-        self.messages = messages
-        self.limit = limit
-        self.asked: list[MessageFilter] = []
+class SilentBus:
+    """A bus that counts calls."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
 
     async def call(self, *call: Any, timeout: float) -> list[Any]:
-        wanted = call[5]
-        assert isinstance(wanted, MessageFilter)
-        self.asked.append(wanted)
-        found = [
-            message
-            for message in self.messages
-            if message.id > (wanted.after or 0) and wanted.recipient in (None, message.recipient)
-        ]
-        return [found[-self.limit :]]
+        self.called.append(call[3])
+        return [[]]
 
 
-class FakeState:
-    def __init__(self) -> None:
-        self.added: list[int] = []
-
-    def set_message_state(self, message: int, state: str) -> None:
-        pass
-
-    def add_messages(self, messages: list[Message]) -> None:
-        self.added += [message.id for message in messages]
+@pytest.fixture
+def bus() -> SilentBus:
+    return SilentBus()
 
 
-async def added(bus: FakeBus, first: int) -> list[int]:
-    state = FakeState()
-    feed = BrokerFeed(cast(Bus, bus), cast(PageState, state))
-    args = [names.OPERATOR, first, "alice", "message"]
-    feed.apply(Signal(":1.1", names.BROKER_PATH, names.BROKER, "MessageQueued", args))
+@pytest.fixture
+def tables() -> Tables:
+    return Tables(EventLog("epoch"))
+
+
+@pytest.fixture
+def feed(bus: SilentBus, tables: Tables) -> BrokerFeed:
+    return BrokerFeed(cast(Bus, bus), PageState(tables))
+
+
+def signal(member: str, *args: object) -> Signal:
+    return Signal(":1.1", names.BROKER_PATH, names.BROKER, member, list(args))
+
+
+def changed(feed: BrokerFeed, *changes: MessageChange) -> None:
+    feed.apply(signal("MessagesChanged", [list(change) for change in changes]))
+
+
+def rows(tables: Tables) -> dict[str, Row]:
+    return dict(tables.rows(Table.MESSAGES))
+
+
+async def test_a_new_message_is_shown_without_a_call(
+    feed: BrokerFeed, bus: SilentBus, tables: Tables
+) -> None:
+    changed(feed, CHANGE)
     await feed.fetch_changes()
-    return state.added
+    assert bus.called == []
+    [row] = rows(tables).values()
+    assert row == {
+        "id": 1, "from": "alice", "to": "bob", "kind": "message", "body": "hello", "length": 5,
+        "at": 7, "redeliveries": 0, "urgent": False, "in_reply_to": 0, "state": "queued",
+    }  # fmt: skip
 
 
-def message(id: int, sender: str, recipient: str) -> Message:
-    return Message(
-        id, sender, recipient, "message", "", 0, 0, urgent=False, in_reply_to=0,
-        state=MessageState.QUEUED,
-    )  # fmt: skip
+async def test_a_change_without_text_keeps_the_text(feed: BrokerFeed, tables: Tables) -> None:
+    changed(feed, CHANGE)
+    leased = CHANGE._replace(state=MessageState.LEASED, redeliveries=2, body="", length=0)
+    changed(feed, leased)
+    [row] = rows(tables).values()
+    assert (row["state"], row["redeliveries"], row["body"], row["length"]) == (
+        "leased",
+        2,
+        "hello",
+        5,
+    )
 
 
-MESSAGES = [
-    message(1, "bob", "alice"),
-    message(2, "alice", "operator"),
-    message(3, "bob", "alice"),
-    message(4, "bob", "alice"),
-]
+async def test_a_message_that_is_not_shown_and_comes_without_text_is_ignored(
+    feed: BrokerFeed, tables: Tables
+) -> None:
+    changed(feed, CHANGE._replace(state=MessageState.ACKNOWLEDGED, body="", length=0))
+    assert rows(tables) == {}
 
 
-async def test_one_call_is_enough_for_a_few_new_messages() -> None:
-    bus = FakeBus(MESSAGES, limit=50)
-    assert await added(bus, first=2) == [2, 3, 4]
-    assert len(bus.asked) == 1
+async def test_an_old_message_that_becomes_a_dead_letter_is_shown(
+    feed: BrokerFeed, tables: Tables
+) -> None:
+    changed(feed, *(CHANGE._replace(id=n) for n in range(2, MAX_MESSAGES + 2)))
+    changed(feed, CHANGE._replace(state=MessageState.DEAD))
+    assert rows(tables)["1"]["state"] == "dead"
+    assert len(rows(tables)) == MAX_MESSAGES + 1
 
 
-async def test_a_message_that_waits_for_the_operator_is_found_however_far_back() -> None:
-    bus = FakeBus(MESSAGES, limit=2)  # as with large bodies
-    assert await added(bus, first=2) == [2, 3, 4]
-    assert bus.asked[1].recipient == names.OPERATOR
+async def test_the_oldest_message_leaves_unless_it_waits_for_the_operator(
+    feed: BrokerFeed, tables: Tables
+) -> None:
+    changed(feed, CHANGE, CHANGE._replace(id=2, recipient=names.OPERATOR))
+    changed(feed, *(CHANGE._replace(id=n) for n in range(3, MAX_MESSAGES + 3)))
+    assert "1" not in rows(tables)
+    assert "2" in rows(tables)
+
+
+async def test_several_changes_of_one_message_are_taken_in_their_order(
+    feed: BrokerFeed, tables: Tables
+) -> None:
+    leased = CHANGE._replace(state=MessageState.LEASED, body="", length=0)
+    changed(feed, CHANGE, leased, leased._replace(state=MessageState.ACKNOWLEDGED))
+    [row] = rows(tables).values()
+    assert (row["state"], row["body"]) == ("acknowledged", "hello")
+
+
+async def test_questions_are_asked_for_once_after_several_changes(
+    feed: BrokerFeed, bus: SilentBus
+) -> None:
+    feed.apply(signal("QuestionAdded", "operator", 1, "alice"))
+    feed.apply(signal("QuestionResolved", "alice", 1, "operator", "answered"))
+    await feed.fetch_changes()
+    assert bus.called == ["ListQuestions", "ListQuestions"]
+    await feed.fetch_changes()
+    assert len(bus.called) == 2

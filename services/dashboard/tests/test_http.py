@@ -68,13 +68,13 @@ async def test_messages_arrive_change_state_and_are_bounded(inside: Page) -> Non
     number = str(broker.arrive("alice", "bob", "six times seven?"))
     tables = await inside.until(lambda t: number in t["messages"])
     assert tables["messages"][number]["body"] == "six times seven?"
-    broker.MessageDelivered("bob", int(number), 2)
+    broker.move(int(number), MessageState.LEASED, 2)
     tables = await inside.until(lambda t: t["messages"][number]["state"] == "leased")
     assert tables["messages"][number]["redeliveries"] == 2
-    broker.MessageParked("bob", int(number), 5)
+    broker.move(int(number), MessageState.DEAD, 5)
     tables = await inside.until(lambda t: t["messages"][number]["state"] == "dead")
     assert tables["messages"][number]["redeliveries"] == 5
-    broker.MessageAcknowledged("bob", int(number))
+    broker.move(int(number), MessageState.ACKNOWLEDGED, 5)
     await inside.until(lambda t: t["messages"][number]["state"] == "acknowledged")
     unread = str(broker.arrive("alice", "operator", "do not forget me"))
     for n in range(MAX_MESSAGES + 100):
@@ -143,8 +143,7 @@ async def test_dead_letters_are_kept_requeued_and_dropped(inside: Page) -> None:
     broker = inside.hive.broker
     first, second = (broker.add("alice", "bob", text) for text in ("one", "two"))
     for _ in range(MAX_MESSAGES):
-        broker.add("alice", "bob", "more")
-    broker.MessageQueued("bob", second + 1, "alice", "message")
+        broker.arrive("alice", "bob", "more")
     await inside.until(lambda t: len(t["messages"]) == MAX_MESSAGES)
     broker.park(first)
     broker.park(second)

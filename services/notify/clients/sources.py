@@ -139,14 +139,8 @@ class SystemMessages(Source):
 
     name = "messages"
     service = names.BROKER
-    rules = ({"interface": names.BROKER, "member": "MessageQueued", "arg0": names.OPERATOR},)
-
-    def concerns(self, signal: Signal) -> bool:
-        """Return whether the hive itself sent the message: agents' messages wait in the inbox."""
-        match signal.args:
-            case [_recipient, _id, names.SYSTEM, *_]:
-                return True
-        return False
+    rules = ({"interface": names.BROKER, "member": "OperatorMessageQueued", "arg0": names.SYSTEM},)
+    # Messages of agents cause no notification; they wait in the inbox.
 
     async def fetch(self, bus: Bus, after: int) -> list[Notification]:
         """Return those after `after` that the operator has not read."""

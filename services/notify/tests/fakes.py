@@ -73,7 +73,7 @@ class FakeBroker(Interface, name=names.BROKER):
 
     def say(self, sender: str, kind: str, body: str) -> None:
         """Send a message to the operator."""
-        self.MessageQueued("operator", self.tell(sender, kind, body), sender, kind)
+        self.OperatorMessageQueued(sender, self.tell(sender, kind, body), kind)
 
     def ask(
         self, asker: str, text: str, *choices: str, state: QuestionState = QuestionState.OPEN
@@ -125,7 +125,7 @@ class FakeBroker(Interface, name=names.BROKER):
         ]
 
     @signal()
-    def MessageQueued(self, to: Str, id: UInt64, sender: Str, kind: Str) -> None: ...
+    def OperatorMessageQueued(self, sender: Str, id: UInt64, kind: Str) -> None: ...
 
     @signal()
     def QuestionAdded(self, to: Str, id: UInt64, sender: Str) -> None: ...
@@ -190,7 +190,7 @@ class FakeHive:
 
     def announce_changes(self) -> None:
         """Emit the signal of each list, though the lists have not changed."""
-        self.broker.MessageQueued("operator", 0, "system", "message")
+        self.broker.OperatorMessageQueued("system", 0, "message")
         self.broker.QuestionAdded("operator", 0, "alice")
         self.approvals.ApprovalAdded("alice", 0, "apply")
         self.approvals.ApprovalResolved("alice", 0, "failed")

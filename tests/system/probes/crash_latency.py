@@ -1,7 +1,7 @@
 """Kill the init of a container, and time how long the manager's inbox takes to have the crash.
 
 Runs inside the sandbox, as root: `python crash_latency.py AGENT`. Prints one JSON object:
-milliseconds from the kill to the broker's MessageQueued signal, and the message.
+milliseconds from the kill to the broker's signal about the message, and the message.
 """
 
 import asyncio
@@ -13,6 +13,8 @@ import time
 
 from wire import names
 from wire.bus import Bus
+from wire.clients.broker import BrokerClient, message_changes
+from wire.records.broker import MessageFilter
 
 
 async def main(agent: str) -> None:
@@ -34,28 +36,18 @@ async def main(agent: str) -> None:
         "org.freedesktop.machine1.Machine",
         "Leader",
     )
-    async with bus.subscribe(
-        interface=names.BROKER, member="MessageQueued", arg0=names.MANAGER
-    ) as queued:
+    async with bus.subscribe(interface=names.BROKER, member="MessagesChanged") as signals:
         started = time.monotonic()
         os.kill(leader, signal.SIGKILL)
         async with asyncio.timeout(30):
-            async for event in queued:
-                _to, number, _sender, kind = event.args
-                if kind == "container-crash":
+            async for change in message_changes(signals):
+                if (change.recipient, change.kind) == (names.MANAGER, "container-crash"):
                     break
         elapsed = time.monotonic() - started
-    messages = await bus.call1(
-        names.BROKER,
-        names.BROKER_PATH,
-        names.BROKER,
-        "ListMessages",
-        "a{sv}u",
-        {"to": names.MANAGER, "kind": "container-crash"},
-        1,
-    )
-    assert messages[-1][0] == number
-    print(json.dumps({"ms": round(elapsed * 1000, 1), "body": messages[-1][4]}))
+    wanted = MessageFilter(recipient=names.MANAGER, kind="container-crash")
+    [message] = await BrokerClient(bus).list_messages(wanted, 1)
+    assert message.id == change.id
+    print(json.dumps({"ms": round(elapsed * 1000, 1), "body": message.body}))
     await bus.close()
 
 

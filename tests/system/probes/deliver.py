@@ -9,18 +9,19 @@ import sys
 
 from wire import names
 from wire.bus import Bus
+from wire.clients.broker import BrokerClient, message_changes
+from wire.records.broker import MessageState, SendOptions
 
 
 async def main(agent: str, text: str) -> None:
     bus = await Bus.connect()
-    broker = (names.BROKER, names.BROKER_PATH, names.BROKER)
     async with (
         asyncio.timeout(90),
-        bus.subscribe(interface=names.BROKER, member="MessageDelivered", arg0=agent) as delivered,
+        bus.subscribe(interface=names.BROKER, member="MessagesChanged") as signals,
     ):
-        number = await bus.call1(*broker, "Send", "ssa{sv}", agent, text, {})
-        async for event in delivered:
-            if event.args[1] == number:
+        number = await BrokerClient(bus).send(agent, text, SendOptions())
+        async for change in message_changes(signals):
+            if change.id == number and change.state is not MessageState.QUEUED:
                 break
     print(json.dumps({"id": number}))
     await bus.close()

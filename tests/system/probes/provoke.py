@@ -11,6 +11,8 @@ import sys
 
 from wire import names
 from wire.bus import Bus
+from wire.clients.broker import BrokerClient, message_changes
+from wire.records.broker import MessageFilter
 
 LIMIT = 90.0
 
@@ -18,26 +20,24 @@ LIMIT = 90.0
 async def main(agent: str, state: str, command: str) -> None:
     bus = await Bus.connect()
     async with (
-        bus.subscribe(interface=names.BROKER, member="MessageQueued", arg0=names.MANAGER) as queued,
+        bus.subscribe(interface=names.BROKER, member="MessagesChanged") as messages,
         bus.subscribe(
             path=names.agent_path(agent), interface=names.PROPERTIES, member="PropertiesChanged"
         ) as changes,
     ):
         shell = await asyncio.create_subprocess_shell(command)
         async with asyncio.timeout(LIMIT):
-            async for event in queued:
-                _to, number, _sender, kind = event.args
-                if kind == "container-crash":
+            async for message in message_changes(messages):
+                if (message.recipient, message.kind) == (names.MANAGER, "container-crash"):
                     break
             async for event in changes:
                 _interface, changed, _invalidated = event.args
                 if changed.get("State") == state:
                     break
         await shell.wait()
-    broker = (names.BROKER, names.BROKER_PATH, names.BROKER)
-    messages = await bus.call1(*broker, "ListMessages", "a{sv}u", {"to": names.MANAGER}, 10)
-    [body] = [message[4] for message in messages if message[0] == number]
-    print(json.dumps({"body": body}))
+    wanted = MessageFilter(after=message.id - 1, before=message.id + 1)
+    [crash] = await BrokerClient(bus).list_messages(wanted, 1)
+    print(json.dumps({"body": crash.body}))
     await bus.close()
 
 

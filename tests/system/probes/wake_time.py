@@ -1,7 +1,8 @@
 """Write to an agent the moment it is in a state, and time until its harness has the message.
 
 Runs inside the sandbox, as root: `python wake_time.py AGENT STATE MEMBER`, MEMBER being `Send` or
-`Ask`. Prints one JSON object: milliseconds from the call to the broker's MessageDelivered signal.
+`Ask`. Prints one JSON object: milliseconds from the call until the broker says that the
+message is leased.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ import time
 
 from wire import names
 from wire.bus import Bus
+from wire.clients.broker import message_changes
+from wire.records.broker import MessageState
 
 
 async def main(agent: str, wanted: str, member: str) -> None:
@@ -19,7 +22,7 @@ async def main(agent: str, wanted: str, member: str) -> None:
     async with (
         asyncio.timeout(120),
         bus.subscribe(sender=names.LIFECYCLE, path=path) as changes,
-        bus.subscribe(interface=names.BROKER, member="MessageDelivered", arg0=agent) as delivered,
+        bus.subscribe(interface=names.BROKER, member="MessagesChanged") as signals,
     ):
         while await state(bus, path) != wanted:
             await anext(changes)
@@ -34,7 +37,9 @@ async def main(agent: str, wanted: str, member: str) -> None:
             "are you up?",
             {},
         )
-        await anext(delivered)
+        async for message in message_changes(signals):
+            if message.recipient == agent and message.state is not MessageState.QUEUED:
+                break
         elapsed = time.monotonic() - began
     print(json.dumps({"ms": round(elapsed * 1000, 1)}))
     await bus.close()
