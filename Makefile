@@ -29,7 +29,7 @@ test: bootstrap-tests lint ## run all tests but the long ones, in throw-away sys
 	@$(BIN)/pytest -m 'not system and not long' --numprocesses=auto
 	@$(call in_sandboxes,-m 'system and not long' --numprocesses=2 --dist=loadfile --no-loadscope-reorder)
 
-test-long: bootstrap-tests ## run the long tests: storms, twenty agents, benches
+test-long: bootstrap-tests ## run the long tests: storms, twenty agents, benches, Debian 13
 	@$(call in_sandboxes,-m long)
 
 lint: bootstrap ## run ruff and mypy
