@@ -142,6 +142,21 @@ def test_what_cannot_be_built_says_why_and_leaves_nothing(
     assert not builds.hive.run("find", BUILDS, "-mindepth", "1").stdout
 
 
+def test_a_host_without_apt_says_so(builds: Builds) -> None:
+    drop_in = f"/run/systemd/system/{UNIT}.d/50-test.conf"
+    without = "[Service]\nInaccessiblePaths=/usr/bin/apt-get\n"
+    builds.hive.run("sh", "-c", f"mkdir -p $(dirname {drop_in}); cat > {drop_in}", input=without)
+    builds.hive.run("systemctl", "daemon-reload")
+    try:
+        built = builds.build('packages = ["hello"]\n')
+        assert not built.ok
+        assert "this host has no apt-get. Remove the packages" in built.log
+    finally:
+        builds.hive.run("rm", "-r", f"/run/systemd/system/{UNIT}.d")
+        builds.hive.run("systemctl", "daemon-reload")
+
+
+# The last one: approvals removes the repository of a purged agent a little later.
 def test_a_container_sees_its_packages_and_nobody_elses(
     swarm: Hive, builds: Builds, package: str
 ) -> None:
@@ -166,17 +181,3 @@ def test_a_container_sees_its_packages_and_nobody_elses(
         assert "Unable to locate package nosuch-package" in shown
     finally:
         swarm.hivectl("destroy", AGENT, "--purge", "--yes", timeout=120)
-
-
-def test_a_host_without_apt_says_so(builds: Builds) -> None:
-    drop_in = f"/run/systemd/system/{UNIT}.d/50-test.conf"
-    without = "[Service]\nInaccessiblePaths=/usr/bin/apt-get\n"
-    builds.hive.run("sh", "-c", f"mkdir -p $(dirname {drop_in}); cat > {drop_in}", input=without)
-    builds.hive.run("systemctl", "daemon-reload")
-    try:
-        built = builds.build('packages = ["hello"]\n')
-        assert not built.ok
-        assert "this host has no apt-get. Remove the packages" in built.log
-    finally:
-        builds.hive.run("rm", "-r", f"/run/systemd/system/{UNIT}.d")
-        builds.hive.run("systemctl", "daemon-reload")

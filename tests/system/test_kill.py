@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.system.hive import PYTHON, REPO, Hive
+from tests.system.inside import probe
+from wire import names
 
 pytestmark = pytest.mark.system
 
@@ -35,5 +37,5 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(
 def test_a_broker_that_is_killed_again_and_again_is_back_each_time(swarm: Hive) -> None:
     # Once systemd has had enough of starting a unit, the bus waits 25 s before it says so.
     for _ in range(8):
-        swarm.run("systemctl", "kill", "--signal=KILL", "hive-broker.service")
+        probe(swarm, "kill_service", "hive-broker.service", names.BROKER)
         swarm.hivectl("history", "--limit", "1", timeout=20)
