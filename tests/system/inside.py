@@ -107,13 +107,13 @@ def hivectl(hive: Hive, *arguments: str, **options: Any) -> Any:
     return json.loads(hive.hivectl(*arguments, "--json", **options).stdout)
 
 
-def wait_for_inbox(hive: Hive, text: str, tries: int = 20) -> dict[str, Any]:
-    """Wait for a message to the operator that contains `text`, and return the message."""
+def wait_for_inbox(hive: Hive, text: str, sender: str = "", tries: int = 20) -> dict[str, Any]:
+    """Wait for a message to the operator that contains `text`; return the message."""
     seen: list[str] = []
     for _ in range(tries):
         messages = hivectl(hive, "inbox", "--wait", "60", "--ack", timeout=90)
         for message in messages:
-            if text in message["body"]:
+            if text in message["body"] and sender in ("", message["from"]):
                 return dict(message)
         seen += [message["body"] for message in messages]
     raise AssertionError(f"no message to the operator holds {text!r}; there were {seen}")

@@ -160,9 +160,7 @@ def test_two_for_one_agent_and_two_agents_at_once(crew: Hive) -> None:
         check(crew, agent)
 
 
-@pytest.mark.parametrize(
-    "after", [0.2, *(pytest.param(after, marks=pytest.mark.long) for after in (0.0, 0.5, 1.0))]
-)
+@pytest.mark.parametrize("after", [0.0, 0.2, 0.5, 1.0])
 def test_an_agent_that_crashes_meanwhile_gets_it_all_the_same(crew: Hive, after: float) -> None:
     number = ask(crew, "fred", propose(crew, "fred", greeting(f"after {after}")))
     approving = crew.popen("hivectl", "approve", str(number))
@@ -173,10 +171,9 @@ def test_an_agent_that_crashes_meanwhile_gets_it_all_the_same(crew: Hive, after:
     check(crew, "fred")
 
 
-@pytest.mark.parametrize("times", [2, pytest.param(8, marks=pytest.mark.long)])
-def test_whenever_approvals_is_killed_all_agree_in_the_end(crew: Hive, times: int) -> None:
-    chance = random.Random(times)
-    for attempt in range(times):
+def test_whenever_approvals_is_killed_all_agree_in_the_end(crew: Hive) -> None:
+    chance = random.Random(7)
+    for attempt in range(8):
         crew.run("systemctl", "reset-failed", "hive-approvals.service", check=False)
         number = ask(crew, "erna", propose(crew, "erna", greeting(f"attempt {attempt}")))
         approving = crew.popen("hivectl", "approve", str(number))

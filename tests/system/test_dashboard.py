@@ -75,7 +75,10 @@ def test_without_a_login_nothing_is_shown(page: Page) -> None:
 
 
 def test_the_page_knows_the_agents_and_the_messages(swarm: Hive, page: Page) -> None:
+    events = page.events()
+    next(events)
     swarm.hivectl("send", "operator", "before the page")
+    assert any(row["body"] == "before the page" for row in rows(events, "messages"))
     tables = json.load(page.request("GET", "/api/state"))["tables"]
     assert set(tables["agents"]) == {"manager", "alice", "bob"}
     assert all(service["available"] for service in tables["services"].values())

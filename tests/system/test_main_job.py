@@ -18,29 +18,33 @@ def test_an_errand_goes_to_bob_and_its_answer_to_the_operator(
 ) -> None:
     started = time.monotonic()
     swarm.hivectl("send", "manager", "ask bob for six times seven")
-    answer = wait_for_inbox(swarm, "42")
+    wait_for_inbox(swarm, "42", "manager")
     measured(f"an errand through two agents to its answer: {time.monotonic() - started:.1f} s")
-    assert answer["from"] == "manager"
     errand = hivectl(swarm, "history", "--from", "manager", "--to", "bob")[-1]
     assert "six times seven" in errand["body"]
     assert "42" in hivectl(swarm, "history", "--from", "bob", "--to", "manager")[-1]["body"]
 
 
+def answers(hive: Hive, text: str) -> int:
+    """Return how many messages of the manager to the operator contain `text`."""
+    told = hivectl(hive, "history", "--from", "manager", "--to", "operator", "--limit", "1000")
+    return sum(text in message["body"] for message in told)
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_restart_of_a_service_while_agents_work_loses_nothing(swarm: Hive, service: str) -> None:
-    before = len(hivectl(swarm, "history", "--from", "manager", "--to", "operator"))
+    before = answers(swarm, "81")
     swarm.hivectl("send", "manager", "ask bob for nine times nine")
     swarm.run("systemctl", "restart", service)
-    assert wait_for_inbox(swarm, "81")["from"] == "manager"
-    answers = hivectl(swarm, "history", "--from", "manager", "--to", "operator")
-    assert len(answers) == before + 1, "the errand was answered more than once"
+    wait_for_inbox(swarm, "81", "manager")
+    assert answers(swarm, "81") == before + 1, "the errand was answered more than once"
     assert swarm.run("systemctl", "is-active", service).stdout.strip() == "active"
 
 
 def test_a_restart_of_an_endpoint_while_agents_work_loses_nothing(swarm: Hive) -> None:
     swarm.run("systemctl", "restart", "hive-agent@bob.service")
     swarm.hivectl("send", "manager", "ask bob for eight times eight")
-    assert wait_for_inbox(swarm, "64")["from"] == "manager"
+    wait_for_inbox(swarm, "64", "manager")
 
 
 def test_the_manager_asks_for_an_agent_and_the_operator_decides(swarm: Hive) -> None:
