@@ -52,6 +52,6 @@ async def test_the_command_of_each_example_speaks_to_the_hive(
 
 
 def test_it_names_every_tool_that_a_model_has() -> None:
-    section = MANUAL.split("## What it can call")[1].split("##")[0]
+    section = MANUAL.split("## Tools")[1].split("##")[0]
     named = set(re.findall(r"`([a-z_]+)`", section))
     assert named >= EXPECTED[Audience.MANAGER]
