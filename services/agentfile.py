@@ -94,14 +94,16 @@ def _server(value: str) -> str:
 
 def _no_nul(value: str) -> str:
     if "\0" in value:
-        raise ValueError("it must not have the character 0")
+        raise ValueError("it must not contain the NUL character")
     return value
 
 
 def _plain(value: str) -> str:
     """Return `value` if it has no variable that Claude Code would fill in, such as its API key."""
     if "${" in value or not value.isprintable():
-        raise ValueError("it must be printable and without ${: variables are not filled in here")
+        raise ValueError(
+            "it must be printable and must not contain ${: variables are not expanded here"
+        )
     return value
 
 
@@ -129,7 +131,7 @@ def _model(value: str) -> str:
 
 def _prompt(value: str) -> str:
     if len(value.encode()) > MAX_PROMPT_BYTES:
-        raise ValueError(f"it must have at most {MAX_PROMPT_BYTES // 1024} KiB")
+        raise ValueError(f"it must have at most {MAX_PROMPT_BYTES // 1024} KiB of text")
     return _no_nul(value)
 
 
@@ -171,7 +173,7 @@ class McpServer(Section):
 
 
 class AgentFile(Section):
-    """The whole file; a key that is left out is as in hyperhive.toml."""
+    """The whole file; a key that is not set has the value that hyperhive.toml sets."""
 
     packages: tuple[Annotated[str, AfterValidator(_package)], ...] = Field(
         default=(), max_length=MAX_ENTRIES

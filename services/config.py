@@ -104,7 +104,7 @@ def _size(value: object) -> object:
         return value
     number, unit = value[:-1], _SIZES.get(value[-1:].upper())
     if unit is None or not number.isdecimal():
-        raise ValueError("it must be a number of bytes, or a text such as 512M or 4G")
+        raise ValueError("it must be a number of bytes, or a string such as 512M or 4G")
     return int(number) * unit
 
 
@@ -129,11 +129,11 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 
 
 class SendLimits(Section):
-    """The limits of one agent; a key that is left out is as `[broker]` has it for all agents."""
+    """The limits of one agent; a key that is not set has the value that `[broker]` sets."""
 
     may_send_to: tuple[Annotated[str, AfterValidator(_recipient)], ...] = (ALL_AGENTS,)
-    """The recipients to which this agent may send messages and questions: agents, `manager`,
-    `operator`. `*` is everybody."""
+    """The recipients to which this agent may send messages and questions: names of agents,
+    `manager` or `operator`; `*` allows all of them."""
     messages_per_hour: int | None = Field(default=None, ge=1)
     """The messages that this agent may send in an hour."""
     bytes_per_hour: int | None = Field(default=None, ge=1)
@@ -172,7 +172,7 @@ Weight = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class ResourceLimits(Section):
-    """The limits of a container; a key that is left out means no limit, or systemd's own."""
+    """The limits of a container; systemd's defaults apply to limits that are not set."""
 
     memory_high: Size | None = None
     """The memory above which the container is slowed down: bytes, or a string such as `512M`."""
@@ -182,7 +182,7 @@ class ResourceLimits(Section):
     cpu_weight: Weight | None = None
     """The share of processor time relative to the other agents; 100 is average."""
     cpu_quota: int | None = Field(default=None, ge=1, le=100_000)
-    """The most processor time, in percent of one processor."""
+    """The most processor time, in percent of one processor: 200 is two processors."""
     tasks_max: int | None = Field(default=None, ge=64, le=4_000_000)
     """The most processes and threads."""
     io_weight: Weight | None = None
@@ -190,12 +190,12 @@ class ResourceLimits(Section):
 
 
 SleepAfter = Annotated[int, Field(ge=0, le=2592000)]
-"""Seconds until an idle agent is put to sleep; 0: never."""
+"""Idle seconds after which an agent is put to sleep; 0: never."""
 
 
 class AgentSettings(Section):
-    """The settings of one agent; a key that is left out is as `[lifecycle]` has it for all
-    agents, and a list replaces the one for all agents."""
+    """The settings of one agent; a key that is not set has the value that `[lifecycle]` sets. A
+    list replaces the list of `[lifecycle]`."""
 
     resources: ResourceLimits = ResourceLimits()
     """The limits of this agent's container."""
@@ -206,7 +206,7 @@ class AgentSettings(Section):
     image: Tree | None = None
     """The source of this container's /usr."""
     sleep_after: SleepAfter | None = None
-    """The seconds until this agent is put to sleep when it is idle; 0: never."""
+    """The idle seconds after which this agent is put to sleep; 0: never."""
 
 
 class LifecycleConfig(Section):
@@ -220,18 +220,18 @@ class LifecycleConfig(Section):
     )
     """A section `[lifecycle.agents.NAME]` for each agent that has settings of its own."""
     sleep_after: SleepAfter = 0
-    """The seconds until an idle agent is put to sleep; 0: never. A message, or `hivectl start`,
-    wakes the agent."""
+    """The idle seconds after which an agent is put to sleep: its container stops until a message,
+    or `hivectl start`, wakes the agent; 0: never."""
     create_manager: bool = True
-    """Whether the manager is created when lifecycle starts, there is none, and no destroyed
-    manager has kept data."""
+    """Whether lifecycle creates the manager when it starts, unless a manager exists or the data of
+    a destroyed one were kept."""
     auto_update: bool = True
-    """Whether agents are updated after Hyperhive itself: one after the other, each once it is
-    idle."""
+    """Whether the agents are updated automatically after an update of Hyperhive: one after the
+    other, each when it is idle."""
     start_timeout: int = Field(default=60, ge=1, le=3600)
-    """The seconds until a starting container must be ready."""
+    """The seconds within which a starting container must become ready."""
     stop_timeout: int = Field(default=30, ge=1, le=3600)
-    """The seconds until a container that does not stop is killed."""
+    """The seconds after which a container that does not stop is killed."""
     network_deny: tuple[Network, ...] = (
         "localhost",
         "link-local",
@@ -245,12 +245,12 @@ class LifecycleConfig(Section):
     """The addresses that no container may reach, as `IPAddressDeny=` takes them: networks, `any`,
     `localhost`, `link-local` or `multicast`."""
     network_allow: tuple[Network, ...] = ()
-    """Exceptions from `network_deny`; the name servers of the host are always one."""
+    """Exceptions from `network_deny`. The host's name servers are always allowed."""
     require_filter: bool = False
-    """Whether an agent may not start on a host that cannot enforce `network_deny`."""
+    """Whether agents must not start on a host that cannot enforce `network_deny`."""
     image: Tree = "/"
-    """The source of the containers' /usr: `/` is the host, otherwise the absolute path of a
-    directory with a /usr in it."""
+    """The source of the containers' /usr: `/` for the host's own, or the absolute path of a
+    directory that contains a /usr."""
 
     def image_of(self, name: str) -> str:
         """Return the source of the /usr of the agent `name`; / is the host."""
@@ -273,32 +273,32 @@ class ApprovalsConfig(Section):
     max_pending: int = Field(default=100, ge=1, le=1000)
     """The requests that may wait for the operator at once."""
     requests_per_hour: int = Field(default=60, ge=1, le=10_000)
-    """The requests that the manager may make in an hour; refused ones count. Each request stays on
-    the disk."""
+    """The requests that the manager may make in an hour, including refused ones. Each request stays
+    on the disk."""
 
 
 class DashboardConfig(Section):
     """The operator's page."""
 
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+/?$")] | None = None
-    """The beginning of login links, such as `https://hive.example.org`; the address of the
-    dashboard's socket by default."""
+    """The URL with which login links begin, such as `https://hive.example.org`; by default the
+    address of the dashboard's socket."""
     allowed_hosts: tuple[str, ...] = ()
-    """The host names, without a port, by which browsers may address the dashboard in addition to
-    those of the loopback."""
+    """The host names, without a port, under which browsers may open the dashboard, in addition to
+    the loopback names."""
 
 
 class HarnessConfig(Section):
     """The harness, which runs Claude Code inside the containers."""
 
     model: str | None = None
-    """The model of agents that were spawned without one; Claude Code's own by default."""
+    """The model of agents that were spawned without one; by default, Claude Code's default."""
     scripted_model_url: Url | None = None
     """The URL of a stand-in for the Messages API, which agents without credentials use."""
     session_idle: int = Field(default=600, ge=1, le=2592000)
-    """The seconds until an idle Claude Code is ended; the next turn resumes its session."""
+    """The idle seconds after which Claude Code is ended; the next turn resumes its session."""
     turn_timeout: int = Field(default=1800, ge=10, le=86400)
-    """The seconds until a turn is given up."""
+    """The seconds after which a turn is aborted."""
     environment: dict[str, str] = Field(default_factory=dict)
     """The environment variables of Claude Code."""
 
@@ -326,7 +326,7 @@ Event = Literal["approval", "question", "crash", "deploy-failed", "notice"]
 
 
 class Webhook(Section):
-    """A webhook outside that is told when the operator is needed."""
+    """A webhook to which notify posts when the operator is needed."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
     """The name of the webhook, of a-z, 0-9 and hyphens; required. The token in
@@ -337,9 +337,10 @@ class Webhook(Section):
     """The address to which posts go, without user and password; required. The last part of an
     ntfy address is the topic."""
     events: tuple[Event, ...] = get_args(Event)
-    """The events of which the webhook is told; all by default."""
+    """The events that are posted to the webhook; all by default."""
     details: bool = True
-    """Whether posts have words of agents, or only say what happened to which agent."""
+    """Whether posts contain texts that agents wrote. Otherwise they only name the event and the
+    agent."""
 
     @model_validator(mode="after")
     def _topic(self) -> Self:
@@ -351,14 +352,14 @@ class Webhook(Section):
 
 
 class NotifyConfig(Section):
-    """The posts to webhooks outside."""
+    """The notifications that are posted to webhooks."""
 
     webhooks: tuple[Webhook, ...] = Field(default=(), max_length=16)
     """The sections `[[notify.webhooks]]`, at most 16."""
     attempt_timeout: int = Field(default=10, ge=1, le=60)
-    """The seconds for one request to a webhook."""
+    """The seconds within which a webhook must answer a request."""
     give_up_after: int = Field(default=86400, ge=1, le=2592000)
-    """The seconds after which a post that the webhook did not accept is given up."""
+    """The seconds for which a post that the webhook does not accept is retried."""
     agent_posts_per_hour: int = Field(default=20, ge=1, le=1000)
     """The posts that one agent may cause in an hour."""
 

@@ -36,7 +36,7 @@ class Jobs:
         try:
             await JobClient(self._bus, names.job_path(number)).cancel()
         except NotFound as error:
-            raise NotFound(f"There is no job {number}, or it has ended.") from error
+            raise NotFound(f"Job {number} does not exist, or has ended.") from error
 
     @asynccontextmanager
     async def watch(self) -> AsyncIterator["EndedJobs"]:

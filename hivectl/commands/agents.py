@@ -82,7 +82,9 @@ def _description(
         "port": _port(agent),
         "limits": _limits(json_forms.amounts(agent.resources)) or "none",
         "network": output.paint(*_network(agent.network)),
-        "version": "outdated; `hivectl update` updates it" if agent.stale else "current",
+        "version": f"outdated; `hivectl update {agent.name}` updates it"
+        if agent.stale
+        else "current",
         "invocation": output.paint(agent.invocation_id or "-", ""),
     }
     lines = [output.paint(agent.name, "bold")]
@@ -101,7 +103,8 @@ def _network(network: "Network") -> tuple[str, str]:
     if network.filtered:
         return f"denied: {denied}; exceptions: {allowed}", ""
     return (
-        f"NOT FILTERED: the host cannot filter; should be denied: {denied}; exceptions: {allowed}",
+        "NOT FILTERED: this host cannot filter addresses; to be denied: "
+        f"{denied}; exceptions: {allowed}",
         "red",
     )
 
@@ -120,7 +123,7 @@ def _port(agent: "AgentProperties") -> str:
 async def spawn(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:
     """Create an agent and start it.
 
-    If a destroyed agent of this name has kept data, the new agent takes them over.
+    If the data of a destroyed agent with this name were kept, the new agent takes them over.
     """
     from wire.records.lifecycle import SpawnOptions
 
@@ -164,7 +167,8 @@ kill = _verb(
     "kill",
     lambda agent: agent.stop(),
     "stopping",
-    "Stop an agent until it is started again.\n\nIts data and messages are kept.",
+    "Stop an agent, and do not start it at boot.\n\n"
+    "Its data and messages are kept. `hivectl start` starts it again; a message does not.",
 )
 restart = _verb(
     "restart", lambda agent: agent.restart(), "restarting", "Stop an agent and start it again."

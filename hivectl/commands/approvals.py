@@ -85,8 +85,8 @@ def _lines(requests: "list[Approval]", output: Output) -> list[str]:
 @click.option(
     "--now",
     is_flag=True,
-    help="Deploy without waiting for the end of the agent's turn, also if the request is approved "
-    "already.",
+    help="Deploy without waiting for the end of the agent's turn. This also works on a request "
+    "that is approved already.",
 )
 @functools.partial(job_options, default=DEPLOY_SECONDS)
 @hive_command
@@ -117,10 +117,13 @@ def _doing(number: int, *, now: bool) -> str:
 
 @click.command()
 @_request
-@click.option("--note", metavar="TEXT", default="", help="Your reason, which the manager is told.")
+@click.option("--note", metavar="TEXT", default="", help="The reason, for the manager.")
 @hive_command
 async def deny(hive: "Hive", output: Output, number: int, note: str) -> None:
-    """Deny a request."""
+    """Deny a request.
+
+    The manager gets a message with your note.
+    """
     await hive.approvals.deny(number, note)
     output.show({"id": number, "state": "denied"}, [f"request {number} denied"])
 

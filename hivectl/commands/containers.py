@@ -48,7 +48,8 @@ async def rebuild(hive: "Hive", output: Output, name: str, no_wait: bool, timeou
 async def update(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:
     """Update an agent to this version of Hyperhive.
 
-    Restarts the agent if another version made its container.
+    If another version made the agent's container, the agent is restarted at once, even during a
+    turn. `hivectl update-all` waits for the end of the turn.
     """
     await follow(
         hive,
@@ -65,11 +66,12 @@ async def update(hive: "Hive", output: Output, name: str, no_wait: bool, timeout
 async def update_all(hive: "Hive", output: Output) -> None:
     """Update all agents that another version of Hyperhive made.
 
-    Agents are updated one after the other, each once its turn has ended. The command does not
-    wait for that. The first failure stops the updates and is reported in your inbox.
+    Agents are updated one after the other, each after its turn has ended. The command prints
+    their names and does not wait. The first failure stops the updates and is reported in your
+    inbox.
     """
     names = await hive.lifecycle.update_all()
-    text = f"updating one after the other, each once it is idle: {', '.join(names)}"
+    text = f"updating one after the other, each when it is idle: {', '.join(names)}"
     output.show({"agents": names}, [text if names else "all agents are up to date"])
 
 
@@ -82,7 +84,7 @@ def _everybody_or(
     @click.command(command, help=help_text)
     @_one_or_all
     @click.option(
-        "--all", "everybody", is_flag=True, help="Apply to all running and paused agents."
+        "--all", "everybody", is_flag=True, help=f"{command.capitalize()} all running agents."
     )
     @hive_command
     async def verb(hive: "Hive", output: Output, name: str | None, everybody: bool) -> None:
@@ -130,7 +132,7 @@ async def limits(hive: "Hive", output: Output, name: str, changes: Sequence[str]
     RESOURCE is one of:
       memory_high  bytes, or a size such as 512M or 4G; slowed down above it
       memory_max   bytes, or a size such as 512M or 4G; killed above it
-      cpu_quota    percent of one processor
+      cpu_quota    percent of one processor; 200 is two processors
       cpu_weight   share against other agents, 1 to 10000; 100 is average
       io_weight    share against other agents, 1 to 10000; 100 is average
       tasks_max    number of processes and threads, at least 64

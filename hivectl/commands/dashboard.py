@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 @click.command("login-link")
 @hive_command
 async def login_link(hive: "Hive", output: Output) -> None:
-    """Print a link that logs you in to the dashboard, once."""
+    """Print a link that logs you in to the dashboard.
+
+    The link works once, within 15 minutes. The login is valid for 30 days.
+    """
     url = await hive.dashboard.login_link()
     output.show({"url": url}, [output.paint(url, "")])
 

@@ -64,7 +64,7 @@ async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
 async def requeue(hive: "Hive", output: Output, numbers: Sequence[int]) -> None:
     """Queue dead letters again.
 
-    They are delivered as often as new messages before they are dead letters again.
+    Their redeliveries are counted from zero again.
     """
     await hive.broker.requeue(list(numbers))
     output.show(

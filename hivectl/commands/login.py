@@ -23,9 +23,9 @@ MAX_CODE = 4096
 async def login(hive: "Hive", output: Output, name: str) -> None:
     """Log an agent in to an account at Anthropic.
 
-    Prints the address of a page. Log in there, with a browser on any machine, and enter the code
-    that the page shows, or send it on standard input. Each agent has its own login. Only root
-    can do this.
+    Prints the address of a page. Open it in a browser on any machine, log in, and enter the code
+    that the page shows; without a terminal, the code is read from standard input. Each agent has
+    its own login. Only root can do this.
     """
     from hivectl.host import login as logins
 

@@ -23,13 +23,13 @@ from hivectl.session import json_option
     "--unit",
     "part",
     type=click.Choice(["container", "endpoint", "jobs", "build"]),
-    help="Only lines of this part; `jobs` are the jobs that lifecycle ran for the agent.",
+    help="Only lines of this part; `jobs` selects the jobs that lifecycle ran for the agent.",
 )
 @click.option(
     "--build",
     "part",
     flag_value="build",
-    help="The same as --unit build: only lines of the builds of its configurations.",
+    help="The same as --unit build: only lines from builds of the agent's configurations.",
 )
 @click.option("--since", type=past, metavar="TIME", help="Only lines since TIME.")
 @functools.partial(json_option, printed="one JSON object per line")

@@ -25,8 +25,8 @@ async def backup(hive: "Hive", output: Output, file: Path | None) -> None:
     """Back up the broker's store while the hive runs.
 
     The store holds messages, questions and reminders. Without FILE, the backup is made in
-    /var/lib/hyperhive/broker/backups. With FILE, which must not exist, the backup is moved
-    there, readable only by root. Only root can give FILE.
+    /var/lib/hyperhive/broker/backups. With FILE, which must not exist, the backup is moved to
+    FILE, readable only by root. Only root can give FILE.
     """
     from hivectl.host import backups
 
@@ -45,8 +45,9 @@ async def backup(hive: "Hive", output: Output, file: Path | None) -> None:
 def restore(file: Path, as_json: bool) -> None:
     """Replace the broker's store with a backup.
 
-    The broker must be stopped: run `systemctl stop hive.target` before, and `systemctl start
-    hive.target` afterwards. The replaced store is kept beside the new one. Only root can do this.
+    Stop the hive first, with `systemctl stop hive.target`, and start it afterwards, with
+    `systemctl start hive.target`. The replaced store is kept beside the new one. Only root can
+    do this.
     """
     import subprocess
     import sys
@@ -56,7 +57,10 @@ def restore(file: Path, as_json: bool) -> None:
     tool = [sys.executable, "-I", "-m", "services.broker.restore", str(file.absolute())]
     done = subprocess.run(tool, capture_output=True, text=True, errors="replace")
     if done.returncode != 0:
-        said = done.stderr.strip() or f"The tool exited with {done.returncode}."
+        said = (
+            done.stderr.strip()
+            or f"The restore exited with status {done.returncode} and no message."
+        )
         code = Exit(done.returncode) if done.returncode in BY_ERROR.values() else Exit.FAILED
         raise CommandError(code, said)
     output = Output(as_json=as_json)

@@ -28,7 +28,9 @@ WAIT_SECONDS = 180.0
     "--in-reply-to", type=record_id, metavar="ID", help="The message that this one answers."
 )
 @click.option(
-    "--dedupe-key", metavar="KEY", help="Send nothing if a message with this KEY was sent already."
+    "--dedupe-key",
+    metavar="KEY",
+    help="If you sent a message with this KEY before, send nothing and print its ID.",
 )
 @hive_command
 async def send(

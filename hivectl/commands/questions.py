@@ -76,7 +76,7 @@ async def questions(
 @click.argument("text", nargs=-1, required=True)
 @hive_command
 async def answer(hive: "Hive", output: Output, number: int, text: Sequence[str]) -> None:
-    """Answer a question to you, or one to an agent in its place.
+    """Answer a question to you, or answer in place of an agent.
 
     TEXT is the answer, or `-` to read it from standard input. If the question has choices, TEXT
     is a choice or its number; give several if the question allows several.
@@ -132,9 +132,9 @@ async def cancel_question(hive: "Hive", output: Output, number: int) -> None:
     "choices",
     metavar="TEXT",
     multiple=True,
-    help="A possible answer; give it once for each.",
+    help="A possible answer; repeat the option for each.",
 )
-@click.option("--multi", is_flag=True, help="Allow an answer of several choices.")
+@click.option("--multi", is_flag=True, help="Allow an answer to have several choices.")
 @click.option(
     "--ttl",
     type=duration(days=30),
@@ -142,7 +142,9 @@ async def cancel_question(hive: "Hive", output: Output, number: int) -> None:
     help="The question expires after DURATION: 90s, 10m, 2d; at most 30d.",
 )
 @click.option(
-    "--dedupe-key", metavar="KEY", help="Ask nothing if a question with this KEY was asked already."
+    "--dedupe-key",
+    metavar="KEY",
+    help="If you asked a question with this KEY before, ask nothing and print its ID.",
 )
 @click.option(
     "--wait",
@@ -188,7 +190,7 @@ def _options(
     from wire.records.broker import AskOptions
 
     if multi and not choices:
-        raise CommandError(Exit.USAGE, "--multi needs choices: give --choice once for each.")
+        raise CommandError(Exit.USAGE, "--multi needs choices: repeat --choice for each of them.")
     return AskOptions(choices=list(choices) or None, multi=multi, ttl_s=ttl, dedupe_key=dedupe_key)
 
 

@@ -24,20 +24,24 @@ _LISTED = 1000
 @click.command()
 @click.argument("text", required=False)
 @click.option(
-    "--at", "due", type=future, metavar="TIME", help="When it is due: 10:00, tomorrow, 2026-01-31."
+    "--at",
+    "due",
+    type=future,
+    metavar="TIME",
+    help="The time at which it is due: 10:00, tomorrow, 2026-01-31.",
 )
 @click.option(
     "--in",
     "after",
     type=duration(days=365),
     metavar="DURATION",
-    help="How long from now it is due: 90s, 10m, 2d; at most 365d.",
+    help="The duration after which it is due: 90s, 10m, 2d; at most 365d.",
 )
 @click.option(
     "--list", "listing", is_flag=True, help="List the pending reminders of the whole hive."
 )
 @click.option(
-    "--all", "everything", is_flag=True, help="List delivered and cancelled reminders, too."
+    "--all", "everything", is_flag=True, help="List pending, delivered and cancelled reminders."
 )
 @click.option(
     "--cancel",
@@ -62,8 +66,8 @@ async def remind(
 
     TEXT arrives in your inbox when it is due; `-` reads it from standard input.
 
-    TIME follows the host's clock; 10:00 is the next 10:00. DURATION (90s, 10m, 1h30m, 2d, 1w) is
-    elapsed time, even if the clock is set.
+    TIME follows the host's clock; 10:00 means the next 10:00. DURATION (90s, 10m, 1h30m, 2d, 1w)
+    is elapsed time: setting the clock does not change when the reminder is due.
     """
     chosen = [text is not None, listing or everything, cancelled is not None]
     if chosen.count(True) != 1:

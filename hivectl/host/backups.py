@@ -33,7 +33,9 @@ def check_free(target: Path) -> None:
     if os.path.lexists(target):
         raise _exists(target)
     if not target.parent.is_dir():
-        raise CommandError(Exit.NOT_FOUND, f"There is no directory {target.parent}.")
+        raise CommandError(
+            Exit.NOT_FOUND, f"The directory {target.parent} does not exist. Create it first."
+        )
 
 
 def move(source: Path, target: Path, directory: Path = DIRECTORY) -> Path:
@@ -50,7 +52,7 @@ def move(source: Path, target: Path, directory: Path = DIRECTORY) -> Path:
     if source.parent != directory:
         raise CommandError(
             Exit.FAILED,
-            f"The broker named {source} as its backup, which is not in {directory}: not moved.",
+            f"The broker's backup {source} is not in {directory}; nothing was moved.",
         )
     try:
         inside = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK)
@@ -74,7 +76,9 @@ def _open_source(name: str, inside: int) -> int:
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_uid != owner:
         os.close(reading)
         raise CommandError(
-            Exit.FAILED, f"{name} is not a regular file that only the broker has: not moved."
+            Exit.FAILED,
+            f"The backup {name} is not a regular file of the broker's user with one link; "
+            "nothing was moved.",
         )
     return reading
 
@@ -106,5 +110,5 @@ def _sync(directory: Path) -> None:
 
 def _exists(target: Path) -> CommandError:
     return CommandError(
-        Exit.CONFLICT, f"{target} exists, and a backup overwrites nothing. Give another FILE."
+        Exit.CONFLICT, f"{target} already exists, and is not overwritten. Give another FILE."
     )

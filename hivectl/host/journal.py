@@ -171,7 +171,7 @@ def journalctl(agent: str, wanted: Wanted) -> None:
     if not paths:
         raise CommandError(
             Exit.DENIED,
-            "You may not read any journal of the agent. Run hivectl as root or as a member of the "
+            "You are not allowed to read the journal. Run hivectl as root or as a member of the "
             "group systemd-journal.",
         )
     line = command_line(agent, machine, paths, wanted)

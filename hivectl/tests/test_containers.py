@@ -21,7 +21,7 @@ async def test_rebuild_says_what_it_changed(hive: FakeHive, hivectl: Hivectl) ->
 async def test_update_one_or_all(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("update", "alice")).out == "alice: update done\n"
     ran = await hivectl("update-all")
-    assert ran.out == "updating one after the other, each once it is idle: alice, bob-2, manager\n"
+    assert ran.out == "updating one after the other, each when it is idle: alice, bob-2, manager\n"
     hive.lifecycle.agents.clear()
     assert (await hivectl("update-all")).out == "all agents are up to date\n"
 
@@ -68,7 +68,7 @@ async def test_status_shows_whom_an_agent_may_talk_to(hive: FakeHive, hivectl: H
     alice = hive.lifecycle.agents["alice"]
     alice.network = alice.network._replace(filtered=False)
     assert (
-        "  network:    NOT FILTERED: the host cannot filter; should be denied: any; "
+        "  network:    NOT FILTERED: this host cannot filter addresses; to be denied: any; "
         "exceptions: 192.0.2.7\n" in (await hivectl("status", "alice")).out
     )
     alice.network = alice.network._replace(deny=[])
@@ -88,4 +88,4 @@ async def test_tombstones_and_their_end(hive: FakeHive, hivectl: Hivectl) -> Non
 async def test_a_job_that_is_over_is_not_cancelled(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("cancel-job", "7")
     assert ran.code == Exit.NOT_FOUND
-    assert ran.err == "hivectl: There is no job 7, or it has ended.\n"
+    assert ran.err == "hivectl: Job 7 does not exist, or has ended.\n"

@@ -146,5 +146,5 @@ async def test_logs_are_there_while_the_hive_is_down(
     monkeypatch.setattr(journal, "HOST_ID", tmp_path / "machine-id")
     (tmp_path / "machine-id").write_text(f"{HOST_ID}\n")
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
-    with pytest.raises(CommandError, match="You may not read any journal"):
+    with pytest.raises(CommandError, match="You are not allowed to read the journal"):
         await asyncio.to_thread(journal.journalctl, "alice", Wanted())

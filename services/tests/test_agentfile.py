@@ -117,7 +117,7 @@ def test_the_page_describes_each_key_and_no_other() -> None:
         ),
         ("[environment]\n1A = 'x'", "environment.1A = '1A' is not valid: it must be a name of 1"),
         ("[environment]\nA = 1", "line 2: environment.A = 1 is not valid: input should be a valid"),
-        ('environment = {A = "\\u0000"}', "must not have the character 0"),
+        ('environment = {A = "\\u0000"}', "must not contain the NUL character"),
         ("[mcp_servers.hive]\ncommand = 'x'", "mcp_servers.hive = 'hive' is not valid: it must be"),
         ("[mcp_servers.A]\ncommand = 'x'", "mcp_servers.A = 'A' is not valid: it must be the name"),
         (
@@ -128,7 +128,7 @@ def test_the_page_describes_each_key_and_no_other() -> None:
         ("[mcp_servers.a]\nurl = 'http://b'\nargs = ['x']", "they belong to a command"),
         ("[mcp_servers.a]\ncommand = 'x'\nheaders = {A = 'b'}", "they belong to a url"),
         ("[mcp_servers.a]\nurl = 'file:///etc/passwd'", "line 2: mcp_servers.a.url = "),
-        ("[mcp_servers.a]\nurl = 'http://b/${ANTHROPIC_API_KEY}'", "without ${"),
+        ("[mcp_servers.a]\nurl = 'http://b/${ANTHROPIC_API_KEY}'", "must not contain ${"),
         (
             "[mcp_servers.a]\nurl = 'http://b'\n[mcp_servers.a.headers]\nA = '${KEY}'",
             "line 4: mcp_servers.a.headers.A = '${KEY}' is not valid: it must be printable",

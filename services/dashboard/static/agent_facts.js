@@ -48,7 +48,7 @@ function network(rules) {
   const denied = `denied: ${rules.deny.join(", ")}`;
   const allowed = rules.allow.length ? `; allowed: ${rules.allow.join(", ")}` : "";
   if (rules.filtered) return ["network", denied + allowed];
-  return ["network", `NOT FILTERED: this host cannot enforce it. ${denied}${allowed}`, true];
+  return ["network", `NOT FILTERED: this host cannot filter addresses. To be ${denied}${allowed}`, true];
 }
 
 function limits(resources) {

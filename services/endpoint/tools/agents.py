@@ -99,7 +99,7 @@ TOOLS: Final = (
     ),
     Tool(
         "update",
-        "Rebuild an agent with this version of Hyperhive. The agent is restarted only if another"
+        "Update an agent to this version of Hyperhive. It is restarted, at once, only if another"
         " version created its container.",
         OneAgent,
         _run_job(JobVerb.UPDATE),

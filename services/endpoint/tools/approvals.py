@@ -57,7 +57,10 @@ class RequestApply(Arguments):
     ]
     revert: Annotated[
         bool,
-        Field(description="Set it if the commit goes back to before what is deployed now."),
+        Field(
+            description="Set it to go back to an older commit, which is not based on the deployed "
+            "one."
+        ),
     ] = False
 
 
