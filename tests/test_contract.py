@@ -20,9 +20,9 @@ from wire.records import approvals, broker, lifecycle
 from wire.records import signature as signature_of
 from wire.records.codec import is_record, types
 
-HOUSE = Path(__file__).parents[1]
-DOCUMENTS = sorted(HOUSE.glob("services/*/org.hyperhive.*.xml"))
-PAGE = HOUSE / "docs" / "dbus.md"
+REPO = Path(__file__).parents[1]
+DOCUMENTS = sorted(REPO.glob("services/*/org.hyperhive.*.xml"))
+PAGE = REPO / "docs" / "dbus.md"
 
 
 @dataclass(frozen=True)

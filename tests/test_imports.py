@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-HOUSE = Path(__file__).parents[1]
+REPO = Path(__file__).parents[1]
 TOP = ("wire", "services", "harness", "hivectl", "man", "sandbox", "bench", "tests")
 OURS = frozenset(TOP)
 SHARED = (
@@ -22,13 +22,13 @@ SHARED = (
 )
 ROOMS = ("approvals", "broker", "build", "dashboard", "endpoint", "lifecycle", "notify")
 
-MODULES = sorted(path.relative_to(HOUSE) for top in TOP for path in (HOUSE / top).rglob("*.py"))
+MODULES = sorted(path.relative_to(REPO) for top in TOP for path in (REPO / top).rglob("*.py"))
 
 
 def imports(module: Path) -> Iterator[str]:
     """Yield the absolute names of all imports of a module."""
     package = module.parent.parts
-    for node in ast.walk(ast.parse((HOUSE / module).read_text())):
+    for node in ast.walk(ast.parse((REPO / module).read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -106,4 +106,4 @@ def test_rules_know_no_bus() -> None:
 
 def test_every_package_is_one() -> None:
     """importlib's import mode, and hatch, want an __init__.py in each folder."""
-    assert not [m.parent for m in MODULES if not (HOUSE / m.parent / "__init__.py").exists()]
+    assert not [m.parent for m in MODULES if not (REPO / m.parent / "__init__.py").exists()]

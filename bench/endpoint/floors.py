@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from services.endpoint.tests.process import HOUSE, cpu_of, proportional_of, resident_of
+from services.endpoint.tests.process import REPO, cpu_of, proportional_of, resident_of
 
 _OURS: Final = ("wire", "services")
 _LIST_OURS: Final = """
@@ -52,7 +52,7 @@ class Sample:
 def imports() -> str:
     """Return the import statements of the modules that the endpoint loads, but for our own."""
     files = subprocess.run(
-        [sys.executable, "-c", _LIST_OURS], cwd=HOUSE, check=True, capture_output=True, text=True
+        [sys.executable, "-c", _LIST_OURS], cwd=REPO, check=True, capture_output=True, text=True
     ).stdout.split()
     found = {statement for file in files for statement in _imports_of(Path(file))}
     # Under systemd, what is logged goes to the journal: imported where that is found out.
@@ -100,7 +100,7 @@ async def _running(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         *("/bin/sh", "-c", 'exec "$@"', "sh", sys.executable, "-c", program),
-        cwd=HOUSE,
+        cwd=REPO,
         env={**os.environ, **environment},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -21,7 +21,7 @@ from wire import names
 from wire.bus import Bus
 from wire.testing import FixedPrincipals
 
-HOUSE: Final = Path(__file__).parents[3]
+REPO: Final = Path(__file__).parents[3]
 MIB: Final = 1024 * 1024
 START_SECONDS: Final = 30.0
 BACKLOG: Final = 1024
@@ -85,7 +85,7 @@ def _kib(pid: int, file: str, field: str) -> int:
 
 def _unit_environment() -> dict[str, str]:
     """Return the environment that the unit sets."""
-    unit = (HOUSE / "services/endpoint/hive-agent@.service").read_text()
+    unit = (REPO / "services/endpoint/hive-agent@.service").read_text()
     settings = re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE)
     return dict(settings)
 
@@ -120,7 +120,7 @@ async def endpoint(
         told.setblocking(False)
         process = await asyncio.create_subprocess_exec(
             *("/bin/sh", "-c", _AS_SYSTEMD, "sh", sys.executable, "-m", "services.endpoint", agent),
-            cwd=HOUSE,
+            cwd=REPO,
             env={
                 **{key: value for key, value in os.environ.items() if key != "JOURNAL_STREAM"},
                 "DBUS_SYSTEM_BUS_ADDRESS": address,
