@@ -1,6 +1,7 @@
 """The broker over the bus, as lifecycle uses it."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from services.lifecycle.notices.notice import Notice
@@ -11,6 +12,8 @@ from wire.errors import NotFound
 from wire.records import decode_all
 from wire.records.broker import MessageChange, MessageState, SendOptions
 from wire.signals import Signal, Subscription
+
+log = logging.getLogger(__name__)
 
 
 class BusBroker:
@@ -76,4 +79,8 @@ class BusBroker:
             if change.state is MessageState.QUEUED
         }
         for name in queued & self._listening.keys():
-            self._listening[name]()
+            try:
+                self._listening[name]()
+            except Exception:
+                # One agent that cannot be woken must not keep the others asleep.
+                log.exception("a message to %s was not handled", name)

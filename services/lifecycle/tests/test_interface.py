@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from wire import names
 from wire.bus import Bus
 from wire.errors import AccessDenied, InvalidArgument, NotFound, Unavailable
 from wire.fixtures import Connect
-from wire.interface import Interface, method
+from wire.interface import Interface, method, signal
 from wire.principal import DASHBOARD, EVERYBODY, THE_MANAGER, THE_OPERATOR, Kind, Principal, agent
 from wire.records import decode
+from wire.records.broker import MessageChange, MessageState
 from wire.records.lifecycle import JobRemoved, JobVerb
 from wire.testing import FixedPrincipals
 from wire.types import Dict, Str, UInt64
@@ -190,6 +192,9 @@ class Broker1(Interface, name=names.BROKER):
     async def UnregisterAgent(self, name: Str) -> None:  # noqa: N802
         raise NotFound("Nobody is called so.")
 
+    @signal()
+    def MessagesChanged(self, changes: list[MessageChange]) -> None: ...  # noqa: N802
+
 
 async def test_the_broker_gets_the_message_as_its_contract_says(connect: Connect) -> None:
     server, client = await connect(), await connect()
@@ -207,3 +212,35 @@ async def test_the_broker_gets_the_message_as_its_contract_says(connect: Connect
     await ours.unregister("alice")
     options = {"kind": "container-crash", "dedupe_key": "key"}
     assert broker.calls == [("manager", "It crashed.", options)]
+
+
+async def test_an_agent_that_cannot_be_woken_does_not_keep_the_others_asleep(
+    connect: Connect,
+) -> None:
+    server, client = await connect(), await connect()
+    ours, broker = BusBroker(client), Broker1()
+    woken: set[str] = set()
+    all_told = asyncio.Event()
+
+    def told(name: str) -> None:
+        woken.add(name)
+        if len(woken) == len(AGENTS):
+            all_told.set()
+        raise RuntimeError(f"{name} cannot be started")
+
+    server.export(names.BROKER_PATH, broker)
+    await server.own(names.BROKER)
+    for name in AGENTS:
+        await ours.listen(name, partial(told, name))
+    broker.MessagesChanged([_queued(number, name) for number, name in enumerate(AGENTS)])
+    async with asyncio.timeout(5):
+        await all_told.wait()
+
+
+AGENTS = ("alice", "bob", "carol")
+
+
+def _queued(number: int, recipient: str) -> MessageChange:
+    return MessageChange(
+        number, "dave", recipient, "message", MessageState.QUEUED, "hello", 5, 7, 0, False, 0
+    )
