@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from wire import names
 from wire.bus import Bus
 from wire.clients.lifecycle import JobClient, LifecycleClient
-from wire.errors import NotFound, Timeout, Unavailable
+from wire.errors import HiveError, NotFound, Timeout, Unavailable
 from wire.records import decode
 from wire.records.lifecycle import JobProperties, JobRemoved, ManagedObjects
 from wire.signals import Signal
@@ -71,13 +71,19 @@ class EndedJobs:
         """`managed_objects` returns the agents and jobs that lifecycle has now."""
         self._managed_objects = managed_objects
         self._ended: dict[str, JobRemoved] = {}
+        self._unreadable: list[tuple[Signal, HiveError]] = []
+        """The signals of a lifecycle of another version."""
         self._restarted = False
         self._changed = asyncio.Event()
 
     def on_removed(self, signal: Signal) -> None:
         """Keep how a job ended: the reply that names the job may still be on its way."""
-        ended = decode(JobRemoved, signal.args)
-        self._ended[ended.job] = ended
+        try:
+            ended = decode(JobRemoved, signal.args)
+        except HiveError as error:
+            self._unreadable.append((signal, error))
+        else:
+            self._ended[ended.job] = ended
         self._changed.set()
 
     def on_restart(self, _owner: str) -> None:
@@ -91,6 +97,7 @@ class EndedJobs:
         Raises:
             Timeout: the job has not ended after `seconds`.
             Unavailable: the job ended while lifecycle was not running.
+            Conflict: lifecycle is of another version, and the result is not known to this one.
         """
         ending = asyncio.ensure_future(self._wait(path))
         try:
@@ -110,6 +117,9 @@ class EndedJobs:
 
     async def _wait(self, path: str) -> JobRemoved:
         while path not in self._ended:
+            for signal, error in self._unreadable:
+                if path in signal.args:
+                    raise error
             await self._changed.wait()
             self._changed.clear()
             if self._restarted:

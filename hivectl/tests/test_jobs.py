@@ -1,7 +1,12 @@
-"""Jobs that end while lifecycle restarts."""
+"""Jobs that end while lifecycle restarts, or in a way that this version does not know."""
+
+from dataclasses import replace
+
+import pytest
 
 from hivectl.clients.jobs import EndedJobs
 from wire import names
+from wire.errors import Conflict, Timeout
 from wire.records.lifecycle import JobResult, ManagedObjects
 from wire.signals import Signal
 
@@ -24,3 +29,24 @@ async def test_a_job_that_ends_during_the_check_is_not_lost() -> None:
     ended.on_restart(":1.7")
     job = await ended.end_of(PATH, lambda: None, 10)
     assert job.result is JobResult.DONE
+
+
+async def no_objects() -> ManagedObjects:
+    return ManagedObjects({}, {})
+
+
+@pytest.mark.parametrize("args", [[1, PATH, "alice", "start", "postponed", ""], [1, PATH, "done"]])
+async def test_an_end_that_is_not_known_does_not_hang_the_command(args: list[object]) -> None:
+    ended = EndedJobs(no_objects)
+    ended.on_removed(replace(REMOVED, args=args))
+    with pytest.raises(Conflict, match="different versions"):
+        await ended.end_of(PATH, lambda: None, 10)
+
+
+async def test_the_unknown_end_of_another_job_is_ignored() -> None:
+    ended = EndedJobs(no_objects)
+    ended.on_removed(replace(REMOVED, args=[2, names.job_path(2), "bob", "hibernate", "done", ""]))
+    with pytest.raises(Timeout):
+        await ended.end_of(PATH, lambda: None, 0.1)
+    ended.on_removed(REMOVED)
+    assert (await ended.end_of(PATH, lambda: None, 10)).result is JobResult.DONE

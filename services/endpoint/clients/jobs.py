@@ -6,7 +6,7 @@ from typing import Final
 from wire import names
 from wire.bus import Bus
 from wire.clients.lifecycle import AgentClient
-from wire.errors import NotFound, Timeout, Unavailable
+from wire.errors import HiveError, NotFound, Timeout, Unavailable
 from wire.records.codec import decode
 from wire.records.lifecycle import JobRemoved, JobVerb
 from wire.signals import Caller, SignalStream
@@ -40,6 +40,7 @@ class Jobs:
         """Start, stop, restart or update `agent`; return the end of that job.
 
         Raises:
+            Conflict: lifecycle is of another version, and the result is not known to this one.
             NotFound: there is no such agent.
             Timeout: the job has not ended after JOB_SECONDS; it goes on.
             Unavailable: lifecycle ended before the job did.
@@ -83,9 +84,19 @@ def no_agent(name: str) -> NotFound:
 
 
 async def _end_of(job: str, removed: SignalStream) -> JobRemoved:
-    """Return the end of `job`, from the signals about all jobs."""
+    """Return the end of `job`, from the signals about all jobs.
+
+    Raises:
+        Conflict: lifecycle is of another version, and the result is not known to this one.
+        Unavailable: the connection to the bus was lost.
+    """
     async for signal in removed:
-        ended = decode(JobRemoved, signal.args)
+        try:
+            ended = decode(JobRemoved, signal.args)
+        except HiveError:
+            if job in signal.args:
+                raise
+            continue  # another agent's job, of a kind that only a newer lifecycle has
         if ended.job == job:
             return ended
     raise Unavailable("The connection to the bus was lost.")

@@ -296,6 +296,22 @@ async def test_a_job_is_not_waited_for_when_lifecycle_is_gone(managers_hive: Hiv
     assert "list_agents" in text(answer)
 
 
+@pytest.mark.parametrize(("result", "told"), [("done", "done"), ("postponed", "versions")])
+async def test_a_newer_lifecycle_may_have_other_jobs_and_results(
+    managers_hive: Hive, result: str, told: str
+) -> None:
+    lifecycle = managers_hive.lifecycle
+    lifecycle.endless = True
+    client = await managers_hive.client()
+    await client.start("restart", name="alice")
+    async with asyncio.timeout(LIMIT):
+        await managers_hive.agents["alice"].accepted.wait()
+        lifecycle.JobRemoved(9, names.job_path(9), "bob", "hibernate", "done", "")
+        lifecycle.JobRemoved(1, names.job_path(1), "alice", "restart", result, "")
+        answer = (await client.line())["result"]
+    assert told in text(answer)
+
+
 async def test_what_was_asked_before_the_end_is_done(hive: Hive) -> None:
     client = await hive.client()
     await client.start("recv", wait_seconds=100)
