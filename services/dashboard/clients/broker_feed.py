@@ -66,7 +66,8 @@ class BrokerFeed(Feed):
         """Take over changes of messages; ask for the questions when one has changed."""
         match signal.member, signal.args:
             case "MessagesChanged", [rows]:
-                self.state.change_messages(decode_all(MessageChange, rows))
+                if not self.state.change_messages(decode_all(MessageChange, rows)):
+                    self.request_all()
             case "QuestionAdded" | "QuestionResolved", _:
                 self._questions_changed = True
                 self.request_changes()

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from time import time_ns
 
+from wire import names
 from wire.records.approvals import Approval, ApprovalState
-from wire.records.broker import Message, MessageChange, Question
+from wire.records.broker import Message, MessageChange, MessageState, Question
 from wire.records.lifecycle import (
     AgentProperties,
     Crashed,
@@ -121,21 +122,29 @@ class PageState:
         """Replace all messages."""
         self._tables.replace(Table.MESSAGES, self._window(messages))
 
-    def change_messages(self, changes: Iterable[MessageChange]) -> None:
+    def change_messages(self, changes: Iterable[MessageChange]) -> bool:
         """Add new messages, and change the rows of known ones.
 
         A change without text of a message that is not in the table is ignored: the message is
         older than those that are shown.
+
+        Returns:
+            Whether all messages that must be shown are in the table: one that waits for the
+            operator again may be missing.
         """
         known = self._tables.rows(Table.MESSAGES)
         changed: dict[str, Row] = {}
+        complete = True
         for change in changes:
             row = changed.get(str(change.id), known.get(str(change.id)))
             if row is not None or change.length:
                 changed[str(change.id)] = changed_message_row(change, row)
+            elif change.recipient == names.OPERATOR and change.state is MessageState.QUEUED:
+                complete = False
         kept = self._newest({**known, **changed})
         put = {key: row for key, row in changed.items() if key in kept}
         self._tables.update(Table.MESSAGES, put=put, remove=set(known) - set(kept))
+        return complete
 
     def _window(self, messages: Iterable[Message]) -> dict[str, Row]:
         return self._newest({str(message.id): message_row(message) for message in messages})

@@ -108,6 +108,22 @@ async def test_the_oldest_message_leaves_unless_it_waits_for_the_operator(
     assert "2" in rows(tables)
 
 
+async def test_an_old_message_that_waits_for_the_operator_again_is_asked_for(
+    feed: BrokerFeed, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[str] = []
+    monkeypatch.setattr(feed, "request_all", lambda: requests.append("all"))
+    changed(feed, *(CHANGE._replace(id=n) for n in range(2, MAX_MESSAGES + 2)))
+    old = CHANGE._replace(recipient=names.OPERATOR)
+    leased = old._replace(state=MessageState.LEASED, body="", length=0)
+    changed(feed, old)
+    changed(feed, leased)
+    assert "1" not in rows(tables)
+    assert requests == []
+    changed(feed, leased._replace(state=MessageState.QUEUED, redeliveries=1))
+    assert requests == ["all"]
+
+
 async def test_several_changes_of_one_message_are_taken_in_their_order(
     feed: BrokerFeed, tables: Tables
 ) -> None:
