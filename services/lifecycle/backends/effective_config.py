@@ -47,9 +47,10 @@ class EffectiveConfig:
 
     def network(self, spec: Spec) -> Network:
         """Return the addresses that an agent may reach; the host's name servers are included."""
+        # A property that cannot be read would keep everybody from reading any agent.
         resolv_conf = ""
-        with contextlib.suppress(FileNotFoundError):
-            resolv_conf = (self._layout.root / "etc/resolv.conf").read_text()
+        with contextlib.suppress(OSError):
+            resolv_conf = (self._layout.root / "etc/resolv.conf").read_text(errors="replace")
         return network_of(spec.name, self._config, resolv_conf, can_filter=self.can_filter)
 
     def lacks_required_filter(self, spec: Spec) -> bool:

@@ -68,6 +68,15 @@ def test_name_servers_are_read_with_care() -> None:
     assert name_servers(text + "nameserver\n") == ["10.1.2.3", "fe80::1"]
 
 
+def test_a_damaged_resolv_conf_does_not_hide_the_network(host: Host) -> None:
+    file = host.root / "etc/resolv.conf"
+    file.write_bytes(b"search caf\xe9.example\nnameserver 10.1.2.3\n")
+    assert host.backend.network(ALICE).allow == ["10.1.2.3"]
+    file.unlink()
+    file.symlink_to("resolv.conf")
+    assert host.backend.network(ALICE).allow == []
+
+
 def test_a_packet_that_leaves_says_that_nothing_filters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert canfilter.probe() is canfilter.Outcome.OPEN
 
