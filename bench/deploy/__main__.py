@@ -41,7 +41,7 @@ def add(report: Report, times: dict[str, list[float]]) -> None:
     for what, moment, against, floor in (
         ("approved until READY", "ready", "a restart by lifecycle", "restart"),
         ("approved until READY", "ready", "a bare systemd-nspawn stopped and started", "bare"),
-        ("approved until booked as deployed", "booked", "a restart by lifecycle", "restart"),
+        ("approved until recorded as deployed", "recorded", "a restart by lifecycle", "restart"),
     ):
         for share in (0.5, 0.99):
             least = Floor(against, percentile(times[floor], share))

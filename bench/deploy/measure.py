@@ -69,7 +69,7 @@ class Approvals:
 
     async def approve(self, number: int) -> dict[str, float]:
         """Approve it; return the seconds until its job is done (`ready`), and until it is recorded
-        as deployed (`booked`).
+        as deployed (`recorded`).
         """
         async with (
             self._bus.subscribe(interface=names.APPROVALS, member="ApprovalResolved") as resolved,
@@ -81,7 +81,7 @@ class Approvals:
             ready = monotonic() - began
             async for event in resolved:
                 if event.args == [AGENT, number, "deployed"]:
-                    return {"ready": ready, "booked": monotonic() - began}
+                    return {"ready": ready, "recorded": monotonic() - began}
         raise RuntimeError("the bus ended")
 
 
