@@ -71,10 +71,10 @@ def test_name_servers_are_read_with_care() -> None:
 def test_a_damaged_resolv_conf_does_not_hide_the_network(host: Host) -> None:
     file = host.root / "etc/resolv.conf"
     file.write_bytes(b"search caf\xe9.example\nnameserver 10.1.2.3\n")
-    assert host.backend.network(ALICE).allow == ["10.1.2.3"]
+    assert "10.1.2.3" in host.backend.network(ALICE).allow
     file.unlink()
     file.symlink_to("resolv.conf")
-    assert host.backend.network(ALICE).allow == []
+    assert "10.1.2.3" not in host.backend.network(ALICE).allow
 
 
 def test_a_packet_that_leaves_says_that_nothing_filters(monkeypatch: pytest.MonkeyPatch) -> None:
