@@ -1,10 +1,12 @@
 """The checks of bench/chaos notice each violation."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 
 from bench.chaos import check, conversations
+from bench.chaos.broker import EachChange
 from bench.chaos.evidence import (
     Done,
     Evidence,
@@ -16,7 +18,15 @@ from bench.chaos.evidence import (
     Stored,
     Told,
 )
+from bench.chaos.observer import Observer
 from bench.chaos.turns import _sends, _wakes
+from wire import names
+from wire.clients.systemd import MANAGER, SYSTEMD, SYSTEMD_PATH
+from wire.fixtures import Connect
+from wire.interface import Interface, method, signal
+from wire.principal import EVERYBODY
+from wire.records.broker import MessageChange, MessageState
+from wire.types import Str, UInt64
 
 
 def sound() -> Evidence:
@@ -147,3 +157,53 @@ def test_what_a_harness_has_written_down_is_read() -> None:
         ("tool-result", {"id": "y", "content": "no", "error": True}),
     ]
     assert list(_sends("alice", events)) == [("alice", 4, "hi")]
+
+
+class Broker(Interface, name=names.BROKER):
+    """A broker that only announces."""
+
+    @signal()
+    def MessagesChanged(self, changes: list[MessageChange]) -> None: ...  # noqa: N802
+
+    @signal()
+    def QuestionAdded(self, to: Str, id: UInt64, sender: Str) -> None: ...  # noqa: N802
+
+
+class Systemd(Interface, name=MANAGER):
+    """A systemd with signals."""
+
+    @method(allow=EVERYBODY)
+    async def Subscribe(self) -> None:  # noqa: N802
+        return None
+
+
+async def test_the_observer_takes_what_the_broker_announces(connect: Connect) -> None:
+    server, client = await connect(), await connect()
+    broker, observer = Broker(), Observer()
+    server.export(names.BROKER_PATH, broker)
+    server.export(SYSTEMD_PATH, Systemd())
+    await server.own(SYSTEMD)
+    await observer.listen(client)
+    one = MessageChange(1, "bob", "alice", "message", MessageState.QUEUED, "", 0, 5, 0, False, 0)
+    states = [MessageState.QUEUED, MessageState.LEASED, MessageState.DEAD, MessageState.DROPPED]
+    for state in states:
+        broker.MessagesChanged([one._replace(state=state, redeliveries=2)])
+    parked = asyncio.create_task(observer.until(lambda e: e.what == Said.PARKED, 10, "parked"))
+    assert (await parked).whom == "alice"
+    asked = asyncio.create_task(observer.until(lambda e: e.what == "QuestionAdded", 10, "asked"))
+    await asyncio.sleep(0)
+    broker.QuestionAdded("bob", 7, "alice")
+    assert (await asked).whom == "bob"
+    said = (Said.QUEUED, Said.DELIVERED, Said.PARKED)
+    assert observer.evidence.told == [Told(one, 1, "alice", 2) for one in said]
+    assert (observer.parked, observer.held) == ([1], {})
+
+
+async def test_the_broker_of_the_chaos_announces_each_change() -> None:
+    sent: list[list[MessageChange]] = []
+    one = MessageChange(1, "bob", "alice", "message", MessageState.QUEUED, "", 0, 5, 0, False, 0)
+    leased = one._replace(state=MessageState.LEASED)
+    signal = EachChange(sent.append)
+    signal.add([one, leased])
+    signal.close()
+    assert sent == [[one], [leased]]

@@ -21,6 +21,7 @@ AGENT_INTERFACE: Final = "org.hyperhive.Agent1"
 JOB_INTERFACE: Final = "org.hyperhive.Job1"
 OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+PEER: Final = "org.freedesktop.DBus.Peer"
 
 MANAGER: Final = "manager"
 OPERATOR: Final = "operator"

@@ -7,13 +7,12 @@ from typing import Final
 
 from wire import errors
 from wire.interface import Interface, PropertySpec
-from wire.names import OBJECT_MANAGER, PROPERTIES
+from wire.names import OBJECT_MANAGER, PEER, PROPERTIES
 from wire.objects import Objects, readable, value_of
 from wire.types import Typed, Value
 
 _INTROSPECTABLE: Final = "org.freedesktop.DBus.Introspectable"
-_PEER: Final = "org.freedesktop.DBus.Peer"
-STANDARD_INTERFACES: Final = frozenset({_INTROSPECTABLE, _PEER, PROPERTIES, OBJECT_MANAGER})
+STANDARD_INTERFACES: Final = frozenset({_INTROSPECTABLE, PEER, PROPERTIES, OBJECT_MANAGER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +81,8 @@ def _managed(objects: Objects, path: str, arguments: list[Value]) -> list[Value]
 
 _METHODS: Final[dict[tuple[str, str], StandardMethod]] = {
     (_INTROSPECTABLE, "Introspect"): StandardMethod("", "s", _introspect, public=True),
-    (_PEER, "Ping"): StandardMethod("", "", lambda objects, path, arguments: [], public=True),
-    (_PEER, "GetMachineId"): StandardMethod("", "s", _machine_id, public=True),
+    (PEER, "Ping"): StandardMethod("", "", lambda objects, path, arguments: [], public=True),
+    (PEER, "GetMachineId"): StandardMethod("", "s", _machine_id, public=True),
     (PROPERTIES, "Get"): StandardMethod("ss", "v", _get),
     (PROPERTIES, "GetAll"): StandardMethod("s", "a{sv}", _get_all),
     (PROPERTIES, "Set"): StandardMethod("ssv", "", _set),

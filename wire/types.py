@@ -9,9 +9,8 @@ A method with several results answers a list: `-> Annotated[list[Any], Signature
 A variant is a plain Python value everywhere outside of `wire`. The encoder chooses its type by
 `str -> s, bool -> b, int -> x, float -> d, bytes -> ay, list[str] -> as,
 list[int] -> ax, list[float] -> ad, list[bool] -> ab, list[dict] -> aa{sv}, dict -> a{sv}`, an empty
-list is `as`; where the other end expects another type, name it: `U32(3)`, `U64(3)`, `I32(-1)`,
-`Path("/a")`, or any signature at all with `Typed("a(sasb)", value)`. A tuple is encoded as a list
-is.
+list is `as`; where the other end expects another type, name it: `U32(3)`, `U64(3)`, `Path("/a")`,
+or any signature at all with `Typed("a(sasb)", value)`. A tuple is encoded as a list is.
 """
 
 from typing import Annotated, Any, NamedTuple, TypeAlias
@@ -34,21 +33,15 @@ Int32: TypeAlias = Annotated[int, Signature("i")]
 UInt32: TypeAlias = Annotated[int, Signature("u")]
 Int64: TypeAlias = Annotated[int, Signature("x")]
 UInt64: TypeAlias = Annotated[int, Signature("t")]
-Double: TypeAlias = Annotated[float, Signature("d")]
 ObjectPath: TypeAlias = Annotated[str, Signature("o")]
+Bytes: TypeAlias = Annotated[bytes, Signature("ay")]
+Variant: TypeAlias = Annotated[Value, Signature("v")]
 Dict: TypeAlias = Annotated[dict[str, Value], Signature("a{sv}")]
 StrList: TypeAlias = Annotated[list[str], Signature("as")]
 UInt64List: TypeAlias = Annotated[list[int], Signature("at")]
 ManagedDict: TypeAlias = Annotated[
     dict[str, dict[str, dict[str, Value]]], Signature("a{oa{sa{sv}}}")
 ]
-DictList: TypeAlias = Annotated[list[dict[str, Value]], Signature("aa{sv}")]
-Messages: TypeAlias = Annotated[list[list[Any]], Signature("a(tssssxubtssb)")]
-"""Messages of the broker; the fields are named in org.hyperhive.Broker1.xml."""
-Questions: TypeAlias = Annotated[list[list[Any]], Signature("a(tsssasbxxsassx)")]
-"""Questions of the broker, named there as well."""
-Reminders: TypeAlias = Annotated[list[list[Any]], Signature("a(tsxssxst)")]
-"""Reminders of the broker, named there as well."""
 
 
 class Typed(NamedTuple):
@@ -66,11 +59,6 @@ def U32(value: int) -> Typed:
 def U64(value: int) -> Typed:
     """Return `value` as a variant of type t, 0 to 2**64-1."""
     return Typed("t", value)
-
-
-def I32(value: int) -> Typed:
-    """Return `value` as a variant of type i, -2**31 to 2**31-1."""
-    return Typed("i", value)
 
 
 def Path(value: str) -> Typed:

@@ -19,11 +19,13 @@ from bench.chaos import check, conversations, turns
 from bench.chaos.crew import Member, hire
 from bench.chaos.evidence import Evidence, Question, Reminder, Said, Stored
 from bench.chaos.host import prepared
-from bench.chaos.observer import SYSTEMD, SYSTEMD_PATH, Observer, StalledError
+from bench.chaos.observer import Observer, StalledError
 from bench.chaos.rounds import AGENTS, Rounds, is_failed
 from wire import names
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
+from wire.clients.lifecycle import AgentClient
+from wire.clients.systemd import UnitClient, unit_path
 from wire.errors import Conflict, HiveError, RemoteError
 from wire.records.broker import (
     MessageFilter,
@@ -207,20 +209,14 @@ class Chaos:
                 if await self._is_given_up(agent):
                     self._given_up += 1
                     _say(f"systemd has given up on {agent}: it is started by the operator")
-                    path = names.agent_path(agent)
-                    await self._bus.call(names.LIFECYCLE, path, names.AGENT_INTERFACE, "Start")
+                    await AgentClient(self._bus, names.agent_path(agent)).start()
             except (HiveError, RemoteError) as error:
                 _say(f"{agent} was not started: {error!r}")
 
     async def _is_given_up(self, agent: str) -> bool:
         """Return whether systemd gave up; not while it is about to start the container again."""
         unit = f"systemd-nspawn@{names.machine_name(agent)}.service"
-        manager = (SYSTEMD, SYSTEMD_PATH, f"{SYSTEMD}.Manager")
-        path = await self._bus.call1(*manager, "GetUnit", "s", unit)
-        state = await self._bus.call1(
-            SYSTEMD, path, names.PROPERTIES, "Get", "ss", f"{SYSTEMD}.Unit", "ActiveState"
-        )
-        return bool(state == "failed")
+        return bool(await UnitClient(self._bus, unit_path(unit)).get("ActiveState") == "failed")
 
     # The end
 

@@ -7,16 +7,16 @@ from enum import StrEnum
 class Said(StrEnum):
     """The kinds of reports about a message; LOST: the broker itself has gone."""
 
-    QUEUED = "MessageQueued"
-    DELIVERED = "MessageDelivered"
-    ACKNOWLEDGED = "MessageAcknowledged"
-    PARKED = "MessageParked"
+    QUEUED = "message queued"
+    DELIVERED = "message handed out"
+    ACKNOWLEDGED = "message acknowledged"
+    PARKED = "message parked"
     LOST = "the broker was lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A signal; `count` is its redeliveries."""
+    """A change of a message, from the broker's signal; `count` is its redeliveries."""
 
     said: Said
     id: int = 0

@@ -8,11 +8,17 @@ from typing import Any, Final
 from bench.chaos.evidence import Done, Evidence, Said, Seen, Sent, Told
 from wire import names
 from wire.bus import Bus
+from wire.clients.systemd import SYSTEMD_PATH, ManagerClient
+from wire.records import decode_all
+from wire.records.broker import MessageChange, MessageState
 from wire.signals import DAEMON, Signal
 
-SYSTEMD: Final = "org.freedesktop.systemd1"
-SYSTEMD_PATH: Final = "/org/freedesktop/systemd1"
-OF_MESSAGES: Final = frozenset(Said) - {Said.LOST}
+SAID: Final = {
+    MessageState.QUEUED: Said.QUEUED,
+    MessageState.LEASED: Said.DELIVERED,
+    MessageState.ACKNOWLEDGED: Said.ACKNOWLEDGED,
+    MessageState.DEAD: Said.PARKED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ class Observer:
         await bus.on_signal(
             self._unit_changed, path_namespace=f"{SYSTEMD_PATH}/unit", interface=names.PROPERTIES
         )
-        await bus.call(SYSTEMD, SYSTEMD_PATH, f"{SYSTEMD}.Manager", "Subscribe")
+        await ManagerClient(bus).subscribe()
 
     async def until(self, test: Test, seconds: float, what: str) -> Event:
         """Return the next event that passes `test`. Raises StalledError after `seconds`."""
@@ -115,14 +121,19 @@ class Observer:
     # The bus
 
     def _broker_said(self, signal: Signal) -> None:
-        if signal.member not in OF_MESSAGES:
-            self.news.set()
-            self.happened(signal.member, signal.args[0])
-            return
-        to, id, *rest = signal.args
-        said = Said(signal.member)
-        count = rest[0] if said in (Said.DELIVERED, Said.PARKED) else 0
-        self.evidence.told.append(Told(said, id, to, count))
+        match signal.args:
+            case [list(rows)]:
+                for change in decode_all(MessageChange, rows):
+                    self._message_changed(change)
+            case [whom, *_]:
+                self.news.set()
+                self.happened(signal.member, whom)
+
+    def _message_changed(self, change: MessageChange) -> None:
+        if change.state not in SAID:
+            return  # dropped
+        said, id, to = SAID[change.state], change.id, change.recipient
+        self.evidence.told.append(Told(said, id, to, change.redeliveries))
         if said is Said.DELIVERED:
             self.held[id] = to
         else:

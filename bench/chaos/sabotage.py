@@ -1,12 +1,7 @@
-"""A broker with a fault, to see that the chaos catches it: `python -m bench.chaos.sabotage FAULT`.
-
-Runs as hive-broker.service in the place of the real one. Most faults are a word in its SQL.
-"""
+"""Faults of a broker, to see that the chaos catches them. Most are a word in its SQL."""
 
 import random
-import runpy
 import sqlite3
-import sys
 from typing import Any, Final
 
 FAULTS: Final[dict[str, tuple[str, str]]] = {
@@ -29,15 +24,14 @@ KEEP_LEASES: Final = "keep-leases"
 NAMES: Final = (*FAULTS, KEEP_LEASES)
 
 
-def main(fault: str) -> None:
-    """Run as the broker."""
+def break_broker(fault: str) -> None:
+    """Give the broker that this process is about to run a fault."""
     if fault == KEEP_LEASES:
         from services.broker.messages.inboxes import Inboxes
 
         Inboxes.holder_left = lambda self, holder: None  # type: ignore[method-assign]
     else:
         _rewrite(*FAULTS[fault], chance=0.1 if fault == "lose-commits" else 1.0)
-    runpy.run_module("services.broker", run_name="__main__")
 
 
 def _rewrite(old: str, new: str, chance: float) -> None:
@@ -53,7 +47,3 @@ def _rewrite(old: str, new: str, chance: float) -> None:
         return connect(*arguments, **{**options, "factory": Faulty})
 
     sqlite3.connect = faulty
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -19,9 +19,16 @@ from bench.lifecycle import bare
 from bench.lifecycle.orders import Orders, orders
 from services.agentfile import NAME as FILE
 from wire import names
+from wire.clients.approvals import ApprovalsClient
+from wire.records import decode
+from wire.records.approvals import (
+    ApplyRequestOptions,
+    ApprovalResolved,
+    ApprovalState,
+    SpawnRequestOptions,
+)
 
 AGENT: Final = "bench"
-APPROVALS: Final = (names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS)
 GIT: Final = Path("/var/lib/hyperhive/git")
 SETTINGS: Final = Path("/run/bench.gitconfig")
 LIMIT: Final = 120.0
@@ -62,25 +69,22 @@ class Approvals:
     def __init__(self, given: Orders) -> None:
         self._given = given
         self._bus = given.bus
-
-    async def ask(self, member: str, signature: str, *args: object) -> int:
-        """Submit a request; return its number."""
-        return int(await self._bus.call1(*APPROVALS, member, signature, *args))
+        self.client = ApprovalsClient(given.bus)
 
     async def approve(self, number: int) -> dict[str, float]:
         """Approve it; return the seconds until its job is done (`ready`), and until it is recorded
         as deployed (`recorded`).
         """
+        deployed = ApprovalResolved(AGENT, number, ApprovalState.DEPLOYED)
         async with (
             self._bus.subscribe(interface=names.APPROVALS, member="ApprovalResolved") as resolved,
             asyncio.timeout(LIMIT),
         ):
             began = monotonic()
-            job = str(await self._bus.call1(*APPROVALS, "Approve", "t", number))
-            await self._given.done(job)
+            await self._given.done(await self.client.approve(number))
             ready = monotonic() - began
             async for event in resolved:
-                if event.args == [AGENT, number, "deployed"]:
+                if decode(ApprovalResolved, event.args) == deployed:
                     return {"ready": ready, "recorded": monotonic() - began}
         raise RuntimeError("the bus ended")
 
@@ -90,13 +94,14 @@ async def main(number: int) -> Times:
     times: Times = defaultdict(list)
     async with orders() as given:
         approvals = Approvals(given)
-        await approvals.approve(await approvals.ask("RequestSpawn", "ssa{sv}", AGENT, "bench", {}))
+        client = approvals.client
+        spawn = await client.request_spawn(AGENT, "bench", SpawnRequestOptions())
+        await approvals.approve(spawn)
         proposals = Proposals(AGENT)
         for turn in range(number):
             commit = proposals.commit(f'[environment]\nMEASURED = "{turn}"\n')
             began = monotonic()
-            what = (AGENT, commit, "Measure it")
-            asked = await approvals.ask("RequestApply", "sssa{sv}", *what, {})
+            asked = await client.request_apply(AGENT, commit, "Measure it", ApplyRequestOptions())
             times["submitted"].append(monotonic() - began)
             for moment, seconds in (await approvals.approve(asked)).items():
                 times[moment].append(seconds)
@@ -107,12 +112,12 @@ async def main(number: int) -> Times:
 
 async def _floors(given: Orders, times: Times) -> None:
     began = monotonic()
-    await given.done(await given.agent(AGENT, "Restart"))
+    await given.done(await given.agent(AGENT).restart())
     times["restart"].append(monotonic() - began)
-    await given.done(await given.agent(AGENT, "Stop"))
+    await given.done(await given.agent(AGENT).stop())
     times["bare"].append(await bare.start(AGENT))
     times["bare"][-1] += await bare.stop(AGENT)
-    await given.done(await given.agent(AGENT, "Start"))
+    await given.done(await given.agent(AGENT).start())
 
 
 if __name__ == "__main__":

@@ -5,16 +5,13 @@ agent, and no others.
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bench.lifecycle.orders import Orders
 from services.lifecycle.agents import uid_ranges
 from wire import names
+from wire.clients import machined, systemd
 
-SYSTEMD: Final = "org.freedesktop.systemd1"
-SYSTEMD_MANAGER: Final = (SYSTEMD, "/org/freedesktop/systemd1", f"{SYSTEMD}.Manager")
-MACHINED: Final = "org.freedesktop.machine1"
-MACHINED_MANAGER: Final = (MACHINED, "/org/freedesktop/machine1", f"{MACHINED}.Manager")
 CGROUPS: Final = Path("/sys/fs/cgroup")
 DATA: Final = Path("/var/lib/hyperhive/agents")
 UIDS: Final = range(uid_ranges.FIRST, uid_ranges.FIRST + uid_ranges.COUNT * uid_ranges.SIZE)
@@ -43,23 +40,21 @@ async def wrong(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
 
 async def _wrong_objects(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
     """Return the faults in what lifecycle shows."""
-    objects: dict[str, Any] = await orders.bus.call1(
-        names.LIFECYCLE, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
-    )
-    found = [f"{path} is left" for path in objects if "/job/" in path]
+    agents, jobs = await orders.lifecycle.managed_objects()
+    found = [f"{path} is left" for path in jobs]
     for agent, fate in fates.items():
-        shown = objects.get(names.agent_path(agent), {}).get(names.AGENT_INTERFACE)
-        state = shown["State"] if shown else None
+        shown = agents.get(names.agent_path(agent))
+        state = shown.state if shown else None
         if state != (str(fate) if fate in (Fate.RUNNING, Fate.STOPPED) else None):
             found.append(f"{agent} is {state}, and should be {fate}")
-        if shown and shown["Enabled"] != (fate is Fate.RUNNING):
-            found.append(f"Enabled of {agent} is {shown['Enabled']}, but it is {fate}")
+        if shown and shown.enabled != (fate is Fate.RUNNING):
+            found.append(f"Enabled of {agent} is {shown.enabled}, but it is {fate}")
     return found
 
 
 async def _wrong_units(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
-    listed: list[Any] = await orders.bus.call1(*SYSTEMD_MANAGER, "ListUnits")
-    active = {unit[0]: unit[3] for unit in listed}
+    listed = await systemd.ManagerClient(orders.bus).list_units()
+    active = {unit.unit: unit.active_state for unit in listed}
     found = []
     for agent, fate in fates.items():
         for unit in (_container(agent), names.socket_unit(agent)):
@@ -76,8 +71,8 @@ async def _wrong_units(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
 
 
 async def _wrong_machines(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
-    listed: list[Any] = await orders.bus.call1(*MACHINED_MANAGER, "ListMachines")
-    machines = {machine[0] for machine in listed}
+    listed = await machined.ManagerClient(orders.bus).list_machines()
+    machines = {machine.machine for machine in listed}
     return [
         f"machined has {'no' if fate is Fate.RUNNING else 'a'} machine of {agent}, which is {fate}"
         for agent, fate in fates.items()

@@ -13,8 +13,9 @@ from typing import Final
 
 from bench.lifecycle import audit, bare, weigh
 from bench.lifecycle.audit import Fate
-from bench.lifecycle.orders import Ended, Orders, orders
+from bench.lifecycle.orders import Orders, orders
 from services.lifecycle.jobs.containers import STARTS_AT_ONCE
+from wire.records.lifecycle import JobRemoved, JobResult, SpawnOptions, TurnState
 
 SETTLING: Final = 10.0
 """Seconds in which the hive completes the work after a spawn: repositories, messages."""
@@ -22,7 +23,7 @@ SETTLING: Final = 10.0
 
 async def all_at_once(
     orders: Orders, asked: list[Awaitable[str]]
-) -> tuple[float, list[Ended], list[str]]:
+) -> tuple[float, list[JobRemoved], list[str]]:
     """Give all orders, and wait until the last job has ended.
 
     Returns:
@@ -30,18 +31,22 @@ async def all_at_once(
     """
     began = monotonic()
     ended = await asyncio.gather(*[_ended(orders, order) for order in asked])
-    done = [one for one in ended if one.result == "done"]
-    failed = [f"{one.verb} of {one.agent}: {one.note}" for one in ended if one.result != "done"]
+    done = [one for one in ended if one.result is JobResult.DONE]
+    failed = [
+        f"{one.verb} of {one.agent}: {one.note}"
+        for one in ended
+        if one.result is not JobResult.DONE
+    ]
     return monotonic() - began, done, failed
 
 
-async def _ended(orders: Orders, order: Awaitable[str]) -> Ended:
+async def _ended(orders: Orders, order: Awaitable[str]) -> JobRemoved:
     return await orders.end(await order)
 
 
 async def idle(orders: Orders, agents: list[str], seconds: int) -> dict[str, dict[str, float]]:
     """Return what the hive uses in so many idle seconds."""
-    await asyncio.gather(*[orders.until(agent, "TurnState", "idle") for agent in agents])
+    await asyncio.gather(*[orders.until(agent, "TurnState", TurnState.IDLE) for agent in agents])
     await asyncio.sleep(SETTLING)
     return await weigh.rest(seconds)
 
@@ -68,17 +73,17 @@ async def main(number: int, seconds: int = 0) -> dict[str, object]:
     agents = [f"n{i:02}" for i in range(number)]
     found: dict[str, object] = {}
     async with orders() as given:
-        spawns = [given.manager("Spawn", "sa{sv}", agent, {}) for agent in agents]
+        spawns = [given.lifecycle.spawn(agent, SpawnOptions()) for agent in agents]
         found["ready"], spawned, wrong = await all_at_once(given, list(spawns))
         here = [one.agent for one in spawned]
         wrong += await audit.wrong(given, dict.fromkeys(here, Fate.RUNNING))
         if seconds:
             found["idle"] = await idle(given, here, seconds)
-            stops = [given.agent(agent, "Stop") for agent in here]
+            stops = [given.agent(agent).stop() for agent in here]
             found["stopped"], _, failed = await all_at_once(given, list(stops))
             wrong += failed + await audit.wrong(given, dict.fromkeys(here, Fate.STOPPED))
             found["bare"] = await bare_at_once(given, here)
-        ends = [given.manager("Destroy", "sb", agent, True) for agent in here]
+        ends = [given.lifecycle.destroy(agent, True) for agent in here]
         found["gone"], _, failed = await all_at_once(given, list(ends))
         wrong += failed + await audit.wrong(given, dict.fromkeys(agents, Fate.GONE))
     return {**found, "wrong": wrong}

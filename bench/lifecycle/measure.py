@@ -9,15 +9,18 @@ import os
 import signal
 import sys
 from collections import defaultdict
+from collections.abc import Awaitable
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from bench.lifecycle import bare
-from bench.lifecycle.audit import MACHINED, MACHINED_MANAGER, SYSTEMD_MANAGER
 from bench.lifecycle.orders import Orders, orders
 from wire import names
-from wire.clients.broker import message_changes
-from wire.records.broker import MessageState
+from wire.clients import machined
+from wire.clients.broker import BrokerClient, message_changes
+from wire.clients.systemd import ManagerClient
+from wire.records.broker import MessageState, SendOptions
+from wire.records.lifecycle import AgentState, JobVerb
 from wire.signals import SignalStream
 
 AGENT: Final = "bench"
@@ -31,12 +34,13 @@ Times = dict[str, list[float]]
 async def starts(given: Orders, number: int) -> Times:
     """Measure a spawn, a stop, a start and a stop, and in turn the bare container."""
     times: Times = defaultdict(list)
+    agent = given.agent(AGENT)
     for _ in range(number):
         times["spawn"].append(await given.spawn(AGENT))
-        times["stop"].append(await _timed(given, "Stop"))
+        times["stop"].append(await _timed(given, agent.stop()))
         times["bare start"].append(await bare.start(AGENT))
         times["bare stop"].append(await bare.stop(AGENT))
-        times["start"].append(await _timed(given, "Start"))
+        times["start"].append(await _timed(given, agent.start()))
         times["destroy"].append(await given.purge(AGENT))
     return times
 
@@ -54,17 +58,17 @@ async def wakes(given: Orders, number: int) -> Times:
 
 async def _wake(given: Orders) -> dict[str, float]:
     bus = given.bus
-    broker = (names.BROKER, names.BROKER_PATH, names.BROKER)
+    broker = BrokerClient(bus)
     async with (
         bus.subscribe(interface=names.BROKER, member="MessagesChanged") as told,
         asyncio.timeout(LIMIT),
     ):
-        await given.until(SLEEPER, "State", "sleeping")
-        await given.until_last(SLEEPER, "sleep")  # its endpoint has ended, too
+        await given.until(SLEEPER, "State", AgentState.SLEEPING)
+        await given.until_last(SLEEPER, JobVerb.SLEEP)  # its endpoint has ended, too
         began = monotonic()
-        number = await bus.call1(*broker, "Send", "ssa{sv}", SLEEPER, "are you up?", {})
+        number = await broker.send(SLEEPER, "are you up?", SendOptions())
         delivered = asyncio.create_task(_delivered(told, number))
-        await given.until(SLEEPER, "State", "running")
+        await given.until(SLEEPER, "State", AgentState.RUNNING)
         return {"ready": monotonic() - began, "delivered": await delivered - began}
 
 
@@ -86,7 +90,7 @@ async def crashes(given: Orders, number: int) -> Times:
         for what, seconds in (await _crash(given)).items():
             times[what].append(seconds)
         # Or systemd would soon give up on it.
-        await given.bus.call(*SYSTEMD_MANAGER, "ResetFailedUnit", "s", UNIT)
+        await ManagerClient(given.bus).reset_failed_unit(UNIT)
     await given.purge(AGENT)
     return times
 
@@ -96,23 +100,22 @@ UNIT: Final = f"systemd-nspawn@{names.machine_name(AGENT)}.service"
 
 async def _crash(given: Orders) -> dict[str, float]:
     bus = given.bus
-    machine = await bus.call1(*MACHINED_MANAGER, "GetMachine", "s", names.machine_name(AGENT))
-    interface = f"{MACHINED}.Machine"
-    leader = await bus.call1(MACHINED, machine, names.PROPERTIES, "Get", "ss", interface, "Leader")
+    path = await machined.ManagerClient(bus).get_machine(names.machine_name(AGENT))
+    machine = await machined.MachineClient(bus, path).properties()
     async with (
-        bus.subscribe(interface=MACHINED_MANAGER[2], member="MachineRemoved") as removed,
+        bus.subscribe(interface=machined.MANAGER, member="MachineRemoved") as removed,
         bus.subscribe(interface=names.BROKER, member="MessagesChanged") as queued,
         asyncio.timeout(LIMIT),
     ):
         began = monotonic()
-        os.kill(leader, signal.SIGKILL)
+        os.kill(machine.leader, signal.SIGKILL)
         gone, told = asyncio.create_task(_at(removed)), asyncio.create_task(_queued(queued))
         times = {"removed": await gone - began, "queued": await told - began}
-    await given.until(AGENT, "State", "running")
+    await given.until(AGENT, "State", AgentState.RUNNING)
     return times
 
 
-async def _at(signals: Any) -> float:
+async def _at(signals: SignalStream) -> float:
     """Return when the first of them comes."""
     await anext(signals)
     return monotonic()
@@ -126,9 +129,10 @@ async def _queued(signals: SignalStream) -> float:
     raise RuntimeError("the bus ended")
 
 
-async def _timed(given: Orders, member: str) -> float:
+async def _timed(given: Orders, order: Awaitable[str]) -> float:
+    """Return the seconds that the job of `order` takes."""
     began = monotonic()
-    await given.done(await given.agent(AGENT, member))
+    await given.done(await order)
     return monotonic() - began
 
 

@@ -3,29 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from wire import names
 from wire.bus import Bus
+from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.errors import Conflict
+from wire.records import decode
+from wire.records.lifecycle import JobRemoved, JobResult, JobVerb, SpawnOptions
 from wire.signals import Signal
 
-MANAGER: Final = (names.LIFECYCLE, names.LIFECYCLE_PATH, names.LIFECYCLE)
 LIMIT: Final = 300.0
 """Seconds within which any job must end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The end of a job, from JobRemoved."""
-
-    job: str
-    agent: str
-    verb: str
-    result: str
-    note: str
 
 
 class Orders:
@@ -33,33 +23,24 @@ class Orders:
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
-        self.ended: list[Ended] = []
-        self._ends: dict[str, asyncio.Future[Ended]] = {}
+        self.lifecycle = LifecycleClient(bus)
+        self.ended: list[JobRemoved] = []
+        self._ends: dict[str, asyncio.Future[JobRemoved]] = {}
         self._over = asyncio.Event()
 
     def removed(self, signal: Signal) -> None:
         """Take a JobRemoved."""
-        ended = Ended(*signal.args[1:])
+        ended = decode(JobRemoved, signal.args)
         self.ended.append(ended)
         self._end(ended.job).set_result(ended)
         self._over.set()
         self._over = asyncio.Event()
 
-    async def manager(self, member: str, signature: str = "", *args: object) -> Any:
-        """Call the manager object."""
-        return await self.bus.call1(*MANAGER, member, signature, *args)
+    def agent(self, name: str) -> AgentClient:
+        """Return the client of an agent; its orders return the paths of jobs."""
+        return AgentClient(self.bus, names.agent_path(name))
 
-    async def agent(self, agent: str, member: str) -> str:
-        """Give an order that makes a job; return its path."""
-        path = names.agent_path(agent)
-        job = await self.bus.call1(names.LIFECYCLE, path, names.AGENT_INTERFACE, member)
-        return str(job)
-
-    async def tell(self, path: str, interface: str, member: str) -> None:
-        """Call a method that returns nothing."""
-        await self.bus.call(names.LIFECYCLE, path, interface, member)
-
-    async def end(self, job: str) -> Ended:
+    async def end(self, job: str) -> JobRemoved:
         """Return the end of a job. Raises TimeoutError when it never comes."""
         async with asyncio.timeout(LIMIT):
             return await asyncio.shield(self._end(job))
@@ -67,13 +48,13 @@ class Orders:
     async def done(self, job: str) -> None:
         """Wait for the end of a job. Raises RuntimeError with its note when it is not `done`."""
         ended = await self.end(job)
-        if ended.result != "done":
+        if ended.result is not JobResult.DONE:
             raise RuntimeError(f"{ended.verb} of {ended.agent} {ended.result}: {ended.note}")
 
     async def spawn(self, agent: str) -> float:
         """Spawn an agent; return the seconds until it is READY."""
         began = monotonic()
-        await self.done(await self.manager("Spawn", "sa{sv}", agent, {}))
+        await self.done(await self.lifecycle.spawn(agent, SpawnOptions()))
         return monotonic() - began
 
     async def purge(self, agent: str) -> float:
@@ -83,20 +64,12 @@ class Orders:
         while True:
             over, began = self._over, monotonic()
             try:
-                await self.done(await self.manager("Destroy", "sb", agent, True))
+                await self.done(await self.lifecycle.destroy(agent, True))
             except Conflict:
                 async with asyncio.timeout(LIMIT):
                     await over.wait()
             else:
                 return monotonic() - began
-
-    async def value(self, agent: str, name: str) -> Any:
-        """Return a property of an agent."""
-        interface = names.AGENT_INTERFACE
-        path = names.agent_path(agent)
-        return await self.bus.call1(
-            names.LIFECYCLE, path, names.PROPERTIES, "Get", "ss", interface, name
-        )
 
     async def until(self, agent: str, name: str, wanted: str) -> None:
         """Wait until a property of an agent is `wanted`. Raises TimeoutError when it never is."""
@@ -105,16 +78,16 @@ class Orders:
             asyncio.timeout(LIMIT),
             self.bus.subscribe(path=path, member="PropertiesChanged") as changed,
         ):
-            while await self.value(agent, name) != wanted:
+            while await self.agent(agent).get(name) != wanted:
                 await anext(changed)
 
-    async def until_last(self, agent: str, verb: str) -> None:
+    async def until_last(self, agent: str, verb: JobVerb) -> None:
         """Wait until the last job of an agent that has ended is a `verb`."""
         async with asyncio.timeout(LIMIT):
             while [job.verb for job in self.ended if job.agent == agent][-1:] != [verb]:
                 await self._over.wait()
 
-    def _end(self, job: str) -> asyncio.Future[Ended]:
+    def _end(self, job: str) -> asyncio.Future[JobRemoved]:
         return self._ends.setdefault(job, asyncio.get_running_loop().create_future())
 
 

@@ -20,6 +20,7 @@ from bench.lifecycle.audit import CGROUPS, Fate
 from bench.lifecycle.orders import Orders, orders
 from services.lifecycle.agents import uid_ranges
 from wire import names
+from wire.clients.machined import MACHINED, MACHINED_PATH, MANAGER
 
 GHOST: Final = "ghost"
 """An agent that does not exist."""
@@ -81,7 +82,7 @@ def a_process() -> Iterator[None]:
 @contextmanager
 def a_machine() -> Iterator[None]:
     with subprocess.Popen(["/bin/sleep", "infinity"]) as process:
-        call = ["busctl", "call", audit.MACHINED, *audit.MACHINED_MANAGER[1:]]
+        call = ["busctl", "call", MACHINED, MACHINED_PATH, MANAGER]
         arguments = [MACHINE, "0", "", "container", str(process.pid), ""]
         try:
             _run(*call, "CreateMachine", "sayssusa(sv)", *arguments, "0")

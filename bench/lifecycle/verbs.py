@@ -19,38 +19,30 @@ from typing import Final
 
 from bench.lifecycle import audit
 from bench.lifecycle.audit import Fate
-from bench.lifecycle.orders import Ended, Orders, orders
+from bench.lifecycle.orders import Orders, orders
 from wire import names
 from wire.clients.broker import BrokerClient
+from wire.clients.lifecycle import JobClient
 from wire.errors import AlreadyExists, Conflict, HiveError, NotFound
 from wire.records.broker import MessageFilter
+from wire.records.lifecycle import JobRemoved, JobResult, JobVerb, SpawnOptions
 
 AGENTS: Final = ("v1", "v2", "v-3", "v4", "v5")
 CANCELLED: Final = 0.15
 """Of so many orders the client cancels one at once."""
-DESTROY, PURGE = "destroy", "purge"
 
-Order = Callable[[Orders, str], Awaitable[object]]
-
-
-def _of_agent(member: str) -> Order:
-    return lambda orders, agent: orders.agent(agent, member)
-
-
-def _of_manager(member: str, signature: str, *args: object) -> Order:
-    return lambda orders, agent: orders.manager(member, signature, agent, *args)
-
+Order = Callable[[Orders, str], Awaitable[str]]
 
 ORDERS: Final[dict[str, Order]] = {
-    "spawn": _of_manager("Spawn", "sa{sv}", {}),
-    "destroy": _of_manager("Destroy", "sb", False),
-    "destroy and purge": _of_manager("Destroy", "sb", True),
-    "purge": _of_manager("PurgeTombstone", "s"),
-    "start": _of_agent("Start"),
-    "stop": _of_agent("Stop"),
-    "restart": _of_agent("Restart"),
-    "rebuild": _of_agent("Rebuild"),
-    "update": _of_agent("Update"),
+    "spawn": lambda orders, agent: orders.lifecycle.spawn(agent, SpawnOptions()),
+    "destroy": lambda orders, agent: orders.lifecycle.destroy(agent, False),
+    "destroy and purge": lambda orders, agent: orders.lifecycle.destroy(agent, True),
+    "purge": lambda orders, agent: orders.lifecycle.purge_tombstone(agent),
+    "start": lambda orders, agent: orders.agent(agent).start(),
+    "stop": lambda orders, agent: orders.agent(agent).stop(),
+    "restart": lambda orders, agent: orders.agent(agent).restart(),
+    "rebuild": lambda orders, agent: orders.agent(agent).rebuild(),
+    "update": lambda orders, agent: orders.agent(agent).update(),
 }
 WEIGHTS: Final = (6, 1, 1, 1, 2, 2, 3, 1, 1)
 EXPECTED: Final = (AlreadyExists, Conflict, NotFound)
@@ -65,24 +57,24 @@ class Fates:
         """Jobs that destroy an agent with all that is kept of it."""
         self.wrong: list[str] = []
 
-    def after(self, ended: list[Ended]) -> dict[str, Fate]:
+    def after(self, ended: list[JobRemoved]) -> dict[str, Fate]:
         """Return the fates after all these jobs; note which of them should not have failed."""
         fates = dict.fromkeys(AGENTS, Fate.GONE)
         for one in ended:
-            if one.agent in fates and one.result == "done":
+            if one.agent in fates and one.result is JobResult.DONE:
                 fates[one.agent] = self._after(fates[one.agent], one)
-            elif one.agent in fates and one.result == "failed":
+            elif one.agent in fates and one.result is JobResult.FAILED:
                 self.wrong.append(f"{one.verb} of {one.agent} failed: {one.note}")
         return fates
 
-    def _after(self, before: Fate, ended: Ended) -> Fate:
-        if ended.verb in ("spawn", "start", "restart"):
+    def _after(self, before: Fate, ended: JobRemoved) -> Fate:
+        if ended.verb in (JobVerb.SPAWN, JobVerb.START, JobVerb.RESTART):
             return Fate.RUNNING
-        if ended.verb == "stop":
+        if ended.verb is JobVerb.STOP:
             return Fate.STOPPED
-        if ended.verb == PURGE or ended.job in self.purged:
+        if ended.verb is JobVerb.PURGE or ended.job in self.purged:
             return Fate.GONE
-        return Fate.KEPT if ended.verb == DESTROY else before
+        return Fate.KEPT if ended.verb is JobVerb.DESTROY else before
 
 
 class Client:
@@ -111,7 +103,7 @@ class Client:
         [what] = self._chance.choices(list(ORDERS), WEIGHTS)
         if self._chance.random() < CANCELLED / 2:
             return await self._pause(agent)
-        job = str(await ORDERS[what](self._orders, agent))
+        job = await ORDERS[what](self._orders, agent)
         if what == "destroy and purge":
             self._fates.purged.add(job)
         if self._chance.random() < CANCELLED:
@@ -123,14 +115,14 @@ class Client:
 
     async def _cancel(self, job: str) -> None:
         try:
-            await self._orders.tell(job, names.JOB_INTERFACE, "Cancel")
+            await JobClient(self._orders.bus, job).cancel()
         except EXPECTED:
             return  # it is over, or too late
 
     async def _pause(self, agent: str) -> None:
-        path = names.agent_path(agent)
-        for member in ("Pause", "Resume"):
-            await self._orders.tell(path, names.AGENT_INTERFACE, member)
+        client = self._orders.agent(agent)
+        for change in (client.pause, client.resume):
+            await change()
             await asyncio.sleep(self._chance.random() / 2)
         self.count["pause and resume"] += 1
 
@@ -147,8 +139,7 @@ async def main(seconds: float, clients: int, seed: str) -> dict[str, object]:
         after = fates.after(witness.ended)
         for agent, fate in after.items():
             if fate is Fate.RUNNING:  # a Pause may have come after the last Resume of another
-                path = names.agent_path(agent)
-                await witness.tell(path, names.AGENT_INTERFACE, "Resume")
+                await witness.agent(agent).resume()
         wrong = fates.wrong + await audit.wrong(witness, after)
         wrong += await _crashes(witness)
         await _clear(witness, after)
@@ -167,7 +158,7 @@ async def _crashes(orders: Orders) -> list[str]:
 async def _clear(orders: Orders, fates: dict[str, Fate]) -> None:
     for agent, fate in fates.items():
         if fate is not Fate.GONE:
-            await orders.end(await orders.manager("Destroy", "sb", agent, True))
+            await orders.end(await orders.lifecycle.destroy(agent, True))
 
 
 if __name__ == "__main__":

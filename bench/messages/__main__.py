@@ -37,7 +37,7 @@ def main() -> int:
 def measured(host: Host, pairs: int, samples: int) -> Report:
     """Return the figures of all brokers."""
     with step(f"{2 * pairs} agents get sockets and inboxes"):
-        host.python("bench.messages.agents", "RegisterAgent", str(2 * pairs))
+        host.python("bench.messages.agents", "register", str(2 * pairs))
 
     def part(what: str, title: str) -> Any:
         with step(title):

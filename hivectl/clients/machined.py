@@ -1,12 +1,10 @@
-"""A client of systemd-machined over the system bus."""
+"""The running containers, as systemd-machined knows them."""
 
 from typing import NamedTuple
 
-from wire import names
 from wire.bus import Bus
+from wire.clients.machined import MachineClient, ManagerClient
 from wire.errors import HiveError
-
-MACHINED = "org.freedesktop.machine1"
 
 
 class RunningMachine(NamedTuple):
@@ -28,17 +26,8 @@ class Machined:
     async def machine(self, name: str) -> RunningMachine:
         """Return the running container `name`."""
         try:
-            path = await self._bus.call1(
-                MACHINED,
-                "/org/freedesktop/machine1",
-                f"{MACHINED}.Manager",
-                "GetMachine",
-                "s",
-                name,
-            )
-            found = await self._bus.call1(
-                MACHINED, path, names.PROPERTIES, "GetAll", "s", f"{MACHINED}.Machine"
-            )
+            path = await ManagerClient(self._bus).get_machine(name)
+            found = await MachineClient(self._bus, path).properties()
         except HiveError:
             return RunningMachine(None, None)
-        return RunningMachine(bytes(found["Id"]).hex() or None, found["Leader"] or None)
+        return RunningMachine(bytes(found.id).hex() or None, found.leader or None)

@@ -17,11 +17,11 @@ def module(hive: Hive, *arguments: str) -> dict[str, Any]:
 
 
 def test_messages_are_measured_from_socket_to_socket(hive: Hive) -> None:
-    module(hive, "bench.messages.agents", "RegisterAgent", "2")
+    module(hive, "bench.messages.agents", "register", "2")
     try:
         figures = module(hive, "bench.messages.driver", "hive", "1", "3")
     finally:
-        module(hive, "bench.messages.agents", "UnregisterAgent", "2")
+        module(hive, "bench.messages.agents", "unregister", "2")
     assert figures.keys() == {"p50", "p99", "one", "many", "cpu"}
     assert 0 < figures["p50"] <= figures["p99"]
 

@@ -12,6 +12,7 @@ from functools import lru_cache, wraps
 from typing import ClassVar, Concatenate, Final, ParamSpec, Self, TypeVar
 from typing import get_type_hints as type_hints
 
+from wire import names
 from wire.records.codec import Convert, converter, signature_of
 from wire.signals import Caller
 from wire.types import Value
@@ -34,8 +35,13 @@ class RemoteMethod:
     convert: Convert | None
 
 
+_GET: Final = RemoteMethod("Get", "ss", "v", None)
+_GET_ALL: Final = RemoteMethod("GetAll", "s", "a{sv}", None)
+_PING: Final = RemoteMethod("Ping", "", "", None)
+
+
 class Client:
-    """An object of a service, as its callers see it."""
+    """An object of a service, as its callers see it; it has the members that all objects have."""
 
     interface: ClassVar[str]
     default_path: ClassVar[str]
@@ -76,6 +82,20 @@ class Client:
     def at(self, destination: str) -> Self:
         """Return the same client of the connection `destination`, such as a unique name."""
         return type(self)(self._bus, self._path, destination=destination, timeout=self._timeout)
+
+    async def get(self, name: str) -> Value:
+        """Return a property of the client's interface."""
+        return await self.call(_GET, (self.interface, name), names.PROPERTIES)
+
+    async def get_all(self, interface: str = "") -> dict[str, Value]:
+        """Return the properties of the client's interface, or of another one of the object."""
+        found: dict[str, Value]
+        found = await self.call(_GET_ALL, (interface or self.interface,), names.PROPERTIES)
+        return found
+
+    async def ping(self) -> None:
+        """Wait for an answer; the bus starts a service that can be activated."""
+        await self.call(_PING, (), names.PEER)
 
     async def call(
         self, method: RemoteMethod, arguments: tuple[object, ...], interface: str = ""
@@ -129,12 +149,12 @@ def remote(
 def method_of(function: Callable[..., object]) -> RemoteMethod:
     """Return the method of the bus that a function marked with `remote` calls."""
     hints = type_hints(function, include_extras=True)
-    names = list(inspect.signature(function).parameters)[1:]
+    parameters = list(inspect.signature(function).parameters)[1:]
     returned = hints.get("return")
     nothing = returned is None or returned is type(None)
     return RemoteMethod(
         member=function.remote_member,  # type: ignore[attr-defined]
-        arguments="".join(_signature(function, hints.get(name)) for name in names),
+        arguments="".join(_signature(function, hints.get(name)) for name in parameters),
         result="" if nothing else _signature(function, returned),
         convert=None if nothing else converter(returned),
     )

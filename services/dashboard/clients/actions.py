@@ -4,14 +4,13 @@ from collections.abc import Iterable
 
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
-from wire.clients.lifecycle import AgentClient
+from wire.clients.client import Client
+from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.errors import NotFound
 from wire.records.broker import MessageFilter, QuestionFilter, SendOptions
 
 from .feed import Feed
-from .services import SERVICES, ExplainingCaller, agent_path
-
-PEER = "org.freedesktop.DBus.Peer"
+from .services import ExplainingCaller, agent_path
 
 
 class OperatorActions:
@@ -24,6 +23,11 @@ class OperatorActions:
         self._caller = caller
         self._broker = BrokerClient(caller)
         self._approvals = ApprovalsClient(caller)
+        self._services: dict[str, Client] = {
+            "broker": self._broker,
+            "lifecycle": LifecycleClient(caller),
+            "approvals": self._approvals,
+        }
         self._feeds = {feed.service: feed for feed in feeds}
 
     async def send(self, to: str, body: str, in_reply_to: int | None) -> int:
@@ -83,8 +87,7 @@ class OperatorActions:
 
     async def refresh(self, service: str) -> None:
         """Start a service, if the bus can, and have its feed ask for everything again."""
-        name, path = SERVICES[service]
         try:
-            await self._caller.call(name, path, PEER, "Ping")
+            await self._services[service].ping()
         finally:
             self._feeds[service].request_all()

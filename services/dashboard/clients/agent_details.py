@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from wire import names
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
 from wire.clients.lifecycle import AgentClient
@@ -49,14 +48,11 @@ class AgentDetails:
 
     async def wake(self, name: str) -> bool:
         """Start a sleeping agent and return True; leave any other agent as it is."""
-        wanted = (names.AGENT_INTERFACE, "State")
+        agent = self._agent(name)
         with _naming(name):
-            [state] = await self._caller.call(
-                names.LIFECYCLE, agent_path(name), names.PROPERTIES, "Get", "ss", *wanted
-            )
-            if state != AgentState.SLEEPING:
+            if await agent.get("State") != AgentState.SLEEPING:
                 return False
-            await self._agent(name).start()
+            await agent.start()
         return True
 
     async def _messages(self, name: str) -> Json:

@@ -1,10 +1,9 @@
 """The services that the pages show, and calls of them whose failures are sentences to show."""
 
-from typing import Any
-
 from wire import names
 from wire.errors import HiveError, NotFound, Stopping, Timeout, Unavailable
 from wire.signals import Caller
+from wire.types import Value
 
 SERVICES = {
     "broker": (names.BROKER, names.BROKER_PATH),
@@ -43,9 +42,9 @@ class ExplainingCaller:
         interface: str,
         member: str,
         signature: str = "",
-        *args: Any,
+        *args: Value,
         timeout: float = 25.0,
-    ) -> list[Any]:
+    ) -> list[Value]:
         """Call a method of one of SERVICES.
 
         Raises:

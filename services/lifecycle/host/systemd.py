@@ -10,25 +10,22 @@ from typing import Final
 
 from services.lifecycle.agents.agent import UnitStatus
 from services.lifecycle.host.canfilter import Outcome
-from services.lifecycle.host.systemd_api import (
-    MACHINED,
-    MACHINED_MANAGER,
-    MACHINED_PATH,
+from wire import names
+from wire.bus import Bus
+from wire.clients import machined
+from wire.clients.systemd import (
+    MANAGER,
     NO_SUCH_UNIT,
     SERVICE,
     SYSTEMD,
-    SYSTEMD_MANAGER,
     SYSTEMD_PATH,
     UNIT,
     JobRemoved,
-    MachineRemoved,
     ManagerClient,
     UnitClient,
     UnitProperties,
     unit_path,
 )
-from wire import names
-from wire.bus import Bus
 from wire.errors import Conflict, NotFound, RemoteError, Timeout
 from wire.records import decode, updated
 from wire.signals import Signal, Subscription
@@ -74,10 +71,10 @@ class Systemd:
     async def on_machine_removed(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with the name of each machine whose end machined reports."""
         await self._bus.on_signal(
-            lambda told: callback(decode(MachineRemoved, told.args).machine),
-            sender=MACHINED,
-            path=MACHINED_PATH,
-            interface=MACHINED_MANAGER,
+            lambda told: callback(decode(machined.MachineRemoved, told.args).machine),
+            sender=machined.MACHINED,
+            path=machined.MACHINED_PATH,
+            interface=machined.MANAGER,
             member="MachineRemoved",
         )
 
@@ -181,7 +178,7 @@ class Systemd:
 
     async def host_is_stopping(self) -> bool:
         """Return whether the host stops, or the hive on it with hive.target."""
-        if await self._manager.get(SYSTEMD_MANAGER, "SystemState") == "stopping":
+        if await self._manager.get("SystemState") == "stopping":
             return True
         target = await self._read(HIVE_TARGET, UNIT)
         # The target may never have been started: services run without it, too.
@@ -193,7 +190,7 @@ class Systemd:
 
         The kernel's boot id would not: all containers of one kernel, such as a sandbox, share it.
         """
-        return str(await self._manager.get(SYSTEMD_MANAGER, "UserspaceTimestamp"))
+        return str(await self._manager.get("UserspaceTimestamp"))
 
     async def _run_job(
         self,
@@ -203,7 +200,7 @@ class Systemd:
         timeout: float,
     ) -> None:
         async with self._bus.subscribe(
-            sender=SYSTEMD, path=SYSTEMD_PATH, interface=SYSTEMD_MANAGER, member="JobRemoved"
+            sender=SYSTEMD, path=SYSTEMD_PATH, interface=MANAGER, member="JobRemoved"
         ) as signals:
             job = await order(unit, "replace")
             try:

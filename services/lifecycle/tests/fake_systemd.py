@@ -5,15 +5,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from services.lifecycle.host import systemd_api
 from wire.bus import Bus
+from wire.clients import machined as machined_api
+from wire.clients import systemd as systemd_api
 from wire.interface import Interface, method, prop, signal
 from wire.principal import EVERYBODY
-from wire.types import Bool, Int32, ObjectPath, Signature, Str, StrList, UInt32, UInt64
+from wire.types import Bool, Bytes, Int32, ObjectPath, Signature, Str, StrList, UInt32, UInt64
 
 Changes = Annotated[list[list[str]], Signature("a(sss)")]
 Properties = Annotated[list[list[Any]], Signature("a(sv)")]
-Bytes = Annotated[bytes, Signature("ay")]
 
 
 class Unit(Interface, name=systemd_api.UNIT):
@@ -58,14 +58,14 @@ class Service(Interface, name=systemd_api.SERVICE):
         return int(self.values["status"])
 
 
-class Machined(Interface, name=systemd_api.MACHINED_MANAGER):
+class Machined(Interface, name=machined_api.MANAGER):
     """The manager object of machined."""
 
     @signal()
     def MachineRemoved(self, machine: Str, path: ObjectPath) -> None: ...
 
 
-class Manager(Interface, name=systemd_api.SYSTEMD_MANAGER):
+class Manager(Interface, name=systemd_api.MANAGER):
     """The manager object of systemd. A job ends before its call returns, as fast jobs do."""
 
     def __init__(self, bus: Bus) -> None:

@@ -9,10 +9,11 @@ from services import agentfile
 from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.layout import Layout
-from services.lifecycle.host import systemd, systemd_api
+from services.lifecycle.host import systemd
 from services.lifecycle.host.journal import Journal
 from services.lifecycle.tests.fake_systemd import Manager
 from services.lifecycle.tests.test_journal import Entries
+from wire.clients import systemd as systemd_api
 from wire.errors import Conflict
 from wire.fixtures import Connect
 

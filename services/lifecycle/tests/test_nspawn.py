@@ -14,8 +14,10 @@ from services.lifecycle.agents.agent import Spec, UnitStatus
 from services.lifecycle.backends import unit_files
 from services.lifecycle.backends.layout import Layout, container_unit
 from services.lifecycle.backends.nspawn import Nspawn
-from services.lifecycle.host import systemd, systemd_api
+from services.lifecycle.host import systemd
 from services.lifecycle.tests.fake_systemd import Machined, Manager
+from wire.clients import machined as machined_api
+from wire.clients import systemd as systemd_api
 from wire.errors import Conflict
 from wire.fixtures import Connect
 
@@ -61,10 +63,10 @@ async def host(tmp_path: Path, connect: Connect) -> Host:
     server, client = await connect(), await connect()
     manager, machined = Manager(server), Machined()
     server.export(systemd_api.SYSTEMD_PATH, manager)
-    server.export(systemd_api.MACHINED_PATH, machined)
+    server.export(machined_api.MACHINED_PATH, machined)
     manager.unit(UNIT)
     await server.own(systemd_api.SYSTEMD)
-    await server.own(systemd_api.MACHINED)
+    await server.own(machined_api.MACHINED)
     return Host(tmp_path, manager, machined, systemd.Systemd(client))
 
 

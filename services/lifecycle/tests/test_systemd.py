@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from services.lifecycle.host import systemd, systemd_api
+from services.lifecycle.host import systemd
 from services.lifecycle.tests.fake_systemd import Manager
+from wire.clients import systemd as systemd_api
 from wire.errors import Conflict
 from wire.fixtures import Connect
 

@@ -1,7 +1,4 @@
-"""The interfaces of systemd and machined that lifecycle uses, as typed clients and records.
-
-org.freedesktop.systemd1(5) and org.freedesktop.machine1(5) describe each member.
-"""
+"""systemd over the bus: the members that the hive uses. See org.freedesktop.systemd1(5)."""
 
 from typing import Annotated, Final, NamedTuple
 
@@ -10,7 +7,7 @@ from wire.clients.client import Client, remote
 from wire.records.codec import dictionary, struct
 from wire.types import (
     Bool,
-    Dict,
+    Bytes,
     Int32,
     ObjectPath,
     Signature,
@@ -19,17 +16,13 @@ from wire.types import (
     Typed,
     UInt32,
     UInt64,
-    Value,
 )
 
 SYSTEMD: Final = "org.freedesktop.systemd1"
 SYSTEMD_PATH: Final = "/org/freedesktop/systemd1"
-SYSTEMD_MANAGER: Final = "org.freedesktop.systemd1.Manager"
+MANAGER: Final = "org.freedesktop.systemd1.Manager"
 UNIT: Final = "org.freedesktop.systemd1.Unit"
 SERVICE: Final = "org.freedesktop.systemd1.Service"
-MACHINED: Final = "org.freedesktop.machine1"
-MACHINED_PATH: Final = "/org/freedesktop/machine1"
-MACHINED_MANAGER: Final = "org.freedesktop.machine1.Manager"
 NO_SUCH_UNIT: Final = "org.freedesktop.systemd1.NoSuchUnit"
 
 
@@ -38,15 +31,13 @@ def unit_path(unit: str) -> str:
     return f"{SYSTEMD_PATH}/unit/{names.escape(unit)}"
 
 
-Bytes = Annotated[bytes, Signature("ay")]
-Variant = Annotated[Value, Signature("v")]
 UnitSettings = Annotated[list[tuple[str, Typed]], Signature("a(sv)")]
 UnitFileChanges = Annotated[list[list[str]], Signature("a(sss)")]
 
 
 @dictionary(keys={"invocation_id": "InvocationID"}, properties=True)
 class UnitProperties(NamedTuple):
-    """The properties of a unit and service that lifecycle reads.
+    """The properties of a unit and service that the hive reads.
 
     The defaults are for units that are not loaded, and for units that are not services.
     """
@@ -73,14 +64,22 @@ class JobRemoved(NamedTuple):
 
 
 @struct
-class MachineRemoved(NamedTuple):
-    """The arguments of machined's signal MachineRemoved."""
+class ListedUnit(NamedTuple):
+    """A loaded unit."""
 
-    machine: Str
+    unit: Str
+    description: Str
+    load_state: Str
+    active_state: Str
+    sub_state: Str
+    followed: Str
     path: ObjectPath
+    job: UInt32
+    job_type: Str
+    job_path: ObjectPath
 
 
-class ManagerClient(Client, interface=SYSTEMD_MANAGER, path=SYSTEMD_PATH, destination=SYSTEMD):
+class ManagerClient(Client, interface=MANAGER, path=SYSTEMD_PATH, destination=SYSTEMD):
     """org.freedesktop.systemd1.Manager."""
 
     @remote("Subscribe")
@@ -123,14 +122,10 @@ class ManagerClient(Client, interface=SYSTEMD_MANAGER, path=SYSTEMD_PATH, destin
     async def thaw_unit(self, unit: Str) -> None:
         """Thaw the processes of a unit."""
 
-    @remote("Get", interface=names.PROPERTIES)
-    async def get(self, interface: Str, name: Str) -> Variant:
-        """Return a property of the manager."""
+    @remote("ListUnits")
+    async def list_units(self) -> list[ListedUnit]:
+        """Return the loaded units."""
 
 
 class UnitClient(Client, interface=UNIT, destination=SYSTEMD):
     """org.freedesktop.systemd1.Unit; its path is `unit_path(unit)`."""
-
-    @remote("GetAll", interface=names.PROPERTIES)
-    async def get_all(self, interface: Str) -> Dict:
-        """Return the properties of one interface of the unit."""
