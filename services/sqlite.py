@@ -80,6 +80,7 @@ def open_store(
     """Check and migrate the store at `path`, or make it; return a connection that writes.
 
     No transaction is begun implicitly: use `transaction`. A commit is on the disk when it returns.
+    Rows are `sqlite3.Row`: read them by the names of their columns.
 
     Args:
         path: its directory must exist.
@@ -135,7 +136,9 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 def _connect(path: Path, mode: str, *, threads: bool) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=not threads)
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=not threads)
+    db.row_factory = sqlite3.Row
+    return db
 
 
 def _prepare(db: sqlite3.Connection, path: Path, fmt: StoreFormat, alive: Alive | None) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from services import sqlite
 from services.approvals.model import IN_PROGRESS, OPEN, Approval
@@ -84,13 +84,12 @@ class Requests:
         """Return the request with that id."""
         if number > _LAST_ID:
             return None  # sqlite does not take such a number
-        found = self._select("id = ?", (number,), 1)
-        return found[0] if found else None
+        return next(iter(self._select("id = ?", (number,), 1)), None)
 
     def pending(self, agent: str) -> Approval | None:
         """Return the request for `agent` that waits for the operator."""
         found = self._select("agent = ? AND state = ?", (agent, ApprovalState.PENDING), 1)
-        return found[0] if found else None
+        return next(iter(found), None)
 
     def in_progress(self, agent: str | None = None) -> list[Approval]:
         """Return the approved and building requests, oldest first: at most one per agent.
@@ -105,16 +104,15 @@ class Requests:
 
     def count(self, state: ApprovalState) -> int:
         """Return how many requests are in `state`."""
-        row = self._db.execute("SELECT count(*) FROM approval WHERE state = ?", (state,)).fetchone()
-        return int(row[0])
+        query = "SELECT count(*) FROM approval WHERE state = ?"
+        (count,) = self._db.execute(query, (state,)).fetchone()
+        return int(count)
 
     def count_since(self, requested_by: str, since: int) -> int:
         """Return how many requests `requested_by` has made at the time `since` or later."""
-        row = self._db.execute(
-            "SELECT count(*) FROM approval WHERE requested >= ? AND requested_by = ?",
-            (since, requested_by),
-        ).fetchone()
-        return int(row[0])
+        query = "SELECT count(*) FROM approval WHERE requested >= ? AND requested_by = ?"
+        (count,) = self._db.execute(query, (since, requested_by)).fetchone()
+        return int(count)
 
     def find(
         self, *, state: ApprovalState | None = None, agent: str | None = None, limit: int = -1
@@ -269,19 +267,18 @@ def _among(column: str, states: frozenset[ApprovalState]) -> tuple[str, tuple[Ap
     return f"{column} IN ({','.join('?' * len(states))})", tuple(sorted(states))
 
 
-def _approval(row: Sequence[Any]) -> Approval:  # a row of sqlite has values of any type
-    number, kind, agent, sha, reason, by, requested, state, note, resolved, base, now = row
+def _approval(row: sqlite3.Row) -> Approval:
     return Approval(
-        id=number,
-        kind=ApprovalKind(kind),
-        agent=agent,
-        commit=sha,
-        reason=reason,
-        requested_by=by,
-        requested=requested,
-        state=ApprovalState(state),
-        note=note,
-        resolved=resolved,
-        base=base,
-        now=bool(now),
+        id=row["id"],
+        kind=ApprovalKind(row["kind"]),
+        agent=row["agent"],
+        commit=row["sha"],
+        reason=row["reason"],
+        requested_by=row["requested_by"],
+        requested=row["requested"],
+        state=ApprovalState(row["state"]),
+        note=row["note"],
+        resolved=row["resolved"],
+        base=row["base"],
+        now=bool(row["now"]),
     )

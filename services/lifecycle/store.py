@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from services import sqlite
 from services.lifecycle.agents.record import Phase, Record
@@ -125,7 +125,7 @@ class Store:
     def notices(self) -> list[Notice]:
         """Return the undelivered messages, oldest first."""
         query = "select kind, body, dedupe_key, recipient, number from notice order by number"
-        return [Notice(*row) for row in self._db.execute(query)]
+        return [Notice(**row) for row in self._db.execute(query)]
 
     def drop_notice(self, notice: Notice) -> None:
         """Remove a delivered message."""
@@ -156,7 +156,7 @@ class Store:
     def jobs(self) -> list[Job]:
         """Return the jobs that have not ended, oldest first."""
         query = "select number, agent, verb, wanted, arguments, state from job order by number"
-        return [_job(*row) for row in self._db.execute(query)]
+        return [_job(row) for row in self._db.execute(query)]
 
     def _insert(self, notice: Notice) -> None:
         self._db.execute(
@@ -175,18 +175,30 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Phase) else value
 
 
-def _record(row: tuple[object, ...]) -> Record:
-    # The columns are the attributes of a Record; sqlite has checked their types (strict tables).
-    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
+def _record(row: sqlite3.Row) -> Record:
     try:
-        values["phase"] = Phase(values["phase"])
-        values["settings"] = json.loads(values["settings"])
+        phase, settings = Phase(row["phase"]), json.loads(row["settings"])
     except ValueError as error:
         raise sqlite3.DatabaseError(str(error)) from error
-    if not 0 <= values["port"] < 1 << 16:
-        raise sqlite3.DatabaseError(f"{values['name']} has the port {values['port']}")
-    values["enabled"], values["asleep"] = bool(values["enabled"]), bool(values["asleep"])
-    return Record(**values)
+    if not 0 <= row["port"] < 1 << 16:
+        raise sqlite3.DatabaseError(f"{row['name']} has the port {row['port']}")
+    return Record(
+        name=row["name"],
+        uid_base=row["uid_base"],
+        machine_id=row["machine_id"],
+        phase=phase,
+        model=row["model"],
+        enabled=bool(row["enabled"]),
+        seen=row["seen"],
+        excused=row["excused"],
+        boot=row["boot"],
+        port=row["port"],
+        built=row["built"],
+        asleep=bool(row["asleep"]),
+        settings=settings,
+        destroyed=row["destroyed"],
+        deployed=row["deployed"],
+    )
 
 
 def _job_row(job: Job) -> tuple[str, ...]:
@@ -194,15 +206,15 @@ def _job_row(job: Job) -> tuple[str, ...]:
     return job.agent, job.verb.value, wanted, arguments, job.state.value
 
 
-def _job(number: int, agent: str, verb: str, wanted: str, arguments: str, state: str) -> Job:
+def _job(row: sqlite3.Row) -> Job:
     try:
         return Job(
-            agent,
-            JobVerb(verb),
-            tuple(json.loads(wanted)),
-            json.loads(arguments),
-            number,
-            JobState(state),
+            agent=row["agent"],
+            verb=JobVerb(row["verb"]),
+            wanted=tuple(json.loads(row["wanted"])),
+            arguments=json.loads(row["arguments"]),
+            number=row["number"],
+            state=JobState(row["state"]),
         )
     except ValueError as error:
         raise sqlite3.DatabaseError(str(error)) from error

@@ -122,12 +122,15 @@ class Store:
         row = self._db.execute(
             "SELECT id, news, queued FROM post WHERE webhook = ? ORDER BY id LIMIT 1", (webhook,)
         ).fetchone()
-        return Post(row[0], Notification.load(row[1]), row[2]) if row else None
+        if row is None:
+            return None
+        return Post(row["id"], Notification.load(row["news"]), row["queued"])
 
     def count(self, webhook: str) -> int:
         """Return the number of pending posts of `webhook`."""
         query = "SELECT count(*) FROM post WHERE webhook = ?"
-        return int(self._db.execute(query, (webhook,)).fetchone()[0])
+        (count,) = self._db.execute(query, (webhook,)).fetchone()
+        return int(count)
 
     def remove(self, post: Post) -> None:
         """Remove a post that was delivered or given up."""

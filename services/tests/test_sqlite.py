@@ -166,7 +166,7 @@ def test_an_older_one_is_migrated_and_kept(path: Path, fmt: StoreFormat) -> None
     sqlite.check(path, fmt)
     with closing(sqlite.open_store(path, fmt)) as db:
         assert migration.version_of(db) == fmt.version == 2
-        assert db.execute("PRAGMA application_id").fetchone() == (fmt.application,)
+        assert tuple(db.execute("PRAGMA application_id").fetchone()) == (fmt.application,)
     assert sorted(p.name for p in path.parent.iterdir()) == [path.name, f"{path.name}.v1"]
 
 
@@ -178,19 +178,21 @@ def test_a_log_left_by_a_crash_is_neither_damage_nor_lost(path: Path) -> None:
             source = path.with_name(path.name + suffix)
             crashed.with_name(crashed.name + suffix).write_bytes(source.read_bytes())
     with closing(sqlite.open_store(crashed, PLAIN)) as db:
-        assert db.execute("SELECT name FROM agent").fetchall() == [("only in the log yet",)]
+        assert [tuple(row) for row in db.execute("SELECT name FROM agent")] == [
+            ("only in the log yet",)
+        ]
 
 
 def test_it_promises_durability(path: Path) -> None:
     with closing(sqlite.open_store(path, PLAIN)) as db:
-        assert db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert tuple(db.execute("PRAGMA synchronous").fetchone()) == (2,)  # FULL
+        assert tuple(db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
 
 
 def test_a_reader_only_reads(path: Path) -> None:
     fill(path, PLAIN)
     with closing(sqlite.open_reader(path)) as db:
-        assert db.execute("SELECT count(*) FROM agent").fetchone() == (100,)
+        assert tuple(db.execute("SELECT count(*) FROM agent").fetchone()) == (100,)
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             db.execute("DELETE FROM agent")
 
@@ -229,11 +231,11 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
     with closing(sqlite.open_store(path, PLAIN)) as db:
         with pytest.raises(sqlite3.IntegrityError), sqlite.transaction(db):
             db.executemany("INSERT INTO agent VALUES (?)", [("alice",), (None,), (b"not text",)])
-        assert db.execute("SELECT count(*) FROM agent").fetchone() == (0,)
+        assert tuple(db.execute("SELECT count(*) FROM agent").fetchone()) == (0,)
         with sqlite.transaction(db):
             db.execute("INSERT INTO agent VALUES ('bob')")
         assert not db.in_transaction
-        assert db.execute("SELECT name FROM agent").fetchall() == [("bob",)]
+        assert [tuple(row) for row in db.execute("SELECT name FROM agent")] == [("bob",)]
 
 
 def test_a_store_that_fails_later_is_said_to(path: Path) -> None:

@@ -65,8 +65,8 @@ def test_writes_go_through_to_the_disk(
 
     monkeypatch.setattr(sqlite3, "connect", remembered)
     opened()
-    assert connections[-1].execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert connections[-1].execute("PRAGMA synchronous").fetchone() == (2,)
+    assert tuple(connections[-1].execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+    assert tuple(connections[-1].execute("PRAGMA synchronous").fetchone()) == (2,)
 
 
 def test_a_move_from_a_state_that_is_gone_changes_nothing(opened: Callable[[], Store]) -> None:

@@ -35,12 +35,12 @@ def connect(path: Path, alive: Callable[[], None] | None = None) -> sqlite3.Conn
     Raises:
         CorruptStore: the store cannot be used; the sentence says why, and what to do.
     """
-    return _by_name(sqlite.open_store(path, FORMAT, alive=alive, threads=True))
+    return sqlite.open_store(path, FORMAT, alive=alive, threads=True)
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
     """Return a second connection that only reads; `connect` must have opened the store before."""
-    return _by_name(sqlite.open_reader(path, threads=True))
+    return sqlite.open_reader(path, threads=True)
 
 
 def check(path: Path) -> None:
@@ -77,9 +77,3 @@ def shape(db: sqlite3.Connection) -> set[tuple[str, str, str, str]]:
         "AND (type <> 'table' OR name NOT IN ('sqlite_sequence', 'sqlite_stat1', 'sqlite_stat4'))"
     )
     return {(kind, name[:64], table, sql) for kind, name, table, sql in rows}
-
-
-def _by_name(db: sqlite3.Connection) -> sqlite3.Connection:
-    """Let all rows of `db` be read by the names of their columns."""
-    db.row_factory = sqlite3.Row
-    return db
