@@ -16,7 +16,7 @@ def git(repository: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-class House:
+class Folders:
     """The folder /applied as approvals writes it, and /agents."""
 
     def __init__(self, folder: Path) -> None:
@@ -46,85 +46,85 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def folders(tmp_path: Path) -> Folders:
+    return Folders(tmp_path)
 
 
-async def test_what_is_deployed_has_a_working_copy(house: House) -> None:
-    house.deploy("alice", "one", 0)
-    await house.copies.update()
-    alice = house.agents / "alice"
+async def test_what_is_deployed_has_a_working_copy(folders: Folders) -> None:
+    folders.deploy("alice", "one", 0)
+    await folders.copies.update()
+    alice = folders.agents / "alice"
     assert (alice / "agent.toml").read_text() == "one"
     assert git(alice, "branch", "--show-current") == "main\n"
     assert git(alice, "show", "applied/refs/tags/deployed/0:agent.toml") == "one"
     assert git(alice, "tag") == ""
-    assert [p.name for p in house.agents.iterdir()] == ["alice"]
+    assert [p.name for p in folders.agents.iterdir()] == ["alice"]
 
-    house.deploy("alice", "two", 1)
+    folders.deploy("alice", "two", 1)
     git(alice, "fetch", "-q", "applied")
     assert git(alice, "show", "applied/refs/tags/deployed/1:agent.toml") == "two"
     assert git(alice, "show", "applied/main:agent.toml") == "two"
     assert (alice / "agent.toml").read_text() == "one"
 
 
-async def test_what_was_never_deployed_has_none(house: House) -> None:
-    house.deploy("alice", "one", 1, main=False)
-    await house.copies.update()
-    assert not list(house.agents.iterdir())
+async def test_what_was_never_deployed_has_none(folders: Folders) -> None:
+    folders.deploy("alice", "one", 1, main=False)
+    await folders.copies.update()
+    assert not list(folders.agents.iterdir())
 
 
-async def test_a_working_copy_is_left_alone_but_for_its_remote(house: House) -> None:
-    house.deploy("alice", "one", 0)
-    alice = house.agents / "alice"
-    git(house.agents, "init", "-q", "-b", "mine", "alice")
+async def test_a_working_copy_is_left_alone_but_for_its_remote(folders: Folders) -> None:
+    folders.deploy("alice", "one", 0)
+    alice = folders.agents / "alice"
+    git(folders.agents, "init", "-q", "-b", "mine", "alice")
     (alice / "notes").write_text("mine")
     git(alice, "remote", "add", "applied", "/somewhere/else")
-    await house.copies.update()
+    await folders.copies.update()
     assert [p.name for p in alice.iterdir() if p.name != ".git"] == ["notes"]
     printed = git(alice, "config", "--get-regexp", r"^remote\.applied\.").splitlines()
     assert [tuple(line.split(" ", 1)) for line in printed] == remote_settings(
-        house.applied / "alice"
+        folders.applied / "alice"
     )
     before = (alice / ".git/config").stat().st_mtime_ns
-    await WorkingCopies(house.agents, house.applied).update()
+    await WorkingCopies(folders.agents, folders.applied).update()
     assert (alice / ".git/config").stat().st_mtime_ns == before
 
 
-async def test_what_was_interrupted_is_made_again(house: House) -> None:
-    house.deploy("alice", "one", 0)
-    left = house.agents / ".alice.new"
-    git(house.agents, "init", "-q", str(left))
+async def test_what_was_interrupted_is_made_again(folders: Folders) -> None:
+    folders.deploy("alice", "one", 0)
+    left = folders.agents / ".alice.new"
+    git(folders.agents, "init", "-q", str(left))
     (left / "rest").write_text("of a clone")
-    await house.copies.update()
-    assert (house.agents / "alice/agent.toml").read_text() == "one"
-    assert not (house.agents / "alice/rest").exists()
+    await folders.copies.update()
+    assert (folders.agents / "alice/agent.toml").read_text() == "one"
+    assert not (folders.agents / "alice/rest").exists()
 
 
 async def test_one_that_fails_does_not_keep_back_the_others(
-    house: House, caplog: pytest.LogCaptureFixture
+    folders: Folders, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.deploy("alice", "one", 0)
-    house.deploy("bob", "two", 0)
-    (house.agents / "alice").mkdir()
-    (house.agents / "alice/notes").write_text("in the way")
-    (house.applied / "carol").mkdir()
-    (house.applied / "carol/HEAD").mkdir()
-    await house.copies.update()
-    assert (house.agents / "bob/agent.toml").read_text() == "two"
-    assert (house.agents / "alice/notes").read_text() == "in the way"
+    folders.deploy("alice", "one", 0)
+    folders.deploy("bob", "two", 0)
+    (folders.agents / "alice").mkdir()
+    (folders.agents / "alice/notes").write_text("in the way")
+    (folders.applied / "carol").mkdir()
+    (folders.applied / "carol/HEAD").mkdir()
+    await folders.copies.update()
+    assert (folders.agents / "bob/agent.toml").read_text() == "two"
+    assert (folders.agents / "alice/notes").read_text() == "in the way"
     assert "the working copy of" in caplog.text
     assert "carol" in caplog.text
 
 
-async def test_what_is_new_is_followed(house: House) -> None:
-    task = asyncio.create_task(house.copies.run())
+async def test_what_is_new_is_followed(folders: Folders) -> None:
+    task = asyncio.create_task(folders.copies.run())
     try:
-        house.deploy("alice", "one", 0)
-        house.applied.touch()  # as approvals do it
-        await house.cloned("alice")
-        house.deploy("bob", "two", 0)
-        house.applied.touch()
-        await house.cloned("bob")
+        folders.deploy("alice", "one", 0)
+        folders.applied.touch()  # as approvals do it
+        await folders.cloned("alice")
+        folders.deploy("bob", "two", 0)
+        folders.applied.touch()
+        await folders.cloned("bob")
     finally:
         task.cancel()
         await asyncio.wait({task})

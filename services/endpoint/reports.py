@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
-from services.endpoint.delivery.leases import Holder
+from services.endpoint.delivery.held_messages import Holder
 from wire.errors import HiveError
 from wire.records.lifecycle import Report
 

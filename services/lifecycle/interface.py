@@ -6,7 +6,7 @@ from services.lifecycle import options as checked
 from services.lifecycle.agents.agent import Agent
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.lifecycle import Lifecycle
-from services.lifecycle.watch.crash import Crash
+from services.lifecycle.notices.crash import Crash
 from wire import names
 from wire.bus import Bus
 from wire.interface import Interface, caller, method, prop, signal

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from services.endpoint.delivery.leases import Holder, Leases
+from services.endpoint.delivery.held_messages import HeldMessages, Holder
 from services.tasks import Tasks
 from wire.errors import HiveError, Stopping, Unavailable
 from wire.records.broker import Message
@@ -52,7 +52,7 @@ class Inbox:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self.leases = Leases()
+        self.leases = HeldMessages()
         self._waiters: list[_Waiter] = []
         self._receiver: asyncio.Task[None] | None = None
         self._receiver_until = 0.0

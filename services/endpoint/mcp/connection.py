@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.endpoint.clients.services import Services
+from services.endpoint.delivery.held_messages import Holder
 from services.endpoint.delivery.inbox import Inbox
-from services.endpoint.delivery.leases import Holder
 from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.mcp import jsonrpc
 from services.endpoint.mcp.jsonrpc import Code, Notification, Request, RequestId, RpcError

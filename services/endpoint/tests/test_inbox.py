@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from services.endpoint.delivery.held_messages import TRANSITIONS, HeldMessages, Holder, State
 from services.endpoint.delivery.inbox import Inbox
-from services.endpoint.delivery.leases import TRANSITIONS, Holder, Leases, State
 from wire.errors import NotFound, Unavailable
 from wire.records.broker import Message, MessageState
 
@@ -226,7 +226,7 @@ async def test_after_a_restart_of_the_broker_nothing_is_held(
 @pytest.mark.parametrize("before", list(State))
 @pytest.mark.parametrize("after", [State.DELIVERED, State.SETTLED])
 def test_a_lease_moves_as_its_table_says(before: State, after: State) -> None:
-    leases, holder = Leases(), Holder()
+    leases, holder = HeldMessages(), Holder()
     if before is not State.SETTLED:
         leases.lease(holder, [1])
     if before is State.DELIVERED:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.endpoint.delivery.leases import Holder
+from services.endpoint.delivery.held_messages import Holder
 from services.endpoint.reports import Reports
 from services.endpoint.tests.client import LIMIT
 from wire.errors import Unavailable

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from services.endpoint.clients.services import Services
+from services.endpoint.delivery.held_messages import Holder
 from services.endpoint.delivery.inbox import Inbox
-from services.endpoint.delivery.leases import Holder
 from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.reports import Reports
 from services.endpoint.tools.arguments import Arguments

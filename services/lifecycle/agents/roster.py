@@ -8,8 +8,8 @@ from services.lifecycle.agents import ports, uid_ranges
 from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.backends.backend import Backend
+from services.lifecycle.notices.crash import Crash
 from services.lifecycle.store import Store
-from services.lifecycle.watch.crash import Crash
 from wire.errors import LimitExceeded, NotFound
 
 log = logging.getLogger(__name__)

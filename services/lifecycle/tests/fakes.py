@@ -10,8 +10,8 @@ from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Agent, Spec, UnitStatus
 from services.lifecycle.backends.backend import Reconciled, Watcher
 from services.lifecycle.jobs.job import Job
+from services.lifecycle.notices.crash import Crash
 from services.lifecycle.notices.notice import Notice
-from services.lifecycle.watch.crash import Crash
 from wire.errors import Conflict, HiveError, NotFound, Unavailable
 from wire.records.lifecycle import JobResult, Network, Resources, Usage
 

@@ -5,8 +5,8 @@ import pytest
 from services.lifecycle.agents import uid_ranges
 from services.lifecycle.agents.agent import STATES, Agent, Spec, UnitStatus
 from services.lifecycle.host import in_use
+from services.lifecycle.notices.crash import signal_name
 from services.lifecycle.options import REPORT
-from services.lifecycle.watch.crash import signal_name
 from wire.errors import InvalidArgument, LimitExceeded
 from wire.records.lifecycle import AgentState, Report, TurnState
 

@@ -6,85 +6,85 @@ from pathlib import Path
 
 import pytest
 
-from services.lifecycle.tests.house import House
+from services.lifecycle.tests.room import Room
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    house = House(tmp_path)
-    await house.open()
-    yield house
-    await house.close()
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    room = Room(tmp_path)
+    await room.open()
+    yield room
+    await room.close()
 
 
-async def test_a_poweroff_from_the_inside_is_told(house: House) -> None:
-    await house.spawn("alice")
-    house.backend.set("alice", "deactivating")
-    await house.settle()
-    assert not house.diary.crashes, "the cause is not known before it is over"
-    house.backend.set("alice", "inactive")
-    await house.settle()
-    assert [c.clean for c in house.diary.crashes] == [True]
-    assert house.record("alice").enabled
-    assert house.backend.calls[-1] == ("stop_endpoint", "alice"), "its endpoint is left behind"
+async def test_a_poweroff_from_the_inside_is_told(room: Room) -> None:
+    await room.spawn("alice")
+    room.backend.set("alice", "deactivating")
+    await room.settle()
+    assert not room.diary.crashes, "the cause is not known before it is over"
+    room.backend.set("alice", "inactive")
+    await room.settle()
+    assert [c.clean for c in room.diary.crashes] == [True]
+    assert room.record("alice").enabled
+    assert room.backend.calls[-1] == ("stop_endpoint", "alice"), "its endpoint is left behind"
 
 
-async def test_a_stopping_host_is_no_crash(house: House) -> None:
-    await house.spawn("alice")
-    house.backend.stopping = True
-    house.backend.set("alice", "inactive")
-    await house.settle()
-    assert not house.diary.crashes
+async def test_a_stopping_host_is_no_crash(room: Room) -> None:
+    await room.spawn("alice")
+    room.backend.stopping = True
+    room.backend.set("alice", "inactive")
+    await room.settle()
+    assert not room.diary.crashes
 
 
-async def test_giving_up_is_told_and_passing_through_failed_is_not(house: House) -> None:
-    await house.spawn("alice")
-    house.backend.set("alice", "failed", result="exit-code", code=1, status=1)
-    house.backend.set("alice", "activating")
-    await house.settle()
+async def test_giving_up_is_told_and_passing_through_failed_is_not(room: Room) -> None:
+    await room.spawn("alice")
+    room.backend.set("alice", "failed", result="exit-code", code=1, status=1)
+    room.backend.set("alice", "activating")
+    await room.settle()
     # The container failed during its start; systemd starts it again before lifecycle asks.
-    house.backend.tell("alice", house.backend.units["alice"].__class__(active="failed"))
-    await house.settle()
-    assert [c.gave_up for c in house.diary.crashes] == [False]
-    house.backend.set("alice", "inactive")
-    house.backend.set("alice", "failed")
-    await house.settle()
-    assert [c.gave_up for c in house.diary.crashes] == [False, True]
-    assert (await house.told(4))[1:] == ["container-crash"] * 3
-    assert len({n.dedupe_key for n in house.broker.sent}) == 4
-    given_up = house.broker.sent[2:]
+    room.backend.tell("alice", room.backend.units["alice"].__class__(active="failed"))
+    await room.settle()
+    assert [c.gave_up for c in room.diary.crashes] == [False]
+    room.backend.set("alice", "inactive")
+    room.backend.set("alice", "failed")
+    await room.settle()
+    assert [c.gave_up for c in room.diary.crashes] == [False, True]
+    assert (await room.told(4))[1:] == ["container-crash"] * 3
+    assert len({n.dedupe_key for n in room.broker.sent}) == 4
+    given_up = room.broker.sent[2:]
     assert [n.recipient for n in given_up] == ["manager", "operator"]
     for notice in given_up:
         assert "does not come up again" in notice.body
         assert notice.body.count("\n  alice line ") == 20
 
 
-async def test_a_killed_nspawn_that_is_started_again_has_not_given_up(house: House) -> None:
-    await house.spawn("alice")
+async def test_a_killed_nspawn_that_is_started_again_has_not_given_up(room: Room) -> None:
+    await room.spawn("alice")
     # systemd first stops the remaining processes, then passes through `failed`.
-    house.backend.set("alice", "deactivating", result="signal", code=2, status=9)
-    await house.settle()
-    killed = house.backend.units["alice"]
-    house.backend.units["alice"] = replace(killed, active="activating")
-    house.backend.tell("alice", replace(killed, active="failed"))
-    await house.settle()
-    assert [c.gave_up for c in house.diary.crashes] == [False]
+    room.backend.set("alice", "deactivating", result="signal", code=2, status=9)
+    await room.settle()
+    killed = room.backend.units["alice"]
+    room.backend.units["alice"] = replace(killed, active="activating")
+    room.backend.tell("alice", replace(killed, active="failed"))
+    await room.settle()
+    assert [c.gave_up for c in room.diary.crashes] == [False]
 
 
-async def test_a_restart_that_takes_too_long_is_the_last_one_and_told(house: House) -> None:
-    await house.spawn("alice")
-    house.backend.set("alice", "failed", result="exit-code", code=1, status=1)
-    house.backend.set("alice", "activating", result="success", code=0, status=0)
-    await house.settle()
-    house.backend.set("alice", "deactivating", result="timeout")
-    await house.settle()
-    assert ("stop_restarting", "alice") in house.backend.calls
-    assert [c.gave_up for c in house.diary.crashes] == [False, True]
-    assert "does not come up again (result timeout)" in house.diary.crashes[1].sentence
+async def test_a_restart_that_takes_too_long_is_the_last_one_and_told(room: Room) -> None:
+    await room.spawn("alice")
+    room.backend.set("alice", "failed", result="exit-code", code=1, status=1)
+    room.backend.set("alice", "activating", result="success", code=0, status=0)
+    await room.settle()
+    room.backend.set("alice", "deactivating", result="timeout")
+    await room.settle()
+    assert ("stop_restarting", "alice") in room.backend.calls
+    assert [c.gave_up for c in room.diary.crashes] == [False, True]
+    assert "does not come up again (result timeout)" in room.diary.crashes[1].sentence
 
 
-async def test_a_container_that_takes_too_long_to_stop_is_started_again(house: House) -> None:
-    await house.spawn("alice")
-    house.backend.set("alice", "deactivating", result="timeout")
-    await house.settle()
-    assert ("stop_restarting", "alice") not in house.backend.calls
+async def test_a_container_that_takes_too_long_to_stop_is_started_again(room: Room) -> None:
+    await room.spawn("alice")
+    room.backend.set("alice", "deactivating", result="timeout")
+    await room.settle()
+    assert ("stop_restarting", "alice") not in room.backend.calls

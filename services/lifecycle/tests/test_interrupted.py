@@ -8,7 +8,7 @@ import pytest
 from services.lifecycle.agents.record import Phase
 from services.lifecycle.backends.backend import Reconciled
 from services.lifecycle.jobs.job import Job
-from services.lifecycle.tests.house import DONE, House
+from services.lifecycle.tests.room import DONE, Room
 from wire.principal import agent
 from wire.records.lifecycle import (
     AgentState,
@@ -35,9 +35,9 @@ RESULT = {
 }
 
 
-def ordered(house: House, verb: JobVerb) -> Job:
+def ordered(room: Room, verb: JobVerb) -> Job:
     """Order `verb` for alice."""
-    lifecycle = house.lifecycle
+    lifecycle = room.lifecycle
     orders: dict[JobVerb, Callable[[], Job]] = {
         JobVerb.SPAWN: lambda: lifecycle.spawn("alice", SpawnOptions()),
         JobVerb.DESTROY: lambda: lifecycle.destroy("alice", False),
@@ -48,36 +48,34 @@ def ordered(house: House, verb: JobVerb) -> Job:
     return orders.get(verb, lambda: lifecycle.order(verb, "alice"))()
 
 
-async def prepared(house: House, verb: JobVerb) -> None:
+async def prepared(room: Room, verb: JobVerb) -> None:
     if verb is not JobVerb.SPAWN:
-        await house.spawn("alice")
+        await room.spawn("alice")
     if verb is JobVerb.START:
-        await house.order(JobVerb.STOP, "alice")
+        await room.order(JobVerb.STOP, "alice")
     if verb is JobVerb.PURGE:
-        await house.diary.end_of(house.lifecycle.destroy("alice", False))
+        await room.diary.end_of(room.lifecycle.destroy("alice", False))
     if verb is JobVerb.UPDATE:
-        await house.close()
-        house.version = "2"
-        await house.open()
+        await room.close()
+        room.version = "2"
+        await room.open()
     if verb is JobVerb.SLEEP:
-        house.lifecycle.report(agent("alice"), "alice", Report(turn_state="idle"))
+        room.lifecycle.report(agent("alice"), "alice", Report(turn_state="idle"))
     if verb is JobVerb.DEPLOY:
-        assert (
-            await house.diary.end_of(house.lifecycle.deploy("alice", OLD, DeployOptions())) == DONE
-        )
-    house.backend.reconciled = Reconciled(["a file written"], restart=verb is JobVerb.REBUILD)
-    house.backend.points = 0
+        assert await room.diary.end_of(room.lifecycle.deploy("alice", OLD, DeployOptions())) == DONE
+    room.backend.reconciled = Reconciled(["a file written"], restart=verb is JobVerb.REBUILD)
+    room.backend.points = 0
 
 
 async def count(folder: Path, verb: JobVerb) -> int:
     """Return the number of points at which `verb` can be interrupted."""
-    house = House(folder)
-    await house.open()
-    await prepared(house, verb)
-    result, note = await house.diary.end_of(ordered(house, verb))
-    await house.close()
+    room = Room(folder)
+    await room.open()
+    await prepared(room, verb)
+    result, note = await room.diary.end_of(ordered(room, verb))
+    await room.close()
     assert result is JobResult.DONE, note
-    return house.backend.points
+    return room.backend.points
 
 
 @pytest.mark.parametrize("verb", JobVerb)
@@ -88,32 +86,32 @@ async def test_killed_at_every_step_and_started_again(tmp_path: Path, verb: JobV
     for point in range(1, points + 1):
         folder = tmp_path / str(point)
         folder.mkdir()
-        house = House(folder)
-        await house.open()
-        await prepared(house, verb)
-        house.backend.halt_at = point
-        number = ordered(house, verb).number
-        await house.backend.halted.wait()
-        await house.kill()
-        await house.open()
-        again = house.lifecycle.jobs.of("alice")
+        room = Room(folder)
+        await room.open()
+        await prepared(room, verb)
+        room.backend.halt_at = point
+        number = ordered(room, verb).number
+        await room.backend.halted.wait()
+        await room.kill()
+        await room.open()
+        again = room.lifecycle.jobs.of("alice")
         assert again is not None
         assert again.number == number
-        result, note = await house.diary.end_of(again)
+        result, note = await room.diary.end_of(again)
         assert result is JobResult.DONE, (point, note)
-        await at_rest(house, RESULT[verb])
-        assert house.backend.running.get("alice", "") == (NEW if verb is JobVerb.DEPLOY else "")
-        assert not house.diary.crashes, point
-        await house.close()
+        await at_rest(room, RESULT[verb])
+        assert room.backend.running.get("alice", "") == (NEW if verb is JobVerb.DEPLOY else "")
+        assert not room.diary.crashes, point
+        await room.close()
 
 
-async def at_rest(house: House, state: AgentState | None) -> None:
+async def at_rest(room: Room, state: AgentState | None) -> None:
     """Check that the job reached its goal."""
-    await house.settle()
-    assert not house.store.jobs()
-    there = {one.name: one.state for one in house.lifecycle.agents}
+    await room.settle()
+    assert not room.store.jobs()
+    there = {one.name: one.state for one in room.lifecycle.agents}
     assert there == ({} if state is None else {"alice": state})
-    record = house.store.find("alice")
+    record = room.store.find("alice")
     if state is None:
         assert record is None or record.phase is Phase.KEPT
     else:
@@ -131,27 +129,27 @@ async def test_cancelled_at_every_step_leaves_it_as_it_was(tmp_path: Path, verb:
     for point in range(1, points + 1):
         folder = tmp_path / str(point)
         folder.mkdir()
-        house = House(folder)
-        await house.open()
-        await prepared(house, verb)
-        before = {one.name: (one.state, one.enabled) for one in house.lifecycle.agents}
-        house.backend.halt_at = point
-        job = ordered(house, verb)
-        await house.backend.halted.wait()
+        room = Room(folder)
+        await room.open()
+        await prepared(room, verb)
+        before = {one.name: (one.state, one.enabled) for one in room.lifecycle.agents}
+        room.backend.halt_at = point
+        job = ordered(room, verb)
+        await room.backend.halted.wait()
         if job.final:
-            await house.kill()
+            await room.kill()
             continue
-        house.lifecycle.cancel(job.number)
-        result, note = await house.diary.end_of(job)
+        room.lifecycle.cancel(job.number)
+        result, note = await room.diary.end_of(job)
         assert result is JobResult.CANCELLED, (point, note)
-        await house.settle()
-        after = {one.name: (one.state, one.enabled) for one in house.lifecycle.agents}
+        await room.settle()
+        after = {one.name: (one.state, one.enabled) for one in room.lifecycle.agents}
         assert after == before, point
-        assert house.backend.running.get("alice", "") == (OLD if verb is JobVerb.DEPLOY else ""), (
+        assert room.backend.running.get("alice", "") == (OLD if verb is JobVerb.DEPLOY else ""), (
             point
         )
-        assert not house.store.jobs()
-        assert not house.diary.crashes, point
+        assert not room.store.jobs()
+        assert not room.diary.crashes, point
         undone += 1
-        await house.close()
+        await room.close()
     assert undone

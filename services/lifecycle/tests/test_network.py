@@ -12,7 +12,7 @@ from services.lifecycle.agents.network import is_unenforced, name_servers, netwo
 from services.lifecycle.backends import unit_files
 from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.host import canfilter, systemd
-from services.lifecycle.tests.house import House
+from services.lifecycle.tests.room import Room
 from services.lifecycle.tests.test_nspawn import ALICE, UNIT, Host, host
 from wire.errors import Conflict
 from wire.records.lifecycle import Network, Resources
@@ -151,16 +151,16 @@ async def test_what_is_opened_has_no_filter(host: Host) -> None:
 
 
 async def test_what_runs_obeys_the_configuration_of_a_new_lifecycle(tmp_path: Path) -> None:
-    house = House(tmp_path)
-    await house.open()
-    await house.spawn("alice")
-    await house.spawn("bob")
-    house.backend.set("bob", "inactive")
-    await house.close()
-    house.backend.calls.clear()
-    house.backend.fail["limit"] = Conflict("systemd would not.")
-    await house.open()
-    assert house.backend.probed
-    assert house.backend.calls[0] == ("limit", "alice")
-    assert ("limit", "bob") not in house.backend.calls
-    await house.close()
+    room = Room(tmp_path)
+    await room.open()
+    await room.spawn("alice")
+    await room.spawn("bob")
+    room.backend.set("bob", "inactive")
+    await room.close()
+    room.backend.calls.clear()
+    room.backend.fail["limit"] = Conflict("systemd would not.")
+    await room.open()
+    assert room.backend.probed
+    assert room.backend.calls[0] == ("limit", "alice")
+    assert ("limit", "bob") not in room.backend.calls
+    await room.close()

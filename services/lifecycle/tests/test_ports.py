@@ -10,7 +10,7 @@ from services.lifecycle.agents import ports
 from services.lifecycle.agents.record import Record
 from services.lifecycle.host import in_use
 from services.lifecycle.store import Store
-from services.lifecycle.tests.house import DONE, House
+from services.lifecycle.tests.room import DONE, Room
 from services.lifecycle.tests.test_nspawn import Host, host
 from wire.errors import CorruptStore, LimitExceeded
 from wire.records.lifecycle import JobResult, JobVerb, SpawnOptions
@@ -22,26 +22,26 @@ ALICE = ports.choose("alice", ())
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    house = House(tmp_path)
-    await house.open()
-    yield house
-    await house.close()
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    room = Room(tmp_path)
+    await room.open()
+    yield room
+    await room.close()
 
 
-def shown(house: House, name: str) -> tuple[int, tuple[str, ...]]:
-    agent = next(agent for agent in house.lifecycle.agents if agent.name == name)
+def shown(room: Room, name: str) -> tuple[int, tuple[str, ...]]:
+    agent = next(agent for agent in room.lifecycle.agents if agent.name == name)
     return agent.port, agent.port_shared
 
 
-async def imported(house: House, **given: int) -> None:
+async def imported(room: Room, **given: int) -> None:
     """Restart with a changed store."""
     for name, port in given.items():
-        record = house.record(name)
+        record = room.record(name)
         record.port = port
-        house.store.save(record)
-    await house.close()
-    await house.open()
+        room.store.save(record)
+    await room.close()
+    await room.open()
 
 
 def test_the_name_decides_and_what_is_taken_is_passed_by() -> None:
@@ -78,78 +78,78 @@ async def test_the_backend_reads_both_tables_or_the_one_there_is(host: Host) -> 
     assert await host.backend.listening_ports() == {8100}
 
 
-async def test_a_port_is_kept_over_restarts_and_as_a_tombstone(house: House) -> None:
-    await house.spawn("manager")
-    house.backend.bound = frozenset({ALICE})
-    await house.spawn("alice")
-    house.backend.bound = frozenset()
-    assert shown(house, "manager") == (8000, ())
-    assert shown(house, "alice") == (ALICE + 1, ())
-    await house.close()
-    await house.open()
-    assert shown(house, "alice") == (ALICE + 1, ())
-    assert await house.diary.end_of(house.lifecycle.destroy("alice", False)) == DONE
-    house.backend.bound = ALL - {ALICE + 1, ALICE + 2}
-    await house.spawn("bob")
-    assert shown(house, "bob") == (ALICE + 2, ())
-    house.backend.bound = ALL
-    await house.spawn("alice")
-    assert shown(house, "alice") == (ALICE + 1, ())
+async def test_a_port_is_kept_over_restarts_and_as_a_tombstone(room: Room) -> None:
+    await room.spawn("manager")
+    room.backend.bound = frozenset({ALICE})
+    await room.spawn("alice")
+    room.backend.bound = frozenset()
+    assert shown(room, "manager") == (8000, ())
+    assert shown(room, "alice") == (ALICE + 1, ())
+    await room.close()
+    await room.open()
+    assert shown(room, "alice") == (ALICE + 1, ())
+    assert await room.diary.end_of(room.lifecycle.destroy("alice", False)) == DONE
+    room.backend.bound = ALL - {ALICE + 1, ALICE + 2}
+    await room.spawn("bob")
+    assert shown(room, "bob") == (ALICE + 2, ())
+    room.backend.bound = ALL
+    await room.spawn("alice")
+    assert shown(room, "alice") == (ALICE + 1, ())
 
 
-async def test_none_left_is_said_at_spawn_and_leaves_nothing(house: House) -> None:
-    house.backend.bound = ALL
-    result, note = await house.diary.end_of(house.lifecycle.spawn("alice", SpawnOptions()))
+async def test_none_left_is_said_at_spawn_and_leaves_nothing(room: Room) -> None:
+    room.backend.bound = ALL
+    result, note = await room.diary.end_of(room.lifecycle.spawn("alice", SpawnOptions()))
     assert (result, note[:13]) == (JobResult.FAILED, "All 900 ports")
-    assert house.store.records() == []
-    house.backend.bound = frozenset()
-    await house.spawn("alice")
+    assert room.store.records() == []
+    room.backend.bound = frozenset()
+    await room.spawn("alice")
 
 
-async def test_the_same_port_twice_is_shown_and_moves_nobody(house: House) -> None:
+async def test_the_same_port_twice_is_shown_and_moves_nobody(room: Room) -> None:
     for name in ("alice", "bob", "carol"):
-        await house.spawn(name)
-    await imported(house, bob=ALICE)
-    assert shown(house, "alice") == (ALICE, ("bob",))
-    assert shown(house, "bob") == (ALICE, ("alice",))
-    assert shown(house, "carol")[1] == ()
+        await room.spawn(name)
+    await imported(room, bob=ALICE)
+    assert shown(room, "alice") == (ALICE, ("bob",))
+    assert shown(room, "bob") == (ALICE, ("alice",))
+    assert shown(room, "carol")[1] == ()
     for verb in (JobVerb.RESTART, JobVerb.UPDATE):
-        await house.order(verb, "bob")
-        assert shown(house, "bob") == (ALICE, ("alice",))
+        await room.order(verb, "bob")
+        assert shown(room, "bob") == (ALICE, ("alice",))
 
 
-async def test_a_rebuild_parts_them_and_says_so(house: House) -> None:
-    await house.spawn("alice")
-    await house.spawn("bob")
-    await imported(house, bob=ALICE)
+async def test_a_rebuild_parts_them_and_says_so(room: Room) -> None:
+    await room.spawn("alice")
+    await room.spawn("bob")
+    await imported(room, bob=ALICE)
     moved = ports.choose("bob", ())
-    job = house.lifecycle.order(JobVerb.REBUILD, "bob")
+    job = room.lifecycle.order(JobVerb.REBUILD, "bob")
     note = f"port changed from {ALICE}, which alice has, too, to {moved}"
-    assert await house.diary.end_of(job) == (JobResult.DONE, note)
-    assert (shown(house, "alice"), shown(house, "bob")) == ((ALICE, ()), (moved, ()))
-    assert house.record("bob").port == moved
-    await house.order(JobVerb.REBUILD, "bob")
+    assert await room.diary.end_of(job) == (JobResult.DONE, note)
+    assert (shown(room, "alice"), shown(room, "bob")) == ((ALICE, ()), (moved, ()))
+    assert room.record("bob").port == moved
+    await room.order(JobVerb.REBUILD, "bob")
 
 
-async def test_a_tombstone_has_its_port_until_it_is_purged(house: House) -> None:
-    await house.spawn("alice")
-    await house.spawn("bob")
-    await house.diary.end_of(house.lifecycle.destroy("alice", False))
-    await imported(house, bob=ALICE)
-    assert shown(house, "bob") == (ALICE, ("alice",))
-    await house.diary.end_of(house.lifecycle.purge("alice"))
-    assert shown(house, "bob") == (ALICE, ())
+async def test_a_tombstone_has_its_port_until_it_is_purged(room: Room) -> None:
+    await room.spawn("alice")
+    await room.spawn("bob")
+    await room.diary.end_of(room.lifecycle.destroy("alice", False))
+    await imported(room, bob=ALICE)
+    assert shown(room, "bob") == (ALICE, ("alice",))
+    await room.diary.end_of(room.lifecycle.purge("alice"))
+    assert shown(room, "bob") == (ALICE, ())
 
 
-async def test_agents_of_before_there_were_ports_get_one(house: House) -> None:
-    await house.spawn("alice")
-    await house.spawn("bob")
-    house.backend.bound = frozenset({ALICE})
-    await imported(house, alice=0)
-    assert shown(house, "alice") == (ALICE + 1, ())
-    house.backend.bound = ALL
-    await imported(house, alice=0, bob=0)  # none is left: they go on without
-    assert (shown(house, "alice"), shown(house, "bob")) == ((0, ()), (0, ()))
+async def test_agents_of_before_there_were_ports_get_one(room: Room) -> None:
+    await room.spawn("alice")
+    await room.spawn("bob")
+    room.backend.bound = frozenset({ALICE})
+    await imported(room, alice=0)
+    assert shown(room, "alice") == (ALICE + 1, ())
+    room.backend.bound = ALL
+    await imported(room, alice=0, bob=0)  # none is left: they go on without
+    assert (shown(room, "alice"), shown(room, "bob")) == ((0, ()), (0, ()))
 
 
 def test_a_number_that_is_no_port_is_damage(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Spec
 from services.lifecycle.host.cgroup import usage
 from services.lifecycle.options import RESOURCES
-from services.lifecycle.tests.house import DONE, House
+from services.lifecycle.tests.room import DONE, Room
 from services.lifecycle.tests.test_nspawn import ALICE, UNIT, Host, host
 from wire.errors import Conflict, HiveError, InvalidArgument, NotFound
 from wire.records.lifecycle import AgentState, JobVerb, ResourceChanges, Resources, Usage
@@ -92,41 +92,41 @@ def test_usage_is_what_the_host_counts(tmp_path: Path) -> None:
 
 
 async def test_limits_are_remembered(tmp_path: Path) -> None:
-    house = House(tmp_path)
-    await house.open()
-    await house.spawn("alice")
-    await house.lifecycle.set_resources("alice", ResourceChanges(tasks_max=100, memory_max="max"))
-    assert house.lifecycle.resources("alice") == Resources(tasks_max=100)
-    assert house.backend.calls[-1] == ("limit", "alice")
-    await house.close()
-    await house.open()
-    assert house.lifecycle.resources("alice") == Resources(tasks_max=100)
-    await house.lifecycle.set_resources("alice", ResourceChanges(tasks_max="default"))
-    assert house.lifecycle.resources("alice") == Resources(tasks_max=4096)
+    room = Room(tmp_path)
+    await room.open()
+    await room.spawn("alice")
+    await room.lifecycle.set_resources("alice", ResourceChanges(tasks_max=100, memory_max="max"))
+    assert room.lifecycle.resources("alice") == Resources(tasks_max=100)
+    assert room.backend.calls[-1] == ("limit", "alice")
+    await room.close()
+    await room.open()
+    assert room.lifecycle.resources("alice") == Resources(tasks_max=100)
+    await room.lifecycle.set_resources("alice", ResourceChanges(tasks_max="default"))
+    assert room.lifecycle.resources("alice") == Resources(tasks_max=4096)
     with pytest.raises(NotFound):
-        await house.lifecycle.set_resources("bob", ResourceChanges())
-    house.backend.gate.clear()
-    job = house.lifecycle.order(JobVerb.STOP, "alice")
+        await room.lifecycle.set_resources("bob", ResourceChanges())
+    room.backend.gate.clear()
+    job = room.lifecycle.order(JobVerb.STOP, "alice")
     with pytest.raises(Conflict, match=f"job {job.number}"):
-        await house.lifecycle.set_resources("alice", ResourceChanges())
-    house.backend.gate.set()
-    await house.diary.end_of(job)
-    await house.close()
+        await room.lifecycle.set_resources("alice", ResourceChanges())
+    room.backend.gate.set()
+    await room.diary.end_of(job)
+    await room.close()
 
 
 async def test_a_paused_agent_is_shown_so_and_goes_on(tmp_path: Path) -> None:
-    house = House(tmp_path)
-    await house.open()
-    await house.spawn("alice")
-    await house.lifecycle.pause("alice")
-    assert house.state("alice") is AgentState.PAUSED
-    assert not house.diary.crashes
-    await house.lifecycle.resume("alice")
-    assert house.state("alice") is AgentState.RUNNING
-    assert await house.diary.end_of(house.lifecycle.order(JobVerb.STOP, "alice")) == DONE
+    room = Room(tmp_path)
+    await room.open()
+    await room.spawn("alice")
+    await room.lifecycle.pause("alice")
+    assert room.state("alice") is AgentState.PAUSED
+    assert not room.diary.crashes
+    await room.lifecycle.resume("alice")
+    assert room.state("alice") is AgentState.RUNNING
+    assert await room.diary.end_of(room.lifecycle.order(JobVerb.STOP, "alice")) == DONE
     with pytest.raises(Conflict, match="does not run"):
-        await house.lifecycle.pause("alice")
-    await house.lifecycle.resume("alice")  # nothing to do
+        await room.lifecycle.pause("alice")
+    await room.lifecycle.resume("alice")  # nothing to do
     with pytest.raises(HiveError):
-        await house.lifecycle.pause("bob")
-    await house.close()
+        await room.lifecycle.pause("bob")
+    await room.close()

@@ -9,7 +9,7 @@ from services.lifecycle.agents.agent import Agent, UnitStatus
 from services.lifecycle.agents.record import Record
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.backends.backend import Backend
-from services.lifecycle.watch.crash import Crash, crash_of
+from services.lifecycle.notices.crash import Crash, crash_of
 from services.tasks import Tasks
 from wire.errors import HiveError
 from wire.records.lifecycle import AgentState

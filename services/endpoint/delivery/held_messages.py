@@ -24,7 +24,7 @@ class Holder:
     """A connection in its role as the holder of leases."""
 
 
-class Leases:
+class HeldMessages:
     """The messages that this endpoint holds, by the connection that received them."""
 
     def __init__(self) -> None:

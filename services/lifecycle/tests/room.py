@@ -13,7 +13,7 @@ from wire.records.lifecycle import AgentState, JobResult, JobVerb, SpawnOptions
 DONE = (JobResult.DONE, "")
 
 
-class House:
+class Room:
     """A lifecycle and its surroundings. `close` and `open` are a restart."""
 
     def __init__(self, folder: Path) -> None:
