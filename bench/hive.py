@@ -35,7 +35,8 @@ class Host:
     def python(self, module: str, *arguments: str) -> Any:
         """Run a module of this repository in it; return its last line, which is JSON.
 
-        Its standard error, which reports progress, is shown as it comes.
+        Its standard error, which reports progress, is shown as it comes. The caller names the type
+        of the result, which is that of the module's figures.
         """
         command = ["env", "PYTHONDONTWRITEBYTECODE=1", f"PYTHONPATH={REPO}"]
         done = subprocess.run(

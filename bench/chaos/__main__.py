@@ -6,8 +6,9 @@
 import argparse
 import random
 import sys
-from typing import Any, Final
+from typing import Final
 
+from bench.chaos.driver import Outcome
 from bench.chaos.sabotage import NAMES
 from bench.hive import Host, running
 from bench.report import Floor, Report
@@ -41,9 +42,9 @@ def main() -> int:
     return 1 if outcome["wrong"] else 0
 
 
-def caused(host: Host, rounds: int, seed: int, fault: str) -> dict[str, Any]:
+def caused(host: Host, rounds: int, seed: int, fault: str) -> Outcome:
     """Return the outcome of a run, with the journal if something is wrong."""
-    outcome: dict[str, Any] = host.python(
+    outcome: Outcome = host.python(
         "bench.chaos.driver", str(rounds), str(seed), *[fault] * bool(fault)
     )
     if outcome["wrong"] and not fault:
@@ -52,7 +53,7 @@ def caused(host: Host, rounds: int, seed: int, fault: str) -> dict[str, Any]:
     return outcome
 
 
-def report(outcome: dict[str, Any], seed: int) -> Report:
+def report(outcome: Outcome, seed: int) -> Report:
     """Return the report: the victims, the moments of the kills, and the outcome."""
     report = Report("chaos", {"rounds": outcome["rounds"], "seed": seed})
     report.add("messages lost, doubled or out of order", outcome["wrong"], "violations")

@@ -2,12 +2,10 @@
 
 `sender` sends as the operator what its standard input says, again and again under one dedupe key
 until it is answered; `reader` receives the operator's messages; `raw` holds messages of alice on
-her socket, and sends as her. Each writes down its actions as JSON lines, before and after each:
-these lines survive the client.
+her socket, and sends as her. Each writes down its actions as notes, before and after each.
 """
 
 import asyncio
-import json
 import os
 import random
 import sys
@@ -16,7 +14,9 @@ import zlib
 from collections.abc import Callable, Coroutine
 from typing import Final
 
+from bench.chaos.notes import Call, Kind, Note, Order
 from bench.messages.mcp import Client
+from services.endpoint.jsonvalues import JsonObject
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
 from wire.errors import HiveError, RemoteError
@@ -28,19 +28,23 @@ THINKING: Final = 1.0
 PAUSE: Final = 0.5
 """Seconds before a failed call is tried again: systemd limits the rate of starts."""
 
-ORDERS: Final[dict[str, dict[str, object]]] = {
-    "Send": {"to": "bob"},
-    "Ask": {"to": "operator", "options": ["yes", "no"]},
-    "Remind": {"after_seconds": 2},
+ARGUMENTS: Final[dict[Call, JsonObject]] = {
+    Call.SEND: {"to": "bob"},
+    Call.ASK: {"to": "operator", "options": ["yes", "no"]},
+    Call.REMIND: {"after_seconds": 2},
 }
-TEXTS: Final = {"Send": "body", "Ask": "question", "Remind": "text"}
+TEXTS: Final = {Call.SEND: "body", Call.ASK: "question", Call.REMIND: "text"}
 """Arguments of alice's tools, and the name of the text in each."""
 
 
-def note(kind: str, **values: object) -> None:
+def write(note: Note) -> None:
     """Write one line, in one write, so that only the last line can be incomplete."""
-    line = json.dumps({"note": kind, "at": time.time_ns(), **values})
-    os.write(1, line.encode() + b"\n")
+    os.write(1, note.line())
+
+
+def now() -> int:
+    """Return the time in ns."""
+    return time.time_ns()
 
 
 async def sender(chance: random.Random) -> None:
@@ -50,34 +54,34 @@ async def sender(chance: random.Random) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     async with asyncio.TaskGroup() as sends:
         while line := await lines.readline():
-            order = json.loads(line)
+            order = Order.read(line)
             for _ in range(chance.choices((1, 2), (9, 1))[0]):
                 sends.create_task(say(bus, order))
 
 
-async def say(bus: Bus, order: dict[str, str]) -> None:
+async def say(bus: Bus, order: Order) -> None:
     """Send, ask or set a reminder, until that has returned an id."""
-    what, key, to, body = order["what"], order["key"], order["to"], order["body"]
+    call, key, body = order.call, order.key, order.body
     broker, brief = BrokerClient(bus), zlib.crc32(key.encode()) % 4 == 0
     while True:
-        note("sending", what=what, key=key, body=body)
+        write(Note(Kind.SENDING, now(), call=call, key=key, body=body))
         try:
-            match what:
-                case "Send":
-                    id = await broker.send(to, body, SendOptions(dedupe_key=key))
-                case "Ask":
+            match call:
+                case Call.SEND:
+                    id = await broker.send(order.to, body, SendOptions(dedupe_key=key))
+                case Call.ASK:
                     ttl = 1 if brief else 3600
                     asked = AskOptions(choices=["yes", "no"], ttl_s=ttl, dedupe_key=key)
-                    id = await broker.ask(to, body, asked)
-                case _:
+                    id = await broker.ask(order.to, body, asked)
+                case Call.REMIND:
                     after = 1 if brief else 3
                     wanted = RemindOptions(after_s=after, dedupe_key=key)
                     id = await broker.remind(0, body, wanted)
         except (HiveError, RemoteError) as error:
-            note("failed", key=key, error=repr(error))
+            write(Note(Kind.FAILED, now(), key=key, error=repr(error)))
             await asyncio.sleep(PAUSE)
         else:
-            note("sent", what=what, key=key, body=body, id=id)
+            write(Note(Kind.SENT, now(), [id], call=call, key=key, body=body))
             return
 
 
@@ -88,7 +92,7 @@ async def reader(chance: random.Random) -> None:
         try:
             await read(bus, chance)
         except (HiveError, RemoteError) as error:
-            note("failed", error=repr(error))
+            write(Note(Kind.FAILED, now(), error=repr(error)))
             await asyncio.sleep(PAUSE)
 
 
@@ -96,36 +100,45 @@ async def read(bus: Bus, chance: random.Random) -> None:
     broker = BrokerClient(bus)
     messages = await broker.receive(chance.randint(1, 4), 5000)
     for message in messages:
-        note("seen", id=message.id, count=message.redeliveries, body=message.body)
+        seen = Note(Kind.SEEN, now(), [message.id], count=message.redeliveries, body=message.body)
+        write(seen)
     if not messages:
         return
     await asyncio.sleep(chance.uniform(0, THINKING))
-    ids, what = [message.id for message in messages], chance.random()
-    if what < 0.1:
+    ids, end = [message.id for message in messages], chance.random()
+    if end < 0.1:
+        write(Note(Kind.RELEASING, now(), ids))
         await broker.release(ids)
-    elif what < 0.15:
+    elif end < 0.15:
+        write(Note(Kind.LEAVING, now(), ids))
         sys.exit(0)
     else:
-        note("acknowledging", ids=ids)
+        write(Note(Kind.ACKNOWLEDGING, now(), ids))
         await broker.acknowledge(ids)
-        note("acknowledged", ids=ids)
+        write(Note(Kind.ACKNOWLEDGED, now(), ids))
 
 
 async def raw(chance: random.Random) -> None:
     """Hold alice's messages, side by side with her harness, on a connection of its own."""
     client = await Client.connect(AGENT)
+    held: list[int] = []
     for number in range(chance.randint(3, 30)):
-        answer = await client.tool("recv", max=chance.randint(1, 2), wait_seconds=5)
-        for message in answer["messages"]:
-            id, count = message["id"], message["redeliveries"]
-            note("seen", id=id, count=count, body=message["body"])
+        received = await client.receive(chance.randint(1, 2), 5)
+        held = [message.id for message in received]
+        for message in received:
+            seen = Note(Kind.SEEN, now(), [message.id], message.redeliveries, body=message.body)
+            write(seen)
         await asyncio.sleep(chance.uniform(0, THINKING))
-        what = chance.choices(("Send", "Ask", "Remind", ""), (1, 1, 1, 7))[0]
-        if what:
+        [call] = chance.choices((*Call, None), (1, 1, 1, 7))
+        if call is not None:
             key = f"chaos {os.getpid()} {time.time_ns()} {number}"
-            note("sending", what=what, key=key, body=key)
-            answer = await client.tool(what.lower(), **ORDERS[what], **{TEXTS[what]: key})
-            note("sent", what=what, key=key, body=key, id=next(iter(answer.values())))
+            write(Note(Kind.SENDING, now(), call=call, key=key, body=key))
+            arguments: JsonObject = {**ARGUMENTS[call], TEXTS[call]: key}
+            answer = await client.tool(call.lower(), arguments)
+            [id] = answer.values()
+            assert isinstance(id, int)
+            write(Note(Kind.SENT, now(), [id], call=call, key=key, body=key))
+    write(Note(Kind.LEAVING, now(), held))
 
 
 KINDS: Final[dict[str, Callable[[random.Random], Coroutine[object, None, None]]]] = {
@@ -138,4 +151,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(KINDS[sys.argv[1]](random.Random(sys.argv[2])))
     except (OSError, ValueError, RuntimeError) as error:  # the connection is gone
-        note("gone", error=repr(error))
+        write(Note(Kind.GONE, now(), error=repr(error)))

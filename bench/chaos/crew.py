@@ -1,11 +1,11 @@
 """The client processes: started, listened to, and started again after any end."""
 
 import asyncio
-import json
 import sys
 from asyncio.subprocess import PIPE, Process
-from typing import Any, Final
+from typing import Final
 
+from bench.chaos.notes import Call, Kind, Note, Order
 from bench.chaos.observer import Observer
 
 CREW: Final = {"sender": "sender", "reader 1": "reader", "reader 2": "reader", "raw": "raw"}
@@ -23,16 +23,16 @@ class Member:
         self._seed = seed
         self._observer = observer
         self._process: Process | None = None
-        self._orders: dict[str, dict[str, Any]] = {}
+        self._orders: dict[str, Order] = {}
         self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
 
-    def order(self, what: str, to: str, body: str) -> None:
-        """Have something said, once; the successor of a dead process says it again.
+    def order(self, call: Call, to: str, body: str) -> None:
+        """Say something, once; the successor of a dead process says it again.
 
-        `what` is Send, Ask or Remind; `body` is also its key.
+        The key is made of the call and the text.
         """
-        key = f"{what} {body}"
-        self._orders[key] = {"what": what, "key": key, "to": to, "body": body}
+        key = f"{call} {body}"
+        self._orders[key] = Order(call, key, to, body)
         self._tell(self._orders[key])
 
     @property
@@ -42,7 +42,7 @@ class Member:
 
     def owing_to(self, to: str) -> int:
         """Return how many of them are for the inbox `to`."""
-        return sum(order["to"] == to for order in self._orders.values())
+        return sum(order.to == to for order in self._orders.values())
 
     async def stop(self) -> None:
         """End it for good; raise the error that has ended it before, if any."""
@@ -66,20 +66,20 @@ class Member:
                 self._tell(order)
             assert process.stdout
             while (line := await process.stdout.readline()).endswith(b"\n"):
-                self._noted(f"{self._name} {life}", json.loads(line))
+                self._noted(f"{self._name} {life}", Note.read(line))
             self.pid = 0
             await process.wait()
             self._observer.ended(self._name)
             await asyncio.sleep(PAUSE)
 
-    def _noted(self, client: str, line: dict[str, Any]) -> None:
-        if line["note"] == "sent":
-            self._orders.pop(line["key"], None)
-        self._observer.noted(client, line)
+    def _noted(self, client: str, note: Note) -> None:
+        if note.kind is Kind.SENT:
+            self._orders.pop(note.key, None)
+        self._observer.noted(client, note)
 
-    def _tell(self, order: dict[str, Any]) -> None:
+    def _tell(self, order: Order) -> None:
         if self.pid and self._process and self._process.stdin:
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.write(order.line())
 
 
 def hire(seed: int, observer: Observer) -> dict[str, Member]:

@@ -11,16 +11,17 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypedDict, TypeVar
 
 from bench.chaos import check, conversations, turns
 from bench.chaos.crew import Member, hire
-from bench.chaos.evidence import Evidence, Question, Reminder, Said, Stored
+from bench.chaos.evidence import Evidence, Lost, Question, Reminder, Stored
 from bench.chaos.host import prepared
-from bench.chaos.observer import Observer, StalledError
-from bench.chaos.rounds import AGENTS, Rounds, is_failed
+from bench.chaos.notes import Call
+from bench.chaos.observer import AGENTS, Observer, StalledError
+from bench.chaos.rounds import Rounds, is_failed
 from wire import names
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
@@ -59,6 +60,30 @@ class Row(Protocol):
 R = TypeVar("R", bound=Row)
 
 
+class Outcome(TypedDict):
+    """The outcome of a run."""
+
+    rounds: int
+    kills: Mapping[str, int]
+    """By victim."""
+    during: Mapping[str, int]
+    """The kills, by what was going on."""
+    slowest: float
+    """The seconds of the longest recovery."""
+    violations: list[str]
+    """The first violations; `wrong` is the number of all."""
+    wrong: int
+    messages: int
+    hand_outs: int
+    redeliveries: int
+    most_redeliveries: int
+    """Of one message."""
+    states: Mapping[str, int]
+    """The messages, by their last state."""
+    given_up: int
+    """How often systemd gave up on a container."""
+
+
 class Chaos:
     """A run."""
 
@@ -75,7 +100,7 @@ class Chaos:
         self._requeued: set[int] = set()
         self._rounds = Rounds(observer, crew, random.Random(seed), _say)
 
-    async def run(self, rounds: int) -> dict[str, object]:
+    async def run(self, rounds: int) -> Outcome:
         """Run all rounds and the draining; return the outcome."""
         began, stalled = time.time(), ""
         first = await self._broker.send(names.OPERATOR, "chaos begins", SendOptions())
@@ -95,7 +120,7 @@ class Chaos:
             await member.stop()
         return await self._outcome(first, began, stalled)
 
-    async def _outcome(self, first: int, began: float, stalled: str) -> dict[str, object]:
+    async def _outcome(self, first: int, began: float, stalled: str) -> Outcome:
         evidence = self._observer.evidence
         # First, for agents may go on when the run has stalled.
         for agent in AGENTS:
@@ -138,20 +163,13 @@ class Chaos:
             "kills": tally.kills,
             "during": tally.during,
             "slowest": tally.slowest,
-            "stalled": stalled,
             "violations": [stalled] * bool(stalled) + wrong[:MOST_SHOWN],
             "wrong": len(wrong) + bool(stalled),
-            "seconds": time.time() - began,
             "messages": len(evidence.stored),
-            "hand_outs": sum(one.said is Said.DELIVERED for one in evidence.told),
-            "unannounced": check.unseen(evidence),
+            "hand_outs": sum(message.hand_outs for message in evidence.stored),
             "redeliveries": sum(message.count for message in evidence.stored),
             "most_redeliveries": max(message.count for message in evidence.stored),
             "states": Counter(message.state for message in evidence.stored),
-            "requeued": len(self._requeued),
-            "questions": Counter(question.state for question in evidence.questions),
-            "reminders": Counter(reminder.state for reminder in evidence.reminders),
-            "model_sends": len(evidence.results),
             "given_up": self._given_up,
         }
 
@@ -177,9 +195,9 @@ class Chaos:
         for to, wanted in WAITING.items():
             for _ in range(wanted - waiting[to] - sender.owing_to(to)):
                 self._said += 1
-                other = "Remind" if to == names.OPERATOR else "Ask"
-                what = self._chance.choices(("Send", other), (5, 1))[0]
-                sender.order(what, to, f"chaos {self._run} {self._said}")
+                other = Call.REMIND if to == names.OPERATOR else Call.ASK
+                [call] = self._chance.choices((Call.SEND, other), (5, 1))
+                sender.order(call, to, f"chaos {self._run} {self._said}")
 
     async def _answer(self, keep: int) -> None:
         """Answer the operator's questions, and for others all but the newest `keep`.
@@ -195,8 +213,8 @@ class Chaos:
                 await self._broker.answer(question.id, ["yes"])
 
     async def _requeue(self) -> None:
-        while self._observer.parked:
-            id = self._observer.parked.pop()
+        while self._observer.dead:
+            id = self._observer.dead.pop()
             if id % 2 and id not in self._requeued:
                 await self._broker.requeue([id])
                 self._requeued.add(id)
@@ -222,7 +240,8 @@ class Chaos:
 
     async def _drain(self) -> None:
         """Wait until every message is done. Raises StalledError when nothing moves any more."""
-        await self._crew["raw"].stop()
+        with self._observer.disturbance():
+            await self._crew["raw"].stop()
         while True:
             self._observer.news.clear()
             await self._answer(keep=0)
@@ -259,8 +278,9 @@ async def everything(page_before: Callable[[int | None], Awaitable[list[R]]]) ->
 def since(evidence: Evidence, first: int) -> Evidence:
     """Drop reports about messages from before the run."""
     return Evidence(
-        told=[one for one in evidence.told if one.said is Said.LOST or one.id >= first],
+        told=[one for one in evidence.told if isinstance(one, Lost) or one.id >= first],
         seen=[one for one in evidence.seen if one.id >= first],
+        let_go=evidence.let_go,
         done=evidence.done,
         sent=evidence.sent,
         results=evidence.results,
@@ -269,6 +289,7 @@ def since(evidence: Evidence, first: int) -> Evidence:
         reminded=evidence.reminded,
         questions=evidence.questions,
         reminders=evidence.reminders,
+        disturbances=evidence.disturbances,
         kills=evidence.kills,
     )
 
@@ -277,7 +298,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-async def main(rounds: int, seed: int) -> dict[str, object]:
+async def main(rounds: int, seed: int) -> Outcome:
     """Run on the bus of this host."""
     bus = await Bus.connect()
     observer = Observer()

@@ -1,32 +1,42 @@
-"""The evidence of a run: signals, sightings, sends, and the final store."""
+"""The evidence of a run: signals, records of clients, calls, and the final store."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from wire.records.broker import MessageState
 
 
-class Said(StrEnum):
-    """The kinds of reports about a message; LOST: the broker itself has gone."""
-
-    QUEUED = "message queued"
-    DELIVERED = "message handed out"
-    ACKNOWLEDGED = "message acknowledged"
-    PARKED = "message parked"
-    LOST = "the broker was lost"
+def hand_outs(state: str, count: int) -> int:
+    """Return how often a message was handed out that is in `state` with `count` redeliveries."""
+    # A hand-out that has not ended yet, or that ended well, is not a redelivery.
+    return count + (state in (MessageState.LEASED, MessageState.ACKNOWLEDGED))
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A change of a message, from the broker's signal; `count` is its redeliveries."""
+    """A row of the signal MessagesChanged; `count` is its redeliveries."""
 
-    said: Said
-    id: int = 0
+    id: int
+    state: MessageState
     to: str = ""
     count: int = 0
+    signal: int = 0
+    """The number of the signal. The order of rows within a signal means nothing."""
+
+    @property
+    def hand_outs(self) -> int:
+        """The number of hand-outs that the row proves; the first of them has the count 0."""
+        return hand_outs(self.state, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The broker left the bus: with it went its leases, and rows that it had not told yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A message that a client was handed, at a time of the monotonic clock in ns."""
+    """A message that a client was handed, at a time of the clock in ns."""
 
     client: str
     at: int
@@ -36,12 +46,31 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class LetGo:
+    """The end of a client's hold of a message: from this time on the lease may be over."""
+
+    client: str
+    at: int
+    id: int
+    again: bool
+    """Whether the client gave the message back, rather than acknowledge it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """A message that a client has acknowledged: the call returned at this time."""
 
     client: str
     at: int
     id: int
+
+
+@dataclass(slots=True)
+class Disturbance:
+    """The time from before a kill until the hive went on; `ended` is 0 when it never did."""
+
+    began: int
+    ended: int = 0
 
 
 @dataclass(slots=True)
@@ -66,6 +95,11 @@ class Stored:
     count: int
     in_reply_to: int
     state: str
+
+    @property
+    def hand_outs(self) -> int:
+        """The number of hand-outs that the broker has counted."""
+        return hand_outs(self.state, self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +128,9 @@ class Reminder:
 class Evidence:
     """Everything that is known about a run."""
 
-    told: list[Told] = field(default_factory=list)
+    told: list[Told | Lost] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    let_go: list[LetGo] = field(default_factory=list)
     done: list[Done] = field(default_factory=list)
     sent: dict[str, Sent] = field(default_factory=dict)
     asked: dict[str, Sent] = field(default_factory=dict)
@@ -105,4 +140,10 @@ class Evidence:
     stored: list[Stored] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
     reminders: list[Reminder] = field(default_factory=list)
+    disturbances: list[Disturbance] = field(default_factory=list)
     kills: int = 0
+
+    @property
+    def rows(self) -> Iterator[Told]:
+        """The rows of all signals, in the order of the signals."""
+        return (one for one in self.told if isinstance(one, Told))

@@ -1,4 +1,4 @@
-"""Prepares the host that this runs in: its model has the scenario, its broker is broker.py."""
+"""Prepares the host that this runs in: its model gets the scenario, its broker perhaps a fault."""
 
 import subprocess
 from collections.abc import Iterator
@@ -23,14 +23,16 @@ _BROKER: Final = f"""\
 BindReadOnlyPaths={REPO}:{CHECKOUT}
 Environment=PYTHONPATH={CHECKOUT} PYTHONDONTWRITEBYTECODE=1
 ExecStart=
-ExecStart={PYTHON} -m bench.chaos.broker %s
+ExecStart={PYTHON} -m bench.chaos.sabotage %s
 """
 
 
 @contextmanager
-def prepared(fault: str) -> Iterator[None]:
-    """Prepare the scripted model and the broker; `fault` is the broker's, if any."""
-    drop_ins = {"hive-model.service": _MODEL, "hive-broker.service": _BROKER % fault}
+def prepared(sabotage: str) -> Iterator[None]:
+    """Prepare the scripted model for the load; `sabotage` names the fault of the broker, if any."""
+    drop_ins = {"hive-model.service": _MODEL}
+    if sabotage:
+        drop_ins["hive-broker.service"] = _BROKER % sabotage
     files = [UNITS / f"{unit}.d/60-chaos.conf" for unit in drop_ins]
     try:
         for file, text in zip(files, drop_ins.values(), strict=True):

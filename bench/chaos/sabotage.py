@@ -1,7 +1,13 @@
-"""Faults of a broker, to see that the chaos catches them. Most are a word in its SQL."""
+"""A broker with a fault, to see that the chaos catches it: `python -m bench.chaos.sabotage FAULT`.
+
+Runs as hive-broker.service in the place of the real one. Most faults are a word in its SQL.
+"""
 
 import random
+import runpy
 import sqlite3
+import sys
+from functools import partial
 from typing import Any, Final
 
 FAULTS: Final[dict[str, tuple[str, str]]] = {
@@ -24,26 +30,27 @@ KEEP_LEASES: Final = "keep-leases"
 NAMES: Final = (*FAULTS, KEEP_LEASES)
 
 
-def break_broker(fault: str) -> None:
-    """Give the broker that this process is about to run a fault."""
+def main(fault: str) -> None:
+    """Run as the broker."""
     if fault == KEEP_LEASES:
         from services.broker.messages.inboxes import Inboxes
 
         Inboxes.holder_left = lambda self, holder: None  # type: ignore[method-assign]
     else:
         _rewrite(*FAULTS[fault], chance=0.1 if fault == "lose-commits" else 1.0)
+    runpy.run_module("services.broker", run_name="__main__")
 
 
 def _rewrite(old: str, new: str, chance: float) -> None:
-    connect = sqlite3.connect
-
     class Faulty(sqlite3.Connection):
+        # The type of the parameters has a name only in the stubs of sqlite3.
         def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
             if random.random() < chance:
                 sql = sql.replace(old, new)
             return super().execute(sql, *parameters)
 
-    def faulty(*arguments: Any, **options: Any) -> Any:
-        return connect(*arguments, **{**options, "factory": Faulty})
+    sqlite3.connect = partial(sqlite3.connect, factory=Faulty)  # type: ignore[assignment]
 
-    sqlite3.connect = faulty
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bench.chaos.evidence import Evidence, Seen
+from services.endpoint.jsonvalues import JsonObject
 
 DATA: Final = Path("/var/lib/hyperhive/agents")
 _HEAD: Final = re.compile(r'^<message-\w+ id="(\d+)"[^>\n]*>$', re.MULTILINE)
@@ -24,17 +25,17 @@ def add_to(evidence: Evidence, agent: str, began: float) -> None:
         events = [(at, kind, json.loads(data)) for at, kind, data in rows]
     for at, kind, data in events:
         if kind == "wake":
-            evidence.seen += _wakes(f"harness of {agent}", int(at * 1e9), data["prompt"])
-    evidence.results += _sends(agent, [(kind, data) for _, kind, data in events])
+            evidence.seen += wakes(f"harness of {agent}", int(at * 1e9), data["prompt"])
+    evidence.results += sends(agent, [(kind, data) for _, kind, data in events])
 
 
-def _wakes(client: str, at: int, prompt: str) -> Iterator[Seen]:
+def wakes(client: str, at: int, prompt: str) -> Iterator[Seen]:
     for head in _HEAD.finditer(prompt):
         count = _COUNT.search(head[0])
         yield Seen(client, at, int(head[1]), int(count[1]) if count else 0)
 
 
-def _sends(agent: str, events: list[tuple[str, Any]]) -> Iterator[tuple[str, int, str]]:
+def sends(agent: str, events: list[tuple[str, JsonObject]]) -> Iterator[tuple[str, int, str]]:
     """Return agent, id and body of each send whose answer its model has seen."""
     bodies: dict[str, str] = {}
     for kind, data in events:

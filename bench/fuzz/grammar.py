@@ -7,8 +7,9 @@ line = grammar.line()          # without its end; up to 2 MiB of any bytes but a
 import json
 import random
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
+from services.endpoint.jsonvalues import Json, JsonObject
 from services.endpoint.mcp.lines import MAX_LINE
 from services.endpoint.mcp.session import (
     CLIENT_KEY,
@@ -93,7 +94,7 @@ class Grammar:
     def _wrong_call(self) -> bytes:
         """Return a call with one fault: a value, one argument too many or too few, or all of it."""
         name, schema = self._chance.choice(list(self._schemas.items()))
-        arguments: Any = self._fitting(schema)
+        arguments: Json = self._fitting(schema)
         keys = [*schema["properties"], "surprise"]
         match self._chance.randrange(5):
             case 0 | 1:
@@ -108,7 +109,7 @@ class Grammar:
 
     def _plain(self) -> bytes:
         """Return a request that is not a call, in the form of one version or another."""
-        params: Any = self._chance.choice([{}, None, {"cursor": self._value(1)}, self._value(2)])
+        params: Json = self._chance.choice([{}, None, {"cursor": self._value(1)}, self._value(2)])
         if self._chance.random() < 0.4:
             version = self._chance.choice([*ENVELOPE_VERSIONS, "1999-01-01", self._value(1)])
             params = {"_meta": {VERSION_KEY: version, CLIENT_KEY: self._value(2)}}
@@ -174,16 +175,16 @@ class Grammar:
 
     # What lines are made of
 
-    def _frame(self, method: str, params: Any) -> bytes:
+    def _frame(self, method: str, params: Json) -> bytes:
         message = {"jsonrpc": "2.0", "id": self._id(), "method": method, "params": params}
         return _dump(message, ascii=self._chance.random() < 0.5)
 
-    def _id(self) -> Any:
+    def _id(self) -> Json:
         if self._chance.random() < 0.9:
             return self._chance.randrange(40)
         return self._chance.choice([*_WORDS, *_NUMBERS, None, True, [], {}, "x" * 256, "x" * 257])
 
-    def _value(self, depth: int) -> Any:
+    def _value(self, depth: int) -> Json:
         """Return any JSON value."""
         match self._chance.randrange(8 if depth else 5):
             case 0 | 1:
@@ -200,7 +201,7 @@ class Grammar:
             for _ in range(self._chance.randrange(4))
         }
 
-    def _fitting(self, schema: dict[str, Any]) -> Any:
+    def _fitting(self, schema: JsonObject) -> Json:
         """Return a small value that fits `schema`."""
         if "anyOf" in schema:
             return self._fitting(self._chance.choice(schema["anyOf"]))
@@ -242,5 +243,5 @@ class Grammar:
                 line[at:at] = self._chance.choice(_LITERALS)
 
 
-def _dump(message: Any, *, ascii: bool = True) -> bytes:
+def _dump(message: Json, *, ascii: bool = True) -> bytes:
     return json.dumps(message, ensure_ascii=ascii, separators=(",", ":")).encode()

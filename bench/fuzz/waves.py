@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 from bench.fuzz.grammar import Grammar
+from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.mcp.jsonrpc import Code
 from services.endpoint.server import MAX_CONNECTIONS
 from services.endpoint.tests.fakes import FakeBroker
@@ -114,7 +115,7 @@ class Target:
         async with asyncio.timeout(LIMIT):
             writer.write(_HELLO)
             await reader.readline()
-            answer: dict[str, Any] = {"error": {"code": Code.BUSY}}
+            answer: JsonObject = {"error": {"code": Code.BUSY}}
             while answer.get("error", {}).get("code") == Code.BUSY:
                 writer.write(_JOB)
                 answer = json.loads(await reader.readline())
@@ -193,9 +194,9 @@ def _own(chance: random.Random) -> random.Random:
     return random.Random(chance.random())
 
 
-async def _ask_once(process: EndpointProcess) -> dict[str, Any]:
+async def _ask_once(process: EndpointProcess) -> JsonObject:
     reader, writer = await asyncio.open_unix_connection(process.path)
     writer.write(_PING)
-    answer: dict[str, Any] = json.loads(await reader.readline())
+    answer: JsonObject = json.loads(await reader.readline())
     writer.transport.abort()
     return answer

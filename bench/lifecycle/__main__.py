@@ -7,9 +7,11 @@ give random orders for so long, and then the host is searched for remains.
 import argparse
 import random
 import sys
-from typing import Any, Final
+from typing import Final
 
 from bench.hive import Host, running, step
+from bench.lifecycle.many import Many
+from bench.lifecycle.measure import Times
 from bench.messages.measure import percentile
 from bench.report import Floor, Report
 from sandbox.instance import SandboxError
@@ -71,9 +73,10 @@ def told(wrong: list[str]) -> int:
 def measured(host: Host, sizes: dict[str, int], *, quick: bool) -> int:
     """Publish all figures; if anything was wrong, print it and keep nothing."""
 
-    def part(what: str) -> Any:
+    def part(what: str) -> Times:
         with step(f"{what}, {sizes[what]} times"):
-            return host.python("bench.lifecycle.measure", what, str(sizes[what]))
+            times: Times = host.python("bench.lifecycle.measure", what, str(sizes[what]))
+        return times
 
     host.configure("lifecycle.agents.sleeper", {"sleep_after": 1})
     host.run("systemctl", "restart", "hive-lifecycle.service")
@@ -85,13 +88,14 @@ def measured(host: Host, sizes: dict[str, int], *, quick: bool) -> int:
     with step("memory"):
         add_memory(report, host.python("bench.lifecycle.weigh"))
     with step(f"{sizes['agents']} agents at once, idle for {sizes['seconds']} s"):
-        many = host.python("bench.lifecycle.many", str(sizes["agents"]), str(sizes["seconds"]))
+        number, seconds = str(sizes["agents"]), str(sizes["seconds"])
+        many: Many = host.python("bench.lifecycle.many", number, seconds)
     add_many(report, many, sizes["agents"])
     report.publish(quick=quick or bool(many["wrong"]))
     return told(many["wrong"])
 
 
-def add_starts(report: Report, times: dict[str, list[float]]) -> None:
+def add_starts(report: Report, times: Times) -> None:
     """Add the orders for one container, against the same root without lifecycle."""
     for what, order, bare in (
         ("spawn to READY", "spawn", "bare start"),
@@ -104,7 +108,7 @@ def add_starts(report: Report, times: dict[str, list[float]]) -> None:
     report.add("destroy with its data, p50", percentile(times["destroy"], 0.5), "s")
 
 
-def add_wakes(report: Report, times: dict[str, list[float]], bare: list[float]) -> None:
+def add_wakes(report: Report, times: Times, bare: list[float]) -> None:
     """Add a message to a sleeping agent, against the start of the same root."""
     floor = Floor(f"{NSPAWN}, p50", percentile(bare, 0.5))
     for what, moment in (("READY", "ready"), ("its harness has the message", "delivered")):
@@ -113,7 +117,7 @@ def add_wakes(report: Report, times: dict[str, list[float]], bare: list[float]) 
             report.add(f"wake from sleep until {what}, p{share * 100:.0f}", value, "s", floor)
 
 
-def add_crashes(report: Report, times: dict[str, list[float]]) -> None:
+def add_crashes(report: Report, times: Times) -> None:
     """Add a crash to the manager's inbox, against a bare listener of the same crash."""
     for share in (0.5, 0.99):
         floor = Floor(LISTENER, percentile(times["removed"], share) * 1e3)
@@ -130,7 +134,7 @@ def add_memory(report: Report, found: dict[str, float]) -> None:
     report.add("memory: an idle agent, without claude", found["agent"] / MEGABYTE, "MB", systemd)
 
 
-def add_many(report: Report, many: dict[str, Any], agents: int) -> None:
+def add_many(report: Report, many: Many, agents: int) -> None:
     """Add many agents at once: the times, and their use of the processor when idle."""
     floor = Floor(NSPAWN, many["bare"])
     report.add(f"{agents} agents spawned at once: all READY", many["ready"], "s", floor)

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Awaitable
 from time import monotonic
-from typing import Final
+from typing import Final, TypedDict
 
 from bench.lifecycle import audit, bare, weigh
 from bench.lifecycle.audit import Fate
@@ -19,6 +19,21 @@ from wire.records.lifecycle import JobRemoved, JobResult, SpawnOptions, TurnStat
 
 SETTLING: Final = 10.0
 """Seconds in which the hive completes the work after a spawn: repositories, messages."""
+
+
+class Many(TypedDict, total=False):
+    """The outcome: seconds until all are READY, stopped, and gone, and those of the floor.
+
+    Without idle seconds, `stopped`, `bare` and `idle` are left out.
+    """
+
+    ready: float
+    stopped: float
+    bare: float
+    gone: float
+    idle: weigh.Rates
+    wrong: list[str]
+    """The failures, and the findings of the audit."""
 
 
 async def all_at_once(
@@ -44,7 +59,7 @@ async def _ended(orders: Orders, order: Awaitable[str]) -> JobRemoved:
     return await orders.end(await order)
 
 
-async def idle(orders: Orders, agents: list[str], seconds: int) -> dict[str, dict[str, float]]:
+async def idle(orders: Orders, agents: list[str], seconds: int) -> weigh.Rates:
     """Return what the hive uses in so many idle seconds."""
     await asyncio.gather(*[orders.until(agent, "TurnState", TurnState.IDLE) for agent in agents])
     await asyncio.sleep(SETTLING)
@@ -68,10 +83,10 @@ async def bare_at_once(orders: Orders, agents: list[str]) -> float:
     return took
 
 
-async def main(number: int, seconds: int = 0) -> dict[str, object]:
+async def main(number: int, seconds: int = 0) -> Many:
     """Spawn `number` agents, let them idle for `seconds`, and purge them."""
     agents = [f"n{i:02}" for i in range(number)]
-    found: dict[str, object] = {}
+    found: Many = {}
     async with orders() as given:
         spawns = [given.lifecycle.spawn(agent, SpawnOptions()) for agent in agents]
         found["ready"], spawned, wrong = await all_at_once(given, list(spawns))
@@ -86,7 +101,8 @@ async def main(number: int, seconds: int = 0) -> dict[str, object]:
         ends = [given.lifecycle.destroy(agent, True) for agent in here]
         found["gone"], _, failed = await all_at_once(given, list(ends))
         wrong += failed + await audit.wrong(given, dict.fromkeys(agents, Fate.GONE))
-    return {**found, "wrong": wrong}
+    found["wrong"] = wrong
+    return found
 
 
 if __name__ == "__main__":

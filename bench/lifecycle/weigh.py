@@ -11,13 +11,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Final, TypedDict
 
 from bench.lifecycle.audit import CGROUPS
 from bench.lifecycle.measure import AGENT, UNIT
 from bench.lifecycle.orders import orders
 from services.endpoint.tests.process import proportional_of
 from wire import names
+from wire.records.lifecycle import TurnState
 
 SERVICES: Final = ("lifecycle", "broker", "approvals", "dashboard")
 AGENTS: Final = "hive.slice/hive-agents.slice"
@@ -35,11 +36,19 @@ GROUPS: Final[dict[str, tuple[tuple[str, ...], Chosen]]] = {
 }
 
 
+class Rates(TypedDict):
+    """The use of the processor in a second, by the name in GROUPS."""
+
+    wakeups: dict[str, float]
+    cpu: dict[str, float]
+    """Seconds."""
+
+
 async def memory() -> dict[str, float]:
     """Return bytes of memory (PSS), with one idle agent."""
     async with orders() as given:
         await given.spawn(AGENT)
-        await given.until(AGENT, "TurnState", "idle")
+        await given.until(AGENT, "TurnState", TurnState.IDLE)
         found = {name: _held(f"hive.slice/**/hive-{name}.service") for name in SERVICES}
         found["endpoint"] = _held(f"{AGENTS}/{names.endpoint_unit(AGENT)}")
         found["agent"] = _held(f"{AGENTS}/{UNIT}")
@@ -49,7 +58,7 @@ async def memory() -> dict[str, float]:
     return found
 
 
-async def rest(seconds: int) -> dict[str, dict[str, float]]:
+async def rest(seconds: int) -> Rates:
     """Return for each of GROUPS how often in a second it gets a processor after a wait
     (`wakeups`), and for how many seconds (`cpu`).
     """
@@ -57,7 +66,7 @@ async def rest(seconds: int) -> dict[str, dict[str, float]]:
     began = monotonic()
     await asyncio.sleep(seconds)
     took = monotonic() - began
-    rates: dict[str, dict[str, float]] = {"wakeups": {}, "cpu": {}}
+    rates: Rates = {"wakeups": {}, "cpu": {}}
     for name in GROUPS:
         used = [
             (now[0] - then[0], now[1] - then[1])

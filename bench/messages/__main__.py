@@ -5,14 +5,16 @@
 
 import argparse
 import sys
-from typing import Any, Final
+from typing import Final
 
 from bench.hive import Host, running, step
+from bench.messages.driver import Figures, Floors
 from bench.report import Floor, Report
 from sandbox.instance import SandboxError
 
 PAIRS: Final = 32
 SAMPLES: Final = 2000
+DRIVER: Final = "bench.messages.driver"
 UNBOUNDED: Final = 10**9
 LIMITS: Final = {"agent_messages_per_hour": UNBOUNDED, "agent_bytes_per_hour": UNBOUNDED * 200}
 """Raised limits of the broker: the bench sends more than an agent may."""
@@ -39,11 +41,13 @@ def measured(host: Host, pairs: int, samples: int) -> Report:
     with step(f"{2 * pairs} agents get sockets and inboxes"):
         host.python("bench.messages.agents", "register", str(2 * pairs))
 
-    def part(what: str, title: str) -> Any:
+    def part(what: str, title: str) -> Figures:
         with step(title):
-            return host.python("bench.messages.driver", what, str(pairs), str(samples))
+            figures: Figures = host.python(DRIVER, what, str(pairs), str(samples))
+        return figures
 
-    floors = part("floors", "floors: bare calls and commits")
+    with step("floors: bare calls and commits"):
+        floors: Floors = host.python(DRIVER, "floors", str(pairs), str(samples))
     report = Report("messages", {"pairs": pairs, "samples": samples})
     add_hive(report, floors, part("hive", "the hive"), pairs)
     nats = part("nats", "NATS JetStream")
@@ -53,16 +57,14 @@ def measured(host: Host, pairs: int, samples: int) -> Report:
     return report
 
 
-def add_hive(report: Report, floors: dict[str, Any], figures: dict[str, Any], pairs: int) -> None:
+def add_hive(report: Report, floors: Floors, figures: Figures, pairs: int) -> None:
     """Add the hive's figures, and the CPU of its parts."""
     add(report, floors, figures, pairs, "hive")
     for name, used in figures["cpu"].items():
         report.add(f"hive: CPU a message, {name}", used, "ms")
 
 
-def add(
-    report: Report, floors: dict[str, Any], figures: dict[str, Any], pairs: int, who: str
-) -> None:
+def add(report: Report, floors: Floors, figures: Figures, pairs: int, who: str) -> None:
     """Add the figures of one broker, against the floors of this run."""
     least = Floor("one bare call and one commit", floors["call"] + floors["commit"])
     report.add(f"{who}: wake latency, p50", figures["p50"], "ms", least)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from bench.messages import floors, mcp, nats, redis
 from bench.messages.agents import agent_names, control_group
@@ -25,8 +25,30 @@ _BROKER: Final = "hive-broker.service"
 _DASHBOARD: Final = "hive-dashboard.service"
 
 
-async def measure_floors(folder: Path, pairs: int, samples: int) -> dict[str, Any]:
-    """Measure the floors: medians in ms, and calls in a second."""
+class Floors(TypedDict):
+    """The floors: medians in ms, and calls in a second with one and with all pairs."""
+
+    call: float
+    commit: float
+    calls_one: float
+    calls_many: float
+
+
+class Figures(TypedDict):
+    """The figures of one broker: ms, messages in a second, and ms of CPU for a message."""
+
+    p50: float
+    p99: float
+    one: float
+    many: float
+    cpu: dict[str, float]
+    """By the part of the hive; empty for the other brokers."""
+    synced: bool
+    """Whether each message was on disk when its sender went on."""
+
+
+async def measure_floors(folder: Path, pairs: int, samples: int) -> Floors:
+    """Measure the floors."""
     async with floors.echo() as bus:
         return {
             "call": percentile(await floors.round_trips(bus, samples), 0.5),
@@ -50,7 +72,7 @@ async def broker(what: str, folder: Path, number: int) -> AsyncIterator[list[Pai
         yield pairs
 
 
-async def measure(what: str, folder: Path, pairs: int, samples: int) -> dict[str, Any]:
+async def measure(what: str, folder: Path, pairs: int, samples: int) -> Figures:
     """Measure the wake latency, and the rates with one pair and with `pairs`."""
     async with broker(what, folder, pairs) as made:
         await rate(made, 3)
@@ -65,6 +87,7 @@ async def measure(what: str, folder: Path, pairs: int, samples: int) -> dict[str
         "one": one,
         "many": many,
         "cpu": {name: used / (each * pairs) for name, used in spent.items()},
+        "synced": nats.synced(folder) if what == "nats" else True,
     }
 
 
@@ -92,12 +115,9 @@ async def main(what: str, pairs: int, samples: int) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-", dir=DATA) as name:
         folder = Path(name)
         if what == "floors":
-            figures = await measure_floors(folder, pairs, samples)
+            print(json.dumps(await measure_floors(folder, pairs, samples)))
         else:
-            figures = await measure(what, folder, pairs, samples)
-        if what == "nats":
-            figures["synced"] = nats.synced(folder)
-    print(json.dumps(figures))
+            print(json.dumps(await measure(what, folder, pairs, samples)))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,23 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Final, NamedTuple
 
 from bench.messages.measure import Pair, opened
+from services.endpoint.jsonvalues import JsonObject
 
-WAIT = 180
+WAIT: Final = 180
 """Seconds that a recv waits; the most that the endpoint accepts."""
+MAX: Final = 8
+"""The most messages of one recv."""
+
+
+class Received(NamedTuple):
+    """The part of a message from `recv` that the benches look at."""
+
+    id: int
+    redeliveries: int
+    body: str
 
 
 class Client:
@@ -32,22 +43,30 @@ class Client:
         """Hang up."""
         self._writer.close()
 
-    async def tool(self, name: str, **arguments: object) -> dict[str, Any]:
+    async def tool(self, name: str, arguments: JsonObject) -> JsonObject:
         """Call a tool; return its result."""
         result = await self._ask("tools/call", {"name": name, "arguments": arguments})
         if result.get("isError"):
             raise RuntimeError(f"{name}: {result['content'][0]['text']}")
-        content: dict[str, Any] = result["structuredContent"]
+        content: JsonObject = result["structuredContent"]
         return content
 
-    async def _ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def receive(self, maximum: int, seconds: float) -> list[Received]:
+        """Acknowledge what the last call returned, and wait for messages."""
+        answer = await self.tool("recv", {"max": maximum, "wait_seconds": seconds})
+        return [
+            Received(message["id"], message["redeliveries"], message["body"])
+            for message in answer["messages"]
+        ]
+
+    async def _ask(self, method: str, params: JsonObject) -> JsonObject:
         self._calls += 1
         request = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": params}
         self._writer.write(json.dumps(request).encode() + b"\n")
-        answer: dict[str, Any] = json.loads(await self._reader.readline())
+        answer: JsonObject = json.loads(await self._reader.readline())
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")
-        result: dict[str, Any] = answer["result"]
+        result: JsonObject = answer["result"]
         return result
 
 
@@ -60,7 +79,7 @@ class Sender:
 
     async def send(self, body: str) -> None:
         """See measure.Sender."""
-        await self._client.tool("send", to=self._to, body=body)
+        await self._client.tool("send", {"to": self._to, "body": body})
 
 
 class Receiver:
@@ -71,12 +90,12 @@ class Receiver:
 
     async def receive(self) -> None:
         """See measure.Receiver."""
-        while not (await self._client.tool("recv", wait_seconds=WAIT))["messages"]:
+        while not await self._client.receive(MAX, WAIT):
             pass
 
     async def finish(self) -> None:
         """See measure.Receiver."""
-        while (await self._client.tool("recv", wait_seconds=0))["messages"]:
+        while await self._client.receive(MAX, 0):
             pass
 
 

@@ -6,10 +6,11 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bench.messages.measure import Pair, opened
 from bench.messages.server import running
+from services.endpoint.jsonvalues import JsonObject
 
 PORT: Final = 7191
 _STREAM: Final = "hive"
@@ -63,10 +64,10 @@ class Client:
                 case [b"-ERR"] | []:
                     raise RuntimeError(f"NATS: {b' '.join(line).decode() or 'hung up'}")
 
-    async def ask(self, subject: str, payload: str) -> Any:
+    async def ask(self, subject: str, payload: str) -> JsonObject:
         """Call JetStream's interface."""
         self.publish(subject, payload)
-        answer = json.loads((await self.next())[1])
+        answer: JsonObject = json.loads((await self.next())[1])
         if "error" in answer:
             raise RuntimeError(f"NATS: {answer['error']}")
         return answer

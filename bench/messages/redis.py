@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 from bench.messages.measure import Pair, opened
 from bench.messages.server import running
 
 _GROUP: Final = "agents"
+
+Reply: TypeAlias = "str | list[Reply]"
 
 
 class Client:
@@ -28,15 +30,15 @@ class Client:
         """Hang up."""
         self._writer.close()
 
-    async def ask(self, *commands: list[str]) -> Any:
+    async def ask(self, *commands: list[str]) -> Reply:
         """Send the commands together; return the answer to the last one."""
         self._writer.write(b"".join(map(_encode, commands)))
-        answer = None
+        answer: Reply = ""
         for _ in commands:
             answer = await self._answer()
         return answer
 
-    async def _answer(self) -> Any:
+    async def _answer(self) -> Reply:
         line = (await self._reader.readline())[:-2].decode()
         kind, rest = line[:1], line[1:]
         match kind:
@@ -78,8 +80,14 @@ class Receiver:
     async def receive(self) -> None:
         """See measure.Receiver."""
         read = ["XREADGROUP", "GROUP", _GROUP, "one", "COUNT", "8", "BLOCK", "0"]
-        [[_, entries]] = await self._client.ask(*self._held, [*read, "STREAMS", self._stream, ">"])
-        self._held = [["XACK", self._stream, _GROUP, *(entry[0] for entry in entries)]]
+        read += ["STREAMS", self._stream, ">"]
+        match await self._client.ask(*self._held, read):
+            case [[_, [*entries]]]:
+                # An entry begins with its id.
+                ids = [str(entry[0]) for entry in entries]
+            case other:
+                raise RuntimeError(f"Redis: {other}")
+        self._held = [["XACK", self._stream, _GROUP, *ids]]
 
     async def finish(self) -> None:
         """See measure.Receiver."""

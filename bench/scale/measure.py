@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 from bench.scale.fill import COMMON
 from services.broker.__main__ import compose
@@ -16,7 +16,7 @@ from services.broker.messages.inbox import Holder
 from services.broker.messages.invocations import Invocations
 from services.broker.storage.database import Database
 from services.config import BrokerConfig
-from wire.principal import THE_MANAGER, THE_OPERATOR, agent
+from wire.principal import THE_MANAGER, THE_OPERATOR, Principal, agent
 from wire.records.broker import Thread
 
 PAGE: Final = 100
@@ -70,7 +70,7 @@ async def _calls(path: Path) -> AsyncIterator[Mapping[str, Call]]:
         messages = await broker.receive(WORKER, holder, 1, 0)
         await broker.acknowledge(WORKER, holder.name, [message.id for message in messages])
 
-    def page(who: Any, **wanted: Any) -> Call:
+    def page(who: Principal, **wanted: str) -> Call:
         return lambda: history.list_messages(who, wanted, PAGE)
 
     try:

@@ -22,7 +22,7 @@ def test_messages_are_measured_from_socket_to_socket(hive: Hive) -> None:
         figures = module(hive, "bench.messages.driver", "hive", "1", "3")
     finally:
         module(hive, "bench.messages.agents", "unregister", "2")
-    assert figures.keys() == {"p50", "p99", "one", "many", "cpu"}
+    assert figures.keys() == {"p50", "p99", "one", "many", "cpu", "synced"}
     assert 0 < figures["p50"] <= figures["p99"]
 
 
