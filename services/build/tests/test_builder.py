@@ -29,7 +29,7 @@ class FakePackages:
         return [f"{name} 1" for name in packages]
 
 
-class House:
+class Folders:
     """The folders of a hive."""
 
     def __init__(self, folder: Path) -> None:
@@ -71,30 +71,30 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def folders(tmp_path: Path) -> Folders:
+    return Folders(tmp_path)
 
 
-def test_a_build_is_the_checked_file(house: House) -> None:
-    place = house.build(house.commit('model = "m"\n'))
+def test_a_build_is_the_checked_file(folders: Folders) -> None:
+    place = folders.build(folders.commit('model = "m"\n'))
     assert [path.name for path in place.iterdir()] == ["agent.toml"]
     assert (place / "agent.toml").read_text() == 'model = "m"\n'
     assert place.stat().st_mode & 0o777 == 0o755
-    assert house.packages.asked == []
+    assert folders.packages.asked == []
 
 
-def test_packages_are_unpacked_and_named(house: House) -> None:
-    place = house.build(house.commit('packages = ["jq", "sl"]\n'))
-    assert house.packages.asked == [("jq", "sl")]
+def test_packages_are_unpacked_and_named(folders: Folders) -> None:
+    place = folders.build(folders.commit('packages = ["jq", "sl"]\n'))
+    assert folders.packages.asked == [("jq", "sl")]
     assert (place / "usr/bin/jq").exists()
     assert (place / "packages").read_text() == "jq 1\nsl 1\n"
 
 
-def test_a_second_time_there_is_nothing_to_do(house: House) -> None:
-    commit = house.commit('packages = ["jq"]\n')
-    before = house.build(commit).stat().st_ino
-    assert house.build(commit).stat().st_ino == before
-    assert house.packages.asked == [("jq",)]
+def test_a_second_time_there_is_nothing_to_do(folders: Folders) -> None:
+    commit = folders.commit('packages = ["jq"]\n')
+    before = folders.build(commit).stat().st_ino
+    assert folders.build(commit).stat().st_ino == before
+    assert folders.packages.asked == [("jq",)]
 
 
 @pytest.mark.parametrize(
@@ -104,18 +104,18 @@ def test_a_second_time_there_is_nothing_to_do(house: House) -> None:
         ('packages = ["jq", "broken"]\n', "It is broken"),
     ],
 )
-def test_nothing_is_left_of_what_fails(house: House, text: str, why: str) -> None:
-    commit = house.commit(text)
+def test_nothing_is_left_of_what_fails(folders: Folders, text: str, why: str) -> None:
+    commit = folders.commit(text)
     with pytest.raises(BuildError, match=why):
-        house.build(commit)
-    assert house.built == set()
+        folders.build(commit)
+    assert folders.built == set()
 
 
-def test_what_was_interrupted_is_removed(house: House) -> None:
-    (house.builds / "alice/.unfinished-1/usr").mkdir(parents=True)
-    commit = house.commit("# nothing\n")
-    house.build(commit)
-    assert house.built == {commit}
+def test_what_was_interrupted_is_removed(folders: Folders) -> None:
+    (folders.builds / "alice/.unfinished-1/usr").mkdir(parents=True)
+    commit = folders.commit("# nothing\n")
+    folders.build(commit)
+    assert folders.built == {commit}
 
 
 def test_directories_that_a_package_closes_can_be_removed() -> None:
@@ -145,19 +145,19 @@ def test_directories_that_a_package_closes_can_be_removed() -> None:
         ("alice", "A" * 40),
     ],
 )
-def test_other_names_are_refused(house: House, agent: str, commit: str) -> None:
+def test_other_names_are_refused(folders: Folders, agent: str, commit: str) -> None:
     with pytest.raises(BuildError, match="is not an agent and the full name of a commit"):
-        house.build(commit, agent)
+        folders.build(commit, agent)
 
 
-def test_a_commit_that_is_not_there_is_told(house: House) -> None:
+def test_a_commit_that_is_not_there_is_told(folders: Folders) -> None:
     with pytest.raises(BuildError, match=r"git cannot read a+:agent.toml in .*/applied/alice: "):
-        house.build("a" * 40)
+        folders.build("a" * 40)
 
 
-def test_a_repository_names_no_program(house: House, tmp_path: Path) -> None:
+def test_a_repository_names_no_program(folders: Folders, tmp_path: Path) -> None:
     """The repository's configuration must not run programs: missing objects are not fetched."""
-    repository, ran = house.applied / "alice", tmp_path / "ran"
+    repository, ran = folders.applied / "alice", tmp_path / "ran"
     for key, value in {
         "core.repositoryFormatVersion": "1",
         "extensions.partialClone": "far",
@@ -165,42 +165,42 @@ def test_a_repository_names_no_program(house: House, tmp_path: Path) -> None:
         "remote.far.promisor": "true",
         "remote.far.uploadPack": f"touch {ran};",
     }.items():
-        house.git("--git-dir", str(repository), "config", key, value)
+        folders.git("--git-dir", str(repository), "config", key, value)
     subprocess.run(
         ["git", "--git-dir", str(repository), "cat-file", "blob", "a" * 40], capture_output=True
     )
     assert ran.exists()  # by plain git it would be
     ran.unlink()
     with pytest.raises(BuildError):
-        house.build("a" * 40)
+        folders.build("a" * 40)
     assert not ran.exists()
 
 
-def test_packages_fit_no_image(house: House) -> None:
-    commit = house.commit('packages = ["jq"]\n', "bob")
+def test_packages_fit_no_image(folders: Folders) -> None:
+    commit = folders.commit('packages = ["jq"]\n', "bob")
     with pytest.raises(BuildError, match="bob runs from the image /srv/small"):
-        house.build(commit, "bob")
-    assert house.packages.asked == []
+        folders.build(commit, "bob")
+    assert folders.packages.asked == []
 
 
-def test_the_deployed_one_and_the_one_before_are_kept(house: House) -> None:
-    commits = [house.commit(f"# {number}\n") for number in range(5)]
+def test_the_deployed_one_and_the_one_before_are_kept(folders: Folders) -> None:
+    commits = [folders.commit(f"# {number}\n") for number in range(5)]
     for number, commit in enumerate(commits):
-        path = house.build(commit)
+        path = folders.build(commit)
         os.utime(path, (number, number))
         if number == 1:
-            house.deploy(commit)
+            folders.deploy(commit)
     # 1 is deployed, 4 is about to be, and 3 is the newest of the others.
-    assert house.built == {commits[1], commits[3], commits[4]}
-    house.deploy(commits[4])
-    house.build(house.commit("# 6\n"))
-    assert commits[4] in house.built
+    assert folders.built == {commits[1], commits[3], commits[4]}
+    folders.deploy(commits[4])
+    folders.build(folders.commit("# 6\n"))
+    assert commits[4] in folders.built
 
 
-def test_what_is_built_again_counts_as_new(house: House) -> None:
-    old, middle, new = (house.commit(f"# {number}\n") for number in range(3))
+def test_what_is_built_again_counts_as_new(folders: Folders) -> None:
+    old, middle, new = (folders.commit(f"# {number}\n") for number in range(3))
     for number, commit in enumerate((old, middle)):
-        os.utime(house.build(commit), (number, number))
-    house.build(old)
-    house.build(new)
-    assert house.built == {old, new}
+        os.utime(folders.build(commit), (number, number))
+    folders.build(old)
+    folders.build(new)
+    assert folders.built == {old, new}
