@@ -68,14 +68,14 @@ class Approvals:
         if config is not None:
             bounds.check_config(config)
         if agent in (await self._lifecycle.snapshot()).agents:
-            raise AlreadyExists(f"There is an agent {agent} already; choose another name.")
+            raise AlreadyExists(f"The agent {agent} already exists; choose another name.")
         self._ledger.check_limits(requested_by)
         # One at a time, so that no two find the name free.
         async with self._reconciler.lock:
             in_progress = self._requests.in_progress(agent)
             if other := self._requests.pending(agent) or next(iter(in_progress), None):
                 raise Conflict(
-                    f"Request {other.id} for {agent} is {other.state}; wait for its end."
+                    f"Request {other.id} for {agent} is {other.state}; wait until it is resolved."
                 )
             commit = await self._reconciler.first_commit(agent, config)
             approval = self._ledger.add(ApprovalKind.SPAWN, agent, commit, reason, requested_by)
@@ -123,7 +123,7 @@ class Approvals:
         commit = await self._repositories.resolve(agent, f"refs/tags/{tag}")
         if commit is None:
             raise NotFound(
-                f"{agent} has no tag {tag}; `hivectl deploy-log {agent}` lists its deploys."
+                f"{agent} has no tag {tag}; `hivectl deploy-log {agent}` lists its deployments."
             )
         return await self._submit(
             ApprovalKind.REVERT, agent, commit, main, f"Back to {tag}", requested_by
@@ -139,7 +139,10 @@ class Approvals:
         """
         approval = self._ledger.pending(number)
         if caller not in (names.OPERATOR, approval.requested_by):
-            raise AccessDenied(f"Request {number} was made by the {approval.requested_by}.")
+            raise AccessDenied(
+                f"Request {number} was made by the {approval.requested_by}; only the operator can "
+                "withdraw requests of others."
+            )
         notified = caller == names.MANAGER
         await self._resolve(number, ApprovalState.WITHDRAWN, f"By the {caller}.", notified=notified)
 
@@ -166,8 +169,8 @@ class Approvals:
             await self._check_base(approval, main)
         if others := self._requests.in_progress(approval.agent):
             raise Conflict(
-                f"Request {others[0].id} for {approval.agent} is {others[0].state}; approve this "
-                "one when that has ended."
+                f"Request {others[0].id} for {approval.agent} is {others[0].state}; approve "
+                f"request {number} when it has ended."
             )
         self._ledger.approve(number, main or "", now=now)
         return await self._deployer.job_of(approval)
@@ -229,11 +232,11 @@ class Approvals:
         """Return the commit that an existing agent has deployed."""
         snapshot = await self._lifecycle.snapshot()
         if agent not in snapshot.agents:
-            raise NotFound(f"There is no agent {agent}; `hivectl list` shows them.")
+            raise NotFound(f"There is no agent {agent}; `hivectl list` shows the agents.")
         main = await self._reconciler.deployed(agent)
         if main is None:
             if agent in snapshot.jobs:
-                raise Conflict(f"{agent} is being made; ask again when it is there.")
+                raise Conflict(f"{agent} is being spawned; try again when the spawn has ended.")
             main = await self._reconciler.adopt(agent)  # it appeared just now
         return main
 
@@ -242,14 +245,14 @@ class Approvals:
     ) -> int:
         """Add the request for a commit of our repository, if it may replace `main`."""
         if commit == main:
-            raise Conflict(f"{commit[:12]} is deployed to {agent} already.")
+            raise Conflict(f"{commit[:12]} is already deployed to {agent}.")
         if kind is ApprovalKind.APPLY and not await self._repositories.descends(
             agent, commit, main
         ):
             raise Conflict(
-                f"{commit[:12]} was not made on top of {main[:12]}, which is deployed: `git fetch "
-                "applied && git rebase applied/main` puts it there. To go back, say that it is a "
-                "revert."
+                f"{commit[:12]} is not based on the deployed commit {main[:12]}: rebase it with "
+                "`git fetch applied && git rebase applied/main`. To go back to an older commit, "
+                "set the option revert."
             )
         await self._repositories.check(agent, commit, base=main)
         bounds.check_config(await self._repositories.read(agent, commit, agentfile.NAME))
@@ -289,4 +292,4 @@ class Approvals:
         if await self._reconciler.outdated(approval, main):
             note = outdated_note(approval, main)
             await self._resolve(approval.id, ApprovalState.SUPERSEDED, note)
-            raise Conflict(f"Request {approval.id} is superseded now. {note}")
+            raise Conflict(f"Request {approval.id} was superseded: {note}")

@@ -47,7 +47,7 @@ def check_deployed_tag(tag: str) -> None:
     """
     if not _DEPLOYED.fullmatch(tag):
         raise InvalidArgument(
-            f"{tag[:80]!r} is not the tag of a deploy; give one such as deployed/3 "
+            f"{tag[:80]!r} is not a valid tag of a deployment: give one such as deployed/3 "
             "(`hivectl deploy-log NAME` lists them)."
         )
 

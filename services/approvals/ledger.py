@@ -68,12 +68,13 @@ class Ledger:
         older = self.requests.pending(agent) if agent else None
         if older is None and self.requests.count(ApprovalState.PENDING) >= self._max_pending:
             raise LimitExceeded(
-                f"{self._max_pending} requests wait already; the operator has to resolve some."
+                f"{self._max_pending} requests are pending, which is the maximum "
+                "(approvals.max_pending in hyperhive.toml); the operator must resolve some first."
             )
         if older and by == names.MANAGER and older.requested_by != by:
             raise Conflict(
-                f"Request {older.id} for {agent} was made by the {older.requested_by}; wait for "
-                "its end."
+                f"Request {older.id} for {agent}, made by the {older.requested_by}, is pending; "
+                "wait until it is resolved."
             )
         self._check_pace(by, 0)
 
@@ -97,7 +98,8 @@ class Ledger:
         recent = self.requests.count_since(by, self.clock() - HOUR) + refused
         if by == names.MANAGER and recent >= self._requests_per_hour:
             raise LimitExceeded(
-                f"{recent} requests were made within an hour; wait before you make another one."
+                f"{recent} requests were made within an hour, which is the maximum "
+                "(approvals.requests_per_hour in hyperhive.toml); wait before you make another one."
             )
 
     # Reading
@@ -110,7 +112,9 @@ class Ledger:
         """
         approval = self.requests.get(number)
         if approval is None:
-            raise NotFound(f"There is no request {number}; `hivectl pending` lists them.")
+            raise NotFound(
+                f"There is no request {number}; `hivectl pending --all` lists all requests."
+            )
         return approval
 
     def pending(self, number: int) -> Approval:
@@ -125,7 +129,7 @@ class Ledger:
             in_progress = approval.state in IN_PROGRESS
             hint = f"; `hivectl status {approval.agent}` shows its job" if in_progress else ""
             raise Conflict(
-                f"Request {number} for {approval.agent} is {approval.state} already{hint}."
+                f"Request {number} for {approval.agent} is already {approval.state}{hint}."
             )
         return approval
 
@@ -204,7 +208,7 @@ class Ledger:
     def _announce(self, number: int) -> None:
         approval = self.get(number)
         log.info(
-            "Request %d for %s is %s",
+            "request %d for %s is %s",
             number,
             approval.agent,
             approval.state,

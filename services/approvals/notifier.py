@@ -57,13 +57,13 @@ def sentence(approval: Approval) -> str:
     request = f"The request {approval.id} to {_purpose(approval)}"
     match approval.state:
         case ApprovalState.DEPLOYED if approval.kind is ApprovalKind.SPAWN:
-            return f"{request} was approved, and {agent} is there now."
+            return f"{request} was approved, and {agent} is running."
         case ApprovalState.DEPLOYED:
             return f"{request} was approved, and {commit} is deployed."
         case ApprovalState.FAILED if approval.kind is ApprovalKind.SPAWN:
             return f"{request} was approved, but it failed: {note}"
         case ApprovalState.FAILED:
-            return f"{request} was approved, but it failed, and {agent} is as it was: {note}"
+            return f"{request} was approved, but it failed, and {agent} is unchanged: {note}"
         case ApprovalState.DENIED | ApprovalState.SUPERSEDED | ApprovalState.WITHDRAWN:
             return f"{request} was {approval.state}" + (f": {note}" if note else ".")
         case ApprovalState.PENDING | ApprovalState.APPROVED | ApprovalState.BUILDING:

@@ -38,7 +38,9 @@ class ApprovalRequests:
         # By its unique name, or the bus would start approvals: a caller that reads changes nothing.
         owner = await self._bus.owner_of(names.APPROVALS, timeout=_SOON)
         if not owner:
-            raise Unavailable("approvals does not run; `systemctl start hive-approvals` starts it.")
+            raise Unavailable(
+                "hive-approvals is not running; `systemctl start hive-approvals` starts it."
+            )
         approvals = ApprovalsClient(self._bus, destination=owner, timeout=_SOON)
         wanted = ApprovalFilter(state=ApprovalState.PENDING, limit=limit)
         return [_thread(request) for request in await approvals.list_approvals(wanted)]
@@ -109,7 +111,7 @@ class LifecycleWatcher:
                 owner, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
             )
         except HiveError as error:
-            log.warning("Lifecycle did not answer, so no container is known: %s", error)
+            log.warning("lifecycle did not answer, so the containers are unknown: %s", error)
             return
         self._invocations.learn(
             {

@@ -50,9 +50,9 @@ def main(arguments: Sequence[str]) -> int:
     except HiveError as error:
         print(error, file=sys.stderr)  # noqa: T201 - it talks to a terminal
         return _EXITS.get(type(error), 1)
-    old = f"the old one is kept as {kept}" if kept else "there was none before"
+    old = f"the old store is kept as {kept}" if kept else "there was no store before"
     print(  # noqa: T201
-        f"{file} is the message store now; {old}. Start the hive again: "
+        f"{file} was restored as the message store; {old}. Start the hive again: "
         "systemctl unmask --runtime hive-broker && systemctl start hive.target"
     )
     return 0
@@ -134,7 +134,7 @@ def _opened_log(file: Path, stack: ExitStack) -> BinaryIO | None:
     log.seek(0)
     if magic and magic not in _LOG_MAGIC:
         raise CorruptStore(
-            f"{path} is not the log of {file}, although it lies beside it; move it away."
+            f"{path} is not a valid write-ahead log of {file}. Move it away, and try again."
         )
     return log
 

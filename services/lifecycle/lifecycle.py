@@ -170,7 +170,7 @@ class Lifecycle:
             check_commit(options.commit)
         job = self.jobs.of(name)
         if name in self._roster.agents and not (job and job.verb is JobVerb.SPAWN):
-            raise AlreadyExists(f"There is an agent {name} already; choose another name.")
+            raise AlreadyExists(f"The agent {name} already exists; choose another name.")
         return self._submit(name, JobVerb.SPAWN, options._asdict())
 
     def deploy(self, name: str, commit: str, options: DeployOptions) -> Job:

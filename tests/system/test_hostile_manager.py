@@ -88,5 +88,5 @@ def test_a_repository_that_leads_elsewhere_is_refused(restored: Hive) -> None:
     script = "cd /agents/alice && mv .git .away && ln -s .away .git"
     inside(restored, "manager", "sh", "-c", script)
     answer = submit(restored, commit)
-    assert "not a plain one" in answer.stderr
+    assert "not a valid git repository" in answer.stderr
     assert hivectl(restored, "pending") == []

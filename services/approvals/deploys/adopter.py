@@ -41,7 +41,7 @@ class Adopter:
             self._withdraw(snapshot)
         except HiveError as error:
             self.due = True
-            log.warning("Agents that came or went are looked at again later: %s", error)
+            log.warning("cannot check for new and removed agents; trying again later: %s", error)
 
     async def _adopt_unknown(self, snapshot: Snapshot) -> None:
         # The agent of a request in progress gets its repository from the request.

@@ -87,6 +87,6 @@ class Controller:
             if self._deployer.awaited or await self._lifecycle.running():
                 return await self._lifecycle.snapshot()
         except HiveError as error:
-            log.warning("Lifecycle cannot be asked: %s", error)
+            log.warning("cannot ask lifecycle for its agents and jobs: %s", error)
             self._deployer.lifecycle_failed(error)
         return None

@@ -116,7 +116,7 @@ class Deployer:
             else:
                 await self._order(deployment, approval)
         except HiveError as error:
-            log.warning("Request %d waits: %s", approval.id, error)
+            log.warning("the job of request %d cannot be ordered yet: %s", approval.id, error)
             deployment.requeue(_later(approval, error))
 
     async def _order(self, deployment: Deployment, approval: Approval) -> None:
@@ -179,7 +179,7 @@ class Deployer:
             self._ledger.move(deployment.number, state, kept)
         except HiveError as failure:
             # The next look finds the outcome by what lifecycle says is deployed.
-            log.error("The end of request %d cannot be kept: %s", deployment.number, failure)
+            log.error("cannot store the outcome of request %d: %s", deployment.number, failure)
             deployment.requeue(error)
         else:
             deployment.end(error)
@@ -200,6 +200,4 @@ def _shortened(note: str) -> str:
 
 
 def _later(approval: Approval, error: HiveError) -> Unavailable:
-    return Unavailable(
-        f"Request {approval.id} is approved; its job is ordered as soon as possible: {error}"
-    )
+    return Unavailable(f"Request {approval.id} is approved, and will be carried out later: {error}")

@@ -77,8 +77,8 @@ class Deployment:
                 return await waiter
         except TimeoutError:
             raise Unavailable(
-                f"Request {self.number} is approved; its job is ordered as soon as the job that "
-                "its agent has now is over."
+                f"Request {self.number} is approved, and will be carried out when the agent's "
+                "current job has ended."
             ) from None
         finally:
             self._waiters.discard(waiter)
@@ -128,7 +128,7 @@ class Deployment:
             error: the answer to callers that wait for the job, when lifecycle refused the order.
         """
         self._move(Stage.ENDED)
-        self._answer(error or Conflict(f"Request {self.number} has ended already."))
+        self._answer(error or Conflict(f"Request {self.number} has already ended."))
 
     def _run(self, job: str) -> None:
         self._move(Stage.RUNNING)

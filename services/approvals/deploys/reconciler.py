@@ -56,7 +56,7 @@ class Reconciler:
                 try:
                     await self._record(approval)
                 except HiveError as error:
-                    log.warning("git does not record request %d yet: %s", approval.id, error)
+                    log.warning("cannot record request %d in git yet: %s", approval.id, error)
                     failed[approval.agent] = error
         if failed:
             raise next(iter(failed.values()))
@@ -75,7 +75,7 @@ class Reconciler:
                 await self._conclude(approval)
         except NotFound as error:
             # The repository was purged with its agent: there is no place for the record.
-            log.warning("Request %d is in no repository: %s", approval.id, error)
+            log.warning("request %d has no repository to be recorded in: %s", approval.id, error)
         self._ledger.recorded(approval)
 
     async def _tag(self, approval: Approval) -> None:
@@ -147,7 +147,7 @@ class Reconciler:
         if config is None and initial:
             return initial
         text = agentfile.TEMPLATE if config is None else config
-        message = f"The configuration that {agent} begins with"
+        message = f"Initial configuration of {agent}"
         return await self._repositories.commit_file(agent, text, message, parent=main)
 
     async def ensure_commit(self, approval: Approval) -> Approval:
@@ -199,7 +199,7 @@ class Reconciler:
         async with self.lock:
             if self._requests.in_progress(agent):
                 return  # it is about to be spawned, with the configuration that is kept here
-            log.warning("%s was purged; its configurations are removed, too", agent)
+            log.warning("%s was purged: removing its configurations", agent)
             if pending := self._requests.pending(agent):
                 self._ledger.move(pending.id, ApprovalState.WITHDRAWN, f"{agent} was purged.")
             # Meta comes last: by it the next start sees that there is something to remove.
@@ -210,5 +210,5 @@ class Reconciler:
 def outdated_note(approval: Approval, main: str) -> str:
     """Return why a request cannot be deployed in the place of `main`."""
     if approval.commit == main:
-        return f"{main[:12]} is deployed already."
-    return f"Meanwhile {main[:12]} was deployed, and this was not made on top of it."
+        return f"{main[:12]} is already deployed."
+    return f"{main[:12]} was deployed meanwhile, and {approval.commit[:12]} is not based on it."

@@ -71,7 +71,7 @@ class Meta:
         async with self._one:
             pin = self._prepared.get(agent)
             if pin is None:
-                raise Conflict(f"No deploy of {agent} is prepared.")
+                raise Conflict(f"No deployment of {agent} is prepared.")
             deployed = await self._deployed()
             if deployed.get(agent) != pin:
                 trailers = {

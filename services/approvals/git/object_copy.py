@@ -76,7 +76,7 @@ class ObjectCopy:
             except OSError as error:
                 raise self._unreadable(error) from None
         raise InvalidArgument(
-            f"The repository {self._source.name} is being packed anew; try again when git is done."
+            f"git is repacking the repository {self._source.name}; try again when it has finished."
         )
 
     @contextlib.contextmanager
@@ -93,15 +93,15 @@ class ObjectCopy:
     def _unreadable(self, error: OSError) -> Exception:
         name = self._source.name
         if error.errno == errno.ENOENT:
-            return NotFound(f"There is no git repository {name} among the proposed ones.")
+            return NotFound(f"There is no proposed repository {name}.")
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             return InvalidArgument(
-                f"The repository {name} is not a plain one: {name}, its .git and the folders in it "
-                "have to be directories, not links or files."
+                f"The repository {name} is not a valid git repository: {name}, .git and the "
+                "folders in .git must be directories, not links or files."
             )
         return InvalidArgument(
-            f"The repository {name} cannot be read: {error.strerror}. Everybody must be able to "
-            "read it (chmod -R a+rX .git), and no program may hold its files."
+            f"The repository {name} cannot be read: {error.strerror}. Make it readable for "
+            "everybody (chmod -R a+rX .git), and end programs that hold leases on its files."
         )
 
     def entries(self, folder: int) -> Iterator[str]:
@@ -117,13 +117,13 @@ class ObjectCopy:
                 if self._files > MAX_FILES:
                     raise self._too_large(f"more than {MAX_FILES} files")
                 if self.stop.is_set():
-                    raise Stopping("Approvals is stopping; ask again.")
+                    raise Stopping("Approvals is stopping; try again.")
                 yield entry.name
 
     def _too_large(self, what: str) -> LimitExceeded:
         return LimitExceeded(
-            f"The repository {self._source.name} has {what} of objects; `git gc --prune=now` there "
-            "makes it smaller, and large files do not belong in it."
+            f"The repository {self._source.name} has {what} of objects. Run `git gc --prune=now` "
+            "in it, and do not commit large files."
         )
 
     def _copy_loose(self, objects: int) -> None:

@@ -51,8 +51,8 @@ async def take(source: Path, commit: str, repository: Path, *, scratch: Path) ->
             return await _take(source, commit, repository, scratch)
     except TimeoutError:
         raise Timeout(
-            f"Taking {commit} from the repository {source.name} did not end within {SECONDS:g} s; "
-            "`git gc --prune=now` there makes it smaller."
+            f"The commit {commit} could not be fetched from the repository {source.name} within "
+            f"{SECONDS:g} s. Run `git gc --prune=now` in it, and try again."
         ) from None
 
 
@@ -68,8 +68,8 @@ async def _take(source: Path, commit: str, repository: Path, scratch: Path) -> s
                 await git(home, "-c", "core.fsync=none", "index-pack", str(pack))
         except GitFailed as error:
             raise InvalidArgument(
-                f"The pack {pack.name} in the repository {source.name} cannot be taken: {error}. "
-                "`git fsck` there shows what is wrong with it."
+                f"The pack {pack.name} in the repository {source.name} is not valid: {error}. Run "
+                "`git fsck` in it to find the damage."
             ) from None
         found = await _found(home, commit, source.name)
         await git(home, "-c", "core.fsync=none", "update-ref", _BRANCH, found)
@@ -78,8 +78,8 @@ async def _take(source: Path, commit: str, repository: Path, scratch: Path) -> s
             await _fetch(home, repository)
         except GitFailed as error:
             raise InvalidArgument(
-                f"The commit {found[:12]} cannot be taken from the repository {source.name}: "
-                f"{error}. `git fsck` there shows whether something is missing."
+                f"The commit {found[:12]} cannot be fetched from the repository {source.name}: "
+                f"{error}. Run `git fsck` in it to see whether an object is missing."
             ) from None
         return found
 
@@ -90,14 +90,14 @@ async def _check_size(home: Path) -> None:
     size = int(await git(home, "rev-list", "--objects", "--disk-usage", *new))
     if size > MAX_NEW:
         raise LimitExceeded(
-            f"The commit and its history add {size // 2**20} MiB that were not submitted "
-            f"before; {MAX_NEW // 2**20} MiB are allowed. Keep large files elsewhere."
+            f"The commit and its history add {size // 2**20} MiB; at most {MAX_NEW // 2**20} MiB "
+            "may be added at a time. Keep large files elsewhere."
         )
     count = int(await git(home, "rev-list", "--objects", "--count", *new))
     if count > MAX_NEW_OBJECTS:
         raise LimitExceeded(
-            f"The commit and its history add {count} objects that were not submitted before; "
-            f"{MAX_NEW_OBJECTS} are allowed. Commit less at a time."
+            f"The commit and its history add {count} objects; at most {MAX_NEW_OBJECTS} may be "
+            "added at a time. Commit less."
         )
 
 
@@ -126,8 +126,8 @@ async def _found(home: Path, commit: str, name: str) -> str:
     found = await candidates(home, commit)
     if not found:
         raise NotFound(
-            f"There is no commit {commit} in the repository {name}; `git rev-parse HEAD` there "
-            "prints the last one."
+            f"There is no commit {commit} in the repository {name}; `git rev-parse HEAD` prints "
+            "the last one."
         )
     if len(found) > 1:
         raise InvalidArgument(

@@ -163,7 +163,7 @@ class Repositories:
         try:
             return ended.output.decode()
         except UnicodeDecodeError as error:
-            raise InvalidArgument(f"{path} is not UTF-8 text: see byte {error.start}.") from None
+            raise InvalidArgument(f"{path} is not valid UTF-8 at byte {error.start}.") from None
 
     async def descends(self, agent: str, commit: str, ancestor: str) -> bool:
         """Return whether `ancestor` is `commit` or in its history.
@@ -191,10 +191,10 @@ class Repositories:
         """
         home = self._home(agent)
         if not _TAG.fullmatch(name):
-            raise InvalidArgument(f"{name[:64]!r} is not a tag for a request, such as approved/3.")
+            raise InvalidArgument(f"{name[:64]!r} is not a valid tag: use one such as approved/3.")
         if there := await self.resolve(agent, f"refs/tags/{name}"):
             if there != commit:
-                raise Conflict(f"{name} of {agent} is {there[:12]}, not {commit[:12]}.")
+                raise Conflict(f"The tag {name} of {agent} is {there[:12]}, not {commit[:12]}.")
             return
         if await self.resolve(agent, commit) is None:
             raise NotFound(f"{agent} has no commit {commit[:12]}.")
@@ -263,7 +263,7 @@ class Repositories:
     def _home(self, agent: str) -> Path:
         home = self._applied / agent
         if not names.is_agent_name(agent) or not home.is_dir():
-            raise NotFound(f"There is no repository of an agent {agent[:64]!r}.")
+            raise NotFound(f"There is no repository of the agent {agent[:64]!r}.")
         return home
 
 
@@ -278,4 +278,4 @@ async def _word(home: Path, *arguments: str, stdin: bytes) -> str:
     try:
         return (await git(home, *arguments, stdin=stdin)).decode().strip()
     except GitFailed as error:
-        raise NotFound(f"Nothing can be committed in {home.name}: {error}.") from None
+        raise NotFound(f"git cannot commit in the repository {home.name}: {error}.") from None

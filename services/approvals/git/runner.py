@@ -74,7 +74,9 @@ async def git(
     if ended.cut:
         raise GitFailed(f"git {_verb(arguments)} prints more than {limit} bytes")
     if ended.status:
-        raise GitFailed(ended.message or f"git {_verb(arguments)} ended with {ended.status}")
+        raise GitFailed(
+            ended.message or f"git {_verb(arguments)} exited with status {ended.status}"
+        )
     return ended.output
 
 
@@ -120,7 +122,7 @@ async def run(
         if not over:
             await _end(process)
     if ended.status < 0:
-        raise GitFailed(f"git {_verb(arguments)} was ended by {_name(-ended.status)}")
+        raise GitFailed(f"git {_verb(arguments)} was killed by {_name(-ended.status)}")
     return ended
 
 

@@ -55,7 +55,7 @@ async def check(repository: Path, commit: str, base: str | None) -> None:
     for path in links:
         if not _stays(path, links):
             raise InvalidArgument(
-                f"The symbolic link {path!r} leads out of the repository, or in a circle."
+                f"The symbolic link {path!r} points out of the repository, or forms a loop."
             )
     before = await _name(repository, base, _OWNED) if base else None
     after = tree.get(_OWNED)

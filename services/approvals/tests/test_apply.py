@@ -101,7 +101,7 @@ async def test_a_failed_deploy_leaves_the_agent_as_it_was(room: Room) -> None:
     assert room.row(number).note == log
     assert room.git.applied["alice"].notes["failed/1"] == log
     assert room.git.applied["alice"].refs["main"] == before
-    assert "alice is as it was: It does not build." in room.broker.told["approval-1"]
+    assert "alice is unchanged: It does not build." in room.broker.told["approval-1"]
     await room.check()
     assert await deployed(room) == 2  # nothing is in its way
 
@@ -131,8 +131,8 @@ async def test_a_refused_commit_leaves_no_request(room: Room) -> None:
     refused: list[tuple[str, str, type[HiveError], str]] = [
         ("alice", "f" * 40, NotFound, "no commit"),
         ("carol", "f" * 40, NotFound, "no agent carol"),
-        ("alice", main, Conflict, "is deployed to alice already"),
-        ("alice", stranger, Conflict, "not made on top of"),
+        ("alice", main, Conflict, "is already deployed to alice"),
+        ("alice", stranger, Conflict, "is not based on"),
         ("alice", broken, InvalidArgument, r"agent\.toml, line 1: packages"),
     ]
     for agent, commit, error, words in refused:
@@ -181,9 +181,9 @@ async def test_the_manager_takes_nothing_of_the_operators_away(room: Room) -> No
     main = await room.agent()
     await deployed(room)
     number = await room.do(room.approvals.revert(OPERATOR, "alice", "deployed/0"))
-    with pytest.raises(Conflict, match="Request 2 for alice was made by the operator"):
+    with pytest.raises(Conflict, match="Request 2 for alice, made by the operator"):
         await apply(room, "# 2\n")
-    with pytest.raises(Conflict, match="Request 2 for alice was made by the operator"):
+    with pytest.raises(Conflict, match="Request 2 for alice, made by the operator"):
         await room.do(room.approvals.revert(MANAGER, "alice", "deployed/0"))
     assert room.state(number) is ApprovalState.PENDING
     assert room.row(number).commit == main
@@ -193,7 +193,7 @@ async def test_an_agent_that_is_being_made_has_nothing_to_change(room: Room) -> 
     await room.rest()
     room.lifecycle.agents["alice"] = ""
     room.lifecycle.begin("spawn", "alice")
-    with pytest.raises(Conflict, match="being made"):
+    with pytest.raises(Conflict, match="being spawned"):
         await room.do(room.approvals.request_apply(MANAGER, "alice", "f" * 40, "x"))
 
 
@@ -201,7 +201,7 @@ async def test_a_yes_that_waits_for_a_turn_may_be_hurried(room: Room) -> None:
     await room.agent()
     number = await apply(room)
     job = await room.do(room.approvals.approve(number))
-    with pytest.raises(Conflict, match="building already"):
+    with pytest.raises(Conflict, match="already building"):
         await room.do(room.approvals.approve(number))
     assert await room.do(room.approvals.approve(number, now=True)) == job
     assert room.lifecycle.hurried == [job]
@@ -244,7 +244,7 @@ async def test_a_newer_request_takes_the_place_of_an_older_one(room: Room) -> No
     ]
     assert "superseded/1" in room.tags()
     assert room.broker.told == {}  # who asked anew knows it
-    with pytest.raises(Conflict, match="superseded already"):
+    with pytest.raises(Conflict, match="already superseded"):
         await room.do(room.approvals.approve(first))
     await room.check()
 
@@ -267,7 +267,7 @@ async def test_a_deploy_ends_what_was_not_made_on_top_of_it(room: Room) -> None:
     room.lifecycle.end("alice")
     await room.rest()
     assert room.state(second) is ApprovalState.SUPERSEDED
-    assert "not made on top of it" in room.broker.told["approval-2"]
+    assert "is not based on it" in room.broker.told["approval-2"]
     await room.check()
 
 
@@ -291,7 +291,7 @@ async def test_a_yes_to_what_no_longer_fits_supersedes_it(room: Room) -> None:
     number = await apply(room)
     repository = room.git.applied["alice"]
     repository.refs["main"] = await room.git.commit_file("alice", "# x\n", "x", parent=None)
-    with pytest.raises(Conflict, match="is superseded now"):
+    with pytest.raises(Conflict, match="was superseded"):
         await room.do(room.approvals.approve(number))
     assert room.state(number) is ApprovalState.SUPERSEDED
     assert room.lifecycle.orders == []
@@ -341,7 +341,7 @@ async def test_a_revert_to_what_is_deployed_meanwhile_is_superseded(room: Room) 
     assert room.state(number) is ApprovalState.PENDING
     repository = room.git.applied["alice"]
     repository.refs["main"] = room.row(number).commit
-    with pytest.raises(Conflict, match="is deployed already"):
+    with pytest.raises(Conflict, match="is already deployed"):
         await room.do(room.approvals.approve(number))
     assert room.state(first) is ApprovalState.DEPLOYED
 
@@ -377,7 +377,7 @@ async def test_a_resolved_request_stays_resolved(room: Room) -> None:
         room.approvals.deny(number, ""),
         room.approvals.withdraw(OPERATOR, number),
     ):
-        with pytest.raises(Conflict, match="building already; `hivectl status bob`"):
+        with pytest.raises(Conflict, match="already building; `hivectl status bob`"):
             await room.do(again)
     assert len(room.lifecycle.orders) == 1
 

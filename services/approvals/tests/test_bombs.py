@@ -71,7 +71,7 @@ async def test_a_single_object_that_unpacks_to_gigabytes(
     write_raw(git, bomb, zeros(size // 2**20, f"blob {size}\0".encode()))
     of = write_loose(git, "tree", tree(("100644", "agent.toml", bomb)))
     found = write_loose(git, "commit", commit(of))
-    assert "cannot be taken" in await refused(ours, found)
+    assert "cannot be fetched" in await refused(ours, found)
     assert await ours.fetch("alice", good) == good
 
 
@@ -101,7 +101,7 @@ async def test_a_pack_that_lies_about_a_size(
     ours: Repositories, good: str, git: Path, said: int
 ) -> None:
     write_pack(git, [entry("blob", said, zeros(64))])
-    assert "cannot be taken" in await refused(ours, good)
+    assert "is not valid" in await refused(ours, good)
 
 
 async def test_a_pack_of_many_large_objects(
@@ -111,13 +111,13 @@ async def test_a_pack_of_many_large_objects(
     monkeypatch.setattr(quarantine, "SECONDS", 2.0)
     one = entry("blob", 200 * 2**20, zlib.compress(bytes(200 * 2**20), 9))
     write_pack(git, [one] * 100)
-    with pytest.raises(Timeout, match=r"did not end within 2 s"):
+    with pytest.raises(Timeout, match=r"within 2 s"):
         await ours.fetch("alice", good)
 
 
 async def test_a_pack_that_promises_many_objects(ours: Repositories, good: str, git: Path) -> None:
     write_pack(git, [entry("blob", 0, zlib.compress(b""))], count=2**32 - 1)
-    assert "cannot be taken" in await refused(ours, good)
+    assert "is not valid" in await refused(ours, good)
 
 
 async def test_a_file_that_is_larger_than_the_disk(
@@ -192,7 +192,7 @@ async def test_many_small_objects_are_too_much(
     await ours.tag("alice", "proposal/1", await ours.fetch("alice", good))
     monkeypatch.setattr(quarantine, "MAX_NEW_OBJECTS", 6)
     many = theirs.commit({f"{number}": f"{number}" for number in range(5)})
-    with pytest.raises(LimitExceeded, match="add 7 objects that were not"):
+    with pytest.raises(LimitExceeded, match="add 7 objects; at most"):
         await ours.fetch("alice", many)
     monkeypatch.setattr(quarantine, "MAX_NEW_OBJECTS", 7)
     assert await ours.fetch("alice", many) == many

@@ -112,7 +112,7 @@ async def test_a_caller_that_left_is_not_answered() -> None:
 
 async def test_a_caller_waits_only_so_long() -> None:
     made = deployment()
-    with pytest.raises(Unavailable, match="Request 3 is approved; its job is ordered as soon as"):
+    with pytest.raises(Unavailable, match="Request 3 is approved, and will be carried out when"):
         await made.wait_for_job(0.01)
     assert not made.awaited
 

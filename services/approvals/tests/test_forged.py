@@ -39,7 +39,7 @@ async def test_a_history_that_ends_too_soon(
     last = theirs.commit({"agent.toml": "a = 2\n"})
     theirs.make_shallow(tmp_path / "full")
     assert theirs.git("rev-list", "HEAD") == last  # git believes that it has no parent
-    assert "cannot be taken" in await refused(ours, last)
+    assert "cannot be fetched" in await refused(ours, last)
 
 
 async def test_a_missing_object_is_refused(
@@ -47,7 +47,7 @@ async def test_a_missing_object_is_refused(
 ) -> None:
     blob = theirs.git("rev-parse", "HEAD:agent.toml")
     (dot_git / "objects" / blob[:2] / blob[2:]).unlink()
-    assert "cannot be taken" in await refused(ours, good)
+    assert "cannot be fetched" in await refused(ours, good)
 
 
 async def test_references_with_odd_names(
@@ -133,6 +133,6 @@ async def test_a_refused_pack_leaves_nothing_behind(
     ours: Repositories, theirs: WorkTree, dot_git: Path, tmp_path: Path
 ) -> None:
     write_pack(dot_git, [b"rubbish"], 1)
-    with pytest.raises(HiveError, match=r"The pack pack-[0-9a-f]+\.pack in .* cannot be taken"):
+    with pytest.raises(HiveError, match=r"The pack pack-[0-9a-f]+\.pack in .* is not valid"):
         await ours.fetch("alice", name_of("blob", b""))
     assert not list((tmp_path / "applied/alice/objects/pack").glob("*"))

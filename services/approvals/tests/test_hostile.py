@@ -154,7 +154,7 @@ class TestNothingLeadsElsewhere:
         replaced.rename(theirs.path.parent / "away")
         replaced.symlink_to(secret.path / what)
         assert theirs.git("cat-file", "-t", hidden) == "commit"
-        assert "not a plain one" in await refused(ours, hidden)
+        assert "not a valid git repository" in await refused(ours, hidden)
 
     async def test_links_to_single_objects(
         self, ours: Repositories, secret: WorkTree, good: str, dot_git: Path
@@ -169,7 +169,7 @@ class TestNothingLeadsElsewhere:
         if not list(folder.iterdir()):
             folder.rmdir()
             folder.symlink_to(source.parent)
-            assert "not a plain one" in await refused(ours, hidden)
+            assert "not a valid git repository" in await refused(ours, hidden)
 
     async def test_a_file_in_the_place_of_the_directory(
         self, ours: Repositories, theirs: WorkTree, secret: WorkTree, good: str, dot_git: Path
@@ -177,7 +177,7 @@ class TestNothingLeadsElsewhere:
         hidden = secret.commit({"agent.toml": "password\n"})
         theirs.point_to(secret)
         assert theirs.git("cat-file", "-t", hidden) == "commit"
-        assert "not a plain one" in await refused(ours, hidden)
+        assert "not a valid git repository" in await refused(ours, hidden)
 
     async def test_the_directory_of_another_repository(
         self, ours: Repositories, theirs: WorkTree, secret: WorkTree, good: str, dot_git: Path
@@ -203,14 +203,14 @@ class TestNothingLeadsElsewhere:
         os.mkfifo(dot_git / f"objects/pack/pack-{'5' * 40}.idx")
         assert await ours.fetch("alice", good) == good
         os.mkfifo(dot_git / f"objects/pack/pack-{'6' * 40}.pack")
-        assert "being packed anew" in await refused(ours, good[:8])
+        assert "is repacking the repository" in await refused(ours, good[:8])
 
     async def test_pipes_in_the_place_of_directories(
         self, ours: Repositories, good: str, dot_git: Path
     ) -> None:
         (dot_git / "objects").rename(dot_git / "away")
         os.mkfifo(dot_git / "objects")
-        assert "not a plain one" in await refused(ours, good)
+        assert "not a valid git repository" in await refused(ours, good)
 
     async def test_a_file_that_somebody_holds(
         self, ours: Repositories, good: str, dot_git: Path
@@ -219,7 +219,7 @@ class TestNothingLeadsElsewhere:
         name = dot_git / "objects" / good[:2] / good[2:]
         name.chmod(0o644)
         with leased(name):
-            assert "no program may hold its files" in await refused(ours, good)
+            assert "end programs that hold leases" in await refused(ours, good)
 
     def test_an_unreadable_repository_is_refused(self) -> None:
         with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:

@@ -118,7 +118,7 @@ async def test_a_pack_that_is_gone_when_it_is_opened(
     assert len(gone) == 2
     other = theirs.commit({"agent.toml": "a = 2\n"})
     monkeypatch.setattr(object_copy.ObjectCopy, "read", lambda *_: None)
-    with pytest.raises(InvalidArgument, match="being packed anew"):
+    with pytest.raises(InvalidArgument, match="is repacking the repository"):
         await ours.fetch("alice", other)
 
 

@@ -70,10 +70,10 @@ async def test_a_missing_commit_or_repository_is_not_found(
         await ours.fetch("alice", SHA[:7])
     with pytest.raises(InvalidArgument, match="7 to 40 digits"):
         await ours.fetch("alice", "main")
-    with pytest.raises(NotFound, match="repository of an agent 'bob'"):
+    with pytest.raises(NotFound, match="repository of the agent 'bob'"):
         await ours.fetch("bob", commit)
     theirs.remove()
-    with pytest.raises(NotFound, match="no git repository alice among"):
+    with pytest.raises(NotFound, match="no proposed repository alice"):
         await ours.fetch("alice", commit)
     blob = await ours.commit_file("alice", "x", "m", parent=None)
     tree = await ours.resolve("alice", blob)
@@ -295,7 +295,7 @@ class TestCheck:
         self, ours: Repositories, theirs: WorkTree, links: dict[str, str]
     ) -> None:
         commit = theirs.commit({"agent.toml": ""}, links=links)
-        assert "leads out" in await self.refused(ours, theirs, commit)
+        assert "points out" in await self.refused(ours, theirs, commit)
 
     async def test_submodules(self, ours: Repositories, theirs: WorkTree) -> None:
         theirs.commit({"agent.toml": ""})

@@ -93,7 +93,7 @@ async def test_endless_complaints_are_not_kept(home: Path) -> None:
 
 async def test_a_git_that_is_killed_is_no_answer(home: Path) -> None:
     """The answer of a killed git is unknown; it must not pass for "no such commit"."""
-    with pytest.raises(GitFailed, match="was ended by SIGKILL"):
+    with pytest.raises(GitFailed, match="was killed by SIGKILL"):
         await run(home, *shell("kill -9 $PPID #"))
 
 

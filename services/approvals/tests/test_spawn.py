@@ -34,7 +34,7 @@ async def test_a_yes_spawns_with_the_configuration_that_was_asked_for(room: Room
         (1, ApprovalState.DEPLOYED),
     ]
     assert room.broker.told == {
-        "approval-1": "The request 1 to spawn bob was approved, and bob is there now."
+        "approval-1": "The request 1 to spawn bob was approved, and bob is running."
     }
     await room.check()
 
@@ -145,7 +145,7 @@ async def test_two_requests_at_once_do_not_both_get_the_name(room: Room) -> None
 async def test_the_queue_is_bounded(room: Room) -> None:
     for name in "abc":
         await spawn(room, name)
-    with pytest.raises(LimitExceeded, match="3 requests wait"):
+    with pytest.raises(LimitExceeded, match="3 requests are pending"):
         await spawn(room, "d")
     await room.do(room.approvals.deny(1, ""))
     await spawn(room, "d")

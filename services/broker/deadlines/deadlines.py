@@ -67,7 +67,7 @@ class Deadlines:
                 try:
                     await self._settle()
                 except Unavailable as error:
-                    log.warning("deadlines wait until the store can be written: %s", error)
+                    log.warning("cannot handle deadlines until the store is writable: %s", error)
                     await self._database.written()
                 else:
                     await self._rang.wait()

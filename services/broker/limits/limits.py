@@ -63,8 +63,8 @@ class Limits:
         self._check_size(who, text, size)
         if copies > 1 and copies * size > MAX_COPIES_BYTES:
             raise LimitExceeded(
-                f"The text has {size} bytes for each of {copies} agents; all copies together may "
-                f"have {MAX_COPIES_BYTES}. Shorten it, or write to fewer."
+                f"The text has {size} bytes, and {copies} agents get a copy; all copies together "
+                f"may have at most {MAX_COPIES_BYTES} bytes. Shorten it, or write to fewer agents."
             )
         if who.is_agent:
             own = self._of(who)
@@ -88,8 +88,8 @@ class Limits:
             most = MAX_BODY_BYTES
         if size > most:
             raise LimitExceeded(
-                f"The text has {size} bytes; the most is {most} (max_body_bytes in the "
-                f"{self._section(who)} of hyperhive.toml). Put it into a file and send its name."
+                f"The text has {size} bytes; at most {most} are allowed (max_body_bytes in the "
+                f"{self._section(who)} of hyperhive.toml). Write it to a file and send the path."
             )
 
     def _of(self, who: Principal) -> SendLimits:

@@ -60,7 +60,7 @@ class RateLimiter:
         # A message that is larger than the whole allowance may be sent from a full bucket.
         if wait > 0 and any(spent):
             raise LimitExceeded(
-                f"{who.name} has sent too much: it may send {rate} ({setting} of hyperhive.toml). "
+                f"{who.name} has reached its limit of {rate} ({setting} of hyperhive.toml). "
                 f"Try again in {math.ceil(wait)} s."
             )
         self._spent[who] = (now, messages, sent)

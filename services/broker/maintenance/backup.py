@@ -49,8 +49,8 @@ class Backups:
         """
         if not _NAME.fullmatch(name) or PART in name:
             raise InvalidArgument(
-                f"{name[:64]!r} is not a valid name for a backup: use letters, digits, _ and -, "
-                f"and perhaps a suffix such as .sqlite. The directory is {self._directory}."
+                f"{name[:64]!r} is not a valid name for a backup in {self._directory}: use "
+                "letters, digits, _ and -, and optionally a suffix such as .sqlite."
             )
         async with self._one:
             return await asyncio.to_thread(self._make, self._directory / name)
@@ -61,7 +61,7 @@ class Backups:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             if os.path.lexists(target):
                 raise AlreadyExists(
-                    f"{target} exists; a backup overwrites nothing. Choose another name."
+                    f"{target} already exists, and is not overwritten. Choose another name."
                 )
             try:
                 self._write(part)
@@ -71,9 +71,9 @@ class Backups:
                 part.unlink(missing_ok=True)
         except (sqlite3.Error, OSError) as error:
             if self._stopping:
-                raise Stopping("The broker is stopping; call again.") from None
+                raise Stopping("The broker is stopping; try again.") from None
             raise Unavailable(
-                f"The backup {target} could not be written: {error}; nothing of it was kept. "
+                f"The backup {target} could not be written: {error}; it was removed. "
                 f"Check the disk (df {self._directory}), then try again."
             ) from error
         return target

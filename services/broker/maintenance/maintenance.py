@@ -46,7 +46,7 @@ class Maintenance:
         with suppress(asyncio.CancelledError):
             return await asyncio.shield(self._vacuuming)
         if self._vacuuming.cancelled():
-            raise Stopping("The broker is stopping; call again.")
+            raise Stopping("The broker is stopping; try again.")
         raise asyncio.CancelledError
 
     async def backup(self, name: str) -> str:

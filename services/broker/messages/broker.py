@@ -113,9 +113,11 @@ class Broker:
             Stopping: the broker stops.
         """
         if limit < 1:
-            raise InvalidArgument("max is 0; ask for at least one message.")
+            raise InvalidArgument("0 is not a valid max: use 1 or more.")
         if timeout_ms > MAX_WAIT_MS:
-            raise InvalidArgument(f"timeout_ms is {timeout_ms}; the most is {MAX_WAIT_MS}.")
+            raise InvalidArgument(
+                f"{timeout_ms} is not a valid timeout_ms: use at most {MAX_WAIT_MS}."
+            )
         messages = await self._inboxes.lease(who.voice, holder, limit, timeout_ms / 1000)
         self._announcer.announce([change_of(m, MessageState.LEASED) for m in messages])
         return messages
@@ -204,8 +206,8 @@ class Broker:
         if others or outcome.unreceived:
             refused = _listed([*others, *outcome.unreceived])
             raise Conflict(
-                f"Not acknowledged: {refused}; only the connection that received a message may "
-                "acknowledge it."
+                f"Messages {refused} were not acknowledged: only the connection that received a "
+                "message may acknowledge it."
             )
         if outcome.unknown:
             raise NotFound(f"The inbox of {name} has no message {_listed(outcome.unknown)}.")
@@ -235,14 +237,14 @@ def _dedupe_key(who: Principal, options: SendOptions) -> str | None:
 
 def _check_count(ids: Sequence[int]) -> None:
     if len(ids) > MAX_LEASED:
-        raise LimitExceeded(f"{len(ids)} ids are given; the most is {MAX_LEASED}.")
+        raise LimitExceeded(f"{len(ids)} ids are too many: give at most {MAX_LEASED}.")
 
 
 def _check_dead(ids: Sequence[int], unknown: Sequence[int]) -> None:
     if unknown:
         rest = " The others were changed." if len(unknown) < len(set(ids)) else ""
         raise NotFound(
-            f"Not dead letters: {_listed(unknown)}; `hivectl dead-letters` lists them.{rest}"
+            f"Not dead letters: {_listed(unknown)}; `hivectl dead-letters` lists all of them.{rest}"
         )
 
 

@@ -89,8 +89,8 @@ class Inbox:
         """
         if self.waiting >= MAX_WAITING:
             raise LimitExceeded(
-                f"{MAX_WAITING} calls of Receive wait in the inbox of {self._name}, which is the "
-                "most; one is enough."
+                f"{MAX_WAITING} calls of Receive already wait for messages to {self._name}, which "
+                "is the maximum; use one of them."
             )
         deadline = asyncio.get_running_loop().time() + timeout
         look = asyncio.Event()
@@ -120,7 +120,7 @@ class Inbox:
             room = MAX_LEASED - len(self.leases)
             if room <= 0:
                 raise LimitExceeded(
-                    f"{MAX_LEASED} messages to {self._name} are leased, which is the most; "
+                    f"{MAX_LEASED} messages to {self._name} are leased, which is the maximum; "
                     "acknowledge or release some of them first."
                 )
             # Before the look, so that a message which comes during the look sets the event again.
@@ -156,7 +156,7 @@ class Inbox:
             finally:
                 turn.cancel()
         if self._stopping.done():
-            raise Stopping("The broker is stopping; call again.")
+            raise Stopping("The broker is stopping; try again.")
         return look.is_set() and not holder.left.done()
 
 

@@ -160,6 +160,8 @@ class Inboxes:
         try:
             parked = await self._dead_letters.park(ids)
         except Unavailable as error:
-            log.error("Dead letters %s are parked when the broker starts again: %s", ids, error)
+            log.error(
+                "cannot mark messages %s as dead letters until the broker restarts: %s", ids, error
+            )
             return
         self._announcer.announce(parked)

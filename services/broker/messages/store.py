@@ -146,7 +146,8 @@ def check_recipient(db: sqlite3.Connection, name: str) -> None:
     known = db.execute("SELECT 1 FROM agent WHERE name = ?", (name,)).fetchone()
     if known is None and name != OPERATOR:
         raise NotFound(
-            f"There is no agent {name[:64]!r}; `hivectl list` and the tool list_agents show them."
+            f"There is no agent {name[:64]!r}; `hivectl list` and the tool list_agents show all "
+            "agents."
         )
 
 
@@ -173,7 +174,7 @@ def _broadcast(db: sqlite3.Connection, *, draft: Draft) -> tuple[int, list[Messa
         key = None if stored else draft.dedupe_key
         stored.append(insert(db, replace(draft, recipient=row["name"], dedupe_key=key)))
     if not stored:
-        raise NotFound("There is no other agent to write to; `hivectl list` shows them.")
+        raise NotFound("There is no other agent to write to; `hivectl list` shows all agents.")
     return stored[0].id, stored
 
 
@@ -281,4 +282,6 @@ def _acknowledge(
 
 def _unregister(db: sqlite3.Connection, *, name: str) -> None:
     if db.execute("DELETE FROM agent WHERE name = ?", (name,)).rowcount == 0:
-        raise NotFound(f"The agent {name[:64]!r} is not registered; `hivectl list` shows them.")
+        raise NotFound(
+            f"The agent {name[:64]!r} is not registered; `hivectl list` shows all agents."
+        )

@@ -123,7 +123,7 @@ def limited(job: Job[T], seconds: float = MAX_SECONDS) -> Job[T]:
 
 def _check_limit(limit: int) -> None:
     if not 1 <= limit <= MAX_PAGE:
-        raise InvalidArgument(f"limit is {limit}; it may be 1 to {MAX_PAGE}.")
+        raise InvalidArgument(f"{limit} is not a valid limit: use 1 to {MAX_PAGE}.")
 
 
 def _party(who: Principal) -> str | None:

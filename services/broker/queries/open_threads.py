@@ -60,7 +60,7 @@ class OpenThreads:
         try:
             return await self._requests.pending(MAX_ROWS)
         except HiveError as error:
-            text = f"The requests that wait for approval are not known: {error}"
+            text = f"The requests that wait for approval are unknown: {error}"
             return [Thread(kind="unavailable", text=text[:SHOWN])]
 
 

@@ -31,7 +31,7 @@ def query(text: str) -> str:
     """
     if len(text) > MAX_LENGTH:
         raise InvalidArgument(
-            f"The text to search for has {len(text)} characters; the most is {MAX_LENGTH}."
+            f"The text to search for has {len(text)} characters; at most {MAX_LENGTH} are allowed."
         )
     terms = [_quoted(*match.groups()) for match in _TERM.finditer(_cleaned(text))]
     found = [term for term in terms if term]
@@ -42,7 +42,7 @@ def query(text: str) -> str:
         )
     if len(found) > MAX_TERMS:
         raise InvalidArgument(
-            f"There are {len(found)} words and phrases to search for; the most is {MAX_TERMS}. "
+            f"There are {len(found)} words and phrases to search for; the maximum is {MAX_TERMS}. "
             'Quote words that follow each other: "one phrase".'
         )
     return " ".join(found)

@@ -88,7 +88,9 @@ class Questions:
             others = "an agent" if to == OPERATOR else "another agent, or `operator`"
             raise InvalidArgument(f"{to} cannot ask itself; ask {others}.")
         if to == ALL_AGENTS:
-            raise InvalidArgument("A question is asked of one agent or of `operator`; name it.")
+            raise InvalidArgument(
+                "'*' is not a valid recipient of a question: name one agent, or `operator`."
+            )
         if not text.strip():
             raise InvalidArgument("The question is empty; write what you want to know.")
         self._limits.check_recipient(who, to)
@@ -121,7 +123,7 @@ class Questions:
         """
         answer = list(answer)
         if not any(text.strip() for text in answer):
-            raise InvalidArgument("The answer is empty; write one.")
+            raise InvalidArgument("The answer is empty; write something.")
         self._limits.spend(who, "\n".join(answer))
         moment = self._deadlines.now()
         job = partial(_answer, number=question_id, who=who, answer=answer, moment=moment)
@@ -186,8 +188,8 @@ def _check_choices(choices: Sequence[str], *, multi: bool) -> None:
     for number, choice in enumerate(choices, 1):
         if not choice.strip() or len(choice) > MAX_CHOICE or _BREAKS & set(map(category, choice)):
             raise InvalidArgument(
-                f"Choice {number} is not valid: a choice is one line of 1 to {MAX_CHOICE} "
-                "characters. Put the details into the question."
+                f"Choice {number} is not valid: use one line of 1 to {MAX_CHOICE} characters, and "
+                "put the details into the question."
             )
     if len({choice.strip() for choice in choices}) < len(choices):
         raise InvalidArgument("Two of the choices are the same; give each of them once.")
@@ -199,14 +201,14 @@ def _answer(
     question = _get(db, number)
     if who.voice != question.recipient and not who.is_operator:
         raise AccessDenied(
-            f"Question {number} was not asked of {who.name}: only who was asked, or the operator, "
-            "may answer it."
+            f"Question {number} was not asked of {who.name}: only {question.recipient} and the "
+            "operator may answer it."
         )
     if (question.answered_by, question.answer) == (who.voice, answer):
         return None
     _check_open(question, QuestionState.ANSWERED)
     if question.deadline and store.TABLE.has_passed(db, number, moment):
-        raise Conflict(f"The time of question {number} is up: nobody waits for its answer.")
+        raise Conflict(f"Question {number} has expired: nobody waits for its answer.")
     _check_answer(question, answer)
     after = _ended(question, QuestionState.ANSWERED, who.voice, moment, answer)
     return store.resolve(db, question, after, tell=True)
@@ -218,7 +220,7 @@ def _cancel(
     question = _get(db, number)
     if who.voice != question.asker and not who.is_operator:
         raise AccessDenied(
-            f"Question {number} was not asked by {who.name}: only its asker, or the operator, may "
+            f"Question {number} was not asked by {who.name}: only its asker and the operator may "
             "cancel it."
         )
     if question.state is QuestionState.CANCELLED:
@@ -245,9 +247,8 @@ def _get(db: sqlite3.Connection, number: int) -> Question:
 
 def _check_open(question: Question, state: QuestionState) -> None:
     if state not in TRANSITIONS[question.state]:
-        raise Conflict(
-            f"Question {question.id} is no longer open: it was answered by {question.answered_by}."
-        )
+        by = f" by {question.answered_by}" if question.state is QuestionState.ANSWERED else ""
+        raise Conflict(f"Question {question.id} is no longer open: it is {question.state}{by}.")
 
 
 def _check_answer(question: Question, answer: list[str]) -> None:

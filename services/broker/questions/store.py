@@ -142,7 +142,7 @@ def _check_count(db: sqlite3.Connection, asker: str, most: int) -> None:
     count = row["open"]
     if count >= most:
         raise LimitExceeded(
-            f"{asker} has {count} open questions, which is the most (max_open_questions in the "
+            f"{asker} has {count} open questions, which is the maximum (max_open_questions in the "
             "section [broker] of hyperhive.toml). Wait for an answer, or cancel one."
         )
 

@@ -16,8 +16,8 @@ ANSWERED: Final = "question-answered"
 
 _END: Final = {
     QuestionState.ANSWERED: ".",
-    QuestionState.EXPIRED: ": its time is up. Go on without an answer, or ask again.",
-    QuestionState.CANCELLED: ": the operator has taken it back. Go on without an answer.",
+    QuestionState.EXPIRED: ": it has expired. Go on without an answer, or ask again.",
+    QuestionState.CANCELLED: ": the operator has cancelled it. Go on without an answer.",
 }
 
 SHOWN: Final = 200
@@ -28,7 +28,7 @@ def asked(question: Question) -> str:
     """Return the text of the message to the agent that is asked."""
     lines = [f"{question.asker} asks you question {question.id}. {_how(question)}"]
     if question.deadline:
-        lines.append(f"It has time until {in_words(question.deadline)}.")
+        lines.append(f"It expires at {in_words(question.deadline)}.")
     if question.choices:
         lines.append(f"The choices, in the words of {question.asker}:")
         lines += [f"{number}. {text}" for number, text in enumerate(question.choices, 1)]

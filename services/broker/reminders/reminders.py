@@ -124,7 +124,7 @@ class Reminders:
             InvalidArgument: the limit is out of its bounds, or there is no such filter.
         """
         if not 1 <= limit <= MAX_PAGE:
-            raise InvalidArgument(f"limit is {limit}; it may be 1 to {MAX_PAGE}.")
+            raise InvalidArgument(f"{limit} is not a valid limit: use 1 to {MAX_PAGE}.")
         asked = _FILTER.parse(wanted)
         if not who.is_operator:
             if asked.owner not in (None, who.voice):
@@ -154,8 +154,8 @@ class Reminders:
         # Not before: a repeated call gets its id, even if the reminder is due meanwhile.
         if new.deadline.due <= new.created:
             raise InvalidArgument(
-                f"{in_words(new.deadline.due)} has passed, it is {in_words(new.created)}; "
-                "give a later time (due is in microseconds), or the option after_s."
+                f"{in_words(new.deadline.due)} has passed: it is {in_words(new.created)} now. "
+                "Give a later time (due is in microseconds), or the option after_s."
             )
         return store.add(db, new, self._max_pending), True
 
@@ -174,7 +174,7 @@ def _deadline(moment: Moment, due: int, after_s: int | None) -> Deadline:
         return moment.after(after_s)
     if not 0 < due <= moment.wall + _HORIZON * SECOND:
         raise InvalidArgument(
-            f"due is {due}, which is not in the next ten years; give microseconds since 1970."
+            f"{due} is not a valid due: give microseconds since 1970, in the next ten years."
         )
     return Deadline(due)
 
@@ -188,7 +188,7 @@ def check_file(who: Principal, file: str) -> None:
     if not file:
         return
     if not who.is_agent:
-        raise InvalidArgument("Only reminders of agents can name a file; write a body.")
+        raise InvalidArgument("Only an agent's reminder can name a file; give a body instead.")
     if (
         not file.startswith(_FILES)
         or posixpath.normpath(file) != file
@@ -196,7 +196,8 @@ def check_file(who: Principal, file: str) -> None:
         or not file.isprintable()
     ):
         raise InvalidArgument(
-            f"file is not a valid path: use one below {_FILES[:-1]}, such as /state/notes.md, "
+            f"{file[:64]!r} is not a valid file: use a path below {_FILES[:-1]}, such as "
+            "/state/notes.md, "
             f"without `..`, `//` or control characters, of {MAX_FILE} bytes at most."
         )
 
@@ -208,5 +209,5 @@ def _cancel(db: sqlite3.Connection, *, number: int, owner: str | None, moment: M
     if found.state is ReminderState.CANCELLED:
         return
     if ReminderState.CANCELLED not in TRANSITIONS[found.state]:
-        raise Conflict(f"Reminder {number} was delivered already, as message {found.message}.")
+        raise Conflict(f"Reminder {number} has already been delivered, as message {found.message}.")
     store.cancel(db, number, moment)

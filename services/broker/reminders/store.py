@@ -57,7 +57,7 @@ def add(db: sqlite3.Connection, new: NewReminder, max_pending: int) -> int:
     """
     if count(db, new.owner) >= max_pending:
         raise LimitExceeded(
-            f"{new.owner} has {max_pending} pending reminders, which is the most "
+            f"{new.owner} has {max_pending} pending reminders, which is the maximum "
             "(max_pending_reminders in the section [broker] of hyperhive.toml). "
             "Wait until one is due, or cancel one."
         )

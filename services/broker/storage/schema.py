@@ -67,7 +67,9 @@ def check_shape(path: Path) -> None:
         migration.migrate(fresh, path, FORMAT.steps[: migration.version_of(db)])
         if different := shape(db) ^ shape(fresh):
             names = ", ".join(sorted({repr(name) for _, name, _, _ in different})[:3])
-            raise FORMAT.refusal(path, f"has other tables than a message store: {names}")
+            raise FORMAT.refusal(
+                path, f"is not a valid message store: its schema differs at {names}"
+            )
 
 
 def shape(db: sqlite3.Connection) -> set[tuple[str, str, str, str]]:

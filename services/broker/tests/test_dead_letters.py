@@ -215,7 +215,7 @@ async def test_a_disk_that_refuses_the_parking_loses_nothing(
     async with refusing(room.database, "message", "parked") as refused:
         await broker.release(BOB, at.name, [first])
     assert refused
-    assert f"Dead letters [{first}] are parked when the broker starts again" in caplog.text
+    assert f"cannot mark messages [{first}] as dead letters" in caplog.text
     assert await ids(broker, BOB, holder()) == []
     [letter] = await make_room(room.database).broker.recover()
     assert letter.id == first

@@ -98,7 +98,7 @@ async def test_time_is_up_once_and_said(path: Path, clock: FakeClock) -> None:
         assert await room.state(later) is QuestionState.OPEN
         [(sender, kind, body)] = await inbox(room.broker, ALICE)
         assert (sender, kind) == ("system", "question-answered")
-        assert body.startswith("Your question 2 to bob was answered by [expired]: its time is up.")
+        assert body.startswith("Your question 2 to bob was answered by [expired]: it has expired.")
         assert room.events.all.count(("question resolved", sooner, "expired")) == 1
         assert ("queued", 3, "system", "alice", "question-answered") in room.events.all
 

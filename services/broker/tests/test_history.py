@@ -202,7 +202,7 @@ async def test_bad_filters(past: History, wanted: dict[str, Any], reason: str) -
     for read in (past.list_messages, past.list_questions):
         with pytest.raises(InvalidArgument, match=reason):
             await read(THE_OPERATOR, wanted, 10)
-        with pytest.raises(InvalidArgument, match="limit is 1001; it may be 1 to 1000"):
+        with pytest.raises(InvalidArgument, match="1001 is not a valid limit: use 1 to 1000"):
             await read(THE_OPERATOR, {}, 1001)
 
 

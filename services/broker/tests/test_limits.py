@@ -49,12 +49,12 @@ async def test_an_agent_has_its_own_size_and_rate(room: Parts) -> None:
     broker = (
         await room_with(room, max_body_bytes=1000, agent_messages_per_hour=2, agents=own)
     ).broker
-    with pytest.raises(LimitExceeded, match=r"2001 bytes; the most is 2000 .*agents.alice\]"):
+    with pytest.raises(LimitExceeded, match=r"2001 bytes; at most 2000 .*agents.alice\]"):
         await broker.send(ALICE, "bob", "x" * 2001, {})
     await broker.send(ALICE, "bob", "x" * 2000, {})
     with pytest.raises(LimitExceeded, match=r"1 messages and 5000 bytes an hour .*agents.alice\]"):
         await broker.send(ALICE, "bob", "x", {})
-    with pytest.raises(LimitExceeded, match=r"1001 bytes; the most is 1000 .*section \[broker\]"):
+    with pytest.raises(LimitExceeded, match=r"1001 bytes; at most 1000 .*section \[broker\]"):
         await broker.send(BOB, "alice", "x" * 1001, {})
     await broker.send(BOB, "alice", "x", {})
     await broker.send(BOB, "alice", "x", {})
@@ -75,7 +75,7 @@ async def test_the_hive_passes_the_limits_of_agents_and_has_one_of_its_own(
     with pytest.raises(LimitExceeded, match=r"3 messages an hour \(hive_mess.*Try again in 1200 s"):
         await broker.send(LIFECYCLE, "manager", "x", {"kind": "spawned"})
     await broker.send(APPROVALS, "manager", "x", {"kind": "approval-resolved"})
-    with pytest.raises(LimitExceeded, match=f"the most is {MAX_BODY_BYTES}"):
+    with pytest.raises(LimitExceeded, match=f"at most {MAX_BODY_BYTES}"):
         await broker.send(APPROVALS, "manager", "x" * (MAX_BODY_BYTES + 1), {})
 
 
@@ -133,7 +133,7 @@ async def test_all_copies_of_a_message_are_bounded_together(room: Parts) -> None
     broker = (await room_with(room, max_body_bytes=MAX_COPIES_BYTES)).broker
     half = "x" * (MAX_COPIES_BYTES // 2)
     for who in (ALICE, THE_OPERATOR):
-        with pytest.raises(LimitExceeded, match=r"for each of \d agents; all copies together"):
+        with pytest.raises(LimitExceeded, match=r"and \d agents get a copy; all copies together"):
             await broker.send(who, "*", f"{half}x", {})
     await broker.send(ALICE, "*", half, {})
     await broker.send(BOB, "alice", f"{half}x", {})

@@ -114,7 +114,7 @@ async def test_without_approvals_the_rest_is_there(
         ("message", "x"),
         (
             "unavailable",
-            "The requests that wait for approval are not known: approvals does not run.",
+            "The requests that wait for approval are unknown: approvals does not run.",
         ),
     ]
 
@@ -144,7 +144,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 async def test_approvals_are_asked_but_not_started(connect: Connect) -> None:
     bus, other = await connect(), await connect()
     requests = ApprovalRequests(bus)
-    with pytest.raises(Unavailable, match="does not run"):
+    with pytest.raises(Unavailable, match="is not running"):
         await requests.pending(10)
     fake = FakeApprovals()
     other.export(names.APPROVALS_PATH, fake)

@@ -34,7 +34,7 @@ def test_messages_come_back_evenly(clock: Clock) -> None:
     allowance, rate = RateLimiter(clock), Rate(10, 10_000)
     for _ in range(10):
         spend(allowance, rate)
-    sentence = r"alice has sent too much: it may send 10 messages and .*Try again in 360 s\."
+    sentence = r"alice has reached its limit of 10 messages and .*Try again in 360 s\."
     with pytest.raises(LimitExceeded, match=sentence):
         spend(allowance, rate)
     clock.seconds += 359
@@ -70,7 +70,7 @@ def test_bytes_need_not_be_bounded(clock: Clock) -> None:
     allowance, rate = RateLimiter(clock), Rate(2)
     spend(allowance, rate, 2**40)
     spend(allowance, rate, 2**40)
-    with pytest.raises(LimitExceeded, match=r"may send 2 messages an hour \(section"):
+    with pytest.raises(LimitExceeded, match=r"limit of 2 messages an hour \(section"):
         spend(allowance, rate)
 
 

@@ -52,7 +52,7 @@ async def test_a_reminder_becomes_a_message_once(path: Path, clock: FakeClock) -
             )
         ]
         assert await room.reminders.count(ALICE) == 0
-        with pytest.raises(Conflict, match="delivered already, as message 1"):
+        with pytest.raises(Conflict, match="already been delivered, as message 1"):
             await room.reminders.cancel(ALICE, number)
 
 
@@ -154,7 +154,7 @@ async def test_a_repeated_key_stores_one_reminder_even_if_it_is_due(
 async def test_the_most_that_may_be_pending(reminders: Reminders) -> None:
     for _ in range(MAX_PENDING):
         await reminders.remind(ALICE, 0, "x", {"after_s": 60})
-    with pytest.raises(LimitExceeded, match="alice has 5 pending reminders, which is the most"):
+    with pytest.raises(LimitExceeded, match="alice has 5 pending reminders, which is the maximum"):
         await reminders.remind(ALICE, 0, "x", {"after_s": 60})
     await reminders.remind(BOB, 0, "x", {"after_s": 60})
     await reminders.cancel(ALICE, 1)
@@ -169,7 +169,7 @@ SOON = {"after_s": 1}
     [
         (ALICE, 0, "x", {}, InvalidArgument, "Give either a time"),
         (ALICE, START + 1, "x", SOON, InvalidArgument, "Give either a time"),
-        (ALICE, -1, "x", {}, InvalidArgument, "not in the next ten years"),
+        (ALICE, -1, "x", {}, InvalidArgument, "in the next ten years"),
         (ALICE, START * 1000, "x", {}, InvalidArgument, "microseconds since 1970"),
         (ALICE, 2**63 - 1, "x", {}, InvalidArgument, "microseconds since 1970"),
         (ALICE, START, "x", {}, InvalidArgument, "2027-01-15 08:00:00 UTC has passed"),
@@ -194,7 +194,7 @@ SOON = {"after_s": 1}
             "x",
             SOON | {"file": "/state/x"},
             InvalidArgument,
-            "Only reminders of agents",
+            "Only an agent's reminder can name a file",
         ),
     ],
 )
@@ -217,7 +217,7 @@ async def test_bad_reminders_are_refused_and_leave_nothing(
 
 async def test_bad_filters(reminders: Reminders) -> None:
     for limit in (0, 1001):
-        with pytest.raises(InvalidArgument, match="it may be 1 to 1000"):
+        with pytest.raises(InvalidArgument, match="is not a valid limit: use 1 to 1000"):
             await reminders.list(ALICE, {}, limit)
     with pytest.raises(InvalidArgument, match="there are owner, state, before, after"):
         await reminders.list(ALICE, {"to": "x"}, 1)

@@ -167,9 +167,9 @@ def a_pipe(file: Path) -> None:
         (
             spying,
             CorruptStore,
-            "has other tables than a message store: 'spy'.*The store is unchanged",
+            "its schema differs at 'spy'.*The store is unchanged",
         ),
-        (a_view, CorruptStore, "has other tables than a message store: 'agent'"),
+        (a_view, CorruptStore, "its schema differs at 'agent'"),
         (a_link, CorruptStore, "name the file itself, not a link"),
         (a_pipe, CorruptStore, "is not a regular file"),
         (Path.unlink, NotFound, "does not exist"),
@@ -248,4 +248,4 @@ def test_root_restores_as_the_owner_of_the_directory(
         4712,
         0o600,
     )
-    assert "there was none before" in done.stdout
+    assert "there was no store before" in done.stdout

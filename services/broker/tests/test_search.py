@@ -68,7 +68,7 @@ def test_nothing_to_search_for_is_said(text: str) -> None:
 
 def test_searches_are_bounded() -> None:
     query("x" * MAX_LENGTH)
-    with pytest.raises(InvalidArgument, match="has 257 characters; the most is 256"):
+    with pytest.raises(InvalidArgument, match="has 257 characters; at most 256"):
         query("x" * (MAX_LENGTH + 1))
     query("x " * MAX_TERMS)
     with pytest.raises(InvalidArgument, match=r'17 words and phrases .* "one phrase"'):
