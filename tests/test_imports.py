@@ -7,20 +7,18 @@ from pathlib import Path
 REPO = Path(__file__).parents[1]
 TOP = ("wire", "services", "harness", "hivectl", "man", "sandbox", "bench", "tests")
 OURS = frozenset(TOP)
-SHARED = (
-    "services.unit",
-    "services.journal",
-    "services.config",
-    "services.errors",
-    "services.migration",
-    "services.agentfile",
-    "services.tomllines",
-    "services.options",
-    "services.tasks",
-    "services.sqlite",
-    "services.deliverer",
-)
-ROOMS = ("approvals", "broker", "build", "dashboard", "endpoint", "lifecycle", "notify")
+ROOMS = frozenset(path.parent.name for path in (REPO / "services").glob("*/__main__.py"))
+SHARED = tuple(f"services.{path.stem}" for path in sorted((REPO / "services").glob("[!_]*.py")))
+"""The modules that lie directly in services/."""
+
+BUS = ("wire.bus", "wire.clients", "wire.interface", "wire.signals")
+ROLES = frozenset({"__main__.py", "interface.py", "clients.py", "clients"})
+"""What lies directly in a room under these names may use the bus."""
+ADAPTERS = {
+    Path("services/endpoint/server.py"): "makes the clients of a connection",
+    Path("services/lifecycle/host/systemd.py"): "is the client of systemd",
+}
+"""Further modules that may use the bus, and why."""
 
 MODULES = sorted(path.relative_to(REPO) for top in TOP for path in (REPO / top).rglob("*.py"))
 
@@ -96,12 +94,40 @@ def test_the_harness_needs_nothing_of_the_host() -> None:
     assert not importing([m for m in MODULES if m.parts[0] == "harness"], *hosts)
 
 
+def uses_the_bus(module: Path) -> bool:
+    """Return whether a module of a room has a role that uses the bus."""
+    return module.parts[2] in ROLES or module in ADAPTERS
+
+
+def rules() -> list[Path]:
+    """Return the modules of all rooms that have no role on the bus."""
+    rooms = [m for m in MODULES if m.parts[0] == "services" and m.parts[1] in ROOMS]
+    return [m for m in rooms if "tests" not in m.parts and not uses_the_bus(m)]
+
+
 def test_rules_know_no_bus() -> None:
-    rules = [Path("services", room, f"{room}.py") for room in ("approvals", "lifecycle")]
-    # All of the broker's sub-packages: only what lies directly in the room talks to the bus.
-    rules += [m for m in MODULES if m.parts[:2] == ("services", "broker") and len(m.parts) > 3]
-    rules = [m for m in rules if "tests" not in m.parts]
-    assert not importing(rules, "wire.bus", "wire.interface", "wire.signals")
+    assert not importing(rules(), *BUS)
+
+
+def test_the_rules_of_each_room_are_found() -> None:
+    found = set(map(str, rules()))
+    assert found >= {
+        "services/approvals/approvals.py",
+        "services/approvals/deploys/deployer.py",
+        "services/broker/messages/broker.py",
+        "services/broker/questions/questions.py",
+        "services/broker/reminders/reminders.py",
+        "services/build/builder.py",
+        "services/dashboard/state/page_state.py",
+        "services/endpoint/delivery/inbox.py",
+        "services/lifecycle/lifecycle.py",
+        "services/notify/notifier.py",
+    }
+    assert {m.parts[1] for m in rules()} == ROOMS
+
+
+def test_every_adapter_uses_the_bus() -> None:
+    assert set(importing(list(ADAPTERS), *BUS)) == set(map(str, ADAPTERS))
 
 
 def test_every_package_is_one() -> None:

@@ -1,11 +1,10 @@
 """org.hyperhive.Dashboard1: login links for the operator."""
 
+from services.dashboard.http.sessions import Sessions
 from wire import names
 from wire.interface import Interface, method
 from wire.principal import OPERATOR
 from wire.types import Str
-
-from .http.sessions import Sessions
 
 
 class Dashboard1(Interface, name=names.DASHBOARD):

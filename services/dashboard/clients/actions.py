@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable
 
+from services.dashboard.clients.feed import Feed
+from services.dashboard.clients.services import ExplainingCaller, agent_path
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
 from wire.clients.client import Client
 from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.errors import NotFound
 from wire.records.broker import MessageFilter, QuestionFilter, SendOptions
-
-from .feed import Feed
-from .services import ExplainingCaller, agent_path
 
 
 class OperatorActions:

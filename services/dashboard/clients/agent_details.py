@@ -4,16 +4,15 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+from services.dashboard.clients.services import ExplainingCaller, agent_path, no_such_agent
+from services.dashboard.state.rows import amounts, deploy_row, message_row, question_row
+from services.dashboard.state.tables import Json
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
 from wire.clients.lifecycle import AgentClient
 from wire.errors import NotFound
 from wire.records.broker import MessageFilter, QuestionFilter
 from wire.records.lifecycle import AgentState
-
-from ..state.rows import amounts, deploy_row, message_row, question_row
-from ..state.tables import Json
-from .services import ExplainingCaller, agent_path, no_such_agent
 
 MESSAGES: Final = 50
 QUESTIONS: Final = 20

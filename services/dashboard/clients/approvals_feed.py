@@ -1,13 +1,12 @@
 """The feed of approvals: the queue of requests."""
 
+from services.dashboard.clients.feed import Feed
+from services.dashboard.state.page_state import PageState
 from wire import names
 from wire.bus import Bus
 from wire.clients.approvals import ApprovalsClient
 from wire.records.approvals import ApprovalFilter
 from wire.signals import Signal
-
-from ..state.page_state import PageState
-from .feed import Feed
 
 
 class ApprovalsFeed(Feed):

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
+from services.dashboard.clients.feed import Feed
+from services.dashboard.state.page_state import MAX_MESSAGES, PageState
 from wire import names
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
@@ -17,9 +19,6 @@ from wire.records.broker import (
     QuestionState,
 )
 from wire.signals import Signal
-
-from ..state.page_state import MAX_MESSAGES, PageState
-from .feed import Feed
 
 PAGE = 50
 """Items asked for at once: 50 of the longest messages fit into one D-Bus message."""

@@ -10,12 +10,11 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
+from services.dashboard.clients.services import SERVICES, explain
+from services.dashboard.state.page_state import PageState
 from wire.bus import Bus
 from wire.errors import HiveError, Unavailable
 from wire.signals import Signal
-
-from ..state.page_state import PageState
-from .services import SERVICES, explain
 
 log = logging.getLogger(__name__)
 

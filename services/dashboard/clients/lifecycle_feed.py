@@ -1,14 +1,13 @@
 """Lifecycle's feed: agents and jobs."""
 
+from services.dashboard.clients.feed import Feed
+from services.dashboard.state.page_state import PageState
 from wire import names
 from wire.bus import Bus
 from wire.clients.lifecycle import LifecycleClient
 from wire.records.codec import decode, updated
 from wire.records.lifecycle import AgentProperties, Crashed, JobNew, JobRemoved
 from wire.signals import Signal
-
-from ..state.page_state import PageState
-from .feed import Feed
 
 
 class LifecycleFeed(Feed):

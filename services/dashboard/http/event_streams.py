@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from services.dashboard.state.event_log import Entry, EventLog
 from wire.errors import LimitExceeded
-
-from ..state.event_log import Entry, EventLog
 
 MAX_STREAMS = 64
 WRITE_SECONDS = 20.0

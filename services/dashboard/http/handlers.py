@@ -4,14 +4,14 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..clients.actions import OperatorActions
-from ..clients.agent_details import AgentDetails
-from ..clients.services import agent_path
-from ..state.tables import Tables
-from . import bodies
-from .event_streams import EventStreams
-from .middleware import AccessControl, add_headers, refusal
-from .sessions import Sessions
+from services.dashboard.clients.actions import OperatorActions
+from services.dashboard.clients.agent_details import AgentDetails
+from services.dashboard.clients.services import agent_path
+from services.dashboard.http import bodies
+from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.http.middleware import AccessControl, add_headers, refusal
+from services.dashboard.http.sessions import Sessions
+from services.dashboard.state.tables import Tables
 
 STATIC = Path(__file__).parents[1] / "static"
 TYPES = {

@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from services.dashboard.http.sessions import SESSION_SECONDS, Sessions
 from wire.errors import HiveError
-
-from .sessions import SESSION_SECONDS, Sessions
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,17 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from time import time_ns
 
+from services.dashboard.state.rows import (
+    agent_row,
+    approval_row,
+    changed_message_row,
+    is_dead,
+    is_unread,
+    job_row,
+    message_row,
+    question_row,
+)
+from services.dashboard.state.tables import Row, Table, Tables
 from wire import names
 from wire.records.approvals import Approval, ApprovalState
 from wire.records.broker import Message, MessageChange, MessageState, Question
@@ -18,18 +29,6 @@ from wire.records.lifecycle import (
     JobRemoved,
     JobResult,
 )
-
-from .rows import (
-    agent_row,
-    approval_row,
-    changed_message_row,
-    is_dead,
-    is_unread,
-    job_row,
-    message_row,
-    question_row,
-)
-from .tables import Row, Table, Tables
 
 MAX_MESSAGES = 500
 """Messages kept for the pages, in addition to those that wait for the operator."""

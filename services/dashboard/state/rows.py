@@ -1,11 +1,10 @@
 """The rows of the tables, made from records of the bus. Their keys are the pages' contract."""
 
+from services.dashboard.state.tables import Row
 from wire import names
 from wire.records.approvals import Approval, Deploy
 from wire.records.broker import PREVIEW, Message, MessageChange, MessageState, Question
 from wire.records.lifecycle import AgentProperties, Resources, Usage
-
-from .tables import Row
 
 
 def agent_row(agent: AgentProperties) -> Row:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TypeAlias, TypedDict
 
-from .event_log import EventLog
+from services.dashboard.state.event_log import EventLog
 
 Json: TypeAlias = "str | int | float | Sequence[Json] | Mapping[str, Json] | None"
 """A value that JSON has."""
