@@ -1,0 +1,1 @@
+"""The arguments and options of commands: their types, times, and completion."""

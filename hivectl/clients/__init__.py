@@ -1,0 +1,1 @@
+"""Clients of the hive's services, with the waits that commands need."""

@@ -1,0 +1,1 @@
+"""Files and programs of this host: backups, the journal, Claude Code's login."""

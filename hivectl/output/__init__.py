@@ -1,0 +1,1 @@
+"""Output: texts, tables, JSON, and questions on a terminal."""

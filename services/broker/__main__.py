@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from services import unit
-from services.broker.clients import ApprovalRequests, LifecycleWatcher
+from services.broker.clients import BusPendingRequests, LifecycleWatcher
 from services.broker.deadlines.clock import Clock, HostClock
 from services.broker.deadlines.deadlines import Deadlines
 from services.broker.events import Announcer
@@ -120,7 +120,7 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     lock_file = lock.take(directory)
     database = Database.open(directory / FILE, StartupTimeout().extend)
     invocations = Invocations()
-    parts = compose(database, config.broker, invocations, ApprovalRequests(bus), HostClock())
+    parts = compose(database, config.broker, invocations, BusPendingRequests(bus), HostClock())
     interface = Broker1(parts, bus)
     service = BrokerService(parts, interface, LifecycleWatcher(bus, invocations), lock_file)
     try:

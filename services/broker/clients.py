@@ -10,12 +10,12 @@ from services.tasks import Tasks
 from wire import names
 from wire.bus import Bus
 from wire.clients.approvals import ApprovalsClient
+from wire.clients.lifecycle import LifecycleClient
 from wire.errors import HiveError, Unavailable
 from wire.records import decode
 from wire.records.approvals import Approval, ApprovalFilter, ApprovalState
 from wire.records.broker import Thread
 from wire.signals import Signal
-from wire.types import ManagedDict
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ _SOON: Final = 5.0
 """The seconds that a caller of OpenThreads waits for approvals."""
 
 
-class ApprovalRequests:
-    """The requests that wait for approval: see PendingRequests."""
+class BusPendingRequests:
+    """The requests that wait for approval, asked of approvals: see PendingRequests."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -107,19 +107,12 @@ class LifecycleWatcher:
     async def _learn(self, owner: str) -> None:
         try:
             # By its unique name: the bus starts no service for that.
-            objects: ManagedDict = await self._bus.call1(
-                owner, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
-            )
+            lifecycle = LifecycleClient(self._bus, destination=owner)
+            containers = await lifecycle.agents_as(Container)
         except HiveError as error:
             log.warning("lifecycle did not answer, so the containers are unknown: %s", error)
             return
-        self._invocations.learn(
-            {
-                path: decode(Container, interfaces[names.AGENT_INTERFACE])
-                for path, interfaces in objects.items()
-                if names.AGENT_INTERFACE in interfaces
-            }
-        )
+        self._invocations.learn(containers)
 
     def _changed(self, signal: Signal) -> None:
         _interface, changed, _invalidated = signal.args

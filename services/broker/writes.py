@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from services.tasks import Tasks
 
@@ -21,18 +21,20 @@ class Writes:
         self._tasks = Tasks()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    def start(self, work: Coroutine[object, None, T]) -> "asyncio.Task[T]":
         """Start `work` as a task that `wait` waits for."""
         return self._tasks.start(work)
 
-    async def carry_out(self, work: Coroutine[Any, Any, T]) -> T:
+    async def carry_out(self, work: Coroutine[object, None, T]) -> T:
         """Do `work` to its end, even if the caller is cancelled (it left the bus) meanwhile.
 
         A change that is on disk must be announced, or a waiting Receive would miss it.
         """
         return await self._tasks.finish(work)
 
-    async def carry_out_in_turn(self, sender: str, size: int, work: Coroutine[Any, Any, T]) -> T:
+    async def carry_out_in_turn(
+        self, sender: str, size: int, work: Coroutine[object, None, T]
+    ) -> T:
         """As `carry_out`; if `work` is large, after earlier large work of `sender`.
 
         Small work waits for large work that is on its way, too, so that it does not overtake it.
@@ -48,7 +50,7 @@ class Writes:
         """Wait until no work is running."""
         await self._tasks.wait()
 
-    async def _in_turn(self, sender: str, size: int, work: Coroutine[Any, Any, T]) -> T:
+    async def _in_turn(self, sender: str, size: int, work: Coroutine[object, None, T]) -> T:
         turn = self._turns[sender]
         if size < LARGE and not turn.locked():
             return await work

@@ -33,7 +33,7 @@ class Idle(Service):
 
 
 class Notify(Service):
-    """The running service: a watcher for each source, a deliverer for each webhook."""
+    """The running service: a watcher for each source, a delivery for each webhook."""
 
     def __init__(self, bus: Bus, config: Config, tokens: Mapping[str, str], state: Path) -> None:
         """Open the store.
@@ -64,8 +64,8 @@ class Notify(Service):
 
         from services.notify.clients.sources import SOURCES
         from services.notify.clients.watcher import Watcher
-        from services.notify.deliverer import Deliverer
-        from services.notify.webhook import WebhookClient
+        from services.notify.webhook_client import WebhookClient
+        from services.notify.webhook_delivery import WebhookDelivery
 
         settings = self._config.notify
         async with (
@@ -76,7 +76,7 @@ class Notify(Service):
             ) as session,
             asyncio.TaskGroup() as tasks,
         ):
-            deliverers = {}
+            deliveries = {}
             for webhook in settings.webhooks:
                 client = WebhookClient(
                     webhook,
@@ -86,11 +86,11 @@ class Notify(Service):
                     page=self._config.dashboard.url,
                     timeout=settings.attempt_timeout,
                 )
-                deliverers[webhook.name] = deliverer = Deliverer(
+                deliveries[webhook.name] = delivery = WebhookDelivery(
                     webhook.name, client, self._store, give_up_after=settings.give_up_after
                 )
-                tasks.create_task(deliverer.run())
-            self._notifier.on_post = lambda name: deliverers[name].wake()
+                tasks.create_task(delivery.run())
+            self._notifier.on_post = lambda name: deliveries[name].wake()
             for source in SOURCES:
                 tasks.create_task(Watcher(self._bus, source, self._notifier).run())
 

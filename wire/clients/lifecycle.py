@@ -3,8 +3,11 @@
 Methods that return an object path return the job's; its end is the signal JobRemoved.
 """
 
+from typing import TypeVar
+
 from wire import names
 from wire.clients.client import Client, remote
+from wire.records.codec import Record, decode
 from wire.records.lifecycle import (
     DeployOptions,
     ManagedObjects,
@@ -15,6 +18,8 @@ from wire.records.lifecycle import (
     Usage,
 )
 from wire.types import Bool, ManagedDict, ObjectPath, Str, StrList, UInt32
+
+R = TypeVar("R", bound=Record)
 
 
 class LifecycleClient(Client, interface=names.LIFECYCLE, path=names.LIFECYCLE_PATH):
@@ -47,6 +52,15 @@ class LifecycleClient(Client, interface=names.LIFECYCLE, path=names.LIFECYCLE_PA
     async def managed_objects(self) -> ManagedObjects:
         """Return the agents and jobs with their properties."""
         return ManagedObjects.decode(await self._managed_objects())
+
+    async def agents_as(self, record: type[R]) -> dict[str, R]:
+        """Return the agents by object path, each as `record`, which may have fewer properties."""
+        objects = await self._managed_objects()
+        return {
+            path: decode(record, interfaces[names.AGENT_INTERFACE])
+            for path, interfaces in objects.items()
+            if names.AGENT_INTERFACE in interfaces
+        }
 
     @remote("GetManagedObjects", interface=names.OBJECT_MANAGER)
     async def _managed_objects(self) -> ManagedDict: ...

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Final
+from typing import Final
 
 from services.broker.messages import rows
 from services.broker.queries.search import query
@@ -68,7 +68,7 @@ def questions(
 
 def _parameters(
     wanted: MessageFilter | QuestionFilter, limit: int, party: str | None
-) -> dict[str, Any]:  # of all types that sqlite takes
+) -> dict[str, object]:
     given = {key: value for key, value in wanted._asdict().items() if value is not None}
     # No id is greater than sqlite's integers.
     given |= {bound: min(given[bound], LAST_ID) for bound in ("before", "after") if bound in given}

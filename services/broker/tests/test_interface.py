@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.broker.__main__ import compose
-from services.broker.clients import ApprovalRequests
+from services.broker.clients import BusPendingRequests
 from services.broker.deadlines.clock import HostClock
 from services.broker.interface import Broker1
 from services.broker.messages import changes
@@ -111,7 +111,7 @@ async def hive(
 ) -> AsyncIterator[Hive]:
     bus = await connect()
     principals.default = None
-    parts = compose(database, BrokerConfig(), Invocations(), ApprovalRequests(bus), HostClock())
+    parts = compose(database, BrokerConfig(), Invocations(), BusPendingRequests(bus), HostClock())
     await parts.broker.recover()
     watches = Watches(bus)
     bus.export(names.BROKER_PATH, Broker1(parts, watches))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.broker.clients import ApprovalRequests
+from services.broker.clients import BusPendingRequests
 from services.broker.deadlines.clock import SECOND
 from services.broker.messages.broker import Broker
 from services.broker.parts import Parts
@@ -143,7 +143,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 
 async def test_approvals_are_asked_but_not_started(connect: Connect) -> None:
     bus, other = await connect(), await connect()
-    requests = ApprovalRequests(bus)
+    requests = BusPendingRequests(bus)
     with pytest.raises(Unavailable, match="is not running"):
         await requests.pending(10)
     fake = FakeApprovals()

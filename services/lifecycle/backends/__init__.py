@@ -1,0 +1,1 @@
+"""Containers: their files, units, builds and root file systems."""

@@ -1,0 +1,1 @@
+"""Files in directories that an agent may change, without following its links."""

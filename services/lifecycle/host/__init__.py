@@ -1,0 +1,1 @@
+"""The host: systemd, its journal, control groups, and what is in use."""

@@ -1,0 +1,1 @@
+"""Jobs: their queue, their steps, and the rolling update."""

@@ -1,0 +1,1 @@
+"""Messages about agents to the manager and the operator."""

@@ -1,0 +1,1 @@
+"""The monitor of running containers: crashes, turns, and idle agents that go to sleep."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.notify.deliverer import LONGEST_WAIT, Deliverer
 from services.notify.notification import Notification
 from services.notify.store import Store
 from services.notify.tests.conftest import TIME_LIMIT, asks
-from services.notify.webhook import Attempt, Outcome
+from services.notify.webhook_client import Attempt, Outcome
+from services.notify.webhook_delivery import LONGEST_WAIT, WebhookDelivery
 
 TAKEN = Attempt(Outcome.DELIVERED)
 LATER = Attempt(Outcome.RETRY, "it answered 500")
@@ -20,7 +20,7 @@ REFUSED = Attempt(Outcome.REJECTED, "it answered 400")
 
 
 class Bench:
-    """A deliverer whose webhook answers by list, and whose time passes when it sleeps."""
+    """A delivery whose webhook answers by list, and whose time passes when it sleeps."""
 
     def __init__(self, path: Path) -> None:
         self.store = Store(path, lambda: int(self.now * 1e6))
@@ -29,7 +29,7 @@ class Bench:
         self.posted: list[int] = []
         self.slept: list[float] = []
         self.done = asyncio.Event()
-        self.deliverer = Deliverer(
+        self.delivery = WebhookDelivery(
             "phone", self, self.store, give_up_after=3600.0, now=lambda: self.now, sleep=self.sleep
         )
 
@@ -48,13 +48,13 @@ class Bench:
         self.store.record(
             "q", numbers, [("phone", asks(number)) for number in numbers], complete=False
         )
-        self.deliverer.wake()
+        self.delivery.wake()
 
     async def until_asked(self, *attempts: Attempt) -> None:
-        """Answer with these, and let the deliverer react to the last one."""
+        """Answer with these, and let the delivery react to the last one."""
         self.attempts = list(attempts)
         self.done.clear()
-        task = asyncio.create_task(self.deliverer.run())
+        task = asyncio.create_task(self.delivery.run())
         async with asyncio.timeout(TIME_LIMIT):
             await self.done.wait()
             await asyncio.sleep(0)
@@ -115,7 +115,7 @@ async def test_a_rejected_post_does_not_delay_the_next(bench: Bench) -> None:
 
 
 async def test_it_waits_until_a_post_is_pending(bench: Bench) -> None:
-    task = asyncio.create_task(bench.deliverer.run())
+    task = asyncio.create_task(bench.delivery.run())
     await asyncio.sleep(0)
     bench.attempts = [TAKEN]
     bench.put(5)
@@ -136,8 +136,8 @@ async def test_a_post_that_was_cancelled_stays_pending(store: Store) -> None:
             return TAKEN
 
     store.record("q", [1], [("phone", asks(1))], complete=False)
-    deliverer = Deliverer("phone", Slow(), store, give_up_after=60.0)
-    task = asyncio.create_task(deliverer.run())
+    delivery = WebhookDelivery("phone", Slow(), store, give_up_after=60.0)
+    task = asyncio.create_task(delivery.run())
     async with asyncio.timeout(TIME_LIMIT):
         await under_way.wait()
     task.cancel()

@@ -12,7 +12,7 @@ from aiohttp import web
 from services.config import Webhook
 from services.notify.notification import Notification
 from services.notify.tests.conftest import TIME_LIMIT, Hook
-from services.notify.webhook import Outcome, WebhookClient
+from services.notify.webhook_client import Outcome, WebhookClient
 
 NOTIFICATION = Notification.of(
     "question", 7, "alice asks you (7)", "Which?\n1  a", 1_780_000_000_000_000, "alice"

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from services.notify.notification import Notification
 from services.notify.store import Post, Store
-from services.notify.webhook import Attempt, Outcome
+from services.notify.webhook_client import Attempt, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +19,13 @@ LONGEST_WAIT: Final = 300.0
 
 
 class Client(Protocol):
-    """The client that posts; see `webhook.WebhookClient`."""
+    """The client that posts; see `webhook_client.WebhookClient`."""
 
     async def post(self, notification: Notification) -> Attempt:
         """Post once."""
 
 
-class Deliverer:
+class WebhookDelivery:
     """Delivers the posts of one webhook, independently of the other webhooks."""
 
     def __init__(
