@@ -68,6 +68,8 @@ class Adopter:
 
     def _withdraw(self, snapshot: Snapshot) -> None:
         """Withdraw the pending requests for agents that were destroyed."""
+        if self.due:
+            return  # somebody came or went meanwhile
         for approval in self._ledger.requests.find(state=ApprovalState.PENDING):
             if approval.kind is not ApprovalKind.SPAWN and approval.agent not in snapshot.agents:
                 self._ledger.move(

@@ -85,6 +85,7 @@ class Controller:
             return None
         try:
             if self._deployer.awaited or await self._lifecycle.running():
+                self._deployer.look_begins()
                 return await self._lifecycle.snapshot()
         except HiveError as error:
             log.warning("cannot ask lifecycle for its agents and jobs: %s", error)

@@ -37,6 +37,8 @@ class Deployer:
         self._reconciler = reconciler
         self._lifecycle = lifecycle
         self._deployments: dict[int, Deployment] = {}
+        self._lost = False
+        """Whether lifecycle has ended since the last look began."""
 
     async def job_of(self, approval: Approval) -> str:
         """Return the path of the job of an approved request, as soon as it is ordered.
@@ -74,6 +76,10 @@ class Deployer:
 
     # Events
 
+    def look_begins(self) -> None:
+        """Lifecycle is about to be asked for the snapshot that `advance` gets."""
+        self._lost = False
+
     def job_removed(self, removed: JobRemoved) -> None:
         """Keep the outcome of the job if it is that of a request."""
         for approval in self._ledger.requests.in_progress(removed.agent):
@@ -83,6 +89,7 @@ class Deployer:
 
     def lifecycle_lost(self) -> None:
         """Look again at what lifecycle had begun."""
+        self._lost = True
         for deployment in self._deployments.values():
             deployment.requeue()
 
@@ -94,9 +101,12 @@ class Deployer:
     async def advance(self, snapshot: Snapshot) -> None:
         """Bring each request without a job as far as possible now.
 
-        One that has to wait does not delay the others.
+        One that has to wait does not delay the others. When lifecycle is lost meanwhile, the jobs
+        of the snapshot may be lost with it; the loss has made another look due.
         """
         for approval in self.queued():
+            if self._lost:
+                return
             await self._advance(approval, snapshot)
 
     async def _advance(self, approval: Approval, snapshot: Snapshot) -> None:
@@ -108,7 +118,8 @@ class Deployer:
             if approval.state is ApprovalState.APPROVED:
                 approval = self._ledger.move(approval.id, ApprovalState.BUILDING)
             if job:
-                deployment.resume(job.path)
+                if removed := deployment.resume(job.path):
+                    self._finish(deployment, removed)
             elif snapshot.agents.get(approval.agent) == approval.commit:
                 # Its job ended while we were away. The same holds where neither has a commit: the
                 # request was approved and begun by a version without commits.

@@ -53,7 +53,8 @@ class Deployment:
         self.job: str | None = None
         """The path of the job while the request is `running`."""
         self._early: dict[str, JobRemoved] = {}
-        """The ends of jobs while the answer to an order is awaited."""
+        """The ends of jobs that may be this request's: lifecycle has been asked for the job, or
+        for its snapshot, and the answer has not been used yet."""
         self._waiters: set[asyncio.Future[str]] = set()
 
     @property
@@ -96,9 +97,13 @@ class Deployment:
             self._answer(job)
         return self._early.get(job)
 
-    def resume(self, job: str) -> None:
-        """A job that was ordered earlier, before a restart of ours, still runs."""
+    def resume(self, job: str) -> JobRemoved | None:
+        """A job that was ordered earlier, before a restart of ours, still runs.
+
+        Return its end if it has ended since lifecycle said so.
+        """
         self._run(job)
+        return self._early.get(job)
 
     def requeue(self, error: HiveError | None = None) -> None:
         """No job can be ordered now, or lifecycle was lost; the next change is the next occasion.
@@ -114,9 +119,9 @@ class Deployment:
     def is_end(self, removed: JobRemoved) -> bool:
         """Return whether the end of a job is the end of this request.
 
-        While an order is not answered nobody knows; then `accept` returns the end.
+        While the job is not known nobody knows; then `accept` or `resume` returns the end.
         """
-        if self.stage is Stage.ORDERING:
+        if self.job is None and removed.verb == self.verb:
             self._early[removed.job] = removed
         ours = (removed.job, removed.verb) == (self.job, self.verb)
         return self.stage is Stage.RUNNING and ours

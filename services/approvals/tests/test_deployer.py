@@ -1,10 +1,12 @@
 """Approved requests, and a lifecycle that is busy, away or lost."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from services.approvals.deploys import deployer
+from services.approvals.deploys.lifecycle import Snapshot
 from services.approvals.tests.fake_services import removed
 from services.approvals.tests.room import Room, apply, spawn
 from wire.errors import AlreadyExists, Conflict, Unavailable
@@ -257,3 +259,91 @@ async def test_a_git_error_with_one_agent_does_not_stop_another(
     assert room.state(other) is ApprovalState.DEPLOYED
     assert room.state(number) is ApprovalState.BUILDING
     assert ("deploy", "alice", room.row(number).commit) in room.lifecycle.orders
+
+
+def _after_look(
+    room: Room, monkeypatch: pytest.MonkeyPatch, event: Callable[[], None]
+) -> Callable[[], bool]:
+    """Have `event` happen after lifecycle has answered, before the answer is used."""
+    look, happened = room.lifecycle.snapshot, []
+
+    async def snapshot() -> Snapshot:
+        found = await look()
+        if not happened:
+            happened.append(event)
+            event()
+        return found
+
+    monkeypatch.setattr(room.lifecycle, "snapshot", snapshot)
+    return lambda: bool(happened)
+
+
+async def test_a_job_that_ends_just_after_the_look_is_not_lost(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.agent()
+    number = await apply(room)
+    await room.do(room.approvals.approve(number))
+    happened = _after_look(room, monkeypatch, lambda: room.lifecycle.end("alice", "failed", "No."))
+    room.controller.lifecycle_vanished()
+    room.controller.lifecycle_appeared()
+    await room.rest()
+    assert happened()
+    assert room.state(number) is ApprovalState.FAILED
+    await room.check()
+
+
+async def test_lifecycle_that_is_lost_just_after_the_look_is_looked_at_again(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.agent()
+    number = await apply(room)
+    await room.do(room.approvals.approve(number))
+
+    happened = _after_look(room, monkeypatch, lambda: _lose_with_the_job(room))
+    room.controller.lifecycle_vanished()
+    room.controller.lifecycle_appeared()
+    await room.rest()
+    assert happened()
+    assert room.state(number) is ApprovalState.DEPLOYED
+    await room.check()
+
+
+async def test_lifecycle_that_is_lost_while_another_request_is_ordered_is_looked_at_again(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await room.agent()
+    order = room.lifecycle.spawn
+
+    async def lose(agent: str, commit: str) -> str:
+        if room.lifecycle.jobs:
+            monkeypatch.setattr(room.lifecycle, "spawn", order)
+            _lose_with_the_job(room)
+        raise Unavailable("It was killed.")
+
+    monkeypatch.setattr(room.lifecycle, "spawn", lose)
+    first = await spawn(room)
+    with pytest.raises(Unavailable):
+        await room.do(room.approvals.approve(first))
+    second = await apply(room)
+    room.lifecycle.here = False
+    room.lifecycle.error = Unavailable("It is down.")
+    with pytest.raises(Unavailable):
+        await room.do(room.approvals.approve(second))
+    room.lifecycle.here, room.lifecycle.error = True, None
+    room.lifecycle.begin("deploy", "alice", room.row(second).commit)
+    room.controller.lifecycle_appeared()
+    await room.rest()
+    room.lifecycle.end("bob")
+    await room.rest()
+    assert {room.state(first), room.state(second)} == {ApprovalState.DEPLOYED}
+    await room.check()
+
+
+def _lose_with_the_job(room: Room) -> None:
+    """Restart lifecycle; it was killed after the end of its job, before it signalled that."""
+    room.controller.lifecycle_vanished()
+    [job] = room.lifecycle.jobs.values()
+    room.lifecycle.agents[job.agent] = job.commit
+    room.lifecycle.jobs.clear()
+    room.controller.lifecycle_appeared()
