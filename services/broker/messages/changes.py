@@ -7,10 +7,13 @@ state.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from wire.records.broker import PREVIEW, Message, MessageChange, MessageState
+
+log = logging.getLogger(__name__)
 
 WINDOW: Final = 0.05
 """The seconds after a signal in which changes are collected for the next one."""
@@ -29,7 +32,10 @@ class ChangeSignal:
     """The collector of changes between two signals; it owns one timer while a window is open."""
 
     def __init__(self, emit: Emit) -> None:
-        """Send the rows with `emit`, which must not raise."""
+        """Send the rows with `emit`.
+
+        An error is logged: the changes are on disk, and the calls that made them have succeeded.
+        """
         self._emit = emit
         self._rows: dict[int, MessageChange] = {}
         self._characters = 0
@@ -70,8 +76,12 @@ class ChangeSignal:
 
     def _flush(self) -> None:
         rows, self._rows, self._characters = list(self._rows.values()), {}, 0
-        if rows:
+        if not rows:
+            return
+        try:
             self._emit(rows)
+        except Exception:
+            log.exception("%d changes of messages were not signalled", len(rows))
 
 
 def change_of(message: Message, state: MessageState) -> MessageChange:

@@ -137,3 +137,23 @@ async def test_nothing_is_sent_for_nothing(wide: None) -> None:
     signal.add([])
     signal.close()
     assert sent.signals == []
+
+
+async def test_a_signal_that_cannot_be_sent_does_not_fail_a_change_that_is_on_disk(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sent = Sent()
+
+    def emit(rows: Sequence[MessageChange]) -> None:
+        if any("\0" in row.body for row in rows):  # from a backup that somebody has edited
+            raise ValueError("Text must not contain NUL characters")
+        sent(rows)
+
+    signal = ChangeSignal(emit)
+    signal.add([change(1, body="a\0b")])
+    sent.news.clear()
+    signal.add([change(2)])
+    await sent.news.wait()
+    assert sent.ids == [[2]]
+    assert "1 changes of messages were not signalled" in caplog.text
+    signal.close()
