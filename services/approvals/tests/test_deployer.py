@@ -265,7 +265,8 @@ def _after_look(
     room: Room, monkeypatch: pytest.MonkeyPatch, event: Callable[[], None]
 ) -> Callable[[], bool]:
     """Have `event` happen after lifecycle has answered, before the answer is used."""
-    look, happened = room.lifecycle.snapshot, []
+    look = room.lifecycle.snapshot
+    happened: list[object] = []
 
     async def snapshot() -> Snapshot:
         found = await look()
