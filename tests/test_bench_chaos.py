@@ -139,7 +139,7 @@ BROKEN: list[tuple[str, Callable[[Evidence], object]]] = [
     ("bob was asked question 7 2 times", lambda e: e.stored.append(e.stored[2])),
     ("alice was told 0 times how question 7 ended", lambda e: e.stored.pop(3)),
     ("alice was told 2 times how question 7 ended", lambda e: e.stored.append(e.stored[3])),
-    ("told of the end of question 0, which is none", store(3, body="What?")),
+    ("told of the end of question 0, which does not exist", store(3, body="What?")),
     ("reminder 9 was delivered as no message", lambda e: e.stored.pop(4)),
     ("is a reminder that nobody wanted", lambda e: e.stored.append(replace(e.stored[4], id=6))),
     ("reminder 9 is pending", lambda e: setattr(e, "reminders", [reminder("pending")])),

@@ -1,4 +1,8 @@
-"""The rules of check.py for questions and reminders: each ends exactly once."""
+"""The rules of check.py for questions and reminders: each ends exactly once.
+
+They compare the lists of questions and reminders with the stored messages, at the end. So they do
+not depend on signals.
+"""
 
 import re
 from collections import Counter
@@ -25,7 +29,11 @@ def violations(evidence: Evidence) -> list[str]:
 
 
 def _questions(evidence: Evidence) -> Iterator[str]:
-    """An agent is asked once, and the asker is told of the end once."""
+    """An agent is asked once, and the asker is told of the end once.
+
+    Proves for each stored question that it has ended, and that none of its messages was lost or
+    doubled.
+    """
     asked = _told_of(evidence, "question-asked", _ASKED)
     answered = _told_of(evidence, "question-answered", _ANSWERED)
     for question in evidence.questions:
@@ -42,7 +50,7 @@ def _questions(evidence: Evidence) -> Iterator[str]:
     for asker, id in answered:
         # Older ones are of an earlier run.
         if id not in known and not 0 < id < min(known, default=0):
-            yield f"{asker} was told of the end of question {id}, which is none"
+            yield f"{asker} was told of the end of question {id}, which does not exist"
 
 
 def _told_of(evidence: Evidence, kind: str, pattern: "re.Pattern[str]") -> Counter[tuple[str, int]]:
@@ -52,7 +60,10 @@ def _told_of(evidence: Evidence, kind: str, pattern: "re.Pattern[str]") -> Count
 
 
 def _reminders(evidence: Evidence) -> Iterator[str]:
-    """Each reminder became one message, to its owner."""
+    """Each reminder became one message, to its owner.
+
+    Proves for each stored reminder that it was delivered once, and that no message has none.
+    """
     messages = {one.id: one for one in evidence.stored if one.kind == "reminder"}
     for reminder in evidence.reminders:
         message = messages.pop(reminder.message, None)

@@ -145,7 +145,7 @@ class FakeBroker(Interface, name=names.BROKER):
     async def _settle(self, ids: list[int]) -> list[Message]:
         if unknown := [id for id in ids if id not in self.leased]:
             raise NotFound(f"Message {unknown[0]} is not leased to you.")
-        return [self.leased.pop(id) for id in ids]
+        return [self.leased.pop(id) for id in dict.fromkeys(ids)]
 
 
 class FakeLifecycle(Interface, name=names.LIFECYCLE):
