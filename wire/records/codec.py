@@ -16,7 +16,7 @@ out the fields that have their default value; its keys are the names of the fiel
 decorator names others.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import lru_cache, partial
 from types import NoneType, UnionType
@@ -138,19 +138,23 @@ def decode(cls: type[R], values: object) -> R:
     Keys of a dictionary that the record does not have are ignored: a newer service may send them.
 
     Raises:
-        Conflict: a field is missing, superfluous, or has an unknown value. The two ends of the bus
-            are of different versions.
+        Conflict: a field is missing, superfluous, or has an unknown value, or `values` are not of
+            this kind. The two ends of the bus are of different versions.
     """
     fields = _fields(cls)
     if _shape(cls).is_struct:
-        found = list(cast(Sequence[Value], values))
+        if not isinstance(values, list | tuple):
+            raise _other_version(cls, "is not a struct")
+        found = list(values)
         if len(found) != len(fields):
             raise _other_version(cls, f"has {len(found)} values in place of {len(fields)}")
         for place, field in enumerate(fields):
             if field.convert is not None:
                 found[place] = _converted(cls, field, found[place])
         return cls(*found)
-    named = _named(cls, cast(Mapping[str, Value], values))
+    if not isinstance(values, Mapping):
+        raise _other_version(cls, "is not a dictionary")
+    named = _named(cls, values)
     for field in fields:
         if field.name not in named and field.name not in cls._field_defaults:  # type: ignore[attr-defined]
             raise _other_version(cls, f"does not tell {field.key}")
@@ -159,7 +163,9 @@ def decode(cls: type[R], values: object) -> R:
 
 def decode_all(cls: type[R], rows: object) -> list[R]:
     """Return the records in a list of structs or dictionaries; see `decode`."""
-    return [decode(cls, row) for row in cast(Iterable[object], rows)]
+    if not isinstance(rows, list | tuple):
+        raise _other_version(cls, "is not a list")
+    return [decode(cls, row) for row in rows]
 
 
 def updated(record: R, changed: Mapping[str, Value]) -> R:
@@ -263,7 +269,7 @@ def _converted(cls: type, field: _Field, value: Value) -> Value:
         return value
     try:
         return field.convert(value)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise _other_version(cls, f"has a value of {field.key} that is not known") from error
 
 

@@ -1,6 +1,6 @@
 """Records: their signatures, and the way to the bus and back."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -16,6 +16,7 @@ from wire.records.lifecycle import (
     AgentProperties,
     AgentState,
     JobProperties,
+    JobRemoved,
     JobState,
     JobVerb,
     ManagedObjects,
@@ -156,3 +157,24 @@ def test_a_struct_does_not_travel_as_a_dictionary() -> None:
 def test_records_are_frozen() -> None:
     with pytest.raises(AttributeError):
         MESSAGE.body = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("values", [None, 1, "x", "x" * 6, b"x", {}, {"id": 1}, [], [[1]], [1] * 6])
+@pytest.mark.parametrize("record", [JobRemoved, AgentProperties, Network])
+def test_values_of_another_kind_are_of_another_version(
+    record: type[tuple[Any, ...]], values: object
+) -> None:
+    with pytest.raises(Conflict, match="different versions"):
+        decode(record, values)
+
+
+@pytest.mark.parametrize("rows", [None, 1, "", "x", {"a": 1}, [1]])
+def test_rows_of_another_kind_are_of_another_version(rows: object) -> None:
+    with pytest.raises(Conflict, match="different versions"):
+        decode_all(Message, rows)
+
+
+@pytest.mark.parametrize("value", [None, 1, "x", [], [1]])
+def test_a_record_within_a_record_may_be_of_another_version(value: Any) -> None:
+    with pytest.raises(Conflict, match="different versions"):
+        updated(AGENT, {"Resources": value})
