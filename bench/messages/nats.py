@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from bench.messages.measure import Pair, opened
 from bench.messages.server import running
 from services.endpoint.jsonvalues import JsonObject
 
-PORT: Final = 7191
+HOST: Final = "127.0.0.1"
 _STREAM: Final = "hive"
 _NEXT: Final = json.dumps({"batch": 1, "expires": 180 * 10**9})
 
@@ -25,9 +26,9 @@ class Client:
         self._writer = writer
 
     @classmethod
-    async def connect(cls, inbox: str) -> "Client":
+    async def connect(cls, port: int, inbox: str) -> "Client":
         """Connect; answers come to the subject `inbox`, which no other connection uses."""
-        client = cls(*await opened(asyncio.open_connection("127.0.0.1", PORT)))
+        client = cls(*await opened(asyncio.open_connection(HOST, port)))
         await client._reader.readline()
         options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True}
         client._writer.write(f"CONNECT {json.dumps(options)}\r\nSUB {inbox} 1\r\n".encode())
@@ -116,11 +117,18 @@ def synced(folder: Path) -> bool:
     return done.returncode == 0
 
 
-def _config(folder: Path, *, sync: bool) -> str:
+def _free_port() -> int:
+    """Return a port that nobody listens on: sandboxes share the machine's network."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _config(folder: Path, port: int = 0, *, sync: bool) -> str:
     path = folder / "nats.conf"
     always = "sync_interval: always" if sync else ""
     path.write_text(
-        f'listen: "127.0.0.1:{PORT}"\njetstream {{\n store_dir: "{folder}/nats"\n {always}\n}}\n'
+        f'listen: "{HOST}:{port}"\njetstream {{\n store_dir: "{folder}/nats"\n {always}\n}}\n'
     )
     return str(path)
 
@@ -128,9 +136,10 @@ def _config(folder: Path, *, sync: bool) -> str:
 @asynccontextmanager
 async def pairs(folder: Path, number: int) -> AsyncIterator[list[Pair]]:
     """Run a server that keeps its data in `folder`, and `number` pairs on it."""
-    config = _config(folder, sync=synced(folder))
+    port = _free_port()
+    config = _config(folder, port, sync=synced(folder))
     async with running("server is ready", "nats-server", "-c", config):
-        clients = [await Client.connect(f"inbox-{i}") for i in range(2 * number)]
+        clients = [await Client.connect(port, f"inbox-{i}") for i in range(2 * number)]
         stream = {"name": _STREAM, "subjects": ["to.*"], "storage": "file",
                   "retention": "workqueue"}  # fmt: skip
         await clients[0].ask(f"$JS.API.STREAM.CREATE.{_STREAM}", json.dumps(stream))
