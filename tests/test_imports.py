@@ -13,7 +13,7 @@ SHARED = tuple(f"services.{path.stem}" for path in sorted((REPO / "services").gl
 
 BUS = ("wire.bus", "wire.clients", "wire.interface", "wire.signals")
 ROLES = frozenset({"__main__.py", "interface.py", "clients.py", "clients"})
-"""What lies directly in a room under these names may use the bus."""
+"""The names, directly in a room, of modules and packages that may use the bus."""
 ADAPTERS = {
     Path("services/endpoint/server.py"): "makes the clients of a connection",
     Path("services/lifecycle/host/systemd.py"): "is the client of systemd",

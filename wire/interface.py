@@ -178,7 +178,10 @@ class Interface:
     def __init_subclass__(cls, *, name: str) -> None:
         super().__init_subclass__()
         cls.interface_name = name
-        cls.methods, cls.properties, cls.signals = {}, {}, {}
+        # With the members of an interface that this one extends.
+        cls.methods = dict(getattr(cls, "methods", {}))
+        cls.properties = dict(getattr(cls, "properties", {}))
+        cls.signals = dict(getattr(cls, "signals", {}))
         for member, value in vars(cls).items():
             if isinstance(value, _Property) and value.fget is not None:
                 cls.properties[member] = PropertySpec(

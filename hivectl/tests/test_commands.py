@@ -34,7 +34,7 @@ async def test_list_is_an_aligned_table(hive: FakeHive, hivectl: Hivectl) -> Non
 
 
 async def test_list_marks_a_model_that_is_not_known(hive: FakeHive, hivectl: Hivectl) -> None:
-    hive.lifecycle.agents["alice"].model = ""
+    hive.lifecycle.agents["alice"].show(model="")
     _, alice, *_ = (await hivectl("list")).out.splitlines()
     assert alice.endswith("1234  -")
 
@@ -76,7 +76,7 @@ async def test_status_shows_one_agent(hive: FakeHive, hivectl: Hivectl) -> None:
     bob = (await hivectl("status", "bob-2")).out
     assert "deployed:   nothing yet\n" in bob
     assert "image:      the host\n" in bob
-    hive.lifecycle.agents["alice"].port_shared = ["bob-2"]
+    hive.lifecycle.agents["alice"].show(port_shared_with=["bob-2"])
     ran = await hivectl("status", "alice")
     assert "port:       8100, also used by bob-2; `hivectl rebuild` gives it another\n" in ran.out
     missing = await hivectl("status", "carol")
@@ -301,7 +301,7 @@ async def test_login_link_is_a_bare_address(hive: FakeHive, hivectl: Hivectl) ->
 async def test_no_agent_steers_the_terminal(hive: FakeHive, hivectl: Hivectl, command: str) -> None:
     hive.broker.queue("alice", HOSTILE)
     hive.approvals.requests[0] = hive.approvals.requests[0]._replace(reason=HOSTILE)
-    hive.lifecycle.agents["alice"].model = HOSTILE
+    hive.lifecycle.agents["alice"].show(model=HOSTILE)
     arguments = [command, "alice"] if command == "status" else [command]
     for extra in ([], ["--json"]):
         ran = await hivectl(*arguments, *extra)

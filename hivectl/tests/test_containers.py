@@ -66,12 +66,12 @@ async def test_status_shows_whom_an_agent_may_talk_to(hive: FakeHive, hivectl: H
         in (await hivectl("status", "alice")).out
     )
     alice = hive.lifecycle.agents["alice"]
-    alice.network = alice.network._replace(filtered=False)
+    alice.show(network=alice.shown.network._replace(filtered=False))
     assert (
         "  network:    NOT FILTERED: this host cannot filter addresses; to be denied: any; "
         "exceptions: 192.0.2.7\n" in (await hivectl("status", "alice")).out
     )
-    alice.network = alice.network._replace(deny=[])
+    alice.show(network=alice.shown.network._replace(deny=[]))
     assert "  network:    all addresses\n" in (await hivectl("status", "alice")).out
 
 

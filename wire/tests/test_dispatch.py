@@ -8,9 +8,11 @@ import pytest
 from wire import errors
 from wire.bus import Bus
 from wire.fixtures import Connect
-from wire.principal import Principal
+from wire.interface import method
+from wire.principal import EVERYBODY, Principal
 from wire.testing import FixedPrincipals
 from wire.tests.lamp import NAME, PATH, Lamp1
+from wire.types import Dict, Str, UInt32, UInt64
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
@@ -218,3 +220,25 @@ async def test_an_unexported_object_says_nothing_and_may_come_back(connect: Conn
         server.export(PATH, lamp)
         lamp.Broken("heard", 2)
         assert (await anext(signals)).args == ["heard", 2]
+
+
+class BrighterLamp1(Lamp1, name=NAME):
+    """A lamp that has one method more, and another Dim."""
+
+    @method(allow=EVERYBODY)
+    async def Shine(self) -> Str:
+        return "bright"
+
+    @method(allow=EVERYBODY)
+    async def Dim(self, level: UInt32, options: Dict) -> UInt64:
+        return level
+
+
+async def test_an_interface_has_the_members_of_the_one_that_it_extends(connect: Connect) -> None:
+    server, client = await connect(), await connect()
+    server.export(PATH, BrighterLamp1())
+    await server.own(NAME)
+    assert await client.call1(NAME, PATH, NAME, "Shine") == "bright"
+    assert await client.call1(NAME, PATH, NAME, "Dim", "ua{sv}", 3, {}) == 3
+    assert await client.call1(NAME, PATH, NAME, "Echo", "s", "hello") == "hello"
+    assert "Shine" not in Lamp1.methods

@@ -12,12 +12,11 @@ from services.broker.parts import Parts
 from services.broker.tests.room import ALICE, BOB, holder, make_room
 from wire import names
 from wire.bus import Bus
+from wire.fake_agent import FakeAgent, properties
 from wire.fixtures import Connect
-from wire.interface import Interface, prop
 from wire.principal import THE_OPERATOR
 from wire.records.broker import Message
 from wire.records.lifecycle import AgentState
-from wire.types import Int64, Str
 
 ONE, TWO, THREE = "1" * 32, "2" * 32, "3" * 32
 
@@ -115,35 +114,12 @@ async def test_a_message_handed_to_an_unknown_container(
     assert container(await listed(room)) == ("", False)
 
 
-class FakeAgent(Interface, name=names.AGENT_INTERFACE):
-    """An agent with the properties that the broker reads."""
-
-    def __init__(self, state: str, invocation: str) -> None:
-        self.state, self.invocation = state, invocation
-
-    @prop()
-    def State(self) -> Str:  # noqa: N802
-        return self.state
-
-    @prop()
-    def Since(self) -> Int64:  # noqa: N802
-        return 1
-
-    @prop()
-    def InvocationId(self) -> Str:  # noqa: N802
-        return self.invocation
-
-    def become(self, state: str, invocation: str) -> None:
-        self.state, self.invocation = state, invocation
-        self.emit_changed("State", "Since", "InvocationId")
-
-
 class Lifecycle:
     """Lifecycle on the bus, with one agent, bob."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
-        self.bob = FakeAgent("running", ONE)
+        self.bob = FakeAgent(properties("bob", invocation_id=ONE))
         bus.export_object_manager(names.LIFECYCLE_PATH)
         bus.export(names.agent_path("bob"), self.bob)
 
@@ -176,12 +152,12 @@ async def test_over_the_bus(
     lifecycle = Lifecycle(await connect())
     await lifecycle.appear()
     await until(invocations, ONE)
-    lifecycle.bob.become("starting", TWO)
+    lifecycle.bob.show(state=AgentState.STARTING, invocation_id=TWO)
     await until(invocations, TWO)
-    lifecycle.bob.emit_changed("Since")  # says nothing of the container
-    lifecycle.bob.become("stopped", TWO)
+    lifecycle.bob.show(since=1)  # says nothing of the container
+    lifecycle.bob.show(state=AgentState.STOPPED, invocation_id=TWO)
     await until(invocations, "")
-    lifecycle.bob.become("running", THREE)
+    lifecycle.bob.show(state=AgentState.RUNNING, invocation_id=THREE)
     await until(invocations, THREE)
     lifecycle.bus.unexport(names.agent_path("bob"))
     await until(invocations, "")

@@ -2,12 +2,12 @@
 
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
-from wire import names
+from wire import fake_agent, names
 from wire.bus import Bus
 from wire.errors import Conflict, NotFound
-from wire.interface import Interface, method, prop, signal
+from wire.interface import Interface, method, signal
 from wire.principal import OPERATOR
-from wire.records import decode, to_dict
+from wire.records import decode
 from wire.records.approvals import Approval, ApprovalKind, ApprovalState, Deploy
 from wire.records.broker import (
     PREVIEW,
@@ -22,10 +22,7 @@ from wire.records.broker import (
 )
 from wire.records.lifecycle import AgentState, Network, Resources, TurnState, Usage
 from wire.types import (
-    Bool,
     Dict,
-    Int32,
-    Int64,
     ObjectPath,
     Str,
     StrList,
@@ -203,23 +200,38 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
     ) -> None: ...
 
 
-class FakeAgent(Interface, name=names.AGENT_INTERFACE):
+class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
     def __init__(self, name: str, state: str = "running") -> None:
-        self.name = name
-        self.state = AgentState(state)
-        self.turn = TurnState.IDLE if state == "running" else TurnState.OFFLINE
+        super().__init__(
+            fake_agent.properties(
+                name,
+                machine=f"hive-{name}",
+                unit=f"systemd-nspawn@hive-{name}.service",
+                state=AgentState(state),
+                since=NOW,
+                turn_state=TurnState.IDLE if state == "running" else TurnState.OFFLINE,
+                turn_since=NOW,
+                model="claude-test",
+                context_tokens=1234,
+                resources=Resources(memory_max=2 * 2**30, tasks_max=4096),
+                network=Network(
+                    deny=["localhost", "10.0.0.0/8"], allow=["10.0.0.1"], filtered=True
+                ),
+                port=8123,
+                deployed_commit="0123456789abcdef" * 2,
+            )
+        )
         self.calls: list[str] = []
         self.usages = 0
         self.lines = [f"{name} line {number}" for number in range(150)]
 
     def become(self, state: str) -> None:
-        self.state = AgentState(state)
-        self.emit_changed("State")
+        self.show(state=AgentState(state))
 
     @method(allow=OPERATOR)
     async def GetUsage(self) -> Usage:
         self.usages += 1
-        if self.state != AgentState.RUNNING:
+        if self.shown.state is not AgentState.RUNNING:
             return Usage()
         return Usage(cpu=1_500_000, memory=50 * 2**20, memory_peak=3 * 2**30)
 
@@ -242,89 +254,6 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
     @method(allow=OPERATOR)
     async def Restart(self) -> ObjectPath:
         return self._job("restart")
-
-    @prop(const=True)
-    def Name(self) -> Str:
-        return self.name
-
-    @prop(const=True)
-    def Machine(self) -> Str:
-        return f"hive-{self.name}"
-
-    @prop(const=True)
-    def Unit(self) -> Str:
-        return f"systemd-nspawn@hive-{self.name}.service"
-
-    @prop(const=True)
-    def UidBase(self) -> UInt32:
-        return 655360
-
-    @prop()
-    def Enabled(self) -> Bool:
-        return True
-
-    @prop()
-    def State(self) -> AgentState:
-        return self.state
-
-    @prop()
-    def Since(self) -> Int64:
-        return NOW
-
-    @prop()
-    def InvocationId(self) -> Str:
-        return ""
-
-    @prop()
-    def TurnState(self) -> Str:
-        return self.turn
-
-    @prop()
-    def TurnSince(self) -> Int64:
-        return NOW
-
-    @prop()
-    def Model(self) -> Str:
-        return "claude-test"
-
-    @prop()
-    def ContextTokens(self) -> UInt64:
-        return 1234
-
-    @prop()
-    def LoggedIn(self) -> Bool:
-        return True
-
-    @prop()
-    def Resources(self) -> Dict:
-        return to_dict(Resources(memory_max=2 * 2**30, tasks_max=4096))
-
-    @prop()
-    def Network(self) -> Dict:
-        return to_dict(Network(deny=["localhost", "10.0.0.0/8"], allow=["10.0.0.1"], filtered=True))
-
-    @prop()
-    def Image(self) -> Str:
-        return "/"
-
-    @prop()
-    def Stale(self) -> Bool:
-        return False
-
-    @prop()
-    def Port(self) -> UInt32:
-        return 8123
-
-    @prop()
-    def PortSharedWith(self) -> StrList:
-        return []
-
-    @prop()
-    def DeployedCommit(self) -> Str:
-        return "0123456789abcdef" * 2
-
-    @signal()
-    def Crashed(self, result: Str, status: Int32) -> None: ...
 
 
 class FakeApprovals(Interface, name=names.APPROVALS):

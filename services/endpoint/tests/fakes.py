@@ -6,15 +6,14 @@ import asyncio
 from typing import Any
 
 from services.endpoint.tests.client import LIMIT
-from wire import names
+from wire import fake_agent, names
 from wire.bus import Bus
 from wire.errors import NotFound
-from wire.interface import Interface, method, prop, sender, signal
+from wire.interface import Interface, method, sender, signal
 from wire.principal import EVERYBODY
 from wire.records.broker import Message, MessageState, Thread
-from wire.records.lifecycle import AgentState, JobResult, TurnState
+from wire.records.lifecycle import JobResult
 from wire.types import (
-    Bool,
     Dict,
     Int64,
     ObjectPath,
@@ -161,11 +160,11 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
     ) -> None: ...
 
 
-class FakeAgent(Interface, name=names.AGENT_INTERFACE):
+class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
     """Lifecycle's object of one agent."""
 
     def __init__(self, name: str, lifecycle: FakeLifecycle) -> None:
-        super().__init__()
+        super().__init__(fake_agent.properties(name, machine=name, unit="", uid_base=0))
         self._name = name
         self._lifecycle = lifecycle
         self.reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -206,86 +205,6 @@ class FakeAgent(Interface, name=names.AGENT_INTERFACE):
     @method(allow=EVERYBODY)
     async def Report(self, report: Dict) -> None:
         self.reports.put_nowait(report)
-
-    @prop()
-    def Name(self) -> Str:
-        return self._name
-
-    @prop()
-    def Machine(self) -> Str:
-        return self._name
-
-    @prop()
-    def Unit(self) -> Str:
-        return ""
-
-    @prop()
-    def UidBase(self) -> UInt32:
-        return 0
-
-    @prop()
-    def Enabled(self) -> Bool:
-        return True
-
-    @prop()
-    def State(self) -> Str:
-        return AgentState.RUNNING
-
-    @prop()
-    def Since(self) -> Int64:
-        return 0
-
-    @prop()
-    def InvocationId(self) -> Str:
-        return ""
-
-    @prop()
-    def TurnState(self) -> Str:
-        return TurnState.IDLE
-
-    @prop()
-    def TurnSince(self) -> Int64:
-        return 0
-
-    @prop()
-    def Model(self) -> Str:
-        return ""
-
-    @prop()
-    def ContextTokens(self) -> UInt64:
-        return 0
-
-    @prop()
-    def LoggedIn(self) -> Bool:
-        return True
-
-    @prop()
-    def Resources(self) -> Dict:
-        return {}
-
-    @prop()
-    def Network(self) -> Dict:
-        return {"deny": [], "allow": [], "filtered": True}
-
-    @prop()
-    def Image(self) -> Str:
-        return "/"
-
-    @prop()
-    def Stale(self) -> Bool:
-        return False
-
-    @prop()
-    def Port(self) -> UInt32:
-        return 0
-
-    @prop()
-    def PortSharedWith(self) -> StrList:
-        return []
-
-    @prop()
-    def DeployedCommit(self) -> Str:
-        return ""
 
 
 class FakeApprovals(Interface, name=names.APPROVALS):
