@@ -8,7 +8,6 @@ with running("manager", broker={"messages_per_hour": 10**9}) as host:
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -78,16 +77,3 @@ def running(*agents: str, broker: Mapping[str, object] | None = None) -> Iterato
         yield host
     finally:
         lifecycle.down(instance)
-
-
-@contextmanager
-def step(what: str) -> Iterator[None]:
-    """Print the step, and the time that it took."""
-    began = time.monotonic()
-    print(f"  {what} ...", end="", flush=True)
-    try:
-        yield
-    except BaseException:
-        print(" failed", flush=True)
-        raise
-    print(f" {time.monotonic() - began:.1f} s", flush=True)

@@ -37,15 +37,15 @@ def start(instance: Instance, ports: Ports, agents: Sequence[str]) -> None:
     Raises:
         SandboxError: a unit failed; the text has its journal.
     """
-    with _step("the sandbox boots"):
+    with step("the sandbox boots"):
         lifecycle.up(instance)
-    with _step("units, policies and users are installed"):
+    with step("units, policies and users are installed"):
         inside.run(instance, "/usr/bin/python3", f"{REPO}/sandbox/installer.py", "files")
         _configure(instance, ports)
-    with _step("hive.target starts"):
+    with step("hive.target starts"):
         outdated = _start_units(instance)
     for agent in agents:
-        with _step(f"{agent} is up"):
+        with step(f"{agent} is up"):
             _ensure_agent(instance, agent, outdated)
 
 
@@ -134,7 +134,8 @@ def _write(instance: Instance, path: str, text: str, mode: str = "0644") -> None
 
 
 @contextmanager
-def _step(what: str) -> Iterator[None]:
+def step(what: str) -> Iterator[None]:
+    """Print the step, and the time that it took."""
     began = time.monotonic()
     print(f"  {what} ...", end="", flush=True)
     try:

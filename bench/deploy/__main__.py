@@ -7,9 +7,10 @@ import argparse
 import sys
 from typing import Final
 
-from bench.hive import running, step
+from bench.hive import running
 from bench.messages.measure import percentile
 from bench.report import Floor, Report
+from sandbox.hive import step
 from sandbox.instance import SandboxError
 
 DEPLOYS: Final = 20

@@ -9,11 +9,12 @@ import random
 import sys
 from typing import Final
 
-from bench.hive import Host, running, step
+from bench.hive import Host, running
 from bench.lifecycle.many import Many
 from bench.lifecycle.measure import Times
 from bench.messages.measure import percentile
 from bench.report import Floor, Report
+from sandbox.hive import step
 from sandbox.instance import SandboxError
 
 FULL: Final = {"starts": 20, "wakes": 10, "crashes": 100, "agents": 20, "seconds": 60}

@@ -7,9 +7,10 @@ import argparse
 import sys
 from typing import Final
 
-from bench.hive import Host, running, step
+from bench.hive import Host, running
 from bench.messages.driver import Figures, Floors
 from bench.report import Floor, Report
+from sandbox.hive import step
 from sandbox.instance import SandboxError
 
 PAIRS: Final = 32

@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from bench.hive import step
 from bench.report import Floor, Report
 from bench.scale.fill import fill
 from bench.scale.measure import measure
+from sandbox.hive import step
 
 FEW: Final = 1000
 MANY: Final = 1_000_000

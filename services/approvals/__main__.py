@@ -1,8 +1,6 @@
-"""hive-approvals.service: the parts of the room, put together."""
+"""The composition root of hive-approvals.service."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from services import unit
 from services.approvals import clients
@@ -20,15 +18,13 @@ from services.approvals.notifier import Notice, Notifier
 from services.approvals.store import Store
 from services.config import Config
 from services.deliverer import Deliverer
-from services.unit import Service
+from services.directories import state_directory
 from wire import names
 from wire.bus import Bus
 from wire.signals import Subscription
 
-STATE = "/var/lib/hyperhive/approvals"
 
-
-class ApprovalsService(Service):
+class ApprovalsService(unit.Service):
     """The running service."""
 
     def __init__(
@@ -59,14 +55,14 @@ class ApprovalsService(Service):
         self._store.close()
 
 
-async def build(bus: Bus, config: Config) -> ApprovalsService:
+async def build(bus: Bus, config: Config) -> unit.Service:
     """Put the room together on `bus`, whose name is not owned yet.
 
     Raises:
         CorruptStore: the store cannot be used.
         Unavailable: git cannot be used, or the disk is full.
     """
-    state = Path(os.environ.get("STATE_DIRECTORY", STATE))
+    state = state_directory("approvals")
     git = state.with_name("git")
     store = Store(state / "approvals.sqlite")
     settings = config.approvals

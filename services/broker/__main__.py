@@ -1,9 +1,8 @@
-"""hive-broker.service."""
+"""The composition root of hive-broker.service."""
 
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from services import unit
 from services.broker.clients import BusPendingRequests, LifecycleWatcher
@@ -25,16 +24,17 @@ from services.broker.questions.questions import Questions
 from services.broker.reminders.reminders import Reminders
 from services.broker.startup_timeout import StartupTimeout
 from services.broker.storage import lock
-from services.broker.storage.database import FILE, STATE, Database
+from services.broker.storage.database import FILE, Database
 from services.broker.writes import Writes
 from services.config import BrokerConfig, Config
+from services.directories import state_directory
 from wire import names
 from wire.bus import Bus
 from wire.records.broker import MessageChange
 
 
 class BrokerService(unit.Service):
-    """The life of the broker's process."""
+    """The running service."""
 
     def __init__(
         self, parts: Parts, interface: Broker1, lifecycle: LifecycleWatcher, lock_file: int
@@ -116,7 +116,7 @@ def compose(
 
 async def build(bus: Bus, config: Config) -> unit.Service:
     """Make the broker on `bus`; its store is in systemd's StateDirectory=."""
-    directory = Path(os.environ.get("STATE_DIRECTORY", STATE))
+    directory = state_directory("broker")
     lock_file = lock.take(directory)
     database = Database.open(directory / FILE, StartupTimeout().extend)
     invocations = Invocations()

@@ -23,7 +23,8 @@ from typing import BinaryIO, Final
 from services import sqlite
 from services.broker.maintenance import backup
 from services.broker.storage import lock, schema
-from services.broker.storage.database import FILE, STATE
+from services.broker.storage.database import FILE
+from services.directories import state_directory
 from wire.errors import (
     Conflict,
     CorruptStore,
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if len(arguments) != 1:
             raise InvalidArgument("Usage: python -m services.broker.restore FILE")
-        file, directory = Path(arguments[0]), Path(os.environ.get("STATE_DIRECTORY", STATE))
+        file, directory = Path(arguments[0]), state_directory("broker")
         kept = restore(file, directory)
     except HiveError as error:
         print(error, file=sys.stderr)  # noqa: T201 - it talks to a terminal

@@ -1,7 +1,6 @@
-"""The dashboard's composition root, which hive-dashboard.service runs."""
+"""The composition root of hive-dashboard.service."""
 
 import asyncio
-import os
 import secrets
 import socket
 from pathlib import Path
@@ -25,18 +24,16 @@ from services.dashboard.interface import Dashboard1
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.page_state import PageState
 from services.dashboard.state.tables import Tables
+from services.directories import state_directory
 from services.errors import ConfigError
-from services.unit import Service
 from wire import names
 from wire.bus import Bus
-
-STATE_DIRECTORY = "/var/lib/hyperhive/dashboard"
 
 SHUTDOWN_SECONDS = 0.5
 """The time that running requests have at the end; event streams end at once."""
 
 
-class Dashboard(Service):
+class DashboardService(unit.Service):
     """The dashboard between one listening socket and one bus connection."""
 
     def __init__(
@@ -104,14 +101,13 @@ class Dashboard(Service):
         self._listener.close()
 
 
-async def build(bus: Bus, config: Config) -> Dashboard:
+async def build(bus: Bus, config: Config) -> unit.Service:
     """Build the dashboard on the socket that systemd passed."""
     try:
         listener = inherited_socket()
     except ListenerError as error:
         raise ConfigError(str(error)) from error
-    state = Path(os.environ.get("STATE_DIRECTORY", STATE_DIRECTORY))
-    return Dashboard(bus, listener, state, config.dashboard)
+    return DashboardService(bus, listener, state_directory("dashboard"), config.dashboard)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""hive-agent@NAME.service: `python -m services.endpoint NAME`, with the socket from systemd."""
+"""The composition root of hive-agent@NAME.service: `python -m services.endpoint NAME`."""
 
 import socket
 import sys
@@ -12,7 +12,7 @@ from wire.bus import Bus
 
 
 class EndpointService(unit.Service):
-    """The endpoint of one agent, as a service of systemd."""
+    """The running service: the endpoint of one agent, on the socket from systemd."""
 
     def __init__(self, server: EndpointServer, listener: socket.socket) -> None:
         self._server = server

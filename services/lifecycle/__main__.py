@@ -1,11 +1,11 @@
 """The composition root of hive-lifecycle.service."""
 
-import os
 import sys
 from pathlib import Path
 
 from services import unit
 from services.config import Config
+from services.directories import state_directory
 from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.clients import BusBroker
 from services.lifecycle.host import version
@@ -15,8 +15,6 @@ from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.store import Store
 from wire import names
 from wire.bus import Bus
-
-STATE = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/hyperhive/lifecycle"))
 
 
 class LifecycleService(unit.Service):
@@ -34,7 +32,7 @@ class LifecycleService(unit.Service):
 
 async def build(bus: Bus, config: Config) -> unit.Service:
     """Put the service together. It knows its agents before it owns its name."""
-    store = Store(STATE / "lifecycle.sqlite")
+    store = Store(state_directory("lifecycle") / "lifecycle.sqlite")
     observer = BusObserver(bus)
     prefix = Path(sys.prefix)
     backend = Nspawn(Systemd(bus), config, prefix)

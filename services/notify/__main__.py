@@ -1,4 +1,4 @@
-"""The composition root of notify, which hive-notify.service runs.
+"""The composition root of hive-notify.service.
 
 Notify owns no name on the bus: nobody calls it.
 """
@@ -13,17 +13,16 @@ from typing import Final
 
 from services import unit
 from services.config import Config, Webhook
+from services.directories import state_directory
 from services.errors import ConfigError
-from services.unit import Service
 from wire.bus import Bus
 
 log = logging.getLogger(__name__)
 
-STATE_DIRECTORY: Final = "/var/lib/hyperhive/notify"
 CREDENTIALS: Final = "/etc/hyperhive/credentials/notify"
 
 
-class Idle(Service):
+class IdleService(unit.Service):
     """A service that has nothing to do, because no webhook is configured."""
 
     async def run(self) -> None:
@@ -32,7 +31,7 @@ class Idle(Service):
         unit.status("No webhooks are configured.")
 
 
-class Notify(Service):
+class NotifyService(unit.Service):
     """The running service: a watcher for each source, a delivery for each webhook."""
 
     def __init__(self, bus: Bus, config: Config, tokens: Mapping[str, str], state: Path) -> None:
@@ -99,7 +98,7 @@ class Notify(Service):
         self._store.close()
 
 
-async def build(bus: Bus, config: Config) -> Service:
+async def build(bus: Bus, config: Config) -> unit.Service:
     """Build the service on `bus`.
 
     Raises:
@@ -107,10 +106,10 @@ async def build(bus: Bus, config: Config) -> Service:
         CorruptStore: the store cannot be used.
     """
     if not config.notify.webhooks:
-        return Idle()
+        return IdleService()
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     tokens = _tokens(Path(folder), config.notify.webhooks) if folder else {}
-    return Notify(bus, config, tokens, Path(os.environ.get("STATE_DIRECTORY", STATE_DIRECTORY)))
+    return NotifyService(bus, config, tokens, state_directory("notify"))
 
 
 def _tokens(folder: Path, webhooks: tuple[Webhook, ...]) -> dict[str, str]:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.system
 
 CONFIG = "/etc/hyperhive/hyperhive.toml"
 TOKENS = "/etc/hyperhive/credentials/notify"
-PATIENCE = 60
+LIMIT = 60
 
 
 class Hook(ThreadingHTTPServer):
@@ -39,12 +39,12 @@ class Hook(ThreadingHTTPServer):
             return [b for b in self.got if b["event"] == event and words in str(b)]
 
         with self.came:
-            assert self.came.wait_for(found, PATIENCE), self.got
+            assert self.came.wait_for(found, LIMIT), self.got
             return found()[0]
 
     def until_refused(self, count: int) -> None:
         with self.came:
-            assert self.came.wait_for(lambda: self.refused >= count, PATIENCE)
+            assert self.came.wait_for(lambda: self.refused >= count, LIMIT)
 
 
 class Handler(BaseHTTPRequestHandler):

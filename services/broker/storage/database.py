@@ -15,8 +15,6 @@ from services.broker.storage.writer import Job, Writer
 
 T = TypeVar("T")
 
-STATE: Final = "/var/lib/hyperhive/broker"
-"""The directory of the store, unless systemd gives another one."""
 FILE: Final = "broker.sqlite"
 
 LAST_ID: Final = 2**63 - 1

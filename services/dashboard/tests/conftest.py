@@ -12,7 +12,7 @@ from aiohttp import web
 
 from services.config import DashboardConfig
 from services.dashboard import __main__ as root
-from services.dashboard.__main__ import Dashboard
+from services.dashboard.__main__ import DashboardService
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.tests.fakes import FakeHive
@@ -59,7 +59,7 @@ class Page:
     hive: FakeHive
     buses: dict[str, Bus]
     http: aiohttp.ClientSession
-    dashboard: Dashboard
+    dashboard: DashboardService
     streams: CountedStreams
 
     async def link(self) -> str:
@@ -138,7 +138,7 @@ async def page(
     await hive.serve_lifecycle(buses["lifecycle"])
     await hive.serve_approvals(buses["approvals"])
     bus, listener = await connect(), listen()
-    dashboard = Dashboard(bus, listener, tmp_path, DashboardConfig())
+    dashboard = DashboardService(bus, listener, tmp_path, DashboardConfig())
     await bus.own(names.DASHBOARD)
     await dashboard.start()
     run = asyncio.create_task(dashboard.run())
