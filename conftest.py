@@ -7,8 +7,9 @@ import pytest
 
 pytest_plugins = ["wire.fixtures"]
 
-ONLY_WHEN_ASKED = ("system", "long")
-"""Markers of tests that boot a systemd, or take minutes; HACKING.md describes them."""
+ASKED_BY = {"system": ("system", "long"), "long": ("long",)}
+"""Markers of tests that boot a systemd, or take minutes, and the words in `-m` that ask for them.
+HACKING.md describes them."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell ignores SIGINT for commands in the background, and the children of the tests would
@@ -17,8 +18,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect system tests and long tests, unless `-m` names their marker."""
-    unasked = [name for name in ONLY_WHEN_ASKED if name not in config.option.markexpr]
+    """Deselect system tests and long tests, unless `-m` asks for them."""
+    expression = config.option.markexpr
+    unasked = [name for name, words in ASKED_BY.items() if not any(w in expression for w in words)]
     left_out = {item for item in items if any(item.get_closest_marker(name) for name in unasked)}
     if left_out:
         items[:] = [item for item in items if item not in left_out]
@@ -31,7 +33,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if left_out := config.stash.get(_LEFT_OUT, 0):
         terminalreporter.write_line(
             f"{left_out} tests were left out: `make test` and `make test-long` run them, or"
-            f" `-m {'` and `-m '.join(ONLY_WHEN_ASKED)}`."
+            f" `-m {'` and `-m '.join(ASKED_BY)}`."
         )
 
 
