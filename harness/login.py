@@ -19,5 +19,7 @@ def binary() -> Path:
 if __name__ == "__main__":
     program = binary()
     if not program.is_file():
-        sys.exit(f"There is no Claude Code at {program}.")
+        sys.exit(
+            f"There is no Claude Code at {program}: the installation is incomplete. Repeat it."
+        )
     os.execv(program, [str(program), "auth", "login"])  # noqa: S606 - the purpose of this module

@@ -107,13 +107,13 @@ class Deliverer(Generic[M]):
             await self._meet()
             await self._empty()
         except LimitExceeded as error:
-            log.warning("Messages wait %g s: %s", LIMIT_RETRY, error)
+            log.warning("cannot deliver messages; trying again in %g s: %s", LIMIT_RETRY, error)
             return LIMIT_RETRY
         except HiveError as error:
-            log.warning("Messages wait for the broker: %s", error)
+            log.warning("cannot deliver messages until the broker is back: %s", error)
         except Exception:
             # The task must outlive anything: without it nobody hears of a crash any more.
-            log.exception("Messages were not delivered.")
+            log.exception("Delivering messages failed.")
         return None
 
     async def _run(self) -> None:

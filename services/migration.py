@@ -53,7 +53,8 @@ def migrate(
     if version > len(steps):
         raise CorruptStore(
             f"{path} was written by a newer Hyperhive (version {version}; this one knows up to "
-            f"{len(steps)}); nothing was changed. Install that version again, or move it away."
+            f"{len(steps)}); nothing was changed. Install that version again, or move the file "
+            "away."
         )
     if 0 < version < len(steps):
         keep(db, path, alive)

@@ -70,7 +70,7 @@ class Options(Generic[R]):
         name = str(first["loc"][0])[:_LONGEST_KEY]
         if first["type"] == "extra_forbidden":
             known = ", ".join(keys(self._record).values())
-            return f"There is no {self._name} called {name!r}; there are {known}."
+            return f"{name!r} is not a valid {self._name}. Use one of: {known}."
         return f"The {self._name} {name!r} is not valid: {first['msg']}."
 
 

@@ -1,4 +1,4 @@
-"""The figures in bench/README.md are those of bench/results/, and each bench has some."""
+"""bench/README.md has the figures of bench/results/, and each bench has figures."""
 
 import json
 import shutil

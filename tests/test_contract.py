@@ -27,7 +27,7 @@ PAGE = REPO / "docs" / "dbus.md"
 
 @dataclass(frozen=True)
 class Contract:
-    """An interface as its document has it."""
+    """An interface as its document describes it."""
 
     room: str
     element: ET.Element
@@ -68,7 +68,7 @@ def signature(member: ET.Element, direction: str | None = None) -> str:
 
 
 def annotation(member: ET.Element) -> str:
-    """When the property emits PropertiesChanged; `true` is what D-Bus assumes."""
+    """The EmitsChangedSignal of the property; D-Bus assumes `true` by default."""
     for one in member.findall("annotation"):
         if one.get("name") == EMITS_CHANGED:
             return one.get("value", "")
@@ -80,7 +80,7 @@ def python_names(function: object) -> list[str]:
 
 
 def fitting(names: list[str], arguments: list[str]) -> bool:
-    """Whether Python's parameters are called as the arguments, as far as Python lets them."""
+    """Whether the parameters have the names of the arguments, as far as Python allows."""
     return len(names) == len(arguments) and all(
         name == argument or keyword.iskeyword(argument)
         for name, argument in zip(names, arguments, strict=True)

@@ -107,7 +107,9 @@ class Bus:
         try:
             reply = await self._connection.ask(call, timeout)
         except MisfitError as error:
-            raise errors.InvalidArgument(f"{member} cannot be called so: {error}.") from error
+            raise errors.InvalidArgument(
+                f"The arguments of {member} are not valid: {error}."
+            ) from error
         if reply.kind is Kind.ERROR:
             text = reply.body[0] if reply.signature.startswith("s") else ""
             raise errors.from_reply(reply.error_name or "", text)
@@ -128,7 +130,7 @@ class Bus:
             destination, path, interface, member, signature, *args, timeout=timeout
         )
         if len(result) != 1:
-            raise errors.InvalidArgument(f"{member} answered {len(result)} values, not one.")
+            raise errors.InvalidArgument(f"{member} returned {len(result)} values instead of one.")
         return result[0]
 
     # Signals

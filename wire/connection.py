@@ -228,7 +228,7 @@ class Connection(MessageBus):
         self._finalize(None)
 
     def _setup_socket(self) -> None:
-        failure, path = "it names no unix socket", "that address"
+        failure, path = "it is not the address of a unix socket", "that address"
         for transport, options in self._bus_address:
             path = options.get("path") or "\0" + options.get("abstract", "")
             if transport != "unix" or path == "\0":

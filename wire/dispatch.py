@@ -29,8 +29,8 @@ MAX_HELD: Final = 64 * 1024 * 1024
 _SMALL: Final = 64 * 1024
 """A call of at most so many bytes may always wait."""
 
-_STOPPING: Final = "The service is stopping; call again when it is back."
-_TOO_MUCH: Final = "Too much was sent before the caller was identified; wait and try again."
+_STOPPING: Final = "The service is stopping; try again when it is back."
+_TOO_MUCH: Final = "The caller sent too much before it was identified; wait, and try again."
 
 
 class Dispatcher:
@@ -179,7 +179,7 @@ class Dispatcher:
                 name = f"{call.interface}.{call.member}" if call.interface else call.member
                 methods = ", ".join(name for one in here for name in one.methods) or "none"
                 raise errors.StandardError(
-                    errors.UNKNOWN_METHOD, f"There is no method {name}; there are: {methods}."
+                    errors.UNKNOWN_METHOD, f"There is no method {name}. The methods are: {methods}."
                 )
         names = ", ".join(one.interface_name for one, _ in found)
         raise errors.InvalidArgument(

@@ -98,11 +98,11 @@ _REQUIRED: Final = {
     Kind.SIGNAL: ("path", "interface", "member"),
 }
 _NAME_RULES: Final[dict[int, tuple[str, Callable[[str], bool], str]]] = {
-    1: ("o", validators.is_object_path_valid, "an object path"),
-    2: ("s", validators.is_interface_name_valid, "the name of an interface"),
-    3: ("s", validators.is_member_name_valid, "the name of a member"),
-    4: ("s", validators.is_interface_name_valid, "the name of an error"),
-    6: ("s", validators.is_bus_name_valid, "a name on the bus"),
+    1: ("o", validators.is_object_path_valid, "object path"),
+    2: ("s", validators.is_interface_name_valid, "interface name"),
+    3: ("s", validators.is_member_name_valid, "member name"),
+    4: ("s", validators.is_interface_name_valid, "error name"),
+    6: ("s", validators.is_bus_name_valid, "bus name"),
 }
 
 
@@ -111,7 +111,7 @@ def _name_field(code: int, text: str) -> bytes:
     """Return one field with a name; the same few names are used again and again."""
     token, is_valid, what = _NAME_RULES[code]
     if not is_valid(text):
-        raise MisfitError(f"{text[:64]!r} is not {what}")
+        raise MisfitError(f"{text[:64]!r} is not a valid {what}")
     data = text.encode()
     return _padded(b"%c\x01%b\0%b%b\0" % (code, token.encode(), _LENGTH.pack(len(data)), data))
 
@@ -220,7 +220,7 @@ def _encode_text(out: bytearray, value: Value, depth: int) -> None:
 
 def _encode_path(out: bytearray, value: Value, depth: int) -> None:
     if not isinstance(value, str) or not validators.is_object_path_valid(value):
-        raise MisfitError(f"{str(value)[:64]!r} is not an object path")
+        raise MisfitError(f"{str(value)[:64]!r} is not a valid object path")
     _encode_text(out, value, depth)
 
 

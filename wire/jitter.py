@@ -24,7 +24,7 @@ _FILE_EVENTS: Final = frozenset(
 )
 _ONE_OF: Final = 10
 _MOST: Final = 200
-"""How many delays a test gets: some make thousands of files."""
+"""The most delays in a test, because some tests make thousands of files."""
 
 _chance = random.Random()  # noqa: S311 - and not the module's own, which pytest-randomly seeds
 

@@ -73,7 +73,7 @@ def _fault(name: str) -> str:
     if not name:
         return "it is empty"
     if not re.fullmatch(r"[a-z0-9-]*", name):
-        return "it has other characters than lower-case letters, digits and hyphens"
+        return "it contains characters other than lower-case letters, digits and hyphens"
     if len(name) > MAX_AGENT_NAME:
         return f"it has {len(name)} characters"
     return "it does not begin with a letter"

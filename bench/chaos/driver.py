@@ -92,7 +92,7 @@ class Chaos:
         self._broker = BrokerClient(bus)
         self._observer = observer
         self._crew = crew
-        # Of no earlier run, for dedupe keys are for ever.
+        # Unique to this run, because dedupe keys are kept for ever.
         self._run = time.time_ns()
         self._chance = random.Random(f"{seed} load")
         self._said = 0

@@ -173,7 +173,7 @@ class Grammar:
         arguments = {"to": "bob", "body": body}
         return self._frame("tools/call", {"name": "send", "arguments": arguments})
 
-    # What lines are made of
+    # The parts of lines
 
     def _frame(self, method: str, params: Json) -> bytes:
         message = {"jsonrpc": "2.0", "id": self._id(), "method": method, "params": params}

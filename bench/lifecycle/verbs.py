@@ -29,7 +29,7 @@ from wire.records.lifecycle import JobRemoved, JobResult, JobVerb, SpawnOptions
 
 AGENTS: Final = ("v1", "v2", "v-3", "v4", "v5")
 CANCELLED: Final = 0.15
-"""Of so many orders the client cancels one at once."""
+"""The fraction of orders that the client cancels at once."""
 
 Order = Callable[[Orders, str], Awaitable[str]]
 

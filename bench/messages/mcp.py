@@ -106,7 +106,7 @@ async def pairs(agents: Sequence[str]) -> AsyncIterator[list[Pair]]:
     made = []
     for sender, receiver in zip(agents[::2], agents[1::2], strict=True):
         waiting = Receiver(clients[receiver])
-        await waiting.finish()  # What an earlier run may have left.
+        await waiting.finish()  # Messages that an earlier run may have left.
         made.append(Pair(Sender(clients[sender], receiver), waiting))
     try:
         yield made

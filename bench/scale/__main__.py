@@ -19,7 +19,7 @@ FEW: Final = 1000
 MANY: Final = 1_000_000
 SAMPLES: Final = 300
 LIMIT: Final = 1.5
-"""How many times as long a call may take with many messages."""
+"""The factor by which a call may take longer with many messages."""
 
 
 def main() -> int:

@@ -50,7 +50,7 @@ def _rows(count: int, began: int) -> Iterator[tuple[str, str, int, int, str]]:
     """Yield sender, recipient, time queued and acknowledged, and body; always the same."""
     chance = random.Random(1)
     words = [_word(chance) for _ in range(WORDS)]
-    # How often a word is said is about one by its rank.
+    # The frequency of a word is about one by its rank.
     weights = [1 / rank for rank in range(1, WORDS + 1)]
     text = chance.choices(words, weights, k=min(count, _CHUNK) * 40)
     for number in range(count):

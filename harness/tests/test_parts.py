@@ -195,7 +195,7 @@ def test_an_agent_may_have_tools_and_servers_of_its_own(tmp_path: Path) -> None:
     assert made.mcp_servers["hive"] == options.mcp_servers(config.Config("a"), paths)["hive"]
     allowed = json.loads(made.settings or "")["permissions"]["allow"]
     assert {"mcp__hive", "mcp__docs", "mcp__web", "WebFetch(domain:a.org)"} <= set(allowed)
-    # What one agent may do does not stay for the next.
+    # The permissions of one agent do not remain for the next.
     bare = options.settings_of(config.Config("a"))
     assert "mcp__docs" not in bare["permissions"]["allow"]
 

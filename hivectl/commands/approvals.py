@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wire.records.approvals import Approval
 
 DEPLOY_SECONDS = 900
-"""How long `approve` waits by default: packages are downloaded, and turns have to end."""
+"""The seconds that `approve` waits by default: packages are downloaded, and turns must end."""
 
 _request = click.argument(
     "number", metavar="ID", type=number(least=1), shell_complete=complete_requests

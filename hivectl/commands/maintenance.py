@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 MAINTENANCE_SECONDS = 600.0
-"""How long a backup or a vacuum of a large store may take."""
+"""The seconds that a backup or a vacuum of a large store may take."""
 
 
 @click.command()

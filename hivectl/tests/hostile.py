@@ -1,4 +1,4 @@
-"""A text that steers a terminal that shows it as it is."""
+"""A text that controls a terminal which shows it unescaped."""
 
 import re
 

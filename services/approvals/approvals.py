@@ -130,7 +130,7 @@ class Approvals:
         )
 
     async def withdraw(self, caller: str, number: int) -> None:
-        """Take a pending request back: the manager one of its own, the operator any.
+        """Withdraw a pending request: the manager one of its own, the operator any.
 
         Raises:
             NotFound: there is no such request.
@@ -149,7 +149,7 @@ class Approvals:
     # Decisions of the operator
 
     async def approve(self, number: int, *, now: bool = False) -> str:
-        """Say yes; return the path of the job that carries the request out.
+        """Approve a request; return the path of the job that carries it out.
 
         Args:
             now: do not wait for the end of the agent's turn; an approved request stops waiting.
@@ -176,7 +176,7 @@ class Approvals:
         return await self._deployer.job_of(approval)
 
     async def deny(self, number: int, note: str) -> None:
-        """Say no.
+        """Deny a request.
 
         Raises:
             NotFound: there is no such request.
@@ -205,8 +205,8 @@ class Approvals:
     async def diff(self, number: int) -> str:
         """Return what a request changes, as a unified diff.
 
-        It is made against the deployed commit: before the operator's yes the present one, later the
-        one at the time of the yes.
+        The diff is made against the deployed commit: until the approval the current one, then the
+        one at the time of the approval.
 
         Raises:
             NotFound: there is no such request, or its agent was purged.

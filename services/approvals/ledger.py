@@ -149,7 +149,7 @@ class Ledger:
         return self.get(number)
 
     def approve(self, number: int, base: str, *, now: bool) -> None:
-        """Keep the operator's yes, given on top of the deployed commit `base`.
+        """Store the operator's approval, given while the commit `base` was deployed.
 
         Raises:
             NotFound: there is no such request.

@@ -15,7 +15,7 @@ from wire.types import Dict, Int64, Str, StrList, UInt32, UInt64, UInt64List
 
 
 class SenderWatch(Protocol):
-    """The part of the bus that the interface needs besides being exported."""
+    """The part of the bus that the interface needs, in addition to being exported."""
 
     def watch_sender(self, connection: str) -> asyncio.Future[None]:
         """Return a future that is done when `connection` has left the bus."""

@@ -207,7 +207,7 @@ def _swap(store: Path, part: Path) -> Path | None:
             schema.check(store)
             _fold(store, "WAL")
         except (CorruptStore, sqlite3.DatabaseError):
-            pass  # It is damaged: it is kept as it is, with its log.
+            pass  # The old store is damaged: keep it unchanged, with its log.
         os.link(store, kept, follow_symlinks=False)
     # The old log must be gone before the new store is there: sqlite would apply it to that one.
     # Only a damaged store still has a log here; the log is kept beside it.

@@ -32,7 +32,7 @@ def main() -> int:
         say(str(error))
         return 1
     except OSError as error:  # usually a full disk
-        say(f"The build cannot be written: {error}.")
+        say(f"The build could not be written: {error}. Check the disk (df {BUILDS}).")
         return 1
     return 0
 

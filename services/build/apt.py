@@ -148,7 +148,7 @@ class Apt:
             if done.returncode:
                 raise BuildError(f"dpkg-deb could not unpack {archive.name}.")
             if left := usr_merge.move(Path(folder), into / "usr"):
-                say(f"  left out, because not in /usr: {', '.join(left)}")
+                say(f"  not unpacked, because outside of /usr: {', '.join(left)}")
 
     def _run(self, *arguments: str) -> int:
         command = self._command("-q", *arguments)

@@ -74,7 +74,9 @@ class Builder:
             BuildError: the build failed; nothing is left of it.
         """
         if not is_agent_name(agent) or not _COMMIT.fullmatch(commit):
-            raise BuildError(f"{agent!r} {commit!r} is not an agent and the full name of a commit.")
+            raise BuildError(
+                f"{agent!r} {commit!r} is not valid: give an agent's name and a full commit hash."
+            )
         store = BuildStore(self._builds / agent)
         if store.find(commit):
             say(f"{commit} is built already")

@@ -52,7 +52,7 @@ class BuildStore:
 
 
 def _to_disk(place: Path) -> None:
-    """Sync the directory, so that after a power cut it is complete if it has its name."""
+    """Sync the directory, so that after a power cut a directory with the final name is complete."""
     if (place / "usr").exists():
         os.sync()  # thousands of files
         return

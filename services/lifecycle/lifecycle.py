@@ -199,7 +199,9 @@ class Lifecycle:
         """
         job = self.jobs.find(number)
         if job.verb is not JobVerb.DEPLOY:
-            raise Conflict(f"Job {number} is a {job.verb}; only a deploy waits for a turn.")
+            raise Conflict(
+                f"Job {number} is not a deploy but a {job.verb}; only a deploy waits for a turn."
+            )
         self._steps.deploys.hurry(job)
 
     def destroy(self, name: str, purge: bool) -> Job:
@@ -214,8 +216,8 @@ class Lifecycle:
             raise self._roster.unknown(name)
         if record.phase is Phase.KEPT and not purge:
             raise NotFound(
-                f"{name} is destroyed already, and its data is kept. Destroy it with purge to "
-                "remove the data, or spawn it again to use the data."
+                f"{name} is already destroyed, and its data are kept. `hivectl purge {name}` "
+                f"deletes the data; `hivectl spawn {name}` creates the agent again with them."
             )
         return self._submit(name, JobVerb.DESTROY, {"purge": purge})
 
@@ -231,7 +233,7 @@ class Lifecycle:
         return self._submit(name, verb, {})
 
     def update_all(self) -> list[str]:
-        """Update all stale agents, one after the other, each at rest; return their names."""
+        """Update all stale agents, one after the other, each when idle; return their names."""
         return self.rolling_update.begin()
 
     def cancel(self, number: int) -> None:
@@ -251,7 +253,7 @@ class Lifecycle:
         agent = self._roster.agent(name)
         values = resources.checked(changes)
         if job := self.jobs.of(name):
-            raise Conflict(f"{name} is busy (job {job.number}); ask again when that is over.")
+            raise Conflict(f"{name} is busy with job {job.number}; try again when it has ended.")
         record = self._roster.records[name]
         record.resources = resources.merged(record.resources, values)
         self._store.save(record)
@@ -269,7 +271,7 @@ class Lifecycle:
     async def pause(self, name: str) -> None:
         """Freeze the processes of an agent. Raises NotFound, Conflict."""
         if not self._roster.agent(name).unit_status.up:
-            raise Conflict(f"{name} cannot be paused: it does not run.")
+            raise Conflict(f"{name} cannot be paused: it is not running.")
         await self._backend.pause(name)
         await self.monitor.refresh(name)
 
@@ -309,7 +311,7 @@ class Lifecycle:
             InvalidArgument: the report is not valid.
         """
         if not (principal.is_agent and principal.name == name):
-            raise AccessDenied(f"Only {name} itself may report for {name}.")
+            raise AccessDenied(f"Only the endpoint of {name} may report the state of {name}.")
         agent = self._roster.agent(name)
         before = agent.turn_state
         agent.report(report)
@@ -358,7 +360,7 @@ class Lifecycle:
             try:
                 await self._backend.limit(record.spec)
             except HiveError as error:
-                log.error("%s keeps its former limits: %s", record.name, error)
+                log.error("cannot apply the limits of %s: %s", record.name, error)
 
     def _tell_of_stale(self) -> None:
         auto = self._settings.auto_update

@@ -77,7 +77,7 @@ class Notifier:
             item.event,
             item.number,
             f"{item.origin} causes too many notifications",
-            f"It has caused {self._limit} within an hour, so further ones are left out until the "
-            "hour is over. To see them: hivectl threads",
+            f"It has caused {self._limit} within an hour; no more are sent until the hour is over. "
+            "`hivectl threads` shows all of them.",
             item.at,
         )

@@ -82,12 +82,12 @@ class WebhookDelivery:
         left = post.queued / 1e6 + self._give_up_after - self._now()
         if attempt.outcome is Outcome.REJECTED or left <= 0:
             key = post.notification.key
-            log.error("%s was not sent to %s: %s", key, self._webhook, attempt.reason)
+            log.error("cannot send %s to %s: %s", key, self._webhook, attempt.reason)
             self._store.remove(post)
             return
         if not self._failures:
             log.warning(
-                "%s does not accept posts, which are retried: %s", self._webhook, attempt.reason
+                "%s does not accept posts; they are retried: %s", self._webhook, attempt.reason
             )
         wait = max(attempt.retry_after, self._backoff())
         self._failures += 1

@@ -20,7 +20,7 @@ REPO = Path(__file__).resolve().parents[2]
 AGENTS = ("manager", "alice", "bob")
 PYTHON = "/usr/lib/hyperhive/bin/python"
 GRACE = 30.0
-"""How many seconds after its limit an answer may come."""
+"""The seconds by which an answer may exceed its time limit."""
 
 
 class CallError(Exception):

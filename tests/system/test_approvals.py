@@ -118,7 +118,7 @@ def check(hive: Hive, agent: str) -> None:
 def test_a_commit_is_deployed_after_a_yes(crew: Hive, measured: Callable[[str], None]) -> None:
     commit = propose(crew, "erna", greeting("hello"))
     number = ask(crew, "erna", commit)
-    # Whatever becomes of it in the manager's repository.
+    # Our repository keeps the commit, even if the manager's repository loses it.
     inside(
         crew, "manager", "sh", "-c", "cd /agents/erna && git reset -q --hard HEAD~1 && git gc -q"
     )
@@ -130,7 +130,7 @@ def test_a_commit_is_deployed_after_a_yes(crew: Hive, measured: Callable[[str], 
     assert until_ended(crew, number)["state"] == "deployed"
     assert greets(crew, "erna") == "hello"
     check(crew, "erna")
-    # What the manager sees of it.
+    # The manager sees the result.
     tell = f"""
         set -e
         cd /agents/erna
@@ -193,5 +193,5 @@ def test_a_purged_agent_leaves_no_repository(crew: Hive) -> None:
     number = ask(crew, "gone", propose(crew, "gone", greeting("never")))
     crew.hivectl("destroy", "gone", "--purge", "--yes", timeout=120)
     assert until_ended(crew, number)["state"] == "withdrawn"
-    until_recorded(crew, "erna")  # whatever is done to git is done by then
+    until_recorded(crew, "erna")  # all changes of git are complete by then
     assert "gone" not in json.loads(git(crew, "meta", "show", "main:agents.json"))

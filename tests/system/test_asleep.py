@@ -40,7 +40,7 @@ def test_who_sleeps_uses_nothing(
     assert [group for group in groups for name in sleepers if name in group] == []
     machines = hive.run("machinectl", "list", "--no-legend").stdout
     assert [name for name in sleepers if f"h-{name} " in machines] == []
-    # What they need of others: lifecycle watches over them.
+    # Sleeping agents need lifecycle, which watches over them.
     rest = module(hive, "bench.lifecycle.weigh", "10")
     assert rest["wakeups"]["services"] < 100
     measured(

@@ -106,7 +106,7 @@ def test_a_package_is_unpacked_and_nothing_of_it_installed(builds: Builds, packa
     assert built.ok, built.log
     place = f"{BUILDS}/{built.commit}"
     assert builds.hive.run(f"{place}/usr/bin/hello").stdout == "Hello, world!\n"
-    # What the host has is not taken a second time.
+    # Packages that the host has are not unpacked again.
     [line] = builds.hive.run("cat", f"{place}/packages").stdout.splitlines()
     assert line.split()[0] == package
     assert {name.split("/")[0] for name in builds.files(built.commit)} == {

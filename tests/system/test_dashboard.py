@@ -118,7 +118,7 @@ def test_one_agent_is_shown_with_what_it_uses_and_logs(swarm: Hive, page: Page) 
     assert page.request("GET", "/agents/alice").status == 200
     swarm.hivectl("send", "alice", "hello on your page")
     assert "hello on your page" in {message["body"] for message in part(page, "alice", "messages")}
-    # What else is counted depends on the host's controllers.
+    # The other figures depend on the host's controllers.
     assert part(page, "alice", "usage")["cpu"] > 0
     assert any("alice" in line for line in part(page, "alice", "logs"))
     first = part(page, "alice", "deploys")[-1]

@@ -170,7 +170,7 @@ def test_a_cancelled_build_ends_and_leaves_the_agent_alone(dora: Hive) -> None:
         answer = probe(dora, "deploy", "dora", commit(dora, greeting("cancelled")))
     assert (answer["result"], answer["note"]) == (
         "cancelled",
-        "It was cancelled; dora is as it was.",
+        "The job was cancelled; dora is unchanged.",
     )
     assert dora.run("systemctl", "is-active", BUILD, check=False).stdout.strip() == "inactive"
     assert (leader(dora, "dora"), deployed(dora)) == before

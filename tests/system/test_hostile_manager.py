@@ -73,7 +73,7 @@ def test_traps_are_not_sprung(restored: Hive) -> None:
     answer = submit(restored, commit)
     assert answer.returncode == 0, answer.stderr
     number = str(json.loads(answer.stdout)["data"][0])
-    # It is ours: whatever becomes of the manager's.
+    # The copy is ours, and stays when the manager's is lost.
     inside(restored, "manager", "rm", "-rf", "/agents/alice/.git/objects")
     assert "+# trapped" in approvals(restored, "Diff", "t", number).stdout
     approvals(restored, "Deny", "ts", number, "no")

@@ -64,7 +64,7 @@ def test_a_tree_that_does_not_fit_is_refused_with_the_reason(
     swarm.run("mkdir", "-p", "/srv/hyperhive/empty/usr")
     set_image("/srv/hyperhive/empty")
     refused = swarm.hivectl("start", "alice", check=False, timeout=120)
-    assert "alice cannot be run from the image /srv/hyperhive/empty: it has no" in refused.stderr
+    assert "alice cannot run from the image /srv/hyperhive/empty: it has no" in refused.stderr
     assert hivectl(swarm, "status", "alice")["state"] == "stopped"
 
 

@@ -114,7 +114,7 @@ def test_root_in_the_container_is_nobody_on_the_host(swarm: Hive) -> None:
     base = hivectl(swarm, "status", "alice")["uid_base"]
     uid = swarm.run("stat", "-c", "%u", f"/proc/{leader(swarm, 'alice')}").stdout.strip()
     assert int(uid) == base >= 65536
-    # A setuid file she leaves in her state is hers, not root's, for whoever runs it on the host.
+    # A setuid file in alice's state belongs to her, not to root, whoever runs it on the host.
     inside(swarm, "alice", "sh", "-c", "cp /usr/bin/id /state/id && chmod 4755 /state/id")
     owner = swarm.run("stat", "-c", "%u %a", "/var/lib/hyperhive/agents/alice/state/id").stdout
     assert owner.split() == [str(base), "4755"]

@@ -44,7 +44,7 @@ def test_hivectl_says_so(swarm: Hive) -> None:
     [
         ("nobody", []),
         ("hive-agents", ["JobRemoved"]),
-        # Which container runs in which life, and nothing of other services.
+        # The containers and their invocations, and nothing of other services.
         ("hive-broker", ["InterfacesAdded", "InterfacesRemoved", "PropertiesChanged"]),
     ],
 )

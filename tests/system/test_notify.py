@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def restart(hive: Hive) -> None:
-    """Restart hive-notify, whatever its limit of starts."""
+    """Restart hive-notify, even if its start limit is reached."""
     hive.run("systemctl", "reset-failed", "hive-notify", check=False)
     hive.run("systemctl", "restart", "hive-notify")
 

@@ -59,6 +59,6 @@ def test_an_imported_collision_is_shown_and_moves_nobody(carol: Hive) -> None:
         shown = hivectl(carol, "status", name)
         assert (shown["port"], shown["port_shared_with"]) == (wanted, [other])
     [change] = hivectl(carol, "rebuild", "carol")["changes"]
-    assert change.startswith(f"port changed from {wanted}, which bob has, too, to ")
+    assert change.startswith(f"port changed from {wanted} (also used by bob) to ")
     assert hivectl(carol, "status", "bob")["port_shared_with"] == []
     assert port(carol, "carol") != wanted

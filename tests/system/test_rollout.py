@@ -58,7 +58,7 @@ def test_all_are_updated_one_after_the_other(upgraded: Hive) -> None:
 
 def test_the_first_failure_ends_it(upgraded: Hive) -> None:
     before = {name: leader(upgraded, name) for name in ("bob", "manager")}
-    # Whatever is started now fails at once.
+    # Each container that is started now fails at once.
     drop_in = "/run/systemd/system/systemd-nspawn@h-alice.service.d/99-broken.conf"
     broken = "[Service]\nExecStartPre=/bin/false\n"
     upgraded.run("install", "-D", "/dev/stdin", drop_in, input=broken)

@@ -80,7 +80,7 @@ def test_what_is_said_to_it_wakes_it(
     measured(f"{member} to a sleeping agent, to its harness having the message: {woken['ms']} ms")
     assert woken["ms"] < 20_000
     until_asleep(sleepy, "bob")
-    # What came back because it fell asleep in the middle wakes it once more.
+    # A message that was released because the agent fell asleep in the middle wakes it once more.
     while hivectl(sleepy, "history", "--to", "bob", "--state", "queued"):
         until_state(sleepy, "bob", "running")
         until_asleep(sleepy, "bob")

@@ -27,7 +27,7 @@ CALL_TIMEOUT: Final = 25.0
 
 @dataclass(frozen=True)
 class RemoteMethod:
-    """A method of a client as it is on the bus."""
+    """The D-Bus member behind a method of a client."""
 
     member: str
     arguments: str

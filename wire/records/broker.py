@@ -21,7 +21,7 @@ class MessageState(StrEnum):
 
 
 class QuestionState(StrEnum):
-    """Whether a question is open, and how it has ended."""
+    """The state of a question."""
 
     OPEN = "open"
     ANSWERED = "answered"
@@ -30,7 +30,7 @@ class QuestionState(StrEnum):
 
 
 class ReminderState(StrEnum):
-    """Whether a reminder is still to come, and how it has ended."""
+    """The state of a reminder."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -49,7 +49,7 @@ class Message(NamedTuple):
     body: Str
     queued: Int64
     redeliveries: UInt32
-    """How often the message was handed out without being acknowledged."""
+    """The number of deliveries that ended without an acknowledgement."""
     urgent: Bool
     in_reply_to: UInt64
     """The message that this one answers; 0 when it answers none."""

@@ -147,7 +147,7 @@ def decode(cls: type[R], values: object) -> R:
             raise _other_version(cls, "is not a struct")
         found = list(values)
         if len(found) != len(fields):
-            raise _other_version(cls, f"has {len(found)} values in place of {len(fields)}")
+            raise _other_version(cls, f"has {len(found)} values instead of {len(fields)}")
         for place, field in enumerate(fields):
             if field.convert is not None:
                 found[place] = _converted(cls, field, found[place])
@@ -157,7 +157,7 @@ def decode(cls: type[R], values: object) -> R:
     named = _named(cls, values)
     for field in fields:
         if field.name not in named and field.name not in cls._field_defaults:  # type: ignore[attr-defined]
-            raise _other_version(cls, f"does not tell {field.key}")
+            raise _other_version(cls, f"has no {field.key}")
     return cls(**named)
 
 
@@ -270,13 +270,13 @@ def _converted(cls: type, field: _Field, value: Value) -> Value:
     try:
         return field.convert(value)
     except (TypeError, ValueError) as error:
-        raise _other_version(cls, f"has a value of {field.key} that is not known") from error
+        raise _other_version(cls, f"has an unknown value of {field.key}") from error
 
 
 def _other_version(cls: type, text: str) -> Conflict:
     return Conflict(
-        f"The {cls.__name__} that came over the bus {text}: the services are of different "
-        "versions. Restart them: systemctl restart 'hive-*'"
+        f"The {cls.__name__} received over the bus {text}: two services have different versions. "
+        "Restart them: systemctl restart 'hive-*'"
     )
 
 

@@ -16,7 +16,7 @@ SECRET = "a secret of the service"
 
 
 class Lamp1(Interface, name=NAME):
-    """Has one of everything."""
+    """An interface with one member of each kind."""
 
     def __init__(self) -> None:
         self.state = "off"

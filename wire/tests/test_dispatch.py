@@ -66,7 +66,7 @@ async def test_what_waits_until_it_is_known_who_calls_is_bounded(
     large = "x" * 100_000
     texts = (large, large, large, "small")
     first, second, third, small = (asyncio.create_task(echo(text)) for text in texts)
-    with pytest.raises(errors.LimitExceeded, match="before the caller was identified"):
+    with pytest.raises(errors.LimitExceeded, match="sent too much before it was identified"):
         await third
     release.set()
     held = [first, second, small]

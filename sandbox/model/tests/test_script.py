@@ -240,7 +240,7 @@ def test_the_demo_changes_a_configuration_again(
     command = found["step"][0]["args"]["command"].replace("/agents/{name}", str(tmp_path / "alice"))
     for key, value in words.items():
         command = command.replace(f"{{{key}}}", value)
-    # What was on the first line is replaced, too.
+    # The text of the first line is replaced, too.
     before = line.replace('"2"', '"1"').replace('"jq"', '"hello"')
     applied = tmp_path / "applied"
     for role in ("AUTHOR", "COMMITTER"):

@@ -28,7 +28,7 @@ class Adopter:
         self._lifecycle = lifecycle
 
     async def adopt(self) -> None:
-        """Look at the agents; an error is logged, and the look stays due."""
+        """Compare the agents with the repositories; log an error, and stay due then."""
         self.due = False  # first: an agent that comes or goes meanwhile makes another look due
         try:
             snapshot = await self._lifecycle.snapshot()

@@ -26,7 +26,7 @@ MAX_NOTE: Final = 16 * 1024
 _AWAY: Final = (Unavailable, Stopping, Timeout)
 """Errors that say nothing about the order, only that lifecycle could not be asked."""
 _ATTEMPTS: Final = 3
-"""How often another job may begin and end just when ours is ordered."""
+"""The attempts to order a job while other jobs of the agent begin and end."""
 
 
 class Deployer:

@@ -22,7 +22,7 @@ VERBS: Final = {
 
 
 class Stage(StrEnum):
-    """How far a request is."""
+    """The stage of a request."""
 
     QUEUED = "queued"
     """There is no job; it is ordered as soon as lifecycle can take it."""
@@ -85,12 +85,12 @@ class Deployment:
             self._waiters.discard(waiter)
 
     def order(self) -> None:
-        """Lifecycle is about to be asked for a job."""
+        """Note that lifecycle is about to be asked for a job."""
         self._move(Stage.ORDERING)
         self._early.clear()
 
     def accept(self, job: str) -> JobRemoved | None:
-        """Lifecycle has answered with a job; return its end if it has ended already."""
+        """Note the job that lifecycle has answered; return its end if it has already ended."""
         if self.stage is Stage.ORDERING:
             self._run(job)
         else:  # lifecycle was lost meanwhile, and the job may be lost with it
@@ -98,7 +98,7 @@ class Deployment:
         return self._early.get(job)
 
     def resume(self, job: str) -> JobRemoved | None:
-        """A job that was ordered earlier, before a restart of ours, still runs.
+        """Note that a job still runs which was ordered before a restart of this service.
 
         Return its end if it has ended since lifecycle said so.
         """
@@ -106,7 +106,7 @@ class Deployment:
         return self._early.get(job)
 
     def requeue(self, error: HiveError | None = None) -> None:
-        """No job can be ordered now, or lifecycle was lost; the next change is the next occasion.
+        """Wait for the next change of lifecycle: no job can be ordered now, or lifecycle was lost.
 
         Args:
             error: the answer to callers that wait for the job; None: they go on waiting.
@@ -127,7 +127,7 @@ class Deployment:
         return self.stage is Stage.RUNNING and ours
 
     def end(self, error: HiveError | None = None) -> None:
-        """The outcome is on disk.
+        """Note that the outcome is on disk.
 
         Args:
             error: the answer to callers that wait for the job, when lifecycle refused the order.

@@ -78,7 +78,7 @@ class FakeLifecycle:
     async def hurry(self, job: str) -> None:
         async with self.faults.at("hurry"):
             if job not in self.jobs:
-                raise NotFound(f"{job} is over already.")
+                raise NotFound(f"{job} does not exist, or has ended.")
             self.hurried.append(job)
 
     def begin(self, verb: str, agent: str, commit: str = "") -> str:

@@ -110,7 +110,7 @@ async def test_a_cancelled_job_has_failed(room: Room) -> None:
     await room.agent()
     number = await apply(room)
     await room.do(room.approvals.approve(number))
-    room.lifecycle.end("alice", "cancelled", "It was cancelled; alice is as it was.")
+    room.lifecycle.end("alice", "cancelled", "The job was cancelled; alice is unchanged.")
     await room.rest()
     assert room.state(number) is ApprovalState.FAILED
     await room.check()

@@ -27,7 +27,7 @@ class Story(Room):
             except Killed:
                 await self.revive()
             except HiveError:
-                # What failed may have been done all the same: then it is refused now.
+                # A call that failed may have taken effect all the same: then it is refused now.
                 if not self.faults.struck:
                     raise
         return None

@@ -115,7 +115,7 @@ async def test_from_request_to_spawned(
         assert await _next(stream) == ("ApprovalAdded", ["alice", 1, "spawn"])
         assert "+# x" in await hive.approvals.diff(1)
         del principals.known[hive.client.unique_name]
-    # Who a caller is is remembered for as long as the connections last.
+    # Identities of callers are cached for as long as the connections last.
     async with room(), hive.client.subscribe(interface=names.APPROVALS) as stream:
         pending = ApprovalFilter(state=ApprovalState.PENDING)
         [request] = await hive.approvals.list_approvals(pending)

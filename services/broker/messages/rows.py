@@ -83,7 +83,7 @@ def _redeliveries(row: sqlite3.Row, state: MessageState) -> int:
 
 
 _STATES: Final = {
-    # Whether it is acknowledged, whether it was parked.
+    # The key: is the message acknowledged, was it parked.
     (True, True): MessageState.DROPPED,
     (True, False): MessageState.ACKNOWLEDGED,
     (False, True): MessageState.DEAD,

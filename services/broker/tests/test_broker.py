@@ -311,7 +311,14 @@ async def test_limits(room: Parts, broker: Broker) -> None:
         (ALICE, "bob", " \n", {}, InvalidArgument, "empty"),
         (ALICE, "bob", "x" * (MAX_BODY + 1), {}, LimitExceeded, "1001 bytes; at most 1000"),
         (ALICE, "bob", "ä" * (MAX_BODY - 1), {}, LimitExceeded, "1998 bytes"),
-        (ALICE, "bob", "x", {"ugrent": True}, InvalidArgument, "no option of Send called 'ugrent'"),
+        (
+            ALICE,
+            "bob",
+            "x",
+            {"ugrent": True},
+            InvalidArgument,
+            "'ugrent' is not a valid option of Send",
+        ),
         (ALICE, "bob", "x", {"urgent": 1}, InvalidArgument, "'urgent' is not valid"),
         (ALICE, "bob", "x", {"in_reply_to": True}, InvalidArgument, "'in_reply_to' is not valid"),
         (ALICE, "bob", "x", {"in_reply_to": 2**64 - 1}, InvalidArgument, "'in_reply_to'"),
@@ -348,7 +355,7 @@ async def test_other_bad_arguments(room: Parts, broker: Broker) -> None:
     for limit in (0, 1001):
         with pytest.raises(InvalidArgument, match="is not a valid limit: use 1 to 1000"):
             await listed(room, BOB, {}, limit)
-    with pytest.raises(InvalidArgument, match="there are to, from, agent, text, before"):
+    with pytest.raises(InvalidArgument, match="Use one of: to, from, agent, text, before"):
         await listed(room, BOB, {"sender_": "x"}, 1)
     with pytest.raises(InvalidArgument, match="'state' is not valid"):
         await listed(room, BOB, {"state": "lost"}, 1)

@@ -45,7 +45,7 @@ async def test_a_real_alarm_rings_in_time_and_can_be_set_anew() -> None:
             await rang.wait()
         assert clock.now().wall >= at
         rang.clear()
-        alarm.set(clock.now().wall - 3600 * SECOND)  # What is over rings at once.
+        alarm.set(clock.now().wall - 3600 * SECOND)  # An alarm whose time has passed rings at once.
         async with asyncio.timeout(10):
             await rang.wait()
         rang.clear()

@@ -120,7 +120,7 @@ async def test_words_are_found_newest_last_in_stable_pages(
     before = everything[-1] + 100
     while page := await ids(past, text="REPORT", limit=3, before=before):
         pages[:0], before = page, page[0]
-        # What comes in meanwhile changes no page that is older.
+        # Messages that arrive meanwhile change no older page.
         await say(database, "alice", "bob", "another report")
     assert pages == everything
     assert await ids(past, BOB, text="report", before=everything[-1]) == everything[:-1:2]
@@ -195,7 +195,10 @@ async def test_pages_of_questions_are_bounded_in_bytes(database: Database, past:
         ({"state": "nonsense"}, "'state' is not valid"),
         ({"text": "*"}, "There is nothing to search for"),
         ({"agent": 7}, "'agent' is not valid"),
-        ({"nonsense": 1}, "called 'nonsense'; there are to, from, agent, text, before, after"),
+        (
+            {"nonsense": 1},
+            "is not a valid filter of List(Messages|Questions). Use one of: to, from",
+        ),
     ],
 )
 async def test_bad_filters(past: History, wanted: dict[str, Any], reason: str) -> None:

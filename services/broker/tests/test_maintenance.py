@@ -120,7 +120,7 @@ async def test_only_finished_and_old_rows_are_deleted(
         resolved[1:],
         [3, 4],
     ]
-    # What is left in the indexes is what is left in the tables.
+    # The indexes have the same rows left as the tables.
     for table in ("message_search", "question_search"):
         await change(database, f"INSERT INTO {table} ({table}, rank) VALUES ('integrity-check', 1)")
     assert await maintenance.vacuum() == 0

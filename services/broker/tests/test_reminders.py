@@ -178,7 +178,7 @@ SOON = {"after_s": 1}
         (ALICE, 0, "x" * (MAX_BODY + 1), SOON, LimitExceeded, "1001 bytes"),
         (ALICE, 0, "x", {"after_s": 0}, InvalidArgument, "'after_s' is not valid"),
         (ALICE, 0, "x", {"after_s": 31536001}, InvalidArgument, "'after_s' is not valid"),
-        (ALICE, 0, "x", {"in": 1}, InvalidArgument, "no option of Remind called"),
+        (ALICE, 0, "x", {"in": 1}, InvalidArgument, "'in' is not a valid option of Remind"),
         (ALICE, 0, "x", SOON | {"file": "/state"}, InvalidArgument, "below /state"),
         (ALICE, 0, "x", SOON | {"file": "/etc/passwd"}, InvalidArgument, "below /state"),
         (ALICE, 0, "x", SOON | {"file": "/state/../x"}, InvalidArgument, "below /state"),
@@ -219,7 +219,7 @@ async def test_bad_filters(reminders: Reminders) -> None:
     for limit in (0, 1001):
         with pytest.raises(InvalidArgument, match="is not a valid limit: use 1 to 1000"):
             await reminders.list(ALICE, {}, limit)
-    with pytest.raises(InvalidArgument, match="there are owner, state, before, after"):
+    with pytest.raises(InvalidArgument, match="Use one of: owner, state, before, after"):
         await reminders.list(ALICE, {"to": "x"}, 1)
     with pytest.raises(InvalidArgument, match="'state' is not valid"):
         await reminders.list(ALICE, {"state": "lost"}, 1)

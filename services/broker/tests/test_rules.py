@@ -1,4 +1,4 @@
-"""The rules of the broker against a model of them: random calls, crashes, restarts, clock jumps.
+"""The broker against a model of its rules: random calls, crashes, restarts, clock jumps.
 
 The model is the promise of the README in a few lines of Python. Whatever happens, the store must
 show what the model says, and what was seen outside must never contradict itself:

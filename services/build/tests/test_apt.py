@@ -81,7 +81,7 @@ def test_packages_are_fetched_and_unpacked(host: Host, capfd: pytest.CaptureFixt
     ]
     said = capfd.readouterr().out
     assert "unpacking sl 1:5-1" in said
-    assert "left out, because not in /usr: /etc/sl.conf" in said
+    assert "not unpacked, because outside of /usr: /etc/sl.conf" in said
     calls = host.log.read_text().splitlines()
     assert all(f"--config-file={host.cache}/apt.conf" in call for call in calls[:3])
     assert [call.split()[-1] for call in calls[:3]] == ["update", "sl", "sl"]

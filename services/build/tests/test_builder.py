@@ -146,7 +146,9 @@ def test_directories_that_a_package_closes_can_be_removed() -> None:
     ],
 )
 def test_other_names_are_refused(folders: Folders, agent: str, commit: str) -> None:
-    with pytest.raises(BuildError, match="is not an agent and the full name of a commit"):
+    with pytest.raises(
+        BuildError, match="is not valid: give an agent's name and a full commit hash"
+    ):
         folders.build(commit, agent)
 
 

@@ -85,7 +85,7 @@ class OperatorActions:
         await self._approvals.deny(approval, note)
 
     async def refresh(self, service: str) -> None:
-        """Start a service, if the bus can, and have its feed ask for everything again."""
+        """Start a service, if the bus can, and make its feed ask for everything again."""
         try:
             await self._services[service].ping()
         finally:

@@ -78,7 +78,7 @@ class Roster:
     def unknown(self, name: str) -> NotFound:
         """Return the error for an agent that does not exist."""
         known = ", ".join(sorted(self.agents)) or "none"
-        return NotFound(f"There is no agent {name[:40]!r}; there are: {known}.")
+        return NotFound(f"There is no agent {name[:40]!r}. The agents are: {known}.")
 
     def add(self, record: Record) -> Agent:
         """Show the agent of `record` from now on."""
@@ -202,7 +202,7 @@ class Roster:
         self.update_shared_ports()
         if record.port == before:
             return ""
-        return f"port changed from {before}, which {others} has, too, to {record.port}"
+        return f"port changed from {before} (also used by {others}) to {record.port}"
 
     def update_shared_ports(self) -> None:
         """Show which agents share a port. No agent loses its port here."""

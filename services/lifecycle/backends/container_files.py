@@ -77,7 +77,7 @@ class ContainerFiles:
         """Replace the directory of the agent's sockets, and all that was planted in it."""
         with Directory.open(self._layout.sockets) as sockets:
             sockets.remove(spec.name)
-            # Only root and the container may enter: whoever can connect here is this agent.
+            # Only root and the container may enter: a process that can connect here is this agent.
             sockets.make(spec.name, mode=0o700, owner=spec.uid_base)
 
     def has_socket(self, name: str) -> bool:
@@ -85,13 +85,13 @@ class ContainerFiles:
         return (self._layout.sockets / name / "mcp.sock").is_socket()
 
     def restore_owners(self, spec: Spec) -> list[str]:
-        """Give files of the agent that have a foreign owner back to it; return what changed."""
+        """Correct the owner of the agent's files; return notes about the changes."""
         owners = range(spec.uid_base, spec.uid_base + uid_ranges.SIZE)
         data = self._layout.data / spec.name
         parts = [(data, "claude"), (data, "state")]
         parts += [(self._layout.git, "proposed")] if spec.is_manager else []
         changed = [(parent / name, chown_below(parent, name, owners)) for parent, name in parts]
-        return [f"{path}: {count} files given back to it" for path, count in changed if count]
+        return [f"{path}: owner of {count} files corrected" for path, count in changed if count]
 
     def data_size(self, name: str) -> int:
         """Return the bytes on disk of the agent's data."""

@@ -75,7 +75,7 @@ def check(name: str, image: Path, prefix: Path, packages: Path | None, root: Pat
     if packages and not fault:
         fault = "packages of agent.toml fit the host's own /usr only"
     if fault:
-        raise Conflict(f"{name} cannot be run from the image {image}: {fault}.")
+        raise Conflict(f"{name} cannot run from the image {image}: {fault}.")
 
 
 def _untrusted(image: Path, root: Path) -> str:

@@ -61,7 +61,7 @@ class Nspawn:
         except HiveError as error:
             log.error("cannot find out whether this host filters addresses: %s", error)
         if not self._config.can_filter:
-            log.error("this host does not filter addresses: agents reach all of them")
+            log.error("this host does not filter addresses: agents can reach all of them")
 
     def used_uids(self) -> list[range]:
         """Return the uids that /etc gives to accounts and to their user namespaces."""

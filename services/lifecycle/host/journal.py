@@ -68,7 +68,7 @@ async def synchronize() -> None:
                 writer.write(b'{"method":"io.systemd.Journal.Synchronize"}\0')
                 await reader.readuntil(b"\0")
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        log.warning("lines that the journal has not stored yet are missed: %r", error)
+        log.warning("cannot sync the journal; its newest lines may be missing: %r", error)
 
 
 class Journal:

@@ -210,14 +210,17 @@ class Systemd:
                         if removed.job == job:
                             break
             except TimeoutError as error:
-                raise Timeout(f"The {verb} of {unit} took longer than {timeout:g} s.") from error
+                raise Timeout(
+                    f"The {verb} of {unit} took longer than {timeout:g} s; see "
+                    f"journalctl -u {unit}."
+                ) from error
         if removed.result not in ("done", "skipped"):
             raise Conflict(await self._explain(unit, removed.result))
 
     async def _explain(self, unit: str, result: str) -> str:
         status = status_of(await self._read(unit, SERVICE))
         return (
-            f"systemd ended the job for {unit} with {result} (result {status.result}, "
+            f"The job of systemd for {unit} ended with {result} (result {status.result}, "
             f"status {status.status}); see journalctl -u {unit}."
         )
 

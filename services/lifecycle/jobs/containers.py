@@ -49,7 +49,7 @@ class Containers:
         try:
             if agent.state is not AgentState.STARTING:
                 await self.prepare(job)
-            step(f"{agent.name}: its container is started")
+            step(f"{agent.name}: starting the container")
             # A start that is under way was ordered before an interruption, or by systemd itself.
             async with self._starts:
                 await self._backend.start(agent.spec, fresh=agent.state is not AgentState.STARTING)
@@ -61,7 +61,7 @@ class Containers:
 
     async def stop(self, job: Job) -> None:
         """Stop the container of the job's agent, and do not report a crash."""
-        step(f"{job.agent}: its container is stopped")
+        step(f"{job.agent}: stopping the container")
         self._roster.expect_end(self._roster.records[job.agent])
         await self._backend.stop(job.agent)
         await self._monitor.refresh(job.agent)
@@ -71,7 +71,7 @@ class Containers:
         agent = self._roster.agent(job.agent)
         with waiting(job):
             await self._backend.build(agent.spec, job.number)
-        step(f"{agent.name}: its files are written")
+        step(f"{agent.name}: writing the files")
         await self._backend.configure(agent.spec)
         self._roster.mark_current(agent.name)
 

@@ -84,7 +84,7 @@ class DeploySteps:
     async def _get_ready(self, job: Job, agent: Agent) -> None:
         commit = str(job.arguments["commit"])
         with waiting(job):
-            step(f"{agent.name}: its configuration at {commit[:12]} is built")
+            step(f"{agent.name}: building the configuration at {commit[:12]}")
             try:
                 await self._backend.build(agent.spec_at(commit), job.number)
             except HiveError:
@@ -92,7 +92,7 @@ class DeploySteps:
                 await self._restart_after_boot(job)
                 raise
             if not job.arguments.get("now"):
-                step(f"{agent.name}: the job waits for the end of its turn")
+                step(f"{agent.name}: waiting for the end of the turn")
                 await self._turns.ended(agent, lambda: bool(job.arguments["now"]))
 
     async def _restart_after_boot(self, job: Job) -> None:
@@ -113,13 +113,13 @@ class DeploySteps:
     async def _go_back(self, job: Job) -> str:
         """Restore the former configuration; return the outcome in words."""
         failed = str(job.arguments["failed"])
-        step(f"{job.agent}: its former configuration is restored: {failed}")
+        step(f"{job.agent}: restoring the previous configuration: {failed}")
         try:
             await self._restore(job)
         except HiveError as error:
             await self._containers.raise_if_host_stops()
-            return f"{failed} It does not start with its former configuration either: {error}"
-        return f"{failed} Its former configuration is restored."
+            return f"{failed} It does not start with its previous configuration either: {error}"
+        return f"{failed} Its previous configuration was restored."
 
     async def _restore(self, job: Job) -> None:
         self._roster.set_commit(job.agent, str(job.arguments["former"]))

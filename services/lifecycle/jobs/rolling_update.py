@@ -97,7 +97,7 @@ class RollingUpdate:
         """Return whether the next agent may be updated: the last one works, or is gone."""
         agent = self._roster.agents.get(self._last)
         if agent and agent.state is AgentState.FAILED and self._waiting:
-            self._give_up(agent.name, "its container does not come up again.")
+            self._give_up(agent.name, "its container keeps crashing.")
         elif agent and agent.state not in _DOWN and agent.turn_state is TurnState.OFFLINE:
             return False
         self._last = ""

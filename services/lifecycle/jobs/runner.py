@@ -17,7 +17,7 @@ from wire.records.lifecycle import JobResult, JobState
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS: Final = 20.0
-"""How long a stopping service waits for its jobs. The next start continues the others."""
+"""The seconds a stopping service waits for its jobs. The next start continues the others."""
 
 
 class JobStore(Protocol):
@@ -79,7 +79,7 @@ class JobRunner:
         for job in self._running.values():
             if job.number == number:
                 return job
-        raise NotFound(f"Job {number} is over already.")
+        raise NotFound(f"Job {number} does not exist, or has ended.")
 
     def submit(self, job: Job, work: Work, undo: Work) -> Job:
         """Accept `job` and return at once. A repeated request joins the running job.
@@ -98,7 +98,7 @@ class JobRunner:
                 return running
             raise Conflict(
                 f"{job.agent} is being {PARTICIPLES[running.verb]} (job {running.number}); "
-                "ask again when that is over."
+                "try again when it has ended."
             )
         job.number = self._store.add_job(job)
         self.resume(job, work, undo)
@@ -113,7 +113,7 @@ class JobRunner:
         self._observer.job_new(job)
 
     def cancel(self, number: int) -> None:
-        """Undo a job. Its end is announced as that of any other job.
+        """Undo a job. Its end is announced like the end of any other job.
 
         Raises:
             NotFound: the job has ended.
@@ -122,7 +122,7 @@ class JobRunner:
         job = self.find(number)
         if job.final:
             raise Conflict(
-                f"Job {number} cannot be cancelled any more: part of {job.agent} is gone already."
+                f"Job {number} can no longer be cancelled: part of {job.agent} is already removed."
             )
         if not job.cancelling:
             self._enter(job, JobState.CANCELLING)
@@ -153,7 +153,7 @@ class JobRunner:
         try:
             result, note = await self._outcome(job, work, undo)
         except (asyncio.CancelledError, CutShortError) as end:
-            log.info("%s of %s is interrupted", job.verb, job.agent, extra=fields)
+            log.info("%s of %s interrupted", job.verb, job.agent, extra=fields)
             self._forget(job)
             if isinstance(end, CutShortError):
                 return
@@ -192,8 +192,8 @@ class JobRunner:
         try:
             await undo(job)
         except HiveError as failure:
-            return JobResult.FAILED, f"It was cancelled, but could not be undone: {failure}"
-        return JobResult.CANCELLED, f"It was cancelled; {job.agent} is as it was."
+            return JobResult.FAILED, f"The job was cancelled, but could not be undone: {failure}"
+        return JobResult.CANCELLED, f"The job was cancelled; {job.agent} is unchanged."
 
     def _enter(self, job: Job, state: JobState) -> None:
         job.state = state

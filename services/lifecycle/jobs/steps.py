@@ -101,7 +101,7 @@ class Steps:
         self._set_commit(job)
         agent = self._roster.agent(job.agent)
         try:
-            step(f"{job.agent}: its inbox is made")
+            step(f"{job.agent}: creating the inbox")
             await self._broker.register(job.agent)
             await self._containers.start(job)
         except Exception:
@@ -113,7 +113,7 @@ class Steps:
             record.enter(Phase.PRESENT)
             key = f"{SPAWNED}:{job.agent}:{agent.unit_status.invocation}"
             if job.agent != names.MANAGER:
-                text = f"The agent {job.agent} was spawned and runs."
+                text = f"The agent {job.agent} was spawned and is running."
                 notices.append(Notice(SPAWNED, text, key))
         self._roster.store.save(record, *notices)
         self._deliverer.wake()
@@ -136,7 +136,9 @@ class Steps:
                 await self._remove(record, purge=not job.arguments.get("had_data", True))
             except Exception:
                 # The record has the phase: the next start of lifecycle continues from there.
-                log.exception("a failed spawn is half undone", extra={"HIVE_AGENT": record.name})
+                log.exception(
+                    "cannot undo a failed spawn completely", extra={"HIVE_AGENT": record.name}
+                )
         return ""
 
     # Destroy
@@ -164,9 +166,9 @@ class Steps:
         if record.phase is not wanted:
             record.enter(wanted)
         self._roster.expect_end(record)
-        step(f"{record.name}: its container is stopped")
+        step(f"{record.name}: stopping the container")
         await self._backend.stop(record.name)
-        step(f"{record.name}: its files are removed, its data {'too' if purge else 'kept'}")
+        step(f"{record.name}: removing the files {'and the data' if purge else 'but not the data'}")
         await self._backend.destroy(record.spec, purge=purge)
         await self._broker.unregister(record.name)
         await self._auto_sleep.forget(record.name)
@@ -231,7 +233,7 @@ class Steps:
         agent = self._roster.agent(job.agent)
         if agent.unit_status.up and not await self._auto_sleep.may_sleep(agent):
             self._roster.set_wanted(agent, enabled=agent.enabled)
-            return "it stays awake: it is not idle, or messages wait for it"
+            return "stays awake: it is not idle, or messages wait for it"
         self._roster.set_wanted(agent, enabled=agent.enabled, asleep=True)
         try:
             await self._containers.stop(job)
@@ -249,8 +251,8 @@ class Steps:
         changes = []
         with waiting(job):
             if await self._backend.build(agent.spec, job.number):
-                changes.append("its configuration built again")
-        step(f"{agent.name}: its files are compared and corrected")
+                changes.append("configuration rebuilt")
+        step(f"{agent.name}: checking and repairing the files")
         found = await self._backend.reconcile(agent.spec, running=agent.unit_status.up)
         await self._broker.register(agent.name)
         changes += found.changes
@@ -274,7 +276,7 @@ class Steps:
                 note = await self._rebuild(job)
                 if agent.unit_status.up and agent.stale:
                     if job.arguments.get("at_rest") and not at_rest(agent):
-                        return _joined(note, "it is at work, and is updated later")
+                        return _joined(note, "it is restarted when it is idle")
                     await self._start_again(job, agent)
                     note = _joined(note, "restarted")
             except HiveError:

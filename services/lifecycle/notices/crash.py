@@ -58,22 +58,22 @@ class Crash:
         """The end and its consequence, in words."""
         if self.gave_up:
             return (
-                f"The container of {self.name} does not come up again ({self._cause()}). "
-                "It stays down until it is started."
+                f"The container of {self.name} keeps crashing ({self._cause()}), and systemd no "
+                f"longer restarts it. Look at `hivectl logs {self.name}`, then start it."
             )
         if self.result == RESTARTED:
             return (
                 f"The container of {self.name} ended and was started again while lifecycle was "
-                f"down; the cause is in the journal (hivectl logs {self.name})."
+                f"down; `hivectl logs {self.name}` shows the cause."
             )
         if self.clean:
             return (
-                f"The container of {self.name} was powered off, but not by a job of the hive "
-                f"({self._cause()}). It stays down until it is started."
+                f"The container of {self.name} was powered off, but not by the hive "
+                f"({self._cause()}). It stays stopped until it is started."
             )
         return (
             f"The container of {self.name} crashed ({self._cause()}). "
-            "systemd starts it again unless it keeps crashing."
+            "systemd restarts it, unless it keeps crashing."
         )
 
     def _cause(self) -> str:

@@ -31,7 +31,7 @@ def login_notices(agent: Agent, before: TurnState) -> list[Notice]:
     hour = int(time.time() // 3600)
     key = f"{kind}:{agent.name}:{agent.unit_status.invocation}:{hour}"
     text = (
-        f"{agent.name} has no valid login; its messages wait. The operator logs it in with "
+        f"{agent.name} has no valid login, so its messages wait. The operator can log it in with "
         f"`hivectl login {agent.name}`."
         if needs
         else f"{agent.name} is logged in and works again."
@@ -50,9 +50,9 @@ def update_notice(agent: Agent, version: str, *, auto: bool) -> Notice:
         auto: whether stale agents are updated automatically.
     """
     what = (
-        "it is restarted in a current one as soon as it is at rest."
+        "It is updated and restarted when it is idle."
         if auto
-        else f"the tool update, or `hivectl update {agent.name}`, restarts it in a current one."
+        else f"The tool update, or `hivectl update {agent.name}`, updates and restarts it."
     )
-    text = f"{agent.name} runs in a container of another version of Hyperhive; {what}"
+    text = f"{agent.name} runs in a container of another version of Hyperhive. {what}"
     return Notice(NEEDS_UPDATE, text, f"{NEEDS_UPDATE}:{agent.name}:{version}")

@@ -16,7 +16,7 @@ from wire.principal import agent
 from wire.records.lifecycle import AgentState, JobResult, JobVerb, Report
 
 LONG = 3600
-STAYS = "it stays awake: it is not idle, or messages wait for it"
+STAYS = "stays awake: it is not idle, or messages wait for it"
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ async def test_giving_up_is_told_and_passing_through_failed_is_not(room: Room) -
     given_up = room.broker.sent[2:]
     assert [n.recipient for n in given_up] == ["manager", "operator"]
     for notice in given_up:
-        assert "does not come up again" in notice.body
+        assert "keeps crashing" in notice.body
         assert notice.body.count("\n  alice line ") == 20
 
 
@@ -80,7 +80,7 @@ async def test_a_restart_that_takes_too_long_is_the_last_one_and_told(room: Room
     await room.settle()
     assert ("stop_restarting", "alice") in room.backend.calls
     assert [c.gave_up for c in room.diary.crashes] == [False, True]
-    assert "does not come up again (result timeout)" in room.diary.crashes[1].sentence
+    assert "keeps crashing (result timeout)" in room.diary.crashes[1].sentence
 
 
 async def test_a_container_that_takes_too_long_to_stop_is_started_again(room: Room) -> None:

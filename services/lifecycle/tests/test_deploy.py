@@ -93,7 +93,7 @@ async def test_the_waiting_for_a_turn_can_be_ended(room: Room) -> None:
     room.lifecycle.hurry(job.number)
     assert await room.diary.end_of(job) == DONE
     assert room.backend.running["alice"] == NEW
-    with pytest.raises(NotFound, match="over already"):
+    with pytest.raises(NotFound, match="has ended"):
         room.lifecycle.hurry(job.number)
     job = room.lifecycle.order(JobVerb.RESTART, "alice")
     with pytest.raises(Conflict, match="only a deploy waits for a turn"):
@@ -161,7 +161,7 @@ async def test_when_nothing_starts_any_more_it_is_said(room: Room) -> None:
     room.backend.fail["start"] = Conflict("The host is full.")
     result, note = await room.diary.end_of(deploy(room))
     assert result is JobResult.FAILED
-    assert "It does not start with its former configuration either: The host is full." in note
+    assert "It does not start with its previous configuration either: The host is full." in note
     assert (commit_of(room), room.state("alice")) == ("", AgentState.STOPPED)
 
 
@@ -299,7 +299,7 @@ async def test_a_start_builds_what_is_missing(room: Room) -> None:
     assert NEW in room.backend.built
     room.backend.built.clear()
     job = room.lifecycle.order(JobVerb.REBUILD, "alice")
-    assert await room.diary.end_of(job) == (JobResult.DONE, "its configuration built again")
+    assert await room.diary.end_of(job) == (JobResult.DONE, "configuration rebuilt")
 
 
 async def test_cancelled_in_a_turn_it_leaves_the_container_alone(room: Room) -> None:

@@ -119,7 +119,7 @@ def broken(tree: Path, command: str) -> Path:
 async def test_an_image_that_does_not_fit_is_refused(
     host: Host, broken: Path, backend: Nspawn, why: str
 ) -> None:
-    with pytest.raises(Conflict, match=rf"^alice cannot be run from the image {broken}: ") as told:
+    with pytest.raises(Conflict, match=rf"^alice cannot run from the image {broken}: ") as told:
         await backend.configure(ALICE)
     assert told.match(why.replace("$", r"\.$"))
     assert not (host.layout.machines / "h-alice").exists(), "half of a container is made"

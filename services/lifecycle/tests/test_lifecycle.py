@@ -373,9 +373,9 @@ async def test_each_step_of_a_job_is_logged_under_its_number(
     for job in jobs:
         lines = [fields(r) | {"text": r.getMessage()} for r in caplog.records]
         assert [line["text"] for line in lines if line.get("HIVE_JOB") == job.number] == [
-            f"{job.agent}: its inbox is made",
-            f"{job.agent}: its files are written",
-            f"{job.agent}: its container is started",
+            f"{job.agent}: creating the inbox",
+            f"{job.agent}: writing the files",
+            f"{job.agent}: starting the container",
             f"spawn of {job.agent} done",
         ]
         assert all(

@@ -134,7 +134,7 @@ async def test_proposals_are_given_back_to_another_manager(host: Host) -> None:
     await host.backend.configure(MANAGER)
     (host.layout.git / "proposed/alice").mkdir()
     changes = (await host.backend.reconcile(MANAGER, running=False)).changes
-    assert changes == [f"{host.layout.git}/proposed: 1 files given back to it"]
+    assert changes == [f"{host.layout.git}/proposed: owner of 1 files corrected"]
     assert (host.layout.git / "proposed/alice").stat().st_uid == MANAGER.uid_base
 
 

@@ -124,7 +124,7 @@ async def test_a_rebuild_parts_them_and_says_so(room: Room) -> None:
     await imported(room, bob=ALICE)
     moved = ports.choose("bob", ())
     job = room.lifecycle.order(JobVerb.REBUILD, "bob")
-    note = f"port changed from {ALICE}, which alice has, too, to {moved}"
+    note = f"port changed from {ALICE} (also used by alice) to {moved}"
     assert await room.diary.end_of(job) == (JobResult.DONE, note)
     assert (shown(room, "alice"), shown(room, "bob")) == ((ALICE, ()), (moved, ()))
     assert room.record("bob").port == moved

@@ -55,7 +55,7 @@ DAMAGE: dict[str, tuple[Callable[[Host], object], str]] = {
     "its data gone": (lambda h: shutil.rmtree(h.layout.data / "alice"), "state made"),
     "the mode wrong": (lambda h: (h.layout.data / "alice/state").chmod(0o777), "corrected"),
     "the owner wrong": (lambda h: os.chown(h.layout.data / "alice/state", 0, 0), "corrected"),
-    "files of somebody else": (foreign, "state: 2 files given back to it"),
+    "files of somebody else": (foreign, "state: owner of 2 files corrected"),
 }
 
 

@@ -36,7 +36,7 @@ def test_default_goes_back_to_the_configuration() -> None:
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"memory": 1}, "There is no resource called 'memory'; there are memory_high, memory_max"),
+        ({"memory": 1}, "'memory' is not a valid resource. Use one of: memory_high, memory_max"),
         ({"memory_max": 1}, "1 is not a valid memory_max. Use a number from 16777216"),
         ({"cpu_weight": 0}, "0 is not a valid cpu_weight. Use a number from 1 to 10000, 'max'"),
         ({"cpu_quota": True}, "The resource 'cpu_quota' is not valid"),
@@ -124,7 +124,7 @@ async def test_a_paused_agent_is_shown_so_and_goes_on(tmp_path: Path) -> None:
     await room.lifecycle.resume("alice")
     assert room.state("alice") is AgentState.RUNNING
     assert await room.diary.end_of(room.lifecycle.order(JobVerb.STOP, "alice")) == DONE
-    with pytest.raises(Conflict, match="does not run"):
+    with pytest.raises(Conflict, match="is not running"):
         await room.lifecycle.pause("alice")
     await room.lifecycle.resume("alice")  # nothing to do
     with pytest.raises(HiveError):

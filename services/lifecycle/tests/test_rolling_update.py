@@ -1,4 +1,4 @@
-"""Rolling updates: one agent after the other, each at rest, until the first failure."""
+"""Rolling updates: one agent after the other, each when it is idle, until the first failure."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from wire.errors import Unavailable
 from wire.principal import agent
 from wire.records.lifecycle import AgentState, JobVerb, Report
 
-LATER = "it is at work, and is updated later"
+LATER = "it is restarted when it is idle"
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ async def test_a_container_that_dies_of_the_new_version_stops_it(room: Room) -> 
     await room.settle()
     assert jobs(room) == {}
     assert [recipient for recipient, _text in failures(room)] == ["manager", "operator"]
-    assert "does not come up again. It is failed now" in failures(room)[0][1]
+    assert "keeps crashing. It is failed now" in failures(room)[0][1]
     assert room.lifecycle.update_all() == ["alice", "manager"]
     await updated(room, "alice")
 

@@ -169,9 +169,9 @@ class AutoSleep:
                     self.message_queued(name)
             except HiveError as error:
                 # The broker is asked again when its name has an owner.
-                log.warning("cannot ask the broker who has messages: %s", error)
+                log.warning("cannot ask the broker which agents have messages: %s", error)
             except Exception:
-                log.exception("could not find out who has messages")
+                log.exception("cannot wake agents that have messages")
 
 
 def _idle(agent: Agent) -> bool:
@@ -181,8 +181,8 @@ def _idle(agent: Agent) -> bool:
 def wake_notices(job: Job, failure: Exception) -> list[Notice]:
     """Return the messages about a sleeping agent that could not be started."""
     text = (
-        f"{job.agent} was asleep and could not be started: {failure} Its messages wait; it stays "
-        f"stopped until it is started (hivectl start {job.agent})."
+        f"{job.agent} was asleep and could not be started: {failure} Its messages wait until it "
+        f"is started with `hivectl start {job.agent}`."
     )
     recipients = [names.MANAGER] if job.agent != names.MANAGER else []
     key = f"{WAKE_FAILED}:{job.agent}:{job.number}"

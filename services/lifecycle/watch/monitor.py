@@ -17,7 +17,7 @@ from wire.records.lifecycle import AgentState
 log = logging.getLogger(__name__)
 
 LAST_LINES: Final = 20
-"""The log lines in the message about a container that does not come up again."""
+"""The log lines in the message about a container that systemd no longer restarts."""
 
 
 class Monitor:

@@ -62,9 +62,7 @@ class Watcher:
             listed = await self._source.fetch(self._bus, 0 if complete else self._newest)
         except HiveError as error:
             self._complete = True
-            log.warning(
-                "%s cannot be asked for %s: %s", self._source.service, self._source.name, error
-            )
+            log.warning("cannot ask %s for %s: %s", self._source.service, self._source.name, error)
             # A service that is down is not asked again: a call would start it, and its next owner
             # of the name wakes us.
             return isinstance(error, Unavailable | Stopping)

@@ -260,6 +260,6 @@ async def test_the_token_is_sent_and_not_logged(
     process.terminate()
     async with asyncio.timeout(TIME_LIMIT):
         _, errors = await process.communicate()
-    assert b"log does not accept posts, which are retried: it answered 401" in errors
+    assert b"log does not accept posts; they are retried: it answered 401" in errors
     assert b"s3cret" not in errors
     assert hook.url.encode() not in errors

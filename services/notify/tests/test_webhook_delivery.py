@@ -103,7 +103,7 @@ async def test_a_post_is_given_up_after_its_time(
         await bench.until_asked(*[Attempt(Outcome.RETRY, "it answered 500", 590.0)] * 3, TAKEN)
     assert bench.posted == [1, 1, 1, 2]
     assert sum(bench.slept) == 600.0  # until the end of its time, and no longer
-    assert "question-1 was not sent to phone: it answered 500" in caplog.text
+    assert "cannot send question-1 to phone: it answered 500" in caplog.text
     assert caplog.text.count("does not accept posts") == 1
     assert "accepts posts again" in caplog.text
 

@@ -21,7 +21,7 @@ async def main() -> None:
         await bus.on_signal(lambda signal: heard.add(signal.member), sender=service)
     print("listening", flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    # What was sent before this answer has been delivered before it.
+    # Signals that were sent before this answer are delivered before it.
     await bus.call1("org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetId")
     print(json.dumps(sorted(heard)))
     await bus.close()
