@@ -11,7 +11,7 @@ ROOMS = frozenset(path.parent.name for path in (REPO / "services").glob("*/__mai
 SHARED = tuple(f"services.{path.stem}" for path in sorted((REPO / "services").glob("[!_]*.py")))
 """The modules that lie directly in services/."""
 
-BUS = ("wire.bus", "wire.clients", "wire.interface", "wire.signals")
+BUS = ("wire.bus", "wire.caller", "wire.clients", "wire.interface", "wire.signals")
 ROLES = frozenset({"__main__.py", "interface.py", "clients.py", "clients"})
 """The names, directly in a room, of modules and packages that may use the bus."""
 ADAPTERS = {

@@ -29,6 +29,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from wire import errors, message
+from wire.caller import CALL_TIMEOUT
 from wire.connection import Connection, connect
 from wire.encoding import MisfitError
 from wire.message import Kind, Message
@@ -39,9 +40,6 @@ if TYPE_CHECKING:  # most of wire is loaded only when it is needed: see _serving
     from wire.interface import Interface
     from wire.resolver import Resolver
     from wire.server import Server
-
-CALL_TIMEOUT: Final = 25.0
-"""The seconds that a call waits for its answer, unless the call says otherwise."""
 
 _DO_NOT_QUEUE: Final = 4
 _OWNED: Final = (1, 4)

@@ -18,9 +18,9 @@ import re
 from typing import Final, Protocol
 
 from wire import names
+from wire.caller import Caller
 from wire.errors import HiveError
 from wire.principal import THE_OPERATOR, Kind, Principal, agent
-from wire.signals import Caller
 from wire.types import Value
 
 log = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ calls others, such as an endpoint or hivectl, starts sooner and stays smaller wi
 """
 
 from wire import message
+from wire.caller import Caller
 from wire.connection import Connection
 from wire.dispatch import Dispatcher
 from wire.objects import Objects
 from wire.principal import Principal
 from wire.resolver import Resolver, SystemdResolver
-from wire.signals import Caller
 from wire.types import Value
 
 

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from wire.caller import Caller
 from wire.errors import HiveError, Unavailable
 from wire.message import Message
 from wire.types import Value
@@ -71,22 +72,6 @@ class Rule:
 
 def _is_below(path: str, namespace: str) -> bool:
     return path == namespace or namespace == "/" or path.startswith(namespace + "/")
-
-
-class Caller(Protocol):
-    """The part of a bus that calls methods; wire.bus.Bus is one."""
-
-    async def call(
-        self,
-        destination: str,
-        path: str,
-        interface: str,
-        member: str,
-        signature: str = "",
-        *args: Value,
-        timeout: float = 25.0,
-    ) -> list[Value]:
-        """Call a method and return its results; see wire.bus.Bus.call."""
 
 
 class Sends(Caller, Protocol):

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from wire import jitter, names
+from wire.caller import Caller
 from wire.errors import StandardError
 from wire.interface import Interface, method
 from wire.principal import EVERYBODY, THE_OPERATOR, Principal
-from wire.signals import Caller
 from wire.types import ObjectPath, UInt32
 
 START_TIMEOUT: Final = 10.0

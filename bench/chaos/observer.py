@@ -10,10 +10,11 @@ from typing import Final, Protocol
 from bench.chaos.evidence import Disturbance, Done, Evidence, LetGo, Lost, Seen, Sent, Told
 from bench.chaos.notes import Call, Kind, Note
 from wire import names
+from wire.caller import Caller
 from wire.clients.systemd import SYSTEMD_PATH, ManagerClient
 from wire.records import decode_all
 from wire.records.broker import MessageChange, MessageState
-from wire.signals import DAEMON, Caller, Signal
+from wire.signals import DAEMON, Signal
 
 AGENTS: Final = ("alice", "bob")
 INBOXES: Final = (*AGENTS, names.OPERATOR)

@@ -28,9 +28,10 @@ async def login(hive: "Hive", output: Output, name: str) -> None:
     its own login. Only root can do this.
     """
     from hivectl.host import login as logins
+    from wire.records.lifecycle import AgentState
 
     agent = await hive.agents.get(name)
-    if agent.state != "running":
+    if agent.state is not AgentState.RUNNING:
         raise CommandError(
             Exit.CONFLICT,
             f"{name} is {agent.state}, and only a running agent can log in. Run `hivectl start "

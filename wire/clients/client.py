@@ -13,16 +13,13 @@ from typing import ClassVar, Concatenate, Final, ParamSpec, Self, TypeVar
 from typing import get_type_hints as type_hints
 
 from wire import names
+from wire.caller import CALL_TIMEOUT, Caller
 from wire.records.codec import Convert, converter, signature_of
-from wire.signals import Caller
 from wire.types import Value
 
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S", bound="Client")
-
-CALL_TIMEOUT: Final = 25.0
-"""The seconds that a call waits for its answer; see `Client.within`."""
 
 
 @dataclass(frozen=True)

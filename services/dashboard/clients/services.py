@@ -1,8 +1,8 @@
 """The services that the pages show, and calls of them whose failures are sentences to show."""
 
 from wire import names
+from wire.caller import Call, CallerWrapper
 from wire.errors import HiveError, NotFound, Stopping, Timeout, Unavailable
-from wire.signals import Caller
 from wire.types import Value
 
 SERVICES = {
@@ -29,32 +29,18 @@ def explain(service: str, error: HiveError) -> str:
     return f"{service.capitalize()} answered: {error}"
 
 
-class ExplainingCaller:
-    """A connection to the services; its failures say what to do. It is a `wire.signals.Caller`."""
+class ExplainingCaller(CallerWrapper):
+    """A caller of SERVICES whose failures say what to do."""
 
-    def __init__(self, bus: Caller) -> None:
-        self._bus = bus
-
-    async def call(
-        self,
-        destination: str,
-        path: str,
-        interface: str,
-        member: str,
-        signature: str = "",
-        *args: Value,
-        timeout: float = 25.0,
-    ) -> list[Value]:
-        """Call a method of one of SERVICES.
+    async def around(self, call: Call, destination: str, timeout: float) -> list[Value]:
+        """Make the call.
 
         Raises:
             HiveError: the service's own error, or one that says that the service does not answer
                 and how to find out why.
         """
         try:
-            return await self._bus.call(
-                destination, path, interface, member, signature, *args, timeout=timeout
-            )
+            return await call()
         except (Unavailable, Stopping, Timeout) as error:
             raise type(error)(explain(_BY_NAME[destination], error)) from error
 

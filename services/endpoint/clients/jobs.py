@@ -5,11 +5,12 @@ from typing import Final
 
 from wire import names
 from wire.bus import Bus
+from wire.caller import Caller
 from wire.clients.lifecycle import AgentClient
 from wire.errors import HiveError, NotFound, Timeout, Unavailable
 from wire.records.codec import decode
 from wire.records.lifecycle import JobRemoved, JobVerb
-from wire.signals import Caller, SignalStream
+from wire.signals import SignalStream
 
 JOB_SECONDS: Final = 90.0
 """Seconds to wait for a start, stop, restart or update of a container."""

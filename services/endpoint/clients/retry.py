@@ -5,41 +5,27 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from wire.bus import Bus
+from wire.caller import Call, Caller, CallerWrapper
 from wire.errors import Conflict, Stopping, Unavailable
-from wire.signals import Caller
 from wire.types import Value
 
 T = TypeVar("T")
-
-CALL_SECONDS: Final = 25.0
-"""Seconds that a call may take, including a restart of the broker."""
 
 MAX_CALLS: Final = 16
 """Calls in flight at once; further calls wait. Each may hold a body of 1 MiB."""
 
 
-class LimitedCaller:
+class LimitedCaller(CallerWrapper):
     """A caller that has at most MAX_CALLS calls in flight."""
 
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
+    def __init__(self, bus: Caller) -> None:
+        super().__init__(bus)
         self._in_flight = asyncio.Semaphore(MAX_CALLS)
 
-    async def call(
-        self,
-        destination: str,
-        path: str,
-        interface: str,
-        member: str,
-        signature: str = "",
-        *args: Value,
-        timeout: float = CALL_SECONDS,
-    ) -> list[Value]:
-        """Call a method and return its results; see wire.bus.Bus.call."""
+    async def around(self, call: Call, destination: str, timeout: float) -> list[Value]:
+        """Make the call when there is room for it."""
         async with self._in_flight:
-            return await self._bus.call(
-                destination, path, interface, member, signature, *args, timeout=timeout
-            )
+            return await call()
 
 
 class BrokerRestarts:
@@ -94,28 +80,13 @@ async def _wait_for_broker(back: "asyncio.Future[None]", until: float) -> None:
         ) from None
 
 
-class RetryingCaller:
+class RetryingCaller(CallerWrapper):
     """A caller that repeats each call while the broker restarts."""
 
     def __init__(self, caller: Caller, restarts: BrokerRestarts) -> None:
-        self._caller = caller
+        super().__init__(caller)
         self._restarts = restarts
 
-    async def call(
-        self,
-        destination: str,
-        path: str,
-        interface: str,
-        member: str,
-        signature: str = "",
-        *args: Value,
-        timeout: float = CALL_SECONDS,
-    ) -> list[Value]:
-        """Call a method of the broker and return its results; see wire.bus.Bus.call."""
-
-        async def call() -> list[Value]:
-            return await self._caller.call(
-                destination, path, interface, member, signature, *args, timeout=timeout
-            )
-
+    async def around(self, call: Call, destination: str, timeout: float) -> list[Value]:
+        """Make the call, again and again for up to `timeout` seconds."""
         return await self._restarts.retry(call, timeout)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from services.endpoint.clients.jobs import Jobs, no_agent
 from services.endpoint.clients.retry import (
-    CALL_SECONDS,
     BrokerRestarts,
     LimitedCaller,
     RetryingCaller,
 )
 from wire import names
 from wire.bus import Bus
+from wire.caller import CALL_TIMEOUT
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
 from wire.clients.lifecycle import AgentClient, LifecycleClient
@@ -63,9 +63,9 @@ class Services:
 
         async def receive() -> list[Message]:
             left = max(0.0, until - loop.time())
-            return await broker.within(left + CALL_SECONDS).receive(maximum, round(left * 1000))
+            return await broker.within(left + CALL_TIMEOUT).receive(maximum, round(left * 1000))
 
-        return await self._restarts.retry(receive, seconds + CALL_SECONDS)
+        return await self._restarts.retry(receive, seconds + CALL_TIMEOUT)
 
     async def acknowledge(self, ids: list[int]) -> None:
         """Acknowledge the messages."""
