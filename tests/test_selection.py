@@ -1,4 +1,4 @@
-"""Which tests run: system tests and long tests only when they are asked for."""
+"""System tests and long tests run only when they are asked for."""
 
 import subprocess
 import sys

@@ -1,7 +1,7 @@
 """Parse times and durations that users type. Ambiguous input is refused."""
 
 import re
-from datetime import date, datetime, time, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from typing import Final
 
 _UNITS: Final = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
@@ -121,7 +121,10 @@ def _clock(typed: str) -> time:
 
 def _at(day: date, clock: time) -> datetime:
     """Return this time of this day in the operator's time zone."""
-    return datetime.combine(day, clock).astimezone()
+    moment = datetime.combine(day, clock)
+    if day.year == MAXYEAR:
+        return moment.replace(tzinfo=UTC)  # astimezone may need a day that datetime cannot express
+    return moment.astimezone()
 
 
 def _microseconds(moment: datetime) -> int:

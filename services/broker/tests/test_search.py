@@ -1,6 +1,7 @@
 """Any input is a search for texts, and never syntax."""
 
 import sqlite3
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -19,13 +20,14 @@ BODIES = {
 
 
 @pytest.fixture(scope="module")
-def index() -> sqlite3.Connection:
+def index() -> Iterator[sqlite3.Connection]:
     db = sqlite3.connect(":memory:", check_same_thread=False)
     db.execute(
         "CREATE VIRTUAL TABLE found USING fts5(text, tokenize='unicode61 remove_diacritics 2')"
     )
     db.executemany("INSERT INTO found (rowid, text) VALUES (?, ?)", BODIES.items())
-    return db
+    yield db
+    db.close()
 
 
 def matches(db: sqlite3.Connection, text: str) -> list[int]:

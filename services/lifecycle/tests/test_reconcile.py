@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,8 +105,10 @@ async def test_links_are_not_followed(tmp_path: Path) -> None:
     assert size_below(tmp_path / "agents", "alice") < 100_000
 
 
-async def test_a_tree_of_any_depth_is_survived(tmp_path: Path) -> None:
-    top = os.open(tmp_path, os.O_RDONLY)
+async def test_a_tree_of_any_depth_is_survived() -> None:
+    # Not below pytest's folder: a deep tree that a killed run left there would break later runs.
+    parent = Path(tempfile.mkdtemp(prefix="hive-deep-"))
+    top = os.open(parent, os.O_RDONLY)
     folder = top
     for _ in range(1500):
         os.mkdir("d", dir_fd=folder)
@@ -113,8 +116,11 @@ async def test_a_tree_of_any_depth_is_survived(tmp_path: Path) -> None:
         if folder != top:
             os.close(folder)
         folder = inner
+    with os.fdopen(os.open("file", os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=folder), "w") as file:
+        file.write("x" * 8192)
     os.close(folder)
-    assert size_below(tmp_path, "d") > 0
+    assert size_below(parent, "d") >= 8192
     os.close(top)
-    assert size_below(tmp_path, "nobody") == 0
-    assert await remove_below(tmp_path, "d")
+    assert size_below(parent, "nobody") == 0
+    assert await remove_below(parent, "d")
+    os.rmdir(parent)  # noqa: PTH106 - pathlib is not for async functions
