@@ -15,6 +15,7 @@ from typing import Final
 
 from bench.lifecycle import bare
 from bench.lifecycle.orders import Orders, orders
+from services.lifecycle.notices import crash
 from wire import names
 from wire.clients import machined
 from wire.clients.broker import BrokerClient, message_changes
@@ -122,9 +123,12 @@ async def _at(signals: SignalStream) -> float:
 
 
 async def _queued(signals: SignalStream) -> float:
-    """Return when a message to the manager is queued."""
+    """Return when a message about a crash is queued for the manager; one about the spawn may come
+    before it.
+    """
     async for change in message_changes(signals):
-        if change.recipient == names.MANAGER and change.state is MessageState.QUEUED:
+        wanted = (names.MANAGER, crash.KIND, MessageState.QUEUED)
+        if (change.recipient, change.kind, change.state) == wanted:
             return monotonic()
     raise RuntimeError("the bus ended")
 
