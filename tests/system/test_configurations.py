@@ -154,7 +154,7 @@ def test_a_yes_that_waits_for_a_long_turn_can_be_hurried(swarm: Hive) -> None:
     waits = swarm.hivectl("approve", str(number), "--no-wait", timeout=60)
     assert waits.returncode == Exit.OK
     again = swarm.hivectl("approve", str(number), check=False, timeout=60)
-    assert (again.returncode, "is building already" in again.stderr) == (Exit.CONFLICT, True)
+    assert (again.returncode, "is already building" in again.stderr) == (Exit.CONFLICT, True)
     swarm.hivectl("approve", str(number), "--now", timeout=120)
     assert until_ended(swarm, number)["state"] == "deployed"
     assert wait_for_inbox(swarm, "I slept for 15 seconds")["from"] == "bob"  # once more, whole

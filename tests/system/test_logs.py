@@ -14,7 +14,12 @@ def logs(hive: Hive, *options: str) -> str:
 def test_each_part_is_shown_alone_and_all_of_them_together(swarm: Hive) -> None:
     swarm.run("hivectl", "restart", "bob", timeout=120)
     jobs = logs(swarm, "--unit", "jobs", "--since", "1h")
-    for step in ("is stopped", "files are written", "container is started", "restart of bob done"):
+    for step in (
+        "stopping the container",
+        "writing the files",
+        "starting the container",
+        "bob done",
+    ):
         assert step in jobs
     assert {line.split()[3].split("[")[0] for line in jobs.splitlines()} == {"hive-lifecycle"}
     assert "alice" not in jobs

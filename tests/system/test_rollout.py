@@ -48,7 +48,7 @@ def test_all_are_updated_one_after_the_other(upgraded: Hive) -> None:
             assert leader(upgraded, name) != before[name]
     journal = ["journalctl", "--unit=hive-lifecycle", "--output=cat", f"--since={since}"]
     lines = upgraded.run(*journal).stdout.splitlines()
-    steps = [line for line in lines if "files are compared" in line or "update of " in line]
+    steps = [line for line in lines if "repairing the files" in line or "update of " in line]
     began, ended = steps[::2], steps[1::2]
     names = [line.partition(":")[0] for line in began]
     assert sorted(names) == sorted(AGENTS)
