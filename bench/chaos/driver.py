@@ -99,10 +99,13 @@ class Chaos:
         self._given_up = 0
         self._requeued: set[int] = set()
         self._rounds = Rounds(observer, crew, random.Random(seed), _say)
+        self._earlier: set[tuple[type, int]] = set()
+        """Whatever was open before the run, such as a message to an agent that is gone."""
 
     async def run(self, rounds: int) -> Outcome:
         """Run all rounds and the draining; return the outcome."""
         began, stalled = time.time(), ""
+        self._earlier = {(type(row), row.id) for row in await self._open()}
         first = await self._broker.send(names.OPERATOR, "chaos begins", SendOptions())
         helpers = [asyncio.create_task(work) for work in (self._feed(), self._nurse())]
         try:
@@ -255,14 +258,15 @@ class Chaos:
                 raise StalledError(f"draining stands still: {left[:20]}") from None
 
     async def _open(self) -> list[Row]:
-        """Return everything that is not done."""
+        """Return everything of this run that is not done."""
         broker = self._broker
-        return [
+        found: list[Row] = [
             *await broker.list_messages(MessageFilter(state=MessageState.QUEUED), PAGE),
             *await broker.list_messages(MessageFilter(state=MessageState.LEASED), PAGE),
             *await broker.list_questions(QuestionFilter(state=QuestionState.OPEN), PAGE),
             *await broker.list_reminders(ReminderFilter(state=ReminderState.PENDING), PAGE),
         ]
+        return [row for row in found if (type(row), row.id) not in self._earlier]
 
 
 async def everything(page_before: Callable[[int | None], Awaitable[list[R]]]) -> list[R]:

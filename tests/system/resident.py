@@ -42,11 +42,10 @@ import hivectl
 from wire import names
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
-from wire.errors import HiveError
+from wire.errors import HiveError, NotFound, Stopping, Unavailable
 from wire.records.broker import MessageFilter
 
 LINE_LIMIT = 64 * 1024 * 1024
-UNKNOWN_OBJECT = "org.freedesktop.DBus.Error.UnknownObject"
 
 
 class Resident:
@@ -150,10 +149,8 @@ class Resident:
             while True:
                 try:
                     value = await bus.call1(*asked)
-                except HiveError as error:
-                    if error.name != UNKNOWN_OBJECT:
-                        raise
-                    value = None  # it is not there yet
+                except (NotFound, Stopping, Unavailable):
+                    value = None  # the object, or its service, is not there yet
                 if value in request["wanted"]:
                     return {"result": value}
                 await anext(signals)
