@@ -100,7 +100,7 @@ class Chaos:
         self._requeued: set[int] = set()
         self._rounds = Rounds(observer, crew, random.Random(seed), _say)
         self._earlier: set[tuple[type, int]] = set()
-        """Whatever was open before the run, such as a message to an agent that is gone."""
+        """The rows that were open before the run, such as messages to an agent that is gone."""
 
     async def run(self, rounds: int) -> Outcome:
         """Run all rounds and the draining; return the outcome."""
