@@ -18,7 +18,7 @@ def _everything_else_goes_on(swarm: Hive) -> object:
         units = ["hive-broker", "hive-lifecycle", "hive-approvals", "hive-agent@alice.service"]
         return swarm.run("systemctl", "show", "--value", "-p", "MainPID", *units).stdout.split()
 
-    # What the tests before have stopped may not be back yet.
+    # Services that earlier tests have stopped may not be back yet.
     swarm.run("systemctl", "start", "hive-broker", "hive-lifecycle", "hive-approvals")
     call(swarm, "alice", "list_agents")
     before = pids()
