@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import until_state
+from tests.system.inside import until_asleep
 from tests.system.test_sleep import settings
 from tests.system.test_stress import AGENTS, module, room_for_agents
 
@@ -26,7 +26,7 @@ def sleepers(hive: Hive) -> Iterator[list[str]]:
             for name in names:
                 hive.hivectl("spawn", name, timeout=120)
             for name in names:
-                until_state(hive, name, "sleeping")
+                until_asleep(hive, name)
             yield names
     finally:
         for name in names:
