@@ -241,11 +241,16 @@ class LifecycleConfig(Section):
         "192.168.0.0/16",
         "100.64.0.0/10",
         "fc00::/7",
+        # Metadata of clouds at addresses that look public: Azure's, and Oracle's (192.0.0.192).
+        "168.63.129.16",
+        "192.0.0.0/24",
     )
     """The addresses that no container may reach, as `IPAddressDeny=` takes them: networks, `any`,
-    `localhost`, `link-local` or `multicast`."""
+    `localhost`, `link-local` or `multicast`. The host's own addresses are added, as they come and
+    go, unless this list is empty."""
     network_allow: tuple[Network, ...] = ()
-    """Exceptions from `network_deny`. The host's name servers are always allowed."""
+    """Exceptions from `network_deny`. The host's name servers are always allowed on port 53; they
+    are on all ports if this list contains them."""
     require_filter: bool = False
     """Whether agents must not start on a host that cannot enforce `network_deny`."""
     image: Tree = "/"

@@ -58,6 +58,12 @@ def shipped_units() -> set[str]:
     }
 
 
+def pulls_in(unit: str, name: str) -> bool:
+    """Return whether the text of a unit requires or wants another unit."""
+    wants = (line for line in unit.splitlines() if line.startswith(("Requires=", "Wants=")))
+    return any(name in line.partition("=")[2].split() for line in wants)
+
+
 def wanted(config: Any) -> set[str]:
     """The units to which the modules give a wantedBy."""
     kinds = {"services": "service", "sockets": "socket", "targets": "target", "timers": "timer"}
@@ -75,13 +81,21 @@ def test_it_parses(file: Path, tmp_path: Path) -> None:
 
 
 def test_every_shipped_unit_is_started_by_a_module(tmp_path: Path) -> None:
-    """NixOS ignores [Install] of packaged units. Started by others: slices, and templates."""
+    """NixOS ignores [Install] of packaged units. Started by others: slices, templates, and units
+    that a unit requires or wants."""
     by_others = {unit for unit in shipped_units() if unit.endswith(".slice") or "@" in unit}
     # A service of the same name as a timer is started by the timer.
     by_others |= {
         unit
         for unit in shipped_units()
         if unit.endswith(".service") and unit.replace(".service", ".timer") in shipped_units()
+    }
+    files = [file for file in (ROOT / "services").rglob("*") if file.name in shipped_units()]
+    by_others |= {
+        file.name
+        for file in files
+        if "[Install]" not in file.read_text()
+        and any(pulls_in(other.read_text(), file.name) for other in files)
     }
     assert wanted(evaluate(tmp_path)["config"]) == shipped_units() - by_others
 

@@ -35,7 +35,7 @@ def properties(name: str, **values: Value) -> AgentProperties:
         context_tokens=0,
         logged_in=True,
         resources=Resources(),
-        network=Network(deny=[], allow=[], filtered=True),
+        network=Network(deny=[], allow=[], name_servers=[], filtered=True),
         image="/",
         stale=False,
         port=0,

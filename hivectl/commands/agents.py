@@ -100,13 +100,12 @@ def _network(network: "Network") -> tuple[str, str]:
     if not network.deny:
         return "all addresses", ""
     denied, allowed = ", ".join(network.deny), ", ".join(network.allow) or "none"
+    text = f"{denied}; exceptions: {allowed}"
+    if network.name_servers:
+        text += f"; on port 53 only: {', '.join(network.name_servers)}"
     if network.filtered:
-        return f"denied: {denied}; exceptions: {allowed}", ""
-    return (
-        "NOT FILTERED: this host cannot filter addresses; to be denied: "
-        f"{denied}; exceptions: {allowed}",
-        "red",
-    )
+        return f"denied: {text}", ""
+    return f"NOT FILTERED: this host cannot filter addresses; to be denied: {text}", "red"
 
 
 def _port(agent: "AgentProperties") -> str:

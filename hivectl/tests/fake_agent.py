@@ -29,7 +29,9 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
                 context_tokens=1234,
                 logged_in=False,
                 resources=Resources(tasks_max=4096),
-                network=Network(deny=["any"], allow=["192.0.2.7"], filtered=True),
+                network=Network(
+                    deny=["any"], allow=["192.0.2.7"], name_servers=["10.0.0.53"], filtered=True
+                ),
                 image="/srv/small" if is_alice else "/",
                 port=8100,
                 deployed_commit=COMMIT if is_alice else "",

@@ -57,7 +57,12 @@ async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivect
         "context_tokens": 1234,
         "logged_in": False,
         "resources": {"tasks_max": 4096},
-        "network": {"deny": ["any"], "allow": ["192.0.2.7"], "filtered": True},
+        "network": {
+            "deny": ["any"],
+            "allow": ["192.0.2.7"],
+            "name_servers": ["10.0.0.53"],
+            "filtered": True,
+        },
         "stale": False,
         "port": 8100,
         "port_shared_with": [],

@@ -62,14 +62,15 @@ async def test_limits_are_shown_and_changed(hive: FakeHive, hivectl: Hivectl) ->
 
 async def test_status_shows_whom_an_agent_may_talk_to(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (
-        "  network:    denied: any; exceptions: 192.0.2.7\n"
+        "  network:    denied: any; exceptions: 192.0.2.7; on port 53 only: 10.0.0.53\n"
         in (await hivectl("status", "alice")).out
     )
     alice = hive.lifecycle.agents["alice"]
     alice.show(network=alice.shown.network._replace(filtered=False))
     assert (
         "  network:    NOT FILTERED: this host cannot filter addresses; to be denied: any; "
-        "exceptions: 192.0.2.7\n" in (await hivectl("status", "alice")).out
+        "exceptions: 192.0.2.7; on port 53 only: 10.0.0.53\n"
+        in (await hivectl("status", "alice")).out
     )
     alice.show(network=alice.shown.network._replace(deny=[]))
     assert "  network:    all addresses\n" in (await hivectl("status", "alice")).out

@@ -34,6 +34,13 @@ in
     # A template, which lifecycle starts. Without apt, agents cannot have packages of their own.
     systemd.services."hive-build@".path = [ pkgs.git ];
 
+    users.users.hive-filter = {
+      isSystemUser = true;
+      group = "hive-filter";
+      description = "Hyperhive network filter";
+    };
+    users.groups.hive-filter = { };
+
     users.users.hive-build = {
       isSystemUser = true;
       group = "hive-build";

@@ -1,7 +1,11 @@
 """The composition root of hive-lifecycle.service."""
 
+import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+from systemd import daemon
 
 from services import unit
 from services.config import Config
@@ -9,6 +13,7 @@ from services.directories import state_directory
 from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.clients import BusBroker
 from services.lifecycle.host import version
+from services.lifecycle.host.addresses import HostAddresses
 from services.lifecycle.host.systemd import Systemd
 from services.lifecycle.interface import BusObserver
 from services.lifecycle.lifecycle import Lifecycle
@@ -30,12 +35,19 @@ class LifecycleService(unit.Service):
         self._store.close()
 
 
+def inherited_socket() -> socket.socket | None:
+    """Return the socket of hive-lifecycle.socket, if systemd passed it. Call this once."""
+    fds: Mapping[int, str] = daemon.listen_fds_with_names()
+    found = [number for number, name in fds.items() if name == "addresses"]
+    return socket.socket(fileno=found[0]) if found else None
+
+
 async def build(bus: Bus, config: Config) -> unit.Service:
     """Put the service together. It knows its agents before it owns its name."""
     store = Store(state_directory("lifecycle") / "lifecycle.sqlite")
     observer = BusObserver(bus)
     prefix = Path(sys.prefix)
-    backend = Nspawn(Systemd(bus), config, prefix)
+    backend = Nspawn(Systemd(bus), config, prefix, addresses=HostAddresses(inherited_socket()))
     lifecycle = Lifecycle(
         store, backend, BusBroker(bus), observer, config.lifecycle, version.current(prefix)
     )

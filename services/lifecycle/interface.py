@@ -246,6 +246,7 @@ PROPERTIES: Final = {
     "context_tokens": ("ContextTokens",),
     "logged_in": ("LoggedIn",),
     "stale": ("Stale",),
+    "network": ("Network",),
     "port": ("Port",),
     "port_shared": ("PortSharedWith",),
     "spec": ("Resources", "DeployedCommit"),

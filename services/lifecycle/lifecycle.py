@@ -21,6 +21,7 @@ from services.lifecycle.notices.login import login_notices, update_notice
 from services.lifecycle.notices.notice import Notice
 from services.lifecycle.store import Store
 from services.lifecycle.watch.auto_sleep import AutoSleep
+from services.lifecycle.watch.filters import Filters
 from services.lifecycle.watch.monitor import Monitor
 from services.lifecycle.watch.turns import Turns
 from wire import names
@@ -86,6 +87,8 @@ class Lifecycle:
             self._roster, self._update_at_rest, self._busy, self._tell
         )
         """The update of stale agents."""
+        self.filters = Filters(self._roster, backend)
+        """The network filters of all containers."""
         turns = Turns(broker)
         self._roster.watchers += (
             self.auto_sleep.agent_changed,
@@ -113,6 +116,7 @@ class Lifecycle:
         agents are started. Returns when the agents are known; the jobs go on.
         """
         await self._backend.probe()
+        await self._backend.watch_network(self.filters.change)
         boot = await self.monitor.start()
         self._roster.assign_ports(await self._backend.listening_ports())
         records = [r for r in self._store.records() if r.phase is not Phase.KEPT]
@@ -123,7 +127,8 @@ class Lifecycle:
         self._roster.update_shared_ports()
         for record in records:
             await self.monitor.refresh(record.name)
-            await self._apply_limits(record)
+            if self._roster.agents[record.name].unit_status.up:
+                await self.filters.apply(record)
         self._adopting = False
         self._tell_of_stale()
         self._deliverer.start()
@@ -146,6 +151,8 @@ class Lifecycle:
         with contextlib.suppress(HiveError):  # the bus itself may be gone
             if await self._backend.host_is_stopping():
                 self._roster.expect_all_ends()
+        self._backend.stop_watching()
+        await self.filters.stop()
         await self._deliverer.stop()
         await self.monitor.stop()
 
@@ -353,14 +360,6 @@ class Lifecycle:
     async def _register_all(self) -> None:
         for name in tuple(self._roster.agents):
             await self._broker.register(name)
-
-    async def _apply_limits(self, record: Record) -> None:
-        """Apply the current configuration to a running container."""
-        if self._roster.agents[record.name].unit_status.up:
-            try:
-                await self._backend.limit(record.spec)
-            except HiveError as error:
-                log.error("cannot apply the limits of %s: %s", record.name, error)
 
     def _tell_of_stale(self) -> None:
         auto = self._settings.auto_update

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from tests.system.hive import PYTHON, Hive
-from tests.system.inside import hivectl
+from tests.system.inside import hivectl, probe, until_state
 
 pytestmark = pytest.mark.system
 
@@ -15,35 +15,50 @@ CONFIG = "/etc/hyperhive/hyperhive.toml"
 HOST, ALLOWED, OTHER = "127.0.0.1", "127.0.0.77", "127.0.0.78"
 PORT = 7299
 
+NEW = "203.0.113.77"
+"""An address, reserved for documentation, that the host gets and loses."""
+WILDCARD = 7298
+"""The port of a service that listens at all addresses."""
+DNS = 53
+
 LISTEN = f"""
 import socket, sys
-servers = [socket.create_server((host, {PORT})) for host in sys.argv[1:]]
+places = (place.partition("#") for place in sys.argv[1:])
+servers = [socket.create_server((host, int(port or {PORT}))) for host, _, port in places]
 print("listening", flush=True)
 sys.stdin.read()
 """
 CONNECT = f"""
 import json, socket, sys
-def reached(host):
+def reached(place):
+    host, _, port = place.partition("#")
     try:
-        socket.create_connection((host, {PORT}), timeout=2).close()
+        socket.create_connection((host, int(port or {PORT})), timeout=2).close()
     except OSError:
         return False
     return True
-print(json.dumps([host for host in sys.argv[1:] if reached(host)]))
+print(json.dumps([place for place in sys.argv[1:] if reached(place)]))
 """
 
 Configure = Callable[[str], None]
 
 
+@contextmanager
+def listening(hive: Hive, *places: str) -> Iterator[None]:
+    """Listen on the host, at addresses or at `ADDRESS#PORT`."""
+    listener = hive.popen(PYTHON, "-c", LISTEN, *places)
+    with listener:
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == "listening\n"
+        yield
+        listener.kill()
+
+
 @pytest.fixture(scope="module")
 def listeners(swarm: Hive) -> Iterator[Hive]:
     """Listen at three addresses of the hive's host."""
-    listening = swarm.popen(PYTHON, "-c", LISTEN, HOST, ALLOWED, OTHER)
-    with listening:
-        assert listening.stdout is not None
-        assert listening.stdout.readline() == "listening\n"
+    with listening(swarm, HOST, ALLOWED, OTHER):
         yield swarm
-        listening.kill()
 
 
 @pytest.fixture
@@ -99,6 +114,56 @@ def test_an_agent_is_narrowed_to_a_list_or_opened_while_it_runs(
 def test_what_was_opened_is_closed_again(listeners: Hive) -> None:
     for name in ("alice", "bob"):
         assert reached(listeners, name, HOST, ALLOWED, OTHER) == []
+
+
+def own_addresses(hive: Hive) -> list[str]:
+    """Return the IPv4 addresses of the host's interfaces other than the loopback."""
+    links = json.loads(hive.run("ip", "-json", "-4", "addr").stdout)
+    infos = [info for link in links if link["ifname"] != "lo" for info in link["addr_info"]]
+    return [info["local"] for info in infos]
+
+
+def until_denied(hive: Hive, agent: str, address: str, *, denied: bool) -> None:
+    """Wait until the filter of an agent denies an address by itself, or no more."""
+    probe(hive, "until_denied", agent, address, str(int(denied)))
+
+
+def test_a_service_at_all_addresses_is_not_reached_at_the_hosts_own(swarm: Hive) -> None:
+    own = [f"{address}#{WILDCARD}" for address in own_addresses(swarm)]
+    new = f"{NEW}#{WILDCARD}"
+    assert own, "this machine has no interface but the loopback"
+    with listening(swarm, f"0.0.0.0#{WILDCARD}"):
+        assert json.loads(swarm.run("/usr/bin/python3", "-c", CONNECT, *own).stdout) == own
+        assert reached(swarm, "alice", *own) == []
+        before = hivectl(swarm, "status", "alice")["invocation_id"]
+        swarm.run("ip", "addr", "add", f"{NEW}/32", "dev", "lo")
+        try:
+            until_denied(swarm, "alice", NEW, denied=True)
+            assert json.loads(swarm.run("/usr/bin/python3", "-c", CONNECT, new).stdout) == [new]
+            assert reached(swarm, "alice", new) == []
+        finally:
+            swarm.run("ip", "addr", "del", f"{NEW}/32", "dev", "lo")
+        until_denied(swarm, "alice", NEW, denied=False)
+        assert hivectl(swarm, "status", "alice")["invocation_id"] == before
+
+
+def test_a_name_server_is_reached_on_its_port_only(swarm: Hive, configure: Configure) -> None:
+    before = swarm.run("cat", "/etc/resolv.conf").stdout
+    swarm.run("sh", "-c", f"echo nameserver {OTHER} > /etc/resolv.conf")
+    try:
+        configure("")  # restarts lifecycle
+        with listening(swarm, f"{OTHER}#{DNS}"):
+            places = (f"{OTHER}#{DNS}", OTHER)
+            assert reached(swarm, "alice", *places) == [f"{OTHER}#{DNS}"]
+            network = hivectl(swarm, "status", "alice")["network"]
+            assert network["name_servers"] == [OTHER]
+            swarm.run("systemctl", "kill", "--signal=KILL", "systemd-nspawn@h-alice.service")
+            until_state(swarm, "alice", "running")
+            assert reached(swarm, "alice", *places) == [f"{OTHER}#{DNS}"]
+            configure(f'[lifecycle.agents.alice]\nnetwork_allow = ["{OTHER}"]\n')
+            assert reached(swarm, "alice", *places) == list(places)
+    finally:
+        swarm.run("sh", "-c", "cat > /etc/resolv.conf", input=before)
 
 
 @pytest.fixture

@@ -110,8 +110,10 @@ class Network(NamedTuple):
 
     deny: StrList
     allow: StrList
+    name_servers: StrList
+    """The addresses in `deny` that the container may reach on port 53 only."""
     filtered: Bool
-    """Whether the host enforces the two lists."""
+    """Whether the host enforces the lists."""
 
 
 @dictionary(properties=True)

@@ -36,8 +36,8 @@ AGENT = AgentProperties(
     name="alice", machine="h-alice", unit="systemd-nspawn@h-alice.service", uid_base=65536,
     enabled=True, state=AgentState.RUNNING, since=1, invocation_id="ab",
     turn_state=TurnState.IDLE, turn_since=2, model="", context_tokens=2**40, logged_in=True,
-    resources=Resources(memory_max=2**40), network=Network(["any"], ["1.1.1.1"], True), image="",
-    stale=False, port=7100, port_shared_with=[], deployed_commit="",
+    resources=Resources(memory_max=2**40), network=Network(["any"], ["1.1.1.1"], [], True),
+    image="", stale=False, port=7100, port_shared_with=[], deployed_commit="",
 )  # fmt: skip
 JOB = JobProperties(id=1, agent="alice", verb=JobVerb.START, state=JobState.RUNNING)
 
@@ -70,7 +70,12 @@ def test_records_within_records_come_back_as_they_were() -> None:
 
 
 def test_a_record_travels_as_a_variant() -> None:
-    assert over_the_bus("v", Network([], [], False)) == {"deny": [], "allow": [], "filtered": False}
+    assert over_the_bus("v", Network([], [], [], False)) == {
+        "deny": [],
+        "allow": [],
+        "name_servers": [],
+        "filtered": False,
+    }
     assert over_the_bus("v", MESSAGE) == list(MESSAGE)
 
 

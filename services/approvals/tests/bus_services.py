@@ -39,7 +39,7 @@ BOB = AgentProperties(
     context_tokens=0,
     logged_in=True,
     resources=Resources(),
-    network=Network(deny=[], allow=[], filtered=True),
+    network=Network(deny=[], allow=[], name_servers=[], filtered=True),
     image="",
     stale=False,
     port=0,

@@ -47,8 +47,10 @@ function network(rules) {
   if (!rules?.deny?.length) return ["network", "all addresses allowed"];
   const denied = `denied: ${rules.deny.join(", ")}`;
   const allowed = rules.allow.length ? `; allowed: ${rules.allow.join(", ")}` : "";
-  if (rules.filtered) return ["network", denied + allowed];
-  return ["network", `NOT FILTERED: this host cannot filter addresses. To be ${denied}${allowed}`, true];
+  const dns = rules.name_servers.length ? `; on port 53 only: ${rules.name_servers.join(", ")}` : "";
+  const text = denied + allowed + dns;
+  if (rules.filtered) return ["network", text];
+  return ["network", `NOT FILTERED: this host cannot filter addresses. To be ${text}`, true];
 }
 
 function limits(resources) {

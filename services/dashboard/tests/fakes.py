@@ -215,7 +215,10 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
                 context_tokens=1234,
                 resources=Resources(memory_max=2 * 2**30, tasks_max=4096),
                 network=Network(
-                    deny=["localhost", "10.0.0.0/8"], allow=["10.0.0.1"], filtered=True
+                    deny=["localhost", "10.0.0.0/8"],
+                    allow=["10.0.0.1"],
+                    name_servers=[],
+                    filtered=True,
                 ),
                 port=8123,
                 deployed_commit="0123456789abcdef" * 2,

@@ -2,11 +2,22 @@
 
 import contextlib
 import ipaddress
+from collections.abc import Iterable
+from typing import Final
 from urllib.parse import urlsplit
 
 from services.config import AgentSettings, Config
+from services.nameservers import MOST, IPAddress, instance_of, unit_of
 from wire.errors import Conflict
 from wire.records.lifecycle import Network
+
+WORDS: Final = {
+    "any": ("0.0.0.0/0", "::/0"),
+    "localhost": ("127.0.0.0/8", "::1/128"),
+    "link-local": ("169.254.0.0/16", "fe80::/64"),
+    "multicast": ("224.0.0.0/4", "ff00::/8"),
+}
+"""The networks that systemd's words stand for (systemd.resource-control(5))."""
 
 
 def is_unenforced(network: Network) -> bool:
@@ -14,23 +25,62 @@ def is_unenforced(network: Network) -> bool:
     return bool(network.deny) and not network.filtered
 
 
-def network_of(name: str, config: Config, resolv_conf: str, *, can_filter: bool) -> Network:
+def network_of(
+    name: str, config: Config, resolv_conf: str, own: Iterable[IPAddress], *, can_filter: bool
+) -> Network:
     """Return the filter of the agent `name`: its own lists, or else those for all agents.
 
-    Name servers and the scripted model are always allowed: without them nothing works.
+    A filter that denies anything also denies the host's own addresses. Services that listen at
+    all addresses answer there, whether the address is private or not. The scripted model is
+    always allowed, and name servers are allowed on the port of DNS: without them nothing works.
 
     Args:
         name: the agent.
         config: the host's configuration.
         resolv_conf: the text of the host's resolv.conf.
-        can_filter: whether the host filters addresses.
+        own: the addresses of the host's interfaces.
+        can_filter: whether the host filters addresses and ports.
     """
     common = config.lifecycle
-    own = common.agents.get(name, AgentSettings())
-    deny = common.network_deny if own.network_deny is None else own.network_deny
-    allow = common.network_allow if own.network_allow is None else own.network_allow
-    always = [*_model_address(config), *name_servers(resolv_conf)]
-    return Network(list(deny), sorted({*allow, *always}), bool(deny) and can_filter)
+    settings = common.agents.get(name, AgentSettings())
+    deny = common.network_deny if settings.network_deny is None else settings.network_deny
+    allow = common.network_allow if settings.network_allow is None else settings.network_allow
+    if not deny:
+        return Network([], [], [], False)
+    denied = [
+        *deny,
+        *(str(address) for address in sorted(own, key=_order) if not _in(address, deny)),
+    ]
+    allowed = sorted({*allow, *_model_address(config)})
+    servers = [
+        str(address)
+        for address in name_servers(resolv_conf)
+        if _in(address, denied) and not _in(address, allowed)
+    ]
+    return Network(denied, allowed, servers, can_filter)
+
+
+def filter_instance(network: Network) -> str:
+    """Return the instance of the program that limits the name servers to DNS; empty for none."""
+    if not network.filtered:
+        return ""
+    return instance_of(ipaddress.ip_address(server) for server in network.name_servers)
+
+
+def filter_unit(network: Network) -> str:
+    """Return the unit that loads the program of `filter_instance`; empty for none."""
+    instance = filter_instance(network)
+    return unit_of(instance) if instance else ""
+
+
+def _order(address: IPAddress) -> tuple[int, bytes]:
+    return address.version, address.packed
+
+
+def _in(address: IPAddress, entries: Iterable[str]) -> bool:
+    """Return whether one of the entries of a list contains the address."""
+    networks = (network for entry in entries for network in WORDS.get(entry, (entry,)))
+    return any(address in ipaddress.ip_network(network, strict=False) for network in networks)
 
 
 def refusal(name: str) -> Conflict:
@@ -42,16 +92,16 @@ def refusal(name: str) -> Conflict:
     )
 
 
-def name_servers(resolv_conf: str) -> list[str]:
-    """Return the addresses of the name servers in the text of a resolv.conf."""
-    addresses = []
+def name_servers(resolv_conf: str) -> list[IPAddress]:
+    """Return the addresses of the name servers in a resolv.conf that glibc would use."""
+    addresses: list[IPAddress] = []
     for line in resolv_conf.splitlines():
         words = line.split()
         if len(words) >= 2 and words[0] == "nameserver":
             address = words[1].partition("%")[0]
             with contextlib.suppress(ValueError):
-                addresses.append(str(ipaddress.ip_address(address)))
-    return addresses
+                addresses.append(ipaddress.ip_address(address))
+    return addresses[:MOST]
 
 
 def _model_address(config: Config) -> list[str]:

@@ -34,6 +34,12 @@ class Backend(Protocol):
     async def probe(self) -> None:
         """Find out the abilities of the host and log missing ones; before any start."""
 
+    async def watch_network(self, changed: Callable[[], None]) -> None:
+        """Call `changed` from now on when the filters of all containers have to change."""
+
+    def stop_watching(self) -> None:
+        """Stop calling `changed`."""
+
     async def watch(self, watcher: Watcher) -> None:
         """Call `watcher` from now on; before any other call, so that no change is missed."""
 

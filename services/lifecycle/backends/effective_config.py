@@ -12,6 +12,7 @@ from services.lifecycle.backends import image
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.layout import Layout
 from services.lifecycle.backends.unit_files import Limits
+from services.lifecycle.host.addresses import HostAddresses
 from wire.records.lifecycle import Network, Resources
 
 
@@ -22,12 +23,15 @@ class EffectiveConfig:
     `[lifecycle.agents.NAME]`, the settings made with SetResources.
     """
 
-    def __init__(self, config: Config, builds: Builds, layout: Layout) -> None:
+    def __init__(
+        self, config: Config, builds: Builds, layout: Layout, addresses: HostAddresses
+    ) -> None:
         self._config = config
         self._builds = builds
         self._layout = layout
+        self._addresses = addresses
         self.can_filter = False
-        """Whether the host filters addresses, as far as known."""
+        """Whether the host filters addresses and ports, as far as known."""
 
     @property
     def start_timeout(self) -> int:
@@ -51,7 +55,8 @@ class EffectiveConfig:
         resolv_conf = ""
         with contextlib.suppress(OSError):
             resolv_conf = (self._layout.root / "etc/resolv.conf").read_text(errors="replace")
-        return network_of(spec.name, self._config, resolv_conf, can_filter=self.can_filter)
+        own = self._addresses.current
+        return network_of(spec.name, self._config, resolv_conf, own, can_filter=self.can_filter)
 
     def lacks_required_filter(self, spec: Spec) -> bool:
         """Return whether the agent must not run because this host cannot filter its addresses."""

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,13 +12,14 @@ from services.agentfile import AgentFile
 from services.config import Config
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Spec, UnitStatus
-from services.lifecycle.agents.network import refusal
+from services.lifecycle.agents.network import filter_unit, refusal
 from services.lifecycle.backends.backend import Reconciled, Watcher
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.container_files import ContainerFiles
 from services.lifecycle.backends.effective_config import EffectiveConfig
 from services.lifecycle.backends.layout import Layout, container_unit
 from services.lifecycle.host import cgroup
+from services.lifecycle.host.addresses import HostAddresses
 from services.lifecycle.host.in_use import listening_ports, used_uids
 from services.lifecycle.host.journal import Journal
 from services.lifecycle.host.systemd import Systemd
@@ -35,18 +38,33 @@ class Nspawn:
     """The nspawn backend. `Backend` documents the methods."""
 
     def __init__(
-        self, systemd: Systemd, config: Config, prefix: Path, layout: Layout | None = None
+        self,
+        systemd: Systemd,
+        config: Config,
+        prefix: Path,
+        layout: Layout | None = None,
+        addresses: HostAddresses | None = None,
     ) -> None:
-        """`prefix`: the directory in which Hyperhive is installed."""
+        """Put the backend together.
+
+        Args:
+            systemd: the host's systemd.
+            config: the host's configuration.
+            prefix: the directory in which Hyperhive is installed.
+            layout: the paths on the host.
+            addresses: the addresses of the host.
+        """
         self._systemd = systemd
         self._layout = layout or Layout()
         self._journal = Journal()
         self._builds = Builds(systemd, self._journal, self._layout)
-        self._config = EffectiveConfig(config, self._builds, self._layout)
+        self._addresses = addresses or HostAddresses()
+        self._config = EffectiveConfig(config, self._builds, self._layout, self._addresses)
         self._files = ContainerFiles(self._layout, self._config, self._builds, prefix)
         self._names: dict[str, str] = {}
         self._watcher: Watcher = lambda name, status: None
         self._tasks = Tasks()
+        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def unit(self, name: str) -> str:
         """Return an instance of systemd's own template, which machinectl knows, too."""
@@ -62,6 +80,14 @@ class Nspawn:
             log.error("cannot find out whether this host filters addresses: %s", error)
         if not self._config.can_filter:
             log.error("this host does not filter addresses: agents can reach all of them")
+
+    async def watch_network(self, changed: Callable[[], None]) -> None:
+        """Read the addresses of the host, and follow their changes."""
+        await self._addresses.start(changed)
+
+    def stop_watching(self) -> None:
+        """Stop following the addresses of the host."""
+        self._addresses.stop()
 
     def used_uids(self) -> list[range]:
         """Return the uids that /etc gives to accounts and to their user namespaces."""
@@ -145,7 +171,9 @@ class Nspawn:
         return Reconciled(changes, restart=deaf)
 
     async def _write(self, spec: Spec, changes: list[str]) -> None:
-        if await asyncio.to_thread(self._files.write, spec, changes):
+        async with self._writing[spec.name]:
+            changed = await asyncio.to_thread(self._files.write, spec, changes)
+        if changed:
             await self._systemd.reload()
 
     async def _listens(self, name: str) -> bool:
@@ -179,7 +207,12 @@ class Nspawn:
 
     async def limit(self, spec: Spec) -> None:
         """Write the limits for the next start; apply them to a running container."""
-        if await asyncio.to_thread(self._files.write_drop_in, spec, []):
+        # systemd attaches the program when it reads the drop-in.
+        if unit := filter_unit(self._config.network(spec)):
+            await self._systemd.start(unit, SLACK)
+        async with self._writing[spec.name]:  # a job may be writing older addresses
+            changed = await asyncio.to_thread(self._files.write_drop_in, spec, [])
+        if changed:
             await self._systemd.reload()
         await self._systemd.set_properties(
             container_unit(spec.name), resources.properties(self.resources(spec))

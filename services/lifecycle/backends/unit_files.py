@@ -7,7 +7,9 @@ from typing import Final
 
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Spec
+from services.lifecycle.agents.network import filter_instance, filter_unit
 from services.lifecycle.agents.uid_ranges import SIZE
+from services.nameservers import PROGRAMS
 from wire import names
 from wire.records.lifecycle import Network, Resources
 
@@ -114,6 +116,8 @@ def drop_in(
     # The user of the build could put a link there later, and nspawn would follow it.
     built = (packages, packages.parent, packages.parent.parent) if packages else ()
     socket, endpoint = names.socket_unit(spec.name), names.endpoint_unit(spec.name)
+    # Without its filter the container must not start.
+    required = " ".join(filter(None, (socket, filter_unit(limits.network))))
     command = "systemd-nspawn --quiet --keep-unit --boot --settings=override --machine=%i"
     if credential:
         command += f" --load-credential={CREDENTIAL}:{credential}"
@@ -121,11 +125,11 @@ def drop_in(
         "# Written by hive-lifecycle; changed by hand it is overwritten at the next start.",
         "[Unit]",
         f"Description=Hyperhive: the container of {spec.name}",
-        f"Requires={socket}",
+        f"Requires={required}",
         # The endpoint stops with the container, but after it: through the endpoint the harness
         # releases the messages that it has leased.
         f"PropagatesStopTo={endpoint}",
-        f"After={socket} {endpoint}",
+        f"After={required} {endpoint}",
         # Give up after five crashes in a minute.
         "StartLimitIntervalSec=60",
         "StartLimitBurst=5",
@@ -168,5 +172,9 @@ def drop_in(
     network = limits.network
     if network.deny:
         lines += [f"IPAddressDeny={' '.join(network.deny)}"]
-        lines += [f"IPAddressAllow={' '.join(network.allow)}"] if network.allow else []
+        allowed = [*network.allow, *network.name_servers]
+        lines += [f"IPAddressAllow={' '.join(allowed)}"] if allowed else []
+    if instance := filter_instance(network):
+        # A packet must pass this program, too: name servers are reached on the port of DNS only.
+        lines += [f"IPEgressFilterPath={PROGRAMS / instance}"]
     return "\n".join([*lines, ""])

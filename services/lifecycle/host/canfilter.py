@@ -1,12 +1,18 @@
-"""The probe of hive-canfilter.service: does this host filter addresses?
+"""The probe of hive-canfilter.service: does this host filter addresses and ports?
 
-The unit denies every address. So a packet to the loopback is sent only if systemd could not
-attach its filter, which systemd reports in the journal only.
+The unit denies DENIED, and limits DNS_ONLY to port 53. So a packet to another port of either is
+sent only if systemd could not attach its filter or ours, which systemd reports in the journal only.
 """
 
 import socket
 import sys
 from enum import IntEnum
+from typing import Final
+
+DENIED: Final = "127.0.0.1"
+DNS_ONLY: Final = "127.255.255.53"
+DISCARD: Final = 9
+"""A port on which nothing needs to listen."""
 
 
 class Outcome(IntEnum):
@@ -17,13 +23,18 @@ class Outcome(IntEnum):
 
 
 def probe() -> Outcome:
-    """Send a datagram to the loopback, where nothing needs to listen, and return the result."""
+    """Send datagrams to the loopback, and return the result."""
+    blocked = _is_blocked(DENIED) and _is_blocked(DNS_ONLY)
+    return Outcome.FILTERED if blocked else Outcome.OPEN
+
+
+def _is_blocked(address: str) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         try:
-            sender.sendto(b"", ("127.0.0.1", 9))
+            sender.sendto(b"", (address, DISCARD))
         except PermissionError:
-            return Outcome.FILTERED
-    return Outcome.OPEN
+            return True
+    return False
 
 
 if __name__ == "__main__":

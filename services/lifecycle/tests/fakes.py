@@ -42,6 +42,7 @@ class FakeBackend:
         self.broken: set[str] = set()
         self.configurations: dict[str, AgentFile] = {}
         self.probed = False
+        self.network_changed: Callable[[], None] = lambda: None
         self.starting = 0
         self.most_starting = 0
         self._watcher: Watcher = lambda name, status: None
@@ -69,6 +70,12 @@ class FakeBackend:
 
     async def probe(self) -> None:
         self.probed = True
+
+    async def watch_network(self, changed: Callable[[], None]) -> None:
+        self.network_changed = changed
+
+    def stop_watching(self) -> None:
+        self.network_changed = lambda: None
 
     async def watch(self, watcher: Watcher) -> None:
         self._watcher = watcher
@@ -116,7 +123,7 @@ class FakeBackend:
         return resources.effective(ResourceLimits(tasks_max=4096), spec.resources)
 
     def network(self, spec: Spec) -> Network:
-        return Network(["any"], ["192.0.2.7"], filtered=True)
+        return Network(["any"], ["192.0.2.7"], [], filtered=True)
 
     async def limit(self, spec: Spec) -> None:
         await self._called("limit", spec.name)

@@ -1,5 +1,6 @@
 """Network filters: the effective lists, the drop-in, and hosts that cannot filter."""
 
+import ipaddress
 import logging
 import socket
 from pathlib import Path
@@ -14,6 +15,7 @@ from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.host import canfilter, systemd
 from services.lifecycle.tests.room import Room
 from services.lifecycle.tests.test_nspawn import ALICE, UNIT, Host, host
+from services.nameservers import IPAddress
 from wire.errors import Conflict
 from wire.records.lifecycle import Network, Resources
 
@@ -33,22 +35,27 @@ CONFIG = Config(
 )
 
 
+def addresses(*texts: str) -> list[IPAddress]:
+    return [ipaddress.ip_address(text) for text in texts]
+
+
 @pytest.mark.parametrize(
-    ("name", "deny", "allow", "filtered"),
+    ("name", "deny", "allow", "servers"),
     [
-        ("alice", ("any",), ("10.1.1.1", "192.0.2.0/24"), True),
-        ("bob", ("localhost", "10.0.0.0/8"), ("10.1.1.1",), True),
-        ("carol", (), ("10.1.1.1", "10.9.9.9"), False),
-        ("dave", ("localhost", "10.0.0.0/8"), ("10.1.1.1", "10.9.9.9"), True),
+        ("alice", ("any",), ("192.0.2.0/24",), ("10.1.1.1", "9.9.9.9")),
+        ("bob", ("localhost", "10.0.0.0/8"), (), ("10.1.1.1",)),
+        ("carol", (), (), ()),
+        ("dave", ("localhost", "10.0.0.0/8"), ("10.9.9.9",), ("10.1.1.1",)),
     ],
 )
 def test_an_agents_own_lists_replace_those_of_all(
-    name: str, deny: tuple[str, ...], allow: tuple[str, ...], filtered: bool
+    name: str, deny: tuple[str, ...], allow: tuple[str, ...], servers: tuple[str, ...]
 ) -> None:
-    network = network_of(name, CONFIG, "nameserver 10.1.1.1\n", can_filter=True)
-    assert network == Network(list(deny), list(allow), filtered)
+    resolv_conf = "nameserver 10.1.1.1\nnameserver 9.9.9.9\n"
+    network = network_of(name, CONFIG, resolv_conf, (), can_filter=True)
+    assert network == Network(list(deny), list(allow), list(servers), bool(deny))
     assert not is_unenforced(network)
-    open_host = network_of(name, CONFIG, "", can_filter=False)
+    open_host = network_of(name, CONFIG, "", (), can_filter=False)
     assert not open_host.filtered
     assert is_unenforced(open_host) == bool(deny)
 
@@ -59,22 +66,46 @@ def test_an_agents_own_lists_replace_those_of_all(
 )
 def test_the_scripted_model_is_always_reached(url: str, address: str | None) -> None:
     config = Config(harness=HarnessConfig(scripted_model_url=url))
-    allow = network_of("alice", config, "", can_filter=True).allow
+    allow = network_of("alice", config, "", (), can_filter=True).allow
     assert allow == ([address] if address else [])
+
+
+def test_the_hosts_own_addresses_are_denied_except_to_those_to_whom_nothing_is() -> None:
+    own = addresses("2001:db8::7", "127.0.0.1", "203.0.113.5", "10.0.0.5")
+    common = network_of("dave", CONFIG, "", own, can_filter=True)
+    assert common.deny == ["localhost", "10.0.0.0/8", "203.0.113.5", "2001:db8::7"]
+    assert network_of("alice", CONFIG, "", own, can_filter=True).deny == ["any"]
+    assert network_of("carol", CONFIG, "", own, can_filter=True).deny == []
+
+
+def test_a_name_server_of_the_host_is_reached_for_dns_only() -> None:
+    own, resolv_conf = addresses("203.0.113.5"), "nameserver 203.0.113.5\nnameserver 9.9.9.9\n"
+    network = network_of("dave", CONFIG, resolv_conf, own, can_filter=True)
+    assert network.name_servers == ["203.0.113.5"]
+    assert "203.0.113.5" not in network.allow
+
+
+def test_a_name_server_that_is_allowed_is_reached_on_all_ports() -> None:
+    for allowed in ("10.9.9.9", "10.9.9.0/24"):
+        config = Config(lifecycle=LifecycleConfig(network_allow=(allowed,)))
+        network = network_of("dave", config, "nameserver 10.9.9.9\n", (), can_filter=True)
+        assert network.name_servers == []
 
 
 def test_name_servers_are_read_with_care() -> None:
     text = "# nameserver 1.1.1.1\nnameserver 10.1.2.3 \nnameserver fe80::1%eth0\nnameserver x\n"
-    assert name_servers(text + "nameserver\n") == ["10.1.2.3", "fe80::1"]
+    assert name_servers(text + "nameserver\n") == addresses("10.1.2.3", "fe80::1")
+    many = "".join(f"nameserver 10.0.0.{number}\n" for number in range(5))
+    assert name_servers(many) == addresses("10.0.0.0", "10.0.0.1", "10.0.0.2")
 
 
 def test_a_damaged_resolv_conf_does_not_hide_the_network(host: Host) -> None:
     file = host.root / "etc/resolv.conf"
     file.write_bytes(b"search caf\xe9.example\nnameserver 10.1.2.3\n")
-    assert "10.1.2.3" in host.backend.network(ALICE).allow
+    assert "10.1.2.3" in host.backend.network(ALICE).name_servers
     file.unlink()
     file.symlink_to("resolv.conf")
-    assert "10.1.2.3" not in host.backend.network(ALICE).allow
+    assert "10.1.2.3" not in host.backend.network(ALICE).name_servers
 
 
 def test_a_packet_that_leaves_says_that_nothing_filters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +116,17 @@ def test_a_packet_that_leaves_says_that_nothing_filters(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(socket.socket, "sendto", refuse)
     assert canfilter.probe() is canfilter.Outcome.FILTERED
+
+
+@pytest.mark.parametrize("open_address", [canfilter.DENIED, canfilter.DNS_ONLY])
+def test_both_filters_must_hold(monkeypatch: pytest.MonkeyPatch, open_address: str) -> None:
+    def refuse(_socket: object, _data: bytes, address: tuple[str, int]) -> int:
+        if address[0] == open_address:
+            return 0
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(socket.socket, "sendto", refuse)
+    assert canfilter.probe() is canfilter.Outcome.OPEN
 
 
 def can_filter(host: Host, **values: object) -> None:
@@ -144,9 +186,11 @@ async def test_what_is_opened_has_no_filter(host: Host) -> None:
     await Nspawn(client, CONFIG, host.root / "prefix", host.layout).configure(ALICE)
     service = host.drop_in()["Service"]
     assert service["IPAddressDeny"] == "any"
-    assert service["IPAddressAllow"] == "10.1.2.3 192.0.2.0/24 fe80::1"
+    assert service["IPAddressAllow"] == "192.0.2.0/24 10.1.2.3 fe80::1"
     carol = Spec("carol", ALICE.uid_base, ALICE.machine_id)
-    limits = unit_files.Limits(1, 1, network_of("carol", CONFIG, "", can_filter=True), Resources())
+    limits = unit_files.Limits(
+        1, 1, network_of("carol", CONFIG, "", (), can_filter=True), Resources()
+    )
     assert "IPAddress" not in unit_files.drop_in(carol, limits, "/root", None, None)
 
 

@@ -163,7 +163,7 @@ async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
     assert "--load-credential" not in service["ExecStart"]
     assert "localhost" in service["IPAddressDeny"].split()
     allowed = service["IPAddressAllow"].split()
-    assert allowed == ["10.1.2.3", "127.0.0.1", "192.0.2.7", "fe80::1"]
+    assert allowed == ["127.0.0.1", "192.0.2.7", "10.1.2.3", "fe80::1"]
 
 
 async def test_what_systemd_starts_again_is_not_led_by_links(host: Host) -> None:
