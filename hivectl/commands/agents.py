@@ -9,6 +9,7 @@ from hivectl.arguments.completers import complete_agents
 from hivectl.output import json_forms
 from hivectl.output.formats import amount, local_time
 from hivectl.output.terminal import Cell, Output, Row, confirm, state_cell
+from hivectl.output.text import literal
 from hivectl.session import follow, hive_command, job_options
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ async def list_agents(hive: "Hive", output: Output) -> None:
             state_cell(a.turn_state),
             local_time(a.turn_since),
             Cell(str(a.context_tokens), right=True),
-            a.model or "-",
+            literal(a.model) or "-",
         ]
         for a in agents
     ]
@@ -71,11 +72,11 @@ def _description(
         ),
         "turn": f"{state(agent.turn_state)} since {local_time(agent.turn_since)}",
         "at boot": "starts" if agent.enabled else "stays off",
-        "model": output.paint(agent.model or "-", ""),
+        "model": literal(agent.model) or "-",
         "context": f"{agent.context_tokens} tokens",
         "logged in": "yes" if agent.logged_in else "no",
         "deployed": output.paint(agent.deployed_commit[:12] or "nothing yet", ""),
-        "image": "the host" if agent.image == "/" else output.paint(agent.image, ""),
+        "image": "the host" if agent.image == "/" else literal(agent.image),
         "machine": output.paint(agent.machine, ""),
         "unit": output.paint(agent.unit, ""),
         "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",

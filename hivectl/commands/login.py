@@ -26,6 +26,9 @@ async def login(hive: "Hive", output: Output, name: str) -> None:
     Prints the address of a page. Open it in a browser on any machine, log in, and enter the code
     that the page shows; without a terminal, the code is read from standard input. Each agent has
     its own login. Only root can do this.
+
+    The agent's container names the page. An address that is not a login page of Anthropic is
+    refused.
     """
     from hivectl.host import login as logins
     from wire.records.lifecycle import AgentState
@@ -44,14 +47,9 @@ async def login(hive: "Hive", output: Output, name: str) -> None:
             "this command as root.",
         )
     async with logins.login(agent.machine) as session:
-        address = await session.address()
-        if not logins.is_known(address):
-            output.note(
-                f"Warning: the container of {name} names a page that does not belong to Anthropic. "
-                "Do not log in there."
-            )
+        page = await session.page()
         output.note("Open this page, log in, and copy the code that it shows:")
-        output.note(address)
+        output.note(str(page))
         await session.enter(_code())
     output.show({"agent": name, "result": "logged in"}, [f"{name}: logged in"])
 

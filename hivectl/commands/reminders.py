@@ -11,7 +11,7 @@ from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.formats import local_time
 from hivectl.output.terminal import Cell, Output, Row, state_cell
-from hivectl.output.text import one_line
+from hivectl.output.text import literal, one_line
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ def _table(reminders: "list[Reminder]", output: Output) -> list[str]:
             local_time(r.due),
             r.owner,
             state_cell(r.state),
-            one_line(" ".join(part for part in (r.body, r.file and f"[{r.file}]") if part)),
+            one_line(
+                " ".join(part for part in (r.body, r.file and f"[{literal(r.file)}]") if part)
+            ),
         ]
         for r in reminders
     ]

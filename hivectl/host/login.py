@@ -1,7 +1,7 @@
 """Log an agent in: run Claude Code's login in the agent's container, and relay it to the operator.
 
-The container may be hostile: its output does not reach the terminal, and the operator is warned
-when the page's address does not belong to Anthropic.
+The container may be hostile. Its output does not reach the terminal; only an address that is one of
+Anthropic's login pages does, printed from its parts.
 """
 
 import asyncio
@@ -10,20 +10,27 @@ from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
-from urllib.parse import urlsplit
 
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.text import one_line
+from wire.text.urls import Url, parse
 
 PYTHON: Final = "/usr/lib/hyperhive/bin/python"
-HOSTS: Final = ("claude.com", "claude.ai", "anthropic.com")
-"""The hosts (with their subdomains) whose pages may ask for a login."""
+PAGES: Final = frozenset(
+    {
+        ("claude.com", "/cai/oauth/authorize"),
+        ("claude.ai", "/oauth/authorize"),
+        ("platform.claude.com", "/oauth/authorize"),
+        ("console.anthropic.com", "/oauth/authorize"),
+    }
+)
+"""The login pages, by host and path: on some of these hosts, anybody can publish other pages."""
 
 URL_SECONDS: Final = 60.0
 END_SECONDS: Final = 120.0
 MAX_OUTPUT: Final = 64 * 1024
 
-_URL: Final = re.compile(rb"https://[!-~]+(?=\s)")
+_ADDRESS: Final = re.compile(rb"https:[^\s]*+(?=\s)")
 
 
 class Login:
@@ -35,15 +42,15 @@ class Login:
         self.process = process
         self._output = b""
 
-    async def address(self) -> str:
+    async def page(self) -> Url:
         """Return the address of the page to open.
 
         Raises:
-            CommandError: the login prints no address within URL_SECONDS.
+            CommandError: the login prints no address within URL_SECONDS, or not a login page's.
         """
         try:
             async with asyncio.timeout(URL_SECONDS):
-                while not (found := _URL.search(self._output)):
+                while not (found := _ADDRESS.search(self._output)):
                     if not await self._more():
                         raise CommandError(
                             Exit.FAILED, f"The login printed no address: {self._said()}"
@@ -54,7 +61,7 @@ class Login:
                 f"The login printed no address within {URL_SECONDS:.0f} s: {self._said()}",
             ) from None
         self._output = self._output[found.end() :]
-        return found[0].decode()
+        return known_page(found[0].decode(errors="replace"))
 
     async def enter(self, code: str) -> None:
         """Enter the code that the page shows, and wait for the end of the login.
@@ -89,7 +96,9 @@ class Login:
 
     def _said(self) -> str:
         text = self._output.decode(errors="replace").rpartition("prompted >")[2]
-        return one_line(text.strip())[:400] or "it printed nothing"
+        # Only `page` shows an address: the container may name its own.
+        words = " ".join("[address]" if "/" in word else word for word in text.split())
+        return one_line(words)[:400] or "it printed nothing"
 
 
 @asynccontextmanager
@@ -120,10 +129,23 @@ async def login(machine: str, run: Callable[..., list[str]] | None = None) -> As
             await process.wait()
 
 
-def is_known(address: str) -> bool:
-    """Tell whether `address` is a page of Anthropic."""
-    host = urlsplit(address).hostname or ""
-    return any(host == known or host.endswith(f".{known}") for known in HOSTS)
+def known_page(address: str) -> Url:
+    """Return the parts of `address`, the address of a login page of Anthropic.
+
+    Raises:
+        CommandError: it is another address. The sentence does not show the address: terminals make
+            links of what looks like one.
+    """
+    url = parse(address)
+    if url and (url.host, url.path) in PAGES:
+        return url
+    named = f"a page of {url.host}" if url else "an address that is not well-formed"
+    raise CommandError(
+        Exit.FAILED,
+        f"The login names {named}, which is not a login page of Anthropic. The container may be "
+        "hostile: nothing was entered. Known pages: "
+        f"{', '.join(sorted(host + path for host, path in PAGES))}.",
+    )
 
 
 def _command(machine: str) -> list[str]:

@@ -11,7 +11,7 @@ import click
 
 from hivectl.exit_codes import CommandError, Exit, ReaderLeftError
 from hivectl.output.json_forms import Json
-from hivectl.output.text import elide, safe, width, wrap
+from hivectl.output.text import elide, literal, safe, width, wrap
 
 _COLOURS = {"red": 31, "green": 32, "yellow": 33, "cyan": 36, "bold": 1, "dim": 2}
 
@@ -108,7 +108,7 @@ class Output:
             ReaderLeftError: the reader of standard output closed the pipe.
         """
         if self.as_json:
-            # ASCII only: no control or bidi character of an agent may reach a terminal.
+            # ASCII only: no hidden or misleading character of an agent may reach a terminal.
             lines = [json.dumps(value, indent=2).replace("\x7f", "\\u007f")]
         try:
             for line in lines:
@@ -131,8 +131,11 @@ class Output:
 
     def paint(self, text: str, colour: str) -> str:
         """Return `text` made safe, in `colour` if colours are on."""
-        text = safe(text)
-        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self.colour and colour else text
+        return self._painted(safe(text), colour)
+
+    def _painted(self, shown: str, colour: str) -> str:
+        """Return `shown`, which must be safe, in `colour` if colours are on."""
+        return f"\x1b[{_COLOURS[colour]}m{shown}\x1b[0m" if self.colour and colour else shown
 
     def table(self, headers: Sequence[str], rows: Sequence[Row]) -> list[str]:
         """Return the aligned lines of a table; the last column is cut to the terminal's width."""
@@ -151,7 +154,7 @@ class Output:
         for at, (cell, columns) in enumerate(zip(row, widths, strict=True)):
             text = elide(safe(cell.text), columns)
             fill = " " * (columns - width(text))
-            painted = self.paint(text, cell.colour)
+            painted = self._painted(text, cell.colour)
             last = at == len(row) - 1 and not cell.right
             parts.append(fill + painted if cell.right else painted + ("" if last else fill))
         return "  ".join(parts).rstrip()
@@ -164,14 +167,16 @@ class Output:
         """Return the lines of a unified diff, coloured by their first characters."""
         # Only a newline ends a line: with other line breaks a file could fake lines of the diff.
         # A long line could as well, where the terminal wraps it to the left edge.
-        lines = text.removesuffix("\n").split("\n") if text else []
+        shown = literal(text, multiline=True).removesuffix("\n")
+        lines = shown.split("\n") if text else []
         return [
-            self.paint(piece, _diff_colour(line)) for line in lines for piece in self._folded(line)
+            self._painted(piece, _diff_colour(line))
+            for line in lines
+            for piece in self._folded(line.expandtabs())
         ]
 
     def _folded(self, line: str) -> list[str]:
-        """Break `line` to fit the terminal; all pieces but the first begin with an ellipsis."""
-        line = safe(line.expandtabs())
+        """Break the safe `line` into pieces that fit; all but the first begin with an ellipsis."""
         if self.columns is None or width(line) <= self.columns:
             return [line]
         first, *rest = wrap(line, max(self.columns - 2, 10))

@@ -1,33 +1,42 @@
 """Text for a terminal: escaped, and fitted to columns."""
 
+import re
 import unicodedata
 from collections.abc import Iterator
 
-_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Categories that can control a terminal: controls, formats (bidi), surrogates, separators."""
-
 _JOINERS = frozenset("\u200c\u200d")
-"""Formats that only shape adjacent glyphs; many scripts and emoji need them."""
+"""Formats that only shape adjacent glyphs; `safe` leaves them where scripts and emoji need them."""
+
+_PLAIN = re.compile("[\n\t -~]*")
 
 
 def safe(text: str, *, multiline: bool = False) -> str:
-    """Return `text` with every character that could control a terminal escaped, as in `\\x1b`.
+    """Return `text` with every hidden, controlling or misleading character spelled out.
 
-    With `multiline`, newlines and tabs are kept.
+    With `multiline`, newlines and tabs are kept. The rule is `prose` of `wire.text.escaping`.
     """
-    if text.isascii() and text.isprintable():
-        return text
-    kept = "\n\t" if multiline else ""
-    return "".join(c if c in kept else _visible(c) for c in text)
+    if not _PLAIN.fullmatch(text):
+        from wire.text.escaping import prose  # most texts need none of its tables
+
+        text = prose(text)
+    return text if multiline else _one_line(text)
 
 
-def _visible(char: str) -> str:
-    if char in _JOINERS or unicodedata.category(char) not in _UNSAFE:
-        return char
-    code = ord(char)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+def literal(text: str, *, multiline: bool = False) -> str:
+    """Return `text`, which is read exactly, with all but plain words spelled out.
+
+    Use it for diffs, file names and identifiers. With `multiline`, newlines and tabs are kept. The
+    rule is `literal` of `wire.text.escaping`.
+    """
+    if not _PLAIN.fullmatch(text):
+        from wire.text.escaping import literal
+
+        text = literal(text)
+    return text if multiline else _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", "<U+000A>").replace("\t", "<U+0009>")
 
 
 def one_line(text: str) -> str:

@@ -72,7 +72,20 @@ async def test_a_diff_is_what_the_hive_says(hive: FakeHive, hivectl: Hivectl) ->
 async def test_a_diff_fakes_no_lines(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.approvals.text = "+harmless\r\x1b[2K\x85\u2028\x0b\x0c-gone\n+\tlast\n"
     ran = await hivectl("diff", "7")
-    assert ran.out == "+harmless\\x0d\\x1b[2K\\x85\\u2028\\x0b\\x0c-gone\n+       last\n"
+    assert ran.out == (
+        "+harmless<U+000D><U+001B>[2K<U+0085><U+2028><U+000B><U+000C>-gone\n+       last\n"
+    )
+
+
+async def test_a_diff_shows_hidden_and_misleading_text(hive: FakeHive, hivectl: Hivectl) -> None:
+    selectors = "".join(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE0127)]))
+    hive.approvals.text = (
+        f"+a = 'x{selectors}'\n+b = '\u3164'\n+c = 'https://cl\u0430ude.ai'\n+d = 'schön'\n"
+    )
+    first, *rest = (await hivectl("diff", "7")).out.splitlines()
+    assert first.isascii()
+    assert first.count("<U+") == 55
+    assert rest == ["+b = '<U+3164>'", "+c = 'https://xn--clude-5ve.ai'", "+d = 'schön'"]
 
 
 def test_a_long_line_of_a_diff_goes_on_with_a_mark() -> None:

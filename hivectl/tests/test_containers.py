@@ -11,7 +11,7 @@ from wire.records.lifecycle import JobResult, ResourceChanges
 async def test_rebuild_says_what_it_changed(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.lifecycle.result = (JobResult.DONE, "/etc/x written; h-alice \x1b[31mmade")
     ran = await hivectl("rebuild", "alice")
-    assert ran.out == "alice: rebuild done\n  /etc/x written\n  h-alice \\x1b[31mmade\n"
+    assert ran.out == "alice: rebuild done\n  /etc/x written\n  h-alice <U+001B>[31mmade\n"
     changes = (await hivectl("rebuild", "alice", "--json")).json["changes"]
     assert changes == ["/etc/x written", "h-alice \x1b[31mmade"]
     hive.lifecycle.result = (JobResult.DONE, "")

@@ -160,7 +160,7 @@ async def test_ask_prints_the_answer_when_it_comes(hive: FakeHive, hivectl: Hive
     hive.broker.resolve(2, QuestionState.ANSWERED, "not this")
     hive.broker.resolve(1, QuestionState.ANSWERED, "yes", "and\nno\x1b[2J")
     ran = await running
-    assert (ran.code, ran.out) == (Exit.OK, "yes\nand\nno\\x1b[2J\n")
+    assert (ran.code, ran.out) == (Exit.OK, "yes\nand\nno<U+001B>[2J\n")
     assert ran.err == "question 1 asked of alice; waiting for the answer\n"
 
 

@@ -5,13 +5,13 @@ import sys
 import pytest
 
 from hivectl.exit_codes import CommandError, Exit
-from hivectl.host.login import Login, is_known, login
+from hivectl.host.login import Login, known_page, login
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 
 SCRIPT = r"""
 import sys
-print("Opening browser\x1b[2J\nIf it did not open, visit: https://claude.com/cai/authorize?a=b")
+print("Opening browser\x1b[2J\nIf it did not open, visit: https://claude.com/cai/oauth/authorize?a=b")
 print("Paste code here if prompted > ", end="", flush=True)
 code = sys.stdin.readline().strip()
 print("Login successful." if code == "good" else "Couldn't log in:\x1b[31m no such code")
@@ -25,14 +25,16 @@ def stand_in(script: str = SCRIPT) -> list[str]:
 
 async def test_the_address_is_shown_and_the_code_handed_over() -> None:
     async with login("h-alice", lambda _machine: stand_in()) as session:
-        assert await session.address() == "https://claude.com/cai/authorize?a=b"
+        assert str(await session.page()) == "https://claude.com/cai/oauth/authorize?a=b"
         await session.enter("good")
 
 
 async def test_a_wrong_code_is_told_without_what_a_terminal_would_obey() -> None:
     async with login("h-alice", lambda _machine: stand_in()) as session:
-        await session.address()
-        with pytest.raises(CommandError, match=r"The login failed: Couldn't log in:\\x1b\[31m no"):
+        await session.page()
+        with pytest.raises(
+            CommandError, match=r"The login failed: Couldn't log in:<U\+001B>\[31m no"
+        ):
             await session.enter("bad")
 
 
@@ -42,7 +44,7 @@ async def test_a_wrong_code_is_told_without_what_a_terminal_would_obey() -> None
 async def test_one_that_names_no_page_is_told(script: str) -> None:
     async with login("h-alice", lambda _machine: stand_in(script)) as session:
         with pytest.raises(CommandError, match="The login printed no address"):
-            await session.address()
+            await session.page()
 
 
 async def test_one_that_never_ends_is_ended() -> None:
@@ -59,17 +61,57 @@ async def test_a_missing_program_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "known"),
+    "address",
     [
-        ("https://claude.com/cai/oauth", True),
-        ("https://platform.claude.com/x", True),
-        ("https://claude.com.evil.example/x", False),
-        ("https://notclaude.com/x", False),
-        ("https://claude.com@evil.example/x", False),
+        "https://claude.com/cai/oauth/authorize?code=true&scope=org%3Acreate_api_key+user%3Aprofile",
+        "https://platform.claude.com/oauth/authorize?state=a-B_c",
+        "https://claude.ai/oauth/authorize",
+        "https://console.anthropic.com/oauth/authorize?x=y",
     ],
 )
-def test_whose_page_it_is(address: str, known: bool) -> None:
-    assert is_known(address) is known
+def test_pages_of_anthropic(address: str) -> None:
+    assert str(known_page(address)) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        r"https://evil.example\@claude.ai/oauth/authorize",
+        "https://evil.example;@claude.ai/oauth/authorize",
+        "https://evil.example%5c@claude.ai/oauth/authorize",
+        "https://evil.example%2f@claude.ai/oauth/authorize",
+        "https://claude.ai@evil.example/oauth/authorize",
+        "https://claude.ai:443@evil.example/oauth/authorize",
+        "https://claude.ai:443/oauth/authorize",
+        "https://evil.example/oauth/authorize",
+        "https://claude.ai.evil.example/oauth/authorize",
+        "https://notclaude.ai/oauth/authorize",
+        "https://docs.claude.com/oauth/authorize",
+        "https://claude.ai/public/artifacts/1",
+        "https://claude.ai/oauth/authorize/../../public/artifacts/1",
+        "https://claude.ai//evil.example",
+        "https://claude.ai/oauth/authorize#evil",
+        "https://cl\u0430ude.ai/oauth/authorize",
+        "https:claude.ai/oauth/authorize",
+        r"https:\\claude.ai/oauth/authorize",
+        "https://claude.ai/oauth/authorize?a=\x1b]8;;https://evil.example\x07",
+    ],
+)
+async def test_any_other_address_is_refused_and_not_shown(address: str) -> None:
+    script = f"import sys; sys.stdout.reconfigure(encoding='utf-8'); print({address!r}, flush=True)"
+    async with login("h-alice", lambda _machine: stand_in(script)) as session:
+        with pytest.raises(CommandError, match="not a login page of Anthropic") as refused:
+            await session.page()
+    assert refused.value.code == Exit.FAILED
+    assert "://" not in str(refused.value)
+    assert "\x1b" not in str(refused.value)
+
+
+async def test_what_a_login_says_makes_no_link() -> None:
+    script = "print('Log in at http://evil.example/x or http:/\\evil.example')"
+    async with login("h-alice", lambda _machine: stand_in(script)) as session:
+        with pytest.raises(CommandError, match=r"Log in at \[address\] or \[address\]$"):
+            await session.page()
 
 
 async def test_an_agent_that_is_not_there_cannot_log_in(hive: FakeHive, hivectl: Hivectl) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hivectl.output.formats import iso_time, local_time
 from hivectl.output.terminal import Output
-from hivectl.output.text import elide, one_line, safe, width, wrap
+from hivectl.output.text import elide, literal, one_line, safe, width, wrap
 
 anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=200)
 
@@ -31,19 +31,29 @@ def test_nothing_that_steers_a_terminal_gets_through(text: str) -> None:
         ("plain", "plain"),
         ("zwölf 日本 😀", "zwölf 日本 😀"),
         ("👩\u200d🔬", "👩\u200d🔬"),
-        ("\x1b[31m", "\\x1b[31m"),
-        ("a\x9bb\x7f", "a\\x9bb\\x7f"),
-        ("\u202egnp", "\\u202egnp"),
-        ("\U000e0041", "\\U000e0041"),
-        ("a\nb", "a\\x0ab"),
+        ("\x1b[31m", "<U+001B>[31m"),
+        ("a\x9bb\x7f", "a<U+009B>b<U+007F>"),
+        ("\u202egnp", "<U+202E>gnp"),
+        ("\U000e0041", "<U+E0041>"),
+        ("\u3164\ufe0f", "<U+3164><U+FE0F>"),
+        ("p\u0430y", "p<U+0430>y"),
+        ("https://cl\u0430ude.ai/", "https://xn--clude-5ve.ai/"),
+        ("a\nb\tc", "a<U+000A>b<U+0009>c"),
     ],
 )
 def test_what_is_escaped_and_what_is_not(text: str, shown: str) -> None:
     assert safe(text) == shown
 
 
+def test_identifiers_are_read_exactly() -> None:
+    assert literal("\u0441\u043e\u0440\u0443…\n") == (
+        "<U+0441><U+043E><U+0440><U+0443><U+2026><U+000A>"
+    )
+    assert literal("zwölf\n", multiline=True) == "zwölf\n"
+
+
 def test_one_line_is_one_line() -> None:
-    assert one_line(" a\r\n\tb\u2028c\x1b ") == "a b c\\x1b"
+    assert one_line(" a\r\n\tb\u2028c\x1b ") == "a b c<U+001B>"
 
 
 @given(anything, st.integers(2, 40))
@@ -77,8 +87,8 @@ def test_times() -> None:
 def test_columns_are_aligned_as_they_are_shown() -> None:
     rows = [["\x1b[31m", "one"], ["日本", "two"], ["", "three"]]
     assert Output(as_json=False).table(["A", "B"], rows) == [
-        "A         B",
-        "\\x1b[31m  one",
-        "日本      two",
-        "          three",
+        "A             B",
+        "<U+001B>[31m  one",
+        "日本          two",
+        "              three",
     ]
