@@ -36,6 +36,7 @@ let
       claude-agent-sdk
       click
       dbus-next
+      idna
       pydantic
       sdnotify
       systemd-python
