@@ -15,6 +15,7 @@ from services.dashboard.clients.approvals_feed import ApprovalsFeed
 from services.dashboard.clients.broker_feed import BrokerFeed
 from services.dashboard.clients.lifecycle_feed import LifecycleFeed
 from services.dashboard.clients.services import ExplainingCaller
+from services.dashboard.http.connection import Connection
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.handlers import Handlers
 from services.dashboard.http.listener import ListenerError, base_url, inherited_socket
@@ -62,7 +63,7 @@ class DashboardService(unit.Service):
         caller = ExplainingCaller(bus)
         sessions = Sessions(state / "logins.json")
         handlers = Handlers(
-            AccessControl(sessions, listener.getsockname()[1], config.allowed_hosts),
+            AccessControl(sessions, config.allowed_hosts),
             sessions,
             tables,
             EventStreams(self.log),
@@ -77,13 +78,20 @@ class DashboardService(unit.Service):
             shutdown_timeout=SHUTDOWN_SECONDS,
             access_log=None,
         )
+        self._server: asyncio.Server | None = None
         url = (config.url or base_url(listener)).rstrip("/")
         bus.export(names.DASHBOARD_PATH, Dashboard1(sessions, url))
 
     async def start(self) -> None:
         """Serve the socket."""
         await self._runner.setup()
-        await web.SockSite(self._runner, self._listener).start()
+        loop = asyncio.get_running_loop()
+        make_handler = self._runner.server
+        if make_handler is None:
+            raise RuntimeError("The runner has no server after its setup.")
+        self._server = await loop.create_server(
+            lambda: Connection(make_handler()), sock=self._listener
+        )
 
     async def run(self) -> None:
         """Keep the tables current until cancelled."""
@@ -97,6 +105,8 @@ class DashboardService(unit.Service):
 
     async def close(self) -> None:
         """Let running requests finish, and stop serving."""
+        if self._server is not None:
+            self._server.close()
         await self._runner.cleanup()
         self._listener.close()
 

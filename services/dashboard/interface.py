@@ -16,4 +16,4 @@ class Dashboard1(Interface, name=names.DASHBOARD):
 
     @method(allow=OPERATOR)
     async def LoginLink(self) -> Str:
-        return f"{self._base_url}/login?token={self._sessions.create_token()}"
+        return f"{self._base_url}/login#token={self._sessions.create_token()}"

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,24 +20,32 @@ pytestmark = pytest.mark.system
 
 
 class Page:
-    """A browser's requests to the dashboard, with its cookie."""
+    """A browser's requests to the dashboard, with its session."""
 
     def __init__(self, link: str) -> None:
         self._link = urlsplit(link)
         self._open: list[http.client.HTTPConnection | http.client.HTTPResponse] = []
-        token = parse_qs(self._link.query)["token"][0]
+        token = parse_qs(self._link.fragment)["token"][0]
         answer = self.request("POST", "/login", {"token": token}, logged_in=False)
         assert answer.status == 200
-        self._cookie = answer.headers["Set-Cookie"].split(";")[0]
+        self.session: str = json.load(answer)["session"]
 
     def request(
-        self, method: str, path: str, body: object = None, *, logged_in: bool = True
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        logged_in: bool = True,
+        cookie: str = "",
     ) -> http.client.HTTPResponse:
         """Make a request on a connection of its own; after 30 s of silence it fails."""
         connection = http.client.HTTPConnection(self._link.netloc, timeout=30)
         headers = {"Origin": f"http://{self._link.netloc}", "Content-Type": "application/json"}
         if logged_in:
-            headers["Cookie"] = self._cookie
+            headers["Hyperhive-Session"] = self.session
+        if cookie:
+            headers["Cookie"] = cookie
         connection.request(method, path, json.dumps(body) if body else None, headers)
         answer = connection.getresponse()
         self._open += [answer, connection]
@@ -72,6 +81,35 @@ def rows(events: Iterator[dict[str, Any]], table: str) -> Iterator[dict[str, Any
 def test_without_a_login_nothing_is_shown(page: Page) -> None:
     assert page.request("GET", "/api/state", logged_in=False).status == 401
     assert page.request("GET", "/api/state").status == 200
+
+
+def test_cookies_neither_log_in_nor_lock_out(swarm: Hive, page: Page) -> None:
+    name = f"hyperhive-{swarm.ports.dashboard}"
+    cookie = f"{name}={page.session}"
+    assert page.request("GET", "/api/state", logged_in=False, cookie=cookie).status == 401
+    assert page.request("POST", "/logout", logged_in=False, cookie=cookie).status == 401
+    bomb = "; ".join(f"c{number}={'x' * 4000}" for number in range(180))
+    assert page.request("GET", "/api/state", cookie=bomb).status == 200
+    for cookie in ("a=do-not-repeat-this\1", f"a=do-not-repeat-this{'x' * 9000}"):
+        assert b"do-not-repeat-this" not in page.request("GET", "/login", cookie=cookie).read()
+
+
+def test_cookies_that_do_not_end_take_no_memory(swarm: Hive, page: Page) -> None:
+    def memory() -> int:
+        pid = swarm.run("systemctl", "show", "-P", "MainPID", "hive-dashboard").stdout.strip()
+        status = swarm.run("cat", f"/proc/{pid}/status").stdout
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+    assert page.request("GET", "/api/state").status == 200
+    before = memory()
+    sockets = []
+    for _ in range(100):
+        sockets.append(socket.create_connection(("127.0.0.1", swarm.ports.dashboard), timeout=30))
+        sockets[-1].sendall(b"GET / HTTP/1.1\r\nCookie: a=" + b"x" * 2 * 2**20)
+    assert page.request("GET", "/api/state").status == 200
+    assert memory() - before < 50 * 2**20
+    for one in sockets:
+        one.close()
 
 
 def test_the_page_knows_the_agents_and_the_messages(swarm: Hive, page: Page) -> None:

@@ -8,8 +8,10 @@ from services.dashboard.clients.actions import OperatorActions
 from services.dashboard.clients.agent_details import AgentDetails
 from services.dashboard.clients.services import agent_path
 from services.dashboard.http import bodies
+from services.dashboard.http.answers import add_headers, refusal
+from services.dashboard.http.connection import REFUSED, Reason
 from services.dashboard.http.event_streams import EventStreams
-from services.dashboard.http.middleware import AccessControl, add_headers, refusal
+from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.sessions import Sessions
 from services.dashboard.state.tables import Tables
 
@@ -22,6 +24,20 @@ TYPES = {
 }
 
 PARTS = "messages|questions|deploys|usage|logs"
+
+REFUSALS = {
+    Reason.MALFORMED: (400, "InvalidArgument", "This is not a well-formed HTTP/1.1 request."),
+    Reason.TOO_LONG: (
+        431,
+        "LimitExceeded",
+        "This request's address, headers or cookies are too long.",
+    ),
+    Reason.NO_LENGTH: (
+        411,
+        "InvalidArgument",
+        "A body needs Content-Length, not Transfer-Encoding.",
+    ),
+}
 
 USED_LINK = (
     "This link was already used, or is older than 15 minutes. Run `hivectl login-link` again."
@@ -66,6 +82,7 @@ class Handlers:
                 web.post("/login", self.login),
                 web.post("/logout", self.logout),
                 web.get("/static/{name}", self.static),
+                web.get(f"{REFUSED}{{reason:{'|'.join(Reason)}}}", self.refused),
                 web.get("/api/session", self.check_session),
                 web.get("/api/state", self.state),
                 web.get("/api/events", self.events),
@@ -94,7 +111,7 @@ class Handlers:
         return web.Response(body=data, content_type=TYPES[Path(name).suffix], charset="utf-8")
 
     async def main_page(self, _request: web.Request) -> web.Response:
-        """Serve the main page."""
+        """Serve the main page: a shell, whose script loads the content with the session."""
         return self._file("index.html")
 
     async def agent_page(self, request: web.Request) -> web.Response:
@@ -105,8 +122,8 @@ class Handlers:
     async def login_page(self, _request: web.Request) -> web.Response:
         """Serve the login page: how to get a link, and a script that posts the link's token.
 
-        It is the same for everybody. A GET of a link changes nothing, so that a preview or a
-        prefetch does not use up the token.
+        It is the same for everybody. The token is in the fragment of a link, which a browser does
+        not send: it is in no log of a proxy, and a preview or a prefetch does not use it up.
         """
         return self._file("login.html")
 
@@ -115,23 +132,24 @@ class Handlers:
         name = request.match_info["name"]
         return self._file(name if not name.endswith(".html") else "")
 
+    async def refused(self, request: web.Request) -> web.Response:
+        """Answer in the place of a request that `Connection` has refused."""
+        status, name, sentence = REFUSALS[Reason(request.match_info["reason"])]
+        return refusal(status, sentence, name)
+
     async def login(self, request: web.Request) -> web.Response:
-        """Begin a session for a valid token."""
+        """Begin a session for a valid token, and answer with its secret."""
         session = self._sessions.redeem((await bodies.read(request, bodies.Login)).token)
         if session is None:
             return refusal(401, USED_LINK)
-        response = web.json_response({})
-        self._access.set_cookie(response, session)
-        return response
+        return web.json_response({"session": session})
 
     async def logout(self, request: web.Request) -> web.Response:
         """End the session and its event streams."""
         session = self._access.session(request)
         self._sessions.end(session)
         self._streams.end(session)
-        response = web.json_response({})
-        self._access.delete_cookie(response)
-        return response
+        return web.json_response({})
 
     async def check_session(self, _request: web.Request) -> web.Response:
         """Answer 200: the middleware has found a valid session. The login page asks this."""

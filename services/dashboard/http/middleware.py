@@ -1,4 +1,4 @@
-"""The checks that every request passes (host, origin, session), and the headers of every answer."""
+"""The checks that every request passes: host, origin and session."""
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from services.dashboard.http.sessions import SESSION_SECONDS, Sessions
+from services.dashboard.http.answers import STATUS, refusal
+from services.dashboard.http.connection import REFUSED, SESSION_HEADER
+from services.dashboard.http.sessions import Sessions
 from wire.errors import HiveError
 
 log = logging.getLogger(__name__)
@@ -15,45 +17,6 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
-OPEN_PATHS = frozenset({"/login", "/static/login.js", "/static/base.css", "/static/icon.svg"})
-"""The paths that need no session; none of them says anything about the hive."""
-
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-
-STATUS = {
-    "InvalidArgument": 400,
-    "AccessDenied": 403,
-    "NotFound": 404,
-    "AlreadyExists": 409,
-    "Conflict": 409,
-    "LimitExceeded": 413,
-    "Unavailable": 503,
-    "Stopping": 503,
-    "Timeout": 504,
-}
-"""The HTTP status of each error in org.hyperhive.Error; any other one is a 500."""
-
-
-def refusal(status: int, sentence: str, name: str = "AccessDenied") -> web.Response:
-    """Return an error as pages expect it: a sentence, and the error's name on the bus."""
-    body = {"error": sentence, "name": f"org.hyperhive.Error.{name}"}
-    return web.json_response(body, status=status)
-
-
-async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """Add the security headers to an answer; for `on_response_prepare`."""
-    response.headers.update(HEADERS)
-    response.headers.popall("Server", None)
 
 
 @web.middleware
@@ -78,19 +41,21 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 class AccessControl:
-    """The rules that decide which requests pass, as middlewares; and the session cookie."""
+    """The rules that decide which requests pass, as middlewares.
 
-    def __init__(self, sessions: Sessions, port: int, allowed_hosts: Collection[str] = ()) -> None:
+    A page sends its session in a header. Only scripts of the dashboard's own origin (scheme, host
+    and port) have the session, and no browser lets a page of another origin set the header. The
+    requests of other pages carry nothing that the dashboard would accept.
+    """
+
+    def __init__(self, sessions: Sessions, allowed_hosts: Collection[str] = ()) -> None:
         """Control the access to one listener.
 
         Args:
             sessions: the sessions that may pass.
-            port: the listener's port. It is part of the cookie's name, because browsers do not
-                separate cookies by port, and two hives may run on one host.
             allowed_hosts: host names, without a port, by which a proxy reaches the listener.
         """
         self._sessions = sessions
-        self._cookie = f"hyperhive-{port}"
         self._hosts = LOCAL_HOSTS | {host.lower() for host in allowed_hosts}
 
     def middlewares(self) -> list[Middleware]:
@@ -125,11 +90,9 @@ class AccessControl:
 
     @web.middleware
     async def require_session(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse requests without a session; redirect a page to the login page."""
-        if request.path in OPEN_PATHS or self.seconds_left(request) > 0:
+        """Refuse requests without a session, unless the answer is the same for everybody."""
+        if _is_open(request) or self.seconds_left(request) > 0:
             return await handler(request)
-        if request.method == "GET" and _is_page(request.path):
-            return web.Response(status=303, headers={"Location": "/login"})
         return refusal(401, "You are not logged in: run `hivectl login-link` on the hive's host.")
 
     def seconds_left(self, request: web.Request) -> float:
@@ -138,26 +101,19 @@ class AccessControl:
 
     def session(self, request: web.Request) -> str:
         """Return the session that the request carries, valid or not."""
-        return request.cookies.get(self._cookie, "")
+        return request.headers.get(SESSION_HEADER, "")
 
-    def set_cookie(self, response: web.Response, session: str) -> None:
-        """Give the browser its session. It is not `Secure`, because the loopback has no TLS."""
-        response.set_cookie(
-            self._cookie,
-            session,
-            max_age=SESSION_SECONDS,
-            path="/",
-            httponly=True,
-            samesite="Strict",
-        )
 
-    def delete_cookie(self, response: web.Response) -> None:
-        """Make the browser forget its session."""
-        response.del_cookie(self._cookie, path="/", httponly=True, samesite="Strict")
+def _is_open(request: web.Request) -> bool:
+    """Whether a request needs no session: a login, or a GET that says nothing about the hive."""
+    if request.method == "POST":
+        return request.path == "/login"
+    is_file = _is_page(request.path) or request.path.startswith(("/static/", REFUSED))
+    return is_file and request.method in ("GET", "HEAD")
 
 
 def _is_page(path: str) -> bool:
-    """Whether other sites may link to `path`; it shows nothing without a session."""
+    """Whether other sites may link to `path`; it is a shell, which the scripts fill."""
     return path in ("/", "/login") or path.startswith("/agents/")
 
 

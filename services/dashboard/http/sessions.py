@@ -5,8 +5,10 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -16,6 +18,7 @@ TOKEN_SECONDS = 15 * 60
 SESSION_SECONDS = 30 * 24 * 3600
 MAX_TOKENS = 64
 MAX_SESSIONS = 256
+VERSION: Final = 2
 
 
 class _Stored(BaseModel):
@@ -23,13 +26,24 @@ class _Stored(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    version: Literal[2]
     tokens: dict[str, float] = {}
     sessions: dict[str, float] = {}
 
 
+class _Version1(BaseModel):
+    """The file of an earlier version, whose sessions were cookies."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tokens: dict[str, float]
+    sessions: dict[str, float]
+
+
 def digest(secret: str) -> str:
     """Return the hash to store. The secret has 256 random bits, so a plain hash is enough."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    # Anybody can send half a surrogate in JSON, or a header that is not UTF-8.
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 class Sessions:
@@ -51,9 +65,14 @@ class Sessions:
 
     def _read(self) -> _Stored:
         try:
-            return _Stored.model_validate_json(self._path.read_bytes())
+            data = self._path.read_bytes()
+            with suppress(ValidationError):
+                # A cookie was readable for every program with a port of this host: it ends here.
+                _Version1.model_validate_json(data)
+                return _Stored(version=VERSION)
+            return _Stored.model_validate_json(data)
         except FileNotFoundError:
-            return _Stored()
+            return _Stored(version=VERSION)
         except (OSError, ValidationError) as error:
             why = error.strerror if isinstance(error, OSError) else "its content is damaged"
             raise CorruptStore(

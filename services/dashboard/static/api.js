@@ -1,28 +1,36 @@
 // Requests to the dashboard. Every failure is an Error whose message is a sentence.
 
-/** Go to the login page when the session has ended. */
-export function leaveUnlessLoggedIn(status) {
-  if (status === 401) location.replace("/login");
+import { fetchAs } from "./session.js";
+
+/** Return the sentence of an error. A proxy's own error has none. */
+export async function sentenceOf(response) {
+  try {
+    return (await response.json()).error;
+  } catch {
+    return `The dashboard does not answer: ${response.status} ${response.statusText}.`;
+  }
 }
 
-async function request(path, options) {
+async function request(path, options, send = fetchAs) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await send(path, options);
   } catch {
     throw new Error("The dashboard does not answer. Run `systemctl status hive-dashboard` to see why.");
   }
-  leaveUnlessLoggedIn(response.status);
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error);
-  return answer;
+  if (!response.ok) throw new Error(await sentenceOf(response));
+  return response.json();
 }
 
 export const get = (path) => request(path);
 
-export const post = (path, body = {}) =>
-  request(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  });
+export const post = (path, body = {}) => request(path, posting(body));
+
+/** Return the secret of a new session. */
+export const logIn = async (token) => (await request("/login", posting({ token }), fetch)).session;
+
+const posting = (body) => ({
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify(body),
+});

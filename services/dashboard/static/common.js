@@ -4,6 +4,7 @@
 import { post } from "./api.js";
 import { el, keyed, setSentence, setText } from "./dom.js";
 import { Mirror } from "./mirror.js";
+import { leave, session } from "./session.js";
 import { putTime } from "./text.js";
 
 const main = document.querySelector("main");
@@ -76,8 +77,9 @@ function renderNotices(mirror) {
 
 document.getElementById("logout").addEventListener("click", async () => {
   try {
+    const ended = session();
     await post("/logout");
-    location.replace("/login");
+    leave(ended);
   } catch (failure) {
     setSentence(link, failure.message);
   }

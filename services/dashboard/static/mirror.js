@@ -1,14 +1,16 @@
 // A copy of the dashboard's tables. It listens first, then loads the state, then applies only newer
 // changes, so no change is missed or applied twice.
 
-import { leaveUnlessLoggedIn } from "./api.js";
+import { sentenceOf } from "./api.js";
+import { EventStream } from "./event_stream.js";
+import { fetchAs } from "./session.js";
 
 export class Mirror {
   tables = {};
   #seq = 0;
   #held = null; // the changes that arrive while the state is being loaded
   #load = 0; // the number of the current load; the answer to an older one is not used
-  #source = null;
+  #stream = null;
   #onChange;
   #onLink;
 
@@ -22,33 +24,19 @@ export class Mirror {
   }
 
   connect() {
-    this.#source?.close();
+    this.#stream?.close();
     this.#onLink("connecting");
-    const source = new EventSource("/api/events");
-    this.#source = source;
-    source.addEventListener("reset", (event) => this.#reset(event.lastEventId));
-    source.addEventListener("message", (event) => this.#receive(JSON.parse(event.data)));
-    source.addEventListener("open", () => this.#held === null && this.#onLink("live"));
-    source.addEventListener("error", () => this.#lost(source));
     this.#held = [];
+    this.#stream = new EventStream("/api/events", {
+      opened: () => this.#held === null && this.#onLink("live"),
+      received: (type, id, data) => (type === "reset" ? this.#reset(id) : this.#receive(JSON.parse(data))),
+      lost: () => this.#onLink("connecting"),
+      refused: (sentence) => this.#onLink("lost", sentence),
+    });
   }
 
   rows(table) {
     return Object.values(this.tables[table] ?? {});
-  }
-
-  // The browser connects again by itself, unless the dashboard refused it.
-  async #lost(source) {
-    if (source !== this.#source) return;
-    this.#onLink("connecting");
-    if (source.readyState !== EventSource.CLOSED) return;
-    try {
-      const response = await fetch("/api/session");
-      leaveUnlessLoggedIn(response.status);
-      this.#onLink("lost", "The dashboard refused this page: too many pages may be open.");
-    } catch {
-      this.#onLink("lost", "The dashboard does not answer.");
-    }
   }
 
   async #reset(id) {
@@ -56,9 +44,8 @@ export class Mirror {
     const load = ++this.#load;
     let state;
     try {
-      const response = await fetch("/api/state");
-      leaveUnlessLoggedIn(response.status);
-      if (!response.ok) throw new Error((await response.json()).error);
+      const response = await fetchAs("/api/state");
+      if (!response.ok) throw new Error(await sentenceOf(response));
       state = await response.json();
     } catch (error) {
       if (load !== this.#load) return;
@@ -93,7 +80,7 @@ export class Mirror {
   }
 
   #stop(sentence) {
-    this.#source.close();
+    this.#stream.close();
     this.#onLink("lost", sentence);
   }
 }

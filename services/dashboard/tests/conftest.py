@@ -70,11 +70,12 @@ class Page:
         return url
 
     async def token(self) -> str:
-        return parse_qs(urlsplit(await self.link()).query)["token"][0]
+        return parse_qs(urlsplit(await self.link()).fragment)["token"][0]
 
     async def log_in(self) -> None:
-        status, _ = await self.post("/login", {"token": await self.token()})
+        status, answer = await self.post("/login", {"token": await self.token()})
         assert status == 200
+        self.http.headers["Hyperhive-Session"] = answer["session"]
 
     async def get(self, path: str, **headers: str) -> tuple[int, Any]:
         async with self.http.get(
@@ -143,8 +144,7 @@ async def page(
     await dashboard.start()
     run = asyncio.create_task(dashboard.run())
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    jar = aiohttp.CookieJar(unsafe=True)  # a safe one has no cookies for bare addresses
-    async with aiohttp.ClientSession(cookie_jar=jar) as http:
+    async with aiohttp.ClientSession() as http:
         yield Page(url, await connect(), hive, buses, http, dashboard, streams[0])
     run.cancel()
     await asyncio.wait([run])

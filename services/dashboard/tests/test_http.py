@@ -336,8 +336,8 @@ async def test_stopping_ends_the_streams_at_once(inside: Page) -> None:
 async def test_a_page_that_does_not_read_is_disconnected(page: Page) -> None:
     await page.log_in()
     reader, writer = await asyncio.open_connection("127.0.0.1", int(page.url.split(":")[2]))
-    [cookie] = page.http.cookie_jar
-    request = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie.key}={cookie.value}"
+    session = page.http.headers["Hyperhive-Session"]
+    request = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\nHyperhive-Session: {session}"
     writer.write(f"{request}\r\n\r\n".encode())
     async with asyncio.timeout(TIME_LIMIT):
         await reader.readuntil(b"event: reset")

@@ -1,8 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 
-from services.dashboard.http.sessions import SESSION_SECONDS, TOKEN_SECONDS, Sessions
+from services.dashboard.http.sessions import SESSION_SECONDS, TOKEN_SECONDS, Sessions, digest
 from wire.errors import CorruptStore
 
 
@@ -79,7 +80,18 @@ def test_many_links_push_out_the_oldest(path: Path, clock: Clock) -> None:
     assert sessions.redeem(newest)
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"tokens": 3}', "\x00\xff"])
+def test_sessions_of_the_version_with_cookies_have_ended(path: Path, clock: Clock) -> None:
+    expires = clock.now + SESSION_SECONDS
+    path.write_text(json.dumps({"tokens": {}, "sessions": {digest("a cookie"): expires}}))
+    sessions = Sessions(path, clock)
+    assert sessions.seconds_left("a cookie") <= 0
+    session = sessions.redeem(sessions.create_token())
+    assert session is not None
+    assert Sessions(path, clock).seconds_left(session) > 0
+    assert digest("a cookie") not in path.read_text()
+
+
+@pytest.mark.parametrize("damage", ["", "{", "{}", '{"tokens": 3}', "\x00\xff"])
 def test_a_damaged_file_is_left_alone_and_named(path: Path, damage: str) -> None:
     path.write_text(damage)
     with pytest.raises(CorruptStore, match=r"logins\.json.*Move it away"):

@@ -1,0 +1,43 @@
+"""The headers of every answer, and the shape of errors."""
+
+from aiohttp import web
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # A page on another port of this host name shares no process with ours, and no document.domain.
+    "Origin-Agent-Cluster": "?1",
+}
+
+STATUS = {
+    "InvalidArgument": 400,
+    "AccessDenied": 403,
+    "NotFound": 404,
+    "AlreadyExists": 409,
+    "Conflict": 409,
+    "LimitExceeded": 413,
+    "Unavailable": 503,
+    "Stopping": 503,
+    "Timeout": 504,
+}
+"""The HTTP status of each error in org.hyperhive.Error; any other one is a 500."""
+
+
+def refusal(status: int, sentence: str, name: str = "AccessDenied") -> web.Response:
+    """Return an error as pages expect it: a sentence, and the error's name on the bus."""
+    body = {"error": sentence, "name": f"org.hyperhive.Error.{name}"}
+    return web.json_response(body, status=status)
+
+
+async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Add the security headers to an answer; for `on_response_prepare`."""
+    response.headers.update(HEADERS)
+    response.headers.popall("Server", None)

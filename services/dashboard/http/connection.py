@@ -1,0 +1,223 @@
+"""One connection of a client: it hands requests to aiohttp, without their cookies.
+
+A browser sends the cookies of a host name to every port of the host. So any program that serves
+pages on another port can read the cookies, and set as many as it likes. The dashboard uses none.
+It drops them here while they arrive, as every header that it does not use: they take no memory,
+appear in no answer, and may be as long as a browser lets them become.
+
+The rest of a head is short, and is checked before aiohttp parses it: aiohttp would repeat a
+malformed head in its answer. In the place of a head that is refused, aiohttp gets a request for the
+path of the reason, so that the answer comes after those of earlier requests.
+"""
+
+import asyncio
+import re
+from enum import StrEnum
+from typing import Final
+
+SESSION_HEADER: Final = "Hyperhive-Session"
+"""The header with the session; `Authorization` may be used by a proxy with a login of its own."""
+
+USED: Final = frozenset(
+    {
+        b"host",
+        b"origin",
+        b"connection",
+        b"content-type",
+        b"content-length",
+        b"last-event-id",
+        b"sec-fetch-site",
+        SESSION_HEADER.lower().encode(),
+    }
+)
+"""The headers that are passed on."""
+
+MAX_LINE: Final = 8000
+"""Bytes of the line of a request, and of each header that is passed on."""
+
+MAX_HEAD: Final = 16 * 1024
+"""Bytes of the line and the headers of a request that are passed on, in total."""
+
+MAX_DROPPED: Final = 4 * 1024 * 1024
+"""Bytes of the headers of a request that are read and dropped. The cookies of a browser have up to
+740 KiB: 180 cookies of 4 KiB for a host."""
+
+MAX_NAME: Final = 64
+
+REFUSED: Final = "/refused/"
+"""The beginning of the paths that answer with the reason of a refusal."""
+
+_REQUEST = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH) /[!-~]* HTTP/1\.([01])\r\n")
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[ \t]*([\t -~\x80-\xff]*?)[ \t]*\r\n")
+_LENGTH = re.compile(rb"\d{1,15}")
+
+
+class Reason(StrEnum):
+    """A reason not to pass on a head."""
+
+    MALFORMED = "malformed"
+    TOO_LONG = "too-long"
+    NO_LENGTH = "no-length"
+
+
+class RefusedHead(Exception):  # noqa: N818 - it names what is refused
+    """A head that is not passed on."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one connection, in front of aiohttp's."""
+
+    def __init__(self, handler: asyncio.Protocol) -> None:
+        """Pass the events of the connection, and its requests without cookies, to `handler`."""
+        self._handler = handler
+        self._head = Head()
+        self._body = 0  # the bytes of the current request's body that are still to come
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Pass on the transport."""
+        self._handler.connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on the end of the connection."""
+        self._handler.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Pass on that the client reads too slowly."""
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on that the client reads again."""
+        self._handler.resume_writing()
+
+    def eof_received(self) -> bool | None:
+        """Pass on that the client sends nothing more."""
+        return self._handler.eof_received()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on bodies as they are, and heads when they are complete."""
+        while data and not self._refused:
+            if self._body:
+                part, data = data[: self._body], data[self._body :]
+                self._body -= len(part)
+                self._handler.data_received(part)
+                continue
+            try:
+                data = self._head.feed(data)
+            except RefusedHead as refused:
+                self._refuse(refused.reason)
+                return
+            if self._head.complete:
+                head, self._head = self._head, Head()
+                self._body = head.length
+                self._handler.data_received(head.data)
+
+    def _refuse(self, reason: Reason) -> None:
+        """Have aiohttp answer a refused head and close the connection; read nothing more of it."""
+        self._refused = True
+        head = f"GET {REFUSED}{reason} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        self._handler.data_received(head.encode())
+
+
+class Head:
+    """The line and the used headers of one request, as far as they have arrived."""
+
+    def __init__(self) -> None:
+        self.complete = False
+        self.length = 0
+        """The length of the body in bytes, known when the head is complete."""
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._names: set[bytes] = set()
+        self._line = bytearray()
+        self._needs_host = True
+        self._in_dropped = False
+        self._dropped = 0
+
+    @property
+    def data(self) -> bytes:
+        """The line and the used headers."""
+        return b"".join(self._lines)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes up to the end of the head; return the rest of them.
+
+        Raises:
+            RefusedHead: the head is malformed, or too long.
+        """
+        start = 0
+        while not self.complete and start < len(data):
+            end = data.find(b"\n", start) + 1 or len(data)
+            self._take(data[start:end])
+            start = end
+        return data[start:]
+
+    def _take(self, part: bytes) -> None:
+        """Take the beginning, the middle or the end of a line."""
+        if not self._in_dropped:
+            self._line += part
+            if not self._is_dropped():
+                self._take_kept()
+                return
+            self._in_dropped = True
+            self._line.clear()
+        self._dropped += len(part)
+        if self._dropped > MAX_DROPPED:
+            raise RefusedHead(Reason.TOO_LONG)
+        self._in_dropped = not part.endswith(b"\n")
+
+    def _is_dropped(self) -> bool:
+        """Whether the line that has begun is a header that is not used."""
+        if not self._lines or self._line.startswith(b"\r"):
+            return False
+        name, colon, _ = self._line[: MAX_NAME + 1].partition(b":")
+        if not colon and len(self._line) <= MAX_NAME and not self._line.endswith(b"\n"):
+            return False  # the rest of the name is still to come
+        if not (colon and _NAME.fullmatch(name)):
+            raise RefusedHead(Reason.MALFORMED)
+        if name.lower() == b"transfer-encoding":
+            raise RefusedHead(Reason.NO_LENGTH)
+        return bytes(name.lower()) not in USED
+
+    def _take_kept(self) -> None:
+        if len(self._line) > MAX_LINE or self._size + len(self._line) > MAX_HEAD:
+            raise RefusedHead(Reason.TOO_LONG)
+        if not self._line.endswith(b"\n"):
+            return
+        line = bytes(self._line)
+        self._line.clear()
+        if not self._lines:
+            self._check_request(line)
+        elif line == b"\r\n":
+            self._check_end()
+        else:
+            self._check_header(line)
+        self._lines.append(line)
+        self._size += len(line)
+
+    def _check_request(self, line: bytes) -> None:
+        found = _REQUEST.fullmatch(line)
+        if not found:
+            raise RefusedHead(Reason.MALFORMED)
+        self._needs_host = found[1] == b"1"
+
+    def _check_header(self, line: bytes) -> None:
+        name, _, rest = line.partition(b":")
+        name, value = name.lower(), _VALUE.fullmatch(rest)
+        if not value or name in self._names:
+            raise RefusedHead(Reason.MALFORMED)
+        self._names.add(name)
+        if name == b"content-length":
+            if not _LENGTH.fullmatch(value[1]):
+                raise RefusedHead(Reason.MALFORMED)
+            self.length = int(value[1])
+
+    def _check_end(self) -> None:
+        if self._needs_host and b"host" not in self._names:
+            raise RefusedHead(Reason.MALFORMED)
+        self.complete = True
