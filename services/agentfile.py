@@ -11,7 +11,14 @@ import re
 import tomllib
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from services.config import ResourceLimits, Section, SleepAfter, Url, sentence
 from services.tomllines import line_of, most_dots
@@ -38,6 +45,9 @@ TEMPLATE: Final = """\
 
 # Seconds without work until the agent is put to sleep; 0: never.
 #sleep_after = 3600
+
+# Whether its programs may create user namespaces, as bubblewrap and podman do.
+#nested = true
 
 # Tools of Claude Code that it may use, in addition to the usual ones.
 #allowed_tools = ["WebFetch", "WebSearch"]
@@ -192,6 +202,10 @@ class AgentFile(Section):
     """A section `[mcp_servers.NAME]` for each further MCP server, at most 20."""
     resources: ResourceLimits = ResourceLimits()
     """The limits of the container."""
+    nested: StrictBool = False
+    """Whether programs in the container may create user and network namespaces, as sandboxes such
+    as bubblewrap (which Claude Code's own sandbox uses) and container engines do. Such a program
+    reaches more of the kernel, so an attack on the kernel becomes more likely to succeed."""
     sleep_after: SleepAfter | None = None
     """The seconds until the agent is put to sleep when it is idle; 0: never."""
     model: Annotated[str, AfterValidator(_model)] | None = None

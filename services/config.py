@@ -175,10 +175,11 @@ class ResourceLimits(Section):
     """The limits of a container; systemd's defaults apply to limits that are not set."""
 
     memory_high: Size | None = None
-    """The memory above which the container is slowed down: bytes, or a string such as `512M`."""
+    """The memory above which the container is slowed down: bytes, at least 16 MiB, or a string such
+    as `512M`."""
     memory_max: Size | None = None
-    """The memory above which processes of the container are killed: bytes, or a string such as
-    `4G`."""
+    """The memory above which processes of the container are killed: bytes, at least 16 MiB, or a
+    string such as `4G`."""
     cpu_weight: Weight | None = None
     """The share of processor time relative to the other agents; 100 is average."""
     cpu_quota: int | None = Field(default=None, ge=1, le=100_000)
@@ -187,6 +188,11 @@ class ResourceLimits(Section):
     """The most processes and threads."""
     io_weight: Weight | None = None
     """The share of disk bandwidth relative to the other agents; 100 is average."""
+
+
+DEFAULT_LIMITS: Final = ResourceLimits(memory_max=4 * 2**30, tasks_max=4096)
+"""The limits of each container that the file does not set. One agent must not be able to use up
+what all share: the host's default for tasks is 32768 for everything in it."""
 
 
 SleepAfter = Annotated[int, Field(ge=0, le=2592000)]
@@ -212,8 +218,7 @@ class AgentSettings(Section):
 class LifecycleConfig(Section):
     """The containers."""
 
-    # The host's default for tasks is 32768 for everything in it.
-    resources: ResourceLimits = ResourceLimits(tasks_max=4096)
+    resources: ResourceLimits = DEFAULT_LIMITS
     """The limits of each container."""
     agents: dict[Annotated[str, AfterValidator(_agent)], AgentSettings] = Field(
         default_factory=dict
@@ -256,6 +261,12 @@ class LifecycleConfig(Section):
     image: Tree = "/"
     """The source of the containers' /usr: `/` for the host's own, or the absolute path of a
     directory that contains a /usr."""
+
+    @field_validator("resources")
+    @classmethod
+    def _with_defaults(cls, limits: ResourceLimits) -> ResourceLimits:
+        """Keep the default of each limit that is not set."""
+        return DEFAULT_LIMITS.model_copy(update=limits.model_dump(exclude_unset=True))
 
     def image_of(self, name: str) -> str:
         """Return the source of the /usr of the agent `name`; / is the host."""

@@ -77,7 +77,8 @@ in
     ];
 
     # As hyperhive.sysctl.conf. NixOS's own defaults, which have been higher so far, take precedence.
-    boot.kernel.sysctl."fs.inotify.max_user_instances" = lib.mkOverride 1400 8192;
+    boot.kernel.sysctl."fs.inotify.max_user_instances" = lib.mkOverride 1400 262144;
+    boot.kernel.sysctl."fs.inotify.max_user_watches" = lib.mkOverride 1400 67108864;
 
     # systemd.packages ignores [Install]: this and the other modules enable the units.
     systemd.targets.hive.wantedBy = [ "multi-user.target" ];

@@ -142,6 +142,7 @@ class ContainerFiles:
         layout = self._layout
         settings = unit_files.settings(
             spec,
+            self._config.confinement(spec, self._prefix),
             shared,
             str(layout.data / spec.name),
             str(layout.sockets / spec.name),

@@ -1,14 +1,14 @@
 """The configuration that applies to one agent, from all places where something is configured."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from services.config import AgentSettings, Config
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Spec
 from services.lifecycle.agents.network import is_unenforced, network_of
-from services.lifecycle.backends import image
+from services.lifecycle.backends import confinement, image
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.layout import Layout
 from services.lifecycle.backends.unit_files import Limits
@@ -67,6 +67,21 @@ class EffectiveConfig:
         return Limits(
             self.start_timeout, self.stop_timeout, self.network(spec), self.resources(spec)
         )
+
+    @property
+    def host_limits(self) -> confinement.HostLimits:
+        """The limits of the host that all containers share."""
+        return confinement.HostLimits.read(self._layout.inotify_limits)
+
+    def confinement(self, spec: Spec, prefix: Path) -> Iterable[str]:
+        """Return the lines of the settings that start and confine the container's systemd.
+
+        Args:
+            spec: the container.
+            prefix: the directory in which Hyperhive is installed.
+        """
+        nested = self._builds.configuration(spec).nested
+        return confinement.exec_lines(prefix, self.host_limits, nested=nested)
 
     def image(self, spec: Spec) -> Path:
         """Return the tree that the container's /usr comes from."""

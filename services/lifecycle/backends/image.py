@@ -31,7 +31,7 @@ PYTHON: Final = f"usr/bin/python{sys.version_info.major}.{sys.version_info.minor
 """The Python that Hyperhive's packages are installed for."""
 
 # Without socat Claude Code works, but without the tools of the hive.
-NEEDED: Final = ("usr/lib/systemd/systemd", PYTHON, "usr/bin/socat")
+NEEDED: Final = ("usr/lib/systemd/systemd", "usr/bin/setpriv", PYTHON, "usr/bin/socat")
 """The files that every container needs."""
 
 

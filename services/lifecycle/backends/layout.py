@@ -44,6 +44,11 @@ class Layout:
         return folder / "tcp", folder / "tcp6"
 
     @property
+    def inotify_limits(self) -> Path:
+        """The host's limits of inotify, at the place where lifecycle's unit mounts them."""
+        return self.root / "run/hyperhive/host/inotify"
+
+    @property
     def credentials(self) -> Path:
         """The credentials that the operator provides for the agents."""
         return self.root / "etc/hyperhive/credentials"

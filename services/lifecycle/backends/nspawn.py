@@ -236,10 +236,22 @@ class Nspawn:
         """Start the unit after resetting its failures. systemd starts the socket with it."""
         if self._config.lacks_required_filter(spec):
             raise refusal(spec.name)
+        self._warn_of_shared_limits()
         if fresh:
             await self._clear(spec)
         timeout = self._config.start_timeout + SLACK
         await self._systemd.start(container_unit(spec.name), timeout)
+
+    def _warn_of_shared_limits(self) -> None:
+        enough, count = self._config.host_limits.agents, len(self._names)
+        if count > enough:
+            log.warning(
+                "%d agents together may use up the inotify instances and watches of the host's "
+                "root, which are enough for %d: raise fs.inotify.max_user_instances and "
+                "fs.inotify.max_user_watches",
+                count,
+                enough,
+            )
 
     async def _clear(self, spec: Spec) -> None:
         # The agent may have planted things in the place of its socket, or have driven its endpoint

@@ -57,6 +57,13 @@ TRUSTING: Final = """\
 """
 """For the manager: /applied and /meta belong to approvals on the host, not to its own root."""
 
+JOURNAL: Final = """\
+[Journal]
+SystemMaxUse=64M
+RuntimeMaxUse=16M
+"""
+"""The container's own journal may not take a large part of its disk, or of the host's."""
+
 MASKED: Final = (
     # It would create the host's accounts, and fails at the second boot: passwd is rewritten then.
     "systemd-sysusers.service",
@@ -122,6 +129,8 @@ def _write_etc(etc: Directory, spec: Spec, harness: Mapping[str, object], units:
     with etc.directory("security") as security:
         security.write("limits.conf", "")
         security.write("pam_env.conf", "")
+    with etc.directory("systemd") as systemd, systemd.directory("journald.conf.d") as journald:
+        journald.write("hyperhive.conf", JOURNAL)
     with etc.directory("systemd") as systemd, systemd.directory("system") as system:
         for name in MASKED:
             system.link(name, "/dev/null")

@@ -9,6 +9,7 @@ from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Spec
 from services.lifecycle.agents.network import filter_instance, filter_unit
 from services.lifecycle.agents.uid_ranges import SIZE
+from services.lifecycle.backends import confinement
 from services.nameservers import PROGRAMS
 from wire import names
 from wire.records.lifecycle import Network, Resources
@@ -52,11 +53,19 @@ class Limits:
     resources: Resources
 
 
-def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str, git: str) -> str:
+def settings(
+    spec: Spec,
+    confined: Iterable[str],
+    shared: Iterable[str],
+    data: str,
+    sockets: str,
+    git: str,
+) -> str:
     """Return the text of the .nspawn file.
 
     Args:
         spec: the container.
+        confined: the lines that start and confine the container's systemd.
         shared: the lines that mount directories of the host.
         data: the data directory of the agent.
         sockets: the socket directory of the agent.
@@ -70,8 +79,7 @@ def settings(spec: Spec, shared: Iterable[str], data: str, sockets: str, git: st
     lines = [
         "# Written by hive-lifecycle; changed by hand it is overwritten at the next start.",
         "[Exec]",
-        "Boot=yes",
-        "Parameters=systemd.unit=hive-container.target",
+        *confined,
         f"Hostname={spec.name}",
         f"PrivateUsers={spec.uid_base}:{SIZE}",
         "NotifyReady=yes",
@@ -118,7 +126,7 @@ def drop_in(
     socket, endpoint = names.socket_unit(spec.name), names.endpoint_unit(spec.name)
     # Without its filter the container must not start.
     required = " ".join(filter(None, (socket, filter_unit(limits.network))))
-    command = "systemd-nspawn --quiet --keep-unit --boot --settings=override --machine=%i"
+    command = "systemd-nspawn --quiet --keep-unit --settings=override --machine=%i"
     if credential:
         command += f" --load-credential={CREDENTIAL}:{credential}"
     lines = [
@@ -165,6 +173,7 @@ def drop_in(
         "LogRateLimitIntervalSec=30s",
         "LogRateLimitBurst=1000",
         *resources.lines(limits.resources),
+        *confinement.service_lines(),
         # No loop devices, no device mapper, no tun: only terminals.
         "DeviceAllow=",
         "DeviceAllow=char-pts rw",

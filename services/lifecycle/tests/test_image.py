@@ -32,7 +32,8 @@ def tree(host: Host) -> Path:
         (tree / folder).mkdir(parents=True)
     (tree / "usr/lib/systemd/systemd").touch()
     (tree / PYTHON).touch()
-    (tree / "usr/bin/socat").touch()
+    for program in ("setpriv", "socat"):
+        (tree / "usr/bin" / program).touch()
     (tree / "lib64").symlink_to("usr/lib64")
     return tree
 
