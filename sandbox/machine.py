@@ -85,6 +85,7 @@ TESTS: Final = (
     Need("Node.js", _program("node"), "nodejs", "nodejs"),
     Need("npm", _program("npm"), "npm", "nodejs-npm"),
     Need("mmdebstrap", _program("mmdebstrap"), "mmdebstrap", "mmdebstrap"),
+    Need("bubblewrap", _program("bwrap"), "bubblewrap", "bubblewrap"),
     Need("mandoc", _program("mandoc"), "mandoc", "mandoc"),
 )
 BENCH: Final = (
