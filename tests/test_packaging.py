@@ -7,7 +7,8 @@ from typing import Final
 REPO: Final = Path(__file__).parents[1]
 ROOMS: Final = ("harness", "man", "services")
 INSTALLED: Final = frozenset({
-    ".conf", ".mount", ".service", ".slice", ".socket", ".target", ".timer", ".1", ".5", ".7",
+    ".conf", ".mount", ".service", ".sh", ".slice", ".socket", ".target", ".timer",
+    ".1", ".5", ".7",
 })  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def exec_lines(prefix: Path, host: HostLimits, *, nested: bool) -> Iterator[str]
     # of the agent yet.
     yield "Boot=no"
     yield "KillSignal=SIGRTMIN+3"
-    yield f'Parameters=/bin/sh {prefix}/share/hyperhive/hive-init "{words}" {INIT} {TARGET}'
+    yield f'Parameters=/bin/sh {prefix}/share/hyperhive/hive-init.sh "{words}" {INIT} {TARGET}'
     yield f"LimitNOFILE=1024:{OPEN_FILES}"
     yield f"LimitMSGQUEUE={MESSAGE_QUEUES}"
     yield f"LimitSIGPENDING={PENDING_SIGNALS}"

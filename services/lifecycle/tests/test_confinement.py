@@ -53,7 +53,7 @@ async def test_the_files_confine_the_container(host: Host) -> None:
     await host.backend.configure(ALICE)
     lines = (host.layout.settings / "h-alice.nspawn").read_text().splitlines()
     [start] = [line for line in lines if line.startswith("Parameters=")]
-    assert f"{host.root}/prefix/share/hyperhive/hive-init" in start
+    assert f"{host.root}/prefix/share/hyperhive/hive-init.sh" in start
     assert "max_user_namespaces=0" in start
     assert start.endswith(" /usr/lib/systemd/systemd systemd.unit=hive-container.target")
     assert "Boot=no" in lines
