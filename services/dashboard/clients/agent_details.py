@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from services.dashboard.clients.services import ExplainingCaller, agent_path, no_such_agent
+from services.dashboard.state import shown
 from services.dashboard.state.rows import amounts, deploy_row, message_row, question_row
 from services.dashboard.state.tables import Json
 from wire.clients.approvals import ApprovalsClient
@@ -76,7 +77,7 @@ class AgentDetails:
     async def _logs(self, name: str) -> Json:
         """Return the agent's last lines in the host's journal."""
         with _naming(name):
-            return await self._agent(name).get_logs(LOG_LINES)
+            return shown.messages(await self._agent(name).get_logs(LOG_LINES))
 
     def _agent(self, name: str) -> AgentClient:
         return AgentClient(self._caller, agent_path(name))

@@ -13,6 +13,7 @@ from services.dashboard.http.connection import REFUSED, Reason
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.sessions import Sessions
+from services.dashboard.state import shown
 from services.dashboard.state.tables import Tables
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -174,7 +175,8 @@ class Handlers:
 
     async def message(self, request: web.Request) -> web.Response:
         """Answer with the whole body of a message; the state has only its beginning."""
-        return web.json_response({"body": await self._actions.body(_id(request))})
+        body = await self._actions.body(_id(request))
+        return web.json_response({"body": shown.message(body)})
 
     async def mark_read(self, request: web.Request) -> web.Response:
         """Remove a message from the operator's inbox."""
@@ -193,7 +195,8 @@ class Handlers:
 
     async def question(self, request: web.Request) -> web.Response:
         """Answer with the whole text of a question; the state has only its beginning."""
-        return web.json_response({"question": await self._actions.question(_id(request))})
+        question = await self._actions.question(_id(request))
+        return web.json_response({"question": shown.message(question)})
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer a question in the operator's name."""
@@ -222,8 +225,8 @@ class Handlers:
         return web.json_response({})
 
     async def diff(self, request: web.Request) -> web.Response:
-        """Answer with the change that a request asks for."""
-        return web.json_response({"diff": await self._actions.diff(_id(request))})
+        """Answer with the lines of the change that a request asks for."""
+        return web.json_response({"diff": shown.lines(await self._actions.diff(_id(request)))})
 
     async def deny(self, request: web.Request) -> web.Response:
         """Deny a request, with a note."""

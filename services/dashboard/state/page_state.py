@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from time import time_ns
 
+from services.dashboard.state import shown
 from services.dashboard.state.rows import (
     agent_row,
     approval_row,
@@ -29,6 +30,7 @@ from wire.records.lifecycle import (
     JobRemoved,
     JobResult,
 )
+from wire.text.escaping import prose
 
 MAX_MESSAGES = 500
 """Messages kept for the pages, in addition to those that wait for the operator."""
@@ -67,7 +69,7 @@ class PageState:
         self._service(service, available=False, reason=reason)
 
     def _service(self, service: str, *, available: bool, reason: str) -> None:
-        row: Row = {"name": service, "available": available, "reason": reason}
+        row: Row = {"name": service, "available": available, "reason": prose(reason)}
         self._tables.update(Table.SERVICES, put={service: row})
 
     # Agents and jobs
@@ -111,8 +113,8 @@ class PageState:
         by_age = sorted(approvals, key=lambda approval: approval.resolved)
         open_ = [approval for approval in by_age if approval.state in OPEN]
         resolved = [approval for approval in by_age if approval.state not in OPEN]
-        shown = open_ + resolved[-MAX_RESOLVED:]
-        rows = {str(approval.id): approval_row(approval) for approval in shown}
+        kept = open_ + resolved[-MAX_RESOLVED:]
+        rows = {str(approval.id): approval_row(approval) for approval in kept}
         self._tables.replace(Table.APPROVALS, rows)
 
     # Messages
@@ -168,7 +170,7 @@ class PageState:
     def _add_notice(self, text: str) -> None:
         known = self._tables.rows(Table.NOTICES)
         too_many = sorted(known, key=int)[: max(0, len(known) + 1 - MAX_NOTICES)]
-        row: Row = {"text": text, "at": self._now_us()}
+        row: Row = {"text": shown.message(text), "at": self._now_us()}
         self._tables.update(
             Table.NOTICES, put={str(next(self._notice_ids)): row}, remove=set(too_many)
         )

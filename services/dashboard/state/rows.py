@@ -1,10 +1,12 @@
 """The rows of the tables, made from records of the bus. Their keys are the pages' contract."""
 
+from services.dashboard.state import shown
 from services.dashboard.state.tables import Row
 from wire import names
 from wire.records.approvals import Approval, Deploy
 from wire.records.broker import PREVIEW, Message, MessageChange, MessageState, Question
 from wire.records.lifecycle import AgentProperties, Resources, Usage
+from wire.text.escaping import literal
 
 
 def agent_row(agent: AgentProperties) -> Row:
@@ -17,12 +19,12 @@ def agent_row(agent: AgentProperties) -> Row:
         "since": agent.since,
         "turn_state": agent.turn_state,
         "turn_since": agent.turn_since,
-        "model": agent.model,
+        "model": literal(agent.model),
         "context_tokens": agent.context_tokens,
         "logged_in": agent.logged_in,
         "resources": amounts(agent.resources),
         "network": agent.network._asdict(),
-        "image": agent.image,
+        "image": literal(agent.image),
         "stale": agent.stale,
         "port": agent.port,
         "deployed_commit": agent.deployed_commit,
@@ -40,13 +42,19 @@ def job_row(agent: str, verb: str) -> Row:
 
 
 def approval_row(approval: Approval) -> Row:
-    """Return the row of an approval."""
-    return approval._asdict()
+    """Return the row of an approval; the note of a failed build goes on with the log."""
+    note, _, build_log = approval.note.partition("\n")
+    return {
+        **approval._asdict(),
+        "reason": shown.message(approval.reason),
+        "note": shown.message(note),
+        "log": shown.message(build_log),
+    }
 
 
 def deploy_row(deploy: Deploy) -> Row:
     """Return the row of a deployed configuration."""
-    return deploy._asdict()
+    return {**deploy._asdict(), "description": shown.message(deploy.description)}
 
 
 def message_row(message: Message) -> Row:
@@ -56,7 +64,7 @@ def message_row(message: Message) -> Row:
         "from": message.sender,
         "to": message.recipient,
         "kind": message.kind,
-        "body": message.body[:PREVIEW],
+        "body": shown.message(message.body[:PREVIEW]),
         "length": len(message.body),
         "at": message.queued,
         "redeliveries": message.redeliveries,
@@ -68,14 +76,17 @@ def message_row(message: Message) -> Row:
 
 def changed_message_row(change: MessageChange, known: Row | None) -> Row:
     """Return the row of a message after a change; a change without text keeps the `known` one."""
-    text = known if known is not None and not change.length else change._asdict()
+    if known is not None and not change.length:
+        body, length = known["body"], known["length"]
+    else:
+        body, length = shown.message(change.body), change.length
     return {
         "id": change.id,
         "from": change.sender,
         "to": change.recipient,
         "kind": change.kind,
-        "body": text["body"],
-        "length": text["length"],
+        "body": body,
+        "length": length,
         "at": change.queued,
         "redeliveries": change.redeliveries,
         "urgent": change.urgent,
@@ -90,14 +101,14 @@ def question_row(question: Question) -> Row:
         "id": question.id,
         "from": question.asker,
         "to": question.recipient,
-        "question": question.text[:PREVIEW],
+        "question": shown.message(question.text[:PREVIEW]),
         "length": len(question.text),
-        "choices": question.choices,
+        "choices": shown.messages(question.choices),
         "multi": question.multi,
         "asked": question.asked,
         "deadline": question.deadline,
         "state": question.state,
-        "answer": [text[:PREVIEW] for text in question.answer],
+        "answer": shown.messages(text[:PREVIEW] for text in question.answer),
         "answered_by": question.answered_by,
         "resolved": question.resolved,
     }

@@ -8,7 +8,7 @@ import { putFacts } from "./agent_facts.js";
 import { openMirror } from "./common.js";
 import { MessageItems } from "./message.js";
 import { makeQuestion, updateQuestion } from "./questions.js";
-import { day, putText, putTime } from "./text.js";
+import { day, joined, putText, putTime } from "./text.js";
 
 const name = decodeURIComponent(location.pathname.split("/")[2]);
 const path = `/api/agents/${encodeURIComponent(name)}`;
@@ -162,7 +162,7 @@ function renderUsage(usage) {
 function renderLogs(lines) {
   const box = section("logs").querySelector("pre");
   const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-  putText(box, lines.join("\n"));
+  putText(box, joined(lines, "\n"));
   box.hidden = lines.length === 0;
   section("logs").querySelector(".empty").hidden = lines.length > 0;
   if (atEnd) box.scrollTop = box.scrollHeight;

@@ -115,16 +115,14 @@ function makeSettled() {
   );
 }
 
-// The note of a failed build is a sentence, followed by the end of the log.
 function updateSettled(node, approval) {
-  const [sentence, ...log] = approval.note.split("\n");
   node.dataset.state = approval.state;
   setText(node.querySelector(".badge"), approval.state);
   setText(node.querySelector(".kind"), approval.kind);
   setText(node.querySelector("strong"), approval.agent);
-  putText(node.querySelector(".note"), sentence);
-  node.querySelector(".note").title = sentence;
+  putText(node.querySelector(".note"), approval.note);
+  node.querySelector(".note").title = typeof approval.note === "string" ? approval.note : "";
   putTime(node.querySelector("time"), approval.resolved);
-  node.querySelector(".log").hidden = log.length === 0;
-  putText(node.querySelector("pre"), log.join("\n"));
+  node.querySelector(".log").hidden = approval.log === "";
+  putText(node.querySelector("pre"), approval.log);
 }

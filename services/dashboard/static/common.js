@@ -5,7 +5,7 @@ import { post } from "./api.js";
 import { el, keyed, setSentence, setText } from "./dom.js";
 import { Mirror } from "./mirror.js";
 import { leave, session } from "./session.js";
-import { putTime } from "./text.js";
+import { putText, putTime } from "./text.js";
 
 const main = document.querySelector("main");
 const link = document.getElementById("link");
@@ -70,7 +70,9 @@ function renderNotices(mirror) {
         dismissed.add(key);
         renderNotices(mirror);
       });
-      return el("li", {}, at, el("span", {}, notice.text), close);
+      const text = el("span", { dir: "auto" });
+      putText(text, notice.text);
+      return el("li", {}, at, text, close);
     },
   );
 }

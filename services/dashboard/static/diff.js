@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { el, setSentence } from "./dom.js";
-import { putText } from "./text.js";
+import { putText, textOf } from "./text.js";
 
 // More lines would keep the browser busy, and nobody reads them here.
 const MAX_LINES = 3000;
@@ -27,14 +27,13 @@ async function load(id, lines) {
 }
 
 function show(id, diff, lines) {
-  const all = diff.replace(/\n$/, "").split("\n");
-  const nodes = all.slice(0, MAX_LINES).map((text) => {
-    const line = el("span", { className: kind(text) });
-    putText(line, `${text}\n`);
+  const nodes = diff.slice(0, MAX_LINES).map((shown) => {
+    const line = el("span", { className: kind(textOf(shown)) });
+    putText(line, [shown, "\n"].flat());
     return line;
   });
-  lines.replaceChildren(...(diff ? nodes : ["This request changes nothing."]));
-  const more = all.length - MAX_LINES;
+  lines.replaceChildren(...(diff.length ? nodes : ["This request changes nothing."]));
+  const more = diff.length - MAX_LINES;
   if (more <= 0) return;
   const rest = el("p");
   setSentence(rest, `${more} more lines. To see all of them, run \`hivectl diff ${id}\`.`);

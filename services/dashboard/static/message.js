@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { el, setSentence, setText, showError } from "./dom.js";
-import { day, putText, putTime, size, time } from "./text.js";
+import { day, putText, putTime, size, textOf, time } from "./text.js";
 
 const LONG_LINES = 14;
 const LONG_TEXT = 1500;
@@ -123,13 +123,14 @@ export class MessageItems {
 
 /**
  * Make elements for a text that somebody else wrote, folded when it is long.
- * @param text the text, or its beginning
+ * @param shown the text, or its beginning, from the server
  * @param length the length of the whole text
  * @param whole returns a promise of the whole text
  */
-export function makeLongText(text, length, whole) {
+export function makeLongText(shown, length, whole) {
   const body = el("div", { className: "body", dir: "auto" });
-  putText(body, text);
+  putText(body, shown);
+  const text = textOf(shown);
   const cut = length > [...text].length;
   const lines = text.split("\n").length;
   if (!cut && lines <= LONG_LINES && text.length <= LONG_TEXT) return [body];

@@ -3,7 +3,7 @@
 import { get, post } from "./api.js";
 import { el, keyed, setText, showError } from "./dom.js";
 import { makeLongText } from "./message.js";
-import { putText, putTime } from "./text.js";
+import { joined, putText, putTime, textOf } from "./text.js";
 
 /** Return whether a question waits for the operator. */
 export const isMine = (question) => question.to === "operator" && question.state === "open";
@@ -52,7 +52,7 @@ export function updateQuestion(item, question) {
   const line = item.querySelector("p.answer");
   line.dataset.state = question.state;
   if (question.state !== "answered") setText(line, question.state);
-  else putText(line, `${question.answered_by}: ${question.answer.join(", ")}`);
+  else putText(line, [`${question.answered_by}: `, ...joined(question.answer, ", ")]);
 }
 
 function makeAnswer(question) {
@@ -90,9 +90,9 @@ function makeCheckbox(choice, index) {
 // Choices are identified by their place: the shown text may differ from the written one.
 function chosen(question, form, submitter) {
   if (question.choices.length === 0) return [form.elements.text.value.trim()];
-  if (!question.multi) return [question.choices[Number(submitter.value)]];
+  if (!question.multi) return [textOf(question.choices[Number(submitter.value)])];
   const boxes = [...form.querySelectorAll("input:checked")];
-  return boxes.map((box) => question.choices[Number(box.value)]);
+  return boxes.map((box) => textOf(question.choices[Number(box.value)]));
 }
 
 async function answer(question, form, texts, error) {

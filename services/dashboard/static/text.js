@@ -1,29 +1,25 @@
 // Texts that others wrote, times, and sizes, in a readable form.
+//
+// The server decides how a text is shown (wire/text/escaping.py). It sends a string, or a list of parts in
+// which `{text, shown, reason}` marks a part that must not be shown as it is.
 
-// Characters that change how their neighbours look, or that are invisible: control characters
-// (except tab and newline), bidi marks, embeddings and isolates, zero-width ones, line separators,
-// and tags (which can hide whole sentences). Joiners stay: scripts and emoji need them.
-const HIDDEN =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
-
-/** Put `text` into `node`, with hidden characters as visible marks. */
-export function putText(node, text) {
-  const parts = [];
-  let from = 0;
-  for (const match of text.matchAll(HIDDEN)) {
-    parts.push(text.slice(from, match.index), mark(match[0]));
-    from = match.index + match[0].length;
-  }
-  parts.push(text.slice(from));
-  node.replaceChildren(...parts.filter((part) => part !== ""));
+/** Put a text from the server into `node`. */
+export function putText(node, shown) {
+  node.replaceChildren(...[shown].flat().map((part) => (part.shown ? mark(part) : part)));
 }
 
-function mark(character) {
-  const code = `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+/** Return the whole text, as it was written: for comparisons and answers, not to be shown. */
+export const textOf = (shown) => [shown].flat().map((part) => part.text ?? part).join("");
+
+/** Return several texts as one, with a string between them. */
+export const joined = (texts, between) =>
+  texts.flatMap((shown, index) => (index ? [between, shown].flat() : shown));
+
+function mark({ shown, reason }) {
   const node = document.createElement("span");
   node.className = "hidden-character";
-  node.title = `Hidden character ${code}`;
-  node.textContent = code;
+  node.title = reason;
+  node.textContent = shown;
   return node;
 }
 

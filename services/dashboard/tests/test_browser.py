@@ -242,6 +242,47 @@ async def test_hostile_text_is_text(page: Page, browser: Browser, log_in: LogIn)
     assert await browser.errors() == []
 
 
+async def test_hidden_and_misleading_text_is_marked(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    selectors = "".join(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE0127)]))
+    hive = page.hive
+    hive.approvals.diff = (
+        f"+model = 'x{selectors}'\n"
+        "+packages = ['\u3164']\n"
+        "+url = 'https://cl\u0430ude.ai/mcp'\n"
+        "+command = '\u0441\u043e\u0440\u0443'\n"
+        "+note = 'schön'\n"
+    )
+    hive.approvals.ask("alice", f"Harmless.{selectors}", "apply")
+    hive.broker.arrive("alice", "operator", "Привет 👩\u200d🔬, see https://cl\u0430ude.ai")
+    hive.broker.ask("alice", "operator", "Which?", "left\u3164", "right")
+    await log_in()
+    await browser.click(".pending summary")
+    await browser.sees(".diff", "schön")
+    added = "[...document.querySelectorAll('.diff .added')]"
+    lines = await browser.value(f"{added}.map((line) => line.textContent.trimEnd())")
+    assert lines == [
+        f"+model = 'x{' '.join(f'U+{ord(c):04X}' for c in selectors)}'",
+        "+packages = ['U+3164']",
+        "+url = 'https://xn--clude-5ve.ai/mcp'",
+        "+command = 'U+0441 U+043E U+0440 U+0443'",
+        "+note = 'schön'",
+    ]
+    marks = await browser.value(
+        f"{added}.map((line) => line.querySelectorAll('.hidden-character').length)"
+    )
+    assert marks == [1, 1, 1, 1, 0]
+    titles = "[...document.querySelectorAll('.diff .hidden-character')].map((mark) => mark.title)"
+    assert (await browser.value(titles))[2] == "the host in its ASCII form: cl\u0430ude.ai"
+    await browser.sees(".pending .reason .hidden-character", "U+FE00")
+    await browser.sees(".message .body", "Привет 👩\u200d🔬, see https://xn--clude-5ve.ai")
+    # The answer is the choice as the agent wrote it.
+    await browser.click(".asked form button:nth-of-type(1)")
+    await browser.until(lambda _: hive.broker.questions[0].answer == ["left\u3164"])
+    assert await browser.errors() == []
+
+
 async def test_an_open_page_shows_a_service_that_stops_and_comes_back(
     page: Page, browser: Browser, log_in: LogIn, connect: Connect
 ) -> None:

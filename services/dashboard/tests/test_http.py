@@ -240,7 +240,7 @@ async def test_a_change_is_shown_and_approved_at_once(inside: Page) -> None:
     number = approvals.ask("alice", "more memory", "apply")
     tables = await inside.until(lambda t: t["approvals"])
     assert tables["approvals"]["1"]["commit"] == f"{number:040x}"
-    assert await inside.get("/api/approvals/1/diff") == (200, {"diff": "+a new line\n"})
+    assert await inside.get("/api/approvals/1/diff") == (200, {"diff": ["+a new line"]})
     assert (await inside.get("/api/approvals/9/diff"))[0] == 404
     assert (await inside.post("/api/approvals/1/approve", {"now": "yes"}))[0] == 400
     assert approvals.calls == []
