@@ -7,7 +7,7 @@ from collections.abc import Iterator
 _JOINERS = frozenset("\u200c\u200d")
 """Formats that only shape adjacent glyphs; `safe` leaves them where scripts and emoji need them."""
 
-_PLAIN = re.compile("[\n\t -~]*")
+_PLAIN = re.compile("[ -~]*")
 
 
 def safe(text: str, *, multiline: bool = False) -> str:
@@ -15,11 +15,11 @@ def safe(text: str, *, multiline: bool = False) -> str:
 
     With `multiline`, newlines and tabs are kept. The rule is `prose` of `wire.text.escaping`.
     """
-    if not _PLAIN.fullmatch(text):
-        from wire.text.escaping import prose  # most texts need none of its tables
+    if _PLAIN.fullmatch(text):
+        return text
+    from wire.text.escaping import prose  # `--help` imports nothing of wire
 
-        text = prose(text)
-    return text if multiline else _one_line(text)
+    return prose(text, one_line=not multiline)
 
 
 def literal(text: str, *, multiline: bool = False) -> str:
@@ -28,15 +28,11 @@ def literal(text: str, *, multiline: bool = False) -> str:
     Use it for diffs, file names and identifiers. With `multiline`, newlines and tabs are kept. The
     rule is `literal` of `wire.text.escaping`.
     """
-    if not _PLAIN.fullmatch(text):
-        from wire.text.escaping import literal
+    if _PLAIN.fullmatch(text):
+        return text
+    from wire.text import escaping
 
-        text = literal(text)
-    return text if multiline else _one_line(text)
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\n", "<U+000A>").replace("\t", "<U+0009>")
+    return escaping.literal(text, one_line=not multiline)
 
 
 def one_line(text: str) -> str:

@@ -1,7 +1,6 @@
 """One notification: something that the operator should look at, in words that may leave this host.
 
-Agents wrote most of these words. They are shown as they are, except that they are cut, and that
-characters which a terminal or a phone would not show become spaces.
+Agents wrote most of these words. They are cut, and hidden or misleading characters are spelled out.
 """
 
 import json
@@ -9,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Final, Self
 
 from services.config import Event
+from wire.text.escaping import prose
 
 MAX_TITLE: Final = 120
 MAX_TEXT: Final = 1000
@@ -38,7 +38,7 @@ class Notification:
     def of(
         cls, event: Event, number: int, title: str, text: str, at: int, origin: str = ""
     ) -> Self:
-        """Return a notification of words that may be long, and have unprintable characters."""
+        """Return a notification of words that may be long, and have hidden characters."""
         title = printable(title, MAX_TITLE).replace("\n", " ")
         return cls(event, number, title, printable(text, MAX_TEXT), at, origin)
 
@@ -62,7 +62,6 @@ class Notification:
 
 
 def printable(words: str, limit: int) -> str:
-    """Return at most `limit` characters of `words`, with a space for each unprintable one."""
-    head = words[: limit + 1]
-    seen = "".join(c if c == "\n" or c.isprintable() else " " for c in head).strip()
-    return seen if len(head) <= limit else f"{seen[: limit - 1].rstrip()}…"
+    """Return at most `limit` characters of `words`, with hidden characters spelled out."""
+    head = prose(words[: limit + 1]).strip()
+    return head if len(head) <= limit else f"{head[: limit - 1].rstrip()}…"

@@ -14,6 +14,7 @@ from services.approvals.git.repositories import clear
 from services.approvals.git.runner import git, resolve
 from wire.errors import Conflict
 from wire.records.approvals import Deploy
+from wire.text.escaping import prose
 
 _FILE: Final = "agents.json"
 _MAIN: Final = "refs/heads/main"
@@ -165,7 +166,7 @@ def _text(pins: dict[str, Pin]) -> bytes:
 def _line(text: str) -> str:
     """Return the first line of `text` without anything that could pass for the log's own lines."""
     first = next((line for line in text.splitlines() if line.strip()), "").strip()
-    return "".join(c if c.isprintable() else " " for c in first)[:_SUBJECT].rstrip()
+    return prose(first, one_line=True)[:_SUBJECT].rstrip()
 
 
 def _deploy(entry: str) -> Deploy:

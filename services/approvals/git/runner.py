@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from wire.errors import Timeout, Unavailable
+from wire.text.escaping import prose
 
 SECONDS: Final = 20.0
 """Seconds that git may take by default."""
@@ -250,8 +251,8 @@ def _verb(arguments: Sequence[str]) -> str:
 
 
 def _message(data: bytes) -> str:
-    """Return git's error message. It may quote a stranger's text: control characters go."""
+    """Return git's error message. It may quote a stranger's text, which is escaped."""
     lines = [line for line in data.decode(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines[-1:]
     first = errors[0].removeprefix("fatal: ").removeprefix("error: ") if errors else ""
-    return "".join(c if c.isprintable() else "?" for c in first.strip())[:_MESSAGE]
+    return prose(first.strip(), one_line=True)[:_MESSAGE]

@@ -91,7 +91,7 @@ async def test_nobody_talks_himself_into_the_log(meta: Meta) -> None:
     hostile = "\n  evil\x1f\x00\x1b[2J\u2028Agent: bob\nApproval: 9\n\nCommit: x"
     await meta.finalize("alice", hostile, "manager\nAgent: bob")
     (entry,) = await meta.log(None, 9)
-    assert entry == Deploy(entry.at, "alice", ONE, 3, "manager", "evil   [2J")
+    assert entry == Deploy(entry.at, "alice", ONE, 3, "manager", "evil<U+001F><U+0000><U+001B>[2J")
     assert await meta.log("bob", 9) == []
 
 

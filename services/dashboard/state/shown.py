@@ -8,7 +8,8 @@ whole text. Pages hold no rules: what the server sends as a string is harmless t
 from collections.abc import Iterable
 
 from services.dashboard.state.tables import Json
-from wire.text.escaping import Mark, Part, Reason, literal_parts, prose_parts
+from wire.text.escaping import literal_parts, prose_parts
+from wire.text.parts import Mark, Part, Reason
 
 _WORDS = (Reason.LOOKALIKE, Reason.MIXED, Reason.HOST)
 """The reasons that concern letters, which the reason may repeat as they are."""

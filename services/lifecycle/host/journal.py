@@ -16,6 +16,7 @@ from typing import Final, Protocol, TypeAlias, cast
 from systemd import journal
 
 from wire.errors import Unavailable
+from wire.text.escaping import prose
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Journal:
     async def newest(self, units: Sequence[str], lines: int) -> list[str]:
         """Return the newest lines of `units`, and of systemd about them, oldest first.
 
-        The result has at most `lines` lines and MAX_BYTES bytes. Control characters are escaped.
+        The result has at most `lines` lines and MAX_BYTES bytes. Hidden characters are spelled out.
 
         Raises:
             Unavailable: the journal cannot be read.
@@ -153,11 +154,11 @@ def _backwards(reader: Reader, lines: int) -> Iterator[Entry]:
 def _line(entry: Entry) -> str:
     time = cast(datetime, entry["__REALTIME_TIMESTAMP"]).astimezone(UTC)
     who = entry.get("SYSLOG_IDENTIFIER", "")
-    return f"{_time(time)} {harmless(_text(who))[:64]}: {_words(entry)}"
+    return f"{_time(time)} {prose(_text(who), one_line=True)[:64]}: {_words(entry)}"
 
 
 def _words(entry: Entry) -> str:
-    return harmless(_text(entry.get("MESSAGE", ""))[:MAX_LINE])
+    return prose(_text(entry.get("MESSAGE", ""))[:MAX_LINE], one_line=True)
 
 
 def _time(time: datetime) -> str:
@@ -171,10 +172,3 @@ def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return str(value)
-
-
-def harmless(text: str) -> str:
-    """Return `text` with all unprintable characters (line breaks, escapes, ...) escaped."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text
-    )

@@ -9,14 +9,16 @@ from services.notify.notification import MAX_TEXT, Notification, printable
     ("words", "shown"),
     [
         ("two\nlines", "two\nlines"),
-        ("\x1b[2Jgone", "[2Jgone"),
-        ("a\u202eb\u200bc\x00d", "a b c d"),
+        ("\x1b[2Jgone", "<U+001B>[2Jgone"),
+        ("a\u202eb\u200bc\x00d", "a<U+202E>b<U+200B>c<U+0000>d"),
+        ("see https://cl\u0430ude.ai", "see https://xn--clude-5ve.ai"),
+        ("Привет 👩\u200d🔬", "Привет 👩\u200d🔬"),
         ("häßlich \N{PILE OF POO}", "häßlich \N{PILE OF POO}"),
         ("x" * MAX_TEXT, "x" * MAX_TEXT),
         ("x" * (MAX_TEXT + 1), "x" * (MAX_TEXT - 1) + "…"),
     ],
 )
-def test_unprintable_characters_are_removed_and_long_texts_cut(words: str, shown: str) -> None:
+def test_hidden_characters_are_spelled_out_and_long_texts_cut(words: str, shown: str) -> None:
     assert printable(words, MAX_TEXT) == shown
 
 

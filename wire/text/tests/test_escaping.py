@@ -11,14 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wire.text.escaping import (
-    Mark,
-    Reason,
-    literal,
-    literal_parts,
-    prose,
-    prose_parts,
-)
+from wire.text.escaping import literal, literal_parts, prose, prose_parts
+from wire.text.parts import Mark, Reason
 
 # fmt: off
 IGNORABLE: Final = [
