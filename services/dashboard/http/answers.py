@@ -2,6 +2,8 @@
 
 from aiohttp import web
 
+from wire.text.escaping import prose
+
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -32,8 +34,11 @@ STATUS = {
 
 
 def refusal(status: int, sentence: str, name: str = "AccessDenied") -> web.Response:
-    """Return an error as pages expect it: a sentence, and the error's name on the bus."""
-    body = {"error": sentence, "name": f"org.hyperhive.Error.{name}"}
+    """Return an error as pages expect it: a sentence, and the error's name on the bus.
+
+    The sentence may quote what an agent wrote; pages show it as it is sent.
+    """
+    body = {"error": prose(sentence), "name": f"org.hyperhive.Error.{name}"}
     return web.json_response(body, status=status)
 
 

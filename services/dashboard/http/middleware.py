@@ -11,7 +11,6 @@ from services.dashboard.http.answers import STATUS, refusal
 from services.dashboard.http.connection import REFUSED, SESSION_HEADER
 from services.dashboard.http.sessions import Sessions
 from wire.errors import HiveError
-from wire.text.escaping import prose
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +26,13 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     except HiveError as error:
         kind = type(error).__name__
-        return refusal(STATUS.get(kind, 500), prose(str(error)), kind)
+        return refusal(STATUS.get(kind, 500), str(error), kind)
     except web.HTTPRequestEntityTooLarge:
         return refusal(413, "This is too long: a message has at most 1 MiB.", "LimitExceeded")
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        sentence = f"{error.reason}: {request.method} {request.path}"
-        return refusal(error.status, prose(sentence), "NotFound")
+        return refusal(error.status, f"{error.reason}: {request.method} {request.path}", "NotFound")
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return refusal(
