@@ -116,6 +116,7 @@ def _files(agent: str, fate: Fate) -> Iterator[str]:
         f"/etc/systemd/system/{container}.d": not gone,
         f"/var/lib/machines/{machine}": not gone,
         f"{DATA}/{agent}/state": fate is not Fate.GONE,
+        f"{DATA}/{agent}/var": not gone,
     }
     if fate is Fate.GONE:
         places[f"/var/lib/hyperhive/builds/{agent}"] = False

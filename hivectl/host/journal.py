@@ -20,6 +20,8 @@ from hivectl.exit_codes import CommandError, Exit
 from wire import names
 
 HOST_ID = Path("/etc/machine-id")
+DATA: Final = Path("/var/lib/hyperhive/agents")
+"""The directory of the agents' files. hivectl does not import lifecycle's paths."""
 JOURNALS = (Path("/var/log/journal"), Path("/run/log/journal"))
 
 DEFAULT_LINES: Final = 100
@@ -34,7 +36,7 @@ OPEN_SECONDS: Final = 5
 class Machine:
     """A container; its machine id (32 hex digits) and its leader's pid are None if unknown."""
 
-    name: str
+    agent: str
     unit: str
     id: str | None = None
     leader: int | None = None
@@ -99,8 +101,7 @@ def _of_container(machine: Machine) -> Iterator[Path]:
         if machine.id:
             yield place / machine.id
     if machine.id:
-        root = Path("/var/lib/machines", machine.name)
-        yield root / "var/log/journal" / machine.id
+        yield DATA / machine.agent / "var/log/journal" / machine.id
         if machine.leader:
             # A volatile journal lies on the container's own tmpfs.
             yield Path(f"/proc/{machine.leader}/root/run/log/journal") / machine.id
@@ -188,21 +189,19 @@ async def _find(agent: str) -> Machine:
     if not names.AGENT_NAME.fullmatch(agent):
         raise NotFound(f"{agent!r} is not a valid agent name.")
     default = names.machine_name(agent)
-    guess = Machine(default, f"systemd-nspawn@{default}.service", _written_id(default))
+    guess = Machine(agent, f"systemd-nspawn@{default}.service", _written_id(agent))
     try:
         async with Hive.connect() as hive:
             known = await hive.agents.get(agent)
             running = await hive.machined.machine(known.machine)
     except Unavailable:
         return guess  # the journal is needed most when the hive is down
-    return Machine(
-        known.machine, known.unit, running.id or _written_id(known.machine), running.leader
-    )
+    return Machine(agent, known.unit, running.id or _written_id(agent), running.leader)
 
 
-def _written_id(machine: str) -> str | None:
+def _written_id(agent: str) -> str | None:
     try:
-        return checked_id(read_some(Path("/var/lib/machines", machine, "etc/machine-id")))
+        return checked_id(read_some(DATA / agent / "etc/machine-id"))
     except (OSError, UnicodeDecodeError):
         return None
 

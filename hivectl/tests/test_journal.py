@@ -15,7 +15,7 @@ from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 
 HOST_ID = "b" * 32
-ALICE = Machine("h-alice", "systemd-nspawn@h-alice.service", "a" * 32, 4711)
+ALICE = Machine("alice", "systemd-nspawn@h-alice.service", "a" * 32, 4711)
 
 
 def test_lines_of_the_host_and_of_the_container_match() -> None:

@@ -14,7 +14,7 @@ UNIT = "systemd-nspawn@h-bob.service"
 MAIN = f"$(systemctl show --value --property=MainPID {UNIT})"
 INIT = "$(machinectl show h-bob --property=Leader --value)"
 ENTER = f"nsenter --target {INIT} --all"
-HANG = "/var/lib/machines/h-bob/etc/systemd/system/hive-harness.service.d"
+HANG = "/var/lib/hyperhive/agents/bob/etc/systemd/system/hive-harness.service.d"
 DROP_IN = f"/run/systemd/system/{UNIT}.d/60-test.conf"
 
 CRASHED = "The container of bob crashed (result {}). systemd restarts it, unless it keeps crashing."

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.system
 
 CONTAINER = "systemd-nspawn@h-alice.service"
 ENDPOINT = "hive-agent@alice.service"
-BROKEN = "/var/lib/machines/h-alice/etc/systemd/system/hive-harness.service.d"
+BROKEN = "/var/lib/hyperhive/agents/alice/etc/systemd/system/hive-harness.service.d"
 
 
 @pytest.fixture

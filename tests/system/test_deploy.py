@@ -36,7 +36,7 @@ CANCEL = (
     "+/bin/sh -c 'systemd-run --quiet --wait busctl call org.hyperhive.Lifecycle1"
     " /org/hyperhive/Lifecycle1/job/$HIVE_JOB org.hyperhive.Job1 Cancel; sleep infinity'"
 )
-REFUSE = "/bin/sh -c '! grep -q broken /var/lib/machines/h-dora/etc/hyperhive/harness.json'"
+REFUSE = "/bin/sh -c '! grep -q broken /var/lib/hyperhive/agents/dora/etc/hyperhive/harness.json'"
 
 
 @pytest.fixture(scope="module")

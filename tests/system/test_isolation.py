@@ -154,13 +154,32 @@ def test_what_systemd_starts_again_is_not_led_out_by_links(swarm: Hive) -> None:
     swarm.run("kill", "-9", str(leader(swarm, "alice")))
     until_active(swarm, unit, before)
     assert swarm.run("ls", "/prey").stdout == ""
-    # As root of the host sees it, this leads out of the container.
-    links = "mkdir -p /a/b/c && ln -sfn /a/b /lib64.x && mv -T /var /a/var && ln -s /prey /var"
-    inside(swarm, "alice", "sh", "-c", links)
+    inside(swarm, "alice", "sh", "-c", "rm -rf /var/* && ln -s /prey /var/log")
+    inside(swarm, "alice", "sh", "-c", "umount /root/.claude && rmdir /root/.claude")
+    inside(swarm, "alice", "ln", "-s", "/prey", "/root/.claude")
     swarm.run("kill", "-9", str(leader(swarm, "alice")))
     swarm.hivectl("restart", "alice", timeout=120)
     assert swarm.run("ls", "/prey").stdout == ""
     assert inside(swarm, "alice", "test", "-d", "/var/log").returncode == 0
+    assert inside(swarm, "alice", "mountpoint", "/root/.claude").returncode == 0
+
+
+def test_alice_owns_nothing_of_her_root(swarm: Hive) -> None:
+    for attempt in ("touch /x", "chmod 777 /", "mv /etc /x", "touch /etc/x", "chmod 777 /etc"):
+        answer = inside(swarm, "alice", "sh", "-c", attempt, check=False)
+        assert "Read-only file system" in answer.stderr, attempt
+    for remount in ("rw,bind /etc", "rw /etc", "rw,bind /usr"):
+        answer = inside(swarm, "alice", "sh", "-c", f"mount -o remount,{remount}", check=False)
+        assert answer.returncode != 0, remount
+    inside(swarm, "alice", "touch", "/home/x", "/opt/x", "/root/x", "/srv/x", "/var/x", "/state/x")
+    # Her own view of / is hers; the template on the host is not.
+    inside(swarm, "alice", "mount", "-o", "remount,bind,rw", "/")
+    inside(swarm, "alice", "sh", "-c", "rm -f /bin /lib64.x && ln -s /prey /lib64.x && touch /x")
+    swarm.hivectl("restart", "alice", timeout=120)
+    find = "find /var/lib/machines/h-alice /var/lib/hyperhive/agents/alice/etc ! -user root"
+    assert swarm.run("sh", "-c", find).stdout == ""
+    assert inside(swarm, "alice", "test", "-e", "/x", check=False).returncode
+    assert inside(swarm, "alice", "test", "-e", "/home/x", check=False).returncode == 0
 
 
 def test_alice_cannot_fill_the_hosts_run(swarm: Hive) -> None:

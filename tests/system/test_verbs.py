@@ -15,7 +15,8 @@ CONTAINER = "systemd-nspawn@h-bob.service"
 DAMAGE = {
     "settings": "rm /etc/systemd/nspawn/h-bob.nspawn",
     "drop-in": f"rm -r /etc/systemd/system/{CONTAINER}.d",
-    "skeleton": "rm -r /var/lib/machines/h-bob/etc/hyperhive",
+    "template": "rm -r /var/lib/machines/h-bob/usr",
+    "etc": "rm -r /var/lib/hyperhive/agents/bob/etc/hyperhive",
     "owner": "chown root:root /var/lib/hyperhive/agents/bob/state",
     "directory": "rm -rf /run/hyperhive/agents/bob",
 }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from services.lifecycle.agents import uid_ranges
 from services.lifecycle.agents.agent import Spec
-from services.lifecycle.backends import image, rootfs, unit_files
+from services.lifecycle.backends import data, image, rootfs, unit_files
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.effective_config import EffectiveConfig
 from services.lifecycle.backends.layout import Layout, settings_file
@@ -31,7 +31,7 @@ class ContainerFiles:
         self._units = prefix / "share/hyperhive/container"
 
     def write(self, spec: Spec, changes: list[str]) -> bool:
-        """Write the root, the settings and the drop-in, and create the data directories.
+        """Write the template, /etc, the settings and the drop-in, and create the data.
 
         Args:
             spec: the container.
@@ -47,13 +47,12 @@ class ContainerFiles:
         source = self._config.image(spec)
         packages = self._builds.packages(spec)
         image.check(spec.name, source, self._prefix, packages, self._layout.root)
-        self._make_data_directories(spec, changes)
         with (
             Directory.open(self._layout.machines, changes=changes) as machines,
-            machines.directory(names.machine_name(spec.name), owner=spec.uid_base) as root,
+            machines.directory(names.machine_name(spec.name)) as root,
         ):
-            links = image.usr_links(source)
-            rootfs.write(root, spec, self._config.harness(spec), self._units, links)
+            rootfs.write_template(root, source)
+        self._write_data_directory(spec, source, changes)
         shared = image.shared(source, self._prefix, packages)
         self._write_settings(spec, shared, changes)
         return self.write_drop_in(spec, changes)
@@ -62,11 +61,10 @@ class ContainerFiles:
         """Write the drop-in of the container's unit; see `write`."""
         layout = self._layout
         key = layout.credentials / unit_files.CREDENTIAL
-        root = str(layout.machines / names.machine_name(spec.name))
         credential = str(key) if key.is_file() else None
         packages = self._builds.packages(spec)
         limits = self._config.limits(spec)
-        text = unit_files.drop_in(spec, limits, root, credential, packages)
+        text = unit_files.drop_in(spec, limits, credential, packages)
         with (
             Directory.open(layout.units, changes=changes) as units,
             units.directory(layout.drop_in_folder(spec.name)) as folder,
@@ -78,7 +76,8 @@ class ContainerFiles:
         with Directory.open(self._layout.sockets) as sockets:
             sockets.remove(spec.name)
             # Only root and the container may enter: a process that can connect here is this agent.
-            sockets.make(spec.name, mode=0o700, owner=spec.uid_base)
+            # systemd makes the socket, as root of the host, by path: nobody else may write here.
+            sockets.make(spec.name, mode=0o750, group=spec.uid_base)
 
     def has_socket(self, name: str) -> bool:
         """Return whether the socket of the agent's endpoint exists."""
@@ -87,8 +86,7 @@ class ContainerFiles:
     def restore_owners(self, spec: Spec) -> list[str]:
         """Correct the owner of the agent's files; return notes about the changes."""
         owners = range(spec.uid_base, spec.uid_base + uid_ranges.SIZE)
-        data = self._layout.data / spec.name
-        parts = [(data, "claude"), (data, "state")]
+        parts = [(self._layout.data / spec.name, part.name) for part in data.PARTS]
         parts += [(self._layout.git, "proposed")] if spec.is_manager else []
         changed = [(parent / name, chown_below(parent, name, owners)) for parent, name in parts]
         return [f"{path}: owner of {count} files corrected" for path, count in changed if count]
@@ -100,8 +98,8 @@ class ContainerFiles:
     def data_owner(self, name: str) -> int | None:
         """Return the owner of the agent's state directory if it is the base of a uid range."""
         try:
-            with Directory.open(self._layout.data / name) as data:
-                owner = data.owner_of("state")
+            with Directory.open(self._layout.data / name) as own:
+                owner = own.owner_of("state")
         except (FileNotFoundError, NotADirectoryError):
             return None
         return owner if owner is not None and uid_ranges.is_base(owner) else None
@@ -113,8 +111,10 @@ class ContainerFiles:
         return await remove_below(layout.units, layout.drop_in_folder(name))
 
     async def remove(self, name: str) -> None:
-        """Remove the root of a stopped container, and its sockets."""
+        """Remove the files of a stopped container that do not survive it, and its sockets."""
         await remove_below(self._layout.machines, names.machine_name(name))
+        for part in (data.ETC, *(part.name for part in data.PARTS if not part.survives)):
+            await remove_below(self._layout.data / name, part)
         await remove_below(self._layout.sockets, name)
 
     async def purge_data(self, spec: Spec) -> None:
@@ -124,15 +124,17 @@ class ContainerFiles:
         if spec.is_manager:  # all working copies belong to the manager
             await remove_below(self._layout.git, "proposed")
 
-    def _make_data_directories(self, spec: Spec, changes: list[str]) -> None:
+    def _write_data_directory(self, spec: Spec, source: Path, changes: list[str]) -> None:
         base = spec.uid_base
-        # The agent must not own the parent of claude/ and state/: it could put links there.
+        # The agent must not own the parent of its directories: it could put links there.
         with (
             Directory.open(self._layout.data, changes=changes) as agents,
-            agents.directory(spec.name, mode=0o700) as data,
+            agents.directory(spec.name, mode=0o700) as own,
         ):
-            data.make("claude", mode=0o700, owner=base)
-            data.make("state", mode=0o700, owner=base)
+            data.make(own, base)
+            with own.directory(data.ETC) as etc:
+                harness = self._config.harness(spec)
+                rootfs.write_etc(etc, spec, harness, self._units, source, self._layout.root)
         if spec.is_manager:
             # The same holds for the parent of proposed/, which also has approvals' repositories.
             with Directory.open(self._layout.git, changes=changes) as git:

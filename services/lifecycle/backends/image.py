@@ -24,8 +24,11 @@ SHARED: Final = (
 )
 """The paths of the image that a container sees, read-only, if they exist."""
 
-USR_LINKS: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+USR_LINKS: Final = ("bin", "sbin", "lib", "lib64")
 """Possible links into /usr. A container gets the ones that the image has."""
+
+MORE_LINKS: Final = ("lib32", "libx32")
+"""Rare links into /usr, which nspawn does not make. Their targets are mounted instead."""
 
 PYTHON: Final = f"usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
 """The Python that Hyperhive's packages are installed for."""
@@ -45,17 +48,31 @@ def shared(image: Path, prefix: Path, packages: Path | None) -> list[str]:
         packages: the tree that is laid over the host's /usr, if any.
     """
     found = [path for path in SHARED if (image / path.lstrip("/")).exists()]
+    links = [name for name in MORE_LINKS if (image / name).is_symlink()]
+    more = [f"BindReadOnly={image / 'usr' / name}:/{name}" for name in links]
     if image != HOST:
-        return [f"BindReadOnly={image}{path}:{path}" for path in found] + [f"BindReadOnly={prefix}"]
+        binds = [f"BindReadOnly={image}{path}:{path}" for path in found]
+        return [*binds, f"BindReadOnly={prefix}", *more]
     if packages is None:
-        return [f"BindReadOnly={path}" for path in found]
+        return [*(f"BindReadOnly={path}" for path in found), *more]
     binds = [f"BindReadOnly={path}" for path in (*found, prefix) if path != "/usr"]
-    return [f"OverlayReadOnly=/usr:{packages}:/usr", *binds]
+    return [f"OverlayReadOnly=/usr:{packages}:/usr", *binds, *more]
 
 
 def usr_links(image: Path) -> list[str]:
     """Return the names in / that are links into /usr."""
     return [name for name in USR_LINKS if (image / name).is_symlink()]
+
+
+def mount_points(image: Path) -> list[tuple[str, bool]]:
+    """Return the shared paths below /etc, and whether each is a directory."""
+    found = [(path, image / path.lstrip("/")) for path in SHARED if path.startswith("/etc/")]
+    return [(path, there.is_dir()) for path, there in found if there.exists()]
+
+
+def loaders(image: Path, name: str) -> list[str]:
+    """Return the names of the dynamic loaders in usr/NAME of the image."""
+    return sorted(path.name for path in (image / "usr" / name).glob("ld*.so.*"))
 
 
 def check(name: str, image: Path, prefix: Path, packages: Path | None, root: Path = HOST) -> None:

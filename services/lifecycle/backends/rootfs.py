@@ -1,12 +1,18 @@
-"""The root file system of a container: a few KiB of files around a /usr from elsewhere."""
+"""A container's /etc, and the template of its /.
+
+Both belong to root. nspawn makes / anew in memory at each start (`Volatile=yes`) and mounts /etc
+read-only: root of the host never opens a path that an agent can change.
+"""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from services.lifecycle.agents.agent import Spec
+from services.lifecycle.backends import image
 from services.lifecycle.files.nofollow import Directory
+from services.lifecycle.host import settings
 
 OS_RELEASE: Final = """\
 NAME="Hyperhive agent"
@@ -28,6 +34,8 @@ messagebus:x:81:
 systemd-journal:x:190:
 nogroup:x:65534:
 """
+# No password is in here, and root in the container must be able to read the file, which belongs to
+# root of the host.
 SHADOW: Final = """\
 root:!*:::::::
 messagebus:!*:::::::
@@ -78,46 +86,50 @@ MASKED: Final = (
 """Units of the host's systemd that are useless in a container and delay its start."""
 
 
-def write(
-    root: Directory,
+def write_template(root: Directory, source: Path) -> None:
+    """Write the files from which nspawn makes / at each start.
+
+    nspawn wants to see an os-release. It creates the links from / into /usr, such as /bin and
+    /lib64, for the directories that the /usr of the template has; it also looks for the dynamic
+    loader there. The real /usr is mounted over this one.
+
+    Args:
+        root: the directory of the template, which belongs to root.
+        source: the tree that the container's /usr comes from.
+    """
+    with root.directory("etc") as etc:
+        etc.write("os-release", OS_RELEASE)
+    with root.directory("usr") as usr:
+        for name in image.usr_links(source):
+            with usr.directory(name) as folder:
+                for loader in image.loaders(source, name):
+                    folder.write(loader, "")
+
+
+def write_etc(
+    etc: Directory,
     spec: Spec,
     harness: Mapping[str, object],
     units: Path,
-    usr_links: Iterable[str],
+    source: Path,
+    host: Path,
 ) -> None:
-    """Write the files of the container into `root`, which belongs to its uid range.
-
-    Changes by the container to these files are reverted; its other files stay.
+    """Write the container's /etc.
 
     Args:
-        root: the root of the container.
+        etc: the directory, which belongs to root.
         spec: the container.
         harness: the content of harness.json.
         units: the directory with the unit files of the container's own systemd.
-        usr_links: the names in / that are links into /usr.
+        source: the tree that the container's /usr comes from.
+        host: the root directory of the host; differs from / only in tests.
     """
-    for name in ("dev", "proc", "run", "srv", "state", "sys", "tmp", "usr"):
-        root.make(name)
-    for name in ("agents", "applied", "meta") if spec.is_manager else ():
-        root.make(name)
-    with root.directory("root", mode=0o700) as home:
-        home.make(".claude", mode=0o700)
-    with root.directory("var") as var:
-        var.link("run", "../run")
-        with var.directory("log") as log:
-            log.ensure("journal")  # the container's systemd chooses the mode
-    for name in usr_links:
-        root.link(name, f"usr/{name}")
-    with root.directory("etc") as etc:
-        _write_etc(etc, spec, harness, units)
-
-
-def _write_etc(etc: Directory, spec: Spec, harness: Mapping[str, object], units: Path) -> None:
     etc.write("os-release", OS_RELEASE)
     etc.write("passwd", ACCOUNTS)
     etc.write("group", GROUP)
-    etc.write("shadow", SHADOW, mode=0o600)
+    etc.write("shadow", SHADOW)
     etc.write("nsswitch.conf", NSSWITCH)
+    etc.link("mtab", "../proc/self/mounts")
     etc.write("hostname", f"{spec.name}\n")
     etc.write("hosts", HOSTS.format(name=spec.name))
     etc.write("gitconfig", GITCONFIG.format(name=spec.name) + (TRUSTING if spec.is_manager else ""))
@@ -137,3 +149,25 @@ def _write_etc(etc: Directory, spec: Spec, harness: Mapping[str, object], units:
         for unit in sorted(units.iterdir()) if units.is_dir() else ():
             if unit.is_file():
                 system.write(unit.name, unit.read_text())
+    _follow_host(etc, host)
+    for path, is_directory in image.mount_points(source):
+        _make_mount_point(etc, path.split("/")[2:], is_directory)
+
+
+def _follow_host(etc: Directory, host: Path) -> None:
+    etc.write("resolv.conf", settings.resolv_conf(host))
+    if zone := settings.time_zone(host):
+        etc.link("localtime", f"../usr/share/zoneinfo/{zone}")
+    else:
+        etc.remove("localtime")
+
+
+def _make_mount_point(folder: Directory, parts: Sequence[str], is_directory: bool) -> None:
+    """Make a mount point, which nspawn cannot: /etc is mounted read-only."""
+    if len(parts) > 1:
+        with folder.directory(parts[0]) as inner:
+            _make_mount_point(inner, parts[1:], is_directory)
+    elif is_directory:
+        folder.make(parts[0])
+    else:
+        folder.write(parts[0], "")

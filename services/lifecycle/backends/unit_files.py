@@ -10,6 +10,7 @@ from services.lifecycle.agents.agent import Spec
 from services.lifecycle.agents.network import filter_instance, filter_unit
 from services.lifecycle.agents.uid_ranges import SIZE
 from services.lifecycle.backends import confinement
+from services.lifecycle.backends.data import PARTS
 from services.nameservers import PROGRAMS
 from wire import names
 from wire.records.lifecycle import Network, Resources
@@ -29,11 +30,6 @@ DROPPED: Final = (
 )
 """The capabilities that nspawn grants by default and an agent does not need. The others apply
 in the user namespace only; its systemd needs CAP_SYS_ADMIN there for mounts and cgroups."""
-
-PATHS_OF_ROOT: Final = ("dev", "etc", "proc", "run", "sys", "tmp", "var")
-"""The directories that nspawn, as root of the host, opens by path in the container's root before it
-enters the container. The agent may put links there and then crash. systemd must not start the
-container again while nspawn would follow such a link. A start by lifecycle replaces the links."""
 
 UNREGISTER: Final = (
     """-/bin/sh -c 'test "$$EXIT_CODE" = exited || exec busctl --quiet call """
@@ -85,21 +81,27 @@ def settings(
         "NotifyReady=yes",
         "NoNewPrivileges=yes",
         f"DropCapability={' '.join(DROPPED)}",
-        "ResolvConf=copy-host",
+        # Lifecycle writes these files. nspawn would write them as root of the host, by path.
+        "ResolvConf=off",
+        "Timezone=off",
         # To link it, root of the host would follow links that the agent put in /var/log/journal.
         "LinkJournal=no",
         # The host would store and parse a core dump of the agent.
         "LimitCORE=0",
         "",
         "[Files]",
+        # nspawn, as root of the host, opens many paths in the root before it enters the container.
+        # So it makes the root anew, in memory; no agent can reach that before it is complete.
+        "Volatile=yes",
+        f"BindReadOnly={data}/etc:/etc",
         # Lifecycle changes the owners of the files itself: nspawn would walk the whole tree.
         "PrivateUsersOwnership=off",
         *shared,
         # Connecting needs no write access. The directory is on the host's /run, which must not
         # fill up.
         f"BindReadOnly={sockets}:/run/hive",
-        f"Bind={data}/claude:/root/.claude",
-        f"Bind={data}/state:/state",
+        # No mount point may lie below one of these: the agent could put a link there.
+        *(f"Bind={data}/{part.name}:{part.path}" for part in PARTS),
         *(repositories if spec.is_manager else ()),
         "",
         "[Network]",
@@ -109,15 +111,12 @@ def settings(
     return "\n".join(lines)
 
 
-def drop_in(
-    spec: Spec, limits: Limits, root: str, credential: str | None, packages: Path | None
-) -> str:
+def drop_in(spec: Spec, limits: Limits, credential: str | None, packages: Path | None) -> str:
     """Return the text of the drop-in of the container's unit.
 
     Args:
         spec: the container.
         limits: its limits.
-        root: the root of the container, on the host.
         credential: the file of the API key, if any.
         packages: builds/NAME/COMMIT/usr, if it is laid over /usr.
     """
@@ -141,7 +140,6 @@ def drop_in(
         # Give up after five crashes in a minute.
         "StartLimitIntervalSec=60",
         "StartLimitBurst=5",
-        *(f"AssertPathIsSymbolicLink=!{root}/{name}" for name in PATHS_OF_ROOT),
         *(f"AssertPathIsSymbolicLink=!{path}" for path in built),
         "",
         "[Service]",

@@ -60,13 +60,14 @@ class Directory:
 
     @contextlib.contextmanager
     def directory(
-        self, name: str, *, mode: int = 0o755, owner: int | None = None
+        self, name: str, *, mode: int = 0o755, owner: int | None = None, group: int | None = None
     ) -> Iterator[Self]:
         """Open the directory `name`; create it, or correct its mode and owner, if needed.
 
-        Anything else of that name is removed.
+        Anything else of that name is removed. `group` is the owner by default.
         """
         uid = self._owner if owner is None else owner
+        gid = uid if group is None else group
         made = not self._is_directory(name)
         if made:
             self.remove(name)
@@ -74,9 +75,9 @@ class Directory:
         descriptor = os.open(name, _DIRECTORY, dir_fd=self._fd)
         try:
             status = os.fstat(descriptor)
-            fits = (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (uid, uid, mode)
+            fits = (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (uid, gid, mode)
             if not fits:
-                os.fchown(descriptor, uid, uid)
+                os.fchown(descriptor, uid, gid)
                 os.fchmod(descriptor, mode)
             if made or not fits:
                 self._changed(name, "made" if made else "owner and mode corrected")
@@ -84,9 +85,11 @@ class Directory:
         finally:
             os.close(descriptor)
 
-    def make(self, name: str, *, mode: int = 0o755, owner: int | None = None) -> None:
+    def make(
+        self, name: str, *, mode: int = 0o755, owner: int | None = None, group: int | None = None
+    ) -> None:
         """Create or correct a directory like `directory`, without opening it."""
-        with self.directory(name, mode=mode, owner=owner):
+        with self.directory(name, mode=mode, owner=owner, group=group):
             pass
 
     def ensure(self, name: str) -> None:

@@ -58,7 +58,7 @@ def deploy(layout: Layout, text: str) -> None:
 
 async def harness(layout: Layout, spec: Spec = ALICE) -> dict[str, Any]:
     await backend(layout).configure(spec)
-    file = layout.machines / "h-alice/etc/hyperhive/harness.json"
+    file = layout.data / "alice/etc/hyperhive/harness.json"
     told: dict[str, Any] = json.loads(file.read_text())
     return told
 

@@ -46,7 +46,7 @@ def backend(host: Host) -> Nspawn:
 def shared(host: Host, name: str) -> list[str]:
     lines = (host.layout.settings / f"h-{name}.nspawn").read_text().splitlines()
     found = [line.removeprefix("BindReadOnly=") for line in lines if "ReadOnly" in line]
-    return [bind for bind in found if not bind.endswith(":/run/hive")]
+    return [bind for bind in found if not bind.endswith((":/run/hive", ":/etc"))]
 
 
 async def test_usr_comes_from_the_image_and_hyperhive_from_the_host(
@@ -59,9 +59,8 @@ async def test_usr_comes_from_the_image_and_hyperhive_from_the_host(
         f"{tree}/etc/ssl/certs:/etc/ssl/certs",
         str(PREFIX),
     ]
-    root = host.layout.machines / "h-alice"
-    assert (root / "lib64").readlink() == Path("usr/lib64")
-    assert not (root / "bin").is_symlink(), "a link that the image does not have"
+    usr = host.layout.machines / "h-alice/usr"
+    assert [path.name for path in usr.iterdir()] == ["lib64"], "other links than the image has"
 
 
 async def test_one_agent_may_go_back_to_the_host(host: Host, tree: Path, backend: Nspawn) -> None:

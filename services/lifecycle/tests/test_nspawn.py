@@ -11,7 +11,7 @@ import pytest
 
 from services.config import Config, HarnessConfig, LifecycleConfig
 from services.lifecycle.agents.agent import Spec, UnitStatus
-from services.lifecycle.backends import unit_files
+from services.lifecycle.backends import image, unit_files
 from services.lifecycle.backends.layout import Layout, container_unit
 from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.host import systemd
@@ -42,6 +42,7 @@ class Host:
         self.layout = Layout(root)
         for folder in ("machines", "settings", "units", "data", "sockets", "credentials", "git"):
             getattr(self.layout, folder).mkdir(parents=True)
+        (root / "etc/localtime").symlink_to("/usr/share/zoneinfo/Europe/Berlin")
         (root / "etc/resolv.conf").write_text("nameserver 10.1.2.3\nnameserver fe80::1%eth0\n")
         (root / "prefix/share/hyperhive/container").mkdir(parents=True)
         (root / "prefix/share/hyperhive/container/hive-harness.service").write_text("[Service]\n")
@@ -72,8 +73,7 @@ async def host(tmp_path: Path, connect: Connect) -> Host:
 
 async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
     await host.backend.configure(ALICE)
-    root = host.layout.machines / "h-alice"
-    etc = root / "etc"
+    etc = host.layout.data / "alice/etc"
     assert (etc / "machine-id").read_text().strip() == ALICE.machine_id
     assert (etc / "hostname").read_text() == "alice\n"
     assert json.loads((etc / "hyperhive/harness.json").read_text()) == {
@@ -87,13 +87,48 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
     }
     assert (etc / "systemd/system/hive-harness.service").read_text() == "[Service]\n"
     assert (etc / "systemd/system/systemd-sysusers.service").readlink() == Path("/dev/null")
-    assert {path.lstat().st_uid for path in root.rglob("*")} == {BASE}
-    assert root.stat().st_uid == BASE
-    assert sum(p.stat().st_size for p in root.rglob("*") if p.is_file()) < 8192
+    assert (etc / "resolv.conf").read_text() == (host.root / "etc/resolv.conf").read_text()
+    assert (etc / "localtime").readlink() == Path("../usr/share/zoneinfo/Europe/Berlin")
+    assert sum(p.stat().st_size for p in etc.rglob("*") if p.is_file()) < 8192
     data = host.layout.data / "alice"
     assert (data.stat().st_uid, data.stat().st_mode & 0o777) == (0, 0o700)
-    for name in ("claude", "state"):
+    for name in ("claude", "state", "root"):
         assert ((data / name).stat().st_uid, (data / name).stat().st_mode & 0o777) == (BASE, 0o700)
+
+
+async def test_what_nspawn_opens_by_path_is_roots(host: Host) -> None:
+    await host.backend.configure(MANAGER)
+    check_owners(host)
+
+
+def check_owners(host: Host) -> None:
+    template, own = host.layout.machines / "hm1nd", host.layout.data / "manager"
+    readable = [template, own, *template.rglob("*"), *(own / "etc").rglob("*")]
+    assert {path.lstat().st_uid for path in readable} == {0}
+    assert not [p for p in readable if not p.is_symlink() and p.stat().st_mode & 0o022]
+    lines = (host.layout.settings / "hm1nd.nspawn").read_text().splitlines()
+    assert "Volatile=yes" in lines
+    assert {"ResolvConf=off", "Timezone=off", "LinkJournal=no"} <= set(lines)
+    binds = [line.split("=", 1)[1].split(":") for line in lines if line.startswith("Bind")]
+    writable = [Path(line.split(":")[1]) for line in lines if line.startswith("Bind=")]
+    assert Path("/var") in writable
+    for bind in binds:
+        # The parents of a source are opened by path.
+        above = [path for path in Path(bind[0]).parents if path.is_relative_to(host.root)]
+        assert {path.stat().st_uid for path in above} <= {0}, bind
+        assert not [path for path in Path(bind[-1]).parents if path in writable], bind
+
+
+async def test_nspawn_makes_the_links_into_usr(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    check_template(host.layout.machines / "h-alice/usr")
+
+
+def check_template(usr: Path) -> None:
+    links = [name for name in image.USR_LINKS if Path("/", name).is_symlink()]
+    assert sorted(path.name for path in usr.iterdir()) == sorted(links)
+    for loader in Path("/usr/lib64").glob("ld-*.so.*"):
+        assert (usr / "lib64" / loader.name).is_file()
 
 
 async def test_settings_bind_only_what_an_agent_may_see(host: Host) -> None:
@@ -103,10 +138,12 @@ async def test_settings_bind_only_what_an_agent_may_see(host: Host) -> None:
     assert "PrivateUsersOwnership=off" in lines
     assert "NoNewPrivileges=yes" in lines
     writable = [line.split(":")[1] for line in lines if line.startswith("Bind=")]
-    assert writable == ["/root/.claude", "/state"]
+    parts = ["/run/hive-claude", "/state", "/root", "/home", "/opt", "/srv", "/var"]
+    assert writable == parts
     shared = [line.removeprefix("BindReadOnly=") for line in lines if "ReadOnly" in line]
     # The socket directory is on the host's /run, which an agent with write access could fill.
     assert shared.pop() == f"{host.layout.sockets}/alice:/run/hive"
+    assert shared.pop(0) == f"{host.layout.data}/alice/etc:/etc"
     for path in shared:
         assert path == "/usr" or (path.startswith("/etc/") and path.count("/") > 1)
         assert not path.startswith(("/etc/ssl/private", "/home", "/root", "/etc/hyperhive"))
@@ -115,19 +152,18 @@ async def test_settings_bind_only_what_an_agent_may_see(host: Host) -> None:
 async def test_the_manager_alone_sees_the_configurations(host: Host) -> None:
     await host.backend.configure(ALICE)
     assert str(host.layout.git) not in (host.layout.settings / "h-alice.nspawn").read_text()
-    assert "safe" not in (host.layout.machines / "h-alice/etc/gitconfig").read_text()
+    assert "safe" not in (host.layout.data / "alice/etc/gitconfig").read_text()
     assert not (host.layout.git / "proposed").exists()
 
     await host.backend.configure(MANAGER)
-    git, root = host.layout.git, host.layout.machines / "hm1nd"
+    git = host.layout.git
     lines = (host.layout.settings / "hm1nd.nspawn").read_text().splitlines()
     # The manager may write its proposals, but not the repositories of approvals.
     assert f"Bind={git}/proposed:/agents" in lines
     assert f"BindReadOnly={git}/applied:/applied" in lines
     assert f"BindReadOnly={git}/meta:/meta" in lines
-    assert all((root / name).is_dir() for name in ("agents", "applied", "meta"))
     assert (git.stat().st_uid, (git / "proposed").stat().st_uid) == (0, MANAGER.uid_base)
-    assert "directory = *" in (root / "etc/gitconfig").read_text()
+    assert "directory = *" in (host.layout.data / "manager/etc/gitconfig").read_text()
 
 
 async def test_proposals_are_given_back_to_another_manager(host: Host) -> None:
@@ -166,16 +202,6 @@ async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
     assert allowed == ["127.0.0.1", "192.0.2.7", "10.1.2.3", "fe80::1"]
 
 
-async def test_what_systemd_starts_again_is_not_led_by_links(host: Host) -> None:
-    await host.backend.configure(ALICE)
-    lines = (host.layout.units / f"{UNIT}.d" / unit_files.DROP_IN).read_text().splitlines()
-    for name in ("dev", "etc", "run", "var"):
-        root = host.layout.machines / "h-alice"
-        assert f"AssertPathIsSymbolicLink=!{root}/{name}" in lines
-    settings = (host.layout.settings / "h-alice.nspawn").read_text().splitlines()
-    assert "LinkJournal=no" in settings
-
-
 async def test_a_container_is_bounded_in_what_it_leaves_on_the_host(host: Host) -> None:
     await host.backend.configure(ALICE)
     service = host.drop_in()["Service"]
@@ -190,9 +216,7 @@ async def test_an_api_key_is_handed_over_as_a_credential(host: Host) -> None:
     key.write_text("secret")
     await host.backend.configure(ALICE)
     assert f"--load-credential=anthropic_api_key:{key}" in host.drop_in()["Service"]["ExecStart"]
-    assert not [
-        p for p in host.layout.machines.rglob("*") if p.is_file() and "secret" in p.read_text()
-    ]
+    assert not [p for p in host.layout.data.rglob("*") if p.is_file() and "secret" in p.read_text()]
 
 
 async def test_systemd_reloads_only_when_a_unit_changed(host: Host) -> None:
@@ -206,7 +230,7 @@ async def test_planted_links_lead_nowhere(host: Host) -> None:
     outside = host.root / "outside"
     outside.mkdir()
     (outside / "harness.json").write_text("precious")
-    etc = host.layout.machines / "h-alice/etc"
+    etc = host.layout.data / "alice/etc"
     for file in (etc / "hyperhive").iterdir():
         file.unlink()
     (etc / "hyperhive").rmdir()
@@ -235,7 +259,8 @@ async def test_start_waits_for_ready_and_begins_with_a_fresh_socket_folder(host:
         await heard.wait()
     folder = host.layout.sockets / "alice"
     assert not list(folder.iterdir())
-    assert (folder.stat().st_uid, folder.stat().st_mode & 0o777) == (BASE, 0o700)
+    status = folder.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, BASE, 0o750)
     assert host.manager.calls[-1] == ("StartUnit", UNIT)
     assert ("ResetFailedUnit", "hive-agent@alice.service") in host.manager.calls
     assert told[-1] == ("alice", UnitStatus("active", "ab" * 16, since=7))
@@ -326,7 +351,7 @@ async def test_destroy_leaves_only_data(host: Host) -> None:
 async def test_the_manager_has_a_machine_of_its_own(host: Host) -> None:
     assert container_unit("manager") == "systemd-nspawn@hm1nd.service"
     await host.backend.configure(Spec("manager", BASE, "6" * 32))
-    harness = json.loads((host.layout.machines / "hm1nd/etc/hyperhive/harness.json").read_text())
+    harness = json.loads((host.layout.data / "manager/etc/hyperhive/harness.json").read_text())
     assert harness["manager"] is True
 
 

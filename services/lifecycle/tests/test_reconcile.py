@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other 
 
 
 def etc(host: Host) -> Path:
-    return host.layout.machines / "h-alice/etc"
+    return host.layout.data / "alice/etc"
 
 
 def planted(host: Host) -> None:
@@ -46,8 +46,8 @@ DAMAGE: dict[str, tuple[Callable[[Host], object], str]] = {
         lambda h: shutil.rmtree(h.layout.units / f"{UNIT}.d"),
         f"{unit_files.DROP_IN} written",
     ),
-    "skeleton gone": (lambda h: shutil.rmtree(h.layout.machines / "h-alice"), "h-alice made"),
-    "a file of it gone": (lambda h: (etc(h) / "machine-id").unlink(), "machine-id written"),
+    "template gone": (lambda h: shutil.rmtree(h.layout.machines / "h-alice"), "h-alice made"),
+    "a file of /etc gone": (lambda h: (etc(h) / "machine-id").unlink(), "machine-id written"),
     "a mask gone": (
         lambda h: (etc(h) / "systemd/system/systemd-sysusers.service").unlink(),
         "linked to /dev/null",
