@@ -15,7 +15,7 @@ CONTAINER = "systemd-nspawn@h-bob.service"
 DAMAGE = {
     "settings": "rm /etc/systemd/nspawn/h-bob.nspawn",
     "drop-in": f"rm -r /etc/systemd/system/{CONTAINER}.d",
-    "template": "rm -r /var/lib/machines/h-bob/usr",
+    "template": "rm -r /var/lib/machines/h-bob/etc",
     "etc": "rm -r /var/lib/hyperhive/agents/bob/etc/hyperhive",
     "owner": "chown root:root /var/lib/hyperhive/agents/bob/state",
     "directory": "rm -rf /run/hyperhive/agents/bob",
