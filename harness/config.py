@@ -31,6 +31,9 @@ class Config:
     session_idle: float = 600.0
     turn_timeout: float = 1800.0
     environment: dict[str, str] = field(default_factory=dict)
+    """The operator's variables, for Claude Code."""
+    command_environment: dict[str, str] = field(default_factory=dict)
+    """The agent's variables, for its commands and its MCP servers alone."""
     mcp_servers: dict[str, JsonObject] = field(default_factory=dict)
     allowed_tools: list[str] = field(default_factory=list)
     prompt: str = ""
@@ -46,10 +49,12 @@ class Paths:
     claude: Path
     credentials: Path | None
     cgroups: Path
+    runtime: Path
+    """A directory that only root of the container enters, and that ends with the harness."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
-        """Read HIVE_SOCKET, HIVE_STATE, HIVE_CONFIG, HIVE_GROUPS, HOME, CREDENTIALS_DIRECTORY."""
+        """Read HIVE_SOCKET, HIVE_STATE, HIVE_CONFIG, HIVE_GROUPS, HOME and systemd's variables."""
         given = environ.get("CREDENTIALS_DIRECTORY")
         return cls(
             socket=Path(environ.get("HIVE_SOCKET", "/run/hive/mcp.sock")),
@@ -58,6 +63,7 @@ class Paths:
             claude=Path(environ.get("HOME", "/root")) / ".claude",
             credentials=Path(given) if given else None,
             cgroups=Path(environ.get("HIVE_GROUPS", "/sys/fs/cgroup")),
+            runtime=Path(environ.get("RUNTIME_DIRECTORY", "/run/hive-harness")),
         )
 
     @property
@@ -129,6 +135,7 @@ _WANTED: Final = {
     "session_idle": "a number of seconds above 0",
     "turn_timeout": "a number of seconds above 0",
     "environment": "an object of strings",
+    "command_environment": "an object of strings",
     "mcp_servers": "an object of objects",
     "allowed_tools": "a list of strings",
     "prompt": "a string",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -61,6 +62,11 @@ class Report:
     model: str | None = None
     context_tokens: int | None = None
     logged_in: bool | None = None
+
+
+def reportable_model(name: str | None) -> str | None:
+    """Return the name of a model as the hive takes it: it refuses a report with another name."""
+    return re.sub(r"[^A-Za-z0-9_.:/@\[\]-]", "-", name)[:128].lstrip("_.:/@[]-") if name else None
 
 
 class HiveClient:

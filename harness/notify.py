@@ -2,8 +2,12 @@
 
 import asyncio
 import os
+from typing import Final
 
 import sdnotify
+
+MAX_STATUS: Final = 500
+"""The characters of a status; systemd drops a notification of more than 4096 bytes."""
 
 
 class Notifier:
@@ -19,20 +23,35 @@ class Notifier:
         os.environ.pop("WATCHDOG_PID", None)
         self._watchdog = int(os.environ.pop("WATCHDOG_USEC", "0")) / 1e6
 
+    def _notify(self, state: str) -> None:
+        # sdnotify encodes its text in Latin-1, and systemd takes UTF-8.
+        self._notifier.notify(state.encode().decode("latin-1"))
+
     def ready(self) -> None:
         """Notify that the connection for messages is up."""
-        self._notifier.notify("READY=1")
+        self._notify("READY=1")
 
     def status(self, sentence: str) -> None:
-        """Set the sentence that `systemctl status` shows."""
-        self._notifier.notify(f"STATUS={sentence}")
+        """Set the sentence that `systemctl status` shows.
+
+        It may be an error of another program. A newline in it would begin another field, such as
+        MAINPID=, and a long one would be dropped.
+        """
+        self._notify(f"STATUS={_line(sentence)}")
 
     def stopping(self) -> None:
         """Notify that the harness is stopping."""
-        self._notifier.notify("STOPPING=1\nSTATUS=stopping")
+        self._notify("STOPPING=1\nSTATUS=stopping")
 
     async def watchdog(self) -> None:
         """Ping systemd at half of WatchdogSec as long as the event loop runs."""
         while self._watchdog:
-            self._notifier.notify("WATCHDOG=1")
+            self._notify("WATCHDOG=1")
             await asyncio.sleep(self._watchdog / 2)
+
+
+def _line(text: str) -> str:
+    """Return `text` on one line, without control characters and not too long."""
+    line = "".join(c if c.isprintable() else " " for c in text[: 4 * MAX_STATUS])
+    line = " ".join(line.split())
+    return line if len(line) <= MAX_STATUS else f"{line[: MAX_STATUS - 3]}..."

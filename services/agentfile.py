@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from services.config import ResourceLimits, Section, SleepAfter, Url, sentence
+from services.config import ModelName, ResourceLimits, Section, SleepAfter, Url, sentence
 from services.tomllines import line_of, most_dots
 
 NAME: Final = "agent.toml"
@@ -57,7 +57,7 @@ TEMPLATE: Final = """\
 #You write the documentation.
 #\"\"\"
 
-# Variables of its Claude Code and the programs that it starts. No secrets: the history keeps them.
+# Variables of its commands and its MCP servers. No secrets: the history keeps them.
 #[environment]
 #LANG = "C.UTF-8"
 
@@ -72,26 +72,11 @@ TEMPLATE: Final = """\
 #args = ["-y", "some-server"]
 """
 
-_TAKEN: Final = re.compile(
-    # These decide which model answers, with which credentials, and through which proxy.
-    r"(ANTHROPIC|CLAUDE)_.*|.*_PROXY|NODE_(OPTIONS|EXTRA_CA_CERTS|TLS_REJECT_UNAUTHORIZED)"
-    # The harness sets these, or they control how its programs are found and loaded.
-    r"|HIVE_.*|HOME|PATH|LD_.*|BASH_.*|BUN_.*|MCP_.*|DISABLE_.*|ENABLE_TOOL_SEARCH"
-    # systemd sets these for the harness.
-    r"|SYSTEMD_.*|LISTEN_.*|WATCHDOG_.*|NOTIFY_SOCKET|(CREDENTIALS|STATE|RUNTIME)_DIRECTORY"
-    r"|INVOCATION_ID|JOURNAL_STREAM|MAINPID|USER|LOGNAME|SHELL|PWD",
-    re.IGNORECASE,
-)
-
 
 def _variable(value: str) -> str:
     """Return `value` if it is the name of a variable that an agent.toml may set."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
         raise ValueError("it must be a name of 1 to 64 of A-Z a-z 0-9 _, the first not a digit")
-    if _TAKEN.fullmatch(value):
-        raise ValueError(
-            "Hyperhive, systemd or Claude Code sets this variable; choose another name"
-        )
     return value
 
 
@@ -129,13 +114,6 @@ def _tool(value: str) -> str:
     """Return `value` if it is a permission rule as in the settings of Claude Code."""
     if not re.fullmatch(r"[A-Za-z][\w-]{0,127}(\([^()\x00-\x1f]{1,256}\))?", value, re.ASCII):
         raise ValueError("it must be a tool such as WebFetch or WebFetch(domain:example.org)")
-    return value
-
-
-def _model(value: str) -> str:
-    """Return `value` if it is a valid name of a model."""
-    if not re.fullmatch(r"[A-Za-z0-9][\w.:/@\[\]-]{0,127}", value, re.ASCII):
-        raise ValueError("it must be the name of a model: 1 to 128 of A-Z a-z 0-9 . _ : / @ [ ] -")
     return value
 
 
@@ -194,8 +172,8 @@ class AgentFile(Section):
     environment: dict[Annotated[str, AfterValidator(_variable)], Text] = Field(
         default_factory=dict, max_length=MAX_ENTRIES
     )
-    """The environment variables of Claude Code and of its programs, at most 100, each of at most
-    4096 characters."""
+    """The environment variables of the agent's commands and of its MCP servers, at most 100, each
+    of at most 4096 characters. Claude Code, the harness and the relay do not get them."""
     mcp_servers: dict[Annotated[str, AfterValidator(_server)], McpServer] = Field(
         default_factory=dict, max_length=20
     )
@@ -208,7 +186,7 @@ class AgentFile(Section):
     reaches more of the kernel, so an attack on the kernel becomes more likely to succeed."""
     sleep_after: SleepAfter | None = None
     """The seconds until the agent is put to sleep when it is idle; 0: never."""
-    model: Annotated[str, AfterValidator(_model)] | None = None
+    model: ModelName | None = None
     """The model of the agent's turns, such as `claude-sonnet-4-5`."""
     allowed_tools: tuple[Annotated[str, AfterValidator(_tool)], ...] = Field(
         default=(), max_length=MAX_ENTRIES
@@ -219,14 +197,17 @@ class AgentFile(Section):
     """The text, of at most 16 KiB, that the agent is told about itself."""
 
     def for_harness(self) -> dict[str, Any]:
-        """Return the keys that harness.json takes unchanged, in types of JSON.
+        """Return the keys of harness.json that this file decides, in types of JSON.
 
         Returns:
-            `environment` (which overrides that of hyperhive.toml), `mcp_servers`, `allowed_tools`,
-            `prompt` and `model`; unset keys are left out.
+            `command_environment`, `mcp_servers`, `allowed_tools`, `prompt` and `model`; unset keys
+            are left out.
         """
         keys = {"environment", "mcp_servers", "allowed_tools", "prompt", "model"}
-        return self.model_dump(mode="json", include=keys, exclude_defaults=True)
+        values = self.model_dump(mode="json", include=keys, exclude_defaults=True)
+        if "environment" in values:
+            values["command_environment"] = values.pop("environment")
+        return values
 
 
 def parse(text: str) -> AgentFile:

@@ -31,7 +31,14 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from services.errors import ConfigError
-from wire.names import AGENT_NAME, ALL_AGENTS, OPERATOR, is_agent_name
+from wire.names import (
+    AGENT_NAME,
+    ALL_AGENTS,
+    MODEL_NAME,
+    MODEL_RULE,
+    OPERATOR,
+    is_agent_name,
+)
 
 PATH: Final = Path("/etc/hyperhive/hyperhive.toml")
 ENVIRONMENT: Final = "HYPERHIVE_CONFIG"
@@ -64,6 +71,13 @@ def _tree(value: str) -> str:
         raise ValueError(
             "it must be / for the host, or an absolute path of A-Z a-z 0-9 . _ + - only"
         )
+    return value
+
+
+def _model_name(value: str) -> str:
+    """Return `value` if it is a valid name of a model."""
+    if not MODEL_NAME.fullmatch(value):
+        raise ValueError(f"it must be the name of a model: {MODEL_RULE}")
     return value
 
 
@@ -116,6 +130,9 @@ Tree = Annotated[str, AfterValidator(_tree)]
 
 Url = Annotated[str, AfterValidator(_url)]
 """An http or https address with a host."""
+
+ModelName = Annotated[str, AfterValidator(_model_name)]
+"""The name of a model."""
 
 
 class Section(BaseModel):
@@ -307,7 +324,7 @@ class DashboardConfig(Section):
 class HarnessConfig(Section):
     """The harness, which runs Claude Code inside the containers."""
 
-    model: str | None = None
+    model: ModelName | None = None
     """The model of agents that were spawned without one; by default, Claude Code's default."""
     scripted_model_url: Url | None = None
     """The URL of a stand-in for the Messages API, which agents without credentials use."""

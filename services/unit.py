@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 GRACE: Final = 1.0
 """Seconds that running calls may continue after STOPPING=1."""
 
+MAX_STATUS: Final = 500
+"""The characters of the line that `systemctl status` shows."""
+
 
 class Exit(IntEnum):
     """The exit statuses of a service."""
@@ -84,7 +87,8 @@ Build = Callable[[Bus], Awaitable[Service]]
 
 def notify(state: str) -> None:
     """Send `state` to systemd; do nothing if systemd did not start this process."""
-    _notifier().notify(state)
+    # sdnotify encodes its text in Latin-1, and systemd takes UTF-8.
+    _notifier().notify(state.encode().decode("latin-1"))
 
 
 @cache
@@ -93,8 +97,19 @@ def _notifier() -> sdnotify.SystemdNotifier:
 
 
 def status(text: str) -> None:
-    """Set the line that `systemctl status` shows."""
-    notify(f"STATUS={text}")
+    """Set the line that `systemctl status` shows.
+
+    It may repeat what others wrote. A newline in it would begin another field, such as MAINPID=,
+    and systemd drops a notification of more than 4096 bytes.
+    """
+    notify(f"STATUS={_line(text)}")
+
+
+def _line(text: str) -> str:
+    """Return `text` on one line, without control characters and not too long."""
+    line = "".join(c if c.isprintable() else " " for c in text[: 4 * MAX_STATUS])
+    line = " ".join(line.split())
+    return line if len(line) <= MAX_STATUS else f"{line[: MAX_STATUS - 3]}..."
 
 
 def main(name: str, build: Build, *, bus_name: str | None = None) -> NoReturn:

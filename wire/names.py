@@ -44,6 +44,14 @@ RESERVED_NAMES: Final = frozenset({OPERATOR, SYSTEM})
 
 MANAGER_MACHINE: Final = "hm1nd"
 
+MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@\[\]-]{0,127}")
+"""The shape of a model's name. Agents report such names, and the manager's model reads them: there
+is no room for a sentence.
+"""
+
+MODEL_RULE: Final = "1 to 128 of A-Z a-z 0-9 . _ : / @ [ ] -, the first a letter or digit"
+"""The same in words."""
+
 
 def is_agent_name(name: str) -> bool:
     """Return whether an agent may have the name `name`."""
@@ -77,6 +85,16 @@ def _fault(name: str) -> str:
     if len(name) > MAX_AGENT_NAME:
         return f"it has {len(name)} characters"
     return "it does not begin with a letter"
+
+
+def check_model_name(name: str) -> None:
+    """Check that `name` can be the name of a model.
+
+    Raises:
+        InvalidArgument: it cannot; the sentence names the value, the rule and the remedy.
+    """
+    if not MODEL_NAME.fullmatch(name):
+        raise InvalidArgument(f"{name[:40]!r} is not a valid name of a model. Use {MODEL_RULE}.")
 
 
 def machine_name(agent: str) -> str:

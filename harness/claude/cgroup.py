@@ -2,15 +2,8 @@
 
 import logging
 from pathlib import Path
-from typing import Final
 
 log = logging.getLogger(__name__)
-
-SHELL: Final = Path(__file__).with_name("shell") / "bash"
-"""The shell of Claude Code's commands: it joins the group, then executes bash."""
-
-VARIABLE: Final = "HIVE_TURN_GROUP"
-"""The variable that tells the shell the path of the group."""
 
 
 class TurnCgroup:
@@ -41,9 +34,9 @@ class TurnCgroup:
         return cls(path)
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The variables that make Claude Code run its commands in the group."""
-        return {"CLAUDE_CODE_SHELL": str(SHELL), VARIABLE: str(self._path)}
+    def path(self) -> Path:
+        """The directory of the group."""
+        return self._path
 
     def kill(self) -> None:
         """Kill all processes in the group and below; the kernel also catches those being forked."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.claude.cgroup import TurnCgroup
-from harness.claude.session import HIVE_SERVER
+from harness.claude.start_files import StartFiles
 from harness.config import Config, Paths, credentials
 from harness.jsonvalues import JsonObject
-from harness.prompts.prompt import PROMPTS, system_prompt
+from harness.prompts.prompt import PROMPTS
 
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions
@@ -33,25 +33,28 @@ def factory(
         stderr: called with each line that Claude Code writes to standard error.
     """
     settings = settings_of(config)
-    prompt = system_prompt(config)
+    files = StartFiles(paths.runtime)
 
     def options(resume: str | None) -> "ClaudeAgentOptions":
         from claude_agent_sdk import ClaudeAgentOptions
 
+        files.write(config, settings, relay(paths), cgroup.path if cgroup else None)
         return ClaudeAgentOptions(
-            system_prompt=prompt,
+            system_prompt={"type": "file", "path": str(files.prompt)},
             tools=built_in_tools(settings),
             permission_mode="dontAsk",
-            settings=json.dumps(settings),
+            settings=str(files.settings),
             setting_sources=[],
             strict_mcp_config=True,
-            mcp_servers=mcp_servers(config, paths),
+            mcp_servers=files.servers,
             # Text by others must not be expanded: no @path, no /command in a message.
             verbatim_prompts=True,
             model=config.model,
             resume=resume,
             cwd=paths.state,
-            env=(cgroup.environment if cgroup else {}) | environment(config, paths),
+            env={"CLAUDE_CODE_SHELL": str(files.bash)} | environment(config, paths),
+            # Otherwise a resumed session keeps the prompt that it began with until it is compacted.
+            extra_args={"system-prompt-snapshot": "off"},
             stderr=stderr,
             max_buffer_size=64 * 1024 * 1024,
         )
@@ -74,18 +77,13 @@ def built_in_tools(settings: JsonObject) -> list[str]:
     return list(dict.fromkeys(tools))
 
 
-def mcp_servers(config: Config, paths: Paths) -> JsonObject:
-    """Return the relay to the hive and this agent's own servers, by name."""
-    own = {
-        name: {"type": "http" if "url" in server else "stdio", **server}
-        for name, server in config.mcp_servers.items()
-    }
-    relay = {
+def relay(paths: Paths) -> JsonObject:
+    """Return the MCP server that is the hive."""
+    return {
         "type": "stdio",
         "command": "socat",
         "args": ["-", f"UNIX-CONNECT:{paths.socket}"],
     }
-    return {**own, HIVE_SERVER: relay}
 
 
 def environment(config: Config, paths: Paths) -> dict[str, str]:

@@ -58,6 +58,7 @@ class Harness:
             "HIVE_STATE": str(self.state),
             "HIVE_CONFIG": str(config),
             "HIVE_GROUPS": str(self.root / "no-groups"),
+            "RUNTIME_DIRECTORY": str(self.root / "run"),
             "HOME": str(self.root),
             "NOTIFY_SOCKET": str(self.root / "notify"),
             "WATCHDOG_USEC": "2000000",
@@ -88,6 +89,19 @@ class Harness:
             if "claude" in Path(f"/proc/{pid}/cmdline").read_text():
                 return pid
         raise AssertionError("no claude is running")
+
+    def processes(self, file: str) -> dict[int, list[str]]:
+        """Return a file of /proc of the harness, its Claude Code, and the programs that it runs.
+
+        Args:
+            file: `cmdline` or `environ`.
+        """
+        assert self.process is not None
+        pids = [self.process.pid]
+        for pid in pids:  # it grows meanwhile
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                pids += [int(child) for child in (task / "children").read_text().split()]
+        return {pid: Path(f"/proc/{pid}/{file}").read_text().split("\0") for pid in pids}
 
     def log(self) -> str:
         return (self.root / "log").read_text()

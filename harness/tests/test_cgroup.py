@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.claude.cgroup import SHELL, VARIABLE, TurnCgroup
+from harness.claude import shell
+from harness.claude.cgroup import TurnCgroup
 
 
 @pytest.fixture
@@ -35,11 +36,9 @@ def made(path: Path, tmp_path: Path) -> TurnCgroup | None:
 def test_what_was_left_running_is_killed(parent: Path, tmp_path: Path) -> None:
     group = made(parent, tmp_path)
     assert group is not None
-    assert group.environment["CLAUDE_CODE_SHELL"] == str(SHELL)
     group.kill()  # nothing to do
-    command = [str(SHELL), "-c", "setsid sleep 1000 > /dev/null 2>&1 & echo $!"]
-    environment = {"PATH": os.environ["PATH"], VARIABLE: group.environment[VARIABLE]}
-    pid = int(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+    command = [*command_shell(tmp_path, group.path), "setsid sleep 1000 > /dev/null 2>&1 & echo $!"]
+    pid = int(subprocess.run(command, capture_output=True, check=True).stdout)
     left = os.pidfd_open(pid)
     assert select.select([left], [], [], 0)[0] == []
     group.kill()
@@ -56,11 +55,19 @@ def test_where_no_group_can_be_made_there_is_none(tmp_path: Path, lines: str) ->
     assert list((tmp_path / "here").iterdir()) == []
 
 
-def test_without_a_group_the_shell_is_bash() -> None:
-    command = [str(SHELL), "-c", 'echo "$BASH_VERSION" "$0" "$1"', "zero", "one two"]
-    for group in ({}, {VARIABLE: "/nowhere"}):
-        environment = {"PATH": os.environ["PATH"]} | group
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        assert done.stdout.endswith(" zero one two\n")
-        assert done.stdout[0].isdigit()
-        assert done.stderr == ""
+@pytest.mark.parametrize("group", [None, Path("/nowhere")])
+def test_without_a_group_the_shell_is_bash(tmp_path: Path, group: Path | None) -> None:
+    command = [*command_shell(tmp_path, group), 'echo "$BASH_VERSION" "$0" "$1"', "zero", "one two"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith(" zero one two\n")
+    assert done.stdout[0].isdigit()
+    assert done.stderr == ""
+
+
+def command_shell(folder: Path, group: Path | None) -> list[str]:
+    """Write the shell of commands to `folder`, and return the beginning of a command line."""
+    script, variables = folder / "bash", folder / "variables"
+    variables.write_text(shell.assignments({}))
+    script.write_text(shell.command_shell("/bin/bash", variables, group))
+    script.chmod(0o700)
+    return [str(script), "-c"]

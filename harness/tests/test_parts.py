@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from harness import config
 from harness.backoff import Backoff
 from harness.claude import options
-from harness.hive_client import Message
+from harness.hive_client import Message, reportable_model
 from harness.inotify import DirectoryWatch
 from harness.prompts.prompt import MAX_BODY, system_prompt, wake_prompt
 from harness.store import TurnStore
@@ -167,8 +168,13 @@ def test_credentials_are_chosen_in_order(tmp_path: Path) -> None:
     assert config.credentials(scripted, paths).environment == {"ANTHROPIC_API_KEY": "sk-1"}
 
 
+def paths_below(folder: Path) -> config.Paths:
+    own = {"HOME": "", "HIVE_STATE": "state", "RUNTIME_DIRECTORY": "run"}
+    return config.Paths.from_environment({key: str(folder / path) for key, path in own.items()})
+
+
 def test_no_permission_is_skipped_and_no_web_tool_is_there(tmp_path: Path) -> None:
-    paths = config.Paths.from_environment({"HOME": str(tmp_path), "HIVE_STATE": str(tmp_path)})
+    paths = paths_below(tmp_path)
     made = options.factory(config.Config("a"), paths, None, lambda line: None)("session")
     assert made.permission_mode == "dontAsk"
     assert made.setting_sources == []
@@ -179,7 +185,7 @@ def test_no_permission_is_skipped_and_no_web_tool_is_there(tmp_path: Path) -> No
 
 
 def test_an_agent_may_have_tools_and_servers_of_its_own(tmp_path: Path) -> None:
-    paths = config.Paths.from_environment({"HOME": str(tmp_path), "HIVE_STATE": str(tmp_path)})
+    paths = paths_below(tmp_path)
     docs = {"command": "npx", "args": ["-y"], "env": {"A": "b"}}
     web = {"url": "https://example.org/mcp", "headers": {"X": "y"}}
     own = config.Config(
@@ -189,15 +195,55 @@ def test_an_agent_may_have_tools_and_servers_of_its_own(tmp_path: Path) -> None:
     )
     made = options.factory(own, paths, None, lambda line: None)(None)
     assert made.tools == ["Bash", "Read", "Edit", "Write", "Glob", "Grep", "WebFetch", "Task"]
-    assert isinstance(made.mcp_servers, dict)
-    assert made.mcp_servers["docs"] == {"type": "stdio", **docs}
-    assert made.mcp_servers["web"] == {"type": "http", **web}
-    assert made.mcp_servers["hive"] == options.mcp_servers(config.Config("a"), paths)["hive"]
-    allowed = json.loads(made.settings or "")["permissions"]["allow"]
+    assert made.strict_mcp_config
+    assert isinstance(made.mcp_servers, Path)
+    servers = json.loads(made.mcp_servers.read_text())["mcpServers"]
+    assert servers == {
+        "docs": {"type": "stdio", "command": str(tmp_path / "run/servers/docs")},
+        "web": {"type": "http", **web},
+        "hive": options.relay(paths),
+    }
+    allowed = json.loads(Path(made.settings or "").read_text())["permissions"]["allow"]
     assert {"mcp__hive", "mcp__docs", "mcp__web", "WebFetch(domain:a.org)"} <= set(allowed)
     # The permissions of one agent do not remain for the next.
     bare = options.settings_of(config.Config("a"))
     assert "mcp__docs" not in bare["permissions"]["allow"]
+
+
+def test_only_root_reads_the_files_of_a_start(tmp_path: Path) -> None:
+    own = config.Config("a", prompt="secret", mcp_servers={"docs": {"command": "x"}})
+    before = os.umask(0)
+    try:
+        options.factory(own, paths_below(tmp_path), None, lambda line: None)(None)
+    finally:
+        os.umask(before)
+    run = tmp_path / "run"
+    found = [run, *run.rglob("*")]
+    assert {path.name for path in found if path.is_file()} >= {"prompt.md", "mcp.json", "docs"}
+    assert [path for path in found if path.stat().st_mode & 0o077] == []
+
+
+def test_the_agents_variables_are_not_those_of_claude_code(tmp_path: Path) -> None:
+    own = config.Config("a", environment={"A": "b"}, command_environment={"LD_PRELOAD": "x"})
+    made = options.factory(own, paths_below(tmp_path), None, lambda line: None)(None)
+    assert made.env["A"] == "b"
+    assert "LD_PRELOAD" not in made.env
+    assert made.env["CLAUDE_CODE_SHELL"] == str(tmp_path / "run/bash")
+
+
+@pytest.mark.parametrize(
+    ("name", "reported"),
+    [
+        (None, None),
+        ("claude-sonnet-4-5[1m]", "claude-sonnet-4-5[1m]"),
+        ("Qwen 3 (local)\n", "Qwen-3--local--"),
+        ("<synthetic>", "synthetic-"),
+        ("é" * 200, ""),
+        ("x" * 200, "x" * 128),
+    ],
+)
+def test_a_model_is_reported_as_the_hive_takes_it(name: str | None, reported: str | None) -> None:
+    assert reportable_model(name) == reported
 
 
 async def test_a_watch_sees_changes_and_nothing_else(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ import pytest
 from harness.tests import greeter
 from harness.tests.conftest import Harness
 from harness.tests.hive import Hive
+from sandbox.model import conversation
 
 
 async def test_a_turn_calls_tools_and_is_acknowledged(harness: Harness, hive: Hive) -> None:
@@ -258,6 +260,89 @@ async def test_a_server_of_its_own_is_there(
     await harness.start(mcp_servers=servers, environment=quick)
     await hive.until(lambda: hive.acknowledged == [number])
     assert [message["body"] for message in hive.sent] == ["Hi, Ada!"]
+
+
+async def test_an_agents_variables_reach_its_commands_and_servers_alone(
+    harness: Harness, hive: Hive
+) -> None:
+    variables = {
+        "WORD": "Good day",
+        "SHELLOPTS": "xtrace",
+        "PS4": "$(touch traced) ",
+        "LD_PRELOAD": "/nowhere/preload.so",
+        "NODE_OPTIONS": "--require=/nowhere/module.js",
+        "BUN_OPTIONS": "--preload=/nowhere/module.js",
+        "OPENSSL_CONF": "/nowhere/openssl.cnf",
+        "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
+        "ANTHROPIC_MODEL": "another",
+        "CLAUDE_CONFIG_DIR": "/nowhere",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+    }
+    servers = {"greeter": {"command": sys.executable, "args": [greeter.__file__]}}
+    await harness.start(command_environment=variables, mcp_servers=servers)
+    for words, answer in (
+        ("print WORD", "Good day"),
+        ("print HTTP_PROXY", "http://127.0.0.1:9"),
+        ("print CLAUDE_CONFIG_DIR", "/nowhere"),
+        ("greet Ada", "Good day, Ada!"),
+    ):
+        number = await hive.push(words)
+        await hive.until(lambda n=number: n in hive.acknowledged)  # type: ignore[misc]
+        assert answer in hive.sent[-1]["body"]
+    # A relay that starts after commands have run has none of their variables either.
+    await hive.stop()
+    await hive.start()
+    await hive.until(lambda: _connected_again(hive))
+    lines = harness.processes("cmdline")
+    having = [
+        lines[pid][1]
+        for pid, environ in harness.processes("environ").items()
+        if any(f"{name}={value}" in environ for name, value in variables.items())
+    ]
+    assert having == [greeter.__file__]
+    assert any("UNIX-CONNECT" in " ".join(line) for line in lines.values()), "there is no relay"
+
+
+async def test_no_argument_tells_what_an_agent_is_told(
+    harness: Harness, hive: Hive, serve_greeter: Callable[[], Awaitable[str]]
+) -> None:
+    """Every user of the host can read the arguments of every process."""
+    web = {"url": await serve_greeter(), "headers": {"X-Word": "secret-header"}}
+    silent = {"command": "tail", "args": ["-f", "/dev/null"], "env": {"A": "secret-of-server"}}
+    await harness.start(
+        prompt="secret-prompt",
+        environment={"CLAUDE_CODE_MAX_RETRIES": "0", "MCP_TIMEOUT": "8000", "A": "secret-value"},
+        command_environment={"B": "secret-variable"},
+        mcp_servers={"greeter": web, "silent": silent},
+        allowed_tools=["WebFetch(domain:secret.example)"],
+    )
+    number = await hive.push("greet Ada")
+    await hive.until(lambda: number in hive.acknowledged)
+    assert hive.sent[-1]["body"] == "secret-header, Ada!"
+    lines = {pid: " ".join(line) for pid, line in harness.processes("cmdline").items()}
+    assert "claude" in lines[harness.claude()]
+    assert any("UNIX-CONNECT" in line for line in lines.values()), "there is no relay"
+    assert [line for line in lines.values() if "secret" in line or "You are bob" in line] == []
+
+
+async def test_a_resumed_session_has_the_new_prompt(
+    harness: Harness, hive: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systems = []
+
+    def read(request: dict[str, Any]) -> conversation.Conversation:
+        systems.append(str(request["system"]))
+        return original(request)
+
+    original = conversation.read
+    monkeypatch.setattr(conversation, "read", read)
+    for prompt in ("You write poems.", "You write prose."):
+        number = await hive.push("hello")
+        await harness.start(prompt=prompt)
+        await hive.until(lambda n=number: n in hive.acknowledged)  # type: ignore[misc]
+        assert await harness.stop() == 0
+    found = [re.findall("You write [a-z]+", system) for system in systems]
+    assert found == [["You write poems"], ["You write prose"]]
 
 
 async def test_the_manager_may_write_what_it_proposes(

@@ -17,6 +17,7 @@ from harness.hive_client import (
     Message,
     Report,
     ToolError,
+    reportable_model,
     succeeds,
 )
 from harness.inotify import DirectoryWatch, wait_for_change
@@ -175,7 +176,7 @@ class TurnLoop:
         self._report = replace(
             self._report,
             logged_in=True,
-            model=stats.model or self._report.model,
+            model=reportable_model(stats.model) or self._report.model,
             context_tokens=stats.context_tokens or self._report.context_tokens,
         )
         await self._enter(State.IDLE)

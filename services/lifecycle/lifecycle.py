@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from services.config import LifecycleConfig
 from services.deliverer import Deliverer
 from services.lifecycle.agents import resources
-from services.lifecycle.agents.agent import Agent, check_commit, check_model
+from services.lifecycle.agents.agent import Agent, check_commit
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.agents.roster import AgentObserver, Roster
 from services.lifecycle.backends.backend import Backend
@@ -172,7 +172,8 @@ class Lifecycle:
             Conflict: the agent has another job.
         """
         names.check_agent_name(name)
-        check_model(options.model)
+        if options.model:
+            names.check_model_name(options.model)
         if options.commit:
             check_commit(options.commit)
         job = self.jobs.of(name)

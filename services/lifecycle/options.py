@@ -7,14 +7,7 @@ from pydantic import Field
 from services.options import Options
 from wire.records.lifecycle import DeployOptions, Report, ResourceChanges, SpawnOptions
 
-MAX_MODEL: Final = 128
-"""The longest name of a model, in characters."""
-
-_MODEL: Final = Field(max_length=MAX_MODEL)
-
-SPAWN: Final = Options(SpawnOptions, "option of Spawn", model=_MODEL)
+SPAWN: Final = Options(SpawnOptions, "option of Spawn")
 DEPLOY: Final = Options(DeployOptions, "option of Deploy")
-REPORT: Final = Options(
-    Report, "field of a report", model=_MODEL, context_tokens=Field(ge=0, lt=1 << 63)
-)
+REPORT: Final = Options(Report, "field of a report", context_tokens=Field(ge=0, lt=1 << 63))
 RESOURCES: Final = Options(ResourceChanges, "resource")

@@ -41,7 +41,8 @@ class Demo(unit.Service):
 
 async def build(bus: Bus, config: Config) -> unit.Service:
     if os.environ.get("DEMO") == "corrupt":
-        raise CorruptStore("/var/lib/x.sqlite is corrupt; restore a backup or move it away.")
+        sentence = "/var/lib/x.sqlite is corrupt; restore a backup or move it away."
+        raise CorruptStore(os.environ.get("TEXT", sentence))
     bus.export(PATH, Demo1())
     return Demo()
 

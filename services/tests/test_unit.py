@@ -159,3 +159,16 @@ async def test_run_ends(bus_address: str, tmp_path: Path, how: str, status: Exit
         got, output, error = await room.end()
     assert (got, output) == (status, "closed\n")
     assert ("RuntimeError: run broke" in error) == (how == "raises")
+
+
+async def test_a_status_of_others_words_is_one_line(bus_address: str, tmp_path: Path) -> None:
+    """A newline would begin another field, and what is not UTF-8 or too long would be dropped."""
+    async with demo(bus_address, tmp_path, DEMO="corrupt", TEXT="a · b\nMAINPID=1\n\x1b…") as room:
+        await room.wait_told("STATUS=")
+        await room.end()
+    assert room.told[-1] == "STATUS=a · b MAINPID=1 …"
+    (tmp_path / "notify").unlink()
+    async with demo(bus_address, tmp_path, DEMO="corrupt", TEXT="💥" * 5000) as room:
+        await room.wait_told("STATUS=")
+        await room.end()
+    assert room.told[-1] == f"STATUS={'💥' * 497}..."

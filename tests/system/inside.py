@@ -14,6 +14,18 @@ MACHINED = (
     "org.freedesktop.machine1.Manager",
 )
 PROBES = Path(__file__).parent / "probes"
+APPLIED = "/var/lib/hyperhive/git/applied"
+COMMIT = """
+set -e
+export GIT_DIR=$1
+export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t
+test -d "$GIT_DIR" || git init --quiet --bare --initial-branch=main "$GIT_DIR"
+blob=$(git hash-object -w --stdin)
+tree=$(printf '100644 blob %s\\tagent.toml\\n' "$blob" | git mktree)
+commit=$(git commit-tree -m test "$tree")
+git update-ref "refs/tags/test-$commit" "$commit"
+echo "$commit"
+"""
 
 
 def leader(hive: Hive, agent: str) -> int:
@@ -53,6 +65,15 @@ def call(hive: Hive, agent: str, tool: str, client: str = "probe", **arguments: 
 def refused(answer: dict[str, Any]) -> bool:
     """Return whether the answer is a protocol error, or a tool result that is an error."""
     return "error" in answer or answer["result"].get("isError") is True
+
+
+def commit_file(hive: Hive, agent: str, text: str) -> str:
+    """Commit `text` as the agent.toml of `agent` in its applied repository; return the commit.
+
+    Only for agents that approvals does not know: it is passed over.
+    """
+    script = ("sh", "-c", COMMIT, "sh", f"{APPLIED}/{agent}")
+    return hive.run("runuser", "-u", "hive-approvals", "--", *script, input=text).stdout.strip()
 
 
 def until_state(hive: Hive, agent: str, wanted: str, key: str = "State") -> None:

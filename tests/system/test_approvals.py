@@ -57,7 +57,7 @@ def greeting(text: str) -> str:
 def greets(hive: Hive, agent: str) -> str:
     """Return GREETING in the container that runs."""
     told = json.loads(inside(hive, agent, "cat", "/etc/hyperhive/harness.json").stdout)
-    return str(told["environment"].get("GREETING", ""))
+    return str(told.get("command_environment", {}).get("GREETING", ""))
 
 
 def propose(hive: Hive, agent: str, text: str) -> str:

@@ -7,25 +7,24 @@ from contextlib import contextmanager
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import hivectl, inside, leader, probe, until_state, wait_for_inbox
+from tests.system.inside import (
+    APPLIED as ALL_APPLIED,
+)
+from tests.system.inside import (
+    commit_file,
+    hivectl,
+    inside,
+    leader,
+    probe,
+    until_state,
+    wait_for_inbox,
+)
 
 pytestmark = pytest.mark.system
 
 BUILD = "hive-build@dora.service"
 CONTAINER = "systemd-nspawn@h-dora.service"
-APPLIED = "/var/lib/hyperhive/git/applied/dora"
-
-COMMIT = f"""
-set -e
-export GIT_DIR={APPLIED}
-export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t
-test -d "$GIT_DIR" || git init --quiet --bare --initial-branch=main "$GIT_DIR"
-blob=$(git hash-object -w --stdin)
-tree=$(printf '100644 blob %s\\tagent.toml\\n' "$blob" | git mktree)
-commit=$(git commit-tree -m test "$tree")
-git update-ref "refs/tags/test-$commit" "$commit"
-echo "$commit"
-"""
+APPLIED = f"{ALL_APPLIED}/dora"
 
 # Each kills lifecycle once, at its point of a deploy. (`+`: with all rights.)
 KILL = (
@@ -50,8 +49,7 @@ def dora(swarm: Hive) -> Iterator[Hive]:
 
 def commit(hive: Hive, text: str) -> str:
     """Commit `text` as dora's agent.toml in the applied repository."""
-    as_approvals = ("runuser", "-u", "hive-approvals", "--", "sh", "-c", COMMIT)
-    return hive.run(*as_approvals, input=text).stdout.strip()
+    return commit_file(hive, "dora", text)
 
 
 def greeting(text: str) -> str:
@@ -61,7 +59,7 @@ def greeting(text: str) -> str:
 def greets(hive: Hive) -> str:
     """Return GREETING in the container that runs."""
     told = json.loads(inside(hive, "dora", "cat", "/etc/hyperhive/harness.json").stdout)
-    return str(told["environment"].get("GREETING", ""))
+    return str(told.get("command_environment", {}).get("GREETING", ""))
 
 
 def deployed(hive: Hive) -> str:

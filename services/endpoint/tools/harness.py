@@ -7,6 +7,7 @@ from pydantic import Field
 from services.endpoint.tools.arguments import Arguments, Id
 from services.endpoint.tools.tool import HARNESS, Context, Tool, ToolResult
 from wire.errors import InvalidArgument
+from wire.names import MODEL_NAME
 from wire.records.lifecycle import Report
 
 
@@ -26,7 +27,8 @@ class ReportArguments(Arguments):
         Field(description="What the harness is doing now."),
     ] = None
     model: Annotated[
-        Annotated[str, Field(max_length=128)] | None, Field(description="The model of its turns.")
+        Annotated[str, Field(pattern=f"^{MODEL_NAME.pattern}$")] | None,
+        Field(description="The model of its turns."),
     ] = None
     context_tokens: Annotated[
         Annotated[int, Field(ge=0, le=2**53 - 1)] | None,

@@ -172,7 +172,7 @@ class Agent:
             key: value for key, value in report._asdict().items() if value is not None
         }
         if report.model is not None:
-            check_model(report.model)
+            names.check_model_name(report.model)
         values.pop("turn_state", None)
         if report.turn_state is not None:
             turn = _reported(report.turn_state)
@@ -199,16 +199,6 @@ def _reported(turn: str) -> TurnState:
             f"{turn[:40]!r} is not a valid turn_state. Use one of: {', '.join(REPORTABLE)}."
         )
     return TurnState(turn)
-
-
-def check_model(model: str) -> None:
-    """Check the name of a model.
-
-    Raises:
-        InvalidArgument: the name has characters that are not printable.
-    """
-    if not model.isprintable():
-        raise InvalidArgument(f"{model!r} is not a valid model: use printable characters only.")
 
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")

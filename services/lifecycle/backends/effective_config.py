@@ -91,7 +91,6 @@ class EffectiveConfig:
     def harness(self, spec: Spec) -> Mapping[str, object]:
         """Return the content of the container's harness.json."""
         config = self._config.harness
-        deployed = self._builds.configuration(spec).for_harness()
         return {
             "name": spec.name,
             "manager": spec.is_manager,
@@ -99,6 +98,6 @@ class EffectiveConfig:
             "scripted_model_url": config.scripted_model_url,
             "session_idle": config.session_idle,
             "turn_timeout": config.turn_timeout,
-            **deployed,
-            "environment": {**config.environment, **deployed.get("environment", {})},
+            "environment": dict(config.environment),
+            **self._builds.configuration(spec).for_harness(),
         }

@@ -79,7 +79,8 @@ async def test_the_harness_is_told_all_that_concerns_it(layout: Layout) -> None:
     )
     told = await harness(layout)
     assert told["model"] == "approved"
-    assert told["environment"] == {"EDITOR": "ed", "LANG": "C.UTF-8", "GREETING": "hello"}
+    assert told["environment"] == {"EDITOR": "ed", "LANG": "C"}
+    assert told["command_environment"] == {"LANG": "C.UTF-8", "GREETING": "hello"}
     assert told["allowed_tools"] == ["WebFetch"]
     assert told["prompt"] == "You write."
     assert told["mcp_servers"] == {"docs": {"command": "serve"}}

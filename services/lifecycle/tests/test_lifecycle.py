@@ -67,7 +67,14 @@ async def test_a_bad_name_is_refused_with_the_rule(room: Room, name: str) -> Non
 
 @pytest.mark.parametrize(
     "options",
-    [{"colour": "red"}, {"model": 3}, {"model": "x" * 129}, {"model": "\n"}, {"commit": "main"}],
+    [
+        {"colour": "red"},
+        {"model": 3},
+        {"model": "x" * 129},
+        {"model": "\n"},
+        {"model": "--help"},
+        {"commit": "main"},
+    ],
 )
 async def test_bad_options_are_refused(room: Room, options: dict[str, object]) -> None:
     with pytest.raises(InvalidArgument):
