@@ -292,7 +292,8 @@ async def test_an_agents_variables_reach_its_commands_and_servers_alone(
     # A relay that starts after commands have run has none of their variables either.
     await hive.stop()
     await hive.start()
-    await hive.until(lambda: _connected_again(hive))
+    number = await hive.push("print WORD")
+    await hive.until(lambda: number in hive.acknowledged)
     lines = harness.processes("cmdline")
     having = [
         lines[pid][1]
