@@ -68,18 +68,18 @@ def erin(swarm: Hive) -> Iterator[Hive]:
 
 def processes(hive: Hive) -> dict[str, dict[str, list[str]]]:
     """Return what the host sees of erin's processes, by names for those that count."""
-    marks = {
-        "harness": "-m harness",
-        "claude": "/_bundled/claude ",
-        "relay": "UNIX-CONNECT",
-        "server": '"greeter"',
+    beginnings = {
+        "harness": "/usr/lib/hyperhive/bin/python -P -m harness",
+        "claude": "/usr/lib/hyperhive/lib/",
+        "relay": "socat ",
+        "server": "python3 -c ",
     }
     shown = probe(hive, "processes", "systemd-nspawn@h-erin.service")
     found = {
-        name: [process for process in shown if mark in f"{' '.join(process['cmdline'])} "]
-        for name, mark in marks.items()
+        name: [process for process in shown if " ".join(process["cmdline"]).startswith(beginning)]
+        for name, beginning in beginnings.items()
     }
-    assert {name: len(those) for name, those in found.items()} == dict.fromkeys(marks, 1)
+    assert {name: len(those) for name, those in found.items()} == dict.fromkeys(beginnings, 1)
     return {name: those[0] for name, those in found.items()}
 
 
