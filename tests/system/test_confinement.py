@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tests.system.hive import PYTHON, Hive
-from tests.system.inside import call, hivectl, inside, probe, refused
-from tests.system.test_deploy import APPLIED, COMMIT
+from tests.system.inside import APPLIED, call, commit_file, hivectl, inside, probe, refused
 
 pytestmark = pytest.mark.system
 
@@ -191,15 +190,12 @@ def test_there_are_no_nested_namespaces(swarm: Hive, command: str) -> None:
 @pytest.fixture
 def nested(swarm: Hive) -> Iterator[Hive]:
     """Add the agent nest, whose agent.toml asks for nested namespaces."""
-    applied = APPLIED.replace("dora", "nest")
     swarm.hivectl("spawn", "nest", timeout=120)
-    as_approvals = ("runuser", "-u", "hive-approvals", "--", "sh", "-c")
-    source = COMMIT.replace(APPLIED, applied)
-    commit = swarm.run(*as_approvals, source, input="nested = true\n").stdout.strip()
+    commit = commit_file(swarm, "nest", "nested = true\n")
     assert probe(swarm, "deploy", "nest", commit)["result"] == "done"
     yield swarm
     swarm.hivectl("destroy", "nest", "--purge", "--yes", timeout=120)
-    swarm.run("rm", "-rf", applied)
+    swarm.run("rm", "-rf", f"{APPLIED}/nest")
 
 
 def test_an_agent_that_asks_for_them_has_nested_namespaces(nested: Hive) -> None:
