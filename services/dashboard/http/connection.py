@@ -173,8 +173,8 @@ class Head:
 
     def _is_dropped(self) -> bool:
         """Whether the line that has begun is a header that is not used."""
-        if not self._lines or self._line.startswith(b"\r"):
-            return False
+        if not self._lines or bytes(self._line[:3]) in (b"\r", b"\r\n"):
+            return False  # the request's line, or the end of the head
         name, colon, _ = self._line[: MAX_NAME + 1].partition(b":")
         if not colon and len(self._line) <= MAX_NAME and not self._line.endswith(b"\n"):
             return False  # the rest of the name is still to come
