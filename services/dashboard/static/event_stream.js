@@ -39,7 +39,7 @@ export class EventStream {
   close() {
     this.#end.abort();
     this.#request?.abort();
-    clearTimeout(this.#timer);
+    this.#cancel();
   }
 
   #shown() {
@@ -55,7 +55,7 @@ export class EventStream {
     try {
       const headers = this.#lastId ? { "Last-Event-ID": this.#lastId } : {};
       const response = await fetchAs(this.#path, { headers, signal: request.signal });
-      this.#connectIn(null);
+      this.#cancel();
       if (response.ok) {
         this.#failures = 0;
         this.#listener.opened();
@@ -75,8 +75,13 @@ export class EventStream {
   }
 
   #connectIn(milliseconds) {
+    this.#cancel();
+    this.#timer = setTimeout(() => this.#connect(), milliseconds);
+  }
+
+  #cancel() {
     clearTimeout(this.#timer);
-    this.#timer = milliseconds === null ? 0 : setTimeout(() => this.#connect(), milliseconds);
+    this.#timer = 0;
   }
 
   async #read(body) {
