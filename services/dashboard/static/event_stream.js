@@ -55,6 +55,7 @@ export class EventStream {
     try {
       const headers = this.#lastId ? { "Last-Event-ID": this.#lastId } : {};
       const response = await fetchAs(this.#path, { headers, signal: request.signal });
+      if (request.signal.aborted) return;
       this.#cancel();
       if (response.ok) {
         this.#failures = 0;
