@@ -191,6 +191,7 @@ async def test_the_details_of_one_agent(inside: Page) -> None:
         "deny": ["localhost", "10.0.0.0/8"],
         "allow": ["10.0.0.1"],
         "filtered": True,
+        "name_servers": [],
     }
     assert row["resources"] == {"tasks_max": 4096, "memory_max": 2 * 2**30}
     for name in ("usage", "logs"):
