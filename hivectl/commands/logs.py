@@ -40,15 +40,15 @@ def logs(
     part: str | None,
     since: int | None,
     as_json: bool,
-) -> None:
+) -> int:
     """Show the journal of an agent.
 
-    Shows the lines of the agent's container, endpoint, jobs and builds. TIME is written as for
-    `hivectl history`.
+    Shows the lines of the agent's container, endpoint, jobs and builds, with hidden characters
+    spelled out. TIME is written as for `hivectl history`.
     """
     from hivectl.host.journal import Part, Wanted, journalctl
 
-    journalctl(
+    return journalctl(
         name, Wanted(Part(part) if part else None, lines, since, follow=follow, as_json=as_json)
     )
 

@@ -1,4 +1,4 @@
-"""Find the journal files of an agent, and run the journalctl that reads them.
+"""Find the journal files of an agent, and the journalctl command that reads them.
 
 Files are chosen by where they lie and never by their content: root in a container can write any
 field into the container's own journal, so `journalctl --merge` would show its lines among those
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from hivectl.exit_codes import CommandError, Exit
+from hivectl.host import journal_output
 from wire import names
 
 HOST_ID = Path("/etc/machine-id")
@@ -158,12 +159,13 @@ def command_line(agent: str, machine: Machine, paths: Sequence[Path], wanted: Wa
     return ["journalctl", *options, *matches(agent, machine, wanted.part)]
 
 
-def journalctl(agent: str, wanted: Wanted) -> None:
-    """Replace this process by a journalctl that shows the agent's journal.
+def journalctl(agent: str, wanted: Wanted) -> int:
+    """Show the agent's journal with journalctl, and return its exit status.
 
     Raises:
         NotFound: the hive does not know the agent.
         CommandError: there is no readable journal, or journalctl could not be started.
+        ReaderLeftError: the reader of standard output closed the pipe.
     """
     machine = asyncio.run(_find(agent))
     host_id = HOST_ID.read_text().strip()
@@ -176,10 +178,7 @@ def journalctl(agent: str, wanted: Wanted) -> None:
             "group systemd-journal.",
         )
     line = command_line(agent, machine, paths, wanted)
-    try:
-        os.execvp(line[0], line)  # noqa: S606 -- a list, no shell
-    except OSError as error:
-        raise CommandError(Exit.FAILED, f"journalctl could not be started: {error}.") from error
+    return journal_output.show(line, as_json=wanted.as_json, follow=wanted.follow)
 
 
 async def _find(agent: str) -> Machine:

@@ -1,15 +1,19 @@
 """The files and the lines that `logs` reads."""
 
 import asyncio
+import json
 import os
+import select
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from hivectl.commands.logs import logs
 from hivectl.exit_codes import CommandError, Exit
-from hivectl.host import journal
+from hivectl.host import journal, journal_output
 from hivectl.host.journal import Machine, Part, Wanted, command_line, directories, files, matches
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
@@ -128,7 +132,7 @@ async def test_logs_become_journalctl(
     monkeypatch.setattr(journal, "JOURNALS", (tmp_path,))
     monkeypatch.setattr(journal, "HOST_ID", tmp_path / "machine-id")
     (tmp_path / "machine-id").write_text(f"{host}\n")
-    monkeypatch.setattr(os, "execvp", lambda _file, line: became.append(line))
+    monkeypatch.setattr(journal_output, "show", lambda line, **_options: became.append(line))
     monkeypatch.setattr(journal, "opens", lambda path: path.name == "system.journal")
     (tmp_path / host / "planted.journal").touch()
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus_address)
@@ -137,6 +141,53 @@ async def test_logs_become_journalctl(
     assert {"--lines=3", "--follow", "HIVE_AGENT=alice"} <= set(line)
     assert f"--file={tmp_path / host / 'system.journal'}" in line
     assert not [word for word in line if "planted" in word]
+
+
+def test_logs_are_shown_with_hidden_text_spelled_out(capfd: pytest.CaptureFixture[str]) -> None:
+    text = "1 \u202e\u3164 p\u0430y\tzwölf 日本"
+    command = ["printf", "%s\\n", text, "2"]
+    assert journal_output.show(command, as_json=False, follow=False) == 0
+    assert capfd.readouterr().out == "1 <U+202E><U+3164> p<U+0430>y\tzwölf 日本\n2\n"
+    command = ["printf", "%s\\n", json.dumps({"MESSAGE": text + "\U0001f600"}, ensure_ascii=False)]
+    assert journal_output.show(command, as_json=True, follow=True) == 0
+    out = capfd.readouterr().out
+    assert out.isascii()
+    assert json.loads(out) == {"MESSAGE": text + "\U0001f600"}
+
+
+def test_the_status_of_journalctl_is_kept_and_a_missing_one_is_told() -> None:
+    assert journal_output.show(["false"], as_json=False, follow=False) == 1
+    with pytest.raises(CommandError, match="journalctl could not be started"):
+        journal_output.show(["/nowhere/journalctl"], as_json=False, follow=False)
+
+
+def test_a_journalctl_that_follows_ends_with_hivectl() -> None:
+    script = (
+        "from hivectl.host.journal_output import show; "
+        "show(['sh', '-c', 'echo $$; exec sleep 1000'], as_json=False, follow=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        child = os.pidfd_open(int(process.stdout.readline()))
+        process.kill()
+    try:
+        assert select.select([child], [], [], 30)[0] == [child]
+    finally:
+        os.close(child)
+
+
+def test_a_reader_that_leaves_is_no_failure() -> None:
+    script = (
+        "import sys; from hivectl.host.journal_output import show; "
+        "from hivectl.exit_codes import ReaderLeftError\n"
+        "try: show(['yes'], as_json=False, follow=False)\n"
+        "except ReaderLeftError: sys.exit(7)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 7
 
 
 async def test_logs_are_there_while_the_hive_is_down(

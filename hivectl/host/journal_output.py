@@ -1,0 +1,88 @@
+"""Run journalctl, and print its lines with what a container wrote spelled out.
+
+journalctl itself replaces control characters only.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, Final
+
+import click
+
+from hivectl.exit_codes import CommandError, Exit, ReaderLeftError
+from hivectl.output.text import safe
+
+_PR_SET_PDEATHSIG: Final = 1
+_LESS: Final = "FRSXMK"
+"""The options with which journalctl runs less."""
+
+
+def show(command: Sequence[str], *, as_json: bool, follow: bool) -> int:
+    """Run a journalctl command, and print its output: through a pager if journalctl would use one.
+
+    Args:
+        command: the command line.
+        as_json: the output is JSON; it stays JSON, in ASCII.
+        follow: the command does not end by itself.
+
+    Returns:
+        The exit status of journalctl.
+
+    Raises:
+        CommandError: journalctl could not be started.
+        ReaderLeftError: the reader of standard output closed the pipe.
+    """
+    try:
+        # A journalctl that follows notices only with its next line that nobody reads any more.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=_end_with_parent
+        )
+    except OSError as error:
+        raise CommandError(Exit.FAILED, f"journalctl could not be started: {error}.") from error
+    assert process.stdout is not None  # noqa: S101 - a pipe, as asked for
+    lines = shown(process.stdout, as_json=as_json)
+    try:
+        if sys.stdout.isatty() and not follow and not as_json:
+            os.environ.setdefault("LESS", _LESS)
+            click.echo_via_pager(lines)
+        else:
+            _print(lines)
+        if process.stdout.read(1):
+            process.kill()  # the reader left the pager early
+            return Exit.OK
+        return process.wait()
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def shown(output: IO[bytes] | Iterable[bytes], *, as_json: bool) -> Iterator[str]:
+    """Yield the lines of `output`, each with its newline, as they may be shown."""
+    for line in output:
+        text = line.decode(errors="replace").removesuffix("\n")
+        yield (_ascii_json(text) if as_json else safe(text, multiline=True)) + "\n"
+
+
+def _ascii_json(text: str) -> str:
+    """Return JSON in ASCII: other characters stand in its strings only."""
+    return "".join(c if " " <= c <= "~" else json.dumps(c)[1:-1] for c in text)
+
+
+def _print(lines: Iterable[str]) -> None:
+    try:
+        for line in lines:
+            print(line, end="", flush=True)
+    except BrokenPipeError:
+        # The interpreter flushes once more when it exits, and would report the error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ReaderLeftError from None
