@@ -6,12 +6,16 @@ whole text. Pages hold no rules: what the server sends as a string is harmless t
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from services.dashboard.state.tables import Json
 from wire.text.escaping import literal_parts, prose_parts
 from wire.text.parts import Mark, Part, Reason
 
-_WORDS = (Reason.LOOKALIKE, Reason.MIXED, Reason.HOST)
+MAX_MARKS: Final = 100
+"""The marks of one text; with more, the whole text is one mark, which needs less memory."""
+
+_WORDS: Final = (Reason.LOOKALIKE, Reason.MIXED, Reason.HOST)
 """The reasons that concern letters, which the reason may repeat as they are."""
 
 
@@ -41,6 +45,10 @@ def _json(parts: list[Part]) -> Json:
             return ""
         case [str(text)]:
             return text
+    if sum(isinstance(part, Mark) for part in parts) > MAX_MARKS:
+        text = "".join(part if isinstance(part, str) else part.text for part in parts)
+        shown = "".join(map(str, parts))
+        return [{"text": text, "shown": shown, "reason": f"more than {MAX_MARKS} marks"}]
     return [part if isinstance(part, str) else _mark(part) for part in parts]
 
 

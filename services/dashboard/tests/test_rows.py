@@ -118,6 +118,17 @@ def test_all_of_a_text_is_in_its_parts(text: str) -> None:
     assert "\n".join(map(text_of, shown.lines(text))) == text.removesuffix("\n")
 
 
+def test_a_text_of_marks_needs_little_memory() -> None:
+    few, many = "a\u3164" * shown.MAX_MARKS, "a\u3164" * 2048
+    assert len(shown.message(few)) == 2 * shown.MAX_MARKS  # type: ignore[arg-type]
+    found = shown.message(many)
+    assert text_of(found) == many
+    assert found == [
+        {"text": many, "shown": "a<U+3164>" * 2048, "reason": "more than 100 marks"},
+    ]
+    assert len(json.dumps(found)) < 10 * len(many)
+
+
 def test_only_a_newline_ends_a_line() -> None:
     assert shown.lines("") == []
     assert [text_of(line) for line in shown.lines("a\r\n\nb\u2028c\x0bd\n")] == [
