@@ -179,6 +179,12 @@ class BrokerConfig(Section):
     """The questions that an agent, or the operator, may have open at once."""
     max_pending_reminders: int = Field(default=100, ge=1, le=10_000)
     """The reminders that an agent, or the operator, may have pending at once."""
+    max_queued_per_sender: int = Field(default=1000, ge=1, le=1_000_000)
+    """The messages of one agent that may wait in one inbox. Messages of the operator and of the
+    hive are not limited."""
+    max_queued_per_inbox: int = Field(default=10_000, ge=1, le=1_000_000)
+    """The messages of all agents that may wait in one inbox. When they do, agents with less than
+    their share of it may still send to it."""
     keep_days: int = Field(default=30, ge=1, le=36500)
     """The days after which completed messages, questions and reminders are deleted."""
 

@@ -16,6 +16,7 @@ from services.broker.messages.broker import Broker
 from services.broker.messages.dead_letters import DeadLetters
 from services.broker.messages.inboxes import Inboxes
 from services.broker.messages.invocations import Invocations
+from services.broker.messages.queue import Bounds
 from services.broker.messages.store import MessageStore
 from services.broker.parts import Parts
 from services.broker.queries.history import History
@@ -92,7 +93,8 @@ def compose(
     announcer, writes = Announcer(), Writes()
     limits = Limits(config, seconds)
     deadlines = Deadlines(database, clock)
-    store, dead_letters = MessageStore(database), DeadLetters(database)
+    bounds = Bounds.of(config)
+    store, dead_letters = MessageStore(database, bounds), DeadLetters(database)
     tries = config.max_redeliveries + 1
     inboxes = Inboxes(store, dead_letters, announcer, writes, invocations, tries=tries)
     return Parts(
@@ -103,7 +105,13 @@ def compose(
         inboxes=inboxes,
         broker=Broker(store, dead_letters, inboxes, limits, announcer, writes, tries=tries),
         questions=Questions(
-            database, deadlines, limits, announcer, writes, max_open=config.max_open_questions
+            database,
+            deadlines,
+            limits,
+            announcer,
+            writes,
+            max_open=config.max_open_questions,
+            bounds=bounds,
         ),
         reminders=Reminders(
             database, deadlines, limits, announcer, writes, max_pending=config.max_pending_reminders

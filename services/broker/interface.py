@@ -10,7 +10,15 @@ from services.broker.parts import Parts
 from wire import names
 from wire.interface import Interface, caller, method, sender, signal
 from wire.principal import AGENTS, EVERYBODY, OPERATOR, service
-from wire.records.broker import Message, MessageChange, MessageState, Question, Reminder, Thread
+from wire.records.broker import (
+    Message,
+    MessageChange,
+    MessageState,
+    Purged,
+    Question,
+    Reminder,
+    Thread,
+)
 from wire.types import Dict, Int64, Str, StrList, UInt32, UInt64, UInt64List
 
 
@@ -59,6 +67,10 @@ class Broker1(Interface, name=names.BROKER):
     @method(allow=OPERATOR)
     async def Drop(self, ids: UInt64List) -> None:
         await self._broker.drop(ids)
+
+    @method(allow=OPERATOR)
+    async def PurgeInbox(self, name: Str, options: Dict) -> Purged:
+        return await self._broker.purge(name, options)
 
     @method(allow=AGENTS | OPERATOR)
     async def Ask(self, to: Str, question: Str, options: Dict) -> UInt64:

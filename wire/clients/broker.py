@@ -10,6 +10,8 @@ from wire.records.broker import (
     Message,
     MessageChange,
     MessageFilter,
+    Purged,
+    PurgeOptions,
     Question,
     QuestionFilter,
     Reminder,
@@ -44,7 +46,7 @@ class BrokerClient(Client, interface=names.BROKER, path=names.BROKER_PATH):
 
     @remote("Receive")
     async def receive(self, max: UInt32, timeout_ms: UInt32) -> list[Message]:
-        """Lease the oldest messages to the caller's connection; wait for the first."""
+        """Lease the next messages to the caller's connection; wait for the first."""
 
     @remote("Acknowledge")
     async def acknowledge(self, ids: UInt64List) -> None:
@@ -65,6 +67,10 @@ class BrokerClient(Client, interface=names.BROKER, path=names.BROKER_PATH):
     @remote("Drop")
     async def drop(self, ids: UInt64List) -> None:
         """End dead letters."""
+
+    @remote("PurgeInbox")
+    async def purge_inbox(self, name: Str, options: PurgeOptions) -> Purged:
+        """Drop the queued messages of an inbox."""
 
     @remote("Ask")
     async def ask(self, to: Str, question: Str, options: AskOptions) -> UInt64:

@@ -143,6 +143,24 @@ class SendOptions(NamedTuple):
     """Only services set it."""
 
 
+@dictionary(keys={"sender": "from"})
+class PurgeOptions(NamedTuple):
+    """The options of PurgeInbox."""
+
+    sender: Str | None = None
+    """Only messages from this sender, and the hive's messages about its questions and answers."""
+
+
+@struct
+class Purged(NamedTuple):
+    """The outcome of PurgeInbox."""
+
+    dropped: UInt64
+    """The number of messages that were dropped."""
+    leased: UInt64
+    """The number of messages that stay because they are leased: the recipient works on them."""
+
+
 @dictionary()
 class AskOptions(NamedTuple):
     """The options of Ask."""

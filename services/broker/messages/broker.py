@@ -9,7 +9,7 @@ from services.broker.messages.changes import change_of
 from services.broker.messages.dead_letters import DeadLetters
 from services.broker.messages.inbox import MAX_LEASED, Holder
 from services.broker.messages.inboxes import Inboxes
-from services.broker.messages.message import MESSAGE, SEND_OPTIONS, Draft
+from services.broker.messages.message import MESSAGE, PURGE_OPTIONS, SEND_OPTIONS, Draft
 from services.broker.messages.store import MessageStore
 from services.broker.writes import Writes
 from wire.errors import (
@@ -19,9 +19,9 @@ from wire.errors import (
     LimitExceeded,
     NotFound,
 )
-from wire.names import ALL_AGENTS, check_agent_name
+from wire.names import ALL_AGENTS, OPERATOR, check_agent_name
 from wire.principal import Kind, Principal
-from wire.records.broker import Message, MessageChange, MessageState, SendOptions
+from wire.records.broker import Message, MessageChange, MessageState, Purged, SendOptions
 
 MAX_WAIT_MS: Final = 180_000
 
@@ -72,7 +72,8 @@ class Broker:
         Raises:
             AccessDenied: only services may set the option `kind`; or `who` may not write to `to`.
             InvalidArgument: an option is unknown or out of its bounds.
-            LimitExceeded: the body is too large, or `who` sends too much; when to try again.
+            LimitExceeded: the body is too large, `who` sends too much, or too many messages wait in
+                an inbox; what to do.
             NotFound: there is no such recipient, or the caller has no message `in_reply_to`.
         """
         chosen = SEND_OPTIONS.parse(options)
@@ -98,7 +99,9 @@ class Broker:
     async def receive(
         self, who: Principal, holder: Holder, limit: int, timeout_ms: int
     ) -> list[Message]:
-        """Lease the oldest messages to `who` to its connection `holder`; wait for the first.
+        """Lease the next messages to `who` to its connection `holder`; wait for the first.
+
+        The operator's messages come first, then those of the hive, then one of each sender in turn.
 
         Args:
             who: an agent or the operator.
@@ -186,6 +189,28 @@ class Broker:
         """
         _check_count(ids)
         _check_dead(ids, await self._writes.carry_out(self._drop(ids)))
+
+    async def purge(self, name: str, options: Mapping[str, object]) -> Purged:
+        """Drop the queued messages of an inbox; they stay in the history.
+
+        Leased messages and dead letters stay as they are.
+
+        Args:
+            name: an agent, also one that is not registered any more, or the operator.
+            options: see PurgeOptions.
+
+        Raises:
+            InvalidArgument: an option is unknown.
+            NotFound: there is no such inbox.
+        """
+        chosen = PURGE_OPTIONS.parse(options)
+        purged = await self._writes.carry_out(self._inboxes.purge(name, chosen.sender))
+        if purged == Purged(0, 0) and name != OPERATOR and name not in self._agents:
+            raise NotFound(
+                f"There is no inbox {name[:64]!r}; `hivectl list` shows all agents, and the "
+                "operator's inbox is `operator`."
+            )
+        return purged
 
     async def _send(self, draft: Draft) -> int:
         message_id, changes = await self._store.append(draft)

@@ -21,7 +21,7 @@ class HandOut(Protocol):
     """The way in which an inbox gets messages: see MessageStore.hand_out."""
 
     async def __call__(self, limit: int, without: Collection[int]) -> HandedOut:
-        """Return up to `limit` of the oldest queued messages that are not in `without`."""
+        """Return up to `limit` of the next queued messages that are not in `without`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Inbox:
         return len(self._line)
 
     async def take(self, holder: Holder, limit: int, timeout: float) -> list[Message]:
-        """Lease up to `limit` messages to `holder`, oldest first; wait until there is one.
+        """Lease up to `limit` of the next messages to `holder`; wait until there is one.
 
         Returns:
             The messages; none after `timeout` seconds, or when the holder leaves.

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from services.broker.events import Announcer
 from services.broker.messages.changes import change_of
@@ -15,7 +16,10 @@ from services.broker.messages.invocations import Invocations
 from services.broker.messages.store import Acknowledged, HandedOut, MessageStore
 from services.broker.writes import Writes
 from wire.errors import Unavailable
-from wire.records.broker import Message, MessageState
+from wire.records.broker import Message, MessageState, Purged
+
+PURGE_BATCH: Final = 250
+"""The most messages that one transaction drops."""
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +117,29 @@ class Inboxes:
         parking = self._end(self[name].release(holder, ids))
         if parking:
             await asyncio.shield(parking)
+
+    async def purge(self, name: str, origin: str | None) -> Purged:
+        """Drop the queued messages of an inbox, some at a time, so that other writers go on.
+
+        Leased messages stay: a turn is working on them.
+
+        Args:
+            name: the inbox.
+            origin: only messages in the turn of this party; None for all.
+
+        Raises:
+            Unavailable: the store could not be written; some messages may be dropped.
+        """
+        inbox = self[name]
+        dropped, leased = 0, 0
+        while True:
+            # A message that is being handed out is not in `leases` yet.
+            async with inbox.handing_out:
+                part = await self._store.purge(name, origin, inbox.leases.keys(), PURGE_BATCH)
+            self._announcer.announce(part.dropped)
+            dropped, leased = dropped + len(part.dropped), part.leased
+            if len(part.dropped) < PURGE_BATCH:
+                return Purged(dropped, leased)
 
     def wake(self, name: str) -> None:
         """Let the calls that wait in an inbox look again: its agent was unregistered."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from services.broker.storage.database import LAST_ID
 from services.options import Options
-from wire.records.broker import Message, MessageState, SendOptions
+from wire.records.broker import Message, MessageState, PurgeOptions, SendOptions
 
 MESSAGE: Final = "message"
 """The kind of messages from agents and the operator; services use kinds of their own."""
@@ -21,9 +21,16 @@ SEND_OPTIONS: Final = Options(
     kind=Field(pattern=r"^[a-z][a-z-]{0,31}$"),
 )
 
+PURGE_OPTIONS: Final = Options(PurgeOptions, "option of PurgeInbox")
+
 TRANSITIONS: Final[Mapping[MessageState, frozenset[MessageState]]] = {
     MessageState.QUEUED: frozenset(
-        {MessageState.LEASED, MessageState.ACKNOWLEDGED, MessageState.DEAD}
+        {
+            MessageState.LEASED,
+            MessageState.ACKNOWLEDGED,
+            MessageState.DEAD,
+            MessageState.DROPPED,
+        }
     ),
     MessageState.LEASED: frozenset(
         {MessageState.QUEUED, MessageState.ACKNOWLEDGED, MessageState.DEAD}
@@ -50,6 +57,13 @@ class Draft:
     urgent: bool = False
     in_reply_to: int = 0
     dedupe_key: str | None = None
+    cause: str = ""
+    """The agent or operator whose act makes the hive send this message; empty for the sender."""
+
+    @property
+    def origin(self) -> str:
+        """The party in whose turn the recipient gets the message: see queue.py."""
+        return self.cause or self.sender
 
     def stored(self, message_id: int, queued: int) -> Message:
         """Return the message that was stored at the time `queued`, in microseconds since 1970."""

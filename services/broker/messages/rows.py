@@ -12,7 +12,7 @@ PAGE_BYTES: Final = 4 * 2**20
 COLUMNS: Final = (
     "message.id AS id, sender, recipient, kind, body.text AS body, queued, deliveries, urgent, "
     "in_reply_to, acknowledged IS NOT NULL AS is_done, parked IS NOT NULL AS was_parked, "
-    "invocation, forgiven"
+    "invocation, forgiven, origin, round"
 )
 """The columns that the functions here need, of the tables message and body."""
 

@@ -8,10 +8,12 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
-from services.broker.messages import rows
+from services.broker.messages import queue, rows
 from services.broker.messages.changes import change_of
 from services.broker.messages.message import Draft
+from services.broker.messages.queue import DEFAULTS, Bounds
 from services.broker.storage.database import Database, as_list, now
 from wire.errors import NotFound
 from wire.names import OPERATOR
@@ -38,11 +40,22 @@ class Acknowledged:
     """Ids that are not in the inbox."""
 
 
+@dataclass(frozen=True, slots=True)
+class PurgedPart:
+    """Messages that one step of a purge dropped."""
+
+    dropped: list[MessageChange]
+    leased: int
+    """The number of leased messages that would have been dropped otherwise."""
+
+
 class MessageStore:
     """The messages in the database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, bounds: Bounds = DEFAULTS) -> None:
+        """`bounds` are the most messages of agents that may wait in an inbox."""
         self._database = database
+        self._bounds = bounds
 
     async def append(self, draft: Draft) -> tuple[int, list[MessageChange]]:
         """Store a message; return its id and the change.
@@ -50,10 +63,11 @@ class MessageStore:
         If the sender has used the dedupe key before, return the id of that time, and no change.
 
         Raises:
+            LimitExceeded: too many messages wait in the inbox.
             NotFound: there is no such recipient, or no such message to reply to.
             Unavailable: the store could not be written.
         """
-        return await self._database.write(partial(append, draft=draft))
+        return await self._database.write(partial(_append, draft=draft, bounds=self._bounds))
 
     async def broadcast(self, draft: Draft) -> tuple[int, list[MessageChange]]:
         """Store a message for each registered agent but its sender, all or none.
@@ -63,15 +77,16 @@ class MessageStore:
             before.
 
         Raises:
+            LimitExceeded: too many messages wait in the inbox of a recipient.
             NotFound: there is no agent to send to, or no such message to reply to.
             Unavailable: the store could not be written.
         """
-        return await self._database.write(partial(_broadcast, draft=draft))
+        return await self._database.write(partial(_broadcast, draft=draft, bounds=self._bounds))
 
     async def hand_out(
         self, recipient: str, limit: int, without: Collection[int], *, tries: int, invocation: str
     ) -> HandedOut:
-        """Hand out the oldest messages that are queued for `recipient`; maybe none.
+        """Hand out the next messages that are queued for `recipient`; maybe none.
 
         Args:
             recipient: an agent or the operator.
@@ -106,6 +121,23 @@ class MessageStore:
         return await self._database.write(
             partial(_acknowledge, recipient=recipient, ids=ids, unreceived=unreceived)
         )
+
+    async def purge(
+        self, recipient: str, origin: str | None, without: Collection[int], limit: int
+    ) -> PurgedPart:
+        """Drop up to `limit` of the oldest messages that are queued for `recipient`.
+
+        Args:
+            recipient: an agent or the operator; it need not be registered.
+            origin: only messages in the turn of this party; None for all.
+            without: ids of messages that are leased; they stay.
+            limit: the most messages.
+
+        Raises:
+            Unavailable: the store could not be written.
+        """
+        job = partial(_purge, recipient=recipient, origin=origin, limit=limit)
+        return await self._database.write(partial(job, without=frozenset(without)))
 
     async def register(self, name: str) -> None:
         """Accept messages to the agent `name`, if it is not registered already."""
@@ -151,25 +183,33 @@ def check_recipient(db: sqlite3.Connection, name: str) -> None:
         )
 
 
-def append(db: sqlite3.Connection, *, draft: Draft) -> tuple[int, list[MessageChange]]:
-    """Store a message, within a transaction: see MessageStore.append."""
+def _append(
+    db: sqlite3.Connection, *, draft: Draft, bounds: Bounds
+) -> tuple[int, list[MessageChange]]:
     if known := _known(db, draft):
         return known, []
     check_recipient(db, draft.recipient)
     if draft.in_reply_to:
         _check_reply(db, draft)
+    queue.check_room(db, draft.origin, draft.recipient, bounds)
     change = insert(db, draft)
     return change.id, [change]
 
 
-def _broadcast(db: sqlite3.Connection, *, draft: Draft) -> tuple[int, list[MessageChange]]:
+def _broadcast(
+    db: sqlite3.Connection, *, draft: Draft, bounds: Bounds
+) -> tuple[int, list[MessageChange]]:
     if known := _known(db, draft):
         return known, []
     if draft.in_reply_to:
         _check_reply(db, draft)
-    found = db.execute("SELECT name FROM agent WHERE name <> ? ORDER BY name", (draft.sender,))
+    found = db.execute(
+        "SELECT name FROM agent WHERE name <> ? ORDER BY name", (draft.sender,)
+    ).fetchall()
+    for row in found:
+        queue.check_room(db, draft.origin, row["name"], bounds)
     stored: list[MessageChange] = []
-    for row in found.fetchall():
+    for row in found:
         # A key is unique, so only the first message has it.
         key = None if stored else draft.dedupe_key
         stored.append(insert(db, replace(draft, recipient=row["name"], dedupe_key=key)))
@@ -189,24 +229,34 @@ def _known(db: sqlite3.Connection, draft: Draft) -> int:
     return int(row["id"]) if row else 0
 
 
+_INSERT: Final = (
+    "INSERT INTO message "  # noqa: S608 - constants only
+    "(sender, recipient, kind, queued, urgent, in_reply_to, dedupe_key, origin, round) VALUES "
+    "(:sender, :recipient, :kind, :queued, :urgent, :in_reply_to, :dedupe_key, :origin, "
+    f"{queue.ROUND})"
+)
+
+
 def insert(db: sqlite3.Connection, draft: Draft) -> MessageChange:
     """Store a message, within a transaction, to any recipient; return the change.
 
-    For messages that must not fail because the recipient is gone: they wait for its return.
+    For messages that must not fail because the recipient is gone, or its inbox is full: they wait
+    for its return.
     """
     queued = now()
     inserted = db.execute(
-        "INSERT INTO message (sender, recipient, kind, queued, urgent, in_reply_to, dedupe_key) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            draft.sender,
-            draft.recipient,
-            draft.kind,
-            queued,
-            draft.urgent,
-            draft.in_reply_to,
-            draft.dedupe_key,
-        ),
+        _INSERT,
+        {
+            "sender": draft.sender,
+            "recipient": draft.recipient,
+            "kind": draft.kind,
+            "queued": queued,
+            "urgent": draft.urgent,
+            "in_reply_to": draft.in_reply_to,
+            "dedupe_key": draft.dedupe_key,
+            "origin": draft.origin,
+            "first": queue.FIRST.get(draft.origin),
+        },
     )
     message_id = int(inserted.lastrowid or 0)
     db.execute("INSERT INTO body VALUES (?, ?)", (message_id, draft.body))
@@ -238,10 +288,12 @@ def _hand_out(
 ) -> HandedOut:
     check_recipient(db, recipient)
     found = db.execute(
-        f"SELECT {rows.COLUMNS} FROM message JOIN body USING (id) "  # noqa: S608 - constants only
+        f"SELECT {rows.COLUMNS} "  # noqa: S608 - constants only
+        "FROM message INDEXED BY message_round JOIN body USING (id) "
         "WHERE recipient = ? AND acknowledged IS NULL AND parked IS NULL "
         "AND deliveries - forgiven < ? "
-        "AND message.id NOT IN (SELECT value FROM json_each(?)) ORDER BY message.id LIMIT ?",
+        "AND message.id NOT IN (SELECT value FROM json_each(?)) "
+        "ORDER BY round, message.id LIMIT ?",
         (recipient, tries, as_list(without), limit),
     )
     taken = rows.bounded(found, texts=("body",))
@@ -250,6 +302,7 @@ def _hand_out(
         "WHERE id IN (SELECT value FROM json_each(?))",
         (invocation, as_list([row["id"] for row in taken])),
     )
+    queue.note_served(db, recipient, taken)
     last = frozenset(row["id"] for row in taken if rows.tries(row) + 1 >= tries)
     return HandedOut([rows.handed_out(row) for row in taken], last)
 
@@ -278,6 +331,40 @@ def _acknowledge(
         (now(), as_list([change.id for change in done])),
     )
     return Acknowledged(done, refused, sorted(set(ids) - {row["id"] for row in found}))
+
+
+def _purge(
+    db: sqlite3.Connection,
+    *,
+    recipient: str,
+    origin: str | None,
+    without: Collection[int],
+    limit: int,
+) -> PurgedPart:
+    where = "recipient = :recipient AND acknowledged IS NULL AND parked IS NULL"
+    if origin is not None:
+        where += " AND origin = :origin"
+    values = {
+        "recipient": recipient,
+        "origin": origin,
+        "without": as_list(without),
+        "limit": limit,
+        "now": now(),
+    }
+    leased = db.execute(
+        "SELECT count(*) AS leased FROM message "  # noqa: S608 - constants only
+        f"WHERE id IN (SELECT value FROM json_each(:without)) AND {where}",
+        values,
+    ).fetchone()
+    updated = db.execute(
+        "UPDATE message SET acknowledged = :now, parked = :now WHERE id IN ("  # noqa: S608
+        f"SELECT id FROM message WHERE {where} "
+        "AND id NOT IN (SELECT value FROM json_each(:without)) ORDER BY id LIMIT :limit"
+        f") RETURNING {rows.HEADER}",
+        values,
+    )
+    changes = [rows.changed(row, MessageState.DROPPED) for row in updated.fetchall()]
+    return PurgedPart(sorted(changes, key=lambda change: change.id), int(leased["leased"]))
 
 
 def _unregister(db: sqlite3.Connection, *, name: str) -> None:

@@ -12,6 +12,7 @@ from services.broker.deadlines.clock import Moment
 from services.broker.deadlines.deadlines import Deadlines
 from services.broker.events import Announcer
 from services.broker.limits.limits import Limits
+from services.broker.messages.queue import Bounds
 from services.broker.questions import store
 from services.broker.questions.question import CANCELLED, EXPIRED, TRANSITIONS, NewQuestion
 from services.broker.questions.store import QuestionChange
@@ -57,14 +58,26 @@ class Questions:
         writes: Writes,
         *,
         max_open: int,
+        bounds: Bounds,
     ) -> None:
-        """`max_open` is the most open questions of one asker."""
+        """Make the questions.
+
+        Args:
+            database: the open store.
+            deadlines: the time limits.
+            limits: the limits on senders.
+            announcer: hears of messages and of questions.
+            writes: owns the tasks that write.
+            max_open: the most open questions of one asker.
+            bounds: the most messages in an inbox, which holds for messages to asked agents.
+        """
         self._database = database
         self._deadlines = deadlines
         self._limits = limits
         self._announcer = announcer
         self._writes = writes
         self._max_open = max_open
+        self._bounds = bounds
         deadlines.watch(self)
 
     async def ask(self, who: Principal, to: str, text: str, options: Mapping[str, object]) -> int:
@@ -77,8 +90,8 @@ class Questions:
             AccessDenied: the asker may not send to `to`.
             InvalidArgument: the question or an option is out of its bounds, or asker and asked are
                 the same.
-            LimitExceeded: the question is too large, or the asker asks too much in an hour, or has
-                too many open questions.
+            LimitExceeded: the question is too large, or the asker asks too much in an hour, has
+                too many open questions, or too many messages in the inbox of `to`.
             NotFound: there is no such agent.
         """
         chosen = _OPTIONS.parse(options)
@@ -165,7 +178,7 @@ class Questions:
         known = store.known(db, asked.asker, asked.dedupe_key)
         if known is not None:
             return known, None
-        return 0, store.ask(db, asked, self._max_open)
+        return 0, store.ask(db, asked, self._max_open, self._bounds)
 
     async def _resolve(self, job: "partial[QuestionChange | None]") -> None:
         change = await self._database.write(job)

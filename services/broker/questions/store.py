@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.broker.deadlines.table import DeadlineTable
+from services.broker.messages import queue
 from services.broker.messages import store as message_store
 from services.broker.messages.message import Draft
+from services.broker.messages.queue import Bounds
 from services.broker.questions import texts
 from services.broker.questions.question import NewQuestion
 from wire.errors import LimitExceeded, NotFound
@@ -78,15 +80,19 @@ def known(db: sqlite3.Connection, asker: str, dedupe_key: str | None) -> int | N
     return None if row is None else int(row["id"])
 
 
-def ask(db: sqlite3.Connection, asked: NewQuestion, max_open: int) -> QuestionChange:
+def ask(
+    db: sqlite3.Connection, asked: NewQuestion, max_open: int, bounds: Bounds
+) -> QuestionChange:
     """Store a question, and the message to the agent that is asked.
 
     Raises:
         NotFound: there is no such agent.
-        LimitExceeded: the asker has `max_open` open ones.
+        LimitExceeded: the asker has `max_open` open ones, or too many messages in the inbox.
     """
     message_store.check_recipient(db, asked.recipient)
     _check_count(db, asked.asker, max_open)
+    if asked.recipient != OPERATOR:
+        queue.check_room(db, asked.asker, asked.recipient, bounds)
     deadline = asked.deadline
     inserted = db.execute(
         "INSERT INTO question "
@@ -110,7 +116,7 @@ def ask(db: sqlite3.Connection, asked: NewQuestion, max_open: int) -> QuestionCh
     if stored.recipient == OPERATOR:
         return QuestionChange(stored, [])
     words = texts.asked(stored)
-    return QuestionChange(stored, _tell(db, stored.recipient, texts.ASKED, words))
+    return QuestionChange(stored, _tell(db, stored.recipient, texts.ASKED, words, stored.asker))
 
 
 def resolve(
@@ -130,7 +136,8 @@ def resolve(
     if not tell:
         return QuestionChange(after, [])
     words = texts.answered(after)
-    return QuestionChange(after, _tell(db, after.asker, texts.ANSWERED, words))
+    by = after.answered_by if after.state is QuestionState.ANSWERED else SYSTEM
+    return QuestionChange(after, _tell(db, after.asker, texts.ANSWERED, words, by))
 
 
 def _check_count(db: sqlite3.Connection, asker: str, most: int) -> None:
@@ -147,8 +154,12 @@ def _check_count(db: sqlite3.Connection, asker: str, most: int) -> None:
         )
 
 
-def _tell(db: sqlite3.Connection, to: str, kind: str, words: str) -> list[MessageChange]:
-    draft = Draft(sender=SYSTEM, recipient=to, kind=kind, body=words)
+def _tell(db: sqlite3.Connection, to: str, kind: str, words: str, by: str) -> list[MessageChange]:
+    """Store a message about a question, in the turn of the party that caused it.
+
+    An agent could otherwise fill the place of the hive's own messages by asking and cancelling.
+    """
+    draft = Draft(sender=SYSTEM, recipient=to, kind=kind, body=words, cause=by)
     return [message_store.insert(db, draft)]
 
 

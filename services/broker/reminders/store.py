@@ -133,7 +133,7 @@ def count(db: sqlite3.Connection, owner: str | None) -> int:
 
 
 def _deliver(db: sqlite3.Connection, pending: Reminder, moment: Moment) -> Delivered:
-    draft = Draft(SYSTEM, pending.owner, KIND, message_text(pending))
+    draft = Draft(SYSTEM, pending.owner, KIND, message_text(pending), cause=pending.owner)
     change = message_store.insert(db, draft)
     db.execute(
         "UPDATE reminder SET state = ?, message = ?, resolved = ? WHERE id = ?",

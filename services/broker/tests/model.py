@@ -25,6 +25,8 @@ class Expected:
     recipient: str
     body: str | None
     """None if the broker wrote the text."""
+    origin: str
+    round: int
     deliveries: int = 0
     forgiven: int = 0
     state: MessageState = MessageState.QUEUED
@@ -57,12 +59,11 @@ class Seen:
         for m in messages:
             assert m.id not in self.acknowledged, "an acknowledged message came back"
             assert (m.id, m.redeliveries) not in self.handed_out, "the count has lied"
-            if m.redeliveries == 0:
+            if m.redeliveries == 0 and m.sender != "system":
                 pair = (m.sender, m.recipient)
                 assert m.id > self.first_time.get(pair, 0), "a newer one came first"
                 self.first_time[pair] = m.id
             self.handed_out.add((m.id, m.redeliveries))
-        assert [m.id for m in messages] == sorted(m.id for m in messages)
 
 
 @dataclass
@@ -82,26 +83,56 @@ class Model:
         self.keys: dict[tuple[str, str], int] = {}
         self.last = 0
         self.questions: list[Asked] = []
+        self.served: dict[tuple[str, str], int] = {}
 
     def eligible(self, name: str) -> list[Expected]:
         mine = [m for m in self.messages.values() if m.recipient == name]
-        return sorted((m for m in mine if m.state is MessageState.QUEUED), key=lambda m: m.id)
+        queued = (m for m in mine if m.state is MessageState.QUEUED)
+        return sorted(queued, key=lambda m: (m.round, m.id))
+
+    def next_round(self, to: str, origin: str) -> int:
+        """Return the round of a new message: the current one, or later behind the sender's own."""
+        if origin in ("operator", "system"):
+            return -2 if origin == "operator" else -1
+        waiting = (MessageState.QUEUED, MessageState.LEASED)
+        own = [
+            m.round
+            for m in self.messages.values()
+            if (m.recipient, m.origin) == (to, origin) and m.state in waiting
+        ]
+        current = [n for (recipient, _), n in self.served.items() if recipient == to]
+        after_own = max([*own, self.served.get((to, origin), -1)]) + 1
+        return max([*current, after_own])
 
     def hand_out(self, name: str, limit: int, holder: str) -> list[tuple[int, int]]:
         out = self.eligible(name)[:limit]
         for message in out:
             message.deliveries += 1
             message.holder, message.state = holder, MessageState.LEASED
+            if message.round >= 0:
+                key = (name, message.origin)
+                self.served[key] = max(message.round, self.served.get(key, 0))
         return [(m.id, m.deliveries - 1) for m in out]
 
-    def store(self, sender: str, to: str, body: str | None, key: str | None = None) -> int:
+    def store(
+        self,
+        sender: str,
+        to: str,
+        body: str | None,
+        key: str | None = None,
+        *,
+        origin: str | None = None,
+    ) -> int:
+        """Store a message, or one for each agent; the hive sends some in the turn of `origin`."""
+        origin = origin or sender
         if key is not None and (sender, key) in self.keys:
             return self.keys[sender, key]
         recipients = [a for a in AGENTS if a != sender] if to == "*" else [to]
         first = self.last + 1
         for name in recipients:
             self.last += 1
-            self.messages[self.last] = Expected(self.last, sender, name, body)
+            turn = self.next_round(name, origin)
+            self.messages[self.last] = Expected(self.last, sender, name, body, origin, turn)
         if key is not None:
             self.keys[sender, key] = first
         return first
@@ -122,6 +153,15 @@ class Model:
             else:
                 message.state, message.holder = MessageState.ACKNOWLEDGED, ""
         return Conflict if refused else NotFound if unknown else None
+
+    def purge(self, name: str, origin: str | None) -> tuple[int, int]:
+        mine = [
+            m for m in self.messages.values() if m.recipient == name and origin in (None, m.origin)
+        ]
+        queued = [m for m in mine if m.state is MessageState.QUEUED]
+        for message in queued:
+            message.state = MessageState.DROPPED
+        return len(queued), sum(m.state is MessageState.LEASED for m in mine)
 
     def change_dead(self, ids: Sequence[int], state: MessageState) -> type[HiveError] | None:
         dead = [m for m in self.messages.values() if m.id in ids and m.state is MessageState.DEAD]
@@ -145,13 +185,13 @@ class Model:
     def ask(self, asker: str, to: str) -> int:
         self.questions.append(Asked(asker, to))
         if to in AGENTS:
-            self.store("system", to, None)
+            self.store("system", to, None, origin=asker)
         return len(self.questions)
 
     def answer(self, number: int) -> None:
         question = self.questions[number - 1]
         question.is_open = False
-        self.store("system", question.asker, None)
+        self.store("system", question.asker, None, origin=question.recipient)
 
     def open_questions(self) -> list[int]:
         return [number for number, q in enumerate(self.questions, 1) if q.is_open]

@@ -24,6 +24,7 @@ MAX_PENDING = 5
 CONFIG = BrokerConfig(
     max_body_bytes=MAX_BODY,
     agent_messages_per_hour=5000,
+    max_queued_per_sender=5000,
     max_open_questions=MAX_OPEN,
     max_pending_reminders=MAX_PENDING,
 )

@@ -4,6 +4,7 @@ The model is the promise of the README in a few lines of Python. Whatever happen
 show what the model says, and what was seen outside must never contradict itself:
 
 - what is acknowledged never comes back, and what is not is never lost;
+- the operator's messages come first, then the hive's, then the senders take turns;
 - the messages of one sender to one recipient come in their order, redelivered ones first;
 - no message is handed out twice with the same count of redeliveries;
 - the dead letters are those which came back too often since they were last queued by hand.
@@ -258,6 +259,11 @@ class Rules(RuleBasedStateMachine):
         call = self.broker.requeue(ids) if again else self.broker.drop(ids)
         self.check(call, error)
         self.serve_waiting()
+
+    @rule(name=senders, origin=st.sampled_from([None, *PARTIES]))
+    def purge(self, name: str, origin: str | None) -> None:
+        options = {} if origin is None else {"from": origin}
+        assert self.run(self.broker.purge(name, options)) == self.model.purge(name, origin)
 
     @rule(seconds=st.integers(-(10**6), 10**6))
     def set_the_clock(self, seconds: int) -> None:

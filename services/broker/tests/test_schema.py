@@ -182,7 +182,7 @@ async def test_a_store_of_each_earlier_version_is_migrated(path: Path, dump: Pat
     store = MessageStore(database)
     [handed] = await hand_out(store, "bob", 10, ())
     assert (handed.id, handed.redeliveries, handed.body) == (2, 1, "six times seven")
-    [answer, crash] = await hand_out(store, "manager", 10, ())
+    [crash, answer] = await hand_out(store, "manager", 10, ())
     assert (answer.redeliveries, answer.in_reply_to) == (2, 2)
     assert answer.body == "42 \N{EN DASH} or häßlich \N{PILE OF POO}"
     assert (crash.kind, crash.redeliveries) == ("container-crash", 0)
