@@ -1,4 +1,4 @@
-"""Commands about your own messages: send, inbox."""
+"""Commands about messages and inboxes: send, inbox, purge-inbox."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from hivectl.arguments.types import record_id, seconds
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.formats import local_time
-from hivectl.output.terminal import Output
+from hivectl.output.terminal import Output, confirm
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ WAIT_SECONDS = 180.0
 @click.command()
 @click.argument("to", shell_complete=complete_agents)
 @click.argument("body")
-@click.option("--urgent", is_flag=True, help="Interrupt the recipient's current turn.")
+@click.option(
+    "--urgent", is_flag=True, help="Mark the message as urgent. It is not delivered earlier."
+)
 @click.option(
     "--in-reply-to", type=record_id, metavar="ID", help="The message that this one answers."
 )
@@ -74,6 +76,13 @@ def stdin_text() -> str:
 )
 @click.option("--all", "everything", is_flag=True, help="Include acknowledged messages.")
 @click.option(
+    "--from",
+    "sender",
+    metavar="NAME",
+    shell_complete=complete_agents,
+    help="Show only messages from NAME.",
+)
+@click.option(
     "--wait",
     type=seconds,
     is_flag=False,
@@ -84,7 +93,12 @@ def stdin_text() -> str:
 )
 @hive_command
 async def inbox(
-    hive: "Hive", output: Output, ack: bool, everything: bool, wait: float | None
+    hive: "Hive",
+    output: Output,
+    ack: bool,
+    everything: bool,
+    sender: str | None,
+    wait: float | None,
 ) -> None:
     """Show the messages to you.
 
@@ -93,9 +107,9 @@ async def inbox(
     if everything and wait is not None:
         raise CommandError(Exit.USAGE, "Give only one of --all and --wait.")
     if wait is None:
-        messages = await hive.inbox.messages(everything=everything)
+        messages = await hive.inbox.messages(everything=everything, sender=sender)
     else:
-        messages = await hive.inbox.wait(wait)
+        messages = await hive.inbox.wait(wait, sender)
     # Shown first and then acknowledged: no message is gone before somebody saw it.
     output.show(
         [json_forms.message(m) for m in messages],
@@ -103,7 +117,7 @@ async def inbox(
     )
     unread = [m.id for m in messages if m.state not in ("acknowledged", "dropped")]
     if ack and unread:
-        await hive.broker.acknowledge(unread)
+        await hive.inbox.acknowledge(unread)
     if wait is not None and not messages:
         raise CommandError(Exit.TIMEOUT, f"No message arrived within {wait:g} s.")
 
@@ -126,4 +140,42 @@ def _delivered(times: int) -> str:
     return f"delivered {'once' if times == 1 else f'{times} times'} before"
 
 
-COMMANDS = [send, inbox]
+@click.command("purge-inbox")
+@click.argument("name", shell_complete=complete_agents)
+@click.option(
+    "--from",
+    "sender",
+    metavar="NAME",
+    shell_complete=complete_agents,
+    help="Drop only messages from NAME, and those about NAME's questions and answers.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@hive_command
+async def purge_inbox(
+    hive: "Hive", output: Output, name: str, sender: str | None, yes: bool
+) -> None:
+    """Drop the messages that wait in an inbox.
+
+    NAME is an agent, or `operator` for your own inbox. Dropped messages are never delivered; they
+    remain in the history. Messages that the agent is working on stay, and so do dead letters.
+    """
+    from wire.records.broker import PurgeOptions
+
+    if not yes:
+        whose = f"all messages from {sender}" if sender else "all messages"
+        confirm(
+            f"Drop {whose} that wait in the inbox of {name}? Dropped messages are never delivered.",
+            "purge-inbox",
+        )
+    purged = await hive.broker.purge_inbox(name, PurgeOptions(sender))
+    lines = [f"{_counted(purged.dropped)} dropped from the inbox of {name}"]
+    if purged.leased:
+        lines.append(f"{_counted(purged.leased)} kept, on which {name} is working")
+    output.show({"dropped": purged.dropped, "leased": purged.leased}, lines)
+
+
+def _counted(count: int) -> str:
+    return f"{count} message{'' if count == 1 else 's'}"
+
+
+COMMANDS = [send, inbox, purge_inbox]

@@ -17,6 +17,8 @@ from wire.records.broker import (
     Message,
     MessageFilter,
     MessageState,
+    Purged,
+    PurgeOptions,
     Question,
     QuestionFilter,
     QuestionState,
@@ -149,6 +151,8 @@ class FakeBroker(Interface, name=names.BROKER):
         self.listed.append((wanted, limit))
         found = [m for m in self.messages if wanted.recipient in (None, m.recipient)]
         found = [m for m in found if wanted.state in (None, self._state(m))]
+        found = [m for m in found if wanted.sender in (None, m.sender)]
+        found = [m for m in found if wanted.before is None or m.id < wanted.before]
         self.on_list()
         return found[-limit:]
 
@@ -167,6 +171,11 @@ class FakeBroker(Interface, name=names.BROKER):
     @method(allow=OPERATOR)
     async def Drop(self, ids: UInt64List) -> None:
         self.calls.append(("drop", *ids))
+
+    @method(allow=OPERATOR)
+    async def PurgeInbox(self, name: Str, options: Dict) -> Purged:
+        self.calls.append(("purge-inbox", name, decode(PurgeOptions, options).sender))
+        return Purged(dropped=597, leased=1)
 
     def question(
         self, sender: str, to: str, text: str, *choices: str, multi: bool = False, **more: Any

@@ -239,6 +239,37 @@ async def test_inbox_shows_and_then_acknowledges(hive: FakeHive, hivectl: Hivect
     assert len((await hivectl("inbox", "--all", "--json")).json) == 2
 
 
+async def test_inbox_shows_everybody_behind_a_flood(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.queue("alice", "Help!")
+    for _ in range(2500):
+        hive.broker.queue("bob", "spam")
+    ran = await hivectl("inbox", "--json")
+    assert [m["from"] for m in ran.json] == ["alice", *["bob"] * 2500]
+    assert [m["body"] for m in (await hivectl("inbox", "--from", "alice", "--json")).json] == [
+        "Help!"
+    ]
+    await hivectl("inbox", "--from", "bob", "--ack")
+    assert [m["from"] for m in (await hivectl("inbox", "--json")).json] == ["alice"]
+
+
+async def test_purge_inbox_says_how_many_were_dropped(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("purge-inbox", "alice")).code == Exit.USAGE
+    assert hive.broker.calls == []
+    ran = await hivectl("purge-inbox", "alice", "--from", "bob", "--yes")
+    assert ran.out.splitlines() == [
+        "597 messages dropped from the inbox of alice",
+        "1 message kept, on which alice is working",
+    ]
+    assert (await hivectl("purge-inbox", "operator", "--yes", "--json")).json == {
+        "dropped": 597,
+        "leased": 1,
+    }
+    assert hive.broker.calls == [
+        ("purge-inbox", "alice", "bob"),
+        ("purge-inbox", "operator", None),
+    ]
+
+
 async def test_inbox_says_what_came_back(hive: FakeHive, hivectl: Hivectl) -> None:
     for redeliveries, state in ((1, MessageState.QUEUED), (6, MessageState.DEAD)):
         hive.broker.queue("alice", "hello", redeliveries=redeliveries, state=state)

@@ -138,6 +138,15 @@ async def test_drop_asks(hive: FakeHive, environment: dict[str, str]) -> None:
     assert hive.broker.calls == [("drop", 2)]
 
 
+async def test_purge_inbox_asks(hive: FakeHive, environment: dict[str, str]) -> None:
+    async with terminal(environment, "purge-inbox", "alice", "--from", "bob") as shown:
+        await shown.shows("Drop all messages from bob that wait in the inbox of alice?")
+        shown.type("n\n")
+        code, text = await shown.end()
+    assert (code, hive.broker.calls) == (Exit.FAILED, [])
+    assert "Nothing was done." in text
+
+
 async def test_what_was_searched_for_is_in_view(
     hive: FakeHive, environment: dict[str, str]
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import call, hivectl, wait_for_inbox
+from tests.system.inside import call, hivectl, inside, mcp, refused, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
@@ -59,6 +59,25 @@ def test_what_is_said_to_all_reaches_each_agent_but_the_sender(swarm: Hive) -> N
     swarm.hivectl("send", "manager", "who is there?")
     wait_for_inbox(swarm, "These are the agents")
     assert told() == {"alice", "bob"}
+
+
+def test_the_operator_is_read_before_the_flood_of_an_agent(swarm: Hive) -> None:
+    flood = [["send", {"to": "alice", "body": f"spam {number}"}] for number in range(600)]
+    harness = ("systemctl", "kill", "--kill-whom=main", "hive-harness.service", "--signal")
+    inside(swarm, "alice", *harness, "STOP")
+    try:
+        assert not any(refused(answer) for answer in mcp(swarm, "bob", calls=flood))
+        swarm.hivectl("send", "alice", "please stop")
+        received = result(call(swarm, "alice", "recv", max=10))["messages"]
+        assert (received[0]["from"], received[0]["body"]) == ("operator", "please stop")
+        assert {message["from"] for message in received[1:]} == {"bob"}
+        purged = hivectl(swarm, "purge-inbox", "alice", "--from", "bob", "--yes")
+        assert purged["dropped"] + purged["leased"] == 600
+        assert purged["leased"] <= 10
+    finally:
+        inside(swarm, "alice", *harness, "CONT")
+    answer = swarm.hivectl("ask", "alice", "What is six times seven?", "--wait", "60")
+    assert answer.stdout.strip() == "42"
 
 
 def test_the_manager_sees_what_is_open_in_the_whole_hive(swarm: Hive) -> None:

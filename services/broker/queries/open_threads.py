@@ -43,7 +43,8 @@ class OpenThreads:
 
         The manager and the operator also get the requests that wait for approval, or a thread of
         the kind `unavailable` that says why these are not known. Of each kind the newest 200 are
-        listed, oldest first, each with the first 200 characters of its text.
+        listed, oldest first, each with the first 200 characters of its text; of the messages to one
+        agent the 200 that it gets next.
 
         Raises:
             Unavailable: the store could not be read.
@@ -85,6 +86,10 @@ _MESSAGES: Final = f"""
     ORDER BY id DESC LIMIT {MAX_ROWS}
 """  # noqa: S608 - constants only
 _WAITING: Final = _MESSAGES.replace("{parked}", "NULL")
+# The messages that come next, so that those of one sender do not hide the others.
+_NEXT: Final = _WAITING.replace("FROM message", "FROM message INDEXED BY message_round").replace(
+    "ORDER BY id DESC", "ORDER BY round, id"
+)
 _DEAD: Final = _MESSAGES.replace("{parked}", "NOT NULL")
 
 
@@ -100,7 +105,7 @@ def _open(db: sqlite3.Connection, *, party: str | None, leased: Collection[int])
     def state(message: Thread) -> MessageState:
         return MessageState.LEASED if message.id in leased else MessageState.QUEUED
 
-    waiting = found("message", _WAITING, "recipient")
+    waiting = found("message", _NEXT if party else _WAITING, "recipient")
     dead = found("dead-letter", _DEAD, "recipient")
     return [
         *found("question", _QUESTIONS, "asker", "recipient"),

@@ -4,6 +4,8 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from services.broker.messages.broker import Broker
 from services.broker.messages.message import Draft
+from services.broker.messages.queue import Bounds
 from services.broker.messages.store import MessageStore
 from services.broker.parts import Parts
 from services.broker.questions.questions import Questions
@@ -26,6 +29,7 @@ from services.broker.tests.room import (
     restart,
     waiting,
 )
+from services.broker.tests.test_schema import STORES, load
 from services.config import BrokerConfig
 from wire.errors import InvalidArgument, LimitExceeded, NotFound
 from wire.principal import THE_OPERATOR, Kind, Principal, agent
@@ -215,6 +219,35 @@ async def steps_of(database: Database, call: Callable[[], object]) -> int:
     await call()  # type: ignore[misc]
     await database.write(lambda db: db.set_progress_handler(None, 0))
     return count
+
+
+async def test_waiting_messages_of_an_older_store_take_turns(path: Path) -> None:
+    load(path, STORES[-1])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM message")
+        db.executemany(
+            "INSERT INTO message (id, sender, recipient, kind, queued, urgent, in_reply_to, "
+            "acknowledged) VALUES (?, ?, 'alice', 'message', 1, 0, 0, ?)",
+            [
+                *((number, "bob", 1 if number == 1 else None) for number in range(1, 5)),
+                (5, "manager", None),
+                (6, "system", None),
+                (7, "operator", None),
+                (8, "manager", None),
+            ],
+        )
+        db.execute("INSERT OR REPLACE INTO body SELECT id, 'text' FROM message")
+        db.commit()
+    database = Database.open(path)
+    try:
+        store = MessageStore(database, Bounds(sender=3, inbox=100))
+        await store.register("alice")
+        with pytest.raises(LimitExceeded, match="3 messages from bob"):
+            await store.append(Draft("bob", "alice", "message", "x"))
+        handed = (await store.hand_out("alice", 10, (), tries=1, invocation="")).messages
+        assert [m.id for m in handed] == [7, 6, 2, 5, 3, 8, 4]
+    finally:
+        await database.close()
 
 
 async def test_a_long_queue_costs_no_more_than_a_short_one(

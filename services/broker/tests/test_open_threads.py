@@ -98,11 +98,16 @@ async def test_dead_letters_are_listed_apart(
     assert await threads.open(ALICE) == []
 
 
-async def test_the_newest_of_each_kind(threads: OpenThreads, broker: Broker) -> None:
+async def test_the_next_messages_of_one_and_the_newest_of_all(
+    threads: OpenThreads, broker: Broker
+) -> None:
     for number in range(MAX_ROWS + 2):
         await broker.send(ALICE, "bob", f"{number}", {})
-    texts = [thread.text for thread in await threads.open(BOB)]
+    texts = [thread.text for thread in await threads.open(THE_OPERATOR) if thread.id]
     assert texts == [f"{number}" for number in range(2, MAX_ROWS + 2)]
+    await broker.send(THE_MANAGER, "bob", "behind a flood", {})
+    texts = [thread.text for thread in await threads.open(BOB)]
+    assert texts == [*(f"{number}" for number in range(MAX_ROWS - 1)), "behind a flood"]
 
 
 async def test_without_approvals_the_rest_is_there(

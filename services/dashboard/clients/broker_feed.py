@@ -1,10 +1,11 @@
 """The broker's feed: the message flow, and the questions."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from services.dashboard.clients.feed import Feed
-from services.dashboard.state.page_state import MAX_MESSAGES, PageState
+from services.dashboard.state.page_state import MAX_MESSAGES, MAX_WAITING, PageState
 from wire import names
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
@@ -23,6 +24,10 @@ from wire.signals import Signal
 PAGE = 50
 """Items asked for at once: 50 of the longest messages fit into one D-Bus message."""
 
+MAX_PAGES = 400
+"""Pages of messages that wait which are read at most: 20,000 messages, more than the broker's
+bounds let agents queue in an inbox."""
+
 MAX_QUESTIONS = 50
 """Questions shown, in addition to those that wait for the operator."""
 
@@ -40,12 +45,12 @@ class BrokerFeed(Feed):
         """Whether a question was asked or resolved."""
 
     async def fetch_all(self) -> None:
-        """Fetch the newest messages, all that wait for the operator, and the questions."""
+        """Fetch the newest messages, those that wait for the operator, and the questions."""
         newest = await self._messages(MessageFilter())
-        unread = await self._messages(
+        unread = await self._waiting(
             MessageFilter(recipient=names.OPERATOR, state=MessageState.QUEUED)
         )
-        dead = await self._messages(MessageFilter(state=MessageState.DEAD))
+        dead = await self._waiting(MessageFilter(state=MessageState.DEAD))
         self.state.replace_messages([*dead, *unread, *newest])
         await self._fetch_questions()
 
@@ -77,6 +82,21 @@ class BrokerFeed(Feed):
             lambda before: self._broker.list_messages(wanted._replace(before=before), PAGE),
             MAX_MESSAGES,
         )
+
+    async def _waiting(self, wanted: MessageFilter) -> list[Message]:
+        """Return the newest `wanted` messages of each sender, a few more than MAX_WAITING."""
+        kept: list[Message] = []
+        number: Counter[str] = Counter()
+        for _ in range(MAX_PAGES):
+            page = await self._broker.list_messages(wanted, PAGE)
+            for message in reversed(page):
+                number[message.sender] += 1
+                if number[message.sender] <= MAX_WAITING + 1:
+                    kept.append(message)
+            if len(page) < PAGE:
+                break
+            wanted = wanted._replace(before=page[0].id)
+        return kept
 
     async def _questions(self, wanted: QuestionFilter, limit: int) -> list[Question]:
         """Return the newest `wanted` questions, about `limit`, oldest first."""

@@ -3,6 +3,7 @@
 This module does not know D-Bus.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from time import time_ns
@@ -35,6 +36,10 @@ from wire.text.escaping import prose
 MAX_MESSAGES = 500
 """Messages kept for the pages, in addition to those that wait for the operator."""
 
+MAX_WAITING = 100
+"""The messages of one sender that are kept because they wait for the operator, or are dead letters;
+one sender must not fill the page."""
+
 MAX_RESOLVED = 5
 """Resolved approvals that are still shown, so that the operator sees the effect of a click."""
 
@@ -42,6 +47,16 @@ OPEN = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.B
 """The states of approvals that are not final."""
 
 MAX_NOTICES = 10
+
+
+_Waiting = tuple[str, bool]
+"""The sender of messages that wait for the operator, and whether they are dead letters."""
+
+
+def _waiting(row: Row) -> _Waiting | None:
+    if not (is_unread(row) or is_dead(row)):
+        return None
+    return str(row["from"]), is_dead(row)
 
 
 class PageState:
@@ -52,6 +67,8 @@ class PageState:
         self._tables = tables
         self._now_us = now_us or (lambda: time_ns() // 1000)
         self._notice_ids = count(1)
+        self._cut: set[_Waiting] = set()
+        """Of these more than MAX_WAITING messages wait."""
 
     # Services
 
@@ -131,7 +148,7 @@ class PageState:
 
         Returns:
             Whether all messages that must be shown are in the table: one that waits for the
-            operator again may be missing.
+            operator again may be missing, or older ones of a sender whose newest are done.
         """
         known = self._tables.rows(Table.MESSAGES)
         changed: dict[str, Row] = {}
@@ -145,18 +162,38 @@ class PageState:
         kept = self._newest({**known, **changed})
         put = {key: row for key, row in changed.items() if key in kept}
         self._tables.update(Table.MESSAGES, put=put, remove=set(known) - set(kept))
-        return complete
+        done = self._cut - {_waiting(row) for row in kept.values()}
+        self._cut -= done
+        return complete and not done
 
     def _window(self, messages: Iterable[Message]) -> dict[str, Row]:
         return self._newest({str(message.id): message_row(message) for message in messages})
 
-    @staticmethod
-    def _newest(rows: Mapping[str, Row]) -> dict[str, Row]:
-        """Return the rows to keep: the newest, and all that wait for the operator."""
-        newest = set(sorted(rows, key=int)[-MAX_MESSAGES:])
-        return {
-            key: row for key, row in rows.items() if key in newest or is_unread(row) or is_dead(row)
-        }
+    def _newest(self, rows: Mapping[str, Row]) -> dict[str, Row]:
+        """Return the rows to keep: the newest, and of each sender those that wait."""
+        by_age = sorted(rows, key=int, reverse=True)
+        kept = set(by_age[:MAX_MESSAGES])
+        number: Counter[_Waiting] = Counter()
+        for key in by_age:
+            if waits := _waiting(rows[key]):
+                number[waits] += 1
+                if number[waits] <= MAX_WAITING:
+                    kept.add(key)
+        self._note_cut({waits for waits, count in number.items() if count > MAX_WAITING})
+        return {key: row for key, row in rows.items() if key in kept}
+
+    def _note_cut(self, cut: set[_Waiting]) -> None:
+        for sender, dead in sorted(cut - self._cut):
+            text = (
+                f"More than {MAX_WAITING} dead letters from {sender} wait, and the page shows the "
+                "newest. `hivectl dead-letters` lists more."
+                if dead
+                else f"More than {MAX_WAITING} messages from {sender} wait in your inbox, and the "
+                f"page shows the newest. `hivectl inbox --from {sender}` shows all of them; "
+                f"`hivectl purge-inbox operator --from {sender}` drops them."
+            )
+            self._add_notice(text)
+        self._cut |= cut
 
     # Questions
 

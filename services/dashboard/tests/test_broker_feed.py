@@ -6,11 +6,11 @@ import pytest
 
 from services.dashboard.clients.broker_feed import BrokerFeed
 from services.dashboard.state.event_log import EventLog
-from services.dashboard.state.page_state import MAX_MESSAGES, PageState
+from services.dashboard.state.page_state import MAX_MESSAGES, MAX_WAITING, PageState
 from services.dashboard.state.tables import Row, Table, Tables
 from wire import names
 from wire.bus import Bus
-from wire.records.broker import MessageChange, MessageState
+from wire.records.broker import Message, MessageChange, MessageState
 from wire.signals import Signal
 
 CHANGE = MessageChange(
@@ -142,3 +142,43 @@ async def test_questions_are_asked_for_once_after_several_changes(
     assert bus.called == ["ListQuestions", "ListQuestions"]
     await feed.fetch_changes()
     assert len(bus.called) == 2
+
+
+async def test_a_flood_of_one_sender_hides_nobody_and_is_cut(
+    feed: BrokerFeed, tables: Tables
+) -> None:
+    mine = CHANGE._replace(recipient=names.OPERATOR)
+    changed(feed, mine)
+    flood = [mine._replace(id=n, sender="bob") for n in range(2, MAX_MESSAGES + MAX_WAITING + 2)]
+    changed(feed, *flood)
+    changed(feed, *(CHANGE._replace(id=n) for n in range(10_000, 10_000 + MAX_MESSAGES)))
+    assert rows(tables)["1"]["from"] == "alice"
+    assert len(rows(tables)) == MAX_MESSAGES + MAX_WAITING + 1
+    [notice] = tables.rows(Table.NOTICES).values()
+    assert "More than 100 messages from bob wait in your inbox" in str(notice["text"])
+    # The older ones are asked for when the newest are done.
+    kept = [n for n, row in rows(tables).items() if row["from"] == "bob"]
+    done = mine._replace(sender="bob", state=MessageState.ACKNOWLEDGED, body="", length=0)
+    state = feed.state
+    assert state.change_messages([done._replace(id=int(n)) for n in kept[:-1]])
+    assert not state.change_messages([done._replace(id=int(kept[-1]))])
+    assert state.change_messages([done._replace(id=int(kept[-1]))])
+
+
+async def test_the_flood_of_one_sender_is_read_past(tables: Tables) -> None:
+    def message(number: int, sender: str) -> Message:
+        head = (number, sender, names.OPERATOR, "message", "text", 7)
+        return Message(*head, 0, False, 0, MessageState.QUEUED)
+
+    everything = [message(1, "alice"), *(message(n, "bob") for n in range(2, 1002))]
+
+    class Flooded(SilentBus):
+        async def call(self, *call: Any, timeout: float) -> list[Any]:
+            if call[3] != "ListMessages":
+                return [[]]
+            wanted, limit = call[5:7]
+            return [[m for m in everything if m.id < (wanted.before or 10**6)][-limit:]]
+
+    feed = BrokerFeed(cast(Bus, Flooded()), PageState(tables))
+    await feed.fetch_all()
+    assert "1" in rows(tables)

@@ -39,7 +39,7 @@ class Send(Arguments):
     urgent: Annotated[
         bool,
         Field(
-            description="Interrupt what the recipient is doing. Set it only when waiting does harm."
+            description="Mark the message as urgent for its reader. It is not delivered earlier."
         ),
     ] = False
 
