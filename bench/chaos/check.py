@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Final
 
 from bench.chaos.evidence import Evidence, Lost, Seen, Sent, Stored, Told
+from wire.names import SYSTEM
 from wire.records.broker import MessageState
 
 MAX_REDELIVERIES: Final = 5
@@ -47,8 +48,8 @@ def violations(evidence: Evidence) -> list[str]:
         *_send_order(evidence.sent),
         *_results(evidence, stored),
         *_rows(evidence.rows),
-        *_first_order(evidence.told),
-        *_seen_order(evidence.seen),
+        *_first_order(evidence.told, stored),
+        *_seen_order(evidence.seen, stored),
         *_sightings(evidence, stored),
         *_told(evidence),
         *_held(evidence),
@@ -150,14 +151,16 @@ def _progress(row: Told) -> tuple[int, int]:
     return row.hand_outs, _ORDER[row.state]
 
 
-def _first_order(told: Iterable[Told | Lost]) -> Iterator[str]:
-    """A first hand-out of an inbox is newer than all that the inbox handed out before.
+def _first_order(told: Iterable[Told | Lost], stored: Mapping[int, Stored]) -> Iterator[str]:
+    """A first hand-out is newer than all that the inbox handed out before of the same sender.
+
+    Senders take turns, and messages of the hive take the turns of several agents.
 
     Proves the order between signals: a row tells of the time since the signal before. Within one
     signal, and for hand-outs that a dead broker may not have told, only `_seen_order` proves it.
     """
-    newest: dict[str, int] = {}
-    pending: dict[str, int] = {}
+    newest: dict[tuple[str, str], int] = {}
+    pending: dict[tuple[str, str], int] = {}
     lives: dict[int, int] = {}
     handed_out: set[int] = set()
     life = signal = 0
@@ -169,28 +172,35 @@ def _first_order(told: Iterable[Told | Lost]) -> Iterator[str]:
             signal = one.signal
             newest |= pending
         known, lives[one.id] = lives.get(one.id, 0), life
-        if one.id in handed_out or not one.hand_outs:
+        line = one.to, _sender(one.id, stored)
+        if one.id in handed_out or not one.hand_outs or line[1] == SYSTEM:
             continue
         handed_out.add(one.id)
         # The first hand-out may have been by a broker that died before it told of it. A late
         # acknowledgement tells of such a hand-out, too.
         fresh = one.hand_outs == 1 and one.state is not MessageState.ACKNOWLEDGED
-        if (known == life or fresh) and one.id < newest.get(one.to, 0):
-            yield f"{one.to} got message {one.id} only after message {newest[one.to]}"
-        pending[one.to] = max(one.id, pending.get(one.to, 0))
+        if (known == life or fresh) and one.id < newest.get(line, 0):
+            yield f"{one.to} got message {one.id} only after message {newest[line]}"
+        pending[line] = max(one.id, pending.get(line, 0))
 
 
-def _seen_order(seen: Iterable[Seen]) -> Iterator[str]:
-    """A client that asks for one message after the other sees first hand-outs in their order.
+def _seen_order(seen: Iterable[Seen], stored: Mapping[int, Stored]) -> Iterator[str]:
+    """A client that asks for one message after the other sees those of a sender in their order.
 
     Proves the order for every first hand-out to a reader or a raw client, however fast.
     """
-    newest: dict[str, int] = {}
+    newest: dict[tuple[str, str], int] = {}
     for one in seen:
-        if one.count == 0 and not one.client.startswith("harness"):
-            if one.id < newest.get(one.client, 0):
-                yield f"{one.client} saw message {one.id} only after {newest[one.client]}"
-            newest[one.client] = max(one.id, newest.get(one.client, 0))
+        line = one.client, _sender(one.id, stored)
+        if one.count == 0 and not one.client.startswith("harness") and line[1] != SYSTEM:
+            if one.id < newest.get(line, 0):
+                yield f"{one.client} saw message {one.id} only after {newest[line]}"
+            newest[line] = max(one.id, newest.get(line, 0))
+
+
+def _sender(id: int, stored: Mapping[int, Stored]) -> str:
+    """Return the sender of a message, or nobody's name for one that is not in the store."""
+    return stored[id].sender if id in stored else ""
 
 
 def _sightings(evidence: Evidence, stored: dict[int, Stored]) -> Iterator[str]:

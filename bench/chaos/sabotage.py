@@ -15,11 +15,11 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
     "forget-acknowledge": ("SET acknowledged = ?", "SET acknowledged = (NULL AND ?)"),
     "forget-lease": ("AND message.id NOT IN", "AND '0' NOT IN"),
     "forget-key": (
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        "VALUES (?, ?, ?, ?, ?, ?, substr(?, 1, 0) || hex(randomblob(8)))",
+        ":in_reply_to, :dedupe_key, ",
+        ":in_reply_to, substr(:dedupe_key, 1, 0) || hex(randomblob(8)), ",
     ),
     "mangle-text": ("INSERT INTO body VALUES (?, ?)", "INSERT INTO body VALUES (?, ? || '!')"),
-    "newest-first": ("ORDER BY message.id LIMIT", "ORDER BY message.id DESC LIMIT"),
+    "newest-first": ("ORDER BY round, message.id", "ORDER BY round DESC, message.id DESC"),
     "lose-commits": ("COMMIT", "ROLLBACK"),
 }
 """Replacements in its SQL statements; `lose-commits` applies to one in ten."""
