@@ -62,5 +62,5 @@ async def test_the_files_confine_the_container(host: Host) -> None:
     assert service["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6 AF_NETLINK"
     assert "io_uring_setup:ENOSYS" in service["SystemCallFilter"]
     assert service["MemoryMax"] == str(4 * 2**30)
-    journald = host.layout.machines / "h-alice/etc/systemd/journald.conf.d/hyperhive.conf"
+    journald = host.layout.data / "alice/etc/systemd/journald.conf.d/hyperhive.conf"
     assert "SystemMaxUse=" in journald.read_text()
