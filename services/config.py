@@ -211,9 +211,12 @@ class ResourceLimits(Section):
     """The most processes and threads."""
     io_weight: Weight | None = None
     """The share of disk bandwidth relative to the other agents; 100 is average."""
+    disk_max: Size | None = None
+    """The disk space of the agent's files, above which the agent is stopped: bytes, at least 16
+    MiB, or a string such as `16G`. The manager and the operator are warned at 80 %."""
 
 
-DEFAULT_LIMITS: Final = ResourceLimits(memory_max=4 * 2**30, tasks_max=4096)
+DEFAULT_LIMITS: Final = ResourceLimits(memory_max=4 * 2**30, tasks_max=4096, disk_max=16 * 2**30)
 """The limits of each container that the file does not set. One agent must not be able to use up
 what all share: the host's default for tasks is 32768 for everything in it."""
 

@@ -7,7 +7,7 @@ import click
 
 from hivectl.arguments.completers import complete_agents
 from hivectl.output import json_forms
-from hivectl.output.formats import amount, local_time
+from hivectl.output.formats import amount, local_time, size
 from hivectl.output.terminal import Cell, Output, Row, confirm, state_cell
 from hivectl.output.text import literal
 from hivectl.session import follow, hive_command, job_options
@@ -48,17 +48,19 @@ async def list_agents(hive: "Hive", output: Output) -> None:
 async def status(hive: "Hive", output: Output, name: str) -> None:
     """Show everything about one agent.
 
-    Shows states, limits, network and version, and the ID of a job that is queued or running for
-    the agent.
+    Shows states, limits, disk space, network and version, and the ID of a job that is queued or
+    running for the agent.
     """
     agent, job = await hive.agents.get(name), await hive.jobs.of(name)
+    usage = await hive.agents.call(name, lambda client: client.get_usage())
     fields = json_forms.agent(agent)
     fields["job"] = {"id": job.id, "verb": job.verb} if job else None
-    output.show(fields, _description(agent, job, output))
+    fields["disk"] = usage.disk
+    output.show(fields, _description(agent, usage.disk, job, output))
 
 
 def _description(
-    agent: "AgentProperties", job: "JobProperties | None", output: Output
+    agent: "AgentProperties", disk: int | None, job: "JobProperties | None", output: Output
 ) -> list[str]:
     def state(name: str) -> str:
         return output.paint(name, state_cell(name).colour)
@@ -82,6 +84,7 @@ def _description(
         "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",
         "port": _port(agent),
         "limits": _limits(json_forms.amounts(agent.resources)) or "none",
+        "disk": output.paint(*_disk(disk, agent.resources.disk_max)),
         "network": output.paint(*_network(agent.network)),
         "version": f"outdated; `hivectl update {agent.name}` updates it"
         if agent.stale
@@ -94,6 +97,14 @@ def _description(
 
 def _limits(held: Mapping[str, int]) -> str:
     return ", ".join(f"{key} {amount(key, value)}" for key, value in held.items())
+
+
+def _disk(used: int | None, limit: int | None) -> tuple[str, str]:
+    """Return the measured disk space as text, and the text's colour: red near the limit."""
+    if used is None:
+        return "not measured yet", ""
+    text = f"{size(used)} of {size(limit)}" if limit else f"{size(used)}, no limit"
+    return text, "red" if limit and used >= 0.8 * limit else ""
 
 
 def _network(network: "Network") -> tuple[str, str]:

@@ -136,6 +136,7 @@ async def limits(hive: "Hive", output: Output, name: str, changes: Sequence[str]
       cpu_weight   share against other agents, 1 to 10000; 100 is average
       io_weight    share against other agents, 1 to 10000; 100 is average
       tasks_max    number of processes and threads, at least 64
+      disk_max     bytes, or a size such as 16G; stopped above it
     VALUE can also be `max` for no limit, or `default` for the limit that
     agent.toml or hyperhive.toml sets.
     """

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-_SIZES = frozenset({"memory_high", "memory_max", "memory", "memory_peak"})
+_SIZES = frozenset({"memory_high", "memory_max", "memory", "memory_peak", "disk", "disk_max"})
 """The resources that are counted in bytes."""
 
 

@@ -77,4 +77,4 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
 
     @method(allow=OPERATOR)
     async def GetUsage(self) -> Usage:
-        return Usage(memory=3 * 2**20, cpu=1_500_000)
+        return Usage(memory=3 * 2**20, cpu=1_500_000, disk=9 * 2**30)

@@ -18,7 +18,7 @@ from wire.errors import TABLE, LimitExceeded
 from wire.fixtures import Connect
 from wire.interface import Interface, prop
 from wire.records.broker import MessageFilter, MessageState, SendOptions
-from wire.records.lifecycle import JobResult
+from wire.records.lifecycle import JobResult, Resources
 from wire.types import Str
 
 
@@ -76,6 +76,9 @@ async def test_status_shows_one_agent(hive: FakeHive, hivectl: Hivectl) -> None:
     assert "running since 2023-11-14 22:13" in ran.out
     assert (await hivectl("status", "alice", "--json")).json["name"] == "alice"
     assert "port:       8100\n" in ran.out
+    assert "disk:       9.0 GiB, no limit\n" in ran.out
+    hive.lifecycle.agents["alice"].show(resources=Resources(disk_max=10 * 2**30))
+    assert "disk:       9.0 GiB of 10.0 GiB\n" in (await hivectl("status", "alice")).out
     assert "deployed:   0123456789ab\n" in ran.out
     assert "image:      /srv/small\n" in ran.out
     bob = (await hivectl("status", "bob-2")).out

@@ -48,6 +48,7 @@ async def test_limits_are_shown_and_changed(hive: FakeHive, hivectl: Hivectl) ->
     told = (await hivectl("status", "alice")).out
     assert "limits:     memory_max 512.0 MiB, cpu_quota 150 %, tasks_max 4096\n" in told
     assert "memory  3.0 MiB" in ran.out
+    assert "disk    9.0 GiB" in ran.out
     unknown = await hivectl("limits", "alice", "memory=1G")
     assert unknown.code == Exit.USAGE
     assert unknown.err.startswith("hivectl: 'memory' is not a limit. Limits are: memory_high, ")

@@ -21,6 +21,7 @@ from services.lifecycle.notices.login import login_notices, update_notice
 from services.lifecycle.notices.notice import Notice
 from services.lifecycle.store import Store
 from services.lifecycle.watch.auto_sleep import AutoSleep
+from services.lifecycle.watch.disk import DiskWatch
 from services.lifecycle.watch.filters import Filters
 from services.lifecycle.watch.monitor import Monitor
 from services.lifecycle.watch.turns import Turns
@@ -89,10 +90,13 @@ class Lifecycle:
         """The update of stale agents."""
         self.filters = Filters(self._roster, backend)
         """The network filters of all containers."""
+        self.disk = DiskWatch(self._roster, backend, self.order, self._busy, self._tell)
+        """The disk space of all agents."""
         turns = Turns(broker)
         self._roster.watchers += (
             self.auto_sleep.agent_changed,
             self.rolling_update.agent_changed,
+            self.disk.agent_changed,
             turns.agent_changed,
         )
         self._deliverer = Deliverer(
@@ -101,7 +105,14 @@ class Lifecycle:
         self.monitor = Monitor(self._roster, backend, self._busy, self._deliverer.wake)
         """The monitor of all containers."""
         self._steps = Steps(
-            self._roster, backend, broker, self.monitor, self._deliverer, self.auto_sleep, turns
+            self._roster,
+            backend,
+            broker,
+            self.monitor,
+            self._deliverer,
+            self.auto_sleep,
+            self.disk,
+            turns,
         )
 
     @property
@@ -138,6 +149,7 @@ class Lifecycle:
             if self.jobs.of(record.name) is None:
                 self._continue(record)
         await self.auto_sleep.start()
+        self.disk.start()
         if self._settings.create_manager and self._roster.find(names.MANAGER) is None:
             self._create_manager()
         if self._settings.auto_update:
@@ -147,6 +159,7 @@ class Lifecycle:
         """Let jobs end, then end all tasks; containers keep running."""
         self.rolling_update.stop()
         await self.auto_sleep.stop()
+        await self.disk.stop()
         await self.jobs.drain()
         with contextlib.suppress(HiveError):  # the bus itself may be gone
             if await self._backend.host_is_stopping():
@@ -274,7 +287,8 @@ class Lifecycle:
 
     async def usage(self, name: str) -> Usage:
         """Return an agent's current usage, empty when it does not run. Raises NotFound."""
-        return await self._backend.usage(self._roster.agent(name).name)
+        usage = await self._backend.usage(self._roster.agent(name).name)
+        return usage._replace(disk=self.disk.used(name))
 
     async def pause(self, name: str) -> None:
         """Freeze the processes of an agent. Raises NotFound, Conflict."""
@@ -356,6 +370,7 @@ class Lifecycle:
 
     def _job_ended(self, job: Job, result: JobResult, note: str) -> None:
         self.auto_sleep.job_ended(job.agent)
+        self.disk.check(job.agent)
         self.rolling_update.job_ended(job, result, note)
 
     async def _register_all(self) -> None:

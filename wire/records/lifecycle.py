@@ -77,6 +77,7 @@ class Resources(NamedTuple):
     """Percent of one processor."""
     tasks_max: UInt64 | None = None
     io_weight: UInt64 | None = None
+    disk_max: UInt64 | None = None
 
 
 @dictionary()
@@ -90,6 +91,7 @@ class ResourceChanges(NamedTuple):
     cpu_quota: UInt64 | Str | None = None
     tasks_max: UInt64 | Str | None = None
     io_weight: UInt64 | Str | None = None
+    disk_max: UInt64 | Str | None = None
 
 
 @dictionary()
@@ -102,6 +104,8 @@ class Usage(NamedTuple):
     memory_peak: UInt64 | None = None
     tasks: UInt64 | None = None
     tasks_peak: UInt64 | None = None
+    disk: UInt64 | None = None
+    """Bytes on disk when they were last measured; also when the container does not run."""
 
 
 @dictionary()

@@ -10,6 +10,7 @@ const AMOUNTS = {
   cpu_weight: ["CPU weight", String],
   io_weight: ["I/O weight", String],
   tasks_max: ["task limit", String],
+  disk_max: ["disk limit", bytes],
 };
 
 const shown = new WeakMap(); // the pairs that each list shows
@@ -66,6 +67,7 @@ function usage(used) {
   const pairs = [
     ["memory", used.memory, (value) => bytes(value) + peak(used.memory_peak, bytes)],
     ["CPU time", used.cpu, (value) => `${(value / 1e6).toFixed(1)} s`],
+    ["disk", used.disk, bytes],
     ["tasks", used.tasks, (value) => value + peak(used.tasks_peak, String)],
   ];
   return pairs.filter(([, value]) => value !== undefined).map(([word, value, show]) => [word, show(value)]);

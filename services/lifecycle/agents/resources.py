@@ -22,7 +22,10 @@ Settings = Mapping[str, int | str]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One resource: its property in systemd, its setting in a unit file, and its bounds."""
+    """One resource: its property in systemd, its setting in a unit file, and its bounds.
+
+    systemd does not limit a resource without a property: `watch/disk.py` does.
+    """
 
     property: str
     setting: str
@@ -41,8 +44,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "cpu_quota": Kind("CPUQuotaPerSecUSec", "CPUQuota", 1, 100_000, "%", 10_000),
     "tasks_max": Kind("TasksMax", "TasksMax", 64, 4_000_000),
     "io_weight": Kind("IOWeight", "IOWeight", 1, 10_000),
+    "disk_max": Kind("", "", 16 * 2**20, 2**60),
 }
-"""The resources, by the fields of their records. Memory is in bytes."""
+"""The resources, by the fields of their records. Memory and disk space are in bytes."""
 
 
 def checked(changes: ResourceChanges) -> dict[str, int | str]:
@@ -81,7 +85,7 @@ def effective(*sources: ResourceLimits | Settings) -> Resources:
 def lines(limits: Resources) -> Iterator[str]:
     """Yield the settings of a unit file."""
     for key, value in limits._asdict().items():
-        if value is not None:
+        if value is not None and KINDS[key].setting:
             yield f"{KINDS[key].setting}={value}{KINDS[key].suffix}"
 
 
@@ -90,4 +94,5 @@ def properties(limits: Resources) -> list[tuple[str, int]]:
     return [
         (KINDS[key].property, UNLIMITED if value is None else value * KINDS[key].factor)
         for key, value in limits._asdict().items()
+        if KINDS[key].property
     ]

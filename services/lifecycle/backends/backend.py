@@ -99,6 +99,13 @@ class Backend(Protocol):
     async def usage(self, name: str) -> Usage:
         """Return the current usage, empty when the container does not run."""
 
+    async def disk_usage(self, spec: Spec, enough: int) -> int:
+        """Return the bytes on disk of everything that the container may write.
+
+        Measuring may take long, and stops at `enough`. A tree that cannot be measured counts as
+        more than any limit.
+        """
+
     async def pause(self, name: str) -> None:
         """Freeze the processes of the container. Raises Conflict when it does not run."""
 

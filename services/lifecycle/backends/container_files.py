@@ -8,8 +8,9 @@ from services.lifecycle.backends import data, image, rootfs, unit_files
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.effective_config import EffectiveConfig
 from services.lifecycle.backends.layout import Layout, settings_file
+from services.lifecycle.files.measure import size_below, total_size
 from services.lifecycle.files.nofollow import Directory, remove_below
-from services.lifecycle.files.walk import chown_below, size_below
+from services.lifecycle.files.walk import chown_below
 from wire import names
 
 
@@ -94,6 +95,12 @@ class ContainerFiles:
     def data_size(self, name: str) -> int:
         """Return the bytes on disk of the agent's data."""
         return size_below(self._layout.data, name)
+
+    def disk_usage(self, spec: Spec, enough: int) -> int:
+        """Return the bytes on disk of everything that the container may write; see `measure`."""
+        parts = [(self._layout.data, spec.name)]
+        parts += [(self._layout.git, "proposed")] if spec.is_manager else []
+        return total_size(parts, enough)
 
     def data_owner(self, name: str) -> int | None:
         """Return the owner of the agent's state directory if it is the base of a uid range."""

@@ -222,6 +222,10 @@ class Nspawn:
         """Read the cgroup of the container's unit."""
         return cgroup.usage(await self._systemd.cgroup(container_unit(name)))
 
+    async def disk_usage(self, spec: Spec, enough: int) -> int:
+        """Walk through the files in a thread."""
+        return await asyncio.to_thread(self._files.disk_usage, spec, enough)
+
     async def pause(self, name: str) -> None:
         """Freeze the container's unit."""
         await self._systemd.freeze(container_unit(name))

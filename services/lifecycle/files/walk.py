@@ -1,8 +1,8 @@
-"""Walking through an agent's files to measure them or to change their owners.
+"""Walking through an agent's files to change their owners.
 
 The agent may move files meanwhile, and may nest directories as deep as it likes. So no links are
 followed, every step is a directory descriptor opened with O_NOFOLLOW, and only a limited number of
-them is open at a time.
+them is open at a time. `measure.py` measures files.
 """
 
 import os
@@ -15,24 +15,12 @@ from services.lifecycle.files.nofollow import Directory
 
 MAX_DEPTH: Final = 200
 """The most directories within each other, each of which takes a descriptor. Entries below are
-neither measured nor changed: nobody works so deep."""
+not changed: nobody works so deep."""
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Visit = Callable[[int, str, os.stat_result], None]
 """Is called with the descriptor of a directory, the name of an entry and the entry's status."""
-
-
-def size_below(parent: Path, name: str) -> int:
-    """Return the bytes on disk of `name` in `parent`, a directory of root; 0 if it is missing."""
-    total = 0
-
-    def count(_folder: int, _entry: str, status: os.stat_result) -> None:
-        nonlocal total
-        total += status.st_blocks * 512
-
-    _visit_all(parent, name, count)
-    return total
 
 
 def chown_below(parent: Path, name: str, owners: range) -> int:

@@ -10,6 +10,7 @@ from services.lifecycle.agents.roster import Roster
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.jobs.job import CutShortError, Job
 from services.lifecycle.jobs.progress import step
+from services.lifecycle.watch.disk import DiskWatch
 from services.lifecycle.watch.monitor import Monitor
 from wire.errors import HiveError
 from wire.records.lifecycle import AgentState
@@ -31,10 +32,11 @@ def waiting(job: Job) -> Iterator[None]:
 class Containers:
     """The containers, as jobs start and stop them."""
 
-    def __init__(self, roster: Roster, backend: Backend, monitor: Monitor) -> None:
+    def __init__(self, roster: Roster, backend: Backend, monitor: Monitor, disk: DiskWatch) -> None:
         self._roster = roster
         self._backend = backend
         self._monitor = monitor
+        self._disk = disk
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
 
     async def start(self, job: Job) -> None:
@@ -48,6 +50,7 @@ class Containers:
             return
         try:
             if agent.state is not AgentState.STARTING:
+                await self._disk.refuse_full(agent)
                 await self.prepare(job)
             step(f"{agent.name}: starting the container")
             # A start that is under way was ordered before an interruption, or by systemd itself.

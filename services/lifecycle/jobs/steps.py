@@ -23,6 +23,7 @@ from services.lifecycle.jobs.progress import step
 from services.lifecycle.jobs.rolling_update import at_rest
 from services.lifecycle.notices.notice import Notice
 from services.lifecycle.watch.auto_sleep import AutoSleep, wake_notices
+from services.lifecycle.watch.disk import DiskWatch
 from services.lifecycle.watch.monitor import Monitor
 from services.lifecycle.watch.turns import Turns
 from wire import names
@@ -46,6 +47,7 @@ class Steps:
         monitor: Monitor,
         deliverer: Deliverer[Notice],
         auto_sleep: AutoSleep,
+        disk: DiskWatch,
         turns: Turns,
     ) -> None:
         self._roster = roster
@@ -55,7 +57,7 @@ class Steps:
         self._auto_sleep = auto_sleep
         # However many agents are stale, all but one keep working.
         self._one_update = asyncio.Lock()
-        self._containers = Containers(roster, backend, monitor)
+        self._containers = Containers(roster, backend, monitor, disk)
         self.deploys = DeploySteps(roster, backend, self._containers, turns)
         self.by_verb: Mapping[JobVerb, tuple[Work, Work]] = {
             JobVerb.SPAWN: (self._spawn, self._undo_spawn),

@@ -42,6 +42,9 @@ class FakeBackend:
         self.broken: set[str] = set()
         self.configurations: dict[str, AgentFile] = {}
         self.probed = False
+        self.disk: dict[str, int] = {}
+        self.measured: list[str] = []
+        self.disk_max: int | None = None
         self.network_changed: Callable[[], None] = lambda: None
         self.starting = 0
         self.most_starting = 0
@@ -120,7 +123,8 @@ class FakeBackend:
         return self.reconciled
 
     def resources(self, spec: Spec) -> Resources:
-        return resources.effective(ResourceLimits(tasks_max=4096), spec.resources)
+        limits = ResourceLimits(tasks_max=4096, disk_max=self.disk_max)
+        return resources.effective(limits, spec.resources)
 
     def network(self, spec: Spec) -> Network:
         return Network(["any"], ["192.0.2.7"], [], filtered=True)
@@ -130,6 +134,10 @@ class FakeBackend:
 
     async def usage(self, name: str) -> Usage:
         return Usage(cpu=7)
+
+    async def disk_usage(self, spec: Spec, enough: int) -> int:
+        self.measured.append(spec.name)
+        return min(self.disk.get(spec.name, 0), enough)
 
     async def pause(self, name: str) -> None:
         self.set(name, "active", frozen=True)

@@ -108,6 +108,7 @@ def test_the_operator_s_limits_for_an_agent_count_more_than_its_own(layout: Layo
         "cpu_weight": 70,  # [lifecycle.agents.alice], above deployed
         "tasks_max": 300,  # SetResources, above all others
         "io_weight": 10,
+        "disk_max": 16 * 2**30,  # not set anywhere
     }
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from services.lifecycle.backends import unit_files
 from services.lifecycle.backends.backend import Reconciled
+from services.lifecycle.files.measure import size_below
 from services.lifecycle.files.nofollow import remove_below
-from services.lifecycle.files.walk import chown_below, size_below
+from services.lifecycle.files.walk import chown_below
 from services.lifecycle.tests.test_nspawn import ALICE, BASE, UNIT, Host, host
 
 __all__ = ["host"]

@@ -56,7 +56,7 @@ def test_systemd_is_told_all_of_them() -> None:
     assert told.pop("MemoryMax") == GIB
     assert told.pop("CPUQuotaPerSecUSec") == 1_500_000
     assert set(told.values()) == {resources.UNLIMITED}
-    assert len(told) == len(resources.KINDS) - 2
+    assert len(told) == len(resources.KINDS) - 3  # disk_max is not systemd's
 
 
 def test_sizes_may_be_written_with_a_unit(tmp_path: Path) -> None:
