@@ -23,6 +23,8 @@ from wire.clients.approvals import ApprovalsClient
 from wire.records import decode
 from wire.records.approvals import (
     ApplyRequestOptions,
+    ApprovalFilter,
+    ApprovalOptions,
     ApprovalResolved,
     ApprovalState,
     SpawnRequestOptions,
@@ -75,13 +77,15 @@ class Approvals:
         """Approve it; return the seconds until its job is done (`ready`), and until it is recorded
         as deployed (`recorded`).
         """
+        [request] = await self.client.list_approvals(ApprovalFilter(id=number))
         deployed = ApprovalResolved(AGENT, number, ApprovalState.DEPLOYED)
         async with (
             self._bus.subscribe(interface=names.APPROVALS, member="ApprovalResolved") as resolved,
             asyncio.timeout(LIMIT),
         ):
             began = monotonic()
-            await self._given.done(await self.client.approve(number))
+            job = await self.client.approve(number, request.commit, ApprovalOptions())
+            await self._given.done(job)
             ready = monotonic() - began
             async for event in resolved:
                 if decode(ApprovalResolved, event.args) == deployed:

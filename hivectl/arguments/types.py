@@ -1,5 +1,6 @@
 """The types of arguments and options: numbers, seconds, times, durations."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 
@@ -50,6 +51,20 @@ def record_id(typed: str) -> int:
     if not (typed.isascii() and typed.isdigit() and len(typed) < 20 and 1 <= int(typed) < 2**63):
         raise click.BadParameter(f"{typed!r} is not a valid ID: IDs are whole numbers from 1.")
     return int(typed)
+
+
+def commit(typed: str) -> str:
+    """Return the name of a commit, or at least 7 digits of its beginning.
+
+    Raises:
+        click.BadParameter: `typed` is not such a name.
+    """
+    if not re.fullmatch(r"[0-9a-f]{7,40}", typed):
+        raise click.BadParameter(
+            f"{typed!r} is not a valid commit: give 7 to 40 of its hexadecimal digits, "
+            "as `hivectl pending` shows them."
+        )
+    return typed
 
 
 def duration(days: int) -> Callable[[str], int]:

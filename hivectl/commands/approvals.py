@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING
 import click
 
 from hivectl.arguments.completers import complete_all_requests, complete_requests
-from hivectl.arguments.types import number
+from hivectl.arguments.types import commit, number
+from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
+from hivectl.output.diffstat import diffstat
 from hivectl.output.formats import local_time
-from hivectl.output.terminal import Cell, Output, Row, state_cell
-from hivectl.output.text import one_line
+from hivectl.output.terminal import Cell, Output, Row, confirm, require_terminal, state_cell
+from hivectl.output.text import elide, literal, one_line
 from hivectl.session import follow, hive_command, job_options
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
     from wire.records.approvals import Approval
 
+TITLE_COLUMNS = 200
+"""The columns of a title where no terminal says how many fit."""
 DEPLOY_SECONDS = 900
 """The seconds that `approve` waits by default: packages are downloaded, and turns must end."""
 
@@ -25,6 +29,16 @@ _request = click.argument(
 )
 _any_request = click.argument(
     "number", metavar="ID", type=number(least=1), shell_complete=complete_all_requests
+)
+
+
+# There is no completion of it: the operator must have seen the commit.
+_commit = click.option(
+    "--commit",
+    metavar="COMMIT",
+    type=commit,
+    help="The commit that you have read, at least 7 of its digits. Nothing is done if the request "
+    "is about another one. Needed without a terminal; with it there is no question.",
 )
 
 
@@ -82,6 +96,7 @@ def _lines(requests: "list[Approval]", output: Output) -> list[str]:
 
 @click.command()
 @_request
+@_commit
 @click.option(
     "--now",
     is_flag=True,
@@ -91,17 +106,27 @@ def _lines(requests: "list[Approval]", output: Output) -> list[str]:
 @functools.partial(job_options, default=DEPLOY_SECONDS)
 @hive_command
 async def approve(
-    hive: "Hive", output: Output, number: int, now: bool, no_wait: bool, timeout: float
+    hive: "Hive",
+    output: Output,
+    number: int,
+    commit: str | None,
+    now: bool,
+    no_wait: bool,
+    timeout: float,
 ) -> None:
     """Approve a request, and wait until it is carried out.
 
-    The configuration is built, and deployed once the agent's turn has ended.
+    Shows the request, and asks before it approves. `hivectl diff ID` shows the whole change. The
+    configuration is built, and deployed once the agent's turn has ended.
     """
+    from wire.records.approvals import ApprovalOptions
+
+    request, base = await _read(hive, output, number, commit, "approve", now=now)
     method = hive.approvals.approve_now if now else hive.approvals.approve
     await follow(
         hive,
         output,
-        lambda: method(number),
+        lambda: method(number, request.commit, ApprovalOptions(base=base)),
         _doing(number, now=now),
         no_wait=no_wait,
         timeout=timeout,
@@ -115,16 +140,68 @@ def _doing(number: int, *, now: bool) -> str:
     return f"{doing} after the agent's turn; `hivectl approve {number} --now` does not wait"
 
 
+async def _read(
+    hive: "Hive", output: Output, number: int, commit: str | None, verb: str, *, now: bool = False
+) -> "tuple[Approval, str | None]":
+    """Show a request that can be decided, and ask unless the operator has named its commit.
+
+    Returns:
+        The request, and the base of the change that was shown, if any.
+
+    Raises:
+        CommandError: there is no such request, it is about another commit, the operator does not
+            agree, or cannot be asked.
+    """
+    from wire.records.approvals import ApprovalFilter, ApprovalState
+
+    if commit is None:
+        remedy = f"Name the commit that you have read: hivectl {verb} {number} --commit COMMIT."
+        require_terminal(verb, remedy)
+    found = await hive.approvals.list_approvals(ApprovalFilter(id=number))
+    if not found:
+        raise CommandError(
+            Exit.NOT_FOUND,
+            f"There is no request {number}; `hivectl pending --all` lists all requests.",
+        )
+    [request] = found
+    in_progress = (ApprovalState.APPROVED, ApprovalState.BUILDING)
+    if request.state is not ApprovalState.PENDING and not (now and request.state in in_progress):
+        return request, None  # approvals refuses the decision, and says why
+    if commit is not None and not request.commit.startswith(commit):
+        raise CommandError(
+            Exit.CONFLICT,
+            f"Request {number} for {request.agent} is about commit {request.commit}, not {commit}: "
+            f"look at it again (`hivectl diff {number}`).",
+        )
+    change = await hive.approvals.diff(number)
+    # Cut: a title that the terminal wraps could look like a line of ours.
+    room = (output.columns or TITLE_COLUMNS) - 2
+    title = elide(one_line(request.reason.partition("\n")[0]), room)
+    changed = map(literal, diffstat(change.diff))
+    lines = [
+        f"request {number}: {request.kind} {request.agent}, requested by {request.requested_by} at "
+        f"{local_time(request.requested)}",
+        *(f"  {line}" for line in (f"commit {request.commit}", title, *changed)),
+    ]
+    output.explain(lines, always=commit is None)
+    if commit is None:
+        what = f"{request.kind} of {request.agent} at {request.commit[:12]}"
+        confirm(f"{verb.capitalize()} request {number}, {what}?", verb)
+    return request, change.base
+
+
 @click.command()
 @_request
+@_commit
 @click.option("--note", metavar="TEXT", default="", help="The reason, for the manager.")
 @hive_command
-async def deny(hive: "Hive", output: Output, number: int, note: str) -> None:
+async def deny(hive: "Hive", output: Output, number: int, commit: str | None, note: str) -> None:
     """Deny a request.
 
-    The manager gets a message with your note.
+    Shows the request, and asks before it denies. The manager gets a message with your note.
     """
-    await hive.approvals.deny(number, note)
+    request, _ = await _read(hive, output, number, commit, "deny")
+    await hive.approvals.deny(number, request.commit, note)
     output.show({"id": number, "state": "denied"}, [f"request {number} denied"])
 
 
@@ -145,8 +222,8 @@ async def diff(hive: "Hive", output: Output, number: int) -> None:
 
     Prints a unified diff from the deployed configuration to the requested one.
     """
-    text = await hive.approvals.diff(number)
-    output.show({"id": number, "diff": text}, output.diff(text) or ["no changes"])
+    change = await hive.approvals.diff(number)
+    output.show({"id": number, **change._asdict()}, output.diff(change.diff) or ["no changes"])
 
 
 COMMANDS = [pending, approve, deny, withdraw, diff]

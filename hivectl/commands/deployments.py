@@ -30,9 +30,12 @@ _why = click.option(
 )
 
 
-def _requested(output: Output, number: int, what: str) -> None:
+async def _requested(hive: "Hive", output: Output, number: int, what: str) -> None:
+    from wire.records.approvals import ApprovalFilter
+
+    [request] = await hive.approvals.list_approvals(ApprovalFilter(id=number))
     output.show(
-        {"id": number, "state": "pending"},
+        {"id": number, "state": "pending", "commit": request.commit},
         [
             f"request {number} waits for approval: {what}",
             f"  hivectl diff {number}",
@@ -63,7 +66,7 @@ async def request_spawn(
 
     text = None if config is None else _configuration(config)
     number = await hive.approvals.request_spawn(name, message, SpawnRequestOptions(config=text))
-    _requested(output, number, f"spawn {name}")
+    await _requested(hive, output, number, f"spawn {name}")
 
 
 def _configuration(typed: str) -> str:
@@ -109,7 +112,7 @@ async def apply(
 
     options = ApplyRequestOptions(revert=revert)
     number = await hive.approvals.request_apply(name, commit, message, options)
-    _requested(output, number, f"{name} gets {commit[:12]}")
+    await _requested(hive, output, number, f"{name} gets {commit[:12]}")
 
 
 @click.command()
@@ -123,7 +126,7 @@ async def revert(hive: "Hive", output: Output, name: str, tag: str) -> None:
     """
     wanted = f"deployed/{tag}" if tag.isascii() and tag.isdigit() else tag
     number = await hive.approvals.revert(name, wanted)
-    _requested(output, number, f"{name} goes back to {wanted}")
+    await _requested(hive, output, number, f"{name} goes back to {wanted}")
 
 
 @click.command("deploy-log")

@@ -54,6 +54,22 @@ class Cell(NamedTuple):
 Row: TypeAlias = Sequence[Cell | str]
 
 
+def require_terminal(verb: str, remedy: str = "Give --yes.") -> None:
+    """Check that a question can be answered.
+
+    Args:
+        verb: the command that asks.
+        remedy: the sentence about the option that makes the question unnecessary.
+
+    Raises:
+        CommandError: there is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise CommandError(
+            Exit.USAGE, f"{verb} asks for confirmation, and there is no terminal. {remedy}"
+        )
+
+
 def confirm(question: str, verb: str) -> None:
     """Ask for confirmation on the terminal.
 
@@ -64,10 +80,7 @@ def confirm(question: str, verb: str) -> None:
     Raises:
         CommandError: the answer is no, or there is no terminal.
     """
-    if not sys.stdin.isatty():
-        raise CommandError(
-            Exit.USAGE, f"{verb} asks for confirmation, and there is no terminal. Give --yes."
-        )
+    require_terminal(verb)
     if not click.confirm(question, err=True):
         raise CommandError(Exit.FAILED, "Nothing was done.")
 
@@ -123,6 +136,11 @@ class Output:
         """Print a sentence that is not part of the result to stderr, for people."""
         if not self.as_json:
             print(safe(sentence), file=sys.stderr, flush=True)
+
+    def explain(self, lines: Iterable[str], *, always: bool) -> None:
+        """Print lines to stderr: for people, or `always`, such as before a question."""
+        if always or not self.as_json:
+            print(*map(safe, lines), sep="\n", file=sys.stderr, flush=True)
 
     def progress(self, sentence: str) -> None:
         """Print a sentence about the progress to stderr, if that is a terminal."""

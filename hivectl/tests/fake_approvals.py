@@ -1,11 +1,12 @@
 # ruff: noqa: N802 -- D-Bus members are PascalCase
 """A fake of approvals."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hivectl.tests.fake_agent import COMMIT, SINCE
 from wire import names
-from wire.errors import NotFound
+from wire.errors import Conflict
 from wire.interface import Interface, caller, method
 from wire.principal import OPERATOR
 from wire.records import decode
@@ -14,7 +15,9 @@ from wire.records.approvals import (
     Approval,
     ApprovalFilter,
     ApprovalKind,
+    ApprovalOptions,
     ApprovalState,
+    Change,
     Deploy,
     SpawnRequestOptions,
 )
@@ -23,6 +26,7 @@ from wire.types import Dict, ObjectPath, Str, UInt32, UInt64
 if TYPE_CHECKING:
     from hivectl.tests.fake_hive import FakeLifecycle
 
+BASE = "b" * 40
 DIFF = """\
 diff --git a/agent.toml b/agent.toml
 --- a/agent.toml
@@ -68,11 +72,20 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     @method(allow=OPERATOR)
     async def List(self, filter: Dict) -> list[Approval]:
         wanted = decode(ApprovalFilter, filter)
-        return [r for r in self.requests if wanted.state in (None, r.state)]
+        return [
+            r
+            for r in self.requests
+            if wanted.state in (None, r.state) and wanted.id in (None, r.id)
+        ]
 
     @method(allow=OPERATOR)
     async def RequestSpawn(self, name: Str, reason: Str, options: Dict) -> UInt64:
         self.calls.append(("spawn", name, reason, decode(SpawnRequestOptions, options)))
+        return self._add(ApprovalKind.SPAWN, name, reason)
+
+    def _add(self, kind: ApprovalKind, agent: str, reason: str) -> int:
+        self.requests = [r for r in self.requests if r.id != 8]
+        self.requests.append(request(8, kind, agent, COMMIT, reason, ApprovalState.PENDING))
         return 8
 
     @method(allow=OPERATOR)
@@ -81,38 +94,39 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     ) -> UInt64:
         chosen = decode(ApplyRequestOptions, options)
         self.calls.append(("apply", agent, commit, description, chosen))
-        return 8
+        return self._add(ApprovalKind.APPLY, agent, description)
 
     @method(allow=OPERATOR)
     async def Revert(self, agent: Str, tag: Str) -> UInt64:
         self.calls.append(("revert", agent, tag))
-        return 8
+        return self._add(ApprovalKind.REVERT, agent, f"Back to {tag}")
 
     @method(allow=OPERATOR)
-    async def Approve(self, id: UInt64) -> ObjectPath:
-        return self._approve("approve", id)
+    async def Approve(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:
+        return self._approve("approve", id, commit, options)
 
     @method(allow=OPERATOR)
-    async def ApproveNow(self, id: UInt64) -> ObjectPath:
-        return self._approve("approve now", id)
+    async def ApproveNow(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:
+        return self._approve("approve now", id, commit, options)
 
-    def _approve(self, how: str, id: int) -> str:
-        if id != 7:
-            raise NotFound(f"There is no request {id}.")
-        self.calls.append((how, id))
+    def _approve(self, how: str, id: int, commit: str, options: Mapping[str, object]) -> str:
+        self.calls.append((how, id, commit, decode(ApprovalOptions, options)))
+        [wanted] = [r for r in self.requests if r.id == id]
+        if wanted.state is not ApprovalState.PENDING and how == "approve":
+            raise Conflict(f"Request {id} for {wanted.agent} is already {wanted.state}.")
         return self._lifecycle.job("carol", "spawn")
 
     @method(allow=OPERATOR)
-    async def Deny(self, id: UInt64, note: Str) -> None:
-        self.calls.append(("deny", id, note, str(caller())))
+    async def Deny(self, id: UInt64, commit: Str, note: Str) -> None:
+        self.calls.append(("deny", id, commit, note, str(caller())))
 
     @method(allow=OPERATOR)
     async def Withdraw(self, id: UInt64) -> None:
         self.calls.append(("withdraw", id))
 
     @method(allow=OPERATOR)
-    async def Diff(self, id: UInt64) -> Str:
-        return self.text
+    async def Diff(self, id: UInt64) -> Change:
+        return Change(self.text, BASE)
 
     @method(allow=OPERATOR)
     async def DeployLog(self, agent: Str, limit: UInt32) -> list[Deploy]:

@@ -5,14 +5,27 @@ from pathlib import Path
 import pytest
 
 from hivectl.exit_codes import Exit
+from hivectl.output.diffstat import diffstat
 from hivectl.output.terminal import Output
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_agent import COMMIT
-from hivectl.tests.fake_approvals import DIFF
+from hivectl.tests.fake_approvals import BASE, DIFF
 from hivectl.tests.fake_hive import FakeHive
 from hivectl.tests.hostile import HOSTILE, assert_harmless
-from wire.records.approvals import ApplyRequestOptions, SpawnRequestOptions
+from wire.records.approvals import (
+    ApplyRequestOptions,
+    ApprovalOptions,
+    ApprovalState,
+    SpawnRequestOptions,
+)
 from wire.records.lifecycle import JobResult
+
+SHOWN = (
+    "request 7: spawn carol, requested by manager at 2023-11-14 22:13\n"
+    f"  commit {COMMIT}\n"
+    "  to test\n"
+    "  agent.toml | +1 -1\n"
+)
 
 
 async def test_requests_are_shown(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -37,34 +50,122 @@ async def test_a_failed_build_shows_its_log_when_asked(hive: FakeHive, hivectl: 
 
 
 async def test_requests_are_resolved(hive: FakeHive, hivectl: Hivectl) -> None:
-    assert (await hivectl("approve", "7")).out == "carol: spawn done\n"
-    assert (await hivectl("approve", "7", "--now")).out == "carol: spawn done\n"
-    assert (await hivectl("approve", "8")).code == Exit.NOT_FOUND
-    assert (await hivectl("deny", "7", "--note", "not now")).out == "request 7 denied\n"
+    ran = await hivectl("approve", "7", "--commit", COMMIT[:7])
+    assert ran.out == "carol: spawn done\n"
+    assert ran.err == SHOWN
+    for length in (12, 40):
+        ran = await hivectl("approve", "7", "--now", "--commit", COMMIT[:length], "--json")
+        assert (ran.json["result"], ran.err) == ("done", "")
+    ran = await hivectl("approve", "8", "--commit", COMMIT)
+    assert (ran.code, ran.err) == (
+        Exit.NOT_FOUND,
+        "hivectl: There is no request 8; `hivectl pending --all` lists all requests.\n",
+    )
+    ran = await hivectl("deny", "7", "--commit", COMMIT[:12], "--note", "not now")
+    assert (ran.out, ran.err) == ("request 7 denied\n", SHOWN)
     assert (await hivectl("withdraw", "7")).out == "request 7 withdrawn\n"
     assert (await hivectl("withdraw", "7", "--json")).json == {"id": 7, "state": "withdrawn"}
     assert hive.approvals.calls == [
-        ("approve", 7),
-        ("approve now", 7),
-        ("deny", 7, "not now", "the operator"),
+        ("approve", 7, COMMIT, ApprovalOptions(BASE)),
+        ("approve now", 7, COMMIT, ApprovalOptions(BASE)),
+        ("approve now", 7, COMMIT, ApprovalOptions(BASE)),
+        ("deny", 7, COMMIT, "not now", "the operator"),
         ("withdraw", 7),
         ("withdraw", 7),
     ]
 
 
+@pytest.mark.parametrize("verb", ["approve", "deny"])
+async def test_a_decision_about_another_commit_changes_nothing(
+    hive: FakeHive, hivectl: Hivectl, verb: str
+) -> None:
+    for other in ("fedcba9", COMMIT[:39] + "0"):
+        ran = await hivectl(verb, "7", "--commit", other)
+        assert (ran.code, ran.out) == (Exit.CONFLICT, "")
+        assert ran.err == (
+            f"hivectl: Request 7 for carol is about commit {COMMIT}, not {other}: look at it again "
+            "(`hivectl diff 7`).\n"
+        )
+    assert hive.approvals.calls == []
+
+
+@pytest.mark.parametrize("verb", ["approve", "deny"])
+async def test_a_decision_without_a_terminal_names_its_commit(
+    hive: FakeHive, hivectl: Hivectl, verb: str
+) -> None:
+    ran = await hivectl(verb, "7", stdin=b"y\n")
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert ran.err == (
+        f"hivectl: {verb} asks for confirmation, and there is no terminal. Name the commit that "
+        f"you have read: hivectl {verb} 7 --commit COMMIT.\n"
+    )
+    for wrong in ("012345", COMMIT.upper(), "main", f"{COMMIT}0"):
+        ran = await hivectl(verb, "7", "--commit", wrong)
+        assert (ran.code, "is not a valid commit" in ran.err) == (Exit.USAGE, True)
+    assert hive.approvals.calls == []
+
+
+async def test_a_resolved_request_is_refused_by_the_hive(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("approve", "5", "--commit", "fedcba9")
+    assert (ran.code, ran.err) == (
+        Exit.CONFLICT,
+        "hivectl: Request 5 for alice is already failed.\n",
+    )
+
+
+async def test_an_approved_request_is_hurried_by_its_commit(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    [request, *_] = hive.approvals.requests
+    hive.approvals.requests = [request._replace(state=ApprovalState.APPROVED)]
+    assert (await hivectl("approve", "7", "--commit", COMMIT)).code == Exit.CONFLICT
+    assert (await hivectl("approve", "7", "--now", "--commit", "fedcba9")).code == Exit.CONFLICT
+    assert (await hivectl("approve", "7", "--now", "--commit", COMMIT)).code == Exit.OK
+    assert [how for how, *_ in hive.approvals.calls] == ["approve", "approve now"]
+
+
+@pytest.mark.parametrize(
+    ("diff", "lines"),
+    [
+        ("", ["no changes"]),
+        (DIFF, ["agent.toml | +1 -1"]),
+        # The content of a hunk is no header, whatever it looks like.
+        (
+            "diff --git a/a b/a\nnew file mode 100644\n--- /dev/null\n+++ b/a\n@@ -0,0 +1,3 @@\n"
+            "+diff --git a/x b/x\n+++ b/x\n+@@ -1 +1 @@\n"
+            "diff --git a/b.bin b/b.bin\nBinary files a/b.bin and b/b.bin differ\n"
+            "diff --git a/c d b/c d\n--- a/c d\t\n+++ b/c d\t\n@@ -1,2 +1 @@ x\n"
+            "--- a/a\n-b\n+c\n\\ No newline at end of file\n",
+            ["a | +3 -0", "b.bin | binary", "c d | +1 -2"],
+        ),
+        (
+            f"{DIFF}[cut here: the diff is longer than 256 KiB.]\n",
+            ["agent.toml | +1 -1", "... and more: the diff is too long to be counted"],
+        ),
+        (
+            "".join(f"diff --git a/{n} b/{n}\nold mode 100644\n" for n in range(12)),
+            [*(f"{n} | +0 -0" for n in range(10)), "... and 2 more files"],
+        ),
+    ],
+)
+def test_a_diff_is_counted(diff: str, lines: list[str]) -> None:
+    assert diffstat(diff) == lines
+
+
 async def test_a_build_that_fails_shows_its_log(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.lifecycle.result = (JobResult.FAILED, "The build failed.\nE: no\tjq\nend")
     for extra in ([], ["--json"]):
-        ran = await hivectl("approve", "7", *extra)
+        ran = await hivectl("approve", "7", "--commit", COMMIT, *extra)
         assert (ran.code, ran.out) == (Exit.FAILED, "")
-        assert ran.err == (
+        assert ran.err == ("" if extra else SHOWN) + (
             "hivectl: spawn of carol failed: The build failed.\n  E: no   jq\n  end\n"
         )
 
 
 async def test_a_diff_is_what_the_hive_says(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("diff", "7")).out == DIFF
-    assert (await hivectl("diff", "7", "--json")).json == {"id": 7, "diff": DIFF}
+    shown = {"id": 7, "diff": DIFF, "base": BASE}
+    assert (await hivectl("diff", "7", "--json")).json == shown
     hive.approvals.text = ""
     assert (await hivectl("diff", "7")).out == "no changes\n"
 
@@ -110,7 +211,7 @@ async def test_an_agent_is_asked_for_with_its_configuration(
     stdin = b"model = 'y'\n"
     await hivectl("request-spawn", "dora", "-m", "docs", "--config", "-", stdin=stdin)
     ran = await hivectl("request-spawn", "dora", "-m", "docs", "--json")
-    assert ran.json == {"id": 8, "state": "pending"}
+    assert ran.json == {"id": 8, "state": "pending", "commit": COMMIT}
     assert hive.approvals.calls == [
         ("spawn", "dora", "docs", SpawnRequestOptions("model = 'x'\n")),
         ("spawn", "dora", "docs", SpawnRequestOptions("model = 'y'\n")),
@@ -184,10 +285,15 @@ async def test_nobody_steers_the_terminal(hive: FakeHive, hivectl: Hivectl) -> N
     hive.approvals.requests = [request._replace(reason=HOSTILE, note=HOSTILE)]
     hive.approvals.deployments = [deployment._replace(description=HOSTILE)]
     hive.approvals.text = HOSTILE
-    for command in (["pending", "--full"], ["deploy-log"], ["diff", "7"]):
+    for command in (
+        ["pending", "--full"],
+        ["deploy-log"],
+        ["diff", "7"],
+        ["deny", "7", "--commit", COMMIT],
+    ):
         ran = await hivectl(*command)
-        assert "evil" in ran.out
-        assert_harmless(ran.out)
+        assert "evil" in ran.out + ran.err
+        assert_harmless(ran.out + ran.err)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hivectl.exit_codes import Exit
+from hivectl.tests.fake_agent import COMMIT
+from hivectl.tests.fake_approvals import BASE
 from hivectl.tests.fake_hive import FakeHive
+from wire.records.approvals import ApprovalOptions
 
 TIME_LIMIT = 20.0
 
@@ -191,3 +194,35 @@ async def test_a_diff_has_colours(hive: FakeHive, environment: dict[str, str]) -
     assert "\x1b[1m+++ b/agent.toml\x1b[0m" in shown
     assert '\x1b[31m-model = "a"\x1b[0m' in shown
     assert '\x1b[32m+model = "b"\x1b[0m' in shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [("y", Exit.OK), ("n", Exit.FAILED), ("", Exit.FAILED)]
+)
+async def test_a_request_is_shown_before_it_is_approved(
+    hive: FakeHive, environment: dict[str, str], answer: str, code: Exit
+) -> None:
+    [request, *_] = hive.approvals.requests
+    # A title that the terminal wraps could look like a line of hivectl's.
+    title = f"{'x' * 58}  commit {'0' * 40}\nthe rest"
+    hive.approvals.requests = [request._replace(reason=title)]
+    async with terminal(environment, "approve", "7", "--json") as shown:
+        await shown.shows("Approve request 7, spawn of carol at 0123456789ab? [y/N]: ")
+        assert hive.approvals.calls == []
+        shown.type(f"{answer}\n")
+        ended, text = await shown.end()
+    assert f"  commit {COMMIT}\r\n" in text
+    assert "agent.toml | +1 -1" in text
+    assert "0" * 40 not in text
+    yes = ("approve", 7, COMMIT, ApprovalOptions(BASE))
+    assert (ended, hive.approvals.calls) == (code, [yes] if answer == "y" else [])
+
+
+async def test_a_request_that_is_denied_on_a_terminal_is_shown(
+    hive: FakeHive, environment: dict[str, str]
+) -> None:
+    async with terminal(environment, "deny", "7") as shown:
+        await shown.shows("Deny request 7, spawn of carol at 0123456789ab? [y/N]: ")
+        shown.type("y\n")
+        await shown.shows("request 7 denied")
+    assert hive.approvals.calls == [("deny", 7, COMMIT, "", "the operator")]

@@ -16,7 +16,7 @@ from services.approvals.model import IN_PROGRESS, Approval
 from services.approvals.options import MAX_LISTED
 from wire import names
 from wire.errors import AccessDenied, AlreadyExists, Conflict, NotFound
-from wire.records.approvals import ApprovalFilter, ApprovalKind, ApprovalState, Deploy
+from wire.records.approvals import ApprovalFilter, ApprovalKind, ApprovalState, Change, Deploy
 
 MAX_LISTED_TEXT: Final = 4 * 1024 * 1024
 """Characters of reasons and notes in one answer: the bus disconnects a sender of 32 MiB at once."""
@@ -148,42 +148,60 @@ class Approvals:
 
     # Decisions of the operator
 
-    async def approve(self, number: int, *, now: bool = False) -> str:
-        """Approve a request; return the path of the job that carries it out.
+    async def approve(
+        self, number: int, commit: str, base: str | None = None, *, now: bool = False
+    ) -> str:
+        """Approve a request as the operator was shown it; return the path of its job.
 
         Args:
+            commit: the commit that the operator was shown, all 40 digits.
+            base: the base of the change that the operator was shown; None: no change was shown.
             now: do not wait for the end of the agent's turn; an approved request stops waiting.
 
         Raises:
+            InvalidArgument: `commit` is not a whole name.
             NotFound: there is no such request.
-            Conflict: it has been resolved, another request of the agent is in progress, or it is
-                not based on what is deployed, and superseded for that.
+            Conflict: it is about another commit or base, it has been resolved, another request of
+                the agent is in progress, or it is not based on what is deployed, and superseded for
+                that.
             Unavailable: the job cannot be ordered now. The request stays approved.
             HiveError: lifecycle refused the job. The request has failed.
         """
+        bounds.check_whole_commit(commit)
         if now and (approval := self._ledger.get(number)).state in IN_PROGRESS:
+            _check_shown(approval, commit)
+            _check_shown_base(approval, base, approval.base)
             return await self._deployer.hurry(approval)
         approval = self._ledger.pending(number)
-        main = await self._reconciler.deployed(approval.agent)
-        if main and approval.kind is not ApprovalKind.SPAWN:
-            await self._check_base(approval, main)
+        _check_shown(approval, commit)
+        # Looked up first: from here on, nothing else can change what the agent has deployed.
         if others := self._requests.in_progress(approval.agent):
             raise Conflict(
                 f"Request {others[0].id} for {approval.agent} is {others[0].state}; approve "
                 f"request {number} when it has ended."
             )
+        main = await self._reconciler.deployed(approval.agent)
+        _check_shown_base(approval, base, main or "")
+        if main and approval.kind is not ApprovalKind.SPAWN:
+            await self._check_base(approval, main)
         self._ledger.approve(number, main or "", now=now)
         return await self._deployer.job_of(approval)
 
-    async def deny(self, number: int, note: str) -> None:
-        """Deny a request.
+    async def deny(self, number: int, commit: str, note: str) -> None:
+        """Deny a request as the operator was shown it.
+
+        Args:
+            commit: the commit that the operator was shown, all 40 digits.
+            note: the reason, for the manager.
 
         Raises:
             NotFound: there is no such request.
-            Conflict: it has been resolved.
-            InvalidArgument: the note is too long.
+            Conflict: it is about another commit, or it has been resolved.
+            InvalidArgument: the note is too long, or `commit` is not a whole name.
         """
+        bounds.check_whole_commit(commit)
         bounds.check_text("note", note, at_least=0)
+        _check_shown(self._ledger.pending(number), commit)
         await self._resolve(number, ApprovalState.DENIED, note)
 
     # Reading
@@ -195,28 +213,31 @@ class Approvals:
         """
         room = MAX_LISTED_TEXT
         limit = wanted.limit or MAX_LISTED
-        found = self._requests.find(state=wanted.state, agent=wanted.agent, limit=limit)[::-1]
+        found = self._requests.find(
+            number=wanted.id, state=wanted.state, agent=wanted.agent, limit=limit
+        )[::-1]
         for count, approval in enumerate(found):
             room -= len(approval.reason) + len(approval.note)
             if room < 0:
                 return found[:count][::-1]
         return found[::-1]
 
-    async def diff(self, number: int) -> str:
-        """Return what a request changes, as a unified diff.
+    async def diff(self, number: int) -> Change:
+        """Return what a request changes.
 
-        The diff is made against the deployed commit: until the approval the current one, then the
-        one at the time of the approval.
+        Its base is the deployed commit: until the approval the current one, then the one at the
+        time of the approval.
 
         Raises:
             NotFound: there is no such request, or its agent was purged.
         """
         approval = self._ledger.get(number)
         if not approval.commit:
-            return ""
+            return Change(diff="", base="")
         said_yes = approval.state in (*IN_PROGRESS, ApprovalState.DEPLOYED, ApprovalState.FAILED)
         base = approval.base if said_yes else await self._reconciler.main(approval.agent)
-        return await self._repositories.diff(approval.agent, base or None, approval.commit)
+        diff = await self._repositories.diff(approval.agent, base or None, approval.commit)
+        return Change(diff, base or "")
 
     async def deploy_log(self, agent: str, limit: int) -> list[Deploy]:
         """Return the last `limit` deploys, newest first.
@@ -293,3 +314,31 @@ class Approvals:
             note = outdated_note(approval, main)
             await self._resolve(approval.id, ApprovalState.SUPERSEDED, note)
             raise Conflict(f"Request {approval.id} was superseded: {note}")
+
+
+def _check_shown(approval: Approval, commit: str) -> None:
+    """Check that the operator decides about the request that was shown.
+
+    Raises:
+        Conflict: another commit was shown.
+    """
+    if commit != approval.commit:
+        raise Conflict(
+            f"Request {approval.id} for {approval.agent} is about commit "
+            f"{approval.commit or '(none yet)'}, not {commit}: look at it again "
+            f"(`hivectl diff {approval.id}`)."
+        )
+
+
+def _check_shown_base(approval: Approval, shown: str | None, base: str) -> None:
+    """Check that the change that was shown, if any, starts from what is deployed.
+
+    Raises:
+        Conflict: it started from another commit.
+    """
+    if shown is not None and shown != base:
+        raise Conflict(
+            f"The change of request {approval.id} was shown against {shown[:40] or 'nothing'}, but "
+            f"{approval.agent} has {base or 'nothing'} deployed now: look at the change again "
+            f"(`hivectl diff {approval.id}`)."
+        )

@@ -10,6 +10,7 @@ MAX_TEXT: Final = 4000
 """Characters in a reason, a description or a note."""
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,40}")
+_WHOLE: Final = re.compile(r"[0-9a-f]{40}")
 _DEPLOYED: Final = re.compile(r"deployed/[0-9]{1,19}")
 
 
@@ -36,6 +37,19 @@ def check_commit(commit: str) -> None:
         raise InvalidArgument(
             f"{commit[:80]!r} is not a valid commit: give 7 to 40 of its hexadecimal digits, "
             "as `git rev-parse HEAD` shows them."
+        )
+
+
+def check_whole_commit(commit: str) -> None:
+    """Check that `commit` is the whole name of a commit: a shorter one may fit several.
+
+    Raises:
+        InvalidArgument: it is not.
+    """
+    if not _WHOLE.fullmatch(commit):
+        raise InvalidArgument(
+            f"{commit[:80]!r} is not the whole name of a commit: give the 40 hexadecimal digits of "
+            "the commit that you decide about, as `hivectl pending --json` shows them."
         )
 
 

@@ -41,19 +41,20 @@ class Approvals1(Interface, name=names.APPROVALS):
         await self._approvals.withdraw(caller().voice, id)
 
     @method(allow=OPERATOR)
-    async def Approve(self, id: UInt64) -> ObjectPath:
-        return await self._approvals.approve(id)
+    async def Approve(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:
+        return await self._approvals.approve(id, commit, checked.APPROVE.parse(options).base)
 
     @method(allow=OPERATOR)
-    async def ApproveNow(self, id: UInt64) -> ObjectPath:
-        return await self._approvals.approve(id, now=True)
+    async def ApproveNow(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:
+        base = checked.APPROVE.parse(options).base
+        return await self._approvals.approve(id, commit, base, now=True)
 
     @method(allow=OPERATOR)
-    async def Deny(self, id: UInt64, note: Str) -> None:
-        await self._approvals.deny(id, note)
+    async def Deny(self, id: UInt64, commit: Str, note: Str) -> None:
+        await self._approvals.deny(id, commit, note)
 
     @method(allow=MANAGER | OPERATOR)
-    async def Diff(self, id: UInt64) -> Str:
+    async def Diff(self, id: UInt64) -> records.Change:
         return await self._approvals.diff(id)
 
     @method(allow=MANAGER | OPERATOR)

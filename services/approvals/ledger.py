@@ -126,12 +126,23 @@ class Ledger:
         """
         approval = self.get(number)
         if approval.state is not ApprovalState.PENDING:
-            in_progress = approval.state in IN_PROGRESS
-            hint = f"; `hivectl status {approval.agent}` shows its job" if in_progress else ""
             raise Conflict(
-                f"Request {number} for {approval.agent} is already {approval.state}{hint}."
+                f"Request {number} for {approval.agent} is already {approval.state}"
+                f"{self._hint(approval)}"
             )
         return approval
+
+    def _hint(self, approval: Approval) -> str:
+        """Return the end of the sentence about a request that does not wait any more."""
+        if approval.state in IN_PROGRESS:
+            return f"; `hivectl status {approval.agent}` shows its job."
+        if approval.state is not ApprovalState.SUPERSEDED:
+            return "."
+        newer = self.requests.pending(approval.agent)
+        if newer is None:
+            return f": {approval.note}"
+        shown = f"`hivectl diff {newer.id}` shows it"
+        return f": {approval.note} Request {newer.id} is pending: {shown}."
 
     # Changes
 

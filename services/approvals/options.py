@@ -6,14 +6,22 @@ from pydantic import Field
 
 from services.options import Options
 from wire.errors import InvalidArgument
-from wire.records.approvals import ApplyRequestOptions, ApprovalFilter, SpawnRequestOptions
+from wire.records.approvals import (
+    ApplyRequestOptions,
+    ApprovalFilter,
+    ApprovalOptions,
+    SpawnRequestOptions,
+)
 
 MAX_LISTED: Final = 1000
 """The most requests, or deploys, in one answer; the default of `List`."""
 
 SPAWN: Final = Options(SpawnRequestOptions, "option of RequestSpawn")
 APPLY: Final = Options(ApplyRequestOptions, "option of RequestApply")
-FILTER: Final = Options(ApprovalFilter, "filter of List", limit=Field(ge=1, le=MAX_LISTED))
+APPROVE: Final = Options(ApprovalOptions, "option of Approve")
+FILTER: Final = Options(
+    ApprovalFilter, "filter of List", id=Field(ge=1), limit=Field(ge=1, le=MAX_LISTED)
+)
 
 
 def check_limit(limit: int) -> None:

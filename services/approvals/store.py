@@ -115,10 +115,21 @@ class Requests:
         return int(count)
 
     def find(
-        self, *, state: ApprovalState | None = None, agent: str | None = None, limit: int = -1
+        self,
+        *,
+        number: int | None = None,
+        state: ApprovalState | None = None,
+        agent: str | None = None,
+        limit: int = -1,
     ) -> list[Approval]:
         """Return the newest `limit` requests that match, oldest first; -1: all of them."""
-        wanted: dict[str, str | None] = {"state = ?": state, "agent = ?": agent}
+        if number is not None and number > _LAST_ID:
+            return []  # sqlite does not take such a number
+        wanted: dict[str, str | int | None] = {
+            "id = ?": number,
+            "state = ?": state,
+            "agent = ?": agent,
+        }
         given = {term: value for term, value in wanted.items() if value is not None}
         return self._select(" AND ".join(given) or "true", tuple(given.values()), limit)
 

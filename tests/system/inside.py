@@ -1,6 +1,7 @@
 """Commands in containers, properties of the hive, and waiting for it."""
 
 import json
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,19 @@ def until_ended(hive: Hive, number: int) -> dict[str, Any]:
     assert request["state"] == state
     until_recorded(hive, request["agent"])
     return dict(request)
+
+
+def shown_commit(hive: Hive, number: int | str) -> tuple[str, str]:
+    """Return the option by which `hivectl approve` and `deny` are told what was read."""
+    found = {row["id"]: row["commit"] for row in hivectl(hive, "pending", "--all")}
+    return "--commit", found[int(number)]
+
+
+def decide(
+    hive: Hive, verb: str, number: int | str, *options: str, **run: Any
+) -> "subprocess.CompletedProcess[str]":
+    """Run `hivectl approve` or `deny` about a request as it is shown now."""
+    return hive.hivectl(verb, str(number), *shown_commit(hive, number), *options, **run)
 
 
 def until_recorded(hive: Hive, agent: str) -> None:

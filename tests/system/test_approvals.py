@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.system.hive import PYTHON, Hive
-from tests.system.inside import hivectl, inside, until_ended, until_recorded
+from tests.system.inside import decide, hivectl, inside, shown_commit, until_ended, until_recorded
 
 pytestmark = pytest.mark.system
 
@@ -125,7 +125,7 @@ def test_a_commit_is_deployed_after_a_yes(crew: Hive, measured: Callable[[str], 
     shown = crew.run("busctl", "call", *APPROVALS, "Diff", "t", str(number)).stdout
     assert "GREETING" in shown
     asked = time.monotonic()
-    crew.hivectl("approve", str(number))
+    decide(crew, "approve", number)
     measured(f"from approve to restarted and ready: {time.monotonic() - asked:.2f} s")
     assert until_ended(crew, number)["state"] == "deployed"
     assert greets(crew, "erna") == "hello"
@@ -147,7 +147,8 @@ def test_two_for_one_agent_and_two_agents_at_once(crew: Hive) -> None:
     second = ask(crew, "erna", propose(crew, "erna", greeting("second")))
     other = ask(crew, "fred", propose(crew, "fred", greeting("other")))
     approving = [
-        crew.popen("hivectl", "approve", str(number)) for number in (first, second, other, second)
+        crew.popen("hivectl", "approve", str(number), *shown_commit(crew, number))
+        for number in (first, second, other, second)
     ]
     for process in approving:
         process.communicate(timeout=120)
@@ -163,7 +164,7 @@ def test_two_for_one_agent_and_two_agents_at_once(crew: Hive) -> None:
 @pytest.mark.parametrize("after", [0.0, 0.2, 0.5, 1.0])
 def test_an_agent_that_crashes_meanwhile_gets_it_all_the_same(crew: Hive, after: float) -> None:
     number = ask(crew, "fred", propose(crew, "fred", greeting(f"after {after}")))
-    approving = crew.popen("hivectl", "approve", str(number))
+    approving = crew.popen("hivectl", "approve", str(number), *shown_commit(crew, number))
     time.sleep(after)  # when it crashes, not what is waited for
     crew.run("systemctl", "kill", "--signal=KILL", "systemd-nspawn@h-fred.service", check=False)
     approving.communicate(timeout=120)
@@ -176,12 +177,12 @@ def test_whenever_approvals_is_killed_all_agree_in_the_end(crew: Hive) -> None:
     for attempt in range(8):
         crew.run("systemctl", "reset-failed", "hive-approvals.service", check=False)
         number = ask(crew, "erna", propose(crew, "erna", greeting(f"attempt {attempt}")))
-        approving = crew.popen("hivectl", "approve", str(number))
+        approving = crew.popen("hivectl", "approve", str(number), *shown_commit(crew, number))
         time.sleep(chance.uniform(0.2, 1.6))  # when it is killed, not what is waited for
         crew.run("systemctl", "kill", "--signal=KILL", "hive-approvals.service")
         approving.communicate(timeout=120)
         if requests(crew, "erna")[-1]["state"] == "pending":  # killed before the yes arrived
-            crew.hivectl("approve", str(number))
+            decide(crew, "approve", number)
         assert until_ended(crew, number)["state"] == "deployed"
         assert greets(crew, "erna") == f"attempt {attempt}"
         check(crew, "erna")

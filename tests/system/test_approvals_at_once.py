@@ -9,7 +9,15 @@ import pytest
 
 from hivectl.exit_codes import Exit
 from tests.system.hive import Hive
-from tests.system.inside import hivectl, inside, leader, until_ended, until_state
+from tests.system.inside import (
+    decide,
+    hivectl,
+    inside,
+    leader,
+    shown_commit,
+    until_ended,
+    until_state,
+)
 
 pytestmark = pytest.mark.system
 
@@ -36,7 +44,7 @@ def asked(hive: Hive, name: str, commit: str) -> int:
 
 
 def approving(hive: Hive, number: int) -> "subprocess.Popen[str]":
-    return hive.popen("hivectl", "approve", str(number), "--now")
+    return hive.popen("hivectl", "approve", str(number), *shown_commit(hive, number), "--now")
 
 
 def ended(hive: Hive, number: int) -> dict[str, Any]:
@@ -94,12 +102,12 @@ def test_two_for_one_agent(swarm: Hive) -> None:
         begun(swarm)
         after = proposed(swarm, "alice", "after", first)
         two = asked(swarm, "alice", after)
-        refused = swarm.hivectl("approve", str(two), check=False)
+        refused = decide(swarm, "approve", two, check=False)
         assert refused.returncode == Exit.CONFLICT
         go_on(swarm)
         assert finished(approval) == 0
     assert ended(swarm, one)["state"] == "deployed"
-    swarm.hivectl("approve", str(two), "--now", timeout=150)
+    decide(swarm, "approve", two, "--now", timeout=150)
     assert ended(swarm, two)["state"] == "deployed"
     at_rest(swarm, "alice", after)
 

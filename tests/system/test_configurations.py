@@ -10,6 +10,7 @@ from hivectl.exit_codes import Exit
 from tests.system.hive import Hive
 from tests.system.inside import (
     call,
+    decide,
     hivectl,
     inside,
     refused,
@@ -62,7 +63,7 @@ def test_the_whole_loop(swarm: Hive) -> None:
     diff = swarm.hivectl("diff", str(number)).stdout
     assert '+environment.GREETING = "hello"\n' in diff
 
-    approved = swarm.hivectl("approve", str(number), timeout=300)
+    approved = decide(swarm, "approve", number, timeout=300)
     assert approved.stdout.startswith("alice: deploy done\n")
     assert until_ended(swarm, number)["state"] == "deployed"
     after = agent(swarm, "alice")
@@ -96,7 +97,7 @@ def test_what_does_not_validate_is_refused_at_once(swarm: Hive) -> None:
 def test_what_does_not_build_changes_nothing(swarm: Hive) -> None:
     before = agent(swarm, "alice")
     number = asked(swarm, "give alice the package no-such-package", "I asked for no-such-package")
-    failed = swarm.hivectl("approve", str(number), check=False, timeout=300)
+    failed = decide(swarm, "approve", number, check=False, timeout=300)
     assert failed.returncode == Exit.FAILED
     assert "no-such-package" in failed.stderr
     assert len(failed.stderr.splitlines()) > 1, "the end of the log is missing"
@@ -114,7 +115,7 @@ def test_what_does_not_build_changes_nothing(swarm: Hive) -> None:
 
 def test_a_denied_change_carries_the_note(swarm: Hive) -> None:
     number = asked(swarm, "give bob the variable COLOUR=red", "I asked for COLOUR")
-    swarm.hivectl("deny", str(number), "--note", "He likes blue.")
+    decide(swarm, "deny", number, "--note", "He likes blue.")
     assert until_ended(swarm, number)["state"] == "denied"
     note = git(swarm, "bob", "tag", "-l", "--format=%(contents)", f"denied/{number}")
     assert "He likes blue." in note
@@ -134,13 +135,13 @@ def test_a_newer_request_takes_the_place_of_the_older_and_can_be_withdrawn(swarm
 
 def test_an_agent_is_taken_back_to_what_it_was(swarm: Hive) -> None:
     first = asked(swarm, "give bob the variable MOOD=good", "I asked for MOOD")
-    swarm.hivectl("approve", str(first), timeout=300)
+    decide(swarm, "approve", first, timeout=300)
     assert until_ended(swarm, first)["state"] == "deployed"
     back = hivectl(swarm, "deploy-log", "bob")[1]
     number = int(hivectl(swarm, "revert", "bob", back["tag"])["id"])
     assert request(swarm, number)["kind"] == "revert"
     assert '-environment.MOOD = "good"\n' in swarm.hivectl("diff", str(number)).stdout
-    swarm.hivectl("approve", str(number), "--now", timeout=300)
+    decide(swarm, "approve", number, "--now", timeout=300)
     assert until_ended(swarm, number)["state"] == "deployed"
     assert agent(swarm, "bob")["deployed_commit"] == back["commit"]
     told = json.loads(inside(swarm, "bob", "cat", "/etc/hyperhive/harness.json").stdout)
@@ -151,11 +152,11 @@ def test_a_yes_that_waits_for_a_long_turn_can_be_hurried(swarm: Hive) -> None:
     number = asked(swarm, "give bob the variable HASTE=none", "I asked for HASTE")
     swarm.hivectl("send", "bob", "sleep 15")
     until_state(swarm, "bob", "thinking", "TurnState")
-    waits = swarm.hivectl("approve", str(number), "--no-wait", timeout=60)
+    waits = decide(swarm, "approve", number, "--no-wait", timeout=60)
     assert waits.returncode == Exit.OK
-    again = swarm.hivectl("approve", str(number), check=False, timeout=60)
+    again = decide(swarm, "approve", number, check=False, timeout=60)
     assert (again.returncode, "is already building" in again.stderr) == (Exit.CONFLICT, True)
-    swarm.hivectl("approve", str(number), "--now", timeout=120)
+    decide(swarm, "approve", number, "--now", timeout=120)
     assert until_ended(swarm, number)["state"] == "deployed"
     assert wait_for_inbox(swarm, "I slept for 15 seconds")["from"] == "bob"  # once more, whole
 
@@ -166,7 +167,7 @@ def test_an_agent_comes_with_its_configuration(swarm: Hive) -> None:
     number = str(json.loads(swarm.hivectl(*asking, "--json", input=config).stdout)["id"])
     try:
         assert '+environment.JOB = "docs"' in swarm.hivectl("diff", number).stdout
-        swarm.hivectl("approve", number, timeout=300)
+        decide(swarm, "approve", number, timeout=300)
         assert until_ended(swarm, int(number))["state"] == "deployed"
         swarm.hivectl("send", "dora", "what is $JOB")
         assert "JOB is docs" in wait_for_inbox(swarm, "JOB is")["body"]

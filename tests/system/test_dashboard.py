@@ -131,8 +131,11 @@ def test_messages_approvals_and_agents_are_live(swarm: Hive, page: Page) -> None
     approvals = [names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS]
     swarm.run("busctl", "call", *approvals, "RequestSpawn", "ssa{sv}", "erin", "to be seen", "0")
     assert any(row["agent"] == "erin" for row in rows(events, "approvals"))
-    request = hivectl(swarm, "pending")[-1]["id"]
-    assert page.request("POST", f"/api/approvals/{request}/deny", {"note": "no"}).status == 200
+    request = hivectl(swarm, "pending")[-1]
+    path = f"/api/approvals/{request['id']}/deny"
+    assert page.request("POST", path, {"commit": "c" * 40, "note": "no"}).status == 409
+    body = {"commit": request["commit"], "note": "no"}
+    assert page.request("POST", path, body).status == 200
     assert any(row["state"] == "denied" for row in rows(events, "approvals"))
     swarm.hivectl("kill", "alice")
     assert any(row["state"] == "stopped" for row in rows(events, "agents"))

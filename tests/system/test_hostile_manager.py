@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import hivectl, inside, until_ended
+from tests.system.inside import decide, hivectl, inside, until_ended
 from wire import names
 
 pytestmark = pytest.mark.system
@@ -49,7 +49,7 @@ def restored(swarm: Hive) -> Iterator[Hive]:
     """Deny what is pending afterwards, and clone alice's repository again."""
     yield swarm
     for approval in hivectl(swarm, "pending"):
-        swarm.hivectl("deny", str(approval["id"]))
+        decide(swarm, "deny", approval["id"])
     inside(swarm, "manager", "sh", "-c", ANEW)
 
 
@@ -76,7 +76,7 @@ def test_traps_are_not_sprung(restored: Hive) -> None:
     # The copy is ours, and stays when the manager's is lost.
     inside(restored, "manager", "rm", "-rf", "/agents/alice/.git/objects")
     assert "+# trapped" in approvals(restored, "Diff", "t", number).stdout
-    approvals(restored, "Deny", "ts", number, "no")
+    approvals(restored, "Deny", "tss", number, commit, "no")
     assert until_ended(restored, int(number))["state"] == "denied"
     tags = inside(restored, "manager", "git", "--git-dir=/applied/alice", "tag").stdout.split()
     assert {f"proposal/{number}", f"denied/{number}"} <= set(tags)

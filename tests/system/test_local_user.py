@@ -19,7 +19,7 @@ CALLS = [
     ("Lifecycle1", "Spawn", "sa{sv}", "mallory", "0"),
     ("Lifecycle1", "Destroy", "sb", "bob", "true"),
     ("Approvals1", "RequestSpawn", "ssa{sv}", "mallory", "because", "0"),
-    ("Approvals1", "Approve", "t", "1"),
+    ("Approvals1", "Approve", "tsa{sv}", "1", "c" * 40, "0"),
     ("Dashboard1", "LoginLink"),
 ]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import hivectl, until_told, wait_for_inbox
+from tests.system.inside import decide, hivectl, until_told, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
@@ -53,7 +53,7 @@ def test_the_manager_asks_for_an_agent_and_the_operator_decides(swarm: Hive) -> 
     request = hivectl(swarm, "pending")[-1]
     assert (request["agent"], request["requested_by"]) == ("carol", "manager")
     assert "carol" not in {agent["name"] for agent in hivectl(swarm, "list")}
-    swarm.hivectl("approve", str(request["id"]), timeout=120)
+    decide(swarm, "approve", request["id"], timeout=120)
     agents = {agent["name"]: agent["state"] for agent in hivectl(swarm, "list")}
     assert agents["carol"] == "running"
     until_told(swarm, "manager", "spawned", "carol")
@@ -65,7 +65,7 @@ def test_a_denied_request_spawns_nothing_and_tells_the_manager_why(swarm: Hive) 
     swarm.hivectl("send", "manager", "spawn dave because why not")
     wait_for_inbox(swarm, "dave")
     request = hivectl(swarm, "pending")[-1]
-    swarm.hivectl("deny", str(request["id"]), "--note", "two are enough")
+    decide(swarm, "deny", request["id"], "--note", "two are enough")
     until_told(swarm, "manager", "approval-resolved", "two are enough")
     assert "dave" not in {agent["name"] for agent in hivectl(swarm, "list")}
     assert hivectl(swarm, "pending") == []

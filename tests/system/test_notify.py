@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import call, inside, leader, mcp, refused
+from tests.system.inside import call, decide, inside, leader, mcp, refused
 
 pytestmark = pytest.mark.system
 
@@ -108,7 +108,8 @@ def test_the_operator_is_told_of_what_waits(swarm: Hive, hook: Hook) -> None:
     call(swarm, "manager", "request_spawn", name="dora", reason="more hands")
     approval = hook.until("approval", "more hands")
     assert "spawn of dora waits for approval" in approval["title"]
-    swarm.hivectl("deny", approval["id"].rpartition("-")[2])
+    number = approval["id"].rpartition("-")[2]
+    decide(swarm, "deny", number)
     journal = swarm.run("journalctl", "-u", "hive-notify", "--no-pager").stdout
     assert "s3cret" not in journal
     assert str(hook.server_port) not in journal
@@ -138,7 +139,7 @@ def test_a_deploy_that_fails(swarm: Hive, hook: Hook) -> None:
     waiting = hook.until("approval", "what nobody packs")
     assert "apply of alice" in waiting["title"]
     number = waiting["id"].rpartition("-")[2]
-    swarm.hivectl("approve", number, check=False, timeout=300)
+    decide(swarm, "approve", number, check=False, timeout=300)
     failed = hook.until("deploy-failed", "no-such-package")
     assert failed["id"] == f"deploy-failed-{number}"
     inside(swarm, "manager", "git", "-C", "/agents/alice", "reset", "--quiet", "--hard", "HEAD^")

@@ -6,6 +6,8 @@ from wire.records.approvals import (
     ApplyRequestOptions,
     Approval,
     ApprovalFilter,
+    ApprovalOptions,
+    Change,
     Deploy,
     SpawnRequestOptions,
 )
@@ -34,20 +36,20 @@ class ApprovalsClient(Client, interface=names.APPROVALS, path=names.APPROVALS_PA
         """Take a request back."""
 
     @remote("Approve")
-    async def approve(self, id: UInt64) -> ObjectPath:
-        """Approve a request and return the path of its job."""
+    async def approve(self, id: UInt64, commit: Str, options: ApprovalOptions) -> ObjectPath:
+        """Approve a request, if it is about `commit`, and return the path of its job."""
 
     @remote("ApproveNow")
-    async def approve_now(self, id: UInt64) -> ObjectPath:
-        """Approve a request and deploy it without waiting for the end of the turn."""
+    async def approve_now(self, id: UInt64, commit: Str, options: ApprovalOptions) -> ObjectPath:
+        """Approve as `approve`, and deploy without waiting for the end of the turn."""
 
     @remote("Deny")
-    async def deny(self, id: UInt64, note: Str) -> None:
-        """Deny a request."""
+    async def deny(self, id: UInt64, commit: Str, note: Str) -> None:
+        """Deny a request, if it is about `commit`."""
 
     @remote("Diff")
-    async def diff(self, id: UInt64) -> Str:
-        """Return the changes that a request makes."""
+    async def diff(self, id: UInt64) -> Change:
+        """Return the change that a request makes."""
 
     @remote("DeployLog")
     async def deploy_log(self, agent: Str, limit: UInt32) -> list[Deploy]:

@@ -91,9 +91,28 @@ class ApplyRequestOptions(NamedTuple):
 
 
 @dictionary()
+class ApprovalOptions(NamedTuple):
+    """The options of Approve and ApproveNow."""
+
+    base: Str | None = None
+    """The base of the change that was shown; None: no change was shown."""
+
+
+@struct
+class Change(NamedTuple):
+    """The change that a request makes."""
+
+    diff: Str
+    """A unified diff."""
+    base: Str
+    """The full name of the commit that it starts from; empty: nothing was deployed."""
+
+
+@dictionary()
 class ApprovalFilter(NamedTuple):
     """The filter of List."""
 
+    id: UInt64 | None = None
     state: ApprovalState | None = None
     agent: Str | None = None
     limit: UInt32 | None = None

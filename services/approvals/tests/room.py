@@ -134,6 +134,18 @@ class Room:
         """Commit on top of what is deployed, as the manager does; return the commit."""
         return self.git.propose(agent, text, self.git.applied[agent].refs.get("main"))
 
+    async def yes(self, number: int, *, now: bool = False) -> str:
+        """Approve a request as it is shown now."""
+        return await self.approvals.approve(number, self._shown(number), now=now)
+
+    async def no(self, number: int, note: str) -> None:
+        """Deny a request as it is shown now."""
+        await self.approvals.deny(number, self._shown(number), note)
+
+    def _shown(self, number: int) -> str:
+        found = self.store.get(number)
+        return found.commit if found else "0" * 40
+
     def row(self, number: int) -> Approval:
         approval = self.store.get(number)
         assert approval is not None
@@ -202,7 +214,7 @@ async def apply(room: Room, text: str = "# faster\n", *, base: str | None = None
 async def deployed(room: Room, text: str = "# faster\n") -> int:
     """Request, approve and deploy a configuration of alice; return the id."""
     number = await apply(room, text)
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     room.lifecycle.end("alice")
     await room.rest()
     assert room.state(number) is ApprovalState.DEPLOYED

@@ -29,8 +29,8 @@ async def test_a_yes_deploys_a_commit(room: Room) -> None:
     row = room.row(number)
     assert (row.kind, row.state) == (ApprovalKind.APPLY, ApprovalState.PENDING)
     assert room.tags() == {"deployed/0", "proposal/1"}
-    assert await room.approvals.diff(number) == f"-{agentfile.TEMPLATE}+# faster\n"
-    await room.do(room.approvals.approve(number))
+    assert (await room.approvals.diff(number)).diff == f"-{agentfile.TEMPLATE}+# faster\n"
+    await room.do(room.yes(number))
     assert room.lifecycle.orders == [("deploy", "alice", row.commit)]
     assert room.lifecycle.now == [False]
     assert room.git.applied["alice"].refs["main"] == before
@@ -44,7 +44,7 @@ async def test_a_yes_deploys_a_commit(room: Room) -> None:
         f"The request 1 to deploy {row.commit[:12]} to alice was approved, and {row.commit[:12]} "
         "is deployed."
     )
-    assert await room.approvals.diff(number) == f"-{agentfile.TEMPLATE}+# faster\n"
+    assert (await room.approvals.diff(number)).diff == f"-{agentfile.TEMPLATE}+# faster\n"
     (deploy, initial) = await room.approvals.deploy_log("alice", 10)
     assert (deploy.approval, deploy.commit, deploy.requested_by) == (number, row.commit, MANAGER)
     assert (initial.approval, initial.commit, initial.requested_by) == (0, before, OPERATOR)
@@ -53,7 +53,7 @@ async def test_a_yes_deploys_a_commit(room: Room) -> None:
 
 async def test_a_yes_may_be_for_now(room: Room) -> None:
     await room.agent()
-    await room.do(room.approvals.approve(await apply(room), now=True))
+    await room.do(room.yes(await apply(room), now=True))
     assert room.lifecycle.now == [True]
 
 
@@ -64,7 +64,7 @@ async def test_a_signalled_deploy_is_in_the_repository(room: Room) -> None:
     room.ledger.on_change = lambda approval: seen.append(
         f"{approval.state} {room.meta.pins['alice'].approval}"
     )
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     room.lifecycle.end("alice")
     await room.rest()
     assert seen == ["approved 0", "building 0", "deployed 1"]
@@ -73,7 +73,7 @@ async def test_a_signalled_deploy_is_in_the_repository(room: Room) -> None:
 async def test_of_a_long_log_the_beginning_and_the_end_are_kept(room: Room) -> None:
     await room.agent()
     number = await apply(room)
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     room.lifecycle.end("alice", "failed", "It does not build.\n" + "x" * 100_000 + "\nthe reason")
     await room.rest()
     note = room.row(number).note
@@ -94,7 +94,7 @@ async def test_an_answer_has_bounds(room: Room) -> None:
 async def test_a_failed_deploy_leaves_the_agent_as_it_was(room: Room) -> None:
     before = await room.agent()
     number = await apply(room)
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     log = "It does not build.\n" + "\n".join(f"line {n}" for n in range(50))
     room.lifecycle.end("alice", "failed", log)
     await room.rest()
@@ -109,7 +109,7 @@ async def test_a_failed_deploy_leaves_the_agent_as_it_was(room: Room) -> None:
 async def test_a_cancelled_job_has_failed(room: Room) -> None:
     await room.agent()
     number = await apply(room)
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     room.lifecycle.end("alice", "cancelled", "The job was cancelled; alice is unchanged.")
     await room.rest()
     assert room.state(number) is ApprovalState.FAILED
@@ -200,10 +200,10 @@ async def test_an_agent_that_is_being_made_has_nothing_to_change(room: Room) -> 
 async def test_a_yes_that_waits_for_a_turn_may_be_hurried(room: Room) -> None:
     await room.agent()
     number = await apply(room)
-    job = await room.do(room.approvals.approve(number))
+    job = await room.do(room.yes(number))
     with pytest.raises(Conflict, match="already building"):
-        await room.do(room.approvals.approve(number))
-    assert await room.do(room.approvals.approve(number, now=True)) == job
+        await room.do(room.yes(number))
+    assert await room.do(room.yes(number, now=True)) == job
     assert room.lifecycle.hurried == [job]
     # Ordered anew, by another life of lifecycle, it does not wait either.
     room.lifecycle.jobs.clear()
@@ -217,12 +217,12 @@ async def test_a_full_disk_refuses_the_hurry_and_the_request_stands(
 ) -> None:
     await room.agent()
     number = await apply(room)
-    job = await room.do(room.approvals.approve(number))
+    job = await room.do(room.yes(number))
     with full_disk(), pytest.raises(Unavailable, match="nothing was changed"):
-        await room.do(room.approvals.approve(number, now=True))
+        await room.do(room.yes(number, now=True))
     assert room.lifecycle.hurried == []
     assert not room.row(number).now
-    assert await room.do(room.approvals.approve(number, now=True)) == job
+    assert await room.do(room.yes(number, now=True)) == job
 
 
 async def test_an_agent_that_appeared_just_now_is_adopted_at_once(room: Room) -> None:
@@ -245,7 +245,7 @@ async def test_a_newer_request_takes_the_place_of_an_older_one(room: Room) -> No
     assert "superseded/1" in room.tags()
     assert room.broker.told == {}  # who asked anew knows it
     with pytest.raises(Conflict, match="already superseded"):
-        await room.do(room.approvals.approve(first))
+        await room.do(room.yes(first))
     await room.check()
 
 
@@ -260,10 +260,10 @@ async def test_the_manager_is_notified_when_the_operator_replaces_its_request(ro
 async def test_a_deploy_ends_what_was_not_made_on_top_of_it(room: Room) -> None:
     main = await room.agent()
     first = await apply(room, "# 1\n")
-    await room.do(room.approvals.approve(first))
+    await room.do(room.yes(first))
     second = await apply(room, "# 2\n", base=main)
     with pytest.raises(Conflict, match="Request 1 for alice is building"):
-        await room.do(room.approvals.approve(second))
+        await room.do(room.yes(second))
     room.lifecycle.end("alice")
     await room.rest()
     assert room.state(second) is ApprovalState.SUPERSEDED
@@ -274,12 +274,12 @@ async def test_a_deploy_ends_what_was_not_made_on_top_of_it(room: Room) -> None:
 async def test_a_request_based_on_a_deploy_stays_pending(room: Room) -> None:
     await room.agent()
     first = await apply(room, "# 1\n")
-    await room.do(room.approvals.approve(first))
+    await room.do(room.yes(first))
     second = await apply(room, "# 2\n", base=room.row(first).commit)
     room.lifecycle.end("alice")
     await room.rest()
     assert room.state(second) is ApprovalState.PENDING
-    await room.do(room.approvals.approve(second))
+    await room.do(room.yes(second))
     room.lifecycle.end("alice")
     await room.rest()
     assert room.state(second) is ApprovalState.DEPLOYED
@@ -292,7 +292,7 @@ async def test_a_yes_to_what_no_longer_fits_supersedes_it(room: Room) -> None:
     repository = room.git.applied["alice"]
     repository.refs["main"] = await room.git.commit_file("alice", "# x\n", "x", parent=None)
     with pytest.raises(Conflict, match="was superseded"):
-        await room.do(room.approvals.approve(number))
+        await room.do(room.yes(number))
     assert room.state(number) is ApprovalState.SUPERSEDED
     assert room.lifecycle.orders == []
 
@@ -303,7 +303,7 @@ async def test_a_revert_goes_back(room: Room) -> None:
     number = await room.do(room.approvals.revert(OPERATOR, "alice", "deployed/0"))
     row = room.row(number)
     assert (row.kind, row.commit, row.reason) == (ApprovalKind.REVERT, main, "Back to deployed/0")
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     room.lifecycle.end("alice")
     await room.rest()
     assert room.lifecycle.agents["alice"] == main
@@ -334,7 +334,7 @@ async def test_a_revert_to_what_is_deployed_meanwhile_is_superseded(room: Room) 
     await room.agent()
     first = await deployed(room, "# 1\n")
     second = await apply(room, "# 2\n")
-    await room.do(room.approvals.approve(second))
+    await room.do(room.yes(second))
     number = await room.do(room.approvals.revert(OPERATOR, "alice", "deployed/0"))
     room.lifecycle.end("alice", "failed", "No.")
     await room.rest()
@@ -342,7 +342,7 @@ async def test_a_revert_to_what_is_deployed_meanwhile_is_superseded(room: Room) 
     repository = room.git.applied["alice"]
     repository.refs["main"] = room.row(number).commit
     with pytest.raises(Conflict, match="is already deployed"):
-        await room.do(room.approvals.approve(number))
+        await room.do(room.yes(number))
     assert room.state(first) is ApprovalState.DEPLOYED
 
 
@@ -371,10 +371,10 @@ async def test_the_manager_takes_back_only_its_own(room: Room) -> None:
 
 async def test_a_resolved_request_stays_resolved(room: Room) -> None:
     number = await spawn(room)
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     for again in (
-        room.approvals.approve(number),
-        room.approvals.deny(number, ""),
+        room.yes(number),
+        room.no(number, ""),
         room.approvals.withdraw(OPERATOR, number),
     ):
         with pytest.raises(Conflict, match="already building; `hivectl status bob`"):
@@ -385,9 +385,7 @@ async def test_a_resolved_request_stays_resolved(room: Room) -> None:
 async def test_two_yeses_at_once_order_once(room: Room) -> None:
     number = await spawn(room)
     answers = await room.do(
-        asyncio.gather(
-            room.approvals.approve(number), room.approvals.approve(number), return_exceptions=True
-        )
+        asyncio.gather(room.yes(number), room.yes(number), return_exceptions=True)
     )
     assert sorted(type(a).__name__ for a in answers) == ["Conflict", "str"]
     assert len(room.lifecycle.orders) == 1
@@ -396,8 +394,8 @@ async def test_two_yeses_at_once_order_once(room: Room) -> None:
 @pytest.mark.parametrize("number", [0, 7, 2**63 - 1, 2**64 - 1])
 async def test_an_unknown_id_is_not_found(room: Room, number: int) -> None:
     for asked in (
-        room.approvals.approve(number),
-        room.approvals.deny(number, ""),
+        room.yes(number),
+        room.no(number, ""),
         room.approvals.withdraw(OPERATOR, number),
         room.approvals.diff(number),
     ):

@@ -76,9 +76,9 @@ class Crowd(Room):
             return
         number = self.chance.choice(pending).id
         decisions: list[Awaitable[Any]] = [
-            self.approvals.approve(number),
-            self.approvals.approve(number, now=True),
-            self.approvals.deny(number, "no"),
+            self.yes(number),
+            self.yes(number, now=True),
+            self.no(number, "no"),
             self.approvals.withdraw(self._who(), number),
         ]
         chosen = self.chance.choices(range(4), weights=(6, 2, 1, 1))[0]

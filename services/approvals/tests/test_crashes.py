@@ -67,7 +67,7 @@ class Story(Room):
         return commit
 
     async def approve(self, number: int) -> None:
-        await self.ask(lambda: self.approvals.approve(number))
+        await self.ask(lambda: self.yes(number))
 
     async def settle(self, agent: str) -> None:
         """Approve the last request for `agent`, and work until it has ended."""
@@ -117,7 +117,7 @@ async def _hurried(room: Story) -> None:
     with suppress(HiveError):
         await room.approve(number)
     with suppress(HiveError):
-        await room.ask(lambda: room.approvals.approve(number, now=True))
+        await room.ask(lambda: room.yes(number, now=True))
     await room.changed()
     assert room.lifecycle.agents["alice"] == commit
 
@@ -126,7 +126,7 @@ async def _denied(room: Story) -> None:
     await room.apply("alice", CONFIG)
     number = room.store.find()[-1].id
     with suppress(HiveError):
-        await room.ask(lambda: room.approvals.deny(number, "no"))
+        await room.ask(lambda: room.no(number, "no"))
     await room.changed()
     assert room.state(number) is ApprovalState.DENIED
     assert room.git.applied["alice"].notes[f"denied/{number}"] == "no"

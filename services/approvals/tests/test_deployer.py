@@ -17,7 +17,7 @@ async def test_an_order_that_lifecycle_refuses_fails_the_request(room: Room) -> 
     number = await spawn(room)
     room.lifecycle.agents["bob"] = ""  # the operator was faster
     with pytest.raises(AlreadyExists):
-        await room.do(room.approvals.approve(number))
+        await room.do(room.yes(number))
     assert room.state(number) is ApprovalState.FAILED
     assert not room.meta.prepared
 
@@ -26,7 +26,7 @@ async def test_a_yes_outlives_a_lifecycle_that_is_away(room: Room) -> None:
     number = await spawn(room)
     room.lifecycle.error = Unavailable("Nobody owns the name.")
     with pytest.raises(Unavailable, match="will be carried out later: Nobody owns"):
-        await room.do(room.approvals.approve(number))
+        await room.do(room.yes(number))
     assert room.state(number) is ApprovalState.APPROVED
     room.lifecycle.error = None
     room.controller.lifecycle_appeared()
@@ -38,7 +38,7 @@ async def test_a_yes_waits_for_what_else_is_done_to_the_agent(room: Room) -> Non
     await room.agent()
     number = await apply(room)
     room.lifecycle.begin("restart", "alice")
-    waiting = asyncio.ensure_future(room.approvals.approve(number))
+    waiting = asyncio.ensure_future(room.yes(number))
     for _ in range(50):
         await asyncio.sleep(0)
         await room.rest()
@@ -62,7 +62,7 @@ async def test_a_job_that_was_begun_just_before_ours_is_waited_for(
         return await deploy(agent, commit, now=now)
 
     monkeypatch.setattr(room.lifecycle, "deploy", late)
-    waiting = asyncio.ensure_future(room.approvals.approve(number))
+    waiting = asyncio.ensure_future(room.yes(number))
     for _ in range(50):
         await asyncio.sleep(0)
         await room.rest()
@@ -78,11 +78,11 @@ async def test_both_callers_that_wait_get_the_job(room: Room) -> None:
     await room.agent()
     number = await apply(room)
     room.lifecycle.begin("restart", "alice")
-    first = asyncio.ensure_future(room.approvals.approve(number))
+    first = asyncio.ensure_future(room.yes(number))
     for _ in range(50):
         await asyncio.sleep(0)
         await room.rest()
-    second = asyncio.ensure_future(room.approvals.approve(number, now=True))
+    second = asyncio.ensure_future(room.yes(number, now=True))
     await asyncio.sleep(0)
     room.lifecycle.end("alice")
     job = await room.do(second)
@@ -98,7 +98,7 @@ async def test_a_yes_that_takes_long_is_answered_all_the_same(
     number = await apply(room)
     room.lifecycle.begin("restart", "alice")
     with pytest.raises(Unavailable, match="when the agent's current job has ended"):
-        await room.do(room.approvals.approve(number))
+        await room.do(room.yes(number))
     room.lifecycle.end("alice")
     await room.rest()
     assert room.state(number) is ApprovalState.BUILDING
@@ -115,7 +115,7 @@ async def test_a_conflict_that_is_none_of_a_job_fails_the_request(
     monkeypatch.setattr(room.lifecycle, "deploy", refuse)
     number = await apply(room)
     with pytest.raises(Conflict, match="Not this one"):
-        await room.do(room.approvals.approve(number))
+        await room.do(room.yes(number))
     assert room.state(number) is ApprovalState.FAILED
 
 
@@ -123,7 +123,7 @@ async def test_a_lifecycle_that_was_lost_is_not_started_for_what_nobody_waits_fo
     room: Room,
 ) -> None:
     await room.agent()
-    await room.do(room.approvals.approve(await apply(room)))
+    await room.do(room.yes(await apply(room)))
     room.lifecycle.here = False
     asked = room.faults.steps.count("before snapshot")
     room.controller.lifecycle_vanished()
@@ -140,7 +140,7 @@ async def test_a_lifecycle_that_was_lost_is_not_started_for_what_nobody_waits_fo
 async def test_a_job_that_goes_on_after_lifecycle_was_lost_is_the_same(room: Room) -> None:
     await room.agent()
     number = await apply(room)
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     room.controller.lifecycle_vanished()
     await room.rest()
     room.lifecycle.end("alice", "failed", "No.")
@@ -152,7 +152,7 @@ async def test_a_job_that_goes_on_after_lifecycle_was_lost_is_the_same(room: Roo
 async def test_a_job_that_lifecycle_took_with_it_is_ordered_anew(room: Room) -> None:
     await room.agent()
     number = await apply(room)
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     room.lifecycle.jobs.clear()
     room.controller.lifecycle_vanished()
     await room.rest()
@@ -165,7 +165,7 @@ async def test_a_job_that_lifecycle_took_with_it_is_ordered_anew(room: Room) -> 
 async def test_a_deploy_that_ended_while_nobody_listened_is_not_ordered_again(room: Room) -> None:
     await room.agent()
     number = await apply(room)
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     room.lifecycle.told = None
     room.lifecycle.end("alice")
     await room.start()
@@ -188,7 +188,7 @@ async def test_a_job_that_ends_before_its_order_is_answered_counts(
         return job
 
     monkeypatch.setattr(room.lifecycle, "deploy", fast)
-    assert await room.do(room.approvals.approve(number))
+    assert await room.do(room.yes(number))
     assert room.state(number) is ApprovalState.DEPLOYED
 
 
@@ -204,7 +204,7 @@ async def test_a_job_of_somebody_else_that_ends_before_our_order_is_answered_doe
 
     monkeypatch.setattr(room.lifecycle, "spawn", late)
     with pytest.raises(AlreadyExists):
-        await room.do(room.approvals.approve(number))
+        await room.do(room.yes(number))
     assert room.state(number) is ApprovalState.FAILED
     await room.check()
 
@@ -214,7 +214,7 @@ async def test_jobs_of_others_change_nothing(room: Room) -> None:
     number = await apply(room)
     room.controller.job_removed(removed("/any", "alice", "deploy", "done", ""))
     assert room.state(number) is ApprovalState.PENDING
-    job = await room.do(room.approvals.approve(number))
+    job = await room.do(room.yes(number))
     room.controller.job_removed(removed(job, "bob", "deploy", "failed", "x"))
     room.controller.job_removed(removed(job, "alice", "start", "failed", "x"))
     room.controller.job_removed(removed(job + "0", "alice", "deploy", "failed", "x"))
@@ -225,8 +225,8 @@ async def test_approvals_of_different_agents_do_not_wait_for_each_other(room: Ro
     await room.agent()
     number = await apply(room)
     other = await spawn(room)
-    await room.do(room.approvals.approve(number))
-    await room.do(room.approvals.approve(other))
+    await room.do(room.yes(number))
+    await room.do(room.yes(other))
     room.lifecycle.end("bob")
     await room.rest()
     assert room.state(other) is ApprovalState.DEPLOYED
@@ -251,8 +251,8 @@ async def test_a_git_error_with_one_agent_does_not_stop_another(
 
     monkeypatch.setattr(room.meta, "prepare", broken)
     with pytest.raises(Unavailable, match="disk is full"):
-        await room.do(room.approvals.approve(number))
-    await room.do(room.approvals.approve(other))
+        await room.do(room.yes(number))
+    await room.do(room.yes(other))
     room.lifecycle.end("bob")
     monkeypatch.undo()
     await room.rest()
@@ -284,7 +284,7 @@ async def test_a_job_that_ends_just_after_the_look_is_not_lost(
 ) -> None:
     await room.agent()
     number = await apply(room)
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     happened = _after_look(room, monkeypatch, lambda: room.lifecycle.end("alice", "failed", "No."))
     room.controller.lifecycle_vanished()
     room.controller.lifecycle_appeared()
@@ -299,7 +299,7 @@ async def test_lifecycle_that_is_lost_just_after_the_look_is_looked_at_again(
 ) -> None:
     await room.agent()
     number = await apply(room)
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
 
     happened = _after_look(room, monkeypatch, lambda: _lose_with_the_job(room))
     room.controller.lifecycle_vanished()
@@ -325,12 +325,12 @@ async def test_lifecycle_that_is_lost_while_another_request_is_ordered_is_looked
     monkeypatch.setattr(room.lifecycle, "spawn", lose)
     first = await spawn(room)
     with pytest.raises(Unavailable):
-        await room.do(room.approvals.approve(first))
+        await room.do(room.yes(first))
     second = await apply(room)
     room.lifecycle.here = False
     room.lifecycle.error = Unavailable("It is down.")
     with pytest.raises(Unavailable):
-        await room.do(room.approvals.approve(second))
+        await room.do(room.yes(second))
     room.lifecycle.here, room.lifecycle.error = True, None
     room.lifecycle.begin("deploy", "alice", room.row(second).commit)
     room.controller.lifecycle_appeared()

@@ -12,7 +12,7 @@ from wire.records.approvals import ApprovalState
 async def test_an_undelivered_notice_survives_a_restart(room: Room) -> None:
     number = await spawn(room)
     room.broker.error = Unavailable("Nobody owns the name.")
-    await room.do(room.approvals.deny(number, "no"))
+    await room.do(room.no(number, "no"))
     assert room.broker.asked
     room.broker.error = None
     await room.start()
@@ -25,7 +25,7 @@ async def test_an_undelivered_notice_survives_a_restart(room: Room) -> None:
 async def test_a_broker_that_comes_back_hears_what_it_missed(room: Room, error: HiveError) -> None:
     number = await spawn(room)
     room.broker.error = error
-    await room.do(room.approvals.deny(number, "no"))
+    await room.do(room.no(number, "no"))
     room.broker.error = None
     await room.notifier.deliverer.deliver()
     assert set(room.broker.told) == {"approval-1"}
@@ -34,7 +34,7 @@ async def test_a_broker_that_comes_back_hears_what_it_missed(room: Room, error: 
 async def test_without_a_manager_nobody_is_owed_anything(room: Room) -> None:
     number = await spawn(room, "manager")
     room.broker.error = NotFound("There is no agent manager.")
-    await room.do(room.approvals.deny(number, ""))
+    await room.do(room.no(number, ""))
     assert room.store.unnotified() == []
 
 

@@ -25,6 +25,7 @@ from wire.records.approvals import (
     ApplyRequestOptions,
     ApprovalFilter,
     ApprovalKind,
+    ApprovalOptions,
     ApprovalState,
     Deploy,
     SpawnRequestOptions,
@@ -51,6 +52,12 @@ class Hive(NamedTuple):
             names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS, member, signature, *args
         )
         return reply[0] if reply else None
+
+    async def yes(self, number: int, *, now: bool = False) -> str:
+        """Approve a request as it is shown now."""
+        [request] = await self.approvals.list_approvals(ApprovalFilter(id=number))
+        method = self.approvals.approve_now if now else self.approvals.approve
+        return await method(number, request.commit, ApprovalOptions())
 
     async def states(self) -> list[str]:
         return [request.state for request in await self.approvals.list_approvals(ALL)]
@@ -113,7 +120,7 @@ async def test_from_request_to_spawned(
             await hive.approvals.request_spawn("alice", "docs", SpawnRequestOptions("# x\n")) == 1
         )
         assert await _next(stream) == ("ApprovalAdded", ["alice", 1, "spawn"])
-        assert "+# x" in await hive.approvals.diff(1)
+        assert "+# x" in (await hive.approvals.diff(1)).diff
         del principals.known[hive.client.unique_name]
     # Identities of callers are cached for as long as the connections last.
     async with room(), hive.client.subscribe(interface=names.APPROVALS) as stream:
@@ -122,7 +129,7 @@ async def test_from_request_to_spawned(
         commit = request.commit
         assert (request.id, request.kind, request.agent) == (1, ApprovalKind.SPAWN, "alice")
         assert (request.reason, request.requested_by) == ("docs", "manager")
-        assert await hive.approvals.approve(1) == names.job_path(1)
+        assert await hive.yes(1) == names.job_path(1)
         assert hive.lifecycle.orders == [("spawn", "alice", commit)]
         for state in ("approved", "building"):
             assert await _next(stream) == ("ApprovalResolved", ["alice", 1, state])
@@ -159,8 +166,8 @@ async def test_from_a_commit_to_deployed_and_back(
         )
         assert await _next(stream) == ("ApprovalAdded", ["bob-2", 1, "apply"])
         tree.remove()
-        assert '+model = "small"' in await hive.approvals.diff(1)
-        await hive.approvals.approve_now(1)
+        assert '+model = "small"' in (await hive.approvals.diff(1)).diff
+        await hive.yes(1, now=True)
         assert hive.lifecycle.orders == [("deploy", "bob-2", commit, "True")]
         hive.lifecycle.end()
         while await _next(stream) != ("ApprovalResolved", ["bob-2", 1, "deployed"]):
@@ -169,7 +176,7 @@ async def test_from_a_commit_to_deployed_and_back(
             "proposal/1", "approved/1", "building/1", "deployed/1"
         }  # fmt: skip
         assert await hive.approvals.revert("bob-2", "deployed/0") == 2
-        await hive.approvals.approve(2)
+        await hive.yes(2)
         assert hive.lifecycle.orders[1] == ("deploy", "bob-2", initial, "False")
         hive.lifecycle.end("failed", "It does not build.\nline 50")
         while await _next(stream) != ("ApprovalResolved", ["bob-2", 2, "failed"]):
@@ -204,18 +211,19 @@ async def _until(hive: Hive, words: str) -> str:
 async def test_a_denial_reaches_the_manager(hive: Hive, room: Callable[[], Any]) -> None:
     async with room():
         await hive.approvals.request_spawn("alice", "docs", SpawnRequestOptions())
-        await hive.approvals.deny(1, "too many already")
+        [request] = await hive.approvals.list_approvals(ALL)
+        await hive.approvals.deny(1, request.commit, "too many already")
         assert (await hive.broker.next())[1].endswith("was denied: too many already")
         for member, arguments in (
-            ("Approve", ("t", 1)),
-            ("ApproveNow", ("t", 1)),
+            ("Approve", ("tsa{sv}", 1, request.commit, {})),
+            ("ApproveNow", ("tsa{sv}", 1, request.commit, {})),
             ("Withdraw", ("t", 1)),
-            ("Deny", ("ts", 1, "")),
+            ("Deny", ("tss", 1, request.commit, "")),
         ):
             with pytest.raises(Conflict, match="already denied"):
                 await hive.ask(member, *arguments)
         with pytest.raises(NotFound):
-            await hive.ask("Approve", "t", 2**64 - 1)
+            await hive.ask("Approve", "tsa{sv}", 2**64 - 1, request.commit, {})
 
 
 async def test_bad_requests_are_answered_with_their_error(
@@ -233,6 +241,11 @@ async def test_bad_requests_are_answered_with_their_error(
             ("RequestSpawn", "ssa{sv}", "alice", "docs", {"config": "packages = 7"}),
             ("RequestApply", "sssa{sv}", "bob-2", "c0ffee7", "x", {"revert": 1}),
             ("RequestApply", "sssa{sv}", "bob-2", "main", "x", {}),
+            ("Approve", "tsa{sv}", 1, "c0ffee7", {}),
+            ("Approve", "tsa{sv}", 1, "", {}),
+            ("Approve", "tsa{sv}", 1, "c" * 40, {"commit": "c" * 40}),
+            ("ApproveNow", "tsa{sv}", 1, "C" * 40, {"base": 1}),
+            ("Deny", "tss", 1, "c0ffee7", "no"),
             ("DeployLog", "su", "", 0),
             ("DeployLog", "su", "../x", 1),
         ]
@@ -243,6 +256,8 @@ async def test_bad_requests_are_answered_with_their_error(
                 {"state": "open"},
                 {"state": 3},
                 {"agent": 3},
+                {"id": 0},
+                {"id": "1"},
                 {"limit": 0},
                 {"limit": True},
                 {"state": Typed("as", ["pending"])},
@@ -265,8 +280,10 @@ async def test_only_the_operator_says_yes_or_no(
     async with room():
         await hive.approvals.request_spawn("carol", "docs", SpawnRequestOptions())
         calls: list[tuple[Any, ...]] = [
-            ("Approve", "t", 1), ("ApproveNow", "t", 1), ("Deny", "ts", 1, "")
-        ]  # fmt: skip
+            ("Approve", "tsa{sv}", 1, "c" * 40, {}),
+            ("ApproveNow", "tsa{sv}", 1, "c" * 40, {}),
+            ("Deny", "tss", 1, "c" * 40, ""),
+        ]
         if who != THE_MANAGER:
             calls += [
                 ("RequestSpawn", "ssa{sv}", "dave", "docs", {}),
@@ -290,7 +307,7 @@ async def test_a_restart_between_yes_and_the_end_orders_anew(
 ) -> None:
     async with room():
         await hive.approvals.request_spawn("alice", "docs", SpawnRequestOptions())
-        await hive.approvals.approve(1)
+        await hive.yes(1)
         hive.lifecycle.asked.clear()
     async with room():
         await asyncio.wait_for(hive.lifecycle.asked.wait(), 5)
@@ -306,7 +323,7 @@ async def test_a_lifecycle_that_comes_back_is_asked_anew(
 ) -> None:
     async with room():
         await hive.approvals.request_spawn("alice", "docs", SpawnRequestOptions())
-        await hive.approvals.approve(1)
+        await hive.yes(1)
         await hive.hive.close()
         bus, lifecycle, broker = await connect(), Lifecycle(), Broker()
         export(bus, lifecycle, broker)

@@ -17,7 +17,7 @@ async def test_a_yes_spawns_with_the_configuration_that_was_asked_for(room: Room
     assert (row.state, row.kind) == (ApprovalState.PENDING, ApprovalKind.SPAWN)
     assert room.git.applied["bob"].commits[row.commit].text == 'model = "small"\n'
     assert room.tags("bob") == {"proposal/1"}
-    job = await room.do(room.approvals.approve(number))
+    job = await room.do(room.yes(number))
     assert room.lifecycle.jobs[job].agent == "bob"
     assert room.state(number) is ApprovalState.BUILDING
     assert room.meta.prepared["bob"].approval == number
@@ -51,7 +51,7 @@ async def test_a_kept_agent_comes_back_with_what_it_had(room: Room) -> None:
     await room.rest()
     number = await spawn(room, "alice")
     assert room.row(number).commit == room.row(1).commit
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     room.lifecycle.end("alice")
     await room.rest()
     await room.check()
@@ -59,7 +59,7 @@ async def test_a_kept_agent_comes_back_with_what_it_had(room: Room) -> None:
 
 async def test_a_failed_job_fails_the_request_with_its_reason(room: Room) -> None:
     number = await spawn(room)
-    await room.do(room.approvals.approve(number))
+    await room.do(room.yes(number))
     room.lifecycle.end("bob", "failed", "No room on the disk.")
     await room.rest()
     row = room.row(number)
@@ -71,7 +71,7 @@ async def test_a_failed_job_fails_the_request_with_its_reason(room: Room) -> Non
 
 async def test_a_no_is_kept_and_told_with_its_note(room: Room) -> None:
     number = await spawn(room)
-    await room.do(room.approvals.deny(number, "ask alice instead"))
+    await room.do(room.no(number, "ask alice instead"))
     assert room.state(number) is ApprovalState.DENIED
     assert room.git.applied["bob"].notes["denied/1"] == "ask alice instead"
     assert room.broker.told == {
@@ -106,7 +106,7 @@ async def test_reasons_have_bounds(room: Room, reason: str) -> None:
 async def test_a_note_has_bounds_and_a_bad_one_changes_nothing(room: Room) -> None:
     number = await spawn(room)
     with pytest.raises(InvalidArgument):
-        await room.do(room.approvals.deny(number, "x" * (MAX_TEXT + 1)))
+        await room.do(room.no(number, "x" * (MAX_TEXT + 1)))
     assert room.state(number) is ApprovalState.PENDING
 
 
@@ -127,7 +127,7 @@ async def test_one_open_request_holds_a_name(room: Room) -> None:
     first = await spawn(room)
     with pytest.raises(Conflict, match="Request 1 for bob is pending"):
         await spawn(room)
-    await room.do(room.approvals.deny(first, ""))
+    await room.do(room.no(first, ""))
     assert await spawn(room) == 2
 
 
@@ -147,7 +147,7 @@ async def test_the_queue_is_bounded(room: Room) -> None:
         await spawn(room, name)
     with pytest.raises(LimitExceeded, match="3 requests are pending"):
         await spawn(room, "d")
-    await room.do(room.approvals.deny(1, ""))
+    await room.do(room.no(1, ""))
     await spawn(room, "d")
 
 

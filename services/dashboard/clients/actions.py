@@ -9,6 +9,7 @@ from wire.clients.broker import BrokerClient
 from wire.clients.client import Client
 from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.errors import NotFound
+from wire.records.approvals import ApprovalOptions, Change
 from wire.records.broker import MessageFilter, QuestionFilter, SendOptions
 
 
@@ -69,20 +70,25 @@ class OperatorActions:
         begin = {"start": agent.start, "kill": agent.stop, "restart": agent.restart}[verb]
         await begin()
 
-    async def approve(self, approval: int, *, now: bool) -> None:
-        """Approve a request; with `now`, do not wait until the agent's turn is over."""
-        if now:
-            await self._approvals.approve_now(approval)
-        else:
-            await self._approvals.approve(approval)
+    async def approve(self, approval: int, commit: str, base: str | None, *, now: bool) -> None:
+        """Approve a request.
 
-    async def diff(self, approval: int) -> str:
-        """Return the change that a request asks for, as a unified diff."""
+        Args:
+            approval: the number of the request.
+            commit: the commit that the page showed.
+            base: the base of the change that the page showed; None: it showed no change.
+            now: do not wait until the agent's turn is over.
+        """
+        method = self._approvals.approve_now if now else self._approvals.approve
+        await method(approval, commit, ApprovalOptions(base=base))
+
+    async def diff(self, approval: int) -> Change:
+        """Return the change that a request asks for."""
         return await self._approvals.diff(approval)
 
-    async def deny(self, approval: int, note: str) -> None:
-        """Deny a request; `note` tells the manager why."""
-        await self._approvals.deny(approval, note)
+    async def deny(self, approval: int, commit: str, note: str) -> None:
+        """Deny a request that the page showed with `commit`; `note` tells the manager why."""
+        await self._approvals.deny(approval, commit, note)
 
     async def refresh(self, service: str) -> None:
         """Start a service, if the bus can, and make its feed ask for everything again."""

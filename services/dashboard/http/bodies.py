@@ -35,14 +35,20 @@ class Message(Body):
 
 
 class Approval(Body):
-    """An approval; with `now`, it does not wait until the agent's turn is over."""
+    """An approval of what the page showed; approvals checks that it still holds.
 
+    With `now`, it does not wait until the agent's turn is over.
+    """
+
+    commit: str = Field(max_length=40)
+    base: str | None = Field(default=None, max_length=40)
     now: bool = False
 
 
 class Denial(Body):
-    """A denial, with a note for the manager."""
+    """A denial of what the page showed, with a note for the manager."""
 
+    commit: str = Field(max_length=40)
     note: str = Field(default="", max_length=10_000)
 
 

@@ -221,17 +221,18 @@ class Handlers:
     async def approve(self, request: web.Request) -> web.Response:
         """Approve a request."""
         body = await bodies.read(request, bodies.Approval)
-        await self._actions.approve(_id(request), now=body.now)
+        await self._actions.approve(_id(request), body.commit, body.base, now=body.now)
         return web.json_response({})
 
     async def diff(self, request: web.Request) -> web.Response:
-        """Answer with the lines of the change that a request asks for."""
-        return web.json_response({"diff": shown.lines(await self._actions.diff(_id(request)))})
+        """Answer with the lines of the change that a request asks for, and its base."""
+        change = await self._actions.diff(_id(request))
+        return web.json_response({"diff": shown.lines(change.diff), "base": change.base})
 
     async def deny(self, request: web.Request) -> web.Response:
         """Deny a request, with a note."""
         body = await bodies.read(request, bodies.Denial)
-        await self._actions.deny(_id(request), body.note)
+        await self._actions.deny(_id(request), body.commit, body.note)
         return web.json_response({})
 
     async def refresh(self, request: web.Request) -> web.Response:

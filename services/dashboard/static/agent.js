@@ -7,6 +7,7 @@ import { el, keyed, setText, showError } from "./dom.js";
 import { putFacts } from "./agent_facts.js";
 import { openMirror } from "./common.js";
 import { MessageItems } from "./message.js";
+import { guardPresses } from "./press_guard.js";
 import { makeQuestion, updateQuestion } from "./questions.js";
 import { day, joined, putText, putTime } from "./text.js";
 
@@ -120,6 +121,7 @@ function renderMessages() {
     (row) => row.message.id,
     () => items.make(),
     (node, { message, heading }) => items.update(node, message, heading),
+    (row) => row.message.at,
   );
   section("messages").querySelector(".empty").hidden = list.length > 0 || !parts.messages.value;
   if (atEnd) scroller.scrollTop = scroller.scrollHeight;
@@ -130,7 +132,9 @@ function renderQuestions() {
   const list = merged(parts.questions.value, mirror.rows("questions").filter(isIts)).slice(-20);
   const here = section("questions");
   const newest = (a, b) => b.id - a.id;
-  keyed(here.querySelector("ul"), list.sort(newest), (one) => one.id, makeQuestion, updateQuestion);
+  const key = (question) => question.id;
+  const asked = (question) => question.asked;
+  keyed(here.querySelector("ul"), list.sort(newest), key, makeQuestion, updateQuestion, asked);
   here.querySelector(".empty").hidden = list.length > 0 || !parts.questions.value;
 }
 
@@ -201,4 +205,5 @@ section("agent").querySelector(".actions").append(...buttons);
 for (const part of ["usage", "logs"])
   section(part).querySelector(".refresh").addEventListener("click", () => load(part));
 prepareWriting();
+guardPresses();
 mirror.connect();

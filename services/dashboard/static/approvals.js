@@ -44,8 +44,16 @@ function makePending(approval) {
   const deny = button("Deny…");
   const buttons = [approve, now, deny];
   const denial = makeDenial(approval, deny);
-  approve.addEventListener("click", () => settle(approval.id, "approve", {}, buttons));
-  now.addEventListener("click", () => settle(approval.id, "approve", { now: true }, buttons));
+  const change = approval.commit ? makeDiff(approval) : "";
+  // The decision is about what this card shows; approvals refuses it when that has changed.
+  const yes = async (options) => {
+    const { base } = change.dataset ?? {};
+    const body = base === undefined ? options : { ...options, base };
+    // What was shown may not hold any more: show the change again.
+    if (!(await settle(approval, "approve", body, buttons))) change.dispatchEvent?.(new Event("toggle"));
+  };
+  approve.addEventListener("click", () => yes({}));
+  now.addEventListener("click", () => yes({ now: true }));
   deny.addEventListener("click", () => {
     denial.hidden = !denial.hidden;
     deny.setAttribute("aria-expanded", String(!denial.hidden));
@@ -64,7 +72,7 @@ function makePending(approval) {
       el("span", { className: "by" }, ` requested by ${approval.requested_by}, `, asked),
     ),
     reason,
-    approval.commit ? makeDiff(approval) : "",
+    change,
     el("div", { className: "buttons" }, ...buttons),
     denial,
   );
@@ -86,19 +94,22 @@ function makeDenial(approval, opener) {
   form.addEventListener("keydown", (event) => event.key === "Escape" && close());
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    settle(approval.id, "deny", { note: note.value.trim() }, [submit, cancel]);
+    settle(approval, "deny", { note: note.value.trim() }, [submit, cancel]);
   });
   return form;
 }
 
-async function settle(id, verb, body, buttons) {
+/** Decide about a request; return whether that was accepted. */
+async function settle({ id, commit }, verb, body, buttons) {
   showError(error);
   for (const button of buttons) button.disabled = true;
   try {
-    await post(`/api/approvals/${id}/${verb}`, body);
+    await post(`/api/approvals/${id}/${verb}`, { ...body, commit });
+    return true;
   } catch (failure) {
     showError(error, failure.message);
     for (const button of buttons) button.disabled = false;
+    return false;
   }
 }
 

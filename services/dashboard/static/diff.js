@@ -12,15 +12,17 @@ export function makeDiff(approval) {
   const lines = el("pre", { className: "diff", tabIndex: 0 });
   const title = `Changes (${approval.commit.slice(0, 12)})`;
   const box = el("details", {}, el("summary", {}, title), lines);
-  box.addEventListener("toggle", () => box.open && load(approval.id, lines));
+  box.addEventListener("toggle", () => box.open && load(approval.id, lines, box));
   return box;
 }
 
-// The diff is fetched each time it is unfolded: the deployed configuration may have changed.
-async function load(id, lines) {
+// The diff is fetched each time it is unfolded: the deployed configuration may have changed. `box` keeps
+// the base of the one that is shown.
+async function load(id, lines, box) {
   try {
-    const { diff } = await get(`/api/approvals/${id}/diff`);
+    const { diff, base } = await get(`/api/approvals/${id}/diff`);
     show(id, diff, lines);
+    box.dataset.base = base;
   } catch (failure) {
     setSentence(lines, failure.message);
   }

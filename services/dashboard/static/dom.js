@@ -21,11 +21,16 @@ export function setSentence(node, sentence) {
   node.replaceChildren(...nodes);
 }
 
+const versions = new WeakMap(); // the version of the item from which each child was made
+
 /**
  * Make the children of `list` match `items`, in order, by key. A child that stays is neither made
  * again nor moved without need, so its focus, selection and typed text stay, too.
+ *
+ * @param version returns the part of an item that `update` cannot show; a child is made again when
+ *   it changes, so that no child shows one thing and acts on another
  */
-export function keyed(list, items, key, make, update) {
+export function keyed(list, items, key, make, update, version = update ? () => "" : JSON.stringify) {
   const known = new Map([...list.children].map((node) => [node.dataset.key, node]));
   const wanted = new Set(items.map((item) => String(key(item))));
   for (const [name, node] of known) if (!wanted.has(name)) node.remove();
@@ -33,9 +38,12 @@ export function keyed(list, items, key, make, update) {
   for (const item of items) {
     const name = String(key(item));
     let node = known.get(name);
-    if (!node) {
+    if (!node || versions.get(node) !== String(version(item))) {
+      if (node === next) next = node?.nextElementSibling ?? null;
+      node?.remove();
       node = make(item);
       node.dataset.key = name;
+      versions.set(node, String(version(item)));
     }
     if (node === next) next = node.nextElementSibling;
     else list.insertBefore(node, next);

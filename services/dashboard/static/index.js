@@ -6,6 +6,7 @@ import { Compose } from "./compose.js";
 import { setText } from "./dom.js";
 import { openMirror } from "./common.js";
 import { Messages } from "./message_flow.js";
+import { guardPresses } from "./press_guard.js";
 import { renderQuestions } from "./questions.js";
 import { plural } from "./text.js";
 
@@ -43,4 +44,5 @@ function renderWaiting() {
 document.getElementById("waiting-messages").addEventListener("click", () => messages.show("inbox"));
 document.getElementById("waiting-dead").addEventListener("click", () => messages.show("dead"));
 
+guardPresses();
 mirror.connect();

@@ -72,6 +72,7 @@ export class Messages {
       (item) => item.message.id,
       () => this.#items.make(),
       (node, { message, heading }) => this.#items.update(node, message, heading),
+      (item) => item.message.at,
     );
     this.#sayEmpty(shown.length === 0);
     if (this.#atEnd) this.#toEnd();

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.remote_connection import ChromeRemoteConnection
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
@@ -30,12 +32,21 @@ ARGUMENTS = (
     "--window-size=1400,900",
 )
 
-# Remembers every violation of the content security policy, from before the page's first line.
+# From before the page's first line: remembers every violation of the content security policy, and
+# counts the clicks that the page is given and those that it takes.
 WATCH = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation",
   (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
+window.given = window.taken = 0;
+window.addEventListener("click", () => { window.given += 1 }, true);
+window.addEventListener("click", () => { window.taken += 1 });
 """
+
+REFUSED = "return window.given - window.taken"
+
+PASSING = [NoSuchElementException, StaleElementReferenceException]
+"""Errors about an element that the page is about to make, or to make again."""
 
 Predicate: TypeAlias = Callable[[WebDriver], Any]
 
@@ -84,7 +95,64 @@ class Browser:
         await self.until(lambda d: len(d.find_elements(By.CSS_SELECTOR, css)) == count)
 
     async def click(self, css: str) -> None:
+        """Click an element until the page takes the click: not while the element has just moved."""
+
+        def taken(d: WebDriver) -> bool:
+            element = d.find_element(By.CSS_SELECTOR, css)
+            if d.execute_script("return arguments[0].closest('[data-moved]') !== null", element):
+                return False
+            before = d.execute_script(REFUSED)
+            element.click()
+            return bool(d.execute_script(REFUSED) <= before)  # less: it has led to another page
+
+        wait = WebDriverWait(self._driver, TIME_LIMIT, 0.05, ignored_exceptions=PASSING)
+        await asyncio.to_thread(wait.until, taken)
+
+    async def press(self, css: str) -> None:
+        """Click an element once, whether the page takes the click or not."""
         await self.do(lambda d: d.find_element(By.CSS_SELECTOR, css).click())
+
+    async def point_at(self, css: str) -> None:
+        """Move the mouse to an element, and remember where it is: see `under_mouse`."""
+
+        def move(d: WebDriver) -> None:
+            d.execute_script("onmousemove = (event) => { window.at = event }")
+            element = d.find_element(By.CSS_SELECTOR, css)
+            ActionChains(d).move_to_element(element).perform()
+
+        await self.do(move)
+        await self.until(lambda d: d.execute_script("return window.at !== undefined"))
+
+    async def under_mouse(self) -> Any:
+        """Return the key of the list's item that is where the mouse is."""
+        here = "document.elementFromPoint(window.at.clientX, window.at.clientY)"
+        return await self.value(f"{here}.closest('li').dataset.key")
+
+    async def mouse(self, act: Callable[[ActionChains], ActionChains]) -> None:
+        """Use the mouse where it is."""
+        await self.do(lambda d: act(ActionChains(d)).perform())
+
+    async def freeze(self) -> None:
+        """Stop the page's clock until `thaw`; `advance` moves it."""
+        await self.do(
+            lambda d: d.execute_script(
+                "const now = performance.now(); window.more = 0;"
+                "performance.now = () => now + window.more;"
+            )
+        )
+
+    async def advance(self, milliseconds: int) -> None:
+        """Move the page's clock on, after `freeze`."""
+        await self.do(lambda d: d.execute_script(f"window.more += {milliseconds}"))
+
+    async def thaw(self) -> None:
+        """Let the page's clock run again, and wait until nothing has moved for a moment."""
+        await self.do(lambda d: d.execute_script("delete performance.now"))
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until nothing has moved for a moment: see press_guard.js."""
+        await self.until(lambda d: not d.find_elements(By.CSS_SELECTOR, "[data-moved]"))
 
     async def type(self, css: str, *keys: str) -> None:
         await self.do(lambda d: d.find_element(By.CSS_SELECTOR, css).send_keys(*keys))

@@ -2,13 +2,22 @@
 
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
+from collections.abc import Mapping
+
 from wire import fake_agent, names
 from wire.bus import Bus
 from wire.errors import Conflict, NotFound
 from wire.interface import Interface, method, signal
 from wire.principal import OPERATOR
 from wire.records import decode
-from wire.records.approvals import Approval, ApprovalKind, ApprovalState, Deploy
+from wire.records.approvals import (
+    Approval,
+    ApprovalKind,
+    ApprovalOptions,
+    ApprovalState,
+    Change,
+    Deploy,
+)
 from wire.records.broker import (
     PREVIEW,
     Message,
@@ -151,6 +160,13 @@ class FakeBroker(Interface, name=names.BROKER):
         )
         self.QuestionResolved(question.asker, id, "operator", "answered")
 
+    def cancel(self, number: int) -> None:
+        """Cancel a question, as its asker does."""
+        self.questions[number - 1] = question = self.questions[number - 1]._replace(
+            state=QuestionState.CANCELLED, resolved=NOW + 1000
+        )
+        self.QuestionResolved(question.asker, number, question.recipient, "cancelled")
+
     @method(allow=OPERATOR)
     async def ListQuestions(self, filter: Dict, limit: UInt32) -> list[Question]:
         wanted = decode(QuestionFilter, filter)
@@ -264,6 +280,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         self.log: list[Approval] = []
         self.calls: list[tuple[str, int]] = []
         self.diff = "+a new line\n"
+        self.base = "b" * 40
 
     @method(allow=OPERATOR)
     async def DeployLog(self, agent: Str, limit: UInt32) -> list[Deploy]:
@@ -298,25 +315,36 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         self.ApprovalResolved(approval.agent, number, state)
 
     @method(allow=OPERATOR)
-    async def Approve(self, id: UInt64) -> ObjectPath:
-        self.calls.append(("approve", id))
+    async def Approve(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:
+        self._decide("approve", id, commit, options)
         self.settle(id, "approved", "")
         return names.job_path(2)
 
     @method(allow=OPERATOR)
-    async def ApproveNow(self, id: UInt64) -> ObjectPath:
-        self.calls.append(("approve now", id))
+    async def ApproveNow(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:
+        self._decide("approve now", id, commit, options)
         self.settle(id, "approved", "")
         return names.job_path(2)
 
-    @method(allow=OPERATOR)
-    async def Diff(self, id: UInt64) -> Str:
+    def _decide(self, how: str, id: int, commit: str, options: Mapping[str, object]) -> None:
+        self.calls.append((how, id))
+        base = decode(ApprovalOptions, options).base
         if not 0 < id <= len(self.log):
             raise NotFound(f"There is no request {id}.")
-        return self.diff
+        if commit != self.log[id - 1].commit:
+            raise Conflict(f"Request {id} is about another commit, not {commit}.")
+        if base not in (None, self.base):
+            raise Conflict(f"The change was shown against {base}.")
 
     @method(allow=OPERATOR)
-    async def Deny(self, id: UInt64, note: Str) -> None:
+    async def Diff(self, id: UInt64) -> Change:
+        if not 0 < id <= len(self.log):
+            raise NotFound(f"There is no request {id}.")
+        return Change(self.diff, self.base)
+
+    @method(allow=OPERATOR)
+    async def Deny(self, id: UInt64, commit: Str, note: Str) -> None:
+        self._decide("deny", id, commit, {})
         self.settle(id, "denied", note)
 
     @method(allow=OPERATOR)

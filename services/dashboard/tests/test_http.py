@@ -226,13 +226,19 @@ async def test_approving_and_denying(inside: Page) -> None:
     approvals = inside.hive.approvals
     for name in ("carol", "dave"):
         approvals.ask(name, "to help")
-    await inside.until(lambda t: len(t["approvals"]) == 2)
-    assert (await inside.post("/api/approvals/1/approve"))[0] == 200
-    assert (await inside.post("/api/approvals/2/deny", {"note": "Not now."}))[0] == 200
+    shown = (await inside.until(lambda t: len(t["approvals"]) == 2))["approvals"]
+    first, second = ({"commit": shown[number]["commit"]} for number in ("1", "2"))
+    for path, body in (("1/approve", {}), ("2/deny", {"note": "Not now."})):
+        assert (await inside.post(f"/api/approvals/{path}", body))[0] == 400
+    for path, body in (("1/approve", second), ("2/deny", first)):
+        status, answer = await inside.post(f"/api/approvals/{path}", body)
+        assert (status, "about another commit" in answer["error"]) == (409, True)
+    assert (await inside.post("/api/approvals/1/approve", first))[0] == 200
+    assert (await inside.post("/api/approvals/2/deny", {**second, "note": "Not now."}))[0] == 200
     tables = await inside.until(lambda t: t["approvals"]["2"]["state"] == "denied")
     assert tables["approvals"]["1"]["state"] == "approved"
     assert tables["approvals"]["2"]["note"] == "Not now."
-    status, answer = await inside.post("/api/approvals/9/approve")
+    status, answer = await inside.post("/api/approvals/9/approve", first)
     assert (status, answer["error"]) == (404, "There is no request 9.")
 
 
@@ -240,13 +246,22 @@ async def test_a_change_is_shown_and_approved_at_once(inside: Page) -> None:
     approvals = inside.hive.approvals
     number = approvals.ask("alice", "more memory", "apply")
     tables = await inside.until(lambda t: t["approvals"])
-    assert tables["approvals"]["1"]["commit"] == f"{number:040x}"
-    assert await inside.get("/api/approvals/1/diff") == (200, {"diff": ["+a new line"]})
+    commit = tables["approvals"]["1"]["commit"]
+    assert commit == f"{number:040x}"
+    status, change = await inside.get("/api/approvals/1/diff")
+    assert (status, change) == (200, {"diff": ["+a new line"], "base": "b" * 40})
     assert (await inside.get("/api/approvals/9/diff"))[0] == 404
-    assert (await inside.post("/api/approvals/1/approve", {"now": "yes"}))[0] == 400
+    for wrong in ({"now": "yes"}, {"base": 7}, {"base": "b" * 41}):
+        status, _ = await inside.post("/api/approvals/1/approve", {"commit": commit, **wrong})
+        assert status == 400
     assert approvals.calls == []
-    assert (await inside.post("/api/approvals/1/approve", {"now": True}))[0] == 200
-    assert approvals.calls == [("approve now", 1)]
+    approvals.base = "c" * 40
+    body = {"commit": commit, "base": change["base"], "now": True}
+    status, answer = await inside.post("/api/approvals/1/approve", body)
+    assert (status, answer["error"]) == (409, f"The change was shown against {'b' * 40}.")
+    body["base"] = (await inside.get("/api/approvals/1/diff"))[1]["base"]
+    assert (await inside.post("/api/approvals/1/approve", body))[0] == 200
+    assert approvals.calls == [("approve now", 1), ("approve now", 1)]
 
 
 async def test_a_request_in_progress_stays_however_many_are_resolved(inside: Page) -> None:

@@ -61,7 +61,7 @@ async def main(agent: str, victim: str, question: int) -> None:
     await attempt("report for another", *agent1, "Report", "a{sv}", {"turn_state": "error"})
     spawn: tuple[Any, ...] = ("RequestSpawn", "ssa{sv}", "mallory", "because", {})
     await attempt("request a spawn", *approvals, *spawn)
-    await attempt("approve", *approvals, "Approve", "t", 1)
+    await attempt("approve", *approvals, "Approve", "tsa{sv}", 1, "c" * 40, {})
     await attempt("login link", names.DASHBOARD, names.DASHBOARD_PATH, names.DASHBOARD, "LoginLink")
     system = {"kind": "container-crash"}
     await attempt("speak as the system", *broker, "Send", "ssa{sv}", "manager", "x", system)

@@ -1,0 +1,130 @@
+// Presses count only on controls that have kept their place for a moment. Lists change while somebody
+// reads them: without this, a press that was meant for one card reaches the control that has just come
+// under the pointer, or under the focus, such as the approval of the manager's next request.
+
+import { el, setText } from "./dom.js";
+
+/** The milliseconds for which a control must have been shown in its place before it acts. */
+export const SETTLE_MS = 800;
+
+/** The milliseconds after a gesture in which scrolling is the reader's own. */
+const GESTURE_MS = 1000;
+const TOLD_MS = 4000;
+
+const CARDS = "main :is(li, tr), #agent .actions";
+const CONTROLS = "button, input, label";
+/** The cards whose content is what the operator decides about. */
+const READ = ".pending > li, .asked > li";
+
+const places = new WeakMap(); // the places of each card's controls when they were last looked at
+const since = new WeakMap(); // the time when each card was shown as it is; Infinity: not shown yet
+const unshown = new Set(); // the cards that change with the next frame
+const moved = new Set(); // the cards with the mark `data-moved`
+let gesture = -Infinity; // the time of the reader's last gesture
+let isEarly = false; // whether the pointer went down on a control that had just moved
+let calming = 0; // the timer that removes the marks
+let silencing = 0; // the timer that hides `hint`
+
+const hint = el("p", { className: "too-early", hidden: true });
+hint.setAttribute("role", "status");
+
+/** Guard the controls of all cards, from now on. */
+export function guardPresses() {
+  document.body.append(hint);
+  new MutationObserver(changed).observe(document.body, {
+    subtree: true,
+    childList: true,
+    characterData: true,
+    attributes: true,
+  });
+  const on = (name, listener) =>
+    addEventListener(name, listener, { capture: true, passive: name !== "click" });
+  for (const name of ["wheel", "touchmove", "keydown", "pointerdown"])
+    on(name, () => (gesture = performance.now()));
+  on("scroll", () => look(performance.now() - gesture > GESTURE_MS));
+  on("resize", () => look(true));
+  on("pointerdown", (event) => (isEarly = isTooEarly(event)));
+  on("click", (event) => {
+    // A key is pressed without a pointer: the click has no detail.
+    if (!isTooEarly(event) && !(isEarly && event.detail > 0)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    tell();
+  });
+  look(true);
+}
+
+function changed(records) {
+  for (const { type, target } of records) {
+    if (type === "attributes") continue;
+    const card = (target instanceof Element ? target : target.parentElement)?.closest(READ);
+    if (card) unsettle(card);
+  }
+  if (records.some((record) => record.attributeName !== "data-moved")) look(true);
+}
+
+/** Notice the cards whose controls are not where they were; `isShift` unless the reader scrolled. */
+function look(isShift) {
+  for (const card of document.querySelectorAll(CARDS)) {
+    const place = placesIn(card);
+    if (places.get(card) === place) continue;
+    places.set(card, place);
+    if (isShift && place) unsettle(card);
+  }
+}
+
+/** Return the places of a card's controls on the screen; empty when the card is not on it. */
+function placesIn(card) {
+  const { top, bottom } = card.getBoundingClientRect();
+  if (bottom <= 0 || top >= innerHeight) return "";
+  const boxes = [...card.querySelectorAll(CONTROLS)].map((one) => one.getBoundingClientRect());
+  const shown = boxes.filter((box) => box.width > 0);
+  return shown.map((box) => [box.x, box.y, box.width, box.height].map(Math.round)).join(";");
+}
+
+function unsettle(card) {
+  since.set(card, Infinity);
+  card.dataset.moved = "";
+  moved.add(card);
+  // The time counts from the frame that shows the change: a hidden page has none.
+  if (unshown.size === 0) requestAnimationFrame(showing);
+  unshown.add(card);
+}
+
+function showing() {
+  for (const card of unshown) since.set(card, performance.now());
+  unshown.clear();
+  if (!calming) calming = setTimeout(calm, SETTLE_MS);
+}
+
+function calm() {
+  calming = 0;
+  let left = Infinity;
+  for (const card of moved) {
+    const more = SETTLE_MS - (performance.now() - since.get(card));
+    if (more > 0) left = Math.min(left, more);
+    else {
+      delete card.dataset.moved;
+      moved.delete(card);
+    }
+  }
+  if (left < Infinity) calming = setTimeout(calm, left);
+}
+
+function isTooEarly(event) {
+  if (!(event.target instanceof Element)) return false;
+  const card = event.target.closest(CONTROLS)?.closest(CARDS);
+  if (!card) return false;
+  look(true);
+  // The press may have waited in a queue while the page was busy.
+  const pressed = Math.min(event.timeStamp, performance.now());
+  return pressed - (since.get(card) ?? -Infinity) < SETTLE_MS;
+}
+
+function tell() {
+  setText(hint, "");
+  setText(hint, "This changed or moved just now. Look at it again, then press.");
+  hint.hidden = false;
+  clearTimeout(silencing);
+  silencing = setTimeout(() => (hint.hidden = true), TOLD_MS);
+}
