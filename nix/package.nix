@@ -50,9 +50,9 @@ let
       "hivectl"
     ];
 
-    # Units and activation files name the prefix of an ordinary installation.
+    # Units name the prefix of an ordinary installation.
     postFixup = ''
-      for file in $out/lib/systemd/system/* $out/share/dbus-1/system-services/*; do
+      for file in $out/lib/systemd/system/*; do
         substituteInPlace "$file" \
           --replace-quiet /usr/lib/hyperhive/bin/python ${placeholder "out"}/libexec/hyperhive/python \
           --replace-quiet /usr/lib/hyperhive "$out"

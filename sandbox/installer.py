@@ -24,7 +24,6 @@ DESTINATIONS: Final = {
     "lib/sysusers.d": Path("/usr/local/lib/sysusers.d"),
     "lib/tmpfiles.d": Path("/usr/local/lib/tmpfiles.d"),
     "share/dbus-1/system.d": Path("/etc/dbus-1/system.d"),
-    "share/dbus-1/system-services": Path("/usr/local/share/dbus-1/system-services"),
     **{f"share/man/man{n}": Path(f"/usr/local/share/man/man{n}") for n in (1, 5, 7)},
 }
 """The directory on a host for each folder of the prefix."""

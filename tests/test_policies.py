@@ -54,3 +54,11 @@ def test_what_wakes_a_sleeping_agent_reaches_lifecycle() -> None:
         "send_interface": "org.hyperhive.Broker1",
         "send_member": "MessagesChanged",
     } in [rule.attrib for rule in rules(path, "user", "hive-broker")]
+
+
+def test_the_bus_starts_no_service() -> None:
+    """StartServiceByName is not subject to a policy: anybody could start what root has stopped."""
+    assert [
+        path for path in REPO.glob("services/**/*.service") if "D-BUS" in path.read_text()
+    ] == []
+    assert "system-services" not in (REPO / "pyproject.toml").read_text()

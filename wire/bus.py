@@ -28,7 +28,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from wire import errors, message
+from wire import errors, message, names
 from wire.caller import CALL_TIMEOUT
 from wire.connection import Connection, connect
 from wire.encoding import MisfitError
@@ -37,6 +37,7 @@ from wire.signals import DAEMON, DAEMON_PATH, Router, Rule, Signal, SignalStream
 from wire.types import Value
 
 if TYPE_CHECKING:  # most of wire is loaded only when it is needed: see _serving
+    from wire.absence import Absences
     from wire.interface import Interface
     from wire.resolver import Resolver
     from wire.server import Server
@@ -57,6 +58,7 @@ class Bus:
         self._connection: Connection
         self._router = Router(self)
         self._server: Server | None = None
+        self._absences: Absences | None = None
         self._watches: dict[str, list[asyncio.Future[None]]] = {}
         self._watches_leavers = False
 
@@ -99,15 +101,24 @@ class Bus:
             HiveError: the error that the other end answered; see wire.errors.
             InvalidArgument: an argument does not fit the signature.
             Timeout: no answer came in time.
-            Unavailable: nobody owns the name, or the connection is lost.
+            Unavailable: nobody owns the name, or the connection is lost. A call to a service of
+                the hive first waits for the service, if systemd is starting it; see wire.absence.
         """
-        call = message.call(destination, path, interface, member, signature, list(args))
-        try:
-            reply = await self._connection.ask(call, timeout)
-        except MisfitError as error:
-            raise errors.InvalidArgument(
-                f"The arguments of {member} are not valid: {error}."
-            ) from error
+        until = asyncio.get_running_loop().time() + timeout
+        while True:
+            call = message.call(destination, path, interface, member, signature, list(args))
+            try:
+                reply = await self._connection.ask(call, timeout)
+            except MisfitError as error:
+                raise errors.InvalidArgument(
+                    f"The arguments of {member} are not valid: {error}."
+                ) from error
+            if reply.error_name not in errors.NOBODY or destination not in names.SERVICE_UNITS:
+                break
+            # The call has reached nobody, so it may be sent again.
+            timeout = until - asyncio.get_running_loop().time()
+            if timeout <= 0 or not await self._absent().wait(destination, timeout):
+                break
         if reply.kind is Kind.ERROR:
             text = reply.body[0] if reply.signature.startswith("s") else ""
             raise errors.from_reply(reply.error_name or "", text)
@@ -185,7 +196,7 @@ class Bus:
     async def owner_of(self, name: str, timeout: float = CALL_TIMEOUT) -> str:
         """Return the unique name of the owner of `name`, or "" when the name has none.
 
-        Starts no service. Calls to the unique name start none either, whenever the owner ends.
+        Starts no service and waits for none; nor do calls to the unique name.
         """
         try:
             owner = await self.call1(
@@ -272,6 +283,14 @@ class Bus:
             self._server = Server(self, self._connection, self._resolver)
             self._watch_leavers()
         return self._server
+
+    def _absent(self) -> "Absences":
+        """Return the part that waits for services; the first call makes it."""
+        if self._absences is None:
+            from wire.absence import Absences
+
+            self._absences = Absences(self)
+        return self._absences
 
     def _receive(self, received: Message) -> None:
         if received.kind is Kind.CALL:

@@ -129,6 +129,11 @@ UNKNOWN_INTERFACE: Final = "org.freedesktop.DBus.Error.UnknownInterface"
 UNKNOWN_PROPERTY: Final = "org.freedesktop.DBus.Error.UnknownProperty"
 PROPERTY_READ_ONLY: Final = "org.freedesktop.DBus.Error.PropertyReadOnly"
 
+NOBODY: Final = frozenset(
+    {"org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner"}
+)
+"""The errors of the bus daemon for a call that has reached nobody."""
+
 _STANDARD: Final[dict[str, type[HiveError]]] = {
     "org.freedesktop.DBus.Error.AccessDenied": AccessDenied,
     "org.freedesktop.DBus.Error.InvalidArgs": InvalidArgument,

@@ -17,6 +17,16 @@ LIFECYCLE_PATH: Final = "/org/hyperhive/Lifecycle1"
 APPROVALS_PATH: Final = "/org/hyperhive/Approvals1"
 DASHBOARD_PATH: Final = "/org/hyperhive/Dashboard1"
 
+TARGET: Final = "hive.target"
+"""The unit that starts and stops all services."""
+SERVICE_UNITS: Final = {
+    BROKER: "hive-broker.service",
+    LIFECYCLE: "hive-lifecycle.service",
+    APPROVALS: "hive-approvals.service",
+    DASHBOARD: "hive-dashboard.service",
+}
+"""The unit of each service that has a name on the bus."""
+
 AGENT_INTERFACE: Final = "org.hyperhive.Agent1"
 JOB_INTERFACE: Final = "org.hyperhive.Job1"
 OBJECT_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"

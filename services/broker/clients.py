@@ -35,7 +35,7 @@ class BusPendingRequests:
 
     async def pending(self, limit: int) -> list[Thread]:
         """See PendingRequests."""
-        # By its unique name, or the bus would start approvals: a caller that reads changes nothing.
+        # By its unique name: a call to the other name would wait while approvals starts.
         owner = await self._bus.owner_of(names.APPROVALS, timeout=_SOON)
         if not owner:
             raise Unavailable(

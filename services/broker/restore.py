@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     old = f"the old store is kept as {kept}" if kept else "there was no store before"
     print(  # noqa: T201
         f"{file} was restored as the message store; {old}. Start the hive again: "
-        "systemctl unmask --runtime hive-broker && systemctl start hive.target"
+        "systemctl start hive.target hive-broker"
     )
     return 0
 

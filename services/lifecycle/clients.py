@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class BusBroker:
-    """The broker, for lifecycle. A call starts the broker when it does not run."""
+    """The broker, for lifecycle."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus

@@ -160,7 +160,7 @@ def test_the_whole_hive_is_stopped_meanwhile(swarm: Hive) -> None:
         approval = approving(swarm, number)
         begun(swarm)
         swarm.run("systemctl", "stop", "hive.target", timeout=120)
-        approval.kill()  # it would wait until the hive is back
+        approval.kill()
         approval.communicate()
         swarm.run("rm", "/run/held")
     swarm.run("systemctl", "start", "hive.target", timeout=120)

@@ -35,7 +35,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(
 
 
 def test_a_broker_that_is_killed_again_and_again_is_back_each_time(swarm: Hive) -> None:
-    # Once systemd has had enough of starting a unit, the bus waits 25 s before it says so.
+    # A start limit would keep it down until somebody looks.
     for _ in range(8):
         probe(swarm, "kill_service", "hive-broker.service", names.BROKER)
         swarm.hivectl("history", "--limit", "1", timeout=20)

@@ -99,7 +99,7 @@ def test_a_job_outlives_lifecycle(bob: Hive, verb: str) -> None:
     killed = bob.run("systemctl", "kill", "--signal=KILL", "hive-lifecycle.service", check=False)
     assert killed.returncode == 0
     out, err = running.communicate(timeout=120)
-    # Killed before the order came, lifecycle was started by it; or its end went untold.
+    # Killed before the order came, lifecycle was waited for; or its end went untold.
     assert running.returncode in (0, 5), (running.returncode, err)
     if running.returncode == 0:
         assert json.loads(out)["result"] == "done"

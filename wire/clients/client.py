@@ -64,7 +64,8 @@ class Client:
             bus: the connection, or a stand-in for it that tries calls again; calls raise what its
                 `call` raises.
             path: the object; the service's own object when empty.
-            destination: the name on the bus; a unique name keeps the bus from starting the service.
+            destination: the name on the bus; a call to a unique name never waits for a service
+                that systemd is starting.
             timeout: the seconds that each call waits for its answer.
         """
         self._bus = bus
@@ -91,7 +92,7 @@ class Client:
         return found
 
     async def ping(self) -> None:
-        """Wait for an answer; the bus starts a service that can be activated."""
+        """Wait for an answer."""
         await self.call(_PING, (), names.PEER)
 
     async def call(

@@ -37,8 +37,6 @@ def take(directory: Path) -> int:
         os.close(file)
         raise CorruptStore(
             f"The message store in {directory} is in use by a broker or by a restore; only one of "
-            "them can use it at a time. To stop the broker, and keep calls from starting it: "
-            "systemctl mask --runtime --now hive-broker; afterwards: systemctl unmask --runtime "
-            "hive-broker"
+            "them can use it at a time. Stop the broker first: systemctl stop hive-broker"
         ) from None
     return file

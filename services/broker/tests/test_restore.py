@@ -111,7 +111,7 @@ def test_not_while_a_broker_runs(
     saved: Path, path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     held = lock.take(path.parent)
-    with pytest.raises(Conflict, match="systemctl mask --runtime --now hive-broker"):
+    with pytest.raises(Conflict, match="systemctl stop hive-broker"):
         restore.restore(saved, path.parent)
     with pytest.raises(CorruptStore, match="in use by a broker or by a restore"):
         lock.take(path.parent)
@@ -223,7 +223,7 @@ sys.exit(main([{str(saved)!r}]))
     assert texts(path) in (["then", "now"], ["then"])
     schema.connect(path).close()
     if done.returncode == 0:
-        assert "systemctl unmask --runtime hive-broker" in done.stdout
+        assert "systemctl start hive.target hive-broker" in done.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

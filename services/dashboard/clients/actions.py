@@ -91,7 +91,7 @@ class OperatorActions:
         await self._approvals.deny(approval, commit, note)
 
     async def refresh(self, service: str) -> None:
-        """Start a service, if the bus can, and make its feed ask for everything again."""
+        """Wait for a service that is starting; make its feed ask for everything again."""
         try:
             await self._services[service].ping()
         finally:

@@ -43,8 +43,8 @@ class BrokerRestarts:
     async def retry(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
         """Repeat `call` while the broker restarts, for up to `seconds`; return its result.
 
-        The call must be idempotent. The first repetition comes at once and activates the broker.
-        Further repetitions wait until the broker owns its name again.
+        The call must be idempotent. The first repetition comes at once, and waits for a broker that
+        is starting. Further repetitions wait until the broker owns its name again.
 
         Raises:
             HiveError: the error of the last try.
