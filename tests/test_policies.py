@@ -7,7 +7,6 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 POLICIES = sorted(REPO.glob("services/*/org.hyperhive.*.conf"))
-HARMLESS = {"org.freedesktop.DBus.Introspectable", "org.freedesktop.DBus.Peer"}
 
 
 def rules(path: Path, key: str, value: str) -> list[ET.Element]:
@@ -29,8 +28,8 @@ def test_who_is_nobody_in_the_hive_reaches_nothing_and_hears_nothing(path: Path)
     denied = [rule.attrib for rule in default if rule.tag == "deny"]
     assert {"own": path.stem} in denied
     assert {"send_destination": path.stem} in denied
-    allowed = [rule for rule in default if rule.tag == "allow"]
-    assert {rule.get("send_interface") for rule in allowed} <= HARMLESS
+    # Not even Peer and Introspectable: a call may have 32 MiB.
+    assert [rule.attrib for rule in default if rule.tag == "allow"] == []
     if path.stem != "org.hyperhive.Dashboard1":  # which has no signals
         assert {"receive_sender": path.stem, "receive_type": "signal"} in denied
 

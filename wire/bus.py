@@ -75,7 +75,7 @@ class Bus:
             Unavailable: the bus cannot be reached.
         """
         bus = cls(resolver)
-        bus._connection = await connect(address, bus._receive)
+        bus._connection = await connect(address, bus._receive, bus._is_wanted)
         bus.unique_name = bus._connection.unique_name or ""
         bus.disconnected = bus._connection.closed
         return bus
@@ -301,6 +301,9 @@ class Bus:
                 if not owner and name.startswith(":"):
                     self._left(name)
             self._router.deliver(received)
+
+    def _is_wanted(self, signal: Message) -> bool:
+        return signal.sender == DAEMON or self._router.wants(signal)
 
     def _watch_leavers(self) -> None:
         """Add one match rule for all callers: the daemon allows 512 rules for a connection."""

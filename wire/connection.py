@@ -6,6 +6,7 @@ Only wire.bus uses `Connection`. These parts differ from dbus-next:
   socket is full. dbus-next drops the connection on EAGAIN.
 - Reading: a message is cut out by its length first, so that a message that cannot be parsed is
   skipped and the connection stays. One event reads once, so that a flood cannot starve the loop.
+  A message that is too large or unwanted is dropped before it is collected or decoded.
 - Authentication: EXTERNAL without a uid, which also works from another user namespace. The
   authentication ends when the daemon hangs up.
 - Closing: everything is sent, then the stream and the socket are closed.
@@ -19,14 +20,14 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from dbus_next._private.address import get_system_bus_address
 from dbus_next.aio import MessageBus
 from dbus_next.auth import Authenticator
 
 from wire import errors
-from wire.decoding import TooManyValuesError, decode
+from wire.decoding import TooManyValuesError, decode_body, decode_header
 from wire.encoding import encode
 from wire.message import Kind, Message, refusal
 
@@ -35,6 +36,12 @@ log = logging.getLogger(__name__)
 MAX_MESSAGE: Final = 16 * 1024 * 1024
 """The largest message that is sent, in bytes; the system bus disconnects a sender above 32 MiB."""
 
+MAX_RECEIVED: Final = 9 * 1024 * 1024
+"""The largest call or signal that is received, in bytes: a text of 8 MiB, the upper bound of the
+setting max_body_bytes, and its options. An answer that is awaited may be larger."""
+
+_MAX_HEADER: Final = 64 * 1024
+"""The bytes of a header; a message with a larger one is dropped without an answer."""
 _READ_SIZE: Final = 64 * 1024
 """The bytes of one read. From 128 KiB on, malloc asks the kernel for memory each time."""
 _FIXED_HEADER: Final = 16
@@ -149,8 +156,19 @@ class Connection(MessageBus):
     _stream: io.BufferedRWPair
     _writer: PatientWriter  # type: ignore[assignment]
 
-    def __init__(self, address: str | None, on_message: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        address: str | None,
+        on_message: Callable[[Message], None],
+        is_wanted: Callable[[Message], bool] = lambda _signal: True,
+    ) -> None:
         """Connect the socket.
+
+        Args:
+            address: the address of the bus; by default the system bus.
+            on_message: takes each call, and each wanted signal.
+            is_wanted: returns whether somebody waits for a signal, whose body is not decoded yet;
+                by default always.
 
         Raises:
             Unavailable: nobody listens at `address`.
@@ -158,7 +176,9 @@ class Connection(MessageBus):
         super().__init__(bus_address=address or get_system_bus_address(), auth=BareExternal())
         self._writer = PatientWriter(self._sock, self._loop, self._finalize)
         self._received = bytearray()
+        self._to_skip = 0
         self._on_incoming = on_message
+        self._is_wanted = is_wanted
         self._pending: dict[int, asyncio.Future[Message]] = {}
         self.closed: asyncio.Future[Exception | None] = self._loop.create_future()
 
@@ -266,24 +286,66 @@ class Connection(MessageBus):
         if not part:
             self._finalize(EOFError("The bus closed the connection."))
             return
+        if self._to_skip:
+            skipped = min(self._to_skip, len(part))
+            self._to_skip -= skipped
+            part = part[skipped:]
         self._received += part
         self._take_messages()
 
     def _take_messages(self) -> None:
         start = 0
         while (size := frame_size(self._received, start)) is not None:
-            if len(self._received) < start + size:
+            missing = size - (len(self._received) - start)
+            if missing <= 0:
+                self._take(bytes(memoryview(self._received)[start : start + size]))
+                start += size
+            elif size > MAX_RECEIVED and self._is_too_large(start, size):
+                self._to_skip = missing
+                start = len(self._received)
+            else:
                 break
-            frame = bytes(memoryview(self._received)[start : start + size])
-            start += size
-            self._take(frame)
         del self._received[:start]
+
+    def _is_too_large(self, start: int, size: int) -> bool:
+        """Return whether a large message is not an awaited answer, and refuse it then.
+
+        Without the whole header that is not known yet, and the result is False.
+        """
+        header = header_size(self._received, start)
+        if header <= _MAX_HEADER:
+            if len(self._received) < start + header:
+                return False
+            try:
+                message, _ = decode_header(
+                    bytes(memoryview(self._received)[start : start + header])
+                )
+            except Exception:
+                log.warning("skipped a message of %d bytes that cannot be parsed", size)
+                return True
+            if self._is_expected(message):
+                if message.kind in (Kind.RETURN, Kind.ERROR):
+                    return False
+                self._refuse(message, f"it has {size} bytes; at most {MAX_RECEIVED} are accepted")
+        else:
+            log.warning("skipped a message with a header of %d bytes", header)
+        return True
+
+    def _is_expected(self, message: Message) -> bool:
+        """Return whether somebody waits for a message, of which only the header is decoded."""
+        if message.kind in (Kind.RETURN, Kind.ERROR):
+            awaited = message.reply_serial
+            return awaited in self._pending or awaited in self._method_return_handlers
+        return message.kind is Kind.CALL or self._is_wanted(message)
 
     def _take(self, frame: bytes) -> None:
         try:
-            message = decode(frame)
+            message, body = decode_header(frame)
+            if not self._is_expected(message):
+                return
+            decode_body(message, frame, body)
         except TooManyValuesError as error:
-            self._refuse(error)
+            self._refuse(error.message, str(error))
             return
         except Exception:
             log.warning("skipped a message of %d bytes that cannot be parsed", len(frame))
@@ -296,13 +358,12 @@ class Connection(MessageBus):
         except Exception:
             log.exception("a received message was not handled: %s", message.member)
 
-    def _refuse(self, error: TooManyValuesError) -> None:
+    def _refuse(self, message: Message, reason: str) -> None:
         """Answer a message that was not decoded, if it is a call that expects a reply."""
-        call = error.message
-        log.warning("skipped a message of %s: %s", call.sender, error)
-        if call.kind is Kind.CALL and not call.no_reply and self.connected:
-            text = f"This call is too large: {error}."
-            self.post(refusal(call, errors.LimitExceeded.name, text))
+        log.warning("skipped a message of %s: %s", message.sender, reason)
+        if message.kind is Kind.CALL and not message.no_reply and self.connected:
+            text = f"This call is too large: {reason}."
+            self.post(refusal(message, errors.LimitExceeded.name, text))
 
     def _take_reply(self, message: Message) -> None:
         reply = self._pending.get(message.reply_serial)
@@ -339,20 +400,32 @@ def frame_size(data: bytearray, start: int) -> int | None:
     """Return the bytes of the message that begins at `start`, or None while that is not known."""
     if len(data) - start < _FIXED_HEADER:
         return None
-    order = "little" if data[start] == ord("l") else "big"
-    body = int.from_bytes(data[start + 4 : start + 8], order)  # type: ignore[arg-type]
-    fields = int.from_bytes(data[start + 12 : start + 16], order)  # type: ignore[arg-type]
-    return _FIXED_HEADER + fields + (-fields % 8) + body
+    return header_size(data, start) + _number(data, start, 4)
 
 
-async def connect(address: str | None, on_message: Callable[[Message], None]) -> Connection:
-    """Connect, authenticate and say Hello, within 25 seconds.
+def header_size(data: bytearray, start: int) -> int:
+    """Return the bytes of the header of the message that begins at `start`, padding included."""
+    fields = _number(data, start, 12)
+    return _FIXED_HEADER + fields + (-fields % 8)
+
+
+def _number(data: bytearray, start: int, at: int) -> int:
+    order: Literal["little", "big"] = "little" if data[start] == ord("l") else "big"
+    return int.from_bytes(data[start + at : start + at + 4], order)
+
+
+async def connect(
+    address: str | None,
+    on_message: Callable[[Message], None],
+    is_wanted: Callable[[Message], bool] = lambda _signal: True,
+) -> Connection:
+    """Connect, authenticate and say Hello, within 25 seconds; see Connection for the arguments.
 
     Raises:
         AccessDenied: the daemon rejects the authentication.
         Unavailable: the daemon does not answer.
     """
-    connection = Connection(address, on_message)
+    connection = Connection(address, on_message, is_wanted)
     try:
         async with asyncio.timeout(25):
             await connection.connect()

@@ -4,7 +4,8 @@ As in wire.encoding, what a signature means is worked out once. The bus daemon h
 message that reaches us; what is wrong all the same raises, whatever, and the message is left out.
 
 The daemon lets 32 MiB pass, which may be millions of values: those of calls and signals, which come
-from anybody, are counted, for nothing else is done while a message is decoded.
+from anybody, are counted, for nothing else is done while a message is decoded. The header can be
+decoded alone, to decide whether the body is wanted.
 """
 
 from collections.abc import Callable
@@ -84,10 +85,23 @@ def decode(frame: bytes) -> Message:
         TooManyValuesError: the frame is a call or a signal with too many values.
         Exception: the frame is not a valid message.
     """
-    order = "<" if frame[0] == ord("l") else ">"
-    size, serial, length = _HEADER[order].unpack_from(frame, 4)
+    message, at = decode_header(frame)
+    decode_body(message, frame, at)
+    return message
+
+
+def decode_header(frame: bytes) -> tuple[Message, int]:
+    """Return a message without its body, and the place of the body.
+
+    Args:
+        frame: the message, or the beginning of one with the whole header.
+
+    Raises:
+        Exception: the frame is not a valid message.
+    """
+    order = _order(frame)
+    _, serial, length = _HEADER[order].unpack_from(frame, 4)
     message = Message(Kind(frame[1]), serial=serial, no_reply=bool(frame[2] & _NO_REPLY))
-    message.size = len(frame)
     decode_field = _variant_decoder(order)
     _budget.left = MAX_VALUES
     at, end = 16, 16 + length
@@ -97,11 +111,22 @@ def decode(frame: bytes) -> Message:
         value, at = decode_field(frame, at + 1)
         if code in _FIELDS:
             setattr(message, _FIELDS[code], value)
-    at += -at % 8
-    if at + size != len(frame):
+    return message, at + -at % 8
+
+
+def decode_body(message: Message, frame: bytes, at: int) -> None:
+    """Put the body, which is at the place `at` of the whole `frame`, into its message.
+
+    Raises:
+        TooManyValuesError: the message is a call or a signal with too many values.
+        Exception: the frame is not a valid message.
+    """
+    order = _order(frame)
+    message.size = len(frame)
+    if at + _HEADER[order].unpack_from(frame, 4)[0] != len(frame):
         raise ValueError("the size of the message is not the size in its header")
-    if message.kind in (Kind.RETURN, Kind.ERROR):
-        _budget.left = inf  # An answer was asked for, so its size is trusted.
+    # An answer was asked for, so its size is trusted.
+    _budget.left = inf if message.kind in (Kind.RETURN, Kind.ERROR) else MAX_VALUES
     try:
         for decode_value in _decoders(message.signature, order):
             value, at = decode_value(frame, at)
@@ -111,7 +136,10 @@ def decode(frame: bytes) -> Message:
         raise TooManyValuesError(message) from None
     if at != len(frame):
         raise ValueError("the size of the body is not the size in the header")
-    return message
+
+
+def _order(frame: bytes) -> str:
+    return "<" if frame[0] == ord("l") else ">"
 
 
 @lru_cache(1024)

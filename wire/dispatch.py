@@ -9,7 +9,6 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import nullcontext
 from typing import Final
 
 from wire import errors, message, standard
@@ -144,15 +143,13 @@ class Dispatcher:
             self._refuse(call, error)
 
     async def _handle(self, call: Message, principal: Principal | None) -> tuple[str, list[Value]]:
-        if known := standard.find(call.interface, call.member):
-            if principal is None and not known.public:
-                raise _stranger(call)
-            check_signature(call, known.arguments)
-            with calling(principal, call.sender) if principal else nullcontext():
-                return known.result, known.answer(self._objects, call.path, call.body)
-        interface, spec = self._find(call)
         if principal is None:
             raise _stranger(call)
+        if known := standard.find(call.interface, call.member):
+            check_signature(call, known.arguments)
+            with calling(principal, call.sender):
+                return known.result, known.answer(self._objects, call.path, call.body)
+        interface, spec = self._find(call)
         if principal not in spec.allow:
             raise errors.AccessDenied(
                 f"Only {spec.allow} may call {spec.name}; the caller is {principal}."

@@ -60,13 +60,18 @@ class Rule:
 
     def matches(self, message: Message, owner: str | None) -> bool:
         """Return whether `message` matches, when `owner` owns the name `sender` now."""
+        return self.matches_header(message, owner) and (
+            self.arg0 is None or message.body[:1] == [self.arg0]
+        )
+
+    def matches_header(self, message: Message, owner: str | None) -> bool:
+        """Return whether `message` may match, as far as its header shows."""
         return (
             (self.sender is None or message.sender in (self.sender, owner))
             and (self.path is None or message.path == self.path)
             and (self.path_namespace is None or _is_below(message.path, self.path_namespace))
             and (self.interface is None or message.interface == self.interface)
             and (self.member is None or message.member == self.member)
-            and (self.arg0 is None or message.body[:1] == [self.arg0])
         )
 
 
@@ -126,6 +131,18 @@ class Router:
         if sender in self._owners and all(s.rule.sender != sender for s in self._subscriptions):
             del self._owners[sender]
             self._unmatch(_owner_rule(sender))
+
+    def wants(self, message: Message) -> bool:
+        """Return whether a rule may match a signal of which only the header is decoded.
+
+        Anybody may send a signal to us; the body of one that nobody waits for is not decoded.
+        """
+        return any(
+            subscription.rule.matches_header(
+                message, self._owners.get(subscription.rule.sender or "")
+            )
+            for subscription in self._subscriptions
+        )
 
     def deliver(self, message: Message) -> None:
         """Call the callbacks whose rules match; one that raises does not stop the others."""

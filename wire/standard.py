@@ -17,12 +17,11 @@ STANDARD_INTERFACES: Final = frozenset({_INTROSPECTABLE, PEER, PROPERTIES, OBJEC
 
 @dataclass(frozen=True, slots=True)
 class StandardMethod:
-    """A method of a standard interface; strangers may call it if it is `public`."""
+    """A method of a standard interface; everybody in the hive may call it."""
 
     arguments: str
     result: str
     answer: Callable[[Objects, str, list[Value]], list[Value]]
-    public: bool = False
 
 
 def find(interface: str | None, member: str) -> StandardMethod | None:
@@ -80,9 +79,9 @@ def _managed(objects: Objects, path: str, arguments: list[Value]) -> list[Value]
 
 
 _METHODS: Final[dict[tuple[str, str], StandardMethod]] = {
-    (_INTROSPECTABLE, "Introspect"): StandardMethod("", "s", _introspect, public=True),
-    (PEER, "Ping"): StandardMethod("", "", lambda objects, path, arguments: [], public=True),
-    (PEER, "GetMachineId"): StandardMethod("", "s", _machine_id, public=True),
+    (_INTROSPECTABLE, "Introspect"): StandardMethod("", "s", _introspect),
+    (PEER, "Ping"): StandardMethod("", "", lambda objects, path, arguments: []),
+    (PEER, "GetMachineId"): StandardMethod("", "s", _machine_id),
     (PROPERTIES, "Get"): StandardMethod("ss", "v", _get),
     (PROPERTIES, "GetAll"): StandardMethod("s", "a{sv}", _get_all),
     (PROPERTIES, "Set"): StandardMethod("ssv", "", _set),

@@ -1,11 +1,14 @@
 """A user of the host who is not an operator: not root, and not in the group hive."""
 
 import json
+import time
+from collections.abc import Callable
 
 import pytest
 
 from tests.system.hive import PYTHON, Hive
 from tests.system.inside import PROBES, hivectl
+from wire import names
 
 pytestmark = pytest.mark.system
 
@@ -31,6 +34,58 @@ def test_calls_are_refused_by_the_bus(swarm: Hive, call: tuple[str, ...]) -> Non
     done = swarm.run(*NOBODY, "busctl", "call", name, path, name, member, *arguments, check=False)
     assert done.returncode != 0
     assert "Access denied" in done.stderr
+
+
+FLOOD = """
+import asyncio, json, sys
+from wire import names
+from wire.bus import Bus
+from wire.errors import HiveError
+
+async def flood(name, answers):
+    bus = await Bus.connect()
+    path = "/" + name.replace(".", "/")
+    for _ in range(12):
+        try:
+            await bus.call(name, path, names.PEER, "Ping", "s", "x" * 15 * 2**20)
+        except HiveError as error:
+            answers.add(str(error).split(",")[0])
+    await bus.close()
+
+async def main():
+    answers = set()
+    print("flooding", flush=True)
+    await asyncio.gather(*(flood(name, answers) for name in names.SERVICE_UNITS for _ in range(2)))
+    print(json.dumps(sorted(answers)))
+
+asyncio.run(main())
+"""
+
+
+def test_large_messages_of_others_reach_no_service(
+    swarm: Hive, measured: Callable[[str], None]
+) -> None:
+    flood = swarm.popen(*NOBODY, PYTHON, "-c", FLOOD)
+    assert flood.stdout
+    assert flood.stdout.readline() == "flooding\n"
+    began = time.monotonic()
+    assert hivectl(swarm, "list", timeout=25)
+    measured(f"hivectl list while another user floods the bus: {time.monotonic() - began:.2f} s")
+    answers, _ = flood.communicate(timeout=120)
+    assert json.loads(answers) == ["Rejected send message"], "a service answered"
+
+
+@pytest.mark.parametrize("name", names.SERVICE_UNITS)
+@pytest.mark.parametrize("user", ["nobody", "hive-agents", "hive-build", "hive-notify"])
+def test_only_the_operator_introspects(swarm: Hive, user: str, name: str) -> None:
+    path = f"/{name.replace('.', '/')}"
+    for call in (("introspect", name, path), ("call", name, path, names.PEER, "Ping")):
+        done = swarm.run("runuser", "-u", user, "--", "busctl", *call, check=False)
+        assert done.returncode != 0
+        assert "Access denied" in done.stderr
+        assert swarm.run("busctl", *call).returncode == 0
+        operator = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=hive", "--")
+        assert swarm.run(*operator, "busctl", *call).returncode == 0
 
 
 def test_hivectl_says_so(swarm: Hive) -> None:

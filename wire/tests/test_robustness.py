@@ -11,13 +11,16 @@ import pytest
 
 from wire import errors, message
 from wire.bus import Bus
-from wire.connection import MAX_MESSAGE, frame_size
+from wire.connection import MAX_MESSAGE, MAX_RECEIVED, frame_size
 from wire.connection import connect as connection_to
 from wire.decoding import MAX_VALUES
 from wire.encoding import MAX_DEPTH, encode
 from wire.fixtures import Connect
+from wire.interface import method
+from wire.principal import EVERYBODY
 from wire.testing import private_bus
 from wire.tests.lamp import NAME, PATH, Lamp1
+from wire.types import Str
 
 DAEMON = "org.freedesktop.DBus"
 
@@ -104,8 +107,72 @@ async def test_a_message_that_is_too_large_is_refused(connect: Connect) -> None:
     _, client = await serve(connect)
     with pytest.raises(errors.LimitExceeded, match="too large"):
         await client.call(NAME, PATH, NAME, "Echo", "s", "x" * MAX_MESSAGE)
-    large = "x" * (10 * 1024 * 1024)
+    large = "x" * (8 * 1024 * 1024)
     assert await client.call1(NAME, PATH, NAME, "Echo", "s", large) == large
+
+
+async def test_a_call_that_is_too_large_is_refused_before_it_is_decoded(connect: Connect) -> None:
+    server, client = await serve(connect)
+    too_large = b"x" * MAX_RECEIVED
+    asked = [
+        client.call(NAME, PATH, NAME, "Echo", "ay", too_large),
+        client.call(NAME, PATH, NAME, "Echo", "s", "next"),
+        client.call(NAME, PATH, NAME, "Echo", "ay", too_large),
+    ]
+    first, second, third = await asyncio.gather(*asked, return_exceptions=True)
+    assert second == ["next"]
+    for refused in (first, third):
+        assert isinstance(refused, errors.LimitExceeded), refused
+        assert f"at most {MAX_RECEIVED} are accepted" in str(refused)
+    assert not server.disconnected.done()
+
+
+async def test_an_awaited_answer_may_be_large(connect: Connect) -> None:
+    server, client = await connect(), await connect()
+
+    class Large(Lamp1, name=NAME):
+        @method(allow=EVERYBODY)
+        async def Echo(self, text: Str) -> Str:
+            return text * (MAX_RECEIVED // len(text) + 1)
+
+    server.export(PATH, Large())
+    await server.own(NAME)
+    answer = await client.call1(NAME, PATH, NAME, "Echo", "s", "x" * 1024)
+    assert len(answer) > MAX_RECEIVED
+    # Nobody waits any more for this one, and the connection goes on behind it.
+    with pytest.raises(errors.Timeout):
+        await client.call1(NAME, PATH, NAME, "Echo", "s", "x", timeout=0.0)
+    assert len(await client.call1(NAME, PATH, NAME, "Echo", "s", "xy")) > MAX_RECEIVED
+
+
+@pytest.mark.parametrize(
+    ("signature", "value"), [("as", [""] * 20_000), ("s", "x" * 12 * 1024 * 1024)]
+)
+async def test_a_signal_that_nobody_waits_for_is_dropped_unread(
+    bus_address: str,
+    connect: Connect,
+    caplog: pytest.LogCaptureFixture,
+    signature: str,
+    value: Any,
+) -> None:
+    """Anybody may send a signal to a unique name; that needs no match rule."""
+    server, client = await serve(connect)
+    stranger = await connection_to(bus_address, lambda _: None)
+    heard: list[Any] = []
+    await client.on_signal(lambda told: heard.append(told.args), sender=NAME, member="Broken")
+    for member in ("Broken", "Unheard"):
+        unasked = message.signal(PATH, NAME, member, signature, [value])
+        unasked.destination = client.unique_name
+        stranger.post(unasked)
+    await stranger.ask(message.call(DAEMON, "/", DAEMON, "GetId", "", []), timeout=10)
+    # What follows them arrives.
+    lamp = Lamp1()
+    server.export("/other", lamp)
+    lamp.Broken("at last", 1)
+    assert await client.call1(NAME, PATH, NAME, "Echo", "s", "x") == "x"
+    assert heard == [["at last", 1]]
+    assert caplog.records == []
+    stranger.close()
 
 
 @pytest.mark.parametrize(
