@@ -37,7 +37,8 @@ _FIELDS: Final = {
     8: "signature",
 }
 _NO_REPLY: Final = 1
-_HEADER: Final = {"<": Struct("<III"), ">": Struct(">III")}
+_LITTLE: Final = ord("l")
+_HEADER: Final = {"<": Struct("<II"), ">": Struct(">II")}
 _NUMBERS: Final = {
     "y": "B",
     "n": "h",
@@ -99,8 +100,8 @@ def decode_header(frame: bytes) -> tuple[Message, int]:
     Raises:
         Exception: the frame is not a valid message.
     """
-    order = _order(frame)
-    _, serial, length = _HEADER[order].unpack_from(frame, 4)
+    order = "<" if frame[0] == _LITTLE else ">"
+    serial, length = _HEADER[order].unpack_from(frame, 8)
     message = Message(Kind(frame[1]), serial=serial, no_reply=bool(frame[2] & _NO_REPLY))
     decode_field = _variant_decoder(order)
     _budget.left = MAX_VALUES
@@ -121,10 +122,8 @@ def decode_body(message: Message, frame: bytes, at: int) -> None:
         TooManyValuesError: the message is a call or a signal with too many values.
         Exception: the frame is not a valid message.
     """
-    order = _order(frame)
+    order = "<" if frame[0] == _LITTLE else ">"
     message.size = len(frame)
-    if at + _HEADER[order].unpack_from(frame, 4)[0] != len(frame):
-        raise ValueError("the size of the message is not the size in its header")
     # An answer was asked for, so its size is trusted.
     _budget.left = inf if message.kind in (Kind.RETURN, Kind.ERROR) else MAX_VALUES
     try:
@@ -136,10 +135,6 @@ def decode_body(message: Message, frame: bytes, at: int) -> None:
         raise TooManyValuesError(message) from None
     if at != len(frame):
         raise ValueError("the size of the body is not the size in the header")
-
-
-def _order(frame: bytes) -> str:
-    return "<" if frame[0] == ord("l") else ">"
 
 
 @lru_cache(1024)
