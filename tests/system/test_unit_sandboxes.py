@@ -69,7 +69,7 @@ class Unit:
     @property
     def probe(self) -> str:
         """The text of a unit with the same sandbox that runs the probe."""
-        replaced = ("ExecStart", "EnvironmentFile", "Sockets", "Restart", "WatchdogSec", "Type",
+        replaced = ("Exec", "EnvironmentFile", "Sockets", "Restart", "WatchdogSec", "Type",
                     "SuccessExitStatus", "RestartPreventExitStatus", "RemainAfterExit")  # fmt: skip
         kept = [line for line in self.lines if not line.startswith(replaced)]
         run = ["Type=oneshot", f"ExecStart=/usr/bin/python3 -I {PROBE}"]
