@@ -327,7 +327,7 @@ class DashboardConfig(Section):
     address of the dashboard's socket."""
     allowed_hosts: tuple[str, ...] = ()
     """The host names, without a port, under which browsers may open the dashboard, in addition to
-    the loopback names."""
+    the addresses of the loopback."""
 
 
 class HarnessConfig(Section):

@@ -63,7 +63,7 @@ class DashboardService(unit.Service):
         caller = ExplainingCaller(bus)
         sessions = Sessions(state / "logins.json")
         handlers = Handlers(
-            AccessControl(sessions, config.allowed_hosts),
+            AccessControl(sessions, listener.getsockname()[0], config.allowed_hosts),
             sessions,
             tables,
             EventStreams(self.log),

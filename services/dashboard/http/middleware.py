@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+LOCAL_HOSTS = frozenset({"127.0.0.1", "::1"})
+LOCALHOST = "localhost"
+"""A name of two addresses. Another program may listen on the one that the dashboard does not use,
+and its page would have the same origin. So the dashboard redirects to its own address."""
 
 
 @web.middleware
@@ -48,15 +51,19 @@ class AccessControl:
     requests of other pages carry nothing that the dashboard would accept.
     """
 
-    def __init__(self, sessions: Sessions, allowed_hosts: Collection[str] = ()) -> None:
+    def __init__(
+        self, sessions: Sessions, address: str, allowed_hosts: Collection[str] = ()
+    ) -> None:
         """Control the access to one listener.
 
         Args:
             sessions: the sessions that may pass.
+            address: the address of the listener.
             allowed_hosts: host names, without a port, by which a proxy reaches the listener.
         """
         self._sessions = sessions
-        self._hosts = LOCAL_HOSTS | {host.lower() for host in allowed_hosts}
+        self._address = address
+        self._hosts = LOCAL_HOSTS | {address} | {host.lower() for host in allowed_hosts}
 
     def middlewares(self) -> list[Middleware]:
         """Return the middlewares, outermost first."""
@@ -67,11 +74,14 @@ class AccessControl:
         self, request: web.Request, handler: Handler
     ) -> web.StreamResponse:
         """Refuse requests that another site made the browser send, or sent by DNS rebinding."""
-        if _hostname(request.host) not in self._hosts:
+        name, port = _name_and_port(request.host)
+        if name not in self._hosts:
+            if name == LOCALHOST and request.method == "GET" and _is_page(request.path):
+                return self._redirect(port, request.path_qs)
             return refusal(
                 403,
-                "The dashboard does not serve this host name. Use 127.0.0.1 or localhost, or add "
-                "the name to dashboard.allowed_hosts in /etc/hyperhive/hyperhive.toml.",
+                f"The dashboard does not serve this host name. Use {self._address}, or add the "
+                "name to dashboard.allowed_hosts in /etc/hyperhive/hyperhive.toml.",
             )
         site = request.headers.get("Sec-Fetch-Site", "same-origin")
         # Any site may link to a page; everything else is for the dashboard's own pages.
@@ -80,6 +90,11 @@ class AccessControl:
         if (from_elsewhere and not is_page) or not self._origin_fits(request):
             return refusal(403, "Only the dashboard's own pages may send this request.")
         return await handler(request)
+
+    def _redirect(self, port: str, path: str) -> web.Response:
+        """Lead to the same page at the listener's address; the browser keeps the fragment."""
+        host = f"[{self._address}]" if ":" in self._address else self._address
+        return web.Response(status=307, headers={"Location": f"http://{host}{port}{path}"})
 
     @staticmethod
     def _origin_fits(request: web.Request) -> bool:
@@ -117,9 +132,10 @@ def _is_page(path: str) -> bool:
     return path in ("/", "/login") or path.startswith("/agents/")
 
 
-def _hostname(host: str) -> str:
-    """Return the name in a Host header, without the port; empty when the header has none."""
+def _name_and_port(host: str) -> tuple[str, str]:
+    """Split a Host header into the name and `:PORT`; both are empty when it is not valid."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        parts = urlsplit(f"//{host}")
+        return parts.hostname or "", "" if parts.port is None else f":{parts.port}"
     except ValueError:
-        return ""
+        return "", ""

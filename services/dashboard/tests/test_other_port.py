@@ -1,14 +1,16 @@
 """Attacks by a page on another port of the dashboard's host name, in a real browser."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from services.dashboard.tests.browser import Browser
+from services.dashboard.tests.browser import Browser, open_browser
 from services.dashboard.tests.conftest import TIME_LIMIT, Page, listen
 from services.dashboard.tests.test_browser import LogIn, browser, log_in, pytestmark
 
@@ -69,8 +71,8 @@ all.then(() => done(null), (error) => done(String(error)));
 class OtherPort:
     """A program that serves a page on another port, and remembers the headers that it gets."""
 
-    def __init__(self) -> None:
-        self._listener = listen()
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.headers: list[dict[str, str]] = []
 
@@ -87,7 +89,7 @@ class OtherPort:
 
 @pytest.fixture
 async def other_port() -> AsyncIterator[OtherPort]:
-    other = OtherPort()
+    other = OtherPort(listen())
     runner = await other.serve()
     yield other
     await runner.cleanup()
@@ -165,3 +167,25 @@ async def test_it_cannot_begin_a_session_that_its_page_may_use(
     await browser.open(link)  # the token is not used up
     await browser.click("#with-link button")
     await browser.sees("#link", "Live")
+
+
+async def test_the_other_address_of_localhost_has_no_session(page: Page, tmp_path: Path) -> None:
+    port = int(page.url.rpartition(":")[2])
+    async with open_browser(tmp_path / "profile") as browser:
+        await browser.open((await page.link()).replace("127.0.0.1", "localhost"))
+        await browser.click("#with-link button")
+        await browser.sees("#link", "Live")
+    try:
+        listener = socket.create_server(("::1", port), family=socket.AF_INET6)
+    except OSError as error:
+        pytest.skip(f"this host has no IPv6 loopback: {error}")
+    listener.setblocking(False)
+    runner = await OtherPort(listener).serve()
+    # The same browser, without connections that it might use again.
+    async with open_browser(tmp_path / "profile") as browser:
+        await browser.open(f"http://localhost:{port}/")
+        assert await browser.value("document.title") == "Evil"
+        assert await browser.value("document.cookie + JSON.stringify(localStorage)") == "{}"
+        await browser.open(page.url)
+        await browser.sees("#link", "Live")
+    await runner.cleanup()

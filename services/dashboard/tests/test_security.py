@@ -114,7 +114,32 @@ async def test_another_host_name_is_refused(page: Page, host: str) -> None:
     assert (await page.get("/login", Host=host))[0] in (400, 403)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "[::1]:7000", "LOCALHOST"])
+@pytest.mark.parametrize(
+    ("host", "path", "target"),
+    [
+        ("localhost", "/", "http://127.0.0.1/"),
+        ("LOCALHOST:1", "/agents/alice?x", "http://127.0.0.1:1/agents/alice?x"),
+        ("localhost:7000", "/login", "http://127.0.0.1:7000/login"),
+    ],
+)
+async def test_pages_of_localhost_lead_to_the_address(
+    page: Page, host: str, path: str, target: str
+) -> None:
+    url, headers = page.url + path, {"Host": host}
+    async with page.http.get(url, headers=headers, allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (307, target)
+
+
+async def test_localhost_gets_nothing_else(page: Page) -> None:
+    token = await page.token()
+    await page.log_in()
+    host = {"Host": "localhost", "Origin": "http://localhost"}
+    assert (await page.get("/api/state", **host))[0] == 403
+    assert (await page.get("/static/index.js", **host))[0] == 403
+    assert (await page.post("/login", {"token": token}, **host))[0] == 403
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:1", "[::1]:7000"])
 async def test_its_own_host_names_are_served(page: Page, host: str) -> None:
     assert (await page.get("/login", Host=host))[0] == 200
 
