@@ -4,8 +4,9 @@
     config.broker.max_body_bytes
 
 Each room adds the fields it needs to its section's class here. A field has a default, bounds
-(`Field(ge=1)`) and a docstring, from which hyperhive.toml(5) is made; the file may leave out
-everything. HYPERHIVE_CONFIG in the environment names another file.
+(`Field(ge=1)`) and a docstring, from which hyperhive.toml(5) is made, and a row in
+docs/operations.md; the file may leave out everything. HYPERHIVE_CONFIG in the environment names
+another file.
 """
 
 import ipaddress

@@ -7,7 +7,8 @@ diffs, file names and arguments of tools. It shows ASCII, and words of letters t
 nothing else; everything else is spelled out. In both, the host of a URL is shown in its ASCII form.
 
 A character is spelled out as its number, `<U+202E>`. Newlines and tabs stay. Both rules take linear
-time, and applying one again changes nothing. docs/decisions/0016-hidden-text.md says why.
+time, and applying one again changes nothing. The rules are in rules.py, the form `<U+...>` is in
+parts.py; docs/decisions/0016-hidden-text.md says why.
 """
 
 import re
