@@ -27,7 +27,7 @@ HIDDEN: Final = _class(table.HIDDEN)
 MARKS: Final = _class(table.MARKS)
 """Nonspacing and enclosing marks, which are drawn over their neighbours."""
 LETTERS: Final = _class(" ".join(table.LETTERS.values()))
-"""Letters and marks, except ASCII, of the scripts that are in common use."""
+"""Letters and marks, except ASCII, of the scripts in common use; and rare lookalikes of ASCII."""
 LETTER_MARKS: Final = _class(table.LETTER_MARKS)
 JOINING: Final = _class(table.JOINING)
 """The letters that the joiners U+200C and U+200D may join."""

@@ -18,6 +18,9 @@ from typing import Final
 _TABLE: Final = Path(__file__).with_name("table.py")
 _LINE: Final = 84
 
+_STYLED: Final = "Zsym"
+"""The script that styled Latin letters, such as fullwidth ones, are said to be of."""
+
 _BLANK: Final = frozenset({0x2800, 0x1D159, 0x16FE4})
 """Visible by their category, yet without ink: a Braille cell, a note head, a filler."""
 
@@ -147,10 +150,15 @@ def classes(unicode: Unicode) -> tuple[dict[str, set[int]], dict[str, set[int]]]
         for code in unicode.having("IdentifierStatus.txt", "Allowed")
         if code > 0x7F and unicode.category(code)[0] in "LM" and code not in _OVERLAYS
     }
+    # Letters and digits that look like ASCII count as parts of words even if they are rare.
+    rare = {code for code in _like_ascii(unicode) if unicode.category(code)[0] in "LN"} - letters
+    letters |= rare
     ascii_alike, alike = _confusable(unicode, letters)
     by_script: dict[str, set[int]] = defaultdict(set)
     for code in letters:
         scripts = unicode.scripts[code]
+        if code in rare and scripts <= {"Latn"}:
+            scripts = frozenset({_STYLED})
         more = (name for script in scripts for name in _AUGMENTED.get(script, "").split())
         by_script[" ".join(sorted({*scripts, *more}))].add(code)
     joining = {code for code in letters if unicode.scripts[code] & _JOINING}
@@ -162,7 +170,8 @@ def classes(unicode: Unicode) -> tuple[dict[str, set[int]], dict[str, set[int]]]
         "ASCII_LOOKALIKES": ascii_alike,
         "LOOKALIKES": alike | {code for code in letters if unicode.is_right_to_left(code)},
         "JOINING": joining,
-        "PICTOGRAPHS": unicode.having("emoji-data.txt", "Extended_Pictographic") & assigned,
+        "PICTOGRAPHS": (unicode.having("emoji-data.txt", "Extended_Pictographic") & assigned)
+        - letters,
         "EMOJI_BASES": {code for code in unicode.emoji_bases() if code > 0x7F},
     }
     return found, by_script
@@ -179,6 +188,18 @@ def _hidden(unicode: Unicode) -> set[int]:
     }
 
 
+def _like_ascii(unicode: Unicode) -> set[int]:
+    return {
+        code
+        for code in unicode.categories
+        if code > 0x7F
+        and unicode.category(code) != "Cs"
+        and (
+            unicode.skeleton(chr(code)).isascii() or unicode.confusables.get(code, "\x80").isascii()
+        )
+    }
+
+
 def _confusable(unicode: Unicode, letters: Iterable[int]) -> tuple[set[int], set[int]]:
     """Return the letters that look like ASCII, and those that look like another script's.
 
@@ -189,11 +210,9 @@ def _confusable(unicode: Unicode, letters: Iterable[int]) -> tuple[set[int], set
     for code in unicode.categories:
         if unicode.category(code) != "Cs":
             like[unicode.skeleton(chr(code))].add(code)
-    ascii_alike, alike = set(), set()
+    ascii_alike, alike = _like_ascii(unicode) & set(letters), set()
     for code in letters:
         skeleton = unicode.skeleton(chr(code))
-        if skeleton.isascii() or unicode.confusables.get(code, "\x80").isascii():
-            ascii_alike.add(code)
         others = (unicode.scripts.get(other, frozenset()) for other in like[skeleton] - {code})
         is_mark = unicode.category(code) == "Mn"
         if not is_mark and any("Latn" in scripts or not scripts for scripts in others):

@@ -26,7 +26,8 @@ MAX_MARKS: Final = 4
 _LONGEST_KNOWN: Final = 64
 """The longest text whose parts are remembered."""
 
-# All patterns take linear time: quantifiers are possessive, and what follows a run cannot be in it.
+# All patterns take linear time: quantifiers of single characters are possessive, and what follows a
+# run cannot be in it. Those of groups are not: see "possessive" in docs/gotchas.md.
 _ASCII_WORD: Final = "0-9A-Za-z_"
 _TOKEN: Final = rf"{_ASCII_WORD}\x80-\U0010ffff"
 _NOT_URL: Final = r"\x00-\x20\x7f\"'<>`"
@@ -39,7 +40,7 @@ _LITERAL: Final = re.compile(
 _KEYCAP: Final = r"[#*](?=\ufe0f\u20e3)"
 _PROSE: Final = re.compile(
     rf"(?<=://)(?P<url>[^{_NOT_URL}]++)"
-    rf"|(?<![{_TOKEN}])(?P<token>(?:{_KEYCAP})?+{_NON_ASCII_WORD})"
+    rf"|(?<![{_TOKEN}])(?P<token>(?:{_KEYCAP})?{_NON_ASCII_WORD})"
     rf"|(?P<control>[\x00-\x08\x0b-\x1f\x7f]++)"
 )
 _HOST_END: Final = re.compile(r"[/?#\\]|$")
@@ -55,8 +56,8 @@ _FLAGS: Final = "|".join(
 )
 _JOINT: Final = rf"(?<=[{JOINING}])[\u200c\u200d](?=[{JOINING}])"
 _PROSE_TOKEN: Final = re.compile(
-    rf"[#*0-9]\ufe0f\u20e3|{_FLAGS}|{_EMOJI}(?:\u200d{_EMOJI})*+"
-    rf"|(?P<word>[{_ASCII_WORD}{LETTERS}]++(?:{_JOINT}[{_ASCII_WORD}{LETTERS}]++)*+)"
+    rf"[#*0-9]\ufe0f\u20e3|{_FLAGS}|{_EMOJI}(?:\u200d{_EMOJI})*"
+    rf"|(?P<word>[{_ASCII_WORD}{LETTERS}]++(?:{_JOINT}[{_ASCII_WORD}{LETTERS}]++)*)"
     rf"|(?P<hidden>[{HIDDEN}]++)"
 )
 

@@ -141,64 +141,142 @@ LETTER_MARKS: Final = (
 )
 
 ASCII_LOOKALIKES: Final = (
-    "c6 e6 fe 131 152-153 181 18a 192 196 198 1a0-1a1 1b3 1b7 263 269 28b 2bb-2bc 391-392 "
-    "395-397 399-39a 39c-39d 39f 3a1 3a4-3a5 3a7 3b1 3b3 3b9 3bd 3bf 3c1 3c3 3c5 405-406 "
-    "408 410 412 415 417 41a 41c-41e 420-423 425 42b-42c 42e 430-431 433 435 43e 440-441 "
-    "443 445 448 455-456 458 491 4ae-4af 4bb 4bd 4c0 4cf 4d4-4d5 4e0 54d 54f 555 561 563 "
-    "566 570 578 57c-57d 581-582 584-585 5d5 5d8-5d9 5df 5e1 627 647 6be 6c1 6d5 903 a83 "
-    "b03 b20 c02 c82 d02 d1f-d20 d82 1004 101d 105a 10e7 1200 12d0 30ce 4e36 4e3f "
+    "c6 e6 fe 131-133 149 152-153 17f 181 184 187 18a 18d 192-193 196 198 1a0-1a1 1a4 "
+    "1a6-1a7 1ac 1b3 1b7 1bc-1bd 1bf-1c1 1c3 1c7-1cc 1f1-1f3 21c 222-223 241 251 261 263 "
+    "269-26a 26f 28b 28f 294 2a3 2a6 2aa-2ab 2b9-2be 2c6 2c8 2ca-2cb 2d0 2ee 374 37a 37f "
+    "391-392 395-397 399-39a 39c-39d 39f 3a1 3a4-3a5 3a7 3b1 3b3 3b9 3bd 3bf 3c1 3c3 3c5 "
+    "3d2 3dc 3e8 3ec-3ed 3f1-3f3 3f8-3fa 405-406 408 410 412 415 417 41a 41c-41e 420-423 "
+    "425 42b-42c 42e 430-431 433 435 43e 440-441 443 445 448 455-456 458 461 474-475 491 "
+    "4ae-4af 4bb 4bd 4c0 4cf 4d4-4d5 4e0 501 50c 51b-51d 54d 54f 555 561 563 566 570 578 "
+    "57c-57d 581-582 584-585 5d5 5d8-5d9 5df 5e1 5f0-5f2 627 647 660-661 665 667 6be 6c1 "
+    "6d5 6f0-6f1 6f5 6f7 7c0 7ca 7f4-7f5 7fa 903 966 969 97d 9e6 9ea 9ed a66-a67 a6a a83 "
+    "ae6 ae9 b03 b20 b66 b68 be6 c02 c66 c82 ce6 d02 d1f-d20 d66 d6d d82 e50 ed0 1004 "
+    "101d 1040 105a 10e7 10ff 1200 12d0 13a0-13a2 13a4-13a5 13a9-13ac 13ae 13b3 13b7 13bb "
+    "13bd 13c0 13c2-13c3 13ce-13cf 13d2 13d4-13d5 13d9-13da 13de-13df 13e2 13e6-13e7 13ee "
+    "13f3-13f4 142f 1433 1438 144a 144c 1467 146d 146f 1472 1486-1488 148d 14aa 14bf 1541 "
+    "157c-157d 1587 15af 15b4 15c5 15de 15ea 15f0 15f7 16b2 16b7 16c1 16cc 16d5-16d6 17e0 "
+    "1d04 1d0f 1d11 1d1c 1d20-1d22 1d26 1d6b 1d83 1d8c 1e9d 1eff 1fbe 2102 210a-210e "
+    "2110-2113 2115 2119-211d 2124 2128 212a 212c-212d 212f-2131 2133-2134 2139 213d "
+    "2145-2149 2160-217f 2474-249b 2c82 2c85 2c8e 2c92-2c94 2c98 2c9a 2c9c 2c9e-2c9f "
+    "2ca2-2ca6 2ca8-2ca9 2cac 2cba-2cbb 2cbd 2cc4 2cc6-2cc7 2cca-2ccc 2cce-2cd0 2cd2-2cd3 "
+    "2cdc 2d38-2d39 2d4f 2d51 2d54-2d55 2d5d 3007 3033 30ce 4e36 4e3f a4d0-a4d4 a4d6-a4d7 "
+    "a4d9-a4da a4dc-a4dd a4df-a4e3 a4e6-a4e7 a4ea-a4ec a4ee a4f0 a4f2-a4f4 a4f8-a4fb a4fd "
+    "a644 a647 a698-a699 a6df a6eb a6ef a728 a731-a73d a74e-a74f a75a a76a a76e a777-a778 "
+    "a78c a798-a799 a79f a7ab a7b2-a7b4 ab32 ab35 ab3d ab47-ab48 ab4e ab52 ab5a ab63 ab75 "
+    "ab81 ab83 ab93 aba9-abaa abaf fb00-fb04 fb06 fba6-fbad fe8d-fe8e fee9-feec ff21-ff23 "
+    "ff25 ff28-ff2b ff2d-ff30 ff33-ff34 ff38-ff3a ff41 ff43 ff45 ff47-ff4a ff4c ff4f-ff50 "
+    "ff53 ff56 ff58-ff59 10282 10286-10287 1028a 10290 10292 10295-10297 1029b "
+    "102a0-102a2 102a5 102ab 102b0-102b2 102b4 102cf 102f5 10301-10302 10309 10311 10315 "
+    "10317 1031a 1031f-10320 10322 10404 10415 1041b 10420 1042c 1043d 10448 104b4 104c2 "
+    "104ce 104d2 104ea 104f6 10513 10516 10518 1051c-1051d 10525-10527 114d0 11700 11706 "
+    "1170a 1170e-1170f 118a0 118a2-118a4 118a6 118a9 118ac 118ae-118af 118b2 118b5 118b8 "
+    "118bb-118bc 118c0-118c4 118c6 118c8 118ca 118cc 118d5-118d8 118dc 118e0 118e3 "
+    "118e5-118e6 118e9 118ec 118ef 118f2 11dd9-11dda 11de0-11de1 16eaa 16eb6 16f08 16f0a "
+    "16f16 16f28 16f35 16f3a-16f3b 16f3f-16f40 16f42-16f43 1ccf0-1ccf9 1d400-1d454 "
+    "1d456-1d49c 1d49e-1d49f 1d4a2 1d4a5-1d4a6 1d4a9-1d4ac 1d4ae-1d4b9 1d4bb 1d4bd-1d4c3 "
+    "1d4c5-1d505 1d507-1d50a 1d50d-1d514 1d516-1d51c 1d51e-1d539 1d53b-1d53e 1d540-1d544 "
+    "1d546 1d54a-1d550 1d552-1d6a4 1d6a8-1d6a9 1d6ac-1d6ae 1d6b0-1d6b1 1d6b3-1d6b4 1d6b6 "
+    "1d6b8 1d6bb-1d6bc 1d6be 1d6c2 1d6c4 1d6ca 1d6ce 1d6d0 1d6d2 1d6d4 1d6d6 1d6e0 "
+    "1d6e2-1d6e3 1d6e6-1d6e8 1d6ea-1d6eb 1d6ed-1d6ee 1d6f0 1d6f2 1d6f5-1d6f6 1d6f8 1d6fc "
+    "1d6fe 1d704 1d708 1d70a 1d70c 1d70e 1d710 1d71a 1d71c-1d71d 1d720-1d722 1d724-1d725 "
+    "1d727-1d728 1d72a 1d72c 1d72f-1d730 1d732 1d736 1d738 1d73e 1d742 1d744 1d746 1d748 "
+    "1d74a 1d754 1d756-1d757 1d75a-1d75c 1d75e-1d75f 1d761-1d762 1d764 1d766 1d769-1d76a "
+    "1d76c 1d770 1d772 1d778 1d77c 1d77e 1d780 1d782 1d784 1d78e 1d790-1d791 1d794-1d796 "
+    "1d798-1d799 1d79b-1d79c 1d79e 1d7a0 1d7a3-1d7a4 1d7a6 1d7aa 1d7ac 1d7b2 1d7b6 1d7b8 "
+    "1d7ba 1d7bc 1d7be 1d7c8 1d7ca 1d7ce-1d7ff 1e6e9 1e8c7 1e8cb 1ee00 1ee24 1ee64 1ee80 "
+    "1ee84 1f100-1f10a 1fbf0-1fbf9 "
 )
 
 LOOKALIKES: Final = (
-    "c6 e6 fe 131 152-153 181 18a 192 196 198 1a0-1a1 1b3 1b7 263 269 28b 2bb-2bc 386 388 "
-    "38a 38c 38e 390-3a1 3a3-3ac 3af-3cd 401 404-408 40c 410-413 415 417 41a-425 42b-42e "
-    "430-433 435 437-438 43a 43c-445 448 44c 44f 451 453-459 45b 491 493 49a 49e 4a2 "
-    "4aa-4ab 4ae-4b1 4bb 4bd 4bf-4c0 4cf-4d9 4e0-4e1 4e6-4e9 4ee-4f1 548 54d 54f 553-555 "
-    "561 563 566 56e 570 572 575 578 57a 57c-57d 581-582 584-585 5d0-5ea 620-63a 63d "
-    "641-64a 672 674 679-68f 691-69a 69f-6a0 6a2 6a4-6ab 6ad-6b1 6b3 6b5-6b7 6ba-6be "
-    "6c0-6d3 6d5 6ee-6ef 6ff 751-752 756 760 762-763 766-768 76a 76e-771 780-7a5 7b1 88f "
-    "8a0 8a2-8a9 8bb-8c2 8c7 903 a83 b03 b20 c02 c82 d02 d1f-d20 d82 1004 101d 105a 10e7 "
-    "1200 1223 1240 1260 12d0 1fb3 304f 30ce 30fc 4e00 4e28 4e36 4e3f 534d 5350 "
+    "c6 e6 fe 131-133 149 152-153 17f 181 184 187 18a 18d 192-193 196 198 1a0-1a1 1a4 "
+    "1a6-1a7 1ac 1b3 1b7 1bc-1bd 1bf-1c1 1c3 1c7-1cc 1f1-1f3 21c 222-223 241 251 261 263 "
+    "269-26a 26f 28b 28f 294 2a3 2a6 2aa-2ab 2b9-2be 2c6 2c8 2ca-2cb 2d0 2ee 374 37a 37f "
+    "386 388 38a 38c 38e 390-3a1 3a3-3ac 3af-3cd 3d2 3dc 3e8 3ec-3ed 3f1-3f3 3f8-3fa 401 "
+    "404-408 40c 410-413 415 417 41a-425 42b-42e 430-433 435 437-438 43a 43c-445 448 44c "
+    "44f 451 453-459 45b 461 474-475 491 493 49a 49e 4a2 4aa-4ab 4ae-4b1 4bb 4bd 4bf-4c0 "
+    "4cf-4d9 4e0-4e1 4e6-4e9 4ee-4f1 501 50c 51b-51d 548 54d 54f 553-555 561 563 566 56e "
+    "570 572 575 578 57a 57c-57d 581-582 584-585 5d0-5ea 5f0-5f2 620-63a 63d 641-64a "
+    "660-661 665 667 672 674 679-68f 691-69a 69f-6a0 6a2 6a4-6ab 6ad-6b1 6b3 6b5-6b7 "
+    "6ba-6be 6c0-6d3 6d5 6ee-6f1 6f5 6f7 6ff 751-752 756 760 762-763 766-768 76a 76e-771 "
+    "780-7a5 7b1 7c0 7ca 7f4-7f5 7fa 88f 8a0 8a2-8a9 8bb-8c2 8c7 903 966 969 97d 9e6 9ea "
+    "9ed a66-a67 a6a a83 ae6 ae9 b03 b20 b66 b68 be6 c02 c66 c82 ce6 d02 d1f-d20 d66 d6d "
+    "d82 e50 ed0 1004 101d 1040 105a 10e7 10ff 1200 1223 1240 1260 12d0 13a0-13a2 "
+    "13a4-13a5 13a9-13ac 13ae 13b3 13b7 13bb 13bd 13c0 13c2-13c3 13ce-13cf 13d2 13d4-13d5 "
+    "13d9-13da 13de-13df 13e2 13e6-13e7 13ee 13f3-13f4 142f 1433 1438 144a 144c 1467 146d "
+    "146f 1472 1486-1488 148d 14aa 14bf 1541 157c-157d 1587 15af 15b4 15c5 15de 15ea 15f0 "
+    "15f7 16b2 16b7 16c1 16cc 16d5-16d6 17e0 1d04 1d0f 1d11 1d1c 1d20-1d22 1d26 1d6b 1d83 "
+    "1d8c 1e9d 1eff 1fb3 1fbe 2102 210a-210e 2110-2113 2115 2119-211d 2124 2128 212a "
+    "212c-212d 212f-2131 2133-2134 2139 213d 2145-2149 2160-217f 2474-249b 2c82 2c85 2c8e "
+    "2c92-2c94 2c98 2c9a 2c9c 2c9e-2c9f 2ca2-2ca6 2ca8-2ca9 2cac 2cba-2cbb 2cbd 2cc4 "
+    "2cc6-2cc7 2cca-2ccc 2cce-2cd0 2cd2-2cd3 2cdc 2d38-2d39 2d4f 2d51 2d54-2d55 2d5d 3007 "
+    "3033 304f 30ce 30fc 4e00 4e28 4e36 4e3f 534d 5350 a4d0-a4d4 a4d6-a4d7 a4d9-a4da "
+    "a4dc-a4dd a4df-a4e3 a4e6-a4e7 a4ea-a4ec a4ee a4f0 a4f2-a4f4 a4f8-a4fb a4fd a644 a647 "
+    "a698-a699 a6df a6eb a6ef a728 a731-a73d a74e-a74f a75a a76a a76e a777-a778 a78c "
+    "a798-a799 a79f a7ab a7b2-a7b4 ab32 ab35 ab3d ab47-ab48 ab4e ab52 ab5a ab63 ab75 ab81 "
+    "ab83 ab93 aba9-abaa abaf fb00-fb04 fb06 fba6-fbad fe8d-fe8e fee9-feec ff21-ff23 ff25 "
+    "ff28-ff2b ff2d-ff30 ff33-ff34 ff38-ff3a ff41 ff43 ff45 ff47-ff4a ff4c ff4f-ff50 ff53 "
+    "ff56 ff58-ff59 10282 10286-10287 1028a 10290 10292 10295-10297 1029b 102a0-102a2 "
+    "102a5 102ab 102b0-102b2 102b4 102cf 102f5 10301-10302 10309 10311 10315 10317 1031a "
+    "1031f-10320 10322 10404 10415 1041b 10420 1042c 1043d 10448 104b4 104c2 104ce 104d2 "
+    "104ea 104f6 10513 10516 10518 1051c-1051d 10525-10527 114d0 11700 11706 1170a "
+    "1170e-1170f 118a0 118a2-118a4 118a6 118a9 118ac 118ae-118af 118b2 118b5 118b8 "
+    "118bb-118bc 118c0-118c4 118c6 118c8 118ca 118cc 118d5-118d8 118dc 118e0 118e3 "
+    "118e5-118e6 118e9 118ec 118ef 118f2 11dd9-11dda 11de0-11de1 16eaa 16eb6 16f08 16f0a "
+    "16f16 16f28 16f35 16f3a-16f3b 16f3f-16f40 16f42-16f43 1ccf0-1ccf9 1d400-1d454 "
+    "1d456-1d49c 1d49e-1d49f 1d4a2 1d4a5-1d4a6 1d4a9-1d4ac 1d4ae-1d4b9 1d4bb 1d4bd-1d4c3 "
+    "1d4c5-1d505 1d507-1d50a 1d50d-1d514 1d516-1d51c 1d51e-1d539 1d53b-1d53e 1d540-1d544 "
+    "1d546 1d54a-1d550 1d552-1d6a4 1d6a8-1d6a9 1d6ac-1d6ae 1d6b0-1d6b1 1d6b3-1d6b4 1d6b6 "
+    "1d6b8 1d6bb-1d6bc 1d6be 1d6c2 1d6c4 1d6ca 1d6ce 1d6d0 1d6d2 1d6d4 1d6d6 1d6e0 "
+    "1d6e2-1d6e3 1d6e6-1d6e8 1d6ea-1d6eb 1d6ed-1d6ee 1d6f0 1d6f2 1d6f5-1d6f6 1d6f8 1d6fc "
+    "1d6fe 1d704 1d708 1d70a 1d70c 1d70e 1d710 1d71a 1d71c-1d71d 1d720-1d722 1d724-1d725 "
+    "1d727-1d728 1d72a 1d72c 1d72f-1d730 1d732 1d736 1d738 1d73e 1d742 1d744 1d746 1d748 "
+    "1d74a 1d754 1d756-1d757 1d75a-1d75c 1d75e-1d75f 1d761-1d762 1d764 1d766 1d769-1d76a "
+    "1d76c 1d770 1d772 1d778 1d77c 1d77e 1d780 1d782 1d784 1d78e 1d790-1d791 1d794-1d796 "
+    "1d798-1d799 1d79b-1d79c 1d79e 1d7a0 1d7a3-1d7a4 1d7a6 1d7aa 1d7ac 1d7b2 1d7b6 1d7b8 "
+    "1d7ba 1d7bc 1d7be 1d7c8 1d7ca 1d7ce-1d7ff 1e6e9 1e8c7 1e8cb 1ee00 1ee24 1ee64 1ee80 "
+    "1ee84 1f100-1f10a 1fbf0-1fbf9 "
 )
 
 JOINING: Final = (
-    "2bc 303-304 307-308 30a 323 331 620-63a 63d 641-652 654-655 670 672 674 679-68f "
-    "691-69a 69f-6a0 6a2 6a4-6ab 6ad-6b1 6b3 6b5-6b7 6ba-6be 6c0-6d3 6d5 6ee-6ef 6ff "
-    "751-752 756 760 762-763 766-768 76a 76e-771 780-7b1 88f 8a0 8a2-8a9 8bb-8c2 8c7 "
-    "901-903 905-90b 90d-928 92a-933 935-93c 93e-943 945-94d 94f 956-957 972-977 97b-97c "
-    "97e-97f 981-983 985-98b 98f-990 993-9a8 9aa-9b0 9b2 9b6-9b9 9bc 9be-9c4 9c7-9c8 "
-    "9cb-9ce 9f0-9f1 a02 a05-a0a a0f-a10 a13-a28 a2a-a30 a32 a35 a38-a39 a3c a3e-a42 "
-    "a47-a48 a4b-a4d a5c a70-a71 a82-a83 a85-a8d a8f-a91 a93-aa8 aaa-ab0 ab2-ab3 ab5-ab9 "
-    "abc abe-ac5 ac7-ac9 acb-acd b01-b03 b05-b0b b0f-b10 b13-b28 b2a-b30 b32-b33 b36-b39 "
-    "b3c b3e-b43 b47-b48 b4b-b4d b56 b5f b71 b83 b85-b8a b8e-b90 b92-b95 b99-b9a b9c "
-    "b9e-b9f ba3-ba4 ba8-baa bae-bb9 bbe-bc2 bc6-bc8 bca-bcd c02-c03 c05-c0b c0e-c10 "
-    "c12-c28 c2a-c30 c32-c33 c35-c39 c3e-c44 c46-c48 c4a-c4d c82-c83 c85-c8b c8e-c90 "
-    "c92-ca8 caa-cb0 cb2-cb3 cb5-cb9 cbe-cc3 cc6-cc8 cca-ccd d02-d03 d05-d0b d0e-d10 "
-    "d12-d28 d2a-d39 d3e-d43 d46-d48 d4a-d4b d4d d57 d7a-d7f d82-d83 d85-d8d d91-d96 "
-    "d9a-d9d d9f-db1 db3-dbb dbd dc0-dc6 dca dcf-dd4 dd6 dd8-dde df2 e81-e82 e84 e87-e88 "
-    "e8a e8d e94-e97 e99-e9f ea1-ea3 ea5 ea7 eaa-eab ead-eae eb0-eb2 eb4-eb9 ebb-ebd "
-    "ec0-ec4 ec6 ec8-ecd f40-f42 f44-f47 f49-f4c f4e-f51 f53-f56 f58-f5b f5d-f68 f71-f72 "
-    "f74 f7a-f80 f84 f90-f92 f94-f97 f99-f9c f9e-fa1 fa3-fa6 fa8-fab fad fb1-fb8 fba-fbc "
-    "1000-103f 105a-1064 1075-108a 108f 1780-179c 179f-17a2 17a5-17a7 17aa-17b3 17b6-17cd "
-    "17d0 17d2 aa7b 11301 11303 1133c "
+    "2bc 303-304 307-308 30a 323 331 620-63a 63d 641-652 654-655 660-661 665 667 670 672 "
+    "674 679-68f 691-69a 69f-6a0 6a2 6a4-6ab 6ad-6b1 6b3 6b5-6b7 6ba-6be 6c0-6d3 6d5 "
+    "6ee-6f1 6f5 6f7 6ff 751-752 756 760 762-763 766-768 76a 76e-771 780-7b1 88f 8a0 "
+    "8a2-8a9 8bb-8c2 8c7 901-903 905-90b 90d-928 92a-933 935-93c 93e-943 945-94d 94f "
+    "956-957 966 969 972-977 97b-97f 981-983 985-98b 98f-990 993-9a8 9aa-9b0 9b2 9b6-9b9 "
+    "9bc 9be-9c4 9c7-9c8 9cb-9ce 9e6 9ea 9ed 9f0-9f1 a02 a05-a0a a0f-a10 a13-a28 a2a-a30 "
+    "a32 a35 a38-a39 a3c a3e-a42 a47-a48 a4b-a4d a5c a66-a67 a6a a70-a71 a82-a83 a85-a8d "
+    "a8f-a91 a93-aa8 aaa-ab0 ab2-ab3 ab5-ab9 abc abe-ac5 ac7-ac9 acb-acd ae6 ae9 b01-b03 "
+    "b05-b0b b0f-b10 b13-b28 b2a-b30 b32-b33 b36-b39 b3c b3e-b43 b47-b48 b4b-b4d b56 b5f "
+    "b66 b68 b71 b83 b85-b8a b8e-b90 b92-b95 b99-b9a b9c b9e-b9f ba3-ba4 ba8-baa bae-bb9 "
+    "bbe-bc2 bc6-bc8 bca-bcd be6 c02-c03 c05-c0b c0e-c10 c12-c28 c2a-c30 c32-c33 c35-c39 "
+    "c3e-c44 c46-c48 c4a-c4d c66 c82-c83 c85-c8b c8e-c90 c92-ca8 caa-cb0 cb2-cb3 cb5-cb9 "
+    "cbe-cc3 cc6-cc8 cca-ccd ce6 d02-d03 d05-d0b d0e-d10 d12-d28 d2a-d39 d3e-d43 d46-d48 "
+    "d4a-d4b d4d d57 d66 d6d d7a-d7f d82-d83 d85-d8d d91-d96 d9a-d9d d9f-db1 db3-dbb dbd "
+    "dc0-dc6 dca dcf-dd4 dd6 dd8-dde df2 e81-e82 e84 e87-e88 e8a e8d e94-e97 e99-e9f "
+    "ea1-ea3 ea5 ea7 eaa-eab ead-eae eb0-eb2 eb4-eb9 ebb-ebd ec0-ec4 ec6 ec8-ecd ed0 "
+    "f40-f42 f44-f47 f49-f4c f4e-f51 f53-f56 f58-f5b f5d-f68 f71-f72 f74 f7a-f80 f84 "
+    "f90-f92 f94-f97 f99-f9c f9e-fa1 fa3-fa6 fa8-fab fad fb1-fb8 fba-fbc 1000-1040 "
+    "105a-1064 1075-108a 108f 1780-179c 179f-17a2 17a5-17a7 17aa-17b3 17b6-17cd 17d0 17d2 "
+    "17e0 aa7b fba6-fbad fe8d-fe8e fee9-feec 102f5 11301 11303 1133c 1ee00 1ee24 1ee64 "
+    "1ee80 1ee84 "
 )
 
 PICTOGRAPHS: Final = (
-    "a9 ae 203c 2049 2122 2139 2194-2199 21a9-21aa 231a-231b 2328 23cf 23e9-23f3 "
-    "23f8-23fa 24c2 25aa-25ab 25b6 25c0 25fb-25fe 2600-2604 260e 2611 2614-2615 2618 261d "
-    "2620 2622-2623 2626 262a 262e-262f 2638-263a 2640 2642 2648-2653 265f-2660 2663 "
-    "2665-2666 2668 267b 267e-267f 2692-2697 2699 269b-269c 26a0-26a1 26a7 26aa-26ab "
-    "26b0-26b1 26bd-26be 26c4-26c5 26c8 26ce-26cf 26d1 26d3-26d4 26e9-26ea 26f0-26f5 "
-    "26f7-26fa 26fd 2702 2705 2708-270d 270f 2712 2714 2716 271d 2721 2728 2733-2734 2744 "
-    "2747 274c 274e 2753-2755 2757 2763-2764 2795-2797 27a1 27b0 27bf 2934-2935 2b05-2b07 "
-    "2b1b-2b1c 2b50 2b55 3030 303d 3297 3299 1f004 1f0cf 1f170-1f171 1f17e-1f17f 1f18e "
-    "1f191-1f19a 1f201-1f202 1f21a 1f22f 1f232-1f23a 1f250-1f251 1f300-1f321 1f324-1f393 "
-    "1f396-1f397 1f399-1f39b 1f39e-1f3f0 1f3f3-1f3f5 1f3f7-1f3fa 1f400-1f4fd 1f4ff-1f53d "
-    "1f549-1f54e 1f550-1f567 1f56f-1f570 1f573-1f57a 1f587 1f58a-1f58d 1f590 1f595-1f596 "
-    "1f5a4-1f5a5 1f5a8 1f5b1-1f5b2 1f5bc 1f5c2-1f5c4 1f5d1-1f5d3 1f5dc-1f5de 1f5e1 1f5e3 "
-    "1f5e8 1f5ef 1f5f3 1f5fa-1f64f 1f680-1f6c5 1f6cb-1f6d2 1f6d5-1f6d8 1f6dc-1f6e5 1f6e9 "
-    "1f6eb-1f6ec 1f6f0 1f6f3-1f6fc 1f7e0-1f7eb 1f7f0 1f90c-1f93a 1f93c-1f945 1f947-1f9ff "
-    "1fa70-1fa7c 1fa80-1fa8a 1fa8e-1fac6 1fac8 1facd-1fadc 1fadf-1faea 1faef-1faf8 "
+    "a9 ae 203c 2049 2122 2194-2199 21a9-21aa 231a-231b 2328 23cf 23e9-23f3 23f8-23fa "
+    "24c2 25aa-25ab 25b6 25c0 25fb-25fe 2600-2604 260e 2611 2614-2615 2618 261d 2620 "
+    "2622-2623 2626 262a 262e-262f 2638-263a 2640 2642 2648-2653 265f-2660 2663 2665-2666 "
+    "2668 267b 267e-267f 2692-2697 2699 269b-269c 26a0-26a1 26a7 26aa-26ab 26b0-26b1 "
+    "26bd-26be 26c4-26c5 26c8 26ce-26cf 26d1 26d3-26d4 26e9-26ea 26f0-26f5 26f7-26fa 26fd "
+    "2702 2705 2708-270d 270f 2712 2714 2716 271d 2721 2728 2733-2734 2744 2747 274c 274e "
+    "2753-2755 2757 2763-2764 2795-2797 27a1 27b0 27bf 2934-2935 2b05-2b07 2b1b-2b1c 2b50 "
+    "2b55 3030 303d 3297 3299 1f004 1f0cf 1f170-1f171 1f17e-1f17f 1f18e 1f191-1f19a "
+    "1f201-1f202 1f21a 1f22f 1f232-1f23a 1f250-1f251 1f300-1f321 1f324-1f393 1f396-1f397 "
+    "1f399-1f39b 1f39e-1f3f0 1f3f3-1f3f5 1f3f7-1f3fa 1f400-1f4fd 1f4ff-1f53d 1f549-1f54e "
+    "1f550-1f567 1f56f-1f570 1f573-1f57a 1f587 1f58a-1f58d 1f590 1f595-1f596 1f5a4-1f5a5 "
+    "1f5a8 1f5b1-1f5b2 1f5bc 1f5c2-1f5c4 1f5d1-1f5d3 1f5dc-1f5de 1f5e1 1f5e3 1f5e8 1f5ef "
+    "1f5f3 1f5fa-1f64f 1f680-1f6c5 1f6cb-1f6d2 1f6d5-1f6d8 1f6dc-1f6e5 1f6e9 1f6eb-1f6ec "
+    "1f6f0 1f6f3-1f6fc 1f7e0-1f7eb 1f7f0 1f90c-1f93a 1f93c-1f945 1f947-1f9ff 1fa70-1fa7c "
+    "1fa80-1fa8a 1fa8e-1fac6 1fac8 1facd-1fadc 1fadf-1faea 1faef-1faf8 "
 )
 
 EMOJI_BASES: Final = (
@@ -225,52 +303,82 @@ LETTERS: Final = {
     "": "2bb 31b 326-328",
     "Aghb Cher Copt Cyrl Goth Grek Latn Osge Syrc Tfng Todr": "304",
     "Aghb Cher Goth Latn Sunu Syrc Thai": "331",
+    "Ahom": "11700 11706 1170a 1170e-1170f",
     "Arab": (
         "620-63a 63d 641-64a 672 674 679-68f 691-69a 69f-6a0 6a2 6a4-6ab 6ad-6b1 6b3 6b5-6b7 "
-        "6ba-6be 6c0-6d3 6d5 6ee-6ef 6ff 751-752 756 760 762-763 766-768 76a 76e-771 88f 8a0 "
-        "8a2-8a9 8bb-8c2 8c7 "
+        "6ba-6be 6c0-6d3 6d5 6ee-6f1 6f5 6f7 6ff 751-752 756 760 762-763 766-768 76a 76e-771 "
+        "88f 8a0 8a2-8a9 8bb-8c2 8c7 fba6-fbad fe8d-fe8e fee9-feec 1ee00 1ee24 1ee64 1ee80 "
+        "1ee84 "
     ),
+    "Arab Copt": "102f5",
     "Arab Syrc": "64b-652 654-655 670",
+    "Arab Thaa Yezi": "660-661 665 667",
     "Armn": "531-556 561-586",
     "Armn Cyrl Dupl Goth Grek Hebr Latn Perm Syrc Tale Tfng": "308",
+    "Bamu": "a6df a6eb a6ef",
     "Beng": (
-        "981-983 985-98b 98f-990 993-9a8 9aa-9b0 9b2 9b6-9b9 9bc 9be-9c4 9c7-9c8 9cb-9ce 9f0-9f1 "
+        "981-983 985-98b 98f-990 993-9a8 9aa-9b0 9b2 9b6-9b9 9bc 9be-9c4 9c7-9c8 9cb-9ce "
+        "9f0-9f1 "
     ),
+    "Beng Cakm Sylo": "9e6 9ea 9ed",
     "Beng Cyrl Deva Latn Lisu Thai Toto": "2bc",
+    "Berf": "16eaa 16eb6",
+    "Bopo Hanb Latn": "2ca-2cb",
+    "Cakm Mymr Tale": "1040",
+    "Cans": (
+        "142f 1433 1438 144a 144c 1467 146d 146f 1472 1486-1488 148d 14aa 14bf 1541 157c-157d "
+        "1587 15af 15b4 15c5 15de 15ea 15f0 15f7 "
+    ),
+    "Cari": "102a0-102a2 102a5 102ab 102b0-102b2 102b4 102cf",
+    "Cher": (
+        "13a0-13a2 13a4-13a5 13a9-13ac 13ae 13b3 13b7 13bb 13bd 13c0 13c2-13c3 13ce-13cf 13d2 "
+        "13d4-13d5 13d9-13da 13de-13df 13e2 13e6-13e7 13ee 13f3-13f4 ab75 ab81 ab83 ab93 "
+        "aba9-abaa abaf "
+    ),
     "Cher Copt Cyrl Grek Latn Perm Sunu Tale": "300",
     "Cher Cyrl Grek Latn Osge Sunu Tale Todr": "301",
     "Cher Cyrl Latn Osge": "30b",
     "Cher Cyrl Latn Tfng": "302",
     "Cher Dupl Jpan Kana Latn Syrc Tfng": "323",
     "Cher Latn Tale": "30c",
+    "Copt": (
+        "3e8 3ec-3ed 2c82 2c85 2c8e 2c92-2c94 2c98 2c9a 2c9c 2c9e-2c9f 2ca2-2ca6 2ca8-2ca9 "
+        "2cac 2cba-2cbb 2cbd 2cc4 2cc6-2cc7 2cca-2ccc 2cce-2cd0 2cd2-2cd3 2cdc "
+    ),
     "Copt Dupl Hebr Latn Perm Syrc Tale Tfng Todr": "307",
+    "Copt Grek": "374",
     "Cyrl": (
-        "401-40c 40e-44f 451-45c 45e-45f 490-49b 49e-4a5 4a8-4b7 4ba-4c0 4cf-4d9 4dc-4e9 "
-        "4ee-4f5 4f8-4f9 524-525 "
+        "401-40c 40e-44f 451-45c 45e-45f 461 474-475 490-49b 49e-4a5 4a8-4b7 4ba-4c0 4cf-4d9 "
+        "4dc-4e9 4ee-4f5 4f8-4f9 501 50c 51b-51d 524-525 a644 a647 a698-a699 "
     ),
     "Cyrl Grek Latn Perm Tfng": "306",
-    "Deva": (
-        "901-903 905-90b 90d-928 92a-933 935-93c 93e-943 945-94d 94f 956-957 972-977 97b-97c "
-        "97e-97f "
-    ),
+    "Deva": "901-903 905-90b 90d-928 92a-933 935-93c 93e-943 945-94d 94f 956-957 972-977 97b-97f",
+    "Deva Dogr Kthi Mahj": "966 969",
+    "Dsrt": "10404 10415 1041b 10420 1042c 1043d 10448",
     "Dupl Latn Syrc": "30a",
+    "Elba": "10513 10516 10518 1051c-1051d 10525-10527",
     "Ethi": (
         "1200-1206 1208-1248 124a-124d 1250-1256 1258 125a-125d 1260-1286 1288 128a-128d "
         "1290-12ae 12b0 12b2-12b5 12b8-12be 12c0 12c2-12c5 12c8-12d6 12d8-12f7 1300-130e 1310 "
         "1312-1315 1318-131e 1320-1346 1348-1359 1e7e0-1e7e6 1e7e8-1e7eb 1e7ed-1e7ee "
         "1e7f0-1e7fe "
     ),
-    "Geor": "10c7 10cd 10d0-10f0 1c90-1cba 1cbd-1cbf",
+    "Geor": "10c7 10cd 10d0-10f0 10ff 1c90-1cba 1cbd-1cbf",
     "Glag Latn Sunu Syrc Thai": "303",
-    "Gran Taml": "11301 11303 1133c",
-    "Grek": "386 388-38a 38c 38e-3a1 3a3-3ce 1fa0-1faf 1fb2-1fb4 1fec",
+    "Gran Taml": "be6 11301 11303 1133c",
+    "Grek": (
+        "37a 37f 386 388-38a 38c 38e-3a1 3a3-3ce 3d2 3dc 3f1-3f3 3f8-3fa 1d26 1fa0-1faf "
+        "1fb2-1fb4 1fbe 1fec "
+    ),
     "Gujr": "a82-a83 a85-a8d a8f-a91 a93-aa8 aaa-ab0 ab2-ab3 ab5-ab9 abc abe-ac5 ac7-ac9 acb-acd",
+    "Gujr Khoj": "ae6 ae9",
     "Guru": (
         "a02 a05-a0a a0f-a10 a13-a28 a2a-a30 a32 a35 a38-a39 a3c a3e-a42 a47-a48 a4b-a4d a5c "
         "a70-a71 "
     ),
+    "Guru Mult": "a66-a67 a6a",
     "Hanb Hani Jpan Kore": (
-        "3005-3006 3447 3473 34e4 3577 359e 35a1 35ad 35bf 35ce 35f3 35fe 360e 361a 3918 3960 "
+        "3005-3007 3447 3473 34e4 3577 359e 35a1 35ad 35bf 35ce 35f3 35fe 360e 361a 3918 3960 "
         "396e 39cf-39d0 39db 39df 39f8 39fe 3a18 3a52 3a5c 3a67 3a73 3b39 3b4e 3ba3 3c6e 3ce0 "
         "3de7 3deb 3e74 3ed0 4056 4065 406a 40bb 40df 4137 415f 4337 43ac 43b1 43d3 43dd 4443 "
         "44d6 44ea 4606 464c 4661 4723 4729 477c 478d 47f4 4882 4947 497a 497d 4982-4983 "
@@ -415,15 +523,17 @@ LETTERS: Final = {
         "29d98 "
     ),
     "Hang Kore": "ac00-d7a3",
-    "Hebr": "5d0-5ea",
+    "Hebr": "5d0-5ea 5f0-5f2",
     "Hira Jpan": "3041-3096 309d-309e",
-    "Hira Jpan Kana": "30fc",
+    "Hira Jpan Kana": "3033 30fc",
+    "Ital": "10301-10302 10309 10311 10315 10317 1031a 1031f-10320 10322",
     "Jpan Kana": "30a1-30fa 30fd-30fe",
-    "Khmr": "1780-179c 179f-17a2 17a5-17a7 17aa-17b3 17b6-17cd 17d0 17d2",
+    "Khmr": "1780-179c 179f-17a2 17a5-17a7 17aa-17b3 17b6-17cd 17d0 17d2 17e0",
     "Knda": "c82-c83 c85-c8b c8e-c90 c92-ca8 caa-cb0 cb2-cb3 cb5-cb9 cbe-cc3 cc6-cc8 cca-ccd",
+    "Knda Nand Tutg": "ce6",
     "Laoo": (
         "e81-e82 e84 e87-e88 e8a e8d e94-e97 e99-e9f ea1-ea3 ea5 ea7 eaa-eab ead-eae eb0-eb2 "
-        "eb4-eb9 ebb-ebd ec0-ec4 ec6 ec8-ecd "
+        "eb4-eb9 ebb-ebd ec0-ec4 ec6 ec8-ecd ed0 "
     ),
     "Latn": (
         "c0-d6 d8-f6 f8-113 116-12b 12e-131 134-137 139-13e 141-148 14a-14d 150-155 158-161 "
@@ -434,24 +544,68 @@ LETTERS: Final = {
         "a78d a7aa "
     ),
     "Latn Tfng": "309",
-    "Mlym": "d02-d03 d05-d0b d0e-d10 d12-d28 d2a-d39 d3e-d43 d46-d48 d4a-d4b d4d d57 d7a-d7f",
+    "Lisu": (
+        "a4d0-a4d4 a4d6-a4d7 a4d9-a4da a4dc-a4dd a4df-a4e3 a4e6-a4e7 a4ea-a4ec a4ee a4f0 "
+        "a4f2-a4f4 a4f8-a4fb a4fd "
+    ),
+    "Lyci": "10282 10286-10287 1028a 10290 10292 10295-10297 1029b",
+    "Mend": "1e8c7 1e8cb",
+    "Mlym": (
+        "d02-d03 d05-d0b d0e-d10 d12-d28 d2a-d39 d3e-d43 d46-d48 d4a-d4b d4d d57 d66 d6d "
+        "d7a-d7f "
+    ),
     "Mymr": "1000-103f 105a-1064 1075-108a 108f aa7b",
+    "Nkoo": "7c0 7ca 7f4-7f5 7fa",
     "Orya": (
         "b01-b03 b05-b0b b0f-b10 b13-b28 b2a-b30 b32-b33 b36-b39 b3c b3e-b43 b47-b48 b4b-b4d "
-        "b56 b5f b71 "
+        "b56 b5f b66 b68 b71 "
     ),
+    "Osge": "104b4 104c2 104ce 104d2 104ea 104f6",
+    "Plrd": "16f08 16f0a 16f16 16f28 16f35 16f3a-16f3b 16f3f-16f40 16f42-16f43",
+    "Runr": "16b2 16b7 16c1 16cc 16d5-16d6",
     "Sinh": (
-        "d82-d83 d85-d8d d91-d96 d9a-d9d d9f-db1 db3-dbb dbd dc0-dc6 dca dcf-dd4 dd6 dd8-dde df2 "
+        "d82-d83 d85-d8d d91-d96 d9a-d9d d9f-db1 db3-dbb dbd dc0-dc6 dca dcf-dd4 dd6 dd8-dde "
+        "df2 "
     ),
     "Taml": (
         "b83 b85-b8a b8e-b90 b92-b95 b99-b9a b9c b9e-b9f ba3-ba4 ba8-baa bae-bb9 bbe-bc2 "
         "bc6-bc8 bca-bcd "
     ),
-    "Telu": "c02-c03 c05-c0b c0e-c10 c12-c28 c2a-c30 c32-c33 c35-c39 c3e-c44 c46-c48 c4a-c4d",
+    "Tayo": "1e6e9",
+    "Telu": "c02-c03 c05-c0b c0e-c10 c12-c28 c2a-c30 c32-c33 c35-c39 c3e-c44 c46-c48 c4a-c4d c66",
+    "Tfng": "2d38-2d39 2d4f 2d51 2d54-2d55 2d5d",
     "Thaa": "780-7b1",
-    "Thai": "e01-e32 e34-e3a e40-e4d",
+    "Thai": "e01-e32 e34-e3a e40-e4d e50",
     "Tibt": (
         "f40-f42 f44-f47 f49-f4c f4e-f51 f53-f56 f58-f5b f5d-f68 f71-f72 f74 f7a-f80 f84 "
         "f90-f92 f94-f97 f99-f9c f9e-fa1 fa3-fa6 fa8-fab fad fb1-fb8 fba-fbc "
+    ),
+    "Tirh": "114d0",
+    "Tols": "11dd9-11dda 11de0-11de1",
+    "Wara": (
+        "118a0 118a2-118a4 118a6 118a9 118ac 118ae-118af 118b2 118b5 118b8 118bb-118bc "
+        "118c0-118c4 118c6 118c8 118ca 118cc 118d5-118d8 118dc 118e0 118e3 118e5-118e6 118e9 "
+        "118ec 118ef 118f2 "
+    ),
+    "Zsym": (
+        "132-133 149 17f 184 187 18d 193 1a4 1a6-1a7 1ac 1bc-1bd 1bf-1c1 1c3 1c7-1cc 1f1-1f3 "
+        "21c 222-223 241 251 261 26a 26f 28f 294 2a3 2a6 2aa-2ab 2b9-2ba 2bd-2be 2c6 2c8 2d0 "
+        "2ee 1d04 1d0f 1d11 1d1c 1d20-1d22 1d6b 1d83 1d8c 1e9d 1eff 2102 210a-210e 2110-2113 "
+        "2115 2119-211d 2124 2128 212a 212c-212d 212f-2131 2133-2134 2139 213d 2145-2149 "
+        "2160-217f 2474-249b a728 a731-a73d a74e-a74f a75a a76a a76e a777-a778 a78c a798-a799 "
+        "a79f a7ab a7b2-a7b4 ab32 ab35 ab3d ab47-ab48 ab4e ab52 ab5a ab63 fb00-fb04 fb06 "
+        "ff21-ff23 ff25 ff28-ff2b ff2d-ff30 ff33-ff34 ff38-ff3a ff41 ff43 ff45 ff47-ff4a ff4c "
+        "ff4f-ff50 ff53 ff56 ff58-ff59 1ccf0-1ccf9 1d400-1d454 1d456-1d49c 1d49e-1d49f 1d4a2 "
+        "1d4a5-1d4a6 1d4a9-1d4ac 1d4ae-1d4b9 1d4bb 1d4bd-1d4c3 1d4c5-1d505 1d507-1d50a "
+        "1d50d-1d514 1d516-1d51c 1d51e-1d539 1d53b-1d53e 1d540-1d544 1d546 1d54a-1d550 "
+        "1d552-1d6a4 1d6a8-1d6a9 1d6ac-1d6ae 1d6b0-1d6b1 1d6b3-1d6b4 1d6b6 1d6b8 1d6bb-1d6bc "
+        "1d6be 1d6c2 1d6c4 1d6ca 1d6ce 1d6d0 1d6d2 1d6d4 1d6d6 1d6e0 1d6e2-1d6e3 1d6e6-1d6e8 "
+        "1d6ea-1d6eb 1d6ed-1d6ee 1d6f0 1d6f2 1d6f5-1d6f6 1d6f8 1d6fc 1d6fe 1d704 1d708 1d70a "
+        "1d70c 1d70e 1d710 1d71a 1d71c-1d71d 1d720-1d722 1d724-1d725 1d727-1d728 1d72a 1d72c "
+        "1d72f-1d730 1d732 1d736 1d738 1d73e 1d742 1d744 1d746 1d748 1d74a 1d754 1d756-1d757 "
+        "1d75a-1d75c 1d75e-1d75f 1d761-1d762 1d764 1d766 1d769-1d76a 1d76c 1d770 1d772 1d778 "
+        "1d77c 1d77e 1d780 1d782 1d784 1d78e 1d790-1d791 1d794-1d796 1d798-1d799 1d79b-1d79c "
+        "1d79e 1d7a0 1d7a3-1d7a4 1d7a6 1d7aa 1d7ac 1d7b2 1d7b6 1d7b8 1d7ba 1d7bc 1d7be 1d7c8 "
+        "1d7ca 1d7ce-1d7ff 1f100-1f10a 1fbf0-1fbf9 "
     ),
 }

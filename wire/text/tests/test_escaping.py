@@ -92,6 +92,16 @@ def test_each_lookalike_of_ascii_is_spelled_out_in_a_url() -> None:
                     assert rule(url).isascii(), url
 
 
+def test_each_letter_that_looks_like_ascii_is_spelled_out_among_ascii_letters() -> None:
+    for target, sources in LOOKALIKES.items():
+        for char in sources:
+            # Marks and symbols between letters are seen as what they are, and Latin is one script.
+            is_letter = target.isalnum() and unicodedata.category(char)[0] in "LN"
+            if is_letter and not unicodedata.name(char).startswith("LATIN "):
+                for text in (f"p{char}ypal", f"{char}ypal", f"pa{char}"):
+                    assert prose(text).isascii(), (target, text)
+
+
 def test_a_word_of_lookalikes_alone_is_spelled_out() -> None:
     for word in ("раураӏ", "ехес", "сору", "ΡΑΥΡΑΙ", "ᗅᗷ", "ꓮꓑꓑ", "𝐩𝐚𝐲𝐩𝐚𝐥", "ｐａｙ", "ⅰⅼ"):
         assert literal(f"+{word} = 1").isascii(), word
@@ -116,6 +126,7 @@ def test_a_word_of_lookalikes_alone_is_spelled_out() -> None:
         "สวัสดีชาวโลก",
         "Tiếng Việt có dấu: được",
         "e\u0301te\u0301",
+        "güneş ışığı, æbler og þorn",
         "👩\u200d🔬 ❤\ufe0f 🏳\ufe0f\u200d🌈 🧑🏽\u200d💻 1\ufe0f\u20e3 #\ufe0f\u20e3 ☺\ufe0e 🇩🇪",
         "👩\u200d❤\ufe0f\u200d💋\u200d👨 🤷🏻\u200d♀\ufe0f 👁\ufe0f\u200d🗨\ufe0f",
         "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
@@ -149,6 +160,9 @@ def test_plain_words_of_other_languages_are_read_exactly(text: str) -> None:
     [
         ("pаypal", "p<U+0430>ypal", "p<U+0430>ypal"),
         ("COVIDом", "COVID<U+043E>м", "COVID<U+043E><U+043C>"),
+        ("\u13e2ay\u13e2al", "<U+13E2>ay<U+13E2>al", "<U+13E2>ay<U+13E2>al"),
+        ("p\U0001d41ay p\uff41y", "p<U+1D41A>y p<U+FF41>y", "p<U+1D41A>y p<U+FF41>y"),
+        ("\u2160\u2164 3×4", "\u2160\u2164 3×4", "<U+2160><U+2164> 3<U+00D7>4"),
         ("日本abc", "日本abc", "<U+65E5><U+672C>abc"),
         ("собака", "собака", "<U+0441><U+043E><U+0431><U+0430><U+043A><U+0430>"),
         ("ab שלום", "ab שלום", "ab <U+05E9><U+05DC><U+05D5><U+05DD>"),
