@@ -46,6 +46,8 @@ _AUGMENTED: Final[Mapping[str, str]] = {
 _HEAD: Final = '''\
 """Classes of characters as ranges of hexadecimal numbers; `generate.py` writes this module."""
 
+# fmt: off
+
 from typing import Final
 '''
 

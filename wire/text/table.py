@@ -1,5 +1,7 @@
 """Classes of characters as ranges of hexadecimal numbers; `generate.py` writes this module."""
 
+# fmt: off
+
 from typing import Final
 
 VERSION: Final = "17.0.0"
