@@ -106,7 +106,7 @@ class LifecycleWatcher:
 
     async def _learn(self, owner: str) -> None:
         try:
-            # By its unique name: the bus starts no service for that.
+            # By its unique name: this very lifecycle is asked, and no later one is waited for.
             lifecycle = LifecycleClient(self._bus, destination=owner)
             containers = await lifecycle.agents_as(Container)
         except HiveError as error:

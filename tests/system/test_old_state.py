@@ -59,12 +59,10 @@ for room, (steps, application) in ROOMS.items():
 
 def stop(hive: Hive) -> None:
     services = [f"hive-{room}" for room in STORES]
-    hive.run("systemctl", "mask", "--runtime", *services)
     hive.run("systemctl", "stop", "hive.target", *services, timeout=120)
 
 
 def start(hive: Hive) -> None:
-    hive.run("systemctl", "unmask", "--runtime", *(f"hive-{room}" for room in STORES))
     hive.run("systemctl", "start", "hive.target", timeout=120)
 
 
