@@ -66,7 +66,7 @@ async def test_tabs_share_a_session_and_a_logout_ends_it_in_all_of_them(
     await browser.open(f"{page.url}/agents/alice")
     await browser.sees("#link", "Live")
     secret = await browser.value(SECRET)
-    await browser.click("#logout")
+    await browser.press("#logout")
     await browser.sees("#how", "hivectl login-link")
     await switch(browser, 0)
     await browser.sees("#how", "hivectl login-link")
