@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import call, hivectl, inside, leader, mcp, probe, refused
+from tests.system.inside import call, hivectl, inside, leader, mcp, probe, refused, until_active
 
 pytestmark = pytest.mark.system
 
@@ -135,14 +135,6 @@ def test_what_a_link_in_alices_state_points_to_is_left_alone(swarm: Hive) -> Non
     swarm.hivectl("restart", "alice", timeout=120)
     owner = swarm.run("stat", "-c", "%u", "/etc/of-the-host").stdout.strip()
     assert (owner, swarm.run("cat", "/etc/of-the-host").stdout) == ("0", "safe\n")
-
-
-def until_active(swarm: Hive, unit: str, before: str) -> None:
-    """Wait for the start that systemd has ordered by itself, after the life called `before`."""
-    now = f'"$(systemctl show -P InvocationID {unit})"'
-    again = f"test {now} != {before} && systemctl is-active --quiet {unit}"
-    source = f"until {again}; do sleep 0.2; done"
-    swarm.run("timeout", "30", "sh", "-c", source)
 
 
 def test_what_systemd_starts_again_is_not_led_out_by_links(swarm: Hive) -> None:
