@@ -87,6 +87,7 @@ TESTS: Final = (
     Need("mmdebstrap", _program("mmdebstrap"), "mmdebstrap", "mmdebstrap"),
     Need("bubblewrap", _program("bwrap"), "bubblewrap", "bubblewrap"),
     Need("mandoc", _program("mandoc"), "mandoc", "mandoc"),
+    Need("strace", _program("strace"), "strace", "strace"),
 )
 BENCH: Final = (
     Need("NATS", _program("nats-server"), "nats-server", "nats-server", "nats-server.service"),

@@ -28,9 +28,9 @@ def command(instance: Instance, directory: Path, bare: bool) -> list[str]:
         # `interactive` needs a terminal, and `pipe` hangs.
         "--console=read-only",
         "--notify-ready=yes",
-        # Both are needed for BPF (IPAddressDeny=) and for nested containers.
+        # Both are needed for BPF (IPAddressDeny=) and for nested containers; ptrace for strace.
         "--capability=all",
-        "--system-call-filter=@system-service bpf",
+        "--system-call-filter=@system-service bpf ptrace process_vm_readv",
         "--link-journal=no",
         "--resolv-conf=off",
         "--timezone=off",
