@@ -122,10 +122,8 @@ def test_nothing_of_the_hive_can_be_read_but_its_configuration(swarm: Hive) -> N
     ).stdout.split()  # fmt: skip
     assert found == ["/etc/hyperhive/hyperhive.toml"]
     base = hivectl(swarm, "status", "alice")["uid_base"]
-    assert swarm.run("stat", "-c", "%u %a", "/run/hyperhive/agents/alice").stdout.split() == [
-        str(base),
-        "700",
-    ]
+    sockets = swarm.run("stat", "-c", "%u %g %a", "/run/hyperhive/agents/alice").stdout
+    assert sockets.split() == ["0", str(base), "750"]
 
 
 ASK = """
