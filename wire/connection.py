@@ -40,6 +40,8 @@ MAX_RECEIVED: Final = 9 * 1024 * 1024
 """The largest call or signal that is received, in bytes: a text of 8 MiB, the upper bound of the
 setting max_body_bytes, and its options. An answer that is awaited may be larger."""
 
+_SMALL: Final = 4096
+"""The bytes up to which decoding a message costs no more than asking whether it is expected."""
 _MAX_HEADER: Final = 64 * 1024
 """The bytes of a header; a message with a larger one is dropped without an answer."""
 _READ_SIZE: Final = 64 * 1024
@@ -341,7 +343,7 @@ class Connection(MessageBus):
     def _take(self, frame: bytes) -> None:
         try:
             message, body = decode_header(frame)
-            if not self._is_expected(message):
+            if len(frame) > _SMALL and not self._is_expected(message):
                 return
             decode_body(message, frame, body)
         except TooManyValuesError as error:
