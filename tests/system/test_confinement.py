@@ -173,9 +173,17 @@ def test_the_containers_journal_is_bounded(swarm: Hive) -> None:
     assert "\nSystemMaxUse=64M\n" in shown
 
 
+def test_nspawn_itself_cannot_change_the_host(swarm: Hive) -> None:
+    nspawn = swarm.run("systemctl", "show", "--value", "--property=MainPID", UNIT).stdout.strip()
+    enter = ["nsenter", f"--mount=/proc/{nspawn}/ns/mnt"]
+    for path in ("/etc/x", "/usr/x", "/var/x", "/var/lib/hyperhive/agents/bob/state/x"):
+        assert swarm.run(*enter, "touch", path, check=False).returncode != 0, path
+    swarm.run(*enter, "touch", "/var/lib/hyperhive/agents/alice/state/x")
+
+
 NAMESPACES = ["unshare --user true", "unshare --net true", "unshare --user --map-root-user true"]
 BUBBLEWRAP = (
-    "bwrap --ro-bind / / --unshare-user --unshare-pid --unshare-net --dev /dev --die-with-parent "
+    "bwrap --ro-bind / / --unshare-all --dev /dev --proc /proc --new-session --die-with-parent "
     "sh -c 'test $(id -u) = 0 && echo sandboxed'"
 )
 

@@ -3,7 +3,7 @@
 Without them one agent could use up what the whole host shares. docs/security.md lists them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -158,10 +158,13 @@ def exec_lines(prefix: Path, host: HostLimits, *, nested: bool) -> Iterator[str]
     yield f"LimitSIGPENDING={PENDING_SIGNALS}"
 
 
-def service_lines() -> Iterator[str]:
+def service_lines(writable: Iterable[Path]) -> Iterator[str]:
     """Yield the lines of the section [Service] of the drop-in.
 
     They apply to systemd-nspawn, too, and the container inherits the filters.
+
+    Args:
+        writable: the directories that the container may write.
     """
     slice = "/sys/fs/cgroup/hive.slice/hive-agents.slice"
     # systemd has no setting for it. Without the unified hierarchy there is no such file.
@@ -188,6 +191,10 @@ def service_lines() -> Iterator[str]:
     yield "ProtectKernelModules=yes"
     yield "ProtectHome=yes"
     yield "PrivateTmp=yes"
+    # If nspawn is ever led out of the container's root, it finds a host that it cannot change. It
+    # writes sockets and locks to /run, and a lock beside the template.
+    yield "ProtectSystem=strict"
+    yield f"ReadWritePaths=/run /var/lib/machines {' '.join(map(str, writable))}"
 
 
 def _share(total: int, bounds: range) -> int:

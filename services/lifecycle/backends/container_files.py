@@ -65,7 +65,9 @@ class ContainerFiles:
         credential = str(key) if key.is_file() else None
         packages = self._builds.packages(spec)
         limits = self._config.limits(spec)
-        text = unit_files.drop_in(spec, limits, credential, packages)
+        writable = [layout.data / spec.name]
+        writable += [layout.git / "proposed"] if spec.is_manager else []
+        text = unit_files.drop_in(spec, limits, credential, packages, writable)
         with (
             Directory.open(layout.units, changes=changes) as units,
             units.directory(layout.drop_in_folder(spec.name)) as folder,

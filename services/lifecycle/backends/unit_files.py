@@ -111,7 +111,13 @@ def settings(
     return "\n".join(lines)
 
 
-def drop_in(spec: Spec, limits: Limits, credential: str | None, packages: Path | None) -> str:
+def drop_in(
+    spec: Spec,
+    limits: Limits,
+    credential: str | None,
+    packages: Path | None,
+    writable: Iterable[Path],
+) -> str:
     """Return the text of the drop-in of the container's unit.
 
     Args:
@@ -119,6 +125,7 @@ def drop_in(spec: Spec, limits: Limits, credential: str | None, packages: Path |
         limits: its limits.
         credential: the file of the API key, if any.
         packages: builds/NAME/COMMIT/usr, if it is laid over /usr.
+        writable: the directories of the host that the container may write.
     """
     # The user of the build could put a link there later, and nspawn would follow it.
     built = (packages, packages.parent, packages.parent.parent) if packages else ()
@@ -171,7 +178,7 @@ def drop_in(spec: Spec, limits: Limits, credential: str | None, packages: Path |
         "LogRateLimitIntervalSec=30s",
         "LogRateLimitBurst=1000",
         *resources.lines(limits.resources),
-        *confinement.service_lines(),
+        *confinement.service_lines(writable),
         # No loop devices, no device mapper, no tun: only terminals.
         "DeviceAllow=",
         "DeviceAllow=char-pts rw",

@@ -58,6 +58,8 @@ async def test_the_files_confine_the_container(host: Host) -> None:
     assert start.endswith(" /usr/lib/systemd/systemd systemd.unit=hive-container.target")
     assert "Boot=no" in lines
     service = host.drop_in()["Service"]
+    assert service["ProtectSystem"] == "strict"
+    assert service["ReadWritePaths"].split()[2:] == [str(host.layout.data / "alice")]
     assert "--boot" not in service["ExecStart"]
     assert service["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6 AF_NETLINK"
     assert "io_uring_setup:ENOSYS" in service["SystemCallFilter"]

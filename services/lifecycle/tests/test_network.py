@@ -191,7 +191,7 @@ async def test_what_is_opened_has_no_filter(host: Host) -> None:
     limits = unit_files.Limits(
         1, 1, network_of("carol", CONFIG, "", (), can_filter=True), Resources()
     )
-    assert "IPAddress" not in unit_files.drop_in(carol, limits, None, None)
+    assert "IPAddress" not in unit_files.drop_in(carol, limits, None, None, [])
 
 
 async def test_what_runs_obeys_the_configuration_of_a_new_lifecycle(tmp_path: Path) -> None:
