@@ -24,6 +24,7 @@ from services.lifecycle.watch.auto_sleep import AutoSleep
 from services.lifecycle.watch.disk import DiskWatch
 from services.lifecycle.watch.filters import Filters
 from services.lifecycle.watch.monitor import Monitor
+from services.lifecycle.watch.shared_limits import SharedLimits
 from services.lifecycle.watch.turns import Turns
 from wire import names
 from wire.errors import AccessDenied, AlreadyExists, Conflict, HiveError, InvalidArgument, NotFound
@@ -90,7 +91,10 @@ class Lifecycle:
         """The update of stale agents."""
         self.filters = Filters(self._roster, backend)
         """The network filters of all containers."""
-        self.disk = DiskWatch(self._roster, backend, self.order, self._busy, self._tell)
+        shared = SharedLimits(backend.shortages, self._tell)
+        self.disk = DiskWatch(
+            self._roster, backend, self.order, self._busy, self._tell, shared.check
+        )
         """The disk space of all agents."""
         turns = Turns(broker)
         self._roster.watchers += (

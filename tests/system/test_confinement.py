@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from tests.system.hive import PYTHON, Hive
-from tests.system.inside import APPLIED, call, commit_file, hivectl, inside, probe, refused
+from tests.system.inside import (
+    APPLIED,
+    call,
+    commit_file,
+    hivectl,
+    inside,
+    probe,
+    refused,
+    until_told,
+)
 
 pytestmark = pytest.mark.system
 
@@ -61,6 +70,18 @@ print(taken, flush=True)
 sys.stdin.read()
 for number in range(taken):
     libc.mq_unlink(b"/hive%d" % number)
+"""
+
+PORTS = """
+import resource, socket, sys
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+held = []
+for _ in range(12_000):
+    held.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    held[-1].bind(("", 0))
+print(len(held), flush=True)
+sys.stdin.read()
 """
 
 GROUPS = """
@@ -136,6 +157,22 @@ def test_alice_does_not_use_up_the_hosts_control_groups(swarm: Hive) -> None:
     error, made = run(swarm, "alice", "python3", "-c", GROUPS).stdout.splitlines()
     assert error == "Resource temporarily unavailable"
     assert int(made) < 1024
+
+
+def test_the_operator_is_told_before_alice_has_all_ports(swarm: Hive) -> None:
+    """Nothing limits the ports of an agent that shares the host's network."""
+    take = as_agent("alice", "python3", "-c", PORTS)
+    with swarm.popen(*take) as one, swarm.popen(*take) as other:
+        for holding in (one, other):
+            assert holding.stdout is not None
+            assert holding.stdout.readline() == "12000\n"
+        swarm.hivectl("send", "bob", "hello")  # a turn: lifecycle looks at what is shared
+        told = until_told(swarm, "operator", "shared-limit", "UDP sockets")
+        for holding in (one, other):
+            assert holding.stdin is not None
+            holding.stdin.close()
+            holding.wait(60)
+    assert "28232 ports" in told
 
 
 RAISE = [

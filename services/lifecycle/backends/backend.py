@@ -6,6 +6,7 @@ from typing import Protocol
 
 from services.agentfile import AgentFile
 from services.lifecycle.agents.agent import Spec, UnitStatus
+from services.lifecycle.host.shared import Shortage
 from wire.records.lifecycle import Network, Resources, Usage
 
 Watcher = Callable[[str, UnitStatus], None]
@@ -105,6 +106,9 @@ class Backend(Protocol):
         Measuring may take long, and stops at `enough`. A tree that cannot be measured counts as
         more than any limit.
         """
+
+    def shortages(self) -> list[Shortage]:
+        """Return what the host shares with all containers and is nearly used up."""
 
     async def pause(self, name: str) -> None:
         """Freeze the processes of the container. Raises Conflict when it does not run."""

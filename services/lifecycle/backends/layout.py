@@ -44,6 +44,11 @@ class Layout:
         return folder / "tcp", folder / "tcp6"
 
     @property
+    def sockstat(self) -> Path:
+        """The host's numbers of sockets, at the place where lifecycle's unit mounts them."""
+        return self.root / "run/hyperhive/host/sockstat"
+
+    @property
     def inotify_limits(self) -> Path:
         """The host's limits of inotify, at the place where lifecycle's unit mounts them."""
         return self.root / "run/hyperhive/host/inotify"

@@ -22,6 +22,7 @@ from services.lifecycle.host import cgroup
 from services.lifecycle.host.addresses import HostAddresses
 from services.lifecycle.host.in_use import listening_ports, used_uids
 from services.lifecycle.host.journal import Journal
+from services.lifecycle.host.shared import Shortage, shortages
 from services.lifecycle.host.systemd import Systemd
 from services.tasks import Tasks
 from wire import names
@@ -225,6 +226,10 @@ class Nspawn:
     async def disk_usage(self, spec: Spec, enough: int) -> int:
         """Walk through the files in a thread."""
         return await asyncio.to_thread(self._files.disk_usage, spec, enough)
+
+    def shortages(self) -> list[Shortage]:
+        """Look at the host's sockets, its disk and the agents' control group."""
+        return [*shortages(self._layout.root, self._layout.sockstat)]
 
     async def pause(self, name: str) -> None:
         """Freeze the container's unit."""

@@ -9,6 +9,7 @@ from services.config import ResourceLimits
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Agent, Spec, UnitStatus
 from services.lifecycle.backends.backend import Reconciled, Watcher
+from services.lifecycle.host.shared import Shortage
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.crash import Crash
 from services.lifecycle.notices.notice import Notice
@@ -45,6 +46,7 @@ class FakeBackend:
         self.disk: dict[str, int] = {}
         self.measured: list[str] = []
         self.disk_max: int | None = None
+        self.short: list[Shortage] = []
         self.network_changed: Callable[[], None] = lambda: None
         self.starting = 0
         self.most_starting = 0
@@ -138,6 +140,9 @@ class FakeBackend:
     async def disk_usage(self, spec: Spec, enough: int) -> int:
         self.measured.append(spec.name)
         return min(self.disk.get(spec.name, 0), enough)
+
+    def shortages(self) -> list[Shortage]:
+        return self.short
 
     async def pause(self, name: str) -> None:
         self.set(name, "active", frozen=True)

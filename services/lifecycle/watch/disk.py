@@ -57,6 +57,7 @@ class DiskWatch:
         order: Callable[[JobVerb, str], object],
         busy: Callable[[str], bool],
         tell: Callable[[Notice], None],
+        measured: Callable[[], None],
     ) -> None:
         """Do nothing before `start`.
 
@@ -66,12 +67,14 @@ class DiskWatch:
             order: orders a job.
             busy: returns whether an agent has a job.
             tell: sends a message.
+            measured: is called after each measurement.
         """
         self._roster = roster
         self._backend = backend
         self._order = order
         self._busy = busy
         self._tell = tell
+        self._measured = measured
         self._used: dict[str, int] = {}
         self._levels: dict[str, Level] = {}
         self._due: dict[str, float] = {}
@@ -130,6 +133,7 @@ class DiskWatch:
                 del self._due[name]
                 if agent := self._roster.agents.get(name):
                     await self._look_at(agent)
+                    self._measured()
                 continue
             until = None if name is None else self._due[name]
             try:
