@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from services.lifecycle.agents.agent import Spec
 from services.lifecycle.files import measure
 from services.lifecycle.files.measure import TOO_MUCH, size_below, total_size
 from services.lifecycle.tests.room import Room
@@ -117,6 +118,30 @@ async def test_at_the_limit_the_agent_is_stopped_and_does_not_start(tmp_path: Pa
     await room.lifecycle.set_resources("alice", ResourceChanges(disk_max=4 * GIB))
     await room.order(JobVerb.START, "alice")
     assert room.state("alice") is AgentState.RUNNING
+    await room.close()
+
+
+async def test_a_failure_with_one_agent_does_not_lift_the_limits_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await room_with_alice(tmp_path)
+    before = len(room.broker.sent)
+    measure_all = room.backend.disk_usage
+    failed = asyncio.Event()
+
+    async def fail(spec: Spec, enough: int) -> int:
+        if spec.name == "bob":
+            failed.set()
+            raise RuntimeError("a fault of ours")
+        return await measure_all(spec, enough)
+
+    monkeypatch.setattr(room.backend, "disk_usage", fail)
+    await room.spawn("bob")
+    async with asyncio.timeout(5):
+        await failed.wait()
+    room.backend.disk["alice"] = GIB * 9 // 10
+    await report(room, "idle")
+    assert "disk-space" in (await room.told(before + 3))[before:]
     await room.close()
 
 

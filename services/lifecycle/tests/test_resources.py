@@ -69,6 +69,14 @@ def test_sizes_may_be_written_with_a_unit(tmp_path: Path) -> None:
             Config.load(file)
 
 
+def test_a_setting_leaves_the_defaults_of_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "hyperhive.toml"
+    file.write_text("[lifecycle.resources]\ncpu_quota = 150\nmemory_max = '2G'\n")
+    limits = Config.load(file).lifecycle.resources
+    assert (limits.cpu_quota, limits.memory_max) == (150, 2 * GIB)
+    assert (limits.tasks_max, limits.disk_max) == (4096, 16 * GIB)
+
+
 async def test_a_running_container_is_limited_at_once_and_at_its_next_start(host: Host) -> None:
     await host.backend.configure(ALICE)
     assert host.drop_in()["Service"]["TasksMax"] == "4096"

@@ -133,7 +133,6 @@ class DiskWatch:
                 del self._due[name]
                 if agent := self._roster.agents.get(name):
                     await self._look_at(agent)
-                    self._measured()
                 continue
             until = None if name is None else self._due[name]
             try:
@@ -150,8 +149,12 @@ class DiskWatch:
                 self._report(agent, now)
             if now is Level.FULL and _runs(agent) and not self._busy(agent.name):
                 self._order(JobVerb.STOP, agent.name)
+            self._measured()
         except (HiveError, OSError) as error:
             log.error("cannot limit the disk space of %s: %s", agent.name, error)
+        except Exception:
+            # A failure with one agent must not lift the limits of the others.
+            log.exception("cannot limit the disk space", extra={"HIVE_AGENT": agent.name})
 
     async def _measure(self, agent: Agent) -> Level:
         name, limit = agent.name, self._backend.resources(agent.spec).disk_max
