@@ -91,6 +91,7 @@ def containers(root: Path = Path("/")) -> Iterator[Path]:
         if (unit / "50-hyperhive.conf").exists():
             machine = unit.name.removeprefix("systemd-nspawn@").removesuffix(".service.d")
             yield root / "var/lib/machines" / machine
+            yield from (root / "var/lib/machines").glob(f".{machine}.old*")
             yield root / "etc/systemd/nspawn" / f"{machine}.nspawn"
             yield unit
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from services.lifecycle.agents import uid_ranges
 from services.lifecycle.agents.agent import Spec
-from services.lifecycle.backends import data, image, rootfs, unit_files
+from services.lifecycle.backends import data, image, old_root, rootfs, unit_files
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.effective_config import EffectiveConfig
 from services.lifecycle.backends.layout import Layout, settings_file
@@ -48,6 +48,7 @@ class ContainerFiles:
         source = self._config.image(spec)
         packages = self._builds.packages(spec)
         image.check(spec.name, source, self._prefix, packages, self._layout.root)
+        old_root.retire(self._layout, spec.name)
         with (
             Directory.open(self._layout.machines, changes=changes) as machines,
             machines.directory(names.machine_name(spec.name)) as root,
@@ -58,6 +59,10 @@ class ContainerFiles:
         self._write_settings(spec, shared, changes)
         return self.write_drop_in(spec, changes)
 
+    def retire_old_root(self, name: str) -> bool:
+        """Take the root of an earlier version out of use; return whether there is one."""
+        return old_root.retire(self._layout, name)
+
     def write_drop_in(self, spec: Spec, changes: list[str]) -> bool:
         """Write the drop-in of the container's unit; see `write`."""
         layout = self._layout
@@ -67,7 +72,10 @@ class ContainerFiles:
         limits = self._config.limits(spec)
         writable = [layout.data / spec.name]
         writable += [layout.git / "proposed"] if spec.is_manager else []
-        text = unit_files.drop_in(spec, limits, credential, packages, writable)
+        mover = None
+        if old_root.retire(layout, spec.name):
+            mover = f"{self._prefix}/bin/python -BP -m {old_root.__name__}"
+        text = unit_files.drop_in(spec, limits, credential, packages, writable, mover)
         with (
             Directory.open(layout.units, changes=changes) as units,
             units.directory(layout.drop_in_folder(spec.name)) as folder,
@@ -122,6 +130,8 @@ class ContainerFiles:
     async def remove(self, name: str) -> None:
         """Remove the files of a stopped container that do not survive it, and its sockets."""
         await remove_below(self._layout.machines, names.machine_name(name))
+        for old in old_root.listed(self._layout, name):
+            await remove_below(self._layout.machines, old)
         for part in (data.ETC, *(part.name for part in data.PARTS if not part.survives)):
             await remove_below(self._layout.data / name, part)
         await remove_below(self._layout.sockets, name)

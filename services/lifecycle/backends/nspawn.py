@@ -26,7 +26,7 @@ from services.lifecycle.host.shared import Shortage, shortages
 from services.lifecycle.host.systemd import Systemd
 from services.tasks import Tasks
 from wire import names
-from wire.errors import HiveError, Unavailable
+from wire.errors import Conflict, HiveError, Unavailable
 from wire.records.lifecycle import Network, Resources, Usage
 
 log = logging.getLogger(__name__)
@@ -211,6 +211,10 @@ class Nspawn:
         # systemd attaches the program when it reads the drop-in.
         if unit := filter_unit(self._config.network(spec)):
             await self._systemd.start(unit, SLACK)
+        if await asyncio.to_thread(self._files.retire_old_root, spec.name):
+            # systemd must be able to start the container again without its old root.
+            with contextlib.suppress(Conflict):
+                await self._write(spec, [])
         async with self._writing[spec.name]:  # a job may be writing older addresses
             changed = await asyncio.to_thread(self._files.write_drop_in, spec, [])
         if changed:

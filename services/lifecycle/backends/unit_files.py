@@ -117,6 +117,7 @@ def drop_in(
     credential: str | None,
     packages: Path | None,
     writable: Iterable[Path],
+    mover: str | None = None,
 ) -> str:
     """Return the text of the drop-in of the container's unit.
 
@@ -126,6 +127,7 @@ def drop_in(
         credential: the file of the API key, if any.
         packages: builds/NAME/COMMIT/usr, if it is laid over /usr.
         writable: the directories of the host that the container may write.
+        mover: the command that moves files out of the root of an earlier version, if there is one.
     """
     # The user of the build could put a link there later, and nspawn would follow it.
     built = (packages, packages.parent, packages.parent.parent) if packages else ()
@@ -159,6 +161,8 @@ def drop_in(
         # and sets up the legacy hierarchies, in which the harness has no cgroup for a turn's
         # commands.
         "Environment=SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1",
+        # +: with the host's own mounts. Files cannot be renamed from one mount to another.
+        *([f"ExecStartPre=+{mover} {spec.name} {spec.uid_base}"] if mover else []),
         "ExecStart=",
         f"ExecStart={command}",
         # A killed systemd-nspawn leaves its machine registered, and machined keeps the machine

@@ -58,6 +58,13 @@ class Directory:
         finally:
             os.close(descriptor)
 
+    @classmethod
+    @contextlib.contextmanager
+    def at(cls, folder: int, name: str) -> Iterator[Self]:
+        """Open the existing directory `name` in a directory that is open. Raises OSError."""
+        with _opened(folder, name) as descriptor:
+            yield cls(descriptor, 0, name, [])
+
     @contextlib.contextmanager
     def directory(
         self, name: str, *, mode: int = 0o755, owner: int | None = None, group: int | None = None
