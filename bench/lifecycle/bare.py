@@ -6,7 +6,7 @@ from typing import Final
 
 from wire import names
 
-NSPAWN: Final = ("systemd-nspawn", "--quiet", "--keep-unit", "--boot", "--settings=override")
+NSPAWN: Final = ("systemd-nspawn", "--quiet", "--keep-unit", "--settings=override")
 UNIT: Final = (
     "--quiet",
     "--collect",
