@@ -25,7 +25,7 @@ def flipper(swarm: Hive) -> Iterator[Hive]:
     make = f"mkdir -p {VICTIM}/log/journal && touch {VICTIM}/resolv.conf {VICTIM}/localtime"
     swarm.run("sh", "-c", make)
     enter = ["nsenter", "--target", str(leader(swarm, "bob")), "--all", "--setuid=0", "--setgid=0"]
-    with swarm.popen(*enter, "python3", "-c", FLIPPER, "flip") as process:
+    with swarm.popen(*enter, "python3", "-c", FLIPPER, swarm.name, "flip") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         yield swarm
@@ -35,14 +35,14 @@ def flipper(swarm: Hive) -> Iterator[Hive]:
 
 
 def state(hive: Hive) -> str:
-    """Return owners, modes, sizes and times of everything that must not change."""
-    places = "/etc/resolv.conf /etc/localtime /etc /root /var /var/log"
-    find = f"find {VICTIM} {places} -maxdepth 0 && find {VICTIM}"
-    return hive.run("sh", "-c", f"({find}) | xargs stat -c '%n %u:%g %a %s %Y'").stdout
+    """Return owners and modes of the host's files, and sizes and times of those at risk."""
+    around = "find /etc /root /var /var/log -maxdepth 1 -printf '%p %U:%G %m %y %l\\n'"
+    risk = f"find {VICTIM} /etc/resolv.conf /etc/localtime -printf '%p %U:%G %m %s %T@\\n'"
+    return hive.run("sh", "-c", f"{around} | sort; {risk} | sort").stdout
 
 
 def give(hive: Hive) -> None:
-    inside(hive, "alice", "python3", "-c", FLIPPER, "give", VICTIM)
+    inside(hive, "alice", "python3", "-c", FLIPPER, hive.name, "give", VICTIM)
 
 
 def attack(hive: Hive, starts: int) -> None:

@@ -1,9 +1,10 @@
 """Exchange the directories of another container with links, while that container starts.
 
-Runs inside containers, with the standard library only. `python3 -c SOURCE give VICTIM`, in the
-attacked container, opens its directories to everybody, puts a link to VICTIM into each, and passes
-descriptors of them to the other container over an abstract socket. `python3 -c SOURCE flip`, in the
-other container, exchanges entries of these directories with the links, until it is killed.
+Runs inside containers, with the standard library only. `python3 -c SOURCE SOCKET give VICTIM`, in
+the attacked container, opens its directories to everybody, puts a link to VICTIM into each, and
+passes descriptors of them to the other container over an abstract socket of that name.
+`python3 -c SOURCE SOCKET flip`, in the other container, exchanges entries of these directories with
+the links, until it is killed.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ import threading
 import time
 from pathlib import Path
 
-SOCKET = "\0flipper"
+SOCKET = "\0" + sys.argv[1]
 LINK = "flip"
 GIVEN = ("/", "/etc", "/root", "/var", "/var/log", "/home", "/opt", "/srv", "/state", "/run")
 OFTEN = ("etc",)
@@ -83,7 +84,7 @@ def exchange(folder: int, name: str) -> None:
         libc.renameat2(*there)
 
 
-if sys.argv[1] == "give":
-    give(sys.argv[2])
+if sys.argv[2] == "give":
+    give(sys.argv[3])
 else:
     flip()
