@@ -1,6 +1,7 @@
 """Crashes: which ends of a container are one, and the messages about them."""
 
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,8 @@ from wire import names
 from wire.records.lifecycle import AgentState
 
 KIND: Final = "container-crash"
+OPERATOR_SECONDS: Final = 600
+"""The operator hears once in so many seconds that a container has crashed, or was given up."""
 
 RESTARTED: Final = "restarted"
 """The result of an end that lifecycle did not see because it was down: the container runs again."""
@@ -40,7 +43,9 @@ class Crash:
     def notices(self, lines: Sequence[str] = ()) -> list[Notice]:
         """Return the messages to the manager, and to the operator if only the operator can help.
 
-        Repeated messages about one end have the same dedupe key.
+        Repeated messages about one end have the same dedupe key. The operator gets at most six an
+        hour about crashes of one container, and six about those that systemd gave up: a hostile
+        container crashes as often as it likes.
 
         Args:
             lines: the container's last log lines.
@@ -48,10 +53,12 @@ class Crash:
         key = f"{KIND}:{self.name}:{self.invocation}" + (":gave-up" if self.gave_up else "")
         last = ["Its last lines:", *(f"  {line}" for line in lines)] if lines else []
         text = "\n".join([self.sentence, *last])
-        recipients = [names.MANAGER]
+        told = notices(KIND, text, key, [names.MANAGER])
         if self.gave_up or self.name == names.MANAGER:
-            recipients.append(names.OPERATOR)
-        return notices(KIND, text, key, recipients)
+            slot = int(time.time() // OPERATOR_SECONDS)
+            rare = f"{KIND}:{self.name}:{slot}" + (":gave-up" if self.gave_up else "")
+            told += notices(KIND, text, rare, [names.OPERATOR])
+        return told
 
     @property
     def sentence(self) -> str:

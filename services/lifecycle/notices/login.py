@@ -17,8 +17,8 @@ def login_notices(agent: Agent, before: TurnState) -> list[Notice]:
     """Return the messages about a report that changed the login of `agent`.
 
     They go to the manager, and to the operator when a login is missing: only the operator can log
-    the agent in. Each is sent at most once an hour, so an agent cannot flood its readers by
-    reporting both states in turn.
+    the agent in. Each is sent at most once an hour, also when the container restarts, so an agent
+    cannot flood its readers by reporting both states in turn, or by crashing after each report.
 
     Args:
         agent: the agent after the report.
@@ -29,7 +29,7 @@ def login_notices(agent: Agent, before: TurnState) -> list[Notice]:
         return []
     kind = NEEDS_LOGIN if needs else LOGGED_IN
     hour = int(time.time() // 3600)
-    key = f"{kind}:{agent.name}:{agent.unit_status.invocation}:{hour}"
+    key = f"{kind}:{agent.name}:{hour}"
     text = (
         f"{agent.name} has no valid login, so its messages wait. The operator can log it in with "
         f"`hivectl login {agent.name}`."

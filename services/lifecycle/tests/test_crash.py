@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from services.lifecycle.notices.crash import Crash
 from services.lifecycle.tests.room import Room
+from wire import names
+from wire.principal import Kind, Principal
+from wire.records.lifecycle import Report, TurnState
 
 
 @pytest.fixture
@@ -88,3 +92,29 @@ async def test_a_container_that_takes_too_long_to_stop_is_started_again(room: Ro
     room.backend.set("alice", "deactivating", result="timeout")
     await room.settle()
     assert ("stop_restarting", "alice") not in room.backend.calls
+
+
+def test_an_agent_that_crashes_on_purpose_does_not_flood_the_operator() -> None:
+    ends = [
+        Crash(names.MANAGER, f"invocation-{number}", "exit-code", 1, 1, gave_up=bool(number % 2))
+        for number in range(60)
+    ]
+    told = [notice for crash in ends for notice in crash.notices()]
+    keys = {notice.dedupe_key for notice in told if notice.recipient == names.OPERATOR}
+    assert len(keys) <= 4, "the key of each crash is another one"
+    assert len({n.dedupe_key for n in told if n.recipient == names.MANAGER}) == 60
+
+
+async def test_an_agent_that_restarts_after_each_report_does_not_flood_the_operator(
+    room: Room,
+) -> None:
+    await room.spawn("alice")
+    alice = Principal(Kind.AGENT, "alice")
+    for _ in range(5):
+        room.lifecycle.report(alice, "alice", Report(turn_state=TurnState.NEEDS_LOGIN))
+        room.backend.set("alice", "failed", result="exit-code", code=1, status=1)
+        room.backend.come_up("alice")
+        await room.settle()
+    told = [*room.broker.sent, *room.store.notices()]
+    keys = {n.dedupe_key for n in told if (n.kind, n.recipient) == ("needs-login", "operator")}
+    assert len(keys) in (1, 2), "2 only if an hour has ended meanwhile"
