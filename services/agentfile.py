@@ -219,14 +219,19 @@ def parse(text: str) -> AgentFile:
     if len(text.encode(errors="replace")) > MAX_BYTES:
         raise ValueError(f"{NAME} has more than {MAX_BYTES // 1024} KiB; shorten it.")
     try:
-        return AgentFile.model_validate(_loads(text))
+        return AgentFile.model_validate(loads(text))
     except ValidationError as error:
         path = error.errors()[0]["loc"]
         line = line_of(text, [part for part in path if part != "[key]"])
         raise ValueError(f"{NAME}, line {line}: {sentence(AgentFile, error)}") from None
 
 
-def _loads(text: str) -> dict[str, object]:
+def loads(text: str) -> dict[str, object]:
+    """Return the keys and values of an agent.toml, unchecked.
+
+    Raises:
+        ValueError: it is not TOML, or too much of it; a sentence names the line.
+    """
     if most_dots(text) > MAX_DOTS:
         raise ValueError(f"{NAME} has a line with more than {MAX_DOTS} dots outside of strings.")
     try:

@@ -9,7 +9,7 @@ from hivectl.arguments.completers import complete_all_requests, complete_request
 from hivectl.arguments.types import commit, number
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
-from hivectl.output.diffstat import diffstat
+from hivectl.output.diffstat import diffstat, settings
 from hivectl.output.formats import local_time
 from hivectl.output.terminal import Cell, Output, Row, confirm, require_terminal, state_cell
 from hivectl.output.text import elide, literal, one_line
@@ -177,7 +177,7 @@ async def _read(
     # Cut: a title that the terminal wraps could look like a line of ours.
     room = (output.columns or TITLE_COLUMNS) - 2
     title = elide(one_line(request.reason.partition("\n")[0]), room)
-    changed = map(literal, diffstat(change.diff))
+    changed = map(literal, [*settings(change.diff), *diffstat(change.diff)])
     lines = [
         f"request {number}: {request.kind} {request.agent}, requested by {request.requested_by} at "
         f"{local_time(request.requested)}",

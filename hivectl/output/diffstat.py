@@ -11,6 +11,9 @@ MAX_FILES: Final = 10
 CUT: Final = "[cut here: "
 """The beginning of the last line of a diff that approvals has cut."""
 
+SETTINGS: Final = "The settings that change:"
+"""The first line of the account of changed settings, which approvals puts before a diff."""
+
 _HUNK: Final = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
 
@@ -26,6 +29,11 @@ class _File:
     def __str__(self) -> str:
         lines = "binary" if self.is_binary else f"+{self.added} -{self.removed}"
         return f"{self.name} | {lines}"
+
+
+def settings(diff: str) -> list[str]:
+    """Return the lines about changed settings at the beginning of `diff`, if there are any."""
+    return diff.partition("\n\n")[0].split("\n") if diff.startswith(SETTINGS) else []
 
 
 def diffstat(diff: str) -> list[str]:

@@ -75,6 +75,15 @@ async def test_requests_are_resolved(hive: FakeHive, hivectl: Hivectl) -> None:
     ]
 
 
+async def test_the_settings_that_change_are_shown_before_a_decision(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    hive.approvals.text = f"The settings that change:\n  nested: not set -> true\n\n{DIFF}"
+    ran = await hivectl("approve", "7", "--commit", COMMIT)
+    settings = "  The settings that change:\n    nested: not set -> true\n"
+    assert SHOWN.replace("  agent.toml", f"{settings}  agent.toml") in ran.err
+
+
 @pytest.mark.parametrize("verb", ["approve", "deny"])
 async def test_a_decision_about_another_commit_changes_nothing(
     hive: FakeHive, hivectl: Hivectl, verb: str

@@ -6,7 +6,7 @@ The approved requests are carried out by deploys/.
 from typing import Final
 
 from services import agentfile
-from services.approvals import bounds
+from services.approvals import bounds, settings
 from services.approvals.deploys.deployer import Deployer
 from services.approvals.deploys.lifecycle import Lifecycle
 from services.approvals.deploys.reconciler import Reconciler, outdated_note
@@ -15,7 +15,14 @@ from services.approvals.ledger import Ledger
 from services.approvals.model import IN_PROGRESS, Approval
 from services.approvals.options import MAX_LISTED
 from wire import names
-from wire.errors import AccessDenied, AlreadyExists, Conflict, NotFound
+from wire.errors import (
+    AccessDenied,
+    AlreadyExists,
+    Conflict,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+)
 from wire.records.approvals import ApprovalFilter, ApprovalKind, ApprovalState, Change, Deploy
 
 MAX_LISTED_TEXT: Final = 4 * 1024 * 1024
@@ -223,7 +230,7 @@ class Approvals:
         return found[::-1]
 
     async def diff(self, number: int) -> Change:
-        """Return what a request changes.
+        """Return what a request changes: the settings, then the lines.
 
         Its base is the deployed commit: until the approval the current one, then the one at the
         time of the approval.
@@ -236,8 +243,19 @@ class Approvals:
             return Change(diff="", base="")
         said_yes = approval.state in (*IN_PROGRESS, ApprovalState.DEPLOYED, ApprovalState.FAILED)
         base = approval.base if said_yes else await self._reconciler.main(approval.agent)
-        diff = await self._repositories.diff(approval.agent, base or None, approval.commit)
-        return Change(diff, base or "")
+        agent, commit = approval.agent, approval.commit
+        diff = await self._repositories.diff(agent, base or None, commit)
+        before = await self._config(agent, base) if base else None
+        return Change(
+            settings.account(before, await self._config(agent, commit)) + diff, base or ""
+        )
+
+    async def _config(self, agent: str, commit: str) -> str:
+        """Return the agent.toml of a commit; empty if an earlier version took one without it."""
+        try:
+            return await self._repositories.read(agent, commit, agentfile.NAME)
+        except (NotFound, InvalidArgument, LimitExceeded):
+            return ""
 
     async def deploy_log(self, agent: str, limit: int) -> list[Deploy]:
         """Return the last `limit` deploys, newest first.

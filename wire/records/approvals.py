@@ -103,7 +103,7 @@ class Change(NamedTuple):
     """The change that a request makes."""
 
     diff: Str
-    """A unified diff."""
+    """The settings that change, if any, and an empty line; then a unified diff."""
     base: Str
     """The full name of the commit that it starts from; empty: nothing was deployed."""
 

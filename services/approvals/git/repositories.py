@@ -29,6 +29,14 @@ _REFERENCE: Final = re.compile(r"[A-Za-z0-9]+(?:[/-][A-Za-z0-9]+)*")
 _TAG: Final = re.compile(
     r"(?:proposal|approved|building|deployed|failed|denied|superseded|withdrawn)/[0-9]+"
 )
+_DIFF: Final = (
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-renames",
+    "--no-relative",
+    "--ignore-submodules=none",
+)
 _ORDER: Final = Path(__file__).with_name("difforder")
 # No git runs in our repositories when we start, so no git holds these files.
 _LEFT_BEHIND: Final = ("*.lock", "refs/**/*.lock", "objects/*/tmp_*", "objects/tmp_*")
@@ -225,7 +233,7 @@ class Repositories:
         os.utime(self._applied)
 
     async def diff(self, agent: str, old: str | None, new: str) -> str:
-        """Return the unified diff from `old` to `new`, agent.toml first.
+        """Return the unified diff from `old` to `new`, agent.toml first, and all lines of it.
 
         Args:
             old: None: everything in `new` is added.
@@ -233,26 +241,19 @@ class Repositories:
         Raises:
             NotFound: there is no such commit.
         """
-        command = [
-            "diff",
-            "--no-color",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-renames",
-            "--no-relative",
-            "--ignore-submodules=none",
-            f"-O{_ORDER}",
-            "--end-of-options",
-            old or _NOTHING,
-            new,
-            "--",
-        ]
+        between = [*_DIFF, f"-O{_ORDER}", "--end-of-options", old or _NOTHING, new, "--"]
+        # A line that changes may change the meaning of any other one of this file: it may end a
+        # text that went on to the end of the file. So the whole file is shown.
+        whole = ["diff", f"--unified={tree_policy.MAX_AGENT_FILE}", *between]
+        others = ["diff", *between, f":(top,exclude){tree_policy.AGENT_FILE}"]
         async with self._checks:
-            ended = await run(self._home(agent), *command, limit=MAX_DIFF)
-        if ended.status:
+            first = await run(self._home(agent), *whole, tree_policy.AGENT_FILE, limit=MAX_DIFF)
+            room = MAX_DIFF - len(first.output)
+            second = await run(self._home(agent), *others, limit=room)
+        if first.status or second.status:
             raise NotFound(f"{agent} has no commit {new[:12]} or {(old or '')[:12]}.")
-        text = ended.output.decode(errors="replace")
-        if not ended.cut:
+        text = (first.output + second.output).decode(errors="replace")
+        if not first.cut and not second.cut:
             return text
         return text[: text.rfind("\n") + 1] + (
             f"[cut here: the diff is longer than {MAX_DIFF // 2**10} KiB. To see all of it: "

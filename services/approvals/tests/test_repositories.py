@@ -312,3 +312,18 @@ class TestCheck:
         links = {f"l{n}": "half0" for n in range(101)}
         theirs.git("rm", "-q", "half0", "half1")
         assert "symbolic links" in await self.refused(ours, theirs, theirs.commit({}, links=links))
+
+
+async def test_a_diff_has_every_line_of_the_configuration(
+    ours: Repositories, theirs: WorkTree
+) -> None:
+    """One line that ends a text early makes settings of lines far below, which do not change."""
+    text = "prompt = '''\n# Be kind.\n{end}" + "# rule\n" * 40 + "nested = true\n# end '''\n"
+    one = theirs.commit({"agent.toml": text.format(end=""), "A": "x\n" * 40})
+    two = theirs.commit({"agent.toml": text.format(end="'''\n"), "A": "x\n" * 20 + "y\n" * 20})
+    await ours.fetch("alice", two)
+    diff = await ours.diff("alice", one, two)
+    assert "\n+'''\n" in diff
+    assert "\n nested = true\n" in diff
+    assert "\n x\n x\n x\n-x\n" in diff
+    assert "\n x\n x\n x\n x\n" not in diff
