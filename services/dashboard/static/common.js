@@ -4,6 +4,7 @@
 import { post } from "./api.js";
 import { el, keyed, setSentence, setText } from "./dom.js";
 import { Mirror } from "./mirror.js";
+import { Pace } from "./pace.js";
 import { leave, session } from "./session.js";
 import { putText, putTime } from "./text.js";
 
@@ -14,14 +15,32 @@ const LINK = { live: "Live", connecting: "Connecting", lost: "Not connected" };
 
 const dismissed = new Set();
 
+/** The tables whose changes move the controls below them; agents can change them all the time. */
+const MOVING = new Set(["questions", "approvals", "notices"]);
+
 /** Return a mirror, not connected yet; `changed` is called with the names of changed tables. */
 export function openMirror(changed) {
+  const show = (tables) => {
+    changed(tables);
+    if (tables.has("notices")) renderNotices(mirror);
+  };
+  const waiting = new Set();
+  const pace = new Pace(() => {
+    const tables = new Set(waiting);
+    waiting.clear();
+    show(tables);
+  });
   const mirror = new Mirror(
     (tables) => {
       main.setAttribute("aria-busy", "false");
       if (tables.has("services")) renderServices(mirror);
-      changed(tables);
-      if (tables.has("notices")) renderNotices(mirror);
+      const [table] = tables;
+      if (tables.size > 1) show(tables); // the page has just opened, or the connection was lost
+      else if (!MOVING.has(table)) changed(tables);
+      else {
+        waiting.add(table);
+        pace.want();
+      }
     },
     (state, sentence) => {
       link.dataset.state = state;

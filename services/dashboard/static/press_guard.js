@@ -43,6 +43,9 @@ export function guardPresses() {
     on(name, () => (gesture = performance.now()));
   on("scroll", () => look(performance.now() - gesture > GESTURE_MS));
   on("resize", () => look(true));
+  // A window that lay behind another one may come to the front between the two presses of a double click.
+  addEventListener("focus", unsettleAll);
+  document.addEventListener("visibilitychange", () => document.hidden || unsettleAll());
   on("pointerdown", (event) => (isEarly = isTooEarly(event)));
   on("click", (event) => {
     // A key is pressed without a pointer: the click has no detail.
@@ -80,6 +83,10 @@ function placesIn(card) {
   const boxes = [...card.querySelectorAll(CONTROLS)].map((one) => one.getBoundingClientRect());
   const shown = boxes.filter((box) => box.width > 0);
   return shown.map((box) => [box.x, box.y, box.width, box.height].map(Math.round)).join(";");
+}
+
+function unsettleAll() {
+  for (const card of document.querySelectorAll(CARDS)) if (placesIn(card)) unsettle(card);
 }
 
 function unsettle(card) {

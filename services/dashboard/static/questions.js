@@ -5,6 +5,9 @@ import { el, keyed, setText, showError } from "./dom.js";
 import { makeLongText } from "./message.js";
 import { joined, putText, putTime, textOf } from "./text.js";
 
+/** The questions of one asker that are shown at a time: nobody must fill the list. */
+const MAX_SHOWN = 5;
+
 /** Return whether a question waits for the operator. */
 export const isMine = (question) => question.to === "operator" && question.state === "open";
 
@@ -14,7 +17,14 @@ export function renderQuestions(mirror) {
   const open = mirror.rows("questions").filter(isMine).sort((a, b) => a.id - b.id);
   section.querySelector(".empty").hidden =
     open.length > 0 || mirror.tables.services.broker?.available !== true;
-  keyed(section.querySelector("ul"), open, (question) => question.id, makeQuestion);
+  const counts = new Map();
+  const shown = open.filter(({ from }) => counts.set(from, (counts.get(from) ?? 0) + 1).get(from) <= MAX_SHOWN);
+  keyed(section.querySelector("ul"), shown, (question) => question.id, makeQuestion);
+  const many = [...counts].filter(([, count]) => count > MAX_SHOWN);
+  const rest = many.map(([asker, count]) => `${count - MAX_SHOWN} of ${asker}`).join(", ");
+  const line = section.querySelector(".more");
+  line.hidden = rest === "";
+  setText(line, `More questions wait until you have answered these: ${rest}.`);
   return open.length;
 }
 

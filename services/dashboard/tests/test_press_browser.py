@@ -3,6 +3,7 @@
 The page's clock stands still where a press must be too early, so no machine is too slow for it.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -222,3 +223,64 @@ async def test_a_change_is_approved_against_the_base_that_was_shown(
     await browser.sees(".diff .added", "another line")
     await browser.click(FIRST)
     await browser.sees(".settled", "approved")
+
+
+async def test_a_window_that_comes_to_the_front_takes_no_press_at_once(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    """A page in front of it can close between the two presses of a double click."""
+    approvals = page.hive.approvals
+    approvals.ask("alice", "more", "apply")
+    await log_in()
+    await browser.sees(FIRST, "Approve")
+    await browser.settle()
+    for event in (
+        'window.dispatchEvent(new Event("focus"))',
+        'document.dispatchEvent(new Event("visibilitychange"))',
+    ):
+        await browser.freeze()
+        await browser.value(event)
+        await browser.press(FIRST)
+        await refused(browser, lambda: approvals.calls)
+        await browser.thaw()
+    await browser.click(FIRST)
+    await browser.until(lambda _: approvals.calls == [("approve", 1)])
+
+
+async def test_an_agent_cannot_keep_controls_from_acting(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    """Questions that come and go all the time move everything below them."""
+    hive = page.hive
+    hive.approvals.ask("alice", "more", "apply")
+    await log_in()
+    await browser.sees(FIRST, "Approve")
+
+    async def ask_and_cancel() -> None:
+        while True:
+            hive.broker.cancel(hive.broker.ask("alice", "operator", "And now?"))
+            await asyncio.sleep(0.05)
+            number = hive.broker.ask("alice", "operator", "And now?")
+            await asyncio.sleep(0.2)
+            hive.broker.cancel(number)
+
+    flood = asyncio.create_task(ask_and_cancel())
+    try:
+        await browser.until(lambda _: len(hive.broker.questions) > 20)
+        await browser.click(FIRST)
+        await browser.until(lambda _: hive.approvals.calls == [("approve", 1)])
+    finally:
+        flood.cancel()
+
+
+async def test_an_asker_does_not_fill_the_list_of_questions(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    for _ in range(30):
+        page.hive.broker.ask("alice", "operator", "And now?")
+    page.hive.broker.ask("bob", "operator", "May I?", "yes", "no")
+    await log_in()
+    await browser.sees("#waiting-questions", "31 questions")
+    await browser.until_count(".asked > li", 6)
+    await browser.sees(".asked [data-key='31']", "May I?")
+    await browser.sees("#questions .more", "25 of alice")
