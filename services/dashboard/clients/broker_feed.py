@@ -60,11 +60,10 @@ class BrokerFeed(Feed):
             await self._fetch_questions()
 
     async def _fetch_questions(self) -> None:
-        """Fetch the newest questions, and all that wait for the operator."""
+        """Fetch the newest questions, and those of each asker that wait for the operator."""
         self._questions_changed = False
         newest = await self._questions(QuestionFilter(), MAX_QUESTIONS)
-        waiting = QuestionFilter(recipient=names.OPERATOR, state=QuestionState.OPEN)
-        self.state.replace_questions([*await self._questions(waiting, MAX_MESSAGES), *newest])
+        self.state.replace_questions([*await self._open_questions(), *newest])
 
     def apply(self, signal: Signal) -> None:
         """Take over changes of messages; ask for the questions when one has changed."""
@@ -93,6 +92,22 @@ class BrokerFeed(Feed):
                 number[message.sender] += 1
                 if number[message.sender] <= MAX_WAITING + 1:
                     kept.append(message)
+            if len(page) < PAGE:
+                break
+            wanted = wanted._replace(before=page[0].id)
+        return kept
+
+    async def _open_questions(self) -> list[Question]:
+        """Return the newest MAX_WAITING questions of each asker that wait for the operator."""
+        wanted = QuestionFilter(recipient=names.OPERATOR, state=QuestionState.OPEN)
+        kept: list[Question] = []
+        number: Counter[str] = Counter()
+        for _ in range(MAX_PAGES):
+            page = await self._broker.list_questions(wanted, PAGE)
+            for question in reversed(page):
+                number[question.asker] += 1
+                if number[question.asker] <= MAX_WAITING:
+                    kept.append(question)
             if len(page) < PAGE:
                 break
             wanted = wanted._replace(before=page[0].id)

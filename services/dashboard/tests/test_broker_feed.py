@@ -10,7 +10,7 @@ from services.dashboard.state.page_state import MAX_MESSAGES, MAX_WAITING, PageS
 from services.dashboard.state.tables import Row, Table, Tables
 from wire import names
 from wire.bus import Bus
-from wire.records.broker import Message, MessageChange, MessageState
+from wire.records.broker import Message, MessageChange, MessageState, Question, QuestionState
 from wire.signals import Signal
 
 CHANGE = MessageChange(
@@ -182,3 +182,25 @@ async def test_the_flood_of_one_sender_is_read_past(tables: Tables) -> None:
     feed = BrokerFeed(cast(Bus, Flooded()), PageState(tables))
     await feed.fetch_all()
     assert "1" in rows(tables)
+
+
+async def test_the_questions_of_some_askers_do_not_push_out_those_of_others(
+    tables: Tables,
+) -> None:
+    def question(number: int, asker: str) -> Question:
+        text = (asker, names.OPERATOR, "Well?", [], False, 7, 0, QuestionState.OPEN, [], "", 0)
+        return Question(number, *text)
+
+    flood = [question(n, f"agent-{n % 7}") for n in range(2, 702)]
+    everything = [question(1, "alice"), *flood]
+
+    class Flooded(SilentBus):
+        async def call(self, *call: Any, timeout: float) -> list[Any]:
+            if call[3] != "ListQuestions":
+                return [[]]
+            wanted, limit = call[5:7]
+            return [[q for q in everything if q.id < (wanted.before or 10**6)][-limit:]]
+
+    feed = BrokerFeed(cast(Bus, Flooded()), PageState(tables))
+    await feed.fetch_all()
+    assert "1" in tables.rows(Table.QUESTIONS)
