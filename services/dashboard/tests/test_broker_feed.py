@@ -188,8 +188,8 @@ async def test_the_questions_of_some_askers_do_not_push_out_those_of_others(
     tables: Tables,
 ) -> None:
     def question(number: int, asker: str) -> Question:
-        text = (asker, names.OPERATOR, "Well?", [], False, 7, 0, QuestionState.OPEN, [], "", 0)
-        return Question(number, *text)
+        state = QuestionState.OPEN
+        return Question(number, asker, names.OPERATOR, "Well?", [], False, 7, 0, state, [], "", 0)
 
     flood = [question(n, f"agent-{n % 7}") for n in range(2, 702)]
     everything = [question(1, "alice"), *flood]
