@@ -9,8 +9,9 @@ import asyncio
 import itertools
 import os
 import re
+import stat
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +33,8 @@ MAX_FILES: Final = 64
 
 OPEN_SECONDS: Final = 5
 
+_DESCRIPTORS: Final = Path("/proc/self/fd")
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -41,6 +44,14 @@ class Machine:
     unit: str
     id: str | None = None
     leader: int | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A directory: `below`, which may belong to an agent, in `base`, which belongs to root."""
+
+    base: Path
+    below: str
 
 
 class Part(StrEnum):
@@ -89,40 +100,66 @@ def matches(agent: str, machine: Machine, part: Part | None = None) -> list[str]
     return line
 
 
-def directories(machine: Machine, host_id: str, part: Part | None = None) -> Iterator[Path]:
+def directories(machine: Machine, host_id: str, part: Part | None = None) -> Iterator[Place]:
     """Yield the directories of the host's journal and, if `part` wants it, the container's."""
     for place in JOURNALS:
-        yield place / host_id
+        yield Place(place, host_id)
     if part in (None, Part.CONTAINER):
         yield from _of_container(machine)
 
 
-def _of_container(machine: Machine) -> Iterator[Path]:
+def _of_container(machine: Machine) -> Iterator[Place]:
+    if not machine.id:
+        return
     for place in JOURNALS:
-        if machine.id:
-            yield place / machine.id
-    if machine.id:
-        yield DATA / machine.agent / "var/log/journal" / machine.id
-        if machine.leader:
-            # A volatile journal lies on the container's own tmpfs.
-            yield Path(f"/proc/{machine.leader}/root/run/log/journal") / machine.id
+        yield Place(place, machine.id)
+    yield Place(DATA / machine.agent, f"var/log/journal/{machine.id}")
+    if machine.leader:
+        # A volatile journal lies on the container's own tmpfs.
+        yield Place(Path(f"/proc/{machine.leader}/root"), f"run/log/journal/{machine.id}")
 
 
-def files(places: Iterator[Path]) -> list[Path]:
-    """Return the journal files in `places`, each once even if several places link to it."""
+def files(places: Iterable[Place]) -> list[Path]:
+    """Return the journal files in `places`, each once even if several places have it.
+
+    An agent can put links in its directories, and replace them at any time. So the directories are
+    opened one by one, without following links, and the paths begin with a descriptor, which stays
+    open. A program that is to read the files must inherit `descriptors` of them.
+    """
     found: dict[tuple[int, int], Path] = {}
     for place in places:
         try:
-            there = sorted(place.iterdir())
+            folder = _opened(place)
         except OSError:
             continue  # it does not exist, or this user may not read it
-        for path in [path for path in there if path.suffix == ".journal"]:
+        with os.scandir(folder) as entries:
+            names_there = sorted(entry.name for entry in entries if entry.name.endswith(".journal"))
+        for name in names_there:
             try:
-                status = path.stat()
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except OSError:
-                continue  # rotated away meanwhile, or this user may not read it
-            found.setdefault((status.st_dev, status.st_ino), path)
+                continue  # rotated away meanwhile
+            if stat.S_ISREG(status.st_mode):
+                path = _DESCRIPTORS / str(folder) / name
+                found.setdefault((status.st_dev, status.st_ino), path)
     return list(found.values())
+
+
+def descriptors(paths: Iterable[Path]) -> set[int]:
+    """Return the descriptors with which the paths begin."""
+    return {int(path.parts[4]) for path in paths}
+
+
+def _opened(place: Place) -> int:
+    folder = os.open(place.base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    for part in place.below.split("/"):
+        try:
+            deeper = os.open(part, flags, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = deeper
+    return folder
 
 
 def opens(path: Path) -> bool:
@@ -138,6 +175,7 @@ def opens(path: Path) -> bool:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=OPEN_SECONDS,
+            pass_fds=descriptors([path]),
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
@@ -178,7 +216,9 @@ def journalctl(agent: str, wanted: Wanted) -> int:
             "group systemd-journal.",
         )
     line = command_line(agent, machine, paths, wanted)
-    return journal_output.show(line, as_json=wanted.as_json, follow=wanted.follow)
+    return journal_output.show(
+        line, as_json=wanted.as_json, follow=wanted.follow, inherited=descriptors(paths)
+    )
 
 
 async def _find(agent: str) -> Machine:

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import IO, Final
 
 import click
@@ -22,13 +22,16 @@ _LESS: Final = "FRSXMK"
 """The options with which journalctl runs less."""
 
 
-def show(command: Sequence[str], *, as_json: bool, follow: bool) -> int:
+def show(
+    command: Sequence[str], *, as_json: bool, follow: bool, inherited: Collection[int] = ()
+) -> int:
     """Run a journalctl command, and print its output: through a pager if journalctl would use one.
 
     Args:
         command: the command line.
         as_json: the output is JSON; it stays JSON, in ASCII.
         follow: the command does not end by itself.
+        inherited: the descriptors that the command gets.
 
     Returns:
         The exit status of journalctl.
@@ -40,7 +43,11 @@ def show(command: Sequence[str], *, as_json: bool, follow: bool) -> int:
     try:
         # A journalctl that follows notices only with its next line that nobody reads any more.
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=_end_with_parent
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            pass_fds=tuple(inherited),
+            preexec_fn=_end_with_parent,
         )
     except OSError as error:
         raise CommandError(Exit.FAILED, f"journalctl could not be started: {error}.") from error

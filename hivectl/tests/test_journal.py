@@ -14,7 +14,16 @@ import pytest
 from hivectl.commands.logs import logs
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.host import journal, journal_output
-from hivectl.host.journal import Machine, Part, Wanted, command_line, directories, files, matches
+from hivectl.host.journal import (
+    Machine,
+    Part,
+    Place,
+    Wanted,
+    command_line,
+    directories,
+    files,
+    matches,
+)
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 
@@ -32,8 +41,8 @@ def test_lines_of_the_host_and_of_the_container_match() -> None:
 
 def test_only_journals_of_the_host_and_this_container_are_read() -> None:
     places = list(directories(ALICE, "b" * 32))
-    assert {place.name for place in places} == {"a" * 32, "b" * 32}
-    assert Path("/proc/4711/root/run/log/journal", "a" * 32) in places
+    assert {place.below.split("/")[-1] for place in places} == {"a" * 32, "b" * 32}
+    assert Place(Path("/proc/4711/root"), "run/log/journal/" + "a" * 32) in places
 
 
 def test_one_part_is_its_own_units_only() -> None:
@@ -56,7 +65,7 @@ def test_one_part_is_its_own_units_only() -> None:
     ]
     # A container could have written the host's fields into its own journal.
     for part in (Part.JOBS, Part.ENDPOINT, Part.BUILD):
-        assert {place.name for place in directories(ALICE, "b" * 32, part)} == {"b" * 32}
+        assert {place.below for place in directories(ALICE, "b" * 32, part)} == {"b" * 32}
 
 
 def test_since_shows_all_unless_a_number_is_said() -> None:
@@ -72,10 +81,36 @@ def test_since_shows_all_unless_a_number_is_said() -> None:
 def test_a_linked_file_is_read_once(tmp_path: Path) -> None:
     first, second = tmp_path / "one", tmp_path / "two"
     first.mkdir()
-    second.symlink_to(first)
+    second.mkdir()
     (first / "system.journal").touch()
     (first / "else.txt").touch()
-    assert files(iter([first, second, tmp_path / "missing"])) == [first / "system.journal"]
+    (second / "system.journal").hardlink_to(first / "system.journal")
+    [found] = files(Place(tmp_path, name) for name in ("one", "two", "missing"))
+    assert found.samefile(first / "system.journal")
+
+
+def test_links_of_an_agent_are_not_followed(tmp_path: Path) -> None:
+    host, agent = tmp_path / "host", tmp_path / "agent"
+    (host / "journal").mkdir(parents=True)
+    (host / "journal/system.journal").touch()
+    (agent / "var").mkdir(parents=True)
+    (agent / "var/log").symlink_to(host)
+    (agent / "var/journal").symlink_to(host / "journal")
+    (agent / "var/own").mkdir()
+    (agent / "var/own/system.journal").symlink_to(host / "journal/system.journal")
+    os.mkfifo(agent / "var/own/pipe.journal")
+    for below in ("var/log/journal", "var/journal", "var/own"):
+        assert files([Place(agent, below)]) == []
+
+
+def test_a_directory_that_is_replaced_later_is_read_no_more(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal/system.journal").write_text("the agent's")
+    [found] = files([Place(tmp_path, "journal")])
+    (tmp_path / "journal").rename(tmp_path / "before")
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal/system.journal").write_text("another's")
+    assert found.read_text() == "the agent's"
 
 
 def test_the_command_line_follows_and_counts() -> None:
@@ -96,7 +131,9 @@ def test_a_machine_id_that_is_none_is_not_used(tmp_path: Path) -> None:
 def test_what_a_container_planted_hides_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.journal")
     (tmp_path / "damaged.journal").write_bytes(b"LPKSHHRH" + bytes(300))
-    assert not any(journal.opens(path) for path in tmp_path.iterdir())
+    (damaged,) = files([Place(tmp_path, ".")])
+    assert damaged.name == "damaged.journal"
+    assert not journal.opens(damaged)
 
 
 def test_a_machine_id_that_is_a_pipe_does_not_block(tmp_path: Path) -> None:
@@ -139,7 +176,8 @@ async def test_logs_become_journalctl(
     await asyncio.to_thread(journal.journalctl, "alice", Wanted(lines=3, follow=True))
     [line] = became
     assert {"--lines=3", "--follow", "HIVE_AGENT=alice"} <= set(line)
-    assert f"--file={tmp_path / host / 'system.journal'}" in line
+    [file] = [word.removeprefix("--file=") for word in line if word.startswith("--file=")]
+    assert file.endswith("/system.journal")
     assert not [word for word in line if "planted" in word]
 
 

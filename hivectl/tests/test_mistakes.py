@@ -1,6 +1,8 @@
 """The output for users who are not the operator, mistype, or use the wrong machine."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,12 +63,14 @@ def test_a_journal_that_is_not_ours_to_read_is_passed_over(
         place.mkdir()
         (place / "system.journal").touch()
     (ours / "system.journal~").touch()
-    whole = Path.iterdir
+    whole = os.open
 
-    def iterdir(self: Path) -> object:
-        if self == closed:
-            raise PermissionError(13, "Permission denied", str(self))
-        return whole(self)
+    def opened(path: str | Path, *arguments: Any, **options: Any) -> int:
+        if path == closed.name:
+            raise PermissionError(13, "Permission denied", path)
+        return whole(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "iterdir", iterdir)
-    assert journal.files(iter([closed, ours, tmp_path / "nowhere"])) == [ours / "system.journal"]
+    monkeypatch.setattr(os, "open", opened)
+    places = [journal.Place(tmp_path, name) for name in (closed.name, ours.name, "nowhere")]
+    [found] = journal.files(places)
+    assert found.samefile(ours / "system.journal")
