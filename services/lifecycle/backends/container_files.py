@@ -97,7 +97,7 @@ class ContainerFiles:
     def restore_owners(self, spec: Spec) -> list[str]:
         """Correct the owner of the agent's files; return notes about the changes."""
         owners = range(spec.uid_base, spec.uid_base + uid_ranges.SIZE)
-        parts = [(self._layout.data / spec.name, part.name) for part in data.PARTS]
+        parts = [(self._layout.data / spec.name, part.name) for part in data.WRITABLE]
         parts += [(self._layout.git, "proposed")] if spec.is_manager else []
         changed = [(parent / name, chown_below(parent, name, owners)) for parent, name in parts]
         return [f"{path}: owner of {count} files corrected" for path, count in changed if count]
@@ -132,7 +132,7 @@ class ContainerFiles:
         await remove_below(self._layout.machines, names.machine_name(name))
         for old in old_root.listed(self._layout, name):
             await remove_below(self._layout.machines, old)
-        for part in (data.ETC, *(part.name for part in data.PARTS if not part.survives)):
+        for part in (data.ETC, *(part.name for part in data.WRITABLE if not part.survives)):
             await remove_below(self._layout.data / name, part)
         await remove_below(self._layout.sockets, name)
 

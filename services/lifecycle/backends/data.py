@@ -19,8 +19,8 @@ ETC: Final = "etc"
 
 
 @dataclass(frozen=True)
-class Part:
-    """A directory of an agent's files.
+class WritableDirectory:
+    """A directory that an agent may write to, and that its container sees.
 
     Attributes:
         name: The name of the directory on the host.
@@ -35,14 +35,14 @@ class Part:
     survives: bool = False
 
 
-PARTS: Final = (
-    Part("claude", CLAUDE, mode=0o700, survives=True),
-    Part("state", "/state", mode=0o700, survives=True),
-    Part("root", "/root", mode=0o700),
-    Part("home", "/home"),
-    Part("opt", "/opt"),
-    Part("srv", "/srv"),
-    Part("var", "/var"),
+WRITABLE: Final = (
+    WritableDirectory("claude", CLAUDE, mode=0o700, survives=True),
+    WritableDirectory("state", "/state", mode=0o700, survives=True),
+    WritableDirectory("root", "/root", mode=0o700),
+    WritableDirectory("home", "/home"),
+    WritableDirectory("opt", "/opt"),
+    WritableDirectory("srv", "/srv"),
+    WritableDirectory("var", "/var"),
 )
 """All parts. Everything else that a container can write lies in memory and ends with it."""
 
@@ -54,7 +54,7 @@ def make(data: Directory, owner: int) -> None:
         data: the directory of the agent.
         owner: the first uid of the agent's range.
     """
-    for part in PARTS:
+    for part in WRITABLE:
         data.make(part.name, mode=part.mode, owner=owner)
     with data.directory("root", mode=0o700, owner=owner) as home:
         home.make(".claude", mode=0o700)  # the mount point of hive-mounts.service

@@ -82,7 +82,7 @@ class _Mover:
         self._owners = range(owner, owner + uid_ranges.SIZE)
 
     def move_root(self, root: Directory, own: Directory) -> None:
-        parts = [part.name for part in data.PARTS if not part.survives]
+        parts = [part.name for part in data.WRITABLE if not part.survives]
         for name, is_directory in _entries(root.fileno()):
             if name in parts and is_directory:
                 self._merge(root.fileno(), name, own.fileno(), 0)

@@ -10,7 +10,7 @@ from services.lifecycle.agents.agent import Spec
 from services.lifecycle.agents.network import filter_instance, filter_unit
 from services.lifecycle.agents.uid_ranges import SIZE
 from services.lifecycle.backends import confinement
-from services.lifecycle.backends.data import PARTS
+from services.lifecycle.backends.data import WRITABLE
 from services.nameservers import PROGRAMS
 from wire import names
 from wire.records.lifecycle import Network, Resources
@@ -101,7 +101,7 @@ def settings(
         # fill up.
         f"BindReadOnly={sockets}:/run/hive",
         # No mount point may lie below one of these: the agent could put a link there.
-        *(f"Bind={data}/{part.name}:{part.path}" for part in PARTS),
+        *(f"Bind={data}/{part.name}:{part.path}" for part in WRITABLE),
         *(repositories if spec.is_manager else ()),
         "",
         "[Network]",
