@@ -116,9 +116,16 @@ class Handlers:
         return self._file("index.html")
 
     async def agent_page(self, request: web.Request) -> web.Response:
-        """Serve the page of one agent; its script finds out whether the agent exists."""
+        """Serve the page of one agent; its script finds out whether the agent exists.
+
+        The page wakes a sleeping agent, but not when another site has led to it: such a site would
+        decide what runs.
+        """
         agent_path(request.match_info["name"])
-        return self._file("agent.html")
+        page = self._file("agent.html")
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            page.body = self._files["agent.html"].replace(b"<main ", b"<main data-linked ", 1)
+        return page
 
     async def login_page(self, _request: web.Request) -> web.Response:
         """Serve the login page: how to get a link, and a script that posts the link's token.

@@ -63,7 +63,8 @@ const items = new MessageItems(errorOf("messages"));
 const flow = section("messages").querySelector(".flow");
 const scroller = section("messages").querySelector(".scroller");
 let shown = null; // the row of the agent that the page shows
-let wakes = true; // opening the page wakes a sleeping agent, once
+// Opening the page wakes a sleeping agent, once; the server marks a page that another site has led to.
+let wakes = !("linked" in document.querySelector("main").dataset);
 
 function changed(tables) {
   const agent = mirror.tables.agents[name];

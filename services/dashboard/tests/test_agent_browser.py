@@ -150,3 +150,18 @@ async def test_a_part_that_cannot_be_fetched_says_why(
     await open_page(page, browser, "alice")
     await browser.sees("#deploys .error", "Approvals does not answer")
     await browser.sees("#logs pre", "alice line 149")
+
+
+async def test_another_site_cannot_wake_an_agent(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    bob = page.hive.agents["bob"]
+    await log_in()
+    bob.become("sleeping")
+    await browser.open(f"data:text/html,<a id=lure href='{page.url}/agents/bob'>Look</a>")
+    await browser.press("#lure")
+    await browser.sees("#agent .state", "sleeping")
+    await browser.sees("#logs pre", "bob line 149")
+    assert bob.calls == []
+    await open_page(page, browser, "bob")
+    await browser.until(lambda _: bob.calls == ["start"])
