@@ -52,7 +52,7 @@ def fresh_start(request: pytest.FixtureRequest) -> None:
     """Begin each test without jobs, and with no start counted towards the units' limits."""
     if "hive" in request.fixturenames:
         hive = request.getfixturevalue("swarm" if "swarm" in request.fixturenames else "hive")
-        hive.run("systemctl", "reset-failed", "hive-*", check=False)
+        hive.run("systemctl", "reset-failed", "hive-*", "systemd-nspawn@*", check=False)
         until_idle(hive)
 
 

@@ -42,6 +42,7 @@ CAUSES = {
     "core-dump": Cause(
         f"prlimit --pid {MAIN} --core=unlimited && kill -ABRT {MAIN}",
         CRASHED.format("core-dump, killed by SIGABRT"),
+        settings="WorkingDirectory=/tmp",  # the kernel writes the core there; / is read-only
     ),
     "watchdog": Cause(
         f"kill -STOP {MAIN}",
@@ -67,7 +68,7 @@ CAUSES = {
 def bob(swarm: Hive) -> Iterator[Hive]:
     """Restore bob's unit afterwards, and start bob."""
     yield swarm
-    swarm.run("sh", "-c", f"rm -rf {DROP_IN} {HANG} /core; systemctl daemon-reload")
+    swarm.run("sh", "-c", f"rm -rf {DROP_IN} {HANG}; systemctl daemon-reload")
     swarm.hivectl("start", "bob", timeout=120)
 
 

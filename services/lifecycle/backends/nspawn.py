@@ -252,6 +252,9 @@ class Nspawn:
         self._warn_of_shared_limits()
         if fresh:
             await self._clear(spec)
+        else:
+            # The crashes before this start that systemd began must not keep it from starting.
+            await self._systemd.reset_failed(container_unit(spec.name))
         timeout = self._config.start_timeout + SLACK
         await self._systemd.start(container_unit(spec.name), timeout)
 

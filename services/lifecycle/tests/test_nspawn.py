@@ -266,6 +266,12 @@ async def test_start_waits_for_ready_and_begins_with_a_fresh_socket_folder(host:
     assert told[-1] == ("alice", UnitStatus("active", "ab" * 16, since=7))
 
 
+async def test_a_start_that_systemd_began_does_not_fail_for_earlier_crashes(host: Host) -> None:
+    await host.backend.start(ALICE, fresh=False)
+    calls = host.manager.calls
+    assert calls.index(("ResetFailedUnit", UNIT)) < calls.index(("StartUnit", UNIT))
+
+
 async def test_a_start_that_fails_says_why(host: Host) -> None:
     host.manager.result = "failed"
     with pytest.raises(Conflict, match=r"failed.*journalctl"):
