@@ -147,6 +147,43 @@ def test_a_service_at_all_addresses_is_not_reached_at_the_hosts_own(swarm: Hive)
         assert hivectl(swarm, "status", "alice")["invocation_id"] == before
 
 
+BROADCAST = f"""
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+    try:
+        sender.sendto(sys.argv[2].encode(), (sys.argv[1], {WILDCARD}))
+    except PermissionError:
+        print("refused")
+"""
+HEAR = f"""
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as service:
+    service.bind(("", {WILDCARD}))
+    print("listening", flush=True)
+    print(service.recv(100).decode(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("place", ["255.255.255.255", "203.0.113.255"])
+def test_a_service_at_all_addresses_hears_no_broadcast(swarm: Hive, place: str) -> None:
+    send = ("/usr/bin/python3", "-c", BROADCAST, place)
+    enter = ("systemd-run", "--machine=h-alice", "--wait", "--pipe", "--quiet")
+    swarm.run("ip", "addr", "add", f"{NEW}/24", "dev", "lo")
+    try:
+        until_denied(swarm, "alice", NEW, denied=True)
+        with swarm.popen(PYTHON, "-c", HEAR) as service:
+            assert service.stdout is not None
+            assert service.stdout.readline() == "listening\n"
+            assert swarm.run(*enter, *send, "of alice").stdout == "refused\n"
+            assert swarm.run(*send, "of the host").stdout == ""
+            assert service.stdout.readline() == "of the host\n"
+    finally:
+        swarm.run("ip", "addr", "del", f"{NEW}/24", "dev", "lo")
+    until_denied(swarm, "alice", NEW, denied=False)
+
+
 def test_a_name_server_is_reached_on_its_port_only(swarm: Hive, configure: Configure) -> None:
     before = swarm.run("cat", "/etc/resolv.conf").stdout
     swarm.run("sh", "-c", f"echo nameserver {OTHER} > /etc/resolv.conf")

@@ -20,6 +20,10 @@ WORDS: Final = {
 """The networks that systemd's words stand for (systemd.resource-control(5))."""
 
 
+BROADCAST: Final = ipaddress.ip_address("255.255.255.255")
+"""All hosts of all networks of the host, and its own services that listen at all addresses."""
+
+
 def is_unenforced(network: Network) -> bool:
     """Return whether the container can reach addresses that are denied."""
     return bool(network.deny) and not network.filtered
@@ -30,15 +34,16 @@ def network_of(
 ) -> Network:
     """Return the filter of the agent `name`: its own lists, or else those for all agents.
 
-    A filter that denies anything also denies the host's own addresses. Services that listen at
-    all addresses answer there, whether the address is private or not. The scripted model is
-    always allowed, and name servers are allowed on the port of DNS: without them nothing works.
+    A filter that denies anything also denies the host's own addresses, and broadcasts. Services
+    that listen at all addresses answer there, whether the address is private or not. The scripted
+    model is always allowed, and name servers are allowed on the port of DNS: without them nothing
+    works.
 
     Args:
         name: the agent.
         config: the host's configuration.
         resolv_conf: the text of the host's resolv.conf.
-        own: the addresses of the host's interfaces.
+        own: the addresses of the host, as `HostAddresses` reports them.
         can_filter: whether the host filters addresses and ports.
     """
     common = config.lifecycle
@@ -47,10 +52,8 @@ def network_of(
     allow = common.network_allow if settings.network_allow is None else settings.network_allow
     if not deny:
         return Network([], [], [], False)
-    denied = [
-        *deny,
-        *(str(address) for address in sorted(own, key=_order) if not _in(address, deny)),
-    ]
+    answering = sorted({*own, BROADCAST}, key=_order)
+    denied = [*deny, *(str(address) for address in answering if not _in(address, deny))]
     allowed = sorted({*allow, *_model_address(config)})
     servers = [
         str(address)

@@ -86,7 +86,8 @@ async def test_addresses_come_and_go(namespace: Namespace) -> None:
         addresses = HostAddresses(listener)
         changed = asyncio.Event()
         await addresses.start(changed.set)
-        first = {"127.0.0.1", "203.0.113.5", "203.0.113.6"}
+        broadcast = {"127.255.255.255", "203.0.113.255"}
+        first = {"127.0.0.1", "203.0.113.5", "203.0.113.6", *broadcast}
         assert {str(a) for a in addresses.current if a.version == 4} == first
         assert not changed.is_set()
         namespace.ip("addr", "add", "2001:db8::7/64", "dev", "lo")
@@ -95,7 +96,28 @@ async def test_addresses_come_and_go(namespace: Namespace) -> None:
         changed.clear()
         namespace.ip("addr", "del", "203.0.113.5/24", "dev", "lo")
         await asyncio.wait_for(changed.wait(), LIMIT)
-        assert address("203.0.113.5") not in addresses.current
+        gone = {address("203.0.113.5"), address("203.0.113.255")}
+        assert not gone & addresses.current
+        addresses.stop()
+
+
+@needs_root
+async def test_addresses_that_all_hosts_of_a_network_have_are_found(namespace: Namespace) -> None:
+    namespace.ip("addr", "add", "203.0.113.5/28", "broadcast", "203.0.113.200", "dev", "lo")
+    namespace.ip("addr", "add", "203.0.113.6/28", "dev", "lo")
+    namespace.ip("addr", "add", "198.51.100.2/31", "dev", "lo")
+    namespace.ip("addr", "add", "2001:db8::7/64", "dev", "lo")
+    with namespace.listener() as listener:
+        addresses = HostAddresses(listener)
+        changed = asyncio.Event()
+        await addresses.start(changed.set)
+        shared = {"203.0.113.15", "203.0.113.200", "2001:db8::", "127.255.255.255"}
+        own = {"203.0.113.5", "203.0.113.6", "198.51.100.2", "2001:db8::7", "127.0.0.1", "::1"}
+        assert {str(a) for a in addresses.current} == shared | own
+        # The kernel removes the second address of a network with the first.
+        namespace.ip("addr", "del", "203.0.113.5/28", "dev", "lo")
+        await asyncio.wait_for(changed.wait(), LIMIT)
+        assert address("203.0.113.200") not in addresses.current
         addresses.stop()
 
 

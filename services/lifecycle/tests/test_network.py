@@ -43,9 +43,14 @@ def addresses(*texts: str) -> list[IPAddress]:
     ("name", "deny", "allow", "servers"),
     [
         ("alice", ("any",), ("192.0.2.0/24",), ("10.1.1.1", "9.9.9.9")),
-        ("bob", ("localhost", "10.0.0.0/8"), (), ("10.1.1.1",)),
+        ("bob", ("localhost", "10.0.0.0/8", "255.255.255.255"), (), ("10.1.1.1",)),
         ("carol", (), (), ()),
-        ("dave", ("localhost", "10.0.0.0/8"), ("10.9.9.9",), ("10.1.1.1",)),
+        (
+            "dave",
+            ("localhost", "10.0.0.0/8", "255.255.255.255"),
+            ("10.9.9.9",),
+            ("10.1.1.1",),
+        ),
     ],
 )
 def test_an_agents_own_lists_replace_those_of_all(
@@ -73,7 +78,8 @@ def test_the_scripted_model_is_always_reached(url: str, address: str | None) -> 
 def test_the_hosts_own_addresses_are_denied_except_to_those_to_whom_nothing_is() -> None:
     own = addresses("2001:db8::7", "127.0.0.1", "203.0.113.5", "10.0.0.5")
     common = network_of("dave", CONFIG, "", own, can_filter=True)
-    assert common.deny == ["localhost", "10.0.0.0/8", "203.0.113.5", "2001:db8::7"]
+    own_denied = ["203.0.113.5", "255.255.255.255", "2001:db8::7"]
+    assert common.deny == ["localhost", "10.0.0.0/8", *own_denied]
     assert network_of("alice", CONFIG, "", own, can_filter=True).deny == ["any"]
     assert network_of("carol", CONFIG, "", own, can_filter=True).deny == []
 
