@@ -122,6 +122,7 @@ def test_the_probe_succeeds_without_a_sandbox(shared: Hive) -> None:
         "file in /dev/shm of others",
         "abstract socket",
         "executable memory",
+        "program of a control group",
         "set-user-ID",
         "/run/systemd/system/x.service",
         "/dev/shm/x",

@@ -10,6 +10,7 @@ import mmap
 import os
 import platform
 import socket
+import struct
 import sys
 import tempfile
 import time
@@ -23,6 +24,8 @@ CALLS = {
     "x86_64": {"bpf": 321, "userfaultfd": 323, "perf_event_open": 298, "add_key": 248},
     "aarch64": {"bpf": 280, "userfaultfd": 282, "perf_event_open": 241, "add_key": 217},
 }.get(platform.machine(), {})
+PROG_LOAD, PROG_ATTACH, PROG_DETACH = 5, 8, 9
+CGROUP_SKB, EGRESS, ALLOW_MULTI = 8, 1, 2
 URING_SETUP, URING_ENTER, URING_REGISTER = 425, 426, 427
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x10000000, 0x40000000
 
@@ -126,6 +129,7 @@ def attempts() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "real time", lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     yield "executable memory", executable_memory
     yield "set-user-ID", set_user_id
+    yield "program of a control group", attach_program
     yield "SysV segment of others", call(LIBC.shmget, KEY, 0, 0o600)
     yield "queue of others", call(ctypes.CDLL("librt.so.1").mq_open, b"/hive-probe", os.O_RDONLY)
     yield "file in /dev/shm of others", lambda: os.open("/dev/shm/hive-probe", os.O_RDWR)
@@ -135,6 +139,26 @@ def attempts() -> Iterator[tuple[str, Callable[[], object]]]:
                  "/dev/mqueue/x", "/sys/fs/cgroup/x/y", "/proc/sys/kernel/core_pattern",
                  "/run/hyperhive/x", "/var/lib/hyperhive/x", "/root/x"):  # fmt: skip
         yield path, write(path)
+
+
+def attach_program() -> None:
+    """Attach a program that passes every packet to a control group, and take it away again."""
+    steps = ctypes.create_string_buffer(struct.pack("=BBhIBBhI", 0xB7, 0, 0, 1, 0x95, 0, 0, 0), 16)
+    license = ctypes.create_string_buffer(b"GPL")
+    places = ctypes.addressof(steps), ctypes.addressof(license)
+    program = bpf(PROG_LOAD, struct.pack("=IIQQ44xI", CGROUP_SKB, 2, *places, EGRESS))
+    group = os.open("/sys/fs/cgroup", os.O_RDONLY)
+    bpf(PROG_ATTACH, struct.pack("=4I", group, program, EGRESS, ALLOW_MULTI))
+    bpf(PROG_DETACH, struct.pack("=4I", group, program, EGRESS, 0))
+
+
+def bpf(command: int, attributes: bytes) -> int:
+    """Call bpf(2), and return its result."""
+    room = ctypes.create_string_buffer(attributes, 128)
+    result = int(LIBC.syscall(CALLS["bpf"], command, room, len(room)))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "")
+    return result
 
 
 def unless_bad_file(number: int) -> None:
