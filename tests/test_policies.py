@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[1]
-POLICIES = sorted(REPO.glob("services/*/org.hyperhive.*.conf"))
+MACHINED = REPO / "services/lifecycle/org.hyperhive.machine1.conf"
+POLICIES = sorted(set(REPO.glob("services/*/org.hyperhive.*.conf")) - {MACHINED})
 
 
 def rules(path: Path, key: str, value: str) -> list[ET.Element]:
@@ -32,6 +33,19 @@ def test_who_is_nobody_in_the_hive_reaches_nothing_and_hears_nothing(path: Path)
     assert [rule.attrib for rule in default if rule.tag == "allow"] == []
     if path.stem != "org.hyperhive.Dashboard1":  # which has no signals
         assert {"receive_sender": path.stem, "receive_type": "signal"} in denied
+
+
+def test_nobody_has_machined_read_in_a_container() -> None:
+    machined = "org.freedesktop.machine1"
+    denied = {"Manager": "GetMachineOSRelease", "Machine": "GetOSRelease"}
+    assert [rule.attrib for rule in rules(MACHINED, "context", "mandatory")] == [
+        {
+            "send_destination": machined,
+            "send_interface": f"{machined}.{interface}",
+            "send_member": member,
+        }
+        for interface, member in denied.items()
+    ]
 
 
 def test_an_endpoint_hears_how_jobs_end_and_nothing_else() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.system.hive import PYTHON, Hive
-from tests.system.inside import PROBES, hivectl
+from tests.system.inside import PROBES, hivectl, inside
 from wire import names
 
 pytestmark = pytest.mark.system
@@ -34,6 +34,22 @@ def test_calls_are_refused_by_the_bus(swarm: Hive, call: tuple[str, ...]) -> Non
     done = swarm.run(*NOBODY, "busctl", "call", name, path, name, member, *arguments, check=False)
     assert done.returncode != 0
     assert "Access denied" in done.stderr
+
+
+def test_a_container_cannot_stop_machined(swarm: Hive) -> None:
+    """machined would open os-release in the container, and wait for a pipe there for ever."""
+    machined = "org.freedesktop.machine1"
+    path, manager = "/org/freedesktop/machine1", f"{machined}.Manager"
+    ask = ("busctl", "--timeout=20", "call", machined, path, manager, "GetMachineOSRelease")
+    plant = "mount -t tmpfs none /etc && mkfifo /etc/os-release"
+    inside(swarm, "alice", "sh", "-c", plant)
+    try:
+        for user in (NOBODY, ()):
+            done = swarm.run(*user, *ask, "s", "h-alice", check=False)
+            assert "Access denied" in done.stderr
+        assert "h-alice" in swarm.run("machinectl", "list", "--no-legend", timeout=60).stdout
+    finally:
+        inside(swarm, "alice", "umount", "/etc")
 
 
 FLOOD = """
