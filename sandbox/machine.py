@@ -88,6 +88,7 @@ TESTS: Final = (
     Need("bubblewrap", _program("bwrap"), "bubblewrap", "bubblewrap"),
     Need("mandoc", _program("mandoc"), "mandoc", "mandoc"),
     Need("strace", _program("strace"), "strace", "strace"),
+    Need("ip", _program("ip"), "iproute2", "iproute"),
 )
 BENCH: Final = (
     Need("NATS", _program("nats-server"), "nats-server", "nats-server", "nats-server.service"),

@@ -35,7 +35,13 @@ def tree(tmp_path: Path) -> Iterator[Path]:
     packages = ",".join(need.apt for need in needs if need.apt not in LEFT_OUT)
     tree = tmp_path / "tree"
     made = subprocess.run(
-        ["mmdebstrap", "--variant=minbase", f"--include={packages},util-linux", RELEASE, tree],
+        [
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={packages},iproute2,util-linux",
+            RELEASE,
+            tree,
+        ],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -63,7 +69,7 @@ def tree(tmp_path: Path) -> Iterator[Path]:
 def test_the_suite_passes_on_debian_13(tree: Path) -> None:
     enter = ["systemd-nspawn", "--quiet", f"--directory={tree}", "--machine=hyperhive-debian13"]
     enter += ["--register=no", "--keep-unit", "--pipe", "--as-pid2", "--chdir=/repo"]
-    enter += ["--resolv-conf=off", "--capability=all"]
+    enter += ["--resolv-conf=off", "--capability=all", "--system-call-filter=bpf"]
     enter += [f"--setenv={key}={value}" for key, value in os.environ.items() if "PIP_" in key]
     ran = subprocess.run(
         [*enter, "/bin/sh", "-c", SUITE],

@@ -38,7 +38,7 @@ _commit = click.option(
     metavar="COMMIT",
     type=commit,
     help="The commit that you have read, at least 7 of its digits. Nothing is done if the request "
-    "is about another one. Needed without a terminal; with it there is no question.",
+    "is for another commit. Required without a terminal. With --commit, no confirmation is asked.",
 )
 
 
