@@ -24,6 +24,9 @@ BROADCAST: Final = ipaddress.ip_address("255.255.255.255")
 """All hosts of all networks of the host, and its own services that listen at all addresses."""
 
 
+NAT64: Final = ipaddress.IPv6Address("64:ff9b::")
+
+
 def is_unenforced(network: Network) -> bool:
     """Return whether the container can reach addresses that are denied."""
     return bool(network.deny) and not network.filtered
@@ -61,6 +64,21 @@ def network_of(
         if _in(address, denied) and not _in(address, allowed)
     ]
     return Network(denied, allowed, servers, can_filter)
+
+
+def translated(entries: Iterable[str]) -> list[str]:
+    """Return the IPv6 networks at which NAT64 translates to the IPv4 networks of a list.
+
+    A translator in the host's network may lead to private addresses (RFC 6052: 64:ff9b::/96).
+    """
+    found = []
+    for entry in entries:
+        for text in WORDS.get(entry, (entry,)):
+            network = ipaddress.ip_network(text, strict=False)
+            if isinstance(network, ipaddress.IPv4Network) and entry != "any":
+                address = ipaddress.IPv6Address(NAT64.packed[:12] + network.network_address.packed)
+                found.append(f"{address}/{96 + network.prefixlen}")
+    return found
 
 
 def filter_instance(network: Network) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Spec
-from services.lifecycle.agents.network import filter_instance, filter_unit
+from services.lifecycle.agents.network import filter_instance, filter_unit, translated
 from services.lifecycle.agents.uid_ranges import SIZE
 from services.lifecycle.backends import confinement
 from services.lifecycle.backends.data import WRITABLE
@@ -189,8 +189,10 @@ def drop_in(
     ]
     network = limits.network
     if network.deny:
-        lines += [f"IPAddressDeny={' '.join(network.deny)}"]
-        allowed = [*network.allow, *network.name_servers]
+        # The translated forms are not in `network`, which people read.
+        denied = [*network.deny, *translated(network.deny)]
+        lines += [f"IPAddressDeny={' '.join(denied)}"]
+        allowed = [*network.allow, *translated(network.allow), *network.name_servers]
         lines += [f"IPAddressAllow={' '.join(allowed)}"] if allowed else []
     if instance := filter_instance(network):
         # A packet must pass this program, too: name servers are reached on the port of DNS only.

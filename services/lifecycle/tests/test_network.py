@@ -187,12 +187,21 @@ async def test_nobody_starts_unfiltered_where_filters_are_required(host: Host) -
     await backend.start(ALICE)
 
 
+async def test_addresses_that_nat64_translates_are_denied_with_those_it_leads_to(
+    host: Host,
+) -> None:
+    await host.backend.configure(ALICE)
+    denied = host.drop_in()["Service"]["IPAddressDeny"].split()
+    assert {"64:ff9b::7f00:0/104", "64:ff9b::a00:0/104", "64:ff9b::a83f:8110/128"} <= set(denied)
+    assert "64:ff9b::c000:207/128" in host.drop_in()["Service"]["IPAddressAllow"].split()
+
+
 async def test_what_is_opened_has_no_filter(host: Host) -> None:
     client = host.systemd
     await Nspawn(client, CONFIG, host.root / "prefix", host.layout).configure(ALICE)
     service = host.drop_in()["Service"]
     assert service["IPAddressDeny"] == "any"
-    assert service["IPAddressAllow"] == "192.0.2.0/24 10.1.2.3 fe80::1"
+    assert service["IPAddressAllow"] == "192.0.2.0/24 64:ff9b::c000:200/120 10.1.2.3 fe80::1"
     carol = Spec("carol", ALICE.uid_base, ALICE.machine_id)
     limits = unit_files.Limits(
         1, 1, network_of("carol", CONFIG, "", (), can_filter=True), Resources()
