@@ -69,7 +69,9 @@ class Builds:
         try:
             return self.read(spec)
         except Conflict as error:
-            log.error("%s", error, extra={"HIVE_AGENT": spec.name})
+            # A missing build is normal before a spawn has made it; each start makes it again.
+            if not isinstance(error.__cause__, FileNotFoundError):
+                log.error("%s", error, extra={"HIVE_AGENT": spec.name})
             self._read[spec.name] = spec.commit, AgentFile()
             return AgentFile()
 

@@ -172,10 +172,16 @@ class Nspawn:
         return Reconciled(changes, restart=deaf)
 
     async def _write(self, spec: Spec, changes: list[str]) -> None:
+        await self._load_filter(spec)
         async with self._writing[spec.name]:
             changed = await asyncio.to_thread(self._files.write, spec, changes)
         if changed:
             await self._systemd.reload()
+
+    async def _load_filter(self, spec: Spec) -> None:
+        """Load the program that the drop-in names: systemd looks for it when it reads that."""
+        if unit := filter_unit(self._config.network(spec)):
+            await self._systemd.start(unit, SLACK)
 
     async def _listens(self, name: str) -> bool:
         """Return whether the agent's socket exists and systemd listens on it."""
@@ -208,9 +214,7 @@ class Nspawn:
 
     async def limit(self, spec: Spec) -> None:
         """Write the limits for the next start; apply them to a running container."""
-        # systemd attaches the program when it reads the drop-in.
-        if unit := filter_unit(self._config.network(spec)):
-            await self._systemd.start(unit, SLACK)
+        await self._load_filter(spec)
         if await asyncio.to_thread(self._files.retire_old_root, spec.name):
             # systemd must be able to start the container again without its old root.
             with contextlib.suppress(Conflict):

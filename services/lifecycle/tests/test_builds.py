@@ -1,6 +1,7 @@
 """Builds of configurations: real files in a folder, a fake systemd on a private bus."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,18 @@ async def test_one_that_is_damaged_is_built_again(host: Host, content: str) -> N
     assert await host.builds.make(ALICE, 8)
     assert host.builds.read(ALICE).model == "m"
     assert host.file.parent.parent.stat().st_uid == BUILDER
+
+
+async def test_only_a_damaged_build_is_logged(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    assert host.builds.configuration(ALICE) == agentfile.AgentFile()
+    assert not caplog.records
+    await host.builds.make(ALICE, 7)
+    host.file.write_text("modle = 'm'")
+    other = replace(ALICE, commit="d" * 40)
+    host.builds.configuration(other)
+    assert not caplog.records
+    assert host.builds.configuration(ALICE) == agentfile.AgentFile()
+    assert "cannot be used" in caplog.text
 
 
 async def test_a_build_that_makes_nothing_usable_is_no_success(host: Host) -> None:
