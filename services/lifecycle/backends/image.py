@@ -70,6 +70,11 @@ def mount_points(image: Path) -> list[tuple[str, bool]]:
     return [(path, there.is_dir()) for path, there in found if there.exists()]
 
 
+def generators(image: Path) -> list[str]:
+    """Return the names of the generators of units (systemd.generator(7)) in the image."""
+    return sorted(path.name for path in (image / "usr/lib/systemd/system-generators").glob("*"))
+
+
 def loaders(image: Path, name: str) -> list[str]:
     """Return the names of the dynamic loaders in usr/NAME of the image."""
     return sorted(path.name for path in (image / "usr" / name).glob("ld*.so.*"))

@@ -87,6 +87,9 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
     }
     assert (etc / "systemd/system/hive-harness.service").read_text() == "[Service]\n"
     assert (etc / "systemd/system/systemd-sysusers.service").readlink() == Path("/dev/null")
+    masked = {path.name: path.readlink() for path in (etc / "systemd/system-generators").iterdir()}
+    assert masked == dict.fromkeys(image.generators(Path("/")), Path("/dev/null"))
+    assert "systemd-fstab-generator" in masked
     assert (etc / "resolv.conf").read_text() == (host.root / "etc/resolv.conf").read_text()
     assert (etc / "localtime").readlink() == Path("../usr/share/zoneinfo/Europe/Berlin")
     assert sum(p.stat().st_size for p in etc.rglob("*") if p.is_file()) < 8192
