@@ -165,7 +165,7 @@ async def test_a_signal_that_nobody_waits_for_is_dropped_unread(
         unasked.destination = client.unique_name
         stranger.post(unasked)
     await stranger.ask(message.call(DAEMON, "/", DAEMON, "GetId", "", []), timeout=10)
-    # What follows them arrives.
+    # Later messages arrive.
     lamp = Lamp1()
     server.export("/other", lamp)
     lamp.Broken("at last", 1)

@@ -71,7 +71,7 @@ def move(layout: Layout, name: str, owner: int) -> None:
     with Directory.open(layout.machines) as machines, Directory.open(layout.data / name) as own:
         mover = _Mover(owner)
         for old in old_names(machines, name):
-            # Whoever holds a descriptor of it cannot exchange its entries from now on.
+            # A process that holds a descriptor of it cannot exchange its entries from now on.
             with machines.directory(old, mode=0o700) as root:
                 mover.move_root(root, own)
             machines.remove(old)

@@ -1,6 +1,7 @@
 """The disk space of agents: measured, warned about at 80 % of the limit, and ended at the limit."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -135,11 +136,9 @@ class DiskWatch:
                     await self._look_at(agent)
                 continue
             until = None if name is None else self._due[name]
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await self._changed.wait()
-            except TimeoutError:
-                pass
 
     async def _look_at(self, agent: Agent) -> None:
         try:
