@@ -215,7 +215,10 @@ def test_nspawn_itself_cannot_change_the_host(swarm: Hive) -> None:
     enter = ["nsenter", f"--mount=/proc/{nspawn}/ns/mnt"]
     for path in ("/etc/x", "/usr/x", "/var/x", "/var/lib/hyperhive/agents/bob/state/x"):
         assert swarm.run(*enter, "touch", path, check=False).returncode != 0, path
-    swarm.run(*enter, "touch", "/var/lib/hyperhive/agents/alice/state/x")
+    # The host's root owns this file: alice could not write a file of this name afterwards.
+    made = "/var/lib/hyperhive/agents/alice/state/made-by-nspawn"
+    swarm.run(*enter, "touch", made)
+    swarm.run("rm", made)
 
 
 NAMESPACES = ["unshare --user true", "unshare --net true", "unshare --user --map-root-user true"]
