@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -128,6 +128,19 @@ async def run(
 
 
 async def _started(repository: Path, arguments: Sequence[str]) -> asyncio.subprocess.Process:
+    """Start git, and end it again when cancelled meanwhile.
+
+    asyncio itself would kill git alone, and wait for the children that hold its pipes.
+    """
+    starting = asyncio.create_task(_start(repository, arguments))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _to_the_end(_abandon(starting))
+        raise
+
+
+async def _start(repository: Path, arguments: Sequence[str]) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
             *_LIMITS,
@@ -196,7 +209,17 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
     git itself may be gone already while a child still holds its pipes.
     """
-    ending = asyncio.create_task(_kill(process))
+    await _to_the_end(_kill(process))
+
+
+async def _abandon(starting: "asyncio.Task[asyncio.subprocess.Process]") -> None:
+    with contextlib.suppress(GitFailed):
+        await _kill(await starting)
+
+
+async def _to_the_end(work: Coroutine[None, None, None]) -> None:
+    """Do `work`, also when our own task is cancelled meanwhile."""
+    ending = asyncio.create_task(work)
     try:
         await asyncio.shield(ending)
     except asyncio.CancelledError:

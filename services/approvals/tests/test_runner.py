@@ -139,6 +139,18 @@ async def test_cancelled_it_leaves_nothing(home: Path, told: Told) -> None:
     assert await ended(pid)
 
 
+async def test_it_ends_whenever_it_is_cancelled(home: Path) -> None:
+    """asyncio.create_subprocess_exec, when cancelled, waits for children that hold the pipes."""
+    for steps in range(30):
+        task = asyncio.create_task(git(home, *shell("sleep 100 & wait #")))
+        for _ in range(steps):
+            await asyncio.sleep(0.0003)
+        task.cancel()
+        async with asyncio.timeout(20):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+
 async def test_its_limits(home: Path) -> None:
     limits = (await git(home, *shell("ulimit -a #"))).decode()
     wanted = {"v": 512 * 1024, "t": 20, "c": 0, "f": 256 * 2048}
