@@ -110,8 +110,12 @@ def _package(value: str) -> str:
     return value
 
 
-def _tool(value: str) -> str:
-    """Return `value` if it is a permission rule as in the settings of Claude Code."""
+def check_tool(value: str) -> str:
+    """Return `value` if it is a permission rule as in the settings of Claude Code.
+
+    Raises:
+        ValueError: it is not; the text is the rule.
+    """
     if not re.fullmatch(r"[A-Za-z][\w-]{0,127}(\([^()\x00-\x1f]{1,256}\))?", value, re.ASCII):
         raise ValueError("it must be a tool such as WebFetch or WebFetch(domain:example.org)")
     return value
@@ -188,7 +192,7 @@ class AgentFile(Section):
     """The seconds until the agent is put to sleep when it is idle; 0: never."""
     model: ModelName | None = None
     """The model of the agent's turns, such as `claude-sonnet-4-5`."""
-    allowed_tools: tuple[Annotated[str, AfterValidator(_tool)], ...] = Field(
+    allowed_tools: tuple[Annotated[str, AfterValidator(check_tool)], ...] = Field(
         default=(), max_length=MAX_ENTRIES
     )
     """The tools of Claude Code that the agent may use in addition to the usual ones, at most 100:

@@ -21,7 +21,13 @@ STORES = {
 }
 LANDED = {
     "approvals": ["02dc1f7c587781d0", "52014b092b133409"],
-    "broker": ["3757bc86e6fbf0ed", "4540275168df15c2", "a0df7dc9c2178b3a", "13e2da806a8bf608"],
+    "broker": [
+        "3757bc86e6fbf0ed",
+        "4540275168df15c2",
+        "a0df7dc9c2178b3a",
+        "13e2da806a8bf608",
+        "46dc1d8f45140816",
+    ],
     "lifecycle": ["2654f076b6effe2f", "efd657451b18686e", "089d6070ac9c1bfa"],
     "notify": ["c40f83c640198d14"],
 }

@@ -9,6 +9,9 @@ from wire.types import Bool, Int64, Str, StrList, UInt32, UInt64
 PREVIEW: Final = 4096
 """The most characters of a text that a MessageChange carries."""
 
+ALLOW_ALWAYS: Final = "Always allow"
+"""The choice of a question about a permission that also adds its rule to agent.toml."""
+
 
 class MessageState(StrEnum):
     """The place of a message on its way."""
@@ -98,6 +101,10 @@ class Question(NamedTuple):
     answer: StrList
     answered_by: Str
     resolved: Int64
+    permission: Str = ""
+    """The key of the tool call that waits for the answer; empty for any other question."""
+    rule: Str = ""
+    """The rule that ALLOW_ALWAYS adds to the asker's agent.toml; empty if there is none."""
 
 
 @struct
@@ -170,6 +177,10 @@ class AskOptions(NamedTuple):
     ttl_s: UInt32 | None = None
     """The seconds after which the question expires."""
     dedupe_key: Str | None = None
+    permission: Str | None = None
+    """The key of a tool call that waits for the answer: it is asked once at a time."""
+    rule: Str | None = None
+    """The rule that the choice ALLOW_ALWAYS adds to the asker's agent.toml."""
 
 
 @dictionary()

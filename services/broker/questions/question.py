@@ -34,3 +34,5 @@ class NewQuestion:
     asked: int
     deadline: Deadline | None
     dedupe_key: str | None
+    permission: str = ""
+    rule: str = ""

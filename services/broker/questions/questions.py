@@ -8,6 +8,7 @@ from unicodedata import category
 
 from pydantic import Field
 
+from services import agentfile
 from services.broker.deadlines.clock import Moment
 from services.broker.deadlines.deadlines import Deadlines
 from services.broker.events import Announcer
@@ -22,7 +23,7 @@ from services.options import Options
 from wire.errors import AccessDenied, Conflict, InvalidArgument, NotFound
 from wire.names import ALL_AGENTS, OPERATOR
 from wire.principal import Principal
-from wire.records.broker import AskOptions, Question, QuestionState
+from wire.records.broker import ALLOW_ALWAYS, AskOptions, Question, QuestionState
 
 MAX_CHOICES: Final = 20
 MAX_CHOICE: Final = 200
@@ -36,6 +37,8 @@ _OPTIONS: Final = Options(
     choices=Field(max_length=MAX_CHOICES),
     ttl_s=Field(ge=1, le=MAX_TTL),
     dedupe_key=Field(min_length=1, max_length=128),
+    permission=Field(pattern=r"^[A-Za-z0-9:._-]{1,128}$"),
+    rule=Field(min_length=1, max_length=400),
 )
 _BREAKS: Final = frozenset({"Cc", "Zl", "Zp"})
 """The Unicode categories of control characters and of what breaks a line."""
@@ -84,7 +87,8 @@ class Questions:
         """Ask `to`, an agent or the operator; return the question's id once it is on disk.
 
         An agent that is asked has a message then. If the asker has used the dedupe key before,
-        return the id of that time.
+        return the id of that time; if a question about the same tool call (`permission`) is open,
+        return its id.
 
         Raises:
             AccessDenied: the asker may not send to `to`.
@@ -106,6 +110,7 @@ class Questions:
             )
         if not text.strip():
             raise InvalidArgument("The question is empty; write what you want to know.")
+        _check_permission(chosen, who, to)
         self._limits.check_recipient(who, to)
         self._limits.spend(who, "\n".join([text, *choices]))
         moment = self._deadlines.now()
@@ -118,6 +123,8 @@ class Questions:
             asked=moment.wall,
             deadline=None if chosen.ttl_s is None else moment.after(chosen.ttl_s),
             dedupe_key=chosen.dedupe_key,
+            permission=chosen.permission or "",
+            rule=chosen.rule or "",
         )
         return await self._writes.carry_out_in_turn(who.voice, len(text), self._ask(asked))
 
@@ -176,6 +183,9 @@ class Questions:
         self, db: sqlite3.Connection, *, asked: NewQuestion
     ) -> tuple[int, QuestionChange | None]:
         known = store.known(db, asked.asker, asked.dedupe_key)
+        if known is None and asked.permission:
+            # A harness that was restarted asks again.
+            known = store.waiting(db, asked.asker, asked.permission)
         if known is not None:
             return known, None
         return 0, store.ask(db, asked, self._max_open, self._bounds)
@@ -193,6 +203,26 @@ class Questions:
         question = change.question
         self._announcer.announce(change.messages)
         self._announcer.listener.question_resolved(question)
+
+
+def _check_permission(chosen: AskOptions, who: Principal, to: str) -> None:
+    if chosen.permission is None:
+        if chosen.rule is not None:
+            raise InvalidArgument("`rule` is for questions with `permission`; leave it out.")
+        return
+    if to != OPERATOR or who.is_operator:
+        raise InvalidArgument(
+            "A question with `permission` is one of an agent to the operator; leave it out."
+        )
+    if not chosen.choices:
+        raise InvalidArgument("A question with `permission` has choices; give some.")
+    if chosen.rule is not None:
+        if ALLOW_ALWAYS not in chosen.choices:
+            raise InvalidArgument(f"A question with `rule` has the choice {ALLOW_ALWAYS!r}.")
+        try:
+            agentfile.check_tool(chosen.rule)
+        except ValueError as error:
+            raise InvalidArgument(f"The rule {chosen.rule!r} is not valid: {error}.") from None
 
 
 def _check_choices(choices: Sequence[str], *, multi: bool) -> None:
@@ -265,7 +295,13 @@ def _check_open(question: Question, state: QuestionState) -> None:
 
 
 def _check_answer(question: Question, answer: list[str]) -> None:
-    if not question.choices:
+    if question.permission:
+        given = [text for text in answer if text in question.choices]
+        most = len(question.choices) if question.multi else 1
+        fits = len(set(answer)) == len(answer) <= len(given) + 1 and len(given) <= most
+        many = "one or more" if question.multi else "one"
+        wanted = f"{many} of these, with at most one text of your own: {_quoted(question.choices)}"
+    elif not question.choices:
         fits, wanted = len(answer) == 1, "one text"
     elif question.multi:
         fits = len(set(answer)) == len(answer) and set(answer) <= set(question.choices)

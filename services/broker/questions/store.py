@@ -23,7 +23,8 @@ COLUMNS: Final = (
     "question.id AS id, question.asker AS asker, question.recipient AS recipient, "
     "question.text AS text, question.choices AS choices, question.multi AS multi, "
     "question.asked AS asked, question.due AS due, question.state AS state, "
-    "question.answer AS answer, question.answered_by AS answered_by, question.resolved AS resolved"
+    "question.answer AS answer, question.answered_by AS answered_by, "
+    "question.resolved AS resolved, question.permission AS permission, question.rule AS rule"
 )
 """The columns that `question` needs; `answer` and `text` are also columns of question_search."""
 
@@ -55,6 +56,8 @@ def question(row: sqlite3.Row) -> Question:
         answer=decode_texts(row["answer"]),
         answered_by=row["answered_by"],
         resolved=row["resolved"] or 0,
+        permission=row["permission"],
+        rule=row["rule"],
     )
 
 
@@ -80,6 +83,16 @@ def known(db: sqlite3.Connection, asker: str, dedupe_key: str | None) -> int | N
     return None if row is None else int(row["id"])
 
 
+def waiting(db: sqlite3.Connection, asker: str, permission: str) -> int | None:
+    """Return the id of the open question of `asker` about this tool call, if any."""
+    row = db.execute(
+        "SELECT id FROM question INDEXED BY question_open_from "
+        "WHERE asker = ? AND state = 'open' AND permission = ?",
+        (asker, permission),
+    ).fetchone()
+    return None if row is None else int(row["id"])
+
+
 def ask(
     db: sqlite3.Connection, asked: NewQuestion, max_open: int, bounds: Bounds
 ) -> QuestionChange:
@@ -96,8 +109,8 @@ def ask(
     deadline = asked.deadline
     inserted = db.execute(
         "INSERT INTO question "
-        "(asker, recipient, text, choices, multi, asked, due, boot, boot_due, dedupe_key) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "(asker, recipient, text, choices, multi, asked, due, boot, boot_due, "
+        "dedupe_key, permission, rule) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             asked.asker,
             asked.recipient,
@@ -109,6 +122,8 @@ def ask(
             deadline and deadline.boot,
             deadline and deadline.boot_due,
             asked.dedupe_key,
+            asked.permission,
+            asked.rule,
         ),
     )
     stored = get(db, int(inserted.lastrowid or 0))
@@ -135,8 +150,12 @@ def resolve(
         _index(db, after)
     if not tell:
         return QuestionChange(after, [])
-    words = texts.answered(after)
     by = after.answered_by if after.state is QuestionState.ANSWERED else SYSTEM
+    if after.permission:
+        # A turn waits for it.
+        kind, words = texts.PERMISSION_ANSWERED, texts.permission_answered(after)
+        return QuestionChange(after, _tell(db, after.asker, kind, words, by, urgent=True))
+    words = texts.answered(after)
     return QuestionChange(after, _tell(db, after.asker, texts.ANSWERED, words, by))
 
 
@@ -154,12 +173,14 @@ def _check_count(db: sqlite3.Connection, asker: str, most: int) -> None:
         )
 
 
-def _tell(db: sqlite3.Connection, to: str, kind: str, words: str, by: str) -> list[MessageChange]:
+def _tell(
+    db: sqlite3.Connection, to: str, kind: str, words: str, by: str, *, urgent: bool = False
+) -> list[MessageChange]:
     """Store a message about a question, in the turn of the party that caused it.
 
     An agent could otherwise fill the place of the hive's own messages by asking and cancelling.
     """
-    draft = Draft(sender=SYSTEM, recipient=to, kind=kind, body=words, cause=by)
+    draft = Draft(sender=SYSTEM, recipient=to, kind=kind, body=words, urgent=urgent, cause=by)
     return [message_store.insert(db, draft)]
 
 

@@ -4,6 +4,7 @@ The broker's own words come first, then those of others. So nobody can write a t
 if the broker had said it.
 """
 
+import json
 from typing import Final
 
 from services.broker.deadlines.clock import in_words
@@ -13,6 +14,8 @@ ASKED: Final = "question-asked"
 """The kind of the message to an agent that is asked."""
 ANSWERED: Final = "question-answered"
 """The kind of the message to the asker."""
+PERMISSION_ANSWERED: Final = "permission-answered"
+"""The kind of the message to the harness whose tool call waits for the answer."""
 
 _END: Final = {
     QuestionState.ANSWERED: ".",
@@ -50,6 +53,32 @@ def answered(question: Question) -> str:
     if question.state is QuestionState.ANSWERED:
         lines += ["", "The answer:", *question.answer]
     return "\n".join(lines)
+
+
+def permission_answered(question: Question) -> str:
+    """Return the text of the message to the harness that asked about a tool call.
+
+    The harness reads the first lines; those of others are JSON, so each is one line.
+    """
+    lines = [
+        f"Your request {question.id} for a permission was {_ended(question)}",
+        f"Call: {question.permission}",
+        f"Rule: {json.dumps(question.rule, ensure_ascii=False)}",
+        f"Answer: {json.dumps(question.answer, ensure_ascii=False)}",
+        "",
+        "You asked:",
+        question.text,
+    ]
+    return "\n".join(lines)
+
+
+def _ended(question: Question) -> str:
+    match question.state:
+        case QuestionState.EXPIRED:
+            return "not answered: it has expired."
+        case QuestionState.CANCELLED:
+            return "not answered: the operator has cancelled it."
+    return f"answered by {question.answered_by}."
 
 
 def _how(question: Question) -> str:

@@ -222,7 +222,7 @@ async def steps_of(database: Database, call: Callable[[], object]) -> int:
 
 
 async def test_waiting_messages_of_an_older_store_take_turns(path: Path) -> None:
-    load(path, STORES[-1])
+    load(path, STORES[0].with_name("3.sql"))
     with closing(sqlite3.connect(path)) as db:
         db.execute("DELETE FROM message")
         db.executemany(

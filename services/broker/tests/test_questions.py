@@ -337,3 +337,91 @@ def test_a_long_question_is_shown_shortened() -> None:
         "Go on without an answer, or ask again."
     )
     assert words.endswith("\n" + "x" * 197 + "...")
+
+
+CALL: dict[str, Any] = {
+    "choices": ["Allow once", "Always allow", "Deny"],
+    "permission": "0a1b",
+    "rule": "Bash(git push:*)",
+}
+
+
+async def test_an_answer_about_a_tool_call_is_urgent_and_says_which_call(
+    questions: Questions, database: Database, broker: Broker
+) -> None:
+    number = await questions.ask(ALICE, "operator", "Bash:\n    git push", CALL)
+    question = await stored(database, number)
+    assert (question.permission, question.rule) == ("0a1b", "Bash(git push:*)")
+    await broker.send(BOB, "alice", "an older message", {"urgent": True})
+    await questions.answer(THE_OPERATOR, number, ["Deny", 'first show\nme the "diff"'])
+    urgent = {m.kind: m for m in await broker.receive(ALICE, holder(), 100, 0)}
+    message = urgent["permission-answered"]
+    assert (message.sender, message.urgent) == ("system", True)
+    assert message.body.splitlines() == [
+        "Your request 1 for a permission was answered by operator.",
+        "Call: 0a1b",
+        'Rule: "Bash(git push:*)"',
+        'Answer: ["Deny", "first show\\nme the \\"diff\\""]',
+        "",
+        "You asked:",
+        "Bash:",
+        "    git push",
+    ]
+
+
+async def test_a_tool_call_is_asked_once_at_a_time(
+    questions: Questions, broker: Broker, events: EventLog
+) -> None:
+    first = await questions.ask(ALICE, "operator", "go?", CALL)
+    assert await questions.ask(ALICE, "operator", "go?", CALL) == first
+    other = await questions.ask(ALICE, "operator", "go?", CALL | {"permission": "ffff"})
+    of_bob = await questions.ask(BOB, "operator", "go?", CALL)
+    assert len({first, other, of_bob}) == 3
+    await questions.cancel(THE_OPERATOR, first)
+    [(_, kind, body)] = await inbox(broker, ALICE)
+    assert kind == "permission-answered"
+    assert body.startswith(
+        "Your request 1 for a permission was not answered: the operator has cancelled it.\n"
+    )
+    assert await questions.ask(ALICE, "operator", "go?", CALL) > of_bob
+    assert [event for event in events.all if event[0] == "question added"] == [
+        ("question added", number) for number in (first, other, of_bob, of_bob + 1)
+    ]
+
+
+async def test_the_answers_that_a_question_about_a_tool_call_takes(questions: Questions) -> None:
+    def ask(**more: Any) -> Any:
+        options = CALL | {"permission": f"call-{len(more)}-{more.get('n', 0)}"}
+        more.pop("n", None)
+        return questions.ask(ALICE, "operator", "go?", options | more)
+
+    one = await ask()
+    for wrong in (["Deny", "Allow once"], ["a", "b"], ["Deny", "Deny"]):
+        with pytest.raises(InvalidArgument, match="one of these, with at most one text of your"):
+            await questions.answer(THE_OPERATOR, one, wrong)
+    await questions.answer(THE_OPERATOR, one, ["my own words"])
+    several = await ask(n=2, multi=True, rule=None)
+    for wrong in (["Deny", "Deny"], ["Deny", "a", "b"]):
+        with pytest.raises(InvalidArgument, match="one or more of these, with at most one text"):
+            await questions.answer(THE_OPERATOR, several, wrong)
+    await questions.answer(THE_OPERATOR, several, ["Deny", "Allow once", "and more"])
+
+
+@pytest.mark.parametrize(
+    ("who", "to", "changes", "words"),
+    [
+        (ALICE, "bob", {}, "one of an agent to the operator"),
+        (THE_OPERATOR, "bob", {}, "one of an agent to the operator"),
+        (ALICE, "operator", {"choices": None}, "has choices"),
+        (ALICE, "operator", {"choices": ["yes"]}, "has the choice 'Always allow'"),
+        (ALICE, "operator", {"rule": "Bash(x)\nBash"}, "is not valid: it must be a tool such as"),
+        (ALICE, "operator", {"permission": None}, "leave it out"),
+        (ALICE, "operator", {"permission": "a b"}, "'permission' is not valid"),
+    ],
+)
+async def test_a_question_about_a_tool_call_that_is_refused(
+    questions: Questions, who: Principal, to: str, changes: dict[str, Any], words: str
+) -> None:
+    options = {k: v for k, v in (CALL | changes).items() if v is not None}
+    with pytest.raises(InvalidArgument, match=words):
+        await questions.ask(who, to, "go?", options)

@@ -33,6 +33,28 @@ async def test_a_question_reaches_the_broker_and_is_not_waited_for(hive: Hive) -
     assert options == {"choices": ["red", "blue"], "multi": True, "ttl_s": 60}
 
 
+async def test_a_tool_call_that_waits_is_asked_of_the_operator(hive: Hive) -> None:
+    harness = await hive.harness()
+    answer = await harness.call(
+        "ask_permission",
+        call="0a1b",
+        question="Bash:\n    git push",
+        options=["Allow once", "Always allow", "Deny"],
+        rule="Bash(git push:*)",
+    )
+    assert answer["structuredContent"] == {"question": 1}
+    [(name, to, question, options)] = hive.broker.calls
+    assert (name, to, question) == ("Ask", "operator", "Bash:\n    git push")
+    assert options.pop("dedupe_key")
+    assert options == {
+        "choices": ["Allow once", "Always allow", "Deny"],
+        "permission": "0a1b",
+        "rule": "Bash(git push:*)",
+    }
+    await harness.call("cancel_permission", id=1)
+    assert hive.broker.calls[1:] == [("Cancel", 1)]
+
+
 @pytest.mark.parametrize(("answer", "sent"), [("yes", ["yes"]), (["red", "blue"], ["red", "blue"])])
 async def test_an_answer_is_a_text_or_a_list(hive: Hive, answer: Any, sent: list[str]) -> None:
     result = await (await hive.client()).call("answer", id=7, answer=answer)

@@ -152,7 +152,7 @@ async def test_every_version_of_the_handshake(managers_hive: Hive, wanted: str) 
 async def test_every_version_of_the_harness_s_handshake(hive: Hive, wanted: str) -> None:
     async with session_of(hive.path, "hyperhive-harness", wanted) as session:
         tools = {tool.name for tool in (await session.list_tools()).tools}
-        assert tools == {"recv", "ack", "release", "report"}
+        assert tools >= {"recv", "ack", "release", "report"}
         answer = await session.call_tool("report", {"turn_state": "idle"})
         assert not getattr(answer, "is_error", True)
     assert hive.agents["alice"].reports.get_nowait() == {"turn_state": "idle"}

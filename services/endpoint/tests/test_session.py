@@ -21,7 +21,8 @@ EXPECTED = {
     Audience.MANAGER: TALK
     | {"request_spawn", "request_apply_commit", "withdraw_request"}
     | {"start", "kill", "restart", "update", "get_logs"},
-    Audience.HARNESS: {"recv", "ack", "release", "report"},
+    Audience.HARNESS: {"recv", "ack", "release", "report"}
+    | {"ask_permission", "cancel_permission"},
 }
 
 

@@ -8,6 +8,7 @@ from services.endpoint.tools import (
     approvals,
     harness,
     messages,
+    permissions,
     questions,
     reminders,
     threads,
@@ -22,6 +23,7 @@ TOOLS: Final = (
     *agents.TOOLS,
     *approvals.TOOLS,
     *harness.TOOLS,
+    *permissions.TOOLS,
 )
 
 
