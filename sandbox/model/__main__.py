@@ -15,7 +15,10 @@ from sandbox.model import scenario
 from sandbox.model.script import Script
 from sandbox.model.server import application
 
-DEMO: Final = Path(__file__).with_name("demo.toml")
+DEFAULT: Final = (
+    Path(__file__).with_name("scenarios"),
+    Path(__file__).with_name("demo.toml"),
+)
 EX_CONFIG: Final = 78
 
 
@@ -24,7 +27,7 @@ def main() -> int:
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        script = Script(scenario.load(*(arguments.scenario or [DEMO])))
+        script = Script(scenario.load(*(arguments.scenario or DEFAULT)))
     except scenario.ScenarioError as exc:
         print(exc, file=sys.stderr)
         return EX_CONFIG
@@ -56,7 +59,8 @@ def _arguments() -> argparse.Namespace:
         type=Path,
         action="append",
         metavar="FILE",
-        help="a TOML file with rules, tried in the given order (default: demo.toml)",
+        help="a TOML file with rules, or a directory of such files; rules are tried in the given "
+        "order (default: scenarios, then demo.toml)",
     )
     parser.add_argument("--check", action="store_true", help="only check the scenario files")
     return parser.parse_args()

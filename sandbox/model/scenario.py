@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,10 +15,23 @@ from pydantic import (
     model_validator,
 )
 
+from sandbox.model.failures import Failure
 from sandbox.model.jsonvalues import Json, JsonObject
 
 BUILT_IN: Final = frozenset(
-    {"agent", "from", "kind", "id", "in_reply_to", "body", "result", "sum", "sum_result"}
+    {
+        "agent",
+        "model",
+        "prompt",
+        "from",
+        "kind",
+        "id",
+        "in_reply_to",
+        "body",
+        "result",
+        "sum",
+        "sum_result",
+    }
 )
 """The names for every template, in addition to the named groups of its rule's patterns."""
 
@@ -55,16 +68,48 @@ class Call(_Strict):
     args: JsonObject = {}
 
 
+class Break(_Strict):
+    """The end of a stream that breaks: after so many deltas, and how."""
+
+    after: int = Field(default=0, ge=0)
+    how: Literal["close", "stall", "garbage", "error"] = "close"
+    """`close` ends the connection, `stall` keeps it and sends nothing more, `garbage` sends bytes
+    that are no event, and then closes; `error` sends the API's event of an overload.
+    """
+
+
 class Step(_Strict):
-    """An answer of the model: text, tool calls, or a failure of the API itself."""
+    """An answer of the model: text, thinking, tool calls, or a failure of the API itself.
+
+    Attributes:
+        error: the name of a failure of the API, with its status, body and headers.
+        limit: for `rate-limit`, the window of a subscription that is used up.
+        resets_in: for `rate-limit`, the seconds until the limit ends.
+        times: how often the step fails before the next one follows; without it, always.
+        lasts: the seconds for which the step fails, from its first failure on.
+        delay: the seconds before the answer.
+        pace: the seconds before each delta of the stream.
+        breaks: the place and the way in which the stream breaks.
+        stop_reason: the API's reason for the end of the answer.
+        usage: the numbers of tokens that the answer claims.
+    """
 
     text: str | None = None
+    thinking: str | None = None
     tool: str | None = Field(default=None, min_length=1)
     args: JsonObject = {}
     calls: tuple[Call, ...] = ()
     status: int | None = Field(default=None, ge=400, le=599)
+    error: Failure | None = None
+    limit: Literal["five_hour", "seven_day"] | None = None
+    resets_in: float | None = Field(default=None, ge=0)
     times: int | None = Field(default=None, ge=1)
+    lasts: float | None = Field(default=None, gt=0)
     delay: float = Field(default=0.0, ge=0, le=3600)
+    pace: float = Field(default=0.0, ge=0, le=60)
+    breaks: Break | None = None
+    stop_reason: str | None = None
+    usage: dict[str, int] = {}
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -72,13 +117,29 @@ class Step(_Strict):
             raise ValueError("give either tool or calls, not both")
         if self.args and not self.tool:
             raise ValueError("args needs a tool")
-        if self.status and self.all_calls:
-            raise ValueError("a step with a status cannot call a tool")
-        if self.times and not self.status:
-            raise ValueError("times needs a status")
-        if not (self.text or self.all_calls or self.status):
-            raise ValueError("needs one of text, tool, calls or status")
+        if self.status and self.error:
+            raise ValueError("give either status or error, not both")
+        if self.refuses and (self.all_calls or self.breaks):
+            raise ValueError("a step with a status or an error cannot call a tool or break")
+        if (self.limit or self.resets_in is not None) and self.error is not Failure.RATE_LIMIT:
+            raise ValueError("limit and resets_in need error = 'rate-limit'")
+        if (self.times or self.lasts) and not self.fails:
+            raise ValueError("times and lasts need a status, an error or breaks")
+        if self.times and self.lasts:
+            raise ValueError("give either times or lasts, not both")
+        if not (self.text or self.thinking or self.all_calls or self.refuses):
+            raise ValueError("needs one of text, thinking, tool, calls, status or error")
         return self
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the API answers with an error instead of a message."""
+        return bool(self.status or self.error)
+
+    @property
+    def fails(self) -> bool:
+        """Whether a client gets no whole message."""
+        return self.refuses or self.breaks is not None
 
     @property
     def all_calls(self) -> tuple[Call, ...]:
@@ -87,14 +148,20 @@ class Step(_Strict):
 
     def templates(self) -> Iterable[str]:
         """Yield every name that a template of this step uses."""
-        yield from names_in([self.text, [call.args for call in self.all_calls]])
+        yield from names_in([self.text, self.thinking, [call.args for call in self.all_calls]])
 
 
 class Rule(_Strict):
-    """A rule for a message that woke an agent or, with `result`, for the results of its tools."""
+    """A rule for a message that woke an agent or, with `result`, for the results of its tools.
+
+    Attributes:
+        compaction: the rule answers the request for a summary of the conversation.
+        replaces: when the message comes in the middle of a turn, the rest of the script is dropped.
+    """
 
     name: str = Field(min_length=1)
     agent: Pattern | None = None
+    model: Pattern | None = None
     sender: Pattern | None = Field(default=None, alias="from")
     kind: Pattern | None = None
     body: Pattern | None = None
@@ -102,14 +169,17 @@ class Rule(_Strict):
     tool: Pattern | None = None
     sum: bool | None = None
     reply: bool | None = None
+    urgent: bool | None = None
+    replaces: bool = False
+    compaction: bool = False
     step: tuple[Step, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _templates_are_known(self) -> Self:
         if self.result is None:
             self.check_templates(self.groups())
-        elif self.sender or self.kind or self.body or self.sum is not None:
-            raise ValueError("a rule with a result can only have agent and tool")
+        elif self.sender or self.kind or self.body or self.sum is not None or self.compaction:
+            raise ValueError("a rule with a result can only have agent, model and tool")
         if self.tool and not self.result:
             raise ValueError("tool needs a result, which it narrows down")
         return self
@@ -135,9 +205,16 @@ class Rule(_Strict):
 
 
 class Scenario(_Strict):
-    """The rules in their order (the first match wins), and the answer if no rule matches."""
+    """The rules in their order (the first match wins), and the answer if no rule matches.
+
+    Attributes:
+        models: the models that exist; a request for another one fails. Empty: every name exists.
+        context_limit: the tokens of a request above which it is refused as too long.
+    """
 
     default: str = DEFAULT_ANSWER
+    models: tuple[str, ...] = ()
+    context_limit: int | None = Field(default=None, gt=0)
     rule: tuple[Rule, ...] = ()
 
     @model_validator(mode="after")
@@ -154,15 +231,23 @@ class Scenario(_Strict):
 
 
 def load(*paths: Path) -> Scenario:
-    """Read scenario files; the rules and the default of an earlier file take precedence.
+    """Read scenario files; the rules and the other keys of an earlier file take precedence.
+
+    Args:
+        paths: files, or directories whose files `*.toml` are read in the order of their names.
 
     Raises:
         ScenarioError: a file cannot be read, is not TOML, or contains an error.
     """
-    parts = [_load_one(path) for path in paths]
-    defaults = [part.default for part in parts if "default" in part.model_fields_set]
-    rules = tuple(rule for part in parts for rule in part.rule)
-    return Scenario(default=(defaults or [DEFAULT_ANSWER])[0], rule=rules)
+    parts = [_load_one(path) for given in paths for path in _files(given)]
+    keys: JsonObject = {}
+    for part in parts:
+        keys = {key: getattr(part, key) for key in part.model_fields_set} | keys
+    return Scenario(**(keys | {"rule": tuple(rule for part in parts for rule in part.rule)}))
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.glob("*.toml")) if path.is_dir() else [path]
 
 
 def fill(value: Json, values: dict[str, str]) -> Json:

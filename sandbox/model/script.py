@@ -1,30 +1,43 @@
 """The model's next answer: the conversation, replayed against the rules.
 
 A request carries its whole conversation, from which the place in the script is counted. Between
-requests, only the number of intended failures of each step is kept.
+requests, only the number of intended failures of each step, and the time of the first, are kept.
 """
 
 import re
+import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
 
 from sandbox.model.arithmetic import find_sum
 from sandbox.model.conversation import Conversation, Round, Wake
+from sandbox.model.failures import Failure, Refusal, refusal
 from sandbox.model.jsonvalues import JsonObject
-from sandbox.model.scenario import Rule, Scenario, Step, fill
+from sandbox.model.scenario import Break, Rule, Scenario, Step, fill
 
 END = "Done."
 """The model's text when its script ends without one."""
 
 
+DEFAULT_MODEL: Final = "scripted"
+"""The name of the model, if a request names none."""
+
+
 @dataclass(frozen=True)
 class Answer:
-    """An answer to send: text and tool calls or, with `status`, a failure."""
+    """An answer to send: text and tool calls or, with `refusal`, a failure."""
 
     text: str = ""
+    thinking: str = ""
     calls: tuple[tuple[str, JsonObject], ...] = ()
-    status: int | None = None
+    refusal: Refusal | None = None
     delay: float = 0.0
+    pace: float = 0.0
+    breaks: Break | None = None
+    stop_reason: str | None = None
+    usage: dict[str, int] = field(default_factory=dict)
     rule: str | None = None
 
 
@@ -38,41 +51,60 @@ class _Planned:
 class Script:
     """The script of a scenario, which answers conversations."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, clock: Callable[[], float] = time.monotonic) -> None:
         self._scenario = scenario
+        self._clock = clock
         self._failures: Counter[tuple[str, int, str]] = Counter()
+        self._first_failures: dict[tuple[str, int, str], float] = {}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models."""
+        return self._scenario.models or (DEFAULT_MODEL,)
 
     def answer(self, conversation: Conversation) -> Answer:
         """Return the next answer; its `rule` is None if no rule matched."""
+        if general := self._refused(conversation):
+            return Answer(refusal=general)
         plan = self._plan(conversation)
         if not plan:
             text = END if conversation.rounds else self._scenario.default
             return Answer(text=text)
-        plan, place = self._replay(plan, conversation)
+        place = 0
+        if not conversation.compaction:
+            plan, place = self._replay(plan, conversation)
         remaining = self._without_spent_failures(plan, place)
         if remaining is None:
             return Answer(text=END, rule=plan[-1].rule.name)
-        values = dict(remaining.values)
+        values = remaining.values | {"model": conversation.model, "prompt": conversation.prompt}
         if conversation.rounds:
             values["result"] = conversation.rounds[-1].result
-        return Answer(
-            text=fill(remaining.step.text or "", values),
-            calls=tuple((call.tool, fill(call.args, values)) for call in remaining.step.all_calls),
-            status=remaining.step.status,
-            delay=remaining.step.delay,
-            rule=remaining.rule.name,
-        )
+        return _filled(remaining, values, conversation.model)
+
+    def _refused(self, conversation: Conversation) -> Refusal | None:
+        """Return the refusal of a request that no model takes, whatever its messages are."""
+        models, limit = self._scenario.models, self._scenario.context_limit
+        if models and conversation.model not in models:
+            return refusal(Failure.NO_SUCH_MODEL, conversation.model)
+        if limit and conversation.tokens > limit:
+            sentence = f"prompt is too long: {conversation.tokens} tokens > {limit} maximum"
+            return refusal(Failure.PROMPT_TOO_LONG, conversation.model, sentence=sentence)
+        return None
 
     def _plan(self, conversation: Conversation) -> list[_Planned]:
         """Return the steps for all messages of the wake prompt, in their order."""
         plan: list[_Planned] = []
         for wake in conversation.wakes:
-            for rule in self._scenario.rule:
-                values = match_wake(rule, conversation.agent, wake)
-                if values is not None:
-                    plan += [_Planned(rule, step, values) for step in rule.step]
-                    break
+            plan += self._steps(conversation, wake)
         return _join_texts(plan)
+
+    def _steps(self, conversation: Conversation, wake: Wake) -> list[_Planned]:
+        """Return the steps of the first rule that matches a message."""
+        for rule in self._scenario.rule:
+            values = match_wake(rule, conversation, wake)
+            if values is not None:
+                return [_Planned(rule, step, values) for step in rule.step]
+        return []
 
     def _replay(
         self, plan: list[_Planned], conversation: Conversation
@@ -80,7 +112,8 @@ class Script:
         """Return the current plan after all rounds so far, and how many of its steps are done.
 
         A rule for results replaces the plan after the round that it matches. The current rule is
-        not matched again, so that it cannot restart itself endlessly.
+        not matched again, so that it cannot restart itself endlessly. The steps for a message that
+        came in the middle of the turn are done next; a rule that `replaces` drops the rest.
         """
         place = 0
         for round_ in conversation.rounds:
@@ -88,11 +121,18 @@ class Script:
             active = plan[0].rule.name
             place = _after_calls(plan, place)
             for rule in self._scenario.rule:
-                values = match_result(rule, conversation.agent, round_)
+                values = match_result(rule, conversation, round_)
                 if values is not None and rule.name != active:
                     plan = [_Planned(rule, step, current | values) for step in rule.step]
                     place = 0
                     break
+            for wake in round_.steering:
+                steps = self._steps(conversation, wake)
+                replaces = bool(steps) and steps[0].rule.replaces
+                left = [] if replaces else plan[place:]
+                # Before the rest of the script: a text would end the turn too early.
+                if steps or left:
+                    plan, place = _join_texts(steps + left), 0
         return plan, place
 
     def _without_spent_failures(self, plan: list[_Planned], place: int) -> _Planned | None:
@@ -101,28 +141,64 @@ class Script:
         A redelivered message, in another wake prompt, counts as the same message.
         """
         for number, planned in enumerate(plan[place:], place):
-            times, values = planned.step.times, planned.values
-            if times is None:
+            step, values = planned.step, planned.values
+            if step.times is None and step.lasts is None:
                 return planned
-            message = "\0".join((values["agent"], values["id"], values["body"]))
+            message = "\0".join((values["agent"], values.get("id", ""), values.get("body", "")))
             key = (planned.rule.name, number, message)
-            if self._failures[key] < times:
-                self._failures[key] += 1
-                return planned
+            now = self._clock()
+            first = self._first_failures.setdefault(key, now)
+            if step.lasts is not None and now - first >= step.lasts:
+                continue
+            if step.times is not None and self._failures[key] >= step.times:
+                continue
+            self._failures[key] += 1
+            return planned
         return None
 
 
-def match_wake(rule: Rule, agent: str, wake: Wake) -> dict[str, str] | None:
+def _filled(planned: _Planned, values: dict[str, str], model: str) -> Answer:
+    """Return the answer of a step, with its templates filled in."""
+    step = planned.step
+    text = fill(step.text or "", values)
+    refused = None
+    if step.error:
+        refused = refusal(
+            step.error, model, sentence=text, limit=step.limit, resets_in=step.resets_in
+        )
+    elif step.status:
+        refused = Refusal(step.status, text or "The scenario contains this failure.")
+    return Answer(
+        text=text,
+        thinking=fill(step.thinking or "", values),
+        calls=tuple((call.tool, fill(call.args, values)) for call in step.all_calls),
+        refusal=refused,
+        delay=step.delay,
+        pace=step.pace,
+        breaks=step.breaks,
+        stop_reason=step.stop_reason,
+        usage=step.usage,
+        rule=planned.rule.name,
+    )
+
+
+def match_wake(rule: Rule, conversation: Conversation, wake: Wake) -> dict[str, str] | None:
     """Return the values for the rule's templates if it matches this message, else None."""
     if rule.result is not None:
+        return None
+    if rule.compaction != conversation.compaction:
+        return None
+    if rule.urgent is not None and rule.urgent != wake.urgent:
         return None
     if rule.reply is not None and rule.reply != bool(wake.in_reply_to):
         return None
     found = find_sum(wake.body)
     if rule.sum is not None and rule.sum != bool(found):
         return None
+    agent = conversation.agent
     groups = _match(
         (rule.agent, agent, True),
+        (rule.model, conversation.model, True),
         (rule.sender, wake.sender, True),
         (rule.kind, wake.kind, True),
         (rule.body, wake.body, False),
@@ -141,13 +217,18 @@ def match_wake(rule: Rule, agent: str, wake: Wake) -> dict[str, str] | None:
     } | groups
 
 
-def match_result(rule: Rule, agent: str, round_: Round) -> dict[str, str] | None:
+def match_result(rule: Rule, conversation: Conversation, round_: Round) -> dict[str, str] | None:
     """Return the values for the rule's templates if it matches the tools' results, else None."""
     if rule.result is None:
         return None
     if rule.tool and not any(re.fullmatch(rule.tool, tool) for tool in round_.tools):
         return None
-    groups = _match((rule.agent, agent, True), (rule.result, round_.result, False))
+    agent = conversation.agent
+    groups = _match(
+        (rule.agent, agent, True),
+        (rule.model, conversation.model, True),
+        (rule.result, round_.result, False),
+    )
     return None if groups is None else {"agent": agent, "result": round_.result} | groups
 
 
@@ -175,4 +256,4 @@ def _after_calls(plan: list[_Planned], place: int) -> int:
 def _join_texts(plan: list[_Planned]) -> list[_Planned]:
     """Drop texts that are not last: a text without a tool call would end the turn."""
     last = len(plan) - 1
-    return [p for i, p in enumerate(plan) if i == last or p.step.all_calls or p.step.status]
+    return [p for i, p in enumerate(plan) if i == last or p.step.all_calls or p.step.fails]

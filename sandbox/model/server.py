@@ -8,36 +8,35 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from sandbox.model import conversation, stream
+from sandbox.model import conversation, failures, stream
+from sandbox.model.failures import Failure
+from sandbox.model.journal import Journal, summary
 from sandbox.model.jsonvalues import JsonObject
-from sandbox.model.script import Answer, Script
+from sandbox.model.script import DEFAULT_MODEL, Answer, Script
 
 log = logging.getLogger(__name__)
 
 MAX_REQUEST: Final = 64 * 1024 * 1024
 
-_ERROR_TYPES: Final = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    529: "overloaded_error",
-}
+MAX_WAIT: Final = 600.0
+"""Seconds that a client may wait for the next request in the journal."""
 
 
 def application(script: Script) -> web.Application:
     """Return the web application; `HEAD /` answers 200, because Claude Code tries it first."""
     app = web.Application(client_max_size=MAX_REQUEST, middlewares=[_unknown_path])
     app[_SCRIPT] = script
+    app[_JOURNAL] = Journal()
     app.router.add_get("/", _root)
+    app.router.add_get("/requests", _requests)
+    app.router.add_get("/v1/models", _models)
     app.router.add_post("/v1/messages", _messages)
     app.router.add_post("/v1/messages/count_tokens", _count_tokens)
     return app
 
 
 _SCRIPT: Final = web.AppKey("script", Script)
+_JOURNAL: Final = web.AppKey("journal", Journal)
 
 
 async def _root(_: web.Request) -> web.Response:
@@ -52,26 +51,66 @@ async def _messages(request: web.Request) -> web.StreamResponse:
         return _error(400, str(exc))
     answer = request.app[_SCRIPT].answer(asked)
     _log(asked, answer)
+    await request.app[_JOURNAL].add(asked, answer, bool(body.get("stream")))
     if answer.delay:
         await asyncio.sleep(answer.delay)  # the scenario wants a slow model
-    if answer.status:
-        return _error(answer.status, answer.text or "The scenario contains this failure.")
-    model = str(body.get("model", "scripted"))
-    whole = stream.message(answer, model, stream.tokens(body["messages"]))
+    if refused := answer.refusal:
+        return web.json_response(refused.body, status=refused.status, headers=refused.headers)
+    whole = stream.message(answer, asked.model or DEFAULT_MODEL, asked.tokens)
     if not body.get("stream"):
         return web.json_response(whole)
-    return await _send(request, whole)
+    return await _send(request, whole, answer)
 
 
-async def _send(request: web.Request, whole: JsonObject) -> web.StreamResponse:
+async def _send(request: web.Request, whole: JsonObject, answer: Answer) -> web.StreamResponse:
     response = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
     )
     await response.prepare(request)
+    deltas = 0
     for event in stream.events(whole):
+        if event["type"] == "content_block_delta":
+            if answer.breaks and deltas == answer.breaks.after:
+                await _break(request, response, answer.breaks.how)
+                return response
+            deltas += 1
+            if answer.pace:
+                await asyncio.sleep(answer.pace)  # the scenario wants a slow stream
         await response.write(stream.encode(event))
     await response.write_eof()
     return response
+
+
+async def _break(request: web.Request, response: web.StreamResponse, how: str) -> None:
+    """Break the stream in the way that the scenario names."""
+    match how:
+        case "stall":
+            await asyncio.Event().wait()  # until the client closes the connection
+        case "error":
+            refused = failures.refusal(Failure.OVERLOADED, "").body
+            await response.write(stream.encode(refused))
+            await response.write_eof()
+            return
+        case "garbage":
+            await response.write(b"event: content_block_delta\ndata: {\xff\xfe not json\n\n")
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def _requests(request: web.Request) -> web.Response:
+    """Answer the requests after the number `after`; wait up to `wait` seconds for the first."""
+    try:
+        after = int(request.query.get("after", "0"))
+        wait = min(float(request.query.get("wait", "0")), MAX_WAIT)
+    except ValueError:
+        return _error(400, "after: an integer is required; wait: a number of seconds")
+    return web.json_response(await request.app[_JOURNAL].after(after, wait))
+
+
+async def _models(request: web.Request) -> web.Response:
+    names = request.app[_SCRIPT].models
+    models = [{"type": "model", "id": name, "display_name": name} for name in names]
+    return web.json_response({"data": models, "has_more": False})
 
 
 async def _count_tokens(request: web.Request) -> web.Response:
@@ -79,7 +118,7 @@ async def _count_tokens(request: web.Request) -> web.Response:
         body = await _json(request)
     except ValueError as exc:
         return _error(400, str(exc))
-    return web.json_response({"input_tokens": stream.tokens(body.get("messages", []))})
+    return web.json_response({"input_tokens": conversation.tokens(body.get("messages", []))})
 
 
 async def _json(request: web.Request) -> JsonObject:
@@ -94,17 +133,14 @@ async def _json(request: web.Request) -> JsonObject:
 
 def _log(asked: conversation.Conversation, answer: Answer) -> None:
     who = asked.agent or "an unknown agent"
-    if answer.rule is None:
+    if answer.rule is None and answer.refusal is None:
         log.warning("no rule matches the prompt of %s: %.300s", who, asked.prompt)
         return
-    done = ", ".join(tool for tool, _ in answer.calls) or answer.status or "text"
-    log.info("%s: rule %s -> %s", who, answer.rule, done)
+    log.info("%s: rule %s -> %s", who, answer.rule, summary(answer))
 
 
 def _error(status: int, sentence: str) -> web.Response:
-    kind = _ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    body = {"type": "error", "error": {"type": kind, "message": sentence}}
-    return web.json_response(body, status=status)
+    return web.json_response(failures.body(status, sentence), status=status)
 
 
 @web.middleware

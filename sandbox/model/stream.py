@@ -5,11 +5,18 @@ import uuid
 from collections.abc import Iterator
 from typing import Final
 
-from sandbox.model.jsonvalues import Json, JsonObject
+from sandbox.model.conversation import tokens
+from sandbox.model.jsonvalues import JsonObject
 from sandbox.model.script import Answer
 
 CHUNK: Final = 24
 """Characters of a delta; so few that clients must join several."""
+
+_DELTAS: Final = {
+    "text": "text_delta",
+    "thinking": "thinking_delta",
+    "partial_json": "input_json_delta",
+}
 
 Event = JsonObject
 
@@ -17,6 +24,10 @@ Event = JsonObject
 def message(answer: Answer, model: str, input_tokens: int) -> JsonObject:
     """Return the answer as a whole message, for a request without `stream`."""
     blocks: list[JsonObject] = []
+    if answer.thinking:
+        blocks.append(
+            {"type": "thinking", "thinking": answer.thinking, "signature": uuid.uuid4().hex}
+        )
     if answer.text:
         blocks.append({"type": "text", "text": answer.text})
     for tool, args in answer.calls:
@@ -27,13 +38,14 @@ def message(answer: Answer, model: str, input_tokens: int) -> JsonObject:
         "role": "assistant",
         "model": model,
         "content": blocks,
-        "stop_reason": "tool_use" if answer.calls else "end_turn",
+        "stop_reason": answer.stop_reason or ("tool_use" if answer.calls else "end_turn"),
         "stop_sequence": None,
         "usage": {
             "input_tokens": input_tokens,
             "output_tokens": tokens(blocks),
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 0,
+            **answer.usage,
         },
     }
 
@@ -58,20 +70,21 @@ def encode(event: Event) -> bytes:
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
 
 
-def tokens(value: Json) -> int:
-    """Return roughly how many tokens `value` has; an exact number is not needed."""
-    return max(1, len(json.dumps(value)) // 4)
-
-
 def _block(index: int, block: JsonObject) -> Iterator[Event]:
-    if block["type"] == "text":
-        start, key, text = {**block, "text": ""}, "text", block["text"]
-    else:
-        start, key, text = {**block, "input": {}}, "partial_json", json.dumps(block["input"])
-    kind = "text_delta" if key == "text" else "input_json_delta"
+    match block["type"]:
+        case "text":
+            start, key, text = {**block, "text": ""}, "text", block["text"]
+        case "thinking":
+            start = {**block, "thinking": "", "signature": ""}
+            key, text = "thinking", block["thinking"]
+        case _:
+            start, key, text = {**block, "input": {}}, "partial_json", json.dumps(block["input"])
     yield {"type": "content_block_start", "index": index, "content_block": start}
     for at in range(0, len(text), CHUNK):
-        delta = {"type": kind, key: text[at : at + CHUNK]}
+        delta = {"type": _DELTAS[key], key: text[at : at + CHUNK]}
+        yield {"type": "content_block_delta", "index": index, "delta": delta}
+    if "signature" in block:
+        delta = {"type": "signature_delta", "signature": block["signature"]}
         yield {"type": "content_block_delta", "index": index, "delta": delta}
     yield {"type": "content_block_stop", "index": index}
 

@@ -10,6 +10,7 @@ from sandbox.model.arithmetic import find_sum
 from sandbox.model.script import END, Answer, Script
 
 DEMO = Path(scenario.__file__).with_name("demo.toml")
+SCENARIOS = DEMO.with_name("scenarios")
 
 
 def wake(body: str, sender: str, **head: str) -> str:
@@ -21,12 +22,18 @@ def wake(body: str, sender: str, **head: str) -> str:
     )
 
 
-def ask(script: Script, agent: str, *messages: Any) -> Answer:
-    """Answers a conversation; a str is said by the user, a tuple is a round (tool, result)."""
+def ask(script: Script, agent: str, *messages: Any, model: str = "m") -> Answer:
+    """Answers a conversation.
+
+    A str is said by the user, a tuple is a round (tool, result), a dict is a message as it is.
+    """
     said: list[dict[str, Any]] = []
     for message in messages:
         if isinstance(message, str):
             said.append({"role": "user", "content": message})
+            continue
+        if isinstance(message, dict):
+            said.append(message)
             continue
         tool, result = message
         call = {"type": "tool_use", "id": "t", "name": tool, "input": {}}
@@ -34,7 +41,8 @@ def ask(script: Script, agent: str, *messages: Any) -> Answer:
         given = {"type": "tool_result", "tool_use_id": "t", "content": result}
         said.append({"role": "user", "content": [given]})
     system = [{"type": "text", "text": f"You are...\nHyperhive agent: {agent}\n"}]
-    return script.answer(conversation.read({"system": system, "messages": said}))
+    request = {"model": model, "system": system, "messages": said}
+    return script.answer(conversation.read(request))
 
 
 def scripted(tmp_path: Path, text: str) -> Script:
@@ -178,8 +186,127 @@ def test_failures_end_after_their_times(tmp_path: Path) -> None:
         tmp_path,
         '[[rule]]\nname = "r"\nbody = "x"\nstep = [{ status = 529, times = 2 }, { text = "up" }]',
     )
-    assert [ask(script, "a", "x").status for _ in range(3)] == [529, 529, None]
+    answers = [ask(script, "a", "x").refusal for _ in range(3)]
+    assert [refused and refused.status for refused in answers] == [529, 529, None]
     assert ask(script, "a", "x").text == "up"
+
+
+def test_failures_end_after_their_time(tmp_path: Path) -> None:
+    path = tmp_path / "scenario.toml"
+    path.write_text(
+        '[[rule]]\nname = "r"\nstep = [{ error = "overloaded", lasts = 20 }, { text = "up" }]'
+    )
+    now = 100.0
+    script = Script(scenario.load(path), lambda: now)
+    assert ask(script, "a", "x").refusal is not None
+    now = 119.0
+    assert ask(script, "a", "x").refusal is not None
+    now = 121.0
+    assert ask(script, "a", "x").text == "up"
+
+
+def steering(frame: str) -> dict[str, Any]:
+    """Return a message that came in the middle of a turn, as Claude Code shows it to the model."""
+    said = f"The user sent a new message while you were working:\n{frame}\n\nThis is how ..."
+    return {"role": "system", "content": [{"type": "text", "text": said}]}
+
+
+def test_a_message_in_the_middle_of_a_turn(tmp_path: Path) -> None:
+    script = scripted(
+        tmp_path,
+        """
+[[rule]]
+name = "stop"
+body = "^stop"
+replaces = true
+step = [{ tool = "Stop" }, { text = "I have stopped." }]
+
+[[rule]]
+name = "hurry"
+urgent = true
+step = [{ tool = "Hurry" }]
+
+[[rule]]
+name = "work"
+step = [{ tool = "One" }, { tool = "Two" }, { text = "Worked." }]
+""",
+    )
+    work = [wake("go", "operator"), ("One", "1")]
+    stop = steering(wake("stop", "operator"))
+    assert ask(script, "a", *work, stop).calls == (("Stop", {}),)
+    assert ask(script, "a", *work, stop, ("Stop", "")).text == "I have stopped."
+    hurry = steering(wake("faster", "operator", urgent="true"))
+    assert ask(script, "a", *work, hurry).calls == (("Hurry", {}),)
+    assert ask(script, "a", *work, hurry, ("Hurry", "")).calls == (("Two", {}),)
+    assert ask(script, "a", *work, hurry, ("Hurry", ""), ("Two", "")).text == "Worked."
+
+
+def test_the_prompt_after_an_interrupted_turn(tmp_path: Path) -> None:
+    script = scripted(
+        tmp_path,
+        """
+[[rule]]
+name = "next"
+body = "^next"
+step = [{ text = "Then that." }]
+
+[[rule]]
+name = "work"
+step = [{ tool = "One" }, { text = "Worked." }]
+""",
+    )
+    call = {"type": "tool_use", "id": "t", "name": "One", "input": {}}
+    merged = [
+        {"type": "tool_result", "tool_use_id": "t", "content": "stopped", "is_error": True},
+        {"type": "text", "text": "[Request interrupted by user for tool use]\n"},
+        {"type": "text", "text": wake("next", "operator")},
+    ]
+    answer = ask(
+        script,
+        "a",
+        wake("go", "operator"),
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": merged},
+    )
+    assert answer.text == "Then that."
+
+
+def test_a_summary_repeats_the_last_prompt() -> None:
+    script = Script(scenario.load(SCENARIOS))
+    told = wake("play which-model", "operator")
+    please = "Your task is to create a detailed summary of the conversation so far, ..."
+    answer = ask(script, "bob", told, ("Bash", "x"), please)
+    assert told in answer.text
+    assert answer.text.count("<summary>") == 1
+
+
+def test_models_and_the_limit_of_the_context(tmp_path: Path) -> None:
+    script = scripted(
+        tmp_path,
+        """
+models = ["small", "large"]
+context_limit = 100
+
+[[rule]]
+name = "large"
+model = "large"
+step = [{ text = "I am {model}." }]
+
+[[rule]]
+name = "other"
+step = [{ text = "I am only {model}.", thinking = "Hm." }]
+""",
+    )
+    assert ask(script, "a", "x", model="large").text == "I am large."
+    assert ask(script, "a", "x", model="small").text == "I am only small."
+    assert ask(script, "a", "x", model="small").thinking == "Hm."
+    gone = ask(script, "a", "x", model="gone").refusal
+    assert gone is not None
+    assert (gone.status, gone.sentence) == (404, "model: gone")
+    long = ask(script, "a", "x" * 1000, model="large").refusal
+    assert long is not None
+    assert long.status == 400
+    assert long.sentence.startswith("prompt is too long: ")
 
 
 def test_earlier_files_win(tmp_path: Path) -> None:
@@ -200,6 +327,12 @@ def test_earlier_files_win(tmp_path: Path) -> None:
         ('[[rule]]\nstep = [{ text = "x" }]', ["rule 1", "'name'"]),
         ('[[rule]]\nname = "a"\nstep = []', ["rule 1 ('a')", "'step'"]),
         ('[[rule]]\nname = "a"\nstep = [{ delay = 1.0 }]', ["step 1", "needs one of"]),
+        ('[[rule]]\nname = "a"\nstep = [{ text = "x", times = 2 }]', ["step 1", "breaks"]),
+        ('[[rule]]\nname = "a"\nstep = [{ error = "weird" }]', ["step 1", "'error'"]),
+        (
+            '[[rule]]\nname = "a"\nstep = [{ error = "internal", resets_in = 3 }]',
+            ["step 1", "rate-limit"],
+        ),
     ],
 )
 def test_a_bad_file_is_told_in_a_sentence(tmp_path: Path, text: str, words: list[str]) -> None:

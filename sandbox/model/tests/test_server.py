@@ -1,14 +1,17 @@
+import asyncio
 import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import ClientError
 from aiohttp.test_utils import TestClient, TestServer
 
 from sandbox.model import scenario
@@ -28,6 +31,37 @@ args = { command = "true" }
 name = "fail"
 body = "fail"
 step = [{ status = 529, text = "Too busy." }]
+[[rule]]
+name = "key limit"
+body = "key limit"
+step = [{ error = "rate-limit", resets_in = 7 }]
+[[rule]]
+name = "account limit"
+body = "account limit"
+step = [{ error = "rate-limit", limit = "five_hour", resets_in = 3600 }]
+[[rule]]
+name = "close"
+body = "close"
+step = [{ text = "This is closed too early, in the middle.", breaks = { after = 1 } }]
+[[rule]]
+name = "error"
+body = "error"
+[[rule.step]]
+text = "This is closed too early, in the middle."
+breaks = { after = 1, how = "error" }
+[[rule]]
+name = "stall"
+body = "stall"
+[[rule.step]]
+text = "This is closed too early, in the middle."
+breaks = { after = 1, how = "stall" }
+[[rule]]
+name = "think"
+body = "think"
+[[rule.step]]
+thinking = "First I think about it."
+text = "Then I talk."
+usage = { cache_read_input_tokens = 5000 }
 """
 
 Client = TestClient[Any, Any]
@@ -79,11 +113,65 @@ async def test_failures_have_the_shape_of_the_api(client: Client) -> None:
         assert got.status == 529
         error = (await got.json())["error"]
     assert error == {"type": "overloaded_error", "message": "Too busy."}
+    async with client.post("/v1/messages", json=request("key limit")) as got:
+        assert got.status == 429
+        assert got.headers["retry-after"] == "7"
+        assert got.headers["anthropic-ratelimit-requests-remaining"] == "0"
+    async with client.post("/v1/messages", json=request("account limit")) as got:
+        reset = int(got.headers["anthropic-ratelimit-unified-reset"])
+        assert 3500 < reset - time.time() < 3700
+        assert got.headers["anthropic-ratelimit-unified-representative-claim"] == "five_hour"
+        assert (await got.json())["error"]["type"] == "rate_limit_error"
     async with client.post("/v1/messages", data=b"{") as got:
         assert got.status == 400
     async with client.get("/nowhere") as got:
         assert got.status == 404
         assert (await got.json())["type"] == "error"
+
+
+async def test_thinking_and_usage(client: Client) -> None:
+    async with client.post("/v1/messages", json=request("think", stream=True)) as got:
+        text = await got.text()
+    events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    deltas = [e["delta"] for e in events if e["type"] == "content_block_delta" and e["index"] == 0]
+    assert "".join(d.get("thinking", "") for d in deltas) == "First I think about it."
+    assert deltas[-1]["type"] == "signature_delta"
+    assert events[0]["message"]["usage"]["cache_read_input_tokens"] == 5000
+
+
+async def test_a_stream_that_breaks(client: Client) -> None:
+    async with client.post("/v1/messages", json=request("close", stream=True)) as got:
+        with pytest.raises(ClientError):
+            await got.text()
+    async with client.post("/v1/messages", json=request("error", stream=True)) as got:
+        last = (await got.text()).strip().split("\n\n")[-1]
+    assert last.startswith("event: error\n")
+    assert "overloaded_error" in last
+    async with client.post("/v1/messages", json=request("stall", stream=True)) as got:
+        while b"text_delta" not in await got.content.readline():
+            pass
+        rest = asyncio.create_task(got.content.read())
+        done, _ = await asyncio.wait({rest}, timeout=0.2)
+        assert not done
+        rest.cancel()
+
+
+async def test_the_journal_of_requests(client: Client) -> None:
+    async with client.post("/v1/messages", json=request("call")):
+        pass
+    async with client.get("/requests") as got:
+        [first] = await got.json()
+    assert (first["rule"], first["answer"], first["model"]) == ("call", "Bash", "m")
+    assert abs(first["at"] - time.time()) < 60
+    waiting = asyncio.create_task(
+        client.get(f"/requests?after={first['number']}&wait=60").__aenter__()
+    )
+    async with client.post("/v1/messages", json=request("fail")):
+        pass
+    [second] = await (await waiting).json()
+    assert second["answer"] == "529"
+    async with client.get("/requests?after=x") as got:
+        assert got.status == 400
 
 
 async def test_the_small_routes(client: Client) -> None:
