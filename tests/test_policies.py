@@ -48,14 +48,14 @@ def test_nobody_has_machined_read_in_a_container() -> None:
     ]
 
 
-def test_an_endpoint_hears_how_jobs_end_and_nothing_else() -> None:
+def test_an_endpoint_hears_how_jobs_end_and_its_commands() -> None:
     heard = [
         rule.get("receive_member")
         for path in POLICIES
         for rule in rules(path, "group", "hive-agents")
         if rule.get("receive_sender")
     ]
-    assert heard == ["JobRemoved"]
+    assert heard == ["JobRemoved", "CommandIssued"]
 
 
 def test_what_wakes_a_sleeping_agent_reaches_lifecycle() -> None:

@@ -19,6 +19,7 @@
     bus.export("/org/example/lamp", lamp)
     lamp.emit_changed("State")             # PropertiesChanged with the current values
     lamp.Broken("too hot")                 # emits; before the export it does nothing
+    lamp.emit_to(":1.7", "Broken", "too hot")  # only this connection receives it
 
 A getter must not call `caller`: signals read the getter, too.
 
@@ -112,8 +113,15 @@ class SignalSpec:
 class Emitter(Protocol):
     """The way of an interface's signals to the bus, for one object path."""
 
-    def emit(self, interface: str, member: str, signature: str, values: list[Value]) -> None:
-        """Send one signal."""
+    def emit(
+        self,
+        interface: str,
+        member: str,
+        signature: str,
+        values: list[Value],
+        destination: str = "",
+    ) -> None:
+        """Send one signal, to all subscribers or to the connection `destination` alone."""
 
     def emit_changed(self, interface: "Interface", changed: Mapping[str, "PropertySpec"]) -> None:
         """Send PropertiesChanged with the current values of `changed`."""
@@ -213,10 +221,14 @@ class Interface:
         if self._emitter is not None:
             self._emitter.emit_changed(self, specs)
 
-    def _emit(self, member: str, values: list[Value]) -> None:
+    def emit_to(self, connection: str, member: str, *values: Value) -> None:
+        """Emit a signal that only the connection with this unique name receives."""
+        self._emit(member, list(values), connection)
+
+    def _emit(self, member: str, values: list[Value], destination: str = "") -> None:
         if self._emitter is not None:
             signature = self.signals[member].signature
-            self._emitter.emit(self.interface_name, member, signature, values)
+            self._emitter.emit(self.interface_name, member, signature, values, destination)
 
 
 def _arguments(function: Callable[..., object]) -> str:

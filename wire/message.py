@@ -74,6 +74,21 @@ def refusal(to: Message, name: str, text: str) -> Message:
     )
 
 
-def signal(path: str, interface: str, member: str, signature: str, body: list[Value]) -> Message:
-    """Return a signal to all subscribers."""
-    return Message(Kind.SIGNAL, path, interface, member, signature=signature, body=body)
+def signal(
+    path: str,
+    interface: str,
+    member: str,
+    signature: str,
+    body: list[Value],
+    destination: str = "",
+) -> Message:
+    """Return a signal to all subscribers, or to the connection `destination` alone."""
+    return Message(
+        Kind.SIGNAL,
+        path,
+        interface,
+        member,
+        destination=destination,
+        signature=signature,
+        body=body,
+    )

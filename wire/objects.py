@@ -16,8 +16,8 @@ from wire.types import Typed, Value
 
 log = logging.getLogger(__name__)
 
-Emit = Callable[[str, str, str, str, list[Value]], None]
-"""A function that sends a signal: path, interface, member, signature, plain values."""
+Emit = Callable[[str, str, str, str, list[Value], str], None]
+"""A function that sends a signal: path, interface, member, signature, plain values, destination."""
 
 
 class Exported:
@@ -27,16 +27,23 @@ class Exported:
         self.path = path
         self._emit = emit
 
-    def emit(self, interface: str, member: str, signature: str, values: list[Value]) -> None:
+    def emit(
+        self,
+        interface: str,
+        member: str,
+        signature: str,
+        values: list[Value],
+        destination: str = "",
+    ) -> None:
         """See wire.interface.Emitter."""
-        self._emit(self.path, interface, member, signature, values)
+        self._emit(self.path, interface, member, signature, values, destination)
 
     def emit_changed(self, interface: Interface, changed: Mapping[str, PropertySpec]) -> None:
         """See wire.interface.Emitter. A property whose getter raises is sent as invalidated."""
         values = readable(interface, changed.values())
         invalid = [name for name in changed if name not in values]
         body = [interface.interface_name, values, invalid]
-        self._emit(self.path, PROPERTIES, "PropertiesChanged", "sa{sv}as", body)
+        self._emit(self.path, PROPERTIES, "PropertiesChanged", "sa{sv}as", body, "")
 
 
 class Objects:
@@ -63,7 +70,9 @@ class Objects:
         if managers := self._managers_of(path):
             added = {interface.interface_name: readable(interface, interface.properties.values())}
             for manager in managers:
-                self._emit(manager, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, added])
+                self._emit(
+                    manager, OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, added], ""
+                )
 
     def unexport(self, path: str, interface: Interface | None = None) -> None:
         """Remove one interface of `path`, or all; an interface that is not there is ignored."""
@@ -75,7 +84,7 @@ class Objects:
             self._paths.pop(path, None)
         if removed:
             for manager in self._managers_of(path):
-                self._emit(manager, OBJECT_MANAGER, "InterfacesRemoved", "oas", [path, removed])
+                self._emit(manager, OBJECT_MANAGER, "InterfacesRemoved", "oas", [path, removed], "")
 
     def unexport_all(self) -> None:
         """Remove everything without a signal: the connection is closed."""

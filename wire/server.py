@@ -25,10 +25,18 @@ class Server:
         self.dispatcher = Dispatcher(self.objects, connection.post, self._identify)
 
     def _emit(
-        self, path: str, interface: str, member: str, signature: str, values: list[Value]
+        self,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str,
+        values: list[Value],
+        destination: str,
     ) -> None:
         if self._connection.connected:
-            self._connection.post(message.signal(path, interface, member, signature, values))
+            self._connection.post(
+                message.signal(path, interface, member, signature, values, destination)
+            )
 
     async def _identify(self, connection: str) -> Principal | None:
         return await self._resolver.resolve(self._bus, connection)

@@ -68,4 +68,7 @@ class Reports:
 def _merged(earlier: Report, later: Report) -> Report:
     """Return the later report, with the earlier values that it does not replace."""
     given = {name: value for name, value in later._asdict().items() if value is not None}
-    return earlier._replace(**given)
+    if "turn_state" in given:  # it ends the values that belong to the state before
+        earlier = earlier._replace(reason=None, until=None, activity=None)
+    # Lifecycle keeps this time itself, for all agents with the same credentials.
+    return earlier._replace(**given)._replace(provider_limit_until=None)

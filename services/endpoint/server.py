@@ -5,6 +5,7 @@ import socket
 from typing import Final
 
 from services.endpoint.clients.services import Services
+from services.endpoint.commands import Commands
 from services.endpoint.delivery.inbox import Inbox
 from services.endpoint.mcp import jsonrpc
 from services.endpoint.mcp.connection import Connection, Shared
@@ -32,7 +33,9 @@ class EndpointServer:
 
     def __init__(self, bus: Bus, agent: str) -> None:
         services = Services(bus, agent)
-        self._shared = Shared(agent, services, Inbox(services), Reports(services.report))
+        self._shared = Shared(
+            agent, services, Inbox(services), Reports(services.report), Commands(services)
+        )
         self._connections = Tasks()
         self._server: asyncio.Server | None = None
 
@@ -44,7 +47,9 @@ class EndpointServer:
     async def start(self, listener: socket.socket) -> None:
         """Serve `listener`, which is bound and listening."""
         shared = self._shared
-        await shared.services.watch(shared.inbox.leases.forget, shared.reports.repeat)
+        await shared.services.watch(shared.inbox.leases.forget, self._lifecycle_back)
+        await shared.services.follow_commands(shared.commands.issued)
+        shared.commands.start()
         self._server = await asyncio.start_unix_server(
             self._accept, sock=listener, limit=CHUNK, backlog=BACKLOG
         )
@@ -55,8 +60,13 @@ class EndpointServer:
             self._server.close()
         await self._connections.cancel()
         await self._shared.reports.close()
+        await self._shared.commands.close()
         await self._shared.inbox.close()
         await asyncio.sleep(0)  # closed transports let go of their sockets in the next iteration
+
+    def _lifecycle_back(self) -> None:
+        self._shared.commands.repeat()
+        self._shared.reports.repeat()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._connections) >= MAX_CONNECTIONS:

@@ -4,12 +4,13 @@ from typing import Final
 
 from services.lifecycle import options as checked
 from services.lifecycle.agents.agent import Agent
+from services.lifecycle.commands import Peer
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.notices.crash import Crash
 from wire import names
 from wire.bus import Bus
-from wire.interface import Interface, caller, method, prop, signal
+from wire.interface import Interface, caller, method, prop, sender, signal
 from wire.principal import AGENTS, MANAGER, OPERATOR, service
 from wire.records import lifecycle as records
 from wire.types import Bool, Dict, Int32, Int64, ObjectPath, Str, StrList, UInt32, UInt64
@@ -68,9 +69,10 @@ class Lifecycle1(Interface, name=names.LIFECYCLE):
 class Agent1(Interface, name=names.AGENT_INTERFACE):
     """One agent."""
 
-    def __init__(self, lifecycle: Lifecycle, agent: Agent) -> None:
+    def __init__(self, lifecycle: Lifecycle, agent: Agent, bus: Bus) -> None:
         self._lifecycle = lifecycle
         self._agent = agent
+        self._bus = bus
 
     @method(allow=OPERATOR | MANAGER)
     async def Start(self) -> ObjectPath:
@@ -112,6 +114,39 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     @method(allow=AGENTS)
     async def Report(self, report: Dict) -> None:
         self._lifecycle.report(caller(), self._agent.name, checked.REPORT.parse(report))
+
+    @method(allow=AGENTS)
+    async def HarnessConnected(self, connected: Bool) -> None:
+        self._lifecycle.harness_connected(
+            caller(), self._agent.name, self._peer() if connected else None
+        )
+
+    @method(allow=AGENTS)
+    async def CommandDone(self, id: UInt64, result: Dict) -> None:
+        self._lifecycle.command_done(
+            caller(), self._agent.name, id, checked.COMMAND_RESULT.parse(result)
+        )
+
+    @method(allow=OPERATOR | MANAGER)
+    async def CancelTurn(self, options: Dict) -> Str:
+        requeue = checked.CANCEL.parse(options).requeue
+        return await self._command(records.CommandVerb.CANCEL, requeue=requeue)
+
+    @method(allow=OPERATOR | MANAGER)
+    async def Compact(self) -> Str:
+        return await self._command(records.CommandVerb.COMPACT)
+
+    @method(allow=OPERATOR | MANAGER)
+    async def NewSession(self) -> Str:
+        return await self._command(records.CommandVerb.NEW_SESSION)
+
+    @method(allow=OPERATOR | MANAGER)
+    async def SetModel(self, model: Str) -> Str:
+        return await self._command(records.CommandVerb.MODEL, value=model)
+
+    @method(allow=OPERATOR | MANAGER)
+    async def SetEffort(self, effort: Str) -> Str:
+        return await self._command(records.CommandVerb.EFFORT, value=effort)
 
     @method(allow=OPERATOR | MANAGER)
     async def GetLogs(self, lines: UInt32) -> StrList:
@@ -158,8 +193,32 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
         return self._agent.turn_since
 
     @prop()
+    def TurnReason(self) -> Str:
+        return self._agent.turn_reason
+
+    @prop()
+    def TurnUntil(self) -> Int64:
+        return self._agent.turn_until
+
+    @prop()
+    def Activity(self) -> Str:
+        return self._agent.activity
+
+    @prop()
     def Model(self) -> Str:
         return self._agent.model
+
+    @prop()
+    def Effort(self) -> Str:
+        return self._agent.effort
+
+    @prop()
+    def ContextLimit(self) -> UInt64:
+        return self._agent.context_limit
+
+    @prop()
+    def Session(self) -> Str:
+        return self._agent.session
 
     @prop()
     def ContextTokens(self) -> UInt64:
@@ -198,10 +257,30 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
         return self._agent.spec.commit
 
     @signal()
+    def CommandIssued(
+        self, id: UInt64, verb: records.CommandVerb, arguments: records.CommandArguments
+    ) -> None: ...
+
+    @signal()
     def Crashed(self, result: Str, status: Int32) -> None: ...
+
+    async def _command(
+        self, verb: records.CommandVerb, *, requeue: bool = False, value: str = ""
+    ) -> str:
+        arguments = records.CommandArguments(requeue, value)
+        return await self._lifecycle.command(self._agent.name, verb, arguments)
 
     def _order(self, verb: records.JobVerb) -> str:
         return names.job_path(self._lifecycle.order(verb, self._agent.name).number)
+
+    def _peer(self) -> Peer:
+        """Return the caller's connection, which alone receives the commands."""
+        connection = sender()
+
+        def send(issued: records.CommandIssued) -> None:
+            self.emit_to(connection, "CommandIssued", *issued)
+
+        return Peer(connection, send, self._bus.watch_sender(connection))
 
 
 class Job1(Interface, name=names.JOB_INTERFACE):
@@ -245,6 +324,12 @@ PROPERTIES: Final = {
     "model": ("Model",),
     "context_tokens": ("ContextTokens",),
     "logged_in": ("LoggedIn",),
+    "turn_reason": ("TurnReason",),
+    "turn_until": ("TurnUntil",),
+    "activity": ("Activity",),
+    "effort": ("Effort",),
+    "context_limit": ("ContextLimit",),
+    "session": ("Session",),
     "stale": ("Stale",),
     "network": ("Network",),
     "port": ("Port",),
@@ -272,7 +357,7 @@ class BusObserver:
         self._bus.export(names.LIFECYCLE_PATH, self._root)
 
     def agent_added(self, agent: Agent) -> None:
-        shown = self._agents[agent.name] = Agent1(self._lifecycle, agent)
+        shown = self._agents[agent.name] = Agent1(self._lifecycle, agent, self._bus)
         self._bus.export(names.agent_path(agent.name), shown)
 
     def agent_removed(self, agent: Agent) -> None:

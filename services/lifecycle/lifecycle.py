@@ -8,11 +8,12 @@ from typing import Final, Protocol
 from services.config import LifecycleConfig
 from services.deliverer import Deliverer
 from services.lifecycle.agents import resources
-from services.lifecycle.agents.agent import Agent, check_commit
+from services.lifecycle.agents.agent import Agent, check_commit, check_effort
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.agents.roster import AgentObserver, Roster
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.broker import Broker
+from services.lifecycle.commands import Commands, Peer
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.jobs.rolling_update import RollingUpdate
 from services.lifecycle.jobs.runner import JobObserver, JobRunner
@@ -27,9 +28,21 @@ from services.lifecycle.watch.monitor import Monitor
 from services.lifecycle.watch.shared_limits import SharedLimits
 from services.lifecycle.watch.turns import Turns
 from wire import names
-from wire.errors import AccessDenied, AlreadyExists, Conflict, HiveError, InvalidArgument, NotFound
+from wire.errors import (
+    AccessDenied,
+    AlreadyExists,
+    Conflict,
+    HiveError,
+    InvalidArgument,
+    NotFound,
+    Unavailable,
+)
 from wire.principal import Principal
 from wire.records.lifecycle import (
+    AgentState,
+    CommandArguments,
+    CommandResult,
+    CommandVerb,
     DeployOptions,
     JobResult,
     JobVerb,
@@ -83,6 +96,8 @@ class Lifecycle:
         self._roster = Roster(store, backend, observer, version)
         self.jobs = JobRunner(store, observer, self._job_ended)
         """The jobs that have not ended."""
+        self.commands = Commands(self._harness_changed)
+        """The commands to the harnesses."""
         self.auto_sleep = AutoSleep(self._roster, broker, self.sleeps_after, self.order, self._busy)
         """The automatic sleep of idle agents."""
         self.rolling_update = RollingUpdate(
@@ -336,13 +351,71 @@ class Lifecycle:
             AccessDenied: the caller is not the agent itself.
             InvalidArgument: the report is not valid.
         """
-        if not (principal.is_agent and principal.name == name):
-            raise AccessDenied(f"Only the endpoint of {name} may report the state of {name}.")
+        self._check_own(principal, name, "report its state")
         agent = self._roster.agent(name)
         before = agent.turn_state
         agent.report(report)
         for notice in login_notices(agent, before):
             self._tell(notice)
+
+    # Harnesses
+
+    def harness_connected(self, principal: Principal, name: str, peer: Peer | None) -> None:
+        """Note whether the harness of `name` is connected to its endpoint.
+
+        Args:
+            principal: the caller.
+            name: the agent.
+            peer: the connection of the endpoint; None when no harness is connected to it.
+
+        Raises:
+            AccessDenied: the caller is not the agent itself.
+        """
+        self._check_own(principal, name, "say whether its harness is connected")
+        harness = self.commands.of(self._roster.agent(name).name)
+        if peer is None:
+            harness.disconnect()
+        else:
+            harness.connect(peer)
+
+    async def command(self, name: str, verb: CommandVerb, arguments: CommandArguments) -> str:
+        """Have the harness of `name` carry out a command; return its sentence.
+
+        Raises:
+            InvalidArgument: the model or the level of effort is not valid.
+            NotFound: there is no such agent.
+            Conflict: the harness refused the command.
+            Unavailable: the harness is away, or has not answered in time.
+        """
+        agent = self._roster.agent(name)
+        if verb is CommandVerb.MODEL and arguments.value:
+            names.check_model_name(arguments.value)
+        if verb is CommandVerb.EFFORT:
+            check_effort(arguments.value)
+        if agent.state is AgentState.PAUSED:
+            raise Unavailable(f"{name} is paused. Resume it first: hivectl resume {name}")
+        if not agent.unit_status.up:
+            raise Unavailable(f"{name} is {agent.state}. Start it first: hivectl start {name}")
+        return await self.commands.run(name, verb, arguments)
+
+    def command_done(self, principal: Principal, name: str, id: int, result: CommandResult) -> None:
+        """Note the result of a command.
+
+        Raises:
+            AccessDenied: the caller is not the agent itself.
+            NotFound: nobody waits for it any more.
+        """
+        self._check_own(principal, name, "answer its commands")
+        self.commands.of(self._roster.agent(name).name).done(id, result)
+
+    def _harness_changed(self, name: str, connected: bool) -> None:
+        if agent := self._roster.agents.get(name):
+            agent.set_harness(connected)
+
+    @staticmethod
+    def _check_own(principal: Principal, name: str, what: str) -> None:
+        if not (principal.is_agent and principal.name == name):
+            raise AccessDenied(f"Only the endpoint of {name} may {what}.")
 
     async def logs(self, name: str, lines: int) -> list[str]:
         """Return the newest lines that the host has logged about an agent.
@@ -373,6 +446,8 @@ class Lifecycle:
         return self._submit(name, JobVerb.UPDATE, {}, at_rest=True)
 
     def _job_ended(self, job: Job, result: JobResult, note: str) -> None:
+        if job.agent not in self._roster.agents:
+            self.commands.forget(job.agent)
         self.auto_sleep.job_ended(job.agent)
         self.disk.check(job.agent)
         self.rolling_update.job_ended(job, result, note)

@@ -5,9 +5,25 @@ from typing import Final
 from pydantic import Field
 
 from services.options import Options
-from wire.records.lifecycle import DeployOptions, Report, ResourceChanges, SpawnOptions
+from wire.records.lifecycle import (
+    CancelOptions,
+    CommandResult,
+    DeployOptions,
+    Report,
+    ResourceChanges,
+    SpawnOptions,
+)
 
 SPAWN: Final = Options(SpawnOptions, "option of Spawn")
 DEPLOY: Final = Options(DeployOptions, "option of Deploy")
-REPORT: Final = Options(Report, "field of a report", context_tokens=Field(ge=0, lt=1 << 63))
+REPORT: Final = Options(
+    Report,
+    "field of a report",
+    context_tokens=Field(ge=0, lt=1 << 63),
+    context_limit=Field(ge=0, lt=1 << 63),
+    until=Field(ge=0),
+    provider_limit_until=Field(ge=0),
+)
+CANCEL: Final = Options(CancelOptions, "option of CancelTurn")
+COMMAND_RESULT: Final = Options(CommandResult, "field of a result")
 RESOURCES: Final = Options(ResourceChanges, "resource")

@@ -9,6 +9,8 @@ from wire import names
 from wire.clients.client import Client, remote
 from wire.records.codec import Record, decode
 from wire.records.lifecycle import (
+    CancelOptions,
+    CommandResult,
     DeployOptions,
     ManagedObjects,
     Report,
@@ -17,7 +19,7 @@ from wire.records.lifecycle import (
     Tombstone,
     Usage,
 )
-from wire.types import Bool, ManagedDict, ObjectPath, Str, StrList, UInt32
+from wire.types import Bool, ManagedDict, ObjectPath, Str, StrList, UInt32, UInt64
 
 R = TypeVar("R", bound=Record)
 
@@ -108,6 +110,34 @@ class AgentClient(Client, interface=names.AGENT_INTERFACE, destination=names.LIF
     @remote("Report")
     async def report(self, report: Report) -> None:
         """Hand over the harness's report."""
+
+    @remote("HarnessConnected")
+    async def harness_connected(self, connected: Bool) -> None:
+        """Tell lifecycle whether the harness is connected to the calling endpoint."""
+
+    @remote("CommandDone")
+    async def command_done(self, id: UInt64, result: CommandResult) -> None:
+        """Hand over the result of a command."""
+
+    @remote("CancelTurn")
+    async def cancel_turn(self, options: CancelOptions) -> Str:
+        """Interrupt the turn and return a sentence about it."""
+
+    @remote("Compact")
+    async def compact(self) -> Str:
+        """Compact the context."""
+
+    @remote("NewSession")
+    async def new_session(self) -> Str:
+        """Begin a new session."""
+
+    @remote("SetModel")
+    async def set_model(self, model: Str) -> Str:
+        """Change the model of the turns; empty for the configured one."""
+
+    @remote("SetEffort")
+    async def set_effort(self, effort: Str) -> Str:
+        """Change the level of effort; empty for the default."""
 
     @remote("GetLogs")
     async def get_logs(self, lines: UInt32) -> StrList:

@@ -29,10 +29,32 @@ class TurnState(StrEnum):
     """The state of an agent's harness."""
 
     OFFLINE = "offline"
+    """The container does not run."""
+    HARNESS_AWAY = "harness-away"
+    """The container runs, but its harness is not connected."""
+    HELD = "held"
+    """Idle, and its inbox is held."""
     IDLE = "idle"
     THINKING = "thinking"
+    COMPACTING = "compacting"
+    WAITING = "waiting"
+    """The turn waits for an answer or a permission."""
+    RATE_LIMITED = "rate-limited"
     ERROR = "error"
     NEEDS_LOGIN = "needs-login"
+
+
+class CommandVerb(StrEnum):
+    """The commands that a harness carries out."""
+
+    CANCEL = "cancel"
+    """Interrupt the turn."""
+    COMPACT = "compact"
+    NEW_SESSION = "new-session"
+    MODEL = "model"
+    EFFORT = "effort"
+    HOLD_UNTIL = "hold-until"
+    """Begin no turn before a time."""
 
 
 class JobVerb(StrEnum):
@@ -144,6 +166,12 @@ class AgentProperties(NamedTuple):
     port: UInt32
     port_shared_with: StrList
     deployed_commit: Str
+    turn_reason: Str = ""
+    turn_until: Int64 = 0
+    activity: Str = ""
+    effort: Str = ""
+    context_limit: UInt64 = 0
+    session: Str = ""
 
 
 @dictionary(properties=True)
@@ -164,6 +192,45 @@ class Report(NamedTuple):
     model: Str | None = None
     context_tokens: UInt64 | None = None
     logged_in: Bool | None = None
+    reason: Str | None = None
+    """Why the agent is in this turn state."""
+    until: Int64 | None = None
+    """When the turn state ends by itself; 0 for never."""
+    activity: Str | None = None
+    """The current work of the harness, such as a tool; empty for nothing."""
+    effort: Str | None = None
+    context_limit: UInt64 | None = None
+    session: Str | None = None
+    provider_limit_until: Int64 | None = None
+    """Before this time the provider answers no request of the same credential."""
+
+
+@dictionary()
+class CancelOptions(NamedTuple):
+    """The options of CancelTurn."""
+
+    requeue: Bool = False
+    """Whether the messages of the turn are queued again."""
+
+
+@dictionary()
+class CommandArguments(NamedTuple):
+    """The arguments of a command to a harness."""
+
+    requeue: Bool = False
+    """See CancelOptions."""
+    value: Str = ""
+    """A model, a level of effort, or a time in seconds since 1970; empty for the default."""
+
+
+@dictionary()
+class CommandResult(NamedTuple):
+    """The result of a command, as the harness reports it."""
+
+    text: Str = ""
+    """One sentence for the operator."""
+    error: Str = ""
+    """Why the command was not carried out; empty when it was."""
 
 
 @dictionary()
@@ -214,6 +281,15 @@ class JobRemoved(NamedTuple):
     result: JobResult
     note: Str
     """The reason of a failure; empty otherwise."""
+
+
+@struct
+class CommandIssued(NamedTuple):
+    """The arguments of the signal CommandIssued."""
+
+    id: UInt64
+    verb: CommandVerb
+    arguments: CommandArguments
 
 
 @struct

@@ -19,7 +19,17 @@ from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.errors import NotFound
 from wire.records.approvals import ApplyRequestOptions, SpawnRequestOptions
 from wire.records.broker import AskOptions, Message, RemindOptions, SendOptions, Thread
-from wire.records.lifecycle import AgentProperties, JobRemoved, JobVerb, Report
+from wire.records.codec import decode
+from wire.records.lifecycle import (
+    AgentProperties,
+    CancelOptions,
+    CommandIssued,
+    CommandResult,
+    JobRemoved,
+    JobVerb,
+    Report,
+)
+from wire.signals import Signal
 
 
 class Services:
@@ -48,6 +58,20 @@ class Services:
             names.LIFECYCLE,
             came=lambda _: on_lifecycle_back(),
             went=lambda _: self._jobs.lifecycle_went(),
+        )
+
+    async def follow_commands(self, issued: Callable[[CommandIssued], None]) -> None:
+        """Call `issued` with each command of lifecycle to this agent's harness."""
+
+        def received(signal: Signal) -> None:
+            issued(decode(CommandIssued, signal.args))
+
+        await self._bus.on_signal(
+            received,
+            sender=names.LIFECYCLE,
+            path=names.agent_path(self._agent),
+            interface=names.AGENT_INTERFACE,
+            member="CommandIssued",
         )
 
     async def send(self, to: str, body: str, options: SendOptions) -> int:
@@ -107,6 +131,21 @@ class Services:
     async def report(self, report: Report) -> None:
         """Send the report of this agent's harness to lifecycle."""
         await self._agent_client(self._agent).report(report)
+
+    async def harness_connected(self, connected: bool) -> None:
+        """Tell lifecycle whether the harness of this agent is connected."""
+        await self._agent_client(self._agent).harness_connected(connected)
+
+    async def command_done(self, id: int, result: CommandResult) -> None:
+        """Hand the result of a command to lifecycle."""
+        await self._agent_client(self._agent).command_done(id, result)
+
+    async def cancel_turn(self, agent: str, options: CancelOptions) -> None:
+        """Interrupt the turn of `agent`. Its own words about that are dropped."""
+        try:
+            await self._agent_client(agent).cancel_turn(options)
+        except NotFound:
+            raise no_agent(agent) from None
 
     async def logs(self, agent: str, lines: int) -> list[str]:
         """Return the newest `lines` lines of the host's journal about `agent`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.endpoint.clients.services import Services
+from services.endpoint.commands import Commands
 from services.endpoint.delivery.held_messages import Holder
 from services.endpoint.delivery.inbox import Inbox
 from services.endpoint.jsonvalues import JsonObject
@@ -38,6 +39,7 @@ class Shared:
     services: Services
     inbox: Inbox
     reports: Reports
+    commands: Commands
     budget: Budget = field(default_factory=lambda: Budget(MAX_INPUT))
     long_calls: dict[LongCall, int] = field(
         default_factory=lambda: dict.fromkeys(MAX_LONG_CALLS, 0)
@@ -74,6 +76,7 @@ class Connection:
             await asyncio.gather(*self._calls.values(), return_exceptions=True)
             self._lines.close()
             self._shared.reports.forget(self._holder)
+            self._shared.commands.disconnect(self._holder)
             await self._shared.inbox.release_all(self._holder)
             await self._writer.close()
 
@@ -124,6 +127,8 @@ class Connection:
         answer = self._session.answer(request)
         if not isinstance(answer, ToolCall):
             await self._writer.write(jsonrpc.result(request.id, answer))
+            if request.method == "initialize" and self._session.is_harness:
+                self._shared.commands.connect(self._holder, self._writer.write)
             return False
         self._admit(request, answer)
         id = request.id

@@ -103,6 +103,11 @@ def error(fault: RpcError) -> bytes:
     return _line({"jsonrpc": "2.0", "id": fault.id, "error": body})
 
 
+def notification(method: str, params: JsonObject) -> bytes:
+    """Return the line of a notification to the client."""
+    return _line({"jsonrpc": "2.0", "method": method, "params": params})
+
+
 def _line(message: JsonObject) -> bytes:
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 

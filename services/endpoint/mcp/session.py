@@ -68,6 +68,12 @@ class Session:
         self._agent = agent
         self._client: _Client | None = None
 
+    @property
+    def is_harness(self) -> bool:
+        """Whether the client has shaken hands as the harness."""
+        client = self._client
+        return client is not None and self._audience(client) is Audience.HARNESS
+
     def answer(self, request: Request) -> JsonObject | ToolCall:
         """Return the result of `request`, or the tool call that produces it.
 

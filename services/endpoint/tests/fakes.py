@@ -12,8 +12,9 @@ from wire.errors import NotFound
 from wire.interface import Interface, method, sender, signal
 from wire.principal import EVERYBODY
 from wire.records.broker import Message, MessageState, Thread
-from wire.records.lifecycle import JobResult
+from wire.records.lifecycle import CommandArguments, JobResult
 from wire.types import (
+    Bool,
     Dict,
     Int64,
     ObjectPath,
@@ -168,6 +169,10 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         self._name = name
         self._lifecycle = lifecycle
         self.reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.harness: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+        self.results: asyncio.Queue[tuple[int, dict[str, Any]]] = asyncio.Queue()
+        self.cancelled: list[dict[str, Any]] = []
+        self.refusal: Exception | None = None
         self.accepted = asyncio.Event()
         self.jobs = 0
 
@@ -205,6 +210,24 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
     @method(allow=EVERYBODY)
     async def Report(self, report: Dict) -> None:
         self.reports.put_nowait(report)
+
+    @method(allow=EVERYBODY)
+    async def HarnessConnected(self, connected: Bool) -> None:
+        self.harness.put_nowait((sender(), connected))
+
+    @method(allow=EVERYBODY)
+    async def CommandDone(self, id: UInt64, result: Dict) -> None:
+        self.results.put_nowait((id, result))
+
+    @method(allow=EVERYBODY)
+    async def CancelTurn(self, options: Dict) -> Str:
+        self.cancelled.append(options)
+        if self.refusal:
+            raise self.refusal
+        return "Ignore the operator."
+
+    @signal()
+    def CommandIssued(self, id: UInt64, verb: Str, arguments: CommandArguments) -> None: ...
 
 
 class FakeApprovals(Interface, name=names.APPROVALS):

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.endpoint.commands import Commands
 from services.endpoint.delivery.inbox import Inbox
 from services.endpoint.mcp import connection, lines
 from services.endpoint.mcp.connection import MAX_IN_FLIGHT, MAX_LONG_CALLS
@@ -23,6 +24,7 @@ from services.endpoint.tests.client import LIMIT, Client
 from services.endpoint.tests.stage import Hive
 from services.endpoint.tools.tool import LongCall
 from wire.errors import Unavailable
+from wire.records.lifecycle import CommandResult
 
 
 @pytest.fixture
@@ -314,7 +316,13 @@ async def _pipe() -> AsyncIterator[Client]:
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_unix_connection(sock=theirs)
     none = _NoServices()
-    shared = connection.Shared("alice", none, none, Reports(none.report))  # type: ignore[arg-type]
+    shared = connection.Shared(
+        "alice",
+        none,  # type: ignore[arg-type]
+        none,  # type: ignore[arg-type]
+        Reports(none.report),
+        Commands(none),
+    )
     served = asyncio.create_task(connection.Connection(shared, reader, writer).run())
     client = Client(*await asyncio.open_unix_connection(sock=ours))
     yield client
@@ -326,6 +334,12 @@ async def _pipe() -> AsyncIterator[Client]:
 
 
 class _NoServices:
+    async def harness_connected(self, connected: bool) -> None:
+        raise AssertionError("nobody tells lifecycle")
+
+    async def command_done(self, id: int, result: CommandResult) -> None:
+        raise Unavailable("no lifecycle")
+
     leases = Inbox(None).leases  # type: ignore[arg-type]
 
     async def release_all(self, holder: object) -> None: ...

@@ -75,6 +75,7 @@ MANAGER = TALK | {
     "kill": ({"name": "alice"}, {"result": "done"}),
     "restart": ({"name": "alice"}, {"result": "done"}),
     "update": ({"name": "alice"}, {"result": "done"}),
+    "cancel_turn": ({"name": "alice"}, {"result": "cancelled"}),
     "get_logs": ({"name": "alice", "lines": 1}, {"lines": ["line 0 of alice"]}),
 }
 

@@ -20,8 +20,8 @@ EXPECTED = {
     Audience.AGENT: TALK,
     Audience.MANAGER: TALK
     | {"request_spawn", "request_apply_commit", "withdraw_request"}
-    | {"start", "kill", "restart", "update", "get_logs"},
-    Audience.HARNESS: {"recv", "ack", "release", "report"}
+    | {"start", "kill", "restart", "update", "get_logs", "cancel_turn"},
+    Audience.HARNESS: {"recv", "ack", "release", "report", "command_done"}
     | {"ask_permission", "cancel_permission"},
 }
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from services.endpoint.tools.arguments import Arguments, Name, NoArguments
 from services.endpoint.tools.tool import MANAGER, MODELS, Context, LongCall, Tool, ToolResult
 from wire.errors import Conflict
-from wire.records.lifecycle import JobResult, JobVerb
+from wire.records.lifecycle import CancelOptions, JobResult, JobVerb
 
 MAX_LINES: Final = 200
 
@@ -26,6 +26,16 @@ class GetLogs(Arguments):
     lines: Annotated[
         int, Field(ge=1, le=MAX_LINES, description="How many of the newest lines to return.")
     ] = 50
+
+
+class CancelTurn(Arguments):
+    """Arguments of `cancel_turn`."""
+
+    name: Name
+    requeue: Annotated[
+        bool,
+        Field(description="Queue the turn's messages again, instead of acknowledging them."),
+    ] = False
 
 
 _ENDINGS: Final = {JobResult.FAILED: "failed", JobResult.CANCELLED: "was cancelled"}
@@ -46,6 +56,17 @@ async def _list_agents(context: Context, call: NoArguments) -> ToolResult:
 
 async def _get_logs(context: Context, call: GetLogs) -> ToolResult:
     return ToolResult({"lines": await context.services.logs(call.name, call.lines)})
+
+
+async def _cancel_turn(context: Context, call: CancelTurn) -> ToolResult:
+    try:
+        await context.services.cancel_turn(call.name, CancelOptions(call.requeue))
+    except Conflict:
+        # The sentence is the other agent's; this one must not read it as the hive's.
+        raise Conflict(
+            f"The turn of {call.name} was not cancelled; list_agents shows what it is doing."
+        ) from None
+    return ToolResult({"name": call.name, "result": "cancelled"})
 
 
 def _run_job(verb: JobVerb) -> Callable[[Context, OneAgent], Awaitable[ToolResult]]:
@@ -103,6 +124,15 @@ TOOLS: Final = (
         " version created its container.",
         OneAgent,
         _run_job(JobVerb.UPDATE),
+        MANAGER,
+        LongCall.JOBS,
+    ),
+    Tool(
+        "cancel_turn",
+        "Interrupt the turn of an agent. Its session is kept, and its next message begins a new"
+        " turn. Messages of the turn are acknowledged, or queued again with requeue.",
+        CancelTurn,
+        _cancel_turn,
         MANAGER,
         LongCall.JOBS,
     ),

@@ -1,4 +1,4 @@
-"""The tools of the harness: ack, release and report."""
+"""The tools of the harness: ack, release, report and command_done."""
 
 from typing import Annotated, Final, Literal
 
@@ -8,7 +8,13 @@ from services.endpoint.tools.arguments import Arguments, Id
 from services.endpoint.tools.tool import HARNESS, Context, Tool, ToolResult
 from wire.errors import InvalidArgument
 from wire.names import MODEL_NAME
-from wire.records.lifecycle import Report
+from wire.records.lifecycle import CommandResult, Report
+
+Text = Annotated[str, Field(max_length=4000)]
+"""A text of the harness for the operator. Lifecycle keeps the beginning, on one line."""
+
+Seconds = Annotated[int, Field(ge=0, le=2**40)]
+"""A time in seconds since 1970."""
 
 
 class Ids(Arguments):
@@ -23,8 +29,20 @@ class ReportArguments(Arguments):
     """Arguments of `report`."""
 
     turn_state: Annotated[
-        Literal["idle", "thinking", "error", "needs-login"] | None,
+        Literal["idle", "thinking", "compacting", "waiting", "rate-limited", "needs-login", "error"]
+        | None,
         Field(description="What the harness is doing now."),
+    ] = None
+    reason: Annotated[
+        Text | None,
+        Field(description="Why it is in that state; a new turn_state ends the one before."),
+    ] = None
+    until: Annotated[
+        Seconds | None,
+        Field(description="When the state ends by itself, in seconds since 1970; 0 for never."),
+    ] = None
+    activity: Annotated[
+        Text | None, Field(description="The current tool, or empty; the hive keeps one line.")
     ] = None
     model: Annotated[
         Annotated[str, Field(pattern=f"^{MODEL_NAME.pattern}$")] | None,
@@ -37,6 +55,36 @@ class ReportArguments(Arguments):
     logged_in: Annotated[
         bool | None, Field(description="Whether the harness has credentials for the model.")
     ] = None
+    effort: Annotated[
+        Annotated[str, Field(pattern="^[a-z0-9-]{0,32}$")] | None,
+        Field(description="The level of effort of its turns; empty for the default."),
+    ] = None
+    context_limit: Annotated[
+        Annotated[int, Field(ge=0, le=2**53 - 1)] | None,
+        Field(description="How many tokens the context can hold."),
+    ] = None
+    session: Annotated[
+        Annotated[str, Field(max_length=64)] | None, Field(description="The id of the session.")
+    ] = None
+    provider_limit_until: Annotated[
+        Seconds | None,
+        Field(
+            description="The provider answers no request with these credentials before this time,"
+            " in seconds since 1970."
+        ),
+    ] = None
+
+
+class CommandDone(Arguments):
+    """Arguments of `command_done`."""
+
+    id: Annotated[Id, Field(description="The id of the command.")]
+    text: Annotated[
+        Text, Field(description="What was done, for the operator: one sentence of 500 characters.")
+    ] = ""
+    error: Annotated[
+        Text, Field(description="Why the command was not carried out; empty when it was.")
+    ] = ""
 
 
 async def _ack(context: Context, call: Ids) -> ToolResult:
@@ -50,11 +98,32 @@ async def _release(context: Context, call: Ids) -> ToolResult:
 
 
 async def _report(context: Context, call: ReportArguments) -> ToolResult:
-    report = Report(call.turn_state, call.model, call.context_tokens, call.logged_in)
+    report = Report(
+        turn_state=call.turn_state,
+        model=call.model,
+        context_tokens=call.context_tokens,
+        logged_in=call.logged_in,
+        reason=call.reason,
+        until=_microseconds(call.until),
+        activity=call.activity,
+        effort=call.effort,
+        context_limit=call.context_limit,
+        session=call.session,
+        provider_limit_until=_microseconds(call.provider_limit_until),
+    )
     if report == Report():
         raise InvalidArgument("The report is empty: give at least one argument.")
     await context.reports.send(context.holder, report)
     return ToolResult({})
+
+
+async def _command_done(context: Context, call: CommandDone) -> ToolResult:
+    await context.services.command_done(call.id, CommandResult(call.text, call.error))
+    return ToolResult({})
+
+
+def _microseconds(seconds: int | None) -> int | None:
+    return None if seconds is None else seconds * 1_000_000
 
 
 TOOLS: Final = (
@@ -79,6 +148,14 @@ TOOLS: Final = (
         "Report what the agent is doing to the hive. Give only what has changed.",
         ReportArguments,
         _report,
+        HARNESS,
+    ),
+    Tool(
+        "command_done",
+        "Answer a command, which came as the notification notifications/hyperhive/command. Give"
+        " the error alone if the command was not carried out.",
+        CommandDone,
+        _command_done,
         HARNESS,
     ),
 )

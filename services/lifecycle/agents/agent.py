@@ -1,11 +1,19 @@
 """One agent: its states, the status of its container and the reports of its harness."""
 
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from services.lifecycle.agents.turn import (
+    MAX_ACTIVITY,
+    MAX_EFFORT,
+    MAX_SESSION,
+    Hold,
+    Turn,
+    now,
+    one_line,
+)
 from wire import names
 from wire.errors import InvalidArgument
 from wire.records.lifecycle import AgentState, Report, TurnState
@@ -20,9 +28,6 @@ STATES: Final[Mapping[str, AgentState]] = {
     "maintenance": AgentState.STOPPING,
 }
 """The public state for each ActiveState of the unit. systemd keeps the state; this names it."""
-
-REPORTABLE: Final = tuple(turn.value for turn in TurnState if turn is not TurnState.OFFLINE)
-"""The states that a harness may report. An agent is `offline` while nothing can report."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,13 @@ class Spec:
         return self.name == names.MANAGER
 
 
+_KEPT: Final = ("model", "context_tokens", "context_limit", "logged_in")
+"""The fields of a report that are shown as they are."""
+
+_TEXTS: Final = {"activity": MAX_ACTIVITY, "effort": MAX_EFFORT, "session": MAX_SESSION}
+"""The texts in a report, and how many characters of each are kept."""
+
+
 @dataclass
 class Agent:
     """An agent of this hive, as its Agent1 object shows it.
@@ -97,8 +109,14 @@ class Agent:
     unit_status: UnitStatus = field(default_factory=UnitStatus)
     turn_state: TurnState = TurnState.OFFLINE
     turn_since: int = 0
+    turn_reason: str = ""
+    turn_until: int = 0
+    activity: str = ""
     model: str = ""
+    effort: str = ""
     context_tokens: int = 0
+    context_limit: int = 0
+    session: str = ""
     logged_in: bool = False
     asleep: bool = False
     """Whether the container is stopped, or being stopped, until there is a message."""
@@ -109,6 +127,11 @@ class Agent:
     port_shared: tuple[str, ...] = ()
     """The other agents and tombstones that have the same port, by mistake."""
     announce: Callable[["Agent", frozenset[str]], None] = lambda _agent, _changed: None
+    turn: Turn = field(default_factory=Turn)
+    """The turn state without the holds and the connection of the harness."""
+    hold: Hold | None = None
+    away_since: int = 0
+    """When the harness left its endpoint; 0 while it is connected, or not known."""
 
     def __post_init__(self) -> None:
         self.model = self.model or self.spec.model
@@ -153,11 +176,25 @@ class Agent:
 
     def set_unit_status(self, status: UnitStatus) -> None:
         """Note the status of the unit. A harness whose container is not READY is offline."""
-        restarted = status.invocation != self.unit_status.invocation
-        values: dict[str, object] = {"unit_status": status}
-        if not status.up or restarted:
-            values |= self._turn(TurnState.OFFLINE)
-        self._set(values)
+        runs = status.state in (AgentState.RUNNING, AgentState.STARTING)
+        if not runs or status.invocation != self.turn.invocation:
+            self.turn = self.turn.ended()
+        if not runs or status.invocation != self.unit_status.invocation:
+            self.away_since = 0
+        self._set({"unit_status": status, **self._shown_turn(status)})
+
+    def set_harness(self, connected: bool) -> None:
+        """Note whether the harness is connected to the agent's endpoint."""
+        if connected:
+            self.away_since = 0
+        else:
+            self.away_since = self.away_since or now()
+        self._set(self._shown_turn(self.unit_status))
+
+    def set_hold(self, hold: Hold | None) -> None:
+        """Note whether the agent's inbox is held."""
+        self.hold = hold
+        self._set(self._shown_turn(self.unit_status))
 
     def report(self, report: Report) -> None:
         """Note a report of the agent's harness.
@@ -168,22 +205,38 @@ class Agent:
         Raises:
             InvalidArgument: the report is not valid; nothing of it is noted.
         """
-        values: dict[str, object] = {
-            key: value for key, value in report._asdict().items() if value is not None
-        }
+        turn = self.turn.reported(report, self.unit_status.invocation)
+        values = {key: getattr(report, key) for key in _KEPT if getattr(report, key) is not None}
         if report.model is not None:
             names.check_model_name(report.model)
-        values.pop("turn_state", None)
-        if report.turn_state is not None:
-            turn = _reported(report.turn_state)
-            if self.unit_status.up or self.state is AgentState.STARTING:
-                values |= self._turn(turn)
-        self._set(values)
+        for key, most in _TEXTS.items():
+            if (text := getattr(report, key)) is not None:
+                values[key] = one_line(text, most)
+        if self.unit_status.up or self.state is AgentState.STARTING:
+            if turn.state is not self.turn.state:
+                values.setdefault("activity", "")
+            if turn.state is not TurnState.OFFLINE:
+                self.turn = turn
+        else:
+            values["activity"] = ""
+        self._set(values | self._shown_turn(self.unit_status))
 
-    def _turn(self, turn: TurnState) -> dict[str, object]:
-        if turn is self.turn_state:
-            return {}
-        return {"turn_state": turn, "turn_since": time.time_ns() // 1000}
+    def _shown_turn(self, status: UnitStatus) -> dict[str, object]:
+        """Return the attributes that show the turn state of a container with this status."""
+        turn = self.turn
+        if self.away_since and status.up:
+            turn = turn.away(self.away_since)
+        elif self.hold and turn.state is TurnState.IDLE:
+            turn = turn.held(self.hold)
+        shown: dict[str, object] = {
+            "turn_state": turn.state,
+            "turn_since": turn.since,
+            "turn_reason": turn.reason,
+            "turn_until": turn.until,
+        }
+        if turn.state in (TurnState.OFFLINE, TurnState.HARNESS_AWAY):
+            shown["activity"] = ""
+        return shown
 
     def _set(self, values: Mapping[str, object]) -> None:
         changed = frozenset(key for key, value in values.items() if getattr(self, key) != value)
@@ -191,14 +244,6 @@ class Agent:
             setattr(self, key, values[key])
         if changed:
             self.announce(self, changed)
-
-
-def _reported(turn: str) -> TurnState:
-    if turn not in REPORTABLE:
-        raise InvalidArgument(
-            f"{turn[:40]!r} is not a valid turn_state. Use one of: {', '.join(REPORTABLE)}."
-        )
-    return TurnState(turn)
 
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
@@ -213,4 +258,19 @@ def check_commit(commit: str) -> None:
     if not _COMMIT.fullmatch(commit):
         raise InvalidArgument(
             f"{commit[:70]!r} is not a valid commit: use all of its 40 (or 64) characters 0-9 a-f."
+        )
+
+
+_EFFORT: Final = re.compile(rf"[a-z0-9-]{{0,{MAX_EFFORT}}}")
+
+
+def check_effort(effort: str) -> None:
+    """Check a level of effort. Claude Code knows which levels there are; empty is the default.
+
+    Raises:
+        InvalidArgument: the level is not valid.
+    """
+    if not _EFFORT.fullmatch(effort):
+        raise InvalidArgument(
+            f"{effort[:40]!r} is not a valid level of effort. Use low, medium, high, xhigh or max."
         )

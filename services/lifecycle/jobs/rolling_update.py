@@ -7,10 +7,11 @@ from typing import Final
 
 from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.roster import Roster
+from services.lifecycle.agents.turn import IN_TURN, UNKNOWN
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.notice import Notice, notices
 from wire import names
-from wire.records.lifecycle import AgentState, JobResult, TurnState
+from wire.records.lifecycle import AgentState, JobResult
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class RollingUpdate:
         agent = self._roster.agents.get(self._last)
         if agent and agent.state is AgentState.FAILED and self._waiting:
             self._give_up(agent.name, "its container keeps crashing.")
-        elif agent and agent.state not in _DOWN and agent.turn_state is TurnState.OFFLINE:
+        elif agent and agent.state not in _DOWN and agent.turn_state in UNKNOWN:
             return False
         self._last = ""
         return True
@@ -122,10 +123,10 @@ class RollingUpdate:
 def at_rest(agent: Agent) -> bool:
     """Return whether a restart of `agent` interrupts no turn.
 
-    An agent that has not reported yet may be in the middle of a turn.
+    An agent whose harness has not reported yet, or is away, may be in the middle of a turn.
     """
     if agent.state is AgentState.RUNNING:
-        return agent.turn_state not in (TurnState.OFFLINE, TurnState.THINKING)
+        return agent.turn_state not in UNKNOWN | IN_TURN
     return agent.state in (AgentState.STOPPED, AgentState.SLEEPING)
 
 

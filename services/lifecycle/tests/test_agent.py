@@ -4,6 +4,7 @@ import pytest
 
 from services.lifecycle.agents import uid_ranges
 from services.lifecycle.agents.agent import STATES, Agent, Spec, UnitStatus
+from services.lifecycle.agents.turn import Hold
 from services.lifecycle.host import in_use
 from services.lifecycle.notices.crash import signal_name
 from services.lifecycle.options import REPORT
@@ -36,6 +37,9 @@ def test_a_report_is_noted_and_announced(alice: Agent) -> None:
     [
         {"turn_state": "offline"},
         {"turn_state": "asleep"},
+        {"turn_state": "held"},
+        {"turn_state": "harness-away"},
+        {"until": -1},
         {"turn_state": 3},
         {"model": "x" * 129},
         {"model": ""},
@@ -66,6 +70,39 @@ def test_whoever_does_not_run_is_offline(alice: Agent) -> None:
     assert alice.turn_state is TurnState.OFFLINE
     alice.report(Report(turn_state="idle"))
     assert alice.turn_state is TurnState.OFFLINE, "a late report brought it back"
+
+
+def test_a_new_state_ends_the_reason_of_the_one_before(alice: Agent) -> None:
+    alice.report(Report(turn_state="rate-limited", reason="429\ntoo many", until=7, activity="x"))
+    assert (alice.turn_reason, alice.turn_until, alice.activity) == ("429 too many", 7, "x")
+    alice.report(Report(turn_state="idle"))
+    assert (alice.turn_reason, alice.turn_until, alice.activity) == ("", 0, "")
+    alice.report(Report(reason="r" * 600, activity="a" * 300))
+    assert (len(alice.turn_reason), len(alice.activity)) == (500, 200)
+
+
+def test_a_harness_that_leaves_its_container_is_away(alice: Agent) -> None:
+    alice.report(Report(turn_state="thinking", reason="why", activity="Bash"))
+    since = alice.turn_since
+    alice.set_harness(False)
+    assert alice.turn_state is TurnState.HARNESS_AWAY
+    assert (alice.turn_reason, alice.activity) == ("", "")
+    assert alice.turn_since > since
+    alice.set_harness(True)
+    assert (str(alice.turn_state), alice.turn_since) == ("thinking", since)
+    alice.set_unit_status(UnitStatus("inactive"))
+    alice.set_harness(False)
+    assert str(alice.turn_state) == "offline", "without a container nothing is away"
+
+
+def test_an_idle_agent_whose_inbox_is_held(alice: Agent) -> None:
+    alice.report(Report(turn_state="thinking"))
+    alice.set_hold(Hold("a loop with bob", 5))
+    assert alice.turn_state is TurnState.THINKING, "the turn goes on"
+    alice.report(Report(turn_state="idle"))
+    assert (alice.turn_state, alice.turn_reason) == (TurnState.HELD, "a loop with bob")
+    alice.set_hold(None)
+    assert (alice.turn_state, alice.turn_reason) == (TurnState.IDLE, "")
 
 
 def test_every_active_state_of_systemd_has_a_name() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from wire.interface import Interface, method, signal
 from wire.principal import DASHBOARD, EVERYBODY, THE_MANAGER, THE_OPERATOR, Kind, Principal, agent
 from wire.records import decode
 from wire.records.broker import MessageChange, MessageState
-from wire.records.lifecycle import JobRemoved, JobVerb
+from wire.records.lifecycle import CommandIssued, CommandVerb, JobRemoved, JobVerb
+from wire.signals import SignalStream
 from wire.testing import FixedPrincipals
 from wire.types import Dict, Str, UInt64
 
@@ -49,6 +51,16 @@ class Room:
             self._principals.known[client.unique_name] = who
         return await self._clients[who].call(names.LIFECYCLE, path, interface, member, *args)
 
+    @asynccontextmanager
+    async def following(self, who: Principal) -> AsyncIterator[SignalStream]:
+        """Follow the signals of alice's object over the connection of `who`."""
+        await self.objects_for(who)
+        async with self._clients[who].subscribe(path=ALICE) as signals:
+            yield signals
+
+    async def leave(self, who: Principal) -> None:
+        await self._clients.pop(who).close()
+
     async def spawn(self, who: Principal, name: str = "alice") -> tuple[str, str]:
         """Spawn an agent; return the result and the note of the job."""
         async with (
@@ -66,8 +78,11 @@ class Room:
         raise AssertionError("no JobRemoved")
 
     async def objects(self) -> dict[str, Any]:
+        return await self.objects_for(agent("bob"))
+
+    async def objects_for(self, who: Principal) -> dict[str, Any]:
         [objects] = await self.call(
-            agent("bob"), names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
+            who, names.LIFECYCLE_PATH, names.OBJECT_MANAGER, "GetManagedObjects"
         )
         return dict(objects)
 
@@ -121,6 +136,7 @@ async def test_a_job_is_an_object_while_it_runs(room: Room) -> None:
         ("Restart", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
         ("GetLogs", "u", (5,), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
         ("Report", "a{sv}", ({"turn_state": "idle"},), {agent("alice")}),
+        ("HarnessConnected", "b", (False,), {agent("alice")}),
     ],
 )
 async def test_who_may_call_what(
@@ -162,6 +178,54 @@ async def test_a_crash_is_a_signal_and_a_changed_property(room: Room) -> None:
             if signal.member == "PropertiesChanged" and signal.args[1].get("State") == "failed":
                 break
     assert seen["Crashed"] == ["signal", 9]
+
+
+async def test_a_command_reaches_only_the_endpoint_of_the_agent(room: Room) -> None:
+    await room.spawn(THE_OPERATOR)
+    async with (
+        asyncio.timeout(5),
+        room.following(agent("alice")) as alices,
+        room.following(agent("bob")) as bobs,
+    ):
+        await room.call(agent("alice"), ALICE, names.AGENT_INTERFACE, "HarnessConnected", "b", True)
+        issuing = asyncio.create_task(
+            room.call(
+                THE_OPERATOR, ALICE, names.AGENT_INTERFACE, "CancelTurn", "a{sv}", {"requeue": True}
+            )
+        )
+        issued = decode(CommandIssued, (await anext(alices)).args)
+        assert (issued.verb, issued.arguments.requeue) == (CommandVerb.CANCEL, True)
+        answer = (ALICE, names.AGENT_INTERFACE, "CommandDone", "ta{sv}", issued.id)
+        for other in (agent("bob"), THE_MANAGER, THE_OPERATOR, DASHBOARD):
+            with pytest.raises(AccessDenied):
+                await room.call(other, *answer, {"text": "Nothing was cut off."})
+        await room.call(agent("alice"), *answer, {"text": "It wrote a poem."})
+        assert await issuing == ["It wrote a poem."]
+        # Signals arrive in the order in which lifecycle sends them.
+        room.backend.set("alice", "failed", result="signal", code=2, status=9)
+        while (signal := await anext(bobs)).member != "Crashed":
+            assert signal.member == "PropertiesChanged"
+
+
+async def test_an_endpoint_that_leaves_the_bus_takes_the_harness_away(room: Room) -> None:
+    await room.spawn(THE_OPERATOR)
+    await room.call(agent("alice"), ALICE, names.AGENT_INTERFACE, "HarnessConnected", "b", True)
+    async with asyncio.timeout(5), room.client.subscribe(path=ALICE) as signals:
+        await room.leave(agent("alice"))
+        async for signal in signals:
+            if signal.args[1].get("TurnState") == "harness-away":
+                break
+    with pytest.raises(Unavailable, match="not connected"):
+        await room.call(THE_OPERATOR, ALICE, names.AGENT_INTERFACE, "Compact")
+
+
+@pytest.mark.parametrize(
+    ("member", "value"), [("SetModel", "two words"), ("SetModel", "-p"), ("SetEffort", "No!")]
+)
+async def test_a_bad_model_or_effort_is_not_sent(room: Room, member: str, value: str) -> None:
+    await room.spawn(THE_OPERATOR)
+    with pytest.raises(InvalidArgument):
+        await room.call(THE_OPERATOR, ALICE, names.AGENT_INTERFACE, member, "s", value)
 
 
 async def test_destroying_removes_the_object(room: Room) -> None:

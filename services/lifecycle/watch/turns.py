@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 
 from services.lifecycle.agents.agent import Agent
+from services.lifecycle.agents.turn import IN_TURN
 from services.lifecycle.broker import Broker
 from wire.errors import HiveError
 from wire.records.lifecycle import TurnState
@@ -45,8 +46,8 @@ class Turns:
     async def _in_turn(self, agent: Agent) -> bool:
         unknown = agent.turn_state is TurnState.OFFLINE
         if agent.unit_status.up and unknown and await self._has_messages(agent):
-            return agent.turn_state in (TurnState.OFFLINE, TurnState.THINKING)
-        return agent.unit_status.up and agent.turn_state is TurnState.THINKING
+            return agent.turn_state is TurnState.OFFLINE or agent.turn_state in IN_TURN
+        return agent.unit_status.up and agent.turn_state in IN_TURN
 
     async def _has_messages(self, agent: Agent) -> bool:
         """Return whether messages wait for `agent`, as they do while it is in a turn."""

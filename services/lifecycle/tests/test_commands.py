@@ -1,0 +1,131 @@
+"""Commands to harnesses, without a bus."""
+
+import asyncio
+
+import pytest
+
+from services.lifecycle import commands
+from services.lifecycle.commands import Commands, Peer
+from wire.errors import Conflict, NotFound, Unavailable
+from wire.records.lifecycle import CommandArguments, CommandIssued, CommandResult, CommandVerb
+
+NOTHING = CommandArguments()
+
+
+class Desk:
+    """The commands of one lifecycle, and an endpoint of alice."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[str, bool]] = []
+        self.commands = Commands(lambda name, up: self.changes.append((name, up)))
+
+    def connect(self, name: str = ":1.7") -> "Endpoint":
+        endpoint = Endpoint(name)
+        self.commands.of("alice").connect(endpoint.peer)
+        return endpoint
+
+    def issue(self, verb: CommandVerb = CommandVerb.CANCEL) -> "asyncio.Task[str]":
+        return asyncio.create_task(self.commands.run("alice", verb, NOTHING))
+
+
+class Endpoint:
+    def __init__(self, name: str) -> None:
+        self.received: asyncio.Queue[CommandIssued] = asyncio.Queue()
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.peer = Peer(name, self.received.put_nowait, self.gone)
+
+    async def next(self) -> CommandIssued:
+        async with asyncio.timeout(5):
+            return await self.received.get()
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    return Desk()
+
+
+async def test_a_command_is_answered(desk: Desk) -> None:
+    endpoint = desk.connect()
+    asked = desk.issue()
+    issued = await endpoint.next()
+    assert issued.verb is CommandVerb.CANCEL
+    desk.commands.of("alice").done(issued.id, CommandResult("It wrote\na poem. " + "x" * 600))
+    answer = await asked
+    assert answer.startswith("It wrote a poem. xxx")
+    assert len(answer) == 500
+
+
+async def test_a_refusal_is_a_conflict(desk: Desk) -> None:
+    endpoint = desk.connect()
+    asked = desk.issue()
+    desk.commands.of("alice").done((await endpoint.next()).id, CommandResult(error="No turn."))
+    with pytest.raises(Conflict, match=r"No turn\."):
+        await asked
+
+
+async def test_nothing_is_issued_to_a_harness_that_is_away(desk: Desk) -> None:
+    with pytest.raises(Unavailable, match="not connected"):
+        await desk.issue()
+    endpoint = desk.connect()
+    desk.commands.of("alice").disconnect()
+    with pytest.raises(Unavailable, match="not connected"):
+        await desk.issue()
+    assert endpoint.received.empty()
+    assert desk.changes == [("alice", True), ("alice", False)]
+
+
+async def test_a_harness_that_does_not_answer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "ANSWER_SECONDS", 0.05)
+    endpoint = desk.connect()
+    asked = desk.issue()
+    issued = await endpoint.next()
+    with pytest.raises(Unavailable, match="has not answered within"):
+        await asked
+    with pytest.raises(NotFound):
+        desk.commands.of("alice").done(issued.id, CommandResult("late"))
+
+
+@pytest.mark.parametrize("how", ["disconnect", "gone", "replaced"])
+async def test_a_harness_that_leaves_fails_what_waits(desk: Desk, how: str) -> None:
+    endpoint = desk.connect()
+    asked = desk.issue()
+    await endpoint.next()
+    match how:
+        case "disconnect":
+            desk.commands.of("alice").disconnect()
+        case "gone":
+            endpoint.gone.set_result(None)
+        case _:
+            desk.connect(":1.8")
+    with pytest.raises(Unavailable, match="left before it answered"):
+        await asked
+
+
+async def test_the_end_of_a_replaced_endpoint_changes_nothing(desk: Desk) -> None:
+    old = desk.connect(":1.7")
+    desk.connect(":1.8")
+    old.gone.set_result(None)
+    await asyncio.sleep(0)
+    assert desk.commands.of("alice").connected
+    assert desk.changes[-1] == ("alice", True)
+
+
+async def test_an_answer_of_another_agent_is_refused(desk: Desk) -> None:
+    endpoint = desk.connect()
+    asked = desk.issue()
+    issued = await endpoint.next()
+    with pytest.raises(NotFound):
+        desk.commands.of("bob").done(issued.id, CommandResult("cancelled"))
+    desk.commands.of("alice").done(issued.id, CommandResult("ok"))
+    assert await asked == "ok"
+
+
+async def test_only_so_many_commands_wait(desk: Desk) -> None:
+    desk.connect()
+    asked = [desk.issue() for _ in range(commands.MAX_PENDING)]
+    await asyncio.sleep(0)
+    with pytest.raises(Conflict, match="wait for their answers"):
+        await desk.issue()
+    for task in asked:
+        task.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
