@@ -415,6 +415,18 @@ class NotifyConfig(Section):
         return webhooks
 
 
+class LedgerConfig(Section):
+    """The record of turns and their costs."""
+
+    keep_days: int = Field(default=90, ge=1, le=36500)
+    """The days after which turns are deleted."""
+    agent_turns_per_hour: int = Field(default=3600, ge=1, le=100_000)
+    """The turns that one agent may record in an hour."""
+    max_turns_per_agent: int = Field(default=100_000, ge=1, le=10_000_000)
+    """The turns that are kept of one agent; beyond it the oldest are deleted every hour, so that no
+    agent can fill the disk."""
+
+
 class Config(Section):
     """The whole file."""
 
@@ -424,6 +436,7 @@ class Config(Section):
     dashboard: DashboardConfig = DashboardConfig()
     harness: HarnessConfig = HarnessConfig()
     notify: NotifyConfig = NotifyConfig()
+    ledger: LedgerConfig = LedgerConfig()
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:

@@ -3,7 +3,8 @@
     _SEND = Options(SendOptions, "option of Send", dedupe_key=Field(min_length=1, max_length=128))
     chosen = _SEND.parse({"urgent": True})      # a SendOptions
 
-The record in wire.records has the keys, the types and the defaults; the room adds the bounds.
+The record in wire.records has the keys, the types and the defaults; the room adds the bounds. A
+field without a default is required.
 """
 
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ class Options(Generic[R]):
         fields: dict[str, Any] = {}
         for name, key in keys(self._record).items():
             bounds = self._bounds.get(name, Field())
-            field = Field(defaults[name], alias=key)
+            field = Field(defaults.get(name, ...), alias=key)
             fields[name] = (_annotated(hints[name], bounds), field)
         return create_model(
             self._record.__name__,
@@ -71,6 +72,8 @@ class Options(Generic[R]):
         if first["type"] == "extra_forbidden":
             known = ", ".join(keys(self._record).values())
             return f"{name!r} is not a valid {self._name}. Use one of: {known}."
+        if first["type"] == "missing":
+            return f"The {self._name} {name!r} is missing."
         return f"The {self._name} {name!r} is not valid: {first['msg']}."
 
 

@@ -13,10 +13,11 @@ from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
 from wire.clients.client import Client, method_of
 from wire.clients.dashboard import DashboardClient
+from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import AgentClient, JobClient, LifecycleClient
 from wire.interface import Interface
 from wire.introspection import EMITS_CHANGED, interface_element
-from wire.records import approvals, broker, lifecycle
+from wire.records import approvals, broker, ledger, lifecycle
 from wire.records import signature as signature_of
 from wire.records.codec import is_record, types
 
@@ -106,7 +107,7 @@ def rows(interface: str) -> dict[str, list[str]]:
 def test_all_documents_are_found() -> None:
     assert {contract.name for contract in CONTRACTS} == {
         f"org.hyperhive.{name}1"
-        for name in ("Broker", "Lifecycle", "Agent", "Job", "Approvals", "Dashboard")
+        for name in ("Broker", "Lifecycle", "Agent", "Job", "Approvals", "Dashboard", "Ledger")
     }
 
 
@@ -193,12 +194,13 @@ CLIENTS: dict[str, type[Client]] = {
         BrokerClient,
         DashboardClient,
         JobClient,
+        LedgerClient,
         LifecycleClient,
     )
 }
 RECORDS = {
     name: record
-    for module in (approvals, broker, lifecycle)
+    for module in (approvals, broker, ledger, lifecycle)
     for name, record in vars(module).items()
     if is_record(record)
 }

@@ -120,6 +120,7 @@ def test_the_rules_of_each_room_are_found() -> None:
         "services/build/builder.py",
         "services/dashboard/state/page_state.py",
         "services/endpoint/delivery/inbox.py",
+        "services/ledger/ledger.py",
         "services/lifecycle/lifecycle.py",
         "services/notify/notifier.py",
     }

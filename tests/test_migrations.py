@@ -10,12 +10,14 @@ import pytest
 
 from services.approvals import store
 from services.broker.storage import schema
+from services.ledger.store import MIGRATIONS as LEDGER_MIGRATIONS
 from services.lifecycle.store import MIGRATIONS as LIFECYCLE_MIGRATIONS
 from services.notify.store import MIGRATIONS as NOTIFY_MIGRATIONS
 
 STORES = {
     "approvals": store.MIGRATIONS,
     "broker": schema.FORMAT.steps,
+    "ledger": LEDGER_MIGRATIONS,
     "lifecycle": LIFECYCLE_MIGRATIONS,
     "notify": NOTIFY_MIGRATIONS,
 }
@@ -28,6 +30,7 @@ LANDED = {
         "13e2da806a8bf608",
         "46dc1d8f45140816",
     ],
+    "ledger": ["1b1662b4a8841ed9"],
     "lifecycle": ["2654f076b6effe2f", "efd657451b18686e", "089d6070ac9c1bfa"],
     "notify": ["c40f83c640198d14"],
 }

@@ -19,6 +19,7 @@ def test_every_service_has_one() -> None:
         "org.hyperhive.Approvals1",
         "org.hyperhive.Broker1",
         "org.hyperhive.Dashboard1",
+        "org.hyperhive.Ledger1",
         "org.hyperhive.Lifecycle1",
     ]
 

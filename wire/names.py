@@ -11,11 +11,13 @@ BROKER: Final = "org.hyperhive.Broker1"
 LIFECYCLE: Final = "org.hyperhive.Lifecycle1"
 APPROVALS: Final = "org.hyperhive.Approvals1"
 DASHBOARD: Final = "org.hyperhive.Dashboard1"
+LEDGER: Final = "org.hyperhive.Ledger1"
 
 BROKER_PATH: Final = "/org/hyperhive/Broker1"
 LIFECYCLE_PATH: Final = "/org/hyperhive/Lifecycle1"
 APPROVALS_PATH: Final = "/org/hyperhive/Approvals1"
 DASHBOARD_PATH: Final = "/org/hyperhive/Dashboard1"
+LEDGER_PATH: Final = "/org/hyperhive/Ledger1"
 
 TARGET: Final = "hive.target"
 """The unit that starts and stops all services."""
@@ -24,6 +26,7 @@ SERVICE_UNITS: Final = {
     LIFECYCLE: "hive-lifecycle.service",
     APPROVALS: "hive-approvals.service",
     DASHBOARD: "hive-dashboard.service",
+    LEDGER: "hive-ledger.service",
 }
 """The unit of each service that has a name on the bus."""
 

@@ -26,7 +26,9 @@ from wire.types import Value
 log = logging.getLogger(__name__)
 
 OPERATORS_GROUP: Final = "hive"
-_SERVICES: Final = frozenset({"lifecycle", "broker", "approvals", "dashboard", "notify", "vacuum"})
+_SERVICES: Final = frozenset(
+    {"lifecycle", "broker", "approvals", "dashboard", "ledger", "notify", "vacuum"}
+)
 _DAEMON: Final = "org.freedesktop.DBus"
 _DAEMON_PATH: Final = "/org/freedesktop/DBus"
 _SYSTEMD: Final = "org.freedesktop.systemd1"

@@ -39,6 +39,7 @@ Variant: TypeAlias = Annotated[Value, Signature("v")]
 Dict: TypeAlias = Annotated[dict[str, Value], Signature("a{sv}")]
 StrList: TypeAlias = Annotated[list[str], Signature("as")]
 UInt64List: TypeAlias = Annotated[list[int], Signature("at")]
+Counts: TypeAlias = Annotated[dict[str, int], Signature("a{st}")]
 ManagedDict: TypeAlias = Annotated[
     dict[str, dict[str, dict[str, Value]]], Signature("a{oa{sa{sv}}}")
 ]

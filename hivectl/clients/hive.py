@@ -12,6 +12,7 @@ from wire.bus import Bus
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
 from wire.clients.dashboard import DashboardClient
+from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import LifecycleClient
 from wire.errors import Unavailable
 
@@ -23,6 +24,7 @@ class Hive:
     lifecycle: LifecycleClient
     approvals: ApprovalsClient
     dashboard: DashboardClient
+    ledger: LedgerClient
     machined: Machined
 
     agents: Agents
@@ -35,6 +37,7 @@ class Hive:
         self.lifecycle = LifecycleClient(bus)
         self.approvals = ApprovalsClient(bus)
         self.dashboard = DashboardClient(bus)
+        self.ledger = LedgerClient(bus)
         self.machined = Machined(bus)
         self.agents = Agents(bus, self.lifecycle)
         self.jobs = Jobs(bus, self.lifecycle)

@@ -78,11 +78,14 @@ async def vacuum(hive: "Hive", output: Output) -> None:
     """Delete completed records that are old.
 
     Deletes messages, questions and reminders that were completed more than `broker.keep_days`
-    days ago. A timer does the same every hour.
+    days ago, and turns that started more than `ledger.keep_days` days ago. A timer does the same
+    every hour.
     """
     deleted = await hive.broker.within(MAINTENANCE_SECONDS).vacuum()
-    what = "1 record was" if deleted == 1 else f"{deleted} records were"
-    output.show({"deleted": deleted}, [f"{what} deleted"])
+    turns = await hive.ledger.within(MAINTENANCE_SECONDS).vacuum()
+    what = "1 record" if deleted == 1 else f"{deleted} records"
+    also = "1 turn" if turns == 1 else f"{turns} turns"
+    output.show({"deleted": deleted, "turns": turns}, [f"deleted {what} and {also}"])
 
 
 COMMANDS = [backup, restore, vacuum]

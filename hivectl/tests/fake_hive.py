@@ -29,6 +29,7 @@ from wire.records.broker import (
     SendOptions,
     Thread,
 )
+from wire.records.ledger import Cost, CostFilter, Turn, TurnFilter
 from wire.records.lifecycle import JobResult, JobState, JobVerb, Tombstone
 from wire.types import Bool, Dict, Int64, ObjectPath, Str, StrList, UInt32, UInt64, UInt64List
 
@@ -275,14 +276,39 @@ class FakeDashboard(Interface, name=names.DASHBOARD):
         return "http://127.0.0.1:7000/login?token=abc"
 
 
+class FakeLedger(Interface, name=names.LEDGER):
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+        self.sums: list[Cost] = []
+        self.asked: list[tuple[TurnFilter, int] | CostFilter] = []
+
+    @method(allow=OPERATOR)
+    async def ListTurns(self, filter: Dict, limit: UInt32) -> list[Turn]:
+        wanted = decode(TurnFilter, filter)
+        self.asked.append((wanted, limit))
+        found = [t for t in self.turns if wanted.agent in (None, t.agent)]
+        found = [t for t in found if wanted.before is None or t.id < wanted.before]
+        return sorted(found, key=lambda t: -t.id)[:limit]
+
+    @method(allow=OPERATOR)
+    async def Costs(self, filter: Dict) -> list[Cost]:
+        self.asked.append(decode(CostFilter, filter))
+        return self.sums
+
+    @method(allow=OPERATOR)
+    async def Vacuum(self) -> UInt64:
+        return 1
+
+
 class FakeHive:
-    """All four services on one connection."""
+    """All services on one connection."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.lifecycle = FakeLifecycle(bus)
         self.broker = FakeBroker()
         self.approvals = FakeApprovals(self.lifecycle)
+        self.ledger = FakeLedger()
 
     async def up(self) -> None:
         bus = self.bus
@@ -291,7 +317,8 @@ class FakeHive:
         bus.export(names.BROKER_PATH, self.broker)
         bus.export(names.APPROVALS_PATH, self.approvals)
         bus.export(names.DASHBOARD_PATH, FakeDashboard())
-        for name in (names.LIFECYCLE, names.BROKER, names.APPROVALS, names.DASHBOARD):
+        bus.export(names.LEDGER_PATH, self.ledger)
+        for name in names.SERVICE_UNITS:
             await bus.own(name)
         for agent in ("manager", "alice", "bob-2"):
             self.lifecycle.add(agent)

@@ -18,6 +18,7 @@ in
     ./approvals.nix
     ./dashboard.nix
     ./notify.nix
+    ./ledger.nix
   ];
 
   options.services.hyperhive = {

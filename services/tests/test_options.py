@@ -6,6 +6,7 @@ from pydantic import Field
 from services.options import Options
 from wire.errors import InvalidArgument
 from wire.records.broker import AskOptions, MessageFilter, MessageState
+from wire.records.ledger import Turn
 
 FILTER = Options(MessageFilter, "filter of ListMessages", before=Field(ge=0, le=5))
 ASK = Options(AskOptions, "option of Ask", choices=Field(max_length=2), ttl_s=Field(ge=1, le=9))
@@ -43,3 +44,8 @@ def test_options_that_are_not_valid_are_named(values: dict[str, object], sentenc
 def test_bounds_hold_for_lists_and_optional_values(values: dict[str, object]) -> None:
     with pytest.raises(InvalidArgument):
         ASK.parse(values)
+
+
+def test_a_field_without_a_default_is_required() -> None:
+    with pytest.raises(InvalidArgument, match=r"^The key of RecordTurn 'started' is missing\.$"):
+        Options(Turn, "key of RecordTurn").parse({"turn": 1, "ended": 2, "outcome": "done"})

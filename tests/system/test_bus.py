@@ -16,6 +16,7 @@ SERVICES = {
     names.LIFECYCLE: ("lifecycle", names.LIFECYCLE_PATH),
     names.APPROVALS: ("approvals", names.APPROVALS_PATH),
     names.DASHBOARD: ("dashboard", names.DASHBOARD_PATH),
+    names.LEDGER: ("ledger", names.LEDGER_PATH),
 }
 
 

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.system
 STORES = {
     "hive-broker": "/var/lib/hyperhive/broker",
     "hive-approvals": "/var/lib/hyperhive/approvals",
+    "hive-ledger": "/var/lib/hyperhive/ledger",
 }
 
 

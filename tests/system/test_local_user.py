@@ -24,6 +24,8 @@ CALLS = [
     ("Approvals1", "RequestSpawn", "ssa{sv}", "mallory", "because", "0"),
     ("Approvals1", "Approve", "tsa{sv}", "1", "c" * 40, "0"),
     ("Dashboard1", "LoginLink"),
+    ("Ledger1", "RecordTurn", "a{sv}", "0"),
+    ("Ledger1", "Costs", "a{sv}", "0"),
 ]
 
 

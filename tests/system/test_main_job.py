@@ -10,7 +10,7 @@ from tests.system.inside import decide, hivectl, until_told, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
-SERVICES = ["hive-broker", "hive-lifecycle", "hive-approvals", "hive-dashboard"]
+SERVICES = ["hive-broker", "hive-lifecycle", "hive-approvals", "hive-dashboard", "hive-ledger"]
 
 
 def test_an_errand_goes_to_bob_and_its_answer_to_the_operator(

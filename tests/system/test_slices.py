@@ -7,7 +7,7 @@ from tests.system.inside import inside, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
-SERVICES = ["hive-broker", "hive-lifecycle", "hive-approvals", "hive-dashboard"]
+SERVICES = ["hive-broker", "hive-lifecycle", "hive-approvals", "hive-dashboard", "hive-ledger"]
 AGENTS = "/hive.slice/hive-agents.slice"
 CAP_SYS_RESOURCE = 24
 

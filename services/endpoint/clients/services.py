@@ -15,11 +15,13 @@ from wire.bus import Bus
 from wire.caller import CALL_TIMEOUT
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
+from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.errors import NotFound
 from wire.records.approvals import ApplyRequestOptions, SpawnRequestOptions
 from wire.records.broker import AskOptions, Message, RemindOptions, SendOptions, Thread
 from wire.records.codec import decode
+from wire.records.ledger import Turn
 from wire.records.lifecycle import (
     AgentProperties,
     CancelOptions,
@@ -33,7 +35,7 @@ from wire.signals import Signal
 
 
 class Services:
-    """The broker, lifecycle and approvals, called over the endpoint's bus connection."""
+    """The services of the hive, called over the endpoint's bus connection."""
 
     def __init__(self, bus: Bus, agent: str) -> None:
         self._bus = bus
@@ -44,6 +46,7 @@ class Services:
         self._jobs = Jobs(bus, self._limited)
         self._lifecycle = LifecycleClient(self._limited)
         self._approvals = ApprovalsClient(self._limited)
+        self._ledger = LedgerClient(self._limited)
 
     async def watch(
         self, on_broker_lost: Callable[[], None], on_lifecycle_back: Callable[[], None]
@@ -146,6 +149,10 @@ class Services:
             await self._agent_client(agent).cancel_turn(options)
         except NotFound:
             raise no_agent(agent) from None
+
+    async def record_turn(self, turn: Turn) -> None:
+        """Record a turn of this agent in the ledger."""
+        await self._ledger.record_turn(turn)
 
     async def logs(self, agent: str, lines: int) -> list[str]:
         """Return the newest `lines` lines of the host's journal about `agent`."""

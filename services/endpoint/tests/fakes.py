@@ -256,6 +256,18 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         self._take("withdraw", id)
 
 
+class FakeLedger(Interface, name=names.LEDGER):
+    """A ledger that takes every turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: list[dict[str, Any]] = []
+
+    @method(allow=EVERYBODY)
+    async def RecordTurn(self, turn: Dict) -> None:
+        self.turns.append(turn)
+
+
 def export_services(server: Bus) -> tuple[FakeBroker, FakeLifecycle, dict[str, FakeAgent], Any]:
     """Export all the fakes on `server`."""
     broker, lifecycle, approvals = FakeBroker(), FakeLifecycle(), FakeApprovals()

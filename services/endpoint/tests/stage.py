@@ -13,6 +13,7 @@ from services.endpoint.tests.fakes import (
     FakeAgent,
     FakeApprovals,
     FakeBroker,
+    FakeLedger,
     FakeLifecycle,
     export_services,
 )
@@ -32,6 +33,7 @@ class Hive:
     lifecycle: FakeLifecycle
     agents: dict[str, FakeAgent]
     approvals: FakeApprovals
+    ledger: FakeLedger
     clients: list[Client] = field(default_factory=list)
 
     async def connect(self) -> Client:
@@ -50,7 +52,9 @@ class Hive:
 async def stage(server: Bus, bus: Bus, folder: Path, agent: str) -> AsyncIterator[Hive]:
     """Run a hive with one endpoint, and close it afterwards."""
     broker, lifecycle, agents, approvals = export_services(server)
-    for name in (names.BROKER, names.LIFECYCLE, names.APPROVALS):
+    ledger = FakeLedger()
+    server.export(names.LEDGER_PATH, ledger)
+    for name in (names.BROKER, names.LIFECYCLE, names.APPROVALS, names.LEDGER):
         await server.own(name)
     path = folder / "mcp.sock"
     listener = socket.socket(socket.AF_UNIX)
@@ -58,7 +62,7 @@ async def stage(server: Bus, bus: Bus, folder: Path, agent: str) -> AsyncIterato
     listener.listen(128)
     endpoint = EndpointServer(bus, agent)
     await endpoint.start(listener)
-    hive = Hive(server, bus, endpoint, path, broker, lifecycle, agents, approvals)
+    hive = Hive(server, bus, endpoint, path, broker, lifecycle, agents, approvals, ledger)
     try:
         yield hive
     finally:

@@ -12,6 +12,7 @@ from services.endpoint.tools import (
     questions,
     reminders,
     threads,
+    turns,
 )
 from services.endpoint.tools.tool import Audience, Tool
 
@@ -23,6 +24,7 @@ TOOLS: Final = (
     *agents.TOOLS,
     *approvals.TOOLS,
     *harness.TOOLS,
+    *turns.TOOLS,
     *permissions.TOOLS,
 )
 

@@ -1,0 +1,80 @@
+"""Turns go from a container to the ledger, and old ones go away."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.system.hive import PYTHON, Hive
+from tests.system.inside import call, mcp, refused
+from wire import names
+
+pytestmark = pytest.mark.system
+
+LEDGER = (names.LEDGER, names.LEDGER_PATH, names.LEDGER)
+HARNESS = "hyperhive-harness"
+STORE = "/var/lib/hyperhive/ledger/ledger.sqlite"
+
+AGE = f"""
+import sqlite3
+db = sqlite3.connect("{STORE}")
+db.execute("UPDATE turn SET started = started - 100 * 86400 * 1000000 WHERE error = 'of long ago'")
+db.commit()
+"""
+
+
+def turn(**more: Any) -> dict[str, Any]:
+    now = time.time()
+    return {"turn": 2**40, "started": now - 2, "ended": now - 1, "outcome": "done", **more}
+
+
+def ours(hive: Hive, error: str) -> list[dict[str, Any]]:
+    """Return the turns with this error."""
+    done = hive.run("busctl", "--json=short", "call", *LEDGER, "ListTurns", "a{sv}u", "0", "1000")
+    [rows] = json.loads(done.stdout)["data"]
+    turns = [{key: value["data"] for key, value in row.items()} for row in rows]
+    return [turn for turn in turns if turn.get("error") == error]
+
+
+def test_a_turn_is_recorded_once_and_for_the_agent_of_the_socket(swarm: Hive) -> None:
+    made = turn(error="by hand", cost_usd=0.25, tools={"Bash": 2}, tool_calls=2)
+    for _ in range(2):
+        assert not refused(call(swarm, "alice", "record_turn", HARNESS, **made))
+    foreign = {**made, "agent": "bob"}
+    [answer] = mcp(swarm, "alice", client=HARNESS, calls=[["record_turn", foreign]])
+    assert refused(answer)
+    [found] = ours(swarm, "by hand")
+    assert (found["agent"], found["cost"], found["tools"]) == ("alice", 250_000, {"Bash": 2})
+    sums = swarm.run("busctl", "call", *LEDGER, "Costs", "a{sv}", "1", "agent", "s", "alice")
+    assert '"alice"' in sums.stdout
+
+
+@pytest.fixture
+def old(swarm: Hive) -> Iterator[Hive]:
+    """Record a turn, and make it 100 days old."""
+    call(swarm, "alice", "record_turn", HARNESS, **turn(error="of long ago"))
+    swarm.run("systemctl", "stop", "hive-ledger")
+    swarm.run("runuser", "-u", "hive-ledger", "--", PYTHON, "-c", AGE)
+    swarm.run("systemctl", "start", "hive-ledger")
+    yield swarm
+    swarm.run("systemctl", "start", "hive-ledger")
+
+
+def test_the_timer_deletes_old_turns(old: Hive) -> None:
+    call(old, "alice", "record_turn", HARNESS, **turn(error="of today"))
+    assert ours(old, "of long ago")
+    old.run("systemctl", "start", "hive-vacuum.service")
+    assert ours(old, "of long ago") == []
+    assert ours(old, "of today")
+
+
+def test_a_stopped_ledger_keeps_the_rest_of_the_hive_going(old: Hive) -> None:
+    old.run("systemctl", "stop", "hive-ledger")
+    answer = call(old, "alice", "record_turn", HARNESS, **turn(error="lost"))
+    assert "systemctl start hive-ledger.service" in json.dumps(answer)
+    old.run("systemctl", "start", "hive-vacuum.service")
+    old.hivectl("send", "alice", "what are six times seven, without a ledger?")
+    done = old.hivectl("inbox", "--from", "alice", "--wait", "60")
+    assert "42" in done.stdout
