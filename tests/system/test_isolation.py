@@ -50,6 +50,7 @@ def test_alice_cannot_read_bobs_inbox(swarm: Hive) -> None:
 
 def test_a_hijacked_endpoint_has_alices_rights_and_no_more(swarm: Hive) -> None:
     question = hivectl(swarm, "ask", "bob", "may I?")["id"]
+    hivectl(swarm, "send", "bob", "from the operator")
     outcome = probe(swarm, "endpoint_attack", "alice", "bob", str(question))
     allowed = {what for what, answer in outcome.items() if answer.startswith("allowed")}
     # Asked for what is not hers, the broker answers with what is hers: nothing.

@@ -53,7 +53,8 @@ async def main(agent: str, victim: str, question: int) -> None:
     approvals = (names.APPROVALS, names.APPROVALS_PATH, names.APPROVALS)
     agent1 = (names.LIFECYCLE, names.agent_path(victim), names.AGENT_INTERFACE)
     await attempt("own inbox", *broker, "ListMessages", "a{sv}u", {"to": agent}, 10)
-    await attempt("inbox of another", *broker, "ListMessages", "a{sv}u", {"to": victim}, 10)
+    theirs = {"to": victim, "from": names.OPERATOR}
+    await attempt("inbox of another", *broker, "ListMessages", "a{sv}u", theirs, 10)
     await attempt("register an agent", *broker, "RegisterAgent", "s", "mallory")
     await attempt("spawn", *lifecycle, "Spawn", "sa{sv}", "mallory", {})
     await attempt("destroy", *lifecycle, "Destroy", "sb", victim, True)
