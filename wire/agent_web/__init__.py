@@ -1,0 +1,18 @@
+"""The client of an agent's web.sock, on which its harness shows what it does.
+
+    web = AgentWeb()
+    state = await web.state("alice")
+    async for shown in web.follow("alice", after=state.last_seq):
+        match shown:
+            case Event(): ...
+            case State() | Partial(): ...
+
+`AgentWeb.get` and `AgentWeb.stream` return the plain JSON for callers that hand it on. Everything
+that comes from the socket is the agent's own word: each answer is bounded in size and time, and its
+texts must be escaped where they are shown (wire.text).
+"""
+
+from wire.agent_web.client import AgentWeb
+from wire.agent_web.records import Event, Events, Partial, State, Turn, Turns
+
+__all__ = ["AgentWeb", "Event", "Events", "Partial", "State", "Turn", "Turns"]

@@ -1,0 +1,174 @@
+"""The questions that a harness answers, and the stream of its events."""
+
+import asyncio
+import json
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final, TypeAlias, TypeVar
+from urllib.parse import quote, urlencode
+
+from wire import web_socket
+from wire.agent_web.http import confused, request
+from wire.agent_web.records import Event, Events, Partial, Record, State, Turn, Turns
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+JsonObject: TypeAlias = dict[str, Json]
+R = TypeVar("R", bound=Record)
+
+SECONDS: Final = 10.0
+"""The seconds that an answer may take."""
+IDLE: Final = 60.0
+"""The seconds after which a silent stream is given up; a harness sends a comment every 20 s."""
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONE: Final = re.compile("[\ud800-\udfff]")
+_NAMES: Final = frozenset({"event", "state", "partial"})
+
+
+class AgentWeb:
+    """The harnesses of all agents, each on a connection of its own.
+
+    Each method raises Unavailable when the harness is away or does not speak as one, Timeout when
+    it does not answer, NotFound, and LimitExceeded when the answer, or the number of those who
+    watch, is too large.
+    """
+
+    def __init__(self, connect: Callable[[str], socket.socket] = web_socket.connect) -> None:
+        """Make a client.
+
+        Args:
+            connect: returns a connected socket that does not block; see wire.web_socket.
+        """
+        self._connect = connect
+
+    async def get(
+        self, agent: str, path: str, query: Mapping[str, str | int] | None = None
+    ) -> JsonObject:
+        """Return the object that the harness answers to a question, such as `/v1/todo`.
+
+        Its texts are any text that UTF-8 can carry.
+        """
+        async with (
+            request(self._connect(agent), agent, _target(path, query), SECONDS) as answer,
+            asyncio.timeout(SECONDS),
+        ):
+            return _parse(await answer.body(), agent)
+
+    async def stream(
+        self, agent: str, after: int | None = None
+    ) -> AsyncIterator[tuple[str, JsonObject]]:
+        """Yield what happens, as name and data: `event`, `state` or `partial`.
+
+        Args:
+            agent: the agent.
+            after: the number of the last known event; None: only what happens from now on.
+
+        Raises:
+            Unavailable: the connection was lost: call it again with the last number.
+        """
+        query = {} if after is None else {"after": after}
+        async with request(
+            self._connect(agent), agent, _target("/v1/stream", query), SECONDS
+        ) as answer:
+            name, data = "", b""
+            async for line in answer.lines(IDLE):
+                field, _, value = line.partition(b":")
+                if field == b"event":
+                    name = value.strip().decode("ascii", "replace")
+                elif field == b"data":
+                    data = value
+                elif not line and data:
+                    if name in _NAMES:  # a newer harness may send others
+                        yield name, _parse(data, agent)
+                    name, data = "", b""
+
+    async def state(self, agent: str) -> State:
+        """Return the state of the agent."""
+        return _record(State, await self.get(agent, "/v1/state"), agent)
+
+    async def events(
+        self,
+        agent: str,
+        *,
+        before: int | None = None,
+        turn: int | None = None,
+        limit: int = 200,
+    ) -> Events:
+        """Return a page of events, oldest first; an answer that is long has fewer.
+
+        Args:
+            agent: the agent.
+            before: only events with a lower number; None: the newest.
+            turn: only events of this turn.
+            limit: the most events, up to 500.
+        """
+        wanted = {"before": before, "turn": turn, "limit": limit}
+        query = {key: value for key, value in wanted.items() if value is not None}
+        return _record(Events, await self.get(agent, "/v1/events", query), agent)
+
+    async def turns(self, agent: str, *, before: int | None = None, limit: int = 50) -> Turns:
+        """Return a page of turns, newest first.
+
+        Args:
+            agent: the agent.
+            before: only turns with a lower number; None: the newest.
+            limit: the most turns, up to 200.
+        """
+        query = {"limit": limit} if before is None else {"limit": limit, "before": before}
+        return _record(Turns, await self.get(agent, "/v1/turns", query), agent)
+
+    async def turn(self, agent: str, number: int) -> Turn:
+        """Return a turn."""
+        return _record(Turn, await self.get(agent, f"/v1/turns/{number}"), agent)
+
+    async def follow(
+        self, agent: str, after: int | None = None
+    ) -> AsyncIterator[Event | State | Partial]:
+        """Yield what happens, as records; see `stream`."""
+        async for name, data in self.stream(agent, after):
+            match name:
+                case "event":
+                    yield _record(Event, data, agent)
+                case "state":
+                    yield _record(State, data, agent)
+                case "partial":
+                    yield _record(Partial, data, agent)
+
+
+def _target(path: str, query: Mapping[str, str | int] | None) -> str:
+    return quote(path) + (f"?{urlencode(query)}" if query else "")
+
+
+def _parse(text: bytes, agent: str) -> JsonObject:
+    """Return the JSON object that `text` is, with lone surrogates replaced."""
+    try:
+        found: Json = json.loads(text.decode(errors="replace"))
+        if _SURROGATE.search(text):
+            found = _cleaned(found)
+    except (ValueError, RecursionError) as error:
+        raise confused(agent) from error
+    if not isinstance(found, dict):
+        raise confused(agent)
+    return found
+
+
+def _cleaned(value: Json) -> Json:
+    match value:
+        case str():
+            return _LONE.sub("\N{REPLACEMENT CHARACTER}", value)
+        case list():
+            return [_cleaned(item) for item in value]
+        case dict():
+            return {
+                _LONE.sub("\N{REPLACEMENT CHARACTER}", key): _cleaned(item)
+                for key, item in value.items()
+            }
+    return value
+
+
+def _record(cls: type[R], values: JsonObject, agent: str) -> R:
+    try:
+        return cls.model_validate(values)
+    except (ValueError, RecursionError) as error:
+        raise confused(agent) from error
