@@ -31,7 +31,7 @@ LANDED = {
         "46dc1d8f45140816",
     ],
     "ledger": ["1b1662b4a8841ed9"],
-    "lifecycle": ["2654f076b6effe2f", "efd657451b18686e", "089d6070ac9c1bfa"],
+    "lifecycle": ["2654f076b6effe2f", "efd657451b18686e", "089d6070ac9c1bfa", "559e9d9a11748096"],
     "notify": ["c40f83c640198d14"],
 }
 

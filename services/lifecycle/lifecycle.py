@@ -25,6 +25,7 @@ from services.lifecycle.watch.auto_sleep import AutoSleep
 from services.lifecycle.watch.disk import DiskWatch
 from services.lifecycle.watch.filters import Filters
 from services.lifecycle.watch.monitor import Monitor
+from services.lifecycle.watch.provider_limits import ProviderLimits, credential_of
 from services.lifecycle.watch.shared_limits import SharedLimits
 from services.lifecycle.watch.turns import Turns
 from wire import names
@@ -98,8 +99,19 @@ class Lifecycle:
         """The jobs that have not ended."""
         self.commands = Commands(self._harness_changed)
         """The commands to the harnesses."""
-        self.auto_sleep = AutoSleep(self._roster, broker, self.sleeps_after, self.order, self._busy)
+        self.auto_sleep = AutoSleep(
+            self._roster, broker, self.sleeps_after, self.order, self._busy, self._may_wake
+        )
         """The automatic sleep of idle agents."""
+        self.provider_limits = ProviderLimits(
+            self._roster,
+            store,
+            self.commands.tell,
+            lambda agent: credential_of(agent, backend.shared_credential()),
+            self._tell,
+            self.auto_sleep.check_messages,
+        )
+        """The limits of providers that agents have reached."""
         self.rolling_update = RollingUpdate(
             self._roster, self._update_at_rest, self._busy, self._tell
         )
@@ -167,6 +179,7 @@ class Lifecycle:
         for record in records:
             if self.jobs.of(record.name) is None:
                 self._continue(record)
+        self.provider_limits.start()  # before messages may wake agents
         await self.auto_sleep.start()
         self.disk.start()
         if self._settings.create_manager and self._roster.find(names.MANAGER) is None:
@@ -177,6 +190,7 @@ class Lifecycle:
     async def stop(self) -> None:
         """Let jobs end, then end all tasks; containers keep running."""
         self.rolling_update.stop()
+        self.provider_limits.stop()
         await self.auto_sleep.stop()
         await self.disk.stop()
         await self.jobs.drain()
@@ -355,6 +369,8 @@ class Lifecycle:
         agent = self._roster.agent(name)
         before = agent.turn_state
         agent.report(report)
+        if report.provider_limit_until is not None:
+            self.provider_limits.reported(agent, report.provider_limit_until)
         for notice in login_notices(agent, before):
             self._tell(notice)
 
@@ -411,6 +427,8 @@ class Lifecycle:
     def _harness_changed(self, name: str, connected: bool) -> None:
         if agent := self._roster.agents.get(name):
             agent.set_harness(connected)
+            if connected:
+                self.provider_limits.harness_connected(name)
 
     @staticmethod
     def _check_own(principal: Principal, name: str, what: str) -> None:
@@ -471,6 +489,11 @@ class Lifecycle:
 
     def _busy(self, name: str) -> bool:
         return self._adopting or self.jobs.of(name) is not None
+
+    def _may_wake(self, name: str) -> bool:
+        """Return whether a message wakes `name`: it could do nothing at a limit, or when held."""
+        agent = self._roster.agents.get(name)
+        return not (agent and agent.hold) and not self.provider_limits.until(name)
 
     def _continue(self, record: Record) -> None:
         """Start, or finish removing, an agent for which no job is stored."""

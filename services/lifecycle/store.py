@@ -1,15 +1,21 @@
 """The store of lifecycle: agents, jobs that have not ended, and messages for the broker."""
 
 import json
+import logging
 import sqlite3
+from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Final
 
 from services import sqlite
+from services.lifecycle.agents.provider_limit import LimitReport
 from services.lifecycle.agents.record import Phase, Record
+from services.lifecycle.agents.turn import TurnRecord
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.notice import Notice
-from wire.records.lifecycle import JobState, JobVerb
+from wire.records.lifecycle import JobState, JobVerb, TurnState
+
+log = logging.getLogger(__name__)
 
 MAX_NOTICES: Final = 1000
 """Messages that wait for a broker. The oldest are dropped beyond it, so that the disk cannot fill
@@ -52,6 +58,31 @@ create table job (
 ) strict;
 """,
     "alter table agent add column deployed text not null default '';",
+    """
+create table turn (
+  agent text primary key,
+  state text not null,
+  since integer not null,
+  reason text not null,
+  until integer not null,
+  invocation text not null,
+  away integer not null,
+  model text not null,
+  effort text not null,
+  session text not null,
+  context_tokens integer not null,
+  context_limit integer not null,
+  logged_in integer not null,
+  credential text not null
+) strict;
+create table provider_limit (
+  credential text not null,
+  agent text not null,
+  until integer not null,
+  reported integer not null,
+  primary key (credential, agent)
+) strict;
+""",
 )
 """The statements that make each version from the version before it; the first from nothing."""
 
@@ -62,6 +93,9 @@ _COLUMNS: Final = (
     "port", "built", "asleep", "settings", "destroyed", "deployed",
 )  # fmt: skip
 _SELECT: Final = f"select {', '.join(_COLUMNS)} from agent"  # noqa: S608
+
+_TURN_COLUMNS: Final = tuple(field.name for field in fields(TurnRecord))
+_SELECT_TURN: Final = f"select {', '.join(_TURN_COLUMNS)} from turn"  # noqa: S608
 
 
 class Store:
@@ -77,6 +111,8 @@ class Store:
         try:
             self.records()
             self.jobs()
+            self.turns()
+            self.limits()
         except sqlite3.Error as error:
             self._db.close()
             raise FORMAT.refusal(path, f"is damaged ({error})") from error
@@ -113,7 +149,58 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Remove the record of `name`, which frees its uid range."""
-        self._db.execute("delete from agent where name = ?", (name,))
+        with sqlite.transaction(self._db):
+            self._db.execute("delete from agent where name = ?", (name,))
+            self._db.execute("delete from turn where agent = ?", (name,))
+
+    # Reports of harnesses
+
+    def turns(self) -> list[TurnRecord]:
+        """Return the stored reports of all agents, ordered by name."""
+        return [_turn(row) for row in self._db.execute(f"{_SELECT_TURN} order by agent")]
+
+    def turn(self, name: str) -> TurnRecord | None:
+        """Return the stored reports of the agent `name`."""
+        row = self._db.execute(f"{_SELECT_TURN} where agent = ?", (name,)).fetchone()
+        return _turn(row) if row else None
+
+    def save_turn(self, record: TurnRecord) -> None:
+        """Store the reports of an agent. A power failure may undo this, but not the end of
+        lifecycle. A store that cannot be written is logged: the report itself counts."""
+        marks = ", ".join("?" * len(_TURN_COLUMNS))
+        # A harness waits for the answer to its report, several times in each turn.
+        self._db.execute("pragma synchronous = normal")
+        try:
+            self._db.execute(
+                f"insert or replace into turn ({', '.join(_TURN_COLUMNS)}) values ({marks})",  # noqa: S608
+                [_plain(getattr(record, column)) for column in _TURN_COLUMNS],
+            )
+        except sqlite3.Error as error:
+            log.error("the turn state of %s was not stored: %s", record.agent, error)
+        finally:
+            self._db.execute("pragma synchronous = full")
+
+    # Limits of providers
+
+    def limits(self) -> list[LimitReport]:
+        """Return the reports of limits that have not been removed."""
+        query = "select credential, agent, until, reported from provider_limit order by agent"
+        return [LimitReport(**row) for row in self._db.execute(query)]
+
+    def save_limit(self, limit: LimitReport) -> None:
+        """Store the report of a limit."""
+        self._db.execute(
+            "insert or replace into provider_limit (credential, agent, until, reported) "
+            "values (?, ?, ?, ?)",
+            astuple(limit),
+        )
+
+    def remove_limit(self, limit: LimitReport) -> None:
+        """Remove the report of a limit."""
+        self._db.execute(
+            "delete from provider_limit where credential = ? and agent = ?",
+            (limit.credential, limit.agent),
+        )
 
     # Messages for the broker
 
@@ -172,7 +259,7 @@ class Store:
 def _plain(value: object) -> object:
     if isinstance(value, dict):
         return json.dumps(value)
-    return str(value) if isinstance(value, Phase) else value
+    return str(value) if isinstance(value, Phase | TurnState) else value
 
 
 def _record(row: sqlite3.Row) -> Record:
@@ -199,6 +286,14 @@ def _record(row: sqlite3.Row) -> Record:
         destroyed=row["destroyed"],
         deployed=row["deployed"],
     )
+
+
+def _turn(row: sqlite3.Row) -> TurnRecord:
+    try:
+        state = TurnState(row["state"])
+    except ValueError as error:
+        raise sqlite3.DatabaseError(str(error)) from error
+    return TurnRecord(**{**row, "state": state, "logged_in": bool(row["logged_in"])})
 
 
 def _job_row(job: Job) -> tuple[str, ...]:

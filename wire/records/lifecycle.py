@@ -201,6 +201,8 @@ class Report(NamedTuple):
     effort: Str | None = None
     context_limit: UInt64 | None = None
     session: Str | None = None
+    credential: Str | None = None
+    """The kind of its credentials: `key`, `login`, `scripted` or `none`."""
     provider_limit_until: Int64 | None = None
     """Before this time the provider answers no request of the same credential."""
 

@@ -66,6 +66,10 @@ class ReportArguments(Arguments):
     session: Annotated[
         Annotated[str, Field(max_length=64)] | None, Field(description="The id of the session.")
     ] = None
+    credential: Annotated[
+        Literal["key", "login", "scripted", "none"] | None,
+        Field(description="The kind of credentials for the model: the hive's key, or a login."),
+    ] = None
     provider_limit_until: Annotated[
         Seconds | None,
         Field(
@@ -109,6 +113,7 @@ async def _report(context: Context, call: ReportArguments) -> ToolResult:
         effort=call.effort,
         context_limit=call.context_limit,
         session=call.session,
+        credential=call.credential,
         provider_limit_until=_microseconds(call.provider_limit_until),
     )
     if report == Report():

@@ -11,7 +11,7 @@ from services.lifecycle.agents.turn import (
     MAX_SESSION,
     Hold,
     Turn,
-    now,
+    TurnRecord,
     one_line,
 )
 from wire import names
@@ -129,12 +129,43 @@ class Agent:
     announce: Callable[["Agent", frozenset[str]], None] = lambda _agent, _changed: None
     turn: Turn = field(default_factory=Turn)
     """The turn state without the holds and the connection of the harness."""
+    credential: str = ""
+    """The kind of credentials that the harness uses: `key`, `login`, ...; empty if unknown."""
     hold: Hold | None = None
-    away_since: int = 0
-    """When the harness left its endpoint; 0 while it is connected, or not known."""
+    """The hold on the agent's inbox."""
 
     def __post_init__(self) -> None:
         self.model = self.model or self.spec.model
+
+    def restore(self, record: TurnRecord) -> None:
+        """Take the reports that an earlier lifecycle has stored, before the agent is shown."""
+        self.turn = record.turn
+        self.model = record.model or self.model
+        self.effort, self.session = record.effort, record.session
+        self.context_tokens, self.context_limit = record.context_tokens, record.context_limit
+        self.logged_in, self.credential = record.logged_in, record.credential
+        self.turn_since = record.since
+
+    @property
+    def turn_record(self) -> TurnRecord:
+        """The reports, to be stored."""
+        turn = self.turn
+        return TurnRecord(
+            agent=self.name,
+            state=turn.state,
+            since=turn.since,
+            reason=turn.reason,
+            until=turn.until,
+            invocation=turn.invocation,
+            away=turn.away,
+            model=self.model,
+            effort=self.effort,
+            session=self.session,
+            context_tokens=self.context_tokens,
+            context_limit=self.context_limit,
+            logged_in=self.logged_in,
+            credential=self.credential,
+        )
 
     @property
     def name(self) -> str:
@@ -179,16 +210,11 @@ class Agent:
         runs = status.state in (AgentState.RUNNING, AgentState.STARTING)
         if not runs or status.invocation != self.turn.invocation:
             self.turn = self.turn.ended()
-        if not runs or status.invocation != self.unit_status.invocation:
-            self.away_since = 0
         self._set({"unit_status": status, **self._shown_turn(status)})
 
     def set_harness(self, connected: bool) -> None:
         """Note whether the harness is connected to the agent's endpoint."""
-        if connected:
-            self.away_since = 0
-        else:
-            self.away_since = self.away_since or now()
+        self.turn = self.turn.connected(connected, self.unit_status.invocation)
         self._set(self._shown_turn(self.unit_status))
 
     def set_hold(self, hold: Hold | None) -> None:
@@ -206,6 +232,8 @@ class Agent:
             InvalidArgument: the report is not valid; nothing of it is noted.
         """
         turn = self.turn.reported(report, self.unit_status.invocation)
+        if report.credential is not None:
+            self.credential = report.credential[:16]
         values = {key: getattr(report, key) for key in _KEPT if getattr(report, key) is not None}
         if report.model is not None:
             names.check_model_name(report.model)
@@ -223,11 +251,7 @@ class Agent:
 
     def _shown_turn(self, status: UnitStatus) -> dict[str, object]:
         """Return the attributes that show the turn state of a container with this status."""
-        turn = self.turn
-        if self.away_since and status.up:
-            turn = turn.away(self.away_since)
-        elif self.hold and turn.state is TurnState.IDLE:
-            turn = turn.held(self.hold)
+        turn = self.turn.shown(self.hold, up=status.up)
         shown: dict[str, object] = {
             "turn_state": turn.state,
             "turn_since": turn.since,

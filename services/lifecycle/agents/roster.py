@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.lifecycle.agents import ports, uid_ranges
 from services.lifecycle.agents.agent import Agent
@@ -13,6 +13,15 @@ from services.lifecycle.store import Store
 from wire.errors import LimitExceeded, NotFound
 
 log = logging.getLogger(__name__)
+
+
+_STORED: Final = frozenset(
+    {
+        *("turn_state", "turn_since", "turn_reason", "turn_until", "model", "effort", "session"),
+        *("context_tokens", "context_limit", "logged_in"),
+    }
+)
+"""The attributes of an agent that its turn record has."""
 
 
 class AgentObserver(Protocol):
@@ -90,6 +99,8 @@ class Roster:
             asleep=record.asleep,
             stale=record.phase is Phase.PRESENT and record.built != self._version,
         )
+        if reports := self.store.turn(record.name):
+            agent.restore(reports)
         agent.announce = self._changed
         self.agents[record.name] = agent
         self.records[record.name] = record
@@ -172,6 +183,8 @@ class Roster:
         return record, had_data
 
     def _changed(self, agent: Agent, changed: frozenset[str]) -> None:
+        if changed & _STORED:
+            self.store.save_turn(agent.turn_record)
         self.observer.agent_changed(agent, changed)
         for watcher in self.watchers:
             watcher(agent, changed)

@@ -48,6 +48,8 @@ class Turn:
     until: int = 0
     invocation: str = ""
     """The run of the container whose harness reported it; empty while nothing can report."""
+    away: int = 0
+    """When the harness left its endpoint; 0 while it is connected, or not known."""
 
     def reported(self, report: Report, invocation: str) -> "Turn":
         """Return the turn after a report from the container's run `invocation`.
@@ -66,20 +68,57 @@ class Turn:
             reason if report.reason is None else one_line(report.reason, MAX_REASON),
             until if report.until is None else report.until,
             invocation,
+            self.away if invocation == self.invocation else 0,
         )
 
     def ended(self) -> "Turn":
         """Return the turn state of a container that does not run."""
         return self if self == Turn(since=self.since) else Turn(since=now())
 
-    def away(self, since: int) -> "Turn":
-        """Return the turn state of a container whose harness left at `since`."""
-        return replace(self, state=TurnState.HARNESS_AWAY, since=since, reason="", until=0)
+    def connected(self, connected: bool, invocation: str) -> "Turn":
+        """Return the turn after the harness has come to its endpoint, or left it."""
+        if connected:
+            return replace(self, away=0)
+        return replace(self, away=self.away or now(), invocation=invocation)
 
-    def held(self, hold: Hold) -> "Turn":
-        """Return the turn state of an idle agent whose inbox is held."""
-        since = max(self.since, hold.since)
-        return replace(self, state=TurnState.HELD, since=since, reason=hold.reason, until=0)
+    def shown(self, hold: Hold | None, *, up: bool) -> "Turn":
+        """Return the turn state as it is shown.
+
+        Args:
+            hold: the hold on the agent's inbox, if any.
+            up: whether the container is READY.
+        """
+        if self.away and up:
+            return replace(self, state=TurnState.HARNESS_AWAY, since=self.away, reason="", until=0)
+        if hold and self.state is TurnState.IDLE:
+            since = max(self.since, hold.since)
+            return replace(self, state=TurnState.HELD, since=since, reason=hold.reason, until=0)
+        return self
+
+
+@dataclass(frozen=True)
+class TurnRecord:
+    """The stored part of an agent's reports. The attributes are the columns of its table."""
+
+    agent: str
+    state: TurnState
+    since: int
+    reason: str
+    until: int
+    invocation: str
+    away: int
+    model: str
+    effort: str
+    session: str
+    context_tokens: int
+    context_limit: int
+    logged_in: bool
+    credential: str
+
+    @property
+    def turn(self) -> Turn:
+        """The turn state."""
+        return Turn(self.state, self.since, self.reason, self.until, self.invocation, self.away)
 
 
 def now() -> int:

@@ -88,6 +88,9 @@ class Backend(Protocol):
     def configuration(self, spec: Spec) -> AgentFile:
         """Return the deployed configuration, or the default one when it cannot be read."""
 
+    def shared_credential(self) -> str:
+        """Return the kind of credentials that all containers get from the host; empty for none."""
+
     def resources(self, spec: Spec) -> Resources:
         """Return the limits of the container."""
 

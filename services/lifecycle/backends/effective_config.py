@@ -11,7 +11,7 @@ from services.lifecycle.agents.network import is_unenforced, network_of
 from services.lifecycle.backends import confinement, image
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.layout import Layout
-from services.lifecycle.backends.unit_files import Limits
+from services.lifecycle.backends.unit_files import CREDENTIAL, Limits
 from services.lifecycle.host.addresses import HostAddresses
 from wire.records.lifecycle import Network, Resources
 
@@ -87,6 +87,13 @@ class EffectiveConfig:
         """Return the tree that the container's /usr comes from."""
         chosen = self._config.lifecycle.image_of(spec.name)
         return image.HOST if chosen == "/" else self._layout.root / chosen.lstrip("/")
+
+    @property
+    def shared_credential(self) -> str:
+        """The kind of credentials that all containers get from the host; empty for none."""
+        if (self._layout.credentials / CREDENTIAL).is_file():
+            return "key"
+        return "scripted" if self._config.harness.scripted_model_url else ""
 
     def harness(self, spec: Spec) -> Mapping[str, object]:
         """Return the content of the container's harness.json."""

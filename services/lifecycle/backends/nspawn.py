@@ -204,6 +204,10 @@ class Nspawn:
 
     # Resources
 
+    def shared_credential(self) -> str:
+        """Look for the operator's key, and for a scripted model."""
+        return self._config.shared_credential
+
     def resources(self, spec: Spec) -> Resources:
         """Return the limits from all configurations together."""
         return self._config.resources(spec)

@@ -46,6 +46,7 @@ class FakeBackend:
         self.disk: dict[str, int] = {}
         self.measured: list[str] = []
         self.disk_max: int | None = None
+        self.shared = "key"
         self.short: list[Shortage] = []
         self.network_changed: Callable[[], None] = lambda: None
         self.starting = 0
@@ -123,6 +124,9 @@ class FakeBackend:
         await self._called("reconcile", spec.name)
         await self._did()
         return self.reconciled
+
+    def shared_credential(self) -> str:
+        return self.shared
 
     def resources(self, spec: Spec) -> Resources:
         limits = ResourceLimits(tasks_max=4096, disk_max=self.disk_max)

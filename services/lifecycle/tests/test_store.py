@@ -134,6 +134,7 @@ def test_an_older_file_is_migrated_and_kept(file: Path, version: int) -> None:
         assert (record.deployed, record.port) == ("", 8123 if version > 1 else 0)
         assert [notice.body for notice in store.notices()] == ["hello"]
         assert [job.verb for job in store.jobs()] == [JobVerb.SPAWN] * (version > 1)
+        assert (store.turns(), store.limits()) == ([], [])
         store.close()
     with closing(sqlite3.connect(file.with_name(f"{file.name}.v{version}"))) as kept:
         assert migration.version_of(kept) == version

@@ -34,6 +34,7 @@ class AutoSleep:
         after: Callable[[str], float],
         order: Callable[[JobVerb, str], object],
         busy: Callable[[str], bool],
+        may_wake: Callable[[str], bool],
     ) -> None:
         """Do nothing before `start`.
 
@@ -43,12 +44,15 @@ class AutoSleep:
             after: returns the seconds an agent is idle before it falls asleep; 0 for never.
             order: orders a job.
             busy: returns whether an agent has a job.
+            may_wake: returns whether a message wakes an agent now. When that changes, the owner
+                calls `check_messages`.
         """
         self._roster = roster
         self._broker = broker
         self._after = after
         self._order = order
         self._busy = busy
+        self._may_wake = may_wake
         self._due: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._postponed: set[str] = set()
@@ -140,7 +144,11 @@ class AutoSleep:
             return
         if self._busy(name):
             self._postponed.add(name)
-        elif name in self._roster.agents and self._roster.agents[name].asleep:
+        elif (
+            name in self._roster.agents
+            and self._roster.agents[name].asleep
+            and self._may_wake(name)
+        ):
             self._order(JobVerb.START, name)
 
     def job_ended(self, name: str) -> None:

@@ -1,0 +1,103 @@
+"""The turn state over restarts of lifecycle, of containers and through the agent's sleep."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.lifecycle.agents.agent import Agent
+from services.lifecycle.tests.room import Room
+from wire.principal import agent
+from wire.records.lifecycle import JobVerb, Report
+
+TOLD = Report(
+    turn_state="rate-limited",
+    model="m",
+    context_tokens=1138,
+    context_limit=200_000,
+    reason="too many requests",
+    until=9_000_000_000_000_000,
+    effort="high",
+    session="abc",
+    logged_in=True,
+    credential="key",
+)
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    room = Room(tmp_path)
+    await room.open()
+    yield room
+    await room.close()
+
+
+def alice(room: Room) -> Agent:
+    return next(one for one in room.lifecycle.agents if one.name == "alice")
+
+
+def report(room: Room, report: Report) -> None:
+    room.lifecycle.report(agent("alice"), "alice", report)
+
+
+async def restart(room: Room, how: str) -> None:
+    await (room.kill() if how == "kill" else room.close())
+    await room.open()
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+async def test_everything_is_as_it_was_reported(room: Room, how: str) -> None:
+    await room.spawn("alice")
+    report(room, TOLD)
+    before = alice(room)
+    await restart(room, how)
+    after = alice(room)
+    assert after is not before
+    assert (after.turn_record, after.turn_state) == (before.turn_record, before.turn_state)
+    assert (after.turn_since, after.turn_reason, after.turn_until) == (
+        before.turn_since,
+        "too many requests",
+        9_000_000_000_000_000,
+    )
+    assert (after.context_tokens, after.context_limit, after.model) == (1138, 200_000, "m")
+    report(room, TOLD)
+    assert after.turn_since == before.turn_since, "the repetition to a new lifecycle is no news"
+
+
+async def test_a_container_that_ended_meanwhile_has_no_turn_but_its_context(room: Room) -> None:
+    await room.spawn("alice")
+    report(room, TOLD)
+    await room.kill()
+    room.backend.come_up("alice")
+    await room.open()
+    assert (alice(room).turn_state, alice(room).turn_reason) == ("offline", "")
+    assert alice(room).context_tokens == 1138
+
+
+async def test_an_absent_harness_is_away_since_the_same_time(room: Room) -> None:
+    await room.spawn("alice")
+    report(room, TOLD)
+    room.lifecycle.harness_connected(agent("alice"), "alice", None)
+    since = alice(room).turn_since
+    await restart(room, "kill")
+    assert (alice(room).turn_state, alice(room).turn_since) == ("harness-away", since)
+    room.lifecycle.harness_connected(agent("alice"), "alice", None)
+    assert (alice(room).turn_state, alice(room).turn_since) == ("harness-away", since)
+
+
+async def test_the_context_is_kept_through_sleep_and_restarts(room: Room) -> None:
+    await room.spawn("alice")
+    report(room, TOLD._replace(turn_state="idle", reason=None, until=None))
+    await room.order(JobVerb.SLEEP, "alice")
+    offline = alice(room).turn_since
+    await restart(room, "kill")
+    assert (alice(room).turn_state, alice(room).turn_since) == ("offline", offline)
+    await room.order(JobVerb.START, "alice")
+    assert (alice(room).context_tokens, alice(room).session) == (1138, "abc")
+
+
+async def test_nothing_is_kept_of_an_agent_that_is_gone(room: Room) -> None:
+    await room.spawn("alice")
+    report(room, TOLD)
+    assert await room.diary.end_of(room.lifecycle.destroy("alice", purge=True))
+    assert not room.store.turns()
