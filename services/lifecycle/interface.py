@@ -330,6 +330,7 @@ PROPERTIES: Final = {
     "effort": ("Effort",),
     "context_limit": ("ContextLimit",),
     "session": ("Session",),
+    "reported": (),
     "stale": ("Stale",),
     "network": ("Network",),
     "port": ("Port",),

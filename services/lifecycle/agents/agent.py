@@ -129,6 +129,9 @@ class Agent:
     announce: Callable[["Agent", frozenset[str]], None] = lambda _agent, _changed: None
     turn: Turn = field(default_factory=Turn)
     """The turn state without the holds and the connection of the harness."""
+    reported: bool = False
+    """Whether the harness has reported to this lifecycle. What an earlier one has stored may be
+    wrong: a turn may have begun since."""
     credential: str = ""
     """The kind of credentials that the harness uses: `key`, `login`, ...; empty if unknown."""
     hold: Hold | None = None
@@ -245,6 +248,7 @@ class Agent:
                 values.setdefault("activity", "")
             if turn.state is not TurnState.OFFLINE:
                 self.turn = turn
+                values["reported"] = True
         else:
             values["activity"] = ""
         self._set(values | self._shown_turn(self.unit_status))

@@ -69,7 +69,7 @@ class RollingUpdate:
 
     def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
         """Continue if `agent` may have come to rest, or may have reported."""
-        if changed & {"turn_state", "unit_status", "stale"}:
+        if changed & {"turn_state", "unit_status", "stale", "reported"}:
             self._continue()
 
     def job_ended(self, job: Job, result: JobResult, note: str) -> None:
@@ -126,7 +126,7 @@ def at_rest(agent: Agent) -> bool:
     An agent whose harness has not reported yet, or is away, may be in the middle of a turn.
     """
     if agent.state is AgentState.RUNNING:
-        return agent.turn_state not in UNKNOWN | IN_TURN
+        return agent.reported and agent.turn_state not in UNKNOWN | IN_TURN
     return agent.state in (AgentState.STOPPED, AgentState.SLEEPING)
 
 

@@ -27,7 +27,8 @@ def test_a_report_is_noted_and_announced(alice: Agent) -> None:
     assert (alice.turn_state, alice.model) == (TurnState.THINKING, "m")
     assert (alice.context_tokens, alice.logged_in) == (5, True)
     [changed] = told
-    assert changed == {"turn_state", "turn_since", "model", "context_tokens", "logged_in"}
+    shown = {"turn_state", "turn_since", "model", "context_tokens", "logged_in"}
+    assert changed == shown | {"reported"}
     alice.report(report)
     assert len(told) == 1, "what did not change was announced"
 

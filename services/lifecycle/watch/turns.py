@@ -22,7 +22,9 @@ class Turns:
 
     def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
         """Note new values of the attributes `changed`."""
-        if changed & {"turn_state", "unit_status"} and (event := self._changed.get(agent.name)):
+        if changed & {"turn_state", "unit_status", "reported"} and (
+            event := self._changed.get(agent.name)
+        ):
             event.set()
 
     def recheck(self, name: str) -> None:
@@ -44,9 +46,8 @@ class Turns:
             del self._changed[agent.name]
 
     async def _in_turn(self, agent: Agent) -> bool:
-        unknown = agent.turn_state is TurnState.OFFLINE
-        if agent.unit_status.up and unknown and await self._has_messages(agent):
-            return agent.turn_state is TurnState.OFFLINE or agent.turn_state in IN_TURN
+        if agent.unit_status.up and _unknown(agent) and await self._has_messages(agent):
+            return _unknown(agent) or agent.turn_state in IN_TURN
         return agent.unit_status.up and agent.turn_state in IN_TURN
 
     async def _has_messages(self, agent: Agent) -> bool:
@@ -56,3 +57,9 @@ class Turns:
         except HiveError as error:
             log.warning("cannot find out whether %s is in a turn: %s", agent.name, error)
             return False
+
+
+def _unknown(agent: Agent) -> bool:
+    """Return whether the harness has not said what it does since lifecycle has known it."""
+    away = agent.turn_state is TurnState.HARNESS_AWAY
+    return agent.turn_state is TurnState.OFFLINE or not (agent.reported or away)
