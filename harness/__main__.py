@@ -12,11 +12,12 @@ from harness.claude import options
 from harness.claude.cgroup import TurnCgroup
 from harness.claude.session import ClaudeSession
 from harness.config import Config, Paths
+from harness.events.server import WebServer
+from harness.events.store import EventStore
 from harness.hive_client import HiveClient
 from harness.inotify import wait_for_change
 from harness.jsonrpc import Socket
 from harness.notify import Notifier
-from harness.store import TurnStore
 from harness.turns.loop import TurnLoop
 from harness.working_copies import WorkingCopies
 
@@ -82,7 +83,7 @@ async def _connect(paths: Paths) -> Socket:
 async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Socket) -> None:
     """Run turns until cancelled; then abort the turn and release its messages."""
     hive = HiveClient(paths.socket, socket)
-    store = TurnStore(paths.state)
+    store = EventStore(paths.state)
     cgroup = TurnCgroup.create(paths.cgroups)
     make_options = options.factory(
         settings, paths, cgroup, lambda line: log.info("claude: %s", line)
@@ -91,7 +92,8 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     loop = TurnLoop(settings, paths, hive, claude, store, notifier)
     connection = asyncio.create_task(hive.run(), name="hive")
     turns = asyncio.create_task(loop.run(), name="turns")
-    tasks = [turns, connection]
+    web = asyncio.create_task(WebServer(store, paths.web).run(), name="web")
+    tasks = [turns, connection, web]
     if settings.manager:
         tasks.append(asyncio.create_task(WorkingCopies().run(), name="working-copies"))
     try:

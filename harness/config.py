@@ -51,10 +51,12 @@ class Paths:
     cgroups: Path
     runtime: Path
     """A directory that only root of the container enters, and that ends with the harness."""
+    web: Path
+    """The socket on which the host's dashboard and hivectl read what the agent does."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
-        """Read HIVE_SOCKET, HIVE_STATE, HIVE_CONFIG, HIVE_GROUPS, HOME and systemd's variables."""
+        """Read HIVE_SOCKET, HIVE_STATE, HIVE_CONFIG, HIVE_GROUPS, HIVE_WEB, HOME and systemd's."""
         given = environ.get("CREDENTIALS_DIRECTORY")
         return cls(
             socket=Path(environ.get("HIVE_SOCKET", "/run/hive/mcp.sock")),
@@ -64,6 +66,7 @@ class Paths:
             credentials=Path(given) if given else None,
             cgroups=Path(environ.get("HIVE_GROUPS", "/sys/fs/cgroup")),
             runtime=Path(environ.get("RUNTIME_DIRECTORY", "/run/hive-harness")),
+            web=Path(environ.get("HIVE_WEB", "/run/hive-web/web.sock")),
         )
 
     @property

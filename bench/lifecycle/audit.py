@@ -123,6 +123,7 @@ def _files(agent: str, fate: Fate) -> Iterator[str]:
     if gone:
         places[f"/run/hyperhive/builds/{agent}.env"] = False
         places[f"/run/hyperhive/agents/{agent}"] = False
+        places[f"/var/lib/hyperhive/web/{agent}"] = False
         places[f"/run/systemd/system.control/{container}.d"] = False
     for place, wanted in places.items():
         if Path(place).exists() is not wanted:

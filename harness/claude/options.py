@@ -49,6 +49,8 @@ def factory(
             mcp_servers=files.servers,
             # Text by others must not be expanded: no @path, no /command in a message.
             verbatim_prompts=True,
+            # The agent's page shows the text while the model writes it.
+            include_partial_messages=True,
             model=config.model,
             resume=resume,
             cwd=paths.state,

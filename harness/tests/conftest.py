@@ -57,6 +57,7 @@ class Harness:
             "HIVE_SOCKET": str(self.hive.path),
             "HIVE_STATE": str(self.state),
             "HIVE_CONFIG": str(config),
+            "HIVE_WEB": str(self.root / "web.sock"),
             "HIVE_GROUPS": str(self.root / "no-groups"),
             "RUNTIME_DIRECTORY": str(self.root / "run"),
             "HOME": str(self.root),

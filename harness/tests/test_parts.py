@@ -13,10 +13,11 @@ import pytest
 from harness import config
 from harness.backoff import Backoff
 from harness.claude import options
+from harness.events.store import EventStore
+from harness.events.turns import Cause
 from harness.hive_client import Message, reportable_model
 from harness.inotify import DirectoryWatch
 from harness.prompts.prompt import MAX_BODY, system_prompt, wake_prompt
-from harness.store import TurnStore
 from harness.turns.state import TRANSITIONS, State, transition
 
 REPO = Path(__file__).parents[2]
@@ -261,8 +262,8 @@ def test_a_record_that_cannot_be_written_stops_nothing(
     broken = tmp_path / "hyperhive-events.sqlite"
     broken.write_bytes(b"this is no database, and long enough to be seen as none" * 20)
     before = broken.read_bytes()
-    store = TurnStore(tmp_path)
-    store.begin([1])
+    store = EventStore(tmp_path)
+    store.begin([Cause(1, "operator", "message")])
     store.event("text", text="hello")
     store.close()
     assert "cannot be used" in caplog.text

@@ -33,12 +33,18 @@ async def test_a_turn_calls_tools_and_is_acknowledged(harness: Harness, hive: Hi
     model = (harness.state / "hyperhive-model").read_text().strip()
     assert hive.reports[-1]["model"] == model
     kinds = [k for (k,) in harness.rows("hyperhive-events.sqlite", "SELECT type FROM events")]
-    assert kinds[0] == "wake"
-    assert kinds[-1] == "turn-end"
+    assert kinds[:3] == ["state", "wake", "session"]
+    assert kinds[kinds.index("result") :][:3] == ["result", "turn-end", "state"]
     assert kinds.count("tool-use") == kinds.count("tool-result") == 2
     assert "42" in str(harness.rows("hyperhive-events.sqlite", "SELECT data FROM events"))
-    rows = harness.rows("hyperhive-turn-stats.sqlite", "SELECT outcome, messages, model FROM turns")
-    assert rows == [("done", f"[{number}]", model)]
+    [row] = harness.rows(
+        "hyperhive-turn-stats.sqlite",
+        "SELECT outcome, messages, model, tool_calls, first_request_ms, first_token_ms,"
+        " input_tokens, output_tokens, cost_usd, seconds FROM turns",
+    )
+    assert row[:4] == ("done", f"[{number}]", model, 2)
+    assert 0 < row[4] < row[5] < row[9] * 1000
+    assert all(figure > 0 for figure in row[6:])
     assert "WATCHDOG=1" in harness.notes
 
 
@@ -399,3 +405,28 @@ async def _readable(descriptor: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+async def test_the_cost_of_a_turn_is_not_that_of_its_session(harness: Harness, hive: Hive) -> None:
+    """Claude Code tells the cost of the session; it goes on after a resume, not after a kill."""
+    await harness.start()
+
+    async def turn() -> None:
+        number = await hive.push("hello")
+        await hive.until(lambda: number in hive.acknowledged)
+
+    for _ in range(3):
+        await turn()
+    os.kill(harness.claude(), signal.SIGKILL)
+    await turn()
+    await harness.stop()
+    await harness.start()
+    await turn()
+    rows = harness.rows(
+        "hyperhive-turn-stats.sqlite",
+        "SELECT cost_usd, session_cost_usd, input_tokens FROM turns WHERE cost_usd > 0 ORDER BY id",
+    )
+    prices = [cost / tokens for cost, _, tokens in rows]
+    assert len(rows) == 5
+    # Each turn reads a little more: the cost of a token stays nearly the same.
+    assert max(prices) < 1.5 * min(prices), rows

@@ -5,12 +5,13 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final
 
 from harness.backoff import Backoff
 from harness.claude.session import ClaudeSession, TurnError
 from harness.config import Config, Paths, Source, credentials
+from harness.events.store import EventStore
 from harness.hive_client import (
     ConnectionLostError,
     HiveClient,
@@ -23,7 +24,6 @@ from harness.hive_client import (
 from harness.inotify import DirectoryWatch, wait_for_change
 from harness.notify import Notifier
 from harness.prompts.prompt import wake_prompt
-from harness.store import TurnStore
 from harness.turns.batch import Batch
 from harness.turns.state import State, transition
 from harness.turns.turn import Turn
@@ -48,7 +48,7 @@ class TurnLoop:
         paths: Paths,
         hive: HiveClient,
         claude: ClaudeSession,
-        store: TurnStore,
+        store: EventStore,
         notifier: Notifier,
     ) -> None:
         self._config = config
@@ -149,10 +149,10 @@ class TurnLoop:
         senders = ", ".join(sorted({message.sender for message in batch.messages}))
         log.info("turn with %s from %s", _ids(ids), senders)
         await self._enter(State.THINKING)
-        turn = Turn(self._store, ids)
+        turn = Turn(self._store, batch.messages)
         try:
             prompt = wake_prompt(batch.messages, self._paths.state, retried=batch.retried)
-            self._store.event("wake", messages=ids, prompt=prompt)
+            turn.woken(batch.messages, prompt)
             async with self._reconnecting_tools():
                 await self._claude.turn(prompt, self._config.turn_timeout, turn.observe)
         except TurnError as exc:
@@ -269,6 +269,7 @@ class TurnLoop:
         await self._send_report()
 
     async def _send_report(self) -> None:
+        self._store.report(**asdict(self._report))
         await succeeds(lambda: self._hive.report(self._report), "cannot report")
 
 

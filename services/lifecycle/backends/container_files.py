@@ -70,7 +70,7 @@ class ContainerFiles:
         credential = str(key) if key.is_file() else None
         packages = self._builds.packages(spec)
         limits = self._config.limits(spec)
-        writable = [layout.data / spec.name]
+        writable = [layout.data / spec.name, layout.web / spec.name]
         writable += [layout.git / "proposed"] if spec.is_manager else []
         mover = None
         if old_root.retire(layout, spec.name):
@@ -98,6 +98,7 @@ class ContainerFiles:
         """Correct the owner of the agent's files; return notes about the changes."""
         owners = range(spec.uid_base, spec.uid_base + uid_ranges.SIZE)
         parts = [(self._layout.data / spec.name, part.name) for part in data.WRITABLE]
+        parts.append((self._layout.web, spec.name))
         parts += [(self._layout.git, "proposed")] if spec.is_manager else []
         changed = [(parent / name, chown_below(parent, name, owners)) for parent, name in parts]
         return [f"{path}: owner of {count} files corrected" for path, count in changed if count]
@@ -108,7 +109,7 @@ class ContainerFiles:
 
     def disk_usage(self, spec: Spec, enough: int) -> int:
         """Return the bytes on disk of everything that the container may write; see `measure`."""
-        parts = [(self._layout.data, spec.name)]
+        parts = [(self._layout.data, spec.name), (self._layout.web, spec.name)]
         parts += [(self._layout.git, "proposed")] if spec.is_manager else []
         return total_size(parts, enough)
 
@@ -135,6 +136,7 @@ class ContainerFiles:
         for part in (data.ETC, *(part.name for part in data.WRITABLE if not part.survives)):
             await remove_below(self._layout.data / name, part)
         await remove_below(self._layout.sockets, name)
+        await remove_below(self._layout.web, name)
 
     async def purge_data(self, spec: Spec) -> None:
         """Remove the data of the agent, and the working copy of its configuration."""
@@ -154,6 +156,9 @@ class ContainerFiles:
             with own.directory(data.ETC) as etc:
                 harness = self._config.harness(spec)
                 rootfs.write_etc(etc, spec, harness, self._units, source, self._layout.root)
+        # Clients on the host find the harness's socket here. tmpfiles.d decides who may enter `web`.
+        with Directory.open(self._layout.web, changes=changes) as web:
+            web.make(spec.name, mode=0o711, owner=base)
         if spec.is_manager:
             # The same holds for the parent of proposed/, which also has approvals' repositories.
             with Directory.open(self._layout.git, changes=changes) as git:
@@ -167,6 +172,7 @@ class ContainerFiles:
             shared,
             str(layout.data / spec.name),
             str(layout.sockets / spec.name),
+            str(layout.web / spec.name),
             str(layout.git),
         )
         layout.settings.mkdir(mode=0o755, exist_ok=True)

@@ -14,6 +14,9 @@ CLAUDE: Final = "/run/hive-claude"
 agent's, which could put a link there. hive-mounts.service in the container mounts it there."""
 
 
+WEB: Final = "/run/hive-web"
+"""The place of the directory with the harness's socket, which is not one of the parts below."""
+
 ETC: Final = "etc"
 """The directory with the container's /etc, which belongs to root."""
 

@@ -38,6 +38,15 @@ class Layout:
         return self.root / "run/hyperhive/agents"
 
     @property
+    def web(self) -> Path:
+        """The directories in which the harnesses serve what their agents do.
+
+        Each belongs to its container. They are not below `sockets`: an agent could fill the host's
+        /run there. They are not below `data`, where nobody but root may enter.
+        """
+        return self.root / "var/lib/hyperhive/web"
+
+    @property
     def socket_tables(self) -> tuple[Path, Path]:
         """The host's tables of TCP sockets, at the place where lifecycle's unit mounts them."""
         folder = self.root / "run/hyperhive/host"

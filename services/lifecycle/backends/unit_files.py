@@ -10,7 +10,7 @@ from services.lifecycle.agents.agent import Spec
 from services.lifecycle.agents.network import filter_instance, filter_unit, translated
 from services.lifecycle.agents.uid_ranges import SIZE
 from services.lifecycle.backends import confinement
-from services.lifecycle.backends.data import WRITABLE
+from services.lifecycle.backends.data import WEB, WRITABLE
 from services.nameservers import PROGRAMS
 from wire import names
 from wire.records.lifecycle import Network, Resources
@@ -55,6 +55,7 @@ def settings(
     shared: Iterable[str],
     data: str,
     sockets: str,
+    web: str,
     git: str,
 ) -> str:
     """Return the text of the .nspawn file.
@@ -65,6 +66,7 @@ def settings(
         shared: the lines that mount directories of the host.
         data: the data directory of the agent.
         sockets: the socket directory of the agent.
+        web: the directory for the socket of the harness.
         git: the directory of all configurations. Only the manager sees parts of it.
     """
     repositories = (
@@ -100,6 +102,7 @@ def settings(
         # Connecting needs no write access. The directory is on the host's /run, which must not
         # fill up.
         f"BindReadOnly={sockets}:/run/hive",
+        f"Bind={web}:{WEB}",
         # No mount point may lie below one of these: the agent could put a link there.
         *(f"Bind={data}/{part.name}:{part.path}" for part in WRITABLE),
         *(repositories if spec.is_manager else ()),

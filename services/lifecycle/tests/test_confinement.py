@@ -59,7 +59,10 @@ async def test_the_files_confine_the_container(host: Host) -> None:
     assert "Boot=no" in lines
     service = host.drop_in()["Service"]
     assert service["ProtectSystem"] == "strict"
-    assert service["ReadWritePaths"].split()[2:] == [str(host.layout.data / "alice")]
+    assert service["ReadWritePaths"].split()[2:] == [
+        str(host.layout.data / "alice"),
+        str(host.layout.web / "alice"),
+    ]
     assert "--boot" not in service["ExecStart"]
     assert service["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6 AF_NETLINK"
     assert "io_uring_setup:ENOSYS" in service["SystemCallFilter"]

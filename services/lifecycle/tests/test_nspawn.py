@@ -40,7 +40,16 @@ class Host:
         self.machined = machined
         self.systemd = client
         self.layout = Layout(root)
-        for folder in ("machines", "settings", "units", "data", "sockets", "credentials", "git"):
+        for folder in (
+            "machines",
+            "settings",
+            "units",
+            "data",
+            "sockets",
+            "credentials",
+            "git",
+            "web",
+        ):
             getattr(self.layout, folder).mkdir(parents=True)
         (root / "etc/localtime").symlink_to("/usr/share/zoneinfo/Europe/Berlin")
         (root / "etc/resolv.conf").write_text("nameserver 10.1.2.3\nnameserver fe80::1%eth0\n")
@@ -141,7 +150,16 @@ async def test_settings_bind_only_what_an_agent_may_see(host: Host) -> None:
     assert "PrivateUsersOwnership=off" in lines
     assert "NoNewPrivileges=yes" in lines
     writable = [line.split(":")[1] for line in lines if line.startswith("Bind=")]
-    parts = ["/run/hive-claude", "/state", "/root", "/home", "/opt", "/srv", "/var"]
+    parts = [
+        "/run/hive-web",
+        "/run/hive-claude",
+        "/state",
+        "/root",
+        "/home",
+        "/opt",
+        "/srv",
+        "/var",
+    ]
     assert writable == parts
     shared = [line.removeprefix("BindReadOnly=") for line in lines if "ReadOnly" in line]
     # The socket directory is on the host's /run, which an agent with write access could fill.

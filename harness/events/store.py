@@ -1,0 +1,207 @@
+"""The record of what the agent does: events, turns, the state. The agent's page shows it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from harness.events.events import Events
+from harness.events.turns import Cause, Turns, TurnStats
+from harness.jsonvalues import Json, JsonObject
+
+log = logging.getLogger(__name__)
+
+MAX_PARTIAL: Final = 256 * 1024
+"""Characters of the text of the block that is being written; the beginning is dropped."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of the harness. `until` is in seconds since 1970, 0 if the state has no end."""
+
+    state: str = "idle"
+    since: float = 0.0
+    reason: str = ""
+    until: int = 0
+    activity: str = ""
+    model: str = ""
+    effort: str = ""
+    session: str = ""
+    context_tokens: int = 0
+    context_limit: int = 0
+
+
+@dataclass
+class Partial:
+    """The text of the block that the model is writing; `kind` is `text` or `thinking`."""
+
+    kind: str
+    parts: list[str]
+    length: int = 0
+
+    @property
+    def text(self) -> str:
+        """The text up to now."""
+        self.parts = ["".join(self.parts)[-MAX_PARTIAL:]]
+        self.length = len(self.parts[0])
+        return self.parts[0]
+
+
+class EventStore:
+    """Events, turns and the state. An error in recording them never stops a turn.
+
+    Attributes:
+        turn: The number of the running turn; None between turns.
+        status: The state of the harness.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self.events = Events(state)
+        self.turns = Turns(state)
+        self.turns.interrupted()
+        self._model: str | None = None
+        self._started = 0.0
+        self._causes: tuple[Cause, ...] = ()
+        self._watchers: set[asyncio.Event] = set()
+        self._noted = ""
+        self._session: JsonObject = {}
+        self.turn: int | None = None
+        self.status = Status(since=time.time())
+        self._partial: Partial | None = None
+        self._note_trouble()
+
+    # --- recording ---------------------------------------------------------------------------
+
+    def event(self, kind: str, **data: Json) -> int:
+        """Add an event of the current turn; return its sequence number."""
+        number = self.events.add(self.turn, kind, data)
+        self._partial = None
+        self._changed()
+        return number
+
+    def note(self, text: str, level: str = "info") -> None:
+        """Add a note of the harness; `level` is `info`, `warning` or `error`."""
+        self.event("note", text=text, level=level)
+
+    def session(self, data: JsonObject) -> bool:
+        """Add an event of the session if it differs from the last one; return whether it does.
+
+        Claude Code describes its session at the beginning of each turn.
+        """
+        if data == self._session:
+            return False
+        self._session = data
+        session = str(data.get("session_id"))
+        self.event("session", **data, resumed=self.turns.session_cost(session) is not None)
+        self.report(session=session)
+        return True
+
+    def report(self, **changes: Json) -> None:
+        """Take over the state of the harness, in the words of its report to the hive.
+
+        Args:
+            changes: the fields of `Status`, with `turn_state` for `state`; others, and those that
+                are None, are left out.
+        """
+        if "turn_state" in changes:
+            changes["state"] = changes.pop("turn_state")
+        known = asdict(self.status)
+        given = {key: value for key, value in changes.items() if key in known and value is not None}
+        status = replace(self.status, **given)
+        if status == self.status:
+            return
+        if status.state != self.status.state:
+            status = replace(status, since=time.time())
+        old, self.status = self.status, status
+        if (old.state, old.reason, old.until) != (status.state, status.reason, status.until):
+            self.event("state", state=status.state, reason=status.reason, until=status.until)
+        self._changed()
+
+    def partial(self, kind: str, text: str) -> None:
+        """Add to the text of the block that the model is writing; an event drops that text."""
+        if self._partial is None or self._partial.kind != kind:
+            self._partial = Partial(kind, [])
+        self._partial.parts.append(text)
+        self._partial.length += len(text)
+        if self._partial.length > 2 * MAX_PARTIAL:
+            _ = self._partial.text
+        self._changed()
+
+    def begin(self, causes: Sequence[Cause]) -> int:
+        """Add a turn that these messages start; return its number."""
+        self._causes, self._started = tuple(causes), time.time()
+        self.events.recover()
+        self.turn = self.turns.begin(causes)
+        self._note_trouble()
+        return self.turn
+
+    def end(self, stats: TurnStats) -> None:
+        """Complete the row of the current turn."""
+        if self.turn is None:
+            return
+        stats.seconds = time.time() - self._started
+        self.turns.end(self.turn, self._started, self._causes, stats)
+        self.turn = None
+        self._changed()
+
+    def model(self, name: str) -> None:
+        """Save the name of the model that answers."""
+        if name == self._model:
+            return
+        try:
+            (self._state / "hyperhive-model").write_text(name + "\n", encoding="utf-8")
+        except OSError as exc:
+            log.warning("cannot save the model's name: %s", exc)
+        self._model = name
+
+    def close(self) -> None:
+        """Close the files."""
+        self.events.close()
+        self.turns.close()
+
+    # --- watching ----------------------------------------------------------------------------
+
+    def watch(self, changed: asyncio.Event) -> None:
+        """Set `changed` whenever there is an event, a state or a partial text."""
+        self._watchers.add(changed)
+
+    def unwatch(self, changed: asyncio.Event) -> None:
+        """End `watch`."""
+        self._watchers.discard(changed)
+
+    def shown_partial(self) -> JsonObject | None:
+        """Return the text of the block that the model is writing now."""
+        partial = self._partial
+        if partial is None:
+            return None
+        return {"turn": self.turn, "kind": partial.kind, "text": partial.text}
+
+    def shown_status(self) -> JsonObject:
+        """Return the state of the harness as it is shown."""
+        first, last = self.events.bounds()
+        midnight = time.time() // 86400 * 86400
+        return {
+            **asdict(self.status),
+            "cost_today_usd": self.turns.cost_since(midnight),
+            "turn": self.turn,
+            "first_seq": first,
+            "last_seq": last,
+            "stored": not (self.events.trouble or self.turns.trouble),
+        }
+
+    def _changed(self) -> None:
+        for watcher in self._watchers:
+            watcher.set()
+
+    def _note_trouble(self) -> None:
+        """Tell once that a file cannot be used."""
+        trouble = "; ".join(filter(None, (self.events.trouble, self.turns.trouble)))
+        if trouble and trouble != self._noted:
+            self.note(f"{trouble}; it is kept in memory and ends with the harness", "error")
+        elif self._noted and not trouble:
+            self.note("the record is in its files again")
+        self._noted = trouble
