@@ -162,7 +162,7 @@ class WebServer:
 
 
 class _Stream:
-    """What one client has been sent."""
+    """The stream of one client: how far it is, and the last state and text that it has."""
 
     def __init__(
         self, store: EventStore, response: "web.StreamResponse", after: int | None

@@ -26,13 +26,12 @@ def listen(path: Path, backlog: int = 5) -> socket.socket:
 
 
 def test_it_connects_to_the_socket(tmp_path: Path, own: Path) -> None:
-    with listen(own / "web.sock") as listening:
-        with web_socket.connect("alice", tmp_path) as client:
-            accepted, _ = listening.accept()
-            with accepted:
-                client.send(b"hello")
-                assert accepted.recv(5) == b"hello"
-            assert not client.getblocking()
+    with listen(own / "web.sock") as listening, web_socket.connect("alice", tmp_path) as client:
+        accepted, _ = listening.accept()
+        with accepted:
+            client.send(b"hello")
+            assert accepted.recv(5) == b"hello"
+        assert not client.getblocking()
 
 
 def test_a_link_to_another_socket_is_refused(tmp_path: Path, own: Path) -> None:
@@ -67,12 +66,9 @@ def test_anything_else_is_refused_at_once(trap: str, tmp_path: Path, own: Path) 
 
 def test_a_socket_that_accepts_nothing_does_not_block(tmp_path: Path, own: Path) -> None:
     with listen(own / "web.sock", 0):
-        clients = []
-        with pytest.raises(Unavailable, match="does not take connections"):
-            for _ in range(5):
-                clients.append(web_socket.connect("alice", tmp_path))
-        for client in clients:
-            client.close()
+        first = web_socket.connect("alice", tmp_path)
+        with first, pytest.raises(Unavailable, match="does not take connections"):
+            web_socket.connect("alice", tmp_path)
 
 
 def test_a_name_is_not_a_path(tmp_path: Path) -> None:
@@ -81,9 +77,9 @@ def test_a_name_is_not_a_path(tmp_path: Path) -> None:
 
 
 def test_descriptors_are_closed(tmp_path: Path, own: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     (own / "web.sock").write_text("")
     for _ in range(3):
         with pytest.raises(Unavailable):
             web_socket.connect("alice", tmp_path)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

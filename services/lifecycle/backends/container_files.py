@@ -156,7 +156,7 @@ class ContainerFiles:
             with own.directory(data.ETC) as etc:
                 harness = self._config.harness(spec)
                 rootfs.write_etc(etc, spec, harness, self._units, source, self._layout.root)
-        # Clients on the host find the harness's socket here. tmpfiles.d decides who may enter `web`.
+        # Clients on the host find the harness's socket here. tmpfiles.d says who may enter `web`.
         with Directory.open(self._layout.web, changes=changes) as web:
             web.make(spec.name, mode=0o711, owner=base)
         if spec.is_manager:
