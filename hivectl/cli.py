@@ -22,12 +22,14 @@ from hivectl.commands import (
     questions,
     reminders,
     threads,
+    turns,
 )
 from hivectl.exit_codes import BY_ERROR, CommandError, Exit, ReaderLeftError, help_text
 from hivectl.output.text import safe
 
 SECTIONS: dict[str, list[click.Command]] = {
     "Agents": [*agents.COMMANDS, *containers.COMMANDS, *logs.COMMANDS, *login.COMMANDS],
+    "Turns": [*turns.COMMANDS],
     "Messages": [*messages.COMMANDS, *threads.COMMANDS, *history.COMMANDS, *dead_letters.COMMANDS],
     "Questions and reminders": [*questions.COMMANDS, *reminders.COMMANDS],
     "Approvals and deployments": [*approvals.COMMANDS, *deployments.COMMANDS],

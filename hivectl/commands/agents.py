@@ -1,5 +1,6 @@
 """Commands about agents: list, status, spawn, start, kill, restart, destroy."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ import click
 
 from hivectl.arguments.completers import complete_agents
 from hivectl.output import json_forms
-from hivectl.output.formats import amount, local_time, size
+from hivectl.output.formats import amount, local_time, money, size
 from hivectl.output.terminal import Cell, Output, Row, confirm, state_cell
 from hivectl.output.text import literal
 from hivectl.session import follow, hive_command, job_options
@@ -23,9 +24,11 @@ _agent = click.argument("name", shell_complete=complete_agents)
 @click.command("list")
 @hive_command
 async def list_agents(hive: "Hive", output: Output) -> None:
-    """List all agents and their states."""
-    agents = await hive.agents.all()
-    headers = ["NAME", "STATE", "SINCE", "TURN", "SINCE", "CONTEXT", "MODEL"]
+    """List all agents, their states, and their costs of today."""
+    from hivectl.clients.costs import costs_today
+
+    agents, costs = await asyncio.gather(hive.agents.all(), costs_today(hive.ledger))
+    headers = ["NAME", "STATE", "SINCE", "TURN", "SINCE", "CONTEXT", "TODAY", "MODEL"]
     rows: list[Row] = [
         [
             a.name,
@@ -34,12 +37,18 @@ async def list_agents(hive: "Hive", output: Output) -> None:
             state_cell(a.turn_state),
             local_time(a.turn_since),
             Cell(str(a.context_tokens), right=True),
+            Cell("-" if costs is None else money(costs.get(a.name, 0)), right=True),
             literal(a.model) or "-",
         ]
         for a in agents
     ]
     nothing = ["no agents yet; `hivectl spawn NAME` creates one"]
-    output.show([json_forms.agent(a) for a in agents], output.table(headers, rows) or nothing)
+    known = [
+        json_forms.agent(a)
+        | {"cost_today": None if costs is None else costs.get(a.name, 0) / 1_000_000}
+        for a in agents
+    ]
+    output.show(known, output.table(headers, rows) or nothing)
 
 
 @click.command()

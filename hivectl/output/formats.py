@@ -38,3 +38,40 @@ def amount(resource: str, value: int) -> str:
         return size(value)
     units = {"cpu_quota": f"{value} %", "cpu": f"{value / 1_000_000:.1f} s"}
     return units.get(resource, str(value))
+
+
+def short_time(microseconds: int) -> str:
+    """Return a time in microseconds since 1970 as local time, in at most 11 columns."""
+    moment = datetime.fromtimestamp(microseconds / 1e6).astimezone()
+    now = datetime.now().astimezone()
+    if moment.date() == now.date():
+        return moment.strftime("%H:%M:%S")
+    return moment.strftime("%m-%d %H:%M" if moment.year == now.year else "%Y-%m-%d")
+
+
+def span(microseconds: int) -> str:
+    """Return a duration for people, in at most 6 columns up to a hundred hours: 1.2s, 3m05s."""
+    seconds = microseconds / 1_000_000
+    if seconds < 59.95:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m"
+
+
+def count(number: int) -> str:
+    """Return a number for people, in at most 5 columns: 950, 12.3k, 1.2M."""
+    amount = float(number)
+    for unit in ("", "k", "M", "G"):
+        if amount < 999.5:
+            return f"{amount:.0f}{unit}" if not unit or amount >= 99.95 else f"{amount:.1f}{unit}"
+        amount /= 1000
+    return f"{amount:.1f}T"
+
+
+def money(millionths: int) -> str:
+    """Return millionths of a dollar for people; small amounts have four digits."""
+    dollars = millionths / 1_000_000
+    return f"${dollars:.4f}" if 0 < dollars < 1 else f"${dollars:.2f}"

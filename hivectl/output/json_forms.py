@@ -11,6 +11,7 @@ from hivectl.output.formats import iso_time
 if TYPE_CHECKING:
     from wire.records.approvals import Approval, Deploy
     from wire.records.broker import Message, Question, Reminder, Thread
+    from wire.records.ledger import Cost, Turn
     from wire.records.lifecycle import AgentProperties, Resources, Tombstone, Usage
 
 Json: TypeAlias = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
@@ -21,6 +22,7 @@ def agent(record: "AgentProperties") -> dict[str, Json]:
     return record._asdict() | {
         "since": iso_time(record.since),
         "turn_since": iso_time(record.turn_since),
+        "turn_until": iso_time(record.turn_until),
         "resources": amounts(record.resources),
         "network": record.network._asdict(),
     }
@@ -111,3 +113,34 @@ def approval(record: "Approval") -> dict[str, Json]:
 def deploy(record: "Deploy") -> dict[str, Json]:
     """Return a deployment."""
     return record._asdict() | {"at": iso_time(record.at), "tag": record.tag}
+
+
+def turn(record: "Turn") -> dict[str, Json]:
+    """Return a turn of the ledger; costs are in dollars, durations in seconds, null for unknown."""
+    fields = record._asdict()
+    for micro in ("first_request", "first_token"):
+        value = fields.pop(micro)
+        fields[f"{micro}_seconds"] = value / 1_000_000 if value else None
+    return fields | {
+        "started": iso_time(record.started),
+        "ended": iso_time(record.ended),
+        "seconds": record.duration / 1_000_000,
+        "cost": record.cost / 1_000_000,
+        "error": record.error or None,
+        "model": record.model or None,
+        "session": record.session or None,
+    }
+
+
+def cost(record: "Cost", key: str) -> dict[str, Json]:
+    """Return sums of turns; `key` is the name of their key: day, model or agent."""
+    return {
+        key: record.key or None,
+        "turns": record.turns,
+        "seconds": record.duration / 1_000_000,
+        "input_tokens": record.input_tokens,
+        "output_tokens": record.output_tokens,
+        "cache_read_tokens": record.cache_read_tokens,
+        "cache_write_tokens": record.cache_write_tokens,
+        "cost": record.cost / 1_000_000,
+    }

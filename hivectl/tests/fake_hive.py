@@ -281,6 +281,7 @@ class FakeLedger(Interface, name=names.LEDGER):
         self.turns: list[Turn] = []
         self.sums: list[Cost] = []
         self.asked: list[tuple[TurnFilter, int] | CostFilter] = []
+        self.error: HiveError | None = None
 
     @method(allow=OPERATOR)
     async def ListTurns(self, filter: Dict, limit: UInt32) -> list[Turn]:
@@ -292,6 +293,8 @@ class FakeLedger(Interface, name=names.LEDGER):
 
     @method(allow=OPERATOR)
     async def Costs(self, filter: Dict) -> list[Cost]:
+        if self.error:
+            raise self.error
         self.asked.append(decode(CostFilter, filter))
         return self.sums
 

@@ -36,7 +36,7 @@ async def test_list_is_an_aligned_table(hive: FakeHive, hivectl: Hivectl) -> Non
 async def test_list_marks_a_model_that_is_not_known(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.lifecycle.agents["alice"].show(model="")
     _, alice, *_ = (await hivectl("list")).out.splitlines()
-    assert alice.endswith("1234  -")
+    assert alice.endswith("1234  $0.00  -")
 
 
 async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -53,6 +53,13 @@ async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivect
         "invocation_id": "ab" * 16,
         "turn_state": "idle",
         "turn_since": None,
+        "turn_reason": "",
+        "turn_until": None,
+        "activity": "",
+        "effort": "",
+        "context_limit": 0,
+        "session": "",
+        "cost_today": 0.0,
         "model": "claude-x",
         "context_tokens": 1234,
         "logged_in": False,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.system.hive import PYTHON, Hive
-from tests.system.inside import call, mcp, refused
+from tests.system.inside import call, hivectl, mcp, refused
 from wire import names
 
 pytestmark = pytest.mark.system
@@ -47,8 +47,12 @@ def test_a_turn_is_recorded_once_and_for_the_agent_of_the_socket(swarm: Hive) ->
     assert refused(answer)
     [found] = ours(swarm, "by hand")
     assert (found["agent"], found["cost"], found["tools"]) == ("alice", 250_000, {"Bash": 2})
-    sums = swarm.run("busctl", "call", *LEDGER, "Costs", "a{sv}", "1", "agent", "s", "alice")
-    assert '"alice"' in sums.stdout
+    [shown] = [row for row in hivectl(swarm, "turns", "alice") if row["error"] == "by hand"]
+    assert (shown["turn"], shown["cost"], shown["tools"]) == (2**40, 0.25, {"Bash": 2})
+    today = {agent["name"]: agent["cost_today"] for agent in hivectl(swarm, "list")}
+    assert today["alice"] >= 0.25
+    [sums] = hivectl(swarm, "cost", "alice")
+    assert sums["cost"] == pytest.approx(today["alice"])
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ class Turn(NamedTuple):
     first_token: UInt64 = 0
     """The time from the start to the first token of the answer."""
     input_tokens: UInt64 = 0
+    """All tokens that the model read, with those of its cache."""
     output_tokens: UInt64 = 0
     cache_read_tokens: UInt64 = 0
     cache_write_tokens: UInt64 = 0

@@ -42,7 +42,9 @@ class RecordTurnArguments(Arguments):
     first_token_ms: Annotated[
         Milliseconds | None, Field(description="From its start to the first token of the answer.")
     ] = None
-    input_tokens: Annotated[Tokens, Field(description="Tokens read, but for the cache's.")] = 0
+    input_tokens: Annotated[
+        Tokens, Field(description="Tokens read by the model, with those of its cache.")
+    ] = 0
     output_tokens: Annotated[Tokens, Field(description="Tokens written by the model.")] = 0
     cache_read_tokens: Annotated[Tokens, Field(description="Tokens read from the cache.")] = 0
     cache_write_tokens: Annotated[Tokens, Field(description="Tokens written to the cache.")] = 0
