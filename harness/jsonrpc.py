@@ -44,7 +44,7 @@ class Connection:
         """Send a request; return its result.
 
         Raises:
-            RpcError: the hive refused the request.
+            RpcError: the hive refused the request, or JSON cannot carry it.
             ClosedError: the connection ended before the answer came.
         """
         if self.closed.is_set():
@@ -68,7 +68,7 @@ class Connection:
         await self._write({"method": method})
 
     async def _write(self, message: JsonObject) -> None:
-        self._writer.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        self._writer.write(_line({"jsonrpc": "2.0", **message}))
         try:
             await self._writer.drain()
         except OSError as exc:
@@ -107,7 +107,7 @@ class Connection:
         try:
             message = json.loads(line)
             answer = self._waiting.get(message.get("id"))
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             log.error("the hive sent a line that is not JSON-RPC: %.200r", bytes(line))
             return
         if answer is None or answer.done():
@@ -116,6 +116,22 @@ class Connection:
             answer.set_result(message["result"])
         else:
             answer.set_exception(RpcError(_sentence(message.get("error"))))
+
+
+def _line(message: JsonObject) -> bytes:
+    """Return the line for a message.
+
+    Half a surrogate pair, as in the error about a file whose name is not UTF-8, becomes a question
+    mark: no parser takes it.
+
+    Raises:
+        RpcError: JSON cannot carry the message.
+    """
+    try:
+        text = json.dumps(message, ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise RpcError(f"the request cannot be written as JSON: {exc}") from None
+    return text.encode(errors="replace") + b"\n"
 
 
 def _sentence(error: Json) -> str:

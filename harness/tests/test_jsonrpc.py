@@ -53,6 +53,28 @@ async def test_answers_come_in_any_order(tmp_path: Path) -> None:
         assert await asyncio.gather(*asked) == [{"to": 1}, {"to": 2}, {"to": 3}]
 
 
+async def test_what_json_cannot_carry_is_not_waited_for(tmp_path: Path) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def answer(request: dict[str, Any]) -> bytes:
+        seen.append(request)
+        return result(request)
+
+    async with connected(tmp_path, answer) as made:
+        await made.request("x", {"text": "half \ud83d, whole \U0001f600"})
+        assert seen[0]["params"] == {"text": "half ?, whole \U0001f600"}
+        with pytest.raises(RpcError, match="JSON"):
+            await made.request("x", {"number": float("nan")})
+
+
+async def test_a_line_that_is_nested_too_deep_does_not_end_the_connection(tmp_path: Path) -> None:
+    def answer(request: dict[str, Any]) -> bytes:
+        return b"[" * 100_000 + b"]" * 100_000 + b"\n" + result(request, fine=True)
+
+    async with connected(tmp_path, answer) as made:
+        assert await made.request("x", {}) == {"fine": True}
+
+
 async def test_a_refusal_is_its_sentence(tmp_path: Path) -> None:
     def answer(request: dict[str, Any]) -> bytes:
         error = {"code": -32602, "message": "There is no tool x."}

@@ -12,8 +12,21 @@ from services.endpoint.delivery.held_messages import Holder
 from services.endpoint.delivery.inbox import Inbox
 from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.mcp import jsonrpc
-from services.endpoint.mcp.jsonrpc import Code, Notification, Request, RequestId, RpcError
-from services.endpoint.mcp.lines import Budget, LineReader, LineWriter, OverloadError, TooLongError
+from services.endpoint.mcp.jsonrpc import (
+    BatchError,
+    Code,
+    Notification,
+    Request,
+    RequestId,
+    RpcError,
+)
+from services.endpoint.mcp.lines import (
+    Budget,
+    LineReader,
+    LineWriter,
+    OverloadError,
+    RejectedLineError,
+)
 from services.endpoint.mcp.session import Session, ToolCall, complete, tool_error
 from services.endpoint.reports import Reports
 from services.endpoint.tools.tool import Context, LongCall, ToolResult
@@ -84,16 +97,16 @@ class Connection:
         while True:
             try:
                 line = await self._lines.line()
-            except TooLongError:
-                await self._answer_error(RpcError(Code.INVALID_REQUEST, _TOO_LONG))
-                continue
-            except OverloadError:
-                await self._answer_error(RpcError(Code.BUSY, _OVERLOAD))
+            except RejectedLineError as rejected:
+                await self._answer_error(_refusal(rejected))
                 continue
             if line is None:
                 return
-            charged = await self._handle(line)
-            self._shared.budget.release(0 if charged else len(line))
+            charged = False
+            try:
+                charged = await self._handle(line)
+            finally:
+                self._shared.budget.release(0 if charged else len(line))
 
     async def _finish_calls(self) -> None:
         """Finish the calls of a client that has closed its side; cancel those that wait long."""
@@ -121,6 +134,18 @@ class Connection:
             if fault.id is None and request is not None:
                 fault.id = request.id
             await self._answer_error(fault)
+        except BatchError as batch:
+            for refused in batch.faults:
+                await self._answer_error(refused)
+        except OSError:
+            raise
+        except Exception:
+            log.exception("A request failed.")
+            await self._answer_error(
+                jsonrpc.refusal(Code.INTERNAL_ERROR, _BUG, line)
+                if request is None
+                else RpcError(Code.INTERNAL_ERROR, _BUG, id=request.id)
+            )
         return False
 
     async def _serve(self, request: Request, size: int) -> bool:
@@ -163,15 +188,18 @@ class Connection:
         self._long_calls.add(request.id)
 
     async def _run(self, id: RequestId, call: ToolCall) -> None:
-        """Run a tool and answer the request; a cancelled call is not answered."""
+        """Run a tool and answer the request; a call that the client cancels is not answered."""
         result = ToolResult({})
         try:
             try:
                 result = await self._result(call)
-                answer = _structured(result.value)
+                line = jsonrpc.result(id, complete(_structured(result.value), call.envelope))
             except HiveError as error:
-                answer = tool_error(_advise(error))
-            await self._writer.write(jsonrpc.result(id, complete(answer, call.envelope)))
+                line = jsonrpc.result(id, complete(tool_error(_advise(error)), call.envelope))
+            except ValueError:  # JSON cannot carry the result
+                log.exception("The result of the tool %s cannot be sent.", call.tool.name)
+                line = jsonrpc.result(id, complete(tool_error(_BUG), call.envelope))
+            await self._writer.write(line)
             self._shared.inbox.leases.deliver(result.leased)
             result = ToolResult({})
         except OSError:
@@ -188,9 +216,16 @@ class Connection:
             return await call.tool.run(context, call.arguments)
         except HiveError:
             raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something that the tool waits for was cancelled, and not the call itself.
+            log.exception("The tool %s was cancelled from inside.", call.tool.name)
+            raise Unavailable("The hive ended this call.") from None
         except Exception:
             log.exception("The tool %s failed.", call.tool.name)
-            raise HiveError("This is a bug of the hive; its journal has the details.") from None
+            raise HiveError(_BUG) from None
 
     def _forget(self, id: RequestId, kind: LongCall, size: int) -> None:
         self._shared.budget.release(size)
@@ -208,8 +243,23 @@ class Connection:
             self._calls[id].cancel()
 
     async def _answer_error(self, fault: RpcError) -> None:
+        if fault.tool_call and fault.id is not None:
+            # The model reads a tool's result, and can call again with other arguments.
+            answer = complete(
+                tool_error(f"The tool was not called. {fault}"), self._session.envelope
+            )
+            await self._writer.write(jsonrpc.result(fault.id, answer))
+            return
         await self._writer.write(jsonrpc.error(fault))
 
+
+def _refusal(rejected: RejectedLineError) -> RpcError:
+    if isinstance(rejected, OverloadError):
+        return jsonrpc.refusal(Code.BUSY, _OVERLOAD, rejected.head, rejected.tail)
+    return jsonrpc.refusal(Code.INVALID_REQUEST, _TOO_LONG, rejected.head, rejected.tail)
+
+
+_BUG: Final = "This is a bug of the hive; its journal has the details."
 
 _TOO_LONG: Final = (
     "This line is too long: the body of a message may have 1 MiB. The rest of the line is ignored."

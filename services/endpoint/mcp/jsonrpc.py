@@ -8,6 +8,7 @@ from typing import Final
 from pydantic_core import from_json
 
 from services.endpoint.jsonvalues import Json, JsonObject
+from services.endpoint.mcp.rescue import RawId, rescue
 
 MAX_DEPTH: Final = 32
 """Levels of nesting. The deepest message of the protocol has five."""
@@ -59,40 +60,78 @@ class Notification:
 
 
 class RpcError(Exception):
-    """A protocol error, which the client gets as the answer."""
+    """A protocol error, which the client gets as the answer.
+
+    Attributes:
+        id: The id of the request, or None if it is unknown.
+        tool_call: The request is a call of a tool that could not be read. Its answer is a tool's
+            result, so that the model can correct the call.
+    """
 
     def __init__(
-        self, code: Code, text: str, *, id: RequestId | None = None, data: Json = None
+        self,
+        code: Code,
+        text: str,
+        *,
+        id: RequestId | RawId | None = None,
+        data: Json = None,
+        tool_call: bool = False,
     ) -> None:
         super().__init__(text)
         self.code = code
         self.id = id
         self.data = data
+        self.tool_call = tool_call
+
+
+class BatchError(Exception):
+    """The line has several messages.
+
+    Attributes:
+        faults: the answers, one for each request in it.
+    """
+
+    def __init__(self, faults: list[RpcError]) -> None:
+        super().__init__("Batches are not supported")
+        self.faults = faults
 
 
 def parse(line: bytes) -> Request | Notification | None:
     """Parse a line. Return None for a response: the endpoint sends no requests.
 
     Raises:
-        RpcError: the line is not a JSON-RPC 2.0 message.
+        RpcError: the line is not a JSON-RPC 2.0 message; it has the id of the request if the line
+            has one anywhere.
+        BatchError: the line has several messages.
     """
-    _check_structure(line)
     try:
-        message = from_json(line, allow_inf_nan=False)
-    except (ValueError, RecursionError) as error:
-        raise RpcError(Code.PARSE_ERROR, f"This line is not valid JSON: {_short(error)}.") from None
-    if isinstance(message, list):
-        raise RpcError(
-            Code.INVALID_REQUEST, "Batches are not supported: send one message per line."
-        )
-    if not isinstance(message, dict):
-        raise RpcError(Code.INVALID_REQUEST, "A message must be a JSON object.")
-    return _message(message)
+        return _parse(line)
+    except RpcError as fault:
+        if fault.id is None:
+            raise refusal(fault.code, str(fault), line) from None
+        raise
 
 
-def result(id: RequestId, value: JsonObject) -> bytes:
-    """Return the line that answers the request `id`."""
-    return _line({"jsonrpc": "2.0", "id": id, "result": value})
+def refusal(code: Code, text: str, line: bytes, tail: bytes | None = None) -> RpcError:
+    """Return the error for a line that is not a valid message, with the id of its request.
+
+    Args:
+        code: the code of the error.
+        text: the sentence for the client.
+        line: the line, or the beginning of a line that is too long.
+        tail: the end of that line, if `line` is only its beginning.
+    """
+    found = rescue(line, tail)
+    return RpcError(code, text, id=found.id, tool_call=found.method == b"tools/call")
+
+
+def result(id: RequestId | RawId, value: JsonObject) -> bytes:
+    """Return the line that answers the request `id`.
+
+    Raises:
+        ValueError: JSON cannot carry `value`.
+    """
+    return _line(id, "result", value)
 
 
 def error(fault: RpcError) -> bytes:
@@ -100,16 +139,51 @@ def error(fault: RpcError) -> bytes:
     body: JsonObject = {"code": int(fault.code), "message": str(fault)}
     if fault.data is not None:
         body["data"] = fault.data
-    return _line({"jsonrpc": "2.0", "id": fault.id, "error": body})
+    return _line(fault.id, "error", body)
 
 
 def notification(method: str, params: JsonObject) -> bytes:
     """Return the line of a notification to the client."""
-    return _line({"jsonrpc": "2.0", "method": method, "params": params})
+    return _json({"jsonrpc": "2.0", "method": method, "params": params})
 
 
-def _line(message: JsonObject) -> bytes:
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+def _line(id: RequestId | RawId | None, key: str, value: Json) -> bytes:
+    written = id if isinstance(id, RawId) else _json(id)
+    return b'{"jsonrpc":"2.0","id":%b,"%b":%b}' % (written, key.encode(), _json(value))
+
+
+def _json(value: Json) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # UTF-8 cannot carry half a surrogate pair: an answer with a question mark is an answer.
+    return text.encode(errors="replace")
+
+
+def _parse(line: bytes) -> Request | Notification | None:
+    _check_structure(line)
+    try:
+        message = from_json(line, allow_inf_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise RpcError(Code.PARSE_ERROR, f"This line is not valid JSON: {_short(error)}.") from None
+    if isinstance(message, list):
+        raise _batch(message)
+    if not isinstance(message, dict):
+        raise RpcError(Code.INVALID_REQUEST, "A message must be a JSON object.")
+    return _message(message)
+
+
+def _batch(messages: list[Json]) -> RpcError | BatchError:
+    """Return the error for a batch: each request in it is refused."""
+    text = "Batches are not supported: send one message per line."
+    faults = []
+    for message in messages:
+        if not isinstance(message, dict) or "id" not in message or "method" not in message:
+            continue
+        try:
+            id = _id(message)
+        except RpcError:
+            id = None
+        faults.append(RpcError(Code.INVALID_REQUEST, text, id=id))
+    return BatchError(faults) if faults else RpcError(Code.INVALID_REQUEST, text)
 
 
 def _short(error: Exception) -> str:

@@ -1,7 +1,10 @@
 """Lines from and to a hostile client: every buffer has a bound."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
+
+from services.endpoint.mcp.rescue import TAIL, rescue
 
 MAX_LINE: Final = 2 * 1024 * 1024 + 64 * 1024
 """Bytes of a line: a body of 1 MiB in which JSON escapes every byte, and the call around it."""
@@ -9,15 +12,32 @@ MAX_LINE: Final = 2 * 1024 * 1024 + 64 * 1024
 CHUNK: Final = 64 * 1024
 """Bytes of one read."""
 
+KEPT_HEAD: Final = 4096
+"""Bytes of the beginning of a discarded line that are kept until its end."""
+
 SEND_SECONDS: Final = 30.0
 """Seconds that a client may leave an answer unread before its connection is closed."""
 
 
-class TooLongError(Exception):
-    """A line is longer than the limit; the reader discards the rest of it."""
+class RejectedLineError(Exception):
+    """A line was discarded; its sender waits for an answer.
+
+    Attributes:
+        head: The beginning of the line, from which the id of the request can be read.
+        tail: The end of the line, or None if `head` is the whole line.
+    """
+
+    def __init__(self, head: bytes, tail: bytes | None = None) -> None:
+        super().__init__()
+        self.head = head
+        self.tail = tail
 
 
-class OverloadError(Exception):
+class TooLongError(RejectedLineError):
+    """A line is longer than the limit."""
+
+
+class OverloadError(RejectedLineError):
     """All connections together would hold more input than the budget allows."""
 
 
@@ -28,19 +48,27 @@ class Budget:
         self._limit = limit
         self.held = 0
 
-    def acquire(self, size: int) -> None:
-        """Hold `size` more bytes.
-
-        Raises:
-            OverloadError: the limit would be exceeded; nothing was acquired.
-        """
+    def acquire(self, size: int) -> bool:
+        """Hold `size` more bytes; return False if that would exceed the limit."""
         if self.held + size > self._limit:
-            raise OverloadError
+            return False
         self.held += size
+        return True
 
     def release(self, size: int) -> None:
         """Release `size` held bytes."""
         self.held -= size
+
+
+@dataclass
+class _Discarded:
+    """A line that is being discarded."""
+
+    reason: type[RejectedLineError]
+    head: bytes
+    """Its beginning, until it was announced: only the reader of the id needs it."""
+    announced: bool = False
+    tail: bytes = b""
 
 
 class LineReader:
@@ -53,72 +81,108 @@ class LineReader:
         self._budget = budget
         self._limit = limit
         self._buffer = bytearray()
+        self._charged = 0
+        """Bytes at the beginning of the buffer that are charged to the budget."""
         self._searched = 0
-        self._discarding = False
+        self._refusing = False
+        """Whether the budget had no room for the buffer: its lines are refused one by one."""
+        self._discarded: _Discarded | None = None
 
     async def line(self) -> bytes | None:
         """Return the next line without its newline, or None at the end of the stream.
 
-        An unfinished line at the end is discarded. The bytes of a returned line stay charged to
-        the budget: the caller releases them. After an error, the next call continues with the
+        What stands after the last newline is a line, too. The bytes of a returned line stay charged
+        to the budget: the caller releases them. After an error, the next call continues with the
         line after the discarded one.
 
         Raises:
-            TooLongError: the line exceeds the limit; raised once for each such line.
-            OverloadError: the line exceeds the budget.
+            TooLongError: the line exceeds the limit; raised once for each such line, as soon as the
+                id of its request is known.
+            OverloadError: the line exceeds the budget; raised once for each such line.
         """
         while True:
             end = self._buffer.find(b"\n", self._searched)
-            if end >= 0:
-                line = self._cut(end)
-                if line is not None:
-                    return line
-                continue
-            self._searched = len(self._buffer)
-            if self._discarding:
-                self._drop(len(self._buffer))
-            elif len(self._buffer) > self._limit:
-                self._discarding = True
-                raise TooLongError
-            chunk = await self._stream.read(CHUNK)
-            if not chunk:
-                return None
-            self._take(chunk)
+            if end < 0 and not self._refusing:
+                self._searched = len(self._buffer)
+                self._shorten()
+                chunk = await self._stream.read(CHUNK)
+                if chunk:
+                    self._take(chunk)
+                    continue
+                end = self._searched = len(self._buffer)
+                if not end and self._discarded is None:
+                    return None
+            line = self._cut(end)
+            if line is not None:
+                return line
 
     def close(self) -> None:
         """Release the bytes that are held for an unfinished line."""
         self._drop(len(self._buffer))
 
     def _take(self, chunk: bytes) -> None:
-        if self._discarding and b"\n" not in chunk:
+        if self._discarded and b"\n" not in chunk:
+            self._discarded.tail = (self._discarded.tail + chunk)[-TAIL:]
             return
-        try:
-            self._budget.acquire(len(chunk))
-        except OverloadError:
-            # Complete lines in the chunk are dropped too: the budget has no room for them.
-            self._drop(len(self._buffer))
-            self._discarding = not chunk.endswith(b"\n")
-            raise
         self._buffer += chunk
+        if self._budget.acquire(len(chunk)):
+            self._charged += len(chunk)
+        else:
+            self._refusing = True
+
+    def _shorten(self) -> None:
+        """Discard the unfinished line in the buffer if it is too long."""
+        if self._discarded is None and len(self._buffer) > self._limit:
+            self._discard(TooLongError)
+
+    def _discard(self, reason: type[RejectedLineError]) -> None:
+        """Discard the unfinished line in the buffer; announce that at once if its id is known."""
+        head = bytes(self._buffer)
+        self._drop(len(head))
+        known = rescue(head, b"").id is not None
+        self._discarded = _Discarded(reason, b"" if known else head[:KEPT_HEAD], known)
+        if known:
+            raise reason(head, b"")
 
     def _cut(self, end: int) -> bytes | None:
-        """Return the line that ends at `end`, or None if it is the end of a discarded line."""
-        if self._discarding or end > self._limit:
-            announced, self._discarding = self._discarding, False
-            self._drop(end + 1)
-            if not announced:
-                raise TooLongError
+        """Return the line that ends at `end`, or None if there is nothing to return.
+
+        `end` is negative if the line does not end in the buffer; it is refused then.
+        """
+        if end < 0:
+            self._refusing = False
+            if self._buffer:
+                self._discard(OverloadError)
             return None
+        if self._discarded is not None:
+            self._end_discarded(self._discarded, end)
+            return None
+        if end > self._limit or self._refusing:
+            line = bytes(memoryview(self._buffer)[:end])
+            self._drop(end + 1)
+            if self._refusing and not line.strip():
+                return None
+            raise (OverloadError if self._refusing else TooLongError)(line)
         line = bytes(memoryview(self._buffer)[:end])
-        del self._buffer[: end + 1]
-        self._searched = 0
-        self._budget.release(1)
+        self._charged -= end  # the caller releases the bytes of the line
+        del self._buffer[:end]
+        self._drop(1)
         return line
 
+    def _end_discarded(self, discarded: _Discarded, end: int) -> None:
+        self._discarded = None
+        tail = discarded.tail + bytes(memoryview(self._buffer)[max(0, end - TAIL) : end])
+        self._drop(end + 1)
+        if not discarded.announced:
+            raise discarded.reason(discarded.head, tail[-TAIL:])
+
     def _drop(self, size: int) -> None:
+        size = min(size, len(self._buffer))
         del self._buffer[:size]
         self._searched = 0
-        self._budget.release(size)
+        released = min(size, self._charged)
+        self._charged -= released
+        self._budget.release(released)
 
 
 class LineWriter:

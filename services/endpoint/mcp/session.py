@@ -74,6 +74,11 @@ class Session:
         client = self._client
         return client is not None and self._audience(client) is Audience.HARNESS
 
+    @property
+    def envelope(self) -> bool:
+        """Whether the client has not shaken hands, so that each request has its envelope."""
+        return self._client is None
+
     def answer(self, request: Request) -> JsonObject | ToolCall:
         """Return the result of `request`, or the tool call that produces it.
 

@@ -1,6 +1,7 @@
 """An oracle for the answers to a line on the socket, independent of the endpoint's code."""
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,26 +17,33 @@ Key = tuple[str, Any]
 NOBODY: Final[Key] = ("NoneType", None)
 """The id of an error that answers a line without a usable one."""
 
+ANYBODY: Final[Key] = ("any", None)
+"""Any id, of the answer to a line that is too damaged to tell whether it has one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The verdict on a line.
 
     Attributes:
-        answers: The id of the required answer, or None if there must be no answer.
+        answers: The ids of the required answers.
         cancels: The id of a call that may stay unanswered from now on.
         tool: The tool that is called.
         waits: Whether the answer may take minutes.
     """
 
-    answers: Key | None = None
+    answers: tuple[Key, ...] = ()
     cancels: Key | None = None
     tool: str = ""
     waits: bool = False
 
 
 _SILENCE: Final = Verdict()
-_ERROR: Final = Verdict(NOBODY)
+_ERROR: Final = Verdict((NOBODY,))
+_DAMAGED: Final = Verdict((ANYBODY,))
+
+_LONG_ID: Final = 1000
+"""Characters of an id that is surely repeated."""
 
 
 def key(id: Any) -> Key:
@@ -46,24 +54,57 @@ def key(id: Any) -> Key:
 def verdict(line: bytes) -> Verdict:
     """Return the verdict on `line`, which is complete and has no newline."""
     if len(line) > MAX_LINE:
-        return _ERROR
+        return _refused(line)
     if not line.strip():
         return _SILENCE
     try:
         message = _parse(line)
     except (ValueError, RecursionError):
-        return _ERROR
-    if not isinstance(message, dict) or _is_excessive(line, message):
-        return _ERROR
+        return _refused(line)
+    if _is_excessive(line, message):
+        return _refused(line)
+    if isinstance(message, list):
+        return _of_batch(message)
+    if not isinstance(message, dict):
+        return _DAMAGED
     return _of_message(message)
+
+
+def _refused(line: bytes) -> Verdict:
+    """Return the verdict on a line that no strict parser takes: a lenient one finds its id."""
+    try:
+        message = json.loads(line.decode(errors="replace"), strict=False)
+    except (ValueError, RecursionError):
+        return _DAMAGED
+    if not isinstance(message, dict) or "\ufffd" in str(message.get("id")):
+        return _DAMAGED
+    return Verdict((_echo(message.get("id")),)) if "id" in message else _DAMAGED
+
+
+def _echo(id: Any) -> Key:
+    """Return the id with which a request is refused that has an unusual one."""
+    if isinstance(id, bool | list | dict | None):
+        return NOBODY
+    if isinstance(id, float) and not math.isfinite(id):
+        return ANYBODY
+    if isinstance(id, str) and not id.isprintable():
+        return ANYBODY
+    return key(id) if len(str(id)) < _LONG_ID else ANYBODY
+
+
+def _of_batch(messages: list[Any]) -> Verdict:
+    """Each request is refused; a batch without one is refused as a whole."""
+    requests = [m for m in messages if isinstance(m, dict) and "id" in m and "method" in m]
+    ids = [key(m["id"]) if _is_id(m["id"]) else NOBODY for m in requests]
+    return Verdict(tuple(ids)) if ids else _DAMAGED
 
 
 def _of_message(message: dict[str, Any]) -> Verdict:
     id = message.get("id")
     if "id" in message and not _is_id(id) and not (id is None and "error" in message):
-        return _ERROR
+        return Verdict((_echo(id),))
     tool, waits = _call(message)
-    answer = Verdict(key(id), tool=tool, waits=waits)
+    answer = Verdict((key(id),), tool=tool, waits=waits)
     if message.get("jsonrpc") != "2.0":
         return answer
     method = message.get("method")

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.endpoint.clients.services import Services
 from services.endpoint.commands import Commands
 from services.endpoint.delivery.inbox import Inbox
 from services.endpoint.mcp import connection, lines
@@ -75,6 +76,129 @@ async def test_nonsense_is_answered_and_the_connection_goes_on(
     assert await client.ask("ping") == {}
 
 
+_BODIES = [
+    b'"x \\ud83d"',
+    b'"\\udc00\\ud83d"',
+    b'"\xff\xfe"',
+    b'"\xed\xa0\xbd"',
+    b'"\x01"',
+    b'"\\x"',
+    b"1e999",
+    b"NaN",
+    b"-Infinity",
+    b"9" * 5000,
+    b"[" * 100 + b"]" * 100,
+    b"[" + b'"",' * 10_000 + b"1]",
+    b"[" + b"0," * 40_000 + b"0]",
+    b'"unfinished',
+    b"",
+]
+"""Arguments that JSON, or the endpoint, cannot carry."""
+
+
+@pytest.mark.parametrize("body", _BODIES, ids=[str(body[:20]) for body in _BODIES])
+async def test_a_call_with_any_argument_is_answered_with_its_id(
+    hive: Hive, bystander: Client, body: bytes
+) -> None:
+    client = await hive.client()
+    params = b'{"name":"send","arguments":{"to":"bob","id":7,"body":%b}}' % body
+    calls = {
+        21: b'{"jsonrpc":"2.0","id":21,"method":"tools/call","params":%b}\n' % params,
+        22: b'{"method":"tools/call","params":%b,"jsonrpc":"2.0","id":22}\n' % params,
+        "a b": b'{"jsonrpc":"2.0","method":"tools/call","id": "a b" ,"params":%b}\n' % params,
+    }
+    for id, call in calls.items():
+        await client.send(call)
+        answer = await client.line()
+        assert answer["id"] == id
+        assert answer["result"]["isError"], "the model reads it"
+        assert "was not called" in answer["result"]["content"][0]["text"]
+    assert hive.broker.sent == []
+
+
+@pytest.mark.parametrize("id", ["1.5", str(2**63), "-1e3", '"' + "x" * 257 + '"', r'"\ud83d"'])
+async def test_an_unusual_id_comes_back_as_it_was(hive: Hive, bystander: Client, id: str) -> None:
+    client = await hive.client()
+    await client.send(f'{{"jsonrpc":"2.0","id":{id},"method":"ping"}}\n'.encode())
+    answer = await client.line()
+    assert answer["id"] == json.loads(id)
+    assert answer["error"]["code"] in (-32600, -32700)
+
+
+async def test_each_request_of_a_batch_is_refused_with_its_id(
+    hive: Hive, bystander: Client
+) -> None:
+    client = await hive.client()
+    requests = [{"jsonrpc": "2.0", "id": id, "method": "ping"} for id in (31, 32)]
+    notification = {"jsonrpc": "2.0", "method": "x"}
+    await client.send(json.dumps([*requests, notification]).encode() + b"\n")
+    assert [(await client.line())["id"] for _ in requests] == [31, 32]
+    assert await client.ask("ping") == {}
+
+
+async def test_the_last_of_two_ids_counts(hive: Hive, bystander: Client) -> None:
+    client = await hive.client()
+    await client.send(b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}\n')
+    assert (await client.line())["id"] == 2
+    await client.send(b'{"jsonrpc":"2.0","id":1,"id":2,"method":"\xff"}\n')
+    assert (await client.line())["id"] == 2
+
+
+async def test_a_request_without_an_end_of_line_is_answered(hive: Hive, bystander: Client) -> None:
+    client = await hive.client()
+    await client.send(b'{"jsonrpc":"2.0","id":41,"method":"ping"}')
+    client.writer.write_eof()
+    assert (await client.line())["id"] == 41
+
+
+async def test_lines_over_the_budget_are_refused_one_by_one(hive: Hive, bystander: Client) -> None:
+    client = await hive.connect()
+    halves = [await hive.connect() for _ in range(8)]
+    for half in halves:
+        await half.send(b"x" * 2 * 2**20)
+        await bystander.ask("ping")
+    ping = '{{"jsonrpc":"2.0","id":{},"method":"ping"}}\n'
+    ids = range(100, 2100)
+    await client.send("".join(ping.format(id) for id in ids).encode())
+    answers = [await client.line() for _ in ids]
+    assert [answer["id"] for answer in answers] == list(ids)
+    assert any("unfinished" in answer.get("error", {}).get("message", "") for answer in answers)
+    for half in halves:
+        half.writer.transport.abort()
+    while "message" in await client.ask("ping"):  # until their ends have been noticed
+        pass
+    await (await hive.client()).ask("ping")
+
+
+async def test_a_call_that_is_cancelled_from_inside_is_answered(
+    hive: Hive, bystander: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled(*args: Any, **options: Any) -> int:
+        lost = asyncio.get_running_loop().create_future()
+        lost.cancel()
+        await lost
+        return 0
+
+    monkeypatch.setattr(Services, "send", cancelled)
+    client = await hive.client()
+    answer = await client.call("send", to="bob", body="x")
+    assert "ended this call" in answer["content"][0]["text"]
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("value", ["half \ud83d", float("nan")])
+async def test_a_result_that_json_cannot_carry_is_answered(
+    hive: Hive, bystander: Client, monkeypatch: pytest.MonkeyPatch, value: Any
+) -> None:
+    async def strange(*args: Any, **options: Any) -> Any:
+        return value
+
+    monkeypatch.setattr(Services, "send", strange)
+    client = await hive.client()
+    assert "content" in await client.call("send", to="bob", body="x")
+    monkeypatch.undo()
+
+
 async def test_a_body_of_10_mb_is_refused_and_the_connection_goes_on(
     hive: Hive, bystander: Client
 ) -> None:
@@ -82,8 +206,13 @@ async def test_a_body_of_10_mb_is_refused_and_the_connection_goes_on(
     before = memory()
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
     params = {"name": "send", "arguments": {"to": "bob", "body": "x" * 10_000_000}}
-    error = await error_of(client, json.dumps({**call, "params": params}).encode() + b"\n")
-    assert "1 MiB" in error["message"]
+    last = {"params": params, "jsonrpc": "2.0", "id": 2, "method": "tools/call"}
+    for message in ({**call, "params": params}, last):
+        await client.send(message)
+        answer = await client.line()
+        assert answer["id"] == message["id"]
+        assert answer["result"]["isError"]
+        assert "1 MiB" in answer["result"]["content"][0]["text"]
     assert await client.ask("ping") == {}
     assert hive.broker.sent == []
     assert memory() - before < 50_000_000
@@ -115,6 +244,7 @@ async def test_half_a_line_and_silence_or_the_end(hive: Hive, bystander: Client)
     await silent.send(half)
     await gone.send(half)
     gone.writer.write_eof()
+    assert (await gone.line())["id"] == 1, "it is not called, but answered"
     assert await gone.line() is None
     assert hive.broker.sent == []
     assert (await bystander.call("send", to="bob", body="x"))["structuredContent"] == {"id": 1}

@@ -12,9 +12,9 @@ def reader(data: bytes, *, limit: int = 10, budget: Budget | None = None) -> Lin
     return LineReader(stream, budget or Budget(1 << 20), limit=limit)
 
 
-async def test_lines_come_one_by_one_and_half_a_line_is_nothing() -> None:
+async def test_lines_come_one_by_one_and_the_last_needs_no_newline() -> None:
     lines = reader(b"one\n\ntwo\nhal")
-    assert [await lines.line() for _ in range(4)] == [b"one", b"", b"two", None]
+    assert [await lines.line() for _ in range(5)] == [b"one", b"", b"two", b"hal", None]
 
 
 async def test_too_long_a_line_is_announced_once_and_skipped() -> None:
@@ -36,10 +36,11 @@ async def test_a_line_just_over_the_limit_is_too_long_although_its_end_is_there(
 
 async def test_the_budget_is_charged_for_held_lines_and_given_back() -> None:
     budget = Budget(1 << 20)
-    lines = reader(b"one\ntwo\nhalf", budget=budget)
+    stream = asyncio.StreamReader()
+    stream.feed_data(b"one\ntwo\nhalf")
+    lines = LineReader(stream, budget)
     assert await lines.line() == b"one"
     assert await lines.line() == b"two"
-    assert await lines.line() is None
     assert budget.held == len("onetwohalf")
     lines.close()
     assert budget.held == len("onetwo")
@@ -58,3 +59,34 @@ async def test_over_the_budget_is_refused() -> None:
     lines = reader(b"x" * 200, limit=1000, budget=Budget(100))
     with pytest.raises(OverloadError):
         await lines.line()
+
+
+async def test_a_line_that_is_too_long_is_announced_as_soon_as_its_id_is_known() -> None:
+    stream = asyncio.StreamReader()
+    stream.feed_data(b'{"id":7,"x":"' + b"y" * 2000)
+    lines = LineReader(stream, Budget(1 << 20), limit=1000)
+    with pytest.raises(TooLongError) as caught:
+        await lines.line()
+    assert caught.value.head.startswith(b'{"id":7')
+    stream.feed_data(b'"}\nnext\n')
+    assert await lines.line() == b"next"
+
+
+async def test_the_end_of_a_line_that_is_too_long_is_kept() -> None:
+    line = b'{"x":"' + b"y" * 200_000 + b'","id":7}\n'
+    lines = reader(line, limit=1000)
+    with pytest.raises(TooLongError) as caught:
+        await lines.line()
+    assert caught.value.tail is not None
+    assert caught.value.tail.endswith(b'","id":7}')
+
+
+async def test_each_line_over_the_budget_is_refused() -> None:
+    lines = reader(b"a\n\nb\nc", limit=1000, budget=Budget(2))
+    heads = []
+    for _ in range(3):
+        with pytest.raises(OverloadError) as caught:
+            await lines.line()
+        heads.append(caught.value.head)
+    assert heads == [b"a", b"b", b"c"]
+    assert await lines.line() is None
