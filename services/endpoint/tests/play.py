@@ -150,6 +150,7 @@ async def _leave(
             reading.result()
         return
     if end is End.HALF:
+        ledger.sent(rest)  # the end of the input ends the line
         writer.write_eof()
         await reading
     else:
