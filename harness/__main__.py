@@ -8,8 +8,9 @@ from typing import Final
 
 from harness import config
 from harness.backoff import Backoff
-from harness.claude import options
-from harness.claude.cgroup import TurnCgroup
+from harness.claude import cgroup, options
+from harness.claude.cgroup import Cgroup
+from harness.claude.choices import Choices
 from harness.claude.session import ClaudeSession
 from harness.config import Config, Paths
 from harness.events.server import WebServer
@@ -19,6 +20,7 @@ from harness.inotify import wait_for_change
 from harness.jsonrpc import Socket
 from harness.notify import Notifier
 from harness.turns.loop import TurnLoop
+from harness.turns.reporter import Reporter
 from harness.working_copies import WorkingCopies
 
 log = logging.getLogger("harness")
@@ -84,27 +86,31 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     """Run turns until cancelled; then abort the turn and release its messages."""
     hive = HiveClient(paths.socket, socket)
     store = EventStore(paths.state)
-    cgroup = TurnCgroup.create(paths.cgroups)
+    commands = Cgroup.create(paths.cgroups, cgroup.TURN)
+    own = Cgroup.create(paths.cgroups, cgroup.CLAUDE)
+    choices = Choices(paths.state)
     make_options = options.factory(
-        settings, paths, cgroup, lambda line: log.info("claude: %s", line)
+        settings, paths, (commands, own), choices, lambda line: log.info("claude: %s", line)
     )
-    claude = ClaudeSession(make_options, options.session_file(paths.state), cgroup)
-    loop = TurnLoop(settings, paths, hive, claude, store, notifier)
-    connection = asyncio.create_task(hive.run(), name="hive")
-    turns = asyncio.create_task(loop.run(), name="turns")
-    web = asyncio.create_task(WebServer(store, paths.web).run(), name="web")
-    tasks = [turns, connection, web]
+    session = options.session_file(paths.state)
+    claude = ClaudeSession(make_options, session, commands, own, settings.start_timeout)
+    reporter = Reporter(hive, store, notifier)
+    loop = TurnLoop(settings, paths, hive, claude, store, reporter, choices)
+    # The turns end first: they release their messages through the connection.
+    calls = {"turns": loop.run(), "reports": reporter.run(), "hive": hive.run()}
+    needed = len(calls)
+    calls["web"] = WebServer(store, paths.web).run()
     if settings.manager:
-        tasks.append(asyncio.create_task(WorkingCopies().run(), name="working-copies"))
+        calls["working-copies"] = WorkingCopies().run()
+    tasks = [asyncio.create_task(call, name=name) for name, call in calls.items()]
     try:
-        await asyncio.wait({connection, turns}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks[:needed], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        # The turns end first: they release their messages through the connection.
         for task in tasks:
             task.cancel()
             await asyncio.wait({task})
         store.close()
-    for task in tasks:  # the first two end by themselves only if they have a bug
+    for task in tasks:  # the needed ones end by themselves only if they have a bug
         if not task.cancelled():
             task.result()
 

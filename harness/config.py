@@ -37,6 +37,16 @@ class Config:
     mcp_servers: dict[str, JsonObject] = field(default_factory=dict)
     allowed_tools: list[str] = field(default_factory=list)
     prompt: str = ""
+    start_timeout: float = 60.0
+    """Seconds that Claude Code has to start."""
+    compact_over_tokens: float | None = None
+    """The context is compacted after a turn that leaves more tokens in it than this."""
+    compact_idle_after: float | None = None
+    """A large context is compacted when the session has idled this long."""
+    started: JsonObject = field(default_factory=dict)
+    """The start of this container: at, verb, by, changes."""
+    wake_after_deploy: bool = False
+    """Whether the agent is woken to be told of a deployment, instead of with its next message."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,11 @@ _WANTED: Final = {
     "mcp_servers": "an object of objects",
     "allowed_tools": "a list of strings",
     "prompt": "a string",
+    "start_timeout": "a number of seconds above 0",
+    "compact_over_tokens": "a number above 0 or null",
+    "compact_idle_after": "a number of seconds above 0 or null",
+    "started": "an object",
+    "wake_after_deploy": "true or false",
 }
 
 
@@ -159,4 +174,8 @@ def _fits(key: str, value: Json) -> bool:
             return isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
         case "a list of strings":
             return isinstance(value, list) and all(isinstance(v, str) for v in value)
+        case "an object":
+            return isinstance(value, dict)
+        case wanted if value is None:
+            return wanted.endswith(" or null")
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0

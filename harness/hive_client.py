@@ -14,11 +14,20 @@ from harness.backoff import Backoff
 from harness.inotify import wait_for_change
 from harness.jsonrpc import ClosedError, Connection, RpcError, Socket, open_connection
 from harness.jsonvalues import Json, JsonObject
+from harness.lines import one_line
 
 log = logging.getLogger(__name__)
 
 CLIENT: Final = {"name": "hyperhive-harness", "version": "1"}
 """The hive shows the tools ack, release and report to a client with this name."""
+
+COMMAND: Final = "notifications/hyperhive/command"
+
+MAX_SENTENCE: Final = 500
+"""Characters of the reason for a state or of the answer to a command."""
+
+MAX_REASON: Final = 300
+"""Characters of the reason for a release."""
 
 PROTOCOL_VERSION: Final = "2025-11-25"
 
@@ -52,16 +61,37 @@ class Message:
     urgent: bool
     in_reply_to: int | None
     earlier_life: bool = False
+    interrupt: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the operator; docs/turn-loop.md lists the verbs."""
+
+    id: int
+    verb: str
+    requeue: bool = False
+    value: str = ""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The report of the harness to the hive; None leaves a value as it was."""
+    """The report of the harness to the hive; None leaves a value as it was.
 
-    turn_state: str
+    Times are in seconds since 1970, and 0 is none.
+    """
+
+    turn_state: str | None = None
+    reason: str | None = None
+    until: int | None = None
+    activity: str | None = None
     model: str | None = None
+    effort: str | None = None
     context_tokens: int | None = None
+    context_limit: int | None = None
     logged_in: bool | None = None
+    session: str | None = None
+    provider_limit_until: int | None = None
 
 
 def reportable_model(name: str | None) -> str | None:
@@ -74,13 +104,25 @@ class HiveClient:
 
     A lease ends with the connection that received it. `generation` counts the connections, so it
     tells whether messages that were leased earlier are still leased.
+
+    Args:
+        path: the agent's socket.
+        first: a connection that is open already.
+        on_command: called with each command of the operator.
     """
 
-    def __init__(self, path: Path, first: Socket | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        first: Socket | None = None,
+        on_command: Callable[[Command], None] | None = None,
+    ) -> None:
         self._path = path
         self._first = first
+        self.on_command = on_command
         self._connection: Connection | None = None
         self._changed = asyncio.Condition()
+        self._arguments: dict[str, set[str]] = {}
         self.generation = 0
 
     async def run(self) -> None:
@@ -104,20 +146,36 @@ class HiveClient:
 
     async def _serve(self, socket: Socket) -> None:
         """Serve a connection, from the handshake to its end."""
-        async with open_connection(socket) as opened:
+        async with open_connection(socket, self._notified) as opened:
             if not await _handshake(opened):
                 return
+            self._arguments = await _arguments(opened)
             await self._set_connection(opened)
             try:
                 await opened.closed.wait()
             finally:
                 await self._set_connection(None)
 
+    def _notified(self, method: str, params: JsonObject) -> None:
+        if method != COMMAND or self.on_command is None:
+            return
+        number, verb, value = params.get("id"), params.get("verb"), params.get("value")
+        if not isinstance(number, int) or not isinstance(verb, str):
+            log.error("the hive sent a command without id or verb: %.200r", params)
+            return
+        text = "" if value is None else str(value)
+        self.on_command(Command(number, verb, params.get("requeue") is True, text))
+
     async def _set_connection(self, opened: Connection | None) -> None:
         async with self._changed:
             self._connection = opened
             self.generation += opened is not None
             self._changed.notify_all()
+
+    @property
+    def delivers_urgent(self) -> bool:
+        """Whether the hive delivers urgent messages alone."""
+        return "urgent_only" in self._arguments.get("recv", set())
 
     async def connected(self, after: int = 0) -> int:
         """Wait for a connection of a generation later than `after`; return its generation."""
@@ -127,7 +185,7 @@ class HiveClient:
             )
             return self.generation
 
-    async def receive(self, maximum: int) -> list[Message]:
+    async def receive(self, maximum: int, *, urgent_only: bool = False) -> list[Message]:
         """Lease up to `maximum` messages; wait up to RECEIVE_SECONDS for the first.
 
         Avoid cancelling this call: messages that the hive leases meanwhile stay leased until the
@@ -137,28 +195,60 @@ class HiveClient:
             ConnectionLostError: the connection ended.
             ToolError: the hive answered with an error.
         """
+        more: JsonObject = {"urgent_only": True} if urgent_only else {}
         data = await self._call(
-            "recv", RECEIVE_SECONDS + CALL_TIMEOUT, wait_seconds=RECEIVE_SECONDS, max=maximum
+            "recv",
+            RECEIVE_SECONDS + CALL_TIMEOUT,
+            wait_seconds=RECEIVE_SECONDS,
+            max=maximum,
+            **more,
         )
         return [_message(item) for item in data.get("messages", [])]
 
-    async def acknowledge(self, ids: list[int]) -> None:
+    async def acknowledge(self, ids: list[int], *, cancelled: bool = False) -> None:
         """Acknowledge the messages.
 
+        Args:
+            ids: the messages.
+            cancelled: whether their turn was cancelled.
+
         Raises:
             ConnectionLostError: the connection ended.
             ToolError: the hive answered with an error.
         """
-        await self._call("ack", CALL_TIMEOUT, ids=ids)
+        more: JsonObject = {"cancelled": True} if cancelled else {}
+        await self._call("ack", CALL_TIMEOUT, ids=ids, **more)
 
-    async def release(self, ids: list[int]) -> None:
+    async def release(self, ids: list[int], *, reason: str = "", uncounted: bool = False) -> None:
         """Queue the messages again.
 
+        Args:
+            ids: the messages.
+            reason: why their turn failed; the sender of a dead letter is told.
+            uncounted: whether this is not an attempt, because the messages are not the cause.
+
         Raises:
             ConnectionLostError: the connection ended.
             ToolError: the hive answered with an error.
         """
-        await self._call("release", CALL_TIMEOUT, ids=ids)
+        more: JsonObject = {"uncounted": True} if uncounted else {}
+        if reason:
+            more["reason"] = one_line(reason, MAX_REASON)
+        await self._call("release", CALL_TIMEOUT, ids=ids, **more)
+
+    async def command_done(self, number: int, *, text: str = "", error: str = "") -> None:
+        """Answer a command with a sentence for the operator: either a text or an error.
+
+        Raises:
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
+        """
+        answer = (
+            {"error": one_line(error, MAX_SENTENCE)}
+            if error
+            else {"text": one_line(text, MAX_SENTENCE)}
+        )
+        await self._call("command_done", CALL_TIMEOUT, id=number, **answer)
 
     async def report(self, report: Report) -> None:
         """Report what the harness is doing.
@@ -174,6 +264,8 @@ class HiveClient:
         connection = self._connection
         if connection is None:
             raise ConnectionLostError("not connected")
+        known = self._arguments.get(tool, set())
+        arguments = {key: value for key, value in arguments.items() if key in known}
         try:
             async with asyncio.timeout(timeout):
                 result = await connection.request(
@@ -218,6 +310,20 @@ async def _handshake(connection: Connection) -> bool:
     return False
 
 
+async def _arguments(connection: Connection) -> dict[str, set[str]]:
+    """Return the arguments of each tool: a hive of an earlier version refuses unknown ones."""
+    try:
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+            listed = await connection.request("tools/list", {})
+    except (TimeoutError, ClosedError, RpcError) as exc:
+        log.warning("the hive does not list its tools: %s", exc)
+        return {}
+    return {
+        str(tool.get("name")): set(tool.get("inputSchema", {}).get("properties", {}))
+        for tool in listed.get("tools", [])
+    }
+
+
 async def succeeds(call: Callable[[], Awaitable[None]], failure: str) -> bool:
     """Make a call, and log its failure as `failure`; return whether it succeeded."""
     try:
@@ -250,4 +356,5 @@ def _message(item: JsonObject) -> Message:
         urgent=bool(item.get("urgent", False)),
         in_reply_to=int(reply) if reply else None,
         earlier_life=bool(item.get("earlier_life", False)),
+        interrupt=bool(item.get("interrupt", False)),
     )

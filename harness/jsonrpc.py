@@ -6,7 +6,7 @@ It uses the standard library only: the `mcp` package needs a second of processor
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Final
@@ -22,6 +22,9 @@ _CHUNK: Final = 256 * 1024
 
 Socket = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
+Notified = Callable[[str, JsonObject], None]
+"""Takes the method and the parameters of a notification of the hive."""
+
 
 class RpcError(Exception):
     """The hive refused the request; the text is the hive's sentence."""
@@ -34,8 +37,9 @@ class ClosedError(Exception):
 class Connection:
     """A connection for requests; `closed` is set when it has ended."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, notified: Notified | None = None) -> None:
         self._writer = writer
+        self._notified = notified
         self._ids = count(1)
         self._waiting: dict[int, asyncio.Future[JsonObject]] = {}
         self.closed = asyncio.Event()
@@ -106,9 +110,15 @@ class Connection:
     def _take(self, line: bytes | bytearray) -> None:
         try:
             message = json.loads(line)
-            answer = self._waiting.get(message.get("id"))
+            method, number = message.get("method"), message.get("id")
+            answer = self._waiting.get(number)
         except (ValueError, AttributeError, TypeError, RecursionError):
             log.error("the hive sent a line that is not JSON-RPC: %.200r", bytes(line))
+            return
+        if isinstance(method, str) and number is None:
+            params = message.get("params")
+            if self._notified:
+                self._notified(method, params if isinstance(params, dict) else {})
             return
         if answer is None or answer.done():
             return  # the request is not waiting any more
@@ -139,10 +149,17 @@ def _sentence(error: Json) -> str:
 
 
 @asynccontextmanager
-async def open_connection(socket: Socket) -> AsyncIterator[Connection]:
-    """Open a connection on `socket`; close both at the end."""
+async def open_connection(
+    socket: Socket, notified: Notified | None = None
+) -> AsyncIterator[Connection]:
+    """Open a connection on `socket`; close both at the end.
+
+    Args:
+        socket: the socket.
+        notified: called with each notification of the hive.
+    """
     reader, writer = socket
-    opened = Connection(writer)
+    opened = Connection(writer, notified)
     task = asyncio.create_task(opened.read(reader), name="socket reader")
     try:
         yield opened

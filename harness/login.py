@@ -6,15 +6,10 @@ prints the result. The harness watches the file in which Claude Code stores the 
 
 import os
 import sys
-from pathlib import Path
 
-import claude_agent_sdk
-
-
-def binary() -> Path:
-    """Return the path of the Claude Code program, which the harness uses too."""
-    return Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
-
+from harness.claude.program import binary
+from harness.claude.user_file import UserFile
+from harness.config import Paths
 
 if __name__ == "__main__":
     program = binary()
@@ -22,4 +17,8 @@ if __name__ == "__main__":
         sys.exit(
             f"There is no Claude Code at {program}: the installation is incomplete. Repeat it."
         )
+    paths = Paths.from_environment()
+    if note := UserFile(paths.claude, paths.claude.parent).repair():
+        sys.stderr.write(f"{note}\n")
+    os.environ["CLAUDE_CONFIG_DIR"] = str(paths.claude)
     os.execv(program, [str(program), "auth", "login"])  # noqa: S606 - the purpose of this module

@@ -6,6 +6,8 @@ from typing import Final
 
 import sdnotify
 
+from harness.lines import one_line
+
 MAX_STATUS: Final = 500
 """The characters of a status; systemd drops a notification of more than 4096 bytes."""
 
@@ -37,7 +39,7 @@ class Notifier:
         It may be an error of another program. A newline in it would begin another field, such as
         MAINPID=, and a long one would be dropped.
         """
-        self._notify(f"STATUS={_line(sentence)}")
+        self._notify(f"STATUS={one_line(sentence, MAX_STATUS)}")
 
     def stopping(self) -> None:
         """Notify that the harness is stopping."""
@@ -48,10 +50,3 @@ class Notifier:
         while self._watchdog:
             self._notify("WATCHDOG=1")
             await asyncio.sleep(self._watchdog / 2)
-
-
-def _line(text: str) -> str:
-    """Return `text` on one line, without control characters and not too long."""
-    line = "".join(c if c.isprintable() else " " for c in text[: 4 * MAX_STATUS])
-    line = " ".join(line.split())
-    return line if len(line) <= MAX_STATUS else f"{line[: MAX_STATUS - 3]}..."

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.claude.cgroup import TurnCgroup
+from harness.claude.cgroup import Cgroup
+from harness.claude.choices import Choices
 from harness.claude.start_files import StartFiles
 from harness.config import Config, Paths, credentials
 from harness.jsonvalues import JsonObject
@@ -22,14 +23,19 @@ TOOL_TIMEOUT: Final = 600.0
 
 
 def factory(
-    config: Config, paths: Paths, cgroup: TurnCgroup | None, stderr: Callable[[str], None]
+    config: Config,
+    paths: Paths,
+    groups: tuple[Cgroup | None, Cgroup | None],
+    choices: Choices,
+    stderr: Callable[[str], None],
 ) -> "Callable[[str | None], ClaudeAgentOptions]":
     """Return a function that creates the options for a start, with the credentials of that time.
 
     Args:
         config: the configuration of the agent.
         paths: the paths in the container.
-        cgroup: the control group of a turn's commands, if there is one.
+        groups: the control groups of a turn's commands and of Claude Code, if there are any.
+        choices: the operator's choices of model and effort.
         stderr: called with each line that Claude Code writes to standard error.
     """
     settings = settings_of(config)
@@ -38,8 +44,10 @@ def factory(
     def options(resume: str | None) -> "ClaudeAgentOptions":
         from claude_agent_sdk import ClaudeAgentOptions
 
-        files.write(config, settings, relay(paths), cgroup.path if cgroup else None)
+        commands, own = (group.path if group else None for group in groups)
+        files.write(config, settings, relay(paths), commands, own)
         return ClaudeAgentOptions(
+            cli_path=str(files.claude),
             system_prompt={"type": "file", "path": str(files.prompt)},
             tools=built_in_tools(settings),
             permission_mode="dontAsk",
@@ -47,11 +55,10 @@ def factory(
             setting_sources=[],
             strict_mcp_config=True,
             mcp_servers=files.servers,
-            # Text by others must not be expanded: no @path, no /command in a message.
-            verbatim_prompts=True,
             # The agent's page shows the text while the model writes it.
             include_partial_messages=True,
-            model=config.model,
+            model=choices.model or config.model,
+            effort=choices.effort,
             resume=resume,
             cwd=paths.state,
             env={"CLAUDE_CODE_SHELL": str(files.bash)} | environment(config, paths),
@@ -103,6 +110,8 @@ def environment(config: Config, paths: Paths) -> dict[str, str]:
         "BASH_DEFAULT_TIMEOUT_MS": milliseconds,
         "BASH_MAX_TIMEOUT_MS": milliseconds,
         **config.environment,
+        # Everything that Claude Code keeps survives the container; .claude.json too.
+        "CLAUDE_CONFIG_DIR": str(paths.claude),
         **credentials(config, paths).environment,
     }
 

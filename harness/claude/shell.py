@@ -32,9 +32,13 @@ def command_shell(bash: str, variables: Path, group: Path | None) -> str:
         variables: the file with the assignments of the variables.
         group: the control group of a turn's commands, if there is one.
     """
-    join = [f"{{ echo 0 > {_quoted(group / 'cgroup.procs')}; }} 2>/dev/null"] if group else []
     start = [f". {_quoted(variables)}", f'exec {shlex.quote(bash)} "$@"']
-    return "\n".join(["#!/bin/sh", *join, *start, ""])
+    return "\n".join(["#!/bin/sh", *_join(group), *start, ""])
+
+
+def in_group(program: str, group: Path | None) -> str:
+    """Return the script that starts `program` in a control group, or without one if need be."""
+    return "\n".join(["#!/bin/sh", *_join(group), f'exec {shlex.quote(program)} "$@"', ""])
 
 
 def server_script(server: JsonObject, variables: Path) -> str:
@@ -49,6 +53,10 @@ def server_script(server: JsonObject, variables: Path) -> str:
     """
     start = shlex.join(["exec", server["command"], *server.get("args", [])])
     return f"#!/bin/sh\n. {_quoted(variables)}\n{assignments(server.get('env', {}))}{start}\n"
+
+
+def _join(group: Path | None) -> list[str]:
+    return [f"{{ echo 0 > {_quoted(group / 'cgroup.procs')}; }} 2>/dev/null"] if group else []
 
 
 def _quoted(path: Path) -> str:

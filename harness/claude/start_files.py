@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.claude import shell
+from harness.claude.program import binary
 from harness.claude.session import HIVE_SERVER
 from harness.config import Config
 from harness.jsonvalues import JsonObject
@@ -42,8 +43,18 @@ class StartFiles:
         """The shell of the agent's commands. Claude Code knows a shell by its file name."""
         return self.directory / "bash"
 
+    @property
+    def claude(self) -> Path:
+        """The script that starts Claude Code in its control group."""
+        return self.directory / "claude"
+
     def write(
-        self, config: Config, settings: JsonObject, relay: JsonObject, group: Path | None
+        self,
+        config: Config,
+        settings: JsonObject,
+        relay: JsonObject,
+        group: Path | None,
+        own_group: Path | None,
     ) -> None:
         """Write the files, in place of earlier ones.
 
@@ -52,6 +63,7 @@ class StartFiles:
             settings: the settings of Claude Code.
             relay: the MCP server that is the hive.
             group: the control group of a turn's commands, if there is one.
+            own_group: the control group of Claude Code itself, if there is one.
         """
         scripts = self.directory / "servers"
         for directory in (self.directory, scripts):
@@ -60,6 +72,7 @@ class StartFiles:
         _write(variables, shell.assignments(config.command_environment))
         bash = shutil.which("bash") or "/bin/bash"
         _write(self.bash, shell.command_shell(bash, variables, group), 0o700)
+        _write(self.claude, shell.in_group(str(binary()), own_group), 0o700)
         servers: dict[str, JsonObject] = {}
         for name, server in config.mcp_servers.items():
             if "url" in server:

@@ -59,11 +59,9 @@ class EventStore:
     """
 
     def __init__(self, state: Path) -> None:
-        self._state = state
         self.events = Events(state)
         self.turns = Turns(state)
         self.turns.interrupted()
-        self._model: str | None = None
         self._started = 0.0
         self._causes: tuple[Cause, ...] = ()
         self._watchers: set[asyncio.Event] = set()
@@ -147,16 +145,6 @@ class EventStore:
         self.turns.end(self.turn, self._started, self._causes, stats)
         self.turn = None
         self._changed()
-
-    def model(self, name: str) -> None:
-        """Save the name of the model that answers."""
-        if name == self._model:
-            return
-        try:
-            (self._state / "hyperhive-model").write_text(name + "\n", encoding="utf-8")
-        except OSError as exc:
-            log.warning("cannot save the model's name: %s", exc)
-        self._model = name
 
     def close(self) -> None:
         """Close the files."""

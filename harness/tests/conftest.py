@@ -3,15 +3,17 @@
 import asyncio
 import json
 import os
+import select
 import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from aiohttp import web
 
@@ -22,6 +24,7 @@ from sandbox.model.script import Script
 from sandbox.model.server import application
 
 SCENARIO = Path(__file__).with_name("scenario.toml")
+SCENARIOS = Path(scenario.__file__).with_name("scenarios")
 
 
 class Harness:
@@ -30,6 +33,7 @@ class Harness:
     def __init__(self, root: Path, hive: Hive, model: str) -> None:
         self.root, self.hive, self.model = root, hive, model
         self.state = root / "state"
+        self.group: Path | None = None
         self.process: asyncio.subprocess.Process | None = None
         self.notes: list[str] = []
         self._noted = asyncio.Event()
@@ -58,7 +62,7 @@ class Harness:
             "HIVE_STATE": str(self.state),
             "HIVE_CONFIG": str(config),
             "HIVE_WEB": str(self.root / "web.sock"),
-            "HIVE_GROUPS": str(self.root / "no-groups"),
+            "HIVE_GROUPS": str(self.group.parent if self.group else self.root / "no-groups"),
             "RUNTIME_DIRECTORY": str(self.root / "run"),
             "HOME": str(self.root),
             "NOTIFY_SOCKET": str(self.root / "notify"),
@@ -73,7 +77,12 @@ class Harness:
                 env=clean | own | (environment or {}),
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
+                preexec_fn=self._join,
             )
+
+    def _join(self) -> None:
+        if self.group:
+            (self.group / "cgroup.procs").write_text("0")
 
     async def stop(self, number: int = signal.SIGTERM, limit: float = 20.0) -> int:
         assert self.process is not None
@@ -90,6 +99,18 @@ class Harness:
             if "claude" in Path(f"/proc/{pid}/cmdline").read_text():
                 return pid
         raise AssertionError("no claude is running")
+
+    async def waiting_for(self, body: str) -> int:
+        """Give the agent a message with which it works until it is stopped; return its id."""
+        number = await self.hive.push(body)
+        before = len(self.hive.sent)
+        await self.hive.until(lambda: len(self.hive.sent) > before)
+        return number
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """Return the data of all events of a kind."""
+        query = f"SELECT data FROM events WHERE type = '{kind}' ORDER BY id"
+        return [json.loads(data) for (data,) in self.rows("hyperhive-events.sqlite", query)]
 
     def processes(self, file: str) -> dict[int, list[str]]:
         """Return a file of /proc of the harness, its Claude Code, and the programs that it runs.
@@ -121,6 +142,40 @@ class Harness:
         self._notify.close()
 
 
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """Create a control group of version 2 for one test."""
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    trees = [Path(mount[4]) for mount in mounts if "cgroup2" in mount]
+    if not trees or not os.access(trees[0], os.W_OK):
+        pytest.skip("no control group can be created here")
+    path = trees[0] / f"hive-test-{os.getpid()}"
+    path.mkdir()
+    yield path
+    (path / "cgroup.kill").write_text("1")
+    for inner in (path / "turn", path / "claude", path):
+        if inner.exists():
+            _remove(inner)
+
+
+def _remove(group: Path) -> None:
+    """Remove a group, as soon as its last process is gone."""
+    events = group / "cgroup.events"
+    with events.open() as file:
+        waiter = select.poll()
+        waiter.register(file, select.POLLPRI)
+        while "populated 1" in events.read_text():
+            assert waiter.poll(20_000), "a killed process does not end"
+    group.rmdir()
+
+
+@pytest_asyncio.fixture
+async def grouped(harness: Harness, group: Path) -> Harness:
+    """Return a harness that is not started yet, in a control group of its own."""
+    harness.group = group
+    return harness
+
+
 @pytest_asyncio.fixture
 async def hive(tmp_path: Path) -> AsyncIterator[Hive]:
     hive = Hive(tmp_path / "mcp.sock")
@@ -136,7 +191,7 @@ async def serve_model() -> AsyncIterator[Callable[..., Any]]:
 
     async def serve(port: int = 0) -> str:
         runner = web.AppRunner(
-            application(Script(scenario.load(SCENARIO))),
+            application(Script(scenario.load(SCENARIO, SCENARIOS))),
             shutdown_timeout=0.1,
             handler_cancellation=True,
         )

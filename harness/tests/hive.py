@@ -4,16 +4,28 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-RECV = {
-    "type": "object",
-    "properties": {"wait_seconds": {"type": "number"}, "max": {"type": "integer"}},
-}
-IDS = {"type": "object", "properties": {"ids": {"type": "array"}}}
+from harness.hive_client import Report
+
 ANY = {"type": "object"}
+
+
+def _takes(*names: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: {} for name in names}}
+
+
+OWN = {
+    "recv": _takes("wait_seconds", "max", "urgent_only"),
+    "ack": _takes("ids", "cancelled"),
+    "release": _takes("ids", "reason", "uncounted"),
+    "report": _takes(*(field.name for field in fields(Report))),
+    "command_done": _takes("id", "text", "error"),
+}
+"""The tools of the harness, with the arguments that the endpoint takes."""
 
 
 class Hive:
@@ -24,6 +36,9 @@ class Hive:
         self.calls: list[tuple[str, str, dict[str, Any]]] = []
         self.queued: list[dict[str, Any]] = []
         self.acknowledged: list[int] = []
+        self.cancelled: list[int] = []
+        self.reasons: list[str] = []
+        self.answers: dict[int, dict[str, Any]] = {}
         self.sent: list[dict[str, Any]] = []
         self.greeted: list[str] = []
         self.rude = False
@@ -66,6 +81,15 @@ class Hive:
         await self.notify()
         return number
 
+    async def command(self, verb: str, limit: float = 10.0, **more: Any) -> dict[str, Any]:
+        """Send a command to the harness; return its answer."""
+        number = next(self._ids)
+        await self.until(lambda: self.called("report") > 0)
+        [harness] = [c for c in self._connections if c.client == "hyperhive-harness"]
+        harness.notify("notifications/hyperhive/command", {"id": number, "verb": verb, **more})
+        await self.until(lambda: number in self.answers, limit)
+        return self.answers[number]
+
     async def until(self, condition: Callable[[], bool], limit: float = 60.0) -> None:
         """Wait for an event of this fake after which `condition` holds."""
         async with asyncio.timeout(limit), self._changed:
@@ -77,7 +101,18 @@ class Hive:
 
     @property
     def reports(self) -> list[dict[str, Any]]:
-        return [arguments for _, tool, arguments in self.calls if tool == "report"]
+        """The state that was known after each report."""
+        known: dict[str, Any] = {}
+        merged = []
+        for _, tool, arguments in self.calls:
+            if tool == "report":
+                known = known | arguments
+                merged.append(known)
+        return merged
+
+    @property
+    def state(self) -> str | None:
+        return self.reports[-1].get("turn_state") if self.reports else None
 
     def called(self, tool: str) -> int:
         return sum(name == tool for _, name, _ in self.calls)
@@ -128,10 +163,14 @@ class Connection:
         await self.requeue(list(self.leased))
         self.writer.close()
 
-    async def requeue(self, ids: list[int]) -> None:
+    def notify(self, method: str, params: dict[str, Any]) -> None:
+        message = {"jsonrpc": "2.0", "method": method, "params": params}
+        self.writer.write(json.dumps(message).encode() + b"\n")
+
+    async def requeue(self, ids: list[int], count: int = 1) -> None:
         for number in ids:
             message = self.leased.pop(number)
-            message["redeliveries"] += 1
+            message["redeliveries"] += count
             self.hive.queued.insert(0, message)
         await self.hive.notify()
 
@@ -150,8 +189,7 @@ class Connection:
                     "serverInfo": {"name": "fake", "version": "1"},
                 }
             case "tools/list":
-                own = {"recv": RECV, "ack": IDS, "release": IDS, "report": ANY}
-                tools = own if self.client == "hyperhive-harness" else {"recv": RECV, "send": ANY}
+                tools = OWN if self.client == "hyperhive-harness" else {"recv": ANY, "send": ANY}
                 result = {"tools": [{"name": n, "inputSchema": s} for n, s in tools.items()]}
             case "tools/call":
                 result = await self.call(**request["params"])
@@ -175,25 +213,41 @@ class Connection:
             "structuredContent": data,
         }
 
-    async def recv(self, wait_seconds: float, max: int) -> dict[str, Any]:
+    async def recv(
+        self, wait_seconds: float, max: int, urgent_only: bool = False
+    ) -> dict[str, Any]:
+        def fitting() -> list[dict[str, Any]]:
+            return [m for m in self.hive.queued if m["urgent"] or not urgent_only]
+
         async with self.hive.changed:
-            await self.hive.changed.wait_for(lambda: bool(self.hive.queued))
-            taken = self.hive.queued[:max]
-            del self.hive.queued[:max]
+            await self.hive.changed.wait_for(lambda: bool(fitting()))
+            taken = fitting()[:max]
+            self.hive.queued = [m for m in self.hive.queued if m not in taken]
         self.leased |= {message["id"]: message for message in taken}
         return {"messages": [dict(message) for message in taken]}
 
-    async def ack(self, ids: list[int]) -> dict[str, Any]:
+    async def ack(self, ids: list[int], cancelled: bool = False) -> dict[str, Any]:
         if not self.leased.keys() >= set(ids):
             raise LookupError(f"{ids} are not leased by you")
         for number in ids:
             del self.leased[number]
-        self.hive.acknowledged += ids
+        if cancelled:
+            self.hive.cancelled += ids
+        else:
+            self.hive.acknowledged += ids
         await self.hive.notify()
         return {}
 
-    async def release(self, ids: list[int]) -> dict[str, Any]:
-        await self.requeue(ids)
+    async def release(
+        self, ids: list[int], reason: str = "", uncounted: bool = False
+    ) -> dict[str, Any]:
+        self.hive.reasons.append(reason)
+        await self.requeue(ids, 0 if uncounted else 1)
+        return {}
+
+    async def command_done(self, id: int, **answer: Any) -> dict[str, Any]:
+        self.hive.answers[id] = answer
+        await self.hive.notify()
         return {}
 
     async def report(self, **_: Any) -> dict[str, Any]:

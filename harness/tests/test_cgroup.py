@@ -3,47 +3,34 @@
 import os
 import select
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.claude import shell
-from harness.claude.cgroup import TurnCgroup
+from harness.claude.cgroup import Cgroup
 
 
-@pytest.fixture
-def parent() -> Iterator[Path]:
-    """Create a control group of version 2 for one test."""
-    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    trees = [Path(mount[4]) for mount in mounts if "cgroup2" in mount]
-    if not trees or not os.access(trees[0], os.W_OK):
-        pytest.skip("no control group can be created here")
-    path = trees[0] / f"hive-test-{os.getpid()}"
-    path.mkdir()
-    yield path
-    for group in (path / "turn", path):
-        if group.exists():
-            group.rmdir()
-
-
-def made(path: Path, tmp_path: Path) -> TurnCgroup | None:
+def made(path: Path, tmp_path: Path) -> Cgroup | None:
     own = tmp_path / "cgroup"
     own.write_text(f"1:name=systemd:/elsewhere\n0::/{path.name}\n")
-    return TurnCgroup.create(path.parent, own)
+    return Cgroup.create(path.parent, "turn", own)
 
 
-def test_what_was_left_running_is_killed(parent: Path, tmp_path: Path) -> None:
-    group = made(parent, tmp_path)
-    assert group is not None
-    group.kill()  # nothing to do
-    command = [*command_shell(tmp_path, group.path), "setsid sleep 1000 > /dev/null 2>&1 & echo $!"]
+def test_what_was_left_running_is_killed(group: Path, tmp_path: Path) -> None:
+    commands = made(group, tmp_path)
+    assert commands is not None
+    commands.kill()  # nothing to do
+    command = [
+        *command_shell(tmp_path, commands.path),
+        "setsid sleep 1000 > /dev/null 2>&1 & echo $!",
+    ]
     pid = int(subprocess.run(command, capture_output=True, check=True).stdout)
-    left = os.pidfd_open(pid)
-    assert select.select([left], [], [], 0)[0] == []
-    group.kill()
-    assert select.select([left], [], [], 20)[0] == [left]
-    os.close(left)
+    process = os.pidfd_open(pid)
+    assert select.select([process], [], [], 0)[0] == []
+    commands.kill()
+    assert select.select([process], [], [], 20)[0] == [process]
+    os.close(process)
 
 
 @pytest.mark.parametrize("lines", ["0::/here\n", "1:name=systemd:/here\n", "0::/nowhere\n"])
@@ -51,7 +38,7 @@ def test_where_no_group_can_be_made_there_is_none(tmp_path: Path, lines: str) ->
     (tmp_path / "here").mkdir()
     own = tmp_path / "cgroup"
     own.write_text(lines)
-    assert TurnCgroup.create(tmp_path, own) is None
+    assert Cgroup.create(tmp_path, "turn", own) is None
     assert list((tmp_path / "here").iterdir()) == []
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from harness import config
 from harness.backoff import Backoff
 from harness.claude import options
+from harness.claude.choices import Choices
 from harness.events.store import EventStore
 from harness.events.turns import Cause
 from harness.hive_client import Message, reportable_model
@@ -100,8 +102,8 @@ def test_the_transitions_are_those_of_the_documentation() -> None:
 def test_only_documented_transitions_are_made() -> None:
     assert transition(State.IDLE, State.THINKING) is State.THINKING
     assert transition(State.IDLE, State.IDLE) is State.IDLE
-    with pytest.raises(ValueError, match="no transition from idle to error"):
-        transition(State.IDLE, State.ERROR)
+    with pytest.raises(ValueError, match="no transition from idle to waiting"):
+        transition(State.IDLE, State.WAITING)
 
 
 def test_a_backoff_doubles_up_to_its_limit_and_starts_over() -> None:
@@ -174,12 +176,16 @@ def paths_below(folder: Path) -> config.Paths:
     return config.Paths.from_environment({key: str(folder / path) for key, path in own.items()})
 
 
+def factory(own: config.Config, paths: config.Paths) -> Callable[[str | None], Any]:
+    choices = Choices(paths.state)
+    return options.factory(own, paths, (None, None), choices, lambda line: None)
+
+
 def test_no_permission_is_skipped_and_no_web_tool_is_there(tmp_path: Path) -> None:
     paths = paths_below(tmp_path)
-    made = options.factory(config.Config("a"), paths, None, lambda line: None)("session")
+    made = factory(config.Config("a"), paths)("session")
     assert made.permission_mode == "dontAsk"
     assert made.setting_sources == []
-    assert made.verbatim_prompts
     assert made.resume == "session"
     assert made.env["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"] == "1"
     assert made.tools == ["Bash", "Read", "Edit", "Write", "Glob", "Grep"]
@@ -194,7 +200,7 @@ def test_an_agent_may_have_tools_and_servers_of_its_own(tmp_path: Path) -> None:
         mcp_servers={"docs": docs, "web": web, "hive": docs},
         allowed_tools=["WebFetch(domain:example.org)", "WebFetch(domain:a.org)", "mcp__b", "Task"],
     )
-    made = options.factory(own, paths, None, lambda line: None)(None)
+    made = factory(own, paths)(None)
     assert made.tools == ["Bash", "Read", "Edit", "Write", "Glob", "Grep", "WebFetch", "Task"]
     assert made.strict_mcp_config
     assert isinstance(made.mcp_servers, Path)
@@ -215,7 +221,7 @@ def test_only_root_reads_the_files_of_a_start(tmp_path: Path) -> None:
     own = config.Config("a", prompt="secret", mcp_servers={"docs": {"command": "x"}})
     before = os.umask(0)
     try:
-        options.factory(own, paths_below(tmp_path), None, lambda line: None)(None)
+        factory(own, paths_below(tmp_path))(None)
     finally:
         os.umask(before)
     run = tmp_path / "run"
@@ -226,7 +232,7 @@ def test_only_root_reads_the_files_of_a_start(tmp_path: Path) -> None:
 
 def test_the_agents_variables_are_not_those_of_claude_code(tmp_path: Path) -> None:
     own = config.Config("a", environment={"A": "b"}, command_environment={"LD_PRELOAD": "x"})
-    made = options.factory(own, paths_below(tmp_path), None, lambda line: None)(None)
+    made = factory(own, paths_below(tmp_path))(None)
     assert made.env["A"] == "b"
     assert "LD_PRELOAD" not in made.env
     assert made.env["CLAUDE_CODE_SHELL"] == str(tmp_path / "run/bash")

@@ -30,8 +30,8 @@ async def test_a_turn_calls_tools_and_is_acknowledged(harness: Harness, hive: Hi
     assert hive.reports[0]["logged_in"] is True, "there are credentials before the first turn"
     assert hive.reports[-1]["logged_in"] is True
     assert hive.reports[-1]["context_tokens"] > 0
-    model = (harness.state / "hyperhive-model").read_text().strip()
-    assert hive.reports[-1]["model"] == model
+    model = hive.reports[-1]["model"]
+    assert model.startswith("claude-")
     kinds = [k for (k,) in harness.rows("hyperhive-events.sqlite", "SELECT type FROM events")]
     assert kinds[:3] == ["state", "wake", "session"]
     assert kinds[kinds.index("result") :][:3] == ["result", "turn-end", "state"]
@@ -238,7 +238,7 @@ async def test_a_turn_has_a_time_limit(harness: Harness, hive: Hive) -> None:
     await hive.push("work")
     await harness.start(turn_timeout=4.0)
     await hive.until(lambda: hive.called("release") == 1)
-    assert "more than 4 s" in harness.log()
+    assert hive.reasons == ["the turn took more than 4 s"]
 
 
 async def test_a_tool_that_is_not_allowed_is_refused(harness: Harness, hive: Hive) -> None:

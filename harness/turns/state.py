@@ -9,15 +9,33 @@ class State(StrEnum):
 
     IDLE = "idle"
     THINKING = "thinking"
-    ERROR = "error"
+    COMPACTING = "compacting"
+    WAITING = "waiting"
+    RATE_LIMITED = "rate-limited"
     NEEDS_LOGIN = "needs-login"
+    ERROR = "error"
 
+
+_RUNNING: Final = frozenset({State.THINKING, State.COMPACTING, State.WAITING})
+_ENDED: Final = frozenset({State.IDLE, State.RATE_LIMITED, State.NEEDS_LOGIN, State.ERROR})
 
 TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.IDLE: frozenset({State.THINKING, State.NEEDS_LOGIN}),
-    State.THINKING: frozenset({State.IDLE, State.ERROR, State.NEEDS_LOGIN}),
-    State.ERROR: frozenset({State.IDLE, State.THINKING, State.NEEDS_LOGIN}),
-    State.NEEDS_LOGIN: frozenset({State.IDLE, State.THINKING}),
+    State.IDLE: frozenset(
+        {
+            State.THINKING,
+            State.COMPACTING,
+            State.RATE_LIMITED,
+            State.NEEDS_LOGIN,
+            State.ERROR,
+        }
+    ),
+    State.THINKING: frozenset({State.COMPACTING, State.WAITING}) | _ENDED,
+    State.COMPACTING: frozenset({State.THINKING, State.WAITING}) | _ENDED,
+    State.WAITING: frozenset({State.THINKING, State.COMPACTING}) | _ENDED,
+    State.RATE_LIMITED: _RUNNING | _ENDED - {State.RATE_LIMITED},
+    State.NEEDS_LOGIN: frozenset({State.IDLE, State.THINKING, State.COMPACTING})
+    | {State.RATE_LIMITED},
+    State.ERROR: _RUNNING | _ENDED - {State.ERROR},
 }
 
 

@@ -133,7 +133,6 @@ class Turn:
         if message.parent_tool_use_id is not None:
             return
         self.stats.model = message.model
-        self._store.model(message.model)
         usage = message.usage or {}
         read = _count(usage, "input_tokens", "cache_read_input_tokens")
         context = read + _count(usage, "cache_creation_input_tokens", "output_tokens")

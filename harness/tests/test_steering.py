@@ -1,0 +1,259 @@
+"""The operator steers a running agent: cancellation, urgent messages, commands."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from harness.tests.conftest import Harness
+from harness.tests.hive import Hive
+from sandbox.model import conversation
+
+Requests = list[dict[str, Any]]
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Requests:
+    """Record the requests to the model."""
+    found: Requests = []
+    original = conversation.read
+
+    def read(request: dict[str, Any]) -> conversation.Conversation:
+        found.append(request)
+        return original(request)
+
+    monkeypatch.setattr(conversation, "read", read)
+    return found
+
+
+async def cancelled(hive: Hive, **more: Any) -> tuple[str, float]:
+    """Cancel the turn; return the answer, and the seconds until the agent was idle."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    answer = await hive.command("cancel", **more)
+    await hive.until(lambda: hive.state == "idle")
+    assert "error" not in answer
+    return answer["text"], loop.time() - began
+
+
+@pytest.mark.parametrize("work", ["work", "talk"])
+async def test_a_turn_is_cancelled(harness: Harness, hive: Hive, work: str) -> None:
+    await harness.start()
+    number = await harness.waiting_for(work)
+    claude = harness.claude()
+    if work == "work":
+        await hive.until(lambda: "Bash" in hive.reports[-1].get("activity", ""))
+    text, seconds = await cancelled(hive)
+    assert seconds < 5
+    assert "The turn was cut off after" in text
+    assert ("tail --pid" in text) == (work == "work")
+    assert hive.cancelled == [number]
+    assert (hive.acknowledged, hive.queued) == ([], [])
+    # Claude Code and the session are kept.
+    later = await hive.push("hello")
+    await hive.until(lambda: hive.acknowledged == [later])
+    assert harness.claude() == claude
+    outcomes = harness.rows("hyperhive-turn-stats.sqlite", "SELECT outcome FROM turns ORDER BY id")
+    assert outcomes == [("cancelled",), ("done",)]
+    assert "cut off" in harness.events("cancelled")[0]["text"]
+
+
+async def test_a_cancelled_turn_leaves_no_command(grouped: Harness, hive: Hive) -> None:
+    await grouped.start()
+    number = await hive.push("spawn and work")
+    await hive.until(lambda: len(hive.sent) == 1)
+    assert grouped.group is not None
+    commands = (grouped.group / "turn/cgroup.procs").read_text().split()
+    assert commands
+    left = [os.pidfd_open(int(pid)) for pid in commands]
+    await cancelled(hive)
+    for descriptor in left:
+        await ended(descriptor)
+    assert hive.cancelled == [number]
+
+
+async def test_a_cancelled_message_is_given_back(harness: Harness, hive: Hive) -> None:
+    await harness.start()
+    number = await harness.waiting_for("wait for go")
+    await hive.command("cancel", requeue=True)
+    await hive.until(lambda: len(hive.sent) == 2)
+    (harness.state / "go").touch()
+    await hive.until(lambda: hive.acknowledged == [number])
+    assert hive.cancelled == []
+    assert "redelivered" not in harness.events("wake")[1]["prompt"]
+
+
+async def test_a_hanging_claude_is_killed_by_the_cancellation(grouped: Harness, hive: Hive) -> None:
+    await grouped.start()
+    first = await hive.push("hello")
+    await hive.until(lambda: hive.acknowledged == [first])
+    number = await grouped.waiting_for("work")
+    session = (grouped.state / "hyperhive-session-id").read_text()
+    claude = grouped.claude()
+    descriptor = os.pidfd_open(claude)
+    os.kill(claude, signal.SIGSTOP)
+    text, seconds = await cancelled(hive)
+    assert "The turn was cut off" in text
+    assert seconds < 10
+    await ended(descriptor)
+    assert hive.cancelled == [number]
+    later = await hive.push("hello")
+    await hive.until(lambda: hive.acknowledged == [first, later])
+    assert (grouped.state / "hyperhive-session-id").read_text() == session
+
+
+async def test_there_is_nothing_to_cancel(harness: Harness, hive: Hive) -> None:
+    await harness.start()
+    await hive.until(lambda: hive.state == "idle")
+    answer = await hive.command("cancel")
+    assert answer == {"error": "There is no turn to cancel: bob is idle."}
+
+
+async def test_what_waits_for_the_next_try_is_cancelled(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("bad key")
+    await harness.start()
+    await hive.until(lambda: hive.state == "needs-login")
+    answer = await hive.command("cancel")
+    assert "waited for the next try" in answer["text"]
+    assert hive.cancelled == [number]
+
+
+async def test_an_urgent_message_reaches_the_running_turn(
+    harness: Harness, hive: Hive, requests: Requests
+) -> None:
+    await harness.start()
+    number = await harness.waiting_for("wait for go")
+    urgent = await hive.push("by the way, it rains", urgent=True)
+    await hive.push("hello")
+    await hive.until(lambda: bool(harness.events("urgent")))
+    assert hive.acknowledged == []
+    (harness.state / "go").touch()
+    await hive.until(lambda: len(hive.acknowledged) == 3)
+    assert hive.acknowledged[:2] == [number, urgent]
+    assert [message["body"] for message in hive.sent] == ["waiting", "noted", "over"]
+    turns = harness.rows("hyperhive-turn-stats.sqlite", "SELECT outcome FROM turns")
+    assert turns == [("done",), ("done",)]
+    prompt = harness.events("urgent")[0]["prompt"]
+    assert 'from="operator"' in prompt
+    assert "by the way, it rains\n</message-" in prompt
+
+
+async def test_an_urgent_message_interrupts(harness: Harness, hive: Hive) -> None:
+    await harness.start()
+    number = await harness.waiting_for("work")
+    await hive.until(lambda: "Bash" in hive.reports[-1].get("activity", ""))
+    urgent = await hive.push("stop now", urgent=True, interrupt=True)
+    await hive.until(lambda: len(hive.acknowledged) == 2)
+    assert hive.acknowledged == [number, urgent]
+    assert hive.sent[-1]["body"] == "stopped"
+    turns = harness.rows("hyperhive-turn-stats.sqlite", "SELECT outcome FROM turns")
+    assert turns == [("done",)]
+
+
+async def test_an_urgent_message_of_an_idle_agent_is_a_turn(harness: Harness, hive: Hive) -> None:
+    await harness.start()
+    for _ in range(2):  # the second comes to the call that the first turn has left
+        number = await hive.push("hello", urgent=True)
+        await hive.until(lambda n=number: n in hive.acknowledged)  # type: ignore[misc]
+    assert hive.called("release") == 0
+
+
+async def test_an_urgent_message_survives_the_cancellation(harness: Harness, hive: Hive) -> None:
+    await harness.start()
+    number = await harness.waiting_for("work")
+    urgent = await hive.push("by the way, it rains", urgent=True)
+    await hive.until(lambda: bool(harness.events("urgent")))
+    await hive.command("cancel")
+    await hive.until(lambda: hive.acknowledged == [urgent])
+    assert hive.cancelled == [number]
+    assert hive.sent[-1]["body"] == "noted"
+
+
+async def test_the_model_is_chosen_and_kept(
+    harness: Harness, hive: Hive, requests: Requests
+) -> None:
+    (harness.state / "hyperhive-model").write_text("what-an-earlier-version-wrote\n")
+    await harness.start(model="claude-configured-1")
+    for model in ("claude-chosen-1", ""):
+        for _ in range(2):
+            number = await hive.push("hello")
+            await hive.until(lambda n=number: n in hive.acknowledged)  # type: ignore[misc]
+        answer = await hive.command("model", value=model)
+        assert "From its next turn on, bob uses" in answer["text"]
+        if model:
+            await harness.stop()
+            await harness.start(model="claude-configured-1")
+    number = await hive.push("hello")
+    await hive.until(lambda: number in hive.acknowledged)
+    used = [request["model"] for request in requests]
+    assert used == ["claude-configured-1"] * 2 + ["claude-chosen-1"] * 2 + ["claude-configured-1"]
+    answer = await hive.command("model", value="-x y")
+    assert "'-x y' is not a valid name of a model" in answer["error"]
+
+
+async def test_the_effort_is_chosen(harness: Harness, hive: Hive, requests: Requests) -> None:
+    await harness.start()
+    answer = await hive.command("effort", value="low")
+    assert answer["text"] == "From its next turn on, bob uses the effort low."
+    number = await hive.push("hello")
+    await hive.until(lambda: number in hive.acknowledged)
+    assert requests[-1]["output_config"]["effort"] == "low"
+    await hive.until(lambda: hive.reports[-1].get("effort") == "low")
+    answer = await hive.command("effort", value="huge")
+    assert answer["error"] == "'huge' is not an effort: use low, medium, high, xhigh, max."
+
+
+async def test_a_new_session_is_begun(harness: Harness, hive: Hive) -> None:
+    await harness.start()
+    number = await hive.push("hello")
+    await hive.until(lambda: hive.acknowledged == [number])
+    session = (harness.state / "hyperhive-session-id").read_text()
+    answer = await hive.command("new-session")
+    assert answer["text"] == "Now a new session begins; /state is kept."
+    later = await hive.push("hello")
+    await hive.until(lambda: hive.acknowledged == [number, later])
+    assert (harness.state / "hyperhive-session-id").read_text() != session
+    assert "The operator has begun a new session" in harness.events("wake")[1]["prompt"]
+    third = await hive.push("hello")
+    await hive.until(lambda: hive.acknowledged == [number, later, third])
+    assert "new session" not in harness.events("wake")[2]["prompt"]
+
+
+async def test_the_context_is_compacted(harness: Harness, hive: Hive) -> None:
+    await harness.start()
+    await hive.until(lambda: hive.state == "idle")
+    answer = await hive.command("compact")
+    assert "no session yet" in answer["error"]
+    number = await harness.waiting_for("wait for go")
+    answer = await hive.command("compact")
+    assert answer["text"] == "After the turn that runs, the context is compacted."
+    (harness.state / "go").touch()
+    await hive.until(lambda: hive.acknowledged == [number])
+    await hive.until(lambda: "compacting" in [report["turn_state"] for report in hive.reports])
+    await hive.until(lambda: hive.state == "idle")
+    [event] = harness.events("compacted")
+    assert event["trigger"] == "manual"
+    assert event["before"] > event["after"] > 0
+    assert hive.reports[-1]["context_tokens"] == event["after"]
+
+
+async def test_an_unknown_command_is_answered(harness: Harness, hive: Hive) -> None:
+    await harness.start()
+    await hive.until(lambda: hive.state == "idle")
+    answer = await hive.command("dance")
+    assert "does not know the command 'dance'" in answer["error"]
+
+
+async def ended(descriptor: int) -> None:
+    """Wait until the process of a pidfd has ended."""
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, over.set)
+    try:
+        async with asyncio.timeout(60):
+            await over.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

@@ -1,0 +1,106 @@
+"""The commands of the operator to this agent, and their answers."""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from harness.claude.choices import ChoiceError, Choices
+from harness.hive_client import Command, HiveClient, succeeds
+
+log = logging.getLogger(__name__)
+
+
+class CommandError(Exception):
+    """A command cannot be obeyed; the text tells the operator why."""
+
+
+class Steering(Protocol):
+    """The turn loop, as commands steer it."""
+
+    async def cancel(self, *, requeue: bool) -> str:
+        """Cancel the turn, and return what was cut off."""
+        ...
+
+    def compact(self) -> str:
+        """Compact the context as soon as no turn runs, and return when that is."""
+        ...
+
+    def new_session(self) -> str:
+        """Begin a new session as soon as no turn runs, and return when that is."""
+        ...
+
+    def reopen(self) -> str:
+        """Start Claude Code again before the next turn, and return when that is."""
+        ...
+
+    def hold(self, until: float) -> str:
+        """Begin no turn before this time, in seconds since 1970."""
+        ...
+
+
+class Commands:
+    """The commands, each answered once."""
+
+    def __init__(self, hive: HiveClient, choices: Choices, steering: Steering) -> None:
+        self._hive = hive
+        self._choices = choices
+        self._steering = steering
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take(self, command: Command) -> None:
+        """Begin to obey a command."""
+        task = asyncio.create_task(self._answer(command), name=f"command {command.verb}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End the commands that are not answered yet."""
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _answer(self, command: Command) -> None:
+        log.info("command %s %s", command.verb, command.value)
+        text, error = "", ""
+        try:
+            text = await self._obey(command)
+        except (CommandError, ChoiceError) as exc:
+            error = str(exc)
+        except Exception as exc:
+            log.exception("the command %s failed", command.verb)
+            error = f"The command failed: {exc}"
+        await succeeds(
+            lambda: self._hive.command_done(command.id, text=text, error=error),
+            f"cannot answer the command {command.verb}",
+        )
+
+    async def _obey(self, command: Command) -> str:
+        match command.verb:
+            case "cancel":
+                return await self._steering.cancel(requeue=command.requeue)
+            case "compact":
+                return self._steering.compact()
+            case "new-session":
+                return self._steering.new_session()
+            case "model":
+                self._choices.choose_model(command.value)
+                return f"{self._steering.reopen()} uses {command.value or 'the configured model'}."
+            case "effort":
+                self._choices.choose_effort(command.value)
+                words = f"the effort {command.value}" if command.value else "the default effort"
+                return f"{self._steering.reopen()} uses {words}."
+            case "hold-until":
+                return self._steering.hold(_time(command.value))
+        raise CommandError(
+            f"This agent's harness does not know the command {command.verb!r}: restart the agent"
+            " to update the harness."
+        )
+
+
+def _time(value: str) -> float:
+    try:
+        return float(int(value or "0"))
+    except ValueError:
+        raise CommandError(f"{value!r} is not a time in seconds since 1970.") from None

@@ -1,0 +1,41 @@
+"""The turn that runs now, and its messages."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from harness.turns.activity import Activity
+from harness.turns.batch import Batch
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """A cancellation of the operator; `requeue` gives the messages back."""
+
+    requeue: bool
+
+
+@dataclass
+class CurrentTurn:
+    """The turn that runs now.
+
+    Attributes:
+        batch: The messages that began it.
+        urgent: The urgent messages that were put into it, each with the id of its prompt.
+        cancellation: The cancellation, if there was one.
+        over: Set when the turn has ended and its messages are acknowledged or released.
+    """
+
+    batch: Batch
+    urgent: list[tuple[str, Batch]] = field(default_factory=list)
+    activity: Activity = field(default_factory=Activity)
+    cancellation: Cancellation | None = None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def seen(self, unseen: frozenset[str] = frozenset()) -> list[Batch]:
+        """Return the messages that the model has read, given the prompts that it has not."""
+        return [self.batch, *(batch for number, batch in self.urgent if number not in unseen)]
+
+    def unread(self, unseen: frozenset[str]) -> Iterator[Batch]:
+        """Yield the urgent messages that the model has not read."""
+        return (batch for number, batch in self.urgent if number in unseen)

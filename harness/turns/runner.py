@@ -1,0 +1,259 @@
+"""One turn: the session is opened, the prompt composed, and the answer observed."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from harness.claude import failures
+from harness.claude.failures import Failure, TurnError
+from harness.claude.session import ClaudeSession, Outcome
+from harness.claude.user_file import UserFile
+from harness.config import Config, Paths
+from harness.events.store import EventStore
+from harness.hive_client import HiveClient, Report
+from harness.prompts import news
+from harness.prompts.prompt import urgent_prompt, wake_prompt
+from harness.turns.current import CurrentTurn
+from harness.turns.inbox import Inbox
+from harness.turns.reporter import Reporter
+from harness.turns.started import Starts
+from harness.turns.state import State
+from harness.turns.turn import Turn
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import Message
+
+    from harness.claude.session import Observer
+
+log = logging.getLogger(__name__)
+
+
+class TurnRunner:
+    """The runner of turns in the agent's session."""
+
+    def __init__(
+        self,
+        config: Config,
+        paths: Paths,
+        hive: HiveClient,
+        claude: ClaudeSession,
+        store: EventStore,
+        reporter: Reporter,
+        inbox: Inbox,
+    ) -> None:
+        self._config = config
+        self._paths = paths
+        self._hive = hive
+        self._claude = claude
+        self._store = store
+        self._reporter = reporter
+        self._inbox = inbox
+        self._tools_generation = 0
+        self._cut_off: set[int] = set()
+        self._news: list[str] = []
+        self.starts = Starts(config.started, paths.state, is_new=claude.id is None)
+
+    async def run(self, current: CurrentTurn, turn: Turn) -> Outcome:
+        """Run a turn.
+
+        Raises:
+            TurnError: the turn failed.
+        """
+        await self._open()
+        from claude_agent_sdk import StreamEvent  # after it was loaded in a thread
+
+        prompt = self._prompt(current)
+        turn.woken(current.batch.messages, prompt)
+
+        def observe(message: "Message") -> None:
+            turn.observe(message)
+            if isinstance(message, StreamEvent) and self._reporter.state is State.THINKING:
+                return  # there are many of them
+            current.activity.observe(message)
+            self._watch(message)
+            self._reporter.activity(current.activity.now)
+
+        try:
+            async with self._reconnecting_tools(), self._delivering_urgent(current, turn):
+                outcome = await self._ask(prompt, observe)
+        except TurnError as exc:
+            if exc.failure is Failure.TIME:
+                self._cut_off.update(id for batch in current.seen() for id in batch.ids)
+                self._told()
+            raise
+        finally:
+            self._reporter.activity("")
+        self._told()
+        self._cut_off.difference_update(current.batch.ids)
+        return outcome
+
+    async def compact(self, reason: str) -> int:
+        """Compact the session's context; return the tokens that are left in it.
+
+        Args:
+            reason: why, in a few words.
+
+        Raises:
+            TurnError: the context could not be compacted.
+        """
+        state = self._reporter.state
+        self._reporter.enter(State.COMPACTING, reason)
+        try:
+            await self._open()
+            done = await self._claude.compact(lambda message: self._watch(message, in_turn=False))
+        finally:
+            after = state if state in (State.THINKING, State.IDLE) else State.IDLE
+            self._reporter.enter(after)
+        self._store.event("compacted", trigger="manual", before=done.before, after=done.after)
+        log.info("compacted the context (%s): %d -> %d tokens", reason, done.before, done.after)
+        self._reporter.update(Report(context_tokens=done.after))
+        return done.after
+
+    async def forget_session(self, sentence: str) -> None:
+        """Close the session for good; the next prompt says so.
+
+        Args:
+            sentence: the sentence for the next prompt.
+        """
+        await self._claude.close()
+        self._claude.forget()
+        self._news = [sentence]
+        self._cut_off.clear()
+        self._reporter.update(Report(session="", context_tokens=0))
+
+    def note(self, text: str, level: str = "warning") -> None:
+        """Record a note for the agent's page."""
+        log.warning("%s", text)
+        self._store.note(text, level)
+
+    async def _open(self) -> None:
+        """Open the session.
+
+        Raises:
+            TurnError: Claude Code does not start.
+        """
+        if self._claude.is_open:
+            return
+        try:
+            self._paths.claude.mkdir(mode=0o700, parents=True, exist_ok=True)
+            repaired = UserFile(self._paths.claude, self._paths.claude.parent).repair()
+        except OSError as exc:
+            raise TurnError(f"Claude Code does not start: {exc}", Failure.START) from None
+        if repaired:
+            self.note(repaired)
+        lost = await self._claude.open()
+        self._tools_generation = self._hive.generation
+        if lost:
+            self.note(f"The session could not be continued, and a new one was begun: {lost}.")
+            self._news = [news.lost_session(lost)]
+            self._cut_off.clear()
+
+    def _prompt(self, current: CurrentTurn) -> str:
+        batch = current.batch
+        told = list(self._news)
+        if start := self.starts.untold:
+            told.append(news.started(start, continues=self._claude.id is not None))
+        if self._cut_off.intersection(batch.ids):
+            told.append(news.cut_off(self._config.turn_timeout))
+        return wake_prompt(batch.messages, self._paths.state, retried=batch.retried, news=told)
+
+    def _told(self) -> None:
+        """Take note that the model has read the news."""
+        self._news.clear()
+        self.starts.told()
+
+    async def _ask(self, prompt: str, observe: "Observer") -> Outcome:
+        """Ask the model; compact the context and ask again if the prompt is too long for it."""
+        limit = self._config.turn_timeout
+        try:
+            return await self._claude.turn(prompt, limit, observe)
+        except TurnError as exc:
+            if exc.failure is not Failure.TOO_LONG:
+                raise
+            self.note(f"The context is compacted, because {exc}.")
+            too_long = exc
+        try:
+            await self.compact("the prompt was too long")
+        except TurnError as exc:
+            raise TurnError(f"{too_long}; {exc}", Failure.TOO_LONG) from None
+        return await self._claude.turn(prompt, limit, observe)
+
+    def _watch(self, message: "Message", *, in_turn: bool = True) -> None:
+        """Derive the state from a message."""
+        from claude_agent_sdk import AssistantMessage, RateLimitEvent, StreamEvent, SystemMessage
+
+        state = self._reporter.state
+        match message:
+            case SystemMessage(subtype="api_retry"):
+                data = message.data
+                limited, reason = failures.of_retry(
+                    data.get("error_status"), str(data.get("error") or "")
+                )
+                until = time.time() + float(data.get("retry_delay_ms") or 0) / 1000
+                reason += f", try {data.get('attempt')} of {data.get('max_retries')}"
+                self._reporter.enter(State.RATE_LIMITED if limited else State.ERROR, reason, until)
+            case SystemMessage(subtype="status"):
+                if message.data.get("status") == "compacting":
+                    self._reporter.enter(State.COMPACTING)
+                elif state is State.COMPACTING and in_turn:
+                    self._reporter.enter(State.THINKING)
+            case RateLimitEvent() if message.rate_limit_info.status == "rejected":
+                until = message.rate_limit_info.resets_at or 0
+                words = f"the limit {message.rate_limit_info.rate_limit_type or ''} is reached"
+                self._reporter.enter(State.RATE_LIMITED, words, until)
+            case AssistantMessage() | StreamEvent() if state in (State.RATE_LIMITED, State.ERROR):
+                if not (isinstance(message, AssistantMessage) and message.error):
+                    self._reporter.enter(State.THINKING)
+
+    @asynccontextmanager
+    async def _delivering_urgent(self, current: CurrentTurn, turn: Turn) -> AsyncIterator[None]:
+        """While inside, put urgent messages into the turn."""
+        if not self._hive.delivers_urgent:
+            yield
+            return
+        task = asyncio.create_task(self._deliver_urgent(current, turn), name="urgent")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.result()  # it ends by itself only if it has a bug
+
+    async def _deliver_urgent(self, current: CurrentTurn, turn: Turn) -> None:
+        while True:
+            await self._hive.connected()
+            batch = await self._inbox.receive_urgent()
+            if batch is None:
+                await self._inbox.pause()
+                continue
+            prompt = urgent_prompt(batch.messages, self._paths.state)
+            interrupt = any(message.interrupt for message in batch.messages)
+            number = await self._claude.say(prompt, interrupt=interrupt)
+            if number is None:
+                return  # the turn ends: these messages begin the next one
+            self._inbox.withdraw(batch)
+            current.urgent.append((number, batch))
+            turn.urgent(batch.messages, prompt)
+
+    @asynccontextmanager
+    async def _reconnecting_tools(self) -> AsyncIterator[None]:
+        """While inside, reconnect Claude Code's relay whenever the harness has reconnected."""
+        generation = self._hive.generation
+        if self._tools_generation != generation:
+            await self._claude.reconnect_tools()
+        self._tools_generation = generation
+        task = asyncio.create_task(self._reconnect_tools(), name="tools")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _reconnect_tools(self) -> None:
+        while True:
+            self._tools_generation = await self._hive.connected(self._tools_generation)
+            await self._claude.reconnect_tools()
