@@ -42,6 +42,12 @@ async def test_a_commit_is_ours_once_it_is_fetched(ours: Repositories, theirs: W
     assert await ours.fetch("alice", second[:8]) == second
 
 
+async def test_a_file_that_is_not_text_is_named(ours: Repositories, theirs: WorkTree) -> None:
+    commit = await ours.fetch("alice", theirs.commit({"agent.toml": b"a = 1\n\xff"}))
+    with pytest.raises(InvalidArgument, match=r"^agent\.toml is not valid UTF-8 at byte 6\.$"):
+        await ours.read("alice", commit, "agent.toml")
+
+
 @pytest.mark.parametrize("packed", [False, True])
 async def test_an_abbreviated_commit_is_found(
     ours: Repositories, theirs: WorkTree, packed: bool

@@ -15,8 +15,10 @@ class FakeClock:
         self.boot = boot
         self.since_boot = 1000 * SECOND
         self.alarms: list[FakeAlarm] = []
+        self.readings = 0
 
     def now(self) -> Moment:
+        self.readings += 1
         return Moment(self.wall, self.boot, self.since_boot)
 
     def alarm(self, rings: Callable[[], None]) -> Alarm:

@@ -103,6 +103,15 @@ async def test_time_is_up_once_and_said(path: Path, clock: FakeClock) -> None:
         assert ("queued", 3, "system", "alice", "question-answered") in room.events.all
 
 
+async def test_nothing_is_looked_at_before_the_alarm(path: Path, clock: FakeClock) -> None:
+    async with running(path, clock) as room:
+        await room.ask(10)
+        await room.settled()
+        readings = clock.readings
+        await room.settled()
+        assert clock.readings == readings
+
+
 async def test_an_answered_question_does_not_expire(path: Path, clock: FakeClock) -> None:
     async with running(path, clock) as room:
         number = await room.ask(10)
