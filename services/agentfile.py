@@ -20,7 +20,15 @@ from pydantic import (
     model_validator,
 )
 
-from services.config import ModelName, ResourceLimits, Section, SleepAfter, Url, sentence
+from services.config import (
+    ModelName,
+    ResourceLimits,
+    Section,
+    SleepAfter,
+    TurnTimeout,
+    Url,
+    sentence,
+)
 from services.tomllines import line_of, most_dots
 
 NAME: Final = "agent.toml"
@@ -45,6 +53,15 @@ TEMPLATE: Final = """\
 
 # Seconds without work until the agent is put to sleep; 0: never.
 #sleep_after = 3600
+
+# Seconds after which a turn is cut off.
+#turn_timeout = 1800
+
+# Whether it begins a turn of its own after a deploy or an update.
+#wake_after_deploy = true
+
+# Whether it goes on by itself after a usage limit of its provider; false: the operator is asked.
+#resume_after_limit = false
 
 # Whether its programs may create user namespaces, as bubblewrap and podman do.
 #nested = true
@@ -197,6 +214,14 @@ class AgentFile(Section):
     )
     """The tools of Claude Code that the agent may use in addition to the usual ones, at most 100:
     `WebFetch`, `WebFetch(domain:example.org)`. Tools of MCP servers need no entry."""
+    turn_timeout: TurnTimeout | None = None
+    """The seconds after which a turn is cut off."""
+    wake_after_deploy: StrictBool = False
+    """Whether the agent begins a turn of its own after a deploy or an update, to hear of the
+    change; otherwise it hears of it in its next turn."""
+    resume_after_limit: StrictBool = True
+    """Whether the agent goes on by itself when a usage limit of its provider has ended; otherwise
+    the operator is asked."""
     prompt: Annotated[str, AfterValidator(_prompt)] = ""
     """The text, of at most 16 KiB, that the agent is told about itself."""
 
@@ -204,10 +229,10 @@ class AgentFile(Section):
         """Return the keys of harness.json that this file decides, in types of JSON.
 
         Returns:
-            `command_environment`, `mcp_servers`, `allowed_tools`, `prompt` and `model`; unset keys
-            are left out.
+            The keys, with `command_environment` for `environment`; unset keys are left out.
         """
-        keys = {"environment", "mcp_servers", "allowed_tools", "prompt", "model"}
+        keys = {"environment", "mcp_servers", "allowed_tools", "prompt", "model", "turn_timeout"}
+        keys |= {"wake_after_deploy", "resume_after_limit"}
         values = self.model_dump(mode="json", include=keys, exclude_defaults=True)
         if "environment" in values:
             values["command_environment"] = values.pop("environment")

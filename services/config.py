@@ -226,6 +226,10 @@ SleepAfter = Annotated[int, Field(ge=0, le=2592000)]
 """Idle seconds after which an agent is put to sleep; 0: never."""
 
 
+TurnTimeout = Annotated[int, Field(ge=10, le=86400)]
+"""Seconds after which a turn is cut off."""
+
+
 class AgentSettings(Section):
     """The settings of one agent; a key that is not set has the value that `[lifecycle]` sets. A
     list replaces the list of `[lifecycle]`."""
@@ -340,7 +344,7 @@ class HarnessConfig(Section):
     """The URL of a stand-in for the Messages API, which agents without credentials use."""
     session_idle: int = Field(default=600, ge=1, le=2592000)
     """The idle seconds after which Claude Code is ended; the next turn resumes its session."""
-    turn_timeout: int = Field(default=1800, ge=10, le=86400)
+    turn_timeout: TurnTimeout = 1800
     """The seconds after which a turn is aborted."""
     environment: dict[str, str] = Field(default_factory=dict)
     """The environment variables of Claude Code."""

@@ -45,9 +45,9 @@ class BusLifecycle:
         """Order a new agent; return the path of the job."""
         return await self._client.spawn(agent, SpawnOptions(commit=commit))
 
-    async def deploy(self, agent: str, commit: str, *, now: bool) -> str:
+    async def deploy(self, agent: str, commit: str, *, now: bool, changes: str) -> str:
         """Order another configuration; return the path of the job."""
-        return await self._client.deploy(agent, commit, DeployOptions(now=now))
+        return await self._client.deploy(agent, commit, DeployOptions(now, changes))
 
     async def hurry(self, job: str) -> None:
         """Stop waiting for the end of the turn in the job of a deploy."""

@@ -271,7 +271,7 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
         return await self._lifecycle.command(self._agent.name, verb, arguments)
 
     def _order(self, verb: records.JobVerb) -> str:
-        return names.job_path(self._lifecycle.order(verb, self._agent.name).number)
+        return names.job_path(self._lifecycle.order(verb, self._agent.name, caller().voice).number)
 
     def _peer(self) -> Peer:
         """Return the caller's connection, which alone receives the commands."""

@@ -11,6 +11,7 @@ from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Agent, check_commit, check_effort
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.agents.roster import AgentObserver, Roster
+from services.lifecycle.agents.start import BOOT, CRASH, SYSTEM
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.broker import Broker
 from services.lifecycle.commands import Commands, Peer
@@ -162,9 +163,10 @@ class Lifecycle:
         boot = await self.monitor.start()
         self._roster.assign_ports(await self._backend.listening_ports())
         records = [r for r in self._store.records() if r.phase is not Phase.KEPT]
+        rebooted = {record.name for record in records if record.boot != boot}
         for record in records:
-            if record.boot != boot:
-                record.seen = ""  # the host was rebooted, which is not a crash
+            if record.name in rebooted:
+                record.seen = ""  # which is not a crash
             self._roster.add(record)
         self._roster.update_shared_ports()
         for record in records:
@@ -178,7 +180,7 @@ class Lifecycle:
             self.jobs.resume(job, *self._steps.by_verb[job.verb])
         for record in records:
             if self.jobs.of(record.name) is None:
-                self._continue(record)
+                self._continue(record, BOOT if record.name in rebooted else CRASH)
         self.provider_limits.start()  # before messages may wake agents
         await self.auto_sleep.start()
         self.disk.start()
@@ -242,7 +244,13 @@ class Lifecycle:
         """
         self._roster.agent(name)
         check_commit(commit)
-        return self._submit(name, JobVerb.DEPLOY, {"commit": commit, **options._asdict()})
+        return self._submit(
+            name,
+            JobVerb.DEPLOY,
+            {"commit": commit, "now": options.now},
+            by=names.OPERATOR,  # who approved it
+            changes=options.changes,
+        )
 
     def hurry(self, number: int) -> None:
         """Make a deploy stop waiting for the end of a turn.
@@ -281,10 +289,21 @@ class Lifecycle:
             self._roster.tombstone(name)
         return self._submit(name, JobVerb.PURGE, {})
 
-    def order(self, verb: JobVerb, name: str) -> Job:
-        """Order a job that needs no arguments. Raises NotFound, Conflict."""
+    def order(self, verb: JobVerb, name: str, by: str = SYSTEM, **how: object) -> Job:
+        """Order a job that needs no arguments.
+
+        Args:
+            verb: the verb of the job.
+            name: the agent.
+            by: who orders it; the agent is told when it starts.
+            how: further arguments of the job.
+
+        Raises:
+            NotFound: there is no such agent.
+            Conflict: the agent has another job.
+        """
         self._roster.agent(name)
-        return self._submit(name, verb, {})
+        return self._submit(name, verb, {}, by=by, **how)
 
     def update_all(self) -> list[str]:
         """Update all stale agents, one after the other, each when idle; return their names."""
@@ -495,11 +514,16 @@ class Lifecycle:
         agent = self._roster.agents.get(name)
         return not (agent and agent.hold) and not self.provider_limits.until(name)
 
-    def _continue(self, record: Record) -> None:
-        """Start, or finish removing, an agent for which no job is stored."""
+    def _continue(self, record: Record, reason: str) -> None:
+        """Start, or finish removing, an agent for which no job is stored.
+
+        Args:
+            record: the agent.
+            reason: why it does not run, if it should.
+        """
         if record.phase is Phase.PRESENT:
             agent = self._roster.agents[record.name]
             if agent.enabled and not agent.asleep and not agent.unit_status.up:
-                self.order(JobVerb.START, record.name)
+                self.order(JobVerb.START, record.name, reason=reason)
         else:
             self.destroy(record.name, record.phase is Phase.PURGING)

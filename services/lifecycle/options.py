@@ -15,7 +15,7 @@ from wire.records.lifecycle import (
 )
 
 SPAWN: Final = Options(SpawnOptions, "option of Spawn")
-DEPLOY: Final = Options(DeployOptions, "option of Deploy")
+DEPLOY: Final = Options(DeployOptions, "option of Deploy", changes=Field(max_length=4000))
 REPORT: Final = Options(
     Report,
     "field of a report",

@@ -15,6 +15,9 @@ FULL = """
 packages = ["jq", "g++", "libc6-dev"]
 model = "claude-sonnet-4-5"
 sleep_after = 60
+turn_timeout = 90
+wake_after_deploy = true
+resume_after_limit = false
 allowed_tools = ["WebFetch(domain:example.org)", "Task"]
 prompt = "You write."
 
@@ -60,6 +63,9 @@ def test_all_keys() -> None:
         "allowed_tools": ["WebFetch(domain:example.org)", "Task"],
         "prompt": "You write.",
         "model": "claude-sonnet-4-5",
+        "turn_timeout": 90,
+        "wake_after_deploy": True,
+        "resume_after_limit": False,
     }
 
 

@@ -251,6 +251,8 @@ class DeployOptions(NamedTuple):
 
     now: Bool = False
     """Whether the deploy interrupts a running turn."""
+    changes: Str = ""
+    """The change in words, which the agent is told."""
 
 
 @struct

@@ -23,6 +23,9 @@ JOB_TIMEOUT: Final = 20.0
 MAX_NOTE: Final = 16 * 1024
 """Characters kept of what lifecycle says about a failure: the first line and the end."""
 
+MAX_TOLD: Final = 2000
+"""Characters of the change that the agent is told."""
+
 _AWAY: Final = (Unavailable, Stopping, Timeout)
 """Errors that say nothing about the order, only that lifecycle could not be asked."""
 _ATTEMPTS: Final = 3
@@ -162,7 +165,9 @@ class Deployer:
             try:
                 if approval.kind is ApprovalKind.SPAWN:
                     return await self._lifecycle.spawn(agent, commit)
-                return await self._lifecycle.deploy(agent, commit, now=approval.now)
+                return await self._lifecycle.deploy(
+                    agent, commit, now=approval.now, changes=_told(approval)
+                )
             except Conflict:
                 if agent in (await self._lifecycle.snapshot()).jobs:
                     return None
@@ -208,6 +213,12 @@ def _shortened(note: str) -> str:
         return note
     first = note.split("\n", 1)[0][:1000]
     return f"{first}\n...{note[len(first) + 4 - MAX_NOTE :]}"
+
+
+def _told(approval: Approval) -> str:
+    """Return the change in words, for the agent itself."""
+    words = f"{approval.kind} {approval.id}, requested by {approval.requested_by}"
+    return f"{words}: {approval.reason}"[:MAX_TOLD]
 
 
 def _later(approval: Approval, error: HiveError) -> Unavailable:

@@ -40,7 +40,7 @@ class Lifecycle(Protocol):
     async def spawn(self, agent: str, commit: str) -> str:
         """Order a new agent with that configuration; return the path of the job."""
 
-    async def deploy(self, agent: str, commit: str, *, now: bool) -> str:
+    async def deploy(self, agent: str, commit: str, *, now: bool, changes: str) -> str:
         """Order another configuration; return the path of the job.
 
         Args:

@@ -67,7 +67,7 @@ class FakeLifecycle:
             self.agents[agent] = self.kept.get(agent, "")
             return self.begin("spawn", agent, commit)
 
-    async def deploy(self, agent: str, commit: str, *, now: bool) -> str:
+    async def deploy(self, agent: str, commit: str, *, now: bool, changes: str) -> str:
         async with self.faults.at("deploy"):
             self.now.append(now)
             self._ask("deploy", agent, commit)

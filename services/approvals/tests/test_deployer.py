@@ -56,10 +56,10 @@ async def test_a_job_that_was_begun_just_before_ours_is_waited_for(
     number = await apply(room)
     deploy = room.lifecycle.deploy
 
-    async def late(agent: str, commit: str, *, now: bool) -> str:
+    async def late(agent: str, commit: str, *, now: bool, changes: str) -> str:
         if not room.lifecycle.now:
             room.lifecycle.begin("start", agent)
-        return await deploy(agent, commit, now=now)
+        return await deploy(agent, commit, now=now, changes=changes)
 
     monkeypatch.setattr(room.lifecycle, "deploy", late)
     waiting = asyncio.ensure_future(room.yes(number))
@@ -109,7 +109,7 @@ async def test_a_conflict_that_is_none_of_a_job_fails_the_request(
 ) -> None:
     await room.agent()
 
-    async def refuse(agent: str, commit: str, *, now: bool) -> str:
+    async def refuse(agent: str, commit: str, *, now: bool, changes: str) -> str:
         raise Conflict("Not this one.")
 
     monkeypatch.setattr(room.lifecycle, "deploy", refuse)
@@ -182,8 +182,8 @@ async def test_a_job_that_ends_before_its_order_is_answered_counts(
     number = await apply(room)
     deploy = room.lifecycle.deploy
 
-    async def fast(agent: str, commit: str, *, now: bool) -> str:
-        job = await deploy(agent, commit, now=now)
+    async def fast(agent: str, commit: str, *, now: bool, changes: str) -> str:
+        job = await deploy(agent, commit, now=now, changes=changes)
         room.lifecycle.end(agent)
         return job
 

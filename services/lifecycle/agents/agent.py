@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from services.lifecycle.agents.start import Start
 from services.lifecycle.agents.turn import (
     MAX_ACTIVITY,
     MAX_EFFORT,
@@ -82,6 +83,8 @@ class Spec:
     """The limits that the operator has set beside the configuration."""
     commit: str = ""
     """The commit of the deployed configuration; empty when there is none."""
+    started: Start | None = None
+    """The start that the agent is told of."""
 
     @property
     def is_manager(self) -> bool:

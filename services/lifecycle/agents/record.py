@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from services.lifecycle.agents.agent import Spec
+from services.lifecycle.agents.start import Start
 from wire.errors import Conflict
 
 
@@ -54,7 +55,8 @@ class Record:
     asleep: bool = False
     """Whether the container is stopped until there is a message for the agent."""
     settings: dict[str, dict[str, int | str]] = field(default_factory=dict)
-    """The operator's settings beside the configuration: `resources`."""
+    """The operator's settings beside the configuration, `resources`, and the last start,
+    `started`."""
     destroyed: int = 0
     """The time of the destruction, in microseconds since 1970; 0 for an existing agent."""
     deployed: str = ""
@@ -75,8 +77,23 @@ class Record:
     def spec(self) -> Spec:
         """The values that the container is created from."""
         return Spec(
-            self.name, self.uid_base, self.machine_id, self.model, self.resources, self.deployed
+            self.name,
+            self.uid_base,
+            self.machine_id,
+            self.model,
+            self.resources,
+            self.deployed,
+            self.started,
         )
+
+    @property
+    def started(self) -> Start | None:
+        """The last start of the container; None if there was none that the agent is told of."""
+        return Start.of(self.settings.get("started", {}))
+
+    @started.setter
+    def started(self, start: Start) -> None:
+        self.settings = {**self.settings, "started": start.values()}
 
     @property
     def resources(self) -> dict[str, int | str]:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from services.lifecycle.agents import ports, uid_ranges
 from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.record import Phase, Record
+from services.lifecycle.agents.start import Start
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.notices.crash import Crash
 from services.lifecycle.store import Store
@@ -125,6 +126,13 @@ class Roster:
         record.built = self._version
         self.store.save(record)
         self.agents[name].set_stale(False)
+
+    def set_started(self, name: str, start: Start) -> None:
+        """Note why the container of `name` starts next; its agent is told."""
+        record = self.records[name]
+        record.started = start.after(record.started)
+        self.store.save(record)
+        self.agents[name].set_spec(record.spec)
 
     def set_commit(self, name: str, commit: str) -> None:
         """Create the container of `name` from `commit` at its next start."""

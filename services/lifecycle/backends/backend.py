@@ -62,6 +62,9 @@ class Backend(Protocol):
     async def configure(self, spec: Spec) -> None:
         """Create the container, or update its files on the host."""
 
+    async def write_started(self, spec: Spec) -> None:
+        """Write the start that the agent is told of, for a container that starts by itself."""
+
     async def reconcile(self, spec: Spec, *, running: bool) -> Reconciled:
         """Correct everything on the host that belongs to the container, like `configure`."""
 

@@ -82,6 +82,14 @@ class ContainerFiles:
         ):
             return folder.write(unit_files.DROP_IN, text)
 
+    def write_harness(self, spec: Spec) -> None:
+        """Write harness.json alone, which every start of the harness reads."""
+        with (
+            Directory.open(self._layout.data / spec.name) as own,
+            own.directory(data.ETC) as etc,
+        ):
+            rootfs.write_harness(etc, self._config.harness(spec))
+
     def make_socket_directory(self, spec: Spec) -> None:
         """Replace the directory of the agent's sockets, and all that was planted in it."""
         with Directory.open(self._layout.sockets) as sockets:

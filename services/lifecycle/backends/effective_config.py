@@ -106,5 +106,6 @@ class EffectiveConfig:
             "session_idle": config.session_idle,
             "turn_timeout": config.turn_timeout,
             "environment": dict(config.environment),
+            **({"started": spec.started.for_harness()} if spec.started else {}),
             **self._builds.configuration(spec).for_harness(),
         }

@@ -161,6 +161,11 @@ class Nspawn:
         """Write the root, the settings and the drop-in, and create the data directories."""
         await self._write(spec, [])
 
+    async def write_started(self, spec: Spec) -> None:
+        """Write harness.json."""
+        async with self._writing[spec.name]:
+            await asyncio.to_thread(self._files.write_harness, spec)
+
     async def reconcile(self, spec: Spec, *, running: bool) -> Reconciled:
         """Correct files, owners and units. A container gets a new socket only by a restart."""
         changes: list[str] = []

@@ -135,8 +135,7 @@ def write_etc(
     etc.write("gitconfig", GITCONFIG.format(name=spec.name) + (TRUSTING if spec.is_manager else ""))
     # The host's own id would keep the journal from being linked; the agent need not know it.
     etc.write("machine-id", f"{spec.machine_id}\n")
-    with etc.directory("hyperhive") as hyperhive:
-        hyperhive.write("harness.json", json.dumps(harness, indent=2) + "\n")
+    write_harness(etc, harness)
     # Without these two, pam_env and pam_limits refuse the session of `machinectl shell`.
     with etc.directory("security") as security:
         security.write("limits.conf", "")
@@ -157,6 +156,12 @@ def write_etc(
     _follow_host(etc, host)
     for path, is_directory in image.mount_points(source):
         _make_mount_point(etc, path.split("/")[2:], is_directory)
+
+
+def write_harness(etc: Directory, harness: Mapping[str, object]) -> None:
+    """Write harness.json, for a harness that starts later."""
+    with etc.directory("hyperhive") as hyperhive:
+        hyperhive.write("harness.json", json.dumps(harness, indent=2) + "\n")
 
 
 def _follow_host(etc: Directory, host: Path) -> None:

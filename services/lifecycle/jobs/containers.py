@@ -4,16 +4,18 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from services.lifecycle.agents.roster import Roster
+from services.lifecycle.agents.start import SYSTEM, WAKE, Start
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.jobs.job import CutShortError, Job
 from services.lifecycle.jobs.progress import step
 from services.lifecycle.watch.disk import DiskWatch
 from services.lifecycle.watch.monitor import Monitor
 from wire.errors import HiveError
-from wire.records.lifecycle import AgentState
+from wire.records.lifecycle import AgentState, JobVerb
 
 STARTS_AT_ONCE: Final = max(4, 2 * len(os.sched_getaffinity(0)))
 """The starts that may run at a time. More would only make each slower, up to its time limit."""
@@ -74,9 +76,23 @@ class Containers:
         agent = self._roster.agent(job.agent)
         with waiting(job):
             await self._backend.build(agent.spec, job.number)
+        self._note_start(job)
         step(f"{agent.name}: writing the files")
         await self._backend.configure(agent.spec)
         self._roster.mark_current(agent.name)
+
+    def _note_start(self, job: Job) -> None:
+        """Note the start that the agent is told of. It knows of its first one."""
+        if job.verb is JobVerb.SPAWN:
+            return
+        arguments = job.arguments
+        verb = str(arguments.get("reason", job.verb))
+        if job.verb is JobVerb.START and arguments.get("asleep"):
+            verb = WAKE
+        start = Start.now(verb, str(arguments.get("by", SYSTEM)), str(arguments.get("changes", "")))
+        if job.verb is JobVerb.DEPLOY and not arguments.get("runs", True):
+            start = replace(start, waits=True)
+        self._roster.set_started(job.agent, start)
 
     async def raise_if_host_stops(self) -> None:
         """Explain a failure by the end of the host, if that is the reason.

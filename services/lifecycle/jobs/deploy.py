@@ -62,7 +62,7 @@ class DeploySteps:
         except HiveError as failure:
             await self._containers.raise_if_host_stops()
             text = f"{agent.name} does not start with its configuration at {commit[:12]}: {failure}"
-            self._keep(job, failed=text)
+            self._keep(job, failed=text, changes=f"A deploy failed. {text}")
         if "failed" in kept:
             raise Conflict(await self._go_back(job))
         return ""

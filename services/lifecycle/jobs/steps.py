@@ -262,6 +262,7 @@ class Steps:
             moved = self._roster.separate_port(agent.name, await self._backend.listening_ports())
             changes += [moved] if moved else []
         if agent.unit_status.up and found.restart:
+            job.arguments["changes"] = "; ".join(changes)
             await self._start_again(job, agent)
             changes.append("restarted")
         elif agent.enabled and not agent.asleep and not agent.unit_status.up:
@@ -279,6 +280,7 @@ class Steps:
                 if agent.unit_status.up and agent.stale:
                     if job.arguments.get("at_rest") and not at_rest(agent):
                         return _joined(note, "it is restarted when it is idle")
+                    job.arguments["changes"] = _joined("Hyperhive was updated", note)
                     await self._start_again(job, agent)
                     note = _joined(note, "restarted")
             except HiveError:

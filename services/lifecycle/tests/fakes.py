@@ -8,6 +8,7 @@ from services.agentfile import AgentFile
 from services.config import ResourceLimits
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Agent, Spec, UnitStatus
+from services.lifecycle.agents.start import Start
 from services.lifecycle.backends.backend import Reconciled, Watcher
 from services.lifecycle.host.shared import Shortage
 from services.lifecycle.jobs.job import Job
@@ -47,6 +48,7 @@ class FakeBackend:
         self.measured: list[str] = []
         self.disk_max: int | None = None
         self.shared = "key"
+        self.started: dict[str, Start | None] = {}
         self.short: list[Shortage] = []
         self.network_changed: Callable[[], None] = lambda: None
         self.starting = 0
@@ -117,8 +119,12 @@ class FakeBackend:
 
     async def configure(self, spec: Spec) -> None:
         await self._called("configure", spec.name)
+        self.started[spec.name] = spec.started
         self.laid[spec.name] = spec.commit
         await self._did()
+
+    async def write_started(self, spec: Spec) -> None:
+        self.started[spec.name] = spec.started
 
     async def reconcile(self, spec: Spec, *, running: bool) -> Reconciled:
         await self._called("reconcile", spec.name)

@@ -5,12 +5,14 @@ import configparser
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from services.config import Config, HarnessConfig, LifecycleConfig
 from services.lifecycle.agents.agent import Spec, UnitStatus
+from services.lifecycle.agents.start import Start
 from services.lifecycle.backends import image, unit_files
 from services.lifecycle.backends.layout import Layout, container_unit
 from services.lifecycle.backends.nspawn import Nspawn
@@ -93,6 +95,15 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
         "session_idle": 600,
         "turn_timeout": 1800,
         "environment": {},
+    }
+    started = Start(at=7, verb="restart", by="manager", changes="new tools")
+    await host.backend.write_started(replace(ALICE, started=started))
+    told = json.loads((etc / "hyperhive/harness.json").read_text())
+    assert told["started"] == {
+        "at": 7,
+        "verb": "restart",
+        "by": "manager",
+        "changes": "new tools",
     }
     assert (etc / "systemd/system/hive-harness.service").read_text() == "[Service]\n"
     assert (etc / "systemd/system/systemd-sysusers.service").readlink() == Path("/dev/null")

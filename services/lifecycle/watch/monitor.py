@@ -8,6 +8,7 @@ from typing import Final
 from services.lifecycle.agents.agent import Agent, UnitStatus
 from services.lifecycle.agents.record import Record
 from services.lifecycle.agents.roster import Roster
+from services.lifecycle.agents.start import CRASH, SYSTEM, Start
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.notices.crash import Crash, crash_of
 from services.tasks import Tasks
@@ -104,6 +105,8 @@ class Monitor:
             self._notice_added()
             log.warning(crash.sentence, extra={"HIVE_AGENT": agent.name})
             self._roster.observer.agent_crashed(agent, crash)
+            if not (crash.clean or crash.gave_up):
+                await self._tell_agent(agent, crash)
         agent.set_unit_status(status)
         if not job:
             await self._clean_up(agent.name, was, status)
@@ -115,6 +118,17 @@ class Monitor:
         if was is AgentState.STARTING and status.overdue:
             # systemd would try for ever: each try takes longer than its start limit looks back.
             await self._backend.stop_restarting(name)
+
+    async def _tell_agent(self, agent: Agent, crash: Crash) -> None:
+        """Write the crash where the harness of the next container finds it: systemd starts it."""
+        self._roster.set_started(agent.name, Start.now(CRASH, SYSTEM, crash.sentence))
+        try:
+            await self._backend.write_started(agent.spec)
+        except (HiveError, OSError) as error:
+            log.warning(
+                "%s is not told of its crash: %s", agent.name, error,
+                extra={"HIVE_AGENT": agent.name},
+            )  # fmt: skip
 
     async def _last_lines(self, crash: Crash) -> list[str]:
         if not crash.gave_up:
