@@ -38,7 +38,8 @@ class Quiet:
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     layout = Layout(tmp_path)
-    for folder in ("machines", "settings", "units", "data", "sockets", "git", "builds", "orders"):
+    names = ("machines", "settings", "units", "data", "sockets", "web", "git", "builds", "orders")
+    for folder in names:
         getattr(layout, folder).mkdir(parents=True)
     return layout
 
