@@ -25,9 +25,9 @@ class Start:
     verb: str
     """The verb of the job, or `boot`, `crash` or `wake`."""
     by: str
-    """Who ordered it: `operator`, `manager` or `system`."""
+    """The one who ordered it: `operator`, `manager` or `system`."""
     changes: str = ""
-    """What has changed, in words; empty for nothing."""
+    """The changes in words; empty for none."""
     waits: bool = False
     """Whether the changes came while the container was down, and its next start has them."""
 
