@@ -11,6 +11,8 @@ PREVIEW: Final = 4096
 
 ALLOW_ALWAYS: Final = "Always allow"
 """The choice of a question about a permission that also adds its rule to agent.toml."""
+DENY: Final = "Deny"
+"""The choice of a question about a permission that denies it; a text says why."""
 
 
 class MessageState(StrEnum):
