@@ -108,7 +108,7 @@ class MessageChange(NamedTuple):
 
 @struct
 class Hold(NamedTuple):
-    """A held agent: it gets no messages but the operator's urgent ones."""
+    """A held agent: it gets no messages but urgent ones of the operator and the hive."""
 
     agent: Str
     kind: HoldKind

@@ -33,8 +33,8 @@ the holds."""
 class Holds:
     """The held agents.
 
-    A held agent gets no messages, except urgent ones of the operator; the others stay queued. Its
-    running turn goes on. An agent has at most one hold.
+    A held agent gets no messages, except urgent ones of the operator and the hive; the others stay
+    queued. Its running turn goes on. An agent has at most one hold.
 
     Every method that writes may also raise Unavailable: then nothing was changed.
     """

@@ -133,7 +133,8 @@ class Broker:
         """Lease the next messages to `who` to its connection `holder`; wait for the first.
 
         The operator's messages come first, then those of the hive, then one of each sender in turn;
-        in each group, urgent ones come first. A held agent gets urgent ones of the operator alone.
+        in each group, urgent ones come first. A held agent gets only urgent ones of the operator
+        and the hive.
 
         Args:
             who: an agent or the operator.

@@ -46,7 +46,7 @@ class Inboxes:
             announcer: hears of messages that are queued again or become dead letters.
             writes: owns the tasks that store dead letters.
             invocations: the containers that run now.
-            is_held: whether an inbox hands out only the operator's urgent messages.
+            is_held: whether an inbox hands out only urgent messages of the operator and the hive.
             tries: how often a message is handed out before it becomes a dead letter; `set_tries`
                 sets it for one inbox.
         """

@@ -109,7 +109,7 @@ class MessageStore:
             invocation: the InvocationID of the recipient's container, "" for not known. It is
                 stored; the returned messages have the one that was stored before.
             urgent: only urgent messages.
-            held: only urgent messages of the operator.
+            held: only urgent messages of the operator and the hive.
 
         Raises:
             NotFound: `recipient` is not a registered agent.
@@ -375,7 +375,8 @@ def _next(index: str, condition: str = "") -> str:
 
 _NEXT: Final = _next("message_round")
 _NEXT_URGENT: Final = _next("message_urgent", "AND urgent = 1")
-_NEXT_OF_OPERATOR: Final = _next("message_urgent", f"AND urgent = 1 AND origin = '{OPERATOR}'")
+# The operator and the hive take no turns: see queue.FIRST.
+_NEXT_OF_HELD: Final = _next("message_urgent", "AND urgent = 1 AND round < 0")
 
 
 def _hand_out(
@@ -390,7 +391,7 @@ def _hand_out(
     held: bool,
 ) -> HandedOut:
     check_recipient(db, recipient)
-    select = _NEXT_OF_OPERATOR if held else _NEXT_URGENT if urgent else _NEXT
+    select = _NEXT_OF_HELD if held else _NEXT_URGENT if urgent else _NEXT
     found = db.execute(select, (recipient, tries, as_list(without), limit))
     taken = rows.bounded(found, texts=("body",))
     db.execute(
