@@ -94,6 +94,13 @@ def _url(value: str) -> str:
     return value
 
 
+def _short_line(value: str) -> str:
+    """Return `value` if it is one short line of text."""
+    if not 1 <= len(value) <= 64 or not value.isprintable() or not value.strip():
+        raise ValueError("it must be 1 to 64 characters on one line")
+    return value.strip()
+
+
 def _agent(value: str) -> str:
     """Return `value` if it is a valid agent name."""
     if not is_agent_name(value):
@@ -344,6 +351,15 @@ class DashboardConfig(Section):
     the addresses of the loopback."""
 
 
+class OperatorConfig(Section):
+    """The operator, the person who runs the hive; agents are told."""
+
+    name: Annotated[str, AfterValidator(_short_line)] | None = None
+    """The name by which agents call the operator."""
+    pronouns: Annotated[str, AfterValidator(_short_line)] | None = None
+    """The operator's pronouns, such as she/her; without them agents write they/them."""
+
+
 class HarnessConfig(Section):
     """The harness, which runs Claude Code inside the containers."""
 
@@ -450,6 +466,7 @@ class Config(Section):
     harness: HarnessConfig = HarnessConfig()
     notify: NotifyConfig = NotifyConfig()
     ledger: LedgerConfig = LedgerConfig()
+    operator: OperatorConfig = OperatorConfig()
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:

@@ -95,6 +95,8 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
         "session_idle": 600,
         "turn_timeout": 1800,
         "environment": {},
+        "operator_name": None,
+        "operator_pronouns": None,
     }
     started = Start(at=7, verb="restart", by="manager", changes="new tools")
     await host.backend.write_started(replace(ALICE, started=started))
