@@ -7,6 +7,7 @@ belongs to root, and reads a few lines of the process's answer, in which nothing
 import os
 import select
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,10 +83,13 @@ class Sweeper:
         try:
             opened.append(os.open(name, _ENTRY, dir_fd=agents))
             opened.append(os.open("state", _ENTRY, dir_fd=opened[0]))
-            owner = os.fstat(opened[1]).st_uid
-            if owner not in self._uids:
-                return Report((f"state/ belongs to uid {owner}, not to an agent",), failed=True)
-            return self._as_agent(owner, opened[1])
+            own, owner = os.fstat(opened[0]), os.fstat(opened[1]).st_uid
+            if own.st_uid != 0 or not own.st_mode & stat.S_IXGRP:
+                return Report()  # kept of an agent that an earlier version has destroyed
+            for number in (owner, own.st_gid):
+                if number not in self._uids:
+                    return Report((f"belongs to uid {number}, not to an agent",), failed=True)
+            return self._as_agent(owner, own.st_gid, opened[1])
         except FileNotFoundError:
             return Report()  # it is just being made or destroyed
         except OSError as error:
@@ -94,12 +98,12 @@ class Sweeper:
             for descriptor in opened:
                 os.close(descriptor)
 
-    def _as_agent(self, uid: int, state: int) -> Report:
+    def _as_agent(self, uid: int, gid: int, state: int) -> Report:
         end = time.monotonic() + self._seconds
         answer, out = os.pipe()
         child = os.fork()
         if child == 0:
-            self._child(uid, state, out)
+            self._child(uid, gid, state, out)
         os.close(out)
         process = os.pidfd_open(child)
         try:
@@ -118,11 +122,11 @@ class Sweeper:
             return Report((*lines, f"the process ended with status {status}"), failed=True)
         return Report(lines, left_alone=status == _LEFT_ALONE)
 
-    def _child(self, uid: int, state: int, out: int) -> NoReturn:
+    def _child(self, uid: int, gid: int, state: int, out: int) -> NoReturn:
         """Become the agent, sweep, answer and exit."""
         status = 1
         try:
-            out = _become(uid, state, out)
+            out = _become(uid, gid, state, out)
             outcome = self._work()
             os.write(out, "\n".join(outcome.lines).encode()[:MAX_ANSWER])
             status = _LEFT_ALONE if outcome.left_alone else _DONE
@@ -132,13 +136,13 @@ class Sweeper:
             os._exit(status)
 
 
-def _become(uid: int, state: int, out: int) -> int:
+def _become(uid: int, gid: int, state: int, out: int) -> int:
     """Take on the agent's uid, without any privilege, in its `state`; return the new `out`."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
     os.setgroups([])
-    os.setresgid(uid, uid, uid)
+    os.setresgid(gid, gid, gid)
     # The kernel takes all capabilities with the last uid of root.
     os.setresuid(uid, uid, uid)
     os.fchdir(state)

@@ -1,13 +1,17 @@
 """The part of the sweep that runs as root: the rights of an agent's process, and its answer."""
 
 import os
+import sqlite3
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from services.sweep.agents import Sweeper
-from services.sweep.files import Outcome
+from services.sweep.files import EVENTS, Outcome, sweep
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can take on other uids")
 
@@ -16,16 +20,21 @@ SECRET = Path("/etc/shadow")
 
 
 @pytest.fixture
-def agents(tmp_path: Path) -> Path:
-    """Return a directory of agents with one, as lifecycle makes it."""
-    agents = tmp_path / "agents"
-    agents.mkdir(0o711)
-    (agents / "alice").mkdir(0o700)
-    make_state(agents / "alice")
-    return agents
+def agents() -> Iterator[Path]:
+    """Return a directory of agents with one, as lifecycle makes it.
+
+    Not in pytest's directory, through which an agent may not pass.
+    """
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as above:
+        agents = Path(above)
+        agents.chmod(0o711)
+        make_state(agents / "alice")
+        yield agents
 
 
 def make_state(own: Path, owner: int = ALICE) -> Path:
+    own.mkdir(0o710)
+    os.chown(own, 0, owner)
     state = own / "state"
     state.mkdir(0o700)
     os.chown(state, owner, owner)
@@ -104,9 +113,10 @@ def test_links_are_not_followed(agents: Path) -> None:
         return Outcome([str(Path.cwd())])
 
     (agents / "bob").symlink_to("alice")
-    (agents / "carol").mkdir()
+    (agents / "carol").mkdir(0o710)
+    os.chown(agents / "carol", 0, ALICE)
     (agents / "carol/state").symlink_to("../alice/state")
-    (agents / "dora").mkdir()
+    (agents / "dora").mkdir(0o710)
     (agents / "not an agent").mkdir()
     found = run(agents, work)
     assert found["alice"] == (str(agents / "alice/state"),)
@@ -116,6 +126,18 @@ def test_links_are_not_followed(agents: Path) -> None:
 
 
 def test_only_uids_of_agents_are_taken_on(agents: Path) -> None:
-    (agents / "eve").mkdir()
     make_state(agents / "eve", 0)
-    assert run(agents, Outcome)["eve"] == ("failed", "state/ belongs to uid 0, not to an agent")
+    assert run(agents, Outcome)["eve"] == ("failed", "belongs to uid 0, not to an agent")
+
+
+def test_the_files_are_swept_through_the_directory_of_root(agents: Path) -> None:
+    """sqlite opens a file by its whole path."""
+    path = agents / "alice/state" / EVENTS.file
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL)")
+        database.executemany("INSERT INTO events (at) VALUES (?)", [(1.0,)] * 2100)
+        database.commit()
+    os.chown(path, ALICE, ALICE)
+    assert run(agents, sweep)["alice"] == (f"{EVENTS.file}: 100 old rows were deleted",)
+    (agents / "alice").chmod(0o700)
+    assert run(agents, sweep)["alice"] == (), "lifecycle has not prepared it"
