@@ -36,17 +36,8 @@ _ORDER: Final = {
     MessageState.QUEUED: 2,
     MessageState.ACKNOWLEDGED: 3,
     MessageState.DROPPED: 3,
-    MessageState.RETRACTED: 3,
-    MessageState.CANCELLED: 3,
 }
-_ENDS: Final = frozenset(
-    {
-        MessageState.ACKNOWLEDGED,
-        MessageState.DROPPED,
-        MessageState.RETRACTED,
-        MessageState.CANCELLED,
-    }
-)
+_ENDS: Final = frozenset({MessageState.ACKNOWLEDGED, MessageState.DROPPED})
 
 
 def violations(evidence: Evidence) -> list[str]:

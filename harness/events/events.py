@@ -77,9 +77,11 @@ class Events:
         """Try the file again if the rows are in memory; return whether they are stored now."""
         return self._database.recover()
 
-    def after(self, seq: int, limit: int = MAX_PAGE) -> list[Event]:
-        """Return the first events after `seq`, oldest first."""
-        return self._page("id > ? ORDER BY id", (seq,), limit)
+    def after(self, seq: int, limit: int = MAX_PAGE, turn: int | None = None) -> list[Event]:
+        """Return the first events after `seq`, of a turn or of all, oldest first."""
+        if turn is None:
+            return self._page("id > ? ORDER BY id", (seq,), limit)
+        return self._page("id > ? AND turn = ? ORDER BY id", (seq, turn), limit)
 
     def before(self, seq: int | None, limit: int, turn: int | None) -> list[Event]:
         """Return the last events before `seq`, of a turn or of all, oldest first."""

@@ -111,8 +111,12 @@ class WebServer:
         return _answer(self._store.shown_status())
 
     async def _events(self, request: "web.Request") -> "web.Response":
-        before, turn = _number(request, "before"), _number(request, "turn")
-        found = self._store.events.before(before, _number(request, "limit") or 200, turn)
+        before, after = _number(request, "before"), _number(request, "after")
+        limit, turn = _number(request, "limit") or 200, _number(request, "turn")
+        if after is None:
+            found = self._store.events.before(before, limit, turn)
+        else:
+            found = self._store.events.after(after, limit, turn)
         first, last = self._store.events.bounds()
         shown = [event.json() for event in found]
         return _answer({"events": shown, "first_seq": first, "last_seq": last})

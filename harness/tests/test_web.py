@@ -138,6 +138,10 @@ async def test_pages_turns_and_sums(web: Web) -> None:
     assert [event["data"]["text"] for event in page["events"]] == ["3", "4"]
     older = await web.get(f"/v1/events?limit=2&before={page['events'][0]['seq']}")
     assert [event["data"]["text"] for event in older["events"]] == ["1", "2"]
+    newer = await web.get(f"/v1/events?limit=1&after={older['events'][-1]['seq']}")
+    assert newer["events"] == page["events"][:1]
+    of_turn = await web.get(f"/v1/events?turn={turn}&after=0")
+    assert of_turn["events"] == found["events"]
     assert page["first_seq"] < page["events"][0]["seq"] < page["last_seq"]
     turns = (await web.get("/v1/turns?limit=2"))["turns"]
     assert [entry["id"] for entry in turns] == [turn, turn - 1]

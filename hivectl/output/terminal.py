@@ -40,7 +40,6 @@ STATE_COLOURS = {
     "offline": "dim",
     "cancelled": "dim",
     "dropped": "dim",
-    "retracted": "dim",
     "superseded": "dim",
     "withdrawn": "dim",
 }

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from services.broker.deadlines.deadlines import Deadlines
 from services.broker.events import Announcer
-from services.broker.holds.holds import Holds
 from services.broker.maintenance.maintenance import Maintenance
 from services.broker.messages.broker import Broker
 from services.broker.messages.inboxes import Inboxes
@@ -26,7 +25,6 @@ class Parts:
     deadlines: Deadlines
     inboxes: Inboxes
     broker: Broker
-    holds: Holds
     questions: Questions
     reminders: Reminders
     threads: OpenThreads

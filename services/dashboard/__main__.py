@@ -11,10 +11,15 @@ from services import unit
 from services.config import Config, DashboardConfig
 from services.dashboard.clients.actions import OperatorActions
 from services.dashboard.clients.agent_details import AgentDetails
+from services.dashboard.clients.agent_tails import AgentTails
+from services.dashboard.clients.agent_turns import AgentTurns
 from services.dashboard.clients.approvals_feed import ApprovalsFeed
 from services.dashboard.clients.broker_feed import BrokerFeed
+from services.dashboard.clients.harnesses import Harnesses
+from services.dashboard.clients.ledger_feed import LedgerFeed
 from services.dashboard.clients.lifecycle_feed import LifecycleFeed
 from services.dashboard.clients.services import ExplainingCaller
+from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.connection import Connection
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.handlers import Handlers
@@ -28,6 +33,7 @@ from services.dashboard.state.tables import Tables
 from services.directories import state_directory
 from services.errors import ConfigError
 from wire import names
+from wire.agent_web import AgentWeb
 from wire.bus import Bus
 
 SHUTDOWN_SECONDS = 0.5
@@ -38,7 +44,12 @@ class DashboardService(unit.Service):
     """The dashboard between one listening socket and one bus connection."""
 
     def __init__(
-        self, bus: Bus, listener: socket.socket, state: Path, config: DashboardConfig
+        self,
+        bus: Bus,
+        listener: socket.socket,
+        state: Path,
+        config: DashboardConfig,
+        web_: AgentWeb,
     ) -> None:
         """Build the dashboard and export its interface.
 
@@ -47,6 +58,7 @@ class DashboardService(unit.Service):
             listener: a bound loopback socket; `close` closes it.
             state: the directory of the file of logins.
             config: the section [dashboard].
+            web_: the harnesses of the agents.
 
         Raises:
             CorruptStore: the file of logins cannot be used.
@@ -59,16 +71,24 @@ class DashboardService(unit.Service):
             BrokerFeed(bus, page_state),
             LifecycleFeed(bus, page_state),
             ApprovalsFeed(bus, page_state),
+            LedgerFeed(bus, page_state),
         )
         caller = ExplainingCaller(bus)
         sessions = Sessions(state / "logins.json")
+        actions, harnesses = OperatorActions(caller, self._feeds), Harnesses(web_)
         handlers = Handlers(
             AccessControl(sessions, listener.getsockname()[0], config.allowed_hosts),
             sessions,
             tables,
             EventStreams(self.log),
-            OperatorActions(caller, self._feeds),
+            actions,
             AgentDetails(caller),
+            AgentHandlers(
+                harnesses,
+                AgentTurns(harnesses, caller),
+                AgentTails(harnesses, tables, self.log),
+                actions,
+            ),
         )
         # With handler_cancellation, a page that closes ends its stream at once. Otherwise the
         # stream of an idle hive would stay open for ever.
@@ -117,7 +137,8 @@ async def build(bus: Bus, config: Config) -> unit.Service:
         listener = inherited_socket()
     except ListenerError as error:
         raise ConfigError(str(error)) from error
-    return DashboardService(bus, listener, state_directory("dashboard"), config.dashboard)
+    state = state_directory("dashboard")
+    return DashboardService(bus, listener, state, config.dashboard, AgentWeb())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -57,7 +57,7 @@ class AgentWeb:
 
     async def stream(
         self, agent: str, after: int | None = None
-    ) -> AsyncIterator[tuple[str, JsonObject]]:
+    ) -> AsyncGenerator[tuple[str, JsonObject], None]:
         """Yield what happens, as name and data: `event`, `state` or `partial`.
 
         Args:
@@ -124,7 +124,7 @@ class AgentWeb:
 
     async def follow(
         self, agent: str, after: int | None = None
-    ) -> AsyncIterator[Event | State | Partial]:
+    ) -> AsyncGenerator[Event | State | Partial, None]:
         """Yield what happens, as records; see `stream`."""
         async for name, data in self.stream(agent, after):
             match name:

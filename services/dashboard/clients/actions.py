@@ -7,17 +7,12 @@ from services.dashboard.clients.services import ExplainingCaller, agent_path
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
 from wire.clients.client import Client
+from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.errors import NotFound
 from wire.records.approvals import ApprovalOptions, Change
-from wire.records.broker import (
-    ALLOW_ALWAYS,
-    MessageFilter,
-    Question,
-    QuestionFilter,
-    QuestionState,
-    SendOptions,
-)
+from wire.records.broker import MessageFilter, QuestionFilter, SendOptions
+from wire.records.lifecycle import CancelOptions
 
 
 class OperatorActions:
@@ -34,6 +29,7 @@ class OperatorActions:
             "broker": self._broker,
             "lifecycle": LifecycleClient(caller),
             "approvals": self._approvals,
+            "ledger": LedgerClient(caller),
         }
         self._feeds = {feed.service: feed for feed in feeds}
 
@@ -60,28 +56,47 @@ class OperatorActions:
         """Give up a dead letter."""
         await self._broker.drop([message])
 
-    async def question(self, question: int) -> Question:
-        """Return a question with its whole text."""
+    async def question(self, question: int) -> str:
+        """Return the whole text of a question."""
         wanted = QuestionFilter(after=question - 1, before=question + 1)
         for found in await self._broker.list_questions(wanted, 1):
-            return found
+            return found.text
         raise NotFound(f"There is no question {question}: the broker may have deleted it.")
 
     async def answer(self, question: int, answer: list[str]) -> None:
-        """Answer a question; "Always allow" also adds the question's rule to agent.toml."""
-        if ALLOW_ALWAYS in answer:
-            found = await self.question(question)
-            if found.rule and found.state is QuestionState.OPEN:
-                # First: if that fails, the question stays open.
-                why = f"Question {question}: the operator always allows {found.rule}."
-                await self._approvals.allow_tool(found.asker, found.rule, why)
+        """Answer a question."""
         await self._broker.answer(question, answer)
 
     async def change_agent(self, name: str, verb: str) -> None:
         """Begin to start, kill or restart an agent."""
-        agent = AgentClient(self._caller, agent_path(name))
+        agent = self._agent(name)
         begin = {"start": agent.start, "kill": agent.stop, "restart": agent.restart}[verb]
         await begin()
+
+    async def cancel_turn(self, name: str, *, requeue: bool) -> str:
+        """Interrupt an agent's turn; return a sentence about what was cut off.
+
+        Args:
+            name: the agent.
+            requeue: queue the messages of the turn again.
+        """
+        return await self._agent(name).cancel_turn(CancelOptions(requeue=requeue))
+
+    async def compact(self, name: str) -> str:
+        """Compact an agent's context; return a sentence of its harness."""
+        return await self._agent(name).compact()
+
+    async def new_session(self, name: str) -> str:
+        """Begin a new session of an agent; return a sentence of its harness."""
+        return await self._agent(name).new_session()
+
+    async def set_model(self, name: str, model: str) -> str:
+        """Change an agent's model, or reset it if `model` is empty; return a sentence."""
+        return await self._agent(name).set_model(model)
+
+    async def set_effort(self, name: str, effort: str) -> str:
+        """Change an agent's effort, or reset it if `effort` is empty; return a sentence."""
+        return await self._agent(name).set_effort(effort)
 
     async def approve(self, approval: int, commit: str, base: str | None, *, now: bool) -> None:
         """Approve a request.
@@ -109,3 +124,6 @@ class OperatorActions:
             await self._services[service].ping()
         finally:
             self._feeds[service].request_all()
+
+    def _agent(self, name: str) -> AgentClient:
+        return AgentClient(self._caller, agent_path(name))

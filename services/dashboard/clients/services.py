@@ -9,6 +9,7 @@ SERVICES = {
     "broker": (names.BROKER, names.BROKER_PATH),
     "lifecycle": (names.LIFECYCLE, names.LIFECYCLE_PATH),
     "approvals": (names.APPROVALS, names.APPROVALS_PATH),
+    "ledger": (names.LEDGER, names.LEDGER_PATH),
 }
 """Bus name and object path of each service that the pages show."""
 
@@ -17,6 +18,7 @@ UNAVAILABLE = {
     "lifecycle": "Lifecycle does not answer: agents cannot be started or stopped, and their "
     "states may be out of date.",
     "approvals": "Approvals does not answer: requests can be neither approved nor denied.",
+    "ledger": "The ledger does not answer: costs may be out of date.",
 }
 
 _BY_NAME = {name: service for service, (name, _) in SERVICES.items()}

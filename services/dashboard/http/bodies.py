@@ -58,6 +58,18 @@ class Answer(Body):
     answer: list[str] = Field(min_length=1, max_length=100)
 
 
+class Cancel(Body):
+    """The cancellation of a turn; with `requeue`, its messages are queued again."""
+
+    requeue: bool = False
+
+
+class Setting(Body):
+    """A new value of a setting; empty for the configured one."""
+
+    value: str = Field(default="", max_length=200)
+
+
 AnyBody = TypeVar("AnyBody", bound=Body)
 
 

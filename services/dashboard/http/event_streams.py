@@ -1,11 +1,15 @@
 """Server-Sent Events: the changes, for every open page, as fast as it reads them."""
 
 import asyncio
-from collections.abc import Callable
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 from aiohttp import web
 
 from services.dashboard.state.event_log import Entry, EventLog
+from services.dashboard.state.tables import Row
 from wire.errors import LimitExceeded
 
 MAX_STREAMS = 64
@@ -14,6 +18,13 @@ WRITE_SECONDS = 20.0
 
 MAX_BATCH = 64 * 1024
 """Bytes written at once: a slow page holds no more memory than this, apart from the log."""
+
+FAILED = (
+    "The dashboard could not read this agent's events. Run `journalctl -u hive-dashboard` to see "
+    "why."
+)
+
+log = logging.getLogger(__name__)
 
 
 class EventStreams:
@@ -28,7 +39,13 @@ class EventStreams:
         self._write_seconds = write_seconds
         self._open: dict[asyncio.Timeout, str] = {}
 
-    async def serve(self, request: web.Request, session: str, seconds: float) -> web.StreamResponse:
+    async def serve(
+        self,
+        request: web.Request,
+        session: str,
+        seconds: float,
+        tail: AsyncGenerator[Row, None] | None = None,
+    ) -> web.StreamResponse:
         """Stream changes until the page closes, the session ends or the service stops.
 
         A page that names the last event it has seen (Last-Event-ID) continues from there. A page
@@ -39,6 +56,8 @@ class EventStreams:
             request: the page's request.
             session: the session; `end` of this session ends the stream.
             seconds: for how long the session is still valid.
+            tail: rows that are streamed as events `tail`, too. They share the connection, because
+                browsers have only six for all pages of the dashboard.
 
         Raises:
             LimitExceeded: too many pages are open.
@@ -51,8 +70,8 @@ class EventStreams:
             async with end:
                 self._open[end] = session
                 await response.prepare(request)
-                await self._write(response, request.headers.get("Last-Event-ID", ""))
-        except (TimeoutError, ConnectionError):
+                await self._write_both(response, request.headers.get("Last-Event-ID", ""), tail)
+        except* (TimeoutError, ConnectionError):
             # The page is too slow or closed, or its session has ended. Abort: a proper end of the
             # response would wait for a reader that does not read.
             if request.transport is not None:
@@ -67,6 +86,29 @@ class EventStreams:
         for end, owner in self._open.items():
             if owner == session:
                 end.reschedule(now)
+
+    async def _write_both(
+        self, response: web.StreamResponse, last_id: str, tail: AsyncGenerator[Row, None] | None
+    ) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            writer = tasks.create_task(self._write_tail(response, tail)) if tail else None
+            await self._write(response, last_id)
+            if writer is not None:
+                writer.cancel()
+
+    async def _write_tail(
+        self, response: web.StreamResponse, tail: AsyncGenerator[Row, None]
+    ) -> None:
+        async with aclosing(tail):
+            try:
+                async for row in tail:
+                    await self._send(response, _tail(row))
+            except (ConnectionError, TimeoutError):
+                raise
+            except Exception:
+                # Whatever an agent has sent, its page goes on with the hive's own tables.
+                log.exception("A tail has failed")
+                await self._send(response, _tail({"tail": "away", "reason": FAILED}))
 
     async def _write(self, response: web.StreamResponse, last_id: str) -> None:
         place = self._log.seq_of(last_id)
@@ -85,6 +127,11 @@ class EventStreams:
     async def _send(self, response: web.StreamResponse, data: bytes) -> None:
         async with asyncio.timeout(self._write_seconds):
             await response.write(data)
+
+
+def _tail(row: Row) -> bytes:
+    """Return a row of a tail; it has no id, which is the number of a change in the log."""
+    return f"event: tail\ndata: {json.dumps(row, separators=(',', ':'))}\n\n".encode()
 
 
 def _reset(event_id: str) -> bytes:

@@ -8,13 +8,13 @@ from services.dashboard.clients.actions import OperatorActions
 from services.dashboard.clients.agent_details import AgentDetails
 from services.dashboard.clients.services import agent_path
 from services.dashboard.http import bodies
+from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.answers import add_headers, refusal
 from services.dashboard.http.connection import REFUSED, Reason
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.sessions import Sessions
 from services.dashboard.state import shown
-from services.dashboard.state.rows import question_text
 from services.dashboard.state.tables import Tables
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -57,6 +57,7 @@ class Handlers:
         streams: EventStreams,
         actions: OperatorActions,
         details: AgentDetails,
+        agents: AgentHandlers,
     ) -> None:
         self._access = access
         self._sessions = sessions
@@ -64,6 +65,7 @@ class Handlers:
         self._streams = streams
         self._actions = actions
         self._details = details
+        self._agents = agents
         self._files = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.is_file()}
 
     def application(self) -> web.Application:
@@ -75,11 +77,12 @@ class Handlers:
         message = r"/api/messages/{id:\d{1,18}}"
         question = r"/api/questions/{id:\d{1,18}}"
         approval = r"/api/approvals/{id:\d{1,18}}"
-        service = "/api/services/{name:broker|lifecycle|approvals}"
+        service = "/api/services/{name:broker|lifecycle|approvals|ledger}"
         app.add_routes(
             [
                 web.get("/", self.main_page),
                 web.get("/agents/{name}", self.agent_page),
+                web.get(r"/agents/{name}/turns/{turn:\d{1,15}}", self.turn_page),
                 web.get("/login", self.login_page),
                 web.post("/login", self.login),
                 web.post("/logout", self.logout),
@@ -104,6 +107,7 @@ class Handlers:
                 web.post(f"{service}/refresh", self.refresh),
             ]
         )
+        app.add_routes(self._agents.routes())
         return app
 
     def _file(self, name: str) -> web.Response:
@@ -127,6 +131,11 @@ class Handlers:
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             page.body = self._files["agent.html"].replace(b"<main ", b"<main data-linked ", 1)
         return page
+
+    async def turn_page(self, request: web.Request) -> web.Response:
+        """Serve the page of one turn; its script finds out whether the turn exists."""
+        agent_path(request.match_info["name"])
+        return self._file("turn.html")
 
     async def login_page(self, _request: web.Request) -> web.Response:
         """Serve the login page: how to get a link, and a script that posts the link's token.
@@ -169,9 +178,12 @@ class Handlers:
         return web.json_response(self._tables.snapshot())
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Stream the changes."""
+        """Stream the changes, with the tail of one agent if the page asks for it."""
         return await self._streams.serve(
-            request, self._access.session(request), self._access.seconds_left(request)
+            request,
+            self._access.session(request),
+            self._access.seconds_left(request),
+            self._agents.tail(request),
         )
 
     async def send(self, request: web.Request) -> web.Response:
@@ -204,7 +216,7 @@ class Handlers:
     async def question(self, request: web.Request) -> web.Response:
         """Answer with the whole text of a question; the state has only its beginning."""
         question = await self._actions.question(_id(request))
-        return web.json_response({"question": question_text(question)})
+        return web.json_response({"question": shown.message(question)})
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer a question in the operator's name."""

@@ -80,7 +80,7 @@ class PageState:
         """Note that the service does not answer; its rows stay as last known.
 
         Args:
-            service: broker, lifecycle or approvals.
+            service: broker, lifecycle, approvals or ledger.
             reason: a sentence for the operator.
         """
         self._service(service, available=False, reason=reason)
@@ -122,6 +122,20 @@ class PageState:
         if job.result == JobResult.FAILED:
             sentence = job.note.partition("\n")[0]  # the log of a failed build follows
             self._add_notice(f"Could not {job.verb} {job.agent}: {sentence or 'no reason given'}")
+
+    # Costs
+
+    def replace_costs(self, costs: Mapping[str, int], ends: int) -> None:
+        """Replace the costs of today.
+
+        Args:
+            costs: the costs in millionths of a US dollar, by agent.
+            ends: the end of today; later, the costs are those of yesterday.
+        """
+        rows: dict[str, Row] = {
+            name: {"cost": cost / 1e6, "ends": ends} for name, cost in costs.items()
+        }
+        self._tables.replace(Table.COSTS, rows)
 
     # Approvals
 

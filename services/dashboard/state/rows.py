@@ -1,7 +1,7 @@
 """The rows of the tables, made from records of the bus. Their keys are the pages' contract."""
 
 from services.dashboard.state import shown
-from services.dashboard.state.tables import Json, Row
+from services.dashboard.state.tables import Row
 from wire import names
 from wire.records.approvals import Approval, Deploy
 from wire.records.broker import PREVIEW, Message, MessageChange, MessageState, Question
@@ -21,6 +21,11 @@ def agent_row(agent: AgentProperties) -> Row:
         "turn_since": agent.turn_since,
         "model": literal(agent.model),
         "context_tokens": agent.context_tokens,
+        "context_limit": agent.context_limit,
+        "effort": literal(agent.effort),
+        "turn_reason": shown.message(agent.turn_reason),
+        "turn_until": agent.turn_until,
+        "activity": shown.message(agent.activity),
         "logged_in": agent.logged_in,
         "resources": amounts(agent.resources),
         "network": agent.network._asdict(),
@@ -95,19 +100,13 @@ def changed_message_row(change: MessageChange, known: Row | None) -> Row:
     }
 
 
-def question_text(question: Question, most: int | None = None) -> Json:
-    """Return the first `most` characters of a question; those of a tool call are read exactly."""
-    show = shown.exactly if question.permission else shown.message
-    return show(question.text[:most])
-
-
 def question_row(question: Question) -> Row:
     """Return the row of a question: the beginning of its texts, and the length of the question."""
     return {
         "id": question.id,
         "from": question.asker,
         "to": question.recipient,
-        "question": question_text(question, PREVIEW),
+        "question": shown.message(question.text[:PREVIEW]),
         "length": len(question.text),
         "choices": shown.messages(question.choices),
         "multi": question.multi,
@@ -117,8 +116,6 @@ def question_row(question: Question) -> Row:
         "answer": shown.messages(text[:PREVIEW] for text in question.answer),
         "answered_by": question.answered_by,
         "resolved": question.resolved,
-        "permission": bool(question.permission),
-        "rule": shown.exactly(question.rule),
     }
 
 

@@ -19,6 +19,7 @@ class Table(StrEnum):
     SERVICES = "services"
     AGENTS = "agents"
     JOBS = "jobs"
+    COSTS = "costs"
     APPROVALS = "approvals"
     MESSAGES = "messages"
     QUESTIONS = "questions"

@@ -1,15 +1,22 @@
-// The page of one agent. The mirror has everything that signals keep current. The page asks for the
-// rest (usage, log, deployed configurations, older messages) when it opens and when the agent changes.
+// The page of one agent. The mirror has everything that signals keep current, and brings the live tail
+// of the agent's events. The page asks for the rest (usage, log, turns, deployed configurations, older
+// messages) when it opens and when the agent changes.
 
 import { get, post } from "./api.js";
 import { makeButtons, putState, putTurn, updateButtons } from "./agent_controls.js";
 import { el, keyed, setText, showError } from "./dom.js";
 import { putFacts } from "./agent_facts.js";
+import { Now } from "./agent_now.js";
+import { putCharts } from "./charts.js";
 import { openMirror } from "./common.js";
-import { MessageItems } from "./message.js";
+import { MessageItems, isUnread } from "./message.js";
 import { guardPresses } from "./press_guard.js";
+import { Prompt } from "./prompt.js";
 import { makeQuestion, updateQuestion } from "./questions.js";
-import { day, joined, putText, putTime } from "./text.js";
+import { makeTabs } from "./tabs.js";
+import { Tail } from "./tail.js";
+import { day, joined, putText, putTime, textOf } from "./text.js";
+import { putTurns } from "./turn_list.js";
 
 const name = decodeURIComponent(location.pathname.split("/")[2]);
 const path = `/api/agents/${encodeURIComponent(name)}`;
@@ -22,6 +29,7 @@ const errorOf = (id) => section(id).querySelector(".error:not(.gone)");
  */
 class Part {
   value = null;
+  failed = false;
   #part;
   #show;
   #state = "idle";
@@ -39,9 +47,11 @@ class Part {
     this.#state = "loading";
     try {
       this.value = (await get(`${path}/${this.#part}`))[this.#part];
+      this.failed = false;
       showError(errorOf(this.#part));
       this.#show(this.value);
     } catch (failure) {
+      this.failed = true;
       showError(errorOf(this.#part), failure.message);
     }
     const again = this.#state === "again";
@@ -56,13 +66,25 @@ const parts = {
   deploys: new Part("deploys", renderDeploys),
   usage: new Part("usage", renderUsage),
   logs: new Part("logs", renderLogs),
+  turns: new Part("turns", renderTurns),
+  days: new Part("days", renderDays),
 };
-const mirror = openMirror(changed);
+const tail = new Tail(name, section("live"), (count) => {
+  section("live").querySelector(".empty").hidden = count > 0 || tail.after === null;
+});
+const mirror = openMirror(changed, {
+  tail: { query: () => `agent=${name}${tail.after === null ? "" : `&after=${tail.after}`}`, received: tailed },
+  releases: true,
+});
+const prompt = new Prompt(name, () => tail.clear());
+const now = new Now(name, section("agent"), (command) => prompt.run(command));
 const buttons = makeButtons(name, errorOf("agent"));
 const items = new MessageItems(errorOf("messages"));
 const flow = section("messages").querySelector(".flow");
 const scroller = section("messages").querySelector(".scroller");
 let shown = null; // the row of the agent that the page shows
+let live = null; // the state that the harness reports about itself
+const stale = new Set(); // the parts that have changed while their panels were not shown
 // Opening the page wakes a sleeping agent, once; the server marks a page that another site has led to.
 let wakes = !("linked" in document.querySelector("main").dataset);
 
@@ -72,12 +94,13 @@ function changed(tables) {
   const isNew = agent !== before; // rows are replaced, never changed
   shown = agent;
   if (isNew || tables.has("jobs")) renderAgent(agent);
+  else if (tables.has("costs")) renderNow();
   if (tables.has("messages")) renderMessages();
   if (tables.has("questions")) renderQuestions();
   if (wakes) wake(agent);
   if (!agent) return;
   if (!before || tables.size > 1) loadAll(); // the page has just opened, or the connection was lost
-  else if (isNew) load("usage", "logs");
+  else if (isNew && (agent.state !== before.state || agent.turn_state !== before.turn_state)) load("usage", "logs");
   else if (tables.has("approvals")) load("deploys");
 }
 
@@ -87,6 +110,50 @@ function wake(agent) {
   wakes = false; // from now on, the agent may fall asleep again
   if (agent?.state === "sleeping")
     post(`${path}/wake`).catch((failure) => showError(errorOf("agent"), failure.message));
+}
+
+// Take an item of the tail of the agent's events.
+function tailed(item) {
+  showError(section("tail-away"), item.tail === "away" ? item.reason : "");
+  section("tail-known").hidden = item.tail !== "away";
+  if (item.tail === "begin") tail.begin(item);
+  else if (item.tail === "event") tail.add(item);
+  else if (item.tail === "partial") tail.write(item);
+  else if (item.tail === "away") tail.stopWriting();
+  if (item.tail === "begin" || item.tail === "state") {
+    live = item.tail === "begin" ? item.state : item;
+    section("tail-stored").hidden = live.stored;
+    if (textOf(live.model)) prompt.models.add(textOf(live.model));
+    if (parts.turns.failed) refreshTurns(); // the harness was away
+    renderNow();
+  }
+  if (item.tail === "away") {
+    live = null;
+    renderNow();
+  }
+  if (item.type === "turn-end") refreshTurns();
+}
+
+// Ask for the parts about turns again: now, or when their panels are shown.
+function refreshTurns() {
+  load("turns"); // the length of the last turn is always shown
+  if (section("days").hidden) stale.add("days");
+  else load("days");
+}
+
+// The cost of today: the ledger knows that of stopped agents, too.
+function costToday() {
+  const { services, costs } = mirror.tables;
+  if (!services.ledger?.available) return live ? live.cost_today : null;
+  const known = costs[name];
+  return known && known.ends > Date.now() * 1000 ? known.cost : 0;
+}
+
+function renderNow() {
+  if (!shown) return;
+  section("tail-away").classList.toggle("calm", ["stopped", "sleeping"].includes(shown.state));
+  const last = parts.turns.value?.find((turn) => turn.ended);
+  now.update(shown, live, last ?? null, costToday());
 }
 
 const jobOf = (agent) => mirror.rows("jobs").find((job) => job.agent === agent);
@@ -106,6 +173,8 @@ function renderAgent(agent) {
   putTurn(here.querySelector(".turn"), agent);
   updateButtons(buttons, agent, job);
   putFacts(section("facts"), agent);
+  if (agent.model) prompt.models.add(agent.model);
+  renderNow();
 }
 
 function renderMessages() {
@@ -125,6 +194,8 @@ function renderMessages() {
     (row) => row.message.at,
   );
   section("messages").querySelector(".empty").hidden = list.length > 0 || !parts.messages.value;
+  const unread = list.filter(isUnread).length;
+  setText(section("tab-messages"), unread ? `Messages (${unread})` : "Messages");
   if (atEnd) scroller.scrollTop = scroller.scrollHeight;
 }
 
@@ -173,38 +244,29 @@ function renderLogs(lines) {
   if (atEnd) box.scrollTop = box.scrollHeight;
 }
 
-function prepareWriting() {
-  const form = section("write");
-  const text = section("write-text");
-  const send = form.querySelector("[type=submit]");
-  setText(form.querySelector("output"), name);
-  text.placeholder = `A message to ${name}`;
-  text.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    form.requestSubmit();
-  });
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    if (!text.value.trim()) return;
-    showError(errorOf("write"));
-    send.disabled = true;
-    try {
-      await post("/api/messages", { to: name, body: text.value.trim() });
-      text.value = "";
-    } catch (failure) {
-      showError(errorOf("write"), failure.message);
-    }
-    send.disabled = false;
-    text.focus();
-  });
+function renderTurns(turns) {
+  const here = section("turns");
+  putTurns(here.querySelector("tbody"), name, turns);
+  here.querySelector(".wide-table").hidden = turns.length === 0;
+  here.querySelector(".empty").hidden = turns.length > 0;
+  renderNow();
+}
+
+function renderDays(days) {
+  const here = section("days");
+  if (days.length) putCharts(here.querySelector(".charts"), days);
+  here.querySelector(".charts").hidden = days.length === 0;
+  here.querySelector(".empty").hidden = days.length > 0;
 }
 
 document.title = `${name} · Hyperhive`;
 setText(section("agent-name"), name);
-section("agent").querySelector(".actions").append(...buttons);
+section("agent").querySelector(".now .actions").prepend(...buttons);
+makeTabs(document.querySelector("[role=tablist]"), (panel) => {
+  if (stale.delete(panel)) load(panel);
+  if (panel === "messages") scroller.scrollTop = scroller.scrollHeight;
+});
 for (const part of ["usage", "logs"])
   section(part).querySelector(".refresh").addEventListener("click", () => load(part));
-prepareWriting();
 guardPresses();
 mirror.connect();

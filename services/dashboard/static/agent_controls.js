@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { el, setText, showError } from "./dom.js";
-import { putTime } from "./text.js";
+import { putTime, textOf } from "./text.js";
 
 const UP = new Set(["running", "starting", "paused"]);
 const VERBS = [
@@ -50,6 +50,7 @@ export function putState(node, agent, job) {
 export function putTurn(node, agent) {
   const turn = agent.turn_state ?? "offline";
   put(node, turn, turn.replace("-", " "), agent.turn_since);
+  node.title = textOf(agent.turn_reason ?? "");
 }
 
 function put(node, state, text, since) {

@@ -31,8 +31,6 @@ export function putFacts(list, row) {
 function facts(agent) {
   return [
     ["at boot", agent.enabled ? "starts" : "does not start"],
-    ["model", agent.model || "–"],
-    ["context", `${agent.context_tokens ?? 0} tokens`],
     ["login", agent.logged_in ? "yes" : `no: run hivectl login ${agent.name}`],
     ["version", agent.stale ? "needs an update" : "current", agent.stale],
     ["deployed", agent.deployed_commit ? agent.deployed_commit.slice(0, 10) : "never"],

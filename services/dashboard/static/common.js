@@ -18,8 +18,12 @@ const dismissed = new Set();
 /** The tables whose changes move the controls below them; agents can change them all the time. */
 const MOVING = new Set(["questions", "approvals", "notices"]);
 
-/** Return a mirror, not connected yet; `changed` is called with the names of changed tables. */
-export function openMirror(changed) {
+/**
+ * Return a mirror, not connected yet.
+ * @param changed called with the names of changed tables
+ * @param options see mirror.js
+ */
+export function openMirror(changed, options = {}) {
   const show = (tables) => {
     changed(tables);
     if (tables.has("notices")) renderNotices(mirror);
@@ -47,6 +51,7 @@ export function openMirror(changed) {
       setText(link, sentence ?? LINK[state]);
       reconnect.hidden = state !== "lost";
     },
+    options,
   );
   reconnect.addEventListener("click", () => mirror.connect());
   return mirror;

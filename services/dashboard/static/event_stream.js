@@ -8,6 +8,8 @@ const RETRY = 500; // milliseconds until the first retry; each further one waits
 const LONGEST_RETRY = 8_000;
 const PATIENCE = 10_000; // for an answer; the browser may have sent the request on a dead connection
 const LONG_HIDDEN = 60_000;
+/** The milliseconds after which a tab that is not shown gives up its connection, if its page allows that. */
+export const RELEASE_MS = 15_000;
 
 export class EventStream {
   #path;
@@ -17,15 +19,22 @@ export class EventStream {
   #timer = 0;
   #failures = 0;
   #hiddenSince = Date.now();
+  #releases;
+  #releasing = 0; // the timer after which a hidden tab gives up its connection
+  #isReleased = false;
   #end = new AbortController(); // removes the listeners below
 
   /**
+   * @param path returns the path to request
    * @param listener has `opened()`, `received(type, id, data)`, `lost()` when the stream ends and will
    *   connect again, and `refused(sentence)` when it will not
+   * @param releases whether a tab that is not shown gives up its connection: a browser has only six for
+   *   all pages of the dashboard, and a page of one agent is of no use in the background
    */
-  constructor(path, listener) {
+  constructor(path, listener, releases = false) {
     this.#path = path;
     this.#listener = listener;
+    this.#releases = releases;
     // A connection may be dead without a sign of it, after the computer has slept or the tab was frozen.
     const again = () => this.#connect();
     const options = { signal: this.#end.signal };
@@ -34,27 +43,44 @@ export class EventStream {
     document.addEventListener("resume", again, options);
     document.addEventListener("visibilitychange", () => this.#shown(), options);
     this.#connect();
+    if (document.hidden) this.#releaseSoon();
   }
 
   close() {
     this.#end.abort();
     this.#request?.abort();
     this.#cancel();
+    clearTimeout(this.#releasing);
   }
 
   #shown() {
-    if (document.hidden) this.#hiddenSince = Date.now();
-    else if (this.#timer || Date.now() - this.#hiddenSince > LONG_HIDDEN) this.#connect();
+    clearTimeout(this.#releasing);
+    if (document.hidden) {
+      this.#hiddenSince = Date.now();
+      this.#releaseSoon();
+    } else if (this.#isReleased || this.#timer || Date.now() - this.#hiddenSince > LONG_HIDDEN) this.#connect();
+  }
+
+  #releaseSoon() {
+    if (!this.#releases) return;
+    this.#releasing = setTimeout(() => {
+      this.#isReleased = true;
+      this.#request?.abort();
+      this.#cancel();
+      this.#listener.lost();
+    }, RELEASE_MS);
   }
 
   async #connect() {
+    if (document.hidden && this.#isReleased) return;
+    this.#isReleased = false;
     this.#request?.abort();
     const request = new AbortController();
     this.#request = request;
     this.#connectIn(PATIENCE);
     try {
       const headers = this.#lastId ? { "Last-Event-ID": this.#lastId } : {};
-      const response = await fetchAs(this.#path, { headers, signal: request.signal });
+      const response = await fetchAs(this.#path(), { headers, signal: request.signal });
       if (request.signal.aborted) return;
       this.#cancel();
       if (response.ok) {
@@ -102,7 +128,7 @@ export class EventStream {
         return [line.slice(0, colon), line.slice(colon + 2)];
       }),
     );
-    this.#lastId = fields.id;
+    this.#lastId = fields.id ?? this.#lastId; // as an EventSource does
     try {
       this.#listener.received(fields.event ?? "message", fields.id, fields.data);
     } catch (error) {

@@ -13,26 +13,38 @@ export class Mirror {
   #stream = null;
   #onChange;
   #onLink;
+  #tail;
+  #releases;
 
   /**
    * @param onChange called with the names of the tables that changed
    * @param onLink called with "live", "connecting" or "lost", and with a sentence for "lost"
+   * @param tail has `query()`, which asks for the tail of an agent, and `received(item)`
+   * @param releases whether the page gives up its connection while its tab is not shown
    */
-  constructor(onChange, onLink) {
+  constructor(onChange, onLink, { tail = null, releases = false } = {}) {
     this.#onChange = onChange;
     this.#onLink = onLink;
+    this.#tail = tail;
+    this.#releases = releases;
   }
 
   connect() {
     this.#stream?.close();
     this.#onLink("connecting");
     this.#held = [];
-    this.#stream = new EventStream("/api/events", {
+    const path = () => (this.#tail ? `/api/events?${this.#tail.query()}` : "/api/events");
+    const listener = {
       opened: () => this.#held === null && this.#onLink("live"),
-      received: (type, id, data) => (type === "reset" ? this.#reset(id) : this.#receive(JSON.parse(data))),
+      received: (type, id, data) => {
+        if (type === "reset") this.#reset(id);
+        else if (type === "tail") this.#tail.received(JSON.parse(data));
+        else this.#receive(JSON.parse(data));
+      },
       lost: () => this.#onLink("connecting"),
       refused: (sentence) => this.#onLink("lost", sentence),
-    });
+    };
+    this.#stream = new EventStream(path, listener, this.#releases);
   }
 
   rows(table) {

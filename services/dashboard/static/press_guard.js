@@ -11,7 +11,8 @@ export const SETTLE_MS = 800;
 const GESTURE_MS = 1000;
 const TOLD_MS = 4000;
 
-const CARDS = "main :is(li, tr), #agent .actions";
+// The items of an agent's tail are many, and have no control that decides anything.
+const CARDS = "main :is(li:not(.event), tr), #agent .actions";
 const CONTROLS = "button, input, label";
 /** The cards whose content is what the operator decides about. */
 const READ = ".pending > li, .asked > li";

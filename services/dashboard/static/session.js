@@ -28,7 +28,17 @@ export function checkStorage() {
 /** Forget `ended`, unless another tab has begun a newer session, and go to the login page. */
 export function leave(ended) {
   if (ended !== null && session() === ended) localStorage.removeItem(KEY);
+  forget();
   location.replace("/login");
+}
+
+// What this tab has kept, such as the prompts that were sent.
+function forget() {
+  try {
+    sessionStorage.clear();
+  } catch {
+    // This browser keeps nothing for this address.
+  }
 }
 
 /** Fetch with the session. Without a valid session, the login page replaces this page. */

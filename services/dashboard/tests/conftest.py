@@ -1,7 +1,9 @@
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,8 +17,11 @@ from services.dashboard import __main__ as root
 from services.dashboard.__main__ import DashboardService
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.state.event_log import EventLog
+from services.dashboard.state.tables import Row
+from services.dashboard.tests.fake_harness import FakeHarness, serving
 from services.dashboard.tests.fakes import FakeHive
-from wire import names
+from wire import names, web_socket
+from wire.agent_web import AgentWeb
 from wire.bus import Bus
 from wire.fixtures import Connect
 
@@ -36,9 +41,15 @@ class CountedStreams(EventStreams):
         self._ended = 0
         self._changed = asyncio.Condition()
 
-    async def serve(self, request: web.Request, session: str, seconds: float) -> web.StreamResponse:
+    async def serve(
+        self,
+        request: web.Request,
+        session: str,
+        seconds: float,
+        tail: AsyncGenerator[Row, None] | None = None,
+    ) -> web.StreamResponse:
         try:
-            return await super().serve(request, session, seconds)
+            return await super().serve(request, session, seconds, tail)
         finally:
             self._ended += 1
             async with self._changed:
@@ -61,6 +72,12 @@ class Page:
     http: aiohttp.ClientSession
     dashboard: DashboardService
     streams: CountedStreams
+    agents: Path
+    """The directory of the agents' sockets."""
+
+    def harness(self, agent: str) -> AbstractAsyncContextManager[FakeHarness]:
+        """Serve the socket of a harness."""
+        return serving(FakeHarness(), self.agents / agent)
 
     async def link(self) -> str:
         url = await self.bus.call1(
@@ -130,22 +147,30 @@ async def page(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Page]:
-    """The dashboard over three fake services; the page is not logged in."""
+    """The dashboard over fake services; the page is not logged in."""
     # A stream that does not end by itself must be noticed, so nothing may abort it.
     monkeypatch.setattr(root, "SHUTDOWN_SECONDS", 2 * TIME_LIMIT)
     hive = FakeHive()
-    buses = {name: await connect() for name in ("broker", "lifecycle", "approvals")}
+    buses = {name: await connect() for name in ("broker", "lifecycle", "approvals", "ledger")}
     await hive.serve_broker(buses["broker"])
     await hive.serve_lifecycle(buses["lifecycle"])
     await hive.serve_approvals(buses["approvals"])
+    await hive.serve_ledger(buses["ledger"])
     bus, listener = await connect(), listen()
-    dashboard = DashboardService(bus, listener, tmp_path, DashboardConfig())
+    agents = tmp_path / "agents"
+    dashboard = DashboardService(
+        bus,
+        listener,
+        tmp_path,
+        DashboardConfig(),
+        AgentWeb(partial(web_socket.connect, directory=agents)),
+    )
     await bus.own(names.DASHBOARD)
     await dashboard.start()
     run = asyncio.create_task(dashboard.run())
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with aiohttp.ClientSession() as http:
-        yield Page(url, await connect(), hive, buses, http, dashboard, streams[0])
+        yield Page(url, await connect(), hive, buses, http, dashboard, streams[0], agents)
     run.cancel()
     await asyncio.wait([run])
     dashboard.drain()

@@ -1,7 +1,8 @@
-"""Fakes of the three services on a private bus: they answer with what tests put into them."""
+"""Fakes of the services on a private bus: they answer with what tests put into them."""
 
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,6 @@ from wire.interface import Interface, method, signal
 from wire.principal import OPERATOR
 from wire.records import decode
 from wire.records.approvals import (
-    Allowed,
     Approval,
     ApprovalKind,
     ApprovalOptions,
@@ -31,9 +31,18 @@ from wire.records.broker import (
     QuestionState,
     SendOptions,
 )
-from wire.records.lifecycle import AgentState, Network, Resources, TurnState, Usage
+from wire.records.ledger import Cost, CostFilter, CostKey, Turn, TurnFilter
+from wire.records.lifecycle import (
+    AgentState,
+    CancelOptions,
+    Network,
+    Resources,
+    TurnState,
+    Usage,
+)
 from wire.types import (
     Dict,
+    Int64,
     ObjectPath,
     Str,
     StrList,
@@ -129,10 +138,7 @@ class FakeBroker(Interface, name=names.BROKER):
         ]
         return found[-limit:]
 
-    def ask(
-        self, sender: str, to: str, text: str, *choices: str, multi: bool = False, **more: Any
-    ) -> int:
-        """Ask a question; `more` are further fields of the record."""
+    def ask(self, sender: str, to: str, text: str, *choices: str, multi: bool = False) -> int:
         number = len(self.questions) + 1
         self.questions.append(
             Question(
@@ -148,7 +154,7 @@ class FakeBroker(Interface, name=names.BROKER):
                 answer=[],
                 answered_by="",
                 resolved=0,
-            )._replace(**more)
+            )
         )
         self.QuestionAdded(to, number, sender)
         return number
@@ -246,11 +252,40 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
             )
         )
         self.calls: list[str] = []
+        self.commands: list[tuple[object, ...]] = []
+        self.refusal = ""
+        """The reason why commands are refused."""
         self.usages = 0
         self.lines = [f"{name} line {number}" for number in range(150)]
 
     def become(self, state: str) -> None:
         self.show(state=AgentState(state))
+
+    def _command(self, *command: object) -> str:
+        if self.refusal:
+            raise Conflict(self.refusal)
+        self.commands.append(command)
+        return f"{command[0]} is done."
+
+    @method(allow=OPERATOR)
+    async def CancelTurn(self, options: Dict) -> Str:
+        return self._command("cancel", decode(CancelOptions, options).requeue)
+
+    @method(allow=OPERATOR)
+    async def Compact(self) -> Str:
+        return self._command("compact")
+
+    @method(allow=OPERATOR)
+    async def NewSession(self) -> Str:
+        return self._command("new-session")
+
+    @method(allow=OPERATOR)
+    async def SetModel(self, model: Str) -> Str:
+        return self._command("model", model)
+
+    @method(allow=OPERATOR)
+    async def SetEffort(self, effort: Str) -> Str:
+        return self._command("effort", effort)
 
     @method(allow=OPERATOR)
     async def GetUsage(self) -> Usage:
@@ -284,7 +319,6 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     def __init__(self) -> None:
         self.log: list[Approval] = []
         self.calls: list[tuple[str, int]] = []
-        self.allowed: list[tuple[str, str, str]] = []
         self.diff = "+a new line\n"
         self.base = "b" * 40
 
@@ -319,13 +353,6 @@ class FakeApprovals(Interface, name=names.APPROVALS):
             state=ApprovalState(state), note=note, resolved=NOW + 1
         )
         self.ApprovalResolved(approval.agent, number, state)
-
-    @method(allow=OPERATOR)
-    async def AllowTool(self, agent: Str, rule: Str, reason: Str) -> Allowed:
-        if rule == "Refused":
-            raise Conflict("The agent.toml of alice already allows Refused.")
-        self.allowed.append((agent, rule, reason))
-        return Allowed(8, names.job_path(2))
 
     @method(allow=OPERATOR)
     async def Approve(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:
@@ -371,13 +398,51 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     def ApprovalResolved(self, agent: Str, id: UInt64, state: Str) -> None: ...
 
 
+class FakeLedger(Interface, name=names.LEDGER):
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+
+    def record(self, agent: str, cost: int, **values: Any) -> None:
+        """Record a turn of now."""
+        now, number = time.time_ns() // 1000, len(self.turns) + 1
+        turn = Turn(turn=number, started=now - 5_000_000, ended=now, outcome="done", cost=cost)
+        turn = turn._replace(id=number, agent=agent, **values)
+        self.turns.append(turn)
+        self.TurnRecorded(agent, number, turn.started, cost)
+
+    @method(allow=OPERATOR)
+    async def ListTurns(self, filter: Dict, limit: UInt32) -> list[Turn]:
+        wanted = decode(TurnFilter, filter)
+        found = [turn for turn in reversed(self.turns) if wanted.agent in (None, turn.agent)]
+        return [turn for turn in found if turn.id < (wanted.before or 2**63)][:limit]
+
+    @method(allow=OPERATOR)
+    async def Costs(self, filter: Dict) -> list[Cost]:
+        wanted = decode(CostFilter, filter)
+        sums: dict[str, Cost] = {}
+        for turn in self.turns:
+            if wanted.agent in (None, turn.agent) and turn.started >= (wanted.since or 0):
+                key = turn.agent if wanted.by == CostKey.AGENT else "2026-05-28"
+                known = sums.get(key, Cost(key, 0, 0, 0, 0, 0, 0, 0))
+                sums[key] = known._replace(
+                    turns=known.turns + 1,
+                    duration=known.duration + turn.duration,
+                    cost=known.cost + turn.cost,
+                )
+        return list(sums.values())
+
+    @signal()
+    def TurnRecorded(self, agent: Str, id: UInt64, started: Int64, cost: UInt64) -> None: ...
+
+
 class FakeHive:
-    """All three, with a manager, alice (running) and bob (stopped)."""
+    """All of them, with a manager, alice (running) and bob (stopped)."""
 
     def __init__(self) -> None:
         self.broker = FakeBroker()
         self.lifecycle = FakeLifecycle()
         self.approvals = FakeApprovals()
+        self.ledger = FakeLedger()
         self.agents = {
             name: FakeAgent(name, state)
             for name, state in (("manager", "running"), ("alice", "running"), ("bob", "stopped"))
@@ -401,3 +466,7 @@ class FakeHive:
     async def serve_approvals(self, bus: Bus) -> None:
         bus.export(names.APPROVALS_PATH, self.approvals)
         await bus.own(names.APPROVALS)
+
+    async def serve_ledger(self, bus: Bus) -> None:
+        bus.export(names.LEDGER_PATH, self.ledger)
+        await bus.own(names.LEDGER)

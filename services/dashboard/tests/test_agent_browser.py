@@ -15,6 +15,11 @@ async def open_page(page: Page, browser: Browser, name: str) -> None:
     await browser.sees("#link", "Live")
 
 
+async def sees_log(browser: Browser, text: str) -> None:
+    await browser.click("#tab-logs")
+    await browser.sees("#logs pre", text)
+
+
 async def test_facts_messages_questions_and_buttons_are_live(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
@@ -27,8 +32,8 @@ async def test_facts_messages_questions_and_buttons_are_live(
     await browser.click("#agents a[href='/agents/alice']")
     await browser.sees("#agent-name", "alice")
     await browser.sees("#agent .state", "running")
+    await browser.sees("[data-figure=model]", "claude-test")
     for text in (
-        "claude-test",
         "task limit 4096",
         "2.0 GiB",
         "denied: localhost",
@@ -39,7 +44,9 @@ async def test_facts_messages_questions_and_buttons_are_live(
     await browser.sees("#usage", "50.0 MiB (peak 3.0 GiB)")
     await browser.sees("#deploys", "More memory for the tests")
     await browser.sees("#deploys", "deployed/7 by manager")
+    await browser.click("#tab-logs")
     await browser.sees("#logs pre", "alice line 149")
+    await browser.click("#tab-messages")
     await browser.sees(".flow .body", "six times seven?")
     await browser.sees("#questions", "Where to?")
     shown = await browser.value("document.querySelector('main').innerText")
@@ -56,7 +63,9 @@ async def test_facts_messages_questions_and_buttons_are_live(
     hive.agents["alice"].become("stopped")
     await browser.sees("#agent .state", "stopped")
     await browser.sees("#usage .empty", "The agent is not running.")
+    await browser.click("#tab-logs")
     await browser.sees("#logs pre", "the newest line")
+    await browser.click("#tab-messages")
     await browser.click("#agent [data-verb=start]")
     await browser.until(lambda _: hive.agents["alice"].calls == ["start"])
     await browser.type("#write-text", "thank you", Keys.ENTER)
@@ -84,7 +93,7 @@ async def test_opening_the_page_wakes_a_sleeping_agent_once(
     alice.become("stopped")
     await open_page(page, browser, "alice")
     await browser.sees("#agent .state", "stopped")
-    await browser.sees("#logs pre", "alice line 149")
+    await sees_log(browser, "alice line 149")
     assert (bob.calls, alice.calls) == (["start"], [])
 
 
@@ -99,7 +108,7 @@ async def test_an_agent_that_is_falling_asleep_is_woken_when_it_sleeps(
     await open_page(page, browser, "bob")
     await browser.sees("#agent .state", "falling asleep")
     bob.become("sleeping")
-    await browser.sees("#logs pre", "bob line 149")
+    await sees_log(browser, "bob line 149")
     assert bob.calls == []
     lifecycle.JobRemoved(1, job, "bob", "sleep", "done", "")
     await browser.until(lambda _: bob.calls == ["start"])
@@ -114,8 +123,10 @@ async def test_hostile_text_is_text_on_the_agents_page(
     page.hive.agents["alice"].lines.append(hostile)
     await log_in()
     await open_page(page, browser, "alice")
+    await browser.click("#tab-logs")
     await browser.sees("#logs pre .hidden-character", "U+202E")
     await browser.sees("#questions .body", "<script>")
+    await browser.click("#tab-messages")
     await browser.sees(".flow .body", "<script>")
     assert await browser.value("window.harm") is None
     assert await browser.value("document.querySelectorAll('main img, main script').length") == 0
@@ -131,7 +142,7 @@ async def test_on_a_phone_the_page_is_as_wide_as_the_screen(
     await browser.resize(360, 800)
     await log_in()
     await open_page(page, browser, "alice")
-    await browser.sees("#logs pre", "xxx")
+    await sees_log(browser, "xxx")
     assert await browser.overflow() == 0
 
 
@@ -149,7 +160,7 @@ async def test_a_part_that_cannot_be_fetched_says_why(
     await log_in()
     await open_page(page, browser, "alice")
     await browser.sees("#deploys .error", "Approvals does not answer")
-    await browser.sees("#logs pre", "alice line 149")
+    await sees_log(browser, "alice line 149")
 
 
 async def test_another_site_cannot_wake_an_agent(
@@ -161,7 +172,7 @@ async def test_another_site_cannot_wake_an_agent(
     await browser.open(f"data:text/html,<a id=lure href='{page.url}/agents/bob'>Look</a>")
     await browser.press("#lure")
     await browser.sees("#agent .state", "sleeping")
-    await browser.sees("#logs pre", "bob line 149")
+    await sees_log(browser, "bob line 149")
     assert bob.calls == []
     await open_page(page, browser, "bob")
     await browser.until(lambda _: bob.calls == ["start"])

@@ -30,7 +30,7 @@ async def test_reloads_and_links_stay_logged_in_and_the_history_has_no_token(
     await browser.do(lambda d: d.refresh())
     await browser.sees("#link", "Live")
     await browser.open(f"{page.url}/agents/alice")
-    await browser.sees("#logs pre", "alice line 149")
+    await browser.sees("#agent .state", "running")
     await browser.open(f"{page.url}/login")
     await browser.sees("#link", "Live")
     assert await browser.value("location.pathname") == "/"

@@ -146,7 +146,7 @@ async def test_its_cookies_lock_nobody_out(
     await browser.click("tr[data-key=bob] [data-verb=start]")
     await browser.until(lambda _: page.hive.agents["bob"].calls == ["start"])
     await browser.open(f"{page.url}/agents/alice")
-    await browser.sees("#logs pre", "alice line 149")
+    await browser.sees("#agent .state", "running")
     await browser.click("#logout")
     await browser.sees("#how", "hivectl login-link")
     await log_in()

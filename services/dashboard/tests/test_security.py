@@ -15,6 +15,9 @@ from wire.testing import FixedPrincipals
 
 PATHS = ["/api/state", "/api/events", "/api/session", "/api/messages/1", "/static", "/x"]
 PATHS += ["/api/questions/1", "/api/approvals/1/diff", "/api/agents/alice/logs", "/agentsx"]
+PATHS += ["/api/events?agent=alice", "/api/agents/alice/events", "/api/agents/alice/events/1"]
+PATHS += ["/api/agents/alice/turns", "/api/agents/alice/turns/1", "/api/agents/alice/days"]
+PATHS += ["/api/agents/alice/turns/1/export"]
 POSTS = [
     "/api/messages",
     "/api/messages/1/read",
@@ -23,6 +26,11 @@ POSTS = [
     "/api/questions/1/answer",
     "/api/agents/alice/kill",
     "/api/agents/alice/wake",
+    "/api/agents/alice/cancel",
+    "/api/agents/alice/compact",
+    "/api/agents/alice/new-session",
+    "/api/agents/alice/model",
+    "/api/agents/alice/effort",
     "/api/approvals/1/approve",
     "/api/approvals/1/deny",
     "/api/services/broker/refresh",
@@ -41,11 +49,13 @@ async def test_without_a_login_nothing_is_shown(page: Page, path: str) -> None:
 @pytest.mark.parametrize("path", POSTS)
 async def test_without_a_login_nothing_is_done(page: Page, path: str) -> None:
     assert (await page.post(path))[0] == 401
-    assert not any(agent.calls for agent in page.hive.agents.values())
+    assert not any(agent.calls or agent.commands for agent in page.hive.agents.values())
     assert not page.hive.broker.log
 
 
-@pytest.mark.parametrize("path", ["/", "/agents/alice", "/agents/nobody", "/static/index.js"])
+@pytest.mark.parametrize(
+    "path", ["/", "/agents/alice", "/agents/nobody", "/agents/alice/turns/1", "/static/index.js"]
+)
 async def test_without_a_login_pages_are_shells_that_say_nothing(page: Page, path: str) -> None:
     elsewhere = {} if path.startswith("/static") else {"Sec-Fetch-Site": "cross-site"}
     status, shell = await page.get(path, **elsewhere)

@@ -103,8 +103,8 @@ async def test_a_stream_goes_on_where_it_was(fake: FakeWeb, web: AgentWeb) -> No
     again = web.follow("alice", after=hello.seq)
     await fake.add(event(6, "text", text="next"))
     assert [getattr(shown, "seq", 0) for shown in await take(2, again)] == [0, 6]
-    await stream.aclose()  # type: ignore[attr-defined]
-    await again.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
+    await again.aclose()
 
 
 async def test_without_a_number_a_stream_begins_with_what_comes(
@@ -116,7 +116,7 @@ async def test_without_a_number_a_stream_begins_with_what_comes(
     await fake.add(event(2, "text", text="new"))
     [(name, data)] = await take(1, stream)
     assert (name, data["seq"]) == ("event", 2)
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
 
 
 async def test_half_a_surrogate_pair_is_replaced(fake: FakeWeb, web: AgentWeb) -> None:

@@ -1,1 +1,0 @@
-"""Held agents, and the loops for which the broker holds agents."""

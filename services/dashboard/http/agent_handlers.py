@@ -1,0 +1,137 @@
+"""The paths of one agent's page: its events, turns and figures, and commands to its harness."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from aiohttp import web
+
+from services.dashboard.clients.actions import OperatorActions
+from services.dashboard.clients.agent_tails import AgentTails
+from services.dashboard.clients.agent_turns import AgentTurns
+from services.dashboard.clients.harnesses import EVENTS, Harnesses
+from services.dashboard.clients.services import agent_path
+from services.dashboard.http import bodies
+from services.dashboard.state import shown
+from services.dashboard.state.tables import Row
+from wire.errors import InvalidArgument
+
+MAX_NUMBER = 2**53 - 1
+
+
+class AgentHandlers:
+    """The handlers of the paths below `/api/agents/NAME` that concern its turns."""
+
+    def __init__(
+        self, harnesses: Harnesses, turns: AgentTurns, tails: AgentTails, actions: OperatorActions
+    ) -> None:
+        self._harnesses = harnesses
+        self._turns = turns
+        self._tails = tails
+        self._actions = actions
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        agent = "/api/agents/{name}"
+        turn = agent + r"/turns/{turn:\d{1,15}}"
+        return [
+            web.get(f"{agent}/events", self.events),
+            web.get(agent + r"/events/{seq:\d{1,15}}", self.event),
+            web.get(f"{agent}/turns", self.turns),
+            web.get(turn, self.turn),
+            web.get(f"{turn}/export", self.export),
+            web.get(f"{agent}/days", self.days),
+            web.post(f"{agent}/cancel", self.cancel),
+            web.post(agent + "/{verb:compact|new-session}", self.command),
+            web.post(agent + "/{setting:model|effort}", self.set),
+        ]
+
+    def tail(self, request: web.Request) -> AsyncGenerator[Row, None] | None:
+        """Return the tail that a request for changes names with `agent` and `after`, or None."""
+        name = request.query.get("agent")
+        if name is None:
+            return None
+        agent_path(name)
+        return self._tails.follow(name, _number(request, "after"))
+
+    async def events(self, request: web.Request) -> web.Response:
+        """Answer with events before `before` or after `after`, of the turn `turn` or of all."""
+        limit = _number(request, "limit")
+        found = await self._harnesses.events(
+            _name(request),
+            EVENTS if limit is None else max(1, min(limit, EVENTS)),
+            before=_number(request, "before"),
+            after=_number(request, "after"),
+            turn=_number(request, "turn"),
+        )
+        return web.json_response(found._asdict())
+
+    async def event(self, request: web.Request) -> web.Response:
+        """Answer with a whole event; lists and tails have the beginnings of its texts."""
+        seq = int(request.match_info["seq"])
+        return web.json_response({"event": await self._harnesses.event(_name(request), seq)})
+
+    async def turns(self, request: web.Request) -> web.Response:
+        """Answer with the newest turns, newest first."""
+        return web.json_response({"turns": await self._turns.turns(_name(request))})
+
+    async def turn(self, request: web.Request) -> web.Response:
+        """Answer with one turn."""
+        number = int(request.match_info["turn"])
+        return web.json_response({"turn": await self._turns.turn(_name(request), number)})
+
+    async def export(self, request: web.Request) -> web.Response:
+        """Answer with the events of a turn as lines of JSON."""
+        name, number = _name(request), int(request.match_info["turn"])
+        body = await self._harnesses.export(name, number)
+        return web.Response(body=body, content_type="application/x-ndjson", charset="utf-8")
+
+    async def days(self, request: web.Request) -> web.Response:
+        """Answer with the figures of the last days."""
+        return web.json_response({"days": await self._turns.days(_name(request))})
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Interrupt the agent's turn."""
+        body = await bodies.read(request, bodies.Cancel)
+        return _said(await self._actions.cancel_turn(_name(request), requeue=body.requeue))
+
+    async def command(self, request: web.Request) -> web.Response:
+        """Compact the agent's context, or begin a new session."""
+        actions: dict[str, Callable[[str], Awaitable[str]]] = {
+            "compact": self._actions.compact,
+            "new-session": self._actions.new_session,
+        }
+        return _said(await actions[request.match_info["verb"]](_name(request)))
+
+    async def set(self, request: web.Request) -> web.Response:
+        """Change the agent's model or effort."""
+        body = await bodies.read(request, bodies.Setting)
+        actions: dict[str, Callable[[str, str], Awaitable[str]]] = {
+            "model": self._actions.set_model,
+            "effort": self._actions.set_effort,
+        }
+        change = actions[request.match_info["setting"]]
+        return _said(await change(_name(request), body.value.strip()))
+
+
+def _said(sentence: str) -> web.Response:
+    """Return a sentence of the agent's harness, as pages show it."""
+    return web.json_response({"said": shown.message(sentence)})
+
+
+def _name(request: web.Request) -> str:
+    name = request.match_info["name"]
+    agent_path(name)
+    return name
+
+
+def _number(request: web.Request, key: str) -> int | None:
+    """Return a number of the query; None without it.
+
+    Raises:
+        InvalidArgument: it is not a number that an event or a turn can have.
+    """
+    value = request.query.get(key)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) < 16 and int(value) <= MAX_NUMBER):
+        raise InvalidArgument(f"{key}={value[:32]!r} is not a number from 0 to {MAX_NUMBER}.")
+    return int(value)

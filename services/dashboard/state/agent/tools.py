@@ -1,0 +1,94 @@
+"""The calls of tools: a title, and blocks with their arguments."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from services.dashboard.state.agent.checks import MAX_ITEMS, MAX_NAME, Data, cut, dictionaries, text
+from services.dashboard.state.agent.texts import Texts
+from services.dashboard.state.tables import Json
+
+TITLE: Final = 200
+OWN: Final = "mcp__hyperhive__"
+"""The beginning of the names of the hive's tools."""
+
+Described: TypeAlias = tuple[str, list[Json]]
+"""The title of a call, which is one line, and its blocks."""
+
+
+def describe(tool: str, arguments: Data, texts: Texts) -> Described:
+    """Return the title and the blocks of a call of `tool`."""
+    return _TOOLS.get(tool.removeprefix(OWN), _any)(arguments, texts)
+
+
+def _bash(arguments: Data, texts: Texts) -> Described:
+    command = text(arguments.get("command"))
+    title = _first_line(command)
+    return title, [texts.code(command, "command")] if command != title else []
+
+
+def _write(arguments: Data, texts: Texts) -> Described:
+    return _path(arguments), [texts.diff("", text(arguments.get("content")))]
+
+
+def _edit(arguments: Data, texts: Texts) -> Described:
+    edits: Sequence[Data] = dictionaries(arguments.get("edits")) or [arguments]
+    blocks: list[Json] = [
+        texts.diff(
+            text(edit.get("old_string")),
+            text(edit.get("new_string", edit.get("new_source"))),
+            "every occurrence" if edit.get("replace_all") is True else "",
+        )
+        for edit in edits
+    ]
+    return _path(arguments), blocks
+
+
+def _file(arguments: Data, texts: Texts) -> Described:
+    return _path(arguments), _rest(arguments, texts, without=_PATHS)
+
+
+def _pattern(arguments: Data, texts: Texts) -> Described:
+    title = _first_line(text(arguments.get("pattern")))
+    return title, _rest(arguments, texts, without=("pattern",))
+
+
+def _send(arguments: Data, texts: Texts) -> Described:
+    body = texts.prose(arguments.get("body"), "message")
+    rest = _rest(arguments, texts, without=("to", "body"))
+    return f"to {_first_line(text(arguments.get('to')))}", [body, *rest]
+
+
+def _any(arguments: Data, texts: Texts) -> Described:
+    return "", _rest(arguments, texts)
+
+
+_TOOLS: Final[Mapping[str, Callable[[Data, Texts], Described]]] = {
+    "Bash": _bash,
+    "Write": _write,
+    "Edit": _edit,
+    "MultiEdit": _edit,
+    "NotebookEdit": _edit,
+    "Read": _file,
+    "Glob": _pattern,
+    "Grep": _pattern,
+    "send": _send,
+}
+
+_PATHS: Final = ("file_path", "path", "notebook_path")
+
+
+def _rest(arguments: Data, texts: Texts, without: Iterable[str] = ()) -> list[Json]:
+    """Return the other arguments as one block; no block without any."""
+    kept = [(key, value) for key, value in arguments.items() if key not in without]
+    if not kept:
+        return []
+    lines = [f"{cut(key, MAX_NAME)}: {text(value)}" for key, value in kept[:MAX_ITEMS]]
+    return [texts.code("\n".join(lines), "arguments")]
+
+
+def _path(arguments: Data) -> str:
+    return _first_line(next((text(arguments[key]) for key in _PATHS if key in arguments), ""))
+
+
+def _first_line(whole: str) -> str:
+    return cut(whole.strip().partition("\n")[0], TITLE)

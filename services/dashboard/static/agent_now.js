@@ -1,0 +1,130 @@
+// The present of one agent: the state of its turn with its age and reason, its model, context and cost, and
+// the buttons that steer its harness.
+
+import { el, setText } from "./dom.js";
+import { age, exactly, money, span, tokens } from "./figures.js";
+import { shown } from "./event_items.js";
+import { moment, putTime, textOf } from "./text.js";
+
+const TICK_MS = 5000;
+const IN_TURN = new Set(["thinking", "compacting", "waiting"]);
+const NO_HARNESS = new Set(["offline", "harness-away"]);
+const REMEDIES = {
+  "needs-login": (name) => ["Run ", el("code", {}, `hivectl login ${name}`), " on the hive's host."],
+  "harness-away": (name) => ["If this lasts, run ", el("code", {}, `hivectl status ${name}`), " on the hive's host."],
+  held: () => ["Its messages stay queued. The question about it is among the questions to you."],
+};
+
+export class Now {
+  #name;
+  #section;
+  #ages = new Map(); // the times of changes, by the elements that show their ages
+  #buttons;
+
+  /**
+   * @param name the agent's name
+   * @param section the section of the page
+   * @param run carries out a command, and returns a promise of whether it was
+   */
+  constructor(name, section, run) {
+    this.#name = name;
+    this.#section = section;
+    this.#buttons = {
+      cancel: section.querySelector("[data-command=cancel]"),
+      compact: section.querySelector("[data-command=compact]"),
+      "new-session": section.querySelector("[data-command=new-session]"),
+    };
+    const confirm = section.querySelector(".confirm");
+    for (const command of ["cancel", "compact"])
+      this.#buttons[command].addEventListener("click", (event) => press(event.currentTarget, () => run(command)));
+    this.#buttons["new-session"].addEventListener("click", () => {
+      confirm.hidden = !confirm.hidden;
+      if (!confirm.hidden) confirm.querySelector("button").focus();
+    });
+    const [yes, no] = confirm.querySelectorAll("button");
+    yes.addEventListener("click", async () => {
+      await press(yes, () => run("new-session"));
+      confirm.hidden = true;
+    });
+    no.addEventListener("click", () => {
+      confirm.hidden = true;
+      this.#buttons["new-session"].focus();
+    });
+    setInterval(() => document.hidden || this.#tick(), TICK_MS);
+    document.addEventListener("visibilitychange", () => document.hidden || this.#tick());
+  }
+
+  /**
+   * Show the state of the turn, and the figures.
+   * @param agent the agent's row; lifecycle knows its state even when the harness is away
+   * @param live what the harness says about itself, or null
+   * @param turn the last turn that has ended, or null
+   * @param cost the cost of today in US dollars, or null
+   */
+  update(agent, live, turn, cost) {
+    this.#age(this.#section.querySelector(".state time"), agent.since);
+    this.#age(this.#section.querySelector(".turn time"), agent.turn_since);
+    this.#reason(agent);
+    const isUp = !NO_HARNESS.has(agent.turn_state);
+    this.#buttons.cancel.disabled = !IN_TURN.has(agent.turn_state);
+    this.#buttons.compact.disabled = !isUp;
+    this.#buttons["new-session"].disabled = !isUp;
+    this.#figures(agent, isUp ? live : null, turn, cost);
+  }
+
+  #age(node, since) {
+    putTime(node, since);
+    if (since) this.#ages.set(node, since);
+    else this.#ages.delete(node);
+    this.#tick();
+  }
+
+  #tick() {
+    for (const [node, since] of this.#ages) setText(node, `for ${age(since)}`);
+  }
+
+  #reason(agent) {
+    const line = this.#section.querySelector(".why");
+    const parts = [];
+    if (agent.turn_reason && textOf(agent.turn_reason)) parts.push(shown(agent.turn_reason));
+    if (agent.turn_until) parts.push(`until ${moment(agent.turn_until)}`);
+    if (agent.activity && textOf(agent.activity)) parts.push(shown(agent.activity));
+    const nodes = parts.flatMap((part, index) => (index ? [" · ", part] : [part]));
+    const remedy = REMEDIES[agent.turn_state]?.(this.#name) ?? [];
+    line.replaceChildren(...nodes, ...(nodes.length && remedy.length ? [" "] : []), ...remedy);
+    line.hidden = line.childNodes.length === 0;
+    line.classList.toggle("bad", ["error", "needs-login", "harness-away"].includes(agent.turn_state));
+  }
+
+  #figures(agent, live, turn, cost) {
+    const put = (name, value) => {
+      const node = this.#section.querySelector(`[data-figure=${name}]`);
+      node.parentElement.hidden = value === null;
+      if (typeof value === "string") setText(node, value);
+      else if (value) node.replaceChildren(...[value].flat());
+    };
+    put("model", agent.model || textOf(live?.model ?? "") || null);
+    put("effort", agent.effort || textOf(live?.effort ?? "") || null);
+    put("context", context(agent, live));
+    put("cost", cost === null ? null : money(cost));
+    put("last-turn", turn ? `${span(turn.seconds)}${turn.outcome === "done" ? "" : `, ${turn.outcome}`}` : null);
+  }
+}
+
+function context(agent, live) {
+  const used = agent.context_tokens || live?.context_tokens || 0;
+  const limit = agent.context_limit || live?.context_limit || 0;
+  if (!used) return null;
+  if (!limit) return `${tokens(used)} tokens`;
+  const percent = Math.round((100 * used) / limit);
+  const meter = el("meter", { min: 0, max: limit, low: 0.7 * limit, high: 0.85 * limit, optimum: 0, value: used });
+  meter.setAttribute("aria-label", "Context used");
+  meter.title = `${exactly(used)} of ${exactly(limit)} tokens`;
+  return [meter, ` ${percent} % `, el("span", { className: "muted" }, `${tokens(used)} of ${tokens(limit)}`)];
+}
+
+async function press(button, act) {
+  button.disabled = true;
+  await act();
+  button.disabled = false;
+}
