@@ -21,6 +21,7 @@ from hivectl.commands import (
     messages,
     questions,
     reminders,
+    steering,
     threads,
     turns,
 )
@@ -29,7 +30,7 @@ from hivectl.output.text import safe
 
 SECTIONS: dict[str, list[click.Command]] = {
     "Agents": [*agents.COMMANDS, *containers.COMMANDS, *logs.COMMANDS, *login.COMMANDS],
-    "Turns": [*turns.COMMANDS],
+    "Turns": [*steering.COMMANDS, *turns.COMMANDS],
     "Messages": [*messages.COMMANDS, *threads.COMMANDS, *history.COMMANDS, *dead_letters.COMMANDS],
     "Questions and reminders": [*questions.COMMANDS, *reminders.COMMANDS],
     "Approvals and deployments": [*approvals.COMMANDS, *deployments.COMMANDS],

@@ -1,14 +1,15 @@
 """Commands about agents: list, status, spawn, start, kill, restart, destroy."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import click
 
 from hivectl.arguments.completers import complete_agents
 from hivectl.output import json_forms
-from hivectl.output.formats import amount, local_time, money, size
+from hivectl.output.agent_status import context_cell, description, doing, in_trouble, remedy
+from hivectl.output.formats import age, local_time, money
 from hivectl.output.terminal import Cell, Output, Row, confirm, state_cell
 from hivectl.output.text import literal
 from hivectl.session import follow, hive_command, job_options
@@ -16,7 +17,9 @@ from hivectl.session import follow, hive_command, job_options
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
     from wire.clients.lifecycle import AgentClient
-    from wire.records.lifecycle import AgentProperties, JobProperties, Network
+
+LAST_LINES = 10
+"""The lines of its log that `status` shows of an agent that does not work."""
 
 _agent = click.argument("name", shell_complete=complete_agents)
 
@@ -24,21 +27,25 @@ _agent = click.argument("name", shell_complete=complete_agents)
 @click.command("list")
 @hive_command
 async def list_agents(hive: "Hive", output: Output) -> None:
-    """List all agents, their states, and their costs of today."""
+    """List all agents, their states, and their costs of today.
+
+    NOW is what an agent does, or why it does nothing: a tool, a limit and its end, an error.
+    """
     from hivectl.clients.costs import costs_today
 
     agents, costs = await asyncio.gather(hive.agents.all(), costs_today(hive.ledger))
-    headers = ["NAME", "STATE", "SINCE", "TURN", "SINCE", "CONTEXT", "TODAY", "MODEL"]
+    headers = ["NAME", "STATE", "SINCE", "TURN", "AGE", "CONTEXT", "TODAY", "MODEL", "NOW"]
     rows: list[Row] = [
         [
             a.name,
             state_cell(a.state),
             local_time(a.since),
             state_cell(a.turn_state),
-            local_time(a.turn_since),
-            Cell(str(a.context_tokens), right=True),
+            Cell(age(a.turn_since), right=True),
+            context_cell(a),
             Cell("-" if costs is None else money(costs.get(a.name, 0)), right=True),
             literal(a.model) or "-",
+            doing(a),
         ]
         for a in agents
     ]
@@ -58,82 +65,20 @@ async def status(hive: "Hive", output: Output, name: str) -> None:
     """Show everything about one agent.
 
     Shows states, limits, disk space, network and version, and the ID of a job that is queued or
-    running for the agent.
+    running for the agent. For an agent that does not work: the reason, the command that helps, and
+    the last lines of the host's log about it.
     """
     agent, job = await hive.agents.get(name), await hive.jobs.of(name)
     usage = await hive.agents.call(name, lambda client: client.get_usage())
+    lines: list[str] = []
+    if in_trouble(agent):
+        lines = await hive.agents.call(name, lambda client: client.get_logs(LAST_LINES))
     fields = json_forms.agent(agent)
     fields["job"] = {"id": job.id, "verb": job.verb} if job else None
     fields["disk"] = usage.disk
-    output.show(fields, _description(agent, usage.disk, job, output))
-
-
-def _description(
-    agent: "AgentProperties", disk: int | None, job: "JobProperties | None", output: Output
-) -> list[str]:
-    def state(name: str) -> str:
-        return output.paint(name, state_cell(name).colour)
-
-    fields = {
-        "state": f"{state(agent.state)} since {local_time(agent.since)}",
-        **(
-            {"job": f"{job.id}, {job.verb}; `hivectl cancel-job {job.id}` cancels it"}
-            if job
-            else {}
-        ),
-        "turn": f"{state(agent.turn_state)} since {local_time(agent.turn_since)}",
-        "at boot": "starts" if agent.enabled else "stays off",
-        "model": literal(agent.model) or "-",
-        "context": f"{agent.context_tokens} tokens",
-        "logged in": "yes" if agent.logged_in else "no",
-        "deployed": output.paint(agent.deployed_commit[:12] or "nothing yet", ""),
-        "image": "the host" if agent.image == "/" else literal(agent.image),
-        "machine": output.paint(agent.machine, ""),
-        "unit": output.paint(agent.unit, ""),
-        "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",
-        "port": _port(agent),
-        "limits": _limits(json_forms.amounts(agent.resources)) or "none",
-        "disk": output.paint(*_disk(disk, agent.resources.disk_max)),
-        "network": output.paint(*_network(agent.network)),
-        "version": f"outdated; `hivectl update {agent.name}` updates it"
-        if agent.stale
-        else "current",
-        "invocation": output.paint(agent.invocation_id or "-", ""),
-    }
-    lines = [output.paint(agent.name, "bold")]
-    return lines + [f"  {key + ':':<12}{value}" for key, value in fields.items()]
-
-
-def _limits(held: Mapping[str, int]) -> str:
-    return ", ".join(f"{key} {amount(key, value)}" for key, value in held.items())
-
-
-def _disk(used: int | None, limit: int | None) -> tuple[str, str]:
-    """Return the measured disk space as text, and the text's colour: red near the limit."""
-    if used is None:
-        return "not measured yet", ""
-    text = f"{size(used)} of {size(limit)}" if limit else f"{size(used)}, no limit"
-    return text, "red" if limit and used >= 0.8 * limit else ""
-
-
-def _network(network: "Network") -> tuple[str, str]:
-    """Return the addresses that a container may connect to as text, and the text's colour."""
-    if not network.deny:
-        return "all addresses", ""
-    denied, allowed = ", ".join(network.deny), ", ".join(network.allow) or "none"
-    text = f"{denied}; exceptions: {allowed}"
-    if network.name_servers:
-        text += f"; on port 53 only: {', '.join(network.name_servers)}"
-    if network.filtered:
-        return f"denied: {text}", ""
-    return f"NOT FILTERED: this host cannot filter addresses; to be denied: {text}", "red"
-
-
-def _port(agent: "AgentProperties") -> str:
-    if not agent.port_shared_with:
-        return str(agent.port or "-")
-    others = ", ".join(agent.port_shared_with)
-    return f"{agent.port}, also used by {others}; `hivectl rebuild` gives it another"
+    fields["help"] = remedy(agent) or None
+    fields["last_lines"] = lines
+    output.show(fields, description(agent, usage.disk, job, lines, output))
 
 
 @click.command()

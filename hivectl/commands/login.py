@@ -14,8 +14,6 @@ from hivectl.session import hive_command
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
 
-MAX_CODE = 4096
-
 
 @click.command()
 @click.argument("name", shell_complete=complete_agents)
@@ -46,20 +44,23 @@ async def login(hive: "Hive", output: Output, name: str) -> None:
             "Only root can log an agent in: the login runs in the agent's container. Run "
             "this command as root.",
         )
+    if not logins.has_code(sys.stdin):
+        raise CommandError(
+            Exit.USAGE,
+            "login asks for the code that a page shows, and there is neither a terminal nor a code "
+            "on standard input. Run it in a terminal; nothing was changed.",
+        )
     async with logins.login(agent.machine) as session:
         page = await session.page()
         output.note("Open this page, log in, and copy the code that it shows:")
         output.note(str(page))
-        await session.enter(_code())
+        if sys.stdin.isatty():
+            click.echo("Code: ", nl=False, err=True)
+        await session.enter(_checked(await logins.read_code(sys.stdin)))
     output.show({"agent": name, "result": "logged in"}, [f"{name}: logged in"])
 
 
-def _code() -> str:
-    if sys.stdin.isatty():
-        code = str(click.prompt("Code", err=True))
-    else:
-        code = sys.stdin.readline(MAX_CODE)
-    code = code.strip()
+def _checked(code: str) -> str:
     if not code or not code.isprintable():
         raise CommandError(Exit.USAGE, "No code was entered; nothing was changed.")
     return code

@@ -5,11 +5,15 @@ Anthropic's login pages does, printed from its parts.
 """
 
 import asyncio
+import os
 import re
-from asyncio.subprocess import PIPE, STDOUT, Process
+import secrets
+import select
+import stat
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Final
+from contextlib import asynccontextmanager, suppress
+from typing import Final, TextIO
 
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.text import one_line
@@ -28,6 +32,10 @@ PAGES: Final = frozenset(
 
 URL_SECONDS: Final = 60.0
 END_SECONDS: Final = 120.0
+KILL_SECONDS: Final = 10.0
+LONGEST_SECONDS: Final = 1800
+"""Seconds after which the container itself ends a login."""
+MAX_CODE: Final = 4096
 MAX_OUTPUT: Final = 64 * 1024
 
 _ADDRESS: Final = re.compile(rb"https:[^\s]*+(?=\s)")
@@ -102,20 +110,27 @@ class Login:
 
 
 @asynccontextmanager
-async def login(machine: str, run: Callable[..., list[str]] | None = None) -> AsyncIterator[Login]:
+async def login(
+    machine: str,
+    run: Callable[[str, str], list[str]] | None = None,
+    end: Callable[[str, str], list[str]] | None = None,
+) -> AsyncIterator[Login]:
     """Start a login in the container `machine`; the end of the context ends the login.
 
     Args:
         machine: the machine name of the container.
-        run: makes the command line of the login; tests give their own.
+        run: makes the command line of the login in a unit; tests give their own.
+        end: makes the command line that ends the unit.
 
     Raises:
         CommandError: the login could not be started.
     """
-    command = (run or _command)(machine)
+    unit = f"hive-login-{secrets.token_hex(4)}.service"
+    command = (run or _command)(machine, unit)
     try:
+        # Ctrl-C must not end systemd-run: the unit in the container would go on.
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, stderr=STDOUT
+            *command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, start_new_session=True
         )
     except OSError as error:
         raise CommandError(
@@ -125,7 +140,66 @@ async def login(machine: str, run: Callable[..., list[str]] | None = None) -> As
         yield Login(process)
     finally:
         if process.returncode is None:
-            process.kill()
+            await _end((end or _end_command)(machine, unit))
+            with suppress(ProcessLookupError):
+                process.kill()
+            # Without the unit, nobody holds the pipes any more: this waits for no time.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KILL_SECONDS):
+                    await process.wait()
+
+
+async def read_code(stream: TextIO | None) -> str:
+    """Return the first line of `stream`; Ctrl-C ends the wait for it. Empty at its end."""
+    if stream is None:
+        return ""
+    loop, number = asyncio.get_running_loop(), stream.fileno()
+    read: asyncio.Future[None] = loop.create_future()
+    text = b""
+
+    def more() -> None:
+        nonlocal text
+        chunk = os.read(number, MAX_CODE)
+        text += chunk
+        if not (chunk and b"\n" not in text and len(text) < MAX_CODE) and not read.done():
+            read.set_result(None)
+
+    try:
+        loop.add_reader(number, more)
+    except PermissionError:  # a file, or a device such as /dev/null, is never waited for
+        more()
+    else:
+        try:
+            await read
+        finally:
+            loop.remove_reader(number)
+    return text.decode(errors="replace").partition("\n")[0].strip()
+
+
+def has_code(stream: TextIO | None) -> bool:
+    """Return whether a code can come from `stream`: not at its end, as that of /dev/null is."""
+    if stream is None:
+        return False
+    if stream.isatty():
+        return True
+    number = stream.fileno()
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return os.fstat(number).st_size > os.lseek(number, 0, os.SEEK_CUR)
+    if stat.S_ISFIFO(os.fstat(number).st_mode) or stat.S_ISSOCK(os.fstat(number).st_mode):
+        waiting = select.poll()
+        waiting.register(number, select.POLLIN)
+        events = dict(waiting.poll(0)).get(number, 0)
+        return not events & select.POLLHUP or bool(events & select.POLLIN)
+    return False
+
+
+async def _end(command: list[str]) -> None:
+    """End the unit of a login, whatever state it is in."""
+    with suppress(OSError, TimeoutError):
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+        )
+        async with asyncio.timeout(KILL_SECONDS):
             await process.wait()
 
 
@@ -148,7 +222,13 @@ def known_page(address: str) -> Url:
     )
 
 
-def _command(machine: str) -> list[str]:
-    # A transient unit in the container, which ends with the pipe.
-    options = ["--pipe", "--wait", "--quiet", "--collect", "--setenv=HOME=/root"]
+def _command(machine: str, unit: str) -> list[str]:
+    # A transient unit in the container. It goes on when systemd-run ends, so it has a name to end
+    # it by, and a time limit for the case that this program is killed.
+    options = ["--pipe", "--wait", "--quiet", "--collect", "--setenv=HOME=/root", f"--unit={unit}"]
+    options += [f"--property=RuntimeMaxSec={LONGEST_SECONDS}", "--property=KillSignal=SIGKILL"]
     return ["systemd-run", f"--machine={machine}", *options, PYTHON, "-P", "-m", "harness.login"]
+
+
+def _end_command(machine: str, unit: str) -> list[str]:
+    return ["systemctl", f"--machine={machine}", "stop", unit]

@@ -40,6 +40,17 @@ def amount(resource: str, value: int) -> str:
     return units.get(resource, str(value))
 
 
+def age(microseconds: int) -> str:
+    """Return how long ago a time was, in at most 4 columns: 12s, 5m, 3h, 40d; `-` for 0."""
+    if not microseconds:
+        return "-"
+    seconds = max(0, int(datetime.now(UTC).timestamp() - microseconds / 1_000_000))
+    for unit, length, most in (("s", 1, 60), ("m", 60, 60), ("h", 3600, 48)):
+        if seconds < length * most:
+            return f"{seconds // length}{unit}"
+    return f"{seconds // 86400}d"
+
+
 def short_time(microseconds: int) -> str:
     """Return a time in microseconds since 1970 as local time, in at most 11 columns."""
     moment = datetime.fromtimestamp(microseconds / 1e6).astimezone()

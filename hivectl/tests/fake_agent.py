@@ -7,8 +7,8 @@ from wire import fake_agent, names
 from wire.interface import method
 from wire.principal import OPERATOR
 from wire.records import decode
-from wire.records.lifecycle import Network, ResourceChanges, Resources, Usage
-from wire.types import Dict, ObjectPath
+from wire.records.lifecycle import CancelOptions, Network, ResourceChanges, Resources, Usage
+from wire.types import Dict, ObjectPath, Str, StrList, UInt32
 
 if TYPE_CHECKING:
     from hivectl.tests.fake_hive import FakeLifecycle
@@ -39,6 +39,35 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         )
         self._lifecycle = lifecycle
         self._name = name
+        self.steered: list[tuple[object, ...]] = []
+        self.sentence = "It was writing a poem."
+        self.refusal: Exception | None = None
+
+    def _steer(self, *call: object) -> str:
+        if self.refusal:
+            raise self.refusal
+        self.steered.append(call)
+        return self.sentence
+
+    @method(allow=OPERATOR)
+    async def CancelTurn(self, options: Dict) -> Str:
+        return self._steer("cancel", decode(CancelOptions, options).requeue)
+
+    @method(allow=OPERATOR)
+    async def Compact(self) -> Str:
+        return self._steer("compact")
+
+    @method(allow=OPERATOR)
+    async def NewSession(self) -> Str:
+        return self._steer("new-session")
+
+    @method(allow=OPERATOR)
+    async def SetModel(self, model: Str) -> Str:
+        return self._steer("model", model)
+
+    @method(allow=OPERATOR)
+    async def SetEffort(self, effort: Str) -> Str:
+        return self._steer("effort", effort)
 
     @method(allow=OPERATOR)
     async def Start(self) -> ObjectPath:
@@ -74,6 +103,10 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         self._lifecycle.calls.append(("limit", self._name, changes))
         given = {key: value for key, value in changes._asdict().items() if value is not None}
         self.show(resources=self.shown.resources._replace(**given))
+
+    @method(allow=OPERATOR)
+    async def GetLogs(self, lines: UInt32) -> StrList:
+        return [f"line {number} \x1b[31m" for number in range(lines)]
 
     @method(allow=OPERATOR)
     async def GetUsage(self) -> Usage:

@@ -23,7 +23,7 @@ git commit -qam 'Harmless'
 git rev-parse HEAD
 """
 ANEW = "rm -rf /agents/alice; git clone -q --origin applied /applied/alice /agents/alice"
-DROP_IN = "/run/systemd/system/run-.service.d"
+DROP_IN = "/run/systemd/system/hive-login-.service.d"
 
 
 @pytest.fixture

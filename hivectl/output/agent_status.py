@@ -1,0 +1,158 @@
+"""One agent as text: its states, its limits, and the command that helps when something is wrong."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from hivectl.output import json_forms
+from hivectl.output.formats import age, amount, local_time, size
+from hivectl.output.terminal import Cell, Output, state_cell
+from hivectl.output.text import literal, one_line
+
+if TYPE_CHECKING:
+    from wire.records.lifecycle import AgentProperties, JobProperties, Network
+
+
+def in_trouble(agent: "AgentProperties") -> bool:
+    """Return whether the last lines of the agent's log may show why it does not work."""
+    return agent.state == "failed" or agent.turn_state in ("error", "harness-away")
+
+
+def remedy(agent: "AgentProperties") -> str:
+    """Return what helps an agent that does not work; empty for one that needs no help."""
+    name = agent.name
+    if agent.state == "failed":
+        return f"`hivectl start {name}` starts it again; `hivectl logs {name}` shows more"
+    if agent.state == "paused":
+        return f"`hivectl resume {name}` lets it continue"
+    return {
+        "error": f"`hivectl logs {name}` shows more; `hivectl rebuild {name}` repairs its files, "
+        f"and `hivectl restart {name}` starts it again",
+        "harness-away": f"`hivectl restart {name}` starts its harness again",
+        "needs-login": f"`hivectl login {name}` logs it in",
+        "held": "`hivectl questions` shows whether it waits for your answer",
+        "waiting": "`hivectl questions` shows what it waits for",
+    }.get(agent.turn_state, "")
+
+
+def doing(agent: "AgentProperties") -> str:
+    """Return what an agent does, or why it does nothing, in a few words of its own."""
+    words = one_line(agent.turn_reason or agent.activity)
+    if agent.turn_until:
+        until = f"until {local_time(agent.turn_until)}"
+        return f"{until}: {words}" if words else until
+    return words
+
+
+def context_cell(agent: "AgentProperties") -> Cell:
+    """Return the size of the context, and how much of its limit that is."""
+    text = str(agent.context_tokens)
+    if agent.context_limit:
+        text += f" ({100 * agent.context_tokens // agent.context_limit} %)"
+    return Cell(text, right=True)
+
+
+def description(
+    agent: "AgentProperties",
+    disk: int | None,
+    job: "JobProperties | None",
+    lines: Sequence[str],
+    output: Output,
+) -> list[str]:
+    """Return the lines that describe an agent.
+
+    Args:
+        agent: the agent.
+        disk: the disk space that it uses; None if it was not measured yet.
+        job: its job, if it has one.
+        lines: the last lines of its log, if they are to be shown.
+        output: knows the terminal.
+    """
+
+    def state(name: str, since: int) -> str:
+        shown = output.paint(name, state_cell(name).colour)
+        return f"{shown} since {local_time(since)}" + (f" ({age(since)})" if since else "")
+
+    fields = {
+        "state": state(agent.state, agent.since),
+        **_job(job),
+        "turn": state(agent.turn_state, agent.turn_since),
+        **_if("reason", one_line(agent.turn_reason)),
+        **_if("until", local_time(agent.turn_until) if agent.turn_until else ""),
+        **_if("activity", one_line(agent.activity)),
+        **_if("help", remedy(agent)),
+        "at boot": "starts" if agent.enabled else "stays off",
+        "model": literal(agent.model) or "-",
+        **_if("effort", literal(agent.effort)),
+        "context": _context(agent),
+        **_if("session", one_line(agent.session)),
+        "logged in": "yes" if agent.logged_in else "no",
+        "deployed": output.paint(agent.deployed_commit[:12] or "nothing yet", ""),
+        "image": "the host" if agent.image == "/" else literal(agent.image),
+        "machine": output.paint(agent.machine, ""),
+        "unit": output.paint(agent.unit, ""),
+        "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",
+        "port": _port(agent),
+        "limits": _limits(json_forms.amounts(agent.resources)) or "none",
+        "disk": output.paint(*_disk(disk, agent.resources.disk_max)),
+        "network": output.paint(*_network(agent.network)),
+        "version": f"outdated; `hivectl update {agent.name}` updates it"
+        if agent.stale
+        else "current",
+        "invocation": output.paint(agent.invocation_id or "-", ""),
+    }
+    described = [output.paint(agent.name, "bold")]
+    described += [f"  {key + ':':<12}{value}" for key, value in fields.items()]
+    if lines:
+        described += ["", "  the last lines of its log:"]
+        described += [line for text in lines for line in output.indented(text)]
+    return described
+
+
+def _if(key: str, value: str) -> dict[str, str]:
+    return {key: value} if value else {}
+
+
+def _job(job: "JobProperties | None") -> dict[str, str]:
+    if job is None:
+        return {}
+    return {"job": f"{job.id}, {job.verb}; `hivectl cancel-job {job.id}` cancels it"}
+
+
+def _context(agent: "AgentProperties") -> str:
+    text = f"{agent.context_tokens} tokens"
+    if not agent.context_limit:
+        return text
+    part = 100 * agent.context_tokens // agent.context_limit
+    return f"{text}, {part} % of {agent.context_limit}"
+
+
+def _limits(held: Mapping[str, int]) -> str:
+    return ", ".join(f"{key} {amount(key, value)}" for key, value in held.items())
+
+
+def _disk(used: int | None, limit: int | None) -> tuple[str, str]:
+    """Return the measured disk space as text, and the text's colour: red near the limit."""
+    if used is None:
+        return "not measured yet", ""
+    text = f"{size(used)} of {size(limit)}" if limit else f"{size(used)}, no limit"
+    return text, "red" if limit and used >= 0.8 * limit else ""
+
+
+def _network(network: "Network") -> tuple[str, str]:
+    """Return the addresses that a container may connect to as text, and the text's colour."""
+    if not network.deny:
+        return "all addresses", ""
+    denied, allowed = ", ".join(network.deny), ", ".join(network.allow) or "none"
+    text = f"{denied}; exceptions: {allowed}"
+    if network.name_servers:
+        text += f"; on port 53 only: {', '.join(network.name_servers)}"
+    if network.filtered:
+        return f"denied: {text}", ""
+    return f"NOT FILTERED: this host cannot filter addresses; to be denied: {text}", "red"
+
+
+def _port(agent: "AgentProperties") -> str:
+    if not agent.port_shared_with:
+        return str(agent.port or "-")
+    others = ", ".join(agent.port_shared_with)
+    return f"{agent.port}, also used by {others}; `hivectl rebuild` gives it another"

@@ -1,0 +1,107 @@
+"""The states and the steering of an agent, with a real harness in a real container."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hivectl.exit_codes import Exit
+from tests.system.hive import Hive
+from tests.system.inside import hivectl, inside, until_active, until_state
+from wire import names
+
+pytestmark = pytest.mark.system
+
+LOGIN = "/run/systemd/system/hive-login-.service.d"
+LISTED = ("systemctl", "list-units", "--all", "--plain", "--no-legend", "hive-login-*")
+
+
+@pytest.fixture
+def bob(swarm: Hive) -> Iterator[Hive]:
+    """Have bob idle before the test and afterwards."""
+    until_state(swarm, "bob", "idle", "TurnState")
+    yield swarm
+    swarm.hivectl("restart", "bob", timeout=120)
+    until_state(swarm, "bob", "idle", "TurnState")
+
+
+def status(hive: Hive) -> Any:
+    return hivectl(hive, "status", "bob")
+
+
+def test_a_harness_that_does_not_run_is_away(bob: Hive) -> None:
+    inside(bob, "bob", "systemctl", "stop", "hive-harness")
+    until_state(bob, "bob", "harness-away", "TurnState")
+    shown = status(bob)
+    assert (shown["state"], shown["help"]) == (
+        "running",
+        "`hivectl restart bob` starts its harness again",
+    )
+    assert shown["last_lines"]
+    refused = bob.hivectl("cancel", "bob", check=False)
+    assert refused.returncode == Exit.UNAVAILABLE
+    assert "not connected" in refused.stderr
+    inside(bob, "bob", "systemctl", "start", "hive-harness")
+    until_state(bob, "bob", "idle", "TurnState")
+
+
+def test_a_restart_of_lifecycle_changes_no_turn_state(bob: Hive) -> None:
+    bob.hivectl("send", "bob", "say hello")
+    until_state(bob, "bob", "thinking", "TurnState")
+    until_state(bob, "bob", "idle", "TurnState")
+    before = status(bob)
+    assert before["context_tokens"] > 0
+    invocation = bob.run(
+        "systemctl", "show", "--value", "-p", "InvocationID", "hive-lifecycle"
+    ).stdout.strip()
+    bob.run("systemctl", "kill", "-s", "KILL", "hive-lifecycle")
+    until_active(bob, "hive-lifecycle.service", invocation)
+    after = status(bob)
+    kept = ("turn_state", "turn_since", "context_tokens", "model", "logged_in")
+    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+
+
+def test_a_restart_is_told_to_the_agent(bob: Hive) -> None:
+    bob.hivectl("restart", "bob", timeout=120)
+    told = json.loads(inside(bob, "bob", "cat", "/etc/hyperhive/harness.json").stdout)["started"]
+    assert (told["verb"], told["by"]) == ("restart", "operator")
+
+
+def test_another_endpoint_hears_no_command(bob: Hive) -> None:
+    """Any agent's endpoint may subscribe to the signal; lifecycle sends it to one connection."""
+    until_state(bob, "alice", "idle", "TurnState")
+    watch = f"type='signal',interface='{names.AGENT_INTERFACE}',member='CommandIssued'"
+    user = ("setpriv", "--reuid=hive-agents", "--regid=hive-agents", "--clear-groups")
+    heard = bob.popen(*user, "timeout", "12", "dbus-monitor", "--system", watch)
+    bob.hivectl("compact", "bob", check=False, timeout=60)
+    output, _ = heard.communicate(timeout=60)
+    assert "member=CommandIssued" not in output
+
+
+@pytest.fixture
+def stuck(bob: Hive) -> Iterator[Hive]:
+    """Have a login in bob's container hang."""
+    drop_in = "[Service]\nExecStart=\nExecStart=/bin/sleep 1000\n"
+    write = f"mkdir -p {LOGIN}; cat > {LOGIN}/stuck.conf; systemctl daemon-reload"
+    inside(bob, "bob", "sh", "-c", write, stdin=drop_in)
+    yield bob
+    inside(bob, "bob", "sh", "-c", f"rm -r {LOGIN}; systemctl daemon-reload")
+
+
+def test_a_login_without_a_terminal_ends_at_once(stuck: Hive) -> None:
+    done = stuck.run("sh", "-c", "hivectl login bob </dev/null", check=False, timeout=20)
+    assert done.returncode == Exit.USAGE
+    assert "neither a terminal nor a code" in done.stderr
+    assert inside(stuck, "bob", *LISTED).stdout == ""
+
+
+def test_an_interrupted_login_leaves_nothing_in_the_container(stuck: Hive) -> None:
+    login = stuck.popen("hivectl", "login", "bob")
+    until_listed = (
+        f"timeout 30 sh -c 'until {' '.join(LISTED)} | grep -q running; do sleep 0.1; done'"
+    )
+    inside(stuck, "bob", "sh", "-c", until_listed)
+    stuck.run("pkill", "-INT", "-f", "hivectl login bob$")
+    login.communicate(timeout=30)
+    assert inside(stuck, "bob", *LISTED).stdout == ""
