@@ -47,6 +47,8 @@ class Config:
     """The start of this container: at, verb, by, changes."""
     wake_after_deploy: bool = False
     """Whether the agent is woken to be told of a deployment, instead of with its next message."""
+    operator_name: str | None = None
+    operator_pronouns: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,8 @@ _WANTED: Final = {
     "compact_idle_after": "a number of seconds above 0 or null",
     "started": "an object",
     "wake_after_deploy": "true or false",
+    "operator_name": "a string or null",
+    "operator_pronouns": "a string or null",
 }
 
 

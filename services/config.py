@@ -94,6 +94,13 @@ def _url(value: str) -> str:
     return value
 
 
+def _short_line(value: str) -> str:
+    """Return `value` if it is one short line of text."""
+    if not 1 <= len(value) <= 64 or not value.isprintable() or not value.strip():
+        raise ValueError("it must be 1 to 64 characters on one line")
+    return value.strip()
+
+
 def _agent(value: str) -> str:
     """Return `value` if it is a valid agent name."""
     if not is_agent_name(value):
@@ -176,6 +183,15 @@ class BrokerConfig(Section):
     """The redeliveries of a message after which it is a dead letter."""
     agents: dict[Annotated[str, AfterValidator(_agent)], SendLimits] = Field(default_factory=dict)
     """A section `[broker.agents.NAME]` for each agent that has limits of its own."""
+    loop_messages: int = Field(default=120, ge=0, le=100_000)
+    """The messages, questions and answers between the same two agents within `loop_minutes`,
+    without a message of the operator to either of them, above which both are held and the operator
+    is asked whether they are in a loop; 0: never."""
+    loop_repeats: int = Field(default=20, ge=2, le=100_000)
+    """The messages with the same text between the same two agents within `loop_minutes` at which
+    they are held, too."""
+    loop_minutes: int = Field(default=10, ge=1, le=1440)
+    """The minutes in which `loop_messages` and `loop_repeats` count."""
     max_open_questions: int = Field(default=100, ge=1, le=10_000)
     """The questions that an agent, or the operator, may have open at once."""
     max_pending_reminders: int = Field(default=100, ge=1, le=10_000)
@@ -335,6 +351,15 @@ class DashboardConfig(Section):
     the addresses of the loopback."""
 
 
+class OperatorConfig(Section):
+    """The operator, the person who runs the hive; agents are told."""
+
+    name: Annotated[str, AfterValidator(_short_line)] | None = None
+    """The name by which agents call the operator."""
+    pronouns: Annotated[str, AfterValidator(_short_line)] | None = None
+    """The operator's pronouns, such as she/her; without them agents write they/them."""
+
+
 class HarnessConfig(Section):
     """The harness, which runs Claude Code inside the containers."""
 
@@ -441,6 +466,7 @@ class Config(Section):
     harness: HarnessConfig = HarnessConfig()
     notify: NotifyConfig = NotifyConfig()
     ledger: LedgerConfig = LedgerConfig()
+    operator: OperatorConfig = OperatorConfig()
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:

@@ -29,6 +29,7 @@ LANDED = {
         "a0df7dc9c2178b3a",
         "13e2da806a8bf608",
         "46dc1d8f45140816",
+        "c510c0ea2dbbe366",
     ],
     "ledger": ["1b1662b4a8841ed9"],
     "lifecycle": ["2654f076b6effe2f", "efd657451b18686e", "089d6070ac9c1bfa", "559e9d9a11748096"],

@@ -30,6 +30,7 @@ def test_every_unit_is_found() -> None:
         "hive-ledger.service",
         "hive-lifecycle.service",
         "hive-notify.service",
+        "hive-sweep.service",
         "hive-vacuum.service",
     }
 

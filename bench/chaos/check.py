@@ -36,8 +36,17 @@ _ORDER: Final = {
     MessageState.QUEUED: 2,
     MessageState.ACKNOWLEDGED: 3,
     MessageState.DROPPED: 3,
+    MessageState.RETRACTED: 3,
+    MessageState.CANCELLED: 3,
 }
-_ENDS: Final = frozenset({MessageState.ACKNOWLEDGED, MessageState.DROPPED})
+_ENDS: Final = frozenset(
+    {
+        MessageState.ACKNOWLEDGED,
+        MessageState.DROPPED,
+        MessageState.RETRACTED,
+        MessageState.CANCELLED,
+    }
+)
 
 
 def violations(evidence: Evidence) -> list[str]:

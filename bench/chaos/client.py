@@ -20,7 +20,7 @@ from services.endpoint.jsonvalues import JsonObject
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
 from wire.errors import HiveError, RemoteError
-from wire.records.broker import AskOptions, RemindOptions, SendOptions
+from wire.records.broker import AskOptions, ReleaseOptions, RemindOptions, SendOptions
 
 AGENT: Final = "alice"
 THINKING: Final = 1.0
@@ -108,7 +108,7 @@ async def read(bus: Bus, chance: random.Random) -> None:
     ids, end = [message.id for message in messages], chance.random()
     if end < 0.1:
         write(Note(Kind.RELEASING, now(), ids))
-        await broker.release(ids)
+        await broker.release(ids, ReleaseOptions())
     elif end < 0.15:
         write(Note(Kind.LEAVING, now(), ids))
         sys.exit(0)

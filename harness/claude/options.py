@@ -45,7 +45,7 @@ def factory(
         from claude_agent_sdk import ClaudeAgentOptions
 
         commands, own = (group.path if group else None for group in groups)
-        files.write(config, settings, relay(paths), commands, own)
+        files.write(config, settings, relay(paths), commands, own, paths.state)
         return ClaudeAgentOptions(
             cli_path=str(files.claude),
             system_prompt={"type": "file", "path": str(files.prompt)},

@@ -55,6 +55,7 @@ class StartFiles:
         relay: JsonObject,
         group: Path | None,
         own_group: Path | None,
+        state: Path,
     ) -> None:
         """Write the files, in place of earlier ones.
 
@@ -64,6 +65,7 @@ class StartFiles:
             relay: the MCP server that is the hive.
             group: the control group of a turn's commands, if there is one.
             own_group: the control group of Claude Code itself, if there is one.
+            state: the agent's directory.
         """
         scripts = self.directory / "servers"
         for directory in (self.directory, scripts):
@@ -82,7 +84,7 @@ class StartFiles:
                 _write(path, shell.server_script(server, variables), 0o700)
                 servers[name] = {"type": "stdio", "command": str(path)}
         _write(self.servers, json.dumps({"mcpServers": {**servers, HIVE_SERVER: relay}}))
-        _write(self.prompt, system_prompt(config))
+        _write(self.prompt, system_prompt(config, state))
         _write(self.settings, json.dumps(settings))
 
 

@@ -41,6 +41,7 @@ class Database:
         self._path, self._schema, self._table, self._first = path, schema, table, first
         self.trouble = ""
         self._last = 0
+        self._inode = 0
         self._database = self._open()
 
     def write(self, statement: str, values: Sequence[Value]) -> int:
@@ -65,9 +66,17 @@ class Database:
             return []
 
     def recover(self) -> bool:
-        """Try the file again if the rows are in memory; return whether they are stored now."""
+        """Try the file again if the rows are in memory; return whether they are stored now.
+
+        A file that was moved away or replaced is opened again.
+        """
         if not self.trouble:
-            return True
+            if not self._is_lost():
+                return True
+            log.warning("%s was replaced: it is opened again", self._path)
+            self._database.close()
+            self._database = self._open()
+            return not self.trouble
         memory = self._database
         try:
             file = self._connect()
@@ -111,7 +120,8 @@ class Database:
             # Losing the last events in a power cut is acceptable; the broker keeps the messages.
             database.execute("PRAGMA synchronous = NORMAL")
             database.execute("PRAGMA journal_size_limit = 1048576")
-            self._migrate(database, self._first)
+            self._migrate(database, max(self._first, self._last + 1))
+            self._inode = self._path.stat().st_ino
             query = f"SELECT max(id) FROM {self._table}"  # noqa: S608
             self._last = max(self._last, int(database.execute(query).fetchone()[0] or 0))
         except BaseException:
@@ -133,6 +143,12 @@ class Database:
             " (SELECT 1 FROM sqlite_sequence WHERE name = ?)",
             (self._table, first - 1, self._table),
         )
+
+    def _is_lost(self) -> bool:
+        try:
+            return self._path.stat().st_ino != self._inode
+        except OSError:
+            return True
 
     def _fall_back(self, reason: str) -> None:
         self._database.close()

@@ -7,22 +7,46 @@ from typing import Final
 
 from harness.config import Config
 from harness.hive_client import Message
-from harness.prompts import reminder
+from harness.prompts import own_file, reminder
 
 PROMPTS: Final = Path(__file__).parent
 
 MAX_BODY: Final = 100_000
 """Characters of a body in the prompt; more would fill the model's context."""
 
+ROOT: Final = "/state/"
+"""The agent's directory, as the prompt names it."""
+
+OWN: Final = "AGENTS.md"
+"""The agent's own instructions, in its directory, which is also the working directory."""
+
 INBOX: Final = "inbox"
 """The folder below the agent's directory in which long bodies are saved."""
 
 
-def system_prompt(config: Config) -> str:
-    """Return the system prompt: the text in harness/prompts, then the agent's own text."""
-    name = "manager.md" if config.manager else "agent.md"
-    prompt = (PROMPTS / name).read_text(encoding="utf-8").replace("{name}", config.name)
+def system_prompt(config: Config, state: Path) -> str:
+    """Return the system prompt: the text in harness/prompts, the agent's AGENTS.md, its own text.
+
+    Args:
+        config: the configuration of the agent; `prompt` is the text of its agent.toml.
+        state: the agent's directory, in which AGENTS.md lies.
+    """
+    role = "manager.md" if config.manager else "agent.md"
+    texts = [(PROMPTS / name).read_text(encoding="utf-8") for name in (role, "common.md")]
+    prompt = "".join(texts).replace("{name}", config.name)
+    prompt = prompt.replace("{operator}", _operator(config))
+    own = own_file.read(state / OWN)
+    if own:
+        prompt += f"\n# From {ROOT}{OWN}, which you wrote yourself\n\n{own}\n"
     return f"{prompt}\n{config.prompt}" if config.prompt else prompt
+
+
+def _operator(config: Config) -> str:
+    """Return how the prompt names the operator at first."""
+    pronouns = config.operator_pronouns or "they/them"
+    if config.operator_name:
+        return f"the operator (the human who runs the hive: {config.operator_name}, {pronouns})"
+    return f"the operator (the human who runs the hive; {pronouns})"
 
 
 def wake_prompt(

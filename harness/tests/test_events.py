@@ -104,6 +104,22 @@ def test_events_go_on_in_memory_and_into_the_file_when_it_can_be_written(tmp_pat
     events.close()
 
 
+def test_a_file_that_is_moved_away_is_begun_anew(tmp_path: Path) -> None:
+    """The host's sweep moves a file away that is too large, while the harness has it open."""
+    store = EventStore(tmp_path)
+    last = store.event("text", text="x")
+    for name in ("hyperhive-events.sqlite", "hyperhive-turn-stats.sqlite"):
+        (tmp_path / name).rename(tmp_path / f"{name}.too-large")
+    store.begin([OPERATOR])
+    assert store.event("text", text="y") > last
+    store.end(TurnStats("done"))
+    store.close()
+    store = EventStore(tmp_path)
+    assert [event.data["text"] for event in store.events.after(0)] == ["y"]
+    assert [turn["outcome"] for turn in store.turns.page(None, 9)] == ["done"]
+    store.close()
+
+
 def test_a_record_in_memory_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "hyperhive-events.sqlite").mkdir()
     events = Events(tmp_path)

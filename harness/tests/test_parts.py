@@ -83,13 +83,47 @@ def test_a_long_body_is_cut_and_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("manager", [True, False])
-def test_the_system_prompt_names_the_agent(manager: bool) -> None:
-    prompt = system_prompt(config.Config("zoe", manager=manager))
+def test_the_system_prompt_names_the_agent(manager: bool, tmp_path: Path) -> None:
+    prompt = system_prompt(config.Config("zoe", manager=manager), tmp_path)
     assert "Hyperhive agent: zoe" in prompt
     assert "{name}" not in prompt
     assert ("You are zoe, the manager" in prompt) == manager
-    more = system_prompt(config.Config("zoe", manager=manager, prompt="You like {name}s."))
-    assert more == f"{prompt}\nYou like {{name}}s."
+    assert "{operator}" not in prompt
+    assert "they/them" in prompt
+    own = config.Config("zoe", manager=manager, prompt="You like {name}s.")
+    assert system_prompt(own, tmp_path) == f"{prompt}\nYou like {{name}}s."
+    ada = config.Config("zoe", manager, operator_name="Ada", operator_pronouns="she/her")
+    assert "the operator (the human who runs the hive: Ada, she/her)" in system_prompt(
+        ada, tmp_path
+    )
+
+
+def test_the_system_prompt_has_what_the_agent_wrote_for_itself(tmp_path: Path) -> None:
+    plain = system_prompt(config.Config("zoe"), tmp_path)
+    (tmp_path / "AGENTS.md").write_text("Use tabs, {name}.\n")
+    prompt = system_prompt(config.Config("zoe", prompt="You like tea."), tmp_path)
+    assert prompt.startswith(plain)
+    assert "AGENTS.md, which you wrote yourself\n\nUse tabs, {name}.\n" in prompt
+    assert prompt.endswith("\nYou like tea."), "the operator's text has the last word"
+    (tmp_path / "AGENTS.md").write_text("x" * 100_000)
+    assert len(system_prompt(config.Config("zoe"), tmp_path)) < len(plain) + 33_000
+    assert "cut here: the file has 100000 bytes" in system_prompt(config.Config("zoe"), tmp_path)
+
+
+@pytest.mark.parametrize("trap", ["fifo", "link", "directory"])
+def test_a_trap_instead_of_the_agents_file_is_left_alone(tmp_path: Path, trap: str) -> None:
+    path = tmp_path / "AGENTS.md"
+    (tmp_path / "other").write_text("secret")
+    match trap:
+        case "fifo":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to(tmp_path / "other")
+        case "directory":
+            path.mkdir()
+    prompt = system_prompt(config.Config("zoe"), tmp_path)
+    assert "secret" not in prompt
+    assert "wrote yourself" not in prompt
 
 
 def test_the_transitions_are_those_of_the_documentation() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
     from wire.records.broker import Message, Question
 
-STATES = ["queued", "leased", "acknowledged", "dead", "dropped"]
+STATES = ["queued", "leased", "acknowledged", "dead", "dropped", "retracted", "cancelled"]
 QUESTION = "question"
 """The `--kind` of search that selects questions; no message has this kind."""
 

@@ -115,7 +115,7 @@ async def inbox(
         [json_forms.message(m) for m in messages],
         _message_lines(messages, output) or ["inbox is empty"],
     )
-    unread = [m.id for m in messages if m.state not in ("acknowledged", "dropped")]
+    unread = [m.id for m in messages if m.state in ("queued", "leased", "dead")]
     if ack and unread:
         await hive.inbox.acknowledge(unread)
     if wait is not None and not messages:

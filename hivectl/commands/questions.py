@@ -17,6 +17,7 @@ from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
+    from wire.records.approvals import Allowed
     from wire.records.broker import AskOptions, Question
 
 _question = click.argument(
@@ -80,15 +81,35 @@ async def answer(hive: "Hive", output: Output, number: int, text: Sequence[str])
 
     TEXT is the answer, or `-` to read it from standard input. If the question has choices, TEXT
     is a choice or its number; give several if the question allows several.
+
+    If a tool call waits for the answer, a second TEXT tells the agent why you deny the call.
+    `Always allow` also adds the rule that `questions --full` shows to the agent's agent.toml.
     """
+    from wire.records.broker import ALLOW_ALWAYS
+
     question = await hive.questions.get(number)
     given = _chosen(question, text)
+    lines = []
+    if question.rule and ALLOW_ALWAYS in given and question.state == "open":
+        # First: if that fails, the question stays open.
+        why = f"Question {number}: the operator always allows {question.rule}."
+        allowed = await hive.approvals.allow_tool(question.asker, question.rule, why)
+        lines.append(_allowed(question, allowed))
     await hive.broker.answer(number, given)
     shown = ", ".join(one_line(part) for part in given)
     output.show(
         {"id": number, "state": "answered", "answer": given},
-        [output.paint(f"question {number} of {question.asker} answered: {shown}", "")],
+        [output.paint(f"question {number} of {question.asker} answered: {shown}", ""), *lines],
     )
+
+
+def _allowed(question: "Question", allowed: "Allowed") -> str:
+    from wire.records.approvals import NO_JOB
+
+    what = f"request {allowed.request} allows {one_line(question.rule)} to {question.asker}"
+    if allowed.job == NO_JOB:
+        return f"{what} and waits: hivectl diff {allowed.request}"
+    return f"{what} and is deployed when the turn is over"
 
 
 def _chosen(question: "Question", text: Sequence[str]) -> list[str]:
@@ -97,6 +118,8 @@ def _chosen(question: "Question", text: Sequence[str]) -> list[str]:
     Raises:
         CommandError: the question does not allow this answer.
     """
+    if question.permission:
+        return _about_a_call(question, text)
     if question.choices:
         return [_choice(question, typed) for typed in text]
     if len(text) > 1:
@@ -106,11 +129,33 @@ def _chosen(question: "Question", text: Sequence[str]) -> list[str]:
     return [stdin_text() if text[0] == "-" else text[0]]
 
 
-def _choice(question: "Question", typed: str) -> str:
+def _about_a_call(question: "Question", text: Sequence[str]) -> list[str]:
+    """Return the answer about a tool call, which may have a text of the operator's own."""
+    from wire.records.broker import DENY
+
+    given = [_known(question, typed) or (stdin_text() if typed == "-" else typed) for typed in text]
+    own = [part for part in given if part not in question.choices]
+    if own and DENY in question.choices and set(given) - {DENY, *own}:
+        raise CommandError(
+            Exit.USAGE,
+            f"{own[0]!r} is not one of the choices. A text of your own goes with {DENY!r} alone: "
+            "it tells the agent why.",
+        )
+    return given
+
+
+def _known(question: "Question", typed: str) -> str | None:
+    """Return the choice that was typed, as a text or a number."""
     if typed in question.choices:
         return typed
     if typed.isascii() and typed.isdigit() and 1 <= int(typed[:9]) <= len(question.choices):
         return question.choices[int(typed) - 1]
+    return None
+
+
+def _choice(question: "Question", typed: str) -> str:
+    if known := _known(question, typed):
+        return known
     offered = "; ".join(f"{at} {one_line(text)}" for at, text in enumerate(question.choices, 1))
     raise CommandError(Exit.USAGE, f"{typed!r} is not one of the choices: {offered}.")
 

@@ -75,6 +75,8 @@ def question(record: "Question") -> dict[str, Json]:
         "answer": record.answer,
         "answered_by": record.answered_by or None,
         "resolved": iso_time(record.resolved),
+        "permission": record.permission or None,
+        "rule": record.rule or None,
     }
 
 

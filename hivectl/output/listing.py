@@ -72,7 +72,12 @@ def question_table(
                 excerpt(q.text, words, output),
             ]
         )
-        below = [*(["one or more of:"] if q.multi else []), *_choices(q), *_answer(q)]
+        below = [
+            *(["one or more of:"] if q.multi else []),
+            *_choices(q),
+            *_rule(q),
+            *_answer(q),
+        ]
         rows += [[Cell("", right=True), "", "", "", "", "", f"  {line}"] for line in below]
     if open_only:
         headers, rows = _without(5, headers), [_without(5, row) for row in rows]
@@ -85,6 +90,12 @@ def _without(column: int, row: Sequence[T]) -> list[T]:
 
 def _choices(q: "Question") -> list[str]:
     return [f"{at}  {one_line(choice)}" for at, choice in enumerate(q.choices, 1)]
+
+
+def _rule(q: "Question") -> list[str]:
+    if not q.rule:
+        return []
+    return [f"Always allow: adds {one_line(q.rule)} to allowed_tools of {q.asker}"]
 
 
 def _answer(q: "Question") -> list[str]:
@@ -104,6 +115,6 @@ def question_lines(found: "list[Question]", output: Output) -> list[str]:
         lines += [output.paint(head, "bold"), *output.indented(q.text)]
         if q.choices:
             lines.append("  one or more of:" if q.multi else "  one of:")
-        for below in [*_choices(q), *_answer(q)]:
+        for below in [*_choices(q), *_rule(q), *_answer(q)]:
             lines += output.indented(below)
     return lines

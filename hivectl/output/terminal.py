@@ -45,6 +45,7 @@ STATE_COLOURS = {
     "offline": "dim",
     "cancelled": "dim",
     "dropped": "dim",
+    "retracted": "dim",
     "superseded": "dim",
     "withdrawn": "dim",
 }

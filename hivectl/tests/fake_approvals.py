@@ -11,6 +11,7 @@ from wire.interface import Interface, caller, method
 from wire.principal import OPERATOR
 from wire.records import decode
 from wire.records.approvals import (
+    Allowed,
     ApplyRequestOptions,
     Approval,
     ApprovalFilter,
@@ -67,6 +68,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
             Deploy(SINCE - 1_000_000, "bob-2", COMMIT[::-1], 0, "operator", "The first one"),
         ]
         self.text = DIFF
+        self.allow_job = names.job_path(2)
         self.calls: list[tuple[Any, ...]] = []
 
     @method(allow=OPERATOR)
@@ -100,6 +102,11 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     async def Revert(self, agent: Str, tag: Str) -> UInt64:
         self.calls.append(("revert", agent, tag))
         return self._add(ApprovalKind.REVERT, agent, f"Back to {tag}")
+
+    @method(allow=OPERATOR)
+    async def AllowTool(self, agent: Str, rule: Str, reason: Str) -> Allowed:
+        self.calls.append(("allow", agent, rule, reason))
+        return Allowed(8, self.allow_job)
 
     @method(allow=OPERATOR)
     async def Approve(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:

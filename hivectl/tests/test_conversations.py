@@ -66,6 +66,8 @@ async def test_all_questions_show_how_they_ended(hive: FakeHive, hivectl: Hivect
         "answer": ["red", "blue"],
         "answered_by": "bob",
         "resolved": "2023-11-14T22:13:20.123456Z",
+        "permission": None,
+        "rule": None,
     }
 
 
@@ -114,6 +116,71 @@ async def test_a_text_is_answered_with_one_text(hive: FakeHive, hivectl: Hivectl
     ran = await hivectl("answer", "1", "-", "--json", stdin=b"because\nso")
     assert ran.json == {"id": 1, "state": "answered", "answer": ["because\nso"]}
     assert hive.broker.calls == [("answer", 1, "because\nso")]
+
+
+CALL: dict[str, Any] = {"permission": "0a1b", "rule": "Bash(git push:*)"}
+CHOICES = ("Allow once", "Allow for this session", "Always allow", "Deny")
+
+
+@pytest.mark.parametrize(
+    ("typed", "given"),
+    [
+        (["1"], ["Allow once"]),
+        (["Deny", "Use the fork."], ["Deny", "Use the fork."]),
+        (["4"], ["Deny"]),
+        (["Use the fork."], ["Use the fork."]),
+        (["Deny", "-"], ["Deny", "Use\nthe fork."]),
+    ],
+)
+async def test_a_tool_call_is_allowed_or_denied_with_a_reason(
+    hive: FakeHive, hivectl: Hivectl, typed: list[str], given: list[str]
+) -> None:
+    hive.broker.question("alice", "operator", "May I use Bash?", *CHOICES, **CALL)
+    ran = await hivectl("answer", "1", *typed, stdin=b"Use\nthe fork.")
+    assert ran.code == 0
+    assert hive.broker.calls == [("answer", 1, *given)]
+    assert hive.approvals.calls == []
+
+
+async def test_a_reason_does_not_go_with_a_permission(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.broker.question("alice", "operator", "May I use Bash?", *CHOICES, **CALL)
+    ran = await hivectl("answer", "1", "Allow once", "to the fork only")
+    assert ran.code == Exit.USAGE
+    assert ran.err == (
+        "hivectl: 'to the fork only' is not one of the choices. A text of your own goes with "
+        "'Deny' alone: it tells the agent why.\n"
+    )
+    hive.broker.question("alice", "operator", "Which?", "red", "I do not answer", permission="x")
+    assert (await hivectl("answer", "2", "red", "but darker")).code == 0
+    assert hive.broker.calls == [("answer", 2, "red", "but darker")]
+
+
+async def test_always_allow_changes_agent_toml_and_answers(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    hive.broker.question("alice", "operator", "May I use Bash?", *CHOICES, **CALL)
+    shown = await hivectl("questions", "--full")
+    assert "  Always allow: adds Bash(git push:*) to allowed_tools of alice\n" in shown.out
+    ran = await hivectl("answer", "1", "3")
+    assert ran.out == (
+        "question 1 of alice answered: Always allow\n"
+        "request 8 allows Bash(git push:*) to alice and is deployed when the turn is over\n"
+    )
+    why = "Question 1: the operator always allows Bash(git push:*)."
+    assert hive.approvals.calls == [("allow", "alice", "Bash(git push:*)", why)]
+    assert hive.broker.calls == [("answer", 1, "Always allow")]
+    hive.approvals.allow_job = "/"
+    hive.broker.question("alice", "operator", "May I use Bash?", *CHOICES, **CALL)
+    waits = await hivectl("answer", "2", "Always allow")
+    assert "request 8 allows Bash(git push:*) to alice and waits: hivectl diff 8\n" in waits.out
+
+
+async def test_always_allow_in_the_words_of_an_agent_changes_nothing(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    hive.broker.question("alice", "operator", "Which?", "Always allow", "no")
+    assert (await hivectl("answer", "1", "1")).code == 0
+    assert hive.approvals.calls == []
 
 
 async def test_what_is_no_choice_is_told_with_the_choices(hive: FakeHive, hivectl: Hivectl) -> None:

@@ -31,6 +31,9 @@ in
     systemd.services.hive-canfilter = {
       wantedBy = [ "hive.target" ];
     };
+    systemd.timers.hive-sweep = {
+      wantedBy = [ "hive.target" ];
+    };
     # A template, which lifecycle starts. Without apt, agents cannot have packages of their own.
     systemd.services."hive-build@".path = [ pkgs.git ];
 

@@ -3,10 +3,11 @@
 The approved requests are carried out by deploys/.
 """
 
+import asyncio
 from typing import Final
 
 from services import agentfile
-from services.approvals import bounds, settings
+from services.approvals import allowed_tools, bounds, settings
 from services.approvals.deploys.deployer import Deployer
 from services.approvals.deploys.lifecycle import Lifecycle
 from services.approvals.deploys.reconciler import Reconciler, outdated_note
@@ -22,8 +23,17 @@ from wire.errors import (
     InvalidArgument,
     LimitExceeded,
     NotFound,
+    Unavailable,
 )
-from wire.records.approvals import ApprovalFilter, ApprovalKind, ApprovalState, Change, Deploy
+from wire.records.approvals import (
+    NO_JOB,
+    Allowed,
+    ApprovalFilter,
+    ApprovalKind,
+    ApprovalState,
+    Change,
+    Deploy,
+)
 
 MAX_LISTED_TEXT: Final = 4 * 1024 * 1024
 """Characters of reasons and notes in one answer: the bus disconnects a sender of 32 MiB at once."""
@@ -51,6 +61,8 @@ class Approvals:
         self._reconciler = reconciler
         self._deployer = deployer
         self._lifecycle = lifecycle
+        self._allowing = asyncio.Lock()
+        """Held while a rule is added: the next one is added to the result."""
 
     # Requests
 
@@ -210,6 +222,55 @@ class Approvals:
         bounds.check_text("note", note, at_least=0)
         _check_shown(self._ledger.pending(number), commit)
         await self._resolve(number, ApprovalState.DENIED, note)
+
+    async def allow_tool(self, agent: str, rule: str, reason: str) -> Allowed:
+        """Add a rule to the allowed tools of an agent: request and approve that in one go.
+
+        While another request of the agent is in progress, or one of the operator's is pending, the
+        new request is based on that one, and waits for an approval of its own: it would approve
+        more than the rule.
+
+        Args:
+            rule: a permission rule, as agent.toml takes it.
+
+        Raises:
+            InvalidArgument: an argument is not valid, or the file would not be.
+            NotFound: there is no such agent.
+            Conflict: the rule is deployed already, or cannot be added to the file.
+            LimitExceeded: too many requests wait.
+            Unavailable: lifecycle cannot be asked, or git cannot be used.
+            HiveError: lifecycle refused the job. The request has failed.
+        """
+        names.check_agent_name(agent)
+        bounds.check_rule(rule)
+        bounds.check_text("reason", reason, at_least=1)
+        async with self._allowing:
+            main = await self._deployed(agent)
+            in_progress = self._requests.in_progress(agent)
+            pending = self._requests.pending(agent)
+            base = in_progress[0] if in_progress else None
+            if pending and pending.requested_by == names.OPERATOR:
+                base = pending
+            parent = base.commit if base else main
+            text = await self._repositories.read(agent, parent, agentfile.NAME)
+            config = allowed_tools.with_rule(text, rule)
+            if config is None:
+                if base:
+                    return Allowed(base.id, NO_JOB)
+                raise Conflict(f"The agent.toml of {agent} already allows {rule}.")
+            bounds.check_config(config)
+            commit = await self._repositories.commit_file(
+                agent, config, f"Allow {rule}", parent=parent
+            )
+            await self._repositories.check(agent, commit, base=main)
+            approval = self._ledger.add(ApprovalKind.APPLY, agent, commit, reason, names.OPERATOR)
+            number = await self._pin(approval)
+            if base:
+                return Allowed(number, NO_JOB)
+        try:
+            return Allowed(number, await self.approve(number, commit))
+        except Unavailable:
+            return Allowed(number, NO_JOB)  # it is approved, and the job follows
 
     # Reading
 

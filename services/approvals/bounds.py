@@ -66,6 +66,18 @@ def check_deployed_tag(tag: str) -> None:
         )
 
 
+def check_rule(rule: str) -> None:
+    """Check a permission rule.
+
+    Raises:
+        InvalidArgument: agent.toml does not take it.
+    """
+    try:
+        agentfile.check_tool(rule)
+    except ValueError as error:
+        raise InvalidArgument(f"{rule[:80]!r} is not a valid rule: {error}.") from error
+
+
 def check_config(text: str) -> None:
     """Check the text of an agent.toml.
 

@@ -53,6 +53,10 @@ class Approvals1(Interface, name=names.APPROVALS):
     async def Deny(self, id: UInt64, commit: Str, note: Str) -> None:
         await self._approvals.deny(id, commit, note)
 
+    @method(allow=OPERATOR)
+    async def AllowTool(self, agent: Str, rule: Str, reason: Str) -> records.Allowed:
+        return await self._approvals.allow_tool(agent, rule, reason)
+
     @method(allow=MANAGER | OPERATOR)
     async def Diff(self, id: UInt64) -> records.Change:
         return await self._approvals.diff(id)

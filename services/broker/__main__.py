@@ -9,6 +9,9 @@ from services.broker.clients import BusPendingRequests, LifecycleWatcher
 from services.broker.deadlines.clock import Clock, HostClock
 from services.broker.deadlines.deadlines import Deadlines
 from services.broker.events import Announcer
+from services.broker.holds.guard import LoopGuard
+from services.broker.holds.holds import Holds
+from services.broker.holds.loops import Loops
 from services.broker.interface import Broker1
 from services.broker.limits.limits import Limits
 from services.broker.maintenance.maintenance import Maintenance
@@ -96,14 +99,22 @@ def compose(
     bounds = Bounds.of(config)
     store, dead_letters = MessageStore(database, bounds), DeadLetters(database)
     tries = config.max_redeliveries + 1
-    inboxes = Inboxes(store, dead_letters, announcer, writes, invocations, tries=tries)
+    holds = Holds(database, announcer, writes)
+    guard = LoopGuard(holds, Loops(config, seconds))
+    inboxes = Inboxes(
+        store, dead_letters, announcer, writes, invocations, holds.is_held, tries=tries
+    )
+    broker = Broker(
+        store, dead_letters, inboxes, limits, announcer, writes, holds, guard, tries=tries
+    )
     return Parts(
         database=database,
         announcer=announcer,
         writes=writes,
         deadlines=deadlines,
         inboxes=inboxes,
-        broker=Broker(store, dead_letters, inboxes, limits, announcer, writes, tries=tries),
+        broker=broker,
+        holds=holds,
         questions=Questions(
             database,
             deadlines,
@@ -112,6 +123,8 @@ def compose(
             writes,
             max_open=config.max_open_questions,
             bounds=bounds,
+            guard=guard,
+            on_release=holds.released,
         ),
         reminders=Reminders(
             database, deadlines, limits, announcer, writes, max_pending=config.max_pending_reminders

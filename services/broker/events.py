@@ -1,9 +1,9 @@
 """The events of the broker, which the interface emits as signals."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from wire.records.broker import MessageChange, MessageState, Question
+from wire.records.broker import HoldsChanged, MessageChange, MessageState, Question
 
 
 class Events(Protocol):
@@ -21,6 +21,16 @@ class Events(Protocol):
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None:
         """A reminder became a message."""
 
+    def holds_changed(self, change: HoldsChanged) -> None:
+        """An agent is held, or not any more."""
+
+
+class Wake(Protocol):
+    """Lets the calls that wait for a message to somebody look."""
+
+    def __call__(self, *, urgent: bool) -> None:
+        """With `urgent`, those that wait for an urgent message look, too."""
+
 
 class NoListener:
     """Ignores the events."""
@@ -29,6 +39,7 @@ class NoListener:
     def question_added(self, question: Question) -> None: ...  # noqa: D102
     def question_resolved(self, question: Question) -> None: ...  # noqa: D102
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None: ...  # noqa: D102
+    def holds_changed(self, change: HoldsChanged) -> None: ...  # noqa: D102
 
 
 class Announcer:
@@ -39,10 +50,10 @@ class Announcer:
 
     def __init__(self) -> None:
         self.listener = NoListener()
-        self._wake: dict[str, Callable[[], None]] = {}
+        self._wake: dict[str, Wake] = {}
 
-    def wake_on_message(self, recipient: str, wake: Callable[[], None]) -> None:
-        """Call `wake` whenever a message to `recipient` is queued."""
+    def wake_on_message(self, recipient: str, wake: Wake) -> None:
+        """Call `wake` whenever a message to `recipient` is queued, or its hold ends."""
         self._wake[recipient] = wake
 
     def announce(self, changes: Sequence[MessageChange]) -> None:
@@ -50,6 +61,16 @@ class Announcer:
         if not changes:
             return
         self.listener.messages_changed(changes)
-        for recipient in {c.recipient for c in changes if c.state is MessageState.QUEUED}:
+        queued = {c.recipient: False for c in changes if c.state is MessageState.QUEUED}
+        for change in changes:
+            if change.urgent and change.recipient in queued:
+                queued[change.recipient] = True
+        for recipient, urgent in queued.items():
             if recipient in self._wake:
-                self._wake[recipient]()
+                self._wake[recipient](urgent=urgent)
+
+    def hold_ended(self, change: HoldsChanged) -> None:
+        """Announce that an agent is not held any more, and wake it."""
+        self.listener.holds_changed(change)
+        if change.agent in self._wake:
+            self._wake[change.agent](urgent=True)

@@ -10,6 +10,7 @@ from services.broker.parts import Parts
 from wire import names
 from wire.interface import Interface, caller, method, sender, signal
 from wire.principal import AGENTS, EVERYBODY, OPERATOR, service
+from wire.records import broker as records
 from wire.records.broker import (
     Message,
     MessageChange,
@@ -48,13 +49,29 @@ class Broker1(Interface, name=names.BROKER):
     async def Receive(self, max: UInt32, timeout_ms: UInt32) -> list[Message]:
         return await self._broker.receive(caller(), self._holder(), max, timeout_ms)
 
+    @method(allow=AGENTS)
+    async def ReceiveUrgent(self, max: UInt32, timeout_ms: UInt32) -> list[Message]:
+        return await self._broker.receive(caller(), self._holder(), max, timeout_ms, urgent=True)
+
     @method(allow=AGENTS | OPERATOR)
     async def Acknowledge(self, ids: UInt64List) -> None:
         await self._broker.acknowledge(caller(), sender(), ids)
 
+    @method(allow=AGENTS)
+    async def AcknowledgeCancelled(self, ids: UInt64List) -> None:
+        await self._broker.acknowledge(caller(), sender(), ids, cancelled=True)
+
     @method(allow=AGENTS | OPERATOR)
-    async def Release(self, ids: UInt64List) -> None:
-        await self._broker.release(caller(), sender(), ids)
+    async def Release(self, ids: UInt64List, options: Dict) -> None:
+        await self._broker.release(caller(), sender(), ids, options)
+
+    @method(allow=AGENTS)
+    async def GiveBack(self, ids: UInt64List, options: Dict) -> None:
+        await self._broker.release(caller(), sender(), ids, options, uncounted=True)
+
+    @method(allow=AGENTS | OPERATOR)
+    async def Retract(self, id: UInt64) -> None:
+        await self._broker.retract(caller(), id)
 
     @method(allow=AGENTS | OPERATOR | service("notify"))
     async def ListMessages(self, filter: Dict, limit: UInt32) -> list[Message]:
@@ -117,6 +134,22 @@ class Broker1(Interface, name=names.BROKER):
         await self._broker.unregister_agent(name)
 
     @method(allow=service("lifecycle"))
+    async def SetInboxOptions(self, name: Str, options: Dict) -> None:
+        await self._broker.set_inbox_options(name, options)
+
+    @method(allow=OPERATOR | service("lifecycle"))
+    async def ListHolds(self) -> list[records.Hold]:
+        return self._parts.holds.all()
+
+    @method(allow=OPERATOR)
+    async def Hold(self, name: Str, text: Str) -> None:
+        await self._parts.holds.hold(name, text)
+
+    @method(allow=OPERATOR)
+    async def Unhold(self, name: Str) -> None:
+        await self._parts.holds.unhold(name)
+
+    @method(allow=service("lifecycle"))
     async def ListWaiting(self) -> StrList:
         return sorted(await self._broker.waiting())
 
@@ -133,6 +166,9 @@ class Broker1(Interface, name=names.BROKER):
 
     @signal()
     def OperatorMessageQueued(self, sender: Str, id: UInt64, kind: Str) -> None: ...
+
+    @signal()
+    def HoldsChanged(self, agent: Str, kind: Str, text: Str, since: Int64) -> None: ...
 
     @signal()
     def QuestionAdded(self, to: Str, id: UInt64, sender: Str) -> None: ...
@@ -165,6 +201,10 @@ class Broker1(Interface, name=names.BROKER):
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None:
         """See Events."""
         self.ReminderDue(owner, reminder_id, message_id)
+
+    def holds_changed(self, change: records.HoldsChanged) -> None:
+        """See Events."""
+        self.HoldsChanged(*change)
 
     def _holder(self) -> Holder:
         """Return the caller's connection; it has one watch, however often it calls."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from services.broker.deadlines.deadlines import Deadlines
 from services.broker.events import Announcer
+from services.broker.holds.holds import Holds
 from services.broker.maintenance.maintenance import Maintenance
 from services.broker.messages.broker import Broker
 from services.broker.messages.inboxes import Inboxes
@@ -25,6 +26,7 @@ class Parts:
     deadlines: Deadlines
     inboxes: Inboxes
     broker: Broker
+    holds: Holds
     questions: Questions
     reminders: Reminders
     threads: OpenThreads

@@ -28,6 +28,16 @@ def test_each_agent_may_have_limits_of_its_own(tmp_path: Path) -> None:
     assert limits["alice"].may_send_to == ("*",)
 
 
+def test_the_operator_has_a_name_on_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "hyperhive.toml"
+    path.write_text('[operator]\nname = "Ada"\npronouns = "she/her"\n')
+    assert Config.load(path).operator.name == "Ada"
+    for name in ("", " ", "Ada\\n# New rules", "x" * 65):
+        path.write_text(f'[operator]\nname = "{name}"\n')
+        with pytest.raises(ConfigError, match="one line"):
+            Config.load(path)
+
+
 def test_a_missing_file_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HYPERHIVE_CONFIG", raising=False)
     monkeypatch.setattr("services.config.PATH", tmp_path / "none.toml")

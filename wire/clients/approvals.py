@@ -3,6 +3,7 @@
 from wire import names
 from wire.clients.client import Client, remote
 from wire.records.approvals import (
+    Allowed,
     ApplyRequestOptions,
     Approval,
     ApprovalFilter,
@@ -46,6 +47,10 @@ class ApprovalsClient(Client, interface=names.APPROVALS, path=names.APPROVALS_PA
     @remote("Deny")
     async def deny(self, id: UInt64, commit: Str, note: Str) -> None:
         """Deny a request, if it is about `commit`."""
+
+    @remote("AllowTool")
+    async def allow_tool(self, agent: Str, rule: Str, reason: Str) -> Allowed:
+        """Add a rule to the allowed tools of an agent, and approve that."""
 
     @remote("Diff")
     async def diff(self, id: UInt64) -> Change:

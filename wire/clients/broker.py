@@ -7,6 +7,8 @@ from wire.clients.client import Client, remote
 from wire.records import decode_all
 from wire.records.broker import (
     AskOptions,
+    Hold,
+    InboxOptions,
     Message,
     MessageChange,
     MessageFilter,
@@ -14,6 +16,7 @@ from wire.records.broker import (
     PurgeOptions,
     Question,
     QuestionFilter,
+    ReleaseOptions,
     Reminder,
     ReminderFilter,
     RemindOptions,
@@ -48,13 +51,29 @@ class BrokerClient(Client, interface=names.BROKER, path=names.BROKER_PATH):
     async def receive(self, max: UInt32, timeout_ms: UInt32) -> list[Message]:
         """Lease the next messages to the caller's connection; wait for the first."""
 
+    @remote("ReceiveUrgent")
+    async def receive_urgent(self, max: UInt32, timeout_ms: UInt32) -> list[Message]:
+        """Lease the next urgent messages to the caller's connection; wait for the first."""
+
     @remote("Acknowledge")
     async def acknowledge(self, ids: UInt64List) -> None:
         """Mark messages as done."""
 
+    @remote("AcknowledgeCancelled")
+    async def acknowledge_cancelled(self, ids: UInt64List) -> None:
+        """Mark messages as done whose turn was cancelled."""
+
     @remote("Release")
-    async def release(self, ids: UInt64List) -> None:
+    async def release(self, ids: UInt64List, options: ReleaseOptions) -> None:
         """Queue leased messages again."""
+
+    @remote("GiveBack")
+    async def give_back(self, ids: UInt64List, options: ReleaseOptions) -> None:
+        """Queue leased messages again, and do not count the delivery."""
+
+    @remote("Retract")
+    async def retract(self, id: UInt64) -> None:
+        """Take a message back that the caller sent."""
 
     @remote("ListMessages")
     async def list_messages(self, filter: MessageFilter, limit: UInt32) -> list[Message]:
@@ -115,6 +134,22 @@ class BrokerClient(Client, interface=names.BROKER, path=names.BROKER_PATH):
     @remote("UnregisterAgent")
     async def unregister_agent(self, name: Str) -> None:
         """Refuse messages for an agent."""
+
+    @remote("SetInboxOptions")
+    async def set_inbox_options(self, name: Str, options: InboxOptions) -> None:
+        """Set the limits of an agent's inbox; those that are left out have their defaults."""
+
+    @remote("ListHolds")
+    async def list_holds(self) -> list[Hold]:
+        """Return the held agents, by their names."""
+
+    @remote("Hold")
+    async def hold(self, name: Str, text: Str) -> None:
+        """Hold an agent: it gets no messages until `unhold`."""
+
+    @remote("Unhold")
+    async def unhold(self, name: Str) -> None:
+        """End the hold of an agent."""
 
     @remote("ListWaiting")
     async def list_waiting(self) -> StrList:

@@ -1,10 +1,10 @@
 """The records of org.hyperhive.Approvals1. Times are microseconds since 1970, 0 for never."""
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from wire.records.codec import dictionary, struct
-from wire.types import Bool, Int64, Str, UInt32, UInt64
+from wire.types import Bool, Int64, ObjectPath, Str, UInt32, UInt64
 
 
 class ApprovalState(StrEnum):
@@ -96,6 +96,21 @@ class ApprovalOptions(NamedTuple):
 
     base: Str | None = None
     """The base of the change that was shown; None: no change was shown."""
+
+
+NO_JOB: Final = "/"
+"""The path that stands for no job."""
+
+
+@struct
+class Allowed(NamedTuple):
+    """The outcome of AllowTool."""
+
+    request: UInt64
+    """The request that adds the rule."""
+    job: ObjectPath
+    """The job that deploys it; NO_JOB while another request is in progress: then the request waits
+    for an approval, or it includes the rule already."""
 
 
 @struct

@@ -11,6 +11,8 @@ PREVIEW: Final = 4096
 
 ALLOW_ALWAYS: Final = "Always allow"
 """The choice of a question about a permission that also adds its rule to agent.toml."""
+DENY: Final = "Deny"
+"""The choice of a question about a permission that denies it; a text says why."""
 
 
 class MessageState(StrEnum):
@@ -21,6 +23,20 @@ class MessageState(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     DEAD = "dead"
     DROPPED = "dropped"
+    """Given up by the operator."""
+    RETRACTED = "retracted"
+    """Taken back by its sender."""
+    CANCELLED = "cancelled"
+    """Ended with its turn, which was cancelled."""
+
+
+class HoldKind(StrEnum):
+    """The cause of a hold."""
+
+    LOOP = "loop"
+    """Two agents write to each other again and again."""
+    OPERATOR = "operator"
+    """The operator's order."""
 
 
 class QuestionState(StrEnum):
@@ -62,6 +78,11 @@ class Message(NamedTuple):
     this answer; empty for never, or not known."""
     earlier_life: Bool = False
     """Whether that invocation has ended."""
+    interrupt: Bool = False
+    """Whether a tool call that runs is cancelled for this message."""
+    reason: Str = ""
+    """Why its recipient released it last: one line of at most 300 characters, which an agent
+    wrote; empty for not said."""
 
 
 @struct
@@ -82,6 +103,30 @@ class MessageChange(NamedTuple):
     redeliveries: UInt32
     urgent: Bool
     in_reply_to: UInt64
+    reason: Str = ""
+
+
+@struct
+class Hold(NamedTuple):
+    """A held agent: it gets no messages but urgent ones of the operator and the hive."""
+
+    agent: Str
+    kind: HoldKind
+    text: Str
+    """The reason, for people."""
+    since: Int64
+
+
+@struct
+class HoldsChanged(NamedTuple):
+    """The arguments of the signal HoldsChanged."""
+
+    agent: Str
+    kind: Str
+    """A HoldKind; empty when the agent is not held any more."""
+    text: Str
+    since: Int64
+    """When the hold began, or ended."""
 
 
 @struct
@@ -146,8 +191,28 @@ class SendOptions(NamedTuple):
     dedupe_key: Str | None = None
     """A message of the same sender with the same key is stored once."""
     urgent: Bool = False
+    """The message reaches a running turn at its next tool boundary."""
     kind: Str = "message"
     """Only services set it."""
+    interrupt: Bool = False
+    """With `urgent`: cancel a tool call that runs first. Only the operator and the manager set
+    it."""
+
+
+@dictionary()
+class ReleaseOptions(NamedTuple):
+    """The options of Release and GiveBack."""
+
+    reason: Str = ""
+    """Why; it is kept with the messages."""
+
+
+@dictionary()
+class InboxOptions(NamedTuple):
+    """The options of SetInboxOptions."""
+
+    max_redeliveries: UInt32 | None = None
+    """In place of that of the configuration."""
 
 
 @dictionary(keys={"sender": "from"})

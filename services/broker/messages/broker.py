@@ -1,15 +1,25 @@
 """The rules of messages: sending, receiving, acknowledging, and the agents that take part."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from services.broker.events import Announcer
+from services.broker.holds.guard import LoopGuard
+from services.broker.holds.holds import Holds
 from services.broker.limits.limits import Limits
 from services.broker.messages.changes import change_of
 from services.broker.messages.dead_letters import DeadLetters
 from services.broker.messages.inbox import MAX_LEASED, Holder
 from services.broker.messages.inboxes import Inboxes
-from services.broker.messages.message import MESSAGE, PURGE_OPTIONS, SEND_OPTIONS, Draft
+from services.broker.messages.message import (
+    INBOX_OPTIONS,
+    MESSAGE,
+    PURGE_OPTIONS,
+    RELEASE_OPTIONS,
+    SEND_OPTIONS,
+    Draft,
+)
 from services.broker.messages.store import MessageStore
 from services.broker.writes import Writes
 from wire.errors import (
@@ -24,6 +34,8 @@ from wire.principal import Kind, Principal
 from wire.records.broker import Message, MessageChange, MessageState, Purged, SendOptions
 
 MAX_WAIT_MS: Final = 180_000
+MAX_REASON: Final = 300
+"""The most characters of the reason of a release."""
 
 
 class Broker:
@@ -40,6 +52,8 @@ class Broker:
         limits: Limits,
         announcer: Announcer,
         writes: Writes,
+        holds: Holds,
+        guard: LoopGuard,
         *,
         tries: int,
     ) -> None:
@@ -50,6 +64,8 @@ class Broker:
         self._limits = limits
         self._announcer = announcer
         self._writes = writes
+        self._holds = holds
+        self._guard = guard
         self._tries = tries
         self._agents: set[str] = set()
 
@@ -61,6 +77,10 @@ class Broker:
             could park them, or the limit is lower now.
         """
         self._agents = await self._store.agents()
+        await self._holds.recover()
+        self._inboxes.learn_tries(
+            {name: most + 1 for name, most in (await self._store.redeliveries()).items()}
+        )
         return await self._dead_letters.sweep(self._tries)
 
     async def send(self, who: Principal, to: str, body: str, options: Mapping[str, object]) -> int:
@@ -70,7 +90,9 @@ class Broker:
         that of the first.
 
         Raises:
-            AccessDenied: only services may set the option `kind`; or `who` may not write to `to`.
+            AccessDenied: only services may set the option `kind`, and only the operator and the
+                manager `interrupt`; or `who` may not write to `to`.
+            Conflict: `who` and `to` are held, because they were in a loop.
             InvalidArgument: an option is unknown or out of its bounds.
             LimitExceeded: the body is too large, `who` sends too much, or too many messages wait in
                 an inbox; what to do.
@@ -81,8 +103,10 @@ class Broker:
             raise AccessDenied(
                 "Only the services of the hive may set the kind of a message; leave the option out."
             )
+        _check_interrupt(who, chosen)
         self._limits.check_recipient(who, to)
         everybody = to == ALL_AGENTS
+        self._guard.check(who, to)
         self._limits.spend(who, body, max(1, len(self._agents - {who.name})) if everybody else 1)
         draft = Draft(
             sender=who.voice,
@@ -90,24 +114,34 @@ class Broker:
             kind=chosen.kind,
             body=body,
             urgent=chosen.urgent,
+            interrupt=chosen.interrupt,
             in_reply_to=chosen.in_reply_to or 0,
             dedupe_key=_dedupe_key(who, chosen),
         )
-        work = self._send_to_all(draft) if everybody else self._send(draft)
+        work = self._send(who, draft, everybody=everybody)
         return await self._writes.carry_out_in_turn(who.voice, len(body), work)
 
     async def receive(
-        self, who: Principal, holder: Holder, limit: int, timeout_ms: int
+        self,
+        who: Principal,
+        holder: Holder,
+        limit: int,
+        timeout_ms: int,
+        *,
+        urgent: bool = False,
     ) -> list[Message]:
         """Lease the next messages to `who` to its connection `holder`; wait for the first.
 
-        The operator's messages come first, then those of the hive, then one of each sender in turn.
+        The operator's messages come first, then those of the hive, then one of each sender in turn;
+        in each group, urgent ones come first. A held agent gets only urgent ones of the operator
+        and the hive.
 
         Args:
             who: an agent or the operator.
             holder: the lease ends when this connection leaves the bus.
             limit: the most messages, 1 or more; at most 1000 and about 4 MiB of text come at once.
             timeout_ms: how long to wait for the first, 0 to 180,000; then the answer is empty.
+            urgent: whether to lease urgent messages alone.
 
         Raises:
             InvalidArgument: an argument is out of its bounds.
@@ -121,16 +155,22 @@ class Broker:
             raise InvalidArgument(
                 f"{timeout_ms} is not a valid timeout_ms: use at most {MAX_WAIT_MS}."
             )
-        messages = await self._inboxes.lease(who.voice, holder, limit, timeout_ms / 1000)
+        messages = await self._inboxes.lease(
+            who.voice, holder, limit, timeout_ms / 1000, urgent=urgent
+        )
         self._announcer.announce([change_of(m, MessageState.LEASED) for m in messages])
         return messages
 
-    async def acknowledge(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
+    async def acknowledge(
+        self, who: Principal, holder: str, ids: Sequence[int], *, cancelled: bool = False
+    ) -> None:
         """Mark received messages as done; those that are done already stay so.
 
         An agent may acknowledge what it received unless another connection leases it now. So a
         restart of the broker, which ends all leases, does not make agents repeat their work. The
         operator may acknowledge its messages without having received them.
+
+        With `cancelled` the messages show that their turn was cancelled.
 
         Raises:
             Conflict: some ids are leased by other connections, or were never received.
@@ -138,15 +178,60 @@ class Broker:
             In both cases the other ids were acknowledged.
         """
         _check_count(ids)
-        await self._writes.carry_out(self._acknowledge(who, holder, ids))
+        await self._writes.carry_out(self._acknowledge(who, holder, ids, cancelled=cancelled))
 
-    async def release(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
+    async def release(
+        self,
+        who: Principal,
+        holder: str,
+        ids: Sequence[int],
+        options: Mapping[str, object] = MappingProxyType({}),
+        *,
+        uncounted: bool = False,
+    ) -> None:
         """End leases of `holder`: the messages are queued again, as redeliveries, or parked.
 
         Ids that `holder` does not lease stay as they are.
+
+        Args:
+            who: an agent or the operator.
+            holder: the connection of `who`.
+            ids: the messages.
+            options: see ReleaseOptions. A long reason is cut; its line breaks become spaces.
+            uncounted: do not count the delivery. For each message that is possible a limited number
+                of times; then it counts.
+
+        Raises:
+            InvalidArgument: an option is unknown.
         """
         _check_count(ids)
-        await self._inboxes.release(who.voice, holder, ids)
+        reason = " ".join(RELEASE_OPTIONS.parse(options).reason.split())[:MAX_REASON]
+        await self._writes.carry_out(
+            self._inboxes.release(who.voice, holder, ids, reason=reason, uncounted=uncounted)
+        )
+
+    async def retract(self, who: Principal, message_id: int) -> None:
+        """Take back a message that `who` sent and that its recipient does not have yet.
+
+        The first of the messages to `*` stands for all of them. A message that was taken back
+        already stays so.
+
+        Raises:
+            Conflict: its recipient is working on it, or it is done; the sentence says what to do.
+                The other copies of a message to `*` were taken back.
+            NotFound: `who` has sent no such message.
+        """
+        await self._writes.carry_out(self._retract(who, message_id))
+
+    async def set_inbox_options(self, name: str, options: Mapping[str, object]) -> None:
+        """Set the limits of the inbox of an agent; those that are left out have their defaults.
+
+        Raises:
+            InvalidArgument: an option is unknown or out of its bounds.
+            NotFound: the agent is not registered.
+        """
+        most = INBOX_OPTIONS.parse(options).max_redeliveries
+        await self._writes.carry_out(self._set_redeliveries(name, most))
 
     async def register_agent(self, name: str) -> None:
         """Accept messages for the agent `name` from now on, if it is not registered already.
@@ -169,8 +254,9 @@ class Broker:
         await self._writes.carry_out(self._unregister(name))
 
     async def waiting(self) -> set[str]:
-        """Return the recipients of messages that are queued or leased."""
-        return await self._store.waiting()
+        """Return the recipients of messages that are queued or leased, and that are not held."""
+        waiting = await self._store.waiting()
+        return {name for name in waiting if not self._holds.is_held(name)}
 
     async def requeue(self, ids: Sequence[int]) -> None:
         """Queue dead letters again, with as many further tries as a new message has.
@@ -212,20 +298,20 @@ class Broker:
             )
         return purged
 
-    async def _send(self, draft: Draft) -> int:
-        message_id, changes = await self._store.append(draft)
+    async def _send(self, who: Principal, draft: Draft, *, everybody: bool) -> int:
+        store = self._store.broadcast if everybody else self._store.append
+        message_id, changes = await store(draft)
         self._announcer.announce(changes)
+        for change in changes:
+            await self._guard.wrote(who, change.recipient, draft.body)
         return message_id
 
-    async def _send_to_all(self, draft: Draft) -> int:
-        message_id, changes = await self._store.broadcast(draft)
-        self._announcer.announce(changes)
-        return message_id
-
-    async def _acknowledge(self, who: Principal, holder: str, ids: Sequence[int]) -> None:
+    async def _acknowledge(
+        self, who: Principal, holder: str, ids: Sequence[int], *, cancelled: bool
+    ) -> None:
         name = who.voice
         outcome, others = await self._inboxes.acknowledge(
-            name, holder, ids, unreceived=not who.is_agent
+            name, holder, ids, unreceived=not who.is_agent, cancelled=cancelled
         )
         self._announcer.announce(outcome.done)
         if others or outcome.unreceived:
@@ -236,6 +322,19 @@ class Broker:
             )
         if outcome.unknown:
             raise NotFound(f"The inbox of {name} has no message {_listed(outcome.unknown)}.")
+
+    async def _retract(self, who: Principal, message_id: int) -> None:
+        kept = []
+        for one in await self._store.sent(who.voice, message_id):
+            if one.state is not MessageState.RETRACTED:
+                change = await self._inboxes.retract(one.recipient, one.id)
+                kept += [] if change else [one]
+        if kept:
+            raise Conflict(" ".join(_kept(one) for one in kept[:10]))
+
+    async def _set_redeliveries(self, name: str, most: int | None) -> None:
+        await self._store.set_redeliveries(name, most)
+        await self._inboxes.set_tries(name, None if most is None else most + 1)
 
     async def _requeue(self, ids: Sequence[int]) -> list[int]:
         changed = await self._dead_letters.requeue(ids)
@@ -258,6 +357,29 @@ def _dedupe_key(who: Principal, options: SendOptions) -> str | None:
     if options.dedupe_key is None or who.kind is not Kind.SERVICE:
         return options.dedupe_key
     return f"{who.name}:{options.dedupe_key}"
+
+
+def _check_interrupt(who: Principal, options: SendOptions) -> None:
+    if not options.interrupt:
+        return
+    if not who.is_operator and who.kind is not Kind.MANAGER:
+        raise AccessDenied(
+            "Only the operator and the manager may interrupt a tool call; leave `interrupt` out."
+        )
+    if not options.urgent:
+        raise InvalidArgument("`interrupt` is for urgent messages; set `urgent`, too.")
+
+
+def _kept(one: MessageChange) -> str:
+    """Return why a message was not taken back, and what to do."""
+    if one.state in (MessageState.QUEUED, MessageState.DEAD):
+        why = (
+            f"{one.recipient} is working on it; the operator can end that turn with `hivectl "
+            f"cancel {one.recipient}`"
+        )
+    else:
+        why = f"it is {one.state} already"
+    return f"Message {one.id} was not taken back: {why}."
 
 
 def _check_count(ids: Sequence[int]) -> None:

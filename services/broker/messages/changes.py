@@ -99,4 +99,5 @@ def change_of(message: Message, state: MessageState) -> MessageChange:
         redeliveries=message.redeliveries,
         urgent=message.urgent,
         in_reply_to=message.in_reply_to,
+        reason=message.reason,
     )

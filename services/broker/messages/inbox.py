@@ -20,8 +20,11 @@ MAX_WAITING: Final = 64
 class HandOut(Protocol):
     """The way in which an inbox gets messages: see MessageStore.hand_out."""
 
-    async def __call__(self, limit: int, without: Collection[int]) -> HandedOut:
-        """Return up to `limit` of the next queued messages that are not in `without`."""
+    async def __call__(self, limit: int, without: Collection[int], *, urgent: bool) -> HandedOut:
+        """Return up to `limit` of the next queued messages that are not in `without`.
+
+        With `urgent` only urgent ones.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,8 @@ class Lease:
 
     message: Message
     holder: str
-    last: bool
-    """True if this was the last try: the message is not handed out again."""
+    tries: int
+    """How often the message was handed out since it was sent, or requeued by the operator."""
 
 
 class Inbox:
@@ -67,16 +70,22 @@ class Inbox:
         self._hand_out = hand_out
         self._give_back = give_back
         self._stopping = stopping
-        # The waiting calls, in the order they came. Only the event of the first one is ever set.
+        # The waiting calls, in the order they came; those that wait for urgent messages alone have
+        # a line of their own. Only the event of the first one of a line is ever set.
         self._line: deque[asyncio.Event] = deque()
+        self._urgent_line: deque[asyncio.Event] = deque()
 
     @property
     def waiting(self) -> int:
         """The number of calls of Receive that wait."""
-        return len(self._line)
+        return len(self._line) + len(self._urgent_line)
 
-    async def take(self, holder: Holder, limit: int, timeout: float) -> list[Message]:
+    async def take(
+        self, holder: Holder, limit: int, timeout: float, *, urgent: bool = False
+    ) -> list[Message]:
         """Lease up to `limit` of the next messages to `holder`; wait until there is one.
+
+        With `urgent` only urgent messages count.
 
         Returns:
             The messages; none after `timeout` seconds, or when the holder leaves.
@@ -94,27 +103,45 @@ class Inbox:
             )
         deadline = asyncio.get_running_loop().time() + timeout
         look = asyncio.Event()
-        self._line.append(look)
-        self.wake()
+        line = self._urgent_line if urgent else self._line
+        line.append(look)
+        line[0].set()
         try:
-            return await self._take(look, holder, limit, deadline)
+            return await self._take(look, holder, limit, deadline, urgent=urgent)
         finally:
-            self._line.remove(look)
-            self.wake()
+            line.remove(look)
+            if line:
+                line[0].set()
 
-    def wake(self) -> None:
-        """Let the first waiting call look: a message came, or the agent was unregistered."""
-        if self._line:
-            self._line[0].set()
+    def wake(self, *, urgent: bool = True) -> None:
+        """Let the first waiting calls look: a message came, or the agent was unregistered.
+
+        Args:
+            urgent: whether those that wait for urgent messages look, too; they look first.
+        """
+        for line in (self._urgent_line, self._line) if urgent else (self._line,):
+            if line:
+                line[0].set()
 
     def release(self, holder: str, ids: Iterable[int] | None = None) -> list[Lease]:
         """End the leases of `holder`, all or those of `ids`, and return them."""
         wanted = list(self.leases) if ids is None else ids
-        mine = [i for i in wanted if i in self.leases and self.leases[i].holder == holder]
-        return [self.leases.pop(i) for i in dict.fromkeys(mine)]
+        return [self.leases.pop(i) for i in self.leased_to(holder, wanted)]
+
+    def leased_to(self, holder: str, ids: Iterable[int]) -> list[int]:
+        """Return those of `ids` that are leased to `holder`."""
+        return [
+            i for i in dict.fromkeys(ids) if i in self.leases and self.leases[i].holder == holder
+        ]
 
     async def _take(
-        self, look: asyncio.Event, holder: Holder, limit: int, deadline: float
+        self,
+        look: asyncio.Event,
+        holder: Holder,
+        limit: int,
+        deadline: float,
+        *,
+        urgent: bool,
     ) -> list[Message]:
         while await self._wait(look, holder, deadline):
             room = MAX_LEASED - len(self.leases)
@@ -126,7 +153,7 @@ class Inbox:
             # Before the look, so that a message which comes during the look sets the event again.
             look.clear()
             async with self.handing_out:
-                handed = await self._lease(holder.name, min(limit, room))
+                handed = await self._lease(holder.name, min(limit, room), urgent=urgent)
                 leases = _leases(holder.name, handed)
                 if leases and not holder.left.done():
                     self.leases |= {lease.message.id: lease for lease in leases}
@@ -135,8 +162,8 @@ class Inbox:
             self._give_back(leases)
         return []
 
-    async def _lease(self, holder: str, limit: int) -> HandedOut:
-        handing = asyncio.ensure_future(self._hand_out(limit, self.leases.keys()))
+    async def _lease(self, holder: str, limit: int, *, urgent: bool) -> HandedOut:
+        handing = asyncio.ensure_future(self._hand_out(limit, self.leases.keys(), urgent=urgent))
         try:
             return await asyncio.shield(handing)
         except asyncio.CancelledError:
@@ -162,4 +189,4 @@ class Inbox:
 
 def _leases(holder: str, handed: HandedOut) -> list[Lease]:
     # Without the texts: a thousand large ones that are never acknowledged would be a gigabyte.
-    return [Lease(m._replace(body=""), holder, m.id in handed.last) for m in handed.messages]
+    return [Lease(m._replace(body=""), holder, handed.tries[m.id]) for m in handed.messages]

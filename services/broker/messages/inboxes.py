@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -16,7 +16,7 @@ from services.broker.messages.invocations import Invocations
 from services.broker.messages.store import Acknowledged, HandedOut, MessageStore
 from services.broker.writes import Writes
 from wire.errors import Unavailable
-from wire.records.broker import Message, MessageState, Purged
+from wire.records.broker import Message, MessageChange, MessageState, Purged
 
 PURGE_BATCH: Final = 250
 """The most messages that one transaction drops."""
@@ -34,6 +34,7 @@ class Inboxes:
         announcer: Announcer,
         writes: Writes,
         invocations: Invocations,
+        is_held: Callable[[str], bool],
         *,
         tries: int,
     ) -> None:
@@ -45,14 +46,18 @@ class Inboxes:
             announcer: hears of messages that are queued again or become dead letters.
             writes: owns the tasks that store dead letters.
             invocations: the containers that run now.
-            tries: how often a message is handed out before it becomes a dead letter.
+            is_held: whether an inbox hands out only urgent messages of the operator and the hive.
+            tries: how often a message is handed out before it becomes a dead letter; `set_tries`
+                sets it for one inbox.
         """
         self._store = store
         self._dead_letters = dead_letters
         self._announcer = announcer
         self._writes = writes
         self._invocations = invocations
+        self._is_held = is_held
         self._tries = tries
+        self._own_tries: dict[str, int] = {}
         self._stopping = asyncio.get_running_loop().create_future()
         self._inboxes: dict[str, Inbox] = {}
         # The inboxes in which a connection has leases: when it leaves the bus, they end.
@@ -75,16 +80,40 @@ class Inboxes:
         """Return the ids of the messages that are leased now."""
         return frozenset(i for inbox in self._inboxes.values() for i in inbox.leases)
 
-    async def lease(self, name: str, holder: Holder, limit: int, timeout: float) -> list[Message]:
+    def learn_tries(self, tries: Mapping[str, int]) -> None:
+        """Take over the numbers that `set_tries` of an earlier broker has set."""
+        self._own_tries = dict(tries)
+
+    async def set_tries(self, name: str, tries: int | None) -> None:
+        """Set how often messages to the agent `name` are handed out; None for the default.
+
+        Messages that were handed out as often already are parked.
+
+        Raises:
+            Unavailable: the store could not be used.
+        """
+        self._own_tries.pop(name, None)
+        if tries is not None:
+            self._own_tries[name] = tries
+        inbox = self[name]
+        async with inbox.handing_out:
+            parked = await self._dead_letters.park_worn_out(
+                name, self._tries_of(name), inbox.leases.keys()
+            )
+        self._announcer.announce(parked)
+
+    async def lease(
+        self, name: str, holder: Holder, limit: int, timeout: float, *, urgent: bool
+    ) -> list[Message]:
         """Lease messages to `holder`: see Inbox.take."""
         inbox = self[name]
-        messages = await inbox.take(holder, limit, timeout)
+        messages = await inbox.take(holder, limit, timeout, urgent=urgent)
         if messages:
             self._watch(holder, inbox)
         return messages
 
     async def acknowledge(
-        self, name: str, holder: str, ids: Sequence[int], *, unreceived: bool
+        self, name: str, holder: str, ids: Sequence[int], *, unreceived: bool, cancelled: bool
     ) -> tuple[Acknowledged, list[int]]:
         """Acknowledge messages that no other connection leases.
 
@@ -93,6 +122,7 @@ class Inboxes:
             holder: the connection that acknowledges.
             ids: the messages.
             unreceived: whether messages may be acknowledged that were never handed out.
+            cancelled: whether they become CANCELLED instead.
 
         Returns:
             The outcome of those that were tried, and the ids that other connections lease.
@@ -107,16 +137,59 @@ class Inboxes:
                 pass
         others = [i for i in ids if i in inbox.leases and inbox.leases[i].holder != holder]
         mine = [i for i in ids if i not in others]
-        outcome = await self._store.acknowledge(name, mine, unreceived=unreceived)
+        outcome = await self._store.acknowledge(
+            name, mine, unreceived=unreceived, cancelled=cancelled
+        )
         for i in mine:
             inbox.leases.pop(i, None)
         return outcome, others
 
-    async def release(self, name: str, holder: str, ids: Sequence[int]) -> None:
-        """End leases of `holder`; returns when messages that came back too often are parked."""
-        parking = self._end(self[name].release(holder, ids))
+    async def release(
+        self, name: str, holder: str, ids: Sequence[int], *, reason: str, uncounted: bool = False
+    ) -> None:
+        """End leases of `holder`; returns when messages that came back too often are parked.
+
+        Args:
+            name: the inbox.
+            holder: the connection that releases.
+            ids: the messages; those that `holder` does not lease stay as they are.
+            reason: why, for people; empty for not said.
+            uncounted: whether the delivery does not count, as far as the store allows that.
+
+        Raises:
+            Unavailable: the store could not be written, and the leases go on.
+        """
+        inbox = self[name]
+        mine = inbox.leased_to(holder, ids)
+        if mine and reason:
+            await self._store.note_reason(mine, reason)
+        given_back = await self._store.give_back(mine) if mine and uncounted else frozenset()
+        leases = [
+            replace(lease, tries=lease.tries - (lease.message.id in given_back))
+            for lease in inbox.release(holder, mine)
+        ]
+        parking = self._end(leases, reason=reason)
         if parking:
             await asyncio.shield(parking)
+
+    async def retract(self, name: str, message_id: int) -> MessageChange | None:
+        """Take back a message in an inbox, unless a connection leases it or it is done.
+
+        Returns:
+            The change; None if it was not taken back.
+
+        Raises:
+            Unavailable: the store could not be written.
+        """
+        inbox = self[name]
+        # A message that is being handed out is not in `leases` yet.
+        async with inbox.handing_out:
+            if message_id in inbox.leases:
+                return None
+            change = await self._store.retract(message_id)
+        if change:
+            self._announcer.announce([change])
+        return change
 
     async def purge(self, name: str, origin: str | None) -> Purged:
         """Drop the queued messages of an inbox, some at a time, so that other writers go on.
@@ -151,13 +224,17 @@ class Inboxes:
         for inbox in self._held_by.pop(holder):
             self._end(inbox.release(holder))
 
-    async def _hand_out(self, name: str, limit: int, without: Collection[int]) -> HandedOut:
+    async def _hand_out(
+        self, name: str, limit: int, without: Collection[int], *, urgent: bool
+    ) -> HandedOut:
         handed = await self._store.hand_out(
             name,
             limit,
             without,
-            tries=self._tries,
+            tries=self._tries_of(name),
             invocation=self._invocations.current(name),
+            urgent=urgent,
+            held=self._is_held(name),
         )
         messages = [self._invocations.mark_earlier(m) for m in handed.messages]
         return replace(handed, messages=messages)
@@ -167,20 +244,29 @@ class Inboxes:
             holder.left.add_done_callback(lambda _: self.holder_left(holder.name))
         self._held_by[holder.name].add(inbox)
 
-    def _end(self, leases: Sequence[Lease]) -> "asyncio.Task[None] | None":
+    def _tries_of(self, name: str) -> int:
+        return self._own_tries.get(name, self._tries)
+
+    def _is_last(self, lease: Lease) -> bool:
+        return lease.tries >= self._tries_of(lease.message.recipient)
+
+    def _end(self, leases: Sequence[Lease], *, reason: str = "") -> "asyncio.Task[None] | None":
         """Queue the messages of ended leases again; the returned task parks those out of tries.
 
         Nothing is handed out more often than it may be, even before that task has ended.
         """
-        again = [lease.message for lease in leases if not lease.last]
+        again = [lease.message for lease in leases if not self._is_last(lease)]
         # The hand-out that has ended is a redelivery from now on.
         self._announcer.announce(
             [
-                change_of(m._replace(redeliveries=m.redeliveries + 1), MessageState.QUEUED)
+                change_of(
+                    m._replace(redeliveries=m.redeliveries + 1, reason=reason or m.reason),
+                    MessageState.QUEUED,
+                )
                 for m in again
             ]
         )
-        last = [lease.message.id for lease in leases if lease.last]
+        last = [lease.message.id for lease in leases if self._is_last(lease)]
         return self._writes.start(self._park(last)) if last else None
 
     async def _park(self, ids: Collection[int]) -> None:

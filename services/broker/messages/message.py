@@ -8,7 +8,14 @@ from pydantic import Field
 
 from services.broker.storage.database import LAST_ID
 from services.options import Options
-from wire.records.broker import Message, MessageState, PurgeOptions, SendOptions
+from wire.records.broker import (
+    InboxOptions,
+    Message,
+    MessageState,
+    PurgeOptions,
+    ReleaseOptions,
+    SendOptions,
+)
 
 MESSAGE: Final = "message"
 """The kind of messages from agents and the operator; services use kinds of their own."""
@@ -21,6 +28,12 @@ SEND_OPTIONS: Final = Options(
     kind=Field(pattern=r"^[a-z][a-z-]{0,31}$"),
 )
 
+RELEASE_OPTIONS: Final = Options(ReleaseOptions, "option of Release")
+
+INBOX_OPTIONS: Final = Options(
+    InboxOptions, "option of SetInboxOptions", max_redeliveries=Field(le=1000)
+)
+
 PURGE_OPTIONS: Final = Options(PurgeOptions, "option of PurgeInbox")
 
 TRANSITIONS: Final[Mapping[MessageState, frozenset[MessageState]]] = {
@@ -30,20 +43,35 @@ TRANSITIONS: Final[Mapping[MessageState, frozenset[MessageState]]] = {
             MessageState.ACKNOWLEDGED,
             MessageState.DEAD,
             MessageState.DROPPED,
+            MessageState.RETRACTED,
+            MessageState.CANCELLED,
         }
     ),
     MessageState.LEASED: frozenset(
-        {MessageState.QUEUED, MessageState.ACKNOWLEDGED, MessageState.DEAD}
+        {
+            MessageState.QUEUED,
+            MessageState.ACKNOWLEDGED,
+            MessageState.DEAD,
+            MessageState.CANCELLED,
+        }
     ),
     MessageState.DEAD: frozenset(
-        {MessageState.QUEUED, MessageState.ACKNOWLEDGED, MessageState.DROPPED}
+        {
+            MessageState.QUEUED,
+            MessageState.ACKNOWLEDGED,
+            MessageState.DROPPED,
+            MessageState.RETRACTED,
+            MessageState.CANCELLED,
+        }
     ),
     MessageState.ACKNOWLEDGED: frozenset(),
     MessageState.DROPPED: frozenset(),
+    MessageState.RETRACTED: frozenset(),
+    MessageState.CANCELLED: frozenset(),
 }
 """The next states of each state. A queued message is acknowledged by the operator, or by an agent
 that leased the message before the broker was restarted: the new broker knows no earlier leases.
-Such an acknowledgement may also come for a dead letter."""
+Such an acknowledgement may also come for a dead letter. CANCELLED is one, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +85,9 @@ class Draft:
     urgent: bool = False
     in_reply_to: int = 0
     dedupe_key: str | None = None
+    interrupt: bool = False
+    copy_of: int = 0
+    """The first message of those to `*`; 0 for that itself, and for a message to one recipient."""
     cause: str = ""
     """The agent or operator whose act makes the hive send this message; empty for the sender."""
 
@@ -78,4 +109,5 @@ class Draft:
             urgent=self.urgent,
             in_reply_to=self.in_reply_to,
             state=MessageState.QUEUED,
+            interrupt=self.interrupt,
         )

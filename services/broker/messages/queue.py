@@ -5,13 +5,16 @@ hive have fixed rounds before all others. The messages of each agent get ascendi
 message a round, so that the senders take turns. A sender without queued messages joins the round
 that is being handed out, unless it had its message in that round (start-time fair queueing).
 
+Urgent messages come first in their round. They do not wait for the other messages of their sender:
+each agent has one urgent message in a round, beside its other one.
+
 The round of a message never changes: a message that is queued again keeps its place.
 
 All functions are called within a transaction.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,13 +30,28 @@ FEW: Final = 10
 
 _WAITING: Final = "acknowledged IS NULL AND parked IS NULL"
 
-ROUND: Final = f"""coalesce(:first, max(
-    coalesce((SELECT max(round) FROM served WHERE recipient = :recipient), 0),
-    coalesce((SELECT round + 1 FROM served WHERE recipient = :recipient AND origin = :origin), 0),
-    coalesce((SELECT max(round) + 1 FROM message INDEXED BY message_origin
-        WHERE recipient = :recipient AND origin = :origin AND {_WAITING}), 0)
-))"""  # noqa: S608 - constants only
+ORDER: Final = "round, urgent DESC, message.id"
+"""The order of an inbox; the index message_round has it."""
+
+
+def _round(own: str) -> str:
+    return f"""coalesce(:first, max(
+        coalesce((SELECT max(round) FROM served WHERE recipient = :recipient), 0),
+        coalesce(
+            (SELECT round + 1 FROM served WHERE recipient = :recipient AND origin = :origin), 0),
+        coalesce((SELECT max(round) + 1 FROM message INDEXED BY {own}), 0)
+    ))"""  # noqa: S608 - constants only
+
+
+ROUND: Final = _round(
+    f"message_origin WHERE recipient = :recipient AND origin = :origin AND {_WAITING}"
+)
 """The round of a new message; `:first` is its round in FIRST, or NULL."""
+URGENT_ROUND: Final = _round(
+    "message_urgent_origin "
+    f"WHERE recipient = :recipient AND origin = :origin AND {_WAITING} AND urgent = 1"
+)
+"""The round of a new urgent message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +108,32 @@ def check_room(db: sqlite3.Connection, origin: str, recipient: str, bounds: Boun
 
 def note_served(db: sqlite3.Connection, recipient: str, taken: Sequence[sqlite3.Row]) -> None:
     """Note the rounds of messages that are handed out, in their order."""
-    rounds = {row["origin"]: row["round"] for row in taken if row["round"] >= 0}
+    turns = [row for row in taken if row["round"] >= 0]
+    _note(db, recipient, {row["origin"]: row["round"] for row in turns if not row["urgent"]})
+    urgent = {row["origin"]: row["round"] for row in turns if row["urgent"]}
+    if urgent:
+        # Urgent messages can be handed out alone. They must not end the rounds of the others.
+        current = _current(db, recipient)
+        _note(db, recipient, {origin: min(turn, current) for origin, turn in urgent.items()})
+
+
+def _note(db: sqlite3.Connection, recipient: str, rounds: Mapping[str, int]) -> None:
     db.executemany(
         "INSERT INTO served VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET round = excluded.round "
         "WHERE excluded.round > round",
         [(recipient, origin, number) for origin, number in rounds.items()],
     )
+
+
+def _current(db: sqlite3.Connection, recipient: str) -> int:
+    """Return the round that is being handed out."""
+    row = db.execute(
+        "SELECT max(coalesce((SELECT max(round) FROM served WHERE recipient = :recipient), 0), "  # noqa: S608
+        "coalesce((SELECT round FROM message INDEXED BY message_round WHERE recipient = :recipient "
+        f"AND round >= 0 AND urgent = 0 AND {_WAITING} ORDER BY round LIMIT 1), 0)) AS current",
+        {"recipient": recipient},
+    ).fetchone()
+    return int(row["current"])
 
 
 def _count(db: sqlite3.Connection, most: int, recipient: str, origin: str) -> int:

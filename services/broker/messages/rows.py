@@ -12,11 +12,11 @@ PAGE_BYTES: Final = 4 * 2**20
 COLUMNS: Final = (
     "message.id AS id, sender, recipient, kind, body.text AS body, queued, deliveries, urgent, "
     "in_reply_to, acknowledged IS NOT NULL AS is_done, parked IS NOT NULL AS was_parked, "
-    "invocation, forgiven, origin, round"
+    "invocation, forgiven, origin, round, interrupt, reason, ending"
 )
 """The columns that the functions here need, of the tables message and body."""
 
-HEADER: Final = "id, sender, recipient, kind, queued, deliveries, urgent, in_reply_to"
+HEADER: Final = "id, sender, recipient, kind, queued, deliveries, urgent, in_reply_to, reason"
 """The columns that `changed` needs, of the table message."""
 
 
@@ -63,6 +63,7 @@ def changed(row: sqlite3.Row, state: MessageState) -> MessageChange:
         redeliveries=_redeliveries(row, state),
         urgent=bool(row["urgent"]),
         in_reply_to=row["in_reply_to"],
+        reason=row["reason"],
     )
 
 
@@ -77,9 +78,13 @@ def listed(row: sqlite3.Row, leased: Collection[int]) -> Message:
 
 
 def _redeliveries(row: sqlite3.Row, state: MessageState) -> int:
-    # A hand-out that has not ended yet, or that ended well, is not a redelivery.
-    failed = state in (MessageState.QUEUED, MessageState.DEAD, MessageState.DROPPED)
-    return max(0, int(row["deliveries"]) - (not failed))
+    # A hand-out that has not ended yet, or that ended with its message, is not a redelivery.
+    return max(0, int(row["deliveries"]) - (state in _HANDED_OUT))
+
+
+_HANDED_OUT: Final = frozenset(
+    {MessageState.LEASED, MessageState.ACKNOWLEDGED, MessageState.CANCELLED}
+)
 
 
 _STATES: Final = {
@@ -91,6 +96,8 @@ _STATES: Final = {
 
 
 def _state(row: sqlite3.Row, leased: Collection[int]) -> MessageState:
+    if row["ending"]:
+        return MessageState(row["ending"])
     otherwise = MessageState.LEASED if row["id"] in leased else MessageState.QUEUED
     return _STATES.get((bool(row["is_done"]), bool(row["was_parked"])), otherwise)
 
@@ -108,4 +115,6 @@ def _message(row: sqlite3.Row, state: MessageState, redeliveries: int) -> Messag
         in_reply_to=row["in_reply_to"],
         state=state,
         invocation=row["invocation"],
+        interrupt=bool(row["interrupt"]),
+        reason=row["reason"],
     )

@@ -5,7 +5,7 @@ memory by `Inboxes`, so a broker that is killed leaves nothing to repair.
 """
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -19,13 +19,18 @@ from wire.errors import NotFound
 from wire.names import OPERATOR
 from wire.records.broker import Message, MessageChange, MessageState
 
+MAX_UNCOUNTED: Final = 20
+"""The deliveries of a message that can be given back without being counted. Beyond them each one
+counts, so that no message goes round for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class HandedOut:
-    """Messages that are handed out, and the ids of those that are not handed out again."""
+    """Messages that are handed out."""
 
     messages: list[Message]
-    last: frozenset[int]
+    tries: Mapping[int, int]
+    """How often each was handed out since it was sent, or requeued by the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,15 @@ class MessageStore:
         return await self._database.write(partial(_broadcast, draft=draft, bounds=self._bounds))
 
     async def hand_out(
-        self, recipient: str, limit: int, without: Collection[int], *, tries: int, invocation: str
+        self,
+        recipient: str,
+        limit: int,
+        without: Collection[int],
+        *,
+        tries: int,
+        invocation: str,
+        urgent: bool = False,
+        held: bool = False,
     ) -> HandedOut:
         """Hand out the next messages that are queued for `recipient`; maybe none.
 
@@ -95,6 +108,8 @@ class MessageStore:
             tries: how often each message may be handed out, at most.
             invocation: the InvocationID of the recipient's container, "" for not known. It is
                 stored; the returned messages have the one that was stored before.
+            urgent: only urgent messages.
+            held: only urgent messages of the operator and the hive.
 
         Raises:
             NotFound: `recipient` is not a registered agent.
@@ -103,10 +118,46 @@ class MessageStore:
         job = partial(
             _hand_out, recipient=recipient, limit=limit, tries=tries, invocation=invocation
         )
-        return await self._database.write(partial(job, without=frozenset(without)))
+        job = partial(job, without=frozenset(without), urgent=urgent, held=held)
+        return await self._database.write(job)
+
+    async def give_back(self, ids: Collection[int]) -> frozenset[int]:
+        """Do not count the last delivery of these messages; return the ids where that was done.
+
+        It is done MAX_UNCOUNTED times for each message, until the operator requeues it.
+
+        Raises:
+            Unavailable: the store could not be written.
+        """
+        return await self._database.write(partial(_give_back, ids=ids))
+
+    async def note_reason(self, ids: Collection[int], reason: str) -> None:
+        """Keep the reason for which these messages are released.
+
+        Raises:
+            Unavailable: the store could not be written.
+        """
+        await self._database.write(partial(_note_reason, ids=ids, reason=reason))
+
+    async def sent(self, sender: str, message_id: int) -> list[MessageChange]:
+        """Return a message of `sender`, and all copies if it is the first of those to `*`.
+
+        Raises:
+            NotFound: `sender` has sent no message with this id.
+            Unavailable: the store could not be read.
+        """
+        return await self._database.read(partial(_sent, sender=sender, message_id=message_id))
+
+    async def retract(self, message_id: int) -> MessageChange | None:
+        """Take back a message that is not leased; return None if it is done already.
+
+        Raises:
+            Unavailable: the store could not be written.
+        """
+        return await self._database.write(partial(_retract, message_id=message_id))
 
     async def acknowledge(
-        self, recipient: str, ids: Sequence[int], *, unreceived: bool
+        self, recipient: str, ids: Sequence[int], *, unreceived: bool, cancelled: bool = False
     ) -> Acknowledged:
         """Mark messages to `recipient` as acknowledged; those that are already stay so.
 
@@ -114,13 +165,14 @@ class MessageStore:
             recipient: an agent or the operator.
             ids: the messages.
             unreceived: whether messages may be acknowledged that were never handed out.
+            cancelled: whether they become CANCELLED instead.
 
         Raises:
             Unavailable: the store could not be written.
         """
-        return await self._database.write(
-            partial(_acknowledge, recipient=recipient, ids=ids, unreceived=unreceived)
-        )
+        state = MessageState.CANCELLED if cancelled else MessageState.ACKNOWLEDGED
+        job = partial(_acknowledge, recipient=recipient, ids=ids, unreceived=unreceived)
+        return await self._database.write(partial(job, state=state))
 
     async def purge(
         self, recipient: str, origin: str | None, without: Collection[int], limit: int
@@ -142,7 +194,25 @@ class MessageStore:
     async def register(self, name: str) -> None:
         """Accept messages to the agent `name`, if it is not registered already."""
         await self._database.write(
-            lambda db: db.execute("INSERT OR IGNORE INTO agent VALUES (?, ?)", (name, now()))
+            lambda db: db.execute(
+                "INSERT OR IGNORE INTO agent (name, registered) VALUES (?, ?)", (name, now())
+            )
+        )
+
+    async def set_redeliveries(self, name: str, most: int | None) -> None:
+        """Set the most redeliveries of messages to the agent `name`; None for the default.
+
+        Raises:
+            NotFound: the agent is not registered.
+            Unavailable: the store could not be written.
+        """
+        await self._database.write(partial(_set_redeliveries, name=name, most=most))
+
+    async def redeliveries(self) -> dict[str, int]:
+        """Return the most redeliveries of each agent for which `set_redeliveries` has set them."""
+        query = "SELECT name, max_redeliveries FROM agent WHERE max_redeliveries IS NOT NULL"
+        return await self._database.read(
+            lambda db: {str(row["name"]): int(row[1]) for row in db.execute(query)}
         )
 
     async def agents(self) -> set[str]:
@@ -183,6 +253,16 @@ def check_recipient(db: sqlite3.Connection, name: str) -> None:
         )
 
 
+def check_agent(db: sqlite3.Connection, name: str) -> None:
+    """Check, within a transaction, that `name` is a registered agent.
+
+    Raises:
+        NotFound: it is not.
+    """
+    if db.execute("SELECT 1 FROM agent WHERE name = ?", (name,)).fetchone() is None:
+        raise _not_registered(name)
+
+
 def _append(
     db: sqlite3.Connection, *, draft: Draft, bounds: Bounds
 ) -> tuple[int, list[MessageChange]]:
@@ -212,7 +292,9 @@ def _broadcast(
     for row in found:
         # A key is unique, so only the first message has it.
         key = None if stored else draft.dedupe_key
-        stored.append(insert(db, replace(draft, recipient=row["name"], dedupe_key=key)))
+        first = stored[0].id if stored else 0
+        copy = replace(draft, recipient=row["name"], dedupe_key=key, copy_of=first)
+        stored.append(insert(db, copy))
     if not stored:
         raise NotFound("There is no other agent to write to; `hivectl list` shows all agents.")
     return stored[0].id, stored
@@ -231,10 +313,11 @@ def _known(db: sqlite3.Connection, draft: Draft) -> int:
 
 _INSERT: Final = (
     "INSERT INTO message "  # noqa: S608 - constants only
-    "(sender, recipient, kind, queued, urgent, in_reply_to, dedupe_key, origin, round) VALUES "
-    "(:sender, :recipient, :kind, :queued, :urgent, :in_reply_to, :dedupe_key, :origin, "
-    f"{queue.ROUND})"
+    "(sender, recipient, kind, queued, urgent, in_reply_to, dedupe_key, origin, round, interrupt, "
+    "copy_of) VALUES (:sender, :recipient, :kind, :queued, :urgent, :in_reply_to, :dedupe_key, "
+    f":origin, {queue.ROUND}, :interrupt, :copy_of)"
 )
+_INSERT_URGENT: Final = _INSERT.replace(queue.ROUND, queue.URGENT_ROUND)
 
 
 def insert(db: sqlite3.Connection, draft: Draft) -> MessageChange:
@@ -245,7 +328,7 @@ def insert(db: sqlite3.Connection, draft: Draft) -> MessageChange:
     """
     queued = now()
     inserted = db.execute(
-        _INSERT,
+        _INSERT_URGENT if draft.urgent else _INSERT,
         {
             "sender": draft.sender,
             "recipient": draft.recipient,
@@ -256,6 +339,8 @@ def insert(db: sqlite3.Connection, draft: Draft) -> MessageChange:
             "dedupe_key": draft.dedupe_key,
             "origin": draft.origin,
             "first": queue.FIRST.get(draft.origin),
+            "interrupt": draft.interrupt,
+            "copy_of": draft.copy_of,
         },
     )
     message_id = int(inserted.lastrowid or 0)
@@ -277,6 +362,23 @@ def _check_reply(db: sqlite3.Connection, draft: Draft) -> None:
         )
 
 
+def _next(index: str, condition: str = "") -> str:
+    return (
+        f"SELECT {rows.COLUMNS} "  # noqa: S608 - constants only
+        f"FROM message INDEXED BY {index} JOIN body USING (id) "
+        f"WHERE recipient = ? AND acknowledged IS NULL AND parked IS NULL {condition} "
+        "AND deliveries - forgiven < ? "
+        "AND message.id NOT IN (SELECT value FROM json_each(?)) "
+        f"ORDER BY {queue.ORDER} LIMIT ?"
+    )
+
+
+_NEXT: Final = _next("message_round")
+_NEXT_URGENT: Final = _next("message_urgent", "AND urgent = 1")
+# The operator and the hive take no turns: see queue.FIRST.
+_NEXT_OF_HELD: Final = _next("message_urgent", "AND urgent = 1 AND round < 0")
+
+
 def _hand_out(
     db: sqlite3.Connection,
     *,
@@ -285,17 +387,12 @@ def _hand_out(
     without: Collection[int],
     tries: int,
     invocation: str,
+    urgent: bool,
+    held: bool,
 ) -> HandedOut:
     check_recipient(db, recipient)
-    found = db.execute(
-        f"SELECT {rows.COLUMNS} "  # noqa: S608 - constants only
-        "FROM message INDEXED BY message_round JOIN body USING (id) "
-        "WHERE recipient = ? AND acknowledged IS NULL AND parked IS NULL "
-        "AND deliveries - forgiven < ? "
-        "AND message.id NOT IN (SELECT value FROM json_each(?)) "
-        "ORDER BY round, message.id LIMIT ?",
-        (recipient, tries, as_list(without), limit),
-    )
+    select = _NEXT_OF_HELD if held else _NEXT_URGENT if urgent else _NEXT
+    found = db.execute(select, (recipient, tries, as_list(without), limit))
     taken = rows.bounded(found, texts=("body",))
     db.execute(
         "UPDATE message SET deliveries = deliveries + 1, invocation = ? "
@@ -303,12 +400,71 @@ def _hand_out(
         (invocation, as_list([row["id"] for row in taken])),
     )
     queue.note_served(db, recipient, taken)
-    last = frozenset(row["id"] for row in taken if rows.tries(row) + 1 >= tries)
-    return HandedOut([rows.handed_out(row) for row in taken], last)
+    counts = {row["id"]: rows.tries(row) + 1 for row in taken}
+    return HandedOut([rows.handed_out(row) for row in taken], counts)
+
+
+def _give_back(db: sqlite3.Connection, *, ids: Collection[int]) -> frozenset[int]:
+    given = db.execute(
+        "UPDATE message SET forgiven = forgiven + 1, uncounted = uncounted + 1 "
+        "WHERE id IN (SELECT value FROM json_each(?)) AND uncounted < ? RETURNING id",
+        (as_list(ids), MAX_UNCOUNTED),
+    )
+    return frozenset(row["id"] for row in given.fetchall())
+
+
+def _note_reason(db: sqlite3.Connection, *, ids: Collection[int], reason: str) -> None:
+    db.execute(
+        "UPDATE message SET reason = ? WHERE id IN (SELECT value FROM json_each(?))",
+        (reason, as_list(ids)),
+    )
+
+
+def _sent(db: sqlite3.Connection, *, sender: str, message_id: int) -> list[MessageChange]:
+    """Return the state of each message as far as the store knows it: QUEUED may be leased."""
+    found: list[MessageChange] = []
+    # The copies were stored in one transaction, one after the other.
+    walk = db.execute(
+        f"SELECT {rows.COLUMNS}, copy_of FROM message JOIN body USING (id) "  # noqa: S608
+        "WHERE message.id >= ? ORDER BY message.id",
+        (message_id,),
+    )
+    for row in walk:
+        first = row["id"] == message_id and row["sender"] == sender
+        if not first and (not found or row["copy_of"] != message_id):
+            break
+        found.append(rows.changed(row, rows.listed(row, ()).state))
+    walk.close()
+    if not found:
+        raise NotFound(
+            f"There is no message {message_id} that {sender} has sent. Use an id from Send."
+        )
+    return found
+
+
+def _retract(db: sqlite3.Connection, *, message_id: int) -> MessageChange | None:
+    row = db.execute(
+        f"UPDATE message SET acknowledged = ?, ending = '{MessageState.RETRACTED}' "  # noqa: S608
+        f"WHERE id = ? AND acknowledged IS NULL RETURNING {rows.HEADER}",
+        (now(), message_id),
+    ).fetchone()
+    return rows.changed(row, MessageState.RETRACTED) if row else None
+
+
+def _set_redeliveries(db: sqlite3.Connection, *, name: str, most: int | None) -> None:
+    if not db.execute(
+        "UPDATE agent SET max_redeliveries = ? WHERE name = ?", (most, name)
+    ).rowcount:
+        raise _not_registered(name)
 
 
 def _acknowledge(
-    db: sqlite3.Connection, *, recipient: str, ids: Sequence[int], unreceived: bool
+    db: sqlite3.Connection,
+    *,
+    recipient: str,
+    ids: Sequence[int],
+    unreceived: bool,
+    state: MessageState,
 ) -> Acknowledged:
     found = db.execute(
         f"SELECT {rows.HEADER}, acknowledged FROM message "  # noqa: S608 - constants only
@@ -321,14 +477,18 @@ def _acknowledge(
         if not (row["deliveries"] or row["acknowledged"] is not None or unreceived)
     ]
     done = [
-        rows.changed(row, MessageState.ACKNOWLEDGED)
+        rows.changed(row, state)
         for row in found
         if row["acknowledged"] is None and row["id"] not in refused
     ]
     db.execute(
-        "UPDATE message SET acknowledged = ?, parked = NULL "
+        "UPDATE message SET acknowledged = ?, parked = NULL, ending = ? "
         "WHERE id IN (SELECT value FROM json_each(?))",
-        (now(), as_list([change.id for change in done])),
+        (
+            now(),
+            "" if state is MessageState.ACKNOWLEDGED else state,
+            as_list([change.id for change in done]),
+        ),
     )
     return Acknowledged(done, refused, sorted(set(ids) - {row["id"] for row in found}))
 
@@ -369,6 +529,8 @@ def _purge(
 
 def _unregister(db: sqlite3.Connection, *, name: str) -> None:
     if db.execute("DELETE FROM agent WHERE name = ?", (name,)).rowcount == 0:
-        raise NotFound(
-            f"The agent {name[:64]!r} is not registered; `hivectl list` shows all agents."
-        )
+        raise _not_registered(name)
+
+
+def _not_registered(name: str) -> NotFound:
+    return NotFound(f"The agent {name[:64]!r} is not registered; `hivectl list` shows all agents.")

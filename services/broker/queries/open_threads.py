@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final, Protocol
 
+from services.broker.messages import queue
 from services.broker.storage.database import Database
 from wire.errors import HiveError
 from wire.principal import Kind, Principal
@@ -88,7 +89,7 @@ _MESSAGES: Final = f"""
 _WAITING: Final = _MESSAGES.replace("{parked}", "NULL")
 # The messages that come next, so that those of one sender do not hide the others.
 _NEXT: Final = _WAITING.replace("FROM message", "FROM message INDEXED BY message_round").replace(
-    "ORDER BY id DESC", "ORDER BY round, id"
+    "ORDER BY id DESC", f"ORDER BY {queue.ORDER}"
 )
 _DEAD: Final = _MESSAGES.replace("{parked}", "NOT NULL")
 

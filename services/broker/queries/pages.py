@@ -79,11 +79,19 @@ def _parameters(
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A table: its name, the column of the sender, and a condition for each field of the filter."""
+    """A table: its name, the column of the sender, and conditions.
+
+    Attributes:
+        name: the name.
+        sender: the column of the sender.
+        conditions: one for each field of the filter.
+        states: one for each state.
+    """
 
     name: str
     sender: str
     conditions: Mapping[str, str]
+    states: Mapping[str, str]
 
 
 _SHARED: Final = {
@@ -91,6 +99,10 @@ _SHARED: Final = {
     "before": "{id} < :before",
     "after": "{id} > :after",
 }
+_OPEN: Final = "acknowledged IS NULL AND parked IS NULL"
+_HELD: Final = "{id} IN (SELECT value FROM json_each(:leased))"
+_NOT_HELD: Final = "{id} NOT IN (SELECT value FROM json_each(:leased))"
+_ENDINGS: Final = (MessageState.RETRACTED, MessageState.CANCELLED)
 _MESSAGES: Final = _Table(
     "message",
     "sender",
@@ -100,6 +112,15 @@ _MESSAGES: Final = _Table(
         "kind": "kind = :kind",
         "since": "{id} >= :first AND {id} < :end AND queued >= :since",
         "until": "{id} >= :first AND {id} < :end AND queued < :until",
+    },
+    {
+        MessageState.QUEUED: f"{_OPEN} AND {_NOT_HELD}",
+        MessageState.LEASED: f"{_OPEN} AND {_HELD}",
+        MessageState.ACKNOWLEDGED: "acknowledged IS NOT NULL AND parked IS NULL AND ending = ''",
+        MessageState.DEAD: "acknowledged IS NULL AND parked IS NOT NULL",
+        MessageState.DROPPED: "acknowledged IS NOT NULL AND parked IS NOT NULL AND ending = ''",
+        # The first condition chooses the index.
+        **{state: f"ending <> '' AND ending = '{state}'" for state in _ENDINGS},
     },
 )
 _QUESTIONS: Final = _Table(
@@ -111,18 +132,8 @@ _QUESTIONS: Final = _Table(
         "since": "asked >= :since",
         "until": "asked < :until",
     },
+    dict.fromkeys(QuestionState, "state = :state"),
 )
-_OPEN: Final = "acknowledged IS NULL AND parked IS NULL"
-_HELD: Final = "{id} IN (SELECT value FROM json_each(:leased))"
-_NOT_HELD: Final = "{id} NOT IN (SELECT value FROM json_each(:leased))"
-_STATES: Final[Mapping[str, str]] = {
-    MessageState.QUEUED: f"{_OPEN} AND {_NOT_HELD}",
-    MessageState.LEASED: f"{_OPEN} AND {_HELD}",
-    MessageState.ACKNOWLEDGED: "acknowledged IS NOT NULL AND parked IS NULL",
-    MessageState.DEAD: "acknowledged IS NULL AND parked IS NOT NULL",
-    MessageState.DROPPED: "acknowledged IS NOT NULL AND parked IS NOT NULL",
-    **dict.fromkeys(QuestionState, "state = :state"),
-}
 
 
 def _found(table: _Table, wanted: MessageFilter | QuestionFilter, party: str | None) -> str:
@@ -130,7 +141,7 @@ def _found(table: _Table, wanted: MessageFilter | QuestionFilter, party: str | N
     asked = table.conditions
     conditions = [asked[key] for key in asked if getattr(wanted, key) is not None]
     if wanted.state is not None:
-        conditions.append(_STATES[wanted.state])
+        conditions.append(table.states[wanted.state])
     sides = _sides(table, wanted.agent, party)
     if wanted.text is None:
         # Each side alone walks an index backwards and stops; `a OR b` would sort all matches.

@@ -1,7 +1,8 @@
 """The rules of questions: permissions to ask, answer and cancel, and how a question ends."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 from unicodedata import category
@@ -12,6 +13,8 @@ from services import agentfile
 from services.broker.deadlines.clock import Moment
 from services.broker.deadlines.deadlines import Deadlines
 from services.broker.events import Announcer
+from services.broker.holds import store as hold_store
+from services.broker.holds.guard import LoopGuard
 from services.broker.limits.limits import Limits
 from services.broker.messages.queue import Bounds
 from services.broker.questions import store
@@ -21,7 +24,7 @@ from services.broker.storage.database import LAST_ID, Database
 from services.broker.writes import LARGE, Writes
 from services.options import Options
 from wire.errors import AccessDenied, Conflict, InvalidArgument, NotFound
-from wire.names import ALL_AGENTS, OPERATOR
+from wire.names import ALL_AGENTS, OPERATOR, SYSTEM
 from wire.principal import Principal
 from wire.records.broker import ALLOW_ALWAYS, AskOptions, Question, QuestionState
 
@@ -62,6 +65,8 @@ class Questions:
         *,
         max_open: int,
         bounds: Bounds,
+        guard: LoopGuard,
+        on_release: Callable[[Sequence[str]], None],
     ) -> None:
         """Make the questions.
 
@@ -73,6 +78,8 @@ class Questions:
             writes: owns the tasks that write.
             max_open: the most open questions of one asker.
             bounds: the most messages in an inbox, which holds for messages to asked agents.
+            guard: sees what agents write to each other.
+            on_release: called with the agents whose holds the operator's answer has ended.
         """
         self._database = database
         self._deadlines = deadlines
@@ -81,6 +88,8 @@ class Questions:
         self._writes = writes
         self._max_open = max_open
         self._bounds = bounds
+        self._guard = guard
+        self._on_release = on_release
         deadlines.watch(self)
 
     async def ask(self, who: Principal, to: str, text: str, options: Mapping[str, object]) -> int:
@@ -92,6 +101,7 @@ class Questions:
 
         Raises:
             AccessDenied: the asker may not send to `to`.
+            Conflict: the two are held, because they were in a loop.
             InvalidArgument: the question or an option is out of its bounds, or asker and asked are
                 the same.
             LimitExceeded: the question is too large, or the asker asks too much in an hour, has
@@ -112,6 +122,7 @@ class Questions:
             raise InvalidArgument("The question is empty; write what you want to know.")
         _check_permission(chosen, who, to)
         self._limits.check_recipient(who, to)
+        self._guard.check(who, to)
         self._limits.spend(who, "\n".join([text, *choices]))
         moment = self._deadlines.now()
         asked = NewQuestion(
@@ -126,7 +137,7 @@ class Questions:
             permission=chosen.permission or "",
             rule=chosen.rule or "",
         )
-        return await self._writes.carry_out_in_turn(who.voice, len(text), self._ask(asked))
+        return await self._writes.carry_out_in_turn(who.voice, len(text), self._ask(who, asked))
 
     async def answer(self, who: Principal, question_id: int, answer: Sequence[str]) -> None:
         """Answer a question; its asker gets a message.
@@ -148,7 +159,7 @@ class Questions:
         moment = self._deadlines.now()
         job = partial(_answer, number=question_id, who=who, answer=answer, moment=moment)
         # The question may be large even if the answer is not.
-        await self._writes.carry_out_in_turn(who.voice, LARGE, self._resolve(job))
+        await self._writes.carry_out_in_turn(who.voice, LARGE, self._answer(who, job))
 
     async def cancel(self, who: Principal, question_id: int) -> None:
         """Cancel a question; its asker gets a message, unless it is the caller.
@@ -168,7 +179,7 @@ class Questions:
         """Let questions expire: see HasDeadlines."""
         await self._writes.carry_out(self._expire(moment))
 
-    async def _ask(self, asked: NewQuestion) -> int:
+    async def _ask(self, who: Principal, asked: NewQuestion) -> int:
         known, change = await self._database.write(partial(self._store, asked=asked))
         if change is None:
             return known
@@ -177,6 +188,7 @@ class Questions:
         question = change.question
         self._announcer.announce(change.messages)
         self._announcer.listener.question_added(question)
+        await self._guard.wrote(who, question.recipient, question.text)
         return question.id
 
     def _store(
@@ -190,10 +202,17 @@ class Questions:
             return known, None
         return 0, store.ask(db, asked, self._max_open, self._bounds)
 
-    async def _resolve(self, job: "partial[QuestionChange | None]") -> None:
+    async def _answer(self, who: Principal, job: "partial[QuestionChange | None]") -> None:
+        change = await self._resolve(job)
+        if change is not None:
+            question = change.question
+            await self._guard.wrote(who, question.asker, "\n".join(question.answer))
+
+    async def _resolve(self, job: "partial[QuestionChange | None]") -> QuestionChange | None:
         change = await self._database.write(job)
         if change is not None:
             self._announce_end(change)
+        return change
 
     async def _expire(self, moment: Moment) -> None:
         for change in await self._database.write(partial(_expire, moment=moment)):
@@ -203,6 +222,7 @@ class Questions:
         question = change.question
         self._announcer.announce(change.messages)
         self._announcer.listener.question_resolved(question)
+        self._on_release(change.released)
 
 
 def _check_permission(chosen: AskOptions, who: Principal, to: str) -> None:
@@ -254,7 +274,11 @@ def _answer(
         raise Conflict(f"Question {number} has expired: nobody waits for its answer.")
     _check_answer(question, answer)
     after = _ended(question, QuestionState.ANSWERED, who.voice, moment, answer)
-    return store.resolve(db, question, after, tell=True)
+    change = store.resolve(db, question, after, tell=True)
+    if question.asker != SYSTEM:
+        return change
+    # The broker itself asks only about holds.
+    return replace(change, released=hold_store.release_answered(db, after))
 
 
 def _cancel(

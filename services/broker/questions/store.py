@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from services.broker.deadlines.table import DeadlineTable
@@ -39,6 +39,8 @@ class QuestionChange:
     question: Question
     messages: list[MessageChange]
     """The message about the change; empty when nobody is told."""
+    released: list[str] = field(default_factory=list)
+    """The agents whose holds the answer has ended."""
 
 
 def question(row: sqlite3.Row) -> Question:
@@ -148,7 +150,7 @@ def resolve(
     )
     if after.answer:
         _index(db, after)
-    if not tell:
+    if not tell or after.asker == SYSTEM:
         return QuestionChange(after, [])
     by = after.answered_by if after.state is QuestionState.ANSWERED else SYSTEM
     if after.permission:

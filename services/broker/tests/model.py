@@ -9,7 +9,7 @@ from wire.errors import Conflict, HiveError, NotFound
 from wire.records.broker import Message, MessageState
 
 CONFIG: Final = BrokerConfig(
-    max_redeliveries=1, agent_messages_per_hour=10**6, max_open_questions=1000
+    max_redeliveries=1, agent_messages_per_hour=10**6, max_open_questions=1000, loop_messages=0
 )
 TRIES: Final = CONFIG.max_redeliveries + 1
 AGENTS: Final = ("alice", "bob")
@@ -203,6 +203,17 @@ class Model:
             del self.messages[message.id]
         self.keys = {key: i for key, i in self.keys.items() if i in self.messages}
 
+    def end_leases(self, messages: Sequence[Expected]) -> None:
+        """End the leases of messages together, and tell the senders of those that died."""
+        for message in messages:
+            message.come_back()
+        dead = [m for m in messages if m.state is MessageState.DEAD]
+        for letter in dead:
+            if letter.sender not in ("system", "operator"):
+                self.store("system", letter.sender, None, origin=letter.recipient)
+        for recipient in sorted({letter.recipient for letter in dead}):
+            self.store("system", "operator", None, origin=recipient)
+
     def forget_leases(self) -> set[int]:
         """End all leases, as a restart does; return the ids of messages that are parked by it."""
         held = [
@@ -210,6 +221,5 @@ class Model:
             for m in self.messages.values()
             if m.state in (MessageState.LEASED, MessageState.QUEUED)
         ]
-        for message in held:
-            message.come_back()
+        self.end_leases(held)
         return {m.id for m in held if m.state is MessageState.DEAD}

@@ -15,7 +15,14 @@ from services.broker.tests.clocks import FakeClock
 from services.config import BrokerConfig
 from wire.errors import Unavailable
 from wire.principal import Principal, agent
-from wire.records.broker import Message, MessageChange, MessageState, Question, Thread
+from wire.records.broker import (
+    HoldsChanged,
+    Message,
+    MessageChange,
+    MessageState,
+    Question,
+    Thread,
+)
 
 ALICE, BOB = agent("alice"), agent("bob")
 MAX_BODY = 1000
@@ -26,6 +33,7 @@ CONFIG = BrokerConfig(
     agent_messages_per_hour=5000,
     max_queued_per_sender=5000,
     max_open_questions=MAX_OPEN,
+    loop_messages=0,
     max_pending_reminders=MAX_PENDING,
 )
 REQUEST = Thread(kind="approval", text="spawn carol: docs")
@@ -57,6 +65,9 @@ class EventLog:
 
     def question_resolved(self, question: Question) -> None:
         self.all.append(("question resolved", question.id, question.state.value))
+
+    def holds_changed(self, change: HoldsChanged) -> None:
+        self.all.append(("held" if change.kind else "not held", change.agent))
 
     def reminder_due(self, owner: str, reminder_id: int, message_id: int) -> None:
         self.all.append(("reminder due", owner, reminder_id, message_id))

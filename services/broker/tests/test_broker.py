@@ -69,7 +69,7 @@ async def test_recipients_of_unfinished_messages_are_listed(
     assert await broker.waiting() == set()
     dead = await broker.send(ALICE, "bob", "hello", {})
     await DeadLetters(database).park([dead])
-    assert await broker.waiting() == set()
+    assert await broker.waiting() == {"alice", "operator"}, "they are told of the dead letter"
 
 
 async def test_a_waiting_receive_wakes_at_once(room: Parts, broker: Broker) -> None:

@@ -39,6 +39,11 @@ async def fail(broker: Broker, times: int) -> list[int]:
     return told
 
 
+def latest(events: EventLog, message_id: int) -> tuple[object, ...]:
+    """Return the latest event of a message."""
+    return [event for event in events.all if event[1] == message_id][-1]
+
+
 async def dead(room: Parts) -> list[Message]:
     return await listed(room, THE_OPERATOR, {"state": "dead"}, 100)
 
@@ -49,7 +54,7 @@ async def test_a_message_is_parked_after_its_last_redelivery(
     first = await broker.send(ALICE, "bob", "hello", {})
     second = await broker.send(ALICE, "bob", "behind it", {})
     assert await fail(broker, TRIES) == [0, 1, 2, 3, 4, 5]
-    assert events.all[-1:] == [("parked", first, TRIES)]
+    assert latest(events, first) == ("parked", first, TRIES)
     assert [event[0] for event in events.all if event[1] == first].count("queued") == TRIES
     assert await ids(broker, BOB, holder()) == [second]
     [letter] = await dead(room)
@@ -66,7 +71,7 @@ async def test_the_end_of_the_connection_parks_after_the_last_try(
     assert await ids(broker, BOB, at) == [first]
     at.left.set_result(None)
     await until_idle(room)
-    assert events.all[-1] == ("parked", first, TRIES)
+    assert latest(events, first) == ("parked", first, TRIES)
 
 
 async def test_a_cancelled_last_hand_out_parks_the_message(
@@ -81,7 +86,7 @@ async def test_a_cancelled_last_hand_out_parks_the_message(
     await asyncio.wait({receive})
     await until_idle(room)
     assert receive.cancelled()
-    assert events.all[-1] == ("parked", first, TRIES)
+    assert latest(events, first) == ("parked", first, TRIES)
 
 
 async def test_the_next_broker_parks_the_letters_of_a_killed_one(
@@ -91,7 +96,7 @@ async def test_the_next_broker_parks_the_letters_of_a_killed_one(
     await fail(broker, TRIES - 1)
     assert await ids(broker, BOB, holder()) == [first]
     another = make_room(room.database)
-    [letter] = await another.broker.recover()
+    [letter, *_] = await another.broker.recover()
     assert (letter.id, letter.recipient, letter.redeliveries) == (first, "bob", TRIES)
     assert [m.id for m in await dead(another)] == [first]
     assert await ids(another.broker, BOB, holder()) == []
@@ -136,10 +141,10 @@ async def test_a_requeued_letter_has_all_its_tries_again(
     await broker.send(ALICE, "bob", "newer", {})
     for again in (1, 2):
         await broker.requeue([first])
-        assert events.all[-1:] == [("queued", first, "alice", "bob", "message")]
+        assert latest(events, first) == ("queued", first, "alice", "bob", "message")
         told = await fail(broker, TRIES)
         assert told == list(range(again * TRIES, again * TRIES + TRIES))
-        assert events.all[-1] == ("parked", first, (again + 1) * TRIES)
+        assert latest(events, first) == ("parked", first, (again + 1) * TRIES)
     assert len(await ids(broker, BOB, holder())) == 1
     task = await waiting(room, holder())
     await broker.requeue([first])
@@ -217,7 +222,7 @@ async def test_a_disk_that_refuses_the_parking_loses_nothing(
     assert refused
     assert f"cannot mark messages [{first}] as dead letters" in caplog.text
     assert await ids(broker, BOB, holder()) == []
-    [letter] = await make_room(room.database).broker.recover()
+    [letter, *_] = await make_room(room.database).broker.recover()
     assert letter.id == first
 
 

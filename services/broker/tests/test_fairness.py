@@ -85,10 +85,31 @@ async def test_small_batches_serve_every_sender(broker: Broker) -> None:
     assert turns == [["bob"], ["carol"], ["dora"], ["manager"]] * 3
 
 
-async def test_an_urgent_message_keeps_its_place(broker: Broker) -> None:
-    [first] = await send(broker, BOB, "alice")
-    second = await broker.send(BOB, "alice", "now!", {"urgent": True})
-    assert [m.id for m in await take(broker, 2)] == [first, second]
+async def test_an_urgent_message_comes_before_the_others_of_its_sender(broker: Broker) -> None:
+    first, second = await send(broker, BOB, "alice", 2)
+    urgent = await broker.send(BOB, "alice", "now!", {"urgent": True})
+    other = await broker.send(BOB, "alice", "and now!", {"urgent": True})
+    hive = await send(broker, Principal(Kind.SERVICE, "approvals"), "alice")
+    ordinary = await send(broker, THE_OPERATOR, "alice")
+    now = await broker.send(THE_OPERATOR, "alice", "now!", {"urgent": True})
+    expected = [now, *ordinary, *hive, urgent, first, other, second]
+    assert [m.id for m in await take(broker, 10)] == expected
+
+
+async def test_urgent_messages_of_one_agent_do_not_keep_others_waiting(broker: Broker) -> None:
+    [ordinary] = await send(broker, CAROL, "alice")
+    urgent = [await broker.send(BOB, "alice", "now!", {"urgent": True}) for _ in range(5)]
+    assert [m.id for m in await take(broker, 3)] == [urgent[0], ordinary, urgent[1]]
+
+
+async def test_urgent_messages_that_come_alone_do_not_end_the_rounds(broker: Broker) -> None:
+    await send(broker, CAROL, "alice", 5)
+    for _ in range(5):
+        await broker.send(BOB, "alice", "now!", {"urgent": True})
+    taken = await broker.receive(ALICE, holder(":1.turn"), 5, 0, urgent=True)
+    assert senders(taken) == ["bob"] * 5
+    await send(broker, agent("manager"), "alice")
+    assert senders(await take(broker, 3)) == ["carol", "manager", "carol"]
 
 
 async def test_a_released_message_keeps_its_place(broker: Broker) -> None:

@@ -99,7 +99,8 @@ class Rules(RuleBasedStateMachine):
         self.parts = make_room(self.database, CONFIG)
         self.broker, self.questions = self.parts.broker, self.parts.questions
         self.history = self.parts.history
-        parked = {letter.id for letter in await self.broker.recover()}
+        changes = await self.broker.recover()
+        parked = {change.id for change in changes if change.state is MessageState.DEAD}
         for name in AGENTS:
             await self.broker.register_agent(name)
         self.connections = {(name, i): self.new_connection() for name in PARTIES for i in range(2)}
@@ -190,9 +191,9 @@ class Rules(RuleBasedStateMachine):
         holder = self.connections[who].name
         ids = self.model.ids(picks, who[0])
         self.run(self.broker.release(principal(who[0]), holder, ids))
-        for message in self.messages.values():
-            if message.id in ids and message.holder == holder:
-                message.come_back()
+        self.model.end_leases(
+            [m for m in self.messages.values() if m.id in ids and m.holder == holder]
+        )
         self.serve_waiting()
 
     @rule(who=who)
@@ -204,9 +205,7 @@ class Rules(RuleBasedStateMachine):
         for waiter in left:
             assert self.run(asyncio.wait_for(waiter.task, 10)) == []
         self.run(self.idle())
-        for message in self.messages.values():
-            if message.holder == gone.name:
-                message.come_back()
+        self.model.end_leases([m for m in self.messages.values() if m.holder == gone.name])
         self.connections[who] = self.run(self.connect())
         self.serve_waiting()
 

@@ -11,7 +11,14 @@ from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.errors import NotFound
 from wire.records.approvals import ApprovalOptions, Change
-from wire.records.broker import MessageFilter, QuestionFilter, SendOptions
+from wire.records.broker import (
+    ALLOW_ALWAYS,
+    MessageFilter,
+    Question,
+    QuestionFilter,
+    QuestionState,
+    SendOptions,
+)
 from wire.records.lifecycle import CancelOptions
 
 
@@ -56,15 +63,21 @@ class OperatorActions:
         """Give up a dead letter."""
         await self._broker.drop([message])
 
-    async def question(self, question: int) -> str:
-        """Return the whole text of a question."""
+    async def question(self, question: int) -> Question:
+        """Return a question with its whole text."""
         wanted = QuestionFilter(after=question - 1, before=question + 1)
         for found in await self._broker.list_questions(wanted, 1):
-            return found.text
+            return found
         raise NotFound(f"There is no question {question}: the broker may have deleted it.")
 
     async def answer(self, question: int, answer: list[str]) -> None:
-        """Answer a question."""
+        """Answer a question; "Always allow" also adds the question's rule to agent.toml."""
+        if ALLOW_ALWAYS in answer:
+            found = await self.question(question)
+            if found.rule and found.state is QuestionState.OPEN:
+                # First: if that fails, the question stays open.
+                why = f"Question {question}: the operator always allows {found.rule}."
+                await self._approvals.allow_tool(found.asker, found.rule, why)
         await self._broker.answer(question, answer)
 
     async def change_agent(self, name: str, verb: str) -> None:

@@ -15,6 +15,7 @@ from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.sessions import Sessions
 from services.dashboard.state import shown
+from services.dashboard.state.rows import question_text
 from services.dashboard.state.tables import Tables
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -216,7 +217,7 @@ class Handlers:
     async def question(self, request: web.Request) -> web.Response:
         """Answer with the whole text of a question; the state has only its beginning."""
         question = await self._actions.question(_id(request))
-        return web.json_response({"question": shown.message(question)})
+        return web.json_response({"question": question_text(question)})
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer a question in the operator's name."""

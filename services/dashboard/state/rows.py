@@ -1,7 +1,7 @@
 """The rows of the tables, made from records of the bus. Their keys are the pages' contract."""
 
 from services.dashboard.state import shown
-from services.dashboard.state.tables import Row
+from services.dashboard.state.tables import Json, Row
 from wire import names
 from wire.records.approvals import Approval, Deploy
 from wire.records.broker import PREVIEW, Message, MessageChange, MessageState, Question
@@ -100,13 +100,19 @@ def changed_message_row(change: MessageChange, known: Row | None) -> Row:
     }
 
 
+def question_text(question: Question, most: int | None = None) -> Json:
+    """Return the first `most` characters of a question; those of a tool call are read exactly."""
+    show = shown.exactly if question.permission else shown.message
+    return show(question.text[:most])
+
+
 def question_row(question: Question) -> Row:
     """Return the row of a question: the beginning of its texts, and the length of the question."""
     return {
         "id": question.id,
         "from": question.asker,
         "to": question.recipient,
-        "question": shown.message(question.text[:PREVIEW]),
+        "question": question_text(question, PREVIEW),
         "length": len(question.text),
         "choices": shown.messages(question.choices),
         "multi": question.multi,
@@ -116,6 +122,8 @@ def question_row(question: Question) -> Row:
         "answer": shown.messages(text[:PREVIEW] for text in question.answer),
         "answered_by": question.answered_by,
         "resolved": question.resolved,
+        "permission": bool(question.permission),
+        "rule": shown.exactly(question.rule),
     }
 
 

@@ -12,6 +12,8 @@ const STATES = {
   acknowledged: "read",
   dead: "dead letter",
   dropped: "dropped",
+  retracted: "taken back",
+  cancelled: "cancelled",
 };
 
 /** Return whether a message waits for the operator to read it. */

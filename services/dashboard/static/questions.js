@@ -5,6 +5,11 @@ import { el, keyed, setText, showError } from "./dom.js";
 import { makeLongText } from "./message.js";
 import { joined, putText, putTime, textOf } from "./text.js";
 
+/** The choice that denies a tool call. */
+const DENY = "Deny";
+/** The value of the button that answers with a text of the operator's own. */
+const OWN = "own";
+
 /** The questions of one asker that are shown at a time: nobody must fill the list. */
 const MAX_SHOWN = 5;
 
@@ -22,7 +27,7 @@ export function renderQuestions(mirror) {
   keyed(section.querySelector("ul"), shown, (question) => question.id, makeQuestion);
   const many = [...counts].filter(([, count]) => count > MAX_SHOWN);
   const rest = many.map(([asker, count]) => `${count - MAX_SHOWN} of ${asker}`).join(", ");
-  const line = section.querySelector(".more");
+  const line = section.querySelector(":scope > .more");
   line.hidden = rest === "";
   setText(line, `More questions wait until you have answered these: ${rest}.`);
   return open.length;
@@ -48,10 +53,20 @@ export function makeQuestion(question) {
   const text = makeLongText(question.question, question.length, async () => {
     return (await get(`/api/questions/${question.id}`)).question;
   });
-  const item = el("li", { className: "question" }, what, ...text);
+  const item = el("li", { className: question.permission ? "question call" : "question" }, what, ...text);
   if (isMine(question)) item.append(makeAnswer(question));
+  if (question.permission && isMine(question)) readFirst(item);
   else item.append(el("p", { className: "answer" }));
   return item;
+}
+
+/** Disable what allows a folded call until the operator has unfolded it. */
+function readFirst(item) {
+  const more = item.querySelector(".more");
+  if (!more) return;
+  const allow = [...item.querySelectorAll("form button")].filter((button) => button.textContent !== DENY);
+  for (const button of allow) button.disabled = true;
+  more.addEventListener("click", () => allow.forEach((button) => (button.disabled = false)), { once: true });
 }
 
 /** Show the state of a question, unless the operator is answering it. */
@@ -70,7 +85,8 @@ function makeAnswer(question) {
   const form = el("form", { className: "answering", autocomplete: "off" });
   form.setAttribute("aria-label", `Answer ${question.from}`);
   const submit = el("button", { type: "submit", className: "primary" }, "Answer");
-  if (question.choices.length === 0) {
+  if (question.permission) form.append(...makeDecision(question, submit));
+  else if (question.choices.length === 0) {
     const text = el("textarea", { name: "text", rows: 2, required: true });
     text.setAttribute("aria-label", `Your answer to ${question.from}`);
     form.append(text, submit);
@@ -82,6 +98,26 @@ function makeAnswer(question) {
     answer(question, form, chosen(question, form, event.submitter), error);
   });
   return form;
+}
+
+/** Make the controls for a tool call that waits: choices, and a text of the operator's own. */
+function makeDecision(question, submit) {
+  const deny = question.choices.findIndex((choice) => textOf(choice) === DENY);
+  const controls = question.choices.map(question.multi ? makeCheckbox : makeChoice);
+  const own = el("input", { type: "text", name: "own" });
+  own.placeholder = deny < 0 ? "Or an answer of your own" : "With Deny: the reason, for the agent";
+  own.setAttribute("aria-label", own.placeholder);
+  if (!question.multi) submit.value = OWN;
+  const end = deny < 0 ? submit : controls[deny];
+  // Enter must not press the first choice, as it does by itself.
+  own.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    own.form.requestSubmit(end);
+  });
+  const rule = el("p", { className: "by rule", hidden: textOf(question.rule) === "" });
+  putText(rule, ["Always allow adds ", question.rule, ` to allowed_tools of ${question.from}.`].flat());
+  return deny < 0 ? [...controls, own, submit] : [...controls, rule, own];
 }
 
 function makeChoice(choice, index) {
@@ -99,13 +135,28 @@ function makeCheckbox(choice, index) {
 
 // Choices are identified by their place: the shown text may differ from the written one.
 function chosen(question, form, submitter) {
+  if (question.permission) return decided(question, form, submitter);
   if (question.choices.length === 0) return [form.elements.text.value.trim()];
   if (!question.multi) return [textOf(question.choices[Number(submitter.value)])];
   const boxes = [...form.querySelectorAll("input:checked")];
   return boxes.map((box) => textOf(question.choices[Number(box.value)]));
 }
 
+/** Return the answer about a tool call, or a sentence about a mistake. */
+function decided(question, form, submitter) {
+  const own = form.elements.own.value.trim();
+  const pressed = question.multi || submitter.value === OWN ? [...form.querySelectorAll("input:checked")] : [submitter];
+  const choices = pressed.map((control) => textOf(question.choices[Number(control.value)]));
+  const mayDeny = question.choices.some((choice) => textOf(choice) === DENY);
+  if (own && mayDeny && choices[0] !== DENY) return "A reason goes with Deny alone: remove the text to allow the call.";
+  return own ? [...choices, own] : choices;
+}
+
 async function answer(question, form, texts, error) {
+  if (typeof texts === "string") {
+    showError(error, texts);
+    return;
+  }
   if (texts.length === 0 || !texts[0]) {
     showError(error, question.multi ? "Choose at least one." : "Write an answer first.");
     return;

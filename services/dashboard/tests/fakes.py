@@ -13,6 +13,7 @@ from wire.interface import Interface, method, signal
 from wire.principal import OPERATOR
 from wire.records import decode
 from wire.records.approvals import (
+    Allowed,
     Approval,
     ApprovalKind,
     ApprovalOptions,
@@ -138,7 +139,10 @@ class FakeBroker(Interface, name=names.BROKER):
         ]
         return found[-limit:]
 
-    def ask(self, sender: str, to: str, text: str, *choices: str, multi: bool = False) -> int:
+    def ask(
+        self, sender: str, to: str, text: str, *choices: str, multi: bool = False, **more: Any
+    ) -> int:
+        """Ask a question; `more` are further fields of the record."""
         number = len(self.questions) + 1
         self.questions.append(
             Question(
@@ -154,7 +158,7 @@ class FakeBroker(Interface, name=names.BROKER):
                 answer=[],
                 answered_by="",
                 resolved=0,
-            )
+            )._replace(**more)
         )
         self.QuestionAdded(to, number, sender)
         return number
@@ -319,6 +323,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     def __init__(self) -> None:
         self.log: list[Approval] = []
         self.calls: list[tuple[str, int]] = []
+        self.allowed: list[tuple[str, str, str]] = []
         self.diff = "+a new line\n"
         self.base = "b" * 40
 
@@ -353,6 +358,13 @@ class FakeApprovals(Interface, name=names.APPROVALS):
             state=ApprovalState(state), note=note, resolved=NOW + 1
         )
         self.ApprovalResolved(approval.agent, number, state)
+
+    @method(allow=OPERATOR)
+    async def AllowTool(self, agent: Str, rule: Str, reason: Str) -> Allowed:
+        if rule == "Refused":
+            raise Conflict("The agent.toml of alice already allows Refused.")
+        self.allowed.append((agent, rule, reason))
+        return Allowed(8, names.job_path(2))
 
     @method(allow=OPERATOR)
     async def Approve(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -117,6 +118,68 @@ async def test_questions_are_answered_by_choice_choices_and_text(
     await browser.until(lambda _: broker.questions[2].answer == ["too late, write the docs"])
     await browser.until_count(".asked li", 1)
     assert await browser.violations() == []
+
+
+CHOICES = ("Allow once", "Allow for this session", "Always allow", "Deny")
+
+
+async def test_a_tool_call_is_decided_with_its_arguments_in_view(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    broker, approvals = page.hive.broker, page.hive.approvals
+    call: dict[str, Any] = {"permission": "0a1b", "rule": "Bash(git push:*)"}
+    text = "May I use Bash?\n\ncommand:\n    git push && rm -rf \u0430"
+    for _ in range(3):
+        broker.ask("alice", "operator", text, *CHOICES, **call)
+    await log_in()
+    await browser.sees("#waiting-questions", "3 questions")
+    await browser.sees(".asked .body", "git push && rm -rf U+0430")
+    await browser.sees(
+        ".asked .rule", "Always allow adds Bash(git push:*) to allowed_tools of alice."
+    )
+    await browser.type(".asked [data-key='1'] [name=own]", "not now")
+    await browser.click(".asked [data-key='1'] form button:nth-of-type(1)")
+    await browser.sees(".asked [data-key='1'] .error", "A reason goes with Deny alone")
+    await browser.click(".asked [data-key='1'] form button:nth-of-type(4)")
+    await browser.until(lambda _: broker.questions[0].answer == ["Deny", "not now"])
+    await browser.type(".asked [data-key='2'] [name=own]", "never\n")
+    await browser.until(lambda _: broker.questions[1].answer == ["Deny", "never"])
+    await browser.click(".asked [data-key='3'] form button:nth-of-type(3)")
+    await browser.until(lambda _: broker.questions[2].answer == ["Always allow"])
+    why = "Question 3: the operator always allows Bash(git push:*)."
+    assert approvals.allowed == [("alice", "Bash(git push:*)", why)]
+    assert await browser.violations() == []
+
+
+async def test_a_long_call_is_read_before_it_is_allowed(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    broker = page.hive.broker
+    text = "May I use Bash?\n\ncommand:\n" + "    echo one more line\n" * 500 + "    rm -rf /"
+    broker.ask("alice", "operator", text, *CHOICES, permission="0a1b")
+    await log_in()
+    await browser.sees("#waiting-questions", "1 question")
+    await browser.until_count(".asked form button:disabled", 3)
+    await browser.click(".question button.more")
+    await browser.until_count(".asked form button:disabled", 0)
+    await browser.sees(".asked .body", "rm -rf /")
+    await browser.click(".asked form button:nth-of-type(1)")
+    await browser.until(lambda _: broker.questions[0].answer == ["Allow once"])
+
+
+async def test_a_form_takes_a_choice_and_words_of_the_operator_s_own(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    broker = page.hive.broker
+    broker.ask("alice", "operator", "Which?", "red", "blue", permission="1")
+    broker.ask("alice", "operator", "Which?", "red", "blue", permission="2", multi=True)
+    await log_in()
+    await browser.type(".asked [data-key='1'] [name=own]", "green\n")
+    await browser.until(lambda _: broker.questions[0].answer == ["green"])
+    await browser.click(".asked [data-key='2'] label:nth-of-type(2)")
+    await browser.type(".asked [data-key='2'] [name=own]", "a dark one")
+    await browser.click(".asked [data-key='2'] [type=submit]")
+    await browser.until(lambda _: broker.questions[1].answer == ["blue", "a dark one"])
 
 
 async def test_dead_letters_are_requeued_and_dropped(

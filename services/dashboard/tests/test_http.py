@@ -129,6 +129,19 @@ async def test_questions_are_shown_answered_and_refused(inside: Page) -> None:
     assert tables["questions"][str(number)]["answer"] == ["staging"]
 
 
+async def test_always_allow_that_fails_leaves_the_question_open(inside: Page) -> None:
+    broker = inside.hive.broker
+    call: dict[str, Any] = {"permission": "0a1b", "rule": "Refused"}
+    number = broker.ask("alice", "operator", "May I?", "Always allow", "Deny", **call)
+    tables = await inside.until(lambda t: str(number) in t["questions"])
+    row = tables["questions"][str(number)]
+    assert (row["permission"], row["rule"]) == (True, "Refused")
+    path = f"/api/questions/{number}/answer"
+    status, refused = await inside.post(path, {"answer": ["Always allow"]})
+    assert (status, refused["error"]) == (409, "The agent.toml of alice already allows Refused.")
+    assert broker.questions[number - 1].state == "open"
+
+
 async def test_questions_to_the_operator_are_kept_however_old(inside: Page) -> None:
     broker = inside.hive.broker
     mine = broker.ask("alice", "operator", "where?")

@@ -19,7 +19,14 @@ from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import AgentClient, LifecycleClient
 from wire.errors import NotFound
 from wire.records.approvals import ApplyRequestOptions, SpawnRequestOptions
-from wire.records.broker import AskOptions, Message, RemindOptions, SendOptions, Thread
+from wire.records.broker import (
+    AskOptions,
+    Message,
+    ReleaseOptions,
+    RemindOptions,
+    SendOptions,
+    Thread,
+)
 from wire.records.codec import decode
 from wire.records.ledger import Turn
 from wire.records.lifecycle import (
@@ -100,7 +107,7 @@ class Services:
 
     async def release(self, ids: list[int]) -> None:
         """Queue the messages again."""
-        await self._broker.release(ids)
+        await self._broker.release(ids, ReleaseOptions())
 
     async def ask(self, to: str, question: str, options: AskOptions) -> int:
         """Ask a question; return its id. A restart of the broker does not ask it twice."""

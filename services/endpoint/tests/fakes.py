@@ -136,7 +136,7 @@ class FakeBroker(Interface, name=names.BROKER):
         await self._note()
 
     @method(allow=EVERYBODY)
-    async def Release(self, ids: UInt64List) -> None:
+    async def Release(self, ids: UInt64List, options: Dict) -> None:
         for message in await self._settle(ids):
             self.queued.append(message._replace(redeliveries=message.redeliveries + 1))
         self.released += ids

@@ -155,10 +155,11 @@ class ContainerFiles:
 
     def _write_data_directory(self, spec: Spec, source: Path, changes: list[str]) -> None:
         base = spec.uid_base
-        # The agent must not own the parent of its directories: it could put links there.
+        # The agent must not own the parent of its directories: it could put links there. Its group
+        # may pass through: hive-sweep opens files of `state` with the agent's rights only.
         with (
             Directory.open(self._layout.data, changes=changes) as agents,
-            agents.directory(spec.name, mode=0o700) as own,
+            agents.directory(spec.name, mode=0o710, group=base) as own,
         ):
             data.make(own, base)
             with own.directory(data.ETC) as etc:

@@ -107,5 +107,7 @@ class EffectiveConfig:
             "turn_timeout": config.turn_timeout,
             "environment": dict(config.environment),
             **({"started": spec.started.for_harness()} if spec.started else {}),
+            "operator_name": self._config.operator.name,
+            "operator_pronouns": self._config.operator.pronouns,
             **self._builds.configuration(spec).for_harness(),
         }

@@ -95,6 +95,8 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
         "session_idle": 600,
         "turn_timeout": 1800,
         "environment": {},
+        "operator_name": None,
+        "operator_pronouns": None,
     }
     started = Start(at=7, verb="restart", by="manager", changes="new tools")
     await host.backend.write_started(replace(ALICE, started=started))
@@ -114,7 +116,8 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
     assert (etc / "localtime").readlink() == Path("../usr/share/zoneinfo/Europe/Berlin")
     assert sum(p.stat().st_size for p in etc.rglob("*") if p.is_file()) < 8192
     data = host.layout.data / "alice"
-    assert (data.stat().st_uid, data.stat().st_mode & 0o777) == (0, 0o700)
+    assert (data.stat().st_uid, data.stat().st_gid) == (0, BASE)
+    assert data.stat().st_mode & 0o777 == 0o710
     for name in ("claude", "state", "root"):
         assert ((data / name).stat().st_uid, (data / name).stat().st_mode & 0o777) == (BASE, 0o700)
 

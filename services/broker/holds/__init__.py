@@ -1,0 +1,1 @@
+"""Held agents, and the loops for which the broker holds agents."""

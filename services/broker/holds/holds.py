@@ -1,0 +1,200 @@
+"""The rules of holds: who is held and why, and how a hold ends."""
+
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from services.broker.events import Announcer
+from services.broker.holds import store
+from services.broker.holds.loops import Loop
+from services.broker.holds.store import Held
+from services.broker.messages.queue import DEFAULTS
+from services.broker.messages.store import check_agent
+from services.broker.questions import store as question_store
+from services.broker.questions.question import CANCELLED, NewQuestion
+from services.broker.questions.store import QuestionChange
+from services.broker.storage.database import LAST_ID, Database, now
+from services.broker.writes import Writes
+from wire.errors import Conflict, InvalidArgument, NotFound
+from wire.names import OPERATOR, SYSTEM
+from wire.records.broker import Hold, HoldKind, HoldsChanged, QuestionState
+
+MAX_TEXT: Final = 300
+"""The most characters of the operator's reason for a hold."""
+
+GO_ON: Final = "let them go on"
+KEEP: Final = "keep them held"
+CHOICES: Final = (GO_ON, KEEP)
+"""The answers to the question about a loop. `store.release_answered` knows that the first one ends
+the holds."""
+
+
+class Holds:
+    """The held agents.
+
+    A held agent gets no messages, except urgent ones of the operator and the hive; the others stay
+    queued. Its running turn goes on. An agent has at most one hold.
+
+    Every method that writes may also raise Unavailable: then nothing was changed.
+    """
+
+    def __init__(self, database: Database, announcer: Announcer, writes: Writes) -> None:
+        """Make the holds; `recover` loads them.
+
+        Args:
+            database: the open store.
+            announcer: hears of holds, and of questions about loops.
+            writes: owns the tasks that write.
+        """
+        self._database = database
+        self._announcer = announcer
+        self._writes = writes
+        self._held: dict[str, Held] = {}
+
+    async def recover(self) -> None:
+        """Load the holds, before anything else is called."""
+        self._held = {held.hold.agent: held for held in await self._database.read(store.everything)}
+
+    def is_held(self, name: str) -> bool:
+        """Return whether an agent is held."""
+        return name in self._held
+
+    def all(self) -> list[Hold]:
+        """Return all holds, in the order of the agents' names."""
+        return [self._held[name].hold for name in sorted(self._held)]
+
+    def check_may_write(self, sender: str, recipient: str) -> None:
+        """Check that two agents are not held because of a loop between them.
+
+        Raises:
+            Conflict: they are; the sentence tells the sender what to do.
+        """
+        for one, other in ((sender, recipient), (recipient, sender)):
+            held = self._held.get(one)
+            if held is not None and held.hold.kind is HoldKind.LOOP and held.peer == other:
+                raise Conflict(
+                    f"The message was not sent: {held.hold.text}, so {_names(one, other)} held "
+                    f"until the operator has answered question {held.question}. Do not try again; "
+                    "end your turn."
+                )
+
+    async def hold(self, name: str, text: str) -> None:
+        """Hold an agent by the operator's order.
+
+        Raises:
+            Conflict: the agent is held already.
+            InvalidArgument: the text is too long, or has more than one line.
+            NotFound: there is no such agent.
+        """
+        if len(text) > MAX_TEXT or not (text or "-").isprintable():
+            raise InvalidArgument(
+                f"The reason is not valid: use one line of at most {MAX_TEXT} characters."
+            )
+        reason = " ".join(text.split()) or "the operator holds it"
+        held = Held(Hold(name, HoldKind.OPERATOR, reason, now()))
+        await self._writes.carry_out(self._hold(held))
+
+    async def unhold(self, name: str) -> None:
+        """End the hold of an agent; its queued messages are delivered.
+
+        When no agent of a loop is held any more, the question about the loop is cancelled.
+
+        Raises:
+            NotFound: the agent is not held.
+        """
+        await self._writes.carry_out(self._unhold(name))
+
+    async def hold_loop(self, loop: Loop) -> None:
+        """Hold the agents of a loop, and ask the operator."""
+        await self._writes.carry_out(self._hold_loop(loop))
+
+    def released(self, names: Sequence[str]) -> None:
+        """Announce agents whose holds the answer to a question has ended."""
+        for name in names:
+            del self._held[name]
+            self._announcer.hold_ended(HoldsChanged(name, "", "", now()))
+
+    async def _hold(self, held: Held) -> None:
+        await self._database.write(partial(_hold, held=held))
+        self._announce(held)
+
+    async def _unhold(self, name: str) -> None:
+        change = await self._database.write(partial(_unhold, name=name))
+        self.released([name])
+        if change is not None:
+            self._announcer.listener.question_resolved(change.question)
+
+    async def _hold_loop(self, loop: Loop) -> None:
+        change, added = await self._database.write(partial(_hold_loop, loop=loop))
+        for held in added:
+            self._announce(held)
+        if change is not None:
+            self._announcer.listener.question_added(change.question)
+
+    def _announce(self, held: Held) -> None:
+        self._held[held.hold.agent] = held
+        self._announcer.listener.holds_changed(HoldsChanged(*held.hold))
+
+
+def _hold(db: sqlite3.Connection, *, held: Held) -> None:
+    check_agent(db, held.hold.agent)
+    if known := store.get(db, held.hold.agent):
+        raise Conflict(
+            f"{held.hold.agent} is held already: {known.hold.text}. `hivectl unhold "
+            f"{held.hold.agent}` ends that."
+        )
+    store.add(db, held)
+
+
+def _unhold(db: sqlite3.Connection, *, name: str) -> QuestionChange | None:
+    held = store.get(db, name)
+    if held is None:
+        raise NotFound(f"{name[:64]!r} is not held; `hivectl holds` lists the held agents.")
+    store.remove(db, name)
+    if not held.question or store.of_question(db, held.question):
+        return None
+    question = question_store.get(db, held.question)
+    if question.state is not QuestionState.OPEN:
+        return None
+    after = question._replace(
+        state=QuestionState.CANCELLED, answered_by=CANCELLED, resolved=now(), answer=[]
+    )
+    return question_store.resolve(db, question, after, tell=False)
+
+
+def _hold_loop(db: sqlite3.Connection, *, loop: Loop) -> tuple[QuestionChange | None, list[Held]]:
+    """Hold those of the two that are not held, and ask about them; else do nothing."""
+    one, other = loop.pair
+    free = [name for name in dict.fromkeys(loop.pair) if store.get(db, name) is None]
+    if not free:
+        return None, []
+    asked = NewQuestion(
+        asker=SYSTEM,
+        recipient=OPERATOR,
+        text=f"{loop.text}. {_names(*free)} held: new messages wait in the inbox, and messages "
+        "between them are refused. Their turns that run go on. Are they at work, or in a loop?",
+        choices=list(CHOICES),
+        multi=False,
+        asked=now(),
+        deadline=None,
+        dedupe_key=None,
+    )
+    change = question_store.ask(db, asked, LAST_ID, DEFAULTS)
+    added = [
+        Held(
+            Hold(name, HoldKind.LOOP, loop.text, asked.asked),
+            other if name == one else one,
+            change.question.id,
+        )
+        for name in free
+    ]
+    for held in added:
+        store.add(db, held)
+    return change, added
+
+
+def _names(*names: str) -> str:
+    """Return names with their verb: `alice is`, `alice and bob are`."""
+    one, *more = dict.fromkeys(names)
+    return f"{one} and {more[0]} are" if more else f"{one} is"
