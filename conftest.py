@@ -4,12 +4,17 @@ import signal
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["wire.fixtures"]
 
 ASKED_BY = {"system": ("system", "long"), "long": ("long",)}
 """Markers of tests that boot a systemd, or take minutes, and the words in `-m` that ask for them.
 HACKING.md describes them."""
+
+# An example has no time limit: on a loaded machine each of them may take long.
+settings.register_profile("hive", deadline=None)
+settings.load_profile("hive")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell ignores SIGINT for commands in the background, and the children of the tests would

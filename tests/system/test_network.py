@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.system.hive import PYTHON, Hive
-from tests.system.inside import hivectl, probe, until_state
+from tests.system.inside import hivectl, probe, until_active, until_state
 
 pytestmark = pytest.mark.system
 
@@ -196,7 +196,10 @@ def test_a_name_server_is_reached_on_its_port_only(swarm: Hive, configure: Confi
             assert reached(swarm, "alice", *places) == [f"{OTHER}#{DNS}"]
             network = hivectl(swarm, "status", "alice")["network"]
             assert network["name_servers"] == [OTHER]
-            swarm.run("systemctl", "kill", "--signal=KILL", "systemd-nspawn@h-alice.service")
+            unit = "systemd-nspawn@h-alice.service"
+            life = swarm.run("systemctl", "show", "-P", "InvocationID", unit).stdout.strip()
+            swarm.run("systemctl", "kill", "--signal=KILL", unit)
+            until_active(swarm, unit, life)
             until_state(swarm, "alice", "running")
             assert reached(swarm, "alice", *places) == [f"{OTHER}#{DNS}"]
             configure(f'[lifecycle.agents.alice]\nnetwork_allow = ["{OTHER}"]\n')

@@ -9,7 +9,7 @@ import pytest
 from dbus_next import Message as TheirMessage
 from dbus_next import MessageType, Variant
 from dbus_next._private.unmarshaller import Unmarshaller
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wire import message
@@ -90,7 +90,6 @@ def their_frame(signature: str, values: list[Any]) -> bytes:
     return bytes(made._marshall())
 
 
-@settings(deadline=None)
 @given(BODIES)
 def test_the_bytes_are_those_of_dbus_next(drawn: tuple[Any, ...]) -> None:
     signature, *values = drawn
@@ -102,7 +101,6 @@ def test_the_bytes_are_those_of_dbus_next(drawn: tuple[Any, ...]) -> None:
     assert [plain(value) for value in read.body] == plain(values)
 
 
-@settings(deadline=None)
 @given(BODIES)
 def test_what_dbus_next_writes_is_read(drawn: tuple[Any, ...]) -> None:
     signature, *values = drawn
@@ -184,7 +182,6 @@ def test_nesting_is_bounded_in_every_container() -> None:
         encode_body(nested(MAX_DEPTH)[0], [nested(MAX_DEPTH)[1]])
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_what_is_no_message_raises_and_nothing_else(data: st.DataObject) -> None:
     frame = bytearray(encode(CALL))

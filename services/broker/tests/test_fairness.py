@@ -167,7 +167,6 @@ steps = st.lists(
 @settings(
     max_examples=20,
     derandomize=True,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 @given(steps=steps)

@@ -4,7 +4,7 @@ import sqlite3
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.broker.deadlines.clock import SECOND
@@ -322,7 +322,6 @@ async def test_bad_answers(questions: Questions, database: Database) -> None:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
-@settings(deadline=None)
 def test_texts_come_back_as_they_were(texts: list[str]) -> None:
     assert question_store.decode_texts(question_store.encode_texts(texts)) == texts
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.broker.deadlines.clock import SECOND
@@ -227,7 +227,6 @@ async def test_bad_filters(reminders: Reminders) -> None:
 
 
 @given(st.lists(st.sampled_from(["/", "state", "..", ".", "x", "\n", "\0", "a b"]), max_size=8))
-@settings(deadline=None)
 def test_a_path_that_is_taken_stays_below_state(parts: list[str]) -> None:
     file = "".join(parts) or "/"
     try:

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.broker.queries.search import MAX_LENGTH, MAX_TERMS, query
@@ -83,7 +83,6 @@ SYNTAX = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=MAX_LENGTH), st.lists(SYNTAX, max_size=20).map("".join)))
-@settings(deadline=None)
 def test_no_text_is_an_error_of_the_index(index: sqlite3.Connection, text: str) -> None:
     try:
         asked = query(text)
@@ -93,7 +92,6 @@ def test_no_text_is_an_error_of_the_index(index: sqlite3.Connection, text: str) 
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
-@settings(deadline=None)
 def test_two_texts_are_both_there(index: sqlite3.Connection, one: str, other: str) -> None:
     """No text changes the meaning of another one beside it."""
     one, other = one.replace('"', ""), other.replace('"', "")

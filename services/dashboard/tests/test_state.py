@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dashboard.state.event_log import EventLog
@@ -32,7 +32,6 @@ def change(tables: Tables, step: tuple[bool, dict[str, Any], set[str]]) -> None:
         tables.update(Table.AGENTS, put=put, remove=remove - put.keys())
 
 
-@settings(deadline=None)
 @given(before=CHANGES, between=CHANGES, after=CHANGES)
 def test_a_page_that_subscribes_first_neither_misses_nor_repeats(
     before: list[Any], between: list[Any], after: list[Any]

@@ -171,7 +171,6 @@ async def _stage(folder: Path, agent: str) -> AsyncIterator[tuple[EndpointProces
 
 @settings(
     max_examples=40,
-    deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],  # add Phase.shrink to see a small example

@@ -422,7 +422,6 @@ _frames = st.one_of(
 
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(st.lists(_frames, max_size=12), min_size=8, max_size=12))

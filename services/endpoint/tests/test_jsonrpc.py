@@ -87,7 +87,7 @@ def test_answers_are_one_line_each() -> None:
     assert json.loads(line)["result"]["text"] == "a\nb\u2028"
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
 def test_no_line_raises_anything_else(line: bytes) -> None:
     try:
@@ -105,7 +105,7 @@ _json = st.recursive(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(
     st.fixed_dictionaries(
         {},
