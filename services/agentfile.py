@@ -57,6 +57,9 @@ TEMPLATE: Final = """\
 # Seconds after which a turn is cut off.
 #turn_timeout = 1800
 
+# How often a message is handed to it before the message is parked as a dead letter.
+#max_attempts = 3
+
 # Whether it begins a turn of its own after a deploy or an update.
 #wake_after_deploy = true
 
@@ -216,6 +219,8 @@ class AgentFile(Section):
     `WebFetch`, `WebFetch(domain:example.org)`. Tools of MCP servers need no entry."""
     turn_timeout: TurnTimeout | None = None
     """The seconds after which a turn is cut off."""
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """How often a message is handed to the agent before it is parked as a dead letter."""
     wake_after_deploy: StrictBool = False
     """Whether the agent begins a turn of its own after a deploy or an update, to hear of the
     change; otherwise it hears of it in its next turn."""

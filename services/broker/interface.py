@@ -141,9 +141,12 @@ class Broker1(Interface, name=names.BROKER):
     async def ListHolds(self) -> list[records.Hold]:
         return self._parts.holds.all()
 
-    @method(allow=OPERATOR)
+    @method(allow=OPERATOR | service("lifecycle"))
     async def Hold(self, name: Str, text: Str) -> None:
-        await self._parts.holds.hold(name, text)
+        if caller().is_operator:
+            await self._parts.holds.hold(name, text)
+        else:
+            await self._parts.holds.hold_limit(name, text)
 
     @method(allow=OPERATOR)
     async def Unhold(self, name: Str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from services.lifecycle.notices.notice import Notice
+from wire.records.broker import Hold, HoldsChanged
 
 
 class Broker(Protocol):
@@ -26,3 +27,15 @@ class Broker(Protocol):
 
     async def ignore(self, name: str) -> None:
         """Undo `listen`. Ignoring a name that is not listened for is not an error."""
+
+    async def limit_attempts(self, name: str, attempts: int | None) -> None:
+        """Set how often a message to `name` is handed out; None for the configuration's value."""
+
+    async def holds(self) -> list[Hold]:
+        """Return the held agents."""
+
+    async def follow_holds(self, changed: Callable[[HoldsChanged], None]) -> None:
+        """Call `changed` from now on for each hold that begins or ends."""
+
+    async def hold(self, name: str, text: str) -> None:
+        """Hold an agent, and ask the operator whether it goes on."""

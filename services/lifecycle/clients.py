@@ -9,8 +9,15 @@ from wire import names
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
 from wire.errors import NotFound
-from wire.records import decode_all
-from wire.records.broker import MessageChange, MessageState, SendOptions
+from wire.records import decode, decode_all
+from wire.records.broker import (
+    Hold,
+    HoldsChanged,
+    InboxOptions,
+    MessageChange,
+    MessageState,
+    SendOptions,
+)
 from wire.signals import Signal, Subscription
 
 log = logging.getLogger(__name__)
@@ -55,6 +62,29 @@ class BusBroker:
         """Undo `listen`."""
         self._listening.pop(name, None)
         await self._follow()
+
+    async def limit_attempts(self, name: str, attempts: int | None) -> None:
+        """Set how often a message to `name` is handed out; None for the configuration's value."""
+        most = None if attempts is None else attempts - 1
+        await self._client.set_inbox_options(name, InboxOptions(max_redeliveries=most))
+
+    async def holds(self) -> list[Hold]:
+        """Return the held agents."""
+        return await self._client.list_holds()
+
+    async def follow_holds(self, changed: Callable[[HoldsChanged], None]) -> None:
+        """Call `changed` from now on for each hold that begins or ends."""
+        await self._bus.on_signal(
+            lambda signal: changed(decode(HoldsChanged, signal.args)),
+            sender=names.BROKER,
+            path=names.BROKER_PATH,
+            interface=names.BROKER,
+            member="HoldsChanged",
+        )
+
+    async def hold(self, name: str, text: str) -> None:
+        """Hold an agent, and ask the operator whether it goes on."""
+        await self._client.hold(name, text)
 
     async def _follow(self) -> None:
         """Subscribe to the changes of messages while somebody listens, and only then."""

@@ -25,10 +25,12 @@ from services.lifecycle.store import Store
 from services.lifecycle.watch.auto_sleep import AutoSleep
 from services.lifecycle.watch.disk import DiskWatch
 from services.lifecycle.watch.filters import Filters
+from services.lifecycle.watch.holds import Holds
 from services.lifecycle.watch.monitor import Monitor
 from services.lifecycle.watch.provider_limits import ProviderLimits, credential_of
 from services.lifecycle.watch.shared_limits import SharedLimits
 from services.lifecycle.watch.turns import Turns
+from services.tasks import Tasks
 from wire import names
 from wire.errors import (
     AccessDenied,
@@ -95,6 +97,7 @@ class Lifecycle:
         self._broker = broker
         self._version = version
         self._adopting = True
+        self._holding = Tasks()
         self._roster = Roster(store, backend, observer, version)
         self.jobs = JobRunner(store, observer, self._job_ended)
         """The jobs that have not ended."""
@@ -111,6 +114,7 @@ class Lifecycle:
             lambda agent: credential_of(agent, backend.shared_credential()),
             self._tell,
             self.auto_sleep.check_messages,
+            self._hold_at_limit,
         )
         """The limits of providers that agents have reached."""
         self.rolling_update = RollingUpdate(
@@ -131,6 +135,8 @@ class Lifecycle:
             self.disk.agent_changed,
             turns.agent_changed,
         )
+        self.holds = Holds(self._roster, broker, self.auto_sleep.check_messages)
+        """The holds of the broker."""
         self._deliverer = Deliverer(
             store.notices, store.drop_notice, broker.send, introduce=self._register_all
         )
@@ -173,6 +179,7 @@ class Lifecycle:
             await self.monitor.refresh(record.name)
             if self._roster.agents[record.name].unit_status.up:
                 await self.filters.apply(record)
+        await self.holds.start()
         self._adopting = False
         self._tell_of_stale()
         self._deliverer.start()
@@ -201,6 +208,7 @@ class Lifecycle:
                 self._roster.expect_all_ends()
         self._backend.stop_watching()
         await self.filters.stop()
+        await self._holding.cancel()
         await self._deliverer.stop()
         await self.monitor.stop()
 
@@ -490,8 +498,11 @@ class Lifecycle:
         self.rolling_update.job_ended(job, result, note)
 
     async def _register_all(self) -> None:
-        for name in tuple(self._roster.agents):
+        for name, agent in tuple(self._roster.agents.items()):
             await self._broker.register(name)
+            attempts = self._backend.configuration(agent.spec).max_attempts
+            await self._broker.limit_attempts(name, attempts)
+        await self.holds.load()
 
     def _tell_of_stale(self) -> None:
         auto = self._settings.auto_update
@@ -508,6 +519,23 @@ class Lifecycle:
 
     def _busy(self, name: str) -> bool:
         return self._adopting or self.jobs.of(name) is not None
+
+    def _hold_at_limit(self, name: str, text: str) -> None:
+        """Have the operator asked whether an agent goes on after a limit, if it is set so."""
+        agent = self._roster.agents.get(name)
+        if agent and not self._backend.configuration(agent.spec).resume_after_limit:
+            self._holding.start_detached(self._hold(name, text), f"hold-{name}")
+
+    async def _hold(self, name: str, text: str) -> None:
+        try:
+            await self._broker.hold(name, text)
+        except Conflict:
+            return  # it is held already
+        except HiveError as error:
+            log.error(
+                "%s goes on by itself after its limit, because it cannot be held: %s",
+                name, error, extra={"HIVE_AGENT": name},
+            )  # fmt: skip
 
     def _may_wake(self, name: str) -> bool:
         """Return whether a message wakes `name`: it could do nothing at a limit, or when held."""

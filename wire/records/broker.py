@@ -37,6 +37,8 @@ class HoldKind(StrEnum):
     """Two agents write to each other again and again."""
     OPERATOR = "operator"
     """The operator's order."""
+    LIMIT = "limit"
+    """A usage limit of the provider, after which the agent does not go on by itself."""
 
 
 class QuestionState(StrEnum):

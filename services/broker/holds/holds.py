@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -26,6 +27,7 @@ MAX_TEXT: Final = 300
 GO_ON: Final = "let them go on"
 KEEP: Final = "keep them held"
 CHOICES: Final = (GO_ON, KEEP)
+LIMIT_CHOICES: Final = ("let it go on", "keep it held")
 """The answers to the question about a loop. `store.release_answered` knows that the first one ends
 the holds."""
 
@@ -95,6 +97,16 @@ class Holds:
         held = Held(Hold(name, HoldKind.OPERATOR, reason, now()))
         await self._writes.carry_out(self._hold(held))
 
+    async def hold_limit(self, name: str, text: str) -> None:
+        """Hold an agent because of its provider's limit, and ask the operator whether it goes on.
+
+        Raises:
+            Conflict: the agent is held already.
+            NotFound: there is no such agent.
+        """
+        reason = " ".join(text.split())[:MAX_TEXT]
+        await self._writes.carry_out(self._hold_limit(name, reason))
+
     async def unhold(self, name: str) -> None:
         """End the hold of an agent; its queued messages are delivered.
 
@@ -119,6 +131,11 @@ class Holds:
         await self._database.write(partial(_hold, held=held))
         self._announce(held)
 
+    async def _hold_limit(self, name: str, reason: str) -> None:
+        change, held = await self._database.write(partial(_hold_limit, name=name, reason=reason))
+        self._announce(held)
+        self._announcer.listener.question_added(change.question)
+
     async def _unhold(self, name: str) -> None:
         change = await self._database.write(partial(_unhold, name=name))
         self.released([name])
@@ -138,13 +155,36 @@ class Holds:
 
 
 def _hold(db: sqlite3.Connection, *, held: Held) -> None:
-    check_agent(db, held.hold.agent)
-    if known := store.get(db, held.hold.agent):
-        raise Conflict(
-            f"{held.hold.agent} is held already: {known.hold.text}. `hivectl unhold "
-            f"{held.hold.agent}` ends that."
-        )
+    _check_free(db, held.hold.agent)
     store.add(db, held)
+
+
+def _check_free(db: sqlite3.Connection, name: str) -> None:
+    check_agent(db, name)
+    if known := store.get(db, name):
+        raise Conflict(
+            f"{name} is held already: {known.hold.text}. `hivectl unhold {name}` ends that."
+        )
+
+
+def _hold_limit(db: sqlite3.Connection, *, name: str, reason: str) -> tuple[QuestionChange, Held]:
+    question = NewQuestion(
+        asker=SYSTEM,
+        recipient=OPERATOR,
+        text=f"{name} is held: {reason}. Its new messages wait in the inbox. Is it to go on? "
+        "Before the limit ends it waits in any case.",
+        choices=list(LIMIT_CHOICES),
+        multi=False,
+        asked=now(),
+        deadline=None,
+        dedupe_key=None,
+    )
+    held = Held(Hold(name, HoldKind.LIMIT, reason, question.asked))
+    _check_free(db, name)
+    change = question_store.ask(db, question, LAST_ID, DEFAULTS)
+    held = replace(held, question=change.question.id)
+    store.add(db, held)
+    return change, held
 
 
 def _unhold(db: sqlite3.Connection, *, name: str) -> QuestionChange | None:

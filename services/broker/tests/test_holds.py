@@ -246,3 +246,22 @@ async def test_zero_turns_it_off(room: Parts) -> None:
     another = await restart(room, BrokerConfig(loop_messages=0, loop_repeats=2))
     await talk(another.broker, 200, "thanks")
     assert held(another) == {}
+
+
+async def test_a_limit_of_the_provider_asks_whether_one_agent_goes_on(
+    room: Parts, events: EventLog
+) -> None:
+    await room.holds.hold_limit("bob", "its provider's usage limit ends at 14:05")
+    assert held(room) == {"bob": HoldKind.LIMIT}
+    with pytest.raises(Conflict, match="held already"):
+        await room.holds.hold_limit("bob", "again")
+    [question] = await asked(room)
+    assert question.text.startswith("bob is held: its provider's usage limit ends at 14:05. ")
+    await room.questions.answer(THE_OPERATOR, question.id, ["let it go on"])
+    assert held(room) == {}
+    await room.holds.hold_limit("bob", "its provider's usage limit ends at 15:05")
+    [*_, question] = sorted(await asked(room), key=lambda one: one.id)
+    await room.questions.answer(THE_OPERATOR, question.id, ["keep it held"])
+    assert held(room) == {"bob": HoldKind.LIMIT}
+    await room.holds.unhold("bob")
+    assert held(room) == {}

@@ -325,7 +325,9 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 READERS = {"Send", "Receive", "Acknowledge", "Release", "ListMessages", "Retract"}
 AGENT = READERS | {"ReceiveUrgent", "AcknowledgeCancelled", "GiveBack"}
 OPERATOR = READERS | {"ListHolds", "Hold", "Unhold"}
-OF_LIFECYCLE = {"RegisterAgent", "UnregisterAgent", "ListWaiting", "SetInboxOptions", "ListHolds"}
+OF_LIFECYCLE = {
+    *("RegisterAgent", "UnregisterAgent", "ListWaiting", "SetInboxOptions", "ListHolds", "Hold"),
+}
 
 
 @pytest.mark.parametrize(

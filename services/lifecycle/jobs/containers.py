@@ -10,6 +10,7 @@ from typing import Final
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.agents.start import SYSTEM, WAKE, Start
 from services.lifecycle.backends.backend import Backend
+from services.lifecycle.broker import Broker
 from services.lifecycle.jobs.job import CutShortError, Job
 from services.lifecycle.jobs.progress import step
 from services.lifecycle.watch.disk import DiskWatch
@@ -34,7 +35,15 @@ def waiting(job: Job) -> Iterator[None]:
 class Containers:
     """The containers, as jobs start and stop them."""
 
-    def __init__(self, roster: Roster, backend: Backend, monitor: Monitor, disk: DiskWatch) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        backend: Backend,
+        monitor: Monitor,
+        disk: DiskWatch,
+        broker: Broker,
+    ) -> None:
+        self._broker = broker
         self._roster = roster
         self._backend = backend
         self._monitor = monitor
@@ -79,6 +88,13 @@ class Containers:
         self._note_start(job)
         step(f"{agent.name}: writing the files")
         await self._backend.configure(agent.spec)
+        try:
+            await self._broker.limit_attempts(
+                agent.name, self._backend.configuration(agent.spec).max_attempts
+            )
+        except HiveError as error:
+            # A broker that starts is told anyway.
+            step(f"{agent.name}: the limit of attempts was not set: {error}")
         self._roster.mark_current(agent.name)
 
     def _note_start(self, job: Job) -> None:

@@ -57,7 +57,7 @@ class Steps:
         self._auto_sleep = auto_sleep
         # However many agents are stale, all but one keep working.
         self._one_update = asyncio.Lock()
-        self._containers = Containers(roster, backend, monitor, disk)
+        self._containers = Containers(roster, backend, monitor, disk, broker)
         self.deploys = DeploySteps(roster, backend, self._containers, turns)
         self.by_verb: Mapping[JobVerb, tuple[Work, Work]] = {
             JobVerb.SPAWN: (self._spawn, self._undo_spawn),

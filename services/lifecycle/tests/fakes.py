@@ -15,6 +15,7 @@ from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.crash import Crash
 from services.lifecycle.notices.notice import Notice
 from wire.errors import Conflict, HiveError, NotFound, Unavailable
+from wire.records.broker import Hold, HoldKind, HoldsChanged
 from wire.records.lifecycle import JobResult, Network, Resources, Usage
 
 
@@ -233,6 +234,9 @@ class FakeBroker:
         self.sent: list[Notice] = []
         self.error: HiveError | None = None
         self.mail: set[str] = set()
+        self.attempts: dict[str, int | None] = {}
+        self.held: list[Hold] = []
+        self.holds_changed: Callable[[HoldsChanged], None] = lambda _change: None
         self.heard: dict[str, Callable[[], None]] = {}
         self.gate = asyncio.Event()
         self.gate.set()
@@ -265,6 +269,23 @@ class FakeBroker:
 
     async def ignore(self, name: str) -> None:
         self.heard.pop(name, None)
+
+    async def limit_attempts(self, name: str, attempts: int | None) -> None:
+        self._check()
+        self.attempts[name] = attempts
+        self.arrived.set()
+
+    async def holds(self) -> list[Hold]:
+        self._check()
+        return self.held
+
+    async def follow_holds(self, changed: Callable[[HoldsChanged], None]) -> None:
+        self.holds_changed = changed
+
+    async def hold(self, name: str, text: str) -> None:
+        self._check()
+        self.held.append(Hold(name, HoldKind.LIMIT, text, 1))
+        self.holds_changed(HoldsChanged(name, HoldKind.LIMIT, text, 1))
 
     def write(self, name: str) -> None:
         """Queue a message for `name`."""
@@ -310,6 +331,7 @@ class Diary:
     def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
         if changed & {"unit_status", "asleep"}:
             self._note(agent.name, agent.state)
+        self._newer.set()
 
     def agent_crashed(self, agent: Agent, crash: Crash) -> None:
         self.crashes.append(crash)

@@ -75,6 +75,7 @@ class ProviderLimits:
         credential: Callable[[Agent], str],
         tell: Callable[[Notice], None],
         ended: Callable[[], None],
+        hold: Callable[[str, str], None],
     ) -> None:
         """Do nothing before `start`.
 
@@ -85,6 +86,7 @@ class ProviderLimits:
             credential: returns the name of an agent's credential.
             tell: sends a message.
             ended: is called when an agent need not wait any more.
+            hold: holds an agent that does not go on by itself, with the reason.
         """
         self._roster = roster
         self._store = store
@@ -92,6 +94,8 @@ class ProviderLimits:
         self._credential = credential
         self._tell = tell
         self._ended = ended
+        self._hold = hold
+        self._limited: set[str] = set()
         self._reports: dict[tuple[str, str], LimitReport] = {}
         self._told: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -99,6 +103,8 @@ class ProviderLimits:
     def start(self) -> None:
         """Go on with the limits that an earlier lifecycle has noted."""
         self._reports = {(one.credential, one.agent): one for one in self._store.limits()}
+        # Those were held when the limit began, or the operator has let them go on since.
+        self._limited = {name for name in self._roster.agents if self.until(name)}
         self._update()
 
     def stop(self) -> None:
@@ -166,8 +172,11 @@ class ProviderLimits:
             if end != told and (end or told > at):
                 self._command(name, CommandVerb.HOLD_UNTIL, str(-(-end // SECOND)))
             over = over or (told > 0 and not end)
+            if end and name not in self._limited:
+                self._hold(name, f"its provider's usage limit ends at {_clock(end)}")
             self._told[name] = end
         self._told = {name: end for name, end in self._told.items() if name in ends}
+        self._limited = {name for name, end in ends.items() if end}
         if self._timer:
             self._timer.cancel()
         waiting = [end for end in ends.values() if end]
@@ -184,10 +193,9 @@ class ProviderLimits:
             for agent in self._roster.agents.values()
             if agent.name != report.agent and self._credential(agent) == report.credential
         )
-        clock = datetime.fromtimestamp(report.until / SECOND).astimezone()
         text = (
             f"{report.agent} has reached a usage limit of its provider, which answers again at "
-            f"{clock:%Y-%m-%d %H:%M %Z}. "
+            f"{_clock(report.until)}. "
         )
         if sharing:
             text += (
@@ -195,7 +203,11 @@ class ProviderLimits:
                 f"They try again after {TRIAL // (60 * SECOND)} minutes, unless a second agent "
                 "reports the limit. "
             )
-        text += "All go on by themselves."
+        text += "Agents go on by themselves, but for those with resume_after_limit = false."
         hour = now() // RETRIAL
         key = f"{PROVIDER_LIMIT}:{report.credential}:{hour}:to-{names.OPERATOR}"
         return Notice(PROVIDER_LIMIT, text, key, names.OPERATOR)
+
+
+def _clock(time: int) -> str:
+    return f"{datetime.fromtimestamp(time / SECOND).astimezone():%Y-%m-%d %H:%M %Z}"
