@@ -56,9 +56,9 @@ class Page:
         for connection in self._open:
             connection.close()
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    def events(self, query: str = "") -> Iterator[dict[str, Any]]:
         """Yield the server's events from now on."""
-        stream = self.request("GET", "/api/events")
+        stream = self.request("GET", f"/api/events{query}")
         assert stream.status == 200
         while line := stream.readline():
             if line.startswith(b"data:"):
@@ -203,3 +203,30 @@ def test_opening_the_page_of_a_sleeping_agent_wakes_it(sleepy: Hive, page: Page)
 def test_a_restart_logs_nobody_out(swarm: Hive, page: Page) -> None:
     swarm.run("systemctl", "restart", "hive-dashboard")
     assert page.request("GET", "/api/state").status == 200
+
+
+def test_a_turn_is_shown_as_it_happens_and_kept(swarm: Hive, page: Page) -> None:
+    """The dashboard reaches the socket of a real harness, from its own sandbox."""
+    items = (event for event in page.events("?agent=alice") if "tail" in event)
+    assert next(item for item in items if item["tail"] == "begin")["state"]["state"] != "unknown"
+    swarm.hivectl("send", "alice", "note seen on the page")
+    seen: list[dict[str, Any]] = []
+    for item in items:
+        if item["tail"] == "event":
+            seen.append(item)
+            if item["type"] == "turn-end":
+                break
+    kinds = [item["type"] for item in seen]
+    assert {"wake", "tool-use", "tool-result", "text"} <= set(kinds)
+    use = next(item for item in seen if item["type"] == "tool-use")
+    result = next(item for item in seen if item["type"] == "tool-result")
+    assert (use["tool"], "to do: seen on the page" in json.dumps(use["title"])) == ("Bash", True)
+    assert (result["call"], result["error"]) == (use["call"], False)
+    numbers = [item["seq"] for item in seen]
+    assert numbers == sorted(set(numbers))
+    turn = seen[-1]["turn"]
+    [kept] = [one for one in part(page, "alice", "turns") if one["id"] == turn]
+    assert kept["outcome"] == "done"
+    answer = page.request("GET", f"/api/agents/alice/turns/{turn}/export")
+    lines = [json.loads(line) for line in answer.read().splitlines()]
+    assert [line["seq"] for line in lines] == [e["seq"] for e in seen if e["turn"] == turn]

@@ -80,7 +80,7 @@ def test_a_diff_of_hostile_texts_takes_linear_time() -> None:
 
 def test_send_has_its_whole_body() -> None:
     body = "word " * 20_000
-    found = use("mcp__hyperhive__send", WHOLE, to="bob", body=body, urgent=True)
+    found = use("mcp__hive__send", WHOLE, to="bob", body=body, urgent=True)
     assert (found["tool"], found["title"]) == ("hive send", "to bob")
     assert found["blocks"][0]["text"] == body
     assert found["blocks"][1]["text"] == "urgent: true"

@@ -52,7 +52,7 @@ def a_busy_turn(harness: FakeHarness) -> None:
     harness.add("tool-use", 7, id="t2", tool="Edit", input=edit)
     body = "The parser is mended. " * 500
     send = {"to": "manager", "body": body + "The end."}
-    harness.add("tool-use", 7, id="t3", tool="mcp__hyperhive__send", input=send)
+    harness.add("tool-use", 7, id="t3", tool="mcp__hive__send", input=send)
     harness.add("server-failed", 7, name="gh", error="spawn gh ENOENT")
     harness.add("denied", 7, tool="WebFetch", reason="agent.toml does not allow it.")
     harness.add("compacted", 7, trigger="auto", before=181_000, after=23_000)
@@ -117,7 +117,7 @@ async def test_hostile_events_are_text(page: Page, browser: Browser, log_in: Log
                 kind, 7, text=hostile, prompt=hostile, tool=hostile, reason=hostile, by=hostile,
                 messages=[{"id": 1, "from": hostile, "kind": hostile}], level=hostile,
             )  # fmt: skip
-        for tool in ("Bash", "Write", "Edit", "mcp__hyperhive__send", hostile):
+        for tool in ("Bash", "Write", "Edit", "mcp__hive__send", hostile):
             data = dict.fromkeys(
                 ["command", "content", "file_path", "old_string", "new_string", "to", "body", "x"],
                 hostile,

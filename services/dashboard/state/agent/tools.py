@@ -8,7 +8,7 @@ from services.dashboard.state.agent.texts import Texts
 from services.dashboard.state.tables import Json
 
 TITLE: Final = 200
-OWN: Final = "mcp__hyperhive__"
+OWN: Final = "mcp__hive__"
 """The beginning of the names of the hive's tools."""
 
 Described: TypeAlias = tuple[str, list[Json]]
