@@ -88,26 +88,34 @@ class Services:
         """Queue a message; return its id. A restart of the broker does not queue it twice."""
         return await self._broker.send(to, body, options._replace(dedupe_key=_new_key()))
 
-    async def receive(self, maximum: int, seconds: float) -> list[Message]:
-        """Lease up to `maximum` messages; wait up to `seconds` for the first."""
+    async def receive(self, maximum: int, seconds: float, *, urgent: bool) -> list[Message]:
+        """Lease up to `maximum` messages, or urgent ones; wait up to `seconds` for the first."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        # Not over the limited caller: there is only one Receive, and it waits long.
+        # Not over the limited caller: there is one Receive of each kind, and it waits long.
         broker = BrokerClient(self._bus)
 
         async def receive() -> list[Message]:
             left = max(0.0, until - loop.time())
-            return await broker.within(left + CALL_TIMEOUT).receive(maximum, round(left * 1000))
+            client = broker.within(left + CALL_TIMEOUT)
+            call = client.receive_urgent if urgent else client.receive
+            return await call(maximum, round(left * 1000))
 
         return await self._restarts.retry(receive, seconds + CALL_TIMEOUT)
 
-    async def acknowledge(self, ids: list[int]) -> None:
-        """Acknowledge the messages."""
-        await self._broker.acknowledge(ids)
+    async def acknowledge(self, ids: list[int], *, cancelled: bool) -> None:
+        """Acknowledge the messages; with `cancelled`, because their turn was cancelled."""
+        call = self._broker.acknowledge_cancelled if cancelled else self._broker.acknowledge
+        await call(ids)
 
-    async def release(self, ids: list[int]) -> None:
-        """Queue the messages again."""
-        await self._broker.release(ids, ReleaseOptions())
+    async def release(self, ids: list[int], *, reason: str, uncounted: bool) -> None:
+        """Queue the messages again; with `uncounted`, the delivery does not count."""
+        call = self._broker.give_back if uncounted else self._broker.release
+        await call(ids, ReleaseOptions(reason))
+
+    async def retract(self, id: int) -> None:
+        """Take back a message that this agent sent."""
+        await self._broker.retract(id)
 
     async def ask(self, to: str, question: str, options: AskOptions) -> int:
         """Ask a question; return its id. A restart of the broker does not ask it twice."""

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 MAX_IN_FLIGHT: Final = 16
 """Unanswered calls of one connection."""
 
-MAX_LONG_CALLS: Final = {LongCall.MESSAGES: 4, LongCall.JOBS: 4}
+MAX_LONG_CALLS: Final = {LongCall.MESSAGES: 5, LongCall.JOBS: 4}
 """Long calls of all connections together. An answer with messages can be large."""
 
 MAX_INPUT: Final = 16 * 1024 * 1024

@@ -37,16 +37,17 @@ class FakeBroker(Interface, name=names.BROKER):
         self.queued: list[Message] = []
         self.leased: dict[int, Message] = {}
         self.acknowledged: list[int] = []
+        self.cancelled: list[int] = []
         self.released: list[int] = []
+        self.given_back: list[int] = []
+        self.reasons: list[str] = []
         self.receivers: list[str] = []
         self.error: Exception | None = None
         self.hold: asyncio.Event | None = None
         self.changed = asyncio.Condition()
 
-    async def queue(
-        self, id: int, body: str = "hello", sender: str = "bob", earlier_life: bool = False
-    ) -> None:
-        """Queue a message."""
+    async def queue(self, id: int, body: str = "hello", sender: str = "bob", **more: Any) -> None:
+        """Queue a message; `more` are further fields of the record."""
         async with self.changed:
             self.queued.append(
                 Message(
@@ -60,8 +61,7 @@ class FakeBroker(Interface, name=names.BROKER):
                     urgent=False,
                     in_reply_to=0,
                     state=MessageState.LEASED,
-                    earlier_life=earlier_life,
-                )
+                )._replace(**more)
             )
             self.changed.notify_all()
 
@@ -118,16 +118,32 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @method(allow=EVERYBODY)
     async def Receive(self, max: UInt32, timeout_ms: UInt32) -> list[Message]:
+        return await self._receive(max, timeout_ms, urgent=False)
+
+    @method(allow=EVERYBODY)
+    async def ReceiveUrgent(self, max: UInt32, timeout_ms: UInt32) -> list[Message]:
+        return await self._receive(max, timeout_ms, urgent=True)
+
+    async def _receive(self, most: int, timeout_ms: int, *, urgent: bool) -> list[Message]:
         self.receivers.append(sender())
         await self._note()
+
+        def next_ones() -> list[Message]:
+            return [m for m in self.queued if m.urgent or not urgent][:most]
+
         try:
             async with asyncio.timeout(timeout_ms / 1000), self.changed:
-                await self.changed.wait_for(lambda: self.queued)
+                await self.changed.wait_for(next_ones)
         except TimeoutError:
             pass
-        taken, self.queued = self.queued[:max], self.queued[max:]
+        taken = next_ones()
+        self.queued = [m for m in self.queued if m not in taken]
         self.leased |= {message.id: message for message in taken}
         return taken
+
+    @method(allow=EVERYBODY)
+    async def Retract(self, id: UInt64) -> None:
+        await self._called("Retract", id)
 
     @method(allow=EVERYBODY)
     async def Acknowledge(self, ids: UInt64List) -> None:
@@ -136,10 +152,24 @@ class FakeBroker(Interface, name=names.BROKER):
         await self._note()
 
     @method(allow=EVERYBODY)
+    async def AcknowledgeCancelled(self, ids: UInt64List) -> None:
+        await self._settle(ids)
+        self.cancelled += ids
+        await self._note()
+
+    @method(allow=EVERYBODY)
     async def Release(self, ids: UInt64List, options: Dict) -> None:
         for message in await self._settle(ids):
             self.queued.append(message._replace(redeliveries=message.redeliveries + 1))
         self.released += ids
+        self.reasons.append(options.get("reason", ""))
+        await self._note()
+
+    @method(allow=EVERYBODY)
+    async def GiveBack(self, ids: UInt64List, options: Dict) -> None:
+        self.queued += await self._settle(ids)
+        self.given_back += ids
+        self.reasons.append(options.get("reason", ""))
         await self._note()
 
     async def _settle(self, ids: list[int]) -> list[Message]:

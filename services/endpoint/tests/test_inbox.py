@@ -18,30 +18,32 @@ class FakeBroker:
     def __init__(self) -> None:
         self.receives: list[tuple[int, float]] = []
         self.answers: asyncio.Queue[list[Message] | Exception] = asyncio.Queue()
+        self.urgent: asyncio.Queue[list[Message] | Exception] = asyncio.Queue()
         self.acknowledged: list[int] = []
+        self.cancelled: list[int] = []
         self.released: list[int] = []
         self.refuse: Exception | None = None
         self.changed = asyncio.Condition()
 
-    async def receive(self, maximum: int, seconds: float) -> list[Message]:
+    async def receive(self, maximum: int, seconds: float, *, urgent: bool) -> list[Message]:
         async with self.changed:
             self.receives.append((maximum, seconds))
             self.changed.notify_all()
         try:
             async with asyncio.timeout(seconds or LIMIT):
-                answer = await self.answers.get()
+                answer = await (self.urgent if urgent else self.answers).get()
         except TimeoutError:
             return []
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def acknowledge(self, ids: list[int]) -> None:
+    async def acknowledge(self, ids: list[int], *, cancelled: bool) -> None:
         if self.refuse:
             raise self.refuse
-        self.acknowledged += ids
+        (self.cancelled if cancelled else self.acknowledged).extend(ids)
 
-    async def release(self, ids: list[int]) -> None:
+    async def release(self, ids: list[int], *, reason: str, uncounted: bool) -> None:
         async with self.changed:
             self.released += ids
             self.changed.notify_all()
@@ -99,6 +101,32 @@ async def test_all_who_wait_share_one_receive_and_are_served_in_turn(
     await broker.until(lambda: len(broker.receives) == 2)
     broker.answers.put_nowait(messages(2))
     assert ids(await second) == [2]
+
+
+async def test_urgent_messages_have_a_receive_of_their_own(
+    inbox: Inbox, broker: FakeBroker
+) -> None:
+    holder = Holder()
+    ordinary = asyncio.create_task(inbox.receive(holder, 1, 60))
+    urgent = asyncio.create_task(inbox.receive(holder, 1, 60, urgent=True))
+    await broker.until(lambda: len(broker.receives) == 2)
+    broker.urgent.put_nowait(messages(2))
+    assert ids(await urgent) == [2]
+    assert not ordinary.done()
+    broker.answers.put_nowait(messages(1))
+    assert ids(await ordinary) == [1]
+
+
+async def test_a_cancelled_turn_ends_the_messages_of_all(inbox: Inbox, broker: FakeBroker) -> None:
+    harness, model = Holder(), Holder()
+    broker.answers.put_nowait(messages(1))
+    await inbox.receive(harness, 1, 60)
+    broker.answers.put_nowait(messages(2))
+    await inbox.receive(model, 1, 60)
+    inbox.leases.deliver([1, 2])
+    await inbox.acknowledge(harness, [1], cancelled=True)
+    assert broker.cancelled == [1, 2]
+    assert broker.acknowledged == []
 
 
 async def test_a_cancelled_wait_is_taken_over_by_the_next(inbox: Inbox, broker: FakeBroker) -> None:

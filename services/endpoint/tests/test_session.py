@@ -13,7 +13,7 @@ from services.endpoint.tools.table import TOOLS, tools_for
 from services.endpoint.tools.tool import HARNESS_CLIENT, Audience
 
 TALK = {
-    *("send", "recv", "ask", "answer", "cancel", "remind"),
+    *("send", "unsend", "recv", "ask", "answer", "cancel", "remind"),
     *("get_open_threads", "list_agents"),
 }
 EXPECTED = {

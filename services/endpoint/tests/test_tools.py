@@ -8,7 +8,7 @@ import pytest
 from services.endpoint.tests.client import LIMIT
 from services.endpoint.tests.stage import Hive
 from wire import names
-from wire.errors import NotFound, Stopping
+from wire.errors import Conflict, NotFound, Stopping
 from wire.fixtures import Connect
 from wire.records.lifecycle import JobResult
 
@@ -107,6 +107,56 @@ async def test_the_harness_releases_for_everybody(hive: Hive) -> None:
     assert hive.broker.released == [1, 2]
     wrong = await harness.call("ack", ids=[99])
     assert wrong["isError"] is True
+
+
+async def test_the_harness_receives_urgent_messages_alone(hive: Hive) -> None:
+    harness = await hive.harness()
+    await hive.broker.queue(1)
+    id = await harness.start("recv", wait_seconds=100, urgent_only=True)
+    await hive.broker.until(lambda: hive.broker.receivers)
+    await hive.broker.queue(2, urgent=True, interrupt=True)
+    answer = await harness.line()
+    assert answer["id"] == id
+    [message] = answer["result"]["structuredContent"]["messages"]
+    assert (message["id"], message["urgent"], message["interrupt"]) == (2, True, True)
+    assert await harness.recv() == [1]
+
+
+async def test_the_harness_ends_a_cancelled_turn(hive: Hive) -> None:
+    harness = await hive.harness()
+    for number in (1, 2, 3):
+        await hive.broker.queue(number)
+        assert await harness.recv() == [number]
+    await harness.call("ack", ids=[1], cancelled=True)
+    assert (hive.broker.cancelled, hive.broker.acknowledged) == ([1], [])
+    await harness.call("release", ids=[2], uncounted=True)
+    await harness.call("release", ids=[3], reason="the API is away")
+    assert (hive.broker.given_back, hive.broker.released) == ([2], [3])
+    assert hive.broker.reasons == ["", "the API is away"]
+
+
+async def test_an_agent_cannot_interrupt(hive: Hive) -> None:
+    client = await hive.client()
+    refused = await client.call("send", to="bob", body="stop", urgent=True, interrupt=True)
+    assert refused["isError"] is True
+    assert hive.broker.sent == []
+
+
+async def test_the_manager_interrupts(managers_hive: Hive) -> None:
+    manager = await managers_hive.client()
+    await manager.call("send", to="bob", body="stop", urgent=True, interrupt=True)
+    options = managers_hive.broker.sent[-1][2]
+    assert (options["urgent"], options["interrupt"]) == (True, True)
+
+
+async def test_a_message_is_taken_back(hive: Hive) -> None:
+    client = await hive.client()
+    assert (await client.call("unsend", id=7))["structuredContent"] == {}
+    assert hive.broker.calls == [("Retract", 7)]
+    hive.broker.error = Conflict("Message 7 was not taken back: bob is working on it.")
+    refused = await client.call("unsend", id=7)
+    assert refused["isError"] is True
+    assert "bob is working on it" in refused["content"][0]["text"]
 
 
 async def test_a_cancelled_recv_is_not_answered_and_loses_nothing(hive: Hive) -> None:

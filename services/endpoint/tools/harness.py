@@ -17,12 +17,36 @@ Seconds = Annotated[int, Field(ge=0, le=2**40)]
 """A time in seconds since 1970."""
 
 
-class Ids(Arguments):
-    """Arguments of `ack` and `release`."""
+Ids = Annotated[list[Id], Field(max_length=1000, description="Ids of messages that recv returned.")]
 
-    ids: Annotated[
-        list[Id], Field(max_length=1000, description="Ids of messages that recv returned.")
-    ]
+
+class Acknowledge(Arguments):
+    """Arguments of `ack`."""
+
+    ids: Ids
+    cancelled: Annotated[
+        bool, Field(description="Whether the turn that had the messages was cancelled.")
+    ] = False
+
+
+class Release(Arguments):
+    """Arguments of `release`."""
+
+    ids: Ids
+    reason: Annotated[
+        Text,
+        Field(
+            description="Why; it is kept with the messages, on one line of 300 characters. The"
+            " sender of a message that is given up, and the operator, are told."
+        ),
+    ] = ""
+    uncounted: Annotated[
+        bool,
+        Field(
+            description="Whether the delivery does not count, because the turn did not see the"
+            " messages. After 20 such deliveries of a message the next ones count."
+        ),
+    ] = False
 
 
 class ReportArguments(Arguments):
@@ -91,13 +115,15 @@ class CommandDone(Arguments):
     ] = ""
 
 
-async def _ack(context: Context, call: Ids) -> ToolResult:
-    await context.inbox.acknowledge(context.holder, call.ids)
+async def _ack(context: Context, call: Acknowledge) -> ToolResult:
+    await context.inbox.acknowledge(context.holder, call.ids, cancelled=call.cancelled)
     return ToolResult({})
 
 
-async def _release(context: Context, call: Ids) -> ToolResult:
-    await context.inbox.give_back(context.holder, call.ids)
+async def _release(context: Context, call: Release) -> ToolResult:
+    await context.inbox.give_back(
+        context.holder, call.ids, reason=call.reason, uncounted=call.uncounted
+    )
     return ToolResult({})
 
 
@@ -136,7 +162,7 @@ TOOLS: Final = (
         "ack",
         "Acknowledge these messages, and those that the agent's other connections got from recv."
         " Call it when the turn is over.",
-        Ids,
+        Acknowledge,
         _ack,
         HARNESS,
     ),
@@ -144,7 +170,7 @@ TOOLS: Final = (
         "release",
         "Queue these messages again, and those that the agent's other connections got from recv."
         " Call it when the turn has failed.",
-        Ids,
+        Release,
         _release,
         HARNESS,
     ),

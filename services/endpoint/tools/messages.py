@@ -1,4 +1,4 @@
-"""The tools for messages: send and recv."""
+"""The tools for messages: send, unsend and recv."""
 
 from typing import Annotated, Final
 
@@ -7,7 +7,9 @@ from pydantic import Field
 from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.tools.arguments import MAX_TEXT, Arguments, Id
 from services.endpoint.tools.tool import (
-    EVERYBODY,
+    AGENT,
+    HARNESS,
+    MANAGER,
     MODELS,
     Audience,
     Context,
@@ -39,9 +41,30 @@ class Send(Arguments):
     urgent: Annotated[
         bool,
         Field(
-            description="Mark the message as urgent for its reader. It is not delivered earlier."
+            description="For what cannot wait. If the recipient is in a turn, it reads the message"
+            " in that turn, as soon as the tool call that runs has ended. Otherwise the message"
+            " starts a turn, before your other messages."
         ),
     ] = False
+
+
+class ManagerSend(Send):
+    """Arguments of `send` for the manager."""
+
+    interrupt: Annotated[
+        bool,
+        Field(
+            description="With urgent: cancel the tool call that runs, so that the recipient reads"
+            " the message at once. Its turn goes on with the message; the tool call is not"
+            " repeated."
+        ),
+    ] = False
+
+
+class Unsend(Arguments):
+    """Arguments of `unsend`."""
+
+    id: Annotated[Id, Field(description="The id that send returned.")]
 
 
 class Receive(Arguments):
@@ -59,15 +82,32 @@ class Receive(Arguments):
     max: Annotated[int, Field(ge=1, le=32, description="The most messages to return.")] = 8
 
 
+class HarnessReceive(Receive):
+    """Arguments of `recv` for the harness."""
+
+    urgent_only: Annotated[
+        bool, Field(description="Return urgent messages alone; the others stay queued.")
+    ] = False
+
+
 async def _send(context: Context, call: Send) -> ToolResult:
-    options = SendOptions(in_reply_to=call.in_reply_to, urgent=call.urgent)
+    interrupt = isinstance(call, ManagerSend) and call.interrupt
+    options = SendOptions(in_reply_to=call.in_reply_to, urgent=call.urgent, interrupt=interrupt)
     return ToolResult({"id": await context.services.send(call.to, call.body, options)})
+
+
+async def _unsend(context: Context, call: Unsend) -> ToolResult:
+    await context.services.retract(call.id)
+    return ToolResult({})
 
 
 async def _recv(context: Context, call: Receive) -> ToolResult:
     if context.audience is not Audience.HARNESS:
         context.inbox.acknowledge_delivered(context.holder)
-    messages = await context.inbox.receive(context.holder, call.max, call.wait_seconds)
+    urgent = isinstance(call, HarnessReceive) and call.urgent_only
+    messages = await context.inbox.receive(
+        context.holder, call.max, call.wait_seconds, urgent=urgent
+    )
     return ToolResult(
         {"messages": [_shown(message) for message in messages]},
         leased=[message.id for message in messages],
@@ -87,35 +127,44 @@ def _shown(message: Message) -> JsonObject:
         "urgent": message.urgent,
         "in_reply_to": message.in_reply_to,
     }
+    if message.interrupt:
+        shown["interrupt"] = True
     if message.earlier_life:
         shown["earlier_life"] = True
     return shown
 
 
+_SEND: Final = (
+    "Send a message to another agent, to the manager, to the operator (the person who runs this"
+    " hive), or to all agents. Returns the message's id when the message is stored on disk; it is"
+    " delivered even if the recipient is stopped now. The recipient reads it at the start of its"
+    " next turn and may answer with a message of its own. Do not wait for that answer inside this"
+    " turn unless you need it now (then use recv). If you cannot go on without an answer, use ask."
+    " Do not answer thanks: each message starts a turn, and two agents that write to each other"
+    " again and again are held until the operator decides."
+)
+_RECV: Final = (
+    "Get your waiting messages: the operator's first, then the hive's, then one of each sender in"
+    " turn. Each has id (give it as in_reply_to when you answer with send), from, kind, body and"
+    " redeliveries. If redeliveries is not 0, the message was delivered before: check whether you"
+    " have already acted on it. If earlier_life is true, it was delivered before your container was"
+    " restarted: processes from that time have ended, files below /state are still there. Calling"
+    " recv again acknowledges the messages of the previous call. An empty list means that there are"
+    " no messages."
+)
+
 TOOLS: Final = (
+    Tool("send", _SEND, Send, _send, AGENT),
+    Tool("send", _SEND, ManagerSend, _send, MANAGER),
     Tool(
-        "send",
-        "Send a message to another agent, to the manager, to the operator (the person who runs"
-        " this hive), or to all agents. Returns the message's id when the message is stored on"
-        " disk; it is delivered even if the recipient is stopped now. The recipient reads it at the"
-        " start of its next turn and may answer with a message of its own. Do not wait for that"
-        " answer inside this turn unless you need it now (then use recv). If you cannot go on"
-        " without an answer, use ask.",
-        Send,
-        _send,
+        "unsend",
+        "Take back a message that you sent, if its recipient does not have it yet. The id of a"
+        " message to '*' takes back all copies that nobody has. An error names what was not taken"
+        " back, and why.",
+        Unsend,
+        _unsend,
         MODELS,
     ),
-    Tool(
-        "recv",
-        "Get your waiting messages, oldest first. Each has id (give it as in_reply_to when you"
-        " answer with send), from, kind, body and redeliveries. If redeliveries is not 0, the"
-        " message was delivered before: check whether you have already acted on it. If earlier_life"
-        " is true, it was delivered before your container was restarted: processes from that time"
-        " have ended, files below /state are still there. Calling recv again acknowledges the"
-        " messages of the previous call. An empty list means that there are no messages.",
-        Receive,
-        _recv,
-        EVERYBODY,
-        LongCall.MESSAGES,
-    ),
+    Tool("recv", _RECV, Receive, _recv, MODELS, LongCall.MESSAGES),
+    Tool("recv", _RECV, HarnessReceive, _recv, HARNESS, LongCall.MESSAGES),
 )

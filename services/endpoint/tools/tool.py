@@ -26,6 +26,7 @@ class Audience(StrEnum):
 
 
 MODELS: Final = frozenset({Audience.AGENT, Audience.MANAGER})
+AGENT: Final = frozenset({Audience.AGENT})
 MANAGER: Final = frozenset({Audience.MANAGER})
 HARNESS: Final = frozenset({Audience.HARNESS})
 EVERYBODY: Final = frozenset(Audience)
