@@ -15,6 +15,7 @@ from hivectl.commands import (
     dead_letters,
     deployments,
     history,
+    holds,
     login,
     logs,
     maintenance,
@@ -30,7 +31,7 @@ from hivectl.output.text import safe
 
 SECTIONS: dict[str, list[click.Command]] = {
     "Agents": [*agents.COMMANDS, *containers.COMMANDS, *logs.COMMANDS, *login.COMMANDS],
-    "Turns": [*steering.COMMANDS, *turns.COMMANDS],
+    "Turns": [*steering.COMMANDS, *holds.COMMANDS, *turns.COMMANDS],
     "Messages": [*messages.COMMANDS, *threads.COMMANDS, *history.COMMANDS, *dead_letters.COMMANDS],
     "Questions and reminders": [*questions.COMMANDS, *reminders.COMMANDS],
     "Approvals and deployments": [*approvals.COMMANDS, *deployments.COMMANDS],

@@ -36,12 +36,14 @@ async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
     """List messages that could not be delivered.
 
     A message that nobody acknowledged becomes a dead letter after `broker.max_redeliveries`
-    redeliveries. `hivectl requeue` queues it again; `hivectl drop` gives it up.
+    redeliveries, or after `max_attempts` deliveries of the recipient's agent.toml. You and the
+    sender get a message about it. REASON is in the words of the recipient. `hivectl requeue`
+    queues it again; `hivectl drop` gives it up.
     """
     from wire.records.broker import MessageFilter, MessageState
 
     found = await hive.broker.list_messages(MessageFilter(state=MessageState.DEAD), _LISTED)
-    headers = ["ID", "TIME", "FROM", "TO", "KIND", "TRIES", "BODY"]
+    headers = ["ID", "TIME", "FROM", "TO", "KIND", "TRIES", "REASON", "BODY"]
     rows: list[Row] = [
         [
             Cell(str(m.id), right=True),
@@ -50,6 +52,7 @@ async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
             m.recipient,
             m.kind,
             Cell(str(m.redeliveries), right=True),
+            one_line(m.reason) or "-",
             one_line(m.body),
         ]
         for m in found

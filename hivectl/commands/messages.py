@@ -1,6 +1,7 @@
-"""Commands about messages and inboxes: send, inbox, purge-inbox."""
+"""Commands about messages and inboxes: send, unsend, inbox, purge-inbox."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -24,7 +25,16 @@ WAIT_SECONDS = 180.0
 @click.argument("to", shell_complete=complete_agents)
 @click.argument("body")
 @click.option(
-    "--urgent", is_flag=True, help="Mark the message as urgent. It is not delivered earlier."
+    "--urgent",
+    is_flag=True,
+    help="If the agent is in a turn, deliver the message into it as soon as the tool call that "
+    "runs has ended. Otherwise begin a turn with the message, even if the agent is held.",
+)
+@click.option(
+    "--interrupt",
+    is_flag=True,
+    help="With --urgent: cancel the tool call that runs, so that the agent reads the message at "
+    "once. Its turn goes on.",
 )
 @click.option(
     "--in-reply-to", type=record_id, metavar="ID", help="The message that this one answers."
@@ -41,6 +51,7 @@ async def send(
     to: str,
     body: str,
     urgent: bool,
+    interrupt: bool,
     in_reply_to: int | None,
     dedupe_key: str | None,
 ) -> None:
@@ -51,10 +62,32 @@ async def send(
     """
     from wire.records.broker import SendOptions
 
-    options = SendOptions(in_reply_to=in_reply_to, dedupe_key=dedupe_key, urgent=urgent)
+    if interrupt and not urgent:
+        raise CommandError(Exit.USAGE, "--interrupt needs --urgent.")
+    options = SendOptions(
+        in_reply_to=in_reply_to, dedupe_key=dedupe_key, urgent=urgent, interrupt=interrupt
+    )
     number = await hive.broker.send(to, stdin_text() if body == "-" else body, options)
+    line = f"message {number} queued for {'all agents' if to == '*' else to}"
+    if not urgent and any(hold.agent == to for hold in await hive.broker.list_holds()):
+        line += f"; {to} is held: see `hivectl holds`"
+    output.show({"id": number}, [line])
+
+
+@click.command()
+@click.argument("numbers", metavar="ID...", nargs=-1, required=True, type=record_id)
+@hive_command
+async def unsend(hive: "Hive", output: Output, numbers: Sequence[int]) -> None:
+    """Take back messages that you sent, if their recipients do not have them yet.
+
+    ID is what `hivectl send` printed. The ID of a message to `*` takes back all copies that nobody
+    has. For a message that an agent is working on: `hivectl cancel` ends its turn.
+    """
+    for number in numbers:
+        await hive.broker.retract(number)
     output.show(
-        {"id": number}, [f"message {number} queued for {'all agents' if to == '*' else to}"]
+        [{"id": number, "state": "retracted"} for number in numbers],
+        [f"message {number} taken back" for number in numbers],
     )
 
 
@@ -178,4 +211,4 @@ def _counted(count: int) -> str:
     return f"{count} message{'' if count == 1 else 's'}"
 
 
-COMMANDS = [send, inbox, purge_inbox]
+COMMANDS = [send, unsend, inbox, purge_inbox]

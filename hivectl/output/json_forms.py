@@ -10,7 +10,7 @@ from hivectl.output.formats import iso_time
 
 if TYPE_CHECKING:
     from wire.records.approvals import Approval, Deploy
-    from wire.records.broker import Message, Question, Reminder, Thread
+    from wire.records.broker import Hold, Message, Question, Reminder, Thread
     from wire.records.ledger import Cost, Turn
     from wire.records.lifecycle import AgentProperties, Resources, Tombstone, Usage
 
@@ -57,6 +57,18 @@ def message(record: "Message") -> dict[str, Json]:
         "state": record.state,
         "invocation": record.invocation or None,
         "earlier_life": record.earlier_life,
+        "interrupt": record.interrupt,
+        "reason": record.reason or None,
+    }
+
+
+def hold(record: "Hold") -> dict[str, Json]:
+    """Return a held agent."""
+    return {
+        "agent": record.agent,
+        "kind": record.kind,
+        "reason": record.text,
+        "since": iso_time(record.since),
     }
 
 

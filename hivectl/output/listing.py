@@ -50,6 +50,7 @@ def message_lines(messages: "list[Message]", output: Output) -> list[str]:
     lines: list[str] = []
     for m in messages:
         head = f"{m.id} {local_time(m.queued)} {m.sender} to {m.recipient}, {m.kind}, {m.state}"
+        head += f" (released last: {one_line(m.reason)})" if m.reason else ""
         lines += [output.paint(head, "bold"), *output.indented(m.body)]
     return lines
 

@@ -11,9 +11,11 @@ from wire.bus import Bus
 from wire.errors import AlreadyExists, HiveError, NotFound
 from wire.interface import Interface, method, prop, signal
 from wire.principal import OPERATOR
+from wire.records import broker as records
 from wire.records import decode
 from wire.records.broker import (
     AskOptions,
+    HoldKind,
     Message,
     MessageFilter,
     MessageState,
@@ -119,6 +121,7 @@ class FakeBroker(Interface, name=names.BROKER):
         self.questions: list[Question] = []
         self.reminders: list[Reminder] = []
         self.threads: list[Thread] = []
+        self.holds: list[records.Hold] = []
         self.calls: list[tuple[Any, ...]] = []
         self.backup = "/var/lib/hyperhive/broker/backups/copy.sqlite"
         self.on_list: Callable[[], None] = lambda: None
@@ -164,6 +167,26 @@ class FakeBroker(Interface, name=names.BROKER):
     @method(allow=OPERATOR)
     async def Acknowledge(self, ids: UInt64List) -> None:
         self.acknowledged += ids
+
+    @method(allow=OPERATOR)
+    async def Retract(self, id: UInt64) -> None:
+        if self.error:
+            raise self.error
+        self.calls.append(("retract", id))
+
+    @method(allow=OPERATOR)
+    async def ListHolds(self) -> list[records.Hold]:
+        return self.holds
+
+    @method(allow=OPERATOR)
+    async def Hold(self, name: Str, text: Str) -> None:
+        self.holds.append(records.Hold(name, HoldKind.OPERATOR, text, SINCE))
+
+    @method(allow=OPERATOR)
+    async def Unhold(self, name: Str) -> None:
+        if not any(hold.agent == name for hold in self.holds):
+            raise NotFound(f"{name!r} is not held.")
+        self.holds = [hold for hold in self.holds if hold.agent != name]
 
     @method(allow=OPERATOR)
     async def Requeue(self, ids: UInt64List) -> None:

@@ -14,7 +14,7 @@ from hivectl.tests.fake_agent import COMMIT
 from hivectl.tests.fake_hive import FakeHive, FakeJob
 from hivectl.tests.hostile import HOSTILE, assert_harmless, assert_indented
 from wire import names
-from wire.errors import TABLE, LimitExceeded
+from wire.errors import TABLE, Conflict, LimitExceeded
 from wire.fixtures import Connect
 from wire.interface import Interface, prop
 from wire.records.broker import MessageFilter, MessageState, SendOptions
@@ -230,6 +230,46 @@ async def test_errors_of_send_have_their_codes(hive: FakeHive, hivectl: Hivectl)
 
 async def test_send_to_all_says_so(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("send", "*", "lunch")).out.endswith(" queued for all agents\n")
+
+
+async def test_send_interrupts_when_it_is_urgent(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("send", "alice", "stop", "--interrupt")).code == Exit.USAGE
+    assert hive.broker.sent == []
+    await hivectl("send", "alice", "stop", "--urgent", "--interrupt")
+    [(_, _, options)] = hive.broker.sent
+    assert (options.urgent, options.interrupt) == (True, True)
+
+
+async def test_a_message_is_taken_back(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("unsend", "7", "8")
+    assert ran.out == "message 7 taken back\nmessage 8 taken back\n"
+    assert hive.broker.calls == [("retract", 7), ("retract", 8)]
+    hive.broker.error = Conflict("Message 9 was not taken back: alice is working on it.")
+    refused = await hivectl("unsend", "9")
+    assert refused.code == Exit.CONFLICT
+    assert "alice is working on it" in refused.err
+
+
+async def test_agents_are_held(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("holds")).out == "no agent is held\n"
+    assert (await hivectl("hold", "alice", "wait for me")).out == "alice is held\n"
+    assert (await hivectl("holds")).out.split() == [
+        *("AGENT", "KIND", "SINCE", "REASON"),
+        *("alice", "operator", "2023-11-14", "22:13", "wait", "for", "me"),
+    ]
+    assert (await hivectl("holds", "--json")).json == [
+        {
+            "agent": "alice",
+            "kind": "operator",
+            "reason": "wait for me",
+            "since": "2023-11-14T22:13:20.123456Z",
+        }
+    ]
+    sent = await hivectl("send", "alice", "x")
+    assert sent.out.endswith(" queued for alice; alice is held: see `hivectl holds`\n")
+    assert "held" not in (await hivectl("send", "alice", "x", "--urgent")).out
+    assert (await hivectl("unhold", "alice")).out == "alice is not held any more\n"
+    assert (await hivectl("unhold", "alice")).code == Exit.NOT_FOUND
 
 
 async def test_inbox_shows_and_then_acknowledges(hive: FakeHive, hivectl: Hivectl) -> None:
