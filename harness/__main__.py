@@ -13,6 +13,7 @@ from harness.claude.cgroup import Cgroup
 from harness.claude.choices import Choices
 from harness.claude.session import ClaudeSession
 from harness.config import Config, Paths
+from harness.events.recorder import Recorder
 from harness.events.server import WebServer
 from harness.events.store import EventStore
 from harness.hive_client import HiveClient
@@ -99,6 +100,7 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     # The turns end first: they release their messages through the connection.
     calls = {"turns": loop.run(), "reports": reporter.run(), "hive": hive.run()}
     needed = len(calls)
+    calls["record"] = Recorder(hive, store).run()
     calls["web"] = WebServer(store, paths.web).run()
     if settings.manager:
         calls["working-copies"] = WorkingCopies().run()

@@ -250,6 +250,29 @@ class HiveClient:
         )
         await self._call("command_done", CALL_TIMEOUT, id=number, **answer)
 
+    def offers(self, tool: str) -> bool:
+        """Return whether the hive has this tool for the harness."""
+        return tool in self._arguments
+
+    async def open_threads(self) -> dict[str, int]:
+        """Return how many threads of each kind are open.
+
+        Raises:
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
+        """
+        counts = (await self._call("get_open_threads", CALL_TIMEOUT, limit=0)).get("counts")
+        return counts if isinstance(counts, dict) else {}
+
+    async def record_turn(self, turn: JsonObject) -> None:
+        """Record a turn that is over.
+
+        Raises:
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
+        """
+        await self._call("record_turn", CALL_TIMEOUT, **turn)
+
     async def report(self, report: Report) -> None:
         """Report what the harness is doing.
 

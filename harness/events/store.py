@@ -55,6 +55,8 @@ class EventStore:
 
     Attributes:
         turn: The number of the running turn; None between turns.
+        last_turn: The number of the last turn, until its open threads are counted.
+        ended: Is set when a turn has ended.
         status: The state of the harness.
     """
 
@@ -68,6 +70,8 @@ class EventStore:
         self._noted = ""
         self._session: JsonObject = {}
         self.turn: int | None = None
+        self.last_turn: int | None = None
+        self.ended = asyncio.Event()
         self.status = Status(since=time.time())
         self._partial: Partial | None = None
         self._note_trouble()
@@ -143,7 +147,8 @@ class EventStore:
             return
         stats.seconds = time.time() - self._started
         self.turns.end(self.turn, self._started, self._causes, stats)
-        self.turn = None
+        self.turn, self.last_turn = None, self.turn
+        self.ended.set()
         self._changed()
 
     def close(self) -> None:

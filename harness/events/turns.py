@@ -171,6 +171,13 @@ class Turns:
             (),
         )
 
+    def count_open(self, number: int, threads: int, reminders: int) -> None:
+        """Add what is open after a turn."""
+        self._database.write(
+            "UPDATE turns SET open_threads = ?, open_reminders = ? WHERE id = ?",
+            (threads, reminders, number),
+        )
+
     def mark_recorded(self, number: int) -> None:
         """Note that the hive has the turn."""
         self._database.write("UPDATE turns SET recorded = 1 WHERE id = ?", (number,))

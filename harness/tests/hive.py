@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from harness.events import recorder
 from harness.hive_client import Report
 
 ANY = {"type": "object"}
@@ -23,6 +24,8 @@ OWN = {
     "ack": _takes("ids", "cancelled"),
     "release": _takes("ids", "reason", "uncounted"),
     "report": _takes(*(field.name for field in fields(Report))),
+    "get_open_threads": _takes("limit"),
+    "record_turn": _takes(*recorder.arguments({"id": 1, **dict.fromkeys(recorder.NUMBERS, 1)})),
     "command_done": _takes("id", "text", "error"),
 }
 """The tools of the harness, with the arguments that the endpoint takes."""
@@ -41,6 +44,8 @@ class Hive:
         self.answers: dict[int, dict[str, Any]] = {}
         self.sent: list[dict[str, Any]] = []
         self.greeted: list[str] = []
+        self.open = {"question": 2, "message": 1, "reminder": 3}
+        self.recorded: list[dict[str, Any]] = []
         self.rude = False
         self.refuse: dict[str, str] = {}
         self._changed = asyncio.Condition()
@@ -247,6 +252,14 @@ class Connection:
 
     async def command_done(self, id: int, **answer: Any) -> dict[str, Any]:
         self.hive.answers[id] = answer
+        await self.hive.notify()
+        return {}
+
+    async def get_open_threads(self, limit: int) -> dict[str, Any]:
+        return {"counts": dict(self.hive.open), "threads": []}
+
+    async def record_turn(self, **turn: Any) -> dict[str, Any]:
+        self.hive.recorded.append(turn)
         await self.hive.notify()
         return {}
 

@@ -22,7 +22,7 @@ EXPECTED = {
     | {"request_spawn", "request_apply_commit", "withdraw_request"}
     | {"start", "kill", "restart", "update", "get_logs", "cancel_turn"},
     Audience.HARNESS: {"recv", "ack", "release", "report", "command_done"}
-    | {"ask_permission", "cancel_permission", "record_turn"},
+    | {"ask_permission", "cancel_permission", "record_turn", "get_open_threads"},
 }
 
 

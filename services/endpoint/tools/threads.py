@@ -8,7 +8,7 @@ from pydantic import Field
 
 from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.tools.arguments import Arguments
-from services.endpoint.tools.tool import MODELS, Context, Tool, ToolResult
+from services.endpoint.tools.tool import HARNESS, MODELS, Context, Tool, ToolResult
 from wire.records.broker import Thread
 from wire.records.codec import keys
 
@@ -70,6 +70,7 @@ TOOLS: Final = (
         " waiting for whom.",
         Threads,
         _threads,
-        MODELS,
+        # The harness counts what is open after a turn.
+        MODELS | HARNESS,
     ),
 )
