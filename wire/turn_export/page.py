@@ -1,0 +1,249 @@
+"""A turn as one page of HTML, without any script."""
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from wire.agent_web.client import Json, JsonObject
+from wire.text import escaping
+
+MAX_TEXT: Final = 256 * 1024
+"""Characters of one text."""
+MAX_SUMMARY: Final = 120
+
+STYLE: Final = """
+:root { color-scheme: light dark; --line: light-dark(#d0d7de, #30363d); --dim: light-dark(#57606a, #8b949e);
+  --add: light-dark(#e6ffec, #12261e); --del: light-dark(#ffebe9, #2d1518); --bad: light-dark(#b00020, #ff7b72); }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.3rem; } dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; }
+dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
+section { border-top: 1px solid var(--line); padding: .5rem 0; }
+header { color: var(--dim); font-size: .85rem; } header b { color: canvastext; }
+pre { font: 13px/1.45 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; margin: .25rem 0; }
+summary { cursor: pointer; overflow-wrap: anywhere; } .bad { color: var(--bad); } .dim { color: var(--dim); }
+.add { background: var(--add); } .del { background: var(--del); }
+"""  # noqa: E501
+
+_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'"
+)
+"""Nothing may be loaded, run or sent: only the one style sheet above applies."""
+
+_FOLDED: Final = frozenset({"thinking", "tool-result", "wake", "urgent", "session"})
+_FIGURES: Final = (
+    ("woken by", "woken_by"),
+    ("outcome", "outcome"),
+    ("error", "error"),
+    ("model", "model"),
+    ("session", "session"),
+    ("started", "started"),
+    ("seconds", "seconds"),
+    ("to the first request, ms", "first_request_ms"),
+    ("to the first token, ms", "first_token_ms"),
+    ("tokens read", "input_tokens"),
+    ("tokens written", "output_tokens"),
+    ("from the cache", "cache_read_tokens"),
+    ("to the cache", "cache_write_tokens"),
+    ("context", "context_tokens"),
+    ("cost, US dollars", "cost_usd"),
+    ("calls of tools", "tools"),
+)
+
+
+def html_page(agent: str, turn: JsonObject, events: Iterable[JsonObject]) -> str:
+    """Return the page.
+
+    Args:
+        agent: the agent.
+        turn: the figures of the turn.
+        events: its events, oldest first.
+    """
+    title = f"{_exact(agent)}: turn {_exact(turn.get('id'))}"
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            # The first element: what follows it is subject to it.
+            f'<meta http-equiv="Content-Security-Policy" content="{html.escape(POLICY)}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="referrer" content="no-referrer">',
+            f"<title>{title}</title>",
+            f"<style>{STYLE}</style></head><body>",
+            f"<h1>{title}</h1>",
+            '<p class="dim">Everything below is what the agent&#x27;s container has told.</p>',
+            "<dl>",
+            *_figures(turn),
+            "</dl>",
+            *(_section(event, _number(turn.get("started"))) for event in events),
+            "</body></html>",
+            "",
+        ]
+    )
+
+
+def _figures(turn: JsonObject) -> Iterator[str]:
+    for label, key in _FIGURES:
+        value = turn.get(key)
+        if value in (None, "", [], {}):
+            continue
+        shown = _time(value) if key == "started" else _exact(_plain(key, value))
+        yield f"<dt>{label}</dt><dd>{shown}</dd>"
+
+
+def _plain(key: str, value: Json) -> Json:
+    match key, value:
+        case "woken_by", list():
+            causes = [cause for cause in value if isinstance(cause, dict)]
+            return ", ".join(f"{c.get('kind')} {c.get('id')} of {c.get('from')}" for c in causes)
+        case "tools", dict():
+            return ", ".join(f"{name} {calls}" for name, calls in value.items())
+    return value
+
+
+def _section(event: JsonObject, began: float | None) -> str:
+    kind, data = event.get("type"), event.get("data")
+    values = data if isinstance(data, dict) else {}
+    at = _number(event.get("at"))
+    after = f"+{at - began:.1f} s" if at is not None and began is not None else ""
+    number = _exact(event.get("seq"))
+    head = f'<header><b>{_exact(kind)}</b> {after} <span class="dim">{number}</span></header>'
+    shown = _SHOWN.get(kind if isinstance(kind, str) else "", _other)(values)
+    if kind in _FOLDED:
+        shown = f"<details><summary>{_summary(values)}</summary>{shown}</details>"
+    return f"<section>{head}{shown}</section>"
+
+
+def _text(data: JsonObject) -> str:
+    return _pre(data.get("text"))
+
+
+def _prompt(data: JsonObject) -> str:
+    return _pre(data.get("prompt"))
+
+
+def _tool_use(data: JsonObject) -> str:
+    tool, given = data.get("tool"), data.get("input")
+    values = given if isinstance(given, dict) else {}
+    head = f"<p><b>{_exact(tool)}</b> {_exact(_path(values))}</p>"
+    match values:
+        case {"old_string": str(old), "new_string": str(new)}:
+            return head + _changed(old, "del") + _changed(new, "add")
+        case {"content": str(content), "file_path": str()}:
+            return head + _changed(content, "add")
+        case {"command": str(command)}:
+            return head + _pre(command)
+        case {"body": str(body), "to": to}:
+            return head + f"<p>to {_exact(to)}</p>" + _pre(body)
+    return head + _pre(_dumped(given))
+
+
+def _path(values: JsonObject) -> Json:
+    return values.get("file_path") or ""
+
+
+def _changed(text: str, how: str) -> str:
+    sign, lines = ("+" if how == "add" else "-"), text[:MAX_TEXT].split("\n")
+    body = _prose("\n".join(f"{sign} {line}" for line in lines))
+    word = "added" if how == "add" else "removed"
+    summary = f"{len(lines)} {'line' if len(lines) == 1 else 'lines'} {word}"
+    return f'<details open><summary>{summary}</summary><pre class="{how}">{body}</pre></details>'
+
+
+def _tool_result(data: JsonObject) -> str:
+    content = data.get("content")
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        if all(isinstance(text, str) for text in texts):
+            content = "\n".join(map(str, texts))
+    return _pre(content, "bad" if data.get("error") is True else "")
+
+
+def _result(data: JsonObject) -> str:
+    return _pre(data.get("text"), "bad" if data.get("error") is True else "")
+
+
+def _other(data: JsonObject) -> str:
+    pairs = "".join(
+        f"<dt>{_exact(key)}</dt><dd>{_prose(_string(value))}</dd>" for key, value in data.items()
+    )
+    return f"<dl>{pairs}</dl>"
+
+
+_SHOWN: Final[Mapping[str, Callable[[JsonObject], str]]] = {
+    "text": _text,
+    "thinking": _text,
+    "wake": _prompt,
+    "urgent": _prompt,
+    "tool-use": _tool_use,
+    "tool-result": _tool_result,
+    "result": _result,
+}
+
+
+def _summary(data: JsonObject) -> str:
+    """Return the beginning of an event that is folded."""
+    for key in ("text", "content", "prompt", "model"):
+        if value := data.get(key):
+            line = " ".join(_string(value)[: 4 * MAX_SUMMARY].split())
+            return _prose(line[:MAX_SUMMARY], one_line=True) or "(empty)"
+    return "(empty)"
+
+
+def _pre(value: Json, kind: str = "") -> str:
+    attribute = f' class="{kind}"' if kind else ""
+    return f"<pre{attribute}>{_prose(_string(value))}</pre>"
+
+
+def _string(value: Json) -> str:
+    return value if isinstance(value, str) else _dumped(value)
+
+
+def _dumped(value: Json) -> str:
+    try:
+        return json.dumps(value, indent=2, ensure_ascii=False)
+    except (RecursionError, ValueError):
+        return "(too deep)"
+
+
+def _prose(text: str, *, one_line: bool = False) -> str:
+    """Return a text in any language as HTML, with what is hidden or misleading spelled out."""
+    cut = text[:MAX_TEXT]
+    more = f" [cut: {len(text)} characters]" if len(text) > MAX_TEXT else ""
+    return html.escape(_encodable(escaping.prose(cut, one_line=one_line)) + more)
+
+
+def _exact(value: Json) -> str:
+    """Return a name, a path or a number as HTML, on one line."""
+    text = "" if value is None else _string(value)
+    return html.escape(_encodable(escaping.literal(text[:MAX_TEXT], one_line=True)))
+
+
+def _encodable(text: str) -> str:
+    """Return the text with each control character and half of a pair spelled out."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        f"<U+{ord(c):04X}>" if "\ud800" <= c <= "\udfff" or (c < " " and c not in "\n\t") else c
+        for c in text
+    )
+
+
+def _number(value: Json) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e15 else None
+
+
+def _time(value: Json) -> str:
+    number = _number(value)
+    try:
+        if number is None:
+            raise ValueError
+        return datetime.fromtimestamp(number, UTC).isoformat(" ", "seconds")
+    except (ValueError, OverflowError, OSError):
+        return _exact(value)
