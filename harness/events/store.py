@@ -18,6 +18,10 @@ MAX_PARTIAL: Final = 256 * 1024
 """Characters of the text of the block that is being written; the beginning is dropped."""
 
 
+ENDS_PARTIAL: Final = frozenset({"text", "thinking", "tool-use", "result", "turn-end"})
+"""The events after which the text that was being written is complete, or given up."""
+
+
 @dataclass(frozen=True)
 class Status:
     """The state of the harness. `until` is in seconds since 1970, 0 if the state has no end."""
@@ -81,7 +85,8 @@ class EventStore:
     def event(self, kind: str, **data: Json) -> int:
         """Add an event of the current turn; return its sequence number."""
         number = self.events.add(self.turn, kind, data)
-        self._partial = None
+        if kind in ENDS_PARTIAL:
+            self._partial = None
         self._changed()
         return number
 
@@ -132,6 +137,10 @@ class EventStore:
         if self._partial.length > 2 * MAX_PARTIAL:
             _ = self._partial.text
         self._changed()
+
+    def begin_block(self) -> None:
+        """Drop the text that was being written: the model begins another block, or again."""
+        self._partial = None
 
     def begin(self, causes: Sequence[Cause]) -> int:
         """Add a turn that these messages start; return its number."""

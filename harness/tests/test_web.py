@@ -115,9 +115,17 @@ async def test_a_stream_shows_the_text_that_is_being_written(web: Web) -> None:
         assert (await stream.next("partial"))["text"] == "Hel"
         web.store.partial("text", "lo")
         assert await stream.next("partial") == {"turn": None, "kind": "text", "text": "Hello"}
-        web.store.event("text", text="Hello")
+        web.store.report(turn_state="thinking", activity="writing")
+        web.store.partial("text", ".")
+        assert (await stream.next("partial"))["text"] == "Hello.", "only its own event ends it"
+        web.store.event("text", text="Hello.")
         web.store.partial("thinking", "hm")
         assert (await stream.next("partial"))["text"] == "hm"
+        web.store.partial("thinking", " an answer that is cut off")
+        web.store.begin_block()
+        web.store.partial("thinking", "again")
+        while (text := (await stream.next("partial"))["text"]) != "again":
+            assert text.startswith("hm")
 
 
 async def test_a_number_of_a_lost_record_does_not_wait_for_ever(web: Web) -> None:

@@ -90,6 +90,8 @@ class Turn:
             return
         if self.stats.first_token_ms is None and message.event.get("type") != "message_start":
             self.stats.first_token_ms = self._milliseconds()
+        if message.event.get("type") in ("message_start", "content_block_start"):
+            self._store.begin_block()
         delta = message.event.get("delta")
         match delta:
             case {"type": "text_delta", "text": str(text)}:
