@@ -80,7 +80,7 @@ def of_result(result: "ResultMessage", error: str | None, until: float) -> TurnE
         return TurnError(reason, Failure.TOO_LONG)
     if error == "authentication_failed" or status in (401, 403):
         return TurnError(reason, Failure.LOGIN)
-    if until or status == 429:
+    if until or status in (429, _OVERLOADED):
         return TurnError(reason, Failure.LIMIT, until=until)
     if status in (404, 408) or status >= 500:
         return TurnError(reason, Failure.OUTAGE)

@@ -52,10 +52,12 @@ class Harness:
                 self._noted.clear()
                 await self._noted.wait()
 
-    async def start(self, environment: dict[str, str] | None = None, **settings: Any) -> None:
+    async def start(
+        self, environment: dict[str, str] | None = None, *, retries: int = 0, **settings: Any
+    ) -> None:
         config = self.root / "harness.json"
-        retries = {"CLAUDE_CODE_MAX_RETRIES": "0"}
-        values = {"name": "bob", "scripted_model_url": self.model, "environment": retries}
+        own = {"CLAUDE_CODE_MAX_RETRIES": str(retries)}
+        values = {"name": "bob", "scripted_model_url": self.model, "environment": own}
         config.write_text(json.dumps(values | settings))
         own = {
             "HIVE_SOCKET": str(self.hive.path),

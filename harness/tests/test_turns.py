@@ -70,7 +70,7 @@ async def test_claude_stays_between_turns_and_is_resumed_later(
 async def test_an_outage_of_the_model_keeps_the_messages(harness: Harness, hive: Hive) -> None:
     number = await hive.push("fail once")
     await harness.start()
-    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "error")
+    await hive.until(lambda: hive.state == "rate-limited")
     later = await hive.push("hello")
     await hive.until(lambda: hive.acknowledged == [number, later])
     assert hive.called("release") == 0
@@ -88,7 +88,7 @@ async def test_an_outage_of_the_model_keeps_the_messages(harness: Harness, hive:
 async def test_what_an_outage_kept_goes_with_the_connection(harness: Harness, hive: Hive) -> None:
     number = await hive.push("fail once")
     await harness.start()
-    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "error")
+    await hive.until(lambda: hive.state == "rate-limited")
     await hive.stop()
     assert [message["redeliveries"] for message in hive.queued] == [1]
     await hive.start()
@@ -102,7 +102,7 @@ async def test_what_an_outage_kept_goes_with_the_connection(harness: Harness, hi
 async def test_what_an_outage_kept_is_given_back_at_the_end(harness: Harness, hive: Hive) -> None:
     number = await hive.push("bad key")
     await harness.start()
-    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "needs-login")
+    await hive.until(lambda: hive.state == "needs-login")
     assert await harness.stop(limit=10.0) == 0
     assert hive.called("release") == 1
     assert [message["id"] for message in hive.queued] == [number]
@@ -135,7 +135,7 @@ async def test_two_failures_in_a_row_begin_a_new_session(harness: Harness, hive:
 async def test_a_refused_key_needs_a_login(harness: Harness, hive: Hive) -> None:
     await hive.push("bad key")
     await harness.start()
-    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "needs-login")
+    await hive.until(lambda: hive.state == "needs-login")
     assert hive.reports[-1]["logged_in"] is False
     assert hive.called("release") == 0
 
@@ -143,7 +143,7 @@ async def test_a_refused_key_needs_a_login(harness: Harness, hive: Hive) -> None
 async def test_without_credentials_no_turn_is_run(harness: Harness, hive: Hive) -> None:
     number = await hive.push("hello")
     await harness.start(scripted_model_url=None)
-    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "needs-login")
+    await hive.until(lambda: hive.state == "needs-login")
     assert hive.called("recv") == 0
     (harness.root / ".claude" / ".credentials.json").write_text("{}")
     await hive.until(lambda: hive.called("recv") == 1)
@@ -367,7 +367,7 @@ async def test_a_model_that_is_down_is_an_error(
 ) -> None:
     number = await hive.push("hello")
     await harness.start(scripted_model_url="http://127.0.0.1:9")
-    await hive.until(lambda: [{}, *hive.reports][-1].get("turn_state") == "error")
+    await hive.until(lambda: hive.state == "error")
     await harness.stop()
     assert hive.called("release") == 1
     await harness.start()
