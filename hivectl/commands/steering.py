@@ -101,9 +101,21 @@ async def effort(hive: "Hive", output: Output, name: str, level: str | None, def
     await _order(hive, output, name, lambda agent: agent.set_effort(level or ""))
 
 
+@click.command("lift-limits")
+@hive_command
+async def lift_limits(hive: "Hive", output: Output) -> None:
+    """Let agents that wait for the end of a usage limit go on.
+
+    Use it when the limit was raised. If it still holds, the agents report it again, and wait again.
+    """
+    names = await hive.lifecycle.lift_limits()
+    text = f"these agents go on: {', '.join(names)}" if names else "no agent waits for a limit"
+    output.show({"agents": names}, [text])
+
+
 def _only_one(value: str | None, default: bool) -> None:
     if value is not None and default:
         raise click.UsageError("Give either a value or --default, not both.")
 
 
-COMMANDS = [cancel, compact, new_session, model, effort]
+COMMANDS = [cancel, compact, new_session, model, effort, lift_limits]

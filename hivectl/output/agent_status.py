@@ -29,6 +29,7 @@ def remedy(agent: "AgentProperties") -> str:
         f"and `hivectl restart {name}` starts it again",
         "harness-away": f"`hivectl restart {name}` starts its harness again",
         "needs-login": f"`hivectl login {name}` logs it in",
+        "rate-limited": "`hivectl lift-limits` lets it try again now",
         "held": "`hivectl questions` shows whether it waits for your answer",
         "waiting": "`hivectl questions` shows what it waits for",
     }.get(agent.turn_state, "")

@@ -62,6 +62,7 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
         self.agents: dict[str, FakeAgent] = {}
         self.calls: list[tuple[Any, ...]] = []
         self.jobs = 0
+        self.waiting = ["alice"]
         self.result = (JobResult.DONE, "")
         self.ends: bool = True
         """Whether jobs end at once; else they run until the test says so."""
@@ -97,6 +98,11 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
     @method(allow=OPERATOR)
     async def UpdateAll(self) -> StrList:
         return sorted(self.agents)
+
+    @method(allow=OPERATOR)
+    async def LiftLimits(self) -> StrList:
+        waiting, self.waiting = self.waiting, []
+        return waiting
 
     @method(allow=OPERATOR)
     async def ListTombstones(self) -> list[Tombstone]:

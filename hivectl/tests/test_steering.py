@@ -123,3 +123,9 @@ async def test_status_of_an_agent_that_does_not_work(hive: FakeHive, hivectl: Hi
     shown = (await hivectl("status", "alice", "--json")).json
     assert shown["help"] == "`hivectl restart alice` starts its harness again"
     assert len(shown["last_lines"]) == 10
+
+
+async def test_limits_are_lifted(hive: FakeHive, hivectl: Hivectl) -> None:
+    assert (await hivectl("lift-limits")).out == "these agents go on: alice\n"
+    assert (await hivectl("lift-limits", "--json")).json == {"agents": []}
+    assert (await hivectl("lift-limits")).out == "no agent waits for a limit\n"

@@ -43,6 +43,10 @@ class Lifecycle1(Interface, name=names.LIFECYCLE):
     async def UpdateAll(self) -> StrList:
         return self._lifecycle.update_all()
 
+    @method(allow=OPERATOR)
+    async def LiftLimits(self) -> StrList:
+        return self._lifecycle.provider_limits.lift()
+
     @method(allow=OPERATOR | service("approvals"))
     async def ListTombstones(self) -> list[records.Tombstone]:
         return await self._lifecycle.tombstones()

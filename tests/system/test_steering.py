@@ -1,6 +1,7 @@
 """The states and the steering of an agent, with a real harness in a real container."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from hivectl.exit_codes import Exit
 from tests.system.hive import Hive
-from tests.system.inside import hivectl, inside, until_active, until_state
+from tests.system.inside import call, hivectl, inside, until_active, until_state
 from wire import names
 
 pytestmark = pytest.mark.system
@@ -60,6 +61,11 @@ def test_a_restart_of_lifecycle_changes_no_turn_state(bob: Hive) -> None:
     after = status(bob)
     kept = ("turn_state", "turn_since", "context_tokens", "model", "logged_in")
     assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+    bob.hivectl("kill", "bob", timeout=120)
+    assert status(bob)["context_tokens"] == before["context_tokens"]
+    bob.hivectl("start", "bob", timeout=120)
+    until_state(bob, "bob", "idle", "TurnState")
+    assert status(bob)["context_tokens"] == before["context_tokens"]
 
 
 def test_a_restart_is_told_to_the_agent(bob: Hive) -> None:
@@ -105,3 +111,22 @@ def test_an_interrupted_login_leaves_nothing_in_the_container(stuck: Hive) -> No
     stuck.run("pkill", "-INT", "-f", "hivectl login bob$")
     login.communicate(timeout=30)
     assert inside(stuck, "bob", *LISTED).stdout == ""
+
+
+def test_a_held_agent_is_shown_as_held(bob: Hive) -> None:
+    broker = (names.BROKER, names.BROKER_PATH, names.BROKER)
+    bob.call(*broker, "Hold", signature="ss", arguments=["bob", "wait for me"])
+    until_state(bob, "bob", "held", "TurnState")
+    try:
+        assert status(bob)["turn_reason"] == "wait for me"
+        bob.run("systemctl", "restart", "hive-lifecycle")
+        until_state(bob, "bob", "held", "TurnState")
+    finally:
+        bob.call(*broker, "Unhold", signature="s", arguments=["bob"])
+    until_state(bob, "bob", "idle", "TurnState")
+
+
+def test_a_limit_that_an_agent_reports_is_told_to_the_operator(bob: Hive) -> None:
+    until = int(time.time()) + 3
+    call(bob, "bob", "report", client="hyperhive-harness", provider_limit_until=until)
+    bob.until_message("operator", "provider-limit", "bob has reached a usage limit")

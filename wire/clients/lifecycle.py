@@ -43,6 +43,10 @@ class LifecycleClient(Client, interface=names.LIFECYCLE, path=names.LIFECYCLE_PA
     async def update_all(self) -> StrList:
         """Update the stale agents one after the other and return their names."""
 
+    @remote("LiftLimits")
+    async def lift_limits(self) -> StrList:
+        """Forget the limits of providers and return the agents that waited for their ends."""
+
     @remote("ListTombstones")
     async def list_tombstones(self) -> list[Tombstone]:
         """Return the data that is kept of destroyed agents."""

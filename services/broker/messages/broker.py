@@ -333,8 +333,11 @@ class Broker:
             raise Conflict(" ".join(_kept(one) for one in kept[:10]))
 
     async def _set_redeliveries(self, name: str, most: int | None) -> None:
+        tries = None if most is None else most + 1
+        if name in self._agents and self._inboxes.own_tries(name) == tries:
+            return  # lifecycle repeats it at each start of the agent
         await self._store.set_redeliveries(name, most)
-        await self._inboxes.set_tries(name, None if most is None else most + 1)
+        await self._inboxes.set_tries(name, tries)
 
     async def _requeue(self, ids: Sequence[int]) -> list[int]:
         changed = await self._dead_letters.requeue(ids)

@@ -84,6 +84,10 @@ class Inboxes:
         """Take over the numbers that `set_tries` of an earlier broker has set."""
         self._own_tries = dict(tries)
 
+    def own_tries(self, name: str) -> int | None:
+        """Return the number that `set_tries` has set for an agent; None for the default."""
+        return self._own_tries.get(name)
+
     async def set_tries(self, name: str, tries: int | None) -> None:
         """Set how often messages to the agent `name` are handed out; None for the default.
 

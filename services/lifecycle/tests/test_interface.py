@@ -131,6 +131,7 @@ async def test_a_job_is_an_object_while_it_runs(room: Room) -> None:
     [
         ("Spawn", "sa{sv}", ("carol", {}), {THE_OPERATOR, DASHBOARD, APPROVALS}),
         ("Destroy", "sb", ("alice", False), {THE_OPERATOR, DASHBOARD}),
+        ("LiftLimits", "", (), {THE_OPERATOR, DASHBOARD}),
         ("Start", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
         ("Stop", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
         ("Restart", "", (), {THE_OPERATOR, DASHBOARD, THE_MANAGER}),
@@ -148,7 +149,7 @@ async def test_who_may_call_what(
     allowed: set[Principal],
 ) -> None:
     await room.spawn(THE_OPERATOR)
-    root = member in ("Spawn", "Destroy")
+    root = member in ("Spawn", "Destroy", "LiftLimits")
     path, interface = (
         (names.LIFECYCLE_PATH, names.LIFECYCLE) if root else (ALICE, names.AGENT_INTERFACE)
     )

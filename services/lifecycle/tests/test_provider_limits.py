@@ -144,6 +144,17 @@ async def test_a_provider_that_answers_again_ends_the_wait(hive: Hive) -> None:
     assert hive.lifecycle.provider_limits.until("bob") == 0
 
 
+async def test_the_operator_lifts_all_limits(hive: Hive) -> None:
+    await hive.add("alice", "bob")
+    assert hive.lifecycle.provider_limits.lift() == []
+    hive.limit("alice", now() + HOUR)
+    assert hive.lifecycle.provider_limits.lift() == ["alice", "bob"]
+    assert (hive.holds["alice"][1:], hive.holds["bob"][1:]) == ([0], [0])
+    assert hive.store.limits() == []
+    hive.limit("alice", now() + HOUR)
+    assert hive.lifecycle.provider_limits.until("bob") > now()
+
+
 @pytest.mark.parametrize(("shared", "together"), [("key", True), ("scripted", True), ("", False)])
 async def test_a_harness_that_names_no_credential(hive: Hive, shared: str, together: bool) -> None:
     hive.backend.shared = shared

@@ -143,6 +143,19 @@ class ProviderLimits:
                 self._tell(self._notice(report))
         self._update()
 
+    def lift(self) -> list[str]:
+        """Forget all limits: the operator knows that they have ended.
+
+        Returns:
+            The agents that waited, in the order of their names.
+        """
+        waiting = sorted(name for name in self._roster.agents if self.until(name))
+        for report in self._reports.values():
+            self._store.remove_limit(report)
+        self._reports.clear()
+        self._update()
+        return waiting
+
     def harness_connected(self, name: str) -> None:
         """Tell a harness that has just come how long it has to wait."""
         self._told.pop(name, None)
@@ -203,7 +216,10 @@ class ProviderLimits:
                 f"They try again after {TRIAL // (60 * SECOND)} minutes, unless a second agent "
                 "reports the limit. "
             )
-        text += "Agents go on by themselves, but for those with resume_after_limit = false."
+        text += (
+            "Agents go on by themselves, but for those with resume_after_limit = false. If you "
+            "raise the limit, `hivectl lift-limits` lets them go on at once."
+        )
         hour = now() // RETRIAL
         key = f"{PROVIDER_LIMIT}:{report.credential}:{hour}:to-{names.OPERATOR}"
         return Notice(PROVIDER_LIMIT, text, key, names.OPERATOR)
