@@ -30,7 +30,7 @@ def remedy(agent: "AgentProperties") -> str:
         "harness-away": f"`hivectl restart {name}` starts its harness again",
         "needs-login": f"`hivectl login {name}` logs it in",
         "rate-limited": "`hivectl lift-limits` lets it try again now",
-        "held": "`hivectl questions` shows whether it waits for your answer",
+        "held": f"`hivectl unhold {name}` lets it go on; `hivectl questions` may ask you about it",
         "waiting": "`hivectl questions` shows what it waits for",
     }.get(agent.turn_state, "")
 
