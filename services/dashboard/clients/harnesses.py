@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from services.dashboard.state.agent.checks import MAX_INTEGER, Data, integer, text
 from services.dashboard.state.agent.events import PREVIEW, WHOLE, event_row, partial_row
-from services.dashboard.state.agent.turns import day_row, state_row, turn_row
-from services.dashboard.state.tables import Row
+from services.dashboard.state.agent.turns import day_row, state_row, todo_rows, turn_row
+from services.dashboard.state.tables import Json, Row
 from wire.agent_web import AgentWeb
 from wire.errors import LimitExceeded, NotFound
 
@@ -118,6 +118,10 @@ class Harnesses:
         answer = await self._web.get(agent, "/v1/stats", {"days": DAYS})
         rows = [row for day in _objects(answer.get("days"), 2 * DAYS) if (row := day_row(day))]
         return sorted(rows, key=lambda row: str(row["day"]))[-DAYS:]
+
+    async def todo(self, agent: str) -> list[Json]:
+        """Return the steps of the agent's own list."""
+        return todo_rows(await self._web.get(agent, "/v1/todo"))
 
     async def stream(self, agent: str, after: int) -> AsyncGenerator[tuple[str, Row], None]:
         """Yield `event`, `state` or `partial`, each with its row.

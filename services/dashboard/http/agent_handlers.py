@@ -39,6 +39,7 @@ class AgentHandlers:
             web.get(turn, self.turn),
             web.get(f"{turn}/export", self.export),
             web.get(f"{agent}/days", self.days),
+            web.get(f"{agent}/todo", self.todo),
             web.post(f"{agent}/cancel", self.cancel),
             web.post(agent + "/{verb:compact|new-session}", self.command),
             web.post(agent + "/{setting:model|effort}", self.set),
@@ -87,6 +88,10 @@ class AgentHandlers:
     async def days(self, request: web.Request) -> web.Response:
         """Answer with the figures of the last days."""
         return web.json_response({"days": await self._turns.days(_name(request))})
+
+    async def todo(self, request: web.Request) -> web.Response:
+        """Answer with the agent's own list of steps."""
+        return web.json_response({"todo": await self._harnesses.todo(_name(request))})
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Interrupt the agent's turn."""

@@ -68,6 +68,7 @@ const parts = {
   logs: new Part("logs", renderLogs),
   turns: new Part("turns", renderTurns),
   days: new Part("days", renderDays),
+  todo: new Part("todo", renderTodo),
 };
 const tail = new Tail(name, section("live"), (count) => {
   section("live").querySelector(".empty").hidden = count > 0 || tail.after === null;
@@ -84,6 +85,7 @@ const flow = section("messages").querySelector(".flow");
 const scroller = section("messages").querySelector(".scroller");
 let shown = null; // the row of the agent that the page shows
 let live = null; // the state that the harness reports about itself
+const lists = new Set(); // the running calls that change the agent's own list
 const stale = new Set(); // the parts that have changed while their panels were not shown
 // Opening the page wakes a sleeping agent, once; the server marks a page that another site has led to.
 let wakes = !("linked" in document.querySelector("main").dataset);
@@ -124,6 +126,7 @@ function tailed(item) {
     live = item.tail === "begin" ? item.state : item;
     section("tail-stored").hidden = live.stored;
     if (textOf(live.model)) prompt.models.add(textOf(live.model));
+    if (item.tail === "begin") load("todo");
     if (parts.turns.failed) refreshTurns(); // the harness was away
     renderNow();
   }
@@ -131,7 +134,13 @@ function tailed(item) {
     live = null;
     renderNow();
   }
-  if (item.type === "turn-end") refreshTurns();
+  if (["wake", "urgent"].includes(item.type)) prompt.arrived(item.messages.map(({ id }) => id));
+  if (item.type === "turn-end") {
+    refreshTurns();
+    load("todo");
+  }
+  if (item.type === "tool-use" && /\btodo$/u.test(textOf(item.tool).replaceAll("_", " "))) lists.add(item.call);
+  if (item.type === "tool-result" && lists.delete(item.call)) load("todo");
 }
 
 // Ask for the parts about turns again: now, or when their panels are shown.
@@ -144,9 +153,10 @@ function refreshTurns() {
 // The cost of today: the ledger knows that of stopped agents, too.
 function costToday() {
   const { services, costs } = mirror.tables;
-  if (!services.ledger?.available) return live ? live.cost_today : null;
   const known = costs[name];
-  return known && known.ends > Date.now() * 1000 ? known.cost : 0;
+  const recorded = known && known.ends > Date.now() * 1000 ? known.cost : 0;
+  if (services.ledger?.available || known) return Math.max(recorded, live?.cost_today ?? 0); // and of the running turn
+  return live ? live.cost_today : null;
 }
 
 function renderNow() {
@@ -159,7 +169,8 @@ function renderNow() {
 const jobOf = (agent) => mirror.rows("jobs").find((job) => job.agent === agent);
 
 const load = (...names) => names.forEach((part) => parts[part].load());
-const loadAll = () => load(...Object.keys(parts));
+// The agent's own list is asked for when its tail begins: the hive does not know it.
+const loadAll = () => load(...Object.keys(parts).filter((part) => part !== "todo"));
 
 function renderAgent(agent) {
   const job = jobOf(name);
@@ -250,6 +261,21 @@ function renderTurns(turns) {
   here.querySelector(".wide-table").hidden = turns.length === 0;
   here.querySelector(".empty").hidden = turns.length > 0;
   renderNow();
+}
+
+const MARKS = { open: "○", doing: "◐", done: "●" };
+
+function renderTodo(steps) {
+  const here = section("todo");
+  here.hidden = steps.length === 0;
+  here.querySelector("ul").replaceChildren(
+    ...steps.map(({ text, state }) => {
+      const mark = el("span", { className: "mark", ariaHidden: "true" }, MARKS[state] ?? "○");
+      const words = el("span", { dir: "auto" });
+      putText(words, text);
+      return el("li", { data: { state } }, mark, words, el("span", { className: "unseen" }, ` (${state})`));
+    }),
+  );
 }
 
 function renderDays(days) {

@@ -8,6 +8,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 600;
 const HEIGHT = 120;
 const MOST_TOOLS = 5;
+const LEAST = 14; // days that a chart shows
+const DAY_MS = 86_400_000;
 const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
 
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
@@ -123,9 +125,9 @@ function withoutGaps(days) {
   const known = new Map(days.map((day) => [day.day, day]));
   const empty = { turns: 0, seconds: 0, cost: 0, input_tokens: 0, output_tokens: 0, tools: [] };
   const end = Date.parse(days.at(-1).day);
-  const start = Math.max(Date.parse(days[0].day), end - 89 * 86_400_000);
+  const start = Math.max(Math.min(Date.parse(days[0].day), end - (LEAST - 1) * DAY_MS), end - 89 * DAY_MS);
   const all = [];
-  for (let at = start; at <= end; at += 86_400_000) {
+  for (let at = start; at <= end; at += DAY_MS) {
     const day = new Date(at).toISOString().slice(0, 10);
     all.push(known.get(day) ?? { ...empty, day });
   }

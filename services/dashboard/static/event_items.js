@@ -17,6 +17,7 @@ const CLOCK = new Intl.DateTimeFormat(undefined, {
 export class EventItems {
   #agent;
   #whole;
+  #last = ""; // the last text: others repeat it
   #calls = new Map(); // the titles of the latest calls of tools, by their ids
 
   /**
@@ -59,6 +60,7 @@ export class EventItems {
   }
 
   _text(row, what) {
+    this.#last = textOf(row.blocks[0].text);
     what.append(...this.#blocks(row, "said"));
   }
 
@@ -112,6 +114,7 @@ export class EventItems {
 
   _cancelled(row, what, item) {
     item.classList.add("bad");
+    this.#last = textOf(row.blocks[0].text);
     what.append(line("Cancelled by ", shown(row.by)), ...this.#blocks(row, "said"));
   }
 
@@ -121,7 +124,9 @@ export class EventItems {
   }
 
   _result(row, what, item) {
+    const text = textOf(row.blocks[0].text);
     item.classList.toggle("bad", row.error);
+    item.hidden = text === this.#last || text === "";
     if (row.error) what.append(line("Error"), ...this.#blocks(row, "said"));
     else what.append(...this.#folded(row, "Result"));
   }
@@ -130,7 +135,8 @@ export class EventItems {
     item.classList.toggle("bad", textOf(row.error) !== "");
     const cost = row.cost ? ` · ${money(row.cost)}` : "";
     what.append(line(`Turn ${row.turn ?? ""} ${row.outcome} after ${span(row.seconds)}${cost}`));
-    if (textOf(row.error)) what.append(line(shown(row.error)));
+    const error = textOf(row.error);
+    if (error && error !== this.#last) what.append(line(shown(row.error)));
   }
 
   _state(row, what) {

@@ -44,6 +44,7 @@ export class Prompt {
   #history;
   #place; // the place in the history; its length: the text that is being written
   #draft = "";
+  #sent = null; // the message that the notice is about
 
   /**
    * @param agent the agent's name
@@ -103,7 +104,13 @@ export class Prompt {
     return true;
   }
 
-  #say(node) {
+  /** Remove the notice about a message that has reached a turn. */
+  arrived(messages) {
+    if (messages.includes(this.#sent)) this.#said.hidden = true;
+  }
+
+  #say(node, sent = null) {
+    this.#sent = sent;
     this.#said.firstElementChild.replaceChildren(node);
     this.#said.hidden = false;
   }
@@ -130,7 +137,7 @@ export class Prompt {
     const body = written.startsWith("//") ? written.slice(1) : written;
     try {
       const { id } = await post("/api/messages", { to: this.#agent, body });
-      this.#say(el("p", {}, `Message #${id} is on its way to ${this.#agent}.`));
+      this.#say(el("p", {}, `Message #${id} is on its way to ${this.#agent}.`), id);
     } catch (failure) {
       showError(this.#error, failure.message);
       return false;

@@ -23,6 +23,7 @@ class FakeHarness:
         self.events: list[dict[str, Any]] = []
         self.turns: list[dict[str, Any]] = []
         self.days: list[dict[str, Any]] = []
+        self.todo: list[dict[str, Any]] = []
         self.state: dict[str, Any] = {
             "state": "idle",
             "since": NOW,
@@ -120,6 +121,8 @@ class FakeHarness:
             answer = self._events(**numbers)
         elif path == "/v1/turns":
             answer = self._turns(**numbers)
+        elif path == "/v1/todo":
+            answer = {"items": self.todo}
         elif path == "/v1/stats":
             answer = {"days": self.days}
         elif turn:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.dashboard.state.agent.events import PREVIEW, WHOLE, event_row, partial_row
-from services.dashboard.state.agent.turns import day_row, state_row, turn_row
+from services.dashboard.state.agent.turns import day_row, state_row, todo_rows, turn_row
 
 
 def row(kind: str, limit: int = PREVIEW, **data: Any) -> dict[str, Any]:
@@ -84,6 +84,23 @@ def test_send_has_its_whole_body() -> None:
     assert (found["tool"], found["title"]) == ("hive send", "to bob")
     assert found["blocks"][0]["text"] == body
     assert found["blocks"][1]["text"] == "urgent: true"
+
+
+def test_no_other_tool_looks_like_one_of_the_hive() -> None:
+    assert use("mcp__hive__send", to="bob", body="b")["tool"] == "hive send"
+    for lie in ("hive send", "mcp__hive__a send"):
+        assert use(lie, to="bob", body="b")["tool"] != "hive send"
+        assert isinstance(use(lie)["tool"], list)  # it has a mark
+    turn = turn_row({"tools": {"mcp__hive__send": 2, "Bash": 3}})
+    assert turn["tools"] == [{"tool": "Bash", "calls": 3}, {"tool": "hive send", "calls": 2}]
+
+
+def test_a_list_of_steps_is_bounded() -> None:
+    items = [{"text": "x" * 9_000, "state": "doing"}, {"text": 7, "state": "<b>"}, None] * 200
+    rows = todo_rows({"items": items})
+    assert len(rows) <= 50
+    assert rows[1] == {"text": "7", "state": "unknown"}
+    assert len(json.dumps(rows)) < 50_000
 
 
 def test_long_texts_are_cut_in_lists_and_whole_on_request() -> None:

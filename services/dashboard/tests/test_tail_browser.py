@@ -107,6 +107,42 @@ async def test_the_tail_shows_what_the_agent_does(
     assert await browser.errors() == []
 
 
+async def test_a_text_is_shown_once_though_several_events_have_it(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    await log_in()
+    async with page.harness("alice") as harness:
+        harness.add("text", 1, text="All is done.")
+        harness.add("result", 1, text="All is done.", error=False)
+        harness.add("turn-end", 1, outcome="done", error="", seconds=1, cost_usd=0)
+        harness.add("result", 2, text="Only here.", error=False)
+        harness.add("cancelled", 2, by="operator", text="It was cut off.")
+        harness.add("turn-end", 2, outcome="cancelled", error="It was cut off.", seconds=1.0)
+        await open_page(page, browser)
+        await browser.sees(".tail .event", "Turn 2 cancelled after 1.0 s")
+        shown = await browser.value("document.querySelector('.tail').innerText")
+        assert shown.count("All is done.") == shown.count("It was cut off.") == 1
+        await browser.press("#event-4 summary")
+        await browser.sees("#event-4 pre", "Only here.")
+
+
+async def test_the_agents_own_list_follows_its_tool(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    await log_in()
+    async with page.harness("alice") as harness:
+        await open_page(page, browser)
+        await browser.sees(".tail .empty", "No events yet.")
+        await browser.until_hidden("#todo")
+        harness.todo = [{"text": "mend the parser", "state": "doing"}]
+        harness.add("tool-use", 1, id="t1", tool="mcp__own__todo", input={"items": []})
+        harness.add("tool-result", 1, id="t1", content="1 step", error=False)
+        await browser.sees("#todo li[data-state=doing]", "mend the parser")
+        harness.todo = []
+        harness.add("turn-end", 1, outcome="done", error="", seconds=1, cost_usd=0)
+        await browser.until_hidden("#todo")
+
+
 async def test_hostile_events_are_text(page: Page, browser: Browser, log_in: LogIn) -> None:
     hostile = '<img src=x onerror="window.harm = 1"><script>window.harm = 2</script> \u202egnp.exe'
     await log_in()
@@ -124,6 +160,7 @@ async def test_hostile_events_are_text(page: Page, browser: Browser, log_in: Log
             )
             harness.add("tool-use", 7, id=hostile, tool=tool, input=data)
         harness.add("turn-end", 7, outcome=hostile, error=hostile, seconds=1, cost_usd=1)
+        harness.todo = [{"text": hostile, "state": hostile}]
         harness.turns = [a_turn(7, outcome=hostile, model=hostile, error=hostile)]
         harness.days = [{"day": "2026-11-29", "turns": 1, "tools": {hostile: 3}}]
         for path in ("/agents/alice", "/agents/alice/turns/7"):
@@ -292,6 +329,11 @@ async def test_the_state_has_its_age_its_reason_and_its_end(
     await browser.until_hidden("#agent .why")
     page.hive.ledger.record("alice", 1_500_000)
     await browser.sees("[data-figure=cost]", "$1.50")
+    # The harness also knows the cost of the turn that runs.
+    async with page.harness("alice") as harness:
+        harness.say(cost_today_usd=1.75)
+        alice.show(turn_since=2_000_000)
+        await browser.sees("[data-figure=cost]", "$1.75")
 
 
 async def test_the_buttons_steer_the_harness(page: Page, browser: Browser, log_in: LogIn) -> None:
@@ -366,6 +408,11 @@ async def test_the_prompt_sends_messages_and_runs_commands(
         assert page.hive.broker.log[-1].body == "/etc/hosts is wrong"
         await browser.type(box, "first", Keys.SHIFT + Keys.ENTER + Keys.NULL, "second", Keys.ENTER)
         await browser.until(lambda _: page.hive.broker.log[-1].body == "first\nsecond")
+        # The notice goes when the message has reached a turn.
+        sent = {"id": page.hive.broker.log[-1].id, "from": "operator", "kind": "message"}
+        await browser.sees("#said", f"#{sent['id']}")
+        harness.add("wake", 2, messages=[sent], prompt="first")
+        await browser.until_hidden("#said")
         # What was sent comes back with the arrows, also after a reload; a draft is kept.
         await browser.type(box, "a draft", Keys.ARROW_UP)
         assert await browser.value(text) == "first\nsecond"
@@ -420,12 +467,12 @@ async def test_turns_and_charts_follow_the_end_of_a_turn(
         await open_page(page, browser)
         await browser.sees("[data-figure=last-turn]", "30 s")
         await browser.press("#tab-days")
-        await browser.sees("#days figure", "$2.50 in 1 day")
+        await browser.sees("#days figure", "$2.50 in 14 days")
         harness.turns.append(a_turn(2, seconds=45))
         harness.days.append({"day": "2026-11-29", "turns": 2, "cost_usd": 1.5, "tools": {}})
         harness.add("turn-end", 2, outcome="done", error="", seconds=45, cost_usd=0.1)
         await browser.sees("[data-figure=last-turn]", "45 s")
-        await browser.sees("#days figure", "$4.00 in 3 days")
+        await browser.sees("#days figure", "$4.00 in 14 days")
         assert (
             await browser.value("document.querySelectorAll('#days svg rect.series-0').length") >= 4
         )

@@ -99,19 +99,7 @@ def messages(value: object) -> list[Json]:
     return found
 
 
-def counts(value: object) -> list[Json]:
-    """Return the tools with their numbers of calls, most called first."""
-    if not isinstance(value, dict):
-        return []
-    found = sorted(((str(key), integer(calls)) for key, calls in value.items()), key=_most)
-    return [{"tool": name(tool), "calls": calls} for tool, calls in found[:MAX_ITEMS]]
-
-
 def dictionaries(value: object) -> list[dict[str, object]]:
     """Return the first objects of a list; nothing for anything else."""
     found = value if isinstance(value, list) else []
     return [one for one in found[:MAX_ITEMS] if isinstance(one, dict)]
-
-
-def _most(counted: tuple[str, int]) -> tuple[int, str]:
-    return -counted[1], counted[0]

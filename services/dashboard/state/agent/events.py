@@ -22,7 +22,7 @@ from services.dashboard.state.agent.checks import (
     word,
 )
 from services.dashboard.state.agent.texts import Texts
-from services.dashboard.state.agent.tools import OWN, describe
+from services.dashboard.state.agent.tools import describe, shown_name
 from services.dashboard.state.tables import Row
 
 PREVIEW: Final = 4_000
@@ -105,8 +105,7 @@ def _tool_use(data: Data, texts: Texts) -> Row:
     title, blocks = describe(tool, arguments if isinstance(arguments, dict) else {}, texts)
     return {
         "call": call(data.get("id")),
-        # The hive's own tools have long names; nothing else looks like these, which have a space.
-        "tool": name(f"hive {tool.removeprefix(OWN)}" if tool.startswith(OWN) else tool),
+        "tool": shown_name(tool),
         "title": shown.exactly(title),
         "blocks": blocks,
     }

@@ -3,7 +3,16 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
-from services.dashboard.state.agent.checks import MAX_ITEMS, MAX_NAME, Data, cut, dictionaries, text
+from services.dashboard.state.agent.checks import (
+    MAX_ITEMS,
+    MAX_NAME,
+    Data,
+    cut,
+    dictionaries,
+    integer,
+    name,
+    text,
+)
 from services.dashboard.state.agent.texts import Texts
 from services.dashboard.state.tables import Json
 
@@ -13,6 +22,24 @@ OWN: Final = "mcp__hive__"
 
 Described: TypeAlias = tuple[str, list[Json]]
 """The title of a call, which is one line, and its blocks."""
+
+
+def shown_name(tool: str) -> Json:
+    """Return the name of a tool as pages show it.
+
+    The hive's own tools have long names. They become short ones with a space, which no other name
+    of a tool has.
+    """
+    own = tool.startswith(OWN) and " " not in tool
+    return name(f"hive {tool.removeprefix(OWN)}" if own else tool.replace(" ", "\N{OPEN BOX}"))
+
+
+def counts(value: object) -> list[Json]:
+    """Return the tools with their numbers of calls, most called first."""
+    if not isinstance(value, dict):
+        return []
+    found = sorted(((str(key), integer(calls)) for key, calls in value.items()), key=_most)
+    return [{"tool": shown_name(tool), "calls": calls} for tool, calls in found[:MAX_ITEMS]]
 
 
 def describe(tool: str, arguments: Data, texts: Texts) -> Described:
@@ -92,3 +119,7 @@ def _path(arguments: Data) -> str:
 
 def _first_line(whole: str) -> str:
     return cut(whole.strip().partition("\n")[0], TITLE)
+
+
+def _most(counted: tuple[str, int]) -> tuple[int, str]:
+    return -counted[1], counted[0]

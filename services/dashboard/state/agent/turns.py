@@ -5,7 +5,7 @@ from typing import Final
 
 from services.dashboard.state.agent.checks import (
     Data,
-    counts,
+    dictionaries,
     integer,
     messages,
     microseconds,
@@ -14,7 +14,8 @@ from services.dashboard.state.agent.checks import (
     sentence,
     word,
 )
-from services.dashboard.state.tables import Row
+from services.dashboard.state.agent.tools import counts
+from services.dashboard.state.tables import Json, Row
 from wire.records.ledger import Cost, Turn
 
 _FIGURES: Final = (
@@ -49,6 +50,14 @@ def state_row(state: Data) -> Row:
         "turn": integer(state.get("turn")) or None,
         "stored": state.get("stored") is not False,
     }
+
+
+def todo_rows(todo: Data) -> list[Json]:
+    """Return the steps of the agent's own list, as far as pages show them."""
+    return [
+        {"text": sentence(step.get("text"), 500), "state": word(step.get("state"))}
+        for step in dictionaries(todo.get("items"))
+    ]
 
 
 def turn_row(turn: Data) -> Row:
