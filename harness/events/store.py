@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.events.events import Events
-from harness.events.turns import Cause, Turns, TurnStats
+from harness.events.turns import Cause, Turns, TurnStats, midnight
 from harness.jsonvalues import Json, JsonObject
 
 log = logging.getLogger(__name__)
@@ -185,10 +185,9 @@ class EventStore:
     def shown_status(self) -> JsonObject:
         """Return the state of the harness as it is shown."""
         first, last = self.events.bounds()
-        midnight = time.time() // 86400 * 86400
         return {
             **asdict(self.status),
-            "cost_today_usd": self.turns.cost_since(midnight),
+            "cost_today_usd": self.turns.cost_since(midnight()),
             "turn": self.turn,
             "first_seq": first,
             "last_seq": last,

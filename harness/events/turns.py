@@ -212,10 +212,10 @@ class Turns:
         return (_float(rows[0][0]) if rows else None) or 0.0
 
     def days(self, count: int) -> list[JsonObject]:
-        """Return sums for each of the last days (UTC) with turns, oldest first."""
-        since = (int(time.time()) // 86400 - count + 1) * 86400
+        """Return sums for each of the last days with turns, oldest first."""
+        since = midnight(count - 1)
         rows = self._database.read(
-            "SELECT date(started, 'unixepoch'), count(*), sum(seconds), sum(cost_usd),"
+            "SELECT date(started, 'unixepoch', 'localtime'), count(*), sum(seconds), sum(cost_usd),"
             " sum(input_tokens), sum(output_tokens) FROM turns WHERE started >= ? GROUP BY 1"
             " ORDER BY 1",
             (since,),
@@ -241,7 +241,7 @@ class Turns:
     def _tools_by_day(self, since: float) -> dict[str, dict[str, int]]:
         sums: dict[str, dict[str, int]] = {}
         rows = self._database.read(
-            "SELECT date(started, 'unixepoch'), tools FROM turns"
+            "SELECT date(started, 'unixepoch', 'localtime'), tools FROM turns"
             " WHERE started >= ? AND tool_calls > 0",
             (since,),
         )
@@ -255,6 +255,12 @@ class Turns:
     def _select(self, condition: str, values: Sequence[Value]) -> list[JsonObject]:
         query = f"SELECT {', '.join(_SHOWN)} FROM turns WHERE {condition}"  # noqa: S608
         return [_shown(dict(_named(row))) for row in self._database.read(query, values)]
+
+
+def midnight(days: int = 0) -> float:
+    """Return the beginning of the day `days` ago; the container has the time zone of the host."""
+    today = time.localtime()
+    return time.mktime((today.tm_year, today.tm_mon, today.tm_mday - days, 0, 0, 0, 0, 0, -1))
 
 
 def _named(row: tuple[Value, ...]) -> Iterator[tuple[str, Value]]:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.events.events import MAX_PAGE_DATA, Events
 from harness.events.store import EventStore
-from harness.events.turns import Cause, Turns, TurnStats
+from harness.events.turns import Cause, Turns, TurnStats, midnight
 
 OPERATOR = Cause(7, "operator", "message")
 
@@ -292,3 +292,27 @@ async def test_the_state_is_an_event_when_it_changes(tmp_path: Path) -> None:
         {"state": "rate-limited", "reason": "overloaded", "until": 9},
     ]
     store.close()
+
+
+def test_days_are_those_of_the_time_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")  # 14 hours before UTC
+    time.tzset()
+    try:
+        store = EventStore(tmp_path)
+        turn = store.begin([OPERATOR])
+        store.end(TurnStats("done", cost_usd=1.0))
+        begun = midnight()
+        assert time.strftime("%H:%M", time.localtime(begun)) == "00:00"
+        database = sqlite3.connect(tmp_path / "hyperhive-turn-stats.sqlite", isolation_level=None)
+        database.execute("UPDATE turns SET started = ?", (begun + 1,))
+        [day] = store.turns.days(1)
+        assert day["day"] == time.strftime("%Y-%m-%d", time.localtime(begun))
+        assert store.shown_status()["cost_today_usd"] == 1.0
+        database.execute("UPDATE turns SET started = ? WHERE id = ?", (begun - 1, turn))
+        assert store.turns.days(1) == []
+        assert store.shown_status()["cost_today_usd"] == 0.0
+        database.close()
+        store.close()
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -103,7 +103,10 @@ def test_a_process_that_hangs_is_stopped(agents: Path) -> None:
 
 
 def test_a_process_that_dies_is_told(agents: Path) -> None:
-    assert run(agents, os.abort)["alice"] == ("failed", "the process ended with status -6")
+    assert run(agents, os.abort)["alice"] == (
+        "left alone",
+        "the process ended with status -6",
+    )
     found = run(agents, lambda: Outcome(["said"], left_alone=True))
     assert found["alice"] == ("left alone", "said")
 
@@ -141,3 +144,10 @@ def test_the_files_are_swept_through_the_directory_of_root(agents: Path) -> None
     assert run(agents, sweep)["alice"] == (f"{EVENTS.file}: 100 old rows were deleted",)
     (agents / "alice").chmod(0o700)
     assert run(agents, sweep)["alice"] == (), "lifecycle has not prepared it"
+
+
+def test_an_agent_that_locks_itself_out_makes_nothing_fail(agents: Path) -> None:
+    (agents / "alice/state").chmod(0)
+    found = run(agents, sweep)["alice"]
+    assert found[0] == "left alone"
+    assert "Permission denied" in found[1]
