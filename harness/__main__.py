@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import Final
 
-from harness import config
+from harness import config, extra_mcp
 from harness.backoff import Backoff
 from harness.claude import cgroup, options
 from harness.claude.cgroup import Cgroup
@@ -19,7 +19,10 @@ from harness.events.store import EventStore
 from harness.hive_client import HiveClient
 from harness.inotify import wait_for_change
 from harness.jsonrpc import Socket
+from harness.notes import Notes
 from harness.notify import Notifier
+from harness.tools.server import OwnTools
+from harness.tools.todo import TodoList
 from harness.turns.loop import TurnLoop
 from harness.turns.reporter import Reporter
 from harness.working_copies import WorkingCopies
@@ -90,18 +93,29 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     commands = Cgroup.create(paths.cgroups, cgroup.TURN)
     own = Cgroup.create(paths.cgroups, cgroup.CLAUDE)
     choices = Choices(paths.state)
+    settings, warnings = extra_mcp.merge(settings, paths.config.with_name(extra_mcp.FILE))
+    for warning in warnings:
+        log.warning("%s", warning)
+        store.note(warning, "warning")
+    todo = TodoList(paths.state)
     make_options = options.factory(
-        settings, paths, (commands, own), choices, lambda line: log.info("claude: %s", line)
+        settings,
+        paths,
+        (commands, own),
+        choices,
+        lambda line: log.info("claude: %s", line),
+        OwnTools(settings, hive, store.turns, todo),
     )
+    notes = Notes(paths.state, settings.notes_limit, make_options)
     session = options.session_file(paths.state)
     claude = ClaudeSession(make_options, session, commands, own, settings.start_timeout)
     reporter = Reporter(hive, store, notifier)
-    loop = TurnLoop(settings, paths, hive, claude, store, reporter, choices)
+    loop = TurnLoop(settings, paths, hive, claude, store, reporter, choices, notes, todo)
     # The turns end first: they release their messages through the connection.
     calls = {"turns": loop.run(), "reports": reporter.run(), "hive": hive.run()}
     needed = len(calls)
     calls["record"] = Recorder(hive, store).run()
-    calls["web"] = WebServer(store, paths.web).run()
+    calls["web"] = WebServer(store, paths.web, todo.shown).run()
     if settings.manager:
         calls["working-copies"] = WorkingCopies().run()
     tasks = [asyncio.create_task(call, name=name) for name, call in calls.items()]

@@ -6,7 +6,7 @@ It uses the standard library only, because it is loaded before READY=1.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,8 @@ class Config:
     command_environment: dict[str, str] = field(default_factory=dict)
     """The agent's variables, for its commands and its MCP servers alone."""
     mcp_servers: dict[str, JsonObject] = field(default_factory=dict)
+    mcp_allowed: dict[str, list[str]] = field(default_factory=dict)
+    """The allowed tools of MCP servers; all are allowed of a server that is not named."""
     allowed_tools: list[str] = field(default_factory=list)
     prompt: str = ""
     start_timeout: float = 60.0
@@ -47,6 +49,8 @@ class Config:
     """The start of this container: at, verb, by, changes."""
     wake_after_deploy: bool = False
     """Whether the agent is woken to be told of a deployment, instead of with its next message."""
+    notes_limit: float = 40_000.0
+    """Bytes of /state/notes.md above which it is condensed."""
     operator_name: str | None = None
     operator_pronouns: str | None = None
 
@@ -132,7 +136,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: is not valid JSON: {exc}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must contain a JSON object")
-    known = {f.name for f in fields(Config)}
+    known = _WANTED.keys()
     values = {key: value for key, value in data.items() if key in known}
     if not values.get("name"):
         raise ConfigError(f"{path}: key 'name' is missing")
@@ -159,6 +163,7 @@ _WANTED: Final = {
     "compact_idle_after": "a number of seconds above 0 or null",
     "started": "an object",
     "wake_after_deploy": "true or false",
+    "notes_limit": "a number above 0",
     "operator_name": "a string or null",
     "operator_pronouns": "a string or null",
 }

@@ -254,6 +254,15 @@ class HiveClient:
         """Return whether the hive has this tool for the harness."""
         return tool in self._arguments
 
+    async def describe(self) -> JsonObject:
+        """Return what the hive knows of this agent: its model, limits and network.
+
+        Raises:
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
+        """
+        return await self._call("describe", CALL_TIMEOUT)
+
     async def open_threads(self) -> dict[str, int]:
         """Return how many threads of each kind are open.
 

@@ -102,8 +102,11 @@ def _variable(value: str) -> str:
 
 def _server(value: str) -> str:
     """Return `value` if it is a valid name of an MCP server."""
-    if not re.fullmatch(r"[a-z0-9-]{1,32}", value) or value == "hive":
-        raise ValueError("it must be the name of a server: 1 to 32 of a-z, 0-9 and -, and not hive")
+    if not re.fullmatch(r"[a-z0-9-]{1,32}", value) or value in ("hive", "hyperhive"):
+        raise ValueError(
+            "it must be the name of a server: 1 to 32 of a-z, 0-9 and -, but not hive and not "
+            "hyperhive"
+        )
     return value
 
 

@@ -371,6 +371,8 @@ class HarnessConfig(Section):
     """The idle seconds after which Claude Code is ended; the next turn resumes its session."""
     turn_timeout: TurnTimeout = 1800
     """The seconds after which a turn is aborted."""
+    notes_limit: int = Field(default=40_000, ge=1000, le=1_000_000)
+    """The bytes of an agent's /state/notes.md above which it is condensed between two turns."""
     environment: dict[str, str] = Field(default_factory=dict)
     """The environment variables of Claude Code."""
 

@@ -12,6 +12,7 @@ from harness.claude.start_files import StartFiles
 from harness.config import Config, Paths, credentials
 from harness.jsonvalues import JsonObject
 from harness.prompts.prompt import PROMPTS
+from harness.tools.server import NAME, OwnTools
 
 if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions
@@ -28,6 +29,7 @@ def factory(
     groups: tuple[Cgroup | None, Cgroup | None],
     choices: Choices,
     stderr: Callable[[str], None],
+    own_tools: OwnTools | None = None,
 ) -> "Callable[[str | None], ClaudeAgentOptions]":
     """Return a function that creates the options for a start, with the credentials of that time.
 
@@ -37,6 +39,7 @@ def factory(
         groups: the control groups of a turn's commands and of Claude Code, if there are any.
         choices: the operator's choices of model and effort.
         stderr: called with each line that Claude Code writes to standard error.
+        own_tools: the tools of the harness itself.
     """
     settings = settings_of(config)
     files = StartFiles(paths.runtime)
@@ -54,7 +57,7 @@ def factory(
             settings=str(files.settings),
             setting_sources=[],
             strict_mcp_config=True,
-            mcp_servers=files.servers,
+            mcp_servers={NAME: own_tools.server()} if own_tools else {},
             # The agent's page shows the text while the model writes it.
             include_partial_messages=True,
             model=choices.model or config.model,
@@ -62,8 +65,11 @@ def factory(
             resume=resume,
             cwd=paths.state,
             env={"CLAUDE_CODE_SHELL": str(files.bash)} | environment(config, paths),
-            # Otherwise a resumed session keeps the prompt that it began with until it is compacted.
-            extra_args={"system-prompt-snapshot": "off"},
+            extra_args={
+                # Otherwise a resumed session keeps its first prompt until it is compacted.
+                "system-prompt-snapshot": "off",
+                "mcp-config": str(files.servers),
+            },
             stderr=stderr,
             max_buffer_size=64 * 1024 * 1024,
         )
@@ -74,9 +80,15 @@ def factory(
 def settings_of(config: Config) -> JsonObject:
     """Return settings.json with the additional tools of this agent, and all of its own servers."""
     settings: JsonObject = json.loads(SETTINGS.read_text(encoding="utf-8"))
-    servers = [f"mcp__{name}" for name in config.mcp_servers]
+    servers = [rule for name in config.mcp_servers for rule in _rules(name, config)]
     settings["permissions"]["allow"] += [*config.allowed_tools, *servers]
     return settings
+
+
+def _rules(name: str, config: Config) -> list[str]:
+    """Return the rules that allow the tools of an MCP server."""
+    tools = config.mcp_allowed.get(name, ["*"])
+    return [f"mcp__{name}" if tool == "*" else f"mcp__{name}__{tool}" for tool in tools]
 
 
 def built_in_tools(settings: JsonObject) -> list[str]:

@@ -27,6 +27,7 @@ OWN = {
     "get_open_threads": _takes("limit"),
     "record_turn": _takes(*recorder.arguments({"id": 1, **dict.fromkeys(recorder.NUMBERS, 1)})),
     "command_done": _takes("id", "text", "error"),
+    "describe": _takes(),
 }
 """The tools of the harness, with the arguments that the endpoint takes."""
 
@@ -262,6 +263,9 @@ class Connection:
         self.hive.recorded.append(turn)
         await self.hive.notify()
         return {}
+
+    async def describe(self) -> dict[str, Any]:
+        return {"model": "", "limits": {"tasks_max": 4096}}
 
     async def report(self, **_: Any) -> dict[str, Any]:
         return {}

@@ -237,8 +237,7 @@ def test_an_agent_may_have_tools_and_servers_of_its_own(tmp_path: Path) -> None:
     made = factory(own, paths)(None)
     assert made.tools == ["Bash", "Read", "Edit", "Write", "Glob", "Grep", "WebFetch", "Task"]
     assert made.strict_mcp_config
-    assert isinstance(made.mcp_servers, Path)
-    servers = json.loads(made.mcp_servers.read_text())["mcpServers"]
+    servers = json.loads(Path(made.extra_args["mcp-config"] or "").read_text())["mcpServers"]
     assert servers == {
         "docs": {"type": "stdio", "command": str(tmp_path / "run/servers/docs")},
         "web": {"type": "http", **web},
@@ -246,6 +245,10 @@ def test_an_agent_may_have_tools_and_servers_of_its_own(tmp_path: Path) -> None:
     }
     allowed = json.loads(Path(made.settings or "").read_text())["permissions"]["allow"]
     assert {"mcp__hive", "mcp__docs", "mcp__web", "WebFetch(domain:a.org)"} <= set(allowed)
+    some = config.Config("a", mcp_servers={"docs": docs}, mcp_allowed={"docs": ["read", "find"]})
+    allowed = options.settings_of(some)["permissions"]["allow"]
+    assert {"mcp__docs__read", "mcp__docs__find"} <= set(allowed)
+    assert "mcp__docs" not in allowed
     # The permissions of one agent do not remain for the next.
     bare = options.settings_of(config.Config("a"))
     assert "mcp__docs" not in bare["permissions"]["allow"]

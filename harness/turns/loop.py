@@ -6,7 +6,7 @@ import time
 from collections import deque
 from dataclasses import replace
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from harness.backoff import Backoff
 from harness.claude.choices import Choices
@@ -16,7 +16,9 @@ from harness.config import Config, Paths, Source, credentials
 from harness.events.store import EventStore
 from harness.hive_client import HiveClient, Report, reportable_model
 from harness.inotify import DirectoryWatch
+from harness.notes import Notes, NotesError
 from harness.prompts import news
+from harness.tools.todo import TodoList
 from harness.turns.batch import Batch
 from harness.turns.commands import CommandError, Commands
 from harness.turns.current import Cancellation, CurrentTurn
@@ -26,6 +28,9 @@ from harness.turns.runner import TurnRunner
 from harness.turns.started import CHANGED
 from harness.turns.state import State
 from harness.turns.turn import Turn
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import Message
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +57,7 @@ class Errand(StrEnum):
     COMPACT = "compact"
     NEW_SESSION = "new session"
     CLOSE = "close"
+    NOTES = "notes"
 
 
 class TurnLoop:
@@ -66,6 +72,8 @@ class TurnLoop:
         store: EventStore,
         reporter: Reporter,
         choices: Choices,
+        notes: Notes,
+        todo: TodoList,
     ) -> None:
         self._config = config
         self._paths = paths
@@ -74,8 +82,9 @@ class TurnLoop:
         self._store = store
         self._reporter = reporter
         self._choices = choices
+        self._notes = notes
         self._inbox = Inbox(hive)
-        self._runner = TurnRunner(config, paths, hive, claude, store, reporter, self._inbox)
+        self._runner = TurnRunner(config, paths, hive, claude, store, reporter, self._inbox, todo)
         self._commands = Commands(hive, choices, self)
         hive.on_command = self._commands.take
         self._retry = Backoff(FIRST_RETRY, LAST_RETRY)
@@ -227,6 +236,8 @@ class TurnLoop:
         limit = self._config.compact_over_tokens
         if limit and self._context_tokens > limit:
             self._errands.append(Errand.COMPACT)
+        if self._notes.outgrown:
+            self._errands.append(Errand.NOTES)
 
     def _observed(self, turn: Turn, outcome: Outcome) -> None:
         """Report what the turn has shown of the session."""
@@ -353,6 +364,8 @@ class TurnLoop:
                 self._context_tokens = 0
             case Errand.COMPACT:
                 await self._compact()
+            case Errand.NOTES:
+                await self._condense_notes()
 
     async def _compact(self) -> None:
         self._compacted_idle = True
@@ -364,6 +377,31 @@ class TurnLoop:
             self._runner.note(f"The context could not be compacted: {exc}.")
             if not exc.alive:
                 await self._claude.close()
+
+    async def _condense_notes(self) -> None:
+        """Condense the notes in a session of their own, shown as a turn without messages."""
+        from claude_agent_sdk import SystemMessage
+
+        self._reporter.enter(State.COMPACTING, "condensing the notes")
+        turn = Turn(self._store, ())
+
+        def observe(message: "Message") -> None:
+            if not isinstance(message, SystemMessage):  # the agent's session is another one
+                turn.observe(message)
+
+        try:
+            before, after = await self._notes.condense(observe)
+        except NotesError as exc:
+            turn.end("failed", str(exc))
+            self._runner.note(f"The notes were not condensed: {exc}.")
+        except BaseException as exc:  # cancelled, or a bug
+            turn.end("cancelled", type(exc).__name__)
+            raise
+        else:
+            turn.end("done")
+            text = f"The notes were condensed from {before} to {after} bytes; notes-old has a copy."
+            self._runner.note(text, "info")
+        self._reporter.enter(State.IDLE)
 
     # --- commands (Steering) -----------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from harness.events.store import EventStore
 from harness.hive_client import HiveClient, Report
 from harness.prompts import news
 from harness.prompts.prompt import urgent_prompt, wake_prompt
+from harness.tools.todo import TodoList
 from harness.turns.current import CurrentTurn
 from harness.turns.inbox import Inbox
 from harness.turns.reporter import Reporter
@@ -43,6 +44,7 @@ class TurnRunner:
         store: EventStore,
         reporter: Reporter,
         inbox: Inbox,
+        todo: TodoList,
     ) -> None:
         self._config = config
         self._paths = paths
@@ -51,6 +53,9 @@ class TurnRunner:
         self._store = store
         self._reporter = reporter
         self._inbox = inbox
+        self._todo = todo
+        self._forgetful = True
+        """Whether the model may have lost what it knew of its list."""
         self._tools_generation = 0
         self._cut_off: set[int] = set()
         self._news: list[str] = []
@@ -156,6 +161,8 @@ class TurnRunner:
         told = list(self._news)
         if start := self.starts.untold:
             told.append(news.started(start, continues=self._claude.id is not None))
+        if (self._forgetful or told) and (left := self._todo.reminder()):
+            told.append(left)
         if self._cut_off.intersection(batch.ids):
             told.append(news.cut_off(self._config.turn_timeout))
         return wake_prompt(batch.messages, self._paths.state, retried=batch.retried, news=told)
@@ -163,6 +170,7 @@ class TurnRunner:
     def _told(self) -> None:
         """Take note that the model has read the news."""
         self._news.clear()
+        self._forgetful = False
         self.starts.told()
 
     async def _ask(self, prompt: str, observe: "Observer") -> Outcome:
@@ -200,6 +208,8 @@ class TurnRunner:
                     self._reporter.enter(State.COMPACTING)
                 elif state is State.COMPACTING and in_turn:
                     self._reporter.enter(State.THINKING)
+            case SystemMessage(subtype="compact_boundary"):
+                self._forgetful = True
             case RateLimitEvent() if message.rate_limit_info.status == "rejected":
                 until = message.rate_limit_info.resets_at or 0
                 words = f"the limit {message.rate_limit_info.rate_limit_type or ''} is reached"

@@ -245,6 +245,14 @@ async def test_a_stopping_broker_is_asked_again_when_it_is_back(
     assert (await client.line())["result"]["structuredContent"] == {"id": 1}
 
 
+async def test_describe_tells_the_harness_of_its_agent_alone(hive: Hive) -> None:
+    harness = await hive.client("hyperhive-harness")
+    told = (await harness.call("describe"))["structuredContent"]
+    assert set(told) == {"model", "limits", "network"}
+    assert all(isinstance(value, int) for value in told["limits"].values())
+    assert set(told["network"]) == {"denied", "allowed", "name_servers", "enforced"}
+
+
 async def test_list_agents(hive: Hive) -> None:
     answer = await (await hive.client()).call("list_agents")
     value = answer["structuredContent"]

@@ -4,9 +4,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from services.endpoint.tools.arguments import Arguments, Id
+from services.endpoint.tools.arguments import Arguments, Id, NoArguments
 from services.endpoint.tools.tool import HARNESS, Context, Tool, ToolResult
-from wire.errors import InvalidArgument
+from wire.errors import InvalidArgument, NotFound
 from wire.names import MODEL_NAME
 from wire.records.lifecycle import CommandResult, Report
 
@@ -153,6 +153,26 @@ async def _command_done(context: Context, call: CommandDone) -> ToolResult:
     return ToolResult({})
 
 
+async def _describe(context: Context, call: NoArguments) -> ToolResult:
+    agents = await context.services.agents()
+    agent = next((each for each in agents if each.name == context.agent), None)
+    if agent is None:
+        raise NotFound(f"The hive does not know the agent {context.agent}.")
+    limits = {key: value for key, value in agent.resources._asdict().items() if value is not None}
+    return ToolResult(
+        {
+            "model": agent.model,
+            "limits": limits,
+            "network": {
+                "denied": list(agent.network.deny),
+                "allowed": list(agent.network.allow),
+                "name_servers": list(agent.network.name_servers),
+                "enforced": agent.network.filtered,
+            },
+        }
+    )
+
+
 def _microseconds(seconds: int | None) -> int | None:
     return None if seconds is None else seconds * 1_000_000
 
@@ -179,6 +199,14 @@ TOOLS: Final = (
         "Report what the agent is doing to the hive. Give only what has changed.",
         ReportArguments,
         _report,
+        HARNESS,
+    ),
+    Tool(
+        "describe",
+        "Return this agent's model, the limits of its container and the addresses that it may"
+        " reach.",
+        NoArguments,
+        _describe,
         HARNESS,
     ),
     Tool(

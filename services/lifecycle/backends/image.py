@@ -38,6 +38,10 @@ NEEDED: Final = ("usr/lib/systemd/systemd", "usr/bin/setpriv", PYTHON, "usr/bin/
 """The files that every container needs."""
 
 
+MAX_EXTRA_SERVERS: Final = 256 * 1024
+"""Characters of the file with extra MCP servers; more is not valid JSON then."""
+
+
 def shared(image: Path, prefix: Path, packages: Path | None) -> list[str]:
     """Return the lines of the .nspawn file that mount the image.
 
@@ -124,3 +128,16 @@ def _incomplete(image: Path, prefix: Path) -> str:
     if not (image / mount_point).is_dir():
         return f"it has no directory {mount_point}, the mount point of Hyperhive itself"
     return ""
+
+
+def extra_servers(image: Path) -> str:
+    """Return etc/hyperhive/extra-mcp.json of the image; empty if it has none.
+
+    The image belongs to the host. The harness checks the text, and says what is wrong with it.
+    """
+    path = image / "etc/hyperhive/extra-mcp.json"
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(MAX_EXTRA_SERVERS)
+    except OSError:
+        return ""

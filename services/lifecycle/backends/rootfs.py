@@ -136,6 +136,11 @@ def write_etc(
     # The host's own id would keep the journal from being linked; the agent need not know it.
     etc.write("machine-id", f"{spec.machine_id}\n")
     write_harness(etc, harness)
+    with etc.directory("hyperhive") as hyperhive:
+        if extra := image.extra_servers(source if source != image.HOST else host):
+            hyperhive.write("extra-mcp.json", extra)
+        else:
+            hyperhive.remove("extra-mcp.json")
     # Without these two, pam_env and pam_limits refuse the session of `machinectl shell`.
     with etc.directory("security") as security:
         security.write("limits.conf", "")

@@ -82,6 +82,18 @@ async def host(tmp_path: Path, connect: Connect) -> Host:
     return Host(tmp_path, manager, machined, systemd.Systemd(client))
 
 
+async def test_a_container_gets_the_extra_servers_of_its_image(host: Host) -> None:
+    given = host.layout.root / "etc/hyperhive/extra-mcp.json"
+    given.parent.mkdir(parents=True, exist_ok=True)
+    given.write_text('{"docs": {"command": "docs"}}')
+    copy = host.layout.data / "alice/etc/hyperhive/extra-mcp.json"
+    await host.backend.configure(ALICE)
+    assert copy.read_text() == given.read_text()
+    given.unlink()
+    await host.backend.configure(ALICE)
+    assert not copy.exists()
+
+
 async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
     await host.backend.configure(ALICE)
     etc = host.layout.data / "alice/etc"
@@ -94,6 +106,7 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
         "scripted_model_url": "http://127.0.0.1:7100",
         "session_idle": 600,
         "turn_timeout": 1800,
+        "notes_limit": 40_000,
         "environment": {},
         "operator_name": None,
         "operator_pronouns": None,

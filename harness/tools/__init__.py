@@ -1,0 +1,1 @@
+"""The tools of the harness itself, which Claude Code calls in this process."""
