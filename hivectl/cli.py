@@ -9,6 +9,7 @@ import click
 from hivectl.commands import (
     agents,
     approvals,
+    chat,
     completion,
     containers,
     dashboard,
@@ -25,13 +26,20 @@ from hivectl.commands import (
     steering,
     threads,
     turns,
+    watch,
 )
 from hivectl.exit_codes import BY_ERROR, CommandError, Exit, ReaderLeftError, help_text
 from hivectl.output.text import safe
 
 SECTIONS: dict[str, list[click.Command]] = {
     "Agents": [*agents.COMMANDS, *containers.COMMANDS, *logs.COMMANDS, *login.COMMANDS],
-    "Turns": [*steering.COMMANDS, *holds.COMMANDS, *turns.COMMANDS],
+    "Turns": [
+        *watch.COMMANDS,
+        *chat.COMMANDS,
+        *turns.COMMANDS,
+        *steering.COMMANDS,
+        *holds.COMMANDS,
+    ],
     "Messages": [*messages.COMMANDS, *threads.COMMANDS, *history.COMMANDS, *dead_letters.COMMANDS],
     "Questions and reminders": [*questions.COMMANDS, *reminders.COMMANDS],
     "Approvals and deployments": [*approvals.COMMANDS, *deployments.COMMANDS],

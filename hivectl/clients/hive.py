@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from hivectl.clients.agents import Agents
 from hivectl.clients.inbox import Inbox
@@ -15,6 +16,9 @@ from wire.clients.dashboard import DashboardClient
 from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import LifecycleClient
 from wire.errors import Unavailable
+
+if TYPE_CHECKING:
+    from hivectl.clients.agent_events import AgentEvents
 
 
 class Hive:
@@ -33,6 +37,7 @@ class Hive:
     questions: Questions
 
     def __init__(self, bus: Bus) -> None:
+        self._bus = bus
         self.broker = BrokerClient(bus)
         self.lifecycle = LifecycleClient(bus)
         self.approvals = ApprovalsClient(bus)
@@ -43,6 +48,14 @@ class Hive:
         self.jobs = Jobs(bus, self.lifecycle)
         self.inbox = Inbox(bus, self.broker)
         self.questions = Questions(bus, self.broker)
+
+    def events(self, name: str) -> "AgentEvents":
+        """Return the events of the agent `name`."""
+        # Only few commands need them, and pydantic with them.
+        from hivectl.clients.agent_events import AgentEvents
+        from wire.agent_web import AgentWeb
+
+        return AgentEvents(self._bus, AgentWeb(), name)
 
     @classmethod
     @asynccontextmanager

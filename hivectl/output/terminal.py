@@ -104,6 +104,11 @@ def _diff_colour(line: str) -> str:
     return {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
 
 
+def _json(value: Json, indent: int | None = None) -> str:
+    # ASCII only: no hidden or misleading character of an agent may reach a terminal.
+    return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
+
+
 class Output:
     """Standard output and standard error of one command.
 
@@ -128,9 +133,13 @@ class Output:
         Raises:
             ReaderLeftError: the reader of standard output closed the pipe.
         """
-        if self.as_json:
-            # ASCII only: no hidden or misleading character of an agent may reach a terminal.
-            lines = [json.dumps(value, indent=2).replace("\x7f", "\\u007f")]
+        self._print([_json(value, indent=2)] if self.as_json else lines)
+
+    def show_next(self, value: Json, lines: Iterable[str]) -> None:
+        """Print one of many values as a line of JSON, or `lines`; see `show`."""
+        self._print([_json(value)] if self.as_json else lines)
+
+    def _print(self, lines: Iterable[str]) -> None:
         try:
             for line in lines:
                 print(line)

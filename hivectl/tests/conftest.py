@@ -4,12 +4,14 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from hivectl.tests.fake_hive import FakeHive
+from wire.agent_web.tests.fake_web import FakeWeb
 from wire.bus import Bus
 
 TIME_LIMIT = 20.0
@@ -48,13 +50,26 @@ def environment(bus_address: str) -> dict[str, str]:
     }
 
 
+def module_of(environment: dict[str, str]) -> str:
+    """Return the module that is hivectl."""
+    return "hivectl.tests.launcher" if "WEB_DIRECTORY" in environment else "hivectl"
+
+
+@pytest.fixture
+async def web(tmp_path: Path, environment: dict[str, str]) -> AsyncIterator[FakeWeb]:
+    """Serve the web.sock of alice's harness."""
+    environment["WEB_DIRECTORY"] = str(tmp_path)
+    async with FakeWeb().serve(tmp_path) as web:
+        yield web
+
+
 @pytest.fixture
 def hivectl(environment: dict[str, str]) -> Hivectl:
     async def run(*arguments: str, stdin: bytes = b"", **extra: str) -> Ran:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "hivectl",
+            module_of(environment),
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -47,6 +47,7 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         if self.refusal:
             raise self.refusal
         self.steered.append(call)
+        self._lifecycle.on_steer(str(call[0]))
         return self.sentence
 
     @method(allow=OPERATOR)

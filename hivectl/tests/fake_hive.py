@@ -67,6 +67,7 @@ class FakeLifecycle(Interface, name=names.LIFECYCLE):
         self.ends: bool = True
         """Whether jobs end at once; else they run until the test says so."""
         self.on_job: Callable[[], None] = lambda: None
+        self.on_steer: Callable[[str], None] = lambda _verb: None
 
     def add(self, name: str) -> FakeAgent:
         self.agents[name] = FakeAgent(self, name)
@@ -133,6 +134,7 @@ class FakeBroker(Interface, name=names.BROKER):
         self.on_list: Callable[[], None] = lambda: None
         self.on_ask: Callable[[int], None] = lambda _number: None
         self.error: HiveError | None = None
+        self.on_send: Callable[[int, str], None] = lambda _number, _body: None
 
     def queue(
         self, sender: str, body: str, kind: str = "message", to: str = "operator", **more: Any
@@ -153,7 +155,9 @@ class FakeBroker(Interface, name=names.BROKER):
         if to == "nobody":
             raise NotFound("There is no agent nobody.")
         self.sent.append((to, body, decode(SendOptions, options)))
-        return 2**63 + len(self.sent)
+        number = 2**63 + len(self.sent)
+        self.on_send(number, body)
+        return number
 
     @method(allow=OPERATOR)
     async def ListMessages(self, filter: Dict, limit: UInt32) -> list[Message]:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hivectl.exit_codes import Exit
+from hivectl.tests.conftest import module_of
 from hivectl.tests.fake_agent import COMMIT
 from hivectl.tests.fake_approvals import BASE
 from hivectl.tests.fake_hive import FakeHive
@@ -63,7 +64,7 @@ async def terminal(
 ) -> AsyncIterator[Terminal]:
     master, slave = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "hivectl", *arguments),
+        *(sys.executable, "-m", module_of(environment), *arguments),
         stdin=slave,
         stdout=slave,
         stderr=slave,

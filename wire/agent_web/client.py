@@ -5,6 +5,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -126,14 +127,16 @@ class AgentWeb:
         self, agent: str, after: int | None = None
     ) -> AsyncGenerator[Event | State | Partial, None]:
         """Yield what happens, as records; see `stream`."""
-        async for name, data in self.stream(agent, after):
-            match name:
-                case "event":
-                    yield _record(Event, data, agent)
-                case "state":
-                    yield _record(State, data, agent)
-                case "partial":
-                    yield _record(Partial, data, agent)
+        # Closed with this one: a generator that is left open keeps its connection.
+        async with aclosing(self.stream(agent, after)) as stream:
+            async for name, data in stream:
+                match name:
+                    case "event":
+                        yield _record(Event, data, agent)
+                    case "state":
+                        yield _record(State, data, agent)
+                    case "partial":
+                        yield _record(Partial, data, agent)
 
 
 def _target(path: str, query: Mapping[str, str | int] | None) -> str:

@@ -40,7 +40,7 @@ def _text(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-Number = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Number = Annotated[int, Field(ge=0, le=2**64 - 1)]
 Seconds = Annotated[float, Field(ge=0, le=2**40)]
 Money = Annotated[float, Field(ge=0, le=10**9)]
 """US dollars."""

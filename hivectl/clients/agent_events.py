@@ -1,0 +1,129 @@
+"""The events of an agent, from its harness: pages of past ones, and what happens from now on."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Final
+
+from wire import names
+from wire.agent_web import AgentWeb, State
+from wire.agent_web.client import JsonObject
+from wire.agent_web.http import confused
+from wire.bus import Bus
+from wire.clients.lifecycle import AgentClient
+from wire.errors import Unavailable
+from wire.records.lifecycle import TurnState
+
+PAGE: Final = 500
+"""The events of a page."""
+MOST: Final = 20_000
+"""The events of a turn that are read."""
+TRIES: Final = 8
+"""The tries to reach a harness that lifecycle says is there; it may just be starting."""
+BETWEEN: Final = 0.25
+"""The seconds between two tries, times the number of the try."""
+
+_AWAY: Final = frozenset({TurnState.OFFLINE, TurnState.HARNESS_AWAY})
+
+
+class AgentEvents:
+    """The events of one agent, as the plain JSON that its harness sends."""
+
+    def __init__(self, bus: Bus, web: AgentWeb, name: str) -> None:
+        self._bus = bus
+        self._web = web
+        self._name = name
+
+    async def state(self) -> State:
+        """Return the state of the agent, with the number of its newest event.
+
+        Raises:
+            Unavailable: the harness is away.
+        """
+        return await self._web.state(self._name)
+
+    async def newest(self, most: int, turn: int | None = None) -> list[JsonObject]:
+        """Return the newest events, of a turn or of all, oldest first.
+
+        Raises:
+            Unavailable: the harness is away.
+        """
+        found: list[JsonObject] = []
+        query: dict[str, str | int] = {} if turn is None else {"turn": turn}
+        while len(found) < most:
+            query["limit"] = min(most - len(found), PAGE)
+            answer = await self._web.get(self._name, "/v1/events", query)
+            page = answer.get("events")
+            if not isinstance(page, list) or not page:
+                break
+            events = [event for event in page if isinstance(event, dict)]
+            first = events[0].get("seq") if events else None
+            before = query.get("before")
+            # A harness that sends the same page again and again would be asked for ever.
+            if not isinstance(first, int) or (isinstance(before, int) and first >= before):
+                raise confused(self._name)
+            query["before"] = first
+            found = events + found
+        return found
+
+    def follow(
+        self, after: int | None, on_lost: Callable[[str], None]
+    ) -> AsyncGenerator[tuple[str, JsonObject], None]:
+        """Yield what happens, as `AgentWeb.stream`, and go on when the harness is back.
+
+        Args:
+            after: the number of the last known event; None: begin with what happens after this
+                call, also when the harness comes back only later.
+            on_lost: is told, in a sentence, that the harness is away.
+
+        Raises:
+            Unavailable: the harness cannot be reached although lifecycle says that it is there.
+        """
+        return self._follow(after, time.time(), on_lost)
+
+    async def _follow(
+        self, after: int | None, since: float, on_lost: Callable[[str], None]
+    ) -> AsyncGenerator[tuple[str, JsonObject], None]:
+        tries = 0
+        while True:
+            try:
+                if after is None:
+                    after = await self._last_before(since)
+                async with aclosing(self._web.stream(self._name, after)) as stream:
+                    async for name, data in stream:
+                        tries = 0
+                        seq = data.get("seq")
+                        if name == "event" and isinstance(seq, int):
+                            after = seq
+                        yield name, data
+            except Unavailable:
+                if tries >= TRIES:
+                    raise
+            tries += 1
+            await asyncio.sleep(BETWEEN * tries)
+            await self._until_there(on_lost)
+
+    async def _last_before(self, since: float) -> int:
+        """Return the number of the last event before a time; the host has the same clock."""
+        last = 0
+        for event in await self.newest(PAGE):
+            seq, at = event.get("seq"), event.get("at")
+            if isinstance(seq, int) and isinstance(at, int | float) and at < since:
+                last = seq
+        return last
+
+    async def _until_there(self, on_lost: Callable[[str], None]) -> None:
+        """Wait until lifecycle says that the harness is connected."""
+        path = names.agent_path(self._name)
+        agent = AgentClient(self._bus, path)
+        # Subscribe first: a change between the look and the wait must not be missed.
+        async with self._bus.subscribe(
+            sender=names.LIFECYCLE, path=path, interface=names.PROPERTIES
+        ) as changes:
+            said = False
+            while await agent.get("TurnState") in _AWAY:
+                if not said:
+                    said = True
+                    on_lost(f"The harness of {self._name} is away; waiting for it.")
+                await anext(aiter(changes))

@@ -1,0 +1,268 @@
+"""The command that talks with an agent: chat."""
+
+import asyncio
+import shlex
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from hivectl.arguments.completers import complete_agents
+from hivectl.commands.watch import show_event, show_transient
+from hivectl.output.terminal import Output
+from hivectl.session import hive_command
+
+if TYPE_CHECKING:
+    from hivectl.clients.hive import Hive
+    from hivectl.output.event_lines import EventLines
+    from wire.agent_web.client import Json, JsonObject
+    from wire.agent_web.records import State
+    from wire.clients.lifecycle import AgentClient
+
+HELP: Final = {
+    "/help": "show this list",
+    "/cancel": "interrupt the turn that is running, also one that others woke",
+    "/compact": "compact the context of the agent",
+    "/model [NAME]": "use another model from the next turn on; without NAME, the configured one",
+    "/effort [LEVEL]": "use another level of effort; without LEVEL, the default",
+    "/new-session": "begin a new session: the agent forgets the conversation",
+    "/exit": "end the chat, as Ctrl-D does",
+}
+SLASH: Final = tuple(line.split()[0] for line in HELP)
+
+_WAITS: Final = frozenset({"compacting", "waiting", "rate-limited", "needs-login", "held", "error"})
+"""The states in which a message waits; `thinking` may be about the message itself."""
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_agents)
+@click.option("--full", is_flag=True, help="Show complete texts.")
+@hive_command
+async def chat(hive: "Hive", output: Output, name: str, full: bool) -> None:
+    """Talk with an agent.
+
+    Each line is a message, and the turn that reads it is shown until it is over. A message of yours
+    is the first in the agent's inbox; a turn that is running ends before it is read. Ctrl-C
+    interrupts the turn, or ends the chat when none is shown. Lines that begin with a slash are
+    commands: /help lists them. To send such a line, begin it with two slashes. Without a terminal,
+    each line of standard input is a message.
+    """
+    from hivectl.output.event_lines import EventLines
+
+    await hive.agents.get(name)
+    talk = Talk(hive, output, name, EventLines(output, full=full))
+    terminal = sys.stdin.isatty()
+    if terminal:
+        output.note(f"Messages to {name}; /help lists commands, Ctrl-D ends the chat.")
+    while (line := _read(f"{name}> " if terminal else "")) is not None:
+        line = line.strip()
+        if line == "/exit":
+            break
+        if line.startswith("/") and not line.startswith("//"):
+            await talk.command(line)
+        elif line:
+            await talk.say(line.removeprefix("/") if line.startswith("//") else line)
+
+
+class Talk:
+    """A conversation of the operator with one agent."""
+
+    def __init__(self, hive: "Hive", output: Output, name: str, lines: "EventLines") -> None:
+        self._hive = hive
+        self._output = output
+        self._name = name
+        self._lines = lines
+        self._number = 0
+        """The message; 0: it is not sent yet."""
+        self._turn: Json = None
+        """The turn that reads the message."""
+        self._waits = ""
+        """The words about the state for which the message waits."""
+
+    async def say(self, text: str) -> None:
+        """Send a message, and show the turn that reads it until it is over.
+
+        Raises:
+            Abort: Ctrl-C was pressed twice.
+        """
+        from wire.errors import HiveError
+
+        self._number, self._turn, self._waits = 0, None, ""
+        try:
+            async with self._interruptible() as stopped:
+                saying = asyncio.create_task(self._say(text))
+                await asyncio.wait((saying, stopped), return_when="FIRST_COMPLETED")
+                if saying.done():
+                    saying.result()
+                else:
+                    saying.cancel()
+                    await asyncio.wait([saying])
+                    self._stopped()
+        except HiveError as error:
+            self._failed(error)
+
+    async def _say(self, text: str) -> None:
+        from wire.errors import Unavailable
+        from wire.records.broker import SendOptions
+
+        events = self._hive.events(self._name)
+        after: int | None = None
+        with suppress(Unavailable):
+            state = await events.state()
+            after = state.last_seq
+            self._note_state(state, _WAITS | {"thinking"})
+        async with aclosing(events.follow(after, self._output.note)) as stream:
+            self._number = await self._hive.broker.send(self._name, text, SendOptions())
+            await self._show(stream)
+
+    def _stopped(self) -> None:
+        if self._turn is not None:
+            raise click.Abort
+        where = f"message {self._number} waits" if self._number else "the message may wait"
+        self._output.note(f"Interrupted: {where} in the inbox of {self._name}, and is read later.")
+
+    async def command(self, line: str) -> None:
+        """Carry out a line that begins with a slash."""
+        from wire.errors import HiveError
+
+        try:
+            word, *values = shlex.split(line)
+        except ValueError:
+            word, values = line, []
+        value = values[0] if values else ""
+        calls: dict[str, Callable[[AgentClient], Awaitable[str]]] = {
+            "/cancel": _cancel,
+            "/compact": lambda agent: agent.compact(),
+            "/new-session": lambda agent: agent.new_session(),
+            "/model": lambda agent: agent.set_model(value),
+            "/effort": lambda agent: agent.set_effort(value),
+        }
+        takes = word in ("/model", "/effort")
+        if word not in calls or len(values) > takes:
+            self._help()
+            return
+        try:
+            self._output.note(await self._hive.agents.call(self._name, calls[word]))
+        except HiveError as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Show an error at a prompt; without one it ends the command."""
+        if not sys.stdin.isatty():
+            raise error
+        self._output.note(str(error))
+
+    def _help(self) -> None:
+        for command, text in HELP.items():
+            self._output.note(f"{command:<16} {text}")
+
+    async def _show(self, stream: "AsyncIterator[tuple[str, JsonObject]]") -> None:
+        """Show the events of the turn that reads the message, until its end."""
+        async for kind, data in stream:
+            if self._turn is None and kind == "state":
+                self._note_state(_state(data), _WAITS)
+            if self._turn is None and kind == "event" and _reads(data, self._number):
+                self._turn = data.get("turn")
+            if self._turn is None or data.get("turn") != self._turn:
+                continue
+            if kind == "event":
+                show_event(self._output, self._lines, data)
+                if data.get("type") == "turn-end":
+                    return
+            else:
+                show_transient(self._output, self._lines, kind, data)
+
+    def _note_state(self, state: "State | None", states: frozenset[str]) -> None:
+        """Say why the message waits if the state is one of `states`, and that is new."""
+        from hivectl.output.event_lines import state_words
+
+        if state is None or state.state not in states:
+            return
+        words = state_words(state)
+        if words != self._waits:
+            self._waits = words
+            self._output.note(f"{self._name} is {words}; your message waits.")
+
+    @asynccontextmanager
+    async def _interruptible(self) -> "AsyncIterator[asyncio.Future[None]]":
+        """Interrupt the turn on Ctrl-C; yield a future that is done when there is nothing to show.
+
+        That is so after Ctrl-C before the turn has begun, and after a second Ctrl-C.
+        """
+        loop = asyncio.get_running_loop()
+        stopped: asyncio.Future[None] = loop.create_future()
+        cancelling: list[asyncio.Task[None]] = []
+
+        def interrupt() -> None:
+            if self._turn is not None and not cancelling:
+                cancelling.append(asyncio.create_task(self.command("/cancel")))
+            elif not stopped.done():
+                stopped.set_result(None)
+
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+        try:
+            yield stopped
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            for task in cancelling:
+                await asyncio.wait([task])
+
+
+def _state(data: "JsonObject") -> "State | None":
+    """Return the state that a stream sent, unless it is not valid."""
+    from pydantic import ValidationError
+
+    from wire.agent_web.records import State
+
+    try:
+        return State.model_validate(data)
+    except ValidationError:
+        return None
+
+
+async def _cancel(agent: "AgentClient") -> str:
+    from wire.records.lifecycle import CancelOptions
+
+    return await agent.cancel_turn(CancelOptions())
+
+
+def _reads(data: "JsonObject", number: int) -> bool:
+    """Return whether an event says that a turn reads the message `number`."""
+    values = data.get("data")
+    if data.get("type") not in ("wake", "urgent") or not isinstance(values, dict):
+        return False
+    messages = values.get("messages")
+    return isinstance(messages, list) and any(
+        isinstance(message, dict) and message.get("id") == number for message in messages
+    )
+
+
+def _read(prompt: str) -> str | None:
+    """Return the next line; None at the end, or after Ctrl-C. With a prompt, lines are edited."""
+    if prompt:
+        import readline
+
+        readline.parse_and_bind("tab: complete")
+        readline.set_completer_delims("")
+        readline.set_completer(_complete)
+    # asyncio's handler would only cancel this task, and the prompt would wait for one more line.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return input(prompt) if prompt else sys.stdin.readline() or None
+    except (EOFError, KeyboardInterrupt):
+        print(file=sys.stderr)
+        return None
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _complete(text: str, state: int) -> str | None:
+    """Return the completion number `state` of a line, for readline."""
+    found = [word for word in SLASH if text.startswith("/") and word.startswith(text)]
+    return found[state] if state < len(found) else None
+
+
+COMMANDS = [chat]

@@ -1,0 +1,155 @@
+"""The command that shows what an agent does: watch."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.types import number
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output.terminal import Output
+from hivectl.session import hive_command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hivectl.clients.agent_events import AgentEvents
+    from hivectl.clients.hive import Hive
+    from hivectl.output.event_lines import EventLines
+    from hivectl.output.json_forms import Json
+
+LINES = 40
+OVER = -1
+"""Stands for the number of an event after which there are none."""
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_agents)
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Continue with new events as they happen; with --turn, until its end.",
+)
+@click.option(
+    "-n",
+    "--events",
+    "most",
+    type=number(least=0, most=20_000),
+    metavar="N",
+    help=f"Show the newest N events.  [default: {LINES}; all with --turn]",
+)
+@click.option(
+    "--turn",
+    type=number(least=1),
+    metavar="N",
+    help="Only events of this turn; `hivectl turns` lists the turns.",
+)
+@click.option("--full", is_flag=True, help="Show complete texts.")
+@hive_command
+async def watch(
+    hive: "Hive",
+    output: Output,
+    name: str,
+    follow: bool,
+    most: int | None,
+    turn: int | None,
+    full: bool,
+) -> None:
+    """Show what an agent does, as its harness records it.
+
+    Shows the messages that woke it, its words, the tools that it calls with their results, and
+    its state. Long texts are folded to their first lines. The events of the last days
+    are in the agent's container, so the agent must run; with --follow, the command waits for it.
+    With --json, each event is one line.
+    """
+    from hivectl.clients.agent_events import MOST
+    from hivectl.output.event_lines import EventLines
+    from wire.errors import Unavailable
+
+    await hive.agents.get(name)
+    events, lines = hive.events(name), EventLines(output, full=full)
+    if most is None:
+        most = LINES if turn is None else MOST
+    after: int | None = None
+    try:
+        after = await _show_past(events, output, lines, most, turn)
+    except Unavailable:
+        if not follow:
+            raise
+    if follow and after != OVER:
+        await _follow(events, output, lines, after, turn)
+
+
+async def _show_past(
+    events: "AgentEvents", output: Output, lines: "EventLines", most: int, turn: int | None
+) -> int:
+    """Show the newest events; return the number of the last one, or OVER if the turn has ended."""
+    state = await events.state()
+    found = await events.newest(most, turn)
+    for data in found:
+        show_event(output, lines, data)
+    if turn is None:
+        if not output.as_json:
+            output.show_next(None, lines.state(state))
+    elif not found and turn != state.turn:
+        raise CommandError(Exit.NOT_FOUND, "No events of this turn are kept, or it has not begun.")
+    elif found and found[-1].get("type") == "turn-end":
+        return OVER
+    seq = found[-1].get("seq") if found else None
+    return seq if isinstance(seq, int) else state.last_seq
+
+
+async def _follow(
+    events: "AgentEvents",
+    output: Output,
+    lines: "EventLines",
+    after: int | None,
+    turn: int | None,
+) -> None:
+    """Show new events, until the end of the turn if one is given."""
+    async for kind, data in events.follow(after, output.note):
+        if turn not in (None, data.get("turn")):
+            continue
+        if kind == "event":
+            show_event(output, lines, data)
+            if turn is not None and data.get("type") == "turn-end":
+                return
+        else:
+            show_transient(output, lines, kind, data)
+
+
+def show_event(output: Output, lines: "EventLines", data: "Mapping[str, Json]") -> None:
+    """Print an event that a harness sent; one that is not valid is left out."""
+    from pydantic import ValidationError
+
+    from wire.agent_web.records import Event
+
+    try:
+        event = Event.model_validate(data)
+    except ValidationError:
+        return
+    shown = [] if output.as_json else lines.event(event)
+    if shown or output.as_json:
+        output.show_next(data, shown)
+
+
+def show_transient(
+    output: Output, lines: "EventLines", kind: str, data: "Mapping[str, Json]"
+) -> None:
+    """Print the new lines of a text that is being written, for people."""
+    from pydantic import ValidationError
+
+    from wire.agent_web.records import Partial
+
+    if output.as_json or kind != "partial":
+        return
+    try:
+        partial = Partial.model_validate(data)
+    except ValidationError:
+        return
+    if shown := lines.partial(partial.kind, partial.text):
+        output.show_next(None, shown)
+
+
+COMMANDS = [watch]
