@@ -31,6 +31,7 @@ BUILT_IN: Final = frozenset(
         "result",
         "sum",
         "sum_result",
+        "half_emoji",
     }
 )
 """The names for every template, in addition to the named groups of its rule's patterns."""

@@ -21,6 +21,9 @@ END = "Done."
 """The model's text when its script ends without one."""
 
 
+HALF_EMOJI: Final = "\ud83d"
+"""Half a surrogate pair, which a TOML file cannot contain."""
+
 DEFAULT_MODEL: Final = "scripted"
 """The name of the model, if a request names none."""
 
@@ -76,7 +79,11 @@ class Script:
         remaining = self._without_spent_failures(plan, place)
         if remaining is None:
             return Answer(text=END, rule=plan[-1].rule.name)
-        values = remaining.values | {"model": conversation.model, "prompt": conversation.prompt}
+        values = remaining.values | {
+            "model": conversation.model,
+            "prompt": conversation.prompt,
+            "half_emoji": HALF_EMOJI,
+        }
         if conversation.rounds:
             values["result"] = conversation.rounds[-1].result
         return _filled(remaining, values, conversation.model)
