@@ -22,7 +22,9 @@ from wire.records.broker import Thread
 PAGE: Final = 100
 BODY: Final = "the figures of this week are in the shared folder, have a look " * 4
 WARM_UP: Final = 10
-LIMITS: Final = BrokerConfig(agent_messages_per_hour=10**8, agent_bytes_per_hour=10**11)
+LIMITS: Final = BrokerConfig(
+    agent_messages_per_hour=10**8, agent_bytes_per_hour=10**11, loop_messages=0
+)
 WORKER: Final = agent("a07")
 
 Call = Callable[[], Awaitable[object]]

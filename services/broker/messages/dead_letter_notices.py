@@ -21,10 +21,11 @@ def notices(letters: Sequence[MessageChange]) -> list[Draft]:
     """Return the messages about `letters`, which became dead letters together.
 
     The sender of each letter gets a message, if it is an agent, and the operator one for each
-    inbox.
+    inbox but its own: that message would have the same end.
     """
     drafts = [_to_sender(one) for one in letters if one.sender not in (SYSTEM, OPERATOR)]
-    by_inbox = sorted(letters, key=lambda one: one.recipient)
+    of_agents = [one for one in letters if one.recipient != OPERATOR]
+    by_inbox = sorted(of_agents, key=lambda one: one.recipient)
     for recipient, group in groupby(by_inbox, key=lambda one: one.recipient):
         drafts.append(_to_operator(recipient, list(group)))
     return drafts

@@ -211,7 +211,7 @@ class Model:
         for letter in dead:
             if letter.sender not in ("system", "operator"):
                 self.store("system", letter.sender, None, origin=letter.recipient)
-        for recipient in sorted({letter.recipient for letter in dead}):
+        for recipient in sorted({letter.recipient for letter in dead} - {"operator"}):
             self.store("system", "operator", None, origin=recipient)
 
     def forget_leases(self) -> set[int]:

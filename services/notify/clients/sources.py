@@ -1,5 +1,6 @@
 """The sources of notifications: lists of other services, and the signals that announce changes."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
@@ -26,6 +27,9 @@ LIMIT: Final = 1000
 """The most items that one answer carries."""
 
 _CRASH: Final = "container-crash"
+_DEAD_LETTER: Final = "dead-letter"
+_OF_DEAD_LETTERS: Final = re.compile(r"\d+ messages? to ([a-z0-9-]+) could not be delivered\.")
+"""The beginning of a message of the broker about dead letters; it names their recipient."""
 _UNREAD: Final = frozenset({MessageState.QUEUED, MessageState.LEASED})
 
 
@@ -130,7 +134,7 @@ class Questions(Source):
             f"{question.asker} asks you ({question.id})",
             "\n".join([question.text, *options]),
             question.asked,
-            "" if question.asker == names.OPERATOR else question.asker,
+            "" if question.asker in (names.OPERATOR, names.SYSTEM) else question.asker,
         )
 
 
@@ -152,7 +156,10 @@ class SystemMessages(Source):
     def _notification(message: Message) -> Notification:
         event: Event = "crash" if message.kind == _CRASH else "notice"
         title = f"{message.kind}: message {message.id} for you"
-        return Notification.of(event, message.id, title, message.body, message.queued)
+        # An agent makes dead letters of its messages as often as it likes.
+        dead = _OF_DEAD_LETTERS.match(message.body) if message.kind == _DEAD_LETTER else None
+        origin = dead[1] if dead else ""
+        return Notification.of(event, message.id, title, message.body, message.queued, origin)
 
 
 SOURCES: Final[Sequence[Source]] = (

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.notify.clients import watcher as under_test
-from services.notify.clients.sources import Source, SystemMessages
+from services.notify.clients.sources import Questions, Source, SystemMessages
 from services.notify.clients.watcher import Watcher
 from services.notify.notification import Notification
 from services.notify.notifier import Notifier
@@ -133,3 +133,21 @@ async def test_messages_that_the_operator_has_read_are_left_out(
     broker.tell("alice", "message", "of an agent")
     found = await SystemMessages().fetch(await connect(), 0)
     assert [one.text for one in found] == ["queued", "leased"]
+
+
+async def test_dead_letters_count_towards_the_agent_that_made_them(
+    connect: Connect, broker: FakeBroker
+) -> None:
+    broker.tell("system", "dead-letter", "12 messages to bob-2 could not be delivered.\nMessage 1")
+    broker.tell("system", "container-crash", "1 message to bob-2 could not be delivered.")
+    found = await SystemMessages().fetch(await connect(), 0)
+    assert [one.origin for one in found] == ["bob-2", ""]
+
+
+async def test_questions_of_the_hive_itself_are_not_limited(
+    connect: Connect, broker: FakeBroker
+) -> None:
+    for asker in ("system", "operator", "alice"):
+        broker.ask(asker, "Are they in a loop?")
+    found = await Questions().fetch(await connect(), 0)
+    assert [one.origin for one in found] == ["", "", "alice"]
