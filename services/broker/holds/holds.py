@@ -10,8 +10,8 @@ from services.broker.events import Announcer
 from services.broker.holds import store
 from services.broker.holds.loops import Loop
 from services.broker.holds.store import Held
+from services.broker.messages.agents import check_agent
 from services.broker.messages.queue import DEFAULTS
-from services.broker.messages.store import check_agent
 from services.broker.questions import store as question_store
 from services.broker.questions.question import CANCELLED, NewQuestion
 from services.broker.questions.store import QuestionChange

@@ -8,7 +8,7 @@ from functools import partial
 from services.broker.messages import rows
 from services.broker.messages.changes import change_of
 from services.broker.messages.dead_letter_notices import notices
-from services.broker.messages.store import insert
+from services.broker.messages.insertion import insert
 from services.broker.storage.database import Database, as_list, now
 from wire.records.broker import MessageChange, MessageState
 

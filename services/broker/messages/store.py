@@ -6,17 +6,15 @@ memory by `Inboxes`, so a broker that is killed leaves nothing to repair.
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from services.broker.messages import queue, rows
-from services.broker.messages.changes import change_of
+from services.broker.messages import agents, insertion, queue, rows
 from services.broker.messages.message import Draft
 from services.broker.messages.queue import DEFAULTS, Bounds
 from services.broker.storage.database import Database, as_list, now
 from wire.errors import NotFound
-from wire.names import OPERATOR
 from wire.records.broker import Message, MessageChange, MessageState
 
 MAX_UNCOUNTED: Final = 20
@@ -72,7 +70,9 @@ class MessageStore:
             NotFound: there is no such recipient, or no such message to reply to.
             Unavailable: the store could not be written.
         """
-        return await self._database.write(partial(_append, draft=draft, bounds=self._bounds))
+        return await self._database.write(
+            partial(insertion.append, draft=draft, bounds=self._bounds)
+        )
 
     async def broadcast(self, draft: Draft) -> tuple[int, list[MessageChange]]:
         """Store a message for each registered agent but its sender, all or none.
@@ -86,7 +86,9 @@ class MessageStore:
             NotFound: there is no agent to send to, or no such message to reply to.
             Unavailable: the store could not be written.
         """
-        return await self._database.write(partial(_broadcast, draft=draft, bounds=self._bounds))
+        return await self._database.write(
+            partial(insertion.broadcast, draft=draft, bounds=self._bounds)
+        )
 
     async def hand_out(
         self,
@@ -193,11 +195,7 @@ class MessageStore:
 
     async def register(self, name: str) -> None:
         """Accept messages to the agent `name`, if it is not registered already."""
-        await self._database.write(
-            lambda db: db.execute(
-                "INSERT OR IGNORE INTO agent (name, registered) VALUES (?, ?)", (name, now())
-            )
-        )
+        await self._database.write(partial(agents.register, name=name))
 
     async def set_redeliveries(self, name: str, most: int | None) -> None:
         """Set the most redeliveries of messages to the agent `name`; None for the default.
@@ -206,14 +204,11 @@ class MessageStore:
             NotFound: the agent is not registered.
             Unavailable: the store could not be written.
         """
-        await self._database.write(partial(_set_redeliveries, name=name, most=most))
+        await self._database.write(partial(agents.set_redeliveries, name=name, most=most))
 
     async def redeliveries(self) -> dict[str, int]:
         """Return the most redeliveries of each agent for which `set_redeliveries` has set them."""
-        query = "SELECT name, max_redeliveries FROM agent WHERE max_redeliveries IS NOT NULL"
-        return await self._database.read(
-            lambda db: {str(row["name"]): int(row[1]) for row in db.execute(query)}
-        )
+        return await self._database.read(agents.redeliveries)
 
     async def agents(self) -> set[str]:
         """Return the registered agents."""
@@ -236,130 +231,7 @@ class MessageStore:
         Raises:
             NotFound: the agent is not registered.
         """
-        await self._database.write(partial(_unregister, name=name))
-
-
-def check_recipient(db: sqlite3.Connection, name: str) -> None:
-    """Check, within a transaction, that `name` is a registered agent or the operator.
-
-    Raises:
-        NotFound: it is neither.
-    """
-    known = db.execute("SELECT 1 FROM agent WHERE name = ?", (name,)).fetchone()
-    if known is None and name != OPERATOR:
-        raise NotFound(
-            f"There is no agent {name[:64]!r}; `hivectl list` and the tool list_agents show all "
-            "agents."
-        )
-
-
-def check_agent(db: sqlite3.Connection, name: str) -> None:
-    """Check, within a transaction, that `name` is a registered agent.
-
-    Raises:
-        NotFound: it is not.
-    """
-    if db.execute("SELECT 1 FROM agent WHERE name = ?", (name,)).fetchone() is None:
-        raise _not_registered(name)
-
-
-def _append(
-    db: sqlite3.Connection, *, draft: Draft, bounds: Bounds
-) -> tuple[int, list[MessageChange]]:
-    if known := _known(db, draft):
-        return known, []
-    check_recipient(db, draft.recipient)
-    if draft.in_reply_to:
-        _check_reply(db, draft)
-    queue.check_room(db, draft.origin, draft.recipient, bounds)
-    change = insert(db, draft)
-    return change.id, [change]
-
-
-def _broadcast(
-    db: sqlite3.Connection, *, draft: Draft, bounds: Bounds
-) -> tuple[int, list[MessageChange]]:
-    if known := _known(db, draft):
-        return known, []
-    if draft.in_reply_to:
-        _check_reply(db, draft)
-    found = db.execute(
-        "SELECT name FROM agent WHERE name <> ? ORDER BY name", (draft.sender,)
-    ).fetchall()
-    for row in found:
-        queue.check_room(db, draft.origin, row["name"], bounds)
-    stored: list[MessageChange] = []
-    for row in found:
-        # A key is unique, so only the first message has it.
-        key = None if stored else draft.dedupe_key
-        first = stored[0].id if stored else 0
-        copy = replace(draft, recipient=row["name"], dedupe_key=key, copy_of=first)
-        stored.append(insert(db, copy))
-    if not stored:
-        raise NotFound("There is no other agent to write to; `hivectl list` shows all agents.")
-    return stored[0].id, stored
-
-
-def _known(db: sqlite3.Connection, draft: Draft) -> int:
-    """Return the id of the sender's earlier message with this key; 0 for none."""
-    if draft.dedupe_key is None:
-        return 0
-    row = db.execute(
-        "SELECT id FROM message WHERE sender = ? AND dedupe_key = ?",
-        (draft.sender, draft.dedupe_key),
-    ).fetchone()
-    return int(row["id"]) if row else 0
-
-
-_INSERT: Final = (
-    "INSERT INTO message "  # noqa: S608 - constants only
-    "(sender, recipient, kind, queued, urgent, in_reply_to, dedupe_key, origin, round, interrupt, "
-    "copy_of) VALUES (:sender, :recipient, :kind, :queued, :urgent, :in_reply_to, :dedupe_key, "
-    f":origin, {queue.ROUND}, :interrupt, :copy_of)"
-)
-_INSERT_URGENT: Final = _INSERT.replace(queue.ROUND, queue.URGENT_ROUND)
-
-
-def insert(db: sqlite3.Connection, draft: Draft) -> MessageChange:
-    """Store a message, within a transaction, to any recipient; return the change.
-
-    For messages that must not fail because the recipient is gone, or its inbox is full: they wait
-    for its return.
-    """
-    queued = now()
-    inserted = db.execute(
-        _INSERT_URGENT if draft.urgent else _INSERT,
-        {
-            "sender": draft.sender,
-            "recipient": draft.recipient,
-            "kind": draft.kind,
-            "queued": queued,
-            "urgent": draft.urgent,
-            "in_reply_to": draft.in_reply_to,
-            "dedupe_key": draft.dedupe_key,
-            "origin": draft.origin,
-            "first": queue.FIRST.get(draft.origin),
-            "interrupt": draft.interrupt,
-            "copy_of": draft.copy_of,
-        },
-    )
-    message_id = int(inserted.lastrowid or 0)
-    db.execute("INSERT INTO body VALUES (?, ?)", (message_id, draft.body))
-    db.execute("INSERT INTO message_search (rowid, text) VALUES (?, ?)", (message_id, draft.body))
-    return change_of(draft.stored(message_id, queued), MessageState.QUEUED)
-
-
-def _check_reply(db: sqlite3.Connection, draft: Draft) -> None:
-    """Check that the sender has sent or received the message that it answers."""
-    row = db.execute(
-        "SELECT 1 FROM message WHERE id = ? AND ? IN (sender, recipient)",
-        (draft.in_reply_to, draft.sender),
-    ).fetchone()
-    if row is None:
-        raise NotFound(
-            f"There is no message {draft.in_reply_to} that {draft.sender} has sent or received; "
-            "in_reply_to takes the id of one."
-        )
+        await self._database.write(partial(agents.unregister, name=name))
 
 
 def _next(index: str, condition: str = "") -> str:
@@ -390,7 +262,7 @@ def _hand_out(
     urgent: bool,
     held: bool,
 ) -> HandedOut:
-    check_recipient(db, recipient)
+    agents.check_recipient(db, recipient)
     select = _NEXT_OF_HELD if held else _NEXT_URGENT if urgent else _NEXT
     found = db.execute(select, (recipient, tries, as_list(without), limit))
     taken = rows.bounded(found, texts=("body",))
@@ -449,13 +321,6 @@ def _retract(db: sqlite3.Connection, *, message_id: int) -> MessageChange | None
         (now(), message_id),
     ).fetchone()
     return rows.changed(row, MessageState.RETRACTED) if row else None
-
-
-def _set_redeliveries(db: sqlite3.Connection, *, name: str, most: int | None) -> None:
-    if not db.execute(
-        "UPDATE agent SET max_redeliveries = ? WHERE name = ?", (most, name)
-    ).rowcount:
-        raise _not_registered(name)
 
 
 def _acknowledge(
@@ -525,12 +390,3 @@ def _purge(
     )
     changes = [rows.changed(row, MessageState.DROPPED) for row in updated.fetchall()]
     return PurgedPart(sorted(changes, key=lambda change: change.id), int(leased["leased"]))
-
-
-def _unregister(db: sqlite3.Connection, *, name: str) -> None:
-    if db.execute("DELETE FROM agent WHERE name = ?", (name,)).rowcount == 0:
-        raise _not_registered(name)
-
-
-def _not_registered(name: str) -> NotFound:
-    return NotFound(f"The agent {name[:64]!r} is not registered; `hivectl list` shows all agents.")

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.broker.deadlines.table import DeadlineTable
-from services.broker.messages import queue
-from services.broker.messages import store as message_store
+from services.broker.messages import agents, insertion, queue
 from services.broker.messages.message import Draft
 from services.broker.messages.queue import Bounds
 from services.broker.questions import texts
@@ -104,7 +103,7 @@ def ask(
         NotFound: there is no such agent.
         LimitExceeded: the asker has `max_open` open ones, or too many messages in the inbox.
     """
-    message_store.check_recipient(db, asked.recipient)
+    agents.check_recipient(db, asked.recipient)
     _check_count(db, asked.asker, max_open)
     if asked.recipient != OPERATOR:
         queue.check_room(db, asked.asker, asked.recipient, bounds)
@@ -183,7 +182,7 @@ def _tell(
     An agent could otherwise fill the place of the hive's own messages by asking and cancelling.
     """
     draft = Draft(sender=SYSTEM, recipient=to, kind=kind, body=words, urgent=urgent, cause=by)
-    return [message_store.insert(db, draft)]
+    return [insertion.insert(db, draft)]
 
 
 def _index(db: sqlite3.Connection, question: Question) -> None:

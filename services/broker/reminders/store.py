@@ -5,8 +5,7 @@ from typing import Final, NamedTuple
 
 from services.broker.deadlines.clock import Moment
 from services.broker.deadlines.table import DeadlineTable
-from services.broker.messages import rows
-from services.broker.messages import store as message_store
+from services.broker.messages import insertion, rows
 from services.broker.messages.message import Draft
 from services.broker.reminders.reminder import KIND, NewReminder, message_text
 from services.broker.storage.database import LAST_ID
@@ -134,7 +133,7 @@ def count(db: sqlite3.Connection, owner: str | None) -> int:
 
 def _deliver(db: sqlite3.Connection, pending: Reminder, moment: Moment) -> Delivered:
     draft = Draft(SYSTEM, pending.owner, KIND, message_text(pending), cause=pending.owner)
-    change = message_store.insert(db, draft)
+    change = insertion.insert(db, draft)
     db.execute(
         "UPDATE reminder SET state = ?, message = ?, resolved = ? WHERE id = ?",
         (ReminderState.DELIVERED, change.id, moment.wall, pending.id),

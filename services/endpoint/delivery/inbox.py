@@ -4,8 +4,8 @@ Calls that want urgent messages alone share a Receive of their own, ReceiveUrgen
 
 A Receive that waits in the broker cannot be cancelled. So it belongs to the endpoint, not to the
 call that started it: when that call is cancelled, the next call takes the Receive over, and a
-message that arrives while no call waits is released. dbus-daemon allows 128 unanswered calls; the
-inbox uses two of them.
+message that arrives while no call waits is released, uncounted: no client has seen it. dbus-daemon
+allows 128 unanswered calls; the inbox uses two of them.
 """
 
 import asyncio
@@ -94,7 +94,7 @@ class Inbox:
                 if not more:
                     break
         except asyncio.CancelledError:
-            await self.release(ids)
+            await self.release(ids, uncounted=True)
             raise
         except HiveError:
             log.info("The broker stopped meanwhile; the answer has the messages until then.")
@@ -205,7 +205,8 @@ class Inbox:
     def _release_unwanted(self, messages: asyncio.Future[list[Message]]) -> None:
         if not messages.cancelled() and messages.exception() is None and messages.result():
             self._tasks.start_detached(
-                self.release([message.id for message in messages.result()]), "release"
+                self.release([message.id for message in messages.result()], uncounted=True),
+                "release",
             )
 
     async def _receive_for(self, line: _Line) -> None:
@@ -241,7 +242,7 @@ class Inbox:
             self.leases.lease(waiter.holder, (message.id for message in share))
             waiter.messages.set_result(share)
         if messages:
-            await self._release([message.id for message in messages])
+            await self._release([message.id for message in messages], uncounted=True)
 
     async def _acknowledge_quietly(self, ids: list[int], *, cancelled: bool = False) -> None:
         held = self.leases.settle(ids)

@@ -167,7 +167,8 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @method(allow=EVERYBODY)
     async def GiveBack(self, ids: UInt64List, options: Dict) -> None:
-        self.queued += await self._settle(ids)
+        for message in await self._settle(ids):
+            self.queued.append(message._replace(redeliveries=message.redeliveries + 1))
         self.given_back += ids
         self.reasons.append(options.get("reason", ""))
         await self._note()

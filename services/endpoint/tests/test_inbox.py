@@ -22,6 +22,7 @@ class FakeBroker:
         self.acknowledged: list[int] = []
         self.cancelled: list[int] = []
         self.released: list[int] = []
+        self.uncounted: list[int] = []
         self.refuse: Exception | None = None
         self.changed = asyncio.Condition()
 
@@ -46,6 +47,7 @@ class FakeBroker:
     async def release(self, ids: list[int], *, reason: str, uncounted: bool) -> None:
         async with self.changed:
             self.released += ids
+            self.uncounted += ids if uncounted else []
             self.changed.notify_all()
 
     async def until(self, condition: Any) -> None:
@@ -149,6 +151,7 @@ async def test_what_arrives_when_nobody_waits_any_more_is_released(
     await cancelled(waiting)
     broker.answers.put_nowait(messages(1, 2))
     await broker.until(lambda: broker.released == [1, 2])
+    assert broker.uncounted == [1, 2], "no client has seen them"
 
 
 async def test_what_arrives_in_the_tick_of_the_cancellation_is_released(

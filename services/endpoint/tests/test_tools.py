@@ -168,7 +168,7 @@ async def test_a_cancelled_recv_is_not_answered_and_loses_nothing(hive: Hive) ->
     )
     assert await client.ask("ping") == {}
     await hive.broker.queue(1)
-    await hive.broker.until(lambda: hive.broker.released == [1])
+    await hive.broker.until(lambda: hive.broker.given_back == [1])
     assert await client.recv() == [1]
 
 
