@@ -76,6 +76,7 @@ def message_row(message: Message) -> Row:
         "urgent": message.urgent,
         "in_reply_to": message.in_reply_to,
         "state": message.state,
+        "reason": shown.message(message.reason),
     }
 
 
@@ -97,6 +98,7 @@ def changed_message_row(change: MessageChange, known: Row | None) -> Row:
         "urgent": change.urgent,
         "in_reply_to": change.in_reply_to,
         "state": change.state,
+        "reason": shown.message(change.reason),
     }
 
 

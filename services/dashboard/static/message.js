@@ -64,6 +64,9 @@ export class MessageItems {
     const again = node.querySelector(".again");
     again.hidden = message.redeliveries === 0;
     setText(again, `redelivered ×${message.redeliveries}`);
+    const why = node.querySelector(".why");
+    why.hidden = !isDead(message) || !textOf(message.reason ?? "");
+    if (!why.hidden) putText(why, [`${message.to} gave it up: `, message.reason].flat());
     for (const { verb, fits } of ACTIONS)
       node.querySelector(`[data-verb=${verb}]`).hidden = !fits(message);
   }
@@ -93,9 +96,11 @@ export class MessageItems {
       el("span", { className: "state" }),
       at,
     );
-    node.append(head, ...makeLongText(message.body, message.length, async () => {
+    const why = el("p", { className: "why", hidden: true, dir: "auto" });
+    const text = makeLongText(message.body, message.length, async () => {
       return (await get(`/api/messages/${message.id}`)).body;
-    }));
+    });
+    node.append(head, why, ...text);
   }
 
   #buttons(message) {

@@ -103,7 +103,7 @@ class FakeBroker(Interface, name=names.BROKER):
             [
                 MessageChange(
                     m.id, m.sender, m.recipient, m.kind, m.state, body[:PREVIEW], len(body),
-                    m.queued, m.redeliveries, m.urgent, m.in_reply_to,
+                    m.queued, m.redeliveries, m.urgent, m.in_reply_to, m.reason,
                 )
             ]
         )  # fmt: skip
@@ -195,8 +195,9 @@ class FakeBroker(Interface, name=names.BROKER):
         ]
         return found[-limit:]
 
-    def park(self, number: int) -> None:
-        self._set(number, MessageState.DEAD)
+    def park(self, number: int, reason: str = "") -> None:
+        dead = self._set(number, MessageState.DEAD)
+        self.log[number - 1] = dead._replace(reason=reason)
         self.changed(number)
 
     @method(allow=OPERATOR)

@@ -67,6 +67,7 @@ async def test_a_new_message_is_shown_without_a_call(
     assert row == {
         "id": 1, "from": "alice", "to": "bob", "kind": "message", "body": "hello", "length": 5,
         "at": 7, "redeliveries": 0, "urgent": False, "in_reply_to": 0, "state": "queued",
+        "reason": "",
     }  # fmt: skip
 
 

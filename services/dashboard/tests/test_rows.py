@@ -88,13 +88,13 @@ def test_no_row_shows_what_is_hidden() -> None:
         resolved=NOW,
     )
     change = MessageChange(
-        1, "alice", "operator", "message", MessageState.QUEUED, HIDDEN, 6, NOW, 0, False, 0
+        1, "alice", "operator", "message", MessageState.QUEUED, HIDDEN, 6, NOW, 0, False, 0, HIDDEN
     )
     rows = [
         agent_row(fake_agent.properties("alice", model=HIDDEN, image=HIDDEN)),
         approval_row(approval),
         deploy_row(Deploy(NOW, "alice", "0" * 40, 1, "manager", HIDDEN)),
-        message_row(message(HIDDEN)),
+        message_row(message(HIDDEN)._replace(reason=HIDDEN)),
         changed_message_row(change, None),
         question_row(question),
     ]
