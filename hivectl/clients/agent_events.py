@@ -43,6 +43,15 @@ class AgentEvents:
         """
         return await self._web.state(self._name)
 
+    async def turn(self, number: int) -> JsonObject:
+        """Return the figures of a turn.
+
+        Raises:
+            NotFound: there is no such turn.
+            Unavailable: the harness is away.
+        """
+        return await self._web.get(self._name, f"/v1/turns/{number}")
+
     async def newest(self, most: int, turn: int | None = None) -> list[JsonObject]:
         """Return the newest events, of a turn or of all, oldest first.
 

@@ -268,3 +268,29 @@ async def test_tab_completes_commands(
         await shown.shows(hive.lifecycle.agents["alice"].sentence)
         shown.type("/exit\n")
         await shown.end()
+
+
+async def test_export_a_turn_as_lines_or_as_a_page(
+    hive: FakeHive, busy: FakeWeb, hivectl: Hivectl, tmp_path: Path
+) -> None:
+    busy.turns = [{"id": 1, "started": 1.0, "outcome": "done"}]
+    shown = await hivectl("export-turn", "alice", "1")
+    first, *events = [json.loads(line) for line in shown.out.splitlines()]
+    assert first == {"agent": "alice", "turn": busy.turns[0]}
+    assert events == busy.events[:3]
+    lines, page = tmp_path / "turn.jsonl", tmp_path / "turn.html"
+    ran = await hivectl("export-turn", "alice", "1", "-o", str(lines), "--json")
+    assert ran.json == {"file": str(lines), "events": 3}
+    assert lines.read_text() == shown.out
+    assert lines.stat().st_mode & 0o777 == 0o600
+    assert (await hivectl("export-turn", "alice", "1", "-o", str(page))).code == Exit.OK
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert "first words" in page.read_text()
+    assert (await hivectl("export-turn", "alice", "1", "--html")).out == page.read_text()
+    again = await hivectl("export-turn", "alice", "1", "-o", str(page))
+    assert again.code == Exit.CONFLICT
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    assert (await hivectl("export-turn", "alice", "1", "-o", str(tmp_path / "link"))).code != 0
+    assert not (tmp_path / "elsewhere").exists()
+    assert (await hivectl("export-turn", "alice", "9")).code == Exit.NOT_FOUND
+    assert (await hivectl("export-turn", "alice", "1", "--json")).code == Exit.USAGE

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import inside
+from tests.system.inside import hivectl, inside, probe
 
 pytestmark = pytest.mark.system
 
@@ -25,6 +25,14 @@ def test_chat_shows_the_turn_until_the_answer_is_there(swarm: Hive) -> None:
     events = [json.loads(line) for line in watched.splitlines()]
     assert {event["turn"] for event in events} == {int(number)}
     assert [events[0]["type"], events[-1]["type"]] == ["wake", "turn-end"]
+    page = swarm.run("hivectl", "export-turn", "alice", number, "--html").stdout
+    assert "six times seven" in page
+    probe(swarm, "until_recorded", "alice", number)
+    [recorded] = [row for row in hivectl(swarm, "turns", "alice") if row["turn"] == int(number)]
+    assert recorded["outcome"] == "done"
+    assert recorded["output_tokens"] > 0
+    [today] = [agent for agent in hivectl(swarm, "list") if agent["name"] == "alice"]
+    assert today["cost_today"] >= recorded["cost"] > 0
 
 
 @pytest.fixture
