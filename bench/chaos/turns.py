@@ -24,7 +24,7 @@ def add_to(evidence: Evidence, agent: str, began: float) -> None:
         rows = db.execute("SELECT at, type, data FROM events WHERE at >= ? ORDER BY id", (began,))
         events = [(at, kind, json.loads(data)) for at, kind, data in rows]
     for at, kind, data in events:
-        if kind == "wake":
+        if kind in ("wake", "urgent"):
             evidence.seen += wakes(f"harness of {agent}", int(at * 1e9), data["prompt"])
     evidence.results += sends(agent, [(kind, data) for _, kind, data in events])
 
