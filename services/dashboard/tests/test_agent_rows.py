@@ -72,10 +72,11 @@ def test_write_and_several_edits_are_diffs() -> None:
 
 def test_a_diff_of_hostile_texts_takes_linear_time() -> None:
     old, new = "a\nb\n" * 50_000, "b\na\n" * 50_000
-    [diff] = use("Edit", file_path="/x", old_string=old, new_string=new)["blocks"]
-    assert diff["added"] == diff["removed"] == 100_000
-    assert len(diff["lines"]) <= 2_000
-    assert diff["more"] > 0
+    for limit in (PREVIEW, WHOLE):
+        [diff] = use("Edit", limit, file_path="/x", old_string=old, new_string=new)["blocks"]
+        assert diff["added"] == diff["removed"] == 100_000
+        assert len(diff["lines"]) <= 2_000
+        assert diff["more"] > 0
 
 
 def test_send_has_its_whole_body() -> None:
@@ -168,6 +169,12 @@ def test_any_state_turn_day_and_partial_make_a_bounded_row() -> None:
         data = dict.fromkeys([*FIELDS, *keys], value)
         for make in (state_row, turn_row, day_row, partial_row):
             assert len(json.dumps(make(data), allow_nan=False)) < 200_000
+
+
+@pytest.mark.parametrize("value", [-1, 2**53, 2**70, 1e400, -1e9, True, "7", None, [], {}])
+def test_a_number_that_a_page_cannot_hold_is_none(value: Any) -> None:
+    row = state_row({"context_tokens": value, "cost_today_usd": value, "until": value})
+    assert (row["context_tokens"], row["cost_today"], row["until"]) == (0, 0, 0)
 
 
 def test_nested_data_are_not_followed_for_ever() -> None:
