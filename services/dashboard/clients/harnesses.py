@@ -1,5 +1,6 @@
 """The answers of the agents' harnesses on their sockets, as rows for the pages of the agents."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -39,6 +40,7 @@ class Harnesses:
 
     def __init__(self, web: AgentWeb) -> None:
         self._web = web
+        self._exporting = asyncio.Lock()  # an export may need a hundred MiB of memory
 
     async def state(self, agent: str) -> tuple[Row, int, int]:
         """Return the state, and the numbers of the oldest and of the newest event."""
@@ -76,11 +78,15 @@ class Harnesses:
         raise NotFound(f"{agent} has no event {seq}: it keeps its events for a few days.")
 
     async def export(self, agent: str, turn: int) -> bytes:
-        """Return all events of a turn as lines of JSON, oldest first.
+        """Return all events of a turn as lines of JSON, oldest first; one export after the other.
 
         Raises:
             LimitExceeded: they have more than MAX_EXPORTED bytes, or come in too many answers.
         """
+        async with self._exporting:
+            return await self._exported(agent, turn)
+
+    async def _exported(self, agent: str, turn: int) -> bytes:
         advice = f"Run `hivectl export-turn {agent} {turn}`."
         lines: list[bytes] = []
         total, before = 0, None
@@ -90,7 +96,7 @@ class Harnesses:
             if not found:
                 break
             for event in reversed(found):
-                lines.append(json.dumps(event, separators=(",", ":")).encode() + b"\n")
+                lines.append(_line(event))
                 total += len(lines[-1])
             if total > MAX_EXPORTED:
                 raise LimitExceeded(f"Turn {turn} of {agent} has too many events. {advice}")
@@ -164,6 +170,15 @@ def event_of(event: Data, limit: int = PREVIEW) -> Row:
         data if isinstance(data, dict) else {"data": data},
         limit,
     )
+
+
+def _line(event: Data) -> bytes:
+    """Return an event as a line of JSON; NaN and infinite numbers, which JSON lacks, end it."""
+    try:
+        text = json.dumps(event, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        text = json.dumps({"seq": event["seq"], "error": "This event is not valid JSON."})
+    return text.encode() + b"\n"
 
 
 def _objects(value: object, limit: int) -> list[Data]:

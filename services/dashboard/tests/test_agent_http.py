@@ -96,6 +96,11 @@ async def test_a_turn_is_exported_as_lines_of_json(
         assert status == 200
         lines = [json.loads(line) for line in text.split("\n")[:-1]]
         assert lines == [event for event in harness.events if event["turn"] == 2]
+        harness.add("text", turn=3, text="good", number=float("nan"))
+        harness.add("text", turn=3, text="better")
+        _, text = await inside.get("/api/agents/alice/turns/3/export")
+        assert "NaN" not in text
+        assert [json.loads(line)["seq"] for line in text.split("\n")[:-1]] == [451, 452]
         assert (await inside.get("/api/agents/alice/turns/9/export"))[0] == 404
         monkeypatch.setattr(harnesses, "MAX_EXPORTED", 1000)
         status, answer = await inside.get("/api/agents/alice/turns/2/export")

@@ -238,6 +238,7 @@ async def test_a_hundred_thousand_events_keep_the_tab_bounded(
         for number in range(1_500):
             harness.add("text", 1, text=f"flood {number}")
         await browser.sees(".tail .event", "flood 1499")
+        await is_true(browser, AT_END)
         assert await browser.value(COUNT) <= 400
         shown = await browser.value(numbers)
         assert shown == list(range(shown[0], shown[0] + len(shown)))
@@ -254,8 +255,9 @@ async def test_new_events_do_not_move_a_reader_who_has_scrolled_back(
         await open_page(page, browser)
         await browser.sees(".tail .event", "line 59")
         await is_true(browser, AT_END)
-        harness.add("text", 1, text="at the end")
-        await browser.sees(".tail .event", "at the end")
+        for number in range(10):
+            harness.add("text", 1, text=f"at the end {number}")
+        await browser.sees(".tail .event", "at the end 9")
         await is_true(browser, AT_END)
         await scroll(browser, "100")
         await is_true(browser, f"!{AT_END}")
@@ -573,3 +575,6 @@ async def test_ten_tabs_of_agents_all_work(page: Page, browser: Browser, log_in:
             "[...document.querySelectorAll('.tail .event')].map((one) => Number(one.id.slice(6)))"
         )
         assert shown == list(range(1, 12))
+        # The tab went on from its last event; it did not begin again.
+        begun = [path for path in harness.requests if path.startswith("/v1/events?")]
+        assert len(begun) == 10
