@@ -1,0 +1,111 @@
+"""Turns in a real container: cancelled, killed again and again, begun with broken files."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.system.hive import Hive
+from tests.system.inside import hivectl, inside, until_state, until_told
+
+pytestmark = pytest.mark.system
+
+GROUP = "/sys/fs/cgroup/system.slice/hive-harness.service"
+CLAUDE = "/var/lib/hyperhive/agents/bob/claude"
+ROOT = "/var/lib/hyperhive/agents/bob/root"
+
+
+@pytest.fixture
+def bob(swarm: Hive) -> Iterator[Hive]:
+    """Have bob idle, and with a session, before the test; running and idle afterwards."""
+    until_state(swarm, "bob", "idle", "TurnState")
+    yield swarm
+    swarm.hivectl("restart", "bob", timeout=120)
+    until_state(swarm, "bob", "idle", "TurnState")
+
+
+def work(hive: Hive, seconds: float) -> int:
+    """Have bob sleep for `seconds`, wait until it does, and return the message's id."""
+    number = int(hivectl(hive, "send", "bob", f"sleep {seconds}")["id"])
+    seen = f"timeout 60 sh -c 'until pgrep -xf \"sleep {seconds}\"; do sleep 0.05; done'"
+    inside(hive, "bob", "sh", "-c", seen)
+    return number
+
+
+def answered(hive: Hive, seconds: float) -> None:
+    """Wait for the answer that bob has slept."""
+    until_told(hive, "operator", "message", f"I slept for {seconds} seconds.")
+
+
+def group(hive: Hive, name: str) -> list[int]:
+    """Return the processes in a control group of bob's harness."""
+    done = inside(hive, "bob", "cat", f"{GROUP}/{name}/cgroup.procs")
+    return [int(pid) for pid in done.stdout.split()]
+
+
+def command_lines(hive: Hive) -> list[str]:
+    """Return the command lines of bob's harness and of all that it has started."""
+    read = "while read p; do cat /proc/$p/cmdline; echo; done"
+    script = f"cat $(find {GROUP} -name cgroup.procs) | {read}"
+    done = inside(hive, "bob", "sh", "-c", script, check=False)
+    return [line.replace("\0", " ") for line in done.stdout.splitlines()]
+
+
+def test_a_cancelled_turn_leaves_nothing(bob: Hive) -> None:
+    number = work(bob, 600.5)
+    text = bob.hivectl("cancel", "bob", timeout=30).stdout
+    assert "sleep 600.5" in text
+    until_state(bob, "bob", "idle", "TurnState")
+    assert group(bob, "turn") == []
+    assert len(group(bob, "claude")) == 2, "Claude Code and its relay stay"
+    held = [m for m in hivectl(bob, "history", "--agent", "bob") if m["id"] == number]
+    assert held[0]["state"] in ("cancelled", "acknowledged")
+
+
+@pytest.mark.parametrize("broken", ["", '{"numStartups": 1, "ti'])
+def test_a_broken_user_file_makes_no_dead_letter(bob: Hive, broken: str) -> None:
+    work(bob, 0.31)
+    answered(bob, 0.31)
+    bob.hivectl("kill", "bob", timeout=60)
+    for file in (f"{CLAUDE}/.claude.json", f"{ROOT}/.claude.json"):
+        bob.run("sh", "-c", f"cat > {file}", input=broken)
+    bob.hivectl("start", "bob", timeout=120)
+    bob.hivectl("send", "bob", "sleep 0.32")
+    answered(bob, 0.32)
+
+
+@pytest.mark.parametrize("rounds", [4, pytest.param(50, marks=pytest.mark.long)])
+def test_kills_in_the_middle_of_turns_lose_nothing(
+    bob: Hive, measured: Callable[[str], None], rounds: int
+) -> None:
+    work(bob, 0.33)
+    answered(bob, 0.33)
+    session = inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout
+    numbers = []
+    for turn in range(rounds):
+        seconds = 2 + (turn + 1) / 1000
+        numbers.append(work(bob, seconds))
+        if turn % 2:
+            victims = group(bob, "claude")[:1]
+        else:
+            shown = inside(
+                bob, "bob", "systemctl", "show", "--value", "-p", "MainPID", "hive-harness"
+            )
+            victims = [int(shown.stdout)]
+        inside(bob, "bob", "kill", "-KILL", *map(str, victims))
+        assert state_of(bob, numbers[-1]) != "acknowledged", "it is not processed yet"
+        answered(bob, seconds)
+    until_state(bob, "bob", "idle", "TurnState")
+    assert {state_of(bob, number) for number in numbers} == {"acknowledged"}
+    assert inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout == session
+    lines = command_lines(bob)
+    assert len([line for line in lines if "_bundled/claude" in line]) == 1, lines
+    assert len([line for line in lines if "socat" in line]) == 1, lines
+    assert group(bob, "turn") == []
+    measured(f"turns: {rounds} kills in the middle of a turn, nothing lost, nothing left")
+
+
+def state_of(hive: Hive, number: int) -> Any:
+    """Return the state of a message."""
+    [found] = [m for m in hivectl(hive, "history", "--agent", "bob") if m["id"] == number]
+    return found["state"]
