@@ -122,7 +122,7 @@ class HiveClient:
         self.on_command = on_command
         self._connection: Connection | None = None
         self._changed = asyncio.Condition()
-        self._arguments: dict[str, set[str]] = {}
+        self._tools: frozenset[str] = frozenset()
         self.generation = 0
 
     async def run(self) -> None:
@@ -149,7 +149,7 @@ class HiveClient:
         async with open_connection(socket, self._notified) as opened:
             if not await _handshake(opened):
                 return
-            self._arguments = await _arguments(opened)
+            self._tools = await _tools(opened)
             await self._set_connection(opened)
             try:
                 await opened.closed.wait()
@@ -171,11 +171,6 @@ class HiveClient:
             self._connection = opened
             self.generation += opened is not None
             self._changed.notify_all()
-
-    @property
-    def delivers_urgent(self) -> bool:
-        """Whether the hive delivers urgent messages alone."""
-        return "urgent_only" in self._arguments.get("recv", set())
 
     async def connected(self, after: int = 0) -> int:
         """Wait for a connection of a generation later than `after`; return its generation."""
@@ -252,7 +247,7 @@ class HiveClient:
 
     def offers(self, tool: str) -> bool:
         """Return whether the hive has this tool for the harness."""
-        return tool in self._arguments
+        return tool in self._tools
 
     async def describe(self) -> JsonObject:
         """Return what the hive knows of this agent: its model, limits and network.
@@ -296,8 +291,6 @@ class HiveClient:
         connection = self._connection
         if connection is None:
             raise ConnectionLostError("not connected")
-        known = self._arguments.get(tool, set())
-        arguments = {key: value for key, value in arguments.items() if key in known}
         try:
             async with asyncio.timeout(timeout):
                 result = await connection.request(
@@ -342,18 +335,15 @@ async def _handshake(connection: Connection) -> bool:
     return False
 
 
-async def _arguments(connection: Connection) -> dict[str, set[str]]:
-    """Return the arguments of each tool: a hive of an earlier version refuses unknown ones."""
+async def _tools(connection: Connection) -> frozenset[str]:
+    """Return the names of the hive's tools; a hive of an earlier version has fewer."""
     try:
         async with asyncio.timeout(HANDSHAKE_TIMEOUT):
             listed = await connection.request("tools/list", {})
     except (TimeoutError, ClosedError, RpcError) as exc:
         log.warning("the hive does not list its tools: %s", exc)
-        return {}
-    return {
-        str(tool.get("name")): set(tool.get("inputSchema", {}).get("properties", {}))
-        for tool in listed.get("tools", [])
-    }
+        return frozenset()
+    return frozenset(str(tool.get("name")) for tool in listed.get("tools", []))
 
 
 async def succeeds(call: Callable[[], Awaitable[None]], failure: str) -> bool:

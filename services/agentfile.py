@@ -60,6 +60,12 @@ TEMPLATE: Final = """\
 # How often a message is handed to it before the message is parked as a dead letter.
 #max_attempts = 3
 
+# The tokens of its context above which the context is compacted after a turn.
+#compact_over_tokens = 120000
+
+# Seconds without work after which a large context is compacted.
+#compact_idle_after = 240
+
 # Whether it begins a turn of its own after a deploy or an update.
 #wake_after_deploy = true
 
@@ -224,6 +230,11 @@ class AgentFile(Section):
     """The seconds after which a turn is cut off."""
     max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
     """How often a message is handed to the agent before it is parked as a dead letter."""
+    compact_over_tokens: Annotated[int, Field(ge=1000, le=10_000_000)] | None = None
+    """The tokens of the context above which it is compacted after a turn."""
+    compact_idle_after: Annotated[int, Field(ge=10, le=30 * 86400)] | None = None
+    """The seconds that the session idles until a context of more than 20,000 tokens is
+    compacted."""
     wake_after_deploy: StrictBool = False
     """Whether the agent begins a turn of its own after a deploy or an update, to hear of the
     change; otherwise it hears of it in its next turn."""
@@ -241,6 +252,7 @@ class AgentFile(Section):
         """
         keys = {"environment", "mcp_servers", "allowed_tools", "prompt", "model", "turn_timeout"}
         keys |= {"wake_after_deploy", "resume_after_limit"}
+        keys |= {"compact_over_tokens", "compact_idle_after"}
         values = self.model_dump(mode="json", include=keys, exclude_defaults=True)
         if "environment" in values:
             values["command_environment"] = values.pop("environment")

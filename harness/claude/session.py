@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INTERRUPT_TIMEOUT: Final = 0.4
-"""Seconds that Claude Code has to obey an interrupt. It needs 20 ms; then it is killed."""
+CANCEL_TIMEOUT: Final = 0.8
+"""Seconds that Claude Code has to end a turn that the operator cancels. It needs 20 ms; then it is
+killed.
+"""
+
+INTERRUPT_TIMEOUT: Final = 5.0
+"""Seconds that Claude Code has to obey another interrupt."""
 
 CLOSE_TIMEOUT: Final = 12.0
 """Seconds that Claude Code has to end."""
@@ -61,12 +66,10 @@ class Outcome:
     Attributes:
         result: The last result.
         interrupted: Whether the turn was interrupted and did not go on.
-        unseen: The prompts that the model has not read.
     """
 
     result: "ResultMessage"
     interrupted: bool
-    unseen: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,10 @@ class ClaudeSession:
         commands: the control group of a turn's commands, if there is one.
         group: the control group of Claude Code and its MCP servers, if there is one.
         start_timeout: seconds that Claude Code has to start.
+
+    Attributes:
+        unread: The prompts that the model has not read, however their turns ended; whoever runs a
+            turn empties it first.
     """
 
     def __init__(
@@ -122,6 +129,7 @@ class ClaudeSession:
         self._start_timeout = start_timeout
         self._client: ClaudeSDKClient | None = None
         self._run: _Run | None = None
+        self.unread: frozenset[str] = frozenset()
 
     @property
     def is_open(self) -> bool:
@@ -185,6 +193,7 @@ class ClaudeSession:
             outcome = await self._ask(run, prompt, timeout, observe, verbatim=True)
         finally:
             self._run = None
+            self.unread |= run.unseen
             run.over.set()
             self._kill_commands()
         result = outcome.result
@@ -231,11 +240,10 @@ class ClaudeSession:
         if run is None or client is None:
             return
         run.cancelled = True
-        obeyed = await self._interrupt(client)
-        self._kill_commands()
-        if obeyed:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(INTERRUPT_TIMEOUT):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_TIMEOUT):
+                if await self._interrupt(client):
+                    self._kill_commands()
                     await run.over.wait()
         if not run.over.is_set():
             log.warning("Claude Code does not obey the interrupt: killing it")
@@ -353,7 +361,7 @@ class ClaudeSession:
             raise TurnError("Claude Code ended in the middle of the turn", Failure.CLAUDE)
         if run.unseen:  # it must not begin with them by itself
             await self.kill()
-        return Outcome(run.result, _aborted(run.result), run.unseen)
+        return Outcome(run.result, _aborted(run.result))
 
     async def _cut_off(self, client: "ClaudeSDKClient", run: _Run, observe: "Observer") -> bool:
         """Interrupt a turn that is over its limit; return whether Claude Code still runs."""

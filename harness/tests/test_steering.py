@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -58,6 +59,25 @@ async def test_a_turn_is_cancelled(harness: Harness, hive: Hive, work: str) -> N
     outcomes = harness.rows("hyperhive-turn-stats.sqlite", "SELECT outcome FROM turns ORDER BY id")
     assert outcomes == [("cancelled",), ("done",)]
     assert "cut off" in harness.events("cancelled")[0]["text"]
+
+
+@pytest.mark.long
+async def test_fifty_cancellations_are_quick(
+    harness: Harness, hive: Hive, record_property: Callable[[str, object], None]
+) -> None:
+    await harness.start()
+    taken = []
+    for turn in range(50):
+        number = await harness.waiting_for("work" if turn % 2 else "talk")
+        _, seconds = await cancelled(hive)
+        taken.append(seconds)
+        assert hive.cancelled[-1] == number
+    taken.sort()
+    figures = f"median {taken[25] * 1000:.0f} ms, longest {taken[-1] * 1000:.0f} ms"
+    record_property("measured", f"50 cancellations until idle: {figures}")
+    print(figures)
+    assert taken[-1] < 10
+    assert hive.acknowledged == []
 
 
 async def test_a_cancelled_turn_leaves_no_command(grouped: Harness, hive: Hive) -> None:

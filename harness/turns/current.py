@@ -32,10 +32,10 @@ class CurrentTurn:
     cancellation: Cancellation | None = None
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def seen(self, unseen: frozenset[str] = frozenset()) -> list[Batch]:
+    def seen(self, unread: frozenset[str]) -> list[Batch]:
         """Return the messages that the model has read, given the prompts that it has not."""
-        return [self.batch, *(batch for number, batch in self.urgent if number not in unseen)]
+        return [self.batch, *(batch for number, batch in self.urgent if number not in unread)]
 
-    def unread(self, unseen: frozenset[str]) -> Iterator[Batch]:
+    def left(self, unread: frozenset[str]) -> Iterator[Batch]:
         """Yield the urgent messages that the model has not read."""
-        return (batch for number, batch in self.urgent if number in unseen)
+        return (batch for number, batch in self.urgent if number in unread)

@@ -195,7 +195,7 @@ class TurnLoop:
             task.cancel()
             await asyncio.wait({task})
             turn.end("cancelled", type(exc).__name__)
-            await self._inbox.release(current.seen())
+            await self._inbox.release(current.seen(frozenset()))
             raise
         finally:
             self._current = self._task = None
@@ -211,7 +211,9 @@ class TurnLoop:
             The seconds until the next try, if the turn failed.
         """
         if current.cancellation:
-            await self._cancelled(current, current.cancellation, turn, task)
+            if not task.cancelled():
+                task.exception()  # it is known
+            await self._cancelled(current, current.cancellation, turn)
             return 0.0
         try:
             outcome = task.result()
@@ -225,9 +227,7 @@ class TurnLoop:
         return 0.0
 
     async def _succeeded(self, current: CurrentTurn, turn: Turn, outcome: Outcome) -> None:
-        await self._inbox.acknowledge(current.seen(outcome.unseen))
-        for batch in current.unread(outcome.unseen):
-            self._inbox.put_back(batch)
+        await self._inbox.acknowledge(self._seen(current))
         self._retry.succeeded()
         self._session_failures = 0
         self._refused = None
@@ -256,23 +256,21 @@ class TurnLoop:
             )
         )
 
+    def _seen(self, current: CurrentTurn) -> list[Batch]:
+        """Return the messages that the model has read; the others begin the next turn."""
+        unread = self._claude.unread
+        for batch in current.left(unread):
+            self._inbox.put_back(batch)
+        return current.seen(unread)
+
     async def _cancelled(
-        self,
-        current: CurrentTurn,
-        cancellation: Cancellation,
-        turn: Turn,
-        task: "asyncio.Task[Outcome]",
+        self, current: CurrentTurn, cancellation: Cancellation, turn: Turn
     ) -> None:
         """End a turn that the operator has cancelled."""
-        unseen: frozenset[str] = frozenset()
-        if not task.cancelled() and task.exception() is None:
-            unseen = task.result().unseen
         text = current.activity.cut_off
         self._store.event("cancelled", by="operator", text=text)
         turn.end("cancelled", text)
-        for batch in current.unread(unseen):
-            self._inbox.put_back(batch)
-        await self._cancel_messages(current.seen(unseen), cancellation)
+        await self._cancel_messages(self._seen(current), cancellation)
         self._reporter.enter(State.IDLE)
 
     async def _cancel_messages(self, batches: list[Batch], cancellation: Cancellation) -> None:
@@ -291,7 +289,7 @@ class TurnLoop:
         reason, kind = str(failure), failure.failure
         delay = self._retry.failed()
         keeps = kind in KEEPING
-        batches = current.seen()
+        batches = self._seen(current)
         if keeps:
             for batch in batches:
                 self._inbox.put_back(replace(batch, retried=kind is not Failure.START))

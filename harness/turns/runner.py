@@ -71,6 +71,7 @@ class TurnRunner:
         from claude_agent_sdk import StreamEvent  # after it was loaded in a thread
 
         prompt = self._prompt(current)
+        self._claude.unread = frozenset()
         turn.woken(current.batch.messages, prompt)
 
         def observe(message: "Message") -> None:
@@ -86,7 +87,9 @@ class TurnRunner:
                 outcome = await self._ask(prompt, observe)
         except TurnError as exc:
             if exc.failure is Failure.TIME:
-                self._cut_off.update(id for batch in current.seen() for id in batch.ids)
+                self._cut_off.update(
+                    id for batch in current.seen(self._claude.unread) for id in batch.ids
+                )
                 self._told()
             raise
         finally:
@@ -221,9 +224,6 @@ class TurnRunner:
     @asynccontextmanager
     async def _delivering_urgent(self, current: CurrentTurn, turn: Turn) -> AsyncIterator[None]:
         """While inside, put urgent messages into the turn."""
-        if not self._hive.delivers_urgent:
-            yield
-            return
         task = asyncio.create_task(self._deliver_urgent(current, turn), name="urgent")
         try:
             yield

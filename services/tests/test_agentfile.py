@@ -16,6 +16,8 @@ packages = ["jq", "g++", "libc6-dev"]
 model = "claude-sonnet-4-5"
 sleep_after = 60
 turn_timeout = 90
+compact_over_tokens = 120000
+compact_idle_after = 240
 wake_after_deploy = true
 resume_after_limit = false
 allowed_tools = ["WebFetch(domain:example.org)", "Task"]
@@ -64,6 +66,8 @@ def test_all_keys() -> None:
         "prompt": "You write.",
         "model": "claude-sonnet-4-5",
         "turn_timeout": 90,
+        "compact_over_tokens": 120_000,
+        "compact_idle_after": 240,
         "wake_after_deploy": True,
         "resume_after_limit": False,
     }

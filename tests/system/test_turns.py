@@ -58,7 +58,9 @@ def test_a_cancelled_turn_leaves_nothing(bob: Hive) -> None:
     until_state(bob, "bob", "idle", "TurnState")
     assert group(bob, "turn") == []
     assert len(group(bob, "claude")) == 2, "Claude Code and its relay stay"
-    held = [m for m in hivectl(bob, "history", "--agent", "bob") if m["id"] == number]
+    held = [
+        m for m in hivectl(bob, "history", "--agent", "bob", "--limit", "1000") if m["id"] == number
+    ]
     assert held[0]["state"] in ("cancelled", "acknowledged")
 
 
@@ -107,5 +109,9 @@ def test_kills_in_the_middle_of_turns_lose_nothing(
 
 def state_of(hive: Hive, number: int) -> Any:
     """Return the state of a message."""
-    [found] = [m for m in hivectl(hive, "history", "--agent", "bob") if m["id"] == number]
+    [found] = [
+        m
+        for m in hivectl(hive, "history", "--agent", "bob", "--limit", "1000")
+        if m["id"] == number
+    ]
     return found["state"]
