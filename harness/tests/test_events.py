@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
+from claude_agent_sdk import ResultMessage
 
 from harness.events.events import MAX_PAGE_DATA, Events
 from harness.events.store import EventStore
 from harness.events.turns import Cause, Turns, TurnStats, midnight
+from harness.turns.turn import Turn
 
 OPERATOR = Cause(7, "operator", "message")
 
@@ -316,3 +318,28 @@ def test_days_are_those_of_the_time_zone(tmp_path: Path, monkeypatch: pytest.Mon
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_the_results_of_an_interrupted_turn_are_added_up(tmp_path: Path) -> None:
+    def result(tokens: int, cost: float) -> ResultMessage:
+        usage = {"input_tokens": tokens, "cache_read_input_tokens": 10, "output_tokens": 1}
+        return ResultMessage(
+            subtype="success",
+            duration_ms=1,
+            duration_api_ms=1,
+            is_error=False,
+            num_turns=2,
+            session_id="s",
+            total_cost_usd=cost,
+            usage=usage,
+        )
+
+    store = EventStore(tmp_path)
+    turn = Turn(store, [])
+    turn.observe(result(100, 0.5))
+    turn.observe(result(200, 0.75))
+    turn.end("done")
+    stats = turn.stats
+    assert (stats.input_tokens, stats.cache_read_tokens, stats.output_tokens) == (320, 20, 2)
+    assert (stats.steps, stats.cost_usd) == (4, 0.75)
+    store.close()

@@ -162,14 +162,17 @@ class Turn:
                     )
 
     def _result(self, message: "ResultMessage") -> None:
+        """Record a result; a turn that an urgent message has interrupted has two."""
         usage, stats = message.usage or {}, self.stats
-        stats.session, stats.steps = message.session_id, message.num_turns
-        stats.cache_read_tokens = _count(usage, "cache_read_input_tokens")
-        stats.cache_write_tokens = _count(usage, "cache_creation_input_tokens")
-        stats.input_tokens = (
-            _count(usage, "input_tokens") + stats.cache_read_tokens + stats.cache_write_tokens
-        )
-        stats.output_tokens = _count(usage, "output_tokens")
+        read = _count(usage, "cache_read_input_tokens")
+        written = _count(usage, "cache_creation_input_tokens")
+        stats.session = message.session_id
+        stats.steps = (stats.steps or 0) + message.num_turns
+        stats.cache_read_tokens = (stats.cache_read_tokens or 0) + read
+        stats.cache_write_tokens = (stats.cache_write_tokens or 0) + written
+        given = _count(usage, "input_tokens") + read + written
+        stats.input_tokens = (stats.input_tokens or 0) + given
+        stats.output_tokens = (stats.output_tokens or 0) + _count(usage, "output_tokens")
         stats.cost_usd = self._cost(message)
         stats.session_cost_usd = message.total_cost_usd
         for denial in message.permission_denials or []:
