@@ -256,6 +256,20 @@ def test_hostile_words_do_not_steer_the_terminal(
                 assert columns is None or len(line) <= columns
 
 
+def test_what_is_read_exactly_shows_plain_words_only(lines: EventLines) -> None:
+    """A letter that looks like another one is spelled out in commands, paths and names."""
+    word = "\N{CYRILLIC SMALL LETTER ES}url"
+    plain = "<U+0441>url"
+    for tool, given in (
+        ("Bash", {"command": word}),
+        ("Write", {"file_path": "/a", "content": word}),
+        ("Edit", {"file_path": word, "new_string": "x"}),
+        ("mcp__hive__send", {"to": word, "body": "x"}),
+        (word, {"a": 1}),
+    ):
+        assert plain in "".join(shown(lines, "tool-use", tool=tool, input=given)), tool
+
+
 def test_a_hostile_edit_is_compared_in_time(lines: EventLines) -> None:
     old = "\n".join("ab"[n % 2] for n in range(200))
     new = "\n".join("ba"[n * n % 3 % 2] for n in range(200))
