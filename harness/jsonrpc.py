@@ -120,12 +120,24 @@ class Connection:
             if self._notified:
                 self._notified(method, params if isinstance(params, dict) else {})
             return
+        if isinstance(method, str):
+            self._answer(method, number)
+            return
         if answer is None or answer.done():
             return  # the request is not waiting any more
         if isinstance(message.get("result"), dict):
             answer.set_result(message["result"])
         else:
             answer.set_exception(RpcError(_sentence(message.get("error"))))
+
+    def _answer(self, method: str, number: Json) -> None:
+        """Answer a request of the hive; its ids are not those of our requests."""
+        reply: JsonObject = {"jsonrpc": "2.0", "id": number}
+        if method == "ping":
+            reply["result"] = {}
+        else:
+            reply["error"] = {"code": -32601, "message": f"There is no method {method[:64]!r}."}
+        self._writer.write(_line(reply))
 
 
 def _line(message: JsonObject) -> bytes:

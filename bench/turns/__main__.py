@@ -13,8 +13,8 @@ from bench.report import Floor, Report
 from sandbox.hive import MODEL_HOST, step
 from sandbox.instance import SandboxError
 
-TURNS: Final = 50
-STARTS: Final = 10
+TURNS: Final = 30
+STARTS: Final = 6
 
 CLASSIC: Final = "the classic way, later"
 

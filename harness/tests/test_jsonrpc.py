@@ -67,6 +67,22 @@ async def test_what_json_cannot_carry_is_not_waited_for(tmp_path: Path) -> None:
             await made.request("x", {"number": float("nan")})
 
 
+async def test_a_request_of_the_hive_is_answered_and_is_no_answer(tmp_path: Path) -> None:
+    answers: list[dict[str, Any]] = []
+
+    def answer(request: dict[str, Any]) -> bytes:
+        if "method" not in request:
+            answers.append(request)
+            return result({"id": 1}, fine=True) if len(answers) == 2 else b"\n"
+        asked = [{"jsonrpc": "2.0", "id": 1, "method": name} for name in ("ping", "other")]
+        return b"".join(json.dumps(one).encode() + b"\n" for one in asked)
+
+    async with connected(tmp_path, answer) as made:
+        assert await made.request("x", {}) == {"fine": True}
+    assert answers[0]["result"] == {}
+    assert answers[1]["error"]["code"] == -32601
+
+
 async def test_a_line_that_is_nested_too_deep_does_not_end_the_connection(tmp_path: Path) -> None:
     def answer(request: dict[str, Any]) -> bytes:
         return b"[" * 100_000 + b"]" * 100_000 + b"\n" + result(request, fine=True)
