@@ -257,9 +257,9 @@ def test_hostile_words_do_not_steer_the_terminal(
 
 
 def test_what_is_read_exactly_shows_plain_words_only(lines: EventLines) -> None:
-    """A letter that looks like another one is spelled out in commands, paths and names."""
-    word = "\N{CYRILLIC SMALL LETTER ES}url"
-    plain = "<U+0441>url"
+    """Letters that look like others are spelled out in commands, paths and names."""
+    word = "\u0441\u043e\u0440"  # Cyrillic, and a whole word: a message may have it
+    plain = "<U+0441><U+043E><U+0440>"
     for tool, given in (
         ("Bash", {"command": word}),
         ("Write", {"file_path": "/a", "content": word}),
