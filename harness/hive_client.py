@@ -91,6 +91,8 @@ class Report:
     context_limit: int | None = None
     logged_in: bool | None = None
     session: str | None = None
+    credential: str | None = None
+    """The kind of credentials, a Source: agents with the hive's key share the limits of it."""
     provider_limit_until: int | None = None
 
 

@@ -474,13 +474,14 @@ class TurnLoop:
 
     async def _have_credentials(self) -> bool:
         """Return whether a turn can be tried; if not, first wait for new credentials."""
-        if self._source() is not Source.NONE:
+        source = self._source()
+        if source is not Source.NONE:
             if self._refused is None:
-                self._reporter.update(Report(logged_in=True))
+                self._reporter.update(Report(logged_in=True, credential=source.value))
                 if self._reporter.state is State.NEEDS_LOGIN:
                     self._reporter.enter(State.IDLE)
             return True
-        self._reporter.update(Report(logged_in=False))
+        self._reporter.update(Report(logged_in=False, credential=source.value))
         self._paths.claude.mkdir(parents=True, exist_ok=True)
         self._reporter.enter(State.NEEDS_LOGIN, "there are no credentials")
         with DirectoryWatch(self._paths.claude) as watch:

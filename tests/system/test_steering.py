@@ -9,7 +9,7 @@ import pytest
 
 from hivectl.exit_codes import Exit
 from tests.system.hive import Hive
-from tests.system.inside import call, hivectl, inside, until_active, until_state
+from tests.system.inside import call, hivectl, inside, until_active, until_state, wait_for_inbox
 from wire import names
 
 pytestmark = pytest.mark.system
@@ -130,3 +130,43 @@ def test_a_limit_that_an_agent_reports_is_told_to_the_operator(bob: Hive) -> Non
     until = int(time.time()) + 3
     call(bob, "bob", "report", client="hyperhive-harness", provider_limit_until=until)
     bob.until_message("operator", "provider-limit", "bob has reached a usage limit")
+
+
+def test_a_limit_holds_the_others_with_the_same_credentials(bob: Hive) -> None:
+    until_state(bob, "alice", "idle", "TurnState")
+    limit = int(time.time()) + 3600
+    call(bob, "alice", "report", client="hyperhive-harness", provider_limit_until=limit)
+    for name in ("alice", "bob"):
+        until_state(bob, name, "rate-limited", "TurnState")
+    bob.hivectl("send", "bob", "sleep 0.1")
+    before = status(bob)
+    bob.run("systemctl", "kill", "-s", "KILL", "hive-lifecycle")
+    bob.hivectl("restart", "bob", timeout=120)
+    until_state(bob, "bob", "rate-limited", "TurnState")
+    assert status(bob)["turn_until"] == before["turn_until"]
+    assert hivectl(bob, "lift-limits")["agents"] == ["alice", "bob", "manager"]
+    for name in ("alice", "bob", "manager"):
+        until_state(bob, name, "idle", "TurnState")
+    assert wait_for_inbox(bob, "I slept for 0.1 seconds", "bob")
+
+
+def test_a_turn_is_cancelled_from_the_command_line(bob: Hive) -> None:
+    idle = bob.hivectl("cancel", "bob", check=False)
+    assert idle.returncode == Exit.CONFLICT
+    bob.hivectl("send", "bob", "sleep 300")
+    until_state(bob, "bob", "thinking", "TurnState")
+    began = time.monotonic()
+    assert hivectl(bob, "cancel", "bob")["text"]
+    until_state(bob, "bob", "idle", "TurnState")
+    assert time.monotonic() - began < 10
+
+
+def test_a_model_is_kept_over_a_restart(bob: Hive) -> None:
+    bob.hivectl("model", "bob", "claude-other-1")
+    try:
+        bob.hivectl("restart", "bob", timeout=120)
+        bob.hivectl("send", "bob", "sleep 0.2")
+        assert wait_for_inbox(bob, "I slept for 0.2 seconds", "bob")
+        assert bob.hivectl("model", "bob").stdout == "claude-other-1\n"
+    finally:
+        bob.hivectl("model", "bob", "--default")

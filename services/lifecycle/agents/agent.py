@@ -66,6 +66,14 @@ class UnitStatus:
         return (self.active, self.result) == ("deactivating", "timeout")
 
     @property
+    def failure(self) -> str:
+        """The reason why the container has failed, in words; empty if it has not."""
+        if self.state is not AgentState.FAILED:
+            return ""
+        ended = {1: f", exit status {self.status}", 2: f", signal {self.status}"}.get(self.code, "")
+        return f"the container ended with the result {self.result}{ended}"
+
+    @property
     def settled(self) -> bool:
         """Whether the cause of an end is known. A stop counts as clean only when it is over."""
         return self.active != "deactivating" or self.result != "success"
@@ -267,6 +275,8 @@ class Agent:
         }
         if turn.state in (TurnState.OFFLINE, TurnState.HARNESS_AWAY):
             shown["activity"] = ""
+        if turn.state is TurnState.OFFLINE:
+            shown["turn_reason"] = status.failure
         return shown
 
     def _set(self, values: Mapping[str, object]) -> None:

@@ -106,6 +106,17 @@ def test_an_idle_agent_whose_inbox_is_held(alice: Agent) -> None:
     assert (alice.turn_state, alice.turn_reason) == (TurnState.IDLE, "")
 
 
+def test_a_failed_container_has_a_reason(alice: Agent) -> None:
+    alice.report(Report(turn_state="idle"))
+    alice.set_unit_status(UnitStatus("failed", "a" * 32, "exit-code", 1, 78))
+    assert (alice.turn_state, alice.turn_reason) == (
+        "offline",
+        "the container ended with the result exit-code, exit status 78",
+    )
+    alice.set_unit_status(UnitStatus("inactive"))
+    assert alice.turn_reason == ""
+
+
 def test_every_active_state_of_systemd_has_a_name() -> None:
     # By their ActiveState, a paused container runs and a sleeping one is stopped.
     assert {*STATES.values(), AgentState.PAUSED, AgentState.SLEEPING} == set(AgentState)
