@@ -155,6 +155,19 @@ async def test_the_operator_lifts_all_limits(hive: Hive) -> None:
     assert hive.lifecycle.provider_limits.until("bob") > now()
 
 
+async def test_a_harness_that_still_waits_for_a_limit_that_is_over_is_let_go(hive: Hive) -> None:
+    await hive.add("alice")
+    hive.report("alice", Report(turn_state="rate-limited"))
+    await hive.kill()
+    await hive.open()
+    hive.holds.clear()
+    hive.connect("alice")
+    assert hive.holds["alice"] == [0]
+    hive.report("alice", Report(turn_state="idle"))
+    hive.connect("alice")
+    assert hive.holds["alice"] == [0]
+
+
 @pytest.mark.parametrize(("shared", "together"), [("key", True), ("scripted", True), ("", False)])
 async def test_a_harness_that_names_no_credential(hive: Hive, shared: str, together: bool) -> None:
     hive.backend.shared = shared

@@ -19,7 +19,7 @@ from services.lifecycle.agents.turn import now
 from services.lifecycle.notices.notice import Notice
 from services.lifecycle.store import Store
 from wire import names
-from wire.records.lifecycle import CommandVerb
+from wire.records.lifecycle import CommandVerb, TurnState
 
 PROVIDER_LIMIT: Final = "provider-limit"
 
@@ -30,6 +30,9 @@ RETRIAL: Final = 3600 * SECOND
 """How often one agent's report makes others wait."""
 LONGEST: Final = 8 * 24 * 3600 * SECOND
 """The longest limit; a provider's limits of a week are the longest that we know."""
+
+_ALWAYS: Final = 1 << 62
+"""A time that no limit has."""
 
 OWN: Final = "login"
 """The credential that each agent has for itself."""
@@ -157,8 +160,14 @@ class ProviderLimits:
         return waiting
 
     def harness_connected(self, name: str) -> None:
-        """Tell a harness that has just come how long it has to wait."""
+        """Tell a harness that has just come how long it has to wait.
+
+        One that waits may have been told by an earlier lifecycle, and the limit may be over since.
+        """
         self._told.pop(name, None)
+        agent = self._roster.agents.get(name)
+        if agent and agent.turn.state is TurnState.RATE_LIMITED:
+            self._told[name] = _ALWAYS
         self._update()
 
     def _of(self, credential: str, at: int) -> list[LimitReport]:
