@@ -183,6 +183,7 @@ async def test_no_turn_begins_before_the_end_of_a_hold(
     await hive.command("hold-until", value=str(until + 1000))
     await hive.until(lambda: hive.state == "rate-limited")
     await hive.command("hold-until", value="0")
+    await hive.until(lambda: hive.state == "idle")
     later = await hive.push("hello")
     await hive.until(lambda: hive.acknowledged == [number, later])
     await hive.until(lambda: hive.state == "idle")

@@ -459,7 +459,7 @@ class TurnLoop:
 
     def hold(self, until: float) -> str:
         """Begin no turn before this time, in seconds since 1970."""
-        self._hold_until = until
+        self._hold_until = max(until, 1.0)  # a time, though over: the state has to end, too
         self._hold_reason = "the model's provider answers no requests before then"
         self._woken.set()
         return f"{self._config.name} begins no turn before that time."

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -47,6 +48,7 @@ class Harness:
         self._changed = changed
         self._peer: Peer | None = None
         self._pending: dict[int, asyncio.Future[CommandResult]] = {}
+        self._told: deque[int] = deque(maxlen=MAX_PENDING)
 
     @property
     def connected(self) -> bool:
@@ -104,6 +106,7 @@ class Harness:
     def tell(self, id: int, verb: CommandVerb, arguments: CommandArguments) -> None:
         """Issue a command whose answer nobody waits for, if the harness is connected."""
         if self._peer is not None:
+            self._told.append(id)
             self._peer.send(CommandIssued(id, verb, arguments))
 
     def done(self, id: int, result: CommandResult) -> None:
@@ -112,6 +115,9 @@ class Harness:
         Raises:
             NotFound: nobody waits for it.
         """
+        if id in self._told:
+            self._told.remove(id)
+            return
         answer = self._pending.get(id)
         if answer is None or answer.done():
             raise NotFound(

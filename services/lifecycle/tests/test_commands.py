@@ -129,3 +129,12 @@ async def test_only_so_many_commands_wait(desk: Desk) -> None:
     for task in asked:
         task.cancel()
     await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def test_an_answer_that_nobody_waits_for_is_taken_once(desk: Desk) -> None:
+    endpoint = desk.connect()
+    desk.commands.tell("alice", CommandVerb.HOLD_UNTIL, "7")
+    issued = await endpoint.next()
+    desk.commands.of("alice").done(issued.id, CommandResult("It waits."))
+    with pytest.raises(NotFound):
+        desk.commands.of("alice").done(issued.id, CommandResult("It waits."))
