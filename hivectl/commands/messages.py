@@ -78,7 +78,7 @@ async def send(
 @click.argument("numbers", metavar="ID...", nargs=-1, required=True, type=record_id)
 @hive_command
 async def unsend(hive: "Hive", output: Output, numbers: Sequence[int]) -> None:
-    """Take back messages that you sent, if their recipients do not have them yet.
+    """Take back messages that nobody has read yet.
 
     ID is what `hivectl send` printed. The ID of a message to `*` takes back all copies that nobody
     has. For a message that an agent is working on: `hivectl cancel` ends its turn.

@@ -166,7 +166,7 @@ def test_a_model_is_kept_over_a_restart(bob: Hive) -> None:
     try:
         bob.hivectl("restart", "bob", timeout=120)
         bob.hivectl("send", "bob", "sleep 0.2")
-        assert wait_for_inbox(bob, "I slept for 0.2 seconds", "bob")
+        until_state(bob, "bob", "claude-other-1", "Model")
         assert bob.hivectl("model", "bob").stdout == "claude-other-1\n"
     finally:
         bob.hivectl("model", "bob", "--default")
