@@ -70,6 +70,32 @@ def test_what_wakes_a_sleeping_agent_reaches_lifecycle() -> None:
     } in [rule.attrib for rule in rules(path, "user", "hive-broker")]
 
 
+def owner(path: Path) -> str:
+    """Return the user that owns the name of a policy."""
+    [user] = [
+        str(policy.get("user"))
+        for policy in ET.parse(path).getroot()
+        for rule in policy
+        if rule.get("own") == path.stem and rule.tag == "allow"
+    ]
+    return user
+
+
+def test_who_may_hear_a_service_and_owns_a_name_is_reached_by_its_broadcasts() -> None:
+    """The bus checks a broadcast against the send rules of every name that the receiver owns."""
+    names = {owner(path): path for path in POLICIES}
+    missing = []
+    for sender, heard in names.items():
+        for hearer, own in names.items():
+            hears = [rule.get("receive_sender") for rule in rules(heard, "user", hearer)]
+            if sender == hearer or hearer == "root" or heard.stem not in hears:
+                continue
+            sends = [rule.get("send_destination") for rule in rules(own, "user", sender)]
+            if own.stem not in sends:
+                missing.append(f"{sender} to {hearer}")
+    assert missing == []
+
+
 def test_the_bus_starts_no_service() -> None:
     """StartServiceByName is not subject to a policy: anybody could start what root has stopped."""
     assert [

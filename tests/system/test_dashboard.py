@@ -230,3 +230,12 @@ def test_a_turn_is_shown_as_it_happens_and_kept(swarm: Hive, page: Page) -> None
     answer = page.request("GET", f"/api/agents/alice/turns/{turn}/export")
     lines = [json.loads(line) for line in answer.read().splitlines()]
     assert [line["seq"] for line in lines] == [e["seq"] for e in seen if e["turn"] == turn]
+
+
+def test_the_cost_of_a_turn_reaches_the_page(swarm: Hive, page: Page) -> None:
+    events = page.events()
+    next(events)
+    before = json.load(page.request("GET", "/api/state"))["tables"]["costs"].get("alice")
+    swarm.hivectl("send", "alice", "what does this cost?")
+    known = before["cost"] if before else 0
+    assert any(row["cost"] > known for row in rows(events, "costs"))
