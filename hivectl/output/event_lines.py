@@ -110,19 +110,28 @@ class EventLines:
     def partial(self, kind: str, text: str) -> list[str]:
         """Return the safe lines that are complete of the text that the model is writing.
 
+        On a terminal, a long line is complete row by row.
+
         Args:
             kind: `text`, or `thinking`, which is not shown.
             text: all of the text so far.
         """
         if kind != "text" or not text.startswith(self._begun):
             return []
-        end = text.rfind("\n") + 1
+        end = max(text.rfind("\n") + 1, len(self._begun))
+        end += self._rows(text[end:])
         new, first = text[len(self._begun) : end], not self._begun
         if not new.strip():
             return []
         self._begun = text[:end]
         at, label = (time.time(), "text") if first else (None, "")
         return self._shown(at, Entry(label, _lines(new.removesuffix("\n"))))
+
+    def _rows(self, text: str) -> int:
+        """Return how many characters of a line that is being written fill whole rows."""
+        if self._room is None or "\t" in text or safe(text) != text:
+            return 0
+        return sum(len(row) for row in list(wrap(text, self._room))[:-1])
 
     def state(self, state: State) -> list[str]:
         """Return the line of the state of the agent."""
@@ -135,6 +144,12 @@ class EventLines:
         if not state.stored:
             lines.append(Line("its events are in memory only, and end with its harness", "yellow"))
         return self._shown(state.since or None, Entry("state", lines, "dim"))
+
+    @property
+    def _room(self) -> int | None:
+        """The columns of the text; None if nothing is wrapped."""
+        columns = self._output.columns
+        return None if columns is None else max(columns - GUTTER, 20)
 
     @singledispatchmethod
     def _entry(self, data: Data) -> Entry | None:
@@ -293,8 +308,7 @@ class EventLines:
         """Return the lines of an entry, escaped, indented and wrapped."""
         clock = " " * 8 if at is None else _clock(at)
         label = self._output.paint(f"{entry.label:<{LABEL}}", entry.colour)
-        columns = self._output.columns
-        room = None if columns is None else max(columns - GUTTER, 20)
+        room = self._room
         found: list[str] = []
         for line in entry.lines or [Line("")]:
             rule = literal if line.exact else safe

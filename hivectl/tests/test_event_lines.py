@@ -193,6 +193,18 @@ def test_text_is_shown_as_it_grows_and_once(lines: EventLines) -> None:
     assert shown(lines, "text", text="all\n") == []
 
 
+def test_a_long_line_is_shown_row_by_row(lines: EventLines) -> None:
+    words = [f"word{n}" for n in range(60)]
+    text, grown = " ".join(words), list[str]()
+    for end in range(0, len(text), 7):
+        grown += lines.partial("text", text[:end])
+    assert len(grown) > 4
+    grown += shown(lines, "text", text=text)
+    assert " ".join(" ".join(line[GUTTER:] for line in grown).split()) == text
+    assert max(map(len, grown)) <= 80
+    assert [line for line in grown if "text" in line[:GUTTER]] == grown[:1]
+
+
 def test_the_state_of_now(lines: EventLines) -> None:
     state = State(
         state="thinking",
