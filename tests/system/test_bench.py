@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.hive import MODEL_HOST
 from tests.system.hive import PYTHON, REPO, Hive
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
@@ -40,3 +41,12 @@ def test_a_deploy_is_measured(swarm: Hive) -> None:
     moments = module(swarm, "bench.deploy.measure", "1")
     assert moments.keys() == {"submitted", "ready", "recorded", "restart", "bare"}
     assert moments["ready"] <= moments["recorded"]
+
+
+def test_turns_are_measured_both_ways(swarm: Hive) -> None:
+    model = f"http://{MODEL_HOST}:{swarm.ports.model}"
+    found = module(swarm, "bench.turns.measure", model, "1", "1")
+    assert found["hive"]["latency"].keys() == {"first", "later", "resumed"}
+    assert found["classic"]["latency"].keys() == {"first", "later"}
+    assert found["hive"]["latency"]["later"] < found["classic"]["latency"]["later"]
+    assert found["hive"]["idle"] > found["hive"]["closed"] > 0
