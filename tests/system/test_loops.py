@@ -33,7 +33,7 @@ def test_agents_that_thank_each_other_are_held_until_the_operator_decides(swarm:
     assert question["choices"] == ["let them go on", "keep them held"]
     refused = call(swarm, "alice", "send", to="bob", body="Thanks!")["result"]
     assert refused["isError"] is True
-    assert f"answered question {question['id']}" in refused["content"][0]["text"]
+    assert f"(question {question['id']})" in refused["content"][0]["text"]
     number = int(hivectl(swarm, "send", "bob", "It waits.")["id"])
     shown = hivectl(swarm, "status", "bob")
     assert shown["turn_state"] == "held"

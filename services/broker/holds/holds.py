@@ -76,9 +76,9 @@ class Holds:
             held = self._held.get(one)
             if held is not None and held.hold.kind is HoldKind.LOOP and held.peer == other:
                 raise Conflict(
-                    f"The message was not sent: {held.hold.text}, so {_names(one, other)} held "
-                    f"until the operator has answered question {held.question}. Do not try again; "
-                    "end your turn."
+                    f"The message was not sent: {held.hold.text}, so {_names(one, other)} held. "
+                    f"The operator was asked (question {held.question}) and decides. Do not try "
+                    "again; end your turn."
                 )
 
     async def hold(self, name: str, text: str) -> None:
@@ -108,7 +108,7 @@ class Holds:
         await self._writes.carry_out(self._hold_limit(name, reason))
 
     async def unhold(self, name: str) -> None:
-        """End the hold of an agent; its queued messages are delivered.
+        """End the hold of an agent, also of a destroyed one; its queued messages are delivered.
 
         When no agent of a loop is held any more, the question about the loop is cancelled.
 
@@ -124,7 +124,7 @@ class Holds:
     def released(self, names: Sequence[str]) -> None:
         """Announce agents whose holds the answer to a question has ended."""
         for name in names:
-            del self._held[name]
+            self._held.pop(name, None)
             self._announcer.hold_ended(HoldsChanged(name, "", "", now()))
 
     async def _hold(self, held: Held) -> None:
@@ -194,7 +194,10 @@ def _unhold(db: sqlite3.Connection, *, name: str) -> QuestionChange | None:
     store.remove(db, name)
     if not held.question or store.of_question(db, held.question):
         return None
-    question = question_store.get(db, held.question)
+    try:
+        question = question_store.get(db, held.question)
+    except NotFound:
+        return None  # it was answered long ago, and deleted
     if question.state is not QuestionState.OPEN:
         return None
     after = question._replace(

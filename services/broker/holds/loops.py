@@ -15,6 +15,8 @@ Pair = tuple[str, str]
 """Two agents, in the order of their names; or one twice, that writes to itself."""
 
 MINUTE: Final = 60.0
+MAX_PAIRS: Final = 1000
+"""The pairs above which those without messages in the window are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,12 @@ class Loops:
         if not self._most:
             return None
         pair = pair_of(sender, recipient)
-        exchange = self._exchanges.setdefault(pair, _Exchange())
         now = self._clock()
-        exchange.forget_before(now - self._minutes * MINUTE)
+        oldest = now - self._minutes * MINUTE
+        if len(self._exchanges) >= MAX_PAIRS:
+            self._forget_before(oldest)
+        exchange = self._exchanges.setdefault(pair, _Exchange())
+        exchange.forget_before(oldest)
         equal = exchange.add(now, hash(text))
         count = len(exchange.messages)
         if count <= self._most and equal < self._most_equal:
@@ -80,6 +85,11 @@ class Loops:
         """Begin to count anew for an agent that the operator wrote to."""
         for pair in [pair for pair in self._exchanges if name in pair]:
             del self._exchanges[pair]
+
+    def _forget_before(self, time: float) -> None:
+        for exchange in self._exchanges.values():
+            exchange.forget_before(time)
+        self._exchanges = {pair: one for pair, one in self._exchanges.items() if one.messages}
 
     def _finding(self, pair: Pair, count: int, equal: int) -> str:
         one, other = pair

@@ -246,7 +246,7 @@ class Broker:
     async def unregister_agent(self, name: str) -> None:
         """Refuse messages to the agent `name` from now on; its messages wait for its return.
 
-        Its waiting calls of Receive end with NotFound.
+        Its hold ends. Its waiting calls of Receive end with NotFound.
 
         Raises:
             NotFound: the agent is not registered.
@@ -352,7 +352,9 @@ class Broker:
     async def _unregister(self, name: str) -> None:
         await self._store.unregister(name)
         self._agents.discard(name)
-        self._inboxes.wake(name)
+        if self._holds.is_held(name):
+            await self._holds.unhold(name)
+        self._inboxes.forget(name)
 
 
 def _dedupe_key(who: Principal, options: SendOptions) -> str | None:

@@ -218,8 +218,9 @@ class Inboxes:
             if len(part.dropped) < PURGE_BATCH:
                 return Purged(dropped, leased)
 
-    def wake(self, name: str) -> None:
-        """Let the calls that wait in an inbox look again: its agent was unregistered."""
+    def forget(self, name: str) -> None:
+        """End the calls that wait in the inbox of an agent that was unregistered."""
+        self._own_tries.pop(name, None)
         if name in self._inboxes:
             self._inboxes[name].wake()
 
