@@ -346,14 +346,12 @@ def _acknowledge(
         for row in found
         if row["acknowledged"] is None and row["id"] not in refused
     ]
+    # Only the ending that is set costs an update of its index.
+    ending = f", ending = '{state}'" if state is MessageState.CANCELLED else ""
     db.execute(
-        "UPDATE message SET acknowledged = ?, parked = NULL, ending = ? "
+        f"UPDATE message SET acknowledged = ?, parked = NULL{ending} "  # noqa: S608 - constants
         "WHERE id IN (SELECT value FROM json_each(?))",
-        (
-            now(),
-            "" if state is MessageState.ACKNOWLEDGED else state,
-            as_list([change.id for change in done]),
-        ),
+        (now(), as_list([change.id for change in done])),
     )
     return Acknowledged(done, refused, sorted(set(ids) - {row["id"] for row in found}))
 

@@ -252,6 +252,24 @@ async def test_an_inbox_has_tries_of_its_own(room: Parts, broker: Broker) -> Non
     assert await fail(another.broker, TRIES) == list(range(2, 2 + TRIES))
 
 
+async def test_the_next_broker_parks_by_the_tries_of_each_inbox(
+    room: Parts, broker: Broker
+) -> None:
+    await broker.set_inbox_options("bob", {"max_redeliveries": 0})
+    await broker.set_inbox_options("manager", {"max_redeliveries": 10})
+    first = await broker.send(ALICE, "bob", "hello", {})
+    second = await broker.send(ALICE, "manager", "hello", {})
+    assert await ids(broker, BOB, holder()) == [first]
+    for _ in range(TRIES):
+        at = holder()
+        assert await ids(broker, THE_MANAGER, at) == [second]
+        await broker.release(THE_MANAGER, at.name, [second])
+    assert await dead(room) == []
+    another = await restart(room)
+    assert [m.id for m in await dead(another)] == [first]
+    assert await ids(another.broker, THE_MANAGER, holder()) == [second]
+
+
 async def test_fewer_tries_park_what_was_tried_as_often(room: Parts, broker: Broker) -> None:
     first = await broker.send(ALICE, "bob", "hello", {})
     await fail(broker, 3)
@@ -293,6 +311,18 @@ async def test_an_urgent_message_goes_to_the_call_for_urgent_ones(
     assert not ordinary.done()
     second = await broker.send(ALICE, "bob", "now", {"urgent": True})
     assert [m.id for m in await asyncio.wait_for(ordinary, 1)] == [second]
+
+
+async def test_ordinary_messages_do_not_look_for_urgent_ones(room: Parts, broker: Broker) -> None:
+    urgent = asyncio.create_task(broker.receive(BOB, holder(), 1, 180_000, urgent=True))
+    await until_idle(room)
+    statements: list[str] = []
+    await room.database.write(lambda db: db.set_trace_callback(statements.append))
+    await broker.send(ALICE, "bob", "hello", {})
+    await until_idle(room)
+    await room.database.write(lambda db: db.set_trace_callback(None))
+    assert not [statement for statement in statements if "message_urgent " in statement]
+    assert not urgent.done()
 
 
 async def test_only_the_operator_and_the_manager_interrupt(broker: Broker) -> None:
