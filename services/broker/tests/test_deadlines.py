@@ -24,7 +24,7 @@ class Room:
     def __init__(self, database: Database, clock: FakeClock) -> None:
         self.clock = clock
         self.database = database
-        config = BrokerConfig(max_open_questions=1000, max_pending_reminders=1000)
+        config = BrokerConfig(max_open_questions=1000, max_pending_reminders=1000, loop_messages=0)
         self.parts = make_room(database, config, clock=clock)
         self.parts.announcer.listener = self.events = EventLog()
         self.broker, self.deadlines = self.parts.broker, self.parts.deadlines
