@@ -11,6 +11,7 @@ from harness.backoff import Backoff
 from harness.claude import cgroup, options
 from harness.claude.cgroup import Cgroup
 from harness.claude.choices import Choices
+from harness.claude.permissions import Permissions
 from harness.claude.session import ClaudeSession
 from harness.config import Config, Paths
 from harness.events.recorder import Recorder
@@ -98,6 +99,7 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
         log.warning("%s", warning)
         store.note(warning, "warning")
     todo = TodoList(paths.state)
+    permissions = Permissions(settings, hive, store.event, options.form_seconds(settings))
     make_options = options.factory(
         settings,
         paths,
@@ -105,12 +107,15 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
         choices,
         lambda line: log.info("claude: %s", line),
         OwnTools(settings, hive, store.turns, todo),
+        permissions,
     )
     notes = Notes(paths.state, settings.notes_limit, make_options)
     session = options.session_file(paths.state)
     claude = ClaudeSession(make_options, session, commands, own, settings.start_timeout)
     reporter = Reporter(hive, store, notifier)
-    loop = TurnLoop(settings, paths, hive, claude, store, reporter, choices, notes, todo)
+    loop = TurnLoop(
+        settings, paths, hive, claude, store, reporter, choices, notes, todo, permissions
+    )
     # The turns end first: they release their messages through the connection.
     calls = {"turns": loop.run(), "reports": reporter.run(), "hive": hive.run()}
     needed = len(calls)
@@ -122,6 +127,7 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     try:
         await asyncio.wait(tasks[:needed], return_when=asyncio.FIRST_COMPLETED)
     finally:
+        permissions.detach()
         for task in tasks:
             task.cancel()
             await asyncio.wait({task})

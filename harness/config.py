@@ -38,6 +38,10 @@ class Config:
     mcp_allowed: dict[str, list[str]] = field(default_factory=dict)
     """The allowed tools of MCP servers; all are allowed of a server that is not named."""
     allowed_tools: list[str] = field(default_factory=list)
+    permissions: str = "deny"
+    """`ask`: the operator is asked about calls of tools that are not allowed."""
+    ask_tools: list[str] = field(default_factory=list)
+    """Rules for calls about which the operator is asked in any case."""
     prompt: str = ""
     start_timeout: float = 60.0
     """Seconds that Claude Code has to start."""
@@ -157,6 +161,8 @@ _WANTED: Final = {
     "command_environment": "an object of strings",
     "mcp_servers": "an object of objects",
     "allowed_tools": "a list of strings",
+    "permissions": "a string",
+    "ask_tools": "a list of strings",
     "prompt": "a string",
     "start_timeout": "a number of seconds above 0",
     "compact_over_tokens": "a number above 0 or null",

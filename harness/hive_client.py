@@ -279,6 +279,53 @@ class HiveClient:
         """
         await self._call("record_turn", CALL_TIMEOUT, **turn)
 
+    async def ask_permission(
+        self,
+        call: str,
+        text: str,
+        choices: list[str],
+        *,
+        multi: bool = False,
+        rule: str | None = None,
+        seconds: int | None = None,
+    ) -> int:
+        """Ask the operator about a tool call that waits; return the question's id.
+
+        Args:
+            call: the key of the call; while a question with this key is open, its id is returned.
+            text: the question.
+            choices: the possible answers.
+            multi: whether several of them may be given.
+            rule: the rule that the choice "Always allow" stands for.
+            seconds: the time after which the question expires.
+
+        Raises:
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
+        """
+        more: JsonObject = {"rule": rule} if rule else {}
+        if seconds is not None:
+            more["ttl_seconds"] = seconds
+        data = await self._call(
+            "ask_permission",
+            CALL_TIMEOUT,
+            call=call,
+            question=text,
+            options=choices,
+            multi=multi,
+            **more,
+        )
+        return int(data["question"])
+
+    async def cancel_permission(self, number: int) -> None:
+        """Cancel a question of `ask_permission`.
+
+        Raises:
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
+        """
+        await self._call("cancel_permission", CALL_TIMEOUT, id=number)
+
     async def report(self, report: Report) -> None:
         """Report what the harness is doing.
 

@@ -9,7 +9,7 @@ take precedence over hyperhive.toml.
 
 import re
 import tomllib
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -77,6 +77,12 @@ TEMPLATE: Final = """\
 
 # Tools of Claude Code that it may use, in addition to the usual ones.
 #allowed_tools = ["WebFetch", "WebSearch"]
+
+# Ask the operator about calls of tools that are not allowed, in place of refusing them.
+#permissions = "ask"
+
+# Calls that always need the operator's permission.
+#ask_tools = ["Bash(git push:*)"]
 
 # Instructions for this agent, after those for all agents.
 #prompt = \"\"\"
@@ -226,6 +232,16 @@ class AgentFile(Section):
     )
     """The tools of Claude Code that the agent may use in addition to the usual ones, at most 100:
     `WebFetch`, `WebFetch(domain:example.org)`. Tools of MCP servers need no entry."""
+    permissions: Literal["deny", "ask"] = "deny"
+    """The answer to a call of a tool that is not allowed: `deny` refuses it, `ask` asks the
+    operator, and the agent waits for the answer. With `ask` the agent also has the tools WebFetch,
+    WebSearch, NotebookEdit and AskUserQuestion."""
+    ask_tools: tuple[Annotated[str, AfterValidator(check_tool)], ...] = Field(
+        default=(), max_length=MAX_ENTRIES
+    )
+    """The calls of tools that need the operator's permission each time, at most 100, even if they
+    are allowed otherwise: `Bash(git push:*)`, `WebFetch`, `mcp__docs__delete`. A rule that
+    `allowed_tools` names word for word takes precedence."""
     turn_timeout: TurnTimeout | None = None
     """The seconds after which a turn is cut off."""
     max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -252,7 +268,7 @@ class AgentFile(Section):
         """
         keys = {"environment", "mcp_servers", "allowed_tools", "prompt", "model", "turn_timeout"}
         keys |= {"wake_after_deploy", "resume_after_limit"}
-        keys |= {"compact_over_tokens", "compact_idle_after"}
+        keys |= {"compact_over_tokens", "compact_idle_after", "permissions", "ask_tools"}
         values = self.model_dump(mode="json", include=keys, exclude_defaults=True)
         if "environment" in values:
             values["command_environment"] = values.pop("environment")

@@ -2,12 +2,14 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
+from harness.claude.calls import names_tool
 from harness.claude.cgroup import Cgroup
 from harness.claude.choices import Choices
+from harness.claude.permissions import ASKABLE, QUESTIONS, Permissions
 from harness.claude.start_files import StartFiles
 from harness.config import Config, Paths, credentials
 from harness.jsonvalues import JsonObject
@@ -15,7 +17,8 @@ from harness.prompts.prompt import PROMPTS
 from harness.tools.server import NAME, OwnTools
 
 if TYPE_CHECKING:
-    from claude_agent_sdk import ClaudeAgentOptions
+    from claude_agent_sdk import ClaudeAgentOptions, HookCallback, HookMatcher
+    from claude_agent_sdk.types import HookEvent
 
 SETTINGS: Final = PROMPTS / "settings.json"
 
@@ -30,6 +33,7 @@ def factory(
     choices: Choices,
     stderr: Callable[[str], None],
     own_tools: OwnTools | None = None,
+    permissions: Permissions | None = None,
 ) -> "Callable[[str | None], ClaudeAgentOptions]":
     """Return a function that creates the options for a start, with the credentials of that time.
 
@@ -40,6 +44,7 @@ def factory(
         choices: the operator's choices of model and effort.
         stderr: called with each line that Claude Code writes to standard error.
         own_tools: the tools of the harness itself.
+        permissions: decides about what no rule allows; None: it is denied.
     """
     settings = settings_of(config)
     files = StartFiles(paths.runtime)
@@ -52,8 +57,10 @@ def factory(
         return ClaudeAgentOptions(
             cli_path=str(files.claude),
             system_prompt={"type": "file", "path": str(files.prompt)},
-            tools=built_in_tools(settings),
-            permission_mode="dontAsk",
+            tools=built_in_tools(settings, ASKABLE if config.permissions == "ask" else ()),
+            permission_mode="default" if permissions and asks(config) else "dontAsk",
+            can_use_tool=permissions.decide if permissions and asks(config) else None,
+            hooks=_hooks(permissions) if permissions and config.mcp_servers else None,
             settings=str(files.settings),
             setting_sources=[],
             strict_mcp_config=True,
@@ -82,6 +89,7 @@ def settings_of(config: Config) -> JsonObject:
     settings: JsonObject = json.loads(SETTINGS.read_text(encoding="utf-8"))
     servers = [rule for name in config.mcp_servers for rule in _rules(name, config)]
     settings["permissions"]["allow"] += [*config.allowed_tools, *servers]
+    settings["permissions"]["ask"] = list(config.ask_tools)
     return settings
 
 
@@ -91,11 +99,33 @@ def _rules(name: str, config: Config) -> list[str]:
     return [f"mcp__{name}" if tool == "*" else f"mcp__{name}__{tool}" for tool in tools]
 
 
-def built_in_tools(settings: JsonObject) -> list[str]:
-    """Return the built-in tools that the settings allow; the model does not see any others."""
-    rules = settings["permissions"]["allow"]
+def asks(config: Config) -> bool:
+    """Return whether the operator is asked about calls. Otherwise what is not allowed is denied."""
+    questions = any(names_tool(rule, QUESTIONS) for rule in config.allowed_tools)
+    return config.permissions == "ask" or bool(config.ask_tools) or questions
+
+
+def built_in_tools(settings: JsonObject, more: Iterable[str] = ()) -> list[str]:
+    """Return the built-in tools that the model sees: those that the settings name, and `more`."""
+    rules = [*settings["permissions"]["allow"], *settings["permissions"].get("ask", ()), *more]
     tools = [rule.partition("(")[0] for rule in rules if not rule.startswith("mcp__")]
     return list(dict.fromkeys(tools))
+
+
+def form_seconds(config: Config) -> float:
+    """Return the seconds that a form of an MCP server may wait: its tool call waits with it."""
+    limit = min(config.turn_timeout, TOOL_TIMEOUT)
+    return max(limit / 2, limit - 30.0)
+
+
+def _hooks(permissions: Permissions) -> "dict[HookEvent, list[HookMatcher]]":
+    """Return the hook for the forms of MCP servers."""
+    from claude_agent_sdk import HookMatcher
+
+    # The SDK's own type does not list the event yet.
+    event = cast("HookEvent", "Elicitation")
+    callback = cast("HookCallback", permissions.elicit)
+    return {event: [HookMatcher(hooks=[callback], timeout=TOOL_TIMEOUT)]}
 
 
 def relay(paths: Paths) -> JsonObject:

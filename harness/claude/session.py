@@ -93,6 +93,8 @@ class _Run:
     limit_until: float = 0.0
     result: "ResultMessage | None" = None
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    clock: asyncio.Timeout | None = None
+    left: float | None = None
 
     @property
     def unseen(self) -> frozenset[str]:
@@ -231,6 +233,24 @@ class ClaudeSession:
             run.writing -= 1
         return number
 
+    def pause_clock(self) -> bool:
+        """Stop the clock of the turn's time limit; return whether a turn runs."""
+        run = self._run
+        if run is None or run.clock is None or run.clock.expired():
+            return False
+        if run.left is None and (when := run.clock.when()) is not None:
+            run.left = when - asyncio.get_running_loop().time()
+            run.clock.reschedule(None)
+        return True
+
+    def resume_clock(self) -> None:
+        """Let the clock of the turn's time limit run again."""
+        run = self._run
+        if run is None or run.clock is None or run.left is None or run.over.is_set():
+            return
+        left, run.left = run.left, None
+        run.clock.reschedule(asyncio.get_running_loop().time() + left)
+
     async def cancel(self) -> None:
         """Interrupt the running turn or compaction; kill Claude Code if it does not obey at once.
 
@@ -341,10 +361,11 @@ class ClaudeSession:
             observe(message)
 
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout) as run.clock:
                 await _write(client, prompt, number, verbatim=verbatim)
                 await _read(client, run, see)
         except TimeoutError:
+            run.clock = None
             alive = await self._cut_off(client, run, see)
             words = f"the turn took more than {timeout:g} s"
             raise TurnError(words, Failure.TIME, alive=alive) from None

@@ -53,6 +53,7 @@ _SCHEMA: Final = (
       FROM turns AS before WHERE before.session = turns.session AND before.id < turns.id
       AND before.session_cost_usd <= turns.session_cost_usd ORDER BY before.id DESC LIMIT 1), 0)
     """,
+    "ALTER TABLE turns ADD COLUMN denied INTEGER",
 )
 
 
@@ -64,6 +65,7 @@ class TurnStats:
         input_tokens: The tokens that the model read, with those of its cache.
         session_cost_usd: The cost of the session up to the end of the turn.
         tools: The calls of each tool.
+        denied: The calls that were denied, by the settings or by the operator.
     """
 
     outcome: str = "running"
@@ -82,6 +84,7 @@ class TurnStats:
     session_cost_usd: float | None = None
     error: str | None = None
     tools: dict[str, int] = field(default_factory=dict)
+    denied: int = 0
     open_threads: int | None = None
     open_reminders: int | None = None
 

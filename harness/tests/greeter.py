@@ -36,6 +36,42 @@ def answer(request: dict[str, Any], word: str) -> dict[str, Any] | None:
     return {"jsonrpc": "2.0", "id": request["id"], "result": result}
 
 
+FORMS: dict[str, dict[str, Any]] = {
+    "form": {
+        "mode": "form",
+        "message": "How do I greet?",
+        "requestedSchema": {
+            "type": "object",
+            "properties": {
+                "word": {"type": "string", "enum": ["Hello", "Good day"]},
+                "times": {"type": "integer", "minimum": 1},
+            },
+            "required": ["word"],
+        },
+    },
+    "address": {"mode": "url", "message": "Log in.", "url": "http://x/", "elicitationId": "1"},
+}
+"""The requests of this server to its client (elicitation), by the name that is to be greeted."""
+
+
+def converse(request: dict[str, Any], word: str, calls: dict[str, int]) -> dict[str, Any] | None:
+    """Return the message after `request`; a form is asked for before some names are greeted."""
+    who = request.get("params", {}).get("arguments", {}).get("who")
+    if request.get("method") == "tools/call" and who in FORMS:
+        calls["form"] = request["id"]
+        return {
+            "jsonrpc": "2.0",
+            "id": "form",
+            "method": "elicitation/create",
+            "params": FORMS[who],
+        }
+    if request.get("id") == "form":
+        text = json.dumps(request.get("result") or request.get("error"))
+        result = {"content": [{"type": "text", "text": text}]}
+        return {"jsonrpc": "2.0", "id": calls["form"], "result": result}
+    return answer(request, word)
+
+
 async def serve(request: "web.Request") -> "web.Response":
     """Answer over HTTP; the word comes in a header."""
     from aiohttp import web  # not above: on standard input and output it would only cost time
@@ -47,6 +83,7 @@ async def serve(request: "web.Request") -> "web.Response":
 
 
 if __name__ == "__main__":
+    calls: dict[str, int] = {}
     for line in sys.stdin:
-        if reply := answer(json.loads(line), os.environ.get("WORD", "?")):
+        if reply := converse(json.loads(line), os.environ.get("WORD", "?"), calls):
             print(json.dumps(reply), flush=True)

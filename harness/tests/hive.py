@@ -28,6 +28,8 @@ OWN = {
     "record_turn": _takes(*recorder.arguments({"id": 1, **dict.fromkeys(recorder.NUMBERS, 1)})),
     "command_done": _takes("id", "text", "error"),
     "describe": _takes(),
+    "ask_permission": _takes("call", "question", "options", "multi", "rule", "ttl_seconds"),
+    "cancel_permission": _takes("id"),
 }
 """The tools of the harness, with the arguments that the endpoint takes."""
 
@@ -44,6 +46,7 @@ class Hive:
         self.reasons: list[str] = []
         self.answers: dict[int, dict[str, Any]] = {}
         self.sent: list[dict[str, Any]] = []
+        self.questions: list[dict[str, Any]] = []
         self.greeted: list[str] = []
         self.open = {"question": 2, "message": 1, "reminder": 3}
         self.recorded: list[dict[str, Any]] = []
@@ -95,6 +98,21 @@ class Hive:
         harness.notify("notifications/hyperhive/command", {"id": number, "verb": verb, **more})
         await self.until(lambda: number in self.answers, limit)
         return self.answers[number]
+
+    @property
+    def open_questions(self) -> list[int]:
+        return [number for number, q in enumerate(self.questions) if q["open"]]
+
+    async def answer(self, question: int, *given: str, end: str = "answered by operator.") -> int:
+        """Answer a question about a tool call, as the broker does."""
+        asked = self.questions[question]
+        assert asked["open"]
+        asked["open"] = False
+        head = f"Your request {question} for a permission was {end}"
+        rule = json.dumps(asked.get("rule", ""))
+        body = f"{head}\nCall: {asked['call']}\nRule: {rule}\nAnswer: {json.dumps(given)}\n"
+        words = f"{body}\nYou asked:\n{asked['question']}"
+        return await self.push(words, "system", kind="permission-answered", urgent=True)
 
     async def until(self, condition: Callable[[], bool], limit: float = 60.0) -> None:
         """Wait for an event of this fake after which `condition` holds."""
@@ -268,6 +286,19 @@ class Connection:
         return {"model": "", "limits": {"tasks_max": 4096}}
 
     async def report(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+    async def ask_permission(self, **question: Any) -> dict[str, Any]:
+        for number in self.hive.open_questions:
+            if self.hive.questions[number]["call"] == question["call"]:
+                return {"question": number}
+        self.hive.questions.append(question | {"open": True})
+        await self.hive.notify()
+        return {"question": len(self.hive.questions) - 1}
+
+    async def cancel_permission(self, id: int) -> dict[str, Any]:
+        self.hive.questions[id]["open"] = False
+        await self.hive.notify()
         return {}
 
     async def send(self, **message: Any) -> dict[str, Any]:

@@ -78,14 +78,23 @@ class Inbox:
     async def receive_urgent(self) -> Batch | None:
         """Wait for urgent messages; return them, and have a next turn begin with them.
 
+        A call for all messages that was made before the turn is read, too: the hive may lease an
+        urgent message in answer to it. So there may be other messages among those returned.
+
         Returns:
             The messages, for `withdraw`; None if the call failed.
         """
         if self._urgent is None:
             call = self._hive.receive(MAX_URGENT, urgent_only=True)
             self._urgent = asyncio.create_task(call, name="receive urgent")
-        await asyncio.wait({self._urgent})  # this does not cancel the call
-        batch, self._urgent = self._answer(self._urgent), None
+        # This does not cancel the calls.
+        await asyncio.wait(self.calls, return_when=asyncio.FIRST_COMPLETED)
+        if self._urgent.done():
+            batch, self._urgent = self._answer(self._urgent), None
+        elif self._all and self._all.done():
+            batch, self._all = self._answer(self._all), None
+        else:
+            batch = None
         return batch
 
     async def pause(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from harness.backoff import Backoff
 from harness.claude.choices import Choices
 from harness.claude.failures import KEEPING, Failure, TurnError
+from harness.claude.permissions import Permissions
 from harness.claude.session import ClaudeSession, Outcome
 from harness.config import Config, Paths, Source, credentials
 from harness.events.store import EventStore
@@ -74,6 +75,7 @@ class TurnLoop:
         choices: Choices,
         notes: Notes,
         todo: TodoList,
+        permissions: Permissions,
     ) -> None:
         self._config = config
         self._paths = paths
@@ -84,7 +86,9 @@ class TurnLoop:
         self._choices = choices
         self._notes = notes
         self._inbox = Inbox(hive)
-        self._runner = TurnRunner(config, paths, hive, claude, store, reporter, self._inbox, todo)
+        self._runner = TurnRunner(
+            config, paths, hive, claude, store, reporter, self._inbox, todo, permissions
+        )
         self._commands = Commands(hive, choices, self)
         hive.on_command = self._commands.take
         self._retry = Backoff(FIRST_RETRY, LAST_RETRY)

@@ -5,10 +5,12 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.claude import failures
 from harness.claude.failures import Failure, TurnError
+from harness.claude.permissions import Permissions
 from harness.claude.session import ClaudeSession, Outcome
 from harness.claude.user_file import UserFile
 from harness.config import Config, Paths
@@ -17,6 +19,7 @@ from harness.hive_client import HiveClient, Report
 from harness.prompts import news
 from harness.prompts.prompt import urgent_prompt, wake_prompt
 from harness.tools.todo import TodoList
+from harness.turns.batch import Batch
 from harness.turns.current import CurrentTurn
 from harness.turns.inbox import Inbox
 from harness.turns.reporter import Reporter
@@ -45,6 +48,7 @@ class TurnRunner:
         reporter: Reporter,
         inbox: Inbox,
         todo: TodoList,
+        permissions: Permissions,
     ) -> None:
         self._config = config
         self._paths = paths
@@ -56,6 +60,8 @@ class TurnRunner:
         self._todo = todo
         self._forgetful = True
         """Whether the model may have lost what it knew of its list."""
+        self._permissions = permissions
+        permissions.on_waiting = self._waiting
         self._tools_generation = 0
         self._cut_off: set[int] = set()
         self._news: list[str] = []
@@ -128,6 +134,7 @@ class TurnRunner:
         """
         await self._claude.close()
         self._claude.forget()
+        self._permissions.forget()
         self._news = [sentence]
         self._cut_off.clear()
         self._reporter.update(Report(session="", context_tokens=0))
@@ -168,7 +175,8 @@ class TurnRunner:
             told.append(left)
         if self._cut_off.intersection(batch.ids):
             told.append(news.cut_off(self._config.turn_timeout))
-        return wake_prompt(batch.messages, self._paths.state, retried=batch.retried, news=told)
+        messages = [self._permissions.late(message) for message in batch.messages]
+        return wake_prompt(messages, self._paths.state, retried=batch.retried, news=told)
 
     def _told(self) -> None:
         """Take note that the model has read the news."""
@@ -191,6 +199,15 @@ class TurnRunner:
         except TurnError as exc:
             raise TurnError(f"{too_long}; {exc}", Failure.TOO_LONG) from None
         return await self._claude.turn(prompt, limit, observe)
+
+    def _waiting(self, reason: str | None) -> None:
+        """Show that the turn waits for the operator; its time limit does not run meanwhile."""
+        if reason is None:
+            self._claude.resume_clock()
+            if self._reporter.state is State.WAITING:
+                self._reporter.enter(State.THINKING)
+        elif self._claude.pause_clock():
+            self._reporter.enter(State.WAITING, reason)
 
     def _watch(self, message: "Message", *, in_turn: bool = True) -> None:
         """Derive the state from a message."""
@@ -240,7 +257,11 @@ class TurnRunner:
             if batch is None:
                 await self._inbox.pause()
                 continue
-            prompt = urgent_prompt(batch.messages, self._paths.state)
+            batch = await self._for_the_model(batch)
+            if batch is None:
+                continue
+            messages = [self._permissions.late(message) for message in batch.messages]
+            prompt = urgent_prompt(messages, self._paths.state)
             interrupt = any(message.interrupt for message in batch.messages)
             number = await self._claude.say(prompt, interrupt=interrupt)
             if number is None:
@@ -248,6 +269,22 @@ class TurnRunner:
             self._inbox.withdraw(batch)
             current.urgent.append((number, batch))
             turn.urgent(batch.messages, prompt)
+
+    async def _for_the_model(self, batch: Batch) -> Batch | None:
+        """Take the answers for which calls wait out of a batch; return the urgent messages in it.
+
+        The other messages wait for the next turn, as all of them do until somebody withdraws them.
+        """
+        messages = [m for m in batch.messages if not await self._permissions.take(m)]
+        urgent, others = (
+            replace(batch, messages=tuple(m for m in messages if m.urgent is kind))
+            for kind in (True, False)
+        )
+        self._inbox.withdraw(batch)
+        for part in (others, urgent):
+            if part.messages:
+                self._inbox.put_back(part)
+        return urgent if urgent.messages else None
 
     @asynccontextmanager
     async def _reconnecting_tools(self) -> AsyncIterator[None]:

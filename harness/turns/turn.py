@@ -112,6 +112,10 @@ class Turn:
             case "status" if data.get("status") == "requesting":
                 if self.stats.first_request_ms is None:
                     self.stats.first_request_ms = self._milliseconds()
+            case "permission_denied":
+                # What the operator denies is recorded by Permissions: Claude Code does not tell it.
+                tool = str(data.get("tool_name"))
+                self._store.event("denied", tool=tool, reason="it is not among the allowed tools")
             case "compact_boundary":
                 details = data.get("compact_metadata") or {}
                 self._store.event(
@@ -175,10 +179,7 @@ class Turn:
         stats.output_tokens = (stats.output_tokens or 0) + _count(usage, "output_tokens")
         stats.cost_usd = self._cost(message)
         stats.session_cost_usd = message.total_cost_usd
-        for denial in message.permission_denials or []:
-            if isinstance(denial, dict):
-                tool = str(denial.get("tool_name"))
-                self._store.event("denied", tool=tool, reason="it is not among the allowed tools")
+        stats.denied += len(message.permission_denials or [])
         self._store.event("result", text=message.result, error=message.is_error)
 
     def _cost(self, message: "ResultMessage") -> float | None:

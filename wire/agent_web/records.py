@@ -109,6 +109,8 @@ class Turn(Record):
     cost_usd: Money = 0.0
     tool_calls: Number = 0
     tools: dict[str, Number] = Field(default_factory=dict)
+    denied: Number = 0
+    """The calls of tools that were denied."""
     open_threads: Number = 0
     open_reminders: Number = 0
     error: Text = ""

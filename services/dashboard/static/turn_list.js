@@ -47,6 +47,7 @@ export function turnFacts(turn) {
     ["output", `${exactly(turn.output_tokens)} tokens`],
     ["context after it", turn.context_tokens ? `${tokens(turn.context_tokens)} tokens` : null],
     ["tools", turn.tool_calls ? [plural(turn.tool_calls, "call"), ": ", ...called] : "none"],
+    ["denied calls", turn.denied ? exactly(turn.denied) : null],
     ["open after it", `${plural(turn.open_threads, "thread")}, ${plural(turn.open_reminders, "reminder")}`],
   ];
   return pairs.filter(([, value]) => value !== null && value !== "");

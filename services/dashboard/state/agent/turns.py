@@ -27,6 +27,7 @@ _FIGURES: Final = (
     "cache_write_tokens",
     "context_tokens",
     "tool_calls",
+    "denied",
     "open_threads",
     "open_reminders",
 )
