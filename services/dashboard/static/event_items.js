@@ -18,6 +18,7 @@ export class EventItems {
   #agent;
   #whole;
   #last = ""; // the last text: others repeat it
+  #call = ""; // the call of a tool in the item before
   #calls = new Map(); // the titles of the latest calls of tools, by their ids
 
   /**
@@ -35,6 +36,7 @@ export class EventItems {
     const what = el("div", { className: "what" });
     const item = el("li", { className: "event", id: `event-${row.seq}`, data: { type: row.type } }, at, what);
     (this[`_${row.type.replaceAll("-", "_")}`] ?? this._other).call(this, row, what, item);
+    this.#call = row.type === "tool-use" ? row.call : "";
     return item;
   }
 
@@ -78,8 +80,10 @@ export class EventItems {
   _tool_result(row, what, item) {
     item.classList.toggle("bad", row.error);
     const of = this.#calls.get(row.call);
-    const label = el("span", { className: "unseen" }, row.error ? "Error of " : "Result of ");
-    label.append(of ? shown(of.tool) : "a tool", ": ");
+    // Calls that run at the same time: the result is not below its call.
+    const isApart = row.call !== this.#call;
+    const label = el("p", { className: isApart ? "muted" : "unseen" }, row.error ? "Error of " : "Result of ");
+    label.append(...(of ? [shown(of.tool), " ", shown(of.title)] : ["a tool"]), ":");
     what.append(label, ...this.#blocks(row, "output"));
     if (row.blocks[0].length === 0) what.append(line(el("span", { className: "muted" }, "no output")));
   }

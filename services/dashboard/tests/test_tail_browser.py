@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from services.dashboard.tests.browser import Browser
 from services.dashboard.tests.conftest import Page
@@ -35,6 +37,19 @@ async def scroll(browser: Browser, to: str) -> None:
 
 async def is_true(browser: Browser, script: str) -> None:
     await browser.until(lambda d: d.execute_script(f"return {script}"))
+
+
+async def unfold(browser: Browser, css: str) -> None:
+    """Click a summary until its details are open: a list that is still loading may move it."""
+
+    def is_open(d: WebDriver) -> bool:
+        summary = d.find_element(By.CSS_SELECTOR, css)
+        opened = "return arguments[0].parentElement.open"
+        if not d.execute_script(opened, summary):
+            summary.click()
+        return bool(d.execute_script(opened, summary))
+
+    await browser.until(is_open)
 
 
 def a_busy_turn(harness: FakeHarness) -> None:
@@ -88,12 +103,12 @@ async def test_the_tail_shows_what_the_agent_does(
         assert "no newline" not in await browser.value(
             "document.querySelector('.tail').textContent"
         )
-        await browser.press(".event[data-type=thinking] summary")
+        await unfold(browser, ".event[data-type=thinking] summary")
         await browser.sees(".event[data-type=thinking] pre", "no newline")
-        await browser.press("#event-7 summary")
+        await unfold(browser, "#event-7 summary")
         await browser.sees("#event-7 .added", "c")
         await browser.sees("#event-7 .removed", "b")
-        await browser.press("#event-8 summary")
+        await unfold(browser, "#event-8 summary")
         await browser.press("#event-8 .more")
         await browser.sees("#event-8 pre", "The end.")
 
@@ -122,8 +137,27 @@ async def test_a_text_is_shown_once_though_several_events_have_it(
         await browser.sees(".tail .event", "Turn 2 cancelled after 1.0 s")
         shown = await browser.value("document.querySelector('.tail').innerText")
         assert shown.count("All is done.") == shown.count("It was cut off.") == 1
-        await browser.press("#event-4 summary")
+        await unfold(browser, "#event-4 summary")
         await browser.sees("#event-4 pre", "Only here.")
+
+
+async def test_results_of_calls_at_the_same_time_name_their_calls(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    await log_in()
+    async with page.harness("alice") as harness:
+        for call in ("t1", "t2"):
+            harness.add("tool-use", 1, id=call, tool="Bash", input={"command": f"echo {call}"})
+        for call in ("t1", "t2"):
+            harness.add("tool-result", 1, id=call, content=f"output of {call}", error=False)
+        harness.add("tool-use", 1, id="t3", tool="Bash", input={"command": "echo t3"})
+        harness.add("tool-result", 1, id="t3", content="alone", error=False)
+        await open_page(page, browser)
+        await browser.sees("#event-3", "Result of Bash echo t1:")
+        await browser.sees("#event-4", "Result of Bash echo t2:")
+        await browser.sees("#event-6", "alone")
+        # Below its call, only a screen reader needs the name.
+        assert await browser.value("document.querySelector('#event-6 p.unseen') !== null")
 
 
 async def test_the_agents_own_list_follows_its_tool(
@@ -481,7 +515,7 @@ async def test_turns_and_charts_follow_the_end_of_a_turn(
         assert "the table below" in await browser.value(
             "document.querySelector('#days svg').getAttribute('aria-label')"
         )
-        await browser.press("#days summary")
+        await unfold(browser, "#days summary")
         await browser.sees("#days tbody tr", "20 s")
         await browser.press("#tab-turns")
         await browser.sees("#turns tbody tr", "Turn 2")
