@@ -53,6 +53,8 @@ class Config:
     """The start of this container: at, verb, by, changes."""
     wake_after_deploy: bool = False
     """Whether the agent is woken to be told of a deployment, instead of with its next message."""
+    resume_after_limit: bool = True
+    """Whether the agent goes on by itself when a limit of its provider has ended."""
     notes_limit: float = 40_000.0
     """Bytes of /state/notes.md above which it is condensed."""
     operator_name: str | None = None
@@ -169,6 +171,7 @@ _WANTED: Final = {
     "compact_idle_after": "a number of seconds above 0 or null",
     "started": "an object",
     "wake_after_deploy": "true or false",
+    "resume_after_limit": "true or false",
     "notes_limit": "a number above 0",
     "operator_name": "a string or null",
     "operator_pronouns": "a string or null",

@@ -167,6 +167,25 @@ async def test_a_limit_with_an_end_is_waited_for(
     assert hive.called("release") == 0
 
 
+async def test_an_agent_that_does_not_go_on_by_itself_gives_its_messages_back(
+    harness: Harness, hive: Hive
+) -> None:
+    account = {
+        "CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-scripted",
+        "ANTHROPIC_BASE_URL": harness.model,
+    }
+    (harness.root / ".claude").mkdir()
+    (harness.root / ".claude/.credentials.json").write_text("{}")
+    await hive.push("play usage-limit-for 60")
+    await harness.start(scripted_model_url=None, environment=account, resume_after_limit=False)
+    await hive.until(lambda: "provider_limit_until" in [{}, *hive.reports][-1])
+    assert hive.called("release") == 0
+    await hive.command("hold-until", value="0")
+    await hive.until(lambda: hive.called("release") == 1)
+    [(_, _, arguments)] = [call for call in hive.calls if call[1] == "release"]
+    assert arguments["uncounted"] is True
+
+
 async def test_no_turn_begins_before_the_end_of_a_hold(
     harness: Harness, hive: Hive, requests: Requests
 ) -> None:

@@ -157,6 +157,13 @@ class Inbox:
                     f"cannot release {names(ids)}",
                 )
 
+    async def give_back(self) -> None:
+        """Queue the messages again that wait for a turn. That is not an attempt."""
+        self._collect()
+        for batch in [batch for batch in self._waiting if batch.ids]:
+            self._waiting.remove(batch)
+            await self.release([batch], uncounted=True)
+
     async def close(self) -> None:
         """Release everything that waits for a turn."""
         self._collect()

@@ -127,6 +127,9 @@ class TurnLoop:
             await self._wait(until=self._hold_until)
             return
         if self._hold_until and self._reporter.state is State.RATE_LIMITED:
+            if not self._config.resume_after_limit:
+                # The hive holds the inbox, and asks the operator whether this agent goes on.
+                await self._inbox.give_back()
             self._reporter.enter(State.IDLE)
         self._hold_until = 0.0
         if not await self._have_credentials():
