@@ -64,6 +64,38 @@ def test_a_cancelled_turn_leaves_nothing(bob: Hive) -> None:
     assert held[0]["state"] in ("cancelled", "acknowledged")
 
 
+def test_an_urgent_message_interrupts_the_turn(bob: Hive) -> None:
+    number = work(bob, 600.25)
+    urgent = hivectl(bob, "send", "bob", "stop now, please", "--urgent", "--interrupt")["id"]
+    until_told(bob, "operator", "message", "I have stopped.")
+    until_state(bob, "bob", "idle", "TurnState")
+    assert (state_of(bob, number), state_of(bob, urgent)) == ("acknowledged", "acknowledged")
+    assert group(bob, "turn") == []
+
+
+def test_commands_reach_the_harness_and_survive_a_rebuild(bob: Hive) -> None:
+    work(bob, 0.21)
+    answered(bob, 0.21)
+    until_state(bob, "bob", "idle", "TurnState")
+    assert "claude-chosen-5" in bob.hivectl("model", "bob", "claude-chosen-5").stdout
+    assert "low" in bob.hivectl("effort", "bob", "low").stdout
+    bob.hivectl("rebuild", "bob", timeout=180)
+    session = inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout
+    work(bob, 0.22)
+    answered(bob, 0.22)
+    until_state(bob, "bob", "claude-chosen-5", "Model")
+    until_state(bob, "bob", "low", "Effort")
+    until_state(bob, "bob", "idle", "TurnState")
+    assert inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout == session
+    assert "context is compacted" in bob.hivectl("compact", "bob").stdout
+    assert "new session begins" in bob.hivectl("new-session", "bob").stdout
+    bob.hivectl("model", "bob", "--default")
+    bob.hivectl("effort", "bob", "--default")
+    work(bob, 0.23)
+    answered(bob, 0.23)
+    assert inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout != session
+
+
 @pytest.mark.parametrize("broken", ["", '{"numStartups": 1, "ti'])
 def test_a_broken_user_file_makes_no_dead_letter(bob: Hive, broken: str) -> None:
     work(bob, 0.31)
