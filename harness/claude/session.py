@@ -84,6 +84,7 @@ class Compaction:
 class _Run:
     """The prompts of a running turn, and what is known of their answers."""
 
+    is_turn: bool = True
     sent: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
     writing: int = 0
@@ -215,7 +216,9 @@ class ClaudeSession:
             The id of the prompt; None if there is no turn that can take it.
         """
         run, client = self._run, self._client
-        if run is None or client is None or run.cancelled or run.over.is_set():
+        if run is None or client is None or not run.is_turn:
+            return None
+        if run.cancelled or run.over.is_set():
             return None
         number = str(uuid.uuid4())
         run.writing += 1  # the turn does not end meanwhile
@@ -284,7 +287,7 @@ class ClaudeSession:
             if isinstance(message, SystemMessage) and message.subtype == "compact_boundary":
                 found.append(message.data.get("compact_metadata") or {})
 
-        run = self._run = _Run()
+        run = self._run = _Run(is_turn=False)
         try:
             outcome = await self._ask(run, "/compact", COMPACT_TIMEOUT, note, verbatim=False)
         finally:

@@ -23,6 +23,7 @@ class CurrentTurn:
         batch: The messages that began it.
         urgent: The urgent messages that were put into it, each with the id of its prompt.
         cancellation: The cancellation, if there was one.
+        cancelled: Whether the cancellation came before the end of the turn.
         over: Set when the turn has ended and its messages are acknowledged or released.
     """
 
@@ -30,6 +31,7 @@ class CurrentTurn:
     urgent: list[tuple[str, Batch]] = field(default_factory=list)
     activity: Activity = field(default_factory=Activity)
     cancellation: Cancellation | None = None
+    cancelled: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def seen(self, unread: frozenset[str]) -> list[Batch]:

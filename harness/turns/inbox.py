@@ -170,7 +170,9 @@ class Inbox:
         for task in self.calls:
             task.cancel()
             await asyncio.wait({task})
-        await self.release(self._waiting, uncounted=True)
+        # A message that the model has read is an attempt: the next prompt tells of it.
+        await self.release(batch for batch in self._waiting if batch.retried)
+        await self.release((batch for batch in self._waiting if not batch.retried), uncounted=True)
         self._waiting.clear()
 
     async def _without_done(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -218,8 +218,9 @@ class TurnLoop:
             The seconds until the next try, if the turn failed.
         """
         if current.cancellation:
-            if not task.cancelled():
-                task.exception()  # it is known
+            current.cancelled = True
+            if not task.cancelled() and (failure := task.exception()):
+                log.info("the cancelled turn failed: %s", failure)
             await self._cancelled(current, current.cancellation, turn)
             return 0.0
         try:
@@ -431,6 +432,8 @@ class TurnLoop:
             elif self._task:
                 self._task.cancel()
             await current.over.wait()
+            if not current.cancelled:
+                raise CommandError("The turn has ended by itself meanwhile.")
             return f"{text} {fate}"
         if self._claude.is_answering:
             await self._claude.cancel()
