@@ -19,7 +19,7 @@ FAULTS: Final[dict[str, tuple[str, str]]] = {
         ":in_reply_to, substr(:dedupe_key, 1, 0) || hex(randomblob(8)), ",
     ),
     "mangle-text": ("INSERT INTO body VALUES (?, ?)", "INSERT INTO body VALUES (?, ? || '!')"),
-    "newest-first": ("ORDER BY round, message.id", "ORDER BY round DESC, message.id DESC"),
+    "newest-first": ("round, urgent DESC, message.id", "round DESC, message.id DESC"),
     "lose-commits": ("COMMIT", "ROLLBACK"),
 }
 """Replacements in its SQL statements; `lose-commits` applies to one in ten."""

@@ -341,9 +341,11 @@ async def test_threads_are_grouped_and_aligned(hive: FakeHive, hivectl: Hivectl)
 async def test_dead_letters_are_shown_and_dealt_with(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("dead-letters")).out == "no dead letters\n"
     hive.broker.queue("alice", "well", to="bob")
-    hive.broker.queue("alice", "kills\nbob", to="bob", redeliveries=5, state=MessageState.DEAD)
+    dead: dict[str, Any] = {"redeliveries": 5, "state": MessageState.DEAD, "reason": "too long"}
+    hive.broker.queue("alice", "kills\nbob", to="bob", **dead)
     head, row = (await hivectl("dead-letters")).out.splitlines()
-    assert row.split()[-3:] == ["5", "kills", "bob"]
+    assert row.split()[-3:] == ["long", "kills", "bob"]
+    assert row.split()[-5:-2] == ["5", "too", "long"]
     assert row.index("kills") == head.index("BODY")
     assert (await hivectl("dead-letters", "--full")).out.endswith("  kills\n  bob\n")
     ran = await hivectl("requeue", "2", "3")
