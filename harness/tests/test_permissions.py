@@ -22,6 +22,7 @@ from harness.claude.permissions import ALLOW_ALWAYS, ALLOW_ONCE, ALLOW_SESSION, 
 from harness.config import Config
 from harness.hive_client import ConnectionLostError, HiveClient, Message
 from harness.tests.hive import Hive
+from harness.turns.inbox import Inbox
 
 PUSH = {"command": "git push origin main"}
 
@@ -284,6 +285,32 @@ async def test_a_late_answer_is_told_and_lets_the_very_same_call_pass_once(
     operator.decide("Bash", PUSH)
     await operator.asked(3)
     assert not other.done()
+
+
+async def test_a_turn_that_is_repeated_does_not_let_the_call_pass_again(
+    operator: Operator, hive: Hive
+) -> None:
+    await late(operator, hive, ALLOW_ONCE)
+    assert await operator.decide("Bash", PUSH) == PermissionResultAllow()
+    [message] = operator.untaken
+    again = operator.permissions.late(message)
+    assert again.body.endswith("is gone: it ended with a restart.]")
+    operator.decide("Bash", PUSH)
+    await operator.asked(2)
+
+
+async def test_an_answer_that_a_call_for_all_messages_leases_is_not_kept_for_the_next_turn(
+    hive: Hive, client: HiveClient
+) -> None:
+    inbox = Inbox(client)
+    everything = inbox.receiving(10)
+    number = await hive.push("answered", "system", kind="permission-answered", urgent=True)
+    await everything
+    async with asyncio.timeout(20):
+        batch = await inbox.receive_urgent()
+    assert batch is not None
+    assert batch.ids == [number]
+    await inbox.close()
 
 
 async def test_a_late_denial_holds_for_the_same_call(operator: Operator, hive: Hive) -> None:
