@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import inside, until_idle, wait_for_inbox
+from tests.system.inside import inside, until_idle, until_state, until_told
 
 pytestmark = pytest.mark.system
 
@@ -42,9 +42,9 @@ def test_operators_and_the_dashboard_reach_it_and_nobody_else(swarm: Hive) -> No
 
 
 def test_it_shows_a_turn_with_its_figures(swarm: Hive) -> None:
-    swarm.hivectl("send", "alice", "what is six times seven")
-    wait_for_inbox(swarm, "42", "alice")
-    until_idle(swarm)
+    swarm.hivectl("send", "alice", "what is 600 plus 66")
+    until_told(swarm, "operator", "message", "666")
+    until_state(swarm, "alice", "idle", "TurnState")
     newest = get(swarm, "/v1/turns?limit=1")["turns"][0]
     events = get(swarm, f"/v1/events?turn={newest['id']}")["events"]
     kinds = [event["type"] for event in events]
