@@ -52,16 +52,16 @@ def test_a_held_agent_gets_the_urgent_message_of_the_operator_alone(swarm: Hive)
     swarm.hivectl("hold", "bob", "for a test")
     try:
         until_state(swarm, "bob", "held", "TurnState")
-        waits = int(hivectl(swarm, "send", "bob", "six times seven")["id"])
+        waits = int(hivectl(swarm, "send", "bob", "what is 600 plus 13?")["id"])
         back = int(hivectl(swarm, "send", "bob", "taken back")["id"])
         swarm.hivectl("unsend", str(back))
         assert state_of(swarm, back) == MessageState.RETRACTED
-        swarm.hivectl("send", "bob", "two times three", "--urgent")
-        assert "6" in wait_for_inbox(swarm, "6", "bob")["body"]
+        swarm.hivectl("send", "bob", "what is 500 plus 21?", "--urgent")
+        wait_for_inbox(swarm, "521", "bob")
         assert state_of(swarm, waits) == MessageState.QUEUED
     finally:
         swarm.hivectl("unhold", "bob")
-    wait_for_inbox(swarm, "42", "bob")
+    wait_for_inbox(swarm, "613", "bob")
     assert state_of(swarm, back) == MessageState.RETRACTED
     late = swarm.hivectl("unsend", str(waits), check=False)
     assert late.returncode == Exit.CONFLICT
