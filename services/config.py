@@ -185,11 +185,11 @@ class BrokerConfig(Section):
     """A section `[broker.agents.NAME]` for each agent that has limits of its own."""
     loop_messages: int = Field(default=120, ge=0, le=100_000)
     """The messages, questions and answers between the same two agents within `loop_minutes`,
-    without a message of the operator to either of them, above which both are held and the operator
-    is asked whether they are in a loop; 0: never."""
+    without a message of the operator to either of them, above which those in the loop are held and
+    the operator is asked whether they are in a loop; 0: never."""
     loop_repeats: int = Field(default=20, ge=2, le=100_000)
     """The messages with the same text between the same two agents within `loop_minutes` at which
-    they are held, too."""
+    those in the loop are held, too. A message to all agents counts once, for its sender."""
     loop_minutes: int = Field(default=10, ge=1, le=1440)
     """The minutes in which `loop_messages` and `loop_repeats` count."""
     max_open_questions: int = Field(default=100, ge=1, le=10_000)

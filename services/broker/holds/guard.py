@@ -19,16 +19,16 @@ class LoopGuard:
         self._loops = loops
 
     def check(self, who: Principal, to: str) -> None:
-        """Check that `who` may write to `to` at present.
+        """Check that `who` may write to `to`, which may be `*`, at present.
 
         Raises:
-            Conflict: both are held because of a loop between them.
+            Conflict: one of them is held because of a loop between them.
         """
         if who.is_agent:
             self._holds.check_may_write(who.name, to)
 
     async def wrote(self, who: Principal, to: str, text: str) -> None:
-        """Count what `who` wrote to `to`; hold them if that is a loop."""
+        """Count what `who` wrote to `to`, which may be `*`; hold those in a loop."""
         if who.is_operator:
             self._loops.operator_spoke(to)
         if not who.is_agent or to == OPERATOR:
@@ -39,4 +39,4 @@ class LoopGuard:
                 await self._holds.hold_loop(loop)
             except HiveError as error:
                 # The message is stored. The loop is found again soon, if it goes on.
-                log.error("cannot hold %s and %s: %s", *loop.pair, error)
+                log.error("cannot hold %s: %s", " and ".join(loop.held), error)

@@ -18,7 +18,7 @@ from services.broker.questions.store import QuestionChange
 from services.broker.storage.database import LAST_ID, Database, now
 from services.broker.writes import Writes
 from wire.errors import Conflict, InvalidArgument, NotFound
-from wire.names import OPERATOR, SYSTEM
+from wire.names import ALL_AGENTS, OPERATOR, SYSTEM
 from wire.records.broker import Hold, HoldKind, HoldsChanged, QuestionState
 
 MAX_TEXT: Final = 300
@@ -67,19 +67,27 @@ class Holds:
         return [self._held[name].hold for name in sorted(self._held)]
 
     def check_may_write(self, sender: str, recipient: str) -> None:
-        """Check that two agents are not held because of a loop between them.
+        """Check that neither of two agents is held because of a loop between them.
+
+        A message of a held sender to `*` would reach its peer, too. The peer may write to `*`: else
+        an agent could silence another one by a loop of its own.
 
         Raises:
-            Conflict: they are; the sentence tells the sender what to do.
+            Conflict: one is; the sentence tells the sender what to do.
         """
-        for one, other in ((sender, recipient), (recipient, sender)):
-            held = self._held.get(one)
-            if held is not None and held.hold.kind is HoldKind.LOOP and held.peer == other:
-                raise Conflict(
-                    f"The message was not sent: {held.hold.text}, so {_names(one, other)} held. "
-                    f"The operator was asked (question {held.question}) and decides. Do not try "
-                    "again; end your turn."
-                )
+        mine = self._loop(sender)
+        theirs = self._loop(recipient)
+        if mine is not None and (
+            mine.peer == recipient or (recipient == ALL_AGENTS and mine.peer != sender)
+        ):
+            both = theirs is not None and theirs.question == mine.question
+            raise _refused(mine, sender, *([recipient] if both else []), advice="; end your turn")
+        if theirs is not None and theirs.peer == sender:
+            raise _refused(theirs, recipient, advice="")
+
+    def _loop(self, name: str) -> Held | None:
+        held = self._held.get(name)
+        return held if held is not None and held.hold.kind is HoldKind.LOOP else None
 
     async def hold(self, name: str, text: str) -> None:
         """Hold an agent by the operator's order.
@@ -118,7 +126,7 @@ class Holds:
         await self._writes.carry_out(self._unhold(name))
 
     async def hold_loop(self, loop: Loop) -> None:
-        """Hold the agents of a loop, and ask the operator."""
+        """Hold those of a loop who are to be held, and ask the operator."""
         await self._writes.carry_out(self._hold_loop(loop))
 
     def released(self, names: Sequence[str]) -> None:
@@ -207,16 +215,16 @@ def _unhold(db: sqlite3.Connection, *, name: str) -> QuestionChange | None:
 
 
 def _hold_loop(db: sqlite3.Connection, *, loop: Loop) -> tuple[QuestionChange | None, list[Held]]:
-    """Hold those of the two that are not held, and ask about them; else do nothing."""
+    """Hold those of the loop that are not held yet, and ask about them; else do nothing."""
     one, other = loop.pair
-    free = [name for name in dict.fromkeys(loop.pair) if store.get(db, name) is None]
+    free = [name for name in loop.held if store.get(db, name) is None]
     if not free:
         return None, []
     asked = NewQuestion(
         asker=SYSTEM,
         recipient=OPERATOR,
-        text=f"{loop.text}. {_names(*free)} held: new messages wait in the inbox, and messages "
-        "between them are refused. Their turns that run go on. Are they at work, or in a loop?",
+        text=f"{loop.text}. {_names(*free)} held: new messages wait in the inbox, and "
+        f"{_between(loop)} are refused. Turns that run go on. Is this work, or a loop?",
         choices=list(CHOICES),
         multi=False,
         asked=now(),
@@ -235,6 +243,22 @@ def _hold_loop(db: sqlite3.Connection, *, loop: Loop) -> tuple[QuestionChange | 
     for held in added:
         store.add(db, held)
     return change, added
+
+
+def _between(loop: Loop) -> str:
+    one, other = loop.pair
+    if one == other:
+        return f"messages of {one} to itself"
+    if ALL_AGENTS in loop.pair:
+        return f"messages of {loop.held[0]} to all agents"
+    return f"messages between {one} and {other}, and those of a held one to all agents,"
+
+
+def _refused(held: Held, *names: str, advice: str) -> Conflict:
+    return Conflict(
+        f"The message was not sent: {held.hold.text}, so {_names(*names)} held. The operator was "
+        f"asked (question {held.question}) and decides. Do not try again{advice}."
+    )
 
 
 def _names(*names: str) -> str:

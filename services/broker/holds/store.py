@@ -12,7 +12,7 @@ class Held:
 
     hold: Hold
     peer: str = ""
-    """The other agent of a loop."""
+    """The other agent of a loop; `*` if the agent wrote to all."""
     question: int = 0
     """The question to the operator about a loop."""
 

@@ -92,7 +92,7 @@ class Broker:
         Raises:
             AccessDenied: only services may set the option `kind`, and only the operator and the
                 manager `interrupt`; or `who` may not write to `to`.
-            Conflict: `who` and `to` are held, because they were in a loop.
+            Conflict: `who` or `to` is held because of a loop between them.
             InvalidArgument: an option is unknown or out of its bounds.
             LimitExceeded: the body is too large, `who` sends too much, or too many messages wait in
                 an inbox; what to do.
@@ -302,8 +302,8 @@ class Broker:
         store = self._store.broadcast if everybody else self._store.append
         message_id, changes = await store(draft)
         self._announcer.announce(changes)
-        for change in changes:
-            await self._guard.wrote(who, change.recipient, draft.body)
+        if changes:
+            await self._guard.wrote(who, draft.recipient, draft.body)
         return message_id
 
     async def _acknowledge(

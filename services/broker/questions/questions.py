@@ -26,7 +26,7 @@ from services.options import Options
 from wire.errors import AccessDenied, Conflict, InvalidArgument, NotFound
 from wire.names import ALL_AGENTS, OPERATOR, SYSTEM
 from wire.principal import Principal
-from wire.records.broker import ALLOW_ALWAYS, AskOptions, Question, QuestionState
+from wire.records.broker import ALLOW_ALWAYS, DENY, AskOptions, Question, QuestionState
 
 MAX_CHOICES: Final = 20
 MAX_CHOICE: Final = 200
@@ -101,7 +101,7 @@ class Questions:
 
         Raises:
             AccessDenied: the asker may not send to `to`.
-            Conflict: the two are held, because they were in a loop.
+            Conflict: one of the two is held because of a loop between them.
             InvalidArgument: the question or an option is out of its bounds, or asker and asked are
                 the same.
             LimitExceeded: the question is too large, or the asker asks too much in an hour, has
@@ -237,8 +237,10 @@ def _check_permission(chosen: AskOptions, who: Principal, to: str) -> None:
     if not chosen.choices:
         raise InvalidArgument("A question with `permission` has choices; give some.")
     if chosen.rule is not None:
-        if ALLOW_ALWAYS not in chosen.choices:
-            raise InvalidArgument(f"A question with `rule` has the choice {ALLOW_ALWAYS!r}.")
+        # Without DENY the operator could only allow the call, or leave the question open.
+        for needed in (ALLOW_ALWAYS, DENY):
+            if needed not in chosen.choices:
+                raise InvalidArgument(f"A question with `rule` has the choice {needed!r}; add it.")
         try:
             agentfile.check_tool(chosen.rule)
         except ValueError as error:

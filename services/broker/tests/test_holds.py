@@ -230,6 +230,87 @@ async def test_an_agent_that_writes_to_itself_is_held_alone(room: Parts, broker:
         await broker.send(ALICE, "alice", "go on", {})
 
 
+async def test_one_agent_alone_has_nobody_else_held(room: Parts, broker: Broker) -> None:
+    for number in range(3):
+        await broker.send(THE_MANAGER, "bob", f"instruction {number}", {})
+    for _ in range(5):
+        await broker.send(BOB, "manager", "please", {})
+    assert held(room) == {"bob": HoldKind.LOOP}
+    for _ in range(5):
+        await broker.send(ALICE, "manager", "please", {})
+    assert held(room) == {"alice": HoldKind.LOOP, "bob": HoldKind.LOOP}
+    texts = [question.text for question in sorted(await asked(room), key=lambda one: one.id)]
+    for name, text in zip(("bob", "alice"), texts, strict=True):
+        assert text.startswith(
+            f"{name} wrote manager the same text 5 times within 10 minutes, without a message of "
+            f"the operator. {name} is held: "
+        )
+    assert await broker.send(THE_MANAGER, "*", "Stop, all of you.", {})
+    with pytest.raises(Conflict, match=r"so bob is held\. .* Do not try again\.$"):
+        await broker.send(THE_MANAGER, "bob", "stop", {})
+
+
+async def test_an_agent_that_answers_now_and_then_is_not_held(room: Parts, broker: Broker) -> None:
+    for number in range(10):
+        await broker.send(ALICE, "bob", f"{number}", {})
+    for number in range(3):
+        await broker.send(BOB, "alice", f"answer {number}", {})
+    assert held(room) == {"alice": HoldKind.LOOP}, "who wrote the last message matters not"
+    [question] = await asked(room)
+    assert question.text.startswith("alice wrote bob 10 messages within 10 minutes")
+
+
+async def test_a_quarter_of_the_messages_is_a_part_in_the_loop(room: Parts, broker: Broker) -> None:
+    for number in range(9):
+        await broker.send(ALICE, "bob", f"{number}", {})
+    for number in range(4):
+        await broker.send(BOB, "alice", f"answer {number}", {})
+    assert set(held(room)) == {"alice", "bob"}
+
+
+async def test_agents_that_each_repeat_a_text_of_their_own_are_both_held(
+    room: Parts, broker: Broker
+) -> None:
+    for _ in range(4):
+        await broker.send(ALICE, "bob", "ping", {})
+        await broker.send(BOB, "alice", "pong", {})
+    assert held(room) == {}
+    await broker.send(ALICE, "bob", "ping", {})
+    assert set(held(room)) == {"alice", "bob"}
+    [question] = await asked(room)
+    assert question.text.startswith("alice and bob wrote each other the same texts, one of them 5")
+
+
+async def test_a_message_to_all_counts_once_and_for_its_sender_alone(
+    room: Parts, broker: Broker
+) -> None:
+    for _ in range(4):
+        await broker.send(ALICE, "*", "hello", {})
+        await broker.send(ALICE, "bob", "hello", {})
+    assert held(room) == {}
+    await broker.send(ALICE, "*", "hello", {})
+    assert held(room) == {"alice": HoldKind.LOOP}
+    [question] = await asked(room)
+    assert question.text.startswith("alice wrote all agents the same text 5 times")
+    with pytest.raises(Conflict, match=r"so alice is held\..*; end your turn"):
+        await broker.send(ALICE, "*", "and more", {})
+    assert await broker.send(ALICE, "manager", "I am held", {})
+    assert await broker.send(BOB, "*", "hello", {})
+    assert await broker.send(BOB, "alice", "hello", {})
+
+
+async def test_a_held_agent_does_not_reach_its_peer_by_a_message_to_all(
+    room: Parts, broker: Broker
+) -> None:
+    await talk(broker, 5, "thanks")
+    for who in (ALICE, BOB):
+        with pytest.raises(Conflict, match="and decides"):
+            await broker.send(who, "*", "thanks", {})
+    assert await broker.send(THE_MANAGER, "*", "hello", {})
+    await room.holds.unhold("alice")
+    assert await broker.send(ALICE, "*", "hello", {})
+
+
 async def test_an_agent_that_is_held_already_keeps_its_hold(room: Parts, broker: Broker) -> None:
     await room.holds.hold("alice", "for a reason")
     await talk(broker, 13)

@@ -413,6 +413,7 @@ async def test_the_answers_that_a_question_about_a_tool_call_takes(questions: Qu
         (THE_OPERATOR, "bob", {}, "one of an agent to the operator"),
         (ALICE, "operator", {"choices": None}, "has choices"),
         (ALICE, "operator", {"choices": ["yes"]}, "has the choice 'Always allow'"),
+        (ALICE, "operator", {"choices": ["Always allow"]}, "has the choice 'Deny'; add it"),
         (ALICE, "operator", {"rule": "Bash(x)\nBash"}, "is not valid: it must be a tool such as"),
         (ALICE, "operator", {"permission": None}, "leave it out"),
         (ALICE, "operator", {"permission": "a b"}, "'permission' is not valid"),

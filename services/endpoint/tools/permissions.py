@@ -36,7 +36,10 @@ class AskPermission(Arguments):
     ] = False
     rule: Annotated[
         Annotated[str, Field(min_length=1, max_length=400)] | None,
-        Field(description="The rule for agent.toml that the option 'Always allow' stands for."),
+        Field(
+            description="The rule for agent.toml that the option 'Always allow' stands for;"
+            " the options contain 'Always allow' and 'Deny' then."
+        ),
     ] = None
     ttl_seconds: Annotated[
         Annotated[int, Field(ge=1, le=MAX_TTL)] | None,
