@@ -40,12 +40,14 @@ class Commands:
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
         self._harnesses: dict[Holder, Write] = {}
-        self._told = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._told: bool | None = None
+        """The last word to lifecycle; None if it has to be told again."""
         self._tasks = Tasks()
 
     def start(self) -> None:
         """Begin to tell lifecycle whether the harness is connected; once commands are received."""
-        self._told.set()
+        self._changed.set()
         self._tasks.start_detached(self._tell(), "tell-lifecycle")
 
     async def close(self) -> None:
@@ -55,16 +57,17 @@ class Commands:
     def connect(self, holder: Holder, write: Write) -> None:
         """Note that a harness is connected; `write` sends it a line."""
         self._harnesses[holder] = write
-        self.repeat()
+        self._changed.set()
 
     def disconnect(self, holder: Holder) -> None:
         """Note that a connection has ended, of the harness or of another client."""
         if self._harnesses.pop(holder, None) is not None and not self._harnesses:
-            self.repeat()
+            self.repeat()  # the next one is another harness, even if it comes at once
 
     def repeat(self) -> None:
         """Tell lifecycle, soon, whether the harness is connected; a new lifecycle does not know."""
-        self._told.set()
+        self._told = None
+        self._changed.set()
 
     def issued(self, command: CommandIssued) -> None:
         """Forward a command of lifecycle."""
@@ -87,11 +90,16 @@ class Commands:
     async def _tell(self) -> None:
         """Tell lifecycle of each change. While lifecycle is away, its return is waited for."""
         while True:
-            await self._told.wait()
-            self._told.clear()
+            await self._changed.wait()
+            self._changed.clear()
+            connected = bool(self._harnesses)
+            if connected is self._told:
+                continue
+            self._told = connected
             try:
-                await self._lifecycle.harness_connected(bool(self._harnesses))
+                await self._lifecycle.harness_connected(connected)
             except HiveError as error:
+                self._told = None
                 log.info("Lifecycle was not told whether the harness is connected: %s", error)
 
     async def _answer(self, id: int, result: CommandResult) -> None:

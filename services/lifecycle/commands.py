@@ -36,8 +36,8 @@ class Peer:
     """Its unique name on the bus."""
     send: Callable[[CommandIssued], None]
     """Sends a command to it."""
-    gone: "asyncio.Future[None]"
-    """Done when the connection has left the bus."""
+    watch: Callable[[], "asyncio.Future[None]"]
+    """Returns a new future that is done when the connection has left the bus."""
 
 
 class Harness:
@@ -47,6 +47,7 @@ class Harness:
         self._name = name
         self._changed = changed
         self._peer: Peer | None = None
+        self._watched = ""
         self._pending: dict[int, asyncio.Future[CommandResult]] = {}
         self._told: deque[int] = deque(maxlen=MAX_PENDING)
 
@@ -60,7 +61,10 @@ class Harness:
         before, self._peer = self._peer, peer
         if before is not None and before.name != peer.name:
             self._fail_pending()
-        peer.gone.add_done_callback(lambda _: self._left(peer))
+        # An agent can open and close connections without end: one watch serves all of them.
+        if self._watched != peer.name:
+            self._watched = peer.name
+            peer.watch().add_done_callback(lambda _: self._left(peer.name))
         self._changed(True)
 
     def disconnect(self) -> None:
@@ -99,9 +103,9 @@ class Harness:
         finally:
             del self._pending[id]
         if result.error:
-            text = one_line(result.error, MAX_TEXT)
-            raise Conflict(text) if self._peer else Unavailable(text)
-        return one_line(result.text, MAX_TEXT)
+            # Always a Conflict: the manager's tool shows no text of one, and this is the agent's.
+            raise Conflict(result.error)
+        return result.text
 
     def tell(self, id: int, verb: CommandVerb, arguments: CommandArguments) -> None:
         """Issue a command whose answer nobody waits for, if the harness is connected."""
@@ -124,10 +128,15 @@ class Harness:
                 f"Nobody waits for the command {id}: it was answered, or took longer than "
                 f"{ANSWER_SECONDS:.0f} s."
             )
-        answer.set_result(result)
+        error = one_line(result.error, MAX_TEXT)
+        if result.error and not error:
+            error = "The harness refused the command without a reason."
+        answer.set_result(CommandResult(one_line(result.text, MAX_TEXT), error))
 
-    def _left(self, peer: Peer) -> None:
-        if self._peer is peer:
+    def _left(self, peer: str) -> None:
+        if self._watched == peer:
+            self._watched = ""
+        if self._peer and self._peer.name == peer:
             self.disconnect()
 
     def _fail_pending(self) -> None:

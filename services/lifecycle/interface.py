@@ -284,7 +284,7 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
         def send(issued: records.CommandIssued) -> None:
             self.emit_to(connection, "CommandIssued", *issued)
 
-        return Peer(connection, send, self._bus.watch_sender(connection))
+        return Peer(connection, send, lambda: self._bus.watch_sender(connection))
 
 
 class Job1(Interface, name=names.JOB_INTERFACE):

@@ -396,8 +396,7 @@ class Lifecycle:
         agent = self._roster.agent(name)
         before = agent.turn_state
         agent.report(report)
-        if report.provider_limit_until is not None:
-            self.provider_limits.reported(agent, report.provider_limit_until)
+        self.provider_limits.reported(agent, report.provider_limit_until)
         for notice in login_notices(agent, before):
             self._tell(notice)
 

@@ -3,7 +3,9 @@
 import json
 import logging
 import sqlite3
-from dataclasses import astuple, fields
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
@@ -168,17 +170,14 @@ class Store:
         """Store the reports of an agent. A power failure may undo this, but not the end of
         lifecycle. A store that cannot be written is logged: the report itself counts."""
         marks = ", ".join("?" * len(_TURN_COLUMNS))
-        # A harness waits for the answer to its report, several times in each turn.
-        self._db.execute("pragma synchronous = normal")
         try:
-            self._db.execute(
-                f"insert or replace into turn ({', '.join(_TURN_COLUMNS)}) values ({marks})",  # noqa: S608
-                [_plain(getattr(record, column)) for column in _TURN_COLUMNS],
-            )
+            with self._unsynced():
+                self._db.execute(
+                    f"insert or replace into turn ({', '.join(_TURN_COLUMNS)}) values ({marks})",  # noqa: S608
+                    [_plain(getattr(record, column)) for column in _TURN_COLUMNS],
+                )
         except sqlite3.Error as error:
             log.error("the turn state of %s was not stored: %s", record.agent, error)
-        finally:
-            self._db.execute("pragma synchronous = full")
 
     # Limits of providers
 
@@ -188,12 +187,14 @@ class Store:
         return [LimitReport(**row) for row in self._db.execute(query)]
 
     def save_limit(self, limit: LimitReport) -> None:
-        """Store the report of a limit."""
-        self._db.execute(
-            "insert or replace into provider_limit (credential, agent, until, reported) "
-            "values (?, ?, ?, ?)",
-            astuple(limit),
-        )
+        """Store the report of a limit. A power failure may undo this, but not the end of
+        lifecycle."""
+        with self._unsynced():
+            self._db.execute(
+                "insert or replace into provider_limit (credential, agent, until, reported) "
+                "values (?, ?, ?, ?)",
+                (limit.credential, limit.agent, limit.until, limit.reported),
+            )
 
     def remove_limit(self, limit: LimitReport) -> None:
         """Remove the report of a limit."""
@@ -244,6 +245,15 @@ class Store:
         """Return the jobs that have not ended, oldest first."""
         query = "select number, agent, verb, wanted, arguments, state from job order by number"
         return [_job(row) for row in self._db.execute(query)]
+
+    @contextmanager
+    def _unsynced(self) -> Iterator[None]:
+        """Write without waiting for the disk: a harness waits for the answer to its report."""
+        self._db.execute("pragma synchronous = normal")
+        try:
+            yield
+        finally:
+            self._db.execute("pragma synchronous = full")
 
     def _insert(self, notice: Notice) -> None:
         self._db.execute(

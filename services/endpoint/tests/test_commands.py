@@ -30,6 +30,20 @@ async def test_lifecycle_learns_when_the_harness_comes_and_goes(hive: Hive) -> N
     assert (await told(hive))[1] is False
 
 
+async def test_lifecycle_is_told_of_changes_alone(hive: Hive) -> None:
+    assert (await told(hive))[1] is False
+    first = await hive.harness()
+    assert (await told(hive))[1] is True
+    for _ in range(3):
+        other = await hive.harness()
+        await other.call("report", turn_state="idle")
+        other.writer.close()
+    first.writer.close()
+    assert (await told(hive))[1] is False
+    await hive.harness()
+    assert (await told(hive))[1] is True
+
+
 async def test_a_new_lifecycle_is_told_again(hive: Hive) -> None:
     await told(hive)
     await hive.harness()

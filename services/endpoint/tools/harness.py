@@ -88,7 +88,8 @@ class ReportArguments(Arguments):
         Field(description="How many tokens the context can hold."),
     ] = None
     session: Annotated[
-        Annotated[str, Field(max_length=64)] | None, Field(description="The id of the session.")
+        Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{0,64}$")] | None,
+        Field(description="The id of the session."),
     ] = None
     credential: Annotated[
         Literal["key", "login", "scripted", "none"] | None,

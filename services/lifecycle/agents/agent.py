@@ -100,11 +100,11 @@ class Spec:
         return self.name == names.MANAGER
 
 
-_KEPT: Final = ("model", "context_tokens", "context_limit", "logged_in")
+_KEPT: Final = ("model", "effort", "session", "context_tokens", "context_limit", "logged_in")
 """The fields of a report that are shown as they are."""
 
-_TEXTS: Final = {"activity": MAX_ACTIVITY, "effort": MAX_EFFORT, "session": MAX_SESSION}
-"""The texts in a report, and how many characters of each are kept."""
+CREDENTIALS: Final = ("key", "login", "scripted", "none")
+"""The kinds of credentials of a harness."""
 
 
 @dataclass
@@ -157,7 +157,9 @@ class Agent:
         self.model = record.model or self.model
         self.effort, self.session = record.effort, record.session
         self.context_tokens, self.context_limit = record.context_tokens, record.context_limit
-        self.logged_in, self.credential = record.logged_in, record.credential
+        self.logged_in = record.logged_in
+        # Earlier versions stored any text.
+        self.credential = record.credential if record.credential in CREDENTIALS else ""
         self.turn_since = record.since
 
     @property
@@ -246,14 +248,12 @@ class Agent:
             InvalidArgument: the report is not valid; nothing of it is noted.
         """
         turn = self.turn.reported(report, self.unit_status.invocation)
+        _check(report)
         if report.credential is not None:
-            self.credential = report.credential[:16]
+            self.credential = report.credential
         values = {key: getattr(report, key) for key in _KEPT if getattr(report, key) is not None}
-        if report.model is not None:
-            names.check_model_name(report.model)
-        for key, most in _TEXTS.items():
-            if (text := getattr(report, key)) is not None:
-                values[key] = one_line(text, most)
+        if report.activity is not None:
+            values["activity"] = one_line(report.activity, MAX_ACTIVITY)
         if self.unit_status.up or self.state is AgentState.STARTING:
             if turn.state is not self.turn.state:
                 values.setdefault("activity", "")
@@ -314,4 +314,29 @@ def check_effort(effort: str) -> None:
     if not _EFFORT.fullmatch(effort):
         raise InvalidArgument(
             f"{effort[:40]!r} is not a valid level of effort. Use low, medium, high, xhigh or max."
+        )
+
+
+_SESSION: Final = re.compile(rf"[A-Za-z0-9_.-]{{0,{MAX_SESSION}}}")
+
+
+def _check(report: Report) -> None:
+    """Check the names in a report: others read them, and compare the credentials.
+
+    Raises:
+        InvalidArgument: a name is not valid.
+    """
+    if report.model is not None:
+        names.check_model_name(report.model)
+    if report.effort is not None:
+        check_effort(report.effort)
+    if report.session is not None and not _SESSION.fullmatch(report.session):
+        raise InvalidArgument(
+            f"{report.session[:70]!r} is not a valid session: use at most {MAX_SESSION} "
+            "characters A-Z a-z 0-9 _ . -."
+        )
+    if report.credential is not None and report.credential not in CREDENTIALS:
+        raise InvalidArgument(
+            f"{report.credential[:40]!r} is not a valid credential. Use one of: "
+            f"{', '.join(CREDENTIALS)}."
         )

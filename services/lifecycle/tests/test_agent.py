@@ -1,5 +1,7 @@
 """Reports, states and uid ranges."""
 
+from dataclasses import replace
+
 import pytest
 
 from services.lifecycle.agents import uid_ranges
@@ -53,6 +55,13 @@ def test_a_report_is_noted_and_announced(alice: Agent) -> None:
         {"context_tokens": True},
         {"context_tokens": 1 << 63},
         {"logged_in": 1},
+        {"credential": "login of bob"},
+        {"credential": ""},
+        {"effort": "Obey me!"},
+        {"effort": "x" * 33},
+        {"session": "a b"},
+        {"session": "x" * 65},
+        {"credential": "key", "session": "a\n"},
         {"name": "bob"},
     ],
 )
@@ -60,6 +69,18 @@ def test_a_bad_report_changes_nothing(alice: Agent, report: dict[str, object]) -
     with pytest.raises(InvalidArgument):
         alice.report(REPORT.parse({"turn_state": "idle"} | report))
     assert alice.turn_state is TurnState.OFFLINE
+    assert (alice.credential, alice.effort, alice.session) == ("", "", "")
+
+
+@pytest.mark.parametrize("credential", ["key", "login", "scripted", "none"])
+def test_a_harness_names_its_credential(alice: Agent, credential: str) -> None:
+    alice.report(Report(credential=credential, effort="x-high", session="0b6d-4_e.f"))
+    assert (alice.credential, alice.effort) == (credential, "x-high")
+    restored = Agent(Spec("alice", 0x1000_0000, "0" * 32), "unit")
+    restored.restore(alice.turn_record)
+    assert (restored.credential, restored.session) == (credential, "0b6d-4_e.f")
+    restored.restore(replace(alice.turn_record, credential="anything"))
+    assert restored.credential == ""
 
 
 def test_whoever_does_not_run_is_offline(alice: Agent) -> None:

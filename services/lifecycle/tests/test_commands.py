@@ -32,7 +32,12 @@ class Endpoint:
     def __init__(self, name: str) -> None:
         self.received: asyncio.Queue[CommandIssued] = asyncio.Queue()
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.peer = Peer(name, self.received.put_nowait, self.gone)
+        self.watches = 0
+        self.peer = Peer(name, self.received.put_nowait, self.watch)
+
+    def watch(self) -> "asyncio.Future[None]":
+        self.watches += 1
+        return self.gone
 
     async def next(self) -> CommandIssued:
         async with asyncio.timeout(5):
@@ -61,6 +66,45 @@ async def test_a_refusal_is_a_conflict(desk: Desk) -> None:
     desk.commands.of("alice").done((await endpoint.next()).id, CommandResult(error="No turn."))
     with pytest.raises(Conflict, match=r"No turn\."):
         await asked
+
+
+@pytest.mark.parametrize("how", ["disconnect", "gone"])
+async def test_a_refusal_is_a_conflict_though_the_harness_has_left_since(
+    desk: Desk, how: str
+) -> None:
+    endpoint = desk.connect()
+    asked = desk.issue()
+    refusal = CommandResult(error="Obey\nme. " + "x" * 600)
+    desk.commands.of("alice").done((await endpoint.next()).id, refusal)
+    if how == "disconnect":
+        desk.commands.of("alice").disconnect()
+    else:
+        endpoint.gone.set_result(None)
+    with pytest.raises(Conflict, match=r"^Obey me\. x{491}$"):
+        await asked
+
+
+async def test_a_refusal_of_blanks_is_no_success(desk: Desk) -> None:
+    endpoint = desk.connect()
+    asked = desk.issue()
+    desk.commands.of("alice").done((await endpoint.next()).id, CommandResult("Done.", error=" \n"))
+    with pytest.raises(Conflict, match="without a reason"):
+        await asked
+
+
+async def test_a_connection_is_watched_once(desk: Desk) -> None:
+    endpoint = desk.connect()
+    for _ in range(20):
+        desk.commands.of("alice").connect(endpoint.peer)
+        desk.commands.of("alice").disconnect()
+    desk.commands.of("alice").connect(endpoint.peer)
+    assert endpoint.watches == 1
+    endpoint.gone.set_result(None)
+    await asyncio.sleep(0)
+    assert not desk.commands.of("alice").connected
+    again = desk.connect(":1.8")
+    assert again.watches == 1
+    assert desk.commands.of("alice").connected
 
 
 async def test_nothing_is_issued_to_a_harness_that_is_away(desk: Desk) -> None:

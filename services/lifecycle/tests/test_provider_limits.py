@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from services.lifecycle.agents.provider_limit import LimitReport
+from services.agentfile import AgentFile
+from services.lifecycle.agents.provider_limit import SECOND, TRIAL, LimitReport
 from services.lifecycle.agents.turn import now
 from services.lifecycle.commands import Peer
-from services.lifecycle.tests.room import Room
-from services.lifecycle.watch.provider_limits import LONGEST, RETRIAL, SECOND, TRIAL, end_for
+from services.lifecycle.options import DEPLOY
+from services.lifecycle.tests.room import DONE, Room
+from services.lifecycle.watch import provider_limits
+from services.lifecycle.watch.provider_limits import LONGEST, PACE, RETRIAL, end_for
 from wire.principal import agent
 from wire.records.lifecycle import CommandIssued, CommandVerb, JobVerb, Report
 
@@ -38,7 +41,7 @@ class Hive(Room):
             assert issued.verb is CommandVerb.HOLD_UNTIL
             told.append(int(issued.arguments.value))
 
-        self.lifecycle.harness_connected(agent(name), name, Peer(f":1.{name}", send, gone))
+        self.lifecycle.harness_connected(agent(name), name, Peer(f":1.{name}", send, lambda: gone))
 
     def report(self, name: str, report: Report) -> None:
         self.lifecycle.report(agent(name), name, report)
@@ -85,6 +88,105 @@ def test_one_agent_alone_cannot_stop_the_others_for_long() -> None:
     assert end_for("carol", [alice, bob], 2 * TRIAL) == 5 * HOUR
     assert end_for("carol", [alice, bob], 6 * HOUR) == 0
     assert end_for("alice", [alice, bob], 9 * HOUR) == 0
+
+
+class Clock:
+    """The time, which the test moves on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ahead = 0
+        monkeypatch.setattr(provider_limits, "now", self.now)
+
+    def now(self) -> int:
+        return now() + self._ahead
+
+    def wait(self, time: int) -> None:
+        self._ahead += time
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+async def test_an_agents_limits_are_taken_at_a_pace(hive: Hive, clock: Clock) -> None:
+    await hive.add("alice", "bob")
+    first = clock.now() + HOUR
+    hive.limit("alice", first)
+    for number in range(1, 50):
+        hive.limit("alice", first + number * SECOND)
+    assert hive.holds["alice"] == [seconds(first)]
+    assert len(hive.holds["bob"]) == 1
+    assert [limit.until for limit in hive.store.limits()] == [first]
+    clock.wait(PACE)
+    hive.report("alice", Report(turn_state="rate-limited"))
+    assert hive.holds["alice"] == [seconds(first), seconds(first + 49 * SECOND)]
+    hive.report("alice", Report(turn_state="rate-limited"))
+    assert len(hive.holds["alice"]) == 2
+
+
+async def test_an_end_is_taken_at_once_and_nothing_comes_after_it(hive: Hive, clock: Clock) -> None:
+    await hive.add("alice", "bob")
+    for number in range(50):
+        hive.limit("alice", clock.now() + HOUR + number * SECOND)
+        hive.limit("alice", 0)
+    assert len(hive.holds["bob"]) == 2
+    clock.wait(PACE)
+    hive.report("alice", Report(turn_state="idle"))
+    assert hive.holds["bob"][1:] == [0]
+    assert hive.lifecycle.provider_limits.until("alice") == 0
+
+
+async def test_a_limit_that_flaps_slowly_is_one_trial(hive: Hive, clock: Clock) -> None:
+    await hive.add("alice", "bob")
+    end = clock.now() + 30 * SECOND
+    hive.limit("alice", end)
+    for number in range(1, 5):
+        clock.wait(PACE)
+        hive.limit("alice", end + number * HOUR)
+    assert hive.holds["bob"] in ([seconds(end)], [seconds(end), 0])
+    hive.limit("alice", 0)
+    clock.wait(PACE)
+    before = len(hive.holds["bob"])
+    hive.limit("alice", clock.now() + HOUR)
+    assert len(hive.holds["bob"]) == before
+    assert hive.lifecycle.provider_limits.until("bob") == 0
+    assert hive.lifecycle.provider_limits.until("alice") > clock.now()
+
+
+async def test_one_report_holds_nobody_else_who_waits_for_the_operator(hive: Hive) -> None:
+    await hive.add("alice", "bob")
+    for name in ("alice", "bob"):
+        await deploy_without_resuming(hive, name)
+    hive.limit("alice", now() + HOUR)
+    await until_held(hive, "alice")
+    await asyncio.sleep(0)
+    assert [hold.agent for hold in hive.broker.held] == ["alice"]
+    hive.limit("bob", now() + HOUR)
+    await until_held(hive, "bob")
+    assert [hold.agent for hold in hive.broker.held] == ["alice", "bob"]
+
+
+async def test_a_confirmed_limit_holds_who_waits_for_the_operator(hive: Hive) -> None:
+    await hive.add("alice", "bob", "carol")
+    await deploy_without_resuming(hive, "carol")
+    hive.limit("alice", now() + HOUR)
+    hive.limit("bob", now() + HOUR)
+    await until_held(hive, "carol")
+
+
+async def deploy_without_resuming(hive: Hive, name: str) -> None:
+    commit = "b" * 40
+    hive.backend.configurations[commit] = AgentFile(resume_after_limit=False)
+    job = hive.lifecycle.deploy(name, commit, DEPLOY.parse({}))
+    assert await hive.diary.end_of(job) == DONE
+    hive.report(name, Report(turn_state="idle"))
+
+
+async def until_held(hive: Hive, name: str) -> None:
+    async with asyncio.timeout(5):
+        while name not in {hold.agent for hold in hive.broker.held}:
+            await hive.diary.news()
 
 
 async def test_a_repeated_report_does_not_hold_the_others_again(hive: Hive) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services import migration
+from services import migration, sqlite
+from services.lifecycle.agents.provider_limit import LimitReport
 from services.lifecycle.agents.record import PHASES, Phase, Record
 from services.lifecycle.notices.notice import Notice
 from services.lifecycle.store import MIGRATIONS, Store
@@ -50,6 +51,27 @@ def test_a_uid_range_has_one_owner(file: Path) -> None:
     assert len({r.uid_base for r in store.records()}) == 2
     store.remove("alice")
     assert [r.name for r in store.records()] == ["bob"]
+    store.close()
+
+
+def test_the_report_of_a_limit_does_not_wait_for_the_disk(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[sqlite3.Connection] = []
+    open_store = sqlite.open_store
+
+    def opening(path: Path, format: sqlite.StoreFormat) -> sqlite3.Connection:
+        opened.append(open_store(path, format))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite, "open_store", opening)
+    store = Store(file)
+    statements: list[str] = []
+    opened[0].set_trace_callback(lambda text: statements.append(text.lower()))
+    store.save_limit(LimitReport("key", "alice", 7, 5))
+    assert statements[0] == "pragma synchronous = normal"
+    assert statements[-1] == "pragma synchronous = full"
+    assert store.limits() == [LimitReport("key", "alice", 7, 5)]
     store.close()
 
 

@@ -3,7 +3,9 @@
 One harness reports the end of a limit. The other agents with that credential are told to begin no
 turn before then, and sleeping ones are not woken. An agent is not trusted alone: a hostile one
 could stop all others. So the others wait for a limit that one agent has reported only for
-TRIAL, once in RETRIAL; the limit holds to its end when a second agent reports it, too.
+TRIAL, once in RETRIAL; the limit holds to its end when a second agent reports it, too. Such a trial
+has nobody held who waits for the operator. An agent's reports count once in PACE, so that one that
+flaps makes no work for the others.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from datetime import datetime
 from typing import Final
 
 from services.lifecycle.agents.agent import Agent
-from services.lifecycle.agents.provider_limit import LimitReport
+from services.lifecycle.agents.provider_limit import NEVER, SECOND, TRIAL, LimitReport
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.agents.turn import now
 from services.lifecycle.notices.notice import Notice
@@ -23,16 +25,12 @@ from wire.records.lifecycle import CommandVerb, TurnState
 
 PROVIDER_LIMIT: Final = "provider-limit"
 
-SECOND: Final = 1_000_000
-TRIAL: Final = 600 * SECOND
-"""How long other agents wait for a limit that only one agent has reported."""
 RETRIAL: Final = 3600 * SECOND
 """How often one agent's report makes others wait."""
 LONGEST: Final = 8 * 24 * 3600 * SECOND
 """The longest limit; a provider's limits of a week are the longest that we know."""
-
-_ALWAYS: Final = 1 << 62
-"""A time that no limit has."""
+PACE: Final = 10 * SECOND
+"""How often a limit of one agent is taken; a later one waits for the agent's next report."""
 
 OWN: Final = "login"
 """The credential that each agent has for itself."""
@@ -50,8 +48,10 @@ def credential_of(agent: Agent, shared: str) -> str:
     return f"{OWN} of {agent.name}" if kind == OWN else kind
 
 
-def end_for(name: str, reports: Iterable[LimitReport], at: int) -> int:
-    """Return until when the agent `name` has to wait; 0 if it need not.
+def sure_end_for(name: str, reports: Iterable[LimitReport], at: int) -> int:
+    """Return the end of the limit of `name` that is no trial; 0 if there is none.
+
+    The agent has reported it, or two agents have.
 
     Args:
         name: the agent.
@@ -61,9 +61,20 @@ def end_for(name: str, reports: Iterable[LimitReport], at: int) -> int:
     running = [report for report in reports if report.until > at]
     ends = sorted((report.until for report in running), reverse=True)
     own = [report.until for report in running if report.agent == name]
-    confirmed = ends[1:2]
-    trials = [min(report.until, report.reported + TRIAL) for report in running]
-    end = max([*own, *confirmed, *trials], default=0)
+    return max([*own, *ends[1:2]], default=0)
+
+
+def end_for(name: str, reports: Iterable[LimitReport], at: int) -> int:
+    """Return until when the agent `name` has to wait; 0 if it need not.
+
+    Args:
+        name: the agent.
+        reports: the reports about its credential.
+        at: the time now.
+    """
+    running = [report for report in reports if report.until > at]
+    trials = [report.trial for report in running]
+    end = max([sure_end_for(name, running, at), *trials])
     return end if end > at else 0
 
 
@@ -99,6 +110,8 @@ class ProviderLimits:
         self._ended = ended
         self._hold = hold
         self._limited: set[str] = set()
+        self._taken: dict[str, int] = {}
+        self._later: dict[str, int] = {}
         self._reports: dict[tuple[str, str], LimitReport] = {}
         self._told: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -107,7 +120,7 @@ class ProviderLimits:
         """Go on with the limits that an earlier lifecycle has noted."""
         self._reports = {(one.credential, one.agent): one for one in self._store.limits()}
         # Those were held when the limit began, or the operator has let them go on since.
-        self._limited = {name for name in self._roster.agents if self.until(name)}
+        self._limited = {name for name in self._roster.agents if self._sure(name)}
         self._update()
 
     def stop(self) -> None:
@@ -117,34 +130,33 @@ class ProviderLimits:
 
     def until(self, name: str) -> int:
         """Return until when the agent `name` has to wait; 0 if it need not."""
-        agent = self._roster.agents.get(name)
-        if agent is None:
-            return 0
-        credential = self._credential(agent)
-        reports = [one for one in self._reports.values() if one.credential == credential]
-        return end_for(name, reports, now())
+        return end_for(name, self._about(name), now())
 
-    def reported(self, agent: Agent, until: int) -> None:
+    def reported(self, agent: Agent, until: int | None) -> None:
         """Note that the provider refuses the harness of `agent` until a time.
+
+        The end of a limit is taken at once. A limit that comes sooner than PACE after the one
+        before is kept, the latest alone, until the agent's next report of any kind.
 
         Args:
             agent: the agent.
-            until: the time; 0 if the provider answers again.
+            until: the time; 0 if the provider answers again; None if the report does not say.
         """
-        credential, at = self._credential(agent), now()
-        before = self._reports.get((credential, agent.name))
-        if until <= at:
-            if before and before.until > at:
-                self._keep(replace(before, until=at))
+        name = agent.name
+        if until is None:
+            until = self._later.get(name)
+            if until is None:
+                return
+        at = now()
+        if until > at and abs(at - self._taken.get(name, 0)) < PACE:
+            self._later[name] = until
+            return
+        self._later.pop(name, None)
+        if until > at:
+            self._taken[name] = at
+            self._begin(agent, until, at)
         else:
-            news = not self._of(credential, at)
-            again = before is not None and at < before.reported + RETRIAL
-            reported = before.reported if before and again else at
-            report = LimitReport(credential, agent.name, min(until, at + LONGEST), reported)
-            self._keep(report)
-            if news:
-                self._tell(self._notice(report))
-        self._update()
+            self._end(agent, at)
 
     def lift(self) -> list[str]:
         """Forget all limits: the operator knows that they have ended.
@@ -156,6 +168,8 @@ class ProviderLimits:
         for report in self._reports.values():
             self._store.remove_limit(report)
         self._reports.clear()
+        self._taken.clear()
+        self._later.clear()
         self._update()
         return waiting
 
@@ -167,8 +181,40 @@ class ProviderLimits:
         self._told.pop(name, None)
         agent = self._roster.agents.get(name)
         if agent and agent.turn.state is TurnState.RATE_LIMITED:
-            self._told[name] = _ALWAYS
+            self._told[name] = NEVER
         self._update()
+
+    def _begin(self, agent: Agent, until: int, at: int) -> None:
+        credential = self._credential(agent)
+        before = self._reports.get((credential, agent.name))
+        news = not self._of(credential, at)
+        until = min(until, at + LONGEST)
+        if before is not None and at < before.reported + RETRIAL:
+            report = replace(before, until=until, trial_until=before.trial)
+        else:
+            report = LimitReport(credential, agent.name, until, at)
+        self._keep(report)
+        if news:
+            self._tell(self._notice(report))
+        self._update()
+
+    def _end(self, agent: Agent, at: int) -> None:
+        before = self._reports.get((self._credential(agent), agent.name))
+        if before and before.until > at:
+            self._keep(replace(before, until=at))
+            self._update()
+
+    def _about(self, name: str) -> list[LimitReport]:
+        """Return the reports about the credential of the agent `name`."""
+        agent = self._roster.agents.get(name)
+        if agent is None or not self._reports:
+            return []
+        credential = self._credential(agent)
+        return [one for one in self._reports.values() if one.credential == credential]
+
+    def _sure(self, name: str) -> int:
+        """Return the end of the limit of the agent `name` that is no trial; 0 if there is none."""
+        return sure_end_for(name, self._about(name), now())
 
     def _of(self, credential: str, at: int) -> list[LimitReport]:
         """Return the reports about a credential that have not ended at `at`."""
@@ -187,6 +233,7 @@ class ProviderLimits:
                 del self._reports[key]
                 self._store.remove_limit(report)
         ends = {name: self.until(name) for name in self._roster.agents}
+        sure = {name: self._sure(name) for name, end in ends.items() if end}
         over = False
         for name, end in ends.items():
             told = self._told.get(name, 0)
@@ -194,11 +241,15 @@ class ProviderLimits:
             if end != told and (end or told > at):
                 self._command(name, CommandVerb.HOLD_UNTIL, str(-(-end // SECOND)))
             over = over or (told > 0 and not end)
-            if end and name not in self._limited:
-                self._hold(name, f"its provider's usage limit ends at {_clock(end)}")
+            # A trial is one agent's word: it must not hold another one for good.
+            if (limit := sure.get(name, 0)) and name not in self._limited:
+                self._hold(name, f"its provider's usage limit ends at {_clock(limit)}")
             self._told[name] = end
         self._told = {name: end for name, end in self._told.items() if name in ends}
-        self._limited = {name for name, end in ends.items() if end}
+        self._limited = {name for name, end in sure.items() if end}
+        for gone in (self._taken.keys() | self._later.keys()) - ends.keys():
+            self._taken.pop(gone, None)
+            self._later.pop(gone, None)
         if self._timer:
             self._timer.cancel()
         waiting = [end for end in ends.values() if end]
