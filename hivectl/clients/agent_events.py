@@ -1,6 +1,7 @@
 """The events of an agent, from its harness: pages of past ones, and what happens from now on."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -12,13 +13,17 @@ from wire.agent_web.client import JsonObject
 from wire.agent_web.http import confused
 from wire.bus import Bus
 from wire.clients.lifecycle import AgentClient
-from wire.errors import Unavailable
+from wire.errors import LimitExceeded, Unavailable
 from wire.records.lifecycle import TurnState
 
 PAGE: Final = 500
 """The events of a page."""
 MOST: Final = 20_000
 """The events of a turn that are read."""
+MOST_BYTES: Final = 48 * 2**20
+"""The bytes of the events that are read: they are all in memory."""
+MOST_PAGES: Final = 200
+"""The pages that are read; a harness fills each with PAGE events or 1 MiB, so it needs fewer."""
 TRIES: Final = 8
 """The tries to reach a harness that lifecycle says is there; it may just be starting."""
 BETWEEN: Final = 0.25
@@ -56,9 +61,11 @@ class AgentEvents:
         """Return the newest events, of a turn or of all, oldest first.
 
         Raises:
-            Unavailable: the harness is away.
+            LimitExceeded: they have more than MOST_BYTES.
+            Unavailable: the harness is away, or sends more pages than one needs.
         """
         found: list[JsonObject] = []
+        pages = size = 0
         query: dict[str, str | int] = {} if turn is None else {"turn": turn}
         while len(found) < most:
             query["limit"] = min(most - len(found), PAGE)
@@ -72,9 +79,28 @@ class AgentEvents:
             # A harness that sends the same page again and again would be asked for ever.
             if not isinstance(first, int) or (isinstance(before, int) and first >= before):
                 raise confused(self._name)
+            pages, size = pages + 1, size + self._size(events)
+            if size > MOST_BYTES:
+                raise self._too_much()
+            # Nor must pages of one small event each keep the command at work.
+            if pages > MOST_PAGES:
+                raise confused(self._name)
             query["before"] = first
             found = events + found
         return found
+
+    def _size(self, events: list[JsonObject]) -> int:
+        """Return the bytes of events."""
+        try:
+            return len(json.dumps(events, ensure_ascii=False).encode(errors="surrogatepass"))
+        except RecursionError as error:
+            raise confused(self._name) from error
+
+    def _too_much(self) -> LimitExceeded:
+        return LimitExceeded(
+            f"The events of {self._name} have more than {MOST_BYTES // 2**20} MiB. Ask for less: "
+            f"`hivectl watch {self._name} -n 20` shows the newest 20."
+        )
 
     def follow(
         self, after: int | None, on_lost: Callable[[str], None]

@@ -10,13 +10,12 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from functools import singledispatchmethod
 from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
-from hivectl.output.formats import count, money, span
+from hivectl.output.formats import count, moment_of, money, span
 from hivectl.output.terminal import STATE_COLOURS, Output
 from hivectl.output.text import literal, one_line, safe, wrap
 from wire.agent_web.records import (
@@ -57,7 +56,7 @@ LONGEST: Final = 500
 CALLS: Final = 256
 """The calls of tools whose names are remembered until they end."""
 COMPARED: Final = 200
-"""The lines of a text up to which it is compared with another; longer ones take too long."""
+"""The lines up to which the texts of one call are compared with others; more take too long."""
 CAUSES: Final = 20
 """The messages that are named of those that woke an agent."""
 
@@ -306,7 +305,7 @@ class EventLines:
 
     def _shown(self, at: float | None, entry: Entry) -> list[str]:
         """Return the lines of an entry, escaped, indented and wrapped."""
-        clock = " " * 8 if at is None else _clock(at)
+        clock = " " * 8 if at is None else f"{_clock(at):<8}"
         label = self._output.paint(f"{entry.label:<{LABEL}}", entry.colour)
         room = self._room
         found: list[str] = []
@@ -327,7 +326,8 @@ def _lines(text: str) -> list[Line]:
 
 
 def _clock(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S")
+    moment = moment_of(at)
+    return "-" if moment is None else moment.strftime("%H:%M:%S")
 
 
 def _until(until: float) -> str:
@@ -401,10 +401,17 @@ def _changes(values: dict[str, JsonValue]) -> Iterator[str]:
     """Yield the changed lines of a Write, an Edit or a MultiEdit, each with its sign."""
     edits = values.get("edits")
     found = [edit for edit in edits if isinstance(edit, dict)] if isinstance(edits, list) else []
+    left = COMPARED  # of all edits: their number has no limit
     for edit in [values, *found]:
-        old = _string(edit, "old_string")
-        new = _string(edit, "new_string") or _string(edit, "content")
-        yield from _changed_lines(_split(old), _split(new))
+        old = _split(_string(edit, "old_string"))
+        new = _split(_string(edit, "new_string") or _string(edit, "content"))
+        length = max(len(old), len(new))
+        if old and new and length <= left:
+            left -= length
+            yield from _changed_lines(old, new)
+        else:
+            yield from (f"-{line}" for line in old)
+            yield from (f"+{line}" for line in new)
 
 
 def _split(text: str) -> list[str]:
@@ -412,10 +419,6 @@ def _split(text: str) -> list[str]:
 
 
 def _changed_lines(old: list[str], new: list[str]) -> Iterator[str]:
-    if max(len(old), len(new)) > COMPARED:
-        yield from (f"-{line}" for line in old)
-        yield from (f"+{line}" for line in new)
-        return
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
         if tag != "equal":

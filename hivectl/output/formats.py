@@ -6,21 +6,39 @@ _SIZES = frozenset({"memory_high", "memory_max", "memory", "memory_peak", "disk"
 """The resources that are counted in bytes."""
 
 
+def moment_of(seconds: float) -> datetime | None:
+    """Return a time in seconds since 1970 as local time; None if no calendar shows it.
+
+    An agent can report any number: one that cannot be shown must not hide all the others.
+    """
+    try:
+        return datetime.fromtimestamp(seconds).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def local_time(microseconds: int) -> str:
-    """Return a time in microseconds since 1970 as local time; `-` for 0."""
-    if not microseconds:
+    """Return a time in microseconds since 1970 as local time; `-` for 0, or if none is shown."""
+    moment = moment_of(microseconds / 1e6) if microseconds else None
+    if moment is None:
         return "-"
-    moment = datetime.fromtimestamp(microseconds / 1e6).astimezone()
     today = moment.date() == datetime.now().astimezone().date()
     return moment.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
 
 
 def iso_time(microseconds: int) -> str | None:
-    """Return a time in microseconds since 1970 in ISO 8601, UTC, for programs; None for 0."""
+    """Return a time in microseconds since 1970 in ISO 8601, UTC, for programs.
+
+    Returns:
+        The time; None for 0, and for a time that ISO 8601 cannot show.
+    """
     if not microseconds:
         return None
     seconds, rest = divmod(microseconds, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:06d}Z"
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def size(count: int) -> str:
@@ -52,8 +70,14 @@ def age(microseconds: int) -> str:
 
 
 def short_time(microseconds: int) -> str:
-    """Return a time in microseconds since 1970 as local time, in at most 11 columns."""
-    moment = datetime.fromtimestamp(microseconds / 1e6).astimezone()
+    """Return a time in microseconds since 1970 as local time, in at most 11 columns.
+
+    Returns:
+        The time; `-` for one that cannot be shown.
+    """
+    moment = moment_of(microseconds / 1e6)
+    if moment is None:
+        return "-"
     now = datetime.now().astimezone()
     if moment.date() == now.date():
         return moment.strftime("%H:%M:%S")

@@ -33,6 +33,16 @@ async def test_list_is_an_aligned_table(hive: FakeHive, hivectl: Hivectl) -> Non
     assert "\x1b" not in ran.out
 
 
+async def test_one_number_of_an_agent_does_not_hide_the_others(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    hive.lifecycle.agents["alice"].show(turn_until=2**40 * 1_000_000)
+    assert len((await hivectl("list")).out.splitlines()) == 4
+    agents = (await hivectl("list", "--json")).json
+    assert [(a["name"], a["turn_until"]) for a in agents[:2]] == [("alice", None), ("bob-2", None)]
+    assert "until:      -\n" in (await hivectl("status", "alice")).out
+
+
 async def test_list_marks_a_model_that_is_not_known(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.lifecycle.agents["alice"].show(model="")
     _, alice, *_ = (await hivectl("list")).out.splitlines()

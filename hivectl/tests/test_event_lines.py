@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hivectl.output.event_lines import GUTTER, MORE, SOME, EventLines
+from hivectl.output.event_lines import COMPARED, GUTTER, MORE, SOME, EventLines
 from hivectl.output.terminal import Output
 from hivectl.tests.hostile import HOSTILE, assert_harmless
 from wire.agent_web.records import DATA, Event, State
@@ -280,6 +280,24 @@ def test_what_is_read_exactly_shows_plain_words_only(lines: EventLines) -> None:
         (word, {"a": 1}),
     ):
         assert plain in "".join(shown(lines, "tool-use", tool=tool, input=given)), tool
+
+
+def test_all_edits_of_a_call_are_compared_up_to_one_limit(lines: EventLines) -> None:
+    old = [str(n) for n in range(COMPARED // 2)]
+    edit = {"old_string": "\n".join(old), "new_string": "\n".join([*old[:-1], "x"])}
+    for count, changed in ((1, 1), (2, 2), (3, 2 + len(old)), (5, 2 + 3 * len(old))):
+        given = {"file_path": "/a", "edits": [edit] * count}
+        shown = texts(lines, "tool-use", tool="MultiEdit", input=given)
+        assert shown[0] == f"tool      MultiEdit /a (+{changed} -{changed})"
+
+
+@pytest.mark.parametrize("until", [2**33, 2**34, 2**40])
+def test_a_time_that_cannot_be_shown_harms_nothing(lines: EventLines, until: int) -> None:
+    assert len(shown(lines, "limit", text="used up", until=until)) == 1
+    made = Event.model_validate(event(1, "text", text="x")).model_copy(update={"at": 2.0**40})
+    assert lines.event(made) == [f"-{'':8}text      x"]
+    state = State(state="held").model_copy(update={"until": 2.0**40})
+    assert "held, until -" in lines.state(state)[0]
 
 
 def test_a_hostile_edit_is_compared_in_time(lines: EventLines) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hivectl.output.formats import iso_time, local_time
+from hivectl.output.formats import iso_time, local_time, short_time
 from hivectl.output.terminal import Output
 from hivectl.output.text import elide, literal, one_line, safe, width, wrap
 
@@ -82,6 +82,12 @@ def test_wide_characters_take_two_columns() -> None:
 def test_times() -> None:
     assert (local_time(0), iso_time(0)) == ("-", None)
     assert iso_time(1_700_000_000_000_007) == "2023-11-14T22:13:20.000007Z"
+
+
+@pytest.mark.parametrize("seconds", [2**38, 2**40, 2**43, -(2**43)])
+def test_a_time_that_no_calendar_shows(seconds: int) -> None:
+    at = seconds * 1_000_000
+    assert (local_time(at), short_time(at), iso_time(at)) == ("-", "-", None)
 
 
 def test_columns_are_aligned_as_they_are_shown() -> None:

@@ -14,6 +14,9 @@ from wire.records.lifecycle import (
     SpawnOptions,
 )
 
+LATEST: Final = 2**33 * 1_000_000
+"""The latest time that a harness may report, in the year 2242: any calendar can show it."""
+
 SPAWN: Final = Options(SpawnOptions, "option of Spawn")
 DEPLOY: Final = Options(DeployOptions, "option of Deploy", changes=Field(max_length=4000))
 REPORT: Final = Options(
@@ -21,8 +24,8 @@ REPORT: Final = Options(
     "field of a report",
     context_tokens=Field(ge=0, lt=1 << 63),
     context_limit=Field(ge=0, lt=1 << 63),
-    until=Field(ge=0),
-    provider_limit_until=Field(ge=0),
+    until=Field(ge=0, le=LATEST),
+    provider_limit_until=Field(ge=0, le=LATEST),
 )
 CANCEL: Final = Options(CancelOptions, "option of CancelTurn")
 COMMAND_RESULT: Final = Options(CommandResult, "field of a result")

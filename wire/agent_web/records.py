@@ -41,7 +41,8 @@ def _text(value: object) -> object:
 
 
 Number = Annotated[int, Field(ge=0, le=2**64 - 1)]
-Seconds = Annotated[float, Field(ge=0, le=2**40)]
+Seconds = Annotated[float, Field(ge=0, le=2**33)]
+"""Seconds, since 1970 or of a duration: up to the year 2242, which any calendar can show."""
 Money = Annotated[float, Field(ge=0, le=10**9)]
 """US dollars."""
 Text = Annotated[str, BeforeValidator(_text)]

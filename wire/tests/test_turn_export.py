@@ -133,6 +133,27 @@ def test_data_of_any_shape_are_shown(value: Any) -> None:
         html_page("alice", dict.fromkeys(TURN, value), odd).encode()
 
 
+@pytest.mark.parametrize("kind", [[], {}, ["tool-result"], 5, None, True])
+def test_a_type_of_any_shape_is_shown(kind: Any) -> None:
+    assert "some words" in html_page("alice", TURN, [event(kind, text="some words")])
+
+
+def test_deep_values_are_named_so() -> None:
+    deep: Any = []
+    for _ in range(3000):
+        deep = [deep]
+    given: list[dict[str, Any]] = [
+        {"woken_by": [{"id": deep, "from": deep, "kind": deep}]},
+        {"tools": {"Bash": deep}},
+        {"model": deep},
+    ]
+    for figures in given:
+        assert "(too deep)" in html_page("alice", {**TURN, **figures}, [])
+    first, second = json_lines("alice", {"id": deep}, [event("text", text=deep)])
+    assert json.loads(first) == {"agent": "alice", "left_out": "too deep"}
+    assert json.loads(second)["seq"] == 5
+
+
 def test_a_long_text_is_cut_and_says_so() -> None:
     page = html_page("alice", TURN, [event("text", text="x" * 10**6)])
     assert len(page) < 400_000
@@ -140,8 +161,8 @@ def test_a_long_text_is_cut_and_says_so() -> None:
 
 
 def test_lines_of_json_are_ascii_and_complete() -> None:
-    events = [event("text", text=HOSTILE), event("note", text="two\nlines")]
+    events = [event("text", text=HOSTILE + "\x7f"), event("note", text="two\nlines")]
     lines = list(json_lines("alice", TURN, events))
-    assert all(line.isascii() and line.count("\n") == 1 for line in lines)
+    assert all(line.isascii() and line[:-1].isprintable() and line[-1] == "\n" for line in lines)
     assert json.loads(lines[0]) == {"agent": "alice", "turn": TURN}
     assert [json.loads(line) for line in lines[1:]] == events

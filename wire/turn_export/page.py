@@ -99,20 +99,26 @@ def _plain(key: str, value: Json) -> Json:
     match key, value:
         case "woken_by", list():
             causes = [cause for cause in value if isinstance(cause, dict)]
-            return ", ".join(f"{c.get('kind')} {c.get('id')} of {c.get('from')}" for c in causes)
+            return ", ".join(_cause(cause) for cause in causes)
         case "tools", dict():
-            return ", ".join(f"{name} {calls}" for name, calls in value.items())
+            return ", ".join(f"{name} {_string(calls)}" for name, calls in value.items())
     return value
 
 
+def _cause(cause: JsonObject) -> str:
+    kind, number, sender = (_string(cause.get(key)) for key in ("kind", "id", "from"))
+    return f"{kind} {number} of {sender}"
+
+
 def _section(event: JsonObject, began: float | None) -> str:
-    kind, data = event.get("type"), event.get("data")
+    said, data = event.get("type"), event.get("data")
+    kind = said if isinstance(said, str) else ""
     values = data if isinstance(data, dict) else {}
     at = _number(event.get("at"))
     after = f"+{at - began:.1f} s" if at is not None and began is not None else ""
     number = _exact(event.get("seq"))
-    head = f'<header><b>{_exact(kind)}</b> {after} <span class="dim">{number}</span></header>'
-    shown = _SHOWN.get(kind if isinstance(kind, str) else "", _other)(values)
+    head = f'<header><b>{_exact(said)}</b> {after} <span class="dim">{number}</span></header>'
+    shown = _SHOWN.get(kind, _other)(values)
     if kind in _FOLDED:
         shown = f"<details><summary>{_summary(values)}</summary>{shown}</details>"
     return f"<section>{head}{shown}</section>"

@@ -310,6 +310,7 @@ async def test_record_turn_reaches_the_ledger_in_its_units(hive: Hive) -> None:
         {"tools": {"a b": 1}},
         {"tools": {f"t{n}": 1 for n in range(65)}},
         {"started": -1},
+        {"started": 2.0**34},
         {"turn": 2**64},
         {"agent": "bob"},
     ],
@@ -331,6 +332,17 @@ async def test_a_report_has_no_room_for_a_sentence(hive: Hive, model: str) -> No
     await harness.call("report", model="us.anthropic.claude-opus-4-1-20250805-v1:0[1m]")
     assert await reported(hive) == {"model": "us.anthropic.claude-opus-4-1-20250805-v1:0[1m]"}
     assert hive.agents["alice"].reports.empty()
+
+
+@pytest.mark.parametrize("name", ["until", "provider_limit_until"])
+async def test_a_reported_time_is_one_that_can_be_shown(hive: Hive, name: str) -> None:
+    harness = await hive.harness()
+    for wrong in (-1, 2**33 + 1, 2**40):
+        answer = await harness.call("report", **{name: wrong})
+        assert answer["isError"] is True
+        assert name in text(answer)
+    await harness.call("report", **{name: 2**33})
+    assert await reported(hive) == {name: 2**33 * 1_000_000}
 
 
 async def reported(hive: Hive) -> dict[str, Any]:

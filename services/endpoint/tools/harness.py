@@ -13,8 +13,8 @@ from wire.records.lifecycle import CommandResult, Report
 Text = Annotated[str, Field(max_length=4000)]
 """A text of the harness for the operator. Lifecycle keeps the beginning, on one line."""
 
-Seconds = Annotated[int, Field(ge=0, le=2**40)]
-"""A time in seconds since 1970."""
+Seconds = Annotated[int, Field(ge=0, le=2**33)]
+"""A time in seconds since 1970, up to the year 2242: whoever shows it must be able to."""
 
 
 Ids = Annotated[list[Id], Field(max_length=1000, description="Ids of messages that recv returned.")]

@@ -12,8 +12,8 @@ from wire.records.ledger import Turn
 Count = Annotated[int, Field(ge=0, le=2**32)]
 Tokens = Annotated[int, Field(ge=0, le=10**10)]
 Milliseconds = Annotated[int, Field(ge=0, le=7 * 24 * 3600 * 1000)]
-At = Annotated[float, Field(ge=0, le=2**40, allow_inf_nan=False)]
-"""Seconds since 1970."""
+At = Annotated[float, Field(ge=0, le=2**33, allow_inf_nan=False)]
+"""Seconds since 1970, up to the year 2242: whoever shows them must be able to."""
 
 
 class RecordTurnArguments(Arguments):

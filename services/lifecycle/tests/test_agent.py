@@ -43,6 +43,8 @@ def test_a_report_is_noted_and_announced(alice: Agent) -> None:
         {"turn_state": "held"},
         {"turn_state": "harness-away"},
         {"until": -1},
+        {"until": 2**33 * 1_000_000 + 1},
+        {"provider_limit_until": 2**33 * 1_000_000 + 1},
         {"turn_state": 3},
         {"model": "x" * 129},
         {"model": ""},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from wire.agent_web import AgentWeb, Event, Partial, State, http
 from wire.agent_web import client as under_test
@@ -41,6 +42,14 @@ async def test_the_state(fake: FakeWeb, web: AgentWeb) -> None:
         None,
         7,
     )
+
+
+@pytest.mark.parametrize("at", [-1, 2**33 + 1, 2**40, 1e300])
+def test_a_time_that_no_calendar_shows_is_not_valid(at: float) -> None:
+    with pytest.raises(ValidationError):
+        Event.model_validate({"seq": 1, "at": at})
+    with pytest.raises(ValidationError):
+        State.model_validate({"state": "idle", "since": at})
 
 
 async def test_pages_of_events(fake: FakeWeb, web: AgentWeb) -> None:
