@@ -117,7 +117,7 @@ function makeDecision(question, submit) {
   });
   const rule = el("p", { className: "by rule", hidden: textOf(question.rule) === "" });
   putText(rule, ["Always allow adds ", question.rule, ` to allowed_tools of ${question.from}.`].flat());
-  return deny < 0 ? [...controls, own, submit] : [...controls, rule, own];
+  return [...controls, rule, own, ...(deny < 0 ? [submit] : [])];
 }
 
 function makeChoice(choice, index) {

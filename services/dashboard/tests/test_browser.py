@@ -151,6 +151,19 @@ async def test_a_tool_call_is_decided_with_its_arguments_in_view(
     assert await browser.violations() == []
 
 
+async def test_the_rule_of_always_allow_is_shown_without_a_deny(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    call: dict[str, Any] = {"permission": "0a1b", "rule": "Bash(git push:*)"}
+    page.hive.broker.ask("alice", "operator", "May I use Bash?", *CHOICES[:3], **call)
+    await log_in()
+    await browser.sees(
+        ".asked .rule", "Always allow adds Bash(git push:*) to allowed_tools of alice."
+    )
+    await browser.click(".asked form button:nth-of-type(3)")
+    await browser.until(lambda _: page.hive.broker.questions[0].answer == ["Always allow"])
+
+
 async def test_a_long_call_is_read_before_it_is_allowed(
     page: Page, browser: Browser, log_in: LogIn
 ) -> None:
