@@ -7,12 +7,19 @@ import { shown } from "./event_items.js";
 import { moment, putTime, textOf } from "./text.js";
 
 const TICK_MS = 5000;
-const IN_TURN = new Set(["thinking", "compacting", "waiting"]);
+// A turn may also wait in `rate-limited` and `error` for its next try; without one, the harness refuses.
+const CANCELLABLE = new Set(["thinking", "compacting", "waiting", "rate-limited", "error"]);
 const NO_HARNESS = new Set(["offline", "harness-away"]);
 const REMEDIES = {
   "needs-login": (name) => ["Run ", el("code", {}, `hivectl login ${name}`), " on the hive's host."],
   "harness-away": (name) => ["If this lasts, run ", el("code", {}, `hivectl status ${name}`), " on the hive's host."],
-  held: () => ["Its messages stay queued. The question about it is among the questions to you."],
+  "rate-limited": () => [el("code", {}, "hivectl lift-limits"), " on the hive's host lets it try again now."],
+  error: (name) => ["Run ", el("code", {}, `hivectl status ${name}`), " on the hive's host: it shows the log and a remedy."],
+  held: (name) => [
+    "Its messages stay queued. ",
+    el("code", {}, `hivectl unhold ${name}`),
+    " on the hive's host lets it go on; a question to you may be open about it.",
+  ],
 };
 
 export class Now {
@@ -66,7 +73,7 @@ export class Now {
     this.#age(this.#section.querySelector(".turn time"), agent.turn_since);
     this.#reason(agent);
     const isUp = !NO_HARNESS.has(agent.turn_state);
-    this.#buttons.cancel.disabled = !IN_TURN.has(agent.turn_state);
+    this.#buttons.cancel.disabled = !CANCELLABLE.has(agent.turn_state);
     this.#buttons.compact.disabled = !isUp;
     this.#buttons["new-session"].disabled = !isUp;
     this.#figures(agent, isUp ? live : null, turn, cost);

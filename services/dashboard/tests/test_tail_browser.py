@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -354,11 +355,17 @@ async def test_the_state_has_its_age_its_reason_and_its_end(
     await browser.sees("#agent .turn", "rate limited")
     await browser.sees("#agent .turn time", "for ")
     await browser.sees("#agent .why", "The usage limit is reached. · until")
+    await browser.sees("#agent .why", "hivectl lift-limits")
     await browser.sees("[data-figure=model]", "opus")
     await browser.sees("[data-figure=effort]", "high")
     await browser.sees("[data-figure=context]", "75 % 150 k of 200 k")
     alice.show(turn_state=TurnState.NEEDS_LOGIN, turn_reason="", turn_until=0)
     await browser.sees("#agent .why", "Run hivectl login alice")
+    alice.show(turn_state=TurnState.ERROR, turn_reason="The API cannot be reached.")
+    await browser.sees("#agent .why", "The API cannot be reached. Run hivectl status alice")
+    alice.show(turn_state=TurnState.HELD, turn_reason="")
+    await browser.sees("#agent .why", "hivectl unhold alice")
+    await browser.sees("#agent .why", "may be open")
     alice.show(turn_state=TurnState.THINKING, activity="Bash: make")
     await browser.sees("#agent .why", "Bash: make")
     alice.show(turn_state=TurnState.IDLE, activity="")
@@ -399,6 +406,24 @@ async def test_the_buttons_steer_the_harness(page: Page, browser: Browser, log_i
     assert await browser.value(
         "[...document.querySelectorAll('[data-command]')].every((one) => one.disabled)"
     )
+
+
+@pytest.mark.parametrize("state", [TurnState.RATE_LIMITED, TurnState.ERROR])
+async def test_a_turn_is_cancelled_between_its_tries(
+    page: Page, browser: Browser, log_in: LogIn, state: TurnState
+) -> None:
+    alice = page.hive.agents["alice"]
+    await log_in()
+    await open_page(page, browser)
+    await browser.sees("#agent .turn", "idle")
+    alice.show(turn_state=state)
+    await browser.sees("#agent .turn", state.replace("-", " "))
+    await browser.click("[data-command=cancel]")
+    await browser.sees("#said", "cancel is done.")
+    assert alice.commands == [("cancel", False)]
+    alice.refusal = "There is no turn to cancel."
+    await browser.click("[data-command=cancel]")
+    await browser.sees("#write .error", "There is no turn to cancel.")
 
 
 async def test_the_prompt_sends_messages_and_runs_commands(
