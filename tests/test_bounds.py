@@ -1,9 +1,14 @@
 """Bounds that two rooms must agree on, because they may not import each other."""
 
+import json
+
+from harness.events.events import MAX_DATA
+from harness.events.store import MAX_PARTIAL
 from services.broker.questions import questions as taken
 from services.config import MAX_BODY_BYTES, BrokerConfig
 from services.endpoint.tools import arguments as agent
 from services.endpoint.tools import questions as asked
+from wire.agent_web.http import MAX_LINE
 from wire.connection import MAX_RECEIVED
 
 
@@ -15,3 +20,10 @@ def test_the_tools_and_the_broker_have_the_same_bounds() -> None:
 
 def test_wire_receives_the_largest_message_that_the_settings_allow() -> None:
     assert MAX_RECEIVED >= MAX_BODY_BYTES + 64 * 1024
+
+
+def test_the_host_takes_each_event_and_text_of_a_harness() -> None:
+    around = 4 * 1024
+    assert MAX_DATA + around <= MAX_LINE
+    escaped = len(json.dumps("\N{GRINNING FACE}")) - 2
+    assert escaped * MAX_PARTIAL + around <= MAX_LINE

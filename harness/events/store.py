@@ -14,8 +14,11 @@ from harness.jsonvalues import Json, JsonObject
 
 log = logging.getLogger(__name__)
 
-MAX_PARTIAL: Final = 256 * 1024
-"""Characters of the text of the block that is being written; the beginning is dropped."""
+MAX_PARTIAL: Final = 80 * 1024
+"""Characters of the text of the block that is being written; the beginning is dropped.
+
+As JSON in ASCII they fit into a line of the stream, of which the host takes 1 MiB.
+"""
 
 
 ENDS_PARTIAL: Final = frozenset({"text", "thinking", "tool-use", "result", "turn-end"})

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from wire import web_socket
 from wire.agent_web.http import confused, request
 from wire.agent_web.records import Event, Events, Partial, Record, State, Turn, Turns
+from wire.errors import LimitExceeded
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 JsonObject: TypeAlias = dict[str, Json]
@@ -21,6 +22,11 @@ SECONDS: Final = 10.0
 """The seconds that an answer may take."""
 IDLE: Final = 60.0
 """The seconds after which a silent stream is given up; a harness sends a comment every 20 s."""
+MAX_VALUES: Final = 50_000
+"""The objects, lists and commas of an answer or of an event.
+
+They limit the memory of parsed JSON: `{"":0},` grows thirty times when it is parsed.
+"""
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _LONE: Final = re.compile("[\ud800-\udfff]")
@@ -144,7 +150,13 @@ def _target(path: str, query: Mapping[str, str | int] | None) -> str:
 
 
 def _parse(text: bytes, agent: str) -> JsonObject:
-    """Return the JSON object that `text` is, with lone surrogates replaced."""
+    """Return the JSON object that `text` is, with lone surrogates replaced.
+
+    Raises:
+        LimitExceeded: it has too many values.
+        Unavailable: it is no JSON object.
+    """
+    _check_values(text, agent)
     try:
         found: Json = json.loads(text.decode(errors="replace"))
         if _SURROGATE.search(text):
@@ -154,6 +166,22 @@ def _parse(text: bytes, agent: str) -> JsonObject:
     if not isinstance(found, dict):
         raise confused(agent)
     return found
+
+
+def _check_values(text: bytes, agent: str) -> None:
+    """Refuse JSON that would need much more memory than its length, before it is parsed."""
+    if len(text) <= MAX_VALUES:
+        return
+    plain = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    # No more than a key and a value follow each bracket and comma, so more quotes are too many
+    # values; and only so many pieces are made here.
+    if plain.count(b'"') <= 4 * MAX_VALUES:
+        structure = b"".join(plain.split(b'"')[::2])
+        if sum(structure.count(sign) for sign in (b"{", b"[", b",")) <= MAX_VALUES:
+            return
+    raise LimitExceeded(
+        f"The harness of {agent} answered with more than {MAX_VALUES} values; ask for less."
+    )
 
 
 def _cleaned(value: Json) -> Json:

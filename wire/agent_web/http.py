@@ -14,7 +14,9 @@ from typing import Final
 from wire.errors import LimitExceeded, NotFound, Timeout, Unavailable
 
 MAX_BODY: Final = 8 * 2**20
-"""The bytes of an answer, and of an event in a stream."""
+"""The bytes of an answer."""
+MAX_LINE: Final = 2**20
+"""The bytes of a line; an event of a stream is one line."""
 MAX_HEAD: Final = 64
 """The lines before the body."""
 
@@ -49,7 +51,10 @@ class Answer:
         while piece := await self._reader.read(_CHUNK):
             found += piece
             if len(found) > MAX_BODY:
-                raise too_long(self._agent)
+                raise LimitExceeded(
+                    f"The harness of {self._agent} answered with more than {MAX_BODY // 2**20} "
+                    "MiB; ask for less."
+                )
         return bytes(found)
 
     async def lines(self, idle: float) -> AsyncIterator[bytes]:
@@ -59,7 +64,7 @@ class Answer:
             idle: the seconds within which each line must come.
 
         Raises:
-            LimitExceeded: a line has more than MAX_BODY bytes.
+            LimitExceeded: a line has more than MAX_LINE bytes.
             Timeout: no line has come in time.
             OSError: the connection was lost.
         """
@@ -106,7 +111,7 @@ async def request(
         Timeout: the body did not begin in time, or what the block awaits raised TimeoutError.
     """
     try:
-        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_BODY)
+        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_LINE)
     except OSError as error:
         connection.close()
         raise lost(agent) from error
@@ -132,9 +137,10 @@ def lost(agent: str) -> Unavailable:
 
 
 def too_long(agent: str) -> LimitExceeded:
-    """Return the error for an answer that is too long."""
+    """Return the error for a line that is too long."""
     return LimitExceeded(
-        f"The harness of {agent} answered with more than {MAX_BODY // 2**20} MiB; ask for less."
+        f"The harness of {agent} sent a line of more than {MAX_LINE // 2**20} MiB. Look at the "
+        f"agent; `hivectl restart {agent}` starts its harness again."
     )
 
 

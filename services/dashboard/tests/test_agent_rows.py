@@ -1,6 +1,7 @@
 """The rows of an agent's events, turns and days: checked, bounded, and shown as what they are."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -77,6 +78,21 @@ def test_a_diff_of_hostile_texts_takes_linear_time() -> None:
         assert diff["added"] == diff["removed"] == 100_000
         assert len(diff["lines"]) <= 2_000
         assert diff["more"] > 0
+
+
+def test_a_diff_of_a_long_text_takes_little_memory() -> None:
+    tracemalloc.start()
+    try:
+        long = "\n" * 4_000_000
+        tracemalloc.reset_peak()
+        found = use("Edit", file_path="/x", old_string=long, new_string=long + "x")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found["cut"] is True
+    assert most - len(long) < 20_000_000
+    found = use("Write", file_path="/x", content=long)
+    assert (found["cut"], found["blocks"][0]["more"] > 0) == (True, True)
 
 
 def test_send_has_its_whole_body() -> None:

@@ -149,10 +149,16 @@ HOSTILE: dict[str, tuple[bytes, type[HiveError]]] = {
     "a head that ends": (b"HTTP/1.1 200 OK\r\na: b", Unavailable),
     "no JSON": (answer(b"<html>"), Unavailable),
     "no object": (answer(b"[1]"), Unavailable),
-    "deep JSON": (answer(b"[" * 200_000), Unavailable),
-    "a deep object": (answer(b'{"a":' * 200_000), Unavailable),
+    "deep JSON": (answer(b"[" * 40_000), Unavailable),
+    "a deep object": (answer(b'{"a":' * 40_000), Unavailable),
     "a long number": (answer(b'{"a":' + b"9" * 10_000 + b"}"), Unavailable),
     "a long body": (answer(b'"' + LONG), LimitExceeded),
+    "many values": (answer(b'{"a":[' + b'{"":0},' * 30_000 + b"0]}"), LimitExceeded),
+    "many values after quotes": (
+        answer(rb'{"a":"\\","b":"\"","c":[' + b'{"":0},' * 30_000 + b"0]}"),
+        LimitExceeded,
+    ),
+    "many strings": (answer(b'{"a":' + b'""' * 200_000 + b"}"), LimitExceeded),
     "another state": (answer(b'{"state": [1]}'), Unavailable),
     "no number": (answer(b'{"state": "idle", "cost_today_usd": NaN}'), Unavailable),
 }
@@ -195,8 +201,10 @@ async def test_a_silent_stream_is_given_up(
         (b"event: event\ndata: {}\n\n", Unavailable),
         (b'event: event\ndata: {"seq": -1}\n\n', Unavailable),
         (b"data: " + LONG, LimitExceeded),
+        (b'event: event\ndata: {"seq":1,"a":"' + b"x" * 2**20 + b'"}\n\n', LimitExceeded),
+        (b'event: event\ndata: {"seq":1,"a":[' + b"[]," * 60_000 + b"0]}\n\n", LimitExceeded),
     ],
-    ids=["a list", "no number", "a negative number", "too long"],
+    ids=["a list", "no number", "a negative number", "too long", "over 1 MiB", "many values"],
 )
 async def test_a_hostile_stream(
     fake: FakeWeb, web: AgentWeb, lines: bytes, error: type[HiveError]
@@ -204,6 +212,31 @@ async def test_a_hostile_stream(
     fake.raw = answer(lines)
     with pytest.raises(error, match="alice"):
         await take(1, web.follow("alice"))
+
+
+async def test_a_page_of_500_events_with_texts_of_code_is_taken(
+    fake: FakeWeb, web: AgentWeb
+) -> None:
+    code = 'f({"a": [1, 2, "\\\\"], "b": {}})\n' * 60
+    edits = [{"old_string": code, "new_string": code[::-1]}] * 3
+    calls = {"file_path": "/x.py", "edits": edits, "options": [1, 2, [3, {"deep": True}]]}
+    await fake.add(*(event(n, "tool-use", id="a", input=calls) for n in range(1, 501)))
+    page = await web.events("alice", limit=500)
+    assert [e.seq for e in page.events] == list(range(1, 501))
+    assert isinstance(page.events[0].data, ToolUse)
+    assert page.events[0].data.input == calls
+
+
+async def test_the_longest_event_of_a_harness_is_streamed(fake: FakeWeb, web: AgentWeb) -> None:
+    longest = '[{,"\\' * (80 * 1024 // 5)
+    await fake.add(event(1, "text", text=longest))
+    stream = web.follow("alice", after=0)
+    _, found = await take(2, stream)
+    assert found.data.text == longest
+    await fake.show("partial", {"turn": 1, "kind": "text", "text": "\N{GRINNING FACE}" * 80 * 1024})
+    [partial] = await take(1, stream)
+    assert len(partial.text) == 80 * 1024
+    await stream.aclose()
 
 
 async def test_a_flood_leaves_time_for_others(fake: FakeWeb, web: AgentWeb) -> None:

@@ -1,6 +1,7 @@
 """The texts of one event, as blocks that its row shows or folds."""
 
 import re
+from itertools import chain, islice
 from typing import Final
 
 from services.dashboard.state import shown
@@ -9,6 +10,8 @@ from services.dashboard.state.tables import Json, Row
 
 MAX_DIFF_LINES: Final = 2_000
 CONTEXT_LINES: Final = 3
+MAX_DIFF: Final = 256 * 1024
+"""Characters of each text that are compared; a harness keeps no longer ones."""
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -35,24 +38,26 @@ class Texts:
         """Return a block with the lines that were removed and added, and a few around them.
 
         It takes linear time whatever the texts are, so it finds one change, from the first line
-        that differs to the last one.
+        that differs to the last one. A text that is too long is cut before its lines, each of which
+        needs more memory than its characters.
         """
-        before, after = _lines(old), _lines(new)
+        self.cut = self.cut or max(len(old), len(new)) > MAX_DIFF
+        before, after = _lines(old[:MAX_DIFF]), _lines(new[:MAX_DIFF])
         head = _common(before, after)
         tail = _common(before[head:][::-1], after[head:][::-1])
         gone = before[head : len(before) - tail]
         come = after[head : len(after) - tail]
-        lines = [(" ", line) for line in before[max(0, head - CONTEXT_LINES) : head]]
-        lines += [("-", line) for line in gone]
-        lines += [("+", line) for line in come]
-        lines += [(" ", line) for line in before[len(before) - tail :][:CONTEXT_LINES]]
+        above = before[max(0, head - CONTEXT_LINES) : head]
+        below = before[len(before) - tail :][:CONTEXT_LINES]
+        signed = ((" ", above), ("-", gone), ("+", come), (" ", below))
+        lines = chain.from_iterable(((sign, line) for line in part) for sign, part in signed)
         rows: list[Json] = []
-        for sign, line in lines[:MAX_DIFF_LINES]:
+        for sign, line in islice(lines, MAX_DIFF_LINES):
             if self._left <= 0:
                 break
             rows.append({"sign": sign, "text": shown.exactly(self._take(line))})
             self._left -= 1  # empty lines count, too
-        more = len(lines) - len(rows)
+        more = sum(len(part) for _, part in signed) - len(rows)
         self.cut = self.cut or more > 0
         return {
             "kind": "diff",
