@@ -115,6 +115,7 @@ class ClaudeSession:
     Attributes:
         unread: The prompts that the model has not read, however their turns ended; whoever runs a
             turn empties it first.
+        runs: How many turns and compactions have begun.
     """
 
     def __init__(
@@ -132,7 +133,9 @@ class ClaudeSession:
         self._start_timeout = start_timeout
         self._client: ClaudeSDKClient | None = None
         self._run: _Run | None = None
+        self._next = asyncio.Event()
         self.unread: frozenset[str] = frozenset()
+        self.runs = 0
 
     @property
     def is_open(self) -> bool:
@@ -235,6 +238,16 @@ class ClaudeSession:
         finally:
             run.writing -= 1
         return number
+
+    async def begun(self, after: int) -> None:
+        """Wait until `runs` is above `after`; then a prompt of the next one was sent."""
+        while self.runs <= after:
+            await self._next.wait()
+
+    def _has_begun(self) -> None:
+        self.runs += 1
+        self._next.set()
+        self._next = asyncio.Event()
 
     def pause_clock(self) -> bool:
         """Stop the clock of the turn's time limit; return whether a turn runs."""
@@ -366,6 +379,7 @@ class ClaudeSession:
         try:
             async with asyncio.timeout(timeout) as run.clock:
                 await _write(client, prompt, number, verbatim=verbatim)
+                self._has_begun()
                 await _read(client, run, see)
         except TimeoutError:
             run.clock = None
@@ -502,7 +516,9 @@ def _is_over(run: _Run, message: "Message") -> bool:
     run.answering = True
     match message:
         case AssistantMessage():
-            run.error = message.error or run.error
+            run.error = message.error
+            if not message.error:  # the model answers: what was refused before is over
+                run.limit_until = 0.0
             run.seen.update(message.user_message_uuids or ())
         case RateLimitEvent() if message.rate_limit_info.status == "rejected":
             run.limit_until = float(message.rate_limit_info.resets_at or 0)

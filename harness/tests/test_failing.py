@@ -14,6 +14,7 @@ from harness.tests import stubborn
 from harness.tests.conftest import Harness
 from harness.tests.hive import Hive
 from harness.tests.test_steering import Requests, ended, requests
+from sandbox.model import conversation
 
 __all__ = ["requests"]
 
@@ -37,6 +38,25 @@ async def test_a_turn_that_is_cut_off_is_not_begun_anew(
     assert "echo begun" in str(requests[-1]["messages"]), "the session does not know its work"
     await hive.command("cancel")
     assert hive.cancelled == [number]
+
+
+async def test_a_turn_that_urgent_messages_came_into_is_no_attempt(
+    harness: Harness, hive: Hive
+) -> None:
+    words = "Your request 0 for a permission was answered by operator."
+    body = f'{words}\nCall: gone\nRule: ""\nAnswer: ["Allow once"]\n'
+    answer = await hive.push(body, "system", kind="permission-answered", urgent=True)
+    number = await hive.push("work")
+    await harness.start(turn_timeout=8.0)
+    await hive.until(lambda: bool(hive.sent))
+    await hive.push("by the way, it rains", "alice", urgent=True)
+    await hive.until(lambda: hive.called("release") == 2)
+    assert len(harness.events("urgent")) == 1
+    released = [arguments for _, tool, arguments in hive.calls if tool == "release"]
+    assert [(one["ids"], one.get("uncounted", False)) for one in released] == [
+        ([answer], False),  # it must not allow its call twice
+        ([number], True),
+    ]
 
 
 async def test_a_start_that_hangs_uses_up_nothing(grouped: Harness, hive: Hive) -> None:
@@ -165,6 +185,7 @@ async def test_a_limit_with_an_end_is_waited_for(
     assert time.time() >= report["until"]
     assert len(requests) == asked + 1
     assert hive.called("release") == 0
+    await hive.until(lambda: hive.reports[-1]["provider_limit_until"] == 0)
 
 
 async def test_an_agent_that_does_not_go_on_by_itself_gives_its_messages_back(
@@ -299,3 +320,28 @@ async def test_a_large_context_is_compacted_when_the_session_idles(
 
 def harness_prompt(harness: Harness) -> str:
     return str(harness.events("wake")[-1]["prompt"])
+
+
+async def test_an_urgent_message_during_a_compaction_reaches_the_second_try(
+    harness: Harness, hive: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = conversation.read
+    pushes: list[asyncio.Task[int]] = []
+
+    def read(request: dict[str, Any]) -> conversation.Conversation:
+        found = original(request)
+        if found.compaction and not pushes:
+            pushing = hive.push("by the way, it rains", urgent=True)
+            pushes.append(asyncio.create_task(pushing))
+        return found
+
+    monkeypatch.setattr(conversation, "read", read)
+    await harness.start(environment={"DISABLE_AUTO_COMPACT": "1"})
+    for count, body in enumerate(("hello slowly", "hello slowly"), 1):
+        await hive.push(body)
+        await hive.until(lambda n=count: len(hive.acknowledged) == n)  # type: ignore[misc]
+    await hive.push("far too much, slowly")
+    await hive.until(lambda: len(hive.acknowledged) == 4)
+    assert len(harness.events("urgent")) == 1
+    assert len(harness.events("wake")) == 3
+    assert hive.called("release") == 0

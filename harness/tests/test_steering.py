@@ -160,6 +160,22 @@ async def test_an_urgent_message_reaches_the_running_turn(
     assert "by the way, it rains\n</message-" in prompt
 
 
+async def test_a_turn_takes_few_urgent_messages_of_agents(harness: Harness, hive: Hive) -> None:
+    await harness.start()
+    number = await harness.waiting_for("wait for go")
+    flood = []
+    for _ in range(12):
+        flood.append(await hive.push("by the way, it rains", "alice", urgent=True))
+        await hive.until(lambda: not hive.queued)
+    last = await hive.push("by the way, it is late", urgent=True)
+    await hive.until(lambda: not hive.queued)
+    (harness.state / "go").touch()
+    await hive.until(lambda: len(hive.acknowledged) == 14)
+    assert hive.acknowledged == [number, *flood[:10], last, *flood[10:]]
+    assert len(harness.events("wake")) == 2
+    assert hive.called("release") == 0
+
+
 async def test_an_urgent_message_interrupts(harness: Harness, hive: Hive) -> None:
     await harness.start()
     number = await harness.waiting_for("work")

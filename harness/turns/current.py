@@ -3,9 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from harness.turns.activity import Activity
 from harness.turns.batch import Batch
+
+NO_AGENTS: Final = ("operator", "system")
+"""The senders that are not agents: the operator, and the hive itself."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,12 @@ class CurrentTurn:
     cancellation: Cancellation | None = None
     cancelled: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def urgent_of_agents(self) -> int:
+        """How many urgent messages of agents were put into the turn."""
+        senders = (message.sender for _, batch in self.urgent for message in batch.messages)
+        return sum(sender not in NO_AGENTS for sender in senders)
 
     def seen(self, unread: frozenset[str]) -> list[Batch]:
         """Return the messages that the model has read, given the prompts that it has not."""

@@ -41,6 +41,16 @@ class Inbox:
         """Have a next turn begin with these messages, which stay leased."""
         self._waiting.append(batch)
 
+    def hold(self, batch: Batch) -> None:
+        """Put messages back that came one by one; up to MAX_URGENT of them begin a turn."""
+        last = self._waiting[-1] if self._waiting else None
+        if last and replace(last, messages=()) == replace(batch, messages=()):
+            both = last.messages + batch.messages
+            if len(both) <= MAX_URGENT:
+                self._waiting.pop()
+                batch = replace(batch, messages=both)
+        self.put_back(batch)
+
     def withdraw(self, batch: Batch) -> None:
         """Undo `put_back`."""
         with suppress(ValueError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from harness.backoff import Backoff
 from harness.claude.choices import Choices
 from harness.claude.failures import KEEPING, Failure, TurnError
-from harness.claude.permissions import Permissions
+from harness.claude.permissions import Permissions, answer_of
 from harness.claude.session import ClaudeSession, Outcome
 from harness.config import Config, Paths, Source, credentials
 from harness.events.store import EventStore
@@ -100,6 +100,7 @@ class TurnLoop:
         self._woken = asyncio.Event()
         self._hold_until = 0.0
         self._hold_reason = ""
+        self._limit_reported = False
         self._context_tokens = 0
         self._idle_since = asyncio.get_running_loop().time()
         self._compacted_idle = True
@@ -239,6 +240,9 @@ class TurnLoop:
         self._retry.succeeded()
         self._session_failures = 0
         self._refused = None
+        if self._limit_reported:
+            self._limit_reported = False
+            self._reporter.provider_limit(0)
         self._observed(turn, outcome)
         self._reporter.enter(State.IDLE)
         limit = self._config.compact_over_tokens
@@ -292,7 +296,8 @@ class TurnLoop:
 
         Released messages count as redelivered, so that a message with which every turn fails
         becomes a dead letter in the end. Where the messages are not the cause they are held:
-        otherwise an outage would make dead letters of all messages.
+        otherwise an outage would make dead letters of all messages. A turn that was over its time
+        limit counts for no message if urgent ones came into it: their work may have used the time.
         """
         reason, kind = str(failure), failure.failure
         delay = self._retry.failed()
@@ -301,6 +306,11 @@ class TurnLoop:
         if keeps:
             for batch in batches:
                 self._inbox.put_back(replace(batch, retried=kind is not Failure.START))
+        elif kind is Failure.TIME and current.urgent:
+            # A late answer counts in any case: it must not allow its call a second time.
+            answers, others = zip(*map(_without_answers, batches), strict=True)
+            await self._inbox.release(answers, reason=reason)
+            await self._inbox.release(others, reason=reason, uncounted=True)
         else:
             await self._inbox.release(batches, reason=reason)
         if kind is Failure.TIME and failure.alive:
@@ -314,7 +324,8 @@ class TurnLoop:
         until = time.time() + delay
         if kind is Failure.LIMIT and failure.until > time.time():
             self._hold_until, self._hold_reason, until = failure.until, reason, failure.until
-            self._reporter.update(Report(provider_limit_until=int(failure.until)))
+            self._limit_reported = True
+            self._reporter.provider_limit(int(failure.until))
             delay = 0.0
         log.error("turn failed, next try in %.0f s: %s", until - time.time(), reason)
         if kind is Failure.LOGIN:
@@ -518,3 +529,10 @@ class TurnLoop:
     @property
     def _effort(self) -> str:
         return self._choices.effort or ""
+
+
+def _without_answers(batch: Batch) -> tuple[Batch, Batch]:
+    """Return the answers about permissions in a batch, and the other messages in it."""
+    answers = tuple(message for message in batch.messages if answer_of(message))
+    others = tuple(message for message in batch.messages if message not in answers)
+    return replace(batch, messages=answers), replace(batch, messages=others)

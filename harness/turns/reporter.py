@@ -1,14 +1,17 @@
 """The reports to the hive: the turn state, and what the harness knows of the session."""
 
 import asyncio
+import logging
 from dataclasses import asdict, replace
 from typing import Final
 
 from harness.events.store import EventStore
-from harness.hive_client import MAX_SENTENCE, HiveClient, Report, succeeds
+from harness.hive_client import MAX_SENTENCE, ConnectionLostError, HiveClient, Report, ToolError
 from harness.lines import one_line
 from harness.notify import Notifier
 from harness.turns.state import State, transition
+
+log = logging.getLogger(__name__)
 
 MAX_ACTIVITY: Final = 200
 
@@ -28,6 +31,7 @@ class Reporter:
         self._notifier = notifier
         self._report = Report(State.IDLE.value, reason="", until=0, activity="")
         self._sent = Report()
+        self._limit: int | None = None
         self._changed = asyncio.Event()
         self._changed.set()
         self.state = State.IDLE
@@ -58,6 +62,15 @@ class Reporter:
         self._store.report(**given)
         self._changed.set()
 
+    def provider_limit(self, until: int) -> None:
+        """Report once, on no later connection again, until when the provider refuses requests.
+
+        Args:
+            until: the time in seconds since 1970; 0 if the provider answers again.
+        """
+        self._limit = until
+        self._changed.set()
+
     async def run(self) -> None:
         """Send each change, and everything on each new connection, until cancelled."""
         loop, generation, activity_sent = asyncio.get_running_loop(), 0, float("-inf")
@@ -68,7 +81,7 @@ class Reporter:
             if difference != Report() and difference == Report(activity=difference.activity):
                 delay = max(0.0, activity_sent + ACTIVITY_SECONDS - loop.time())
             if difference != Report() and not delay:
-                self._sent = self._report
+                self._sent, self._limit = self._report, None
                 if difference.activity is not None:
                     activity_sent = loop.time()
                 await self._send(difference)
@@ -76,14 +89,21 @@ class Reporter:
             await self._wait(generation, delay)
 
     async def _send(self, report: Report) -> None:
-        await succeeds(lambda: self._hive.report(report), "cannot report")
+        try:
+            await self._hive.report(report)
+        except ToolError as exc:
+            log.warning("cannot report: %s", exc)
+        except ConnectionLostError as exc:  # the next connection gets everything
+            log.warning("cannot report: %s", exc)
+            if self._limit is None:
+                self._limit = report.provider_limit_until
 
     def _difference(self) -> Report:
         sent, now = asdict(self._sent), asdict(self._report)
         given = {key: value for key, value in now.items() if value != sent[key]}
         if "turn_state" in given:  # the hive forgets what belongs to the state before
             given |= {key: now[key] for key in ("reason", "until", "activity")}
-        return Report(**given)
+        return replace(Report(**given), provider_limit_until=self._limit)
 
     async def _wait(self, generation: int, delay: float | None) -> None:
         """Wait for a change, for a new connection, or for `delay` seconds."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from harness.claude import failures
 from harness.claude.failures import Failure, TurnError
@@ -16,11 +16,12 @@ from harness.claude.user_file import UserFile
 from harness.config import Config, Paths
 from harness.events.store import EventStore
 from harness.hive_client import HiveClient, Report
+from harness.hive_client import Message as Delivered
 from harness.prompts import news
 from harness.prompts.prompt import urgent_prompt, wake_prompt
 from harness.tools.todo import TodoList
 from harness.turns.batch import Batch
-from harness.turns.current import CurrentTurn
+from harness.turns.current import NO_AGENTS, CurrentTurn
 from harness.turns.inbox import Inbox
 from harness.turns.reporter import Reporter
 from harness.turns.started import Starts
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     from harness.claude.session import Observer
 
 log = logging.getLogger(__name__)
+
+MAX_OF_AGENTS: Final = 10
+"""Urgent messages of agents that are put into one turn; the next ones begin the next turn.
+Otherwise agents that send them all the time keep a turn going until its time limit.
+"""
 
 
 class TurnRunner:
@@ -257,33 +263,53 @@ class TurnRunner:
             if batch is None:
                 await self._inbox.pause()
                 continue
-            batch = await self._for_the_model(batch)
+            batch = await self._for_the_model(current, batch)
             if batch is None:
                 continue
             messages = [self._permissions.late(message) for message in batch.messages]
             prompt = urgent_prompt(messages, self._paths.state)
             interrupt = any(message.interrupt for message in batch.messages)
-            number = await self._claude.say(prompt, interrupt=interrupt)
-            if number is None:
-                return  # the turn ends: these messages begin the next one
+            number = await self._say(prompt, interrupt=interrupt)
             self._inbox.withdraw(batch)
             current.urgent.append((number, batch))
             turn.urgent(batch.messages, prompt)
 
-    async def _for_the_model(self, batch: Batch) -> Batch | None:
-        """Take the answers for which calls wait out of a batch; return the urgent messages in it.
+    async def _say(self, prompt: str, *, interrupt: bool) -> str:
+        """Put a prompt into the turn; return its id.
+
+        The context may be compacted, and the model is asked again afterwards: wait for that. If
+        the turn ends instead, the call is cancelled, and the messages begin the next turn.
+        """
+        while True:
+            run = self._claude.runs
+            number = await self._claude.say(prompt, interrupt=interrupt)
+            if number is not None:
+                return number
+            await self._claude.begun(after=run)
+
+    async def _for_the_model(self, current: CurrentTurn, batch: Batch) -> Batch | None:
+        """Take the answers for which calls wait out of a batch; return what the turn gets of it.
 
         The other messages wait for the next turn, as all of them do until somebody withdraws them.
         """
-        messages = [m for m in batch.messages if not await self._permissions.take(m)]
-        urgent, others = (
-            replace(batch, messages=tuple(m for m in messages if m.urgent is kind))
-            for kind in (True, False)
-        )
+        room = MAX_OF_AGENTS - current.urgent_of_agents
+        now: list[Delivered] = []
+        later: list[Delivered] = []
+        for message in batch.messages:
+            if await self._permissions.take(message):
+                continue
+            of_agent = message.sender not in NO_AGENTS
+            if message.urgent and (room > 0 or not of_agent):
+                now.append(message)
+                room -= of_agent
+            else:
+                later.append(message)
         self._inbox.withdraw(batch)
-        for part in (others, urgent):
-            if part.messages:
-                self._inbox.put_back(part)
+        if later:
+            self._inbox.hold(replace(batch, messages=tuple(later)))
+        urgent = replace(batch, messages=tuple(now))
+        if urgent.messages:
+            self._inbox.put_back(urgent)
         return urgent if urgent.messages else None
 
     @asynccontextmanager
