@@ -1,5 +1,6 @@
 """The failures of the Messages API: their status, body and headers, as the real one sends them."""
 
+import math
 import time
 import uuid
 from collections.abc import Mapping
@@ -115,7 +116,7 @@ def refusal(
 
 def _limits(limit: Window | None, resets_in: float) -> dict[str, str]:
     """Return the headers that tell when a rate limit ends."""
-    at = time.time() + resets_in
+    at = math.ceil(time.time() + resets_in)  # a client that waits until then is not refused again
     wait = {"retry-after": str(max(1, round(resets_in)))}
     if limit is None:  # a key: requests and tokens a minute
         reset = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -131,10 +132,10 @@ def _limits(limit: Window | None, resets_in: float) -> dict[str, str]:
     prefix, short = "anthropic-ratelimit-unified", "5h" if limit == "five_hour" else "7d"
     return wait | {
         f"{prefix}-status": "rejected",
-        f"{prefix}-reset": str(int(at)),
+        f"{prefix}-reset": str(at),
         f"{prefix}-representative-claim": limit,
         f"{prefix}-{short}-status": "rejected",
-        f"{prefix}-{short}-reset": str(int(at)),
+        f"{prefix}-{short}-reset": str(at),
         f"{prefix}-{short}-utilization": "1.0",
         f"{prefix}-overage-status": "rejected",
         f"{prefix}-overage-disabled-reason": "org_level_disabled",
