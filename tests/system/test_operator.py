@@ -163,4 +163,5 @@ def test_what_was_said_is_found(swarm: Hive) -> None:
 
 
 def test_the_store_is_cleaned_up(swarm: Hive) -> None:
-    assert hivectl(swarm, "vacuum") == {"deleted": 0, "turns": 0}  # nothing here is that old
+    hivectl(swarm, "vacuum")  # other tests make a turn that is that old
+    assert hivectl(swarm, "vacuum") == {"deleted": 0, "turns": 0}
