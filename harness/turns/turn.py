@@ -113,7 +113,7 @@ class Turn:
                 if self.stats.first_request_ms is None:
                     self.stats.first_request_ms = self._milliseconds()
             case "permission_denied":
-                # What the operator denies is recorded by Permissions: Claude Code does not tell it.
+                # Permissions records the denials of the operator: Claude Code does not tell them.
                 tool = str(data.get("tool_name"))
                 self._store.event("denied", tool=tool, reason="it is not among the allowed tools")
             case "compact_boundary":

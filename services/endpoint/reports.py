@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 class Reports:
     """The merged reports of the connected harness.
 
-    Lifecycle keeps no turn state on disk. An idle harness reports nothing for minutes, so its
-    state is repeated to a new lifecycle from here.
+    An idle harness reports nothing for minutes. A new lifecycle knows the turn state from its
+    store, and trusts this state only after a report, so the reports are repeated to it from here.
     """
 
     def __init__(self, send: Callable[[Report], Awaitable[None]]) -> None:

@@ -106,7 +106,7 @@ class EventStreams:
             except (ConnectionError, TimeoutError):
                 raise
             except Exception:
-                # Whatever an agent has sent, its page goes on with the hive's own tables.
+                # The page of a hostile agent goes on with the hive's own tables.
                 log.exception("A tail has failed")
                 await self._send(response, _tail({"tail": "away", "reason": FAILED}))
 

@@ -474,7 +474,7 @@ async def test_the_prompt_sends_messages_and_runs_commands(
         await browser.sees("#said", f"#{sent['id']}")
         harness.add("wake", 2, messages=[sent], prompt="first")
         await browser.until_hidden("#said")
-        # What was sent comes back with the arrows, also after a reload; a draft is kept.
+        # The arrows bring sent texts back, also after a reload; a draft is kept.
         await browser.type(box, "a draft", Keys.ARROW_UP)
         assert await browser.value(text) == "first\nsecond"
         await browser.type(box, Keys.ARROW_UP, Keys.ARROW_UP)

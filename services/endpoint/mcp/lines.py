@@ -91,7 +91,7 @@ class LineReader:
     async def line(self) -> bytes | None:
         """Return the next line without its newline, or None at the end of the stream.
 
-        What stands after the last newline is a line, too. The bytes of a returned line stay charged
+        The text after the last newline is a line, too. The bytes of a returned line stay charged
         to the budget: the caller releases them. After an error, the next call continues with the
         line after the discarded one.
 
