@@ -8,7 +8,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 
 from hivectl.exit_codes import Exit
-from services.dashboard.tests.browser import CHROMIUM, DRIVER, open_browser
+from services.dashboard.tests.browser import needs_chromium, open_browser
 from tests.system.hive import PYTHON, Hive
 from tests.system.inside import hivectl, inside, mcp, refused, until_ended
 from tests.system.test_approvals import CLONED
@@ -77,7 +77,7 @@ def test_a_decision_about_the_older_request_reaches_no_newer_one(tidy: Hive) -> 
     assert request(tidy, number) == newer
 
 
-@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium is not installed")
+@needs_chromium
 async def test_a_click_on_the_request_that_was_read_does_not_deploy_the_next_one(
     tidy: Hive, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hivectl.exit_codes import Exit
-from services.dashboard.tests.browser import CHROMIUM, DRIVER, open_browser
+from services.dashboard.tests.browser import needs_chromium, open_browser
 from tests.system.hive import Hive
 from tests.system.inside import call, hivectl, inside, refused
 
@@ -46,7 +46,7 @@ def test_hivectl_spells_out_what_a_diff_hides(swarm: Hive, request_id: str) -> N
     assert "Harmless<U+FE00>" in reasons
 
 
-@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium is not installed")
+@needs_chromium
 async def test_the_page_marks_what_a_diff_hides(
     swarm: Hive, request_id: str, tmp_path: Path
 ) -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import pytest
 from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.remote_connection import ChromeRemoteConnection
@@ -16,9 +18,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-from services.dashboard.tests.conftest import TIME_LIMIT
+TIME_LIMIT = 20.0
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+needs_chromium = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
+)
 
 ARGUMENTS = (
     "--headless",
@@ -41,6 +47,20 @@ document.addEventListener("securitypolicyviolation",
 window.given = window.taken = 0;
 window.addEventListener("click", () => { window.given += 1 }, true);
 window.addEventListener("click", () => { window.taken += 1 });
+"""
+
+FORGET: dict[str, dict[str, str]] = {
+    "Network.clearBrowserCookies": {},
+    "Network.clearBrowserCache": {},
+    "Storage.clearDataForOrigin": {"origin": "*", "storageTypes": "all"},
+    "Browser.resetPermissions": {},
+}
+"""The commands by which a browser forgets all that pages have left in it."""
+
+SEES = """
+const [css, text] = arguments;
+return [...document.querySelectorAll(css)].some((element) =>
+  element.checkVisibility({ visibilityProperty: true }) && element.innerText.includes(text));
 """
 
 REFUSED = "return window.given - window.taken"
@@ -80,13 +100,7 @@ class Browser:
 
     async def sees(self, css: str, text: str) -> None:
         """Wait until an element that fits `css` is shown and contains `text`."""
-        await self.until(
-            lambda d: any(
-                text in element.text
-                for element in d.find_elements(By.CSS_SELECTOR, css)
-                if element.is_displayed()
-            )
-        )
+        await self.until(lambda d: d.execute_script(SEES, css, text))
 
     async def until_hidden(self, css: str) -> None:
         await self.until(lambda d: not d.find_element(By.CSS_SELECTOR, css).is_displayed())
@@ -170,50 +184,74 @@ class Browser:
         return [entry["message"] for entry in log if entry["level"] == "SEVERE"]
 
 
-@asynccontextmanager
-async def chromedriver() -> AsyncIterator[str]:
+@contextmanager
+def chromedriver() -> Iterator[str]:
     """Run a chromedriver, and yield its address.
 
     It chooses its port itself: a port that we chose could be taken until it listens.
     """
-    process = await asyncio.create_subprocess_exec(
-        DRIVER or "chromedriver", "--port=0", stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(TIME_LIMIT):
-            while not (
-                port := re.search(rb"successfully on port (\d+)", await process.stdout.readline())
-            ):
-                assert not process.stdout.at_eof(), "chromedriver ended"
-        yield f"http://127.0.0.1:{int(port[1])}"
-    finally:
-        process.terminate()
-        await process.communicate()
+    with subprocess.Popen([DRIVER or "chromedriver", "--port=0"], stdout=subprocess.PIPE) as driver:
+        assert driver.stdout is not None
+        try:
+            for line in driver.stdout:
+                if port := re.search(rb"successfully on port (\d+)", line):
+                    break
+            else:
+                raise AssertionError("chromedriver ended")
+            yield f"http://127.0.0.1:{int(port[1])}"
+        finally:
+            driver.terminate()
 
 
-@asynccontextmanager
-async def open_browser(profile: Path) -> AsyncIterator[Browser]:
-    """Run a browser with the profile directory `profile`."""
+@contextmanager
+def running_chromium(profile: Path) -> Iterator[WebDriver]:
+    """Run a chromium with the profile directory `profile`."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM or ""
     for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    async with chromedriver() as address:
-        connection = ChromeRemoteConnection(address)
-
-        def start() -> WebDriver:
-            driver = WebDriver(connection, options=options)
-            watch = {
-                "cmd": "Page.addScriptToEvaluateOnNewDocument",
-                "params": {"source": WATCH},
-            }
-            driver.execute("executeCdpCommand", watch)
-            return driver
-
-        driver = await asyncio.to_thread(start)
+    with chromedriver() as address:
+        driver = WebDriver(ChromeRemoteConnection(address), options=options)
         try:
-            yield Browser(driver)
+            yield driver
         finally:
-            await asyncio.to_thread(driver.quit)
+            driver.quit()
+
+
+@contextmanager
+def new_tab(driver: WebDriver) -> Iterator[None]:
+    """Open a tab in place of all others, and forget in the end all that pages have left."""
+    others = driver.window_handles
+    driver.switch_to.new_window("tab")
+    tab = driver.current_window_handle
+    for other in others:
+        driver.switch_to.window(other)
+        driver.close()
+    driver.switch_to.window(tab)
+    watch(driver)
+    driver.execute("getLog", {"type": "browser"})  # what is left of the tabs before
+    try:
+        yield
+    finally:
+        for command, parameters in FORGET.items():
+            driver.execute("executeCdpCommand", {"cmd": command, "params": parameters})
+
+
+def watch(driver: WebDriver) -> None:
+    """Run the script WATCH in each page of the window."""
+    parameters = {"source": WATCH}
+    command = {"cmd": "Page.addScriptToEvaluateOnNewDocument", "params": parameters}
+    driver.execute("executeCdpCommand", command)
+
+
+@asynccontextmanager
+async def open_browser(profile: Path) -> AsyncIterator[Browser]:
+    """Run a browser of its own, with the profile directory `profile`."""
+    running = running_chromium(profile)
+    driver = await asyncio.to_thread(running.__enter__)
+    try:
+        await asyncio.to_thread(watch, driver)
+        yield Browser(driver)
+    finally:
+        await asyncio.to_thread(running.__exit__, None, None, None)

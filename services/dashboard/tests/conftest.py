@@ -1,6 +1,6 @@
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 from aiohttp import web
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from services.config import DashboardConfig
 from services.dashboard import __main__ as root
@@ -18,6 +19,8 @@ from services.dashboard.__main__ import DashboardService
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.tables import Row
+from services.dashboard.tests.browser import TIME_LIMIT as TIME_LIMIT
+from services.dashboard.tests.browser import Browser, new_tab, running_chromium
 from services.dashboard.tests.fake_harness import FakeHarness, serving
 from services.dashboard.tests.fakes import FakeHive
 from wire import names, web_socket
@@ -25,9 +28,9 @@ from wire.agent_web import AgentWeb
 from wire.bus import Bus
 from wire.fixtures import Connect
 
-TIME_LIMIT = 20.0
-
 Tables = dict[str, dict[str, Any]]
+
+LogIn = Callable[[], Awaitable[None]]
 
 
 class CountedStreams(EventStreams):
@@ -175,3 +178,31 @@ async def page(
     await asyncio.wait([run])
     dashboard.drain()
     await dashboard.close()
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    """Run one chromium for all tests: a start takes longer than most of them."""
+    with running_chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
+
+
+@pytest.fixture
+async def browser(chromium: WebDriver) -> AsyncIterator[Browser]:
+    """Return a browser with one tab, in which nothing is left of other tests."""
+    tab = new_tab(chromium)
+    await asyncio.to_thread(tab.__enter__)
+    yield Browser(chromium)
+    await asyncio.to_thread(tab.__exit__, None, None, None)
+
+
+@pytest.fixture
+async def log_in(page: Page, browser: Browser) -> LogIn:
+    """Return a function that logs the browser in."""
+
+    async def enter() -> None:
+        await browser.open(await page.link())
+        await browser.click("#with-link button")
+        await browser.sees("#link", "Live")
+
+    return enter

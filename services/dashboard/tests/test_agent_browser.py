@@ -2,12 +2,11 @@
 
 from selenium.webdriver.common.keys import Keys
 
-from services.dashboard.tests.browser import Browser
-from services.dashboard.tests.conftest import Page
-from services.dashboard.tests.test_browser import LogIn, browser, log_in, pytestmark
+from services.dashboard.tests.browser import Browser, needs_chromium
+from services.dashboard.tests.conftest import LogIn, Page
 from wire import names
 
-__all__ = ["browser", "log_in", "pytestmark"]
+pytestmark = needs_chromium
 
 
 async def open_page(page: Page, browser: Browser, name: str) -> None:

@@ -1,39 +1,16 @@
 """A real browser on the pages: the operator's way through them, and attacks on them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-import pytest
 from selenium.webdriver.common.keys import Keys
 
-from services.dashboard.tests.browser import CHROMIUM, DRIVER, Browser, open_browser
-from services.dashboard.tests.conftest import Page
+from services.dashboard.tests.browser import Browser, needs_chromium
+from services.dashboard.tests.conftest import LogIn, Page
 from wire import names
 from wire.fixtures import Connect
 from wire.records.broker import PREVIEW
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed"
-)
-
-LogIn = Callable[[], Awaitable[None]]
-
-
-@pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
-    async with open_browser(tmp_path / "profile") as browser:
-        yield browser
-
-
-@pytest.fixture
-async def log_in(page: Page, browser: Browser) -> LogIn:
-    async def enter() -> None:
-        await browser.open(await page.link())
-        await browser.click("#with-link button")
-        await browser.sees("#link", "Live")
-
-    return enter
+pytestmark = needs_chromium
 
 
 async def test_the_operator_logs_in_approves_writes_and_logs_out(

@@ -7,12 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from services.dashboard.http.sessions import Sessions
-from services.dashboard.tests.browser import Browser, open_browser
-from services.dashboard.tests.conftest import TIME_LIMIT, Page
-from services.dashboard.tests.test_browser import LogIn, browser, log_in, pytestmark
+from services.dashboard.tests.browser import Browser, needs_chromium, open_browser
+from services.dashboard.tests.conftest import TIME_LIMIT, LogIn, Page
 from services.dashboard.tests.test_process import Process
 
-__all__ = ["browser", "log_in", "pytestmark"]
+pytestmark = needs_chromium
 
 SECRET = "localStorage.getItem('hyperhive-session')"
 
@@ -38,6 +37,7 @@ async def test_reloads_and_links_stay_logged_in_and_the_history_has_no_token(
     for _ in range(await browser.value("history.length")):
         await browser.do(lambda d: d.back())
         assert "token" not in await browser.value("location.href")
+    await browser.open(page.url)
     assert await browser.value("document.cookie") == ""
     assert await browser.violations() == []
 

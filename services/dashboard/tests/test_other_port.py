@@ -10,11 +10,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from services.dashboard.tests.browser import Browser, open_browser
-from services.dashboard.tests.conftest import TIME_LIMIT, Page, listen
-from services.dashboard.tests.test_browser import LogIn, browser, log_in, pytestmark
+from services.dashboard.tests.browser import Browser, needs_chromium, open_browser
+from services.dashboard.tests.conftest import TIME_LIMIT, LogIn, Page, listen
 
-__all__ = ["browser", "log_in", "pytestmark"]
+pytestmark = needs_chromium
 
 ATTACK = """
 const [dashboard, done] = arguments;

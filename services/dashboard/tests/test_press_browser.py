@@ -12,14 +12,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from services.dashboard.tests.browser import Browser
-from services.dashboard.tests.conftest import Page
+from services.dashboard.tests.browser import Browser, needs_chromium
+from services.dashboard.tests.conftest import LogIn, Page
 from services.dashboard.tests.fakes import FakeHive
-from services.dashboard.tests.test_browser import LogIn, browser, log_in, pytestmark
 from wire import names
 from wire.records.broker import MessageState
 
-__all__ = ["browser", "log_in", "pytestmark"]
+pytestmark = needs_chromium
 
 SETTLE_MS = 800
 FIRST, SECOND = ".pending [data-key='1'] .primary", ".pending [data-key='2'] .primary"

@@ -8,13 +8,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 
-from services.dashboard.tests.browser import Browser
-from services.dashboard.tests.conftest import Page
+from services.dashboard.tests.browser import Browser, needs_chromium
+from services.dashboard.tests.conftest import LogIn, Page
 from services.dashboard.tests.fake_harness import FakeHarness, a_turn
-from services.dashboard.tests.test_browser import LogIn, browser, log_in, pytestmark
 from wire.records.lifecycle import TurnState
 
-__all__ = ["browser", "log_in", "pytestmark"]
+pytestmark = needs_chromium
 
 COUNT = "document.querySelectorAll('.tail .event').length"
 AT_END = (
