@@ -43,6 +43,7 @@ class FakeBroker(Interface, name=names.BROKER):
         self.reasons: list[str] = []
         self.receivers: list[str] = []
         self.error: Exception | None = None
+        self.refused = 0
         self.hold: asyncio.Event | None = None
         self.changed = asyncio.Condition()
 
@@ -75,17 +76,22 @@ class FakeBroker(Interface, name=names.BROKER):
 
     @method(allow=EVERYBODY)
     async def Send(self, to: Str, body: Str, options: Dict) -> UInt64:
-        if self.error:
-            raise self.error
+        await self._refuse()
         self.sent.append((to, body, options))
         await self._note()
         if self.hold:
             await self.hold.wait()
         return len(self.sent)
 
-    async def _called(self, *call: Any) -> int:
+    async def _refuse(self) -> None:
+        """Raise the error that the test wants, if any."""
         if self.error:
+            self.refused += 1
+            await self._note()
             raise self.error
+
+    async def _called(self, *call: Any) -> int:
+        await self._refuse()
         self.calls.append(call)
         await self._note()
         if self.hold:
