@@ -3,8 +3,15 @@ PYTHON := /usr/bin/python3 -B
 SANDBOX := sandbox/sandbox
 BIN := .venv/bin
 
+# With compiled modules, each worker and each process that a test starts begins sooner.
+test test-long: export PYTHONDONTWRITEBYTECODE =
+test test-long: export PYTHONPYCACHEPREFIX = $(CURDIR)/.venv/pycache
+# Tests also wait, so there are more workers than processors.
+WORKERS := $(shell echo $$((2 * $$(nproc))))
+HOSTS := gw0 gw1 gw2
+
 # Runs pytest, and always ends the hosts of its workers.
-in_sandboxes = status=0; $(BIN)/pytest $(1) || status=$$?; for name in test test-gw0 test-gw1; \
+in_sandboxes = status=0; $(BIN)/pytest $(1) || status=$$?; for name in test $(HOSTS:%=test-%); \
   do $(SANDBOX) --name $$name down || status=1; done; exit $$status
 
 .DEFAULT_GOAL := help
@@ -26,8 +33,8 @@ shell: ## open a shell in that host
 	@$(SANDBOX) shell || true # the exit status of the last command there is not an error of make
 
 test: bootstrap-tests lint ## run all tests but the long ones, in throw-away systemd hosts of their own
-	@$(BIN)/pytest -m 'not system and not long' --numprocesses=auto
-	@$(call in_sandboxes,-m 'system and not long' --numprocesses=2 --dist=loadfile --no-loadscope-reorder)
+	@$(BIN)/pytest -m 'not system and not long' --numprocesses=$(WORKERS)
+	@$(call in_sandboxes,tests/system sandbox -m 'system and not long' --numprocesses=$(words $(HOSTS)) --dist=loadfile --no-loadscope-reorder)
 
 test-long: bootstrap-tests ## run the long tests: storms, twenty agents, benches, Debian 13
 	@$(call in_sandboxes,-m long)
