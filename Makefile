@@ -33,7 +33,7 @@ shell: ## open a shell in that host
 	@$(SANDBOX) shell || true # the exit status of the last command there is not an error of make
 
 test: bootstrap-tests lint ## run all tests but the long ones, in throw-away systemd hosts of their own
-	@$(BIN)/pytest -m 'not system and not long' --numprocesses=$(WORKERS)
+	@$(BIN)/pytest -m 'not system and not long' --numprocesses=$(WORKERS) --dist=worksteal
 	@$(call in_sandboxes,tests/system sandbox -m 'system and not long' --numprocesses=$(words $(HOSTS)) --dist=loadfile --no-loadscope-reorder)
 
 test-long: bootstrap-tests ## run the long tests: storms, twenty agents, benches, Debian 13

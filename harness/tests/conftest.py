@@ -144,6 +144,19 @@ class Harness:
         self._notify.close()
 
 
+async def ended(descriptor: int) -> None:
+    """Wait until the process of a pidfd has ended, and close the pidfd."""
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, over.set)
+    try:
+        async with asyncio.timeout(60):
+            await over.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
 @pytest.fixture
 def group() -> Iterator[Path]:
     """Create a control group of version 2 for one test."""

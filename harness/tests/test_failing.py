@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from harness.tests import stubborn
-from harness.tests.conftest import Harness
+from harness.tests.conftest import Harness, ended
 from harness.tests.hive import Hive
-from harness.tests.test_steering import Requests, ended, requests
+from harness.tests.test_steering import Requests, requests
 from sandbox.model import conversation
 
 __all__ = ["requests"]
@@ -92,29 +92,31 @@ async def test_what_keeps_claude_from_starting_makes_no_dead_letter(
     assert harness.events("note")[0]["level"] == "error"
 
 
-@pytest.mark.parametrize("broken", ["", '{"numStartups": 1, "tips', "directory", "link"])
-async def test_a_broken_user_file_is_repaired(harness: Harness, hive: Hive, broken: str) -> None:
-    first = await hive.push("hello")
+async def test_a_broken_user_file_is_repaired(harness: Harness, hive: Hive) -> None:
+    numbers = [await hive.push("hello")]
     await harness.start()
-    await hive.until(lambda: hive.acknowledged == [first])
-    await harness.stop()
+    await hive.until(lambda: hive.acknowledged == numbers)
     file = harness.root / ".claude/.claude.json"
     assert not (harness.root / ".claude.json").exists()
-    file.unlink()
-    if broken == "directory":
-        file.mkdir()
-    elif broken == "link":
-        file.symlink_to("/dev/zero")
-    else:
-        file.write_text(broken)
-    number = await hive.push("hello")
-    await harness.start()
-    await hive.until(lambda: hive.acknowledged == [first, number])
+    for count, broken in enumerate(("", '{"numStartups": 1, "tips', "directory", "link"), 1):
+        claude = os.pidfd_open(harness.claude())
+        await hive.command("effort", value="high")  # which closes it
+        await ended(claude)
+        file.unlink()
+        if broken == "directory":
+            file.mkdir()
+        elif broken == "link":
+            file.symlink_to("/dev/zero")
+        else:
+            file.write_text(broken)
+        numbers.append(await hive.push("hello"))
+        await hive.until(lambda: hive.acknowledged == numbers)
+        assert file.is_file()
+        assert not file.is_symlink()
+        notes = harness.events("note")
+        assert len(notes) == count
+        assert f"{file} was broken: it was put back from its backup" in notes[-1]["text"]
     assert hive.called("release") == 0
-    assert file.is_file()
-    assert not file.is_symlink()
-    [note] = harness.events("note")
-    assert f"{file} was broken: it was put back from its backup" in note["text"]
 
 
 async def test_the_user_file_of_an_earlier_version_is_taken_over(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.tests.conftest import Harness
+from harness.tests.conftest import Harness, ended
 from harness.tests.hive import Hive
 from sandbox.model import conversation
 
@@ -280,16 +280,3 @@ async def test_an_unknown_command_is_answered(harness: Harness, hive: Hive) -> N
     await hive.until(lambda: hive.state == "idle")
     answer = await hive.command("dance")
     assert "does not know the command 'dance'" in answer["error"]
-
-
-async def ended(descriptor: int) -> None:
-    """Wait until the process of a pidfd has ended."""
-    over = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, over.set)
-    try:
-        async with asyncio.timeout(60):
-            await over.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.tests import greeter
-from harness.tests.conftest import Harness
+from harness.tests.conftest import Harness, ended
 from harness.tests.hive import Hive
 from sandbox.model import conversation
 
@@ -59,7 +59,7 @@ async def test_claude_stays_between_turns_and_is_resumed_later(
     await hive.until(lambda: second in hive.acknowledged)
     assert harness.claude() == pid
     descriptor = os.pidfd_open(pid)
-    await _readable(descriptor)
+    await ended(descriptor)
     session = (harness.state / "hyperhive-session-id").read_text()
     third = await hive.push("and once more")
     await hive.until(lambda: third in hive.acknowledged)
@@ -392,19 +392,6 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-async def _readable(descriptor: int) -> None:
-    """Wait until the process of a pidfd has ended."""
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        async with asyncio.timeout(60):
-            await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
 
 
 async def test_the_cost_of_a_turn_is_not_that_of_its_session(harness: Harness, hive: Hive) -> None:

@@ -108,7 +108,7 @@ def test_a_broken_user_file_makes_no_dead_letter(bob: Hive, broken: str) -> None
     answered(bob, 0.32)
 
 
-@pytest.mark.parametrize("rounds", [4, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.long)])
 def test_kills_in_the_middle_of_turns_lose_nothing(
     bob: Hive, measured: Callable[[str], None], rounds: int
 ) -> None:
