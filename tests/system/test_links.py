@@ -12,7 +12,7 @@ pytestmark = pytest.mark.system
 
 VICTIM = "/prey"
 FLIPPER = (PROBES / "flipper.py").read_text()
-FEW, MANY, REAL = 100, 2000, 50
+FEW, MANY, REAL = 40, 2000, 50
 UNIT = "systemd-nspawn@h-alice.service"
 NO_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=10ms\n"
 DROP_IN = f"/run/systemd/system/{UNIT}.d/70-test.conf"
