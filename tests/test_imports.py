@@ -121,7 +121,8 @@ def test_the_rules_of_each_room_are_found() -> None:
         "services/dashboard/state/page_state.py",
         "services/endpoint/delivery/inbox.py",
         "services/ledger/ledger.py",
-        "services/lifecycle/lifecycle.py",
+        "services/lifecycle/harnesses.py",
+        "services/lifecycle/jobs/orders.py",
         "services/notify/notifier.py",
     }
     assert {m.parts[1] for m in rules()} == ROOMS

@@ -148,7 +148,7 @@ class Harness:
 
 
 class Commands:
-    """The harnesses of all agents, and the commands to them."""
+    """The commands to all harnesses, by the agent of each."""
 
     def __init__(self, changed: Callable[[str, bool], None]) -> None:
         """Start with no harness; `changed` is told when one comes or goes."""

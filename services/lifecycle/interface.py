@@ -6,8 +6,8 @@ from services.lifecycle import options as checked
 from services.lifecycle.agents.agent import Agent
 from services.lifecycle.commands import Peer
 from services.lifecycle.jobs.job import Job
-from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.notices.crash import Crash
+from services.lifecycle.parts import Parts
 from wire import names
 from wire.bus import Bus
 from wire.interface import Interface, caller, method, prop, sender, signal
@@ -20,40 +20,40 @@ class Lifecycle1(Interface, name=names.LIFECYCLE):
     """The object of the service."""
 
     def __init__(self) -> None:
-        self._lifecycle: Lifecycle
+        self._parts: Parts
 
-    def attach(self, lifecycle: Lifecycle) -> None:
-        """Forward to `lifecycle`. Must be called before the first call from the bus."""
-        self._lifecycle = lifecycle
+    def attach(self, parts: Parts) -> None:
+        """Forward to `parts`. Must be called before the first call from the bus."""
+        self._parts = parts
 
     @method(allow=OPERATOR | service("approvals"))
     async def Spawn(self, name: Str, options: Dict) -> ObjectPath:
-        return names.job_path(self._lifecycle.spawn(name, checked.SPAWN.parse(options)).number)
+        return names.job_path(self._parts.orders.spawn(name, checked.SPAWN.parse(options)).number)
 
     @method(allow=service("approvals"))
     async def Deploy(self, agent: Str, commit: Str, options: Dict) -> ObjectPath:
-        job = self._lifecycle.deploy(agent, commit, checked.DEPLOY.parse(options))
+        job = self._parts.orders.deploy(agent, commit, checked.DEPLOY.parse(options))
         return names.job_path(job.number)
 
     @method(allow=OPERATOR)
     async def Destroy(self, name: Str, purge: Bool) -> ObjectPath:
-        return names.job_path(self._lifecycle.destroy(name, purge).number)
+        return names.job_path(self._parts.orders.destroy(name, purge).number)
 
     @method(allow=OPERATOR)
     async def UpdateAll(self) -> StrList:
-        return self._lifecycle.update_all()
+        return self._parts.rolling_update.begin()
 
     @method(allow=OPERATOR)
     async def LiftLimits(self) -> StrList:
-        return self._lifecycle.provider_limits.lift()
+        return self._parts.provider_limits.lift()
 
     @method(allow=OPERATOR | service("approvals"))
     async def ListTombstones(self) -> list[records.Tombstone]:
-        return await self._lifecycle.tombstones()
+        return await self._parts.tombstones.all()
 
     @method(allow=OPERATOR)
     async def PurgeTombstone(self, name: Str) -> ObjectPath:
-        return names.job_path(self._lifecycle.purge(name).number)
+        return names.job_path(self._parts.orders.purge(name).number)
 
     @signal()
     def JobNew(self, id: UInt32, job: ObjectPath, agent: Str, verb: records.JobVerb) -> None: ...
@@ -73,8 +73,8 @@ class Lifecycle1(Interface, name=names.LIFECYCLE):
 class Agent1(Interface, name=names.AGENT_INTERFACE):
     """One agent."""
 
-    def __init__(self, lifecycle: Lifecycle, agent: Agent, bus: Bus) -> None:
-        self._lifecycle = lifecycle
+    def __init__(self, parts: Parts, agent: Agent, bus: Bus) -> None:
+        self._parts = parts
         self._agent = agent
         self._bus = bus
 
@@ -100,34 +100,34 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
 
     @method(allow=OPERATOR | MANAGER)
     async def Pause(self) -> None:
-        await self._lifecycle.pause(self._agent.name)
+        await self._parts.runtime.pause(self._agent.name)
 
     @method(allow=OPERATOR | MANAGER)
     async def Resume(self) -> None:
-        await self._lifecycle.resume(self._agent.name)
+        await self._parts.runtime.resume(self._agent.name)
 
     @method(allow=OPERATOR)
     async def SetResources(self, resources: Dict) -> None:
         changes = checked.RESOURCES.parse(resources)
-        await self._lifecycle.set_resources(self._agent.name, changes)
+        await self._parts.settings.set_resources(self._agent.name, changes)
 
     @method(allow=OPERATOR | MANAGER)
     async def GetUsage(self) -> records.Usage:
-        return await self._lifecycle.usage(self._agent.name)
+        return await self._parts.runtime.usage(self._agent.name)
 
     @method(allow=AGENTS)
     async def Report(self, report: Dict) -> None:
-        self._lifecycle.report(caller(), self._agent.name, checked.REPORT.parse(report))
+        self._parts.harnesses.report(caller(), self._agent.name, checked.REPORT.parse(report))
 
     @method(allow=AGENTS)
     async def HarnessConnected(self, connected: Bool) -> None:
-        self._lifecycle.harness_connected(
+        self._parts.harnesses.connected(
             caller(), self._agent.name, self._peer() if connected else None
         )
 
     @method(allow=AGENTS)
     async def CommandDone(self, id: UInt64, result: Dict) -> None:
-        self._lifecycle.command_done(
+        self._parts.harnesses.command_done(
             caller(), self._agent.name, id, checked.COMMAND_RESULT.parse(result)
         )
 
@@ -154,7 +154,7 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
 
     @method(allow=OPERATOR | MANAGER)
     async def GetLogs(self, lines: UInt32) -> StrList:
-        return await self._lifecycle.logs(self._agent.name, lines)
+        return await self._parts.logs.newest(self._agent.name, lines)
 
     @prop(const=True)
     def Name(self) -> Str:
@@ -234,15 +234,15 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
 
     @prop()
     def Resources(self) -> records.Resources:
-        return self._lifecycle.resources(self._agent.name)
+        return self._parts.settings.resources(self._agent.name)
 
     @prop()
     def Network(self) -> records.Network:
-        return self._lifecycle.network(self._agent.name)
+        return self._parts.settings.network(self._agent.name)
 
     @prop(const=True)
     def Image(self) -> Str:
-        return self._lifecycle.image(self._agent.name)
+        return self._parts.settings.image(self._agent.name)
 
     @prop()
     def Stale(self) -> Bool:
@@ -272,10 +272,12 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
         self, verb: records.CommandVerb, *, requeue: bool = False, value: str = ""
     ) -> str:
         arguments = records.CommandArguments(requeue, value)
-        return await self._lifecycle.command(self._agent.name, verb, arguments)
+        return await self._parts.harnesses.command(self._agent.name, verb, arguments)
 
     def _order(self, verb: records.JobVerb) -> str:
-        return names.job_path(self._lifecycle.order(verb, self._agent.name, caller().voice).number)
+        return names.job_path(
+            self._parts.orders.order(verb, self._agent.name, caller().voice).number
+        )
 
     def _peer(self) -> Peer:
         """Return the caller's connection, which alone receives the commands."""
@@ -290,17 +292,17 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
 class Job1(Interface, name=names.JOB_INTERFACE):
     """One job that has not ended."""
 
-    def __init__(self, lifecycle: Lifecycle, job: Job) -> None:
-        self._lifecycle = lifecycle
+    def __init__(self, parts: Parts, job: Job) -> None:
+        self._parts = parts
         self._job = job
 
     @method(allow=OPERATOR)
     async def Cancel(self) -> None:
-        self._lifecycle.cancel(self._job.number)
+        self._parts.orders.cancel(self._job.number)
 
     @method(allow=OPERATOR | service("approvals"))
     async def Hurry(self) -> None:
-        self._lifecycle.hurry(self._job.number)
+        self._parts.orders.hurry(self._job.number)
 
     @prop(const=True)
     def Id(self) -> UInt32:
@@ -352,17 +354,17 @@ class BusObserver:
         self._root = Lifecycle1()
         self._agents: dict[str, Agent1] = {}
         self._jobs: dict[int, Job1] = {}
-        self._lifecycle: Lifecycle
+        self._parts: Parts
 
-    def attach(self, lifecycle: Lifecycle) -> None:
-        """Export the object of the service. Must be called before `lifecycle` is started."""
-        self._lifecycle = lifecycle
-        self._root.attach(lifecycle)
+    def attach(self, parts: Parts) -> None:
+        """Export the object of the service. Must be called before the parts are started."""
+        self._parts = parts
+        self._root.attach(parts)
         self._bus.export_object_manager(names.LIFECYCLE_PATH)
         self._bus.export(names.LIFECYCLE_PATH, self._root)
 
     def agent_added(self, agent: Agent) -> None:
-        shown = self._agents[agent.name] = Agent1(self._lifecycle, agent, self._bus)
+        shown = self._agents[agent.name] = Agent1(self._parts, agent, self._bus)
         self._bus.export(names.agent_path(agent.name), shown)
 
     def agent_removed(self, agent: Agent) -> None:
@@ -378,7 +380,7 @@ class BusObserver:
 
     def job_new(self, job: Job) -> None:
         path = names.job_path(job.number)
-        self._jobs[job.number] = Job1(self._lifecycle, job)
+        self._jobs[job.number] = Job1(self._parts, job)
         self._bus.export(path, self._jobs[job.number])
         self._root.JobNew(*records.JobNew(job.number, path, job.agent, job.verb))
 

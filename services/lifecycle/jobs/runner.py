@@ -49,22 +49,32 @@ class JobObserver(Protocol):
 class JobRunner:
     """The jobs that wait or run now. Owns their tasks."""
 
-    def __init__(
-        self, store: JobStore, observer: JobObserver, ended: Callable[[Job, JobResult, str], None]
-    ) -> None:
+    def __init__(self, store: JobStore, observer: JobObserver) -> None:
         """Start with no jobs.
 
         Args:
             store: the storage of the jobs.
             observer: is told first of each change.
-            ended: is called after the observer, when the agent has no job any more.
         """
         self._store = store
         self._observer = observer
-        self._ended = ended
+        # Are told of an end after the observer, when the agent has no job any more.
+        self.watchers: tuple[Callable[[Job, JobResult, str], None], ...] = ()
+        self._begun = False
         self._running: dict[str, Job] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._draining = False
+
+    def begin(self) -> None:
+        """Count an agent as busy only while it has a job.
+
+        Before, each agent counts as busy: the job that an earlier lifecycle left may go on.
+        """
+        self._begun = True
+
+    def busy(self, agent: str) -> bool:
+        """Return whether an order for `agent` would have to wait for the end of a job."""
+        return not self._begun or agent in self._running
 
     def of(self, agent: str) -> Job | None:
         """Return the current job of `agent`."""
@@ -166,7 +176,8 @@ class JobRunner:
         self._store.remove_job(job.number)
         self._forget(job)
         self._observer.job_removed(job, result, note)
-        self._ended(job, result, note)
+        for watcher in self.watchers:
+            watcher(job, result, note)
 
     async def _outcome(self, job: Job, work: Work, undo: Work) -> tuple[JobResult, str]:
         """Do or undo `job`; return its result and its note.

@@ -1,9 +1,12 @@
 """A lifecycle with fake containers and a fake broker, which can be restarted."""
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 from services.config import LifecycleConfig
+from services.lifecycle.__main__ import compose
+from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.record import Record
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.store import Store
@@ -27,8 +30,13 @@ class Room:
     async def open(self) -> None:
         self.diary = Diary()
         self.store = Store(self._file)
-        self.lifecycle = Lifecycle(
+        self.parts = compose(
             self.store, self.backend, self.broker, self.diary, self.settings, self.version
+        )
+        self.orders, self.jobs = self.parts.orders, self.parts.jobs
+        self.harnesses = self.parts.harnesses
+        self.lifecycle = Lifecycle(
+            self.parts, self.store, self.backend, self.settings, self.version
         )
         self._others = asyncio.all_tasks()
         await self.lifecycle.start()
@@ -38,10 +46,15 @@ class Room:
         self.store.close()
 
     async def spawn(self, name: str) -> None:
-        assert await self.diary.end_of(self.lifecycle.spawn(name, SpawnOptions())) == DONE
+        assert await self.diary.end_of(self.orders.spawn(name, SpawnOptions())) == DONE
 
     async def order(self, verb: JobVerb, name: str) -> None:
-        assert await self.diary.end_of(self.lifecycle.order(verb, name)) == DONE
+        assert await self.diary.end_of(self.orders.order(verb, name)) == DONE
+
+    @property
+    def agents(self) -> Iterable[Agent]:
+        """All agents."""
+        return self.parts.roster.agents.values()
 
     def record(self, name: str) -> Record:
         record = self.store.find(name)
@@ -49,7 +62,7 @@ class Room:
         return record
 
     def state(self, name: str) -> AgentState:
-        return next(a.state for a in self.lifecycle.agents if a.name == name)
+        return next(a.state for a in self.agents if a.name == name)
 
     async def told(self, count: int) -> list[str]:
         """Wait for `count` messages in all; return their kinds."""
@@ -62,7 +75,7 @@ class Room:
     async def settle(self) -> None:
         """Wait until all reported changes are handled."""
         async with asyncio.timeout(5):
-            await self.lifecycle.monitor.settle()
+            await self.parts.monitor.settle()
 
     async def kill(self) -> None:
         """Die like `kill -9`: write nothing more, and clean nothing up."""

@@ -153,6 +153,6 @@ async def test_a_new_address_reaches_all_containers_that_run(tmp_path: Path) -> 
     room.backend.calls.clear()
     room.backend.network_changed()
     room.backend.network_changed()
-    await room.lifecycle.filters.settle()
+    await room.parts.filters.settle()
     assert sorted(room.backend.calls) == [("limit", "alice"), ("limit", "carol")]
     await room.close()

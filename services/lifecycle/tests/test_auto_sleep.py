@@ -31,22 +31,22 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
 
 
 def report(room: Room, turn: str) -> None:
-    room.lifecycle.report(agent("alice"), "alice", Report(turn_state=turn))
+    room.harnesses.report(agent("alice"), "alice", Report(turn_state=turn))
 
 
 def fall(room: Room) -> Job:
     """Let alice's time pass; return the job that puts her to sleep."""
-    auto_sleep = room.lifecycle.auto_sleep
+    auto_sleep = room.parts.auto_sleep
     assert auto_sleep.next_check is not None
     auto_sleep.sleep_due(auto_sleep.due["alice"])
-    job = room.lifecycle.jobs.of("alice")
+    job = room.jobs.of("alice")
     assert job
     return job
 
 
 async def ends(room: Room, verb: JobVerb) -> tuple[JobResult, str]:
     """Wait for the end of alice's job `verb`."""
-    job = room.lifecycle.jobs.of("alice")
+    job = room.jobs.of("alice")
     assert job
     assert job.verb is verb
     return await room.diary.end_of(job)
@@ -71,7 +71,7 @@ async def test_who_is_idle_long_enough_falls_asleep(room: Room) -> None:
     assert (record.asleep, record.enabled) == (True, True)
     assert room.backend.units["alice"].active == "inactive"
     assert not room.diary.crashes
-    assert room.lifecycle.auto_sleep.next_check is None
+    assert room.parts.auto_sleep.next_check is None
 
 
 async def test_the_time_is_the_configurations(tmp_path: Path) -> None:
@@ -99,23 +99,23 @@ async def test_nobody_falls_asleep_unless_it_is_set(tmp_path: Path) -> None:
     await room.open()
     await room.spawn("alice")
     report(room, "idle")
-    assert room.lifecycle.auto_sleep.next_check is None
+    assert room.parts.auto_sleep.next_check is None
     await room.close()
 
 
 @pytest.mark.parametrize("turn", ["thinking", "error", "needs-login"])
 async def test_only_who_is_idle_is_counted(room: Room, turn: str) -> None:
     report(room, "idle")
-    assert room.lifecycle.auto_sleep.next_check
+    assert room.parts.auto_sleep.next_check
     report(room, turn)
-    assert room.lifecycle.auto_sleep.next_check is None
+    assert room.parts.auto_sleep.next_check is None
 
 
 async def test_the_timer_is_for_who_is_due_first(room: Room) -> None:
     await room.spawn("bob")
     report(room, "idle")
-    room.lifecycle.report(agent("bob"), "bob", Report(turn_state="idle"))
-    auto_sleep = room.lifecycle.auto_sleep
+    room.harnesses.report(agent("bob"), "bob", Report(turn_state="idle"))
+    auto_sleep = room.parts.auto_sleep
     assert auto_sleep.next_check == auto_sleep.due["alice"] <= auto_sleep.due["bob"]
     report(room, "thinking")
     assert auto_sleep.next_check == auto_sleep.due["bob"]
@@ -232,7 +232,7 @@ async def test_who_is_stopped_is_not_woken(room: Room) -> None:
     await room.order(JobVerb.STOP, "alice")
     assert room.state("alice") is AgentState.STOPPED
     room.broker.write("alice")
-    assert not room.lifecycle.jobs.of("alice")
+    assert not room.jobs.of("alice")
     await room.close()
     await room.open()
     assert room.state("alice") is AgentState.STOPPED
@@ -280,9 +280,9 @@ async def test_a_wake_that_fails_is_told(room: Room) -> None:
 async def test_one_whose_wake_is_cancelled_sleeps_on(room: Room) -> None:
     await asleep(room)
     room.backend.gate.clear()
-    job = room.lifecycle.order(JobVerb.START, "alice")
+    job = room.orders.order(JobVerb.START, "alice")
     await asyncio.sleep(0)
-    room.lifecycle.cancel(job.number)
+    room.orders.cancel(job.number)
     room.backend.gate.set()
     assert (await room.diary.end_of(job))[0] is JobResult.CANCELLED
     assert (room.state("alice"), room.record("alice").asleep) == (AgentState.SLEEPING, True)
@@ -299,7 +299,7 @@ async def test_one_whose_container_does_not_stop_is_not_asleep(room: Room) -> No
 async def test_who_is_destroyed_is_not_listened_for(room: Room) -> None:
     await asleep(room)
     assert "alice" in room.broker.heard
-    assert await room.diary.end_of(room.lifecycle.destroy("alice", False)) == DONE
+    assert await room.diary.end_of(room.orders.destroy("alice", False)) == DONE
     assert not room.broker.heard
     await room.spawn("alice")
     assert room.state("alice") is AgentState.RUNNING
@@ -316,10 +316,10 @@ async def test_after_a_boot_of_the_host_all_are_as_they_were(room: Room) -> None
     room.backend.boot_id = "boot-2"
     before = len(room.broker.sent)
     await room.open()
-    job = room.lifecycle.jobs.of("carol")
+    job = room.jobs.of("carol")
     assert job
     assert await room.diary.end_of(job) == DONE
-    states = {one.name: one.state for one in room.lifecycle.agents}
+    states = {one.name: one.state for one in room.agents}
     assert states == {
         "alice": AgentState.SLEEPING, "bob": AgentState.STOPPED, "carol": AgentState.RUNNING,
     }  # fmt: skip
@@ -331,7 +331,7 @@ async def test_the_manager_is_created_when_it_is_missing(tmp_path: Path) -> None
     room = Room(tmp_path)
     room.settings = LifecycleConfig()
     await room.open()
-    job = room.lifecycle.jobs.of("manager")
+    job = room.jobs.of("manager")
     assert job
     assert await room.diary.end_of(job) == DONE
     assert room.state("manager") is AgentState.RUNNING
@@ -339,10 +339,10 @@ async def test_the_manager_is_created_when_it_is_missing(tmp_path: Path) -> None
     await room.close()
     await room.open()
     assert room.state("manager") is AgentState.STOPPED
-    assert await room.diary.end_of(room.lifecycle.destroy("manager", False)) == DONE
+    assert await room.diary.end_of(room.orders.destroy("manager", False)) == DONE
     await room.close()
     await room.open()
-    assert not list(room.lifecycle.agents), "what the operator destroyed was made again"
+    assert not list(room.agents), "what the operator destroyed was made again"
     assert room.record("manager").phase is Phase.KEPT
     await room.close()
 
@@ -354,7 +354,7 @@ async def test_a_spawn_of_the_manager_that_goes_on_is_enough(tmp_path: Path) -> 
     await room.kill()
     room.settings = LifecycleConfig()
     await room.open()
-    job = room.lifecycle.jobs.of("manager")
+    job = room.jobs.of("manager")
     assert job
     assert await room.diary.end_of(job) == DONE
     assert room.record("manager").model == "opus"

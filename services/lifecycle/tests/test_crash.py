@@ -111,7 +111,7 @@ async def test_an_agent_that_restarts_after_each_report_does_not_flood_the_opera
     await room.spawn("alice")
     alice = Principal(Kind.AGENT, "alice")
     for _ in range(5):
-        room.lifecycle.report(alice, "alice", Report(turn_state=TurnState.NEEDS_LOGIN))
+        room.harnesses.report(alice, "alice", Report(turn_state=TurnState.NEEDS_LOGIN))
         room.backend.set("alice", "failed", result="exit-code", code=1, status=1)
         room.backend.come_up("alice")
         await room.settle()

@@ -34,7 +34,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
 
 
 def deploy(room: Room, commit: str = NEW, **options: object) -> Job:
-    return room.lifecycle.deploy("alice", commit, DEPLOY.parse(options))
+    return room.orders.deploy("alice", commit, DEPLOY.parse(options))
 
 
 async def until(room: Room, step: str) -> None:
@@ -45,11 +45,11 @@ async def until(room: Room, step: str) -> None:
 
 
 def reported(room: Room, turn: str) -> None:
-    room.lifecycle.report(agent("alice"), "alice", Report(turn_state=turn))
+    room.harnesses.report(agent("alice"), "alice", Report(turn_state=turn))
 
 
 def commit_of(room: Room) -> str:
-    return next(a.spec.commit for a in room.lifecycle.agents if a.name == "alice")
+    return next(a.spec.commit for a in room.agents if a.name == "alice")
 
 
 async def test_it_is_built_and_restarted(room: Room) -> None:
@@ -76,7 +76,7 @@ async def test_the_end_of_a_turn_is_waited_for_unless_it_is_urgent(room: Room, n
     if not now:
         await until(room, "build")
         await room.settle()
-        assert room.lifecycle.jobs.of("alice") is job
+        assert room.jobs.of("alice") is job
         assert commit_of(room) == ""
         assert room.state("alice") is AgentState.RUNNING
         reported(room, "idle")
@@ -90,14 +90,14 @@ async def test_the_waiting_for_a_turn_can_be_ended(room: Room) -> None:
     await until(room, "build")
     await room.settle()
     assert commit_of(room) == ""
-    room.lifecycle.hurry(job.number)
+    room.orders.hurry(job.number)
     assert await room.diary.end_of(job) == DONE
     assert room.backend.running["alice"] == NEW
     with pytest.raises(NotFound, match="has ended"):
-        room.lifecycle.hurry(job.number)
-    job = room.lifecycle.order(JobVerb.RESTART, "alice")
+        room.orders.hurry(job.number)
+    job = room.orders.order(JobVerb.RESTART, "alice")
     with pytest.raises(Conflict, match="only a deploy waits for a turn"):
-        room.lifecycle.hurry(job.number)
+        room.orders.hurry(job.number)
     await room.diary.end_of(job)
 
 
@@ -120,7 +120,7 @@ async def test_a_turn_that_a_restarted_lifecycle_did_not_hear_of_is_waited_for(
     await until(room, "build")
     await room.close()
     await room.open()
-    job = room.lifecycle.jobs.of("alice")
+    job = room.jobs.of("alice")
     assert job
     assert job.number == number
     async with asyncio.timeout(5):
@@ -186,7 +186,7 @@ async def test_a_failed_deploy_that_is_killed_at_any_step_ends_as_failed(tmp_pat
         await room.backend.halted.wait()
         await room.kill()
         await room.open()
-        job = room.lifecycle.jobs.of("alice")
+        job = room.jobs.of("alice")
         assert job
         result, _note = await room.diary.end_of(job)
         await room.settle()
@@ -209,7 +209,7 @@ async def test_one_that_was_killed_at_its_very_end_is_not_started_twice(room: Ro
     assert (room.backend.running["alice"], room.state("alice")) == (NEW, AgentState.RUNNING)
     await room.kill()
     await room.open()
-    job = room.lifecycle.jobs.of("alice")
+    job = room.jobs.of("alice")
     assert job
     assert await room.diary.end_of(job) == DONE
     assert room.backend.units["alice"].invocation == invocation
@@ -221,7 +221,7 @@ async def test_what_does_not_run_has_it_at_its_next_start(room: Room, state: Age
         await room.order(JobVerb.STOP, "alice")
     else:
         reported(room, "idle")
-        await room.diary.end_of(room.lifecycle.order(JobVerb.SLEEP, "alice"))
+        await room.diary.end_of(room.orders.order(JobVerb.SLEEP, "alice"))
     assert await room.diary.end_of(deploy(room)) == DONE
     assert room.state("alice") is state
     assert (commit_of(room), room.backend.laid["alice"]) == (NEW, NEW)
@@ -246,7 +246,7 @@ async def test_after_a_boot_in_the_middle_of_it_the_agent_runs(room: Room, outco
     room.backend.built.clear()
     room.backend.gate.clear()
     await booted(room)
-    job = room.lifecycle.jobs.of("alice")
+    job = room.jobs.of("alice")
     assert job
     if outcome == "failed":
         room.backend.fail["build"] = Conflict("The network is not there yet.")
@@ -254,7 +254,7 @@ async def test_after_a_boot_in_the_middle_of_it_the_agent_runs(room: Room, outco
         async with asyncio.timeout(5):
             while not job.waits:
                 await room.diary.news()
-        room.lifecycle.cancel(job.number)
+        room.orders.cancel(job.number)
     room.backend.gate.set()
     result, _note = await room.diary.end_of(job)
     assert result == outcome
@@ -298,7 +298,7 @@ async def test_a_start_builds_what_is_missing(room: Room) -> None:
     await room.order(JobVerb.START, "alice")
     assert NEW in room.backend.built
     room.backend.built.clear()
-    job = room.lifecycle.order(JobVerb.REBUILD, "alice")
+    job = room.orders.order(JobVerb.REBUILD, "alice")
     assert await room.diary.end_of(job) == (JobResult.DONE, "configuration rebuilt")
 
 
@@ -307,7 +307,7 @@ async def test_cancelled_in_a_turn_it_leaves_the_container_alone(room: Room) -> 
     job = deploy(room)
     await until(room, "build")
     invocation = room.backend.units["alice"].invocation
-    room.lifecycle.cancel(job.number)
+    room.orders.cancel(job.number)
     result, _note = await room.diary.end_of(job)
     assert result is JobResult.CANCELLED
     assert ("stop_build", "alice") in room.backend.calls
@@ -320,7 +320,7 @@ async def test_a_stopping_service_does_not_wait_for_the_end_of_a_turn(room: Room
     await until(room, "build")
     await room.settle()
     async with asyncio.timeout(5):
-        await room.lifecycle.jobs.drain(3600)
+        await room.jobs.drain(3600)
     assert [job.verb for job in room.store.jobs()] == [JobVerb.DEPLOY]
 
 
@@ -330,13 +330,13 @@ async def test_a_host_that_goes_down_is_no_verdict(room: Room, verb: str) -> Non
     room.backend.fail[verb] = Conflict("It was canceled.")
     room.backend.stopping = True
     job = deploy(room)
-    await room.lifecycle.jobs.released(job.number)
+    await room.jobs.released(job.number)
     assert not room.diary.finished[job.number].done()
     await room.close()
     room.backend.fail.clear()
     room.backend.stopping = False
     await room.open()
-    again = room.lifecycle.jobs.of("alice")
+    again = room.jobs.of("alice")
     assert again
     assert again.number == job.number
     assert await room.diary.end_of(again) == DONE
@@ -348,13 +348,13 @@ async def test_a_spawn_is_not_given_up_with_the_host(tmp_path: Path) -> None:
     await room.open()
     room.backend.fail["start"] = Conflict("It was canceled.")
     room.backend.stopping = True
-    job = room.lifecycle.spawn("bob", SpawnOptions(commit=OLD))
-    await room.lifecycle.jobs.released(job.number)
+    job = room.orders.spawn("bob", SpawnOptions(commit=OLD))
+    await room.jobs.released(job.number)
     await room.close()
     room.backend.fail.clear()
     room.backend.stopping = False
     await room.open()
-    again = room.lifecycle.jobs.of("bob")
+    again = room.jobs.of("bob")
     assert again
     assert await room.diary.end_of(again) == DONE
     assert room.backend.running["bob"] == OLD
@@ -364,33 +364,33 @@ async def test_a_spawn_is_not_given_up_with_the_host(tmp_path: Path) -> None:
 async def test_an_agent_is_spawned_from_what_was_approved(tmp_path: Path) -> None:
     room = Room(tmp_path)
     await room.open()
-    job = room.lifecycle.spawn("bob", SpawnOptions(commit=OLD))
+    job = room.orders.spawn("bob", SpawnOptions(commit=OLD))
     assert await room.diary.end_of(job) == DONE
     assert (room.backend.running["bob"], room.record("bob").deployed) == (OLD, OLD)
 
     # The spawn fails: the kept data is unchanged.
-    await room.diary.end_of(room.lifecycle.destroy("bob", False))
+    await room.diary.end_of(room.orders.destroy("bob", False))
     room.backend.broken.add(NEW)
-    result, _note = await room.diary.end_of(room.lifecycle.spawn("bob", SpawnOptions(commit=NEW)))
+    result, _note = await room.diary.end_of(room.orders.spawn("bob", SpawnOptions(commit=NEW)))
     assert result is JobResult.FAILED
     assert room.record("bob").deployed == OLD
-    assert await room.diary.end_of(room.lifecycle.spawn("bob", SpawnOptions())) == DONE
+    assert await room.diary.end_of(room.orders.spawn("bob", SpawnOptions())) == DONE
     assert room.backend.running["bob"] == OLD
     await room.close()
 
 
 async def test_its_configuration_says_when_it_sleeps(room: Room) -> None:
     room.backend.configurations[NEW] = AgentFile(sleep_after=7)
-    assert room.lifecycle.sleeps_after("alice") == 0
+    assert room.parts.settings.sleeps_after("alice") == 0
     assert await room.diary.end_of(deploy(room)) == DONE
-    assert room.lifecycle.sleeps_after("alice") == 7
+    assert room.parts.settings.sleeps_after("alice") == 7
 
 
 async def test_what_cannot_be_deployed_is_refused(room: Room) -> None:
     with pytest.raises(NotFound):
-        room.lifecycle.deploy("bob", NEW, DeployOptions())
+        room.orders.deploy("bob", NEW, DeployOptions())
     with pytest.raises(InvalidArgument, match="40"):
-        room.lifecycle.deploy("alice", "main", DeployOptions())
+        room.orders.deploy("alice", "main", DeployOptions())
     with pytest.raises(InvalidArgument, match="now"):
         deploy(room, later=True)
     with pytest.raises(InvalidArgument, match="valid boolean"):
@@ -401,6 +401,6 @@ async def test_what_cannot_be_deployed_is_refused(room: Room) -> None:
     with pytest.raises(Conflict, match="being deployed"):
         deploy(room, OLD)
     with pytest.raises(Conflict, match="being deployed"):
-        room.lifecycle.order(JobVerb.RESTART, "alice")
+        room.orders.order(JobVerb.RESTART, "alice")
     reported(room, "idle")
     assert await room.diary.end_of(job) == DONE

@@ -77,7 +77,7 @@ async def room_with_alice(folder: Path) -> Room:
 
 async def report(room: Room, turn: str) -> None:
     """Report a turn state as alice's harness does."""
-    room.lifecycle.report(agent("alice"), "alice", Report(turn_state=turn))
+    room.harnesses.report(agent("alice"), "alice", Report(turn_state=turn))
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ async def test_the_manager_and_the_operator_are_warned_at_80_percent(tmp_path: P
     assert {notice.recipient for notice in warned} == {"manager", "operator"}
     assert "alice uses 922 MiB of the 1.0 GiB of disk space" in warned[0].body
     assert room.state("alice") is AgentState.RUNNING
-    assert (await room.lifecycle.usage("alice")).disk == GIB * 9 // 10
+    assert (await room.parts.runtime.usage("alice")).disk == GIB * 9 // 10
     await room.close()
 
 
@@ -110,12 +110,12 @@ async def test_at_the_limit_the_agent_is_stopped_and_does_not_start(tmp_path: Pa
     async with asyncio.timeout(5):
         while room.state("alice") is not AgentState.STOPPED:
             await room.diary.news()
-    while job := room.lifecycle.jobs.of("alice"):
+    while job := room.jobs.of("alice"):
         await room.diary.end_of(job)
-    result, note = await room.diary.end_of(room.lifecycle.order(JobVerb.START, "alice"))
+    result, note = await room.diary.end_of(room.orders.order(JobVerb.START, "alice"))
     assert result is JobResult.FAILED
     assert "alice is not started: alice uses more than twice the 1.0 GiB of disk space" in note
-    await room.lifecycle.set_resources("alice", ResourceChanges(disk_max=4 * GIB))
+    await room.parts.settings.set_resources("alice", ResourceChanges(disk_max=4 * GIB))
     await room.order(JobVerb.START, "alice")
     assert room.state("alice") is AgentState.RUNNING
     await room.close()

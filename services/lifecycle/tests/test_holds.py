@@ -24,21 +24,21 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     room = Room(tmp_path)
     await room.open()
     await room.spawn("alice")
-    room.lifecycle.report(agent("alice"), "alice", Report(turn_state="idle"))
+    room.harnesses.report(agent("alice"), "alice", Report(turn_state="idle"))
     yield room
     await room.close()
 
 
 def alice(room: Room) -> Agent:
-    [found] = room.lifecycle.agents
+    [found] = room.agents
     return found
 
 
 async def deploy(room: Room, **keys: object) -> None:
     room.backend.configurations[COMMIT] = AgentFile.model_validate(keys)
-    job = room.lifecycle.deploy("alice", COMMIT, DEPLOY.parse({}))
+    job = room.orders.deploy("alice", COMMIT, DEPLOY.parse({}))
     assert await room.diary.end_of(job) == DONE
-    room.lifecycle.report(agent("alice"), "alice", Report(turn_state="idle"))
+    room.harnesses.report(agent("alice"), "alice", Report(turn_state="idle"))
 
 
 async def until_held(room: Room) -> None:
@@ -78,7 +78,7 @@ async def test_a_held_agent_is_not_woken_before_it_is_let_go(room: Room) -> None
     await room.order(JobVerb.SLEEP, "alice")
     room.broker.holds_changed(HoldsChanged("alice", "operator", "wait", 5))
     room.broker.write("alice")
-    assert room.lifecycle.jobs.of("alice") is None
+    assert room.jobs.of("alice") is None
     room.broker.holds_changed(HoldsChanged("alice", "", "", 6))
     async with asyncio.timeout(5):
         while room.state("alice") != "running":
@@ -90,7 +90,7 @@ async def test_the_operator_is_asked_whether_it_goes_on_after_a_limit(
     room: Room, resumes: bool
 ) -> None:
     await deploy(room, resume_after_limit=resumes)
-    room.lifecycle.report(agent("alice"), "alice", Report(provider_limit_until=now() + HOUR))
+    room.harnesses.report(agent("alice"), "alice", Report(provider_limit_until=now() + HOUR))
     if resumes:
         await asyncio.sleep(0.05)
         assert room.broker.held == []
@@ -101,7 +101,7 @@ async def test_the_operator_is_asked_whether_it_goes_on_after_a_limit(
     room.broker.held.clear()
     await room.kill()
     await room.open()
-    room.lifecycle.report(agent("alice"), "alice", Report(provider_limit_until=now() + HOUR))
+    room.harnesses.report(agent("alice"), "alice", Report(provider_limit_until=now() + HOUR))
     await asyncio.sleep(0.05)
     assert room.broker.held == [], "the operator let it go on meanwhile"
 

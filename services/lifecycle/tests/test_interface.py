@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from services.config import AgentSettings, LifecycleConfig
+from services.lifecycle.__main__ import compose
 from services.lifecycle.clients import BusBroker
 from services.lifecycle.interface import BusObserver
 from services.lifecycle.lifecycle import Lifecycle
@@ -96,8 +97,9 @@ async def room(
     room, observer = Room(connect, client, principals), BusObserver(server)
     images = {"alice": AgentSettings(image="/srv/small"), "bob": AgentSettings()}
     settings = LifecycleConfig(create_manager=False, agents=images)
-    lifecycle = Lifecycle(store, room.backend, FakeBroker(), observer, settings)
-    observer.attach(lifecycle)
+    parts = compose(store, room.backend, FakeBroker(), observer, settings)
+    observer.attach(parts)
+    lifecycle = Lifecycle(parts, store, room.backend, settings, "")
     await lifecycle.start()
     await server.own(names.LIFECYCLE)
     yield room

@@ -37,15 +37,15 @@ RESULT = {
 
 def ordered(room: Room, verb: JobVerb) -> Job:
     """Order `verb` for alice."""
-    lifecycle = room.lifecycle
-    orders: dict[JobVerb, Callable[[], Job]] = {
-        JobVerb.SPAWN: lambda: lifecycle.spawn("alice", SpawnOptions()),
-        JobVerb.DESTROY: lambda: lifecycle.destroy("alice", False),
-        JobVerb.PURGE: lambda: lifecycle.purge("alice"),
-        JobVerb.SLEEP: lambda: lifecycle.order(JobVerb.SLEEP, "alice"),
-        JobVerb.DEPLOY: lambda: lifecycle.deploy("alice", NEW, DeployOptions()),
+    orders = room.orders
+    by_verb: dict[JobVerb, Callable[[], Job]] = {
+        JobVerb.SPAWN: lambda: orders.spawn("alice", SpawnOptions()),
+        JobVerb.DESTROY: lambda: orders.destroy("alice", False),
+        JobVerb.PURGE: lambda: orders.purge("alice"),
+        JobVerb.SLEEP: lambda: orders.order(JobVerb.SLEEP, "alice"),
+        JobVerb.DEPLOY: lambda: orders.deploy("alice", NEW, DeployOptions()),
     }
-    return orders.get(verb, lambda: lifecycle.order(verb, "alice"))()
+    return by_verb.get(verb, lambda: orders.order(verb, "alice"))()
 
 
 async def prepared(room: Room, verb: JobVerb) -> None:
@@ -54,15 +54,15 @@ async def prepared(room: Room, verb: JobVerb) -> None:
     if verb is JobVerb.START:
         await room.order(JobVerb.STOP, "alice")
     if verb is JobVerb.PURGE:
-        await room.diary.end_of(room.lifecycle.destroy("alice", False))
+        await room.diary.end_of(room.orders.destroy("alice", False))
     if verb is JobVerb.UPDATE:
         await room.close()
         room.version = "2"
         await room.open()
     if verb is JobVerb.SLEEP:
-        room.lifecycle.report(agent("alice"), "alice", Report(turn_state="idle"))
+        room.harnesses.report(agent("alice"), "alice", Report(turn_state="idle"))
     if verb is JobVerb.DEPLOY:
-        assert await room.diary.end_of(room.lifecycle.deploy("alice", OLD, DeployOptions())) == DONE
+        assert await room.diary.end_of(room.orders.deploy("alice", OLD, DeployOptions())) == DONE
     room.backend.reconciled = Reconciled(["a file written"], restart=verb is JobVerb.REBUILD)
     room.backend.points = 0
 
@@ -94,7 +94,7 @@ async def test_killed_at_every_step_and_started_again(tmp_path: Path, verb: JobV
         await room.backend.halted.wait()
         await room.kill()
         await room.open()
-        again = room.lifecycle.jobs.of("alice")
+        again = room.jobs.of("alice")
         assert again is not None
         assert again.number == number
         result, note = await room.diary.end_of(again)
@@ -109,7 +109,7 @@ async def at_rest(room: Room, state: AgentState | None) -> None:
     """Check that the job reached its goal."""
     await room.settle()
     assert not room.store.jobs()
-    there = {one.name: one.state for one in room.lifecycle.agents}
+    there = {one.name: one.state for one in room.agents}
     assert there == ({} if state is None else {"alice": state})
     record = room.store.find("alice")
     if state is None:
@@ -132,18 +132,18 @@ async def test_cancelled_at_every_step_leaves_it_as_it_was(tmp_path: Path, verb:
         room = Room(folder)
         await room.open()
         await prepared(room, verb)
-        before = {one.name: (one.state, one.enabled) for one in room.lifecycle.agents}
+        before = {one.name: (one.state, one.enabled) for one in room.agents}
         room.backend.halt_at = point
         job = ordered(room, verb)
         await room.backend.halted.wait()
         if job.final:
             await room.kill()
             continue
-        room.lifecycle.cancel(job.number)
+        room.orders.cancel(job.number)
         result, note = await room.diary.end_of(job)
         assert result is JobResult.CANCELLED, (point, note)
         await room.settle()
-        after = {one.name: (one.state, one.enabled) for one in room.lifecycle.agents}
+        after = {one.name: (one.state, one.enabled) for one in room.agents}
         assert after == before, point
         assert room.backend.running.get("alice", "") == (OLD if verb is JobVerb.DEPLOY else ""), (
             point

@@ -30,7 +30,7 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
 
 
 def shown(room: Room, name: str) -> tuple[int, tuple[str, ...]]:
-    agent = next(agent for agent in room.lifecycle.agents if agent.name == name)
+    agent = next(agent for agent in room.agents if agent.name == name)
     return agent.port, agent.port_shared
 
 
@@ -88,7 +88,7 @@ async def test_a_port_is_kept_over_restarts_and_as_a_tombstone(room: Room) -> No
     await room.close()
     await room.open()
     assert shown(room, "alice") == (ALICE + 1, ())
-    assert await room.diary.end_of(room.lifecycle.destroy("alice", False)) == DONE
+    assert await room.diary.end_of(room.orders.destroy("alice", False)) == DONE
     room.backend.bound = ALL - {ALICE + 1, ALICE + 2}
     await room.spawn("bob")
     assert shown(room, "bob") == (ALICE + 2, ())
@@ -99,7 +99,7 @@ async def test_a_port_is_kept_over_restarts_and_as_a_tombstone(room: Room) -> No
 
 async def test_none_left_is_said_at_spawn_and_leaves_nothing(room: Room) -> None:
     room.backend.bound = ALL
-    result, note = await room.diary.end_of(room.lifecycle.spawn("alice", SpawnOptions()))
+    result, note = await room.diary.end_of(room.orders.spawn("alice", SpawnOptions()))
     assert (result, note[:13]) == (JobResult.FAILED, "All 900 ports")
     assert room.store.records() == []
     room.backend.bound = frozenset()
@@ -123,7 +123,7 @@ async def test_a_rebuild_parts_them_and_says_so(room: Room) -> None:
     await room.spawn("bob")
     await imported(room, bob=ALICE)
     moved = ports.choose("bob", ())
-    job = room.lifecycle.order(JobVerb.REBUILD, "bob")
+    job = room.orders.order(JobVerb.REBUILD, "bob")
     note = f"port changed from {ALICE} (also used by alice) to {moved}"
     assert await room.diary.end_of(job) == (JobResult.DONE, note)
     assert (shown(room, "alice"), shown(room, "bob")) == ((ALICE, ()), (moved, ()))
@@ -134,10 +134,10 @@ async def test_a_rebuild_parts_them_and_says_so(room: Room) -> None:
 async def test_a_tombstone_has_its_port_until_it_is_purged(room: Room) -> None:
     await room.spawn("alice")
     await room.spawn("bob")
-    await room.diary.end_of(room.lifecycle.destroy("alice", False))
+    await room.diary.end_of(room.orders.destroy("alice", False))
     await imported(room, bob=ALICE)
     assert shown(room, "bob") == (ALICE, ("alice",))
-    await room.diary.end_of(room.lifecycle.purge("alice"))
+    await room.diary.end_of(room.orders.purge("alice"))
     assert shown(room, "bob") == (ALICE, ())
 
 

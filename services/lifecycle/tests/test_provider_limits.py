@@ -41,10 +41,10 @@ class Hive(Room):
             assert issued.verb is CommandVerb.HOLD_UNTIL
             told.append(int(issued.arguments.value))
 
-        self.lifecycle.harness_connected(agent(name), name, Peer(f":1.{name}", send, lambda: gone))
+        self.harnesses.connected(agent(name), name, Peer(f":1.{name}", send, lambda: gone))
 
     def report(self, name: str, report: Report) -> None:
-        self.lifecycle.report(agent(name), name, report)
+        self.harnesses.report(agent(name), name, report)
 
     def limit(self, name: str, until: int) -> None:
         self.report(name, Report(provider_limit_until=until))
@@ -134,7 +134,7 @@ async def test_an_end_is_taken_at_once_and_nothing_comes_after_it(hive: Hive, cl
     clock.wait(PACE)
     hive.report("alice", Report(turn_state="idle"))
     assert hive.holds["bob"][1:] == [0]
-    assert hive.lifecycle.provider_limits.until("alice") == 0
+    assert hive.parts.provider_limits.until("alice") == 0
 
 
 async def test_a_limit_that_flaps_slowly_is_one_trial(hive: Hive, clock: Clock) -> None:
@@ -150,8 +150,8 @@ async def test_a_limit_that_flaps_slowly_is_one_trial(hive: Hive, clock: Clock) 
     before = len(hive.holds["bob"])
     hive.limit("alice", clock.now() + HOUR)
     assert len(hive.holds["bob"]) == before
-    assert hive.lifecycle.provider_limits.until("bob") == 0
-    assert hive.lifecycle.provider_limits.until("alice") > clock.now()
+    assert hive.parts.provider_limits.until("bob") == 0
+    assert hive.parts.provider_limits.until("alice") > clock.now()
 
 
 async def test_one_report_holds_nobody_else_who_waits_for_the_operator(hive: Hive) -> None:
@@ -178,7 +178,7 @@ async def test_a_confirmed_limit_holds_who_waits_for_the_operator(hive: Hive) ->
 async def deploy_without_resuming(hive: Hive, name: str) -> None:
     commit = "b" * 40
     hive.backend.configurations[commit] = AgentFile(resume_after_limit=False)
-    job = hive.lifecycle.deploy(name, commit, DEPLOY.parse({}))
+    job = hive.orders.deploy(name, commit, DEPLOY.parse({}))
     assert await hive.diary.end_of(job) == DONE
     hive.report(name, Report(turn_state="idle"))
 
@@ -199,7 +199,7 @@ async def test_a_repeated_report_does_not_hold_the_others_again(hive: Hive) -> N
     hive.connect("bob")
     hive.limit("alice", now() + HOUR)
     assert hive.holds["bob"] == []
-    assert hive.lifecycle.provider_limits.until("alice") > now()
+    assert hive.parts.provider_limits.until("alice") > now()
     [kept] = hive.store.limits()
     assert kept.reported == long_ago
     assert RETRIAL > TRIAL
@@ -208,7 +208,7 @@ async def test_a_repeated_report_does_not_hold_the_others_again(hive: Hive) -> N
 async def test_a_limit_has_a_longest_end(hive: Hive) -> None:
     await hive.add("alice")
     hive.limit("alice", now() + 1000 * HOUR)
-    assert hive.lifecycle.provider_limits.until("alice") <= now() + LONGEST
+    assert hive.parts.provider_limits.until("alice") <= now() + LONGEST
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
@@ -231,7 +231,7 @@ async def test_a_sleeping_agent_is_woken_when_the_limit_ends(hive: Hive) -> None
     await hive.order(JobVerb.SLEEP, "bob")
     hive.limit("alice", now() + SECOND // 2)
     hive.broker.write("bob")
-    assert hive.lifecycle.jobs.of("bob") is None
+    assert hive.jobs.of("bob") is None
     assert hive.state("bob") == "sleeping"
     async with asyncio.timeout(10):
         while hive.state("bob") != "running":
@@ -243,18 +243,18 @@ async def test_a_provider_that_answers_again_ends_the_wait(hive: Hive) -> None:
     hive.limit("alice", now() + HOUR)
     hive.limit("alice", 0)
     assert hive.holds["bob"][1:] == [0]
-    assert hive.lifecycle.provider_limits.until("bob") == 0
+    assert hive.parts.provider_limits.until("bob") == 0
 
 
 async def test_the_operator_lifts_all_limits(hive: Hive) -> None:
     await hive.add("alice", "bob")
-    assert hive.lifecycle.provider_limits.lift() == []
+    assert hive.parts.provider_limits.lift() == []
     hive.limit("alice", now() + HOUR)
-    assert hive.lifecycle.provider_limits.lift() == ["alice", "bob"]
+    assert hive.parts.provider_limits.lift() == ["alice", "bob"]
     assert (hive.holds["alice"][1:], hive.holds["bob"][1:]) == ([0], [0])
     assert hive.store.limits() == []
     hive.limit("alice", now() + HOUR)
-    assert hive.lifecycle.provider_limits.until("bob") > now()
+    assert hive.parts.provider_limits.until("bob") > now()
 
 
 async def test_a_harness_that_still_waits_for_a_limit_that_is_over_is_let_go(hive: Hive) -> None:

@@ -103,20 +103,22 @@ async def test_limits_are_remembered(tmp_path: Path) -> None:
     room = Room(tmp_path)
     await room.open()
     await room.spawn("alice")
-    await room.lifecycle.set_resources("alice", ResourceChanges(tasks_max=100, memory_max="max"))
-    assert room.lifecycle.resources("alice") == Resources(tasks_max=100)
+    await room.parts.settings.set_resources(
+        "alice", ResourceChanges(tasks_max=100, memory_max="max")
+    )
+    assert room.parts.settings.resources("alice") == Resources(tasks_max=100)
     assert room.backend.calls[-1] == ("limit", "alice")
     await room.close()
     await room.open()
-    assert room.lifecycle.resources("alice") == Resources(tasks_max=100)
-    await room.lifecycle.set_resources("alice", ResourceChanges(tasks_max="default"))
-    assert room.lifecycle.resources("alice") == Resources(tasks_max=4096)
+    assert room.parts.settings.resources("alice") == Resources(tasks_max=100)
+    await room.parts.settings.set_resources("alice", ResourceChanges(tasks_max="default"))
+    assert room.parts.settings.resources("alice") == Resources(tasks_max=4096)
     with pytest.raises(NotFound):
-        await room.lifecycle.set_resources("bob", ResourceChanges())
+        await room.parts.settings.set_resources("bob", ResourceChanges())
     room.backend.gate.clear()
-    job = room.lifecycle.order(JobVerb.STOP, "alice")
+    job = room.orders.order(JobVerb.STOP, "alice")
     with pytest.raises(Conflict, match=f"job {job.number}"):
-        await room.lifecycle.set_resources("alice", ResourceChanges())
+        await room.parts.settings.set_resources("alice", ResourceChanges())
     room.backend.gate.set()
     await room.diary.end_of(job)
     await room.close()
@@ -126,15 +128,15 @@ async def test_a_paused_agent_is_shown_so_and_goes_on(tmp_path: Path) -> None:
     room = Room(tmp_path)
     await room.open()
     await room.spawn("alice")
-    await room.lifecycle.pause("alice")
+    await room.parts.runtime.pause("alice")
     assert room.state("alice") is AgentState.PAUSED
     assert not room.diary.crashes
-    await room.lifecycle.resume("alice")
+    await room.parts.runtime.resume("alice")
     assert room.state("alice") is AgentState.RUNNING
-    assert await room.diary.end_of(room.lifecycle.order(JobVerb.STOP, "alice")) == DONE
+    assert await room.diary.end_of(room.orders.order(JobVerb.STOP, "alice")) == DONE
     with pytest.raises(Conflict, match="is not running"):
-        await room.lifecycle.pause("alice")
-    await room.lifecycle.resume("alice")  # nothing to do
+        await room.parts.runtime.pause("alice")
+    await room.parts.runtime.resume("alice")  # nothing to do
     with pytest.raises(HiveError):
-        await room.lifecycle.pause("bob")
+        await room.parts.runtime.pause("bob")
     await room.close()

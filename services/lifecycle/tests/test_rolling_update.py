@@ -37,19 +37,19 @@ async def upgrade(room: Room) -> None:
 
 
 def report(room: Room, name: str, turn: str = "idle") -> None:
-    room.lifecycle.report(agent(name), name, Report(turn_state=turn))
+    room.harnesses.report(agent(name), name, Report(turn_state=turn))
 
 
 def stale(room: Room) -> list[str]:
-    return [one.name for one in room.lifecycle.agents if one.stale]
+    return [one.name for one in room.agents if one.stale]
 
 
 def jobs(room: Room) -> dict[str, JobVerb]:
-    return {job.agent: job.verb for job in room.lifecycle.jobs.all()}
+    return {job.agent: job.verb for job in room.jobs.all()}
 
 
 def job(room: Room, name: str) -> Job:
-    found = room.lifecycle.jobs.of(name)
+    found = room.jobs.of(name)
     assert found
     assert found.verb is JobVerb.UPDATE
     return found
@@ -118,7 +118,7 @@ async def test_who_begins_a_turn_meanwhile_is_updated_after_it(room: Room) -> No
 async def test_an_update_that_was_asked_for_interrupts_a_turn(room: Room) -> None:
     await upgrade(room)
     report(room, "alice", "thinking")
-    ordered = room.lifecycle.order(JobVerb.UPDATE, "alice")
+    ordered = room.orders.order(JobVerb.UPDATE, "alice")
     assert (await room.diary.end_of(ordered))[1] == "restarted"
     assert "alice" not in stale(room)
 
@@ -126,7 +126,7 @@ async def test_an_update_that_was_asked_for_interrupts_a_turn(room: Room) -> Non
 async def test_who_is_stopped_or_sleeps_stays_so(room: Room) -> None:
     await room.order(JobVerb.STOP, "alice")
     report(room, "bob")
-    assert await room.diary.end_of(room.lifecycle.order(JobVerb.SLEEP, "bob")) == DONE
+    assert await room.diary.end_of(room.orders.order(JobVerb.SLEEP, "bob")) == DONE
     await upgrade(room)
     await updated(room, "alice")
     await updated(room, "bob")
@@ -151,7 +151,7 @@ async def test_a_failure_stops_it_and_is_told(room: Room) -> None:
     report(room, "alice", "thinking")
     report(room, "alice")
     assert jobs(room) == {}
-    assert room.lifecycle.update_all() == ["alice", "manager"]
+    assert room.parts.rolling_update.begin() == ["alice", "manager"]
     await updated(room, "alice")
     assert len(failures(room)) == 2
 
@@ -169,7 +169,7 @@ async def test_a_container_that_dies_of_the_new_version_stops_it(room: Room) -> 
     assert jobs(room) == {}
     assert [recipient for recipient, _text in failures(room)] == ["manager", "operator"]
     assert "keeps crashing. It is failed now" in failures(room)[0][1]
-    assert room.lifecycle.update_all() == ["alice", "manager"]
+    assert room.parts.rolling_update.begin() == ["alice", "manager"]
     await updated(room, "alice")
 
 
@@ -179,7 +179,7 @@ async def test_a_host_that_goes_down_is_no_failure(room: Room) -> None:
     room.backend.stopping = True
     report(room, "bob")
     bob = job(room, "bob")
-    await room.lifecycle.jobs.released(bob.number)
+    await room.jobs.released(bob.number)
     assert not room.diary.finished[bob.number].done()
     await room.close()
     room.backend.fail.clear()
@@ -196,7 +196,7 @@ async def test_a_cancelled_one_is_left_out(room: Room) -> None:
     bob = job(room, "bob")
     report(room, "alice")
     await asyncio.sleep(0)
-    room.lifecycle.cancel(bob.number)
+    room.orders.cancel(bob.number)
     room.backend.gate.set()
     assert (await room.diary.end_of(bob))[0] == "cancelled"
     report(room, "bob")
@@ -210,7 +210,7 @@ async def test_a_cancelled_one_is_left_out(room: Room) -> None:
 async def test_who_is_busy_is_waited_for(room: Room) -> None:
     await upgrade(room)
     room.backend.gate.clear()
-    restart = room.lifecycle.order(JobVerb.RESTART, "alice")
+    restart = room.orders.order(JobVerb.RESTART, "alice")
     report(room, "alice")
     assert jobs(room) == {"alice": JobVerb.RESTART}
     room.backend.gate.set()
@@ -224,7 +224,7 @@ async def test_who_is_busy_is_waited_for(room: Room) -> None:
 
 async def test_who_is_destroyed_is_forgotten(room: Room) -> None:
     await upgrade(room)
-    assert await room.diary.end_of(room.lifecycle.destroy("alice", True)) == DONE
+    assert await room.diary.end_of(room.orders.destroy("alice", True)) == DONE
     report(room, "bob")
     await updated(room, "bob")
 
@@ -233,7 +233,7 @@ async def test_who_has_failed_waits_for_its_start(room: Room) -> None:
     await upgrade(room)
     room.backend.set("alice", "failed", result="start-limit-hit")
     await room.settle()
-    assert room.lifecycle.update_all() == ["bob", "manager"]
+    assert room.parts.rolling_update.begin() == ["bob", "manager"]
     report(room, "bob")
     await updated(room, "bob")
     assert room.state("alice") is AgentState.FAILED
@@ -246,15 +246,15 @@ async def test_the_setting_leaves_it_to_the_operator(room: Room) -> None:
     await upgrade(room)
     report(room, "alice")
     assert jobs(room) == {}
-    assert room.lifecycle.update_all() == ["alice", "bob", "manager"]
+    assert room.parts.rolling_update.begin() == ["alice", "bob", "manager"]
     await updated(room, "alice")
 
 
 async def test_nothing_is_ordered_when_nothing_is_stale_or_lifecycle_stops(room: Room) -> None:
     report(room, "alice")
-    assert room.lifecycle.update_all() == []
+    assert room.parts.rolling_update.begin() == []
     await upgrade(room)
-    room.lifecycle.rolling_update.stop()
+    room.parts.rolling_update.stop()
     report(room, "alice")
     assert jobs(room) == {}
 

@@ -37,20 +37,20 @@ async def test_an_agent_is_not_told_of_its_first_start(room: Room) -> None:
 
 
 async def test_a_restart_names_who_ordered_it(room: Room) -> None:
-    job = room.lifecycle.order(JobVerb.RESTART, "alice", "manager")
+    job = room.orders.order(JobVerb.RESTART, "alice", "manager")
     assert await room.diary.end_of(job) == DONE
     assert told(room) == ("restart", "manager", "")
 
 
 async def test_a_deploy_says_what_has_changed(room: Room) -> None:
     options = DEPLOY.parse({"changes": "apply 7, requested by manager: more\ntools"})
-    assert await room.diary.end_of(room.lifecycle.deploy("alice", NEW, options)) == DONE
+    assert await room.diary.end_of(room.orders.deploy("alice", NEW, options)) == DONE
     assert told(room) == ("deploy", "operator", "apply 7, requested by manager: more tools")
 
 
 async def test_a_failed_deploy_says_so(room: Room) -> None:
     room.backend.broken.add(NEW)
-    job = room.lifecycle.deploy("alice", NEW, DEPLOY.parse({"changes": "more tools"}))
+    job = room.orders.deploy("alice", NEW, DEPLOY.parse({"changes": "more tools"}))
     await room.diary.end_of(job)
     verb, _, changes = told(room)
     assert verb == "deploy"
@@ -58,10 +58,10 @@ async def test_a_failed_deploy_says_so(room: Room) -> None:
 
 
 async def test_a_deploy_while_asleep_is_told_at_the_next_start(room: Room) -> None:
-    room.lifecycle.report(agent("alice"), "alice", Report(turn_state="idle"))
+    room.harnesses.report(agent("alice"), "alice", Report(turn_state="idle"))
     await room.order(JobVerb.SLEEP, "alice")
     options = DEPLOY.parse({"changes": "more tools"})
-    assert await room.diary.end_of(room.lifecycle.deploy("alice", NEW, options)) == DONE
+    assert await room.diary.end_of(room.orders.deploy("alice", NEW, options)) == DONE
     await room.order(JobVerb.START, "alice")
     assert told(room) == ("deploy", "operator", "more tools")
     await room.order(JobVerb.RESTART, "alice")
@@ -69,7 +69,7 @@ async def test_a_deploy_while_asleep_is_told_at_the_next_start(room: Room) -> No
 
 
 async def test_a_wake_is_not_a_start(room: Room) -> None:
-    room.lifecycle.report(agent("alice"), "alice", Report(turn_state="idle"))
+    room.harnesses.report(agent("alice"), "alice", Report(turn_state="idle"))
     await room.order(JobVerb.SLEEP, "alice")
     await room.order(JobVerb.START, "alice")
     assert told(room) == ("wake", "system", "")
@@ -79,7 +79,7 @@ async def test_an_update_says_so(room: Room) -> None:
     await room.close()
     room.version = "2"
     await room.open()
-    job = room.lifecycle.order(JobVerb.UPDATE, "alice", "operator")
+    job = room.orders.order(JobVerb.UPDATE, "alice", "operator")
     await room.diary.end_of(job)
     assert told(room) == ("update", "operator", "Hyperhive was updated")
 
@@ -99,7 +99,7 @@ async def test_a_start_with_lifecycle_itself(room: Room, rebooted: bool, verb: s
     if rebooted:
         room.backend.boot_id = "boot-2"
     await room.open()
-    job = room.lifecycle.jobs.of("alice")
+    job = room.jobs.of("alice")
     assert job is not None
     assert await room.diary.end_of(job) == DONE
     assert told(room)[:2] == (verb, "system")
@@ -110,6 +110,6 @@ async def test_the_reason_is_kept_so_that_a_rebuild_changes_nothing(room: Room) 
     before = room.backend.started["alice"]
     await room.kill()
     await room.open()
-    [alice] = room.lifecycle.agents
+    [alice] = room.agents
     assert alice.spec.started == before
     assert isinstance(before, Start)

@@ -33,11 +33,11 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
 
 
 def alice(room: Room) -> Agent:
-    return next(one for one in room.lifecycle.agents if one.name == "alice")
+    return next(one for one in room.agents if one.name == "alice")
 
 
 def report(room: Room, report: Report) -> None:
-    room.lifecycle.report(agent("alice"), "alice", report)
+    room.harnesses.report(agent("alice"), "alice", report)
 
 
 async def restart(room: Room, how: str) -> None:
@@ -77,11 +77,11 @@ async def test_a_container_that_ended_meanwhile_has_no_turn_but_its_context(room
 async def test_an_absent_harness_is_away_since_the_same_time(room: Room) -> None:
     await room.spawn("alice")
     report(room, TOLD)
-    room.lifecycle.harness_connected(agent("alice"), "alice", None)
+    room.harnesses.connected(agent("alice"), "alice", None)
     since = alice(room).turn_since
     await restart(room, "kill")
     assert (alice(room).turn_state, alice(room).turn_since) == ("harness-away", since)
-    room.lifecycle.harness_connected(agent("alice"), "alice", None)
+    room.harnesses.connected(agent("alice"), "alice", None)
     assert (alice(room).turn_state, alice(room).turn_since) == ("harness-away", since)
 
 
@@ -99,5 +99,5 @@ async def test_the_context_is_kept_through_sleep_and_restarts(room: Room) -> Non
 async def test_nothing_is_kept_of_an_agent_that_is_gone(room: Room) -> None:
     await room.spawn("alice")
     report(room, TOLD)
-    assert await room.diary.end_of(room.lifecycle.destroy("alice", purge=True))
+    assert await room.diary.end_of(room.orders.destroy("alice", purge=True))
     assert not room.store.turns()

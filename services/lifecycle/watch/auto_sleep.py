@@ -13,7 +13,7 @@ from services.lifecycle.notices.notice import Notice, notices
 from services.tasks import Tasks
 from wire import names
 from wire.errors import HiveError
-from wire.records.lifecycle import AgentState, JobVerb, TurnState
+from wire.records.lifecycle import AgentState, JobResult, JobVerb, TurnState
 
 log = logging.getLogger(__name__)
 
@@ -151,11 +151,11 @@ class AutoSleep:
         ):
             self._order(JobVerb.START, name)
 
-    def job_ended(self, name: str) -> None:
-        """Handle a message that came during a job of `name`."""
-        if name in self._postponed:
-            self._postponed.discard(name)
-            self.message_queued(name)
+    def job_ended(self, job: Job, _result: JobResult, _note: str) -> None:
+        """Handle a message that came during `job`."""
+        if job.agent in self._postponed:
+            self._postponed.discard(job.agent)
+            self.message_queued(job.agent)
 
     def check_messages(self) -> None:
         """Ask the broker, soon, which agents have messages."""

@@ -11,11 +11,12 @@ from typing import Final
 from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.backends.backend import Backend
+from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.notice import Notice, notices
 from services.tasks import Tasks
 from wire import names
 from wire.errors import HiveError, LimitExceeded
-from wire.records.lifecycle import AgentState, JobVerb
+from wire.records.lifecycle import AgentState, JobResult, JobVerb
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,10 @@ class DiskWatch:
         """Measure an agent whose turn or container has changed."""
         if changed & {"turn_state", "unit_status", "spec"}:
             self.check(agent.name)
+
+    def job_ended(self, job: Job, _result: JobResult, _note: str) -> None:
+        """Measure the agent of a job that has ended."""
+        self.check(job.agent)
 
     def check(self, name: str) -> None:
         """Measure an agent soon."""
