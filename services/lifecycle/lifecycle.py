@@ -43,6 +43,7 @@ class Lifecycle:
         """
         parts, roster = self._parts, self._parts.roster
         await self._backend.probe()
+        await self._backend.correct_data()
         await self._backend.watch_network(parts.filters.change)
         boot = await parts.monitor.start()
         roster.assign_ports(await self._backend.listening_ports())

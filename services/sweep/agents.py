@@ -23,6 +23,11 @@ UIDS: Final = range(0x1000_0000, 0x3000_0000)
 SECONDS: Final = 60.0
 """The time for one agent."""
 
+UNPREPARED: Final = (
+    "is not swept, because its directory does not let the agent's group pass: "
+    "`systemctl restart hive-lifecycle` corrects that"
+)
+
 MAX_ANSWER: Final = 2000
 """Bytes of the answer of a process."""
 
@@ -85,7 +90,8 @@ class Sweeper:
             opened.append(os.open("state", _ENTRY, dir_fd=opened[0]))
             own, owner = os.fstat(opened[0]), os.fstat(opened[1]).st_uid
             if own.st_uid != 0 or not own.st_mode & stat.S_IXGRP:
-                return Report()  # kept of an agent that an earlier version has destroyed
+                # An earlier version has made it. Lifecycle corrects all of them when it starts.
+                return Report((UNPREPARED,), left_alone=True)
             for number in (owner, own.st_gid):
                 if number not in self._uids:
                     return Report((f"belongs to uid {number}, not to an agent",), failed=True)
@@ -148,6 +154,8 @@ def _become(uid: int, gid: int, state: int, out: int) -> int:
     # The kernel takes all capabilities with the last uid of root.
     os.setresuid(uid, uid, uid)
     os.fchdir(state)
+    # A file that is rewritten takes its space where the agent's files are.
+    os.environ["SQLITE_TMPDIR"] = "."
     os.dup2(out, 3)
     os.closerange(4, os.sysconf("SC_OPEN_MAX"))
     return 3

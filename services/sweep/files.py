@@ -22,6 +22,8 @@ SECONDS: Final = 40.0
 """The time for one file."""
 FREE_PAGES: Final = 2000
 """Pages given back to the file system at a time."""
+REST: Final = 60.0
+"""Seconds since the newest row after which the harness is taken to be between turns."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class Kept:
 
 EVENTS: Final = Kept("hyperhive-events.sqlite", "events", "at", 7, 2000, 256 * 2**20)
 TURNS: Final = Kept("hyperhive-turn-stats.sqlite", "turns", "started", 90, 0, 64 * 2**20)
+
+INCREMENTAL: Final = 2
+"""The auto_vacuum of a file that can give its free pages back."""
 
 MAX_FILE: Final = 2 * 2**30
 """Bytes of a file that is moved away without being opened; the harness makes a new one."""
@@ -89,9 +94,11 @@ def _sweep(rule: Kept) -> str:
             database.execute(f"PRAGMA {pragma}")
         _check_schema(database, rule)
         count = _delete(database, rule)
-        if count:
+        rewritten = _convert(database, rule)
+        if count or rewritten:
             _shrink(database)
-    return f"{count} old rows were deleted" if count else ""
+    said = [f"{count} old rows were deleted"] if count else []
+    return "; ".join([*said, "the file of an earlier version was rewritten"] if rewritten else said)
 
 
 def _size(file: str) -> int | None:
@@ -166,17 +173,43 @@ def _delete(database: sqlite3.Connection, rule: Kept) -> int:
 
 
 def _used(database: sqlite3.Connection) -> int:
-    pragmas = ("page_count", "freelist_count", "page_size")
-    pages, free, size = (database.execute(f"PRAGMA {p}").fetchone()[0] for p in pragmas)
-    return int((pages - free) * size)
+    pages = _pragma(database, "page_count") - _pragma(database, "freelist_count")
+    return pages * _pragma(database, "page_size")
+
+
+def _convert(database: sqlite3.Connection, rule: Kept) -> bool:
+    """Rewrite a file that cannot give free pages back; return whether it was done.
+
+    Earlier versions of the harness made such files. The harness cannot write meanwhile and would
+    record in memory, so it must be between turns.
+
+    Raises:
+        TrapError: its rows are too large for that.
+        sqlite3.Error: it cannot be rewritten; the file is as it was.
+    """
+    if _pragma(database, "auto_vacuum") == INCREMENTAL or not _pragma(database, "freelist_count"):
+        return False
+    newest = f"SELECT max({rule.time}) FROM {rule.table}"  # noqa: S608
+    [time_of_newest] = database.execute(newest).fetchone()
+    if time_of_newest and time.time() - float(time_of_newest) < REST:
+        return False
+    if (used := _used(database)) > 2 * rule.most_bytes:
+        raise TrapError(f"its newest rows have {used} bytes")
+    database.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
+    database.execute("VACUUM")
+    return True
 
 
 def _shrink(database: sqlite3.Connection) -> None:
-    """Give free pages back. The file of an earlier version keeps them and uses them again."""
-    if database.execute("PRAGMA auto_vacuum").fetchone()[0] == 2:  # incremental
-        while database.execute("PRAGMA freelist_count").fetchone()[0]:
-            before = database.execute("PRAGMA page_count").fetchone()[0]
+    """Give free pages back to the file system."""
+    if _pragma(database, "auto_vacuum") == INCREMENTAL:
+        while _pragma(database, "freelist_count"):
+            before = _pragma(database, "page_count")
             database.execute(f"PRAGMA incremental_vacuum({FREE_PAGES})").fetchall()
-            if database.execute("PRAGMA page_count").fetchone()[0] >= before:
+            if _pragma(database, "page_count") >= before:
                 break
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _pragma(database: sqlite3.Connection, name: str) -> int:
+    return int(database.execute(f"PRAGMA {name}").fetchone()[0])

@@ -31,8 +31,8 @@ def alice(swarm: Hive) -> Iterator[Hive]:
     until_idle(swarm)
 
 
-def sweep(hive: Hive) -> list[str]:
-    """Run the sweep; return its lines about alice's events."""
+def sweep(hive: Hive, agent: str = "alice") -> list[str]:
+    """Run the sweep; return its lines about an agent's events."""
     unit = "hive-sweep.service"
     # Tests start the unit more often than systemd allows by default.
     hive.run("systemctl", "reset-failed", unit, check=False)
@@ -40,7 +40,7 @@ def sweep(hive: Hive) -> list[str]:
     run = hive.run("systemctl", "show", "-P", "InvocationID", unit).stdout.strip()
     hive.run("journalctl", "--sync")
     lines = hive.run("journalctl", "-o", "cat", f"_SYSTEMD_INVOCATION_ID={run}").stdout.splitlines()
-    return [line for line in lines if line.startswith(f"alice: {FILE}")]
+    return [line for line in lines if line.startswith(f"{agent}: {FILE}")]
 
 
 def events(hive: Hive) -> int:
@@ -58,6 +58,44 @@ def test_old_events_of_a_running_agent_are_deleted(alice: Hive) -> None:
     assert 2000 <= events(alice) < before - 2000
     state = read(alice, "/v1/state")
     assert state["stored"] is True
+
+
+OLD = f"""
+import os, sqlite3
+folder = "/var/lib/hyperhive/agents/gone"
+path = folder + "/state/{FILE}"
+for end in ("", "-wal", "-shm"):
+    if os.path.exists(path + end):
+        os.unlink(path + end)
+database = sqlite3.connect(path)
+database.execute("PRAGMA journal_mode = WAL")
+database.execute("CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL,"
+                 " turn INTEGER, type TEXT NOT NULL, data TEXT NOT NULL)")
+rows = ((1, "text", "x" * 1000) for _ in range(10000))
+database.executemany("INSERT INTO events (at, type, data) VALUES (?, ?, ?)", rows)
+database.commit()
+database.close()
+owner = os.stat(folder + "/state").st_uid
+os.chown(path, owner, owner)
+os.chown(folder, 0, 0)
+os.chmod(folder, 0o700)
+"""
+
+
+def test_a_destroyed_agent_of_an_earlier_version_is_swept_and_its_file_shrinks(swarm: Hive) -> None:
+    path = f"/var/lib/hyperhive/agents/gone/state/{FILE}"
+    swarm.hivectl("spawn", "gone", timeout=120)
+    try:
+        swarm.hivectl("destroy", "gone", "--yes", timeout=120)
+        swarm.run(PYTHON, "-c", OLD)
+        before = int(swarm.run("stat", "-c", "%s", path).stdout)
+        swarm.run("systemctl", "restart", "hive-lifecycle")
+        [line] = sweep(swarm, "gone")
+        assert "8000 old rows were deleted; the file of an earlier version was rewritten" in line
+        assert int(swarm.run("stat", "-c", "%s", path).stdout) < before / 3
+        assert swarm.run("stat", "-c", "%U:%a", path.rpartition("/state")[0]).stdout == "root:710\n"
+    finally:
+        swarm.hivectl("purge", "gone", "--yes", timeout=120)
 
 
 def read(hive: Hive, path: str) -> dict[str, object]:

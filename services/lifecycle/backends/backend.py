@@ -35,6 +35,9 @@ class Backend(Protocol):
     async def probe(self) -> None:
         """Find out the abilities of the host and log missing ones; before any start."""
 
+    async def correct_data(self) -> None:
+        """Correct the directories of agents and tombstones that an earlier version made."""
+
     async def watch_network(self, changed: Callable[[], None]) -> None:
         """Call `changed` from now on when the filters of all containers have to change."""
 

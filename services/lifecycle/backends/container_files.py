@@ -1,6 +1,8 @@
 """The files and directories on the host that make up a container."""
 
+import os
 from pathlib import Path
+from typing import Final
 
 from services.lifecycle.agents import uid_ranges
 from services.lifecycle.agents.agent import Spec
@@ -12,6 +14,12 @@ from services.lifecycle.files.measure import size_below, total_size
 from services.lifecycle.files.nofollow import Directory, remove_below
 from services.lifecycle.files.walk import chown_below
 from wire import names
+
+DATA_MODE: Final = 0o710
+"""The mode of an agent's directory, which belongs to root and to the agent's group.
+
+The group may pass through: hive-sweep opens files of `state` with the agent's rights only.
+"""
 
 
 class ContainerFiles:
@@ -130,6 +138,19 @@ class ContainerFiles:
             return None
         return owner if owner is not None and uid_ranges.is_base(owner) else None
 
+    def correct_data(self) -> list[str]:
+        """Let each agent's group pass to its files, also to those that a destroyed agent left.
+
+        Returns:
+            Notes about the changes.
+        """
+        changes: list[str] = []
+        with Directory.open(self._layout.data, changes=changes) as agents:
+            for name in sorted(os.listdir(agents.fileno())):  # noqa: PTH208 - by descriptor
+                if names.is_agent_name(name) and (base := self.data_owner(name)) is not None:
+                    agents.make(name, mode=DATA_MODE, group=base)
+        return changes
+
     async def remove_unit_files(self, name: str) -> bool:
         """Remove the settings and the drop-in; return whether there was a drop-in."""
         layout = self._layout
@@ -155,11 +176,10 @@ class ContainerFiles:
 
     def _write_data_directory(self, spec: Spec, source: Path, changes: list[str]) -> None:
         base = spec.uid_base
-        # The agent must not own the parent of its directories: it could put links there. Its group
-        # may pass through: hive-sweep opens files of `state` with the agent's rights only.
+        # The agent must not own the parent of its directories: it could put links there.
         with (
             Directory.open(self._layout.data, changes=changes) as agents,
-            agents.directory(spec.name, mode=0o710, group=base) as own,
+            agents.directory(spec.name, mode=DATA_MODE, group=base) as own,
         ):
             data.make(own, base)
             with own.directory(data.ETC) as etc:

@@ -157,6 +157,16 @@ class Nspawn:
         """Measure the agent's data directory."""
         return await asyncio.to_thread(self._files.data_size, name)
 
+    async def correct_data(self) -> None:
+        """Let the agents' groups pass to their files, which hive-sweep needs."""
+        try:
+            changes = await asyncio.to_thread(self._files.correct_data)
+        except OSError as error:
+            log.error("old events of some agents are not deleted: %s", error)
+        else:
+            for change in changes:
+                log.info("%s", change)
+
     async def configure(self, spec: Spec) -> None:
         """Write the root, the settings and the drop-in, and create the data directories."""
         await self._write(spec, [])

@@ -45,6 +45,7 @@ class FakeBackend:
         self.broken: set[str] = set()
         self.configurations: dict[str, AgentFile] = {}
         self.probed = False
+        self.corrected = False
         self.disk: dict[str, int] = {}
         self.measured: list[str] = []
         self.disk_max: int | None = None
@@ -79,6 +80,9 @@ class FakeBackend:
 
     async def probe(self) -> None:
         self.probed = True
+
+    async def correct_data(self) -> None:
+        self.corrected = True
 
     async def watch_network(self, changed: Callable[[], None]) -> None:
         self.network_changed = changed

@@ -109,6 +109,10 @@ async def test_a_broker_with_a_new_store_learns_all_agents(room: Room) -> None:
     assert room.broker.agents == {"manager", "alice", "bob"}
 
 
+async def test_the_data_of_earlier_versions_is_corrected_on_start(room: Room) -> None:
+    assert room.backend.corrected
+
+
 async def test_a_restart_adopts_what_runs_and_starts_what_should(room: Room) -> None:
     for name in ("alice", "bob", "carol"):
         await room.spawn(name)

@@ -3,6 +3,7 @@
 import asyncio
 import configparser
 import json
+import logging
 import os
 import time
 from dataclasses import replace
@@ -92,6 +93,35 @@ async def test_a_container_gets_the_extra_servers_of_its_image(host: Host) -> No
     given.unlink()
     await host.backend.configure(ALICE)
     assert not copy.exists()
+
+
+async def test_the_sweep_may_pass_to_the_data_of_earlier_versions(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = host.layout.data
+    for name, base in (("kept", BASE + 2 * 65536), ("stranger", BASE + 7)):
+        (data / name / "state").mkdir(parents=True)
+        (data / name).chmod(0o700)
+        os.chown(data / name / "state", base, base)
+    (data / "victim").mkdir(mode=0o700)
+    (data / "linked").symlink_to("kept")
+    (data / "half").mkdir(mode=0o700)
+    (data / "half/state").symlink_to("../kept/state")
+    with caplog.at_level(logging.INFO):
+        await host.backend.correct_data()
+    kept = (data / "kept").stat()
+    assert (kept.st_uid, kept.st_gid, kept.st_mode & 0o777) == (0, BASE + 2 * 65536, 0o710)
+    assert (data / "linked").is_symlink()
+    for name in ("stranger", "victim", "half"):
+        other = (data / name).stat()
+        assert (other.st_uid, other.st_gid, other.st_mode & 0o777) == (0, 0, 0o700), name
+    assert f"{data}/kept owner and mode corrected" in caplog.text
+    caplog.clear()
+    await host.backend.correct_data()
+    assert "corrected" not in caplog.text
+    data.rename(data.with_name("gone"))
+    await host.backend.correct_data()
+    assert "old events of some agents are not deleted" in caplog.text
 
 
 async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:

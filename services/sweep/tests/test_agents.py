@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.sweep.agents import Sweeper
+from services.sweep.agents import UNPREPARED, Sweeper
 from services.sweep.files import EVENTS, Outcome, sweep
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can take on other uids")
@@ -143,7 +143,7 @@ def test_the_files_are_swept_through_the_directory_of_root(agents: Path) -> None
     os.chown(path, ALICE, ALICE)
     assert run(agents, sweep)["alice"] == (f"{EVENTS.file}: 100 old rows were deleted",)
     (agents / "alice").chmod(0o700)
-    assert run(agents, sweep)["alice"] == (), "lifecycle has not prepared it"
+    assert run(agents, sweep)["alice"] == ("left alone", UNPREPARED)
 
 
 def test_an_agent_that_locks_itself_out_makes_nothing_fail(agents: Path) -> None:

@@ -22,10 +22,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def make(file: str = EVENTS.file, table: str = "events", column: str = "at") -> sqlite3.Connection:
-    """Make a file as the harness does."""
+def make(
+    file: str = EVENTS.file, table: str = "events", column: str = "at", *, old: bool = False
+) -> sqlite3.Connection:
+    """Make a file as the harness does, or as earlier versions of it did."""
     database = sqlite3.connect(file, isolation_level=None)
-    database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if not old:
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
     database.execute("PRAGMA journal_mode = WAL")
     database.execute(
         f"CREATE TABLE {table} (id INTEGER PRIMARY KEY AUTOINCREMENT, {column} REAL, data TEXT)"
@@ -59,6 +62,39 @@ def test_old_rows_are_deleted_and_the_file_shrinks() -> None:
         fill(database, [0.0])
         assert count(database) == 3001
     assert sweep().lines == []
+
+
+def test_a_file_of_an_earlier_version_shrinks_while_its_harness_is_at_rest() -> None:
+    with closing(make(old=True)) as database:
+        fill(database, [8.0] * 5000 + [6.0] * 3000 + [0.0], size=1000)
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before = Path(EVENTS.file).stat().st_size
+        assert sweep().lines == [f"{EVENTS.file}: 5000 old rows were deleted"], "it is in a turn"
+        assert Path(EVENTS.file).stat().st_size == before
+        database.execute("DELETE FROM events WHERE id = 8001")
+        assert sweep().lines == [f"{EVENTS.file}: the file of an earlier version was rewritten"]
+        assert Path(EVENTS.file).stat().st_size < before * 0.5
+        assert count(database) == 3000
+        # The harness, which has the file open, goes on.
+        fill(database, [8.0] * 3000, size=1000)
+        fill(database, [0.0] * 2000, size=1000)
+        assert count(database) == 8000
+        full = Path(EVENTS.file).stat().st_size
+        assert sweep().lines == [f"{EVENTS.file}: 3000 old rows were deleted"]
+        assert Path(EVENTS.file).stat().st_size < full
+    assert sweep().lines == []
+
+
+def test_rows_too_large_to_be_rewritten_are_left_alone_and_said() -> None:
+    rule = replace(EVENTS, least=100, most_bytes=2**20)
+    with closing(make(old=True)) as database:
+        fill(database, [1.0] * 200, size=50_000)
+        outcome = sweep((rule,))
+        assert outcome.left_alone
+        assert "is left alone: its newest rows have" in outcome.lines[0]
+        assert count(database) == 100
+        fill(database, [0.5] * 100)
+        assert not sweep((rule,)).left_alone
 
 
 def test_the_newest_rows_stay_however_old_they_are() -> None:
