@@ -70,4 +70,5 @@ async def wait_for_change(directory: Path, timeout: float) -> None:
         with DirectoryWatch(directory) as watch:
             await watch.change(timeout)
     except OSError:
-        await asyncio.sleep(timeout)  # there is no such directory, so it cannot be watched
+        # There is no such directory, so that no event can end the wait.
+        await asyncio.sleep(timeout)

@@ -49,4 +49,5 @@ class Notifier:
         """Ping systemd at half of WatchdogSec as long as the event loop runs."""
         while self._watchdog:
             self._notify("WATCHDOG=1")
+            # systemd expects a ping at a pace: its absence is the event.
             await asyncio.sleep(self._watchdog / 2)

@@ -32,7 +32,6 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from enum import IntEnum
 from functools import cache
 from typing import Final, NoReturn
@@ -179,11 +178,13 @@ class _Run:
                     task.result()
             return Exit.OK
         finally:
-            for task in tasks:
+            running = [task for task in tasks if not task.done()]
+            for task in running:
                 task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError, Exception):
-                    await task
+            await asyncio.wait(tasks)
+            for task in running:
+                if not task.cancelled() and (error := task.exception()):
+                    log.error("The task %s failed at its end.", task.get_name(), exc_info=error)
 
 
 async def _feed_watchdog() -> None:
@@ -194,4 +195,5 @@ async def _feed_watchdog() -> None:
         await asyncio.get_running_loop().create_future()
     while True:
         notify("WATCHDOG=1")
+        # systemd expects a ping at a pace: its absence is the event.
         await asyncio.sleep(wait_usec / 2_000_000)

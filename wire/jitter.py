@@ -39,6 +39,7 @@ class _Files:
     def _delay(self, event: str, _: tuple[object, ...]) -> None:
         if self.left and event in _FILE_EVENTS and _chance.randrange(_ONE_OF) == 0:
             self.left -= 1
+            # The delay is the purpose.
             time.sleep(_chance.uniform(0, LIMIT))
 
 

@@ -79,6 +79,7 @@ async def say(bus: Bus, order: Order) -> None:
                     id = await broker.remind(0, body, wanted)
         except (HiveError, RemoteError) as error:
             write(Note(Kind.FAILED, now(), key=key, error=repr(error)))
+            # A call that fails at once, because a service is down, would fail again at once.
             await asyncio.sleep(PAUSE)
         else:
             write(Note(Kind.SENT, now(), [id], call=call, key=key, body=body))
@@ -93,6 +94,7 @@ async def reader(chance: random.Random) -> None:
             await read(bus, chance)
         except (HiveError, RemoteError) as error:
             write(Note(Kind.FAILED, now(), error=repr(error)))
+            # A call that fails at once, because a service is down, would fail again at once.
             await asyncio.sleep(PAUSE)
 
 
@@ -104,6 +106,7 @@ async def read(bus: Bus, chance: random.Random) -> None:
         write(seen)
     if not messages:
         return
+    # An agent holds a message while it thinks.
     await asyncio.sleep(chance.uniform(0, THINKING))
     ids, end = [message.id for message in messages], chance.random()
     if end < 0.1:
@@ -128,6 +131,7 @@ async def raw(chance: random.Random) -> None:
         for message in received:
             seen = Note(Kind.SEEN, now(), [message.id], message.redeliveries, body=message.body)
             write(seen)
+        # An agent holds a message while it thinks.
         await asyncio.sleep(chance.uniform(0, THINKING))
         [call] = chance.choices((*Call, None), (1, 1, 1, 7))
         if call is not None:

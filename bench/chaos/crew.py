@@ -70,6 +70,7 @@ class Member:
             self.pid = 0
             await process.wait()
             self._observer.ended(self._name)
+            # A client that cannot connect ends at once.
             await asyncio.sleep(PAUSE)
 
     def _noted(self, client: str, note: Note) -> None:

@@ -146,6 +146,7 @@ class Rounds:
                 ),
                 f"systemd starts {victim} again",
             )
+        # At any moment of the recovery.
         await asyncio.sleep(self._chance.choice((0, 0.05, 0.5)) * self._chance.random())
         if self._kill(victim, agent):
             self.tally.during["its own recovery"] += 1

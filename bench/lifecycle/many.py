@@ -62,6 +62,7 @@ async def _ended(orders: Orders, order: Awaitable[str]) -> JobRemoved:
 async def idle(orders: Orders, agents: list[str], seconds: int) -> weigh.Rates:
     """Return what the hive uses in so many idle seconds."""
     await asyncio.gather(*[orders.until(agent, "TurnState", TurnState.IDLE) for agent in agents])
+    # No one event says that all services are idle.
     await asyncio.sleep(SETTLING)
     return await weigh.rest(seconds)
 

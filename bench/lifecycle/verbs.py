@@ -107,6 +107,7 @@ class Client:
         if what == "destroy and purge":
             self._fates.purged.add(job)
         if self._chance.random() < CANCELLED:
+            # A job is cancelled at any moment.
             await asyncio.sleep(self._chance.random() * 2)
             await self._cancel(job)
         ended = await self._orders.end(job)
@@ -123,6 +124,7 @@ class Client:
         client = self._orders.agent(agent)
         for change in (client.pause, client.resume):
             await change()
+            # A pause lasts for a while.
             await asyncio.sleep(self._chance.random() / 2)
         self.count["pause and resume"] += 1
 

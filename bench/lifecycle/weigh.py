@@ -64,6 +64,7 @@ async def rest(seconds: int) -> Rates:
     """
     before = {name: _counters(name) for name in GROUPS}
     began = monotonic()
+    # The time that is measured.
     await asyncio.sleep(seconds)
     took = monotonic() - began
     rates: Rates = {"wakeups": {}, "cpu": {}}

@@ -54,6 +54,7 @@ async def latencies(pair: Pair, samples: int) -> list[float]:
     async with asyncio.TaskGroup() as group:
         group.create_task(listen())
         for _ in range(WARM_UP + samples):
+            # The receiver must wait again, and be woken.
             await asyncio.sleep(PAUSE)
             began = time.perf_counter()
             await pair.sender.send(BODY)

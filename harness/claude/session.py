@@ -404,13 +404,15 @@ class ClaudeSession:
     async def _cut_off(self, client: "ClaudeSDKClient", run: _Run, observe: "Observer") -> bool:
         """Interrupt a turn that is over its limit; return whether Claude Code still runs."""
         run.cancelled = True
-        with suppress(Exception):
+        try:
             if await self._interrupt(client):
                 self._kill_commands()
                 async with asyncio.timeout(INTERRUPT_TIMEOUT):
                     await _read(client, run, observe)
                 if run.result is not None and not run.unseen:
                     return True
+        except Exception as exc:  # also bare Exceptions of the SDK
+            log.warning("Claude Code has not ended its turn: %s", exc or type(exc).__name__)
         await self.kill()
         return False
 

@@ -65,8 +65,9 @@ class Recorder:
             await self._wait(ended, delay)
 
     async def _wait(self, ended: asyncio.Event, delay: float) -> None:
-        """Wait for the end of a turn; after a refusal, for as long as it takes."""
+        """Wait for the end of a turn; after a refusal, for `delay`."""
         if delay:
+            # The hive does not say when the ledger is back, or when its hourly limit has ended.
             await asyncio.sleep(delay)
             return
         # A turn that ended without a connection is told with the next one.

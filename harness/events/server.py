@@ -199,6 +199,7 @@ class _Stream:
             except TimeoutError:
                 if wait == PING:
                     await self._write(": \n\n")
+            # Not a poll: a change came. The next ones follow at once, and are sent with one write.
             await asyncio.sleep(COALESCE)
 
     async def _send_events(self) -> None:

@@ -110,6 +110,7 @@ class Inbox:
     async def pause(self) -> None:
         """Wait, if the last call failed, before the next one."""
         if self._retry.failures:
+            # The hive refused the call, and does not say when it would take the next one.
             await asyncio.sleep(self._delay)
 
     def _collect(self) -> None:

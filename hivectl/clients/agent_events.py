@@ -136,6 +136,7 @@ class AgentEvents:
                 if tries >= TRIES:
                     raise
             tries += 1
+            # The harness reports to lifecycle before it listens, and no event tells of the latter.
             await asyncio.sleep(BETWEEN * tries)
             await self._until_there(on_lost)
 

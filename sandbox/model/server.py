@@ -53,7 +53,8 @@ async def _messages(request: web.Request) -> web.StreamResponse:
     _log(asked, answer)
     await request.app[_JOURNAL].add(asked, answer, bool(body.get("stream")))
     if answer.delay:
-        await asyncio.sleep(answer.delay)  # the scenario wants a slow model
+        # The scenario wants a slow model.
+        await asyncio.sleep(answer.delay)
     if refused := answer.refusal:
         return web.json_response(refused.body, status=refused.status, headers=refused.headers)
     whole = stream.message(answer, asked.model or DEFAULT_MODEL, asked.tokens)
@@ -75,7 +76,8 @@ async def _send(request: web.Request, whole: JsonObject, answer: Answer) -> web.
                 return response
             deltas += 1
             if answer.pace:
-                await asyncio.sleep(answer.pace)  # the scenario wants a slow stream
+                # The scenario wants a slow stream.
+                await asyncio.sleep(answer.pace)
         await response.write(stream.encode(event))
     await response.write_eof()
     return response

@@ -62,7 +62,8 @@ class EndpointServer:
         await self._shared.reports.close()
         await self._shared.commands.close()
         await self._shared.inbox.close()
-        await asyncio.sleep(0)  # closed transports let go of their sockets in the next iteration
+        # Closed transports let go of their sockets in the next iteration of the loop.
+        await asyncio.sleep(0)
 
     def _lifecycle_back(self) -> None:
         self._shared.commands.repeat()

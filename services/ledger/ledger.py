@@ -109,5 +109,6 @@ async def _repeated(delete: Callable[[], int]) -> int:
     gone = 0
     while deleted := delete():
         gone += deleted
+        # Calls that came meanwhile are answered before the next rows are deleted.
         await asyncio.sleep(0)
     return gone

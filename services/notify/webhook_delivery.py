@@ -91,6 +91,7 @@ class WebhookDelivery:
             )
         wait = max(attempt.retry_after, self._backoff())
         self._failures += 1
+        # No event tells that a webhook on the network accepts posts again.
         await self._sleep(min(wait, left))
 
     def _backoff(self) -> float:

@@ -32,6 +32,11 @@ class Demo(unit.Service):
                 return
             case "raises":
                 raise RuntimeError("run broke")
+            case "breaks at its end":
+                try:
+                    await super().run()
+                finally:
+                    raise RuntimeError("the end broke")
             case _:
                 await super().run()
 

@@ -161,6 +161,16 @@ async def test_run_ends(bus_address: str, tmp_path: Path, how: str, status: Exit
     assert ("RuntimeError: run broke" in error) == (how == "raises")
 
 
+async def test_an_error_at_the_end_is_logged(bus_address: str, tmp_path: Path) -> None:
+    async with demo(bus_address, tmp_path, DEMO="breaks at its end") as room:
+        await room.wait_told("READY=1")
+        room.process.send_signal(signal.SIGTERM)
+        got, output, error = await room.end()
+    assert (got, output) == (Exit.OK, "closed\n")
+    assert "The task service failed at its end." in error
+    assert "RuntimeError: the end broke" in error
+
+
 async def test_a_status_of_others_words_is_one_line(bus_address: str, tmp_path: Path) -> None:
     """A newline would begin another field, and what is not UTF-8 or too long would be dropped."""
     async with demo(bus_address, tmp_path, DEMO="corrupt", TEXT="a · b\nMAINPID=1\n\x1b…") as room:

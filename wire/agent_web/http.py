@@ -89,6 +89,7 @@ class _Pace:
         """Let others work, and wait when more was read than the pace allows."""
         now = self._now()
         self._due = max(self._due, now - BURST) + 1 / LINES + size / BYTES
+        # Nothing is lost: the server waits, because its socket is not read meanwhile.
         await asyncio.sleep(max(0.0, self._due - now))
 
 
