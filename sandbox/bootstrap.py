@@ -31,7 +31,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     needs = [*machine.HOST, *machine.BUILD]
     needs += machine.TESTS if options.tests else ()
-    needs += machine.BENCH if options.bench else ()
+    # The tests run the comparisons of the bench, too.
+    needs += machine.BENCH if options.tests or options.bench else ()
     try:
         machine.require(needs)
         venv.ensure(REPO, options.venv)

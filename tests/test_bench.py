@@ -75,7 +75,7 @@ async def test_the_floors_can_be_measured(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("what", "program"), [("redis", "redis-server"), ("nats", "nats-server")])
 async def test_what_is_compared_hands_over_too(what: str, program: str, tmp_path: Path) -> None:
     if shutil.which(program) is None:
-        pytest.skip(f"no {program} here: `python3 sandbox/bootstrap.py --bench` installs it")
+        pytest.skip(f"no {program} here: `make bootstrap-tests` installs it")
     measured = await measure(what, tmp_path, pairs=2, samples=4)
     assert 0 < measured["p50"] <= measured["p99"]
     assert min(measured["one"], measured["many"]) > 0

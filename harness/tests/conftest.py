@@ -163,7 +163,7 @@ def group() -> Iterator[Path]:
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     trees = [Path(mount[4]) for mount in mounts if "cgroup2" in mount]
     if not trees or not os.access(trees[0], os.W_OK):
-        pytest.skip("no control group can be created here")
+        pytest.skip("there is no control group of version 2 that this process may write to")
     path = trees[0] / f"hive-test-{os.getpid()}"
     path.mkdir()
     yield path

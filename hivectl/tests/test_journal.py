@@ -127,7 +127,7 @@ def test_a_machine_id_that_is_none_is_not_used(tmp_path: Path) -> None:
     assert journal.checked_id("0f" * 16 + "\n") == "0f" * 16
 
 
-@pytest.mark.skipif(not shutil.which("journalctl"), reason="asks journalctl")
+@pytest.mark.skipif(not shutil.which("journalctl"), reason="journalctl is not installed")
 def test_what_a_container_planted_hides_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.journal")
     (tmp_path / "damaged.journal").write_bytes(b"LPKSHHRH" + bytes(300))

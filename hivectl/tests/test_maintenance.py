@@ -72,7 +72,7 @@ def test_what_the_broker_planted_is_not_taken(kept: Path, tmp_path: Path, plante
     assert secret.read_text() == "root's own"
 
 
-@pytest.mark.skipif(not ROOT, reason="only root can give a file away")
+@pytest.mark.skipif(not ROOT, reason="gives a file to another uid: needs root")
 def test_a_file_of_somebody_else_is_not_taken(kept: Path, tmp_path: Path) -> None:
     os.chown(kept, 1234, 1234)
     _refused(kept / "copy", tmp_path / "mine", kept)
@@ -123,7 +123,7 @@ async def test_backup_looks_before_it_asks(
     assert hive.broker.calls == []
 
 
-@pytest.mark.skipif(not ROOT, reason="restore is for root")
+@pytest.mark.skipif(not ROOT, reason="a restore needs root")
 async def test_restore_shows_what_the_tool_says(hivectl: Hivectl, tmp_path: Path) -> None:
     ran = await hivectl("restore", str(tmp_path / "nothing"))
     assert ran.code != Exit.OK

@@ -28,7 +28,7 @@ def test_no_page_is_stale(path: Path) -> None:
 
 
 @names
-@pytest.mark.skipif(not shutil.which("mandoc"), reason="asks mandoc")
+@pytest.mark.skipif(not shutil.which("mandoc"), reason="mandoc is not installed")
 def test_mandoc_finds_no_fault(path: Path) -> None:
     ran = subprocess.run(["mandoc", "-T", "lint", path], capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (0, "")

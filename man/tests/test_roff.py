@@ -52,7 +52,7 @@ def test_a_page_without_a_title_is_refused() -> None:
         page("# NAME\n", "1.2")
 
 
-@pytest.mark.skipif(not shutil.which("mandoc"), reason="asks mandoc")
+@pytest.mark.skipif(not shutil.which("mandoc"), reason="mandoc is not installed")
 def test_a_reader_sees_the_text() -> None:
     text = page(f"{HEAD}# NAME\n\nx - `it's` a \\* *B*\n\n    .TH \\\\ ~\n", "1.2")
     shown = subprocess.run(["mandoc", "-T", "ascii"], input=text, capture_output=True, text=True)

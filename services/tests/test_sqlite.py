@@ -70,7 +70,7 @@ def newer(path: Path) -> None:
 
 def of_another_user(path: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("needs root")
+        pytest.skip("gives a file to another uid: needs root")
     os.chown(path, 4711, -1)
 
 

@@ -226,7 +226,7 @@ sys.exit(main([{str(saved)!r}]))
         assert "systemctl start hive.target hive-broker" in done.stdout
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another uid: needs root")
 def test_root_restores_as_the_owner_of_the_directory(
     saved: Path, path: Path, tmp_path: Path
 ) -> None:

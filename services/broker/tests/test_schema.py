@@ -75,7 +75,7 @@ def newer(path: Path) -> None:
 
 def foreign_owner(path: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("needs root")
+        pytest.skip("gives a file to another uid: needs root")
     os.chown(path, 4711, -1)
 
 

@@ -13,7 +13,7 @@ import pytest
 from services.sweep.agents import UNPREPARED, Sweeper
 from services.sweep.files import EVENTS, Outcome, sweep
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can take on other uids")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="takes on other uids: needs root")
 
 ALICE = 0x1000_0000
 SECRET = Path("/etc/shadow")
