@@ -7,7 +7,7 @@ from aiohttp import web
 from services.dashboard.clients.actions import OperatorActions
 from services.dashboard.clients.agent_details import AgentDetails
 from services.dashboard.clients.services import agent_path
-from services.dashboard.http import bodies
+from services.dashboard.http import bodies, pages
 from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.answers import add_headers, refusal
 from services.dashboard.http.connection import REFUSED, Reason
@@ -18,7 +18,6 @@ from services.dashboard.state import shown
 from services.dashboard.state.rows import question_text
 from services.dashboard.state.tables import Tables
 
-STATIC = Path(__file__).parents[1] / "static"
 TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
@@ -67,7 +66,7 @@ class Handlers:
         self._actions = actions
         self._details = details
         self._agents = agents
-        self._files = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.is_file()}
+        self._files = pages.load()
 
     def application(self) -> web.Application:
         """Return the application: middlewares, headers and routes."""
