@@ -89,6 +89,71 @@ def test_modules_that_are_named_exist(page: Path) -> None:
         assert known, name
 
 
+def maps(readme: Path) -> Iterator[tuple[list[Path], str]]:
+    """Yield each row of a room's tables of files: the files or folders, and what it says of them.
+
+    A file is named from the room, from the folder of the first file of its row, or from the folder
+    that the sentence above the table names.
+    """
+    folders, is_map = [readme.parent], False
+    for line in prose(readme).splitlines():
+        if not line.startswith("|"):
+            is_map = False
+            if line:
+                folders = [readme.parent]
+                folders += [readme.parent / name for name in re.findall(r"`([\w/]+/)`", line)]
+            continue
+        first, _, rest = line.strip("| ").partition(" | ")
+        if first in ("module", "file", "where", "folder or module", "folder or file"):
+            is_map = True
+        elif is_map and (names := re.findall(r"`([^` ]+)`", first)):
+            near = dict.fromkeys([*folders, (readme.parent / names[0]).parent])
+            found = [[path for folder in near for path in folder.glob(name)] for name in names]
+            for name, paths in zip(names, found, strict=True):
+                assert paths, f"{readme.relative_to(REPO)}: there is no {name}"
+            yield [path for paths in found for path in paths], rest
+
+
+ROOMS = [
+    *sorted((REPO / "services").glob("*/README.md")),
+    *(REPO / name / "README.md" for name in ("harness", "hivectl", "sandbox", "wire")),
+]
+EVERY_ROOM = pytest.mark.parametrize("room", ROOMS, ids=lambda p: p.parent.name)
+
+
+@EVERY_ROOM
+def test_the_files_in_the_table_of_a_room_exist(room: Path) -> None:
+    """Also those that the row of a folder names; see `maps`."""
+    rows = list(maps(room))
+    assert rows, (
+        f"{room.relative_to(REPO)} has no table with the header `module`, `file` or `where`"
+    )
+    for paths, rest in rows:
+        if len(paths) == 1 and paths[0].is_dir():
+            for name in re.findall(r"`([\w./]+\.(?:py|js))`", rest):
+                assert (paths[0] / name).exists(), f"{paths[0].relative_to(REPO)} has no {name}"
+
+
+@EVERY_ROOM
+def test_the_table_of_a_room_names_every_module(room: Path) -> None:
+    """A row of a folder names all of its modules, or none, or says that each has its subject."""
+    known: set[Path] = set()
+    for paths, rest in maps(room):
+        known |= {*paths}
+        for folder in (path for path in paths if path.is_dir()):
+            modules = {path for path in folder.rglob("*") if path.suffix in (".py", ".js")}
+            named = {path for path in modules if f"`{path.name}`" in rest}
+            known |= named if named and "one module" not in rest else modules
+    modules = {path for path in room.parent.rglob("*") if path.suffix in (".py", ".js")}
+    rooms = {path.parent for path in room.parent.rglob("*/README.md")}
+    missing = [
+        str(path.relative_to(room.parent))
+        for path in sorted(modules - known)
+        if path.name != "__init__.py" and "tests" not in path.parts and not rooms & {*path.parents}
+    ]
+    assert not missing, f"Add these to the table of {room.relative_to(REPO)}"
+
+
 def test_every_page_of_docs_is_in_the_index() -> None:
     indexed = {target for target, _ in links(DOCS / "README.md")}
     assert indexed >= {page.resolve() for page in DOCS.glob("*.md")} - {DOCS / "README.md"}
