@@ -154,6 +154,15 @@ def test_the_table_of_a_room_names_every_module(room: Path) -> None:
     assert not missing, f"Add these to the table of {room.relative_to(REPO)}"
 
 
+def test_every_type_of_event_is_described() -> None:
+    records = (REPO / "wire/agent_web/records.py").read_text()
+    types = re.findall(r'^    type = "([a-z-]+)"$', records, re.MULTILINE)
+    assert len(types) > 10
+    rows = re.findall(r"^\| (`[a-z`, -]+`) \|", (DOCS / "persistence.md").read_text(), re.MULTILINE)
+    described = {name for row in rows for name in re.findall(r"`([a-z-]+)`", row)}
+    assert not {*types} - described
+
+
 def test_every_page_of_docs_is_in_the_index() -> None:
     indexed = {target for target, _ in links(DOCS / "README.md")}
     assert indexed >= {page.resolve() for page in DOCS.glob("*.md")} - {DOCS / "README.md"}
