@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MAX_FIRST: Final = 30_000
 """Characters of the argument that says what the call does. It is shown whole, or the call is
-refused: nobody can allow what nobody can read."""
+refused: nobody can decide about a call that nobody can read."""
 
 MAX_OTHER: Final = 4000
 """Characters of any other argument; the rest is left out, and the text says so."""

@@ -39,7 +39,7 @@ QUESTIONS: Final = "AskUserQuestion"
 """The tool of Claude Code that asks its user."""
 
 ASKABLE: Final = ("WebFetch", "WebSearch", "NotebookEdit", QUESTIONS)
-"""The tools that the model sees in addition when all that is not allowed is asked."""
+"""The further tools that the model sees with `permissions = "ask"`."""
 
 MAX_TRIES: Final = 3
 """Answers to one field of a form, until the form is declined."""
@@ -110,7 +110,7 @@ class Permissions:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
         self.on_waiting: Callable[[str | None], None] = lambda reason: None
-        """Called with a reason when something waits, and with None when nothing does any more."""
+        """Is called with a reason when something waits, and with None when nothing waits."""
 
     # --- messages ----------------------------------------------------------------------------
 

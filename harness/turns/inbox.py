@@ -169,7 +169,7 @@ class Inbox:
                 )
 
     async def give_back(self) -> None:
-        """Queue the messages again that wait for a turn. That is not an attempt."""
+        """Queue the messages that wait for a turn again, which does not count as an attempt."""
         self._collect()
         for batch in [batch for batch in self._waiting if batch.ids]:
             self._waiting.remove(batch)

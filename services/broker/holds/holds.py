@@ -126,7 +126,7 @@ class Holds:
         await self._writes.carry_out(self._unhold(name))
 
     async def hold_loop(self, loop: Loop) -> None:
-        """Hold those of a loop who are to be held, and ask the operator."""
+        """Hold the agents that had a part in a loop, and ask the operator."""
         await self._writes.carry_out(self._hold_loop(loop))
 
     def released(self, names: Sequence[str]) -> None:
@@ -215,7 +215,7 @@ def _unhold(db: sqlite3.Connection, *, name: str) -> QuestionChange | None:
 
 
 def _hold_loop(db: sqlite3.Connection, *, loop: Loop) -> tuple[QuestionChange | None, list[Held]]:
-    """Hold those of the loop that are not held yet, and ask about them; else do nothing."""
+    """Hold the agents of the loop that are not held yet, and ask the operator about them."""
     one, other = loop.pair
     free = [name for name in loop.held if store.get(db, name) is None]
     if not free:

@@ -1,6 +1,6 @@
 """The detection of loops: agents that write to each other again and again without the operator.
 
-One agent alone cannot have another one held: of the two, those are held who had a real part in the
+One agent alone cannot have another one held: an agent is held only if it had a real part in the
 loop. The counts are kept in memory: a restart of the broker, which no agent can cause, begins anew.
 """
 
@@ -21,7 +21,7 @@ MINUTE: Final = 60.0
 MAX_PAIRS: Final = 1000
 """The pairs above which those without messages in the window are forgotten."""
 SHARE: Final = 4
-"""An agent that wrote less than one in so many of the messages is not held."""
+"""An agent that wrote fewer than one of SHARE messages is not held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Loop:
     text: str
     """The finding, for people."""
     held: tuple[str, ...]
-    """Those of the two who are to be held: one, or both."""
+    """The agents to hold: one of the two, or both."""
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ class Loops:
         self._exchanges = {pair: one for pair, one in self._exchanges.items() if one.messages}
 
     def _too_many(self, pair: Pair, exchange: _Exchange) -> Loop:
-        """Return the loop of those who wrote a real share of the many messages."""
+        """Return a loop of the agents that wrote a real share of the messages."""
         count = len(exchange.messages)
         held = tuple(name for name in _each(pair) if exchange.count(name) * SHARE >= count)
         if len(held) == 1:
@@ -121,7 +121,7 @@ class Loops:
         return Loop(pair, f"{_wrote(pair, held)} {count} messages {self._within}", held)
 
     def _repeated(self, pair: Pair, exchange: _Exchange, equal: dict[str, int]) -> Loop:
-        """Return the loop of those who wrote the text again and again, or one of their own."""
+        """Return a loop of the agents that wrote the text, or another one, again and again."""
         bound = self._most_equal
         held = tuple(
             name
