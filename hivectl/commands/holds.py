@@ -37,8 +37,8 @@ async def hold(hive: "Hive", output: Output, name: str, reason: str) -> None:
 async def unhold(hive: "Hive", output: Output, names: Sequence[str]) -> None:
     """End the hold of agents: they get the messages that wait.
 
-    The hive itself holds agents that write to each other again and again, and asks you: to answer
-    that question with `let them go on` ends their holds.
+    The hive itself holds agents that write to each other again and again, and asks you: the
+    answer `let them go on` ends their holds.
     """
     for name in names:
         await hive.broker.unhold(name)

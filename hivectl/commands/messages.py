@@ -80,8 +80,8 @@ async def send(
 async def unsend(hive: "Hive", output: Output, numbers: Sequence[int]) -> None:
     """Take back messages that nobody has read yet.
 
-    ID is what `hivectl send` printed. The ID of a message to `*` takes back all copies that nobody
-    has. For a message that an agent is working on: `hivectl cancel` ends its turn.
+    ID is the number that `hivectl send` printed. The ID of a message to `*` takes back all copies
+    that nobody has. To stop an agent that works on a message, cancel its turn: `hivectl cancel`.
     """
     for number in numbers:
         await hive.broker.retract(number)
