@@ -30,6 +30,7 @@ LANDED = {
         "13e2da806a8bf608",
         "46dc1d8f45140816",
         "c510c0ea2dbbe366",
+        "5d84bf4412669e74",
     ],
     "ledger": ["1b1662b4a8841ed9"],
     "lifecycle": ["2654f076b6effe2f", "efd657451b18686e", "089d6070ac9c1bfa", "559e9d9a11748096"],

@@ -2,7 +2,7 @@
 
     message = decode(Message, row)          # from the values of a struct
     report = decode(Report, {"model": "x"}) # from an a{sv}
-    signature(Message)                      # "(tssssxubtssbbs)", derived from the fields
+    signature(Message)                      # "(tssssxubtssbbss)", derived from the fields
 
 Both ends use the same record, and the contract test compares its signature with the introspection
 document. A record is a `NamedTuple`: it is as cheap to import and to encode as a row, and

@@ -85,6 +85,9 @@ class Message(NamedTuple):
     reason: Str = ""
     """Why its recipient released it last: one line of at most 300 characters, which an agent
     wrote; empty for not said."""
+    traceparent: Str = ""
+    """The span of the turn that sent the message, as W3C Trace Context writes it; empty for a
+    message outside of a trace."""
 
 
 @struct
@@ -199,6 +202,8 @@ class SendOptions(NamedTuple):
     interrupt: Bool = False
     """With `urgent`: cancel a tool call that runs first. Only the operator and the manager set
     it."""
+    traceparent: Str | None = None
+    """The span that sends the message, which is handed out with the message."""
 
 
 @dictionary()
@@ -248,6 +253,9 @@ class AskOptions(NamedTuple):
     """The key of a tool call that waits for the answer: it is asked once at a time."""
     rule: Str | None = None
     """The rule that the choice ALLOW_ALWAYS adds to the asker's agent.toml."""
+    traceparent: Str | None = None
+    """The span that asks. The messages about the question have it, also the one with the
+    answer."""
 
 
 @dictionary()

@@ -117,6 +117,7 @@ class Broker:
             interrupt=chosen.interrupt,
             in_reply_to=chosen.in_reply_to or 0,
             dedupe_key=_dedupe_key(who, chosen),
+            traceparent=chosen.traceparent or "",
         )
         work = self._send(who, draft, everybody=everybody)
         return await self._writes.carry_out_in_turn(who.voice, len(body), work)

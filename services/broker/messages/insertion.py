@@ -67,8 +67,8 @@ def _known(db: sqlite3.Connection, draft: Draft) -> int:
 _INSERT: Final = (
     "INSERT INTO message "  # noqa: S608 - constants only
     "(sender, recipient, kind, queued, urgent, in_reply_to, dedupe_key, origin, round, interrupt, "
-    "copy_of) VALUES (:sender, :recipient, :kind, :queued, :urgent, :in_reply_to, :dedupe_key, "
-    f":origin, {queue.ROUND}, :interrupt, :copy_of)"
+    "copy_of, traceparent) VALUES (:sender, :recipient, :kind, :queued, :urgent, :in_reply_to, :dedupe_key, "
+    f":origin, {queue.ROUND}, :interrupt, :copy_of, :traceparent)"
 )
 _INSERT_URGENT: Final = _INSERT.replace(queue.ROUND, queue.URGENT_ROUND)
 
@@ -94,6 +94,7 @@ def insert(db: sqlite3.Connection, draft: Draft) -> MessageChange:
             "first": queue.FIRST.get(draft.origin),
             "interrupt": draft.interrupt,
             "copy_of": draft.copy_of,
+            "traceparent": draft.traceparent,
         },
     )
     message_id = int(inserted.lastrowid or 0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from services.broker.storage.database import LAST_ID
 from services.options import Options
@@ -16,6 +16,7 @@ from wire.records.broker import (
     ReleaseOptions,
     SendOptions,
 )
+from wire.trace import check_traceparent
 
 MESSAGE: Final = "message"
 """The kind of messages from agents and the operator; services use kinds of their own."""
@@ -26,6 +27,7 @@ SEND_OPTIONS: Final = Options(
     in_reply_to=Field(ge=1, le=LAST_ID),
     dedupe_key=Field(min_length=1, max_length=128),
     kind=Field(pattern=r"^[a-z][a-z-]{0,31}$"),
+    traceparent=AfterValidator(check_traceparent),
 )
 
 RELEASE_OPTIONS: Final = Options(ReleaseOptions, "option of Release")
@@ -90,6 +92,8 @@ class Draft:
     """The first message of those to `*`; 0 for that itself, and for a message to one recipient."""
     cause: str = ""
     """The agent or operator whose act makes the hive send this message; empty for the sender."""
+    traceparent: str = ""
+    """The span that sends the message; empty outside of a trace."""
 
     @property
     def origin(self) -> str:
@@ -110,4 +114,5 @@ class Draft:
             in_reply_to=self.in_reply_to,
             state=MessageState.QUEUED,
             interrupt=self.interrupt,
+            traceparent=self.traceparent,
         )

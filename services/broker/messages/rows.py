@@ -12,7 +12,7 @@ PAGE_BYTES: Final = 4 * 2**20
 COLUMNS: Final = (
     "message.id AS id, sender, recipient, kind, body.text AS body, queued, deliveries, urgent, "
     "in_reply_to, acknowledged IS NOT NULL AS is_done, parked IS NOT NULL AS was_parked, "
-    "invocation, forgiven, origin, round, interrupt, reason, ending"
+    "invocation, forgiven, origin, round, interrupt, reason, ending, traceparent"
 )
 """The columns that the functions here need, of the tables message and body."""
 
@@ -117,4 +117,5 @@ def _message(row: sqlite3.Row, state: MessageState, redeliveries: int) -> Messag
         invocation=row["invocation"],
         interrupt=bool(row["interrupt"]),
         reason=row["reason"],
+        traceparent=row["traceparent"],
     )

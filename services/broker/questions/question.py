@@ -36,3 +36,5 @@ class NewQuestion:
     dedupe_key: str | None
     permission: str = ""
     rule: str = ""
+    traceparent: str = ""
+    """The span that asks; empty outside of a trace."""

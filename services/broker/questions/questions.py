@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 from unicodedata import category
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from services import agentfile
 from services.broker.deadlines.clock import Moment
@@ -27,6 +27,7 @@ from wire.errors import AccessDenied, Conflict, InvalidArgument, NotFound
 from wire.names import ALL_AGENTS, OPERATOR, SYSTEM
 from wire.principal import Principal
 from wire.records.broker import ALLOW_ALWAYS, DENY, AskOptions, Question, QuestionState
+from wire.trace import check_traceparent
 
 MAX_CHOICES: Final = 20
 MAX_CHOICE: Final = 200
@@ -42,6 +43,7 @@ _OPTIONS: Final = Options(
     dedupe_key=Field(min_length=1, max_length=128),
     permission=Field(pattern=r"^[A-Za-z0-9:._-]{1,128}$"),
     rule=Field(min_length=1, max_length=400),
+    traceparent=AfterValidator(check_traceparent),
 )
 _BREAKS: Final = frozenset({"Cc", "Zl", "Zp"})
 """The Unicode categories of control characters and of what breaks a line."""
@@ -136,6 +138,7 @@ class Questions:
             dedupe_key=chosen.dedupe_key,
             permission=chosen.permission or "",
             rule=chosen.rule or "",
+            traceparent=chosen.traceparent or "",
         )
         return await self._writes.carry_out_in_turn(who.voice, len(text), self._ask(who, asked))
 

@@ -111,7 +111,7 @@ def ask(
     inserted = db.execute(
         "INSERT INTO question "
         "(asker, recipient, text, choices, multi, asked, due, boot, boot_due, "
-        "dedupe_key, permission, rule) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "dedupe_key, permission, rule, traceparent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             asked.asker,
             asked.recipient,
@@ -125,6 +125,7 @@ def ask(
             asked.dedupe_key,
             asked.permission,
             asked.rule,
+            asked.traceparent,
         ),
     )
     stored = get(db, int(inserted.lastrowid or 0))
@@ -132,7 +133,8 @@ def ask(
     if stored.recipient == OPERATOR:
         return QuestionChange(stored, [])
     words = texts.asked(stored)
-    return QuestionChange(stored, _tell(db, stored.recipient, texts.ASKED, words, stored.asker))
+    told = _tell(db, stored, stored.recipient, texts.ASKED, words, stored.asker)
+    return QuestionChange(stored, told)
 
 
 def resolve(
@@ -153,11 +155,10 @@ def resolve(
         return QuestionChange(after, [])
     by = after.answered_by if after.state is QuestionState.ANSWERED else SYSTEM
     if after.permission:
-        # A turn waits for it.
         kind, words = texts.PERMISSION_ANSWERED, texts.permission_answered(after)
-        return QuestionChange(after, _tell(db, after.asker, kind, words, by, urgent=True))
+        return QuestionChange(after, _tell(db, after, after.asker, kind, words, by))
     words = texts.answered(after)
-    return QuestionChange(after, _tell(db, after.asker, texts.ANSWERED, words, by))
+    return QuestionChange(after, _tell(db, after, after.asker, texts.ANSWERED, words, by))
 
 
 def _check_count(db: sqlite3.Connection, asker: str, most: int) -> None:
@@ -175,13 +176,24 @@ def _check_count(db: sqlite3.Connection, asker: str, most: int) -> None:
 
 
 def _tell(
-    db: sqlite3.Connection, to: str, kind: str, words: str, by: str, *, urgent: bool = False
+    db: sqlite3.Connection, about: Question, to: str, kind: str, words: str, by: str
 ) -> list[MessageChange]:
     """Store a message about a question, in the turn of the party that caused it.
 
     An agent could otherwise fill the place of the hive's own messages by asking and cancelling.
+    The message belongs to the trace of the question, also when a person has answered it.
     """
-    draft = Draft(sender=SYSTEM, recipient=to, kind=kind, body=words, urgent=urgent, cause=by)
+    row = db.execute("SELECT traceparent FROM question WHERE id = ?", (about.id,)).fetchone()
+    draft = Draft(
+        sender=SYSTEM,
+        recipient=to,
+        kind=kind,
+        body=words,
+        # A turn waits for it.
+        urgent=kind == texts.PERMISSION_ANSWERED,
+        cause=by,
+        traceparent=row["traceparent"],
+    )
     return [insertion.insert(db, draft)]
 
 

@@ -56,6 +56,43 @@ async def test_a_message_is_sent_received_and_done(broker: Broker, events: Event
     ]
 
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def test_a_message_is_handed_out_with_the_span_that_sent_it(broker: Broker) -> None:
+    await broker.send(ALICE, "bob", "in a turn", {"traceparent": TRACEPARENT, "urgent": True})
+    await broker.send(ALICE, "bob", "outside", {})
+    await broker.send(THE_MANAGER, "*", "to all", {"traceparent": TRACEPARENT})
+    received = await broker.receive(BOB, holder(), 10, 0)
+    assert {m.body: m.traceparent for m in received} == {
+        "in a turn": TRACEPARENT,
+        "outside": "",
+        "to all": TRACEPARENT,
+    }
+    assert [m.traceparent for m in await broker.receive(ALICE, holder(":1.2"), 1, 0)] == [
+        TRACEPARENT
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        TRACEPARENT[:-1],
+        TRACEPARENT + "\n",
+        TRACEPARENT.upper(),
+        "01" + TRACEPARENT[2:],
+        TRACEPARENT.replace("0af7651916cd43dd8448eb211c80319c", "0" * 32),
+        TRACEPARENT.replace("b7ad6b7169203331", "0" * 16),
+        TRACEPARENT + "-" + "x" * 2000,
+    ],
+)
+async def test_only_a_valid_traceparent_is_stored(broker: Broker, wrong: str) -> None:
+    with pytest.raises(InvalidArgument, match="is not a valid traceparent. Use one"):
+        await broker.send(ALICE, "bob", "hello", {"traceparent": wrong})
+    assert await ids(broker, BOB, holder()) == []
+
+
 async def test_recipients_of_unfinished_messages_are_listed(
     broker: Broker, database: Database
 ) -> None:

@@ -48,6 +48,32 @@ async def found(database: Database, words: str) -> list[int]:
     return await database.read(search)
 
 
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize("traceparent", [TRACEPARENT, None])
+async def test_the_messages_about_a_question_belong_to_its_trace(
+    questions: Questions, broker: Broker, traceparent: str | None
+) -> None:
+    options = {"traceparent": traceparent} if traceparent else {}
+    number = await questions.ask(ALICE, "bob", "which port?", options)
+    await questions.answer(BOB, number, ["7000"])
+    number = await questions.ask(ALICE, "operator", "which host?", options)
+    await questions.answer(THE_OPERATOR, number, ["this one"])
+    number = await questions.ask(ALICE, "bob", "when?", options)
+    await questions.cancel(THE_OPERATOR, number)
+    asked = await broker.receive(BOB, holder(), 10, 0)
+    told = await broker.receive(ALICE, holder(":1.2"), 10, 0)
+    assert [m.kind for m in asked] == ["question-asked"] * 2
+    assert [m.kind for m in told] == ["question-answered"] * 3
+    assert {m.traceparent for m in [*asked, *told]} == {traceparent or ""}
+
+
+async def test_a_question_has_a_valid_traceparent_or_none(questions: Questions) -> None:
+    with pytest.raises(InvalidArgument, match="'now' is not a valid traceparent"):
+        await questions.ask(ALICE, "bob", "which port?", {"traceparent": "now"})
+
+
 async def test_a_free_text_from_agent_to_agent(
     questions: Questions, database: Database, broker: Broker, events: EventLog, clock: FakeClock
 ) -> None:

@@ -29,6 +29,7 @@ from services.endpoint.mcp.lines import (
 )
 from services.endpoint.mcp.session import Session, ToolCall, complete, tool_error
 from services.endpoint.reports import Reports
+from services.endpoint.spans import CurrentSpan
 from services.endpoint.tools.tool import Context, LongCall, ToolResult
 from wire.errors import HiveError, Stopping, Unavailable
 
@@ -53,6 +54,7 @@ class Shared:
     inbox: Inbox
     reports: Reports
     commands: Commands
+    span: CurrentSpan = field(default_factory=CurrentSpan)
     budget: Budget = field(default_factory=lambda: Budget(MAX_INPUT))
     long_calls: dict[LongCall, int] = field(
         default_factory=lambda: dict.fromkeys(MAX_LONG_CALLS, 0)
@@ -90,6 +92,7 @@ class Connection:
             self._lines.close()
             self._shared.reports.forget(self._holder)
             self._shared.commands.disconnect(self._holder)
+            self._shared.span.forget(self._holder)
             await self._shared.inbox.release_all(self._holder)
             await self._writer.close()
 
@@ -210,7 +213,13 @@ class Connection:
     async def _result(self, call: ToolCall) -> ToolResult:
         shared = self._shared
         context = Context(
-            shared.services, shared.inbox, shared.reports, self._holder, call.audience, shared.agent
+            shared.services,
+            shared.inbox,
+            shared.reports,
+            shared.span,
+            self._holder,
+            call.audience,
+            shared.agent,
         )
         try:
             return await call.tool.run(context, call.arguments)

@@ -92,7 +92,12 @@ class HarnessReceive(Receive):
 
 async def _send(context: Context, call: Send) -> ToolResult:
     interrupt = isinstance(call, ManagerSend) and call.interrupt
-    options = SendOptions(in_reply_to=call.in_reply_to, urgent=call.urgent, interrupt=interrupt)
+    options = SendOptions(
+        in_reply_to=call.in_reply_to,
+        urgent=call.urgent,
+        interrupt=interrupt,
+        traceparent=context.span.traceparent,
+    )
     return ToolResult({"id": await context.services.send(call.to, call.body, options)})
 
 
@@ -109,12 +114,12 @@ async def _recv(context: Context, call: Receive) -> ToolResult:
         context.holder, call.max, call.wait_seconds, urgent=urgent
     )
     return ToolResult(
-        {"messages": [_shown(message) for message in messages]},
+        {"messages": [_shown(message, context.audience) for message in messages]},
         leased=[message.id for message in messages],
     )
 
 
-def _shown(message: Message) -> JsonObject:
+def _shown(message: Message, audience: Audience) -> JsonObject:
     """Return a message as JSON, without the fields that mean nothing to its recipient."""
     shown: JsonObject = {
         "id": message.id,
@@ -131,6 +136,8 @@ def _shown(message: Message) -> JsonObject:
         shown["interrupt"] = True
     if message.earlier_life:
         shown["earlier_life"] = True
+    if message.traceparent and audience is Audience.HARNESS:
+        shown["traceparent"] = message.traceparent
     return shown
 
 

@@ -74,7 +74,12 @@ class Answer(Arguments):
 
 
 async def _ask(context: Context, call: Ask) -> ToolResult:
-    options = AskOptions(choices=call.options, multi=call.multi, ttl_s=call.ttl_seconds)
+    options = AskOptions(
+        choices=call.options,
+        multi=call.multi,
+        ttl_s=call.ttl_seconds,
+        traceparent=context.span.traceparent,
+    )
     return ToolResult({"question": await context.services.ask(call.to, call.question, options)})
 
 

@@ -10,6 +10,7 @@ from services.endpoint.delivery.held_messages import Holder
 from services.endpoint.delivery.inbox import Inbox
 from services.endpoint.jsonvalues import JsonObject
 from services.endpoint.reports import Reports
+from services.endpoint.spans import CurrentSpan
 from services.endpoint.tools.arguments import Arguments
 from wire import names
 
@@ -51,6 +52,7 @@ class Context:
     services: Services
     inbox: Inbox
     reports: Reports
+    span: CurrentSpan
     holder: Holder
     audience: Audience
     agent: str
