@@ -22,6 +22,7 @@ from harness.inotify import wait_for_change
 from harness.jsonrpc import Socket
 from harness.notes import Notes
 from harness.notify import Notifier
+from harness.telemetry.telemetry import Telemetry
 from harness.tools.server import OwnTools
 from harness.tools.todo import TodoList
 from harness.turns.loop import TurnLoop
@@ -113,19 +114,23 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     session = options.session_file(paths.state)
     claude = ClaudeSession(make_options, session, commands, own, settings.start_timeout)
     reporter = Reporter(hive, store, notifier)
+    telemetry = Telemetry(hive, settings.model or "") if settings.telemetry else None
     loop = TurnLoop(
-        settings, paths, hive, claude, store, reporter, choices, notes, todo, permissions
+        settings, paths, hive, claude, store, reporter, choices, notes, todo, permissions, telemetry
     )
     # The turns end first: they release their messages through the connection.
-    calls = {"turns": loop.run(), "reports": reporter.run(), "hive": hive.run()}
-    needed = len(calls)
+    calls = {"turns": loop.run(), "reports": reporter.run()}
+    if telemetry:
+        calls["telemetry"] = telemetry.run()
+    calls["hive"] = hive.run()
     calls["record"] = Recorder(hive, store).run()
     calls["web"] = WebServer(store, paths.web, todo.shown).run()
     if settings.manager:
         calls["working-copies"] = WorkingCopies().run()
     tasks = [asyncio.create_task(call, name=name) for name, call in calls.items()]
     try:
-        await asyncio.wait(tasks[:needed], return_when=asyncio.FIRST_COMPLETED)
+        needed = {task for task in tasks if task.get_name() in ("turns", "reports", "hive")}
+        await asyncio.wait(needed, return_when=asyncio.FIRST_COMPLETED)
     finally:
         permissions.detach()
         for task in tasks:

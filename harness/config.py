@@ -57,6 +57,8 @@ class Config:
     """Whether the agent goes on by itself when a limit of its provider has ended."""
     notes_limit: float = 40_000.0
     """Bytes of /state/notes.md above which it is condensed."""
+    telemetry: bool = False
+    """Whether the hive has a collector that takes traces."""
     operator_name: str | None = None
     operator_pronouns: str | None = None
 
@@ -173,6 +175,7 @@ _WANTED: Final = {
     "wake_after_deploy": "true or false",
     "resume_after_limit": "true or false",
     "notes_limit": "a number above 0",
+    "telemetry": "true or false",
     "operator_name": "a string or null",
     "operator_pronouns": "a string or null",
 }

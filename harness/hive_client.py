@@ -62,6 +62,8 @@ class Message:
     in_reply_to: int | None
     earlier_life: bool = False
     interrupt: bool = False
+    traceparent: str = ""
+    """The span that sent it, as in W3C Trace Context; empty outside of a trace."""
 
 
 @dataclass(frozen=True)
@@ -279,6 +281,24 @@ class HiveClient:
         """
         await self._call("record_turn", CALL_TIMEOUT, **turn)
 
+    async def trace(self, traceparent: str) -> None:
+        """Say to which span the agent's messages belong from now on; empty after a turn.
+
+        Raises:
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
+        """
+        await self._call("trace", CALL_TIMEOUT, traceparent=traceparent)
+
+    async def record_spans(self, spans: list[JsonObject]) -> None:
+        """Hand over spans that have ended.
+
+        Raises:
+            ConnectionLostError: the connection ended.
+            ToolError: the hive answered with an error.
+        """
+        await self._call("record_spans", CALL_TIMEOUT, spans=spans)
+
     async def ask_permission(
         self,
         call: str,
@@ -428,4 +448,5 @@ def _message(item: JsonObject) -> Message:
         in_reply_to=int(reply) if reply else None,
         earlier_life=bool(item.get("earlier_life", False)),
         interrupt=bool(item.get("interrupt", False)),
+        traceparent=str(item.get("traceparent", "")),
     )

@@ -37,6 +37,8 @@ let
       click
       dbus-next
       idna
+      opentelemetry-exporter-otlp-proto-http
+      opentelemetry-sdk
       pydantic
       sdnotify
       systemd-python

@@ -458,6 +458,32 @@ class LedgerConfig(Section):
     agent can fill the disk."""
 
 
+def _collector(value: str) -> str:
+    """Return `value` if it is an http or https address without a user, a query or a fragment."""
+    try:
+        parts = urlsplit(_url(value))
+        if parts.username is None and not parts.query and not parts.fragment:
+            return value
+    except ValueError:
+        pass
+    raise PydanticCustomError(
+        _UNSHOWN,
+        "It must be a URL such as https://collector.example.org:4318, without a user, a password "
+        "and a query. Put a token into the file /etc/hyperhive/credentials/telemetry/authorization",
+    )
+
+
+class TelemetryConfig(Section):
+    """The export of traces to an OpenTelemetry collector."""
+
+    endpoint: Annotated[str, AfterValidator(_collector)] | None = None
+    """The address of the collector that takes OTLP over HTTP, to which `/v1/traces` is appended.
+    Without it no traces are made. Each file in /etc/hyperhive/credentials/telemetry is a header of
+    the requests: its name and its value."""
+    agent_spans_per_minute: int = Field(default=3000, ge=64, le=1_000_000)
+    """The spans that one agent may export in a minute."""
+
+
 class Config(Section):
     """The whole file."""
 
@@ -468,6 +494,7 @@ class Config(Section):
     harness: HarnessConfig = HarnessConfig()
     notify: NotifyConfig = NotifyConfig()
     ledger: LedgerConfig = LedgerConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
     operator: OperatorConfig = OperatorConfig()
 
     @classmethod

@@ -15,9 +15,10 @@ from wire.clients.client import Client, method_of
 from wire.clients.dashboard import DashboardClient
 from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import AgentClient, JobClient, LifecycleClient
+from wire.clients.telemetry import TelemetryClient
 from wire.interface import Interface
 from wire.introspection import EMITS_CHANGED, interface_element
-from wire.records import approvals, broker, ledger, lifecycle
+from wire.records import approvals, broker, ledger, lifecycle, telemetry
 from wire.records import signature as signature_of
 from wire.records.codec import is_record, types
 
@@ -107,7 +108,16 @@ def rows(interface: str) -> dict[str, list[str]]:
 def test_all_documents_are_found() -> None:
     assert {contract.name for contract in CONTRACTS} == {
         f"org.hyperhive.{name}1"
-        for name in ("Broker", "Lifecycle", "Agent", "Job", "Approvals", "Dashboard", "Ledger")
+        for name in (
+            "Broker",
+            "Lifecycle",
+            "Agent",
+            "Job",
+            "Approvals",
+            "Dashboard",
+            "Ledger",
+            "Telemetry",
+        )
     }
 
 
@@ -196,11 +206,12 @@ CLIENTS: dict[str, type[Client]] = {
         JobClient,
         LedgerClient,
         LifecycleClient,
+        TelemetryClient,
     )
 }
 RECORDS = {
     name: record
-    for module in (approvals, broker, ledger, lifecycle)
+    for module in (approvals, broker, ledger, lifecycle, telemetry)
     for name, record in vars(module).items()
     if is_record(record)
 }

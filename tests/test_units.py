@@ -31,6 +31,7 @@ def test_every_unit_is_found() -> None:
         "hive-lifecycle.service",
         "hive-notify.service",
         "hive-sweep.service",
+        "hive-telemetry.service",
         "hive-vacuum.service",
     }
 

@@ -12,12 +12,14 @@ LIFECYCLE: Final = "org.hyperhive.Lifecycle1"
 APPROVALS: Final = "org.hyperhive.Approvals1"
 DASHBOARD: Final = "org.hyperhive.Dashboard1"
 LEDGER: Final = "org.hyperhive.Ledger1"
+TELEMETRY: Final = "org.hyperhive.Telemetry1"
 
 BROKER_PATH: Final = "/org/hyperhive/Broker1"
 LIFECYCLE_PATH: Final = "/org/hyperhive/Lifecycle1"
 APPROVALS_PATH: Final = "/org/hyperhive/Approvals1"
 DASHBOARD_PATH: Final = "/org/hyperhive/Dashboard1"
 LEDGER_PATH: Final = "/org/hyperhive/Ledger1"
+TELEMETRY_PATH: Final = "/org/hyperhive/Telemetry1"
 
 TARGET: Final = "hive.target"
 """The unit that starts and stops all services."""
@@ -27,6 +29,7 @@ SERVICE_UNITS: Final = {
     APPROVALS: "hive-approvals.service",
     DASHBOARD: "hive-dashboard.service",
     LEDGER: "hive-ledger.service",
+    TELEMETRY: "hive-telemetry.service",
 }
 """The unit of each service that has a name on the bus."""
 

@@ -91,6 +91,6 @@ EVERYBODY: Final = Allow("everybody in the hive", lambda p: True)
 
 def service(name: str) -> Allow:
     """The service `name` of the hive: lifecycle, broker, approvals, dashboard, ledger,
-    notify or vacuum."""
+    telemetry, notify or vacuum."""
     wanted = Principal(Kind.SERVICE, name)
     return Allow(f"the service {name}", lambda p: p == wanted)

@@ -28,6 +28,8 @@ OWN = {
     "record_turn": _takes(*recorder.arguments({"id": 1, **dict.fromkeys(recorder.NUMBERS, 1)})),
     "command_done": _takes("id", "text", "error"),
     "describe": _takes(),
+    "trace": _takes("traceparent"),
+    "record_spans": _takes("spans"),
     "ask_permission": _takes("call", "question", "options", "multi", "rule", "ttl_seconds"),
     "cancel_permission": _takes("id"),
 }
@@ -50,6 +52,9 @@ class Hive:
         self.greeted: list[str] = []
         self.open = {"question": 2, "message": 1, "reminder": 3}
         self.recorded: list[dict[str, Any]] = []
+        self.spans: list[dict[str, Any]] = []
+        self.sent_in: list[str] = []
+        self.traceparent = ""
         self.rude = False
         self.refuse: dict[str, str] = {}
         self._changed = asyncio.Condition()
@@ -282,6 +287,16 @@ class Connection:
         await self.hive.notify()
         return {}
 
+    async def trace(self, traceparent: str) -> dict[str, Any]:
+        self.hive.traceparent = traceparent
+        await self.hive.notify()
+        return {}
+
+    async def record_spans(self, spans: list[dict[str, Any]]) -> dict[str, Any]:
+        self.hive.spans += spans
+        await self.hive.notify()
+        return {}
+
     async def describe(self) -> dict[str, Any]:
         return {"model": "", "limits": {"tasks_max": 4096}}
 
@@ -303,5 +318,6 @@ class Connection:
 
     async def send(self, **message: Any) -> dict[str, Any]:
         self.hive.sent.append(message)
+        self.hive.sent_in.append(self.hive.traceparent)
         await self.hive.notify()
         return {"id": 1000 + len(self.hive.sent)}

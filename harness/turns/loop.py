@@ -19,6 +19,7 @@ from harness.hive_client import HiveClient, Report, reportable_model
 from harness.inotify import DirectoryWatch
 from harness.notes import Notes, NotesError
 from harness.prompts import news
+from harness.telemetry.telemetry import Telemetry
 from harness.tools.todo import TodoList
 from harness.turns.batch import Batch
 from harness.turns.commands import CommandError, Commands
@@ -76,6 +77,7 @@ class TurnLoop:
         notes: Notes,
         todo: TodoList,
         permissions: Permissions,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._config = config
         self._paths = paths
@@ -85,6 +87,7 @@ class TurnLoop:
         self._reporter = reporter
         self._choices = choices
         self._notes = notes
+        self._telemetry = telemetry
         self._inbox = Inbox(hive)
         self._runner = TurnRunner(
             config, paths, hive, claude, store, reporter, self._inbox, todo, permissions
@@ -193,7 +196,7 @@ class TurnLoop:
         log.info("turn with %s from %s", names(batch.ids), senders or "the harness")
         self._reporter.enter(State.THINKING)
         current = self._current = CurrentTurn(batch)
-        turn = Turn(self._store, batch.messages)
+        turn = Turn(self._store, batch.messages, self._telemetry)
         task = self._task = asyncio.create_task(self._runner.run(current, turn), name="turn")
         delay = 0.0
         try:
@@ -229,7 +232,7 @@ class TurnLoop:
             if outcome.interrupted:
                 raise TurnError("the turn was interrupted and did not go on", Failure.CLAUDE)
         except TurnError as exc:
-            turn.end("failed", str(exc))
+            turn.end("failed", str(exc), exc.failure.value)
             return await self._failed(exc, current)
         turn.end("done")
         await self._succeeded(current, turn, outcome)
@@ -400,7 +403,7 @@ class TurnLoop:
         from claude_agent_sdk import SystemMessage
 
         self._reporter.enter(State.COMPACTING, "condensing the notes")
-        turn = Turn(self._store, ())
+        turn = Turn(self._store, (), self._telemetry)
 
         def observe(message: "Message") -> None:
             if not isinstance(message, SystemMessage):  # the agent's session is another one

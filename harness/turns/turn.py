@@ -20,15 +20,23 @@ if TYPE_CHECKING:
         SystemMessage,
     )
 
+    from harness.telemetry.telemetry import Telemetry
+
 
 class Turn:
     """An observer of the messages of a turn."""
 
-    def __init__(self, store: EventStore, messages: Sequence[HiveMessage]) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        messages: Sequence[HiveMessage],
+        telemetry: "Telemetry | None" = None,
+    ) -> None:
         self._store = store
         self._began = time.monotonic()
         self.stats = TurnStats()
         self.number = store.begin([Cause(m.id, m.sender, m.kind) for m in messages])
+        self._spans = telemetry.begin(self.number, messages) if telemetry else None
 
     def woken(self, messages: Sequence[HiveMessage], prompt: str) -> None:
         """Record the prompt that starts the turn."""
@@ -37,6 +45,8 @@ class Turn:
     def urgent(self, messages: Sequence[HiveMessage], prompt: str) -> None:
         """Record urgent messages that reached the running turn."""
         self._store.event("urgent", messages=_causes(messages), prompt=prompt)
+        if self._spans:
+            self._spans.urgent(messages)
 
     def observe(self, message: "Message") -> None:
         """Record a message of Claude Code."""
@@ -49,6 +59,8 @@ class Turn:
             UserMessage,
         )
 
+        if self._spans:
+            self._spans.observe(message)
         match message:
             case StreamEvent():
                 self._stream(message)
@@ -64,12 +76,13 @@ class Turn:
             case ResultMessage():
                 self._result(message)
 
-    def end(self, outcome: str, error: str | None = None) -> None:
+    def end(self, outcome: str, error: str | None = None, kind: str = "") -> None:
         """End the turn.
 
         Args:
             outcome: `done`, `failed` or `cancelled`.
             error: the reason, unless the turn is done.
+            kind: the kind of the failure, in a word.
         """
         stats = self.stats
         stats.outcome, stats.error = outcome, error
@@ -81,6 +94,8 @@ class Turn:
             cost_usd=stats.cost_usd,
         )
         self._store.end(stats)
+        if self._spans:
+            self._spans.end(stats, "" if error is None else kind or outcome)
 
     def _milliseconds(self) -> int:
         return round((time.monotonic() - self._began) * 1000)

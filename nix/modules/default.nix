@@ -19,6 +19,7 @@ in
     ./dashboard.nix
     ./notify.nix
     ./ledger.nix
+    ./telemetry.nix
   ];
 
   options.services.hyperhive = {

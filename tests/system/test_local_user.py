@@ -73,7 +73,8 @@ async def flood(name, answers):
 async def main():
     answers = set()
     print("flooding", flush=True)
-    await asyncio.gather(*(flood(name, answers) for name in names.SERVICE_UNITS for _ in range(2)))
+    await asyncio.gather(*(flood(name, answers) for name in names.SERVICE_UNITS
+        for _ in range(2) if name != names.TELEMETRY))  # it does not run
     print(json.dumps(sorted(answers)))
 
 asyncio.run(main())
@@ -93,7 +94,7 @@ def test_large_messages_of_others_reach_no_service(
     assert json.loads(answers) == ["Rejected send message"], "a service answered"
 
 
-@pytest.mark.parametrize("name", names.SERVICE_UNITS)
+@pytest.mark.parametrize("name", sorted({*names.SERVICE_UNITS} - {names.TELEMETRY}))
 @pytest.mark.parametrize("user", ["nobody", "hive-agents", "hive-build", "hive-notify"])
 def test_only_the_operator_introspects(swarm: Hive, user: str, name: str) -> None:
     path = f"/{name.replace('.', '/')}"

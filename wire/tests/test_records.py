@@ -115,7 +115,10 @@ def test_unknown_keys_are_ignored() -> None:
     ("wrong", "sentence"),
     [
         (lambda: decode(Message, [1, "alice"]), "Message .* has 2 values instead of 15"),
-        (lambda: decode(Message, [*MESSAGE[:9], "lost", "", 0, 0, "", ""]), "unknown value of state"),
+        (
+            lambda: decode(Message, [*MESSAGE[:9], "lost", "", 0, 0, "", ""]),
+            "unknown value of state",
+        ),
         (lambda: decode(JobProperties, {"Id": 1, "Agent": "a"}), "JobProperties .* has no Verb"),
         (lambda: updated(JOB, {"State": "odd"}), "JobProperties .* an unknown value of State"),
     ],

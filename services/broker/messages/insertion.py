@@ -67,8 +67,8 @@ def _known(db: sqlite3.Connection, draft: Draft) -> int:
 _INSERT: Final = (
     "INSERT INTO message "  # noqa: S608 - constants only
     "(sender, recipient, kind, queued, urgent, in_reply_to, dedupe_key, origin, round, interrupt, "
-    "copy_of, traceparent) VALUES (:sender, :recipient, :kind, :queued, :urgent, :in_reply_to, :dedupe_key, "
-    f":origin, {queue.ROUND}, :interrupt, :copy_of, :traceparent)"
+    "copy_of, traceparent) VALUES (:sender, :recipient, :kind, :queued, :urgent, :in_reply_to, "
+    f":dedupe_key, :origin, {queue.ROUND}, :interrupt, :copy_of, :traceparent)"
 )
 _INSERT_URGENT: Final = _INSERT.replace(queue.ROUND, queue.URGENT_ROUND)
 

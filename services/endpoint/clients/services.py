@@ -17,6 +17,7 @@ from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
 from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import AgentClient, LifecycleClient
+from wire.clients.telemetry import TelemetryClient
 from wire.errors import NotFound
 from wire.records.approvals import ApplyRequestOptions, SpawnRequestOptions
 from wire.records.broker import (
@@ -38,6 +39,7 @@ from wire.records.lifecycle import (
     JobVerb,
     Report,
 )
+from wire.records.telemetry import Span
 from wire.signals import Signal
 
 
@@ -54,6 +56,7 @@ class Services:
         self._lifecycle = LifecycleClient(self._limited)
         self._approvals = ApprovalsClient(self._limited)
         self._ledger = LedgerClient(self._limited)
+        self._telemetry = TelemetryClient(self._limited)
 
     async def watch(
         self, on_broker_lost: Callable[[], None], on_lifecycle_back: Callable[[], None]
@@ -168,6 +171,10 @@ class Services:
     async def record_turn(self, turn: Turn) -> None:
         """Record a turn of this agent in the ledger."""
         await self._ledger.record_turn(turn)
+
+    async def record_spans(self, spans: list[Span]) -> None:
+        """Hand spans of this agent to telemetry."""
+        await self._telemetry.record_spans(spans)
 
     async def logs(self, agent: str, lines: int) -> list[str]:
         """Return the newest `lines` lines of the host's journal about `agent`."""

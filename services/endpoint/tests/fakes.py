@@ -305,6 +305,18 @@ class FakeLedger(Interface, name=names.LEDGER):
         self.turns.append(turn)
 
 
+class FakeTelemetry(Interface, name=names.TELEMETRY):
+    """Telemetry that takes every span."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spans: list[dict[str, Any]] = []
+
+    @method(allow=EVERYBODY)
+    async def RecordSpans(self, spans: list[Dict]) -> None:
+        self.spans += spans
+
+
 def export_services(server: Bus) -> tuple[FakeBroker, FakeLifecycle, dict[str, FakeAgent], Any]:
     """Export all the fakes on `server`."""
     broker, lifecycle, approvals = FakeBroker(), FakeLifecycle(), FakeApprovals()

@@ -15,10 +15,12 @@ from services.endpoint.tests.fakes import (
     FakeBroker,
     FakeLedger,
     FakeLifecycle,
+    FakeTelemetry,
     export_services,
 )
 from wire import names
 from wire.bus import Bus
+from wire.interface import Interface
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Hive:
     agents: dict[str, FakeAgent]
     approvals: FakeApprovals
     ledger: FakeLedger
+    telemetry: FakeTelemetry
     clients: list[Client] = field(default_factory=list)
 
     async def connect(self) -> Client:
@@ -49,12 +52,22 @@ class Hive:
 
 
 @asynccontextmanager
-async def stage(server: Bus, bus: Bus, folder: Path, agent: str) -> AsyncIterator[Hive]:
-    """Run a hive with one endpoint, and close it afterwards."""
+async def stage(
+    server: Bus, bus: Bus, folder: Path, agent: str, telemetry: Interface | None = None
+) -> AsyncIterator[Hive]:
+    """Run a hive with one endpoint, and close it afterwards; a test may give its telemetry."""
     broker, lifecycle, agents, approvals = export_services(server)
     ledger = FakeLedger()
     server.export(names.LEDGER_PATH, ledger)
-    for name in (names.BROKER, names.LIFECYCLE, names.APPROVALS, names.LEDGER):
+    spans = FakeTelemetry()
+    server.export(names.TELEMETRY_PATH, telemetry or spans)
+    for name in (
+        names.BROKER,
+        names.LIFECYCLE,
+        names.APPROVALS,
+        names.LEDGER,
+        names.TELEMETRY,
+    ):
         await server.own(name)
     path = folder / "mcp.sock"
     listener = socket.socket(socket.AF_UNIX)
@@ -62,7 +75,7 @@ async def stage(server: Bus, bus: Bus, folder: Path, agent: str) -> AsyncIterato
     listener.listen(128)
     endpoint = EndpointServer(bus, agent)
     await endpoint.start(listener)
-    hive = Hive(server, bus, endpoint, path, broker, lifecycle, agents, approvals, ledger)
+    hive = Hive(server, bus, endpoint, path, broker, lifecycle, agents, approvals, ledger, spans)
     try:
         yield hive
     finally:

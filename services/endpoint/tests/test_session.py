@@ -22,7 +22,8 @@ EXPECTED = {
     | {"request_spawn", "request_apply_commit", "withdraw_request"}
     | {"start", "kill", "restart", "update", "get_logs", "cancel_turn"},
     Audience.HARNESS: {"recv", "ack", "release", "report", "command_done", "describe"}
-    | {"ask_permission", "cancel_permission", "record_turn", "get_open_threads"},
+    | {"ask_permission", "cancel_permission", "record_turn", "get_open_threads"}
+    | {"trace", "record_spans"},
 }
 
 

@@ -60,6 +60,7 @@ async def _ask_permission(context: Context, call: AskPermission) -> ToolResult:
         ttl_s=call.ttl_seconds,
         permission=call.call,
         rule=call.rule,
+        traceparent=context.span.traceparent,
     )
     return ToolResult({"question": await context.services.ask(OPERATOR, call.question, options)})
 

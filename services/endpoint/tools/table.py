@@ -11,6 +11,7 @@ from services.endpoint.tools import (
     permissions,
     questions,
     reminders,
+    telemetry,
     threads,
     turns,
 )
@@ -26,6 +27,7 @@ TOOLS: Final = (
     *harness.TOOLS,
     *turns.TOOLS,
     *permissions.TOOLS,
+    *telemetry.TOOLS,
 )
 
 

@@ -110,5 +110,6 @@ class EffectiveConfig:
             **({"started": spec.started.for_harness()} if spec.started else {}),
             "operator_name": self._config.operator.name,
             "operator_pronouns": self._config.operator.pronouns,
+            **({"telemetry": True} if self._config.telemetry.endpoint else {}),
             **self._builds.configuration(spec).for_harness(),
         }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.config import Config, HarnessConfig, LifecycleConfig
+from services.config import Config, HarnessConfig, LifecycleConfig, TelemetryConfig
 from services.lifecycle.agents.agent import Spec, UnitStatus
 from services.lifecycle.agents.start import Start
 from services.lifecycle.backends import image, unit_files
@@ -163,6 +163,14 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
     assert data.stat().st_mode & 0o777 == 0o710
     for name in ("claude", "state", "root"):
         assert ((data / name).stat().st_uid, (data / name).stat().st_mode & 0o777) == (BASE, 0o700)
+
+
+async def test_a_harness_is_told_of_a_collector(host: Host) -> None:
+    config = Config(telemetry=TelemetryConfig(endpoint="http://127.0.0.1:4318"))
+    backend = Nspawn(host.systemd, config, host.root / "prefix", host.layout)
+    await backend.configure(ALICE)
+    given = host.layout.data / "alice/etc/hyperhive/harness.json"
+    assert json.loads(given.read_text())["telemetry"] is True
 
 
 async def test_what_nspawn_opens_by_path_is_roots(host: Host) -> None:
