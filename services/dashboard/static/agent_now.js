@@ -57,6 +57,7 @@ export class Now {
       confirm.hidden = true;
       this.#buttons["new-session"].focus();
     });
+    // Nothing is asked of anybody: the ages that are shown grow by themselves.
     setInterval(() => document.hidden || this.#tick(), TICK_MS);
     document.addEventListener("visibilitychange", () => document.hidden || this.#tick());
   }
