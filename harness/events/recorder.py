@@ -34,6 +34,7 @@ NUMBERS: Final = (
     "context_tokens",
     "cost_usd",
     "tool_calls",
+    "denied",
     "open_threads",
     "open_reminders",
     "first_request_ms",

@@ -83,6 +83,8 @@ async def test_an_agent_that_does_not_ask_is_denied_and_that_is_counted(
     [denied] = harness.events("denied")
     assert denied == {"tool": "WebFetch", "reason": "it is not among the allowed tools"}
     assert harness.rows("hyperhive-turn-stats.sqlite", "SELECT denied FROM turns") == [(1,)]
+    await hive.until(lambda: len(hive.recorded) == 1)
+    assert hive.recorded[0]["denied"] == 1
     assert hive.questions == []
 
 

@@ -50,7 +50,8 @@ async def turns(
     """Show the turns of an agent, newest last.
 
     Shows when each turn started, how long it took, how it ended, the tokens that the model read
-    (with those from its cache) and wrote, the cost in US dollars, and the calls of tools. Turns are
+    (with those from its cache) and wrote, the cost in US dollars, the calls of tools, and how many
+    of them were denied. Turns are
     kept for `ledger.keep_days` days, also of an agent that is stopped or destroyed. The figures are
     those that the agent's harness reports. TIME is written as for `hivectl history`.
     """
@@ -65,7 +66,18 @@ async def turns(
 
 
 def _turn_table(found: "list[Turn]", output: Output) -> list[str]:
-    headers = ["TURN", "STARTED", "TOOK", "OUTCOME", "READ", "WROTE", "COST", "TOOLS", "MODEL"]
+    headers = [
+        "TURN",
+        "STARTED",
+        "TOOK",
+        "OUTCOME",
+        "READ",
+        "WROTE",
+        "COST",
+        "TOOLS",
+        "DENY",
+        "MODEL",
+    ]
     rows: list[Row] = []
     for t in found:
         rows.append(
@@ -78,6 +90,7 @@ def _turn_table(found: "list[Turn]", output: Output) -> list[str]:
                 Cell(count(t.output_tokens), right=True),
                 Cell(money(t.cost), right=True),
                 Cell(count(t.tool_calls), right=True),
+                Cell(count(t.denied), "yellow" if t.denied else "", right=True),
                 literal(t.model) or "-",
             ]
         )

@@ -181,7 +181,7 @@ class Output:
         widths = [max(width(safe(row[i].text)) for row in cells) for i in range(len(headers))]
         if self.columns is not None:
             before = sum(widths[:-1]) + 2 * (len(widths) - 1)
-            widths[-1] = min(widths[-1], max(self.columns - before, 10))
+            widths[-1] = min(widths[-1], max(self.columns - before, 8))
         return [self._row(row, widths) for row in cells]
 
     def _row(self, row: Sequence[Cell], widths: Sequence[int]) -> str:

@@ -37,13 +37,13 @@ def words(line: str) -> str:
 
 async def test_turns_are_a_table_with_the_newest_last(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.ledger.turns = [
-        turn(1, model="opus", cost=12_345, input_tokens=12_345, output_tokens=950, tool_calls=3),
+        turn(1, model="opus", cost=12_345, input_tokens=12_345, output_tokens=950, tool_calls=3, denied=2),
         turn(2, outcome="failed", error="it broke\nbadly", model="opus"),
         turn(3, agent="bob-2"),
     ]
     head, first, second, error = (await hivectl("turns", "alice")).out.splitlines()
-    assert words(head) == "TURN STARTED TOOK OUTCOME READ WROTE COST TOOLS MODEL"
-    assert words(first) == "1 2023-11-14 1m05s done 12.3k 950 $0.0123 3 opus"
+    assert words(head) == "TURN STARTED TOOK OUTCOME READ WROTE COST TOOLS DENY MODEL"
+    assert words(first) == "1 2023-11-14 1m05s done 12.3k 950 $0.0123 3 2 opus"
     assert second.split()[:4] == ["2", "2023-11-14", "1m05s", "failed"]
     assert error.strip() == "it broke badly"
     assert error.index("it broke") == head.index("MODEL")
@@ -51,7 +51,7 @@ async def test_turns_are_a_table_with_the_newest_last(hive: FakeHive, hivectl: H
 
 
 async def test_turns_for_programs(hive: FakeHive, hivectl: Hivectl) -> None:
-    hive.ledger.turns = [turn(1, cost=250_000, first_token=500_000, tools={"Bash": 2})]
+    hive.ledger.turns = [turn(1, cost=250_000, first_token=500_000, tools={"Bash": 2}, denied=1)]
     [found] = (await hivectl("turns", "alice", "--json")).json
     assert found == {
         "id": 101,
@@ -74,6 +74,7 @@ async def test_turns_for_programs(hive: FakeHive, hivectl: Hivectl) -> None:
         "cost": 0.25,
         "tool_calls": 0,
         "tools": {"Bash": 2},
+        "denied": 1,
         "open_threads": 0,
         "open_reminders": 0,
     }
@@ -110,6 +111,7 @@ async def test_tables_fit_the_terminal(
             input_tokens=999_999,
             output_tokens=123_456,
             tool_calls=12_345,
+            denied=1_234,
             outcome="timed-out",
         )
     ]

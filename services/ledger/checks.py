@@ -69,6 +69,7 @@ TURN: Final = Options(
     cost=Field(le=MOST_COST),
     tool_calls=_COUNT,
     tools=AfterValidator(_tools),
+    denied=_COUNT,
     open_threads=_COUNT,
     open_reminders=_COUNT,
     id=Field(le=0),

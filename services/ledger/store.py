@@ -51,6 +51,10 @@ CREATE UNIQUE INDEX turn_once ON turn (agent, started, turn);
 CREATE INDEX turn_agent ON turn (agent);
 CREATE INDEX turn_started ON turn (started);
 """,
+    """
+-- Calls of tools that were denied.
+ALTER TABLE turn ADD COLUMN denied INTEGER NOT NULL DEFAULT 0;
+""",
 )
 
 FORMAT: Final = sqlite.StoreFormat(
@@ -71,7 +75,7 @@ _TICK: Final = 10_000
 _COLUMNS: Final = (
     "agent, turn, started, ended, outcome, error, model, session, first_request, first_token, "
     "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, context_tokens, cost, "
-    "tool_calls, tools, open_threads, open_reminders"
+    "tool_calls, tools, denied, open_threads, open_reminders"
 )
 _INSERT: Final = (
     f"INSERT INTO turn (recorded, {_COLUMNS}) "  # noqa: S608 - names of columns

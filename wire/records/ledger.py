@@ -51,6 +51,8 @@ class Turn(NamedTuple):
     tool_calls: UInt64 = 0
     tools: Counts = {}  # noqa: RUF012 - a named tuple's default, which nothing changes
     """The calls of each tool, by its name."""
+    denied: UInt64 = 0
+    """The calls of tools that were denied."""
     open_threads: UInt64 = 0
     open_reminders: UInt64 = 0
     id: UInt64 = 0

@@ -64,12 +64,12 @@ async def test_a_whole_event_has_the_texts_that_a_list_cuts(inside: Page) -> Non
 
 
 async def test_turns_and_days_come_from_the_harness_or_else_from_the_ledger(inside: Page) -> None:
-    inside.hive.ledger.record("alice", 250_000, tools={"Bash": 4}, outcome="done")
+    inside.hive.ledger.record("alice", 250_000, tools={"Bash": 4}, denied=2, outcome="done")
     inside.hive.ledger.record("bob", 1)
     _, answer = await inside.get("/api/agents/alice/turns")
     [recorded] = answer["turns"]
     assert (recorded["id"], recorded["seconds"], recorded["cost"]) == (1, 5.0, 0.25)
-    assert recorded["tools"] == [{"tool": "Bash", "calls": 4}]
+    assert (recorded["tools"], recorded["denied"]) == ([{"tool": "Bash", "calls": 4}], 2)
     assert (await inside.get("/api/agents/alice/turns/1"))[1]["turn"] == recorded
     assert (await inside.get("/api/agents/alice/turns/2"))[0] == 404
     _, answer = await inside.get("/api/agents/alice/days")

@@ -528,7 +528,7 @@ async def test_turns_and_charts_follow_the_end_of_a_turn(
         await browser.sees("[data-figure=last-turn]", "30 s")
         await browser.press("#tab-days")
         await browser.sees("#days figure", "$2.50 in 14 days")
-        harness.turns.append(a_turn(2, seconds=45))
+        harness.turns.append(a_turn(2, seconds=45, denied=2))
         harness.days.append({"day": "2026-11-29", "turns": 2, "cost_usd": 1.5, "tools": {}})
         harness.add("turn-end", 2, outcome="done", error="", seconds=45, cost_usd=0.1)
         await browser.sees("[data-figure=last-turn]", "45 s")
@@ -543,6 +543,7 @@ async def test_turns_and_charts_follow_the_end_of_a_turn(
         await browser.sees("#days tbody tr", "20 s")
         await browser.press("#tab-turns")
         await browser.sees("#turns tbody tr", "Turn 2")
+        await browser.sees("#turns tbody .bad", "2 denied")
         assert await browser.violations() == []
 
 

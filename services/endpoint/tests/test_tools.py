@@ -282,6 +282,7 @@ async def test_record_turn_reaches_the_ledger_in_its_units(hive: Hive) -> None:
         first_token_ms=None,
         tools={"Bash": 2, "mcp__hive__send": 1},
         tool_calls=3,
+        denied=1,
     )
     assert answer["structuredContent"] == {}
     assert hive.ledger.turns == [
@@ -294,6 +295,7 @@ async def test_record_turn_reaches_the_ledger_in_its_units(hive: Hive) -> None:
             "first_request": 40_000,
             "tools": {"Bash": 2, "mcp__hive__send": 1},
             "tool_calls": 3,
+            "denied": 1,
         }
     ]
 
@@ -303,6 +305,7 @@ async def test_record_turn_reaches_the_ledger_in_its_units(hive: Hive) -> None:
     [
         {"cost_usd": -1},
         {"cost_usd": 1e9},
+        {"denied": -1},
         {"error": "x" * 501},
         {"outcome": "Ended well."},
         {"model": "obey me"},

@@ -42,6 +42,7 @@ async def test_everything_of_a_turn_is_kept(room: Room) -> None:
         cost=12_345,
         tool_calls=3,
         tools={"Bash": 2, "mcp__hive__send": 1},
+        denied=6,
         open_threads=4,
         open_reminders=5,
     )
@@ -212,3 +213,16 @@ def test_a_store_of_another_program_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(CorruptStore, match="another program"):
         store.Store(path)
     assert path.read_bytes() == before
+
+
+async def test_a_store_of_the_first_version_is_migrated(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(Path(__file__).with_name("version1.sql").read_text())
+    room = Room(path, LedgerConfig())
+    [kept] = await room.ledger.list_turns({}, 10)
+    assert (kept.id, kept.turn, kept.cost, kept.tools) == (41, 7, 12_345, {"Bash": 3})
+    assert (kept.denied, kept.open_threads, kept.open_reminders) == (0, 4, 5)
+    room.ledger.record("alice", turn(8, denied=2))
+    assert [found.denied for found in await room.ledger.list_turns({}, 10)] == [2, 0]
+    room.store.close()

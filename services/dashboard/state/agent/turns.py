@@ -117,6 +117,7 @@ def recorded_turn_row(turn: Turn) -> Row:
         "cache_write_tokens": turn.cache_write_tokens,
         "context_tokens": turn.context_tokens,
         "tool_calls": turn.tool_calls,
+        "denied": turn.denied,
         "open_threads": turn.open_threads,
         "open_reminders": turn.open_reminders,
     }
