@@ -20,6 +20,8 @@ from harness.events.store import EventStore
 from harness.hive_client import HiveClient
 from harness.inotify import wait_for_change
 from harness.jsonrpc import Socket
+from harness.logins import GROUP as LOGIN_GROUP
+from harness.logins import Logins
 from harness.notes import Notes
 from harness.notify import Notifier
 from harness.telemetry.telemetry import Telemetry
@@ -113,10 +115,22 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     notes = Notes(paths.state, settings.notes_limit, make_options)
     session = options.session_file(paths.state)
     claude = ClaudeSession(make_options, session, commands, own, settings.start_timeout)
+    logins = Logins(settings.name, Cgroup.create(paths.cgroups, LOGIN_GROUP))
     reporter = Reporter(hive, store, notifier)
     telemetry = Telemetry(hive, settings.model or "") if settings.telemetry else None
     loop = TurnLoop(
-        settings, paths, hive, claude, store, reporter, choices, notes, todo, permissions, telemetry
+        settings,
+        paths,
+        hive,
+        claude,
+        store,
+        reporter,
+        choices,
+        notes,
+        todo,
+        permissions,
+        logins,
+        telemetry,
     )
     # The turns end first: they release their messages through the connection.
     calls = {"turns": loop.run(), "reports": reporter.run()}

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -73,7 +73,8 @@ class Command:
     id: int
     verb: str
     requeue: bool = False
-    value: str = ""
+    value: str = field(default="", repr=False)  # it may be the code of a login
+    login: int = 0
 
 
 @dataclass(frozen=True)
@@ -164,11 +165,12 @@ class HiveClient:
         if method != COMMAND or self.on_command is None:
             return
         number, verb, value = params.get("id"), params.get("verb"), params.get("value")
-        if not isinstance(number, int) or not isinstance(verb, str):
-            log.error("the hive sent a command without id or verb: %.200r", params)
+        login = params.get("login", 0)
+        if not isinstance(number, int) or not isinstance(verb, str) or not isinstance(login, int):
+            log.error("the hive sent a command without id or verb")
             return
         text = "" if value is None else str(value)
-        self.on_command(Command(number, verb, params.get("requeue") is True, text))
+        self.on_command(Command(number, verb, params.get("requeue") is True, text, login))
 
     async def _set_connection(self, opened: Connection | None) -> None:
         async with self._changed:
@@ -235,18 +237,29 @@ class HiveClient:
             more["reason"] = one_line(reason, MAX_REASON)
         await self._call("release", CALL_TIMEOUT, ids=ids, **more)
 
-    async def command_done(self, number: int, *, text: str = "", error: str = "") -> None:
+    async def command_done(
+        self, number: int, *, text: str = "", error: str = "", login: int = 0, address: str = ""
+    ) -> None:
         """Answer a command with a sentence for the operator: either a text or an error.
+
+        Args:
+            number: the command.
+            text: what was done.
+            error: why it was not carried out.
+            login: the number of the login that was begun.
+            address: the address of its page.
 
         Raises:
             ConnectionLostError: the connection ended.
             ToolError: the hive answered with an error.
         """
-        answer = (
+        answer: JsonObject = (
             {"error": one_line(error, MAX_SENTENCE)}
             if error
             else {"text": one_line(text, MAX_SENTENCE)}
         )
+        if address:
+            answer |= {"login": login, "address": address}
         await self._call("command_done", CALL_TIMEOUT, id=number, **answer)
 
     def offers(self, tool: str) -> bool:

@@ -49,6 +49,13 @@ class Cgroup:
         """The directory of the group."""
         return self._path
 
+    def add(self, pid: int) -> None:
+        """Move a process into the group; a failure is logged."""
+        try:
+            (self._path / "cgroup.procs").write_text(str(pid), encoding="utf-8")
+        except OSError as exc:  # it has ended, or the agent, who is root here, removed the group
+            log.warning("cannot move a process to the group %r: %s", self._path.name, exc)
+
     def kill(self) -> int:
         """Kill all processes in the group and below; the kernel also catches those being forked.
 

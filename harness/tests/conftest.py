@@ -168,7 +168,7 @@ def group() -> Iterator[Path]:
     path.mkdir()
     yield path
     (path / "cgroup.kill").write_text("1")
-    for inner in (path / "turn", path / "claude", path):
+    for inner in (path / "turn", path / "claude", path / "login", path):
         if inner.exists():
             _remove(inner)
 

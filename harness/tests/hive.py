@@ -26,7 +26,7 @@ OWN = {
     "report": _takes(*(field.name for field in fields(Report))),
     "get_open_threads": _takes("limit"),
     "record_turn": _takes(*recorder.arguments({"id": 1, **dict.fromkeys(recorder.NUMBERS, 1)})),
-    "command_done": _takes("id", "text", "error"),
+    "command_done": _takes("id", "text", "error", "login", "address"),
     "describe": _takes(),
     "trace": _takes("traceparent"),
     "record_spans": _takes("spans"),

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from harness.claude.choices import ChoiceError, Choices
 from harness.hive_client import Command, HiveClient, succeeds
+from harness.logins import LoginError, Logins, Page
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +42,13 @@ class Steering(Protocol):
 class Commands:
     """The commands, each answered once."""
 
-    def __init__(self, hive: HiveClient, choices: Choices, steering: Steering) -> None:
+    def __init__(
+        self, hive: HiveClient, choices: Choices, steering: Steering, logins: Logins
+    ) -> None:
         self._hive = hive
         self._choices = choices
         self._steering = steering
+        self._logins = logins
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, command: Command) -> None:
@@ -54,25 +58,32 @@ class Commands:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """End the commands that are not answered yet."""
+        """End the commands that are not answered yet, and the login that runs."""
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self._logins.close()
 
     async def _answer(self, command: Command) -> None:
-        log.info("command %s %s", command.verb, command.value)
-        text, error = "", ""
+        # The value is not logged: it may be the code of a login.
+        log.info("command %s", command.verb)
+        text, error, page = "", "", Page()
         try:
-            text = await self._obey(command)
-        except (CommandError, ChoiceError) as exc:
+            if command.verb == "login":
+                page = await self._logins.begin(command.id)
+            else:
+                text = await self._obey(command)
+        except (CommandError, ChoiceError, LoginError) as exc:
             error = str(exc)
         except Exception as exc:
             log.exception("the command %s failed", command.verb)
             error = f"The command failed: {exc}"
         await succeeds(
-            lambda: self._hive.command_done(command.id, text=text, error=error),
+            lambda: self._hive.command_done(
+                command.id, text=text, error=error, login=page.login, address=page.address
+            ),
             f"cannot answer the command {command.verb}",
         )
 
@@ -93,6 +104,10 @@ class Commands:
                 return f"{self._steering.reopen()} uses {words}."
             case "hold-until":
                 return self._steering.hold(_time(command.value))
+            case "login-code":
+                return await self._logins.enter(command.login, command.value)
+            case "login-cancel":
+                return await self._logins.cancel(command.login)
         raise CommandError(
             f"This agent's harness does not know the command {command.verb!r}: restart the agent"
             " to update the harness."

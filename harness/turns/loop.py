@@ -17,6 +17,7 @@ from harness.config import Config, Paths, Source, credentials
 from harness.events.store import EventStore
 from harness.hive_client import HiveClient, Report, reportable_model
 from harness.inotify import DirectoryWatch
+from harness.logins import Logins
 from harness.notes import Notes, NotesError
 from harness.prompts import news
 from harness.telemetry.telemetry import Telemetry
@@ -77,6 +78,7 @@ class TurnLoop:
         notes: Notes,
         todo: TodoList,
         permissions: Permissions,
+        logins: Logins,
         telemetry: Telemetry | None = None,
     ) -> None:
         self._config = config
@@ -92,7 +94,7 @@ class TurnLoop:
         self._runner = TurnRunner(
             config, paths, hive, claude, store, reporter, self._inbox, todo, permissions
         )
-        self._commands = Commands(hive, choices, self)
+        self._commands = Commands(hive, choices, self, logins)
         hive.on_command = self._commands.take
         self._retry = Backoff(FIRST_RETRY, LAST_RETRY)
         self._session_failures = 0

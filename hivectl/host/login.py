@@ -17,19 +17,10 @@ from typing import Final, TextIO
 
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.text import one_line
-from wire.text.urls import Url, parse
+from wire.text.login_pages import UnknownPageError, known_page, without_addresses
+from wire.text.urls import Url
 
 PYTHON: Final = "/usr/lib/hyperhive/bin/python"
-PAGES: Final = frozenset(
-    {
-        ("claude.com", "/cai/oauth/authorize"),
-        ("claude.ai", "/oauth/authorize"),
-        ("platform.claude.com", "/oauth/authorize"),
-        ("console.anthropic.com", "/oauth/authorize"),
-    }
-)
-"""The login pages, by host and path: on some of these hosts, anybody can publish other pages."""
-
 URL_SECONDS: Final = 60.0
 END_SECONDS: Final = 120.0
 KILL_SECONDS: Final = 10.0
@@ -69,7 +60,7 @@ class Login:
                 f"The login printed no address within {URL_SECONDS:.0f} s: {self._said()}",
             ) from None
         self._output = self._output[found.end() :]
-        return known_page(found[0].decode(errors="replace"))
+        return _known_page(found[0].decode(errors="replace"))
 
     async def enter(self, code: str) -> None:
         """Enter the code that the page shows, and wait for the end of the login.
@@ -104,9 +95,7 @@ class Login:
 
     def _said(self) -> str:
         text = self._output.decode(errors="replace").rpartition("prompted >")[2]
-        # Only `page` shows an address: the container may name its own.
-        words = " ".join("[address]" if "/" in word else word for word in text.split())
-        return one_line(words)[:400] or "it printed nothing"
+        return one_line(without_addresses(text))[:400] or "it printed nothing"
 
 
 @asynccontextmanager
@@ -203,23 +192,11 @@ async def _end(command: list[str]) -> None:
             await process.wait()
 
 
-def known_page(address: str) -> Url:
-    """Return the parts of `address`, the address of a login page of Anthropic.
-
-    Raises:
-        CommandError: it is another address. The sentence does not show the address: terminals make
-            links of what looks like one.
-    """
-    url = parse(address)
-    if url and (url.host, url.path) in PAGES:
-        return url
-    named = f"a page of {url.host}" if url else "an address that is not well-formed"
-    raise CommandError(
-        Exit.FAILED,
-        f"The login names {named}, which is not a login page of Anthropic. The container may be "
-        "hostile: nothing was entered. Known pages: "
-        f"{', '.join(sorted(host + path for host, path in PAGES))}.",
-    )
+def _known_page(address: str) -> Url:
+    try:
+        return known_page(address)
+    except UnknownPageError as error:
+        raise CommandError(Exit.FAILED, str(error)) from error
 
 
 def _command(machine: str, unit: str) -> list[str]:

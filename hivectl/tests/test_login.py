@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hivectl.exit_codes import CommandError, Exit
-from hivectl.host.login import Login, has_code, known_page, login, read_code
+from hivectl.host.login import Login, has_code, login, read_code
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
 
@@ -116,19 +116,6 @@ async def test_a_missing_program_is_told() -> None:
         async with login("h-alice", lambda _machine, _unit: ["/nowhere/systemd-run"]):
             pass
     assert refused.value.code == Exit.UNAVAILABLE
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "https://claude.com/cai/oauth/authorize?code=true&scope=org%3Acreate_api_key+user%3Aprofile",
-        "https://platform.claude.com/oauth/authorize?state=a-B_c",
-        "https://claude.ai/oauth/authorize",
-        "https://console.anthropic.com/oauth/authorize?x=y",
-    ],
-)
-def test_pages_of_anthropic(address: str) -> None:
-    assert str(known_page(address)) == address
 
 
 @pytest.mark.parametrize(

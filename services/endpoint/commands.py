@@ -82,6 +82,7 @@ class Commands:
                 "verb": command.verb.value,
                 "requeue": command.arguments.requeue,
                 "value": command.arguments.value,
+                "login": command.arguments.login,
             },
         )
         for write in self._harnesses.values():

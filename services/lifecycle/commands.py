@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.lifecycle.agents.turn import one_line
-from wire.errors import Conflict, HiveError, NotFound, Unavailable
+from wire.errors import Conflict, HiveError, InvalidArgument, NotFound, Unavailable
 from wire.records.lifecycle import CommandArguments, CommandIssued, CommandResult, CommandVerb
 
 log = logging.getLogger(__name__)
@@ -22,10 +22,30 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 10.0
 """Seconds in which a harness must answer a command."""
 
+LOGIN_SECONDS: Final = 140.0
+"""Seconds in which a harness must answer about a login, whose program asks a server."""
+
+_LONG: Final = frozenset({CommandVerb.LOGIN, CommandVerb.LOGIN_CODE})
+
 MAX_PENDING: Final = 16
 """Unanswered commands of one agent."""
 
 MAX_TEXT: Final = 500
+MAX_CODE: Final = 1000
+"""Characters of the code of a login."""
+
+
+def check_login_code(code: str) -> None:
+    """Check the code of a login, which no error shows.
+
+    Raises:
+        InvalidArgument: it is not one line of printable ASCII.
+    """
+    if not (0 < len(code) <= MAX_CODE and code.isascii() and code.isprintable() and code.strip()):
+        raise InvalidArgument(
+            f"This is not a valid code: use 1 to {MAX_CODE} printable ASCII characters. Copy it "
+            "from the page."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +93,8 @@ class Harness:
         self._fail_pending()
         self._changed(False)
 
-    async def run(self, id: int, verb: CommandVerb, arguments: CommandArguments) -> str:
-        """Issue a command; return the harness's sentence.
+    async def run(self, id: int, verb: CommandVerb, arguments: CommandArguments) -> CommandResult:
+        """Issue a command; return its result, which has no error.
 
         Raises:
             Conflict: the harness refused it, or too many commands wait.
@@ -89,15 +109,16 @@ class Harness:
             raise Conflict(
                 f"{MAX_PENDING} commands to {self._name} wait for their answers; try again later."
             )
+        seconds = LOGIN_SECONDS if verb in _LONG else ANSWER_SECONDS
         answer: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
         self._pending[id] = answer
         try:
             self._peer.send(CommandIssued(id, verb, arguments))
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(seconds):
                 result = await answer
         except TimeoutError:
             raise Unavailable(
-                f"The harness of {self._name} has not answered within {ANSWER_SECONDS:.0f} s. It "
+                f"The harness of {self._name} has not answered within {seconds:.0f} s. It "
                 f"may still carry out the command; `hivectl restart {self._name}` ends it."
             ) from None
         finally:
@@ -105,7 +126,7 @@ class Harness:
         if result.error:
             # Always a Conflict: the manager's tool shows no text of one, and this is the agent's.
             raise Conflict(result.error)
-        return result.text
+        return result
 
     def tell(self, id: int, verb: CommandVerb, arguments: CommandArguments) -> None:
         """Issue a command whose answer nobody waits for, if the harness is connected."""
@@ -124,14 +145,11 @@ class Harness:
             return
         answer = self._pending.get(id)
         if answer is None or answer.done():
-            raise NotFound(
-                f"Nobody waits for the command {id}: it was answered, or took longer than "
-                f"{ANSWER_SECONDS:.0f} s."
-            )
+            raise NotFound(f"Nobody waits for the command {id}: it was answered, or took too long.")
         error = one_line(result.error, MAX_TEXT)
         if result.error and not error:
             error = "The harness refused the command without a reason."
-        answer.set_result(CommandResult(one_line(result.text, MAX_TEXT), error))
+        answer.set_result(result._replace(text=one_line(result.text, MAX_TEXT), error=error))
 
     def _left(self, peer: str) -> None:
         if self._watched == peer:
@@ -167,14 +185,16 @@ class Commands:
         """Forget an agent that does not exist any more."""
         self._harnesses.pop(name, None)
 
-    async def run(self, name: str, verb: CommandVerb, arguments: CommandArguments) -> str:
+    async def run(self, name: str, verb: CommandVerb, arguments: CommandArguments) -> CommandResult:
         """Have the harness of `name` carry out a command; see `Harness.run`."""
         fields = {"HIVE_AGENT": name}
         log.info("%s: the command %s", name, verb, extra=fields)
         try:
             return await self.of(name).run(next(self._ids), verb, arguments)
         except HiveError as error:
-            log.info("%s: the command %s failed: %s", name, verb, error, extra=fields)
+            # The harness's words about a code might contain it.
+            words = "" if verb is CommandVerb.LOGIN_CODE else f": {error}"
+            log.info("%s: the command %s failed%s", name, verb, words, extra=fields)
             raise
 
     def tell(self, name: str, verb: CommandVerb, value: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from services.lifecycle.agents.agent import check_effort
 from services.lifecycle.agents.roster import Roster
-from services.lifecycle.commands import Commands, Peer
+from services.lifecycle.commands import Commands, Peer, check_login_code
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.login import login_notices
 from services.lifecycle.notices.notice import Notice
@@ -73,11 +73,13 @@ class Harnesses:
         else:
             harness.connect(peer)
 
-    async def command(self, name: str, verb: CommandVerb, arguments: CommandArguments) -> str:
-        """Have the harness of `name` carry out a command; return its sentence.
+    async def command(
+        self, name: str, verb: CommandVerb, arguments: CommandArguments
+    ) -> CommandResult:
+        """Have the harness of `name` carry out a command; return its result.
 
         Raises:
-            InvalidArgument: the model or the level of effort is not valid.
+            InvalidArgument: the model, the level of effort or the code is not valid.
             NotFound: there is no such agent.
             Conflict: the harness refused the command.
             Unavailable: the harness is away, or has not answered in time.
@@ -87,6 +89,8 @@ class Harnesses:
             names.check_model_name(arguments.value)
         if verb is CommandVerb.EFFORT:
             check_effort(arguments.value)
+        if verb is CommandVerb.LOGIN_CODE:
+            check_login_code(arguments.value)
         if agent.state is AgentState.PAUSED:
             raise Unavailable(f"{name} is paused. Resume it first: hivectl resume {name}")
         if not agent.unit_status.up:

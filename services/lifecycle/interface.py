@@ -152,6 +152,19 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     async def SetEffort(self, effort: Str) -> Str:
         return await self._command(records.CommandVerb.EFFORT, value=effort)
 
+    @method(allow=OPERATOR)
+    async def BeginLogin(self) -> records.LoginPage:
+        begun = await self._result(records.CommandVerb.LOGIN)
+        return records.LoginPage(begun.login, begun.address)
+
+    @method(allow=OPERATOR)
+    async def EnterLoginCode(self, login: UInt64, code: Str) -> Str:
+        return await self._command(records.CommandVerb.LOGIN_CODE, value=code, login=login)
+
+    @method(allow=OPERATOR)
+    async def CancelLogin(self, login: UInt64) -> Str:
+        return await self._command(records.CommandVerb.LOGIN_CANCEL, login=login)
+
     @method(allow=OPERATOR | MANAGER)
     async def GetLogs(self, lines: UInt32) -> StrList:
         return await self._parts.logs.newest(self._agent.name, lines)
@@ -269,9 +282,19 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     def Crashed(self, result: Str, status: Int32) -> None: ...
 
     async def _command(
-        self, verb: records.CommandVerb, *, requeue: bool = False, value: str = ""
+        self,
+        verb: records.CommandVerb,
+        *,
+        requeue: bool = False,
+        value: str = "",
+        login: int = 0,
     ) -> str:
-        arguments = records.CommandArguments(requeue, value)
+        return (await self._result(verb, requeue, value, login)).text
+
+    async def _result(
+        self, verb: records.CommandVerb, requeue: bool = False, value: str = "", login: int = 0
+    ) -> records.CommandResult:
+        arguments = records.CommandArguments(requeue, value, login)
         return await self._parts.harnesses.command(self._agent.name, verb, arguments)
 
     def _order(self, verb: records.JobVerb) -> str:

@@ -13,6 +13,7 @@ from wire.records.lifecycle import (
     ResourceChanges,
     SpawnOptions,
 )
+from wire.text.urls import MAX_URL
 
 LATEST: Final = 2**33 * 1_000_000
 """The latest time that a harness may report, in the year 2242: any calendar can show it."""
@@ -28,5 +29,7 @@ REPORT: Final = Options(
     provider_limit_until=Field(ge=0, le=LATEST),
 )
 CANCEL: Final = Options(CancelOptions, "option of CancelTurn")
-COMMAND_RESULT: Final = Options(CommandResult, "field of a result")
+COMMAND_RESULT: Final = Options(
+    CommandResult, "field of a result", address=Field(max_length=MAX_URL)
+)
 RESOURCES: Final = Options(ResourceChanges, "resource")

@@ -3,7 +3,7 @@
 Methods that return an object path return the job's; its end is the signal JobRemoved.
 """
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from wire import names
 from wire.clients.client import Client, remote
@@ -12,6 +12,7 @@ from wire.records.lifecycle import (
     CancelOptions,
     CommandResult,
     DeployOptions,
+    LoginPage,
     ManagedObjects,
     Report,
     ResourceChanges,
@@ -22,6 +23,9 @@ from wire.records.lifecycle import (
 from wire.types import Bool, ManagedDict, ObjectPath, Str, StrList, UInt32, UInt64
 
 R = TypeVar("R", bound=Record)
+
+LOGIN_SECONDS: Final = 150.0
+"""The seconds that the calls of a login may take: the program of the login may ask a slow server."""
 
 
 class LifecycleClient(Client, interface=names.LIFECYCLE, path=names.LIFECYCLE_PATH):
@@ -142,6 +146,18 @@ class AgentClient(Client, interface=names.AGENT_INTERFACE, destination=names.LIF
     @remote("SetEffort")
     async def set_effort(self, effort: Str) -> Str:
         """Change the level of effort; empty for the default."""
+
+    @remote("BeginLogin")
+    async def begin_login(self) -> LoginPage:
+        """Begin a login of the agent, or return the one that runs; it takes up to LOGIN_SECONDS."""
+
+    @remote("EnterLoginCode")
+    async def enter_login_code(self, login: UInt64, code: Str) -> Str:
+        """Enter the code of the page and return a sentence; it takes up to LOGIN_SECONDS."""
+
+    @remote("CancelLogin")
+    async def cancel_login(self, login: UInt64) -> Str:
+        """End a login and return a sentence."""
 
     @remote("GetLogs")
     async def get_logs(self, lines: UInt32) -> StrList:

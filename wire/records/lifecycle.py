@@ -55,6 +55,11 @@ class CommandVerb(StrEnum):
     EFFORT = "effort"
     HOLD_UNTIL = "hold-until"
     """Begin no turn before a time."""
+    LOGIN = "login"
+    """Begin a login, or go on with the one that runs."""
+    LOGIN_CODE = "login-code"
+    """Enter the code of a login."""
+    LOGIN_CANCEL = "login-cancel"
 
 
 class JobVerb(StrEnum):
@@ -222,7 +227,10 @@ class CommandArguments(NamedTuple):
     requeue: Bool = False
     """See CancelOptions."""
     value: Str = ""
-    """A model, a level of effort, or a time in seconds since 1970; empty for the default."""
+    """A model, a level of effort, a time in seconds since 1970, or the code of a login; empty for
+    the default."""
+    login: UInt64 = 0
+    """The number of a login."""
 
 
 @dictionary()
@@ -233,6 +241,20 @@ class CommandResult(NamedTuple):
     """One sentence for the operator."""
     error: Str = ""
     """Why the command was not carried out; empty when it was."""
+    login: UInt64 = 0
+    """The number of the login that was begun."""
+    address: Str = ""
+    """The address that it names."""
+
+
+@struct
+class LoginPage(NamedTuple):
+    """The page of a login, which the operator opens."""
+
+    login: UInt64
+    """The number of the login."""
+    address: Str
+    """The container's own word: open no address but that of a wire.text.login_pages.known_page."""
 
 
 @dictionary()

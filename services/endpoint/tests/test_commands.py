@@ -62,11 +62,26 @@ async def test_a_command_reaches_the_harness_and_its_answer_lifecycle(hive: Hive
     assert await harness.line() == {
         "jsonrpc": "2.0",
         "method": "notifications/hyperhive/command",
-        "params": {"id": 2**50, "verb": "cancel", "requeue": True, "value": ""},
+        "params": {"id": 2**50, "verb": "cancel", "requeue": True, "value": "", "login": 0},
     }
     await harness.call("command_done", id=2**50, text="It was writing a poem.")
     assert await answered(hive) == (2**50, {"text": "It was writing a poem."})
     assert (await model.call("list_agents"))["structuredContent"]["you"] == "alice"
+
+
+async def test_a_login_has_a_number_and_an_address(hive: Hive) -> None:
+    await told(hive)
+    harness = await hive.harness()
+    endpoint, _ = await told(hive)
+    code = CommandArguments(value="secret-1", login=2**50)
+    hive.agents["alice"].emit_to(endpoint, "CommandIssued", 8, "login-code", code)
+    params = (await harness.line())["params"]
+    assert (params["verb"], params["value"], params["login"]) == ("login-code", "secret-1", 2**50)
+    page = {"login": 2**50, "address": "https://claude.ai/oauth/authorize?a=b"}
+    await harness.call("command_done", id=8, **page)
+    assert await answered(hive) == (8, page)
+    refused = await harness.call("command_done", id=8, login=8, address="x" * 4097)
+    assert refused["isError"] is True
 
 
 async def test_without_a_harness_the_endpoint_answers_itself(hive: Hive) -> None:

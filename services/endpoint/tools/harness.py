@@ -9,6 +9,7 @@ from services.endpoint.tools.tool import HARNESS, Context, Tool, ToolResult
 from wire.errors import InvalidArgument, NotFound
 from wire.names import MODEL_NAME
 from wire.records.lifecycle import CommandResult, Report
+from wire.text.urls import MAX_URL
 
 Text = Annotated[str, Field(max_length=4000)]
 """A text of the harness for the operator. Lifecycle keeps the beginning, on one line."""
@@ -114,6 +115,12 @@ class CommandDone(Arguments):
     error: Annotated[
         Text, Field(description="Why the command was not carried out; empty when it was.")
     ] = ""
+    login: Annotated[
+        int, Field(ge=0, le=2**53 - 1, description="The number of the login that was begun.")
+    ] = 0
+    address: Annotated[
+        str, Field(max_length=MAX_URL, description="The address of the page of that login.")
+    ] = ""
 
 
 async def _ack(context: Context, call: Acknowledge) -> ToolResult:
@@ -150,7 +157,8 @@ async def _report(context: Context, call: ReportArguments) -> ToolResult:
 
 
 async def _command_done(context: Context, call: CommandDone) -> ToolResult:
-    await context.services.command_done(call.id, CommandResult(call.text, call.error))
+    result = CommandResult(call.text, call.error, call.login, call.address)
+    await context.services.command_done(call.id, result)
     return ToolResult({})
 
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from services.lifecycle import commands
-from services.lifecycle.commands import Commands, Peer
-from wire.errors import Conflict, NotFound, Unavailable
+from services.lifecycle.commands import Commands, Peer, check_login_code
+from wire.errors import Conflict, InvalidArgument, NotFound, Unavailable
 from wire.records.lifecycle import CommandArguments, CommandIssued, CommandResult, CommandVerb
 
 NOTHING = CommandArguments()
@@ -24,7 +24,7 @@ class Desk:
         self.commands.of("alice").connect(endpoint.peer)
         return endpoint
 
-    def issue(self, verb: CommandVerb = CommandVerb.CANCEL) -> "asyncio.Task[str]":
+    def issue(self, verb: CommandVerb = CommandVerb.CANCEL) -> "asyncio.Task[CommandResult]":
         return asyncio.create_task(self.commands.run("alice", verb, NOTHING))
 
 
@@ -55,7 +55,7 @@ async def test_a_command_is_answered(desk: Desk) -> None:
     issued = await endpoint.next()
     assert issued.verb is CommandVerb.CANCEL
     desk.commands.of("alice").done(issued.id, CommandResult("It wrote\na poem. " + "x" * 600))
-    answer = await asked
+    answer = (await asked).text
     assert answer.startswith("It wrote a poem. xxx")
     assert len(answer) == 500
 
@@ -161,7 +161,7 @@ async def test_an_answer_of_another_agent_is_refused(desk: Desk) -> None:
     with pytest.raises(NotFound):
         desk.commands.of("bob").done(issued.id, CommandResult("cancelled"))
     desk.commands.of("alice").done(issued.id, CommandResult("ok"))
-    assert await asked == "ok"
+    assert (await asked).text == "ok"
 
 
 async def test_only_so_many_commands_wait(desk: Desk) -> None:
@@ -182,3 +182,38 @@ async def test_an_answer_that_nobody_waits_for_is_taken_once(desk: Desk) -> None
     desk.commands.of("alice").done(issued.id, CommandResult("It waits."))
     with pytest.raises(NotFound):
         desk.commands.of("alice").done(issued.id, CommandResult("It waits."))
+
+
+@pytest.mark.parametrize("verb", [CommandVerb.LOGIN, CommandVerb.LOGIN_CODE])
+async def test_a_login_may_take_longer(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, verb: CommandVerb
+) -> None:
+    monkeypatch.setattr(commands, "ANSWER_SECONDS", 0.0)
+    endpoint = desk.connect()
+    asked = desk.issue(verb)
+    issued = await endpoint.next()
+    await asyncio.sleep(0.05)
+    result = CommandResult("Open it.", login=7, address="https://claude.ai/oauth/authorize")
+    desk.commands.of("alice").done(issued.id, result)
+    assert await asked == result
+
+
+async def test_a_code_is_in_no_log(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    endpoint = desk.connect()
+    code = CommandArguments(value="secret-1", login=7)
+    asked = asyncio.create_task(desk.commands.run("alice", CommandVerb.LOGIN_CODE, code))
+    issued = await endpoint.next()
+    desk.commands.of("alice").done(issued.id, CommandResult(error="secret-1 is not a code"))
+    with pytest.raises(Conflict):
+        await asked
+    assert "login-code failed" in caplog.text
+    assert "secret-1" not in caplog.text
+
+
+@pytest.mark.parametrize("code", ["", " ", "a\nb", "a\x1b", "\u0430", "x" * 1001])
+def test_what_is_no_code_is_refused_and_not_repeated(code: str) -> None:
+    with pytest.raises(InvalidArgument, match="^This is not a valid code") as refused:
+        check_login_code(code)
+    assert len(str(refused.value)) < 200
+    check_login_code("a-B_c#d~e.f")

@@ -210,6 +210,38 @@ async def test_a_command_reaches_only_the_endpoint_of_the_agent(room: Room) -> N
             assert signal.member == "PropertiesChanged"
 
 
+async def test_the_operator_alone_logs_an_agent_in(room: Room) -> None:
+    await room.spawn(THE_OPERATOR)
+    begin = (ALICE, names.AGENT_INTERFACE, "BeginLogin", "")
+    enter = (ALICE, names.AGENT_INTERFACE, "EnterLoginCode", "ts", 7)
+    cancel = (ALICE, names.AGENT_INTERFACE, "CancelLogin", "t", 7)
+    for other in (agent("alice"), agent("bob"), THE_MANAGER):
+        for refused in (begin, (*enter, "a-code"), cancel):
+            with pytest.raises(AccessDenied):
+                await room.call(other, *refused)
+    address = "https://claude.ai/oauth/authorize?a=b"
+    async with asyncio.timeout(5), room.following(agent("alice")) as alices:
+        await room.call(agent("alice"), ALICE, names.AGENT_INTERFACE, "HarnessConnected", "b", True)
+
+        async def answered(call: tuple[Any, ...], **result: Any) -> tuple[CommandIssued, Any]:
+            calling = asyncio.create_task(room.call(DASHBOARD, *call))
+            issued = decode(CommandIssued, (await anext(alices)).args)
+            done = (ALICE, names.AGENT_INTERFACE, "CommandDone", "ta{sv}", issued.id)
+            await room.call(agent("alice"), *done, result)
+            return issued, await calling
+
+        issued, page = await answered(begin, login=7, address=address)
+        assert (issued.verb, page) == (CommandVerb.LOGIN, [[7, address]])
+        issued, said = await answered((*enter, "a-code"), text="alice is logged in.")
+        assert issued.verb is CommandVerb.LOGIN_CODE
+        assert (issued.arguments.value, issued.arguments.login) == ("a-code", 7)
+        assert said == ["alice is logged in."]
+        issued, _ = await answered(cancel, text="The login was cancelled.")
+        assert (issued.verb, issued.arguments.login) == (CommandVerb.LOGIN_CANCEL, 7)
+        with pytest.raises(InvalidArgument):
+            await room.call(THE_OPERATOR, *enter, "a\ncode")
+
+
 async def test_an_endpoint_that_leaves_the_bus_takes_the_harness_away(room: Room) -> None:
     await room.spawn(THE_OPERATOR)
     await room.call(agent("alice"), ALICE, names.AGENT_INTERFACE, "HarnessConnected", "b", True)
