@@ -21,6 +21,8 @@ class HiveError(Exception):
     """An error that has a name on the bus."""
 
     name: str = ERROR_PREFIX + "Internal"
+    answered: bool = False
+    """Whether a service of the hive has answered this to a call, so its sentence says why."""
 
 
 class InvalidArgument(HiveError):
@@ -154,7 +156,9 @@ def from_reply(name: str, text: str) -> HiveError:
     known = TABLE.get(name) or _STANDARD.get(name)
     if known is None and name.startswith(_SPAWN_PREFIX):
         known = Unavailable  # activation failed: the service is not there
-    return known(text) if known else RemoteError(name, text)
+    error = known(text) if known else RemoteError(name, text)
+    error.answered = name in TABLE
+    return error
 
 
 def is_answer(error: BaseException) -> bool:

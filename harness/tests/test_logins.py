@@ -165,9 +165,7 @@ async def test_the_operator_logs_an_agent_in(harness: Harness, hive: Hive) -> No
     assert (await hive.command("login"))["login"] == page["login"]
     refused = await hive.command("login-code", value="secret-1", login=page["login"] - 1)
     assert refused == {"error": "This login is over. Begin a new one."}
-    failed = await hive.command(
-        "login-code", 120, value="secret-1#state", login=page["login"]
-    )
+    failed = await hive.command("login-code", 120, value="secret-1#state", login=page["login"])
     assert failed["error"].startswith("The login failed")
     again = await hive.command("login", 60)
     assert again["login"] > page["login"]

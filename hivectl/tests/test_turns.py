@@ -37,7 +37,15 @@ def words(line: str) -> str:
 
 async def test_turns_are_a_table_with_the_newest_last(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.ledger.turns = [
-        turn(1, model="opus", cost=12_345, input_tokens=12_345, output_tokens=950, tool_calls=3, denied=2),
+        turn(
+            1,
+            model="opus",
+            cost=12_345,
+            input_tokens=12_345,
+            output_tokens=950,
+            tool_calls=3,
+            denied=2,
+        ),
         turn(2, outcome="failed", error="it broke\nbadly", model="opus"),
         turn(3, agent="bob-2"),
     ]

@@ -25,7 +25,7 @@ from wire.types import Bool, ManagedDict, ObjectPath, Str, StrList, UInt32, UInt
 R = TypeVar("R", bound=Record)
 
 LOGIN_SECONDS: Final = 150.0
-"""The seconds that the calls of a login may take: the program of the login may ask a slow server."""
+"""The seconds that the calls of a login may take: its program may ask a slow server."""
 
 
 class LifecycleClient(Client, interface=names.LIFECYCLE, path=names.LIFECYCLE_PATH):

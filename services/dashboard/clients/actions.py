@@ -1,6 +1,7 @@
 """The operator's actions, as calls of the services."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from services.dashboard.clients.feed import Feed
 from services.dashboard.clients.services import ExplainingCaller, agent_path
@@ -8,8 +9,8 @@ from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
 from wire.clients.client import Client
 from wire.clients.ledger import LedgerClient
-from wire.clients.lifecycle import AgentClient, LifecycleClient
-from wire.errors import NotFound
+from wire.clients.lifecycle import LOGIN_SECONDS, AgentClient, LifecycleClient
+from wire.errors import Conflict, HiveError, NotFound
 from wire.records.approvals import ApprovalOptions, Change
 from wire.records.broker import (
     ALLOW_ALWAYS,
@@ -20,6 +21,7 @@ from wire.records.broker import (
     SendOptions,
 )
 from wire.records.lifecycle import CancelOptions
+from wire.text.login_pages import UnknownPageError, known_page, without_addresses
 
 
 class OperatorActions:
@@ -110,6 +112,39 @@ class OperatorActions:
     async def set_effort(self, name: str, effort: str) -> str:
         """Change an agent's effort, or reset it if `effort` is empty; return a sentence."""
         return await self._agent(name).set_effort(effort)
+
+    async def begin_login(self, name: str) -> tuple[int, str]:
+        """Begin a login of an agent, or go on with the one that runs.
+
+        Returns:
+            The number of the login, and the address of a login page of Anthropic.
+
+        Raises:
+            Conflict: the agent's container names another address; the login is ended.
+        """
+        agent = self._agent(name)
+        try:
+            page = await agent.within(LOGIN_SECONDS).begin_login()
+        except Conflict as error:
+            raise Conflict(without_addresses(str(error))) from error
+        try:
+            return page.login, str(known_page(page.address))
+        except UnknownPageError as error:
+            with suppress(HiveError):  # or it would be the login of the next attempt, too
+                await agent.cancel_login(page.login)
+            raise Conflict(str(error)) from error
+
+    async def enter_login_code(self, name: str, login: int, code: str) -> str:
+        """Enter the code of a login page; return a sentence of the agent's harness."""
+        agent = self._agent(name).within(LOGIN_SECONDS)
+        try:
+            return without_addresses(await agent.enter_login_code(login, code))
+        except Conflict as error:
+            raise Conflict(without_addresses(str(error))) from error
+
+    async def cancel_login(self, name: str, login: int) -> str:
+        """End a login; return a sentence of the agent's harness."""
+        return without_addresses(await self._agent(name).cancel_login(login))
 
     async def approve(self, approval: int, commit: str, base: str | None, *, now: bool) -> None:
         """Approve a request.

@@ -26,7 +26,7 @@ _BY_NAME = {name: service for service, (name, _) in SERVICES.items()}
 
 def explain(service: str, error: HiveError) -> str:
     """Return a failure of `service` as a sentence that says what to do."""
-    if isinstance(error, Unavailable | Stopping | Timeout):
+    if _is_silent(error):
         return f"{UNAVAILABLE[service]} Run `systemctl status hive-{service}` to see why."
     return f"{service.capitalize()} answered: {error}"
 
@@ -44,7 +44,16 @@ class ExplainingCaller(CallerWrapper):
         try:
             return await call()
         except (Unavailable, Stopping, Timeout) as error:
+            if not _is_silent(error):
+                raise
             raise type(error)(explain(_BY_NAME[destination], error)) from error
+
+
+def _is_silent(error: HiveError) -> bool:
+    """Return whether the service itself is away, rather than something that it needs."""
+    if isinstance(error, Unavailable) and error.answered:
+        return False  # of lifecycle: an agent's harness is away
+    return isinstance(error, Unavailable | Stopping | Timeout)
 
 
 def no_such_agent(name: str) -> NotFound:

@@ -42,6 +42,9 @@ class AgentHandlers:
             web.get(f"{agent}/todo", self.todo),
             web.post(f"{agent}/cancel", self.cancel),
             web.post(agent + "/{verb:compact|new-session}", self.command),
+            web.post(f"{agent}/login", self.begin_login),
+            web.post(f"{agent}/login/code", self.enter_login_code),
+            web.post(f"{agent}/login/cancel", self.cancel_login),
             web.post(agent + "/{setting:model|effort}", self.set),
         ]
 
@@ -115,6 +118,22 @@ class AgentHandlers:
         }
         change = actions[request.match_info["setting"]]
         return _said(await change(_name(request), body.value.strip()))
+
+    async def begin_login(self, request: web.Request) -> web.Response:
+        """Begin a login of the agent, and answer with the address of its page."""
+        login, address = await self._actions.begin_login(_name(request))
+        return web.json_response({"login": login, "address": address})
+
+    async def enter_login_code(self, request: web.Request) -> web.Response:
+        """Enter the code of a login page; it is in no answer and in no log."""
+        body = await bodies.read(request, bodies.LoginCode)
+        code = body.code.strip()
+        return _said(await self._actions.enter_login_code(_name(request), body.login, code))
+
+    async def cancel_login(self, request: web.Request) -> web.Response:
+        """End a login of the agent."""
+        body = await bodies.read(request, bodies.RunningLogin)
+        return _said(await self._actions.cancel_login(_name(request), body.login))
 
 
 def _said(sentence: str) -> web.Response:

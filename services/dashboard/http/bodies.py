@@ -70,6 +70,19 @@ class Setting(Body):
     value: str = Field(default="", max_length=200)
 
 
+class LoginCode(Body):
+    """The code of a login page, for the login that the page showed."""
+
+    login: int = Field(ge=0, lt=2**64)
+    code: str = Field(max_length=1000)
+
+
+class RunningLogin(Body):
+    """The login that the page showed."""
+
+    login: int = Field(ge=0, lt=2**64)
+
+
 AnyBody = TypeVar("AnyBody", bound=Body)
 
 

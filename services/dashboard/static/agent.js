@@ -7,6 +7,7 @@ import { makeButtons, putState, putTurn, updateButtons } from "./agent_controls.
 import { el, keyed, setText, showError } from "./dom.js";
 import { putFacts } from "./agent_facts.js";
 import { Now } from "./agent_now.js";
+import { LoginFlow } from "./login_flow.js";
 import { putCharts } from "./charts.js";
 import { openMirror } from "./common.js";
 import { MessageItems, isUnread } from "./message.js";
@@ -79,6 +80,7 @@ const mirror = openMirror(changed, {
 });
 const prompt = new Prompt(name, () => tail.clear());
 const now = new Now(name, section("agent"), (command) => prompt.run(command));
+const login = new LoginFlow(name, section("agent"));
 const buttons = makeButtons(name, errorOf("agent"));
 const items = new MessageItems(errorOf("messages"));
 const flow = section("messages").querySelector(".flow");
@@ -183,6 +185,7 @@ function renderAgent(agent) {
   putState(here.querySelector(".state"), agent, job);
   putTurn(here.querySelector(".turn"), agent);
   updateButtons(buttons, agent, job);
+  login.update(agent);
   putFacts(section("facts"), agent);
   if (agent.model) prompt.models.add(agent.model);
   renderNow();

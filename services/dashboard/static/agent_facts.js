@@ -31,7 +31,7 @@ export function putFacts(list, row) {
 function facts(agent) {
   return [
     ["at boot", agent.enabled ? "starts" : "does not start"],
-    ["login", agent.logged_in ? "yes" : `no: run hivectl login ${agent.name}`],
+    ["login", agent.logged_in ? "yes" : "no"],
     ["version", agent.stale ? "needs an update" : "current", agent.stale],
     ["deployed", agent.deployed_commit ? agent.deployed_commit.slice(0, 10) : "never"],
     ["image", !agent.image || agent.image === "/" ? "the host's /usr" : agent.image],

@@ -11,7 +11,7 @@ const TICK_MS = 5000;
 const CANCELLABLE = new Set(["thinking", "compacting", "waiting", "rate-limited", "error"]);
 const NO_HARNESS = new Set(["offline", "harness-away"]);
 const REMEDIES = {
-  "needs-login": (name) => ["Run ", el("code", {}, `hivectl login ${name}`), " on the hive's host."],
+  "needs-login": (name) => ["Press ", el("b", {}, "Log in…"), ", or run ", el("code", {}, `hivectl login ${name}`), " on the hive's host."],
   "harness-away": (name) => ["If this lasts, run ", el("code", {}, `hivectl status ${name}`), " on the hive's host."],
   "rate-limited": () => [el("code", {}, "hivectl lift-limits"), " on the hive's host lets it try again now."],
   error: (name) => ["Run ", el("code", {}, `hivectl status ${name}`), " on the hive's host: it shows the log and a remedy."],
@@ -99,7 +99,9 @@ export class Now {
     if (agent.activity && textOf(agent.activity)) parts.push(shown(agent.activity));
     const nodes = parts.flatMap((part, index) => (index ? [" · ", part] : [part]));
     const remedy = REMEDIES[agent.turn_state]?.(this.#name) ?? [];
-    line.replaceChildren(...nodes, ...(nodes.length && remedy.length ? [" "] : []), ...remedy);
+    line.replaceChildren(...nodes);
+    if (nodes.length && remedy.length) line.append(/[.!?]$/u.test(line.textContent) ? " " : " · ");
+    line.append(...remedy);
     line.hidden = line.childNodes.length === 0;
     line.classList.toggle("bad", ["error", "needs-login", "harness-away"].includes(agent.turn_state));
   }

@@ -8,7 +8,7 @@ from typing import Any
 
 from wire import fake_agent, names
 from wire.bus import Bus
-from wire.errors import Conflict, NotFound
+from wire.errors import Conflict, NotFound, Unavailable
 from wire.interface import Interface, method, signal
 from wire.principal import OPERATOR
 from wire.records import decode
@@ -36,6 +36,7 @@ from wire.records.ledger import Cost, CostFilter, CostKey, Turn, TurnFilter
 from wire.records.lifecycle import (
     AgentState,
     CancelOptions,
+    LoginPage,
     Network,
     Resources,
     TurnState,
@@ -260,6 +261,11 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         self.commands: list[tuple[object, ...]] = []
         self.refusal = ""
         """The reason why commands are refused."""
+        self.away = ""
+        """The reason why commands do not reach the harness."""
+        self.login = 7
+        """The number of the login that runs, or of the next one."""
+        self.address = "https://claude.com/cai/oauth/authorize?code=true&state=s1"
         self.usages = 0
         self.lines = [f"{name} line {number}" for number in range(150)]
 
@@ -267,6 +273,8 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
         self.show(state=AgentState(state))
 
     def _command(self, *command: object) -> str:
+        if self.away:
+            raise Unavailable(self.away)
         if self.refusal:
             raise Conflict(self.refusal)
         self.commands.append(command)
@@ -291,6 +299,25 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
     @method(allow=OPERATOR)
     async def SetEffort(self, effort: Str) -> Str:
         return self._command("effort", effort)
+
+    @method(allow=OPERATOR)
+    async def BeginLogin(self) -> LoginPage:
+        self._command("login")
+        return LoginPage(self.login, self.address)
+
+    @method(allow=OPERATOR)
+    async def EnterLoginCode(self, login: UInt64, code: Str) -> Str:
+        if login != self.login:
+            raise Conflict("This login is over. Begin a new one.")
+        self._command("login-code", login, code)
+        self.login += 1
+        return "alice is logged in."
+
+    @method(allow=OPERATOR)
+    async def CancelLogin(self, login: UInt64) -> Str:
+        self._command("login-cancel", login)
+        self.login += 1
+        return "The login was cancelled."
 
     @method(allow=OPERATOR)
     async def GetUsage(self) -> Usage:

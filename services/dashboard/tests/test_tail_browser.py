@@ -359,7 +359,7 @@ async def test_the_state_has_its_age_its_reason_and_its_end(
     await browser.sees("[data-figure=effort]", "high")
     await browser.sees("[data-figure=context]", "75 % 150 k of 200 k")
     alice.show(turn_state=TurnState.NEEDS_LOGIN, turn_reason="", turn_until=0)
-    await browser.sees("#agent .why", "Run hivectl login alice")
+    await browser.sees("#agent .why", "Press Log in…, or run hivectl login alice")
     alice.show(turn_state=TurnState.ERROR, turn_reason="The API cannot be reached.")
     await browser.sees("#agent .why", "The API cannot be reached. Run hivectl status alice")
     alice.show(turn_state=TurnState.HELD, turn_reason="")

@@ -57,9 +57,7 @@ class RecordTurnArguments(Arguments):
         dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")], Count],
         Field(max_length=64, description="The calls of each tool, by its name."),
     ] = Field(default_factory=dict)
-    denied: Annotated[
-        Count, Field(description="The calls of tools that were denied, in all.")
-    ] = 0
+    denied: Annotated[Count, Field(description="The calls of tools that were denied, in all.")] = 0
     open_threads: Annotated[Count, Field(description="The open threads after it.")] = 0
     open_reminders: Annotated[Count, Field(description="The pending reminders after it.")] = 0
 

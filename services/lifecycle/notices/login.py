@@ -31,8 +31,8 @@ def login_notices(agent: Agent, before: TurnState) -> list[Notice]:
     hour = int(time.time() // 3600)
     key = f"{kind}:{agent.name}:{hour}"
     text = (
-        f"{agent.name} has no valid login, so its messages wait. The operator can log it in with "
-        f"`hivectl login {agent.name}`."
+        f"{agent.name} has no valid login, so its messages wait. The operator can log it in on its "
+        f"page, or with `hivectl login {agent.name}`."
         if needs
         else f"{agent.name} is logged in and works again."
     )

@@ -213,7 +213,7 @@ async def test_a_code_is_in_no_log(desk: Desk, caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.parametrize("code", ["", " ", "a\nb", "a\x1b", "\u0430", "x" * 1001])
 def test_what_is_no_code_is_refused_and_not_repeated(code: str) -> None:
-    with pytest.raises(InvalidArgument, match="^This is not a valid code") as refused:
+    with pytest.raises(InvalidArgument, match=r"^This is not a valid code") as refused:
         check_login_code(code)
     assert len(str(refused.value)) < 200
     check_login_code("a-B_c#d~e.f")

@@ -1,7 +1,5 @@
 """The addresses that a container may name to the operator: Anthropic's login pages alone."""
 
-# ruff: noqa: RUF001 - the letter that looks like another is meant
-
 import pytest
 
 from wire.text.login_pages import UnknownPageError, known_page, without_addresses
