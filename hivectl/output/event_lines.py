@@ -5,7 +5,6 @@ first columns, which hold the time and a label, are ours. Long texts are folded 
 lines, and the last line says how many are left out.
 """
 
-import difflib
 import json
 import re
 import time
@@ -18,6 +17,7 @@ from pydantic import JsonValue
 from hivectl.output.formats import count, moment_of, money, span
 from hivectl.output.terminal import STATE_COLOURS, Output
 from hivectl.output.text import literal, one_line, safe, wrap
+from wire.agent_web import edits
 from wire.agent_web.records import (
     Cancelled,
     Cause,
@@ -55,8 +55,6 @@ LONGEST: Final = 500
 """The characters that are shown of a line of a folded text."""
 CALLS: Final = 256
 """The calls of tools whose names are remembered until they end."""
-COMPARED: Final = 200
-"""The lines up to which the texts of one call are compared with others; more take too long."""
 CAUSES: Final = 20
 """The messages that are named of those that woke an agent."""
 
@@ -269,12 +267,12 @@ class EventLines:
                 first, *rest = self._folded(_string(values, "command"), MORE, exact=True)
                 yield first._replace(text=f"Bash {first.text}")
                 yield from rest
-            case "Write" | "Edit" | "MultiEdit":
-                changed = list(_changes(values))
-                added = sum(line.startswith("+") for line in changed)
-                removed = sum(line.startswith("-") for line in changed)
-                path = _string(values, "file_path")
+            case _ if tool in edits.TOOLS:
+                changes = list(edits.changes(values))
+                added, removed = (sum(one.count(sign) for one in changes) for sign in "+-")
+                path = edits.path_of(values)
                 yield Line(f"{tool} {path} (+{added} -{removed})", exact=True)
+                changed = [sign + text for one in changes for sign, text in one.lines()]
                 for line in self._cut(changed, MORE):
                     yield Line(line, {"+": "green", "-": "red"}.get(line[:1], "dim"), exact=True)
             case _ if tool == _SEND:
@@ -395,32 +393,3 @@ def _arguments(values: dict[str, JsonValue]) -> str:
         f"{key}={one_line(value) if isinstance(value, str) else json.dumps(value)}"
         for key, value in values.items()
     )
-
-
-def _changes(values: dict[str, JsonValue]) -> Iterator[str]:
-    """Yield the changed lines of a Write, an Edit or a MultiEdit, each with its sign."""
-    edits = values.get("edits")
-    found = [edit for edit in edits if isinstance(edit, dict)] if isinstance(edits, list) else []
-    left = COMPARED  # of all edits: their number has no limit
-    for edit in [values, *found]:
-        old = _split(_string(edit, "old_string"))
-        new = _split(_string(edit, "new_string") or _string(edit, "content"))
-        length = max(len(old), len(new))
-        if old and new and length <= left:
-            left -= length
-            yield from _changed_lines(old, new)
-        else:
-            yield from (f"-{line}" for line in old)
-            yield from (f"+{line}" for line in new)
-
-
-def _split(text: str) -> list[str]:
-    return text.removesuffix("\n").split("\n") if text else []
-
-
-def _changed_lines(old: list[str], new: list[str]) -> Iterator[str]:
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
-        if tag != "equal":
-            yield from (f"-{line}" for line in old[old_from:old_to])
-            yield from (f"+{line}" for line in new[new_from:new_to])

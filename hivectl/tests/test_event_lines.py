@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hivectl.output.event_lines import COMPARED, GUTTER, MORE, SOME, EventLines
+from hivectl.output.event_lines import GUTTER, MORE, SOME, EventLines
 from hivectl.output.terminal import Output
 from hivectl.tests.hostile import HOSTILE, assert_harmless
 from wire.agent_web.records import DATA, Event, State
@@ -98,8 +98,10 @@ def test_an_edit_is_a_diff_with_counts(lines: EventLines) -> None:
     given = {"file_path": "/state/a.py", "old_string": "a\nb\nc\n", "new_string": "a\nB\nc\nd\n"}
     assert [line.strip() for line in texts(lines, "tool-use", tool="Edit", input=given)] == [
         "tool      Edit /state/a.py (+2 -1)",
+        "a",
         "-b",
         "+B",
+        "c",
         "+d",
     ]
     edits = [{"old_string": "x", "new_string": "y"}, {"old_string": "z", "new_string": ""}]
@@ -282,13 +284,16 @@ def test_what_is_read_exactly_shows_plain_words_only(lines: EventLines) -> None:
         assert plain in "".join(shown(lines, "tool-use", tool=tool, input=given)), tool
 
 
-def test_all_edits_of_a_call_are_compared_up_to_one_limit(lines: EventLines) -> None:
-    old = [str(n) for n in range(COMPARED // 2)]
-    edit = {"old_string": "\n".join(old), "new_string": "\n".join([*old[:-1], "x"])}
-    for count, changed in ((1, 1), (2, 2), (3, 2 + len(old)), (5, 2 + 3 * len(old))):
-        given = {"file_path": "/a", "edits": [edit] * count}
-        shown = texts(lines, "tool-use", tool="MultiEdit", input=given)
-        assert shown[0] == f"tool      MultiEdit /a (+{changed} -{changed})"
+def test_a_diff_has_counts_and_a_few_lines_around_it(lines: EventLines) -> None:
+    one = {"old_string": "a\nb", "new_string": "a\nc"}
+    given = {"file_path": "/a", "edits": [one, {"old_string": "d", "new_string": ""}]}
+    found = texts(lines, "tool-use", tool="MultiEdit", input=given)
+    assert [line.strip() for line in found] == [
+        "tool      MultiEdit /a (+1 -2)",
+        *("a", "-b", "+c", "-d"),
+    ]
+    given = {"notebook_path": "/n", "new_source": "x"}
+    assert texts(lines, "tool-use", tool="NotebookEdit", input=given)[1].strip() == "+x"
 
 
 @pytest.mark.parametrize("until", [2**33, 2**34, 2**40])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from wire.agent_web import edits
 from wire.agent_web.client import Json, JsonObject
 from wire.text import escaping
 
@@ -25,7 +26,7 @@ section { border-top: 1px solid var(--line); padding: .5rem 0; }
 header { color: var(--dim); font-size: .85rem; } header b { color: canvastext; }
 pre { font: 13px/1.45 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; margin: .25rem 0; }
 summary { cursor: pointer; overflow-wrap: anywhere; } .bad { color: var(--bad); } .dim { color: var(--dim); }
-.add { background: var(--add); } .del { background: var(--del); }
+.add, .del, .same { display: block; } .add { background: var(--add); } .del { background: var(--del); }
 """  # noqa: E501
 
 _HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -135,12 +136,11 @@ def _prompt(data: JsonObject) -> str:
 def _tool_use(data: JsonObject) -> str:
     tool, given = data.get("tool"), data.get("input")
     values = given if isinstance(given, dict) else {}
-    head = f"<p><b>{_exact(tool)}</b> {_exact(_path(values))}</p>"
+    head = f"<p><b>{_exact(tool)}</b> {_exact(edits.path_of(values))}</p>"
+    if isinstance(tool, str) and tool in edits.TOOLS:
+        changes = "".join(map(_changed, edits.changes(values)))
+        return head + (changes or _pre(_dumped(given)))
     match values:
-        case {"old_string": str(old), "new_string": str(new)}:
-            return head + _changed(old, "del") + _changed(new, "add")
-        case {"content": str(content), "file_path": str()}:
-            return head + _changed(content, "add")
         case {"command": str(command)}:
             return head + _pre(command)
         case {"body": str(body), "to": to}:
@@ -148,16 +148,21 @@ def _tool_use(data: JsonObject) -> str:
     return head + _pre(_dumped(given))
 
 
-def _path(values: JsonObject) -> Json:
-    return values.get("file_path") or ""
+def _changed(change: edits.Change) -> str:
+    counts = f"+{change.count('+')} -{change.count('-')}"
+    everywhere = ", every occurrence" if change.everywhere else ""
+    cut = f" [cut: the first {edits.MAX_TEXT} characters]" if change.cut else ""
+    parts = "".join(map(_part, change.parts))
+    summary = f"<summary>{counts}{everywhere}{cut}</summary>"
+    return f"<details open>{summary}<pre>{parts}</pre></details>"
 
 
-def _changed(text: str, how: str) -> str:
-    sign, lines = ("+" if how == "add" else "-"), text[:MAX_TEXT].split("\n")
-    body = _prose("\n".join(f"{sign} {line}" for line in lines))
-    word = "added" if how == "add" else "removed"
-    summary = f"{len(lines)} {'line' if len(lines) == 1 else 'lines'} {word}"
-    return f'<details open><summary>{summary}</summary><pre class="{how}">{body}</pre></details>'
+def _part(part: edits.Part) -> str:
+    kind = {"+": "add", "-": "del"}.get(part.sign, "same")
+    lines = "".join(f"{part.sign} {line}\n" for line in part.lines)
+    # A cut text is as long as a text may be; its signs are ours.
+    body = html.escape(_encodable(escaping.prose(lines)))
+    return f'<span class="{kind}">{body}</span>'
 
 
 def _tool_result(data: JsonObject) -> str:

@@ -1,6 +1,7 @@
 """The calls of tools: a title, and blocks with their arguments."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Final, TypeAlias
 
 from services.dashboard.state.agent.checks import (
@@ -8,13 +9,13 @@ from services.dashboard.state.agent.checks import (
     MAX_NAME,
     Data,
     cut,
-    dictionaries,
     integer,
     name,
     text,
 )
 from services.dashboard.state.agent.texts import Texts
 from services.dashboard.state.tables import Json
+from wire.agent_web.edits import PATHS, TOOLS, changes, path_of
 
 TITLE: Final = 200
 OWN: Final = "mcp__hive__"
@@ -53,25 +54,14 @@ def _bash(arguments: Data, texts: Texts) -> Described:
     return title, [texts.code(command, "command")] if command != title else []
 
 
-def _write(arguments: Data, texts: Texts) -> Described:
-    return _path(arguments), [texts.diff("", text(arguments.get("content")))]
-
-
 def _edit(arguments: Data, texts: Texts) -> Described:
-    edits: Sequence[Data] = dictionaries(arguments.get("edits")) or [arguments]
-    blocks: list[Json] = [
-        texts.diff(
-            text(edit.get("old_string")),
-            text(edit.get("new_string", edit.get("new_source"))),
-            "every occurrence" if edit.get("replace_all") is True else "",
-        )
-        for edit in edits
-    ]
-    return _path(arguments), blocks
+    found = list(islice(changes(arguments), MAX_ITEMS + 1))
+    texts.cut = len(found) > MAX_ITEMS
+    return _path(arguments), [texts.diff(change) for change in found[:MAX_ITEMS]]
 
 
 def _file(arguments: Data, texts: Texts) -> Described:
-    return _path(arguments), _rest(arguments, texts, without=_PATHS)
+    return _path(arguments), _rest(arguments, texts, without=PATHS)
 
 
 def _pattern(arguments: Data, texts: Texts) -> Described:
@@ -91,17 +81,12 @@ def _any(arguments: Data, texts: Texts) -> Described:
 
 _TOOLS: Final[Mapping[str, Callable[[Data, Texts], Described]]] = {
     "Bash": _bash,
-    "Write": _write,
-    "Edit": _edit,
-    "MultiEdit": _edit,
-    "NotebookEdit": _edit,
+    **dict.fromkeys(TOOLS, _edit),
     "Read": _file,
     "Glob": _pattern,
     "Grep": _pattern,
     "send": _send,
 }
-
-_PATHS: Final = ("file_path", "path", "notebook_path")
 
 
 def _rest(arguments: Data, texts: Texts, without: Iterable[str] = ()) -> list[Json]:
@@ -114,7 +99,7 @@ def _rest(arguments: Data, texts: Texts, without: Iterable[str] = ()) -> list[Js
 
 
 def _path(arguments: Data) -> str:
-    return _first_line(next((text(arguments[key]) for key in _PATHS if key in arguments), ""))
+    return _first_line(path_of(arguments))
 
 
 def _first_line(whole: str) -> str:
