@@ -5,11 +5,11 @@ import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Final
+from typing import Final, cast
 
 from wire import names
 from wire.agent_web import AgentWeb, State
-from wire.agent_web.client import JsonObject
+from wire.agent_web.client import JsonObject, numbered
 from wire.agent_web.http import confused
 from wire.bus import Bus
 from wire.clients.lifecycle import AgentClient
@@ -19,7 +19,7 @@ from wire.records.lifecycle import TurnState
 PAGE: Final = 500
 """The events of a page."""
 MOST: Final = 20_000
-"""The events of a turn that are read."""
+"""The events that are read at once; those of a turn are read one page after the other."""
 MOST_BYTES: Final = 48 * 2**20
 """The bytes of the events that are read: they are all in memory."""
 MOST_PAGES: Final = 200
@@ -48,14 +48,13 @@ class AgentEvents:
         """
         return await self._web.state(self._name)
 
-    async def turn(self, number: int) -> JsonObject:
-        """Return the figures of a turn.
+    def of_turn(self, turn: int) -> AsyncGenerator[list[JsonObject], None]:
+        """Yield all events of a turn, oldest first, page by page.
 
         Raises:
-            NotFound: there is no such turn.
             Unavailable: the harness is away.
         """
-        return await self._web.get(self._name, f"/v1/turns/{number}")
+        return self._web.pages(self._name, turn)
 
     async def newest(self, most: int, turn: int | None = None) -> list[JsonObject]:
         """Return the newest events, of a turn or of all, oldest first.
@@ -66,18 +65,16 @@ class AgentEvents:
         """
         found: list[JsonObject] = []
         pages = size = 0
+        before: int | None = None
         query: dict[str, str | int] = {} if turn is None else {"turn": turn}
         while len(found) < most:
             query["limit"] = min(most - len(found), PAGE)
             answer = await self._web.get(self._name, "/v1/events", query)
-            page = answer.get("events")
-            if not isinstance(page, list) or not page:
+            if not answer.get("events"):
                 break
-            events = [event for event in page if isinstance(event, dict)]
-            first = events[0].get("seq") if events else None
-            before = query.get("before")
+            events = numbered(answer.get("events"), before=before)
             # A harness that sends the same page again and again would be asked for ever.
-            if not isinstance(first, int) or (isinstance(before, int) and first >= before):
+            if not events:
                 raise confused(self._name)
             pages, size = pages + 1, size + self._size(events)
             if size > MOST_BYTES:
@@ -85,7 +82,7 @@ class AgentEvents:
             # Nor must pages of one small event each keep the command at work.
             if pages > MOST_PAGES:
                 raise confused(self._name)
-            query["before"] = first
+            query["before"] = before = cast("int", events[0]["seq"])
             found = events + found
         return found
 

@@ -19,6 +19,7 @@ from wire.errors import Unavailable
 
 if TYPE_CHECKING:
     from hivectl.clients.agent_events import AgentEvents
+    from wire.turn_export import Export, Form
 
 
 class Hive:
@@ -56,6 +57,13 @@ class Hive:
         from wire.agent_web import AgentWeb
 
         return AgentEvents(self._bus, AgentWeb(), name)
+
+    def export(self, name: str, turn: int, form: "Form") -> "Export":
+        """Return the export of a turn of the agent `name`."""
+        from wire.agent_web import AgentWeb
+        from wire.turn_export import Export
+
+        return Export(AgentWeb(), name, turn, form)
 
     @classmethod
     @asynccontextmanager

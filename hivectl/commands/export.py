@@ -1,9 +1,10 @@
 """The command that writes a turn to a file: export-turn."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     "file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write to FILE, which must not exist, readable only by you.",
+    help="Write to FILE, which must not exist, readable only by you; or into a directory, with the "
+    "name NAME-turn-TURN.jsonl or .html.",
 )
 @hive_command
 async def export_turn(
@@ -42,46 +44,54 @@ async def export_turn(
     """Export the events of a turn.
 
     TURN is the number that `hivectl turns` shows. The first line of JSON is the turn, each other
-    one an event. The page has no scripts and loads nothing, so it is safe to open. Without -o, the
-    export goes to standard output. The agent must run: its harness has the events.
+    one an event. The page of HTML has no scripts and loads nothing, so it is safe to open. Without
+    -o, the export goes to standard output. The agent must run: its harness has the events.
     """
-    from hivectl.clients.agent_events import MOST
-    from wire.turn_export import html_page, json_lines
+    from wire.turn_export import Form
 
     if output.as_json and file is None:
         raise CommandError(Exit.USAGE, "With --json, give the file to write: -o FILE.")
     await hive.agents.get(name)
-    events = hive.events(name)
-    figures, found = await events.turn(turn), await events.newest(MOST, turn)
-    if not found:
-        raise CommandError(Exit.NOT_FOUND, "No events of this turn are kept.")
-    if form == "html" or (form is None and file is not None and file.suffix == ".html"):
-        parts: Iterable[str] = [html_page(name, figures, found), "\n"]
-    else:
-        parts = json_lines(name, figures, found)
-    if len(found) >= MOST:
-        output.note(f"The turn has more events: only the newest {MOST} are in the export.")
+    is_page = form == "html" or (form is None and file is not None and file.suffix == ".html")
+    chosen = Form.HTML if is_page else Form.JSONL
+    export = hive.export(name, turn, chosen)
     if file is None:
-        output.show(None, "".join(parts).splitlines())
-        return
-    path = _write(file, parts)
-    output.show(
-        {"file": str(path), "events": len(found)},
-        [output.paint(f"{len(found)} events written to {file}", "")],
-    )
+        async for piece in export.pieces():
+            output.show_next(None, piece.removesuffix("\n").split("\n") if piece else [])
+    else:
+        with _made(file, export.file_name) as made:
+            async for piece in export.pieces():
+                made.write(piece)
+        output.show(
+            {"file": made.name, "events": export.events, "left_out": export.left_out or None},
+            [output.paint(f"{export.events} events written to {made.name}", "")],
+        )
+    if export.left_out:
+        output.note(export.left_out)
 
 
-def _write(file: Path, parts: Iterable[str]) -> Path:
-    """Make `file` with the text, readable only by its owner; return its absolute path.
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+@contextmanager
+def _made(file: Path, name: str) -> Iterator[TextIO]:
+    """Make `file`, or a file with this name in it, readable only by its owner.
+
+    When the block fails, there is no file.
 
     Raises:
         CommandError: there is such a file, or it cannot be written.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    if file.is_dir():
+        file /= name
     try:
-        with os.fdopen(os.open(file, flags, 0o600), "w", encoding="utf-8") as made:
-            made.writelines(parts)
-        return file.absolute()
+        with open(file.absolute(), "x", encoding="utf-8", opener=_private) as made:
+            try:
+                yield made
+            except BaseException:
+                file.unlink(missing_ok=True)
+                raise
     except FileExistsError:
         raise CommandError(
             Exit.CONFLICT, f"{file} already exists, and is not overwritten. Give another FILE."

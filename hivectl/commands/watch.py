@@ -1,5 +1,6 @@
 """The command that shows what an agent does: watch."""
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import click
@@ -11,12 +12,13 @@ from hivectl.output.terminal import Output
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from hivectl.clients.agent_events import AgentEvents
     from hivectl.clients.hive import Hive
     from hivectl.output.event_lines import EventLines
     from hivectl.output.json_forms import Json
+    from wire.agent_web.client import JsonObject
 
 LINES = 40
 OVER = -1
@@ -63,14 +65,11 @@ async def watch(
     are in the agent's container, so the agent must run; with --follow, the command waits for it.
     With --json, each event is one line.
     """
-    from hivectl.clients.agent_events import MOST
     from hivectl.output.event_lines import EventLines
     from wire.errors import Unavailable
 
     await hive.agents.get(name)
     events, lines = hive.events(name), EventLines(output, full=full)
-    if most is None:
-        most = LINES if turn is None else MOST
     after: int | None = None
     try:
         after = await _show_past(events, output, lines, most, turn)
@@ -82,22 +81,49 @@ async def watch(
 
 
 async def _show_past(
-    events: "AgentEvents", output: Output, lines: "EventLines", most: int, turn: int | None
+    events: "AgentEvents",
+    output: Output,
+    lines: "EventLines",
+    most: int | None,
+    turn: int | None,
 ) -> int:
-    """Show the newest events; return the number of the last one, or OVER if the turn has ended."""
+    """Show the newest events; return the number of the last one, or OVER if the turn has ended.
+
+    Args:
+        events: the events of the agent.
+        output: where they are shown.
+        lines: their form.
+        most: the number of events; None: all of the turn.
+        turn: the turn, or None for all events.
+    """
     state = await events.state()
-    found = await events.newest(most, turn)
-    for data in found:
-        show_event(output, lines, data)
+    last: JsonObject = {}
+    async with aclosing(_past(events, most, turn)) as past:
+        async for page in past:
+            for data in page:
+                show_event(output, lines, data)
+                last = data
     if turn is None:
         if not output.as_json:
             output.show_next(None, lines.state(state))
-    elif not found and turn != state.turn:
+    elif not last and turn != state.turn:
         raise CommandError(Exit.NOT_FOUND, "No events of this turn are kept, or it has not begun.")
-    elif found and found[-1].get("type") == "turn-end":
+    elif last.get("type") == "turn-end":
         return OVER
-    seq = found[-1].get("seq") if found else None
+    seq = last.get("seq")
     return seq if isinstance(seq, int) else state.last_seq
+
+
+async def _past(
+    events: "AgentEvents", most: int | None, turn: int | None
+) -> "AsyncGenerator[list[JsonObject], None]":
+    """Yield the pages of the events that are there."""
+    if most is None and turn is not None:
+        async with aclosing(events.of_turn(turn)) as pages:
+            async for page in pages:
+                yield page
+    else:
+        yield await events.newest(LINES if most is None else most, turn)
 
 
 async def _follow(

@@ -64,6 +64,18 @@ async def test_watch_reads_all_pages_of_a_turn(
     assert [json.loads(line)["seq"] for line in ran.out.splitlines()] == list(range(1, 1203))
 
 
+@pytest.mark.parametrize("command", ["watch", "export-turn"])
+async def test_a_turn_of_any_length_is_shown_whole(
+    hive: FakeHive, web: FakeWeb, hivectl: Hivectl, command: str
+) -> None:
+    await web.add(*(event(n, "text", text=str(n)) for n in range(1, 20_502)))
+    web.turns = [{"id": 1, "started": 1.0}]
+    arguments = ("--turn", "1", "--json") if command == "watch" else ("1",)
+    ran = await hivectl(command, "alice", *arguments)
+    found = [json.loads(line).get("seq") for line in ran.out.splitlines()]
+    assert found[-20_501:] == list(range(1, 20_502))
+
+
 async def test_watch_ends_with_a_harness_that_repeats_itself(
     hive: FakeHive, web: FakeWeb, hivectl: Hivectl
 ) -> None:
@@ -280,7 +292,7 @@ async def test_export_a_turn_as_lines_or_as_a_page(
     assert events == busy.events[:3]
     lines, page = tmp_path / "turn.jsonl", tmp_path / "turn.html"
     ran = await hivectl("export-turn", "alice", "1", "-o", str(lines), "--json")
-    assert ran.json == {"file": str(lines), "events": 3}
+    assert ran.json == {"file": str(lines), "events": 3, "left_out": None}
     assert lines.read_text() == shown.out
     assert lines.stat().st_mode & 0o777 == 0o600
     assert (await hivectl("export-turn", "alice", "1", "-o", str(page))).code == Exit.OK
@@ -292,5 +304,12 @@ async def test_export_a_turn_as_lines_or_as_a_page(
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     assert (await hivectl("export-turn", "alice", "1", "-o", str(tmp_path / "link"))).code != 0
     assert not (tmp_path / "elsewhere").exists()
+    assert (
+        await hivectl("export-turn", "alice", "1", "-o", str(tmp_path), "--html")
+    ).code == Exit.OK
+    assert (tmp_path / "alice-turn-1.html").read_text() == page.read_text()
     assert (await hivectl("export-turn", "alice", "9")).code == Exit.NOT_FOUND
+    missing = tmp_path / "missing.jsonl"
+    assert (await hivectl("export-turn", "alice", "9", "-o", str(missing))).code == Exit.NOT_FOUND
+    assert not missing.exists()
     assert (await hivectl("export-turn", "alice", "1", "--json")).code == Exit.USAGE

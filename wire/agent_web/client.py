@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 from wire import web_socket
@@ -22,6 +22,12 @@ SECONDS: Final = 10.0
 """The seconds that an answer may take."""
 IDLE: Final = 60.0
 """The seconds after which a silent stream is given up; a harness sends a comment every 20 s."""
+PAGE: Final = 500
+"""The events of a page; a harness sends fewer when they are long."""
+MAX_PAGES: Final = 10_000
+"""The pages of events that are read one after the other; a harness keeps less."""
+MAX_SEQ: Final = 2**53 - 1
+"""The greatest number of an event that a browser can hold."""
 MAX_VALUES: Final = 50_000
 """The objects, lists and commas of an answer or of an event.
 
@@ -114,6 +120,31 @@ class AgentWeb:
         query = {key: value for key, value in wanted.items() if value is not None}
         return _record(Events, await self.get(agent, "/v1/events", query), agent)
 
+    async def pages(
+        self, agent: str, turn: int | None = None, after: int = 0
+    ) -> AsyncGenerator[list[JsonObject], None]:
+        """Yield all events, of a turn or of all, oldest first, as the plain JSON of each answer.
+
+        Args:
+            agent: the agent.
+            turn: only events of this turn.
+            after: the number of the last known event.
+        """
+        query: dict[str, str | int] = (
+            {"limit": PAGE} if turn is None else {"limit": PAGE, "turn": turn}
+        )
+        for _ in range(MAX_PAGES):
+            answer = await self.get(agent, "/v1/events", {**query, "after": after})
+            if not answer.get("events"):
+                return
+            found = numbered(answer.get("events"), after=after)
+            # A harness that sends the same page again and again would be asked for ever.
+            if not found:
+                raise confused(agent)
+            after = cast("int", found[-1]["seq"])
+            yield found
+        raise LimitExceeded(f"The harness of {agent} sends events without an end.")
+
     async def turns(self, agent: str, *, before: int | None = None, limit: int = 50) -> Turns:
         """Return a page of turns, newest first.
 
@@ -143,6 +174,21 @@ class AgentWeb:
                         yield _record(State, data, agent)
                     case "partial":
                         yield _record(Partial, data, agent)
+
+
+def numbered(events: Json, *, after: int = 0, before: int | None = None) -> list[JsonObject]:
+    """Return the objects of a list whose numbers `seq` grow, from above `after` to below `before`.
+
+    Whatever a harness sends, no event comes twice, and each page goes further than the one before.
+    """
+    found: list[JsonObject] = []
+    end = MAX_SEQ + 1 if before is None else before
+    for event in events if isinstance(events, list) else []:
+        seq = event.get("seq") if isinstance(event, dict) else None
+        if isinstance(event, dict) and type(seq) is int and after < seq < end:
+            found.append(event)
+            after = seq
+    return found
 
 
 def _target(path: str, query: Mapping[str, str | int] | None) -> str:

@@ -2,13 +2,21 @@
 
 import json
 import re
+import tracemalloc
+from collections.abc import AsyncIterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wire.turn_export import html_page, json_lines
-from wire.turn_export.page import POLICY
+from wire.agent_web import client as web_client
+from wire.agent_web.tests.fake_web import FakeWeb, client
+from wire.agent_web.tests.fake_web import event as an_event
+from wire.errors import LimitExceeded, NotFound, Unavailable
+from wire.turn_export import Export, Form, file_name
+from wire.turn_export.lines import JsonLines
+from wire.turn_export.page import POLICY, HtmlPage
 
 TURN: dict[str, Any] = {
     "id": 7,
@@ -33,6 +41,17 @@ ALLOWED = {
     *("html", "head", "meta", "title", "style", "body", "h1", "p", "dl", "dt", "dd", "section"),
     *("header", "b", "span", "pre", "details", "summary"),
 }
+
+
+def html_page(agent: str, turn: dict[str, Any], events: list[dict[str, Any]]) -> str:
+    page = HtmlPage()
+    return page.head(agent, turn) + "".join(map(page.event, events)) + page.end("")
+
+
+def json_lines(agent: str, turn: dict[str, Any], events: list[dict[str, Any]]) -> list[str]:
+    lines = JsonLines()
+    assert lines.end("") == ""
+    return [lines.head(agent, turn), *map(lines.event, events)]
 
 
 class Elements(HTMLParser):
@@ -166,3 +185,91 @@ def test_lines_of_json_are_ascii_and_complete() -> None:
     assert all(line.isascii() and line[:-1].isprintable() and line[-1] == "\n" for line in lines)
     assert json.loads(lines[0]) == {"agent": "alice", "turn": TURN}
     assert [json.loads(line) for line in lines[1:]] == events
+
+
+def test_numbers_that_json_lacks_are_null() -> None:
+    lines = json_lines("alice", {"id": float("nan")}, [event("note", text=[float("inf"), 1.5])])
+    assert json.loads(lines[0]) == {"agent": "alice", "turn": {"id": None}}
+    assert json.loads(lines[1])["data"] == {"text": [None, 1.5]}
+
+
+@pytest.fixture
+async def fake(tmp_path: Path) -> AsyncIterator[FakeWeb]:
+    async with FakeWeb().serve(tmp_path) as made:
+        made.turns = [{**TURN}]
+        yield made
+
+
+async def exported(export: Export) -> str:
+    return "".join([piece async for piece in export.pieces()])
+
+
+@pytest.mark.parametrize("form", Form)
+async def test_a_turn_of_any_length_is_exported_whole(
+    fake: FakeWeb, tmp_path: Path, form: Form
+) -> None:
+    await fake.add(*(an_event(n, "text", turn=n % 2 + 6, text=f"<{n}>") for n in range(1, 42_000)))
+    export = Export(client(tmp_path), "alice", 7, form)
+    text = await exported(export)
+    assert (export.events, export.left_out) == (21_000, "")
+    assert export.file_name == file_name("alice", 7, form) == f"alice-turn-7.{form}"
+    if form is Form.JSONL:
+        head, *lines = map(json.loads, text.splitlines())
+        assert head == {"agent": "alice", "turn": TURN}
+        assert [line["seq"] for line in lines] == list(range(1, 42_000, 2))
+    else:
+        assert [f"&lt;{n}&gt;" in text for n in (1, 2, 41_999)] == [True, False, True]
+        assert text.endswith("</body></html>\n")
+
+
+@pytest.mark.parametrize("form", Form)
+async def test_an_export_needs_the_memory_of_a_page(
+    fake: FakeWeb, tmp_path: Path, form: Form
+) -> None:
+    await fake.add(*(an_event(n, "text", turn=7, text="x" * 12_000) for n in range(1, 3501)))
+    export = Export(client(tmp_path), "alice", 7, form)
+    size = 0
+    tracemalloc.start()
+    try:
+        async for piece in export.pieces():
+            size += len(piece)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size > 40_000_000
+    # The fake server makes each page as text and as bytes, in this process.
+    assert most < 60_000_000
+
+
+async def test_an_export_that_is_too_long_says_what_is_left_out(
+    fake: FakeWeb, tmp_path: Path
+) -> None:
+    await fake.add(*(an_event(n, "text", turn=7, text="x" * 2000) for n in range(1, 1001)))
+    for form in Form:
+        export = Export(client(tmp_path), "alice", 7, form, most=2**20)
+        text = await exported(export)
+        assert 400 < export.events < 600
+        assert "The turn has more events. This export ends after" in export.left_out
+        assert export.left_out in text.splitlines()[-1 if form is Form.JSONL else -2]
+
+
+async def test_an_export_of_no_turn_and_of_a_hostile_harness(fake: FakeWeb, tmp_path: Path) -> None:
+    export = Export(client(tmp_path), "alice", 9, Form.JSONL)
+    with pytest.raises(NotFound):
+        await exported(export)
+    with pytest.raises(NotFound, match="no events of turn 7"):
+        await exported(Export(client(tmp_path), "alice", 7, Form.HTML))
+    page = {"id": 7, "events": [an_event(3, "text", turn=7, text="x")]}
+    fake.raw = b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(page).encode()
+    with pytest.raises(Unavailable, match="does not answer as a harness does"):
+        await exported(Export(client(tmp_path), "alice", 7, Form.JSONL))
+
+
+async def test_pages_without_an_end_end(
+    fake: FakeWeb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_client, "MAX_PAGES", 3)
+    monkeypatch.setattr(web_client, "PAGE", 1)
+    await fake.add(*(an_event(n, "text", turn=7, text="x") for n in range(1, 10)))
+    with pytest.raises(LimitExceeded, match="without an end"):
+        await exported(Export(client(tmp_path), "alice", 7, Form.JSONL))

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -56,35 +56,43 @@ _FIGURES: Final = (
 )
 
 
-def html_page(agent: str, turn: JsonObject, events: Iterable[JsonObject]) -> str:
-    """Return the page.
+class HtmlPage:
+    """The page: the figures of the turn, then a section for each event."""
 
-    Args:
-        agent: the agent.
-        turn: the figures of the turn.
-        events: its events, oldest first.
-    """
-    title = f"{_exact(agent)}: turn {_exact(turn.get('id'))}"
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            # The first element: what follows it is subject to it.
-            f'<meta http-equiv="Content-Security-Policy" content="{html.escape(POLICY)}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="referrer" content="no-referrer">',
-            f"<title>{title}</title>",
-            f"<style>{STYLE}</style></head><body>",
-            f"<h1>{title}</h1>",
-            '<p class="dim">Everything below is what the agent&#x27;s container has told.</p>',
-            "<dl>",
-            *_figures(turn),
-            "</dl>",
-            *(_section(event, _number(turn.get("started"))) for event in events),
-            "</body></html>",
-            "",
-        ]
-    )
+    def __init__(self) -> None:
+        self._began: float | None = None
+
+    def head(self, agent: str, turn: JsonObject) -> str:
+        """Return the beginning of the page."""
+        self._began = _number(turn.get("started"))
+        title = f"{_exact(agent)}: turn {_exact(turn.get('id'))}"
+        return "\n".join(
+            [
+                "<!DOCTYPE html>",
+                '<html lang="en"><head><meta charset="utf-8">',
+                # The first element: what follows it is subject to it.
+                f'<meta http-equiv="Content-Security-Policy" content="{html.escape(POLICY)}">',
+                '<meta name="viewport" content="width=device-width, initial-scale=1">',
+                '<meta name="referrer" content="no-referrer">',
+                f"<title>{title}</title>",
+                f"<style>{STYLE}</style></head><body>",
+                f"<h1>{title}</h1>",
+                '<p class="dim">Everything below is what the agent&#x27;s container has told.</p>',
+                "<dl>",
+                *_figures(turn),
+                "</dl>",
+                "",
+            ]
+        )
+
+    def event(self, event: JsonObject) -> str:
+        """Return an event."""
+        return _section(event, self._began) + "\n"
+
+    def end(self, left_out: str) -> str:
+        """Return the end of the page; `left_out` says which events are not in it, or is empty."""
+        last = f'<p class="bad">{html.escape(left_out)}</p>\n' if left_out else ""
+        return f"{last}</body></html>\n"
 
 
 def _figures(turn: JsonObject) -> Iterator[str]:

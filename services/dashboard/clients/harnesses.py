@@ -1,28 +1,23 @@
 """The answers of the agents' harnesses on their sockets, as rows for the pages of the agents."""
 
-import asyncio
-import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
-from services.dashboard.state.agent.checks import MAX_INTEGER, Data, integer, text
+from services.dashboard.state.agent.checks import Data, integer, text
 from services.dashboard.state.agent.events import PREVIEW, WHOLE, event_row, partial_row
 from services.dashboard.state.agent.turns import day_row, state_row, todo_rows, turn_row
 from services.dashboard.state.tables import Json, Row
 from wire.agent_web import AgentWeb
-from wire.errors import LimitExceeded, NotFound
+from wire.agent_web.client import numbered
+from wire.errors import NotFound
+from wire.turn_export import Export, Form
 
 EVENTS: Final = 200
 """Events that the page gets at once."""
 
 TURNS: Final = 50
 DAYS: Final = 30
-MAX_EXPORTED: Final = 32 * 1024 * 1024
-"""Bytes of an exported turn."""
-
-MAX_PAGES: Final = 500
-"""Answers about a turn that are read for its export."""
 
 
 class EventPage(NamedTuple):
@@ -40,7 +35,6 @@ class Harnesses:
 
     def __init__(self, web: AgentWeb) -> None:
         self._web = web
-        self._exporting = asyncio.Lock()  # an export may need a hundred MiB of memory
 
     async def state(self, agent: str) -> tuple[Row, int, int]:
         """Return the state, and the numbers of the oldest and of the newest event."""
@@ -77,35 +71,9 @@ class Harnesses:
                 return event_of(event, WHOLE)
         raise NotFound(f"{agent} has no event {seq}: it keeps its events for a few days.")
 
-    async def export(self, agent: str, turn: int) -> bytes:
-        """Return all events of a turn as lines of JSON, oldest first; one export after the other.
-
-        Raises:
-            LimitExceeded: they have more than MAX_EXPORTED bytes, or come in too many answers.
-        """
-        async with self._exporting:
-            return await self._exported(agent, turn)
-
-    async def _exported(self, agent: str, turn: int) -> bytes:
-        advice = f"Run `hivectl export-turn {agent} {turn}`."
-        lines: list[bytes] = []
-        total, before = 0, None
-        for _ in range(MAX_PAGES):
-            wanted = {"before": before, "limit": EVENTS, "turn": turn}
-            found, _, _ = await self._events(agent, wanted)
-            if not found:
-                break
-            for event in reversed(found):
-                lines.append(_line(event))
-                total += len(lines[-1])
-            if total > MAX_EXPORTED:
-                raise LimitExceeded(f"Turn {turn} of {agent} has too many events. {advice}")
-            before = integer(found[0]["seq"])
-        else:
-            raise LimitExceeded(f"Turn {turn} of {agent} has too many events. {advice}")
-        if not lines:
-            raise NotFound(f"{agent} has no events of turn {turn}: it keeps them for a few days.")
-        return b"".join(reversed(lines))
+    def export(self, agent: str, turn: int, form: Form) -> Export:
+        """Return the export of a turn."""
+        return Export(self._web, agent, turn, form)
 
     async def turns(self, agent: str) -> list[Row]:
         """Return the newest turns, newest first."""
@@ -150,13 +118,14 @@ class Harnesses:
         """Return events whose numbers grow, and the numbers of the oldest and the newest event."""
         query = {name: value for name, value in wanted.items() if value is not None}
         answer = await self._web.get(agent, "/v1/events", query)
-        found: list[Data] = []
-        end, after = wanted.get("before") or MAX_INTEGER + 1, wanted.get("after") or 0
-        for event in reversed(_objects(answer.get("events"), query["limit"])):
-            if after < (seq := integer(event.get("seq"))) < end:
-                found.append(event)
-                end = seq
-        return found[::-1], integer(answer.get("first_seq")), integer(answer.get("last_seq"))
+        found: list[Data] = [
+            *numbered(
+                answer.get("events"), after=wanted.get("after") or 0, before=wanted.get("before")
+            )
+        ]
+        limit = query["limit"]
+        found = found[:limit] if "after" in query else found[-limit:]
+        return found, integer(answer.get("first_seq")), integer(answer.get("last_seq"))
 
 
 def event_of(event: Data, limit: int = PREVIEW) -> Row:
@@ -170,15 +139,6 @@ def event_of(event: Data, limit: int = PREVIEW) -> Row:
         data if isinstance(data, dict) else {"data": data},
         limit,
     )
-
-
-def _line(event: Data) -> bytes:
-    """Return an event as a line of JSON; NaN and infinite numbers, which JSON lacks, end it."""
-    try:
-        text = json.dumps(event, separators=(",", ":"), allow_nan=False)
-    except ValueError:
-        text = json.dumps({"seq": event["seq"], "error": "This event is not valid JSON."})
-    return text.encode() + b"\n"
 
 
 def _objects(value: object, limit: int) -> list[Data]:

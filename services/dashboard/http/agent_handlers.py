@@ -10,9 +10,11 @@ from services.dashboard.clients.agent_turns import AgentTurns
 from services.dashboard.clients.harnesses import EVENTS, Harnesses
 from services.dashboard.clients.services import agent_path
 from services.dashboard.http import bodies
+from services.dashboard.http.exports import Exports
 from services.dashboard.state import shown
 from services.dashboard.state.tables import Row
 from wire.errors import InvalidArgument
+from wire.turn_export import Form
 
 MAX_NUMBER = 2**53 - 1
 
@@ -27,6 +29,7 @@ class AgentHandlers:
         self._turns = turns
         self._tails = tails
         self._actions = actions
+        self._exports = Exports()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -82,11 +85,13 @@ class AgentHandlers:
         number = int(request.match_info["turn"])
         return web.json_response({"turn": await self._turns.turn(_name(request), number)})
 
-    async def export(self, request: web.Request) -> web.Response:
-        """Answer with the events of a turn as lines of JSON."""
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        """Stream a turn as a file, in the form `form`: lines of JSON, or one page."""
         name, number = _name(request), int(request.match_info["turn"])
-        body = await self._harnesses.export(name, number)
-        return web.Response(body=body, content_type="application/x-ndjson", charset="utf-8")
+        form = request.query.get("form", Form.JSONL)
+        if form not in list(Form):
+            raise InvalidArgument(f"form={form[:32]!r} is not one of: {', '.join(Form)}.")
+        return await self._exports.serve(request, self._harnesses.export(name, number, Form(form)))
 
     async def days(self, request: web.Request) -> web.Response:
         """Answer with the figures of the last days."""

@@ -43,6 +43,10 @@ def refusal(status: int, sentence: str, name: str = "AccessDenied") -> web.Respo
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """Add the security headers to an answer; for `on_response_prepare`."""
-    response.headers.update(HEADERS)
+    """Add the security headers to an answer; for `on_response_prepare`.
+
+    An answer that has a header already keeps it: a file to save has a stricter policy.
+    """
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
     response.headers.popall("Server", None)

@@ -55,23 +55,27 @@ async function loadEvents() {
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
-async function download() {
-  const button = byId("export");
+async function download(button) {
   button.disabled = true;
   const said = byId("exported");
-  setText(said, "");
+  setText(said, "Reading the events…");
   try {
-    const response = await fetchAs(`${path}/turns/${turn}/export`);
+    const response = await fetchAs(`${path}/turns/${turn}/export?form=${button.dataset.form}`);
     if (!response.ok) throw new Error(await sentenceOf(response));
-    const address = URL.createObjectURL(await response.blob());
-    const link = el("a", { href: address, download: `${name}-turn-${turn}.jsonl` });
-    link.click();
-    URL.revokeObjectURL(address);
-    setText(said, "Exported.");
+    const [, file] = /filename="([^"/]+)"/u.exec(response.headers.get("Content-Disposition"));
+    save(await response.blob().catch(() => null), file);
+    setText(said, "Saved.");
   } catch (failure) {
     setSentence(said, failure.message);
   }
   button.disabled = false;
+}
+
+function save(blob, file) {
+  if (!blob) throw new Error("The export was cut off: the agent's harness, or the dashboard, has stopped. Try again.");
+  const address = URL.createObjectURL(blob);
+  el("a", { href: address, download: file }).click();
+  URL.revokeObjectURL(address);
 }
 
 document.title = `Turn ${turn} of ${name} · Hyperhive`;
@@ -82,7 +86,8 @@ byId("refresh").addEventListener("click", () => {
   loadFacts();
   loadEvents();
 });
-byId("export").addEventListener("click", download);
+for (const button of document.querySelectorAll("[data-form]"))
+  button.addEventListener("click", () => download(button));
 openMirror(() => {}, { releases: true }).connect();
 loadFacts();
 loadEvents();

@@ -36,6 +36,8 @@ class FakeHarness:
             "stored": True,
         }
         self.first = 1
+        self.hangs_after: int | None = None
+        """The number of the last event that it shows before it answers no more."""
         self.requests: list[str] = []
         self.ended = asyncio.Event()
         """Set when a stream has ended."""
@@ -86,7 +88,8 @@ class FakeHarness:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:  # a client that reads nothing would keep the rest
-            writer.transport.abort()
+            if writer.transport.get_write_buffer_size():
+                writer.transport.abort()
             await asyncio.wait([asyncio.ensure_future(writer.wait_closed())])
 
     async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
@@ -118,6 +121,8 @@ class FakeHarness:
         if path == "/v1/state":
             answer: Any = {**self.state, **self._bounds()}
         elif path == "/v1/events":
+            if self.hangs_after is not None and numbers.get("after", 0) >= self.hangs_after:
+                await asyncio.Event().wait()
             answer = self._events(**numbers)
         elif path == "/v1/turns":
             answer = self._turns(**numbers)
@@ -153,6 +158,7 @@ class FakeHarness:
             event
             for event in self.events
             if (after or 0) < event["seq"] < before and turn in (None, event["turn"])
+            if self.hangs_after is None or event["seq"] <= self.hangs_after
         ]
         found = found[-limit:] if after is None else found[:limit]
         return {"events": found, **self._bounds()}

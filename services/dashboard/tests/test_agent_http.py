@@ -2,6 +2,7 @@
 
 import json
 
+import aiohttp
 import pytest
 
 from services.dashboard.clients import harnesses
@@ -86,38 +87,51 @@ async def test_turns_and_days_come_from_the_harness_or_else_from_the_ledger(insi
         assert [day["day"] for day in answer["days"]] == ["2026-11-28", "2026-11-29"]
 
 
-async def test_a_turn_is_exported_as_lines_of_json(
-    inside: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_turn_is_exported_as_the_files_of_hivectl(inside: Page) -> None:
     async with inside.harness("alice") as harness:
-        for number in range(450):
-            harness.add("text", turn=1 + number % 2, text=f"{number} \u2028 \u202e")
-        status, text = await inside.get("/api/agents/alice/turns/2/export")
-        assert status == 200
-        lines = [json.loads(line) for line in text.split("\n")[:-1]]
-        assert lines == [event for event in harness.events if event["turn"] == 2]
-        harness.add("text", turn=3, text="good", number=float("nan"))
-        harness.add("text", turn=3, text="better")
+        for number in range(1, 451):
+            harness.add("text", turn=1 + number % 2, text=f"event {number}")
+        harness.add("text", turn=3, text=float("nan"))
+        harness.turns = [a_turn(2), a_turn(3)]
+        export = f"{inside.url}/api/agents/alice/turns/2/export"
+        async with inside.http.get(export) as answer:
+            text, headers = await answer.text(), answer.headers
+        first, *lines = map(json.loads, text.splitlines())
+        assert first == {"agent": "alice", "turn": harness.turns[0]}
+        assert [line["seq"] for line in lines] == list(range(1, 451, 2))
+        assert headers["Content-Disposition"] == 'attachment; filename="alice-turn-2.jsonl"'
+        assert headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        async with inside.http.get(f"{export}?form=html") as answer:
+            page, headers = await answer.text(), answer.headers
+        assert page.startswith("<!DOCTYPE html>")
+        assert page.endswith("</body></html>\n")
+        assert ("event 449" in page, "event 450" in page) == (True, False)
+        assert headers["Content-Disposition"] == 'attachment; filename="alice-turn-2.html"'
+        assert headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
         _, text = await inside.get("/api/agents/alice/turns/3/export")
         assert "NaN" not in text
-        assert [json.loads(line)["seq"] for line in text.split("\n")[:-1]] == [451, 452]
         assert (await inside.get("/api/agents/alice/turns/9/export"))[0] == 404
-        monkeypatch.setattr(harnesses, "MAX_EXPORTED", 1000)
-        status, answer = await inside.get("/api/agents/alice/turns/2/export")
-        assert (status, "hivectl export-turn alice 2" in answer["error"]) == (413, True)
+        assert (await inside.get("/api/agents/alice/turns/2/export?form=exe"))[0] == 400
 
 
-async def test_an_export_of_a_harness_that_never_ends_ends(
-    inside: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(harnesses, "MAX_PAGES", 5)
+async def test_only_so_many_exports_run_and_one_that_fails_is_cut_off(inside: Page) -> None:
+    """A browser keeps no file of an answer that is cut off."""
     async with inside.harness("alice") as harness:
-        for _ in range(100):
-            harness.add("text", turn=1, text="t")
-        monkeypatch.setattr(harnesses, "EVENTS", 1)
-        status, text = await inside.get("/api/agents/alice/turns/1/export")
-        assert (status, "too many events" in text["error"]) == (413, True)
-        assert len(harness.requests) == 5
+        harness.turns = [a_turn(1)]
+        for _ in range(10):
+            harness.add("text", turn=1, text="t" * 50_000)
+        harness.hangs_after = 5
+        export = f"{inside.url}/api/agents/alice/turns/1/export"
+        running = [await inside.http.get(export) for _ in range(4)]
+        status, answer = await inside.get("/api/agents/alice/turns/1/export")
+        assert (status, "are being exported" in answer["error"]) == (413, True)
+        await harness.stop()
+        for one in running:
+            with pytest.raises(aiohttp.ClientError):
+                await one.read()
+        status, answer = await inside.get("/api/agents/alice/turns/1/export")
+        assert status == 503
 
 
 async def test_commands_reach_the_harness_and_say_what_it_said(inside: Page) -> None:

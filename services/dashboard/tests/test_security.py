@@ -17,7 +17,7 @@ PATHS = ["/api/state", "/api/events", "/api/session", "/api/messages/1", "/stati
 PATHS += ["/api/questions/1", "/api/approvals/1/diff", "/api/agents/alice/logs", "/agentsx"]
 PATHS += ["/api/events?agent=alice", "/api/agents/alice/events", "/api/agents/alice/events/1"]
 PATHS += ["/api/agents/alice/turns", "/api/agents/alice/turns/1", "/api/agents/alice/days"]
-PATHS += ["/api/agents/alice/turns/1/export"]
+PATHS += ["/api/agents/alice/turns/1/export", "/api/agents/alice/turns/1/export?form=html"]
 POSTS = [
     "/api/messages",
     "/api/messages/1/read",
@@ -31,6 +31,9 @@ POSTS = [
     "/api/agents/alice/new-session",
     "/api/agents/alice/model",
     "/api/agents/alice/effort",
+    "/api/agents/alice/login",
+    "/api/agents/alice/login/code",
+    "/api/agents/alice/login/cancel",
     "/api/approvals/1/approve",
     "/api/approvals/1/deny",
     "/api/services/broker/refresh",

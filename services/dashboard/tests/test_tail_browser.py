@@ -571,12 +571,15 @@ async def test_a_turn_has_a_page_of_its_own_with_a_download(
                 "executeCdpCommand", {"cmd": "Browser.setDownloadBehavior", "params": behaviour}
             )
         )
-        await browser.press("#export")
-        await browser.sees("#exported", "Exported.")
-        file = tmp_path / "alice-turn-7.jsonl"
-        await browser.until(lambda _: file.exists())
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        for form in ("jsonl", "html"):
+            await browser.press(f"[data-form={form}]")
+            await browser.sees("#exported", "Saved.")
+            file = tmp_path / f"alice-turn-7.{form}"
+            await browser.until(lambda _, file=file: file.exists())
+        head, *lines = map(json.loads, (tmp_path / "alice-turn-7.jsonl").read_text().splitlines())
+        assert head == {"agent": "alice", "turn": harness.turns[0]}
         assert lines == [event for event in harness.events if event["turn"] == 7]
+        assert "more 149" in (tmp_path / "alice-turn-7.html").read_text()
         await open_page(page, browser, "/agents/alice/turns/99")
         await browser.sees("#turn .error", "no turn 99")
         await browser.sees("#events .empty", "no events")

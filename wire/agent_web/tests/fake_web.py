@@ -104,7 +104,10 @@ class FakeWeb:
             found = [e for e in self.events if e["seq"] < before]
             if "turn" in wanted:
                 found = [e for e in found if e["turn"] == int(wanted["turn"])]
-            return 200, {"events": found[-int(wanted.get("limit", 200)) :], **bounds}
+            limit = int(wanted.get("limit", 200))
+            if "after" in wanted:
+                found = [e for e in found if e["seq"] > int(wanted["after"])][:limit]
+            return 200, {"events": found[-limit:], **bounds}
         if path == "/v1/turns":
             before = int(wanted.get("before", 2**62))
             found = sorted((t for t in self.turns if t["id"] < before), key=lambda t: -t["id"])
