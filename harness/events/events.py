@@ -18,6 +18,11 @@ MAX_PAGE: Final = 500
 """The most events of one answer."""
 MAX_PAGE_DATA: Final = 1024 * 1024
 """Characters of data after which an answer has no further event."""
+MAX_VALUES: Final = 10_000
+"""The objects, lists and commas in the data of an event; longer lists in them are cut."""
+MAX_PAGE_VALUES: Final = 40_000
+"""The objects, lists and commas of data after which an answer has no further event: its readers
+take no more than 50,000, because JSON that is parsed needs much more memory than its text."""
 
 _SCHEMA: Final = (
     """
@@ -43,6 +48,8 @@ class Event:
     turn: int | None
     type: str
     data: JsonObject
+    values: int = 0
+    """About how many values the data have."""
 
     def json(self) -> JsonObject:
         """Return the event as it is shown."""
@@ -115,17 +122,31 @@ class Events:
                 break
             count += 1
         query = f"SELECT id, at, turn, type, data FROM events WHERE {condition} LIMIT ?"  # noqa: S608
-        return [_event(row) for row in self._database.read(query, (*values, count))]
+        found: list[Event] = []
+        total = 0
+        for row in self._database.read(query, (*values, count)):
+            event = _event(row)
+            total += event.values
+            if found and total > MAX_PAGE_VALUES:
+                break
+            found.append(event)
+        return found
 
 
 def _event(row: tuple[Value, ...]) -> Event:
     number, at, turn, kind, text = row
+    data = _parsed(text)
+    values = _values(text) if isinstance(text, str) else 0
+    if values > MAX_VALUES:  # stored by an earlier version, or by the agent
+        text = _text(data)
+        data, values = _parsed(text), _values(text)
     return Event(
         int(number or 0),
         float(at) if isinstance(at, int | float) else 0.0,
         turn if isinstance(turn, int) else None,
         str(kind),
-        _parsed(text),
+        data,
+        values,
     )
 
 
@@ -139,13 +160,28 @@ def _parsed(text: Value) -> JsonObject:
 
 
 def _text(data: JsonObject) -> str:
-    """Return the data as JSON, with shorter texts if they are too long."""
+    """Return the data as JSON, with shorter texts and lists if they are too long."""
     text = _dumped(data)
-    limit = MAX_DATA // 2
-    while len(text) > MAX_DATA and limit > 8:
-        text = _dumped(_cut(data, limit, 8))
-        limit //= 4
-    return text if len(text) <= MAX_DATA else _dumped({"text": "(too large)", "cut": True})
+    limit, items = 2 * MAX_DATA, 2 * MAX_VALUES
+    while (is_long := len(text) > MAX_DATA) or _values(text) > MAX_VALUES:
+        if is_long:
+            limit //= 4
+        if _values(text) > MAX_VALUES:
+            items //= 4
+        if limit <= 8 or items <= 8:
+            return _dumped({"text": "(too large)", "cut": True})
+        text = _dumped(_cut(data, limit, items, 8))
+    return text
+
+
+def _values(text: str) -> int:
+    """Return the number of objects, lists and commas of JSON; those in texts count only if many."""
+    signs = ("{", "[", ",")
+    count = sum(map(text.count, signs))
+    if count <= MAX_VALUES:
+        return count
+    outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
+    return sum(part.count(sign) for part in outside for sign in signs)
 
 
 def _dumped(data: Json) -> str:
@@ -153,18 +189,20 @@ def _dumped(data: Json) -> str:
     return json.dumps(data, default=str)
 
 
-def _cut(value: Json, limit: int, depth: int) -> Json:
-    """Return `value` with texts of `limit` characters, lists of `limit` items, and less depth."""
+def _cut(value: Json, limit: int, items: int, depth: int) -> Json:
+    """Return `value` with texts of `limit` characters, lists of `items` items, and less depth."""
     match value:
         case str() if len(value) > limit:
             return f"{value[:limit]}\n[cut: {len(value)} characters]"
         case list() if depth:
-            return [_cut(item, limit, depth - 1) for item in value[:limit]]
+            kept = [_cut(item, limit, items, depth - 1) for item in value[:items]]
+            return [*kept, f"[cut: {len(value)} items]"] if len(value) > items else kept
         case dict() if depth:
-            return {
-                str(key)[:limit]: _cut(item, limit, depth - 1)
-                for key, item in list(value.items())[:limit]
+            made = {
+                str(key)[:limit]: _cut(item, limit, items, depth - 1)
+                for key, item in list(value.items())[:items]
             }
+            return made | {"[cut]": f"{len(value)} items"} if len(value) > items else made
         case list() | dict():
             return "[cut]"
     return value

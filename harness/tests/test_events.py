@@ -1,14 +1,22 @@
 """The record of what the agent does: sequence numbers, files that fail, older files."""
 
+import json
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from claude_agent_sdk import ResultMessage
 
-from harness.events.events import MAX_PAGE_DATA, Events
+from harness.events.events import (
+    FILE,
+    MAX_PAGE_DATA,
+    MAX_PAGE_VALUES,
+    MAX_VALUES,
+    Events,
+)
 from harness.events.store import EventStore
 from harness.events.turns import Cause, Turns, TurnStats, midnight
 from harness.turns.turn import Turn
@@ -159,6 +167,39 @@ def test_large_data_are_cut_and_stay_readable(tmp_path: Path) -> None:
     assert "[cut: 1000000 characters]" in first.data["input"]["content"]
     assert second.data["tool"] == "Deep"
     assert third.data["text"].endswith("\ud83d")
+    events.close()
+
+
+@pytest.mark.parametrize("items", [60_000, 9_000])
+def test_long_lists_fit_into_what_readers_take(tmp_path: Path, items: int) -> None:
+    events = Events(tmp_path)
+    for number in range(20):
+        events.add(1, "tool-use", {"tool": "T", "input": {"list": [0] * items, "n": number}})
+    events.add(1, "text", {"text": "a, [b], {c}\\" * 10_000})
+    seen, after = [], 0
+    while page := events.after(after):
+        shown = [event.json() for event in page]
+        values = json.dumps(shown, separators=(",", ":")).replace("a, [b], {c}", "")
+        assert sum(map(values.count, "[{,")) <= MAX_PAGE_VALUES + 8 * len(page)
+        seen += shown
+        after = page[-1].seq
+    assert [one["data"]["input"]["n"] for one in seen[:-1]] == list(range(20))
+    listed = seen[0]["data"]["input"]["list"]
+    assert (listed[-1] == f"[cut: {items} items]") == (items > MAX_VALUES)
+    assert seen[-1]["data"]["text"].startswith("a, [b], {c}\\a, ")
+    events.close()
+
+
+def test_a_long_list_of_an_earlier_version_is_cut_when_it_is_shown(tmp_path: Path) -> None:
+    Events(tmp_path).close()
+    data = json.dumps({"tool": "T", "input": [0] * 80_000})
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        database.execute("INSERT INTO events (at, type, data) VALUES (1, 'tool-use', ?)", (data,))
+        database.commit()
+    events = Events(tmp_path)
+    [shown] = events.after(0)
+    assert shown.data["input"][-1] == "[cut: 80000 items]"
+    assert len(shown.data["input"]) <= MAX_VALUES
     events.close()
 
 

@@ -228,8 +228,12 @@ def test_a_turn_is_shown_as_it_happens_and_kept(swarm: Hive, page: Page) -> None
     [kept] = [one for one in part(page, "alice", "turns") if one["id"] == turn]
     assert kept["outcome"] == "done"
     answer = page.request("GET", f"/api/agents/alice/turns/{turn}/export")
-    lines = [json.loads(line) for line in answer.read().splitlines()]
-    assert [line["seq"] for line in lines] == [e["seq"] for e in seen if e["turn"] == turn]
+    head, *lines = answer.read().decode().splitlines(keepends=True)
+    assert json.loads(head)["turn"]["id"] == turn
+    shown = [json.loads(line)["seq"] for line in lines]
+    assert shown == [e["seq"] for e in seen if e["turn"] == turn]
+    exported = swarm.run("hivectl", "export-turn", "alice", str(turn)).stdout
+    assert exported.splitlines(keepends=True)[1:] == lines
 
 
 def test_the_cost_of_a_turn_reaches_the_page(swarm: Hive, page: Page) -> None:
