@@ -211,16 +211,11 @@ class Talk:
                 await asyncio.wait([task])
 
 
-def _state(data: "JsonObject") -> "State | None":
-    """Return the state that a stream sent, unless it is not valid."""
-    from pydantic import ValidationError
-
+def _state(data: "JsonObject") -> "State":
+    """Return the state that a stream sent."""
     from wire.agent_web.records import State
 
-    try:
-        return State.model_validate(data)
-    except ValidationError:
-        return None
+    return State.model_validate(data)
 
 
 async def _cancel(agent: "AgentClient") -> str:

@@ -146,7 +146,7 @@ async def _follow(
 
 
 def show_event(output: Output, lines: "EventLines", data: "Mapping[str, Json]") -> None:
-    """Print an event that a harness sent; one that is not valid is left out."""
+    """Print an event that a harness sent; one without a number is left out."""
     from pydantic import ValidationError
 
     from wire.agent_web.records import Event
@@ -156,24 +156,23 @@ def show_event(output: Output, lines: "EventLines", data: "Mapping[str, Json]") 
     except ValidationError:
         return
     shown = [] if output.as_json else lines.event(event)
-    if shown or output.as_json:
+    if not shown and not output.as_json:
+        return
+    try:
         output.show_next(data, shown)
+    except RecursionError:
+        output.show_next({"seq": event.seq, "left_out": "too deep"}, shown)
 
 
 def show_transient(
     output: Output, lines: "EventLines", kind: str, data: "Mapping[str, Json]"
 ) -> None:
     """Print the new lines of a text that is being written, for people."""
-    from pydantic import ValidationError
-
     from wire.agent_web.records import Partial
 
     if output.as_json or kind != "partial":
         return
-    try:
-        partial = Partial.model_validate(data)
-    except ValidationError:
-        return
+    partial = Partial.model_validate(data)
     if shown := lines.partial(partial.kind, partial.text):
         output.show_next(None, shown)
 

@@ -5,19 +5,16 @@ first columns, which hold the time and a label, are ours. Long texts are folded 
 lines, and the last line says how many are left out.
 """
 
-import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import singledispatchmethod
 from typing import Final, NamedTuple
-
-from pydantic import JsonValue
 
 from hivectl.output.formats import count, moment_of, money, span
 from hivectl.output.terminal import STATE_COLOURS, Output
 from hivectl.output.text import literal, one_line, safe, wrap
-from wire.agent_web import edits
+from wire.agent_web import edits, values
 from wire.agent_web.records import (
     Cancelled,
     Cause,
@@ -150,8 +147,8 @@ class EventLines:
 
     @singledispatchmethod
     def _entry(self, data: Data) -> Entry | None:
-        values = data.values if isinstance(data, Other) else {}
-        return Entry("event", self._folded(json.dumps(values), SOME, "dim"), "dim")
+        known = data.values if isinstance(data, Other) else {}
+        return Entry("event", self._folded(values.text(known), SOME, "dim"), "dim")
 
     @_entry.register
     def _(self, data: StateChanged) -> Entry | None:
@@ -259,29 +256,29 @@ class EventLines:
 
     # --- calls of tools ----------------------------------------------------------------------
 
-    def _call(self, tool: str, given: JsonValue) -> Iterator[Line]:
+    def _call(self, tool: str, call: object) -> Iterator[Line]:
         """Yield the lines of a call: the tool and its main argument, then what it would change."""
-        values = given if isinstance(given, dict) else {}
+        given = values.table(call)
         match tool:
             case "Bash":
-                first, *rest = self._folded(_string(values, "command"), MORE, exact=True)
+                first, *rest = self._folded(_string(given, "command"), MORE, exact=True)
                 yield first._replace(text=f"Bash {first.text}")
                 yield from rest
             case _ if tool in edits.TOOLS:
-                changes = list(edits.changes(values))
+                changes = list(edits.changes(given))
                 added, removed = (sum(one.count(sign) for one in changes) for sign in "+-")
-                path = edits.path_of(values)
+                path = edits.path_of(given)
                 yield Line(f"{tool} {path} (+{added} -{removed})", exact=True)
                 changed = [sign + text for one in changes for sign, text in one.lines()]
                 for line in self._cut(changed, MORE):
                     yield Line(line, {"+": "green", "-": "red"}.get(line[:1], "dim"), exact=True)
             case _ if tool == _SEND:
-                to, body = _string(values, "to"), _string(values, "body")
+                to, body = _string(given, "to"), _string(given, "body")
                 yield Line(f"send to {to}", exact=True)
                 # The operator reads this.
                 yield from _lines(body) if to == OPERATOR else self._folded(body, 1)
             case _:
-                yield from self._folded(f"{tool} {_arguments(values)}", SOME, exact=True)
+                yield from self._folded(f"{tool} {_arguments(given)}", SOME, exact=True)
 
     # --- texts -------------------------------------------------------------------------------
 
@@ -365,31 +362,28 @@ def _bodies(prompt: str) -> Iterator[str]:
             end, body = f"</message-{found[1]}>", []
 
 
-def _result_text(content: JsonValue) -> str:
+def _result_text(content: object) -> str:
     """Return the text of a result: a text, or a list of blocks of which some are texts."""
-    if isinstance(content, str):
-        return content
     if not isinstance(content, list):
-        return "" if content is None else json.dumps(content)
+        return values.text(content)
     return "\n".join(_block_text(block) for block in content)
 
 
-def _block_text(block: JsonValue) -> str:
-    if isinstance(block, str):
-        return block
-    if isinstance(block, dict) and isinstance(block.get("text"), str):
-        return _string(block, "text")
-    kind = block.get("type") if isinstance(block, dict) else None
-    return f"({kind})" if isinstance(kind, str) else json.dumps(block)
+def _block_text(block: object) -> str:
+    found = values.table(block)
+    if isinstance(found.get("text"), str):
+        return _string(found, "text")
+    kind = found.get("type")
+    return f"({kind})" if isinstance(kind, str) else values.text(block)
 
 
-def _string(values: dict[str, JsonValue], key: str) -> str:
-    found = values.get(key)
+def _string(given: Mapping[str, object], key: str) -> str:
+    found = given.get(key)
     return found if isinstance(found, str) else ""
 
 
-def _arguments(values: dict[str, JsonValue]) -> str:
+def _arguments(given: Mapping[str, object]) -> str:
     return ", ".join(
-        f"{key}={one_line(value) if isinstance(value, str) else json.dumps(value)}"
-        for key, value in values.items()
+        f"{key}={one_line(value) if isinstance(value, str) else values.text(value)}"
+        for key, value in given.items()
     )

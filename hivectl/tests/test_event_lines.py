@@ -169,7 +169,7 @@ def test_a_message_is_folded_unless_the_operator_gets_it(lines: EventLines) -> N
         ("result", {"text": "fine"}, []),
         ("result", {"text": "not fine", "error": True}, ["failed    not fine"]),
         ("of-tomorrow", {"a": 1}, ['event     {"a": 1}']),
-        ("tool-use", {"tool": ["x"]}, ['event     {"tool": ["x"]}']),
+        ("tool-use", {"tool": ["x"]}, ['tool      ["x"]']),
     ],
 )  # fmt: skip
 def test_other_events(

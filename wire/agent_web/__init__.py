@@ -13,6 +13,6 @@ texts must be escaped where they are shown (wire.text).
 """
 
 from wire.agent_web.client import AgentWeb
-from wire.agent_web.records import Event, Events, Partial, State, Turn, Turns
+from wire.agent_web.records import Day, Event, Events, Partial, State, Step, Turn, Turns
 
-__all__ = ["AgentWeb", "Event", "Events", "Partial", "State", "Turn", "Turns"]
+__all__ = ["AgentWeb", "Day", "Event", "Events", "Partial", "State", "Step", "Turn", "Turns"]

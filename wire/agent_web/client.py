@@ -11,7 +11,18 @@ from urllib.parse import quote, urlencode
 
 from wire import web_socket
 from wire.agent_web.http import confused, request
-from wire.agent_web.records import Event, Events, Partial, Record, State, Turn, Turns
+from wire.agent_web.records import (
+    Days,
+    Event,
+    Events,
+    Partial,
+    Record,
+    State,
+    Todo,
+    Turn,
+    Turns,
+)
+from wire.agent_web.values import MAX_INTEGER
 from wire.errors import LimitExceeded
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
@@ -26,8 +37,6 @@ PAGE: Final = 500
 """The events of a page; a harness sends fewer when they are long."""
 MAX_PAGES: Final = 10_000
 """The pages of events that are read one after the other; a harness keeps less."""
-MAX_SEQ: Final = 2**53 - 1
-"""The greatest number of an event that a browser can hold."""
 MAX_VALUES: Final = 50_000
 """The objects, lists and commas of an answer or of an event.
 
@@ -105,20 +114,25 @@ class AgentWeb:
         agent: str,
         *,
         before: int | None = None,
+        after: int | None = None,
         turn: int | None = None,
         limit: int = 200,
     ) -> Events:
-        """Return a page of events, oldest first; an answer that is long has fewer.
+        """Return a page of events, oldest first, whose numbers grow; a long answer has fewer.
 
         Args:
             agent: the agent.
-            before: only events with a lower number; None: the newest.
+            before: the last events with a lower number; None: the newest.
+            after: the first events with a higher number instead.
             turn: only events of this turn.
             limit: the most events, up to 500.
         """
-        wanted = {"before": before, "turn": turn, "limit": limit}
+        wanted = {"before": before, "after": after, "turn": turn, "limit": limit}
         query = {key: value for key, value in wanted.items() if value is not None}
-        return _record(Events, await self.get(agent, "/v1/events", query), agent)
+        answer = await self.get(agent, "/v1/events", query)
+        found = numbered(answer.get("events"), after=after or 0, before=before)
+        found = found[-limit:] if after is None else found[:limit]
+        return _record(Events, {**answer, "events": [*found]}, agent)
 
     async def pages(
         self, agent: str, turn: int | None = None, after: int = 0
@@ -154,22 +168,36 @@ class AgentWeb:
             limit: the most turns, up to 200.
         """
         query = {"limit": limit} if before is None else {"limit": limit, "before": before}
-        return _record(Turns, await self.get(agent, "/v1/turns", query), agent)
+        found = _record(Turns, await self.get(agent, "/v1/turns", query), agent)
+        return Turns.model_construct(turns=tuple(turn for turn in found.turns[:limit] if turn.id))
 
     async def turn(self, agent: str, number: int) -> Turn:
         """Return a turn."""
         return _record(Turn, await self.get(agent, f"/v1/turns/{number}"), agent)
 
+    async def days(self, agent: str, count: int) -> Days:
+        """Return the sums of the last `count` days, oldest first."""
+        found = _record(Days, await self.get(agent, "/v1/stats", {"days": count}), agent)
+        days = sorted((day for day in found.days if day.day), key=lambda day: day.day)
+        return Days.model_construct(days=tuple(days[-count:]))
+
+    async def todo(self, agent: str) -> Todo:
+        """Return the agent's own list."""
+        return _record(Todo, await self.get(agent, "/v1/todo"), agent)
+
     async def follow(
         self, agent: str, after: int | None = None
     ) -> AsyncGenerator[Event | State | Partial, None]:
-        """Yield what happens, as records; see `stream`."""
+        """Yield what happens, as records; see `stream`. The numbers of events grow."""
+        last = after or 0
         # Closed with this one: a generator that is left open keeps its connection.
         async with aclosing(self.stream(agent, after)) as stream:
             async for name, data in stream:
                 match name:
-                    case "event":
-                        yield _record(Event, data, agent)
+                    case "event" if numbered([data], after=last):
+                        event = _record(Event, data, agent)
+                        last = event.seq
+                        yield event
                     case "state":
                         yield _record(State, data, agent)
                     case "partial":
@@ -182,7 +210,7 @@ def numbered(events: Json, *, after: int = 0, before: int | None = None) -> list
     Whatever a harness sends, no event comes twice, and each page goes further than the one before.
     """
     found: list[JsonObject] = []
-    end = MAX_SEQ + 1 if before is None else before
+    end = MAX_INTEGER + 1 if before is None else before
     for event in events if isinstance(events, list) else []:
         seq = event.get("seq") if isinstance(event, dict) else None
         if isinstance(event, dict) and type(seq) is int and after < seq < end:

@@ -10,9 +10,10 @@ where it is shown.
 """
 
 import difflib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
+
+from wire.agent_web.values import text
 
 TOOLS: Final = frozenset({"Write", "Edit", "MultiEdit", "NotebookEdit"})
 """The tools of Claude Code that change files."""
@@ -57,9 +58,9 @@ class Change(NamedTuple):
 
     def lines(self) -> Iterator[Line]:
         """Yield the lines."""
-        for sign, texts in self.parts:
-            for text in texts:
-                yield Line(sign, text)
+        for sign, lines in self.parts:
+            for line in lines:
+                yield Line(sign, line)
 
     def count(self, sign: str) -> int:
         """Return the number of lines with a sign."""
@@ -68,7 +69,7 @@ class Change(NamedTuple):
 
 def path_of(arguments: Mapping[str, object]) -> str:
     """Return the path of the file that a call of a tool concerns; empty without one."""
-    return next((_text(arguments[key]) for key in PATHS if key in arguments), "")
+    return next((text(arguments[key]) for key in PATHS if key in arguments), "")
 
 
 def changes(arguments: Mapping[str, object]) -> Iterator[Change]:
@@ -84,7 +85,7 @@ def changes(arguments: Mapping[str, object]) -> Iterator[Change]:
         new = next((edit[key] for key in _NEW if key in edit), None)
         if new is None and "old_string" not in edit:
             continue
-        old, new = _text(edit.get("old_string")), _text(new)
+        old, new = text(edit.get("old_string")), text(new)
         parts, compared = _compare(_lines(old), _lines(new), pairs)
         pairs -= compared
         cut = max(len(old), len(new)) > MAX_TEXT
@@ -130,12 +131,3 @@ def _common(first: list[str], second: list[str]) -> int:
 
 def _lines(whole: str) -> list[str]:
     return whole[:MAX_TEXT].removesuffix("\n").split("\n") if whole else []
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    try:
-        return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
-    except RecursionError:
-        return "(nested too deeply to be shown)"

@@ -1,24 +1,24 @@
-"""The records of web.sock: state, events and turns of an agent.
+"""The records of web.sock: state, events, turns and days of an agent.
 
 Everything in them is the agent's own word, and any text. Keys that a record does not have are
-ignored, and so are values of an event's data that are not valid: the event is then `Other`. Times
-are seconds since 1970.
+ignored, and a value that is not valid is an empty one (wire.agent_web.values): hivectl and the
+dashboard know what a harness says from here alone. Times are seconds since 1970.
 """
 
-from contextlib import suppress
-from typing import Annotated, Any, ClassVar, Final, Self
+import re
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     SerializeAsAny,
-    ValidationError,
     field_validator,
     model_validator,
 )
+
+from wire.agent_web import values
 
 
 class Record(BaseModel):
@@ -35,23 +35,26 @@ class Record(BaseModel):
         return {key: value for key, value in values.items() if value is not None}
 
 
-def _text(value: object) -> object:
-    """Return a value that should be a text as one: a harness may give a number for an id."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Number = Annotated[int, Field(ge=0, le=2**64 - 1)]
-Seconds = Annotated[float, Field(ge=0, le=2**33)]
-"""Seconds, since 1970 or of a duration: up to the year 2242, which any calendar can show."""
-Money = Annotated[float, Field(ge=0, le=10**9)]
+Number = Annotated[int, BeforeValidator(values.integer)]
+Seconds = Annotated[float, BeforeValidator(values.seconds)]
+"""Seconds, since 1970 or of a duration."""
+Money = Annotated[float, BeforeValidator(values.number)]
 """US dollars."""
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(values.text)]
+Word = Annotated[str, BeforeValidator(values.word)]
+"""A word of a fixed vocabulary."""
+Flag = Annotated[bool, BeforeValidator(values.flag)]
+Objects = BeforeValidator(values.objects)
+Texts = Annotated[tuple[Text, ...], BeforeValidator(values.items)]
+Counts = Annotated[dict[str, Number], BeforeValidator(values.table)]
+
+_DAY: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]")
 
 
 class State(Record):
     """The state of an agent."""
 
-    state: Text
+    state: Word = "unknown"
     since: Seconds = 0.0
     reason: Text = ""
     until: Seconds = 0.0
@@ -67,7 +70,7 @@ class State(Record):
     """The running turn."""
     first_seq: Number = 0
     last_seq: Number = 0
-    stored: bool = True
+    stored: Annotated[bool, BeforeValidator(lambda value: value is not False)] = True
     """Whether events are on disk; otherwise they end with the harness."""
 
 
@@ -75,7 +78,7 @@ class Partial(Record):
     """The text of the block that the model is writing: all of it so far."""
 
     turn: Number | None = None
-    kind: Text = "text"
+    kind: Word = "text"
     """`text` or `thinking`."""
     text: Text = ""
 
@@ -84,19 +87,22 @@ class Cause(Record):
     """A message that woke the agent or reached its turn."""
 
     id: Number = 0
-    sender: Text = Field("", alias="from")
-    kind: Text = ""
+    sender: Annotated[str, BeforeValidator(values.sender)] = Field("unknown", alias="from")
+    kind: Word = "unknown"
+
+
+Causes = Annotated[tuple[Cause, ...], Objects]
 
 
 class Turn(Record):
     """A turn."""
 
-    id: Number
-    started: Seconds
+    id: Number = 0
+    started: Seconds = 0.0
     ended: Seconds = 0.0
     """0: it runs."""
-    outcome: Text = ""
-    woken_by: tuple[Cause, ...] = ()
+    outcome: Word = "unknown"
+    woken_by: Causes = ()
     model: Text = ""
     session: Text = ""
     seconds: Seconds = 0.0
@@ -109,7 +115,7 @@ class Turn(Record):
     context_tokens: Number = 0
     cost_usd: Money = 0.0
     tool_calls: Number = 0
-    tools: dict[str, Number] = Field(default_factory=dict)
+    tools: Counts = Field(default_factory=dict)
     denied: Number = 0
     """The calls of tools that were denied."""
     open_threads: Number = 0
@@ -120,7 +126,44 @@ class Turn(Record):
 class Turns(Record):
     """A page of turns, newest first."""
 
-    turns: tuple[Turn, ...] = ()
+    turns: Annotated[tuple[Turn, ...], Objects] = ()
+
+
+class Day(Record):
+    """The sums of a day."""
+
+    day: str = ""
+    """Its date, such as 2026-11-29."""
+    turns: Number = 0
+    seconds: Seconds = 0.0
+    cost_usd: Money = 0.0
+    input_tokens: Number = 0
+    output_tokens: Number = 0
+    tools: Counts = Field(default_factory=dict)
+
+    @field_validator("day", mode="before")
+    @classmethod
+    def _date(cls, value: Any) -> str:  # Any: what the agent says
+        return value if isinstance(value, str) and _DAY.fullmatch(value) else ""
+
+
+class Days(Record):
+    """The sums of the last days, oldest first."""
+
+    days: Annotated[tuple[Day, ...], Objects] = ()
+
+
+class Step(Record):
+    """A step of the agent's own list."""
+
+    text: Text = ""
+    state: Word = "unknown"
+
+
+class Todo(Record):
+    """The agent's own list."""
+
+    items: Annotated[tuple[Step, ...], Objects] = ()
 
 
 class Data(Record):
@@ -133,7 +176,7 @@ class StateChanged(Data):
     """The agent came to another state."""
 
     type = "state"
-    state: Text
+    state: Word = "unknown"
     reason: Text = ""
     until: Seconds = 0.0
 
@@ -142,7 +185,7 @@ class Wake(Data):
     """A turn began, because of messages."""
 
     type = "wake"
-    messages: tuple[Cause, ...] = ()
+    messages: Causes = ()
     prompt: Text = ""
 
 
@@ -165,9 +208,9 @@ class Session(Data):
     type = "session"
     session_id: Text = ""
     model: Text = ""
-    tools: tuple[Text, ...] = ()
-    mcp_servers: tuple[McpServer, ...] = ()
-    resumed: bool = False
+    tools: Texts = ()
+    mcp_servers: Annotated[tuple[McpServer, ...], Objects] = ()
+    resumed: Flag = False
 
 
 class Written(Data):
@@ -190,7 +233,7 @@ class ToolUse(Data):
     type = "tool-use"
     id: Text = ""
     tool: Text = ""
-    input: JsonValue = None
+    input: object = None
 
 
 class ToolResult(Data):
@@ -198,8 +241,8 @@ class ToolResult(Data):
 
     type = "tool-result"
     id: Text = ""
-    content: JsonValue = None
-    error: bool = False
+    content: object = None
+    error: Annotated[bool, BeforeValidator(bool)] = False
 
 
 class Denied(Data):
@@ -217,8 +260,8 @@ class Permission(Data):
     id: Text = ""
     tool: Text = ""
     summary: Text = ""
-    choices: tuple[Text, ...] = ()
-    answer: JsonValue = None
+    choices: Texts = ()
+    answer: object = None
 
 
 class ServerFailed(Data):
@@ -243,7 +286,7 @@ class Note(Data):
 
     type = "note"
     text: Text = ""
-    level: Text = "info"
+    level: Word = "info"
 
 
 class Cancelled(Data):
@@ -262,28 +305,33 @@ class Limit(Data):
     text: Text = ""
 
 
+def _failure(value: object) -> bool | str:
+    return value if isinstance(value, str) else bool(value)
+
+
 class Result(Data):
     """The model's last word in a turn."""
 
     type = "result"
     text: Text = ""
-    error: bool | Text = ""
+    error: Annotated[bool | str, BeforeValidator(_failure)] = False
+    """Whether it is one, or which."""
 
 
 class TurnEnd(Data):
     """A turn ended."""
 
     type = "turn-end"
-    outcome: Text = ""
+    outcome: Word = "unknown"
     error: Text = ""
     seconds: Seconds = 0.0
     cost_usd: Money = 0.0
 
 
 class Other(Data):
-    """The data of an event that this version does not know, or that are not valid."""
+    """The data of an event that this version does not know."""
 
-    values: dict[str, JsonValue] = Field(default_factory=dict)
+    values: dict[str, object] = Field(default_factory=dict)
 
 
 DATA: Final[dict[str, type[Data]]] = {
@@ -314,31 +362,27 @@ DATA: Final[dict[str, type[Data]]] = {
 class Event(Record):
     """An event; `seq` grows, with gaps, and is never used again."""
 
-    seq: Number
+    seq: Annotated[int, Field(strict=True, ge=0, le=values.MAX_INTEGER)]
     at: Seconds = 0.0
-    turn: Number | None = None
+    turn: Annotated[int | None, BeforeValidator(lambda value: values.integer(value) or None)] = None
     type: Text = ""
     data: SerializeAsAny[Data] = Field(default_factory=Other)
 
-    @field_validator("data", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _raw(cls, value: Any) -> Any:  # Any: what the agent says
-        """Keep the data for `_typed`, which knows the type."""
-        return Other(values=value) if isinstance(value, dict) else value
-
-    @model_validator(mode="after")
-    def _typed(self) -> Self:
-        """Give the data the class of the type, if they are valid."""
-        cls = DATA.get(self.type)
-        if cls is not None and isinstance(self.data, Other):
-            with suppress(ValidationError):
-                object.__setattr__(self, "data", cls.model_validate(self.data.values))
-        return self
+    def _typed(cls, event: Any) -> Any:  # Any: what the agent says
+        """Give the data the class of the type."""
+        if not isinstance(event, dict) or isinstance(event.get("data"), Data):
+            return event
+        data, kind = event.get("data"), event.get("type")
+        found = data if isinstance(data, dict) else {"data": data}
+        known = DATA.get(kind) if isinstance(kind, str) else None
+        return {**event, "data": known.model_validate(found) if known else Other(values=found)}
 
 
 class Events(Record):
     """A page of events, oldest first."""
 
-    events: tuple[Event, ...] = ()
+    events: Annotated[tuple[Event, ...], Objects] = ()
     first_seq: Number = 0
     last_seq: Number = 0

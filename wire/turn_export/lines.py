@@ -32,8 +32,9 @@ def _line(value: JsonObject) -> str:
     except ValueError:
         return json.dumps(_finite(value)) + "\n"
     except RecursionError:
-        plain = {key: item for key, item in value.items() if not isinstance(item, dict | list)}
-        return json.dumps(_finite(plain | {"left_out": "too deep"})) + "\n"
+        plain: JsonObject = {"left_out": "too deep"}
+        plain |= {key: item for key, item in value.items() if not isinstance(item, dict | list)}
+        return json.dumps(_finite(plain)) + "\n"
 
 
 def _finite(value: Json) -> Json:

@@ -1,15 +1,13 @@
 """The answers of the agents' harnesses on their sockets, as rows for the pages of the agents."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
-from services.dashboard.state.agent.checks import Data, integer, text
-from services.dashboard.state.agent.events import PREVIEW, WHOLE, event_row, partial_row
+from services.dashboard.state.agent.events import WHOLE, event_row, partial_row
 from services.dashboard.state.agent.turns import day_row, state_row, todo_rows, turn_row
 from services.dashboard.state.tables import Json, Row
-from wire.agent_web import AgentWeb
-from wire.agent_web.client import numbered
+from wire.agent_web import AgentWeb, Event, Partial, State
 from wire.errors import NotFound
 from wire.turn_export import Export, Form
 
@@ -38,8 +36,8 @@ class Harnesses:
 
     async def state(self, agent: str) -> tuple[Row, int, int]:
         """Return the state, and the numbers of the oldest and of the newest event."""
-        answer = await self._web.get(agent, "/v1/state", {})
-        return state_row(answer), integer(answer.get("first_seq")), integer(answer.get("last_seq"))
+        state = await self._web.state(agent)
+        return state_row(state), state.first_seq, state.last_seq
 
     async def events(
         self,
@@ -59,16 +57,16 @@ class Harnesses:
             after: return the oldest events after this one instead.
             turn: return events of this turn only.
         """
-        wanted = {"before": before, "after": after, "limit": limit, "turn": turn}
-        found, first, last = await self._events(agent, wanted)
-        return EventPage([event_of(event) for event in found], first, last)
+        found = await self._web.events(agent, before=before, after=after, turn=turn, limit=limit)
+        return EventPage(
+            [event_row(event) for event in found.events], found.first_seq, found.last_seq
+        )
 
     async def event(self, agent: str, seq: int) -> Row:
         """Return an event with all of its texts."""
-        found, _, _ = await self._events(agent, {"before": seq + 1, "limit": 1})
-        for event in found:
-            if event["seq"] == seq:
-                return event_of(event, WHOLE)
+        for event in (await self._web.events(agent, before=seq + 1, limit=1)).events:
+            if event.seq == seq:
+                return event_row(event, WHOLE)
         raise NotFound(f"{agent} has no event {seq}: it keeps its events for a few days.")
 
     def export(self, agent: str, turn: int, form: Form) -> Export:
@@ -77,71 +75,28 @@ class Harnesses:
 
     async def turns(self, agent: str) -> list[Row]:
         """Return the newest turns, newest first."""
-        answer = await self._web.get(agent, "/v1/turns", {"limit": TURNS})
-        found = _objects(answer.get("turns"), TURNS)
-        return [row for turn in found if (row := turn_row(turn))["id"]]
+        return [turn_row(turn) for turn in (await self._web.turns(agent, limit=TURNS)).turns]
 
     async def turn(self, agent: str, number: int) -> Row:
         """Return one turn."""
-        answer = await self._web.get(agent, f"/v1/turns/{number}", {})
-        inner = answer.get("turn")
-        return turn_row(inner if isinstance(inner, dict) else answer)
+        return turn_row(await self._web.turn(agent, number))
 
     async def days(self, agent: str) -> list[Row]:
         """Return the figures of the last DAYS days, oldest first."""
-        answer = await self._web.get(agent, "/v1/stats", {"days": DAYS})
-        rows = [row for day in _objects(answer.get("days"), 2 * DAYS) if (row := day_row(day))]
-        return sorted(rows, key=lambda row: str(row["day"]))[-DAYS:]
+        return [day_row(day) for day in (await self._web.days(agent, DAYS)).days]
 
     async def todo(self, agent: str) -> list[Json]:
         """Return the steps of the agent's own list."""
-        return todo_rows(await self._web.get(agent, "/v1/todo"))
+        return todo_rows((await self._web.todo(agent)).items)
 
     async def stream(self, agent: str, after: int) -> AsyncGenerator[tuple[str, Row], None]:
-        """Yield `event`, `state` or `partial`, each with its row.
-
-        Each number of an event is greater than the one before, whatever the harness sends.
-        """
-        async with aclosing(self._web.stream(agent, after)) as stream:
-            async for name, data in stream:
-                if name == "event" and integer(data.get("seq")) > after:
-                    after = integer(data["seq"])
-                    yield "event", event_of(data)
-                elif name == "state":
-                    yield "state", state_row(data)
-                elif name == "partial":
-                    yield "partial", partial_row(data)
-
-    async def _events(
-        self, agent: str, wanted: Mapping[str, int | None]
-    ) -> tuple[list[Data], int, int]:
-        """Return events whose numbers grow, and the numbers of the oldest and the newest event."""
-        query = {name: value for name, value in wanted.items() if value is not None}
-        answer = await self._web.get(agent, "/v1/events", query)
-        found: list[Data] = [
-            *numbered(
-                answer.get("events"), after=wanted.get("after") or 0, before=wanted.get("before")
-            )
-        ]
-        limit = query["limit"]
-        found = found[:limit] if "after" in query else found[-limit:]
-        return found, integer(answer.get("first_seq")), integer(answer.get("last_seq"))
-
-
-def event_of(event: Data, limit: int = PREVIEW) -> Row:
-    """Return the row of an event as the harness sends it; `limit` characters of its texts."""
-    data = event.get("data")
-    return event_row(
-        integer(event.get("seq")),
-        event.get("at"),
-        integer(event.get("turn")) or None,
-        text(event.get("type")),
-        data if isinstance(data, dict) else {"data": data},
-        limit,
-    )
-
-
-def _objects(value: object, limit: int) -> list[Data]:
-    """Return the last `limit` objects of a list; nothing for anything else."""
-    found = value if isinstance(value, list) else []
-    return [one for one in found[-limit:] if isinstance(one, dict)]
+        """Yield `event`, `state` or `partial`, each with its row; the numbers of events grow."""
+        async with aclosing(self._web.follow(agent, after)) as stream:
+            async for item in stream:
+                match item:
+                    case Event():
+                        yield "event", event_row(item)
+                    case State():
+                        yield "state", state_row(item)
+                    case Partial():
+                        yield "partial", partial_row(item)

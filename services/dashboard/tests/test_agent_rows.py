@@ -8,10 +8,13 @@ import pytest
 
 from services.dashboard.state.agent.events import PREVIEW, WHOLE, event_row, partial_row
 from services.dashboard.state.agent.turns import day_row, state_row, todo_rows, turn_row
+from wire.agent_web import Day, Event, Partial, State, Turn
+from wire.agent_web.records import Todo
 
 
 def row(kind: str, limit: int = PREVIEW, **data: Any) -> dict[str, Any]:
-    found = event_row(7, 1_780_000_000.5, 3, kind, data, limit)
+    raw = {"seq": 7, "at": 1_780_000_000.5, "turn": 3, "type": kind, "data": data}
+    found = event_row(Event.model_validate(raw), limit)
     json.dumps(found, allow_nan=False)
     return dict(found)
 
@@ -108,13 +111,13 @@ def test_no_other_tool_looks_like_one_of_the_hive() -> None:
     for lie in ("hive send", "mcp__hive__a send"):
         assert use(lie, to="bob", body="b")["tool"] != "hive send"
         assert isinstance(use(lie)["tool"], list)  # it has a mark
-    turn = turn_row({"tools": {"mcp__hive__send": 2, "Bash": 3}})
+    turn = turn_row(Turn(tools={"mcp__hive__send": 2, "Bash": 3}))
     assert turn["tools"] == [{"tool": "Bash", "calls": 3}, {"tool": "hive send", "calls": 2}]
 
 
 def test_a_list_of_steps_is_bounded() -> None:
     items = [{"text": "x" * 9_000, "state": "doing"}, {"text": 7, "state": "<b>"}, None] * 200
-    rows = todo_rows({"items": items})
+    rows = todo_rows(Todo.model_validate({"items": items}).items)
     assert len(rows) <= 50
     assert rows[1] == {"text": "7", "state": "unknown"}
     assert len(json.dumps(rows)) < 50_000
@@ -183,13 +186,19 @@ def test_any_state_turn_day_and_partial_make_a_bounded_row() -> None:
     keys = ["since", "started", "ended", "woken_by", "context_tokens", "day", "turns", "kind"]
     for value in HOSTILE:
         data = dict.fromkeys([*FIELDS, *keys], value)
-        for make in (state_row, turn_row, day_row, partial_row):
-            assert len(json.dumps(make(data), allow_nan=False)) < 200_000
+        for made in (
+            state_row(State.model_validate(data)),
+            turn_row(Turn.model_validate(data)),
+            day_row(Day.model_validate(data)),
+            partial_row(Partial.model_validate(data)),
+        ):
+            assert len(json.dumps(made, allow_nan=False)) < 200_000
 
 
 @pytest.mark.parametrize("value", [-1, 2**53, 2**70, 1e400, -1e9, True, "7", None, [], {}])
 def test_a_number_that_a_page_cannot_hold_is_none(value: Any) -> None:
-    row = state_row({"context_tokens": value, "cost_today_usd": value, "until": value})
+    figures = {"context_tokens": value, "cost_today_usd": value, "until": value}
+    row = state_row(State.model_validate(figures))
     assert (row["context_tokens"], row["cost_today"], row["until"]) == (0, 0, 0)
 
 
@@ -201,5 +210,6 @@ def test_nested_data_are_not_followed_for_ever() -> None:
 
 
 def test_a_day_needs_a_date() -> None:
-    assert day_row({"day": "2026-11-29", "turns": 2}) is not None
-    assert day_row({"day": "<script>"}) is None
+    assert Day(day="2026-11-29").day == "2026-11-29"
+    for wrong in ("<script>", "2026-11-29x", "", None, 7):
+        assert Day.model_validate({"day": wrong}).day == ""

@@ -105,7 +105,9 @@ async def test_the_operator_logs_an_agent_in_on_its_page(
     link = "document.querySelector('.login-flow a')"
     assert await browser.value(f"{link}.href") == alice.address
     assert await browser.value(f"{link}.rel") == "noopener noreferrer"
-    await browser.type("#login-code", "secret-1#state", Keys.ENTER)
+    await browser.type("#login-code", "secret-1#state")
+    await browser.settle()
+    await browser.type("#login-code", Keys.ENTER)
     await browser.sees(f"{FLOW} .login-status", "alice is logged in.")
     await browser.until_hidden(f"{FLOW} form")
     assert alice.commands == [("login",), ("login-code", 7, "secret-1#state")]
@@ -124,7 +126,9 @@ async def test_a_login_that_fails_or_is_cancelled_can_begin_again(
     await browser.click(BUTTON)
     await browser.sees(f"{FLOW} form a", "claude.com")
     alice.login += 1  # another tab has ended this login, and begun the next
-    await browser.type("#login-code", "code", Keys.ENTER)
+    await browser.type("#login-code", "code")
+    await browser.settle()
+    await browser.type("#login-code", Keys.ENTER)
     await browser.sees(f"{FLOW} .error", "This login is over. Begin a new one.")
     await browser.until_hidden(f"{FLOW} form")
     await browser.click(BUTTON)

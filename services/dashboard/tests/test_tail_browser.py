@@ -1,6 +1,7 @@
 """An agent at work in a real browser: its live tail, its prompt, its turns and its charts."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -547,6 +548,10 @@ async def test_turns_and_charts_follow_the_end_of_a_turn(
         assert await browser.violations() == []
 
 
+def _exists(file: Path, _: object) -> bool:
+    return file.exists()
+
+
 async def test_a_turn_has_a_page_of_its_own_with_a_download(
     page: Page, browser: Browser, log_in: LogIn, tmp_path: Path
 ) -> None:
@@ -575,7 +580,7 @@ async def test_a_turn_has_a_page_of_its_own_with_a_download(
             await browser.press(f"[data-form={form}]")
             await browser.sees("#exported", "Saved.")
             file = tmp_path / f"alice-turn-7.{form}"
-            await browser.until(lambda _, file=file: file.exists())
+            await browser.until(partial(_exists, file))
         head, *lines = map(json.loads, (tmp_path / "alice-turn-7.jsonl").read_text().splitlines())
         assert head == {"agent": "alice", "turn": harness.turns[0]}
         assert lines == [event for event in harness.events if event["turn"] == 7]

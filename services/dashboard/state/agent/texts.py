@@ -5,7 +5,6 @@ from itertools import islice
 from typing import Final
 
 from services.dashboard.state import shown
-from services.dashboard.state.agent.checks import text
 from services.dashboard.state.tables import Json, Row
 from wire.agent_web.edits import Change
 
@@ -22,14 +21,13 @@ class Texts:
         self.cut = False
         """Whether the row does not have all of them."""
 
-    def prose(self, value: object, label: str = "") -> Row:
+    def prose(self, text: str, label: str = "") -> Row:
         """Return a block with a text in any language, without the colours of a terminal."""
-        whole = _COLOUR.sub("", text(value)).replace("\r\n", "\n")
+        whole = _COLOUR.sub("", text).replace("\r\n", "\n")
         return _block("text", label, whole, shown.message(self._take(whole)))
 
-    def code(self, value: object, label: str = "") -> Row:
+    def code(self, whole: str, label: str = "") -> Row:
         """Return a block with a text that is read exactly."""
-        whole = text(value)
         return _block("code", label, whole, shown.exactly(self._take(whole)))
 
     def diff(self, change: Change) -> Row:

@@ -7,19 +7,20 @@ from typing import Final, TypeAlias
 from services.dashboard.state.agent.checks import (
     MAX_ITEMS,
     MAX_NAME,
-    Data,
     cut,
-    integer,
     name,
-    text,
 )
 from services.dashboard.state.agent.texts import Texts
 from services.dashboard.state.tables import Json
 from wire.agent_web.edits import PATHS, TOOLS, changes, path_of
+from wire.agent_web.values import text
 
 TITLE: Final = 200
 OWN: Final = "mcp__hive__"
 """The beginning of the names of the hive's tools."""
+
+Data: TypeAlias = Mapping[str, object]
+"""An object of JSON, unchecked."""
 
 Described: TypeAlias = tuple[str, list[Json]]
 """The title of a call, which is one line, and its blocks."""
@@ -35,11 +36,9 @@ def shown_name(tool: str) -> Json:
     return name(f"hive {tool.removeprefix(OWN)}" if own else tool.replace(" ", "\N{OPEN BOX}"))
 
 
-def counts(value: object) -> list[Json]:
+def counts(tools: Mapping[str, int]) -> list[Json]:
     """Return the tools with their numbers of calls, most called first."""
-    if not isinstance(value, dict):
-        return []
-    found = sorted(((str(key), integer(calls)) for key, calls in value.items()), key=_most)
+    found = sorted(tools.items(), key=_most)
     return [{"tool": shown_name(tool), "calls": calls} for tool, calls in found[:MAX_ITEMS]]
 
 
@@ -70,7 +69,7 @@ def _pattern(arguments: Data, texts: Texts) -> Described:
 
 
 def _send(arguments: Data, texts: Texts) -> Described:
-    body = texts.prose(arguments.get("body"), "message")
+    body = texts.prose(text(arguments.get("body")), "message")
     rest = _rest(arguments, texts, without=("to", "body"))
     return f"to {_first_line(text(arguments.get('to')))}", [body, *rest]
 

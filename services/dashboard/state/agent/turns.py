@@ -1,97 +1,87 @@
 """The state of an agent's harness, its turns, and its days, each as a row."""
 
-import re
 from typing import Final
 
 from services.dashboard.state.agent.checks import (
-    Data,
-    dictionaries,
-    integer,
+    MAX_ITEMS,
     messages,
     microseconds,
     name,
-    number,
     sentence,
-    word,
 )
 from services.dashboard.state.agent.tools import counts
 from services.dashboard.state.tables import Json, Row
+from wire.agent_web import Day, State, Step
+from wire.agent_web import Turn as ReportedTurn
 from wire.records.ledger import Cost, Turn
 
-_FIGURES: Final = (
-    "first_request_ms",
-    "first_token_ms",
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "context_tokens",
-    "tool_calls",
-    "denied",
-    "open_threads",
-    "open_reminders",
-)
-_DAY: Final = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]")
+MAX_STEP: Final = 500
 
 
-def state_row(state: Data) -> Row:
+def state_row(state: State) -> Row:
     """Return the state that the agent's harness reports about itself."""
     return {
-        "state": word(state.get("state")),
-        "reason": sentence(state.get("reason")),
-        "since": microseconds(state.get("since")),
-        "until": microseconds(state.get("until")),
-        "activity": sentence(state.get("activity"), 200),
-        "model": name(state.get("model")),
-        "effort": name(state.get("effort")),
-        "session": name(state.get("session")),
-        "context_tokens": integer(state.get("context_tokens")),
-        "context_limit": integer(state.get("context_limit")),
-        "cost_today": number(state.get("cost_today_usd")),
-        "turn": integer(state.get("turn")) or None,
-        "stored": state.get("stored") is not False,
+        "state": state.state,
+        "reason": sentence(state.reason),
+        "since": microseconds(state.since),
+        "until": microseconds(state.until),
+        "activity": sentence(state.activity, 200),
+        "model": name(state.model),
+        "effort": name(state.effort),
+        "session": name(state.session),
+        "context_tokens": state.context_tokens,
+        "context_limit": state.context_limit,
+        "cost_today": state.cost_today_usd,
+        "turn": state.turn or None,
+        "stored": state.stored,
     }
 
 
-def todo_rows(todo: Data) -> list[Json]:
+def todo_rows(steps: tuple[Step, ...]) -> list[Json]:
     """Return the steps of the agent's own list, as far as pages show them."""
     return [
-        {"text": sentence(step.get("text"), 500), "state": word(step.get("state"))}
-        for step in dictionaries(todo.get("items"))
+        {"text": sentence(step.text, MAX_STEP), "state": step.state} for step in steps[:MAX_ITEMS]
     ]
 
 
-def turn_row(turn: Data) -> Row:
+def turn_row(turn: ReportedTurn) -> Row:
     """Return a turn with its figures; times in microseconds, the cost in US dollars."""
     return {
-        "id": integer(turn.get("id")),
-        "started": microseconds(turn.get("started")),
-        "ended": microseconds(turn.get("ended")),
-        "outcome": word(turn.get("outcome")),
-        "messages": messages(turn.get("woken_by")),
-        "model": name(turn.get("model")),
-        "session": name(turn.get("session")),
-        "seconds": number(turn.get("seconds")),
-        "cost": number(turn.get("cost_usd")),
-        "tools": counts(turn.get("tools")),
-        "error": sentence(turn.get("error")),
-        **{figure: integer(turn.get(figure)) for figure in _FIGURES},
+        "id": turn.id,
+        "started": microseconds(turn.started),
+        "ended": microseconds(turn.ended),
+        "outcome": turn.outcome,
+        "messages": messages(turn.woken_by),
+        "model": name(turn.model),
+        "session": name(turn.session),
+        "seconds": turn.seconds,
+        "cost": turn.cost_usd,
+        "tools": counts(turn.tools),
+        "error": sentence(turn.error),
+        "first_request_ms": turn.first_request_ms or 0,
+        "first_token_ms": turn.first_token_ms or 0,
+        "input_tokens": turn.input_tokens,
+        "output_tokens": turn.output_tokens,
+        "cache_read_tokens": turn.cache_read_tokens,
+        "cache_write_tokens": turn.cache_write_tokens,
+        "context_tokens": turn.context_tokens,
+        "tool_calls": turn.tool_calls,
+        "denied": turn.denied,
+        "open_threads": turn.open_threads,
+        "open_reminders": turn.open_reminders,
     }
 
 
-def day_row(day: Data) -> Row | None:
-    """Return the figures of a day; None if its date is not one."""
-    date = day.get("day")
-    if not isinstance(date, str) or not _DAY.fullmatch(date):
-        return None
+def day_row(day: Day) -> Row:
+    """Return the figures of a day."""
     return {
-        "day": date,
-        "turns": integer(day.get("turns")),
-        "seconds": number(day.get("seconds")),
-        "cost": number(day.get("cost_usd")),
-        "input_tokens": integer(day.get("input_tokens")),
-        "output_tokens": integer(day.get("output_tokens")),
-        "tools": counts(day.get("tools")),
+        "day": day.day,
+        "turns": day.turns,
+        "seconds": day.seconds,
+        "cost": day.cost_usd,
+        "input_tokens": day.input_tokens,
+        "output_tokens": day.output_tokens,
+        "tools": counts(day.tools),
     }
 
 
@@ -101,13 +91,13 @@ def recorded_turn_row(turn: Turn) -> Row:
         "id": turn.turn,
         "started": turn.started,
         "ended": turn.ended,
-        "outcome": word(turn.outcome),
+        "outcome": turn.outcome,
         "messages": [],
         "model": name(turn.model),
         "session": name(turn.session),
         "seconds": turn.duration / 1e6,
         "cost": turn.cost / 1e6,
-        "tools": counts(dict(turn.tools)),
+        "tools": counts(turn.tools),
         "error": sentence(turn.error),
         "first_request_ms": turn.first_request // 1000,
         "first_token_ms": turn.first_token // 1000,
