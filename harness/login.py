@@ -9,7 +9,7 @@ import sys
 
 from harness.claude.program import binary
 from harness.claude.user_file import UserFile
-from harness.config import Paths
+from harness.config import ConfigError, Paths, load
 
 if __name__ == "__main__":
     program = binary()
@@ -20,5 +20,10 @@ if __name__ == "__main__":
     paths = Paths.from_environment()
     if note := UserFile(paths.claude, paths.claude.parent).repair():
         sys.stderr.write(f"{note}\n")
+    try:
+        # The operator's variables, such as a proxy: the login needs the network, as turns do.
+        os.environ.update(load(paths.config).environment)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
     os.environ["CLAUDE_CONFIG_DIR"] = str(paths.claude)
     os.execv(program, [str(program), "auth", "login"])  # noqa: S606 - the purpose of this module

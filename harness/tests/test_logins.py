@@ -157,19 +157,35 @@ open({str(pid)!r}, "w").write(str(child.pid))
 
 async def test_the_operator_logs_an_agent_in(harness: Harness, hive: Hive) -> None:
     """The real program names its page without a network; nobody has a code for it."""
-    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
-    await harness.start(nowhere, scripted_model_url=None)
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = proxy.sockets[0].getsockname()[1]
+    # The operator's variables are those of turns, and of the login.
+    variables = {
+        "HTTPS_PROXY": f"http://127.0.0.1:{port}",
+        "HTTP_PROXY": f"http://127.0.0.1:{port}",
+    }
+    await harness.start(scripted_model_url=None, environment=variables)
     await hive.until(lambda: hive.state == "needs-login")
     page = await hive.command("login", 60)
     assert page["address"].startswith("https://claude.com/cai/oauth/authorize?")
     assert (await hive.command("login"))["login"] == page["login"]
     refused = await hive.command("login-code", value="secret-1", login=page["login"] - 1)
     assert refused == {"error": "This login is over. Begin a new one."}
-    failed = await hive.command("login-code", 120, value="secret-1#state", login=page["login"])
+    state = page["address"].partition("state=")[2].partition("&")[0]
+    failed = await hive.command("login-code", 120, value=f"secret-1#{state}", login=page["login"])
     assert failed["error"].startswith("The login failed")
+    assert any(line.startswith(b"CONNECT ") for line in asked)
     again = await hive.command("login", 60)
     assert again["login"] > page["login"]
     assert (await hive.command("login-cancel", login=again["login"])) == {
         "text": "The login was cancelled."
     }
     assert "secret-1" not in harness.log() + str(failed)
+    proxy.close()
