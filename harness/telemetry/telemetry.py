@@ -135,6 +135,7 @@ class Telemetry:
             except ToolError as exc:
                 if not self._retry.failures:
                     log.warning("the hive does not take spans: %s", exc)
+                # The hive does not say when it would take the next spans.
                 await asyncio.sleep(self._retry.failed())
             else:
                 self._retry.succeeded()

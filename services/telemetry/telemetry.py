@@ -133,6 +133,7 @@ class Telemetry:
         for _ in range(MAX_TRIES - 1):
             if await self._try(batch):
                 return
+            # No event tells that a collector on the network takes spans again.
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RETRY)
         if not await self._try(batch):
