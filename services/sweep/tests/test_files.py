@@ -13,7 +13,6 @@ from services.sweep import files
 from services.sweep.files import EVENTS, TURNS, sweep
 
 DAY = 86400
-NOW = time.time()
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +38,8 @@ def make(
 
 def fill(database: sqlite3.Connection, ages: list[float], size: int = 10) -> None:
     database.execute("BEGIN")
-    rows = [(NOW - age * DAY, "x" * size) for age in ages]
+    now = time.time()
+    rows = [(now - age * DAY, "x" * size) for age in ages]
     database.executemany("INSERT INTO events (at, data) VALUES (?, ?)", rows)
     database.execute("COMMIT")
 
@@ -118,7 +118,7 @@ def test_a_busy_week_is_bounded_by_its_size(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_turns_are_kept_for_ninety_days() -> None:
     with closing(make(TURNS.file, "turns", "started")) as database:
-        rows = [(NOW - age * DAY,) for age in (100, 91, 89, 0)]
+        rows = [(time.time() - age * DAY,) for age in (100, 91, 89, 0)]
         database.executemany("INSERT INTO turns (started) VALUES (?)", rows)
         sweep()
         assert count(database, "turns") == 2
