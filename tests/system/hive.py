@@ -199,6 +199,12 @@ class Hive:
         )
         return str(answer["result"])
 
+    def until_settled(self, number: int, *wanted: str, timeout: float = 120) -> str:
+        """Wait until a message is in one of the states, `acknowledged` by default; return it."""
+        states = wanted or ("acknowledged",)
+        answer = self._ask(timeout, do="until_settled", message=number, wanted=list(states))
+        return str(answer["result"])
+
     def popen(self, *command: str, **options: Any) -> "subprocess.Popen[str]":
         """Start `command` inside; killing the process also kills the command."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

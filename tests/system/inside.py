@@ -2,7 +2,8 @@
 
 import json
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ MACHINED = (
 )
 PROBES = Path(__file__).parent / "probes"
 APPLIED = "/var/lib/hyperhive/git/applied"
+WEB = "/var/lib/hyperhive/web"
 COMMIT = """
 set -e
 export GIT_DIR=$1
@@ -27,6 +29,27 @@ commit=$(git commit-tree -m test "$tree")
 git update-ref "refs/tags/test-$commit" "$commit"
 echo "$commit"
 """
+
+
+@contextmanager
+def configured(hive: Hive, agent: str, text: str, files: dict[str, str]) -> Iterator[None]:
+    """Have an agent with `text` as its agent.toml, and with these files in /state; remove it."""
+    hive.hivectl("spawn", agent, timeout=120)
+    try:
+        for name, content in files.items():
+            inside(hive, agent, "tee", f"/state/{name}", stdin=content)
+        reconfigure(hive, agent, text)
+        yield
+    finally:
+        hive.hivectl("destroy", agent, "--purge", "--yes", timeout=120)
+        hive.run("rm", "-rf", f"{APPLIED}/{agent}")
+
+
+def reconfigure(hive: Hive, agent: str, text: str) -> None:
+    """Deploy `text` as the agent.toml of an agent that approvals does not know."""
+    answer = probe(hive, "deploy", agent, commit_file(hive, agent, text))
+    assert (answer["result"], answer["note"]) == ("done", "")
+    until_state(hive, agent, "idle", "TurnState")
 
 
 def leader(hive: Hive, agent: str) -> int:
@@ -49,6 +72,44 @@ def inside(
     """Run `command` as root of the container, with more rights than its harness has."""
     enter = ["nsenter", "--target", str(leader(hive, agent)), "--all", "--setuid=0", "--setgid=0"]
     return hive.run(*enter, *command, input=stdin, check=check, timeout=120)
+
+
+def property_of(hive: Hive, agent: str, name: str) -> Any:
+    """Return a property of an agent, as lifecycle shows it."""
+    target = (names.LIFECYCLE, names.agent_path(agent), names.AGENT_INTERFACE)
+    return shown(hive, *target, name)
+
+
+def web(hive: Hive, agent: str, path: str) -> Any:
+    """Ask the socket on which a harness shows its agent's turns."""
+    socket = f"{WEB}/{agent}/web.sock"
+    found = hive.run("curl", "-sf", "--max-time", "20", "--unix-socket", socket, f"http://x{path}")
+    return json.loads(found.stdout)
+
+
+def events(hive: Hive, agent: str, *types: str, after: int = 0) -> list[dict[str, Any]]:
+    """Return an agent's events of these types (of all types without any), oldest first.
+
+    Args:
+        hive: the hive.
+        agent: the agent.
+        types: the types.
+        after: the number of the last event before them; 0: of the newest events.
+    """
+    query = f"after={after}&limit=500" if after else "limit=500"
+    found: list[dict[str, Any]] = web(hive, agent, f"/v1/events?{query}")["events"]
+    return [event for event in found if not types or event["type"] in types]
+
+
+def last_event(hive: Hive, agent: str) -> int:
+    """Return the number of an agent's last event."""
+    return int(web(hive, agent, "/v1/state")["last_seq"])
+
+
+def message(hive: Hive, number: int) -> dict[str, Any]:
+    """Return a message by its id."""
+    found = hivectl(hive, "history", "--limit", "1000")
+    return dict(next(one for one in found if one["id"] == number))
 
 
 def mcp(hive: Hive, agent: str, **request: Any) -> Any:

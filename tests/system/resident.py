@@ -21,7 +21,9 @@ These are the requests; each has an `id` that its answer repeats:
 - `{"do": "until_absent", "target": [DESTINATION, PATH, INTERFACE], "timeout": SECONDS}` waits until
   no object below PATH has INTERFACE;
 - `{"do": "until_message", "filter": {"to": NAME, "kind": KIND}, "words": TEXT, "timeout": SECONDS}`
-  waits for a message with these words; the answer is `{"result": BODY}`.
+  waits for a message with these words; the answer is `{"result": BODY}`;
+- `{"do": "until_settled", "message": NUMBER, "wanted": [...], "timeout": SECONDS}` waits until a
+  message has one of the states; the answer is `{"result": STATE}`.
 
 The answer to a request that fails is `{"error": NAME, "text": SENTENCE}`.
 """
@@ -179,6 +181,20 @@ class Resident:
                 for message in reversed(await broker.list_messages(asked, 100)):
                     if request["words"] in message.body:
                         return {"result": message.body}
+                await anext(signals)
+
+    async def _until_settled(self, request: dict[str, Any]) -> dict[str, Any]:
+        bus = await self._connected()
+        broker, number = BrokerClient(bus), request["message"]
+        asked = MessageFilter(after=number - 1, before=number + 1)
+        async with (
+            asyncio.timeout(request["timeout"]),
+            bus.subscribe(sender=names.BROKER) as signals,
+        ):
+            while True:
+                [message] = await broker.list_messages(asked, 1)
+                if message.state in request["wanted"]:
+                    return {"result": message.state}
                 await anext(signals)
 
     async def _connected(self) -> Bus:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.tests import greeter
 from tests.system.hive import Hive
-from tests.system.inside import APPLIED, call, commit_file, hivectl, probe, refused, wait_for_inbox
+from tests.system.inside import call, configured, hivectl, probe, refused, wait_for_inbox
 
 pytestmark = pytest.mark.system
 
@@ -58,12 +58,8 @@ def file() -> str:
 @pytest.fixture(scope="module")
 def erin(swarm: Hive) -> Iterator[Hive]:
     """Add the agent erin with that configuration, and give her one turn."""
-    swarm.hivectl("spawn", "erin", timeout=120)
-    answer = probe(swarm, "deploy", "erin", commit_file(swarm, "erin", file()))
-    assert (answer["result"], answer["note"]) == ("done", "")
-    yield swarm
-    swarm.hivectl("destroy", "erin", "--purge", "--yes", timeout=120)
-    swarm.run("rm", "-rf", f"{APPLIED}/erin")
+    with configured(swarm, "erin", file(), {}):
+        yield swarm
 
 
 def processes(hive: Hive) -> dict[str, dict[str, list[str]]]:

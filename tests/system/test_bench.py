@@ -1,10 +1,12 @@
-"""The benches run on a hive; no test judges their figures."""
+"""The benches run on a hive; no test judges their figures, but for what a click has to do."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from bench.messages.measure import percentile
 from sandbox.hive import MODEL_HOST
 from tests.system.hive import PYTHON, REPO, Hive
 
@@ -13,7 +15,7 @@ pytestmark = [pytest.mark.system, pytest.mark.long]
 
 def module(hive: Hive, *arguments: str) -> dict[str, Any]:
     command = ["env", f"PYTHONPATH={REPO}", PYTHON, "-B", "-m", *arguments]
-    figures: dict[str, Any] = json.loads(hive.run(*command, timeout=300).stdout.splitlines()[-1])
+    figures: dict[str, Any] = json.loads(hive.run(*command, timeout=600).stdout.splitlines()[-1])
     return figures
 
 
@@ -50,3 +52,15 @@ def test_turns_are_measured_both_ways(swarm: Hive) -> None:
     assert found["classic"]["latency"].keys() == {"first", "later"}
     assert found["hive"]["latency"]["later"] < found["classic"]["latency"]["later"]
     assert found["hive"]["idle"] > found["hive"]["closed"] > 0
+
+
+def test_a_cancelled_turn_is_over_within_a_second(
+    swarm: Hive, measured: Callable[[str], None]
+) -> None:
+    found = module(swarm, "bench.cancel.measure", "50")
+    for kind in ("command", "answer"):
+        assert len(found[kind]) == 50
+        p50, p99, longest = (percentile(found[kind], share) for share in (0.5, 0.99, 1.0))
+        figures = f"p50 {p50:.3f} s, p99 {p99:.3f} s, longest {longest:.3f} s"
+        measured(f"click to idle ({kind}): {figures}")
+        assert p99 < 1, figures

@@ -1,12 +1,10 @@
 """The operator watches an agent at work in a terminal, and talks with it."""
 
 import json
-import subprocess
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from tests.system.following import following
 from tests.system.hive import Hive
 from tests.system.inside import hivectl, inside, probe
 
@@ -35,35 +33,13 @@ def test_chat_shows_the_turn_until_the_answer_is_there(swarm: Hive) -> None:
     assert today["cost_today"] >= recorded["cost"] > 0
 
 
-@pytest.fixture
-def watching(swarm: Hive) -> Iterator["subprocess.Popen[str]"]:
-    """Run `hivectl watch -f` of alice."""
-    running = swarm.popen("hivectl", "watch", "alice", "-f", "--json", "-n", "1")
-    assert running.stdout
-    assert running.stdout.readline()
-    yield running
-    running.terminate()
-    running.communicate(timeout=20)
-
-
-def until(running: "subprocess.Popen[str]", type: str, words: str) -> dict[str, Any]:
-    """Return the next event of the type with these words."""
-    assert running.stdout
-    for line in running.stdout:
-        event: dict[str, Any] = json.loads(line)
-        if event["type"] == type and words in line:
-            return event
-    raise AssertionError(f"hivectl ended without {type} {words}")
-
-
-def test_watch_goes_on_when_the_harness_is_back(
-    swarm: Hive, watching: "subprocess.Popen[str]"
-) -> None:
-    swarm.hivectl("send", "alice", "what are six times seven, first?")
-    first = until(watching, "turn-end", "done")
-    inside(swarm, "alice", "systemctl", "restart", "hive-harness")
-    swarm.hivectl("send", "alice", "what are six times seven, again?")
-    second = until(watching, "turn-end", "done")
+def test_watch_goes_on_when_the_harness_is_back(swarm: Hive) -> None:
+    with following(swarm, "alice") as watching:
+        swarm.hivectl("send", "alice", "what are six times seven, first?")
+        first = watching.until("turn-end", "done")
+        inside(swarm, "alice", "systemctl", "restart", "hive-harness")
+        swarm.hivectl("send", "alice", "what are six times seven, again?")
+        second = watching.until("turn-end", "done")
     assert second["seq"] > first["seq"]
 
 

@@ -1,17 +1,14 @@
 """The socket on which a harness shows its agent's turns: who reaches it, and what they see."""
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import inside, until_idle, until_state, until_told
+from tests.system.inside import WEB, inside, until_idle, until_state, until_told, web
 
 pytestmark = pytest.mark.system
 
-WEB = "/var/lib/hyperhive/web"
 PYTHON = "/usr/lib/hyperhive/bin/python"
 CONNECT = "from wire import web_socket; web_socket.connect('alice').close(); print('connected')"
 
@@ -20,12 +17,6 @@ def connect(hive: Hive, *user: str) -> str:
     """Connect to alice's harness as a user of the host; return what came of it."""
     done = hive.run("setpriv", *user, PYTHON, "-c", CONNECT, check=False)
     return str(done.stdout + done.stderr).splitlines()[-1]
-
-
-def get(hive: Hive, path: str) -> Any:
-    socket = f"{WEB}/alice/web.sock"
-    found = hive.run("curl", "-sf", "--max-time", "20", "--unix-socket", socket, f"http://x{path}")
-    return json.loads(found.stdout)
 
 
 NOBODY = ("--reuid=nobody", "--regid=nogroup", "--clear-groups")
@@ -45,14 +36,14 @@ def test_it_shows_a_turn_with_its_figures(swarm: Hive) -> None:
     swarm.hivectl("send", "alice", "what is 600 plus 66")
     until_told(swarm, "operator", "message", "666")
     until_state(swarm, "alice", "idle", "TurnState")
-    newest = get(swarm, "/v1/turns?limit=1")["turns"][0]
-    events = get(swarm, f"/v1/events?turn={newest['id']}")["events"]
+    newest = web(swarm, "alice", "/v1/turns?limit=1")["turns"][0]
+    events = web(swarm, "alice", f"/v1/events?turn={newest['id']}")["events"]
     kinds = [event["type"] for event in events]
     assert kinds[0] == "wake"
     assert {"tool-use", "tool-result", "text", "result"} <= set(kinds)
     assert newest["woken_by"][0]["from"] == "operator"
     assert newest["tools"] == {"mcp__hive__send": 1}
-    state = get(swarm, "/v1/state")
+    state = web(swarm, "alice", "/v1/state")
     assert state["stored"] is True
     assert state["last_seq"] >= events[-1]["seq"]
 
@@ -91,4 +82,4 @@ def test_a_rebuild_makes_it_for_an_agent_that_lacks_it(alice: Hive) -> None:
     until_idle(alice)
     assert alice.run("stat", "-c", "%a", f"{WEB}/alice").stdout == "711\n"
     alice.hivectl("restart", "alice", timeout=120)
-    assert get(alice, "/v1/state")["state"]
+    assert web(alice, "alice", "/v1/state")["state"]

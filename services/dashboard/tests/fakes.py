@@ -2,6 +2,7 @@
 
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -62,6 +63,7 @@ class FakeBroker(Interface, name=names.BROKER):
         self.log: list[Message] = earlier.log if earlier else []
         self.read: list[int] = earlier.read if earlier else []
         self.questions: list[Question] = earlier.questions if earlier else []
+        self._listing = asyncio.Event()
 
     def message(self, number: int) -> Message:
         return self.log[number - 1]
@@ -183,8 +185,14 @@ class FakeBroker(Interface, name=names.BROKER):
         )
         self.QuestionResolved(question.asker, number, question.recipient, "cancelled")
 
+    async def listed(self) -> None:
+        """Wait until somebody asks for the questions."""
+        await self._listing.wait()
+
     @method(allow=OPERATOR)
     async def ListQuestions(self, filter: Dict, limit: UInt32) -> list[Question]:
+        self._listing.set()
+        self._listing = asyncio.Event()
         wanted = decode(QuestionFilter, filter)
         found = [
             one

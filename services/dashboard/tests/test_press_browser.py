@@ -258,9 +258,9 @@ async def test_an_agent_cannot_keep_controls_from_acting(
     async def ask_and_cancel() -> None:
         while True:
             hive.broker.cancel(hive.broker.ask("alice", "operator", "And now?"))
-            await asyncio.sleep(0.05)
+            await hive.broker.listed()
             number = hive.broker.ask("alice", "operator", "And now?")
-            await asyncio.sleep(0.2)
+            await hive.broker.listed()
             hive.broker.cancel(number)
 
     flood = asyncio.create_task(ask_and_cancel())

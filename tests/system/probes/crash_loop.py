@@ -5,12 +5,16 @@ of systemd-nspawn and of the unit; only its program is /bin/false, and there is 
 Prints the number of starts and of those that systemd-nspawn did not reach as JSON.
 """
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from wire import names
+from wire.bus import Bus
+from wire.signals import SignalStream
 
 TEMPLATE = Path("/usr/lib/systemd/system/systemd-nspawn@.service")
 RUNTIME = Path("/run/systemd/system")
@@ -20,18 +24,12 @@ OWN = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=0\n"
 LEFT_OUT = ("Requires", "After", "PropagatesStopTo", "IPEgressFilterPath")
 """Settings about other units, which belong to the agent's own."""
 LONGEST = 1500.0
+SYSTEMD = "org.freedesktop.systemd1"
+MANAGER = (SYSTEMD, "/org/freedesktop/systemd1", f"{SYSTEMD}.Manager")
 
 
 def systemctl(*arguments: str) -> bool:
     return subprocess.run(["systemctl", "--quiet", *arguments]).returncode == 0
-
-
-def shown(unit: str) -> tuple[str, int]:
-    """Return the state of the unit, and how often systemd has restarted it."""
-    show = ["systemctl", "show", "--property=ActiveState,NRestarts", unit]
-    lines = subprocess.run(show, stdout=subprocess.PIPE, text=True).stdout.split()
-    values = dict(line.split("=") for line in lines)
-    return values["ActiveState"], int(values["NRestarts"])
 
 
 def without(text: str, names: tuple[str, ...]) -> str:
@@ -53,24 +51,49 @@ def prepare(machine: str) -> str:
     return f"loop@{machine}.service"
 
 
-def loop(unit: str, wanted: int) -> tuple[int, int]:
+class Unit:
+    """A unit, as its properties on the bus tell of it."""
+
+    def __init__(self, bus: Bus, path: str) -> None:
+        self._bus = bus
+        self._path = path
+
+    async def get(self, interface: str, name: str) -> object:
+        get = (SYSTEMD, self._path, names.PROPERTIES, "Get", "ss")
+        return await self._bus.call1(*get, f"{SYSTEMD}.{interface}", name)
+
+    async def restarts(self, wanted: int, changes: SignalStream) -> int:
+        """Wait until the unit has ended, or was restarted often enough; return how often it was."""
+        while await self.get("Unit", "ActiveState") not in ("inactive", "failed"):
+            if int(str(await self.get("Service", "NRestarts"))) >= wanted:
+                break
+            await anext(changes)
+        return int(str(await self.get("Service", "NRestarts")))
+
+
+async def loop(name: str, wanted: int) -> tuple[int, int]:
+    """Start the unit again and again; return the starts, and those that were refused."""
     starts = refused = 0
-    deadline = time.monotonic() + LONGEST
-    while starts < wanted and time.monotonic() < deadline:
-        if not systemctl("start", unit):
-            refused += 1
-            continue
-        state, restarts = shown(unit)
-        while state not in ("inactive", "failed") and starts + restarts < wanted:
-            time.sleep(0.1)
-            state, restarts = shown(unit)
-        starts += restarts + 1
+    bus = await Bus.connect()
+    await bus.call(*MANAGER, "Subscribe")
+    path = await bus.call1(*MANAGER, "LoadUnit", "s", name)
+    unit = Unit(bus, path)
+    async with (
+        asyncio.timeout(LONGEST),
+        bus.subscribe(path=path, member="PropertiesChanged") as changes,
+    ):
+        while starts < wanted:
+            if await asyncio.to_thread(systemctl, "start", name):
+                starts += await unit.restarts(wanted - starts, changes) + 1
+            else:
+                refused += 1
+    await bus.close()
     return starts, refused
 
 
 unit = prepare(sys.argv[1])
 try:
-    starts, refused = loop(unit, int(sys.argv[2]))
+    starts, refused = asyncio.run(loop(unit, int(sys.argv[2])))
 finally:
     systemctl("stop", unit)
     subprocess.run(["rm", "-r", RUNTIME / f"{unit}.d", RUNTIME / "loop@.service"], check=True)
