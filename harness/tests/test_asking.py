@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from harness.tests.conftest import Harness
 from harness.tests.hive import Hive
 
 ASKS: dict[str, Any] = {"ask_tools": ["Bash(echo:*)"]}
+LIMIT = 6.0
+"""The time limit of a turn that works for half a second, and waits."""
 
 
 async def asked(hive: Hive, count: int = 1) -> dict[str, Any]:
@@ -30,14 +33,16 @@ async def said(hive: Hive, count: int = 1) -> str:
 
 
 async def test_a_command_waits_for_the_operator_and_runs(harness: Harness, hive: Hive) -> None:
-    await harness.start(**ASKS, turn_timeout=8.0)
+    await harness.start(**ASKS, turn_timeout=LIMIT)
     number = await hive.push("run echo $((40 + 2))")
     question = await asked(hive)
     assert question["question"] == "May I use Bash?\n\ncommand:\n    echo $((40 + 2))"
     await hive.until(lambda: hive.state == "waiting")
     [waiting] = [report for report in hive.reports if report.get("turn_state") == "waiting"]
     assert waiting["reason"] == "waits for the operator: Bash: echo $((40 + 2))"
-    await asyncio.sleep(9)  # longer than the turn's time limit, which does not run meanwhile
+    [wake] = harness.rows("hyperhive-events.sqlite", "SELECT at FROM events WHERE type = 'wake'")
+    # The turn's time limit is over then, unless it has not run meanwhile.
+    await asyncio.sleep(wake[0] + LIMIT + 0.5 - time.time())
     assert hive.state == "waiting"
     await hive.answer(0, ALLOW_ONCE)
     assert await said(hive) == "42"
@@ -50,7 +55,7 @@ async def test_a_command_waits_for_the_operator_and_runs(harness: Harness, hive:
 
 
 async def test_the_time_limit_runs_on_after_the_answer(harness: Harness, hive: Hive) -> None:
-    await harness.start(ask_tools=["Bash"], turn_timeout=8.0)
+    await harness.start(ask_tools=["Bash"], turn_timeout=LIMIT)
     await hive.push("run tail --pid=$$ -f /dev/null")
     await asked(hive)
     await hive.answer(0, ALLOW_ONCE)

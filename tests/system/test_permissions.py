@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from tests.system.following import following
 from tests.system.hive import Hive
 from tests.system.inside import (
     APPLIED,
     call,
     decide,
+    events,
     hivectl,
     inside,
+    last_event,
     refused,
     shown,
     until_ended,
@@ -23,7 +26,11 @@ from wire import names
 
 pytestmark = pytest.mark.system
 
-CONFIG = 'permissions = "ask"\nask_tools = ["Bash(echo:*)"] # all of them\n'
+CONFIG = """
+permissions = "ask"
+ask_tools = ["Bash(echo:*)"] # all of them
+wake_after_deploy = true
+"""
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +95,30 @@ def test_a_call_is_denied_with_a_reason_and_later_always_allowed(pia: Hive) -> N
     denied = wait_for_inbox(pia, "I ran it", "pia")["body"]
     assert denied.endswith("the operator has denied it, and says: Not today.")
     until_state(pia, "pia", "idle", "TurnState")
+    before = last_event(pia, "pia")
     number = waiting(pia, "echo always")
-    answered = pia.hivectl("answer", str(number), "Always allow").stdout
-    assert "allows Bash(echo always) to pia and is deployed when the turn is over" in answered
-    assert wait_for_inbox(pia, "I ran it", "pia")["body"] == "I ran it: always"
-    request = int(answered.split("request ")[1].split()[0])
-    ended = until_ended(pia, request)
-    assert (ended["state"], ended["requested_by"]) == ("deployed", "operator")
-    settings = json.loads(inside(pia, "pia", "cat", "/etc/hyperhive/harness.json").stdout)
-    assert settings["allowed_tools"] == ["Bash(echo always)"]
-    assert settings["ask_tools"] == ["Bash(echo:*)"]
+    with following(pia, "pia") as tail:
+        answered = pia.hivectl("answer", str(number), "Always allow").stdout
+        assert "allows Bash(echo always) to pia and is deployed when the turn is over" in answered
+        assert wait_for_inbox(pia, "I ran it", "pia")["body"] == "I ran it: always"
+        request = int(answered.split("request ")[1].split()[0])
+        ended = until_ended(pia, request)
+        assert (ended["state"], ended["requested_by"]) == ("deployed", "operator")
+        settings = json.loads(inside(pia, "pia", "cat", "/etc/hyperhive/harness.json").stdout)
+        assert settings["allowed_tools"] == ["Bash(echo always)"]
+        assert settings["ask_tools"] == ["Bash(echo:*)"]
+        woken = tail.until("wake", "was restarted with a new configuration by operator")
+        tail.until("turn-end", "done")
+    assert woken["data"]["messages"] == [], "a turn of its own"
+    why = f"Question {number}: the operator always allows Bash(echo always)"
+    assert why in woken["data"]["prompt"]
+    seen = events(pia, "pia", "wake", "permission", "tool-result", "turn-end", after=before)
+    kinds = [event["type"] for event in seen]
+    # The call is answered in the turn that made it, and the deploy comes after it.
+    first = ["wake", "permission", "permission", "tool-result", "tool-result", "turn-end", "wake"]
+    assert kinds[:7] == first
+    assert [event["data"].get("answer") for event in seen[1:3]] == [None, ["Always allow"]]
+    until_state(pia, "pia", "idle", "TurnState")
     pia.hivectl("send", "pia", "run echo always")
     assert wait_for_inbox(pia, "I ran it", "pia")["body"] == "I ran it: always"
     assert asked(pia) == []

@@ -1,12 +1,21 @@
 """Turns in a real container: cancelled, killed again and again, begun with broken files."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.system.hive import Hive
-from tests.system.inside import hivectl, inside, until_state, until_told
+from tests.system.inside import (
+    events,
+    hivectl,
+    inside,
+    last_event,
+    message,
+    until_state,
+    until_told,
+)
 
 pytestmark = pytest.mark.system
 
@@ -58,10 +67,7 @@ def test_a_cancelled_turn_leaves_nothing(bob: Hive) -> None:
     until_state(bob, "bob", "idle", "TurnState")
     assert group(bob, "turn") == []
     assert len(group(bob, "claude")) == 2, "Claude Code and its relay stay"
-    held = [
-        m for m in hivectl(bob, "history", "--agent", "bob", "--limit", "1000") if m["id"] == number
-    ]
-    assert held[0]["state"] in ("cancelled", "acknowledged")
+    assert state_of(bob, number) == "cancelled"
 
 
 def test_an_urgent_message_interrupts_the_turn(bob: Hive) -> None:
@@ -100,12 +106,18 @@ def test_commands_reach_the_harness_and_survive_a_rebuild(bob: Hive) -> None:
 def test_a_broken_user_file_makes_no_dead_letter(bob: Hive, broken: str) -> None:
     work(bob, 0.31)
     answered(bob, 0.31)
+    before = last_event(bob, "bob")
     bob.hivectl("kill", "bob", timeout=60)
     for file in (f"{CLAUDE}/.claude.json", f"{ROOT}/.claude.json"):
         bob.run("sh", "-c", f"cat > {file}", input=broken)
     bob.hivectl("start", "bob", timeout=120)
-    bob.hivectl("send", "bob", "sleep 0.32")
+    number = int(hivectl(bob, "send", "bob", "sleep 0.32")["id"])
     answered(bob, 0.32)
+    bob.until_settled(number)
+    assert message(bob, number)["redeliveries"] == 0
+    [note] = events(bob, "bob", "note", after=before)
+    assert "/root/.claude/.claude.json was broken: it was put back" in note["data"]["text"]
+    assert json.loads(bob.run("cat", f"{CLAUDE}/.claude.json").stdout)
 
 
 @pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.long)])
@@ -141,9 +153,4 @@ def test_kills_in_the_middle_of_turns_lose_nothing(
 
 def state_of(hive: Hive, number: int) -> Any:
     """Return the state of a message."""
-    [found] = [
-        m
-        for m in hivectl(hive, "history", "--agent", "bob", "--limit", "1000")
-        if m["id"] == number
-    ]
-    return found["state"]
+    return message(hive, number)["state"]
