@@ -146,8 +146,12 @@ def _about_a_call(question: "Question", text: Sequence[str]) -> list[str]:
 
 def _known(question: "Question", typed: str) -> str | None:
     """Return the choice that was typed, as a text or a number."""
+    from wire.records.broker import have_numbers
+
     if typed in question.choices:
         return typed
+    if not have_numbers(question.choices):
+        return None
     if typed.isascii() and typed.isdigit() and 1 <= int(typed[:9]) <= len(question.choices):
         return question.choices[int(typed) - 1]
     return None

@@ -39,6 +39,7 @@ from wire.agent_web.records import (
     Written,
 )
 from wire.names import OPERATOR
+from wire.records.broker import have_numbers
 
 LABEL: Final = 9
 """The columns of the longest label."""
@@ -212,7 +213,11 @@ class EventLines:
         if data.answer is not None:
             answer = _result_text(data.answer)
             return Entry("answered", [Line(f"{words}: {answer}")], "yellow")
-        choices = [Line(f"{n}  {choice}") for n, choice in enumerate(data.choices[:CAUSES], 1)]
+        numbers = have_numbers(data.choices)
+        choices = [
+            Line(f"{n}  {choice}" if numbers else choice)
+            for n, choice in enumerate(data.choices[:CAUSES], 1)
+        ]
         return Entry("asks", [Line(words), *choices], "yellow")
 
     @_entry.register

@@ -90,6 +90,10 @@ def _without(column: int, row: Sequence[T]) -> list[T]:
 
 
 def _choices(q: "Question") -> list[str]:
+    from wire.records.broker import have_numbers
+
+    if q.choices and not have_numbers(q.choices):
+        return ["a text, or:", *map(one_line, q.choices)]
     return [f"{at}  {one_line(choice)}" for at, choice in enumerate(q.choices, 1)]
 
 

@@ -155,6 +155,18 @@ async def test_a_reason_does_not_go_with_a_permission(hive: FakeHive, hivectl: H
     assert hive.broker.calls == [("answer", 2, "red", "but darker")]
 
 
+@pytest.mark.parametrize("typed", ["1", "2", "I do not answer"])
+async def test_a_number_can_be_the_answer_to_a_form(
+    hive: FakeHive, hivectl: Hivectl, typed: str
+) -> None:
+    ways_out = ("Leave this out", "I do not answer")
+    hive.broker.question("alice", "operator", "How often?", *ways_out, permission="x")
+    shown = await hivectl("questions")
+    assert [line.split()[0] for line in shown.out.splitlines()[-3:]] == ["a", "Leave", "I"]
+    assert (await hivectl("answer", "1", typed)).code == 0
+    assert hive.broker.calls == [("answer", 1, typed)]
+
+
 async def test_always_allow_changes_agent_toml_and_answers(
     hive: FakeHive, hivectl: Hivectl
 ) -> None:

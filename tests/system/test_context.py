@@ -85,10 +85,10 @@ def test_claude_codes_own_questions_are_answered_by_the_operator(cleo: Hive) -> 
 def test_a_form_of_a_server_is_filled_in_by_the_operator(cleo: Hive) -> None:
     with following(cleo, "cleo") as tail:
         cleo.hivectl("send", "cleo", "play greet form")
-        answer(cleo, tail, {"Good day": ["Good day"], "times": ["3"]})
+        answer(cleo, tail, {"Good day": ["Good day"], "times": ["2"]})
     told = until_told(cleo, "operator", "message", "The greeter says: {")
     accepted = json.loads(told.removeprefix("The greeter says: "))
-    assert accepted == {"action": "accept", "content": {"word": "Good day", "times": 3}}
+    assert accepted == {"action": "accept", "content": {"word": "Good day", "times": 2}}
     until_state(cleo, "cleo", "idle", "TurnState")
 
 

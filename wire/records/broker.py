@@ -1,5 +1,6 @@
 """The records of org.hyperhive.Broker1. Times are microseconds since 1970, 0 for never."""
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -13,6 +14,18 @@ ALLOW_ALWAYS: Final = "Always allow"
 """The choice of a question about a permission that also adds its rule to agent.toml."""
 DENY: Final = "Deny"
 """The choice of a question about a permission that denies it; a text says why."""
+DECLINE: Final = "I do not answer"
+"""The choice of a field of a form that ends the form without answers."""
+LEAVE_OUT: Final = "Leave this out"
+"""The choice of a field of a form that leaves the field empty."""
+
+
+def have_numbers(choices: Collection[str]) -> bool:
+    """Return whether choices may be named by their numbers, from 1 on.
+
+    Where all of them are ways to give no answer, the answer may be a number itself.
+    """
+    return not set(choices) <= {DECLINE, LEAVE_OUT}
 
 
 class MessageState(StrEnum):

@@ -19,6 +19,7 @@ from wire.records.broker import (
     Question,
     QuestionFilter,
     QuestionState,
+    have_numbers,
 )
 from wire.records.codec import decode
 from wire.signals import Signal
@@ -127,7 +128,11 @@ class Questions(Source):
 
     @staticmethod
     def _notification(question: Question) -> Notification:
-        options = [f"{index}  {choice}" for index, choice in enumerate(question.choices, 1)]
+        numbers = have_numbers(question.choices)
+        options = [
+            f"{index}  {choice}" if numbers else choice
+            for index, choice in enumerate(question.choices, 1)
+        ]
         return Notification.of(
             "question",
             question.id,
