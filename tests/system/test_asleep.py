@@ -6,7 +6,7 @@ import pytest
 
 from tests.system.hive import Hive
 from tests.system.inside import until_asleep
-from tests.system.test_sleep import settings
+from tests.system.sleeping import settings
 from tests.system.test_stress import AGENTS, module, room_for_agents
 
 pytestmark = [pytest.mark.system, pytest.mark.long]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.system.hive import Hive
 from tests.system.inside import call, hivectl, refused, until_asleep, until_state
-from tests.system.test_sleep import sleepy
+from tests.system.sleeping import sleepy
 from wire import names
 
 __all__ = ["sleepy"]

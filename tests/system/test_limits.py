@@ -20,7 +20,7 @@ from tests.system.inside import (
     until_state,
     until_told,
 )
-from tests.system.test_sleep import settings
+from tests.system.sleeping import settings
 
 pytestmark = pytest.mark.system
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.system.hive import AGENTS, Hive
 from tests.system.inside import hivectl, leader, probe, until_idle, wait_for_inbox
-from tests.system.test_sleep import settings
+from tests.system.sleeping import settings
 
 pytestmark = pytest.mark.system
 
