@@ -33,11 +33,11 @@ echo "$commit"
 
 @contextmanager
 def configured(hive: Hive, agent: str, text: str, files: dict[str, str]) -> Iterator[None]:
-    """Have an agent with `text` as its agent.toml, and with these files in /state; remove it."""
+    """Have an agent with `text` as its agent.toml, and with these files by their paths; remove it."""
     hive.hivectl("spawn", agent, timeout=120)
     try:
-        for name, content in files.items():
-            inside(hive, agent, "tee", f"/state/{name}", stdin=content)
+        for path, content in files.items():
+            inside(hive, agent, "tee", path, stdin=content)
         reconfigure(hive, agent, text)
         yield
     finally:

@@ -40,9 +40,9 @@ LOST = "This is a new session, because the one before could not be continued"
 @pytest.fixture(scope="module")
 def cleo(swarm: Hive) -> Iterator[Hive]:
     """Add the agent cleo, with a server that does not end by itself and leaves a process."""
-    files = {Path(str(one.__file__)).name: Path(str(one.__file__)) for one in (greeter, stubborn)}
-    texts = {name: path.read_text() for name, path in files.items()}
-    with configured(swarm, "cleo", CONFIG, texts):
+    sources = [Path(str(one.__file__)) for one in (greeter, stubborn)]
+    files = {f"/state/{source.name}": source.read_text() for source in sources}
+    with configured(swarm, "cleo", CONFIG, files):
         yield swarm
 
 

@@ -30,15 +30,18 @@ SECOND = 1_000_000
 
 @pytest.fixture(scope="module")
 def lena(swarm: Hive) -> Iterator[Hive]:
-    """Add the agent lena, whose Claude Code has a login of its own: that tells ends of limits."""
-    account = {
-        "ANTHROPIC_BASE_URL": f"http://{MODEL_HOST}:{swarm.ports.model}",
-        "CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-scripted",
-    }
-    lines = [f'{name} = "{value}"' for name, value in account.items()]
-    section = "\n".join(["[harness.environment]", *lines])
-    with settings(swarm, ("", section)), configured(swarm, "lena", "# as usual\n", {}):
-        inside(swarm, "lena", "tee", LOGIN, stdin="{}")
+    """Add the agent lena, whose only credentials are a login: that tells the ends of limits."""
+    model = f'"http://{MODEL_HOST}:{swarm.ports.model}"'
+    account = f"""
+    [harness.environment]
+    ANTHROPIC_BASE_URL = {model}
+    CLAUDE_CODE_OAUTH_TOKEN = "sk-ant-oat01-scripted"
+    """
+    scripted = (f"scripted_model_url = {model}\n", "")
+    with (
+        settings(swarm, scripted, ("", account)),
+        configured(swarm, "lena", "# as usual\n", {LOGIN: "{}"}),
+    ):
         yield swarm
 
 
@@ -108,6 +111,20 @@ def test_a_login_that_has_expired_is_waited_for(lena: Hive) -> None:
     assert property_of(lena, "lena", "LoggedIn") is True
     assert message(lena, number)["redeliveries"] == 0
     until_told(lena, "manager", "logged-in", "lena is logged in")
+
+
+def test_an_agent_without_a_login_waits_for_one(lena: Hive) -> None:
+    inside(lena, "lena", "rm", LOGIN)
+    inside(lena, "lena", "systemctl", "restart", "hive-harness")
+    until_state(lena, "lena", "needs-login", "TurnState")
+    shown = hivectl(lena, "status", "lena")
+    assert (shown["logged_in"], shown["turn_reason"]) == (False, "there are no credentials")
+    assert "hivectl login lena" in shown["help"]
+    number = send(lena, "lena", "what is 700 plus 7?")
+    inside(lena, "lena", "tee", LOGIN, stdin="{}")
+    until_told(lena, "operator", "message", "707")
+    lena.until_settled(number)
+    until_state(lena, "lena", "idle", "TurnState")
 
 
 def test_an_overload_is_shown_from_the_first_reply_on(swarm: Hive) -> None:
