@@ -33,7 +33,7 @@ echo "$commit"
 
 @contextmanager
 def configured(hive: Hive, agent: str, text: str, files: dict[str, str]) -> Iterator[None]:
-    """Have an agent with `text` as its agent.toml, and with these files by their paths; remove it."""
+    """Have an agent with `text` as its agent.toml and with these files, and remove it at the end."""
     hive.hivectl("spawn", agent, timeout=120)
     try:
         for path, content in files.items():
@@ -50,6 +50,14 @@ def reconfigure(hive: Hive, agent: str, text: str) -> None:
     answer = probe(hive, "deploy", agent, commit_file(hive, agent, text))
     assert (answer["result"], answer["note"]) == ("done", "")
     until_state(hive, agent, "idle", "TurnState")
+
+
+def change_harness(hive: Hive, agent: str, **settings: Any) -> None:
+    """Restart the harness of an agent with other values in harness.json, until the next start."""
+    path = f"/var/lib/hyperhive/agents/{agent}/etc/hyperhive/harness.json"
+    known = json.loads(hive.run("cat", path).stdout)
+    hive.run("tee", path, input=json.dumps(known | settings))
+    inside(hive, agent, "systemctl", "restart", "hive-harness")
 
 
 def leader(hive: Hive, agent: str) -> int:

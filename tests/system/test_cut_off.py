@@ -1,6 +1,5 @@
 """Turns that take too long, and a Claude Code that does not start, in a real container."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from tests.system.hive import Hive
 from tests.system.inside import (
     call,
+    change_harness,
     configured,
     events,
     hivectl,
@@ -22,7 +22,6 @@ from tests.system.inside import (
 pytestmark = pytest.mark.system
 
 CONFIG = "turn_timeout = 10\nmax_attempts = 2\n"
-HARNESS = "/var/lib/hyperhive/agents/tim/etc/hyperhive/harness.json"
 FREEZE = "/sys/fs/cgroup/system.slice/hive-harness.service/claude/cgroup.freeze"
 REASON = "the turn took more than 10 s"
 
@@ -55,9 +54,7 @@ def test_a_turn_that_is_cut_off_goes_on_and_its_dead_letter_is_told(tim: Hive) -
 @pytest.fixture
 def hanging(tim: Hive) -> Iterator[Hive]:
     """Have each Claude Code of tim hang as soon as it starts."""
-    known = json.loads(tim.run("cat", HARNESS).stdout)
-    tim.run("tee", HARNESS, input=json.dumps(known | {"start_timeout": 3}))
-    inside(tim, "tim", "systemctl", "restart", "hive-harness")
+    change_harness(tim, "tim", start_timeout=3)
     until_state(tim, "tim", "idle", "TurnState")
     inside(tim, "tim", "tee", FREEZE, stdin="1")
     yield tim

@@ -9,6 +9,7 @@ from sandbox.hive import MODEL_HOST
 from tests.system.following import following
 from tests.system.hive import Hive
 from tests.system.inside import (
+    change_harness,
     configured,
     events,
     hivectl,
@@ -30,16 +31,14 @@ SECOND = 1_000_000
 
 @pytest.fixture(scope="module")
 def lena(swarm: Hive) -> Iterator[Hive]:
-    """Add the agent lena, whose only credentials are a login: that tells the ends of limits."""
-    model = f'"http://{MODEL_HOST}:{swarm.ports.model}"'
+    """Add the agent lena, whose Claude Code has a login: that tells the ends of limits."""
     account = f"""
     [harness.environment]
-    ANTHROPIC_BASE_URL = {model}
+    ANTHROPIC_BASE_URL = "http://{MODEL_HOST}:{swarm.ports.model}"
     CLAUDE_CODE_OAUTH_TOKEN = "sk-ant-oat01-scripted"
     """
-    scripted = (f"scripted_model_url = {model}\n", "")
     with (
-        settings(swarm, scripted, ("", account)),
+        settings(swarm, ("", account)),
         configured(swarm, "lena", "# as usual\n", {LOGIN: "{}"}),
     ):
         yield swarm
@@ -115,7 +114,7 @@ def test_a_login_that_has_expired_is_waited_for(lena: Hive) -> None:
 
 def test_an_agent_without_a_login_waits_for_one(lena: Hive) -> None:
     inside(lena, "lena", "rm", LOGIN)
-    inside(lena, "lena", "systemctl", "restart", "hive-harness")
+    change_harness(lena, "lena", scripted_model_url=None)
     until_state(lena, "lena", "needs-login", "TurnState")
     shown = hivectl(lena, "status", "lena")
     assert (shown["logged_in"], shown["turn_reason"]) == (False, "there are no credentials")
