@@ -33,7 +33,7 @@ echo "$commit"
 
 @contextmanager
 def configured(hive: Hive, agent: str, text: str, files: dict[str, str]) -> Iterator[None]:
-    """Have an agent with `text` as its agent.toml and with these files, and remove it at the end."""
+    """Have an agent with this agent.toml and these files, and remove it at the end."""
     hive.hivectl("spawn", agent, timeout=120)
     try:
         for path, content in files.items():
