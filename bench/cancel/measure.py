@@ -26,7 +26,7 @@ from wire.records.broker import SendOptions
 AGENT: Final = "alice"
 STATE: Final = Path("/var/lib/hyperhive/agents/alice/state")
 FIFO: Final = "bench-running"
-COMMAND: Final = f"run echo > /state/{FIFO}; sleep 600"
+COMMAND: Final = f"run echo > /state/{FIFO}; tail -f /dev/null"
 STORY: Final = "play long-story"
 LIMIT: Final = 120.0
 

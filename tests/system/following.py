@@ -8,16 +8,18 @@ from threading import Timer
 from typing import Any
 
 from tests.system.hive import Hive
+from tests.system.inside import last_event
 
 LIMIT = 120.0
 """Seconds until an event that does not come is given up."""
 
 
 class Following:
-    """The events that come after the beginning."""
+    """The events that come after the event `after`."""
 
-    def __init__(self, running: "subprocess.Popen[str]") -> None:
+    def __init__(self, running: "subprocess.Popen[str]", after: int) -> None:
         assert running.stdout
+        self._after = after
         self._running = running
         self._lines = running.stdout
 
@@ -28,7 +30,7 @@ class Following:
         try:
             for line in self._lines:
                 event: dict[str, Any] = json.loads(line)
-                if event["type"] == type and words in line:
+                if event["seq"] > self._after and event["type"] == type and words in line:
                     return event
         finally:
             timer.cancel()
@@ -37,12 +39,12 @@ class Following:
 
 @contextmanager
 def following(hive: Hive, agent: str) -> Iterator[Following]:
-    """Follow an agent that has an event at least."""
-    running = hive.popen("hivectl", "watch", agent, "-f", "--json", "-n", "1")
+    """Follow an agent from now on."""
+    after = last_event(hive, agent)
+    # The newest events and those that come: between them is no gap.
+    running = hive.popen("hivectl", "watch", agent, "-f", "--json", "-n", "500")
     try:
-        assert running.stdout
-        assert running.stdout.readline()
-        yield Following(running)
+        yield Following(running, after)
     finally:
         running.terminate()
         running.communicate(timeout=20)

@@ -19,8 +19,8 @@ from tests.system.inside import (
 
 pytestmark = pytest.mark.system
 
-WAIT = "until [ -e /state/go ]; do sleep 0.05; done; echo the end"
-ONCE = "test -e /state/begun && echo once more || { touch /state/begun; sleep 600.75; }"
+WAIT = "until [ -e /state/go ]; do timeout 0.1 tail -f /dev/null; done; echo the end"
+ONCE = "test -e /state/begun && echo once more || { touch /state/begun; tail -f /state/begun; }"
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def test_a_cancelled_turn_begins_again_with_its_message(alice: Hive) -> None:
     begun = "until [ -e /state/begun ]; do sleep 0.05; done"
     inside(alice, "alice", "timeout", "60", "sh", "-c", begun)
     said = alice.hivectl("cancel", "alice", "--requeue", timeout=30).stdout
-    assert "600.75" in said
+    assert "tail -f /state/begun" in said
     assert "The messages were given back." in said
     until_told(alice, "operator", "message", "I ran it: once more")
     alice.until_settled(number)
     assert message(alice, number)["redeliveries"] == 1
     ends = events(alice, "alice", "turn-end", after=before)
     assert [end["data"]["outcome"] for end in ends] == ["cancelled", "done"]
-    assert inside(alice, "alice", "pgrep", "-xf", "sleep 600.75", check=False).stdout == ""
+    assert inside(alice, "alice", "pgrep", "-xf", "tail -f /state/begun", check=False).stdout == ""
