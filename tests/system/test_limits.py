@@ -97,7 +97,7 @@ def test_an_agent_that_does_not_go_on_by_itself_waits_for_the_operator(lena: Hiv
 
 
 def test_a_login_that_has_expired_is_waited_for(lena: Hive) -> None:
-    number = send(lena, "lena", "play token-expired-once")
+    number = send(lena, "lena", "play token-expired-for 8")
     until_state(lena, "lena", "needs-login", "TurnState")
     shown = hivectl(lena, "status", "lena")
     assert shown["logged_in"] is False
