@@ -9,7 +9,16 @@ import pytest
 
 from hivectl.exit_codes import Exit
 from tests.system.hive import Hive
-from tests.system.inside import call, hivectl, inside, until_active, until_state, wait_for_inbox
+from tests.system.inside import (
+    call,
+    events,
+    hivectl,
+    inside,
+    last_event,
+    until_active,
+    until_state,
+    wait_for_inbox,
+)
 from wire import names
 
 pytestmark = pytest.mark.system
@@ -69,7 +78,14 @@ def test_a_restart_of_lifecycle_changes_no_turn_state(bob: Hive) -> None:
 
 
 def test_a_restart_is_told_to_the_agent(bob: Hive) -> None:
+    bob.until_settled(int(hivectl(bob, "send", "bob", "sleep 0.15")["id"]))
     bob.hivectl("restart", "bob", timeout=120)
+    before = last_event(bob, "bob")
+    bob.until_settled(int(hivectl(bob, "send", "bob", "sleep 0.16")["id"]))
+    [wake] = events(bob, "bob", "wake", after=before)
+    prompt = wake["data"]["prompt"]
+    assert prompt.startswith("Your container was restarted by operator since your last turn: ")
+    assert "and this session continues. Your notes and files are in /state." in prompt
     told = json.loads(inside(bob, "bob", "cat", "/etc/hyperhive/harness.json").stdout)["started"]
     assert (told["verb"], told["by"]) == ("restart", "operator")
 
