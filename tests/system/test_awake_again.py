@@ -1,4 +1,4 @@
-"""What wakes an agent later, and what each is after a stop, a boot of the host, or its loss."""
+"""Agents that wake later, or not at all: after a reminder, a stop, a boot of the host."""
 
 import pytest
 

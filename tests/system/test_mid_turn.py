@@ -1,4 +1,4 @@
-"""What the operator says and orders in the middle of a turn, with the real Claude Code."""
+"""The orders and messages of the operator in the middle of a turn, with the real Claude Code."""
 
 import json
 from collections.abc import Iterator
