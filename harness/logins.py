@@ -46,6 +46,8 @@ class Limits:
     """From the code to the end of the login."""
     whole: float = 1800.0
     """For all of it: the operator may never come back."""
+    kill: float = 5.0
+    """For its end, when it is killed: what it has started may hold its output."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Logins:
         """
         login = self._login
         if login is None or login.over.is_set():
-            login = self._login = _Login(number, self._program, self._group, self._limits.whole)
+            login = self._login = _Login(number, self._program, self._group, self._limits)
         try:
             async with asyncio.timeout(self._limits.address):
                 await login.named.wait()
@@ -146,7 +148,7 @@ class _Login:
     """One login; it begins at once."""
 
     def __init__(
-        self, number: int, program: Sequence[str], group: Cgroup | None, seconds: float
+        self, number: int, program: Sequence[str], group: Cgroup | None, limits: Limits
     ) -> None:
         self.number = number
         self.address = ""
@@ -157,9 +159,10 @@ class _Login:
         """The address is known, or the login is over."""
         self.over = asyncio.Event()
         self._group = group
+        self._limits = limits
         self._process: Process | None = None
         self._output = b""
-        self._task = asyncio.create_task(self._run(program, seconds), name=f"login {number}")
+        self._task = asyncio.create_task(self._run(program), name=f"login {number}")
         self._task.add_done_callback(self._ended)
 
     async def enter(self, code: str) -> None:
@@ -186,13 +189,13 @@ class _Login:
         self.named.set()
         self.over.set()
 
-    async def _run(self, program: Sequence[str], seconds: float) -> str:
+    async def _run(self, program: Sequence[str]) -> str:
         """Run the login to its end; return why it has failed, or nothing."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._limits.whole):
                 return await self._outcome(program)
         except TimeoutError:
-            return f"Nobody entered a code within {seconds / 60:.0f} minutes. {END}"
+            return f"Nobody entered a code within {self._limits.whole / 60:.0f} minutes. {END}"
         except OSError as exc:
             return f"The login could not be started: {exc.strerror}."
         finally:
@@ -227,7 +230,9 @@ class _Login:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.kill):
+                    await process.wait()
 
     def _said(self) -> str:
         text = self._output.decode(errors="replace").rpartition("prompted >")[2]

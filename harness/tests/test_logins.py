@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -153,6 +154,23 @@ open({str(pid)!r}, "w").write(str(child.pid))
     await logins.close()
     async with asyncio.timeout(10):
         await until_ended(int(pid.read_text()))
+
+
+async def test_one_whose_output_is_held_ends_all_the_same(make: Make, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    script = f"""
+import subprocess
+child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+open({str(pid)!r}, "w").write(str(child.pid))
+{HANGS}
+"""
+    logins = make(script, kill=0.2)
+    await logins.begin(7)
+    try:
+        async with asyncio.timeout(10):
+            await logins.cancel(7)
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 async def test_the_operator_logs_an_agent_in(harness: Harness, hive: Hive) -> None:
