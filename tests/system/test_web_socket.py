@@ -44,7 +44,9 @@ def test_it_shows_a_turn_with_its_figures(swarm: Hive) -> None:
     assert newest["woken_by"][0]["from"] == "operator"
     assert newest["tools"] == {"mcp__hive__send": 1}
     state = web(swarm, "alice", "/v1/state")
-    assert state["stored"] is True
+    assert state["stored"] is True, inside(
+        swarm, "alice", "journalctl", "-u", "hive-harness"
+    ).stdout
     assert state["last_seq"] >= events[-1]["seq"]
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +60,7 @@ class Repositories:
         self._applied.mkdir(parents=True, exist_ok=True)
         self._applied.chmod(0o755)
         for path in self._applied.glob(".*"):
-            await asyncio.to_thread(shutil.rmtree, path)
+            await asyncio.to_thread(_remove_tree, path)
         for agent in self.agents():
             clear(self._applied / agent)
 
@@ -87,9 +88,10 @@ class Repositories:
     async def remove(self, agent: str) -> None:
         """Remove the agent's repository with its whole history, if there is one."""
         gone = self._applied / f".gone-{secrets.token_hex(8)}"
-        if names.is_agent_name(agent) and (self._applied / agent).exists():
-            (self._applied / agent).rename(gone)
-            await asyncio.to_thread(shutil.rmtree, gone)
+        if names.is_agent_name(agent):
+            with suppress(FileNotFoundError):
+                (self._applied / agent).rename(gone)
+            await asyncio.to_thread(_remove_tree, gone)
 
     async def commit_file(self, agent: str, text: str, message: str, *, parent: str | None) -> str:
         """Commit `text` as agent.toml; return the commit. No reference moves.
@@ -280,3 +282,10 @@ async def _word(home: Path, *arguments: str, stdin: bytes) -> str:
         return (await git(home, *arguments, stdin=stdin)).decode().strip()
     except GitFailed as error:
         raise NotFound(f"git cannot commit in the repository {home.name}: {error}.") from None
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a tree, also when the operator removes it at the same time."""
+    while path.exists():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)

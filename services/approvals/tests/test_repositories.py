@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,24 @@ async def test_agents_come_and_go(ours: Repositories) -> None:
     for name in ("", "..", "a/b", "-x"):
         with pytest.raises(InvalidArgument):
             await ours.create(name)
+
+
+async def test_the_operator_may_remove_a_repository_at_the_same_time(
+    ours: Repositories, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = shutil.rmtree, 0
+
+    def raced(path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            (path / "config").unlink()
+            raise FileNotFoundError(path / "config")
+        real(path)
+
+    monkeypatch.setattr(shutil, "rmtree", raced)
+    await ours.remove("alice")
+    assert list((tmp_path / "applied").iterdir()) == []
 
 
 async def test_the_leftovers_of_a_killed_git_are_removed(
