@@ -20,16 +20,13 @@ export function putTurns(body, agent, turns) {
         el("td", { className: "by" }, turn.messages.map(({ id, from }) => `#${id} ${from}`).join(", ") || "–"),
         el("td", { className: ["done", "running"].includes(turn.outcome) ? "" : "bad" }, turn.outcome),
         el("td", { className: "number" }, turn.ended ? span(turn.seconds) : "–"),
-        el("td", { className: "number" }, exactly(turn.tool_calls), ...denied(turn)),
+        el("td", { className: "number" }, exactly(turn.tool_calls)),
+        el("td", { className: turn.denied ? "number bad" : "number" }, exactly(turn.denied)),
         el("td", { className: "number" }, money(turn.cost)),
       ];
       return el("tr", {}, el("th", { scope: "row" }, link), ...cells);
     }),
   );
-}
-
-function denied(turn) {
-  return turn.denied ? [" ", el("span", { className: "bad" }, `${exactly(turn.denied)} denied`)] : [];
 }
 
 /** Return the facts about a turn, as pairs of a term and a value. */

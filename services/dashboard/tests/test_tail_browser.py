@@ -544,7 +544,7 @@ async def test_turns_and_charts_follow_the_end_of_a_turn(
         await browser.sees("#days tbody tr", "20 s")
         await browser.press("#tab-turns")
         await browser.sees("#turns tbody tr", "Turn 2")
-        await browser.sees("#turns tbody .bad", "2 denied")
+        await browser.sees("#turns tbody td.number.bad", "2")
         assert await browser.violations() == []
 
 
