@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from harness.claude import failures
 from harness.claude.failures import Failure, TurnError
 from harness.claude.permissions import Permissions
-from harness.claude.session import ClaudeSession, Outcome
+from harness.claude.run import Outcome
+from harness.claude.session import ClaudeSession
 from harness.claude.user_file import UserFile
 from harness.config import Config, Paths
 from harness.events.store import EventStore
@@ -31,7 +32,7 @@ from harness.turns.turn import Turn
 if TYPE_CHECKING:
     from claude_agent_sdk import Message
 
-    from harness.claude.session import Observer
+    from harness.claude.run import Observer
 
 log = logging.getLogger(__name__)
 
