@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.claude import shell
-from harness.claude.program import binary
 from harness.claude.process import HIVE_SERVER
+from harness.claude.program import binary
 from harness.config import Config
 from harness.jsonvalues import JsonObject
 from harness.prompts.prompt import system_prompt

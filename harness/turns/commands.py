@@ -2,41 +2,13 @@
 
 import asyncio
 import logging
-from typing import Protocol
 
 from harness.claude.choices import ChoiceError, Choices
 from harness.hive_client import Command, HiveClient, succeeds
 from harness.logins import LoginError, Logins, Page
+from harness.turns.steering import CommandError, Steering
 
 log = logging.getLogger(__name__)
-
-
-class CommandError(Exception):
-    """A command cannot be obeyed; the text tells the operator why."""
-
-
-class Steering(Protocol):
-    """The turn loop, as commands steer it."""
-
-    async def cancel(self, *, requeue: bool) -> str:
-        """Cancel the turn, and return what was cut off."""
-        ...
-
-    def compact(self) -> str:
-        """Compact the context as soon as no turn runs, and return when that is."""
-        ...
-
-    def new_session(self) -> str:
-        """Begin a new session as soon as no turn runs, and return when that is."""
-        ...
-
-    def reopen(self) -> str:
-        """Start Claude Code again before the next turn, and return when that is."""
-        ...
-
-    def hold(self, until: float) -> str:
-        """Begin no turn before this time, in seconds since 1970."""
-        ...
 
 
 class Commands:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from harness.claude.run import Outcome
 from harness.turns.activity import Activity
 from harness.turns.batch import Batch
 
@@ -25,6 +26,7 @@ class CurrentTurn:
 
     Attributes:
         batch: The messages that began it.
+        task: The task that runs it.
         urgent: The urgent messages that were put into it, each with the id of its prompt.
         cancellation: The cancellation, if there was one.
         cancelled: Whether the cancellation came before the end of the turn.
@@ -32,6 +34,7 @@ class CurrentTurn:
     """
 
     batch: Batch
+    task: asyncio.Task[Outcome] | None = None
     urgent: list[tuple[str, Batch]] = field(default_factory=list)
     activity: Activity = field(default_factory=Activity)
     cancellation: Cancellation | None = None

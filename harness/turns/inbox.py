@@ -16,6 +16,7 @@ from typing import Final
 from harness.backoff import Backoff
 from harness.hive_client import ConnectionLostError, HiveClient, Message, ToolError, succeeds
 from harness.turns.batch import Batch
+from harness.turns.current import Cancellation
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +56,6 @@ class Inbox:
         """Undo `put_back`."""
         with suppress(ValueError):
             self._waiting.remove(batch)
-
-    @property
-    def holds(self) -> bool:
-        """Whether leased messages wait for a turn."""
-        return bool(self._waiting)
 
     async def take(self) -> Batch | None:
         """Return messages that wait for a turn; None if there are none that are still leased."""
@@ -167,6 +163,13 @@ class Inbox:
                     lambda: self._hive.release(ids, reason=reason, uncounted=uncounted),  # noqa: B023
                     f"cannot release {names(ids)}",
                 )
+
+    async def cancel(self, batches: Iterable[Batch], cancellation: Cancellation) -> None:
+        """Acknowledge the messages of a cancelled turn as cancelled, or queue them again."""
+        if cancellation.requeue:
+            await self.release(batches, reason="cancelled by the operator", uncounted=True)
+        else:
+            await self.acknowledge(batches, cancelled=True)
 
     async def give_back(self) -> None:
         """Queue the messages that wait for a turn again, which does not count as an attempt."""

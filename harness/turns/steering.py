@@ -1,0 +1,124 @@
+"""Steering: what the commands do to the turn, the session and the waiting messages."""
+
+from harness.claude.choices import Choices
+from harness.claude.session import ClaudeSession
+from harness.config import Config
+from harness.events.store import EventStore
+from harness.hive_client import Report
+from harness.turns.current import Cancellation, CurrentTurn
+from harness.turns.errands import Errand, Errands
+from harness.turns.inbox import Inbox, names
+from harness.turns.provider_limit import ProviderLimit
+from harness.turns.reporter import Reporter
+from harness.turns.state import State
+from harness.turns.waker import Waker
+
+
+class CommandError(Exception):
+    """A command cannot be obeyed; the text tells the operator why."""
+
+
+class Steering:
+    """The steering of the turns.
+
+    Attributes:
+        current: The turn that runs; None if none does.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        claude: ClaudeSession,
+        store: EventStore,
+        reporter: Reporter,
+        choices: Choices,
+        inbox: Inbox,
+        errands: Errands,
+        limit: ProviderLimit,
+        waker: Waker,
+    ) -> None:
+        self._config = config
+        self._claude = claude
+        self._store = store
+        self._reporter = reporter
+        self._choices = choices
+        self._inbox = inbox
+        self._errands = errands
+        self._limit = limit
+        self._waker = waker
+        self.current: CurrentTurn | None = None
+
+    async def cancel(self, *, requeue: bool) -> str:
+        """Cancel the turn, or the messages that wait for the next try of their turn.
+
+        Returns:
+            A sentence that says what was cut off.
+
+        Raises:
+            CommandError: there is nothing to cancel.
+        """
+        cancellation = Cancellation(requeue)
+        fate = "The messages were given back." if requeue else "The messages are cancelled."
+        if self.current:
+            return f"{await self._cancel_turn(self.current, cancellation)} {fate}"
+        if self._claude.is_answering:
+            await self._claude.cancel()
+            return "The compaction was cut off."
+        if batch := await self._inbox.take():
+            await self._inbox.cancel([batch], cancellation)
+            self._store.event("cancelled", by="operator", text=names(batch.ids))
+            if self._reporter.state in (State.ERROR, State.RATE_LIMITED):
+                self._reporter.enter(State.IDLE)
+            self._waker.wake()
+            return f"No turn ran, but {names(batch.ids)} waited for the next try. {fate}"
+        raise CommandError(f"There is no turn to cancel: {self._config.name} is idle.")
+
+    async def _cancel_turn(self, current: CurrentTurn, cancellation: Cancellation) -> str:
+        """Cancel the turn that runs; return what was cut off.
+
+        Raises:
+            CommandError: it is being cancelled, or has ended by itself.
+        """
+        if current.cancellation:
+            raise CommandError("The turn is being cancelled already.")
+        current.cancellation = cancellation
+        text = current.activity.cut_off
+        if self._claude.is_answering:
+            await self._claude.cancel()
+        elif current.task:
+            current.task.cancel()
+        await current.over.wait()
+        if not current.cancelled:
+            raise CommandError("The turn has ended by itself meanwhile.")
+        return text
+
+    def compact(self) -> str:
+        """Compact the context as soon as no turn runs, and return when that is.
+
+        Raises:
+            CommandError: there is no session yet.
+        """
+        if self._claude.id is None:
+            raise CommandError("There is nothing to compact: the agent has no session yet.")
+        return f"{self._order(Errand.COMPACT)} the context is compacted."
+
+    def new_session(self) -> str:
+        """Begin a new session as soon as no turn runs, and return when that is."""
+        return f"{self._order(Errand.NEW_SESSION)} a new session begins; /state is kept."
+
+    def reopen(self) -> str:
+        """Start Claude Code again before the next turn, and return when that is."""
+        self._order(Errand.CLOSE)
+        self._reporter.update(Report(effort=self._choices.effort or ""))
+        return f"From its next turn on, {self._config.name}"
+
+    def hold(self, until: float) -> str:
+        """Begin no turn before this time, in seconds since 1970."""
+        self._limit.hold(until, "the model's provider answers no requests before then")
+        self._waker.wake()
+        return f"{self._config.name} begins no turn before that time."
+
+    def _order(self, errand: Errand) -> str:
+        self._errands.add(errand)
+        self._waker.wake()
+        return "After the turn that runs," if self.current else "Now"
