@@ -68,13 +68,17 @@ class Message:
 
 @dataclass(frozen=True)
 class Command:
-    """A command of the operator; docs/turn-loop.md lists the verbs."""
+    """A command to this agent; docs/turn-loop.md lists the verbs.
+
+    `by` is the one who gave it: operator, manager, or system for the hive itself.
+    """
 
     id: int
     verb: str
     requeue: bool = False
     value: str = field(default="", repr=False)  # it may be the code of a login
     login: int = 0
+    by: str = "operator"
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class HiveClient:
     Args:
         path: the agent's socket.
         first: a connection that is open already.
-        on_command: called with each command of the operator.
+        on_command: called with each command to this agent.
     """
 
     def __init__(
@@ -170,7 +174,8 @@ class HiveClient:
             log.error("the hive sent a command without id or verb")
             return
         text = "" if value is None else str(value)
-        self.on_command(Command(number, verb, params.get("requeue") is True, text, login))
+        by = str(params.get("by") or "operator")  # older hives do not say it
+        self.on_command(Command(number, verb, params.get("requeue") is True, text, login, by))
 
     async def _set_connection(self, opened: Connection | None) -> None:
         async with self._changed:

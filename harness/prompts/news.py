@@ -52,10 +52,11 @@ def lost_session(reason: str) -> str:
     )
 
 
-def new_session() -> str:
-    """Return that the operator has begun a new session."""
+def new_session(by: str) -> str:
+    """Return that a new session was begun, and by whom: the operator or the manager."""
     return (
-        f"The operator has begun a new session for you: you do not remember earlier turns. {_NOTES}"
+        f"The {_name(by)} has begun a new session for you: you do not remember earlier turns."
+        f" {_NOTES}"
     )
 
 

@@ -94,15 +94,18 @@ async def test_a_cancelled_turn_leaves_no_command(grouped: Harness, hive: Hive) 
     assert hive.cancelled == [number]
 
 
-async def test_a_cancelled_message_is_given_back(harness: Harness, hive: Hive) -> None:
+@pytest.mark.parametrize("by", ["operator", "manager"])
+async def test_a_cancelled_message_is_given_back(harness: Harness, hive: Hive, by: str) -> None:
     await harness.start()
     number = await harness.waiting_for("wait for go")
-    await hive.command("cancel", requeue=True)
+    await hive.command("cancel", requeue=True, by=by)
     await hive.until(lambda: len(hive.sent) == 2)
     (harness.state / "go").touch()
     await hive.until(lambda: hive.acknowledged == [number])
     assert hive.cancelled == []
     assert "redelivered" not in harness.events("wake")[1]["prompt"]
+    assert hive.reasons == [f"cancelled by the {by}"]
+    assert [event["by"] for event in harness.events("cancelled")] == [by]
 
 
 async def test_a_hanging_claude_is_killed_by_the_cancellation(grouped: Harness, hive: Hive) -> None:
@@ -246,12 +249,14 @@ async def test_a_new_session_is_begun(harness: Harness, hive: Hive) -> None:
     number = await hive.push("hello")
     await hive.until(lambda: hive.acknowledged == [number])
     session = (harness.state / "hyperhive-session-id").read_text()
-    answer = await hive.command("new-session")
+    answer = await hive.command("new-session", by="manager")
     assert answer["text"] == "Now a new session begins; /state is kept."
     later = await hive.push("hello")
     await hive.until(lambda: hive.acknowledged == [number, later])
     assert (harness.state / "hyperhive-session-id").read_text() != session
-    assert "The operator has begun a new session" in harness.events("wake")[1]["prompt"]
+    assert "The manager has begun a new session" in harness.events("wake")[1]["prompt"]
+    texts = [note["text"] for note in harness.events("note")]
+    assert "The manager has begun a new session." in texts
     third = await hive.push("hello")
     await hive.until(lambda: hive.acknowledged == [number, later, third])
     assert "new session" not in harness.events("wake")[2]["prompt"]

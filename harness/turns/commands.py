@@ -1,4 +1,4 @@
-"""The commands of the operator to this agent, and their answers."""
+"""The commands of the operator and the manager to this agent, and their answers."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ import logging
 from harness.claude.choices import ChoiceError, Choices
 from harness.hive_client import Command, HiveClient, succeeds
 from harness.logins import LoginError, Logins, Page
+from harness.turns.current import Cancellation
 from harness.turns.steering import CommandError, Steering
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Commands:
 
     async def _answer(self, command: Command) -> None:
         # The value is not logged: it may be the code of a login.
-        log.info("command %s", command.verb)
+        log.info("command %s of the %s", command.verb, command.by)
         text, error, page = "", "", Page()
         try:
             if command.verb == "login":
@@ -62,11 +63,11 @@ class Commands:
     async def _obey(self, command: Command) -> str:
         match command.verb:
             case "cancel":
-                return await self._steering.cancel(requeue=command.requeue)
+                return await self._steering.cancel(Cancellation(command.requeue, command.by))
             case "compact":
                 return self._steering.compact()
             case "new-session":
-                return self._steering.new_session()
+                return self._steering.new_session(command.by)
             case "model":
                 self._choices.choose_model(command.value)
                 return f"{self._steering.reopen()} uses {command.value or 'the configured model'}."

@@ -137,9 +137,9 @@ class Consequences:
     async def _cancelled(
         self, current: CurrentTurn, cancellation: Cancellation, turn: Turn
     ) -> None:
-        """End a turn that the operator has cancelled."""
+        """End a turn that was cancelled."""
         text = current.activity.cut_off
-        self._store.event("cancelled", by="operator", text=text)
+        self._store.event("cancelled", by=cancellation.by, text=text)
         turn.end("cancelled", text)
         await self._inbox.cancel(self._seen(current), cancellation)
         self._reporter.enter(State.IDLE)

@@ -15,9 +15,13 @@ NO_AGENTS: Final = ("operator", "system")
 
 @dataclass(frozen=True)
 class Cancellation:
-    """A cancellation of the operator; `requeue` gives the messages back."""
+    """A cancellation; `requeue` gives the messages back.
+
+    `by` is the one who cancels: operator or manager.
+    """
 
     requeue: bool
+    by: str
 
 
 @dataclass

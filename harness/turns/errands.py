@@ -39,7 +39,11 @@ class Errand(StrEnum):
 
 
 class Errands:
-    """The errands that are due, and those that the idle session will need."""
+    """The errands that are due, and those that the idle session will need.
+
+    Attributes:
+        new_session_by: The one who has ordered the new session that is due.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Errands:
         self._context_tokens = 0
         self._idle_since = asyncio.get_running_loop().time()
         self._compacted_idle = True
+        self.new_session_by = "operator"
 
     @property
     def are_due(self) -> bool:
@@ -114,8 +119,9 @@ class Errands:
                 log.info("closing Claude Code")
                 await self._claude.close()
             case Errand.NEW_SESSION:
-                self._runner.note("The operator has begun a new session.", "info")
-                await self._runner.forget_session(news.new_session())
+                by = self.new_session_by
+                self._runner.note(f"The {by} has begun a new session.", "info")
+                await self._runner.forget_session(news.new_session(by))
                 self._context_tokens = 0
             case Errand.COMPACT:
                 await self._compact()

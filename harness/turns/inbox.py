@@ -167,7 +167,8 @@ class Inbox:
     async def cancel(self, batches: Iterable[Batch], cancellation: Cancellation) -> None:
         """Acknowledge the messages of a cancelled turn as cancelled, or queue them again."""
         if cancellation.requeue:
-            await self.release(batches, reason="cancelled by the operator", uncounted=True)
+            reason = f"cancelled by the {cancellation.by}"
+            await self.release(batches, reason=reason, uncounted=True)
         else:
             await self.acknowledge(batches, cancelled=True)
 

@@ -48,7 +48,7 @@ class Steering:
         self._waker = waker
         self.current: CurrentTurn | None = None
 
-    async def cancel(self, *, requeue: bool) -> str:
+    async def cancel(self, cancellation: Cancellation) -> str:
         """Cancel the turn, or the messages that wait for the next try of their turn.
 
         Returns:
@@ -57,8 +57,8 @@ class Steering:
         Raises:
             CommandError: there is nothing to cancel.
         """
-        cancellation = Cancellation(requeue)
-        fate = "The messages were given back." if requeue else "The messages are cancelled."
+        given_back = cancellation.requeue
+        fate = "The messages were given back." if given_back else "The messages are cancelled."
         if self.current:
             return f"{await self._cancel_turn(self.current, cancellation)} {fate}"
         if self._claude.is_answering:
@@ -66,7 +66,7 @@ class Steering:
             return "The compaction was cut off."
         if batch := await self._inbox.take():
             await self._inbox.cancel([batch], cancellation)
-            self._store.event("cancelled", by="operator", text=names(batch.ids))
+            self._store.event("cancelled", by=cancellation.by, text=names(batch.ids))
             if self._reporter.state in (State.ERROR, State.RATE_LIMITED):
                 self._reporter.enter(State.IDLE)
             self._waker.wake()
@@ -102,8 +102,13 @@ class Steering:
             raise CommandError("There is nothing to compact: the agent has no session yet.")
         return f"{self._order(Errand.COMPACT)} the context is compacted."
 
-    def new_session(self) -> str:
-        """Begin a new session as soon as no turn runs, and return when that is."""
+    def new_session(self, by: str) -> str:
+        """Begin a new session as soon as no turn runs, and return when that is.
+
+        Args:
+            by: the one who wants it.
+        """
+        self._errands.new_session_by = by
         return f"{self._order(Errand.NEW_SESSION)} a new session begins; /state is kept."
 
     def reopen(self) -> str:

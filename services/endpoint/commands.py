@@ -83,6 +83,7 @@ class Commands:
                 "requeue": command.arguments.requeue,
                 "value": command.arguments.value,
                 "login": command.arguments.login,
+                "by": command.arguments.by,
             },
         )
         for write in self._harnesses.values():

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from services.lifecycle.agents.start import SYSTEM
 from services.lifecycle.agents.turn import one_line
 from wire.errors import Conflict, HiveError, InvalidArgument, NotFound, Unavailable
 from wire.records.lifecycle import CommandArguments, CommandIssued, CommandResult, CommandVerb
@@ -188,7 +189,7 @@ class Commands:
     async def run(self, name: str, verb: CommandVerb, arguments: CommandArguments) -> CommandResult:
         """Have the harness of `name` carry out a command; see `Harness.run`."""
         fields = {"HIVE_AGENT": name}
-        log.info("%s: the command %s", name, verb, extra=fields)
+        log.info("%s: the command %s of %s", name, verb, arguments.by, extra=fields)
         try:
             return await self.of(name).run(next(self._ids), verb, arguments)
         except HiveError as error:
@@ -199,4 +200,4 @@ class Commands:
 
     def tell(self, name: str, verb: CommandVerb, value: str) -> None:
         """Tell the harness of `name`, if it is connected; see `Harness.tell`."""
-        self.of(name).tell(next(self._ids), verb, CommandArguments(value=value))
+        self.of(name).tell(next(self._ids), verb, CommandArguments(value=value, by=SYSTEM))

@@ -294,7 +294,7 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
     async def _result(
         self, verb: records.CommandVerb, requeue: bool = False, value: str = "", login: int = 0
     ) -> records.CommandResult:
-        arguments = records.CommandArguments(requeue, value, login)
+        arguments = records.CommandArguments(requeue, value, login, caller().voice)
         return await self._parts.harnesses.command(self._agent.name, verb, arguments)
 
     def _order(self, verb: records.JobVerb) -> str:

@@ -231,6 +231,8 @@ class CommandArguments(NamedTuple):
     the default."""
     login: UInt64 = 0
     """The number of a login."""
+    by: Str = ""
+    """The one who gave the command: `operator`, `manager` or `system`."""
 
 
 @dictionary()

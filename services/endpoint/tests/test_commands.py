@@ -57,12 +57,19 @@ async def test_a_command_reaches_the_harness_and_its_answer_lifecycle(hive: Hive
     model, harness = await hive.client(), await hive.harness()
     endpoint, _ = await told(hive)
     hive.agents["alice"].emit_to(
-        endpoint, "CommandIssued", 2**50, "cancel", CommandArguments(requeue=True)
+        endpoint, "CommandIssued", 2**50, "cancel", CommandArguments(requeue=True, by="manager")
     )
     assert await harness.line() == {
         "jsonrpc": "2.0",
         "method": "notifications/hyperhive/command",
-        "params": {"id": 2**50, "verb": "cancel", "requeue": True, "value": "", "login": 0},
+        "params": {
+            "id": 2**50,
+            "verb": "cancel",
+            "requeue": True,
+            "value": "",
+            "login": 0,
+            "by": "manager",
+        },
     }
     await harness.call("command_done", id=2**50, text="It was writing a poem.")
     assert await answered(hive) == (2**50, {"text": "It was writing a poem."})

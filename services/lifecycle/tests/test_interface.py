@@ -25,7 +25,7 @@ from wire.interface import Interface, method, signal
 from wire.principal import DASHBOARD, EVERYBODY, THE_MANAGER, THE_OPERATOR, Kind, Principal, agent
 from wire.records import decode
 from wire.records.broker import MessageChange, MessageState
-from wire.records.lifecycle import CommandIssued, CommandVerb, JobRemoved, JobVerb
+from wire.records.lifecycle import CommandArguments, CommandIssued, CommandVerb, JobRemoved, JobVerb
 from wire.signals import SignalStream
 from wire.testing import FixedPrincipals
 from wire.types import Dict, Str, UInt64
@@ -183,8 +183,15 @@ async def test_a_crash_is_a_signal_and_a_changed_property(room: Room) -> None:
     assert seen["Crashed"] == ["signal", 9]
 
 
-async def test_a_command_reaches_only_the_endpoint_of_the_agent(room: Room) -> None:
+@pytest.mark.parametrize(
+    ("principal", "by"),
+    [(THE_OPERATOR, "operator"), (DASHBOARD, "operator"), (THE_MANAGER, "manager")],
+)
+async def test_a_command_reaches_only_the_endpoint_of_the_agent(
+    room: Room, principal: Principal, by: str
+) -> None:
     await room.spawn(THE_OPERATOR)
+    requeue = {"requeue": True}
     async with (
         asyncio.timeout(5),
         room.following(agent("alice")) as alices,
@@ -192,12 +199,11 @@ async def test_a_command_reaches_only_the_endpoint_of_the_agent(room: Room) -> N
     ):
         await room.call(agent("alice"), ALICE, names.AGENT_INTERFACE, "HarnessConnected", "b", True)
         issuing = asyncio.create_task(
-            room.call(
-                THE_OPERATOR, ALICE, names.AGENT_INTERFACE, "CancelTurn", "a{sv}", {"requeue": True}
-            )
+            room.call(principal, ALICE, names.AGENT_INTERFACE, "CancelTurn", "a{sv}", requeue)
         )
         issued = decode(CommandIssued, (await anext(alices)).args)
-        assert (issued.verb, issued.arguments.requeue) == (CommandVerb.CANCEL, True)
+        assert issued.verb is CommandVerb.CANCEL
+        assert issued.arguments == CommandArguments(requeue=True, by=by)
         answer = (ALICE, names.AGENT_INTERFACE, "CommandDone", "ta{sv}", issued.id)
         for other in (agent("bob"), THE_MANAGER, THE_OPERATOR, DASHBOARD):
             with pytest.raises(AccessDenied):
