@@ -101,6 +101,8 @@ class Report:
     credential: str | None = None
     """The kind of credentials, a Source: agents with the hive's key share the limits of it."""
     provider_limit_until: int | None = None
+    in_turn: bool | None = None
+    """Whether a turn runs, whatever the turn state."""
 
 
 def reportable_model(name: str | None) -> str | None:

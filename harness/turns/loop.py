@@ -151,6 +151,7 @@ class TurnLoop:
         senders = ", ".join(sorted({message.sender for message in batch.messages}))
         log.info("turn with %s from %s", names(batch.ids), senders or "the harness")
         self._reporter.enter(State.THINKING)
+        self._reporter.update(Report(in_turn=True))
         current = self._steering.current = CurrentTurn(batch)
         turn = Turn(self._store, batch.messages, self._telemetry)
         task = current.task = asyncio.create_task(self._runner.run(current, turn), name="turn")
@@ -167,6 +168,7 @@ class TurnLoop:
         finally:
             self._steering.current = None
             current.over.set()
+            self._reporter.update(Report(in_turn=False))
         self._errands.idle_from_now()
         if delay:
             await self._credentials.wait_for_retry(delay)

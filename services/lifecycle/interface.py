@@ -360,6 +360,7 @@ PROPERTIES: Final = {
     "context_limit": ("ContextLimit",),
     "session": ("Session",),
     "reported": (),
+    "in_turn": (),
     "stale": ("Stale",),
     "network": ("Network",),
     "port": ("Port",),

@@ -210,6 +210,9 @@ class Report(NamedTuple):
     """The kind of its credentials: `key`, `login`, `scripted` or `none`."""
     provider_limit_until: Int64 | None = None
     """Before this time the provider answers no request of the same credential."""
+    in_turn: Bool | None = None
+    """Whether a turn runs, whatever the turn state: a limit, too, may be met in a turn or between
+    two."""
 
 
 @dictionary()

@@ -103,6 +103,9 @@ class ReportArguments(Arguments):
             " in seconds since 1970."
         ),
     ] = None
+    in_turn: Annotated[
+        bool | None, Field(description="Whether a turn runs, whatever the turn_state.")
+    ] = None
 
 
 class CommandDone(Arguments):
@@ -149,6 +152,7 @@ async def _report(context: Context, call: ReportArguments) -> ToolResult:
         session=call.session,
         credential=call.credential,
         provider_limit_until=_microseconds(call.provider_limit_until),
+        in_turn=call.in_turn,
     )
     if report == Report():
         raise InvalidArgument("The report is empty: give at least one argument.")

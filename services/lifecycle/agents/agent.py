@@ -122,6 +122,8 @@ class Agent:
     turn_since: int = 0
     turn_reason: str = ""
     turn_until: int = 0
+    in_turn: bool = False
+    """Whether a restart would interrupt a turn, as far as its harness has reported."""
     activity: str = ""
     model: str = ""
     effort: str = ""
@@ -272,6 +274,7 @@ class Agent:
             "turn_since": turn.since,
             "turn_reason": turn.reason,
             "turn_until": turn.until,
+            "in_turn": turn.interruptible,
         }
         if turn.state in (TurnState.OFFLINE, TurnState.HARNESS_AWAY):
             shown["activity"] = ""

@@ -18,8 +18,13 @@ REPORTABLE: Final = (
 )
 """The states that a harness may report; lifecycle finds out the others itself."""
 
-IN_TURN: Final = frozenset({TurnState.THINKING, TurnState.COMPACTING})
-"""The states in which a restart would interrupt work."""
+IN_TURN: Final = frozenset({TurnState.THINKING, TurnState.COMPACTING, TurnState.WAITING})
+"""The states in which a restart would always interrupt work. A turn that waits for the operator is
+a turn: its call is gone after a restart, and the answer comes too late for it.
+"""
+
+MAYBE_IN_TURN: Final = frozenset({TurnState.RATE_LIMITED, TurnState.ERROR})
+"""The states of a turn whose request the API refuses, and of the time between two turns."""
 
 UNKNOWN: Final = frozenset({TurnState.OFFLINE, TurnState.HARNESS_AWAY})
 """The states of a running container that do not show whether a turn runs."""
@@ -50,6 +55,13 @@ class Turn:
     """The run of the container whose harness reported it; empty while nothing can report."""
     away: int = 0
     """When the harness left its endpoint; 0 while it is connected, or not known."""
+    runs: bool = False
+    """Whether the harness has reported that a turn runs. An earlier harness does not report it."""
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether a restart would interrupt a turn."""
+        return self.state in IN_TURN or (self.runs and self.state in MAYBE_IN_TURN)
 
     def reported(self, report: Report, invocation: str) -> "Turn":
         """Return the turn after a report from the container's run `invocation`.
@@ -69,7 +81,13 @@ class Turn:
             until if report.until is None else report.until,
             invocation,
             self.away if invocation == self.invocation else 0,
+            self._runs(report, invocation),
         )
+
+    def _runs(self, report: Report, invocation: str) -> bool:
+        if report.in_turn is not None:
+            return report.in_turn
+        return self.runs and invocation == self.invocation
 
     def ended(self) -> "Turn":
         """Return the turn state of a container that does not run."""

@@ -92,8 +92,7 @@ class DeploySteps:
                 await self._restart_after_boot(job)
                 raise
             if not job.arguments.get("now"):
-                step(f"{agent.name}: waiting for the end of the turn")
-                await self._turns.ended(agent, lambda: bool(job.arguments["now"]))
+                await self._turns.ended(agent, lambda: bool(job.arguments["now"]), step)
 
     async def _restart_after_boot(self, job: Job) -> None:
         """Start a container that ran when the job was ordered and a reboot has stopped since."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.roster import Roster
-from services.lifecycle.agents.turn import IN_TURN, UNKNOWN
+from services.lifecycle.agents.turn import UNKNOWN
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.notice import Notice, notices
 from wire import names
@@ -69,7 +69,7 @@ class RollingUpdate:
 
     def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
         """Continue if `agent` may have come to rest, or may have reported."""
-        if changed & {"turn_state", "unit_status", "stale", "reported"}:
+        if changed & {"turn_state", "in_turn", "unit_status", "stale", "reported"}:
             self._continue()
 
     def job_ended(self, job: Job, result: JobResult, note: str) -> None:
@@ -126,7 +126,7 @@ def at_rest(agent: Agent) -> bool:
     An agent whose harness has not reported yet, or is away, may be in the middle of a turn.
     """
     if agent.state is AgentState.RUNNING:
-        return agent.reported and agent.turn_state not in UNKNOWN | IN_TURN
+        return agent.reported and not (agent.in_turn or agent.turn_state in UNKNOWN)
     return agent.state in (AgentState.STOPPED, AgentState.SLEEPING)
 
 

@@ -44,8 +44,8 @@ async def until(room: Room, step: str) -> None:
             await room.diary.news()
 
 
-def reported(room: Room, turn: str) -> None:
-    room.harnesses.report(agent("alice"), "alice", Report(turn_state=turn))
+def reported(room: Room, turn: str, *, in_turn: bool | None = None) -> None:
+    room.harnesses.report(agent("alice"), "alice", Report(turn_state=turn, in_turn=in_turn))
 
 
 def commit_of(room: Room) -> str:
@@ -82,6 +82,48 @@ async def test_the_end_of_a_turn_is_waited_for_unless_it_is_urgent(room: Room, n
         reported(room, "idle")
     assert await room.diary.end_of(job) == DONE
     assert room.backend.running["alice"] == NEW
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        ("waiting", "which waits for the operator; `hivectl questions` shows for what"),
+        ("rate-limited", "in which the model's API refuses the requests"),
+        ("error", "in which the model's API refuses the requests"),
+    ],
+)
+async def test_a_turn_that_waits_is_waited_for(
+    room: Room, state: str, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    reported(room, "thinking", in_turn=True)
+    job = deploy(room)
+    await until(room, "build")
+    await room.settle()
+    reported(room, state)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert room.lifecycle.jobs.of("alice") is job
+    assert f"alice: waiting for the end of the turn, {why}" in caplog.messages
+    reported(room, "thinking")
+    await room.settle()
+    assert room.lifecycle.jobs.of("alice") is job
+    reported(room, "idle", in_turn=False)
+    assert await room.diary.end_of(job) == DONE
+    assert room.backend.running["alice"] == NEW
+
+
+@pytest.mark.parametrize("state", ["rate-limited", "error", "needs-login"])
+async def test_a_limit_between_two_turns_is_not_waited_for(room: Room, state: str) -> None:
+    reported(room, "thinking", in_turn=True)
+    reported(room, state, in_turn=True)
+    job = deploy(room)
+    await until(room, "build")
+    await room.settle()
+    if state != "needs-login":
+        assert room.lifecycle.jobs.of("alice") is job
+        reported(room, state, in_turn=False)
+    assert await room.diary.end_of(job) == DONE
 
 
 async def test_the_waiting_for_a_turn_can_be_ended(room: Room) -> None:

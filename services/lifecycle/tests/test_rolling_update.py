@@ -36,8 +36,8 @@ async def upgrade(room: Room) -> None:
     room.backend.calls.clear()
 
 
-def report(room: Room, name: str, turn: str = "idle") -> None:
-    room.harnesses.report(agent(name), name, Report(turn_state=turn))
+def report(room: Room, name: str, turn: str = "idle", *, in_turn: bool = False) -> None:
+    room.harnesses.report(agent(name), name, Report(turn_state=turn, in_turn=in_turn))
 
 
 def stale(room: Room) -> list[str]:
@@ -70,8 +70,13 @@ async def test_one_after_the_other_and_the_manager_last(room: Room) -> None:
     await room.spawn("zoe")
     await upgrade(room)
     assert jobs(room) == {}
-    for name in ("manager", "bob", "alice", "zoe"):
-        report(room, name, "thinking")
+    for name, turn in (
+        ("manager", "thinking"),
+        ("bob", "waiting"),
+        ("alice", "compacting"),
+        ("zoe", "rate-limited"),
+    ):
+        report(room, name, turn, in_turn=True)
     assert jobs(room) == {}
     report(room, "bob")
     assert jobs(room) == {"bob": JobVerb.UPDATE}
