@@ -101,7 +101,7 @@ def compose(
         lambda verb, name: orders.order(verb, name),
         jobs.busy,
         # At a limit, or when held, an agent could do nothing about a message.
-        lambda name: not (roster.is_held(name) or provider_limits.until(name)),
+        lambda name: not provider_limits.until(name),
     )
     holds = Holds(roster, broker, auto_sleep.check_messages)
     registration = Registration(roster, settings, broker, holds)

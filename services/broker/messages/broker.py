@@ -255,9 +255,15 @@ class Broker:
         await self._writes.carry_out(self._unregister(name))
 
     async def waiting(self) -> set[str]:
-        """Return the recipients of messages that are queued or leased, and that are not held."""
+        """Return the recipients of messages that are queued or leased.
+
+        A held agent is one of them only if it has a message that it gets nevertheless.
+        """
         waiting = await self._store.waiting()
-        return {name for name in waiting if not self._holds.is_held(name)}
+        held = {name for name in waiting if self._holds.is_held(name)}
+        if not held:
+            return waiting
+        return waiting - held | held & await self._store.waiting(held=True)
 
     async def requeue(self, ids: Sequence[int]) -> None:
         """Queue dead letters again, with as many further tries as a new message has.

@@ -216,11 +216,17 @@ class MessageStore:
             lambda db: {str(row["name"]) for row in db.execute("SELECT name FROM agent")}
         )
 
-    async def waiting(self) -> set[str]:
-        """Return the recipients of messages that are neither acknowledged nor dead letters."""
+    async def waiting(self, *, held: bool = False) -> set[str]:
+        """Return the recipients of messages that are neither acknowledged nor dead letters.
+
+        Args:
+            held: only of those that a held agent gets.
+        """
         query = (
             "SELECT DISTINCT recipient FROM message WHERE acknowledged IS NULL AND parked IS NULL"
         )
+        if held:
+            query = f"{query} {_OF_HELD}"
         return await self._database.read(
             lambda db: {str(row["recipient"]) for row in db.execute(query)}
         )
@@ -248,7 +254,8 @@ def _next(index: str, condition: str = "") -> str:
 _NEXT: Final = _next("message_round")
 _NEXT_URGENT: Final = _next("message_urgent", "AND urgent = 1")
 # The operator and the hive take no turns: see queue.FIRST.
-_NEXT_OF_HELD: Final = _next("message_urgent", "AND urgent = 1 AND round < 0")
+_OF_HELD: Final = "AND urgent = 1 AND round < 0"
+_NEXT_OF_HELD: Final = _next("message_urgent", _OF_HELD)
 
 
 def _hand_out(

@@ -71,11 +71,6 @@ class Roster:
             raise self.unknown(name)
         return agent
 
-    def is_held(self, name: str) -> bool:
-        """Return whether the broker holds the inbox of `name`."""
-        agent = self.agents.get(name)
-        return agent is not None and agent.hold is not None
-
     def find(self, name: str) -> Record | None:
         """Return the record of the agent or tombstone `name`."""
         return self.records.get(name) or self.store.find(name)

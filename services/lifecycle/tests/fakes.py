@@ -238,6 +238,8 @@ class FakeBroker:
         self.sent: list[Notice] = []
         self.error: HiveError | None = None
         self.mail: set[str] = set()
+        self.urgent: set[str] = set()
+        """The agents with messages that they get though they are held."""
         self.attempts: dict[str, int | None] = {}
         self.held: list[Hold] = []
         self.holds_changed: Callable[[HoldsChanged], None] = lambda _change: None
@@ -266,7 +268,7 @@ class FakeBroker:
     async def waiting(self) -> set[str]:
         self._check()
         await self.gate.wait()
-        return set(self.mail)
+        return self.mail - {hold.agent for hold in self.held} | self.urgent
 
     async def listen(self, name: str, told: Callable[[], None]) -> None:
         self.heard[name] = told

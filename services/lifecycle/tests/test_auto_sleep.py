@@ -13,6 +13,7 @@ from services.lifecycle.jobs.job import Job
 from services.lifecycle.tests.room import DONE, Room
 from wire.errors import Conflict, Unavailable
 from wire.principal import agent
+from wire.records.broker import HoldsChanged
 from wire.records.lifecycle import AgentState, JobResult, JobVerb, Report
 
 LONG = 3600
@@ -101,6 +102,15 @@ async def test_nobody_falls_asleep_unless_it_is_set(tmp_path: Path) -> None:
     report(room, "idle")
     assert room.parts.auto_sleep.next_check is None
     await room.close()
+
+
+async def test_a_held_agent_that_is_idle_is_counted(room: Room) -> None:
+    report(room, "thinking")
+    room.broker.holds_changed(HoldsChanged("alice", "operator", "wait", 5))
+    assert room.parts.auto_sleep.next_check is None
+    report(room, "idle")
+    assert await room.diary.end_of(fall(room)) == DONE
+    assert room.state("alice") is AgentState.SLEEPING
 
 
 @pytest.mark.parametrize("turn", ["thinking", "error", "needs-login"])

@@ -103,11 +103,11 @@ async def test_a_turn_that_waits_is_waited_for(
     reported(room, state)
     for _ in range(20):
         await asyncio.sleep(0)
-    assert room.lifecycle.jobs.of("alice") is job
+    assert room.jobs.of("alice") is job
     assert f"alice: waiting for the end of the turn, {why}" in caplog.messages
     reported(room, "thinking")
     await room.settle()
-    assert room.lifecycle.jobs.of("alice") is job
+    assert room.jobs.of("alice") is job
     reported(room, "idle", in_turn=False)
     assert await room.diary.end_of(job) == DONE
     assert room.backend.running["alice"] == NEW
@@ -121,7 +121,7 @@ async def test_a_limit_between_two_turns_is_not_waited_for(room: Room, state: st
     await until(room, "build")
     await room.settle()
     if state != "needs-login":
-        assert room.lifecycle.jobs.of("alice") is job
+        assert room.jobs.of("alice") is job
         reported(room, state, in_turn=False)
     assert await room.diary.end_of(job) == DONE
 

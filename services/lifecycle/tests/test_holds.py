@@ -76,10 +76,27 @@ async def test_holds_are_known_after_a_restart_of_lifecycle_or_of_the_broker(roo
 
 async def test_a_held_agent_is_not_woken_before_it_is_let_go(room: Room) -> None:
     await room.order(JobVerb.SLEEP, "alice")
+    room.broker.held = [Hold("alice", HoldKind.OPERATOR, "wait", 5)]
     room.broker.holds_changed(HoldsChanged("alice", "operator", "wait", 5))
     room.broker.write("alice")
+    for _ in range(20):
+        await asyncio.sleep(0)
     assert room.jobs.of("alice") is None
+    room.broker.held = []
     room.broker.holds_changed(HoldsChanged("alice", "", "", 6))
+    async with asyncio.timeout(5):
+        while room.state("alice") != "running":
+            await room.diary.news()
+
+
+async def test_a_held_agent_falls_asleep_and_wakes_for_what_it_gets(room: Room) -> None:
+    room.broker.held = [Hold("alice", HoldKind.OPERATOR, "wait", 5)]
+    room.broker.holds_changed(HoldsChanged("alice", "operator", "wait", 5))
+    room.broker.write("alice")
+    await room.order(JobVerb.SLEEP, "alice")
+    assert room.state("alice") == "sleeping"
+    room.broker.urgent.add("alice")
+    room.broker.write("alice")
     async with asyncio.timeout(5):
         while room.state("alice") != "running":
             await room.diary.news()

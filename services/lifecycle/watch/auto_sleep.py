@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 WAKE_FAILED: Final = "wake-failed"
 
+_IDLE: Final = (TurnState.IDLE, TurnState.HELD)
+"""The states in which no turn runs and none is tried again; a held agent is idle."""
+
 
 class AutoSleep:
     """Owns one timer, for the next agent to fall asleep, and one task that asks the broker.
@@ -44,8 +47,8 @@ class AutoSleep:
             after: returns the seconds an agent is idle before it falls asleep; 0 for never.
             order: orders a job.
             busy: returns whether an agent has a job.
-            may_wake: returns whether a message wakes an agent now. When that changes, the owner
-                calls `check_messages`.
+            may_wake: returns whether a message wakes an agent now. When that changes, or a hold
+                ends, the owner calls `check_messages`.
         """
         self._roster = roster
         self._broker = broker
@@ -139,7 +142,14 @@ class AutoSleep:
         await self._broker.ignore(name)
 
     def message_queued(self, name: str) -> None:
-        """Wake `name` if it sleeps, now or when its job has ended."""
+        """Wake `name` if it sleeps and gets the message, now or when its job has ended."""
+        agent = self._roster.agents.get(name)
+        if agent and agent.hold:
+            self.check_messages()  # the broker knows which messages a held agent gets
+        else:
+            self._wake(name)
+
+    def _wake(self, name: str) -> None:
         if self._stopped:
             return
         if self._busy(name):
@@ -174,7 +184,7 @@ class AutoSleep:
                 continue
             try:
                 for name in sorted(await self._broker.waiting()):
-                    self.message_queued(name)
+                    self._wake(name)
             except HiveError as error:
                 # The broker is asked again when its name has an owner.
                 log.warning("cannot ask the broker which agents have messages: %s", error)
@@ -183,7 +193,7 @@ class AutoSleep:
 
 
 def _idle(agent: Agent) -> bool:
-    return agent.state is AgentState.RUNNING and agent.turn_state is TurnState.IDLE
+    return agent.state is AgentState.RUNNING and agent.turn_state in _IDLE
 
 
 def wake_notices(job: Job, failure: Exception) -> list[Notice]:
