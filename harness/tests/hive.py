@@ -196,10 +196,10 @@ class Connection:
         message = {"jsonrpc": "2.0", "method": method, "params": params}
         self.writer.write(json.dumps(message).encode() + b"\n")
 
-    async def requeue(self, ids: list[int], count: int = 1) -> None:
+    async def requeue(self, ids: list[int]) -> None:
         for number in ids:
             message = self.leased.pop(number)
-            message["redeliveries"] += count
+            message["redeliveries"] += 1  # also if it is not an attempt, as in the broker
             self.hive.queued.insert(0, message)
         await self.hive.notify()
 
@@ -271,7 +271,7 @@ class Connection:
         self, ids: list[int], reason: str = "", uncounted: bool = False
     ) -> dict[str, Any]:
         self.hive.reasons.append(reason)
-        await self.requeue(ids, 0 if uncounted else 1)
+        await self.requeue(ids)
         return {}
 
     async def command_done(self, id: int, **answer: Any) -> dict[str, Any]:

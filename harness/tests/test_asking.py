@@ -13,6 +13,7 @@ from harness.claude.permissions import ALLOW_ALWAYS, ALLOW_ONCE, ALLOW_SESSION, 
 from harness.tests import greeter
 from harness.tests.conftest import Harness
 from harness.tests.hive import Hive
+from sandbox.model import conversation
 
 ASKS: dict[str, Any] = {"ask_tools": ["Bash(echo:*)"]}
 LIMIT = 6.0
@@ -176,6 +177,55 @@ async def test_an_answer_after_the_end_of_the_call_wakes_the_agent(
     assert message not in hive.acknowledged
     await hive.push("run echo late")
     await asked(hive, 2)
+
+
+async def test_a_late_answer_that_is_given_back_lets_nothing_pass_a_second_time(
+    harness: Harness, hive: Hive
+) -> None:
+    await harness.start(ask_tools=["Bash"])
+    await hive.push("run tail --pid=$$ -f /dev/null")
+    await asked(hive)
+    await kill(harness)
+    hive.queued.clear()
+    answer = await hive.answer(0, ALLOW_ONCE)
+    before = len(hive.reports)
+    await harness.start(ask_tools=["Bash"])
+    await hive.until(lambda: any("tail" in r.get("activity", "") for r in hive.reports[before:]))
+    await hive.command("cancel", requeue=True)
+    assert hive.cancelled == []
+    await kill(harness)  # another harness does not know that the answer was used
+    await hive.until(lambda: [message["id"] for message in hive.queued] == [answer])
+    await harness.start(ask_tools=["Bash"])
+    await asked(hive, 2)
+
+
+async def test_a_late_answer_that_comes_during_a_compaction_begins_the_next_turn(
+    harness: Harness, hive: Hive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = conversation.read
+    answers: list[asyncio.Task[int]] = []
+
+    def read(request: dict[str, Any]) -> conversation.Conversation:
+        found = original(request)
+        if found.compaction and not answers:
+            answers.append(asyncio.create_task(hive.answer(0, ALLOW_ONCE)))
+        return found
+
+    monkeypatch.setattr(conversation, "read", read)
+    await harness.start(**ASKS)
+    await hive.push("hello slowly")
+    await hive.until(lambda: len(hive.acknowledged) == 1)
+    await hive.push("run echo slowly")
+    await asked(hive)
+    await kill(harness)
+    hive.queued.clear()
+    await harness.start(**ASKS)
+    await hive.until(lambda: hive.state == "idle")
+    assert "Now the context is compacted" in (await hive.command("compact"))["text"]
+    assert await said(hive) == "slowly"
+    assert len(harness.events("compacted")) == 1
+    assert len(hive.questions) == 1, "the very same call passes once"
+    await hive.until(lambda: answers[0].result() in hive.acknowledged)
 
 
 async def test_claude_codes_own_questions_go_to_the_operator(harness: Harness, hive: Hive) -> None:

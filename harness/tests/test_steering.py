@@ -103,7 +103,9 @@ async def test_a_cancelled_message_is_given_back(harness: Harness, hive: Hive, b
     (harness.state / "go").touch()
     await hive.until(lambda: hive.acknowledged == [number])
     assert hive.cancelled == []
-    assert "redelivered" not in harness.events("wake")[1]["prompt"]
+    assert 'redelivered="1 times"' in harness.events("wake")[1]["prompt"]
+    [released] = [arguments for _, tool, arguments in hive.calls if tool == "release"]
+    assert released["uncounted"] is True
     assert hive.reasons == [f"cancelled by the {by}"]
     assert [event["by"] for event in harness.events("cancelled")] == [by]
 

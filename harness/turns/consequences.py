@@ -9,7 +9,6 @@ from typing import Final
 from harness.backoff import Backoff
 from harness.claude.choices import Choices
 from harness.claude.failures import KEEPING, Failure, TurnError
-from harness.claude.permissions import answer_of
 from harness.claude.run import Outcome
 from harness.claude.session import ClaudeSession
 from harness.config import Config
@@ -188,10 +187,7 @@ class Consequences:
             for batch in batches:
                 self._inbox.put_back(replace(batch, retried=kind is not Failure.START))
         elif kind is Failure.TIME and current.urgent:
-            # A late answer counts in any case: it must not allow its call a second time.
-            answers, others = zip(*map(_without_answers, batches), strict=True)
-            await self._inbox.release(answers, reason=reason)
-            await self._inbox.release(others, reason=reason, uncounted=True)
+            await self._inbox.release(batches, reason=reason, uncounted=True)
         else:
             await self._inbox.release(batches, reason=reason)
 
@@ -205,10 +201,3 @@ class Consequences:
         text = f"it failed {NEW_SESSION_AFTER} times in a row ({reason})"
         self._runner.note(f"The session is abandoned, and a new one begins: {text}.")
         await self._runner.forget_session(news.lost_session(text))
-
-
-def _without_answers(batch: Batch) -> tuple[Batch, Batch]:
-    """Return the answers about permissions in a batch, and the other messages in it."""
-    answers = tuple(message for message in batch.messages if answer_of(message))
-    others = tuple(message for message in batch.messages if message not in answers)
-    return replace(batch, messages=answers), replace(batch, messages=others)

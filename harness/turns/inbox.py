@@ -154,7 +154,8 @@ class Inbox:
         Args:
             batches: the messages.
             reason: why their turn failed.
-            uncounted: whether this is not an attempt.
+            uncounted: whether this is not an attempt. Their next delivery is a redelivery all the
+                same, so that a late answer does not allow its call a second time.
         """
         for batch in batches:
             ids = batch.ids

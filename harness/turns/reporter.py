@@ -29,9 +29,7 @@ class Reporter:
         self._hive = hive
         self._store = store
         self._notifier = notifier
-        self._report = Report(
-            State.IDLE.value, reason="", until=0, activity="", in_turn=False
-        )
+        self._report = Report(State.IDLE.value, reason="", until=0, activity="", in_turn=False)
         self._sent = Report()
         self._limit: int | None = None
         self._changed = asyncio.Event()
