@@ -8,7 +8,7 @@ from typing import Final
 
 from harness import config, extra_mcp
 from harness.backoff import Backoff
-from harness.claude import cgroup, options
+from harness.claude import cgroup, options, rebuild
 from harness.claude.cgroup import Cgroup
 from harness.claude.choices import Choices
 from harness.claude.permissions import Permissions
@@ -27,6 +27,7 @@ from harness.notify import Notifier
 from harness.telemetry.telemetry import Telemetry
 from harness.tools.server import OwnTools
 from harness.tools.todo import TodoList
+from harness.turns import started
 from harness.turns.loop import TurnLoop
 from harness.turns.reporter import Reporter
 from harness.working_copies import WorkingCopies
@@ -101,6 +102,9 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     for warning in warnings:
         log.warning("%s", warning)
         store.note(warning, "warning")
+    if repaired := rebuild.repair(started.parsed(settings.started), paths):
+        log.warning("%s", repaired)
+        store.note(repaired, "warning")
     todo = TodoList(paths.state)
     permissions = Permissions(settings, hive, store.event, options.form_seconds(settings))
     make_options = options.factory(

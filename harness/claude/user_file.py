@@ -45,16 +45,16 @@ class UserFile:
             OSError: the files cannot be written.
         """
         if not self._exists():
-            if _is_valid(self._home / NAME):
+            if is_valid(self._home / NAME):
                 shutil.copyfile(self._home / NAME, self._file)
             return None
-        if _is_valid(self._file):
+        if is_valid(self._file):
             return None
         backups = self._directory / "backups"
         backups.mkdir(mode=0o700, parents=True, exist_ok=True)
         aside = backups / f"{NAME}.broken.{time.time_ns()}"
         self._file.rename(aside)
-        found = [path for path in backups.glob(f"{NAME}.backup.*") if _is_valid(path)]
+        found = [path for path in backups.glob(f"{NAME}.backup.*") if is_valid(path)]
         if not found:
             how = "Claude Code makes a new one"
         else:
@@ -69,7 +69,7 @@ class UserFile:
         return os.path.lexists(self._file)
 
 
-def _is_valid(path: Path) -> bool:
+def is_valid(path: Path) -> bool:
     """Return whether `path` is a regular file with a JSON object."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

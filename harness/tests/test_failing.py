@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import time
@@ -10,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from harness.claude import rebuild
+from harness.config import Paths
 from harness.tests import stubborn
 from harness.tests.conftest import Harness, ended
 from harness.tests.hive import Hive
 from harness.tests.test_steering import Requests, requests
+from harness.turns.started import Started
 from sandbox.model import conversation
 
 __all__ = ["requests"]
@@ -242,6 +246,70 @@ async def test_a_prompt_that_is_too_long_is_asked_once_more(harness: Harness, hi
     assert "manual" in [event["trigger"] for event in harness.events("compacted")]
     assert "compacting" in [report["turn_state"] for report in hive.reports]
     assert "The context is compacted" in harness.events("note")[0]["text"]
+
+
+async def test_a_rebuild_repairs_what_claude_code_cannot_start_with(
+    harness: Harness, hive: Hive
+) -> None:
+    claude = harness.root / ".claude"
+    first = await hive.push("hello")
+    await harness.start()
+    await hive.until(lambda: hive.acknowledged == [first] and hive.state == "idle")
+    session = (harness.state / "hyperhive-session-id").read_text()
+    await harness.stop()
+    (claude / ".claude.json").write_text("{broken")
+    shutil.rmtree(claude / "backups", ignore_errors=True)
+    (claude / "backups").write_text("A file, so that nothing can be put aside there.")
+    await harness.start()
+    second = await hive.push("hello")
+    await hive.until(lambda: hive.state == "error")
+    assert "`hivectl rebuild bob`" in hive.reports[-1]["reason"]
+    await harness.stop()
+    started = {"at": 1_700_000_000, "verb": "rebuild", "by": "operator", "changes": ""}
+    await harness.start(started=started)
+    await hive.until(lambda: hive.acknowledged == [first, second])
+    assert (harness.state / "hyperhive-session-id").read_text() == session
+    aside = claude / "before-rebuild-1700000000"
+    assert (aside / ".claude.json").read_text() == "{broken"
+    assert (aside / "backups").is_file()
+    notes = [note["text"] for note in harness.events("note")]
+    assert [str(aside) in note for note in notes if "rebuild begins" in note] == [True]
+    await harness.stop()
+    before = sorted(aside.iterdir())
+    await harness.start(started=started)
+    third = await hive.push("hello")
+    await hive.until(lambda: third in hive.acknowledged)
+    assert sorted(aside.iterdir()) == before, "once for each rebuild"
+
+
+def test_a_rebuild_keeps_the_login_and_the_sessions(tmp_path: Path) -> None:
+    paths = Paths.from_environment({"HOME": str(tmp_path), "HIVE_STATE": str(tmp_path)})
+    claude = paths.claude
+    (claude / "projects/-state").mkdir(parents=True)
+    (claude / "projects/-state/session.jsonl").write_text("{}")
+    (claude / ".credentials.json").write_text('{"token": 1}')
+    (claude / "settings.json").write_text("{")
+    (tmp_path / "secret").write_text("s")
+    (claude / "plugins").symlink_to(tmp_path / "secret")
+    (tmp_path / ".claude.json").write_text("{}")
+    assert rebuild.repair(Started(7, "restart"), paths) is None
+    said = rebuild.repair(Started(7, "rebuild"), paths)
+    assert said is not None
+    assert "the login and the sessions are kept" in said
+    names = {path.name for path in claude.iterdir()}
+    assert names == {"projects", ".credentials.json", "before-rebuild-7"}
+    names = {path.name for path in (claude / "before-rebuild-7").iterdir()}
+    assert names == {"settings.json", "plugins", ".claude.json"}
+    assert (claude / "before-rebuild-7/plugins").is_symlink()
+    assert (tmp_path / "secret").read_text() == "s"
+    (claude / ".credentials.json").unlink()
+    (claude / ".credentials.json").mkdir()
+    assert rebuild.repair(Started(8, "rebuild"), paths)
+    assert {path.name for path in claude.iterdir()} == {
+        "projects",
+        "before-rebuild-7",
+        "before-rebuild-8",
+    }
 
 
 async def test_a_session_that_cannot_be_resumed_is_told(harness: Harness, hive: Hive) -> None:

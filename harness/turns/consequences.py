@@ -34,8 +34,8 @@ NEW_SESSION_AFTER: Final = 2
 """Failures of Claude Code itself in a row, after which the session is abandoned."""
 
 REMEDY: Final = (
-    "`hivectl logs NAME` tells more; `hivectl rebuild NAME` makes the container anew, and keeps"
-    " /state and the login."
+    "`hivectl logs NAME` tells more; `hivectl rebuild NAME` starts it again with new files of"
+    " Claude Code, and keeps the login, the session and /state."
 )
 
 

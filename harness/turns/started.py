@@ -41,7 +41,7 @@ class Starts:
 
     def __init__(self, described: JsonObject, state: Path, *, is_new: bool) -> None:
         self._file = state / "hyperhive-told-start"
-        self._start = _parsed(described)
+        self._start = parsed(described)
         if self._start and (told := self._told()) == self._start.at:
             self._start = None
         elif self._start and told is None and is_new:
@@ -69,7 +69,8 @@ class Starts:
             return None
 
 
-def _parsed(described: JsonObject) -> Started | None:
+def parsed(described: JsonObject) -> Started | None:
+    """Return the start that the object `started` of harness.json describes, if there is one."""
     at = described.get("at")
     if not isinstance(at, int | float) or isinstance(at, bool) or at <= 0:
         return None

@@ -110,6 +110,16 @@ class Containers:
             start = replace(start, waits=True)
         self._roster.set_started(job.agent, start)
 
+    def note_later_start(self, job: Job) -> None:
+        """Note that the next start of an agent that does not run is the one of this job.
+
+        Changes that wait for that start are told with it.
+        """
+        before = self._roster.records[job.agent].started
+        changes = before.changes if before and before.waits else ""
+        start = Start.now(job.verb, str(job.arguments.get("by", SYSTEM)), changes)
+        self._roster.set_started(job.agent, replace(start, waits=True))
+
     async def raise_if_host_stops(self) -> None:
         """Explain a failure by the end of the host, if that is the reason.
 

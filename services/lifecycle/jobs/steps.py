@@ -28,7 +28,7 @@ from services.lifecycle.watch.monitor import Monitor
 from services.lifecycle.watch.turns import Turns
 from wire import names
 from wire.errors import HiveError
-from wire.records.lifecycle import AgentState, JobVerb
+from wire.records.lifecycle import AgentState, JobVerb, TurnState
 
 log = logging.getLogger(__name__)
 
@@ -261,7 +261,7 @@ class Steps:
         if job.verb is JobVerb.REBUILD:  # an update changes no ports
             moved = self._roster.separate_port(agent.name, await self._backend.listening_ports())
             changes += [moved] if moved else []
-        if agent.unit_status.up and found.restart:
+        if agent.unit_status.up and (found.restart or _ails(job, agent)):
             job.arguments["changes"] = "; ".join(changes)
             await self._start_again(job, agent)
             changes.append("restarted")
@@ -270,6 +270,8 @@ class Steps:
             changes.append("started")
         elif not agent.unit_status.up:
             self._roster.mark_current(agent.name)
+            if job.verb is JobVerb.REBUILD:
+                self._containers.note_later_start(job)
         return "; ".join(changes)
 
     async def _update(self, job: Job) -> str:
@@ -294,6 +296,16 @@ class Steps:
             self._roster.store.save(record, Notice(REBUILT, text, key))
             self._deliverer.wake()
         return note
+
+
+def _ails(job: Job, agent: Agent) -> bool:
+    """Return whether a rebuild restarts an agent whose files on the host are as they should be.
+
+    Claude Code, or the harness, does not start: after a rebuild the harness puts the files of
+    Claude Code aside.
+    """
+    states = (TurnState.ERROR, TurnState.HARNESS_AWAY)
+    return job.verb is JobVerb.REBUILD and agent.turn_state in states and not agent.in_turn
 
 
 def _joined(*notes: str) -> str:
