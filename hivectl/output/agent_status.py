@@ -7,6 +7,7 @@ from hivectl.output import json_forms
 from hivectl.output.formats import age, amount, local_time, size
 from hivectl.output.terminal import Cell, Output, state_cell
 from hivectl.output.text import literal, one_line
+from wire import credentials
 
 if TYPE_CHECKING:
     from wire.records.lifecycle import AgentProperties, JobProperties, Network
@@ -28,7 +29,7 @@ def remedy(agent: "AgentProperties") -> str:
         "error": f"`hivectl logs {name}` shows more; `hivectl rebuild {name}` repairs its files, "
         f"and `hivectl restart {name}` starts it again",
         "harness-away": f"`hivectl restart {name}` starts its harness again",
-        "needs-login": f"`hivectl login {name}` logs it in",
+        "needs-login": credentials.remedy(name, agent.credential),
         "rate-limited": "`hivectl lift-limits` lets it try again now",
         "held": f"`hivectl unhold {name}` lets it go on; `hivectl questions` may ask you about it",
         "waiting": "`hivectl questions` shows what it waits for",

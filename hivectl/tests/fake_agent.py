@@ -28,6 +28,7 @@ class FakeAgent(fake_agent.FakeAgent, name=names.AGENT_INTERFACE):
                 model="claude-x",
                 context_tokens=1234,
                 logged_in=False,
+                credential="login",
                 resources=Resources(tasks_max=4096),
                 network=Network(
                     deny=["any"], allow=["192.0.2.7"], name_servers=["10.0.0.53"], filtered=True

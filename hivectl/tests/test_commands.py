@@ -73,6 +73,7 @@ async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivect
         "model": "claude-x",
         "context_tokens": 1234,
         "logged_in": False,
+        "credential": "login",
         "resources": {"tasks_max": 4096},
         "network": {
             "deny": ["any"],

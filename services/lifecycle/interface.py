@@ -246,6 +246,10 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
         return self._agent.logged_in
 
     @prop()
+    def Credential(self) -> Str:
+        return self._agent.credential
+
+    @prop()
     def Resources(self) -> records.Resources:
         return self._parts.settings.resources(self._agent.name)
 
@@ -353,6 +357,7 @@ PROPERTIES: Final = {
     "model": ("Model",),
     "context_tokens": ("ContextTokens",),
     "logged_in": ("LoggedIn",),
+    "credential": ("Credential",),
     "turn_reason": ("TurnReason",),
     "turn_until": ("TurnUntil",),
     "activity": ("Activity",),

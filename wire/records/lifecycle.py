@@ -177,6 +177,7 @@ class AgentProperties(NamedTuple):
     effort: Str = ""
     context_limit: UInt64 = 0
     session: Str = ""
+    credential: Str = ""
 
 
 @dictionary(properties=True)

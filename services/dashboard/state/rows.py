@@ -27,6 +27,7 @@ def agent_row(agent: AgentProperties) -> Row:
         "turn_until": agent.turn_until,
         "activity": shown.message(agent.activity),
         "logged_in": agent.logged_in,
+        "credential": literal(agent.credential),
         "resources": amounts(agent.resources),
         "network": agent.network._asdict(),
         "image": literal(agent.image),

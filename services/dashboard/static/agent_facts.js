@@ -31,7 +31,7 @@ export function putFacts(list, row) {
 function facts(agent) {
   return [
     ["at boot", agent.enabled ? "starts" : "does not start"],
-    ["login", agent.logged_in ? "yes" : "no"],
+    ["login", loginOf(agent)],
     ["version", agent.stale ? "needs an update" : "current", agent.stale],
     ["deployed", agent.deployed_commit ? agent.deployed_commit.slice(0, 10) : "never"],
     ["image", !agent.image || agent.image === "/" ? "the host's /usr" : agent.image],
@@ -40,6 +40,11 @@ function facts(agent) {
     ["container", agent.machine ?? "–"],
     ["port", agent.port ? String(agent.port) : "none: all ports are taken"],
   ];
+}
+
+function loginOf(agent) {
+  if (agent.logged_in) return agent.credential === "key" ? "the API key" : "yes";
+  return agent.credential === "key" ? "no: the API key is refused" : "no";
 }
 
 function network(rules) {

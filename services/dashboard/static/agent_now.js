@@ -11,7 +11,7 @@ const TICK_MS = 5000;
 const CANCELLABLE = new Set(["thinking", "compacting", "waiting", "rate-limited", "error"]);
 const NO_HARNESS = new Set(["offline", "harness-away"]);
 const REMEDIES = {
-  "needs-login": (name) => ["Press ", el("b", {}, "Log in…"), ", or run ", el("code", {}, `hivectl login ${name}`), " on the hive's host."],
+  "needs-login": (name, agent) => login(name, agent.credential),
   "harness-away": (name) => ["If this lasts, run ", el("code", {}, `hivectl status ${name}`), " on the hive's host."],
   "rate-limited": () => [el("code", {}, "hivectl lift-limits"), " on the hive's host lets it try again now."],
   error: (name) => ["Run ", el("code", {}, `hivectl status ${name}`), " on the hive's host: it shows the log and a remedy."],
@@ -21,6 +21,19 @@ const REMEDIES = {
     " on the hive's host lets it go on; a question to you may be open about it.",
   ],
 };
+
+function login(name, credential) {
+  if (credential === "key")
+    return [
+      "The API key is refused: put a valid one into ",
+      el("code", {}, "/etc/hyperhive/credentials/anthropic_api_key"),
+      " on the hive's host, then run ",
+      el("code", {}, `hivectl restart ${name}`),
+      ".",
+    ];
+  if (credential === "scripted") return ["The scripted model refuses the requests: see its log."];
+  return ["Press ", el("b", {}, "Log in…"), ", or run ", el("code", {}, `hivectl login ${name}`), " on the hive's host."];
+}
 
 export class Now {
   #name;
@@ -98,7 +111,7 @@ export class Now {
     if (agent.turn_until) parts.push(`until ${moment(agent.turn_until)}`);
     if (agent.activity && textOf(agent.activity)) parts.push(shown(agent.activity));
     const nodes = parts.flatMap((part, index) => (index ? [" · ", part] : [part]));
-    const remedy = REMEDIES[agent.turn_state]?.(this.#name) ?? [];
+    const remedy = REMEDIES[agent.turn_state]?.(this.#name, agent) ?? [];
     line.replaceChildren(...nodes);
     if (nodes.length && remedy.length) line.append(/[.!?]$/u.test(line.textContent) ? " " : " · ");
     line.append(...remedy);

@@ -100,7 +100,10 @@ class Spec:
         return self.name == names.MANAGER
 
 
-_KEPT: Final = ("model", "effort", "session", "context_tokens", "context_limit", "logged_in")
+_KEPT: Final = (
+    *("model", "effort", "session", "context_tokens", "context_limit", "logged_in"),
+    "credential",
+)
 """The fields of a report that are shown as they are."""
 
 CREDENTIALS: Final = ("key", "login", "scripted", "none")
@@ -251,8 +254,6 @@ class Agent:
         """
         turn = self.turn.reported(report, self.unit_status.invocation)
         _check(report)
-        if report.credential is not None:
-            self.credential = report.credential
         values = {key: getattr(report, key) for key in _KEPT if getattr(report, key) is not None}
         if report.activity is not None:
             values["activity"] = one_line(report.activity, MAX_ACTIVITY)

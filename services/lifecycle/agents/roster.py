@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _STORED: Final = frozenset(
     {
         *("turn_state", "turn_since", "turn_reason", "turn_until", "model", "effort", "session"),
-        *("context_tokens", "context_limit", "logged_in"),
+        *("context_tokens", "context_limit", "logged_in", "credential"),
     }
 )
 """The attributes of an agent that its turn record has."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from services.lifecycle.agents.agent import Agent
 from services.lifecycle.notices.notice import Notice, notices
-from wire import names
+from wire import credentials, names
 from wire.records.lifecycle import TurnState
 
 NEEDS_LOGIN: Final = "needs-login"
@@ -31,8 +31,8 @@ def login_notices(agent: Agent, before: TurnState) -> list[Notice]:
     hour = int(time.time() // 3600)
     key = f"{kind}:{agent.name}:{hour}"
     text = (
-        f"{agent.name} has no valid login, so its messages wait. The operator can log it in on its "
-        f"page, or with `hivectl login {agent.name}`."
+        f"{agent.name} has no valid login, so its messages wait. For the operator: "
+        f"{credentials.remedy(agent.name, agent.credential)}."
         if needs
         else f"{agent.name} is logged in and works again."
     )

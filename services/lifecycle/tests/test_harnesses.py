@@ -48,6 +48,19 @@ async def test_only_an_agent_itself_reports(room: Room) -> None:
     assert alice.turn_state is TurnState.OFFLINE
 
 
+async def test_a_refused_api_key_is_told_with_its_own_remedy(room: Room) -> None:
+    await room.spawn("alice")
+    await room.told(1)
+    report = Report(turn_state="needs-login", credential="key")
+    room.harnesses.report(agent("alice"), "alice", report)
+    await room.told(3)
+    body = room.broker.sent[-1].body
+    assert "/etc/hyperhive/credentials/anthropic_api_key, then `hivectl restart alice`" in body
+    assert "hivectl login" not in body
+    [alice] = room.agents
+    assert alice.credential == "key"
+
+
 async def test_a_lost_login_is_told_to_who_can_help(room: Room) -> None:
     await room.spawn("alice")
     await room.told(1)
