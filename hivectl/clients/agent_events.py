@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final, cast
 
 from wire import names
@@ -15,6 +15,7 @@ from wire.bus import Bus
 from wire.clients.lifecycle import AgentClient
 from wire.errors import LimitExceeded, Unavailable
 from wire.records.lifecycle import TurnState
+from wire.signals import SignalStream
 
 PAGE: Final = 500
 """The events of a page."""
@@ -29,6 +30,8 @@ TRIES: Final = 8
 BETWEEN: Final = 0.25
 """The seconds between two tries, times the number of the try."""
 
+MICROSECONDS: Final = 1_000_000
+HELD: Final = TurnState.HELD.value
 _AWAY: Final = frozenset({TurnState.OFFLINE, TurnState.HARNESS_AWAY})
 
 
@@ -43,10 +46,44 @@ class AgentEvents:
     async def state(self) -> State:
         """Return the state of the agent, with the number of its newest event.
 
+        Its harness does not know that an idle agent is held: the broker delivers nothing to it.
+
         Raises:
             Unavailable: the harness is away.
         """
-        return await self._web.state(self._name)
+        state = await self._web.state(self._name)
+        if state.state != TurnState.IDLE or (reason := await self._held()) is None:
+            return state
+        since = await self._agent.get("TurnSince") / MICROSECONDS
+        return state.model_copy(update={"state": HELD, "reason": reason, "since": since})
+
+    async def holds(self) -> AsyncGenerator[str, None]:
+        """Yield the reason each time that the agent is held from then on."""
+        async with self._changes() as changes:
+            before = await self._held()
+            async for _ in changes:
+                held = await self._held()
+                if held is not None and held != before:
+                    yield held
+                before = held
+
+    async def _held(self) -> str | None:
+        """Return why the agent is held; None if it is not."""
+        if await self._agent.get("TurnState") != HELD:
+            return None
+        return str(await self._agent.get("TurnReason"))
+
+    @property
+    def _agent(self) -> AgentClient:
+        return AgentClient(self._bus, names.agent_path(self._name))
+
+    def _changes(self) -> AbstractAsyncContextManager[SignalStream]:
+        """Subscribe to the changes that lifecycle shows; to be entered before it is asked."""
+        return self._bus.subscribe(
+            sender=names.LIFECYCLE,
+            path=names.agent_path(self._name),
+            interface=names.PROPERTIES,
+        )
 
     def of_turn(self, turn: int) -> AsyncGenerator[list[JsonObject], None]:
         """Yield all events of a turn, oldest first, page by page.
@@ -148,14 +185,10 @@ class AgentEvents:
 
     async def _until_there(self, on_lost: Callable[[str], None]) -> None:
         """Wait until lifecycle says that the harness is connected."""
-        path = names.agent_path(self._name)
-        agent = AgentClient(self._bus, path)
         # Subscribe first: a change between the look and the wait must not be missed.
-        async with self._bus.subscribe(
-            sender=names.LIFECYCLE, path=path, interface=names.PROPERTIES
-        ) as changes:
+        async with self._changes() as changes:
             said = False
-            while await agent.get("TurnState") in _AWAY:
+            while await self._agent.get("TurnState") in _AWAY:
                 if not said:
                     said = True
                     on_lost(f"The harness of {self._name} is away; waiting for it.")

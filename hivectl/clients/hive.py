@@ -18,7 +18,10 @@ from wire.clients.lifecycle import LifecycleClient
 from wire.errors import Unavailable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from hivectl.clients.agent_events import AgentEvents
+    from hivectl.clients.messages import MessageEnds
     from wire.turn_export import Export, Form
 
 
@@ -64,6 +67,12 @@ class Hive:
         from wire.turn_export import Export
 
         return Export(AgentWeb(), name, turn, form)
+
+    def message_ends(self) -> "AbstractAsyncContextManager[MessageEnds]":
+        """Watch how the operator's messages end; enter the context before sending."""
+        from hivectl.clients.messages import watch_ends
+
+        return watch_ends(self._bus, self.broker)
 
     @classmethod
     @asynccontextmanager

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from hivectl.arguments.completers import complete_agents
-from hivectl.commands.watch import show_event, show_transient
+from hivectl.commands.watch import held_words, show_event, show_transient
 from hivectl.output.terminal import Output
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
+    from hivectl.clients.agent_events import AgentEvents
     from hivectl.clients.hive import Hive
+    from hivectl.clients.messages import MessageEnds
     from hivectl.output.event_lines import EventLines
     from wire.agent_web.client import Json, JsonObject
     from wire.agent_web.records import State
@@ -35,6 +37,9 @@ SLASH: Final = tuple(line.split()[0] for line in HELP)
 
 _WAITS: Final = frozenset({"compacting", "waiting", "rate-limited", "needs-login", "held", "error"})
 """The states in which a message waits; `thinking` may be about the message itself."""
+
+GRACE: Final = 2.0
+"""Seconds in which the events of a turn may come later than the end of its message."""
 
 
 @click.command()
@@ -114,9 +119,43 @@ class Talk:
             state = await events.state()
             after = state.last_seq
             self._note_state(state, _WAITS | {"thinking"})
-        async with aclosing(events.follow(after, self._output.note)) as stream:
+        async with (
+            self._hive.message_ends() as ends,
+            aclosing(events.follow(after, self._output.note)) as stream,
+        ):
             self._number = await self._hive.broker.send(self._name, text, SendOptions())
-            await self._show(stream)
+            showing = asyncio.create_task(self._show(stream))
+            ending = asyncio.create_task(self._end(ends))
+            holding = asyncio.create_task(self._note_holds(events))
+            tasks = (showing, ending, holding)
+            try:
+                await asyncio.wait(tasks, return_when="FIRST_COMPLETED")
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+            for task in tasks:
+                if not task.cancelled():
+                    task.result()
+
+    async def _end(self, ends: "MessageEnds") -> None:
+        """Return when the message has ended without a turn that is shown."""
+        how = await ends.end_of(self._number)
+        await asyncio.sleep(GRACE)
+        if self._turn is not None:
+            await asyncio.get_running_loop().create_future()  # the end of the turn is shown
+        self._output.note(f"Message {self._number} {how}; no turn has read it while you waited.")
+
+    async def _note_holds(self, events: "AgentEvents") -> None:
+        """Say that the agent is held, while the message waits."""
+        from wire.errors import HiveError
+
+        with suppress(HiveError):
+            async with aclosing(events.holds()) as holds:
+                async for reason in holds:
+                    if self._turn is None:
+                        self._note_wait(held_words(reason))
+        await asyncio.get_running_loop().create_future()  # the events say that the hive is lost
 
     def _stopped(self) -> None:
         if self._turn is not None:
@@ -164,8 +203,8 @@ class Talk:
         async for kind, data in stream:
             if self._turn is None and kind == "state":
                 self._note_state(_state(data), _WAITS)
-            if self._turn is None and kind == "event" and _reads(data, self._number):
-                self._turn = data.get("turn")
+            if kind == "event" and _reads(data, self._number):
+                self._turn = data.get("turn")  # perhaps a later one: the message came again
             if self._turn is None or data.get("turn") != self._turn:
                 continue
             if kind == "event":
@@ -181,7 +220,9 @@ class Talk:
 
         if state is None or state.state not in states:
             return
-        words = state_words(state)
+        self._note_wait(state_words(state))
+
+    def _note_wait(self, words: str) -> None:
         if words != self._waits:
             self._waits = words
             self._output.note(f"{self._name} is {words}; your message waits.")

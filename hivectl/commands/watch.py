@@ -1,6 +1,7 @@
 """The command that shows what an agent does: watch."""
 
-from contextlib import aclosing
+import asyncio
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +10,7 @@ from hivectl.arguments.completers import complete_agents
 from hivectl.arguments.types import number
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output.terminal import Output
+from hivectl.output.text import one_line
 from hivectl.session import hive_command
 
 if TYPE_CHECKING:
@@ -133,7 +135,37 @@ async def _follow(
     after: int | None,
     turn: int | None,
 ) -> None:
-    """Show new events, until the end of the turn if one is given."""
+    """Show new events and holds, until the end of the turn if one is given."""
+    holding = asyncio.create_task(_note_holds(events, output))
+    try:
+        await _follow_events(events, output, lines, after, turn)
+    finally:
+        holding.cancel()
+        await asyncio.wait([holding])
+
+
+async def _note_holds(events: "AgentEvents", output: Output) -> None:
+    from wire.errors import HiveError
+
+    # The events end with a sentence when the hive is lost.
+    with suppress(HiveError):
+        async with aclosing(events.holds()) as holds:
+            async for reason in holds:
+                output.note(f"The agent is {held_words(reason)}.")
+
+
+def held_words(reason: str) -> str:
+    """Return the state of a held agent in words; the reason may have those of an agent."""
+    return f"held: {one_line(reason)}" if reason else "held"
+
+
+async def _follow_events(
+    events: "AgentEvents",
+    output: Output,
+    lines: "EventLines",
+    after: int | None,
+    turn: int | None,
+) -> None:
     async for kind, data in events.follow(after, output.note):
         if turn not in (None, data.get("turn")):
             continue

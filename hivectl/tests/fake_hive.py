@@ -17,6 +17,7 @@ from wire.records.broker import (
     AskOptions,
     HoldKind,
     Message,
+    MessageChange,
     MessageFilter,
     MessageState,
     Purged,
@@ -290,6 +291,16 @@ class FakeBroker(Interface, name=names.BROKER):
     async def Backup(self, path: Str) -> Str:
         self.calls.append(("backup", path))
         return self.backup
+
+    def end(self, number: int, state: MessageState) -> None:
+        """Announce that a message of the operator has ended."""
+        change = MessageChange(
+            number, "operator", "alice", "message", state, "", 0, SINCE, 0, False, 0
+        )
+        self.MessagesChanged([change])
+
+    @signal()
+    def MessagesChanged(self, changes: list[MessageChange]) -> None: ...
 
     @signal()
     def OperatorMessageQueued(self, sender: Str, id: UInt64, kind: Str) -> None: ...

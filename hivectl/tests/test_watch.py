@@ -10,9 +10,11 @@ import pytest
 
 from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl
+from hivectl.tests.fake_agent import SINCE
 from hivectl.tests.fake_hive import FakeHive
 from hivectl.tests.test_terminal import Terminal, terminal
 from wire.agent_web.tests.fake_web import FakeWeb, event
+from wire.records.broker import MessageState
 from wire.records.lifecycle import TurnState
 
 
@@ -250,6 +252,55 @@ async def test_ctrl_c_before_the_turn_leaves_the_message_in_the_inbox(
         shown.type("/exit\n")
         code, _ = await shown.end()
     assert code == Exit.OK
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (MessageState.RETRACTED, "was taken back"),
+        (MessageState.DEAD, "is a dead letter: `hivectl dead-letters` shows why"),
+    ],
+)
+async def test_chat_ends_the_wait_for_a_message_that_nobody_reads_any_more(
+    hive: FakeHive, web: FakeWeb, environment: dict[str, str], state: MessageState, words: str
+) -> None:
+    web.state["state"] = "thinking"
+    async with terminal(environment, "chat", "alice", NO_COLOR="1") as shown:
+        await prompts(shown, "hello")
+        await shown.shows("your message waits")
+        await web.until_streams()
+        hive.broker.end(2**63 + 1, state)
+        await shown.shows(f"Message {2**63 + 1} {words}; no turn has read it")
+        await shown.shows("alice> ")
+        shown.type("/exit\n")
+        code, _ = await shown.end()
+    assert code == Exit.OK
+
+
+async def test_a_held_agent_is_shown_as_held(
+    hive: FakeHive, busy: FakeWeb, hivectl: Hivectl, environment: dict[str, str]
+) -> None:
+    alice = hive.lifecycle.agents["alice"]
+    alice.show(turn_state=TurnState.HELD, turn_reason="she and bob thank", turn_since=SINCE)
+    ran = await hivectl("watch", "alice", "-n", "1")
+    assert ran.out.splitlines()[-2].endswith(" state     held: she and bob thank")
+    async with terminal(environment, "chat", "alice", NO_COLOR="1") as shown:
+        await prompts(shown, "hello")
+        await shown.shows("alice is held: she and bob thank; your message waits.")
+        alice.show(turn_state=TurnState.IDLE, turn_reason="")
+        alice.show(turn_state=TurnState.HELD, turn_reason="once more")
+        await shown.shows("alice is held: once more; your message waits.")
+        shown.process.send_signal(signal.SIGINT)
+        await shown.shows("is read later")
+        shown.type("/exit\n")
+        await shown.end()
+    async with terminal(environment, "watch", "-f", "alice", NO_COLOR="1") as shown:
+        await shown.shows("held: once more")
+        await busy.until_streams()
+        alice.show(turn_reason="for ever")
+        await shown.shows("The agent is held: for ever.")
+        shown.process.send_signal(signal.SIGINT)
+        await shown.end()
 
 
 @pytest.mark.parametrize("key", ["ctrl-c", "ctrl-d"])
