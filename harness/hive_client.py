@@ -93,6 +93,9 @@ class Report:
     until: int | None = None
     activity: str | None = None
     model: str | None = None
+    """The model that answered last."""
+    model_setting: str | None = None
+    """The model for which the turns ask; empty for Claude Code's own choice."""
     effort: str | None = None
     context_tokens: int | None = None
     context_limit: int | None = None

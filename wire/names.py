@@ -60,6 +60,9 @@ RESERVED_NAMES: Final = frozenset({OPERATOR, SYSTEM})
 
 MANAGER_MACHINE: Final = "hm1nd"
 
+OWN_TOOLS: Final = "mcp__hive__"
+"""The beginning of the names that Claude Code gives the hive's tools."""
+
 MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@\[\]-]{0,127}")
 """The shape of a model's name. Agents report such names, and the manager's model reads them: there
 is no room for a sentence.

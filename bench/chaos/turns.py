@@ -10,11 +10,12 @@ from typing import Final
 
 from bench.chaos.evidence import Evidence, Seen
 from services.endpoint.jsonvalues import JsonObject
+from wire.names import OWN_TOOLS
 
 DATA: Final = Path("/var/lib/hyperhive/agents")
 _HEAD: Final = re.compile(r'^<message-\w+ id="(\d+)"[^>\n]*>$', re.MULTILINE)
 _COUNT: Final = re.compile(r'redelivered="(\d+) times"')
-SEND: Final = "mcp__hive__send"
+SEND: Final = f"{OWN_TOOLS}send"
 
 
 def add_to(evidence: Evidence, agent: str, began: float) -> None:

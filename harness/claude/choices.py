@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from harness.hive_client import reportable_model
+
 if TYPE_CHECKING:
     from claude_agent_sdk import EffortLevel
 
@@ -42,6 +44,14 @@ class Choices:
         """The chosen effort; None if there is no choice."""
         level = _read(self._effort)
         return cast("EffortLevel", level) if level in EFFORTS else None
+
+    def setting(self, configured: str | None) -> str:
+        """Return the model for which turns ask; empty if Claude Code chooses it.
+
+        Args:
+            configured: the model of the configuration.
+        """
+        return self.model or reportable_model(configured) or ""
 
     def choose_model(self, name: str) -> None:
         """Choose a model; an empty name ends the choice.

@@ -93,7 +93,11 @@ class TurnLoop:
     async def run(self) -> None:
         """Handle messages until cancelled; then release the messages that are held."""
         self._reporter.update(
-            Report(session=self._claude.id or "", effort=self._choices.effort or "")
+            Report(
+                session=self._claude.id or "",
+                model_setting=self._choices.setting(self._config.model),
+                effort=self._choices.effort or "",
+            )
         )
         try:
             while True:

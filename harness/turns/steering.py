@@ -114,7 +114,8 @@ class Steering:
     def reopen(self) -> str:
         """Start Claude Code again before the next turn, and return when that is."""
         self._order(Errand.CLOSE)
-        self._reporter.update(Report(effort=self._choices.effort or ""))
+        setting = self._choices.setting(self._config.model)
+        self._reporter.update(Report(model_setting=setting, effort=self._choices.effort or ""))
         return f"From its next turn on, {self._config.name}"
 
     def hold(self, until: float) -> str:

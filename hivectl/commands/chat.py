@@ -12,8 +12,10 @@ import click
 
 from hivectl.arguments.completers import complete_agents
 from hivectl.commands.watch import held_words, show_event, show_transient
+from hivectl.output import agent_status
 from hivectl.output.terminal import Output
 from hivectl.session import hive_command
+from wire.steering import SLASH_COMMANDS
 
 if TYPE_CHECKING:
     from hivectl.clients.agent_events import AgentEvents
@@ -24,14 +26,16 @@ if TYPE_CHECKING:
     from wire.agent_web.records import State
     from wire.clients.lifecycle import AgentClient
 
+    Steered = Callable[[AgentClient], Awaitable[str]]
+    """Steers an agent, and returns the sentence of its harness."""
+
 HELP: Final = {
-    "/help": "show this list",
-    "/cancel": "interrupt the turn that is running, also one that others woke",
-    "/compact": "compact the context of the agent",
-    "/model [NAME]": "use another model from the next turn on; without NAME, the configured one",
-    "/effort [LEVEL]": "use another level of effort; without LEVEL, the default",
-    "/new-session": "begin a new session: the agent forgets the conversation",
-    "/exit": "end the chat, as Ctrl-D does",
+    "/help": "lists the commands",
+    **{
+        f"/{name} [{argument}]" if argument else f"/{name}": hint
+        for name, (argument, hint) in SLASH_COMMANDS.items()
+    },
+    "/exit": "ends the chat, as Ctrl-D does",
 }
 SLASH: Final = tuple(line.split()[0] for line in HELP)
 
@@ -172,21 +176,25 @@ class Talk:
         except ValueError:
             word, values = line, []
         value = values[0] if values else ""
-        calls: dict[str, Callable[[AgentClient], Awaitable[str]]] = {
-            "/cancel": _cancel,
-            "/compact": lambda agent: agent.compact(),
-            "/new-session": lambda agent: agent.new_session(),
-            "/model": lambda agent: agent.set_model(value),
-            "/effort": lambda agent: agent.set_effort(value),
-        }
-        takes = word in ("/model", "/effort")
-        if word not in calls or len(values) > takes:
+        if word == "/cancel":
+            steered = _cancel(requeue=bool(value)) if value in ("", "requeue") else None
+        else:
+            steered = _SETTINGS[word](value) if word in _SETTINGS else _PLAIN.get(word)
+        if steered is None or len(values) > (word not in _PLAIN):
             self._help()
             return
         try:
-            self._output.note(await self._hive.agents.call(self._name, calls[word]))
+            if word in _SETTINGS and not value:
+                await self._show_setting(word)
+            else:
+                self._output.note(await self._hive.agents.call(self._name, steered))
         except HiveError as error:
             self._failed(error)
+
+    async def _show_setting(self, word: str) -> None:
+        agent = await self._hive.agents.get(self._name)
+        words = {"/model": agent_status.model_words, "/effort": agent_status.effort_words}
+        self._output.note(words[word](agent))
 
     def _failed(self, error: Exception) -> None:
         """Show an error at a prompt; without one it ends the command."""
@@ -196,7 +204,7 @@ class Talk:
 
     def _help(self) -> None:
         for command, text in HELP.items():
-            self._output.note(f"{command:<16} {text}")
+            self._output.note(f"{command:<18} {text}")
 
     async def _show(self, stream: "AsyncIterator[tuple[str, JsonObject]]") -> None:
         """Show the events of the turn that reads the message, until its end."""
@@ -259,10 +267,23 @@ def _state(data: "JsonObject") -> "State":
     return State.model_validate(data)
 
 
-async def _cancel(agent: "AgentClient") -> str:
+def _cancel(*, requeue: bool) -> "Steered":
     from wire.records.lifecycle import CancelOptions
 
-    return await agent.cancel_turn(CancelOptions())
+    return lambda agent: agent.cancel_turn(CancelOptions(requeue))
+
+
+_PLAIN: "Final[dict[str, Steered]]" = {
+    "/compact": lambda agent: agent.compact(),
+    "/new-session": lambda agent: agent.new_session(),
+}
+"""The commands without an argument."""
+
+_SETTINGS: "Final[dict[str, Callable[[str], Steered]]]" = {
+    "/model": lambda value: lambda agent: agent.set_model(value),
+    "/effort": lambda value: lambda agent: agent.set_effort(value),
+}
+"""The commands that change a setting to a value."""
 
 
 def _reads(data: "JsonObject", number: int) -> bool:

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 import click
 
 from hivectl.arguments.completers import complete_agents
+from hivectl.output import agent_status
 from hivectl.output.terminal import Output
-from hivectl.output.text import literal, one_line
+from hivectl.output.text import one_line
 from hivectl.session import hive_command
+from wire.steering import DEFAULT, EFFORTS
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
     from wire.clients.lifecycle import AgentClient
 
 _agent = click.argument("name", shell_complete=complete_agents)
-
-EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
 async def _order(
@@ -65,40 +65,38 @@ async def new_session(hive: "Hive", output: Output, name: str) -> None:
 @click.command()
 @_agent
 @click.argument("model", required=False)
-@click.option("--default", is_flag=True, help="Use the configured model again.")
 @hive_command
-async def model(hive: "Hive", output: Output, name: str, model: str | None, default: bool) -> None:
+async def model(hive: "Hive", output: Output, name: str, model: str | None) -> None:
     """Show or change the model of an agent's turns.
 
-    The change holds from the next turn on, and is kept by restarts and rebuilds.
+    Without MODEL, prints the model for which the turns ask, and the one that has answered last if
+    it is another. MODEL `default` is the configured one. The change holds from the next turn on,
+    and is kept by restarts and rebuilds.
     """
-    if model is None and not default:
+    if model is None:
         agent = await hive.agents.get(name)
-        output.show(
-            {"agent": name, "model": agent.model}, [literal(agent.model) or "not known yet"]
-        )
+        shown = {"agent": name, "model": agent.model, "setting": agent.model_setting}
+        output.show(shown, [agent_status.model_words(agent)])
         return
-    _only_one(model, default)
-    await _order(hive, output, name, lambda agent: agent.set_model(model or ""))
+    await _order(hive, output, name, lambda agent: agent.set_model(model))
 
 
 @click.command()
 @_agent
-@click.argument("level", required=False, shell_complete=lambda *_: [*EFFORTS])
-@click.option("--default", is_flag=True, help="Use the default level again.")
+@click.argument("level", required=False, shell_complete=lambda *_: [*EFFORTS, DEFAULT])
 @hive_command
-async def effort(hive: "Hive", output: Output, name: str, level: str | None, default: bool) -> None:
+async def effort(hive: "Hive", output: Output, name: str, level: str | None) -> None:
     """Show or change the level of effort of an agent's turns.
 
-    LEVEL is low, medium, high, xhigh or max; not every model has each. The change holds from the
-    next turn on, and is kept by restarts and rebuilds.
+    LEVEL is low, medium, high, xhigh or max; not every model has each. LEVEL `default` ends the
+    choice. The change holds from the next turn on, and is kept by restarts and rebuilds.
     """
-    if level is None and not default:
+    if level is None:
         agent = await hive.agents.get(name)
-        output.show({"agent": name, "effort": agent.effort}, [literal(agent.effort) or "default"])
+        shown = {"agent": name, "effort": agent.effort}
+        output.show(shown, [agent_status.effort_words(agent)])
         return
-    _only_one(level, default)
-    await _order(hive, output, name, lambda agent: agent.set_effort(level or ""))
+    await _order(hive, output, name, lambda agent: agent.set_effort(level))
 
 
 @click.command("lift-limits")
@@ -111,11 +109,6 @@ async def lift_limits(hive: "Hive", output: Output) -> None:
     names = await hive.lifecycle.lift_limits()
     text = f"these agents go on: {', '.join(names)}" if names else "no agent waits for a limit"
     output.show({"agents": names}, [text])
-
-
-def _only_one(value: str | None, default: bool) -> None:
-    if value is not None and default:
-        raise click.UsageError("Give either a value or --default, not both.")
 
 
 COMMANDS = [cancel, compact, new_session, model, effort, lift_limits]

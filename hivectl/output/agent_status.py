@@ -8,6 +8,7 @@ from hivectl.output.formats import age, amount, local_time, size
 from hivectl.output.terminal import Cell, Output, state_cell
 from hivectl.output.text import literal, one_line
 from wire import credentials
+from wire.steering import DEFAULT
 
 if TYPE_CHECKING:
     from wire.records.lifecycle import AgentProperties, JobProperties, Network
@@ -43,6 +44,19 @@ def doing(agent: "AgentProperties") -> str:
         until = f"until {local_time(agent.turn_until)}"
         return f"{until}: {words}" if words else until
     return words
+
+
+def model_words(agent: "AgentProperties") -> str:
+    """Return the model for which the turns ask, and the one that answers if it is another."""
+    setting, answering = literal(agent.model_setting), literal(agent.model)
+    if setting and answering and setting != answering:
+        return f"{setting}; {answering} has answered last"
+    return setting or answering or "not known yet"
+
+
+def effort_words(agent: "AgentProperties") -> str:
+    """Return the level of effort of the turns."""
+    return literal(agent.effort) or DEFAULT
 
 
 def context_cell(agent: "AgentProperties") -> Cell:
@@ -83,7 +97,7 @@ def description(
         **_if("activity", one_line(agent.activity)),
         **_if("help", remedy(agent)),
         "at boot": "starts" if agent.enabled else "stays off",
-        "model": literal(agent.model) or "-",
+        "model": model_words(agent),
         **_if("effort", literal(agent.effort)),
         "context": _context(agent),
         **_if("session", one_line(agent.session)),

@@ -38,7 +38,7 @@ from wire.agent_web.records import (
     Wake,
     Written,
 )
-from wire.names import OPERATOR
+from wire.names import OPERATOR, OWN_TOOLS
 from wire.records.broker import have_numbers
 
 LABEL: Final = 9
@@ -56,7 +56,7 @@ CALLS: Final = 256
 CAUSES: Final = 20
 """The messages that are named of those that woke an agent."""
 
-_SEND: Final = "mcp__hive__send"
+_SEND: Final = f"{OWN_TOOLS}send"
 """The name that Claude Code gives the hive's tool."""
 _MESSAGE: Final = re.compile(r"<message-([0-9a-f]+) [^<>]*>")
 """The line before a message in the prompt that the harness makes."""

@@ -20,9 +20,9 @@ async def test_each_command_reaches_the_agent(hive: FakeHive, hivectl: Hivectl) 
         ["compact", "alice"],
         ["new-session", "alice"],
         ["model", "alice", "claude-opus"],
-        ["model", "alice", "--default"],
+        ["model", "alice", "default"],
         ["effort", "alice", "high"],
-        ["effort", "alice", "--default"],
+        ["effort", "alice", "default"],
     ):
         ran = await hivectl(*arguments)
         assert (ran.code, ran.out) == (Exit.OK, "alice: It was writing a poem.\n"), arguments
@@ -32,9 +32,9 @@ async def test_each_command_reaches_the_agent(hive: FakeHive, hivectl: Hivectl) 
         ("compact",),
         ("new-session",),
         ("model", "claude-opus"),
-        ("model", ""),
+        ("model", "default"),
         ("effort", "high"),
-        ("effort", ""),
+        ("effort", "default"),
     ]
     shown = (await hivectl("cancel", "alice", "--json")).json
     assert shown == {"agent": "alice", "text": "It was writing a poem."}
@@ -48,7 +48,15 @@ async def test_without_a_value_the_present_one_is_shown(hive: FakeHive, hivectl:
     assert (await hivectl("model", "alice")).out == "not known yet\n"
     assert (await hivectl("effort", "alice")).out == "high\n"
     assert alice.steered == []
-    assert (await hivectl("model", "alice", "m", "--default")).code == Exit.USAGE
+    alice.show(model="claude-opus-4-1", model_setting="opus")
+    assert (await hivectl("model", "alice")).out == "opus; claude-opus-4-1 has answered last\n"
+    assert (await hivectl("model", "alice", "--json")).json == {
+        "agent": "alice",
+        "model": "claude-opus-4-1",
+        "setting": "opus",
+    }
+    alice.show(model="opus")
+    assert (await hivectl("model", "alice")).out == "opus\n"
 
 
 async def test_what_cannot_be_done_is_told(hive: FakeHive, hivectl: Hivectl) -> None:

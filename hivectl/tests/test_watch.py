@@ -196,23 +196,29 @@ async def test_chat_for_programs(hive: FakeHive, player: Player, hivectl: Hivect
 
 
 async def test_slash_commands(hive: FakeHive, player: Player, hivectl: Hivectl) -> None:
-    script = "/compact\n/model opus\n/model\n/effort high\n/new-session\n/cancel\n/exit\nhello\n"
+    script = (
+        "/compact\n/model opus\n/model\n/model default\n/effort high\n/effort\n/new-session\n"
+        "/cancel\n/cancel requeue\n/exit\nhello\n"
+    )
     ran = await hivectl("chat", "alice", stdin=script.encode())
     alice = hive.lifecycle.agents["alice"]
     assert alice.steered == [
         ("compact",),
         ("model", "opus"),
-        ("model", ""),
+        ("model", "default"),
         ("effort", "high"),
         ("new-session",),
         ("cancel", False),
+        ("cancel", True),
     ]
+    assert "claude-x\n" in ran.err, "/model alone shows it"
+    assert "default\n" in ran.err
     assert alice.sentence in ran.err
     assert hive.broker.sent == []
-    for wrong in (b"/help\n", b"/modle opus\n", b"/compact now\n", b'/model "\n'):
+    for wrong in (b"/help\n", b"/modle opus\n", b"/compact now\n", b"/cancel now\n", b'/model "\n'):
         ran = await hivectl("chat", "alice", stdin=wrong)
         assert "/new-session" in ran.err
-    assert len(alice.steered) == 6
+    assert len(alice.steered) == 7
 
 
 async def prompts(shown: Terminal, line: str) -> None:

@@ -20,6 +20,7 @@ from wire.records.lifecycle import (
     JobResult,
     Report,
 )
+from wire.steering import DEFAULT
 
 
 class Harnesses:
@@ -85,6 +86,8 @@ class Harnesses:
             Unavailable: the harness is away, or has not answered in time.
         """
         agent = self._roster.agent(name)
+        if verb in (CommandVerb.MODEL, CommandVerb.EFFORT) and arguments.value == DEFAULT:
+            arguments = arguments._replace(value="")
         if verb is CommandVerb.MODEL and arguments.value:
             names.check_model_name(arguments.value)
         if verb is CommandVerb.EFFORT:

@@ -226,6 +226,10 @@ class Agent1(Interface, name=names.AGENT_INTERFACE):
         return self._agent.model
 
     @prop()
+    def ModelSetting(self) -> Str:
+        return self._agent.model_setting
+
+    @prop()
     def Effort(self) -> Str:
         return self._agent.effort
 
@@ -355,6 +359,7 @@ PROPERTIES: Final = {
     "turn_state": ("TurnState",),
     "turn_since": ("TurnSince",),
     "model": ("Model",),
+    "model_setting": ("ModelSetting",),
     "context_tokens": ("ContextTokens",),
     "logged_in": ("LoggedIn",),
     "credential": ("Credential",),

@@ -185,4 +185,4 @@ def test_a_model_is_kept_over_a_restart(bob: Hive) -> None:
         until_state(bob, "bob", "claude-other-1", "Model")
         assert bob.hivectl("model", "bob").stdout == "claude-other-1\n"
     finally:
-        bob.hivectl("model", "bob", "--default")
+        bob.hivectl("model", "bob", "default")

@@ -101,8 +101,8 @@ def test_commands_reach_the_harness_and_survive_a_rebuild(bob: Hive) -> None:
     assert inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout == session
     assert "context is compacted" in bob.hivectl("compact", "bob").stdout
     assert "new session begins" in bob.hivectl("new-session", "bob").stdout
-    bob.hivectl("model", "bob", "--default")
-    bob.hivectl("effort", "bob", "--default")
+    bob.hivectl("model", "bob", "default")
+    bob.hivectl("effort", "bob", "default")
     work(bob, 0.23)
     answered(bob, 0.23)
     assert inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout != session

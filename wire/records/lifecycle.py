@@ -178,6 +178,7 @@ class AgentProperties(NamedTuple):
     context_limit: UInt64 = 0
     session: Str = ""
     credential: Str = ""
+    model_setting: Str = ""
 
 
 @dictionary(properties=True)
@@ -211,6 +212,8 @@ class Report(NamedTuple):
     """The kind of its credentials: `key`, `login`, `scripted` or `none`."""
     provider_limit_until: Int64 | None = None
     """Before this time the provider answers no request of the same credential."""
+    model_setting: Str | None = None
+    """The model for which the turns ask; empty for Claude Code's own choice."""
     in_turn: Bool | None = None
     """Whether a turn runs, whatever the turn state: a limit, too, may be met in a turn or between
     two."""

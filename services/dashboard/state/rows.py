@@ -20,6 +20,7 @@ def agent_row(agent: AgentProperties) -> Row:
         "turn_state": agent.turn_state,
         "turn_since": agent.turn_since,
         "model": literal(agent.model),
+        "model_setting": literal(agent.model_setting),
         "context_tokens": agent.context_tokens,
         "context_limit": agent.context_limit,
         "effort": literal(agent.effort),

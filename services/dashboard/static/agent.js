@@ -188,7 +188,14 @@ function renderAgent(agent) {
   login.update(agent);
   putFacts(section("facts"), agent);
   if (agent.model) prompt.models.add(agent.model);
+  prompt.settings = { model: modelOf(agent), effort: agent.effort || "default" };
   renderNow();
+}
+
+/** Return the model for which the turns ask, and the one that answers if it is another. */
+function modelOf({ model, model_setting: setting }) {
+  if (setting && model && setting !== model) return `${setting}; ${model} has answered last`;
+  return setting || model || "not known yet";
 }
 
 function renderMessages() {

@@ -4,7 +4,9 @@ import { post } from "./api.js";
 import { el, keyed, setText, showError } from "./dom.js";
 import { putText } from "./text.js";
 
-export const LEVELS = ["low", "medium", "high", "xhigh", "max"];
+// The words of wire/steering.py; a test compares them.
+const DEFAULT = "default";
+const LEVELS = ["low", "medium", "high", "xhigh", "max"];
 const ALIASES = ["haiku", "opus", "sonnet"];
 const MOST_HISTORY = 50;
 
@@ -13,8 +15,8 @@ const COMMANDS = [
   { name: "clear", hint: "empties the view; the events stay stored" },
   { name: "cancel", argument: "requeue", hint: "interrupts the turn; with `requeue`, its messages are queued again" },
   { name: "compact", hint: "compacts the context" },
-  { name: "model", argument: "NAME", hint: "changes the model; without a name, to the configured one" },
-  { name: "effort", argument: "LEVEL", hint: "changes the effort; without a level, to the default" },
+  { name: "model", argument: "NAME", hint: "shows the model, or changes it; `default` is the configured one" },
+  { name: "effort", argument: "LEVEL", hint: "shows the effort, or changes it; `default` ends the choice" },
   { name: "new-session", hint: "begins a new session, without what was said before" },
 ];
 
@@ -30,6 +32,8 @@ const isName = (text) => /^\/[a-z-]*$/u.test(text);
 export class Prompt {
   /** The models that can be completed, besides the aliases of Claude Code. */
   models = new Set();
+  /** The present model and effort, in words. */
+  settings = { model: "not known yet", effort: DEFAULT };
 
   #agent;
   #clear;
@@ -90,6 +94,7 @@ export class Prompt {
       else if (name === "cancel" && !["", "requeue"].includes(argument))
         throw new Error(`/cancel takes \`requeue\` or nothing, not ${argument.slice(0, 40)}.`);
       else if (argument && ["compact", "new-session"].includes(name)) throw new Error(`/${name} takes no argument.`);
+      else if (name in this.settings && !argument) this.#say(el("p", { dir: "auto" }, this.settings[name]));
       else {
         const bodies = { cancel: { requeue: argument === "requeue" }, model: { value: argument }, effort: { value: argument } };
         const { said } = await post(`${agent}/${name}`, bodies[name]);
@@ -189,7 +194,7 @@ export class Prompt {
     const match = /^\/(cancel|effort|model) (\S*)$/u.exec(text);
     if (!match) return [];
     const [, command, typed] = match;
-    const words = { cancel: ["requeue"], effort: LEVELS, model: [...new Set([...this.models, ...ALIASES])].sort() };
+    const words = { cancel: ["requeue"], effort: [...LEVELS, DEFAULT], model: [...new Set([...this.models, ...ALIASES, DEFAULT])].sort() };
     const fits = words[command].filter((word) => word.startsWith(typed) && word !== typed);
     return fits.map((word) => ({ value: `/${command} ${word}`, hint: "" }));
   }

@@ -450,13 +450,19 @@ async def test_the_prompt_sends_messages_and_runs_commands(
         await browser.type(box, "/cancel requeue", Keys.ENTER)
         await browser.sees("#said", "cancel is done.")
         # An argument that is not typed is not taken from the list.
+        alice.show(model="claude-opus-4-1", model_setting="opus")
+        await browser.sees("[data-figure=model]", "claude-opus-4-1")
         await browser.type(box, "/model ", Keys.ENTER)
+        await browser.sees("#said", "opus; claude-opus-4-1 has answered last")
+        await browser.type(box, "/effort", Keys.ENTER)
+        await browser.sees("#said", "default")
+        await browser.type(box, "/model default", Keys.ENTER)
         await browser.until(lambda _: len(alice.commands) == 4)
         assert alice.commands == [
             ("model", "opus"),
             ("effort", "high"),
             ("cancel", True),
-            ("model", ""),
+            ("model", "default"),
         ]
         await browser.type(box, "/help", Keys.ENTER)
         await browser.sees("#said", "/new-session")

@@ -73,6 +73,10 @@ class ReportArguments(Arguments):
         Annotated[str, Field(pattern=f"^{MODEL_NAME.pattern}$")] | None,
         Field(description="The model of its turns."),
     ] = None
+    model_setting: Annotated[
+        Annotated[str, Field(pattern=f"^({MODEL_NAME.pattern})?$")] | None,
+        Field(description="The model for which the turns ask; empty for Claude Code's choice."),
+    ] = None
     context_tokens: Annotated[
         Annotated[int, Field(ge=0, le=2**53 - 1)] | None,
         Field(description="How many tokens the context holds."),
@@ -142,6 +146,7 @@ async def _report(context: Context, call: ReportArguments) -> ToolResult:
     report = Report(
         turn_state=call.turn_state,
         model=call.model,
+        model_setting=call.model_setting,
         context_tokens=call.context_tokens,
         logged_in=call.logged_in,
         reason=call.reason,

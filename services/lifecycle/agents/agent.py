@@ -18,6 +18,7 @@ from services.lifecycle.agents.turn import (
 from wire import names
 from wire.errors import InvalidArgument
 from wire.records.lifecycle import AgentState, Report, TurnState
+from wire.steering import DEFAULT, EFFORTS
 
 STATES: Final[Mapping[str, AgentState]] = {
     "inactive": AgentState.STOPPED,
@@ -102,7 +103,7 @@ class Spec:
 
 _KEPT: Final = (
     *("model", "effort", "session", "context_tokens", "context_limit", "logged_in"),
-    "credential",
+    *("credential", "model_setting"),
 )
 """The fields of a report that are shown as they are."""
 
@@ -128,6 +129,8 @@ class Agent:
     in_turn: bool = False
     """Whether a restart would interrupt a turn, as far as its harness has reported."""
     activity: str = ""
+    model_setting: str = ""
+    """The model for which its turns ask; empty for Claude Code's own choice, or if unknown."""
     model: str = ""
     effort: str = ""
     context_tokens: int = 0
@@ -317,7 +320,8 @@ def check_effort(effort: str) -> None:
     """
     if not _EFFORT.fullmatch(effort):
         raise InvalidArgument(
-            f"{effort[:40]!r} is not a valid level of effort. Use low, medium, high, xhigh or max."
+            f"{effort[:40]!r} is not a valid level of effort. "
+            f"Use {', '.join(EFFORTS)} or {DEFAULT}."
         )
 
 
@@ -332,6 +336,8 @@ def _check(report: Report) -> None:
     """
     if report.model is not None:
         names.check_model_name(report.model)
+    if report.model_setting:
+        names.check_model_name(report.model_setting)
     if report.effort is not None:
         check_effort(report.effort)
     if report.session is not None and not _SESSION.fullmatch(report.session):

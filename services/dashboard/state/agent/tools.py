@@ -14,10 +14,9 @@ from services.dashboard.state.agent.texts import Texts
 from services.dashboard.state.tables import Json
 from wire.agent_web.edits import PATHS, TOOLS, changes, path_of
 from wire.agent_web.values import text
+from wire.names import OWN_TOOLS
 
 TITLE: Final = 200
-OWN: Final = "mcp__hive__"
-"""The beginning of the names of the hive's tools."""
 
 Data: TypeAlias = Mapping[str, object]
 """An object of JSON, unchecked."""
@@ -32,8 +31,10 @@ def shown_name(tool: str) -> Json:
     The hive's own tools have long names. They become short ones with a space, which no other name
     of a tool has.
     """
-    own = tool.startswith(OWN) and " " not in tool
-    return name(f"hive {tool.removeprefix(OWN)}" if own else tool.replace(" ", "\N{OPEN BOX}"))
+    own = tool.startswith(OWN_TOOLS) and " " not in tool
+    return name(
+        f"hive {tool.removeprefix(OWN_TOOLS)}" if own else tool.replace(" ", "\N{OPEN BOX}")
+    )
 
 
 def counts(tools: Mapping[str, int]) -> list[Json]:
@@ -44,7 +45,7 @@ def counts(tools: Mapping[str, int]) -> list[Json]:
 
 def describe(tool: str, arguments: Data, texts: Texts) -> Described:
     """Return the title and the blocks of a call of `tool`."""
-    return _TOOLS.get(tool.removeprefix(OWN), _any)(arguments, texts)
+    return _TOOLS.get(tool.removeprefix(OWN_TOOLS), _any)(arguments, texts)
 
 
 def _bash(arguments: Data, texts: Texts) -> Described:
