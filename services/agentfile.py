@@ -25,6 +25,7 @@ from services.config import (
     ResourceLimits,
     Section,
     SleepAfter,
+    StartTimeout,
     TurnTimeout,
     Url,
     sentence,
@@ -56,6 +57,9 @@ TEMPLATE: Final = """\
 
 # Seconds after which a turn is cut off.
 #turn_timeout = 1800
+
+# Seconds that Claude Code has to start, with its MCP servers and the session.
+#start_timeout = 60
 
 # How often a message is handed to it before the message is parked as a dead letter.
 #max_attempts = 3
@@ -244,6 +248,8 @@ class AgentFile(Section):
     `allowed_tools` names word for word takes precedence."""
     turn_timeout: TurnTimeout | None = None
     """The seconds after which a turn is cut off."""
+    start_timeout: StartTimeout | None = None
+    """The seconds that Claude Code has to start."""
     max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
     """How often a message is handed to the agent before it is parked as a dead letter."""
     compact_over_tokens: Annotated[int, Field(ge=1000, le=10_000_000)] | None = None
@@ -267,7 +273,7 @@ class AgentFile(Section):
             The keys, with `command_environment` for `environment`; unset keys are left out.
         """
         keys = {"environment", "mcp_servers", "allowed_tools", "prompt", "model", "turn_timeout"}
-        keys |= {"wake_after_deploy", "resume_after_limit"}
+        keys |= {"start_timeout", "wake_after_deploy", "resume_after_limit"}
         keys |= {"compact_over_tokens", "compact_idle_after", "permissions", "ask_tools"}
         values = self.model_dump(mode="json", include=keys, exclude_defaults=True)
         if "environment" in values:

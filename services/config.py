@@ -245,6 +245,9 @@ SleepAfter = Annotated[int, Field(ge=0, le=2592000)]
 TurnTimeout = Annotated[int, Field(ge=10, le=86400)]
 """Seconds after which a turn is cut off."""
 
+StartTimeout = Annotated[int, Field(ge=10, le=600)]
+"""Seconds that Claude Code has to start."""
+
 
 class AgentSettings(Section):
     """The settings of one agent; a key that is not set has the value that `[lifecycle]` sets. A
@@ -371,6 +374,9 @@ class HarnessConfig(Section):
     """The idle seconds after which Claude Code is ended; the next turn resumes its session."""
     turn_timeout: TurnTimeout = 1800
     """The seconds after which a turn is aborted."""
+    start_timeout: StartTimeout = 60
+    """The seconds that Claude Code has to start, with its MCP servers and a session to resume;
+    after them it is ended, and the start is tried again."""
     notes_limit: int = Field(default=40_000, ge=1000, le=1_000_000)
     """The bytes of an agent's /state/notes.md above which it is condensed between two turns."""
     environment: dict[str, str] = Field(default_factory=dict)

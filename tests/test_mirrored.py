@@ -5,8 +5,10 @@ from pathlib import Path
 
 from harness.claude import choices, process
 from wire import names, steering
+from wire.agent_web import records
 
-PROMPT = Path(__file__).parents[1] / "services/dashboard/static/prompt.js"
+REPO = Path(__file__).parents[1]
+PROMPT = REPO / "services/dashboard/static/prompt.js"
 
 
 def test_the_harness_takes_the_same_levels_of_effort() -> None:
@@ -26,3 +28,11 @@ def test_the_page_has_the_same_words() -> None:
     page = {name: steering.SlashCommand(argument, hint) for name, argument, hint in found}
     del page["help"], page["clear"]
     assert page == steering.SLASH_COMMANDS
+
+
+def test_the_types_of_events_are_documented() -> None:
+    page = (REPO / "docs/persistence.md").read_text(encoding="utf-8")
+    table = page.partition("## What an agent did")[2].partition("`hyperhive-turn-stats.sqlite`")[0]
+    cells = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
+    documented = [name for cell in cells for name in re.findall(r"`([a-z-]+)`", cell)]
+    assert sorted(documented) == sorted(records.DATA)

@@ -16,6 +16,7 @@ packages = ["jq", "g++", "libc6-dev"]
 model = "claude-sonnet-4-5"
 sleep_after = 60
 turn_timeout = 90
+start_timeout = 120
 compact_over_tokens = 120000
 compact_idle_after = 240
 wake_after_deploy = true
@@ -66,6 +67,7 @@ def test_all_keys() -> None:
         "prompt": "You write.",
         "model": "claude-sonnet-4-5",
         "turn_timeout": 90,
+        "start_timeout": 120,
         "compact_over_tokens": 120_000,
         "compact_idle_after": 240,
         "wake_after_deploy": True,

@@ -105,6 +105,7 @@ class EffectiveConfig:
             "scripted_model_url": config.scripted_model_url,
             "session_idle": config.session_idle,
             "turn_timeout": config.turn_timeout,
+            "start_timeout": config.start_timeout,
             "notes_limit": config.notes_limit,
             "environment": dict(config.environment),
             **({"started": spec.started.for_harness()} if spec.started else {}),

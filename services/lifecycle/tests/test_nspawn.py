@@ -136,6 +136,7 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
         "scripted_model_url": "http://127.0.0.1:7100",
         "session_idle": 600,
         "turn_timeout": 1800,
+        "start_timeout": 60,
         "notes_limit": 40_000,
         "environment": {},
         "operator_name": None,
