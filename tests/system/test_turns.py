@@ -126,6 +126,26 @@ def test_a_broken_user_file_makes_no_dead_letter(bob: Hive, broken: str) -> None
     assert json.loads(bob.run("cat", f"{CLAUDE}/.claude.json").stdout)
 
 
+def test_a_rebuild_repairs_what_claude_code_cannot_start_with(bob: Hive) -> None:
+    work(bob, 0.34)
+    answered(bob, 0.34)
+    session = inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout
+    bob.hivectl("kill", "bob", timeout=60)
+    backups = f"{CLAUDE}/backups"
+    bob.run("sh", "-c", f"echo '{{' > {CLAUDE}/.claude.json; rm -rf {backups}; touch {backups}")
+    bob.hivectl("start", "bob", timeout=120)
+    bob.hivectl("send", "bob", "sleep 0.35")
+    until_state(bob, "bob", "error", "TurnState")
+    shown = hivectl(bob, "status", "bob")
+    assert "`hivectl rebuild bob`" in shown["turn_reason"]
+    assert "restarted" in bob.hivectl("rebuild", "bob", timeout=180).stdout
+    answered(bob, 0.35)
+    assert inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout == session
+    aside = inside(bob, "bob", "sh", "-c", "ls -A /root/.claude/before-rebuild-*").stdout.split()
+    assert {".claude.json", "backups"} <= set(aside)
+    assert "projects" not in aside
+
+
 @pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.long)])
 def test_kills_in_the_middle_of_turns_lose_nothing(
     bob: Hive, measured: Callable[[str], None], rounds: int

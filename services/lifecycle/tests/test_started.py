@@ -118,7 +118,7 @@ async def test_the_reason_is_kept_so_that_a_rebuild_changes_nothing(room: Room) 
 @pytest.mark.parametrize("turn", ["error", "thinking", "idle"])
 async def test_a_rebuild_restarts_an_agent_whose_turns_fail(room: Room, turn: str) -> None:
     room.harnesses.report(agent("alice"), "alice", Report(turn_state=turn, in_turn=False))
-    result, note = await room.diary.end_of(room.orders.order(JobVerb.REBUILD, "alice"))
+    result, note = await room.diary.end_of(room.orders.order(JobVerb.REBUILD, "alice", "operator"))
     assert result == "done"
     assert note == ("restarted" if turn == "error" else "")
     if turn == "error":
@@ -129,14 +129,14 @@ async def test_a_rebuild_restarts_an_agent_whose_turns_fail(room: Room, turn: st
 
 async def test_a_rebuild_does_not_interrupt_a_turn_whose_requests_are_refused(room: Room) -> None:
     room.harnesses.report(agent("alice"), "alice", Report(turn_state="error", in_turn=True))
-    assert await room.diary.end_of(room.orders.order(JobVerb.REBUILD, "alice")) == DONE
+    assert await room.diary.end_of(room.orders.order(JobVerb.REBUILD, "alice", "operator")) == DONE
     assert room.backend.started["alice"] is None
 
 
 async def test_a_rebuild_of_a_stopped_agent_is_told_at_its_next_start(room: Room) -> None:
     await room.order(JobVerb.STOP, "alice")
     await room.diary.end_of(room.orders.deploy("alice", NEW, DEPLOY.parse({"changes": "tools"})))
-    job = room.orders.order(JobVerb.REBUILD, "alice")
+    job = room.orders.order(JobVerb.REBUILD, "alice", "operator")
     await room.diary.end_of(job)
     await room.order(JobVerb.START, "alice")
     assert told(room) == ("rebuild", "operator", "tools")
