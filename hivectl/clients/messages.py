@@ -15,11 +15,14 @@ from wire.signals import Signal
 ENDS: Final = {
     MessageState.ACKNOWLEDGED: "is acknowledged",
     MessageState.CANCELLED: "was cancelled",
-    MessageState.DEAD: "is a dead letter: `hivectl dead-letters` shows why",
+    MessageState.DEAD: "is a dead letter (`hivectl dead-letters` shows why)",
     MessageState.DROPPED: "was dropped",
     MessageState.RETRACTED: "was taken back",
 }
 """The states in which a message is delivered no more, in words."""
+
+WITH_TURN: Final = (MessageState.ACKNOWLEDGED, MessageState.CANCELLED)
+"""The ends of a message with the turn that has read it."""
 
 
 @asynccontextmanager
@@ -64,15 +67,15 @@ class MessageEnds:
         self._missed = True
         self._news.set()
 
-    async def end_of(self, number: int) -> str:
-        """Return how the message `number` has ended, in words, as soon as it has."""
+    async def end_of(self, number: int) -> MessageState:
+        """Return the last state of the message `number`, one of ENDS, as soon as it has it."""
         while number not in self._ended:
             await self._news.wait()
             self._news.clear()
             if self._missed:
                 self._missed = False
                 await self._look(number)
-        return ENDS[self._ended[number]]
+        return self._ended[number]
 
     async def _look(self, number: int) -> None:
         wanted = MessageFilter(after=number - 1, before=number + 1)

@@ -143,12 +143,17 @@ class Talk:
                     task.result()
 
     async def _end(self, ends: "MessageEnds") -> None:
-        """Return when the message has ended without a turn that is shown."""
-        how = await ends.end_of(self._number)
+        """Return when the message has ended without the end of a turn that is shown."""
+        from hivectl.clients.messages import ENDS, WITH_TURN
+
+        state = await ends.end_of(self._number)
         await asyncio.sleep(GRACE)
-        if self._turn is not None:
+        if self._turn is not None and state in WITH_TURN:
             await asyncio.get_running_loop().create_future()  # the end of the turn is shown
-        self._output.note(f"Message {self._number} {how}; no turn has read it while you waited.")
+        words = f"Message {self._number} {ENDS[state]}."
+        if self._turn is None:
+            words += " No turn has read it while you waited."
+        self._output.note(words)
 
     async def _note_holds(self, events: "AgentEvents") -> None:
         """Say that the agent is held, while the message waits."""

@@ -264,7 +264,7 @@ async def test_ctrl_c_before_the_turn_leaves_the_message_in_the_inbox(
     ("state", "words"),
     [
         (MessageState.RETRACTED, "was taken back"),
-        (MessageState.DEAD, "is a dead letter: `hivectl dead-letters` shows why"),
+        (MessageState.DEAD, "is a dead letter (`hivectl dead-letters` shows why)"),
     ],
 )
 async def test_chat_ends_the_wait_for_a_message_that_nobody_reads_any_more(
@@ -276,7 +276,7 @@ async def test_chat_ends_the_wait_for_a_message_that_nobody_reads_any_more(
         await shown.shows("your message waits")
         await web.until_streams()
         hive.broker.end(2**63 + 1, state)
-        await shown.shows(f"Message {2**63 + 1} {words}; no turn has read it")
+        await shown.shows(f"Message {2**63 + 1} {words}. No turn has read it")
         await shown.shows("alice> ")
         shown.type("/exit\n")
         code, _ = await shown.end()
