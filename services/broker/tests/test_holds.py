@@ -84,10 +84,10 @@ async def test_a_held_agent_gets_only_urgent_messages_of_the_operator(
     second = await broker.send(THE_OPERATOR, "bob", "hello", {})
     assert await ids(broker, BOB, holder()) == []
     assert await broker.waiting() == set(), "nobody is woken for them"
+    task = await waiting(room, holder())
     await broker.send(THE_OPERATOR, "alice", "hello", {})
     urgent = await broker.send(THE_OPERATOR, "bob", "stop", {"urgent": True})
     assert await broker.waiting() == {"alice", "bob"}, "bob gets it, held or not"
-    task = await waiting(room, holder())
     assert [m.id for m in await asyncio.wait_for(task, 1)] == [urgent]
     task = await waiting(room, holder(), limit=10)
     await room.holds.unhold("bob")
