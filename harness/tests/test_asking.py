@@ -213,16 +213,16 @@ async def test_a_late_answer_that_comes_during_a_compaction_begins_the_next_turn
 
     monkeypatch.setattr(conversation, "read", read)
     await harness.start(**ASKS)
-    await hive.push("hello slowly")
+    await hive.push("hello")
     await hive.until(lambda: len(hive.acknowledged) == 1)
-    await hive.push("run echo slowly")
+    await hive.push("run echo late")
     await asked(hive)
     await kill(harness)
     hive.queued.clear()
     await harness.start(**ASKS)
     await hive.until(lambda: hive.state == "idle")
     assert "Now the context is compacted" in (await hive.command("compact"))["text"]
-    assert await said(hive) == "slowly"
+    assert await said(hive) == "late"
     assert len(harness.events("compacted")) == 1
     assert len(hive.questions) == 1, "the very same call passes once"
     await hive.until(lambda: answers[0].result() in hive.acknowledged)

@@ -273,7 +273,7 @@ async def test_a_rebuild_repairs_what_claude_code_cannot_start_with(
     assert (aside / ".claude.json").read_text() == "{broken"
     assert (aside / "backups").is_file()
     notes = [note["text"] for note in harness.events("note")]
-    assert [str(aside) in note for note in notes if "rebuild begins" in note] == [True]
+    assert [str(aside) in note for note in notes if "After the rebuild" in note] == [True]
     await harness.stop()
     before = sorted(aside.iterdir())
     await harness.start(started=started)

@@ -58,14 +58,15 @@ class AgentEvents:
         return state.model_copy(update={"state": HELD, "reason": reason, "since": since})
 
     async def holds(self) -> AsyncGenerator[str, None]:
-        """Yield the reason each time that the agent is held from then on."""
+        """Yield the reason for which the agent is held, now and each time from then on."""
         async with self._changes() as changes:
-            before = await self._held()
-            async for _ in changes:
+            before = None
+            while True:
                 held = await self._held()
                 if held is not None and held != before:
                     yield held
                 before = held
+                await anext(aiter(changes))
 
     async def _held(self) -> str | None:
         """Return why the agent is held; None if it is not."""

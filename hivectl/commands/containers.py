@@ -27,9 +27,9 @@ _one_or_all = click.argument("name", required=False, shell_complete=complete_age
 @job_options
 @hive_command
 async def rebuild(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:
-    """Repair an agent: its units and files on the host, and Claude Code's files in its container.
+    """Repair an agent's files, also those of Claude Code.
 
-    Prints each change. An agent that works is left unchanged. One that does not is started again:
+    Checks its units and files on the host, and prints each change. An agent that works is left unchanged. One that does not is started again:
     Claude Code then begins with new files, and the old ones are kept in
     /root/.claude/before-rebuild-TIME. The login, the session and /state are kept.
     """

@@ -74,6 +74,7 @@ async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivect
         "context_tokens": 1234,
         "logged_in": False,
         "credential": "login",
+        "model_setting": "",
         "resources": {"tasks_max": 4096},
         "network": {
             "deny": ["any"],
