@@ -29,9 +29,10 @@ _one_or_all = click.argument("name", required=False, shell_complete=complete_age
 async def rebuild(hive: "Hive", output: Output, name: str, no_wait: bool, timeout: float) -> None:
     """Repair an agent's files, also those of Claude Code.
 
-    Checks its units and files on the host, and prints each change. An agent that works is left unchanged. One that does not is started again:
-    Claude Code then begins with new files, and the old ones are kept in
-    /root/.claude/before-rebuild-TIME. The login, the session and /state are kept.
+    Checks its units and files on the host, and prints each change. An agent that works is left
+    unchanged. One that does not is started again: Claude Code then begins with new files, and the
+    old ones are kept in /root/.claude/before-rebuild-TIME. The login, the session and /state are
+    kept.
     """
     await follow(
         hive,
