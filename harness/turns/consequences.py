@@ -1,4 +1,4 @@
-"""The consequences of the end of a turn, for its messages, the session and the state."""
+"""The end of a turn, and its consequences for the messages, the session and the state."""
 
 import asyncio
 import logging
@@ -40,7 +40,7 @@ REMEDY: Final = (
 
 
 class Consequences:
-    """What happens when a turn is over."""
+    """The consequences of the end of a turn."""
 
     def __init__(
         self,

@@ -405,8 +405,9 @@ class BusObserver:
         self._bus.unexport(names.agent_path(agent.name), self._agents.pop(agent.name))
 
     def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
-        if shown := self._agents.get(agent.name):
-            shown.emit_changed(*(name for key in sorted(changed) for name in PROPERTIES[key]))
+        properties = [name for key in sorted(changed) for name in PROPERTIES[key]]
+        if properties and (shown := self._agents.get(agent.name)):
+            shown.emit_changed(*properties)
 
     def agent_crashed(self, agent: Agent, crash: Crash) -> None:
         if shown := self._agents.get(agent.name):

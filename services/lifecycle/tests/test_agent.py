@@ -30,7 +30,7 @@ def test_a_report_is_noted_and_announced(alice: Agent) -> None:
     assert (alice.context_tokens, alice.logged_in) == (5, True)
     [changed] = told
     shown = {"turn_state", "turn_since", "model", "context_tokens", "logged_in"}
-    assert changed == shown | {"reported"}
+    assert changed == shown | {"reported", "in_turn"}
     alice.report(report)
     assert len(told) == 1, "what did not change was announced"
 
