@@ -15,7 +15,6 @@ from hivectl.commands.watch import held_words, show_event, show_transient
 from hivectl.output import agent_status
 from hivectl.output.terminal import Output
 from hivectl.session import hive_command
-from wire.steering import SLASH_COMMANDS
 
 if TYPE_CHECKING:
     from hivectl.clients.agent_events import AgentEvents
@@ -29,21 +28,25 @@ if TYPE_CHECKING:
     Steered = Callable[[AgentClient], Awaitable[str]]
     """Steers an agent, and returns the sentence of its harness."""
 
-HELP: Final = {
-    "/help": "lists the commands",
-    **{
-        f"/{name} [{argument}]" if argument else f"/{name}": hint
-        for name, (argument, hint) in SLASH_COMMANDS.items()
-    },
-    "/exit": "ends the chat, as Ctrl-D does",
-}
-SLASH: Final = tuple(line.split()[0] for line in HELP)
-
 _WAITS: Final = frozenset({"compacting", "waiting", "rate-limited", "needs-login", "held", "error"})
 """The states in which a message waits; `thinking` may be about the message itself."""
 
 GRACE: Final = 2.0
 """Seconds in which the events of a turn may come later than the end of its message."""
+
+
+def slash_commands() -> dict[str, str]:
+    """Return the lines that are commands, each with its effect."""
+    from wire.steering import SLASH_COMMANDS
+
+    return {
+        "/help": "lists the commands",
+        **{
+            f"/{name} [{argument}]" if argument else f"/{name}": hint
+            for name, (argument, hint) in SLASH_COMMANDS.items()
+        },
+        "/exit": "ends the chat, as Ctrl-D does",
+    }
 
 
 @click.command()
@@ -208,7 +211,7 @@ class Talk:
         self._output.note(str(error))
 
     def _help(self) -> None:
-        for command, text in HELP.items():
+        for command, text in slash_commands().items():
             self._output.note(f"{command:<18} {text}")
 
     async def _show(self, stream: "AsyncIterator[tuple[str, JsonObject]]") -> None:
@@ -323,7 +326,8 @@ def _read(prompt: str) -> str | None:
 
 def _complete(text: str, state: int) -> str | None:
     """Return the completion number `state` of a line, for readline."""
-    found = [word for word in SLASH if text.startswith("/") and word.startswith(text)]
+    words = [line.split()[0] for line in slash_commands()]
+    found = [word for word in words if text.startswith("/") and word.startswith(text)]
     return found[state] if state < len(found) else None
 
 

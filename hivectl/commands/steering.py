@@ -10,13 +10,18 @@ from hivectl.output import agent_status
 from hivectl.output.terminal import Output
 from hivectl.output.text import one_line
 from hivectl.session import hive_command
-from wire.steering import DEFAULT, EFFORTS
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
     from wire.clients.lifecycle import AgentClient
 
 _agent = click.argument("name", shell_complete=complete_agents)
+
+
+def _levels() -> list[str]:
+    from wire.steering import DEFAULT, EFFORTS
+
+    return [*EFFORTS, DEFAULT]
 
 
 async def _order(
@@ -83,7 +88,7 @@ async def model(hive: "Hive", output: Output, name: str, model: str | None) -> N
 
 @click.command()
 @_agent
-@click.argument("level", required=False, shell_complete=lambda *_: [*EFFORTS, DEFAULT])
+@click.argument("level", required=False, shell_complete=lambda *_: _levels())
 @hive_command
 async def effort(hive: "Hive", output: Output, name: str, level: str | None) -> None:
     """Show or change the level of effort of an agent's turns.

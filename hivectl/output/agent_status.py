@@ -7,8 +7,6 @@ from hivectl.output import json_forms
 from hivectl.output.formats import age, amount, local_time, size
 from hivectl.output.terminal import Cell, Output, state_cell
 from hivectl.output.text import literal, one_line
-from wire import credentials
-from wire.steering import DEFAULT
 
 if TYPE_CHECKING:
     from wire.records.lifecycle import AgentProperties, JobProperties, Network
@@ -21,6 +19,8 @@ def in_trouble(agent: "AgentProperties") -> bool:
 
 def remedy(agent: "AgentProperties") -> str:
     """Return what helps an agent that does not work; empty for one that needs no help."""
+    from wire import credentials
+
     name = agent.name
     if agent.state == "failed":
         return f"`hivectl start {name}` starts it again; `hivectl logs {name}` shows more"
@@ -56,6 +56,8 @@ def model_words(agent: "AgentProperties") -> str:
 
 def effort_words(agent: "AgentProperties") -> str:
     """Return the level of effort of the turns."""
+    from wire.steering import DEFAULT
+
     return literal(agent.effort) or DEFAULT
 
 
