@@ -150,6 +150,7 @@ class Talk:
         from hivectl.clients.messages import ENDS, WITH_TURN
 
         state = await ends.end_of(self._number)
+        # The event of the turn comes over another connection, possibly a little later.
         await asyncio.sleep(GRACE)
         if self._turn is not None and state in WITH_TURN:
             await asyncio.get_running_loop().create_future()  # the end of the turn is shown
