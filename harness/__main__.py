@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from harness import config, extra_mcp
 from harness.backoff import Backoff
@@ -24,13 +24,15 @@ from harness.logins import GROUP as LOGIN_GROUP
 from harness.logins import Logins
 from harness.notes import Notes
 from harness.notify import Notifier
-from harness.telemetry.telemetry import Telemetry
 from harness.tools.server import OwnTools
 from harness.tools.todo import TodoList
 from harness.turns import started
 from harness.turns.loop import TurnLoop
 from harness.turns.reporter import Reporter
 from harness.working_copies import WorkingCopies
+
+if TYPE_CHECKING:
+    from harness.telemetry.telemetry import Telemetry
 
 log = logging.getLogger("harness")
 
@@ -121,7 +123,7 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     claude = ClaudeSession(make_options, session, commands, own, settings.start_timeout)
     logins = Logins(settings.name, Cgroup.create(paths.cgroups, LOGIN_GROUP))
     reporter = Reporter(hive, store, notifier)
-    telemetry = Telemetry(hive, settings.model or "") if settings.telemetry else None
+    telemetry = _telemetry(settings, hive)
     loop = TurnLoop(
         settings,
         paths,
@@ -158,6 +160,15 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     for task in tasks:  # the needed ones end by themselves only if they have a bug
         if not task.cancelled():
             task.result()
+
+
+def _telemetry(settings: Config, hive: HiveClient) -> "Telemetry | None":
+    """Return what makes the spans of turns; None if the hive has no collector for them."""
+    if not settings.telemetry:
+        return None
+    from harness.telemetry.telemetry import Telemetry
+
+    return Telemetry(hive, settings.model or "")
 
 
 if __name__ == "__main__":

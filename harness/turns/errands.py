@@ -13,7 +13,6 @@ from harness.config import Config, Source
 from harness.events.store import EventStore
 from harness.notes import Notes, NotesError
 from harness.prompts import news
-from harness.telemetry.telemetry import Telemetry
 from harness.turns.credential_watch import CredentialWatch
 from harness.turns.reporter import Reporter
 from harness.turns.runner import TurnRunner
@@ -22,6 +21,8 @@ from harness.turns.turn import Turn
 
 if TYPE_CHECKING:
     from claude_agent_sdk import Message
+
+    from harness.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Errands:
         runner: TurnRunner,
         notes: Notes,
         credentials: CredentialWatch,
-        telemetry: Telemetry | None,
+        telemetry: "Telemetry | None",
     ) -> None:
         self._config = config
         self._claude = claude

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from harness.claude.choices import Choices
 from harness.claude.permissions import Permissions
@@ -13,7 +13,6 @@ from harness.events.store import EventStore
 from harness.hive_client import HiveClient, Report
 from harness.logins import Logins
 from harness.notes import Notes
-from harness.telemetry.telemetry import Telemetry
 from harness.tools.todo import TodoList
 from harness.turns.batch import Batch
 from harness.turns.commands import Commands
@@ -30,6 +29,9 @@ from harness.turns.state import State
 from harness.turns.steering import Steering
 from harness.turns.turn import Turn
 from harness.turns.waker import Waker
+
+if TYPE_CHECKING:
+    from harness.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class TurnLoop:
         todo: TodoList,
         permissions: Permissions,
         logins: Logins,
-        telemetry: Telemetry | None = None,
+        telemetry: "Telemetry | None" = None,
     ) -> None:
         self._config = config
         self._hive = hive
