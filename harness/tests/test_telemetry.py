@@ -162,6 +162,19 @@ async def test_the_end_of_the_harness_exports_the_turn_that_it_cuts_off(
     assert turn["outcome"] == "cancelled"
 
 
+async def test_the_end_of_the_harness_exports_what_waits_for_the_next_try(
+    harness: Harness, hive: Hive
+) -> None:
+    hive.refuse["record_spans"] = "Telemetry is away."
+    await hive.push("hello")
+    await harness.start(telemetry=True)
+    await hive.until(lambda: bool(hive.acknowledged) and hive.called("record_spans") > 0)
+    await hive.until(lambda: hive.state == "idle")
+    del hive.refuse["record_spans"]
+    assert await harness.stop() == 0
+    assert len(of(hive, "invoke_agent")) == 1
+
+
 async def test_without_telemetry_no_trace_is_made(harness: Harness, hive: Hive) -> None:
     await hive.push("tell alice hello", "carol", traceparent=traceparent())
     await harness.start()
