@@ -87,14 +87,8 @@ def test_commands_reach_the_harness_and_survive_a_rebuild(bob: Hive) -> None:
     assert "low" in bob.hivectl("effort", "bob", "low").stdout
     bob.hivectl("rebuild", "bob", timeout=180)
     session = inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout
-    before = last_event(bob, "bob")
     work(bob, 0.22)
     answered(bob, 0.22)
-    [wake] = events(bob, "bob", "wake", after=before)
-    told = (
-        "Your container was made anew by operator since your last turn: processes from before have"
-    )
-    assert f"{told} ended, and this session continues." in wake["data"]["prompt"]
     until_state(bob, "bob", "claude-chosen-5", "Model")
     until_state(bob, "bob", "low", "Effort")
     until_state(bob, "bob", "idle", "TurnState")
@@ -138,8 +132,14 @@ def test_a_rebuild_repairs_what_claude_code_cannot_start_with(bob: Hive) -> None
     until_state(bob, "bob", "error", "TurnState")
     shown = hivectl(bob, "status", "bob")
     assert "`hivectl rebuild bob`" in shown["turn_reason"]
+    before = last_event(bob, "bob")
     assert "restarted" in bob.hivectl("rebuild", "bob", timeout=180).stdout
     answered(bob, 0.35)
+    wakes = events(bob, "bob", "wake", after=before)
+    told = (
+        "Your container was made anew by operator since your last turn: processes from before have"
+    )
+    assert f"{told} ended, and this session continues." in wakes[-1]["data"]["prompt"]
     assert inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout == session
     aside = inside(bob, "bob", "sh", "-c", "ls -A /root/.claude/before-rebuild-*").stdout.split()
     assert {".claude.json", "backups"} <= set(aside)
