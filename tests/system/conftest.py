@@ -9,13 +9,22 @@ from tests.system.hive import AGENTS, Hive, worker
 from tests.system.inside import until_idle
 
 LONGEST = (
+    "limits",
+    "permissions",
+    "awake_again",
     "sleep",
-    "approvals_at_once",
-    "sandbox",
-    "deploy",
-    "approvals",
-    "build",
+    "steering",
+    "cut_off",
     "configurations",
+    "turns",
+    "deploy",
+    "context",
+    "causes",
+    "network",
+    "approvals_at_once",
+    "build",
+    "sandbox",
+    "approvals",
 )
 """The files that take longest; they begin first, so that all workers end at the same time."""
 
