@@ -4,7 +4,7 @@ import signal
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["wire.fixtures"]
 
@@ -12,8 +12,9 @@ ASKED_BY = {"system": ("system", "long"), "long": ("long",)}
 """Markers of tests that boot a systemd, or take minutes, and the words in `-m` that ask for them.
 HACKING.md describes them."""
 
-# An example has no time limit: on a loaded machine each of them may take long.
-settings.register_profile("hive", deadline=None)
+# Examples may be slow, on a loaded machine, and some are large on purpose.
+MEASURED = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+settings.register_profile("hive", deadline=None, suppress_health_check=MEASURED)
 settings.load_profile("hive")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

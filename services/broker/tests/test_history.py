@@ -250,7 +250,7 @@ async def test_a_caller_of_many_reads_waits_only_for_itself(
 
 
 @given(st.lists(st.integers(0, 20), max_size=30), st.integers(-1, 21), st.integers(-1, 21))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_a_clock_that_was_set_back_hides_nothing(
     tmp_path_factory: pytest.TempPathFactory, times: list[int], since: int, until: int
 ) -> None:

@@ -174,7 +174,7 @@ async def _stage(folder: Path, agent: str) -> AsyncIterator[tuple[EndpointProces
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],  # add Phase.shrink to see a small example
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    suppress_health_check=list(HealthCheck),
 )
 @given(
     sessions=st.lists(_sessions, min_size=2, max_size=4),

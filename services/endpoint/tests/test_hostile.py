@@ -422,7 +422,7 @@ _frames = st.one_of(
 
 @settings(
     max_examples=60,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    suppress_health_check=list(HealthCheck),
 )
 @given(st.lists(st.lists(_frames, max_size=12), min_size=8, max_size=12))
 def test_fuzz_frames(batches: list[list[bytes]]) -> None:
