@@ -6,6 +6,7 @@ quick.
 
 import asyncio
 import functools
+import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -39,10 +40,17 @@ def hive_command(
         async def run() -> None:
             from hivectl.clients.hive import Hive
 
+            # The loop's own handler wakes the loop; that of asyncio.run is not called before the
+            # next event if Ctrl-C comes just before the loop begins to wait.
+            if task := asyncio.current_task():
+                asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
             async with Hive.connect() as hive:
                 await body(hive, output, *args, **kwargs)
 
-        asyncio.run(run())
+        try:
+            asyncio.run(run())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
     return json_option(command)
 
