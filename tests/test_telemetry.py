@@ -90,7 +90,7 @@ async def test_a_turn_arrives_at_the_collector_in_the_trace_of_its_message(
     ]
     assert {span.resource["service.name"] for span in spans} == {"alice"}
     assert turn.attributes["hyperhive.messages"] == [7]
-    # What alice has sent in the turn goes on with its trace.
+    # The messages that alice sends in the turn go on with its trace.
     [(recipient, _, options)] = hive.broker.sent
     assert recipient == "operator"
     assert options["traceparent"] == f"00-{TRACE}-{turn.span}-01"

@@ -207,7 +207,8 @@ class AgentWeb:
 def numbered(events: Json, *, after: int = 0, before: int | None = None) -> list[JsonObject]:
     """Return the objects of a list whose numbers `seq` grow, from above `after` to below `before`.
 
-    Whatever a harness sends, no event comes twice, and each page goes further than the one before.
+    No event comes twice, and each page goes further than the one before, also with a hostile
+    harness.
     """
     found: list[JsonObject] = []
     end = MAX_INTEGER + 1 if before is None else before
