@@ -40,6 +40,8 @@ class Telemetry:
         self._hive = hive
         self._model = model
         self._spans: deque[Span] = deque(maxlen=MAX_WAITING)
+        self._batch: list[Span] = []
+        self._call: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._retry = Backoff(FIRST_RETRY, LAST_RETRY)
         self._current = ""
@@ -108,28 +110,32 @@ class Telemetry:
         while True:
             await self._ended.wait()
             self._ended.clear()
-            while self._spans:
-                batch = [self._spans.popleft() for _ in range(min(BATCH, len(self._spans)))]
-                try:
-                    await self._deliver(batch)
-                except asyncio.CancelledError:
-                    self._spans.extendleft(reversed(batch))
-                    raise
+            while self._next_batch():
+                await self._deliver()
 
     async def _flush(self) -> None:
         """Hand over the spans that are left, among them those of a turn that was cut off."""
         with suppress(ConnectionLostError, ToolError, TimeoutError):
             async with asyncio.timeout(FLUSH_SECONDS):
-                while self._spans:
-                    batch = [self._spans.popleft() for _ in range(min(BATCH, len(self._spans)))]
-                    await self._hive.record_spans([span.arguments() for span in batch])
+                if self._call is not None:
+                    # The hive may have the batch already, and only its answer is missing.
+                    with suppress(ConnectionLostError, ToolError):
+                        await self._answer(self._call)
+                while self._next_batch():
+                    await self._answer(self._hand_over())
 
-    async def _deliver(self, batch: list[Span]) -> None:
-        spans = [span.arguments() for span in batch]
+    def _next_batch(self) -> bool:
+        """Take the next spans, unless a batch is still to be delivered; False if there are none."""
+        if not self._batch:
+            count = min(BATCH, len(self._spans))
+            self._batch = [self._spans.popleft() for _ in range(count)]
+        return bool(self._batch)
+
+    async def _deliver(self) -> None:
         for _ in range(MAX_TRIES):
             generation = await self._hive.connected()
             try:
-                await self._hive.record_spans(spans)
+                await self._answer(self._hand_over())
             except ConnectionLostError:
                 await self._hive.connected(generation)
             except ToolError as exc:
@@ -140,4 +146,19 @@ class Telemetry:
             else:
                 self._retry.succeeded()
                 return
-        log.warning("%d spans were dropped", len(batch))
+        log.warning("%d spans were dropped", len(self._batch))
+        self._batch = []
+
+    def _hand_over(self) -> asyncio.Task[None]:
+        spans = [span.arguments() for span in self._batch]
+        self._call = asyncio.create_task(self._hive.record_spans(spans), name="record_spans")
+        return self._call
+
+    async def _answer(self, call: asyncio.Task[None]) -> None:
+        """Wait for the answer to `call`, which goes on if this wait is cancelled."""
+        try:
+            await asyncio.shield(call)
+        finally:
+            if call.done():
+                self._call = None
+        self._batch = []

@@ -1,7 +1,8 @@
 """The spans of turns of the real Claude Code, as the hive gets them."""
 
+import asyncio
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from claude_agent_sdk import AssistantMessage, StreamEvent, SystemMessage, UserMessage
@@ -9,8 +10,10 @@ from claude_agent_sdk import ToolResultBlock as Result
 from claude_agent_sdk import ToolUseBlock as Use
 
 from harness.events.turns import TurnStats
-from harness.hive_client import Message
+from harness.hive_client import HiveClient, Message, ToolError
+from harness.jsonvalues import JsonObject
 from harness.telemetry.span import Span, parse_traceparent
+from harness.telemetry.telemetry import Telemetry
 from harness.telemetry.turn_spans import MAX_LINKS, MAX_MESSAGES, TurnSpans
 from harness.tests.conftest import Harness
 from harness.tests.hive import Hive
@@ -184,6 +187,51 @@ async def test_without_telemetry_no_trace_is_made(harness: Harness, hive: Hive) 
 
 
 # --- without Claude Code ---------------------------------------------------------------------
+
+
+class SlowHive:
+    """A hive that answers a batch of spans only when it may."""
+
+    def __init__(self) -> None:
+        self.taken: list[list[JsonObject]] = []
+        self.asked = asyncio.Event()
+        self.answer = asyncio.Event()
+        self.error: ToolError | None = None
+
+    async def connected(self, generation: int = 0) -> int:
+        if generation:
+            await asyncio.Event().wait()
+        return 1
+
+    async def trace(self, _traceparent: str) -> None:
+        pass
+
+    async def record_spans(self, spans: list[JsonObject]) -> None:
+        self.asked.set()
+        await self.answer.wait()
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        self.taken.append(spans)
+
+
+@pytest.mark.parametrize("error", [None, ToolError("Telemetry is away.")])
+async def test_an_end_while_the_hive_answers_hands_over_each_span_once(
+    error: ToolError | None,
+) -> None:
+    hive = SlowHive()
+    hive.error = error
+    telemetry = Telemetry(cast("HiveClient", hive))
+    task = asyncio.create_task(telemetry.run())
+    telemetry.begin(1, [message(7)]).end(TurnStats())
+    await hive.asked.wait()
+    task.cancel()
+    telemetry.begin(2, [message(8)]).end(TurnStats())
+    await asyncio.sleep(0)  # the cancellation arrives before the answer
+    hive.answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [[span["turn"] for span in batch] for batch in hive.taken] == [[1], [2]]
 
 
 def message(number: int, context: str = "") -> Message:
