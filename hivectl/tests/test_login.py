@@ -11,6 +11,7 @@ from hivectl.exit_codes import CommandError, Exit
 from hivectl.host.login import Login, has_code, login, read_code
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
+from wire.text.tests.login_addresses import REFUSED
 
 SCRIPT = r"""
 import sys
@@ -118,30 +119,7 @@ async def test_a_missing_program_is_told() -> None:
     assert refused.value.code == Exit.UNAVAILABLE
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        r"https://evil.example\@claude.ai/oauth/authorize",
-        "https://evil.example;@claude.ai/oauth/authorize",
-        "https://evil.example%5c@claude.ai/oauth/authorize",
-        "https://evil.example%2f@claude.ai/oauth/authorize",
-        "https://claude.ai@evil.example/oauth/authorize",
-        "https://claude.ai:443@evil.example/oauth/authorize",
-        "https://claude.ai:443/oauth/authorize",
-        "https://evil.example/oauth/authorize",
-        "https://claude.ai.evil.example/oauth/authorize",
-        "https://notclaude.ai/oauth/authorize",
-        "https://docs.claude.com/oauth/authorize",
-        "https://claude.ai/public/artifacts/1",
-        "https://claude.ai/oauth/authorize/../../public/artifacts/1",
-        "https://claude.ai//evil.example",
-        "https://claude.ai/oauth/authorize#evil",
-        "https://cl\u0430ude.ai/oauth/authorize",
-        "https:claude.ai/oauth/authorize",
-        r"https:\\claude.ai/oauth/authorize",
-        "https://claude.ai/oauth/authorize?a=\x1b]8;;https://evil.example\x07",
-    ],
-)
+@pytest.mark.parametrize("address", REFUSED)
 async def test_any_other_address_is_refused_and_not_shown(address: str) -> None:
     script = f"import sys; sys.stdout.reconfigure(encoding='utf-8'); print({address!r}, flush=True)"
     async with login("h-alice", lambda _machine, _unit: stand_in(script)) as session:
