@@ -109,6 +109,11 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         return Allowed(8, self.allow_job)
 
     @method(allow=OPERATOR)
+    async def AllowEgress(self, agent: Str, rule: Str, reason: Str) -> Allowed:
+        self.calls.append(("allow egress", agent, rule, reason))
+        return Allowed(8, self.allow_job)
+
+    @method(allow=OPERATOR)
     async def Approve(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:
         return self._approve("approve", id, commit, options)
 

@@ -7,7 +7,7 @@ import asyncio
 from typing import Final
 
 from services import agentfile
-from services.approvals import allowed_tools, bounds, settings
+from services.approvals import bounds, list_entries, settings
 from services.approvals.deploys.deployer import Deployer
 from services.approvals.deploys.lifecycle import Lifecycle
 from services.approvals.deploys.reconciler import Reconciler, outdated_note
@@ -62,7 +62,7 @@ class Approvals:
         self._deployer = deployer
         self._lifecycle = lifecycle
         self._allowing = asyncio.Lock()
-        """Held while a rule is added: the next one is added to the result."""
+        """Held while an entry is added: the next one is added to the result."""
 
     # Requests
 
@@ -224,25 +224,35 @@ class Approvals:
         await self._resolve(number, ApprovalState.DENIED, note)
 
     async def allow_tool(self, agent: str, rule: str, reason: str) -> Allowed:
-        """Add a rule to the allowed tools of an agent: request and approve that in one go.
+        """Add a permission rule to the allowed tools of an agent; see `_allow`."""
+        bounds.check_rule(rule)
+        return await self._allow(agent, list_entries.TOOLS, rule, reason)
+
+    async def allow_egress(self, agent: str, rule: str, reason: str) -> Allowed:
+        """Add a rule to the hosts to which an agent may connect; see `_allow`."""
+        wanted = bounds.checked_egress(rule)
+        return await self._allow(agent, list_entries.EGRESS, wanted, reason)
+
+    async def _allow(self, agent: str, key: str, entry: str, reason: str) -> Allowed:
+        """Add an entry to a list of an agent.toml: request and approve that in one go.
 
         While another request of the agent is in progress, or one of the operator's is pending, the
         new request is based on that one, and waits for an approval of its own: it would approve
-        more than the rule.
+        more than the entry.
 
         Args:
-            rule: a permission rule, as agent.toml takes it.
+            key: the list.
+            entry: a text that agent.toml takes there.
 
         Raises:
             InvalidArgument: an argument is not valid, or the file would not be.
             NotFound: there is no such agent.
-            Conflict: the rule is deployed already, or cannot be added to the file.
+            Conflict: the entry is deployed already, or cannot be added to the file.
             LimitExceeded: too many requests wait.
             Unavailable: lifecycle cannot be asked, or git cannot be used.
             HiveError: lifecycle refused the job. The request has failed.
         """
         names.check_agent_name(agent)
-        bounds.check_rule(rule)
         bounds.check_text("reason", reason, at_least=1)
         async with self._allowing:
             main = await self._deployed(agent)
@@ -253,14 +263,14 @@ class Approvals:
                 base = pending
             parent = base.commit if base else main
             text = await self._repositories.read(agent, parent, agentfile.NAME)
-            config = allowed_tools.with_rule(text, rule)
+            config = list_entries.with_entry(text, key, entry)
             if config is None:
                 if base:
                     return Allowed(base.id, NO_JOB)
-                raise Conflict(f"The agent.toml of {agent} already allows {rule}.")
+                raise Conflict(f"The agent.toml of {agent} already allows {entry}.")
             bounds.check_config(config)
             commit = await self._repositories.commit_file(
-                agent, config, f"Allow {rule}", parent=parent
+                agent, config, f"Allow {entry}", parent=parent
             )
             await self._repositories.check(agent, commit, base=main)
             approval = self._ledger.add(ApprovalKind.APPLY, agent, commit, reason, names.OPERATOR)

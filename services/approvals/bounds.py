@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from services import agentfile
+from services import agentfile, egress
 from wire.errors import InvalidArgument
 
 MAX_TEXT: Final = 4000
@@ -74,6 +74,18 @@ def check_rule(rule: str) -> None:
     """
     try:
         agentfile.check_tool(rule)
+    except ValueError as error:
+        raise InvalidArgument(f"{rule[:80]!r} is not a valid rule: {error}.") from error
+
+
+def checked_egress(rule: str) -> str:
+    """Return a rule for the hosts to which an agent may connect, in its usual form.
+
+    Raises:
+        InvalidArgument: agent.toml does not take it.
+    """
+    try:
+        return egress.check(rule)
     except ValueError as error:
         raise InvalidArgument(f"{rule[:80]!r} is not a valid rule: {error}.") from error
 

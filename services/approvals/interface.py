@@ -57,6 +57,10 @@ class Approvals1(Interface, name=names.APPROVALS):
     async def AllowTool(self, agent: Str, rule: Str, reason: Str) -> records.Allowed:
         return await self._approvals.allow_tool(agent, rule, reason)
 
+    @method(allow=OPERATOR)
+    async def AllowEgress(self, agent: Str, rule: Str, reason: Str) -> records.Allowed:
+        return await self._approvals.allow_egress(agent, rule, reason)
+
     @method(allow=MANAGER | OPERATOR)
     async def Diff(self, id: UInt64) -> records.Change:
         return await self._approvals.diff(id)

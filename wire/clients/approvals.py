@@ -52,6 +52,10 @@ class ApprovalsClient(Client, interface=names.APPROVALS, path=names.APPROVALS_PA
     async def allow_tool(self, agent: Str, rule: Str, reason: Str) -> Allowed:
         """Add a rule to the allowed tools of an agent, and approve that."""
 
+    @remote("AllowEgress")
+    async def allow_egress(self, agent: Str, rule: Str, reason: Str) -> Allowed:
+        """Add a rule to the hosts to which an agent may connect, and approve that."""
+
     @remote("Diff")
     async def diff(self, id: UInt64) -> Change:
         """Return the change that a request makes."""

@@ -104,7 +104,7 @@ NO_JOB: Final = "/"
 
 @struct
 class Allowed(NamedTuple):
-    """The outcome of AllowTool."""
+    """The outcome of AllowTool and AllowEgress."""
 
     request: UInt64
     """The request that adds the rule."""

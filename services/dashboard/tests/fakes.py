@@ -403,6 +403,13 @@ class FakeApprovals(Interface, name=names.APPROVALS):
         return Allowed(8, names.job_path(2))
 
     @method(allow=OPERATOR)
+    async def AllowEgress(self, agent: Str, rule: Str, reason: Str) -> Allowed:
+        if rule == "refused.example":
+            raise Conflict("The agent.toml of alice already allows refused.example.")
+        self.allowed.append((agent, rule, reason))
+        return Allowed(8, names.job_path(2))
+
+    @method(allow=OPERATOR)
     async def Approve(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:
         self._decide("approve", id, commit, options)
         self.settle(id, "approved", "")

@@ -1,9 +1,9 @@
-"""The operator allows a tool: the edit of agent.toml, its request and its approval."""
+"""The operator allows a tool or a host: the edit of agent.toml, its request and its approval."""
 
 import pytest
 
 from services import agentfile
-from services.approvals.allowed_tools import with_rule
+from services.approvals.list_entries import EGRESS, TOOLS, with_entry
 from services.approvals.tests.room import MANAGER, Room, apply
 from wire.errors import Conflict, InvalidArgument, NotFound
 from wire.records.approvals import NO_JOB, ApprovalKind, ApprovalState
@@ -36,12 +36,12 @@ RULE = "Bash(git push origin main)"
     ],
 )
 def test_a_rule_is_added_and_all_else_stays(before: str, after: str) -> None:
-    assert with_rule(before, RULE) == after
-    assert with_rule(after, RULE) is None
+    assert with_entry(before, TOOLS, RULE) == after
+    assert with_entry(after, TOOLS, RULE) is None
 
 
 def test_the_template_takes_a_rule() -> None:
-    changed = with_rule(agentfile.TEMPLATE, 'WebFetch(domain:a"b)')
+    changed = with_entry(agentfile.TEMPLATE, TOOLS, 'WebFetch(domain:a"b)')
     assert changed is not None
     assert agentfile.parse(changed).allowed_tools == ('WebFetch(domain:a"b)',)
 
@@ -51,7 +51,7 @@ def test_the_template_takes_a_rule() -> None:
 )
 def test_a_text_that_cannot_be_edited_is_left_alone(text: str) -> None:
     with pytest.raises(Conflict, match="have the manager add it"):
-        with_rule(text, RULE)
+        with_entry(text, TOOLS, RULE)
 
 
 async def test_a_rule_is_requested_approved_and_deployed_in_one_go(room: Room) -> None:
@@ -135,3 +135,32 @@ async def test_what_cannot_be_allowed(
     with pytest.raises(error):
         await room.approvals.allow_tool(agent, rule, "why")
     assert room.lifecycle.orders == []
+
+
+async def test_a_host_is_allowed_in_the_same_way(room: Room) -> None:
+    await room.agent()
+    allowed = await room.do(room.approvals.allow_egress("alice", "github.com:443", "to clone"))
+    assert room.lifecycle.orders == [("deploy", "alice", room.row(allowed.request).commit)]
+    text = await room.git.read("alice", room.row(allowed.request).commit, agentfile.NAME)
+    assert text == f'egress = ["github.com:443"]\n{agentfile.TEMPLATE}'
+    assert agentfile.loads(text)["egress"] == ["github.com:443"]
+    room.lifecycle.end("alice")
+    await room.rest()
+    with pytest.raises(Conflict, match="already allows"):
+        await room.approvals.allow_egress("alice", "github.com:443", "again")
+    await room.check()
+
+
+@pytest.mark.parametrize("rule", ["", "git hub.com", "github.com:0", 'a"]\nnested = true\nx = ["'])
+async def test_an_invalid_host_changes_nothing(room: Room, rule: str) -> None:
+    await room.agent()
+    with pytest.raises(InvalidArgument):
+        await room.approvals.allow_egress("alice", rule, "why")
+    assert room.lifecycle.orders == []
+
+
+def test_a_host_and_a_tool_have_lists_of_their_own() -> None:
+    assert with_entry('egress = ["a.org"]\n', EGRESS, "b.org") == 'egress = ["b.org", "a.org"]\n'
+    assert with_entry('egress = ["a.org"]\n', TOOLS, "a") == (
+        'allowed_tools = ["a"]\negress = ["a.org"]\n'
+    )
