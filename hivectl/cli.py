@@ -12,6 +12,7 @@ from hivectl.commands import (
     chat,
     completion,
     containers,
+    credentials,
     dashboard,
     dead_letters,
     deployments,
@@ -45,7 +46,12 @@ SECTIONS: dict[str, list[click.Command]] = {
     "Messages": [*messages.COMMANDS, *threads.COMMANDS, *history.COMMANDS, *dead_letters.COMMANDS],
     "Questions and reminders": [*questions.COMMANDS, *reminders.COMMANDS],
     "Approvals and deployments": [*approvals.COMMANDS, *deployments.COMMANDS],
-    "The hive": [*dashboard.COMMANDS, *maintenance.COMMANDS, *completion.COMMANDS],
+    "The hive": [
+        *credentials.COMMANDS,
+        *dashboard.COMMANDS,
+        *maintenance.COMMANDS,
+        *completion.COMMANDS,
+    ],
 }
 """The commands by topic, in the order in which the help lists them."""
 

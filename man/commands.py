@@ -31,15 +31,21 @@ def exit_codes() -> str:
     return "\n".join(f"{code.value}\n:   {meaning}.\n" for code, meaning in MEANING.items())
 
 
-def _command(command: click.Command) -> Iterator[str]:
+def _command(command: click.Command, group: str = "") -> Iterator[str]:
     context = click.Context(command, info_name=command.name)
+    name = f"{group}{command.name}"
     arguments = [p for p in command.collect_usage_pieces(context) if p != "[OPTIONS]"]
-    yield " ".join([f"**{command.name}**", *(f"*{argument}*" for argument in arguments)])
+    if isinstance(command, click.Group):
+        arguments = ["COMMAND"]
+    yield " ".join([f"**{name}**", *(f"*{argument}*" for argument in arguments)])
     body = [*_paragraphs(inspect.cleandoc(command.help or ""))]
     for parameter in command.params:
         if isinstance(parameter, click.Option) and not set(_SHARED) & set(parameter.opts):
             body += _option(parameter, context)
     yield from _as_body(body)
+    if isinstance(command, click.Group):
+        for member in command.commands.values():
+            yield from _command(member, f"{name} ")
 
 
 def _paragraphs(help_text: str) -> Iterator[str]:

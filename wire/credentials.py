@@ -3,6 +3,9 @@
 KEY_FILE = "/etc/hyperhive/credentials/anthropic_api_key"
 """The file of the operator's API key, which takes precedence over an agent's login."""
 
+GATEWAY_DIRECTORY = "/etc/hyperhive/credentials/gateway"
+"""The directory of the credentials that the gateways use: `default`, and `agents/NAME`."""
+
 
 def remedy(name: str, credential: str) -> str:
     """Return what gives an agent valid credentials, in words for the operator.

@@ -52,12 +52,14 @@ def test_each_page_is_installed(path: Path) -> None:
 
 
 def taking(option: str) -> set[str]:
-    """The commands of hivectl that take an option."""
-    return {
-        name
-        for name, command in cli.commands.items()
-        if any(option in p.opts for p in command.params if isinstance(p, click.Option))
-    }
+    """The commands of hivectl that take an option; a group if all of its commands do."""
+    return {name for name, command in cli.commands.items() if _takes(command, option)}
+
+
+def _takes(command: click.Command, option: str) -> bool:
+    if isinstance(command, click.Group):
+        return all(_takes(member, option) for member in command.commands.values())
+    return any(option in p.opts for p in command.params if isinstance(p, click.Option))
 
 
 def test_the_shared_options_are_described_as_they_are() -> None:

@@ -1,0 +1,207 @@
+"""The credentials of the gateway: how they are stored, listed and removed."""
+
+import io
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hivectl.cli import run
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.host import credentials
+from hivectl.host.credentials import Places
+from hivectl.tests.conftest import Hivectl
+
+SECRET = "sk-ant-api03-the-secret"
+
+Script = Callable[[str], Path]
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """Make a program; $LOG is a file for its words."""
+
+    def make(body: str) -> Path:
+        program = tmp_path / "program"
+        program.write_text(f"#!/bin/sh\n{body}\n")
+        program.chmod(0o755)
+        return program
+
+    return make
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(tmp_path / "etc/gateway", tmp_path / "etc/old_key")
+
+
+@pytest.mark.parametrize("agent", [None, "alice"])
+def test_a_secret_is_stored_for_its_owner_alone(places: Places, agent: str | None) -> None:
+    place = places.of(agent)
+    assert credentials.store(place, "sk-former", None) == place.plain
+    assert credentials.store(place, SECRET, None) == place.plain
+    assert place.plain.read_text() == SECRET
+    assert stat.S_IMODE(place.plain.stat().st_mode) == 0o600
+    assert stat.S_IMODE(place.plain.parent.stat().st_mode) == 0o700
+    assert [file.name for file in place.plain.parent.iterdir()] == [place.plain.name]
+
+
+@pytest.mark.parametrize(("agent", "name"), [(None, "default.cred"), ("alice", "own.cred")])
+def test_a_secret_is_encrypted_as_the_credential_of_the_unit(
+    places: Places, script: Script, tmp_path: Path, agent: str | None, name: str
+) -> None:
+    place = places.of(agent)
+    credentials.store(place, "sk-former", None)
+    program = script(f'echo "$@" > {tmp_path}/said; echo sealed; cat > {tmp_path}/got')
+    assert credentials.store(place, SECRET, str(program)) == place.encrypted
+    assert place.encrypted.read_text() == "sealed\n"
+    assert stat.S_IMODE(place.encrypted.stat().st_mode) == 0o600
+    assert not place.plain.exists()
+    assert (tmp_path / "got").read_text() == SECRET
+    assert (tmp_path / "said").read_text() == f"encrypt --name={name} - -\n"
+    credentials.store(place, SECRET, None)
+    assert place.files == [place.plain]
+
+
+@pytest.mark.parametrize("body", ["echo no key >&2; exit 1", "exit 0", "echo half; exit 1"])
+def test_a_secret_that_is_not_encrypted_is_not_stored(
+    places: Places, script: Script, body: str
+) -> None:
+    place = places.of("alice")
+    credentials.store(place, "sk-former", None)
+    with pytest.raises(CommandError, match="Use --plain") as raised:
+        credentials.store(place, SECRET, str(script(body)))
+    assert SECRET not in str(raised.value)
+    assert [file.read_text() for file in place.files] == ["sk-former"]
+
+
+def test_a_disk_that_is_full_keeps_the_former_secret(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = places.of("alice")
+    credentials.store(place, "sk-former", None)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CommandError, match="No space left"):
+        credentials.store(place, SECRET, None)
+    assert [file.read_text() for file in place.plain.parent.iterdir()] == ["sk-former"]
+
+
+def test_stored_credentials_are_listed_and_removed(places: Places, script: Script) -> None:
+    assert places.stored() == []
+    with pytest.raises(CommandError) as raised:
+        credentials.remove(places.of(None))
+    assert raised.value.code == Exit.NOT_FOUND
+    old = places.of(None).old
+    assert old is not None
+    old.parent.mkdir(parents=True)
+    old.write_text("sk-old")
+    assert [(one.agent, one.file, one.used) for one in places.stored()] == [(None, old, True)]
+    credentials.store(places.of(None), SECRET, str(script("echo sealed")))
+    credentials.store(places.of("bob"), SECRET, None)
+    assert [(one.agent, one.encrypted, one.used) for one in places.stored()] == [
+        (None, True, True),
+        (None, False, False),
+        ("bob", False, True),
+    ]
+    assert len(credentials.remove(places.of(None))) == 2
+    assert [one.agent for one in places.stored()] == ["bob"]
+
+
+@pytest.fixture
+def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """Have hivectl, in this process, use directories of its own, as root and without systemd."""
+    places = Places(tmp_path / "etc/gateway", tmp_path / "etc/old_key")
+    monkeypatch.setattr("wire.credentials.GATEWAY_DIRECTORY", str(tmp_path / "etc/gateway"))
+    monkeypatch.setattr("wire.credentials.KEY_FILE", str(tmp_path / "etc/old_key"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    (commands / "systemctl").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/stopped\n')
+    (commands / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:/bin")
+    monkeypatch.setattr(shutil, "which", lambda _program: None)
+    return places
+
+
+def _type(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+
+
+def test_the_commands_store_list_and_remove(
+    etc: Places,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ([], ["alice"]):
+        _type(monkeypatch, f"{SECRET}\n".encode())
+        assert run(["credentials", "set", *name]) == Exit.OK
+    shown = capsys.readouterr()
+    assert [line.partition(" is stored in ")[0] for line in shown.out.splitlines()] == [
+        "the credential of all agents",
+        "the credential of alice",
+    ]
+    assert run(["credentials", "list"]) == Exit.OK
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["FOR", "ENCRYPTED", "CHANGED", "FILE"]
+    assert [row.split()[0] for row in rows] == ["all", "alice"]
+    assert run(["credentials", "list", "--json"]) == Exit.OK
+    listed = capsys.readouterr().out
+    assert SECRET not in listed
+    assert '"agent": null' in listed
+    assert run(["credentials", "remove", "alice", "--yes"]) == Exit.OK
+    assert run(["credentials", "remove", "alice", "--yes"]) == Exit.NOT_FOUND
+    assert [one.agent for one in etc.stored()] == [None]
+    assert (tmp_path / "stopped").read_text().splitlines() == [
+        "stop --no-block hive-gateway@*.service",
+        "stop --no-block hive-gateway@alice.service",
+        "stop --no-block hive-gateway@alice.service",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"short", b"sk ant with blanks", b"sk-\xff\xff\xff\xff\xff", b"a" * 4097]
+)
+def test_a_text_that_is_not_a_secret_is_not_stored(
+    etc: Places,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: bytes,
+) -> None:
+    _type(monkeypatch, text)
+    assert run(["credentials", "set"]) == Exit.USAGE
+    shown = capsys.readouterr()
+    assert "is not a valid API key or token" in shown.err
+    assert not text or text.decode(errors="replace") not in shown.err
+    assert etc.stored() == []
+
+
+def test_a_secret_is_never_an_argument(etc: Places) -> None:
+    assert run(["credentials", "set", "alice", SECRET]) == Exit.USAGE
+    assert run(["credentials", "set", "../default"]) == Exit.USAGE
+    assert etc.stored() == []
+
+
+@pytest.mark.parametrize("command", [["set"], ["list"], ["remove", "--yes"]])
+def test_only_root_may(
+    etc: Places,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert run(["credentials", *command]) == Exit.DENIED
+    assert "as root" in capsys.readouterr().err
+
+
+async def test_the_commands_are_completed(hivectl: Hivectl) -> None:
+    asked = {"_HIVECTL_COMPLETE": "bash_complete", "COMP_CWORD": "2"}
+    ran = await hivectl(**asked, COMP_WORDS="hivectl credentials ")
+    assert ran.out == "plain,list\nplain,remove\nplain,set\n"
