@@ -16,7 +16,12 @@ from pydantic import BaseModel
 
 Schema: TypeAlias = Mapping[str, object]
 
-_TYPES: Final = {"integer": "an integer", "boolean": "a boolean", "string": "a string"}
+_TYPES: Final = {
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "a boolean",
+    "string": "a string",
+}
 
 
 def settings(model: type[BaseModel]) -> str:
@@ -105,20 +110,41 @@ def _kind(schema: Schema) -> str:
         case {"anyOf": [dict(first), *_]}:
             return _kind(first)
         case {"enum": list(values)}:
-            return "one of " + ", ".join(f"`{json.dumps(value)}`" for value in values)
-        case {"type": "array", "items": {"enum": list(values)}}:
-            return f"a list of {', '.join(f'`{json.dumps(value)}`' for value in values)}"
-        case {"type": "array"}:
-            return "a list of strings"
+            return f"one of {_values(values)}"
+        case {"type": "array", "items": dict(items)}:
+            return f"a list of {_plural(items)}"
         case {"type": "object"}:
             return "a table of strings"
-        case {"type": "integer", "minimum": int(least), "maximum": int(most)}:
-            return f"{_TYPES['integer']} from {least} to {most}"
-        case {"type": "integer", "minimum": int(least)}:
-            return f"{_TYPES['integer']}, at least {least}"
+        case {"type": "integer" | "number"}:
+            return _number(schema)
         case {"type": str(name)}:
             return _TYPES[name]
     raise ValueError(f"there is no name for the type {schema}")
+
+
+def _plural(items: Schema) -> str:
+    match items:
+        case {"enum": list(values)}:
+            return _values(values)
+        case {"type": "integer"}:
+            return "integers"
+    return "strings"
+
+
+def _number(schema: Schema) -> str:
+    kind = _TYPES[str(schema["type"])]
+    match schema:
+        case {"minimum": int(least), "maximum": int(most)}:
+            return f"{kind} from {least} to {most}"
+        case {"minimum": int(least)}:
+            return f"{kind}, at least {least}"
+        case {"exclusiveMinimum": int(least) | float(least)}:
+            return f"{kind} above {least:g}"
+    return kind
+
+
+def _values(values: list[object]) -> str:
+    return ", ".join(f"`{json.dumps(value)}`" for value in values)
 
 
 def _joined(text: str) -> str:

@@ -17,11 +17,15 @@ from pydantic import (
     StrictBool,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from services.config import (
+    BudgetLimits,
+    EgressRules,
     ModelName,
+    NetworkMode,
     ResourceLimits,
     Section,
     SleepAfter,
@@ -39,8 +43,12 @@ MAX_BYTES: Final = 64 * 1024
 MAX_PROMPT_BYTES: Final = 16 * 1024
 MAX_ENTRIES: Final = 100
 """The most packages, variables, tools, and arguments of a server."""
+MAX_PORTS: Final = 16
 MAX_DOTS: Final = 32
 """The most dots on one line: the parser's work grows with the square of a key's dots."""
+
+LIVE: Final = {"egress", "budget"}
+"""The keys that apply to a running container at once."""
 
 TEMPLATE: Final = """\
 # The configuration of this agent. A line that begins with # has no effect: remove the # to use it.
@@ -79,6 +87,15 @@ TEMPLATE: Final = """\
 # Whether its programs may create user namespaces, as bubblewrap and podman do.
 #nested = true
 
+# Names that it may reach through the gateway, in addition to those for all agents.
+#egress = ["github.com", "*.githubusercontent.com", "example.org:8443"]
+
+# Its network: "gateway", "host" or "none".
+#network = "gateway"
+
+# Ports of its localhost that the operator may look at.
+#ports = [3000]
+
 # Tools of Claude Code that it may use, in addition to the usual ones.
 #allowed_tools = ["WebFetch", "WebSearch"]
 
@@ -101,6 +118,11 @@ TEMPLATE: Final = """\
 #[resources]
 #memory_max = "4G"
 #cpu_quota = 200
+
+# The most that it may spend, in dollars and in tokens.
+#[budget]
+#day = 5.0
+#week_tokens = 50000000
 
 # Further MCP servers: a program in the container, or a URL.
 #[mcp_servers.docs]
@@ -227,6 +249,19 @@ class AgentFile(Section):
     """Whether programs in the container may create user and network namespaces, as sandboxes such
     as bubblewrap (which Claude Code's own sandbox uses) and container engines do. Such a program
     reaches more of the kernel, so an attack on the kernel becomes more likely to succeed."""
+    network: NetworkMode | None = None
+    """The network of the container: `gateway`, `host` or `none`."""
+    egress: EgressRules = ()
+    """The names and addresses that the agent may reach through the gateway, at most 100, in
+    addition to those of `[gateway]` in hyperhive.toml: `github.com`, `*.pythonhosted.org`,
+    `crates.io:443`, `10.1.2.3:8080`. A rule without a port is for the ports 80 and 443."""
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
+        default=(), max_length=MAX_PORTS
+    )
+    """The TCP ports of the container's localhost that the operator may reach, at most 16; not with
+    the network `host`."""
+    budget: BudgetLimits = BudgetLimits()
+    """The most that the agent may spend."""
     sleep_after: SleepAfter | None = None
     """The seconds until the agent is put to sleep when it is idle; 0: never."""
     model: ModelName | None = None
@@ -265,6 +300,16 @@ class AgentFile(Section):
     the operator is asked."""
     prompt: Annotated[str, AfterValidator(_prompt)] = ""
     """The text, of at most 16 KiB, that the agent is told about itself."""
+
+    @field_validator("ports")
+    @classmethod
+    def _ports(cls, ports: tuple[int, ...]) -> tuple[int, ...]:
+        """Keep each port once."""
+        return tuple(dict.fromkeys(ports))
+
+    def needs_restart(self, other: "AgentFile") -> bool:
+        """Return whether the container must start anew to get `other` in place of this file."""
+        return self.model_dump(exclude=LIVE) != other.model_dump(exclude=LIVE)
 
     def for_harness(self) -> dict[str, Any]:
         """Return the keys of harness.json that this file decides, in types of JSON.

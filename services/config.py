@@ -31,6 +31,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from services import egress
 from services.errors import ConfigError
 from wire.names import (
     AGENT_NAME,
@@ -142,6 +143,14 @@ Url = Annotated[str, AfterValidator(_url)]
 ModelName = Annotated[str, AfterValidator(_model_name)]
 """The name of a model."""
 
+NetworkMode = Literal["gateway", "host", "none"]
+"""The network of a container."""
+
+EgressRules = Annotated[
+    tuple[Annotated[str, AfterValidator(egress.check)], ...], Field(max_length=egress.MAX_RULES)
+]
+"""A list of egress rules (`services.egress`), each in its usual form."""
+
 
 class Section(BaseModel):
     """The base of all sections: unknown keys are errors, values do not change."""
@@ -238,6 +247,30 @@ DEFAULT_LIMITS: Final = ResourceLimits(memory_max=4 * 2**30, tasks_max=4096, dis
 what all share: the host's default for tasks is 32768 for everything in it."""
 
 
+Dollars = Annotated[float, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
+"""A limit in dollars."""
+
+BudgetTokens = Annotated[int, Field(ge=1, le=10**15)]
+"""A limit in tokens."""
+
+
+class BudgetLimits(Section):
+    """The limits of what may be spent; a limit that is not set does not exist."""
+
+    day: Dollars | None = None
+    """The most dollars in a day."""
+    week: Dollars | None = None
+    """The most dollars in a week."""
+    total: Dollars | None = None
+    """The most dollars in all."""
+    day_tokens: BudgetTokens | None = None
+    """The most tokens in a day."""
+    week_tokens: BudgetTokens | None = None
+    """The most tokens in a week."""
+    total_tokens: BudgetTokens | None = None
+    """The most tokens in all."""
+
+
 SleepAfter = Annotated[int, Field(ge=0, le=2592000)]
 """Idle seconds after which an agent is put to sleep; 0: never."""
 
@@ -255,6 +288,8 @@ class AgentSettings(Section):
 
     resources: ResourceLimits = ResourceLimits()
     """The limits of this agent's container."""
+    network: NetworkMode | None = None
+    """The network of this agent's container, whatever its agent.toml says."""
     network_deny: tuple[Network, ...] | None = None
     """The addresses that this agent's container may not reach."""
     network_allow: tuple[Network, ...] | None = None
@@ -287,6 +322,11 @@ class LifecycleConfig(Section):
     """The seconds within which a starting container must become ready."""
     stop_timeout: int = Field(default=30, ge=1, le=3600)
     """The seconds after which a container that does not stop is killed."""
+    network: NetworkMode = "gateway"
+    """The network of the containers: `gateway` is a network of its own, with nothing but a
+    loopback, from which the gateway leads to the model and to the names of the egress list; `none`
+    leads to the model only; `host` is the network of the host, without the addresses of
+    `network_deny`."""
     network_deny: tuple[Network, ...] = (
         "localhost",
         "link-local",
@@ -300,9 +340,9 @@ class LifecycleConfig(Section):
         "168.63.129.16",
         "192.0.0.0/24",
     )
-    """The addresses that no container may reach, as `IPAddressDeny=` takes them: networks, `any`,
-    `localhost`, `link-local` or `multicast`. The host's own addresses are added, as they come and
-    go, unless this list is empty."""
+    """The addresses that no container with the host's network may reach, as `IPAddressDeny=` takes
+    them: networks, `any`, `localhost`, `link-local` or `multicast`. The host's own addresses are
+    added, as they come and go, unless this list is empty."""
     network_allow: tuple[Network, ...] = ()
     """Exceptions from `network_deny`. The host's name servers are always allowed on port 53; they
     are on all ports if this list contains them."""
@@ -318,6 +358,15 @@ class LifecycleConfig(Section):
         """Keep the default of each limit that is not set."""
         return DEFAULT_LIMITS.model_copy(update=limits.model_dump(exclude_unset=True))
 
+    def network_of(self, name: str, deployed: NetworkMode | None = None) -> NetworkMode:
+        """Return the network of the container of the agent `name`.
+
+        Args:
+            deployed: the value in its agent.toml.
+        """
+        own = self.agents.get(name, AgentSettings()).network
+        return own or deployed or self.network
+
     def image_of(self, name: str) -> str:
         """Return the source of the /usr of the agent `name`; / is the host."""
         own = self.agents.get(name, AgentSettings()).image
@@ -331,6 +380,71 @@ class LifecycleConfig(Section):
         """
         own = self.agents.get(name, AgentSettings()).sleep_after
         return next(value for value in (own, deployed, self.sleep_after) if value is not None)
+
+
+Auth = Literal["auto", "key", "bearer"]
+"""How a credential goes to the upstream."""
+
+
+class GatewayAgent(Section):
+    """The gateway of one agent; a key that is not set has the value that `[gateway]` sets."""
+
+    upstream: Url | None = None
+    """The address of the Messages API for this agent."""
+    auth: Auth | None = None
+    """How this agent's credential goes to the upstream."""
+    egress: EgressRules | None = None
+    """The rules for this agent, in place of those of `[gateway]`; those of its agent.toml are
+    added."""
+
+
+class GatewayConfig(Section):
+    """The way of the agents to the model, and to the names that they may reach."""
+
+    upstream: Url = "https://api.anthropic.com"
+    """The address of the Messages API, or of a service that is compatible with it."""
+    auth: Auth = "auto"
+    """How a credential goes to the upstream: `key` as x-api-key, `bearer` as a bearer token, `auto`
+    by the form of the credential."""
+    egress: EgressRules = (
+        "pypi.org",
+        "files.pythonhosted.org",
+        "registry.npmjs.org",
+        "crates.io",
+        "index.crates.io",
+        "static.crates.io",
+        "proxy.golang.org",
+        "sum.golang.org",
+        "deb.debian.org",
+        "security.debian.org",
+    )
+    """The names and addresses that each agent with the network `gateway` may reach, at most 100, in
+    addition to those of its agent.toml: `github.com`, `*.pythonhosted.org`, `crates.io:443`,
+    `10.1.2.3:8080`, or `*` for all names. A rule without a port is for the ports 80 and 443. By
+    default these are registries of packages."""
+    agents: dict[Annotated[str, AfterValidator(_agent)], GatewayAgent] = Field(default_factory=dict)
+    """A section `[gateway.agents.NAME]` for each agent that has settings of its own."""
+    max_body: Size = 32 * 2**20
+    """The longest request to the model: bytes, at least 16 MiB, or a string such as `32M`."""
+    idle_timeout: int = Field(default=300, ge=1, le=86400)
+    """The seconds after which a connection on which nothing passes is closed."""
+    max_connections: int = Field(default=64, ge=1, le=1024)
+    """The connections to other hosts that one agent may have at once."""
+
+    def upstream_of(self, name: str) -> str:
+        """Return the address of the Messages API for the agent `name`."""
+        own = self.agents.get(name, GatewayAgent()).upstream
+        return self.upstream if own is None else own
+
+    def auth_of(self, name: str) -> Auth:
+        """Return how the credential of the agent `name` goes to the upstream."""
+        own = self.agents.get(name, GatewayAgent()).auth
+        return self.auth if own is None else own
+
+    def egress_of(self, name: str) -> tuple[str, ...]:
+        """Return the rules for the agent `name`, without those of its agent.toml."""
+        own = self.agents.get(name, GatewayAgent()).egress
+        return self.egress if own is None else own
 
 
 class ApprovalsConfig(Section):
@@ -495,6 +609,7 @@ class Config(Section):
 
     broker: BrokerConfig = BrokerConfig()
     lifecycle: LifecycleConfig = LifecycleConfig()
+    gateway: GatewayConfig = GatewayConfig()
     approvals: ApprovalsConfig = ApprovalsConfig()
     dashboard: DashboardConfig = DashboardConfig()
     harness: HarnessConfig = HarnessConfig()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.agentfile import MAX_BYTES, MAX_PROMPT_BYTES, TEMPLATE, AgentFile, McpServer, parse
-from services.config import ResourceLimits
+from services.config import BudgetLimits, ResourceLimits
 
 PAGE = Path(__file__).parents[2] / "docs/agent-toml.md"
 
@@ -22,6 +22,9 @@ compact_idle_after = 240
 wake_after_deploy = true
 resume_after_limit = false
 allowed_tools = ["WebFetch(domain:example.org)", "Task"]
+network = "gateway"
+egress = ["GitHub.com", "*.pythonhosted.org", "crates.io:443", "10.1.2.3:8080", "*"]
+ports = [3000, 8080, 3000]
 prompt = "You write."
 
 [environment]
@@ -29,6 +32,10 @@ LANG = "C.UTF-8"
 
 [resources]
 memory_max = "2G"
+
+[budget]
+day = 5
+week_tokens = 1000000
 
 [mcp_servers.docs]
 command = "npx"
@@ -54,6 +61,12 @@ def test_all_keys() -> None:
     assert file.packages == ("jq", "g++", "libc6-dev")
     assert file.resources.memory_max == 2 * 2**30
     assert file.sleep_after == 60
+    assert file.network == "gateway"
+    assert file.egress == (
+        *("github.com", "*.pythonhosted.org", "crates.io:443", "10.1.2.3:8080", "*"),
+    )
+    assert file.ports == (3000, 8080)
+    assert file.budget == BudgetLimits(day=5.0, week_tokens=1_000_000)
     assert file.for_harness() == {
         "command_environment": {"LANG": "C.UTF-8"},
         "mcp_servers": {
@@ -75,6 +88,22 @@ def test_all_keys() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "restart"),
+    [
+        ("egress = ['github.com']", False),
+        ("[budget]\nday = 1", False),
+        ("egress = ['github.com']\n[budget]\ntotal_tokens = 1", False),
+        ("egress = ['github.com']\nmodel = 'm'", True),
+        ("ports = [1]", True),
+        ("network = 'none'", True),
+    ],
+)
+def test_only_egress_and_budget_apply_to_a_running_container(text: str, restart: bool) -> None:
+    assert AgentFile().needs_restart(parse(text)) is restart
+    assert parse(text).needs_restart(AgentFile()) is restart
+
+
 def test_the_template_says_nothing_and_its_examples_fit() -> None:
     assert parse(TEMPLATE) == parse("") == AgentFile()
     assert AgentFile().for_harness() == {}
@@ -84,13 +113,17 @@ def test_the_template_says_nothing_and_its_examples_fit() -> None:
 
 
 def test_the_page_describes_each_key_and_no_other() -> None:
-    rows = re.findall(r"^\| `([a-zA-Z_.]+)` \|", PAGE.read_text(), re.MULTILINE)
-    sections = {"environment", "resources", "mcp_servers"}
+    cells = re.findall(
+        r"^\| (`[a-zA-Z_.]+`(?:, `[a-zA-Z_.]+`)*) \|", PAGE.read_text(), re.MULTILINE
+    )
+    rows = [name.strip("`") for cell in cells for name in cell.split(", ")]
+    sections = {"environment", "resources", "mcp_servers", "budget"}
     assert set(rows) == {
         *(AgentFile.model_fields.keys() - sections),
         "environment.NAME",
         *(f"resources.{key}" for key in ResourceLimits.model_fields),
         *(f"mcp_servers.NAME.{key}" for key in McpServer.model_fields),
+        *(f"budget.{key}" for key in BudgetLimits.model_fields),
     }
     parse(re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)[0])
 
@@ -103,6 +136,18 @@ def test_the_page_describes_each_key_and_no_other() -> None:
             "packages = [\n'jq',\n'jq=1.6']",
             "line 1: packages.1 = 'jq=1.6' is not valid: it must be",
         ),
+        ("network = 'private'", "line 1: network = 'private' is not valid"),
+        ("\negress = ['github.com', '*.*.com']", "line 2: egress.1 = '*.*.com' is not valid"),
+        ("egress = ['github.com:0']", "its port must be a number from 1 to 65535"),
+        ("egress = ['127.1']", "egress.0 = '127.1' is not valid"),
+        (f"egress = {['a.b'] * 101}", "egress"),
+        ("ports = [0]", "ports.0 = 0 is not valid"),
+        ("ports = [65536]", "ports.0 = 65536 is not valid"),
+        (f"ports = {[*range(1, 18)]}", "ports"),
+        ("[budget]\nday = 0", "line 2: budget.day = 0 is not valid"),
+        ("[budget]\nday = nan", "line 2: budget.day = nan is not valid"),
+        ("[budget]\nday_tokens = 1.5", "line 2: budget.day_tokens = 1.5 is not valid"),
+        ("[budget]\nmonth = 1", "budget.month is not a known key"),
         ("packages = ['-o=Dir::Cache=/']", "the name of a Debian package, without a version"),
         ("packages = ['bash-']", "the name of a Debian package, without a version"),
         ("packages = ['jq/bookworm']", "the name of a Debian package"),
