@@ -57,7 +57,7 @@ def test_an_endpoint_hears_how_jobs_end_and_its_commands() -> None:
         for rule in rules(path, "group", "hive-agents")
         if rule.get("receive_sender")
     ]
-    assert heard == ["JobRemoved", "CommandIssued"]
+    assert heard == ["AgentLimited", "JobRemoved", "CommandIssued"]
 
 
 def test_what_wakes_a_sleeping_agent_reaches_lifecycle() -> None:

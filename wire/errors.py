@@ -61,6 +61,18 @@ class LimitExceeded(HiveError):
     name = ERROR_PREFIX + "LimitExceeded"
 
 
+class BudgetExhausted(HiveError):
+    """A budget is used up; the sentence says whose, and until when."""
+
+    name = ERROR_PREFIX + "BudgetExhausted"
+
+
+class ProviderLimited(HiveError):
+    """The provider takes no requests just now; the sentence says until when."""
+
+    name = ERROR_PREFIX + "ProviderLimited"
+
+
 class Unavailable(HiveError):
     """The other end cannot be reached."""
 
@@ -116,6 +128,8 @@ TABLE: Final[dict[str, type[HiveError]]] = {
         AccessDenied,
         Conflict,
         LimitExceeded,
+        BudgetExhausted,
+        ProviderLimited,
         Unavailable,
         Stopping,
         Internal,

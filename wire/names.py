@@ -139,6 +139,21 @@ def endpoint_unit(agent: str) -> str:
     return f"hive-agent@{agent}.service"
 
 
+def gateway_unit(agent: str) -> str:
+    """Return the service unit through which the agent's container reaches the network."""
+    return f"hive-gateway@{agent}.service"
+
+
+def api_socket_unit(agent: str) -> str:
+    """Return the socket unit of the model API in the agent's container."""
+    return f"hive-api@{agent}.socket"
+
+
+def proxy_socket_unit(agent: str) -> str:
+    """Return the socket unit of the proxy in the agent's container."""
+    return f"hive-proxy@{agent}.socket"
+
+
 def build_unit(agent: str) -> str:
     """Return the unit that builds the tree of the agent's container."""
     return f"hive-build@{agent}.service"

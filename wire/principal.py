@@ -24,11 +24,13 @@ class Kind(StrEnum):
     MANAGER = "manager"
     AGENT = "agent"
     SERVICE = "service"
+    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: an operator, an agent by its name, or a service of the hive."""
+    """A caller: an operator, an agent by its name, a service of the hive, or the gateway of an
+    agent, which has the agent's name."""
 
     kind: Kind
     name: str
@@ -65,6 +67,11 @@ def agent(name: str) -> Principal:
     return THE_MANAGER if name == names.MANAGER else Principal(Kind.AGENT, name)
 
 
+def gateway(name: str) -> Principal:
+    """The principal of the gateway of the agent `name`."""
+    return Principal(Kind.GATEWAY, name)
+
+
 class Allow:
     """A set of principals; `|` joins two of them, `in` asks."""
 
@@ -86,7 +93,9 @@ class Allow:
 OPERATOR: Final = Allow("the operator", lambda p: p.is_operator)
 MANAGER: Final = Allow("the manager", lambda p: p.kind is Kind.MANAGER)
 AGENTS: Final = Allow("an agent", lambda p: p.is_agent)
-EVERYBODY: Final = Allow("everybody in the hive", lambda p: True)
+GATEWAYS: Final = Allow("a gateway", lambda p: p.kind is Kind.GATEWAY)
+EVERYBODY: Final = Allow("everybody in the hive", lambda p: p.kind is not Kind.GATEWAY)
+"""All but gateways, which read what hostile agents write: they may call what names GATEWAYS."""
 
 
 def service(name: str) -> Allow:

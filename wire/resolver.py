@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from wire import names
 from wire.caller import Caller
 from wire.errors import HiveError
-from wire.principal import THE_OPERATOR, Kind, Principal, agent
+from wire.principal import THE_OPERATOR, Kind, Principal, agent, gateway
 from wire.types import Value
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ _DAEMON_PATH: Final = "/org/freedesktop/DBus"
 _SYSTEMD: Final = "org.freedesktop.systemd1"
 _SYSTEMD_PATH: Final = "/org/freedesktop/systemd1"
 _ENDPOINT: Final = re.compile(r"hive-agent@(.+)\.service")
+_GATEWAY: Final = re.compile(r"hive-gateway@(.+)\.service")
 _SERVICE: Final = re.compile(r"hive-([a-z]+)\.service")
 
 
@@ -98,6 +99,9 @@ def principal_of(unit: str, uid: int, groups: list[int] | None) -> Principal | N
     if endpoint := _ENDPOINT.fullmatch(unit):
         known = names.is_agent_name(endpoint[1]) and uid in (0, _uid_of("agents"))
         return agent(endpoint[1]) if known else None
+    if passage := _GATEWAY.fullmatch(unit):
+        known = names.is_agent_name(passage[1]) and uid in (0, _uid_of("gateway"))
+        return gateway(passage[1]) if known else None
     if (room := _SERVICE.fullmatch(unit)) and room[1] in _SERVICES:
         return Principal(Kind.SERVICE, room[1]) if uid in (0, _uid_of(room[1])) else None
     return THE_OPERATOR if uid == 0 or _is_operator(uid, groups) else None

@@ -30,6 +30,7 @@ class Signature(NamedTuple):
 Str: TypeAlias = Annotated[str, Signature("s")]
 Bool: TypeAlias = Annotated[bool, Signature("b")]
 Int32: TypeAlias = Annotated[int, Signature("i")]
+UInt16: TypeAlias = Annotated[int, Signature("q")]
 UInt32: TypeAlias = Annotated[int, Signature("u")]
 Int64: TypeAlias = Annotated[int, Signature("x")]
 UInt64: TypeAlias = Annotated[int, Signature("t")]

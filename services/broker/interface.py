@@ -101,7 +101,7 @@ class Broker1(Interface, name=names.BROKER):
     async def Cancel(self, id: UInt64) -> None:
         await self._parts.questions.cancel(caller(), id)
 
-    @method(allow=AGENTS | OPERATOR | service("notify"))
+    @method(allow=AGENTS | OPERATOR | service("notify") | service("ledger"))
     async def ListQuestions(self, filter: Dict, limit: UInt32) -> list[Question]:
         return await self._parts.history.list_questions(caller(), filter, limit)
 
@@ -151,6 +151,14 @@ class Broker1(Interface, name=names.BROKER):
     @method(allow=OPERATOR)
     async def Unhold(self, name: Str) -> None:
         await self._parts.holds.unhold(name)
+
+    @method(allow=service("ledger"))
+    async def HoldBudget(self, hold: Dict) -> UInt64:
+        return await self._parts.holds.hold_budget(hold)
+
+    @method(allow=service("ledger"))
+    async def ReleaseBudget(self, names: StrList, question: UInt64) -> None:
+        await self._parts.holds.release_budget(names, question)
 
     @method(allow=service("lifecycle"))
     async def ListWaiting(self) -> StrList:

@@ -7,6 +7,7 @@ from wire.clients.client import Client, remote
 from wire.records import decode_all
 from wire.records.broker import (
     AskOptions,
+    BudgetHold,
     Hold,
     InboxOptions,
     Message,
@@ -150,6 +151,14 @@ class BrokerClient(Client, interface=names.BROKER, path=names.BROKER_PATH):
     @remote("Unhold")
     async def unhold(self, name: Str) -> None:
         """End the hold of an agent."""
+
+    @remote("HoldBudget")
+    async def hold_budget(self, hold: BudgetHold) -> UInt64:
+        """Hold agents whose budget is used up; return the question to the operator about it."""
+
+    @remote("ReleaseBudget")
+    async def release_budget(self, names: StrList, question: UInt64) -> None:
+        """End the holds of agents for budgets, and cancel the question if it is open."""
 
     @remote("ListWaiting")
     async def list_waiting(self) -> StrList:

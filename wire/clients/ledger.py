@@ -2,8 +2,25 @@
 
 from wire import names
 from wire.clients.client import Client, remote
-from wire.records.ledger import Cost, CostFilter, Turn, TurnFilter
-from wire.types import UInt32, UInt64
+from wire.records.ledger import (
+    Budget,
+    BudgetKind,
+    BudgetLimits,
+    Cost,
+    CostFilter,
+    Egress,
+    EgressDecision,
+    EgressFilter,
+    EgressReport,
+    ProviderLimit,
+    Request,
+    ReserveRequest,
+    Settlement,
+    Turn,
+    TurnFilter,
+    UsageFilter,
+)
+from wire.types import Bool, Int64, Str, UInt16, UInt32, UInt64
 
 
 class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
@@ -20,6 +37,67 @@ class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
     @remote("Costs")
     async def costs(self, filter: CostFilter) -> list[Cost]:
         """Return the sums of the turns that match, by day, model or agent."""
+
+    @remote("Reserve")
+    async def reserve(self, request: ReserveRequest) -> UInt64:
+        """Reserve the most that a request may cost, before a gateway sends it; return its id.
+
+        Raises:
+            BudgetExhausted: a budget is used up; the sentence says whose, and until when.
+            LimitExceeded: requests under way may use up the rest of a budget, or too many are
+                under way: try again when they have ended.
+            ProviderLimited: the provider takes no requests of the credential now.
+        """
+
+    @remote("Settle")
+    async def settle(self, id: UInt64, usage: Settlement) -> None:
+        """Replace a reservation of the calling gateway by what was used; repeating is harmless."""
+
+    @remote("ReportEgress")
+    async def report_egress(self, report: EgressReport) -> None:
+        """Count connections of the calling gateway's agent."""
+
+    @remote("CheckEgress")
+    async def check_egress(self, host: Str, port: UInt16, reason: Str) -> Bool:
+        """Return whether the operator allows a connection that no rule allows; else ask the
+        operator.
+
+        A gateway, which gives no reason, uses an allowance for once up.
+
+        Raises:
+            Conflict: the operator denied it; an agent hears so, a gateway gets False.
+        """
+
+    @remote("ListUsage")
+    async def list_usage(self, filter: UsageFilter, limit: UInt32) -> list[Request]:
+        """Return the requests to the model API that match and ended last, newest first."""
+
+    @remote("ListBudgets")
+    async def list_budgets(self) -> list[Budget]:
+        """Return the budgets of the hive, of credentials and of agents; also those without a
+        limit."""
+
+    @remote("SetBudget")
+    async def set_budget(self, kind: BudgetKind, name: Str, limits: BudgetLimits) -> None:
+        """Set limits: an operator's, or, for lifecycle, those of the deployed agent.toml."""
+
+    @remote("ListEgress")
+    async def list_egress(self, filter: EgressFilter, limit: UInt32) -> list[Egress]:
+        """Return the hosts that match, the ones used last first."""
+
+    @remote("DecideEgress")
+    async def decide_egress(
+        self, agent: Str, host: Str, port: UInt16, decision: EgressDecision
+    ) -> None:
+        """Answer a refusal; port 0 stands for every port, `*.NAME` for every host below NAME."""
+
+    @remote("ListLimits")
+    async def list_limits(self) -> list[ProviderLimit]:
+        """Return what is known of the provider's limits, by credential."""
+
+    @remote("LimitedUntil")
+    async def limited_until(self) -> Int64:
+        """Return until when the provider takes no requests of the caller; 0 for no limit."""
 
     @remote("Vacuum")
     async def vacuum(self) -> UInt64:

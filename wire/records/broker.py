@@ -52,6 +52,8 @@ class HoldKind(StrEnum):
     """The operator's order."""
     LIMIT = "limit"
     """A usage limit of the provider, after which the agent does not go on by itself."""
+    BUDGET = "budget"
+    """A budget that is used up."""
 
 
 class QuestionState(StrEnum):
@@ -133,6 +135,20 @@ class Hold(NamedTuple):
     text: Str
     """The reason, for people."""
     since: Int64
+
+
+@dictionary()
+class BudgetHold(NamedTuple):
+    """The agents that a budget holds, and the question to the operator about it."""
+
+    agents: StrList
+    """Names; `*` for all registered agents."""
+    reason: Str
+    """One line, for people: what is used up."""
+    question: Str
+    choices: StrList
+    key: Str
+    """The broker asks once for each key: another call holds the agents that are not held yet."""
 
 
 @struct

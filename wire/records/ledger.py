@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from wire.records.codec import dictionary, struct
-from wire.types import Counts, Int64, Str, UInt64
+from wire.types import Bool, Counts, Int64, Str, UInt32, UInt64
 
 
 class CostKey(StrEnum):
@@ -111,3 +111,284 @@ class TurnRecorded(NamedTuple):
     id: UInt64
     started: Int64
     cost: UInt64
+
+
+class RequestOutcome(StrEnum):
+    """The end of a request to the model API."""
+
+    DONE = "done"
+    """The whole answer was passed on."""
+    FAILED = "failed"
+    """The upstream answered with an error, or could not be reached: nothing is charged."""
+    BROKEN = "broken"
+    """The answer ended before its end: what is not known of its use counts as reserved."""
+    REFUSED = "refused"
+    """The gateway refused the request after the reservation: nothing left it."""
+    LOST = "lost"
+    """The gateway died; the request counts as reserved."""
+
+
+@dictionary()
+class ReserveRequest(NamedTuple):
+    """A request to the model API before a gateway sends it: the most that it may use."""
+
+    credential: Str
+    """`default`, `agent:NAME`, `scripted` or `none`."""
+    model: Str
+    input_tokens: UInt64
+    """An upper bound, from the size of the request."""
+    output_tokens: UInt64
+    """The `max_tokens` of the request; 0 for one that generates nothing."""
+
+
+@dictionary()
+class Settlement(NamedTuple):
+    """The end of a request to the model API, and the provider's limits that its answer told."""
+
+    outcome: RequestOutcome
+    status: UInt32 = 0
+    """The status of HTTP; 0 when no answer came."""
+    model: Str = ""
+    """The model that answered; empty for the one that was asked for."""
+    input_tokens: UInt64 = 0
+    """Without the tokens that the cache read or wrote, as the API counts them."""
+    output_tokens: UInt64 = 0
+    cache_read_tokens: UInt64 = 0
+    cache_write_tokens: UInt64 = 0
+    cache_write_hour_tokens: UInt64 = 0
+    """Those of `cache_write_tokens` that are kept for an hour, which costs more."""
+    web_searches: UInt64 = 0
+    """The searches that the provider made for the request."""
+    first_byte: UInt64 = 0
+    """The time from Reserve to the first byte of the answer."""
+    last_byte: UInt64 = 0
+    sent: UInt64 = 0
+    received: UInt64 = 0
+    limited_until: Int64 = 0
+    """When the provider takes requests of the credential again; 0 for not limited."""
+    remaining_requests: UInt64 | None = None
+    remaining_tokens: UInt64 | None = None
+    remaining_until: Int64 = 0
+    """When the provider fills the remaining requests and tokens up again; 0 for not known."""
+
+
+@dictionary()
+class Request(NamedTuple):
+    """A request to the model API that has ended: a row of ListUsage."""
+
+    id: UInt64
+    agent: Str
+    credential: Str
+    """`login` for a turn of an agent that has a login of its own: its harness reported it."""
+    model: Str
+    outcome: RequestOutcome
+    started: Int64
+    ended: Int64
+    status: UInt32 = 0
+    input_tokens: UInt64 = 0
+    output_tokens: UInt64 = 0
+    cache_read_tokens: UInt64 = 0
+    cache_write_tokens: UInt64 = 0
+    web_searches: UInt64 = 0
+    cost: UInt64 = 0
+    unknown_price: Bool = False
+    """Whether the model has no price: the cost is that of the dearest model."""
+    first_byte: UInt64 = 0
+    last_byte: UInt64 = 0
+    sent: UInt64 = 0
+    received: UInt64 = 0
+
+
+@dictionary()
+class UsageFilter(NamedTuple):
+    """The filter of ListUsage."""
+
+    agent: Str | None = None
+    credential: Str | None = None
+    since: Int64 | None = None
+    """Only requests that ended at this time or later."""
+    until: Int64 | None = None
+    before: UInt64 | None = None
+    """Only requests with a lower `id`, for the next page."""
+
+
+class BudgetKind(StrEnum):
+    """The owner of a budget."""
+
+    AGENT = "agent"
+    HIVE = "hive"
+    CREDENTIAL = "credential"
+
+
+class BudgetPeriod(StrEnum):
+    """The time in which a budget counts."""
+
+    DAY = "day"
+    """A day of the host's time zone."""
+    WEEK = "week"
+    """A week from Monday, in the host's time zone."""
+    TOTAL = "total"
+
+
+class BudgetState(StrEnum):
+    """How much of a budget is used."""
+
+    OK = "ok"
+    WARNED = "warned"
+    """At least 80 %."""
+    EXHAUSTED = "exhausted"
+
+
+@dictionary()
+class Budget(NamedTuple):
+    """A budget and what is used of it."""
+
+    kind: BudgetKind
+    name: Str
+    """The agent or the credential; `hive` for the hive."""
+    period: BudgetPeriod
+    limit: UInt64 = 0
+    """Millionths of a dollar, with `raised`; 0 for no limit."""
+    limit_tokens: UInt64 = 0
+    raised: UInt64 = 0
+    """The part of `limit` by which the operator raised it for this period."""
+    raised_tokens: UInt64 = 0
+    spent: UInt64 = 0
+    spent_tokens: UInt64 = 0
+    """Tokens of all kinds."""
+    reserved: UInt64 = 0
+    """The most that the requests under way may cost."""
+    reserved_tokens: UInt64 = 0
+    since: Int64 = 0
+    until: Int64 = 0
+    """The end of the period; 0 for `total`."""
+    lifted_until: Int64 = 0
+    """Until when the operator lets the budget be exceeded; 0 for not."""
+    state: BudgetState = BudgetState.OK
+    unknown_price: Bool = False
+    """Whether `spent` has costs of models without a price."""
+    question: UInt64 = 0
+    """The open question to the operator about the budget that is used up; 0 for none."""
+
+
+@dictionary()
+class BudgetLimits(NamedTuple):
+    """The limits that SetBudget sets; a limit of 0 is none, and one that is left out stays.
+
+    Those of an operator come before those of hyperhive.toml and agent.toml.
+    """
+
+    day: UInt64 | None = None
+    """Millionths of a dollar, as `week` and `total`."""
+    week: UInt64 | None = None
+    total: UInt64 | None = None
+    day_tokens: UInt64 | None = None
+    week_tokens: UInt64 | None = None
+    total_tokens: UInt64 | None = None
+    reset: Bool = False
+    """Whether all limits that the caller set before are dropped first."""
+
+
+class EgressOutcome(StrEnum):
+    """The end of a connection to another host."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class EgressState(StrEnum):
+    """The operator's decision about a host and a port."""
+
+    NONE = "none"
+    """Nothing was refused."""
+    PENDING = "pending"
+    """Something was refused, and the operator has not decided."""
+    ONCE = "once"
+    """The next connection is allowed."""
+    DENIED = "denied"
+    ALLOWED = "allowed"
+    """Decided by a rule in the agent's configuration."""
+
+
+class EgressDecision(StrEnum):
+    """The answers to a refusal."""
+
+    ONCE = "once"
+    DENY = "deny"
+    ALWAYS = "always"
+    """For who has changed the agent's rules: the entries that the rule matches are decided."""
+
+
+@dictionary()
+class EgressReport(NamedTuple):
+    """Connections of an agent to a host and a port, since the last report."""
+
+    host: Str
+    port: UInt32
+    outcome: EgressOutcome
+    connections: UInt32 = 1
+    sent: UInt64 = 0
+    received: UInt64 = 0
+
+
+@dictionary()
+class Egress(NamedTuple):
+    """An agent, a host and a port: what was connected, what was refused, and the decision."""
+
+    agent: Str
+    host: Str
+    port: UInt32
+    state: EgressState
+    first: Int64
+    last: Int64
+    allowed: UInt64 = 0
+    """Connections, as `refused` and `failed`."""
+    refused: UInt64 = 0
+    failed: UInt64 = 0
+    sent: UInt64 = 0
+    received: UInt64 = 0
+    reason: Str = ""
+    """The agent's reason for its request: untrusted text of one line."""
+    decided: Int64 = 0
+
+
+@dictionary()
+class EgressFilter(NamedTuple):
+    """The filter of ListEgress."""
+
+    agent: Str | None = None
+    state: EgressState | None = None
+    since: Int64 | None = None
+    """Only entries with a connection or a refusal at this time or later."""
+
+
+@dictionary()
+class ProviderLimit(NamedTuple):
+    """The limits of the provider for a credential, as its answers told."""
+
+    credential: Str
+    until: Int64 = 0
+    """When the provider takes requests again; 0 or a time in the past for not limited."""
+    remaining_requests: UInt64 | None = None
+    remaining_tokens: UInt64 | None = None
+    remaining_until: Int64 = 0
+    updated: Int64 = 0
+    agents: tuple[Str, ...] = ()
+    """Those that used the credential within the last minute, which share what remains."""
+
+
+@struct
+class ProviderLimitChanged(NamedTuple):
+    """The arguments of the signal ProviderLimitChanged."""
+
+    credential: Str
+    until: Int64
+
+
+@struct
+class AgentLimited(NamedTuple):
+    """The arguments of the signal AgentLimited: the limit of the credential that an agent uses."""
+
+    agent: Str
+    until: Int64

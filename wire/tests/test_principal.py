@@ -12,6 +12,7 @@ from wire.bus import Bus
 from wire.principal import (
     AGENTS,
     EVERYBODY,
+    GATEWAYS,
     MANAGER,
     OPERATOR,
     THE_MANAGER,
@@ -19,6 +20,7 @@ from wire.principal import (
     Kind,
     Principal,
     agent,
+    gateway,
     service,
 )
 from wire.resolver import SystemdResolver, principal_of, unescape
@@ -30,6 +32,7 @@ BROKER = Principal(Kind.SERVICE, "broker")
 DASHBOARD = Principal(Kind.SERVICE, "dashboard")
 BROKER_UID, HIVE_GID, ALICE_UID = 801, 850, 1000
 AGENTS_UID = os.getuid() or 802  # some tests here play an endpoint
+GATEWAY_UID = 805
 
 
 class User(NamedTuple):
@@ -48,6 +51,7 @@ def users(monkeypatch: pytest.MonkeyPatch) -> None:
     known = [
         User(BROKER_UID, BROKER_UID, "hive-broker"),
         User(AGENTS_UID, AGENTS_UID, "hive-agents"),
+        User(GATEWAY_UID, GATEWAY_UID, "hive-gateway"),
         User(ALICE_UID, ALICE_UID, "alice"),
     ]
 
@@ -78,6 +82,12 @@ def users(monkeypatch: pytest.MonkeyPatch) -> None:
         ("hive-agent@operator.service", AGENTS_UID, [], None),
         ("hive-agent@system.service", AGENTS_UID, [], None),
         ("hive-agent@bob.socket", AGENTS_UID, [], None),
+        ("hive-gateway@bob.service", GATEWAY_UID, [], gateway("bob")),
+        ("hive-gateway@manager.service", 0, [], gateway("manager")),
+        ("hive-gateway@bob.service", AGENTS_UID, [], None),
+        ("hive-gateway@operator.service", GATEWAY_UID, [], None),
+        ("hive-gateway@bob.socket", GATEWAY_UID, [], None),
+        ("hive-gateway.service", GATEWAY_UID, [], None),
         ("hive-broker.service", BROKER_UID, [], BROKER),
         ("hive-broker.service", 0, [], BROKER),
         ("hive-broker.service", ALICE_UID, [HIVE_GID], None),
@@ -111,6 +121,9 @@ def test_sets() -> None:
     assert members(AGENTS) == ["manager", "bob"]
     assert members(service("lifecycle") | MANAGER) == ["manager", "lifecycle"]
     assert members(EVERYBODY) == [p.name for p in everyone]
+    assert [p for p in (gateway("bob"), agent("bob")) if p in GATEWAYS] == [gateway("bob")]
+    assert gateway("bob") not in EVERYBODY
+    assert gateway("bob") not in AGENTS
     assert str(AGENTS | OPERATOR) == "an agent or the operator"
 
 

@@ -1,25 +1,28 @@
 """The rules of holds: who is held and why, and how a hold ends."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
+
+from pydantic import Field
 
 from services.broker.events import Announcer
 from services.broker.holds import store
 from services.broker.holds.loops import Loop
 from services.broker.holds.store import Held
-from services.broker.messages.agents import check_agent
+from services.broker.messages.agents import check_agent, registered
 from services.broker.messages.queue import DEFAULTS
 from services.broker.questions import store as question_store
 from services.broker.questions.question import CANCELLED, NewQuestion
 from services.broker.questions.store import QuestionChange
 from services.broker.storage.database import LAST_ID, Database, now
 from services.broker.writes import Writes
+from services.options import Options
 from wire.errors import Conflict, InvalidArgument, NotFound
 from wire.names import ALL_AGENTS, OPERATOR, SYSTEM
-from wire.records.broker import Hold, HoldKind, HoldsChanged, QuestionState
+from wire.records.broker import BudgetHold, Hold, HoldKind, HoldsChanged, QuestionState
 
 MAX_TEXT: Final = 300
 """The most characters of the operator's reason for a hold."""
@@ -30,6 +33,13 @@ CHOICES: Final = (GO_ON, KEEP)
 LIMIT_CHOICES: Final = ("let it go on", "keep it held")
 """The answers to the question about a loop. `store.release_answered` knows that the first one ends
 the holds."""
+_BUDGET: Final = Options(
+    BudgetHold,
+    "key of HoldBudget",
+    reason=Field(min_length=1, max_length=MAX_TEXT),
+    choices=Field(min_length=1),
+    key=Field(min_length=1, max_length=128),
+)
 
 
 class Holds:
@@ -115,6 +125,26 @@ class Holds:
         reason = " ".join(text.split())[:MAX_TEXT]
         await self._writes.carry_out(self._hold_limit(name, reason))
 
+    async def hold_budget(self, values: Mapping[str, object]) -> int:
+        """Hold agents whose budget is used up, and ask the operator; return the question.
+
+        The same key asks no second question. Agents that are held already, and unknown ones, are
+        left out.
+
+        Raises:
+            InvalidArgument: a value is not valid.
+        """
+        return await self._writes.carry_out(self._hold_budget(_BUDGET.parse(values)))
+
+    async def release_budget(self, names: Sequence[str], question: int) -> None:
+        """End the holds of `names`, or of all for `*`, that are for budgets.
+
+        Args:
+            names: agents; those that have no such hold are left out.
+            question: is cancelled if it is open; 0 for none.
+        """
+        await self._writes.carry_out(self._release_budget(names, question))
+
     async def unhold(self, name: str) -> None:
         """End the hold of an agent, also of a destroyed one; its queued messages are delivered.
 
@@ -143,6 +173,21 @@ class Holds:
         change, held = await self._database.write(partial(_hold_limit, name=name, reason=reason))
         self._announce(held)
         self._announcer.listener.question_added(change.question)
+
+    async def _hold_budget(self, wanted: BudgetHold) -> int:
+        number, change, added = await self._database.write(partial(_hold_budget, wanted=wanted))
+        for held in added:
+            self._announce(held)
+        if change is not None:
+            self._announcer.listener.question_added(change.question)
+        return number
+
+    async def _release_budget(self, names: Sequence[str], question: int) -> None:
+        job = partial(_release_budget, names=names, number=question)
+        released, change = await self._database.write(job)
+        self.released(released)
+        if change is not None:
+            self._announcer.listener.question_resolved(change.question)
 
     async def _unhold(self, name: str) -> None:
         change = await self._database.write(partial(_unhold, name=name))
@@ -195,15 +240,64 @@ def _hold_limit(db: sqlite3.Connection, *, name: str, reason: str) -> tuple[Ques
     return change, held
 
 
+def _hold_budget(
+    db: sqlite3.Connection, *, wanted: BudgetHold
+) -> tuple[int, QuestionChange | None, list[Held]]:
+    change = None
+    number = question_store.known(db, SYSTEM, wanted.key)
+    if number is None:
+        asked = NewQuestion(
+            asker=SYSTEM,
+            recipient=OPERATOR,
+            text=wanted.question,
+            choices=wanted.choices,
+            multi=False,
+            asked=now(),
+            deadline=None,
+            dedupe_key=wanted.key,
+        )
+        change = question_store.ask(db, asked, LAST_ID, DEFAULTS)
+        number = change.question.id
+    names = registered(db)
+    if ALL_AGENTS not in wanted.agents:
+        names = [name for name in names if name in wanted.agents]
+    added = [
+        Held(Hold(name, HoldKind.BUDGET, wanted.reason, now()), question=number)
+        for name in names
+        if store.get(db, name) is None
+    ]
+    for held in added:
+        store.add(db, held)
+    return number, change, added
+
+
+def _release_budget(
+    db: sqlite3.Connection, *, names: Sequence[str], number: int
+) -> tuple[list[str], QuestionChange | None]:
+    released = [
+        held.hold.agent
+        for held in store.everything(db)
+        if held.hold.kind is HoldKind.BUDGET and (ALL_AGENTS in names or held.hold.agent in names)
+    ]
+    for name in released:
+        store.remove(db, name)
+    return released, _cancelled(db, number)
+
+
 def _unhold(db: sqlite3.Connection, *, name: str) -> QuestionChange | None:
     held = store.get(db, name)
     if held is None:
         raise NotFound(f"{name[:64]!r} is not held; `hivectl holds` lists the held agents.")
     store.remove(db, name)
-    if not held.question or store.of_question(db, held.question):
+    return None if store.of_question(db, held.question) else _cancelled(db, held.question)
+
+
+def _cancelled(db: sqlite3.Connection, number: int) -> QuestionChange | None:
+    """Cancel a question if it is open; 0 stands for none."""
+    if not number:
         return None
     try:
-        question = question_store.get(db, held.question)
+        question = question_store.get(db, number)
     except NotFound:
         return None  # it was answered long ago, and deleted
     if question.state is not QuestionState.OPEN:

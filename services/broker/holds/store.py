@@ -14,7 +14,7 @@ class Held:
     peer: str = ""
     """The other agent of a loop; `*` if the agent wrote to all."""
     question: int = 0
-    """The question to the operator about a loop."""
+    """The question to the operator about a loop, a limit or a budget."""
 
 
 def everything(db: sqlite3.Connection) -> list[Held]:
@@ -46,7 +46,11 @@ def release_answered(db: sqlite3.Connection, question: Question) -> list[str]:
     """
     if question.answer != question.choices[:1]:
         return []
-    released = db.execute("DELETE FROM hold WHERE question = ? RETURNING agent", (question.id,))
+    # The answer about a budget changes the budget, and then the ledger ends the holds.
+    released = db.execute(
+        "DELETE FROM hold WHERE question = ? AND kind != ? RETURNING agent",
+        (question.id, HoldKind.BUDGET),
+    )
     return sorted(row["agent"] for row in released.fetchall())
 
 

@@ -42,6 +42,11 @@ def redeliveries(db: sqlite3.Connection) -> dict[str, int]:
     return {str(row["name"]): int(row["max_redeliveries"]) for row in found}
 
 
+def registered(db: sqlite3.Connection) -> list[str]:
+    """Return the names of all registered agents."""
+    return [str(row["name"]) for row in db.execute("SELECT name FROM agent ORDER BY name")]
+
+
 def check_recipient(db: sqlite3.Connection, name: str) -> None:
     """Check, within a transaction, that `name` is a registered agent or the operator.
 

@@ -369,3 +369,52 @@ async def test_a_limit_of_the_provider_asks_whether_one_agent_goes_on(
     assert held(room) == {"bob": HoldKind.LIMIT}
     await room.holds.unhold("bob")
     assert held(room) == {}
+
+
+def budget(*agents: str, key: str = "day-1") -> dict[str, object]:
+    return {
+        "agents": list(agents),
+        "reason": "the budget of a day is used up",
+        "question": "Is the budget to be raised?",
+        "choices": ["raise it by $5", "keep it held"],
+        "key": key,
+    }
+
+
+async def test_a_budget_holds_agents_and_asks_once(room: Parts, events: EventLog) -> None:
+    await room.holds.hold("manager", "wait")
+    first = await room.holds.hold_budget(budget("bob", "manager", "nobody"))
+    assert held(room) == {"bob": HoldKind.BUDGET, "manager": HoldKind.OPERATOR}
+    assert await room.holds.hold_budget(budget("*")) == first
+    assert held(room) == {
+        "alice": HoldKind.BUDGET,
+        "bob": HoldKind.BUDGET,
+        "manager": HoldKind.OPERATOR,
+    }
+    [question] = await asked(room)
+    assert (question.id, question.choices) == (first, ["raise it by $5", "keep it held"])
+    await room.questions.answer(THE_OPERATOR, first, ["raise it by $5"])
+    assert held(await restart(room))["bob"] is HoldKind.BUDGET, "the ledger ends the hold"
+
+
+async def test_the_ledger_releases_what_a_budget_holds(room: Parts, events: EventLog) -> None:
+    await room.holds.hold("manager", "wait")
+    first = await room.holds.hold_budget(budget("alice", "bob"))
+    await room.holds.release_budget(["bob", "manager"], 0)
+    assert held(room) == {"alice": HoldKind.BUDGET, "manager": HoldKind.OPERATOR}
+    assert [one.state for one in await asked(room)] == [QuestionState.OPEN]
+    await room.holds.release_budget(["*"], first)
+    assert held(room) == {"manager": HoldKind.OPERATOR}
+    [question] = await room.history.list_questions(THE_OPERATOR, {}, 10)
+    assert question.state is QuestionState.CANCELLED
+    await room.holds.release_budget(["*"], first)
+    second = await room.holds.hold_budget(budget("alice", key="day-2"))
+    assert second != first
+    await room.holds.unhold("alice")
+    states = [one.state for one in await room.history.list_questions(THE_OPERATOR, {}, 10)]
+    assert states == [QuestionState.CANCELLED] * 2
+
+
+async def test_a_hold_of_a_budget_is_checked(room: Parts) -> None:
+    with pytest.raises(InvalidArgument, match="choices"):
+        await room.holds.hold_budget({**budget("bob"), "choices": []})

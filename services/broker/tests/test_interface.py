@@ -21,7 +21,7 @@ from wire.bus import Bus
 from wire.clients.broker import BrokerClient
 from wire.errors import AccessDenied, HiveError, LimitExceeded, NotFound, Stopping
 from wire.fixtures import Connect
-from wire.principal import THE_OPERATOR, Kind, Principal, agent
+from wire.principal import THE_OPERATOR, Kind, Principal, agent, gateway
 from wire.records import decode_all
 from wire.records.broker import Message, MessageChange, MessageFilter, MessageState
 from wire.signals import SignalStream
@@ -304,6 +304,7 @@ async def test_agents_see_and_take_only_their_own_messages(hive: Hive) -> None:
 LIFECYCLE, APPROVALS, STRANGE = (
     Principal(Kind.SERVICE, name) for name in ("lifecycle", "approvals", "agent")
 )
+BUDGET_HOLD = {"agents": [], "reason": "r", "question": "q", "choices": ["c"], "key": "k"}
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "Send": ("ssa{sv}", "bob", "x", {}),
     "Receive": ("uu", 1, 0),
@@ -317,6 +318,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "ListHolds": ("",),
     "Hold": ("ss", "alice", ""),
     "Unhold": ("s", "alice"),
+    "HoldBudget": ("a{sv}", BUDGET_HOLD),
+    "ReleaseBudget": ("ast", ["alice"], 0),
     "ListMessages": ("a{sv}u", {}, 1),
     "RegisterAgent": ("s", "carol"),
     "UnregisterAgent": ("s", "alice"),
@@ -339,6 +342,8 @@ OF_LIFECYCLE = {
         (Principal(Kind.SERVICE, "dashboard"), OPERATOR),
         (LIFECYCLE, {"Send", *OF_LIFECYCLE}),
         (APPROVALS, {"Send"}),
+        (Principal(Kind.SERVICE, "ledger"), {"Send", "HoldBudget", "ReleaseBudget"}),
+        (gateway("alice"), set()),
         (None, set()),
     ],
 )

@@ -44,6 +44,15 @@ def test_notify_gets_only_its_signals_and_lists() -> None:
     assert events == {"OperatorMessageQueued", "QuestionAdded"}
 
 
+def test_the_ledger_gets_only_its_signal_and_methods() -> None:
+    found = rules(user="hive-ledger")
+    ledger = Principal(Kind.SERVICE, "ledger")
+    called = {str(rule.get("send_member")) for rule in found if rule.get("send_member")}
+    assert called == {n for n, method in Broker1.methods.items() if ledger in method.allow}
+    events = {rule.get("receive_member") for rule in found if rule.get("receive_sender")}
+    assert events == {"QuestionResolved"}
+
+
 def test_only_its_own_user_owns_the_name() -> None:
     root = ET.parse(POLICY).getroot()
     owners = [p.get("user") for p in root for r in p if r.tag == "allow" and r.get("own")]
