@@ -152,6 +152,40 @@ EgressRules = Annotated[
 """A list of egress rules (`services.egress`), each in its usual form."""
 
 
+_UNSHOWN: Final = "unshown"
+"""The type of an error whose input must not be shown, because errors end in the journal."""
+
+
+def _bare_url(remedy: str) -> AfterValidator:
+    """Return a check for an http or https address without a user, a query or a fragment.
+
+    Args:
+        remedy: the end of the sentence for others: an example, and the place of the secret.
+    """
+
+    def check(value: str) -> str:
+        try:
+            parts = urlsplit(_url(value))
+            if parts.username is None and not parts.query and not parts.fragment:
+                return value
+        except ValueError:
+            pass
+        raise PydanticCustomError(_UNSHOWN, "It must be a URL such as {remedy}", {"remedy": remedy})
+
+    return AfterValidator(check)
+
+
+Upstream = Annotated[
+    str,
+    _bare_url(
+        "https://api.anthropic.com, without a user, a password and a query. Store a credential "
+        "with `hivectl credentials set`"
+    ),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
+"""The address of a Messages API, without /v1."""
+
+
 class Section(BaseModel):
     """The base of all sections: unknown keys are errors, values do not change."""
 
@@ -217,6 +251,7 @@ class BrokerConfig(Section):
 
 Size = Annotated[int, BeforeValidator(_size), Field(ge=16 * 2**20, le=2**60)]
 """Bytes, or a text such as 512M or 4G."""
+TransferSize = Annotated[int, BeforeValidator(_size), Field(ge=2**20, le=2**60)]
 Weight = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -389,7 +424,7 @@ Auth = Literal["auto", "key", "bearer"]
 class GatewayAgent(Section):
     """The gateway of one agent; a key that is not set has the value that `[gateway]` sets."""
 
-    upstream: Url | None = None
+    upstream: Upstream | None = None
     """The address of the Messages API for this agent."""
     auth: Auth | None = None
     """How this agent's credential goes to the upstream."""
@@ -401,7 +436,7 @@ class GatewayAgent(Section):
 class GatewayConfig(Section):
     """The way of the agents to the model, and to the names that they may reach."""
 
-    upstream: Url = "https://api.anthropic.com"
+    upstream: Upstream = "https://api.anthropic.com"
     """The address of the Messages API, or of a service that is compatible with it."""
     auth: Auth = "auto"
     """How a credential goes to the upstream: `key` as x-api-key, `bearer` as a bearer token, `auto`
@@ -429,7 +464,10 @@ class GatewayConfig(Section):
     idle_timeout: int = Field(default=300, ge=1, le=86400)
     """The seconds after which a connection on which nothing passes is closed."""
     max_connections: int = Field(default=64, ge=1, le=1024)
-    """The connections to other hosts that one agent may have at once."""
+    """The connections that one agent may have at once to the model, and as many to other hosts."""
+    max_transfer: TransferSize = 16 * 2**30
+    """The bytes that one connection to another host may carry, both ways together: bytes, at least
+    1 MiB, or a string such as `16G`."""
 
     def upstream_of(self, name: str) -> str:
         """Return the address of the Messages API for the agent `name`."""
@@ -495,10 +533,6 @@ class HarnessConfig(Section):
     """The bytes of an agent's /state/notes.md above which it is condensed between two turns."""
     environment: dict[str, str] = Field(default_factory=dict)
     """The environment variables of Claude Code."""
-
-
-_UNSHOWN: Final = "unshown"
-"""The type of an error whose input must not be shown, because errors end in the journal."""
 
 
 def _hook(value: str) -> str:
@@ -578,25 +612,20 @@ class LedgerConfig(Section):
     agent can fill the disk."""
 
 
-def _collector(value: str) -> str:
-    """Return `value` if it is an http or https address without a user, a query or a fragment."""
-    try:
-        parts = urlsplit(_url(value))
-        if parts.username is None and not parts.query and not parts.fragment:
-            return value
-    except ValueError:
-        pass
-    raise PydanticCustomError(
-        _UNSHOWN,
-        "It must be a URL such as https://collector.example.org:4318, without a user, a password "
-        "and a query. Put a token into the file /etc/hyperhive/credentials/telemetry/authorization",
-    )
+Collector = Annotated[
+    str,
+    _bare_url(
+        "https://collector.example.org:4318, without a user, a password and a query. Put a token "
+        "into the file /etc/hyperhive/credentials/telemetry/authorization"
+    ),
+]
+"""The address of an OpenTelemetry collector."""
 
 
 class TelemetryConfig(Section):
     """The export of traces to an OpenTelemetry collector."""
 
-    endpoint: Annotated[str, AfterValidator(_collector)] | None = None
+    endpoint: Collector | None = None
     """The address of the collector that takes OTLP over HTTP, to which `/v1/traces` is appended.
     Without it no traces are made. Each file in /etc/hyperhive/credentials/telemetry is a header of
     the requests: its name and its value."""

@@ -78,6 +78,15 @@ def test_what_may_be_secret_of_a_webhook_is_not_shown(tmp_path: Path, url: str) 
     assert "s3cret" not in str(caught.value)
 
 
+def test_the_rules_of_the_gateway_have_their_usual_form(tmp_path: Path) -> None:
+    text = "[gateway]\negress = ['GitHub.com', '*']\nupstream = 'http://[::1]:7/'\nmax_body = '20M'"
+    gateway = load(tmp_path, text).gateway
+    assert gateway.egress == ("github.com", "*")
+    assert (gateway.upstream, gateway.max_body) == ("http://[::1]:7", 20 * 2**20)
+    assert "pypi.org" in Config().gateway.egress
+    assert load(tmp_path, "[gateway]\negress = []").gateway.egress == ()
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -120,6 +129,13 @@ def test_what_may_be_secret_of_a_webhook_is_not_shown(tmp_path: Path, url: str) 
         ("[broker]\nagents = 1", "broker.agents = 1 is not valid"),
         ("[harness]\nscripted_model_url = 'http://[::1'", "it must be a URL such as"),
         ("[harness]\nscripted_model_url = '127.0.0.1:7100'", "it must be a URL such as"),
+        (
+            "[gateway]\nupstream = 'https://me:secret@api.example'",
+            "gateway.upstream is not valid: it must be a URL such as https://api.anthropic.com,",
+        ),
+        ("[gateway]\negress = ['pypi.org', '127.1']", "gateway.egress.1 = '127.1' is not valid: i"),
+        ("[gateway]\negress = ['10.0.0.0/8']", "egress.0 = '10.0.0.0/8' is not valid: it must be"),
+        ("[gateway]\nmax_connections = 0", "gateway.max_connections = 0 is not valid: input"),
         (
             "[notify]\nwebhook = 1",
             "notify.webhook is not a known key; known keys: webhooks, attempt_",
