@@ -23,6 +23,7 @@ from services.broker.messages.queue import Bounds
 from services.broker.messages.store import MessageStore
 from services.broker.parts import Parts
 from services.broker.queries.history import History
+from services.broker.queries.message_counts import MessageCounts
 from services.broker.queries.open_threads import OpenThreads, PendingRequests
 from services.broker.questions.questions import Questions
 from services.broker.reminders.reminders import Reminders
@@ -130,6 +131,7 @@ def compose(
             database, deadlines, limits, announcer, writes, max_pending=config.max_pending_reminders
         ),
         threads=OpenThreads(database, inboxes.leased, requests),
+        counts=MessageCounts(database, inboxes.leased),
         history=History(database, inboxes.leased, invocations),
         maintenance=Maintenance(database, config.keep_days),
     )

@@ -14,6 +14,7 @@ from wire.records import broker as records
 from wire.records.broker import (
     Message,
     MessageChange,
+    MessageCount,
     MessageState,
     Purged,
     Question,
@@ -76,6 +77,10 @@ class Broker1(Interface, name=names.BROKER):
     @method(allow=AGENTS | OPERATOR | service("notify"))
     async def ListMessages(self, filter: Dict, limit: UInt32) -> list[Message]:
         return await self._parts.history.list_messages(caller(), filter, limit)
+
+    @method(allow=OPERATOR)
+    async def CountMessages(self) -> list[MessageCount]:
+        return await self._parts.counts.all()
 
     @method(allow=OPERATOR)
     async def Requeue(self, ids: UInt64List) -> None:

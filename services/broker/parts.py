@@ -9,6 +9,7 @@ from services.broker.maintenance.maintenance import Maintenance
 from services.broker.messages.broker import Broker
 from services.broker.messages.inboxes import Inboxes
 from services.broker.queries.history import History
+from services.broker.queries.message_counts import MessageCounts
 from services.broker.queries.open_threads import OpenThreads
 from services.broker.questions.questions import Questions
 from services.broker.reminders.reminders import Reminders
@@ -30,6 +31,7 @@ class Parts:
     questions: Questions
     reminders: Reminders
     threads: OpenThreads
+    counts: MessageCounts
     history: History
     maintenance: Maintenance
 

@@ -12,6 +12,7 @@ from wire.records.broker import (
     InboxOptions,
     Message,
     MessageChange,
+    MessageCount,
     MessageFilter,
     Purged,
     PurgeOptions,
@@ -79,6 +80,10 @@ class BrokerClient(Client, interface=names.BROKER, path=names.BROKER_PATH):
     @remote("ListMessages")
     async def list_messages(self, filter: MessageFilter, limit: UInt32) -> list[Message]:
         """Return the newest `limit` messages that match, oldest first."""
+
+    @remote("CountMessages")
+    async def count_messages(self) -> list[MessageCount]:
+        """Return how many messages each inbox has in each state that is not final."""
 
     @remote("Requeue")
     async def requeue(self, ids: UInt64List) -> None:

@@ -344,6 +344,16 @@ class ReminderFilter(NamedTuple):
 
 
 @struct
+class MessageCount(NamedTuple):
+    """The number of messages of one state in an inbox."""
+
+    recipient: Str
+    state: MessageState
+    """`queued`, `leased` or `dead`."""
+    count: UInt64
+
+
+@struct
 class OperatorMessageQueued(NamedTuple):
     """The arguments of the signal OperatorMessageQueued."""
 

@@ -321,13 +321,14 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "HoldBudget": ("a{sv}", BUDGET_HOLD),
     "ReleaseBudget": ("ast", ["alice"], 0),
     "ListMessages": ("a{sv}u", {}, 1),
+    "CountMessages": ("",),
     "RegisterAgent": ("s", "carol"),
     "UnregisterAgent": ("s", "alice"),
     "ListWaiting": ("",),
 }
 READERS = {"Send", "Receive", "Acknowledge", "Release", "ListMessages", "Retract"}
 AGENT = READERS | {"ReceiveUrgent", "AcknowledgeCancelled", "GiveBack"}
-OPERATOR = READERS | {"ListHolds", "Hold", "Unhold"}
+OPERATOR = READERS | {"CountMessages", "ListHolds", "Hold", "Unhold"}
 OF_LIFECYCLE = {
     *("RegisterAgent", "UnregisterAgent", "ListWaiting", "SetInboxOptions", "ListHolds", "Hold"),
 }
