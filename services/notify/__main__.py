@@ -5,16 +5,14 @@ Notify owns no name on the bus: nobody calls it.
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from services import unit
+from services import credentials, unit
 from services.config import Config, Webhook
 from services.directories import state_directory
-from services.errors import ConfigError
 from wire.bus import Bus
 
 log = logging.getLogger(__name__)
@@ -107,28 +105,22 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     """
     if not config.notify.webhooks:
         return IdleService()
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    tokens = _tokens(Path(folder), config.notify.webhooks) if folder else {}
+    folder = credentials.directory()
+    tokens = _tokens(folder, config.notify.webhooks) if folder else {}
     return NotifyService(bus, config, tokens, state_directory("notify"))
 
 
 def _tokens(folder: Path, webhooks: tuple[Webhook, ...]) -> dict[str, str]:
     """Return the tokens that systemd has passed from CREDENTIALS, by webhook name."""
-    found = {}
-    for webhook in webhooks:
-        try:
-            token = (folder / f"notify_{webhook.name}").read_text().strip()
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError):
-            token = ""
-        if not token.isascii() or not token.isprintable() or " " in token or not token:
-            raise ConfigError(
-                f"{CREDENTIALS}/{webhook.name} is not a valid token: write one line of printable "
-                "ASCII characters without spaces into it."
+    return {
+        webhook.name: token
+        for webhook in webhooks
+        if (
+            token := credentials.token(
+                folder / f"notify_{webhook.name}", f"{CREDENTIALS}/{webhook.name}"
             )
-        found[webhook.name] = token
-    return found
+        )
+    }
 
 
 if __name__ == "__main__":
