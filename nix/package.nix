@@ -39,6 +39,7 @@ let
       idna
       opentelemetry-exporter-otlp-proto-http
       opentelemetry-sdk
+      prometheus-client
       pydantic
       sdnotify
       systemd-python

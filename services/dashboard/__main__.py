@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from services import unit
+from services import credentials, unit
 from services.config import Config, DashboardConfig
 from services.dashboard.clients.actions import OperatorActions
 from services.dashboard.clients.agent_details import AgentDetails
@@ -18,12 +18,14 @@ from services.dashboard.clients.broker_feed import BrokerFeed
 from services.dashboard.clients.harnesses import Harnesses
 from services.dashboard.clients.ledger_feed import LedgerFeed
 from services.dashboard.clients.lifecycle_feed import LifecycleFeed
+from services.dashboard.clients.measurements import Measurements
 from services.dashboard.clients.services import ExplainingCaller
 from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.connection import Connection
 from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.handlers import Handlers
 from services.dashboard.http.listener import ListenerError, base_url, inherited_socket
+from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.sessions import Sessions
 from services.dashboard.interface import Dashboard1
@@ -35,6 +37,9 @@ from services.errors import ConfigError
 from wire import names
 from wire.agent_web import AgentWeb
 from wire.bus import Bus
+
+METRICS_FILE = "/etc/hyperhive/credentials/dashboard/metrics"
+"""The file of the token that reads the metrics."""
 
 SHUTDOWN_SECONDS = 0.5
 """The time that running requests have at the end; event streams end at once."""
@@ -50,6 +55,7 @@ class DashboardService(unit.Service):
         state: Path,
         config: DashboardConfig,
         web_: AgentWeb,
+        metrics_token: str | None = None,
     ) -> None:
         """Build the dashboard and export its interface.
 
@@ -59,6 +65,7 @@ class DashboardService(unit.Service):
             state: the directory of the file of logins.
             config: the section [dashboard].
             web_: the harnesses of the agents.
+            metrics_token: the token that reads the metrics; None: only a session does.
 
         Raises:
             CorruptStore: the file of logins cannot be used.
@@ -77,7 +84,7 @@ class DashboardService(unit.Service):
         sessions = Sessions(state / "logins.json")
         actions, harnesses = OperatorActions(caller, self._feeds), Harnesses(web_)
         handlers = Handlers(
-            AccessControl(sessions, listener.getsockname()[0], config.allowed_hosts),
+            AccessControl(sessions, listener.getsockname()[0], config.allowed_hosts, metrics_token),
             sessions,
             tables,
             EventStreams(self.log),
@@ -89,6 +96,7 @@ class DashboardService(unit.Service):
                 AgentTails(harnesses, tables, self.log),
                 actions,
             ),
+            Metrics(tables, page_state.counts, Measurements(bus, page_state.counts)),
         )
         # With handler_cancellation, a page that closes ends its stream at once. Otherwise the
         # stream of an idle hive would stay open for ever.
@@ -132,13 +140,19 @@ class DashboardService(unit.Service):
 
 
 async def build(bus: Bus, config: Config) -> unit.Service:
-    """Build the dashboard on the socket that systemd passed."""
+    """Build the dashboard on the socket that systemd passed.
+
+    Raises:
+        ConfigError: systemd passed no socket that can be served, or no valid token.
+    """
     try:
         listener = inherited_socket()
     except ListenerError as error:
         raise ConfigError(str(error)) from error
     state = state_directory("dashboard")
-    return DashboardService(bus, listener, state, config.dashboard, AgentWeb())
+    folder = credentials.directory()
+    token = credentials.token(folder / "dashboard_metrics", METRICS_FILE) if folder else None
+    return DashboardService(bus, listener, state, config.dashboard, AgentWeb(), token)
 
 
 if __name__ == "__main__":

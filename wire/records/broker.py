@@ -350,7 +350,7 @@ class MessageCount(NamedTuple):
     recipient: Str
     state: MessageState
     """`queued`, `leased` or `dead`."""
-    count: UInt64
+    number: UInt64
 
 
 @struct

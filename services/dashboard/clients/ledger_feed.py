@@ -1,18 +1,30 @@
-"""The feed of the ledger: the costs of today."""
+"""The feed of the ledger: the costs of today, the budgets and the refused hosts."""
 
 from datetime import datetime, timedelta
 
 from services.dashboard.clients.feed import Feed
-from services.dashboard.state.page_state import PageState
+from services.dashboard.state.page_state import MAX_REFUSED, PageState
 from wire import names
 from wire.bus import Bus
 from wire.clients.ledger import LedgerClient
-from wire.records.ledger import CostFilter
+from wire.records import decode
+from wire.records.ledger import (
+    Budget,
+    CostFilter,
+    Egress,
+    EgressFilter,
+    EgressState,
+    Request,
+    TurnRecorded,
+)
 from wire.signals import Signal
 
 
 class LedgerFeed(Feed):
-    """The costs of today, by agent. They are few, so each recorded turn makes it ask again."""
+    """Costs, budgets and refused hosts.
+
+    The costs of today are few, so each recorded turn makes it ask for them again.
+    """
 
     service = "ledger"
     rules = ({"interface": names.LEDGER},)
@@ -22,14 +34,30 @@ class LedgerFeed(Feed):
         self._ledger = LedgerClient(bus)
 
     async def fetch_all(self) -> None:
+        """Fetch the costs of today, the budgets, and the hosts that wait for the operator."""
+        await self.fetch_changes()
+        self.state.replace_budgets(await self._ledger.list_budgets())
+        refused = EgressFilter(state=EgressState.PENDING)
+        self.state.replace_egress(await self._ledger.list_egress(refused, MAX_REFUSED))
+
+    async def fetch_changes(self) -> None:
         """Fetch the costs of today."""
         began, ends = _today()
         costs = await self._ledger.costs(CostFilter(since=began))
         self.state.replace_costs({cost.key: cost.cost for cost in costs}, ends)
 
     def apply(self, signal: Signal) -> None:
-        """Request everything after TurnRecorded."""
-        self.request_all()
+        """Turns and requests are counted, budgets and hosts change."""
+        match signal.member, signal.args:
+            case "TurnRecorded", values:
+                self.state.add_turn(decode(TurnRecorded, values).agent)
+                self.request_changes()
+            case "RequestSettled", [dict(request)]:
+                self.state.add_request(decode(Request, request))
+            case "BudgetChanged", [dict(budget)]:
+                self.state.put_budget(decode(Budget, budget))
+            case "EgressChanged", [dict(entry)]:
+                self.state.put_egress(decode(Egress, entry))
 
 
 def _today() -> tuple[int, int]:

@@ -16,7 +16,8 @@ from enum import StrEnum
 from typing import Final
 
 SESSION_HEADER: Final = "Hyperhive-Session"
-"""The header with the session; `Authorization` may be used by a proxy with a login of its own."""
+"""The header with the session; `Authorization` may be used by a proxy with a login of its own, so
+it is read for the metrics alone."""
 
 USED: Final = frozenset(
     {
@@ -31,6 +32,11 @@ USED: Final = frozenset(
     }
 )
 """The headers that are passed on."""
+
+METRICS: Final = "/metrics"
+"""The path of the metrics: the only one whose requests may carry a token in `Authorization`."""
+
+_METRICS: Final = re.compile(rb"GET /metrics(?:\?\S*)? ")
 
 MAX_LINE: Final = 8000
 """Bytes of the line of a request, and of each header that is passed on."""
@@ -182,7 +188,10 @@ class Head:
             raise RefusedHead(Reason.MALFORMED)
         if name.lower() == b"transfer-encoding":
             raise RefusedHead(Reason.NO_LENGTH)
-        return bytes(name.lower()) not in USED
+        wanted = bytes(name.lower())
+        if wanted == b"authorization" and _METRICS.match(self._lines[0]):
+            return False
+        return wanted not in USED
 
     def _take_kept(self) -> None:
         if len(self._line) > MAX_LINE or self._size + len(self._line) > MAX_HEAD:

@@ -10,8 +10,9 @@ from services.dashboard.clients.services import agent_path
 from services.dashboard.http import bodies, pages
 from services.dashboard.http.agent_handlers import AgentHandlers
 from services.dashboard.http.answers import add_headers, refusal
-from services.dashboard.http.connection import REFUSED, Reason
+from services.dashboard.http.connection import METRICS, REFUSED, Reason
 from services.dashboard.http.event_streams import EventStreams
+from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.sessions import Sessions
 from services.dashboard.state import shown
@@ -58,6 +59,7 @@ class Handlers:
         actions: OperatorActions,
         details: AgentDetails,
         agents: AgentHandlers,
+        metrics: Metrics,
     ) -> None:
         self._access = access
         self._sessions = sessions
@@ -66,6 +68,7 @@ class Handlers:
         self._actions = actions
         self._details = details
         self._agents = agents
+        self._metrics = metrics
         self._files = pages.load()
 
     def application(self) -> web.Application:
@@ -88,6 +91,7 @@ class Handlers:
                 web.post("/logout", self.logout),
                 web.get("/static/{name}", self.static),
                 web.get(f"{REFUSED}{{reason:{'|'.join(Reason)}}}", self.refused),
+                web.get(METRICS, self.metrics),
                 web.get("/api/session", self.check_session),
                 web.get("/api/state", self.state),
                 web.get("/api/events", self.events),
@@ -149,6 +153,10 @@ class Handlers:
         """Serve a script, a style sheet or the icon."""
         name = request.match_info["name"]
         return self._file(name if not name.endswith(".html") else "")
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """Answer with the metrics of the hive, for Prometheus."""
+        return await self._metrics.answer()
 
     async def refused(self, request: web.Request) -> web.Response:
         """Answer in the place of a request that `Connection` has refused."""

@@ -1,5 +1,6 @@
 """The checks that every request passes: host, origin and session."""
 
+import hmac
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from urllib.parse import urlsplit
@@ -8,7 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from services.dashboard.http.answers import STATUS, refusal
-from services.dashboard.http.connection import REFUSED, SESSION_HEADER
+from services.dashboard.http.connection import METRICS, REFUSED, SESSION_HEADER
 from services.dashboard.http.sessions import Sessions
 from wire.errors import HiveError
 
@@ -52,7 +53,11 @@ class AccessControl:
     """
 
     def __init__(
-        self, sessions: Sessions, address: str, allowed_hosts: Collection[str] = ()
+        self,
+        sessions: Sessions,
+        address: str,
+        allowed_hosts: Collection[str] = (),
+        metrics_token: str | None = None,
     ) -> None:
         """Control the access to one listener.
 
@@ -60,7 +65,9 @@ class AccessControl:
             sessions: the sessions that may pass.
             address: the address of the listener.
             allowed_hosts: host names, without a port, by which a proxy reaches the listener.
+            metrics_token: the token that reads the metrics; None: only a session does.
         """
+        self._metrics_token = metrics_token
         self._sessions = sessions
         self._address = address
         self._hosts = LOCAL_HOSTS | {address} | {host.lower() for host in allowed_hosts}
@@ -108,7 +115,22 @@ class AccessControl:
         """Refuse requests without a session, unless the answer is the same for everybody."""
         if _is_open(request) or self.seconds_left(request) > 0:
             return await handler(request)
+        if request.path == METRICS:
+            if self._may_read_metrics(request):
+                return await handler(request)
+            return refusal(
+                401,
+                "Send the token of /etc/hyperhive/credentials/dashboard/metrics, as the header "
+                "`Authorization: Bearer TOKEN`, or a session of the dashboard.",
+            )
         return refusal(401, "You are not logged in: run `hivectl login-link` on the hive's host.")
+
+    def _may_read_metrics(self, request: web.Request) -> bool:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        wanted = self._metrics_token
+        if wanted is None or scheme.lower() != "bearer":
+            return False
+        return hmac.compare_digest(token.strip().encode(), wanted.encode())
 
     def seconds_left(self, request: web.Request) -> float:
         """Return for how long the request's session is valid; 0 or less without one."""

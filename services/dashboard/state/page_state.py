@@ -4,15 +4,21 @@ This module does not know D-Bus.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from time import time_ns
 
 from services.dashboard.state import shown
+from services.dashboard.state.counts import Counts
 from services.dashboard.state.rows import (
     agent_row,
     approval_row,
+    budget_key,
+    budget_row,
     changed_message_row,
+    egress_key,
+    egress_row,
+    has_limit,
     is_dead,
     is_unread,
     job_row,
@@ -23,6 +29,7 @@ from services.dashboard.state.tables import Row, Table, Tables
 from wire import names
 from wire.records.approvals import Approval, ApprovalState
 from wire.records.broker import Message, MessageChange, MessageState, Question
+from wire.records.ledger import Budget, Egress, EgressState, Request
 from wire.records.lifecycle import (
     AgentProperties,
     Crashed,
@@ -48,6 +55,9 @@ OPEN = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.B
 
 MAX_NOTICES = 10
 
+MAX_REFUSED = 200
+"""Refused hosts that are shown at once; further ones are shown when these are decided."""
+
 
 _Waiting = tuple[str, bool]
 """The sender of messages that wait for the operator, and whether they are dead letters."""
@@ -65,6 +75,7 @@ class PageState:
     def __init__(self, tables: Tables, now_us: Callable[[], int] | None = None) -> None:
         """Keep `tables`; `now_us` is the clock, in microseconds since 1970."""
         self._tables = tables
+        self.counts = Counts()
         self._now_us = now_us or (lambda: time_ns() // 1000)
         self._notice_ids = count(1)
         self._cut: set[_Waiting] = set()
@@ -105,6 +116,7 @@ class PageState:
 
     def add_crash(self, name: str, crash: Crashed) -> None:
         """Show a notice that an agent's container ended without having been stopped."""
+        self.counts.add_crash(name, crash)
         self._add_notice(f"{name} crashed: {crash.result}, status {crash.status}.")
 
     def replace_jobs(self, jobs: Mapping[str, JobProperties]) -> None:
@@ -118,6 +130,7 @@ class PageState:
 
     def remove_job(self, job: JobRemoved) -> None:
         """Remove a job that ended; show a notice when it failed."""
+        self.counts.add_job(job)
         self._tables.update(Table.JOBS, remove={job.job})
         if job.result == JobResult.FAILED:
             sentence = job.note.partition("\n")[0]  # the log of a failed build follows
@@ -137,6 +150,46 @@ class PageState:
         }
         self._tables.replace(Table.COSTS, rows)
 
+    def add_turn(self, agent: str) -> None:
+        """Count a turn."""
+        self.counts.add_turn(agent)
+
+    def add_request(self, request: Request) -> None:
+        """Count a request to the model API."""
+        self.counts.add_request(request)
+
+    # Budgets
+
+    def replace_budgets(self, budgets: Iterable[Budget]) -> None:
+        """Replace all budgets; those without a limit are left out."""
+        rows = {budget_key(budget): budget_row(budget) for budget in budgets if has_limit(budget)}
+        self._tables.replace(Table.BUDGETS, rows)
+
+    def put_budget(self, budget: Budget) -> None:
+        """Replace a budget, or remove one that has no limit any more."""
+        key = budget_key(budget)
+        if has_limit(budget):
+            self._tables.update(Table.BUDGETS, put={key: budget_row(budget)})
+        else:
+            self._tables.update(Table.BUDGETS, remove={key})
+
+    # Refused hosts
+
+    def replace_egress(self, refused: Iterable[Egress]) -> None:
+        """Replace the hosts that were refused and wait for the operator."""
+        rows = {egress_key(entry): egress_row(entry) for entry in refused}
+        self._tables.replace(Table.EGRESS, rows)
+
+    def put_egress(self, entry: Egress) -> None:
+        """Show a host that was refused, or remove one about which the operator has decided."""
+        key = egress_key(entry)
+        if entry.state is not EgressState.PENDING:
+            self._tables.update(Table.EGRESS, remove={key})
+        elif key in self._tables.rows(Table.EGRESS) or (
+            len(self._tables.rows(Table.EGRESS)) < MAX_REFUSED
+        ):
+            self._tables.update(Table.EGRESS, put={key: egress_row(entry)})
+
     # Approvals
 
     def replace_approvals(self, approvals: Iterable[Approval]) -> None:
@@ -152,9 +205,10 @@ class PageState:
 
     def replace_messages(self, messages: Iterable[Message]) -> None:
         """Replace all messages."""
+        self.counts.message_changes += 1
         self._tables.replace(Table.MESSAGES, self._window(messages))
 
-    def change_messages(self, changes: Iterable[MessageChange]) -> bool:
+    def change_messages(self, changes: Sequence[MessageChange]) -> bool:
         """Add new messages, and change the rows of known ones.
 
         A change without text of a message that is not in the table is ignored: the message is
@@ -164,6 +218,7 @@ class PageState:
             Whether all messages that must be shown are in the table: one that waits for the
             operator again may be missing, or older ones of a sender whose newest are done.
         """
+        self.counts.add_messages(changes)
         known = self._tables.rows(Table.MESSAGES)
         changed: dict[str, Row] = {}
         complete = True

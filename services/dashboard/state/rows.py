@@ -5,6 +5,7 @@ from services.dashboard.state.tables import Json, Row
 from wire import names
 from wire.records.approvals import Approval, Deploy
 from wire.records.broker import PREVIEW, Message, MessageChange, MessageState, Question
+from wire.records.ledger import Budget, Egress
 from wire.records.lifecycle import AgentProperties, Resources, Usage
 from wire.text.escaping import literal
 
@@ -41,6 +42,42 @@ def agent_row(agent: AgentProperties) -> Row:
 def amounts(record: Resources | Usage) -> Row:
     """Return the limits that exist, or the resources that the host counts."""
     return {name: value for name, value in record._asdict().items() if value is not None}
+
+
+def has_limit(budget: Budget) -> bool:
+    """Return whether a budget limits anything."""
+    return bool(budget.limit or budget.limit_tokens)
+
+
+def budget_key(budget: Budget) -> str:
+    """Return the key of a budget."""
+    return f"{budget.kind} {budget.name} {budget.period}"
+
+
+def budget_row(budget: Budget) -> Row:
+    """Return the row of a budget; amounts are millionths of a dollar."""
+    return budget._asdict()
+
+
+def egress_key(entry: Egress) -> str:
+    """Return the key of an agent's host and port."""
+    return f"{entry.agent} {entry.host} {entry.port}"
+
+
+def egress_row(entry: Egress) -> Row:
+    """Return the row of an agent's host and port; the agent wrote the host and the reason."""
+    return {
+        **entry._asdict(),
+        "host": literal(entry.host),
+        "rule": egress_rule(entry),
+        "reason": shown.message(entry.reason),
+    }
+
+
+def egress_rule(entry: Egress) -> str:
+    """Return the narrowest rule that allows a host and port, as agent.toml takes it."""
+    host = f"[{entry.host}]" if ":" in entry.host else entry.host
+    return literal(f"{host}:{entry.port}")
 
 
 def job_row(agent: str, verb: str) -> Row:

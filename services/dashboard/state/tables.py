@@ -20,6 +20,8 @@ class Table(StrEnum):
     AGENTS = "agents"
     JOBS = "jobs"
     COSTS = "costs"
+    BUDGETS = "budgets"
+    EGRESS = "egress"
     APPROVALS = "approvals"
     MESSAGES = "messages"
     QUESTIONS = "questions"

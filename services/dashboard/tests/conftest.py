@@ -144,11 +144,18 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[CountedStreams]:
 
 
 @pytest.fixture
+def metrics_token() -> str | None:
+    """The token that reads the metrics; a test may give another."""
+    return None
+
+
+@pytest.fixture
 async def page(
     connect: Connect,
     streams: list[CountedStreams],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    metrics_token: str | None,
 ) -> AsyncIterator[Page]:
     """The dashboard over fake services; the page is not logged in."""
     # A stream that does not end by itself must be noticed, so nothing may abort it.
@@ -167,6 +174,7 @@ async def page(
         tmp_path,
         DashboardConfig(),
         AgentWeb(partial(web_socket.connect, directory=agents)),
+        metrics_token,
     )
     await bus.own(names.DASHBOARD)
     await dashboard.start()

@@ -4,6 +4,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from wire.bus import Bus
 from wire.errors import Conflict, NotFound, Unavailable
 from wire.interface import Interface, method, signal
 from wire.principal import OPERATOR
-from wire.records import decode
+from wire.records import decode, to_dict
 from wire.records.approvals import (
     Allowed,
     Approval,
@@ -26,6 +27,7 @@ from wire.records.broker import (
     PREVIEW,
     Message,
     MessageChange,
+    MessageCount,
     MessageFilter,
     MessageState,
     Question,
@@ -33,7 +35,19 @@ from wire.records.broker import (
     QuestionState,
     SendOptions,
 )
-from wire.records.ledger import Cost, CostFilter, CostKey, Turn, TurnFilter
+from wire.records.ledger import (
+    Budget,
+    Cost,
+    CostFilter,
+    CostKey,
+    Egress,
+    EgressFilter,
+    EgressState,
+    Request,
+    RequestOutcome,
+    Turn,
+    TurnFilter,
+)
 from wire.records.lifecycle import (
     AgentState,
     CancelOptions,
@@ -49,6 +63,7 @@ from wire.types import (
     ObjectPath,
     Str,
     StrList,
+    UInt16,
     UInt32,
     UInt64,
     UInt64List,
@@ -64,6 +79,7 @@ class FakeBroker(Interface, name=names.BROKER):
         self.read: list[int] = earlier.read if earlier else []
         self.questions: list[Question] = earlier.questions if earlier else []
         self._listing = asyncio.Event()
+        self.counted = 0
 
     def message(self, number: int) -> Message:
         return self.log[number - 1]
@@ -121,6 +137,13 @@ class FakeBroker(Interface, name=names.BROKER):
             raise NotFound(f"There is no agent {to}.")
         wanted = decode(SendOptions, options)
         return self.arrive("operator", to, body, wanted.in_reply_to or 0)
+
+    @method(allow=OPERATOR)
+    async def CountMessages(self) -> list[MessageCount]:
+        self.counted += 1
+        inboxes = Counter((m.recipient, m.state) for m in self.log)
+        open_ = (MessageState.QUEUED, MessageState.LEASED, MessageState.DEAD)
+        return [MessageCount(*key, n) for key, n in sorted(inboxes.items()) if key[1] in open_]
 
     @method(allow=OPERATOR)
     async def Acknowledge(self, ids: UInt64List) -> None:
@@ -456,6 +479,28 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 class FakeLedger(Interface, name=names.LEDGER):
     def __init__(self) -> None:
         self.turns: list[Turn] = []
+        self.budgets: list[Budget] = []
+        self.hosts: list[Egress] = []
+        self.decided: list[tuple[str, str, int, str]] = []
+
+    def settle(self, agent: str, model: str, **values: Any) -> None:
+        """End a request to the model API."""
+        request = Request(1, agent, "default", model, RequestOutcome.DONE, NOW, NOW + 1000)
+        self.RequestSettled(to_dict(request._replace(**values)))
+
+    def spend(self, budget: Budget) -> None:
+        """Put a budget in place of the one of the same kind, name and period."""
+        self.budgets = [known for known in self.budgets if known[:3] != budget[:3]] + [budget]
+        self.BudgetChanged(to_dict(budget))
+
+    def refuse(self, agent: str, host: str, port: int = 443, **values: Any) -> None:
+        """Refuse a host to an agent once more."""
+        known = next((e for e in self.hosts if e[:3] == (agent, host, port)), None)
+        now = time.time_ns() // 1000
+        entry = known or Egress(agent, host, port, EgressState.PENDING, now, now)
+        entry = entry._replace(last=now, refused=entry.refused + 1)._replace(**values)
+        self.hosts = [e for e in self.hosts if e[:3] != entry[:3]] + [entry]
+        self.EgressChanged(to_dict(entry))
 
     def record(self, agent: str, cost: int, **values: Any) -> None:
         """Record a turn of now."""
@@ -485,6 +530,34 @@ class FakeLedger(Interface, name=names.LEDGER):
                     cost=known.cost + turn.cost,
                 )
         return list(sums.values())
+
+    @method(allow=OPERATOR)
+    async def ListBudgets(self) -> list[Budget]:
+        return self.budgets
+
+    @method(allow=OPERATOR)
+    async def ListEgress(self, filter: Dict, limit: UInt32) -> list[Egress]:
+        wanted = decode(EgressFilter, filter)
+        found = [e for e in self.hosts if wanted.agent in (None, e.agent)]
+        found = [e for e in found if wanted.state in (None, e.state)]
+        return sorted(found, key=lambda e: -e.last)[:limit]
+
+    @method(allow=OPERATOR)
+    async def DecideEgress(self, agent: Str, host: Str, port: UInt16, decision: Str) -> None:
+        self.decided.append((agent, host, port, decision))
+        state = {"once": EgressState.ONCE, "deny": EgressState.DENIED}[decision]
+        if not any(e[:3] == (agent, host, port) for e in self.hosts):
+            raise NotFound(f"{host}:{port} was not refused to {agent}.")
+        self.refuse(agent, host, port, state=state)
+
+    @signal()
+    def RequestSettled(self, request: Dict) -> None: ...
+
+    @signal()
+    def BudgetChanged(self, budget: Dict) -> None: ...
+
+    @signal()
+    def EgressChanged(self, host: Dict) -> None: ...
 
     @signal()
     def TurnRecorded(self, agent: Str, id: UInt64, started: Int64, cost: UInt64) -> None: ...
