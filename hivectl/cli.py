@@ -9,6 +9,7 @@ import click
 from hivectl.commands import (
     agents,
     approvals,
+    budgets,
     chat,
     completion,
     containers,
@@ -16,6 +17,7 @@ from hivectl.commands import (
     dashboard,
     dead_letters,
     deployments,
+    egress,
     export,
     history,
     holds,
@@ -43,9 +45,10 @@ SECTIONS: dict[str, list[click.Command]] = {
         *steering.COMMANDS,
         *holds.COMMANDS,
     ],
+    "Costs and budgets": [turns.cost, *budgets.COMMANDS],
     "Messages": [*messages.COMMANDS, *threads.COMMANDS, *history.COMMANDS, *dead_letters.COMMANDS],
     "Questions and reminders": [*questions.COMMANDS, *reminders.COMMANDS],
-    "Approvals and deployments": [*approvals.COMMANDS, *deployments.COMMANDS],
+    "Approvals and deployments": [*approvals.COMMANDS, *deployments.COMMANDS, *egress.COMMANDS],
     "The hive": [
         *credentials.COMMANDS,
         *dashboard.COMMANDS,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
+from hivectl.output.formats import place
 from hivectl.output.text import elide, one_line
 
 if TYPE_CHECKING:
@@ -99,7 +100,16 @@ async def _dead_letters(hive: "Hive", _name: str) -> Offered:
     return [(str(m.id), f"{m.sender} to {m.recipient}: {m.body}") for m in found]
 
 
+async def _refused(hive: "Hive", name: str) -> Offered:
+    from wire.records.ledger import EgressFilter, EgressState
+
+    wanted = EgressFilter(agent=name or None, state=EgressState.PENDING)
+    found = await hive.ledger.list_egress(wanted, MAX_OFFERED)
+    return [(place(e.host, e.port), e.reason or e.agent) for e in found]
+
+
 complete_agents = _completer(_agents)
+complete_refused = _completer(_refused)
 complete_requests = _completer(_requests)
 complete_all_requests = _completer(_all_requests)
 complete_deployed = _completer(_deployed)

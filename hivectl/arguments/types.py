@@ -53,6 +53,65 @@ def record_id(typed: str) -> int:
     return int(typed)
 
 
+NO_LIMIT = "none"
+"""The word for a budget without a limit."""
+
+
+def dollars(typed: str) -> int:
+    """Return a limit in dollars as millionths of a dollar; 0 for no limit.
+
+    Raises:
+        click.BadParameter: `typed` is not an amount, or out of range.
+    """
+    if typed == NO_LIMIT:
+        return 0
+    found = re.fullmatch(r"\$?(\d{1,8})(?:\.(\d{1,6}))?", typed, re.ASCII)
+    amount = int(found[1]) * 1_000_000 + int((found[2] or "").ljust(6, "0")) if found else 0
+    if not 0 < amount <= 10_000_000_000_000:
+        raise click.BadParameter(
+            f"{typed!r} is not a valid limit: give dollars such as 5 or 2.50, more than 0 and at "
+            f"most 10000000, or {NO_LIMIT}."
+        )
+    return amount
+
+
+def tokens(typed: str) -> int:
+    """Return a limit in tokens; 0 for no limit.
+
+    Raises:
+        click.BadParameter: `typed` is not a number of tokens, or out of range.
+    """
+    if typed == NO_LIMIT:
+        return 0
+    found = re.fullmatch(r"(\d{1,16})([kMG]?)", typed, re.ASCII)
+    amount = int(found[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[found[2]] if found else 0
+    if not 0 < amount <= 10**15:
+        raise click.BadParameter(
+            f"{typed!r} is not a valid limit: give a number of tokens such as 500000, 500k or 2M, "
+            f"at most 10^15, or {NO_LIMIT}."
+        )
+    return amount
+
+
+def host_and_port(typed: str) -> tuple[str, int | None]:
+    """Return a host and its port, such as of `github.com:22` or `[fd00::1]:443`; None: no port.
+
+    Raises:
+        click.BadParameter: `typed` is not a host, with a port or without.
+    """
+    found = re.fullmatch(
+        r"(?:([A-Za-z0-9*_.-]{1,253})|\[([0-9A-Fa-f:.]{2,45})\])(?::([1-9]\d{0,4}))?",
+        typed,
+        re.ASCII,
+    )
+    if not found or int(found[3] or 1) > 65535:
+        raise click.BadParameter(
+            f"{typed!r} is not a valid host: give a name or an address, with a port if it is not "
+            "443: github.com, crates.io:443, 10.1.2.3:8080, [fd00::1]:443."
+        )
+    return (found[1] or found[2]).lower(), int(found[3]) if found[3] else None
+
+
 def commit(typed: str) -> str:
     """Return the name of a commit, or at least 7 digits of its beginning.
 

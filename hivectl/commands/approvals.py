@@ -10,7 +10,7 @@ from hivectl.arguments.types import commit, number
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.diffstat import diffstat, settings
-from hivectl.output.formats import local_time
+from hivectl.output.formats import local_time, money, place
 from hivectl.output.terminal import Cell, Output, Row, confirm, require_terminal, state_cell
 from hivectl.output.text import elide, literal, one_line
 from hivectl.session import follow, hive_command, job_options
@@ -18,11 +18,16 @@ from hivectl.session import follow, hive_command, job_options
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
     from wire.records.approvals import Approval
+    from wire.records.ledger import Budget, Egress
 
 TITLE_COLUMNS = 200
 """The columns of a title where no terminal says how many fit."""
 DEPLOY_SECONDS = 900
 """The seconds that `approve` waits by default: packages are downloaded, and turns must end."""
+LEDGER_SECONDS = 5.0
+"""The seconds that `pending` waits for the ledger."""
+MAX_REFUSED = 200
+"""The refused hosts that `pending` lists; `egress --pending` lists more."""
 
 _request = click.argument(
     "number", metavar="ID", type=number(least=1), shell_complete=complete_requests
@@ -53,15 +58,72 @@ _commit = click.option(
 async def pending(hive: "Hive", output: Output, everything: bool, full: bool) -> None:
     """List the requests that wait for your approval.
 
-    `hivectl diff ID` shows what a request changes.
+    `hivectl diff ID` shows what a request changes. Below are the hosts that were refused to agents
+    and about which you have not decided (`hivectl allow-egress`, `hivectl deny-egress`), and the
+    budgets that are used up (`hivectl answer`). In the JSON, these have the `kind` `egress` and
+    `budget`.
     """
     from wire.records.approvals import ApprovalFilter, ApprovalState
 
     state = None if everything else ApprovalState.PENDING
     requests = await hive.approvals.list_approvals(ApprovalFilter(state=state))
+    refused, exhausted = await _of_ledger(hive, output)
     nothing = ["no requests yet" if everything else "no pending requests"]
     lines = _lines(requests, output) if full else _table(requests, output)
-    output.show([json_forms.approval(r) for r in requests], lines or nothing)
+    for title, more in (
+        ("refused hosts:", _refused_table(refused, output)),
+        ("budgets that are used up:", _exhausted_lines(exhausted)),
+    ):
+        if more:
+            lines += [*([""] if lines else []), output.paint(title, "bold"), *more]
+    output.show(
+        [
+            *map(json_forms.approval, requests),
+            *({"kind": "egress"} | json_forms.egress(e) for e in refused),
+            *(json_forms.budget(b) | {"kind": "budget", "of": b.kind} for b in exhausted),
+        ],
+        lines or nothing,
+    )
+
+
+async def _of_ledger(hive: "Hive", output: Output) -> "tuple[list[Egress], list[Budget]]":
+    """Return the hosts that wait for a decision, and the budgets about which there is a question.
+
+    Without the ledger, there are none: the requests for approval must be shown all the same.
+    """
+    from wire.errors import HiveError
+    from wire.records.ledger import EgressFilter, EgressState
+
+    ledger = hive.ledger.within(LEDGER_SECONDS)
+    try:
+        refused = await ledger.list_egress(EgressFilter(state=EgressState.PENDING), MAX_REFUSED)
+        budgets = await ledger.list_budgets()
+    except HiveError as error:
+        output.explain([f"Refused hosts and budgets are not known: {error}"], always=True)
+        return [], []
+    return refused[::-1], [budget for budget in budgets if budget.question]
+
+
+def _refused_table(refused: "list[Egress]", output: Output) -> list[str]:
+    rows: list[Row] = [
+        [
+            e.agent,
+            Cell(f"{e.refused} times", right=True),
+            local_time(e.last),
+            one_line(f"{place(e.host, e.port)}{f' ({e.reason})' if e.reason else ''}"),
+        ]
+        for e in refused
+    ]
+    return output.table(["AGENT", "REFUSED", "LAST", "HOST"], rows)
+
+
+def _exhausted_lines(exhausted: "list[Budget]") -> list[str]:
+    return [
+        f"{b.kind if b.kind == b.name else f'{b.kind} {literal(b.name)}'}, {b.period}: "
+        f"{money(b.spent)} of {money(b.limit) if b.limit else 'its tokens'}; `hivectl answer "
+        f"{b.question}` answers the question about it"
+        for b in exhausted
+    ]
 
 
 def _table(requests: "list[Approval]", output: Output) -> list[str]:

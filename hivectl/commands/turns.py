@@ -165,4 +165,4 @@ def _cost_row(c: "Cost", key: Cell | str) -> Row:
     return [*(Cell(text, right=True) for text in numbers), key]
 
 
-COMMANDS = [turns, cost]
+COMMANDS = [turns]

@@ -110,3 +110,8 @@ def money(millionths: int) -> str:
     """Return millionths of a dollar for people; small amounts have four digits."""
     dollars = millionths / 1_000_000
     return f"${dollars:.4f}" if 0 < dollars < 1 else f"${dollars:.2f}"
+
+
+def place(host: str, port: int) -> str:
+    """Return a host and its port as a rule of agent.toml."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,7 +11,7 @@ from hivectl.output.formats import iso_time
 if TYPE_CHECKING:
     from wire.records.approvals import Approval, Deploy
     from wire.records.broker import Hold, Message, Question, Reminder, Thread
-    from wire.records.ledger import Cost, Turn
+    from wire.records.ledger import Budget, Cost, Egress, Request, Turn
     from wire.records.lifecycle import AgentProperties, Resources, Tombstone, Usage
 
 Json: TypeAlias = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
@@ -143,6 +143,54 @@ def turn(record: "Turn") -> dict[str, Json]:
         "error": record.error or None,
         "model": record.model or None,
         "session": record.session or None,
+    }
+
+
+def budget(record: "Budget") -> dict[str, Json]:
+    """Return a budget; amounts are in dollars, and null for a limit that does not exist."""
+    return {
+        "kind": record.kind,
+        "name": record.name,
+        "period": record.period,
+        "limit": record.limit / 1_000_000 if record.limit else None,
+        "limit_tokens": record.limit_tokens or None,
+        "raised": record.raised / 1_000_000,
+        "raised_tokens": record.raised_tokens,
+        "spent": record.spent / 1_000_000,
+        "spent_tokens": record.spent_tokens,
+        "reserved": record.reserved / 1_000_000,
+        "reserved_tokens": record.reserved_tokens,
+        "since": iso_time(record.since),
+        "until": iso_time(record.until),
+        "lifted_until": iso_time(record.lifted_until),
+        "state": record.state,
+        "unknown_price": record.unknown_price,
+        "question": record.question or None,
+    }
+
+
+def egress(record: "Egress") -> dict[str, Json]:
+    """Return an agent, a host and a port, with the connections that were made and refused."""
+    return record._asdict() | {
+        "first": iso_time(record.first),
+        "last": iso_time(record.last),
+        "reason": record.reason or None,
+        "decided": iso_time(record.decided),
+    }
+
+
+def request(record: "Request") -> dict[str, Json]:
+    """Return a request to the model API; durations are in seconds, null where nothing came."""
+    fields = record._asdict()
+    for micro in ("first_byte", "last_byte"):
+        value = fields.pop(micro)
+        fields[f"{micro}_seconds"] = value / 1_000_000 if value else None
+    return fields | {
+        "started": iso_time(record.started),
+        "ended": iso_time(record.ended),
+        "cost": record.cost / 1_000_000,
+        "model": record.model or None,
+        "status": record.status or None,
     }
 
 

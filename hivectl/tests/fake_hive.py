@@ -32,9 +32,31 @@ from wire.records.broker import (
     SendOptions,
     Thread,
 )
-from wire.records.ledger import Cost, CostFilter, Turn, TurnFilter
+from wire.records.ledger import (
+    Budget,
+    BudgetLimits,
+    Cost,
+    CostFilter,
+    Egress,
+    EgressFilter,
+    Request,
+    Turn,
+    TurnFilter,
+    UsageFilter,
+)
 from wire.records.lifecycle import JobResult, JobState, JobVerb, Tombstone
-from wire.types import Bool, Dict, Int64, ObjectPath, Str, StrList, UInt32, UInt64, UInt64List
+from wire.types import (
+    Bool,
+    Dict,
+    Int64,
+    ObjectPath,
+    Str,
+    StrList,
+    UInt16,
+    UInt32,
+    UInt64,
+    UInt64List,
+)
 
 R = TypeVar("R", Message, Question, Reminder)
 
@@ -326,6 +348,10 @@ class FakeLedger(Interface, name=names.LEDGER):
         self.sums: list[Cost] = []
         self.asked: list[tuple[TurnFilter, int] | CostFilter] = []
         self.error: HiveError | None = None
+        self.requests: list[Request] = []
+        self.budgets: list[Budget] = []
+        self.hosts: list[Egress] = []
+        self.calls: list[tuple[Any, ...]] = []
 
     @method(allow=OPERATOR)
     async def ListTurns(self, filter: Dict, limit: UInt32) -> list[Turn]:
@@ -341,6 +367,35 @@ class FakeLedger(Interface, name=names.LEDGER):
             raise self.error
         self.asked.append(decode(CostFilter, filter))
         return self.sums
+
+    @method(allow=OPERATOR)
+    async def ListUsage(self, filter: Dict, limit: UInt32) -> list[Request]:
+        wanted = decode(UsageFilter, filter)
+        self.calls.append(("usage", wanted, limit))
+        return [r for r in self.requests if wanted.agent in (None, r.agent)][:limit]
+
+    @method(allow=OPERATOR)
+    async def ListBudgets(self) -> list[Budget]:
+        if self.error:
+            raise self.error
+        return self.budgets
+
+    @method(allow=OPERATOR)
+    async def SetBudget(self, kind: Str, name: Str, limits: Dict) -> None:
+        self.calls.append(("budget", kind, name, decode(BudgetLimits, limits)))
+
+    @method(allow=OPERATOR)
+    async def ListEgress(self, filter: Dict, limit: UInt32) -> list[Egress]:
+        if self.error:
+            raise self.error
+        wanted = decode(EgressFilter, filter)
+        found = [e for e in self.hosts if wanted.agent in (None, e.agent)]
+        found = [e for e in found if wanted.state in (None, e.state)]
+        return sorted(found, key=lambda e: -e.last)[:limit]
+
+    @method(allow=OPERATOR)
+    async def DecideEgress(self, agent: Str, host: Str, port: UInt16, decision: Str) -> None:
+        self.calls.append(("decide", agent, host, port, decision))
 
     @method(allow=OPERATOR)
     async def Vacuum(self) -> UInt64:

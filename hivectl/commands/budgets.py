@@ -1,0 +1,209 @@
+"""Commands about the costs of requests and their limits: budget, usage."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from hivectl.arguments.completers import complete_agents
+from hivectl.arguments.types import dollars, number, past, record_id, tokens
+from hivectl.exit_codes import CommandError, Exit
+from hivectl.output import json_forms
+from hivectl.output.formats import count, money, short_time, span
+from hivectl.output.terminal import Cell, Output, Row, state_cell
+from hivectl.output.text import literal
+from hivectl.session import hive_command
+
+if TYPE_CHECKING:
+    from hivectl.clients.hive import Hive
+    from wire.records.ledger import Budget, BudgetKind, BudgetLimits, Request
+
+_DOLLARS = "The most dollars of {}, or `none`."
+_TOKENS = "The most tokens of {}, such as 500k or 2M, or `none`."
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_agents)
+@click.option("--hive", "of_hive", is_flag=True, help="The budget of the whole hive.")
+@click.option(
+    "--credential",
+    metavar="CREDENTIAL",
+    help="The budget of a credential: `default`, or `agent:NAME`.",
+)
+@click.option("--day", type=dollars, metavar="DOLLARS", help=_DOLLARS.format("a day"))
+@click.option("--week", type=dollars, metavar="DOLLARS", help=_DOLLARS.format("a week"))
+@click.option("--total", type=dollars, metavar="DOLLARS", help=_DOLLARS.format("all time"))
+@click.option("--day-tokens", type=tokens, metavar="N", help=_TOKENS.format("a day"))
+@click.option("--week-tokens", type=tokens, metavar="N", help=_TOKENS.format("a week"))
+@click.option("--total-tokens", type=tokens, metavar="N", help=_TOKENS.format("all time"))
+@click.option("--reset", is_flag=True, help="Drop the limits that you have set before.")
+@hive_command
+async def budget(
+    hive: "Hive",
+    output: Output,
+    name: str | None,
+    of_hive: bool,
+    credential: str | None,
+    reset: bool,
+    **limits: int | None,
+) -> None:
+    """Show budgets, or set the limits of one.
+
+    Without arguments, the budgets that have a limit are shown. With NAME, --hive or --credential,
+    those of one are shown. With limits, they are set, and hold from the next request on.
+
+    A request to the model API leaves only if the most that it may cost is left in each budget: of
+    its agent, of its credential and of the hive. At 80 % you are warned; at 100 % the agents are
+    held, and you are asked whether they go on. Your limits come before those of agent.toml and
+    hyperhive.toml. A day and a week, which begins on Monday, are those of the host.
+    """
+    from wire.records.ledger import BudgetLimits
+
+    chosen = _chosen(name, credential, of_hive=of_hive)
+    wanted = BudgetLimits(**limits, reset=reset)
+    changes = reset or any(value is not None for value in limits.values())
+    if chosen is None:
+        if changes:
+            raise CommandError(
+                Exit.USAGE, "Name the budget to change: an agent, --hive or --credential."
+            )
+        found = [b for b in await hive.ledger.list_budgets() if b.limit or b.limit_tokens]
+        nothing = "no budgets yet; `hivectl budget --hive --day 20` limits the hive"
+    else:
+        if changes:
+            await _set(hive, *chosen, wanted)
+        found = [b for b in await hive.ledger.list_budgets() if (b.kind, b.name) == chosen]
+        nothing = "nothing was spent, and there is no limit"
+    output.show([json_forms.budget(b) for b in found], _budget_table(found, output) or [nothing])
+    for one in found:
+        if one.question:
+            output.note(f"`hivectl answer {one.question}` answers the question about it.")
+    if any(one.unknown_price for one in found):
+        output.note(
+            "?: the price of a model is not known, and the dearest known price is counted. "
+            "ledger.prices of hyperhive.toml sets prices."
+        )
+
+
+def _chosen(
+    name: str | None, credential: str | None, *, of_hive: bool
+) -> "tuple[BudgetKind, str] | None":
+    """Return the budget that the arguments name; None for all.
+
+    Raises:
+        CommandError: they name several.
+        InvalidArgument: the name of the agent is not valid.
+    """
+    from wire.names import check_agent_name
+    from wire.records.ledger import BudgetKind
+
+    if sum((name is not None, credential is not None, of_hive)) > 1:
+        raise CommandError(Exit.USAGE, "Give one of NAME, --hive and --credential.")
+    if name is not None:
+        check_agent_name(name)
+        return BudgetKind.AGENT, name
+    if credential is not None:
+        return BudgetKind.CREDENTIAL, credential
+    return (BudgetKind.HIVE, "hive") if of_hive else None
+
+
+async def _set(hive: "Hive", kind: "BudgetKind", name: str, limits: "BudgetLimits") -> None:
+    await hive.ledger.set_budget(kind, name, limits)
+
+
+def _budget_table(found: "list[Budget]", output: Output) -> list[str]:
+    headers = ["SPENT", "LIMIT", "TOKENS", "LIMIT", "USED", "STATE", "PERIOD", "FOR"]
+    rows: list[Row] = [
+        [
+            Cell(f"{money(b.spent)}{'?' if b.unknown_price else ''}", right=True),
+            Cell(money(b.limit) if b.limit else "-", right=True),
+            Cell(count(b.spent_tokens), right=True),
+            Cell(count(b.limit_tokens) if b.limit_tokens else "-", right=True),
+            Cell(_used(b), right=True),
+            state_cell(b.state),
+            b.period,
+            literal(b.name if b.kind == "agent" or b.name == b.kind else f"{b.kind} {b.name}"),
+        ]
+        for b in found
+    ]
+    return output.table(headers, rows)
+
+
+def _used(b: "Budget") -> str:
+    """Return the used part of the limit that is nearest, in percent."""
+    parts = [
+        100 * spent // limit
+        for spent, limit in ((b.spent, b.limit), (b.spent_tokens, b.limit_tokens))
+        if limit
+    ]
+    return f"{max(parts)} %" if parts else "-"
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_agents)
+@click.option("--credential", metavar="CREDENTIAL", help="Only requests with this credential.")
+@click.option("--since", type=past, metavar="TIME", help="Only requests that ended since TIME.")
+@click.option("--until", type=past, metavar="TIME", help="Only requests that ended before TIME.")
+@click.option(
+    "--limit",
+    type=number(1, 1000),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Show the newest N, at most 1000.",
+)
+@click.option(
+    "--before",
+    type=record_id,
+    metavar="ID",
+    help="Only requests before the one with this `id` in the JSON.",
+)
+@hive_command
+async def usage(
+    hive: "Hive",
+    output: Output,
+    name: str | None,
+    credential: str | None,
+    since: int | None,
+    until: int | None,
+    limit: int,
+    before: int | None,
+) -> None:
+    """Show the requests to the model API, newest last.
+
+    Shows when each request ended, the tokens that the model read (with those of its cache) and
+    wrote, the cost in US dollars, the time to the first byte and to the last, the status, the end
+    of the request and the model. A cost with `?` is that of the dearest model, because the price
+    of the model is not known. TIME is written as for `hivectl history`.
+    """
+    from wire.names import check_agent_name
+    from wire.records.ledger import UsageFilter
+
+    if name is not None:
+        check_agent_name(name)
+    wanted = UsageFilter(agent=name, credential=credential, since=since, until=until, before=before)
+    found = (await hive.ledger.list_usage(wanted, limit))[::-1]
+    nothing = ["no requests are recorded"]
+    output.show([json_forms.request(r) for r in found], _usage_table(found, output) or nothing)
+
+
+def _usage_table(found: "list[Request]", output: Output) -> list[str]:
+    headers = ["ENDED", "AGENT", "READ", "WROTE", "COST", "FIRST", "TOOK", "HTTP", "END", "MODEL"]
+    rows: list[Row] = [
+        [
+            short_time(r.ended),
+            r.agent,
+            Cell(count(r.input_tokens + r.cache_read_tokens + r.cache_write_tokens), right=True),
+            Cell(count(r.output_tokens), right=True),
+            Cell(f"{money(r.cost)}{'?' if r.unknown_price else ''}", right=True),
+            Cell(span(r.first_byte) if r.first_byte else "-", right=True),
+            Cell(span(r.last_byte) if r.last_byte else "-", right=True),
+            Cell(str(r.status or "-"), right=True),
+            state_cell(r.outcome),
+            literal(r.model) or "-",
+        ]
+        for r in found
+    ]
+    return output.table(headers, rows)
+
+
+COMMANDS = [budget, usage]

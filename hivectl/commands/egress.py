@@ -1,0 +1,191 @@
+"""Commands about the hosts that agents reach: egress, allow-egress, deny-egress."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from hivectl.arguments.completers import complete_agents, complete_refused
+from hivectl.arguments.types import host_and_port, number, past
+from hivectl.output import json_forms
+from hivectl.output.formats import count, local_time, place, size
+from hivectl.output.terminal import Cell, Output, Row, state_cell
+from hivectl.output.text import literal, one_line
+from hivectl.session import hive_command
+
+if TYPE_CHECKING:
+    from hivectl.clients.hive import Hive
+    from wire.records.approvals import Allowed
+    from wire.records.ledger import Egress
+
+HTTPS = 443
+"""The port of a host that was not refused before, and that is given without one."""
+MAX_LISTED = 1000
+"""The most hosts that the ledger lists at once."""
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_agents)
+@click.option("--pending", is_flag=True, help="Only hosts that wait for your decision.")
+@click.option("--since", type=past, metavar="TIME", help="Only hosts that were used since TIME.")
+@click.option(
+    "--limit",
+    type=number(1, 1000),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Show the N that were used last, at most 1000.",
+)
+@hive_command
+async def egress(
+    hive: "Hive",
+    output: Output,
+    name: str | None,
+    pending: bool,
+    since: int | None,
+    limit: int,
+) -> None:
+    """Show the hosts that agents have reached, and those that were refused.
+
+    The host that was used last comes last. OK, NO and FAIL are the numbers of connections that
+    were made, refused and not possible. The state is `pending` while a refused host waits for
+    your decision. TIME is written as for `hivectl history`.
+    """
+    from wire.names import check_agent_name
+    from wire.records.ledger import EgressFilter, EgressState
+
+    if name is not None:
+        check_agent_name(name)
+    state = EgressState.PENDING if pending else None
+    wanted = EgressFilter(agent=name, state=state, since=since)
+    found = (await hive.ledger.list_egress(wanted, limit))[::-1]
+    nothing = "no hosts wait for a decision" if pending else "no connections are recorded"
+    output.show([json_forms.egress(e) for e in found], egress_table(found, output) or [nothing])
+
+
+def egress_table(found: "Sequence[Egress]", output: Output) -> list[str]:
+    """Return hosts as a table."""
+    headers = ["LAST", "AGENT", "STATE", "OK", "NO", "FAIL", "SENT", "RECEIVED", "HOST"]
+    rows: list[Row] = []
+    for e in found:
+        rows.append(
+            [
+                local_time(e.last),
+                e.agent,
+                state_cell("-" if e.state == "none" else e.state),
+                Cell(count(e.allowed), right=True),
+                Cell(count(e.refused), right=True),
+                Cell(count(e.failed), right=True),
+                Cell(size(e.sent), right=True),
+                Cell(size(e.received), right=True),
+                literal(place(e.host, e.port)),
+            ]
+        )
+        if e.reason:
+            rows.append([*[""] * (len(headers) - 1), f"  {one_line(e.reason)}"])
+    return output.table(headers, rows)
+
+
+_agent = click.argument("name", shell_complete=complete_agents)
+_host = click.argument(
+    "host", metavar="HOST[:PORT]", type=host_and_port, shell_complete=complete_refused
+)
+
+
+@click.command("allow-egress")
+@_agent
+@_host
+@click.option("--once", is_flag=True, help="Allow only the next connection.")
+@click.option(
+    "-m", "--reason", metavar="TEXT", default="", help="The reason, for the log of deployments."
+)
+@hive_command
+async def allow_egress(
+    hive: "Hive",
+    output: Output,
+    name: str,
+    host: tuple[str, int | None],
+    once: bool,
+    reason: str,
+) -> None:
+    """Allow an agent to connect to a host.
+
+    Adds HOST, with the port if you give one, to `egress` in the agent's agent.toml: a request in
+    your name, which is approved and takes effect at once, without a restart of the agent. HOST is
+    a name, `*.NAME` for all names below one, `*`, or an address; without a port it is for the
+    ports 80 and 443. With --once, nothing is changed, and the next connection is allowed.
+    """
+    from wire.names import check_agent_name
+
+    check_agent_name(name)
+    if once:
+        await _decide(hive, output, name, host, "once")
+        return
+    named, port = host
+    rule = named if port is None else place(named, port)
+    why = reason or f"The operator allows {rule}."
+    allowed = await hive.approvals.allow_egress(name, rule, why)
+    output.show(
+        {"agent": name, "rule": rule, "request": allowed.request, "deployed": _has_job(allowed)},
+        [_allowed(name, rule, allowed)],
+    )
+
+
+def _has_job(allowed: "Allowed") -> bool:
+    from wire.records.approvals import NO_JOB
+
+    return allowed.job != NO_JOB
+
+
+def _allowed(name: str, rule: str, allowed: "Allowed") -> str:
+    what = f"request {allowed.request} allows {literal(rule)} to {name}"
+    if _has_job(allowed):
+        return f"{what} and is deployed now"
+    return f"{what} and waits: hivectl diff {allowed.request}"
+
+
+@click.command("deny-egress")
+@_agent
+@_host
+@hive_command
+async def deny_egress(
+    hive: "Hive", output: Output, name: str, host: tuple[str, int | None]
+) -> None:
+    """Deny an agent a host that was refused to it.
+
+    The host is not offered to you again, until you decide otherwise. Without a port, this is for
+    all ports of the host that wait for your decision.
+    """
+    from wire.names import check_agent_name
+
+    check_agent_name(name)
+    await _decide(hive, output, name, host, "deny")
+
+
+async def _decide(
+    hive: "Hive", output: Output, name: str, host: tuple[str, int | None], decision: str
+) -> None:
+    """Decide about the ports of a host that are pending, or about one port."""
+    from wire.records.ledger import EgressDecision
+
+    named, port = host
+    ports = await _pending_ports(hive, name, named) if port is None else [port]
+    for one in ports:
+        await hive.ledger.decide_egress(name, named, one, EgressDecision(decision))
+    words = {"once": "is allowed once", "deny": "is denied"}[decision]
+    output.show(
+        [{"agent": name, "host": named, "port": p, "decision": decision} for p in ports],
+        [f"{literal(place(named, p))} {words} to {name}" for p in ports],
+    )
+
+
+async def _pending_ports(hive: "Hive", name: str, host: str) -> list[int]:
+    """Return the ports of a host that wait for a decision; HTTPS if there are none."""
+    from wire.records.ledger import EgressFilter, EgressState
+
+    wanted = EgressFilter(agent=name, state=EgressState.PENDING)
+    found = await hive.ledger.list_egress(wanted, MAX_LISTED)
+    return sorted(e.port for e in found if e.host == host) or [HTTPS]
+
+
+COMMANDS = [egress, allow_egress, deny_egress]

@@ -1,0 +1,213 @@
+"""Budgets, and requests to the model API: as tables, as JSON, and as they are set."""
+
+from typing import Any
+
+import click
+import pytest
+
+from hivectl.arguments.types import dollars, tokens
+from hivectl.exit_codes import Exit
+from hivectl.tests.conftest import Hivectl
+from hivectl.tests.fake_hive import FakeHive
+from hivectl.tests.hostile import HOSTILE, assert_harmless, assert_indented
+from hivectl.tests.test_terminal import terminal
+from hivectl.tests.test_turns import STARTED, words
+from wire.errors import Unavailable
+from wire.records.ledger import (
+    Budget,
+    BudgetKind,
+    BudgetLimits,
+    BudgetPeriod,
+    BudgetState,
+    Request,
+    RequestOutcome,
+    UsageFilter,
+)
+
+
+def budget(kind: BudgetKind, name: str, period: BudgetPeriod, **values: Any) -> Budget:
+    return Budget(kind, name, period, since=STARTED, until=STARTED + 1_000_000)._replace(**values)
+
+
+ALICE = budget(
+    *(BudgetKind.AGENT, "alice", BudgetPeriod.DAY),
+    limit=5_000_000,
+    spent=4_100_000,
+    spent_tokens=12_345,
+    state=BudgetState.WARNED,
+)
+HIVE = budget(
+    *(BudgetKind.HIVE, "hive", BudgetPeriod.WEEK),
+    limit_tokens=2_000_000,
+    spent_tokens=2_000_000,
+    spent=250_000,
+    state=BudgetState.EXHAUSTED,
+    unknown_price=True,
+    question=12,
+)
+NO_LIMIT = budget(BudgetKind.AGENT, "alice", BudgetPeriod.TOTAL, spent=9_000_000, until=0)
+
+
+async def test_budgets_with_a_limit_are_a_table(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.ledger.budgets = [HIVE, ALICE, NO_LIMIT]
+    ran = await hivectl("budget")
+    head, first, second = ran.out.splitlines()
+    assert words(head) == "SPENT LIMIT TOKENS LIMIT USED STATE PERIOD FOR"
+    assert words(first) == "$0.2500? - 2.0M 2.0M 100 % exhausted week hive"
+    assert words(second) == "$4.10 $5.00 12.3k - 82 % warned day alice"
+    assert "`hivectl answer 12` answers the question about it." in ran.err
+    assert "?: the price of a model is not known" in ran.err
+    one = await hivectl("budget", "alice")
+    assert [line.split()[-1] for line in one.out.splitlines()[1:]] == ["alice", "alice"]
+    assert words(one.out.splitlines()[2]) == "$9.00 - 0 - - ok total alice"
+    hive.ledger.budgets = []
+    assert (await hivectl("budget")).out.startswith("no budgets yet; ")
+    assert (await hivectl("budget", "--credential", "default")).out.startswith("nothing was spent")
+
+
+async def test_budgets_for_programs(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.ledger.budgets = [ALICE]
+    assert (await hivectl("budget", "--json")).json == [
+        {
+            "kind": "agent",
+            "name": "alice",
+            "period": "day",
+            "limit": 5.0,
+            "limit_tokens": None,
+            "raised": 0.0,
+            "raised_tokens": 0,
+            "spent": 4.1,
+            "spent_tokens": 12_345,
+            "reserved": 0.0,
+            "reserved_tokens": 0,
+            "since": "2023-11-14T22:13:20.000000Z",
+            "until": "2023-11-14T22:13:21.000000Z",
+            "lifted_until": None,
+            "state": "warned",
+            "unknown_price": False,
+            "question": None,
+        }
+    ]
+
+
+async def test_limits_are_set(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.ledger.budgets = [ALICE]
+    limits = ("--day", "5", "--week", "20.50", "--total", "none", "--day-tokens", "2M")
+    assert (await hivectl("budget", "alice", *limits)).code == Exit.OK
+    await hivectl("budget", "--hive", "--week-tokens", "500k", "--total-tokens", "none")
+    await hivectl("budget", "--credential", "agent:alice", "--reset")
+    assert hive.ledger.calls == [
+        ("budget", "agent", "alice", BudgetLimits(5_000_000, 20_500_000, 0, 2_000_000)),
+        ("budget", "hive", "hive", BudgetLimits(week_tokens=500_000, total_tokens=0)),
+        ("budget", "credential", "agent:alice", BudgetLimits(reset=True)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--day", "5"],
+        ["--reset"],
+        ["alice", "--hive"],
+        ["alice", "--credential", "default", "--day", "5"],
+        ["Alice", "--day", "5"],
+        ["alice", "--day", "0"],
+        ["alice", "--day", "-5"],
+        ["alice", "--day", "five"],
+        ["alice", "--day", "1.1234567"],
+        ["alice", "--day", "10000000.01"],
+        ["alice", "--day-tokens", "1.5M"],
+    ],
+)
+async def test_a_wrong_budget_changes_nothing(
+    hive: FakeHive, hivectl: Hivectl, arguments: list[str]
+) -> None:
+    assert (await hivectl("budget", *arguments)).code == Exit.USAGE
+    assert hive.ledger.calls == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("5", 5_000_000), ("$2.5", 2_500_000), ("0.000001", 1), ("none", 0)],
+)
+def test_dollars(typed: str, expected: int) -> None:
+    assert dollars(typed) == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"), [("5", 5), ("5k", 5000), ("1G", 10**9), ("none", 0)]
+)
+def test_tokens(typed: str, expected: int) -> None:
+    assert tokens(typed) == expected
+
+
+@pytest.mark.parametrize("typed", ["", "0", "0k", "9" * 17, "1e3", "\u0663", "10000000G"])
+def test_what_is_not_a_number_of_tokens(typed: str) -> None:
+    with pytest.raises(click.BadParameter):
+        tokens(typed)
+
+
+def request(number: int, **values: Any) -> Request:
+    base = Request(
+        *(number, "alice", "default", "opus", RequestOutcome.DONE, STARTED, STARTED + 2_000_000),
+        status=200,
+        input_tokens=1000,
+        output_tokens=50,
+        cache_read_tokens=9000,
+        cost=250_000,
+        first_byte=500_000,
+        last_byte=2_000_000,
+    )
+    return base._replace(**values)
+
+
+async def test_requests_are_a_table_with_the_newest_last(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.ledger.requests = [
+        request(2, outcome=RequestOutcome.LOST, status=0, first_byte=0, last_byte=0, model=""),
+        request(1, unknown_price=True),
+    ]
+    head, first, second = (await hivectl("usage", "alice")).out.splitlines()
+    assert words(head) == "ENDED AGENT READ WROTE COST FIRST TOOK HTTP END MODEL"
+    assert words(first) == "2023-11-14 alice 10.0k 50 $0.2500? 0.5s 2.0s 200 done opus"
+    assert words(second) == "2023-11-14 alice 10.0k 50 $0.2500 - - - lost -"
+    arguments = ("--credential", "default", "--since", "2023-11-14", "--limit", "5")
+    [newest, *_] = (await hivectl("usage", *arguments, "--before", "9", "--json")).json
+    assert (newest["id"], newest["first_byte_seconds"], newest["cost"]) == (1, 0.5, 0.25)
+    day = STARTED // 86_400_000_000 * 86_400_000_000
+    assert hive.ledger.calls == [
+        ("usage", UsageFilter("alice"), 20),
+        ("usage", UsageFilter(None, "default", day, None, 9), 5),
+    ]
+    hive.ledger.requests = []
+    assert (await hivectl("usage")).out == "no requests are recorded\n"
+
+
+async def test_hostile_words_do_not_steer_the_terminal(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.ledger.requests = [request(1, model=HOSTILE)]
+    hive.ledger.budgets = [ALICE._replace(name=HOSTILE)]
+    for command in (["usage"], ["budget"]):
+        for extra in ([], ["--json"]):
+            ran = await hivectl(*command, *extra)
+            assert "evil" in ran.out
+            assert_harmless(ran.out)
+            assert_indented(ran.out)
+
+
+@pytest.mark.parametrize("columns", [80, 132])
+async def test_tables_fit_the_terminal(
+    hive: FakeHive, environment: dict[str, str], columns: int
+) -> None:
+    hive.ledger.budgets = [
+        ALICE._replace(limit=9 * 10**9, spent=8 * 10**9, name="a" * 40, state=BudgetState.EXHAUSTED)
+    ]
+    hive.ledger.requests = [request(1, cost=10**9, model="m" * 100)]
+    for command in (["budget"], ["usage"]):
+        async with terminal(environment, *command, COLUMNS=str(columns), NO_COLOR="1") as shown:
+            code, text = await shown.end()
+        assert code == 0
+        assert max(map(len, text.splitlines())) <= columns, text
+
+
+async def test_without_a_ledger_it_says_so(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.ledger.error = Unavailable("hive-ledger.service is stopped.")
+    assert (await hivectl("budget")).code == Exit.UNAVAILABLE
