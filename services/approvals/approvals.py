@@ -4,7 +4,8 @@ The approved requests are carried out by deploys/.
 """
 
 import asyncio
-from typing import Final
+import logging
+from typing import Final, Protocol
 
 from services import agentfile
 from services.approvals import bounds, list_entries, settings
@@ -15,11 +16,13 @@ from services.approvals.git.protocols import Meta, Repositories
 from services.approvals.ledger import Ledger
 from services.approvals.model import IN_PROGRESS, Approval
 from services.approvals.options import MAX_LISTED
+from services.egress import Rule
 from wire import names
 from wire.errors import (
     AccessDenied,
     AlreadyExists,
     Conflict,
+    HiveError,
     InvalidArgument,
     LimitExceeded,
     NotFound,
@@ -35,11 +38,20 @@ from wire.records.approvals import (
     Deploy,
 )
 
+log = logging.getLogger(__name__)
+
 MAX_LISTED_TEXT: Final = 4 * 1024 * 1024
 """Characters of reasons and notes in one answer: the bus disconnects a sender of 32 MiB at once."""
 
 NEVER_DEPLOYED: Final = "[It was never deployed before.]"
 """The prefix of the description of a revert to a commit that was never deployed."""
+
+
+class EgressLog(Protocol):
+    """The hosts that were refused to agents, which wait for the operator."""
+
+    async def allowed(self, agent: str, host: str, port: int) -> None:
+        """Tell that a rule of the agent's configuration allows a host; port 0 stands for any."""
 
 
 class Approvals:
@@ -53,6 +65,7 @@ class Approvals:
         reconciler: Reconciler,
         deployer: Deployer,
         lifecycle: Lifecycle,
+        egress_log: EgressLog,
     ) -> None:
         self._ledger = ledger
         self._requests = ledger.requests
@@ -61,6 +74,7 @@ class Approvals:
         self._reconciler = reconciler
         self._deployer = deployer
         self._lifecycle = lifecycle
+        self._egress_log = egress_log
         self._allowing = asyncio.Lock()
         """Held while an entry is added: the next one is added to the result."""
 
@@ -226,12 +240,34 @@ class Approvals:
     async def allow_tool(self, agent: str, rule: str, reason: str) -> Allowed:
         """Add a permission rule to the allowed tools of an agent; see `_allow`."""
         bounds.check_rule(rule)
-        return await self._allow(agent, list_entries.TOOLS, rule, reason)
+        try:
+            return await self._allow(agent, list_entries.TOOLS, rule, reason)
+        except AlreadyExists as error:
+            raise Conflict(str(error)) from error
 
     async def allow_egress(self, agent: str, rule: str, reason: str) -> Allowed:
-        """Add a rule to the hosts to which an agent may connect; see `_allow`."""
+        """Add a rule to the hosts to which an agent may connect; see `_allow`.
+
+        The refusals that the rule would have allowed do not wait for the operator any more.
+        """
         wanted = bounds.checked_egress(rule)
-        return await self._allow(agent, list_entries.EGRESS, wanted, reason)
+        try:
+            allowed = await self._allow(agent, list_entries.EGRESS, str(wanted), reason)
+        except AlreadyExists as error:
+            # Told again: the ledger may have been away when the rule was added.
+            await self._tell_egress(agent, wanted)
+            raise Conflict(str(error)) from error
+        if allowed.job != NO_JOB:
+            await self._tell_egress(agent, wanted)
+        return allowed
+
+    async def _tell_egress(self, agent: str, rule: Rule) -> None:
+        host = f"*.{rule.host}" if rule.wildcard and rule.host else str(rule.host) or "*"
+        try:
+            await self._egress_log.allowed(agent, host, rule.port or 0)
+        except HiveError as error:
+            # The rule holds all the same, and the operator still sees the refusal.
+            log.warning("the ledger does not know that %s is allowed to %s: %s", rule, agent, error)
 
     async def _allow(self, agent: str, key: str, entry: str, reason: str) -> Allowed:
         """Add an entry to a list of an agent.toml: request and approve that in one go.
@@ -247,7 +283,8 @@ class Approvals:
         Raises:
             InvalidArgument: an argument is not valid, or the file would not be.
             NotFound: there is no such agent.
-            Conflict: the entry is deployed already, or cannot be added to the file.
+            AlreadyExists: the entry is deployed already.
+            Conflict: it cannot be added to the file.
             LimitExceeded: too many requests wait.
             Unavailable: lifecycle cannot be asked, or git cannot be used.
             HiveError: lifecycle refused the job. The request has failed.
@@ -267,7 +304,7 @@ class Approvals:
             if config is None:
                 if base:
                     return Allowed(base.id, NO_JOB)
-                raise Conflict(f"The agent.toml of {agent} already allows {entry}.")
+                raise AlreadyExists(f"The agent.toml of {agent} already allows {entry}.")
             bounds.check_config(config)
             commit = await self._repositories.commit_file(
                 agent, config, f"Allow {entry}", parent=parent

@@ -78,14 +78,14 @@ def check_rule(rule: str) -> None:
         raise InvalidArgument(f"{rule[:80]!r} is not a valid rule: {error}.") from error
 
 
-def checked_egress(rule: str) -> str:
-    """Return a rule for the hosts to which an agent may connect, in its usual form.
+def checked_egress(rule: str) -> egress.Rule:
+    """Return a rule for the hosts to which an agent may connect.
 
     Raises:
         InvalidArgument: agent.toml does not take it.
     """
     try:
-        return egress.check(rule)
+        return egress.parse(rule)
     except ValueError as error:
         raise InvalidArgument(f"{rule[:80]!r} is not a valid rule: {error}.") from error
 

@@ -1,4 +1,4 @@
-"""Stand-ins for lifecycle and the broker that record their calls."""
+"""Stand-ins for lifecycle, the broker and the ledger that record their calls."""
 
 import asyncio
 from collections.abc import Callable
@@ -142,3 +142,16 @@ class FakeBroker:
                 raise self.error
             self.told.setdefault(notice.dedupe_key, notice.body)
             self.arrived.set()
+
+
+@dataclass
+class FakeEgressLog:
+    """A ledger that keeps the hosts that are allowed."""
+
+    hosts: list[tuple[str, str, int]] = field(default_factory=list)
+    error: HiveError | None = None
+
+    async def allowed(self, agent: str, host: str, port: int) -> None:
+        self.hosts.append((agent, host, port))
+        if self.error:
+            raise self.error
