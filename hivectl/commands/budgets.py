@@ -43,8 +43,13 @@ async def budget(
     name: str | None,
     of_hive: bool,
     credential: str | None,
+    day: int | None,
+    week: int | None,
+    total: int | None,
+    day_tokens: int | None,
+    week_tokens: int | None,
+    total_tokens: int | None,
     reset: bool,
-    **limits: int | None,
 ) -> None:
     """Show budgets, or set the limits of one.
 
@@ -59,8 +64,8 @@ async def budget(
     from wire.records.ledger import BudgetLimits
 
     chosen = _chosen(name, credential, of_hive=of_hive)
-    wanted = BudgetLimits(**limits, reset=reset)
-    changes = reset or any(value is not None for value in limits.values())
+    wanted = BudgetLimits(day, week, total, day_tokens, week_tokens, total_tokens, reset)
+    changes = wanted != BudgetLimits()
     if chosen is None:
         if changes:
             raise CommandError(
