@@ -13,7 +13,10 @@ from typing import Final
 
 from harness.jsonvalues import Json, JsonObject
 
-CREDENTIAL: Final = "anthropic_api_key"
+BASE_URL: Final = "http://hive.internal"
+"""The address of the model for Claude Code. Nobody resolves it: requests go to a unix socket."""
+PLACEHOLDER: Final = "placeholder"
+"""The text in place of a key: the gateway on the host has the real one."""
 
 
 class ConfigError(Exception):
@@ -27,7 +30,9 @@ class Config:
     name: str
     manager: bool = False
     model: str | None = None
-    scripted_model_url: str | None = None
+    api: str = "none"
+    """The model behind the gateway: `gateway` is the real one, `scripted` a stand-in that is used
+    without a login, `none` means that the agent needs a login."""
     session_idle: float = 600.0
     turn_timeout: float = 1800.0
     environment: dict[str, str] = field(default_factory=dict)
@@ -68,10 +73,11 @@ class Paths:
     """The paths in the container; tests set others through the environment."""
 
     socket: Path
+    api: Path
+    """The socket on which the gateway takes the requests to the model."""
     state: Path
     config: Path
     claude: Path
-    credentials: Path | None
     cgroups: Path
     runtime: Path
     """A directory that only root of the container enters, and that ends with the harness."""
@@ -80,14 +86,14 @@ class Paths:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Paths":
-        """Read HIVE_SOCKET, HIVE_STATE, HIVE_CONFIG, HIVE_GROUPS, HIVE_WEB, HOME and systemd's."""
-        given = environ.get("CREDENTIALS_DIRECTORY")
+        """Read HIVE_SOCKET, HIVE_API, HIVE_STATE, HIVE_CONFIG, HIVE_GROUPS, HIVE_WEB, HOME and
+        systemd's."""
         return cls(
             socket=Path(environ.get("HIVE_SOCKET", "/run/hive/mcp.sock")),
+            api=Path(environ.get("HIVE_API", "/run/hive/api.sock")),
             state=Path(environ.get("HIVE_STATE", "/state")),
             config=Path(environ.get("HIVE_CONFIG", "/etc/hyperhive/harness.json")),
             claude=Path(environ.get("HOME", "/root")) / ".claude",
-            credentials=Path(given) if given else None,
             cgroups=Path(environ.get("HIVE_GROUPS", "/sys/fs/cgroup")),
             runtime=Path(environ.get("RUNTIME_DIRECTORY", "/run/hive-harness")),
             web=Path(environ.get("HIVE_WEB", "/run/hive-web/web.sock")),
@@ -117,17 +123,30 @@ class Credentials:
 
 
 def credentials(config: Config, paths: Paths) -> Credentials:
-    """Return the credentials to use now: systemd credential, else login, else scripted model."""
-    key_file = paths.credentials / CREDENTIAL if paths.credentials else None
-    if key_file is not None and key_file.exists():
-        key = key_file.read_text(encoding="utf-8").strip()
-        return Credentials(Source.KEY, {"ANTHROPIC_API_KEY": key})
+    """Return the credentials to use now: the gateway's, else a login, else the scripted model.
+
+    The host writes harness.json anew when it gets credentials, so `api` is read again.
+    """
+    api = _api(config, paths)
+    through_gateway = {
+        "ANTHROPIC_UNIX_SOCKET": str(paths.api),
+        "ANTHROPIC_BASE_URL": BASE_URL,
+        "ANTHROPIC_API_KEY": PLACEHOLDER,
+    }
+    if api == "gateway":
+        return Credentials(Source.KEY, through_gateway)
     if paths.login.exists():
         return Credentials(Source.LOGIN, {})
-    if config.scripted_model_url:
-        address = {"ANTHROPIC_BASE_URL": config.scripted_model_url}
-        return Credentials(Source.SCRIPTED, {**address, "ANTHROPIC_API_KEY": "scripted"})
+    if api == "scripted":
+        return Credentials(Source.SCRIPTED, through_gateway)
     return Credentials(Source.NONE, {})
+
+
+def _api(config: Config, paths: Paths) -> str:
+    try:
+        return load(paths.config).api
+    except ConfigError:
+        return config.api
 
 
 def load(path: Path) -> Config:
@@ -158,7 +177,7 @@ _WANTED: Final = {
     "name": "a string",
     "manager": "true or false",
     "model": "a string or null",
-    "scripted_model_url": "a string or null",
+    "api": "a string",
     "session_idle": "a number of seconds above 0",
     "turn_timeout": "a number of seconds above 0",
     "environment": "an object of strings",

@@ -1,4 +1,4 @@
-"""Waiting for a change in a directory with inotify, instead of polling."""
+"""Waiting for a change in some directories with inotify, instead of polling."""
 
 import asyncio
 import ctypes
@@ -12,10 +12,10 @@ _MASK: Final = 0x4 | 0x8 | 0x80 | 0x100
 
 
 class DirectoryWatch:
-    """A watch for files that are created, written or moved in a directory, from entry to exit."""
+    """A watch for files that are created, written or moved in directories, from entry to exit."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, *directories: Path) -> None:
+        self._directories = directories
         self._changed = asyncio.Event()
         self._fd = -1
 
@@ -23,15 +23,16 @@ class DirectoryWatch:
         """Start to watch.
 
         Raises:
-            OSError: the directory does not exist, or there are too many watches.
+            OSError: a directory does not exist, or there are too many watches.
         """
         libc = ctypes.CDLL(None, use_errno=True)
         self._fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        path = os.fsencode(self._directory)
-        if self._fd < 0 or libc.inotify_add_watch(self._fd, path, _MASK) < 0:
-            error = ctypes.get_errno()
-            self._close()
-            raise OSError(error, os.strerror(error), str(self._directory))
+        for directory in self._directories:
+            path = os.fsencode(directory)
+            if self._fd < 0 or libc.inotify_add_watch(self._fd, path, _MASK) < 0:
+                error = ctypes.get_errno()
+                self._close()
+                raise OSError(error, os.strerror(error), str(directory))
         asyncio.get_running_loop().add_reader(self._fd, self._read)
         return self
 

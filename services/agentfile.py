@@ -307,9 +307,9 @@ class AgentFile(Section):
         """Keep each port once."""
         return tuple(dict.fromkeys(ports))
 
-    def needs_restart(self, other: "AgentFile") -> bool:
-        """Return whether the container must start anew to get `other` in place of this file."""
-        return self.model_dump(exclude=LIVE) != other.model_dump(exclude=LIVE)
+    def differs_live(self, other: "AgentFile") -> bool:
+        """Return whether `other` differs, and only in keys that apply to a running container."""
+        return self != other and self.model_dump(exclude=LIVE) == other.model_dump(exclude=LIVE)
 
     def for_harness(self) -> dict[str, Any]:
         """Return the keys of harness.json that this file decides, in types of JSON.

@@ -1,7 +1,7 @@
 """The command that helps an agent whose credentials are missing or refused."""
 
 KEY_FILE = "/etc/hyperhive/credentials/anthropic_api_key"
-"""The file of the operator's API key, which takes precedence over an agent's login."""
+"""The file in which earlier versions kept the operator's API key; gateways still read it."""
 
 GATEWAY_DIRECTORY = "/etc/hyperhive/credentials/gateway"
 """The directory of the credentials that the gateways use: `default`, and `agents/NAME`."""
@@ -17,8 +17,8 @@ def remedy(name: str, credential: str) -> str:
     """
     if credential == "key":
         return (
-            f"the API key is refused: put a valid one into {KEY_FILE}, then `hivectl restart "
-            f"{name}`"
+            "its API key is refused: give a valid one with `hivectl credentials set` for all "
+            f"agents, or with `hivectl credentials set {name}`"
         )
     if credential == "scripted":
         return (

@@ -1,4 +1,5 @@
-"""Connecting to the socket on which the harness in a container shows what its agent does.
+"""Connecting to the sockets on which the harness in a container shows what its agent does, and on
+which the programs of the agent are reached.
 
 The container owns the directory of the socket, and may put anything there: a link to another
 socket, a pipe, a socket on which nobody answers. So no link is followed: what is connected to is
@@ -20,6 +21,9 @@ DIRECTORY: Final = Path("/var/lib/hyperhive/web")
 
 SOCKET: Final = "web.sock"
 
+PORT: Final = "port-{}.sock"
+"""The socket of a port of the container's loopback."""
+
 _ENTRY: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -34,6 +38,30 @@ def connect(name: str, directory: Path = DIRECTORY) -> socket.socket:
         InvalidArgument: no agent may have that name.
         Unavailable: no harness listens; the sentence says why.
     """
+    return _open(name, directory, SOCKET, _away(name))
+
+
+def connect_port(name: str, port: int, directory: Path = DIRECTORY) -> socket.socket:
+    """Connect to a port of the loopback of an agent's container; return the socket, which does not
+    block.
+
+    Args:
+        name: the agent.
+        port: one of the `ports` of its agent.toml.
+        directory: the directory of all agents; it belongs to root.
+
+    Raises:
+        InvalidArgument: no agent may have that name.
+        Unavailable: the port is not offered; the sentence says why.
+    """
+    absent = Unavailable(
+        f"Port {port} of {name} is not offered: the agent does not run, its agent.toml does not "
+        "have the port in `ports`, or its network is that of the host."
+    )
+    return _open(name, directory, PORT.format(port), absent)
+
+
+def _open(name: str, directory: Path, file: str, absent: Unavailable) -> socket.socket:
     names.check_agent_name(name)
     try:
         folder = os.open(directory / name, _ENTRY | os.O_DIRECTORY)
@@ -43,22 +71,22 @@ def connect(name: str, directory: Path = DIRECTORY) -> socket.socket:
             "hive."
         ) from None
     except OSError:
-        raise _away(name) from None
+        raise absent from None
     try:
-        entry = os.open(SOCKET, _ENTRY, dir_fd=folder)
+        entry = os.open(file, _ENTRY, dir_fd=folder)
     except OSError:
-        raise _away(name) from None
+        raise absent from None
     finally:
         os.close(folder)
     try:
         if not stat.S_ISSOCK(os.fstat(entry).st_mode):
-            raise _away(name)
-        return _connected(f"/proc/self/fd/{entry}", name)
+            raise absent
+        return _connected(f"/proc/self/fd/{entry}", name, absent)
     finally:
         os.close(entry)
 
 
-def _connected(path: str, name: str) -> socket.socket:
+def _connected(path: str, name: str, absent: Unavailable) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # A unix socket connects at once, or says that its queue is full.
     connection.setblocking(False)
@@ -66,10 +94,12 @@ def _connected(path: str, name: str) -> socket.socket:
         connection.connect(path)
     except BlockingIOError:
         connection.close()
-        raise Unavailable(f"The harness of {name} does not take connections. Try again.") from None
+        raise Unavailable(
+            f"The container of {name} does not take connections. Try again."
+        ) from None
     except OSError:
         connection.close()
-        raise _away(name) from None
+        raise absent from None
     return connection
 
 

@@ -23,6 +23,8 @@ from sandbox.model import scenario
 from sandbox.model.script import Script
 from sandbox.model.server import application
 
+API = "api.sock"
+"""The socket of the model, in the place of the gateway's."""
 SCENARIO = Path(__file__).with_name("scenario.toml")
 SCENARIOS = Path(scenario.__file__).with_name("scenarios")
 
@@ -57,10 +59,11 @@ class Harness:
     ) -> None:
         config = self.root / "harness.json"
         own = {"CLAUDE_CODE_MAX_RETRIES": str(retries)}
-        values = {"name": "bob", "scripted_model_url": self.model, "environment": own}
+        values = {"name": "bob", "api": "scripted", "environment": own}
         config.write_text(json.dumps(values | settings))
         own = {
             "HIVE_SOCKET": str(self.hive.path),
+            "HIVE_API": str(self.root / API),
             "HIVE_STATE": str(self.state),
             "HIVE_CONFIG": str(config),
             "HIVE_WEB": str(self.root / "web.sock"),
@@ -69,6 +72,10 @@ class Harness:
             "HOME": str(self.root),
             "NOTIFY_SOCKET": str(self.root / "notify"),
             "WATCHDOG_USEC": "2000000",
+            # As in a container: what goes to the model does not go there.
+            **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9"),
+            "NO_PROXY": "localhost,127.0.0.1,::1",
+            "NODE_USE_ENV_PROXY": "1",
         }
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("ANTHROPIC", "CLAUDE"))}
         with (self.root / "log").open("ab") as log:
@@ -200,8 +207,11 @@ async def hive(tmp_path: Path) -> AsyncIterator[Hive]:
 
 
 @pytest_asyncio.fixture
-async def serve_model() -> AsyncIterator[Callable[..., Any]]:
-    """Return a function that serves the scripted model on a port (0: any) and returns its URL."""
+async def serve_model(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Return a function that serves the scripted model on a port (0: any) and returns its URL.
+
+    It is served on the socket API, too.
+    """
     runners: list[web.AppRunner] = []
 
     async def serve(port: int = 0) -> str:
@@ -213,6 +223,8 @@ async def serve_model() -> AsyncIterator[Callable[..., Any]]:
         runners.append(runner)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
+        (tmp_path / API).unlink(missing_ok=True)
+        await web.UnixSite(runner, tmp_path / API).start()
         return f"http://127.0.0.1:{runner.addresses[0][1]}"
 
     yield serve

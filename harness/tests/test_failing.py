@@ -179,7 +179,7 @@ async def test_a_limit_with_an_end_is_waited_for(
     (harness.root / ".claude").mkdir()
     (harness.root / ".claude/.credentials.json").write_text("{}")
     number = await hive.push("play usage-limit-for 10")
-    await harness.start(scripted_model_url=None, environment=account)
+    await harness.start(api="none", environment=account)
     await hive.until(lambda: "provider_limit_until" in [{}, *hive.reports][-1])
     report = hive.reports[-1]
     assert report["turn_state"] == "rate-limited"
@@ -203,7 +203,7 @@ async def test_an_agent_that_does_not_go_on_by_itself_gives_its_messages_back(
     (harness.root / ".claude").mkdir()
     (harness.root / ".claude/.credentials.json").write_text("{}")
     await hive.push("play usage-limit-for 60")
-    await harness.start(scripted_model_url=None, environment=account, resume_after_limit=False)
+    await harness.start(api="none", environment=account, resume_after_limit=False)
     await hive.until(lambda: "provider_limit_until" in [{}, *hive.reports][-1])
     assert hive.called("release") == 0
     await hive.command("hold-until", value="0")

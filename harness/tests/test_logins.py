@@ -189,7 +189,7 @@ async def test_the_operator_logs_an_agent_in(harness: Harness, hive: Hive) -> No
         "HTTPS_PROXY": f"http://127.0.0.1:{port}",
         "HTTP_PROXY": f"http://127.0.0.1:{port}",
     }
-    await harness.start(scripted_model_url=None, environment=variables)
+    await harness.start(api="none", environment=variables)
     await hive.until(lambda: hive.state == "needs-login")
     page = await hive.command("login", 60)
     assert page["address"].startswith("https://claude.com/cai/oauth/authorize?")

@@ -187,22 +187,27 @@ def test_an_unknown_key_is_for_a_newer_harness(tmp_path: Path) -> None:
 
 
 def test_credentials_are_chosen_in_order(tmp_path: Path) -> None:
-    given = tmp_path / "given"
-    environment = {"HOME": str(tmp_path), "CREDENTIALS_DIRECTORY": str(given)}
+    file = tmp_path / "harness.json"
+    environment = {"HOME": str(tmp_path), "HIVE_CONFIG": str(file), "HIVE_API": "/api.sock"}
     paths = config.Paths.from_environment(environment)
-    bare = config.Config("a")
-    scripted = config.Config("a", scripted_model_url="http://127.0.0.1:1")
-    assert config.credentials(bare, paths).source is config.Source.NONE
-    assert config.credentials(scripted, paths).environment == {
-        "ANTHROPIC_BASE_URL": "http://127.0.0.1:1",
-        "ANTHROPIC_API_KEY": "scripted",
+    gateway = {
+        "ANTHROPIC_UNIX_SOCKET": "/api.sock",
+        "ANTHROPIC_BASE_URL": "http://hive.internal",
+        "ANTHROPIC_API_KEY": "placeholder",
     }
+    bare, scripted = config.Config("a"), config.Config("a", api="scripted")
+    real = config.Config("a", api="gateway")
+    assert config.credentials(bare, paths).source is config.Source.NONE
+    assert config.credentials(scripted, paths) == config.Credentials(
+        config.Source.SCRIPTED, gateway
+    )
     paths.login.parent.mkdir()
     paths.login.touch()
     assert config.credentials(scripted, paths) == config.Credentials(config.Source.LOGIN, {})
-    given.mkdir()
-    (given / "anthropic_api_key").write_text("sk-1\n")
-    assert config.credentials(scripted, paths).environment == {"ANTHROPIC_API_KEY": "sk-1"}
+    assert config.credentials(real, paths) == config.Credentials(config.Source.KEY, gateway)
+    # The host has got a credential meanwhile.
+    file.write_text('{"name": "a", "api": "gateway"}')
+    assert config.credentials(bare, paths) == config.Credentials(config.Source.KEY, gateway)
 
 
 def paths_below(folder: Path) -> config.Paths:

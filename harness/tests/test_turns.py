@@ -1,6 +1,7 @@
 """Turns of the real Claude Code, with a fake hive and a scripted model."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -142,12 +143,24 @@ async def test_a_refused_key_needs_a_login(harness: Harness, hive: Hive) -> None
 
 async def test_without_credentials_no_turn_is_run(harness: Harness, hive: Hive) -> None:
     number = await hive.push("hello")
-    await harness.start(scripted_model_url=None)
+    await harness.start(api="none")
     await hive.until(lambda: hive.state == "needs-login")
     assert hive.called("recv") == 0
     (harness.root / ".claude" / ".credentials.json").write_text("{}")
     await hive.until(lambda: hive.called("recv") == 1)
     assert hive.acknowledged != [number]
+
+
+async def test_credentials_of_the_gateway_end_the_wait(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("hello")
+    await harness.start(api="none")
+    await hive.until(lambda: hive.state == "needs-login")
+    file = harness.root / "harness.json"
+    new = harness.root / ".new"
+    new.write_text(json.dumps({**json.loads(file.read_text()), "api": "gateway"}))
+    new.rename(file)
+    await hive.until(lambda: hive.acknowledged == [number])
+    assert hive.reports[-1]["credential"] == "key"
 
 
 async def test_a_killed_claude_is_started_again(harness: Harness, hive: Hive) -> None:
@@ -366,7 +379,7 @@ async def test_a_model_that_is_down_is_an_error(
     harness: Harness, hive: Hive, serve_model: Callable[..., Any]
 ) -> None:
     number = await hive.push("hello")
-    await harness.start(scripted_model_url="http://127.0.0.1:9")
+    await harness.start({"HIVE_API": str(harness.root / "nobody.sock")})
     await hive.until(lambda: hive.state == "error")
     await harness.stop()
     assert hive.called("release") == 1

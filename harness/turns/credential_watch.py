@@ -48,7 +48,7 @@ class CredentialWatch:
         self._reporter.update(Report(logged_in=False, credential=source.value))
         self._paths.claude.mkdir(parents=True, exist_ok=True)
         self._reporter.enter(State.NEEDS_LOGIN, "there are no credentials")
-        with DirectoryWatch(self._paths.claude) as watch:
+        with self._watch() as watch:
             if self.source is Source.NONE:  # look again: from now on no change is missed
                 await self._change(watch)
         return False
@@ -56,9 +56,9 @@ class CredentialWatch:
     async def wait_for_retry(self, delay: float) -> None:
         """Wait for the next try; new credentials or a command end the wait early."""
         until = time.time() + delay
-        before = self._login_file()
-        with DirectoryWatch(self._paths.claude) as watch:
-            while time.time() < until and self._login_file() == before:
+        before = self._state()
+        with self._watch() as watch:
+            while time.time() < until and self._state() == before:
                 await self._change(watch, until)
                 if self._waker.is_set:
                     return
@@ -71,8 +71,15 @@ class CredentialWatch:
             change.cancel()
             await asyncio.wait({change})
 
+    def _watch(self) -> DirectoryWatch:
+        """Return a watch for a login, and for what the host says about the gateway."""
+        return DirectoryWatch(self._paths.claude, self._paths.config.parent)
+
+    def _state(self) -> tuple[Source, tuple[int, int] | None]:
+        """Return what changes with each login, and with the credentials of the gateway."""
+        return self.source, self._login_file()
+
     def _login_file(self) -> tuple[int, int] | None:
-        """Return what changes with each login."""
         try:
             found = self._paths.login.stat()
         except OSError:

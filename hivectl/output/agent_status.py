@@ -157,7 +157,21 @@ def _disk(used: int | None, limit: int | None) -> tuple[str, str]:
 
 
 def _network(network: "Network") -> tuple[str, str]:
-    """Return the addresses that a container may connect to as text, and the text's colour."""
+    """Return the network of a container as text, and the text's colour."""
+    text, colour = _reached(network)
+    if network.until_deploy:
+        text = f"{text} (until the next deployment: an earlier version made the container)"
+    elif network.next_mode:
+        text = f"{text} ({network.next_mode} at the next start)"
+    return f"{network.mode}: {text}", colour
+
+
+def _reached(network: "Network") -> tuple[str, str]:
+    """Return what a container may connect to as text, and the text's colour."""
+    if network.mode == "none":
+        return "the model only", ""
+    if network.mode == "gateway":
+        return f"the model, {', '.join(network.egress) or 'and nothing else'}", ""
     if not network.deny:
         return "all addresses", ""
     denied, allowed = ", ".join(network.deny), ", ".join(network.allow) or "none"

@@ -1,11 +1,13 @@
 """The commands about containers: their calls to the hive, and their output."""
 
+from typing import Any
+
 import pytest
 
 from hivectl.exit_codes import Exit
 from hivectl.tests.conftest import Hivectl
 from hivectl.tests.fake_hive import FakeHive
-from wire.records.lifecycle import JobResult, ResourceChanges
+from wire.records.lifecycle import JobResult, NetworkMode, ResourceChanges
 
 
 async def test_rebuild_says_what_it_changed(hive: FakeHive, hivectl: Hivectl) -> None:
@@ -63,18 +65,46 @@ async def test_limits_are_shown_and_changed(hive: FakeHive, hivectl: Hivectl) ->
 
 async def test_status_shows_whom_an_agent_may_talk_to(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (
-        "  network:    denied: any; exceptions: 192.0.2.7; on port 53 only: 10.0.0.53\n"
+        "  network:    host: denied: any; exceptions: 192.0.2.7; on port 53 only: 10.0.0.53\n"
         in (await hivectl("status", "alice")).out
     )
     alice = hive.lifecycle.agents["alice"]
     alice.show(network=alice.shown.network._replace(filtered=False))
     assert (
-        "  network:    NOT FILTERED: this host cannot filter addresses; to be denied: any; "
+        "  network:    host: NOT FILTERED: this host cannot filter addresses; to be denied: any; "
         "exceptions: 192.0.2.7; on port 53 only: 10.0.0.53\n"
         in (await hivectl("status", "alice")).out
     )
     alice.show(network=alice.shown.network._replace(deny=[]))
-    assert "  network:    all addresses\n" in (await hivectl("status", "alice")).out
+    assert "  network:    host: all addresses\n" in (await hivectl("status", "alice")).out
+
+
+@pytest.mark.parametrize(
+    ("network", "text"),
+    [
+        (
+            {"mode": NetworkMode.GATEWAY, "egress": ("pypi.org", "*.a.b:8443")},
+            "gateway: the model, pypi.org, *.a.b:8443",
+        ),
+        ({"mode": NetworkMode.GATEWAY}, "gateway: the model, and nothing else"),
+        ({"mode": NetworkMode.NONE}, "none: the model only"),
+        (
+            {"deny": [], "until_deploy": True},
+            "host: all addresses (until the next deployment: an earlier version made the "
+            "container)",
+        ),
+        (
+            {"mode": NetworkMode.NONE, "next_mode": NetworkMode.GATEWAY},
+            "none: the model only (gateway at the next start)",
+        ),
+    ],
+)
+async def test_status_shows_the_network_that_holds(
+    hive: FakeHive, hivectl: Hivectl, network: dict[str, Any], text: str
+) -> None:
+    alice = hive.lifecycle.agents["alice"]
+    alice.show(network=alice.shown.network._replace(**network))
+    assert f"  network:    {text}\n" in (await hivectl("status", "alice")).out
 
 
 async def test_tombstones_and_their_end(hive: FakeHive, hivectl: Hivectl) -> None:

@@ -11,6 +11,7 @@ from services import unit
 from services.config import Config, LifecycleConfig
 from services.deliverer import Deliverer
 from services.directories import state_directory
+from services.lifecycle.agents.budgets import Budgets
 from services.lifecycle.agents.logs import Logs
 from services.lifecycle.agents.registration import Registration
 from services.lifecycle.agents.roster import Roster
@@ -20,7 +21,7 @@ from services.lifecycle.agents.tombstones import Tombstones
 from services.lifecycle.backends.backend import Backend
 from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.broker import Broker
-from services.lifecycle.clients import BusBroker
+from services.lifecycle.clients import BusBroker, BusLedger
 from services.lifecycle.harnesses import Harnesses
 from services.lifecycle.host import version
 from services.lifecycle.host.addresses import HostAddresses
@@ -30,6 +31,7 @@ from services.lifecycle.jobs.orders import Orders
 from services.lifecycle.jobs.rolling_update import RollingUpdate
 from services.lifecycle.jobs.runner import JobRunner
 from services.lifecycle.jobs.steps import Steps
+from services.lifecycle.ledger import Ledger
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.notices.notice import Notice
 from services.lifecycle.parts import Observer, Parts
@@ -71,6 +73,7 @@ def compose(
     store: Store,
     backend: Backend,
     broker: Broker,
+    ledger: Ledger,
     observer: Observer,
     config: LifecycleConfig,
     current: str = "",
@@ -81,6 +84,7 @@ def compose(
         store: the storage.
         backend: the containers.
         broker: the messages.
+        ledger: the budgets.
         observer: is told first of each change.
         config: the section `[lifecycle]` of the configuration.
         current: the version of Hyperhive. Containers of another version are stale.
@@ -113,7 +117,9 @@ def compose(
         roster,
         store,
         lambda name, verb, value: harnesses.tell(name, verb, value),
-        lambda agent: credential_of(agent, backend.shared_credential()),
+        lambda agent: credential_of(
+            agent, backend.shared_credential(), own_key=backend.has_own_credential(agent.name)
+        ),
         tell,
         auto_sleep.check_messages,
         limit_holds.hold,
@@ -132,7 +138,8 @@ def compose(
     )
     turns = Turns(broker)
     monitor = Monitor(roster, backend, jobs.busy, deliverer.wake)
-    steps = Steps(roster, backend, broker, monitor, deliverer, auto_sleep, disk, turns)
+    budgets = Budgets(roster, backend, ledger)
+    steps = Steps(roster, backend, broker, monitor, deliverer, auto_sleep, disk, turns, budgets)
     orders = Orders(roster, jobs, steps)
     roster.watchers = (
         auto_sleep.agent_changed,
@@ -161,6 +168,7 @@ def compose(
         auto_sleep=auto_sleep,
         rolling_update=rolling_update,
         filters=Filters(roster, backend),
+        budgets=budgets,
         disk=disk,
         monitor=monitor,
         deliverer=deliverer,
@@ -174,10 +182,12 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     prefix = Path(sys.prefix)
     backend = Nspawn(Systemd(bus), config, prefix, addresses=HostAddresses(inherited_socket()))
     current = version.current(prefix)
-    parts = compose(store, backend, BusBroker(bus), observer, config.lifecycle, current)
+    broker, ledger = BusBroker(bus), BusLedger(bus)
+    parts = compose(store, backend, broker, ledger, observer, config.lifecycle, current)
     observer.attach(parts)
     lifecycle = Lifecycle(parts, store, backend, config.lifecycle, current)
     await bus.on_owner(names.BROKER, came=lambda _owner: lifecycle.broker_appeared())
+    await bus.on_owner(names.LEDGER, came=lambda _owner: parts.budgets.ledger_appeared())
     await lifecycle.start()
     return LifecycleService(lifecycle, store)
 

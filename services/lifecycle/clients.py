@@ -1,13 +1,16 @@
-"""The broker over the bus, as lifecycle uses it."""
+"""The broker and the ledger over the bus, as lifecycle uses them."""
 
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Final
 
+from services import config
 from services.lifecycle.notices.notice import Notice
 from wire import names
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
+from wire.clients.ledger import LedgerClient
 from wire.errors import NotFound
 from wire.records import decode, decode_all
 from wire.records.broker import (
@@ -18,9 +21,30 @@ from wire.records.broker import (
     MessageState,
     SendOptions,
 )
+from wire.records.ledger import BudgetKind, BudgetLimits
 from wire.signals import Signal, Subscription
 
 log = logging.getLogger(__name__)
+
+
+MICRO: Final = 1_000_000
+"""The parts of a dollar in which the ledger counts."""
+
+
+class BusLedger:
+    """The ledger, for lifecycle."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._client = LedgerClient(bus)
+
+    async def set_budget(self, name: str, limits: config.BudgetLimits) -> None:
+        """Set the limits of the deployed agent.toml of `name`, in place of earlier ones."""
+        values = {
+            key: round(value * MICRO) or 1 if isinstance(value, float) else value
+            for key, value in limits
+            if value is not None
+        }
+        await self._client.set_budget(BudgetKind.AGENT, name, BudgetLimits(**values, reset=True))
 
 
 class BusBroker:

@@ -375,7 +375,7 @@ PROPERTIES: Final = {
     "network": ("Network",),
     "port": ("Port",),
     "port_shared": ("PortSharedWith",),
-    "spec": ("Resources", "DeployedCommit"),
+    "spec": ("Resources", "DeployedCommit", "Network"),
 }
 """The properties that show each attribute of an agent, and change with it."""
 

@@ -88,6 +88,7 @@ class Lifecycle:
                 parts.roster.expect_all_ends()
         self._backend.stop_watching()
         await parts.filters.stop()
+        await parts.budgets.stop()
         await parts.limit_holds.stop()
         await parts.deliverer.stop()
         await parts.monitor.stop()

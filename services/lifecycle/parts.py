@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.deliverer import Deliverer
+from services.lifecycle.agents.budgets import Budgets
 from services.lifecycle.agents.logs import Logs
 from services.lifecycle.agents.roster import AgentObserver, Roster
 from services.lifecycle.agents.runtime import Runtime
@@ -45,6 +46,7 @@ class Parts:
     auto_sleep: AutoSleep
     rolling_update: RollingUpdate
     filters: Filters
+    budgets: Budgets
     disk: DiskWatch
     monitor: Monitor
     deliverer: Deliverer[Notice]

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.agents.turn import TurnRecord
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.notices.notice import Notice
-from wire.records.lifecycle import JobState, JobVerb, TurnState
+from wire.records.lifecycle import JobState, JobVerb, NetworkMode, TurnState
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,11 @@ create table provider_limit (
   primary key (credential, agent)
 ) strict;
 """,
+    """
+alter table agent add column network text not null default 'host';
+alter table agent add column keeps_host integer not null default 0;
+update agent set keeps_host = 1 where phase != 'kept';
+""",
 )
 """The statements that make each version from the version before it; the first from nothing."""
 
@@ -92,7 +98,7 @@ FORMAT: Final = sqlite.StoreFormat("list of agents", "hive-lifecycle", MIGRATION
 
 _COLUMNS: Final = (
     "name", "uid_base", "machine_id", "phase", "model", "enabled", "seen", "excused", "boot",
-    "port", "built", "asleep", "settings", "destroyed", "deployed",
+    "port", "built", "asleep", "settings", "destroyed", "deployed", "network", "keeps_host",
 )  # fmt: skip
 _SELECT: Final = f"select {', '.join(_COLUMNS)} from agent"  # noqa: S608
 
@@ -269,12 +275,13 @@ class Store:
 def _plain(value: object) -> object:
     if isinstance(value, dict):
         return json.dumps(value)
-    return str(value) if isinstance(value, Phase | TurnState) else value
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def _record(row: sqlite3.Row) -> Record:
     try:
         phase, settings = Phase(row["phase"]), json.loads(row["settings"])
+        network = NetworkMode(row["network"])
     except ValueError as error:
         raise sqlite3.DatabaseError(str(error)) from error
     if not 0 <= row["port"] < 1 << 16:
@@ -295,6 +302,8 @@ def _record(row: sqlite3.Row) -> Record:
         settings=settings,
         destroyed=row["destroyed"],
         deployed=row["deployed"],
+        network=network,
+        keeps_host=bool(row["keeps_host"]),
     )
 
 

@@ -89,19 +89,20 @@ def test_all_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "restart"),
+    ("text", "live"),
     [
-        ("egress = ['github.com']", False),
-        ("[budget]\nday = 1", False),
-        ("egress = ['github.com']\n[budget]\ntotal_tokens = 1", False),
-        ("egress = ['github.com']\nmodel = 'm'", True),
-        ("ports = [1]", True),
-        ("network = 'none'", True),
+        ("egress = ['github.com']", True),
+        ("[budget]\nday = 1", True),
+        ("egress = ['github.com']\n[budget]\ntotal_tokens = 1", True),
+        ("egress = ['github.com']\nmodel = 'm'", False),
+        ("ports = [1]", False),
+        ("network = 'none'", False),
+        ("", False),
     ],
 )
-def test_only_egress_and_budget_apply_to_a_running_container(text: str, restart: bool) -> None:
-    assert AgentFile().needs_restart(parse(text)) is restart
-    assert parse(text).needs_restart(AgentFile()) is restart
+def test_only_egress_and_budget_apply_to_a_running_container(text: str, live: bool) -> None:
+    assert AgentFile().differs_live(parse(text)) is live
+    assert parse(text).differs_live(AgentFile()) is live
 
 
 def test_the_template_says_nothing_and_its_examples_fit() -> None:

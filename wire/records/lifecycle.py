@@ -135,9 +135,23 @@ class Usage(NamedTuple):
     """Bytes on disk when they were last measured; also when the container does not run."""
 
 
+class NetworkMode(StrEnum):
+    """The network of a container."""
+
+    GATEWAY = "gateway"
+    """One of its own; the gateway leads to the model and to the names of the egress list."""
+    HOST = "host"
+    """The host's, filtered."""
+    NONE = "none"
+    """One of its own; the gateway leads to the model only."""
+
+
 @dictionary()
 class Network(NamedTuple):
-    """The addresses that a container may not and may reach; `allow` takes precedence."""
+    """The addresses that a container may not and may reach; `allow` takes precedence.
+
+    The lists are empty for a container with a network of its own.
+    """
 
     deny: StrList
     allow: StrList
@@ -145,6 +159,14 @@ class Network(NamedTuple):
     """The addresses in `deny` that the container may reach on port 53 only."""
     filtered: Bool
     """Whether the host enforces the lists."""
+    mode: NetworkMode = NetworkMode.HOST
+    """The network of the container."""
+    next_mode: NetworkMode | None = None
+    """The network of its next start, if that is another one."""
+    until_deploy: Bool = False
+    """Whether it has the host's network until its next deployment: an earlier version made it."""
+    egress: tuple[Str, ...] = ()
+    """The rules of the names and addresses that it may reach through the gateway."""
 
 
 @dictionary(properties=True)

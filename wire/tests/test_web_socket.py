@@ -34,6 +34,19 @@ def test_it_connects_to_the_socket(tmp_path: Path, own: Path) -> None:
         assert not client.getblocking()
 
 
+def test_a_port_has_a_socket_of_its_own(tmp_path: Path, own: Path) -> None:
+    with listen(own / "port-3000.sock") as listening:
+        with web_socket.connect_port("alice", 3000, tmp_path) as client:
+            accepted, _ = listening.accept()
+            with accepted:
+                client.send(b"hello")
+                assert accepted.recv(5) == b"hello"
+        (own / "port-80.sock").symlink_to("port-3000.sock")
+        for port in (80, 81):
+            with pytest.raises(Unavailable, match=rf"Port {port} of alice is not offered: .*ports"):
+                web_socket.connect_port("alice", port, tmp_path)
+
+
 def test_a_link_to_another_socket_is_refused(tmp_path: Path, own: Path) -> None:
     with listen(tmp_path / "other.sock"):
         (own / "web.sock").symlink_to(tmp_path / "other.sock")

@@ -48,6 +48,15 @@ function loginOf(agent) {
 }
 
 function network(rules) {
+  const [label, text, bad] = reached(rules);
+  if (rules?.until_deploy) return [label, `${text} (until the next deployment)`, bad];
+  if (rules?.next_mode) return [label, `${text} (${rules.next_mode} at the next start)`, bad];
+  return [label, text, bad];
+}
+
+function reached(rules) {
+  if (rules?.mode === "none") return ["network", "none: the model only"];
+  if (rules?.mode === "gateway") return ["network", `gateway: the model, ${rules.egress?.join(", ") || "and nothing else"}`];
   if (!rules?.deny?.length) return ["network", "all addresses allowed"];
   const denied = `denied: ${rules.deny.join(", ")}`;
   const allowed = rules.allow.length ? `; allowed: ${rules.allow.join(", ")}` : "";

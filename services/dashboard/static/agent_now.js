@@ -25,11 +25,11 @@ const REMEDIES = {
 function login(name, credential) {
   if (credential === "key")
     return [
-      "The API key is refused: put a valid one into ",
-      el("code", {}, "/etc/hyperhive/credentials/anthropic_api_key"),
-      " on the hive's host, then run ",
-      el("code", {}, `hivectl restart ${name}`),
-      ".",
+      "The API key is refused: give a valid one with ",
+      el("code", {}, "hivectl credentials set"),
+      " for all agents, or with ",
+      el("code", {}, `hivectl credentials set ${name}`),
+      ", on the hive's host.",
     ];
   if (credential === "scripted") return ["The scripted model refuses the requests: see its log."];
   return ["Press ", el("b", {}, "Log in…"), ", or run ", el("code", {}, `hivectl login ${name}`), " on the hive's host."];

@@ -17,7 +17,7 @@ from services.lifecycle.agents.turn import (
 )
 from wire import names
 from wire.errors import InvalidArgument
-from wire.records.lifecycle import AgentState, Report, TurnState
+from wire.records.lifecycle import AgentState, NetworkMode, Report, TurnState
 from wire.steering import DEFAULT, EFFORTS
 
 STATES: Final[Mapping[str, AgentState]] = {
@@ -94,6 +94,10 @@ class Spec:
     """The commit of the deployed configuration; empty when there is none."""
     started: Start | None = None
     """The start that the agent is told of."""
+    network: NetworkMode = NetworkMode.HOST
+    """The network that the container's files were last made for."""
+    keeps_host: bool = False
+    """Whether it keeps the host's network, unless the operator says otherwise."""
 
     @property
     def is_manager(self) -> bool:

@@ -4,7 +4,6 @@ import contextlib
 import ipaddress
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import urlsplit
 
 from services.config import AgentSettings, Config
 from services.nameservers import MOST, IPAddress, instance_of, unit_of
@@ -32,15 +31,19 @@ def is_unenforced(network: Network) -> bool:
     return bool(network.deny) and not network.filtered
 
 
+OWN: Final = Network([], [], [], filtered=True)
+"""The filter of a container with a network of its own: nothing is there that it could reach."""
+
+
 def network_of(
     name: str, config: Config, resolv_conf: str, own: Iterable[IPAddress], *, can_filter: bool
 ) -> Network:
-    """Return the filter of the agent `name`: its own lists, or else those for all agents.
+    """Return the filter of the agent `name` in the host's network: its own lists, or else those for
+    all agents.
 
     A filter that denies anything also denies the host's own addresses, and broadcasts. Services
-    that listen at all addresses answer there, whether the address is private or not. The scripted
-    model is always allowed, and name servers are allowed on the port of DNS: without them nothing
-    works.
+    that listen at all addresses answer there, whether the address is private or not. Name servers
+    are allowed on the port of DNS: without them nothing works.
 
     Args:
         name: the agent.
@@ -57,7 +60,7 @@ def network_of(
         return Network([], [], [], False)
     answering = sorted({*own, BROADCAST}, key=_order)
     denied = [*deny, *(str(address) for address in answering if not _in(address, deny))]
-    allowed = sorted({*allow, *_model_address(config)})
+    allowed = sorted({*allow})
     servers = [
         str(address)
         for address in name_servers(resolv_conf)
@@ -123,11 +126,3 @@ def name_servers(resolv_conf: str) -> list[IPAddress]:
             with contextlib.suppress(ValueError):
                 addresses.append(ipaddress.ip_address(address))
     return addresses[:MOST]
-
-
-def _model_address(config: Config) -> list[str]:
-    """Return the scripted model's address, which containers must reach wherever it listens."""
-    host = urlsplit(config.harness.scripted_model_url or "").hostname or ""
-    with contextlib.suppress(ValueError):
-        return [str(ipaddress.ip_address(host))]
-    return ["localhost"] if host == "localhost" else []

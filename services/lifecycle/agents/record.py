@@ -9,6 +9,7 @@ from typing import Final
 from services.lifecycle.agents.agent import Spec
 from services.lifecycle.agents.start import Start
 from wire.errors import Conflict
+from wire.records.lifecycle import NetworkMode
 
 
 class Phase(StrEnum):
@@ -61,6 +62,11 @@ class Record:
     """The time of the destruction, in microseconds since 1970; 0 for an existing agent."""
     deployed: str = ""
     """The commit of the deployed configuration; empty when there never was one."""
+    network: NetworkMode = NetworkMode.HOST
+    """The network that the container's files were last made for."""
+    keeps_host: bool = False
+    """Whether the container keeps the host's network until the next deployment: a version without
+    other networks has created it."""
 
     def enter(self, phase: Phase) -> None:
         """Enter `phase`.
@@ -84,6 +90,8 @@ class Record:
             self.resources,
             self.deployed,
             self.started,
+            self.network,
+            self.keeps_host,
         )
 
     @property

@@ -12,6 +12,7 @@ from services.lifecycle.backends.backend import Backend
 from services.lifecycle.notices.crash import Crash
 from services.lifecycle.store import Store
 from wire.errors import LimitExceeded, NotFound
+from wire.records.lifecycle import NetworkMode
 
 log = logging.getLogger(__name__)
 
@@ -134,12 +135,23 @@ class Roster:
         self.store.save(record)
         self.agents[name].set_spec(record.spec)
 
-    def set_commit(self, name: str, commit: str) -> None:
-        """Create the container of `name` from `commit` at its next start."""
+    def set_commit(self, name: str, commit: str, *, keeps_host: bool = False) -> None:
+        """Create the container of `name` from `commit` at its next start.
+
+        `keeps_host`: whether it keeps the host's network as before networks of its own.
+        """
         record = self.records[name]
-        record.deployed = commit
+        record.deployed, record.keeps_host = commit, keeps_host
         self.store.save(record)
         self.agents[name].set_spec(record.spec)
+
+    def set_network(self, name: str, mode: NetworkMode) -> None:
+        """Note the network that the files of the container of `name` are made for."""
+        record = self.records[name]
+        if record.network is not mode:
+            record.network = mode
+            self.store.save(record)
+            self.agents[name].set_spec(record.spec)
 
     def set_wanted(self, agent: Agent, *, enabled: bool, asleep: bool = False) -> None:
         """Note whether the agent should run, and whether only while it has messages."""
@@ -184,7 +196,7 @@ class Roster:
             if record.phase is Phase.KEPT:
                 record.enter(Phase.CREATING)
             record.model, record.enabled, record.seen = model or record.model, True, ""
-            record.asleep = False
+            record.asleep, record.keeps_host = False, False
             had_data = True
         record.port = record.port or ports.choose(name, listening | self._claimed_ports(name))
         self.store.save(record)

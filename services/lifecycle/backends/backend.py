@@ -7,7 +7,7 @@ from typing import Protocol
 from services.agentfile import AgentFile
 from services.lifecycle.agents.agent import Spec, UnitStatus
 from services.lifecycle.host.shared import Shortage
-from wire.records.lifecycle import Network, Resources, Usage
+from wire.records.lifecycle import Network, NetworkMode, Resources, Usage
 
 Watcher = Callable[[str, UnitStatus], None]
 """Is called with the name of an agent and the new status of its container."""
@@ -39,7 +39,7 @@ class Backend(Protocol):
         """Correct the directories of agents and tombstones that an earlier version made."""
 
     async def watch_network(self, changed: Callable[[], None]) -> None:
-        """Call `changed` from now on when the filters of all containers have to change."""
+        """Call `changed` from now on when `limit` has something new for all containers."""
 
     def stop_watching(self) -> None:
         """Stop calling `changed`."""
@@ -95,13 +95,19 @@ class Backend(Protocol):
         """Return the deployed configuration, or the default one when it cannot be read."""
 
     def shared_credential(self) -> str:
-        """Return the kind of credentials that all containers get from the host; empty for none."""
+        """Return the kind of credentials that all gateways have; empty for none."""
+
+    def has_own_credential(self, name: str) -> bool:
+        """Return whether the gateway of `name` has a credential for this agent alone."""
 
     def resources(self, spec: Spec) -> Resources:
         """Return the limits of the container."""
 
     def network(self, spec: Spec) -> Network:
         """Return the addresses that the container may reach."""
+
+    def network_mode(self, spec: Spec) -> NetworkMode:
+        """Return the network that `spec` must have at its next start."""
 
     async def limit(self, spec: Spec) -> None:
         """Apply the limits and the network filter of `spec`, now and at every start."""

@@ -1,18 +1,28 @@
 """The files and directories on the host that make up a container."""
 
+import contextlib
+import json
 import os
 from pathlib import Path
 from typing import Final
 
 from services.lifecycle.agents import uid_ranges
 from services.lifecycle.agents.agent import Spec
-from services.lifecycle.backends import data, image, old_root, rootfs, unit_files
+from services.lifecycle.backends import (
+    container_network,
+    data,
+    image,
+    old_root,
+    rootfs,
+    unit_files,
+)
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.effective_config import EffectiveConfig
 from services.lifecycle.backends.layout import Layout, settings_file
 from services.lifecycle.files.measure import size_below, total_size
 from services.lifecycle.files.nofollow import Directory, remove_below
 from services.lifecycle.files.walk import chown_below
+from services.lifecycle.host import settings
 from wire import names
 
 DATA_MODE: Final = 0o710
@@ -37,7 +47,6 @@ class ContainerFiles:
         self._config = config
         self._builds = builds
         self._prefix = prefix
-        self._units = prefix / "share/hyperhive/container"
 
     def write(self, spec: Spec, changes: list[str]) -> bool:
         """Write the template, /etc, the settings and the drop-in, and create the data.
@@ -65,6 +74,7 @@ class ContainerFiles:
         self._write_data_directory(spec, source, changes)
         shared = image.shared(source, self._prefix, packages)
         self._write_settings(spec, shared, changes)
+        self.write_gateway(spec)
         return self.write_drop_in(spec, changes)
 
     def retire_old_root(self, name: str) -> bool:
@@ -74,8 +84,6 @@ class ContainerFiles:
     def write_drop_in(self, spec: Spec, changes: list[str]) -> bool:
         """Write the drop-in of the container's unit; see `write`."""
         layout = self._layout
-        key = layout.credentials / unit_files.CREDENTIAL
-        credential = str(key) if key.is_file() else None
         packages = self._builds.packages(spec)
         limits = self._config.limits(spec)
         writable = [layout.data / spec.name, layout.web / spec.name]
@@ -83,7 +91,7 @@ class ContainerFiles:
         mover = None
         if old_root.retire(layout, spec.name):
             mover = f"{self._prefix}/bin/python -BP -m {old_root.__name__}"
-        text = unit_files.drop_in(spec, limits, credential, packages, writable, mover)
+        text = unit_files.drop_in(spec, limits, packages, writable, mover)
         with (
             Directory.open(layout.units, changes=changes) as units,
             units.directory(layout.drop_in_folder(spec.name)) as folder,
@@ -98,6 +106,25 @@ class ContainerFiles:
         ):
             rootfs.write_harness(etc, self._config.harness(spec))
 
+    def write_running(self, spec: Spec) -> None:
+        """Write the files that a running container, or its gateway, takes over at once."""
+        self.write_gateway(spec)
+        with (
+            contextlib.suppress(FileNotFoundError),  # an agent that an earlier version made
+            Directory.open(self._layout.data / spec.name) as own,
+            own.directory(data.ETC) as etc,
+        ):
+            servers = settings.resolv_conf(self._layout.root)
+            container_network.write_names(etc, spec.network, servers)
+            rootfs.write_harness(etc, self._config.harness(spec))
+
+    def write_gateway(self, spec: Spec) -> None:
+        """Write the configuration of the agent's gateway, which takes it over at once."""
+        text = json.dumps(self._config.gateway(spec), indent=2) + "\n"
+        # The group, that of the gateway, is the directory's.
+        with Directory.open(self._layout.gateway) as folder:
+            folder.write(f"{spec.name}.json", text, mode=0o640)
+
     def make_socket_directory(self, spec: Spec) -> None:
         """Replace the directory of the agent's sockets, and all that was planted in it."""
         with Directory.open(self._layout.sockets) as sockets:
@@ -106,9 +133,9 @@ class ContainerFiles:
             # systemd makes the socket, as root of the host, by path: nobody else may write here.
             sockets.make(spec.name, mode=0o750, group=spec.uid_base)
 
-    def has_socket(self, name: str) -> bool:
-        """Return whether the socket of the agent's endpoint exists."""
-        return (self._layout.sockets / name / "mcp.sock").is_socket()
+    def has_socket(self, name: str, socket: str) -> bool:
+        """Return whether one of the sockets of the agent's container exists."""
+        return (self._layout.sockets / name / socket).is_socket()
 
     def restore_owners(self, spec: Spec) -> list[str]:
         """Correct the owner of the agent's files; return notes about the changes."""
@@ -166,6 +193,7 @@ class ContainerFiles:
             await remove_below(self._layout.data / name, part)
         await remove_below(self._layout.sockets, name)
         await remove_below(self._layout.web, name)
+        await remove_below(self._layout.gateway, f"{name}.json")
 
     async def purge_data(self, spec: Spec) -> None:
         """Remove the data of the agent, and the working copy of its configuration."""
@@ -184,7 +212,9 @@ class ContainerFiles:
             data.make(own, base)
             with own.directory(data.ETC) as etc:
                 harness = self._config.harness(spec)
-                rootfs.write_etc(etc, spec, harness, self._units, source, self._layout.root)
+                ports = self._builds.configuration(spec).ports
+                root = self._layout.root
+                rootfs.write_etc(etc, spec, harness, ports, self._prefix, source, root)
         # Clients on the host find the harness's socket here. tmpfiles.d says who may enter `web`.
         with Directory.open(self._layout.web, changes=changes) as web:
             web.make(spec.name, mode=0o711, owner=base)

@@ -1,19 +1,53 @@
 """The configuration that applies to one agent, from all places where something is configured."""
 
-import contextlib
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
+from typing import Final, TypedDict
 
-from services.config import AgentSettings, Config
+from services.config import AgentSettings, Config, GatewayConfig
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Spec
-from services.lifecycle.agents.network import is_unenforced, network_of
+from services.lifecycle.agents.network import OWN, is_unenforced, network_of
 from services.lifecycle.backends import confinement, image
 from services.lifecycle.backends.builds import Builds
+from services.lifecycle.backends.container_network import without_proxies
 from services.lifecycle.backends.layout import Layout
-from services.lifecycle.backends.unit_files import CREDENTIAL, Limits
+from services.lifecycle.backends.unit_files import Limits
+from services.lifecycle.host import settings
 from services.lifecycle.host.addresses import HostAddresses
-from wire.records.lifecycle import Network, Resources
+from services.lifecycle.host.credential_files import CredentialFiles
+from wire.records.lifecycle import Network, NetworkMode, Resources
+
+LOGIN: Final = (
+    "api.anthropic.com:443",
+    "claude.ai:443",
+    "console.anthropic.com:443",
+    "platform.claude.com:443",
+)
+"""The rules for an agent that may log in with an account: its Claude Code speaks to Anthropic
+itself, through the proxy."""
+
+
+class Api(StrEnum):
+    """The model that the gateway of an agent leads to."""
+
+    GATEWAY = "gateway"
+    """The upstream, with a credential of the gateway."""
+    SCRIPTED = "scripted"
+    """The scripted model, unless the agent is logged in."""
+    NONE = "none"
+    """None: the agent needs a login."""
+
+
+class GatewayFile(TypedDict):
+    """The content of NAME.json, which the gateway of NAME reads."""
+
+    network: str
+    egress: list[str]
+    upstream: str
+    auth: str
+    scripted: bool
 
 
 class EffectiveConfig:
@@ -24,12 +58,18 @@ class EffectiveConfig:
     """
 
     def __init__(
-        self, config: Config, builds: Builds, layout: Layout, addresses: HostAddresses
+        self,
+        config: Config,
+        builds: Builds,
+        layout: Layout,
+        addresses: HostAddresses,
+        credentials: CredentialFiles,
     ) -> None:
         self._config = config
         self._builds = builds
         self._layout = layout
         self._addresses = addresses
+        self._credentials = credentials
         self.can_filter = False
         """Whether the host filters addresses and ports, as far as known."""
 
@@ -51,12 +91,62 @@ class EffectiveConfig:
 
     def network(self, spec: Spec) -> Network:
         """Return the addresses that an agent may reach; the host's name servers are included."""
-        # A property that cannot be read would keep everybody from reading any agent.
-        resolv_conf = ""
-        with contextlib.suppress(OSError):
-            resolv_conf = (self._layout.root / "etc/resolv.conf").read_text(errors="replace")
+        after = self.mode(spec)
+        network = self._filter(spec)._replace(
+            mode=spec.network,
+            next_mode=after if after is not spec.network else None,
+            until_deploy=after is NetworkMode.HOST and spec.keeps_host,
+        )
+        if spec.network is NetworkMode.GATEWAY:
+            return network._replace(egress=tuple(self.gateway(spec)["egress"]))
+        return network
+
+    def mode(self, spec: Spec) -> NetworkMode:
+        """Return the network that the next start gives to the container."""
+        config = self._config.lifecycle
+        own = config.agents.get(spec.name, AgentSettings()).network
+        if own is None and spec.keeps_host:
+            return NetworkMode.HOST
+        deployed = self._builds.configuration(spec).network
+        return NetworkMode(config.network_of(spec.name, deployed))
+
+    def _filter(self, spec: Spec) -> Network:
+        if spec.network is not NetworkMode.HOST:
+            return OWN
+        resolv_conf = settings.resolv_conf(self._layout.root)
         own = self._addresses.current
         return network_of(spec.name, self._config, resolv_conf, own, can_filter=self.can_filter)
+
+    def gateway(self, spec: Spec) -> GatewayFile:
+        """Return the configuration of the agent's gateway."""
+        config, name = self._config.gateway, spec.name
+        rules: tuple[str, ...] = ()
+        if spec.network is NetworkMode.GATEWAY:
+            rules = (*config.egress_of(name), *self._builds.configuration(spec).egress)
+            if self.api(spec) is not Api.GATEWAY:
+                rules += LOGIN
+        scripted = self.api(spec) is Api.SCRIPTED
+        model = self._config.harness.scripted_model_url or ""
+        return {
+            "network": spec.network.value,
+            "egress": list(dict.fromkeys(rules)),
+            "upstream": model if scripted else config.upstream_of(name),
+            "auth": config.auth_of(name),
+            "scripted": scripted,
+        }
+
+    def api(self, spec: Spec) -> Api:
+        """Return the model that the gateway of an agent leads to."""
+        upstream = self._config.gateway.upstream_of(spec.name)
+        credential = self._credentials.own(spec.name) or self._credentials.shared
+        # Another service than Anthropic's may need no credential.
+        if credential or upstream != GatewayConfig().upstream:
+            return Api.GATEWAY
+        return Api.SCRIPTED if self._config.harness.scripted_model_url else Api.NONE
+
+    def has_own_key(self, name: str) -> bool:
+        """Return whether the gateway of `name` has a credential for this agent alone."""
+        return self._credentials.own(name)
 
     def lacks_required_filter(self, spec: Spec) -> bool:
         """Return whether the agent must not run because this host cannot filter its addresses."""
@@ -90,8 +180,8 @@ class EffectiveConfig:
 
     @property
     def shared_credential(self) -> str:
-        """The kind of credentials that all containers get from the host; empty for none."""
-        if (self._layout.credentials / CREDENTIAL).is_file():
+        """The kind of credentials that all gateways have; empty for none."""
+        if self._credentials.shared:
             return "key"
         return "scripted" if self._config.harness.scripted_model_url else ""
 
@@ -102,12 +192,12 @@ class EffectiveConfig:
             "name": spec.name,
             "manager": spec.is_manager,
             "model": spec.model or config.model,
-            "scripted_model_url": config.scripted_model_url,
+            "api": self.api(spec).value,
             "session_idle": config.session_idle,
             "turn_timeout": config.turn_timeout,
             "start_timeout": config.start_timeout,
             "notes_limit": config.notes_limit,
-            "environment": dict(config.environment),
+            "environment": without_proxies(config.environment, spec.network),
             **({"started": spec.started.for_harness()} if spec.started else {}),
             "operator_name": self._config.operator.name,
             "operator_pronouns": self._config.operator.pronouns,

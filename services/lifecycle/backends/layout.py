@@ -38,6 +38,11 @@ class Layout:
         return self.root / "run/hyperhive/agents"
 
     @property
+    def gateway(self) -> Path:
+        """The configuration of the gateway of each agent, as NAME.json."""
+        return self.root / "run/hyperhive/gateway"
+
+    @property
     def web(self) -> Path:
         """The directories in which the harnesses serve what their agents do.
 

@@ -13,6 +13,7 @@ from services.config import Config
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Spec, UnitStatus
 from services.lifecycle.agents.network import filter_unit, refusal
+from services.lifecycle.backends import unit_files
 from services.lifecycle.backends.backend import Reconciled, Watcher
 from services.lifecycle.backends.builds import Builds
 from services.lifecycle.backends.container_files import ContainerFiles
@@ -20,14 +21,16 @@ from services.lifecycle.backends.effective_config import EffectiveConfig
 from services.lifecycle.backends.layout import Layout, container_unit
 from services.lifecycle.host import cgroup
 from services.lifecycle.host.addresses import HostAddresses
+from services.lifecycle.host.credential_files import CredentialFiles
 from services.lifecycle.host.in_use import listening_ports, used_uids
 from services.lifecycle.host.journal import Journal
+from services.lifecycle.host.name_servers import NameServers
 from services.lifecycle.host.shared import Shortage, shortages
 from services.lifecycle.host.systemd import Systemd
 from services.tasks import Tasks
 from wire import names
 from wire.errors import Conflict, HiveError, Unavailable
-from wire.records.lifecycle import Network, Resources, Usage
+from wire.records.lifecycle import Network, NetworkMode, Resources, Usage
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +63,11 @@ class Nspawn:
         self._journal = Journal()
         self._builds = Builds(systemd, self._journal, self._layout)
         self._addresses = addresses or HostAddresses()
-        self._config = EffectiveConfig(config, self._builds, self._layout, self._addresses)
+        self._name_servers = NameServers(self._layout.root)
+        self._credentials = CredentialFiles(self._layout.credentials)
+        self._config = EffectiveConfig(
+            config, self._builds, self._layout, self._addresses, self._credentials
+        )
         self._files = ContainerFiles(self._layout, self._config, self._builds, prefix)
         self._names: dict[str, str] = {}
         self._watcher: Watcher = lambda name, status: None
@@ -83,12 +90,16 @@ class Nspawn:
             log.error("this host does not filter addresses: agents can reach all of them")
 
     async def watch_network(self, changed: Callable[[], None]) -> None:
-        """Read the addresses of the host, and follow their changes."""
+        """Read the addresses, name servers and credentials of the host; follow their changes."""
         await self._addresses.start(changed)
+        self._name_servers.start(changed)
+        self._credentials.start(changed)
 
     def stop_watching(self) -> None:
-        """Stop following the addresses of the host."""
+        """Stop following the host."""
         self._addresses.stop()
+        self._name_servers.stop()
+        self._credentials.stop()
 
     def used_uids(self) -> list[range]:
         """Return the uids that /etc gives to accounts and to their user namespaces."""
@@ -181,10 +192,10 @@ class Nspawn:
         changes: list[str] = []
         await self._write(spec, changes)
         changes += await asyncio.to_thread(self._files.restore_owners, spec)
-        deaf = running and not await self._listens(spec.name)
+        deaf = await self._deaf(spec) if running else ""
         if deaf:
-            changes.append(f"{names.socket_unit(spec.name)} did not listen")
-        return Reconciled(changes, restart=deaf)
+            changes.append(f"{deaf} did not listen")
+        return Reconciled(changes, restart=bool(deaf))
 
     async def _write(self, spec: Spec, changes: list[str]) -> None:
         await self._load_filter(spec)
@@ -198,10 +209,14 @@ class Nspawn:
         if unit := filter_unit(self._config.network(spec)):
             await self._systemd.start(unit, SLACK)
 
-    async def _listens(self, name: str) -> bool:
-        """Return whether the agent's socket exists and systemd listens on it."""
-        unit = names.socket_unit(name)
-        return self._files.has_socket(name) and await self._systemd.active_state(unit) == "active"
+    async def _deaf(self, spec: Spec) -> str:
+        """Return a socket unit of the agent that does not listen, or whose socket is gone."""
+        sockets = zip(unit_files.SOCKETS, unit_files.socket_units(spec), strict=False)
+        for socket, unit in sockets:
+            listens = await self._systemd.active_state(unit) == "active"
+            if not (listens and self._files.has_socket(spec.name, socket)):
+                return unit
+        return ""
 
     # The deployed configuration
 
@@ -223,6 +238,10 @@ class Nspawn:
         """Look for the operator's key, and for a scripted model."""
         return self._config.shared_credential
 
+    def has_own_credential(self, name: str) -> bool:
+        """Look for a key of the agent alone."""
+        return self._config.has_own_key(name)
+
     def resources(self, spec: Spec) -> Resources:
         """Return the limits from all configurations together."""
         return self._config.resources(spec)
@@ -230,6 +249,10 @@ class Nspawn:
     def network(self, spec: Spec) -> Network:
         """Return the filter from all configurations together."""
         return self._config.network(spec)
+
+    def network_mode(self, spec: Spec) -> NetworkMode:
+        """Return the network from all configurations together."""
+        return self._config.mode(spec)
 
     async def limit(self, spec: Spec) -> None:
         """Write the limits for the next start; apply them to a running container."""
@@ -239,6 +262,7 @@ class Nspawn:
             with contextlib.suppress(Conflict):
                 await self._write(spec, [])
         async with self._writing[spec.name]:  # a job may be writing older addresses
+            await asyncio.to_thread(self._files.write_running, spec)
             changed = await asyncio.to_thread(self._files.write_drop_in, spec, [])
         if changed:
             await self._systemd.reload()
@@ -305,7 +329,7 @@ class Nspawn:
         await self._systemd.set_properties(container_unit(spec.name), limits)
 
     async def stop(self, name: str) -> None:
-        """Stop the container, then its socket and its endpoint."""
+        """Stop the container, then its sockets, its endpoint and its gateway."""
         unit = container_unit(name)
         starting = await self._systemd.active_state(unit) == "activating"
         if starting:
@@ -316,12 +340,13 @@ class Nspawn:
         await self._systemd.stop(unit, self._stop_timeout)
         if starting:
             await self._systemd.reset_failed(unit)  # the failure is the kill above
-        for unit in (names.socket_unit(name), names.endpoint_unit(name)):
-            await self._systemd.stop(unit, self._stop_timeout)
+        _container, *others = self._all_units(name)
+        await asyncio.gather(*(self._systemd.stop(unit, self._stop_timeout) for unit in others))
 
     async def stop_endpoint(self, name: str) -> None:
-        """Order the endpoint to stop: its container was powered off."""
+        """Order the endpoint and the gateway to stop: their container was powered off."""
         await self._systemd.order_stop(names.endpoint_unit(name))
+        await self._systemd.order_stop(names.gateway_unit(name))
 
     async def stop_restarting(self, name: str) -> None:
         """Order the container to stop, which keeps systemd from starting it again."""
@@ -346,4 +371,11 @@ class Nspawn:
 
     @staticmethod
     def _all_units(name: str) -> tuple[str, ...]:
-        return container_unit(name), names.socket_unit(name), names.endpoint_unit(name)
+        return (
+            container_unit(name),
+            names.socket_unit(name),
+            names.api_socket_unit(name),
+            names.proxy_socket_unit(name),
+            names.endpoint_unit(name),
+            names.gateway_unit(name),
+        )

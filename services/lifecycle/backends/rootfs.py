@@ -5,12 +5,12 @@ read-only: root of the host never opens a path that an agent can change.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from services.lifecycle.agents.agent import Spec
-from services.lifecycle.backends import image
+from services.lifecycle.backends import container_network, image
 from services.lifecycle.files.nofollow import Directory
 from services.lifecycle.host import settings
 
@@ -72,6 +72,9 @@ RuntimeMaxUse=16M
 """
 """The container's own journal may not take a large part of its disk, or of the host's."""
 
+UNITS: Final = "share/hyperhive/container"
+"""The directory with the unit files of containers, below that in which Hyperhive is installed."""
+
 MASKED: Final = (
     # It would create the host's accounts, and fails at the second boot: passwd is rewritten then.
     "systemd-sysusers.service",
@@ -110,7 +113,8 @@ def write_etc(
     etc: Directory,
     spec: Spec,
     harness: Mapping[str, object],
-    units: Path,
+    ports: Iterable[int],
+    prefix: Path,
     source: Path,
     host: Path,
 ) -> None:
@@ -120,7 +124,9 @@ def write_etc(
         etc: the directory, which belongs to root.
         spec: the container.
         harness: the content of harness.json.
-        units: the directory with the unit files of the container's own systemd.
+        ports: the ports of the container's loopback that the operator may reach.
+        prefix: the directory in which Hyperhive is installed, with the unit files of the
+            container's own systemd.
         source: the tree that the container's /usr comes from.
         host: the root directory of the host; differs from / only in tests.
     """
@@ -132,7 +138,9 @@ def write_etc(
     etc.link("mtab", "../proc/self/mounts")
     etc.write("hostname", f"{spec.name}\n")
     etc.write("hosts", HOSTS.format(name=spec.name))
-    etc.write("gitconfig", GITCONFIG.format(name=spec.name) + (TRUSTING if spec.is_manager else ""))
+    network = container_network.gitconfig(spec.network)
+    trusting = TRUSTING if spec.is_manager else ""
+    etc.write("gitconfig", GITCONFIG.format(name=spec.name) + network + trusting)
     # The host's own id would keep the journal from being linked; the agent need not know it.
     etc.write("machine-id", f"{spec.machine_id}\n")
     write_harness(etc, harness)
@@ -155,9 +163,12 @@ def write_etc(
     with etc.directory("systemd") as systemd, systemd.directory("system") as system:
         for name in MASKED:
             system.link(name, "/dev/null")
+        units = prefix / UNITS
         for unit in sorted(units.iterdir()) if units.is_dir() else ():
             if unit.is_file():
                 system.write(unit.name, unit.read_text())
+    names = settings.resolv_conf(host)
+    container_network.write(etc, spec.network, ports, names, str(prefix))
     _follow_host(etc, host)
     for path, is_directory in image.mount_points(source):
         _make_mount_point(etc, path.split("/")[2:], is_directory)
@@ -170,7 +181,6 @@ def write_harness(etc: Directory, harness: Mapping[str, object]) -> None:
 
 
 def _follow_host(etc: Directory, host: Path) -> None:
-    etc.write("resolv.conf", settings.resolv_conf(host))
     if zone := settings.time_zone(host):
         etc.link("localtime", f"../usr/share/zoneinfo/{zone}")
     else:

@@ -13,10 +13,9 @@ from services.lifecycle.backends import confinement
 from services.lifecycle.backends.data import WEB, WRITABLE
 from services.nameservers import PROGRAMS
 from wire import names
-from wire.records.lifecycle import Network, Resources
+from wire.records.lifecycle import Network, NetworkMode, Resources
 
 DROP_IN: Final = "50-hyperhive.conf"
-CREDENTIAL: Final = "anthropic_api_key"
 
 DROPPED: Final = (
     "CAP_AUDIT_CONTROL",
@@ -49,6 +48,18 @@ class Limits:
     resources: Resources
 
 
+SOCKETS: Final = ("mcp.sock", "api.sock", "proxy.sock")
+"""The sockets of the units of `socket_units`, in their order."""
+
+
+def socket_units(spec: Spec) -> tuple[str, ...]:
+    """Return the units that listen on the sockets of a container."""
+    units = (names.socket_unit(spec.name), names.api_socket_unit(spec.name))
+    if spec.network is NetworkMode.GATEWAY:
+        return (*units, names.proxy_socket_unit(spec.name))
+    return units
+
+
 def settings(
     spec: Spec,
     confined: Iterable[str],
@@ -74,6 +85,7 @@ def settings(
         f"BindReadOnly={git}/applied:/applied",
         f"BindReadOnly={git}/meta:/meta",
     )
+    host = spec.network is NetworkMode.HOST
     lines = [
         "# Written by hive-lifecycle; changed by hand it is overwritten at the next start.",
         "[Exec]",
@@ -108,6 +120,8 @@ def settings(
         *(repositories if spec.is_manager else ()),
         "",
         "[Network]",
+        # A namespace of its own, which belongs to the user namespace, and has a loopback only.
+        f"Private={'no' if host else 'yes'}",
         "VirtualEthernet=no",
         "",
     ]
@@ -117,7 +131,6 @@ def settings(
 def drop_in(
     spec: Spec,
     limits: Limits,
-    credential: str | None,
     packages: Path | None,
     writable: Iterable[Path],
     mover: str | None = None,
@@ -127,28 +140,26 @@ def drop_in(
     Args:
         spec: the container.
         limits: its limits.
-        credential: the file of the API key, if any.
         packages: builds/NAME/COMMIT/usr, if it is laid over /usr.
         writable: the directories of the host that the container may write.
         mover: the command that moves files out of the root of an earlier version, if there is one.
     """
     # The user of the build could put a link there later, and nspawn would follow it.
     built = (packages, packages.parent, packages.parent.parent) if packages else ()
-    socket, endpoint = names.socket_unit(spec.name), names.endpoint_unit(spec.name)
+    served = f"{names.endpoint_unit(spec.name)} {names.gateway_unit(spec.name)}"
     # Without its filter the container must not start.
-    required = " ".join(filter(None, (socket, filter_unit(limits.network))))
+    needed = (*socket_units(spec), filter_unit(limits.network))
+    required = " ".join(filter(None, needed))
     command = "systemd-nspawn --quiet --keep-unit --settings=override --machine=%i"
-    if credential:
-        command += f" --load-credential={CREDENTIAL}:{credential}"
     lines = [
         "# Written by hive-lifecycle; changed by hand it is overwritten at the next start.",
         "[Unit]",
         f"Description=Hyperhive: the container of {spec.name}",
         f"Requires={required}",
-        # The endpoint stops with the container, but after it: through the endpoint the harness
-        # releases the messages that it has leased.
-        f"PropagatesStopTo={endpoint}",
-        f"After={required} {endpoint}",
+        # The endpoint and the gateway stop with the container, but after it: through the endpoint
+        # the harness releases the messages that it has leased.
+        f"PropagatesStopTo={served}",
+        f"After={required} {served}",
         # Give up after five crashes in a minute.
         "StartLimitIntervalSec=60",
         "StartLimitBurst=5",

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from services.lifecycle.agents.agent import Agent
+from services.lifecycle.agents.budgets import Budgets
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.agents.start import SYSTEM, WAKE, Start
 from services.lifecycle.backends.backend import Backend
@@ -42,8 +44,10 @@ class Containers:
         monitor: Monitor,
         disk: DiskWatch,
         broker: Broker,
+        budgets: Budgets,
     ) -> None:
         self._broker = broker
+        self._budgets = budgets
         self._roster = roster
         self._backend = backend
         self._monitor = monitor
@@ -86,8 +90,9 @@ class Containers:
         with waiting(job):
             await self._backend.build(agent.spec, job.number)
         self._note_start(job)
-        step(f"{agent.name}: writing the files")
-        await self._backend.configure(agent.spec)
+        # From here on systemd starts the container with this network, also after a crash.
+        self._roster.set_network(agent.name, self._backend.network_mode(agent.spec))
+        await self.write(agent)
         try:
             await self._broker.limit_attempts(
                 agent.name, self._backend.configuration(agent.spec).max_attempts
@@ -96,6 +101,15 @@ class Containers:
             # A broker that starts is told anyway.
             step(f"{agent.name}: the limit of attempts was not set: {error}")
         self._roster.mark_current(agent.name)
+
+    async def write(self, agent: Agent) -> None:
+        """Write the files of a container, for its present network.
+
+        A container that runs takes over the keys of agent.toml that apply at once.
+        """
+        step(f"{agent.name}: writing the files")
+        await self._backend.configure(agent.spec)
+        await self._budgets.set(agent.name)
 
     def _note_start(self, job: Job) -> None:
         """Note the start that the agent is told of. It knows of its first one."""

@@ -3,9 +3,16 @@
     build -> end of the turn -> switch -> stop -> start
                                    |_______|_______|_ fails: switch back, stop and start again
 
+A configuration that differs only in keys that apply to a running container is laid under it, and
+neither its turn nor its container ends for it:
+
+    build -> switch
+
 The agent is unaffected until the switch. Everything that the way back needs is stored with the
 job before the step that makes it necessary.
 """
+
+from dataclasses import replace
 
 from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.roster import Roster
@@ -26,6 +33,8 @@ class DeploySteps:
         former: the commit before; stored at the switch, like `runs` and `ran`.
         runs: whether the container is to run with the new commit.
         ran: whether the container ran with the former commit.
+        live: whether the container goes on with the new commit.
+        kept_host: whether the container kept the host's network before.
         down: the container was stopped.
         failed: the reason to go back.
     """
@@ -55,7 +64,11 @@ class DeploySteps:
             # should run may be down after a reboot in the middle of the job.
             runs = (agent.enabled and not agent.asleep) or _runs(agent)
             ran = runs and agent.state is not AgentState.FAILED
-            self._keep(job, former=agent.spec.commit, ran=ran, runs=runs)
+            live = _runs(agent) and self._applies_at_once(agent, commit)
+            kept_host = agent.spec.keeps_host
+            self._keep(
+                job, former=agent.spec.commit, ran=ran, runs=runs, live=live, kept_host=kept_host
+            )
         try:
             if "failed" not in kept:
                 await self._switch(job, commit)
@@ -91,7 +104,8 @@ class DeploySteps:
                 await self._containers.raise_if_host_stops()
                 await self._restart_after_boot(job)
                 raise
-            if not job.arguments.get("now"):
+            at_once = _runs(agent) and self._applies_at_once(agent, commit)
+            if not job.arguments.get("now") and not at_once:
                 await self._turns.ended(agent, lambda: bool(job.arguments["now"]), step)
 
     async def _restart_after_boot(self, job: Job) -> None:
@@ -101,6 +115,9 @@ class DeploySteps:
 
     async def _switch(self, job: Job, commit: str) -> None:
         self._roster.set_commit(job.agent, commit)
+        if job.arguments.get("live"):
+            await self._containers.write(self._roster.agent(job.agent))
+            return
         if not job.arguments["runs"]:
             await self._containers.prepare(job)
             return
@@ -108,6 +125,14 @@ class DeploySteps:
             await self._containers.stop(job)
             self._keep(job, down=True)
         await self._containers.start(job)
+
+    def _applies_at_once(self, agent: Agent, commit: str) -> bool:
+        """Return whether the container can go on with the configuration at `commit`."""
+        before, after = agent.spec, replace(agent.spec_at(commit), keeps_host=False)
+        if self._backend.network_mode(after) is not before.network:
+            return False
+        now = self._backend.configuration(before)
+        return now.differs_live(self._backend.configuration(after))
 
     async def _go_back(self, job: Job) -> str:
         """Restore the former configuration; return the outcome in words."""
@@ -121,7 +146,11 @@ class DeploySteps:
         return f"{failed} Its previous configuration was restored."
 
     async def _restore(self, job: Job) -> None:
-        self._roster.set_commit(job.agent, str(job.arguments["former"]))
+        kept = bool(job.arguments.get("kept_host"))
+        self._roster.set_commit(job.agent, str(job.arguments["former"]), keeps_host=kept)
+        if job.arguments.get("live"):
+            await self._containers.write(self._roster.agent(job.agent))
+            return
         if job.arguments["runs"]:
             await self._containers.stop(job)
         if job.arguments["ran"]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from services.deliverer import Deliverer
 from services.lifecycle.agents.agent import Agent
+from services.lifecycle.agents.budgets import Budgets
 from services.lifecycle.agents.record import Phase, Record
 from services.lifecycle.agents.roster import Roster
 from services.lifecycle.backends.backend import Backend
@@ -49,15 +50,17 @@ class Steps:
         auto_sleep: AutoSleep,
         disk: DiskWatch,
         turns: Turns,
+        budgets: Budgets,
     ) -> None:
         self._roster = roster
         self._backend = backend
         self._broker = broker
+        self._budgets = budgets
         self._deliverer = deliverer
         self._auto_sleep = auto_sleep
         # However many agents are stale, all but one keep working.
         self._one_update = asyncio.Lock()
-        self._containers = Containers(roster, backend, monitor, disk, broker)
+        self._containers = Containers(roster, backend, monitor, disk, broker, budgets)
         self.deploys = DeploySteps(roster, backend, self._containers, turns)
         self.by_verb: Mapping[JobVerb, tuple[Work, Work]] = {
             JobVerb.SPAWN: (self._spawn, self._undo_spawn),
@@ -174,6 +177,7 @@ class Steps:
         await self._backend.destroy(record.spec, purge=purge)
         await self._broker.unregister(record.name)
         await self._auto_sleep.forget(record.name)
+        await self._budgets.drop(record.name)
         await self._roster.remove(record.name)
         if purge:
             self._roster.forget(record.name)

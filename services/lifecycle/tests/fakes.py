@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from services.agentfile import AgentFile
-from services.config import ResourceLimits
+from services.config import BudgetLimits, ResourceLimits
 from services.lifecycle.agents import resources
 from services.lifecycle.agents.agent import Agent, Spec, UnitStatus
 from services.lifecycle.agents.start import Start
@@ -16,7 +16,7 @@ from services.lifecycle.notices.crash import Crash
 from services.lifecycle.notices.notice import Notice
 from wire.errors import Conflict, HiveError, NotFound, Unavailable
 from wire.records.broker import Hold, HoldKind, HoldsChanged
-from wire.records.lifecycle import JobResult, Network, Resources, Usage
+from wire.records.lifecycle import JobResult, Network, NetworkMode, Resources, Usage
 
 
 class FakeBackend:
@@ -50,6 +50,9 @@ class FakeBackend:
         self.measured: list[str] = []
         self.disk_max: int | None = None
         self.shared = "key"
+        self.own_keys: set[str] = set()
+        self.mode = NetworkMode.GATEWAY
+        self.modes: dict[str, NetworkMode] = {}
         self.started: dict[str, Start | None] = {}
         self.short: list[Shortage] = []
         self.network_changed: Callable[[], None] = lambda: None
@@ -126,6 +129,7 @@ class FakeBackend:
         await self._called("configure", spec.name)
         self.started[spec.name] = spec.started
         self.laid[spec.name] = spec.commit
+        self.modes[spec.name] = spec.network
         await self._did()
 
     async def write_started(self, spec: Spec) -> None:
@@ -139,12 +143,20 @@ class FakeBackend:
     def shared_credential(self) -> str:
         return self.shared
 
+    def has_own_credential(self, name: str) -> bool:
+        return name in self.own_keys
+
+    def network_mode(self, spec: Spec) -> NetworkMode:
+        if spec.keeps_host:
+            return NetworkMode.HOST
+        return NetworkMode(self.configuration(spec).network or self.mode)
+
     def resources(self, spec: Spec) -> Resources:
         limits = ResourceLimits(tasks_max=4096, disk_max=self.disk_max)
         return resources.effective(limits, spec.resources)
 
     def network(self, spec: Spec) -> Network:
-        return Network(["any"], ["192.0.2.7"], [], filtered=True)
+        return Network(["any"], ["192.0.2.7"], [], filtered=True, mode=spec.network)
 
     async def limit(self, spec: Spec) -> None:
         await self._called("limit", spec.name)
@@ -307,6 +319,19 @@ class FakeBroker:
         if self.error:
             self.tried.set()
             raise self.error
+
+
+class FakeLedger:
+    """A ledger that may be down."""
+
+    def __init__(self) -> None:
+        self.budgets: dict[str, BudgetLimits] = {}
+        self.error: HiveError | None = None
+
+    async def set_budget(self, name: str, limits: BudgetLimits) -> None:
+        if self.error:
+            raise self.error
+        self.budgets[name] = limits
 
 
 class Diary:

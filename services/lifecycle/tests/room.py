@@ -10,7 +10,7 @@ from services.lifecycle.agents.agent import Agent
 from services.lifecycle.agents.record import Record
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.store import Store
-from services.lifecycle.tests.fakes import Diary, FakeBackend, FakeBroker
+from services.lifecycle.tests.fakes import Diary, FakeBackend, FakeBroker, FakeLedger
 from wire.records.lifecycle import AgentState, JobResult, JobVerb, SpawnOptions
 
 DONE = (JobResult.DONE, "")
@@ -22,6 +22,7 @@ class Room:
     def __init__(self, folder: Path) -> None:
         self.backend = FakeBackend()
         self.broker = FakeBroker()
+        self.ledger = FakeLedger()
         self.broker.agents.add("manager")
         self.version = "1"
         self.settings = LifecycleConfig(create_manager=False)
@@ -31,7 +32,13 @@ class Room:
         self.diary = Diary()
         self.store = Store(self._file)
         self.parts = compose(
-            self.store, self.backend, self.broker, self.diary, self.settings, self.version
+            self.store,
+            self.backend,
+            self.broker,
+            self.ledger,
+            self.diary,
+            self.settings,
+            self.version,
         )
         self.orders, self.jobs = self.parts.orders, self.parts.jobs
         self.harnesses = self.parts.harnesses

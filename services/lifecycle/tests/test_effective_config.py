@@ -39,7 +39,7 @@ class Quiet:
 def layout(tmp_path: Path) -> Layout:
     layout = Layout(tmp_path)
     names = ("machines", "settings", "units", "data", "sockets", "web", "git", "builds", "orders")
-    for folder in names:
+    for folder in (*names, "gateway"):
         getattr(layout, folder).mkdir(parents=True)
     return layout
 

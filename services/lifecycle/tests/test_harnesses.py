@@ -55,7 +55,7 @@ async def test_a_refused_api_key_is_told_with_its_own_remedy(room: Room) -> None
     room.harnesses.report(agent("alice"), "alice", report)
     await room.told(3)
     body = room.broker.sent[-1].body
-    assert "/etc/hyperhive/credentials/anthropic_api_key, then `hivectl restart alice`" in body
+    assert "`hivectl credentials set` for all agents" in body
     assert "hivectl login" not in body
     [alice] = room.agents
     assert alice.credential == "key"

@@ -16,7 +16,7 @@ from services.lifecycle.interface import BusObserver
 from services.lifecycle.lifecycle import Lifecycle
 from services.lifecycle.notices.notice import Notice
 from services.lifecycle.store import Store
-from services.lifecycle.tests.fakes import FakeBackend, FakeBroker
+from services.lifecycle.tests.fakes import FakeBackend, FakeBroker, FakeLedger
 from wire import names
 from wire.bus import Bus
 from wire.errors import AccessDenied, InvalidArgument, NotFound, Unavailable
@@ -97,7 +97,7 @@ async def room(
     room, observer = Room(connect, client, principals), BusObserver(server)
     images = {"alice": AgentSettings(image="/srv/small"), "bob": AgentSettings()}
     settings = LifecycleConfig(create_manager=False, agents=images)
-    parts = compose(store, room.backend, FakeBroker(), observer, settings)
+    parts = compose(store, room.backend, FakeBroker(), FakeLedger(), observer, settings)
     observer.attach(parts)
     lifecycle = Lifecycle(parts, store, room.backend, settings, "")
     await lifecycle.start()

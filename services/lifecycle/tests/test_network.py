@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.config import AgentSettings, Config, HarnessConfig, LifecycleConfig
+from services.config import AgentSettings, Config, LifecycleConfig
 from services.lifecycle.agents.agent import Spec
 from services.lifecycle.agents.network import is_unenforced, name_servers, network_of
 from services.lifecycle.backends import unit_files
@@ -63,16 +63,6 @@ def test_an_agents_own_lists_replace_those_of_all(
     open_host = network_of(name, CONFIG, "", (), can_filter=False)
     assert not open_host.filtered
     assert is_unenforced(open_host) == bool(deny)
-
-
-@pytest.mark.parametrize(
-    ("url", "address"),
-    [("http://127.0.0.9:1", "127.0.0.9"), ("http://localhost", "localhost"), ("http://a.b", None)],
-)
-def test_the_scripted_model_is_always_reached(url: str, address: str | None) -> None:
-    config = Config(harness=HarnessConfig(scripted_model_url=url))
-    allow = network_of("alice", config, "", (), can_filter=True).allow
-    assert allow == ([address] if address else [])
 
 
 def test_the_hosts_own_addresses_are_denied_except_to_those_to_whom_nothing_is() -> None:
@@ -206,7 +196,7 @@ async def test_what_is_opened_has_no_filter(host: Host) -> None:
     limits = unit_files.Limits(
         1, 1, network_of("carol", CONFIG, "", (), can_filter=True), Resources()
     )
-    assert "IPAddress" not in unit_files.drop_in(carol, limits, None, None, [])
+    assert "IPAddress" not in unit_files.drop_in(carol, limits, None, [])
 
 
 async def test_what_runs_obeys_the_configuration_of_a_new_lifecycle(tmp_path: Path) -> None:

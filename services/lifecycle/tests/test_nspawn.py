@@ -50,6 +50,7 @@ class Host:
             "data",
             "sockets",
             "credentials",
+            "gateway",
             "git",
             "web",
         ):
@@ -133,7 +134,7 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
         "name": "alice",
         "manager": False,
         "model": "m",
-        "scripted_model_url": "http://127.0.0.1:7100",
+        "api": "scripted",
         "session_idle": 600,
         "turn_timeout": 1800,
         "start_timeout": 60,
@@ -273,23 +274,24 @@ async def test_a_link_in_place_of_the_proposals_is_replaced(host: Host) -> None:
 async def test_the_drop_in_ties_the_container_to_its_socket(host: Host) -> None:
     await host.backend.configure(ALICE)
     unit, service = host.drop_in()["Unit"], host.drop_in()["Service"]
-    assert unit["Requires"] == "hive-agent@alice.socket"
-    # The endpoint stops with the container, but after it.
-    assert unit["PropagatesStopTo"] == "hive-agent@alice.service"
-    assert unit["After"].split() == ["hive-agent@alice.socket", "hive-agent@alice.service"]
+    sockets = ["hive-agent@alice.socket", "hive-api@alice.socket"]
+    assert unit["Requires"].split() == sockets
+    # The endpoint and the gateway stop with the container, but after it.
+    served = ["hive-agent@alice.service", "hive-gateway@alice.service"]
+    assert unit["PropagatesStopTo"].split() == served
+    assert unit["After"].split() == [*sockets, *served]
     assert service["Slice"] == "hive-agents.slice"
     # The systemd-nspawn of a paused agent sends no keep-alives.
     assert service["WatchdogSec"] == "0"
     assert "UnregisterMachine s %i" in service["ExecStopPost"]
     assert service["OOMScoreAdjust"] == "300"
     assert service["Environment"] == "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"
-    assert "--load-credential" not in service["ExecStart"]
     assert "localhost" in service["IPAddressDeny"].split()
     allowed = service["IPAddressAllow"].split()
     translated = [one for one in allowed if one.startswith("64:ff9b::")]
-    assert translated == ["64:ff9b::7f00:1/128", "64:ff9b::c000:207/128"]
+    assert translated == ["64:ff9b::c000:207/128"]
     rest = [one for one in allowed if one not in translated]
-    assert rest == ["127.0.0.1", "192.0.2.7", "10.1.2.3", "fe80::1"]
+    assert rest == ["192.0.2.7", "10.1.2.3", "fe80::1"]
 
 
 async def test_a_container_is_bounded_in_what_it_leaves_on_the_host(host: Host) -> None:
@@ -301,12 +303,17 @@ async def test_a_container_is_bounded_in_what_it_leaves_on_the_host(host: Host) 
     assert "LimitCORE=0" in (host.layout.settings / "h-alice.nspawn").read_text().splitlines()
 
 
-async def test_an_api_key_is_handed_over_as_a_credential(host: Host) -> None:
-    key = host.layout.credentials / unit_files.CREDENTIAL
+@pytest.mark.parametrize("name", ["anthropic_api_key", "gateway/default", "gateway/agents/alice"])
+async def test_no_container_gets_a_key(host: Host, name: str) -> None:
+    key = host.layout.credentials / name
+    key.parent.mkdir(parents=True, exist_ok=True)
     key.write_text("secret")
     await host.backend.configure(ALICE)
-    assert f"--load-credential=anthropic_api_key:{key}" in host.drop_in()["Service"]["ExecStart"]
-    assert not [p for p in host.layout.data.rglob("*") if p.is_file() and "secret" in p.read_text()]
+    files = [path for path in host.root.rglob("*") if path.is_file() and path != key]
+    assert not [path for path in files if b"secret" in path.read_bytes()]
+    assert "credential" not in host.drop_in()["Service"]["ExecStart"]
+    harness = json.loads((host.layout.data / "alice/etc/hyperhive/harness.json").read_text())
+    assert harness["api"] == "gateway"
 
 
 async def test_systemd_reloads_only_when_a_unit_changed(host: Host) -> None:
@@ -404,7 +411,10 @@ async def test_stop_ends_the_container_before_its_socket(host: Host) -> None:
     assert [c for c in host.manager.calls if c[0] == "StopUnit"] == [
         ("StopUnit", UNIT),
         ("StopUnit", "hive-agent@alice.socket"),
+        ("StopUnit", "hive-api@alice.socket"),
+        ("StopUnit", "hive-proxy@alice.socket"),
         ("StopUnit", "hive-agent@alice.service"),
+        ("StopUnit", "hive-gateway@alice.service"),
     ]
 
 
@@ -424,7 +434,10 @@ async def test_what_has_not_come_up_is_killed_before_it_is_stopped(
 
 async def test_an_endpoint_ends_with_its_container(host: Host) -> None:
     await host.backend.stop_endpoint("alice")
-    assert host.manager.calls == [("StopUnit", "hive-agent@alice.service")]
+    assert host.manager.calls == [
+        ("StopUnit", "hive-agent@alice.service"),
+        ("StopUnit", "hive-gateway@alice.service"),
+    ]
 
 
 async def test_destroy_leaves_only_data(host: Host) -> None:

@@ -32,19 +32,23 @@ LONGEST: Final = 8 * 24 * 3600 * SECOND
 PACE: Final = 10 * SECOND
 """How often a limit of one agent is taken; a later one waits for the agent's next report."""
 
+KEY: Final = "key"
 OWN: Final = "login"
 """The credential that each agent has for itself."""
 
 
-def credential_of(agent: Agent, shared: str) -> str:
+def credential_of(agent: Agent, shared: str, *, own_key: bool = False) -> str:
     """Return a name for the credential of `agent`: agents with the same name share it.
 
     Args:
         agent: the agent.
         shared: the kind of credentials that all agents have unless their harness says otherwise;
             empty if each has its own.
+        own_key: whether the agent has a key of its own.
     """
     kind = agent.credential or shared or OWN
+    if own_key and kind == KEY:
+        return f"{KEY} of {agent.name}"
     return f"{OWN} of {agent.name}" if kind == OWN else kind
 
 

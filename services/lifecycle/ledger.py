@@ -1,0 +1,12 @@
+"""The ledger, as far as lifecycle needs it."""
+
+from typing import Protocol
+
+from services.config import BudgetLimits
+
+
+class Ledger(Protocol):
+    """The operations of the ledger that lifecycle uses."""
+
+    async def set_budget(self, name: str, limits: BudgetLimits) -> None:
+        """Set the limits that the deployed agent.toml of `name` has, in place of earlier ones."""
