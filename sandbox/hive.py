@@ -13,12 +13,13 @@ from sandbox import inside, lifecycle
 from sandbox.instance import DEFAULT, REPO, Instance, SandboxError
 
 AGENTS: Final = ("manager", "alice", "bob")
-MODEL_HOST: Final = "127.0.0.100"
-"""A loopback address that only the model uses, so that containers reach only the model."""
+MODEL_HOST: Final = "127.0.0.1"
+"""The address of the model. Only gateways reach it: containers have a loopback of their own."""
 
 _UNITS: Final = "/etc/systemd/system"
 _CHECKOUT: Final = "/run/hive-model"
-_KEY: Final = "/etc/hyperhive/credentials/anthropic_api_key"
+_KEY: Final = "/etc/hyperhive/credentials/gateway/default"
+"""The credential of the gateways. No container sees it."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,10 @@ def greet(instance: Instance, ports: Ports) -> None:
 def _configure(instance: Instance, ports: Ports) -> None:
     key = os.environ.get("ANTHROPIC_API_KEY", "")
     url = f"http://{MODEL_HOST}:{ports.model}"
-    settings = f'[harness]\nscripted_model_url = "{url}"\n\n'
-    settings += f'[lifecycle]\nnetwork_allow = ["{MODEL_HOST}"]\n'
+    model = "" if key else f'[harness]\nscripted_model_url = "{url}"\n\n'
     # The command line names the agents, and `_ensure_agent` restarts them.
-    agents = "create_manager = false\nauto_update = false\n"
-    text = f"[lifecycle]\n{agents}" if key else settings + agents
-    _write(instance, "/etc/hyperhive/hyperhive.toml", text)
+    agents = "[lifecycle]\ncreate_manager = false\nauto_update = false\n"
+    _write(instance, "/etc/hyperhive/hyperhive.toml", model + agents)
     if key:
         _write(instance, _KEY, key, mode="0600")
     _write(instance, f"{_UNITS}/hive-model.service", _text("hive-model.service"))
