@@ -73,7 +73,7 @@ class Harness:
             "NOTIFY_SOCKET": str(self.root / "notify"),
             "WATCHDOG_USEC": "2000000",
             # As in a container: what goes to the model does not go there.
-            **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9"),
+            **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:7"),
             "NO_PROXY": "localhost,127.0.0.1,::1",
             "NODE_USE_ENV_PROXY": "1",
         }
