@@ -5,13 +5,14 @@ from contextlib import suppress
 
 from services.dashboard.clients.feed import Feed
 from services.dashboard.clients.services import ExplainingCaller, agent_path
+from services.dashboard.state.rows import egress_rule
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
 from wire.clients.client import Client
 from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import LOGIN_SECONDS, AgentClient, LifecycleClient
 from wire.errors import Conflict, HiveError, NotFound
-from wire.records.approvals import ApprovalOptions, Change
+from wire.records.approvals import NO_JOB, ApprovalOptions, Change
 from wire.records.broker import (
     ALLOW_ALWAYS,
     MessageFilter,
@@ -20,6 +21,7 @@ from wire.records.broker import (
     QuestionState,
     SendOptions,
 )
+from wire.records.ledger import EgressDecision
 from wire.records.lifecycle import CancelOptions
 from wire.text.login_pages import UnknownPageError, known_page, without_addresses
 
@@ -34,11 +36,12 @@ class OperatorActions:
         self._caller = caller
         self._broker = BrokerClient(caller)
         self._approvals = ApprovalsClient(caller)
+        self._ledger = LedgerClient(caller)
         self._services: dict[str, Client] = {
             "broker": self._broker,
             "lifecycle": LifecycleClient(caller),
             "approvals": self._approvals,
-            "ledger": LedgerClient(caller),
+            "ledger": self._ledger,
         }
         self._feeds = {feed.service: feed for feed in feeds}
 
@@ -81,6 +84,26 @@ class OperatorActions:
                 why = f"Question {question}: the operator always allows {found.rule}."
                 await self._approvals.allow_tool(found.asker, found.rule, why)
         await self._broker.answer(question, answer)
+
+    async def answer_egress(self, name: str, host: str, port: int, answer: str) -> str:
+        """Answer about a host that was refused to an agent; return a sentence about the outcome.
+
+        Args:
+            name: the agent.
+            host: a name or an address.
+            port: the port.
+            answer: once, always or deny.
+        """
+        agent_path(name)
+        if answer != "always":
+            await self._ledger.decide_egress(name, host, port, EgressDecision(answer))
+            return "Denied." if answer == "deny" else "The next connection is allowed."
+        rule = egress_rule(host, port)
+        why = f"The operator always allows {rule}."
+        allowed = await self._approvals.allow_egress(name, rule, why)
+        if allowed.job == NO_JOB:
+            return f"Request {allowed.request} allows it, and waits for your approval."
+        return f"Request {allowed.request} allows it, and is deployed now."
 
     async def change_agent(self, name: str, verb: str) -> None:
         """Begin to start, kill or restart an agent."""

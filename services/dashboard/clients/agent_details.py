@@ -6,19 +6,22 @@ from typing import Final
 
 from services.dashboard.clients.services import ExplainingCaller, agent_path, no_such_agent
 from services.dashboard.state import shown
-from services.dashboard.state.rows import amounts, deploy_row, message_row, question_row
+from services.dashboard.state.rows import amounts, deploy_row, egress_row, message_row, question_row
 from services.dashboard.state.tables import Json
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
+from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import AgentClient
 from wire.errors import NotFound
 from wire.records.broker import MessageFilter, QuestionFilter
+from wire.records.ledger import EgressFilter
 from wire.records.lifecycle import AgentState
 
 MESSAGES: Final = 50
 QUESTIONS: Final = 20
 DEPLOYS: Final = 20
 LOG_LINES: Final = 100
+HOSTS: Final = 200
 
 
 class AgentDetails:
@@ -28,12 +31,14 @@ class AgentDetails:
         self._caller = caller
         self._broker = BrokerClient(caller)
         self._approvals = ApprovalsClient(caller)
+        self._ledger = LedgerClient(caller)
         self._parts: Mapping[str, Callable[[str], Awaitable[Json]]] = {
             "messages": self._messages,
             "questions": self._questions,
             "deploys": self._deploys,
             "usage": self._usage,
             "logs": self._logs,
+            "egress": self._egress,
         }
 
     async def part(self, name: str, part: str) -> Json:
@@ -41,7 +46,7 @@ class AgentDetails:
 
         Args:
             name: the agent.
-            part: messages, questions, deploys, usage or logs.
+            part: messages, questions, deploys, usage, logs or egress.
         """
         agent_path(name)
         return await self._parts[part](name)
@@ -78,6 +83,11 @@ class AgentDetails:
         """Return the agent's last lines in the host's journal."""
         with _naming(name):
             return shown.messages(await self._agent(name).get_logs(LOG_LINES))
+
+    async def _egress(self, name: str) -> Json:
+        """Return the hosts that the agent has reached or was refused, the last used one first."""
+        found = await self._ledger.list_egress(EgressFilter(agent=name), HOSTS)
+        return [egress_row(entry) for entry in found]
 
     def _agent(self, name: str) -> AgentClient:
         return AgentClient(self._caller, agent_path(name))

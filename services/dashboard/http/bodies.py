@@ -1,6 +1,6 @@
 """The JSON bodies of requests, each checked against its shape."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -56,6 +56,14 @@ class Answer(Body):
     """The answer to a question; the broker checks whether it fits the question."""
 
     answer: list[str] = Field(min_length=1, max_length=100)
+
+
+class EgressAnswer(Body):
+    """The answer about a host that was refused to an agent; the ledger checks whether it was."""
+
+    host: str = Field(min_length=1, max_length=253)
+    port: int = Field(ge=1, le=65535)
+    answer: Literal["once", "always", "deny"]
 
 
 class Cancel(Body):

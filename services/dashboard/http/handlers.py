@@ -26,7 +26,7 @@ TYPES = {
     ".html": "text/html",
 }
 
-PARTS = "messages|questions|deploys|usage|logs"
+PARTS = "messages|questions|deploys|usage|logs|egress"
 
 REFUSALS = {
     Reason.MALFORMED: (400, "InvalidArgument", "This is not a well-formed HTTP/1.1 request."),
@@ -104,6 +104,7 @@ class Handlers:
                 web.post(f"{question}/answer", self.answer),
                 web.get(f"/api/agents/{{name}}/{{part:{PARTS}}}", self.agent_details),
                 web.post("/api/agents/{name}/wake", self.wake),
+                web.post("/api/agents/{name}/egress", self.answer_egress),
                 web.post("/api/agents/{name}/{verb:start|kill|restart}", self.change_agent),
                 web.get(f"{approval}/diff", self.diff),
                 web.post(f"{approval}/approve", self.approve),
@@ -245,6 +246,14 @@ class Handlers:
     async def wake(self, request: web.Request) -> web.Response:
         """Start an agent if it sleeps: somebody has opened its page."""
         return web.json_response({"woken": await self._details.wake(request.match_info["name"])})
+
+    async def answer_egress(self, request: web.Request) -> web.Response:
+        """Answer about a host that was refused to an agent."""
+        body = await bodies.read(request, bodies.EgressAnswer)
+        said = await self._actions.answer_egress(
+            request.match_info["name"], body.host, body.port, body.answer
+        )
+        return web.json_response({"said": said})
 
     async def approve(self, request: web.Request) -> web.Response:
         """Approve a request."""

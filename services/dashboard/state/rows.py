@@ -69,15 +69,14 @@ def egress_row(entry: Egress) -> Row:
     return {
         **entry._asdict(),
         "host": literal(entry.host),
-        "rule": egress_rule(entry),
+        "rule": literal(egress_rule(entry.host, entry.port)),
         "reason": shown.message(entry.reason),
     }
 
 
-def egress_rule(entry: Egress) -> str:
+def egress_rule(host: str, port: int) -> str:
     """Return the narrowest rule that allows a host and port, as agent.toml takes it."""
-    host = f"[{entry.host}]" if ":" in entry.host else entry.host
-    return literal(f"{host}:{entry.port}")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def job_row(agent: str, verb: str) -> Row:

@@ -8,8 +8,10 @@ import { el, keyed, setText, showError } from "./dom.js";
 import { putFacts } from "./agent_facts.js";
 import { Now } from "./agent_now.js";
 import { LoginFlow } from "./login_flow.js";
+import { exhausted, putBudgets } from "./budgets.js";
 import { putCharts } from "./charts.js";
 import { openMirror } from "./common.js";
+import { putHosts, renderRefused } from "./egress.js";
 import { MessageItems, isUnread } from "./message.js";
 import { guardPresses } from "./press_guard.js";
 import { Prompt } from "./prompt.js";
@@ -67,6 +69,7 @@ const parts = {
   deploys: new Part("deploys", renderDeploys),
   usage: new Part("usage", renderUsage),
   logs: new Part("logs", renderLogs),
+  egress: new Part("egress", renderHosts),
   turns: new Part("turns", renderTurns),
   days: new Part("days", renderDays),
   todo: new Part("todo", renderTodo),
@@ -98,14 +101,16 @@ function changed(tables) {
   const isNew = agent !== before; // rows are replaced, never changed
   shown = agent;
   if (isNew || tables.has("jobs")) renderAgent(agent);
-  else if (tables.has("costs")) renderNow();
+  else if (tables.has("costs") || tables.has("budgets")) renderNow();
   if (tables.has("messages")) renderMessages();
   if (tables.has("questions")) renderQuestions();
+  if (tables.has("egress")) renderWaiting();
   if (wakes) wake(agent);
   if (!agent) return;
   if (!before || tables.size > 1) loadAll(); // the page has just opened, or the connection was lost
   else if (isNew && (agent.state !== before.state || agent.turn_state !== before.turn_state)) load("usage", "logs");
   else if (tables.has("approvals")) load("deploys");
+  if (tables.has("egress")) refreshHosts();
 }
 
 // Wake only a sleeping agent. One that is falling asleep is woken as soon as it sleeps.
@@ -152,6 +157,12 @@ function refreshTurns() {
   else load("days");
 }
 
+// Ask for the hosts again: now, or when their panel is shown.
+function refreshHosts() {
+  if (section("egress").hidden) stale.add("egress");
+  else load("egress");
+}
+
 // The cost of today: the ledger knows that of stopped agents, too.
 function costToday() {
   const { services, costs } = mirror.tables;
@@ -165,7 +176,9 @@ function renderNow() {
   if (!shown) return;
   section("tail-away").classList.toggle("calm", ["stopped", "sleeping"].includes(shown.state));
   const last = parts.turns.value?.find((turn) => turn.ended);
-  now.update(shown, live, last ?? null, costToday());
+  now.update(shown, live, last ?? null, costToday(), exhausted(mirror, name));
+  const budget = section("agent").querySelector("[data-figure=budget]");
+  budget.parentElement.hidden = !putBudgets(budget, mirror, name);
 }
 
 const jobOf = (agent) => mirror.rows("jobs").find((job) => job.agent === agent);
@@ -250,6 +263,18 @@ function renderDeploys(deploys) {
   here.querySelector(".empty").hidden = deploys.length > 0;
 }
 
+function renderWaiting() {
+  const here = section("refused");
+  here.hidden = renderRefused(mirror, here, name) === 0;
+}
+
+function renderHosts(hosts) {
+  const here = section("egress");
+  putHosts(here.querySelector("tbody"), hosts);
+  here.querySelector(".wide-table").hidden = hosts.length === 0;
+  here.querySelector(".empty").hidden = hosts.length > 0;
+}
+
 function renderUsage(usage) {
   const here = section("usage");
   putFacts(here.querySelector("dl"), { usage });
@@ -302,7 +327,7 @@ makeTabs(document.querySelector("[role=tablist]"), (panel) => {
   if (stale.delete(panel)) load(panel);
   if (panel === "messages") scroller.scrollTop = scroller.scrollHeight;
 });
-for (const part of ["usage", "logs"])
+for (const part of ["usage", "logs", "egress"])
   section(part).querySelector(".refresh").addEventListener("click", () => load(part));
 guardPresses();
 mirror.connect();

@@ -15,12 +15,21 @@ const REMEDIES = {
   "harness-away": (name) => ["If this lasts, run ", el("code", {}, `hivectl status ${name}`), " on the hive's host."],
   "rate-limited": () => [el("code", {}, "hivectl lift-limits"), " on the hive's host lets it try again now."],
   error: (name) => ["Run ", el("code", {}, `hivectl status ${name}`), " on the hive's host: it shows the log and a remedy."],
-  held: (name) => [
+  held: (name, _, budget) => budget ? raise(budget) : [
     "Its messages stay queued. ",
     el("code", {}, `hivectl unhold ${name}`),
     " on the hive's host lets it go on; a question to you may be open about it.",
   ],
 };
+
+function raise({ kind, name, period }) {
+  const of = { agent: name, hive: "--hive", credential: `--credential ${name}` }[kind];
+  return [
+    "Answer the question about the budget, or raise it: ",
+    el("code", {}, `hivectl budget ${of} --${period} 10`),
+    " on the hive's host.",
+  ];
+}
 
 function login(name, credential) {
   if (credential === "key")
@@ -81,11 +90,12 @@ export class Now {
    * @param live what the harness says about itself, or null
    * @param turn the last turn that has ended, or null
    * @param cost the cost of today in US dollars, or null
+   * @param budget the budget that is used up and holds the agent, if any
    */
-  update(agent, live, turn, cost) {
+  update(agent, live, turn, cost, budget) {
     this.#age(this.#section.querySelector(".state time"), agent.since);
     this.#age(this.#section.querySelector(".turn time"), agent.turn_since);
-    this.#reason(agent);
+    this.#reason(agent, budget);
     const isUp = !NO_HARNESS.has(agent.turn_state);
     this.#buttons.cancel.disabled = !CANCELLABLE.has(agent.turn_state);
     this.#buttons.compact.disabled = !isUp;
@@ -104,14 +114,14 @@ export class Now {
     for (const [node, since] of this.#ages) setText(node, `for ${age(since)}`);
   }
 
-  #reason(agent) {
+  #reason(agent, budget) {
     const line = this.#section.querySelector(".why");
     const parts = [];
     if (agent.turn_reason && textOf(agent.turn_reason)) parts.push(shown(agent.turn_reason));
     if (agent.turn_until) parts.push(`until ${moment(agent.turn_until)}`);
     if (agent.activity && textOf(agent.activity)) parts.push(shown(agent.activity));
     const nodes = parts.flatMap((part, index) => (index ? [" · ", part] : [part]));
-    const remedy = REMEDIES[agent.turn_state]?.(this.#name, agent) ?? [];
+    const remedy = REMEDIES[agent.turn_state]?.(this.#name, agent, budget) ?? [];
     line.replaceChildren(...nodes);
     if (nodes.length && remedy.length) line.append(/[.!?]$/u.test(line.textContent) ? " " : " · ");
     line.append(...remedy);

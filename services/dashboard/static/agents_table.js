@@ -1,10 +1,12 @@
 // The table of agents: one row each, with buttons.
 
 import { makeButtons, putState, putTurn, updateButtons } from "./agent_controls.js";
+import { makeBudget, renderHiveBudgets, tightest, updateShortBudget } from "./budgets.js";
 import { el, keyed, setText } from "./dom.js";
 
 const section = document.getElementById("agents");
 const table = section.querySelector("table");
+const budgets = section.querySelector(".budgets");
 const empty = section.querySelector(".empty");
 const error = section.querySelector(".error");
 
@@ -34,8 +36,9 @@ export function renderAgents(mirror, writeTo) {
     agents,
     (agent) => agent.name,
     (agent) => makeRow(agent.name, writeTo),
-    (row, agent) => updateRow(row, agent, jobs.get(agent.name)),
+    (row, agent) => updateRow(row, agent, jobs.get(agent.name), tightest(mirror, agent.name)),
   );
+  renderHiveBudgets(mirror, budgets);
 }
 
 function makeRow(name, writeTo) {
@@ -52,6 +55,7 @@ function makeRow(name, writeTo) {
       { scope: "row", role: "rowheader" },
       el("a", { className: "name", href: `/agents/${name}` }, name),
       el("span", { className: "model" }),
+      makeBudget(),
     ),
     cell("state", el("span", { className: "badge" }), el("time")),
     cell("turn", el("span", { className: "badge" }), el("time")),
@@ -59,7 +63,10 @@ function makeRow(name, writeTo) {
   );
 }
 
-function updateRow(row, agent, job) {
+function updateRow(row, agent, job, budget) {
+  const bar = row.querySelector(".budget");
+  if (budget) updateShortBudget(bar, budget);
+  bar.hidden = !budget;
   putState(row.querySelector(".state"), agent, job);
   putTurn(row.querySelector(".turn"), agent);
   setText(row.querySelector(".model"), agent.model || "");

@@ -16,7 +16,7 @@ const LINK = { live: "Live", connecting: "Connecting", lost: "Not connected" };
 const dismissed = new Set();
 
 /** The tables whose changes move the controls below them; agents can change them all the time. */
-const MOVING = new Set(["questions", "approvals", "notices"]);
+const MOVING = new Set(["questions", "approvals", "egress", "notices"]);
 
 /**
  * Return a mirror, not connected yet.

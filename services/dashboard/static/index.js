@@ -5,12 +5,13 @@ import { renderApprovals } from "./approvals.js";
 import { Compose } from "./compose.js";
 import { setText } from "./dom.js";
 import { openMirror } from "./common.js";
+import { renderRefused } from "./egress.js";
 import { Messages } from "./message_flow.js";
 import { guardPresses } from "./press_guard.js";
 import { renderQuestions } from "./questions.js";
 import { plural } from "./text.js";
 
-const waits = { approvals: 0, questions: 0, messages: 0, dead: 0 };
+const waits = { approvals: 0, questions: 0, refused: 0, messages: 0, dead: 0 };
 
 const mirror = openMirror(changed);
 const compose = new Compose(mirror);
@@ -18,8 +19,9 @@ const messages = new Messages(mirror, (message) => compose.answer(message));
 
 function changed(tables) {
   const any = (...names) => names.some((name) => tables.has(name));
-  if (any("agents", "jobs", "services")) renderAgents(mirror, (name) => compose.writeTo(name));
+  if (any("agents", "jobs", "budgets", "services")) renderAgents(mirror, (name) => compose.writeTo(name));
   if (any("questions", "services")) waits.questions = renderQuestions(mirror);
+  if (any("egress", "services")) waits.refused = renderRefused(mirror, document.getElementById("refused"));
   if (any("approvals", "services")) waits.approvals = renderApprovals(mirror);
   if (any("messages", "agents", "services"))
     ({ unread: waits.messages, dead: waits.dead } = messages.render());
@@ -35,6 +37,7 @@ function renderWaiting() {
   };
   show("waiting-approvals", waits.approvals, "approval");
   show("waiting-questions", waits.questions, "question");
+  show("waiting-refused", waits.refused, "refused host");
   show("waiting-messages", waits.messages, "unread message");
   show("waiting-dead", waits.dead, "dead letter");
   const total = Object.values(waits).reduce((sum, count) => sum + count, 0);

@@ -427,7 +427,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 
     @method(allow=OPERATOR)
     async def AllowEgress(self, agent: Str, rule: Str, reason: Str) -> Allowed:
-        if rule == "refused.example":
+        if rule == "refused.example:443":
             raise Conflict("The agent.toml of alice already allows refused.example.")
         self.allowed.append((agent, rule, reason))
         return Allowed(8, names.job_path(2))

@@ -1,0 +1,92 @@
+// Hosts that were refused to agents, with three answers; and the hosts that one agent has reached.
+
+import { post } from "./api.js";
+import { el, keyed, setText, showError } from "./dom.js";
+import { bytes, plural, putText, putTime, textOf } from "./text.js";
+
+const ANSWERS = [
+  { answer: "always", label: "Always allow" },
+  { answer: "once", label: "Allow once" },
+  { answer: "deny", label: "Deny" },
+];
+
+const key = ({ agent, host, port }) => `${agent} ${host} ${port}`;
+
+/**
+ * Render the refused hosts that wait for the operator; return their number.
+ * @param agent only those of this agent
+ */
+export function renderRefused(mirror, section, agent) {
+  const waits = mirror
+    .rows("egress")
+    .filter((entry) => !agent || entry.agent === agent)
+    .sort((a, b) => a.first - b.first || (key(a) < key(b) ? -1 : 1));
+  section.querySelector(".empty").hidden =
+    waits.length > 0 || mirror.tables.services.ledger?.available !== true;
+  keyed(section.querySelector("ul"), waits, key, makeRefused, updateRefused, ({ reason }) => textOf(reason));
+  return waits.length;
+}
+
+function makeRefused(entry) {
+  const reason = el("p", { className: "reason", dir: "auto", hidden: textOf(entry.reason) === "" });
+  putText(reason, entry.reason);
+  const error = el("p", { className: "error", role: "alert", hidden: true });
+  const said = el("p", { className: "by", role: "status", hidden: true });
+  const buttons = ANSWERS.map(({ answer, label }) => {
+    const button = el("button", { type: "button", data: { answer } }, label);
+    button.setAttribute("aria-label", `${label}: ${entry.rule} for ${entry.agent}`);
+    button.addEventListener("click", () => decide(entry, answer, buttons, error, said));
+    return button;
+  });
+  return el(
+    "li",
+    { className: "refused" },
+    el("p", { className: "what" }, el("strong", {}, entry.agent), " was refused ", el("code", {}, entry.rule)),
+    reason,
+    el("p", { className: "by" }, el("span", { className: "times" }), ", last ", el("time")),
+    el("p", { className: "by" }, "Always allow adds ", el("code", {}, entry.rule), ` to egress of ${entry.agent}.`),
+    el("div", { className: "buttons" }, ...buttons),
+    said,
+    error,
+  );
+}
+
+function updateRefused(item, entry) {
+  setText(item.querySelector(".times"), `refused ${plural(entry.refused, "time")}`);
+  putTime(item.querySelector("time"), entry.last);
+}
+
+async function decide({ agent, host, port }, answer, buttons, error, said) {
+  showError(error);
+  for (const button of buttons) button.disabled = true;
+  try {
+    const outcome = await post(`/api/agents/${encodeURIComponent(agent)}/egress`, { host, port, answer });
+    setText(said, outcome.said);
+    said.hidden = false;
+  } catch (failure) {
+    showError(error, failure.message);
+    for (const button of buttons) button.disabled = false;
+  }
+}
+
+/** Fill the table of the hosts that an agent has reached, or was refused. */
+export function putHosts(body, entries) {
+  keyed(body, entries, key, (entry) => {
+    const number = (text) => el("td", { className: "number" }, text);
+    const last = el("time");
+    putTime(last, entry.last);
+    const row = el(
+      "tr",
+      { data: { state: entry.state } },
+      el("th", { scope: "row" }, entry.rule),
+      el("td", {}, entry.state === "none" ? "" : entry.state),
+      number(String(entry.allowed)),
+      number(String(entry.refused)),
+      number(String(entry.failed)),
+      number(bytes(entry.sent)),
+      number(bytes(entry.received)),
+      el("td", {}, last),
+    );
+    return row;
+  });
+}
