@@ -549,7 +549,7 @@ def _hook(value: str) -> str:
     )
 
 
-Event = Literal["approval", "question", "crash", "deploy-failed", "notice"]
+Event = Literal["approval", "question", "crash", "deploy-failed", "budget", "egress", "notice"]
 """The events that a webhook can be told of."""
 
 

@@ -57,7 +57,7 @@ class Ledger1(Interface, name=names.LEDGER):
     async def SetBudget(self, kind: Str, name: Str, limits: Dict) -> None:
         raise Unavailable("Not made yet.")
 
-    @method(allow=OPERATOR)
+    @method(allow=OPERATOR | service("notify"))
     async def ListEgress(self, filter: Dict, limit: UInt32) -> list[Egress]:
         raise Unavailable("Not made yet.")
 

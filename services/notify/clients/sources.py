@@ -3,6 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import ClassVar, Final
 
 from services.config import Event
@@ -11,6 +12,7 @@ from wire import names
 from wire.bus import Bus
 from wire.clients.approvals import ApprovalsClient
 from wire.clients.broker import BrokerClient
+from wire.clients.ledger import LedgerClient
 from wire.records.approvals import Approval, ApprovalFilter, ApprovalResolved, ApprovalState
 from wire.records.broker import (
     Message,
@@ -22,12 +24,18 @@ from wire.records.broker import (
     have_numbers,
 )
 from wire.records.codec import decode
+from wire.records.ledger import Egress, EgressFilter, EgressState
 from wire.signals import Signal
 
 LIMIT: Final = 1000
 """The most items that one answer carries."""
 
-_CRASH: Final = "container-crash"
+_EVENTS: Final[Mapping[str, Event]] = {
+    "container-crash": "crash",
+    "budget-warning": "budget",
+    "budget-exhausted": "budget",
+}
+"""The events of messages by their kinds; all others are notices."""
 _DEAD_LETTER: Final = "dead-letter"
 _OF_DEAD_LETTERS: Final = re.compile(r"\d+ messages? to ([a-z0-9-]+) could not be delivered\.")
 """The beginning of a message of the broker about dead letters; it names their recipient."""
@@ -144,7 +152,7 @@ class Questions(Source):
 
 
 class SystemMessages(Source):
-    """The hive's own messages to the operator: failed containers, missing logins, reminders."""
+    """The hive's own messages to the operator: failed containers, budgets, missing logins."""
 
     name = "messages"
     service = names.BROKER
@@ -159,7 +167,7 @@ class SystemMessages(Source):
 
     @staticmethod
     def _notification(message: Message) -> Notification:
-        event: Event = "crash" if message.kind == _CRASH else "notice"
+        event = _EVENTS.get(message.kind, "notice")
         title = f"{message.kind}: message {message.id} for you"
         # An agent makes dead letters of its messages as often as it likes.
         dead = _OF_DEAD_LETTERS.match(message.body) if message.kind == _DEAD_LETTER else None
@@ -167,9 +175,56 @@ class SystemMessages(Source):
         return Notification.of(event, message.id, title, message.body, message.queued, origin)
 
 
+class RefusedHosts(Source):
+    """The hosts that were refused to agents and wait for the operator's decision."""
+
+    name = "egress"
+    service = names.LEDGER
+    rules = ({"interface": names.LEDGER, "member": "EgressChanged"},)
+
+    def __init__(self) -> None:
+        self._listed: frozenset[int] = frozenset()
+
+    def concerns(self, signal: Signal) -> bool:
+        """Return whether a host waits that was not listed before: a refusal often repeats."""
+        entry = decode(Egress, signal.args[0])
+        return entry.state is EgressState.PENDING and _number(entry) not in self._listed
+
+    async def fetch(self, bus: Bus, after: int) -> list[Notification]:
+        """Return all of them, whatever `after`: their numbers have no order."""
+        wanted = EgressFilter(state=EgressState.PENDING)
+        found = await LedgerClient(bus).list_egress(wanted, LIMIT)
+        self._listed = frozenset(map(_number, found))
+        found.sort(key=lambda entry: entry.first)
+        return [self._notification(entry) for entry in found]
+
+    @staticmethod
+    def _notification(entry: Egress) -> Notification:
+        host = f"[{entry.host}]" if ":" in entry.host else entry.host
+        return Notification.of(
+            "egress",
+            _number(entry),
+            # The host is a word of the agent, which must not leave with `details = false`.
+            f"{entry.agent} was refused a host",
+            f"{host}:{entry.port}\n{entry.reason}",
+            entry.first,
+            entry.agent,
+        )
+
+
+def _number(entry: Egress) -> int:
+    """Return a number for a refused host: the ledger gives it none.
+
+    A host that is refused again after a decision, such as `once`, gets another number.
+    """
+    key = f"{entry.agent} {entry.host} {entry.port} {entry.decided}".encode()
+    return int.from_bytes(blake2b(key, digest_size=6).digest())
+
+
 SOURCES: Final[Sequence[Source]] = (
     PendingRequests(),
     FailedRequests(),
     Questions(),
     SystemMessages(),
+    RefusedHosts(),
 )

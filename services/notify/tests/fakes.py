@@ -1,15 +1,16 @@
-"""Fakes of the broker and approvals, as far as notify calls them."""
+"""Fakes of the broker, approvals and the ledger, as far as notify calls them."""
 
 # ruff: noqa: N802 - D-Bus members are PascalCase
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 from wire import names
 from wire.bus import Bus
 from wire.interface import Interface, method, signal
 from wire.principal import service
-from wire.records import decode
+from wire.records import decode, to_dict
 from wire.records.approvals import Approval, ApprovalFilter, ApprovalKind, ApprovalState
 from wire.records.broker import (
     Message,
@@ -19,11 +20,12 @@ from wire.records.broker import (
     QuestionFilter,
     QuestionState,
 )
+from wire.records.ledger import Egress, EgressFilter, EgressState
 from wire.types import Dict, Str, UInt32, UInt64
 
 NOW = 1_780_000_000_000_000
 NOTIFY = service("notify")
-LISTS = ("messages", "questions", "pending", "failed")
+LISTS = ("messages", "questions", "pending", "failed", "egress")
 
 
 class Looked:
@@ -180,13 +182,43 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     def ApprovalResolved(self, agent: Str, id: UInt64, state: Str) -> None: ...
 
 
+class FakeLedger(Interface, name=names.LEDGER):
+    def __init__(self, looked: Looked) -> None:
+        self.looked = looked
+        self.hosts: list[Egress] = []
+
+    def add(self, agent: str, host: str, **values: Any) -> Egress:
+        """Refuse a host to an agent, without a signal."""
+        known = [entry for entry in self.hosts if entry[:2] == (agent, host)]
+        number = len(self.hosts)
+        first = Egress(agent, host, 443, EgressState.PENDING, NOW + number, NOW + number)
+        entry = (known or [first])[0]._replace(**values)
+        entry = entry._replace(refused=entry.refused + 1)
+        self.hosts = [one for one in self.hosts if one[:2] != (agent, host)] + [entry]
+        return entry
+
+    def refuse(self, agent: str, host: str, **values: Any) -> None:
+        """Refuse a host to an agent, once more."""
+        self.EgressChanged(to_dict(self.add(agent, host, **values)))
+
+    @method(allow=NOTIFY)
+    async def ListEgress(self, filter: Dict, limit: UInt32) -> list[Egress]:
+        await self.looked.at("egress")
+        wanted = decode(EgressFilter, filter)
+        return [one for one in self.hosts if one.state == wanted.state]
+
+    @signal()
+    def EgressChanged(self, host: Dict) -> None: ...
+
+
 class FakeHive:
-    """Both fakes, each on its own connection."""
+    """The fakes, each on its own connection."""
 
     def __init__(self) -> None:
         self.looked = Looked()
         self.broker = FakeBroker(self.looked)
         self.approvals = FakeApprovals(self.looked)
+        self.ledger = FakeLedger(self.looked)
 
     def announce_changes(self) -> None:
         """Emit the signal of each list, though the lists have not changed."""
@@ -194,6 +226,8 @@ class FakeHive:
         self.broker.QuestionAdded("operator", 0, "alice")
         self.approvals.ApprovalAdded("alice", 0, "apply")
         self.approvals.ApprovalResolved("alice", 0, "failed")
+        entry = Egress("alice", "unknown.example", 443, EgressState.PENDING, NOW, NOW)
+        self.ledger.EgressChanged(to_dict(entry))
 
     async def serve_broker(self, bus: Bus) -> None:
         bus.export(names.BROKER_PATH, self.broker)
@@ -202,3 +236,7 @@ class FakeHive:
     async def serve_approvals(self, bus: Bus) -> None:
         bus.export(names.APPROVALS_PATH, self.approvals)
         await bus.own(names.APPROVALS)
+
+    async def serve_ledger(self, bus: Bus) -> None:
+        bus.export(names.LEDGER_PATH, self.ledger)
+        await bus.own(names.LEDGER)

@@ -18,6 +18,7 @@ from wire.bus import Bus
 from wire.fixtures import Connect
 from wire.principal import Kind, Principal
 from wire.records.broker import QuestionState
+from wire.records.ledger import EgressState
 from wire.testing import FixedPrincipals
 
 Start = Callable[[], Awaitable[Process]]
@@ -51,6 +52,7 @@ async def hive(connect: Connect, broker_bus: Bus) -> FakeHive:
     hive = FakeHive()
     await hive.serve_broker(broker_bus)
     await hive.serve_approvals(await connect())
+    await hive.serve_ledger(await connect())
     return hive
 
 
@@ -133,6 +135,25 @@ async def test_each_event_is_sent(hive: FakeHive, hook: Hook, start: Start) -> N
     hive.approvals.resolve(1, "failed", "E: no such package")
     failed = (await hook.until(5))[4]
     assert (failed["event"], failed["text"]) == ("deploy-failed", "E: no such package")
+    hive.broker.say("system", "budget-warning", "80 % of the budget of alice are used.")
+    assert (await hook.until(6))[5]["event"] == "budget"
+
+
+async def test_a_refused_host_is_told_of_once(hive: FakeHive, hook: Hook, start: Start) -> None:
+    hive.ledger.add("alice", "was.refused.before")
+    await start()
+    await until_it_has_looked(hive)
+    hive.ledger.refuse("alice", "github.com", reason="to clone")
+    [refused] = await hook.until(1)
+    assert (refused["event"], refused["text"]) == ("egress", "github.com:443\nto clone")
+    assert refused["title"] == "alice was refused a host"
+    hive.ledger.refuse("alice", "github.com")
+    hive.ledger.refuse("alice", "pypi.org", state=EgressState.ONCE, decided=1)
+    hive.ledger.refuse("bob", "fd00::1")
+    assert (await hook.until(2))[1]["text"] == "[fd00::1]:443"
+    # A host that was allowed once, and is refused again, waits for another decision.
+    hive.ledger.refuse("alice", "pypi.org", state=EgressState.PENDING)
+    assert (await hook.until(3))[2]["text"] == "pypi.org:443"
 
 
 async def test_items_from_the_time_it_was_down_are_sent(
