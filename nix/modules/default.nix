@@ -44,8 +44,8 @@ in
 
     apiKeyFile = lib.mkOption {
       description = ''
-        File with the API key for the agents, outside the Nix store. The containers get the key as
-        a systemd credential. Without this file the operator logs each agent in.
+        File with the API key for the agents, outside the Nix store. The gateways get the key as a
+        systemd credential; no container does. Without this file the operator logs each agent in.
       '';
       type = lib.types.nullOr lib.types.path;
       default = null;
@@ -75,7 +75,7 @@ in
     systemd.packages = [ cfg.package ];
     systemd.tmpfiles.packages = [ cfg.package ];
     systemd.tmpfiles.rules = lib.mkIf (cfg.apiKeyFile != null) [
-      "C+ /etc/hyperhive/credentials/anthropic_api_key 0600 root root - ${toString cfg.apiKeyFile}"
+      "C+ /etc/hyperhive/credentials/gateway/default 0600 root root - ${toString cfg.apiKeyFile}"
     ];
 
     # As hyperhive.sysctl.conf. NixOS's own defaults, which have been higher so far, take precedence.
@@ -93,6 +93,12 @@ in
       description = "Hyperhive endpoints of agents";
     };
     users.groups.hive-agents = { };
+    users.users.hive-gateway = {
+      isSystemUser = true;
+      group = "hive-gateway";
+      description = "Hyperhive gateways of agents";
+    };
+    users.groups.hive-gateway = { };
   };
 
   meta.maintainers = [ ];

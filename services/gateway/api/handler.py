@@ -1,0 +1,186 @@
+"""The way of a request: let through, bounded, reserved, passed on, settled."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from services.gateway.api import body, headers, routes
+from services.gateway.api.body import Asked
+from services.gateway.api.errors import NO_RETRY, ApiError
+from services.gateway.api.exchange import Exchange
+from services.gateway.api.routes import Route
+from services.gateway.api.upstream import Upstream
+from services.gateway.credentials import NONE_NAME, SCRIPTED, Credential
+from services.gateway.ledger import Ledger
+from services.gateway.settings import Settings
+from services.gateway.settlements import Settlements
+from wire.errors import BudgetExhausted, HiveError, LimitExceeded, ProviderLimited
+from wire.records.ledger import ReserveRequest
+
+log = logging.getLogger(__name__)
+
+BODIES: Final = 4
+"""How many bodies of the greatest length may be in memory at once."""
+WAIT_SECONDS: Final = 60.0
+"""Seconds that a request waits for others whose reservations leave no room in a budget."""
+AGAIN_SECONDS: Final = 1.0
+"""Seconds until a reservation is tried again."""
+AWAY_SECONDS: Final = 2
+"""The seconds after which a client shall try again when the ledger does not answer."""
+
+
+class Handler:
+    """The handler of the requests of one agent."""
+
+    def __init__(
+        self,
+        agent: str,
+        settings: Callable[[], Settings],
+        credential: Credential | None,
+        ledger: Ledger,
+        settlements: Settlements,
+        upstream: Upstream,
+        max_body: int,
+    ) -> None:
+        self._agent = agent
+        self._settings = settings
+        self._credential = credential
+        self._ledger = ledger
+        self._settlements = settlements
+        self._upstream = upstream
+        self._max_body = max_body
+        self._room = BODIES * max_body
+        self._freed = asyncio.Event()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        route = routes.find(request.method, request.raw_path)
+        try:
+            if route is Route.ALIVE:
+                return web.Response()
+            if route is None:
+                raise ApiError(
+                    404,
+                    "the gateway lets only requests for messages, their tokens and models through.",
+                )
+            return await self._pass_on(request, route)
+        except ApiError as error:
+            response = error.response()
+            if not request.content.at_eof():
+                response.force_close()  # what is left of the body is not read
+            return response
+
+    async def _pass_on(self, request: web.BaseRequest, route: Route) -> web.StreamResponse:
+        settings = self._settings()
+        if not settings.upstream:
+            raise ApiError(503, f"the gateway of {self._agent} is not configured yet.")
+        credential = SCRIPTED if settings.scripted else self._credential
+        if credential is None:
+            raise ApiError(
+                401,
+                f"there is no credential for {self._agent}. The operator stores one with "
+                "`hivectl credentials set`.",
+                NO_RETRY,
+            )
+        length = self._length(request)
+        await self._take_room(length)
+        try:
+            exchange = await self._read(request, route, settings.upstream, credential)
+            id = await self._reserve(exchange.asked, credential.name)
+            exchange.started = time.monotonic()
+            try:
+                return await exchange.run(request, self._upstream)
+            finally:
+                self._settlements.settle(id, exchange.settlement())
+        finally:
+            self._room += length
+            self._freed.set()
+
+    async def _read(
+        self, request: web.BaseRequest, route: Route, upstream: str, credential: Credential
+    ) -> Exchange:
+        """Read the whole request; return what goes upstream."""
+        data = await body.read(request, self._max_body)
+        return Exchange(
+            _asked(route, data),
+            request.method,
+            upstream + request.raw_path,
+            headers.request(request.headers.items(), credential),
+            data,
+        )
+
+    def _length(self, request: web.BaseRequest) -> int:
+        """Return the most memory that the body may take."""
+        if request.content_length is None:
+            return self._max_body if request.can_read_body else 0
+        return min(request.content_length, self._max_body)
+
+    async def _take_room(self, length: int) -> None:
+        """Wait until bodies of others have left room for one of `length` bytes."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while self._room < length:
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            raise ApiError(
+                503, "too many long requests are under way. Try again.", {"Retry-After": "2"}
+            ) from None
+        self._room -= length
+
+    async def _reserve(self, asked: Asked, credential: str) -> int:
+        """Reserve the most that a request may use; return the reservation's id.
+
+        Raises:
+            ApiError: the request must not be sent.
+        """
+        wanted = ReserveRequest(
+            credential=credential or NONE_NAME,
+            model=asked.model,
+            input_tokens=asked.input_tokens,
+            output_tokens=asked.output_tokens,
+        )
+        until = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                return await self._ledger.reserve(wanted)
+            except BudgetExhausted as error:
+                raise ApiError(400, str(error), NO_RETRY) from None
+            except ProviderLimited as error:
+                raise ApiError(429, str(error), {"Retry-After": await self._limit()}) from None
+            except LimitExceeded as error:
+                if time.monotonic() > until:
+                    raise ApiError(429, str(error), {"Retry-After": "5"}) from None
+            except HiveError as error:
+                log.warning("A request was not sent, because it cannot be counted: %s", error)
+                raise ApiError(
+                    503,
+                    "the ledger, which counts requests, does not answer. Try again.",
+                    {"Retry-After": str(AWAY_SECONDS)},
+                ) from None
+            # No event tells a gateway that requests of other agents have ended.
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _limit(self) -> str:
+        """Return the seconds until the provider takes requests again."""
+        try:
+            until = await self._ledger.limited_until()
+        except HiveError:
+            return str(AWAY_SECONDS)
+        return str(max(1, round(until / 1_000_000 - time.time())))
+
+
+def _asked(route: Route, data: bytes) -> Asked:
+    match route:
+        case Route.MESSAGES:
+            return body.message(data)
+        case Route.COUNT_TOKENS:
+            return body.count(data)
+        case _:
+            if data:
+                raise ApiError(400, "a request for models has no body.")
+            return Asked("", 0, 0)

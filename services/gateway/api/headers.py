@@ -1,0 +1,44 @@
+"""The headers that pass: a list in each direction, so that nothing unknown does."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from multidict import CIMultiDict
+
+from services.gateway.credentials import Credential
+
+_REQUEST: Final = re.compile(
+    r"accept|content-type|user-agent|anthropic-(beta|version|dangerous-direct-browser-access)"
+    r"|x-app|x-stainless-[a-z-]{1,40}|x-claude-code-session-id"
+)
+_RESPONSE: Final = re.compile(
+    r"content-type|request-id|retry-after(-ms)?|x-should-retry|anthropic-ratelimit-[a-z0-9-]{1,60}"
+)
+_BETA: Final = "anthropic-beta"
+
+SKIPPED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""Headers that aiohttp would add."""
+
+
+def request(
+    received: Iterable[tuple[str, str]], credential: Credential | None
+) -> "CIMultiDict[str]":
+    """Return the headers that go upstream: those of the client that pass, and the credential.
+
+    Any credential of the client is left out, whatever it is.
+    """
+    headers = CIMultiDict((k, v) for k, v in received if _REQUEST.fullmatch(k.lower()))
+    if credential is not None:
+        headers.update(credential.headers())
+        if credential.beta:
+            betas = ",".join(headers.popall(_BETA, []))
+            headers[_BETA] = f"{betas},{credential.beta}" if betas else credential.beta
+    # A compressed answer could not be read on its way, and would be late.
+    headers["Accept-Encoding"] = "identity"
+    return headers
+
+
+def response(received: Iterable[tuple[str, str]]) -> "CIMultiDict[str]":
+    """Return the headers that go to the client."""
+    return CIMultiDict((k, v) for k, v in received if _RESPONSE.fullmatch(k.lower()))

@@ -1,0 +1,113 @@
+"""The client of the upstream: one request, whose answer is handed on as it comes."""
+
+import io
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from services.gateway.api.errors import ApiError
+from services.gateway.api.headers import SKIPPED
+
+CONNECT_SECONDS: Final = 10.0
+KEEP_SECONDS: Final = 60.0
+"""Seconds that a connection to the upstream is kept for the next request."""
+LARGE: Final = 512 * 1024
+"""Bytes of a body above which it is written in pieces, so that other streams are not delayed."""
+READ_SIZE: Final = 64 * 1024
+
+
+class Upstream:
+    """The connections to the upstream."""
+
+    def __init__(self, idle_timeout: float) -> None:
+        """Open no connection yet.
+
+        Args:
+            idle_timeout: the seconds without a byte after which an answer is given up.
+        """
+        self._session = aiohttp.ClientSession(
+            # As many connections as the clients have. The context is made here, because it takes
+            # long and would delay the first request.
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEEP_SECONDS, ssl=ssl.create_default_context()
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_timeout
+            ),
+            skip_auto_headers=SKIPPED,
+            read_bufsize=READ_SIZE,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    @asynccontextmanager
+    async def send(
+        self, method: str, url: str, headers: "CIMultiDict[str]", body: bytes
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request, and yield the answer when its head has arrived.
+
+        Raises:
+            ApiError: no answer came, or its head is not HTTP.
+        """
+        data = io.BytesIO(body) if len(body) > LARGE else body or None
+        try:
+            # The address is used exactly as it was checked.
+            response = await self._session.request(
+                method,
+                URL(url, encoded=True),
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise ApiError(502, f"the Messages API cannot be reached: {reason(error)}.") from None
+        _end_with_connection(response)
+        try:
+            yield response
+        finally:
+            # A connection whose answer was read to its end is kept; any other one is closed.
+            response.release() if response.content.at_eof() else response.close()
+
+
+def _end_with_connection(response: aiohttp.ClientResponse) -> None:
+    """End the answer when its connection ends.
+
+    aiohttp's parser forgets the answer whose chunk it cannot parse: its reader would wait forever.
+    """
+    content = response.content
+    if content.is_eof() or response.connection is None or response.connection.protocol is None:
+        return
+    closed = response.connection.protocol.closed
+    if closed is not None:
+        closed.add_done_callback(lambda _: _end(content))
+
+
+def _end(content: aiohttp.StreamReader) -> None:
+    if not content.is_eof() and content.exception() is None:
+        content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
+
+
+def reason(error: BaseException) -> str:
+    """Return the reason of a failure in words, without the upstream's text."""
+    match error:
+        case TimeoutError():
+            return "it did not answer in time"
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+            return "TLS failed"
+        case aiohttp.ClientConnectorDNSError():
+            return "its name cannot be resolved"
+        case aiohttp.ClientConnectorError() | ConnectionRefusedError():
+            return "no connection could be opened"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+            return "it closed the connection"
+        case _:
+            return "its answer is not valid HTTP"

@@ -1,0 +1,1 @@
+"""The HTTP proxy: CONNECT and plain HTTP."""

@@ -1,0 +1,54 @@
+"""A connection to one of the addresses that were checked."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from services.egress import Address
+from services.gateway.egress.decision import Target, Unreachable
+from services.gateway.proxy.head import MAX_HEAD
+from services.gateway.proxy.relay import Streams
+
+MAX_TRIES: Final = 4
+TRY_SECONDS: Final = 5.0
+
+
+async def connect(addresses: Sequence[Address], target: Target) -> Streams:
+    """Connect to the first of `addresses` that answers. No name is looked up here.
+
+    Raises:
+        Unreachable: none answers.
+    """
+    reason = "it has no address"
+    for address in addresses[:MAX_TRIES]:
+        try:
+            return await _open(address, target.port)
+        except TimeoutError:
+            reason = "it does not answer"
+        except OSError as error:
+            reason = (error.strerror or "the connection failed").lower()
+    raise Unreachable(f"Hyperhive cannot reach {target}: {reason}.")
+
+
+async def _open(address: Address, port: int) -> Streams:
+    loop = asyncio.get_running_loop()
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        connection.setblocking(False)
+        async with asyncio.timeout(TRY_SECONDS):
+            await loop.sock_connect(connection, (str(address), port))
+        return await streams(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+async def streams(connection: socket.socket) -> Streams:
+    """Return the streams of a connected socket, which belong to them from now on."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=MAX_HEAD, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection)
+    return Streams(reader, asyncio.StreamWriter(transport, protocol, reader, loop))

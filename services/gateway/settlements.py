@@ -1,0 +1,69 @@
+"""The ends of requests, told to the ledger until it has taken them."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from services.gateway.ledger import Ledger
+from services.tasks import Tasks
+from wire.errors import AccessDenied, HiveError, InvalidArgument, NotFound
+from wire.records.ledger import Settlement
+
+log = logging.getLogger(__name__)
+
+REPEAT_SECONDS: Final = 10.0
+"""Seconds until the call is repeated to a ledger that was too busy, and so does not start anew."""
+
+_FINAL: Final = (AccessDenied, InvalidArgument, NotFound)
+"""The errors that a repetition would get again."""
+
+
+class Settlements:
+    """The settlements that the ledger has not taken yet; `len` is how many there are.
+
+    A request needs the ledger before it is sent, so that there are at most as many settlements as
+    there are requests under way when the ledger stops.
+    """
+
+    def __init__(self, ledger: Ledger, changed: Callable[[], None]) -> None:
+        """Begin without any.
+
+        Args:
+            ledger: takes the settlements.
+            changed: called when one has been taken.
+        """
+        self._ledger = ledger
+        self._changed = changed
+        self._running = Tasks()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def settle(self, id: int, usage: Settlement) -> None:
+        """Tell the ledger the end of the request `id`, now or when it is back."""
+        self._running.start_detached(self._settle(id, usage), f"settle-{id}", done=self._changed)
+
+    async def wait(self) -> None:
+        """Wait until the ledger has taken all."""
+        await self._running.wait()
+
+    async def cancel(self) -> None:
+        """Give up those that are left; the ledger counts them at the most that was reserved."""
+        if self._running:
+            log.warning("%d requests end without the ledger's answer.", len(self._running))
+        await self._running.cancel()
+
+    async def _settle(self, id: int, usage: Settlement) -> None:
+        while True:
+            back = self._ledger.back()  # before the call: the ledger may come back in between
+            try:
+                return await self._ledger.settle(id, usage)
+            except _FINAL as error:
+                return log.error("The ledger did not take the end of request %d: %s", id, error)
+            except HiveError as error:
+                log.warning("The ledger could not take the end of request %d yet: %s", id, error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPEAT_SECONDS):
+                    await asyncio.shield(back)
