@@ -118,6 +118,16 @@ def _recipient(value: str) -> str:
     return value
 
 
+_CREDENTIAL: Final = re.compile(rf"default|scripted|agent:{AGENT_NAME.pattern}")
+
+
+def _credential(value: str) -> str:
+    """Return `value` if it is the name of a credential of the gateway."""
+    if not _CREDENTIAL.fullmatch(value):
+        raise ValueError("it must be the name of a credential: default, or agent:NAME")
+    return value
+
+
 _SIZES: Final = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -600,11 +610,59 @@ class NotifyConfig(Section):
         return webhooks
 
 
-class LedgerConfig(Section):
-    """The record of turns and their costs."""
+class Budgets(Section):
+    """The budgets: limits of what may be spent through the gateway. Limits that the operator sets
+    with `hivectl budget` come before these."""
 
+    hive: BudgetLimits = BudgetLimits()
+    """The limits of all agents together."""
+    agent: BudgetLimits = BudgetLimits()
+    """The limits of each agent, as far as its agent.toml and `[ledger.budgets.agents.NAME]` set
+    none."""
+    agents: dict[Annotated[str, AfterValidator(_agent)], BudgetLimits] = Field(default_factory=dict)
+    """A section `[ledger.budgets.agents.NAME]` for each agent that has limits of its own, which
+    come before those of its agent.toml."""
+    credentials: dict[Annotated[str, AfterValidator(_credential)], BudgetLimits] = Field(
+        default_factory=dict
+    )
+    """A section `[ledger.budgets.credentials.NAME]` for each credential that has limits: `default`
+    or `"agent:NAME"`."""
+
+
+Price = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
+"""Dollars for a million tokens."""
+
+
+class ModelPrice(Section):
+    """The price of the models whose names begin with NAME, in dollars for a million tokens. Such
+    prices come before those that Hyperhive knows."""
+
+    input: Price
+    """The price of tokens that the model reads."""
+    output: Price
+    """The price of tokens that the model writes."""
+    cache_read: Price | None = None
+    """The price of tokens that the model reads from its cache; by default a tenth of `input`."""
+    cache_write: Price | None = None
+    """The price of tokens that are kept in the cache for five minutes; by default 1.25 times
+    `input`. For an hour it is 1.6 times as much."""
+
+
+class LedgerConfig(Section):
+    """The record of turns, requests and their costs, and the budgets."""
+
+    budgets: Budgets = Budgets()
+    """The limits of what may be spent."""
+    prices: dict[ModelName, ModelPrice] = Field(default_factory=dict)
+    """A section `[ledger.prices."NAME"]` for each model, or beginning of names of models, that has
+    another price than Hyperhive knows."""
     keep_days: int = Field(default=90, ge=1, le=36500)
-    """The days after which turns are deleted."""
+    """The days after which turns and requests are deleted."""
+    agent_requests_per_hour: int = Field(default=20_000, ge=1, le=1_000_000)
+    """The requests to the model API that one agent may make in an hour, including those that cost
+    nothing."""
+    max_requests_per_agent: int = Field(default=200_000, ge=1, le=10_000_000)
+    """The requests that are kept of one agent; beyond it the oldest are deleted every hour."""
     agent_turns_per_hour: int = Field(default=3600, ge=1, le=100_000)
     """The turns that one agent may record in an hour."""
     max_turns_per_agent: int = Field(default=100_000, ge=1, le=10_000_000)

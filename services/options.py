@@ -4,7 +4,8 @@
     chosen = _SEND.parse({"urgent": True})      # a SendOptions
 
 The record in wire.records has the keys, the types and the defaults; the room adds the bounds. A
-field without a default is required.
+field without a default is required. One of an unsigned type is not negative, though a caller can
+send any integer in a variant.
 """
 
 from collections.abc import Mapping
@@ -16,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from wire.errors import InvalidArgument
 from wire.records import keys
+from wire.types import Signature
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
+_UNSIGNED = frozenset({"q", "u", "t"})
 _LONGEST_KEY = 64
 """The characters of an unknown key that an error repeats."""
 
@@ -53,7 +56,7 @@ class Options(Generic[R]):
 
     @cached_property
     def _model(self) -> type[BaseModel]:
-        hints = get_type_hints(self._record)
+        hints = get_type_hints(self._record, include_extras=True)
         defaults = self._record._field_defaults  # type: ignore[attr-defined]
         fields: dict[str, Any] = {}
         for name, key in keys(self._record).items():
@@ -81,7 +84,13 @@ def _annotated(hint: Any, bounds: Any) -> Any:
     """Return `hint` with its bounds; an enumeration is taken from its text."""
     if any(_is_enum(one) for one in (hint, *get_args(hint))):
         return Annotated[hint, bounds, Field(strict=False)]
+    if any(_is_unsigned(one) for one in (hint, *get_args(hint))):
+        return Annotated[hint, Field(ge=0), bounds]
     return Annotated[hint, bounds]
+
+
+def _is_unsigned(hint: object) -> bool:
+    return any(isinstance(one, Signature) and one.signature in _UNSIGNED for one in get_args(hint))
 
 
 def _is_enum(hint: object) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from services.approvals import store
 from services.broker.storage import schema
-from services.ledger.store import MIGRATIONS as LEDGER_MIGRATIONS
+from services.ledger.storage.database import MIGRATIONS as LEDGER_MIGRATIONS
 from services.lifecycle.store import MIGRATIONS as LIFECYCLE_MIGRATIONS
 from services.notify.store import MIGRATIONS as NOTIFY_MIGRATIONS
 
@@ -32,7 +32,7 @@ LANDED = {
         "c510c0ea2dbbe366",
         "5d84bf4412669e74",
     ],
-    "ledger": ["1b1662b4a8841ed9", "0c3f26606955c1a9"],
+    "ledger": ["1b1662b4a8841ed9", "0c3f26606955c1a9", "e71aa0d606318ca0"],
     "lifecycle": ["2654f076b6effe2f", "efd657451b18686e", "089d6070ac9c1bfa", "559e9d9a11748096"],
     "notify": ["c40f83c640198d14"],
 }

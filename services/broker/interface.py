@@ -142,7 +142,7 @@ class Broker1(Interface, name=names.BROKER):
     async def SetInboxOptions(self, name: Str, options: Dict) -> None:
         await self._broker.set_inbox_options(name, options)
 
-    @method(allow=OPERATOR | service("lifecycle"))
+    @method(allow=OPERATOR | service("lifecycle") | service("ledger"))
     async def ListHolds(self) -> list[records.Hold]:
         return self._parts.holds.all()
 

@@ -1,11 +1,14 @@
 """org.hyperhive.Ledger1 on the bus. Forwards, and nothing else."""
 
-from services.ledger.ledger import Ledger
+from services.ledger.budgets.account import Key
+from services.ledger.budgets.store import Source
+from services.ledger.ledger import Ledger, Parts
+from services.ledger.pace import Pace
 from wire import names
-from wire.errors import Unavailable
-from wire.interface import Interface, caller, method, signal
-from wire.principal import AGENTS, GATEWAYS, OPERATOR, service
+from wire.interface import Interface, caller, method, sender, signal
+from wire.principal import AGENTS, GATEWAYS, OPERATOR, Kind, service
 from wire.records import ledger as records
+from wire.records import to_dict
 from wire.records.ledger import Budget, Cost, Egress, ProviderLimit, Request, Turn
 from wire.types import Bool, Dict, Int64, Str, UInt16, UInt32, UInt64
 
@@ -13,65 +16,87 @@ from wire.types import Bool, Dict, Int64, Str, UInt16, UInt32, UInt64
 class Ledger1(Interface, name=names.LEDGER):
     """The object of the service."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, parts: Parts) -> None:
         self._ledger = ledger
-        ledger.on_recorded = self._signal_recorded
+        self._parts = parts
+        self._budgets: Pace[Key] = Pace(self._signal_budget)
+        self._hosts: Pace[tuple[str, str, int]] = Pace(self._signal_host)
+        self._latest: dict[tuple[str, str, int], Egress] = {}
+        parts.turns.on_recorded = self._signal_recorded
+        parts.requests.on_settled = self._signal_settled
+        parts.requests.limits.on_limit = self._signal_limit
+        parts.requests.limits.on_agent = self._signal_agent
+        parts.budgets.on_changed = self._budget_changed
+        parts.hosts.on_changed = self._host_changed
+        ledger.on_limits = lambda key: self._budgets.changed(key, urgent=True)
+
+    def close(self) -> None:
+        """Send the changes that wait for the end of a window."""
+        self._budgets.close()
+        self._hosts.close()
 
     @method(allow=AGENTS)
     async def RecordTurn(self, turn: Dict) -> None:
-        self._ledger.record(caller().name, turn)
+        self._parts.turns.record(caller().name, turn)
 
     @method(allow=OPERATOR)
     async def ListTurns(self, filter: Dict, limit: UInt32) -> list[Turn]:
-        return await self._ledger.list_turns(filter, limit)
+        return await self._parts.turns.list_turns(filter, limit)
 
     @method(allow=OPERATOR)
     async def Costs(self, filter: Dict) -> list[Cost]:
-        return await self._ledger.costs(filter)
+        return await self._parts.turns.costs(filter)
 
     @method(allow=GATEWAYS)
     async def Reserve(self, request: Dict) -> UInt64:
-        raise Unavailable("Not made yet.")
+        return self._parts.requests.reserve(caller().name, sender(), request)
 
     @method(allow=GATEWAYS)
     async def Settle(self, id: UInt64, usage: Dict) -> None:
-        raise Unavailable("Not made yet.")
+        self._parts.requests.settle(caller().name, id, usage)
 
     @method(allow=GATEWAYS)
     async def ReportEgress(self, report: Dict) -> None:
-        raise Unavailable("Not made yet.")
+        self._parts.hosts.report(caller().name, report)
 
     @method(allow=GATEWAYS | AGENTS)
     async def CheckEgress(self, host: Str, port: UInt16, reason: Str) -> Bool:
-        raise Unavailable("Not made yet.")
+        who = caller()
+        gateway = who.kind is Kind.GATEWAY
+        return self._parts.hosts.check(who.name, host, port, reason, gateway=gateway)
 
     @method(allow=OPERATOR)
     async def ListUsage(self, filter: Dict, limit: UInt32) -> list[Request]:
-        raise Unavailable("Not made yet.")
+        return await self._parts.requests.list_usage(filter, limit)
 
     @method(allow=OPERATOR)
     async def ListBudgets(self) -> list[Budget]:
-        raise Unavailable("Not made yet.")
+        return self._ledger.list_budgets()
 
     @method(allow=OPERATOR | service("lifecycle"))
     async def SetBudget(self, kind: Str, name: Str, limits: Dict) -> None:
-        raise Unavailable("Not made yet.")
+        source = Source.OPERATOR if caller().is_operator else Source.DEPLOYED
+        self._ledger.set_budget(source, kind, name, limits)
 
     @method(allow=OPERATOR | service("notify"))
     async def ListEgress(self, filter: Dict, limit: UInt32) -> list[Egress]:
-        raise Unavailable("Not made yet.")
+        return await self._parts.hosts.list(filter, limit)
 
     @method(allow=OPERATOR | service("approvals"))
     async def DecideEgress(self, agent: Str, host: Str, port: UInt16, decision: Str) -> None:
-        raise Unavailable("Not made yet.")
+        self._parts.hosts.decide(agent, host, port, decision)
 
     @method(allow=OPERATOR)
     async def ListLimits(self) -> list[ProviderLimit]:
-        raise Unavailable("Not made yet.")
+        return self._ledger.list_limits()
 
-    @method(allow=AGENTS)
+    @method(allow=AGENTS | GATEWAYS)
     async def LimitedUntil(self) -> Int64:
-        raise Unavailable("Not made yet.")
+        return self._ledger.limited_until(caller().name)
+
+    @method(allow=OPERATOR | service("lifecycle"))
+    async def LiftLimits(self) -> None:
+        self._parts.requests.lift_limits()
 
     @method(allow=OPERATOR | service("vacuum"))
     async def Vacuum(self) -> UInt64:
@@ -97,3 +122,26 @@ class Ledger1(Interface, name=names.LEDGER):
 
     def _signal_recorded(self, turn: records.TurnRecorded) -> None:
         self.TurnRecorded(*turn)
+
+    def _signal_settled(self, request: Request) -> None:
+        self.RequestSettled(to_dict(request))
+
+    def _signal_limit(self, change: records.ProviderLimitChanged) -> None:
+        self.ProviderLimitChanged(*change)
+
+    def _signal_agent(self, change: records.AgentLimited) -> None:
+        self.AgentLimited(*change)
+
+    def _budget_changed(self, key: Key, urgent: bool) -> None:
+        self._budgets.changed(key, urgent=urgent)
+
+    def _host_changed(self, host: Egress, urgent: bool) -> None:
+        key = (host.agent, host.host, host.port)
+        self._latest[key] = host
+        self._hosts.changed(key, urgent=urgent)
+
+    def _signal_budget(self, key: Key) -> None:
+        self.BudgetChanged(to_dict(self._ledger.budget(key)))
+
+    def _signal_host(self, key: tuple[str, str, int]) -> None:
+        self.EgressChanged(to_dict(self._latest.pop(key)))

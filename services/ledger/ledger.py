@@ -1,114 +1,174 @@
-"""The rules: which turns are recorded, and for how long."""
+"""The parts of the ledger together: what concerns several of them."""
 
 import asyncio
-import math
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
+from pydantic import Field
+
 from services.config import LedgerConfig
-from services.ledger import checks
-from services.ledger.store import Store
-from wire.errors import LimitExceeded
-from wire.records.ledger import Cost, Turn, TurnRecorded
+from services.ledger.budgets import periods
+from services.ledger.budgets.account import HIVE, Key, Owner
+from services.ledger.budgets.budgets import Budgets
+from services.ledger.budgets.store import Source
+from services.ledger.egress.hosts import Hosts
+from services.ledger.requests.requests import Requests
+from services.ledger.storage.database import Change, Database
+from services.ledger.storage.retention import delete_old
+from services.ledger.turns.turns import Turns
+from services.options import Options
+from wire.errors import InvalidArgument
+from wire.names import AGENT_NAME, check_agent_name
+from wire.records.ledger import Budget, BudgetKind, BudgetLimits, BudgetPeriod, ProviderLimit
 from wire.types import Value
 
-HOUR: Final = 3600 * checks.SECOND
-_DAY: Final = 24 * HOUR
+_DAY: Final = 24 * 3600 * periods.SECOND
+_DOLLARS: Final = Field(le=10**13)
+_TOKENS: Final = Field(le=10**15)
+_LIMITS: Final = Options(
+    BudgetLimits,
+    "key of SetBudget",
+    day=_DOLLARS,
+    week=_DOLLARS,
+    total=_DOLLARS,
+    day_tokens=_TOKENS,
+    week_tokens=_TOKENS,
+    total_tokens=_TOKENS,
+)
 
 
-def _now() -> int:
-    return time.time_ns() // 1000
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of the ledger."""
+
+    database: Database
+    turns: Turns
+    requests: Requests
+    budgets: Budgets
+    hosts: Hosts
 
 
 class Ledger:
-    """The record of all agents' turns."""
+    """Changes of budgets, periods that end, and retention."""
 
-    def __init__(self, store: Store, config: LedgerConfig, now: Callable[[], int] = _now) -> None:
+    def __init__(self, parts: Parts, config: LedgerConfig, now: Callable[[], int]) -> None:
         """Make the ledger; `now` is the clock, in microseconds since 1970."""
-        self._store = store
+        self._parts = parts
         self._config = config
         self._now = now
         self._vacuuming = asyncio.Lock()
-        self.on_recorded: Callable[[TurnRecorded], None] = lambda recorded: None
+        self.on_limits: Callable[[Key], None] = lambda key: None
+        """Hears of budgets whose limits have changed."""
 
-    def record(self, agent: str, values: Mapping[str, Value]) -> None:
-        """Record a turn of `agent`. One that is recorded already stays as it is.
+    def recover(self) -> None:
+        """Look at what an earlier run has left.
 
-        A turn that is old enough to be deleted is not recorded, without an error: its harness
-        need not try again.
+        Raises:
+            Unavailable: the store could not be used.
+        """
+        self._parts.requests.recover()
+        self.look_again()
+
+    def look_again(self) -> int:
+        """Look at all budgets anew, as a period may have ended; return when to look again.
+
+        Raises:
+            Unavailable: the store could not be written.
+        """
+        now = self._now()
+        self._apply(self._parts.budgets.judge_all(now))
+        return self._parts.budgets.next_end(now)
+
+    def list_budgets(self) -> list[Budget]:
+        """Return all budgets, in the order of kinds and names."""
+        return self._parts.budgets.rows(self._now())
+
+    def budget(self, key: Key) -> Budget:
+        """Return one budget."""
+        return self._parts.budgets.row(key, self._now())
+
+    def list_limits(self) -> list[ProviderLimit]:
+        """Return what is known of the provider's limits, by credential."""
+        return self._parts.requests.limits.rows(self._now())
+
+    def limited_until(self, agent: str) -> int:
+        """Return until when the provider takes no requests of an agent; 0 for no limit."""
+        return self._parts.requests.limits.until(agent, self._now())
+
+    def set_budget(self, source: Source, kind: str, name: str, values: Mapping[str, Value]) -> None:
+        """Set the limits of one source.
 
         Raises:
             InvalidArgument: a value is not valid.
-            LimitExceeded: the agent has recorded too many turns within an hour.
             Unavailable: the store could not be written.
         """
-        turn = checks.TURN.parse(values)
+        owner = _owner(kind, name)
+        limits = _LIMITS.parse(values)
+        if not limits.reset:
+            limits = _joined(self._parts.budgets.allowances(owner, source), limits)
         now = self._now()
-        checks.check_times(turn, now)
-        if turn.started < now - self._kept or self._store.has(agent, turn):
-            return
-        self._check_rate(agent, now)
-        if number := self._store.add(agent, turn, now):
-            self.on_recorded(TurnRecorded(agent, number, turn.started, turn.cost))
-
-    async def list_turns(self, filter: Mapping[str, Value], limit: int) -> list[Turn]:
-        """Return the turns that match and were recorded last, newest first.
-
-        Raises:
-            InvalidArgument: the filter or the limit is not valid.
-            LimitExceeded: the query takes too long.
-            Unavailable: the store could not be read.
-        """
-        checks.check_limit(limit)
-        return await self._store.find(checks.TURNS.parse(filter), limit)
-
-    async def costs(self, filter: Mapping[str, Value]) -> list[Cost]:
-        """Return the sums of the turns that match, in the order of their keys.
-
-        Raises:
-            InvalidArgument: the filter is not valid.
-            LimitExceeded: the query takes too long.
-            Unavailable: the store could not be read.
-        """
-        return await self._store.costs(checks.COSTS.parse(filter))
+        limits = limits._replace(reset=False)
+        self._apply(self._parts.budgets.set_limits(owner, source, limits))
+        self._apply(self._parts.budgets.judge(owner, now))
+        for period in BudgetPeriod:
+            self.on_limits(Key(owner, period))
 
     async def vacuum(self) -> int:
-        """Delete turns that are too old or too many; return how many.
+        """Delete turns, requests and hosts that are too old or too many; return how many.
 
         Raises:
-            Unavailable: the store could not be written; some turns may be gone.
+            Unavailable: the store could not be written; some may be gone.
         """
         async with self._vacuuming:
-            cutoff = self._now() - self._kept
-            gone = await _repeated(lambda: self._store.delete_before(cutoff))
-            most = self._config.max_turns_per_agent
-            for agent in self._store.agents():
-                gone += await _repeated(
-                    lambda agent=agent: self._store.delete_excess(agent, most)  # type: ignore[misc]
-                )
-            return gone
-
-    @property
-    def _kept(self) -> int:
-        return self._config.keep_days * _DAY
-
-    def _check_rate(self, agent: str, now: int) -> None:
-        most = self._config.agent_turns_per_hour
-        earlier = self._store.recorded_before(agent, most)
-        # A time in the future was recorded before the clock was set back.
-        if now - HOUR < earlier <= now:
-            raise LimitExceeded(
-                f"{agent} has recorded {most} turns within an hour (ledger.agent_turns_per_hour of "
-                f"hyperhive.toml). Try again in {math.ceil((earlier + HOUR - now) / 1e6)} s."
+            before = self._now() - self._config.keep_days * _DAY
+            database = self._parts.database
+            gone = await delete_old(
+                database, "turn", before=before, most=self._config.max_turns_per_agent
             )
+            gone += await delete_old(
+                database,
+                "request",
+                before=before,
+                most=self._config.max_requests_per_agent,
+                done="outcome != 'open'",
+            )
+            return gone + await self._parts.hosts.vacuum(before)
+
+    def _apply(self, change: Change) -> None:
+        with self._parts.database.write() as db:
+            change.save(db)
+        change.adopt()
 
 
-async def _repeated(delete: Callable[[], int]) -> int:
-    """Call `delete` until it deletes nothing, and let others work in between."""
-    gone = 0
-    while deleted := delete():
-        gone += deleted
-        # Calls that came meanwhile are answered before the next rows are deleted.
-        await asyncio.sleep(0)
-    return gone
+def _joined(before: BudgetLimits, changed: BudgetLimits) -> BudgetLimits:
+    """Return limits with those that a caller has given."""
+    given = {name: value for name, value in changed._asdict().items() if value is not None}
+    return before._replace(**given)
+
+
+def _owner(kind: str, name: str) -> Owner:
+    """Return the owner that a caller names.
+
+    Raises:
+        InvalidArgument: there can be no such owner.
+    """
+    match kind:
+        case BudgetKind.AGENT:
+            check_agent_name(name)
+        case BudgetKind.HIVE if name not in ("", HIVE):
+            raise InvalidArgument(f"{name[:64]!r} is not the hive: use the name {HIVE!r}.")
+        case BudgetKind.HIVE:
+            name = HIVE
+        case BudgetKind.CREDENTIAL:
+            agent = name.removeprefix("agent:")
+            if name not in ("default", "scripted") and (
+                agent == name or not AGENT_NAME.fullmatch(agent)
+            ):
+                raise InvalidArgument(
+                    f"{name[:64]!r} is not a valid credential: use `default` or `agent:NAME`."
+                )
+        case _:
+            known = ", ".join(BudgetKind)
+            raise InvalidArgument(f"{kind[:64]!r} is not a valid kind. Use one of: {known}.")
+    return Owner(BudgetKind(kind), name)

@@ -49,3 +49,11 @@ def test_bounds_hold_for_lists_and_optional_values(values: dict[str, object]) ->
 def test_a_field_without_a_default_is_required() -> None:
     with pytest.raises(InvalidArgument, match=r"^The key of RecordTurn 'started' is missing\.$"):
         Options(Turn, "key of RecordTurn").parse({"turn": 1, "ended": 2, "outcome": "done"})
+
+
+@pytest.mark.parametrize("key", ["turn", "cost", "input_tokens"])
+def test_a_field_of_an_unsigned_type_is_not_negative(key: str) -> None:
+    turn = {"turn": 1, "started": 1, "ended": 2, "outcome": "done"}
+    with pytest.raises(InvalidArgument, match=f"'{key}' is not valid"):
+        Options(Turn, "key of RecordTurn", cost=Field(le=10)).parse({**turn, key: -1})
+    assert Options(Turn, "key of RecordTurn").parse({**turn, "ended": -1}).ended == -1

@@ -70,7 +70,7 @@ class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
 
     @remote("ListUsage")
     async def list_usage(self, filter: UsageFilter, limit: UInt32) -> list[Request]:
-        """Return the requests to the model API that match and ended last, newest first."""
+        """Return the requests to the model API that match and have ended, newest first."""
 
     @remote("ListBudgets")
     async def list_budgets(self) -> list[Budget]:
@@ -98,6 +98,10 @@ class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
     @remote("LimitedUntil")
     async def limited_until(self) -> Int64:
         """Return until when the provider takes no requests of the caller; 0 for no limit."""
+
+    @remote("LiftLimits")
+    async def lift_limits(self) -> None:
+        """Forget all limits of providers."""
 
     @remote("Vacuum")
     async def vacuum(self) -> UInt64:

@@ -206,7 +206,7 @@ class UsageFilter(NamedTuple):
     agent: Str | None = None
     credential: Str | None = None
     since: Int64 | None = None
-    """Only requests that ended at this time or later."""
+    """Only requests that began at this time or later."""
     until: Int64 | None = None
     before: UInt64 | None = None
     """Only requests with a lower `id`, for the next page."""

@@ -1,28 +1,22 @@
-"""The clocks of the host, and an alarm on them.
+"""The clocks of the host.
 
 docs/decisions/0005-clocks.md says which clock a deadline follows, and why.
 """
 
-import asyncio
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from errno import ECANCELED
 from typing import Final, Protocol
 
-from services.broker.deadlines import timerfd
+from services.alarm import Alarm, TimerFdAlarm
 
 SECOND: Final = 1_000_000
 """A second in the unit of all times here, microseconds."""
 
 BOOT_ENVIRONMENT: Final = "HIVE_BOOT_ID"
 """Set by the unit (`%b`), for the service does not see /proc/sys."""
-
-_NEVER: Final = 2**32 * SECOND
-"""The year 2106. An alarm is always set, for only a set alarm is told that the clock was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +57,6 @@ def in_words(at: int) -> str:
     return f"{datetime.fromtimestamp(at // SECOND, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-class Alarm(Protocol):
-    """An alarm that rings at a time that can be changed."""
-
-    def set(self, at: int | None) -> None:
-        """Ring when the wall clock shows `at`, in microseconds since 1970, or never for None."""
-
-    def close(self) -> None:
-        """Release the alarm; it never rings again."""
-
-
 class Clock(Protocol):
     """A source of the time."""
 
@@ -98,47 +82,6 @@ class HostClock:
         since_boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
         return Moment(time.time_ns() // 1000, self._boot, since_boot)
 
-    def alarm(self, rings: Callable[[], None]) -> "TimerFdAlarm":
+    def alarm(self, rings: Callable[[], None]) -> TimerFdAlarm:
         """See Clock; call it in a running loop."""
         return TimerFdAlarm(rings)
-
-
-class TimerFdAlarm:
-    """A timerfd on the wall clock."""
-
-    def __init__(self, rings: Callable[[], None]) -> None:
-        self._rings = rings
-        self._loop = asyncio.get_running_loop()
-        self._fd = timerfd.create()
-        self._loop.add_reader(self._fd, self._ring)
-        self.set(None)
-
-    def fileno(self) -> int:
-        """Return the descriptor, which is readable when the alarm rings."""
-        return self._fd
-
-    def set(self, at: int | None) -> None:
-        """See Alarm."""
-        at = _NEVER if at is None else min(max(at, 1), _NEVER)
-        try:
-            timerfd.set_time(self._fd, at * 1000)
-        except OSError as error:
-            if error.errno != ECANCELED:
-                raise
-            # The timer is set, but the clock was set since `at` was computed.
-            self._loop.call_soon(self._rings)
-
-    def close(self) -> None:
-        """See Alarm."""
-        self._loop.remove_reader(self._fd)
-        os.close(self._fd)
-
-    def _ring(self) -> None:
-        # Nothing to read: the timer was set again since it rang.
-        with suppress(BlockingIOError):
-            try:
-                os.read(self._fd, 8)
-            except OSError as error:
-                if error.errno != ECANCELED:
-                    raise
-        self._rings()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
-from services.broker.deadlines.clock import SECOND, Alarm, Clock, Deadline, Moment
+from services.alarm import Alarm
+from services.broker.deadlines.clock import SECOND, Clock, Deadline, Moment
 from services.broker.deadlines.table import DeadlineTable
 from services.broker.storage.database import Database
 from wire.errors import Unavailable

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from services.broker.deadlines.clock import SECOND, Alarm, Moment
+from services.alarm import Alarm
+from services.broker.deadlines.clock import SECOND, Moment
 
 START = 1_800_000_000 * SECOND
 

@@ -7,7 +7,7 @@ from errno import ECANCELED
 
 import pytest
 
-from services.broker.deadlines import timerfd
+from services import timerfd
 from services.broker.deadlines.clock import SECOND, Deadline, HostClock, Moment
 
 

@@ -343,7 +343,7 @@ OF_LIFECYCLE = {
         (Principal(Kind.SERVICE, "dashboard"), OPERATOR),
         (LIFECYCLE, {"Send", *OF_LIFECYCLE}),
         (APPROVALS, {"Send"}),
-        (Principal(Kind.SERVICE, "ledger"), {"Send", "HoldBudget", "ReleaseBudget"}),
+        (Principal(Kind.SERVICE, "ledger"), {"Send", "ListHolds", "HoldBudget", "ReleaseBudget"}),
         (gateway("alice"), set()),
         (None, set()),
     ],

@@ -50,7 +50,7 @@ def test_the_ledger_gets_only_its_signal_and_methods() -> None:
     called = {str(rule.get("send_member")) for rule in found if rule.get("send_member")}
     assert called == {n for n, method in Broker1.methods.items() if ledger in method.allow}
     events = {rule.get("receive_member") for rule in found if rule.get("receive_sender")}
-    assert events == {"QuestionResolved"}
+    assert events == {"QuestionResolved", "HoldsChanged"}
 
 
 def test_only_its_own_user_owns_the_name() -> None:

@@ -108,7 +108,8 @@ CALLERS = {
     "ListEgress": {"operator", "dashboard"},
     "DecideEgress": {"operator", "dashboard", "approvals"},
     "ListLimits": {"operator", "dashboard"},
-    "LimitedUntil": {"alice", "manager"},
+    "LimitedUntil": {"alice", "manager", "gateway"},
+    "LiftLimits": {"operator", "dashboard", "lifecycle"},
     "RecordTurn": {"alice", "manager"},
     "ListTurns": {"operator", "dashboard"},
     "Costs": {"operator", "dashboard"},
@@ -149,6 +150,7 @@ async def test_callers(
         ),
         "ListLimits": ledger.list_limits,
         "LimitedUntil": ledger.limited_until,
+        "LiftLimits": ledger.lift_limits,
         "Vacuum": ledger.vacuum,
     }
     assert set(calls) == set(Ledger1.methods) == set(CALLERS)

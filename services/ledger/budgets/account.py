@@ -1,0 +1,128 @@
+"""The account of one budget: what is used of it in the present period, and what the operator said.
+
+Accounts do not change: a change makes a new one, which holds once it is on disk.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from services.ledger.budgets import periods
+from wire.records.ledger import BudgetKind, BudgetPeriod, BudgetState
+
+HIVE = "hive"
+"""The name of the hive's budgets."""
+
+
+class Owner(NamedTuple):
+    """An owner of budgets."""
+
+    kind: BudgetKind
+    name: str
+
+    def __str__(self) -> str:
+        match self.kind:
+            case BudgetKind.HIVE:
+                return "the hive"
+            case BudgetKind.CREDENTIAL:
+                return f"the credential {self.name}"
+            case BudgetKind.AGENT:
+                return self.name
+
+
+class Key(NamedTuple):
+    """A budget."""
+
+    owner: Owner
+    period: BudgetPeriod
+
+    def __str__(self) -> str:
+        words = {BudgetPeriod.DAY: " for a day", BudgetPeriod.WEEK: " for a week"}
+        return f"the budget of {self.owner}{words.get(self.period, ' in total')}"
+
+
+class Amount(NamedTuple):
+    """Dollars and tokens; as a limit, 0 is none."""
+
+    dollars: int
+    """Millionths of a dollar."""
+    tokens: int
+
+    def plus(self, other: "Amount") -> "Amount":
+        """Return the sum."""
+        return Amount(self.dollars + other.dollars, self.tokens + other.tokens)
+
+    def minus(self, other: "Amount") -> "Amount":
+        """Return the difference."""
+        return Amount(self.dollars - other.dollars, self.tokens - other.tokens)
+
+    def reaches(self, limit: "Amount", percent: int = 100) -> bool:
+        """Return whether this is at least `percent` of one of the two limits."""
+        return any(
+            most and used * 100 >= most * percent for used, most in zip(self, limit, strict=True)
+        )
+
+    def exceeds(self, limit: "Amount") -> bool:
+        """Return whether this is more than one of the two limits."""
+        return any(most and used > most for used, most in zip(self, limit, strict=True))
+
+
+NOTHING = Amount(0, 0)
+
+
+class Answer(StrEnum):
+    """The end of the question about a budget, as far as it matters afterwards."""
+
+    NONE = ""
+    KEEP = "keep"
+    """The operator keeps the agents held, and is not asked again in this period."""
+    CANCELLED = "cancelled"
+    """The question is over without an answer: the next refusal asks another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A budget's account."""
+
+    key: Key
+    since: int
+    """The beginning of the period."""
+    spent: Amount = NOTHING
+    unknown: bool = False
+    """Whether `spent` has costs of models without a price."""
+    raised: Amount = NOTHING
+    lifted_until: int = 0
+    state: BudgetState = BudgetState.OK
+    asked: int = 0
+    """When the operator was to be asked; 0 once the question is out of the way."""
+    question: int = 0
+    """The question, once the broker has it."""
+    answer: Answer = Answer.NONE
+    offer: Amount = NOTHING
+    """By how much the question offers to raise the limits."""
+
+    def at(self, now: int) -> "Account":
+        """Return the account at a time: a new period begins with nothing spent.
+
+        When the clock was set back, the later period goes on, so that nothing is spent twice.
+        """
+        begun = periods.begin(self.key.period, now)
+        if begun <= self.since:
+            return self
+        return replace(
+            self,
+            since=begun,
+            spent=NOTHING,
+            unknown=False,
+            raised=NOTHING,
+            answer=Answer.NONE,
+        )
+
+    def unasked(self) -> "Account":
+        """Return the account when its question is out of the way."""
+        return replace(self, asked=0, question=0, offer=NOTHING)
+
+    @property
+    def until(self) -> int:
+        """The end of the period; 0 for none."""
+        return periods.end(self.key.period, self.since)

@@ -1,0 +1,131 @@
+"""Sentences about budgets, for the operator, the manager and agents."""
+
+from typing import Final
+
+from services.ledger.budgets import periods
+from services.ledger.budgets.account import Account, Amount, Key
+from wire.records.ledger import BudgetKind, BudgetPeriod
+
+DOLLAR: Final = 1_000_000
+LIFT: Final = "let it go on until midnight"
+KEEP: Final = "keep it held"
+MAX_REASON: Final = 300
+
+
+def amount(value: Amount) -> str:
+    """Return an amount in words: `$5.00`, `1,000 tokens`, or both."""
+    parts = []
+    if value.dollars:
+        dollars = value.dollars / DOLLAR
+        parts.append(f"${dollars:,.2f}" if dollars >= 0.1 else f"${dollars:.4f}")
+    if value.tokens:
+        parts.append(f"{value.tokens:,} tokens")
+    return " and ".join(parts) or "nothing"
+
+
+def used(account: Account, limit: Amount) -> str:
+    """Return how much of each limit is used: `$4.10 of $5.00`."""
+    spent, parts = account.spent, []
+    if limit.dollars:
+        about = " (a model's price is not known)" if account.unknown else ""
+        shown = amount(Amount(spent.dollars, 0))
+        parts.append(f"{shown} of {amount(Amount(limit.dollars, 0))}{about}")
+    if limit.tokens:
+        parts.append(f"{spent.tokens:,} of {limit.tokens:,} tokens")
+    return ", ".join(parts)
+
+
+def exhausted(account: Account, limit: Amount) -> str:
+    """Return that a budget is used up, and until when: a clause without a full stop."""
+    until = f" until {periods.in_words(account.until)}" if account.until else ""
+    return f"{account.key} is used up{until} ({used(account, limit)})"
+
+
+def refusal(account: Account, limit: Amount) -> str:
+    """Return the sentence for a request that is refused."""
+    text = exhausted(account, limit)
+    return f"{text[0].upper()}{text[1:]}. The operator can raise it: {command(account.key)}"
+
+
+def busy(key: Key) -> str:
+    """Return the sentence for a request that must wait for others."""
+    return f"Requests under way may use up the rest of {key}. Try again when they have ended."
+
+
+def warning(account: Account, limit: Amount) -> str:
+    """Return the notice for a budget that is used to 80 %."""
+    text = f"{account.key} is used to {_percent(account.spent, limit)} %"
+    until = f", and ends at {periods.in_words(account.until)}" if account.until else ""
+    held = _held(account.key)
+    return (
+        f"{text[0].upper()}{text[1:]}: {used(account, limit)}{until}. When it is used up, "
+        f"{held} held, and no request leaves any more. To raise it: {command(account.key)}"
+    )
+
+
+def notice(account: Account, limit: Amount) -> str:
+    """Return the notice for a budget that is used up."""
+    text = exhausted(account, limit)
+    return (
+        f"{text[0].upper()}{text[1:]}: {_held(account.key)} held, and no request leaves any more. "
+        "The operator was asked whether it is raised."
+    )
+
+
+def reason(account: Account, limit: Amount) -> str:
+    """Return the reason of the hold."""
+    return exhausted(account, limit)[:MAX_REASON]
+
+
+def question(account: Account, limit: Amount) -> str:
+    """Return the question to the operator."""
+    text = exhausted(account, limit)
+    end = "until then" if account.until else "until it is raised"
+    return (
+        f"{text[0].upper()}{text[1:]}. {_held(account.key).capitalize()} held {end}: new messages "
+        "wait in the inbox, and no request leaves any more. Is more to be spent?"
+    )
+
+
+def choices(account: Account) -> list[str]:
+    """Return the choices of the question: the raise that it offers comes first."""
+    words = {BudgetPeriod.DAY: " for today", BudgetPeriod.WEEK: " for this week"}
+    raised = f"raise it by {amount(account.offer)}{words.get(account.key.period, '')}"
+    return [raised, LIFT, KEEP]
+
+
+def offer(account: Account, limit: Amount) -> Amount:
+    """Return by how much the question offers to raise limits that are reached: half of each, and
+    what was spent beyond it."""
+    return Amount(
+        *(
+            _rounded(most // 2 + used - most) if most and used >= most else 0
+            for used, most in zip(account.spent, limit, strict=True)
+        )
+    )
+
+
+def command(key: Key) -> str:
+    """Return the command that raises a budget."""
+    names = {BudgetKind.HIVE: "--hive", BudgetKind.CREDENTIAL: f"--credential {key.owner.name}"}
+    return f"hivectl budget {names.get(key.owner.kind, key.owner.name)} --{key.period} DOLLARS"
+
+
+def _rounded(value: int) -> int:
+    """Return `value` rounded up to two digits."""
+    step = int(10 ** max(len(str(value)) - 2, 0))
+    return max(-(-value // step) * step, 1)
+
+
+def _percent(spent: Amount, limit: Amount) -> int:
+    return max(used * 100 // most for used, most in zip(spent, limit, strict=True) if most)
+
+
+def _held(key: Key) -> str:
+    match key.owner.kind:
+        case BudgetKind.HIVE:
+            return "all agents are"
+        case BudgetKind.CREDENTIAL:
+            return "the agents that use it are"
+        case BudgetKind.AGENT:
+            return f"{key.owner.name} is"

@@ -1,0 +1,1 @@
+"""The hosts that agents used, the refusals, and the operator's decisions."""

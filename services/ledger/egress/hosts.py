@@ -1,0 +1,200 @@
+"""The rules of egress: what is counted, what the operator is asked, and what an answer allows."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from services.ledger.budgets import periods
+from services.ledger.egress import checks
+from services.ledger.egress.store import EgressStore
+from wire.errors import Conflict, InvalidArgument, LimitExceeded
+from wire.names import check_agent_name
+from wire.records.ledger import (
+    Egress,
+    EgressDecision,
+    EgressOutcome,
+    EgressState,
+)
+from wire.types import Value
+
+MAX_LISTED: Final = 1000
+MAX_ENTRIES: Final = 1000
+"""The most hosts and ports that are kept of one agent."""
+MAX_PENDING: Final = 100
+"""The most requests of one agent that wait for the operator."""
+
+_STATES: Final = {
+    EgressDecision.ONCE: EgressState.ONCE,
+    EgressDecision.DENY: EgressState.DENIED,
+    EgressDecision.ALWAYS: EgressState.ALLOWED,
+}
+
+
+class Hosts:
+    """The hosts that agents used or were refused."""
+
+    def __init__(self, store: EgressStore, now: Callable[[], int]) -> None:
+        """Make the hosts; `now` is the clock, in microseconds since 1970."""
+        self._store = store
+        self._now = now
+        self.on_changed: Callable[[Egress, bool], None] = lambda entry, urgent: None
+        """Hears of each change, and whether the state is another one."""
+
+    def report(self, agent: str, values: Mapping[str, Value]) -> None:
+        """Count connections of an agent.
+
+        Raises:
+            InvalidArgument: a value is not valid.
+            Unavailable: the store could not be written.
+        """
+        report = checks.REPORT.parse(values)
+        entry = self._entry(agent, checks.host(report.host), report.port)
+        match report.outcome:
+            case EgressOutcome.ALLOWED:
+                entry = entry._replace(allowed=entry.allowed + report.connections)
+            case EgressOutcome.FAILED:
+                entry = entry._replace(failed=entry.failed + report.connections)
+            case EgressOutcome.REFUSED:
+                entry = entry._replace(refused=entry.refused + report.connections)
+        if report.outcome is EgressOutcome.ALLOWED and entry.state is EgressState.PENDING:
+            entry = entry._replace(state=EgressState.ALLOWED, decided=self._now())
+        self._save(
+            entry._replace(
+                sent=entry.sent + report.sent,
+                received=entry.received + report.received,
+                last=self._now(),
+            ),
+            durable=False,
+        )
+
+    def check(self, agent: str, host: str, port: int, reason: str, *, gateway: bool) -> bool:
+        """Return whether the operator allows a connection that no rule allows; else ask.
+
+        Args:
+            agent: the agent.
+            host: the host.
+            port: the port.
+            reason: the agent's reason; empty for none.
+            gateway: whether the connection is made now, which uses an allowance for once up.
+
+        Raises:
+            Conflict: the operator has denied it, and the agent asks again.
+            InvalidArgument: a value is not valid.
+            LimitExceeded: too many requests of the agent wait for the operator.
+            Unavailable: the store could not be written.
+        """
+        name = checks.host(host)
+        checks.port(port)
+        entry = self._entry(agent, name, port)._replace(last=self._now())
+        if entry.state is EgressState.ONCE:
+            if gateway:
+                # On the disk first: an allowance for once is never used twice.
+                self._save(entry._replace(state=EgressState.NONE), durable=True)
+            return True
+        if not gateway:
+            self._ask(entry, checks.line(reason))
+            return False
+        # A refused connection is a request, unless too many wait already.
+        if entry.state in (EgressState.NONE, EgressState.ALLOWED) and self._has_room(agent):
+            entry = entry._replace(state=EgressState.PENDING)
+        self._save(entry._replace(refused=entry.refused + 1), durable=False)
+        return False
+
+    def decide(self, agent: str, host: str, port: int, decision: str) -> None:
+        """Take the operator's answer to a refusal.
+
+        Args:
+            agent: the agent.
+            host: the host; for `always` also `*` or `*.NAME`.
+            port: the port; for `always` 0 stands for each.
+            decision: `once`, `deny` or `always`.
+
+        Raises:
+            InvalidArgument: a value is not valid.
+            Unavailable: the store could not be written.
+        """
+        check_agent_name(agent)
+        if decision not in [one.value for one in EgressDecision]:
+            known = ", ".join(EgressDecision)
+            raise InvalidArgument(
+                f"{decision[:64]!r} is not a valid decision. Use one of: {known}."
+            )
+        now, state = self._now(), _STATES[EgressDecision(decision)]
+        if decision == EgressDecision.ALWAYS:
+            wanted = checks.pattern(host)
+            for entry in self._store.undecided(agent):
+                if _matches(wanted, port, entry):
+                    self._save(entry._replace(state=state, decided=now), durable=True)
+            return
+        checks.port(port)
+        entry = self._entry(agent, checks.host(host), port)
+        self._save(entry._replace(state=state, decided=now), durable=True)
+
+    async def list(self, filter: Mapping[str, Value], limit: int) -> list[Egress]:
+        """Return the hosts that match, the ones used last first.
+
+        Raises:
+            InvalidArgument: the filter or the limit is not valid.
+            LimitExceeded: the query takes too long.
+            Unavailable: the store could not be read.
+        """
+        if not 1 <= limit <= MAX_LISTED:
+            raise InvalidArgument(
+                f"{limit} is not a valid limit: use a number from 1 to {MAX_LISTED}."
+            )
+        return await self._store.find(checks.FILTER.parse(filter), limit)
+
+    async def vacuum(self, before: int) -> int:
+        """Delete the hosts that were used last before a time; return how many.
+
+        Raises:
+            Unavailable: the store could not be written; some may be gone.
+        """
+        gone = 0
+        while deleted := self._store.delete_before(before):
+            gone += deleted
+            # Calls that came meanwhile are answered before the next rows are deleted.
+            await asyncio.sleep(0)
+        return gone
+
+    def _ask(self, entry: Egress, reason: str) -> None:
+        """Put an agent's request before the operator."""
+        if entry.state is EgressState.DENIED:
+            raise Conflict(
+                f"The operator denied {entry.agent} the connection to {entry.host}:{entry.port} at "
+                f"{periods.in_words(entry.decided)}. Do not ask again; find another way."
+            )
+        if entry.state is not EgressState.PENDING and not self._has_room(entry.agent):
+            raise LimitExceeded(
+                f"{MAX_PENDING} requests of {entry.agent} wait for the operator, which is the "
+                "most. Wait for the answers."
+            )
+        entry = entry._replace(state=EgressState.PENDING, reason=reason or entry.reason)
+        self._save(entry, durable=True)
+
+    def _entry(self, agent: str, host: str, port: int) -> Egress:
+        """Return the row of a host, or a new one."""
+        now = self._now()
+        known = self._store.get(agent, host, port)
+        return known or Egress(agent, host, port, EgressState.NONE, first=now, last=now)
+
+    def _has_room(self, agent: str) -> bool:
+        return self._store.count(agent, pending=True) < MAX_PENDING
+
+    def _save(self, entry: Egress, *, durable: bool) -> None:
+        before = self._store.get(entry.agent, entry.host, entry.port)
+        if before is None and self._store.count(entry.agent) >= MAX_ENTRIES:
+            self._store.forget_oldest(entry.agent)
+        self._store.save([entry], durable=durable)
+        self.on_changed(entry, before is None or before.state != entry.state)
+
+
+def _matches(pattern: str, port: int, entry: Egress) -> bool:
+    """Return whether a rule's host and port are for an entry."""
+    if port not in (0, entry.port):
+        return False
+    if pattern == "*":
+        return True
+    if pattern.startswith("*."):
+        return entry.host.endswith(pattern[1:])
+    return entry.host == pattern

@@ -1,0 +1,92 @@
+"""The hosts that agents used, on disk: a row for each agent, host and port."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from services.ledger.storage.database import BATCH, Database
+from wire.records.ledger import Egress, EgressFilter, EgressState
+
+_COLUMNS: Final = Egress._fields
+_SAVE: Final = (
+    f"INSERT OR REPLACE INTO egress ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of columns
+    f"VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"
+)
+
+
+class EgressStore:
+    """The rows. Each method raises Unavailable when the file cannot be used just now."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, agent: str, host: str, port: int) -> Egress | None:
+        """Return the row of an agent, a host and a port."""
+        with self._database.look() as db:
+            row = db.execute(
+                "SELECT * FROM egress WHERE agent = ? AND host = ? AND port = ?",
+                (agent, host, port),
+            ).fetchone()
+        return None if row is None else _egress(row)
+
+    def save(self, entries: Sequence[Egress], *, durable: bool) -> None:
+        """Store rows; `durable`: on the disk when it returns."""
+        writing = self._database.write() if durable else self._database.write_quickly()
+        with writing as db:
+            db.executemany(_SAVE, [entry._asdict() for entry in entries])
+
+    def count(self, agent: str, *, pending: bool = False) -> int:
+        """Return how many rows of an agent there are, or how many of them are pending."""
+        state = f" AND state = '{EgressState.PENDING}'" if pending else ""
+        with self._database.look() as db:
+            row = db.execute(
+                f"SELECT count(*) AS count FROM egress WHERE agent = ?{state}",  # noqa: S608
+                (agent,),
+            ).fetchone()
+        return int(row["count"])
+
+    def forget_oldest(self, agent: str) -> None:
+        """Delete the row of an agent that is of least use: undecided, and used long ago."""
+        with self._database.write_quickly() as db:
+            db.execute(
+                "DELETE FROM egress WHERE agent = ? AND (host, port) IN "
+                "(SELECT host, port FROM egress WHERE agent = ? ORDER BY state = 'none' DESC, "
+                "state = 'pending' DESC, last LIMIT 1)",
+                (agent, agent),
+            )
+
+    def undecided(self, agent: str) -> list[Egress]:
+        """Return the rows of an agent that the operator has not decided by a rule."""
+        with self._database.look() as db:
+            rows = db.execute(
+                "SELECT * FROM egress WHERE agent = ? AND state IN ('pending', 'once', 'denied')",
+                (agent,),
+            ).fetchall()
+        return [_egress(row) for row in rows]
+
+    async def find(self, filter: EgressFilter, limit: int) -> list[Egress]:
+        """Return the rows that match, the ones used last first."""
+        wanted = {
+            "agent = ?": filter.agent,
+            "state = ?": filter.state,
+            "last >= ?": filter.since,
+        }
+        given = {term: value for term, value in wanted.items() if value is not None}
+        where = " AND ".join(given) or "true"
+        query = f"SELECT * FROM egress WHERE {where} ORDER BY last DESC, host, port LIMIT ?"  # noqa: S608
+        values = (*given.values(), limit)
+        rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
+        return [_egress(row) for row in rows]
+
+    def delete_before(self, cutoff: int) -> int:
+        """Delete some of the rows that were used last before `cutoff`; return how many."""
+        with self._database.write() as db:
+            return db.execute(
+                "DELETE FROM egress WHERE (agent, host, port) IN "
+                "(SELECT agent, host, port FROM egress WHERE last < ? LIMIT ?)",
+                (cutoff, BATCH),
+            ).rowcount
+
+
+def _egress(row: sqlite3.Row) -> Egress:
+    return Egress(**{**dict(row), "state": EgressState(row["state"])})

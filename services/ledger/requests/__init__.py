@@ -1,0 +1,1 @@
+"""The requests to the model API: reservations, and what they used."""

@@ -1,0 +1,396 @@
+"""The rules of requests to the model API: reserved before they are sent, settled afterwards.
+
+Each request is counted once: as reserved while it is under way, and then as what it used. One whose
+gateway died counts as the most that it may have used, until the gateway says more.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from services.config import LedgerConfig
+from services.ledger.budgets.account import Amount, Key, Owner
+from services.ledger.budgets.budgets import Budgets, owners
+from services.ledger.limits import limits as limit_rows
+from services.ledger.limits.limits import Limits
+from services.ledger.prices.prices import Cost, Prices
+from services.ledger.requests import checks, store
+from services.ledger.requests.store import Ended, RequestStore, Reservation
+from services.ledger.storage.database import Change, Database
+from wire.errors import BudgetExhausted, HiveError, InvalidArgument, LimitExceeded, NotFound
+from wire.records.ledger import (
+    BudgetKind,
+    Request,
+    RequestOutcome,
+    Settlement,
+    Turn,
+    UsageFilter,
+)
+from wire.types import Value
+
+log = logging.getLogger(__name__)
+
+MAX_UNDER_WAY: Final = 256
+"""The most requests of an agent that may be under way."""
+LOGIN: Final = "login"
+"""The credential of agents that have a login of their own."""
+_HOUR: Final = 3_600_000_000
+
+Watch = Callable[[str], "asyncio.Future[None]"]
+"""Returns a future that is done when a connection has left the bus."""
+
+
+@dataclass(slots=True)
+class _Hour:
+    """The requests of an agent within an hour."""
+
+    begun: int
+    count: int = 0
+
+
+@dataclass(slots=True)
+class _Gateway:
+    """A connection that has reserved something."""
+
+    gone: "asyncio.Future[None]"
+    ids: set[int] = field(default_factory=set)
+
+
+class Requests:
+    """The requests of all agents' gateways."""
+
+    def __init__(
+        self,
+        database: Database,
+        budgets: Budgets,
+        prices: Prices,
+        config: LedgerConfig,
+        watch: Watch,
+        bus_id: str,
+        now: Callable[[], int],
+    ) -> None:
+        """Make the requests; `recover` loads those under way.
+
+        Args:
+            database: the file.
+            budgets: the budgets that requests are charged to.
+            prices: the prices of models.
+            config: the settings.
+            watch: tells when a gateway has left the bus.
+            bus_id: the identity of the bus, on which names of connections are unique.
+            now: the clock, in microseconds since 1970.
+        """
+        self._database = database
+        self._store = RequestStore(database)
+        self._budgets = budgets
+        self._prices = prices
+        self._config = config
+        self._watch = watch
+        self._bus_id = bus_id
+        self._now = now
+        self._under_way: dict[int, Reservation] = {}
+        self._gateways: dict[str, _Gateway] = {}
+        self._orphans: set[int] = set()
+        self._hours: dict[str, _Hour] = {}
+        latest = self._store.latest()
+        self._credentials = {one.agent: one.credential for one in latest}
+        self._last = {one.agent: one.started for one in latest}
+        with database.look() as db:
+            self.limits: Final = Limits(limit_rows.kept(db), lambda: self._credentials)
+        self.on_settled: Callable[[Request], None] = lambda request: None
+        self.on_refused: Callable[[Key, str], None] = lambda key, agent: None
+
+    def recover(self) -> None:
+        """Load the requests under way; those whose gateway is gone count as the most they may cost.
+
+        Raises:
+            Unavailable: the store could not be used.
+        """
+        for reservation in self._store.under_way():
+            self._take(reservation)
+            bus, _, connection = reservation.gateway.partition(" ")
+            if bus == self._bus_id:
+                self._follow(connection, reservation.id)
+            else:
+                self._orphans.add(reservation.id)
+        self._bury()
+
+    def close(self) -> None:
+        """Stop watching the gateways."""
+        for gateway in self._gateways.values():
+            gateway.gone.cancel()
+
+    def credentials(self) -> Mapping[str, str]:
+        """Return the credential that each agent's gateway used last."""
+        return self._credentials
+
+    def reserve(self, agent: str, connection: str, values: Mapping[str, Value]) -> int:
+        """Reserve the most that a request may cost; return the request's id once it is on disk.
+
+        Raises:
+            BudgetExhausted: a budget is used up.
+            InvalidArgument: a value is not valid.
+            LimitExceeded: those under way may use up a budget, or they are too many.
+            ProviderLimited: the provider takes no requests now.
+            Unavailable: the store could not be written.
+        """
+        wanted = checks.RESERVE.parse(values)
+        if wanted.credential not in ("default", "scripted", "none", f"agent:{agent}"):
+            raise InvalidArgument(
+                f"{wanted.credential!r} is not a credential of {agent}. Use `default` or "
+                f"`agent:{agent}`."
+            )
+        now = self._now()
+        self._bury()
+        self._check_count(agent, now)
+        self.limits.check(wanted.credential, agent, now)
+        who = owners(agent, wanted.credential)
+        cost = self._prices.most(wanted)
+        most = Amount(cost.amount, cost.tokens)
+        if refusal := self._budgets.check(who, most, now):
+            if refusal.exhausted:
+                self.on_refused(refusal.account.key, agent)
+                raise BudgetExhausted(refusal.text)
+            raise LimitExceeded(refusal.text)
+        reservation = Reservation(
+            agent=agent,
+            credential=wanted.credential,
+            gateway=f"{self._bus_id} {connection}",
+            model=wanted.model,
+            started=now,
+            most=most,
+            unknown=cost.unknown,
+        )
+        with self._database.write_quickly() as db:
+            number = store.add(db, reservation)
+        reservation = replace(reservation, id=number)
+        self._take(reservation)
+        self._credentials[agent] = wanted.credential
+        self._last[agent] = now
+        self._hours[agent].count += 1
+        self.limits.reserved(wanted.credential, agent, most.tokens, now)
+        self._follow(connection, number)
+        return number
+
+    def settle(self, agent: str, number: int, values: Mapping[str, Value]) -> None:
+        """Replace a reservation of an agent's gateway by what was used. Only the first time counts.
+
+        Raises:
+            InvalidArgument: a value is not valid.
+            NotFound: the agent's gateway has no such request.
+            Unavailable: the store could not be written.
+        """
+        usage = checks.SETTLE.parse(values)
+        if usage.outcome is RequestOutcome.LOST:
+            raise InvalidArgument("The outcome lost is the ledger's own: use another one.")
+        self._bury()
+        reservation = self._under_way.get(number)
+        if reservation is not None and reservation.agent == agent:
+            self._end(reservation, usage)
+            return
+        ended = self._store.ended(number) if number < 2**63 else None
+        if ended is None or ended.reservation.agent != agent:
+            raise NotFound(f"The gateway of {agent} has no request {number}.")
+        if ended.outcome is RequestOutcome.LOST:
+            self._correct(ended, usage)
+
+    def of_turn(self, agent: str, turn: Turn) -> Change | None:
+        """Return the change that counts a turn of an agent with a login of its own; None for a
+        turn whose requests went through the gateway.
+
+        An agent may report what it likes: such turns count for its own budgets alone.
+        """
+        tokens = turn.input_tokens + turn.output_tokens
+        if not (turn.cost or tokens) or self._last.get(agent, -1) >= turn.started:
+            return None
+        if any(one.agent == agent for one in self._under_way.values()):
+            return None
+        read = turn.input_tokens - turn.cache_read_tokens - turn.cache_write_tokens
+        request = Request(
+            id=0,
+            agent=agent,
+            credential=LOGIN,
+            model=turn.model,
+            outcome=RequestOutcome.DONE,
+            started=turn.started,
+            ended=turn.ended,
+            input_tokens=max(read, 0),
+            output_tokens=turn.output_tokens,
+            cache_read_tokens=turn.cache_read_tokens,
+            cache_write_tokens=turn.cache_write_tokens,
+            cost=turn.cost,
+        )
+        who = (Owner(BudgetKind.AGENT, agent),)
+        charge = self._budgets.charge(who, Amount(turn.cost, tokens), False, self._now())
+        return _LoginTurn(request, tokens, charge)
+
+    async def list_usage(self, filter: Mapping[str, Value], limit: int) -> list[Request]:
+        """Return the newest requests that match and have ended, newest first.
+
+        Raises:
+            InvalidArgument: the filter or the limit is not valid.
+            LimitExceeded: the query takes too long.
+            Unavailable: the store could not be read.
+        """
+        wanted: UsageFilter = checks.USAGE.parse(filter)
+        if not 1 <= limit <= checks.MAX_LISTED:
+            raise InvalidArgument(
+                f"{limit} is not a valid limit: use a number from 1 to {checks.MAX_LISTED}."
+            )
+        return await self._store.find(wanted, limit)
+
+    def lift_limits(self) -> None:
+        """Forget all limits of providers.
+
+        Raises:
+            Unavailable: the store could not be written.
+        """
+        for change in self.limits.lift(self._now()):
+            with self._database.write() as db:
+                change.save(db)
+            change.adopt()
+
+    def _check_count(self, agent: str, now: int) -> None:
+        hour = self._hours.get(agent)
+        if hour is None or not hour.begun <= now < hour.begun + _HOUR:
+            hour = self._hours[agent] = _Hour(now)
+        most = self._config.agent_requests_per_hour
+        if hour.count >= most:
+            raise LimitExceeded(
+                f"{agent} has made {most} requests within an hour "
+                "(ledger.agent_requests_per_hour of hyperhive.toml). Try again in "
+                f"{(hour.begun + _HOUR - now) // 10**6 + 1} s."
+            )
+        count = sum(one.agent == agent for one in self._under_way.values())
+        if count >= MAX_UNDER_WAY:
+            raise LimitExceeded(
+                f"{agent} has {count} requests under way, which is the most. Try again when some "
+                "have ended."
+            )
+
+    def _take(self, reservation: Reservation) -> None:
+        self._under_way[reservation.id] = reservation
+        self._budgets.reserve(_owners(reservation), reservation.most)
+
+    def _follow(self, connection: str, number: int) -> None:
+        gateway = self._gateways.get(connection)
+        if gateway is None:
+            gone = self._watch(connection)
+            gateway = self._gateways[connection] = _Gateway(gone)
+            gone.add_done_callback(lambda done: self._left(connection, done))
+        gateway.ids.add(number)
+
+    def _left(self, connection: str, gone: "asyncio.Future[None]") -> None:
+        gateway = self._gateways.pop(connection)
+        if not gone.cancelled():
+            self._orphans |= gateway.ids & self._under_way.keys()
+            self._bury()
+
+    def _bury(self) -> None:
+        """End the requests whose gateway is gone. One that cannot be written stays reserved."""
+        for number in sorted(self._orphans):
+            reservation = self._under_way[number]
+            try:
+                self._end(reservation, Settlement(RequestOutcome.LOST))
+            except HiveError as error:
+                log.error("cannot end the request %d of a lost gateway: %s", number, error)
+                return
+
+    def _end(self, reservation: Reservation, usage: Settlement) -> None:
+        now = self._now()
+        cost = self._cost(reservation, usage)
+        charged = Amount(cost.amount, cost.tokens)
+        request = _request(reservation, usage, cost, now)
+        who = _owners(reservation)
+        changes: list[Change] = [self._budgets.charge(who, charged, cost.unknown, now)]
+        if report := self.limits.settled(reservation.credential, usage, now):
+            changes.append(report)
+        self._write(request, cost.tokens, changes)
+        self._forget(reservation)
+        for change in changes:
+            change.adopt()
+        self.on_settled(request)
+
+    def _correct(self, ended: Ended, usage: Settlement) -> None:
+        """Replace what was charged for a request whose gateway had lost the bus."""
+        now = self._now()
+        reservation = ended.reservation
+        cost = self._cost(reservation, usage)
+        difference = Amount(cost.amount, cost.tokens).minus(ended.charged)
+        request = _request(reservation, usage, cost, ended.ended)
+        who = _owners(reservation)
+        charge = self._budgets.charge(who, difference, cost.unknown, now, counted=ended.ended)
+        self._write(request, cost.tokens, [charge])
+        charge.adopt()
+        self.on_settled(request)
+
+    def _write(self, request: Request, tokens: int, changes: list[Change]) -> None:
+        with self._database.write() as db:
+            store.settle(db, request, tokens)
+            for change in changes:
+                change.save(db)
+
+    def _forget(self, reservation: Reservation) -> None:
+        del self._under_way[reservation.id]
+        self._orphans.discard(reservation.id)
+        self._budgets.release(_owners(reservation), reservation.most)
+        connection = reservation.gateway.partition(" ")[2]
+        if gateway := self._gateways.get(connection):
+            gateway.ids.discard(reservation.id)
+
+    def _cost(self, reservation: Reservation, usage: Settlement) -> Cost:
+        """Return what is charged: what was used, or, where that is not known, the most."""
+        read = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+        unknown_use = usage.outcome is RequestOutcome.BROKEN and not read
+        if usage.outcome is RequestOutcome.LOST or unknown_use:
+            return Cost(reservation.most.dollars, reservation.most.tokens, reservation.unknown)
+        return self._prices.used(usage.model or reservation.model, usage)
+
+
+class _LoginTurn:
+    """The change that counts a turn of an agent with a login of its own."""
+
+    def __init__(self, request: Request, tokens: int, charge: Change) -> None:
+        self._request = request
+        self._tokens = tokens
+        self._charge = charge
+
+    def save(self, db: sqlite3.Connection) -> None:
+        """See Change."""
+        store.insert(db, self._request, self._tokens)
+        self._charge.save(db)
+
+    def adopt(self) -> None:
+        """See Change."""
+        self._charge.adopt()
+
+
+def _owners(reservation: Reservation) -> tuple[Owner, ...]:
+    return owners(reservation.agent, reservation.credential)
+
+
+def _request(reservation: Reservation, usage: Settlement, cost: Cost, ended: int) -> Request:
+    return Request(
+        id=reservation.id,
+        agent=reservation.agent,
+        credential=reservation.credential,
+        model=usage.model or reservation.model,
+        outcome=usage.outcome,
+        started=reservation.started,
+        ended=ended,
+        status=usage.status,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        web_searches=usage.web_searches,
+        cost=cost.amount,
+        unknown_price=cost.unknown,
+        first_byte=usage.first_byte,
+        last_byte=usage.last_byte,
+        sent=usage.sent,
+        received=usage.received,
+    )

@@ -1,0 +1,158 @@
+"""Requests to the model API on disk. Functions that write are called within a transaction."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Final
+
+from services.ledger.budgets.account import Amount
+from services.ledger.storage.database import Database
+from wire.records.ledger import Request, RequestOutcome, UsageFilter
+
+OPEN: Final = "open"
+"""The outcome of a request that is under way."""
+
+_COLUMNS: Final = (
+    "id, agent, credential, model, outcome, started, ended, status, input_tokens, output_tokens, "
+    "cache_read_tokens, cache_write_tokens, web_searches, cost, unknown_price, first_byte, "
+    "last_byte, sent, received"
+)
+_SETTLED: Final = ", ".join(f"{name} = :{name}" for name in _COLUMNS.split(", ")[3:])
+_SETTLE: Final = (
+    f"UPDATE request SET {_SETTLED}, charged_tokens = :charged_tokens "  # noqa: S608 - columns
+    "WHERE id = :id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A request that is under way, or one whose gateway died."""
+
+    agent: str
+    credential: str
+    gateway: str
+    """The bus and the connection of the gateway."""
+    model: str
+    started: int
+    most: Amount
+    """The most that it may cost."""
+    unknown: bool
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A request that has ended."""
+
+    reservation: Reservation
+    outcome: RequestOutcome
+    ended: int
+    charged: Amount
+
+
+def add(db: sqlite3.Connection, one: Reservation) -> int:
+    """Store a reservation; return its id."""
+    cursor = db.execute(
+        "INSERT INTO request (agent, credential, gateway, model, outcome, started, reserved, "
+        "reserved_tokens, unknown_price) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            one.agent,
+            one.credential,
+            one.gateway,
+            one.model,
+            OPEN,
+            one.started,
+            *one.most,
+            one.unknown,
+        ),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def settle(db: sqlite3.Connection, request: Request, tokens: int) -> None:
+    """Store the end of a request, for which `tokens` are charged."""
+    db.execute(_SETTLE, {**request._asdict(), "charged_tokens": tokens})
+
+
+def insert(db: sqlite3.Connection, request: Request, tokens: int) -> None:
+    """Store a request that was never reserved."""
+    one = Reservation(
+        request.agent,
+        request.credential,
+        "",
+        request.model,
+        request.started,
+        Amount(0, 0),
+        request.unknown_price,
+    )
+    settle(db, request._replace(id=add(db, one)), tokens)
+
+
+class RequestStore:
+    """The requests, for those who read them.
+
+    Each method raises Unavailable when the file cannot be used just now.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def under_way(self) -> list[Reservation]:
+        """Return the requests under way."""
+        with self._database.look() as db:
+            rows = db.execute("SELECT * FROM request WHERE outcome = 'open' ORDER BY id").fetchall()
+        return [_reservation(row) for row in rows]
+
+    def ended(self, number: int) -> Ended | None:
+        """Return a request that has ended; None if there is none."""
+        with self._database.look() as db:
+            row = db.execute("SELECT * FROM request WHERE id = ?", (number,)).fetchone()
+        if row is None or row["outcome"] == OPEN:
+            return None
+        charged = Amount(row["cost"], row["charged_tokens"])
+        return Ended(_reservation(row), RequestOutcome(row["outcome"]), row["ended"], charged)
+
+    def latest(self) -> list[Reservation]:
+        """Return the latest request of each gateway."""
+        with self._database.look() as db:
+            rows = db.execute(
+                "SELECT * FROM request WHERE id IN "
+                "(SELECT max(id) FROM request WHERE gateway != '' GROUP BY agent)"
+            ).fetchall()
+        return [_reservation(row) for row in rows]
+
+    async def find(self, filter: UsageFilter, limit: int) -> list[Request]:
+        """Return the newest requests that match and have ended, newest first."""
+        wanted = {
+            "agent = ?": filter.agent,
+            "credential = ?": filter.credential,
+            "started >= ?": filter.since,
+            "started < ?": filter.until,
+            "id < ?": filter.before,
+        }
+        given = {term: value for term, value in wanted.items() if value is not None}
+        where = " AND ".join([f"outcome != '{OPEN}'", *given])
+        # `where` is written in this file; values from outside are bound.
+        query = f"SELECT {_COLUMNS} FROM request WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
+        values = (*given.values(), limit)
+        rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
+        return [_request(row) for row in rows]
+
+
+def _reservation(row: sqlite3.Row) -> Reservation:
+    return Reservation(
+        agent=row["agent"],
+        credential=row["credential"],
+        gateway=row["gateway"],
+        model=row["model"],
+        started=row["started"],
+        most=Amount(row["reserved"], row["reserved_tokens"]),
+        unknown=bool(row["unknown_price"]),
+        id=row["id"],
+    )
+
+
+def _request(row: sqlite3.Row) -> Request:
+    values = dict(row)
+    values["outcome"] = RequestOutcome(values["outcome"])
+    values["unknown_price"] = bool(values["unknown_price"])
+    return Request(**values)

@@ -1,0 +1,336 @@
+"""Budgets: limits and their sources, states, periods, and the bound that holds."""
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.config import BudgetLimits, Budgets, LedgerConfig
+from services.ledger.budgets.notices import Notice
+from services.ledger.budgets.store import Source
+from services.ledger.tests.conftest import DAY, DOLLAR, HOUR, Room
+from wire.errors import BudgetExhausted, InvalidArgument, LimitExceeded
+from wire.records.ledger import BudgetState
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def owed(room: Room) -> list[tuple[str, str]]:
+    """Return recipient and kind of the notices that are not delivered."""
+    with room.database.look() as db:
+        rows = db.execute("SELECT recipient, kind, body FROM notice ORDER BY id").fetchall()
+    return [(row["recipient"], row["kind"]) for row in rows]
+
+
+async def test_a_budget_that_is_used_up_stops_every_request(room: Room) -> None:
+    room.limit("agent", "alice", day=2 * DOLLAR)
+    room.spend(1.5)
+    assert room.budget().state is BudgetState.OK
+    room.spend(0.1)
+    assert room.budget().state is BudgetState.WARNED
+    room.spend(0.4)
+    assert room.budget().state is BudgetState.EXHAUSTED
+    with pytest.raises(BudgetExhausted):
+        room.reserve(output_tokens=0)
+    room.spend(1, "bob")
+    assert owed(room) == [
+        ("manager", "budget-warning"),
+        ("operator", "budget-warning"),
+        ("manager", "budget-exhausted"),
+    ]
+
+
+async def test_a_request_that_may_exceed_a_budget_is_sent_alone(room: Room) -> None:
+    room.limit("agent", "alice", day=2 * DOLLAR)
+    first = room.reserve()
+    second = room.reserve()
+    with pytest.raises(LimitExceeded, match="under way may use up the rest"):
+        room.reserve(output_tokens=1)
+    assert room.refused == [], "it is not used up"
+    room.settle(first, output_tokens=39_999)
+    room.settle(second, output_tokens=39_999)
+    alone = room.reserve(output_tokens=400_000)
+    with pytest.raises(LimitExceeded):
+        room.reserve(output_tokens=1)
+    room.settle(alone, output_tokens=400_000)
+    assert room.budget().spent == 12 * DOLLAR - 50
+    with pytest.raises(BudgetExhausted):
+        room.reserve(output_tokens=1)
+
+
+async def test_tokens_are_limited_whatever_they_cost(room: Room) -> None:
+    room.limit("agent", "alice", day_tokens=100)
+    room.settle(room.reserve(model="unheard-of", output_tokens=60), output_tokens=60)
+    assert room.budget().unknown_price
+    first = room.reserve(output_tokens=40)
+    with pytest.raises(LimitExceeded):
+        room.reserve(output_tokens=1)
+    room.settle(first, cache_read_tokens=40)
+    with pytest.raises(BudgetExhausted, match="100 of 100 tokens"):
+        room.reserve()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "stopped"),
+    [
+        ("hive", "hive", {"alice", "bob"}),
+        ("hive", "", {"alice", "bob"}),
+        ("credential", "default", {"alice", "bob"}),
+        ("credential", "agent:bob", set()),
+        ("agent", "alice", {"alice"}),
+    ],
+)
+async def test_whom_a_budget_stops(room: Room, kind: str, name: str, stopped: set[str]) -> None:
+    room.limit(kind, name, week=DOLLAR)
+    room.spend(1, "alice")
+    found = set()
+    for agent in ("alice", "bob"):
+        try:
+            room.reserve(agent)
+        except BudgetExhausted:
+            found.add(agent)
+    assert found == stopped
+
+
+@pytest.mark.usefixtures("berlin")
+async def test_periods_are_those_of_the_calendar(room: Room) -> None:
+    room.now = round(datetime(2025, 3, 28, 23, 30).timestamp()) * 10**6  # a Friday
+    room.limit("agent", "alice", day=DOLLAR, week=2 * DOLLAR)
+    room.spend(1)
+    assert room.budget().until == round(datetime(2025, 3, 29).timestamp()) * 10**6
+    room.now += HOUR
+    room.spend(1)
+    with pytest.raises(BudgetExhausted, match="for a day is used up until 2025-03-30 00:00"):
+        room.reserve()
+    room.now += DAY
+    with pytest.raises(BudgetExhausted, match="for a week is used up until 2025-03-31 00:00"):
+        room.reserve()
+    # The last Sunday of March has 23 hours.
+    room.now = room.budget(period="day").until
+    assert datetime.fromtimestamp(room.now / 1e6) == datetime(2025, 3, 31)
+    room.spend(1)
+    assert room.budget(period="total").spent == 3 * DOLLAR
+
+
+async def test_a_clock_that_was_set_back_gives_nothing_back(room: Room) -> None:
+    room.limit("agent", "alice", day=DOLLAR)
+    room.spend(1)
+    room.now -= 2 * DAY
+    with pytest.raises(BudgetExhausted):
+        room.reserve()
+
+
+CONFIG = LedgerConfig(
+    budgets=Budgets(
+        hive=BudgetLimits(total=100),
+        agent=BudgetLimits(day=1, week=5, day_tokens=1000),
+        agents={"bob": BudgetLimits(day=2.5)},
+        credentials={"default": BudgetLimits(total_tokens=7)},
+    )
+)
+
+
+@pytest.mark.parametrize("config", [CONFIG])
+async def test_whose_limits_come_first(room: Room) -> None:
+    def limits(name: str) -> list[int]:
+        return [room.budget("agent", name, period).limit for period in ("day", "week", "total")]
+
+    for name in ("alice", "bob"):
+        room.limit("agent", name, Source.DEPLOYED, day=3 * DOLLAR, total=9 * DOLLAR)
+    assert limits("alice") == [3 * DOLLAR, 5 * DOLLAR, 9 * DOLLAR]
+    assert limits("bob") == [5 * DOLLAR // 2, 5 * DOLLAR, 9 * DOLLAR]
+    assert room.budget("agent", "bob").limit_tokens == 1000
+    assert room.budget("hive", "hive", "total").limit == 100 * DOLLAR
+    assert room.budget("credential", "default", "total").limit_tokens == 7
+    room.limit("agent", "bob", day=7 * DOLLAR)
+    room.limit("agent", "bob", week=0)
+    assert limits("bob") == [7 * DOLLAR, 0, 9 * DOLLAR]
+    room.limit("agent", "bob", Source.DEPLOYED, reset=True)
+    assert limits("bob") == [7 * DOLLAR, 0, 0]
+    room.reopen()
+    assert limits("bob") == [7 * DOLLAR, 0, 0]
+    room.limit("agent", "bob", reset=True)
+    assert limits("bob") == [5 * DOLLAR // 2, 5 * DOLLAR, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "limits", "text"),
+    [
+        ("agents", "alice", {}, "kind"),
+        ("agent", "Alice", {}, "agent name"),
+        ("hive", "bee", {}, "hive"),
+        ("credential", "bob", {}, "credential"),
+        ("agent", "alice", {"day": -1}, "day"),
+        ("agent", "alice", {"month": 1}, "month"),
+    ],
+)
+async def test_limits_are_checked(
+    room: Room, kind: str, name: str, limits: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=text):
+        room.limit(kind, name, **limits)
+
+
+async def test_a_raised_limit_lets_requests_through_at_once(room: Room) -> None:
+    room.limit("agent", "alice", day=DOLLAR)
+    room.spend(1)
+    with pytest.raises(BudgetExhausted):
+        room.reserve()
+    room.limit("agent", "alice", day=2 * DOLLAR)
+    assert room.budget().state is BudgetState.OK
+    room.spend(1)
+    assert room.budget().state is BudgetState.EXHAUSTED
+    assert [kind for _, kind in owed(room)].count("budget-exhausted") == 2
+
+
+async def test_notices_are_made_once_for_a_period(room: Room) -> None:
+    room.limit("agent", "alice", day=DOLLAR)
+    for _ in range(3):
+        room.spend(0.3)
+        room.spend(0)
+    room.reopen()
+    assert owed(room) == [("manager", "budget-warning"), ("operator", "budget-warning")]
+    room.now += DAY
+    room.ledger.look_again()
+    assert room.budget().state is BudgetState.OK
+    room.spend(0.9)
+    assert len(owed(room)) == 4
+
+
+async def test_a_notice_says_what_is_used(room: Room) -> None:
+    room.limit("credential", "default", total=DOLLAR, total_tokens=50_000)
+    room.settle(room.reserve(model="new"), model="new", output_tokens=10_700)
+    with room.database.look() as db:
+        [manager, _] = [
+            Notice(row["recipient"], row["kind"], row["body"])
+            for row in db.execute("SELECT * FROM notice")
+        ]
+    assert manager.body == (
+        "The budget of the credential default in total is used to 80 %: $0.80 of $1.00 (a model's "
+        "price is not known), 10,700 of 50,000 tokens. When it is used up, the agents that use it "
+        "are held, and no request leaves any more. To raise it: hivectl budget --credential "
+        "default --total DOLLARS"
+    )
+
+
+# The bound
+
+
+AGENT = st.sampled_from(["alice", "bob"])
+STEP = st.one_of(
+    st.tuples(st.just("reserve"), AGENT, st.integers(0, 60_000)),
+    st.tuples(st.just("settle"), st.integers(0, 9), st.floats(0, 1)),
+    st.tuples(st.just("settle"), st.integers(0, 9), st.floats(0, 1), st.floats(0, 1)),
+    st.tuples(st.just("leave"), AGENT),
+    st.tuples(st.just("crash")),
+    st.tuples(st.just("reboot")),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(STEP, max_size=40))
+async def test_no_budget_is_exceeded_by_more_than_one_response(steps: list[Any]) -> None:
+    """Take any order of reservations, settlements, lost gateways, crashes and reboots."""
+    with TemporaryDirectory() as folder:
+        room = Room(Path(folder) / "ledger.sqlite", LedgerConfig())
+        room.limit("agent", "alice", day=2 * DOLLAR)
+        room.limit("hive", "hive", week=3 * DOLLAR)
+        room.limit("credential", "default", total_tokens=110_000)
+        walk = Walk(room)
+        for name, *arguments in steps:
+            done = getattr(walk, name)(*arguments)
+            if done is not None:
+                await done
+            walk.check()
+        room.close()
+
+
+class Walk:
+    """A ledger, and what its accounts must say."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.made: dict[int, tuple[str, int]] = {}
+        """Agent and tokens of each request."""
+        self.charged: dict[int, int] = {}
+        """The tokens of each request that has ended."""
+        self.lost: set[int] = set()
+
+    def reserve(self, agent: str, tokens: int) -> None:
+        try:
+            number = self.room.reserve(agent, output_tokens=tokens)
+        except (BudgetExhausted, LimitExceeded):
+            return
+        self.made[number] = (agent, tokens)
+
+    def settle(self, which: int, *shares: float) -> None:
+        if not self.made:
+            return
+        number = sorted(self.made)[which % len(self.made)]
+        agent, most = self.made[number]
+        for share in shares:
+            tokens = round(most * share)
+            self.room.settle(number, agent, output_tokens=tokens)
+            if number not in self.charged or number in self.lost:
+                self.charged[number] = tokens
+                self.lost.discard(number)
+
+    async def leave(self, agent: str) -> None:
+        if f":{agent}" in self.room.gateways:
+            await self.room.leave(f":{agent}")
+            del self.room.gateways[f":{agent}"]
+            self.lose(agent)
+
+    def crash(self) -> None:
+        self.room.reopen()
+
+    def reboot(self) -> None:
+        self.room.bus_id += "x"
+        self.room.gateways.clear()
+        self.room.reopen()
+        self.lose("alice")
+        self.lose("bob")
+
+    def lose(self, agent: str) -> None:
+        gone = {
+            number: most
+            for number, (who, most) in self.made.items()
+            if who == agent and number not in self.charged
+        }
+        self.lost |= gone.keys()
+        self.charged |= gone
+
+    def check(self) -> None:
+        largest = max((most for _, most in self.made.values()), default=0)
+        alice, hive = self.room.budget(), self.room.budget("hive", "hive", "week")
+        credential = self.room.budget("credential", "default", "total")
+        assert alice.spent <= 2 * DOLLAR + largest * 25
+        assert hive.spent <= 3 * DOLLAR + largest * 25
+        assert credential.spent_tokens <= 110_000 + largest
+        # Each request is counted once, with what it used or, until then, what it may use.
+        under_way = [most for number, (_, most) in self.made.items() if number not in self.charged]
+        assert hive.spent_tokens == sum(self.charged.values())
+        assert hive.reserved_tokens == sum(under_way)
+        mine = [number for number, (who, _) in self.made.items() if who == "alice"]
+        assert alice.spent_tokens == sum(self.charged.get(number, 0) for number in mine)
+
+
+async def test_the_walk_reaches_the_bound(room: Room) -> None:
+    """The property is not empty: a budget is exceeded by nearly one response."""
+    room.limit("agent", "alice", day=2 * DOLLAR)
+    room.spend(1.99)
+    room.spend(1.5)
+    assert room.budget().spent > 3 * DOLLAR

@@ -1,0 +1,1 @@
+"""The turns of agents, as their harnesses report them."""

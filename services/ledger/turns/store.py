@@ -1,0 +1,96 @@
+"""The turns on disk. A turn is a commit of its own."""
+
+import json
+import sqlite3
+from typing import Final
+
+from services.ledger.storage.database import Change, Database
+from wire.records.ledger import Cost, CostFilter, CostKey, Turn, TurnFilter
+
+_COLUMNS: Final = (
+    "agent, turn, started, ended, outcome, error, model, session, first_request, first_token, "
+    "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, context_tokens, cost, "
+    "tool_calls, tools, denied, open_threads, open_reminders"
+)
+_INSERT: Final = (
+    f"INSERT INTO turn (recorded, {_COLUMNS}) "  # noqa: S608 - names of columns
+    f"VALUES (:recorded, :{_COLUMNS.replace(', ', ', :')}) ON CONFLICT DO NOTHING"
+)
+_KEYS: Final = {
+    CostKey.DAY: "date(started / 1000000, 'unixepoch', 'localtime')",
+    CostKey.MODEL: "model",
+    CostKey.AGENT: "agent",
+}
+
+
+class TurnStore:
+    """The turns. When a method that writes returns, its change is on the disk.
+
+    Each method raises Unavailable, with nothing written, when the file cannot be used just now.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, agent: str, turn: Turn, recorded: int, also: Change | None = None) -> int:
+        """Add a turn of `agent`, and save `also` with it; return its id, or 0 if it is there
+        already."""
+        values: dict[str, str | int] = {**turn._asdict(), "agent": agent, "recorded": recorded}
+        values["tools"] = json.dumps(turn.tools, sort_keys=True)
+        with self._database.write() as db:
+            cursor = db.execute(_INSERT, values)
+            if cursor.rowcount and also is not None:
+                also.save(db)
+        return int(cursor.lastrowid or 0) if cursor.rowcount else 0
+
+    def recorded_before(self, agent: str, turns: int) -> int:
+        """Return when the agent recorded the turn that is `turns` turns back; 0 for none."""
+        with self._database.look() as db:
+            row = db.execute(
+                "SELECT recorded FROM turn WHERE agent = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+                (agent, turns - 1),
+            ).fetchone()
+        return int(row["recorded"]) if row else 0
+
+    def has(self, agent: str, turn: Turn) -> bool:
+        """Return whether a turn is there."""
+        with self._database.look() as db:
+            row = db.execute(
+                "SELECT id FROM turn WHERE agent = ? AND started = ? AND turn = ?",
+                (agent, turn.started, turn.turn),
+            ).fetchone()
+        return row is not None
+
+    async def find(self, filter: TurnFilter, limit: int) -> list[Turn]:
+        """Return the newest turns that match, newest first."""
+        where, values = _where(filter.agent, filter.since, filter.until)
+        if filter.before is not None:
+            where, values = f"{where} AND id < ?", [*values, filter.before]
+        # `where` is written in this file; values from outside are bound.
+        query = f"SELECT id, {_COLUMNS} FROM turn WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
+        rows = await self._database.read(lambda db: db.execute(query, (*values, limit)).fetchall())
+        return [_turn(row) for row in rows]
+
+    async def costs(self, filter: CostFilter) -> list[Cost]:
+        """Return the sums of the turns that match, in the order of their keys."""
+        where, values = _where(filter.agent, filter.since, filter.until)
+        query = (
+            f"SELECT {_KEYS[filter.by]} AS key, count(*) AS turns, "  # noqa: S608
+            "sum(ended - started) AS duration, sum(input_tokens) AS input_tokens, "
+            "sum(output_tokens) AS output_tokens, sum(cache_read_tokens) AS cache_read_tokens, "
+            "sum(cache_write_tokens) AS cache_write_tokens, sum(cost) AS cost "
+            f"FROM turn WHERE {where} GROUP BY 1 ORDER BY 1"
+        )
+        rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
+        return [Cost(**dict(row)) for row in rows]
+
+
+def _where(agent: str | None, since: int | None, until: int | None) -> tuple[str, list[str | int]]:
+    """Return a condition for turns, with its values."""
+    wanted = {"agent = ?": agent, "started >= ?": since, "started < ?": until}
+    given = {term: value for term, value in wanted.items() if value is not None}
+    return " AND ".join(given) or "true", list(given.values())
+
+
+def _turn(row: sqlite3.Row) -> Turn:
+    return Turn(**{**dict(row), "tools": json.loads(row["tools"])})
