@@ -40,8 +40,8 @@ _LIST_TURNS: Final = (
 )
 
 _WHOAMI: Final = (
-    "Who you are: your name, role and model, the limits of your container, the network "
-    "addresses that you may reach, and who the operator is."
+    "Who you are: your name, role and model, the limits of your container, the hosts that you "
+    "may reach, and who the operator is."
 )
 
 

@@ -172,6 +172,10 @@ class Services:
         """Record a turn of this agent in the ledger."""
         await self._ledger.record_turn(turn)
 
+    async def check_egress(self, host: str, port: int, reason: str) -> bool:
+        """Return whether the operator allows this agent a host, or else ask the operator."""
+        return await self._ledger.check_egress(host, port, reason)
+
     async def record_spans(self, spans: list[Span]) -> None:
         """Hand spans of this agent to telemetry."""
         await self._telemetry.record_spans(spans)

@@ -20,6 +20,7 @@ from wire.types import (
     ObjectPath,
     Str,
     StrList,
+    UInt16,
     UInt32,
     UInt64,
     UInt64List,
@@ -299,6 +300,16 @@ class FakeLedger(Interface, name=names.LEDGER):
     def __init__(self) -> None:
         super().__init__()
         self.turns: list[dict[str, Any]] = []
+        self.asked: list[tuple[str, int, str]] = []
+        self.allowed = False
+        self.error: Exception | None = None
+
+    @method(allow=EVERYBODY)
+    async def CheckEgress(self, host: Str, port: UInt16, reason: Str) -> Bool:
+        if self.error:
+            raise self.error
+        self.asked.append((host, port, reason))
+        return self.allowed
 
     @method(allow=EVERYBODY)
     async def RecordTurn(self, turn: Dict) -> None:

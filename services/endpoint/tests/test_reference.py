@@ -60,6 +60,7 @@ TALK: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "cancel": ({"kind": "reminder", "id": 3}, {"cancelled": {"kind": "reminder", "id": 3}}),
     "get_open_threads": ({}, {"counts": {}, "threads": []}),
     "list_agents": ({}, {}),
+    "request_egress": ({"host": "a.b", "port": 22, "reason": "x"}, {"allowed": False}),
     "unsend": ({"id": 7}, {}),
     "recv": ({"wait_seconds": 0, "max": 32}, {"messages": []}),
 }

@@ -14,7 +14,7 @@ from services.endpoint.tools.tool import HARNESS_CLIENT, Audience
 
 TALK = {
     *("send", "unsend", "recv", "ask", "answer", "cancel", "remind"),
-    *("get_open_threads", "list_agents"),
+    *("get_open_threads", "list_agents", "request_egress"),
 }
 EXPECTED = {
     Audience.AGENT: TALK,

@@ -250,7 +250,44 @@ async def test_describe_tells_the_harness_of_its_agent_alone(hive: Hive) -> None
     told = (await harness.call("describe"))["structuredContent"]
     assert set(told) == {"model", "limits", "network"}
     assert all(isinstance(value, int) for value in told["limits"].values())
-    assert set(told["network"]) == {"denied", "allowed", "name_servers", "enforced"}
+    filtered = {"denied", "allowed", "name_servers", "enforced"}
+    assert set(told["network"]) == {"mode", "egress", *filtered}
+
+
+async def test_the_operator_is_asked_about_a_refused_host(hive: Hive) -> None:
+    client = await hive.client()
+    answer = await client.call("request_egress", host="GitHub.com.", reason="to clone")
+    assert answer["structuredContent"]["allowed"] is False
+    assert "The operator was asked about github.com:443." in text(answer)
+    hive.ledger.allowed = True
+    answer = await client.call("request_egress", host="fd00::1", port=22, reason="to push")
+    assert answer["structuredContent"]["allowed"] is True
+    assert "[fd00::1]:22 is allowed" in text(answer)
+    assert hive.ledger.asked == [("github.com", 443, "to clone"), ("fd00::1", 22, "to push")]
+    hive.ledger.error = Conflict("The operator denied github.com:443.")
+    answer = await client.call("request_egress", host="github.com", reason="again")
+    assert answer["isError"] is True
+    assert text(answer) == "The operator denied github.com:443."
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"host": "https://github.com/", "reason": "x"},
+        {"host": "127.1", "reason": "x"},
+        {"host": "github.com", "port": 0, "reason": "x"},
+        {"host": "github.com", "port": 65536, "reason": "x"},
+        {"host": "github.com"},
+        {"host": "github.com", "reason": ""},
+        {"host": "github.com", "reason": "x" * 501},
+    ],
+)
+async def test_a_host_that_is_none_is_not_asked_about(
+    hive: Hive, arguments: dict[str, Any]
+) -> None:
+    answer = await (await hive.client()).call("request_egress", **arguments)
+    assert answer["isError"] is True
+    assert hive.ledger.asked == []
 
 
 async def test_list_agents(hive: Hive) -> None:

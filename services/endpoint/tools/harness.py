@@ -182,6 +182,8 @@ async def _describe(context: Context, call: NoArguments) -> ToolResult:
             "model": agent.model,
             "limits": limits,
             "network": {
+                "mode": agent.network.mode.value,
+                "egress": list(agent.network.egress),
                 "denied": list(agent.network.deny),
                 "allowed": list(agent.network.allow),
                 "name_servers": list(agent.network.name_servers),

@@ -6,6 +6,7 @@ from typing import Final
 from services.endpoint.tools import (
     agents,
     approvals,
+    egress,
     harness,
     messages,
     permissions,
@@ -23,6 +24,7 @@ TOOLS: Final = (
     *reminders.TOOLS,
     *threads.TOOLS,
     *agents.TOOLS,
+    *egress.TOOLS,
     *approvals.TOOLS,
     *harness.TOOLS,
     *turns.TOOLS,

@@ -34,7 +34,14 @@ PYTHON: Final = f"usr/bin/python{sys.version_info.major}.{sys.version_info.minor
 """The Python that Hyperhive's packages are installed for."""
 
 # Without socat Claude Code works, but without the tools of the hive.
-NEEDED: Final = ("usr/lib/systemd/systemd", "usr/bin/setpriv", PYTHON, "usr/bin/socat")
+NEEDED: Final = (
+    "usr/lib/systemd/systemd",
+    # The way from the proxy's address in the container to the gateway.
+    "usr/lib/systemd/systemd-socket-proxyd",
+    "usr/bin/setpriv",
+    PYTHON,
+    "usr/bin/socat",
+)
 """The files that every container needs."""
 
 

@@ -87,7 +87,9 @@ class Nspawn:
         except HiveError as error:
             log.error("cannot find out whether this host filters addresses: %s", error)
         if not self._config.can_filter:
-            log.error("this host does not filter addresses: agents can reach all of them")
+            log.error(
+                "this host does not filter addresses: agents with its network can reach all of them"
+            )
 
     async def watch_network(self, changed: Callable[[], None]) -> None:
         """Read the addresses, name servers and credentials of the host; follow their changes."""

@@ -30,7 +30,8 @@ def tree(host: Host) -> Path:
     tree = host.root / "srv/small"
     for folder in ("usr/lib/systemd", "usr/bin", "usr/lib/hyperhive", "etc/pam.d", "etc/ssl/certs"):
         (tree / folder).mkdir(parents=True)
-    (tree / "usr/lib/systemd/systemd").touch()
+    for program in ("systemd", "systemd-socket-proxyd"):
+        (tree / "usr/lib/systemd" / program).touch()
     (tree / PYTHON).touch()
     for program in ("setpriv", "socat"):
         (tree / "usr/bin" / program).touch()
