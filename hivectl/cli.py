@@ -19,6 +19,7 @@ from hivectl.commands import (
     deployments,
     egress,
     export,
+    forward,
     history,
     holds,
     login,
@@ -36,7 +37,13 @@ from hivectl.exit_codes import BY_ERROR, CommandError, Exit, ReaderLeftError, he
 from hivectl.output.text import safe
 
 SECTIONS: dict[str, list[click.Command]] = {
-    "Agents": [*agents.COMMANDS, *containers.COMMANDS, *logs.COMMANDS, *login.COMMANDS],
+    "Agents": [
+        *agents.COMMANDS,
+        *containers.COMMANDS,
+        *logs.COMMANDS,
+        *login.COMMANDS,
+        *forward.COMMANDS,
+    ],
     "Turns": [
         *watch.COMMANDS,
         *chat.COMMANDS,

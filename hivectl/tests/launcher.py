@@ -8,4 +8,5 @@ from wire import web_socket
 
 if __name__ == "__main__":
     web_socket.connect.__defaults__ = (Path(os.environ["WEB_DIRECTORY"]),)
+    web_socket.connect_port.__defaults__ = (Path(os.environ["WEB_DIRECTORY"]),)
     main()
