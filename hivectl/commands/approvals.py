@@ -79,8 +79,8 @@ async def pending(hive: "Hive", output: Output, everything: bool, full: bool) ->
     output.show(
         [
             *map(json_forms.approval, requests),
-            *({"kind": "egress"} | json_forms.egress(e) for e in refused),
-            *(json_forms.budget(b) | {"kind": "budget", "of": b.kind} for b in exhausted),
+            *map(json_forms.pending_egress, refused),
+            *map(json_forms.pending_budget, exhausted),
         ],
         lines or nothing,
     )

@@ -179,6 +179,43 @@ def egress(record: "Egress") -> dict[str, Json]:
     }
 
 
+_NO_REQUEST: Mapping[str, Json] = {
+    "id": None,
+    "commit": None,
+    "reason": "",
+    "state": "pending",
+    "note": "",
+    "resolved": None,
+}
+"""The keys of a request for approval, in the other things that wait for the operator."""
+
+
+def pending_egress(record: "Egress") -> dict[str, Json]:
+    """Return a refused host among the requests for approval, with all of their keys."""
+    return {
+        **_NO_REQUEST,
+        **egress(record),
+        "kind": "egress",
+        "reason": record.reason,
+        "requested_by": record.agent,
+        "requested": iso_time(record.first),
+    }
+
+
+def pending_budget(record: "Budget") -> dict[str, Json]:
+    """Return a budget that is used up among the requests for approval, with all of their keys."""
+    return {
+        **_NO_REQUEST,
+        **budget(record),
+        "kind": "budget",
+        "of": record.kind,
+        "agent": record.name if record.kind == "agent" else None,
+        "state": "pending",
+        "requested_by": "system",
+        "requested": None,
+    }
+
+
 def request(record: "Request") -> dict[str, Json]:
     """Return a request to the model API; durations are in seconds, null where nothing came."""
     fields = record._asdict()

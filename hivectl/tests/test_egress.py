@@ -132,6 +132,8 @@ async def test_pending_offers_refused_hosts_and_budgets(hive: FakeHive, hivectl:
     found = (await hivectl("pending", "--json")).json
     assert [entry["kind"] for entry in found] == ["spawn", "egress", "budget"]
     assert (found[1]["host"], found[2]["question"], found[2]["of"]) == ("github.com", 12, "hive")
+    assert all(entry.keys() >= found[0].keys() for entry in found)
+    assert [entry["state"] for entry in found] == ["pending"] * 3
     hive.approvals.requests = []
     hive.ledger.budgets = []
     assert (await hivectl("pending")).out.startswith("refused hosts:\n")
