@@ -1,0 +1,188 @@
+"""Hosts: what is counted, what the operator is asked, and what an answer allows."""
+
+from typing import Any
+
+import pytest
+
+from services.ledger.egress import hosts
+from services.ledger.tests.conftest import DAY, NOON, SECOND, Room
+from wire.errors import Conflict, InvalidArgument, LimitExceeded
+from wire.records.ledger import Egress, EgressState
+
+
+def report(room: Room, host: str = "github.com", agent: str = "alice", **more: Any) -> None:
+    room.hosts.report(agent, {"host": host, "port": 443, "outcome": "allowed", **more})
+
+
+def refuse(room: Room, host: str = "github.com", port: int = 443, agent: str = "alice") -> bool:
+    """Let a gateway ask for a connection that no rule allows."""
+    return room.hosts.check(agent, host, port, "", gateway=True)
+
+
+def ask(room: Room, host: str = "github.com", port: int = 443, reason: str = "to clone") -> bool:
+    return room.hosts.check("alice", host, port, reason, gateway=False)
+
+
+async def listed(room: Room, **filter: Any) -> list[Egress]:
+    return await room.hosts.list(filter, 1000)
+
+
+async def states(room: Room) -> dict[str, str]:
+    return {f"{one.host}:{one.port}": one.state for one in await listed(room)}
+
+
+async def test_connections_are_counted(room: Room) -> None:
+    report(room, "GitHub.com.", connections=2, sent=10, received=20)
+    room.now += SECOND
+    report(room, sent=1, received=2)
+    report(room, outcome="failed", connections=3)
+    [entry] = await listed(room)
+    assert entry == Egress(
+        agent="alice",
+        host="github.com",
+        port=443,
+        state=EgressState.NONE,
+        first=NOON,
+        last=NOON + SECOND,
+        allowed=3,
+        failed=3,
+        sent=11,
+        received=22,
+    )
+    room.reopen()
+    assert await listed(room) == [entry]
+
+
+async def test_repeated_refusals_are_one_request_with_a_count(room: Room) -> None:
+    assert [refuse(room) for _ in range(3)] == [False] * 3
+    refuse(room, agent="bob")
+    refuse(room, port=80)
+    [pending] = await listed(room, agent="bob")
+    assert (pending.state, pending.refused) == (EgressState.PENDING, 1)
+    [entry] = [one for one in await listed(room, agent="alice") if one.port == 443]
+    assert (entry.state, entry.refused) == (EgressState.PENDING, 3)
+    assert [urgent for _, urgent in room.hosts_heard] == [True, False, False, True, True]
+
+
+async def test_allowed_once_is_one_connection(room: Room) -> None:
+    refuse(room)
+    room.hosts.decide("alice", "github.com", 443, "once")
+    assert ask(room), "asking does not use it up"
+    assert refuse(room)
+    assert not refuse(room)
+    assert await states(room) == {"github.com:443": "pending"}
+
+
+async def test_allowed_once_is_not_used_twice_after_a_crash(room: Room) -> None:
+    room.hosts.decide("alice", "github.com", 443, "once")
+    assert refuse(room)
+    room.reopen()
+    assert not refuse(room)
+
+
+async def test_denied_stays_denied(room: Room) -> None:
+    ask(room, reason=" to\nclone\x1b[31m " + "x" * 400)
+    [entry] = await listed(room)
+    assert entry.reason.startswith("to clone [31m xxx")
+    assert len(entry.reason) == 300
+    room.hosts.decide("alice", "github.com", 443, "deny")
+    assert not refuse(room)
+    with pytest.raises(Conflict, match=r"denied alice the connection to github\.com:443"):
+        ask(room)
+    [entry] = await listed(room)
+    assert (entry.state, entry.refused, entry.decided) == (EgressState.DENIED, 1, NOON)
+    room.hosts.decide("alice", "github.com", 443, "once")
+    assert refuse(room)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "decided"),
+    [
+        ("api.github.com", 443, {"api.github.com:443"}),
+        ("api.github.com", 0, {"api.github.com:22", "api.github.com:443"}),
+        ("*.github.com", 443, {"api.github.com:443"}),
+        ("*", 443, {"api.github.com:443", "github.com:443", "xgithub.com:443"}),
+    ],
+)
+async def test_a_new_rule_decides_what_it_matches(
+    room: Room, host: str, port: int, decided: set[str]
+) -> None:
+    for name, number in (
+        ("api.github.com", 443),
+        ("api.github.com", 22),
+        ("github.com", 443),
+        ("xgithub.com", 443),
+    ):
+        refuse(room, name, number)
+    refuse(room, agent="bob")
+    room.hosts.decide("alice", host, port, "always")
+    found = await listed(room, agent="alice", state="allowed")
+    assert {f"{one.host}:{one.port}" for one in found} == decided
+    assert len(await listed(room, state="pending")) == 5 - len(decided)
+
+
+async def test_a_connection_that_a_rule_allows_answers_the_request(room: Room) -> None:
+    refuse(room)
+    report(room)
+    assert await states(room) == {"github.com:443": "allowed"}
+    refuse(room)
+    assert await states(room) == {"github.com:443": "pending"}, "the rule is gone again"
+
+
+async def test_an_agent_cannot_fill_the_disk_or_the_page(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts, "MAX_PENDING", 2)
+    monkeypatch.setattr(hosts, "MAX_ENTRIES", 4)
+    room.hosts.decide("alice", "denied.org", 443, "deny")
+    for number in range(20):
+        room.now += SECOND
+        refuse(room, f"host{number}.org")
+    assert len(await listed(room, state="pending")) == 2
+    assert len(await listed(room)) == 4
+    assert len(await listed(room, state="denied")) == 1, "decisions stay"
+    with pytest.raises(LimitExceeded, match="wait for the operator"):
+        ask(room, "another.org")
+    ask(room, "host0.org")
+    refuse(room, agent="bob")
+    assert len(await listed(room, agent="bob", state="pending")) == 1
+
+
+@pytest.mark.parametrize("host", ["", "a b", "http://x", "x" * 300, "*.github.com", "-x.org"])
+async def test_hosts_are_checked(room: Room, host: str) -> None:
+    with pytest.raises(InvalidArgument):
+        refuse(room, host)
+    with pytest.raises(InvalidArgument):
+        report(room, host)
+    with pytest.raises(InvalidArgument):
+        room.hosts.decide("alice", host, 443, "once")
+
+
+async def test_other_values_are_checked(room: Room) -> None:
+    with pytest.raises(InvalidArgument, match="port"):
+        refuse(room, port=0)
+    with pytest.raises(InvalidArgument, match="decision"):
+        room.hosts.decide("alice", "github.com", 443, "perhaps")
+    with pytest.raises(InvalidArgument, match="agent name"):
+        room.hosts.decide("Alice", "github.com", 443, "once")
+    with pytest.raises(InvalidArgument, match="limit"):
+        await room.hosts.list({}, 1001)
+    with pytest.raises(InvalidArgument, match="state"):
+        await listed(room, state="lost")
+
+
+async def test_addresses_are_hosts(room: Room) -> None:
+    refuse(room, "10.1.2.3", 8080)
+    refuse(room, "[FD00::1]", 8080)
+    assert {one.host for one in await listed(room)} == {"10.1.2.3", "fd00::1"}
+
+
+async def test_hosts_are_filtered_and_deleted(room: Room) -> None:
+    report(room, "old.org")
+    room.now += DAY
+    report(room, "new.org")
+    assert [one.host for one in await listed(room)] == ["new.org", "old.org"]
+    assert [one.host for one in await listed(room, since=NOON + 1)] == ["new.org"]
+    room.now += 90 * DAY - SECOND
+    assert await room.ledger.vacuum() == 1
+    assert [one.host for one in await listed(room)] == ["new.org"]

@@ -1,0 +1,111 @@
+"""The limits of the provider, and fair shares of what remains."""
+
+import pytest
+
+from services.ledger.limits.limits import LONGEST
+from services.ledger.tests.conftest import NOON, SECOND, Room
+from wire.errors import ProviderLimited
+from wire.records.ledger import AgentLimited, ProviderLimit, ProviderLimitChanged
+
+MINUTE = 60 * SECOND
+
+
+def limited(room: Room, until: int, agent: str = "alice", **more: int) -> None:
+    number = room.reserve(agent)
+    room.settle(number, agent, outcome="failed", status=429, limited_until=until, **more)
+
+
+async def test_a_limit_stops_all_who_share_the_credential(room: Room) -> None:
+    told: list[AgentLimited] = []
+    changed: list[ProviderLimitChanged] = []
+    room.requests.limits.on_agent = told.append
+    room.requests.limits.on_limit = changed.append
+    room.spend(0, "bob")
+    room.spend(0, "carol", credential="agent:carol")
+    until = NOON + MINUTE
+    limited(room, until)
+    assert changed == [("default", until)]
+    assert told == [("alice", until), ("bob", until)]
+    with pytest.raises(ProviderLimited, match="default until 2025-11-29 12:01:00 UTC"):
+        room.reserve("bob")
+    assert room.ledger.limited_until("bob") == until
+    assert room.ledger.limited_until("carol") == 0
+    room.spend(0, "carol", credential="agent:carol")
+    room.now = until
+    room.spend(0, "bob")
+    assert room.ledger.limited_until("bob") == 0
+
+
+async def test_a_limit_outlives_the_ledger_and_can_be_lifted(room: Room) -> None:
+    limited(room, NOON + MINUTE)
+    room.reopen()
+    with pytest.raises(ProviderLimited):
+        room.reserve()
+    told: list[AgentLimited] = []
+    room.requests.limits.on_agent = told.append
+    room.requests.lift_limits()
+    assert told == [("alice", 0)]
+    room.spend(0)
+    room.reopen()
+    room.spend(0)
+
+
+async def test_a_shorter_limit_does_not_end_a_longer_one(room: Room) -> None:
+    slow = room.reserve()
+    limited(room, NOON + MINUTE)
+    room.settle(slow, limited_until=NOON + SECOND)
+    assert room.ledger.limited_until("alice") == NOON + MINUTE
+
+
+async def test_a_limit_of_years_is_not_believed(room: Room) -> None:
+    limited(room, NOON + 100 * LONGEST)
+    assert room.ledger.limited_until("alice") == NOON + LONGEST
+
+
+def told(room: Room, number: int, agent: str, **remaining: int) -> None:
+    room.settle(number, agent, output_tokens=0, **remaining)
+
+
+async def test_while_little_remains_agents_share_it(room: Room) -> None:
+    for _ in range(18):
+        told(room, room.reserve("alice"), "alice")
+    told(room, room.reserve("bob"), "bob", remaining_requests=2)
+    with pytest.raises(ProviderLimited, match="alice has used its share"):
+        room.reserve("alice")
+    assert room.ledger.limited_until("alice") == NOON + MINUTE
+    room.reserve("bob")
+    room.reserve("carol")
+    room.reserve("alice", credential="agent:alice")
+    [limit] = room.ledger.list_limits()
+    assert limit == ProviderLimit("default", 0, 2, None, 0, NOON, agents=("alice", "bob", "carol"))
+    room.now += MINUTE + 1
+    room.reserve("alice")
+
+
+async def test_tokens_are_shared_as_requests_are(room: Room) -> None:
+    told(room, room.reserve("alice", output_tokens=9000), "alice")
+    bob = room.reserve("bob", output_tokens=100)
+    told(room, bob, "bob", remaining_tokens=1000, remaining_until=NOON + 5 * SECOND)
+    with pytest.raises(ProviderLimited, match="Try again at 2025-11-29 12:00:05 UTC"):
+        room.reserve("alice")
+    room.reserve("bob", output_tokens=100)
+
+
+async def test_nobody_waits_who_is_alone_or_while_much_remains(room: Room) -> None:
+    for _ in range(18):
+        told(room, room.reserve("alice"), "alice", remaining_requests=1)
+    room.reserve("alice")
+    told(room, room.reserve("bob"), "bob", remaining_requests=1000)
+    room.reserve("alice")
+
+
+async def test_a_report_is_old_after_a_minute(room: Room) -> None:
+    for _ in range(9):
+        told(room, room.reserve("alice"), "alice")
+    told(room, room.reserve("bob"), "bob", remaining_requests=0)
+    room.now += MINUTE // 2
+    room.reserve("bob")
+    with pytest.raises(ProviderLimited):
+        room.reserve("alice")
+    room.now += MINUTE // 2
+    room.reserve("alice")
