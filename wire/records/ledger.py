@@ -139,6 +139,9 @@ class ReserveRequest(NamedTuple):
     """An upper bound, from the size of the request."""
     output_tokens: UInt64
     """The `max_tokens` of the request; 0 for one that generates nothing."""
+    key: Str = ""
+    """The gateway's own name of the request: a repetition, such as after the ledger was killed,
+    returns the reservation that is there."""
 
 
 @dictionary()

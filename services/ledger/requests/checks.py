@@ -26,6 +26,7 @@ RESERVE: Final = Options(
     model=Field(pattern=f"^({MODEL_NAME.pattern})?$"),
     input_tokens=_TOKENS,
     output_tokens=_TOKENS,
+    key=Field(pattern=r"^[A-Za-z0-9-]{0,64}$"),
 )
 SETTLE: Final = Options(
     Settlement,

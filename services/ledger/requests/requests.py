@@ -145,6 +145,8 @@ class Requests:
             )
         now = self._now()
         self._bury()
+        if known := self._known(agent, wanted.key):
+            return known.id
         self._check_count(agent, now)
         self.limits.check(wanted.credential, agent, now)
         who = owners(agent, wanted.credential)
@@ -163,6 +165,7 @@ class Requests:
             started=now,
             most=most,
             unknown=cost.unknown,
+            key=wanted.key,
         )
         with self._database.write_quickly() as db:
             number = store.add(db, reservation)
@@ -252,6 +255,13 @@ class Requests:
             with self._database.write() as db:
                 change.save(db)
             change.adopt()
+
+    def _known(self, agent: str, key: str) -> Reservation | None:
+        """Return the request under way that a gateway reserves again, as it got no answer."""
+        if not key:
+            return None
+        mine = (one for one in self._under_way.values() if one.agent == agent)
+        return next((one for one in mine if one.key == key), None)
 
     def _check_count(self, agent: str, now: int) -> None:
         hour = self._hours.get(agent)

@@ -36,6 +36,8 @@ class Reservation:
     most: Amount
     """The most that it may cost."""
     unknown: bool
+    key: str = ""
+    """The gateway's own name of the request; empty for none."""
     id: int = 0
 
 
@@ -52,12 +54,13 @@ class Ended:
 def add(db: sqlite3.Connection, one: Reservation) -> int:
     """Store a reservation; return its id."""
     cursor = db.execute(
-        "INSERT INTO request (agent, credential, gateway, model, outcome, started, reserved, "
-        "reserved_tokens, unknown_price) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO request (agent, credential, gateway, key, model, outcome, started, "
+        "reserved, reserved_tokens, unknown_price) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             one.agent,
             one.credential,
             one.gateway,
+            one.key,
             one.model,
             OPEN,
             one.started,
@@ -147,6 +150,7 @@ def _reservation(row: sqlite3.Row) -> Reservation:
         started=row["started"],
         most=Amount(row["reserved"], row["reserved_tokens"]),
         unknown=bool(row["unknown_price"]),
+        key=row["key"],
         id=row["id"],
     )
 

@@ -61,6 +61,7 @@ CREATE TABLE request (
     agent TEXT NOT NULL,
     credential TEXT NOT NULL,
     gateway TEXT NOT NULL,             -- the bus and the connection that reserved
+    key TEXT NOT NULL,                 -- the gateway's own; '' for none
     model TEXT NOT NULL,
     outcome TEXT NOT NULL,
     started INTEGER NOT NULL,

@@ -1,4 +1,4 @@
-"""What follows from a budget that is used up: holds, questions, and their ends."""
+"""The consequences of a budget that is used up: holds, questions, and their ends."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -79,6 +79,18 @@ async def test_settling_again_changes_nothing(room: Room) -> None:
     assert room.budget().spent == 250
 
 
+async def test_a_reservation_that_is_repeated_is_the_same(room: Room) -> None:
+    first = room.reserve(key="a-1")
+    assert room.reserve(key="a-1") == first
+    room.reopen()
+    assert room.reserve(key="a-1") == first
+    assert room.budget().reserved == DOLLAR
+    assert room.reserve("bob", key="a-1") != first
+    assert room.reserve(key="a-2") != first
+    room.settle(first)
+    assert room.reserve(key="a-1") != first, "it has ended"
+
+
 async def test_a_gateway_settles_its_own_requests_only(room: Room) -> None:
     number = room.reserve("alice")
     for who, wrong in (("bob", number), ("alice", number + 1), ("alice", 2**64 - 1)):
