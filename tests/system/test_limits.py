@@ -36,6 +36,11 @@ def lena(swarm: Hive) -> Iterator[Hive]:
     [harness.environment]
     ANTHROPIC_BASE_URL = "http://{MODEL_HOST}:{swarm.ports.model}"
     CLAUDE_CODE_OAUTH_TOKEN = "sk-ant-oat01-scripted"
+
+    # One with a login speaks to the model itself.
+    [lifecycle.agents.lena]
+    network = "host"
+    network_allow = ["{MODEL_HOST}"]
     """
     with (
         settings(swarm, ("", account)),
@@ -114,7 +119,7 @@ def test_a_login_that_has_expired_is_waited_for(lena: Hive) -> None:
 
 def test_an_agent_without_a_login_waits_for_one(lena: Hive) -> None:
     inside(lena, "lena", "rm", LOGIN)
-    change_harness(lena, "lena", scripted_model_url=None)
+    change_harness(lena, "lena", api="none")
     until_state(lena, "lena", "needs-login", "TurnState")
     shown = hivectl(lena, "status", "lena")
     assert (shown["logged_in"], shown["turn_reason"]) == (False, "there are no credentials")

@@ -1,4 +1,4 @@
-"""The addresses that a container reaches: listeners on the host's loopback."""
+"""The addresses that a container with the host's network reaches: listeners on its loopback."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.system.hive import PYTHON, Hive
-from tests.system.inside import hivectl, probe, until_active, until_state
+from tests.system.inside import hivectl, inside, probe, until_active, until_state
 
 pytestmark = pytest.mark.system
 
@@ -54,6 +54,24 @@ def listening(hive: Hive, *places: str) -> Iterator[None]:
         listener.kill()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def hosts_network(swarm: Hive) -> Iterator[None]:
+    """Give alice and bob the host's network."""
+    before = swarm.run("cat", CONFIG).stdout
+
+    def change(text: str) -> None:
+        swarm.run("tee", CONFIG, input=text)
+        swarm.run("systemctl", "restart", "hive-lifecycle")
+        for name in ("alice", "bob"):
+            swarm.hivectl("restart", name, timeout=120)
+
+    with ExitStack() as stack:
+        stack.callback(change, before)
+        # The file ends within [lifecycle].
+        change(f'{before}network = "host"\n')
+        yield
+
+
 @pytest.fixture(scope="module")
 def listeners(swarm: Hive) -> Iterator[Hive]:
     """Listen at three addresses of the hive's host."""
@@ -88,6 +106,7 @@ def test_the_hosts_loopback_is_not_reached(listeners: Hive) -> None:
     assert reached(listeners, "alice", HOST, ALLOWED, OTHER) == []
     network = hivectl(listeners, "status", "alice")["network"]
     assert network["filtered"]
+    assert network["mode"] == "host"
     assert "localhost" in network["deny"]
 
 
@@ -121,6 +140,15 @@ def own_addresses(hive: Hive) -> list[str]:
     links = json.loads(hive.run("ip", "-json", "-4", "addr").stdout)
     infos = [info for link in links if link["ifname"] != "lo" for info in link["addr_info"]]
     return [info["local"] for info in infos]
+
+
+def until_name_server(hive: Hive, agent: str, address: str, *, gone: bool = False) -> None:
+    """Wait until the container has a name server, and the filter lets it pass; or no more."""
+    drop_in = f"/etc/systemd/system/systemd-nspawn@h-{agent}.service.d/50-hyperhive.conf"
+    found = f"systemctl show -P IPAddressAllow systemd-nspawn@h-{agent} | grep -qF {address}"
+    shown = f"grep -qF {address} {drop_in} && {found}"
+    wanted = f"! {{ {shown}; }}" if gone else shown
+    hive.run("timeout", "60", "sh", "-c", f"until {wanted}; do sleep 0.1; done")
 
 
 def until_denied(hive: Hive, agent: str, address: str, *, denied: bool) -> None:
@@ -206,6 +234,28 @@ def test_a_name_server_is_reached_on_its_port_only(swarm: Hive, configure: Confi
             assert reached(swarm, "alice", *places) == list(places)
     finally:
         swarm.run("sh", "-c", "cat > /etc/resolv.conf", input=before)
+
+
+def test_name_servers_follow_the_host_while_containers_run(swarm: Hive) -> None:
+    before = swarm.run("cat", "/etc/resolv.conf").stdout
+    life = hivectl(swarm, "status", "alice")["invocation_id"]
+    places = (f"{OTHER}#{DNS}", OTHER)
+    with listening(swarm, f"{OTHER}#{DNS}", OTHER):
+        assert reached(swarm, "alice", *places) == []
+        try:
+            # As programs do that manage the file: a new one takes its name.
+            swarm.run(
+                "sh", "-c", f"echo nameserver {OTHER} > /etc/new && mv /etc/new /etc/resolv.conf"
+            )
+            until_name_server(swarm, "alice", OTHER)
+            assert reached(swarm, "alice", *places) == [f"{OTHER}#{DNS}"]
+            inner = inside(swarm, "alice", "cat", "/etc/resolv.conf").stdout
+            assert inner == f"nameserver {OTHER}\n"
+        finally:
+            swarm.run("sh", "-c", "cat > /etc/resolv.conf", input=before)
+        until_name_server(swarm, "alice", OTHER, gone=True)
+        assert reached(swarm, "alice", *places) == []
+    assert hivectl(swarm, "status", "alice")["invocation_id"] == life
 
 
 @pytest.fixture

@@ -1,0 +1,438 @@
+"""A network of its own: what a container has there, what it does not reach, and its ways out."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.hive import PYTHON, Hive
+from tests.system.inside import (
+    PROBES,
+    call,
+    configured,
+    hivectl,
+    inside,
+    leader,
+    probe,
+    reconfigure,
+    until_state,
+)
+from tests.system.sleeping import settings
+
+pytestmark = pytest.mark.system
+
+PORT = 3000
+WEB = "/var/lib/hyperhive/web"
+SERVE = """
+import http.server, socket, sys
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(sys.argv[3].encode())
+    def log_message(self, *arguments):
+        pass
+server = Server((sys.argv[1], int(sys.argv[2])), Handler)
+print("listening", flush=True)
+server.serve_forever()
+"""
+ABSTRACT = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as client:
+    try:
+        client.connect("\\0" + sys.argv[1])
+    except OSError as error:
+        print(type(error).__name__)
+    else:
+        print("reached")
+"""
+LISTEN_ABSTRACT = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.bind("\\0" + sys.argv[1])
+    server.listen()
+    print("listening", flush=True)
+    sys.stdin.read()
+"""
+OWNER = """
+import fcntl, os, sys
+NS_GET_USERNS = 0xb701
+pid = sys.argv[1]
+net = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+owner = fcntl.ioctl(net, NS_GET_USERNS)
+same = os.fstat(owner).st_ino == os.stat(f"/proc/{pid}/ns/user").st_ino
+other = os.fstat(net).st_ino != os.stat("/proc/self/ns/net").st_ino
+print(same and other)
+"""
+
+
+def as_service(agent: str) -> list[str]:
+    """Return the beginning of a command in a container, as a service of its systemd runs it."""
+    return ["systemd-run", f"--machine=h-{agent}", "--wait", "--pipe", "--quiet", "--collect"]
+
+
+def run(hive: Hive, agent: str, *command: str, check: bool = True, **more: Any) -> Any:
+    return hive.run(*as_service(agent), *command, check=check, timeout=180, **more)
+
+
+@contextmanager
+def serving(hive: Hive, agent: str, host: str, text: str, port: int = PORT) -> Iterator[None]:
+    """Serve a text in a container; an empty name is the host."""
+    enter = ["nsenter", "--target", str(leader(hive, agent)), "--all"] if agent else []
+    server: subprocess.Popen[str] = hive.popen(
+        *enter, "/usr/bin/python3", "-c", SERVE, host, str(port), text
+    )
+    with server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "listening\n"
+        yield
+        server.kill()
+
+
+def fetched(hive: Hive, agent: str, url: str) -> str:
+    """Return what a program in the container gets, or nothing."""
+    command = ("curl", "-sf", "--noproxy", "*", "--max-time", "10", url)
+    return str(run(hive, agent, *command, check=False).stdout)
+
+
+def test_the_loopback_of_a_container_is_its_own(swarm: Hive) -> None:
+    with (
+        serving(swarm, "alice", "127.0.0.1", "alice, 4"),
+        serving(swarm, "alice", "::1", "alice, 6"),
+        serving(swarm, "bob", "127.0.0.1", "bob, 4"),
+    ):
+        assert fetched(swarm, "alice", f"http://127.0.0.1:{PORT}/") == "alice, 4"
+        assert fetched(swarm, "alice", f"http://[::1]:{PORT}/") == "alice, 6"
+        assert fetched(swarm, "bob", f"http://127.0.0.1:{PORT}/") == "bob, 4"
+        assert fetched(swarm, "bob", f"http://[::1]:{PORT}/") == ""
+        on_host = swarm.run(
+            "curl", "-sf", "--max-time", "5", f"http://127.0.0.1:{PORT}/", check=False
+        )
+        assert on_host.returncode != 0, "the host reaches a port of a container"
+
+
+def test_no_listener_of_the_host_is_reached(swarm: Hive) -> None:
+    own = swarm.run("hostname", "--all-ip-addresses", check=False).stdout.split()
+    dashboard = swarm.ports.dashboard
+    assert swarm.run("curl", "-s", f"http://127.0.0.1:{dashboard}/").returncode == 0
+    for host in ("127.0.0.1", "localhost", "0.0.0.0", *own):
+        shown = f"[{host}]" if ":" in host else host
+        assert fetched(swarm, "alice", f"http://{shown}:{dashboard}/") == "", host
+    links = json.loads(inside(swarm, "alice", "ip", "-json", "link").stdout)
+    assert [link["ifname"] for link in links] == ["lo"]
+
+
+def test_abstract_sockets_of_the_host_and_of_others_are_not_there(swarm: Hive) -> None:
+    connect = ("/usr/bin/python3", "-c", ABSTRACT, "hive-test-abstract")
+    enter = ["nsenter", "--target", str(leader(swarm, "bob")), "--all"]
+    for place in ([], enter):
+        listen = (*place, "/usr/bin/python3", "-c", LISTEN_ABSTRACT, "hive-test-abstract")
+        with swarm.popen(*listen) as listener:
+            assert listener.stdout is not None
+            assert listener.stdout.readline() == "listening\n"
+            assert swarm.run(*place, *connect).stdout == "reached\n"
+            assert run(swarm, "alice", *connect).stdout == "ConnectionRefusedError\n"
+            listener.kill()
+
+
+def test_the_namespace_belongs_to_the_user_namespace(swarm: Hive) -> None:
+    """So no right in it is one on the host, and nobody else may enter it."""
+    assert swarm.run(PYTHON, "-c", OWNER, str(leader(swarm, "alice"))).stdout == "True\n"
+
+
+def test_a_name_is_not_looked_up_in_the_container(swarm: Hive) -> None:
+    look = "import socket; socket.getaddrinfo('example.org', 443)"
+    done = run(swarm, "alice", "timeout", "10", "/usr/bin/python3", "-c", look, check=False)
+    assert "gaierror" in done.stderr
+
+
+def test_ports_are_offered_to_the_operator_alone(swarm: Hive) -> None:
+    with configured(swarm, "porter", f"ports = [{PORT}]\n", {}):
+        socket = f"{WEB}/porter/port-{PORT}.sock"
+        ask = ("curl", "-sf", "--max-time", "10", "--unix-socket", socket, "http://porter/")
+        with serving(swarm, "porter", "::1", "a preview"):
+            assert swarm.run(*ask).stdout == "a preview"
+        with serving(swarm, "porter", "127.0.0.1", "another"):
+            assert swarm.run(*ask).stdout == "another"
+        assert swarm.run(*ask, check=False).returncode != 0
+        nobody = swarm.run("runuser", "-u", "nobody", "--", *ask, check=False)
+        assert nobody.returncode == 7, "a user of the host reaches a port of an agent"
+        reconfigure(swarm, "porter", "ports = []\n")
+        assert swarm.run(*ask, check=False).returncode != 0
+
+
+SECRET = "sk-ant-api03-" + "nowhere-in-a-container-" * 3
+
+
+@pytest.fixture
+def with_key(swarm: Hive) -> Iterator[Hive]:
+    """Give the gateways a key for the scripted model."""
+    upstream = f'[gateway]\nupstream = "http://127.0.0.1:{swarm.ports.model}"\n'
+    folder = "/etc/hyperhive/credentials/gateway"
+    swarm.run("install", "-d", "-m", "0700", folder)
+    swarm.run("install", "-m", "0600", "/dev/stdin", f"{folder}/default", input=SECRET)
+    try:
+        with settings(swarm, ("", upstream)):
+            swarm.run("systemctl", "stop", "hive-gateway@*.service")
+            swarm.hivectl("restart", "alice", timeout=120)
+            yield swarm
+    finally:
+        swarm.run("rm", "-f", f"{folder}/default")
+        swarm.run("systemctl", "stop", "hive-gateway@*.service")
+        swarm.hivectl("restart", "alice", timeout=120)
+
+
+def test_the_key_is_nowhere_in_the_container(with_key: Hive) -> None:
+    swarm = with_key
+    number = int(hivectl(swarm, "send", "alice", "what is 30 times 3?")["id"])
+    swarm.until_message("operator", "message", "90")
+    swarm.until_settled(number)
+    status = hivectl(swarm, "status", "alice")
+    assert (status["credential"], status["logged_in"]) == ("key", True)
+    found = probe(swarm, "find_secret", "alice", SECRET, timeout=300)
+    assert found["processes"] > 3, "Claude Code was not looked at"
+    assert found["files"] > 20
+    assert found["places"] == []
+
+
+def test_agents_without_credentials_notice_those_of_the_gateway(swarm: Hive) -> None:
+    """No agent is restarted for it."""
+    folder = "/etc/hyperhive/credentials/gateway/agents"
+    model = f'[harness]\nscripted_model_url = "http://127.0.0.1:{swarm.ports.model}"\n'
+    with settings(swarm, (model, "")):
+        try:
+            swarm.hivectl("restart", "bob", timeout=120)
+            until_state(swarm, "bob", "needs-login", "TurnState")
+            life = hivectl(swarm, "status", "bob")["invocation_id"]
+            swarm.run("install", "-d", "-m", "0700", folder)
+            swarm.run("install", "-m", "0600", "/dev/stdin", f"{folder}/bob", input=SECRET)
+            until_state(swarm, "bob", "idle", "TurnState")
+            assert hivectl(swarm, "status", "bob")["invocation_id"] == life
+            egress = hivectl(swarm, "status", "bob")["network"]["egress"]
+            assert "claude.ai:443" not in egress, "who has a key needs no login"
+        finally:
+            swarm.run("rm", "-f", f"{folder}/bob")
+    swarm.hivectl("restart", "bob", timeout=120)
+
+
+NAME = "forge.hive.test"
+OTHER = "other.hive.test"
+FORGE = PROBES / "forge.py"
+CA = "/state/forge.pem"
+
+
+class Forge:
+    """The servers of the sandbox: a forge, an index, a registry, a mirror."""
+
+    def __init__(self, hive: Hive, root: str, port: int) -> None:
+        self.hive, self.root, self.port = hive, root, port
+
+    @property
+    def https(self) -> str:
+        return f"https://{NAME}:{self.port}"
+
+    @property
+    def http(self) -> str:
+        return f"http://{NAME}:{self.port + 1}"
+
+
+@pytest.fixture(scope="module")
+def forge(swarm: Hive) -> Iterator[Forge]:
+    """Serve on the host, and have an agent that may go there."""
+    # Sandboxes share the ports of the machine.
+    port = 7400 + 10 * (swarm.ports.dashboard - 7000)
+    root = "/srv/forge"
+    swarm.run("sh", "-c", f"echo '127.0.0.1 {NAME} {OTHER}' >> /etc/hosts")
+    server = swarm.popen("/usr/bin/python3", str(FORGE), root, NAME, str(port))
+    with server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "listening\n"
+        certificate = swarm.run("cat", f"{root}/forge.pem").stdout
+        places = [
+            f"{name}:{number}" for number in range(port, port + 3) for name in (NAME, "127.0.0.1")
+        ]
+        text = f"egress = {json.dumps(places)}\n"
+        with configured(swarm, "fetcher", text, {CA: certificate}):
+            yield Forge(swarm, root, port)
+        server.kill()
+
+
+def test_curl_reaches_an_allowed_name_and_no_other(forge: Forge) -> None:
+    hive = forge.hive
+    curl = ("curl", "-sS", "--fail", "--cacert", CA, "--max-time", "20")
+    assert run(hive, "fetcher", *curl, f"{forge.https}/hello").stdout == "hello\n"
+    assert run(hive, "fetcher", *curl, f"{forge.http}/hello").stdout == "hello\n"
+    for url in (
+        f"https://{OTHER}:{forge.port}/hello",
+        f"https://{NAME}:{forge.port + 7}/hello",
+        f"http://127.0.0.1:{hive.ports.dashboard}/",
+    ):
+        done = run(hive, "fetcher", *curl, "--noproxy", "", url, check=False)
+        assert done.returncode != 0, url
+        assert "403" in done.stderr, url
+
+
+def test_git_clones_over_https(forge: Forge) -> None:
+    clone = f"git -c http.sslCAInfo={CA} clone --quiet {forge.https}/demo.git /tmp/https"
+    run(forge.hive, "fetcher", "sh", "-c", f"rm -rf /tmp/https && {clone} && cat /tmp/https/README")
+
+
+def test_git_clones_over_ssh(forge: Forge) -> None:
+    hive = forge.hive
+    if hive.run("test", "-x", "/usr/sbin/sshd", check=False).returncode:
+        pytest.skip("there is no sshd on this machine")
+    hive.run("sh", "-c", SSHD.format(root=forge.root, port=forge.port + 2))
+    key = hive.run("cat", f"{forge.root}/ssh/user").stdout
+    inside(hive, "fetcher", "sh", "-c", "umask 077; cat > /state/ssh-key", stdin=key)
+    ssh = f"ssh -i /state/ssh-key -p {forge.port + 2} -o StrictHostKeyChecking=no"
+    url = f"ssh://root@{NAME}{forge.root}/demo.git"
+    clone = f"rm -rf /tmp/ssh && git clone --quiet {url} /tmp/ssh && cat /tmp/ssh/README"
+    try:
+        done = run(hive, "fetcher", "env", f"GIT_SSH_COMMAND={ssh}", "sh", "-c", clone)
+        assert done.stdout == "a demo\n"
+        refused = run(hive, "fetcher", "ssh", "-p", "22", f"root@{OTHER}", check=False)
+        assert refused.returncode != 0
+        assert f"Hyperhive refused {OTHER}:22 for fetcher" in refused.stderr
+    finally:
+        hive.run("sh", "-c", f"kill $(cat {forge.root}/ssh/pid)", check=False)
+
+
+SSHD = """
+set -e
+mkdir -p {root}/ssh /run/sshd
+rm -f {root}/ssh/host* {root}/ssh/user*
+ssh-keygen -q -t ed25519 -N '' -f {root}/ssh/host
+ssh-keygen -q -t ed25519 -N '' -f {root}/ssh/user
+cp {root}/ssh/user.pub {root}/ssh/authorized
+id sshd >/dev/null 2>&1 || useradd --system --home-dir /run/sshd sshd
+/usr/sbin/sshd -f /dev/null -h {root}/ssh/host -o Port={port} -o ListenAddress=127.0.0.1 \
+  -o AuthorizedKeysFile={root}/ssh/authorized -o StrictModes=no -o PermitRootLogin=yes \
+  -o PidFile={root}/ssh/pid -o UsePAM=no
+"""
+
+
+def test_pip_downloads_a_package(forge: Forge) -> None:
+    if run(
+        forge.hive, "fetcher", "/usr/bin/python3", "-m", "pip", "--version", check=False
+    ).returncode:
+        pytest.skip("the host's Python has no pip")
+    pip = f"/usr/bin/python3 -m pip download --quiet --no-deps --cert {CA} --dest /tmp/pip"
+    index = f"--index-url {forge.https}/simple hive-demo"
+    done = run(forge.hive, "fetcher", "sh", "-c", f"{pip} {index} && ls /tmp/pip")
+    assert done.stdout == "hive_demo-1.0-py3-none-any.whl\n"
+
+
+def test_npm_installs_a_package(forge: Forge) -> None:
+    if forge.hive.run("test", "-x", "/usr/bin/npm", check=False).returncode:
+        pytest.skip("there is no npm on this machine")
+    npm = "npm install --no-audit --no-fund --no-update-notifier --loglevel=error --prefix /tmp/npm"
+    source = f"--cafile {CA} --registry {forge.https}/npm/ hive-demo"
+    show = "cat /tmp/npm/node_modules/hive-demo/index.js"
+    done = run(forge.hive, "fetcher", "env", "HOME=/root", "sh", "-c", f"{npm} {source} && {show}")
+    assert "module.exports = 1;" in done.stdout
+
+
+def test_apt_downloads_a_package(forge: Forge) -> None:
+    if forge.hive.run("sh", "-c", "command -v apt-get dpkg-deb", check=False).returncode:
+        pytest.skip("there is no apt on this machine")
+    script = f"""
+    set -e
+    rm -rf /tmp/apt && mkdir -p /tmp/apt/lists/partial /tmp/apt/cache/archives/partial
+    cd /tmp/apt
+    echo 'deb [trusted=yes] {forge.http}/apt ./' > sources.list
+    touch status
+    options="-q -o Dir::Etc::sourcelist=/tmp/apt/sources.list -o Dir::Etc::sourceparts=-
+      -o Dir::State=/tmp/apt -o Dir::State::status=/tmp/apt/status -o Dir::Cache=/tmp/apt/cache
+      -o APT::Sandbox::User=root -o APT::Architecture=amd64"
+    apt-get $options update
+    apt-get $options download hive-demo
+    ls *.deb
+    """
+    done = run(forge.hive, "fetcher", "sh", "-c", script)
+    assert done.stdout.splitlines()[-1] == "hive-demo_1.0_all.deb"
+
+
+def test_node_fetches(forge: Forge) -> None:
+    version = forge.hive.run("sh", "-c", "node --version || true", check=False).stdout.strip("v\n")
+    parts = [int(part) for part in version.split(".")] if version else [0]
+    if parts < [22, 21] or [23] <= parts < [24]:
+        pytest.skip("this node takes no notice of NODE_USE_ENV_PROXY")
+    script = f"fetch('{forge.https}/hello').then(r => r.text()).then(t => console.log(t))"
+    command = ("env", f"NODE_EXTRA_CA_CERTS={CA}", "node", "-e", script)
+    assert run(forge.hive, "fetcher", *command).stdout == "hello\n\n"
+
+
+def test_a_refused_name_is_allowed_without_a_restart(forge: Forge) -> None:
+    hive, curl = forge.hive, ("curl", "-sS", "--fail", "--cacert", CA, "--max-time", "20", "-k")
+    url = f"https://{OTHER}:{forge.port}/hello"
+    refused = run(hive, "fetcher", *curl, url, check=False)
+    assert refused.returncode != 0
+    answer = call(hive, "fetcher", "request_egress", host=OTHER, port=forge.port, reason="a test")
+    assert answer["result"]["structuredContent"]["allowed"] is False
+    life = hivectl(hive, "status", "fetcher")["invocation_id"]
+    before = hivectl(hive, "status", "fetcher")["network"]["egress"]
+    text = f"egress = {json.dumps([*before, f'{OTHER}:{forge.port}'])}\n"
+    reconfigure(hive, "fetcher", text)
+    assert run(hive, "fetcher", *curl, url).stdout == "hello\n"
+    assert hivectl(hive, "status", "fetcher")["invocation_id"] == life
+    reconfigure(hive, "fetcher", f"egress = {json.dumps(before)}\n")
+    assert run(hive, "fetcher", *curl, url, check=False).returncode != 0
+    assert hivectl(hive, "status", "fetcher")["invocation_id"] == life
+
+
+def test_without_a_way_out_the_model_is_reached_and_nothing_else(forge: Forge) -> None:
+    hive = forge.hive
+    with configured(hive, "monk", f'network = "none"\negress = ["{NAME}:{forge.port}"]\n', {}):
+        assert hivectl(hive, "status", "monk")["network"]["mode"] == "none"
+        number = int(hivectl(hive, "send", "monk", "what is 40 times 2?")["id"])
+        hive.until_message("operator", "message", "80")
+        hive.until_settled(number)
+        curl = ("curl", "-sS", "--fail", "-k", "--max-time", "10")
+        assert run(hive, "monk", *curl, f"{forge.https}/hello", check=False).returncode != 0
+        direct = ("--proxy", "http://127.0.0.1:3128")
+        assert (
+            run(hive, "monk", *curl, *direct, f"{forge.https}/hello", check=False).returncode != 0
+        )
+
+
+def test_an_agent_of_an_earlier_version_keeps_the_hosts_network_until_a_deployment(
+    swarm: Hive,
+) -> None:
+    with configured(swarm, "older", "# as usual\n", {}):
+        stored = "/var/lib/hyperhive/lifecycle/lifecycle.sqlite"
+        update = "update agent set keeps_host = 1, network = 'host' where name = 'older'"
+        script = (
+            f"import sqlite3; d = sqlite3.connect('{stored}'); d.execute(\"{update}\"); d.commit()"
+        )
+        swarm.run("systemctl", "stop", "hive-lifecycle")
+        swarm.run("/usr/bin/python3", "-c", script)
+        swarm.run("systemctl", "start", "hive-lifecycle")
+        swarm.hivectl("restart", "older", timeout=120)
+        assert hivectl(swarm, "status", "older")["network"]["mode"] == "host"
+        assert "until the next deployment" in swarm.hivectl("status", "older").stdout
+        reconfigure(swarm, "older", "# another\nmodel = 'm'\n")
+        network = hivectl(swarm, "status", "older")["network"]
+        assert (network["mode"], network.get("until_deploy")) == ("gateway", False)
+        links = json.loads(inside(swarm, "older", "ip", "-json", "link").stdout)
+        assert [link["ifname"] for link in links] == ["lo"]
+
+
+def test_the_probe_finds_what_is_there(swarm: Hive, tmp_path: Path) -> None:
+    """Otherwise a test that finds nothing would say nothing."""
+    inside(swarm, "alice", "tee", "/state/planted", stdin=SECRET)
+    sleeper = f"SECRET={SECRET} exec sleep 1000"
+    swarm.run(*as_service("alice")[:2], "--unit=sleeper", "--quiet", "sh", "-c", sleeper)
+    try:
+        found = probe(swarm, "find_secret", "alice", SECRET, timeout=300)["places"]
+        assert any("/state/planted" in place for place in found)
+        assert any(place.endswith("/environ") for place in found)
+        assert any(place.endswith("/mem") for place in found)
+    finally:
+        run(swarm, "alice", "systemctl", "stop", "sleeper", check=False)
+        inside(swarm, "alice", "rm", "/state/planted")
