@@ -97,7 +97,7 @@ def _start_units(instance: Instance) -> bool:
         services = [unit for unit in _units(instance, "hive-*.service") if "@" not in unit]
         inside.run(instance, "systemctl", "try-restart", *services)
         # The sockets start the endpoints again.
-        inside.run(instance, "systemctl", "stop", "hive-agent@*.service")
+        inside.run(instance, "systemctl", "stop", "hive-agent@*.service", "hive-gateway@*.service")
     inside.run(instance, "systemctl", "start", "hive-model.service", "hive.target")
     running.write_text(installed)
     if failed := _units(instance, "--failed", "hive*"):

@@ -57,13 +57,16 @@ async def _wrong_units(orders: Orders, fates: Mapping[str, Fate]) -> list[str]:
     active = {unit.unit: unit.active_state for unit in listed}
     found = []
     for agent, fate in fates.items():
-        for unit in (_container(agent), names.socket_unit(agent)):
+        sockets = (names.socket_unit(agent), names.api_socket_unit(agent))
+        for unit in (_container(agent), *sockets, names.proxy_socket_unit(agent)):
             state = active.get(unit, "inactive")
             if state != ("active" if fate is Fate.RUNNING else "inactive"):
                 found.append(f"{unit} is {state}, but {agent} is {fate}")
-        # The endpoint comes with the first connection; nothing is being built when no job runs.
+        # The endpoint and the gateway come with the first connection; nothing is being built when
+        # no job runs.
         idle = [f"hive-build@{agent}.service"]
-        idle += [names.endpoint_unit(agent)] if fate is not Fate.RUNNING else []
+        served = [names.endpoint_unit(agent), names.gateway_unit(agent)]
+        idle += served if fate is not Fate.RUNNING else []
         for unit in idle:
             if (state := active.get(unit, "inactive")) != "inactive":
                 found.append(f"{unit} is {state}, but {agent} is {fate}")
@@ -102,7 +105,7 @@ def _processes(fates: Mapping[str, Fate]) -> Iterator[str]:
         if uid in UIDS and not any(uid in uids for uids in running):
             yield f"process {status.parent.name} is left, with the uid {uid} of no agent that runs"
     for agent in down:
-        for unit in (_container(agent), names.endpoint_unit(agent)):
+        for unit in (_container(agent), names.endpoint_unit(agent), names.gateway_unit(agent)):
             for group in CGROUPS.glob(f"**/{unit}"):
                 yield f"{group} is left, but {agent} does not run"
 
@@ -112,6 +115,8 @@ def _files(agent: str, fate: Fate) -> Iterator[str]:
     running, gone = fate is Fate.RUNNING, fate in (Fate.KEPT, Fate.GONE)
     places = {
         f"/run/hyperhive/agents/{agent}/mcp.sock": running,
+        f"/run/hyperhive/agents/{agent}/api.sock": running,
+        f"/run/hyperhive/agents/{agent}/proxy.sock": running,
         f"/etc/systemd/nspawn/{machine}.nspawn": not gone,
         f"/etc/systemd/system/{container}.d": not gone,
         f"/var/lib/machines/{machine}": not gone,
@@ -123,6 +128,7 @@ def _files(agent: str, fate: Fate) -> Iterator[str]:
     if gone:
         places[f"/run/hyperhive/builds/{agent}.env"] = False
         places[f"/run/hyperhive/agents/{agent}"] = False
+        places[f"/run/hyperhive/gateway/{agent}.json"] = False
         places[f"/var/lib/hyperhive/web/{agent}"] = False
         places[f"/run/systemd/system.control/{container}.d"] = False
     for place, wanted in places.items():

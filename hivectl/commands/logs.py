@@ -22,7 +22,7 @@ from hivectl.session import json_option
 @click.option(
     "--unit",
     "part",
-    type=click.Choice(["container", "endpoint", "jobs", "build"]),
+    type=click.Choice(["container", "endpoint", "gateway", "jobs", "build"]),
     help="Only lines of this part; `jobs` selects the jobs that lifecycle ran for the agent.",
 )
 @click.option(
@@ -43,8 +43,8 @@ def logs(
 ) -> int:
     """Show the journal of an agent.
 
-    Shows the lines of the agent's container, endpoint, jobs and builds, with hidden characters
-    spelled out. TIME is written as for `hivectl history`.
+    Shows the lines of the agent's container, endpoint, gateway, jobs and builds, with hidden
+    characters spelled out. TIME is written as for `hivectl history`.
     """
     from hivectl.host.journal import Part, Wanted, journalctl
 

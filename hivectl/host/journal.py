@@ -59,6 +59,7 @@ class Part(StrEnum):
 
     CONTAINER = "container"
     ENDPOINT = "endpoint"
+    GATEWAY = "gateway"
     JOBS = "jobs"
     """The jobs that lifecycle ran for the agent."""
     BUILD = "build"
@@ -84,6 +85,11 @@ def matches(agent: str, machine: Machine, part: Part | None = None) -> list[str]
     units = {
         Part.CONTAINER: [machine.unit],
         Part.ENDPOINT: [names.endpoint_unit(agent), names.socket_unit(agent)],
+        Part.GATEWAY: [
+            names.gateway_unit(agent),
+            names.api_socket_unit(agent),
+            names.proxy_socket_unit(agent),
+        ],
         Part.JOBS: [],
         Part.BUILD: [names.build_unit(agent)],
     }

@@ -50,7 +50,7 @@ def state(hive: Hive, agent: str) -> str:
 
 def runs(hive: Hive, agent: str) -> list[str]:
     """Return the active units of `agent`, without slices."""
-    units = [f"systemd-nspawn@h-{agent}.service", f"hive-agent@{agent}.*"]
+    units = [f"systemd-nspawn@h-{agent}.service", f"hive-*@{agent}.*"]
     listing = ["systemctl", "list-units", "--plain", "--no-legend"]
     active = hive.run(*listing, "--state=active,activating,deactivating", *units).stdout
     return [line.split()[0] for line in active.splitlines()]

@@ -11,6 +11,7 @@ from tests.system.inside import (
     APPLIED,
     call,
     commit_file,
+    configured,
     hivectl,
     inside,
     probe,
@@ -159,9 +160,29 @@ def test_alice_does_not_use_up_the_hosts_control_groups(swarm: Hive) -> None:
     assert int(made) < 1024
 
 
-def test_the_operator_is_told_before_alice_has_all_ports(swarm: Hive) -> None:
+def test_an_agent_uses_up_its_own_ports_only(swarm: Hive) -> None:
+    source = PORTS.replace("12_000", "1")
+    with swarm.popen(*as_agent("alice", "python3", "-c", PORTS)) as holding:
+        assert holding.stdout is not None
+        assert holding.stdout.readline() == "12000\n"
+        used = int(swarm.run("sh", "-c", "awk '/^UDP:/ {print $3}' /proc/1/net/sockstat").stdout)
+        assert used < 12_000, "the host counts the sockets of a container"
+        assert swarm.run(PYTHON, "-c", source, input="").stdout == "1\n"
+        assert holding.stdin is not None
+        holding.stdin.close()
+        holding.wait(60)
+
+
+@pytest.fixture
+def neighbour(swarm: Hive) -> Iterator[str]:
+    """Have an agent with the host's network."""
+    with configured(swarm, "neighbour", 'network = "host"\n', {}):
+        yield "neighbour"
+
+
+def test_the_operator_is_told_before_an_agent_has_all_ports(swarm: Hive, neighbour: str) -> None:
     """Nothing limits the ports of an agent that shares the host's network."""
-    take = as_agent("alice", "python3", "-c", PORTS)
+    take = as_agent(neighbour, "python3", "-c", PORTS)
     with swarm.popen(*take) as one, swarm.popen(*take) as other:
         for holding in (one, other):
             assert holding.stdout is not None

@@ -22,7 +22,15 @@ def stopped(swarm: Hive) -> Iterator[Hive]:
     """Stop the hive, and start it again afterwards."""
     swarm.run("systemctl", "stop", "hive.target", timeout=120)
     # The target is inactive first: wait for the others, whose jobs have begun.
-    swarm.run("systemctl", "stop", *UNITS, "hive-agent@*", "systemd-nspawn@*", timeout=120)
+    swarm.run(
+        "systemctl",
+        "stop",
+        *UNITS,
+        "hive-agent@*",
+        "hive-gateway@*",
+        "systemd-nspawn@*",
+        timeout=120,
+    )
     yield swarm
     swarm.run("systemctl", "start", "hive.target", timeout=120)
     for agent in ("manager", "alice", "bob"):
@@ -91,5 +99,5 @@ def test_a_stopped_hive_stays_stopped_and_hivectl_says_so(stopped: Hive) -> None
         assert (done.returncode, done.stdout) == (Exit.UNAVAILABLE, "")
         sentence = "The hive is stopped. Start it with: systemctl start hive.target"
         assert done.stderr == f"hivectl: {sentence}\n"
-    assert active(stopped, *UNITS, "systemd-nspawn@h*", "hive-agent@*") == []
+    assert active(stopped, *UNITS, "systemd-nspawn@h*", "hive-agent@*", "hive-gateway@*") == []
     assert stopped.run("systemctl", "list-jobs", "--no-legend").stdout == ""
