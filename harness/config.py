@@ -33,6 +33,8 @@ class Config:
     api: str = "none"
     """The model behind the gateway: `gateway` is the real one, `scripted` a stand-in that is used
     without a login, `none` means that the agent needs a login."""
+    network: str = "host"
+    """The network of the container: `gateway`, `host` or `none`."""
     session_idle: float = 600.0
     turn_timeout: float = 1800.0
     environment: dict[str, str] = field(default_factory=dict)
@@ -178,6 +180,7 @@ _WANTED: Final = {
     "manager": "true or false",
     "model": "a string or null",
     "api": "a string",
+    "network": "a string",
     "session_idle": "a number of seconds above 0",
     "turn_timeout": "a number of seconds above 0",
     "environment": "an object of strings",

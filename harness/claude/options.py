@@ -90,6 +90,10 @@ def settings_of(config: Config) -> JsonObject:
     servers = [rule for name in config.mcp_servers for rule in _rules(name, config)]
     settings["permissions"]["allow"] += [*config.allowed_tools, *servers]
     settings["permissions"]["ask"] = list(config.ask_tools)
+    if config.network != "host":
+        # Claude Code would ask Anthropic about each host first, past the gateway's credentials, and
+        # fetch nothing when it gets no answer. The operator's list of hosts decides here.
+        settings["skipWebFetchPreflight"] = True
     return settings
 
 
@@ -148,6 +152,8 @@ def environment(config: Config, paths: Paths) -> dict[str, str]:
         "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
         "DISABLE_AUTOUPDATER": "1",
         "ENABLE_TOOL_SEARCH": "false",
+        # With a proxy, names are looked up there: the container may have no name servers.
+        "CLAUDE_CODE_PROXY_RESOLVES_HOSTS": "1",
         "MCP_TOOL_TIMEOUT": milliseconds,
         "BASH_DEFAULT_TIMEOUT_MS": milliseconds,
         "BASH_MAX_TIMEOUT_MS": milliseconds,

@@ -230,6 +230,12 @@ def test_no_permission_is_skipped_and_no_web_tool_is_there(tmp_path: Path) -> No
     assert made.tools == ["Bash", "Read", "Edit", "Write", "Glob", "Grep"]
 
 
+@pytest.mark.parametrize(("network", "skips"), [("gateway", True), ("none", True), ("host", None)])
+def test_no_host_is_asked_about_past_the_gateway(network: str, skips: bool | None) -> None:
+    settings = options.settings_of(config.Config("a", network=network))
+    assert settings.get("skipWebFetchPreflight") is skips
+
+
 def test_an_agent_may_have_tools_and_servers_of_its_own(tmp_path: Path) -> None:
     paths = paths_below(tmp_path)
     docs = {"command": "npx", "args": ["-y"], "env": {"A": "b"}}

@@ -1,5 +1,6 @@
 """A network of its own: what a container has there, what it does not reach, and its ways out."""
 
+import errno
 import json
 import subprocess
 from collections.abc import Iterator
@@ -146,6 +147,37 @@ def test_the_namespace_belongs_to_the_user_namespace(swarm: Hive) -> None:
     assert swarm.run(PYTHON, "-c", OWNER, str(leader(swarm, "alice"))).stdout == "True\n"
 
 
+NET_ADMIN = 12
+ADMINISTER = """
+import json, socket, struct
+said = {}
+# RTM_NEWLINK of an interface of the kind dummy: IFLA_LINKINFO with IFLA_INFO_KIND.
+kind = struct.pack("=HH", 9, 1) + b"dummy" + bytes(3)
+info = struct.pack("=HH", 4 + len(kind), 18) + kind
+body = struct.pack("=BBHiII", 0, 0, 0, 0, 0, 0) + info
+for name, family, message in (
+    ("interface", 0, struct.pack("=IHHII", 16 + len(body), 16, 0x605, 1, 0) + body),
+    # NFNL_MSG_BATCH_BEGIN
+    ("netfilter", 12, struct.pack("=IHHIIBBH", 20, 16, 5, 1, 0, 0, 0, 10)),
+):
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family) as link:
+        link.sendto(message, (0, 0))
+        answer = link.recv(4096)
+        said[name] = struct.unpack_from("=i", answer, 16)[0]
+print(json.dumps(said))
+"""
+
+
+def test_its_root_cannot_administer_even_its_own_network(swarm: Hive) -> None:
+    """Netfilter and traffic control are where many attacks on the kernel begin."""
+    status = inside(swarm, "alice", "cat", "/proc/1/status").stdout
+    [bounds] = [line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:")]
+    assert not int(bounds, 16) & 1 << NET_ADMIN
+    said = json.loads(run(swarm, "alice", "python3", "-c", ADMINISTER).stdout)
+    assert said["interface"] == -errno.EPERM
+    assert said["netfilter"] == -errno.EPERM
+
+
 def test_a_name_is_not_looked_up_in_the_container(swarm: Hive) -> None:
     look = "import socket; socket.getaddrinfo('example.org', 443)"
     done = run(swarm, "alice", "timeout", "10", "/usr/bin/python3", "-c", look, check=False)
@@ -215,7 +247,7 @@ def test_agents_without_credentials_notice_those_of_the_gateway(swarm: Hive) -> 
             until_state(swarm, "bob", "idle", "TurnState")
             assert hivectl(swarm, "status", "bob")["invocation_id"] == life
             egress = hivectl(swarm, "status", "bob")["network"]["egress"]
-            assert "claude.ai:443" not in egress, "who has a key needs no login"
+            assert "platform.claude.com:443" not in egress, "who has a key needs no login"
         finally:
             swarm.run("rm", "-f", f"{folder}/bob")
     swarm.hivectl("restart", "bob", timeout=120)

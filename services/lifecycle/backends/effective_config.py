@@ -19,12 +19,7 @@ from services.lifecycle.host.addresses import HostAddresses
 from services.lifecycle.host.credential_files import CredentialFiles
 from wire.records.lifecycle import Network, NetworkMode, Resources
 
-LOGIN: Final = (
-    "api.anthropic.com:443",
-    "claude.ai:443",
-    "console.anthropic.com:443",
-    "platform.claude.com:443",
-)
+LOGIN: Final = ("api.anthropic.com:443", "platform.claude.com:443")
 """The rules for an agent that may log in with an account: its Claude Code speaks to Anthropic
 itself, through the proxy."""
 
@@ -193,6 +188,7 @@ class EffectiveConfig:
             "manager": spec.is_manager,
             "model": spec.model or config.model,
             "api": self.api(spec).value,
+            "network": spec.network.value,
             "session_idle": config.session_idle,
             "turn_timeout": config.turn_timeout,
             "start_timeout": config.start_timeout,

@@ -135,6 +135,7 @@ async def test_a_container_has_its_own_etc_and_its_uids(host: Host) -> None:
         "manager": False,
         "model": "m",
         "api": "scripted",
+        "network": "host",
         "session_idle": 600,
         "turn_timeout": 1800,
         "start_timeout": 60,

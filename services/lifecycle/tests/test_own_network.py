@@ -72,6 +72,8 @@ def wanted(host: Host) -> set[str]:
 async def test_a_network_of_its_own_has_no_filter_and_no_name_servers(host: Host) -> None:
     await host.backend.configure(OWN)
     assert "Private=yes" in settings(host)
+    [dropped] = [line for line in settings(host) if line.startswith("DropCapability=")]
+    assert {"CAP_NET_ADMIN", "CAP_NET_RAW"} <= set(dropped.partition("=")[2].split())
     assert "IPAddress" not in (host.layout.units / f"{UNIT}.d/50-hyperhive.conf").read_text()
     required = host.drop_in()["Unit"]["Requires"].split()
     assert required == [f"hive-{kind}@alice.socket" for kind in ("agent", "api", "proxy")]
