@@ -324,8 +324,7 @@ class Nspawn:
         # ends, in order, a start that systemd itself began after a crash.
         await self.stop(spec.name)
         self._files.make_socket_directory(spec)
-        for unit in self._all_units(spec.name):
-            await self._systemd.reset_failed(unit)
+        await self._reset_failures(spec.name)
         # Limits that were set on an earlier run must not outlive a change of the configuration.
         limits = resources.properties(self.resources(spec))
         await self._systemd.set_properties(container_unit(spec.name), limits)
@@ -360,12 +359,14 @@ class Nspawn:
         if await self._files.remove_unit_files(name):
             await self._systemd.revert(container_unit(name))
             await self._systemd.reload()
-        for unit in self._all_units(name):
-            await self._systemd.reset_failed(unit)
+        await self._reset_failures(name)
         await self._files.remove(name)
         await self._builds.forget(name, purge=purge)
         if purge:
             await self._files.purge_data(spec)
+
+    async def _reset_failures(self, name: str) -> None:
+        await asyncio.gather(*map(self._systemd.reset_failed, self._all_units(name)))
 
     @property
     def _stop_timeout(self) -> float:
