@@ -511,6 +511,12 @@ class DashboardConfig(Section):
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+/?$")] | None = None
     """The URL with which login links begin, such as `https://hive.example.org`; by default the
     address of the dashboard's socket."""
+    preview_domain: Annotated[
+        str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?$")
+    ] = "localhost"
+    """The domain of the host names of previews, such as alice-3000.localhost. Browsers find names
+    below `localhost` on their own host; another domain needs a wildcard that leads to the
+    dashboard."""
     allowed_hosts: tuple[str, ...] = ()
     """The host names, without a port, under which browsers may open the dashboard, in addition to
     the addresses of the loopback."""

@@ -29,12 +29,17 @@ from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.sessions import Sessions
 from services.dashboard.interface import Dashboard1
+from services.dashboard.preview.addresses import PreviewNames
+from services.dashboard.preview.entrance import Entrances
+from services.dashboard.preview.links import PreviewLinks
+from services.dashboard.preview.previews import Connect, Previews
+from services.dashboard.preview.tickets import Tickets
 from services.dashboard.state.event_log import EventLog
 from services.dashboard.state.page_state import PageState
 from services.dashboard.state.tables import Tables
 from services.directories import state_directory
 from services.errors import ConfigError
-from wire import names
+from wire import names, web_socket
 from wire.agent_web import AgentWeb
 from wire.bus import Bus
 
@@ -56,6 +61,7 @@ class DashboardService(unit.Service):
         config: DashboardConfig,
         web_: AgentWeb,
         metrics_token: str | None = None,
+        connect: Connect = web_socket.connect_port,
     ) -> None:
         """Build the dashboard and export its interface.
 
@@ -66,6 +72,7 @@ class DashboardService(unit.Service):
             config: the section [dashboard].
             web_: the harnesses of the agents.
             metrics_token: the token that reads the metrics; None: only a session does.
+            connect: connects to the ports of agents, for previews.
 
         Raises:
             CorruptStore: the file of logins cannot be used.
@@ -82,6 +89,8 @@ class DashboardService(unit.Service):
         )
         caller = ExplainingCaller(bus)
         sessions = Sessions(state / "logins.json")
+        names_, tickets = PreviewNames(config.preview_domain), Tickets(sessions.seconds_left)
+        self._previews = Previews(names_, tickets, connect)
         actions, harnesses = OperatorActions(caller, self._feeds), Harnesses(web_)
         handlers = Handlers(
             AccessControl(sessions, listener.getsockname()[0], config.allowed_hosts, metrics_token),
@@ -97,6 +106,7 @@ class DashboardService(unit.Service):
                 actions,
             ),
             Metrics(tables, page_state.counts, Measurements(bus, page_state.counts)),
+            PreviewLinks(names_, tickets),
         )
         # With handler_cancellation, a page that closes ends its stream at once. Otherwise the
         # stream of an idle hive would stay open for ever.
@@ -117,9 +127,8 @@ class DashboardService(unit.Service):
         make_handler = self._runner.server
         if make_handler is None:
             raise RuntimeError("The runner has no server after its setup.")
-        self._server = await loop.create_server(
-            lambda: Connection(make_handler()), sock=self._listener
-        )
+        self._entrances = Entrances(lambda: Connection(make_handler()), self._previews)
+        self._server = await loop.create_server(self._entrances, sock=self._listener)
 
     async def run(self) -> None:
         """Keep the tables current until cancelled."""
@@ -135,6 +144,8 @@ class DashboardService(unit.Service):
         """Let running requests finish, and stop serving."""
         if self._server is not None:
             self._server.close()
+            self._entrances.close()
+        await self._previews.close()
         await self._runner.cleanup()
         self._listener.close()
 

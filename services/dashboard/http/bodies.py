@@ -66,6 +66,12 @@ class EgressAnswer(Body):
     answer: Literal["once", "always", "deny"]
 
 
+class Preview(Body):
+    """A port of an agent to show."""
+
+    port: int = Field(ge=1, le=65535)
+
+
 class Cancel(Body):
     """The cancellation of a turn; with `requeue`, its messages are queued again."""
 

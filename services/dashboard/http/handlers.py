@@ -15,6 +15,7 @@ from services.dashboard.http.event_streams import EventStreams
 from services.dashboard.http.metrics import Metrics
 from services.dashboard.http.middleware import AccessControl
 from services.dashboard.http.sessions import Sessions
+from services.dashboard.preview.links import PreviewLinks
 from services.dashboard.state import shown
 from services.dashboard.state.rows import question_text
 from services.dashboard.state.tables import Tables
@@ -60,6 +61,7 @@ class Handlers:
         details: AgentDetails,
         agents: AgentHandlers,
         metrics: Metrics,
+        previews: PreviewLinks,
     ) -> None:
         self._access = access
         self._sessions = sessions
@@ -69,6 +71,7 @@ class Handlers:
         self._details = details
         self._agents = agents
         self._metrics = metrics
+        self._previews = previews
         self._files = pages.load()
 
     def application(self) -> web.Application:
@@ -105,6 +108,7 @@ class Handlers:
                 web.get(f"/api/agents/{{name}}/{{part:{PARTS}}}", self.agent_details),
                 web.post("/api/agents/{name}/wake", self.wake),
                 web.post("/api/agents/{name}/egress", self.answer_egress),
+                web.post("/api/agents/{name}/preview", self.preview),
                 web.post("/api/agents/{name}/{verb:start|kill|restart}", self.change_agent),
                 web.get(f"{approval}/diff", self.diff),
                 web.post(f"{approval}/approve", self.approve),
@@ -254,6 +258,14 @@ class Handlers:
             request.match_info["name"], body.host, body.port, body.answer
         )
         return web.json_response({"said": said})
+
+    async def preview(self, request: web.Request) -> web.Response:
+        """Answer with an address that shows a port of an agent, once, within a minute."""
+        name = request.match_info["name"]
+        agent_path(name)
+        port = (await bodies.read(request, bodies.Preview)).port
+        session, origin = self._access.session(request), request.headers["Origin"]
+        return web.json_response({"url": self._previews.url(name, port, session, origin)})
 
     async def approve(self, request: web.Request) -> web.Response:
         """Approve a request."""

@@ -320,6 +320,20 @@ function renderDays(days) {
   here.querySelector(".empty").hidden = days.length > 0;
 }
 
+// A preview has an address of its own, which works once.
+section("preview").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = event.currentTarget;
+  const error = form.querySelector(".error");
+  showError(error);
+  try {
+    const { url } = await post(`${path}/preview`, { port: form.elements.port.valueAsNumber });
+    open(url, "_blank", "noopener,noreferrer");
+  } catch (failure) {
+    showError(error, failure.message);
+  }
+});
+
 document.title = `${name} · Hyperhive`;
 setText(section("agent-name"), name);
 section("agent").querySelector(".now .actions").prepend(...buttons);

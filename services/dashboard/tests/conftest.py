@@ -175,6 +175,7 @@ async def page(
         DashboardConfig(),
         AgentWeb(partial(web_socket.connect, directory=agents)),
         metrics_token,
+        partial(web_socket.connect_port, directory=agents),
     )
     await bus.own(names.DASHBOARD)
     await dashboard.start()

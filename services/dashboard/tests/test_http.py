@@ -205,6 +205,10 @@ async def test_the_details_of_one_agent(inside: Page) -> None:
         "allow": ["10.0.0.1"],
         "filtered": True,
         "name_servers": [],
+        "mode": "host",
+        "next_mode": None,
+        "until_deploy": False,
+        "egress": [],
     }
     assert row["resources"] == {"tasks_max": 4096, "memory_max": 2 * 2**30}
     for name in ("usage", "logs"):

@@ -1,0 +1,162 @@
+"""Serves previews: each connection carries one request to a program of an agent."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from services.dashboard.preview import heads
+from services.dashboard.preview.addresses import Place, PreviewNames
+from services.dashboard.preview.tickets import Tickets
+from wire.errors import HiveError
+
+ENTER: Final = "/.hyperhive/"
+"""The beginning of the paths that are the dashboard's own: a ticket follows."""
+COOKIE: Final = "hyperhive-preview"
+MAX_CONNECTIONS: Final = 128
+HEAD_SECONDS: Final = 20.0
+CHUNK: Final = 64 * 1024
+
+_TEXT: Final = (
+    "HTTP/1.1 {status}\r\n"
+    "Content-Type: text/plain; charset=utf-8\r\n"
+    "Content-Length: {length}\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
+    "Cache-Control: no-store\r\n"
+    "Connection: close\r\n\r\n"
+)
+_ENTERED: Final = (
+    "HTTP/1.1 303 See Other\r\n"
+    "Location: /\r\n"
+    "Set-Cookie: {cookie}={secret}; Path=/; HttpOnly; SameSite=Lax\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cache-Control: no-store\r\n"
+    "Content-Length: 0\r\n"
+    "Connection: close\r\n\r\n"
+)
+_NO_RIGHT: Final = "Open this preview from the page of the agent, where you are logged in."
+
+Connect = Callable[[str, int], socket.socket]
+"""Connects to a port of an agent; raises a HiveError."""
+
+
+class Previews:
+    """The connections of browsers to programs of agents."""
+
+    def __init__(self, names: PreviewNames, tickets: Tickets, connect: Connect) -> None:
+        self.names = names
+        self._tickets = tickets
+        self._connect = connect
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def take(self, place: Place, transport: asyncio.Transport, data: bytes) -> None:
+        """Serve a connection whose first bytes have arrived."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=heads.MAX_HEAD)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        reader.feed_data(data)
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        task = loop.create_task(self._serve(place, reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def close(self) -> None:
+        """End all connections."""
+        for task in self._connections:
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections)
+
+    async def _serve(
+        self, place: Place, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            with suppress(ConnectionError):
+                await self._answer(place, reader, writer)
+                await writer.drain()
+        finally:
+            writer.close()
+
+    async def _answer(
+        self, place: Place, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            async with asyncio.timeout(HEAD_SECONDS):
+                head = heads.request(await reader.readuntil(b"\r\n\r\n"))
+        except (heads.MalformedError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            writer.write(_text("400 Bad Request", "This is not a well-formed HTTP/1.1 request."))
+            return
+        except TimeoutError:
+            return
+        # Another name in the head than in the first look would be another agent's.
+        if self.names.place(head.all(b"host")[0].decode("latin-1")) != place:
+            writer.write(_text("400 Bad Request", "This request is for another host name."))
+        elif head.path.startswith(ENTER):
+            writer.write(self._entered(place, head.path.removeprefix(ENTER)))
+        elif not self._tickets.allows(heads.cookie(head, COOKIE), place):
+            writer.write(_text("401 Unauthorized", _NO_RIGHT))
+        elif len(self._connections) > MAX_CONNECTIONS:
+            writer.write(_text("503 Service Unavailable", "Too many previews are open."))
+        else:
+            await self._pass_on(place, head, reader, writer)
+
+    def _entered(self, place: Place, ticket: str) -> bytes:
+        secret = self._tickets.redeem(ticket, place)
+        if secret is None:
+            return _text("401 Unauthorized", f"This address works once. {_NO_RIGHT}")
+        return _ENTERED.format(cookie=COOKIE, secret=secret).encode()
+
+    async def _pass_on(
+        self,
+        place: Place,
+        head: heads.Head,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        try:
+            connection = self._connect(*place)
+        except HiveError as error:
+            writer.write(_text("502 Bad Gateway", str(error)))
+            return
+        theirs, ours = await asyncio.open_connection(sock=connection, limit=heads.MAX_HEAD)
+        sending: asyncio.Task[None] | None = None
+        try:
+            ours.write(heads.to_program(head, COOKIE))
+            sending = asyncio.create_task(_copy(reader, ours))
+            await self._receive(theirs, writer)
+        finally:
+            if sending is not None:
+                sending.cancel()
+                await asyncio.wait([sending])
+            ours.close()
+
+    async def _receive(self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass an answer on to its end, with the rest of the connection if the protocol changes."""
+        try:
+            while True:
+                head = heads.answer(await theirs.readuntil(b"\r\n\r\n"))
+                writer.write(heads.to_browser(head, COOKIE))
+                if head.status == 101 or head.status >= 200:
+                    break
+        except (heads.MalformedError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            writer.write(_text("502 Bad Gateway", "The agent's program did not answer in HTTP."))
+            return
+        await _copy(theirs, writer)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy one direction to its end, and end it at the other side."""
+    with suppress(OSError):
+        while data := await reader.read(CHUNK):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+
+
+def _text(status: str, sentence: str) -> bytes:
+    body = f"{sentence}\n".encode()
+    return _TEXT.format(status=status, length=len(body)).encode() + body
