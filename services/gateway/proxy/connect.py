@@ -1,6 +1,8 @@
 """A connection to one of the addresses that were checked."""
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -27,7 +29,7 @@ async def connect(addresses: Sequence[Address], target: Target) -> Streams:
         except TimeoutError:
             reason = "it does not answer"
         except OSError as error:
-            reason = (error.strerror or "the connection failed").lower()
+            reason = os.strerror(error.errno or errno.EIO).lower()
     raise Unreachable(f"Hyperhive cannot reach {target}: {reason}.")
 
 
