@@ -13,6 +13,7 @@ from services.config import Config
 from services.gateway import credentials
 from services.gateway.clients import BusLedger
 from services.gateway.gateway import Gateway
+from services.gateway.settings import DIRECTORY
 from wire import names
 from wire.bus import Bus
 
@@ -61,6 +62,7 @@ def main() -> None:
             ledger,
             api=socket.socket(fileno=inherited[API]),
             proxy=socket.socket(fileno=inherited[PROXY]),
+            directory=DIRECTORY,
         )
         return GatewayService(gateway, ledger)
 

@@ -19,7 +19,7 @@ from services.gateway.ledger import Ledger
 from services.gateway.listener import Listener
 from services.gateway.proxy import target
 from services.gateway.proxy.server import ProxyServer
-from services.gateway.settings import DIRECTORY, SettingsFile
+from services.gateway.settings import SettingsFile
 from services.gateway.settlements import Settlements
 
 EXIT_SECONDS: Final = 120.0
@@ -42,7 +42,7 @@ class Gateway:
         *,
         api: socket.socket,
         proxy: socket.socket,
-        directory: Path = DIRECTORY,
+        directory: Path,
         names: Names | None = None,
         exit_seconds: float = EXIT_SECONDS,
     ) -> None:
@@ -115,9 +115,9 @@ class Gateway:
         """Finish the requests under way for a while, and tell the ledger all that was used."""
         self._api.stop()
         self._proxy.stop()
-        self._server.drain()
-        await self._api.close(DRAIN_SECONDS)
-        await self._proxy.close(0)
+        await self._server.drain(DRAIN_SECONDS)
+        await self._api.close()
+        await self._proxy.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_SECONDS):
                 await self._settlements.wait()

@@ -74,12 +74,9 @@ class Listener:
         elif self._listener.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._listener.fileno())
 
-    async def close(self, patience: float) -> None:
-        """Wait `patience` seconds for the ends of the connections, and end those that are left."""
+    async def close(self) -> None:
+        """Accept no more, and end the connections."""
         self.stop()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await self._connections.wait()
         await self._connections.cancel()
         await self._refusals.cancel()
         self._listener.close()

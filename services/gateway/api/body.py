@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from services.gateway.api.errors import ApiError
+from wire.names import MODEL_NAME, MODEL_RULE
 
 READ_SECONDS: Final = 60.0
 """Seconds within which a whole body must arrive: the client is on this host."""
@@ -114,6 +115,6 @@ def _max_tokens(values: dict[str, object]) -> int:
 
 def _model(values: dict[str, object]) -> str:
     model = values.get("model")
-    if not isinstance(model, str) or not model or len(model) > 128 or not model.isprintable():
-        raise ApiError(400, "model must be the name of a model.")
+    if not isinstance(model, str) or not MODEL_NAME.fullmatch(model):
+        raise ApiError(400, f"model must be the name of a model: {MODEL_RULE}.")
     return model

@@ -149,7 +149,8 @@ class Handler:
             try:
                 return await self._ledger.reserve(wanted)
             except BudgetExhausted as error:
-                raise ApiError(400, str(error), NO_RETRY) from None
+                # Not 400, which Claude Code repeats with other betas.
+                raise ApiError(402, str(error), NO_RETRY) from None
             except ProviderLimited as error:
                 raise ApiError(429, str(error), {"Retry-After": await self._limit()}) from None
             except LimitExceeded as error:

@@ -70,7 +70,8 @@ def _retry_after(values: Mapping[str, str], now: float) -> float:
 
 
 def _count(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 16 else None
+    """Return a number below 10^10, which is as much as the ledger takes, or None."""
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) <= 10 else None
 
 
 def _moment(text: str) -> float:

@@ -59,9 +59,14 @@ class ApiServer:
     def __init__(self, handler: Handler) -> None:
         self._server = web.Server(handler.handle, handler_cancellation=True)
 
-    def drain(self) -> None:
-        """End idle connections now, and the others after the request that they carry."""
-        self._server.pre_shutdown()
+    async def drain(self, patience: float) -> None:
+        """End idle connections now, and the others after the request that they carry.
+
+        Args:
+            patience: the seconds after which requests are cut off.
+        """
+        self._server.pre_shutdown()  # else idle connections are waited for, too
+        await self._server.shutdown(patience)
 
     async def serve(self, connection: socket.socket) -> None:
         """Serve a connection until it ends; end it when cancelled."""

@@ -4,6 +4,10 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from wire.names import MODEL_NAME
+
+MAX_NUMBER: Final = 10_000_000
+"""The greatest number of tokens that is believed: no model reads or writes as many."""
 MAX_LINE: Final = 1024 * 1024
 """The longest line of a stream that is read; longer ones pass, too."""
 
@@ -60,7 +64,7 @@ class Usage:
         if not isinstance(message, dict) or not isinstance(message.get("usage"), dict):
             return False
         model = message.get("model")
-        self.model = model[:128] if isinstance(model, str) and model.isprintable() else ""
+        self.model = model if isinstance(model, str) and MODEL_NAME.fullmatch(model) else ""
         self.take(message["usage"])
         self.begun = True
         return True
@@ -83,8 +87,9 @@ class Usage:
 
 def _number(values: dict[str, object], key: str, otherwise: int) -> int:
     value = values.get(key)
-    good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40
-    return int(value) if good and isinstance(value, int) else otherwise
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return min(value, MAX_NUMBER)
+    return otherwise
 
 
 class StreamReader:

@@ -192,7 +192,7 @@ async def test_models_and_counts_are_passed_on_and_cost_nothing(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("error", "status", "kind", "header"),
     [
-        (BudgetExhausted("alice's budget is used up."), 400, "invalid_request_error", None),
+        (BudgetExhausted("alice's budget is used up."), 402, "billing_error", None),
         (ProviderLimited("limited"), 429, "rate_limit_error", "Retry-After"),
         (Unavailable("gone"), 503, "overloaded_error", "Retry-After"),
     ],

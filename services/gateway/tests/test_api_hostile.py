@@ -411,7 +411,7 @@ async def test_lines_without_an_end_use_no_memory(tmp_path: Path) -> None:
 
 
 async def test_numbers_of_the_upstream_are_bounded(tmp_path: Path) -> None:
-    strange = message()
+    strange = message() | {"model": "a model\nwith a line"}
     strange["usage"] = {"input_tokens": -5, "output_tokens": 2**70, "cache_creation": []}
     async with (
         upstream(saying(http(json.dumps(strange).encode()))) as up,
@@ -419,4 +419,5 @@ async def test_numbers_of_the_upstream_are_bounded(tmp_path: Path) -> None:
     ):
         await ask(hive)
         usage = await hive.ledger.settlement()
-        assert (usage.input_tokens, usage.output_tokens) == (0, 0)
+        assert (usage.input_tokens, usage.output_tokens) == (0, 10_000_000)
+        assert usage.model == ""
