@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 60.0
 """Seconds that a connection may take for the head of its next request."""
+LINGER_SECONDS: Final = 1.0
+"""Seconds for which the rest of a refused body is read, so that its client reads the refusal."""
 MAX_FIELD: Final = 16 * 1024
 MAX_FIELDS: Final = 100
 
@@ -75,6 +77,7 @@ class ApiServer:
             self._server,
             loop=loop,
             keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGER_SECONDS,
             access_log=_NO_LOG,
             max_field_size=MAX_FIELD,
             max_headers=MAX_FIELDS,
