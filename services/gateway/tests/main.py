@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-from services.gateway import __main__, settings
+from services.gateway import __main__
 
 if __name__ == "__main__":
-    directory = Path(sys.argv.pop())
-    __main__.DIRECTORY = settings.DIRECTORY = directory
-    sys.argv.append("alice")
+    vars(__main__)["DIRECTORY"] = Path(sys.argv[1])
+    sys.argv[1] = "alice"
     __main__.main()

@@ -1,0 +1,84 @@
+"""A client of the Messages API that only takes the time: as little as possible lies between."""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import monotonic_ns
+from typing import Final
+
+from bench.gateway.upstream import STAMP
+
+_SENT: Final = re.compile(STAMP + rb"(\d+)\}")
+_END: Final = b"0\r\n\r\n"
+
+BETWEEN: Final = 0.05
+"""Seconds between two streams of a connection."""
+
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+@dataclass
+class Times:
+    """The times of some streams, in milliseconds."""
+
+    first: list[float] = field(default_factory=list)
+    """From the request to the first byte of the answer."""
+    token: list[float] = field(default_factory=list)
+    """From the upstream's write of a token to its arrival."""
+
+
+def request(size: int) -> bytes:
+    """Return a request with a body of about `size` bytes."""
+    content = [{"role": "user", "content": "word " * (size // 5)}]
+    body = json.dumps(
+        {"model": "claude-bench", "max_tokens": 1000, "stream": True, "messages": content}
+    ).encode()
+    return (
+        b"POST /v1/messages?beta=true HTTP/1.1\r\nHost: hive.internal\r\nx-api-key: placeholder\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+
+
+async def stream(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes, times: Times
+) -> None:
+    """Send a request, and take the times of its stream."""
+    began = monotonic_ns()
+    writer.write(data)
+    rest = await reader.read(65536)
+    times.first.append((monotonic_ns() - began) / 1e6)
+    if not rest.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"the request failed: {rest[:300]!r}")
+    first = True
+    while not rest.endswith(_END):
+        piece = await reader.read(65536)
+        now = monotonic_ns()
+        if not piece:
+            raise RuntimeError("the stream broke off")
+        if not first:
+            times.token += [(now - int(sent)) / 1e6 for sent in _SENT.findall(piece)]
+        first = False  # with the first piece after the head came the beginning of the message
+        rest = rest[-len(_END) :] + piece
+
+
+async def streams(connect: Connect, data: bytes, count: int, rounds: int) -> Times:
+    """Send `rounds` requests on each of `count` connections at once."""
+    times = Times()
+
+    async def one() -> None:
+        reader, writer = await connect()
+        try:
+            for _ in range(rounds):
+                # The settlement of the stream before is written to the disk meanwhile; Claude Code
+                # takes longer between two requests.
+                await asyncio.sleep(BETWEEN)
+                await stream(reader, writer, data, times)
+        finally:
+            writer.close()
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(count):
+            tasks.create_task(one())
+    return times
