@@ -25,6 +25,8 @@ class Allowances:
         """Take the limits of the configuration, and those that were set over the bus."""
         self._configured = configured
         self._kept = kept
+        self._limits: dict[Key, Amount] = {}
+        """The limits as they were computed; each request needs nine of them."""
 
     def get(self, owner: Owner, source: Source) -> BudgetLimits:
         """Return the limits that one source sets."""
@@ -33,6 +35,7 @@ class Allowances:
     def put(self, owner: Owner, source: Source, limits: BudgetLimits) -> None:
         """Let the limits of one source hold."""
         self._kept[owner, source] = limits
+        self._limits.clear()
 
     def owners(self) -> set[Owner]:
         """Return the owners for whom limits are set by name."""
@@ -46,6 +49,12 @@ class Allowances:
 
     def limit(self, key: Key) -> Amount:
         """Return the limit of a budget, before the operator raises it."""
+        known = self._limits.get(key)
+        if known is None:
+            known = self._limits[key] = self._computed(key)
+        return known
+
+    def _computed(self, key: Key) -> Amount:
         dollars, tokens = key.period.value, f"{key.period}_tokens"
         layers = [*self._layers(key.owner)]
         return Amount(_first(layers, dollars), _first(layers, tokens))
