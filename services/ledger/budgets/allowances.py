@@ -92,4 +92,5 @@ def _amounts(limits: config.BudgetLimits | None) -> BudgetLimits:
 
 
 def _millionths(dollars: float | None) -> int | None:
-    return None if dollars is None else round(dollars * DOLLAR)
+    # 0 would be no limit.
+    return None if dollars is None else max(round(dollars * DOLLAR), 1)

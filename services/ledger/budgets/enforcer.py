@@ -162,8 +162,7 @@ class Enforcer:
                 answer, choices = question.answer[0], list(question.choices)
             now = self._now()
             present = self._budgets.account(account.key, now)
-            if present.question == account.question:
-                self._apply(self._budgets.answer(present, answer, choices, now))
+            self._apply(self._budgets.answer(present, answer, choices, now))
 
     def _free(self) -> list[str]:
         """Return the agents that are held for a budget, though none of theirs is used up."""

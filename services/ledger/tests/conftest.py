@@ -86,6 +86,7 @@ class Room:
     def close(self) -> None:
         self.requests.close()
         self.database.close()
+        self.gateways.clear()
 
     def reopen(self) -> None:
         self.close()

@@ -225,6 +225,22 @@ async def test_kept_held_is_not_asked_again(
     assert len(broker.open) == 1
 
 
+async def test_kept_held_ends_with_the_hold(
+    room: Room, broker: FakeBroker, enforcer: Enforcer
+) -> None:
+    exhaust(room)
+    await enforcer.enforce()
+    broker.answer(1, KEEP)
+    await enforcer.enforce()
+    room.limit("agent", "alice", day=11 * DOLLAR)
+    await enforcer.enforce()
+    assert broker.held == {}
+    room.now += SECOND
+    room.spend(1)
+    await enforcer.enforce()
+    assert [question.id for question in broker.open] == [2]
+
+
 async def test_who_was_let_go_is_held_again_at_the_next_refusal(
     room: Room, broker: FakeBroker, enforcer: Enforcer
 ) -> None:

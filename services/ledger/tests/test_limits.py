@@ -82,6 +82,16 @@ async def test_while_little_remains_agents_share_it(room: Room) -> None:
     room.reserve("alice")
 
 
+async def test_only_other_limits_are_told(room: Room) -> None:
+    changed: list[ProviderLimitChanged] = []
+    room.requests.limits.on_limit = changed.append
+    room.settle(room.reserve(), remaining_requests=10)
+    limited(room, NOON + MINUTE)
+    room.now += MINUTE
+    limited(room, NOON + MINUTE)
+    assert changed == [("default", NOON + MINUTE)]
+
+
 async def test_tokens_are_shared_as_requests_are(room: Room) -> None:
     told(room, room.reserve("alice", output_tokens=9000), "alice")
     bob = room.reserve("bob", output_tokens=100)
