@@ -21,6 +21,9 @@ _DOLLARS = "The most dollars of {}, or `none`."
 _TOKENS = "The most tokens of {}, such as 500k or 2M, or `none`."
 
 
+KEYS = ["day", "model", "agent", "credential"]
+
+
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_agents)
 @click.option("--hive", "of_hive", is_flag=True, help="The budget of the whole hive.")
@@ -145,6 +148,11 @@ def _used(b: "Budget") -> str:
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_agents)
+@click.option(
+    "--by",
+    type=click.Choice(KEYS),
+    help="Sum up by day (of the host), model, agent or credential, in place of a list.",
+)
 @click.option("--credential", metavar="CREDENTIAL", help="Only requests with this credential.")
 @click.option("--since", type=past, metavar="TIME", help="Only requests that ended since TIME.")
 @click.option("--until", type=past, metavar="TIME", help="Only requests that ended before TIME.")
@@ -167,6 +175,7 @@ async def usage(
     hive: "Hive",
     output: Output,
     name: str | None,
+    by: str | None,
     credential: str | None,
     since: int | None,
     until: int | None,
@@ -178,17 +187,51 @@ async def usage(
     Shows when each request ended, the tokens that the model read (with those of its cache) and
     wrote, the cost in US dollars, the time to the first byte and to the last, the status, the end
     of the request and the model. A cost with `?` is that of the dearest model, because the price
-    of the model is not known. TIME is written as for `hivectl history`.
+    of the model is not known. The gateway counts them; `hivectl cost` has the figures that the
+    agents' harnesses report. TIME is written as for `hivectl history`.
     """
     from wire.names import check_agent_name
     from wire.records.ledger import UsageFilter
 
     if name is not None:
         check_agent_name(name)
+    if by is not None:
+        await _sum(hive, output, by, name, credential, since, until)
+        return
     wanted = UsageFilter(agent=name, credential=credential, since=since, until=until, before=before)
     found = (await hive.ledger.list_usage(wanted, limit))[::-1]
     nothing = ["no requests are recorded"]
     output.show([json_forms.request(r) for r in found], _usage_table(found, output) or nothing)
+
+
+async def _sum(
+    hive: "Hive",
+    output: Output,
+    by: str,
+    name: str | None,
+    credential: str | None,
+    since: int | None,
+    until: int | None,
+) -> None:
+    from wire.records.ledger import UsageKey, UsageSumFilter
+
+    wanted = UsageSumFilter(UsageKey(by), name, credential, since, until)
+    found = await hive.ledger.sum_usage(wanted)
+    headers = ["REQUESTS", "FAILED", "READ", "CACHED", "WROTE", "COST", by.upper()]
+    rows: list[Row] = [
+        [
+            Cell(str(s.requests), right=True),
+            Cell(str(s.failed), right=True),
+            Cell(count(s.input_tokens + s.cache_read_tokens + s.cache_write_tokens), right=True),
+            Cell(count(s.cache_read_tokens), right=True),
+            Cell(count(s.output_tokens), right=True),
+            Cell(f"{money(s.cost)}{'?' if s.unknown_price else ''}", right=True),
+            literal(s.key) or "-",
+        ]
+        for s in found
+    ]
+    lines = output.table(headers, rows) or ["no requests are recorded"]
+    output.show([json_forms.usage_sum(s, by) for s in found], lines)
 
 
 def _usage_table(found: "list[Request]", output: Output) -> list[str]:

@@ -11,7 +11,7 @@ from hivectl.output.formats import iso_time
 if TYPE_CHECKING:
     from wire.records.approvals import Approval, Deploy
     from wire.records.broker import Hold, Message, Question, Reminder, Thread
-    from wire.records.ledger import Budget, Cost, Egress, Request, Turn
+    from wire.records.ledger import Budget, Cost, Egress, Request, Turn, UsageSum
     from wire.records.lifecycle import AgentProperties, Resources, Tombstone, Usage
 
 Json: TypeAlias = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
@@ -229,6 +229,12 @@ def request(record: "Request") -> dict[str, Json]:
         "model": record.model or None,
         "status": record.status or None,
     }
+
+
+def usage_sum(record: "UsageSum", key: str) -> dict[str, Json]:
+    """Return sums of requests; `key` is the name of their key: day, model, agent or credential."""
+    fields = record._asdict()
+    return {key: fields.pop("key") or None, **fields, "cost": record.cost / 1_000_000}
 
 
 def cost(record: "Cost", key: str) -> dict[str, Json]:

@@ -43,6 +43,8 @@ from wire.records.ledger import (
     Turn,
     TurnFilter,
     UsageFilter,
+    UsageSum,
+    UsageSumFilter,
 )
 from wire.records.lifecycle import JobResult, JobState, JobVerb, Tombstone
 from wire.types import (
@@ -349,6 +351,7 @@ class FakeLedger(Interface, name=names.LEDGER):
         self.asked: list[tuple[TurnFilter, int] | CostFilter] = []
         self.error: HiveError | None = None
         self.requests: list[Request] = []
+        self.usage_sums: list[UsageSum] = []
         self.budgets: list[Budget] = []
         self.hosts: list[Egress] = []
         self.calls: list[tuple[Any, ...]] = []
@@ -373,6 +376,11 @@ class FakeLedger(Interface, name=names.LEDGER):
         wanted = decode(UsageFilter, filter)
         self.calls.append(("usage", wanted, limit))
         return [r for r in self.requests if wanted.agent in (None, r.agent)][:limit]
+
+    @method(allow=OPERATOR)
+    async def SumUsage(self, filter: Dict) -> list[UsageSum]:
+        self.calls.append(("sum", decode(UsageSumFilter, filter)))
+        return self.usage_sums
 
     @method(allow=OPERATOR)
     async def ListBudgets(self) -> list[Budget]:

@@ -22,6 +22,9 @@ from wire.records.ledger import (
     Request,
     RequestOutcome,
     UsageFilter,
+    UsageKey,
+    UsageSum,
+    UsageSumFilter,
 )
 
 
@@ -180,6 +183,25 @@ async def test_requests_are_a_table_with_the_newest_last(hive: FakeHive, hivectl
     ]
     hive.ledger.requests = []
     assert (await hivectl("usage")).out == "no requests are recorded\n"
+
+
+async def test_requests_are_summed_up(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.ledger.usage_sums = [
+        UsageSum("agent:alice", 3, 1, 1000, 50, 9000, 0, 1_500_000),
+        UsageSum("default", 1, cost=250_000, unknown_price=True),
+    ]
+    head, first, second = (await hivectl("usage", "--by", "credential")).out.splitlines()
+    assert words(head) == "REQUESTS FAILED READ CACHED WROTE COST CREDENTIAL"
+    assert words(first) == "3 1 10.0k 9.0k 50 $1.50 agent:alice"
+    assert words(second) == "1 0 0 0 0 $0.2500? default"
+    [one, _] = (await hivectl("usage", "alice", "--by", "day", "--json")).json
+    assert (one["day"], one["requests"], one["cost"]) == ("agent:alice", 3, 1.5)
+    assert hive.ledger.calls == [
+        ("sum", UsageSumFilter(UsageKey.CREDENTIAL)),
+        ("sum", UsageSumFilter(UsageKey.DAY, "alice")),
+    ]
+    hive.ledger.usage_sums = []
+    assert (await hivectl("usage", "--by", "day")).out == "no requests are recorded\n"
 
 
 async def test_hostile_words_do_not_steer_the_terminal(hive: FakeHive, hivectl: Hivectl) -> None:

@@ -9,7 +9,7 @@ from wire.interface import Interface, caller, method, sender, signal
 from wire.principal import AGENTS, GATEWAYS, OPERATOR, Kind, service
 from wire.records import ledger as records
 from wire.records import to_dict
-from wire.records.ledger import Budget, Cost, Egress, ProviderLimit, Request, Turn
+from wire.records.ledger import Budget, Cost, Egress, ProviderLimit, Request, Turn, UsageSum
 from wire.types import Bool, Dict, Int64, Str, UInt16, UInt32, UInt64
 
 
@@ -68,6 +68,10 @@ class Ledger1(Interface, name=names.LEDGER):
     @method(allow=OPERATOR)
     async def ListUsage(self, filter: Dict, limit: UInt32) -> list[Request]:
         return await self._parts.requests.list_usage(filter, limit)
+
+    @method(allow=OPERATOR)
+    async def SumUsage(self, filter: Dict) -> list[UsageSum]:
+        return await self._parts.requests.sum_usage(filter)
 
     @method(allow=OPERATOR)
     async def ListBudgets(self) -> list[Budget]:

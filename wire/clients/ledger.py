@@ -19,6 +19,8 @@ from wire.records.ledger import (
     Turn,
     TurnFilter,
     UsageFilter,
+    UsageSum,
+    UsageSumFilter,
 )
 from wire.types import Bool, Int64, Str, UInt16, UInt32, UInt64
 
@@ -71,6 +73,10 @@ class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
     @remote("ListUsage")
     async def list_usage(self, filter: UsageFilter, limit: UInt32) -> list[Request]:
         """Return the requests to the model API that match and have ended, newest first."""
+
+    @remote("SumUsage")
+    async def sum_usage(self, filter: UsageSumFilter) -> list[UsageSum]:
+        """Return the sums of the requests that match, by day, model, agent or credential."""
 
     @remote("ListBudgets")
     async def list_budgets(self) -> list[Budget]:

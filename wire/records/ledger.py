@@ -215,6 +215,46 @@ class UsageFilter(NamedTuple):
     """Only requests with a lower `id`, for the next page."""
 
 
+class UsageKey(StrEnum):
+    """The ways to sum requests up."""
+
+    DAY = "day"
+    """The day in the host's time zone, such as 2026-11-29."""
+    MODEL = "model"
+    AGENT = "agent"
+    CREDENTIAL = "credential"
+
+
+@dictionary()
+class UsageSumFilter(NamedTuple):
+    """The filter of SumUsage."""
+
+    by: UsageKey = UsageKey.AGENT
+    agent: Str | None = None
+    credential: Str | None = None
+    since: Int64 | None = None
+    """Only requests that began at this time or later."""
+    until: Int64 | None = None
+
+
+@dictionary()
+class UsageSum(NamedTuple):
+    """The sums of the requests that share a key: a row of SumUsage."""
+
+    key: Str
+    """The day, model, agent or credential; empty for requests that named no model."""
+    requests: UInt64
+    failed: UInt64 = 0
+    """Those that did not end as `done`."""
+    input_tokens: UInt64 = 0
+    output_tokens: UInt64 = 0
+    cache_read_tokens: UInt64 = 0
+    cache_write_tokens: UInt64 = 0
+    cost: UInt64 = 0
+    unknown_price: Bool = False
+    """Whether the cost has costs of models without a price."""
+
+
 class BudgetKind(StrEnum):
     """The owner of a budget."""
 

@@ -7,9 +7,9 @@ from pydantic import Field
 from services.ledger.turns.checks import MAX_LISTED, MOST_TOKENS
 from services.options import Options
 from wire.names import AGENT_NAME, MODEL_NAME
-from wire.records.ledger import ReserveRequest, Settlement, UsageFilter
+from wire.records.ledger import ReserveRequest, Settlement, UsageFilter, UsageSumFilter
 
-__all__ = ["MAX_LISTED", "RESERVE", "SETTLE", "USAGE"]
+__all__ = ["MAX_LISTED", "RESERVE", "SETTLE", "SUMS", "USAGE"]
 
 _LAST: Final = 2**63 - 1
 """The greatest integer of sqlite."""
@@ -54,4 +54,10 @@ USAGE: Final = Options(
     agent=Field(pattern=f"^{AGENT_NAME.pattern}$"),
     credential=Field(pattern=_CREDENTIAL),
     before=Field(ge=1, le=_LAST),
+)
+SUMS: Final = Options(
+    UsageSumFilter,
+    "filter of SumUsage",
+    agent=Field(pattern=f"^{AGENT_NAME.pattern}$"),
+    credential=Field(pattern=_CREDENTIAL),
 )

@@ -28,6 +28,7 @@ from wire.records.ledger import (
     Settlement,
     Turn,
     UsageFilter,
+    UsageSum,
 )
 from wire.types import Value
 
@@ -244,6 +245,16 @@ class Requests:
                 f"{limit} is not a valid limit: use a number from 1 to {checks.MAX_LISTED}."
             )
         return await self._store.find(wanted, limit)
+
+    async def sum_usage(self, filter: Mapping[str, Value]) -> list[UsageSum]:
+        """Return the sums of the requests that match and have ended, in the order of their keys.
+
+        Raises:
+            InvalidArgument: the filter is not valid.
+            LimitExceeded: the query takes too long.
+            Unavailable: the store could not be read.
+        """
+        return await self._store.sums(checks.SUMS.parse(filter))
 
     def lift_limits(self) -> None:
         """Forget all limits of providers.

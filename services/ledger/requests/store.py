@@ -6,7 +6,14 @@ from typing import Final
 
 from services.ledger.budgets.account import Amount
 from services.ledger.storage.database import Database
-from wire.records.ledger import Request, RequestOutcome, UsageFilter
+from wire.records.ledger import (
+    Request,
+    RequestOutcome,
+    UsageFilter,
+    UsageKey,
+    UsageSum,
+    UsageSumFilter,
+)
 
 OPEN: Final = "open"
 """The outcome of a request that is under way."""
@@ -21,6 +28,13 @@ _SETTLE: Final = (
     f"UPDATE request SET {_SETTLED}, charged_tokens = :charged_tokens "  # noqa: S608 - columns
     "WHERE id = :id"
 )
+
+_KEYS: Final = {
+    UsageKey.DAY: "date(started / 1000000, 'unixepoch', 'localtime')",
+    UsageKey.MODEL: "model",
+    UsageKey.AGENT: "agent",
+    UsageKey.CREDENTIAL: "credential",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,20 +139,41 @@ class RequestStore:
 
     async def find(self, filter: UsageFilter, limit: int) -> list[Request]:
         """Return the newest requests that match and have ended, newest first."""
-        wanted = {
-            "agent = ?": filter.agent,
-            "credential = ?": filter.credential,
-            "started >= ?": filter.since,
-            "started < ?": filter.until,
-            "id < ?": filter.before,
-        }
-        given = {term: value for term, value in wanted.items() if value is not None}
-        where = " AND ".join([f"outcome != '{OPEN}'", *given])
+        where, values = _where(filter)
+        if filter.before is not None:
+            where, values = f"{where} AND id < ?", [*values, filter.before]
         # `where` is written in this file; values from outside are bound.
         query = f"SELECT {_COLUMNS} FROM request WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
-        values = (*given.values(), limit)
-        rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
+        rows = await self._database.read(lambda db: db.execute(query, (*values, limit)).fetchall())
         return [_request(row) for row in rows]
+
+    async def sums(self, filter: UsageSumFilter) -> list[UsageSum]:
+        """Return the sums of the requests that match and have ended, in the order of their keys."""
+        where, values = _where(filter)
+        query = (
+            f"SELECT {_KEYS[filter.by]} AS key, count(*) AS requests, "  # noqa: S608
+            f"sum(outcome != '{RequestOutcome.DONE}') AS failed, "
+            "sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, "
+            "sum(cache_read_tokens) AS cache_read_tokens, "
+            "sum(cache_write_tokens) AS cache_write_tokens, sum(cost) AS cost, "
+            f"max(unknown_price) AS unknown_price FROM request WHERE {where} GROUP BY 1 ORDER BY 1"
+        )
+        rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
+        return [
+            UsageSum(**{**dict(row), "unknown_price": bool(row["unknown_price"])}) for row in rows
+        ]
+
+
+def _where(filter: UsageFilter | UsageSumFilter) -> tuple[str, list[str | int]]:
+    """Return a condition for requests that have ended, with its values."""
+    wanted: dict[str, str | int | None] = {
+        "agent = ?": filter.agent,
+        "credential = ?": filter.credential,
+        "started >= ?": filter.since,
+        "started < ?": filter.until,
+    }
+    given = {term: value for term, value in wanted.items() if value is not None}
+    return " AND ".join([f"outcome != '{OPEN}'", *given]), list(given.values())
 
 
 def _reservation(row: sqlite3.Row) -> Reservation:

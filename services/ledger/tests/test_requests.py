@@ -307,3 +307,26 @@ async def test_a_store_of_the_second_version_is_migrated(tmp_path: Path) -> None
     room.spend(1)
     assert room.budget().spent == DOLLAR
     room.close()
+
+
+async def test_requests_are_summed_up_by_each_key(room: Room) -> None:
+    room.spend(1)
+    room.spend(2, "bob", model="of-no-price")
+    room.settle(room.reserve(), outcome="failed", status=500)
+    room.reserve()
+    alice, bob = await room.requests.sum_usage({})
+    assert (alice.key, alice.requests, alice.failed) == ("alice", 2, 1)
+    assert (alice.cost, alice.output_tokens, alice.unknown_price) == (DOLLAR, 40_000, False)
+    assert (bob.key, bob.unknown_price) == ("bob", True)
+    for by, keys in (
+        ("model", ["claude-opus-4-5", "of-no-price"]),
+        ("credential", ["default"]),
+        ("day", [datetime.fromtimestamp(NOON / SECOND).date().isoformat()]),
+    ):
+        sums = await room.requests.sum_usage({"by": by})
+        assert [one.key for one in sums] == keys
+        assert sum(one.requests for one in sums) == 3
+    assert await room.requests.sum_usage({"agent": "carol"}) == []
+    assert await room.requests.sum_usage({"since": NOON + 1}) == []
+    with pytest.raises(InvalidArgument):
+        await room.requests.sum_usage({"by": "week"})

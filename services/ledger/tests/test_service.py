@@ -36,6 +36,7 @@ from wire.records.ledger import (
     TurnFilter,
     TurnRecorded,
     UsageFilter,
+    UsageSumFilter,
 )
 from wire.testing import FixedPrincipals
 
@@ -103,6 +104,7 @@ CALLERS = {
     "ReportEgress": {"gateway"},
     "CheckEgress": {"gateway", "alice", "manager"},
     "ListUsage": {"operator", "dashboard"},
+    "SumUsage": {"operator", "dashboard"},
     "ListBudgets": {"operator", "dashboard"},
     "SetBudget": {"operator", "dashboard", "lifecycle"},
     "ListEgress": {"operator", "dashboard"},
@@ -142,6 +144,7 @@ async def test_callers(
         ),
         "CheckEgress": lambda: ledger.check_egress("example.org", 443, ""),
         "ListUsage": lambda: ledger.list_usage(UsageFilter(), 1),
+        "SumUsage": lambda: ledger.sum_usage(UsageSumFilter()),
         "ListBudgets": ledger.list_budgets,
         "SetBudget": lambda: ledger.set_budget(BudgetKind.AGENT, "bob", BudgetLimits()),
         "ListEgress": lambda: ledger.list_egress(EgressFilter(), 1),
