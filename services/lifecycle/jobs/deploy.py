@@ -115,8 +115,7 @@ class DeploySteps:
 
     async def _switch(self, job: Job, commit: str) -> None:
         self._roster.set_commit(job.agent, commit)
-        if job.arguments.get("live"):
-            await self._containers.write(self._roster.agent(job.agent))
+        if await self._went_on(job):
             return
         if not job.arguments["runs"]:
             await self._containers.prepare(job)
@@ -125,6 +124,17 @@ class DeploySteps:
             await self._containers.stop(job)
             self._keep(job, down=True)
         await self._containers.start(job)
+
+    async def _went_on(self, job: Job) -> bool:
+        """Write the files of a container that goes on; return whether it does.
+
+        A reboot in the middle of the job may have ended it.
+        """
+        agent = self._roster.agent(job.agent)
+        if not (job.arguments.get("live") and _runs(agent)):
+            return False
+        await self._containers.write(agent)
+        return True
 
     def _applies_at_once(self, agent: Agent, commit: str) -> bool:
         """Return whether the container can go on with the configuration at `commit`."""
@@ -148,8 +158,7 @@ class DeploySteps:
     async def _restore(self, job: Job) -> None:
         kept = bool(job.arguments.get("kept_host"))
         self._roster.set_commit(job.agent, str(job.arguments["former"]), keeps_host=kept)
-        if job.arguments.get("live"):
-            await self._containers.write(self._roster.agent(job.agent))
+        if await self._went_on(job):
             return
         if job.arguments["runs"]:
             await self._containers.stop(job)

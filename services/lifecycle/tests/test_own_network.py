@@ -293,6 +293,33 @@ async def test_egress_and_budget_apply_without_a_restart(room: Room) -> None:
     assert room.ledger.budgets["alice"] == RULES.budget
 
 
+async def test_after_a_boot_in_the_middle_of_it_the_agent_runs_with_the_rules(
+    tmp_path: Path,
+) -> None:
+    room = Room(tmp_path)
+    await room.open()
+    await room.spawn("alice")
+    room.backend.configurations[NEW] = RULES
+    room.backend.calls.clear()
+    # The build takes two points; the third is the beginning of the files.
+    room.backend.halt_at = room.backend.points + 3
+    room.orders.deploy("alice", NEW, DEPLOY.parse({}))
+    async with asyncio.timeout(5):
+        await room.backend.halted.wait()
+    assert room.backend.calls[-1][0] == "configure"
+    await room.kill()
+    room.backend.halt_at = 0
+    room.backend.boot_id = "boot-2"
+    room.backend.units.clear()
+    await room.open()
+    job = room.jobs.of("alice")
+    assert job is not None
+    assert await room.diary.end_of(job) == DONE
+    assert room.state("alice") == "running"
+    assert room.backend.running["alice"] == NEW
+    await room.close()
+
+
 async def test_a_change_of_the_network_needs_a_restart(room: Room) -> None:
     room.backend.configurations[NEW] = RULES
     room.backend.mode = NetworkMode.NONE
