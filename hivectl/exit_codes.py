@@ -40,6 +40,8 @@ BY_ERROR: dict[str, Exit] = {
     "AccessDenied": Exit.DENIED,
     "Conflict": Exit.CONFLICT,
     "LimitExceeded": Exit.LIMIT,
+    "BudgetExhausted": Exit.LIMIT,
+    "ProviderLimited": Exit.LIMIT,
     "Unavailable": Exit.UNAVAILABLE,
     "Stopping": Exit.UNAVAILABLE,
     "Internal": Exit.FAILED,

@@ -64,21 +64,25 @@ async def list_agents(hive: "Hive", output: Output) -> None:
 async def status(hive: "Hive", output: Output, name: str) -> None:
     """Show everything about one agent.
 
-    Shows states, limits, disk space, network and version, and the ID of a job that is queued or
-    running for the agent. For an agent that does not work: the reason, the command that helps, and
-    the last lines of the host's log about it.
+    Shows states, limits, budgets, disk space, network and version, and the ID of a job that is
+    queued or running for the agent. For an agent that does not work: the reason, the command that
+    helps, and the last lines of the host's log about it.
     """
+    from hivectl.clients.costs import limited_budgets
+
     agent, job = await hive.agents.get(name), await hive.jobs.of(name)
     usage = await hive.agents.call(name, lambda client: client.get_usage())
     lines: list[str] = []
     if in_trouble(agent):
         lines = await hive.agents.call(name, lambda client: client.get_logs(LAST_LINES))
+    budgets = await limited_budgets(hive.ledger, name)
     fields = json_forms.agent(agent)
+    fields["budgets"] = None if budgets is None else [json_forms.budget(b) for b in budgets]
     fields["job"] = {"id": job.id, "verb": job.verb} if job else None
     fields["disk"] = usage.disk
     fields["help"] = remedy(agent) or None
     fields["last_lines"] = lines
-    output.show(fields, description(agent, usage.disk, job, lines, output))
+    output.show(fields, description(agent, usage.disk, job, budgets or [], lines, output))
 
 
 @click.command()

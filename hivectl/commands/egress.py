@@ -45,7 +45,7 @@ async def egress(
     since: int | None,
     limit: int,
 ) -> None:
-    """Show the hosts that agents have reached, and those that were refused.
+    """Show the hosts that agents reached or were refused.
 
     The host that was used last comes last. OK, NO and FAIL are the numbers of connections that
     were made, refused and not possible. The state is `pending` while a refused host waits for

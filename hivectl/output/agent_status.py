@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hivectl.output import json_forms
-from hivectl.output.formats import age, amount, local_time, size
+from hivectl.output.formats import age, amount, count, local_time, money, size
 from hivectl.output.terminal import Cell, Output, state_cell
 from hivectl.output.text import literal, one_line
 
 if TYPE_CHECKING:
+    from wire.records.ledger import Budget
     from wire.records.lifecycle import AgentProperties, JobProperties, Network
 
 
@@ -32,7 +33,8 @@ def remedy(agent: "AgentProperties") -> str:
         "harness-away": f"`hivectl restart {name}` starts its harness again",
         "needs-login": credentials.remedy(name, agent.credential),
         "rate-limited": "`hivectl lift-limits` lets it try again now",
-        "held": f"`hivectl unhold {name}` lets it go on; `hivectl questions` may ask you about it",
+        "held": f"`hivectl unhold {name}` lets it go on; `hivectl questions` may ask you about it, "
+        f"and `hivectl budget {name}` shows what it may spend",
         "waiting": "`hivectl questions` shows what it waits for",
     }.get(agent.turn_state, "")
 
@@ -73,6 +75,7 @@ def description(
     agent: "AgentProperties",
     disk: int | None,
     job: "JobProperties | None",
+    budgets: "Sequence[Budget]",
     lines: Sequence[str],
     output: Output,
 ) -> list[str]:
@@ -82,6 +85,7 @@ def description(
         agent: the agent.
         disk: the disk space that it uses; None if it was not measured yet.
         job: its job, if it has one.
+        budgets: its budgets that have a limit.
         lines: the last lines of its log, if they are to be shown.
         output: knows the terminal.
     """
@@ -110,6 +114,7 @@ def description(
         "unit": output.paint(agent.unit, ""),
         "uids": f"{agent.uid_base} to {agent.uid_base + 65535}",
         "port": _port(agent),
+        **_if("budget", output.paint(*_budgets(budgets))),
         "limits": _limits(json_forms.amounts(agent.resources)) or "none",
         "disk": output.paint(*_disk(disk, agent.resources.disk_max)),
         "network": output.paint(*_network(agent.network)),
@@ -146,6 +151,21 @@ def _context(agent: "AgentProperties") -> str:
 
 def _limits(held: Mapping[str, int]) -> str:
     return ", ".join(f"{key} {amount(key, value)}" for key, value in held.items())
+
+
+def _budgets(budgets: "Sequence[Budget]") -> tuple[str, str]:
+    """Return what is spent of budgets as text, and the text's colour: red if one is used up."""
+    parts: list[str] = []
+    for b in budgets:
+        unknown = "?" if b.unknown_price else ""
+        if b.limit:
+            parts.append(f"{money(b.spent)}{unknown} of {money(b.limit)} ({b.period})")
+        if b.limit_tokens:
+            used, most = count(b.spent_tokens), count(b.limit_tokens)
+            parts.append(f"{used} of {most} tokens ({b.period})")
+    states = {b.state for b in budgets}
+    colour = "red" if "exhausted" in states else "yellow" if "warned" in states else ""
+    return ", ".join(parts), colour
 
 
 def _disk(used: int | None, limit: int | None) -> tuple[str, str]:

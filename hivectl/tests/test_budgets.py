@@ -204,6 +204,17 @@ async def test_requests_are_summed_up(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("usage", "--by", "day")).out == "no requests are recorded\n"
 
 
+async def test_the_status_of_an_agent_has_its_budgets(hive: FakeHive, hivectl: Hivectl) -> None:
+    hive.ledger.budgets = [ALICE, HIVE, NO_LIMIT]
+    ran = await hivectl("status", "alice")
+    assert "  budget:     $4.10 of $5.00 (day)\n" in ran.out
+    assert "budget:" not in (await hivectl("status", "bob-2")).out
+    shown = (await hivectl("status", "alice", "--json")).json["budgets"]
+    assert [b["limit"] for b in shown] == [5.0]
+    hive.ledger.error = Unavailable("hive-ledger.service is stopped.")
+    assert (await hivectl("status", "alice", "--json")).json["budgets"] is None
+
+
 async def test_hostile_words_do_not_steer_the_terminal(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.ledger.requests = [request(1, model=HOSTILE)]
     hive.ledger.budgets = [ALICE._replace(name=HOSTILE)]
