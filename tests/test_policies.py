@@ -57,18 +57,26 @@ def test_an_endpoint_hears_how_jobs_end_and_its_commands() -> None:
         for rule in rules(path, "group", "hive-agents")
         if rule.get("receive_sender")
     ]
-    assert heard == ["AgentLimited", "JobRemoved", "CommandIssued"]
+    assert heard == ["JobRemoved", "CommandIssued"]
 
 
-def test_what_wakes_a_sleeping_agent_reaches_lifecycle() -> None:
+@pytest.mark.parametrize(
+    ("user", "interface", "member"),
+    [
+        ("hive-broker", "org.hyperhive.Broker1", "MessagesChanged"),
+        ("hive-broker", "org.hyperhive.Broker1", "HoldsChanged"),
+        ("hive-ledger", "org.hyperhive.Ledger1", "AgentLimited"),
+    ],
+)
+def test_what_lifecycle_follows_reaches_it(user: str, interface: str, member: str) -> None:
     # Lifecycle owns a name with a default deny, which holds for broadcasts to it, too.
     [path] = [path for path in POLICIES if path.stem == "org.hyperhive.Lifecycle1"]
     assert {
         "send_destination": "org.hyperhive.Lifecycle1",
         "send_type": "signal",
-        "send_interface": "org.hyperhive.Broker1",
-        "send_member": "MessagesChanged",
-    } in [rule.attrib for rule in rules(path, "user", "hive-broker")]
+        "send_interface": interface,
+        "send_member": member,
+    } in [rule.attrib for rule in rules(path, "user", user)]
 
 
 def owner(path: Path) -> str:

@@ -90,11 +90,11 @@ class Ledger1(Interface, name=names.LEDGER):
     async def DecideEgress(self, agent: Str, host: Str, port: UInt16, decision: Str) -> None:
         self._parts.hosts.decide(agent, host, port, decision)
 
-    @method(allow=OPERATOR)
+    @method(allow=OPERATOR | service("lifecycle"))
     async def ListLimits(self) -> list[ProviderLimit]:
         return self._ledger.list_limits()
 
-    @method(allow=AGENTS | GATEWAYS)
+    @method(allow=GATEWAYS)
     async def LimitedUntil(self) -> Int64:
         return self._ledger.limited_until(caller().name)
 

@@ -90,7 +90,7 @@ class Ledger:
 
     def list_limits(self) -> list[ProviderLimit]:
         """Return what is known of the provider's limits, by credential."""
-        return self._parts.requests.limits.rows(self._now())
+        return self._parts.requests.limits.rows()
 
     def limited_until(self, agent: str) -> int:
         """Return until when the provider takes no requests of an agent; 0 for no limit."""

@@ -39,6 +39,7 @@ from services.lifecycle.store import Store
 from services.lifecycle.watch.auto_sleep import AutoSleep
 from services.lifecycle.watch.disk import DiskWatch
 from services.lifecycle.watch.filters import Filters
+from services.lifecycle.watch.gateway_limits import GatewayLimits
 from services.lifecycle.watch.holds import Holds
 from services.lifecycle.watch.limit_holds import LimitHolds
 from services.lifecycle.watch.monitor import Monitor
@@ -84,7 +85,7 @@ def compose(
         store: the storage.
         backend: the containers.
         broker: the messages.
-        ledger: the budgets.
+        ledger: the budgets, and the limits that gateways have seen.
         observer: is told first of each change.
         config: the section `[lifecycle]` of the configuration.
         current: the version of Hyperhive. Containers of another version are stale.
@@ -124,6 +125,7 @@ def compose(
         auto_sleep.check_messages,
         limit_holds.hold,
     )
+    gateway_limits = GatewayLimits(ledger, provider_limits)
     harnesses = Harnesses(roster, provider_limits, tell)
     rolling_update = RollingUpdate(
         roster, lambda name: orders.update_at_rest(name), jobs.busy, tell
@@ -163,6 +165,7 @@ def compose(
         tombstones=Tombstones(store, backend),
         logs=Logs(roster, backend),
         provider_limits=provider_limits,
+        gateway_limits=gateway_limits,
         limit_holds=limit_holds,
         holds=holds,
         auto_sleep=auto_sleep,
@@ -186,9 +189,16 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     parts = compose(store, backend, broker, ledger, observer, config.lifecycle, current)
     observer.attach(parts)
     lifecycle = Lifecycle(parts, store, backend, config.lifecycle, current)
+
+    def ledger_appeared() -> None:
+        parts.budgets.ledger_appeared()
+        parts.gateway_limits.ledger_appeared()
+
     await bus.on_owner(names.BROKER, came=lambda _owner: lifecycle.broker_appeared())
-    await bus.on_owner(names.LEDGER, came=lambda _owner: parts.budgets.ledger_appeared())
+    await bus.on_owner(names.LEDGER, came=lambda _owner: ledger_appeared())
+    await ledger.follow_limits(parts.gateway_limits.changed)
     await lifecycle.start()
+    parts.gateway_limits.ledger_appeared()
     return LifecycleService(lifecycle, store)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from services import config
@@ -21,7 +21,7 @@ from wire.records.broker import (
     MessageState,
     SendOptions,
 )
-from wire.records.ledger import BudgetKind, BudgetLimits
+from wire.records.ledger import AgentLimited, BudgetKind, BudgetLimits
 from wire.signals import Signal, Subscription
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ class BusLedger:
     """The ledger, for lifecycle."""
 
     def __init__(self, bus: Bus) -> None:
+        self._bus = bus
         self._client = LedgerClient(bus)
 
     async def set_budget(self, name: str, limits: config.BudgetLimits) -> None:
@@ -45,6 +46,25 @@ class BusLedger:
             if value is not None
         }
         await self._client.set_budget(BudgetKind.AGENT, name, BudgetLimits(**values, reset=True))
+
+    async def limits(self) -> Mapping[str, int]:
+        """Return the agents whose provider takes no requests, each with the end of that."""
+        found = await self._client.list_limits()
+        return {agent: limit.until for limit in found for agent in limit.agents if limit.until}
+
+    async def lift_limits(self) -> None:
+        """Forget all limits of providers."""
+        await self._client.lift_limits()
+
+    async def follow_limits(self, changed: Callable[[str, int], None]) -> None:
+        """Call `changed` from now on with an agent and the end of its limit."""
+        await self._bus.on_signal(
+            lambda signal: changed(*decode(AgentLimited, signal.args)),
+            sender=names.LEDGER,
+            path=names.LEDGER_PATH,
+            interface=names.LEDGER,
+            member="AgentLimited",
+        )
 
 
 class BusBroker:

@@ -45,7 +45,7 @@ class Lifecycle1(Interface, name=names.LIFECYCLE):
 
     @method(allow=OPERATOR)
     async def LiftLimits(self) -> StrList:
-        return self._parts.provider_limits.lift()
+        return await self._parts.gateway_limits.lift()
 
     @method(allow=OPERATOR | service("approvals"))
     async def ListTombstones(self) -> list[records.Tombstone]:

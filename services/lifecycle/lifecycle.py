@@ -89,6 +89,7 @@ class Lifecycle:
         self._backend.stop_watching()
         await parts.filters.stop()
         await parts.budgets.stop()
+        await parts.gateway_limits.stop()
         await parts.limit_holds.stop()
         await parts.deliverer.stop()
         await parts.monitor.stop()

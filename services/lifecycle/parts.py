@@ -18,6 +18,7 @@ from services.lifecycle.notices.notice import Notice
 from services.lifecycle.watch.auto_sleep import AutoSleep
 from services.lifecycle.watch.disk import DiskWatch
 from services.lifecycle.watch.filters import Filters
+from services.lifecycle.watch.gateway_limits import GatewayLimits
 from services.lifecycle.watch.holds import Holds
 from services.lifecycle.watch.limit_holds import LimitHolds
 from services.lifecycle.watch.monitor import Monitor
@@ -41,6 +42,7 @@ class Parts:
     tombstones: Tombstones
     logs: Logs
     provider_limits: ProviderLimits
+    gateway_limits: GatewayLimits
     limit_holds: LimitHolds
     holds: Holds
     auto_sleep: AutoSleep

@@ -418,7 +418,7 @@ class ProviderLimit(NamedTuple):
     remaining_until: Int64 = 0
     updated: Int64 = 0
     agents: tuple[Str, ...] = ()
-    """Those that used the credential within the last minute, which share what remains."""
+    """Those whose gateways used the credential last."""
 
 
 @struct
@@ -431,7 +431,8 @@ class ProviderLimitChanged(NamedTuple):
 
 @struct
 class AgentLimited(NamedTuple):
-    """The arguments of the signal AgentLimited: the limit of the credential that an agent uses."""
+    """The arguments of the signal AgentLimited: the limit of the credential that an agent's gateway
+    uses."""
 
     agent: Str
     until: Int64

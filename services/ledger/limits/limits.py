@@ -89,10 +89,10 @@ class Limits:
             if limit.until > now or _holds(limit, now)
         ]
 
-    def rows(self, now: int) -> list[ProviderLimit]:
+    def rows(self) -> list[ProviderLimit]:
         """Return what is known, by credential."""
         return [
-            self._known[name]._replace(agents=tuple(sorted(self._active(name, now))))
+            self._known[name]._replace(agents=tuple(self._users(name)))
             for name in sorted(self._known)
         ]
 
@@ -109,16 +109,15 @@ class Limits:
         if limit.until == before:
             return
         self.on_limit(ProviderLimitChanged(limit.credential, limit.until))
-        for agent, credential in sorted(self._credentials().items()):
-            if credential == limit.credential:
-                self.on_agent(AgentLimited(agent, limit.until))
+        for agent in self._users(limit.credential):
+            self.on_agent(AgentLimited(agent, limit.until))
 
     def _get(self, credential: str) -> ProviderLimit:
         return self._known.get(credential, ProviderLimit(credential))
 
-    def _active(self, credential: str, now: int) -> Iterable[str]:
-        shares = self._shares.get(credential)
-        return shares.agents(now) if shares else ()
+    def _users(self, credential: str) -> list[str]:
+        """Return the agents whose gateways used a credential last."""
+        return sorted(agent for agent, used in self._credentials().items() if used == credential)
 
 
 class LimitReport:

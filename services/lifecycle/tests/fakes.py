@@ -326,12 +326,23 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.budgets: dict[str, BudgetLimits] = {}
+        self.limited: dict[str, int] = {}
         self.error: HiveError | None = None
 
     async def set_budget(self, name: str, limits: BudgetLimits) -> None:
         if self.error:
             raise self.error
         self.budgets[name] = limits
+
+    async def limits(self) -> dict[str, int]:
+        if self.error:
+            raise self.error
+        return self.limited
+
+    async def lift_limits(self) -> None:
+        if self.error:
+            raise self.error
+        self.limited = {}
 
 
 class Diary:

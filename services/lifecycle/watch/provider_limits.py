@@ -118,6 +118,8 @@ class ProviderLimits:
         self._later: dict[str, int] = {}
         self._reports: dict[tuple[str, str], LimitReport] = {}
         self._told: dict[str, int] = {}
+        self._of_gateways: dict[str, int] = {}
+        """The ends of the limits that gateways have seen, by the names of agents."""
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -134,7 +136,16 @@ class ProviderLimits:
 
     def until(self, name: str) -> int:
         """Return until when the agent `name` has to wait; 0 if it need not."""
-        return end_for(name, self._about(name), now())
+        return max(end_for(name, self._about(name), now()), self._seen(name))
+
+    def gateway_limited(self, name: str, until: int) -> None:
+        """Note until when the provider refuses the agent's gateway; 0 if it answers again."""
+        at = now()
+        if until > at:
+            self._of_gateways[name] = min(until, at + LONGEST)
+        elif self._of_gateways.pop(name, None) is None:
+            return
+        self._update()
 
     def reported(self, agent: Agent, until: int | None) -> None:
         """Note that the provider refuses the harness of `agent` until a time.
@@ -172,6 +183,7 @@ class ProviderLimits:
         for report in self._reports.values():
             self._store.remove_limit(report)
         self._reports.clear()
+        self._of_gateways.clear()
         self._taken.clear()
         self._later.clear()
         self._update()
@@ -218,7 +230,12 @@ class ProviderLimits:
 
     def _sure(self, name: str) -> int:
         """Return the end of the limit of the agent `name` that is no trial; 0 if there is none."""
-        return sure_end_for(name, self._about(name), now())
+        return max(sure_end_for(name, self._about(name), now()), self._seen(name))
+
+    def _seen(self, name: str) -> int:
+        """Return the end of the limit that the agent's gateway has seen; 0 if there is none."""
+        until = self._of_gateways.get(name, 0)
+        return until if until > now() else 0
 
     def _of(self, credential: str, at: int) -> list[LimitReport]:
         """Return the reports about a credential that have not ended at `at`."""
@@ -251,6 +268,9 @@ class ProviderLimits:
             self._told[name] = end
         self._told = {name: end for name, end in self._told.items() if name in ends}
         self._limited = {name for name, end in sure.items() if end}
+        # Those that have ended, and those of agents that are gone.
+        kept = {name: self._seen(name) for name in ends}
+        self._of_gateways = {name: end for name, end in kept.items() if end}
         for gone in (self._taken.keys() | self._later.keys()) - ends.keys():
             self._taken.pop(gone, None)
             self._later.pop(gone, None)
