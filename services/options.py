@@ -11,7 +11,8 @@ send any integer in a variant.
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Generic, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -84,9 +85,15 @@ def _annotated(hint: Any, bounds: Any) -> Any:
     """Return `hint` with its bounds; an enumeration is taken from its text."""
     if any(_is_enum(one) for one in (hint, *get_args(hint))):
         return Annotated[hint, bounds, Field(strict=False)]
-    if any(_is_unsigned(one) for one in (hint, *get_args(hint))):
-        return Annotated[hint, Field(ge=0), bounds]
-    return Annotated[hint, bounds]
+    if get_origin(hint) is UnionType or get_origin(hint) is Union:
+        # Another type of the union may have values that are not compared with numbers.
+        hint = Union[tuple(_natural(one) for one in get_args(hint))]  # noqa: UP007
+    return Annotated[_natural(hint), bounds]
+
+
+def _natural(hint: Any) -> Any:
+    """Return `hint`, without negative numbers if its type is unsigned."""
+    return Annotated[hint, Field(ge=0)] if _is_unsigned(hint) else hint
 
 
 def _is_unsigned(hint: object) -> bool:
