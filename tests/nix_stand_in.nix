@@ -54,6 +54,7 @@ let
       inherit condition content;
     };
     mkOverride = _: value: value;
+    optional = condition: one: if condition then [ one ] else [ ];
     hasPrefix = prefix: text: builtins.substring 0 (builtins.stringLength prefix) text == prefix;
     mapAttrsToList = function: attrs: map (name: function name attrs.${name}) (attrNames attrs);
     types = {

@@ -20,6 +20,16 @@ in
       default = 7000;
       example = 8080;
     };
+
+    metricsTokenFile = lib.mkOption {
+      description = ''
+        File with the token that reads `/metrics`, outside the Nix store. Without it, only a logged-in
+        page reads the metrics.
+      '';
+      type = lib.types.nullOr lib.types.path;
+      default = null;
+      example = "/run/keys/hive-metrics";
+    };
   };
 
   config = lib.mkIf (hive.enable && cfg.enable) {
@@ -31,7 +41,12 @@ in
         "127.0.0.1:${toString cfg.port}"
       ];
     };
-    systemd.services.hive-dashboard.wantedBy = [ "hive.target" ];
+    systemd.services.hive-dashboard = {
+      wantedBy = [ "hive.target" ];
+      serviceConfig.LoadCredential = lib.optional (
+        cfg.metricsTokenFile != null
+      ) "dashboard_metrics:${toString cfg.metricsTokenFile}";
+    };
 
     users.users.hive-dashboard = {
       isSystemUser = true;
