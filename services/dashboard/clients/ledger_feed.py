@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from services.dashboard.clients.feed import Feed
-from services.dashboard.state.page_state import MAX_REFUSED, PageState
+from services.dashboard.state.page_state import PageState
 from wire import names
 from wire.bus import Bus
 from wire.clients.ledger import LedgerClient
@@ -18,6 +18,9 @@ from wire.records.ledger import (
     TurnRecorded,
 )
 from wire.signals import Signal
+
+MAX_LISTED = 1000
+"""The most hosts that the ledger lists at once."""
 
 
 class LedgerFeed(Feed):
@@ -38,7 +41,7 @@ class LedgerFeed(Feed):
         await self.fetch_changes()
         self.state.replace_budgets(await self._ledger.list_budgets())
         refused = EgressFilter(state=EgressState.PENDING)
-        self.state.replace_egress(await self._ledger.list_egress(refused, MAX_REFUSED))
+        self.state.replace_egress(await self._ledger.list_egress(refused, MAX_LISTED))
 
     async def fetch_changes(self) -> None:
         """Fetch the costs of today."""
@@ -57,7 +60,8 @@ class LedgerFeed(Feed):
             case "BudgetChanged", [dict(budget)]:
                 self.state.put_budget(decode(Budget, budget))
             case "EgressChanged", [dict(entry)]:
-                self.state.put_egress(decode(Egress, entry))
+                if not self.state.put_egress(decode(Egress, entry)):
+                    self.request_all()
 
 
 def _today() -> tuple[int, int]:

@@ -55,8 +55,8 @@ OPEN = frozenset({ApprovalState.PENDING, ApprovalState.APPROVED, ApprovalState.B
 
 MAX_NOTICES = 10
 
-MAX_REFUSED = 200
-"""Refused hosts that are shown at once; further ones are shown when these are decided."""
+MAX_REFUSED = 20
+"""The refused hosts of one agent that are shown; further ones are shown when these are decided."""
 
 
 _Waiting = tuple[str, bool]
@@ -80,6 +80,8 @@ class PageState:
         self._notice_ids = count(1)
         self._cut: set[_Waiting] = set()
         """Of these more than MAX_WAITING messages wait."""
+        self._cut_refused: set[str] = set()
+        """Of these agents more than MAX_REFUSED hosts wait."""
 
     # Services
 
@@ -176,19 +178,34 @@ class PageState:
     # Refused hosts
 
     def replace_egress(self, refused: Iterable[Egress]) -> None:
-        """Replace the hosts that were refused and wait for the operator."""
-        rows = {egress_key(entry): egress_row(entry) for entry in refused}
+        """Replace the hosts that wait for the operator; keep the oldest of each agent."""
+        number: Counter[str] = Counter()
+        rows: dict[str, Row] = {}
+        for entry in sorted(refused, key=lambda entry: entry.first):
+            number[entry.agent] += 1
+            if number[entry.agent] <= MAX_REFUSED:
+                rows[egress_key(entry)] = egress_row(entry)
+        self._cut_refused = {agent for agent, count in number.items() if count > MAX_REFUSED}
         self._tables.replace(Table.EGRESS, rows)
 
-    def put_egress(self, entry: Egress) -> None:
-        """Show a host that was refused, or remove one about which the operator has decided."""
-        key = egress_key(entry)
+    def put_egress(self, entry: Egress) -> bool:
+        """Show a host that was refused, or remove one about which the operator has decided.
+
+        Returns:
+            Whether all hosts that must be shown are in the table: where one is removed, another
+            one of the agent may have been left out.
+        """
+        key, known = egress_key(entry), self._tables.rows(Table.EGRESS)
         if entry.state is not EgressState.PENDING:
+            complete = key not in known or entry.agent not in self._cut_refused
             self._tables.update(Table.EGRESS, remove={key})
-        elif key in self._tables.rows(Table.EGRESS) or (
-            len(self._tables.rows(Table.EGRESS)) < MAX_REFUSED
-        ):
+            return complete
+        shown_ = sum(row["agent"] == entry.agent for row in known.values())
+        if key in known or shown_ < MAX_REFUSED:
             self._tables.update(Table.EGRESS, put={key: egress_row(entry)})
+        else:
+            self._cut_refused.add(entry.agent)
+        return True
 
     # Approvals
 

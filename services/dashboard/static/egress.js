@@ -10,6 +10,9 @@ const ANSWERS = [
   { answer: "deny", label: "Deny" },
 ];
 
+/** The hosts of one agent that are shown at a time: nobody must fill the list. */
+const MAX_SHOWN = 5;
+
 const key = ({ agent, host, port }) => `${agent} ${host} ${port}`;
 
 /**
@@ -23,7 +26,14 @@ export function renderRefused(mirror, section, agent) {
     .sort((a, b) => a.first - b.first || (key(a) < key(b) ? -1 : 1));
   section.querySelector(".empty").hidden =
     waits.length > 0 || mirror.tables.services.ledger?.available !== true;
-  keyed(section.querySelector("ul"), waits, key, makeRefused, updateRefused, ({ reason }) => textOf(reason));
+  const counts = new Map();
+  const isShown = (entry) => counts.set(entry.agent, (counts.get(entry.agent) ?? 0) + 1).get(entry.agent) <= MAX_SHOWN;
+  const shown = waits.filter(isShown);
+  const many = [...counts].filter(([, count]) => count > MAX_SHOWN).map(([name]) => name);
+  const more = section.querySelector(":scope > .more");
+  more.hidden = many.length === 0;
+  setText(more, `More hosts wait until you have decided about these: of ${many.join(", ")}.`);
+  keyed(section.querySelector("ul"), shown, key, makeRefused, updateRefused, ({ reason }) => textOf(reason));
   return waits.length;
 }
 

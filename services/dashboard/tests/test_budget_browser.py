@@ -83,6 +83,20 @@ async def test_a_refused_host_has_three_answers(
     assert await browser.violations() == []
 
 
+async def test_one_agent_does_not_fill_the_list(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    for number in range(7):
+        page.hive.ledger.refuse("alice", f"{number}.example")
+    page.hive.ledger.refuse("bob", "github.com")
+    await log_in()
+    await browser.sees("#refused .more", "of alice")
+    await browser.until_count("#refused li", 6)
+    await browser.sees("#waiting-refused", "8 refused hosts")
+    await browser.click(f"{CARD.format('0.example')} [data-answer=deny]")
+    await browser.sees("#refused", "5.example")
+
+
 async def test_an_answer_that_fails_says_why(page: Page, browser: Browser, log_in: LogIn) -> None:
     page.hive.ledger.refuse("alice", "refused.example")
     await log_in()

@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.dashboard.state.event_log import EventLog
-from services.dashboard.state.page_state import MAX_REFUSED, PageState
-from services.dashboard.state.tables import Table, Tables
+from services.dashboard.state.page_state import MAX_REFUSED
 from services.dashboard.tests.conftest import Page
 from wire.records.ledger import Budget, BudgetKind, BudgetPeriod, Egress, EgressState
 
@@ -94,18 +92,16 @@ async def test_the_hosts_of_an_agent_are_a_part_of_its_details(inside: Page) -> 
     assert [(row["rule"], row["allowed"]) for row in answer["egress"]] == [("pypi.org:443", 3)]
 
 
-def test_an_agent_cannot_fill_the_page_with_hosts() -> None:
-    tables = Tables(EventLog(epoch="x"))
-    state = PageState(tables)
-
-    def host(number: int, **values: Any) -> Egress:
-        base = Egress("alice", f"{number}.example", 443, EgressState.PENDING, 1, 2, refused=1)
-        return base._replace(**values)
-
-    for number in range(MAX_REFUSED + 10):
-        state.put_egress(host(number))
-    assert len(tables.rows(Table.EGRESS)) == MAX_REFUSED
-    state.put_egress(host(3, refused=7))
-    assert tables.rows(Table.EGRESS)["alice 3.example 443"]["refused"] == 7
-    state.put_egress(host(3, state=EgressState.DENIED))
-    assert len(tables.rows(Table.EGRESS)) == MAX_REFUSED - 1
+async def test_an_agent_cannot_fill_the_page_with_hosts(inside: Page) -> None:
+    ledger = inside.hive.ledger
+    for number in range(MAX_REFUSED + 2):
+        ledger.refuse("alice", f"{number}.example")
+    ledger.refuse("bob", "github.com")
+    tables = await inside.until(lambda t: "bob github.com 443" in t["egress"])
+    assert len(tables["egress"]) == MAX_REFUSED + 1
+    left = f"alice {MAX_REFUSED}.example 443"
+    assert left not in tables["egress"]
+    # Where one is decided, another one that waits takes its place.
+    ledger.refuse("alice", "3.example", state=EgressState.DENIED)
+    tables = await inside.until(lambda t: left in t["egress"])
+    assert len(tables["egress"]) == MAX_REFUSED + 1
