@@ -156,7 +156,7 @@ async def test_the_manager_and_the_operator_are_told(hive: Hive) -> None:
             await alice.settle(await alice.reserve(A_DOLLAR), SPENT)
         found: set[tuple[str, str]] = set()
         async with asyncio.timeout(10):
-            while len(found) < 3:
+            while len(found) < 4:
                 await anext(messages)
                 listed = await broker.list_messages(MessageFilter(sender="system"), 10)
                 found = {(one.recipient, one.kind) for one in listed}
@@ -164,6 +164,7 @@ async def test_the_manager_and_the_operator_are_told(hive: Hive) -> None:
         ("manager", "budget-warning"),
         ("operator", "budget-warning"),
         ("manager", "budget-exhausted"),
+        ("operator", "budget-exhausted"),
     }
 
 

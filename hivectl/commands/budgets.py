@@ -154,8 +154,8 @@ def _used(b: "Budget") -> str:
     help="Sum up by day (of the host), model, agent or credential, in place of a list.",
 )
 @click.option("--credential", metavar="CREDENTIAL", help="Only requests with this credential.")
-@click.option("--since", type=past, metavar="TIME", help="Only requests that ended since TIME.")
-@click.option("--until", type=past, metavar="TIME", help="Only requests that ended before TIME.")
+@click.option("--since", type=past, metavar="TIME", help="Only requests that began since TIME.")
+@click.option("--until", type=past, metavar="TIME", help="Only requests that began before TIME.")
 @click.option(
     "--limit",
     type=number(1, 1000),

@@ -266,9 +266,11 @@ class Budgets:
             account = replace(account, state=state, answer=answer)
             judged.append(account)
             if state is BudgetState.EXHAUSTED and before is not BudgetState.EXHAUSTED:
-                told += notices.exhausted(texts.notice(account, self.limit(account)))
+                text = texts.notice(account, self.limit(account))
+                told += notices.to_both(notices.EXHAUSTED, text)
             elif state is BudgetState.WARNED and before is BudgetState.OK:
-                told += notices.warning(texts.warning(account, self.limit(account)))
+                text = texts.warning(account, self.limit(account))
+                told += notices.to_both(notices.WARNING, text)
         return Charge(self, judged, told)
 
     def _state(self, account: Account, now: int) -> BudgetState:

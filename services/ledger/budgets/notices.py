@@ -28,14 +28,9 @@ class Notice:
         return f"budget-{self.id}"
 
 
-def warning(text: str) -> list[Notice]:
-    """Return the notices that a budget is nearly used up."""
-    return [Notice(recipient, WARNING, text) for recipient in (MANAGER, OPERATOR)]
-
-
-def exhausted(text: str) -> list[Notice]:
-    """Return the notice that a budget is used up; the operator is asked instead."""
-    return [Notice(MANAGER, EXHAUSTED, text)]
+def to_both(kind: str, text: str) -> list[Notice]:
+    """Return the notices to the manager and the operator."""
+    return [Notice(recipient, kind, text) for recipient in (MANAGER, OPERATOR)]
 
 
 def save(db: sqlite3.Connection, notices: Iterable[Notice]) -> None:
