@@ -167,6 +167,8 @@ class Network(NamedTuple):
     """Whether it has the host's network until its next deployment: an earlier version made it."""
     egress: tuple[Str, ...] = ()
     """The rules of the names and addresses that it may reach through the gateway."""
+    ports: tuple[UInt32, ...] = ()
+    """The ports of its loopback that the operator may reach."""
 
 
 @dictionary(properties=True)

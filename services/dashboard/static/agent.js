@@ -200,9 +200,33 @@ function renderAgent(agent) {
   updateButtons(buttons, agent, job);
   login.update(agent);
   putFacts(section("facts"), agent);
+  putPreviews(agent.network?.ports ?? []);
   if (agent.model) prompt.models.add(agent.model);
   prompt.settings = { model: modelOf(agent), effort: agent.effort || "default" };
   renderNow();
+}
+
+/** Show a button for each port of the container that the operator may look at. */
+function putPreviews(ports) {
+  const here = section("preview");
+  here.hidden = ports.length === 0;
+  keyed(here.querySelector(".ports"), ports, String, (port) => {
+    const button = el("button", { type: "button" }, `Open port ${port}`);
+    button.addEventListener("click", () => openPreview(port));
+    return button;
+  });
+}
+
+// A preview has an address of its own, which works once.
+async function openPreview(port) {
+  const error = errorOf("preview");
+  showError(error);
+  try {
+    const { url } = await post(`${path}/preview`, { port });
+    open(url, "_blank", "noopener,noreferrer");
+  } catch (failure) {
+    showError(error, failure.message);
+  }
 }
 
 /** Return the model for which the turns ask, and the one that answers if it is another. */
@@ -319,20 +343,6 @@ function renderDays(days) {
   here.querySelector(".charts").hidden = days.length === 0;
   here.querySelector(".empty").hidden = days.length > 0;
 }
-
-// A preview has an address of its own, which works once.
-section("preview").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const form = event.currentTarget;
-  const error = form.querySelector(".error");
-  showError(error);
-  try {
-    const { url } = await post(`${path}/preview`, { port: form.elements.port.valueAsNumber });
-    open(url, "_blank", "noopener,noreferrer");
-  } catch (failure) {
-    showError(error, failure.message);
-  }
-});
 
 document.title = `${name} · Hyperhive`;
 setText(section("agent-name"), name);

@@ -209,6 +209,7 @@ async def test_the_details_of_one_agent(inside: Page) -> None:
         "next_mode": None,
         "until_deploy": False,
         "egress": [],
+        "ports": [],
     }
     assert row["resources"] == {"tasks_max": 4096, "memory_max": 2 * 2**30}
     for name in ("usage", "logs"):

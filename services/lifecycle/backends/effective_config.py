@@ -92,6 +92,8 @@ class EffectiveConfig:
             next_mode=after if after is not spec.network else None,
             until_deploy=after is NetworkMode.HOST and spec.keeps_host,
         )
+        if spec.network is not NetworkMode.HOST:
+            network = network._replace(ports=self._builds.configuration(spec).ports)
         if spec.network is NetworkMode.GATEWAY:
             return network._replace(egress=tuple(self.gateway(spec)["egress"]))
         return network

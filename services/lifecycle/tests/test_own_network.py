@@ -134,7 +134,7 @@ async def test_the_operators_proxies_stay_where_the_host_is_reached(host: Host) 
 
 
 async def test_the_gateway_is_told_all_rules_together(host: Host) -> None:
-    spec = built(host, OWN, "egress = ['GitHub.com', 'pypi.org']")
+    spec = built(host, OWN, "egress = ['GitHub.com', 'pypi.org']\nports = [3000, 8080]")
     key = host.layout.credentials / "gateway/agents/alice.cred"
     key.parent.mkdir(parents=True)
     key.write_text("x")
@@ -150,6 +150,8 @@ async def test_the_gateway_is_told_all_rules_together(host: Host) -> None:
     }
     assert (host.layout.gateway / "alice.json").stat().st_mode & 0o777 == 0o640
     assert other.network(spec).egress == ("pypi.org", "10.1.2.3:80", "github.com")
+    assert other.network(spec).ports == (3000, 8080)
+    assert other.network(replace(spec, network=NetworkMode.HOST)).ports == ()
     for mode in (NetworkMode.HOST, NetworkMode.NONE):
         await other.configure(replace(spec, network=mode))
         assert (gateway(host)["network"], gateway(host)["egress"]) == (mode.value, [])
