@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from aiohttp import web
 
-from harness.tests.conftest import SCENARIO, SCENARIOS, Harness
+from harness.tests.conftest import API, SCENARIO, SCENARIOS, Harness
 from sandbox.model import scenario
 from sandbox.model.script import Script
 from sandbox.model.server import application
@@ -58,9 +58,8 @@ async def harness(tmp_path: Path, hive: Hive) -> AsyncIterator[Harness]:
         handler_cancellation=True,
     )
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    harness = Harness(tmp_path, SimpleNamespace(path=hive.path), url)  # type: ignore[arg-type]
+    await web.UnixSite(runner, tmp_path / API).start()
+    harness = Harness(tmp_path, SimpleNamespace(path=hive.path), "")  # type: ignore[arg-type]
     yield harness
     await harness.close()
     await runner.cleanup()

@@ -63,7 +63,15 @@ def hook(more: str, name: str = "phone", url: str = "https://ntfy.sh/topic") -> 
 def test_a_webhook_is_told_everything_unless_it_says_so(tmp_path: Path) -> None:
     text = hook("") + hook("events = ['crash']\ndetails = false", name="other")
     first, second = load(tmp_path, text).notify.webhooks
-    assert first.events == ("approval", "question", "crash", "deploy-failed", "notice")
+    assert first.events == (
+        "approval",
+        "question",
+        "crash",
+        "deploy-failed",
+        "budget",
+        "egress",
+        "notice",
+    )
     assert first.details
     assert (second.events, second.details) == (("crash",), False)
 
