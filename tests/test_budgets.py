@@ -1,15 +1,22 @@
-"""A budget that is used up, through the real ledger and the real broker on one bus."""
+"""Budgets through the real ledger, the real broker and a real gateway on one bus."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from services import unit
 from services.broker.__main__ import build as build_broker
-from services.config import Config
+from services.config import Config, GatewayConfig
+from services.gateway.clients import BusLedger
+from services.gateway.credentials import Credential
+from services.gateway.gateway import Gateway
+from services.gateway.tests.stage import listening, write_settings
+from services.gateway.tests.upstream import Sent, http, message, upstream
 from services.ledger.__main__ import build as build_ledger
 from wire import names
 from wire.bus import Bus
@@ -179,3 +186,120 @@ async def test_a_gateway_that_dies_leaves_its_reservations_behind(hive: Hive) ->
     [request] = await operator.list_usage(UsageFilter(), 10)
     assert (request.id, request.outcome) == (lost, RequestOutcome.LOST)
     assert request.cost == DOLLAR
+
+
+ANSWER = http(
+    json.dumps(
+        {**message(input_tokens=0, output_tokens=40_000), "model": "claude-opus-4-5"}
+    ).encode()
+)
+ASK = {
+    "model": "claude-opus-4-5",
+    "max_tokens": 40_000,
+    "messages": [{"role": "user", "content": "Hi"}],
+}
+TIME_LIMIT = 60
+
+
+async def answer_a_dollar(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: Sent
+) -> None:
+    """Answer with a message that costs a dollar."""
+    writer.write(ANSWER)
+    await writer.drain()
+
+
+@asynccontextmanager
+async def gateway_of_alice(hive: Hive, folder: Path, url: str) -> AsyncIterator[Path]:
+    """Run alice's gateway; yield the socket of the Messages API."""
+    directory = folder / "settings"
+    directory.mkdir()
+    write_settings(directory, upstream=url)
+    bus = await hive.bus(gateway("alice"))
+    ledger = BusLedger(bus)
+    await ledger.watch()
+    made = Gateway(
+        "alice",
+        GatewayConfig(),
+        Credential("default", "a key"),
+        ledger,
+        api=listening(folder / "api.sock"),
+        proxy=listening(folder / "proxy.sock"),
+        directory=directory,
+    )
+    made.start()
+    running = asyncio.create_task(made.run())
+    try:
+        yield folder / "api.sock"
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await made.close()
+
+
+async def ask(session: aiohttp.ClientSession) -> tuple[int, str]:
+    async with session.post("/v1/messages", json=ASK) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_who_speaks_to_the_socket_itself_cannot_pass_the_budget(
+    hive: Hive, tmp_path: Path
+) -> None:
+    operator = LedgerClient(await hive.bus())
+    await operator.set_budget(BudgetKind.AGENT, "alice", BudgetLimits(day=5 * DOLLAR))
+    async with (
+        upstream(answer_a_dollar) as up,
+        gateway_of_alice(hive, tmp_path, up.url) as socket,
+        aiohttp.ClientSession(
+            "http://hive.internal", connector=aiohttp.UnixConnector(str(socket), limit=0)
+        ) as session,
+        asyncio.timeout(TIME_LIMIT),
+    ):
+        answers = await asyncio.gather(*[ask(session) for _ in range(20)])
+    refused = [text for status, text in answers if status != 200]
+    assert 1 <= len(up.sent) <= 6, "one more than fits, at most"
+    assert len(refused) == 20 - len(up.sent)
+    assert all("The budget of alice for a day is used up" in text for text in refused)
+    requests = await operator.list_usage(UsageFilter(), 100)
+    assert sum(one.cost for one in requests) == len(up.sent) * DOLLAR
+    assert {one.outcome for one in requests} == {RequestOutcome.DONE}
+
+
+async def test_what_was_used_while_the_ledger_was_away_is_counted(
+    connect: Connect,
+    principals: FixedPrincipals,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hive = Hive(connect, principals, tmp_path)
+    asked, answers = asyncio.Event(), asyncio.Event()
+
+    async def wait_and_answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: Sent
+    ) -> None:
+        asked.set()
+        await answers.wait()
+        await answer_a_dollar(reader, writer, sent)
+
+    ledger = await hive.serve("ledger", monkeypatch)
+    async with (
+        upstream(wait_and_answer) as up,
+        gateway_of_alice(hive, tmp_path, up.url) as socket,
+        aiohttp.ClientSession(
+            "http://hive.internal", connector=aiohttp.UnixConnector(str(socket))
+        ) as session,
+        asyncio.timeout(TIME_LIMIT),
+    ):
+        asking = asyncio.create_task(ask(session))
+        await asked.wait()
+        await ledger.close()
+        answers.set()
+        assert (await asking)[0] == 200
+        assert (await ask(session))[0] == 503, "what cannot be counted is not sent"
+        bus = await hive.bus()
+        async with bus.subscribe(interface=names.LEDGER, member="RequestSettled") as settled:
+            ledger = await hive.serve("ledger", monkeypatch)
+            await anext(settled)
+        [request] = await LedgerClient(bus).list_usage(UsageFilter(), 10)
+    assert (request.outcome, request.cost) == (RequestOutcome.DONE, DOLLAR)
+    await ledger.close()
