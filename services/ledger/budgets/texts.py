@@ -27,11 +27,12 @@ def used(account: Account, limit: Amount) -> str:
     """Return how much of each limit is used: `$4.10 of $5.00`."""
     spent, parts = account.spent, []
     if limit.dollars:
-        about = " (a model's price is not known)" if account.unknown else ""
         shown = amount(Amount(spent.dollars, 0))
-        parts.append(f"{shown} of {amount(Amount(limit.dollars, 0))}{about}")
+        parts.append(f"{shown} of {amount(Amount(limit.dollars, 0))}")
     if limit.tokens:
         parts.append(f"{spent.tokens:,} of {limit.tokens:,} tokens")
+    if limit.dollars and account.unknown:
+        parts.append("the price of a model is not known")
     return ", ".join(parts)
 
 
@@ -80,10 +81,10 @@ def reason(account: Account, limit: Amount) -> str:
 def question(account: Account, limit: Amount) -> str:
     """Return the question to the operator."""
     text = exhausted(account, limit)
-    end = "until then" if account.until else "until it is raised"
+    end = "Until then" if account.until else "Until it is raised"
     return (
-        f"{text[0].upper()}{text[1:]}. {_held(account.key).capitalize()} held {end}: new messages "
-        "wait in the inbox, and no request leaves any more. Is more to be spent?"
+        f"{text[0].upper()}{text[1:]}. {end} {_held(account.key)} held: new messages wait in the "
+        "inbox, and no request leaves any more. Is more to be spent?"
     )
 
 

@@ -229,10 +229,10 @@ async def test_a_notice_says_what_is_used(room: Room) -> None:
             for row in db.execute("SELECT * FROM notice")
         ]
     assert manager.body == (
-        "The budget of the credential default in total is used to 80 %: $0.80 of $1.00 (a model's "
-        "price is not known), 10,700 of 50,000 tokens. When it is used up, the agents that use it "
-        "are held, and no request leaves any more. To raise it: hivectl budget --credential "
-        "default --total DOLLARS"
+        "The budget of the credential default in total is used to 80 %: $0.80 of $1.00, 10,700 "
+        "of 50,000 tokens, the price of a model is not known. When it is used up, the agents "
+        "that use it are held, and no request leaves any more. To raise it: hivectl budget "
+        "--credential default --total DOLLARS"
     )
 
 
