@@ -3,6 +3,7 @@
 import { makeButtons, putState, putTurn, updateButtons } from "./agent_controls.js";
 import { makeBudget, renderHiveBudgets, tightest, updateShortBudget } from "./budgets.js";
 import { el, keyed, setText } from "./dom.js";
+import { putText, textOf } from "./text.js";
 
 const section = document.getElementById("agents");
 const table = section.querySelector("table");
@@ -58,7 +59,7 @@ function makeRow(name, writeTo) {
       makeBudget(),
     ),
     cell("state", el("span", { className: "badge" }), el("time")),
-    cell("turn", el("span", { className: "badge" }), el("time")),
+    cell("turn", el("span", { className: "badge" }), el("time"), el("span", { className: "held-why", dir: "auto" })),
     cell("actions", write, ...makeButtons(name, error)),
   );
 }
@@ -69,6 +70,9 @@ function updateRow(row, agent, job, budget) {
   bar.hidden = !budget;
   putState(row.querySelector(".state"), agent, job);
   putTurn(row.querySelector(".turn"), agent);
+  const why = row.querySelector(".held-why");
+  why.hidden = agent.turn_state !== "held" || textOf(agent.turn_reason) === "";
+  if (!why.hidden) putText(why, agent.turn_reason);
   setText(row.querySelector(".model"), agent.model || "");
   row.setAttribute("aria-busy", String(Boolean(job)));
   updateButtons(row.querySelectorAll("[data-verb]"), agent, job);

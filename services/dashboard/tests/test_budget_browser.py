@@ -45,6 +45,11 @@ async def test_budgets_are_bars_that_grow(page: Page, browser: Browser, log_in: 
     assert await browser.value(f"{amount}.title") == "$5.00? of $5.00 today"
     ledger.spend(HIVE._replace(spent=10_000_000, state=BudgetState.EXHAUSTED, until=until))
     await browser.sees("#agents .budgets", "used up until")
+    alice = page.hive.agents["alice"]
+    alice.show(turn_state=TurnState.HELD, turn_reason="the budget of alice is used up")
+    await browser.sees("tr[data-key=alice] .turn", "the budget of alice is used up")
+    alice.show(turn_state=TurnState.IDLE)
+    await browser.until_hidden("tr[data-key=alice] .held-why")
     ledger.spend(gone._replace(limit=0))
     ledger.spend(TOKENS._replace(limit_tokens=0))
     await browser.until(lambda d: d.execute_script(f"return {meter[:-6]}?.offsetParent === null"))
