@@ -25,5 +25,5 @@ class PreviewLinks:
         """
         place, parts = Place(agent, port), urlsplit(origin)
         at = "" if parts.port is None else f":{parts.port}"
-        ticket = self._tickets.issue(place, session)
+        ticket = self._tickets.issue(place, session, secure=parts.scheme == "https")
         return f"{parts.scheme}://{self._names.name(place)}{at}{ENTER}{ticket}"

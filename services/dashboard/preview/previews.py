@@ -30,7 +30,7 @@ _TEXT: Final = (
 _ENTERED: Final = (
     "HTTP/1.1 303 See Other\r\n"
     "Location: /\r\n"
-    "Set-Cookie: {cookie}={secret}; Path=/; HttpOnly; SameSite=Lax\r\n"
+    "Set-Cookie: {cookie}={secret}; Path=/; HttpOnly; SameSite=Lax{secure}\r\n"
     "Referrer-Policy: no-referrer\r\n"
     "Cache-Control: no-store\r\n"
     "Content-Length: 0\r\n"
@@ -105,10 +105,11 @@ class Previews:
             await self._pass_on(place, head, reader, writer)
 
     def _entered(self, place: Place, ticket: str) -> bytes:
-        secret = self._tickets.redeem(ticket, place)
-        if secret is None:
+        entered = self._tickets.redeem(ticket, place)
+        if entered is None:
             return _text("401 Unauthorized", f"This address works once. {_NO_RIGHT}")
-        return _ENTERED.format(cookie=COOKIE, secret=secret).encode()
+        secure = "; Secure" if entered.secure else ""
+        return _ENTERED.format(cookie=COOKIE, secret=entered.secret, secure=secure).encode()
 
     async def _pass_on(
         self,

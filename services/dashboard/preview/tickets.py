@@ -16,11 +16,21 @@ TICKET_SECONDS: Final = 60
 MAX_KEPT: Final = 256
 
 
+class Entered(NamedTuple):
+    """A session of a preview."""
+
+    secret: str
+    secure: bool
+    """Whether the browser may send the secret over TLS only."""
+
+
 class _Right(NamedTuple):
     place: Place
     session: str
     """The session of the dashboard."""
     expires: float
+    secure: bool
+    """Whether the page of the dashboard came over TLS."""
 
 
 class Tickets:
@@ -40,16 +50,24 @@ class Tickets:
         self._tickets: dict[str, _Right] = {}
         self._sessions: dict[str, _Right] = {}
 
-    def issue(self, place: Place, session: str) -> str:
-        """Return a ticket for a port, valid once and for a minute."""
-        return self._add(self._tickets, _Right(place, session, self._now() + TICKET_SECONDS))
+    def issue(self, place: Place, session: str, *, secure: bool = False) -> str:
+        """Return a ticket for a port, valid once and for a minute.
 
-    def redeem(self, ticket: str, place: Place) -> str | None:
-        """Use up a ticket; return the secret of a session for its port, None if invalid."""
+        Args:
+            place: the port.
+            session: the session of the dashboard.
+            secure: whether the browser may send its right over TLS only.
+        """
+        right = _Right(place, session, self._now() + TICKET_SECONDS, secure)
+        return self._add(self._tickets, right)
+
+    def redeem(self, ticket: str, place: Place) -> Entered | None:
+        """Use up a ticket; return the session for its port, None if invalid."""
         right = self._tickets.pop(digest(ticket), None)
         if right is None or right.place != place or not self._holds(right):
             return None
-        return self._add(self._sessions, right._replace(expires=float("inf")))
+        secret = self._add(self._sessions, right._replace(expires=float("inf")))
+        return Entered(secret, right.secure)
 
     def allows(self, secret: str, place: Place) -> bool:
         """Return whether a secret opens a port."""

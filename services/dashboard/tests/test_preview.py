@@ -249,6 +249,20 @@ def test_tickets_are_few_and_end_soon() -> None:
     ticket = tickets.issue(place, "in")
     clock += TICKET_SECONDS
     assert tickets.redeem(ticket, place) is None
-    secrets = [tickets.redeem(tickets.issue(place, "in"), place) for _ in range(MAX_KEPT + 1)]
-    allowed = [bool(secret and tickets.allows(secret, place)) for secret in secrets]
+    entered = [tickets.redeem(tickets.issue(place, "in"), place) for _ in range(MAX_KEPT + 1)]
+    allowed = [bool(one and tickets.allows(one.secret, place)) for one in entered]
     assert allowed == [False, *[True] * MAX_KEPT]
+
+
+@pytest.mark.parametrize(("scheme", "secure"), [("http", False), ("https", True)])
+async def test_a_right_that_came_over_tls_stays_there(
+    page: Page, scheme: str, secure: bool
+) -> None:
+    await page.log_in()
+    at = page.url.rpartition(":")[2]
+    origin = f"{scheme}://127.0.0.1:{at}"
+    _, answer = await page.post("/api/agents/alice/preview", {"port": 3000}, Origin=origin)
+    assert answer["url"].startswith(f"{scheme}://{HOST}:{at}/.hyperhive/")
+    said = await send(page, get("/" + answer["url"].split("/", 3)[3]))
+    assert said.startswith(b"HTTP/1.1 303 ")
+    assert (b"SameSite=Lax; Secure\r\n" in said) == secure
