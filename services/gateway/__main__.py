@@ -53,7 +53,7 @@ def main() -> None:
     async def build(bus: Bus) -> unit.Service:
         config = Config.load().gateway
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        credential = credentials.load(Path(folder) if folder else None, name, config.auth_of(name))
+        credential = credentials.load(Path(folder) if folder else None, name)
         ledger = BusLedger(bus)
         gateway = Gateway(
             name,

@@ -9,6 +9,7 @@ from services.errors import ConfigError
 from wire.credentials import GATEWAY_DIRECTORY
 
 Auth = Literal["auto", "key", "bearer"]
+"""The header of a credential: `key` is x-api-key, `bearer` is Authorization."""
 
 TOKEN_PREFIX: Final = "sk-ant-oat"  # noqa: S105 - the beginning of all tokens, not a token
 """The beginning of the tokens that `claude setup-token` prints."""
@@ -16,8 +17,6 @@ TOKEN_BETA: Final = "oauth-2025-04-20"  # noqa: S105 - the name of a beta
 """The beta that the API wants with such a token."""
 
 DEFAULT: Final = "default"
-SCRIPTED_NAME: Final = "scripted"
-NONE_NAME: Final = "none"
 
 _IDS: Final = (
     ("own.cred", True),
@@ -39,33 +38,36 @@ class Credential:
     name: str
     """Its name in the ledger: `default`, `agent:NAME` or `scripted`."""
     secret: str = field(repr=False)
-    bearer: bool = False
-    """Whether it goes into the header Authorization, not into x-api-key."""
-
-    def headers(self) -> Iterator[tuple[str, str]]:
-        """Yield the headers that carry the credential."""
-        if self.bearer:
-            yield "Authorization", f"Bearer {self.secret}"
-        else:
-            yield "x-api-key", self.secret
 
     @property
-    def beta(self) -> str:
-        """The beta that a request with this credential needs, or ""."""
-        return TOKEN_BETA if self.bearer and self.secret.startswith(TOKEN_PREFIX) else ""
+    def is_token(self) -> bool:
+        """Whether it is a token of `claude setup-token`."""
+        return self.secret.startswith(TOKEN_PREFIX)
+
+    def headers(self, auth: Auth) -> Iterator[tuple[str, str]]:
+        """Yield the headers that carry the credential.
+
+        Args:
+            auth: which header; `auto` decides by the credential.
+        """
+        if auth == "bearer" or (auth == "auto" and self.is_token):
+            yield "Authorization", f"Bearer {self.secret}"
+        elif self.secret:
+            yield "x-api-key", self.secret
 
 
-SCRIPTED: Final = Credential(SCRIPTED_NAME, "scripted")
+SCRIPTED: Final = Credential("scripted", "scripted")
 """The credential for a scripted model, which takes any."""
+NONE: Final = Credential("none", "")
+"""The credential for an upstream that needs none."""
 
 
-def load(folder: Path | None, agent: str, auth: Auth) -> Credential | None:
+def load(folder: Path | None, agent: str) -> Credential | None:
     """Return the credential of `agent`, or that of all agents, or None.
 
     Args:
         folder: the directory of the unit's credentials; None outside of systemd.
         agent: the agent.
-        auth: the header in which it goes.
 
     Raises:
         ConfigError: it cannot be a key or a token.
@@ -73,8 +75,7 @@ def load(folder: Path | None, agent: str, auth: Auth) -> Credential | None:
     for id, own in _IDS if folder is not None else ():
         secret = _read(folder / id) if folder is not None else ""
         if secret:
-            bearer = auth == "bearer" or (auth == "auto" and secret.startswith(TOKEN_PREFIX))
-            return Credential(f"agent:{agent}" if own else DEFAULT, secret, bearer)
+            return Credential(f"agent:{agent}" if own else DEFAULT, secret)
     return None
 
 

@@ -5,10 +5,11 @@ import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast, get_args
 from urllib.parse import urlsplit
 
 from services.egress import Rule, parse_list
+from services.gateway.credentials import Auth
 from services.inotify import DirectoryWatch
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class Settings:
     """The names and addresses that the agent may reach."""
     upstream: str = ""
     """The address of the Messages API, without /v1; empty while it is not known."""
+    auth: Auth = "auto"
+    """The header of the credential."""
     scripted: bool = False
     """Whether the upstream is a scripted model, which needs no credential."""
 
@@ -56,8 +59,19 @@ def parse(text: str) -> Settings:
     if not isinstance(scripted, bool):
         raise ValueError("scripted is neither true nor false")
     return Settings(
-        Network(str(values.get("network"))), parse_list(egress), upstream.rstrip("/"), scripted
+        Network(str(values.get("network"))),
+        parse_list(egress),
+        upstream.rstrip("/"),
+        _auth(values.get("auth", "auto")),
+        scripted,
     )
+
+
+def _auth(value: object) -> Auth:
+    for auth in get_args(Auth):
+        if value == auth:
+            return cast(Auth, auth)
+    raise ValueError("auth is not auto, key or bearer")
 
 
 def _is_url(text: str) -> bool:

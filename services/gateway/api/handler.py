@@ -14,7 +14,7 @@ from services.gateway.api.errors import NO_RETRY, ApiError
 from services.gateway.api.exchange import Exchange
 from services.gateway.api.routes import Route
 from services.gateway.api.upstream import Upstream
-from services.gateway.credentials import NONE_NAME, SCRIPTED, Credential
+from services.gateway.credentials import NONE, SCRIPTED, Credential
 from services.gateway.ledger import Ledger
 from services.gateway.settings import Settings
 from services.gateway.settlements import Settlements
@@ -23,6 +23,8 @@ from wire.records.ledger import ReserveRequest
 
 log = logging.getLogger(__name__)
 
+ANTHROPIC: Final = "https://api.anthropic.com"
+"""The upstream that always needs a credential."""
 BODIES: Final = 4
 """How many bodies of the greatest length may be in memory at once."""
 WAIT_SECONDS: Final = 60.0
@@ -78,18 +80,11 @@ class Handler:
         settings = self._settings()
         if not settings.upstream:
             raise ApiError(503, f"the gateway of {self._agent} is not configured yet.")
-        credential = SCRIPTED if settings.scripted else self._credential
-        if credential is None:
-            raise ApiError(
-                401,
-                f"there is no credential for {self._agent}. The operator stores one with "
-                "`hivectl credentials set`.",
-                NO_RETRY,
-            )
+        credential = self._credential_for(settings)
         length = self._length(request)
         await self._take_room(length)
         try:
-            exchange = await self._read(request, route, settings.upstream, credential)
+            exchange = await self._read(request, route, settings, credential)
             id = await self._reserve(exchange.asked, credential.name)
             exchange.started = time.monotonic()
             try:
@@ -100,16 +95,35 @@ class Handler:
             self._room += length
             self._freed.set()
 
+    def _credential_for(self, settings: Settings) -> Credential:
+        """Return the credential for the upstream.
+
+        Raises:
+            ApiError: there is none, and the upstream needs one.
+        """
+        if settings.scripted:
+            return SCRIPTED
+        if self._credential is not None:
+            return self._credential
+        if settings.upstream != ANTHROPIC:
+            return NONE  # another service may need none
+        raise ApiError(
+            401,
+            f"there is no credential for {self._agent}. The operator stores one with "
+            "`hivectl credentials set`.",
+            NO_RETRY,
+        )
+
     async def _read(
-        self, request: web.BaseRequest, route: Route, upstream: str, credential: Credential
+        self, request: web.BaseRequest, route: Route, settings: Settings, credential: Credential
     ) -> Exchange:
         """Read the whole request; return what goes upstream."""
         data = await body.read(request, self._max_body)
         return Exchange(
             _asked(route, data),
             request.method,
-            upstream + request.raw_path,
-            headers.request(request.headers.items(), credential),
+            settings.upstream + request.raw_path,
+            headers.request(request.headers.items(), credential, settings.auth),
             data,
         )
 
@@ -139,7 +153,7 @@ class Handler:
             ApiError: the request must not be sent.
         """
         wanted = ReserveRequest(
-            credential=credential or NONE_NAME,
+            credential=credential,
             model=asked.model,
             input_tokens=asked.input_tokens,
             output_tokens=asked.output_tokens,

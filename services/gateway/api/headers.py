@@ -6,7 +6,7 @@ from typing import Final
 
 from multidict import CIMultiDict
 
-from services.gateway.credentials import Credential
+from services.gateway.credentials import TOKEN_BETA, Auth, Credential
 
 _REQUEST: Final = re.compile(
     r"accept|content-type|user-agent|anthropic-(beta|version|dangerous-direct-browser-access)"
@@ -22,18 +22,16 @@ SKIPPED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 def request(
-    received: Iterable[tuple[str, str]], credential: Credential | None
+    received: Iterable[tuple[str, str]], credential: Credential, auth: Auth
 ) -> "CIMultiDict[str]":
     """Return the headers that go upstream: those of the client that pass, and the credential.
 
     Any credential of the client is left out, whatever it is.
     """
     headers = CIMultiDict((k, v) for k, v in received if _REQUEST.fullmatch(k.lower()))
-    if credential is not None:
-        headers.update(credential.headers())
-        if credential.beta:
-            betas = ",".join(headers.popall(_BETA, []))
-            headers[_BETA] = f"{betas},{credential.beta}" if betas else credential.beta
+    headers.update(credential.headers(auth))
+    if credential.is_token and "Authorization" in headers:
+        headers[_BETA] = ",".join([*headers.popall(_BETA, []), TOKEN_BETA])
     # A compressed answer could not be read on its way, and would be late.
     headers["Accept-Encoding"] = "identity"
     return headers

@@ -73,7 +73,7 @@ async def test_the_real_key_replaces_every_credential_of_the_client(tmp_path: Pa
 
 
 async def test_a_token_goes_as_bearer_with_its_beta(tmp_path: Path) -> None:
-    token = Credential("agent:alice", "sk-ant-oat01-x", bearer=True)
+    token = Credential("agent:alice", "sk-ant-oat01-x")
     async with upstream(saying(WHOLE)) as up, stage(tmp_path, token, upstream=up.url) as hive:
         await ask(hive)
         [sent] = up.sent
@@ -219,11 +219,20 @@ async def test_a_request_waits_for_others_under_way(tmp_path: Path) -> None:
 
 
 async def test_without_a_credential_the_operator_is_named(tmp_path: Path) -> None:
-    async with upstream(saying(WHOLE)) as up, stage(tmp_path, None, upstream=up.url) as hive:
+    async with stage(tmp_path, None, upstream="https://api.anthropic.com") as hive:
         status, body, _ = await ask(hive)
         assert (status, body["error"]["type"]) == (401, "authentication_error")
         assert "hivectl credentials set" in body["error"]["message"]
-        assert not up.sent
+        assert not hive.ledger.reserved
+
+
+async def test_another_service_may_need_none(tmp_path: Path) -> None:
+    async with upstream(saying(WHOLE)) as up, stage(tmp_path, None, upstream=up.url) as hive:
+        assert (await ask(hive))[0] == 200
+        [sent] = up.sent
+        assert not sent.all("x-api-key")
+        assert not sent.all("authorization")
+        assert hive.ledger.reserved[1].credential == "none"
 
 
 async def test_a_scripted_model_needs_none_and_gets_none(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from services.errors import ConfigError
-from services.gateway.credentials import Credential, load
+from services.gateway.api.headers import request
+from services.gateway.credentials import Auth, Credential, load
 from services.gateway.settings import Network, Settings, SettingsFile, parse
 
 GOOD = {"network": "gateway", "egress": ["github.com"], "upstream": "https://api.example/v/"}
@@ -32,6 +33,7 @@ def test_the_whole_file() -> None:
         json.dumps(GOOD | {"upstream": "file:///etc"}),
         json.dumps(GOOD | {"upstream": "https://a\r\nb"}),
         json.dumps(GOOD | {"scripted": "yes"}),
+        json.dumps(GOOD | {"auth": "basic"}),
     ],
 )
 def test_without_a_valid_file_nothing_is_let_out(
@@ -86,8 +88,8 @@ KEY, TOKEN = "sk-ant-api03-key", "sk-ant-oat01-token"
         ({}, None),
         ({"own": "-", "default": "-", "own.cred": "-", "default.cred": "-", "old": "-"}, None),
         ({"own": "", "default": f"{KEY}\n"}, Credential("default", KEY)),
-        ({"own": TOKEN, "default": KEY}, Credential("agent:alice", TOKEN, bearer=True)),
-        ({"own": KEY, "own.cred": TOKEN}, Credential("agent:alice", TOKEN, bearer=True)),
+        ({"own": TOKEN, "default": KEY}, Credential("agent:alice", TOKEN)),
+        ({"own": KEY, "own.cred": TOKEN}, Credential("agent:alice", TOKEN)),
         ({"old": KEY, "default": "-"}, Credential("default", KEY)),
         ({"old": "old-key", "default.cred": KEY}, Credential("default", KEY)),
     ],
@@ -97,26 +99,31 @@ def test_the_agents_own_credential_comes_first(
 ) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    assert load(tmp_path, "alice", "auto") == found
+    assert load(tmp_path, "alice") == found
 
 
-def test_the_header_can_be_chosen(tmp_path: Path) -> None:
-    (tmp_path / "own").write_text(KEY)
-    bearer = load(tmp_path, "alice", "bearer")
-    assert bearer is not None
-    assert dict(bearer.headers()) == {"Authorization": f"Bearer {KEY}"}
-    assert bearer.beta == ""
-    (tmp_path / "own").write_text(TOKEN)
-    key = load(tmp_path, "alice", "key")
-    assert key is not None
-    assert dict(key.headers()) == {"x-api-key": TOKEN}
+@pytest.mark.parametrize(
+    ("auth", "secret", "header"),
+    [
+        ("auto", KEY, "x-api-key"),
+        ("auto", TOKEN, "Authorization"),
+        ("bearer", KEY, "Authorization"),
+        ("key", TOKEN, "x-api-key"),
+    ],
+)
+def test_the_header_can_be_chosen(auth: Auth, secret: str, header: str) -> None:
+    headers = request([("anthropic-beta", "a")], Credential("default", secret), auth)
+    assert secret in headers[header]
+    assert {"x-api-key", "Authorization"} & set(headers) == {header}
+    wanted = "a,oauth-2025-04-20" if (auth, secret) == ("auto", TOKEN) else "a"
+    assert headers.getall("anthropic-beta") == [wanted]
 
 
 @pytest.mark.parametrize("text", ["two words", "two\nlines", "key\x00", "schlüssel", "\x7f"])
 def test_a_credential_that_cannot_be_a_header_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "default").write_text(text)
     with pytest.raises(ConfigError, match="hivectl credentials set") as caught:
-        load(tmp_path, "alice", "auto")
+        load(tmp_path, "alice")
     assert text not in str(caught.value)
 
 

@@ -61,10 +61,10 @@ def test_each_credential_has_a_place_and_a_value_for_none(tmp_path: Path) -> Non
     assert set(fallback) == set(loaded)
     for id, value in fallback.items():
         (tmp_path / id).write_text(value)
-    assert load(tmp_path, "alice", "auto") is None
+    assert load(tmp_path, "alice") is None
     for id in loaded:
         (tmp_path / id).write_text("a-key")
-        assert load(tmp_path, "alice", "auto") is not None
+        assert load(tmp_path, "alice") is not None
         (tmp_path / id).write_text("-")
 
 
