@@ -67,17 +67,16 @@ class Gateway:
         self._upstream = Upstream(config.idle_timeout)
         self._settlements = Settlements(ledger, self._changed)
         self._reports = EgressReports(ledger)
-        self._server = ApiServer(
-            Handler(
-                agent,
-                lambda: self._settings.current,
-                credential,
-                ledger,
-                self._settlements,
-                self._upstream,
-                config.max_body,
-            )
+        self._handler = Handler(
+            agent,
+            lambda: self._settings.current,
+            credential,
+            ledger,
+            self._settlements,
+            self._upstream,
+            config.max_body,
         )
+        self._server = ApiServer(self._handler)
         decision = Decision(agent, lambda: self._settings.current, ledger, names or self._resolver)
         proxies = ProxyServer(decision, self._reports, config.idle_timeout, config.max_transfer)
         most = config.max_connections
@@ -120,6 +119,7 @@ class Gateway:
         await self._proxy.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_SECONDS):
+                await self._handler.wait()
                 await self._settlements.wait()
                 await self._reports.close()
         await self._settlements.cancel()

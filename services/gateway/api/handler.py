@@ -18,8 +18,9 @@ from services.gateway.credentials import NONE, SCRIPTED, Credential
 from services.gateway.ledger import Ledger
 from services.gateway.settings import Settings
 from services.gateway.settlements import Settlements
+from services.tasks import Tasks
 from wire.errors import BudgetExhausted, HiveError, LimitExceeded, ProviderLimited
-from wire.records.ledger import ReserveRequest
+from wire.records.ledger import RequestOutcome, ReserveRequest, Settlement
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +58,27 @@ class Handler:
         self._max_body = max_body
         self._room = BODIES * max_body
         self._freed = asyncio.Event()
+        self._reservations = Tasks()
+        self._under_way = 0
+        self._calm = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait for the ends of all requests, which are cancelled by their connections."""
+        while self._under_way:
+            self._calm.clear()
+            await self._calm.wait()
+        await self._reservations.wait()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        self._under_way += 1
+        try:
+            return await self._handle(request)
+        finally:
+            self._under_way -= 1
+            self._calm.set()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         route = routes.find(request.method, request.raw_path)
         try:
             if route is Route.ALIVE:
@@ -161,7 +180,7 @@ class Handler:
         until = time.monotonic() + WAIT_SECONDS
         while True:
             try:
-                return await self._ledger.reserve(wanted)
+                return await self._ask(wanted)
             except BudgetExhausted as error:
                 # Not 400, which Claude Code repeats with other betas.
                 raise ApiError(402, str(error), NO_RETRY) from None
@@ -179,6 +198,20 @@ class Handler:
                 ) from None
             # No event tells a gateway that requests of other agents have ended.
             await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _ask(self, wanted: ReserveRequest) -> int:
+        """Ask the ledger; when the client goes meanwhile, give back what it reserves."""
+        asking = self._reservations.start(self._ledger.reserve(wanted), "reserve")
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(self._give_back)
+            raise
+
+    def _give_back(self, asked: "asyncio.Task[int]") -> None:
+        if not asked.cancelled() and not asked.exception():
+            unused = Settlement(outcome=RequestOutcome.REFUSED)
+            self._settlements.settle(asked.result(), unused)
 
     async def _limit(self) -> str:
         """Return the seconds until the provider takes requests again."""

@@ -26,6 +26,8 @@ class FakeLedger:
     """Errors of the next settlements, reports and checks."""
     until: int = 0
     tries: int = 0
+    slow: asyncio.Event | None = None
+    """Lets reservations wait."""
 
     def __post_init__(self) -> None:
         self._back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -36,6 +38,9 @@ class FakeLedger:
             raise self.refuse.pop(0)
         id = len(self.reserved) + 1
         self.reserved[id] = request
+        self._changed.set()
+        if self.slow is not None:
+            await self.slow.wait()
         return id
 
     async def settle(self, id: int, usage: Settlement) -> None:

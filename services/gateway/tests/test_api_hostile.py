@@ -273,6 +273,37 @@ async def test_a_client_that_leaves_before_the_answer_pays_for_its_request(tmp_p
         assert usage.input_tokens >= 5000
 
 
+async def test_a_client_that_leaves_while_the_ledger_thinks_leaves_nothing_reserved(
+    tmp_path: Path,
+) -> None:
+    async with upstream(saying(WHOLE)) as up, stage(tmp_path, upstream=up.url) as hive:
+        hive.ledger.slow = asyncio.Event()
+        _, writer = await hive.open(proxy=False)
+        writer.write(post(BODY))
+        await hive.ledger.until_true(lambda: hive.ledger.reserved)
+        writer.transport.abort()
+        # Another request is answered after the gateway has seen the end of the first.
+        answer = await hive.raw(b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"200 OK" in answer
+        hive.ledger.slow.set()
+        assert (await hive.ledger.settlement()).outcome is RequestOutcome.REFUSED
+        assert not up.sent
+
+
+async def test_a_stop_settles_what_it_cuts_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.gateway.DRAIN_SECONDS", 0.1)
+    async with upstream(hang) as up, stage(tmp_path, upstream=up.url) as hive:
+        _, writer = await hive.open(proxy=False)
+        writer.write(post(BODY))
+        async with asyncio.timeout(LIMIT):
+            await up.asked.wait()
+            await hive.gateway.close()
+        writer.close()
+        assert hive.ledger.settled[1].outcome is RequestOutcome.BROKEN
+
+
 async def test_the_use_cannot_be_hidden_by_a_stop_sequence(tmp_path: Path) -> None:
     end = event(
         "message_delta",
