@@ -359,6 +359,14 @@ async def test_a_broken_upstream_is_a_clean_error(
         assert (usage.input_tokens > 0) == (outcome == "broken")
 
 
+async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    found = http(b"{}", "Location: /v1/elsewhere", status="302 Found")
+    act = saying(found, close=False)
+    async with upstream(act) as up, stage(tmp_path, upstream=up.url) as hive:
+        assert (await ask(hive))[0] == 502
+        assert len(up.sent) == 1
+
+
 async def test_an_upstream_that_is_not_there(tmp_path: Path) -> None:
     async with stage(tmp_path, upstream="http://127.0.0.1:1") as hive:
         status, body = await ask(hive)

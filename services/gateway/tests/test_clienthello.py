@@ -48,6 +48,7 @@ def test_each_beginning_is_incomplete_and_never_another_name() -> None:
         b"\x16\x03\x01\xff\xff" + bytes(70_000),
         tls.record(b"\x01\x00\x00\x00"),
         tls.record(HELLO[5:] + HELLO[5:]),  # two messages in one record
+        tls.record(HELLO[5:] + HELLO[5:])[: len(HELLO)],  # the second one comes later
         tls.hello_with(tls.server_name(b"github.com", b"evil.example")),
         tls.hello_with(tls.server_name(b"github.com"), tls.server_name(b"evil.example")),
         tls.hello_with(tls.server_name(b"github.com", kind=1)),
