@@ -5,12 +5,14 @@ Accounts do not change: a change makes a new one, which holds once it is on disk
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from services.ledger.budgets import periods
 from wire.records.ledger import BudgetKind, BudgetPeriod, BudgetState
 
-HIVE = "hive"
+AHEAD: Final = 24 * 3600 * periods.SECOND
+"""How far the beginning of a period may be ahead, after the clock was set back."""
+HIVE: Final = "hive"
 """The name of the hive's budgets."""
 
 
@@ -67,7 +69,7 @@ class Amount(NamedTuple):
         return any(most and used > most for used, most in zip(self, limit, strict=True))
 
 
-NOTHING = Amount(0, 0)
+NOTHING: Final = Amount(0, 0)
 
 
 class Answer(StrEnum):
@@ -104,11 +106,15 @@ class Account:
     def at(self, now: int) -> "Account":
         """Return the account at a time: a new period begins with nothing spent.
 
-        When the clock was set back, the later period goes on, so that nothing is spent twice.
+        When the clock was set back, the later period goes on, so that nothing is spent twice. If
+        that period is far ahead, because the clock was wrong before, what was spent in it counts
+        for the present one.
         """
         begun = periods.begin(self.key.period, now)
-        if begun <= self.since:
+        if begun == self.since or begun < self.since <= now + AHEAD:
             return self
+        if begun < self.since:
+            return replace(self, since=begun)
         return replace(
             self,
             since=begun,

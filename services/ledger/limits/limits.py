@@ -41,7 +41,7 @@ class Limits:
         """
         self._waits.pop(agent, None)
         limit = self._get(credential)
-        if limit.until > now:
+        if _is_future(limit.until, now):
             raise ProviderLimited(
                 f"The provider takes no requests of the credential {credential} until "
                 f"{_in_words(limit.until)}."
@@ -86,7 +86,7 @@ class Limits:
         return [
             LimitReport(self, ProviderLimit(limit.credential, updated=now))
             for limit in self._known.values()
-            if limit.until > now or _holds(limit, now)
+            if _is_future(limit.until, now) or _holds(limit, now)
         ]
 
     def rows(self) -> list[ProviderLimit]:
@@ -100,7 +100,7 @@ class Limits:
         """Return until when the provider takes no requests of an agent; 0 for no limit."""
         credential = self._credentials().get(agent, "")
         until = max(self._get(credential).until, self._waits.get(agent, 0))
-        return until if until > now else 0
+        return until if _is_future(until, now) else 0
 
     def adopt(self, limit: ProviderLimit) -> None:
         """Let a limit that is on disk hold."""
@@ -147,7 +147,14 @@ def kept(db: sqlite3.Connection) -> list[ProviderLimit]:
 
 def _holds(limit: ProviderLimit, now: int) -> bool:
     """Return whether what remains is known at a time."""
-    return max(limit.remaining_until, limit.updated + WINDOW) > now
+    end = max(limit.remaining_until, limit.updated + WINDOW)
+    return limit.updated <= now and _is_future(end, now)
+
+
+def _is_future(until: int, now: int) -> bool:
+    """Return whether a limit has not ended; one that is far ahead is from before the clock was set
+    back."""
+    return now < until <= now + LONGEST
 
 
 def _in_words(at: int) -> str:

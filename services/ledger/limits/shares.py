@@ -26,8 +26,9 @@ class _Uses:
         self.requests.append((at, tokens))
         self.tokens += tokens
 
-    def forget_before(self, time: int) -> None:
-        while self.requests and self.requests[0][0] < time:
+    def forget_outside(self, now: int) -> None:
+        """Forget what is older than the window, or was before the clock was set back."""
+        while self.requests and not now - WINDOW <= self.requests[0][0] <= now:
             self.tokens -= self.requests.popleft()[1]
 
 
@@ -44,7 +45,7 @@ class Shares:
     def agents(self, now: int) -> Collection[str]:
         """Return the agents with requests in the window."""
         for agent in list(self._uses):
-            self._uses[agent].forget_before(now - WINDOW)
+            self._uses[agent].forget_outside(now)
             if not self._uses[agent].requests:
                 del self._uses[agent]
         return self._uses.keys()

@@ -129,9 +129,24 @@ async def test_periods_are_those_of_the_calendar(room: Room) -> None:
 async def test_a_clock_that_was_set_back_gives_nothing_back(room: Room) -> None:
     room.limit("agent", "alice", day=DOLLAR)
     room.spend(1)
-    room.now -= 2 * DAY
+    until = room.budget().until
+    room.now -= DAY
     with pytest.raises(BudgetExhausted):
         room.reserve()
+    assert room.budget().until == until
+
+
+async def test_a_clock_that_was_years_ahead_stops_nobody_for_years(room: Room) -> None:
+    room.limit("agent", "alice", day=DOLLAR, week=4 * DOLLAR)
+    room.now += 1000 * DAY
+    room.spend(1)
+    room.now -= 1000 * DAY
+    with pytest.raises(BudgetExhausted):
+        room.reserve()
+    room.ledger.look_again()
+    room.now += DAY
+    room.spend(1)
+    assert (room.budget().spent, room.budget(period="week").spent) == (DOLLAR, 2 * DOLLAR)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from services.ledger.limits.limits import LONGEST
-from services.ledger.tests.conftest import NOON, SECOND, Room
+from services.ledger.tests.conftest import DAY, NOON, SECOND, Room
 from wire.errors import ProviderLimited
 from wire.records.ledger import AgentLimited, ProviderLimit, ProviderLimitChanged
 
@@ -60,6 +60,23 @@ async def test_a_shorter_limit_does_not_end_a_longer_one(room: Room) -> None:
 async def test_a_limit_of_years_is_not_believed(room: Room) -> None:
     limited(room, NOON + 100 * LONGEST)
     assert room.ledger.limited_until("alice") == NOON + LONGEST
+
+
+async def test_a_clock_that_was_years_ahead_limits_nobody_for_years(room: Room) -> None:
+    room.now += 100 * LONGEST
+    limited(room, room.now + MINUTE)
+    room.now -= 100 * LONGEST
+    room.spend(0)
+    assert room.ledger.limited_until("alice") == 0
+
+
+async def test_use_from_before_the_clock_was_set_back_is_forgotten(room: Room) -> None:
+    room.now += DAY
+    for _ in range(18):
+        told(room, room.reserve("alice"), "alice")
+    room.now -= DAY
+    told(room, room.reserve("bob"), "bob", remaining_requests=2)
+    room.reserve("alice")
 
 
 def told(room: Room, number: int, agent: str, **remaining: int) -> None:
