@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from hivectl.clients.agents import Agents
+from hivectl.clients.budgets import Budgets
 from hivectl.clients.inbox import Inbox
 from hivectl.clients.jobs import Jobs
 from hivectl.clients.machined import Machined
@@ -36,6 +37,7 @@ class Hive:
     machined: Machined
 
     agents: Agents
+    budgets: Budgets
     jobs: Jobs
     inbox: Inbox
     questions: Questions
@@ -49,6 +51,7 @@ class Hive:
         self.ledger = LedgerClient(bus)
         self.machined = Machined(bus)
         self.agents = Agents(bus, self.lifecycle)
+        self.budgets = Budgets(bus, self.ledger)
         self.jobs = Jobs(bus, self.lifecycle)
         self.inbox = Inbox(bus, self.broker)
         self.questions = Questions(bus, self.broker)

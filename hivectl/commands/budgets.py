@@ -1,5 +1,6 @@
 """Commands about the costs of requests and their limits: budget, usage."""
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +16,7 @@ from hivectl.session import hive_command
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
-    from wire.records.ledger import Budget, BudgetKind, BudgetLimits, Request
+    from wire.records.ledger import Budget, BudgetKind, Request
 
 _DOLLARS = "The most dollars of {}, or `none`."
 _TOKENS = "The most tokens of {}, such as 500k or 2M, or `none`."
@@ -39,6 +40,12 @@ KEYS = ["day", "model", "agent", "credential"]
 @click.option("--week-tokens", type=tokens, metavar="N", help=_TOKENS.format("a week"))
 @click.option("--total-tokens", type=tokens, metavar="N", help=_TOKENS.format("all time"))
 @click.option("--reset", is_flag=True, help="Drop the limits that you have set before.")
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Then show each change until Ctrl-C; with --json, one object a line.",
+)
 @hive_command
 async def budget(
     hive: "Hive",
@@ -53,6 +60,7 @@ async def budget(
     week_tokens: int | None,
     total_tokens: int | None,
     reset: bool,
+    follow: bool,
 ) -> None:
     """Show budgets, or set the limits of one.
 
@@ -62,23 +70,27 @@ async def budget(
     A request to the model API leaves only if the most that it may cost is left in each budget: of
     its agent, of its credential and of the hive. At 80 % you are warned; at 100 % the agents are
     held, and you are asked whether they go on. Your limits come before those of agent.toml and
-    hyperhive.toml. A day and a week, which begins on Monday, are those of the host.
+    hyperhive.toml. A day and a week, which begins on Monday, are those of the host. With --follow,
+    each change is shown as it happens.
     """
     from wire.records.ledger import BudgetLimits
 
     chosen = _chosen(name, credential, of_hive=of_hive)
     wanted = BudgetLimits(day, week, total, day_tokens, week_tokens, total_tokens, reset)
     changes = wanted != BudgetLimits()
+    if chosen is None and changes:
+        raise CommandError(
+            Exit.USAGE, "Name the budget to change: an agent, --hive or --credential."
+        )
+    if chosen is not None and changes:
+        await hive.ledger.set_budget(*chosen, wanted)
+    if follow:
+        await _follow(hive, output, chosen)
+        return
     if chosen is None:
-        if changes:
-            raise CommandError(
-                Exit.USAGE, "Name the budget to change: an agent, --hive or --credential."
-            )
         found = [b for b in await hive.ledger.list_budgets() if b.limit or b.limit_tokens]
         nothing = "no budgets yet; `hivectl budget --hive --day 20` limits the hive"
     else:
-        if changes:
-            await _set(hive, *chosen, wanted)
         found = [b for b in await hive.ledger.list_budgets() if (b.kind, b.name) == chosen]
         nothing = "nothing was spent, and there is no limit"
     output.show([json_forms.budget(b) for b in found], _budget_table(found, output) or [nothing])
@@ -114,8 +126,32 @@ def _chosen(
     return (BudgetKind.HIVE, "hive") if of_hive else None
 
 
-async def _set(hive: "Hive", kind: "BudgetKind", name: str, limits: "BudgetLimits") -> None:
-    await hive.ledger.set_budget(kind, name, limits)
+async def _follow(hive: "Hive", output: Output, chosen: "tuple[BudgetKind, str] | None") -> None:
+    """Show budgets, and each change of them, one a line."""
+    from datetime import datetime
+
+    async with aclosing(hive.budgets.follow()) as budgets:
+        async for b in budgets:
+            if (b.kind, b.name) != chosen if chosen else not (b.limit or b.limit_tokens):
+                continue
+            now = f"{datetime.now():%H:%M:%S}"
+            output.show_next(json_forms.budget(b), [f"{now}  {_line(b, output)}"])
+
+
+def _line(b: "Budget", output: Output) -> str:
+    """Return a budget as one line."""
+    parts = []
+    if b.limit or not b.limit_tokens:
+        parts.append(f"{money(b.spent)}{'?' if b.unknown_price else ''}")
+        parts[-1] += f" of {money(b.limit)}" if b.limit else ""
+    if b.limit_tokens:
+        parts.append(f"{count(b.spent_tokens)} of {count(b.limit_tokens)} tokens")
+    state = output.paint(b.state, state_cell(b.state).colour)
+    return f"{_name(b)}, {b.period}: {', '.join(parts)} ({_used(b)}), {state}"
+
+
+def _name(b: "Budget") -> str:
+    return literal(b.name if b.kind == "agent" or b.name == b.kind else f"{b.kind} {b.name}")
 
 
 def _budget_table(found: "list[Budget]", output: Output) -> list[str]:
@@ -129,7 +165,7 @@ def _budget_table(found: "list[Budget]", output: Output) -> list[str]:
             Cell(_used(b), right=True),
             state_cell(b.state),
             b.period,
-            literal(b.name if b.kind == "agent" or b.name == b.kind else f"{b.kind} {b.name}"),
+            _name(b),
         ]
         for b in found
     ]

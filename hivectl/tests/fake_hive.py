@@ -388,6 +388,9 @@ class FakeLedger(Interface, name=names.LEDGER):
             raise self.error
         return self.budgets
 
+    @signal()
+    def BudgetChanged(self, budget: Dict) -> None: ...
+
     @method(allow=OPERATOR)
     async def SetBudget(self, kind: Str, name: Str, limits: Dict) -> None:
         self.calls.append(("budget", kind, name, decode(BudgetLimits, limits)))

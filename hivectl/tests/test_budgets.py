@@ -1,5 +1,6 @@
 """Budgets, and requests to the model API: as tables, as JSON, and as they are set."""
 
+import signal
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from hivectl.tests.hostile import HOSTILE, assert_harmless, assert_indented
 from hivectl.tests.test_terminal import terminal
 from hivectl.tests.test_turns import STARTED, words
 from wire.errors import Unavailable
+from wire.records import to_dict
 from wire.records.ledger import (
     Budget,
     BudgetKind,
@@ -224,6 +226,28 @@ async def test_hostile_words_do_not_steer_the_terminal(hive: FakeHive, hivectl: 
             assert "evil" in ran.out
             assert_harmless(ran.out)
             assert_indented(ran.out)
+
+
+async def test_changes_are_followed(hive: FakeHive, environment: dict[str, str]) -> None:
+    hive.ledger.budgets = [ALICE, NO_LIMIT]
+    options: dict[str, str] = {"COLUMNS": "100", "NO_COLOR": "1"}
+    async with terminal(environment, "budget", "-f", **options) as shown:
+        await shown.shows("alice, day: $4.10 of $5.00 (82 %), warned")
+        hive.ledger.BudgetChanged(to_dict(NO_LIMIT))
+        hive.ledger.BudgetChanged(to_dict(HIVE))
+        await shown.shows("hive, week: 2.0M of 2.0M tokens (100 %), exhausted")
+        shown.process.send_signal(signal.SIGINT)
+        code, text = await shown.end()
+    assert code == Exit.INTERRUPTED
+    assert "total" not in text
+    async with terminal(environment, "budget", "alice", "-f", "--json", **options) as shown:
+        await shown.shows('"period": "total"')
+        hive.ledger.BudgetChanged(to_dict(HIVE))
+        hive.ledger.BudgetChanged(to_dict(ALICE._replace(spent=5_000_000)))
+        await shown.shows('"spent": 5.0')
+        shown.process.send_signal(signal.SIGINT)
+        _, text = await shown.end()
+    assert '"hive"' not in text
 
 
 @pytest.mark.parametrize("columns", [80, 132])
