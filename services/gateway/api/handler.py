@@ -1,8 +1,10 @@
 """The way of a request: let through, bounded, reserved, passed on, settled."""
 
 import asyncio
+import contextlib
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -33,7 +35,8 @@ WAIT_SECONDS: Final = 60.0
 AGAIN_SECONDS: Final = 1.0
 """Seconds until a reservation is tried again."""
 AWAY_SECONDS: Final = 2
-"""The seconds after which a client shall try again when the ledger does not answer."""
+"""The seconds that a request waits for a ledger that does not answer, and after which the client
+shall try again then."""
 
 
 class Handler:
@@ -176,9 +179,11 @@ class Handler:
             model=asked.model,
             input_tokens=asked.input_tokens,
             output_tokens=asked.output_tokens,
+            key=uuid.uuid4().hex,
         )
         until = time.monotonic() + WAIT_SECONDS
         while True:
+            back = self._ledger.back()  # before the call: the ledger may come back in between
             try:
                 return await self._ask(wanted)
             except BudgetExhausted as error:
@@ -190,6 +195,9 @@ class Handler:
                 if time.monotonic() > until:
                     raise ApiError(429, str(error), {"Retry-After": "5"}) from None
             except HiveError as error:
+                if time.monotonic() < until and await _is_done(back, AWAY_SECONDS):
+                    # It may have been killed after it had reserved: the key finds what it has.
+                    continue
                 log.warning("A request was not sent, because it cannot be counted: %s", error)
                 raise ApiError(
                     503,
@@ -220,6 +228,14 @@ class Handler:
         except HiveError:
             return str(AWAY_SECONDS)
         return str(max(1, round(until / 1_000_000 - time.time())))
+
+
+async def _is_done(future: "asyncio.Future[None]", seconds: float) -> bool:
+    """Return whether `future` is done within some seconds."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.shield(future)
+    return future.done()
 
 
 def _asked(route: Route, data: bytes) -> Asked:

@@ -22,6 +22,8 @@ class FakeLedger:
     once: set[tuple[str, int]] = field(default_factory=set)
     refuse: list[HiveError] = field(default_factory=list)
     """Errors of the next reservations."""
+    asked_in_vain: list[ReserveRequest] = field(default_factory=list)
+    """The reservations that got an error."""
     fail: list[HiveError] = field(default_factory=list)
     """Errors of the next settlements, reports and checks."""
     until: int = 0
@@ -35,6 +37,8 @@ class FakeLedger:
 
     async def reserve(self, request: ReserveRequest) -> int:
         if self.refuse:
+            self.asked_in_vain.append(request)
+            self._changed.set()
             raise self.refuse.pop(0)
         id = len(self.reserved) + 1
         self.reserved[id] = request

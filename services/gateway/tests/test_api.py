@@ -211,6 +211,18 @@ async def test_nothing_leaves_without_a_reservation(
         assert not hive.ledger.settled
 
 
+async def test_a_request_waits_for_a_ledger_that_starts_anew(tmp_path: Path) -> None:
+    async with upstream(saying(WHOLE)) as up, stage(tmp_path, upstream=up.url) as hive:
+        hive.ledger.refuse.append(Unavailable("killed"))
+        asking = asyncio.create_task(ask(hive))
+        await hive.ledger.until_true(lambda: not hive.ledger.refuse)
+        hive.ledger.come_back()
+        assert (await asking)[0] == 200
+        [first] = hive.ledger.asked_in_vain
+        assert hive.ledger.reserved[1] == first, "with the same key"
+        assert first.key
+
+
 async def test_a_request_waits_for_others_under_way(tmp_path: Path) -> None:
     async with upstream(saying(WHOLE)) as up, stage(tmp_path, upstream=up.url) as hive:
         hive.ledger.refuse.append(LimitExceeded("one is under way"))
