@@ -107,7 +107,11 @@ def reason(error: BaseException) -> str:
             return "its name cannot be resolved"
         case aiohttp.ClientConnectorError() | ConnectionRefusedError():
             return "no connection could be opened"
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+        case (
+            aiohttp.ServerDisconnectedError()
+            | aiohttp.ClientOSError()
+            | aiohttp.ClientPayloadError()
+        ):
             return "it closed the connection"
         case _:
             return "its answer is not valid HTTP"
