@@ -128,6 +128,13 @@ async def test_a_token_reads_the_metrics_and_nothing_else(page: Page) -> None:
         assert (await page.get(path, **right))[0] in (401, 404)
 
 
+async def test_only_the_metrics_read_the_header_of_a_proxy(page: Page) -> None:
+    """A long one, as of Kerberos, is not in the way of the other pages."""
+    proxy = {"Authorization": f"Negotiate {'x' * 8100}"}
+    assert (await page.get("/login", **proxy))[0] == 200
+    assert (await page.get("/metrics", **proxy))[0] == 431
+
+
 @pytest.mark.parametrize("content", ["", "two words", "\u00fc", "a\nb"])
 def test_a_token_is_one_line(content: str, tmp_path: Path) -> None:
     file = tmp_path / "metrics"

@@ -147,10 +147,12 @@ async def test_a_refused_host_is_told_of_once(hive: FakeHive, hook: Hook, start:
     [refused] = await hook.until(1)
     assert (refused["event"], refused["text"]) == ("egress", "github.com:443\nto clone")
     assert refused["title"] == "alice was refused a host"
+    asked = hive.looked.times["egress"]
     hive.ledger.refuse("alice", "github.com")
     hive.ledger.refuse("alice", "pypi.org", state=EgressState.ONCE, decided=1)
     hive.ledger.refuse("bob", "fd00::1")
     assert (await hook.until(2))[1]["text"] == "[fd00::1]:443"
+    assert hive.looked.times["egress"] == asked + 1, "a refusal that repeats is no reason to ask"
     # A host that was allowed once, and is refused again, waits for another decision.
     hive.ledger.refuse("alice", "pypi.org", state=EgressState.PENDING)
     assert (await hook.until(3))[2]["text"] == "pypi.org:443"
