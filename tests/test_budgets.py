@@ -18,6 +18,7 @@ from services.gateway.gateway import Gateway
 from services.gateway.tests.stage import listening, write_settings
 from services.gateway.tests.upstream import Sent, http, message, upstream
 from services.ledger.__main__ import build as build_ledger
+from services.ledger.requests import requests
 from wire import names
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
@@ -118,8 +119,9 @@ async def hold_changes(signals: SignalStream, kind: str) -> HoldsChanged:
 
 
 async def test_a_budget_that_is_used_up_holds_its_agent_until_the_operator_raises_it(
-    hive: Hive,
+    hive: Hive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(requests, "WAIT_SECONDS", 0.01)
     alice = await hive.gateway("alice")
     bus = await hive.bus()
     operator, broker = LedgerClient(bus), BrokerClient(bus)
@@ -260,9 +262,9 @@ async def test_who_speaks_to_the_socket_itself_cannot_pass_the_budget(
     assert 1 <= len(up.sent) <= 6, "one more than fits, at most"
     assert len(refused) == 20 - len(up.sent)
     assert all("The budget of alice for a day is used up" in text for text in refused)
-    requests = await operator.list_usage(UsageFilter(), 100)
-    assert sum(one.cost for one in requests) == len(up.sent) * DOLLAR
-    assert {one.outcome for one in requests} == {RequestOutcome.DONE}
+    ended = await operator.list_usage(UsageFilter(), 100)
+    assert sum(one.cost for one in ended) == len(up.sent) * DOLLAR
+    assert {one.outcome for one in ended} == {RequestOutcome.DONE}
 
 
 async def test_what_was_used_while_the_ledger_was_away_is_counted(

@@ -49,7 +49,7 @@ class Ledger1(Interface, name=names.LEDGER):
 
     @method(allow=GATEWAYS)
     async def Reserve(self, request: Dict) -> UInt64:
-        return self._parts.requests.reserve(caller().name, sender(), request)
+        return await self._parts.requests.reserve_when_free(caller().name, sender(), request)
 
     @method(allow=GATEWAYS)
     async def Settle(self, id: UInt64, usage: Dict) -> None:

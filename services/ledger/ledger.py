@@ -78,6 +78,7 @@ class Ledger:
         """
         now = self._now()
         self._apply(self._parts.budgets.judge_all(now))
+        self._parts.requests.wake()
         return self._parts.budgets.next_end(now)
 
     def list_budgets(self) -> list[Budget]:
@@ -111,6 +112,7 @@ class Ledger:
         limits = limits._replace(reset=False)
         self._apply(self._parts.budgets.set_limits(owner, source, limits))
         self._apply(self._parts.budgets.judge(owner, now))
+        self._parts.requests.wake()
         for period in BudgetPeriod:
             self.on_limits(Key(owner, period))
 

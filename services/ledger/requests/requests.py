@@ -7,7 +7,9 @@ gateway died counts as the most that it may have used, until the gateway says mo
 import asyncio
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -36,12 +38,20 @@ log = logging.getLogger(__name__)
 
 MAX_UNDER_WAY: Final = 256
 """The most requests of an agent that may be under way."""
+MAX_WAITING: Final = 16
+"""The most requests of an agent that wait until others have ended."""
+WAIT_SECONDS: Final = 3.0
+"""Seconds that a request waits until others have ended, before its gateway has to ask again."""
 LOGIN: Final = "login"
 """The credential of agents that have a login of their own."""
 _HOUR: Final = 3_600_000_000
 
 Watch = Callable[[str], "asyncio.Future[None]"]
 """Returns a future that is done when a connection has left the bus."""
+
+
+class BusyError(LimitExceeded):
+    """Requests under way may use up the rest of a budget."""
 
 
 @dataclass(slots=True)
@@ -96,6 +106,8 @@ class Requests:
         self._gateways: dict[str, _Gateway] = {}
         self._orphans: set[int] = set()
         self._hours: dict[str, _Hour] = {}
+        self._waiting: Counter[str] = Counter()
+        self._changed = asyncio.Event()
         latest = self._store.latest()
         self._credentials = {one.agent: one.credential for one in latest}
         self._last = {one.agent: one.started for one in latest}
@@ -128,6 +140,34 @@ class Requests:
         """Return the credential that each agent's gateway used last."""
         return self._credentials
 
+    def wake(self) -> None:
+        """Let requests try again that wait: others have ended, or limits have changed."""
+        self._changed.set()
+
+    async def reserve_when_free(
+        self, agent: str, connection: str, values: Mapping[str, Value]
+    ) -> int:
+        """Do as `reserve`, but wait a while until requests under way have ended that may use up a
+        budget."""
+        try:
+            return self.reserve(agent, connection, values)
+        except BusyError as busy:
+            if self._waiting[agent] >= MAX_WAITING:
+                raise
+            refused = busy
+        self._waiting[agent] += 1
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while True:
+                    self._changed.clear()
+                    await self._changed.wait()
+                    with suppress(BusyError):
+                        return self.reserve(agent, connection, values)
+        except TimeoutError:
+            raise refused from None
+        finally:
+            self._waiting[agent] -= 1
+
     def reserve(self, agent: str, connection: str, values: Mapping[str, Value]) -> int:
         """Reserve the most that a request may cost; return the request's id once it is on disk.
 
@@ -157,7 +197,7 @@ class Requests:
             if refusal.exhausted:
                 self.on_refused(refusal.account.key, agent)
                 raise BudgetExhausted(refusal.text)
-            raise LimitExceeded(refusal.text)
+            raise BusyError(refusal.text)
         reservation = Reservation(
             agent=agent,
             credential=wanted.credential,
@@ -361,6 +401,7 @@ class Requests:
         connection = reservation.gateway.partition(" ")[2]
         if gateway := self._gateways.get(connection):
             gateway.ids.discard(reservation.id)
+        self.wake()
 
     def _cost(self, reservation: Reservation, usage: Settlement) -> Cost:
         """Return what is charged: what was used, or, where that is not known, the most."""

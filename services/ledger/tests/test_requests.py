@@ -330,3 +330,67 @@ async def test_requests_are_summed_up_by_each_key(room: Room) -> None:
     assert await room.requests.sum_usage({"since": NOON + 1}) == []
     with pytest.raises(InvalidArgument):
         await room.requests.sum_usage({"by": "week"})
+
+
+WANTED = {"credential": "default", "model": "claude-opus-4-5", "output_tokens": 40_000}
+
+
+def asking(room: Room, agent: str = "alice") -> "asyncio.Task[int]":
+    wanted = room.requests.reserve_when_free(agent, f":{agent}", {**WANTED, "input_tokens": 0})
+    return asyncio.create_task(wanted)
+
+
+async def test_a_request_waits_until_another_one_has_ended(room: Room) -> None:
+    room.limit("agent", "alice", day=2 * DOLLAR - 1)
+    first = room.reserve()
+    waiting = asking(room)
+    await asyncio.sleep(0)
+    room.settle(first, output_tokens=10)
+    async with asyncio.timeout(5):
+        assert await waiting == first + 1
+
+
+async def test_a_request_waits_for_another_limit(room: Room) -> None:
+    room.limit("agent", "alice", day=2 * DOLLAR - 1)
+    room.reserve()
+    waiting = asking(room)
+    await asyncio.sleep(0)
+    room.limit("agent", "alice", day=2 * DOLLAR)
+    async with asyncio.timeout(5):
+        await waiting
+
+
+async def test_who_waits_hears_that_the_budget_is_used_up(room: Room) -> None:
+    room.limit("agent", "alice", day=DOLLAR)
+    first = room.reserve()
+    waiting = asking(room)
+    await asyncio.sleep(0)
+    room.settle(first, output_tokens=40_000)
+    with pytest.raises(BudgetExhausted):
+        await waiting
+
+
+async def test_the_wait_ends(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(requests, "MAX_WAITING", 1)
+    room.limit("agent", "alice", day=DOLLAR)
+    room.reserve()
+    waiting = asking(room)
+    await asyncio.sleep(0)
+    with pytest.raises(LimitExceeded, match="under way"):
+        await asking(room)
+    assert not waiting.done(), "only so many wait"
+    with pytest.raises(LimitExceeded, match="under way"):
+        await waiting
+
+
+async def test_many_that_wait_are_reserved_one_after_the_other(room: Room) -> None:
+    room.limit("agent", "alice", day=2 * DOLLAR - 1)
+    under_way = room.reserve()
+    waiting = {asking(room) for _ in range(5)}
+    await asyncio.sleep(0)
+    while waiting:
+        room.settle(under_way)
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=2)
+        [task] = done
+        under_way = task.result()
