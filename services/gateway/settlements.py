@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from services.gateway.ledger import Ledger
+from services.gateway.seldom import Seldom
 from services.tasks import Tasks
 from wire.errors import AccessDenied, HiveError, InvalidArgument, NotFound
 from wire.records.ledger import Settlement
@@ -37,6 +38,7 @@ class Settlements:
         self._ledger = ledger
         self._changed = changed
         self._running = Tasks()
+        self._complaint = Seldom()
 
     def __len__(self) -> int:
         return len(self._running)
@@ -63,7 +65,8 @@ class Settlements:
             except _FINAL as error:
                 return log.error("The ledger did not take the end of request %d: %s", id, error)
             except HiveError as error:
-                log.warning("The ledger could not take the end of request %d yet: %s", id, error)
+                if self._complaint.due():
+                    log.warning("The ledger cannot take the ends of requests yet: %s", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REPEAT_SECONDS):
                     await asyncio.shield(back)

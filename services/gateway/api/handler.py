@@ -18,6 +18,7 @@ from services.gateway.api.routes import Route
 from services.gateway.api.upstream import Upstream
 from services.gateway.credentials import NONE, SCRIPTED, Credential
 from services.gateway.ledger import Ledger
+from services.gateway.seldom import Seldom
 from services.gateway.settings import Settings
 from services.gateway.settlements import Settlements
 from services.tasks import Tasks
@@ -63,6 +64,7 @@ class Handler:
         self._freed = asyncio.Event()
         self._reservations = Tasks()
         self._under_way = 0
+        self._complaint = Seldom()
         self._calm = asyncio.Event()
 
     async def wait(self) -> None:
@@ -198,7 +200,8 @@ class Handler:
                 if time.monotonic() < until and await _is_done(back, AWAY_SECONDS):
                     # It may have been killed after it had reserved: the key finds what it has.
                     continue
-                log.warning("A request was not sent, because it cannot be counted: %s", error)
+                if self._complaint.due():
+                    log.warning("Requests are not sent, because they cannot be counted: %s", error)
                 raise ApiError(
                     503,
                     "the ledger, which counts requests, does not answer. Try again.",

@@ -16,6 +16,7 @@ from services.gateway.egress.addresses import is_public
 from services.gateway.egress.resolve import LookupFailedError
 from services.gateway.egress.routes import leads_away
 from services.gateway.ledger import Ledger
+from services.gateway.seldom import Seldom
 from services.gateway.settings import Network, Settings
 from wire.errors import HiveError
 
@@ -73,6 +74,7 @@ class Decision:
         self._ledger = ledger
         self._names = names
         self._questions = asyncio.Semaphore(QUESTIONS)
+        self._complaint = Seldom()
 
     async def addresses(self, target: Target) -> list[Address]:
         """Return the addresses to which a connection to `target` may go.
@@ -109,7 +111,8 @@ class Decision:
                 "request_egress tells why you need it)."
             )
         except HiveError as error:
-            log.warning("The refusal of %s could not be recorded: %s", target, error)
+            if self._complaint.due():
+                log.warning("Refusals cannot be recorded: %s", error)
             allowed = False
             asked = "The operator could not be asked; try again (tool request_egress asks, too)."
         if not allowed:

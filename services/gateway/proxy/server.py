@@ -1,7 +1,6 @@
 """The proxy on proxy.sock: one request after the other on each connection of a client."""
 
 import asyncio
-import logging
 import socket
 from typing import Final
 
@@ -14,8 +13,6 @@ from services.gateway.proxy.head import Ended, HeadError, Request, read_request
 from services.gateway.proxy.relay import Limits, Streams, put
 from services.gateway.proxy.tunnel import Tunnel
 from wire.records.ledger import EgressOutcome
-
-log = logging.getLogger(__name__)
 
 HEAD_SECONDS: Final = 30.0
 """Seconds that a connection may take for the head of its next request."""
@@ -88,7 +85,6 @@ class ProxyServer:
         except HeadError as error:
             answer = targets.answer(400, f"Hyperhive: {error}")
         except Refused as error:
-            log.info("%s", error)
             if target is not None and not error.counted:
                 self._reports.add(target, EgressOutcome.REFUSED)
             answer = targets.answer(403, str(error), error.cause)
@@ -117,7 +113,6 @@ class ProxyServer:
             server.abort()
             self._passed(target, passage)
         if tunnel.refusal:
-            log.info("A connection to %s was refused: %s.", target, tunnel.refusal)
             self._reports.add(target, EgressOutcome.REFUSED)
 
     async def _forward(self, client: Streams, request: Request, target: Target, path: str) -> bool:

@@ -133,6 +133,12 @@ END = event(
     "message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 42}
 ) + event("message_stop")
 
+TEXT = (
+    event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    + delta("Hello.")
+    + event("content_block_stop", index=0)
+)
+
 STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
