@@ -264,10 +264,12 @@ class Nspawn:
             with contextlib.suppress(Conflict):
                 await self._write(spec, [])
         async with self._writing[spec.name]:  # a job may be writing older addresses
-            await asyncio.to_thread(self._files.write_running, spec)
             changed = await asyncio.to_thread(self._files.write_drop_in, spec, [])
         if changed:
             await self._systemd.reload()
+        # The filter first: programs use new name servers as soon as they are written down.
+        async with self._writing[spec.name]:
+            await asyncio.to_thread(self._files.write_running, spec)
         await self._systemd.set_properties(
             container_unit(spec.name), resources.properties(self.resources(spec))
         )
