@@ -76,6 +76,9 @@ class Forward:
         self._path = path
         self._sent = sent
         self._received = received
+        if request.minor == 0 and request.fields.chunked:
+            # A server may not read the chunks, and take them for the next request.
+            raise HeadError("HTTP/1.0 has no chunks.")
         self._body = Body(
             None if request.fields.chunked else request.fields.length or 0, request.fields.chunked
         )

@@ -537,6 +537,16 @@ async def test_a_request_with_two_lengths_does_not_leave(tmp_path: Path, framing
         assert not up.connections
 
 
+async def test_chunks_need_http_1_1(tmp_path: Path) -> None:
+    async with web(tmp_path, saying(http(b"hi"))) as (hive, up, url):
+        got = await hive.raw(
+            f"POST {url}/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode(),
+            proxy=True,
+        )
+        assert got.startswith(b"HTTP/1.1 400 ")
+        assert not up.connections
+
+
 async def test_bodies_pass_and_what_follows_is_another_request(tmp_path: Path) -> None:
     async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: Sent) -> None:
         if sent.all("transfer-encoding"):
