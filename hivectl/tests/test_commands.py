@@ -85,6 +85,7 @@ async def test_list_for_programs_has_stable_keys(hive: FakeHive, hivectl: Hivect
             "next_mode": None,
             "until_deploy": False,
             "egress": [],
+            "ports": [],
         },
         "stale": False,
         "port": 8100,
