@@ -107,9 +107,7 @@ async def test_at_the_limit_the_agent_is_stopped_and_does_not_start(tmp_path: Pa
     kinds = await room.told(before + 2)
     assert kinds[before:] == ["disk-space"] * 2
     assert "It is stopped" in room.broker.sent[-1].body
-    async with asyncio.timeout(5):
-        while room.state("alice") is not AgentState.STOPPED:
-            await room.diary.news()
+    await room.until(lambda: room.state("alice") is AgentState.STOPPED)
     while job := room.jobs.of("alice"):
         await room.diary.end_of(job)
     result, note = await room.diary.end_of(room.orders.order(JobVerb.START, "alice"))

@@ -1,8 +1,6 @@
 """The reports and connections of harnesses, with fake containers and a fake broker."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -23,16 +21,6 @@ from wire.records.lifecycle import (
     Report,
     TurnState,
 )
-
-BASE = 0x1000_0000
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path)
-    await room.open()
-    yield room
-    await room.close()
 
 
 async def test_only_an_agent_itself_reports(room: Room) -> None:

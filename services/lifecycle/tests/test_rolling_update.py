@@ -1,8 +1,6 @@
 """Rolling updates: one agent after the other, each when it is idle, until the first failure."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -18,14 +16,11 @@ LATER = "it is restarted when it is idle"
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
+async def room(room: Room) -> Room:
     """A room in which alice, bob and the manager run in containers of version 1."""
-    room = Room(tmp_path)
-    await room.open()
     for name in ("manager", "alice", "bob"):
         await room.spawn(name)
-    yield room
-    await room.close()
+    return room
 
 
 async def upgrade(room: Room) -> None:
@@ -186,10 +181,7 @@ async def test_a_host_that_goes_down_is_no_failure(room: Room) -> None:
     bob = job(room, "bob")
     await room.jobs.released(bob.number)
     assert not room.diary.finished[bob.number].done()
-    await room.close()
-    room.backend.fail.clear()
-    room.backend.stopping = False
-    await room.open()
+    await room.reboot()
     await updated(room, "bob")
     assert failures(room) == []
 

@@ -1,8 +1,5 @@
 """The turn state over restarts of lifecycle, of containers and through the agent's sleep."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from services.lifecycle.agents.agent import Agent
@@ -22,14 +19,6 @@ TOLD = Report(
     logged_in=True,
     credential="key",
 )
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path)
-    await room.open()
-    yield room
-    await room.close()
 
 
 def alice(room: Room) -> Agent:
