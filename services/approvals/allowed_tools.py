@@ -49,7 +49,7 @@ def with_rule(text: str, rule: str) -> str | None:
             if agentfile.loads(candidate) == wanted:
                 return candidate
         except ValueError:
-            continue
+            continue  # What was found is not the list: its text stands in a string, for example.
     raise _refusal(rule)
 
 

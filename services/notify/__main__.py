@@ -113,15 +113,22 @@ async def build(bus: Bus, config: Config) -> unit.Service:
 
 
 def _tokens(folder: Path, webhooks: tuple[Webhook, ...]) -> dict[str, str]:
-    """Return the tokens that systemd has passed from CREDENTIALS, by webhook name."""
+    """Return the tokens that systemd has passed from CREDENTIALS, by webhook name.
+
+    Raises:
+        ConfigError: a file cannot be read, or is not a valid token.
+    """
     found = {}
     for webhook in webhooks:
+        file = folder / f"notify_{webhook.name}"
         try:
-            token = (folder / f"notify_{webhook.name}").read_text().strip()
+            token = file.read_text().strip()
         except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError):
+            continue  # A webhook needs no token.
+        except UnicodeDecodeError:
             token = ""
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
         if not token.isascii() or not token.isprintable() or " " in token or not token:
             raise ConfigError(
                 f"{CREDENTIALS}/{webhook.name} is not a valid token: write one line of printable "
