@@ -75,7 +75,8 @@ class DashboardService(unit.Service):
         )
         caller = ExplainingCaller(bus)
         sessions = Sessions(state / "logins.json")
-        actions, harnesses = OperatorActions(caller, self._feeds), Harnesses(web_)
+        actions = OperatorActions(caller, self._feeds)
+        self._harnesses = harnesses = Harnesses(web_)
         handlers = Handlers(
             AccessControl(sessions, listener.getsockname()[0], config.allowed_hosts),
             sessions,
@@ -128,6 +129,7 @@ class DashboardService(unit.Service):
         if self._server is not None:
             self._server.close()
         await self._runner.cleanup()
+        self._harnesses.close()
         self._listener.close()
 
 
