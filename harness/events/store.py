@@ -76,6 +76,9 @@ class EventStore:
         self._watchers: set[asyncio.Event] = set()
         self._noted = ""
         self._session: JsonObject = {}
+        self._woken = False
+        self._thinking: JsonObject | None = None
+        """The state of a turn whose `wake` is still to come: Claude Code starts meanwhile."""
         self.turn: int | None = None
         self.last_turn: int | None = None
         self.ended = asyncio.Event()
@@ -87,7 +90,13 @@ class EventStore:
 
     def event(self, kind: str, **data: Json) -> int:
         """Add an event of the current turn; return its sequence number."""
+        self._woken = self._woken or kind == "wake"
+        thinking = self._thinking if kind in ("wake", "state", "turn-end") else None
+        if thinking and kind != "wake":
+            self._add_thinking(thinking)
         number = self.events.add(self.turn, kind, data)
+        if thinking and kind == "wake":
+            self._add_thinking(thinking)
         if kind in ENDS_PARTIAL:
             self._partial = None
         self._changed()
@@ -128,7 +137,15 @@ class EventStore:
             status = replace(status, since=time.time())
         old, self.status = self.status, status
         if (old.state, old.reason, old.until) != (status.state, status.reason, status.until):
-            self.event("state", state=status.state, reason=status.reason, until=status.until)
+            data: JsonObject = {
+                "state": status.state,
+                "reason": status.reason,
+                "until": status.until,
+            }
+            if status.state == "thinking" and self.turn is not None and not self._woken:
+                self._thinking = data
+            else:
+                self.event("state", **data)
         self._changed()
 
     def partial(self, kind: str, text: str) -> None:
@@ -149,7 +166,7 @@ class EventStore:
         """Add a turn that these messages start; return its number."""
         self._causes, self._started = tuple(causes), time.time()
         self.events.recover()
-        self.turn = self.turns.begin(causes)
+        self.turn, self._woken = self.turns.begin(causes), False
         self._note_trouble()
         return self.turn
 
@@ -196,6 +213,10 @@ class EventStore:
             "last_seq": last,
             "stored": not (self.events.trouble or self.turns.trouble),
         }
+
+    def _add_thinking(self, data: JsonObject) -> None:
+        self._thinking = None
+        self.events.add(self.turn, "state", data)
 
     def _changed(self) -> None:
         for watcher in self._watchers:

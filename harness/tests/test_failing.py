@@ -44,6 +44,30 @@ async def test_a_turn_that_is_cut_off_is_not_begun_anew(
     assert hive.cancelled == [number]
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [("long job", "the turn took more than 5 s"), ("refuse this", "API Error: 400")],
+)
+async def test_after_the_last_attempt_the_agent_is_idle(
+    harness: Harness, hive: Hive, body: str, reason: str
+) -> None:
+    """The message is a dead letter: nothing is tried again, so `error` would not end."""
+    hive.most = 0
+    await hive.push(body)
+    await harness.start(turn_timeout=5.0)
+    await hive.until(lambda: hive.state == "error")
+    assert reason in hive.reports[-1]["reason"]
+    if "until" in hive.reports[-1] and hive.reports[-1]["until"]:
+        refused = await hive.command("cancel")
+        assert "bob waits after a failure" in refused["error"]
+    await hive.until(lambda: hive.state == "idle")
+    assert hive.reports[-1]["reason"].startswith(f"the last turn failed: {reason}")
+    assert hive.reports[-1]["until"] == 0
+    later = await hive.push("hello")
+    await hive.until(lambda: hive.acknowledged == [later] and hive.state == "idle")
+    assert hive.reports[-1]["reason"] == ""
+
+
 async def test_a_turn_that_urgent_messages_came_into_is_no_attempt(
     harness: Harness, hive: Hive
 ) -> None:

@@ -137,7 +137,7 @@ class Consequences:
         self, current: CurrentTurn, cancellation: Cancellation, turn: Turn
     ) -> None:
         """End a turn that was cancelled."""
-        text = current.activity.cut_off
+        text = current.cut_off
         self._store.event("cancelled", by=cancellation.by, text=text)
         turn.end("cancelled", text)
         await self._inbox.cancel(self._seen(current), cancellation)

@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 MAX_BATCH: Final = 10
 """Messages of one turn."""
 
+COMES_AGAIN: Final = 1.0
+"""Seconds in which a message comes again that was released, unless it is a dead letter now."""
+
 
 class TurnLoop:
     """The loop that runs one turn at a time."""
@@ -136,6 +139,7 @@ class TurnLoop:
         await self._inbox.pause()
         # After a failure one at a time, so that a message with which every turn fails is alone.
         self._inbox.receiving(1 if self._consequences.failing else MAX_BATCH)
+        await self._end_of_failure()
         deadline, errand = self._errands.when_idle()
         await self._waker.wait(*self._inbox.calls, until=deadline)
         if self._errands.are_due:  # the turn comes after them
@@ -144,6 +148,17 @@ class TurnLoop:
         if batch is None and errand and deadline is not None and time.time() >= deadline:
             self._errands.add(errand)
         return batch
+
+    async def _end_of_failure(self) -> None:
+        """Be idle after a failure if nothing is tried again: its messages are gone."""
+        if self._reporter.state not in (State.ERROR, State.RATE_LIMITED):
+            return
+        until = time.time() + COMES_AGAIN
+        await self._waker.wait(*self._inbox.calls, until=until)
+        failed = self._reporter.state in (State.ERROR, State.RATE_LIMITED)  # or cancelled meanwhile
+        if failed and time.time() >= until:
+            reason = self._reporter.reason
+            self._reporter.enter(State.IDLE, f"the last turn failed: {reason}" if reason else "")
 
     def _own_turn(self) -> Batch | None:
         """Return a turn without messages, if the agent is to be told of its start at once."""
@@ -156,10 +171,10 @@ class TurnLoop:
         """Run a turn, and see to its consequences."""
         senders = ", ".join(sorted({message.sender for message in batch.messages}))
         log.info("turn with %s from %s", names(batch.ids), senders or "the harness")
+        turn = Turn(self._store, batch.messages, self._telemetry)
         self._reporter.enter(State.THINKING)
         self._reporter.update(Report(in_turn=True))
         current = self._steering.current = CurrentTurn(batch)
-        turn = Turn(self._store, batch.messages, self._telemetry)
         task = current.task = asyncio.create_task(self._runner.run(current, turn), name="turn")
         delay = 0.0
         try:

@@ -36,6 +36,11 @@ class Reporter:
         self._changed.set()
         self.state = State.IDLE
 
+    @property
+    def reason(self) -> str:
+        """The reason for the state; empty if that is obvious."""
+        return self._report.reason or ""
+
     def enter(self, state: State, reason: str = "", until: float = 0.0) -> None:
         """Enter a state.
 

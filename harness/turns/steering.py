@@ -71,7 +71,17 @@ class Steering:
                 self._reporter.enter(State.IDLE)
             self._waker.wake()
             return f"No turn ran, but {names(batch.ids)} waited for the next try. {fate}"
-        raise CommandError(f"There is no turn to cancel: {self._config.name} is idle.")
+        raise CommandError(f"There is no turn to cancel: {self._why_no_turn}.")
+
+    @property
+    def _why_no_turn(self) -> str:
+        name, state = self._config.name, self._reporter.state
+        if state is not State.ERROR:
+            return f"{name} is {state.value.replace('-', ' ')}"
+        return (
+            f"{name} waits after a failure. `hivectl history --to {name} --state queued` shows its"
+            " messages, and `hivectl unsend ID` takes yours back"
+        )
 
     async def _cancel_turn(self, current: CurrentTurn, cancellation: Cancellation) -> str:
         """Cancel the turn that runs; return what was cut off.
@@ -82,7 +92,8 @@ class Steering:
         if current.cancellation:
             raise CommandError("The turn is being cancelled already.")
         current.cancellation = cancellation
-        text = current.activity.cut_off
+        # Now: Claude Code ends the calls of tools before it ends the turn.
+        current.cut_off = current.activity.cut_off
         if self._claude.is_answering:
             await self._claude.cancel()
         elif current.task:
@@ -90,7 +101,7 @@ class Steering:
         await current.over.wait()
         if not current.cancelled:
             raise CommandError("The turn has ended by itself meanwhile.")
-        return text
+        return current.cut_off
 
     def compact(self) -> str:
         """Compact the context as soon as no turn runs, and return when that is.
