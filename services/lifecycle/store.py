@@ -85,6 +85,7 @@ create table provider_limit (
   primary key (credential, agent)
 ) strict;
 """,
+    "alter table turn add column model_setting text not null default '';",
 )
 """The statements that make each version from the version before it; the first from nothing."""
 

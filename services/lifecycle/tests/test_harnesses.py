@@ -55,7 +55,11 @@ async def test_a_lost_login_is_told_to_who_can_help(room: Room) -> None:
     alice = agent("alice")
     for _ in range(3):  # one that says so again and again is heard once
         room.harnesses.report(alice, "alice", Report(turn_state="needs-login"))
-        room.harnesses.report(alice, "alice", Report(turn_state="idle"))
+        # It tries the login again, which says nothing of the login.
+        room.harnesses.report(alice, "alice", Report(turn_state="thinking", in_turn=True))
+    assert (await room.told(3))[1:] == ["needs-login", "needs-login"]
+    room.harnesses.report(alice, "alice", Report(turn_state="idle", logged_in=True))
+    room.harnesses.report(alice, "alice", Report(turn_state="thinking"))
     assert (await room.told(4))[1:] == ["needs-login", "needs-login", "logged-in"]
     assert [n.recipient for n in room.broker.sent[1:]] == ["manager", "operator", "manager"]
     assert "hivectl login alice" in room.broker.sent[1].body

@@ -257,6 +257,15 @@ async def test_the_operator_lifts_all_limits(hive: Hive) -> None:
     assert hive.parts.provider_limits.until("bob") > now()
 
 
+async def test_the_operator_has_agents_try_again_at_once(hive: Hive) -> None:
+    """The provider has not said when its limit ends: the harness tries again and again."""
+    await hive.add("alice", "bob")
+    hive.report("alice", Report(turn_state="rate-limited", in_turn=False))
+    hive.report("bob", Report(turn_state="rate-limited", in_turn=True))  # Claude Code tries again
+    assert hive.parts.provider_limits.lift() == ["alice"]
+    assert (hive.holds["alice"], hive.holds["bob"]) == ([0], [])
+
+
 async def test_a_harness_that_still_waits_for_a_limit_that_is_over_is_let_go(hive: Hive) -> None:
     await hive.add("alice")
     hive.report("alice", Report(turn_state="rate-limited"))

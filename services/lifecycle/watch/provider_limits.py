@@ -161,10 +161,15 @@ class ProviderLimits:
     def lift(self) -> list[str]:
         """Forget all limits: the operator knows that they have ended.
 
+        An agent that waits for the next try of a turn tries again, too: the provider need not say
+        when a limit ends.
+
         Returns:
             The agents that waited, in the order of their names.
         """
-        waiting = sorted(name for name in self._roster.agents if self.until(name))
+        trying = {name for name, agent in self._roster.agents.items() if _waits_to_try(agent)}
+        waiting = sorted(trying.union(name for name in self._roster.agents if self.until(name)))
+        self._told.update(dict.fromkeys(trying, NEVER))
         for report in self._reports.values():
             self._store.remove_limit(report)
         self._reports.clear()
@@ -283,6 +288,11 @@ class ProviderLimits:
         hour = now() // RETRIAL
         key = f"{PROVIDER_LIMIT}:{report.credential}:{hour}:to-{names.OPERATOR}"
         return Notice(PROVIDER_LIMIT, text, key, names.OPERATOR)
+
+
+def _waits_to_try(agent: Agent) -> bool:
+    """Return whether the harness waits between two tries; in a turn, Claude Code itself does."""
+    return agent.turn.state is TurnState.RATE_LIMITED and not agent.turn.runs
 
 
 def _clock(time: int) -> str:
