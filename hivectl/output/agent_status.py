@@ -31,7 +31,8 @@ def remedy(agent: "AgentProperties") -> str:
         f"and `hivectl restart {name}` starts it again",
         "harness-away": f"`hivectl restart {name}` starts its harness again",
         "needs-login": credentials.remedy(name, agent.credential),
-        "rate-limited": "`hivectl lift-limits` lets it try again now",
+        "rate-limited": "it tries again by itself; between two tries of a turn, "
+        "`hivectl lift-limits` has it try at once",
         "held": f"`hivectl unhold {name}` lets it go on; `hivectl questions` may ask you about it",
         "waiting": "`hivectl questions` shows what it waits for",
     }.get(agent.turn_state, "")
@@ -104,7 +105,7 @@ def description(
         "context": _context(agent),
         **_if("session", one_line(agent.session)),
         "logged in": "yes" if agent.logged_in else "no",
-        "deployed": output.paint(agent.deployed_commit[:12] or "nothing yet", ""),
+        "deployed": output.paint(agent.deployed_commit[:12] or "the initial configuration", ""),
         "image": "the host" if agent.image == "/" else literal(agent.image),
         "machine": output.paint(agent.machine, ""),
         "unit": output.paint(agent.unit, ""),

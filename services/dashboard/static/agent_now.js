@@ -13,7 +13,11 @@ const NO_HARNESS = new Set(["offline", "harness-away"]);
 const REMEDIES = {
   "needs-login": (name, agent) => login(name, agent.credential),
   "harness-away": (name) => ["If this lasts, run ", el("code", {}, `hivectl status ${name}`), " on the hive's host."],
-  "rate-limited": () => [el("code", {}, "hivectl lift-limits"), " on the hive's host lets it try again now."],
+  "rate-limited": () => [
+    "It tries again by itself; between two tries of a turn, ",
+    el("code", {}, "hivectl lift-limits"),
+    " on the hive's host has it try at once.",
+  ],
   error: (name) => ["Run ", el("code", {}, `hivectl status ${name}`), " on the hive's host: it shows the log and a remedy."],
   held: (name) => [
     "Its messages stay queued. ",
