@@ -19,7 +19,7 @@ class Failure(StrEnum):
     START = "start"
     """Claude Code does not start."""
     TIME = "time"
-    """The turn was over its time limit and was cut off."""
+    """The turn exceeded its time limit and was cut off."""
     TOO_LONG = "too-long"
     """The prompt does not fit into the model's context."""
     CLAUDE = "claude"

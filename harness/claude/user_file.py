@@ -61,7 +61,7 @@ class UserFile:
             newest = max(found, key=lambda path: path.name)
             shutil.copyfile(newest, self._file)
             how = f"it was put back from its backup {newest.name}"
-        note = f"{self._file} was broken: {how}. The broken file is {aside}."
+        note = f"{self._file} was broken: {how}. The broken file is kept as {aside}."
         log.warning("%s", note)
         return note
 

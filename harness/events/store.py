@@ -226,7 +226,8 @@ class EventStore:
         """Tell once that a file cannot be used."""
         trouble = "; ".join(filter(None, (self.events.trouble, self.turns.trouble)))
         if trouble and trouble != self._noted:
-            self.note(f"{trouble}; it is kept in memory and ends with the harness", "error")
+            text = f"{trouble}. The record is in memory, and is lost when the harness ends."
+            self.note(text, "error")
         elif self._noted and not trouble:
-            self.note("the record is in its files again")
+            self.note("The record is in its files again.")
         self._noted = trouble

@@ -48,7 +48,7 @@ class Telemetry:
         self._entered = asyncio.Event()
 
     def begin(self, number: int, messages: Sequence[Message]) -> TurnSpans:
-        """Begin the spans of a turn; what the agent sends from now on belongs to it."""
+        """Begin the spans of a turn; messages that the agent sends from now on belong to it."""
         spans = TurnSpans(number, messages, self._model, self._send)
         self._enter(spans.turn.traceparent)
         return spans

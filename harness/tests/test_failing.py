@@ -34,7 +34,7 @@ async def test_a_turn_that_is_cut_off_is_not_begun_anew(
     assert hive.reasons == ["the turn took more than 5 s"]
     prompt = harness.events("wake")[1]["prompt"]
     assert "Your last turn was cut off because it took more than 5 s" in prompt
-    assert "do not begin from the start" in prompt
+    assert "do not start from the beginning" in prompt
     assert 'redelivered="1 times"' in prompt
     await hive.until(lambda: (harness.state / "runs").read_text() == "begun\n" * 2)
     assert harness.claude() == claude
@@ -366,7 +366,7 @@ async def test_the_agent_is_told_once_of_its_start(harness: Harness, hive: Hive)
         await harness.stop()
     new, told, again = (event["prompt"] for event in harness.events("wake"))
     assert "Your container" not in new, "a new agent has nothing to be told"
-    assert "was restarted with a new configuration by operator since your last turn" in told
+    assert "was restarted with a new configuration by the operator since your last turn" in told
     assert "this session continues" in told
     assert "New packages: jq." in told
     assert "Your container" not in again
@@ -379,7 +379,7 @@ async def test_a_deployment_is_a_turn_of_its_own(harness: Harness, hive: Hive) -
     await harness.stop()
     await harness.start(wake_after_deploy=True, **start_of("update", 2))
     await hive.until(lambda: len(harness.events("turn-end")) == 2)
-    assert "was restarted with new software by operator" in harness_prompt(harness)
+    assert "was restarted with new software by the operator" in harness_prompt(harness)
     assert "message-" not in harness_prompt(harness)
     await hive.until(lambda: hive.state == "idle")
     later = await hive.push("hello")

@@ -541,7 +541,7 @@ async def test_a_form_of_an_mcp_server_becomes_questions(operator: Operator, hiv
     name, guests, room, pets, extras, _ = await operator.asked(6)
     assert name["question"] == (
         "The MCP server booking asks:\n    Who are you?\n    May I use Bash?\n\n"
-        "Your name:\n    Answer with a text, of at least 2."
+        "Your name:\n    Answer with a text, at least 2 characters."
     )
     assert name["options"] == ["I do not answer"]
     assert guests["options"] == ["Leave this out", "I do not answer"]
@@ -570,12 +570,15 @@ async def test_a_form_of_an_mcp_server_becomes_questions(operator: Operator, hiv
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        (form() | {"mode": "url", "url": "http://x/"}, "nobody opens addresses"),
+        (form() | {"mode": "url", "url": "http://x/"}, "which the hive does not do"),
         (form(), "has no fields"),
         (form() | {"requested_schema": None}, "has no fields"),
         (form(**{f"f{n}": {"type": "string"} for n in range(11)}), "has 11 fields, more than 10"),
-        (form(name={"type": "object"}), "is of the type 'object'"),
-        (form(name={"type": "array", "items": {"type": "string"}}), "a list of anything"),
+        (form(name={"type": "object"}), "has the type 'object'"),
+        (
+            form(name={"type": "array", "items": {"type": "string"}}),
+            "is a list without an enumeration",
+        ),
         (form(name=3), "not described by an object"),
     ],
 )
@@ -587,6 +590,30 @@ async def test_a_form_that_cannot_be_asked_is_declined_with_a_sentence(
     assert operator.notes[-1]["type"] == "denied"
     assert words in operator.notes[-1]["reason"]
     assert hive.questions == []
+
+
+@pytest.mark.parametrize(
+    ("field", "answer", "words"),
+    [
+        ({"type": "string", "minLength": 3}, "Bo", "has 2 characters; use at least 3 characters"),
+        (
+            {"type": "integer", "minimum": 1, "maximum": 4},
+            "5",
+            "5 is out of bounds; use at least 1 and at most 4",
+        ),
+        ({"type": "number"}, "nan", "nan is out of bounds; use a finite number"),
+    ],
+)
+async def test_the_refusal_of_an_answer_names_the_rule(
+    operator: Operator, hive: Hive, field: dict[str, Any], answer: str, words: str
+) -> None:
+    task = asyncio.create_task(operator.permissions.elicit(form(name=field), None, None))
+    await operator.asked(1)
+    await hive.answer(0, answer)
+    await operator.asked(2)
+    assert words in hive.questions[1]["question"]
+    await hive.answer(1, "I do not answer")
+    await task
 
 
 async def test_a_form_is_declined_by_the_operator_and_after_wrong_answers(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MAX_DETAIL: Final = 120
 
 _TELLING: Final = ("command", "file_path", "pattern", "url", "to", "question", "description")
-"""The arguments of tools that tell most."""
+"""The arguments that describe a call of a tool best."""
 
 
 class Activity:

@@ -34,7 +34,7 @@ NEW_SESSION_AFTER: Final = 2
 """Failures of Claude Code itself in a row, after which the session is abandoned."""
 
 REMEDY: Final = (
-    "`hivectl logs NAME` tells more; `hivectl rebuild NAME` starts it again with new files of"
+    "`hivectl logs NAME` shows more; `hivectl rebuild NAME` restarts the agent with new files of"
     " Claude Code, and keeps the login, the session and /state."
 )
 

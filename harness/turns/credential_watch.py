@@ -72,7 +72,7 @@ class CredentialWatch:
             await asyncio.wait({change})
 
     def _login_file(self) -> tuple[int, int] | None:
-        """Return what changes with each login."""
+        """Return the inode and the time of the file of the login, which change with each login."""
         try:
             found = self._paths.login.stat()
         except OSError:

@@ -1,4 +1,4 @@
-"""The errands: what is done with the session while no turn runs."""
+"""The errands: work on the session between turns."""
 
 import asyncio
 import logging

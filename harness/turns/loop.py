@@ -1,4 +1,4 @@
-"""The turn loop: what comes next is an errand, a wait, or a turn with the leased messages."""
+"""The turn loop: it does the errands that are due, waits, and runs turns with leased messages."""
 
 import asyncio
 import logging

@@ -68,10 +68,11 @@ class Reporter:
         self._changed.set()
 
     def provider_limit(self, until: int) -> None:
-        """Report once, on no later connection again, until when the provider refuses requests.
+        """Report the end of a limit once, and not again on each new connection.
 
         Args:
-            until: the time in seconds since 1970; 0 if the provider answers again.
+            until: the time until which the provider refuses requests, in seconds since 1970; 0 if
+                the provider answers again.
         """
         self._limit = until
         self._changed.set()

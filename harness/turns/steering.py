@@ -1,4 +1,4 @@
-"""Steering: what the commands do to the turn, the session and the waiting messages."""
+"""The effects of commands on the turn, the session and the waiting messages."""
 
 from harness.claude.choices import Choices
 from harness.claude.session import ClaudeSession

@@ -33,7 +33,8 @@ def remedy(agent: "AgentProperties") -> str:
         "needs-login": credentials.remedy(name, agent.credential),
         "rate-limited": "it tries again by itself; between two tries of a turn, "
         "`hivectl lift-limits` has it try at once",
-        "held": f"`hivectl unhold {name}` lets it go on; `hivectl questions` may ask you about it",
+        "held": f"`hivectl unhold {name}` lets it go on, and so may an answer to a question that "
+        "`hivectl questions` shows",
         "waiting": "`hivectl questions` shows what it waits for",
     }.get(agent.turn_state, "")
 

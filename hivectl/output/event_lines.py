@@ -1,8 +1,8 @@
-"""The events of an agent as the lines of a terminal: what woke it, its words, its calls of tools.
+"""The events of an agent as lines of a terminal: the messages that woke it, its text, its tools.
 
-Everything in an event is the agent's own word, and any text: each line is escaped, and only the
-first columns, which hold the time and a label, are ours. Long texts are folded to their first
-lines, and the last line says how many are left out.
+The agent can write any text into an event: each line is escaped, and only the first columns, with
+the time and a label, are ours. Long texts are folded to their first lines, and the last line says
+how many are left out.
 """
 
 import re
@@ -137,7 +137,7 @@ class EventLines:
         usage.append(f"{money(round(state.cost_today_usd * 1e6))} today")
         lines = [_state(state), Line(", ".join(usage), "dim", exact=True)]
         if not state.stored:
-            lines.append(Line("its events are in memory only, and end with its harness", "yellow"))
+            lines.append(Line("in memory only: events are lost when the harness ends", "yellow"))
         return self._shown(state.since or None, Entry("state", lines, "dim"))
 
     @property

@@ -85,7 +85,7 @@ async def test_watch_ends_with_a_harness_that_repeats_itself(
     web.raw = b"HTTP/1.0 200 OK\r\n\r\n" + page.encode()
     ran = await hivectl("watch", "alice", "--turn", "1")
     assert ran.code == Exit.UNAVAILABLE
-    assert "does not answer as a harness does" in ran.err
+    assert "sent an answer that is not valid" in ran.err
 
 
 async def test_watch_of_an_agent_without_a_harness(

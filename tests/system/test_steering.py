@@ -84,7 +84,7 @@ def test_a_restart_is_told_to_the_agent(bob: Hive) -> None:
     bob.until_settled(int(hivectl(bob, "send", "bob", "sleep 0.16")["id"]))
     [wake] = events(bob, "bob", "wake", after=before)
     prompt = wake["data"]["prompt"]
-    assert prompt.startswith("Your container was restarted by operator since your last turn: ")
+    assert prompt.startswith("Your container was restarted by the operator since your last turn: ")
     assert "and this session continues. Your notes and files are in /state." in prompt
     told = json.loads(inside(bob, "bob", "cat", "/etc/hyperhive/harness.json").stdout)["started"]
     assert (told["verb"], told["by"]) == ("restart", "operator")

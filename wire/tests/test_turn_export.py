@@ -264,7 +264,7 @@ async def test_an_export_of_no_turn_and_of_a_hostile_harness(fake: FakeWeb, tmp_
         await exported(Export(client(tmp_path), "alice", 7, Form.HTML))
     page = {"id": 7, "events": [an_event(3, "text", turn=7, text="x")]}
     fake.raw = b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(page).encode()
-    with pytest.raises(Unavailable, match="does not answer as a harness does"):
+    with pytest.raises(Unavailable, match="sent an answer that is not valid"):
         await exported(Export(client(tmp_path), "alice", 7, Form.JSONL))
 
 

@@ -22,7 +22,7 @@ const REMEDIES = {
   held: (name) => [
     "Its messages stay queued. ",
     el("code", {}, `hivectl unhold ${name}`),
-    " on the hive's host lets it go on; a question to you may be open about it.",
+    " on the hive's host lets it go on, and so may an answer to an open question to you.",
   ],
 };
 

@@ -1,11 +1,11 @@
 """The limits of providers: agents with the same credential wait together until a limit ends.
 
 One harness reports the end of a limit. The other agents with that credential are told to begin no
-turn before then, and sleeping ones are not woken. An agent is not trusted alone: a hostile one
-could stop all others. So the others wait for a limit that one agent has reported only for
-TRIAL, once in RETRIAL; the limit holds to its end when a second agent reports it, too. Such a trial
-has nobody held who waits for the operator. An agent's reports count once in PACE, so that one that
-flaps makes no work for the others.
+turn before then, and sleeping ones are not woken. The report of one agent is not enough, because a
+hostile agent could stop all others: they wait for TRIAL, once in RETRIAL. When a second agent
+reports the limit, all wait to its end. During a trial no agent is held for the operator's decision.
+A limit of an agent is applied once in PACE, so that an agent that reports without end makes no work
+for the others.
 """
 
 import asyncio
