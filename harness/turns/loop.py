@@ -5,12 +5,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from harness.claude.choices import Choices
 from harness.claude.permissions import Permissions
-from harness.claude.session import ClaudeSession
-from harness.config import Config, Paths
-from harness.events.store import EventStore
-from harness.hive_client import HiveClient, Report
+from harness.hive_client import Report
 from harness.logins import Logins
 from harness.notes import Notes
 from harness.tools.todo import TodoList
@@ -20,9 +16,9 @@ from harness.turns.consequences import Consequences
 from harness.turns.credential_watch import CredentialWatch
 from harness.turns.current import CurrentTurn
 from harness.turns.errands import Errands
-from harness.turns.inbox import Inbox, names
+from harness.turns.inbox import names
+from harness.turns.parts import Parts
 from harness.turns.provider_limit import ProviderLimit
-from harness.turns.reporter import Reporter
 from harness.turns.runner import TurnRunner
 from harness.turns.started import CHANGED
 from harness.turns.state import State
@@ -47,53 +43,30 @@ class TurnLoop:
 
     def __init__(
         self,
-        config: Config,
-        paths: Paths,
-        hive: HiveClient,
-        claude: ClaudeSession,
-        store: EventStore,
-        reporter: Reporter,
-        choices: Choices,
+        parts: Parts,
         notes: Notes,
         todo: TodoList,
         permissions: Permissions,
         logins: Logins,
         telemetry: "Telemetry | None" = None,
     ) -> None:
-        self._config = config
-        self._hive = hive
-        self._claude = claude
-        self._store = store
-        self._reporter = reporter
-        self._choices = choices
+        self._config = parts.config
+        self._hive = parts.hive
+        self._inbox = parts.inbox
+        self._claude = parts.claude
+        self._choices = parts.choices
+        self._store = parts.store
+        self._reporter = parts.reporter
         self._telemetry = telemetry
-        self._inbox = inbox = Inbox(hive)
         self._waker = waker = Waker()
-        self._limit = limit = ProviderLimit(reporter)
-        self._credentials = CredentialWatch(config, paths, reporter, waker)
-        self._runner = runner = TurnRunner(
-            config, paths, hive, claude, store, reporter, inbox, todo, permissions
-        )
-        self._errands = errands = Errands(
-            config, claude, store, reporter, runner, notes, self._credentials, telemetry
-        )
-        self._consequences = Consequences(
-            config,
-            claude,
-            store,
-            reporter,
-            choices,
-            inbox,
-            runner,
-            errands,
-            limit,
-            self._credentials,
-        )
-        self._steering = Steering(
-            config, claude, store, reporter, choices, inbox, errands, limit, waker
-        )
-        self._commands = Commands(hive, choices, self._steering, logins)
-        hive.on_command = self._commands.take
+        self._limit = limit = ProviderLimit(parts.reporter)
+        self._credentials = credentials = CredentialWatch(parts, waker)
+        self._runner = runner = TurnRunner(parts, todo, permissions)
+        self._errands = errands = Errands(parts, runner, notes, credentials, telemetry)
+        self._consequences = Consequences(parts, runner, errands, limit, credentials)
+        self._steering = Steering(parts, errands, limit, waker)
+        self._commands = Commands(parts, self._steering, logins)
+        parts.hive.on_command = self._commands.take
 
     async def run(self) -> None:
         """Handle messages until cancelled; then release the messages that are held."""

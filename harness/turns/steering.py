@@ -1,15 +1,11 @@
 """The effects of commands on the turn, the session and the waiting messages."""
 
-from harness.claude.choices import Choices
-from harness.claude.session import ClaudeSession
-from harness.config import Config
-from harness.events.store import EventStore
 from harness.hive_client import Report
 from harness.turns.current import Cancellation, CurrentTurn
 from harness.turns.errands import Errand, Errands
-from harness.turns.inbox import Inbox, names
+from harness.turns.inbox import names
+from harness.turns.parts import Parts
 from harness.turns.provider_limit import ProviderLimit
-from harness.turns.reporter import Reporter
 from harness.turns.state import State
 from harness.turns.waker import Waker
 
@@ -25,24 +21,13 @@ class Steering:
         current: The turn that runs; None if none does.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        claude: ClaudeSession,
-        store: EventStore,
-        reporter: Reporter,
-        choices: Choices,
-        inbox: Inbox,
-        errands: Errands,
-        limit: ProviderLimit,
-        waker: Waker,
-    ) -> None:
-        self._config = config
-        self._claude = claude
-        self._store = store
-        self._reporter = reporter
-        self._choices = choices
-        self._inbox = inbox
+    def __init__(self, parts: Parts, errands: Errands, limit: ProviderLimit, waker: Waker) -> None:
+        self._config = parts.config
+        self._claude = parts.claude
+        self._store = parts.store
+        self._reporter = parts.reporter
+        self._choices = parts.choices
+        self._inbox = parts.inbox
         self._errands = errands
         self._limit = limit
         self._waker = waker
