@@ -92,7 +92,11 @@ class DeploySteps:
                 await self._restart_after_boot(job)
                 raise
             if not job.arguments.get("now"):
-                await self._turns.ended(agent, lambda: bool(job.arguments["now"]), step)
+                job.awaits_turn = True
+                try:
+                    await self._turns.ended(agent, lambda: bool(job.arguments["now"]), step)
+                finally:
+                    job.awaits_turn = False
 
     async def _restart_after_boot(self, job: Job) -> None:
         """Start a container that ran when the job was ordered and a reboot has stopped since."""

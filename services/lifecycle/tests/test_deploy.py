@@ -17,6 +17,7 @@ from wire.records.lifecycle import (
     JobResult,
     JobVerb,
     Report,
+    ResourceChanges,
     SpawnOptions,
 )
 
@@ -135,6 +136,25 @@ async def test_the_waiting_for_a_turn_can_be_ended(room: Room) -> None:
     with pytest.raises(Conflict, match="only a deploy waits for a turn"):
         room.orders.hurry(job.number)
     await room.diary.end_of(job)
+
+
+async def test_whoever_must_not_wait_for_an_endless_turn_learns_what_to_do(room: Room) -> None:
+    reported(room, "thinking")
+    job = deploy(room)
+    await until(room, "build")
+    await room.settle()
+    remedy = rf"waits for the end of its turn. `hivectl cancel-job {job.number}` cancels that at"
+    for verb in (JobVerb.STOP, JobVerb.RESTART):
+        with pytest.raises(Conflict, match=remedy):
+            room.orders.order(verb, "alice")
+    with pytest.raises(Conflict, match=remedy):
+        room.orders.destroy("alice", purge=False)
+    with pytest.raises(Conflict, match=remedy):
+        await room.parts.settings.set_resources("alice", ResourceChanges(cpu_weight=1))
+    room.orders.cancel(job.number)
+    assert (await room.diary.end_of(job))[0] == "cancelled"
+    await room.order(JobVerb.STOP, "alice")
+    assert room.state("alice") is AgentState.STOPPED
 
 
 async def test_a_crash_ends_a_turn(room: Room) -> None:

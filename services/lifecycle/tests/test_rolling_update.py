@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from services.config import LifecycleConfig
+from services.lifecycle.jobs import rolling_update
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.jobs.rolling_update import UPDATE_FAILED
 from services.lifecycle.tests.room import DONE, Room
@@ -171,6 +172,30 @@ async def test_a_container_that_dies_of_the_new_version_stops_it(room: Room) -> 
     assert "keeps crashing. It is failed now" in failures(room)[0][1]
     assert room.parts.rolling_update.begin() == ["alice", "manager"]
     await updated(room, "alice")
+
+
+async def test_one_that_never_reports_again_ends_it_and_the_operator_is_told(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rolling_update, "REPORT_SECONDS", 0.05, raising=False)
+    await upgrade(room)
+    report(room, "alice")
+    await updated(room, "alice")
+    before = len(room.broker.sent)
+    report(room, "bob")
+    assert jobs(room) == {}
+    text = (
+        "The update of alice failed: its harness has not reported within 0 s. It is running now. "
+        "These agents were not updated: bob, manager; `hivectl update-all` updates them."
+    )
+    await room.told(before + 2)
+    assert failures(room) == [("manager", text), ("operator", text)]
+    assert room.parts.rolling_update.begin() == ["bob", "manager"]
+    await updated(room, "bob")
+    report(room, "manager")
+    report(room, "bob")
+    await updated(room, "manager")
+    assert len(failures(room)) == 2
 
 
 async def test_a_host_that_goes_down_is_no_failure(room: Room) -> None:
