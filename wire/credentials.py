@@ -5,7 +5,7 @@ KEY_FILE = "/etc/hyperhive/credentials/anthropic_api_key"
 
 
 def remedy(name: str, credential: str) -> str:
-    """Return what gives an agent valid credentials, in words for the operator.
+    """Return the remedy for missing or refused credentials, for the operator.
 
     Args:
         name: the agent.

@@ -43,8 +43,8 @@ class ClaudeSession:
         start_timeout: seconds that Claude Code has to start.
 
     Attributes:
-        unread: The prompts that the model has not read, however their turns ended; whoever runs a
-            turn empties it first.
+        unread: The prompts that the model has not read, however their turns ended. The caller of
+            `turn` empties it first.
         runs: How many turns and compactions have begun.
     """
 

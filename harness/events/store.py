@@ -1,4 +1,4 @@
-"""The record of what the agent does: events, turns, the state. The agent's page shows it."""
+"""The record of the agent's work: events, turns, the state. The agent's page shows it."""
 
 import asyncio
 import logging

@@ -81,7 +81,7 @@ class TodoList:
         return {"items": [shown(item) for item in self.items]}
 
     def reminder(self) -> str | None:
-        """Return what the wake prompt says of unfinished steps; None if there are none."""
+        """Return the unfinished steps for the wake prompt; None if there are none."""
         left = [item for item in self.items if item.state is not Progress.DONE]
         if not left:
             return None

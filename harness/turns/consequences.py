@@ -102,7 +102,7 @@ class Consequences:
         self._errands.turn_done(turn.stats.context_tokens or 0)
 
     def _observed(self, turn: Turn, outcome: Outcome) -> None:
-        """Report what the turn has shown of the session."""
+        """Report the session, the model and the context, as the turn has shown them."""
         stats, usage = turn.stats, outcome.result.model_usage or {}
         windows = [int(model.get("contextWindow") or 0) for model in usage.values()]
         self._reporter.update(

@@ -77,7 +77,7 @@ class Errands:
             self._due.append(errand)
 
     def turn_done(self, context_tokens: int) -> None:
-        """Add what a turn has made necessary.
+        """Add the errands that a turn has made necessary.
 
         Args:
             context_tokens: the tokens in the context; 0 if the turn has not shown them.

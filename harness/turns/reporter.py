@@ -1,4 +1,4 @@
-"""The reports to the hive: the turn state, and what the harness knows of the session."""
+"""The reports to the hive: the turn state and the session."""
 
 import asyncio
 import logging

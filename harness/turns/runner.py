@@ -51,7 +51,7 @@ class TurnRunner:
         self._inbox = parts.inbox
         self._todo = todo
         self._forgetful = True
-        """Whether the model may have lost what it knew of its list."""
+        """Whether the model's context may have lost the list of steps."""
         self._permissions = permissions
         permissions.on_waiting = self._waiting
         self._tools_generation = 0
@@ -276,7 +276,7 @@ class TurnRunner:
             await self._claude.begun(after=run)
 
     async def _for_the_model(self, current: CurrentTurn, batch: Batch) -> Batch | None:
-        """Take the answers for which calls wait out of a batch; return what the turn gets of it.
+        """Take the answers for which calls wait out of a batch; return the urgent rest of it.
 
         The other messages wait for the next turn, as all of them do until somebody withdraws them.
         """

@@ -18,7 +18,7 @@ def in_trouble(agent: "AgentProperties") -> bool:
 
 
 def remedy(agent: "AgentProperties") -> str:
-    """Return what helps an agent that does not work; empty for one that needs no help."""
+    """Return the remedy for an agent that does not work; empty if it needs none."""
     from wire import credentials
 
     name = agent.name
@@ -40,7 +40,7 @@ def remedy(agent: "AgentProperties") -> str:
 
 
 def doing(agent: "AgentProperties") -> str:
-    """Return what an agent does, or why it does nothing, in a few words of its own."""
+    """Return the activity of an agent or the reason for its state, in its own words."""
     words = one_line(agent.turn_reason or agent.activity)
     if agent.turn_until:
         until = f"until {local_time(agent.turn_until)}"

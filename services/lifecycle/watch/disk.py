@@ -1,4 +1,4 @@
-"""The disk space of agents: measured, warned about at 80 % of the limit, and ended at the limit."""
+"""The disk space of agents: measured, with a warning at 80 % of the limit, and a stop at 100 %."""
 
 import asyncio
 import contextlib
