@@ -79,7 +79,9 @@ def test_the_page_has_the_same_words() -> None:
 
 def test_the_types_of_events_are_documented() -> None:
     page = (REPO / "docs/persistence.md").read_text(encoding="utf-8")
-    table = page.partition("## What an agent did")[2].partition("`hyperhive-turn-stats.sqlite`")[0]
+    table = page.partition("## The record of an agent")[2].partition(
+        "`hyperhive-turn-stats.sqlite`"
+    )[0]
     cells = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
     documented = [name for cell in cells for name in re.findall(r"`([a-z-]+)`", cell)]
     assert sorted(documented) == sorted(records.DATA)
