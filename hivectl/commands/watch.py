@@ -1,4 +1,4 @@
-"""The command that shows what an agent does: watch."""
+"""The command that shows the events of an agent: watch."""
 
 import asyncio
 from contextlib import aclosing, suppress

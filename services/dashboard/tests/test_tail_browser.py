@@ -327,7 +327,7 @@ async def test_a_harness_that_is_away_is_said_and_its_return_leaves_no_gap(
         await browser.sees("#tail-away", "alice")
         alice.become("stopped")
         await browser.sees("#tail-away", "alice is stopped")
-        await browser.sees("#tail-known", "what the hive knows")
+        await browser.sees("#tail-known", "work without the agent")
         harness.add("text", 1, text="second")
         await harness.start(page.agents / "alice")
         alice.become("running")

@@ -246,7 +246,7 @@ class ProviderLimits:
             if end != told and (end or told > at):
                 self._command(name, CommandVerb.HOLD_UNTIL, str(-(-end // SECOND)))
             over = over or (told > 0 and not end)
-            # A trial is one agent's word: it must not hold another one for good.
+            # A trial is based on one report: it must not hold another agent for good.
             if (limit := sure.get(name, 0)) and name not in self._limited:
                 self._hold(name, f"its provider's usage limit ends at {_clock(limit)}")
             self._told[name] = end
