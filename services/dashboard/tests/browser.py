@@ -87,6 +87,11 @@ class Browser:
     async def open(self, url: str) -> None:
         await self.do(lambda d: d.get(url))
 
+    async def open_live(self, url: str) -> None:
+        """Open a page of the dashboard, and wait for its event stream."""
+        await self.open(url)
+        await self.sees("#link", "Live")
+
     async def resize(self, width: int, height: int) -> None:
         """Set the size of the page; a window cannot be as narrow as a phone."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -125,6 +130,18 @@ class Browser:
     async def press(self, css: str) -> None:
         """Click an element once, whether the page takes the click or not."""
         await self.do(lambda d: d.find_element(By.CSS_SELECTOR, css).click())
+
+    async def unfold(self, css: str) -> None:
+        """Click a summary until its details are open: a list that is still loading may move it."""
+
+        def is_open(d: WebDriver) -> bool:
+            summary = d.find_element(By.CSS_SELECTOR, css)
+            opened = "return arguments[0].parentElement.open"
+            if not d.execute_script(opened, summary):
+                summary.click()
+            return bool(d.execute_script(opened, summary))
+
+        await self.until(is_open)
 
     async def point_at(self, css: str) -> None:
         """Move the mouse to an element, and remember where it is: see `under_mouse`."""

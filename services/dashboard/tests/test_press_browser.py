@@ -169,8 +169,7 @@ async def test_a_control_that_has_just_moved_does_not_act(
         hive.broker.park(hive.broker.add(asker, "manager", "lost"))
     await log_in()
     if path != "/":
-        await browser.open(page.url + path)
-        await browser.sees("#link", "Live")
+        await browser.open_live(page.url + path)
     elif "drop" in control:
         await browser.click("#waiting-dead")
         await browser.until_count(".flow li", 2)
