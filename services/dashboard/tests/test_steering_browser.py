@@ -39,7 +39,7 @@ async def test_the_state_has_its_age_its_reason_and_its_end(
     await browser.sees("#agent .why", "The API cannot be reached. Run hivectl status alice")
     alice.show(turn_state=TurnState.HELD, turn_reason="")
     await browser.sees("#agent .why", "hivectl unhold alice")
-    await browser.sees("#agent .why", "may be open")
+    await browser.sees("#agent .why", "an open question to you")
     alice.show(turn_state=TurnState.THINKING, activity="Bash: make")
     await browser.sees("#agent .why", "Bash: make")
     alice.show(turn_state=TurnState.IDLE, activity="")
