@@ -20,16 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from services.config import (
-    ModelName,
-    ResourceLimits,
-    Section,
-    SleepAfter,
-    StartTimeout,
-    TurnTimeout,
-    Url,
-    sentence,
-)
+from services.config import ResourceLimits, Section, sentence
+from services.configvalues import ModelName, SleepAfter, StartTimeout, TurnTimeout, Url
 from services.tomllines import line_of, most_dots
 
 NAME: Final = "agent.toml"
