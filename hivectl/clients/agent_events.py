@@ -192,5 +192,8 @@ class AgentEvents:
             while await self._agent.get("TurnState") in _AWAY:
                 if not said:
                     said = True
-                    on_lost(f"The harness of {self._name} is away; waiting for it.")
+                    on_lost(
+                        f"The harness of {self._name} is away; waiting for it. "
+                        f"`hivectl status {self._name}` shows whether the agent runs."
+                    )
                 await anext(aiter(changes))

@@ -26,7 +26,12 @@ def remedy(agent: "AgentProperties") -> str:
         return f"`hivectl start {name}` starts it again; `hivectl logs {name}` shows more"
     if agent.state == "paused":
         return f"`hivectl resume {name}` lets it continue"
+    # With a reason, the last turn has failed, and its messages do not come again.
+    given_up = (
+        "`hivectl dead-letters` lists messages that were given up" if agent.turn_reason else ""
+    )
     return {
+        "idle": given_up,
         "error": f"`hivectl logs {name}` shows more; `hivectl rebuild {name}` repairs its files, "
         f"and `hivectl restart {name}` starts it again",
         "harness-away": f"`hivectl restart {name}` starts its harness again",

@@ -122,6 +122,10 @@ async def test_status_of_an_agent_that_does_not_work(hive: FakeHive, hivectl: Hi
     assert "help:       `hivectl logs alice` shows more" in failing.out
     assert "  line 9" in failing.out
     assert_harmless(failing.out)
+    alice.show(turn_state=TurnState.IDLE, turn_reason="the last turn failed: it took too long")
+    assert "help:       `hivectl dead-letters`" in (await hivectl("status", "alice")).out
+    alice.show(turn_reason="")
+    assert "help:" not in (await hivectl("status", "alice")).out
     alice.show(state=AgentState.FAILED, turn_state=TurnState.OFFLINE, turn_reason="")
     assert (
         "help:       `hivectl start alice` starts it again"

@@ -109,7 +109,7 @@ async def test_watch_follows_over_restarts_of_the_harness(
         await shown.shows("and grew")
         hive.lifecycle.agents["alice"].show(turn_state=TurnState.HARNESS_AWAY)
         busy.drop_streams()
-        await shown.shows("The harness of alice is away; waiting for it.")
+        await shown.shows("The harness of alice is away; waiting for it. `hivectl status alice`")
         await busy.add(event(7, "text", turn=2, text="said meanwhile"))
         hive.lifecycle.agents["alice"].show(turn_state=TurnState.IDLE)
         await shown.shows("said meanwhile")

@@ -35,6 +35,18 @@ async def test_the_state_has_its_age_its_reason_and_its_end(
     await browser.sees("[data-figure=context]", "75 % 150 k of 200 k")
     alice.show(turn_state=TurnState.NEEDS_LOGIN, turn_reason="", turn_until=0)
     await browser.sees("#agent .why", "Press Log in…, or run hivectl login alice")
+    alice.show(
+        turn_state=TurnState.WAITING,
+        turn_reason="waits for the operator: Bash: ls",
+        activity="Bash: ls",
+    )
+    await browser.sees("#agent .why", "waits for the operator: Bash: ls · Answer it.")
+    alice.show(turn_state=TurnState.IDLE, turn_reason="the last turn failed: too long", activity="")
+    await browser.sees(
+        "#agent .why", "too long · Messages that were given up are under Dead letters"
+    )
+    alice.show(turn_state=TurnState.IDLE, turn_reason="")
+    await browser.until_hidden("#agent .why")
     alice.show(turn_state=TurnState.ERROR, turn_reason="The API cannot be reached.")
     await browser.sees("#agent .why", "The API cannot be reached. Run hivectl status alice")
     alice.show(turn_state=TurnState.HELD, turn_reason="")
@@ -74,6 +86,7 @@ async def test_the_buttons_steer_the_harness(page: Page, browser: Browser, log_i
     alice.refusal = "The harness does not answer."
     await browser.click("[data-command=compact]")
     await browser.sees("#write .error", "The harness does not answer.")
+    await browser.until_hidden("#said")  # it was about the command before
     alice.become("stopped")
     alice.show(turn_state=TurnState.OFFLINE)
     await browser.sees("#agent .turn", "offline")
