@@ -142,6 +142,15 @@ async def test_there_is_nothing_to_cancel(harness: Harness, hive: Hive) -> None:
     assert answer == {"error": "There is no turn to cancel: bob is idle."}
 
 
+async def test_a_turn_whose_requests_are_refused_is_cancelled(harness: Harness, hive: Hive) -> None:
+    number = await hive.push("never up")
+    await harness.start(retries=5)
+    await hive.until(lambda: hive.state == "rate-limited" and hive.reports[-1]["in_turn"])
+    text, _ = await cancelled(hive)
+    assert "0 calls of tools, while the model's API refused its requests" in text
+    assert hive.cancelled == [number]
+
+
 async def test_what_waits_for_the_next_try_is_cancelled(harness: Harness, hive: Hive) -> None:
     number = await hive.push("bad key")
     await harness.start()

@@ -78,7 +78,7 @@ class Steering:
             raise CommandError("The turn is being cancelled already.")
         current.cancellation = cancellation
         # Now: Claude Code ends the calls of tools before it ends the turn.
-        current.cut_off = current.activity.cut_off
+        current.cut_off = current.activity.cut_off(self._doing)
         if self._claude.is_answering:
             await self._claude.cancel()
         elif current.task:
@@ -87,6 +87,19 @@ class Steering:
         if not current.cancelled:
             raise CommandError("The turn has ended by itself meanwhile.")
         return current.cut_off
+
+    @property
+    def _doing(self) -> str:
+        """What the turn does if no tool runs."""
+        if self._reporter.state in (State.RATE_LIMITED, State.ERROR):
+            return "while the model's API refused its requests"
+        if self._reporter.state is State.COMPACTING:
+            return "while its context was compacted"
+        return (
+            "while the model answered"
+            if self._claude.is_answering
+            else "before the model was asked"
+        )
 
     def compact(self) -> str:
         """Compact the context as soon as no turn runs, and return when that is.
