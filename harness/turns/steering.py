@@ -90,7 +90,7 @@ class Steering:
 
     @property
     def _doing(self) -> str:
-        """What the turn does if no tool runs."""
+        """The present work of a turn of which no tool runs, in words."""
         if self._reporter.state in (State.RATE_LIMITED, State.ERROR):
             return "while the model's API refused its requests"
         if self._reporter.state is State.COMPACTING:
