@@ -286,7 +286,9 @@ class ProviderLimits:
             "raise the limit, `hivectl lift-limits` lets them go on at once."
         )
         hour = now() // RETRIAL
-        key = f"{PROVIDER_LIMIT}:{report.credential}:{hour}:to-{names.OPERATOR}"
+        # With the agent's name: it must not silence the others by a limit of a second.
+        by = f"{report.credential}:{report.agent}"
+        key = f"{PROVIDER_LIMIT}:{by}:{hour}:to-{names.OPERATOR}"
         return Notice(PROVIDER_LIMIT, text, key, names.OPERATOR)
 
 
