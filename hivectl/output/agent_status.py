@@ -1,7 +1,7 @@
 """One agent as text: its states, its limits, and the command that helps when something is wrong."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hivectl.output import json_forms
 from hivectl.output.formats import age, amount, local_time, size
@@ -10,6 +10,11 @@ from hivectl.output.text import literal, one_line
 
 if TYPE_CHECKING:
     from wire.records.lifecycle import AgentProperties, JobProperties, Network
+
+MANY: Final = 10**8
+"""Tokens of a context from which on they are not told exactly in a list."""
+MOST_PART: Final = 999
+"""Per cent of the limit, likewise."""
 
 
 def in_trouble(agent: "AgentProperties") -> bool:
@@ -70,9 +75,11 @@ def effort_words(agent: "AgentProperties") -> str:
 
 def context_cell(agent: "AgentProperties") -> Cell:
     """Return the size of the context, and how much of its limit that is."""
-    text = str(agent.context_tokens)
+    # Both numbers are the harness's word: its row must not push those of others off the screen.
+    text = str(agent.context_tokens) if agent.context_tokens < MANY else f"{MANY}+"
     if agent.context_limit:
-        text += f" ({100 * agent.context_tokens // agent.context_limit} %)"
+        part = 100 * agent.context_tokens // agent.context_limit
+        text += f" ({part if part < MOST_PART else f'{MOST_PART}+'} %)"
     return Cell(text, right=True)
 
 

@@ -141,3 +141,11 @@ async def test_limits_are_lifted(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("lift-limits")).out == "these agents go on: alice\n"
     assert (await hivectl("lift-limits", "--json")).json == {"agents": []}
     assert (await hivectl("lift-limits")).out == "no agent waits for a limit\n"
+
+
+async def test_huge_numbers_of_one_agent_do_not_widen_the_list(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    hive.lifecycle.agents["alice"].show(context_limit=1, context_tokens=2**53 - 1)
+    _, alice, *_ = (await hivectl("list")).out.splitlines()
+    assert " 100000000+ (999+ %) " in alice
