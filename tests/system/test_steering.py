@@ -57,8 +57,7 @@ def test_a_harness_that_does_not_run_is_away(bob: Hive) -> None:
 
 
 def test_a_restart_of_lifecycle_changes_no_turn_state(bob: Hive) -> None:
-    bob.hivectl("send", "bob", "say hello")
-    until_state(bob, "bob", "thinking", "TurnState")
+    bob.until_settled(hivectl(bob, "send", "bob", "say hello")["id"])
     until_state(bob, "bob", "idle", "TurnState")
     before = status(bob)
     assert before["context_tokens"] > 0

@@ -7,11 +7,15 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    WebDriverException,
+)
 from selenium.webdriver.chrome.remote_connection import ChromeRemoteConnection
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -68,6 +72,9 @@ REFUSED = "return window.given - window.taken"
 PASSING = [NoSuchElementException, StaleElementReferenceException]
 """Errors about an element that the page is about to make, or to make again."""
 
+NAVIGATED: Final = "aborted by navigation"
+"""The beginning of the error of a call that the page's own navigation has ended."""
+
 Predicate: TypeAlias = Callable[[WebDriver], Any]
 
 
@@ -117,12 +124,21 @@ class Browser:
         """Click an element until the page takes the click: not while the element has just moved."""
 
         def taken(d: WebDriver) -> bool:
-            element = d.find_element(By.CSS_SELECTOR, css)
-            if d.execute_script("return arguments[0].closest('[data-moved]') !== null", element):
-                return False
-            before = d.execute_script(REFUSED)
-            element.click()
-            return bool(d.execute_script(REFUSED) <= before)  # less: it has led to another page
+            clicked = False
+            try:
+                element = d.find_element(By.CSS_SELECTOR, css)
+                moved = "return arguments[0].closest('[data-moved]') !== null"
+                if d.execute_script(moved, element):
+                    return False
+                before = d.execute_script(REFUSED)
+                element.click()
+                clicked = True
+                return bool(d.execute_script(REFUSED) <= before)  # less: it led to another page
+            except WebDriverException as error:
+                if NAVIGATED not in str(error.msg):
+                    raise
+                # This click has led to another page; or an earlier one has, and only now.
+                return clicked
 
         wait = WebDriverWait(self._driver, TIME_LIMIT, 0.05, ignored_exceptions=PASSING)
         await asyncio.to_thread(wait.until, taken)
