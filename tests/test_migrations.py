@@ -33,7 +33,13 @@ LANDED = {
         "5d84bf4412669e74",
     ],
     "ledger": ["1b1662b4a8841ed9", "0c3f26606955c1a9"],
-    "lifecycle": ["2654f076b6effe2f", "efd657451b18686e", "089d6070ac9c1bfa", "559e9d9a11748096"],
+    "lifecycle": [
+        "2654f076b6effe2f",
+        "efd657451b18686e",
+        "089d6070ac9c1bfa",
+        "559e9d9a11748096",
+        "dfe4fff17c8d20dc",
+    ],
     "notify": ["c40f83c640198d14"],
 }
 

@@ -108,7 +108,7 @@ async def effort(hive: "Hive", output: Output, name: str, level: str | None) -> 
 @click.command("lift-limits")
 @hive_command
 async def lift_limits(hive: "Hive", output: Output) -> None:
-    """Have all agents that wait because of a usage limit try again now.
+    """Have agents that wait for the end of a limit try again now.
 
     Use this command when the limit was raised. If the limit still applies, the agents report it
     and wait again.
