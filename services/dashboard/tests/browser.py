@@ -22,7 +22,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-TIME_LIMIT = 20.0
+TIME_LIMIT = 60.0
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
