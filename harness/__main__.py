@@ -27,7 +27,9 @@ from harness.notify import Notifier
 from harness.tools.server import OwnTools
 from harness.tools.todo import TodoList
 from harness.turns import started
+from harness.turns.inbox import Inbox
 from harness.turns.loop import TurnLoop
+from harness.turns.parts import Parts
 from harness.turns.reporter import Reporter
 from harness.working_copies import WorkingCopies
 
@@ -124,20 +126,8 @@ async def _serve(settings: Config, paths: Paths, notifier: Notifier, socket: Soc
     logins = Logins(settings.name, Cgroup.create(paths.cgroups, LOGIN_GROUP))
     reporter = Reporter(hive, store, notifier)
     telemetry = _telemetry(settings, hive)
-    loop = TurnLoop(
-        settings,
-        paths,
-        hive,
-        claude,
-        store,
-        reporter,
-        choices,
-        notes,
-        todo,
-        permissions,
-        logins,
-        telemetry,
-    )
+    parts = Parts(settings, paths, hive, Inbox(hive), claude, choices, store, reporter)
+    loop = TurnLoop(parts, notes, todo, permissions, logins, telemetry)
     # The turns end first: they release their messages through the connection.
     calls = {"turns": loop.run(), "reports": reporter.run()}
     if telemetry:

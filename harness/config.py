@@ -84,7 +84,7 @@ class Paths:
     runtime: Path
     """A directory that only root of the container enters, and that ends with the harness."""
     web: Path
-    """The socket on which the host's dashboard and hivectl read what the agent does."""
+    """The socket on which the host's dashboard and hivectl read the record."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Paths":

@@ -254,8 +254,8 @@ class HiveClient:
 
         Args:
             number: the command.
-            text: what was done.
-            error: why it was not carried out.
+            text: the result of the command.
+            error: the reason why it was not carried out.
             login: the number of the login that was begun.
             address: the address of its page.
 
@@ -277,7 +277,7 @@ class HiveClient:
         return tool in self._tools
 
     async def describe(self) -> JsonObject:
-        """Return what the hive knows of this agent: its model, limits and network.
+        """Return the model, the limits and the network of this agent, as the hive has them.
 
         Raises:
             ConnectionLostError: the connection ended.
@@ -370,7 +370,7 @@ class HiveClient:
         await self._call("cancel_permission", CALL_TIMEOUT, id=number)
 
     async def report(self, report: Report) -> None:
-        """Report what the harness is doing.
+        """Report the state of the harness.
 
         Raises:
             ConnectionLostError: the connection ended.

@@ -161,6 +161,7 @@ class _Login:
         self._group = group
         self._limits = limits
         self._process: Process | None = None
+        self._pipe: asyncio.ReadTransport | None = None
         self._output = b""
         self._task = asyncio.create_task(self._run(program), name=f"login {number}")
         self._task.add_done_callback(self._ended)
@@ -203,36 +204,56 @@ class _Login:
 
     async def _outcome(self, program: Sequence[str]) -> str:
         """Read the output to its end; return why the login has failed, or nothing."""
-        # A session of its own: a signal to its group reaches all that it starts.
-        self._process = await asyncio.create_subprocess_exec(
-            *program, stdin=PIPE, stdout=PIPE, stderr=STDOUT, start_new_session=True
-        )
-        if self._group is not None:
-            self._group.add(self._process.pid)
-        assert self._process.stdout is not None  # noqa: S101 - a pipe, as asked for
-        while chunk := await self._process.stdout.read(4096):
+        output = await self._start(program)
+        while chunk := await output.read(4096):
             self._output = (self._output + chunk)[-MAX_OUTPUT:]
             if not self.address and (found := _ADDRESS.search(self._output)):
                 self.address = found[0][:MAX_ADDRESS].decode("ascii", "replace")
                 self._output = self._output[found.end() :]
                 self.named.set()
+        assert self._process is not None  # noqa: S101 - it was started
         status = await self._process.wait()
         if not self.address:
             return f"The login printed no address: {self._said()}"
         return f"The login failed: {self._said()}" if status else ""
 
+    async def _start(self, program: Sequence[str]) -> asyncio.StreamReader:
+        """Start the login; return its output."""
+        # Not PIPE: only this end can be closed while something else holds the other one.
+        read, write = os.pipe()
+        output = asyncio.StreamReader()
+        try:
+            self._pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(output), os.fdopen(read, "rb", buffering=0)
+            )
+            # A session of its own: a signal to its group reaches all that it starts.
+            self._process = await asyncio.create_subprocess_exec(
+                *program, stdin=PIPE, stdout=write, stderr=STDOUT, start_new_session=True
+            )
+        finally:
+            os.close(write)
+        if self._group is not None:
+            self._group.add(self._process.pid)
+        return output
+
     async def _kill(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
         process = self._process
         if process is None:
             return
+        assert process.stdin is not None  # noqa: S101 - a pipe, as asked for
+        process.stdin.close()
         if self._group is not None:
             self._group.kill()
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.kill):
-                    await process.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.kill):
+                await process.wait()
+                with suppress(OSError):
+                    await process.stdin.wait_closed()
 
     def _said(self) -> str:
         text = self._output.decode(errors="replace").rpartition("prompted >")[2]

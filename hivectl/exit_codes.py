@@ -1,4 +1,4 @@
-"""Exit codes: one table that maps failures to what the shell is told."""
+"""Exit codes: one table that maps failures to exit statuses."""
 
 from enum import IntEnum
 

@@ -167,7 +167,7 @@ def _wait(pids: Iterable[int], seconds: float) -> bool:
         try:
             ended = os.pidfd_open(pid)
         except ProcessLookupError:
-            continue
+            continue  # It has ended already.
         try:
             if not select.select([ended], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 return False

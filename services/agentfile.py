@@ -21,18 +21,15 @@ from pydantic import (
     model_validator,
 )
 
-from services.config import (
-    BudgetLimits,
+from services.config import BudgetLimits, ResourceLimits, Section, sentence
+from services.configvalues import (
     EgressRules,
     ModelName,
     NetworkMode,
-    ResourceLimits,
-    Section,
     SleepAfter,
     StartTimeout,
     TurnTimeout,
     Url,
-    sentence,
 )
 from services.tomllines import line_of, most_dots
 
@@ -293,8 +290,8 @@ class AgentFile(Section):
     """The seconds that the session idles until a context of more than 20,000 tokens is
     compacted."""
     wake_after_deploy: StrictBool = False
-    """Whether the agent begins a turn of its own after a deploy or an update, to hear of the
-    change; otherwise it hears of it in its next turn."""
+    """Whether the agent begins a turn of its own after a deploy, an update or a rebuild, to be told
+    of the change; otherwise it is told in its next turn."""
     resume_after_limit: StrictBool = True
     """Whether the agent goes on by itself when a usage limit of its provider has ended; otherwise
     the operator is asked."""

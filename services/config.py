@@ -9,7 +9,6 @@ docs/operations.md; the file may leave out everything. HYPERHIVE_CONFIG in the e
 another file.
 """
 
-import ipaddress
 import os
 import re
 import reprlib
@@ -19,9 +18,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -31,169 +28,36 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from services import egress
-from services.errors import ConfigError
-from wire.names import (
-    AGENT_NAME,
-    ALL_AGENTS,
-    MODEL_NAME,
-    MODEL_RULE,
-    OPERATOR,
-    is_agent_name,
+from services.configvalues import (
+    UNSHOWN,
+    AgentName,
+    BudgetTokens,
+    CollectorUrl,
+    CredentialName,
+    Dollars,
+    EgressRules,
+    ModelName,
+    Network,
+    NetworkMode,
+    Price,
+    Recipient,
+    ShortLine,
+    Size,
+    SleepAfter,
+    StartTimeout,
+    TransferSize,
+    Tree,
+    TurnTimeout,
+    UpstreamUrl,
+    Url,
+    WebhookUrl,
+    Weight,
 )
+from services.errors import ConfigError
+from wire.names import ALL_AGENTS
 
 PATH: Final = Path("/etc/hyperhive/hyperhive.toml")
 ENVIRONMENT: Final = "HYPERHIVE_CONFIG"
-
-
-_PLAIN: Final = re.compile(r"[A-Za-z0-9._+-]+")
-_KEY: Final = re.compile(r"[\w*-]{1,64}", re.ASCII)
-NETWORK_WORDS: Final = ("any", "localhost", "link-local", "multicast")
-
-
-def _network(value: str) -> str:
-    """Return `value` if systemd understands it; systemd leaves any other out of the filter."""
-    if value not in NETWORK_WORDS:
-        try:
-            ipaddress.ip_network(value, strict=False)
-        except ValueError as error:
-            words = ", ".join(NETWORK_WORDS)
-            raise ValueError(
-                f"it must be an address, a network such as 10.0.0.0/8, or one of: {words}"
-            ) from error
-    return value
-
-
-def _tree(value: str) -> str:
-    """Return `value` if it is a path that nspawn and systemd take without escapes."""
-    parts = value.split("/")[1:]
-    if value != "/" and not (
-        value.startswith("/") and all(_PLAIN.fullmatch(p) and p not in (".", "..") for p in parts)
-    ):
-        raise ValueError(
-            "it must be / for the host, or an absolute path of A-Z a-z 0-9 . _ + - only"
-        )
-    return value
-
-
-def _model_name(value: str) -> str:
-    """Return `value` if it is a valid name of a model."""
-    if not MODEL_NAME.fullmatch(value):
-        raise ValueError(f"it must be the name of a model: {MODEL_RULE}")
-    return value
-
-
-def _url(value: str) -> str:
-    """Return `value` if it is an http or https address."""
-    try:
-        parts = urlsplit(value)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits or not value.isprintable():
-        raise ValueError("it must be a URL such as http://127.0.0.1:7100")
-    return value
-
-
-def _short_line(value: str) -> str:
-    """Return `value` if it is one short line of text."""
-    if not 1 <= len(value) <= 64 or not value.isprintable() or not value.strip():
-        raise ValueError("it must be 1 to 64 characters on one line")
-    return value.strip()
-
-
-def _agent(value: str) -> str:
-    """Return `value` if it is a valid agent name."""
-    if not is_agent_name(value):
-        raise ValueError(
-            "it must be the name of an agent: 1 to 9 of a-z, 0-9 and -, first a letter"
-        )
-    return value
-
-
-def _recipient(value: str) -> str:
-    """Return `value` if it is a valid recipient of messages."""
-    if value not in (OPERATOR, ALL_AGENTS) and not AGENT_NAME.fullmatch(value):
-        raise ValueError("it must be the name of an agent, manager, operator, or * for everybody")
-    return value
-
-
-_CREDENTIAL: Final = re.compile(rf"default|scripted|agent:{AGENT_NAME.pattern}")
-
-
-def _credential(value: str) -> str:
-    """Return `value` if it is the name of a credential of the gateway."""
-    if not _CREDENTIAL.fullmatch(value):
-        raise ValueError("it must be the name of a credential: default, or agent:NAME")
-    return value
-
-
-_SIZES: Final = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
-def _size(value: object) -> object:
-    """Return a text such as 512M as bytes; leave any other type to the next check."""
-    if not isinstance(value, str):
-        return value
-    number, unit = value[:-1], _SIZES.get(value[-1:].upper())
-    if unit is None or not number.isdecimal():
-        raise ValueError("it must be a number of bytes, or a string such as 512M or 4G")
-    return int(number) * unit
-
-
-Network = Annotated[str, AfterValidator(_network)]
-"""An address, a network with its prefix length, or one of systemd's words for networks."""
-
-Tree = Annotated[str, AfterValidator(_tree)]
-"""The absolute path of a directory that has a /usr."""
-
-Url = Annotated[str, AfterValidator(_url)]
-"""An http or https address with a host."""
-
-ModelName = Annotated[str, AfterValidator(_model_name)]
-"""The name of a model."""
-
-NetworkMode = Literal["gateway", "host", "none"]
-"""The network of a container."""
-
-EgressRules = Annotated[
-    tuple[Annotated[str, AfterValidator(egress.check)], ...], Field(max_length=egress.MAX_RULES)
-]
-"""A list of egress rules (`services.egress`), each in its usual form."""
-
-
-_UNSHOWN: Final = "unshown"
-"""The type of an error whose input must not be shown, because errors end in the journal."""
-
-
-def _bare_url(remedy: str) -> AfterValidator:
-    """Return a check for an http or https address without a user, a query or a fragment.
-
-    Args:
-        remedy: the end of the sentence for others: an example, and the place of the secret.
-    """
-
-    def check(value: str) -> str:
-        try:
-            parts = urlsplit(_url(value))
-            if parts.username is None and not parts.query and not parts.fragment:
-                return value
-        except ValueError:
-            pass
-        raise PydanticCustomError(_UNSHOWN, "It must be a URL such as {remedy}", {"remedy": remedy})
-
-    return AfterValidator(check)
-
-
-Upstream = Annotated[
-    str,
-    _bare_url(
-        "https://api.anthropic.com, without a user, a password and a query. Store a credential "
-        "with `hivectl credentials set`"
-    ),
-    AfterValidator(lambda url: url.rstrip("/")),
-]
-"""The address of a Messages API, without /v1."""
 
 
 class Section(BaseModel):
@@ -209,7 +73,7 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 class SendLimits(Section):
     """The limits of one agent; a key that is not set has the value that `[broker]` sets."""
 
-    may_send_to: tuple[Annotated[str, AfterValidator(_recipient)], ...] = (ALL_AGENTS,)
+    may_send_to: tuple[Recipient, ...] = (ALL_AGENTS,)
     """The recipients to which this agent may send messages and questions: names of agents,
     `manager` or `operator`; `*` allows all of them."""
     messages_per_hour: int | None = Field(default=None, ge=1)
@@ -234,7 +98,7 @@ class BrokerConfig(Section):
     """The messages that each service of the hive may send in an hour."""
     max_redeliveries: int = Field(default=5, ge=0, le=1000)
     """The redeliveries of a message after which it is a dead letter."""
-    agents: dict[Annotated[str, AfterValidator(_agent)], SendLimits] = Field(default_factory=dict)
+    agents: dict[AgentName, SendLimits] = Field(default_factory=dict)
     """A section `[broker.agents.NAME]` for each agent that has limits of its own."""
     loop_messages: int = Field(default=120, ge=0, le=100_000)
     """The messages, questions and answers between the same two agents within `loop_minutes`,
@@ -257,12 +121,6 @@ class BrokerConfig(Section):
     their share of it may still send to it."""
     keep_days: int = Field(default=30, ge=1, le=36500)
     """The days after which completed messages, questions and reminders are deleted."""
-
-
-Size = Annotated[int, BeforeValidator(_size), Field(ge=16 * 2**20, le=2**60)]
-"""Bytes, or a text such as 512M or 4G."""
-TransferSize = Annotated[int, BeforeValidator(_size), Field(ge=2**20, le=2**60)]
-Weight = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class ResourceLimits(Section):
@@ -292,13 +150,6 @@ DEFAULT_LIMITS: Final = ResourceLimits(memory_max=4 * 2**30, tasks_max=4096, dis
 what all share: the host's default for tasks is 32768 for everything in it."""
 
 
-Dollars = Annotated[float, Field(gt=0, le=10_000_000, allow_inf_nan=False)]
-"""A limit in dollars."""
-
-BudgetTokens = Annotated[int, Field(ge=1, le=10**15)]
-"""A limit in tokens."""
-
-
 class BudgetLimits(Section):
     """The limits of what may be spent; a limit that is not set does not exist."""
 
@@ -314,17 +165,6 @@ class BudgetLimits(Section):
     """The most tokens in a week."""
     total_tokens: BudgetTokens | None = None
     """The most tokens in all."""
-
-
-SleepAfter = Annotated[int, Field(ge=0, le=2592000)]
-"""Idle seconds after which an agent is put to sleep; 0: never."""
-
-
-TurnTimeout = Annotated[int, Field(ge=10, le=86400)]
-"""Seconds after which a turn is cut off."""
-
-StartTimeout = Annotated[int, Field(ge=10, le=600)]
-"""Seconds that Claude Code has to start."""
 
 
 class AgentSettings(Section):
@@ -350,9 +190,7 @@ class LifecycleConfig(Section):
 
     resources: ResourceLimits = DEFAULT_LIMITS
     """The limits of each container."""
-    agents: dict[Annotated[str, AfterValidator(_agent)], AgentSettings] = Field(
-        default_factory=dict
-    )
+    agents: dict[AgentName, AgentSettings] = Field(default_factory=dict)
     """A section `[lifecycle.agents.NAME]` for each agent that has settings of its own."""
     sleep_after: SleepAfter = 0
     """The idle seconds after which an agent is put to sleep: its container stops until a message,
@@ -434,7 +272,7 @@ Auth = Literal["auto", "key", "bearer"]
 class GatewayAgent(Section):
     """The gateway of one agent; a key that is not set has the value that `[gateway]` sets."""
 
-    upstream: Upstream | None = None
+    upstream: UpstreamUrl | None = None
     """The address of the Messages API for this agent."""
     auth: Auth | None = None
     """How this agent's credential goes to the upstream."""
@@ -446,7 +284,7 @@ class GatewayAgent(Section):
 class GatewayConfig(Section):
     """The way of the agents to the model, and to the names that they may reach."""
 
-    upstream: Upstream = "https://api.anthropic.com"
+    upstream: UpstreamUrl = "https://api.anthropic.com"
     """The address of the Messages API, or of a service that is compatible with it."""
     auth: Auth = "auto"
     """How a credential goes to the upstream: `key` as x-api-key, `bearer` as a bearer token, `auto`
@@ -467,7 +305,7 @@ class GatewayConfig(Section):
     addition to those of its agent.toml: `github.com`, `*.pythonhosted.org`, `crates.io:443`,
     `10.1.2.3:8080`, or `*` for all names. A rule without a port is for the ports 80 and 443. By
     default these are registries of packages."""
-    agents: dict[Annotated[str, AfterValidator(_agent)], GatewayAgent] = Field(default_factory=dict)
+    agents: dict[AgentName, GatewayAgent] = Field(default_factory=dict)
     """A section `[gateway.agents.NAME]` for each agent that has settings of its own."""
     max_body: Size = 32 * 2**20
     """The longest request to the model: bytes, at least 16 MiB, or a string such as `32M`."""
@@ -525,9 +363,9 @@ class DashboardConfig(Section):
 class OperatorConfig(Section):
     """The operator, the person who runs the hive; agents are told."""
 
-    name: Annotated[str, AfterValidator(_short_line)] | None = None
+    name: ShortLine | None = None
     """The name by which agents call the operator."""
-    pronouns: Annotated[str, AfterValidator(_short_line)] | None = None
+    pronouns: ShortLine | None = None
     """The operator's pronouns, such as she/her; without them agents write they/them."""
 
 
@@ -551,20 +389,6 @@ class HarnessConfig(Section):
     """The environment variables of Claude Code."""
 
 
-def _hook(value: str) -> str:
-    """Return `value` if it is an http or https address without a password."""
-    try:
-        if urlsplit(_url(value)).username is None:
-            return value
-    except ValueError:
-        pass
-    raise PydanticCustomError(
-        _UNSHOWN,
-        "It must be a URL such as https://ntfy.sh/TOPIC, without a user and a password. Put a "
-        "token into the file /etc/hyperhive/credentials/notify/NAME, with the webhook's name",
-    )
-
-
 Event = Literal["approval", "question", "crash", "deploy-failed", "budget", "egress", "notice"]
 """The events that a webhook can be told of."""
 
@@ -577,7 +401,7 @@ class Webhook(Section):
     /etc/hyperhive/credentials/notify/NAME is sent to the webhook."""
     type: Literal["ntfy", "json"]
     """The kind of the webhook; required."""
-    url: Annotated[str, AfterValidator(_hook)]
+    url: WebhookUrl
     """The address to which posts go, without user and password; required. The last part of an
     ntfy address is the topic."""
     events: tuple[Event, ...] = get_args(Event)
@@ -590,7 +414,7 @@ class Webhook(Section):
     def _topic(self) -> Self:
         if self.type == "ntfy" and not urlsplit(self.url).path.strip("/"):
             raise PydanticCustomError(
-                _UNSHOWN, "The url of type ntfy must end with a topic: https://ntfy.sh/TOPIC"
+                UNSHOWN, "The url of type ntfy must end with a topic: https://ntfy.sh/TOPIC"
             )
         return self
 
@@ -625,18 +449,12 @@ class Budgets(Section):
     agent: BudgetLimits = BudgetLimits()
     """The limits of each agent, as far as its agent.toml and `[ledger.budgets.agents.NAME]` set
     none."""
-    agents: dict[Annotated[str, AfterValidator(_agent)], BudgetLimits] = Field(default_factory=dict)
+    agents: dict[AgentName, BudgetLimits] = Field(default_factory=dict)
     """A section `[ledger.budgets.agents.NAME]` for each agent that has limits of its own, which
     come before those of its agent.toml."""
-    credentials: dict[Annotated[str, AfterValidator(_credential)], BudgetLimits] = Field(
-        default_factory=dict
-    )
+    credentials: dict[CredentialName, BudgetLimits] = Field(default_factory=dict)
     """A section `[ledger.budgets.credentials.NAME]` for each credential that has limits: `default`
     or `"agent:NAME"`."""
-
-
-Price = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
-"""Dollars for a million tokens."""
 
 
 class ModelPrice(Section):
@@ -676,20 +494,10 @@ class LedgerConfig(Section):
     agent can fill the disk."""
 
 
-Collector = Annotated[
-    str,
-    _bare_url(
-        "https://collector.example.org:4318, without a user, a password and a query. Put a token "
-        "into the file /etc/hyperhive/credentials/telemetry/authorization"
-    ),
-]
-"""The address of an OpenTelemetry collector."""
-
-
 class TelemetryConfig(Section):
     """The export of traces to an OpenTelemetry collector."""
 
-    endpoint: Collector | None = None
+    endpoint: CollectorUrl | None = None
     """The address of the collector that takes OTLP over HTTP, to which `/v1/traces` is appended.
     Without it no traces are made. Each file in /etc/hyperhive/credentials/telemetry is a header of
     the requests: its name and its value."""
@@ -742,6 +550,8 @@ class Config(Section):
             raise ConfigError(f"{file}: {sentence(cls, error)}") from error
 
 
+_KEY: Final = re.compile(r"[\w*-]{1,64}", re.ASCII)
+
 _TOML: Final = {"a valid tuple": "a list", "a valid dictionary": "a table"}
 """The words of TOML for those in pydantic's messages."""
 
@@ -757,7 +567,7 @@ def sentence(model: type[BaseModel], error: ValidationError) -> str:
     message = message[0].lower() + message[1:]
     for python, toml in _TOML.items():
         message = message.replace(python, toml)
-    if first["type"] == _UNSHOWN:
+    if first["type"] == UNSHOWN:
         return f"{key} is not valid: {message}."
     return f"{key} = {reprlib.repr(first['input'])} is not valid: {message}."
 

@@ -20,14 +20,17 @@ def token(file: Path, source: str) -> str | None:
         source: the path from which systemd has taken it, for the sentence of an error.
 
     Raises:
-        ConfigError: it is not one line of printable ASCII characters without spaces.
+        ConfigError: the file cannot be read, or is not one line of printable ASCII characters
+            without spaces.
     """
     try:
         found = file.read_text().strip()
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError):
+    except UnicodeDecodeError:
         found = ""
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
     if not found.isascii() or not found.isprintable() or " " in found or not found:
         raise ConfigError(
             f"{source} is not a valid token: write one line of printable ASCII characters without "

@@ -38,6 +38,7 @@ LANDED = {
         "efd657451b18686e",
         "089d6070ac9c1bfa",
         "559e9d9a11748096",
+        "dfe4fff17c8d20dc",
         "2e0cdcd39d48e484",
     ],
     "notify": ["c40f83c640198d14"],

@@ -142,13 +142,18 @@ def test_settings_and_port_reach_what_they_are_for(tmp_path: Path) -> None:
     settings = (
         '{ services.hyperhive = { enable = true; operators = [ "ann" ];'
         ' dashboard.port = 8080; apiKeyFile = "/run/keys/a";'
-        ' notify.tokenFiles.phone = "/run/keys/b"; }; }'
+        ' notify.tokenFiles.phone = "/run/keys/b";'
+        ' telemetry.headerFiles.authorization = "/run/keys/c"; }; }'
     )
     config = evaluate(tmp_path, settings)["config"]
     assert config["systemd"]["sockets"]["hive-dashboard"]["listenStreams"] == ["", "127.0.0.1:8080"]
     assert config["users"]["groups"]["hive"]["members"] == ["ann"]
-    notify = config["systemd"]["services"]["hive-notify"]["serviceConfig"]
-    assert notify["LoadCredential"] == ["notify_phone:/run/keys/b"]
+    services = config["systemd"]["services"]
+    given = {name: services[name]["serviceConfig"] for name in ("hive-notify", "hive-telemetry")}
+    assert given == {
+        "hive-notify": {"LoadCredential": ["notify_phone:/run/keys/b"]},
+        "hive-telemetry": {"LoadCredential": ["telemetry_authorization:/run/keys/c"]},
+    }
     assert any("/run/keys/a" in rule for rule in config["systemd"]["tmpfiles"]["rules"])
     assert all(one["assertion"] for one in config["assertions"])
 

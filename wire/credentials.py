@@ -8,7 +8,7 @@ GATEWAY_DIRECTORY = "/etc/hyperhive/credentials/gateway"
 
 
 def remedy(name: str, credential: str) -> str:
-    """Return what gives an agent valid credentials, in words for the operator.
+    """Return the remedy for missing or refused credentials, for the operator.
 
     Args:
         name: the agent.

@@ -1,4 +1,4 @@
-"""The words with which an agent is steered, in hivectl, on its page and on the bus."""
+"""The commands and values that steer an agent, in hivectl, on its page and on the bus."""
 
 from typing import Final, NamedTuple
 

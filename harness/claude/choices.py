@@ -73,7 +73,7 @@ class Choices:
             ChoiceError: there is no such level, or it cannot be saved.
         """
         if level and level not in EFFORTS:
-            raise ChoiceError(f"{level!r} is not an effort: use {', '.join(EFFORTS)}.")
+            raise ChoiceError(f"{level!r} is not an effort: use {', '.join(EFFORTS)} or default.")
         _write(self._effort, level)
 
 

@@ -19,7 +19,7 @@ class Failure(StrEnum):
     START = "start"
     """Claude Code does not start."""
     TIME = "time"
-    """The turn was over its time limit and was cut off."""
+    """The turn exceeded its time limit and was cut off."""
     TOO_LONG = "too-long"
     """The prompt does not fit into the model's context."""
     CLAUDE = "claude"
@@ -43,6 +43,9 @@ _KINDS: Final = {
 """Claude Code's names for errors of the model's API."""
 
 _OVERLOADED: Final = 529
+
+OTHER_MODEL: Final = "`hivectl model` chooses another one."
+"""The remedy when the API does not know the model."""
 
 _TOO_LONG: Final = ("prompt is too long", "prompt_too_long")
 
@@ -82,6 +85,8 @@ def of_result(result: "ResultMessage", error: str | None, until: float) -> TurnE
         return TurnError(reason, Failure.LOGIN)
     if until or status in (429, _OVERLOADED):
         return TurnError(reason, Failure.LIMIT, until=until)
+    if error == "model_not_found":
+        reason = f"{reason} {OTHER_MODEL}"
     if status in (404, 408) or status >= 500:
         return TurnError(reason, Failure.OUTAGE)
     return TurnError(reason, _KINDS.get(error or "", Failure.REFUSED))

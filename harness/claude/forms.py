@@ -110,7 +110,7 @@ def of_elicitation(request: JsonObject) -> Form:
     """
     server = str(request.get("mcp_server_name", ""))[:64]
     if request.get("mode", "form") != "form":
-        raise FormError(f"the server {server} wants an address opened, and nobody opens addresses")
+        raise FormError(f"the server {server} wants an address opened, which the hive does not do")
     schema = request.get("requested_schema")
     properties = schema.get("properties") if isinstance(schema, dict) else None
     if not isinstance(schema, dict) or not isinstance(properties, dict) or not properties:
@@ -146,15 +146,17 @@ def _field(name: str, schema: Json, head: str, *, optional: bool) -> Field:
         items = schema.get("items")
         names = _enumerated(name, items if isinstance(items, dict) else {})
         if not names:
-            raise FormError(f"the field {name!r} is a list of anything")
+            raise FormError(f"the field {name!r} is a list without an enumeration of its items")
         choices, multi, value = tuple(names), True, _several(names, schema)
     elif kind == "string" and (names := _enumerated(name, schema)):
         choices, value = tuple(names), _one(names)
     elif kind in _TYPES:
         value = _text(schema) if kind == "string" else _number(schema, whole=kind == "integer")
-        lines.append(f"    Answer with {_TYPES[kind]}{_bounds(schema)}.")
+        form = f" ({schema['format']})" if isinstance(schema.get("format"), str) else ""
+        bounds = f", {bounds}" if (bounds := _bounds(schema)) else ""
+        lines.append(f"    Answer with {_TYPES[kind]}{form}{bounds}.")
     else:
-        raise FormError(f"the field {name!r} is of the type {str(kind)[:40]!r}")
+        raise FormError(f"the field {name!r} has the type {str(kind)[:40]!r}")
     if "default" in schema:
         lines.append(f"    The server proposes: {encodable(str(schema['default']))[:MAX_CHOICE]}")
     return Field(name, "\n".join(lines), choices, multi, value, optional)
@@ -188,7 +190,9 @@ def _choices(what: str, labels: Sequence[str]) -> tuple[str, ...]:
     if len(set(choices)) < len(choices) or {DECLINE, LEAVE_OUT} & set(choices):
         raise FormError(f"two of the choices of {what!r} are the same")
     if not all(choice and choice.isprintable() and len(choice) <= MAX_CHOICE for choice in choices):
-        raise FormError(f"{what!r} has a choice that is not one line of 1 to {MAX_CHOICE}")
+        raise FormError(
+            f"{what!r} has a choice that is not one line of 1 to {MAX_CHOICE} characters"
+        )
     return choices
 
 
@@ -216,7 +220,7 @@ def _several(names: Mapping[str, Json], schema: JsonObject) -> Callable[[list[st
         if unknown:
             raise ValueError(f"{unknown[0]!r} is not one of the choices")
         if not least <= len(answer) <= most:
-            raise ValueError(f"{least} to {most} of the choices are wanted")
+            raise ValueError(f"it has {len(answer)} of the choices; choose {least} to {most}")
         return [names[name] for name in answer]
 
     return value
@@ -228,7 +232,7 @@ def _text(schema: JsonObject) -> Callable[[list[str]], Json]:
     def value(answer: list[str]) -> Json:
         text = "\n".join(answer)
         if not least <= len(text) <= most:
-            raise ValueError(f"the text has {len(text)} characters")
+            raise ValueError(f"the text has {len(text)} characters; use {_bounds(schema)}")
         return text
 
     return value
@@ -246,22 +250,22 @@ def _number(schema: JsonObject, *, whole: bool) -> Callable[[list[str]], Json]:
                 f"{text!r} is not {_TYPES['integer' if whole else 'number']}"
             ) from None
         if not math.isfinite(number) or not least <= number <= most:
-            raise ValueError(f"{text} is out of bounds")
+            bounds = _bounds(schema) or "a finite number"
+            raise ValueError(f"{text} is out of bounds; use {bounds}")
         return number
 
     return value
 
 
 def _bounds(schema: JsonObject) -> str:
-    parts = [
-        f"{words} {schema[key]}"
+    """Return the bounds of a value in words; empty if it has none."""
+    return " and ".join(
+        words.format(schema[key])
         for key, words in (
-            ("minimum", "at least"),
-            ("maximum", "at most"),
-            ("minLength", "of at least"),
-            ("maxLength", "of at most"),
+            ("minimum", "at least {}"),
+            ("maximum", "at most {}"),
+            ("minLength", "at least {} characters"),
+            ("maxLength", "at most {} characters"),
         )
         if isinstance(schema.get(key), int | float)
-    ]
-    form = schema.get("format")
-    return f", {' and '.join(parts)}" * bool(parts) + f" ({form})" * isinstance(form, str)
+    )

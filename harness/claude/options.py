@@ -44,7 +44,7 @@ def factory(
         choices: the operator's choices of model and effort.
         stderr: called with each line that Claude Code writes to standard error.
         own_tools: the tools of the harness itself.
-        permissions: decides about what no rule allows; None: it is denied.
+        permissions: decides about calls that no rule allows; None: they are denied.
     """
     settings = settings_of(config)
     files = StartFiles(paths.runtime)
@@ -104,7 +104,7 @@ def _rules(name: str, config: Config) -> list[str]:
 
 
 def asks(config: Config) -> bool:
-    """Return whether the operator is asked about calls. Otherwise what is not allowed is denied."""
+    """Return whether the operator is asked about calls; if not, calls without a rule are denied."""
     questions = any(names_tool(rule, QUESTIONS) for rule in config.allowed_tools)
     return config.permissions == "ask" or bool(config.ask_tools) or questions
 

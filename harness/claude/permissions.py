@@ -1,7 +1,7 @@
-"""Tool calls that wait for the operator, and what the operator has decided.
+"""Tool calls that wait for the operator, and the operator's decisions.
 
 A question is durable: it stays open while the harness, the container or the broker are restarted.
-The call itself is gone then. Its answer comes as a message, and the very same call passes once.
+The call itself is lost then. The answer comes as a message, and allows an identical call once.
 The decisions for a session are kept in memory alone: the agent could write any file.
 """
 
@@ -136,8 +136,8 @@ class Permissions:
     def late(self, message: Message) -> Message:
         """Return the message for the prompt; an answer for which no call waits is remembered.
 
-        The very same call passes, or is denied, once. A message that was delivered before does not
-        do that: the call may have run.
+        An identical call is allowed, or denied, once. A message that was delivered before has no
+        such effect, because the call may have run.
         """
         answer = answer_of(message)
         if answer is None:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 VERB: Final = "rebuild"
 
 MARK: Final = "hyperhive-rebuilt"
-"""The file in the agent's directory that keeps which rebuild was repaired after."""
+"""The file in the agent's directory with the time of the last rebuild that was handled."""
 
 LOGIN: Final = ".credentials.json"
 SESSIONS: Final = "projects"

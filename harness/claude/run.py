@@ -34,7 +34,7 @@ class Outcome:
 
 @dataclass
 class Run:
-    """The prompts that were sent, and what is known of their answers.
+    """The prompts that were sent, and the state of their answers.
 
     Attributes:
         is_turn: Whether this is a turn, which takes further prompts; else it is a compaction.

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CANCEL_TIMEOUT: Final = 0.8
+CANCEL_TIMEOUT: Final = float(os.environ.get("HIVE_CANCEL_TIMEOUT", "0.8"))
 """Seconds that Claude Code has to end a turn that the operator cancels. It needs 20 ms; then it is
-killed.
+killed. Tests set another value where a busy machine must not have it killed.
 """
 
 _NO_SESSION: Final = "No conversation found"
@@ -43,8 +44,8 @@ class ClaudeSession:
         start_timeout: seconds that Claude Code has to start.
 
     Attributes:
-        unread: The prompts that the model has not read, however their turns ended; whoever runs a
-            turn empties it first.
+        unread: The prompts that the model has not read, however their turns ended. The caller of
+            `turn` empties it first.
         runs: How many turns and compactions have begun.
     """
 

@@ -1,4 +1,4 @@
-"""The file .claude.json, in which Claude Code keeps what it knows of its user.
+"""The file .claude.json, in which Claude Code keeps its settings and the state of its user.
 
 Claude Code does not start with a broken file, and a full disk or a killed process breaks it. The
 file lies in the directory that survives the container, like the login.
@@ -61,7 +61,7 @@ class UserFile:
             newest = max(found, key=lambda path: path.name)
             shutil.copyfile(newest, self._file)
             how = f"it was put back from its backup {newest.name}"
-        note = f"{self._file} was broken: {how}. The broken file is {aside}."
+        note = f"{self._file} was broken: {how}. The broken file is kept as {aside}."
         log.warning("%s", note)
         return note
 

@@ -1,1 +1,1 @@
-"""The record of what the agent does: events, turns, the state, and the server that shows them."""
+"""The record of the agent's work: events, turns, the state, and the server that shows them."""

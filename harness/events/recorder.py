@@ -1,6 +1,6 @@
-"""The turns that are over, told to the hive's ledger: costs are known there without the container.
+"""The sender of ended turns to the hive's ledger, which knows the costs without the container.
 
-A turn is told until the hive has it, also after a restart of either. Telling it twice is harmless.
+A turn is sent until the ledger has it, also after a restart of either. A repetition is harmless.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 TOOL: Final = "record_turn"
 MAX_TRIES: Final = 5
-"""Refusals after which a turn is not told any more."""
+"""Refusals after which a turn is not sent any more."""
 
 MAX_ERROR: Final = 500
 MAX_TOOLS: Final = 64
@@ -71,7 +71,7 @@ class Recorder:
             # The hive does not say when the ledger is back, or when its hourly limit has ended.
             await asyncio.sleep(delay)
             return
-        # A turn that ended without a connection is told with the next one.
+        # A turn that ended without a connection is sent on the next one.
         tasks = {
             asyncio.create_task(ended.wait(), name="ended"),
             asyncio.create_task(self._hive.connected(self._hive.generation), name="connected"),

@@ -1,7 +1,7 @@
-"""The server of what the agent does, for the host's dashboard and hivectl: HTTP on a unix socket.
+"""The server of the record, for the host's dashboard and hivectl: HTTP on a unix socket.
 
-It only shows. It keeps no events for its clients: each stream reads from the record when its client
-has taken what came before, so a slow client costs nothing but its connection.
+It is read-only. It keeps no events for its clients: each stream reads the next events from the
+record when its client has taken the ones before, so a slow client costs only its connection.
 """
 
 import asyncio

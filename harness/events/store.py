@@ -1,4 +1,4 @@
-"""The record of what the agent does: events, turns, the state. The agent's page shows it."""
+"""The record of the agent's work: events, turns, the state. The agent's page shows it."""
 
 import asyncio
 import logging
@@ -76,6 +76,9 @@ class EventStore:
         self._watchers: set[asyncio.Event] = set()
         self._noted = ""
         self._session: JsonObject = {}
+        self._woken = False
+        self._thinking: JsonObject | None = None
+        """The state of a turn whose `wake` is still to come: Claude Code starts meanwhile."""
         self.turn: int | None = None
         self.last_turn: int | None = None
         self.ended = asyncio.Event()
@@ -87,7 +90,13 @@ class EventStore:
 
     def event(self, kind: str, **data: Json) -> int:
         """Add an event of the current turn; return its sequence number."""
+        self._woken = self._woken or kind == "wake"
+        thinking = self._thinking if kind in ("wake", "state", "turn-end") else None
+        if thinking and kind != "wake":
+            self._add_thinking(thinking)
         number = self.events.add(self.turn, kind, data)
+        if thinking and kind == "wake":
+            self._add_thinking(thinking)
         if kind in ENDS_PARTIAL:
             self._partial = None
         self._changed()
@@ -128,7 +137,15 @@ class EventStore:
             status = replace(status, since=time.time())
         old, self.status = self.status, status
         if (old.state, old.reason, old.until) != (status.state, status.reason, status.until):
-            self.event("state", state=status.state, reason=status.reason, until=status.until)
+            data: JsonObject = {
+                "state": status.state,
+                "reason": status.reason,
+                "until": status.until,
+            }
+            if status.state == "thinking" and self.turn is not None and not self._woken:
+                self._thinking = data
+            else:
+                self.event("state", **data)
         self._changed()
 
     def partial(self, kind: str, text: str) -> None:
@@ -149,7 +166,7 @@ class EventStore:
         """Add a turn that these messages start; return its number."""
         self._causes, self._started = tuple(causes), time.time()
         self.events.recover()
-        self.turn = self.turns.begin(causes)
+        self.turn, self._woken = self.turns.begin(causes), False
         self._note_trouble()
         return self.turn
 
@@ -197,6 +214,10 @@ class EventStore:
             "stored": not (self.events.trouble or self.turns.trouble),
         }
 
+    def _add_thinking(self, data: JsonObject) -> None:
+        self._thinking = None
+        self.events.add(self.turn, "state", data)
+
     def _changed(self) -> None:
         for watcher in self._watchers:
             watcher.set()
@@ -205,7 +226,8 @@ class EventStore:
         """Tell once that a file cannot be used."""
         trouble = "; ".join(filter(None, (self.events.trouble, self.turns.trouble)))
         if trouble and trouble != self._noted:
-            self.note(f"{trouble}; it is kept in memory and ends with the harness", "error")
+            text = f"{trouble}. The record is in memory, and is lost when the harness ends."
+            self.note(text, "error")
         elif self._noted and not trouble:
-            self.note("the record is in its files again")
+            self.note("The record is in its files again.")
         self._noted = trouble

@@ -175,7 +175,7 @@ class Turns:
         )
 
     def count_open(self, number: int, threads: int, reminders: int) -> None:
-        """Add what is open after a turn."""
+        """Add the numbers of open threads and reminders after a turn."""
         self._database.write(
             "UPDATE turns SET open_threads = ?, open_reminders = ? WHERE id = ?",
             (threads, reminders, number),

@@ -16,11 +16,13 @@ _VERBS: Final = {
     "restart": "was restarted",
     "deploy": "was restarted with a new configuration",
     "update": "was restarted with new software",
-    "rebuild": "was made anew",
+    "rebuild": "was repaired and restarted",
     "crash": "was started again after it had crashed",
     "wake": "was started again after it had been put to sleep",
     "boot": "was started with the machine",
 }
+
+_CALLERS: Final = {"operator": "the operator", "manager": "the manager", "system": "the hive"}
 
 
 def started(start: Started, *, continues: bool) -> str:
@@ -31,10 +33,10 @@ def started(start: Started, *, continues: bool) -> str:
         continues: whether the session from before is continued.
     """
     verb = _VERBS.get(start.verb, "was started")
-    by = f" by {_name(start.by)}" if start.by else ""
+    by = f" by {_CALLERS.get(start.by) or _name(start.by)}" if start.by else ""
     session = "and this session continues" if continues else "and this is a new session"
     text = (
-        f"Your container {verb}{by} since your last turn: processes from before have ended,"
+        f"Your container {verb}{by} since your last turn: earlier processes have ended,"
         f" {session}. {_NOTES}"
     )
     if start.changes:
@@ -68,9 +70,9 @@ def cut_off(limit: float) -> str:
     """
     return (
         f"Your last turn was cut off because it took more than {limit:g} s, and the programs that"
-        " it had started were ended. It was about the message below, which you have read: do not"
-        " begin from the start. See what is done, and go on from there in smaller steps; or give"
-        " up, and tell the sender why."
+        " it had started were ended. Its messages are delivered to you again: do not start from the"
+        " beginning. Check which part of the work is done, and continue from there in smaller"
+        " steps. Or give up, and tell the sender why."
     )
 
 

@@ -1,4 +1,4 @@
-"""A file of the agent that the harness reads: whatever the agent has put there, nothing hangs."""
+"""Reading a file of the agent; a pipe or a link in its place does not block the harness."""
 
 import logging
 import os

@@ -90,7 +90,7 @@ def urgent_prompt(messages: Sequence[Message], state: Path, mark: str | None = N
     mark = mark or secrets.token_hex(4)
     many = f"{len(messages)} urgent messages" if len(messages) > 1 else "an urgent message"
     if any(message.interrupt for message in messages):
-        many += ", and what you were doing was interrupted for it"
+        many += ", and your tool call was interrupted for it"
     parts = [
         _head(f"While you work, you have {many}.", mark),
         *(_frame(message, mark, state) for message in messages),
@@ -114,7 +114,7 @@ def _notes(messages: Sequence[Message], retried: bool) -> list[str]:
     notes = []
     if retried:
         notes.append(
-            "You started on this before, and that turn was aborted because the model could not be "
+            "An earlier turn with these messages was aborted because the model could not be "
             "reached. Part of the work may already be done: check before you do it again."
         )
     if any(message.redeliveries for message in messages):

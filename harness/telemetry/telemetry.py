@@ -48,7 +48,7 @@ class Telemetry:
         self._entered = asyncio.Event()
 
     def begin(self, number: int, messages: Sequence[Message]) -> TurnSpans:
-        """Begin the spans of a turn; what the agent sends from now on belongs to it."""
+        """Begin the spans of a turn; messages that the agent sends from now on belong to it."""
         spans = TurnSpans(number, messages, self._model, self._send)
         self._enter(spans.turn.traceparent)
         return spans
@@ -118,11 +118,10 @@ class Telemetry:
         with suppress(ConnectionLostError, ToolError, TimeoutError):
             async with asyncio.timeout(FLUSH_SECONDS):
                 if self._call is not None:
-                    # The hive may have the batch already, and only its answer is missing.
                     with suppress(ConnectionLostError, ToolError):
-                        await self._answer(self._call)
+                        await self._hand_over()
                 while self._next_batch():
-                    await self._answer(self._hand_over())
+                    await self._hand_over()
 
     def _next_batch(self) -> bool:
         """Take the next spans, unless a batch is still to be delivered; False if there are none."""
@@ -135,7 +134,7 @@ class Telemetry:
         for _ in range(MAX_TRIES):
             generation = await self._hive.connected()
             try:
-                await self._answer(self._hand_over())
+                await self._hand_over()
             except ConnectionLostError:
                 await self._hive.connected(generation)
             except ToolError as exc:
@@ -149,16 +148,18 @@ class Telemetry:
         log.warning("%d spans were dropped", len(self._batch))
         self._batch = []
 
-    def _hand_over(self) -> asyncio.Task[None]:
-        spans = [span.arguments() for span in self._batch]
-        self._call = asyncio.create_task(self._hive.record_spans(spans), name="record_spans")
-        return self._call
+    async def _hand_over(self) -> None:
+        """Hand over the batch once.
 
-    async def _answer(self, call: asyncio.Task[None]) -> None:
-        """Wait for the answer to `call`, which goes on if this wait is cancelled."""
+        If the end of the harness cancels this, the call goes on, and the next `_hand_over` waits
+        for its answer: the hive may have the batch already.
+        """
+        if self._call is None:
+            spans = [span.arguments() for span in self._batch]
+            self._call = asyncio.create_task(self._hive.record_spans(spans), name="record_spans")
         try:
-            await asyncio.shield(call)
-        finally:
-            if call.done():
-                self._call = None
-        self._batch = []
+            await asyncio.shield(self._call)
+        except (ConnectionLostError, ToolError):
+            self._call = None
+            raise
+        self._call, self._batch = None, []

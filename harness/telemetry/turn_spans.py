@@ -73,7 +73,7 @@ class TurnSpans:
                 self._blocks(message.content, message.parent_tool_use_id)
 
     def end(self, stats: TurnStats, error: str = "") -> None:
-        """End the turn, and what has not ended in it.
+        """End the span of the turn, and the spans in it that have not ended.
 
         Args:
             stats: the figures of the turn.

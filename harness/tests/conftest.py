@@ -17,7 +17,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from harness.hive_client import HiveClient
 from harness.tests import greeter
+from harness.tests.fake_operator import Operator
 from harness.tests.hive import Hive
 from sandbox.model import scenario
 from sandbox.model.script import Script
@@ -204,6 +206,26 @@ async def hive(tmp_path: Path) -> AsyncIterator[Hive]:
     await hive.start()
     yield hive
     await hive.stop()
+
+
+@pytest_asyncio.fixture
+async def client(hive: Hive) -> AsyncIterator[HiveClient]:
+    client = HiveClient(hive.path)
+    task = asyncio.create_task(client.run())
+    await client.connected()
+    yield client
+    task.cancel()
+    await asyncio.wait({task})
+
+
+@pytest_asyncio.fixture
+async def operator(hive: Hive, client: HiveClient) -> AsyncIterator[Operator]:
+    operator = Operator(hive, client, permissions="ask", ask_tools=["Bash(git push:*)"])
+    task = asyncio.create_task(operator.receive())
+    yield operator
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 @pytest_asyncio.fixture

@@ -56,6 +56,8 @@ class Hive:
         self.sent_in: list[str] = []
         self.traceparent = ""
         self.rude = False
+        self.most = 1000
+        """The redeliveries of a message until it is a dead letter."""
         self.refuse: dict[str, str] = {}
         self._changed = asyncio.Condition()
         self._ids = count(1)
@@ -200,7 +202,8 @@ class Connection:
         for number in ids:
             message = self.leased.pop(number)
             message["redeliveries"] += 1  # also if it is not an attempt, as in the broker
-            self.hive.queued.insert(0, message)
+            if message["redeliveries"] <= self.hive.most:
+                self.hive.queued.insert(0, message)
         await self.hive.notify()
 
     async def handle(self, request: dict[str, Any]) -> None:

@@ -255,4 +255,4 @@ async def test_a_form_of_an_mcp_server_is_filled_in_by_the_operator(
     assert await said(hive, 2) == '{"action": "decline"}'
     assert len(hive.questions) == 2, "no address is opened"
     [denied] = harness.events("denied")
-    assert "nobody opens addresses" in denied["reason"]
+    assert "which the hive does not do" in denied["reason"]

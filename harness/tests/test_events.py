@@ -66,6 +66,31 @@ def test_numbers_grow_also_when_the_file_is_lost(tmp_path: Path) -> None:
     store.close()
 
 
+def test_the_first_event_of_a_turn_says_what_began_it(tmp_path: Path) -> None:
+    """The state is reported at once, and Claude Code may take seconds to start."""
+    store = EventStore(tmp_path)
+    store.begin([OPERATOR])
+    store.report(turn_state="thinking", reason="", until=0)
+    assert store.shown_status()["state"] == "thinking"
+    store.note("a note while Claude Code starts")
+    store.event("wake", messages=[], prompt="hello")
+    store.report(turn_state="rate-limited", reason="", until=0)
+    store.report(turn_state="thinking", reason="", until=0)
+    store.event("turn-end", outcome="done")
+    store.end(TurnStats("done"))
+    assert types(store) == ["note", "wake", "state", "state", "state", "turn-end"]
+    # A turn that ends before it is woken, as when Claude Code does not start.
+    store.report(turn_state="idle", reason="", until=0)
+    store.begin([OPERATOR])
+    store.report(turn_state="thinking", reason="", until=0)
+    store.event("turn-end", outcome="failed")
+    store.end(TurnStats("failed"))
+    events = store.events.before(None, 10, None)
+    assert [event.type for event in events[-3:]] == ["state", "state", "turn-end"]
+    assert [event.turn for event in events] == [1] * 6 + [None, 2, 2]
+    store.close()
+
+
 @pytest.mark.parametrize("trap", ["link", "pipe", "directory", "damaged"])
 def test_a_file_that_cannot_be_opened_is_replaced_by_memory(trap: str, tmp_path: Path) -> None:
     path = tmp_path / "hyperhive-events.sqlite"

@@ -34,7 +34,7 @@ async def test_a_turn_that_is_cut_off_is_not_begun_anew(
     assert hive.reasons == ["the turn took more than 5 s"]
     prompt = harness.events("wake")[1]["prompt"]
     assert "Your last turn was cut off because it took more than 5 s" in prompt
-    assert "do not begin from the start" in prompt
+    assert "do not start from the beginning" in prompt
     assert 'redelivered="1 times"' in prompt
     await hive.until(lambda: (harness.state / "runs").read_text() == "begun\n" * 2)
     assert harness.claude() == claude
@@ -42,6 +42,30 @@ async def test_a_turn_that_is_cut_off_is_not_begun_anew(
     assert "echo begun" in str(requests[-1]["messages"]), "the session does not know its work"
     await hive.command("cancel")
     assert hive.cancelled == [number]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [("long job", "the turn took more than 5 s"), ("refuse this", "API Error: 400")],
+)
+async def test_after_the_last_attempt_the_agent_is_idle(
+    harness: Harness, hive: Hive, body: str, reason: str
+) -> None:
+    """The message is a dead letter: nothing is tried again, so `error` would not end."""
+    hive.most = 0
+    await hive.push(body)
+    await harness.start(turn_timeout=5.0)
+    await hive.until(lambda: hive.state == "error")
+    assert reason in hive.reports[-1]["reason"]
+    if "until" in hive.reports[-1] and hive.reports[-1]["until"]:
+        refused = await hive.command("cancel")
+        assert "bob waits after a failure" in refused["error"]
+    await hive.until(lambda: hive.state == "idle")
+    assert hive.reports[-1]["reason"].startswith(f"the last turn failed: {reason}")
+    assert hive.reports[-1]["until"] == 0
+    later = await hive.push("hello")
+    await hive.until(lambda: hive.acknowledged == [later] and hive.state == "idle")
+    assert hive.reports[-1]["reason"] == ""
 
 
 async def test_a_turn_that_urgent_messages_came_into_is_no_attempt(
@@ -342,7 +366,7 @@ async def test_the_agent_is_told_once_of_its_start(harness: Harness, hive: Hive)
         await harness.stop()
     new, told, again = (event["prompt"] for event in harness.events("wake"))
     assert "Your container" not in new, "a new agent has nothing to be told"
-    assert "was restarted with a new configuration by operator since your last turn" in told
+    assert "was restarted with a new configuration by the operator since your last turn" in told
     assert "this session continues" in told
     assert "New packages: jq." in told
     assert "Your container" not in again
@@ -355,7 +379,7 @@ async def test_a_deployment_is_a_turn_of_its_own(harness: Harness, hive: Hive) -
     await harness.stop()
     await harness.start(wake_after_deploy=True, **start_of("update", 2))
     await hive.until(lambda: len(harness.events("turn-end")) == 2)
-    assert "was restarted with new software by operator" in harness_prompt(harness)
+    assert "was restarted with new software by the operator" in harness_prompt(harness)
     assert "message-" not in harness_prompt(harness)
     await hive.until(lambda: hive.state == "idle")
     later = await hive.push("hello")

@@ -177,5 +177,5 @@ def test_a_list_that_is_not_valid_is_empty(tmp_path: Path) -> None:
         assert todo.items == ()
         assert todo.shown() == {"items": []}
         assert todo.reminder() is None
-    with pytest.raises(TodoError, match="at most 100"):
+    with pytest.raises(TodoError, match="more than 100: leave out finished ones"):
         parsed([{"text": "x"}] * 101)

@@ -58,7 +58,7 @@ def test_the_wake_prompt_tells_of_an_earlier_life_and_of_a_second_try(tmp_path: 
     prompt = wake_prompt([message("x", redeliveries=1, earlier_life=True)], tmp_path, retried=True)
     assert ' redelivered="1 times" earlier_life="true">' in prompt
     assert "before this container was restarted" in prompt
-    assert "that turn was aborted because the model could not be reached" in prompt
+    assert "messages was aborted because the model could not be reached" in prompt
 
 
 def test_the_mark_of_a_frame_cannot_be_foreseen(tmp_path: Path) -> None:

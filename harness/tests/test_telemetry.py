@@ -234,6 +234,23 @@ async def test_an_end_while_the_hive_answers_hands_over_each_span_once(
     assert [[span["turn"] for span in batch] for batch in hive.taken] == [[1], [2]]
 
 
+@pytest.mark.parametrize("moment", range(6))
+async def test_an_end_just_after_the_answer_hands_over_each_span_once(moment: int) -> None:
+    hive = SlowHive()
+    telemetry = Telemetry(cast("HiveClient", hive))
+    task = asyncio.create_task(telemetry.run())
+    telemetry.begin(1, [message(7)]).end(TurnStats())
+    await hive.asked.wait()
+    hive.answer.set()
+    for _ in range(moment):  # each turn of the event loop takes the answer one step further
+        await asyncio.sleep(0)
+    task.cancel()
+    telemetry.begin(2, [message(8)]).end(TurnStats())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [[span["turn"] for span in batch] for batch in hive.taken] == [[1], [2]]
+
+
 def message(number: int, context: str = "") -> Message:
     return Message(number, "carol", "bob", "message", "x", 0, False, None, traceparent=context)
 

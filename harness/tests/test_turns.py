@@ -34,7 +34,7 @@ async def test_a_turn_calls_tools_and_is_acknowledged(harness: Harness, hive: Hi
     model = hive.reports[-1]["model"]
     assert model.startswith("claude-")
     kinds = [k for (k,) in harness.rows("hyperhive-events.sqlite", "SELECT type FROM events")]
-    assert kinds[:3] == ["state", "wake", "session"]
+    assert kinds[:3] == ["wake", "state", "session"]
     assert kinds[kinds.index("result") :][:3] == ["result", "turn-end", "state"]
     assert kinds.count("tool-use") == kinds.count("tool-result") == 2
     assert "42" in str(harness.rows("hyperhive-events.sqlite", "SELECT data FROM events"))

@@ -34,19 +34,19 @@ _TODO: Final = (
 )
 
 _LIST_TURNS: Final = (
-    "Your last turns, newest first: what woke you, when (seconds since 1970), for how long, "
-    "how it ended, what it cost. Use it when you do not remember whether you did something "
-    "before."
+    "Return your last turns, newest first, each with the messages that woke you, its start "
+    "(seconds since 1970), duration, outcome and cost. Use it when you do not remember whether "
+    "you did something before."
 )
 
 _WHOAMI: Final = (
-    "Who you are: your name, role and model, the limits of your container, the hosts that you "
-    "may reach, and who the operator is."
+    "Return your name, role and model, the limits of your container, the hosts that you may reach, "
+    "and the operator's name and pronouns."
 )
 
 
 class OwnTools:
-    """The tools, and what they need."""
+    """The tools of one agent."""
 
     def __init__(self, config: Config, hive: HiveClient, turns: Turns, todo: TodoList) -> None:
         self._config = config

@@ -81,7 +81,7 @@ class TodoList:
         return {"items": [shown(item) for item in self.items]}
 
     def reminder(self) -> str | None:
-        """Return what the wake prompt says of unfinished steps; None if there are none."""
+        """Return the unfinished steps for the wake prompt; None if there are none."""
         left = [item for item in self.items if item.state is not Progress.DONE]
         if not left:
             return None
@@ -96,9 +96,11 @@ def parsed(value: Json) -> tuple[Item, ...]:
         TodoError: the value is not a list of steps, or has too many.
     """
     if not isinstance(value, list):
-        raise TodoError("items must be a list of objects with text and state.")
+        raise TodoError("`items` must be a list of objects with a text and an optional state.")
     if len(value) > MAX_ITEMS:
-        raise TodoError(f"The list has {len(value)} items; at most {MAX_ITEMS} are kept.")
+        raise TodoError(
+            f"The list has {len(value)} items, more than {MAX_ITEMS}: leave out finished ones."
+        )
     return tuple(_item(each) for each in value)
 
 
@@ -109,10 +111,12 @@ def shown(item: Item) -> JsonObject:
 
 def _item(value: Json) -> Item:
     if not isinstance(value, dict) or not isinstance(value.get("text"), str):
-        raise TodoError("Each item must be an object with a text, and perhaps a state.")
+        raise TodoError("Each item must be an object with a text and an optional state.")
     text = " ".join(value["text"].split())
     if not 1 <= len(text) <= MAX_TEXT:
-        raise TodoError(f"The text of an item must have 1 to {MAX_TEXT} characters.")
+        raise TodoError(
+            f"The text of an item has {len(text)} characters: use 1 to {MAX_TEXT} characters."
+        )
     state = value.get("state", Progress.OPEN.value)
     try:
         return Item(text, Progress(state))

@@ -1,1 +1,1 @@
-"""Turns: the loop that runs them, and what is known of one turn."""
+"""Turns: the loop that runs them, and the state of one turn."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MAX_DETAIL: Final = 120
 
 _TELLING: Final = ("command", "file_path", "pattern", "url", "to", "question", "description")
-"""The arguments of tools that tell most."""
+"""The arguments that describe a call of a tool best."""
 
 
 class Activity:
@@ -51,12 +51,15 @@ class Activity:
         """The tools that run now; empty while the model answers."""
         return ", ".join(self._tools.values())
 
-    @property
-    def cut_off(self) -> str:
-        """A sentence for the operator, about the turn that was cut off at this moment."""
+    def cut_off(self, doing: str = "while the model answered") -> str:
+        """Return a sentence for the operator, about the turn that was cut off at this moment.
+
+        Args:
+            doing: what it did if no tool ran.
+        """
         seconds = time.monotonic() - self._began
         calls = f"{self._calls} {'call' if self._calls == 1 else 'calls'} of tools"
-        doing = f"while it ran {self.now}" if self._tools else "while the model answered"
+        doing = f"while it ran {self.now}" if self._tools else doing
         said = f'; it had said: "{one_line(self._words, MAX_DETAIL)}"' if self._words else ""
         return f"The turn was cut off after {seconds:.0f} s and {calls}, {doing}{said}."
 

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 
-from harness.claude.choices import ChoiceError, Choices
-from harness.hive_client import Command, HiveClient, succeeds
+from harness.claude.choices import ChoiceError
+from harness.hive_client import Command, succeeds
 from harness.logins import LoginError, Logins, Page
 from harness.turns.current import Cancellation
+from harness.turns.parts import Parts
 from harness.turns.steering import CommandError, Steering
 
 log = logging.getLogger(__name__)
@@ -15,11 +16,9 @@ log = logging.getLogger(__name__)
 class Commands:
     """The commands, each answered once."""
 
-    def __init__(
-        self, hive: HiveClient, choices: Choices, steering: Steering, logins: Logins
-    ) -> None:
-        self._hive = hive
-        self._choices = choices
+    def __init__(self, parts: Parts, steering: Steering, logins: Logins) -> None:
+        self._hive = parts.hive
+        self._choices = parts.choices
         self._steering = steering
         self._logins = logins
         self._tasks: set[asyncio.Task[None]] = set()

@@ -7,21 +7,16 @@ from dataclasses import replace
 from typing import Final
 
 from harness.backoff import Backoff
-from harness.claude.choices import Choices
 from harness.claude.failures import KEEPING, Failure, TurnError
 from harness.claude.run import Outcome
-from harness.claude.session import ClaudeSession
-from harness.config import Config
-from harness.events.store import EventStore
 from harness.hive_client import Report, reportable_model
 from harness.prompts import news
 from harness.turns.batch import Batch
 from harness.turns.credential_watch import CredentialWatch
 from harness.turns.current import Cancellation, CurrentTurn
 from harness.turns.errands import Errands
-from harness.turns.inbox import Inbox
+from harness.turns.parts import Parts
 from harness.turns.provider_limit import ProviderLimit
-from harness.turns.reporter import Reporter
 from harness.turns.runner import TurnRunner
 from harness.turns.state import State
 from harness.turns.turn import Turn
@@ -34,7 +29,7 @@ NEW_SESSION_AFTER: Final = 2
 """Failures of Claude Code itself in a row, after which the session is abandoned."""
 
 REMEDY: Final = (
-    "`hivectl logs NAME` tells more; `hivectl rebuild NAME` starts it again with new files of"
+    "`hivectl logs NAME` shows more; `hivectl rebuild NAME` restarts the agent with new files of"
     " Claude Code, and keeps the login, the session and /state."
 )
 
@@ -44,23 +39,18 @@ class Consequences:
 
     def __init__(
         self,
-        config: Config,
-        claude: ClaudeSession,
-        store: EventStore,
-        reporter: Reporter,
-        choices: Choices,
-        inbox: Inbox,
+        parts: Parts,
         runner: TurnRunner,
         errands: Errands,
         limit: ProviderLimit,
         credentials: CredentialWatch,
     ) -> None:
-        self._config = config
-        self._claude = claude
-        self._store = store
-        self._reporter = reporter
-        self._choices = choices
-        self._inbox = inbox
+        self._config = parts.config
+        self._claude = parts.claude
+        self._store = parts.store
+        self._reporter = parts.reporter
+        self._choices = parts.choices
+        self._inbox = parts.inbox
         self._runner = runner
         self._errands = errands
         self._limit = limit
@@ -112,7 +102,7 @@ class Consequences:
         self._errands.turn_done(turn.stats.context_tokens or 0)
 
     def _observed(self, turn: Turn, outcome: Outcome) -> None:
-        """Report what the turn has shown of the session."""
+        """Report the session, the model and the context, as the turn has shown them."""
         stats, usage = turn.stats, outcome.result.model_usage or {}
         windows = [int(model.get("contextWindow") or 0) for model in usage.values()]
         self._reporter.update(
@@ -137,7 +127,7 @@ class Consequences:
         self, current: CurrentTurn, cancellation: Cancellation, turn: Turn
     ) -> None:
         """End a turn that was cancelled."""
-        text = current.activity.cut_off
+        text = current.cut_off
         self._store.event("cancelled", by=cancellation.by, text=text)
         turn.end("cancelled", text)
         await self._inbox.cancel(self._seen(current), cancellation)

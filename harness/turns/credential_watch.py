@@ -3,10 +3,10 @@
 import asyncio
 import time
 
-from harness.config import Config, Paths, Source, credentials
+from harness.config import Source, credentials
 from harness.hive_client import Report
 from harness.inotify import DirectoryWatch
-from harness.turns.reporter import Reporter
+from harness.turns.parts import Parts
 from harness.turns.state import State
 from harness.turns.waker import Waker
 
@@ -14,10 +14,10 @@ from harness.turns.waker import Waker
 class CredentialWatch:
     """The watch over the credentials of Claude Code."""
 
-    def __init__(self, config: Config, paths: Paths, reporter: Reporter, waker: Waker) -> None:
-        self._config = config
-        self._paths = paths
-        self._reporter = reporter
+    def __init__(self, parts: Parts, waker: Waker) -> None:
+        self._config = parts.config
+        self._paths = parts.paths
+        self._reporter = parts.reporter
         self._waker = waker
         self._refused = False
 
@@ -80,6 +80,7 @@ class CredentialWatch:
         return self.source, self._login_file()
 
     def _login_file(self) -> tuple[int, int] | None:
+        """Return the inode and the time of the file of the login, which change with each login."""
         try:
             found = self._paths.login.stat()
         except OSError:

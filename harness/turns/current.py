@@ -34,6 +34,7 @@ class CurrentTurn:
         urgent: The urgent messages that were put into it, each with the id of its prompt.
         cancellation: The cancellation, if there was one.
         cancelled: Whether the cancellation came before the end of the turn.
+        cut_off: A sentence about what the cancellation has cut off.
         over: Set when the turn has ended and its messages are acknowledged or released.
     """
 
@@ -43,6 +44,7 @@ class CurrentTurn:
     activity: Activity = field(default_factory=Activity)
     cancellation: Cancellation | None = None
     cancelled: bool = False
+    cut_off: str = ""
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

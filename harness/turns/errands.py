@@ -1,4 +1,4 @@
-"""The errands: what is done with the session while no turn runs."""
+"""The errands: work on the session between turns."""
 
 import asyncio
 import logging
@@ -8,13 +8,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from harness.claude.failures import TurnError
-from harness.claude.session import ClaudeSession
-from harness.config import Config, Source
-from harness.events.store import EventStore
+from harness.config import Source
 from harness.notes import Notes, NotesError
 from harness.prompts import news
 from harness.turns.credential_watch import CredentialWatch
-from harness.turns.reporter import Reporter
+from harness.turns.parts import Parts
 from harness.turns.runner import TurnRunner
 from harness.turns.state import State
 from harness.turns.turn import Turn
@@ -48,19 +46,16 @@ class Errands:
 
     def __init__(
         self,
-        config: Config,
-        claude: ClaudeSession,
-        store: EventStore,
-        reporter: Reporter,
+        parts: Parts,
         runner: TurnRunner,
         notes: Notes,
         credentials: CredentialWatch,
         telemetry: "Telemetry | None",
     ) -> None:
-        self._config = config
-        self._claude = claude
-        self._store = store
-        self._reporter = reporter
+        self._config = parts.config
+        self._claude = parts.claude
+        self._store = parts.store
+        self._reporter = parts.reporter
         self._runner = runner
         self._notes = notes
         self._credentials = credentials
@@ -82,7 +77,7 @@ class Errands:
             self._due.append(errand)
 
     def turn_done(self, context_tokens: int) -> None:
-        """Add what a turn has made necessary.
+        """Add the errands that a turn has made necessary.
 
         Args:
             context_tokens: the tokens in the context; 0 if the turn has not shown them.

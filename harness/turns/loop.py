@@ -1,16 +1,12 @@
-"""The turn loop: what comes next is an errand, a wait, or a turn with the leased messages."""
+"""The turn loop: it does the errands that are due, waits, and runs turns with leased messages."""
 
 import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from harness.claude.choices import Choices
 from harness.claude.permissions import Permissions
-from harness.claude.session import ClaudeSession
-from harness.config import Config, Paths
-from harness.events.store import EventStore
-from harness.hive_client import HiveClient, Report
+from harness.hive_client import Report
 from harness.logins import Logins
 from harness.notes import Notes
 from harness.tools.todo import TodoList
@@ -20,9 +16,9 @@ from harness.turns.consequences import Consequences
 from harness.turns.credential_watch import CredentialWatch
 from harness.turns.current import CurrentTurn
 from harness.turns.errands import Errands
-from harness.turns.inbox import Inbox, names
+from harness.turns.inbox import names
+from harness.turns.parts import Parts
 from harness.turns.provider_limit import ProviderLimit
-from harness.turns.reporter import Reporter
 from harness.turns.runner import TurnRunner
 from harness.turns.started import CHANGED
 from harness.turns.state import State
@@ -38,59 +34,39 @@ log = logging.getLogger(__name__)
 MAX_BATCH: Final = 10
 """Messages of one turn."""
 
+COMES_AGAIN: Final = 1.0
+"""Seconds in which a message comes again that was released, unless it is a dead letter now."""
+
 
 class TurnLoop:
     """The loop that runs one turn at a time."""
 
     def __init__(
         self,
-        config: Config,
-        paths: Paths,
-        hive: HiveClient,
-        claude: ClaudeSession,
-        store: EventStore,
-        reporter: Reporter,
-        choices: Choices,
+        parts: Parts,
         notes: Notes,
         todo: TodoList,
         permissions: Permissions,
         logins: Logins,
         telemetry: "Telemetry | None" = None,
     ) -> None:
-        self._config = config
-        self._hive = hive
-        self._claude = claude
-        self._store = store
-        self._reporter = reporter
-        self._choices = choices
+        self._config = parts.config
+        self._hive = parts.hive
+        self._inbox = parts.inbox
+        self._claude = parts.claude
+        self._choices = parts.choices
+        self._store = parts.store
+        self._reporter = parts.reporter
         self._telemetry = telemetry
-        self._inbox = inbox = Inbox(hive)
         self._waker = waker = Waker()
-        self._limit = limit = ProviderLimit(reporter)
-        self._credentials = CredentialWatch(config, paths, reporter, waker)
-        self._runner = runner = TurnRunner(
-            config, paths, hive, claude, store, reporter, inbox, todo, permissions
-        )
-        self._errands = errands = Errands(
-            config, claude, store, reporter, runner, notes, self._credentials, telemetry
-        )
-        self._consequences = Consequences(
-            config,
-            claude,
-            store,
-            reporter,
-            choices,
-            inbox,
-            runner,
-            errands,
-            limit,
-            self._credentials,
-        )
-        self._steering = Steering(
-            config, claude, store, reporter, choices, inbox, errands, limit, waker
-        )
-        self._commands = Commands(hive, choices, self._steering, logins)
-        hive.on_command = self._commands.take
+        self._limit = limit = ProviderLimit(parts.reporter)
+        self._credentials = credentials = CredentialWatch(parts, waker)
+        self._runner = runner = TurnRunner(parts, todo, permissions)
+        self._errands = errands = Errands(parts, runner, notes, credentials, telemetry)
+        self._consequences = Consequences(parts, runner, errands, limit, credentials)
+        self._steering = Steering(parts, errands, limit, waker)
+        self._commands = Commands(parts, self._steering, logins)
+        parts.hive.on_command = self._commands.take
 
     async def run(self) -> None:
         """Handle messages until cancelled; then release the messages that are held."""
@@ -136,6 +112,7 @@ class TurnLoop:
         await self._inbox.pause()
         # After a failure one at a time, so that a message with which every turn fails is alone.
         self._inbox.receiving(1 if self._consequences.failing else MAX_BATCH)
+        await self._end_of_failure()
         deadline, errand = self._errands.when_idle()
         await self._waker.wait(*self._inbox.calls, until=deadline)
         if self._errands.are_due:  # the turn comes after them
@@ -144,6 +121,17 @@ class TurnLoop:
         if batch is None and errand and deadline is not None and time.time() >= deadline:
             self._errands.add(errand)
         return batch
+
+    async def _end_of_failure(self) -> None:
+        """Be idle after a failure if nothing is tried again: its messages are gone."""
+        if self._reporter.state not in (State.ERROR, State.RATE_LIMITED):
+            return
+        until = time.time() + COMES_AGAIN
+        await self._waker.wait(*self._inbox.calls, until=until)
+        failed = self._reporter.state in (State.ERROR, State.RATE_LIMITED)  # or cancelled meanwhile
+        if failed and time.time() >= until:
+            reason = self._reporter.reason
+            self._reporter.enter(State.IDLE, f"the last turn failed: {reason}" if reason else "")
 
     def _own_turn(self) -> Batch | None:
         """Return a turn without messages, if the agent is to be told of its start at once."""
@@ -156,10 +144,10 @@ class TurnLoop:
         """Run a turn, and see to its consequences."""
         senders = ", ".join(sorted({message.sender for message in batch.messages}))
         log.info("turn with %s from %s", names(batch.ids), senders or "the harness")
+        turn = Turn(self._store, batch.messages, self._telemetry)
         self._reporter.enter(State.THINKING)
         self._reporter.update(Report(in_turn=True))
         current = self._steering.current = CurrentTurn(batch)
-        turn = Turn(self._store, batch.messages, self._telemetry)
         task = current.task = asyncio.create_task(self._runner.run(current, turn), name="turn")
         delay = 0.0
         try:

@@ -1,4 +1,4 @@
-"""The reports to the hive: the turn state, and what the harness knows of the session."""
+"""The reports to the hive: the turn state and the session."""
 
 import asyncio
 import logging
@@ -36,6 +36,11 @@ class Reporter:
         self._changed.set()
         self.state = State.IDLE
 
+    @property
+    def reason(self) -> str:
+        """The reason for the state; empty if that is obvious."""
+        return self._report.reason or ""
+
     def enter(self, state: State, reason: str = "", until: float = 0.0) -> None:
         """Enter a state.
 
@@ -63,10 +68,11 @@ class Reporter:
         self._changed.set()
 
     def provider_limit(self, until: int) -> None:
-        """Report once, on no later connection again, until when the provider refuses requests.
+        """Report the end of a limit once, and not again on each new connection.
 
         Args:
-            until: the time in seconds since 1970; 0 if the provider answers again.
+            until: the time until which the provider refuses requests, in seconds since 1970; 0 if
+                the provider answers again.
         """
         self._limit = until
         self._changed.set()

@@ -12,19 +12,15 @@ from harness.claude import failures
 from harness.claude.failures import Failure, TurnError
 from harness.claude.permissions import Permissions
 from harness.claude.run import Outcome
-from harness.claude.session import ClaudeSession
 from harness.claude.user_file import UserFile
-from harness.config import Config, Paths
-from harness.events.store import EventStore
-from harness.hive_client import HiveClient, Report
 from harness.hive_client import Message as Delivered
+from harness.hive_client import Report
 from harness.prompts import news
 from harness.prompts.prompt import urgent_prompt, wake_prompt
 from harness.tools.todo import TodoList
 from harness.turns.batch import Batch
 from harness.turns.current import NO_AGENTS, CurrentTurn
-from harness.turns.inbox import Inbox
-from harness.turns.reporter import Reporter
+from harness.turns.parts import Parts
 from harness.turns.started import Starts
 from harness.turns.state import State
 from harness.turns.turn import Turn
@@ -45,34 +41,25 @@ Otherwise agents that send them all the time keep a turn going until its time li
 class TurnRunner:
     """The runner of turns in the agent's session."""
 
-    def __init__(
-        self,
-        config: Config,
-        paths: Paths,
-        hive: HiveClient,
-        claude: ClaudeSession,
-        store: EventStore,
-        reporter: Reporter,
-        inbox: Inbox,
-        todo: TodoList,
-        permissions: Permissions,
-    ) -> None:
-        self._config = config
-        self._paths = paths
-        self._hive = hive
-        self._claude = claude
-        self._store = store
-        self._reporter = reporter
-        self._inbox = inbox
+    def __init__(self, parts: Parts, todo: TodoList, permissions: Permissions) -> None:
+        self._config = parts.config
+        self._paths = parts.paths
+        self._hive = parts.hive
+        self._claude = parts.claude
+        self._store = parts.store
+        self._reporter = parts.reporter
+        self._inbox = parts.inbox
         self._todo = todo
         self._forgetful = True
-        """Whether the model may have lost what it knew of its list."""
+        """Whether the model's context may have lost the list of steps."""
         self._permissions = permissions
         permissions.on_waiting = self._waiting
         self._tools_generation = 0
         self._cut_off: set[int] = set()
         self._news: list[str] = []
-        self.starts = Starts(config.started, paths.state, is_new=claude.id is None)
+        self.starts = Starts(
+            self._config.started, self._paths.state, is_new=self._claude.id is None
+        )
 
     async def run(self, current: CurrentTurn, turn: Turn) -> Outcome:
         """Run a turn.
@@ -289,7 +276,7 @@ class TurnRunner:
             await self._claude.begun(after=run)
 
     async def _for_the_model(self, current: CurrentTurn, batch: Batch) -> Batch | None:
-        """Take the answers for which calls wait out of a batch; return what the turn gets of it.
+        """Take the answers for which calls wait out of a batch; return the urgent rest of it.
 
         The other messages wait for the next turn, as all of them do until somebody withdraws them.
         """

@@ -20,8 +20,8 @@ class Started:
     Attributes:
         at: Its time, in seconds since 1970; it identifies the start.
         verb: The command or event: start, restart, deploy, update, rebuild, crash, wake or boot.
-        by: Who caused it: operator, manager, or the name of an agent.
-        changes: The description of what changed; others wrote it.
+        by: The one who ordered it: operator, manager or system.
+        changes: The description of the changes; others wrote it.
     """
 
     at: int

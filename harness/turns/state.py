@@ -1,4 +1,4 @@
-"""The turn state: what the harness is doing, as it reports it to the hive."""
+"""The turn state, which the harness reports to the hive."""
 
 from enum import StrEnum
 from typing import Final

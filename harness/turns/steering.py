@@ -1,15 +1,11 @@
-"""Steering: what the commands do to the turn, the session and the waiting messages."""
+"""The effects of commands on the turn, the session and the waiting messages."""
 
-from harness.claude.choices import Choices
-from harness.claude.session import ClaudeSession
-from harness.config import Config
-from harness.events.store import EventStore
 from harness.hive_client import Report
 from harness.turns.current import Cancellation, CurrentTurn
 from harness.turns.errands import Errand, Errands
-from harness.turns.inbox import Inbox, names
+from harness.turns.inbox import names
+from harness.turns.parts import Parts
 from harness.turns.provider_limit import ProviderLimit
-from harness.turns.reporter import Reporter
 from harness.turns.state import State
 from harness.turns.waker import Waker
 
@@ -25,24 +21,13 @@ class Steering:
         current: The turn that runs; None if none does.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        claude: ClaudeSession,
-        store: EventStore,
-        reporter: Reporter,
-        choices: Choices,
-        inbox: Inbox,
-        errands: Errands,
-        limit: ProviderLimit,
-        waker: Waker,
-    ) -> None:
-        self._config = config
-        self._claude = claude
-        self._store = store
-        self._reporter = reporter
-        self._choices = choices
-        self._inbox = inbox
+    def __init__(self, parts: Parts, errands: Errands, limit: ProviderLimit, waker: Waker) -> None:
+        self._config = parts.config
+        self._claude = parts.claude
+        self._store = parts.store
+        self._reporter = parts.reporter
+        self._choices = parts.choices
+        self._inbox = parts.inbox
         self._errands = errands
         self._limit = limit
         self._waker = waker
@@ -71,7 +56,17 @@ class Steering:
                 self._reporter.enter(State.IDLE)
             self._waker.wake()
             return f"No turn ran, but {names(batch.ids)} waited for the next try. {fate}"
-        raise CommandError(f"There is no turn to cancel: {self._config.name} is idle.")
+        raise CommandError(f"There is no turn to cancel: {self._why_no_turn}.")
+
+    @property
+    def _why_no_turn(self) -> str:
+        name, state = self._config.name, self._reporter.state
+        if state is not State.ERROR:
+            return f"{name} is {state.value.replace('-', ' ')}"
+        return (
+            f"{name} waits after a failure. `hivectl history --to {name} --state queued` shows its"
+            " messages, and `hivectl unsend ID` takes yours back"
+        )
 
     async def _cancel_turn(self, current: CurrentTurn, cancellation: Cancellation) -> str:
         """Cancel the turn that runs; return what was cut off.
@@ -82,7 +77,8 @@ class Steering:
         if current.cancellation:
             raise CommandError("The turn is being cancelled already.")
         current.cancellation = cancellation
-        text = current.activity.cut_off
+        # Now: Claude Code ends the calls of tools before it ends the turn.
+        current.cut_off = current.activity.cut_off(self._doing)
         if self._claude.is_answering:
             await self._claude.cancel()
         elif current.task:
@@ -90,7 +86,20 @@ class Steering:
         await current.over.wait()
         if not current.cancelled:
             raise CommandError("The turn has ended by itself meanwhile.")
-        return text
+        return current.cut_off
+
+    @property
+    def _doing(self) -> str:
+        """The present work of a turn of which no tool runs, in words."""
+        if self._reporter.state in (State.RATE_LIMITED, State.ERROR):
+            return "while the model's API refused its requests"
+        if self._reporter.state is State.COMPACTING:
+            return "while its context was compacted"
+        return (
+            "while the model answered"
+            if self._claude.is_answering
+            else "before the model was asked"
+        )
 
     def compact(self) -> str:
         """Compact the context as soon as no turn runs, and return when that is.

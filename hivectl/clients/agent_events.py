@@ -1,4 +1,4 @@
-"""The events of an agent, from its harness: pages of past ones, and what happens from now on."""
+"""The events of an agent, from its harness: pages of past events, and a stream of new ones."""
 
 import asyncio
 import json
@@ -140,10 +140,10 @@ class AgentEvents:
     def follow(
         self, after: int | None, on_lost: Callable[[str], None]
     ) -> AsyncGenerator[tuple[str, JsonObject], None]:
-        """Yield what happens, as `AgentWeb.stream`, and go on when the harness is back.
+        """Yield new events as `AgentWeb.stream` does, and go on when the harness is back.
 
         Args:
-            after: the number of the last known event; None: begin with what happens after this
+            after: the number of the last known event; None: begin with the events after this
                 call, also when the harness comes back only later.
             on_lost: is told, in a sentence, that the harness is away.
 
@@ -192,5 +192,8 @@ class AgentEvents:
             while await self._agent.get("TurnState") in _AWAY:
                 if not said:
                     said = True
-                    on_lost(f"The harness of {self._name} is away; waiting for it.")
+                    on_lost(
+                        f"The harness of {self._name} is away; waiting for it. "
+                        f"`hivectl status {self._name}` shows whether the agent runs."
+                    )
                 await anext(aiter(changes))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from hivectl.clients.changes import changes
 from wire import names
@@ -48,14 +48,12 @@ class EndedQuestions:
         self._changed = changed
 
     async def end_of(self, number: int, seconds: float) -> Question:
-        """Return the question `number` once it is not open any more, or after `seconds`."""
+        """Return the question `number` once it is not open any more, or, open, after `seconds`."""
         question = await self._questions.get(number)
-        try:
+        with suppress(TimeoutError):  # The state of the question tells it.
             async with asyncio.timeout(seconds):
                 while question.state is QuestionState.OPEN:
                     await self._changed.wait()
                     self._changed.clear()
                     question = await self._questions.get(number)
-        except TimeoutError:
-            pass
         return question

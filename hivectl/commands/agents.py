@@ -29,7 +29,8 @@ _agent = click.argument("name", shell_complete=complete_agents)
 async def list_agents(hive: "Hive", output: Output) -> None:
     """List all agents, their states, and their costs of today.
 
-    NOW is what an agent does, or why it does nothing: a tool, a limit and its end, an error.
+    The column NOW shows the tool that runs, or the reason why the agent does nothing, such as a
+    limit and its end, or an error.
     """
     from hivectl.clients.costs import costs_today
 

@@ -56,11 +56,11 @@ def slash_commands() -> dict[str, str]:
 async def chat(hive: "Hive", output: Output, name: str, full: bool) -> None:
     """Talk with an agent.
 
-    Each line is a message, and the turn that reads it is shown until it is over. A message of yours
-    is the first in the agent's inbox; a turn that is running ends before it is read. Ctrl-C
-    interrupts the turn, or ends the chat when none is shown. Lines that begin with a slash are
-    commands: /help lists them. To send such a line, begin it with two slashes. Without a terminal,
-    each line of standard input is a message.
+    Each line is sent as a message, and the turn that reads the message is shown until its end. Your
+    message comes first in the agent's inbox, but a turn that runs already ends before the agent
+    reads it. Ctrl-C interrupts the turn, or ends the chat when no turn is shown. Lines that begin
+    with a slash are commands: /help lists them. To send such a line, begin it with two slashes.
+    Without a terminal, each line of standard input is a message.
     """
     from hivectl.output.event_lines import EventLines
 

@@ -35,10 +35,10 @@ _ids = click.argument(
 async def dead_letters(hive: "Hive", output: Output, full: bool) -> None:
     """List messages that could not be delivered.
 
-    A message that nobody acknowledged becomes a dead letter after `broker.max_redeliveries`
-    redeliveries, or after `max_attempts` deliveries of the recipient's agent.toml. You and the
-    sender get a message about it. REASON is in the words of the recipient. `hivectl requeue`
-    queues it again; `hivectl drop` gives it up.
+    A message that was not acknowledged becomes a dead letter after `broker.max_redeliveries`
+    redeliveries, or, if the recipient's agent.toml sets `max_attempts`, after that many deliveries.
+    You and the sender get a message about it. REASON is in the words of the recipient. `hivectl
+    requeue` queues a dead letter again; `hivectl drop` gives it up.
     """
     from wire.records.broker import MessageFilter, MessageState
 

@@ -82,10 +82,11 @@ async def answer(hive: "Hive", output: Output, number: int, text: Sequence[str])
     TEXT is the answer, or `-` to read it from standard input. If the question has choices, TEXT
     is a choice or its number; give several if the question allows several.
 
-    If a tool call waits for the answer, a second TEXT tells the agent why you deny the call.
+    If a tool call waits for the answer, a second TEXT tells the agent why you deny the call. A text
+    of your own without a choice denies it, too: nobody could enforce a condition in it.
     `Always allow` also adds the rule that `questions --full` shows to the agent's agent.toml.
     """
-    from wire.records.broker import ALLOW_ALWAYS
+    from wire.records.broker import ALLOW_ALWAYS, DENY
 
     question = await hive.questions.get(number)
     given = _chosen(question, text)
@@ -97,6 +98,8 @@ async def answer(hive: "Hive", output: Output, number: int, text: Sequence[str])
         lines.append(_allowed(question, allowed))
     await hive.broker.answer(number, given)
     shown = ", ".join(one_line(part) for part in given)
+    if DENY in question.choices and not set(given) & set(question.choices):
+        shown += " (the call is denied, and the agent reads this)"
     output.show(
         {"id": number, "state": "answered", "answer": given},
         [output.paint(f"question {number} of {question.asker} answered: {shown}", ""), *lines],

@@ -39,9 +39,10 @@ async def _order(
 async def cancel(hive: "Hive", output: Output, name: str, requeue: bool) -> None:
     """Interrupt the turn of an agent.
 
-    Prints the work that was cut off. The commands of the turn are ended, and the session is kept:
-    the agent is idle, and its next message begins a new turn. The messages of the turn are done
-    with, as cancelled; with --requeue they are queued again.
+    Prints a description of the work that was cut off. The commands of the turn are killed, and the
+    session is kept: the agent is idle, and its next message begins a new turn. The messages of the
+    turn get the state `cancelled` and are not delivered again; with --requeue they are queued
+    again.
     """
     from wire.records.lifecycle import CancelOptions
 
@@ -74,9 +75,9 @@ async def new_session(hive: "Hive", output: Output, name: str) -> None:
 async def model(hive: "Hive", output: Output, name: str, model: str | None) -> None:
     """Show or change the model of an agent's turns.
 
-    Without MODEL, prints the model for which the turns ask, and the one that has answered last if
-    it is another. MODEL `default` is the configured one. The change holds from the next turn on,
-    and is kept by restarts and rebuilds.
+    Without MODEL, prints the requested model, and the model that answered last if it is another
+    one. MODEL `default` is the configured one. The change applies from the next turn on, and
+    survives restarts and rebuilds.
     """
     if model is None:
         agent = await hive.agents.get(name)
@@ -93,8 +94,8 @@ async def model(hive: "Hive", output: Output, name: str, model: str | None) -> N
 async def effort(hive: "Hive", output: Output, name: str, level: str | None) -> None:
     """Show or change the level of effort of an agent's turns.
 
-    LEVEL is low, medium, high, xhigh or max; not every model has each. LEVEL `default` ends the
-    choice. The change holds from the next turn on, and is kept by restarts and rebuilds.
+    LEVEL is low, medium, high, xhigh or max; not every model has every level. LEVEL `default` ends
+    your choice. The change applies from the next turn on, and survives restarts and rebuilds.
     """
     if level is None:
         agent = await hive.agents.get(name)
@@ -107,9 +108,10 @@ async def effort(hive: "Hive", output: Output, name: str, level: str | None) -> 
 @click.command("lift-limits")
 @hive_command
 async def lift_limits(hive: "Hive", output: Output) -> None:
-    """Let agents that wait for the end of a usage limit go on.
+    """Have agents that wait for the end of a limit try again now.
 
-    Use it when the limit was raised. If it still holds, the agents report it again, and wait again.
+    Use this command when the limit was raised. If the limit still applies, the agents report it
+    and wait again.
     """
     names = await hive.lifecycle.lift_limits()
     text = f"these agents go on: {', '.join(names)}" if names else "no agent waits for a limit"

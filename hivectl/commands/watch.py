@@ -1,4 +1,4 @@
-"""The command that shows what an agent does: watch."""
+"""The command that shows the events of an agent: watch."""
 
 import asyncio
 from contextlib import aclosing, suppress
@@ -60,11 +60,11 @@ async def watch(
     turn: int | None,
     full: bool,
 ) -> None:
-    """Show what an agent does, as its harness records it.
+    """Show the events of an agent, as its harness records them.
 
-    Shows the messages that woke it, its words, the tools that it calls with their results, and
-    its state. Long texts are folded to their first lines. The events of the last days
-    are in the agent's container, so the agent must run; with --follow, the command waits for it.
+    Shows the messages that woke the agent, its text, the tools that it calls with their results,
+    and its state. Long texts are folded to their first lines. The events of the last days are in
+    the agent's container, so the agent must run; with --follow, the command waits for its start.
     With --json, each event is one line.
     """
     from hivectl.output.event_lines import EventLines

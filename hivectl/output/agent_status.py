@@ -1,7 +1,7 @@
 """One agent as text: its states, its limits, and the command that helps when something is wrong."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hivectl.output import json_forms
 from hivectl.output.formats import age, amount, count, local_time, money, size
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from wire.records.ledger import Budget
     from wire.records.lifecycle import AgentProperties, JobProperties, Network
 
+MANY: Final = 10**8
+"""Tokens of a context from which on they are not told exactly in a list."""
+MOST_PART: Final = 999
+"""Per cent of the limit, likewise."""
+
 
 def in_trouble(agent: "AgentProperties") -> bool:
     """Return whether the last lines of the agent's log may show why it does not work."""
@@ -19,7 +24,7 @@ def in_trouble(agent: "AgentProperties") -> bool:
 
 
 def remedy(agent: "AgentProperties") -> str:
-    """Return what helps an agent that does not work; empty for one that needs no help."""
+    """Return the remedy for an agent that does not work; empty if it needs none."""
     from wire import credentials
 
     name = agent.name
@@ -27,20 +32,26 @@ def remedy(agent: "AgentProperties") -> str:
         return f"`hivectl start {name}` starts it again; `hivectl logs {name}` shows more"
     if agent.state == "paused":
         return f"`hivectl resume {name}` lets it continue"
+    # With a reason, the last turn has failed, and its messages do not come again.
+    given_up = (
+        "`hivectl dead-letters` lists messages that were given up" if agent.turn_reason else ""
+    )
     return {
+        "idle": given_up,
         "error": f"`hivectl logs {name}` shows more; `hivectl rebuild {name}` repairs its files, "
         f"and `hivectl restart {name}` starts it again",
         "harness-away": f"`hivectl restart {name}` starts its harness again",
         "needs-login": credentials.remedy(name, agent.credential),
-        "rate-limited": "`hivectl lift-limits` lets it try again now",
-        "held": f"`hivectl unhold {name}` lets it go on; `hivectl questions` may ask you about it, "
-        f"and `hivectl budget {name}` shows what it may spend",
+        "rate-limited": "it tries again by itself; between two tries of a turn, "
+        "`hivectl lift-limits` has it try at once",
+        "held": f"`hivectl unhold {name}` lets it go on, and so may an answer to a question that "
+        f"`hivectl questions` shows; `hivectl budget {name}` shows what it may spend",
         "waiting": "`hivectl questions` shows what it waits for",
     }.get(agent.turn_state, "")
 
 
 def doing(agent: "AgentProperties") -> str:
-    """Return what an agent does, or why it does nothing, in a few words of its own."""
+    """Return the activity of an agent or the reason for its state, in its own words."""
     words = one_line(agent.turn_reason or agent.activity)
     if agent.turn_until:
         until = f"until {local_time(agent.turn_until)}"
@@ -65,9 +76,11 @@ def effort_words(agent: "AgentProperties") -> str:
 
 def context_cell(agent: "AgentProperties") -> Cell:
     """Return the size of the context, and how much of its limit that is."""
-    text = str(agent.context_tokens)
+    # Both numbers are the harness's word: its row must not push those of others off the screen.
+    text = str(agent.context_tokens) if agent.context_tokens < MANY else f"{MANY}+"
     if agent.context_limit:
-        text += f" ({100 * agent.context_tokens // agent.context_limit} %)"
+        part = 100 * agent.context_tokens // agent.context_limit
+        text += f" ({part if part < MOST_PART else f'{MOST_PART}+'} %)"
     return Cell(text, right=True)
 
 
@@ -108,7 +121,7 @@ def description(
         "context": _context(agent),
         **_if("session", one_line(agent.session)),
         "logged in": "yes" if agent.logged_in else "no",
-        "deployed": output.paint(agent.deployed_commit[:12] or "nothing yet", ""),
+        "deployed": output.paint(agent.deployed_commit[:12] or "the initial configuration", ""),
         "image": "the host" if agent.image == "/" else literal(agent.image),
         "machine": output.paint(agent.machine, ""),
         "unit": output.paint(agent.unit, ""),

@@ -1,8 +1,8 @@
-"""The events of an agent as the lines of a terminal: what woke it, its words, its calls of tools.
+"""The events of an agent as lines of a terminal: the messages that woke it, its text, its tools.
 
-Everything in an event is the agent's own word, and any text: each line is escaped, and only the
-first columns, which hold the time and a label, are ours. Long texts are folded to their first
-lines, and the last line says how many are left out.
+The agent can write any text into an event: each line is escaped, and only the first columns, with
+the time and a label, are ours. Long texts are folded to their first lines, and the last line says
+how many are left out.
 """
 
 import re
@@ -137,7 +137,7 @@ class EventLines:
         usage.append(f"{money(round(state.cost_today_usd * 1e6))} today")
         lines = [_state(state), Line(", ".join(usage), "dim", exact=True)]
         if not state.stored:
-            lines.append(Line("its events are in memory only, and end with its harness", "yellow"))
+            lines.append(Line("in memory only: events are lost when the harness ends", "yellow"))
         return self._shown(state.since or None, Entry("state", lines, "dim"))
 
     @property
@@ -247,9 +247,9 @@ class EventLines:
     @_entry.register
     def _(self, data: Result) -> Entry | None:
         # The last text of the turn says the same, unless there was an error.
-        if not data.error:
-            return None
         text = data.error if isinstance(data.error, str) else data.text
+        if not data.error or not text.strip():  # the end of a turn that was interrupted has none
+            return None
         return Entry("failed", self._folded(text, SOME, "red"), "red")
 
     @_entry.register
@@ -283,7 +283,8 @@ class EventLines:
                 # The operator reads this.
                 yield from _lines(body) if to == OPERATOR else self._folded(body, 1)
             case _:
-                yield from self._folded(f"{tool} {_arguments(given)}", SOME, exact=True)
+                name = tool.removeprefix(OWN_TOOLS)
+                yield from self._folded(f"{name} {_arguments(given)}", SOME, exact=True)
 
     # --- texts -------------------------------------------------------------------------------
 
@@ -337,7 +338,7 @@ def _until(until: float) -> str:
 def state_words(state: State | StateChanged) -> str:
     """Return a state, its reason and its end, which are the agent's own words."""
     words = f"{state.state}: {state.reason}" if state.reason else state.state
-    return words + _until(state.until)
+    return (words.removesuffix(".") if state.until else words) + _until(state.until)
 
 
 def _state(state: State | StateChanged) -> Line:

@@ -44,8 +44,8 @@ def deep() -> object:
     ("data", "most", "error", "words"),
     [
         ("x" * (MAX_BODY - 100), MOST_BYTES // MAX_BODY + 1, LimitExceeded, "more than 48 MiB"),
-        ("x", MOST_PAGES + 1, Unavailable, "does not answer as a harness does"),
-        (deep(), 1, Unavailable, "does not answer as a harness does"),
+        ("x", MOST_PAGES + 1, Unavailable, "sent an answer that is not valid"),
+        (deep(), 1, Unavailable, "sent an answer that is not valid"),
     ],
     ids=["large", "small", "deep"],
 )

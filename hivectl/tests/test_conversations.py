@@ -140,6 +140,7 @@ async def test_a_tool_call_is_allowed_or_denied_with_a_reason(
     assert ran.code == 0
     assert hive.broker.calls == [("answer", 1, *given)]
     assert hive.approvals.calls == []
+    assert ("the call is denied" in ran.out) == (typed == ["Use the fork."])
 
 
 async def test_a_reason_does_not_go_with_a_permission(hive: FakeHive, hivectl: Hivectl) -> None:

@@ -149,6 +149,12 @@ def test_a_message_is_folded_unless_the_operator_gets_it(lines: EventLines) -> N
         ("state", {"state": "waiting", "reason": "for you"}, ["state     waiting: for you"]),
         ("state", {"state": "held", "until": AT + 1}, [f"state     held, until {TIME}"]),
         ("state", {"state": "thinking"}, []),
+        (
+            "state",
+            {"state": "error", "reason": "Gone.", "until": AT + 1},
+            [f"state     error: Gone, until {TIME}"],
+        ),
+        ("state", {"state": "error", "reason": "Gone."}, ["state     error: Gone."]),
         ("denied", {"tool": "WebFetch", "reason": "no"}, ["denied    WebFetch: no"]),
         (
             "permission",
@@ -168,7 +174,13 @@ def test_a_message_is_folded_unless_the_operator_gets_it(lines: EventLines) -> N
         ("limit", {"text": "used up", "until": AT + 1}, [f"limit     used up, until {TIME}"]),
         ("result", {"text": "fine"}, []),
         ("result", {"text": "not fine", "error": True}, ["failed    not fine"]),
+        ("result", {"text": "", "error": True}, []),
         ("of-tomorrow", {"a": 1}, ['event     {"a": 1}']),
+        (
+            "tool-use",
+            {"tool": "mcp__hive__ask", "input": {"question": "Where?"}},
+            ["tool      ask question=Where?"],
+        ),
         ("tool-use", {"tool": ["x"]}, ['tool      ["x"]']),
     ],
 )  # fmt: skip

@@ -122,6 +122,10 @@ async def test_status_of_an_agent_that_does_not_work(hive: FakeHive, hivectl: Hi
     assert "help:       `hivectl logs alice` shows more" in failing.out
     assert "  line 9" in failing.out
     assert_harmless(failing.out)
+    alice.show(turn_state=TurnState.IDLE, turn_reason="the last turn failed: it took too long")
+    assert "help:       `hivectl dead-letters`" in (await hivectl("status", "alice")).out
+    alice.show(turn_reason="")
+    assert "help:" not in (await hivectl("status", "alice")).out
     alice.show(state=AgentState.FAILED, turn_state=TurnState.OFFLINE, turn_reason="")
     assert (
         "help:       `hivectl start alice` starts it again"
@@ -137,3 +141,11 @@ async def test_limits_are_lifted(hive: FakeHive, hivectl: Hivectl) -> None:
     assert (await hivectl("lift-limits")).out == "these agents go on: alice\n"
     assert (await hivectl("lift-limits", "--json")).json == {"agents": []}
     assert (await hivectl("lift-limits")).out == "no agent waits for a limit\n"
+
+
+async def test_huge_numbers_of_one_agent_do_not_widen_the_list(
+    hive: FakeHive, hivectl: Hivectl
+) -> None:
+    hive.lifecycle.agents["alice"].show(context_limit=1, context_tokens=2**53 - 1)
+    _, alice, *_ = (await hivectl("list")).out.splitlines()
+    assert " 100000000+ (999+ %) " in alice

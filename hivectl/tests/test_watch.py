@@ -85,7 +85,7 @@ async def test_watch_ends_with_a_harness_that_repeats_itself(
     web.raw = b"HTTP/1.0 200 OK\r\n\r\n" + page.encode()
     ran = await hivectl("watch", "alice", "--turn", "1")
     assert ran.code == Exit.UNAVAILABLE
-    assert "does not answer as a harness does" in ran.err
+    assert "sent an answer that is not valid" in ran.err
 
 
 async def test_watch_of_an_agent_without_a_harness(
@@ -109,7 +109,7 @@ async def test_watch_follows_over_restarts_of_the_harness(
         await shown.shows("and grew")
         hive.lifecycle.agents["alice"].show(turn_state=TurnState.HARNESS_AWAY)
         busy.drop_streams()
-        await shown.shows("The harness of alice is away; waiting for it.")
+        await shown.shows("The harness of alice is away; waiting for it. `hivectl status alice`")
         await busy.add(event(7, "text", turn=2, text="said meanwhile"))
         hive.lifecycle.agents["alice"].show(turn_state=TurnState.IDLE)
         await shown.shows("said meanwhile")

@@ -3,6 +3,7 @@
 let
   hive = config.services.hyperhive;
   cfg = hive.notify;
+  credentials = import ../credentials.nix { inherit lib; };
 in
 {
   options.services.hyperhive.notify = {
@@ -11,25 +12,19 @@ in
       example = false;
     };
 
-    tokenFiles = lib.mkOption {
+    tokenFiles = credentials.files {
       description = ''
         Files with the tokens of the webhooks, outside the Nix store; the keys are the names of the
         webhooks. The service gets the tokens as systemd credentials.
       '';
-      type = lib.types.attrsOf lib.types.path;
-      default = { };
-      example = {
-        phone = "/run/keys/ntfy";
-      };
+      example.phone = "/run/keys/ntfy";
     };
   };
 
   config = lib.mkIf (hive.enable && cfg.enable) {
     systemd.services.hive-notify = {
       wantedBy = [ "hive.target" ];
-      serviceConfig.LoadCredential = lib.mapAttrsToList (
-        name: file: "notify_${name}:${toString file}"
-      ) cfg.tokenFiles;
+      serviceConfig.LoadCredential = credentials.load "notify" cfg.tokenFiles;
     };
 
     users.users.hive-notify = {

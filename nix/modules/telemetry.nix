@@ -3,6 +3,7 @@
 let
   hive = config.services.hyperhive;
   cfg = hive.telemetry;
+  credentials = import ../credentials.nix { inherit lib; };
 in
 {
   options.services.hyperhive.telemetry = {
@@ -11,25 +12,19 @@ in
       example = false;
     };
 
-    headerFiles = lib.mkOption {
+    headerFiles = credentials.files {
       description = ''
         Files with the headers of the requests to the collector, outside the Nix store; the keys are
         the names of the headers. The service gets them as systemd credentials.
       '';
-      type = lib.types.attrsOf lib.types.path;
-      default = { };
-      example = {
-        authorization = "/run/keys/collector";
-      };
+      example.authorization = "/run/keys/collector";
     };
   };
 
   config = lib.mkIf (hive.enable && cfg.enable) {
     systemd.services.hive-telemetry = {
       wantedBy = [ "hive.target" ];
-      serviceConfig.LoadCredential = lib.mapAttrsToList (
-        name: file: "telemetry_${name}:${toString file}"
-      ) cfg.headerFiles;
+      serviceConfig.LoadCredential = credentials.load "telemetry" cfg.headerFiles;
     };
 
     users.users.hive-telemetry = {

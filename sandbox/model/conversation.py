@@ -141,8 +141,8 @@ def _rounds(messages: list[JsonObject]) -> Iterator[Round]:
 def _is_prompt(message: JsonObject) -> bool:
     """Return whether a message is a prompt.
 
-    A user message with tool results is not one, unless the next prompt was appended to it: that is
-    how Claude Code tells that a turn was interrupted.
+    A user message with tool results is not one, unless the next prompt was appended to it, as
+    Claude Code does after a turn that was interrupted.
     """
     if message.get("role") != "user":
         return False
@@ -151,7 +151,7 @@ def _is_prompt(message: JsonObject) -> bool:
         return False
     results = any(b.get("type") == "tool_result" for b in blocks)
     texts = "\n".join(str(b.get("text", "")) for b in blocks if b.get("type") == "text")
-    return not results or bool(_INTERRUPTED.search(texts))
+    return not results or bool(_INTERRUPTED.search(texts) or _COMPACTION.search(texts))
 
 
 def _text(content: Json) -> str:

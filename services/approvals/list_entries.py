@@ -52,7 +52,7 @@ def with_entry(text: str, key: str, entry: str) -> str | None:
             if agentfile.loads(candidate) == wanted:
                 return candidate
         except ValueError:
-            continue
+            continue  # What was found is not the list: its text stands in a string, for example.
     raise _refusal(key, entry)
 
 

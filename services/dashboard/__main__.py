@@ -91,7 +91,8 @@ class DashboardService(unit.Service):
         sessions = Sessions(state / "logins.json")
         names_, tickets = PreviewNames(config.preview_domain), Tickets(sessions.seconds_left)
         self._previews = Previews(names_, tickets, connect)
-        actions, harnesses = OperatorActions(caller, self._feeds), Harnesses(web_)
+        actions = OperatorActions(caller, self._feeds)
+        self._harnesses = harnesses = Harnesses(web_)
         handlers = Handlers(
             AccessControl(sessions, listener.getsockname()[0], config.allowed_hosts, metrics_token),
             sessions,
@@ -147,6 +148,7 @@ class DashboardService(unit.Service):
             self._entrances.close()
         await self._previews.close()
         await self._runner.cleanup()
+        self._harnesses.close()
         self._listener.close()
 
 

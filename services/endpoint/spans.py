@@ -1,10 +1,10 @@
-"""The span of the turn that runs: what the agent sends meanwhile belongs to it."""
+"""The span of the turn that runs, to which the agent's messages and questions belong."""
 
 from services.endpoint.delivery.held_messages import Holder
 
 
 class CurrentSpan:
-    """The span of the agent's turn, which its harness tells.
+    """The span of the agent's turn, as its harness reports it.
 
     Attributes:
         traceparent: The span, as W3C Trace Context writes it; None outside of a turn, and without

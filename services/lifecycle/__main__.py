@@ -135,6 +135,7 @@ def compose(
         backend,
         lambda verb, name: orders.order(verb, name),
         jobs.busy,
+        lambda name: orders.hurry_deploy(name),
         tell,
         SharedLimits(backend.shortages, tell).check,
     )

@@ -162,7 +162,10 @@ class Harness:
         for answer in self._pending.values():
             if not answer.done():
                 answer.set_exception(
-                    Unavailable(f"The harness of {self._name} left before it answered.")
+                    Unavailable(
+                        f"The harness of {self._name} left before it answered. `hivectl status "
+                        f"{self._name}` shows its state."
+                    )
                 )
 
 

@@ -50,10 +50,10 @@ class Harnesses:
         """
         self._check_own(principal, name, "report its state")
         agent = self._roster.agent(name)
-        before = agent.turn_state
+        missed = agent.login_missing
         agent.report(report)
         self._limits.reported(agent, report.provider_limit_until)
-        for notice in login_notices(agent, before):
+        for notice in login_notices(agent, missed):
             self._tell(notice)
 
     def connected(self, principal: Principal, name: str, peer: Peer | None) -> None:

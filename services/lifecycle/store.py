@@ -86,6 +86,7 @@ create table provider_limit (
   primary key (credential, agent)
 ) strict;
 """,
+    "alter table turn add column model_setting text not null default '';",
     """
 alter table agent add column network text not null default 'host';
 alter table agent add column keeps_host integer not null default 0;

@@ -111,7 +111,11 @@ async def build(bus: Bus, config: Config) -> unit.Service:
 
 
 def _tokens(folder: Path, webhooks: tuple[Webhook, ...]) -> dict[str, str]:
-    """Return the tokens that systemd has passed from CREDENTIALS, by webhook name."""
+    """Return the tokens that systemd has passed from CREDENTIALS, by webhook name.
+
+    Raises:
+        ConfigError: a file cannot be read, or is not a valid token.
+    """
     return {
         webhook.name: token
         for webhook in webhooks

@@ -1,4 +1,4 @@
-"""`python -m services.sweep`: delete old rows of what agents did; README.md says how."""
+"""`python -m services.sweep`: delete old events and turns of agents; README.md says how."""
 
 import sys
 from pathlib import Path

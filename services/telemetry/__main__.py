@@ -73,15 +73,17 @@ def headers(folder: Path) -> dict[str, str]:
     """Return the headers that systemd has passed from CREDENTIALS, by their names.
 
     Raises:
-        ConfigError: a file is not a valid header.
+        ConfigError: a file cannot be read, or is not a valid header.
     """
     found = {}
     for path in sorted(folder.glob(f"{_PREFIX}*")):
         name = path.name.removeprefix(_PREFIX)
         try:
             value = path.read_text().strip()
-        except (OSError, UnicodeDecodeError):
+        except UnicodeDecodeError:
             value = ""
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
         if not _HEADER.fullmatch(name) or not re.fullmatch(r"[ -~]+", value):
             raise ConfigError(
                 f"{CREDENTIALS}/{name} is not a valid header: the file has the name of a header, "

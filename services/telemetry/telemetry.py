@@ -1,4 +1,4 @@
-"""The rules: whose spans are exported, how many, and what happens while the collector is away."""
+"""The rules of exports: the owner of a span, the limits, and a collector that is away."""
 
 import asyncio
 import logging

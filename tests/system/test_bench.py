@@ -1,14 +1,16 @@
 """The benches run on a hive; no test judges their figures, but for what a click has to do."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from bench.messages.__main__ import LIMITS
 from bench.messages.measure import percentile
 from sandbox.hive import MODEL_HOST
 from tests.system.hive import PYTHON, REPO, Hive
+from tests.system.sleeping import settings
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
 
@@ -19,12 +21,22 @@ def module(hive: Hive, *arguments: str) -> dict[str, Any]:
     return figures
 
 
-def test_messages_are_measured_from_socket_to_socket(hive: Hive) -> None:
-    module(hive, "bench.messages.agents", "register", "2")
+@pytest.fixture
+def unlimited(hive: Hive) -> Iterator[Hive]:
+    """Have the broker's limits raised as the bench does: it repeats the same texts."""
+    limits = "\n".join(f"{key} = {value}" for key, value in LIMITS.items())
+    with settings(hive, ("", f"[broker]\n{limits}")):
+        hive.run("systemctl", "restart", "hive-broker.service")
+        yield hive
+    hive.run("systemctl", "restart", "hive-broker.service")
+
+
+def test_messages_are_measured_from_socket_to_socket(unlimited: Hive) -> None:
+    module(unlimited, "bench.messages.agents", "register", "2")
     try:
-        figures = module(hive, "bench.messages.driver", "hive", "1", "3")
+        figures = module(unlimited, "bench.messages.driver", "hive", "1", "3")
     finally:
-        module(hive, "bench.messages.agents", "unregister", "2")
+        module(unlimited, "bench.messages.agents", "unregister", "2")
     assert figures.keys() == {"p50", "p99", "one", "many", "cpu", "synced"}
     assert 0 < figures["p50"] <= figures["p99"]
 

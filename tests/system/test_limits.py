@@ -114,7 +114,7 @@ def test_a_login_that_has_expired_is_waited_for(lena: Hive) -> None:
     until_state(lena, "lena", "idle", "TurnState")
     assert property_of(lena, "lena", "LoggedIn") is True
     assert message(lena, number)["redeliveries"] == 0
-    until_told(lena, "manager", "logged-in", "lena is logged in")
+    until_told(lena, "manager", "logged-in", "lena has credentials again")
 
 
 def test_an_agent_without_a_login_waits_for_one(lena: Hive) -> None:

@@ -107,7 +107,7 @@ def test_a_call_is_denied_with_a_reason_and_later_always_allowed(pia: Hive) -> N
         settings = json.loads(inside(pia, "pia", "cat", "/etc/hyperhive/harness.json").stdout)
         assert settings["allowed_tools"] == ["Bash(echo always)"]
         assert settings["ask_tools"] == ["Bash(echo:*)"]
-        woken = tail.until("wake", "was restarted with a new configuration by operator")
+        woken = tail.until("wake", "was restarted with a new configuration by the operator")
         tail.until("turn-end", "done")
     assert woken["data"]["messages"] == [], "a turn of its own"
     why = f"Question {number}: the operator always allows Bash(echo always)"

@@ -57,8 +57,7 @@ def test_a_harness_that_does_not_run_is_away(bob: Hive) -> None:
 
 
 def test_a_restart_of_lifecycle_changes_no_turn_state(bob: Hive) -> None:
-    bob.hivectl("send", "bob", "say hello")
-    until_state(bob, "bob", "thinking", "TurnState")
+    bob.until_settled(hivectl(bob, "send", "bob", "say hello")["id"])
     until_state(bob, "bob", "idle", "TurnState")
     before = status(bob)
     assert before["context_tokens"] > 0
@@ -84,7 +83,7 @@ def test_a_restart_is_told_to_the_agent(bob: Hive) -> None:
     bob.until_settled(int(hivectl(bob, "send", "bob", "sleep 0.16")["id"]))
     [wake] = events(bob, "bob", "wake", after=before)
     prompt = wake["data"]["prompt"]
-    assert prompt.startswith("Your container was restarted by operator since your last turn: ")
+    assert prompt.startswith("Your container was restarted by the operator since your last turn: ")
     assert "and this session continues. Your notes and files are in /state." in prompt
     told = json.loads(inside(bob, "bob", "cat", "/etc/hyperhive/harness.json").stdout)["started"]
     assert (told["verb"], told["by"]) == ("restart", "operator")

@@ -136,10 +136,9 @@ def test_a_rebuild_repairs_what_claude_code_cannot_start_with(bob: Hive) -> None
     assert "restarted" in bob.hivectl("rebuild", "bob", timeout=180).stdout
     answered(bob, 0.35)
     wakes = events(bob, "bob", "wake", after=before)
-    told = (
-        "Your container was made anew by operator since your last turn: processes from before have"
-    )
-    assert f"{told} ended, and this session continues." in wakes[-1]["data"]["prompt"]
+    told = "Your container was repaired and restarted by the operator since your last turn"
+    rest = "earlier processes have ended, and this session continues."
+    assert f"{told}: {rest}" in wakes[-1]["data"]["prompt"]
     assert inside(bob, "bob", "cat", "/state/hyperhive-session-id").stdout == session
     aside = inside(bob, "bob", "sh", "-c", "ls -A /root/.claude/before-rebuild-*").stdout.split()
     assert {".claude.json", "backups"} <= set(aside)

@@ -7,9 +7,9 @@
             case Event(): ...
             case State() | Partial(): ...
 
-`AgentWeb.get` and `AgentWeb.stream` return the plain JSON for callers that hand it on. Everything
-that comes from the socket is the agent's own word: each answer is bounded in size and time, and its
-texts must be escaped where they are shown (wire.text).
+`AgentWeb.get` and `AgentWeb.stream` return the plain JSON for callers that pass it on. A hostile
+agent may send anything on the socket: each answer is bounded in size and time, and its texts must
+be escaped where they are shown (wire.text).
 """
 
 from wire.agent_web.client import AgentWeb

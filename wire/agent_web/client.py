@@ -80,11 +80,11 @@ class AgentWeb:
     async def stream(
         self, agent: str, after: int | None = None
     ) -> AsyncGenerator[tuple[str, JsonObject], None]:
-        """Yield what happens, as name and data: `event`, `state` or `partial`.
+        """Yield the items of the stream as name and data: `event`, `state` or `partial`.
 
         Args:
             agent: the agent.
-            after: the number of the last known event; None: only what happens from now on.
+            after: the number of the last known event; None: only new events.
 
         Raises:
             Unavailable: the connection was lost: call it again with the last number.
@@ -188,7 +188,7 @@ class AgentWeb:
     async def follow(
         self, agent: str, after: int | None = None
     ) -> AsyncGenerator[Event | State | Partial, None]:
-        """Yield what happens, as records; see `stream`. The numbers of events grow."""
+        """Yield the items of `stream` as records. The numbers of events grow."""
         last = after or 0
         # Closed with this one: a generator that is left open keeps its connection.
         async with aclosing(self.stream(agent, after)) as stream:

@@ -140,16 +140,16 @@ def lost(agent: str) -> Unavailable:
 def too_long(agent: str) -> LimitExceeded:
     """Return the error for a line that is too long."""
     return LimitExceeded(
-        f"The harness of {agent} sent a line of more than {MAX_LINE // 2**20} MiB. Look at the "
-        f"agent; `hivectl restart {agent}` starts its harness again."
+        f"The harness of {agent} sent a line of more than {MAX_LINE // 2**20} MiB. It may have "
+        f"been replaced; `hivectl restart {agent}` starts it again."
     )
 
 
 def confused(agent: str) -> Unavailable:
     """Return the error for an answer that is not as it should be."""
     return Unavailable(
-        f"The harness of {agent} does not answer as a harness does. Look at the agent; `hivectl "
-        f"restart {agent}` starts its harness again."
+        f"The harness of {agent} sent an answer that is not valid. It may have been replaced; "
+        f"`hivectl restart {agent}` starts it again."
     )
 
 
@@ -172,8 +172,8 @@ def _check(status: int, agent: str) -> None:
             raise NotFound(f"The harness of {agent} has no such turn, or does not show this.")
         case 503:
             raise LimitExceeded(
-                f"The harness of {agent} shows as much as it can already. Close another page or "
-                "`hivectl watch` of this agent."
+                f"The harness of {agent} has as many connections as it allows. Close another page "
+                "or `hivectl watch` of this agent."
             )
     raise confused(agent)
 

@@ -1,8 +1,8 @@
 """The records of web.sock: state, events, turns and days of an agent.
 
-Everything in them is the agent's own word, and any text. Keys that a record does not have are
-ignored, and a value that is not valid is an empty one (wire.agent_web.values): hivectl and the
-dashboard know what a harness says from here alone. Times are seconds since 1970.
+The agent can write anything into them. Keys that a record does not have are ignored, and a value
+that is not valid becomes an empty one (wire.agent_web.values). hivectl and the dashboard use these
+records only. Times are seconds since 1970.
 """
 
 import re

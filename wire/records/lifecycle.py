@@ -287,7 +287,7 @@ class LoginPage(NamedTuple):
     login: UInt64
     """The number of the login."""
     address: Str
-    """The container's own word: open no address but that of a wire.text.login_pages.known_page."""
+    """From the container: open no address but that of a wire.text.login_pages.known_page."""
 
 
 @dictionary()

@@ -1,7 +1,9 @@
 """A turn as a file: whatever an agent wrote, the page has no element or script of the agent's."""
 
+import asyncio
 import json
 import re
+import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
@@ -15,6 +17,7 @@ from wire.agent_web.tests.fake_web import FakeWeb, client
 from wire.agent_web.tests.fake_web import event as an_event
 from wire.errors import LimitExceeded, NotFound, Unavailable
 from wire.turn_export import Export, Form, file_name
+from wire.turn_export import page as page_module
 from wire.turn_export.lines import JsonLines
 from wire.turn_export.page import POLICY, HtmlPage
 
@@ -261,7 +264,7 @@ async def test_an_export_of_no_turn_and_of_a_hostile_harness(fake: FakeWeb, tmp_
         await exported(Export(client(tmp_path), "alice", 7, Form.HTML))
     page = {"id": 7, "events": [an_event(3, "text", turn=7, text="x")]}
     fake.raw = b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(page).encode()
-    with pytest.raises(Unavailable, match="does not answer as a harness does"):
+    with pytest.raises(Unavailable, match="sent an answer that is not valid"):
         await exported(Export(client(tmp_path), "alice", 7, Form.JSONL))
 
 
@@ -273,3 +276,43 @@ async def test_pages_without_an_end_end(
     await fake.add(*(an_event(n, "text", turn=7, text="x") for n in range(1, 10)))
     with pytest.raises(LimitExceeded, match="without an end"):
         await exported(Export(client(tmp_path), "alice", 7, Form.JSONL))
+
+
+def test_all_texts_of_an_event_and_of_the_figures_are_bounded_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page_module, "MAX_TOGETHER", 10_000, raising=False)
+    hidden = "\u202e" * 1000
+    edits = [{"old_string": hidden, "new_string": f"{n}"} for n in range(50)]
+    many = event("tool-use", tool="Edit", input={"file_path": "/a", "edits": edits})
+    odd = event("unheard-of", **{f"{n}{hidden}": "x" for n in range(50)})
+    figures = {**TURN, **dict.fromkeys(("model", "session", "error", "outcome"), hidden * 5)}
+    for page in (
+        html_page("alice", TURN, [many]),
+        html_page("alice", TURN, [odd]),
+        html_page("alice", figures, []),
+    ):
+        assert 9_000 < page.count("&lt;U+202E&gt;") <= 10_000
+        assert "[cut: " in page
+
+
+async def test_others_go_on_while_a_hostile_event_is_exported(
+    fake: FakeWeb, tmp_path: Path
+) -> None:
+    pair = {"old_string": "a\ufe0f" * 1500, "new_string": "b\ufe0f" * 1500}
+    hostile = {"file_path": "/a", "edits": [pair] * 100}
+    await fake.add(an_event(1, "tool-use", turn=7, tool="Edit", input=hostile))
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - began)
+
+    watching = asyncio.create_task(watch())
+    text = await exported(Export(client(tmp_path), "alice", 7, Form.HTML))
+    watching.cancel()
+    assert "&lt;U+FE0F&gt;" in text
+    assert longest < 2, "all of it takes several seconds"

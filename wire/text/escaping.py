@@ -1,4 +1,4 @@
-"""Text that others wrote, made safe to show: what is hidden or misleading is spelled out.
+"""Text that others wrote, made safe to show: hidden and misleading characters are spelled out.
 
 There are two rules. `prose` is for messages between people and agents in any language: it spells
 out characters that show nothing or control their neighbours, excess marks, and letters that pretend

@@ -1,4 +1,4 @@
-"""The parts of a text: what is shown as it is, and marks."""
+"""The parts of a text: strings that are shown as they are, and marks."""
 
 from collections.abc import Sequence
 from enum import StrEnum

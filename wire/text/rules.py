@@ -69,7 +69,7 @@ _Resolve = Callable[[re.Match[str]], Parts]
 
 
 class Rule(NamedTuple):
-    """A rule: what is looked for, and the parts that it becomes."""
+    """A rule: a pattern, and the parts that replace a match."""
 
     pattern: re.Pattern[str]
     resolve: _Resolve

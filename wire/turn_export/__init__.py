@@ -4,9 +4,9 @@
     async for piece in export.pieces():
         file.write(piece)
 
-`hivectl export-turn` and the dashboard write the same files. All of it is the agent's own word, and
-can be any text. The page is safe to open: it has no script and loads nothing, which its content
-security policy also forbids, and all texts are escaped and shown as elsewhere.
+`hivectl export-turn` and the dashboard write the same files. The agent can write any text into
+its events. The page is safe to open: it has no script and loads nothing, which its content security
+policy also forbids, and all texts are escaped by the rules of wire.text.
 """
 
 from wire.turn_export.export import MEDIA_TYPES, Export, Form, file_name

@@ -1,5 +1,10 @@
-"""The export of a turn, piece by piece: it needs no more memory than one page of events."""
+"""The export of a turn, piece by piece: it needs no more memory than one page of events.
 
+The texts of a hostile harness take seconds to escape. So a thread does that, and who exports can go
+on with other work.
+"""
+
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from enum import StrEnum
@@ -79,16 +84,16 @@ class Export:
             HiveError: the harness is away, or does not answer as one.
         """
         figures = await self._web.get(self._agent, f"/v1/turns/{self._turn}")
+        head = await asyncio.to_thread(self._writer.head, self._agent, figures)
         size = 0
         async with aclosing(self._web.pages(self._agent, self._turn)) as pages:
             async for page in pages:
-                for event in page:
+                for text in await asyncio.to_thread(self._texts, page):
                     if size > self._most:
                         break
                     if not self.events:
-                        yield self._writer.head(self._agent, figures)
+                        yield head
                     self.events += 1
-                    text = self._writer.event(event)
                     size += len(text)
                     yield text
                 else:
@@ -103,3 +108,6 @@ class Export:
                 f"{self._agent} has no events of turn {self._turn}: it keeps them for a few days."
             )
         yield self._writer.end(self.left_out)
+
+    def _texts(self, page: list[JsonObject]) -> list[str]:
+        return [self._writer.event(event) for event in page]

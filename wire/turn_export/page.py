@@ -14,7 +14,12 @@ from wire.text import escaping
 
 MAX_TEXT: Final = 256 * 1024
 """Characters of one text."""
+MAX_TOGETHER: Final = 2 * MAX_TEXT
+"""Characters of all texts of one event, or of the figures of the turn."""
+MAX_DEPTH: Final = 200
 MAX_SUMMARY: Final = 120
+
+TOO_DEEP: Final = "(too deep)"
 
 STYLE: Final = """
 :root { color-scheme: light dark; --line: light-dark(#d0d7de, #30363d); --dim: light-dark(#57606a, #8b949e);
@@ -64,6 +69,7 @@ class HtmlPage:
 
     def head(self, agent: str, turn: JsonObject) -> str:
         """Return the beginning of the page."""
+        turn = _bounded(turn)
         self._began = _number(turn.get("started"))
         title = f"{_exact(agent)}: turn {_exact(turn.get('id'))}"
         return "\n".join(
@@ -87,12 +93,47 @@ class HtmlPage:
 
     def event(self, event: JsonObject) -> str:
         """Return an event."""
-        return _section(event, self._began) + "\n"
+        return _section(_bounded(event), self._began) + "\n"
 
     def end(self, left_out: str) -> str:
         """Return the end of the page; `left_out` says which events are not in it, or is empty."""
         last = f'<p class="bad">{html.escape(left_out)}</p>\n' if left_out else ""
         return f"{last}</body></html>\n"
+
+
+class _Cutter:
+    """The copying of JSON whose texts together are cut to MAX_TOGETHER characters.
+
+    Each text is cut where it is shown, too, but an event may have thousands of them.
+    """
+
+    def __init__(self) -> None:
+        self._left = MAX_TOGETHER
+
+    def object(self, value: JsonObject, depth: int = 0) -> JsonObject:
+        """Return the object with bounded texts."""
+        return {self._text(key): self._any(item, depth + 1) for key, item in value.items()}
+
+    def _any(self, value: Json, depth: int) -> Json:
+        if isinstance(value, dict | list) and depth > MAX_DEPTH:
+            return TOO_DEEP
+        match value:
+            case str():
+                return self._text(value)
+            case dict():
+                return self.object(value, depth)
+            case list():
+                return [self._any(item, depth + 1) for item in value]
+        return value
+
+    def _text(self, text: str) -> str:
+        shown = min(len(text), MAX_TEXT)
+        left, self._left = self._left, max(0, self._left - shown)
+        return text if shown <= left else f"{text[:left]} [cut: {len(text)} characters]"
+
+
+def _bounded(value: JsonObject) -> JsonObject:
+    return _Cutter().object(value)
 
 
 def _figures(turn: JsonObject) -> Iterator[str]:
@@ -226,7 +267,7 @@ def _dumped(value: Json) -> str:
     try:
         return json.dumps(value, indent=2, ensure_ascii=False)
     except (RecursionError, ValueError):
-        return "(too deep)"
+        return TOO_DEEP
 
 
 def _prose(text: str, *, one_line: bool = False) -> str:

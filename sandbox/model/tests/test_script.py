@@ -271,6 +271,25 @@ step = [{ tool = "One" }, { text = "Worked." }]
     assert answer.text == "Then that."
 
 
+def test_a_summary_after_a_turn_that_was_cut_off() -> None:
+    script = Script(scenario.load(SCENARIOS))
+    told = wake("run echo hello", "operator")
+    call = {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "echo hello"}}
+    merged = [
+        {"type": "tool_result", "tool_use_id": "t", "content": "interrupted", "is_error": True},
+        {"type": "text", "text": "Your task is to create a detailed summary of the conversation."},
+    ]
+    answer = ask(
+        script,
+        "bob",
+        told,
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": merged},
+    )
+    assert told in answer.text
+    assert answer.text.count("<summary>") == 1
+
+
 def test_a_summary_repeats_the_last_prompt() -> None:
     script = Script(scenario.load(SCENARIOS))
     told = wake("play which-model", "operator")

@@ -72,7 +72,7 @@ class ObjectCopy:
                     # After them: git packs first, and removes the packed objects then.
                     return self._copy_packs(objects)
             except _VanishedError:
-                continue
+                continue  # git has just packed the objects: the copy begins again with the packs.
             except OSError as error:
                 raise self._unreadable(error) from None
         raise InvalidArgument(

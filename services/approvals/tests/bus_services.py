@@ -1,75 +1,23 @@
 """Lifecycle and broker as stand-ins on a bus."""
 
 import asyncio
-from typing import get_type_hints
 
 from wire import names
 from wire.bus import Bus
-from wire.interface import Interface, method, prop, signal
+from wire.fake_agent import FakeAgent, properties
+from wire.interface import Interface, method, signal
 from wire.principal import EVERYBODY
-from wire.records import decode, keys
+from wire.records import decode
 from wire.records.broker import SendOptions
 from wire.records.lifecycle import (
-    AgentProperties,
-    AgentState,
     DeployOptions,
     JobRemoved,
     JobResult,
     JobVerb,
-    Network,
-    Resources,
     SpawnOptions,
     Tombstone,
-    TurnState,
 )
 from wire.types import Dict, ObjectPath, Str, UInt32, UInt64
-
-BOB = AgentProperties(
-    name="bob-2",
-    machine="h-bob-2",
-    unit="container@h-bob-2.service",
-    uid_base=0,
-    enabled=True,
-    state=AgentState.RUNNING,
-    since=1,
-    invocation_id="",
-    turn_state=TurnState.IDLE,
-    turn_since=1,
-    model="",
-    context_tokens=0,
-    logged_in=True,
-    resources=Resources(),
-    network=Network(deny=[], allow=[], name_servers=[], filtered=True),
-    image="",
-    stale=False,
-    port=0,
-    port_shared_with=[],
-    deployed_commit="",
-)
-
-
-class Agent(Interface, name=names.AGENT_INTERFACE):
-    """An agent whose D-Bus properties are the fields of `values`."""
-
-    def __init__(self, values: AgentProperties) -> None:
-        self.values = values
-
-
-def _property(field: str, hint: object) -> property:
-    def getter(self: Agent) -> object:
-        return getattr(self.values, field)
-
-    getter.__annotations__["return"] = hint
-    return prop()(getter)
-
-
-class Bob(Agent, name=names.AGENT_INTERFACE):
-    """The class of bob-2: properties are collected when a class is made."""
-
-    locals().update(
-        (keys(AgentProperties)[field], _property(field, hint))
-        for field, hint in get_type_hints(AgentProperties, include_extras=True).items()
-    )
 
 
 class Lifecycle(Interface, name=names.LIFECYCLE):
@@ -79,7 +27,7 @@ class Lifecycle(Interface, name=names.LIFECYCLE):
         self.orders: list[tuple[str, ...]] = []
         self.error: Exception | None = None
         self.asked = asyncio.Event()
-        self.agents = {BOB.name: Bob(BOB)}
+        self.agents = {"bob-2": FakeAgent(properties("bob-2"))}
 
     @method(allow=EVERYBODY)
     async def Spawn(self, name: Str, options: Dict) -> ObjectPath:  # noqa: N802
@@ -104,8 +52,8 @@ class Lifecycle(Interface, name=names.LIFECYCLE):
         number = len(self.orders)
         verb, agent, commit, *_ = self.orders[-1]
         if result == "done" and agent in self.agents:
-            deployed = self.agents[agent].values._replace(deployed_commit=commit)
-            self.agents[agent].values = deployed
+            bob = self.agents[agent]
+            bob.shown = bob.shown._replace(deployed_commit=commit)
         removed = JobRemoved(
             number, names.job_path(number), agent, JobVerb(verb), JobResult(result), error
         )

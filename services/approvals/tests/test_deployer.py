@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,14 @@ from services.approvals.tests.fake_services import removed
 from services.approvals.tests.room import Room, apply, spawn
 from wire.errors import AlreadyExists, Conflict, Unavailable
 from wire.records.approvals import ApprovalState
+
+
+async def ordered(room: Room) -> int:
+    """Have a deploy of alice approved, which lifecycle carries out; return the request's number."""
+    await room.agent()
+    number = await apply(room)
+    await room.do(room.yes(number))
+    return number
 
 
 async def test_an_order_that_lifecycle_refuses_fails_the_request(room: Room) -> None:
@@ -138,9 +147,7 @@ async def test_a_lifecycle_that_was_lost_is_not_started_for_what_nobody_waits_fo
 
 
 async def test_a_job_that_goes_on_after_lifecycle_was_lost_is_the_same(room: Room) -> None:
-    await room.agent()
-    number = await apply(room)
-    await room.do(room.yes(number))
+    number = await ordered(room)
     room.controller.lifecycle_vanished()
     await room.rest()
     room.lifecycle.end("alice", "failed", "No.")
@@ -150,9 +157,7 @@ async def test_a_job_that_goes_on_after_lifecycle_was_lost_is_the_same(room: Roo
 
 
 async def test_a_job_that_lifecycle_took_with_it_is_ordered_anew(room: Room) -> None:
-    await room.agent()
-    number = await apply(room)
-    await room.do(room.yes(number))
+    number = await ordered(room)
     room.lifecycle.jobs.clear()
     room.controller.lifecycle_vanished()
     await room.rest()
@@ -163,9 +168,7 @@ async def test_a_job_that_lifecycle_took_with_it_is_ordered_anew(room: Room) -> 
 
 
 async def test_a_deploy_that_ended_while_nobody_listened_is_not_ordered_again(room: Room) -> None:
-    await room.agent()
-    number = await apply(room)
-    await room.do(room.yes(number))
+    number = await ordered(room)
     room.lifecycle.told = None
     room.lifecycle.end("alice")
     await room.start()
@@ -261,35 +264,33 @@ async def test_a_git_error_with_one_agent_does_not_stop_another(
     assert ("deploy", "alice", room.row(number).commit) in room.lifecycle.orders
 
 
-def _after_look(
-    room: Room, monkeypatch: pytest.MonkeyPatch, event: Callable[[], None]
-) -> Callable[[], bool]:
-    """Have `event` happen after lifecycle has answered, before the answer is used."""
+async def _restart(
+    room: Room, monkeypatch: pytest.MonkeyPatch, after_look: Callable[[], None]
+) -> None:
+    """Restart lifecycle; call `after_look` once it has answered, before the answer is used."""
     look = room.lifecycle.snapshot
     happened: list[object] = []
 
     async def snapshot() -> Snapshot:
         found = await look()
         if not happened:
-            happened.append(event)
-            event()
+            happened.append(after_look)
+            after_look()
         return found
 
     monkeypatch.setattr(room.lifecycle, "snapshot", snapshot)
-    return lambda: bool(happened)
+    room.controller.lifecycle_vanished()
+    room.controller.lifecycle_appeared()
+    await room.rest()
+    assert happened
 
 
 async def test_a_job_that_ends_just_after_the_look_is_not_lost(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await room.agent()
-    number = await apply(room)
-    await room.do(room.yes(number))
-    happened = _after_look(room, monkeypatch, lambda: room.lifecycle.end("alice", "failed", "No."))
-    room.controller.lifecycle_vanished()
-    room.controller.lifecycle_appeared()
-    await room.rest()
-    assert happened()
+    number = await ordered(room)
+    end = partial(room.lifecycle.end, "alice", "failed", "No.")
+    await _restart(room, monkeypatch, end)
     assert room.state(number) is ApprovalState.FAILED
     await room.check()
 
@@ -297,15 +298,8 @@ async def test_a_job_that_ends_just_after_the_look_is_not_lost(
 async def test_lifecycle_that_is_lost_just_after_the_look_is_looked_at_again(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await room.agent()
-    number = await apply(room)
-    await room.do(room.yes(number))
-
-    happened = _after_look(room, monkeypatch, lambda: _lose_with_the_job(room))
-    room.controller.lifecycle_vanished()
-    room.controller.lifecycle_appeared()
-    await room.rest()
-    assert happened()
+    number = await ordered(room)
+    await _restart(room, monkeypatch, partial(_lose_with_the_job, room))
     assert room.state(number) is ApprovalState.DEPLOYED
     await room.check()
 

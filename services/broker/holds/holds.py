@@ -1,4 +1,4 @@
-"""The rules of holds: who is held and why, and how a hold ends."""
+"""The rules of holds: their reasons, their effects and their ends."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -224,8 +224,8 @@ def _hold_limit(db: sqlite3.Connection, *, name: str, reason: str) -> tuple[Ques
     question = NewQuestion(
         asker=SYSTEM,
         recipient=OPERATOR,
-        text=f"{name} is held: {reason}. Its new messages wait in the inbox. Is it to go on? "
-        "Before the limit ends it waits in any case.",
+        text=f"{name} is held: {reason}. Its new messages wait in the inbox. Let it go on when the "
+        "limit has ended?",
         choices=list(LIMIT_CHOICES),
         multi=False,
         asked=now(),

@@ -316,7 +316,8 @@ def _sent(db: sqlite3.Connection, *, sender: str, message_id: int) -> list[Messa
     walk.close()
     if not found:
         raise NotFound(
-            f"There is no message {message_id} that {sender} has sent. Use an id from Send."
+            f"There is no message {message_id} that {sender} has sent. "
+            "Use the number that was returned when it was sent."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""The live tail of an agent: what its page shows of the events, without a gap and without a repeat.
+"""The live tail of an agent: the events for its page, without a gap and without a repeat.
 
 A tail begins with the newest events, or after the event that the page has seen last. It goes on
 when the harness comes back; lifecycle's changes of the agent say when that may be.

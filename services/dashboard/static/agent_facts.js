@@ -33,7 +33,7 @@ function facts(agent) {
     ["at boot", agent.enabled ? "starts" : "does not start"],
     ["login", loginOf(agent)],
     ["version", agent.stale ? "needs an update" : "current", agent.stale],
-    ["deployed", agent.deployed_commit ? agent.deployed_commit.slice(0, 10) : "never"],
+    ["deployed", agent.deployed_commit ? agent.deployed_commit.slice(0, 10) : "the initial configuration"],
     ["image", !agent.image || agent.image === "/" ? "the host's /usr" : agent.image],
     network(agent.network),
     ["limits", limits(agent.resources)],

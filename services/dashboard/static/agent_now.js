@@ -11,14 +11,24 @@ const TICK_MS = 5000;
 const CANCELLABLE = new Set(["thinking", "compacting", "waiting", "rate-limited", "error"]);
 const NO_HARNESS = new Set(["offline", "harness-away"]);
 const REMEDIES = {
+  // With a reason, the last turn has failed, and its messages do not come again.
+  idle: (name, agent) =>
+    textOf(agent.turn_reason ?? "")
+      ? ["Messages that were given up are under ", el("b", {}, "Dead letters"), " on the main page."]
+      : [],
+  waiting: () => [el("a", { href: "#questions" }, "Answer it"), "."],
   "needs-login": (name, agent) => login(name, agent.credential),
   "harness-away": (name) => ["If this lasts, run ", el("code", {}, `hivectl status ${name}`), " on the hive's host."],
-  "rate-limited": () => [el("code", {}, "hivectl lift-limits"), " on the hive's host lets it try again now."],
+  "rate-limited": () => [
+    "It tries again by itself; between two tries of a turn, ",
+    el("code", {}, "hivectl lift-limits"),
+    " on the hive's host has it try at once.",
+  ],
   error: (name) => ["Run ", el("code", {}, `hivectl status ${name}`), " on the hive's host: it shows the log and a remedy."],
   held: (name, _, budget) => budget ? raise(budget) : [
     "Its messages stay queued. ",
     el("code", {}, `hivectl unhold ${name}`),
-    " on the hive's host lets it go on; a question to you may be open about it.",
+    " on the hive's host lets it go on, and so may an answer to an open question to you.",
   ],
 };
 
@@ -117,9 +127,11 @@ export class Now {
   #reason(agent, budget) {
     const line = this.#section.querySelector(".why");
     const parts = [];
-    if (agent.turn_reason && textOf(agent.turn_reason)) parts.push(shown(agent.turn_reason));
+    const reason = textOf(agent.turn_reason ?? "");
+    const activity = textOf(agent.activity ?? "");
+    if (reason) parts.push(shown(agent.turn_reason));
     if (agent.turn_until) parts.push(`until ${moment(agent.turn_until)}`);
-    if (agent.activity && textOf(agent.activity)) parts.push(shown(agent.activity));
+    if (activity && !reason.includes(activity)) parts.push(shown(agent.activity)); // a call that waits
     const nodes = parts.flatMap((part, index) => (index ? [" · ", part] : [part]));
     const remedy = REMEDIES[agent.turn_state]?.(this.#name, agent, budget) ?? [];
     line.replaceChildren(...nodes);

@@ -49,7 +49,7 @@ function makePending(approval) {
   const yes = async (options) => {
     const { base } = change.dataset ?? {};
     const body = base === undefined ? options : { ...options, base };
-    // What was shown may not hold any more: show the change again.
+    // The change that was shown may be outdated: show it again.
     if (!(await settle(approval, "approve", body, buttons))) change.dispatchEvent?.(new Event("toggle"));
   };
   approve.addEventListener("click", () => yes({}));

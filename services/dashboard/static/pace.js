@@ -15,7 +15,7 @@ export class Pace {
 
   constructor(call) {
     this.#call = call;
-    // Whoever presses waits for the effect. A press that the guard refuses does not get here.
+    // The reader waits for the effect of a press. A press that the guard refuses does not get here.
     addEventListener("click", () => (this.#left = Math.max(this.#left, 1)));
   }
 

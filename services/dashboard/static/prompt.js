@@ -86,6 +86,7 @@ export class Prompt {
   async run(name, argument = "") {
     const agent = `/api/agents/${encodeURIComponent(this.#agent)}`;
     showError(this.#error);
+    this.#said.hidden = true; // beside an error, the answer to the last command looks like this one's
     try {
       if (name === "help") this.#say(makeHelp());
       else if (name === "clear") this.#clear();

@@ -32,7 +32,7 @@ export function leave(ended) {
   location.replace("/login");
 }
 
-// What this tab has kept, such as the prompts that were sent.
+// Forget the data that this tab has kept, such as the prompts that were sent.
 function forget() {
   try {
     sessionStorage.clear();

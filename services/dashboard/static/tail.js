@@ -52,7 +52,7 @@ export class Tail {
     this.#older = section.querySelector(".older");
     this.#onCount = onCount;
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    // What is unfolded at the end makes the list longer: the reader is not at its end any more.
+    // An event that is unfolded at the end makes the list longer: the reader is not at its end any more.
     for (const name of ["toggle", "click"])
       this.#list.addEventListener(name, () => requestAnimationFrame(() => this.#scrolled()), true);
     new ResizeObserver(() => this.#isAtEnd && this.#toEnd()).observe(this.#scroller);

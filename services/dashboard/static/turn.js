@@ -1,4 +1,4 @@
-// The page of one turn: what woke it, its figures, and its events.
+// The page of one turn: the messages that woke the agent, the figures, and the events.
 
 import { get, sentenceOf } from "./api.js";
 import { openMirror } from "./common.js";

@@ -7,18 +7,22 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    WebDriverException,
+)
 from selenium.webdriver.chrome.remote_connection import ChromeRemoteConnection
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-TIME_LIMIT = 20.0
+TIME_LIMIT = 60.0
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -68,6 +72,9 @@ REFUSED = "return window.given - window.taken"
 PASSING = [NoSuchElementException, StaleElementReferenceException]
 """Errors about an element that the page is about to make, or to make again."""
 
+NAVIGATED: Final = "aborted by navigation"
+"""The beginning of the error of a call that the page's own navigation has ended."""
+
 Predicate: TypeAlias = Callable[[WebDriver], Any]
 
 
@@ -86,6 +93,11 @@ class Browser:
 
     async def open(self, url: str) -> None:
         await self.do(lambda d: d.get(url))
+
+    async def open_live(self, url: str) -> None:
+        """Open a page of the dashboard, and wait for its event stream."""
+        await self.open(url)
+        await self.sees("#link", "Live")
 
     async def resize(self, width: int, height: int) -> None:
         """Set the size of the page; a window cannot be as narrow as a phone."""
@@ -112,12 +124,21 @@ class Browser:
         """Click an element until the page takes the click: not while the element has just moved."""
 
         def taken(d: WebDriver) -> bool:
-            element = d.find_element(By.CSS_SELECTOR, css)
-            if d.execute_script("return arguments[0].closest('[data-moved]') !== null", element):
-                return False
-            before = d.execute_script(REFUSED)
-            element.click()
-            return bool(d.execute_script(REFUSED) <= before)  # less: it has led to another page
+            clicked = False
+            try:
+                element = d.find_element(By.CSS_SELECTOR, css)
+                moved = "return arguments[0].closest('[data-moved]') !== null"
+                if d.execute_script(moved, element):
+                    return False
+                before = d.execute_script(REFUSED)
+                element.click()
+                clicked = True
+                return bool(d.execute_script(REFUSED) <= before)  # less: it led to another page
+            except WebDriverException as error:
+                if NAVIGATED not in str(error.msg):
+                    raise
+                # This click has led to another page; or an earlier one has, and only now.
+                return clicked
 
         wait = WebDriverWait(self._driver, TIME_LIMIT, 0.05, ignored_exceptions=PASSING)
         await asyncio.to_thread(wait.until, taken)
@@ -125,6 +146,18 @@ class Browser:
     async def press(self, css: str) -> None:
         """Click an element once, whether the page takes the click or not."""
         await self.do(lambda d: d.find_element(By.CSS_SELECTOR, css).click())
+
+    async def unfold(self, css: str) -> None:
+        """Click a summary until its details are open: a list that is still loading may move it."""
+
+        def is_open(d: WebDriver) -> bool:
+            summary = d.find_element(By.CSS_SELECTOR, css)
+            opened = "return arguments[0].parentElement.open"
+            if not d.execute_script(opened, summary):
+                summary.click()
+            return bool(d.execute_script(opened, summary))
+
+        await self.until(is_open)
 
     async def point_at(self, css: str) -> None:
         """Move the mouse to an element, and remember where it is: see `under_mouse`."""

@@ -193,6 +193,30 @@ def _sse(name: str, seq: int, data: Any) -> bytes:
     return f"{number}event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
+def a_busy_turn(harness: FakeHarness) -> None:
+    """Add the events of turn 7, one of most kinds."""
+    woken = [{"id": 41, "from": "operator", "kind": "message"}]
+    harness.add("wake", 7, messages=woken, prompt="Please mend the parser.")
+    servers = [{"name": "hyperhive", "status": "connected"}, {"name": "gh", "status": "failed"}]
+    harness.add(
+        "session", 7, model="claude-test", tools=["Bash"], mcp_servers=servers, resumed=True
+    )
+    harness.add("thinking", 7, text="The last line has no newline.")
+    harness.add("text", 7, text="I'll look at the parser.")
+    harness.add("tool-use", 7, id="t1", tool="Bash", input={"command": "pytest -q"})
+    harness.add("tool-result", 7, id="t1", content="1 failed", error=True)
+    edit = {"file_path": "/src/parser.py", "old_string": "a\nb\n", "new_string": "a\nc\nd\n"}
+    harness.add("tool-use", 7, id="t2", tool="Edit", input=edit)
+    body = "The parser is mended. " * 500
+    send = {"to": "manager", "body": body + "The end."}
+    harness.add("tool-use", 7, id="t3", tool="mcp__hive__send", input=send)
+    harness.add("server-failed", 7, name="gh", error="spawn gh ENOENT")
+    harness.add("denied", 7, tool="WebFetch", reason="agent.toml does not allow it.")
+    harness.add("compacted", 7, trigger="auto", before=181_000, after=23_000)
+    harness.add("note", 7, text="The notes were condensed.", level="info")
+    harness.add("turn-end", 7, outcome="done", error="", seconds=72.4, cost_usd=0.1834)
+
+
 def a_turn(number: int, **values: Any) -> dict[str, Any]:
     """Return a turn that has ended."""
     return {

@@ -9,11 +9,6 @@ from wire import names
 pytestmark = needs_chromium
 
 
-async def open_page(page: Page, browser: Browser, name: str) -> None:
-    await browser.open(f"{page.url}/agents/{name}")
-    await browser.sees("#link", "Live")
-
-
 async def sees_log(browser: Browser, text: str) -> None:
     await browser.click("#tab-logs")
     await browser.sees("#logs pre", text)
@@ -84,13 +79,13 @@ async def test_opening_the_page_wakes_a_sleeping_agent_once(
     bob, alice = page.hive.agents["bob"], page.hive.agents["alice"]
     await log_in()
     bob.become("sleeping")
-    await open_page(page, browser, "bob")
+    await browser.open_live(f"{page.url}/agents/bob")
     await browser.until(lambda _: bob.calls == ["start"])
     for state in ("running", "sleeping", "running"):
         bob.become(state)
         await browser.sees("#agent .state", state)
     alice.become("stopped")
-    await open_page(page, browser, "alice")
+    await browser.open_live(f"{page.url}/agents/alice")
     await browser.sees("#agent .state", "stopped")
     await sees_log(browser, "alice line 149")
     assert (bob.calls, alice.calls) == (["start"], [])
@@ -104,7 +99,7 @@ async def test_an_agent_that_is_falling_asleep_is_woken_when_it_sleeps(
     bob.become("running")
     lifecycle.JobNew(1, job, "bob", "sleep")
     await browser.sees("#agents tr[data-key=bob] .state", "falling asleep")
-    await open_page(page, browser, "bob")
+    await browser.open_live(f"{page.url}/agents/bob")
     await browser.sees("#agent .state", "falling asleep")
     bob.become("sleeping")
     await sees_log(browser, "bob line 149")
@@ -121,7 +116,7 @@ async def test_hostile_text_is_text_on_the_agents_page(
     page.hive.broker.ask("alice", "operator", hostile, hostile[:150])
     page.hive.agents["alice"].lines.append(hostile)
     await log_in()
-    await open_page(page, browser, "alice")
+    await browser.open_live(f"{page.url}/agents/alice")
     await browser.click("#tab-logs")
     await browser.sees("#logs pre .hidden-character", "U+202E")
     await browser.sees("#questions .body", "<script>")
@@ -140,14 +135,14 @@ async def test_on_a_phone_the_page_is_as_wide_as_the_screen(
     page.hive.broker.arrive("alice", "operator", "y" * 2000)
     await browser.resize(360, 800)
     await log_in()
-    await open_page(page, browser, "alice")
+    await browser.open_live(f"{page.url}/agents/alice")
     await sees_log(browser, "xxx")
     assert await browser.overflow() == 0
 
 
 async def test_an_unknown_agent_is_reported(page: Page, browser: Browser, log_in: LogIn) -> None:
     await log_in()
-    await open_page(page, browser, "zed")
+    await browser.open_live(f"{page.url}/agents/zed")
     await browser.sees("#agent .gone", "There is no agent zed.")
     await browser.until_hidden("#facts")
 
@@ -157,7 +152,7 @@ async def test_a_part_that_cannot_be_fetched_says_why(
 ) -> None:
     await page.buses["approvals"].close()
     await log_in()
-    await open_page(page, browser, "alice")
+    await browser.open_live(f"{page.url}/agents/alice")
     await browser.sees("#deploys .error", "Approvals does not answer")
     await sees_log(browser, "alice line 149")
 
@@ -173,5 +168,25 @@ async def test_another_site_cannot_wake_an_agent(
     await browser.sees("#agent .state", "sleeping")
     await sees_log(browser, "bob line 149")
     assert bob.calls == []
-    await open_page(page, browser, "bob")
+    await browser.open_live(f"{page.url}/agents/bob")
     await browser.until(lambda _: bob.calls == ["start"])
+
+
+async def test_tabs_are_reached_with_the_keyboard(
+    page: Page, browser: Browser, log_in: LogIn
+) -> None:
+    await log_in()
+    await browser.open_live(f"{page.url}/agents/alice")
+    await browser.type("#tab-live", Keys.ARROW_RIGHT)
+    await browser.sees("#messages .empty", "No messages yet.")
+    await browser.type("#tab-messages", Keys.END)
+    await browser.sees("#logs pre", "alice line 149")
+    assert await browser.value("document.activeElement.id") == "tab-logs"
+    await browser.type("#tab-logs", Keys.ARROW_RIGHT)
+    assert await browser.value("document.activeElement.id") == "tab-live"
+    named = (
+        "[...document.querySelectorAll('main :is(button, textarea, input, [tabindex])')]"
+        ".filter((one) => one.checkVisibility() && !one.textContent.trim() && !one.labels?.length"
+        " && !one.getAttribute('aria-label') && !one.getAttribute('aria-labelledby')).length"
+    )
+    assert await browser.value(named) == 0

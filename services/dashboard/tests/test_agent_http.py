@@ -1,6 +1,8 @@
 """The paths of one agent's page: events, turns, figures, and commands to its harness."""
 
+import asyncio
 import json
+import time
 
 import aiohttp
 import pytest
@@ -113,6 +115,28 @@ async def test_a_turn_is_exported_as_the_files_of_hivectl(inside: Page) -> None:
         assert "NaN" not in text
         assert (await inside.get("/api/agents/alice/turns/9/export"))[0] == 404
         assert (await inside.get("/api/agents/alice/turns/2/export?form=exe"))[0] == 400
+
+
+async def test_others_are_answered_while_the_texts_of_a_hostile_agent_are_escaped(
+    inside: Page,
+) -> None:
+    async with inside.harness("alice") as harness:
+        for _ in range(150):
+            harness.add("text", text="a\ufe0f" * 2_000)
+        longest = 0.0
+
+        async def watch() -> None:
+            nonlocal longest
+            while True:
+                began = time.monotonic()
+                await asyncio.sleep(0.01)
+                longest = max(longest, time.monotonic() - began)
+
+        watching = asyncio.create_task(watch())
+        status, answer = await inside.get("/api/agents/alice/events?limit=150")
+        watching.cancel()
+        assert (status, len(answer["events"])) == (200, 150)
+        assert longest < 1, "all of it takes a few seconds"
 
 
 async def test_only_so_many_exports_run_and_one_that_fails_is_cut_off(inside: Page) -> None:

@@ -161,7 +161,20 @@ def test_woken_by_names_only_what_may_be_a_sender() -> None:
     ]
 
 
-HOSTILE: list[Any] = [None, [], {}, "", "x" * 100_000, -1, 2**70, 1e400, [[[]]], {"a": [1]}, True]
+HOSTILE: list[Any] = [
+    None,
+    [],
+    {},
+    "",
+    "x" * 100_000,
+    "9" * 5_000,
+    -1,
+    2**70,
+    1e400,
+    [[[]]],
+    {"a": [1]},
+    True,
+]
 KINDS = [
     "state", "wake", "urgent", "session", "text", "thinking", "tool-use", "tool-result", "denied",
     "permission", "server-failed", "compacted", "note", "cancelled", "limit", "result", "turn-end",
@@ -180,6 +193,17 @@ def test_any_data_make_a_bounded_row(kind: str) -> None:
     for value in HOSTILE:
         found = row(kind, **dict.fromkeys(FIELDS, value))
         assert len(json.dumps(found)) < 200_000
+
+
+def test_all_texts_of_a_row_share_its_bound() -> None:
+    hidden = "\u202e" * 4_000
+    servers = [{"name": hidden, "status": hidden}] * 50
+    for found in (
+        row("permission", id="7", tool=hidden, summary=hidden, choices=[hidden] * 50),
+        row("session", mcp_servers=servers, model=hidden),
+    ):
+        assert json.dumps(found).count("<U+202E>") < PREVIEW + 500
+        assert found["cut"] is True
 
 
 def test_any_state_turn_day_and_partial_make_a_bounded_row() -> None:

@@ -4,7 +4,6 @@ import pytest
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
-from services.dashboard.tests.test_agent_browser import open_page
 from wire.records.ledger import Budget, BudgetKind, BudgetPeriod, BudgetState, EgressState
 from wire.records.lifecycle import TurnState
 
@@ -120,7 +119,7 @@ async def test_the_page_of_an_agent_shows_its_budgets_and_its_hosts(
     hive.ledger.refuse("alice", "fd00::1", 8080)
     hive.ledger.refuse("alice", "pypi.org", state=EgressState.NONE, allowed=3, received=2**20)
     await log_in()
-    await open_page(page, browser, "alice")
+    await browser.open_live(f"{page.url}/agents/alice")
     await browser.sees("[data-figure=budget]", "$1.25 of $5.00 today")
     await browser.sees("#refused", "[fd00::1]:8080")
     await browser.click("#tab-egress")

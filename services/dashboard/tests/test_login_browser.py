@@ -30,8 +30,7 @@ async def test_reloads_and_links_stay_logged_in_and_the_history_has_no_token(
     await browser.sees("#link", "Live")
     await browser.open(f"{page.url}/agents/alice")
     await browser.sees("#agent .state", "running")
-    await browser.open(f"{page.url}/login")
-    await browser.sees("#link", "Live")
+    await browser.open_live(f"{page.url}/login")
     assert await browser.value("location.pathname") == "/"
     # Back through everything that was opened.
     for _ in range(await browser.value("history.length")):
@@ -63,8 +62,7 @@ async def test_tabs_share_a_session_and_a_logout_ends_it_in_all_of_them(
 ) -> None:
     await log_in()
     await browser.do(lambda d: d.switch_to.new_window("tab"))
-    await browser.open(f"{page.url}/agents/alice")
-    await browser.sees("#link", "Live")
+    await browser.open_live(f"{page.url}/agents/alice")
     secret = await browser.value(SECRET)
     await browser.press("#logout")
     await browser.sees("#how", "hivectl login-link")
@@ -75,8 +73,7 @@ async def test_tabs_share_a_session_and_a_logout_ends_it_in_all_of_them(
     # Another login in one tab is good for both.
     await log_in()
     await switch(browser, 1)
-    await browser.open(page.url)
-    await browser.sees("#link", "Live")
+    await browser.open_live(page.url)
 
 
 async def test_two_browsers_have_sessions_of_their_own(

@@ -8,6 +8,7 @@ from selenium.webdriver.common.keys import Keys
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
+from services.dashboard.tests.fakes import FakeAgent
 from wire.records.lifecycle import TurnState
 from wire.text.tests.login_addresses import REFUSED
 
@@ -77,29 +78,39 @@ async def test_a_harness_that_is_away_is_not_lifecycle(inside: Page) -> None:
     assert (status, answer["error"]) == (503, "The harness of alice is not connected.")
 
 
-async def open_agent(page: Page, browser: Browser) -> None:
-    page.hive.agents["alice"].show(turn_state=TurnState.NEEDS_LOGIN, logged_in=False)
+@pytest.fixture
+async def alice(page: Page, browser: Browser, log_in: LogIn) -> FakeAgent:
+    """Return alice, whose page the browser shows, and who has to be logged in."""
+    await log_in()
+    alice = page.hive.agents["alice"]
+    alice.show(turn_state=TurnState.NEEDS_LOGIN, logged_in=False)
     await browser.open(f"{page.url}/agents/alice")
     await browser.sees("#agent .why", "Log in…")
     await browser.settle()
+    return alice
+
+
+async def begin(browser: Browser) -> None:
+    await browser.click(BUTTON)
+    await browser.sees(f"{FLOW} form a", "claude.com/cai/oauth/authorize")
+
+
+async def enter(browser: Browser, code: str) -> None:
+    await browser.type("#login-code", code)
+    await browser.settle()
+    await browser.type("#login-code", Keys.ENTER)
 
 
 @needs_chromium
 async def test_the_operator_logs_an_agent_in_on_its_page(
-    page: Page, browser: Browser, log_in: LogIn
+    browser: Browser, alice: FakeAgent
 ) -> None:
-    alice = page.hive.agents["alice"]
-    await log_in()
-    await open_agent(page, browser)
     assert await browser.value(f"document.querySelector('{BUTTON}').className") == "primary"
-    await browser.click(BUTTON)
-    await browser.sees(f"{FLOW} form a", "claude.com/cai/oauth/authorize")
+    await begin(browser)
     link = "document.querySelector('.login-flow a')"
     assert await browser.value(f"{link}.href") == alice.address
     assert await browser.value(f"{link}.rel") == "noopener noreferrer"
-    await browser.type("#login-code", "secret-1#state")
-    await browser.settle()
-    await browser.type("#login-code", Keys.ENTER)
+    await enter(browser, "secret-1#state")
     await browser.sees(f"{FLOW} .login-status", "alice is logged in.")
     await browser.until_hidden(f"{FLOW} form")
     assert alice.commands == [("login",), ("login-code", 7, "secret-1#state")]
@@ -110,21 +121,14 @@ async def test_the_operator_logs_an_agent_in_on_its_page(
 
 @needs_chromium
 async def test_a_login_that_fails_or_is_cancelled_can_begin_again(
-    page: Page, browser: Browser, log_in: LogIn
+    browser: Browser, alice: FakeAgent
 ) -> None:
-    alice = page.hive.agents["alice"]
-    await log_in()
-    await open_agent(page, browser)
-    await browser.click(BUTTON)
-    await browser.sees(f"{FLOW} form a", "claude.com")
+    await begin(browser)
     alice.login += 1  # another tab has ended this login, and begun the next
-    await browser.type("#login-code", "code")
-    await browser.settle()
-    await browser.type("#login-code", Keys.ENTER)
+    await enter(browser, "code")
     await browser.sees(f"{FLOW} .error", "This login is over. Begin a new one.")
     await browser.until_hidden(f"{FLOW} form")
-    await browser.click(BUTTON)
-    await browser.sees(f"{FLOW} form a", "claude.com")
+    await begin(browser)
     await browser.until_hidden(f"{FLOW} .error")
     await browser.settle()
     await browser.click(f"{FLOW} [type=button]")
@@ -139,13 +143,9 @@ async def test_a_login_that_fails_or_is_cancelled_can_begin_again(
 
 @needs_chromium
 async def test_a_login_of_another_tab_ends_the_form_of_this_one(
-    page: Page, browser: Browser, log_in: LogIn
+    browser: Browser, alice: FakeAgent
 ) -> None:
-    alice = page.hive.agents["alice"]
-    await log_in()
-    await open_agent(page, browser)
-    await browser.click(BUTTON)
-    await browser.sees(f"{FLOW} form a", "claude.com")
+    await begin(browser)
     alice.show(turn_state=TurnState.IDLE, logged_in=True)
     await browser.sees(f"{FLOW} .login-status", "alice is logged in.")
     await browser.until_hidden(f"{FLOW} form")

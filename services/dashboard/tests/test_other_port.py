@@ -128,8 +128,7 @@ async def test_its_scripts_neither_read_nor_do_anything(
         assert await run(browser, ATTACK, page.url) == []
     assert page.hive.agents["alice"].calls == []
     assert page.hive.broker.log == []
-    await browser.open(page.url)  # the session has not ended
-    await browser.sees("#link", "Live")
+    await browser.open_live(page.url)  # the session has not ended
 
 
 async def test_its_cookies_lock_nobody_out(
@@ -140,8 +139,7 @@ async def test_its_cookies_lock_nobody_out(
     assert await run(browser, BOMB) is None
     await browser.open(other_port.url)
     assert len(other_port.headers[-1]["Cookie"]) > 500_000
-    await browser.open(page.url)
-    await browser.sees("#link", "Live")
+    await browser.open_live(page.url)
     await browser.click("tr[data-key=bob] [data-verb=start]")
     await browser.until(lambda _: page.hive.agents["bob"].calls == ["start"])
     await browser.open(f"{page.url}/agents/alice")
@@ -185,6 +183,5 @@ async def test_the_other_address_of_localhost_has_no_session(page: Page, tmp_pat
         await browser.open(f"http://localhost:{port}/")
         assert await browser.value("document.title") == "Evil"
         assert await browser.value("document.cookie + JSON.stringify(localStorage)") == "{}"
-        await browser.open(page.url)
-        await browser.sees("#link", "Live")
+        await browser.open_live(page.url)
     await runner.cleanup()

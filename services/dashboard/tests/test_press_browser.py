@@ -14,7 +14,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
-from services.dashboard.tests.fakes import FakeHive
+from services.dashboard.tests.fakes import FakeApprovals, FakeHive
 from wire import names
 from wire.records.broker import MessageState
 
@@ -33,6 +33,28 @@ async def refused(browser: Browser, acted: Callable[[], object]) -> None:
 
     await browser.until(over)
     assert not acted()
+
+
+@pytest.fixture
+async def asked(page: Page, browser: Browser, log_in: LogIn) -> FakeApprovals:
+    """Show a request that has just come, while the page's clock stands still."""
+    await log_in()
+    await browser.freeze()
+    page.hive.approvals.ask("alice", "more", "apply")
+    await browser.sees(FIRST, "Approve")
+    return page.hive.approvals
+
+
+async def thaw(browser: Browser, approvals: FakeApprovals) -> None:
+    """Let the clock run after two presses that came too early."""
+    assert await browser.value("window.given - window.taken") == 2
+    assert approvals.calls == []
+    await browser.thaw()
+
+
+async def approved(browser: Browser, approvals: FakeApprovals, number: int) -> None:
+    await browser.sees(".settled", "approved")
+    assert approvals.calls == [("approve", number)]
 
 
 async def test_the_next_request_takes_the_place_of_the_one_under_the_mouse(
@@ -57,18 +79,12 @@ async def test_the_next_request_takes_the_place_of_the_one_under_the_mouse(
     assert await browser.value("window.given - window.taken") == 2
     assert approvals.calls == []
     await browser.click(SECOND)
-    await browser.sees(".settled", "approved")
-    assert approvals.calls == [("approve", 2)]
+    await approved(browser, approvals, 2)
 
 
 async def test_a_control_acts_after_a_moment_and_not_before(
-    page: Page, browser: Browser, log_in: LogIn
+    browser: Browser, asked: FakeApprovals
 ) -> None:
-    approvals = page.hive.approvals
-    await log_in()
-    await browser.freeze()
-    approvals.ask("alice", "more", "apply")
-    await browser.sees(FIRST, "Approve")
     # The page has painted the card: from then on it counts.
     await browser.do(
         lambda d: d.execute_async_script(
@@ -78,32 +94,21 @@ async def test_a_control_acts_after_a_moment_and_not_before(
     for more in (0, SETTLE_MS - 1):
         await browser.advance(more)
         await browser.press(FIRST)
-        await refused(browser, lambda: approvals.calls)
-    assert await browser.value("window.given - window.taken") == 2
-    assert approvals.calls == []
-    await browser.thaw()
+        await refused(browser, lambda: asked.calls)
+    await thaw(browser, asked)
     await browser.click(FIRST)
-    await browser.sees(".settled", "approved")
-    assert approvals.calls == [("approve", 1)]
+    await approved(browser, asked, 1)
 
 
 async def test_a_key_does_not_reach_what_has_just_come(
-    page: Page, browser: Browser, log_in: LogIn
+    browser: Browser, asked: FakeApprovals
 ) -> None:
-    approvals = page.hive.approvals
-    await log_in()
-    await browser.freeze()
-    approvals.ask("alice", "more", "apply")
-    await browser.sees(FIRST, "Approve")
     for key in (Keys.ENTER, Keys.SPACE):
         await browser.type(FIRST, key)
-        await refused(browser, lambda: approvals.calls)
-    assert await browser.value("window.given - window.taken") == 2
-    assert approvals.calls == []
-    await browser.thaw()
+        await refused(browser, lambda: asked.calls)
+    await thaw(browser, asked)
     await browser.type(FIRST, Keys.ENTER)
-    await browser.sees(".settled", "approved")
-    assert approvals.calls == [("approve", 1)]
+    await approved(browser, asked, 1)
 
 
 class Shift(NamedTuple):
@@ -169,8 +174,7 @@ async def test_a_control_that_has_just_moved_does_not_act(
         hive.broker.park(hive.broker.add(asker, "manager", "lost"))
     await log_in()
     if path != "/":
-        await browser.open(page.url + path)
-        await browser.sees("#link", "Live")
+        await browser.open_live(page.url + path)
     elif "drop" in control:
         await browser.click("#waiting-dead")
         await browser.until_count(".flow li", 2)

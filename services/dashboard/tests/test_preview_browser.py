@@ -2,7 +2,6 @@
 
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
-from services.dashboard.tests.test_agent_browser import open_page
 from services.dashboard.tests.test_preview import Program, serving
 
 pytestmark = needs_chromium
@@ -30,7 +29,7 @@ async def test_a_preview_opens_in_a_tab_and_sees_nothing_of_the_dashboard(
         % (len(PAGE), PAGE)
     )
     await log_in()
-    await open_page(page, browser, "alice")
+    await browser.open_live(f"{page.url}/agents/alice")
     assert await browser.value("localStorage.length") > 0
     async with serving(program, page.agents / "alice"):
         offer(page, 3000)
@@ -58,7 +57,7 @@ async def test_the_ports_of_an_agent_fit_a_phone(
 ) -> None:
     await log_in()
     await browser.resize(360, 740)
-    await open_page(page, browser, "alice")
+    await browser.open_live(f"{page.url}/agents/alice")
     await browser.until_hidden("#preview")
     offer(page, *range(3000, 3016))
     await browser.sees("#preview", "Open port 3015")

@@ -1,1 +1,1 @@
-"""Delivery of messages: what is leased from the broker, and which connection holds it."""
+"""Delivery of messages: leases from the broker, and the connections that hold them."""

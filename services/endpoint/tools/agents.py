@@ -130,7 +130,8 @@ TOOLS: Final = (
     Tool(
         "cancel_turn",
         "Interrupt the turn of an agent. Its session is kept, and its next message begins a new"
-        " turn. Messages of the turn are acknowledged, or queued again with requeue.",
+        " turn. The turn's messages are done with the state cancelled, or queued again with"
+        " requeue.",
         CancelTurn,
         _cancel_turn,
         MANAGER,

@@ -15,7 +15,7 @@ Text = Annotated[str, Field(max_length=4000)]
 """A text of the harness for the operator. Lifecycle keeps the beginning, on one line."""
 
 Seconds = Annotated[int, Field(ge=0, le=2**33)]
-"""A time in seconds since 1970, up to the year 2242: whoever shows it must be able to."""
+"""A time in seconds since 1970, up to the year 2242, which any calendar can show."""
 
 
 Ids = Annotated[list[Id], Field(max_length=1000, description="Ids of messages that recv returned.")]
@@ -44,8 +44,9 @@ class Release(Arguments):
     uncounted: Annotated[
         bool,
         Field(
-            description="Whether the delivery does not count, because the turn did not see the"
-            " messages. After 20 such deliveries of a message the next ones count."
+            description="Whether the delivery does not count as an attempt, because the messages"
+            " did not make the turn fail. After 20 such deliveries of a message, further ones"
+            " count."
         ),
     ] = False
 
@@ -71,7 +72,7 @@ class ReportArguments(Arguments):
     ] = None
     model: Annotated[
         Annotated[str, Field(pattern=f"^{MODEL_NAME.pattern}$")] | None,
-        Field(description="The model of its turns."),
+        Field(description="The model that answered last."),
     ] = None
     model_setting: Annotated[
         Annotated[str, Field(pattern=f"^({MODEL_NAME.pattern})?$")] | None,
@@ -108,7 +109,7 @@ class ReportArguments(Arguments):
         ),
     ] = None
     in_turn: Annotated[
-        bool | None, Field(description="Whether a turn runs, whatever the turn_state.")
+        bool | None, Field(description="Whether a turn runs; the turn_state alone may not tell.")
     ] = None
 
 
@@ -216,7 +217,7 @@ TOOLS: Final = (
     ),
     Tool(
         "report",
-        "Report what the agent is doing to the hive. Give only what has changed.",
+        "Report the state of the agent to the hive. Give only the values that have changed.",
         ReportArguments,
         _report,
         HARNESS,

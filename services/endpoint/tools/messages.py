@@ -41,9 +41,9 @@ class Send(Arguments):
     urgent: Annotated[
         bool,
         Field(
-            description="For what cannot wait. If the recipient is in a turn, it reads the message"
-            " in that turn, as soon as the tool call that runs has ended. Otherwise the message"
-            " starts a turn, before your other messages."
+            description="Set it for a message that cannot wait. If the recipient is in a turn, it"
+            " reads the message in that turn, as soon as the tool call that runs has ended."
+            " Otherwise the message starts a turn, before your other messages."
         ),
     ] = False
 
@@ -166,8 +166,8 @@ TOOLS: Final = (
     Tool(
         "unsend",
         "Take back a message that you sent, if its recipient does not have it yet. The id of a"
-        " message to '*' takes back all copies that nobody has. An error names what was not taken"
-        " back, and why.",
+        " message to '*' takes back all copies that were not delivered yet. An error names the"
+        " copies that were not taken back, and the reason.",
         Unsend,
         _unsend,
         MODELS,

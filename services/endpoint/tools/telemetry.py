@@ -111,8 +111,8 @@ async def _record_spans(context: Context, call: RecordSpans) -> ToolResult:
 TOOLS: Final = (
     Tool(
         "trace",
-        "Say to which span the messages and questions belong that the agent sends from now on."
-        " Call it when a turn begins, and when it ends.",
+        "Set the span to which the agent's messages and questions belong from now on. Call it when"
+        " a turn begins, and when it ends.",
         Trace,
         _trace,
         HARNESS,

@@ -13,7 +13,7 @@ Count = Annotated[int, Field(ge=0, le=2**32)]
 Tokens = Annotated[int, Field(ge=0, le=10**10)]
 Milliseconds = Annotated[int, Field(ge=0, le=7 * 24 * 3600 * 1000)]
 At = Annotated[float, Field(ge=0, le=2**33, allow_inf_nan=False)]
-"""Seconds since 1970, up to the year 2242: whoever shows them must be able to."""
+"""Seconds since 1970, up to the year 2242, which any calendar can show."""
 
 
 class RecordTurnArguments(Arguments):
@@ -99,8 +99,8 @@ async def _record_turn(context: Context, call: RecordTurnArguments) -> ToolResul
 TOOLS: Final = (
     Tool(
         "record_turn",
-        "Record a turn that is over, with its costs, for the operator. Recording it twice records"
-        " it once. After an error, call it again later.",
+        "Record a turn that is over, with its costs, for the operator. A repeated call changes"
+        " nothing. After an error, call it again later.",
         RecordTurnArguments,
         _record_turn,
         HARNESS,

@@ -141,6 +141,10 @@ class Agent:
     context_limit: int = 0
     session: str = ""
     logged_in: bool = False
+    login_missing: bool = False
+    """Whether the harness has missed a login, and has not reported one since. It tries a login that
+    was refused again and again, so its turn state alone does not show that.
+    """
     asleep: bool = False
     """Whether the container is stopped, or being stopped, until there is a message."""
     stale: bool = False
@@ -170,6 +174,8 @@ class Agent:
         self.effort, self.session = record.effort, record.session
         self.context_tokens, self.context_limit = record.context_tokens, record.context_limit
         self.logged_in = record.logged_in
+        self.login_missing = not record.logged_in and record.state is not TurnState.OFFLINE
+        self.model_setting = record.model_setting
         # Earlier versions stored any text.
         self.credential = record.credential if record.credential in CREDENTIALS else ""
         self.turn_since = record.since
@@ -193,6 +199,7 @@ class Agent:
             context_limit=self.context_limit,
             logged_in=self.logged_in,
             credential=self.credential,
+            model_setting=self.model_setting,
         )
 
     @property
@@ -273,6 +280,10 @@ class Agent:
         else:
             values["activity"] = ""
         self._set(values | self._shown_turn(self.unit_status))
+        if self.turn.state is TurnState.NEEDS_LOGIN:
+            self.login_missing = True
+        elif self.logged_in:
+            self.login_missing = False
 
     def _shown_turn(self, status: UnitStatus) -> dict[str, object]:
         """Return the attributes that show the turn state of a container with this status."""

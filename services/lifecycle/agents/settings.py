@@ -32,7 +32,7 @@ class EffectiveSettings:
         agent = self._roster.agent(name)
         values = resources.checked(changes)
         if job := self._jobs.of(name):
-            raise Conflict(f"{name} is busy with job {job.number}; try again when it has ended.")
+            raise Conflict(job.refusal)
         record = self._roster.records[name]
         record.resources = resources.merged(record.resources, values)
         self._roster.store.save(record)

@@ -1,4 +1,4 @@
-"""The last start of a container: what the agent is told about it."""
+"""The last start of a container, of which the agent is told."""
 
 import time
 from dataclasses import asdict, dataclass, replace

@@ -132,6 +132,7 @@ class TurnRecord:
     context_limit: int
     logged_in: bool
     credential: str
+    model_setting: str
 
     @property
     def turn(self) -> Turn:

@@ -44,7 +44,7 @@ class Layout:
 
     @property
     def web(self) -> Path:
-        """The directories in which the harnesses serve what their agents do.
+        """The directories in which the harnesses serve the records of their agents.
 
         Each belongs to its container. They are not below `sockets`: an agent could fill the host's
         /run there. They are not below `data`, where nobody but root may enter.

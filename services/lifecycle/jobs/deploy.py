@@ -106,7 +106,11 @@ class DeploySteps:
                 raise
             at_once = _runs(agent) and self._applies_at_once(agent, commit)
             if not job.arguments.get("now") and not at_once:
-                await self._turns.ended(agent, lambda: bool(job.arguments["now"]), step)
+                job.awaits_turn = True
+                try:
+                    await self._turns.ended(agent, lambda: bool(job.arguments["now"]), step)
+                finally:
+                    job.awaits_turn = False
 
     async def _restart_after_boot(self, job: Job) -> None:
         """Start a container that ran when the job was ordered and a reboot has stopped since."""

@@ -44,10 +44,24 @@ class Job:
     waits: bool = False
     """Whether the job only waits, possibly for long. A stopping service does not wait for it."""
 
+    awaits_turn: bool = False
+    """Whether the job waits for the end of a turn. A hostile agent never ends its turn."""
+
     @property
     def cancelling(self) -> bool:
         """Whether the job is being undone."""
         return self.state is JobState.CANCELLING
+
+    @property
+    def refusal(self) -> str:
+        """The sentence for an order that has to wait for the end of the job."""
+        words = f"{self.agent} is being {PARTICIPLES[self.verb]} (job {self.number})"
+        if self.awaits_turn:
+            return (
+                f"{words}, which waits for the end of its turn. `hivectl cancel-job "
+                f"{self.number}` cancels that at once; then try again."
+            )
+        return f"{words}; try again when it has ended."
 
 
 Work = Callable[[Job], Awaitable[str]]

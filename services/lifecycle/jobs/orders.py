@@ -77,6 +77,12 @@ class Orders:
             )
         self._steps.deploys.hurry(job)
 
+    def hurry_deploy(self, name: str) -> None:
+        """Make a deploy of the agent `name`, if there is one, wait for no end of a turn."""
+        job = self._jobs.of(name)
+        if job is not None and job.verb is JobVerb.DEPLOY and not job.arguments.get("now"):
+            self._steps.deploys.hurry(job)
+
     def destroy(self, name: str, purge: bool) -> Job:
         """Order the end of an agent. Its data and its uid range are kept unless `purge`.
 

@@ -1,5 +1,6 @@
 """The rolling update after a new version of Hyperhive: one stale agent after the other."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -17,6 +18,9 @@ log = logging.getLogger(__name__)
 
 UPDATE_FAILED: Final = "update-failed"
 
+REPORT_SECONDS: Final = 300.0
+"""Seconds in which an agent must report from its new container."""
+
 _DOWN: Final = (AgentState.STOPPED, AgentState.SLEEPING, AgentState.FAILED)
 
 
@@ -24,8 +28,9 @@ class RollingUpdate:
     """Updates each stale agent when no turn of it would be interrupted.
 
     The next agent is updated when the last one has reported from its new container. So a version
-    that does not work takes down one agent, not all of them. Owns no task and no timer: it
-    continues when an agent changes or a job ends.
+    that does not work takes down one agent, not all of them. One that does not report ends the
+    update, and the operator is told: otherwise a hostile agent would keep all others from it
+    unnoticed. Owns no task, and one timer, for that report.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class RollingUpdate:
         self._last = ""  # the agent that was updated last, until it has reported
         self._job = 0
         self._stopped = False
+        self._late: asyncio.TimerHandle | None = None
 
     def begin(self) -> list[str]:
         """Update all agents that are stale now; return their names.
@@ -60,12 +66,15 @@ class RollingUpdate:
         """
         self._waiting = {agent.name for agent in self._roster.agents.values() if _concerned(agent)}
         stale = sorted(self._waiting)
+        if not self._job:
+            self._last = ""  # whoever asks again does not wait for its report any more
         self._continue()
         return stale
 
     def stop(self) -> None:
         """Order no more updates. The next start finds the agents that are still stale."""
         self._stopped = True
+        self._forget_timer()
 
     def agent_changed(self, agent: Agent, changed: frozenset[str]) -> None:
         """Continue if `agent` may have come to rest, or may have reported."""
@@ -100,9 +109,25 @@ class RollingUpdate:
         if agent and agent.state is AgentState.FAILED and self._waiting:
             self._give_up(agent.name, "its container keeps crashing.")
         elif agent and agent.state not in _DOWN and agent.turn_state in UNKNOWN:
+            if self._waiting and self._late is None:
+                self._late = asyncio.get_running_loop().call_later(REPORT_SECONDS, self._is_late)
             return False
+        self._forget_timer()
         self._last = ""
         return True
+
+    def _is_late(self) -> None:
+        self._late = None
+        if self._waiting and not self._job and not self._last_works():
+            self._forget_timer()
+            self._give_up(
+                self._last, f"its harness has not reported within {REPORT_SECONDS:.0f} s."
+            )
+
+    def _forget_timer(self) -> None:
+        if self._late:
+            self._late.cancel()
+        self._late = None
 
     def _give_up(self, name: str, why: str) -> None:
         self._waiting.discard(name)

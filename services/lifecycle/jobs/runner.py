@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from services.lifecycle.jobs import progress
-from services.lifecycle.jobs.job import PARTICIPLES, CutShortError, Job, Work
+from services.lifecycle.jobs.job import CutShortError, Job, Work
 from wire.errors import Conflict, HiveError, NotFound
 from wire.records.lifecycle import JobResult, JobState
 
@@ -106,10 +106,7 @@ class JobRunner:
         if running is not None:
             if (running.verb, running.wanted) == (job.verb, job.wanted):
                 return running
-            raise Conflict(
-                f"{job.agent} is being {PARTICIPLES[running.verb]} (job {running.number}); "
-                "try again when it has ended."
-            )
+            raise Conflict(running.refusal)
         job.number = self._store.add_job(job)
         self.resume(job, work, undo)
         return job

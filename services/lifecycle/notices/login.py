@@ -6,14 +6,13 @@ from typing import Final
 from services.lifecycle.agents.agent import Agent
 from services.lifecycle.notices.notice import Notice, notices
 from wire import credentials, names
-from wire.records.lifecycle import TurnState
 
 NEEDS_LOGIN: Final = "needs-login"
 LOGGED_IN: Final = "logged-in"
 NEEDS_UPDATE: Final = "needs-update"
 
 
-def login_notices(agent: Agent, before: TurnState) -> list[Notice]:
+def login_notices(agent: Agent, missed: bool) -> list[Notice]:
     """Return the messages about a report that changed the login of `agent`.
 
     They go to the manager, and to the operator when a login is missing: only the operator can log
@@ -22,10 +21,10 @@ def login_notices(agent: Agent, before: TurnState) -> list[Notice]:
 
     Args:
         agent: the agent after the report.
-        before: its turn state before the report.
+        missed: whether its login was missing before the report.
     """
-    needs = agent.turn_state is TurnState.NEEDS_LOGIN
-    if needs is (before is TurnState.NEEDS_LOGIN) or agent.turn_state is TurnState.OFFLINE:
+    needs = agent.login_missing
+    if needs is missed:
         return []
     kind = NEEDS_LOGIN if needs else LOGGED_IN
     hour = int(time.time() // 3600)
@@ -34,7 +33,7 @@ def login_notices(agent: Agent, before: TurnState) -> list[Notice]:
         f"{agent.name} has no valid login, so its messages wait. For the operator: "
         f"{credentials.remedy(agent.name, agent.credential)}."
         if needs
-        else f"{agent.name} is logged in and works again."
+        else f"{agent.name} has credentials again, and takes its messages."
     )
     recipients = [names.MANAGER] if agent.name != names.MANAGER else []
     recipients += [names.OPERATOR] if needs else []

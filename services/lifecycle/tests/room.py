@@ -1,7 +1,7 @@
 """A lifecycle with fake containers and a fake broker, which can be restarted."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from services.config import LifecycleConfig
@@ -52,6 +52,13 @@ class Room:
         await self.lifecycle.stop()
         self.store.close()
 
+    async def reboot(self) -> None:
+        """Restart with the host, on which nothing fails any more."""
+        await self.close()
+        self.backend.fail.clear()
+        self.backend.stopping = False
+        await self.open()
+
     async def spawn(self, name: str) -> None:
         assert await self.diary.end_of(self.orders.spawn(name, SpawnOptions())) == DONE
 
@@ -70,6 +77,12 @@ class Room:
 
     def state(self, name: str) -> AgentState:
         return next(a.state for a in self.agents if a.name == name)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait, change by change, until `holds()` is true."""
+        async with asyncio.timeout(30):
+            while not holds():
+                await self.diary.news()
 
     async def told(self, count: int) -> list[str]:
         """Wait for `count` messages in all; return their kinds."""

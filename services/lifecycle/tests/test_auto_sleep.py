@@ -60,9 +60,7 @@ async def asleep(room: Room) -> None:
 
 
 async def awake(room: Room) -> None:
-    async with asyncio.timeout(5):
-        while room.state("alice") is not AgentState.RUNNING:
-            await room.diary.news()
+    await room.until(lambda: room.state("alice") is AgentState.RUNNING)
     assert not room.record("alice").asleep
 
 
@@ -82,9 +80,7 @@ async def test_the_time_is_the_configurations(tmp_path: Path) -> None:
     await room.spawn("alice")
     began = asyncio.get_running_loop().time()
     report(room, "idle")
-    async with asyncio.timeout(30):
-        while room.state("alice") is not AgentState.SLEEPING:
-            await room.diary.news()
+    await room.until(lambda: room.state("alice") is AgentState.SLEEPING)
     assert asyncio.get_running_loop().time() - began >= 1
     await room.close()
 
@@ -167,13 +163,17 @@ async def test_a_message_wakes_it(room: Room) -> None:
     await awake(room)
 
 
-async def test_a_message_that_comes_while_it_falls_asleep_wakes_it(room: Room) -> None:
+async def half_asleep(room: Room) -> Job:
+    """Have alice fall asleep until her container is asked to stop; it stops when the gate opens."""
     report(room, "idle")
     room.backend.gate.clear()
     job = fall(room)
-    async with asyncio.timeout(5):
-        while ("stop", "alice") not in room.backend.calls:
-            await room.diary.news()
+    await room.until(lambda: ("stop", "alice") in room.backend.calls)
+    return job
+
+
+async def test_a_message_that_comes_while_it_falls_asleep_wakes_it(room: Room) -> None:
+    job = await half_asleep(room)
     room.broker.mail.clear()  # only told, never found by asking
     room.broker.heard["alice"]()
     room.backend.gate.set()
@@ -182,12 +182,7 @@ async def test_a_message_that_comes_while_it_falls_asleep_wakes_it(room: Room) -
 
 
 async def test_a_lifecycle_that_stops_leaves_the_waking_to_the_next(room: Room) -> None:
-    report(room, "idle")
-    room.backend.gate.clear()
-    fall(room)
-    async with asyncio.timeout(5):
-        while ("stop", "alice") not in room.backend.calls:
-            await room.diary.news()
+    await half_asleep(room)
     room.broker.write("alice")
     closing = asyncio.create_task(room.lifecycle.stop())
     await asyncio.sleep(0)
@@ -201,12 +196,7 @@ async def test_a_lifecycle_that_stops_leaves_the_waking_to_the_next(room: Room) 
 
 
 async def test_what_is_given_back_as_it_ends_wakes_it(room: Room) -> None:
-    report(room, "idle")
-    room.backend.gate.clear()
-    job = fall(room)
-    async with asyncio.timeout(5):
-        while ("stop", "alice") not in room.backend.calls:
-            await room.diary.news()
+    job = await half_asleep(room)
     room.broker.mail.add("alice")  # found by asking, never told
     room.backend.gate.set()
     assert await room.diary.end_of(job) == DONE

@@ -1,24 +1,12 @@
 """Ends of containers, and the messages about them."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from services.lifecycle.notices.crash import Crash
 from services.lifecycle.tests.room import Room
 from wire import names
 from wire.principal import Kind, Principal
 from wire.records.lifecycle import Report, TurnState
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path)
-    await room.open()
-    yield room
-    await room.close()
 
 
 async def test_a_poweroff_from_the_inside_is_told(room: Room) -> None:

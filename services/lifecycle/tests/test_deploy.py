@@ -1,7 +1,6 @@
 """An agent gets another configuration, or keeps the one that it had."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from wire.records.lifecycle import (
     JobResult,
     JobVerb,
     Report,
+    ResourceChanges,
     SpawnOptions,
 )
 
@@ -25,12 +25,9 @@ OLD, NEW = "a" * 40, "b" * 40
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path)
-    await room.open()
+async def room(room: Room) -> Room:
     await room.spawn("alice")
-    yield room
-    await room.close()
+    return room
 
 
 def deploy(room: Room, commit: str = NEW, **options: object) -> Job:
@@ -39,9 +36,7 @@ def deploy(room: Room, commit: str = NEW, **options: object) -> Job:
 
 async def until(room: Room, step: str) -> None:
     """Wait until the backend is asked for `step`."""
-    async with asyncio.timeout(5):
-        while step not in [call[0] for call in room.backend.calls]:
-            await room.diary.news()
+    await room.until(lambda: step in [call[0] for call in room.backend.calls])
 
 
 def reported(room: Room, turn: str, *, in_turn: bool | None = None) -> None:
@@ -143,6 +138,25 @@ async def test_the_waiting_for_a_turn_can_be_ended(room: Room) -> None:
     await room.diary.end_of(job)
 
 
+async def test_whoever_must_not_wait_for_an_endless_turn_learns_what_to_do(room: Room) -> None:
+    reported(room, "thinking")
+    job = deploy(room)
+    await until(room, "build")
+    await room.settle()
+    remedy = rf"waits for the end of its turn. `hivectl cancel-job {job.number}` cancels that at"
+    for verb in (JobVerb.STOP, JobVerb.RESTART):
+        with pytest.raises(Conflict, match=remedy):
+            room.orders.order(verb, "alice")
+    with pytest.raises(Conflict, match=remedy):
+        room.orders.destroy("alice", purge=False)
+    with pytest.raises(Conflict, match=remedy):
+        await room.parts.settings.set_resources("alice", ResourceChanges(cpu_weight=1))
+    room.orders.cancel(job.number)
+    assert (await room.diary.end_of(job))[0] == "cancelled"
+    await room.order(JobVerb.STOP, "alice")
+    assert room.state("alice") is AgentState.STOPPED
+
+
 async def test_a_crash_ends_a_turn(room: Room) -> None:
     reported(room, "thinking")
     job = deploy(room)
@@ -165,9 +179,7 @@ async def test_a_turn_that_a_restarted_lifecycle_did_not_hear_of_is_waited_for(
     job = room.jobs.of("alice")
     assert job
     assert job.number == number
-    async with asyncio.timeout(5):
-        while not job.waits:
-            await room.diary.news()
+    await room.until(lambda: job.waits)
     await room.settle()
     assert room.state("alice") is AgentState.RUNNING
     reported(room, "thinking")
@@ -293,9 +305,7 @@ async def test_after_a_boot_in_the_middle_of_it_the_agent_runs(room: Room, outco
     if outcome == "failed":
         room.backend.fail["build"] = Conflict("The network is not there yet.")
     if outcome == "cancelled":
-        async with asyncio.timeout(5):
-            while not job.waits:
-                await room.diary.news()
+        await room.until(lambda: job.waits)
         room.orders.cancel(job.number)
     room.backend.gate.set()
     result, _note = await room.diary.end_of(job)
@@ -374,10 +384,7 @@ async def test_a_host_that_goes_down_is_no_verdict(room: Room, verb: str) -> Non
     job = deploy(room)
     await room.jobs.released(job.number)
     assert not room.diary.finished[job.number].done()
-    await room.close()
-    room.backend.fail.clear()
-    room.backend.stopping = False
-    await room.open()
+    await room.reboot()
     again = room.jobs.of("alice")
     assert again
     assert again.number == job.number
@@ -392,10 +399,7 @@ async def test_a_spawn_is_not_given_up_with_the_host(tmp_path: Path) -> None:
     room.backend.stopping = True
     job = room.orders.spawn("bob", SpawnOptions(commit=OLD))
     await room.jobs.released(job.number)
-    await room.close()
-    room.backend.fail.clear()
-    room.backend.stopping = False
-    await room.open()
+    await room.reboot()
     again = room.jobs.of("bob")
     assert again
     assert await room.diary.end_of(again) == DONE

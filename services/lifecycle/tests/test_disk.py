@@ -13,7 +13,14 @@ from services.lifecycle.tests.room import Room
 from services.lifecycle.watch import disk
 from services.lifecycle.watch.disk import Level, level_of, pause
 from wire.principal import agent
-from wire.records.lifecycle import AgentState, JobResult, JobVerb, Report, ResourceChanges
+from wire.records.lifecycle import (
+    AgentState,
+    DeployOptions,
+    JobResult,
+    JobVerb,
+    Report,
+    ResourceChanges,
+)
 
 GIB = 2**30
 
@@ -107,9 +114,7 @@ async def test_at_the_limit_the_agent_is_stopped_and_does_not_start(tmp_path: Pa
     kinds = await room.told(before + 2)
     assert kinds[before:] == ["disk-space"] * 2
     assert "It is stopped" in room.broker.sent[-1].body
-    async with asyncio.timeout(5):
-        while room.state("alice") is not AgentState.STOPPED:
-            await room.diary.news()
+    await room.until(lambda: room.state("alice") is AgentState.STOPPED)
     while job := room.jobs.of("alice"):
         await room.diary.end_of(job)
     result, note = await room.diary.end_of(room.orders.order(JobVerb.START, "alice"))
@@ -118,6 +123,24 @@ async def test_at_the_limit_the_agent_is_stopped_and_does_not_start(tmp_path: Pa
     await room.parts.settings.set_resources("alice", ResourceChanges(disk_max=4 * GIB))
     await room.order(JobVerb.START, "alice")
     assert room.state("alice") is AgentState.RUNNING
+    await room.close()
+
+
+async def test_a_deploy_that_waits_for_an_endless_turn_does_not_lift_the_limit(
+    tmp_path: Path,
+) -> None:
+    room = await room_with_alice(tmp_path)
+    await report(room, "thinking")
+    job = room.orders.deploy("alice", "a" * 40, DeployOptions())
+    await room.settle()
+    assert room.jobs.of("alice") is job
+    room.backend.disk["alice"] = 2 * GIB
+    room.harnesses.report(agent("alice"), "alice", Report(turn_state="compacting"))
+    async with asyncio.timeout(5):
+        result, note = await room.diary.end_of(job)
+    assert result is JobResult.FAILED
+    assert "alice is not started: alice uses more than twice the 1.0 GiB of disk space" in note
+    assert room.state("alice") is AgentState.STOPPED
     await room.close()
 
 

@@ -1,8 +1,6 @@
 """The reports and connections of harnesses, with fake containers and a fake broker."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -23,16 +21,6 @@ from wire.records.lifecycle import (
     Report,
     TurnState,
 )
-
-BASE = 0x1000_0000
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path)
-    await room.open()
-    yield room
-    await room.close()
 
 
 async def test_only_an_agent_itself_reports(room: Room) -> None:
@@ -67,7 +55,11 @@ async def test_a_lost_login_is_told_to_who_can_help(room: Room) -> None:
     alice = agent("alice")
     for _ in range(3):  # one that says so again and again is heard once
         room.harnesses.report(alice, "alice", Report(turn_state="needs-login"))
-        room.harnesses.report(alice, "alice", Report(turn_state="idle"))
+        # It tries the login again, which says nothing of the login.
+        room.harnesses.report(alice, "alice", Report(turn_state="thinking", in_turn=True))
+    assert (await room.told(3))[1:] == ["needs-login", "needs-login"]
+    room.harnesses.report(alice, "alice", Report(turn_state="idle", logged_in=True))
+    room.harnesses.report(alice, "alice", Report(turn_state="thinking"))
     assert (await room.told(4))[1:] == ["needs-login", "needs-login", "logged-in"]
     assert [n.recipient for n in room.broker.sent[1:]] == ["manager", "operator", "manager"]
     assert "hivectl login alice" in room.broker.sent[1].body

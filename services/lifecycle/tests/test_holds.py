@@ -1,8 +1,6 @@
 """The holds of the broker, and the limit of attempts, as lifecycle hands them on."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -13,20 +11,17 @@ from services.lifecycle.options import DEPLOY
 from services.lifecycle.tests.room import DONE, Room
 from wire.principal import agent
 from wire.records.broker import Hold, HoldKind, HoldsChanged
-from wire.records.lifecycle import JobVerb, Report
+from wire.records.lifecycle import AgentState, JobVerb, Report
 
 COMMIT = "b" * 40
 HOUR = 3_600_000_000
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path)
-    await room.open()
+async def room(room: Room) -> Room:
     await room.spawn("alice")
     room.harnesses.report(agent("alice"), "alice", Report(turn_state="idle"))
-    yield room
-    await room.close()
+    return room
 
 
 def alice(room: Room) -> Agent:
@@ -42,9 +37,7 @@ async def deploy(room: Room, **keys: object) -> None:
 
 
 async def until_held(room: Room) -> None:
-    async with asyncio.timeout(5):
-        while alice(room).hold is None:
-            await room.diary.news()
+    await room.until(lambda: alice(room).hold is not None)
 
 
 async def test_a_hold_is_shown_as_long_as_it_lasts(room: Room) -> None:
@@ -69,9 +62,7 @@ async def test_holds_are_known_after_a_restart_of_lifecycle_or_of_the_broker(roo
     assert alice(room).turn_state == "held"
     room.broker.held = []
     room.lifecycle.broker_appeared()
-    async with asyncio.timeout(5):
-        while alice(room).hold:
-            await room.diary.news()
+    await room.until(lambda: not alice(room).hold)
 
 
 async def test_a_held_agent_is_not_woken_before_it_is_let_go(room: Room) -> None:
@@ -84,9 +75,7 @@ async def test_a_held_agent_is_not_woken_before_it_is_let_go(room: Room) -> None
     assert room.jobs.of("alice") is None
     room.broker.held = []
     room.broker.holds_changed(HoldsChanged("alice", "", "", 6))
-    async with asyncio.timeout(5):
-        while room.state("alice") != "running":
-            await room.diary.news()
+    await room.until(lambda: room.state("alice") is AgentState.RUNNING)
 
 
 async def test_a_held_agent_falls_asleep_and_wakes_for_what_it_gets(room: Room) -> None:
@@ -97,9 +86,7 @@ async def test_a_held_agent_falls_asleep_and_wakes_for_what_it_gets(room: Room) 
     assert room.state("alice") == "sleeping"
     room.broker.urgent.add("alice")
     room.broker.write("alice")
-    async with asyncio.timeout(5):
-        while room.state("alice") != "running":
-            await room.diary.news()
+    await room.until(lambda: room.state("alice") is AgentState.RUNNING)
 
 
 @pytest.mark.parametrize("resumes", [True, False])

@@ -1,8 +1,6 @@
 """The run of the service, with fake containers and a fake broker."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -15,14 +13,6 @@ from wire.errors import (
 from wire.records.lifecycle import AgentState, JobResult, JobVerb, SpawnOptions
 
 BASE = 0x1000_0000
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path)
-    await room.open()
-    yield room
-    await room.close()
 
 
 async def test_a_crash_is_told_once_with_its_cause(room: Room) -> None:

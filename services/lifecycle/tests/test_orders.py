@@ -1,8 +1,6 @@
 """The orders of jobs, with fake containers and a fake broker."""
 
 import logging
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -20,14 +18,6 @@ from wire.errors import (
 from wire.records.lifecycle import AgentState, JobResult, JobVerb, SpawnOptions
 
 BASE = 0x1000_0000
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path)
-    await room.open()
-    yield room
-    await room.close()
 
 
 async def test_a_spawn_ends_when_the_container_runs(room: Room) -> None:

@@ -22,9 +22,7 @@ from services.config import (
     HarnessConfig,
     LifecycleConfig,
 )
-from services.config import (
-    NetworkMode as Mode,
-)
+from services.configvalues import NetworkMode as Mode
 from services.lifecycle.agents.agent import Spec
 from services.lifecycle.backends.container_network import VARIABLES
 from services.lifecycle.backends.effective_config import LOGIN

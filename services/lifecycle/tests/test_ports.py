@@ -1,7 +1,6 @@
 """Ports of the agents' pages: the choice, and two agents with the same port."""
 
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,6 @@ __all__ = ["host"]
 
 ALL = frozenset(range(ports.FIRST, ports.FIRST + ports.COUNT))
 ALICE = ports.choose("alice", ())
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path)
-    await room.open()
-    yield room
-    await room.close()
 
 
 def shown(room: Room, name: str) -> tuple[int, tuple[str, ...]]:

@@ -62,6 +62,19 @@ def seconds(time: int) -> int:
     return -(-time // SECOND)
 
 
+async def test_a_short_limit_does_not_silence_the_one_of_another_agent(hive: Hive) -> None:
+    await hive.add("alice", "bob")
+    before = len(hive.broker.sent)
+    hive.limit("alice", now() + HOUR)
+    hive.limit("alice", 0)
+    hive.limit("bob", now() + HOUR)
+    await hive.told(before + 2)
+    mine = [notice for notice in hive.broker.sent[before:] if notice.kind == "provider-limit"]
+    assert [notice.body.split()[0] for notice in mine] == ["alice", "bob"]
+    # The broker stores a message of the same key once.
+    assert len({notice.dedupe_key for notice in mine}) == 2
+
+
 async def test_a_limit_holds_all_with_the_same_credential(hive: Hive) -> None:
     await hive.add("alice", "bob")
     await hive.add("carol", credential="login")
@@ -255,6 +268,15 @@ async def test_the_operator_lifts_all_limits(hive: Hive) -> None:
     assert hive.store.limits() == []
     hive.limit("alice", now() + HOUR)
     assert hive.parts.provider_limits.until("bob") > now()
+
+
+async def test_the_operator_has_agents_try_again_at_once(hive: Hive) -> None:
+    """The provider has not said when its limit ends: the harness tries again and again."""
+    await hive.add("alice", "bob")
+    hive.report("alice", Report(turn_state="rate-limited", in_turn=False))
+    hive.report("bob", Report(turn_state="rate-limited", in_turn=True))  # Claude Code tries again
+    assert hive.parts.provider_limits.lift() == ["alice"]
+    assert (hive.holds["alice"], hive.holds["bob"]) == ([0], [])
 
 
 async def test_a_harness_that_still_waits_for_a_limit_that_is_over_is_let_go(hive: Hive) -> None:

@@ -1,12 +1,11 @@
 """Rolling updates: one agent after the other, each when it is idle, until the first failure."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from services.config import LifecycleConfig
+from services.lifecycle.jobs import rolling_update
 from services.lifecycle.jobs.job import Job
 from services.lifecycle.jobs.rolling_update import UPDATE_FAILED
 from services.lifecycle.tests.room import DONE, Room
@@ -18,14 +17,11 @@ LATER = "it is restarted when it is idle"
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
+async def room(room: Room) -> Room:
     """A room in which alice, bob and the manager run in containers of version 1."""
-    room = Room(tmp_path)
-    await room.open()
     for name in ("manager", "alice", "bob"):
         await room.spawn(name)
-    yield room
-    await room.close()
+    return room
 
 
 async def upgrade(room: Room) -> None:
@@ -178,6 +174,30 @@ async def test_a_container_that_dies_of_the_new_version_stops_it(room: Room) -> 
     await updated(room, "alice")
 
 
+async def test_one_that_never_reports_again_ends_it_and_the_operator_is_told(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rolling_update, "REPORT_SECONDS", 0.05, raising=False)
+    await upgrade(room)
+    report(room, "alice")
+    await updated(room, "alice")
+    before = len(room.broker.sent)
+    report(room, "bob")
+    assert jobs(room) == {}
+    text = (
+        "The update of alice failed: its harness has not reported within 0 s. It is running now. "
+        "These agents were not updated: bob, manager; `hivectl update-all` updates them."
+    )
+    await room.told(before + 2)
+    assert failures(room) == [("manager", text), ("operator", text)]
+    assert room.parts.rolling_update.begin() == ["bob", "manager"]
+    await updated(room, "bob")
+    report(room, "manager")
+    report(room, "bob")
+    await updated(room, "manager")
+    assert len(failures(room)) == 2
+
+
 async def test_a_host_that_goes_down_is_no_failure(room: Room) -> None:
     await upgrade(room)
     room.backend.fail["start"] = Unavailable("It was canceled.")
@@ -186,10 +206,7 @@ async def test_a_host_that_goes_down_is_no_failure(room: Room) -> None:
     bob = job(room, "bob")
     await room.jobs.released(bob.number)
     assert not room.diary.finished[bob.number].done()
-    await room.close()
-    room.backend.fail.clear()
-    room.backend.stopping = False
-    await room.open()
+    await room.reboot()
     await updated(room, "bob")
     assert failures(room) == []
 

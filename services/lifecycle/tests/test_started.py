@@ -1,8 +1,5 @@
 """The reason of a start, which the agent is told."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from services.lifecycle.agents.start import Start
@@ -15,12 +12,9 @@ NEW = "b" * 40
 
 
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path)
-    await room.open()
+async def room(room: Room) -> Room:
     await room.spawn("alice")
-    yield room
-    await room.close()
+    return room
 
 
 def told(room: Room) -> tuple[str, str, str]:

@@ -149,6 +149,11 @@ def test_an_older_file_is_migrated_and_kept(file: Path, version: int) -> None:
                 "insert into job (agent, verb, wanted, arguments, state) "
                 "values ('alice', 'spawn', '[\"m\"]', '{\"model\": \"m\"}', 'running')"
             )
+        if version > 3:
+            old.execute(
+                "insert into turn values "
+                "('alice', 'idle', 7, '', 0, 'abc', 0, 'm', '', '', 5, 9, 1, 'key')"
+            )
     for _again in range(2):
         store = Store(file)
         [record] = store.records()
@@ -156,7 +161,9 @@ def test_an_older_file_is_migrated_and_kept(file: Path, version: int) -> None:
         assert (record.deployed, record.port) == ("", 8123 if version > 1 else 0)
         assert [notice.body for notice in store.notices()] == ["hello"]
         assert [job.verb for job in store.jobs()] == [JobVerb.SPAWN] * (version > 1)
-        assert (store.turns(), store.limits()) == ([], [])
+        turns = [(turn.agent, turn.context_tokens, turn.model_setting) for turn in store.turns()]
+        assert turns == [("alice", 5, "")] * (version > 3)
+        assert store.limits() == []
         store.close()
     with closing(sqlite3.connect(file.with_name(f"{file.name}.v{version}"))) as kept:
         assert migration.version_of(kept) == version

@@ -1,8 +1,5 @@
 """The turn state over restarts of lifecycle, of containers and through the agent's sleep."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from services.lifecycle.agents.agent import Agent
@@ -21,15 +18,8 @@ TOLD = Report(
     session="abc",
     logged_in=True,
     credential="key",
+    model_setting="larger",
 )
-
-
-@pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    room = Room(tmp_path)
-    await room.open()
-    yield room
-    await room.close()
 
 
 def alice(room: Room) -> Agent:
@@ -60,6 +50,7 @@ async def test_everything_is_as_it_was_reported(room: Room, how: str) -> None:
         9_000_000_000_000_000,
     )
     assert (after.context_tokens, after.context_limit, after.model) == (1138, 200_000, "m")
+    assert after.model_setting == "larger"
     report(room, TOLD)
     assert after.turn_since == before.turn_since, "the repetition to a new lifecycle is no news"
 
@@ -72,6 +63,17 @@ async def test_a_container_that_ended_meanwhile_has_no_turn_but_its_context(room
     await room.open()
     assert (alice(room).turn_state, alice(room).turn_reason) == ("offline", "")
     assert alice(room).context_tokens == 1138
+
+
+async def test_a_login_that_was_missing_is_told_when_it_is_there(room: Room) -> None:
+    await room.spawn("alice")
+    report(room, Report(turn_state="needs-login", logged_in=False))
+    await room.told(3)
+    await room.kill()
+    await room.open()
+    report(room, Report(turn_state="thinking"))  # the next try
+    report(room, Report(turn_state="idle", logged_in=True))
+    assert (await room.told(4))[-1] == "logged-in"
 
 
 async def test_an_absent_harness_is_away_since_the_same_time(room: Room) -> None:

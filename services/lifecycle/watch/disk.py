@@ -1,4 +1,4 @@
-"""The disk space of agents: measured, warned about at 80 % of the limit, and ended at the limit."""
+"""The disk space of agents: measured, with a warning at 80 % of the limit, and a stop at 100 %."""
 
 import asyncio
 import contextlib
@@ -58,6 +58,7 @@ class DiskWatch:
         backend: Backend,
         order: Callable[[JobVerb, str], object],
         busy: Callable[[str], bool],
+        hurry: Callable[[str], None],
         tell: Callable[[Notice], None],
         measured: Callable[[], None],
     ) -> None:
@@ -68,6 +69,7 @@ class DiskWatch:
             backend: measures their files.
             order: orders a job.
             busy: returns whether an agent has a job.
+            hurry: makes a job of an agent wait for no end of a turn.
             tell: sends a message.
             measured: is called after each measurement.
         """
@@ -75,6 +77,7 @@ class DiskWatch:
         self._backend = backend
         self._order = order
         self._busy = busy
+        self._hurry = hurry
         self._tell = tell
         self._measured = measured
         self._used: dict[str, int] = {}
@@ -151,8 +154,13 @@ class DiskWatch:
             now = await self._measure(agent)
             if now is not before:
                 self._report(agent, now)
-            if now is Level.FULL and _runs(agent) and not self._busy(agent.name):
-                self._order(JobVerb.STOP, agent.name)
+            if now is Level.FULL and _runs(agent):
+                if self._busy(agent.name):
+                    # A deploy stops the container, and does not start one that is full. A hostile
+                    # agent would have it wait for ever.
+                    self._hurry(agent.name)
+                else:
+                    self._order(JobVerb.STOP, agent.name)
             self._measured()
         except (HiveError, OSError) as error:
             log.error("cannot limit the disk space of %s: %s", agent.name, error)

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class LimitHolds:
-    """Has the broker hold such agents, which asks the operator. Owns a task for each request."""
+    """The requests to the broker to hold these agents and ask the operator; each is a task."""
 
     def __init__(self, settings: EffectiveSettings, broker: Broker) -> None:
         self._settings = settings

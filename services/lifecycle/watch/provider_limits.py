@@ -1,11 +1,11 @@
 """The limits of providers: agents with the same credential wait together until a limit ends.
 
 One harness reports the end of a limit. The other agents with that credential are told to begin no
-turn before then, and sleeping ones are not woken. An agent is not trusted alone: a hostile one
-could stop all others. So the others wait for a limit that one agent has reported only for
-TRIAL, once in RETRIAL; the limit holds to its end when a second agent reports it, too. Such a trial
-has nobody held who waits for the operator. An agent's reports count once in PACE, so that one that
-flaps makes no work for the others.
+turn before then, and sleeping ones are not woken. The report of one agent is not enough, because a
+hostile agent could stop all others: they wait for TRIAL, once in RETRIAL. When a second agent
+reports the limit, all wait to its end. During a trial no agent is held for the operator's decision.
+A limit of an agent is applied once in PACE, so that an agent that reports without end makes no work
+for the others.
 """
 
 import asyncio
@@ -176,10 +176,15 @@ class ProviderLimits:
     def lift(self) -> list[str]:
         """Forget all limits: the operator knows that they have ended.
 
+        An agent that waits for the next try of a turn tries again, too: the provider need not say
+        when a limit ends.
+
         Returns:
             The agents that waited, in the order of their names.
         """
-        waiting = sorted(name for name in self._roster.agents if self.until(name))
+        trying = {name for name, agent in self._roster.agents.items() if _waits_to_try(agent)}
+        waiting = sorted(trying.union(name for name in self._roster.agents if self.until(name)))
+        self._told.update(dict.fromkeys(trying, NEVER))
         for report in self._reports.values():
             self._store.remove_limit(report)
         self._reports.clear()
@@ -262,7 +267,7 @@ class ProviderLimits:
             if end != told and (end or told > at):
                 self._command(name, CommandVerb.HOLD_UNTIL, str(-(-end // SECOND)))
             over = over or (told > 0 and not end)
-            # A trial is one agent's word: it must not hold another one for good.
+            # A trial is based on one report: it must not hold another agent for good.
             if (limit := sure.get(name, 0)) and name not in self._limited:
                 self._hold(name, f"its provider's usage limit ends at {_clock(limit)}")
             self._told[name] = end
@@ -305,8 +310,15 @@ class ProviderLimits:
             "raise the limit, `hivectl lift-limits` lets them go on at once."
         )
         hour = now() // RETRIAL
-        key = f"{PROVIDER_LIMIT}:{report.credential}:{hour}:to-{names.OPERATOR}"
+        # With the agent's name: it must not silence the others by a limit of a second.
+        by = f"{report.credential}:{report.agent}"
+        key = f"{PROVIDER_LIMIT}:{by}:{hour}:to-{names.OPERATOR}"
         return Notice(PROVIDER_LIMIT, text, key, names.OPERATOR)
+
+
+def _waits_to_try(agent: Agent) -> bool:
+    """Return whether the harness waits between two tries; in a turn, Claude Code itself does."""
+    return agent.turn.state is TurnState.RATE_LIMITED and not agent.turn.runs
 
 
 def _clock(time: int) -> str:

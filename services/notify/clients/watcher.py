@@ -6,6 +6,7 @@ are in the list.
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Final
 
 from services.notify.clients.sources import Source
@@ -49,11 +50,10 @@ class Watcher:
                 await subscription.close()
 
     async def _wait(self, limit: float | None) -> None:
-        try:
+        """Wait until there may be something new, at most `limit` seconds."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
 
     async def _ask(self) -> bool:
         """Ask once; return False when the source must be asked again without a signal."""

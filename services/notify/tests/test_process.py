@@ -253,21 +253,29 @@ async def test_posts_for_a_removed_webhook_are_dropped(
     store.close()
 
 
-@pytest.mark.parametrize("fault", ["token", "store"])
-async def test_it_refuses_with_one_sentence(start: Start, tmp_path: Path, fault: str) -> None:
-    process_files = {
-        "token": (tmp_path / "credentials" / "notify_log", "two words s3cret"),
-        "store": (tmp_path / "state" / "notify.sqlite", "no database " * 1000),
-    }
-    path, text = process_files[fault]
-    path.write_text(text)
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        ("credentials/notify_log", "two words s3cret", "is not a valid token"),
+        ("credentials/notify_log", None, "notify_log cannot be read: Is a directory"),
+        ("state/notify.sqlite", "no database " * 1000, "move it"),
+    ],
+    ids=["token", "directory", "store"],
+)
+async def test_it_refuses_with_one_sentence(
+    start: Start, tmp_path: Path, file: str, text: str | None, sentence: str
+) -> None:
+    if text is None:
+        (tmp_path / file).mkdir()
+    else:
+        (tmp_path / file).write_text(text)
     process = await start()
     async with asyncio.timeout(TIME_LIMIT):
         _, errors = await process.communicate()
     assert process.returncode == 78
     assert "Traceback" not in errors.decode()
     assert "s3cret" not in errors.decode()
-    assert {"token": "is not a valid token", "store": "move it"}[fault] in errors.decode()
+    assert sentence in errors.decode()
 
 
 async def test_the_token_is_sent_and_not_logged(

@@ -123,6 +123,12 @@ def test_a_file_that_is_no_header_is_named(tmp_path: Path, name: str, value: byt
         headers(tmp_path)
 
 
+def test_a_header_that_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "telemetry_token").mkdir()
+    with pytest.raises(ConfigError, match="telemetry_token cannot be read: Is a directory"):
+        headers(tmp_path)
+
+
 @pytest.mark.parametrize("configured", [True, False])
 async def test_the_process_ends_well(
     bus_address: str, tmp_path: Path, served: Collector, connect: Connect, configured: bool

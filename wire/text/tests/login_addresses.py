@@ -23,5 +23,14 @@ REFUSED: Final = (
     r"https:\\claude.ai/oauth/authorize",
     "https://claude.ai/oauth/authorize?a=\x1b]8;;https://evil.example\x07",
     f"https://claude.ai/oauth/authorize?a={'x' * 4096}",
+    "https://claude.ai/oauth/authorize?client_id=x&redirect_uri=https%3A%2F%2Fevil.example%2Fcb",
+    "https://claude.ai/oauth/authorize?redirect_uri=http%3A%2F%2Flocalhost%3A7000%2Fcallback",
+    "https://claude.ai/oauth/authorize?redirect%5furi=https%3A%2F%2Fevil.example",
+    "https://claude.ai/oauth/authorize?client_id=another",
+    "https://claude.ai/oauth/authorize?client_id=x"
+    "&redirect_uri=https%3A%2F%2Fplatform.claude.com%2Foauth%2Fcode%2Fcallback"
+    "&redirect_uri=https%3A%2F%2Fevil.example",
+    "https://claude.ai/oauth/authorize?client_id=x"
+    "&redirect_uri=https%3A%2F%2Fplatform.claude.com%2Foauth%2Fcode%2Fcallback%3Fa",
 )
 """Addresses without white space that begin with `https:`, so that they are looked for."""

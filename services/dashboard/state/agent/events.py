@@ -1,5 +1,6 @@
 """The events of an agent: a row for each, by its type."""
 
+import re
 from functools import singledispatch
 from typing import Final
 
@@ -47,6 +48,9 @@ PREVIEW: Final = 4_000
 
 WHOLE: Final = 512 * 1024
 """Characters of all texts of an event that the page has asked for."""
+
+_NUMBER: Final = re.compile("[0-9]{1,15}")
+"""The number of a question."""
 
 
 def event_row(event: Event, limit: int = PREVIEW) -> Row:
@@ -98,13 +102,13 @@ def _(data: Wake, texts: Texts) -> Row:
 
 
 @_fields.register(Session)
-def _(data: Session, _texts: Texts) -> Row:
+def _(data: Session, texts: Texts) -> Row:
     return {
         "session": name(data.session_id),
         "model": name(data.model),
         "tools": len(data.tools),
         "servers": [
-            {"name": name(server.name), "status": name(server.status)}
+            {"name": texts.name(server.name), "status": texts.name(server.status)}
             for server in data.mcp_servers[:MAX_ITEMS]
         ],
         "resumed": data.resumed,
@@ -157,9 +161,9 @@ def _(data: Permission, texts: Texts) -> Row:
     if isinstance(answer, list):
         answer = ", ".join(map(values.text, answer[:MAX_ITEMS]))
     return {
-        "question": int(data.id) if data.id.isascii() and data.id.isdigit() else 0,
+        "question": int(data.id) if _NUMBER.fullmatch(data.id) else 0,
         "tool": name(data.tool),
-        "choices": [name(one) for one in data.choices[:MAX_ITEMS]],
+        "choices": [texts.name(one) for one in data.choices[:MAX_ITEMS]],
         "answer": sentence(values.text(answer), MAX_REASON),
         "blocks": [texts.code(data.summary)],
     }

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Final
 
 from services.dashboard.state import shown
+from services.dashboard.state.agent.checks import MAX_NAME, cut
 from services.dashboard.state.tables import Json, Row
 from wire.agent_web.edits import Change
 
@@ -29,6 +30,10 @@ class Texts:
     def code(self, whole: str, label: str = "") -> Row:
         """Return a block with a text that is read exactly."""
         return _block("code", label, whole, shown.exactly(self._take(whole)))
+
+    def name(self, whole: str) -> Json:
+        """Return a name that is read exactly."""
+        return shown.exactly(self._take(cut(whole, MAX_NAME)))
 
     def diff(self, change: Change) -> Row:
         """Return a block with the lines that were removed and added, and a few around them."""

@@ -60,6 +60,13 @@ def turn_row(turn: ReportedTurn) -> Row:
         "error": sentence(turn.error),
         "first_request_ms": turn.first_request_ms or 0,
         "first_token_ms": turn.first_token_ms or 0,
+        **_figures(turn),
+    }
+
+
+def _figures(turn: ReportedTurn | Turn) -> Row:
+    """Return the figures that the harness and the ledger tell in the same units."""
+    return {
         "input_tokens": turn.input_tokens,
         "output_tokens": turn.output_tokens,
         "cache_read_tokens": turn.cache_read_tokens,
@@ -101,15 +108,7 @@ def recorded_turn_row(turn: Turn) -> Row:
         "error": sentence(turn.error),
         "first_request_ms": turn.first_request // 1000,
         "first_token_ms": turn.first_token // 1000,
-        "input_tokens": turn.input_tokens,
-        "output_tokens": turn.output_tokens,
-        "cache_read_tokens": turn.cache_read_tokens,
-        "cache_write_tokens": turn.cache_write_tokens,
-        "context_tokens": turn.context_tokens,
-        "tool_calls": turn.tool_calls,
-        "denied": turn.denied,
-        "open_threads": turn.open_threads,
-        "open_reminders": turn.open_reminders,
+        **_figures(turn),
     }
 
 
