@@ -16,6 +16,9 @@ _END: Final = b"0\r\n\r\n"
 BETWEEN: Final = 0.05
 """Seconds between two streams of a connection."""
 
+APART: Final = 0.0137
+"""Seconds between the beginnings of two connections."""
+
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
@@ -67,7 +70,9 @@ async def streams(connect: Connect, data: bytes, count: int, rounds: int) -> Tim
     """Send `rounds` requests on each of `count` connections at once."""
     times = Times()
 
-    async def one() -> None:
+    async def one(number: int) -> None:
+        # Agents do not ask in the same millisecond, and these would after each stream.
+        await asyncio.sleep(number * APART)
         reader, writer = await connect()
         try:
             for _ in range(rounds):
@@ -79,6 +84,6 @@ async def streams(connect: Connect, data: bytes, count: int, rounds: int) -> Tim
             writer.close()
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(count):
-            tasks.create_task(one())
+        for number in range(count):
+            tasks.create_task(one(number))
     return times

@@ -51,7 +51,8 @@ class EgressLog(Protocol):
     """The hosts that were refused to agents, which wait for the operator."""
 
     async def allowed(self, agent: str, host: str, port: int) -> None:
-        """Tell that a rule of the agent's configuration allows a host; port 0 stands for any."""
+        """Tell that a rule of the agent's configuration allows a host; port 0 stands for those of a
+        rule that names none."""
 
 
 class Approvals:

@@ -78,7 +78,8 @@ class BusEgressLog:
         self._client = LedgerClient(bus).within(LEDGER_SECONDS)
 
     async def allowed(self, agent: str, host: str, port: int) -> None:
-        """Tell that a rule of the agent's configuration allows a host; port 0 stands for any."""
+        """Tell that a rule of the agent's configuration allows a host; port 0 stands for those of a
+        rule that names none."""
         await self._client.decide_egress(agent, host, port, EgressDecision.ALWAYS)
 
 

@@ -8,8 +8,9 @@ from wire.bus import Bus
 from wire.clients.ledger import LedgerClient
 from wire.records.ledger import EgressReport, ReserveRequest, Settlement
 
-SECONDS: Final = 5.0
-"""Seconds that a request waits for the ledger, which systemd starts again within one."""
+SECONDS: Final = 10.0
+"""Seconds that a call waits for the ledger: a reservation waits there up to 3 s for others to end,
+and a busy disk may take some more. An answer that comes later would leave something reserved."""
 
 
 class BusLedger:

@@ -95,7 +95,8 @@ class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
     async def decide_egress(
         self, agent: Str, host: Str, port: UInt16, decision: EgressDecision
     ) -> None:
-        """Answer a refusal; port 0 stands for every port, `*.NAME` for every host below NAME."""
+        """Answer a refusal. For `always`, port 0 stands for 80 and 443, and `*.NAME` for every
+        host below NAME."""
 
     @remote("ListLimits")
     async def list_limits(self) -> list[ProviderLimit]:

@@ -1,6 +1,5 @@
 """The hosts, reports and filters that callers pass, checked."""
 
-import re
 from typing import Final, TypeVar
 
 from pydantic import Field
@@ -19,7 +18,6 @@ MAX_REASON: Final = 300
 
 _COUNT: Final = Field(le=2**31)
 _BYTES: Final = Field(le=2**50)
-_WILDCARD: Final = re.compile(r"\*(\.[^*]+)?")
 
 REPORT: Final = Options(
     EgressReport,
@@ -50,15 +48,21 @@ def host(text: str) -> str:
         raise InvalidArgument(f"{text[:64]!r} is not a valid host: {error}.") from None
 
 
-def pattern(text: str) -> str:
-    """Return a host, `*` or `*.NAME` in its usual form.
+def rule(text: str, port: int) -> egress.Rule:
+    """Return the rule for a host, `*` or `*.NAME`.
+
+    Args:
+        text: the host.
+        port: the port; 0 for those of a rule that names none.
 
     Raises:
-        InvalidArgument: it is none of these.
+        InvalidArgument: the text is none of these.
     """
-    if not _WILDCARD.fullmatch(text):
-        return host(text)
-    return text if text == "*" else f"*.{host(text[2:])}"
+    if text == "*":
+        return egress.Rule("", port or None, wildcard=True)
+    if text.startswith("*."):
+        return egress.Rule(host(text[2:]), port or None, wildcard=True)
+    return egress.Rule(egress.parse_host(host(text)), port or None)
 
 
 def port(number: int) -> None:

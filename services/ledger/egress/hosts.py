@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from services import egress
 from services.ledger.budgets import periods
 from services.ledger.egress import checks
 from services.ledger.egress.store import EgressStore
@@ -106,7 +107,7 @@ class Hosts:
         Args:
             agent: the agent.
             host: the host; for `always` also `*` or `*.NAME`.
-            port: the port; for `always` 0 stands for each.
+            port: the port; for `always` 0 stands for those of a rule that names none, 80 and 443.
             decision: `once`, `deny` or `always`.
 
         Raises:
@@ -121,9 +122,9 @@ class Hosts:
             )
         now, state = self._now(), _STATES[EgressDecision(decision)]
         if decision == EgressDecision.ALWAYS:
-            wanted = checks.pattern(host)
+            rule = checks.rule(host, port)
             for entry in self._store.undecided(agent):
-                if _matches(wanted, port, entry):
+                if rule.matches(egress.parse_host(entry.host), entry.port):
                     self._save(entry._replace(state=state, decided=now), durable=True)
             return
         checks.port(port)
@@ -187,14 +188,3 @@ class Hosts:
             self._store.forget_oldest(entry.agent)
         self._store.save([entry], durable=durable)
         self.on_changed(entry, before is None or before.state != entry.state)
-
-
-def _matches(pattern: str, port: int, entry: Egress) -> bool:
-    """Return whether a rule's host and port are for an entry."""
-    if port not in (0, entry.port):
-        return False
-    if pattern == "*":
-        return True
-    if pattern.startswith("*."):
-        return entry.host.endswith(pattern[1:])
-    return entry.host == pattern

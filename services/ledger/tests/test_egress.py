@@ -99,8 +99,10 @@ async def test_denied_stays_denied(room: Room) -> None:
     ("host", "port", "decided"),
     [
         ("api.github.com", 443, {"api.github.com:443"}),
-        ("api.github.com", 0, {"api.github.com:22", "api.github.com:443"}),
+        ("API.github.com", 22, {"api.github.com:22"}),
+        ("api.github.com", 0, {"api.github.com:443"}),
         ("*.github.com", 443, {"api.github.com:443"}),
+        ("10.1.2.3", 0, {"10.1.2.3:443"}),
         ("*", 443, {"api.github.com:443", "github.com:443", "xgithub.com:443"}),
     ],
 )
@@ -108,6 +110,7 @@ async def test_a_new_rule_decides_what_it_matches(
     room: Room, host: str, port: int, decided: set[str]
 ) -> None:
     for name, number in (
+        ("10.1.2.3", 443),
         ("api.github.com", 443),
         ("api.github.com", 22),
         ("github.com", 443),
@@ -118,7 +121,7 @@ async def test_a_new_rule_decides_what_it_matches(
     room.hosts.decide("alice", host, port, "always")
     found = await listed(room, agent="alice", state="allowed")
     assert {f"{one.host}:{one.port}" for one in found} == decided
-    assert len(await listed(room, state="pending")) == 5 - len(decided)
+    assert len(await listed(room, state="pending")) == 6 - len(decided)
 
 
 async def test_a_connection_that_a_rule_allows_answers_the_request(room: Room) -> None:
