@@ -151,9 +151,12 @@ def test_an_older_file_is_migrated_and_kept(file: Path, version: int) -> None:
             )
         if version > 3:
             old.execute(
-                "insert into turn values "
-                "('alice', 'idle', 7, '', 0, 'abc', 0, 'm', '', '', 5, 9, 1, 'key')"
+                "insert into turn (agent, state, since, reason, until, invocation, away, model, "
+                "effort, session, context_tokens, context_limit, logged_in, credential) "
+                "values ('alice', 'idle', 7, '', 0, 'abc', 0, 'm', '', '', 5, 9, 1, 'key')"
             )
+        if version > 4:
+            old.execute("update turn set model_setting = 'opus'")
     for _again in range(2):
         store = Store(file)
         [record] = store.records()
@@ -162,7 +165,7 @@ def test_an_older_file_is_migrated_and_kept(file: Path, version: int) -> None:
         assert [notice.body for notice in store.notices()] == ["hello"]
         assert [job.verb for job in store.jobs()] == [JobVerb.SPAWN] * (version > 1)
         turns = [(turn.agent, turn.context_tokens, turn.model_setting) for turn in store.turns()]
-        assert turns == [("alice", 5, "")] * (version > 3)
+        assert turns == [("alice", 5, "opus" if version > 4 else "")] * (version > 3)
         assert store.limits() == []
         store.close()
     with closing(sqlite3.connect(file.with_name(f"{file.name}.v{version}"))) as kept:
