@@ -172,6 +172,8 @@ async def test_a_control_that_has_just_moved_does_not_act(
     for asker in ("alice", "bob"):
         hive.broker.ask(asker, "operator", "Go on?", "yes", "no")
         hive.broker.park(hive.broker.add(asker, "manager", "lost"))
+    # On a page that is scrolled, the end of one card may leave the next one in its place.
+    await browser.resize(1280, 2000)
     await log_in()
     if path != "/":
         await browser.open_live(page.url + path)
