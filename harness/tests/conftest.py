@@ -112,10 +112,15 @@ class Harness:
         raise AssertionError("no claude is running")
 
     async def waiting_for(self, body: str) -> int:
-        """Give the agent a message with which it works until it is stopped; return its id."""
+        """Give the agent a message with which it works until it is stopped; return its id.
+
+        It is in a call of Bash then, or, for `talk`, in the middle of a slow answer.
+        """
         number = await self.hive.push(body)
         before = len(self.hive.sent)
         await self.hive.until(lambda: len(self.hive.sent) > before)
+        if body != "talk":
+            await self.hive.until(lambda: "Bash" in self.hive.reports[-1].get("activity", ""))
         return number
 
     def events(self, kind: str) -> list[dict[str, Any]]:

@@ -44,8 +44,6 @@ async def test_a_turn_is_cancelled(harness: Harness, hive: Hive, work: str) -> N
     await harness.start({"HIVE_CANCEL_TIMEOUT": "20"})
     number = await harness.waiting_for(work)
     claude = harness.claude()
-    if work == "work":
-        await hive.until(lambda: "Bash" in hive.reports[-1].get("activity", ""))
     assert hive.reports[-1]["in_turn"] is True
     text, seconds = await cancelled(hive)
     assert hive.reports[-1]["in_turn"] is False
@@ -199,7 +197,6 @@ async def test_a_turn_takes_few_urgent_messages_of_agents(harness: Harness, hive
 async def test_an_urgent_message_interrupts(harness: Harness, hive: Hive) -> None:
     await harness.start()
     number = await harness.waiting_for("work")
-    await hive.until(lambda: "Bash" in hive.reports[-1].get("activity", ""))
     urgent = await hive.push("stop now", urgent=True, interrupt=True)
     await hive.until(lambda: len(hive.acknowledged) == 2)
     assert hive.acknowledged == [number, urgent]
