@@ -29,13 +29,15 @@ class Silent(Notifier):
 @pytest_asyncio.fixture
 async def reporter(hive: Hive, tmp_path: Path) -> AsyncIterator[Reporter]:
     client = HiveClient(hive.path)
-    reporter = Reporter(client, EventStore(tmp_path), Silent())
+    store = EventStore(tmp_path)
+    reporter = Reporter(client, store, Silent())
     tasks = [asyncio.create_task(client.run()), asyncio.create_task(reporter.run())]
     yield reporter
     for task in reversed(tasks):
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+    store.close()
 
 
 def limits(hive: Hive) -> list[Any]:

@@ -11,6 +11,7 @@ from wire import names
 from wire.agent_web import AgentWeb, State
 from wire.agent_web.client import JsonObject, numbered
 from wire.agent_web.http import confused
+from wire.agent_web.values import is_deep
 from wire.bus import Bus
 from wire.clients.lifecycle import AgentClient
 from wire.errors import LimitExceeded, Unavailable
@@ -126,10 +127,9 @@ class AgentEvents:
 
     def _size(self, events: list[JsonObject]) -> int:
         """Return the bytes of events."""
-        try:
-            return len(json.dumps(events, ensure_ascii=False).encode(errors="surrogatepass"))
-        except RecursionError as error:
-            raise confused(self._name) from error
+        if is_deep(events):
+            raise confused(self._name)
+        return len(json.dumps(events, ensure_ascii=False).encode(errors="surrogatepass"))
 
     def _too_much(self) -> LimitExceeded:
         return LimitExceeded(

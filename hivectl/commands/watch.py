@@ -182,6 +182,7 @@ def show_event(output: Output, lines: "EventLines", data: "Mapping[str, Json]") 
     from pydantic import ValidationError
 
     from wire.agent_web.records import Event
+    from wire.agent_web.values import is_deep
 
     try:
         event = Event.model_validate(data)
@@ -190,10 +191,9 @@ def show_event(output: Output, lines: "EventLines", data: "Mapping[str, Json]") 
     shown = [] if output.as_json else lines.event(event)
     if not shown and not output.as_json:
         return
-    try:
-        output.show_next(data, shown)
-    except RecursionError:
-        output.show_next({"seq": event.seq, "left_out": "too deep"}, shown)
+    if is_deep(data):
+        data = {"seq": event.seq, "left_out": "too deep"}
+    output.show_next(data, shown)
 
 
 def show_transient(

@@ -1,6 +1,8 @@
 """systemd-nspawn, as root of the host, follows no link of an agent while it starts a container."""
 
 from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
 
 import pytest
 
@@ -18,17 +20,28 @@ NO_LIMIT = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=10ms\n"
 DROP_IN = f"/run/systemd/system/{UNIT}.d/70-test.conf"
 
 
+NUMBERS = count(1)
+
+
+class Flipper(NamedTuple):
+    """A running exchange of links; `socket` is a name of its own: an earlier one may still end."""
+
+    hive: Hive
+    socket: str
+
+
 @pytest.fixture
-def flipper(swarm: Hive) -> Iterator[Hive]:
+def flipper(swarm: Hive) -> Iterator[Flipper]:
     """Exchange what alice passes on, in the container of bob; make a directory to point at."""
     swarm.hivectl("start", "alice", timeout=120)
     make = f"mkdir -p {VICTIM}/log/journal && touch {VICTIM}/resolv.conf {VICTIM}/localtime"
     swarm.run("sh", "-c", make)
     enter = ["nsenter", "--target", str(leader(swarm, "bob")), "--all", "--setuid=0", "--setgid=0"]
-    with swarm.popen(*enter, "python3", "-c", FLIPPER, swarm.name, "flip") as process:
+    socket = f"{swarm.name}-{next(NUMBERS)}"
+    with swarm.popen(*enter, "python3", "-c", FLIPPER, socket, "flip") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        yield swarm
+        yield Flipper(swarm, socket)
         process.kill()
     swarm.run("rm", "-r", VICTIM)
     swarm.hivectl("restart", "alice", timeout=120)
@@ -41,14 +54,15 @@ def state(hive: Hive) -> str:
     return hive.run("sh", "-c", f"{around} | sort; {risk} | sort").stdout
 
 
-def give(hive: Hive) -> None:
-    inside(hive, "alice", "python3", "-c", FLIPPER, hive.name, "give", VICTIM)
+def give(flipper: Flipper) -> None:
+    inside(flipper.hive, "alice", "python3", "-c", FLIPPER, flipper.socket, "give", VICTIM)
 
 
-def attack(hive: Hive, starts: int) -> None:
+def attack(flipper: Flipper, starts: int) -> None:
     """Exchange links while a container with alice's settings, but /bin/false, starts again."""
+    hive = flipper.hive
     before = state(hive)
-    give(hive)
+    give(flipper)
     hive.hivectl("kill", "alice")
     done = probe(hive, "crash_loop", names.machine_name("alice"), str(starts), timeout=1600)
     assert state(hive) == before
@@ -56,25 +70,26 @@ def attack(hive: Hive, starts: int) -> None:
     assert not done["refused"], "an agent can keep its container from being started"
 
 
-def test_links_that_are_exchanged_during_starts_are_not_followed(flipper: Hive) -> None:
+def test_links_that_are_exchanged_during_starts_are_not_followed(flipper: Flipper) -> None:
     attack(flipper, FEW)
 
 
 @pytest.mark.long
-def test_no_link_is_followed_in_two_thousand_starts(flipper: Hive) -> None:
+def test_no_link_is_followed_in_two_thousand_starts(flipper: Flipper) -> None:
     attack(flipper, MANY)
 
 
 @pytest.mark.long
-def test_no_link_is_followed_when_alice_crashes_herself(flipper: Hive) -> None:
-    flipper.run("install", "-D", "-m", "644", "/dev/stdin", DROP_IN, input=NO_LIMIT)
-    flipper.run("systemctl", "daemon-reload")
-    before = state(flipper)
+def test_no_link_is_followed_when_alice_crashes_herself(flipper: Flipper) -> None:
+    hive = flipper.hive
+    hive.run("install", "-D", "-m", "644", "/dev/stdin", DROP_IN, input=NO_LIMIT)
+    hive.run("systemctl", "daemon-reload")
+    before = state(hive)
     for _ in range(REAL):
         give(flipper)
-        run = flipper.run("systemctl", "show", "-P", "InvocationID", UNIT).stdout.strip()
-        inside(flipper, "alice", "systemctl", "--force", "exit", "1", check=False)
-        until_active(flipper, UNIT, run)
-        assert state(flipper) == before
-    flipper.run("rm", DROP_IN)
-    flipper.run("systemctl", "daemon-reload")
+        run = hive.run("systemctl", "show", "-P", "InvocationID", UNIT).stdout.strip()
+        inside(hive, "alice", "systemctl", "--force", "exit", "1", check=False)
+        until_active(hive, UNIT, run)
+        assert state(hive) == before
+    hive.run("rm", DROP_IN)
+    hive.run("systemctl", "daemon-reload")

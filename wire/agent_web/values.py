@@ -17,6 +17,10 @@ MAX_SECONDS: Final = 2**33
 """The latest time, in the year 2242: any calendar can show it."""
 
 TOO_DEEP: Final = "(nested too deeply to be shown)"
+MAX_DEPTH: Final = 200
+"""The most levels of lists and objects that are written as JSON again. The depth at which Python
+itself gives up depends on its version.
+"""
 
 _WORD: Final = re.compile(r"[a-z-]{1,24}")
 
@@ -41,14 +45,29 @@ def seconds(value: object) -> float:
     return checked if checked <= MAX_SECONDS else 0
 
 
+def is_deep(value: object) -> bool:
+    """Return whether a value of JSON has more than MAX_DEPTH levels."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += one.values()
+            elif isinstance(one, list):
+                inner += one
+        if not inner:
+            return False
+        level = inner
+    return True
+
+
 def text(value: object) -> str:
     """Return a text; a value of another type as JSON, and nothing for null."""
     if isinstance(value, str):
         return value
-    try:
-        return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
-    except RecursionError:
+    if is_deep(value):
         return TOO_DEEP
+    return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def word(value: object) -> str:

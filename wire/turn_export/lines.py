@@ -4,6 +4,7 @@ import json
 from math import isfinite
 
 from wire.agent_web.client import Json, JsonObject
+from wire.agent_web.values import is_deep
 
 
 class JsonLines:
@@ -27,14 +28,13 @@ class JsonLines:
 
 
 def _line(value: JsonObject) -> str:
+    if is_deep(value):
+        plain: JsonObject = {"left_out": "too deep"}
+        value = plain | {k: item for k, item in value.items() if not isinstance(item, dict | list)}
     try:
         return json.dumps(value, allow_nan=False) + "\n"
     except ValueError:
         return json.dumps(_finite(value)) + "\n"
-    except RecursionError:
-        plain: JsonObject = {"left_out": "too deep"}
-        plain |= {key: item for key, item in value.items() if not isinstance(item, dict | list)}
-        return json.dumps(_finite(plain)) + "\n"
 
 
 def _finite(value: Json) -> Json:

@@ -10,13 +10,13 @@ from typing import Final
 
 from wire.agent_web import edits
 from wire.agent_web.client import Json, JsonObject
+from wire.agent_web.values import MAX_DEPTH, is_deep
 from wire.text import escaping
 
 MAX_TEXT: Final = 256 * 1024
 """Characters of one text."""
 MAX_TOGETHER: Final = 2 * MAX_TEXT
 """Characters of all texts of one event, or of the figures of the turn."""
-MAX_DEPTH: Final = 200
 MAX_SUMMARY: Final = 120
 
 TOO_DEEP: Final = "(too deep)"
@@ -264,10 +264,7 @@ def _string(value: Json) -> str:
 
 
 def _dumped(value: Json) -> str:
-    try:
-        return json.dumps(value, indent=2, ensure_ascii=False)
-    except (RecursionError, ValueError):
-        return TOO_DEEP
+    return TOO_DEEP if is_deep(value) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _prose(text: str, *, one_line: bool = False) -> str:

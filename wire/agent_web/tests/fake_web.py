@@ -70,7 +70,7 @@ class FakeWeb:
             self.drop_streams()
             server.close()
             await server.wait_closed()
-            path.unlink()
+            path.unlink(missing_ok=True)  # from Python 3.13 on, it is gone
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
