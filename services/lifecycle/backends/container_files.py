@@ -121,9 +121,10 @@ class ContainerFiles:
     def write_gateway(self, spec: Spec) -> None:
         """Write the configuration of the agent's gateway, which takes it over at once."""
         text = json.dumps(self._config.gateway(spec), indent=2) + "\n"
-        # The group, that of the gateway, is the directory's.
+        # The directory has the group of the gateways.
+        group = self._layout.gateway.stat().st_gid
         with Directory.open(self._layout.gateway) as folder:
-            folder.write(f"{spec.name}.json", text, mode=0o640)
+            folder.write(f"{spec.name}.json", text, mode=0o640, group=group)
 
     def make_socket_directory(self, spec: Spec) -> None:
         """Replace the directory of the agent's sockets, and all that was planted in it."""

@@ -104,12 +104,16 @@ class Directory:
         if not self._is_directory(name):
             self.make(name)
 
-    def write(self, name: str, content: str, *, mode: int = 0o644) -> bool:
+    def write(
+        self, name: str, content: str, *, mode: int = 0o644, group: int | None = None
+    ) -> bool:
         """Write a file atomically; return whether anything changed.
 
-        A link or a directory of that name is replaced, never written through.
+        A link or a directory of that name is replaced, never written through. `group` is the
+        owner by default.
         """
-        if self._holds(name, content.encode(), mode):
+        gid = self._owner if group is None else group
+        if self._holds(name, content.encode(), mode, gid):
             return False
         temporary = f".{name}.{secrets.token_hex(4)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -118,7 +122,7 @@ class Directory:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content.encode())
                 file.flush()
-                os.fchown(descriptor, self._owner, self._owner)
+                os.fchown(descriptor, self._owner, gid)
                 os.fchmod(descriptor, mode)
             if self._is_directory(name):
                 self.remove(name)
@@ -186,12 +190,13 @@ class Directory:
     def _is_directory(self, name: str) -> bool:
         return self.owner_of(name) is not None
 
-    def _holds(self, name: str, content: bytes, mode: int) -> bool:
-        """Return whether the file exists with this content, mode and owner."""
+    def _holds(self, name: str, content: bytes, mode: int, group: int) -> bool:
+        """Return whether the file exists with this content, mode, owner and group."""
         status = self._status(name)
         if status is None or not stat.S_ISREG(status.st_mode):
             return False
-        if (status.st_uid, stat.S_IMODE(status.st_mode)) != (self._owner, mode):
+        owner = (status.st_uid, status.st_gid)
+        if (*owner, stat.S_IMODE(status.st_mode)) != (self._owner, group, mode):
             return False
         if status.st_size != len(content):
             return False

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -40,6 +41,8 @@ OLD, NEW = "a" * 40, "b" * 40
 OWN = replace(ALICE, network=NetworkMode.GATEWAY)
 ALONE = replace(ALICE, network=NetworkMode.NONE)
 ETC = "alice/etc"
+# The group of the directory of the gateways' configurations.
+GATEWAYS = 4711
 
 
 def built(host: Host, spec: Spec, text: str) -> Spec:
@@ -138,6 +141,7 @@ async def test_the_gateway_is_told_all_rules_together(host: Host) -> None:
     key.write_text("x")
     config = GatewayConfig(egress=("pypi.org", "10.1.2.3:80"), upstream="https://a.example")
     other = backend(host, gateway=config)
+    os.chown(host.layout.gateway, 0, GATEWAYS)
     await other.configure(spec)
     assert gateway(host) == {
         "network": "gateway",
@@ -146,7 +150,8 @@ async def test_the_gateway_is_told_all_rules_together(host: Host) -> None:
         "auth": "auto",
         "scripted": False,
     }
-    assert (host.layout.gateway / "alice.json").stat().st_mode & 0o777 == 0o640
+    status = (host.layout.gateway / "alice.json").stat()
+    assert (status.st_mode & 0o777, status.st_uid, status.st_gid) == (0o640, 0, GATEWAYS)
     assert other.network(spec).egress == ("pypi.org", "10.1.2.3:80", "github.com")
     assert other.network(spec).ports == (3000, 8080)
     assert other.network(replace(spec, network=NetworkMode.HOST)).ports == ()
