@@ -41,6 +41,10 @@ class BusLedger:
         """See Ledger."""
         await self._client.settle(id, usage)
 
+    async def release(self, key: str) -> None:
+        """See Ledger."""
+        await self._client.release(key)
+
     async def limited_until(self) -> int:
         """See Ledger."""
         return await self._client.limited_until()

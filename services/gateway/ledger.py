@@ -22,6 +22,9 @@ class Ledger(Protocol):
     async def settle(self, id: int, usage: Settlement) -> None:
         """Replace a reservation by what was used; repeating is harmless."""
 
+    async def release(self, key: str) -> None:
+        """End the reservation with a key, whose answer was lost, if there is one."""
+
     async def limited_until(self) -> int:
         """Return until when the provider takes no requests, in microseconds; 0 for no limit."""
 

@@ -56,6 +56,10 @@ class Ledger1(Interface, name=names.LEDGER):
         self._parts.requests.settle(caller().name, id, usage)
 
     @method(allow=GATEWAYS)
+    async def Release(self, key: Str) -> None:
+        self._parts.requests.release(caller().name, key)
+
+    @method(allow=GATEWAYS)
     async def ReportEgress(self, report: Dict) -> None:
         self._parts.hosts.report(caller().name, report)
 

@@ -55,6 +55,11 @@ class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
     async def settle(self, id: UInt64, usage: Settlement) -> None:
         """Replace a reservation of the calling gateway by what was used; repeating is harmless."""
 
+    @remote("Release")
+    async def release(self, key: Str) -> None:
+        """End the reservation of the calling gateway with a key, whose answer was lost; it costs
+        nothing. Nothing happens if there is none."""
+
     @remote("ReportEgress")
     async def report_egress(self, report: EgressReport) -> None:
         """Count connections of the calling gateway's agent."""

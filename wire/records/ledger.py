@@ -142,6 +142,8 @@ class ReserveRequest(NamedTuple):
     key: Str = ""
     """The gateway's own name of the request: a repetition, such as after the ledger was killed,
     returns the reservation that is there."""
+    web_searches: UInt64 = 0
+    """An upper bound of the searches that the provider makes."""
 
 
 @dictionary()
@@ -162,6 +164,8 @@ class Settlement(NamedTuple):
     """Those of `cache_write_tokens` that are kept for an hour, which costs more."""
     web_searches: UInt64 = 0
     """The searches that the provider made for the request."""
+    surcharge: UInt32 = 0
+    """The percents by which the tokens cost more than the model's price."""
     first_byte: UInt64 = 0
     """The time from Reserve to the first byte of the answer."""
     last_byte: UInt64 = 0

@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from services.gateway.api.errors import ApiError
+from services.gateway.api.priced import Priced
 from wire.names import MODEL_NAME, MODEL_RULE
 
 READ_SECONDS: Final = 60.0
@@ -18,9 +19,22 @@ MAX_VALUES: Final = 2_000_000
 them would only use up the gateway's memory."""
 
 MAX_INPUT_TOKENS: Final = 1_000_000
-"""Tokens that a model reads at most. A token has at least one byte."""
+"""Tokens that a model reads at once."""
 
-_READ: Final = frozenset({"model", "max_tokens"})
+_READ: Final = frozenset(
+    {
+        "model",
+        "max_tokens",
+        "speed",
+        "inference_geo",
+        "compaction",
+        "container",
+        "fallbacks",
+        "mcp_servers",
+        "context_management",
+        "tools",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,8 @@ class Asked:
     """An upper bound."""
     output_tokens: int
     """An upper bound: its `max_tokens`; 0 for a request that generates nothing."""
+    web_searches: int = 0
+    """An upper bound of the searches that the provider makes."""
 
 
 async def read(request: web.BaseRequest, limit: int) -> bytes:
@@ -70,8 +86,11 @@ def message(body: bytes) -> Asked:
     Raises:
         ApiError: it is not valid.
     """
-    values = _object(body)
-    return Asked(_model(values), min(len(body), MAX_INPUT_TOKENS), _max_tokens(values))
+    priced = Priced()
+    values = _object(body, priced)
+    priced.check(values)
+    tokens = priced.tokens(len(body), MAX_INPUT_TOKENS)
+    return Asked(_model(values), tokens, _max_tokens(values), priced.searches)
 
 
 def count(body: bytes) -> Asked:
@@ -80,16 +99,24 @@ def count(body: bytes) -> Asked:
     Raises:
         ApiError: it is not valid.
     """
-    return Asked(_model(_object(body)), 0, 0)
+    return Asked(_model(_object(body, Priced())), 0, 0)
 
 
-def _object(body: bytes) -> dict[str, object]:
+def _object(body: bytes, priced: Priced) -> dict[str, object]:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            raise ValueError("a key occurs twice")
+        if "type" in values:
+            priced.look(values)
+        return values
+
     # A value has a byte at least. To count in a usual body would take longer than to parse it.
     if len(body) > MAX_VALUES and sum(body.count(mark) for mark in (b"{", b"[", b",")) > MAX_VALUES:
         raise ApiError(413, f"a request may have at most {MAX_VALUES} values.")
     try:
         # Not the bytes: json would guess another encoding than the upstream.
-        values = json.loads(body.decode(), object_pairs_hook=_unique)
+        values = json.loads(body.decode(), object_pairs_hook=unique)
     except (ValueError, RecursionError):
         raise ApiError(400, "the body is not valid JSON with each key once.") from None
     if not isinstance(values, dict):
@@ -97,13 +124,6 @@ def _object(body: bytes) -> dict[str, object]:
     for key in values:
         if key not in _READ and key.casefold() in _READ:
             raise ApiError(400, f"the key {key!r} must be written in lower case.")
-    return values
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise ValueError("a key occurs twice")
     return values
 
 

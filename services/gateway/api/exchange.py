@@ -166,6 +166,7 @@ class Exchange:
             cache_write_tokens=use.cache_write_tokens,
             cache_write_hour_tokens=use.cache_write_hour_tokens,
             web_searches=use.web_searches,
+            surcharge=use.surcharge,
             first_byte=_microseconds(self.started, self.first_byte),
             last_byte=_microseconds(self.started, now) if self.first_byte else 0,
             sent=self.sent,

@@ -1,10 +1,7 @@
 """The way of a request: let through, bounded, reserved, passed on, settled."""
 
 import asyncio
-import contextlib
-import logging
 import time
-import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -14,30 +11,20 @@ from services.gateway.api import body, headers, routes
 from services.gateway.api.body import Asked
 from services.gateway.api.errors import NO_RETRY, ApiError
 from services.gateway.api.exchange import Exchange
+from services.gateway.api.reservations import Reservations
 from services.gateway.api.routes import Route
 from services.gateway.api.upstream import Upstream
 from services.gateway.credentials import NONE, SCRIPTED, Credential
 from services.gateway.ledger import Ledger
-from services.gateway.seldom import Seldom
 from services.gateway.settings import Settings
 from services.gateway.settlements import Settlements
-from services.tasks import Tasks
-from wire.errors import BudgetExhausted, HiveError, LimitExceeded, ProviderLimited
-from wire.records.ledger import RequestOutcome, ReserveRequest, Settlement
-
-log = logging.getLogger(__name__)
 
 ANTHROPIC: Final = "https://api.anthropic.com"
 """The upstream that always needs a credential."""
 BODIES: Final = 4
 """How many bodies of the greatest length may be in memory at once."""
 WAIT_SECONDS: Final = 60.0
-"""Seconds that a request waits for others whose reservations leave no room in a budget."""
-AGAIN_SECONDS: Final = 1.0
-"""Seconds until a reservation is tried again."""
-AWAY_SECONDS: Final = 2
-"""The seconds that a request waits for a ledger that does not answer, and after which the client
-shall try again then."""
+"""Seconds that a request waits for the bodies of others to go."""
 
 
 class Handler:
@@ -56,15 +43,13 @@ class Handler:
         self._agent = agent
         self._settings = settings
         self._credential = credential
-        self._ledger = ledger
         self._settlements = settlements
         self._upstream = upstream
         self._max_body = max_body
         self._room = BODIES * max_body
         self._freed = asyncio.Event()
-        self._reservations = Tasks()
+        self._reservations = Reservations(ledger, settlements)
         self._under_way = 0
-        self._complaint = Seldom()
         self._calm = asyncio.Event()
 
     async def wait(self) -> None:
@@ -109,7 +94,7 @@ class Handler:
         await self._take_room(length)
         try:
             exchange = await self._read(request, route, settings, credential)
-            id = await self._reserve(exchange.asked, credential.name)
+            id = await self._reservations.reserve(exchange.asked, credential.name)
             exchange.started = time.monotonic()
             try:
                 return await exchange.run(request, self._upstream)
@@ -169,76 +154,6 @@ class Handler:
                 503, "too many long requests are under way. Try again.", {"Retry-After": "2"}
             ) from None
         self._room -= length
-
-    async def _reserve(self, asked: Asked, credential: str) -> int:
-        """Reserve the most that a request may use; return the reservation's id.
-
-        Raises:
-            ApiError: the request must not be sent.
-        """
-        wanted = ReserveRequest(
-            credential=credential,
-            model=asked.model,
-            input_tokens=asked.input_tokens,
-            output_tokens=asked.output_tokens,
-            key=uuid.uuid4().hex,
-        )
-        until = time.monotonic() + WAIT_SECONDS
-        while True:
-            back = self._ledger.back()  # before the call: the ledger may come back in between
-            try:
-                return await self._ask(wanted)
-            except BudgetExhausted as error:
-                # Not 400, which Claude Code repeats with other betas.
-                raise ApiError(402, str(error), NO_RETRY) from None
-            except ProviderLimited as error:
-                raise ApiError(429, str(error), {"Retry-After": await self._limit()}) from None
-            except LimitExceeded as error:
-                if time.monotonic() > until:
-                    raise ApiError(429, str(error), {"Retry-After": "5"}) from None
-            except HiveError as error:
-                if time.monotonic() < until and await _is_done(back, AWAY_SECONDS):
-                    # It may have been killed after it had reserved: the key finds what it has.
-                    continue
-                if self._complaint.due():
-                    log.warning("Requests are not sent, because they cannot be counted: %s", error)
-                raise ApiError(
-                    503,
-                    "the ledger, which counts requests, does not answer. Try again.",
-                    {"Retry-After": str(AWAY_SECONDS)},
-                ) from None
-            # No event tells a gateway that requests of other agents have ended.
-            await asyncio.sleep(AGAIN_SECONDS)
-
-    async def _ask(self, wanted: ReserveRequest) -> int:
-        """Ask the ledger; when the client goes meanwhile, give back what it reserves."""
-        asking = self._reservations.start(self._ledger.reserve(wanted), "reserve")
-        try:
-            return await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            asking.add_done_callback(self._give_back)
-            raise
-
-    def _give_back(self, asked: "asyncio.Task[int]") -> None:
-        if not asked.cancelled() and not asked.exception():
-            unused = Settlement(outcome=RequestOutcome.REFUSED)
-            self._settlements.settle(asked.result(), unused)
-
-    async def _limit(self) -> str:
-        """Return the seconds until the provider takes requests again."""
-        try:
-            until = await self._ledger.limited_until()
-        except HiveError:
-            return str(AWAY_SECONDS)
-        return str(max(1, round(until / 1_000_000 - time.time())))
-
-
-async def _is_done(future: "asyncio.Future[None]", seconds: float) -> bool:
-    """Return whether `future` is done within some seconds."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await asyncio.shield(future)
-    return future.done()
 
 
 def _asked(route: Route, data: bytes) -> Asked:

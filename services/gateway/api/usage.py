@@ -19,6 +19,8 @@ _BYTES_OF_TOKEN: Final = 3
 """Fewer bytes than a token of text has on average, so that an estimate is rather too high."""
 _BYTES_OF_INPUT: Final = 2
 """The same for the input, with which an agent may be inventive."""
+_US_PERCENT: Final = 10
+"""The surcharge for inference in the US alone, which a workspace may have as its default."""
 _TOKENS_OF_SECOND: Final = 100
 """The tokens that a model generates in a second, also those that it does not show."""
 
@@ -34,6 +36,8 @@ class Usage:
     cache_write_tokens: int = 0
     cache_write_hour_tokens: int = 0
     web_searches: int = 0
+    surcharge: int = 0
+    """The percents by which the tokens cost more than the model's price."""
     begun: bool = False
     """Whether the use of the input is known."""
     complete: bool = False
@@ -56,6 +60,8 @@ class Usage:
             self.cache_write_hour_tokens = _number(
                 written, "ephemeral_1h_input_tokens", self.cache_write_hour_tokens
             )
+        if usage.get("inference_geo") == "us":
+            self.surcharge = _US_PERCENT
         if isinstance(tools, dict):
             self.web_searches = _number(tools, "web_search_requests", self.web_searches)
 

@@ -17,6 +17,8 @@ class FakeLedger:
 
     reserved: dict[int, ReserveRequest] = field(default_factory=dict)
     settled: dict[int, Settlement] = field(default_factory=dict)
+    released: list[str] = field(default_factory=list)
+    """The keys of reservations whose answer was lost."""
     egress: list[EgressReport] = field(default_factory=list)
     checked: list[tuple[str, int, str]] = field(default_factory=list)
     once: set[tuple[str, int]] = field(default_factory=set)
@@ -55,6 +57,12 @@ class FakeLedger:
         assert id in self.reserved
         assert id not in self.settled, "settled twice"
         self.settled[id] = usage
+
+    async def release(self, key: str) -> None:
+        self._changed.set()
+        if self.fail:
+            raise self.fail.pop(0)
+        self.released.append(key)
 
     async def limited_until(self) -> int:
         return self.until

@@ -57,6 +57,10 @@ class BusLedger(Interface, name=names.LEDGER):
         await self._ledger.settle(id, decode(Settlement, usage))
 
     @method(allow=EVERYBODY)
+    async def Release(self, key: Str) -> None:  # noqa: N802
+        await self._ledger.release(key)
+
+    @method(allow=EVERYBODY)
     async def ReportEgress(self, report: Dict) -> None:  # noqa: N802
         await self._ledger.report_egress(decode(EgressReport, report))
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from services.gateway.api.priced import OVERHEAD
 from services.gateway.credentials import Credential
+from services.gateway.settlements import MAX_UNTOLD
 from services.gateway.tests.stage import KEY, LIMIT, Stage, stage
 from services.gateway.tests.upstream import (
     BEGIN,
@@ -21,7 +23,14 @@ from services.gateway.tests.upstream import (
     saying,
     upstream,
 )
-from wire.errors import BudgetExhausted, LimitExceeded, ProviderLimited, Unavailable
+from wire.errors import (
+    BudgetExhausted,
+    HiveError,
+    LimitExceeded,
+    ProviderLimited,
+    Timeout,
+    Unavailable,
+)
 from wire.records.ledger import RequestOutcome
 
 ASK: dict[str, Any] = {
@@ -93,7 +102,7 @@ async def test_the_ledger_hears_before_and_after(tmp_path: Path) -> None:
             "claude-test-1",
             100,
         )
-        assert wanted.input_tokens == len(json.dumps(ASK))
+        assert wanted.input_tokens == len(json.dumps(ASK)) + OVERHEAD
         usage = await hive.ledger.settlement()
         assert usage.outcome is RequestOutcome.DONE
         assert (usage.status, usage.model) == (200, "claude-test-1")
@@ -221,6 +230,61 @@ async def test_a_request_waits_for_a_ledger_that_starts_anew(tmp_path: Path) -> 
         [first] = hive.ledger.asked_in_vain
         assert hive.ledger.reserved[1] == first, "with the same key"
         assert first.key
+
+
+@pytest.mark.parametrize("error", [Unavailable("killed"), Timeout("busy")])
+async def test_a_reservation_whose_answer_was_lost_is_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: HiveError
+) -> None:
+    monkeypatch.setattr("services.gateway.api.reservations.AWAY_SECONDS", 0)
+    async with upstream(saying(WHOLE)) as up, stage(tmp_path, upstream=up.url) as hive:
+        hive.ledger.refuse.append(error)
+        hive.ledger.fail.append(Unavailable("still away"))
+        assert (await ask(hive))[0] == 503
+        await hive.ledger.until_true(lambda: not hive.ledger.fail)
+        assert not hive.ledger.released
+        hive.ledger.come_back()
+        await hive.ledger.until_true(lambda: hive.ledger.released)
+        [lost] = hive.ledger.asked_in_vain
+        assert hive.ledger.released == [lost.key]
+
+
+async def test_a_client_that_leaves_while_the_ledger_is_away_leaves_nothing_reserved(
+    tmp_path: Path,
+) -> None:
+    async with upstream(saying(WHOLE)) as up, stage(tmp_path, upstream=up.url) as hive:
+        hive.ledger.refuse.append(Unavailable("killed"))
+        asking = asyncio.create_task(ask(hive))
+        await hive.ledger.until_true(lambda: hive.ledger.asked_in_vain)
+        asking.cancel()
+        await hive.ledger.until_true(lambda: hive.ledger.released)
+
+
+async def test_a_long_absence_of_the_ledger_fills_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.api.reservations.AWAY_SECONDS", 0)
+    async with upstream(saying(WHOLE)) as up, stage(tmp_path, upstream=up.url) as hive:
+        away: list[HiveError] = [Unavailable("away")]
+        hive.ledger.refuse, hive.ledger.fail = away * 1000, away * 1000
+        data = json.dumps(ASK).encode()
+        head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n"
+        for _ in range(MAX_UNTOLD + 10):
+            answer = await hive.raw(head.encode() + b"Connection: close\r\n\r\n" + data)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+        assert len(hive.ledger.asked_in_vain) == MAX_UNTOLD
+        hive.ledger.refuse, hive.ledger.fail = [], []
+        hive.ledger.come_back()
+        await hive.ledger.until_true(lambda: len(hive.ledger.released) == MAX_UNTOLD)
+        assert (await ask(hive))[0] == 200
+
+
+async def test_inference_in_the_us_costs_more(tmp_path: Path) -> None:
+    there = message() | {"usage": {"input_tokens": 1, "output_tokens": 2, "inference_geo": "us"}}
+    answer = http(json.dumps(there).encode())
+    async with upstream(saying(answer)) as up, stage(tmp_path, upstream=up.url) as hive:
+        await ask(hive)
+        assert (await hive.ledger.settlement()).surcharge == 10
 
 
 async def test_a_request_waits_for_others_under_way(tmp_path: Path) -> None:

@@ -100,12 +100,18 @@ class Prices:
         }
         self._dearest = _dearest([*_MODELS.values(), *self._configured.values()])
 
-    def most(self, request: ReserveRequest) -> Cost:
-        """Return the most that a request may cost: all that it reads is kept for an hour."""
+    def most(self, request: ReserveRequest, surcharge: int = 0) -> Cost:
+        """Return the most that a request may cost: all that it reads is kept for an hour.
+
+        Args:
+            request: the request.
+            surcharge: the percents by which its tokens may cost more.
+        """
         price, unknown = self._price(request.model)
         price = price.of(request.input_tokens)
         write = max(price.input, price.cache_read, price.cache_write * _HOUR)
         amount = request.input_tokens * write + request.output_tokens * price.output
+        amount = amount * (100 + surcharge) / 100 + request.web_searches * WEB_SEARCH
         return Cost(math.ceil(amount), request.input_tokens + request.output_tokens, unknown)
 
     def used(self, model: str, usage: Settlement) -> Cost:
@@ -119,8 +125,8 @@ class Prices:
             + usage.output_tokens * price.output
             + usage.cache_read_tokens * price.cache_read
             + (usage.cache_write_tokens - hour + hour * _HOUR) * price.cache_write
-            + usage.web_searches * WEB_SEARCH
         )
+        amount = amount * (100 + usage.surcharge) / 100 + usage.web_searches * WEB_SEARCH
         # Sums of decimal fractions are not exact: 0.1 + 0.2 must not cost a millionth more.
         tokens = prompt + usage.output_tokens
         return Cost(math.ceil(round(amount, 6)), tokens, unknown and tokens > 0)

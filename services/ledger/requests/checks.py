@@ -1,5 +1,6 @@
 """The requests that gateways reserve and settle, checked against their records."""
 
+import re
 from typing import Final
 
 from pydantic import Field
@@ -9,7 +10,7 @@ from services.options import Options
 from wire.names import AGENT_NAME, MODEL_NAME
 from wire.records.ledger import ReserveRequest, Settlement, UsageFilter, UsageSumFilter
 
-__all__ = ["MAX_LISTED", "RESERVE", "SETTLE", "SUMS", "USAGE"]
+__all__ = ["KEY", "MAX_LISTED", "RESERVE", "SETTLE", "SUMS", "USAGE"]
 
 _LAST: Final = 2**63 - 1
 """The greatest integer of sqlite."""
@@ -19,6 +20,8 @@ _BYTES: Final = Field(le=2**50)
 _DURATION: Final = Field(le=2**50)
 _TIME: Final = Field(ge=0, le=2**60)
 
+KEY: Final = re.compile(r"^[A-Za-z0-9-]{0,64}$")
+
 RESERVE: Final = Options(
     ReserveRequest,
     "key of Reserve",
@@ -26,7 +29,8 @@ RESERVE: Final = Options(
     model=Field(pattern=f"^({MODEL_NAME.pattern})?$"),
     input_tokens=_TOKENS,
     output_tokens=_TOKENS,
-    key=Field(pattern=r"^[A-Za-z0-9-]{0,64}$"),
+    key=Field(pattern=KEY.pattern),
+    web_searches=Field(le=1000),
 )
 SETTLE: Final = Options(
     Settlement,
@@ -39,6 +43,7 @@ SETTLE: Final = Options(
     cache_write_tokens=_TOKENS,
     cache_write_hour_tokens=_TOKENS,
     web_searches=Field(le=1_000_000),
+    surcharge=Field(le=1000),
     first_byte=_DURATION,
     last_byte=_DURATION,
     sent=_BYTES,

@@ -62,6 +62,15 @@ class _Hour:
     count: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """A request that waits until others have ended."""
+
+    agent: str
+    key: str
+    released: bool = False
+
+
 @dataclass(slots=True)
 class _Gateway:
     """A connection that has reserved something."""
@@ -107,6 +116,9 @@ class Requests:
         self._orphans: set[int] = set()
         self._hours: dict[str, _Hour] = {}
         self._waiting: Counter[str] = Counter()
+        self._asked: list[_Asked] = []
+        self._surcharges: dict[str, int] = {}
+        """The percents that a credential's tokens cost more, as the last answer told."""
         self._changed = asyncio.Event()
         latest = self._store.latest()
         self._credentials = {one.agent: one.credential for one in latest}
@@ -156,17 +168,22 @@ class Requests:
                 raise
             refused = busy
         self._waiting[agent] += 1
+        asked = _Asked(agent, checks.RESERVE.parse(values).key)
+        self._asked.append(asked)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while True:
                     self._changed.clear()
                     await self._changed.wait()
+                    if asked.released:
+                        raise refused
                     with suppress(BusyError):
                         return self.reserve(agent, connection, values)
         except TimeoutError:
             raise refused from None
         finally:
             self._waiting[agent] -= 1
+            self._asked.remove(asked)
 
     def reserve(self, agent: str, connection: str, values: Mapping[str, Value]) -> int:
         """Reserve the most that a request may cost; return the request's id once it is on disk.
@@ -191,7 +208,7 @@ class Requests:
         self._check_count(agent, now)
         self.limits.check(wanted.credential, agent, now)
         who = owners(agent, wanted.credential)
-        cost = self._prices.most(wanted)
+        cost = self._prices.most(wanted, self._surcharges.get(wanted.credential, 0))
         most = Amount(cost.amount, cost.tokens)
         if refusal := self._budgets.check(who, most, now):
             if refusal.exhausted:
@@ -240,6 +257,20 @@ class Requests:
             raise NotFound(f"The gateway of {agent} has no request {number}.")
         if ended.outcome is RequestOutcome.LOST:
             self._correct(ended, usage)
+
+    def release(self, agent: str, key: str) -> None:
+        """End the request that an agent's gateway has reserved with `key` without knowing it.
+
+        Raises:
+            InvalidArgument: the key is not valid.
+            Unavailable: the store could not be written.
+        """
+        if not key or not checks.KEY.fullmatch(key):
+            raise InvalidArgument(f"{key[:64]!r} is not the key of a request.")
+        for asked in self._asked:
+            asked.released = asked.released or (asked.agent, asked.key) == (agent, key)
+        if known := self._known(agent, key):
+            self._end(known, Settlement(RequestOutcome.REFUSED))
 
     def of_turn(self, agent: str, turn: Turn) -> Change | None:
         """Return the change that counts a turn of an agent with a login of its own; None for a
@@ -362,6 +393,8 @@ class Requests:
 
     def _end(self, reservation: Reservation, usage: Settlement) -> None:
         now = self._now()
+        if usage.outcome is RequestOutcome.DONE:
+            self._surcharges[reservation.credential] = usage.surcharge
         cost = self._cost(reservation, usage)
         charged = Amount(cost.amount, cost.tokens)
         request = _request(reservation, usage, cost, now)

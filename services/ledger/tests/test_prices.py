@@ -44,6 +44,14 @@ def test_each_kind_of_token_has_its_price() -> None:
     assert cost("claude-sonnet-4", cache_read_tokens=1) == (1, 1, False), "rounded up"
 
 
+def test_a_surcharge_is_for_tokens_alone() -> None:
+    used = {"input_tokens": 100, "output_tokens": 100, "web_searches": 1}
+    assert cost("claude-opus-4-5", **used, surcharge=10)[0] == 3300 + 10_000
+    wanted = ReserveRequest("default", "claude-opus-4-5", 100, 100, web_searches=2)
+    assert KNOWN.most(wanted).amount == 1000 + 2500 + 20_000
+    assert KNOWN.most(wanted, 10).amount == 1100 + 2750 + 20_000
+
+
 def test_a_long_prompt_may_cost_more() -> None:
     assert cost("claude-haiku-5-5", input_tokens=100_000)[0] == 10_000
     assert cost("claude-haiku-5-5", cache_read_tokens=1, input_tokens=100_000)[0] == 50_001

@@ -69,6 +69,42 @@ async def test_a_request_is_reserved_and_then_what_it_used(room: Room) -> None:
             assert (after.spent, after.spent_tokens, after.reserved) == (815, 100, 0)
 
 
+async def test_a_lost_answer_leaves_nothing_reserved(room: Room) -> None:
+    room.reserve(key="heard")
+    room.reserve(key="lost")
+    room.reopen()  # the ledger is killed before it answers
+    room.requests.release("bob", "lost")
+    assert room.budget().reserved == 2 * DOLLAR, "it is not his"
+    for _ in range(2):
+        room.requests.release("alice", "lost")
+        room.requests.release("alice", "of-another-time")
+    assert (room.budget().reserved, room.budget().spent) == (DOLLAR, 0)
+    assert [one.outcome for one in await room.usage()] == [RequestOutcome.REFUSED]
+    for key in ("", "x" * 65, "'"):
+        with pytest.raises(InvalidArgument):
+            room.requests.release("alice", key)
+
+
+async def test_a_request_that_waits_is_released_before_it_reserves(room: Room) -> None:
+    room.limit("agent", "alice", total=DOLLAR)
+    first = room.reserve()
+    values = {"credential": "default", "model": "claude-opus-4-5", "output_tokens": 40_000}
+    values |= {"input_tokens": 0, "key": "slow"}
+    waiting = asyncio.create_task(room.requests.reserve_when_free("alice", ":alice", values))
+    await asyncio.sleep(0)
+    room.requests.release("alice", "slow")
+    room.settle(first)
+    with pytest.raises(LimitExceeded):
+        await waiting
+    assert room.budget().reserved == 0
+
+
+async def test_a_surcharge_of_a_credential_is_reserved_from_then_on(room: Room) -> None:
+    room.settle(room.reserve(), surcharge=10)
+    room.reserve()
+    assert room.budget().reserved == DOLLAR * 11 // 10
+
+
 async def test_settling_again_changes_nothing(room: Room) -> None:
     number = room.reserve()
     room.settle(number, output_tokens=10)

@@ -101,6 +101,7 @@ async def test_an_agent_records_for_itself_only(
 CALLERS = {
     "Reserve": {"gateway"},
     "Settle": {"gateway"},
+    "Release": {"gateway"},
     "ReportEgress": {"gateway"},
     "CheckEgress": {"gateway", "alice", "manager"},
     "ListUsage": {"operator", "dashboard"},
@@ -139,6 +140,7 @@ async def test_callers(
         "Costs": lambda: ledger.costs(CostFilter()),
         "Reserve": lambda: ledger.reserve(ReserveRequest("default", "opus", 1, 1)),
         "Settle": lambda: ledger.settle(7, Settlement(RequestOutcome.DONE)),
+        "Release": lambda: ledger.release("lost"),
         "ReportEgress": lambda: ledger.report_egress(
             EgressReport("example.org", 443, EgressOutcome.ALLOWED)
         ),
