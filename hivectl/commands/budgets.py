@@ -223,8 +223,9 @@ async def usage(
     Shows when each request ended, the tokens that the model read (with those of its cache) and
     wrote, the cost in US dollars, the time to the first byte and to the last, the status, the end
     of the request and the model. A cost with `?` is that of the dearest model, because the price
-    of the model is not known. The gateway counts them; `hivectl cost` has the figures that the
-    agents' harnesses report. TIME is written as for `hivectl history`.
+    of the model is not known. The gateways count them. A turn of an agent with a login of its own
+    is one request, as its harness reports it. `hivectl cost` sums the same requests up, beside the
+    turns. TIME is written as for `hivectl history`.
     """
     from wire.names import check_agent_name
     from wire.records.ledger import UsageFilter

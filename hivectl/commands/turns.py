@@ -53,7 +53,8 @@ async def turns(
     (with those from its cache) and wrote, the cost in US dollars, the calls of tools, and how many
     of them were denied. Turns are
     kept for `ledger.keep_days` days, also of an agent that is stopped or destroyed. The figures are
-    those that the agent's harness reports. TIME is written as for `hivectl history`.
+    those that the agent's harness reports; `hivectl usage` has those of the gateway. TIME is
+    written as for `hivectl history`.
     """
     from wire.names import check_agent_name
     from wire.records.ledger import TurnFilter
@@ -106,8 +107,8 @@ def _turn_table(found: "list[Turn]", output: Output) -> list[str]:
     type=click.Choice(KEYS),
     help="Sum up by day (of the host), model or agent.  [default: agent; day with NAME]",
 )
-@click.option("--since", type=past, metavar="TIME", help="Only turns that started since TIME.")
-@click.option("--until", type=past, metavar="TIME", help="Only turns that started before TIME.")
+@click.option("--since", type=past, metavar="TIME", help="Only what began since TIME.")
+@click.option("--until", type=past, metavar="TIME", help="Only what began before TIME.")
 @hive_command
 async def cost(
     hive: "Hive",
@@ -119,10 +120,12 @@ async def cost(
 ) -> None:
     """Show the costs of all agents, or of one.
 
-    Without --since, these are the costs of all recorded turns, which are kept for
-    `ledger.keep_days` days. Costs are in US dollars, as Claude Code estimates them and the agents'
-    harnesses report them; the bill of the API is authoritative. TIME is written as for `hivectl
-    history`.
+    Without --since, these are the costs of all that is recorded, which is kept for
+    `ledger.keep_days` days. Tokens and costs are those of the requests to the model API, as
+    `hivectl usage` lists them; the turns, and how long they took, are as the agents' harnesses
+    report them. Costs are in US dollars, at the prices of the ledger. One with `?` is that of the
+    dearest model, because the price of the model is not known. The bill of the API is
+    authoritative. TIME is written as for `hivectl history`.
     """
     from wire.names import check_agent_name
     from wire.records.ledger import CostFilter, CostKey
@@ -131,7 +134,7 @@ async def cost(
         check_agent_name(name)
     key = CostKey(by or ("agent" if name is None else "day"))
     found = await hive.ledger.costs(CostFilter(by=key, agent=name, since=since, until=until))
-    nothing = ["no turns are recorded"]
+    nothing = ["nothing is recorded"]
     output.show(
         [json_forms.cost(c, key) for c in found], _cost_table(found, key, output) or nothing
     )
@@ -146,8 +149,9 @@ def _cost_table(found: "list[Cost]", key: str, output: Output) -> list[str]:
             **{
                 field: sum(getattr(c, field) for c in found)
                 for field in first._fields
-                if field != "key"
-            }
+                if field not in ("key", "unknown_price")
+            },
+            unknown_price=any(c.unknown_price for c in found),
         )
         rows.append(_cost_row(total, Cell("total", "bold")))
     return output.table(headers, rows)
@@ -160,7 +164,7 @@ def _cost_row(c: "Cost", key: Cell | str) -> Row:
         count(c.input_tokens),
         count(c.cache_read_tokens),
         count(c.output_tokens),
-        money(c.cost),
+        f"{money(c.cost)}{'?' if c.unknown_price else ''}",
     ]
     return [*(Cell(text, right=True) for text in numbers), key]
 

@@ -238,7 +238,7 @@ def usage_sum(record: "UsageSum", key: str) -> dict[str, Json]:
 
 
 def cost(record: "Cost", key: str) -> dict[str, Json]:
-    """Return sums of turns; `key` is the name of their key: day, model or agent."""
+    """Return sums of turns and requests; `key` is the name of their key: day, model or agent."""
     return {
         key: record.key or None,
         "turns": record.turns,
@@ -248,4 +248,5 @@ def cost(record: "Cost", key: str) -> dict[str, Json]:
         "cache_read_tokens": record.cache_read_tokens,
         "cache_write_tokens": record.cache_write_tokens,
         "cost": record.cost / 1_000_000,
+        "unknown_price": record.unknown_price,
     }

@@ -159,7 +159,11 @@ async def test_costs_by_each_key(hive: FakeHive, hivectl: Hivectl) -> None:
         "cache_read_tokens": 500,
         "cache_write_tokens": 100,
         "cost": 1.5,
+        "unknown_price": False,
     }
+    hive.ledger.sums = [Cost("alice", 1, 0, 0, 0, 0, 0, 10), Cost("bob", 1, 0, 0, 0, 0, 0, 5, True)]
+    shown = (await hivectl("cost")).out.splitlines()
+    assert [row.split()[5] for row in shown[1:]] == ["$0.0000", "$0.0000?", "$0.0000?"]
     assert (await hivectl("cost", "--by", "week")).code == Exit.USAGE
 
 

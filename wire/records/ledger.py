@@ -90,17 +90,25 @@ class CostFilter(NamedTuple):
 
 @struct
 class Cost(NamedTuple):
-    """The sums of the turns that share a key."""
+    """The sums of the turns and of the requests that share a key.
+
+    Turns are counted as harnesses report them. Tokens and costs are those of the requests, as for
+    SumUsage.
+    """
 
     key: Str
-    """The day, model or agent; empty for turns that named no model."""
+    """The day, model or agent; empty for those that named no model."""
     turns: UInt64
     duration: UInt64
+    """Of the turns."""
     input_tokens: UInt64
+    """All tokens that the model read, with those of its cache."""
     output_tokens: UInt64
     cache_read_tokens: UInt64
     cache_write_tokens: UInt64
     cost: UInt64
+    unknown_price: Bool = False
+    """Whether `cost` has costs of models without a price."""
 
 
 @struct

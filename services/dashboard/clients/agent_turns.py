@@ -1,16 +1,17 @@
-"""The turns and the days of an agent: as its harness tells them, or else as the ledger has them.
+"""The turns of an agent, as its harness tells them or else as the ledger has them, and its days.
 
-The harness knows more, such as the messages that woke the agent. The ledger also knows the turns of
-agents that are stopped.
+The harness knows more of turns, such as the messages that woke the agent. The ledger also knows the
+turns of agents that are stopped, and the costs of days are its own.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 from services.dashboard.clients.harnesses import DAYS, TURNS, Harnesses
 from services.dashboard.clients.services import ExplainingCaller
 from services.dashboard.state.agent.turns import recorded_day_row, recorded_turn_row
-from services.dashboard.state.tables import Row
+from services.dashboard.state.tables import Json, Row
 from wire.clients.ledger import LedgerClient
 from wire.errors import HiveError, NotFound
 from wire.records.ledger import CostFilter, CostKey, TurnFilter
@@ -44,14 +45,17 @@ class AgentTurns:
             return await self._find(agent, number)
 
     async def days(self, agent: str) -> list[Row]:
-        """Return the figures of the last days, oldest first."""
-        try:
-            return await self._harnesses.days(agent)
-        except HiveError:
-            since = int((datetime.now().astimezone() - timedelta(days=DAYS)).timestamp() * 1e6)
-            wanted = CostFilter(by=CostKey.DAY, agent=agent, since=since)
-            rows = [recorded_day_row(cost) for cost in await self._ledger.costs(wanted)]
-            return sorted(rows, key=lambda row: str(row["day"]))
+        """Return the figures of the last days, oldest first.
+
+        They are those of the ledger; only the harness knows the calls of tools.
+        """
+        since = int((datetime.now().astimezone() - timedelta(days=DAYS)).timestamp() * 1e6)
+        wanted = CostFilter(by=CostKey.DAY, agent=agent, since=since)
+        tools: dict[str, Json] = {}
+        with suppress(HiveError):
+            tools = {str(row["day"]): row["tools"] for row in await self._harnesses.days(agent)}
+        rows = [recorded_day_row(cost) for cost in await self._ledger.costs(wanted)]
+        return [{**row, "tools": tools.get(str(row["day"]), [])} for row in rows]
 
     async def _find(self, agent: str, number: int) -> Row:
         """Return the newest turn with this number: a harness that lost its state begins anew."""

@@ -26,7 +26,8 @@ MAX_LISTED = 1000
 class LedgerFeed(Feed):
     """Costs, budgets and refused hosts.
 
-    The costs of today are few, so each recorded turn makes it ask for them again.
+    Each request adds to the costs of today. They are few, so each recorded turn makes it ask for
+    them again: a request whose gateway died may have been corrected.
     """
 
     service = "ledger"
@@ -56,7 +57,8 @@ class LedgerFeed(Feed):
                 self.state.add_turn(decode(TurnRecorded, values).agent)
                 self.request_changes()
             case "RequestSettled", [dict(request)]:
-                self.state.add_request(decode(Request, request))
+                if not self.state.add_request(decode(Request, request)):
+                    self.request_changes()
             case "BudgetChanged", [dict(budget)]:
                 self.state.put_budget(decode(Budget, budget))
             case "EgressChanged", [dict(entry)]:

@@ -69,6 +69,10 @@ def _waiting(row: Row) -> _Waiting | None:
     return str(row["from"]), is_dead(row)
 
 
+def _cost_row(millionths: int, ends: int) -> Row:
+    return {"cost": millionths / 1e6, "ends": ends}
+
+
 class PageState:
     """The state of the hive as pages show it."""
 
@@ -82,6 +86,8 @@ class PageState:
         """Of these more than MAX_WAITING messages wait."""
         self._cut_refused: set[str] = set()
         """Of these agents more than MAX_REFUSED hosts wait."""
+        self._costs: Counter[str] = Counter()
+        self._today_ends = 0
 
     # Services
 
@@ -147,18 +153,28 @@ class PageState:
             costs: the costs in millionths of a US dollar, by agent.
             ends: the end of today; later, the costs are those of yesterday.
         """
-        rows: dict[str, Row] = {
-            name: {"cost": cost / 1e6, "ends": ends} for name, cost in costs.items()
-        }
+        self._today_ends = ends
+        self._costs = Counter(costs)
+        rows = {name: _cost_row(cost, ends) for name, cost in costs.items()}
         self._tables.replace(Table.COSTS, rows)
 
     def add_turn(self, agent: str) -> None:
         """Count a turn."""
         self.counts.add_turn(agent)
 
-    def add_request(self, request: Request) -> None:
-        """Count a request to the model API."""
+    def add_request(self, request: Request) -> bool:
+        """Count a request to the model API.
+
+        Returns:
+            Whether the costs of today are right: they are not when another day has begun.
+        """
         self.counts.add_request(request)
+        if request.ended >= self._today_ends:
+            return False
+        self._costs[request.agent] += request.cost
+        row = _cost_row(self._costs[request.agent], self._today_ends)
+        self._tables.update(Table.COSTS, put={request.agent: row})
+        return True
 
     # Budgets
 

@@ -163,13 +163,12 @@ function refreshHosts() {
   else load("egress");
 }
 
-// The cost of today: the ledger knows that of stopped agents, too.
+// The cost of today is that of the ledger; what the harness reports stands in for it while it is away.
 function costToday() {
   const { services, costs } = mirror.tables;
   const known = costs[name];
-  const recorded = known && known.ends > Date.now() * 1000 ? known.cost : 0;
-  if (services.ledger?.available || known) return Math.max(recorded, live?.cost_today ?? 0); // and of the running turn
-  return live ? live.cost_today : null;
+  if (known) return known.ends > Date.now() * 1000 ? known.cost : 0;
+  return services.ledger?.available ? 0 : (live?.cost_today ?? null);
 }
 
 function renderNow() {

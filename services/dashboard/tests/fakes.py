@@ -479,6 +479,7 @@ class FakeApprovals(Interface, name=names.APPROVALS):
 class FakeLedger(Interface, name=names.LEDGER):
     def __init__(self) -> None:
         self.turns: list[Turn] = []
+        self.days: list[Cost] = []
         self.budgets: list[Budget] = []
         self.hosts: list[Egress] = []
         self.decided: list[tuple[str, str, int, str]] = []
@@ -519,6 +520,8 @@ class FakeLedger(Interface, name=names.LEDGER):
     @method(allow=OPERATOR)
     async def Costs(self, filter: Dict) -> list[Cost]:
         wanted = decode(CostFilter, filter)
+        if wanted.by == CostKey.DAY and self.days:
+            return self.days
         sums: dict[str, Cost] = {}
         for turn in self.turns:
             if wanted.agent in (None, turn.agent) and turn.started >= (wanted.since or 0):

@@ -79,14 +79,19 @@ async def test_turns_and_days_come_from_the_harness_or_else_from_the_ledger(insi
     assert [(day["turns"], day["cost"]) for day in answer["days"]] == [(1, 0.25)]
     async with inside.harness("alice") as harness:
         harness.turns = [a_turn(1), a_turn(2)]
-        harness.days = [{"day": "2026-11-29", "turns": 3}, {"day": "2026-11-28"}, {"day": "x"}]
+        harness.days = [
+            {"day": "2026-05-28", "turns": 3, "cost_usd": 99, "tools": {"Bash": 4}},
+            {"day": "x"},
+        ]
         _, answer = await inside.get("/api/agents/alice/turns")
         assert [turn["id"] for turn in answer["turns"]] == [2, 1]
         assert answer["turns"][0]["messages"][0]["id"] == 102
         _, answer = await inside.get("/api/agents/alice/turns/2")
         assert answer["turn"]["cache_read_tokens"] == 48_000
         _, answer = await inside.get("/api/agents/alice/days")
-        assert [day["day"] for day in answer["days"]] == ["2026-11-28", "2026-11-29"]
+        [day] = answer["days"]
+        assert (day["turns"], day["cost"]) == (1, 0.25), "costs are those of the ledger"
+        assert day["tools"] == [{"tool": "Bash", "calls": 4}]
 
 
 async def test_a_turn_is_exported_as_the_files_of_hivectl(inside: Page) -> None:
@@ -202,7 +207,9 @@ async def test_the_cost_of_today_is_live(inside: Page) -> None:
     ledger.record("alice", 250_000)
     await inside.until(lambda t: t["costs"].get("alice", {}).get("cost") == 0.25)
     ledger.record("alice", 1_000_000)
-    tables = await inside.until(lambda t: t["costs"]["alice"]["cost"] == 1.25)
+    await inside.until(lambda t: t["costs"]["alice"]["cost"] == 1.25)
+    ledger.settle("alice", "opus", cost=500_000)
+    tables = await inside.until(lambda t: t["costs"]["alice"]["cost"] == 1.75)
     assert tables["costs"]["alice"]["ends"] > 1_780_000_000_000_000
     assert tables["services"]["ledger"]["available"] is True
     ledger.turns.clear()

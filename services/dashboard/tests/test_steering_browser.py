@@ -58,10 +58,10 @@ async def test_the_state_has_its_age_its_reason_and_its_end(
     await browser.until_hidden("#agent .why")
     page.hive.ledger.record("alice", 1_500_000)
     await browser.sees("[data-figure=cost]", "$1.50")
-    # The harness also knows the cost of the turn that runs.
+    # A request of the turn that runs counts at once, and what the harness says does not.
     async with page.harness("alice") as harness:
-        harness.say(cost_today_usd=1.75)
-        alice.show(turn_since=2_000_000)
+        harness.say(cost_today_usd=900)
+        page.hive.ledger.settle("alice", "opus", cost=250_000)
         await browser.sees("[data-figure=cost]", "$1.75")
 
 

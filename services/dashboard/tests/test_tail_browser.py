@@ -3,6 +3,7 @@
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
 from services.dashboard.tests.fake_harness import a_busy_turn, a_turn
+from wire.records.ledger import Cost
 
 pytestmark = needs_chromium
 
@@ -146,7 +147,8 @@ async def test_hostile_events_are_text(page: Page, browser: Browser, log_in: Log
         harness.add("turn-end", 7, outcome=hostile, error=hostile, seconds=1, cost_usd=1)
         harness.todo = [{"text": hostile, "state": hostile}]
         harness.turns = [a_turn(7, outcome=hostile, model=hostile, error=hostile)]
-        harness.days = [{"day": "2026-11-29", "turns": 1, "tools": {hostile: 3}}]
+        harness.days = [{"day": "2026-11-29", "tools": {hostile: 3}}]
+        page.hive.ledger.days = [Cost("2026-11-29", 1, 0, 0, 0, 0, 0, 0)]
         for path in ("/agents/alice", "/agents/alice/turns/7"):
             await browser.open_live(page.url + path)
             await browser.sees(".events .event", "<script>")
@@ -297,7 +299,8 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(
         harness.add("tool-result", 7, id="t9", content=long)
         harness.add("text", 7, text=long)
         harness.turns = [a_turn(7, outcome="failed", error=long)]
-        harness.days = [{"day": "2026-11-29", "turns": 1, "tools": {long: 3}}]
+        harness.days = [{"day": "2026-11-29", "tools": {long: 3}}]
+        page.hive.ledger.days = [Cost("2026-11-29", 1, 0, 0, 0, 0, 0, 0)]
         await browser.open_live(f"{page.url}/agents/alice")
         await browser.sees(".tail .event", "xxx")
         for tab in ("messages", "turns", "days", "logs", "live"):

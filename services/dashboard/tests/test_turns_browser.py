@@ -7,6 +7,7 @@ from pathlib import Path
 from services.dashboard.tests.browser import Browser, needs_chromium
 from services.dashboard.tests.conftest import LogIn, Page
 from services.dashboard.tests.fake_harness import a_busy_turn, a_turn
+from wire.records.ledger import Cost
 
 pytestmark = needs_chromium
 
@@ -17,15 +18,15 @@ async def test_turns_and_charts_follow_the_end_of_a_turn(
     await log_in()
     async with page.harness("alice") as harness:
         harness.turns = [a_turn(1, seconds=30)]
-        tokens = {"input_tokens": 9000, "output_tokens": 300}
-        busy = {"day": "2026-11-27", "turns": 4, "seconds": 80, "cost_usd": 2.5, **tokens}
-        harness.days = [{**busy, "tools": {"Bash": 7}}]
+        days = page.hive.ledger.days
+        days.append(Cost("2026-11-27", 4, 80_000_000, 9000, 300, 0, 0, 2_500_000))
+        harness.days = [{"day": "2026-11-27", "tools": {"Bash": 7}}]
         await browser.open_live(f"{page.url}/agents/alice")
         await browser.sees("[data-figure=last-turn]", "30 s")
         await browser.press("#tab-days")
         await browser.sees("#days figure", "$2.50 in 14 days")
         harness.turns.append(a_turn(2, seconds=45, denied=2))
-        harness.days.append({"day": "2026-11-29", "turns": 2, "cost_usd": 1.5, "tools": {}})
+        days.append(Cost("2026-11-29", 2, 0, 0, 0, 0, 0, 1_500_000))
         harness.add("turn-end", 2, outcome="done", error="", seconds=45, cost_usd=0.1)
         await browser.sees("[data-figure=last-turn]", "45 s")
         await browser.sees("#days figure", "$4.00 in 14 days")

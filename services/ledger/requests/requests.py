@@ -300,7 +300,7 @@ class Requests:
         )
         who = (Owner(BudgetKind.AGENT, agent),)
         charge = self._budgets.charge(who, Amount(turn.cost, tokens), False, self._now())
-        return _LoginTurn(request, tokens, charge)
+        return _LoginTurn(request, tokens, charge, self.on_settled)
 
     async def list_usage(self, filter: Mapping[str, Value], limit: int) -> list[Request]:
         """Return the newest requests that match and have ended, newest first.
@@ -448,19 +448,28 @@ class Requests:
 class _LoginTurn:
     """The change that counts a turn of an agent with a login of its own."""
 
-    def __init__(self, request: Request, tokens: int, charge: Change) -> None:
+    def __init__(
+        self,
+        request: Request,
+        tokens: int,
+        charge: Change,
+        settled: Callable[[Request], None],
+    ) -> None:
         self._request = request
         self._tokens = tokens
         self._charge = charge
+        self._settled = settled
 
     def save(self, db: sqlite3.Connection) -> None:
         """See Change."""
-        store.insert(db, self._request, self._tokens)
+        number = store.insert(db, self._request, self._tokens)
+        self._request = self._request._replace(id=number)
         self._charge.save(db)
 
     def adopt(self) -> None:
         """See Change."""
         self._charge.adopt()
+        self._settled(self._request)
 
 
 def _owners(reservation: Reservation) -> tuple[Owner, ...]:

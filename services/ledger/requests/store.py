@@ -90,8 +90,8 @@ def settle(db: sqlite3.Connection, request: Request, tokens: int) -> None:
     db.execute(_SETTLE, {**request._asdict(), "charged_tokens": tokens})
 
 
-def insert(db: sqlite3.Connection, request: Request, tokens: int) -> None:
-    """Store a request that was never reserved."""
+def insert(db: sqlite3.Connection, request: Request, tokens: int) -> int:
+    """Store a request that was never reserved; return its id."""
     one = Reservation(
         request.agent,
         request.credential,
@@ -101,7 +101,9 @@ def insert(db: sqlite3.Connection, request: Request, tokens: int) -> None:
         Amount(0, 0),
         request.unknown_price,
     )
-    settle(db, request._replace(id=add(db, one)), tokens)
+    number = add(db, one)
+    settle(db, request._replace(id=number), tokens)
+    return number
 
 
 class RequestStore:

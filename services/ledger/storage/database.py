@@ -85,6 +85,14 @@ CREATE TABLE request (
 CREATE INDEX request_open ON request (id) WHERE outcome = 'open';
 CREATE INDEX request_agent ON request (agent);
 CREATE INDEX request_started ON request (started);
+-- Costs are those of requests: each turn of an earlier version, which counted turns alone, is one.
+INSERT INTO request (agent, credential, gateway, key, model, outcome, started, ended, reserved,
+    reserved_tokens, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost,
+    charged_tokens, unknown_price)
+SELECT agent, 'login', '', '', model, 'done', started, ended, 0, 0,
+    max(input_tokens - cache_read_tokens - cache_write_tokens, 0), output_tokens,
+    cache_read_tokens, cache_write_tokens, cost, input_tokens + output_tokens, 0
+FROM turn WHERE cost > 0 OR input_tokens > 0 OR output_tokens > 0 ORDER BY id;
 
 -- Each owner of a budget and each period: what is used of it, and the operator's answers.
 CREATE TABLE account (

@@ -13,7 +13,7 @@ import pytest
 from services.config import LedgerConfig
 from services.ledger.storage import database as store
 from services.ledger.storage.database import Database
-from services.ledger.tests.conftest import DAY, HOUR, NOON, SECOND, Room, turn
+from services.ledger.tests.conftest import DAY, DOLLAR, HOUR, NOON, SECOND, Room, turn
 from wire.errors import CorruptStore, InvalidArgument, LimitExceeded, Unavailable
 from wire.records.ledger import Cost
 
@@ -140,9 +140,32 @@ async def test_costs_by_each_key(room: Room, berlin: None) -> None:
     assert await sums(since=NOON - 2 * HOUR) == {"bob": 12}
     assert await sums(until=NOON - 2 * HOUR) == {"alice": 3}
     [cost] = await room.turns.costs({"agent": "bob"})
-    assert cost == Cost("bob", 2, 2 * SECOND, 0, 0, 30, 40, 12)
+    assert cost == Cost("bob", 2, 2 * SECOND, 70, 0, 30, 40, 12)
     with pytest.raises(InvalidArgument, match="by"):
         await sums(by="week")
+
+
+async def test_costs_are_those_of_requests_whatever_the_turns_report(room: Room) -> None:
+    room.spend(1)
+    room.settle(room.reserve(model="unheard-of", output_tokens=10), output_tokens=10)
+    room.reserve()  # under way: it has cost nothing yet
+    room.turns.record("alice", turn(1, NOON, ended=NOON + SECOND, cost=7, input_tokens=9))
+    [cost] = await room.turns.costs({"since": NOON - DAY})
+    [used] = await room.requests.sum_usage({})
+    assert (cost.turns, cost.duration, cost.unknown_price) == (1, SECOND, True)
+    assert (cost.cost, cost.output_tokens) == (used.cost, used.output_tokens)
+    assert (cost.cost > DOLLAR, cost.input_tokens) == (True, 0)
+    by_model = {one.key: one.turns for one in await room.turns.costs({"by": "model"})}
+    assert by_model == {"": 1, "claude-opus-4-5": 0, "unheard-of": 0}
+
+
+async def test_a_turn_with_a_login_is_told_as_a_request(room: Room) -> None:
+    room.turns.record("alice", turn(1, cost=5, input_tokens=8, cache_read_tokens=3))
+    [request] = await room.requests.list_usage({}, 10)
+    assert room.settled == [request]
+    assert (request.credential, request.cost, request.input_tokens) == ("login", 5, 5)
+    [cost] = await room.turns.costs({})
+    assert (cost.turns, cost.cost, cost.input_tokens) == (1, 5, 8)
 
 
 @pytest.mark.parametrize("config", [LedgerConfig(agent_turns_per_hour=2)])
@@ -226,6 +249,8 @@ async def test_a_store_of_the_first_version_is_migrated(tmp_path: Path) -> None:
     [kept] = await room.turns.list_turns({}, 10)
     assert (kept.id, kept.turn, kept.cost, kept.tools) == (41, 7, 12_345, {"Bash": 3})
     assert (kept.denied, kept.open_threads, kept.open_reminders) == (0, 4, 5)
+    [cost] = await room.turns.costs({})
+    assert cost == Cost("alice", 1, SECOND, 70, 20, 30, 40, 12_345), "it stays in the costs"
     room.turns.record("alice", turn(8, denied=2))
     assert [found.denied for found in await room.turns.list_turns({}, 10)] == [2, 0]
     room.close()

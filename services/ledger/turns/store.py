@@ -21,6 +21,19 @@ _KEYS: Final = {
     CostKey.MODEL: "model",
     CostKey.AGENT: "agent",
 }
+_SUMMED: Final = (
+    "turns, duration, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost"
+)
+_COSTS: Final = (
+    f"SELECT key, {', '.join(f'sum({name}) AS {name}' for name in _SUMMED.split(', '))}, "  # noqa: S608 - names of columns
+    "max(unknown_price) AS unknown_price FROM ("
+    "SELECT {key} AS key, 1 AS turns, ended - started AS duration, 0 AS input_tokens, "
+    "0 AS output_tokens, 0 AS cache_read_tokens, 0 AS cache_write_tokens, 0 AS cost, "
+    "0 AS unknown_price FROM turn WHERE {where} "
+    "UNION ALL SELECT {key}, 0, 0, input_tokens + cache_read_tokens + cache_write_tokens, "
+    "output_tokens, cache_read_tokens, cache_write_tokens, cost, unknown_price "
+    "FROM request WHERE outcome != 'open' AND {where}) GROUP BY 1 ORDER BY 1"
+)
 
 
 class TurnStore:
@@ -72,17 +85,14 @@ class TurnStore:
         return [_turn(row) for row in rows]
 
     async def costs(self, filter: CostFilter) -> list[Cost]:
-        """Return the sums of the turns that match, in the order of their keys."""
+        """Return the sums of the turns and requests that match, in the order of their keys.
+
+        Turns are counted; tokens and costs are those of the requests.
+        """
         where, values = _where(filter.agent, filter.since, filter.until)
-        query = (
-            f"SELECT {_KEYS[filter.by]} AS key, count(*) AS turns, "  # noqa: S608
-            "sum(ended - started) AS duration, sum(input_tokens) AS input_tokens, "
-            "sum(output_tokens) AS output_tokens, sum(cache_read_tokens) AS cache_read_tokens, "
-            "sum(cache_write_tokens) AS cache_write_tokens, sum(cost) AS cost "
-            f"FROM turn WHERE {where} GROUP BY 1 ORDER BY 1"
-        )
-        rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
-        return [Cost(**dict(row)) for row in rows]
+        query = _COSTS.format(key=_KEYS[filter.by], where=where)
+        rows = await self._database.read(lambda db: db.execute(query, values * 2).fetchall())
+        return [Cost(**{**dict(row), "unknown_price": bool(row["unknown_price"])}) for row in rows]
 
 
 def _where(agent: str | None, since: int | None, until: int | None) -> tuple[str, list[str | int]]:

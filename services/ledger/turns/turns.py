@@ -77,7 +77,7 @@ class Turns:
         return await self._store.find(checks.TURNS.parse(filter), limit)
 
     async def costs(self, filter: Mapping[str, Value]) -> list[Cost]:
-        """Return the sums of the turns that match, in the order of their keys.
+        """Return the sums of the turns and requests that match, in the order of their keys.
 
         Raises:
             InvalidArgument: the filter is not valid.
