@@ -33,7 +33,12 @@ class Ledger(Protocol):
 
     async def check_egress(self, host: str, port: int, reason: str) -> bool:
         """Return whether the operator allows a connection that no rule allows; else ask the
-        operator."""
+        operator.
+
+        Raises:
+            Conflict: the operator has denied it.
+            LimitExceeded: too many requests of the agent wait for the operator, who was not asked.
+        """
 
     def back(self) -> "asyncio.Future[None]":
         """Return a future that is done when the ledger starts the next time."""

@@ -72,7 +72,8 @@ class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
         A gateway, which gives no reason, uses an allowance for once up.
 
         Raises:
-            Conflict: the operator denied it; an agent hears so, a gateway gets False.
+            Conflict: the operator has denied it.
+            LimitExceeded: too many requests of the agent wait for the operator, who was not asked.
         """
 
     @remote("ListUsage")
@@ -117,4 +118,4 @@ class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
 
     @remote("Vacuum")
     async def vacuum(self) -> UInt64:
-        """Delete old turns and return how many."""
+        """Delete old turns, requests and hosts; return how many."""

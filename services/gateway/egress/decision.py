@@ -18,7 +18,7 @@ from services.gateway.egress.routes import leads_away
 from services.gateway.ledger import Ledger
 from services.gateway.seldom import Seldom
 from services.gateway.settings import Network, Settings
-from wire.errors import HiveError
+from wire.errors import Conflict, HiveError, LimitExceeded
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,9 @@ class Decision:
                 "The operator was asked; try again when the request is allowed (tool "
                 "request_egress tells why you need it)."
             )
+        except (Conflict, LimitExceeded) as error:
+            # The operator denied it, or was not asked, because too many requests wait.
+            allowed, asked = False, str(error)
         except HiveError as error:
             if self._complaint.due():
                 log.warning("Refusals cannot be recorded: %s", error)

@@ -15,7 +15,7 @@ from services.gateway.proxy.clienthello import ALERT
 from services.gateway.tests import tls
 from services.gateway.tests.stage import LIMIT, Stage, stage
 from services.gateway.tests.upstream import FakeUpstream, Sent, chunk, http, saying, upstream
-from wire.errors import Unavailable
+from wire.errors import Conflict, HiveError, LimitExceeded, Unavailable
 from wire.records.ledger import EgressOutcome
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -135,6 +135,19 @@ async def test_a_name_without_a_rule_becomes_a_request(tmp_path: Path) -> None:
         assert b"\r\nProxy-Status: hyperhive; error=http_request_denied\r\n" in answer
         assert hive.ledger.checked == [("github.com", 443, "")]
         assert not hive.names.asked
+        await hive.gateway.close()
+        assert not hive.ledger.egress  # CheckEgress has counted it
+
+
+@pytest.mark.parametrize("error", [Conflict("It was denied."), LimitExceeded("Too many wait.")])
+async def test_the_agent_is_told_why_the_operator_is_not_asked(
+    tmp_path: Path, error: HiveError
+) -> None:
+    async with stage(tmp_path) as hive:
+        hive.ledger.fail.append(error)
+        answer = await refusal(hive, "github.com:443")
+        assert str(error).encode() in answer.partition(b"\r\n\r\n")[2]
+        assert b"was asked" not in answer
         await hive.gateway.close()
         assert not hive.ledger.egress  # CheckEgress has counted it
 

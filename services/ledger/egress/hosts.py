@@ -79,9 +79,9 @@ class Hosts:
             gateway: whether the connection is made now, which uses an allowance for once up.
 
         Raises:
-            Conflict: the operator has denied it, and the agent asks again.
+            Conflict: the operator has denied it.
             InvalidArgument: a value is not valid.
-            LimitExceeded: too many requests of the agent wait for the operator.
+            LimitExceeded: too many requests of the agent wait for the operator, who was not asked.
             Unavailable: the store could not be written.
         """
         name = checks.host(host)
@@ -99,6 +99,10 @@ class Hosts:
         if entry.state in (EgressState.NONE, EgressState.ALLOWED) and self._has_room(agent):
             entry = entry._replace(state=EgressState.PENDING)
         self._save(entry._replace(refused=entry.refused + 1), durable=False)
+        if entry.state is EgressState.DENIED:
+            raise _denied(entry)
+        if entry.state is not EgressState.PENDING:
+            raise _too_many(entry)
         return False
 
     def decide(self, agent: str, host: str, port: int, decision: str) -> None:
@@ -161,15 +165,9 @@ class Hosts:
     def _ask(self, entry: Egress, reason: str) -> None:
         """Put an agent's request before the operator."""
         if entry.state is EgressState.DENIED:
-            raise Conflict(
-                f"The operator denied {entry.agent} the connection to {entry.host}:{entry.port} at "
-                f"{periods.in_words(entry.decided)}. Do not ask again; find another way."
-            )
+            raise _denied(entry)
         if entry.state is not EgressState.PENDING and not self._has_room(entry.agent):
-            raise LimitExceeded(
-                f"{MAX_PENDING} requests of {entry.agent} wait for the operator, which is the "
-                "most. Wait for the answers."
-            )
+            raise _too_many(entry)
         entry = entry._replace(state=EgressState.PENDING, reason=reason or entry.reason)
         self._save(entry, durable=True)
 
@@ -188,3 +186,18 @@ class Hosts:
             self._store.forget_oldest(entry.agent)
         self._store.save([entry], durable=durable)
         self.on_changed(entry, before is None or before.state != entry.state)
+
+
+def _denied(entry: Egress) -> Conflict:
+    place = egress.place(egress.parse_host(entry.host), entry.port)
+    return Conflict(
+        f"The operator denied {entry.agent} the connection to {place} at "
+        f"{periods.in_words(entry.decided)}. Do not ask again; find another way."
+    )
+
+
+def _too_many(entry: Egress) -> LimitExceeded:
+    return LimitExceeded(
+        f"{MAX_PENDING} requests of {entry.agent} wait for the operator, which is the most. Wait "
+        "for the answers."
+    )
