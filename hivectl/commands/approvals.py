@@ -10,7 +10,7 @@ from hivectl.arguments.types import commit, number
 from hivectl.exit_codes import CommandError, Exit
 from hivectl.output import json_forms
 from hivectl.output.diffstat import diffstat, settings
-from hivectl.output.formats import local_time, money, place
+from hivectl.output.formats import local_time, place, spent_of
 from hivectl.output.terminal import Cell, Output, Row, confirm, require_terminal, state_cell
 from hivectl.output.text import elide, literal, one_line
 from hivectl.session import follow, hive_command, job_options
@@ -120,8 +120,7 @@ def _refused_table(refused: "list[Egress]", output: Output) -> list[str]:
 def _exhausted_lines(exhausted: "list[Budget]") -> list[str]:
     return [
         f"{b.kind if b.kind == b.name else f'{b.kind} {literal(b.name)}'}, {b.period}: "
-        f"{money(b.spent)} of {money(b.limit) if b.limit else 'its tokens'}; `hivectl answer "
-        f"{b.question}` answers the question about it"
+        f"{', '.join(spent_of(b))}; `hivectl answer {b.question}` answers the question about it"
         for b in exhausted
     ]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from hivectl.output import json_forms
-from hivectl.output.formats import age, amount, count, local_time, money, size
+from hivectl.output.formats import age, amount, local_time, size, spent_of
 from hivectl.output.terminal import Cell, Output, state_cell
 from hivectl.output.text import literal, one_line
 
@@ -169,14 +169,7 @@ def _limits(held: Mapping[str, int]) -> str:
 
 def _budgets(budgets: "Sequence[Budget]") -> tuple[str, str]:
     """Return what is spent of budgets as text, and the text's colour: red if one is used up."""
-    parts: list[str] = []
-    for b in budgets:
-        unknown = "?" if b.unknown_price else ""
-        if b.limit:
-            parts.append(f"{money(b.spent)}{unknown} of {money(b.limit)} ({b.period})")
-        if b.limit_tokens:
-            used, most = count(b.spent_tokens), count(b.limit_tokens)
-            parts.append(f"{used} of {most} tokens ({b.period})")
+    parts = [f"{spent} ({b.period})" for b in budgets for spent in spent_of(b)]
     states = {b.state for b in budgets}
     colour = "red" if "exhausted" in states else "yellow" if "warned" in states else ""
     return ", ".join(parts), colour

@@ -1,6 +1,10 @@
 """Times, sizes and limits as text."""
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wire.records.ledger import Budget
 
 _SIZES = frozenset({"memory_high", "memory_max", "memory", "memory_peak", "disk", "disk_max"})
 """The resources that are counted in bytes."""
@@ -110,6 +114,18 @@ def money(millionths: int) -> str:
     """Return millionths of a dollar for people; small amounts have four digits."""
     dollars = millionths / 1_000_000
     return f"${dollars:.4f}" if 0 < dollars < 1 else f"${dollars:.2f}"
+
+
+def spent_of(budget: "Budget") -> list[str]:
+    """Return how much of each limit of a budget is spent, such as `$1.25 of $5.00`; `?` marks a
+    cost of models without a price."""
+    parts = []
+    if budget.limit:
+        unknown = "?" if budget.unknown_price else ""
+        parts.append(f"{money(budget.spent)}{unknown} of {money(budget.limit)}")
+    if budget.limit_tokens:
+        parts.append(f"{count(budget.spent_tokens)} of {count(budget.limit_tokens)} tokens")
+    return parts
 
 
 def place(host: str, port: int) -> str:

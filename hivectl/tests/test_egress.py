@@ -127,7 +127,7 @@ async def test_pending_offers_refused_hosts_and_budgets(hive: FakeHive, hivectl:
     assert words(lines[5]) == "alice 3 times 2023-11-14 22:13 github.com:443 (to clone)"
     assert lines[7:] == [
         "budgets that are used up:",
-        "hive, week: $0.2500 of its tokens; `hivectl answer 12` answers the question about it",
+        "hive, week: 2.0M of 2.0M tokens; `hivectl answer 12` answers the question about it",
     ]
     found = (await hivectl("pending", "--json")).json
     assert [entry["kind"] for entry in found] == ["spawn", "egress", "budget"]

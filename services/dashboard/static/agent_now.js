@@ -32,11 +32,12 @@ const REMEDIES = {
   ],
 };
 
-function raise({ kind, name, period }) {
+function raise({ kind, name, period, spent, limit }) {
   const of = { agent: name, hive: "--hive", credential: `--credential ${name}` }[kind];
+  const option = limit && spent >= limit ? `--${period} DOLLARS` : `--${period}-tokens NUMBER`;
   return [
     "Answer the question about the budget, or raise it: ",
-    el("code", {}, `hivectl budget ${of} --${period} 10`),
+    el("code", {}, `hivectl budget ${of} ${option}`),
     " on the hive's host.",
   ];
 }

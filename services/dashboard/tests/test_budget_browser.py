@@ -129,9 +129,12 @@ async def test_the_page_of_an_agent_shows_its_budgets_and_its_hosts(
     await browser.until_hidden("#refused")
     await browser.sees("#egress tbody", "denied")
     assert "not.alices" not in await browser.value("document.body.innerText")
-    hive.ledger.spend(ALICE._replace(state=BudgetState.EXHAUSTED))
+    hive.ledger.spend(ALICE._replace(spent=5_000_000, state=BudgetState.EXHAUSTED))
     hive.agents["alice"].show(turn_state=TurnState.HELD, turn_reason="Its budget is used up.")
-    await browser.sees("#agent .why", "hivectl budget alice --day 10")
+    await browser.sees("#agent .why", "hivectl budget alice --day DOLLARS")
+    hive.ledger.spend(ALICE)
+    hive.ledger.spend(TOKENS._replace(spent_tokens=2_000_000, state=BudgetState.EXHAUSTED))
+    await browser.sees("#agent .why", "hivectl budget alice --week-tokens NUMBER")
     assert await browser.violations() == []
 
 

@@ -45,7 +45,7 @@ def exhausted(account: Account, limit: Amount) -> str:
 def refusal(account: Account, limit: Amount) -> str:
     """Return the sentence for a request that is refused."""
     text = exhausted(account, limit)
-    return f"{text[0].upper()}{text[1:]}. The operator can raise it: {command(account.key)}"
+    return f"{text[0].upper()}{text[1:]}. The operator can raise it: {command(account, limit)}"
 
 
 def busy(key: Key) -> str:
@@ -60,7 +60,7 @@ def warning(account: Account, limit: Amount) -> str:
     held = _held(account.key)
     return (
         f"{text[0].upper()}{text[1:]}: {used(account, limit)}{until}. When it is used up, "
-        f"{held} held, and no request leaves any more. To raise it: {command(account.key)}"
+        f"{held} held, and no request leaves any more. To raise it: {command(account, limit)}"
     )
 
 
@@ -106,10 +106,15 @@ def offer(account: Account, limit: Amount) -> Amount:
     )
 
 
-def command(key: Key) -> str:
-    """Return the command that raises a budget."""
-    names = {BudgetKind.HIVE: "--hive", BudgetKind.CREDENTIAL: f"--credential {key.owner.name}"}
-    return f"hivectl budget {names.get(key.owner.kind, key.owner.name)} --{key.period} DOLLARS"
+def command(account: Account, limit: Amount) -> str:
+    """Return the command that raises the limit of which the greatest part is used."""
+    owner, period = account.key
+    names = {BudgetKind.HIVE: "--hive", BudgetKind.CREDENTIAL: f"--credential {owner.name}"}
+    name, spent = names.get(owner.kind, owner.name), account.spent
+    tokens_first = spent.tokens * limit.dollars > spent.dollars * limit.tokens
+    if limit.tokens and (tokens_first or not limit.dollars):
+        return f"hivectl budget {name} --{period}-tokens NUMBER"
+    return f"hivectl budget {name} --{period} DOLLARS"
 
 
 def _rounded(value: int) -> int:

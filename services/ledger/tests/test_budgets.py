@@ -251,6 +251,24 @@ async def test_a_notice_says_what_is_used(room: Room) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("limits", "option"),
+    [
+        ({"day": DOLLAR}, "--day DOLLARS"),
+        ({"day_tokens": 10_000}, "--day-tokens NUMBER"),
+        ({"day": 50 * DOLLAR, "day_tokens": 10_000}, "--day-tokens NUMBER"),
+        ({"day": DOLLAR, "day_tokens": 10_000_000}, "--day DOLLARS"),
+    ],
+)
+async def test_a_sentence_names_the_limit_that_is_reached(
+    room: Room, limits: dict[str, int], option: str
+) -> None:
+    room.limit("agent", "alice", **limits)
+    room.settle(room.reserve(), output_tokens=100_000)
+    with pytest.raises(BudgetExhausted, match=f"hivectl budget alice {option}$"):
+        room.reserve()
+
+
 # The bound
 
 
