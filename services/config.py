@@ -386,7 +386,8 @@ class HarnessConfig(Section):
     notes_limit: int = Field(default=40_000, ge=1000, le=1_000_000)
     """The bytes of an agent's /state/notes.md above which it is condensed between two turns."""
     environment: dict[str, str] = Field(default_factory=dict)
-    """The environment variables of Claude Code."""
+    """The environment variables of Claude Code. Variables of proxies, such as `HTTPS_PROXY`, apply
+    only to agents with the network `host`."""
 
 
 Event = Literal["approval", "question", "crash", "deploy-failed", "budget", "egress", "notice"]
@@ -441,8 +442,8 @@ class NotifyConfig(Section):
 
 
 class Budgets(Section):
-    """The budgets: limits of what may be spent through the gateway. Limits that the operator sets
-    with `hivectl budget` come before these."""
+    """The budgets: limits of what may be spent. Limits that the operator sets with `hivectl budget`
+    take precedence over these."""
 
     hive: BudgetLimits = BudgetLimits()
     """The limits of all agents together."""
@@ -451,7 +452,7 @@ class Budgets(Section):
     none."""
     agents: dict[AgentName, BudgetLimits] = Field(default_factory=dict)
     """A section `[ledger.budgets.agents.NAME]` for each agent that has limits of its own, which
-    come before those of its agent.toml."""
+    take precedence over those of its agent.toml."""
     credentials: dict[CredentialName, BudgetLimits] = Field(default_factory=dict)
     """A section `[ledger.budgets.credentials.NAME]` for each credential that has limits: `default`
     or `"agent:NAME"`."""
@@ -459,7 +460,7 @@ class Budgets(Section):
 
 class ModelPrice(Section):
     """The price of the models whose names begin with NAME, in dollars for a million tokens. Such
-    prices come before those that Hyperhive knows."""
+    prices take precedence over those that Hyperhive knows."""
 
     input: Price
     """The price of tokens that the model reads."""
@@ -481,7 +482,7 @@ class LedgerConfig(Section):
     """A section `[ledger.prices."NAME"]` for each model, or beginning of names of models, that has
     another price than Hyperhive knows."""
     keep_days: int = Field(default=90, ge=1, le=36500)
-    """The days after which turns and requests are deleted."""
+    """The days after which turns, requests and hosts are deleted."""
     agent_requests_per_hour: int = Field(default=20_000, ge=1, le=1_000_000)
     """The requests to the model API that one agent may make in an hour, including those that cost
     nothing."""

@@ -67,10 +67,11 @@ async def budget(
     Without arguments, the budgets that have a limit are shown. With NAME, --hive or --credential,
     those of one are shown. With limits, they are set, and hold from the next request on.
 
-    A request to the model API leaves only if the most that it may cost is left in each budget: of
-    its agent, of its credential and of the hive. At 80 % you are warned; at 100 % the agents are
-    held, and you are asked whether they go on. Your limits come before those of agent.toml and
-    hyperhive.toml. A day and a week, which begins on Monday, are those of the host. With --follow,
+    Before a request to the model API leaves, the most that it may cost is reserved in the budgets
+    of its agent, of its credential and of the hive. So a budget is exceeded by at most one
+    response. At 80 % you are warned. At 100 % no request leaves any more, the agents are held, and
+    you are asked whether they go on. Your limits take precedence over those of agent.toml and
+    hyperhive.toml. A day, and a week from Monday, are those of the host's time zone. With --follow,
     each change is shown as it happens.
     """
     from wire.records.ledger import BudgetLimits

@@ -37,7 +37,7 @@ _name = click.argument("name", required=False, shell_complete=complete_agents)
 def set_credential(name: str | None, plain: bool, as_json: bool) -> None:
     """Store the credential of the agent NAME, or that of all agents.
 
-    The secret is typed at the prompt, or read from standard input; it is never an argument, which
+    You type the secret at the prompt, or pass it on standard input; it is never an argument, which
     every user of the host could read. It is an API key, or a token that `claude setup-token`
     prints. systemd-creds encrypts it for this host, if the host has that program.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wire.records.ledger import Egress
 
 HTTPS = 443
-"""The port of a host that was not refused before, and that is given without one."""
+"""The port of a host that is given without one, and of which no port waits for a decision."""
 MAX_LISTED = 1000
 """The most hosts that the ledger lists at once."""
 
@@ -111,9 +111,10 @@ async def allow_egress(
     """Allow an agent to connect to a host.
 
     Adds HOST, with the port if you give one, to `egress` in the agent's agent.toml: a request in
-    your name, which is approved and takes effect at once, without a restart of the agent. HOST is
+    your name, which is approved and deployed at once, without a restart of the agent. HOST is
     a name, `*.NAME` for all names below one, `*`, or an address; without a port it is for the
-    ports 80 and 443. With --once, nothing is changed, and the next connection is allowed.
+    ports 80 and 443. With --once, agent.toml stays as it is, and the next connection is allowed:
+    without a port, to each port of the host that waits for your decision, or to 443.
     """
     from wire.names import check_agent_name
 
@@ -154,7 +155,7 @@ async def deny_egress(
     """Deny an agent a host that was refused to it.
 
     The host is not offered to you again, until you decide otherwise. Without a port, this is for
-    all ports of the host that wait for your decision.
+    all ports of the host that wait for your decision, or for 443.
     """
     from wire.names import check_agent_name
 

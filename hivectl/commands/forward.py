@@ -23,7 +23,7 @@ MAX_PORT = 65535
 )
 @json_option
 def forward(name: str, port: int, local: int | None, as_json: bool) -> None:
-    """Lead to a port in an agent's container, until Ctrl-C.
+    """Forward a port of this host's 127.0.0.1 to a port in an agent's container, until Ctrl-C.
 
     A program in the container must listen on PORT of its 127.0.0.1 or ::1, and `ports` in the
     agent's agent.toml must have PORT. Every user of this host can connect to the port of 127.0.0.1.

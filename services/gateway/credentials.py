@@ -36,7 +36,7 @@ class Credential:
     """A credential for the upstream."""
 
     name: str
-    """Its name in the ledger: `default`, `agent:NAME` or `scripted`."""
+    """Its name in the ledger: `default`, `agent:NAME`, `scripted` or `none`."""
     secret: str = field(repr=False)
 
     @property

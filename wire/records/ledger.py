@@ -129,7 +129,7 @@ class RequestOutcome(StrEnum):
     FAILED = "failed"
     """The upstream answered with an error, or could not be reached: nothing is charged."""
     BROKEN = "broken"
-    """The answer ended before its end: what is not known of its use counts as reserved."""
+    """The answer was cut off, or could not be passed on: unknown use is estimated."""
     REFUSED = "refused"
     """The gateway refused the request after the reservation: nothing left it."""
     LOST = "lost"
@@ -148,8 +148,8 @@ class ReserveRequest(NamedTuple):
     output_tokens: UInt64
     """The `max_tokens` of the request; 0 for one that generates nothing."""
     key: Str = ""
-    """The gateway's own name of the request: a repetition, such as after the ledger was killed,
-    returns the reservation that is there."""
+    """The gateway's own name of the request. Another call with the same key, such as after a kill
+    of the ledger, returns the reservation that exists."""
     web_searches: UInt64 = 0
     """An upper bound of the searches that the provider makes."""
 
@@ -372,7 +372,7 @@ class EgressDecision(StrEnum):
     ONCE = "once"
     DENY = "deny"
     ALWAYS = "always"
-    """For who has changed the agent's rules: the entries that the rule matches are decided."""
+    """A rule of the agent's configuration decides from now on: for the entries that it matches."""
 
 
 @dictionary()

@@ -41,8 +41,8 @@ QUESTION_FILTER: Final = Options(QuestionFilter, "filter of ListQuestions", **_B
 class History:
     """All messages and questions, for reading.
 
-    Agents see messages and questions to or from themselves, the operator sees all, and the service
-    notify sees those to or from the operator.
+    Agents see messages and questions to or from themselves, the operator sees all, and the services
+    that may ask see those to or from the operator.
     """
 
     def __init__(
@@ -130,5 +130,5 @@ def _party(who: Principal) -> str | None:
     """Return the sender or recipient of all that `who` may see; None for everybody's."""
     if who.is_operator:
         return None
-    # The only service that may ask is notify, which tells the operator's phone.
+    # Notify tells the operator's phone; the ledger looks for its own questions to the operator.
     return who.name if who.is_agent else names.OPERATOR

@@ -18,7 +18,7 @@ _FRAME: Final = 80
 _BYTES_OF_TOKEN: Final = 3
 """Fewer bytes than a token of text has on average, so that an estimate is rather too high."""
 _BYTES_OF_INPUT: Final = 2
-"""The same for the input, with which an agent may be inventive."""
+"""The same for the input, which an agent may write so that its tokens are short."""
 _US_PERCENT: Final = 10
 """The surcharge for inference in the US alone, which a workspace may have as its default."""
 _TOKENS_OF_SECOND: Final = 100
@@ -80,7 +80,7 @@ class Usage:
 
         Args:
             seconds: the time since the request was sent.
-            input_most: the bytes of the request, which are more than its tokens.
+            input_most: the tokens of the input that were reserved, more than it has.
             output_most: the most that the request allowed.
         """
         if not self.begun:

@@ -1,7 +1,8 @@
 """The limits of budgets, from all who set them.
 
-The operator's come first, then those of `[ledger.budgets.agents.NAME]` (or of the hive, or of the
-credential), then those of the deployed agent.toml, then those of `[ledger.budgets.agent]`.
+The limits of the operator take precedence, then those of `[ledger.budgets.agents.NAME]` (or of the
+hive, or of the credential), then those of the deployed agent.toml, then those of
+`[ledger.budgets.agent]`.
 """
 
 from collections.abc import Iterator

@@ -1,13 +1,16 @@
 """The prices of models."""
 
+from pathlib import Path
+
 import pytest
 
 from services.config import ModelPrice
-from services.ledger.prices.prices import Prices
+from services.ledger.prices.prices import DATE, Prices
 from wire.records import decode
 from wire.records.ledger import ReserveRequest, Settlement
 
 MILLION = 1_000_000
+README = Path(__file__).parents[1] / "README.md"
 
 
 KNOWN = Prices({})
@@ -87,3 +90,7 @@ def test_the_most_is_at_least_every_use() -> None:
             amount, tokens, _ = cost(model, prices, **used)
             assert amount <= most.amount
             assert tokens == most.tokens
+
+
+def test_the_readme_has_the_date_of_the_table() -> None:
+    assert f"the prices of the Anthropic API of {DATE}." in README.read_text()

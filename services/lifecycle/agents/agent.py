@@ -97,7 +97,8 @@ class Spec:
     network: NetworkMode = NetworkMode.HOST
     """The network that the container's files were last made for."""
     keeps_host: bool = False
-    """Whether it keeps the host's network, unless the operator says otherwise."""
+    """Whether it keeps the host's network until the next deployment, unless hyperhive.toml names
+    another one for this agent."""
 
     @property
     def is_manager(self) -> bool:

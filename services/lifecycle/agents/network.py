@@ -32,7 +32,7 @@ def is_unenforced(network: Network) -> bool:
 
 
 OWN: Final = Network([], [], [], filtered=True)
-"""The filter of a container with a network of its own: nothing is there that it could reach."""
+"""The filter of a container with a network of its own, in which nothing has to be filtered."""
 
 
 def network_of(

@@ -65,8 +65,8 @@ class Record:
     network: NetworkMode = NetworkMode.HOST
     """The network that the container's files were last made for."""
     keeps_host: bool = False
-    """Whether the container keeps the host's network until the next deployment: a version without
-    other networks has created it."""
+    """Whether the container keeps the host's network until the next deployment, because a version
+    without gateways created it."""
 
     def enter(self, phase: Phase) -> None:
         """Enter `phase`.

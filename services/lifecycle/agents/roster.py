@@ -138,7 +138,7 @@ class Roster:
     def set_commit(self, name: str, commit: str, *, keeps_host: bool = False) -> None:
         """Create the container of `name` from `commit` at its next start.
 
-        `keeps_host`: whether it keeps the host's network as before networks of its own.
+        `keeps_host`: whether it keeps the host's network, as an agent that an earlier version made.
         """
         record = self.records[name]
         record.deployed, record.keeps_host = commit, keeps_host

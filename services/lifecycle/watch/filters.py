@@ -1,4 +1,4 @@
-"""Keeping the network filters of containers up to date while the host's addresses change."""
+"""Keeping containers up to date with the host's addresses, name servers and credentials."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ _ENDED = (AgentState.STOPPED, AgentState.FAILED)
 
 
 class Filters:
-    """The filters of all containers."""
+    """The network filters of all containers, and the files that they take over at once."""
 
     def __init__(self, roster: Roster, backend: Backend) -> None:
         self._roster = roster
@@ -25,7 +25,7 @@ class Filters:
         self._changed = False
 
     def change(self) -> None:
-        """Apply the new addresses to all containers; apply changes that come meanwhile next."""
+        """Apply a change of the host to all containers; apply changes that come meanwhile next."""
         self._changed = True
         if not len(self._tasks):
             self._tasks.start_detached(self._apply_all(), "filters")

@@ -1,7 +1,7 @@
 """The limits of providers that the gateways have seen, as the ledger tells them.
 
-Other than a harness's report, an agent cannot make them up: they hold to their end for all whose
-requests go out with the same credential.
+Unlike the report of a harness, an agent cannot make them up: they hold to their end for all agents
+whose gateways use the same credential.
 """
 
 import logging
@@ -17,7 +17,7 @@ from wire.errors import HiveError
 log = logging.getLogger(__name__)
 
 SHORT: Final = 60 * SECOND
-"""The gateway's answers make Claude Code wait for limits that end sooner: no turn needs to."""
+"""Limits that end sooner hold no turn up: the gateway's answers make Claude Code wait."""
 
 
 class GatewayLimits:
