@@ -261,7 +261,7 @@ async def test_a_notice_says_what_is_used(room: Room) -> None:
     ],
 )
 async def test_a_sentence_names_the_limit_that_is_reached(
-    room: Room, limits: dict[str, int], option: str
+    room: Room, limits: dict[str, Any], option: str
 ) -> None:
     room.limit("agent", "alice", **limits)
     room.settle(room.reserve(), output_tokens=100_000)
