@@ -236,11 +236,12 @@ def test_a_name_server_is_reached_on_its_port_only(swarm: Hive, configure: Confi
         swarm.run("sh", "-c", "cat > /etc/resolv.conf", input=before)
 
 
-def test_name_servers_follow_the_host_while_containers_run(swarm: Hive) -> None:
+def test_name_servers_follow_the_host_while_containers_run(listeners: Hive) -> None:
+    swarm = listeners
     before = swarm.run("cat", "/etc/resolv.conf").stdout
     life = hivectl(swarm, "status", "alice")["invocation_id"]
     places = (f"{OTHER}#{DNS}", OTHER)
-    with listening(swarm, f"{OTHER}#{DNS}", OTHER):
+    with listening(swarm, f"{OTHER}#{DNS}"):
         assert reached(swarm, "alice", *places) == []
         try:
             # As programs do that manage the file: a new one takes its name.
@@ -251,10 +252,13 @@ def test_name_servers_follow_the_host_while_containers_run(swarm: Hive) -> None:
             assert reached(swarm, "alice", *places) == [f"{OTHER}#{DNS}"]
             inner = inside(swarm, "alice", "cat", "/etc/resolv.conf").stdout
             assert inner == f"nameserver {OTHER}\n"
+            assert hivectl(swarm, "status", "alice")["network"]["name_servers"] == [OTHER]
         finally:
             swarm.run("sh", "-c", "cat > /etc/resolv.conf", input=before)
         until_name_server(swarm, "alice", OTHER, gone=True)
         assert reached(swarm, "alice", *places) == []
+        assert inside(swarm, "alice", "cat", "/etc/resolv.conf").stdout == before
+        assert OTHER not in hivectl(swarm, "status", "alice")["network"]["name_servers"]
     assert hivectl(swarm, "status", "alice")["invocation_id"] == life
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.system
 PORT = 3000
 WEB = "/var/lib/hyperhive/web"
 SERVE = """
-import http.server, socket, sys
+import http.server, os, socket, sys, threading
 class Server(http.server.ThreadingHTTPServer):
     address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -40,6 +41,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
 server = Server((sys.argv[1], int(sys.argv[2])), Handler)
+# Killing nsenter leaves its child running in the container.
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 print("listening", flush=True)
 server.serve_forever()
 """
@@ -93,7 +96,7 @@ def serving(hive: Hive, agent: str, host: str, text: str, port: int = PORT) -> I
         assert server.stdout is not None
         assert server.stdout.readline() == "listening\n"
         yield
-        server.kill()
+        server.communicate(timeout=30)
 
 
 def fetched(hive: Hive, agent: str, url: str) -> str:
@@ -139,7 +142,7 @@ def test_abstract_sockets_of_the_host_and_of_others_are_not_there(swarm: Hive) -
             assert listener.stdout.readline() == "listening\n"
             assert swarm.run(*place, *connect).stdout == "reached\n"
             assert run(swarm, "alice", *connect).stdout == "ConnectionRefusedError\n"
-            listener.kill()
+            listener.communicate(timeout=30)
 
 
 def test_the_namespace_belongs_to_the_user_namespace(swarm: Hive) -> None:
@@ -281,7 +284,7 @@ def forge(swarm: Hive) -> Iterator[Forge]:
     port = 7400 + 10 * (swarm.ports.dashboard - 7000)
     root = "/srv/forge"
     swarm.run("sh", "-c", f"echo '127.0.0.1 {NAME} {OTHER}' >> /etc/hosts")
-    server = swarm.popen("/usr/bin/python3", str(FORGE), root, NAME, str(port))
+    server = swarm.popen(PYTHON, str(FORGE), root, NAME, str(port))
     with server:
         assert server.stdout is not None
         assert server.stdout.readline() == "listening\n"
@@ -293,6 +296,29 @@ def forge(swarm: Hive) -> Iterator[Forge]:
         with configured(swarm, "fetcher", text, {CA: certificate}):
             yield Forge(swarm, root, port)
         server.kill()
+
+
+def brought(hive: Hive, name: str, *where: str) -> str:
+    """Return the path in the container of a program of this machine; skip the test without one.
+
+    A program that is not below /usr, which containers have, is copied into the agent's /state.
+
+    Args:
+        hive: the hive.
+        name: the program.
+        where: a command that prints the path of the program, for one that is only started by it.
+    """
+    found = shutil.which(where[0] if where else name)
+    if found and where:
+        found = subprocess.run(where, capture_output=True, text=True, check=False).stdout.strip()
+    if not found:
+        pytest.skip(f"there is no {name} on this machine")
+    source = Path(found).resolve()
+    if source.is_relative_to("/usr"):
+        return str(source)
+    state = "/var/lib/hyperhive/agents/fetcher/state"
+    hive.run("install", "-m", "0755", str(source), f"{state}/{name}")
+    return f"/state/{name}"
 
 
 def test_curl_reaches_an_allowed_name_and_no_other(forge: Forge) -> None:
@@ -312,52 +338,47 @@ def test_curl_reaches_an_allowed_name_and_no_other(forge: Forge) -> None:
 
 def test_git_clones_over_https(forge: Forge) -> None:
     clone = f"git -c http.sslCAInfo={CA} clone --quiet {forge.https}/demo.git /tmp/https"
-    run(forge.hive, "fetcher", "sh", "-c", f"rm -rf /tmp/https && {clone} && cat /tmp/https/README")
+    show = "cat /tmp/https/README"
+    done = run(forge.hive, "fetcher", "sh", "-c", f"rm -rf /tmp/https && {clone} && {show}")
+    assert done.stdout == "a demo\n"
 
 
-def test_git_clones_over_ssh(forge: Forge) -> None:
+def test_git_clones_and_pushes_over_ssh(forge: Forge) -> None:
     hive = forge.hive
-    if hive.run("test", "-x", "/usr/sbin/sshd", check=False).returncode:
-        pytest.skip("there is no sshd on this machine")
-    hive.run("sh", "-c", SSHD.format(root=forge.root, port=forge.port + 2))
-    key = hive.run("cat", f"{forge.root}/ssh/user").stdout
+    key = hive.run("cat", f"{forge.root}/user").stdout
     inside(hive, "fetcher", "sh", "-c", "umask 077; cat > /state/ssh-key", stdin=key)
-    ssh = f"ssh -i /state/ssh-key -p {forge.port + 2} -o StrictHostKeyChecking=no"
-    url = f"ssh://root@{NAME}{forge.root}/demo.git"
-    clone = f"rm -rf /tmp/ssh && git clone --quiet {url} /tmp/ssh && cat /tmp/ssh/README"
-    try:
-        done = run(hive, "fetcher", "env", f"GIT_SSH_COMMAND={ssh}", "sh", "-c", clone)
-        assert done.stdout == "a demo\n"
-        refused = run(hive, "fetcher", "ssh", "-p", "22", f"root@{OTHER}", check=False)
-        assert refused.returncode != 0
-        assert f"Hyperhive refused {OTHER}:22 for fetcher" in refused.stderr
-    finally:
-        hive.run("sh", "-c", f"kill $(cat {forge.root}/ssh/pid)", check=False)
+    host = hive.run("cat", f"{forge.root}/host.pub").stdout
+    known = f"[{NAME}]:{forge.port + 2} {host}"
+    inside(hive, "fetcher", "sh", "-c", "cat > /state/known-hosts", stdin=known)
+    ssh = "ssh -i /state/ssh-key -o UserKnownHostsFile=/state/known-hosts"
+    script = f"""
+    set -e
+    export GIT_SSH_COMMAND="{ssh}" GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t
+    export GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t
+    rm -rf /tmp/ssh
+    git clone --quiet ssh://git@{NAME}:{forge.port + 2}{forge.root}/demo.git /tmp/ssh
+    cat /tmp/ssh/README
+    head --bytes=3000000 /dev/urandom > /tmp/ssh/large
+    git -C /tmp/ssh add large
+    git -C /tmp/ssh commit --quiet --message=large
+    git -C /tmp/ssh push --quiet origin HEAD:refs/heads/ours
+    """
+    assert run(hive, "fetcher", "sh", "-c", script).stdout == "a demo\n"
+    pushed = hive.run("git", "-C", f"{forge.root}/demo.git", "log", "--format=%s", "ours")
+    assert pushed.stdout == "large\ndemo\n"
+    refused = run(hive, "fetcher", "ssh", "-p", "22", f"root@{OTHER}", check=False)
+    assert refused.returncode != 0
+    assert f"Hyperhive refused {OTHER}:22 for fetcher" in refused.stderr
 
 
-SSHD = """
-set -e
-mkdir -p {root}/ssh /run/sshd
-rm -f {root}/ssh/host* {root}/ssh/user*
-ssh-keygen -q -t ed25519 -N '' -f {root}/ssh/host
-ssh-keygen -q -t ed25519 -N '' -f {root}/ssh/user
-cp {root}/ssh/user.pub {root}/ssh/authorized
-id sshd >/dev/null 2>&1 || useradd --system --home-dir /run/sshd sshd
-/usr/sbin/sshd -f /dev/null -h {root}/ssh/host -o Port={port} -o ListenAddress=127.0.0.1 \
-  -o AuthorizedKeysFile={root}/ssh/authorized -o StrictModes=no -o PermitRootLogin=yes \
-  -o PidFile={root}/ssh/pid -o UsePAM=no
-"""
-
-
-def test_pip_downloads_a_package(forge: Forge) -> None:
-    if run(
-        forge.hive, "fetcher", "/usr/bin/python3", "-m", "pip", "--version", check=False
-    ).returncode:
+def test_pip_installs_a_package(forge: Forge) -> None:
+    hive = forge.hive
+    if hive.run("/usr/bin/python3", "-m", "pip", "--version", check=False).returncode:
         pytest.skip("the host's Python has no pip")
-    pip = f"/usr/bin/python3 -m pip download --quiet --no-deps --cert {CA} --dest /tmp/pip"
+    pip = f"/usr/bin/python3 -m pip install --quiet --cert {CA} --target /tmp/pip"
     index = f"--index-url {forge.https}/simple hive-demo"
-    done = run(forge.hive, "fetcher", "sh", "-c", f"{pip} {index} && ls /tmp/pip")
-    assert done.stdout == "hive_demo-1.0-py3-none-any.whl\n"
+    done = run(hive, "fetcher", "sh", "-c", f"rm -rf /tmp/pip && {pip} {index} && ls /tmp/pip")
+    assert "hive_demo.py" in done.stdout.splitlines()
 
 
 def test_npm_installs_a_package(forge: Forge) -> None:
@@ -370,7 +391,7 @@ def test_npm_installs_a_package(forge: Forge) -> None:
     assert "module.exports = 1;" in done.stdout
 
 
-def test_apt_downloads_a_package(forge: Forge) -> None:
+def test_apt_downloads_packages(forge: Forge) -> None:
     if forge.hive.run("sh", "-c", "command -v apt-get dpkg-deb", check=False).returncode:
         pytest.skip("there is no apt on this machine")
     script = f"""
@@ -382,22 +403,82 @@ def test_apt_downloads_a_package(forge: Forge) -> None:
     options="-q -o Dir::Etc::sourcelist=/tmp/apt/sources.list -o Dir::Etc::sourceparts=-
       -o Dir::State=/tmp/apt -o Dir::State::status=/tmp/apt/status -o Dir::Cache=/tmp/apt/cache
       -o APT::Sandbox::User=root -o APT::Architecture=amd64"
-    apt-get $options update
-    apt-get $options download hive-demo
+    apt-get $options update >&2
+    apt-get $options download $(seq --format=hive-demo-%g 8) >&2
     ls *.deb
     """
     done = run(forge.hive, "fetcher", "sh", "-c", script)
-    assert done.stdout.splitlines()[-1] == "hive-demo_1.0_all.deb"
+    assert done.stdout.splitlines() == [f"hive-demo-{number}_1.0_all.deb" for number in range(1, 9)]
 
 
 def test_node_fetches(forge: Forge) -> None:
-    version = forge.hive.run("sh", "-c", "node --version || true", check=False).stdout.strip("v\n")
-    parts = [int(part) for part in version.split(".")] if version else [0]
+    node = brought(forge.hive, "node")
+    version = run(forge.hive, "fetcher", node, "--version").stdout.strip("v\n")
+    parts = [int(part) for part in version.split(".")]
     if parts < [22, 21] or [23] <= parts < [24]:
         pytest.skip("this node takes no notice of NODE_USE_ENV_PROXY")
     script = f"fetch('{forge.https}/hello').then(r => r.text()).then(t => console.log(t))"
-    command = ("env", f"NODE_EXTRA_CA_CERTS={CA}", "node", "-e", script)
+    command = ("env", f"NODE_EXTRA_CA_CERTS={CA}", node, "-e", script)
     assert run(forge.hive, "fetcher", *command).stdout == "hello\n\n"
+
+
+def test_uv_installs_a_package(forge: Forge) -> None:
+    uv = brought(forge.hive, "uv")
+    python = "--python /usr/bin/python3 --no-cache --no-config --target /tmp/uv"
+    command = f"{uv} pip install --quiet {python} --index-url {forge.https}/simple hive-demo"
+    script = f"rm -rf /tmp/uv && SSL_CERT_FILE={CA} HOME=/root {command} && ls /tmp/uv"
+    done = run(forge.hive, "fetcher", "sh", "-c", script)
+    assert "hive_demo.py" in done.stdout.splitlines()
+
+
+def test_cargo_fetches_a_crate(forge: Forge) -> None:
+    rustup = ("rustup", "which", "cargo") if shutil.which("rustup") else ()
+    cargo = brought(forge.hive, "cargo", *rustup)
+    version = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=False).stdout
+    # The compiler with its libraries is too large to be copied, and is asked for its version only.
+    compiler = f"#!/bin/sh\ncat <<END\n{version}END\n"
+    inside(forge.hive, "fetcher", "sh", "-c", "cat > /state/rustc", stdin=compiler)
+    inside(forge.hive, "fetcher", "chmod", "755", "/state/rustc")
+    script = f"""
+    set -e
+    rm -rf /tmp/cargo && mkdir -p /tmp/cargo/home /tmp/cargo/src && cd /tmp/cargo
+    touch src/lib.rs
+    cat > Cargo.toml <<END
+    [package]
+    name = "ours"
+    version = "0.1.0"
+    edition = "2021"
+    [dependencies]
+    hive-demo = "1"
+END
+    cat > home/config.toml <<END
+    [source.crates-io]
+    replace-with = "forge"
+    [source.forge]
+    registry = "sparse+{forge.https}/cargo/"
+END
+    export CARGO_HOME=/tmp/cargo/home CARGO_HTTP_CAINFO={CA} RUSTC=/state/rustc
+    {cargo} vendor --quiet --respect-source-config vendor >&2
+    ls vendor
+    """
+    done = run(forge.hive, "fetcher", "sh", "-c", script)
+    assert done.stdout == "hive-demo\n"
+
+
+def test_go_downloads_a_module(forge: Forge) -> None:
+    go = Path(shutil.which("go") or "/none").resolve()
+    if not go.is_relative_to("/usr"):
+        pytest.skip("there is no go below /usr on this machine")
+    script = f"""
+    set -e
+    rm -rf /tmp/go && mkdir -p /tmp/go && cd /tmp/go
+    export HOME=/tmp/go GOPROXY={forge.https}/go GONOSUMDB=hive.test SSL_CERT_FILE={CA}
+    {go} mod init ours
+    {go} mod download hive.test/demo@v1.0.0
+    ls go/pkg/mod/hive.test
+    """
+    done = run(forge.hive, "fetcher", "sh", "-c", script)
+    assert done.stdout == "demo@v1.0.0\n"
 
 
 def test_a_refused_name_is_allowed_without_a_restart(forge: Forge) -> None:

@@ -67,7 +67,9 @@ def has(memory: int, start: str, end: str, secret: bytes) -> bool:
 def files(agent: str) -> Iterator[Path]:
     """Yield the files that the container, or another user of the host, may read."""
     for pattern in FILES:
-        for folder, _, names in os.walk(pattern.format(agent)):
+        for folder, folders, names in os.walk(pattern.format(agent)):
+            # The programs of a bpf file system can be loaded from its files, and not be read.
+            folders[:] = [name for name in folders if name != "bpf"]
             yield from (Path(folder) / name for name in names)
 
 
