@@ -11,7 +11,7 @@ class Failure(StrEnum):
     """The cause of a failed turn."""
 
     OUTAGE = "outage"
-    """The model's API is down or overloaded, or does not know the model."""
+    """The model's API is down or overloaded, or does not know the model; or a budget is used up."""
     LIMIT = "limit"
     """The API refuses requests because a limit of usage is reached."""
     LOGIN = "login"

@@ -42,7 +42,7 @@ async def _request_egress(context: Context, call: RequestEgress) -> ToolResult:
     else:
         note = (
             f"The operator was asked about {place}. Go on with something else, or end your turn, "
-            "and try again later: nothing else has to be done when it is allowed."
+            "and try to connect again later: no message tells you the decision."
         )
     return ToolResult({"allowed": allowed, "note": note})
 
