@@ -176,7 +176,7 @@ class AgentSettings(Section):
     network: NetworkMode | None = None
     """The network of this agent's container, whatever its agent.toml says."""
     network_deny: tuple[Network, ...] | None = None
-    """The addresses that this agent's container may not reach."""
+    """The addresses that this agent's container may not reach with the network `host`."""
     network_allow: tuple[Network, ...] | None = None
     """Exceptions from `network_deny`."""
     image: Tree | None = None

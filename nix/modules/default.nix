@@ -45,7 +45,8 @@ in
     apiKeyFile = lib.mkOption {
       description = ''
         File with the API key for the agents, outside the Nix store. The gateways get the key as a
-        systemd credential; no container does. Without this file the operator logs each agent in.
+        systemd credential; no container does. Without this file the operator stores a key with
+        `hivectl credentials set`, or logs each agent in.
       '';
       type = lib.types.nullOr lib.types.path;
       default = null;
