@@ -110,13 +110,13 @@ def open_reader(path: Path, *, threads: bool = False) -> sqlite3.Connection:
     return _connect(path, "ro", threads=threads)
 
 
-def open_quick_writer(path: Path) -> sqlite3.Connection:
+def open_quick_writer(path: Path, *, threads: bool = False) -> sqlite3.Connection:
     """Open a second connection that writes; `open_store` must have opened the file before.
 
     A commit is not on the disk when it returns: it outlives the process, and is on the disk with
     the next commit of the first connection. The caller's thread must not have transactions on both.
     """
-    db = _connect(path, "rw", threads=False)
+    db = _connect(path, "rw", threads=threads)
     db.execute("PRAGMA synchronous = NORMAL")
     return db
 

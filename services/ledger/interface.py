@@ -37,7 +37,7 @@ class Ledger1(Interface, name=names.LEDGER):
 
     @method(allow=AGENTS)
     async def RecordTurn(self, turn: Dict) -> None:
-        self._parts.turns.record(caller().name, turn)
+        await self._parts.turns.record_on_disk(caller().name, turn)
 
     @method(allow=OPERATOR)
     async def ListTurns(self, filter: Dict, limit: UInt32) -> list[Turn]:
@@ -53,7 +53,7 @@ class Ledger1(Interface, name=names.LEDGER):
 
     @method(allow=GATEWAYS)
     async def Settle(self, id: UInt64, usage: Dict) -> None:
-        self._parts.requests.settle(caller().name, id, usage)
+        await self._parts.requests.settle_on_disk(caller().name, id, usage)
 
     @method(allow=GATEWAYS)
     async def Release(self, key: Str) -> None:

@@ -236,6 +236,11 @@ class Requests:
         self._follow(connection, number)
         return number
 
+    async def settle_on_disk(self, agent: str, number: int, values: Mapping[str, Value]) -> None:
+        """Do as `settle`, and return when it is on the disk."""
+        self.settle(agent, number, values)
+        await self._database.synced()
+
     def settle(self, agent: str, number: int, values: Mapping[str, Value]) -> None:
         """Replace a reservation of an agent's gateway by what was used. Only the first time counts.
 
@@ -422,7 +427,7 @@ class Requests:
         self.on_settled(request)
 
     def _write(self, request: Request, tokens: int, changes: list[Change]) -> None:
-        with self._database.write() as db:
+        with self._database.write_quickly() as db:
             store.settle(db, request, tokens)
             for change in changes:
                 change.save(db)

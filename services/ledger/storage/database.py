@@ -1,7 +1,7 @@
 """The file of the ledger: its schema, its connections, and how they are used.
 
-Rows are written on the event loop, as requests and turns come at the pace of language models. Reads
-that look at many rows have a connection and a thread of their own.
+Rows are written on the event loop, as requests and turns come at the pace of language models. A
+thread puts them on the disk, and reads that look at many rows have a thread of their own.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from services import sqlite
+from services.ledger.storage.disk import Disk
 from wire.errors import LimitExceeded
 
 T = TypeVar("T")
@@ -207,12 +208,16 @@ class Database:
         self._path = path
         self._db = sqlite.open_store(path, FORMAT)
         self._quick = sqlite.open_quick_writer(path)
+        # The thread does it: here the event loop would wait for the disk.
+        self._quick.execute("PRAGMA wal_autocheckpoint = 0")
+        self._disk = Disk(path, partial(FORMAT.unavailable, path))
         self._reader = sqlite.open_reader(path, threads=True)
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-reader")
 
     def close(self) -> None:
         """Finish the reads and close the file."""
         self._reading.shutdown()
+        self._disk.close()
         for db in (self._reader, self._quick, self._db):
             db.close()
 
@@ -225,9 +230,13 @@ class Database:
     @contextmanager
     def write_quickly(self) -> Iterator[sqlite3.Connection]:
         """Commit what is done inside; it outlives this process, and the host after the next
-        `write`."""
+        `write` or `synced`."""
         with self._checked(), sqlite.transaction(self._quick):
             yield self._quick
+
+    async def synced(self) -> None:
+        """Wait until all that was committed is on the disk; the event loop goes on meanwhile."""
+        await self._disk.synced()
 
     @contextmanager
     def look(self) -> Iterator[sqlite3.Connection]:

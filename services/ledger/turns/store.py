@@ -37,7 +37,7 @@ _COSTS: Final = (
 
 
 class TurnStore:
-    """The turns. When a method that writes returns, its change is on the disk.
+    """The turns. What is written outlives the process, and the host once `synced` has returned.
 
     Each method raises Unavailable, with nothing written, when the file cannot be used just now.
     """
@@ -50,11 +50,15 @@ class TurnStore:
         already."""
         values: dict[str, str | int] = {**turn._asdict(), "agent": agent, "recorded": recorded}
         values["tools"] = json.dumps(turn.tools, sort_keys=True)
-        with self._database.write() as db:
+        with self._database.write_quickly() as db:
             cursor = db.execute(_INSERT, values)
             if cursor.rowcount and also is not None:
                 also.save(db)
         return int(cursor.lastrowid or 0) if cursor.rowcount else 0
+
+    async def synced(self) -> None:
+        """Wait until the turns are on the disk."""
+        await self._database.synced()
 
     def recorded_before(self, agent: str, turns: int) -> int:
         """Return when the agent recorded the turn that is `turns` turns back; 0 for none."""

@@ -42,6 +42,11 @@ class Turns:
         self._now = now
         self.on_recorded: Callable[[TurnRecorded], None] = lambda recorded: None
 
+    async def record_on_disk(self, agent: str, values: Mapping[str, Value]) -> None:
+        """Do as `record`, and return when the turn is on the disk."""
+        self.record(agent, values)
+        await self._store.synced()
+
     def record(self, agent: str, values: Mapping[str, Value]) -> None:
         """Record a turn of `agent`. One that is recorded already stays as it is.
 
