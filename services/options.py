@@ -4,8 +4,8 @@
     chosen = _SEND.parse({"urgent": True})      # a SendOptions
 
 The record in wire.records has the keys, the types and the defaults; the room adds the bounds. A
-field without a default is required. One of an unsigned type is not negative, though a caller can
-send any integer in a variant.
+field without a default is required. One of an unsigned type is not negative, and one of a signed
+type fits in 64 bits, though a caller can send any integer in a variant.
 """
 
 from collections.abc import Mapping
@@ -23,6 +23,7 @@ from wire.types import Signature
 R = TypeVar("R", bound=tuple[Any, ...])
 
 _UNSIGNED = frozenset({"q", "u", "t"})
+_SIGNED = Field(ge=-(2**63), le=2**63 - 1)
 _LONGEST_KEY = 64
 """The characters of an unknown key that an error repeats."""
 
@@ -92,12 +93,11 @@ def _annotated(hint: Any, bounds: Any) -> Any:
 
 
 def _natural(hint: Any) -> Any:
-    """Return `hint`, without negative numbers if its type is unsigned."""
-    return Annotated[hint, Field(ge=0)] if _is_unsigned(hint) else hint
-
-
-def _is_unsigned(hint: object) -> bool:
-    return any(isinstance(one, Signature) and one.signature in _UNSIGNED for one in get_args(hint))
+    """Return `hint` with the bounds of its type, if it is one of integers."""
+    signatures = {one.signature for one in get_args(hint) if isinstance(one, Signature)}
+    if signatures & _UNSIGNED:
+        return Annotated[hint, Field(ge=0)]
+    return Annotated[hint, _SIGNED] if "x" in signatures else hint
 
 
 def _is_enum(hint: object) -> bool:

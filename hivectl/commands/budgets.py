@@ -226,7 +226,8 @@ async def usage(
     of the request and the model. A cost with `?` is that of the dearest model, because the price
     of the model is not known. The gateways count them. A turn of an agent with a login of its own
     is one request, as its harness reports it. `hivectl cost` sums the same requests up, beside the
-    turns. TIME is written as for `hivectl history`.
+    turns. With `--by model`, the models of an agent beyond the 20 that cost most are summed up as
+    `other`. TIME is written as for `hivectl history`.
     """
     from wire.names import check_agent_name
     from wire.records.ledger import UsageFilter

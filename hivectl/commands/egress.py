@@ -49,7 +49,8 @@ async def egress(
 
     The host that was used last comes last. OK, NO and FAIL are the numbers of connections that
     were made, refused and not possible. The state is `pending` while a refused host waits for
-    your decision. TIME is written as for `hivectl history`.
+    your decision. `*:0` has the sums of an agent's hosts beyond the 1000 that are kept. TIME is
+    written as for `hivectl history`.
     """
     from wire.names import check_agent_name
     from wire.records.ledger import EgressFilter, EgressState

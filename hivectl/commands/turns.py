@@ -125,7 +125,8 @@ async def cost(
     `hivectl usage` lists them; the turns, and how long they took, are as the agents' harnesses
     report them. Costs are in US dollars, at the prices of the ledger. One with `?` is that of the
     dearest model, because the price of the model is not known. The bill of the API is
-    authoritative. TIME is written as for `hivectl history`.
+    authoritative. With `--by model`, the models of an agent beyond the 20 that cost most are summed
+    up as `other`. TIME is written as for `hivectl history`.
     """
     from wire.names import check_agent_name
     from wire.records.ledger import CostFilter, CostKey

@@ -1,6 +1,6 @@
 """The broker over the bus, as the ledger uses it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from services.ledger.budgets.notices import Notice
 from wire import names
@@ -9,7 +9,7 @@ from wire.clients.broker import BrokerClient
 from wire.records import decode
 from wire.records.broker import (
     BudgetHold,
-    HoldKind,
+    Hold,
     HoldsChanged,
     Question,
     QuestionFilter,
@@ -30,12 +30,15 @@ class BusBroker:
         options = SendOptions(kind=notice.kind, dedupe_key=notice.dedupe_key)
         await self._client.send(notice.recipient, notice.body, options)
 
-    async def holds(self) -> Mapping[str, HoldKind]:
-        """Return the held agents, each with the kind of its hold."""
-        return {hold.agent: hold.kind for hold in await self._client.list_holds()}
+    async def holds(self) -> Sequence[Hold]:
+        """Return the holds of all agents."""
+        return await self._client.list_holds()
 
     async def hold(self, hold: BudgetHold) -> int:
-        """Hold agents, and ask the operator once for each key; return the question."""
+        """Hold agents, and ask the operator once for each key; return the question.
+
+        Agents that are named and held for a budget get the new reason.
+        """
         return await self._client.hold_budget(hold)
 
     async def release(self, agents: Sequence[str], question: int) -> None:
@@ -53,7 +56,7 @@ async def listen(
     bus: Bus,
     *,
     appeared: Callable[[], None],
-    hold_changed: Callable[[str, str], None],
+    hold_changed: Callable[[HoldsChanged], None],
     question_resolved: Callable[[int], None],
 ) -> list[Subscription]:
     """Call the functions for the events of the broker.
@@ -61,13 +64,12 @@ async def listen(
     Args:
         bus: the connection.
         appeared: called for a new broker.
-        hold_changed: called with an agent and the kind of its hold, which is empty at its end.
+        hold_changed: called with each change of a hold.
         question_resolved: called with the id of a question of a service.
     """
 
     def on_hold(signal: Signal) -> None:
-        change = decode(HoldsChanged, signal.args)
-        hold_changed(change.agent, change.kind)
+        hold_changed(decode(HoldsChanged, signal.args))
 
     def on_resolved(signal: Signal) -> None:
         question_resolved(decode(QuestionResolved, signal.args).id)

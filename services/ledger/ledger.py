@@ -108,10 +108,8 @@ class Ledger:
         limits = _LIMITS.parse(values)
         if not limits.reset:
             limits = _joined(self._parts.budgets.allowances(owner, source), limits)
-        now = self._now()
         limits = limits._replace(reset=False)
-        self._apply(self._parts.budgets.set_limits(owner, source, limits))
-        self._apply(self._parts.budgets.judge(owner, now))
+        self._apply(self._parts.budgets.set_limits(owner, source, limits, self._now()))
         self._parts.requests.wake()
         for period in BudgetPeriod:
             self.on_limits(Key(owner, period))

@@ -6,7 +6,7 @@ from pydantic import Field
 from services.options import Options
 from wire.errors import InvalidArgument
 from wire.records.broker import AskOptions, MessageFilter, MessageState
-from wire.records.ledger import Turn
+from wire.records.ledger import Turn, UsageFilter
 
 FILTER = Options(MessageFilter, "filter of ListMessages", before=Field(ge=0, le=5))
 ASK = Options(AskOptions, "option of Ask", choices=Field(max_length=2), ttl_s=Field(ge=1, le=9))
@@ -57,3 +57,10 @@ def test_a_field_of_an_unsigned_type_is_not_negative(key: str) -> None:
     with pytest.raises(InvalidArgument, match=f"'{key}' is not valid"):
         Options(Turn, "key of RecordTurn", cost=Field(le=10)).parse({**turn, key: -1})
     assert Options(Turn, "key of RecordTurn").parse({**turn, "ended": -1}).ended == -1
+
+
+@pytest.mark.parametrize("since", [2**63, -(2**63) - 1])
+def test_a_field_of_a_signed_type_fits_in_64_bits(since: int) -> None:
+    with pytest.raises(InvalidArgument, match="'since' is not valid"):
+        Options(UsageFilter, "filter of ListUsage").parse({"since": since})
+    assert Options(UsageFilter, "filter of ListUsage").parse({"since": -1}).since == -1

@@ -148,7 +148,8 @@ class BudgetHold(NamedTuple):
     question: Str
     choices: StrList
     key: Str
-    """The broker asks once for each key: another call holds the agents that are not held yet."""
+    """The broker asks once for each key: another call holds the agents that are not held yet, and
+    gives those that it names and that are held for a budget the new reason."""
 
 
 @struct

@@ -5,10 +5,13 @@ duration that was not measured is 0.
 """
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from wire.records.codec import dictionary, struct
 from wire.types import Bool, Counts, Int64, Str, UInt32, UInt64
+
+OTHER_MODELS: Final = "other"
+"""The key of the models that have no sum of their own."""
 
 
 class CostKey(StrEnum):
@@ -97,7 +100,8 @@ class Cost(NamedTuple):
     """
 
     key: Str
-    """The day, model or agent; empty for those that named no model."""
+    """The day, model or agent; empty for those that named no model. The models of an agent that
+    cost most have sums of their own; OTHER_MODELS has the sums of the others."""
     turns: UInt64
     duration: UInt64
     """Of the turns."""
@@ -254,7 +258,8 @@ class UsageSum(NamedTuple):
     """The sums of the requests that share a key: a row of SumUsage."""
 
     key: Str
-    """The day, model, agent or credential; empty for requests that named no model."""
+    """The day, model, agent or credential; empty for requests that named no model. The models of an
+    agent that cost most have sums of their own; OTHER_MODELS has the sums of the others."""
     requests: UInt64
     failed: UInt64 = 0
     """Those that did not end as `done`."""

@@ -129,7 +129,7 @@ class Holds:
         """Hold agents whose budget is used up, and ask the operator; return the question.
 
         The same key asks no second question. Agents that are held already, and unknown ones, are
-        left out.
+        left out; those that are named and held for a budget get the new reason and question.
 
         Raises:
             InvalidArgument: a value is not valid.
@@ -175,8 +175,8 @@ class Holds:
         self._announcer.listener.question_added(change.question)
 
     async def _hold_budget(self, wanted: BudgetHold) -> int:
-        number, change, added = await self._database.write(partial(_hold_budget, wanted=wanted))
-        for held in added:
+        number, change, changed = await self._database.write(partial(_hold_budget, wanted=wanted))
+        for held in changed:
             self._announce(held)
         if change is not None:
             self._announcer.listener.question_added(change.question)
@@ -261,14 +261,19 @@ def _hold_budget(
     names = registered(db)
     if ALL_AGENTS not in wanted.agents:
         names = [name for name in names if name in wanted.agents]
-    added = [
-        Held(Hold(name, HoldKind.BUDGET, wanted.reason, now()), question=number)
-        for name in names
-        if store.get(db, name) is None
-    ]
-    for held in added:
-        store.add(db, held)
-    return number, change, added
+    changed = []
+    for name in names:
+        known = store.get(db, name)
+        if known is None:
+            hold = Hold(name, HoldKind.BUDGET, wanted.reason, now())
+        elif known.hold.kind is HoldKind.BUDGET and name in wanted.agents:
+            hold = known.hold._replace(text=wanted.reason)
+            store.remove(db, name)
+        else:
+            continue
+        changed.append(Held(hold, question=number))
+        store.add(db, changed[-1])
+    return number, change, changed
 
 
 def _release_budget(

@@ -415,6 +415,23 @@ async def test_the_ledger_releases_what_a_budget_holds(room: Parts, events: Even
     assert states == [QuestionState.CANCELLED] * 2
 
 
+async def test_another_budget_gives_a_hold_another_reason(room: Parts) -> None:
+    await room.holds.hold("manager", "wait")
+    await room.holds.hold_budget(budget("alice", "bob"))
+    [before, _, _] = room.holds.all()
+    other = {**budget("alice", "manager", key="week-1"), "reason": "the week is used up"}
+    second = await room.holds.hold_budget(other)
+    await room.holds.hold_budget({**other, "agents": ["*"], "reason": "everything is used up"})
+    expected = [before._replace(text="the week is used up")]
+    expected += [hold for hold in room.holds.all() if hold.agent != "alice"]
+    assert room.holds.all() == expected
+    assert [hold.text for hold in expected[1:]] == ["the budget of a day is used up", "wait"]
+    assert (await restart(room)).holds.all() == expected
+    await room.holds.release_budget(["alice", "bob"], 0)
+    states = {one.id: one.state for one in await asked(room)}
+    assert states[second] is QuestionState.OPEN
+
+
 async def test_a_hold_of_a_budget_is_checked(room: Parts) -> None:
     with pytest.raises(InvalidArgument, match="choices"):
         await room.holds.hold_budget({**budget("bob"), "choices": []})

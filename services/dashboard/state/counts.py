@@ -5,15 +5,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from wire.records.broker import MessageChange
-from wire.records.ledger import Request
+from wire.records.ledger import OTHER_MODELS, Request, RequestOutcome
 from wire.records.lifecycle import Crashed, JobRemoved
 
-MAX_MODELS: Final = 50
-"""The models that are told apart. An agent chooses the name that its requests ask for, and each
-name is kept for as long as the dashboard runs."""
-
-OTHER: Final = "other"
-"""Stands for all further models."""
+MAX_MODELS: Final = 20
+"""The models of one agent that are told apart. An agent chooses the name that its requests ask for,
+and each name is kept for as long as the dashboard runs: it takes no place of another agent's, and
+none at all if no model of that name has answered."""
 
 
 class Counts:
@@ -36,7 +34,7 @@ class Counts:
         """By agent, verb and result."""
         self.crashes: Counter[tuple[str, str]] = Counter()
         """By agent and result of the unit."""
-        self._models: set[str] = set()
+        self._models: dict[str, set[str]] = {}
 
     def add_messages(self, changes: Iterable[MessageChange]) -> None:
         """Count messages that came to another state."""
@@ -50,7 +48,7 @@ class Counts:
 
     def add_request(self, request: Request) -> None:
         """Count a request to the model API with its tokens and its cost."""
-        model = self._model(request.model)
+        model = self._model(request)
         self.requests[request.agent, model, request.outcome] += 1
         self.cost[request.agent, model] += request.cost
         for kind, tokens in (
@@ -69,9 +67,12 @@ class Counts:
         """Count a container that ended without having been stopped."""
         self.crashes[agent, crash.result] += 1
 
-    def _model(self, name: str) -> str:
-        if name not in self._models:
-            if len(self._models) >= MAX_MODELS:
-                return OTHER
-            self._models.add(name)
-        return name or "unknown"
+    def _model(self, request: Request) -> str:
+        if not request.model:
+            return "unknown"
+        known = self._models.setdefault(request.agent, set())
+        if request.model not in known:
+            if len(known) >= MAX_MODELS or request.outcome is not RequestOutcome.DONE:
+                return OTHER_MODELS
+            known.add(request.model)
+        return request.model

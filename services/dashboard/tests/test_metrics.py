@@ -154,7 +154,18 @@ def test_an_agent_cannot_fill_the_memory_with_names_of_models() -> None:
             Request(1, "alice", "default", model, RequestOutcome.DONE, 0, 1, input_tokens=1)
         )
     models = {model for _, model, _ in counts.tokens}
-    assert len(models) == MAX_MODELS + 1
-    assert counts.requests["alice", "other", "done"] == 100
+    assert len(models) == MAX_MODELS + 2
+    assert counts.requests["alice", "other", "done"] == 99
     assert counts.requests["alice", "unknown", "done"] == 1
     assert all(re.fullmatch(r"[\w-]+", model) for model in models)
+
+
+def test_an_agent_does_not_push_out_the_models_of_others_or_its_own() -> None:
+    counts = Counts()
+    for number in range(100):
+        counts.add_request(
+            Request(1, "alice", "default", f"no-{number}", RequestOutcome.FAILED, 0, 1)
+        )
+    for agent in ("alice", "bob"):
+        counts.add_request(Request(1, agent, "default", "opus", RequestOutcome.DONE, 0, 1, cost=5))
+    assert set(counts.cost) == {("alice", "other"), ("alice", "opus"), ("bob", "opus")}

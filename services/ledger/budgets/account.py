@@ -12,6 +12,8 @@ from wire.records.ledger import BudgetKind, BudgetPeriod, BudgetState
 
 AHEAD: Final = 24 * 3600 * periods.SECOND
 """How far the beginning of a period may be ahead, after the clock was set back."""
+MOST: Final = 10**18
+"""The most that an account counts: no sum of it overflows the integers of sqlite."""
 HIVE: Final = "hive"
 """The name of the hive's budgets."""
 
@@ -58,6 +60,10 @@ class Amount(NamedTuple):
         """Return the difference."""
         return Amount(self.dollars - other.dollars, self.tokens - other.tokens)
 
+    def bounded(self) -> "Amount":
+        """Return this, or the most that an account counts."""
+        return Amount(min(self.dollars, MOST), min(self.tokens, MOST))
+
     def reaches(self, limit: "Amount", percent: int = 100) -> bool:
         """Return whether this is at least `percent` of one of the two limits."""
         return any(
@@ -94,6 +100,7 @@ class Account:
     """Whether `spent` has costs of models without a price."""
     raised: Amount = NOTHING
     lifted_until: int = 0
+    """Until when the budget may be exceeded; see `is_lifted`."""
     state: BudgetState = BudgetState.OK
     asked: int = 0
     """When the operator was to be asked; 0 once the question is out of the way."""
@@ -123,6 +130,16 @@ class Account:
             raised=NOTHING,
             answer=Answer.NONE,
         )
+
+    def is_lifted(self, now: int) -> bool:
+        """Return whether the operator lets the budget be exceeded at a time.
+
+        An end that is more than a day behind the next midnight is from before the clock was set
+        back, and does not count.
+        """
+        if self.lifted_until <= now:
+            return False
+        return self.lifted_until <= periods.end(BudgetPeriod.DAY, now) + AHEAD
 
     def unasked(self) -> "Account":
         """Return the account when its question is out of the way."""

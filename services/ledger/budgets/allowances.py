@@ -6,6 +6,7 @@ hive, or of the credential), then those of the deployed agent.toml, then those o
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from services import config
@@ -37,6 +38,17 @@ class Allowances:
         """Let the limits of one source hold."""
         self._kept[owner, source] = limits
         self._limits.clear()
+
+    @contextmanager
+    def tried(self, owner: Owner, source: Source, limits: BudgetLimits) -> Iterator[None]:
+        """Let limits hold within the context, to see what follows from them."""
+        before = dict(self._kept)
+        self.put(owner, source, limits)
+        try:
+            yield
+        finally:
+            self._kept = before
+            self._limits.clear()
 
     def owners(self) -> set[Owner]:
         """Return the owners for whom limits are set by name."""

@@ -5,6 +5,7 @@ that they may. One that may exceed a budget is sent alone, as long as something 
 is exceeded by at most what one response may cost.
 """
 
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -78,10 +79,12 @@ class Budgets:
             for period in BudgetPeriod:
                 account = self.account(Key(owner, period), now)
                 limit = self.limit(account)
-                if limit == NOTHING or account.lifted_until > now:
+                if limit == NOTHING or account.is_lifted(now):
                     continue
                 if account.spent.reaches(limit):
-                    return Refusal(account, True, texts.refusal(account, limit))
+                    longest = self.longest(who, now) or account
+                    text = texts.refusal(longest, self.limit(longest))
+                    return Refusal(longest, True, text)
                 if busy is None and self._under_way[owner]:
                     all_of_it = account.spent.plus(self.reserved(owner)).plus(most)
                     if all_of_it.exceeds(limit):
@@ -130,7 +133,7 @@ class Budgets:
                 if counted is None or account.since <= counted:
                     account = replace(
                         account,
-                        spent=account.spent.plus(cost),
+                        spent=account.spent.plus(cost).bounded(),
                         unknown=account.unknown or unknown,
                     )
                 changed.append(account)
@@ -154,13 +157,14 @@ class Budgets:
         """Return the limits that one source sets."""
         return self._allowances.get(owner, source)
 
-    def set_limits(self, owner: Owner, source: Source, limits: BudgetLimits) -> "LimitChange":
-        """Return the change that sets the limits of one source."""
-        return LimitChange(self, owner, source, limits)
-
-    def judge(self, owner: Owner, now: int) -> "Charge":
-        """Return the change that looks at the budgets of an owner anew."""
-        return self._change([self.account(Key(owner, p), now) for p in BudgetPeriod], now)
+    def set_limits(
+        self, owner: Owner, source: Source, limits: BudgetLimits, now: int
+    ) -> "LimitChange":
+        """Return the change that sets the limits of one source, and what follows from that."""
+        with self._allowances.tried(owner, source, limits):
+            accounts = [self.account(Key(owner, period), now) for period in BudgetPeriod]
+            judged = self._change(accounts, now)
+        return LimitChange(self, owner, source, limits, judged)
 
     def judge_all(self, now: int) -> "Charge":
         """Return the change that looks at all budgets anew, as some periods may have ended."""
@@ -169,7 +173,7 @@ class Budgets:
     def next_end(self, now: int) -> int:
         """Return when the next period ends, or a budget is not lifted any more."""
         ends = [periods.end(BudgetPeriod.DAY, now)]
-        ends += [one.lifted_until for one in self._accounts.values() if one.lifted_until > now]
+        ends += [one.lifted_until for one in self._accounts.values() if one.is_lifted(now)]
         return min(ends)
 
     # The operator
@@ -192,29 +196,38 @@ class Budgets:
             *limit,
             *(account.raised if limit != NOTHING else NOTHING),
             *account.spent,
-            *reserved,
+            *reserved.bounded(),
             since=account.since,
             until=account.until,
-            lifted_until=account.lifted_until if account.lifted_until > now else 0,
+            lifted_until=account.lifted_until if account.is_lifted(now) else 0,
             state=self._state(account, now),
             unknown_price=account.unknown,
             question=0 if account.answer is not Answer.NONE else account.question,
         )
 
-    def answer(self, account: Account, answer: str, choices: Sequence[str], now: int) -> "Charge":
+    def answer(
+        self, account: Account, answer: str, choices: Sequence[str], at: int, now: int
+    ) -> "Charge":
         """Return the change that the operator's answer to a question makes.
+
+        An answer counts for the period in which it was given, which may have ended when the ledger
+        hears of it.
 
         Args:
             account: the account.
             answer: the choice; empty when the question ended without an answer.
             choices: those of the question, in their order.
+            at: when the question ended.
             now: the time.
         """
         raised, lifted, *_ = [*choices, "", ""]
-        if answer and answer == raised:
-            account = replace(account, raised=account.raised.plus(account.offer)).unasked()
+        if answer and at < account.since <= now:
+            account = account.unasked()
+        elif answer and answer == raised:
+            more = account.raised.plus(account.offer).bounded()
+            account = replace(account, raised=more).unasked()
         elif answer and answer == lifted:
-            until = periods.end(BudgetPeriod.DAY, now)
+            until = periods.end(BudgetPeriod.DAY, at)
             account = replace(account, lifted_until=until).unasked()
         else:
             over = Answer.KEEP if answer else Answer.CANCELLED
@@ -227,13 +240,14 @@ class Budgets:
         """Return all accounts as they are."""
         return [account.at(now) for account in self._accounts.values()]
 
-    def blocks(self, who: Iterable[Owner], now: int) -> bool:
-        """Return whether a budget of one of the owners is used up."""
-        return any(
-            self._state(self.account(Key(owner, period), now), now) is BudgetState.EXHAUSTED
-            for owner in who
-            for period in BudgetPeriod
-        )
+    def longest(self, who: Iterable[Owner], now: int) -> Account | None:
+        """Return the budget of the owners that is used up until the latest time; None if none
+        is."""
+        # Of a day and a week that end at the same time, the week.
+        keys = [Key(owner, period) for owner in who for period in reversed(BudgetPeriod)]
+        accounts = [self.account(key, now) for key in keys]
+        used_up = [one for one in accounts if self._state(one, now) is BudgetState.EXHAUSTED]
+        return max(used_up, key=lambda one: one.until or math.inf, default=None)
 
     def keep(self, account: Account) -> "Charge":
         """Return the change that stores an account as it is."""
@@ -275,7 +289,7 @@ class Budgets:
 
     def _state(self, account: Account, now: int) -> BudgetState:
         limit = self.limit(account)
-        if account.spent.reaches(limit) and account.lifted_until <= now:
+        if account.spent.reaches(limit) and not account.is_lifted(now):
             return BudgetState.EXHAUSTED
         if account.spent.reaches(limit, WARN_PERCENT):
             return BudgetState.WARNED
@@ -308,20 +322,28 @@ class Charge:
 
 
 class LimitChange:
-    """A change of limits."""
+    """A change of limits, with the change of the accounts that follows from it."""
 
     def __init__(
-        self, budgets: Budgets, owner: Owner, source: Source, limits: BudgetLimits
+        self,
+        budgets: Budgets,
+        owner: Owner,
+        source: Source,
+        limits: BudgetLimits,
+        judged: Charge,
     ) -> None:
         self._budgets = budgets
         self._owner = owner
         self._source = source
         self._limits = limits
+        self._judged = judged
 
     def save(self, db: sqlite3.Connection) -> None:
         """See Change."""
         store.allow(db, self._owner, self._source, self._limits)
+        self._judged.save(db)
 
     def adopt(self) -> None:
         """See Change."""
         self._budgets.adopt_limits(self._owner, self._source, self._limits)
+        self._judged.adopt()

@@ -17,7 +17,14 @@ from services.ledger.budgets.budgets import Budgets, owners
 from services.ledger.storage.database import Change, Database
 from wire.errors import HiveError
 from wire.names import ALL_AGENTS
-from wire.records.broker import BudgetHold, HoldKind, Question, QuestionState
+from wire.records.broker import (
+    BudgetHold,
+    Hold,
+    HoldKind,
+    HoldsChanged,
+    Question,
+    QuestionState,
+)
 from wire.records.ledger import BudgetKind, BudgetState
 
 log = logging.getLogger(__name__)
@@ -29,11 +36,14 @@ RETRY: Final = 60.0
 class Broker(Protocol):
     """The part of the broker that holds agents and asks the operator."""
 
-    async def holds(self) -> Mapping[str, HoldKind]:
-        """Return the held agents, each with the kind of its hold."""
+    async def holds(self) -> Sequence[Hold]:
+        """Return the holds of all agents."""
 
     async def hold(self, hold: BudgetHold) -> int:
-        """Hold agents, and ask the operator once for each key; return the question."""
+        """Hold agents, and ask the operator once for each key; return the question.
+
+        Agents that are named and held for a budget get the new reason.
+        """
 
     async def release(self, agents: Sequence[str], question: int) -> None:
         """End holds for budgets, and cancel a question if it is open."""
@@ -67,7 +77,8 @@ class Enforcer:
         self._broker = broker
         self._credentials = credentials
         self._now = now
-        self._held: dict[str, str] = {}
+        self._held: dict[str, tuple[str, str]] = {}
+        """The kind and the reason of each agent's hold."""
         self._refused: dict[Key, set[str]] = {}
         self._resolved: set[int] = set()
         self._new_broker = True
@@ -99,12 +110,14 @@ class Enforcer:
         self._new_broker = True
         self._wake.set()
 
-    def hold_changed(self, agent: str, kind: str) -> None:
+    def hold_changed(self, change: HoldsChanged) -> None:
         """Note that an agent is held, or, with an empty kind, that it is not any more."""
-        if kind:
-            self._held[agent] = kind
+        if change.kind:
+            self._held[change.agent] = (change.kind, change.text)
         else:
-            self._held.pop(agent, None)
+            self._held.pop(change.agent, None)
+        if change.kind == HoldKind.BUDGET:
+            self._wake.set()
 
     def question_resolved(self, number: int) -> None:
         """Note that a question is over."""
@@ -126,7 +139,8 @@ class Enforcer:
         if self._new_broker:
             self._new_broker = False
             try:
-                self._held = dict(await self._broker.holds())
+                held = await self._broker.holds()
+                self._held = {hold.agent: (hold.kind, hold.text) for hold in held}
                 await self._hear(None)
             except BaseException:
                 self._new_broker = True
@@ -144,6 +158,7 @@ class Enforcer:
         for account in self._accounts():
             if account.state is BudgetState.EXHAUSTED:
                 await self._hold(account)
+        await self._explain()
 
     def _accounts(self) -> list[Account]:
         return self._budgets.accounts(self._now())
@@ -157,22 +172,25 @@ class Enforcer:
             question = await self._broker.question(account.question)
             if question is not None and question.state is QuestionState.OPEN:
                 continue
-            answer, choices = "", list[str]()
+            now = self._now()
+            answer, choices, at = "", list[str](), now
             if question is not None and question.state is QuestionState.ANSWERED:
                 answer, choices = question.answer[0], list(question.choices)
-            now = self._now()
+                at = min(question.resolved, now)
             present = self._budgets.account(account.key, now)
-            self._apply(self._budgets.answer(present, answer, choices, now))
+            self._apply(self._budgets.answer(present, answer, choices, at, now))
 
     def _free(self) -> list[str]:
         """Return the agents that are held for a budget, though none of theirs is used up."""
-        credentials, now = self._credentials(), self._now()
-        return [
-            agent
-            for agent, kind in sorted(self._held.items())
-            if kind == HoldKind.BUDGET
-            and not self._budgets.blocks(owners(agent, credentials.get(agent, "")), now)
-        ]
+        return [agent for agent in self._held_for_budgets() if self._longest(agent) is None]
+
+    def _held_for_budgets(self) -> list[str]:
+        return sorted(agent for agent, (kind, _) in self._held.items() if kind == HoldKind.BUDGET)
+
+    def _longest(self, agent: str) -> Account | None:
+        """Return the budget that stops an agent until the latest time."""
+        credential = self._credentials().get(agent, "")
+        return self._budgets.longest(owners(agent, credential), self._now())
 
     async def _hold(self, account: Account) -> None:
         """Hold the agents that a budget stops, and ask the operator."""
@@ -187,22 +205,40 @@ class Enforcer:
             offer = texts.offer(account, limit)
             account = replace(account, asked=self._now(), offer=offer)
             self._apply(self._budgets.keep(account))
-        owner = account.key.owner
-        hold = BudgetHold(
-            agents=sorted(refused | self._concerned(account)) if first else sorted(refused),
-            reason=texts.reason(account, limit),
-            question=texts.question(account, limit),
-            choices=texts.choices(account),
-            key=f"budget:{owner.kind}:{owner.name}:{account.key.period}:{account.asked}",
-        )
+        agents = refused | self._concerned(account) if first else refused
         try:
-            number = await self._broker.hold(hold)
+            number = await self._broker.hold(
+                self._order(account, sorted(agents.difference(self._held_for_budgets())))
+            )
         except BaseException:
             self._refused.setdefault(account.key, set()).update(refused)
             raise
         present = self._budgets.account(account.key, self._now())
         if present.asked == account.asked and present.question != number:
             self._apply(self._budgets.keep(replace(present, question=number)))
+
+    async def _explain(self) -> None:
+        """Let each hold name the budget that stops its agent longest: another one may have ended,
+        or may be used up since."""
+        wrong: dict[Key, list[str]] = {}
+        for agent in self._held_for_budgets():
+            account = self._longest(agent)
+            if account and account.asked and not texts.is_reason(self._held[agent][1], account):
+                wrong.setdefault(account.key, []).append(agent)
+        for key, agents in wrong.items():
+            account = self._budgets.account(key, self._now())
+            await self._broker.hold(self._order(account, agents))
+
+    def _order(self, account: Account, agents: list[str]) -> BudgetHold:
+        """Return the order to hold agents for a budget, and to ask about it."""
+        limit, owner = self._budgets.limit(account), account.key.owner
+        return BudgetHold(
+            agents=agents,
+            reason=texts.reason(account, limit),
+            question=texts.question(account, limit),
+            choices=texts.choices(account),
+            key=f"budget:{owner.kind}:{owner.name}:{account.key.period}:{account.asked}",
+        )
 
     def _concerned(self, account: Account) -> set[str]:
         owner = account.key.owner

@@ -32,8 +32,9 @@ def in_words(at: int) -> str:
 
 def _first_day(period: BudgetPeriod, at: int) -> datetime:
     """Return the first midnight of a period, without a zone: the next one is a day later by the
-    calendar, also when the clock changes to summer time."""
-    day = datetime.fromtimestamp(at // SECOND).replace(hour=0, minute=0, second=0)
+    calendar, also when the clock changes to summer time. Of a midnight that comes twice, because
+    the clock is put back after it, the first one counts."""
+    day = datetime.fromtimestamp(at // SECOND).replace(hour=0, minute=0, second=0, fold=0)
     return day if period is BudgetPeriod.DAY else day - timedelta(days=day.weekday())
 
 

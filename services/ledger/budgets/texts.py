@@ -38,8 +38,7 @@ def used(account: Account, limit: Amount) -> str:
 
 def exhausted(account: Account, limit: Amount) -> str:
     """Return that a budget is used up, and until when: a clause without a full stop."""
-    until = f" until {periods.in_words(account.until)}" if account.until else ""
-    return f"{account.key} is used up{until} ({used(account, limit)})"
+    return f"{_exhausted(account)} ({used(account, limit)})"
 
 
 def refusal(account: Account, limit: Amount) -> str:
@@ -76,6 +75,11 @@ def notice(account: Account, limit: Amount) -> str:
 def reason(account: Account, limit: Amount) -> str:
     """Return the reason of the hold."""
     return exhausted(account, limit)[:MAX_REASON]
+
+
+def is_reason(text: str, account: Account) -> bool:
+    """Return whether a hold's reason is that of a budget in its present period."""
+    return text.startswith(f"{_exhausted(account)} (")
 
 
 def question(account: Account, limit: Amount) -> str:
@@ -115,6 +119,11 @@ def command(account: Account, limit: Amount) -> str:
     if limit.tokens and (tokens_first or not limit.dollars):
         return f"hivectl budget {name} --{period}-tokens NUMBER"
     return f"hivectl budget {name} --{period} DOLLARS"
+
+
+def _exhausted(account: Account) -> str:
+    until = f" until {periods.in_words(account.until)}" if account.until else ""
+    return f"{account.key} is used up{until}"
 
 
 def _rounded(value: int) -> int:

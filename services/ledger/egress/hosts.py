@@ -7,7 +7,7 @@ from typing import Final
 from services import egress
 from services.ledger.budgets import periods
 from services.ledger.egress import checks
-from services.ledger.egress.store import EgressStore
+from services.ledger.egress.store import REST, EgressStore
 from wire.errors import Conflict, InvalidArgument, LimitExceeded
 from wire.names import check_agent_name
 from wire.records.ledger import (
@@ -23,6 +23,9 @@ MAX_ENTRIES: Final = 1000
 """The most hosts and ports that are kept of one agent."""
 MAX_PENDING: Final = 100
 """The most requests of one agent that wait for the operator."""
+
+MOST: Final = 10**18
+"""The most that is counted of one host."""
 
 _STATES: Final = {
     EgressDecision.ONCE: EgressState.ONCE,
@@ -167,7 +170,11 @@ class Hosts:
         if entry.state is EgressState.DENIED:
             raise _denied(entry)
         if entry.state is not EgressState.PENDING and not self._has_room(entry.agent):
-            raise _too_many(entry)
+            # What the agent asks for comes before what was merely refused.
+            other = self._store.least_pending(entry.agent)
+            if other is None:
+                raise _too_many(entry)
+            self._save(other._replace(state=EgressState.NONE), durable=False)
         entry = entry._replace(state=EgressState.PENDING, reason=reason or entry.reason)
         self._save(entry, durable=True)
 
@@ -181,11 +188,46 @@ class Hosts:
         return self._store.count(agent, pending=True) < MAX_PENDING
 
     def _save(self, entry: Egress, *, durable: bool) -> None:
+        entry = _bounded(entry)
         before = self._store.get(entry.agent, entry.host, entry.port)
         if before is None and self._store.count(entry.agent) >= MAX_ENTRIES:
-            self._store.forget_oldest(entry.agent)
-        self._store.save([entry], durable=durable)
+            self._replace(entry, durable=durable)
+        else:
+            self._store.save([entry], durable=durable)
         self.on_changed(entry, before is None or before.state != entry.state)
+
+    def _replace(self, entry: Egress, *, durable: bool) -> None:
+        """Store a row in place of the one that is of least use, whose counts are kept."""
+        least = self._store.least(entry.agent)
+        rest = _joined(self._entry(entry.agent, REST, 0), least)
+        self._store.save([entry, rest], durable=durable, forget=least)
+        if least.state is not EgressState.NONE:
+            self.on_changed(least._replace(state=EgressState.NONE), True)
+
+
+def _joined(rest: Egress, gone: Egress) -> Egress:
+    """Return the sums of rows with those of another one."""
+    return _bounded(
+        rest._replace(
+            first=min(rest.first, gone.first),
+            last=max(rest.last, gone.last),
+            allowed=rest.allowed + gone.allowed,
+            refused=rest.refused + gone.refused,
+            failed=rest.failed + gone.failed,
+            sent=rest.sent + gone.sent,
+            received=rest.received + gone.received,
+        )
+    )
+
+
+def _bounded(entry: Egress) -> Egress:
+    return entry._replace(
+        allowed=min(entry.allowed, MOST),
+        refused=min(entry.refused, MOST),
+        failed=min(entry.failed, MOST),
+        sent=min(entry.sent, MOST),
+        received=min(entry.received, MOST),
+    )
 
 
 def _denied(entry: Egress) -> Conflict:

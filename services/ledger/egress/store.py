@@ -7,6 +7,9 @@ from typing import Final
 from services.ledger.storage.database import BATCH, Database
 from wire.records.ledger import Egress, EgressFilter, EgressState
 
+REST: Final = "*"
+"""The host, with the port 0, of the row that has the sums of an agent's rows that were too many."""
+
 _COLUMNS: Final = Egress._fields
 _SAVE: Final = (
     f"INSERT OR REPLACE INTO egress ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of columns
@@ -29,10 +32,16 @@ class EgressStore:
             ).fetchone()
         return None if row is None else _egress(row)
 
-    def save(self, entries: Sequence[Egress], *, durable: bool) -> None:
-        """Store rows; `durable`: on the disk when it returns."""
+    def save(
+        self, entries: Sequence[Egress], *, durable: bool, forget: Egress | None = None
+    ) -> None:
+        """Store rows, and delete the one to forget; `durable`: on the disk when it returns."""
         writing = self._database.write() if durable else self._database.write_quickly()
         with writing as db:
+            if forget is not None:
+                db.execute(
+                    "DELETE FROM egress WHERE agent = ? AND host = ? AND port = ?", forget[:3]
+                )
             db.executemany(_SAVE, [entry._asdict() for entry in entries])
 
     def count(self, agent: str, *, pending: bool = False) -> int:
@@ -45,15 +54,32 @@ class EgressStore:
             ).fetchone()
         return int(row["count"])
 
-    def forget_oldest(self, agent: str) -> None:
-        """Delete the row of an agent that is of least use: undecided, and used long ago."""
-        with self._database.write_quickly() as db:
-            db.execute(
-                "DELETE FROM egress WHERE agent = ? AND (host, port) IN "
-                "(SELECT host, port FROM egress WHERE agent = ? ORDER BY state = 'none' DESC, "
-                "state = 'pending' DESC, last LIMIT 1)",
-                (agent, agent),
-            )
+    def least(self, agent: str) -> Egress:
+        """Return the row of an agent that is of least use to the operator.
+
+        First are those without a decision or a request over which nothing was passed on, the ones
+        used last longest ago; then those over which least was. What waits for the operator, and
+        what the operator has decided, is last.
+        """
+        with self._database.look() as db:
+            row = db.execute(
+                "SELECT * FROM egress WHERE agent = ? AND host != ? ORDER BY "
+                "state NOT IN ('none', 'allowed'), state = 'denied', allowed > 0, "
+                "sent + received, last LIMIT 1",
+                (agent, REST),
+            ).fetchone()
+        return _egress(row)
+
+    def least_pending(self, agent: str) -> Egress | None:
+        """Return the refusal of an agent for which the agent gave no reason, and that was repeated
+        last longest ago; None if there is none."""
+        with self._database.look() as db:
+            row = db.execute(
+                "SELECT * FROM egress WHERE agent = ? AND state = 'pending' AND reason = '' "
+                "ORDER BY last LIMIT 1",
+                (agent,),
+            ).fetchone()
+        return None if row is None else _egress(row)
 
     def undecided(self, agent: str) -> list[Egress]:
         """Return the rows of an agent that the operator has not decided by a rule."""
@@ -65,7 +91,10 @@ class EgressStore:
         return [_egress(row) for row in rows]
 
     async def find(self, filter: EgressFilter, limit: int) -> list[Egress]:
-        """Return the rows that match, the ones used last first."""
+        """Return the rows that match, the ones used last first.
+
+        If they are too many, each agent has as many as another one that has more of them.
+        """
         wanted = {
             "agent = ?": filter.agent,
             "state = ?": filter.state,
@@ -73,7 +102,11 @@ class EgressStore:
         }
         given = {term: value for term, value in wanted.items() if value is not None}
         where = " AND ".join(given) or "true"
-        query = f"SELECT * FROM egress WHERE {where} ORDER BY last DESC, host, port LIMIT ?"  # noqa: S608
+        place = "row_number() OVER (PARTITION BY agent ORDER BY last DESC, host, port)"
+        query = (
+            f"SELECT * FROM (SELECT *, {place} AS place FROM egress WHERE {where} "  # noqa: S608
+            "ORDER BY place, last DESC LIMIT ?) ORDER BY last DESC, host, port"
+        )
         values = (*given.values(), limit)
         rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
         return [_egress(row) for row in rows]
@@ -89,4 +122,5 @@ class EgressStore:
 
 
 def _egress(row: sqlite3.Row) -> Egress:
-    return Egress(**{**dict(row), "state": EgressState(row["state"])})
+    values = {name: row[name] for name in _COLUMNS}
+    return Egress(**{**values, "state": EgressState(row["state"])})

@@ -61,6 +61,12 @@ class Limits:
                 f"has used its share of them. Try again at {_in_words(until)}."
             )
 
+    def joined(self, agent: str, before: str, now: int) -> None:
+        """Tell an agent that has another credential than `before` until when that is limited."""
+        until = self.until(agent, now)
+        if until or _is_future(self._get(before).until, now):
+            self.on_agent(AgentLimited(agent, until))
+
     def reserved(self, credential: str, agent: str, tokens: int, now: int) -> None:
         """Count a request that is sent."""
         self._shares.setdefault(credential, Shares()).add(agent, tokens, now)

@@ -42,7 +42,7 @@ SETTLE: Final = Options(
     cache_read_tokens=_TOKENS,
     cache_write_tokens=_TOKENS,
     cache_write_hour_tokens=_TOKENS,
-    web_searches=Field(le=1_000_000),
+    web_searches=Field(le=10_000_000),
     surcharge=Field(le=1000),
     first_byte=_DURATION,
     last_byte=_DURATION,

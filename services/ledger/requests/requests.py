@@ -42,6 +42,9 @@ MAX_WAITING: Final = 16
 """The most requests of an agent that wait until others have ended."""
 WAIT_SECONDS: Final = 3.0
 """Seconds that a request waits until others have ended, before its gateway has to ask again."""
+MOST_OUTPUT: Final = 1_000_000
+"""The most tokens that a model writes for one request. An agent may ask for more, but a request
+that is lost must not count as more than a model can write."""
 LOGIN: Final = "login"
 """The credential of agents that have a login of their own."""
 _HOUR: Final = 3_600_000_000
@@ -201,11 +204,13 @@ class Requests:
                 f"{wanted.credential!r} is not a credential of {agent}. Use `default` or "
                 f"`agent:{agent}`."
             )
+        wanted = wanted._replace(output_tokens=min(wanted.output_tokens, MOST_OUTPUT))
         now = self._now()
         self._bury()
         if known := self._known(agent, wanted.key):
             return known.id
         self._check_count(agent, now)
+        self._use(agent, wanted.credential, now)
         self.limits.check(wanted.credential, agent, now)
         who = owners(agent, wanted.credential)
         cost = self._prices.most(wanted, self._surcharges.get(wanted.credential, 0))
@@ -229,7 +234,6 @@ class Requests:
             number = store.add(db, reservation)
         reservation = replace(reservation, id=number)
         self._take(reservation)
-        self._credentials[agent] = wanted.credential
         self._last[agent] = now
         self._hours[agent].count += 1
         self.limits.reserved(wanted.credential, agent, most.tokens, now)
@@ -367,6 +371,13 @@ class Requests:
                 f"{agent} has {count} requests under way, which is the most. Try again when some "
                 "have ended."
             )
+
+    def _use(self, agent: str, credential: str, now: int) -> None:
+        """Note the credential of an agent. One that is limited concerns the agent from now on."""
+        before = self._credentials.get(agent, "")
+        if before != credential:
+            self._credentials[agent] = credential
+            self.limits.joined(agent, before, now)
 
     def _take(self, reservation: Reservation) -> None:
         self._under_way[reservation.id] = reservation

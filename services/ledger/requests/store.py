@@ -6,6 +6,7 @@ from typing import Final
 
 from services.ledger.budgets.account import Amount
 from services.ledger.storage.database import Database
+from services.ledger.storage.sums import Sums
 from wire.records.ledger import (
     Request,
     RequestOutcome,
@@ -29,12 +30,26 @@ _SETTLE: Final = (
     "WHERE id = :id"
 )
 
-_KEYS: Final = {
-    UsageKey.DAY: "date(started / 1000000, 'unixepoch', 'localtime')",
-    UsageKey.MODEL: "model",
-    UsageKey.AGENT: "agent",
-    UsageKey.CREDENTIAL: "credential",
-}
+_SUMS: Final = Sums(
+    "request WHERE {where}",
+    keys={
+        UsageKey.DAY: "date(started / 1000000, 'unixepoch', 'localtime')",
+        UsageKey.AGENT: "agent",
+        UsageKey.CREDENTIAL: "credential",
+    },
+    counts={
+        "requests": "1",
+        "failed": f"outcome != '{RequestOutcome.DONE}'",
+    },
+    figures={
+        "input_tokens": "input_tokens",
+        "output_tokens": "output_tokens",
+        "cache_read_tokens": "cache_read_tokens",
+        "cache_write_tokens": "cache_write_tokens",
+        "cost": "cost",
+    },
+    flags={"unknown_price": "unknown_price"},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +167,9 @@ class RequestStore:
     async def sums(self, filter: UsageSumFilter) -> list[UsageSum]:
         """Return the sums of the requests that match and have ended, in the order of their keys."""
         where, values = _where(filter)
-        query = (
-            f"SELECT {_KEYS[filter.by]} AS key, count(*) AS requests, "  # noqa: S608
-            f"sum(outcome != '{RequestOutcome.DONE}') AS failed, "
-            "sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, "
-            "sum(cache_read_tokens) AS cache_read_tokens, "
-            "sum(cache_write_tokens) AS cache_write_tokens, sum(cost) AS cost, "
-            f"max(unknown_price) AS unknown_price FROM request WHERE {where} GROUP BY 1 ORDER BY 1"
-        )
+        query = _SUMS.query(filter.by, where)
         rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
-        return [
-            UsageSum(**{**dict(row), "unknown_price": bool(row["unknown_price"])}) for row in rows
-        ]
+        return [UsageSum(row["key"], **_SUMS.row(row)) for row in rows]
 
 
 def _where(filter: UsageFilter | UsageSumFilter) -> tuple[str, list[str | int]]:

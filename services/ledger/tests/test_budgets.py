@@ -1,5 +1,7 @@
 """Budgets: limits and their sources, states, periods, and the bound that holds."""
 
+import asyncio
+import random
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,16 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.config import BudgetLimits, Budgets, LedgerConfig
+from services.ledger.budgets.account import Key, Owner
 from services.ledger.budgets.notices import Notice
 from services.ledger.budgets.store import Source
 from services.ledger.tests.conftest import DAY, DOLLAR, HOUR, Room
-from wire.errors import BudgetExhausted, InvalidArgument, LimitExceeded
-from wire.records.ledger import BudgetState
+from wire.errors import BudgetExhausted, InvalidArgument, LimitExceeded, Unavailable
+from wire.records.ledger import BudgetKind, BudgetPeriod, BudgetState
 
 
 @pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
+def berlin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", getattr(request, "param", "Europe/Berlin"))
     time.tzset()
     yield
     monkeypatch.undo()
@@ -109,7 +112,7 @@ async def test_whom_a_budget_stops(room: Room, kind: str, name: str, stopped: se
 @pytest.mark.usefixtures("berlin")
 async def test_periods_are_those_of_the_calendar(room: Room) -> None:
     room.now = round(datetime(2025, 3, 28, 23, 30).timestamp()) * 10**6  # a Friday
-    room.limit("agent", "alice", day=DOLLAR, week=2 * DOLLAR)
+    room.limit("agent", "alice", day=DOLLAR, week=3 * DOLLAR)
     room.spend(1)
     assert room.budget().until == round(datetime(2025, 3, 29).timestamp()) * 10**6
     room.now += HOUR
@@ -117,13 +120,76 @@ async def test_periods_are_those_of_the_calendar(room: Room) -> None:
     with pytest.raises(BudgetExhausted, match="for a day is used up until 2025-03-30 00:00"):
         room.reserve()
     room.now += DAY
+    room.spend(1)
     with pytest.raises(BudgetExhausted, match="for a week is used up until 2025-03-31 00:00"):
         room.reserve()
     # The last Sunday of March has 23 hours.
     room.now = room.budget(period="day").until
     assert datetime.fromtimestamp(room.now / 1e6) == datetime(2025, 3, 31)
     room.spend(1)
-    assert room.budget(period="total").spent == 3 * DOLLAR
+    assert room.budget(period="total").spent == 4 * DOLLAR
+
+
+def at(*when: int) -> int:
+    """Return a time of the host's time zone."""
+    return round(datetime(*when).timestamp()) * 10**6  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("berlin")
+async def test_the_last_sunday_of_october_has_25_hours(room: Room) -> None:
+    room.now = at(2025, 10, 26)
+    room.limit("agent", "alice", day=DOLLAR)
+    room.spend(1)
+    assert room.budget().until == room.now + 25 * HOUR == at(2025, 10, 27)
+    room.now += 24 * HOUR
+    with pytest.raises(BudgetExhausted):
+        room.reserve()
+    assert room.ledger.look_again() == room.now + HOUR
+    room.now += HOUR
+    room.spend(1)
+
+
+@pytest.mark.usefixtures("berlin")
+async def test_a_week_begins_on_monday(room: Room) -> None:
+    room.now = at(2025, 11, 30, 23, 59)  # a Sunday
+    room.limit("agent", "alice", week=DOLLAR)
+    room.spend(1)
+    week = room.budget(period="week")
+    assert (week.since, week.until) == (at(2025, 11, 24), at(2025, 12, 1))
+    room.now = week.until - 1
+    with pytest.raises(BudgetExhausted):
+        room.reserve()
+    room.now = week.until
+    room.spend(1)
+    assert room.budget(period="week").until == at(2025, 12, 8)
+
+
+@pytest.mark.parametrize("berlin", ["America/Havana"], indirect=True)
+async def test_a_midnight_that_comes_twice_begins_one_day(room: Room, berlin: None) -> None:
+    """Cuba puts the clock back from 1:00 to 0:00."""
+    midnight = at(2025, 11, 2)
+    room.now = midnight + HOUR // 2
+    room.limit("agent", "alice", day=DOLLAR, week=DOLLAR)
+    room.spend(1)
+    for _ in range(24):
+        room.now += HOUR
+        shown = room.budget()
+        assert (shown.since, shown.until) == (midnight, midnight + 25 * HOUR)
+        with pytest.raises(BudgetExhausted):
+            room.reserve()
+
+
+@pytest.mark.parametrize("berlin", ["Africa/Cairo"], indirect=True)
+async def test_a_midnight_that_does_not_come_begins_a_day(room: Room, berlin: None) -> None:
+    """Egypt puts the clock on from 0:00 to 1:00."""
+    room.now = at(2025, 4, 24, 12)
+    room.limit("agent", "alice", day=DOLLAR)
+    room.spend(1)
+    room.now = room.budget().until
+    assert datetime.fromtimestamp(room.now / 1e6) == datetime(2025, 4, 25, 1)
+    assert datetime.fromtimestamp((room.now - 1) / 1e6) < datetime(2025, 4, 25)
+    room.spend(1)
+    assert room.budget().until == room.now + 23 * HOUR
 
 
 async def test_a_clock_that_was_set_back_gives_nothing_back(room: Room) -> None:
@@ -147,6 +213,67 @@ async def test_a_clock_that_was_years_ahead_stops_nobody_for_years(room: Room) -
     room.now += DAY
     room.spend(1)
     assert (room.budget().spent, room.budget(period="week").spent) == (DOLLAR, 2 * DOLLAR)
+
+
+async def test_a_budget_that_was_lifted_by_a_wrong_clock_is_not_lifted_for_years(
+    room: Room,
+) -> None:
+    room.limit("agent", "alice", day=DOLLAR)
+    room.now += 1000 * DAY
+    room.spend(1)
+    lift(room)
+    room.spend(1)
+    room.now -= 1000 * DAY
+    room.ledger.look_again()
+    shown = room.budget()
+    assert (shown.lifted_until, shown.state) == (0, BudgetState.EXHAUSTED)
+    with pytest.raises(BudgetExhausted):
+        room.reserve()
+
+
+def lift(room: Room) -> None:
+    """Let alice's budget for a day go on until midnight, as the operator's answer does."""
+    account = room.budgets.account(
+        Key(Owner(BudgetKind.AGENT, "alice"), BudgetPeriod.DAY), room.now
+    )
+    change = room.budgets.answer(account, "go on", ["raise", "go on"], room.now, room.now)
+    with room.database.write() as db:
+        change.save(db)
+    change.adopt()
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(("month", "day", "hours"), [(3, 30, 23), (10, 26, 25), (11, 29, 24)])
+async def test_a_budget_is_lifted_until_midnight(
+    room: Room, month: int, day: int, hours: int
+) -> None:
+    room.now = began = at(2025, month, day)
+    room.limit("agent", "alice", day=DOLLAR)
+    room.spend(1)
+    lift(room)
+    assert room.ledger.look_again() == room.budget().lifted_until == began + hours * HOUR
+    room.now = began + hours * HOUR - 1
+    room.spend(5)
+    room.now += 1
+    room.ledger.look_again()
+    assert (room.budget().lifted_until, room.budget().spent) == (0, 0)
+    room.spend(1)
+    with pytest.raises(BudgetExhausted):
+        room.reserve()
+
+
+async def test_limits_that_cannot_be_written_do_not_hold_by_half(room: Room) -> None:
+    room.spend(3)
+    room.limit("agent", "alice", day=9 * DOLLAR)
+    with room.database.write() as db:
+        db.execute("ALTER TABLE notice RENAME COLUMN body TO text")
+    with pytest.raises(Unavailable):
+        room.limit("agent", "alice", day=2 * DOLLAR)
+    with room.database.write() as db:
+        db.execute("ALTER TABLE notice RENAME COLUMN text TO body")
+    for _ in range(2):
+        assert (room.budget().limit, room.budget().state) == (9 * DOLLAR, BudgetState.OK)
+        room.reopen()
 
 
 @pytest.mark.parametrize(
@@ -377,6 +504,53 @@ class Walk:
         assert hive.reserved_tokens == sum(under_way)
         mine = [number for number, (who, _) in self.made.items() if who == "alice"]
         assert alice.spent_tokens == sum(self.charged.get(number, 0) for number in mine)
+
+
+WISH = st.tuples(AGENT, st.sampled_from([20_000, 10_000, 3000, 10]), SHARE)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(WISH, min_size=20, max_size=20), st.randoms(use_true_random=False))
+async def test_twenty_at_once_exceed_no_budget_by_more_than_one_response(
+    wishes: list[tuple[str, int, float]], order: random.Random
+) -> None:
+    """Twenty requests ask at the same time, wait for each other, and end in any order."""
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        room = Room(Path(folder) / "ledger.sqlite", LedgerConfig())
+        room.limit("agent", "alice", day=DOLLAR)
+        room.limit("hive", "hive", day=2 * DOLLAR)
+        asking = {asyncio.create_task(ask(room, wish)): wish for wish in wishes}
+        under_way: list[tuple[int, str, int]] = []
+        largest = 0
+        while asking or under_way:
+            done = [task for task in asking if task.done()]
+            for task in done:
+                agent, tokens, share = asking.pop(task)
+                if (number := task.result()) is not None:
+                    under_way.append((number, agent, round(tokens * share)))
+                    largest = max(largest, tokens * 25)
+            if under_way and (not done or order.random() < 0.5):
+                number, agent, used = under_way.pop(order.randrange(len(under_way)))
+                room.settle(number, agent, output_tokens=used)
+            assert room.budget().spent < DOLLAR + largest
+            assert room.budget("hive", "hive").spent < 2 * DOLLAR + largest
+            await asyncio.sleep(0)
+        assert room.budget("hive", "hive").reserved == 0
+        room.close()
+
+
+async def ask(room: Room, wish: tuple[str, int, float]) -> int | None:
+    """Ask as a gateway does, until the budget is used up."""
+    agent, tokens, _ = wish
+    wanted = {"credential": "default", "model": "claude-opus-4-5", "input_tokens": 0}
+    wanted["output_tokens"] = tokens
+    while True:
+        try:
+            return await room.requests.reserve_when_free(agent, f":{agent}", wanted)
+        except LimitExceeded:
+            await asyncio.sleep(0)
+        except BudgetExhausted:
+            return None
 
 
 async def test_the_walk_reaches_the_bound(room: Room) -> None:

@@ -1,7 +1,7 @@
 """The consequences of a budget that is used up: holds, questions, and their ends."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -9,9 +9,16 @@ import pytest
 
 from services.ledger.budgets.enforcer import Enforcer
 from services.ledger.budgets.notices import Notice, Notices
-from services.ledger.tests.conftest import DAY, DOLLAR, SECOND, Room
+from services.ledger.tests.conftest import DAY, DOLLAR, NOON, SECOND, Room
 from wire.errors import BudgetExhausted, NotFound, Unavailable
-from wire.records.broker import BudgetHold, HoldKind, Question, QuestionState
+from wire.records.broker import (
+    BudgetHold,
+    Hold,
+    HoldKind,
+    HoldsChanged,
+    Question,
+    QuestionState,
+)
 from wire.records.ledger import BudgetState
 
 AGENTS = ("alice", "bob", "manager")
@@ -22,6 +29,7 @@ RAISE, LIFT, KEEP = 0, 1, 2
 class FakeBroker:
     """The broker's holds and questions, as its own tests describe them."""
 
+    clock: Callable[[], int] = lambda: NOON
     away: bool = False
     held: dict[str, HoldKind] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -32,9 +40,9 @@ class FakeBroker:
     holding: asyncio.Event = field(default_factory=asyncio.Event)
     enforcer: Enforcer | None = None
 
-    async def holds(self) -> Mapping[str, HoldKind]:
+    async def holds(self) -> Sequence[Hold]:
         self._called()
-        return dict(self.held)
+        return [Hold(name, kind, self.reasons.get(name, ""), 0) for name, kind in self.held.items()]
 
     async def hold(self, hold: BudgetHold) -> int:
         self._called()
@@ -56,9 +64,9 @@ class FakeBroker:
                 resolved=0,
             )
         for agent in AGENTS if "*" in hold.agents else hold.agents:
-            if agent not in self.held:
-                self.set(agent, HoldKind.BUDGET)
-                self.reasons[agent] = hold.reason
+            known = self.held.get(agent)
+            if known is None or (known is HoldKind.BUDGET and agent in hold.agents):
+                self.set(agent, HoldKind.BUDGET, hold.reason)
         return self.keys[hold.key]
 
     async def release(self, agents: Sequence[str], question: int) -> None:
@@ -79,16 +87,17 @@ class FakeBroker:
             raise NotFound("nobody")
         self.sent.append(notice)
 
-    def set(self, agent: str, kind: HoldKind) -> None:
+    def set(self, agent: str, kind: HoldKind, reason: str = "") -> None:
         self.held[agent] = kind
+        self.reasons[agent] = reason
         self.holding.set()
         if self.enforcer:
-            self.enforcer.hold_changed(agent, kind)
+            self.enforcer.hold_changed(HoldsChanged(agent, kind, reason, 0))
 
     def unset(self, agent: str) -> None:
         del self.held[agent]
         if self.enforcer:
-            self.enforcer.hold_changed(agent, "")
+            self.enforcer.hold_changed(HoldsChanged(agent, "", "", 0))
 
     def answer(self, number: int, choice: int) -> None:
         chosen = self.questions[number].choices[choice]
@@ -102,7 +111,9 @@ class FakeBroker:
         return [q for q in self.questions.values() if q.state is QuestionState.OPEN]
 
     def _end(self, number: int, state: QuestionState, answer: list[str]) -> None:
-        self.questions[number] = self.questions[number]._replace(state=state, answer=answer)
+        self.questions[number] = self.questions[number]._replace(
+            state=state, answer=answer, resolved=self.clock()
+        )
         if self.enforcer:
             self.enforcer.question_resolved(number)
 
@@ -113,8 +124,8 @@ class FakeBroker:
 
 
 @pytest.fixture
-def broker() -> FakeBroker:
-    return FakeBroker()
+def broker(room: Room) -> FakeBroker:
+    return FakeBroker(room.clock)
 
 
 @pytest.fixture
@@ -339,7 +350,7 @@ class DyingBroker(FakeBroker):
 
 
 async def test_a_crash_after_the_question_asks_no_second_one(room: Room) -> None:
-    broker = DyingBroker()
+    broker = DyingBroker(room.clock)
     exhaust(room)
     for _ in range(3):
         with suppress(asyncio.CancelledError):
@@ -399,3 +410,111 @@ async def test_notices_are_delivered_once(room: Room, broker: FakeBroker) -> Non
         ("operator", "budget-exhausted"),
     ]
     assert len({one.dedupe_key for one in broker.sent}) == 4
+
+
+@pytest.mark.parametrize("choice", [RAISE, LIFT, KEEP])
+async def test_an_answer_that_is_heard_in_the_next_period_does_not_count_in_it(
+    room: Room, broker: FakeBroker, enforcer: Enforcer, choice: int
+) -> None:
+    exhaust(room)
+    await enforcer.enforce()
+    broker.enforcer = None
+    broker.answer(1, choice)
+    room.now = room.budget().until
+    room.reopen()
+    await connected(room, broker).enforce()
+    assert broker.held == {}
+    assert (room.budget().limit, room.budget().lifted_until) == (10 * DOLLAR, 0)
+    room.spend(10)
+    await connected(room, broker).enforce()
+    assert [question.id for question in broker.open] == [2]
+
+
+async def test_an_answer_in_the_night_lifts_a_budget_until_the_midnight_that_was_next(
+    room: Room, broker: FakeBroker, enforcer: Enforcer
+) -> None:
+    room.limit("agent", "alice", total=10 * DOLLAR)
+    room.spend(10)
+    await enforcer.enforce()
+    broker.enforcer = None
+    broker.answer(1, LIFT)
+    room.now = room.budget().until
+    room.reopen()
+    await connected(room, broker).enforce()
+    assert broker.held == {"alice": HoldKind.BUDGET}
+    assert room.budget(period="total").lifted_until == 0
+    assert [question.id for question in broker.open] == [2]
+
+
+async def test_a_raise_that_is_heard_later_holds_for_a_budget_without_an_end(
+    room: Room, broker: FakeBroker, enforcer: Enforcer
+) -> None:
+    room.limit("agent", "alice", total=10 * DOLLAR)
+    room.spend(10)
+    await enforcer.enforce()
+    broker.enforcer = None
+    broker.answer(1, RAISE)
+    room.now += 3 * DAY
+    room.reopen()
+    await connected(room, broker).enforce()
+    assert broker.held == {}
+    assert room.budget(period="total").limit == 15 * DOLLAR
+
+
+async def test_a_hold_names_the_budget_that_holds_longest(
+    room: Room, broker: FakeBroker, enforcer: Enforcer
+) -> None:
+    """Saturday noon: the agent's day ends at midnight, and the hive's week a day later."""
+    exhaust(room)
+    await enforcer.enforce()
+    assert broker.reasons["alice"].startswith("the budget of alice for a day is used up until 202")
+    room.limit("hive", "hive", week=10 * DOLLAR)
+    await enforcer.enforce()
+    assert len(broker.open) == 2
+    week = "the budget of the hive for a week is used up until 2025-12-01 00:00"
+    assert {reason[: len(week)] for reason in broker.reasons.values()} == {week}
+    with pytest.raises(BudgetExhausted, match=f"T{week[1:]}.*hivectl budget --hive --week"):
+        room.reserve()
+    room.now = room.budget().until
+    room.ledger.look_again()
+    await enforcer.enforce()
+    assert broker.held["alice"] is HoldKind.BUDGET
+    assert broker.reasons["alice"].startswith(week)
+    assert [question.text[: len(week)] for question in broker.open] == [f"T{week[1:]}"]
+
+
+async def test_a_hold_names_another_budget_when_the_longest_is_raised(
+    room: Room, broker: FakeBroker, enforcer: Enforcer
+) -> None:
+    exhaust(room)
+    room.limit("hive", "hive", week=10 * DOLLAR)
+    await enforcer.enforce()
+    room.limit("hive", "hive", week=100 * DOLLAR)
+    await enforcer.enforce()
+    await enforcer.enforce()
+    assert broker.held == {"alice": HoldKind.BUDGET}
+    assert broker.reasons["alice"].startswith("the budget of alice for a day")
+    assert is_refused(room)
+    assert not is_refused(room, "bob")
+
+
+async def test_a_budget_that_is_lowered_below_what_is_spent_holds_at_once(
+    room: Room, broker: FakeBroker, enforcer: Enforcer
+) -> None:
+    room.limit("agent", "alice", day=10 * DOLLAR)
+    room.spend(3)
+    under_way = room.reserve()
+    await enforcer.enforce()
+    room.limit("agent", "alice", day=2 * DOLLAR)
+    assert is_refused(room)
+    await enforcer.enforce()
+    assert broker.held == {"alice": HoldKind.BUDGET}
+    assert broker.reasons["alice"].endswith("($3.00 of $2.00)")
+    assert broker.open[0].choices[0] == "raise it by $2.00 for today"
+    room.settle(under_way, output_tokens=40_000)
+    assert room.budget().spent == 4 * DOLLAR
+    broker.answer(1, RAISE)
+    room.now += SECOND
+    await enforcer.enforce()
+    assert room.budget().limit == 4 * DOLLAR
+    assert [question.id for question in broker.open] == [2], "what was under way used it up"

@@ -36,6 +36,27 @@ async def test_a_limit_stops_all_who_share_the_credential(room: Room) -> None:
     assert room.ledger.limited_until("bob") == 0
 
 
+async def test_who_comes_to_a_limited_credential_is_told(room: Room) -> None:
+    told: list[AgentLimited] = []
+    room.requests.limits.on_agent = told.append
+    until = NOON + MINUTE
+    limited(room, until)
+    room.reopen()
+    room.requests.limits.on_agent = told.append
+    for _ in range(2):
+        with pytest.raises(ProviderLimited):
+            room.reserve("bob")
+    assert told == [("alice", until), ("bob", until)]
+    assert room.ledger.limited_until("bob") == until, "so that its gateway says when to try again"
+    assert room.ledger.list_limits()[0].agents == ("alice", "bob")
+    room.reserve("alice", credential="agent:alice")
+    assert told[2:] == [("alice", 0)]
+    room.now = until
+    room.reserve("carol")
+    room.reserve("alice")
+    assert told[3:] == []
+
+
 async def test_a_limit_outlives_the_ledger_and_can_be_lifted(room: Room) -> None:
     limited(room, NOON + MINUTE)
     room.reopen()

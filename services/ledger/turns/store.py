@@ -5,6 +5,7 @@ import sqlite3
 from typing import Final
 
 from services.ledger.storage.database import Change, Database
+from services.ledger.storage.sums import Sums
 from wire.records.ledger import Cost, CostFilter, CostKey, Turn, TurnFilter
 
 _COLUMNS: Final = (
@@ -16,23 +17,28 @@ _INSERT: Final = (
     f"INSERT INTO turn (recorded, {_COLUMNS}) "  # noqa: S608 - names of columns
     f"VALUES (:recorded, :{_COLUMNS.replace(', ', ', :')}) ON CONFLICT DO NOTHING"
 )
-_KEYS: Final = {
-    CostKey.DAY: "date(started / 1000000, 'unixepoch', 'localtime')",
-    CostKey.MODEL: "model",
-    CostKey.AGENT: "agent",
-}
-_SUMMED: Final = (
-    "turns, duration, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost"
-)
-_COSTS: Final = (
-    f"SELECT key, {', '.join(f'sum({name}) AS {name}' for name in _SUMMED.split(', '))}, "  # noqa: S608 - names of columns
-    "max(unknown_price) AS unknown_price FROM ("
-    "SELECT {key} AS key, 1 AS turns, ended - started AS duration, 0 AS input_tokens, "
+_SUMS: Final = Sums(
+    "(SELECT agent, model, started, 1 AS turns, ended - started AS duration, 0 AS input_tokens, "
     "0 AS output_tokens, 0 AS cache_read_tokens, 0 AS cache_write_tokens, 0 AS cost, "
     "0 AS unknown_price FROM turn WHERE {where} "
-    "UNION ALL SELECT {key}, 0, 0, input_tokens + cache_read_tokens + cache_write_tokens, "
+    "UNION ALL SELECT agent, model, started, 0, 0, "
+    "input_tokens + cache_read_tokens + cache_write_tokens, "
     "output_tokens, cache_read_tokens, cache_write_tokens, cost, unknown_price "
-    "FROM request WHERE outcome != 'open' AND {where}) GROUP BY 1 ORDER BY 1"
+    "FROM request WHERE outcome != 'open' AND {where})",
+    keys={
+        CostKey.DAY: "date(started / 1000000, 'unixepoch', 'localtime')",
+        CostKey.AGENT: "agent",
+    },
+    counts={"turns": "turns"},
+    figures={
+        "duration": "duration",
+        "input_tokens": "input_tokens",
+        "output_tokens": "output_tokens",
+        "cache_read_tokens": "cache_read_tokens",
+        "cache_write_tokens": "cache_write_tokens",
+        "cost": "cost",
+    },
+    flags={"unknown_price": "unknown_price"},
 )
 
 
@@ -94,9 +100,9 @@ class TurnStore:
         Turns are counted; tokens and costs are those of the requests.
         """
         where, values = _where(filter.agent, filter.since, filter.until)
-        query = _COSTS.format(key=_KEYS[filter.by], where=where)
+        query = _SUMS.query(filter.by, where)
         rows = await self._database.read(lambda db: db.execute(query, values * 2).fetchall())
-        return [Cost(**{**dict(row), "unknown_price": bool(row["unknown_price"])}) for row in rows]
+        return [Cost(row["key"], **_SUMS.row(row)) for row in rows]
 
 
 def _where(agent: str | None, since: int | None, until: int | None) -> tuple[str, list[str | int]]:
