@@ -73,6 +73,10 @@ class Nspawn:
         self._watcher: Watcher = lambda name, status: None
         self._tasks = Tasks()
         self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._unread: set[str] = set()
+        """The agents whose drop-in was written, and not yet read by systemd."""
+        self._filters: dict[str, Network] = {}
+        """The filters of the drop-ins that systemd has read."""
 
     def unit(self, name: str) -> str:
         """Return an instance of systemd's own template, which machinectl knows, too."""
@@ -200,11 +204,20 @@ class Nspawn:
         return Reconciled(changes, restart=bool(deaf))
 
     async def _write(self, spec: Spec, changes: list[str]) -> None:
+        network = self._config.network(spec)
         await self._load_filter(spec)
         async with self._writing[spec.name]:
             changed = await asyncio.to_thread(self._files.write, spec, changes)
+        await self._read_drop_in(spec.name, network, changed=changed)
+
+    async def _read_drop_in(self, name: str, network: Network, *, changed: bool) -> None:
+        """Have systemd read the drop-in; if that fails, the next call tries it again."""
         if changed:
+            self._unread.add(name)
+        if name in self._unread:
             await self._systemd.reload()
+            self._unread.discard(name)
+        self._filters[name] = network
 
     async def _load_filter(self, spec: Spec) -> None:
         """Load the program that the drop-in names: systemd looks for it when it reads that."""
@@ -249,8 +262,17 @@ class Nspawn:
         return self._config.resources(spec)
 
     def network(self, spec: Spec) -> Network:
-        """Return the filter from all configurations together."""
-        return self._config.network(spec)
+        """Return the network from all configurations together, with the filter that holds."""
+        network = self._config.network(spec)
+        held = self._filters.get(spec.name)
+        if held is None or network.mode is not NetworkMode.HOST:
+            return network
+        return network._replace(
+            deny=held.deny,
+            allow=held.allow,
+            name_servers=held.name_servers,
+            filtered=held.filtered,
+        )
 
     def network_mode(self, spec: Spec) -> NetworkMode:
         """Return the network from all configurations together."""
@@ -258,6 +280,7 @@ class Nspawn:
 
     async def limit(self, spec: Spec) -> None:
         """Write the limits for the next start; apply them to a running container."""
+        network = self._config.network(spec)
         await self._load_filter(spec)
         if await asyncio.to_thread(self._files.retire_old_root, spec.name):
             # systemd must be able to start the container again without its old root.
@@ -265,8 +288,7 @@ class Nspawn:
                 await self._write(spec, [])
         async with self._writing[spec.name]:  # a job may be writing older addresses
             changed = await asyncio.to_thread(self._files.write_drop_in, spec, [])
-        if changed:
-            await self._systemd.reload()
+        await self._read_drop_in(spec.name, network, changed=changed)
         # The filter first: programs use new name servers as soon as they are written down.
         async with self._writing[spec.name]:
             await asyncio.to_thread(self._files.write_running, spec)
@@ -361,6 +383,8 @@ class Nspawn:
         if await self._files.remove_unit_files(name):
             await self._systemd.revert(container_unit(name))
             await self._systemd.reload()
+        self._unread.discard(name)
+        self._filters.pop(name, None)
         await self._reset_failures(name)
         await self._files.remove(name)
         await self._builds.forget(name, purge=purge)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from wire.bus import Bus
 from wire.clients import machined as machined_api
 from wire.clients import systemd as systemd_api
+from wire.errors import Unavailable
 from wire.interface import Interface, method, prop, signal
 from wire.principal import EVERYBODY
 from wire.types import Bool, Bytes, Int32, ObjectPath, Signature, Str, StrList, UInt32, UInt64
@@ -76,6 +77,7 @@ class Manager(Interface, name=systemd_api.MANAGER):
         self.limited: dict[str, dict[str, Any]] = {}
         self.units: dict[str, tuple[Unit, Service]] = {}
         self.stuck = False
+        self.reloads = True
         self.most_at_once = 0
         self._at_once = 0
         self._bus = bus
@@ -105,6 +107,8 @@ class Manager(Interface, name=systemd_api.MANAGER):
     @method(allow=EVERYBODY)
     async def Reload(self) -> None:
         self.calls.append(("Reload",))
+        if not self.reloads:
+            raise Unavailable("systemd does not read its unit files.")
 
     @method(allow=EVERYBODY)
     async def KillUnit(self, name: Str, whom: Str, signal: Int32) -> None:

@@ -231,6 +231,22 @@ async def test_a_running_container_gets_new_name_servers_and_their_filter(host: 
     assert "10.1.2.3" not in allowed
 
 
+async def test_the_filter_that_is_shown_is_the_one_that_holds(host: Host) -> None:
+    await host.backend.configure(ALICE)
+    assert "10.1.2.3" in host.backend.network(ALICE).name_servers
+    (host.root / "etc/resolv.conf").write_text("nameserver 10.4.5.6\n")
+    host.manager.reloads = False
+    with pytest.raises(Unavailable):
+        await host.backend.limit(ALICE)
+    assert "10.1.2.3" in host.backend.network(ALICE).name_servers
+    assert (host.layout.data / ETC / "resolv.conf").read_text() != "nameserver 10.4.5.6\n"
+    host.manager.reloads = True
+    before = host.manager.calls.count(("Reload",))
+    await host.backend.limit(ALICE)
+    assert host.manager.calls.count(("Reload",)) == before + 1, "nobody has read the new filter"
+    assert host.backend.network(ALICE).name_servers == ["10.4.5.6"]
+
+
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
     room = Room(tmp_path)

@@ -1,7 +1,7 @@
-"""Wait until the filter of an agent's container has, or no more has, an entry for an address.
+"""Wait until a list of an agent's network has, or no more has, an address.
 
-Runs inside the sandbox, as root: `python until_denied.py AGENT ADDRESS 1|0`. Prints the denied
-networks as JSON.
+Runs inside the sandbox, as root: `python until_listed.py AGENT deny|allow|name_servers ADDRESS 1|0`.
+Prints the list as JSON.
 """
 
 import asyncio
@@ -12,18 +12,18 @@ from wire import names
 from wire.bus import Bus
 
 
-async def main(agent: str, address: str, wanted: bool) -> None:
+async def main(agent: str, key: str, address: str, wanted: bool) -> None:
     bus = await Bus.connect()
     asked = (names.LIFECYCLE, names.agent_path(agent), names.PROPERTIES, "Get", "ss")
     async with asyncio.timeout(150), bus.subscribe(sender=names.LIFECYCLE) as signals:
         while True:
             network = await bus.call1(*asked, names.AGENT_INTERFACE, "Network")
-            denied = network["deny"]
-            if (address in denied) is wanted:
+            listed = network[key]
+            if (address in listed) is wanted:
                 break
             await anext(signals)
-    print(json.dumps(denied))
+    print(json.dumps(listed))
     await bus.close()
 
 
-asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3] == "1"))
+asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4] == "1"))
