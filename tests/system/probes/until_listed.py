@@ -1,7 +1,7 @@
 """Wait until a list of an agent's network has, or no more has, an address.
 
-Runs inside the sandbox, as root: `python until_listed.py AGENT deny|allow|name_servers ADDRESS 1|0`.
-Prints the list as JSON.
+Runs inside the sandbox, as root: `python until_listed.py AGENT LIST ADDRESS 1|0`. LIST is `deny`,
+`allow` or `name_servers`. Prints the list as JSON.
 """
 
 import asyncio
