@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _answer(gateway: socket.socket) -> tuple[int, bytes]:
-    """Return the status of the gateway's answer, and what follows its head."""
+    """Return the status of the gateway's answer, and the bytes that follow its head."""
     head = b""
     while b"\r\n\r\n" not in head:
         data = gateway.recv(4096)

@@ -77,7 +77,7 @@ class Watch:
             _libc.inotify_rm_watch(self._fd, number)  # fails if the directory is gone
 
     def add(self, directory: Path) -> None:
-        """Watch all names in a directory, besides what is watched.
+        """Watch all names in a directory, in addition to the watched ones.
 
         Raises:
             OSError: the directory does not exist, or there are too many watches.

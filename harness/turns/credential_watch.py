@@ -72,11 +72,11 @@ class CredentialWatch:
             await asyncio.wait({change})
 
     def _watch(self) -> DirectoryWatch:
-        """Return a watch for a login, and for what the host says about the gateway."""
+        """Return a watch for a login, and for harness.json, which tells of the gateway."""
         return DirectoryWatch(self._paths.claude, self._paths.config.parent)
 
     def _state(self) -> tuple[Source, tuple[int, int] | None]:
-        """Return what changes with each login, and with the credentials of the gateway."""
+        """Return a value that changes with each login, and with the credentials of the gateway."""
         return self.source, self._login_file()
 
     def _login_file(self) -> tuple[int, int] | None:

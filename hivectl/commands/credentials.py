@@ -109,7 +109,7 @@ def remove_credential(name: str | None, yes: bool, as_json: bool) -> None:
 
 
 def _apply(name: str | None, output: Output) -> None:
-    """Have the next request use what is stored now."""
+    """Have the next request use the stored credential."""
     from hivectl.host.credentials import stop_gateways
 
     if not stop_gateways(name):

@@ -23,11 +23,11 @@ MAX_PORT = 65535
 )
 @json_option
 def forward(name: str, port: int, local: int | None, as_json: bool) -> None:
-    """Forward a port of this host's 127.0.0.1 to a port in an agent's container, until Ctrl-C.
+    """Forward a port of 127.0.0.1 to an agent's container.
 
-    A program in the container must listen on PORT of its 127.0.0.1 or ::1, and `ports` in the
-    agent's agent.toml must have PORT. Every user of this host can connect to the port of 127.0.0.1.
-    The agent serves what you see there: do not trust it, and enter no passwords.
+    Runs until Ctrl-C. A program in the container must listen on PORT of its 127.0.0.1 or ::1, and
+    `ports` in the agent's agent.toml must have PORT. Every user of this host can connect to the
+    port of 127.0.0.1. The agent serves the pages there: do not trust them, and enter no passwords.
     """
     from wire.names import check_agent_name
     from wire.web_socket import connect_port

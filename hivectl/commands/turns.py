@@ -107,8 +107,8 @@ def _turn_table(found: "list[Turn]", output: Output) -> list[str]:
     type=click.Choice(KEYS),
     help="Sum up by day (of the host), model or agent.  [default: agent; day with NAME]",
 )
-@click.option("--since", type=past, metavar="TIME", help="Only what began since TIME.")
-@click.option("--until", type=past, metavar="TIME", help="Only what began before TIME.")
+@click.option("--since", type=past, metavar="TIME", help="Only turns and requests since TIME.")
+@click.option("--until", type=past, metavar="TIME", help="Only turns and requests before TIME.")
 @hive_command
 async def cost(
     hive: "Hive",
@@ -120,13 +120,13 @@ async def cost(
 ) -> None:
     """Show the costs of all agents, or of one.
 
-    Without --since, these are the costs of all that is recorded, which is kept for
+    Without --since, these are the costs of all recorded requests, which are kept for
     `ledger.keep_days` days. Tokens and costs are those of the requests to the model API, as
-    `hivectl usage` lists them; the turns, and how long they took, are as the agents' harnesses
-    report them. Costs are in US dollars, at the prices of the ledger. One with `?` is that of the
-    dearest model, because the price of the model is not known. The bill of the API is
-    authoritative. With `--by model`, the models of an agent beyond the 20 that cost most are summed
-    up as `other`. TIME is written as for `hivectl history`.
+    `hivectl usage` lists them; the harnesses of the agents report the turns and their length.
+    Costs are in US dollars, at the prices of the ledger. A cost with `?` is that of the dearest
+    model, because the price of the model is not known. The bill of the API is authoritative. With
+    `--by model`, the models of an agent beyond the 20 that cost most are summed up as `other`. TIME
+    is written as for `hivectl history`.
     """
     from wire.names import check_agent_name
     from wire.records.ledger import CostFilter, CostKey

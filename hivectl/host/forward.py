@@ -25,7 +25,7 @@ class Forward:
     """The connections that are passed on."""
 
     def __init__(self, open_port: Open, failed: Callable[[str], None]) -> None:
-        """Pass connections on to what `open_port` opens; `failed` gets a sentence when it fails."""
+        """Pass connections on to those that `open_port` opens; `failed` hears why one fails."""
         self._open = open_port
         self._failed = failed
         self._connections: set[asyncio.Task[None]] = set()

@@ -168,7 +168,7 @@ def _limits(held: Mapping[str, int]) -> str:
 
 
 def _budgets(budgets: "Sequence[Budget]") -> tuple[str, str]:
-    """Return what is spent of budgets as text, and the text's colour: red if one is used up."""
+    """Return the use of budgets as text, and the text's colour: red if one is used up."""
     parts = [f"{spent} ({b.period})" for b in budgets for spent in spent_of(b)]
     states = {b.state for b in budgets}
     colour = "red" if "exhausted" in states else "yellow" if "warned" in states else ""
@@ -194,7 +194,7 @@ def _network(network: "Network") -> tuple[str, str]:
 
 
 def _reached(network: "Network") -> tuple[str, str]:
-    """Return what a container may connect to as text, and the text's colour."""
+    """Return the hosts that a container may reach as text, and the text's colour."""
     if network.mode == "none":
         return "the model only", ""
     if network.mode == "gateway":

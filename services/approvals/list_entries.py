@@ -16,7 +16,7 @@ EGRESS: Final = "egress"
 def with_entry(text: str, key: str, entry: str) -> str | None:
     """Return the text of an agent.toml with one more entry in the list `key`.
 
-    The result is compared with what it should say, so a line that only looks like the key (in a
+    The parsed result is compared with the wanted one, so a line that only looks like the key (in a
     text of several lines, or in a section) changes nothing.
 
     Args:

@@ -1,4 +1,4 @@
-"""The gateway of one agent: both servers, what they share, and the end when nobody needs it."""
+"""The gateway of one agent: both servers with their common parts, and the end when it is idle."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ class Gateway:
             agent: the agent.
             config: the settings for all agents.
             credential: goes upstream in place of the client's.
-            ledger: counts what is used.
+            ledger: counts requests and connections.
             api: the listening socket of the Messages API.
             proxy: the listening socket of the proxy.
             directory: contains the settings of the agent.

@@ -7,7 +7,7 @@ from wire.records.ledger import EgressReport, ReserveRequest, Settlement
 
 
 class Ledger(Protocol):
-    """The ledger: it counts what is used, and says whether more may be used."""
+    """The ledger: it counts the use, and decides whether more may be used."""
 
     async def reserve(self, request: ReserveRequest) -> int:
         """Reserve the most that a request may use; return the reservation's id.
@@ -20,7 +20,7 @@ class Ledger(Protocol):
         """
 
     async def settle(self, id: int, usage: Settlement) -> None:
-        """Replace a reservation by what was used; repeating is harmless."""
+        """Replace a reservation by the use; repeating is harmless."""
 
     async def release(self, key: str) -> None:
         """End the reservation with a key, whose answer was lost, if there is one."""

@@ -1,4 +1,4 @@
-"""The parts of the ledger together: what concerns several of them."""
+"""The ledger: operations that concern several of its parts."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -62,7 +62,7 @@ class Ledger:
         """Hears of budgets whose limits have changed."""
 
     def recover(self) -> None:
-        """Look at what an earlier run has left.
+        """Recover the state of an earlier run.
 
         Raises:
             Unavailable: the store could not be used.
@@ -90,7 +90,7 @@ class Ledger:
         return self._parts.budgets.row(key, self._now())
 
     def list_limits(self) -> list[ProviderLimit]:
-        """Return what is known of the provider's limits, by credential."""
+        """Return the known limits of the provider, by credential."""
         return self._parts.requests.limits.rows()
 
     def limited_until(self, agent: str) -> int:

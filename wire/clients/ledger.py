@@ -53,7 +53,7 @@ class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
 
     @remote("Settle")
     async def settle(self, id: UInt64, usage: Settlement) -> None:
-        """Replace a reservation of the calling gateway by what was used; repeating is harmless."""
+        """Replace a reservation of the calling gateway by the use; repeating is harmless."""
 
     @remote("Release")
     async def release(self, key: Str) -> None:
@@ -106,7 +106,7 @@ class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
 
     @remote("ListLimits")
     async def list_limits(self) -> list[ProviderLimit]:
-        """Return what is known of the provider's limits, by credential."""
+        """Return the known limits of the provider, by credential."""
 
     @remote("LimitedUntil")
     async def limited_until(self) -> Int64:

@@ -24,7 +24,7 @@ SECONDS: Final = 5.0
 
 
 class Measured(NamedTuple):
-    """The figures of one moment; what could not be asked for is left out."""
+    """The figures of one moment, without those that no service answered."""
 
     depths: list[MessageCount]
     usage: dict[str, Usage]

@@ -16,7 +16,7 @@ class Metrics:
         self._measurements = measurements
 
     async def answer(self) -> web.Response:
-        """Ask for what no signal tells, and answer with the metrics as text."""
+        """Ask for the figures that no signal tells, and answer with the metrics as text."""
         # Imported here: a hive without Prometheus does not need the memory.
         from services.dashboard.http import prometheus
 

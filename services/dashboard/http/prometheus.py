@@ -42,7 +42,7 @@ def text(tables: Tables, counts: Counts, measured: Measured) -> bytes:
     Args:
         tables: the state of the hive.
         counts: the events since the dashboard started.
-        measured: what was asked for just now.
+        measured: the figures of this moment.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Metrics(tables, counts, measured))

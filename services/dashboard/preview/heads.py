@@ -1,7 +1,7 @@
 """Heads of HTTP/1.1 messages between a browser and a program of an agent, parsed and rewritten.
 
-Neither side gets what is not its own: the program no secret of the dashboard or of a proxy in
-front, the browser no header that reaches beyond the host name of the preview.
+The program gets no secret of the dashboard or of a proxy in front of it, and the browser gets no
+header that has an effect beyond the host name of the preview.
 """
 
 import re

@@ -78,7 +78,7 @@ async def read(request: web.BaseRequest, limit: int) -> bytes:
 
 
 def message(body: bytes) -> Asked:
-    """Return what the body of a request for a message asks for.
+    """Return the bounds of the use that a request for a message asks for.
 
     The upstream must understand the same, so everything that parsers may understand differently is
     refused: keys that occur twice, other encodings, and keys that differ in case alone.
@@ -94,7 +94,7 @@ def message(body: bytes) -> Asked:
 
 
 def count(body: bytes) -> Asked:
-    """Return what the body of a request to count tokens asks for: it generates none.
+    """Return the bounds of a request to count tokens, which generates none.
 
     Raises:
         ApiError: it is not valid.

@@ -151,7 +151,7 @@ class Exchange:
         return client
 
     def settlement(self) -> Settlement:
-        """Return what the request has used, as far as it is known."""
+        """Return the use of the request, as far as it is known."""
         now = time.monotonic()
         use = self.usage
         if self.outcome is RequestOutcome.BROKEN:

@@ -126,7 +126,7 @@ class Handler:
     async def _read(
         self, request: web.BaseRequest, route: Route, settings: Settings, credential: Credential
     ) -> Exchange:
-        """Read the whole request; return what goes upstream."""
+        """Read the whole request; return the one that goes upstream."""
         data = await body.read(request, self._max_body)
         return Exchange(
             _asked(route, data),

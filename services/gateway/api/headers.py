@@ -26,7 +26,7 @@ def request(
 ) -> "CIMultiDict[str]":
     """Return the headers that go upstream: those of the client that pass, and the credential.
 
-    Any credential of the client is left out, whatever it is.
+    No credential of the client passes.
     """
     headers = CIMultiDict((k, v) for k, v in received if _REQUEST.fullmatch(k.lower()))
     headers.update(credential.headers(auth))

@@ -1,6 +1,7 @@
 """The parts of a request that cost more than the tokens of its text: bounded, or refused.
 
-A reservation must be at least what a request costs, so what has no known bound does not leave.
+A reservation must be at least the cost of its request. So a request without a known bound is
+refused.
 """
 
 import re

@@ -44,7 +44,7 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is not HTTP, and an error of ours; only the latter is logged."""
+        """Answer a request that is not HTTP, and after an error of ours; log only the latter."""
         if status >= 500:
             log.error("A request failed.", exc_info=exc)
         if request.writer.output_size > 0:

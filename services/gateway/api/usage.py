@@ -1,4 +1,4 @@
-"""The use that an answer tells: read from a copy of what passes, which it never delays."""
+"""The use that an answer tells, read from a copy of the bytes that pass, without delaying them."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The addresses that no agent may reach, whatever name leads to them, unless a rule names one."""
+"""The addresses to which no name may lead, unless a rule names the address."""
 
 import ipaddress
 from typing import Final

@@ -51,7 +51,7 @@ class EgressReports:
         self._schedule()
 
     async def close(self) -> None:
-        """Tell what is left."""
+        """Tell the ledger the rest."""
         await self._sending.wait()
         if self._timer is not None:
             self._timer.cancel()
@@ -85,7 +85,7 @@ class EgressReports:
                     EgressReport(host, port, outcome, total.connections, total.sent, total.received)
                 )
             except HiveError as error:
-                log.warning("The ledger does not take what was connected: %s", error)
+                log.warning("The ledger does not take the report of connections: %s", error)
                 break
             del sums[key]
         for key, total in sums.items():

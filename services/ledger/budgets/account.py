@@ -1,4 +1,4 @@
-"""The account of one budget: what is used of it in the present period, and what the operator said.
+"""The account of one budget: its use in the present period, and the decisions of the operator.
 
 Accounts do not change: a change makes a new one, which holds once it is on disk.
 """
@@ -114,8 +114,8 @@ class Account:
         """Return the account at a time: a new period begins with nothing spent.
 
         When the clock was set back, the later period goes on, so that nothing is spent twice. If
-        that period is far ahead, because the clock was wrong before, what was spent in it counts
-        for the present one.
+        that period is far ahead, because the clock was wrong before, its use counts for the present
+        one.
         """
         begun = periods.begin(self.key.period, now)
         if begun == self.since or begun < self.since <= now + AHEAD:

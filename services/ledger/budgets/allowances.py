@@ -1,4 +1,4 @@
-"""The limits of budgets, from all who set them.
+"""The limits of budgets, from all sources.
 
 The limits of the operator take precedence, then those of `[ledger.budgets.agents.NAME]` (or of the
 hive, or of the credential), then those of the deployed agent.toml, then those of

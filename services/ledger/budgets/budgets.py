@@ -1,8 +1,8 @@
-"""The rules of budgets: when a request may be sent, what is charged, and when a budget is used up.
+"""The rules of budgets: which requests may be sent, their charges, and the states of budgets.
 
 A request may be sent if it cannot exceed any budget, even if all that are under way cost the most
 that they may. One that may exceed a budget is sent alone, as long as something is left. So a budget
-is exceeded by at most what one response may cost.
+is exceeded by at most the cost of one response.
 """
 
 import math
@@ -53,14 +53,14 @@ class Refusal:
 
 
 class Budgets:
-    """The budgets, and what is used of them."""
+    """The budgets, and their use."""
 
     def __init__(self, accounts: Iterable[Account], allowances: Allowances) -> None:
-        """Make the budgets with what is on disk.
+        """Make the budgets from the accounts on disk.
 
-        The attributes are what the room connects: `on_changed` hears of each budget that changed
-        and whether its state did,
-        `on_state` that something is to be enforced, `on_notice` that a notice is to be delivered.
+        The room connects the attributes: `on_changed` hears of each budget that changed and whether
+        its state did, `on_state` that something is to be enforced, `on_notice` that a notice is to
+        be delivered.
         """
         self._accounts = {account.key: account for account in accounts}
         self._allowances = allowances
@@ -120,7 +120,7 @@ class Budgets:
 
         Args:
             who: the owners of the budgets.
-            cost: what is charged; less than nothing corrects an earlier charge.
+            cost: the charge; less than nothing corrects an earlier one.
             unknown: whether the price is not known.
             now: the time.
             counted: when the charge was made that this one corrects: periods that have begun since

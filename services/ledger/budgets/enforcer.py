@@ -1,7 +1,7 @@
 """The consequences of budgets that are used up: agents are held, and the operator is asked.
 
-What is to be done follows from the accounts, which are on disk: after any failure it is tried again
-when the broker is back, when something changes, or a minute later.
+The accounts, which are on disk, decide which agents are held. After any failure the enforcer tries
+again when the broker is back, when something changes, or a minute later.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class Broker(Protocol):
 
 
 class Enforcer:
-    """Owns one task, which does what the accounts call for."""
+    """Owns one task, which carries out the consequences of the accounts."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Enforcer:
         budgets.on_state = self._wake.set
 
     async def run(self) -> None:
-        """Do what is to be done, whenever something changes."""
+        """Enforce the budgets whenever something changes."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -131,7 +131,7 @@ class Enforcer:
             self._wake.set()
 
     async def enforce(self) -> None:
-        """Do what is to be done now.
+        """Enforce the budgets now.
 
         Raises:
             HiveError: the broker, or the disk, cannot be used now.

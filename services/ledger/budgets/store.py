@@ -19,7 +19,7 @@ _SAVE: Final = (
 
 
 class Source(StrEnum):
-    """The one who sets limits over the bus."""
+    """A source of limits that come over the bus."""
 
     OPERATOR = "operator"
     DEPLOYED = "deployed"

@@ -100,8 +100,8 @@ def choices(account: Account) -> list[str]:
 
 
 def offer(account: Account, limit: Amount) -> Amount:
-    """Return by how much the question offers to raise limits that are reached: half of each, and
-    what was spent beyond it."""
+    """Return by how much the question offers to raise limits that are reached: by half of each, and
+    by the excess."""
     return Amount(
         *(
             _rounded(most // 2 + used - most) if most and used >= most else 0

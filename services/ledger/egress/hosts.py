@@ -1,4 +1,4 @@
-"""The rules of egress: what is counted, what the operator is asked, and what an answer allows."""
+"""The rules of egress: counts, requests to the operator, and the operator's answers."""
 
 import asyncio
 from collections.abc import Callable, Mapping

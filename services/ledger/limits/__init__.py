@@ -1,1 +1,1 @@
-"""The limits of the provider, and the shares of agents in what remains."""
+"""The limits of the provider, and the shares of agents in the rest."""

@@ -37,7 +37,7 @@ class Limits:
         """Check that the provider takes a request now.
 
         Raises:
-            ProviderLimited: it does not, or the agent leaves what remains to others.
+            ProviderLimited: it does not, or other agents have not had their shares.
         """
         self._waits.pop(agent, None)
         limit = self._get(credential)
@@ -96,7 +96,7 @@ class Limits:
         ]
 
     def rows(self) -> list[ProviderLimit]:
-        """Return what is known, by credential."""
+        """Return the known limits, by credential."""
         return [
             self._known[name]._replace(agents=tuple(self._users(name)))
             for name in sorted(self._known)
@@ -127,7 +127,7 @@ class Limits:
 
 
 class LimitReport:
-    """A change of what is known of a credential's limits."""
+    """A change of the known limits of a credential."""
 
     def __init__(self, limits: Limits, limit: ProviderLimit) -> None:
         self._limits = limits
@@ -152,7 +152,7 @@ def kept(db: sqlite3.Connection) -> list[ProviderLimit]:
 
 
 def _holds(limit: ProviderLimit, now: int) -> bool:
-    """Return whether what remains is known at a time."""
+    """Return whether the remaining requests and tokens are known at a time."""
     end = max(limit.remaining_until, limit.updated + WINDOW)
     return limit.updated <= now and _is_future(end, now)
 

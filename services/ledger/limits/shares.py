@@ -1,7 +1,7 @@
-"""The shares of agents in what the provider still takes of one credential.
+"""The shares of agents in the requests and tokens that the provider still takes of one credential.
 
-When little remains, each agent that uses the credential gets the same share of what the provider
-takes within a minute. One that has used less is never refused, and one that is alone has all.
+When little remains, each agent that uses the credential gets the same share of the requests and
+tokens of a minute. An agent that has used less is never refused, and one that is alone has all.
 """
 
 from collections import deque

@@ -39,7 +39,7 @@ class Backend(Protocol):
         """Correct the directories of agents and tombstones that an earlier version made."""
 
     async def watch_network(self, changed: Callable[[], None]) -> None:
-        """Call `changed` from now on when `limit` has something new for all containers."""
+        """Call `changed` from now on when `limit` must be called for all containers."""
 
     def stop_watching(self) -> None:
         """Stop calling `changed`."""
