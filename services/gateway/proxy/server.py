@@ -1,6 +1,7 @@
 """The proxy on proxy.sock: one request after the other on each connection of a client."""
 
 import asyncio
+import logging
 import socket
 from typing import Final
 
@@ -12,12 +13,18 @@ from services.gateway.proxy.forward import Forward
 from services.gateway.proxy.head import Ended, HeadError, Request, read_request
 from services.gateway.proxy.relay import Limits, Streams, put
 from services.gateway.proxy.tunnel import Tunnel
+from services.gateway.seldom import Seldom
 from wire.records.ledger import EgressOutcome
+
+log = logging.getLogger(__name__)
 
 HEAD_SECONDS: Final = 30.0
 """Seconds that a connection may take for the head of its next request."""
 CLOSE_SECONDS: Final = 5.0
 """Seconds that a client may take for the end of an answer before its connection is cut."""
+
+MAX_REASON: Final = 300
+"""Characters of a logged reason: the client writes a part of it."""
 
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -51,6 +58,7 @@ class ProxyServer:
         self._reports = reports
         self._idle_timeout = idle_timeout
         self._max_transfer = max_transfer
+        self._complaint = Seldom()
 
     async def serve(self, connection: socket.socket) -> None:
         """Serve a connection until it ends; end it when cancelled."""
@@ -114,6 +122,10 @@ class ProxyServer:
             self._passed(target, passage)
         if tunnel.refusal:
             self._reports.add(target, EgressOutcome.REFUSED)
+            # An alert of TLS has no room for the reason.
+            if self._complaint.due():
+                reason = tunnel.refusal[:MAX_REASON]
+                log.warning("A connection to %s was refused in its tunnel: %s.", target, reason)
 
     async def _forward(self, client: Streams, request: Request, target: Target, path: str) -> bool:
         # Before the connection: the framing of the request may be invalid.

@@ -331,7 +331,7 @@ EVIL = tls.client_hello("evil.test")
     ],
 )
 async def test_another_server_name_never_reaches_the_server(
-    tmp_path: Path, sent: list[bytes]
+    tmp_path: Path, sent: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with echo() as server, stage(tmp_path, egress=rules(server.port)) as hive:
         hive.names.add("server.test", ["127.0.0.1"])
@@ -346,6 +346,7 @@ async def test_another_server_name_never_reaches_the_server(
         assert server.got == b""
         await hive.gateway.close()
         assert EgressOutcome.REFUSED in {r.outcome for r in hive.ledger.egress}
+        assert f"A connection to server.test:{server.port} was refused" in caplog.text
 
 
 @pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n", HELLO[:60]])
