@@ -9,6 +9,7 @@ operator decides whether to restore a backup or to move the file away. A store o
 is migrated, and a copy of it stays beside it: services/migration.py.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from services import migration
+from services.errors import DiskFull
 from wire.errors import CorruptStore, Unavailable
 
 MAGIC: Final = b"SQLite format 3\0"
@@ -28,6 +30,9 @@ FULL_CHECK_BYTES: Final = 256 * 2**20
 
 LOG_BYTES: Final = 64 * 2**20
 """Size in bytes to which the write-ahead log is cut back after a long burst."""
+
+SPARE_BYTES: Final = 2**20
+"""The room in bytes below which a disk counts as full, when sqlite cannot open a store."""
 
 TICK: Final = 100_000
 """Steps of sqlite's virtual machine between two calls of `alive`; some milliseconds."""
@@ -88,6 +93,7 @@ def open_store(
 
     Raises:
         CorruptStore: it cannot be used; the sentence says why and what to do. It is untouched.
+        DiskFull: there is no room for the files that sqlite needs beside it.
     """
     _check_file(path, fmt)
     if path.exists() and path.stat().st_size > 0:
@@ -101,6 +107,7 @@ def open_store(
             db.close()
             raise
     except (sqlite3.Error, OSError) as error:
+        _check_room(path, fmt, error)
         raise fmt.refusal(path, f"cannot be opened: {error}") from error
     return db
 
@@ -208,11 +215,29 @@ def _check_content(path: Path, fmt: StoreFormat, alive: Alive | None, *, whole: 
             _check_version(db, path, fmt)
             _check_pages(db, path, fmt, whole=whole)
     except sqlite3.DatabaseError as error:
+        _check_room(path, fmt, error)
         raise fmt.refusal(path, f"is damaged ({error})") from error
     finally:
         # A reader leaves its empty log and index behind.
         for side in made:
             side.unlink(missing_ok=True)
+
+
+def _check_room(path: Path, fmt: StoreFormat, error: sqlite3.Error | OSError) -> None:
+    """Check that it is not a full disk for which a store could not be opened.
+
+    Raises:
+        DiskFull: it is; sqlite calls that an I/O error as a rule.
+    """
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, sqlite3.OperationalError):
+        disk = os.statvfs(path.parent)
+        full = disk.f_bavail * disk.f_frsize < SPARE_BYTES
+    if full:
+        raise DiskFull(
+            f"The {fmt.what} {path} cannot be opened, because the disk is full ({error}); nothing "
+            f"was changed. Make room: then {fmt.unit} starts by itself."
+        ) from error
 
 
 def _check_version(db: sqlite3.Connection, path: Path, fmt: StoreFormat) -> None:

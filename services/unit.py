@@ -20,6 +20,8 @@ The order is: set up the journal, connect, `build` (configuration, exports), own
   GRACE seconds (`Service.drain` may end them earlier); `Service.close`; disconnect; exit 0;
 - when `Service.run` returns: the same, exit 0; when it raises: exit 1 with a traceback;
 - when the bus is lost: exit 1, and systemd starts it again;
+- when the disk is full, so that the store cannot be opened: one sentence in STATUS= and in the
+  journal, exit 1 after PAUSE seconds, and systemd starts it again;
 - when configuration or store cannot be used (ConfigError, CorruptStore): one sentence in STATUS=
   and in the journal, exit 78 (the unit has RestartPreventExitStatus=78).
 
@@ -39,7 +41,7 @@ from typing import Final, NoReturn
 import sdnotify
 
 from services import journal
-from services.errors import ConfigError
+from services.errors import ConfigError, DiskFull
 from wire.bus import Bus
 from wire.errors import CorruptStore, HiveError
 
@@ -47,6 +49,9 @@ log = logging.getLogger(__name__)
 
 GRACE: Final = 1.0
 """Seconds that running calls may continue after STOPPING=1."""
+
+PAUSE: Final = 5.0
+"""Seconds that a service waits for room on the disk before its next start."""
 
 MAX_STATUS: Final = 500
 """The characters of the line that `systemctl status` shows."""
@@ -125,6 +130,12 @@ async def serve(build: Build, *, bus_name: str | None = None) -> Exit:
         log.error("%s", error)  # one sentence; a traceback would hide it
         status(str(error))
         return Exit.CONFIG
+    except DiskFull as error:
+        log.error("%s", error)
+        status(str(error))
+        # No event tells that the disk has room again.
+        await asyncio.sleep(PAUSE)
+        return Exit.FAILED
     except HiveError as error:
         log.error("%s", error)
         status(str(error))

@@ -68,7 +68,6 @@ class Ledger:
             Unavailable: the store could not be used.
         """
         self._parts.requests.recover()
-        self.look_again()
 
     def look_again(self) -> int:
         """Look at all budgets anew, as a period may have ended; return when to look again.

@@ -5,6 +5,7 @@ import os
 
 from services import unit
 from services.config import Config
+from services.errors import DiskFull
 from wire.bus import Bus
 from wire.errors import CorruptStore
 from wire.interface import Interface, method
@@ -48,9 +49,12 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     if os.environ.get("DEMO") == "corrupt":
         sentence = "/var/lib/x.sqlite is corrupt; restore a backup or move it away."
         raise CorruptStore(os.environ.get("TEXT", sentence))
+    if os.environ.get("DEMO") == "full":
+        raise DiskFull("The disk of /var/lib/x.sqlite is full.")
     bus.export(PATH, Demo1())
     return Demo()
 
 
 if __name__ == "__main__":
+    unit.PAUSE = float(os.environ.get("PAUSE", unit.PAUSE))  # type: ignore[misc]
     unit.main("demo", lambda bus: build(bus, Config.load()), bus_name=NAME)

@@ -1,6 +1,7 @@
 """Opening a store: a file that cannot be used is refused in one sentence, and left unchanged."""
 
 import os
+import resource
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from services import migration, sqlite
+from services.errors import DiskFull
 from services.sqlite import StoreFormat
 from wire.errors import CorruptStore
 
@@ -135,13 +137,33 @@ def test_without_room_nothing_is_changed(path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(migration, "keep", full)
-    with pytest.raises(CorruptStore, match=r"cannot be opened: .*No space left"):
+    with pytest.raises(DiskFull, match=r"because the disk is full \(.*No space left"):
         sqlite.open_store(path, PLAIN)
     monkeypatch.undo()
     with closing(sqlite3.connect(path)) as db:
         assert migration.version_of(db) == 1
     assert len(path.read_bytes()) == len(before)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_full_disk_is_not_called_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sqlite.open_store(path, PLAIN).close()
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(CorruptStore, match="is damaged"):
+            sqlite.open_store(path, PLAIN)
+        disk = os.statvfs(path.parent)
+        values = [*disk[:3], 0, 0, *disk[5:]]
+        monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(values))
+        with pytest.raises(DiskFull, match="Make room: then hive-lifecycle starts by itself"):
+            sqlite.open_store(path, PLAIN)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    sqlite.open_store(path, PLAIN).close()
 
 
 def only_the_header(path: Path) -> None:

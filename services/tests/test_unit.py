@@ -136,6 +136,17 @@ async def test_a_corrupt_store(bus_address: str, tmp_path: Path) -> None:
     assert len(error.splitlines()) == 1
 
 
+async def test_a_full_disk(bus_address: str, tmp_path: Path) -> None:
+    """systemd starts the service again at once, and the disk is full for long."""
+    async with demo(bus_address, tmp_path, DEMO="full", PAUSE="0.5") as room:
+        await room.wait_told("STATUS=The disk of /var/lib/x.sqlite is full.")
+        began = asyncio.get_running_loop().time()
+        status, _, error = await room.end()
+    assert asyncio.get_running_loop().time() - began > 0.3
+    assert status == Exit.FAILED
+    assert len(error.splitlines()) == 1
+
+
 async def test_a_taken_name(bus_address: str, connect: Connect, tmp_path: Path) -> None:
     await (await connect()).own(NAME)
     async with demo(bus_address, tmp_path) as room:

@@ -25,6 +25,7 @@ from services.broker.storage.database import Database
 from services.broker.tests.room import holder, make_room
 from services.broker.tests.test_store import hand_out
 from services.config import BrokerConfig
+from services.errors import DiskFull
 from wire.errors import CorruptStore
 from wire.principal import agent
 
@@ -360,7 +361,7 @@ def test_no_room_for_the_copy_changes_nothing(path: Path, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("services.migration.os.fsync", full)
-    with pytest.raises(CorruptStore, match=r"cannot be opened: .*No space left on device"):
+    with pytest.raises(DiskFull, match=r"because the disk is full \(.*No space left on device"):
         schema.connect(path)
     monkeypatch.undo()
     assert content(path) == before

@@ -181,6 +181,9 @@ READ_SECONDS: Final = 2.0
 BATCH: Final = 500
 """The most rows that one transaction deletes."""
 
+LOG_PAGES: Final = 4000
+"""The pages of the log, about 16 MiB, from which on the event loop moves it into the file."""
+
 _TICK: Final = 10_000
 """Steps of sqlite's virtual machine between two looks at the clock."""
 
@@ -208,8 +211,9 @@ class Database:
         self._path = path
         self._db = sqlite.open_store(path, FORMAT)
         self._quick = sqlite.open_quick_writer(path)
-        # The thread does it: here the event loop would wait for the disk.
-        self._quick.execute("PRAGMA wal_autocheckpoint = 0")
+        # The thread moves the log into the file: here the event loop would wait for the disk. But
+        # the log must not grow without end when nobody waits for a sync, as for refused hosts.
+        self._quick.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         self._disk = Disk(path, partial(FORMAT.unavailable, path))
         self._reader = sqlite.open_reader(path, threads=True)
         self._reading = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-reader")

@@ -71,6 +71,7 @@ class Room:
         self.requests.on_refused = lambda key, agent: self.refused.append((str(key), agent))
         self.hosts.on_changed = lambda entry, urgent: self.hosts_heard.append((entry, urgent))
         self.ledger.recover()
+        self.ledger.look_again()
 
     def clock(self) -> int:
         return self.now

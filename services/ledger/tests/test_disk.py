@@ -4,13 +4,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from services.ledger.storage import disk
+from services.ledger.storage import database, disk
 from services.ledger.tests.conftest import Room, turn
-from wire.errors import Unavailable
+from wire.errors import LimitExceeded, Unavailable
 
 LIMIT = 20.0
 
@@ -104,3 +105,16 @@ async def test_the_log_stays_small(room: Room, monkeypatch: pytest.MonkeyPatch) 
         await settle(room, room.reserve())
         sizes.append(log.stat().st_size)
     assert sizes[-1] == sizes[20], "the log grows, because nothing moves it into the file"
+
+
+async def test_the_log_does_not_grow_without_end_though_nobody_waits(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that is refused again and again makes commits that nobody syncs."""
+    log = room.path.with_name("ledger.sqlite-wal")
+    monkeypatch.setattr(database, "LOG_PAGES", 50)
+    room.reopen()
+    for number in range(500):
+        with suppress(LimitExceeded):
+            room.hosts.check("alice", f"host{number}.example", 443, "", gateway=True)
+    assert log.stat().st_size < 100 * 4200

@@ -3,6 +3,7 @@
 import asyncio
 import resource
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -247,6 +248,50 @@ async def test_a_full_disk_loses_nothing(room: Room) -> None:
     assert (room.budget().reserved, room.budget().spent) == (0, DOLLAR), "lost after all"
 
 
+async def test_a_full_disk_is_said_by_every_call_and_changes_nothing(room: Room) -> None:
+    room.spend(0.01, "carol")
+    number = room.reserve()
+    lost = room.reserve("bob")
+    before = content(room)
+    calls: list[Callable[[], object]] = [
+        room.reserve,
+        lambda: room.settle(number, output_tokens=10, limited_until=NOON + HOUR),
+        lambda: room.limit("agent", "alice", day=DOLLAR),
+        lambda: room.turns.record("alice", turn()),
+        lambda: room.hosts.check("alice", "example.org", 443, "", gateway=True),
+        lambda: room.hosts.check("alice", "example.org", 443, "to read", gateway=False),
+        lambda: room.hosts.report("alice", {"host": "a.org", "port": 443, "outcome": "failed"}),
+        lambda: room.hosts.decide("alice", "a.org", 443, "once"),
+        room.ledger.look_again,
+    ]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        for call in calls:
+            with pytest.raises(Unavailable, match=r"nothing was changed\. Check the disk"):
+                call()
+        await room.leave(":bob")
+        assert content(room) == before
+        assert await room.ledger.vacuum() == 0
+        assert len(await room.turns.costs({})) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    room.settle(number, output_tokens=10)
+    assert room.budget().spent == 250
+    assert {one.id: one.outcome for one in await room.usage() if one.agent != "carol"} == {
+        number: RequestOutcome.DONE,
+        lost: RequestOutcome.LOST,
+    }
+
+
+def content(room: Room) -> list[object]:
+    """Return what is on disk, and what the ledger says."""
+    tables = ("turn", "request", "account", "allowance", "notice", "egress", "provider_limit")
+    with room.database.look() as db:
+        rows = [[tuple(row) for row in db.execute(f"SELECT * FROM {name}")] for name in tables]
+    return [*rows, *room.ledger.list_budgets(), *room.ledger.list_limits()]
+
+
 async def test_the_requests_of_an_agent_are_bounded(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,11 +383,34 @@ async def test_amounts_of_an_exhausted_budget_are_said(room: Room) -> None:
 async def test_a_store_of_the_second_version_is_migrated(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with closing(sqlite3.connect(path)) as old:
+        old.row_factory = sqlite3.Row
         old.executescript("".join(MIGRATIONS[:2]) + "PRAGMA user_version = 2;")
+        values = [
+            (agent, NOON, number, NOON - number * DAY, NOON - number * DAY + SECOND, number * 1000)
+            for agent in ("alice", "bob")
+            for number in range(40)
+        ]
+        old.executemany(
+            "INSERT INTO turn (agent, recorded, turn, started, ended, cost, outcome, error, model, "
+            "session, first_request, first_token, input_tokens, output_tokens, cache_read_tokens, "
+            "cache_write_tokens, context_tokens, tool_calls, tools, denied, open_threads, "
+            "open_reminders) VALUES (?, ?, ?, ?, ?, ?, 'done', 'why', 'opus', 's-1', 1, 2, "
+            "10000000000, 10000000000, 3, 4, 5, 6, '{\"Bash\": 6}', 7, 8, 9)",
+            values,
+        )
+        old.commit()
+        before = [dict(row) for row in old.execute("SELECT * FROM turn ORDER BY id")]
     room = Room(path, LedgerConfig())
+    with room.database.look() as db:
+        assert [dict(row) for row in db.execute("SELECT * FROM turn ORDER BY id")] == before
+    costs = {one.key: (one.turns, one.cost) for one in await room.turns.costs({})}
+    assert costs == {"alice": (40, 780_000), "bob": (40, 780_000)}
+    assert room.budget("hive", "hive", "total").spent == 0
     room.spend(1)
     assert room.budget().spent == DOLLAR
     room.close()
+    with closing(sqlite3.connect(path.with_name(f"{path.name}.v2"))) as kept:
+        assert kept.execute("SELECT count(*) FROM turn").fetchone() == (80,)
 
 
 async def test_requests_are_summed_up_by_each_key(room: Room) -> None:
