@@ -18,6 +18,8 @@ from hivectl.output.terminal import Output
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
+    from hivectl.clients.jobs import EndedJobs
+    from wire.records.lifecycle import JobRemoved
 
 P = ParamSpec("P")
 Callback = TypeVar("Callback", bound=Callable[..., object])
@@ -76,6 +78,24 @@ def job_options(command: Callback, default: float = JOB_SECONDS) -> Callback:
     )(command)
 
 
+async def job_done(
+    ended: "EndedJobs", path: str, slow: Callable[[], None], timeout: float
+) -> "JobRemoved":
+    """Wait for the end of a job, and return it; `slow` is called if it takes long.
+
+    Raises:
+        CommandError: the job failed or was cancelled.
+    """
+    job = await ended.end_of(path, slow, timeout)
+    if job.result != "done":
+        # The note of a failed build continues with the end of its log.
+        sentence, _, details = job.note.partition("\n")
+        raise CommandError(
+            Exit.FAILED, f"{job.verb} of {job.agent} {job.result}: {sentence}", details
+        )
+    return job
+
+
 async def follow(
     hive: "Hive",
     output: Output,
@@ -102,13 +122,7 @@ async def follow(
         return
     async with hive.jobs.watch() as ended:
         path = await start()
-        job = await ended.end_of(path, lambda: output.progress(f"{doing} …"), timeout)
-    if job.result != "done":
-        # The note of a failed build continues with the end of its log.
-        sentence, _, details = job.note.partition("\n")
-        raise CommandError(
-            Exit.FAILED, f"{job.verb} of {job.agent} {job.result}: {sentence}", details
-        )
+        job = await job_done(ended, path, lambda: output.progress(f"{doing} …"), timeout)
     changes = job.note.split("; ") if job.note else []
     output.show(
         {

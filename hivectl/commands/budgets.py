@@ -85,6 +85,9 @@ async def budget(
         )
     if chosen is not None and changes:
         await hive.ledger.set_budget(*chosen, wanted)
+    unknown = name is not None and not await _is_known(hive, name)
+    if unknown and changes:
+        output.note(f"There is no agent {name}; its budget holds once it is spawned.")
     if follow:
         await _follow(hive, output, chosen)
         return
@@ -94,6 +97,10 @@ async def budget(
     else:
         found = [b for b in await hive.ledger.list_budgets() if (b.kind, b.name) == chosen]
         nothing = "nothing was spent, and there is no limit"
+        if unknown and not found:
+            raise CommandError(
+                Exit.NOT_FOUND, f"There is no agent {name}; `hivectl list` shows all."
+            )
     output.show([json_forms.budget(b) for b in found], _budget_table(found, output) or [nothing])
     for one in found:
         if one.question:
@@ -103,6 +110,16 @@ async def budget(
             "?: the price of a model is not known, and the dearest known price is counted. "
             "ledger.prices of hyperhive.toml sets prices."
         )
+
+
+async def _is_known(hive: "Hive", name: str) -> bool:
+    """Return whether there is an agent, or whether that cannot be found out."""
+    from wire.errors import HiveError
+
+    try:
+        return any(agent.name == name for agent in await hive.agents.all())
+    except HiveError:
+        return True
 
 
 def _chosen(

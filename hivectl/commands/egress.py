@@ -11,11 +11,10 @@ from hivectl.output import json_forms
 from hivectl.output.formats import count, local_time, place, size
 from hivectl.output.terminal import Cell, Output, Row, state_cell
 from hivectl.output.text import literal, one_line
-from hivectl.session import hive_command
+from hivectl.session import JOB_SECONDS, hive_command, job_done
 
 if TYPE_CHECKING:
     from hivectl.clients.hive import Hive
-    from wire.records.approvals import Allowed
     from wire.records.ledger import Egress
 
 HTTPS = 443
@@ -118,6 +117,7 @@ async def allow_egress(
     without a port, to each port of the host that waits for your decision, or to 443.
     """
     from wire.names import check_agent_name
+    from wire.records.approvals import NO_JOB
 
     check_agent_name(name)
     if once:
@@ -126,24 +126,36 @@ async def allow_egress(
     named, port = host
     rule = named if port is None else place(named, port)
     why = reason or f"The operator allows {rule}."
-    allowed = await hive.approvals.allow_egress(name, rule, why)
-    output.show(
-        {"agent": name, "rule": rule, "request": allowed.request, "deployed": _has_job(allowed)},
-        [_allowed(name, rule, allowed)],
-    )
-
-
-def _has_job(allowed: "Allowed") -> bool:
-    from wire.records.approvals import NO_JOB
-
-    return allowed.job != NO_JOB
-
-
-def _allowed(name: str, rule: str, allowed: "Allowed") -> str:
+    async with hive.jobs.watch() as ended:
+        allowed = await hive.approvals.allow_egress(name, rule, why)
+        deployed = allowed.job != NO_JOB
+        if deployed:
+            doing = f"request {allowed.request} allows {literal(rule)} to {name}; deploying it"
+            await job_done(ended, allowed.job, lambda: output.progress(f"{doing} …"), JOB_SECONDS)
     what = f"request {allowed.request} allows {literal(rule)} to {name}"
-    if _has_job(allowed):
-        return f"{what} and is deployed now"
-    return f"{what} and waits: hivectl diff {allowed.request}"
+    output.show(
+        {"agent": name, "rule": rule, "request": allowed.request, "deployed": deployed},
+        [
+            f"{what}, and holds now"
+            if deployed
+            else f"{what} and waits: hivectl diff {allowed.request}"
+        ],
+    )
+    if deployed:
+        await _note_left(hive, output, name, named)
+
+
+async def _note_left(hive: "Hive", output: Output, name: str, host: str) -> None:
+    """Tell of ports of a host that still wait: a rule without a port is for 80 and 443."""
+    from wire.errors import HiveError
+
+    try:
+        left = await _pending_ports(hive, name, host)
+    except HiveError:
+        return  # the rule holds all the same
+    for port in left:
+        command = f"hivectl allow-egress {name} {literal(place(host, port))}"
+        output.note(f"Port {port} still waits for you: {command}")
 
 
 @click.command("deny-egress")
@@ -171,7 +183,7 @@ async def _decide(
     from wire.records.ledger import EgressDecision
 
     named, port = host
-    ports = await _pending_ports(hive, name, named) if port is None else [port]
+    ports = [port] if port else await _pending_ports(hive, name, named) or [HTTPS]
     for one in ports:
         await hive.ledger.decide_egress(name, named, one, EgressDecision(decision))
     words = {"once": "is allowed once", "deny": "is denied"}[decision]
@@ -182,12 +194,12 @@ async def _decide(
 
 
 async def _pending_ports(hive: "Hive", name: str, host: str) -> list[int]:
-    """Return the ports of a host that wait for a decision; HTTPS if there are none."""
+    """Return the ports of a host that wait for a decision."""
     from wire.records.ledger import EgressFilter, EgressState
 
     wanted = EgressFilter(agent=name, state=EgressState.PENDING)
     found = await hive.ledger.list_egress(wanted, MAX_LISTED)
-    return sorted(e.port for e in found if e.host == host) or [HTTPS]
+    return sorted(e.port for e in found if e.host == host)
 
 
 COMMANDS = [egress, allow_egress, deny_egress]

@@ -11,6 +11,7 @@ from wire.interface import Interface, caller, method
 from wire.principal import OPERATOR
 from wire.records import decode
 from wire.records.approvals import (
+    NO_JOB,
     Allowed,
     ApplyRequestOptions,
     Approval,
@@ -111,7 +112,8 @@ class FakeApprovals(Interface, name=names.APPROVALS):
     @method(allow=OPERATOR)
     async def AllowEgress(self, agent: Str, rule: Str, reason: Str) -> Allowed:
         self.calls.append(("allow egress", agent, rule, reason))
-        return Allowed(8, self.allow_job)
+        job = NO_JOB if self.allow_job == NO_JOB else self._lifecycle.job("alice", "deploy")
+        return Allowed(8, job)
 
     @method(allow=OPERATOR)
     async def Approve(self, id: UInt64, commit: Str, options: Dict) -> ObjectPath:

@@ -268,3 +268,10 @@ async def test_tables_fit_the_terminal(
 async def test_without_a_ledger_it_says_so(hive: FakeHive, hivectl: Hivectl) -> None:
     hive.ledger.error = Unavailable("hive-ledger.service is stopped.")
     assert (await hivectl("budget")).code == Exit.UNAVAILABLE
+
+
+async def test_a_mistyped_agent_is_noticed(hive: FakeHive, hivectl: Hivectl) -> None:
+    ran = await hivectl("budget", "alicia")
+    assert (ran.code, "There is no agent alicia" in ran.err) == (Exit.NOT_FOUND, True)
+    ran = await hivectl("budget", "alicia", "--day", "5")
+    assert "its budget holds once it is spawned" in ran.err

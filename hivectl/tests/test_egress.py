@@ -14,6 +14,7 @@ from hivectl.tests.test_turns import STARTED, words
 from wire.errors import Unavailable
 from wire.records.approvals import NO_JOB
 from wire.records.ledger import Egress, EgressState
+from wire.records.lifecycle import JobResult
 
 
 def host(name: str, port: int = 443, **values: Any) -> Egress:
@@ -65,8 +66,14 @@ async def test_hosts_are_a_table(hive: FakeHive, hivectl: Hivectl) -> None:
 
 async def test_a_host_is_allowed_for_good(hive: FakeHive, hivectl: Hivectl) -> None:
     ran = await hivectl("allow-egress", "alice", "GitHub.com")
-    assert ran.out == "request 8 allows github.com to alice and is deployed now\n"
+    assert ran.out == "request 8 allows github.com to alice, and holds now\n"
     await hivectl("allow-egress", "alice", "[fd00::1]:8080", "-m", "the test server")
+    hive.ledger.hosts = [host("github.com", 22)]
+    ran = await hivectl("allow-egress", "alice", "github.com")
+    assert ran.err == "Port 22 still waits for you: hivectl allow-egress alice github.com:22\n"
+    hive.lifecycle.result = (JobResult.FAILED, "git has no room")
+    ran = await hivectl("allow-egress", "alice", "github.com")
+    assert (ran.code, "git has no room" in ran.err) == (Exit.FAILED, True)
     hive.approvals.allow_job = NO_JOB
     ran = await hivectl("allow-egress", "alice", "*.pythonhosted.org:443")
     assert ran.out == (
@@ -77,6 +84,7 @@ async def test_a_host_is_allowed_for_good(hive: FakeHive, hivectl: Hivectl) -> N
     assert [call[2:] for call in hive.approvals.calls] == [
         ("github.com", "The operator allows github.com."),
         ("[fd00::1]:8080", "the test server"),
+        *[("github.com", "The operator allows github.com.")] * 2,
         ("*.pythonhosted.org:443", "The operator allows *.pythonhosted.org:443."),
         ("*", "The operator allows *."),
     ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from services import unit
 from services.approvals import clients
 from services.approvals.approvals import Approvals
-from services.approvals.clients import BusBroker, BusEgressLog, BusLifecycle
+from services.approvals.clients import BusBroker, BusLifecycle
 from services.approvals.deploys.adopter import Adopter
 from services.approvals.deploys.controller import Controller
 from services.approvals.deploys.deployer import Deployer
@@ -81,9 +81,7 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     controller = Controller(ledger, reconciler, deployer, adopter, notifier, lifecycle)
     deliverer = notifier.deliverer
     subscriptions = await clients.listen(bus, controller, deliverer.broker_appeared)
-    approvals = Approvals(
-        ledger, repositories, meta, reconciler, deployer, lifecycle, BusEgressLog(bus)
-    )
+    approvals = Approvals(ledger, repositories, meta, reconciler, deployer, lifecycle)
     bus.export(names.APPROVALS_PATH, Approvals1(approvals, ledger))
     return ApprovalsService(controller, deliverer, store, subscriptions)
 

@@ -5,7 +5,7 @@ The approved requests are carried out by deploys/.
 
 import asyncio
 import logging
-from typing import Final, Protocol
+from typing import Final
 
 from services import agentfile
 from services.approvals import bounds, list_entries, settings
@@ -16,13 +16,11 @@ from services.approvals.git.protocols import Meta, Repositories
 from services.approvals.ledger import Ledger
 from services.approvals.model import IN_PROGRESS, Approval
 from services.approvals.options import MAX_LISTED
-from services.egress import Rule
 from wire import names
 from wire.errors import (
     AccessDenied,
     AlreadyExists,
     Conflict,
-    HiveError,
     InvalidArgument,
     LimitExceeded,
     NotFound,
@@ -47,14 +45,6 @@ NEVER_DEPLOYED: Final = "[It was never deployed before.]"
 """The prefix of the description of a revert to a commit that was never deployed."""
 
 
-class EgressLog(Protocol):
-    """The hosts that were refused to agents, which wait for the operator."""
-
-    async def allowed(self, agent: str, host: str, port: int) -> None:
-        """Tell that a rule of the agent's configuration allows a host; port 0 stands for those of a
-        rule that names none."""
-
-
 class Approvals:
     """The calls of the interface, without the bus."""
 
@@ -66,7 +56,6 @@ class Approvals:
         reconciler: Reconciler,
         deployer: Deployer,
         lifecycle: Lifecycle,
-        egress_log: EgressLog,
     ) -> None:
         self._ledger = ledger
         self._requests = ledger.requests
@@ -75,7 +64,6 @@ class Approvals:
         self._reconciler = reconciler
         self._deployer = deployer
         self._lifecycle = lifecycle
-        self._egress_log = egress_log
         self._allowing = asyncio.Lock()
         """Held while an entry is added: the next one is added to the result."""
 
@@ -249,26 +237,13 @@ class Approvals:
     async def allow_egress(self, agent: str, rule: str, reason: str) -> Allowed:
         """Add a rule to the hosts to which an agent may connect; see `_allow`.
 
-        The refusals that the rule would have allowed do not wait for the operator any more.
+        Once it is deployed, the refusals that it would have allowed wait for the operator no more.
         """
-        wanted = bounds.checked_egress(rule)
+        wanted = str(bounds.checked_egress(rule))
         try:
-            allowed = await self._allow(agent, list_entries.EGRESS, str(wanted), reason)
+            return await self._allow(agent, list_entries.EGRESS, wanted, reason)
         except AlreadyExists as error:
-            # Told again: the ledger may have been away when the rule was added.
-            await self._tell_egress(agent, wanted)
             raise Conflict(str(error)) from error
-        if allowed.job != NO_JOB:
-            await self._tell_egress(agent, wanted)
-        return allowed
-
-    async def _tell_egress(self, agent: str, rule: Rule) -> None:
-        host = f"*.{rule.host}" if rule.wildcard and rule.host else str(rule.host) or "*"
-        try:
-            await self._egress_log.allowed(agent, host, rule.port or 0)
-        except HiveError as error:
-            # The rule holds all the same, and the operator still sees the refusal.
-            log.warning("the ledger does not know that %s is allowed to %s: %s", rule, agent, error)
 
     async def _allow(self, agent: str, key: str, entry: str, reason: str) -> Allowed:
         """Add an entry to a list of an agent.toml: request and approve that in one go.

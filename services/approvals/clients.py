@@ -8,16 +8,11 @@ from services.approvals.notifier import Notice
 from wire import names
 from wire.bus import Bus
 from wire.clients.broker import BrokerClient
-from wire.clients.ledger import LedgerClient
 from wire.clients.lifecycle import JobClient, LifecycleClient
 from wire.records import decode
 from wire.records.broker import SendOptions
-from wire.records.ledger import EgressDecision
 from wire.records.lifecycle import DeployOptions, JobRemoved, SpawnOptions
 from wire.signals import Signal, Subscription
-
-LEDGER_SECONDS = 5.0
-"""The seconds in which the ledger must answer: the operator waits."""
 
 KIND = "approval-resolved"
 """The kind of the messages to the manager."""
@@ -69,18 +64,6 @@ class BusBroker:
         """Hand one message over; the dedupe key makes a repetition harmless."""
         options = SendOptions(kind=KIND, dedupe_key=notice.dedupe_key)
         await self._client.send(notice.recipient, notice.body, options)
-
-
-class BusEgressLog:
-    """The ledger, for approvals: the hosts that were refused."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._client = LedgerClient(bus).within(LEDGER_SECONDS)
-
-    async def allowed(self, agent: str, host: str, port: int) -> None:
-        """Tell that a rule of the agent's configuration allows a host; port 0 stands for those of a
-        rule that names none."""
-        await self._client.decide_egress(agent, host, port, EgressDecision.ALWAYS)
 
 
 async def listen(

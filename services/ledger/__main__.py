@@ -110,8 +110,9 @@ async def build(bus: Bus, config: Config) -> unit.Service:
     enforcer = Enforcer(database, budgets, broker, requests.credentials, _now)
     requests.on_refused = enforcer.refused
     notices = Notices(database, broker)
-    budgets.on_notice = notices.deliverer.wake
+    budgets.on_notice = hosts.on_notice = notices.deliverer.wake
     ledger = Ledger(parts, settings, _now)
+    ledger.on_forgotten = enforcer.cancel
 
     def broker_appeared() -> None:
         notices.deliverer.broker_appeared()

@@ -90,9 +90,17 @@ class Ledger1(Interface, name=names.LEDGER):
     async def ListEgress(self, filter: Dict, limit: UInt32) -> list[Egress]:
         return await self._parts.hosts.list(filter, limit)
 
-    @method(allow=OPERATOR | service("approvals"))
+    @method(allow=OPERATOR)
     async def DecideEgress(self, agent: Str, host: Str, port: UInt16, decision: Str) -> None:
         self._parts.hosts.decide(agent, host, port, decision)
+
+    @method(allow=service("lifecycle"))
+    async def SetEgress(self, agent: Str, rules: list[Str]) -> None:
+        self._parts.hosts.apply(agent, rules)
+
+    @method(allow=service("lifecycle"))
+    async def ForgetAgent(self, agent: Str) -> None:
+        self._ledger.forget(agent)
 
     @method(allow=OPERATOR | service("lifecycle"))
     async def ListLimits(self) -> list[ProviderLimit]:

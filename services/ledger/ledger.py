@@ -60,6 +60,8 @@ class Ledger:
         self._vacuuming = asyncio.Lock()
         self.on_limits: Callable[[Key], None] = lambda key: None
         """Hears of budgets whose limits have changed."""
+        self.on_forgotten: Callable[[list[int]], None] = lambda questions: None
+        """Hears of questions about budgets that are forgotten."""
 
     def recover(self) -> None:
         """Recover the state of an earlier run.
@@ -112,6 +114,21 @@ class Ledger:
         self._parts.requests.wake()
         for period in BudgetPeriod:
             self.on_limits(Key(owner, period))
+
+    def forget(self, agent: str) -> None:
+        """Forget the budgets of an agent and the decisions about its hosts.
+
+        What it has used stays in the lists until it is old enough.
+
+        Raises:
+            InvalidArgument: the name is not valid.
+            Unavailable: the store could not be written; some may be gone.
+        """
+        check_agent_name(agent)
+        change = self._parts.budgets.forget(Owner(BudgetKind.AGENT, agent))
+        self._apply(change)
+        self.on_forgotten(change.questions)
+        self._parts.hosts.forget(agent)
 
     async def vacuum(self) -> int:
         """Delete turns, requests and hosts that are too old or too many; return how many.

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from services import config
@@ -46,6 +46,14 @@ class BusLedger:
             if value is not None
         }
         await self._client.set_budget(BudgetKind.AGENT, name, BudgetLimits(**values, reset=True))
+
+    async def set_egress(self, name: str, rules: Sequence[str]) -> None:
+        """Tell the rules that the gateway of `name` follows."""
+        await self._client.set_egress(name, list(rules))
+
+    async def forget(self, name: str) -> None:
+        """Forget the budgets of `name` and the decisions about its hosts."""
+        await self._client.forget_agent(name)
 
     async def limits(self) -> Mapping[str, int]:
         """Return the agents whose provider takes no requests, each with the end of that."""

@@ -8,7 +8,6 @@ import pytest
 
 from tests.system.hive import Hive
 from tests.system.inside import configured, hivectl, inside, property_of, until_told
-from wire import names
 
 pytestmark = pytest.mark.system
 
@@ -66,9 +65,7 @@ def test_a_refused_host_is_allowed_at_once_and_without_a_restart(swarm: Hive) ->
     before = property_of(swarm, "alice", "InvocationId")
     allowed = hivectl(swarm, "allow-egress", "alice", HOST)
     assert allowed["deployed"]
-    commits = {row["id"]: row["commit"] for row in hivectl(swarm, "pending", "--all")}
-    target = (names.LIFECYCLE, names.agent_path("alice"), names.AGENT_INTERFACE, "DeployedCommit")
-    swarm.until(*target, wanted=[commits[allowed["request"]]])
+    until_told(swarm, "alice", "egress-decided", f"You may now connect to {HOST}:80.")
     said = inside(swarm, "alice", *FETCH).stdout
     assert "refused" not in said, "the name does not exist, which is another sentence"
     assert property_of(swarm, "alice", "InvocationId") == before
@@ -83,7 +80,8 @@ def test_a_denied_host_is_not_offered_again(swarm: Hive) -> None:
     inside(swarm, "bob", *FETCH[:-1], url)
     assert pending(swarm, "egress", "bob")["host"] == "denied.example"
     swarm.hivectl("deny-egress", "bob", "denied.example")
-    assert "refused" in inside(swarm, "bob", *FETCH[:-1], url).stdout
+    until_told(swarm, "bob", "egress-decided", "The operator denied you the connection")
+    assert "The operator denied bob" in inside(swarm, "bob", *FETCH[:-1], url).stdout
     assert [row for row in hivectl(swarm, "pending") if row["agent"] == "bob"] == []
 
 
@@ -129,9 +127,11 @@ def test_prometheus_reads_the_metrics_with_its_token(swarm: Hive, token: str) ->
     swarm.hivectl("send", "alice", "what is 600 plus 66")
     until_told(swarm, "operator", "message", "666")
     text = swarm.run(*head, "-f", "-H", f"Authorization: Bearer {token}", url).stdout
-    value = re.search(r'^hyperhive_agent_memory_bytes\{agent="alice"\} (\S+)$', text, re.MULTILINE)
+    value = re.search(r'^hyperhive_agent_cpu_seconds_total\{agent="alice"\} (\S+)$', text, re.M)
     assert value
-    assert float(value[1]) > 1_000_000
+    assert float(value[1]) > 0
+    if "memory" in swarm.run("cat", "/sys/fs/cgroup/cgroup.controllers").stdout.split():
+        assert 'hyperhive_agent_memory_bytes{agent="alice"}' in text
     assert 'hyperhive_agent_state{agent="alice",state="running"} 1.0' in text
     assert re.search(r'hyperhive_messages_total\{inbox="alice",state="acknowledged"\}', text)
     assert re.search(r'hyperhive_tokens_total\{agent="alice",kind="output",model="[^"]+"\}', text)

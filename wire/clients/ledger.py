@@ -101,8 +101,19 @@ class LedgerClient(Client, interface=names.LEDGER, path=names.LEDGER_PATH):
     async def decide_egress(
         self, agent: Str, host: Str, port: UInt16, decision: EgressDecision
     ) -> None:
-        """Answer a refusal. For `always`, port 0 stands for 80 and 443, and `*.NAME` for every
-        host below NAME."""
+        """Answer a refusal.
+
+        Raises:
+            Conflict: a rule of the agent allows what is to be denied.
+        """
+
+    @remote("SetEgress")
+    async def set_egress(self, agent: Str, rules: list[Str]) -> None:
+        """Tell the rules that hold for an agent: what they allow waits for nobody any more."""
+
+    @remote("ForgetAgent")
+    async def forget_agent(self, agent: Str) -> None:
+        """Forget the budgets of an agent and the decisions about its hosts."""
 
     @remote("ListLimits")
     async def list_limits(self) -> list[ProviderLimit]:

@@ -368,16 +368,14 @@ class EgressState(StrEnum):
     """The next connection is allowed."""
     DENIED = "denied"
     ALLOWED = "allowed"
-    """Decided by a rule in the agent's configuration."""
+    """A rule of the agent allows it."""
 
 
 class EgressDecision(StrEnum):
-    """The answers to a refusal."""
+    """The answers to a refusal; a rule of the agent is another one."""
 
     ONCE = "once"
     DENY = "deny"
-    ALWAYS = "always"
-    """A rule of the agent's configuration decides from now on: for the entries that it matches."""
 
 
 @dictionary()

@@ -142,16 +142,3 @@ class FakeBroker:
                 raise self.error
             self.told.setdefault(notice.dedupe_key, notice.body)
             self.arrived.set()
-
-
-@dataclass
-class FakeEgressLog:
-    """A ledger that keeps the hosts that are allowed."""
-
-    hosts: list[tuple[str, str, int]] = field(default_factory=list)
-    error: HiveError | None = None
-
-    async def allowed(self, agent: str, host: str, port: int) -> None:
-        self.hosts.append((agent, host, port))
-        if self.error:
-            raise self.error

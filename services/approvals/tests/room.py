@@ -17,7 +17,7 @@ from services.approvals.model import IN_PROGRESS, Approval, history, tag
 from services.approvals.notifier import Notifier
 from services.approvals.store import Store
 from services.approvals.tests.fake_git import FakeMeta, FakeRepositories
-from services.approvals.tests.fake_services import FakeBroker, FakeEgressLog, FakeLifecycle
+from services.approvals.tests.fake_services import FakeBroker, FakeLifecycle
 from services.approvals.tests.faults import Faults, Killed
 from wire import names
 from wire.records.approvals import ApprovalState
@@ -65,7 +65,6 @@ class Room:
         self.faults = Faults()
         self.lifecycle = FakeLifecycle(self.faults)
         self.broker = FakeBroker(self.faults)
-        self.egress_log = FakeEgressLog()
         self.git = FakeRepositories(self.faults)
         self.meta = FakeMeta(self.faults)
         self.changes: list[tuple[int, ApprovalState]] = []
@@ -94,7 +93,6 @@ class Room:
         self.lifecycle.told = self._told
         self.approvals = Approvals(
             *(self.ledger, self.git, self.meta, self.reconciler, deployer, lifecycle),
-            self.egress_log,
         )
 
     def close(self) -> None:

@@ -258,7 +258,7 @@ async def test_the_operator_is_asked_about_a_refused_host(hive: Hive) -> None:
     client = await hive.client()
     answer = await client.call("request_egress", host="GitHub.com.", reason="to clone")
     assert answer["structuredContent"]["allowed"] is False
-    assert "The operator was asked about github.com:443." in text(answer)
+    assert "The operator was asked about github.com:443, and a message" in text(answer)
     hive.ledger.allowed = True
     answer = await client.call("request_egress", host="fd00::1", port=22, reason="to push")
     assert answer["structuredContent"]["allowed"] is True

@@ -41,8 +41,8 @@ async def _request_egress(context: Context, call: RequestEgress) -> ToolResult:
         note = f"{place} is allowed: connect now."
     else:
         note = (
-            f"The operator was asked about {place}. Go on with something else, or end your turn, "
-            "and try to connect again later: no message tells you the decision."
+            f"The operator was asked about {place}, and a message will tell you the answer. Go on "
+            "with something else, or end your turn."
         )
     return ToolResult({"allowed": allowed, "note": note})
 

@@ -107,8 +107,8 @@ class Decision:
             async with self._questions:
                 allowed = await self._ledger.check_egress(str(target.host), target.port, "")
             asked = (
-                "The operator was asked; try again when the request is allowed (tool "
-                "request_egress tells why you need it)."
+                "The operator was asked, and a message will tell you the answer (your tool "
+                "request_egress tells the operator why you need it)."
             )
         except (Conflict, LimitExceeded) as error:
             # The operator denied it, or was not asked, because too many requests wait.

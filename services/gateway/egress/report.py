@@ -1,4 +1,5 @@
-"""The connections of the agent, summed up and told to the ledger every few seconds."""
+"""The connections of the agent, told to the ledger: the first at once, later ones summed up for a
+few seconds."""
 
 import asyncio
 import logging
@@ -34,6 +35,8 @@ class EgressReports:
         self._ledger = ledger
         self._sums: dict[_Key, _Sum] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._earliest = 0.0
+        """The time of the loop from which on the next report may be made."""
         self._sending = Tasks()
 
     def add(
@@ -61,7 +64,7 @@ class EgressReports:
     def _schedule(self) -> None:
         if self._timer is None and self._sums:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(SECONDS, self._flush)
+            self._timer = loop.call_at(max(self._earliest, loop.time()), self._flush)
 
     def _add(self, key: _Key, more: _Sum) -> None:
         if key not in self._sums and len(self._sums) >= MAX_ENTRIES:
@@ -73,6 +76,7 @@ class EgressReports:
 
     def _flush(self) -> None:
         self._timer = None
+        self._earliest = asyncio.get_running_loop().time() + SECONDS
         self._sending.start_detached(self._send(), "egress", done=self._schedule)
 
     async def _send(self) -> None:

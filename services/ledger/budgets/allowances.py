@@ -50,6 +50,12 @@ class Allowances:
             self._kept = before
             self._limits.clear()
 
+    def drop(self, owner: Owner) -> None:
+        """Drop the limits that were set for an owner."""
+        for source in Source:
+            self._kept.pop((owner, source), None)
+        self._limits.clear()
+
     def owners(self) -> set[Owner]:
         """Return the owners for whom limits are set by name."""
         named = {

@@ -166,6 +166,10 @@ class Budgets:
             judged = self._change(accounts, now)
         return LimitChange(self, owner, source, limits, judged)
 
+    def forget(self, owner: Owner) -> "Forgetting":
+        """Return the change that drops what an owner has spent, and the limits that were set."""
+        return Forgetting(self, owner)
+
     def judge_all(self, now: int) -> "Charge":
         """Return the change that looks at all budgets anew, as some periods may have ended."""
         return self._change([account.at(now) for account in self._accounts.values()], now)
@@ -270,6 +274,14 @@ class Budgets:
         """Let limits that are on disk hold."""
         self._allowances.put(owner, source, limits)
 
+    def adopt_forgotten(self, owner: Owner) -> list[int]:
+        """Let an owner be gone from the disk; return the questions that were about it."""
+        gone = [self._accounts.pop(Key(owner, period), None) for period in BudgetPeriod]
+        self._allowances.drop(owner)
+        for period in BudgetPeriod:
+            self.on_changed(Key(owner, period), True)
+        return [account.question for account in gone if account and account.question]
+
     def _change(self, accounts: Iterable[Account], now: int) -> "Charge":
         judged, told = [], []
         for account in accounts:
@@ -347,3 +359,21 @@ class LimitChange:
         """See Change."""
         self._budgets.adopt_limits(self._owner, self._source, self._limits)
         self._judged.adopt()
+
+
+class Forgetting:
+    """The end of what is known of an owner."""
+
+    def __init__(self, budgets: Budgets, owner: Owner) -> None:
+        self._budgets = budgets
+        self._owner = owner
+        self.questions: list[int] = []
+        """Those that were about its budgets, once it is adopted."""
+
+    def save(self, db: sqlite3.Connection) -> None:
+        """See Change."""
+        store.forget(db, self._owner)
+
+    def adopt(self) -> None:
+        """See Change."""
+        self.questions = self._budgets.adopt_forgotten(self._owner)

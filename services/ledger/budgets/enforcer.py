@@ -6,7 +6,7 @@ again when the broker is back, when something changes, or a minute later.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
@@ -81,6 +81,7 @@ class Enforcer:
         """The kind and the reason of each agent's hold."""
         self._refused: dict[Key, set[str]] = {}
         self._resolved: set[int] = set()
+        self._forgotten: set[int] = set()
         self._new_broker = True
         self._wake = asyncio.Event()
         self._wake.set()
@@ -124,6 +125,11 @@ class Enforcer:
         self._resolved.add(number)
         self._wake.set()
 
+    def cancel(self, questions: Iterable[int]) -> None:
+        """Cancel questions about budgets that are forgotten."""
+        self._forgotten.update(questions)
+        self._wake.set()
+
     def refused(self, key: Key, agent: str) -> None:
         """Note that a request of an agent was refused, because a budget is used up."""
         if agent not in self._held:
@@ -148,6 +154,9 @@ class Enforcer:
         resolved = set(self._resolved)
         await self._hear(resolved)
         self._resolved -= resolved
+        for number in sorted(self._forgotten):
+            await self._broker.release([], number)
+            self._forgotten.discard(number)
         if free := self._free():
             await self._broker.release(free, 0)
         for account in self._accounts():

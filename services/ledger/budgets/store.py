@@ -60,6 +60,12 @@ def allow(db: sqlite3.Connection, owner: Owner, source: Source, limits: BudgetLi
     )
 
 
+def forget(db: sqlite3.Connection, owner: Owner) -> None:
+    """Delete the accounts and the limits of an owner."""
+    db.execute("DELETE FROM account WHERE kind = ? AND name = ?", owner)
+    db.execute("DELETE FROM allowance WHERE kind = ? AND name = ?", owner)
+
+
 def _values(account: Account) -> tuple[str | int, ...]:
     return (
         *account.key.owner,

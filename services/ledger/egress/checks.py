@@ -1,5 +1,6 @@
 """The hosts, reports and filters that callers pass, checked."""
 
+from collections.abc import Iterable
 from typing import Final, TypeVar
 
 from pydantic import Field
@@ -48,21 +49,19 @@ def host(text: str) -> str:
         raise InvalidArgument(f"{text[:64]!r} is not a valid host: {error}.") from None
 
 
-def rule(text: str, port: int) -> egress.Rule:
-    """Return the rule for a host, `*` or `*.NAME`.
-
-    Args:
-        text: the host.
-        port: the port; 0 for those of a rule that names none.
+def rules(texts: Iterable[str]) -> tuple[egress.Rule, ...]:
+    """Return the rules of an agent.
 
     Raises:
-        InvalidArgument: the text is none of these.
+        InvalidArgument: one is not a rule.
     """
-    if text == "*":
-        return egress.Rule("", port or None, wildcard=True)
-    if text.startswith("*."):
-        return egress.Rule(host(text[2:]), port or None, wildcard=True)
-    return egress.Rule(egress.parse_host(host(text)), port or None)
+    found = []
+    for text in texts:
+        try:
+            found.append(egress.parse(text))
+        except ValueError as error:
+            raise InvalidArgument(f"{text[:64]!r} is not a valid rule: {error}.") from None
+    return tuple(found)
 
 
 def port(number: int) -> None:

@@ -1,11 +1,15 @@
-"""The rules of egress: counts, requests to the operator, and the operator's answers."""
+"""The rules of egress: counts, requests to the operator, and the operator's answers.
+
+The agent gets a message when a host for which it waits is allowed or denied.
+"""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from services import egress
 from services.ledger.budgets import periods
+from services.ledger.budgets.notices import Notice
 from services.ledger.egress import checks
 from services.ledger.egress.store import REST, EgressStore
 from wire.errors import Conflict, InvalidArgument, LimitExceeded
@@ -27,11 +31,18 @@ MAX_PENDING: Final = 100
 MOST: Final = 10**18
 """The most that is counted of one host."""
 
+MAX_NAMED: Final = 20
+"""The most hosts that a message names."""
+ELSE: Final = "Do not ask again; find another way."
+DECIDED: Final = "egress-decided"
+"""The kind of the messages to agents."""
+
 _STATES: Final = {
     EgressDecision.ONCE: EgressState.ONCE,
     EgressDecision.DENY: EgressState.DENIED,
-    EgressDecision.ALWAYS: EgressState.ALLOWED,
 }
+_WAITING: Final = frozenset({EgressState.PENDING, EgressState.DENIED})
+"""The states of hosts about which the agent was told that it does not reach them."""
 
 
 class Hosts:
@@ -41,6 +52,9 @@ class Hosts:
         """Make the hosts; `now` is the clock, in microseconds since 1970."""
         self._store = store
         self._now = now
+        self._rules: dict[str, tuple[egress.Rule, ...]] = {}
+        self.on_notice: Callable[[], None] = lambda: None
+        """Hears that a message is to be delivered."""
         self.on_changed: Callable[[Egress, bool], None] = lambda entry, urgent: None
         """Hears of each change, and whether the state is another one."""
 
@@ -96,6 +110,8 @@ class Hosts:
                 self._save(entry._replace(state=EgressState.NONE), durable=True)
             return True
         if not gateway:
+            if self._rule(entry):
+                return True
             self._ask(entry, checks.line(reason))
             return False
         # A refused connection is a request, unless too many wait already.
@@ -113,11 +129,12 @@ class Hosts:
 
         Args:
             agent: the agent.
-            host: the host; for `always` also `*` or `*.NAME`.
-            port: the port; for `always` 0 stands for those of a rule that names none, 80 and 443.
-            decision: `once`, `deny` or `always`.
+            host: the host.
+            port: the port.
+            decision: `once` or `deny`.
 
         Raises:
+            Conflict: a rule of the agent allows what is to be denied.
             InvalidArgument: a value is not valid.
             Unavailable: the store could not be written.
         """
@@ -127,16 +144,51 @@ class Hosts:
             raise InvalidArgument(
                 f"{decision[:64]!r} is not a valid decision. Use one of: {known}."
             )
-        now, state = self._now(), _STATES[EgressDecision(decision)]
-        if decision == EgressDecision.ALWAYS:
-            rule = checks.rule(host, port)
-            for entry in self._store.undecided(agent):
-                if rule.matches(egress.parse_host(entry.host), entry.port):
-                    self._save(entry._replace(state=state, decided=now), durable=True)
-            return
         checks.port(port)
         entry = self._entry(agent, checks.host(host), port)
-        self._save(entry._replace(state=state, decided=now), durable=True)
+        place, state = (
+            egress.place(egress.parse_host(entry.host), port),
+            _STATES[EgressDecision(decision)],
+        )
+        if rule := self._rule(entry):
+            if state is EgressState.DENIED:
+                raise Conflict(
+                    f"The rule {rule} allows {place} to {agent}. Remove the rule from agent.toml, "
+                    "or from gateway.egress of hyperhive.toml."
+                )
+            return  # the rule allows more
+        told = []
+        if state is EgressState.DENIED and entry.state is EgressState.PENDING:
+            told = [_told(agent, f"The operator denied you the connection to {place}. {ELSE}")]
+        elif state is EgressState.ONCE and entry.state in _WAITING:
+            text = f"The operator allows you one connection to {place}. Make it now."
+            told = [_told(agent, text)]
+        self._decide([entry], state, told)
+
+    def apply(self, agent: str, rules: Iterable[str]) -> None:
+        """Take the rules that hold for an agent from now on: what they allow waits no longer.
+
+        Raises:
+            InvalidArgument: a value is not valid.
+            Unavailable: the store could not be written.
+        """
+        check_agent_name(agent)
+        self._rules[agent] = checks.rules(rules)
+        found = [entry for entry in self._store.undecided(agent) if self._rule(entry)]
+        waited = [entry for entry in found if entry.state in _WAITING]
+        places = [egress.place(egress.parse_host(one.host), one.port) for one in waited]
+        told = [_told(agent, f"You may now connect to {_in_words(places)}.")] if places else []
+        self._decide(found, EgressState.ALLOWED, told)
+
+    def forget(self, agent: str) -> None:
+        """Forget the hosts of an agent, with the decisions about them.
+
+        Raises:
+            Unavailable: the store could not be written; some may be gone.
+        """
+        self._rules.pop(agent, None)
+        for entry in self._store.forget(agent):
+            self.on_changed(entry._replace(state=EgressState.NONE), True)
 
     async def list(self, filter: Mapping[str, Value], limit: int) -> list[Egress]:
         """Return the hosts that match, the ones used last first.
@@ -177,6 +229,24 @@ class Hosts:
             self._save(other._replace(state=EgressState.NONE), durable=False)
         entry = entry._replace(state=EgressState.PENDING, reason=reason or entry.reason)
         self._save(entry, durable=True)
+
+    def _decide(
+        self, entries: Sequence[Egress], state: EgressState, told: Sequence[Notice]
+    ) -> None:
+        decided = [entry._replace(state=state, decided=self._now()) for entry in entries]
+        if not decided:
+            return
+        self._store.save(decided, durable=True, told=told)
+        for before, after in zip(entries, decided, strict=True):
+            self.on_changed(after, before.state != after.state)
+        if told:
+            self.on_notice()
+
+    def _rule(self, entry: Egress) -> egress.Rule | None:
+        """Return the rule of the agent that allows a host; None if there is none, or if lifecycle
+        has not told it yet."""
+        rules = self._rules.get(entry.agent, ())
+        return egress.allowing(rules, egress.parse_host(entry.host), entry.port)
 
     def _entry(self, agent: str, host: str, port: int) -> Egress:
         """Return the row of a host, or a new one."""
@@ -234,7 +304,7 @@ def _denied(entry: Egress) -> Conflict:
     place = egress.place(egress.parse_host(entry.host), entry.port)
     return Conflict(
         f"The operator denied {entry.agent} the connection to {place} at "
-        f"{periods.in_words(entry.decided)}. Do not ask again; find another way."
+        f"{periods.in_words(entry.decided)}. {ELSE}"
     )
 
 
@@ -243,3 +313,16 @@ def _too_many(entry: Egress) -> LimitExceeded:
         f"{MAX_PENDING} requests of {entry.agent} wait for the operator, which is the most. Wait "
         "for the answers."
     )
+
+
+def _told(agent: str, text: str) -> Notice:
+    return Notice(agent, DECIDED, text)
+
+
+def _in_words(places: list[str]) -> str:
+    """Return some places in words."""
+    shown = places[:MAX_NAMED]
+    if more := len(places) - len(shown):
+        shown.append(f"{more} more")
+    *first, last = shown
+    return f"{', '.join(first)} and {last}" if first else last

@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from services.ledger.budgets import notices
+from services.ledger.budgets.notices import Notice
 from services.ledger.storage.database import BATCH, Database
 from wire.records.ledger import Egress, EgressFilter, EgressState
 
@@ -33,9 +35,17 @@ class EgressStore:
         return None if row is None else _egress(row)
 
     def save(
-        self, entries: Sequence[Egress], *, durable: bool, forget: Egress | None = None
+        self,
+        entries: Sequence[Egress],
+        *,
+        durable: bool,
+        forget: Egress | None = None,
+        told: Sequence[Notice] = (),
     ) -> None:
-        """Store rows, and delete the one to forget; `durable`: on the disk when it returns."""
+        """Store rows and messages to be delivered, and delete the row to forget.
+
+        With `durable` all that is on the disk when it returns.
+        """
         writing = self._database.write() if durable else self._database.write_quickly()
         with writing as db:
             if forget is not None:
@@ -43,6 +53,7 @@ class EgressStore:
                     "DELETE FROM egress WHERE agent = ? AND host = ? AND port = ?", forget[:3]
                 )
             db.executemany(_SAVE, [entry._asdict() for entry in entries])
+            notices.save(db, told)
 
     def count(self, agent: str, *, pending: bool = False) -> int:
         """Return how many rows of an agent there are, or how many of them are pending."""
@@ -80,6 +91,12 @@ class EgressStore:
                 (agent,),
             ).fetchone()
         return None if row is None else _egress(row)
+
+    def forget(self, agent: str) -> list[Egress]:
+        """Delete the rows of an agent; return them."""
+        with self._database.write() as db:
+            rows = db.execute("DELETE FROM egress WHERE agent = ? RETURNING *", (agent,)).fetchall()
+        return [_egress(row) for row in rows]
 
     def undecided(self, agent: str) -> list[Egress]:
         """Return the rows of an agent that the operator has not decided by a rule."""

@@ -97,18 +97,18 @@ async def test_denied_stays_denied(room: Room) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "decided"),
+    ("rule", "decided"),
     [
-        ("api.github.com", 443, {"api.github.com:443"}),
-        ("API.github.com", 22, {"api.github.com:22"}),
-        ("api.github.com", 0, {"api.github.com:443"}),
-        ("*.github.com", 443, {"api.github.com:443"}),
-        ("10.1.2.3", 0, {"10.1.2.3:443"}),
-        ("*", 443, {"api.github.com:443", "github.com:443", "xgithub.com:443"}),
+        ("api.github.com:443", {"api.github.com:443"}),
+        ("API.github.com:22", {"api.github.com:22"}),
+        ("api.github.com", {"api.github.com:443"}),
+        ("*.github.com:443", {"api.github.com:443"}),
+        ("10.1.2.3", {"10.1.2.3:443"}),
+        ("*:443", {"api.github.com:443", "github.com:443", "xgithub.com:443"}),
     ],
 )
-async def test_a_new_rule_decides_what_it_matches(
-    room: Room, host: str, port: int, decided: set[str]
+async def test_rules_that_hold_decide_what_they_match(
+    room: Room, rule: str, decided: set[str]
 ) -> None:
     for name, number in (
         ("10.1.2.3", 443),
@@ -119,10 +119,67 @@ async def test_a_new_rule_decides_what_it_matches(
     ):
         refuse(room, name, number)
     refuse(room, agent="bob")
-    room.hosts.decide("alice", host, port, "always")
+    room.hosts.apply("alice", ["pypi.org", rule])
     found = await listed(room, agent="alice", state="allowed")
     assert {f"{one.host}:{one.port}" for one in found} == decided
+    assert all(one.decided == NOON for one in found)
     assert len(await listed(room, state="pending")) == 6 - len(decided)
+    with pytest.raises(InvalidArgument, match="not a valid rule"):
+        room.hosts.apply("alice", ["git hub.com"])
+
+
+def told(room: Room) -> list[tuple[str, str, str]]:
+    with room.database.look() as db:
+        return [tuple(row) for row in db.execute("SELECT recipient, kind, body FROM notice")]
+
+
+async def test_an_agent_is_told_what_was_decided(room: Room) -> None:
+    heard: list[int] = []
+    room.hosts.on_notice = lambda: heard.append(len(told(room)))
+    for port in (443, 80):
+        refuse(room, port=port)
+    ask(room, "denied.org")
+    refuse(room, "once.org", 22)
+    room.hosts.apply("alice", ["github.com"])
+    room.hosts.decide("alice", "denied.org", 443, "deny")
+    room.hosts.decide("alice", "once.org", 22, "once")
+    bodies = [
+        "You may now connect to github.com:80 and github.com:443.",
+        "The operator denied you the connection to denied.org:443. Do not ask again; find another "
+        "way.",
+        "The operator allows you one connection to once.org:22. Make it now.",
+    ]
+    assert sorted(told(room)) == sorted(("alice", "egress-decided", body) for body in bodies)
+    assert heard == [1, 2, 3]
+    room.hosts.apply("alice", ["github.com", "denied.org"])  # it was denied, and is allowed now
+    assert told(room)[-1][2] == "You may now connect to denied.org:443."
+    room.hosts.apply("alice", ["github.com", "denied.org"])
+    room.hosts.decide("alice", "unasked.org", 443, "deny")
+    room.hosts.apply("alice", ["github.com", "new.org"])
+    assert len(told(room)) == 4, "nothing is told of hosts for which the agent does not wait"
+
+
+async def test_a_host_that_a_rule_allows_cannot_be_denied(room: Room) -> None:
+    refuse(room)
+    room.hosts.apply("alice", ["*.github.com", "github.com"])
+    with pytest.raises(Conflict, match=r"The rule \*\.github\.com allows api\.github\.com:443"):
+        room.hosts.decide("alice", "api.github.com", 443, "deny")
+    room.hosts.decide("alice", "github.com", 443, "once")
+    assert await states(room) == {"github.com:443": "allowed"}
+    assert ask(room), "an agent that asks needs no answer"
+
+
+async def test_a_purge_forgets_the_hosts_and_the_decisions(room: Room) -> None:
+    refuse(room)
+    refuse(room, agent="bob")
+    room.hosts.decide("alice", "denied.org", 443, "deny")
+    room.hosts_heard.clear()
+    room.ledger.forget("alice")
+    assert [one.agent for one in await listed(room)] == ["bob"]
+    assert {(one.host, one.state) for one, _ in room.hosts_heard} == {
+        ("github.com", "none"),
+        ("denied.org", "none"),
+    }
 
 
 async def test_a_connection_that_a_rule_allows_answers_the_request(room: Room) -> None:
@@ -234,7 +291,7 @@ async def test_invented_hosts_push_out_neither_traffic_nor_decisions(
     assert sum(one.refused for one in found.values()) == 30, "nothing is lost in the sums"
     assert sum(one.sent for one in found.values()) == 10**9 + 30
     assert sum(one.received for one in found.values()) == 60
-    room.hosts.decide("alice", "*", 0, "always")
+    room.hosts.apply("alice", ["*"])
     assert [one.state for one in await listed(room) if one.host == "*"] == [EgressState.NONE]
 
 

@@ -172,6 +172,24 @@ async def test_an_agent_is_held_and_the_operator_asked_once(
     assert room.budget().question == question.id
 
 
+async def test_a_purge_forgets_what_was_spent_and_the_question(
+    room: Room, broker: FakeBroker, enforcer: Enforcer
+) -> None:
+    room.ledger.on_forgotten = enforcer.cancel
+    exhaust(room)
+    await enforcer.enforce()
+    room.ledger.forget("alice")
+    await enforcer.enforce()
+    assert (broker.open, broker.held) == ([], {})
+    room.reopen()
+    assert [one for one in room.ledger.list_budgets() if one.name == "alice"] == []
+    assert not is_refused(room)
+    [used, *_] = await room.requests.sum_usage({})
+    assert used.cost > 10 * DOLLAR, "what was used stays in the lists"
+    hive = next(b for b in room.ledger.list_budgets() if (b.kind, b.period) == ("hive", "total"))
+    assert hive.spent > 10 * DOLLAR, "and counts for the hive"
+
+
 async def test_a_raise_holds_for_the_period(
     room: Room, broker: FakeBroker, enforcer: Enforcer
 ) -> None:

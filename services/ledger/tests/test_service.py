@@ -109,7 +109,9 @@ CALLERS = {
     "ListBudgets": {"operator", "dashboard"},
     "SetBudget": {"operator", "dashboard", "lifecycle"},
     "ListEgress": {"operator", "dashboard"},
-    "DecideEgress": {"operator", "dashboard", "approvals"},
+    "DecideEgress": {"operator", "dashboard"},
+    "SetEgress": {"lifecycle"},
+    "ForgetAgent": {"lifecycle"},
     "ListLimits": {"operator", "dashboard", "lifecycle"},
     "LimitedUntil": {"gateway"},
     "LiftLimits": {"operator", "dashboard", "lifecycle"},
@@ -153,6 +155,8 @@ async def test_callers(
         "DecideEgress": lambda: ledger.decide_egress(
             "alice", "example.org", 443, EgressDecision.DENY
         ),
+        "SetEgress": lambda: ledger.set_egress("alice", ["example.org"]),
+        "ForgetAgent": lambda: ledger.forget_agent("bob"),
         "ListLimits": ledger.list_limits,
         "LimitedUntil": ledger.limited_until,
         "LiftLimits": ledger.lift_limits,
@@ -183,7 +187,6 @@ def rules(**who: str) -> list[ET.Element]:
     [
         ({"group": "hive-agents"}, agent("alice")),
         ({"user": "hive-gateway"}, gateway("alice")),
-        ({"user": "hive-approvals"}, Principal(Kind.SERVICE, "approvals")),
         ({"user": "hive-vacuum"}, VACUUM),
     ],
 )

@@ -156,17 +156,26 @@ class Steps:
         if record.phase is Phase.PRESENT and job.agent in self._roster.agents:
             await self._containers.stop(job)
         job.final = True
-        await self._remove(record, purge=bool(job.arguments.get("purge")))
+        purge = bool(job.arguments.get("purge"))
+        await self._remove(record, purge=purge, forget=purge)
         return ""
 
     async def _purge(self, job: Job) -> str:
         record = self._roster.find(job.agent)
         if record is not None:
             job.final = True
-            await self._remove(record, purge=True)
+            await self._remove(record, purge=True, forget=True)
         return ""
 
-    async def _remove(self, record: Record, *, purge: bool) -> None:
+    async def _remove(self, record: Record, *, purge: bool, forget: bool = False) -> None:
+        """Remove an agent.
+
+        Args:
+            record: the agent.
+            purge: whether its data go, too.
+            forget: whether what it has spent is forgotten, and the limits that the operator has
+                set: not after a spawn that failed, before which they may have been set.
+        """
         wanted = Phase.PURGING if purge else Phase.DESTROYING
         if record.phase is not wanted:
             record.enter(wanted)
@@ -178,6 +187,9 @@ class Steps:
         await self._broker.unregister(record.name)
         await self._auto_sleep.forget(record.name)
         await self._budgets.drop(record.name)
+        if forget:
+            step(f"{record.name}: forgetting its budgets")
+            await self._budgets.forget(record.name)
         await self._roster.remove(record.name)
         if purge:
             self._roster.forget(record.name)

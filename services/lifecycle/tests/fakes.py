@@ -1,7 +1,7 @@
 """Fakes of the backend, the broker and the observer, which record their calls."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from services.agentfile import AgentFile
@@ -156,7 +156,8 @@ class FakeBackend:
         return resources.effective(limits, spec.resources)
 
     def network(self, spec: Spec) -> Network:
-        return Network(["any"], ["192.0.2.7"], [], filtered=True, mode=spec.network)
+        egress = self.configuration(spec).egress
+        return Network(["any"], ["192.0.2.7"], [], filtered=True, mode=spec.network, egress=egress)
 
     async def limit(self, spec: Spec) -> None:
         await self._called("limit", spec.name)
@@ -326,6 +327,8 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.budgets: dict[str, BudgetLimits] = {}
+        self.rules: dict[str, tuple[str, ...]] = {}
+        self.forgotten: list[str] = []
         self.limited: dict[str, int] = {}
         self.error: HiveError | None = None
 
@@ -333,6 +336,16 @@ class FakeLedger:
         if self.error:
             raise self.error
         self.budgets[name] = limits
+
+    async def set_egress(self, name: str, rules: Sequence[str]) -> None:
+        if self.error:
+            raise self.error
+        self.rules[name] = tuple(rules)
+
+    async def forget(self, name: str) -> None:
+        if self.error:
+            raise self.error
+        self.forgotten.append(name)
 
     async def limits(self) -> dict[str, int]:
         if self.error:

@@ -33,7 +33,7 @@ from services.lifecycle.store import MIGRATIONS, Store
 from services.lifecycle.tests.room import DONE, Room
 from services.lifecycle.tests.test_nspawn import ALICE, UNIT, Host, host
 from wire.errors import Unavailable
-from wire.records.lifecycle import JobVerb, NetworkMode
+from wire.records.lifecycle import JobVerb, NetworkMode, SpawnOptions
 
 __all__ = ["host"]
 
@@ -377,3 +377,29 @@ async def test_a_ledger_that_comes_is_told_all_budgets(room: Room) -> None:
     assert room.ledger.budgets == {"alice": RULES.budget}
     assert await room.diary.end_of(room.orders.destroy("alice", purge=False)) == DONE
     assert room.ledger.budgets == {"alice": BudgetLimits()}
+
+
+async def test_the_ledger_is_told_the_rules_that_a_gateway_follows(room: Room) -> None:
+    room.backend.configurations[NEW] = RULES
+    assert room.ledger.rules == {"alice": ()}
+    assert await room.diary.end_of(room.orders.deploy("alice", NEW, DEPLOY.parse({}))) == DONE
+    assert room.ledger.rules == {"alice": ("github.com",)}
+    assert room.backend.laid["alice"] == NEW
+
+
+async def test_a_purge_makes_the_ledger_forget(room: Room) -> None:
+    assert await room.diary.end_of(room.orders.destroy("alice", purge=False)) == DONE
+    assert room.ledger.forgotten == [], "a destroyed agent may come back"
+    room.ledger.error = Unavailable("Nobody owns the name.")
+    assert (await room.diary.end_of(room.orders.purge("alice")))[0] == "failed"
+    room.ledger.error = None
+    assert await room.diary.end_of(room.orders.purge("alice")) == DONE
+    assert room.ledger.forgotten == ["alice"]
+
+
+async def test_a_spawn_that_fails_forgets_no_budget(room: Room) -> None:
+    """The operator may have set the limits before."""
+    room.backend.fail["configure"] = Unavailable("systemd would not.")
+    job = room.orders.spawn("bob", SpawnOptions())
+    assert (await room.diary.end_of(job))[0] == "failed"
+    assert room.ledger.forgotten == []
