@@ -106,8 +106,8 @@ def host_and_port(typed: str) -> tuple[str, int | None]:
     )
     if not found or int(found[3] or 1) > 65535:
         raise click.BadParameter(
-            f"{typed!r} is not a valid host: give a name or an address, with a port if it is not "
-            "443: github.com, crates.io:443, 10.1.2.3:8080, [fd00::1]:443."
+            f"{typed!r} is not a valid host: give a name or an address, with a port if needed: "
+            "github.com, crates.io:443, 10.1.2.3:8080, [fd00::1]:443."
         )
     return (found[1] or found[2]).lower(), int(found[3]) if found[3] else None
 

@@ -113,8 +113,9 @@ async def allow_egress(
     Adds HOST, with the port if you give one, to `egress` in the agent's agent.toml: a request in
     your name, which is approved and deployed at once, without a restart of the agent. HOST is
     a name, `*.NAME` for all names below one, `*`, or an address; without a port it is for the
-    ports 80 and 443. With --once, agent.toml stays as it is, and the next connection is allowed:
-    without a port, to each port of the host that waits for your decision, or to 443.
+    ports 80 and 443. The list has an effect with the network `gateway` only. With --once,
+    agent.toml stays as it is, and the next connection is allowed: without a port, to each port of
+    the host that waits for your decision, or to 443.
     """
     from wire.names import check_agent_name
     from wire.records.approvals import NO_JOB
