@@ -2,22 +2,25 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.system import gateway
+from tests.system.gateway import API, LEDGER, LOAD, last_request, load, requests, total
 from tests.system.hive import Hive
-from tests.system.inside import PROBES, hivectl, inside, leader
+from tests.system.inside import PROBES, inside, leader
 
 pytestmark = pytest.mark.system
 
-LOAD = (PROBES / "api_load.py").read_text()
-GATEWAY, LEDGER = "hive-gateway@alice.service", "hive-ledger.service"
-API = "/run/hive/api.sock"
-CURL = ("curl", "-s", "--max-time", "30", "--unix-socket", API)
-MOST_OF_ONE = 200
-"""More tokens than one answer of the load uses."""
+GATEWAY = gateway.UNIT
+ROOM = 40_000
+"""Tokens for some requests that are reserved at once, and for more that are sent later."""
+MOST_OF_ONE = 2000
+"""More tokens than one request of the load uses, and fewer than are reserved for it."""
+RAW = (PROBES / "api_raw.py").read_text()
 
 
 @pytest.fixture
@@ -38,33 +41,16 @@ def last_served(hive: Hive) -> int:
     return max((one["number"] for one in served(hive)), default=0)
 
 
+def of_the_load(hive: Hive, after: int) -> int:
+    """Return how many requests of `load` the model got: agents of the hive tell their names."""
+    return len([one for one in served(hive, after) if not one["agent"]])
+
+
 def until_served(hive: Hive, after: int, count: int) -> None:
     """Wait until the model has got `count` requests after a number."""
     last = after
     while last < after + count:
         last = max(one["number"] for one in served(hive, last, wait=60))
-
-
-def requests(hive: Hive, before: int) -> list[dict[str, Any]]:
-    """Return the requests of alice that the ledger has counted, those after an id."""
-    found = hivectl(hive, "usage", "alice", "--limit", "1000")
-    return [one for one in found if one["id"] > before]
-
-
-def last_request(hive: Hive) -> int:
-    return max((one["id"] for one in requests(hive, 0)), default=0)
-
-
-def total(hive: Hive) -> dict[str, Any]:
-    [*_, budget] = hivectl(hive, "budget", "alice")
-    assert budget["period"] == "total"
-    return dict(budget)
-
-
-def load(hive: Hive, threads: int, each: int, prompt: str) -> Any:
-    """Send requests from inside the container; return what came of each."""
-    arguments = (str(threads), str(each), prompt)
-    return json.loads(inside(hive, "alice", "python3", "-c", LOAD, *arguments).stdout)
 
 
 def start_load(hive: Hive, threads: int, prompt: str) -> "subprocess.Popen[str]":
@@ -80,23 +66,23 @@ def ended(running: "subprocess.Popen[str]") -> Any:
 
 
 def test_a_hostile_agent_cannot_pass_its_budget(alice: Hive) -> None:
-    limit = total(alice)["spent_tokens"] + 2000
+    limit = total(alice)["spent_tokens"] + ROOM
     alice.hivectl("budget", "alice", "--total-tokens", str(limit))
     before, counted = last_served(alice), last_request(alice)
-    answers = load(alice, 8, 60, "play short-turn")
+    answers = load(alice, 8, 20, f"play short-turn {'word ' * 800}")
     statuses = {answer["status"] for answer in answers}
     assert {200, 402} <= statuses <= {200, 402, 429}, statuses
     assert "Hyperhive: " in next(a["text"] for a in answers if a["status"] == 402)
     spent = total(alice)
-    assert spent["spent_tokens"] <= limit + MOST_OF_ONE
+    assert limit <= spent["spent_tokens"] <= limit + MOST_OF_ONE
     assert spent["reserved_tokens"] == 0
     # What the model got is what was counted, and what the agent was answered.
     whole = [answer for answer in answers if answer["whole"]]
-    assert last_served(alice) - before == len(whole)
+    assert of_the_load(alice, before) == len(whole)
     assert len([one for one in requests(alice, counted) if one["outcome"] == "done"]) == len(whole)
     again = load(alice, 4, 5, "play short-turn")
     assert {answer["status"] for answer in again} == {402}
-    assert last_served(alice) - before == len(whole)
+    assert of_the_load(alice, before) == len(whole)
 
 
 def test_a_hostile_agent_uses_its_own_credential_alone(swarm: Hive) -> None:
@@ -107,22 +93,68 @@ def test_a_hostile_agent_uses_its_own_credential_alone(swarm: Hive) -> None:
     assert (request["agent"], request["credential"]) == ("alice", "scripted")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("-X", "POST", "-d", "{}", "http://x/v1/files"),
-        ("http://x/requests",),
-        ("--path-as-is", "http://x/v1/models/../../requests"),
-        ("-H", "Transfer-Encoding: chunked", "-H", "Content-Length: 3", "-d", "{}", "http://x/v1/messages"),
-        ("-X", "CONNECT", "http://x/"),
-    ],
-)  # fmt: skip
-def test_no_other_path_of_the_upstream_is_reached(swarm: Hive, arguments: tuple[str, ...]) -> None:
-    before = last_served(swarm)
-    said = inside(swarm, "alice", *CURL, "-w", "\n%{http_code}", *arguments, check=False).stdout
-    assert said.splitlines()[-1] in ("400", "404"), said
-    assert "scripted model" not in said
-    assert last_served(swarm) == before
+ASK = json.dumps({"model": "m", "max_tokens": 1, "messages": []})
+SMUGGLED = "GET /requests HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def raw(first: str, *headers: str, body: str = "") -> str:
+    return "\r\n".join([first, "Host: x", *headers]) + "\r\n\r\n" + body
+
+
+def post(body: str, *headers: str) -> str:
+    return raw("POST /v1/messages HTTP/1.1", *headers, body=body)
+
+
+def chunked(text: str) -> str:
+    return f"{len(text):x}\r\n{text}\r\n"
+
+
+LENGTH = f"Content-Length: {len(ASK)}"
+CHUNKED = "Transfer-Encoding: chunked"
+HOSTILE = {
+    "another path": raw("POST /v1/files HTTP/1.1", "Content-Length: 0"),
+    "a path of the scripted model": raw("GET /requests HTTP/1.1"),
+    "dots in the path": raw("GET /v1/models/../../requests HTTP/1.1"),
+    "escaped dots": raw("GET /v1/models/%2e%2e/%2e%2e/requests HTTP/1.1"),
+    "slashes": raw("GET //requests HTTP/1.1"),
+    "another host": raw("GET http://127.0.0.1:{model}/requests HTTP/1.1"),
+    "CONNECT": raw("CONNECT 127.0.0.1:{model} HTTP/1.1"),
+    "an upgrade": raw("GET /requests HTTP/1.1", "Connection: Upgrade", "Upgrade: websocket"),
+    "another version": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "no version": "GET /requests\r\n\r\n",
+    "length and chunks": post(chunked(ASK) + "0\r\n\r\n" + SMUGGLED, LENGTH, CHUNKED),
+    "chunks and length": post(ASK + SMUGGLED, CHUNKED, LENGTH),
+    "two lengths": post(ASK + SMUGGLED, LENGTH, f"Content-Length: {len(ASK + SMUGGLED)}"),
+    "a hidden coding": post(chunked(ASK) + "0\r\n\r\n" + SMUGGLED, "Transfer-Encoding : chunked"),
+    "an unknown coding": post(ASK + SMUGGLED, LENGTH, "Transfer-Encoding: xchunked"),
+    "a long header": post(ASK, LENGTH, f"x-app: {'a' * 70_000}"),
+    "many headers": post(ASK, LENGTH, *(f"x-stainless-h{n}: x" for n in range(5000))),
+    "a folded header": post(ASK, LENGTH, "x-app: a\r\n x-evil: b"),
+    "a bare newline": post(ASK, LENGTH, f"x-app: a\n\n{SMUGGLED}"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_no_other_path_of_the_upstream_is_reached_by(swarm: Hive, what: str) -> None:
+    before, counted = last_served(swarm), last_request(swarm)
+    data = HOSTILE[what].replace("{model}", str(swarm.ports.model))
+    answer = inside(swarm, "alice", "python3", "-c", RAW, API, stdin=data).stdout
+    assert "200 OK" not in answer
+    assert "agent" not in answer, "the journal of the scripted model"
+    assert of_the_load(swarm, before) == 0
+    assert requests(swarm, counted) == []
+
+
+def test_each_pipelined_request_is_reserved_and_a_foreign_one_is_refused(swarm: Hive) -> None:
+    before, counted = last_served(swarm), last_request(swarm)
+    body = ASK.replace(
+        '"messages": []', '"messages": [{"role": "user", "content": "play short-turn"}]'
+    )
+    one = post(body, f"Content-Length: {len(body)}")
+    data = one + one + SMUGGLED
+    answer = inside(swarm, "alice", "python3", "-c", RAW, API, stdin=data).stdout
+    assert (answer.count("200 OK"), answer.count("404 Not Found")) == (2, 1)
+    assert of_the_load(swarm, before) == len(requests(swarm, counted)) == 2
 
 
 def test_a_killed_gateway_leaves_its_requests_at_the_most_they_may_cost(alice: Hive) -> None:
@@ -161,3 +193,85 @@ def test_a_stream_that_breaks_is_counted(alice: Hive, prompt: str, outcome: str)
     [request] = requests(alice, counted)
     assert request["outcome"] == outcome
     assert request["output_tokens"] > 0
+
+
+@pytest.mark.parametrize(("prompt", "outcome"), [("slow", "done"), ("stalled", "broken")])
+def test_a_stop_lets_streams_end_for_a_while_and_counts_them(
+    alice: Hive, prompt: str, outcome: str
+) -> None:
+    before, counted = last_served(alice), last_request(alice)
+    running = start_load(alice, 2, f"play {prompt}-stream")
+    until_served(alice, before, 2)
+    alice.run("systemctl", "stop", GATEWAY)
+    assert [answer["whole"] for answer in ended(running)] == [outcome == "done"] * 2
+    under_way = requests(alice, counted)
+    assert [one["outcome"] for one in under_way] == [outcome] * 2
+    assert all(one["output_tokens"] for one in under_way)
+    assert total(alice)["reserved_tokens"] == 0
+    [answer] = load(alice, 1, 1, "play short-turn")
+    assert answer["whole"], "the next request starts the gateway"
+
+
+@pytest.mark.long
+def test_the_gateway_ends_when_nobody_needs_it_and_loses_no_request(alice: Hive) -> None:
+    [answer] = load(alice, 1, 1, "play short-turn")
+    assert answer["whole"]
+    # It keeps no connection of its own, but Claude Code may: that one waits for its next turn.
+    alice.hivectl("stop", "alice", timeout=120)
+    alice.hivectl("start", "alice", timeout=120)
+    first = gateway.main_pid(alice)
+    deadline = time.monotonic() + 400
+    while (pid := gateway.main_pid(alice)) == first and time.monotonic() < deadline:
+        time.sleep(1)
+    assert pid == 0
+    assert alice.run("systemctl", "is-failed", GATEWAY, check=False).stdout == "inactive\n"
+    answers = load(alice, 8, 1, "play short-turn")
+    assert all(answer["whole"] for answer in answers)
+
+
+FOLDER = "/var/lib/hyperhive/ledger"
+SMALL = f"""
+set -e
+systemctl stop {LEDGER}
+cp -a {FOLDER} {FOLDER}.kept
+mount -t tmpfs -o size=32m,mode=0700 none {FOLDER}
+cp -a {FOLDER}.kept/. {FOLDER}/
+systemctl start {LEDGER}
+"""
+LARGE = f"""
+systemctl stop {LEDGER}
+rm -rf {FOLDER}.kept
+cp -a {FOLDER} {FOLDER}.kept
+umount {FOLDER}
+cp -a {FOLDER}.kept/. {FOLDER}/
+rm -rf {FOLDER}.kept
+systemctl start {LEDGER}
+"""
+
+
+@pytest.fixture
+def small_disk(alice: Hive) -> Iterator[Hive]:
+    """Put the ledger on a disk of its own."""
+    alice.run("sh", "-c", SMALL)
+    yield alice
+    alice.run("rm", "-f", f"{FOLDER}/filler")
+    alice.run("sh", "-c", LARGE)
+
+
+def test_a_full_disk_of_the_ledger_lets_nothing_out_and_loses_nothing(small_disk: Hive) -> None:
+    hive = small_disk
+    before, counted = last_served(hive), last_request(hive)
+    running = start_load(hive, 2, "play slow-stream")
+    until_served(hive, before, 2)
+    hive.run("sh", "-c", f"cat /dev/zero > {FOLDER}/filler", check=False)
+    status, said = gateway.claude(hive, "play short-turn")
+    assert (status, "API Error" in said) == (1, True), said
+    assert "the ledger, which counts requests, does not answer" in said
+    assert [answer["whole"] for answer in ended(running)] == [True, True]
+    assert of_the_load(hive, before) == 2, "nothing else has left"
+    hive.run("rm", f"{FOLDER}/filler")
+    [answer] = load(hive, 1, 1, "play short-turn")
+    assert answer["whole"]
+    hive.run("systemctl", "stop", GATEWAY)  # this waits until the ledger has taken all
+    assert [one["outcome"] for one in requests(hive, counted)] == ["done"] * 3
+    assert total(hive)["reserved_tokens"] == 0
