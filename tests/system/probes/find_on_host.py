@@ -1,8 +1,8 @@
-"""Look for a text on the host, outside of one unit: `find_on_host.py UNIT TEXT`.
+"""Look for texts on the host: `find_on_host.py UNIT TEXT...`.
 
-Looks into the environments, arguments and memory of all processes but those of UNIT, of the test's
-upstream, of this one and its parents, and into the files that the hive writes. Prints how many
-places were looked at, and those that have the text, as JSON.
+Looks into the environments, arguments and memory of all processes but those of the test's upstream,
+of this one and its parents, and into the files that the hive writes. Prints how many places were
+looked at, those that have a text, and those of UNIT that have one, as JSON.
 """
 
 import json
@@ -10,25 +10,27 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 FOLDERS = ("/var/log", "/var/lib/hyperhive", "/run/hyperhive", "/run/systemd", "/run/log", "/tmp")
 CHUNK = 16 * 2**20
 
 
-def others(unit: str) -> Iterator[Path]:
-    """Yield the processes of the sandbox that are not of the unit, nor of this test."""
+def processes() -> Iterator[Path]:
+    """Yield the processes of the sandbox that are not of this test."""
     ours, pid = set(), os.getpid()
     while pid > 1:
         ours.add(pid)
-        pid = int(re.search(r"^PPid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)[1])
+        [pid] = map(
+            int, re.findall(r"^PPid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+        )
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            group = (process / "cgroup").read_text()
             server = b"/probes/upstream.py" in (process / "cmdline").read_bytes()
         except OSError:
             continue
-        if not server and int(process.name) not in ours and not group.strip().endswith(f"/{unit}"):
+        if not server and int(process.name) not in ours:
             yield process
 
 
@@ -64,22 +66,26 @@ def of_files() -> Iterator[tuple[str, bytes]]:
         for place, _, names in os.walk(folder):
             for path in (Path(place) / name for name in names):
                 if path.is_file() and not path.is_symlink():
-                    yield str(path), path.read_bytes()
+                    with suppress(OSError):  # some files of the kernel cannot be read
+                        yield str(path), path.read_bytes()
 
 
 def main() -> None:
-    unit, text = sys.argv[1], sys.argv[2].encode()
-    looked, found = set(), set()
-    for process in others(unit):
+    unit, texts = sys.argv[1], [text.encode() for text in sys.argv[2:]]
+    looked: set[str] = set()
+    found: set[str] = set()
+    inside: set[str] = set()
+    for process in processes():
         for name, data in of_process(process):
             looked.add(name)
-            if text in data:
-                found.add(f"{name} {(process / 'comm').read_text().strip()}")
+            if any(text in data for text in texts):
+                group = (process / "cgroup").read_text().strip()
+                (inside if group.endswith(f"/{unit}") else found).add(f"{name} {group}")
     for name, data in of_files():
         looked.add(name)
-        if text in data:
+        if any(text in data for text in texts):
             found.add(name)
-    print(json.dumps({"looked": len(looked), "found": sorted(found)}))
+    print(json.dumps({"looked": len(looked), "found": sorted(found), "inside": sorted(inside)}))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import json
 import sys
 
 USAGE = {"input_tokens": 10, "output_tokens": 1}
-MESSAGE = {
+MESSAGE: dict[str, object] = {
     "id": "msg_1",
     "type": "message",
     "role": "assistant",
