@@ -97,7 +97,9 @@ export function renderHiveBudgets(mirror, list) {
 
 /** Return the budget because of which an agent is held, or undefined. */
 export function exhausted(mirror, agent) {
-  const concerns = (budget) => budget.kind !== "agent" || budget.name === agent;
+  const credential = `agent:${agent}`;
+  const concerns = ({ kind, name }) =>
+    kind === "agent" ? name === agent : !name.startsWith("agent:") || name === credential;
   return mirror.rows("budgets").find((budget) => budget.state === "exhausted" && concerns(budget));
 }
 

@@ -129,7 +129,11 @@ async def test_the_page_of_an_agent_shows_its_budgets_and_its_hosts(
     await browser.until_hidden("#refused")
     await browser.sees("#egress tbody", "denied")
     assert "not.alices" not in await browser.value("document.body.innerText")
-    hive.ledger.spend(ALICE._replace(spent=5_000_000, state=BudgetState.EXHAUSTED))
+    for budget in (
+        ALICE._replace(kind=BudgetKind.CREDENTIAL, name="agent:bob", spent=5_000_000),
+        ALICE._replace(spent=5_000_000),
+    ):
+        hive.ledger.spend(budget._replace(state=BudgetState.EXHAUSTED))
     hive.agents["alice"].show(turn_state=TurnState.HELD, turn_reason="Its budget is used up.")
     await browser.sees("#agent .why", "hivectl budget alice --day DOLLARS")
     hive.ledger.spend(ALICE)
