@@ -1,7 +1,8 @@
-"""One request from its reservation to its settlement, and the answer in between."""
+"""One request from its preparation to its settlement, and the answer in between."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,7 +31,7 @@ _JSON: Final = "application/json"
 
 @dataclass(slots=True)
 class Exchange:
-    """A request that has been reserved."""
+    """A request, which leaves as soon as it is reserved."""
 
     asked: Asked
     method: str
@@ -39,31 +40,50 @@ class Exchange:
     body: bytes
     started: float = field(default_factory=time.monotonic)
     usage: Usage = field(default_factory=Usage)
-    outcome: RequestOutcome = RequestOutcome.FAILED
+    outcome: RequestOutcome = RequestOutcome.REFUSED
     status: int = 0
     limits: Limits = field(default_factory=Limits)
     first_byte: float = 0.0
     sent: int = 0
     received: int = 0
 
-    async def run(self, request: web.BaseRequest, upstream: Upstream) -> web.StreamResponse:
-        """Send the request, and pass the answer on to the client.
+    async def run(
+        self, request: web.BaseRequest, upstream: Upstream, reserved: Callable[[], Awaitable[None]]
+    ) -> web.StreamResponse:
+        """Prepare the request, send it when it is reserved, and pass the answer on to the client.
+
+        Args:
+            request: the client's request.
+            upstream: the connections.
+            reserved: returns when the request is reserved; what it raises is raised, and nothing is
+                sent.
 
         Raises:
             ApiError: there is no answer that can be passed on, and nothing of it was.
             asyncio.CancelledError: the client has gone.
         """
-        self.sent = len(self.body)
+
+        async def leave() -> None:
+            await reserved()
+            self.outcome = RequestOutcome.FAILED
+            self.started = time.monotonic()
+            self.sent = len(self.body)
+
         try:
             async with (
                 asyncio.timeout(MAX_SECONDS),
-                upstream.send(self.method, self.url, self.headers, self.body) as response,
+                upstream.send(self.method, self.url, self.headers, self.body, leave) as response,
             ):
                 return await self._answer(request, response)
         except TimeoutError:
             raise ApiError(504, f"there was no answer within {MAX_SECONDS:.0f} s.") from None
+        except ApiError:
+            if self.outcome is RequestOutcome.REFUSED:
+                self.outcome = RequestOutcome.FAILED  # there was no connection to leave on
+            raise
         except asyncio.CancelledError:
-            self.outcome = RequestOutcome.DONE if self.usage.complete else RequestOutcome.BROKEN
+            if self.outcome is not RequestOutcome.REFUSED:
+                self.outcome = RequestOutcome.DONE if self.usage.complete else RequestOutcome.BROKEN
             raise
 
     async def _answer(

@@ -1,7 +1,7 @@
 """The way of a request: let through, bounded, reserved, passed on, settled."""
 
 import asyncio
-import time
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -11,7 +11,7 @@ from services.gateway.api import body, headers, routes
 from services.gateway.api.body import Asked
 from services.gateway.api.errors import NO_RETRY, ApiError
 from services.gateway.api.exchange import Exchange
-from services.gateway.api.reservations import Reservations
+from services.gateway.api.reservations import NotReservedError, Reservation, Reservations
 from services.gateway.api.routes import Route
 from services.gateway.api.upstream import Upstream
 from services.gateway.credentials import NONE, SCRIPTED, Credential
@@ -94,15 +94,26 @@ class Handler:
         await self._take_room(length)
         try:
             exchange = await self._read(request, route, settings, credential)
-            id = await self._reservations.reserve(exchange.asked, credential.name)
-            exchange.started = time.monotonic()
+            reservation = self._reservations.begin(exchange.asked, credential.name)
             try:
-                return await exchange.run(request, self._upstream)
+                return await self._send(request, exchange, reservation)
             finally:
-                self._settlements.settle(id, exchange.settlement())
+                reservation.end(exchange.settlement())
         finally:
             self._room += length
             self._freed.set()
+
+    async def _send(
+        self, request: web.BaseRequest, exchange: Exchange, reservation: Reservation
+    ) -> web.StreamResponse:
+        """Send a request once it is reserved. Until then it is prepared, as a rule: there is a
+        connection, and all but the sending is done."""
+        if exchange.body and self._reservations.likely:
+            await reservation.asked()
+            with contextlib.suppress(NotReservedError):
+                return await exchange.run(request, self._upstream, reservation.at_once)
+        await reservation.wait()
+        return await exchange.run(request, self._upstream, reservation.at_once)
 
     def _credential_for(self, settings: Settings) -> Credential:
         """Return the credential for the upstream.

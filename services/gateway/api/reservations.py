@@ -5,7 +5,6 @@ import contextlib
 import logging
 import time
 import uuid
-from functools import partial
 from typing import Final
 
 from services.gateway.api.body import Asked
@@ -23,7 +22,7 @@ from wire.errors import (
     Timeout,
     Unavailable,
 )
-from wire.records.ledger import RequestOutcome, ReserveRequest, Settlement
+from wire.records.ledger import ReserveRequest, Settlement
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +39,10 @@ _LOST: Final = (Unavailable, Stopping, Timeout)
 """The errors after which the ledger may have made a reservation all the same."""
 
 
+class NotReservedError(Exception):
+    """The ledger made no reservation at once, so that the request must wait or not be sent."""
+
+
 class Reservations:
     """The reservations of one agent's requests."""
 
@@ -48,17 +51,25 @@ class Reservations:
         self._settlements = settlements
         self._asking = Tasks()
         self._complaint = Seldom()
+        self._refused = False
+
+    @property
+    def likely(self) -> bool:
+        """Whether the ledger made a reservation the last time that it was asked."""
+        return not self._refused
 
     async def wait(self) -> None:
         """Wait until the ledger has answered all."""
         await self._asking.wait()
 
-    async def reserve(self, asked: Asked, credential: str) -> int:
-        """Reserve the most that a request may use; return the reservation's id.
+    def begin(self, asked: Asked, credential: str) -> "Reservation":
+        """Ask for the most that a request may use.
 
         Raises:
-            ApiError: the request must not be sent.
+            ApiError: the ledger has to take the ends of others first.
         """
+        if self._settlements.full:
+            raise _away()
         wanted = ReserveRequest(
             credential=credential,
             model=asked.model,
@@ -67,72 +78,45 @@ class Reservations:
             key=uuid.uuid4().hex,
             web_searches=asked.web_searches,
         )
-        if self._settlements.full:
-            raise _away()
+        return Reservation(self, wanted)
+
+    def start(self, reservation: "Reservation") -> "asyncio.Future[None]":
+        """Ask the ledger for a reservation; return a future that is done when the ledger may have
+        started anew since."""
+        back = self._ledger.back()  # before the call: the ledger may come back in between
+        self._asking.start_detached(self._ask(reservation), "reserve")
+        return back
+
+    def end(self, reservation: "Reservation", usage: Settlement) -> None:
+        """Tell the ledger the end of a request for which it has answered."""
+        if reservation.id is not None:
+            self._settlements.settle(reservation.id, usage)
+        elif isinstance(reservation.error, _LOST):
+            self._settlements.release(reservation.wanted.key)
+
+    async def refusal(self, error: Exception) -> Exception:
+        """Return what the client gets for an error of the ledger."""
+        match error:
+            case BudgetExhausted():
+                # Not 400, which Claude Code repeats with other betas.
+                return ApiError(402, str(error), NO_RETRY)
+            case ProviderLimited():
+                return ApiError(429, str(error), {"Retry-After": await self._limit()})
+            case LimitExceeded():
+                return ApiError(429, str(error), {"Retry-After": "5"})
+            case HiveError():
+                if self._complaint.due():
+                    log.warning("Requests are not sent, because they cannot be counted: %s", error)
+                return _away()
+        return error
+
+    async def _ask(self, reservation: "Reservation") -> None:
         try:
-            return await self._ask_again(wanted)
-        except BudgetExhausted as error:
-            # Not 400, which Claude Code repeats with other betas.
-            raise ApiError(402, str(error), NO_RETRY) from None
-        except ProviderLimited as error:
-            raise ApiError(429, str(error), {"Retry-After": await self._limit()}) from None
-        except LimitExceeded as error:
-            raise ApiError(429, str(error), {"Retry-After": "5"}) from None
-        except HiveError as error:
-            if self._complaint.due():
-                log.warning("Requests are not sent, because they cannot be counted: %s", error)
-            raise _away() from None
-
-    async def _ask_again(self, wanted: ReserveRequest) -> int:
-        """Ask the ledger, and once more when others have ended or it has started anew.
-
-        Raises:
-            HiveError: the ledger's answer in the end.
-        """
-        until = time.monotonic() + WAIT_SECONDS
-        lost = False
-        try:
-            while True:
-                back = self._ledger.back()  # before the call: the ledger may come back in between
-                try:
-                    id = await self._ask(wanted)
-                except LimitExceeded:
-                    lost = False
-                    if time.monotonic() > until:
-                        raise
-                    # No event tells a gateway that requests of other agents have ended.
-                    await asyncio.sleep(AGAIN_SECONDS)
-                except _LOST:
-                    lost = True
-                    if time.monotonic() > until or not await _is_done(back, AWAY_SECONDS):
-                        raise
-                    # It may have been killed after it had reserved: the key finds what it has.
-                else:
-                    lost = False
-                    return id
-        except (BudgetExhausted, ProviderLimited):
-            lost = False
-            raise
-        finally:
-            if lost:
-                self._settlements.release(wanted.key)
-
-    async def _ask(self, wanted: ReserveRequest) -> int:
-        """Ask the ledger; when the client goes meanwhile, give back what it reserves."""
-        asking = self._asking.start(self._ledger.reserve(wanted), "reserve")
-        try:
-            return await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            asking.add_done_callback(partial(self._give_back, wanted.key))
-            raise
-
-    def _give_back(self, key: str, asked: "asyncio.Task[int]") -> None:
-        error = None if asked.cancelled() else asked.exception()
-        if asked.cancelled() or isinstance(error, _LOST):
-            self._settlements.release(key)
-        elif error is None:
-            unused = Settlement(outcome=RequestOutcome.REFUSED)
-            self._settlements.settle(asked.result(), unused)
+            reservation.answer(await self._ledger.reserve(reservation.wanted))
+        except Exception as error:
+            # Also one that is a bug: whoever waits for the answer raises it.
+            reservation.answer(error)
+        self._refused = reservation.id is None
 
     async def _limit(self) -> str:
         """Return the seconds until the provider takes requests again."""
@@ -141,6 +125,78 @@ class Reservations:
         except HiveError:
             return str(AWAY_SECONDS)
         return str(max(1, round(until / 1_000_000 - time.time())))
+
+
+class Reservation:
+    """The reservation of one request. The ledger is being asked for it from the beginning."""
+
+    def __init__(self, owner: Reservations, wanted: ReserveRequest) -> None:
+        self.wanted: Final = wanted
+        self.id: int | None = None
+        """Its number, once the ledger has made it."""
+        self.error: Exception | None = None
+        """The ledger's last answer, if that was an error."""
+        self._owner = owner
+        self._answered = asyncio.Event()
+        self._usage: Settlement | None = None
+        self._back = owner.start(self)
+
+    async def asked(self) -> None:
+        """Wait until the call has left, so that it is under way while the request is prepared."""
+        await asyncio.sleep(0)  # the call is written
+        await asyncio.sleep(0)  # what was written leaves
+
+    async def at_once(self) -> None:
+        """Wait for the ledger's first answer.
+
+        Raises:
+            NotReservedError: it is an error.
+        """
+        await self._answered.wait()
+        if self.id is None:
+            raise NotReservedError
+
+    async def wait(self) -> None:
+        """Wait for the reservation. Ask once more when others have ended, or when the ledger has
+        started anew.
+
+        Raises:
+            ApiError: the request must not be sent.
+        """
+        until = time.monotonic() + WAIT_SECONDS
+        while True:
+            await self._answered.wait()
+            if self.id is not None:
+                return
+            match self.error:
+                case LimitExceeded() if time.monotonic() <= until:
+                    # No event tells a gateway that requests of other agents have ended.
+                    await asyncio.sleep(AGAIN_SECONDS)
+                case Unavailable() | Stopping() | Timeout() if (
+                    time.monotonic() <= until and await _is_done(self._back, AWAY_SECONDS)
+                ):
+                    # It may have been killed after it had reserved: the key finds what it has.
+                    pass
+                case Exception() as error:
+                    raise await self._owner.refusal(error) from None
+            self._answered.clear()
+            self._back = self._owner.start(self)
+
+    def answer(self, answer: int | Exception) -> None:
+        """Take the ledger's answer."""
+        if isinstance(answer, int):
+            self.id, self.error = answer, None
+        else:
+            self.error = answer
+        self._answered.set()
+        if self._usage is not None:
+            self._owner.end(self, self._usage)
+
+    def end(self, usage: Settlement) -> None:
+        """Tell the ledger the end of the request, now or when it has answered."""
+        self._usage = usage
+        if self._answered.is_set():
+            self._owner.end(self, usage)
 
 
 def _away() -> ApiError:

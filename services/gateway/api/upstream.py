@@ -1,12 +1,17 @@
-"""The client of the upstream: one request, whose answer is handed on as it comes."""
+"""The client of the upstream: one request, whose answer is handed on as it comes.
+
+A request is prepared before it may leave: there is a connection, and the head is made. aiohttp
+keeps the head until the first bytes of the body, and these wait.
+"""
 
 import io
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -19,6 +24,47 @@ KEEP_SECONDS: Final = 60.0
 LARGE: Final = 512 * 1024
 """Bytes of a body above which it is written in pieces, so that other streams are not delayed."""
 READ_SIZE: Final = 64 * 1024
+
+
+Leave = Callable[[], Awaitable[None]]
+"""Returns when a request may leave, or raises the reason for which it may not."""
+
+
+class _Held(aiohttp.Payload):
+    """A body that waits until it may leave, and the head with it."""
+
+    _autoclose = True  # there is nothing to close
+
+    def __init__(self, body: bytes, leave: Leave) -> None:
+        super().__init__(body)
+        self._size = len(body)
+        self._body = (
+            aiohttp.BytesIOPayload(io.BytesIO(body))
+            if len(body) > LARGE
+            else aiohttp.BytesPayload(body)
+        )
+        self._leave = leave
+        self.error: Exception | None = None
+        """The reason for which it did not leave."""
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the body as text."""
+        return self._body.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write the body when it may leave."""
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        """Write the body when it may leave."""
+        try:
+            await self._leave()
+        except Exception as error:
+            self.error = error
+            raise
+        await self._body.write_with_length(writer, content_length)
 
 
 class Upstream:
@@ -51,24 +97,36 @@ class Upstream:
 
     @asynccontextmanager
     async def send(
-        self, method: str, url: str, headers: "CIMultiDict[str]", body: bytes
+        self, method: str, url: str, headers: "CIMultiDict[str]", body: bytes, leave: Leave
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request, and yield the answer when its head has arrived.
 
+        Args:
+            method: the method.
+            url: the address.
+            headers: all headers but those of the connection.
+            body: the body.
+            leave: returns when the request may leave, of which nothing is sent before.
+
         Raises:
             ApiError: no answer came, or its head is not HTTP.
+            Exception: `leave` raised it.
         """
-        data = io.BytesIO(body) if len(body) > LARGE else body or None
+        if not body:
+            await leave()  # aiohttp would send the head at once
+        held = _Held(body, leave) if body else None
         try:
             # The address is used exactly as it was checked.
             response = await self._session.request(
                 method,
                 URL(url, encoded=True),
-                data=data,
+                data=held,
                 headers=headers,
                 allow_redirects=False,
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            if held is not None and held.error is not None:
+                raise held.error from None
             raise ApiError(502, f"the Messages API cannot be reached: {reason(error)}.") from None
         _end_with_connection(response)
         try:
