@@ -62,7 +62,7 @@ class Gateway:
         self._exit_seconds = exit_seconds
         self._timer: asyncio.TimerHandle | None = None
         self._unneeded = asyncio.Event()
-        self._settings = SettingsFile(directory, agent)
+        self._settings = SettingsFile(directory, agent, self._settings_changed)
         self._resolver = Resolver()
         self._upstream = Upstream(config.idle_timeout)
         self._settlements = Settlements(ledger, self._changed)
@@ -78,13 +78,15 @@ class Gateway:
         )
         self._server = ApiServer(self._handler)
         decision = Decision(agent, lambda: self._settings.current, ledger, names or self._resolver)
-        proxies = ProxyServer(decision, self._reports, config.idle_timeout, config.max_transfer)
+        self._proxies = ProxyServer(
+            decision, self._reports, config.idle_timeout, config.max_transfer
+        )
         most = config.max_connections
         self._api = Listener(
             api, self._server.serve, limit=most, full=errors.full(most), changed=self._changed
         )
         self._proxy = Listener(
-            proxy, proxies.serve, limit=most, full=target.full(most), changed=self._changed
+            proxy, self._proxies.serve, limit=most, full=target.full(most), changed=self._changed
         )
 
     def start(self) -> None:
@@ -127,6 +129,9 @@ class Gateway:
         self._resolver.close()
         if self._timer is not None:
             self._timer.cancel()
+
+    def _settings_changed(self) -> None:
+        self._proxies.look_again()
 
     def _changed(self) -> None:
         """Begin or stop to wait for the end, whenever something begins or ends."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -82,8 +83,12 @@ def _is_url(text: str) -> bool:
 class SettingsFile:
     """The file NAME.json of one agent, followed with inotify."""
 
-    def __init__(self, directory: Path, agent: str) -> None:
+    def __init__(
+        self, directory: Path, agent: str, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """Read the file of `agent`; `changed` is called after it was read again."""
         self._directory = directory
+        self._changed = changed
         self._path = directory / f"{agent}.json"
         self.current = Settings()
         self.read()
@@ -107,7 +112,11 @@ class SettingsFile:
             OSError: the directory does not exist, or there are too many watches.
         """
         with DirectoryWatch(self._directory) as watch:
-            self.read()  # it may have changed before the watch began
+            self._read_again()  # it may have changed before the watch began
             while True:
                 await watch.change()
-                self.read()
+                self._read_again()
+
+    def _read_again(self) -> None:
+        self.read()
+        self._changed()

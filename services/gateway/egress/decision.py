@@ -52,6 +52,16 @@ class Target:
         return place(self.host, self.port)
 
 
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """The permission to connect to a target."""
+
+    addresses: tuple[Address, ...]
+    """The addresses to which the connection may go."""
+    once: bool
+    """Whether the operator allows this connection alone, and no rule."""
+
+
 class Names(Protocol):
     """A resolver of names."""
 
@@ -76,8 +86,8 @@ class Decision:
         self._questions = asyncio.Semaphore(QUESTIONS)
         self._complaint = Seldom()
 
-    async def addresses(self, target: Target) -> list[Address]:
-        """Return the addresses to which a connection to `target` may go.
+    async def permission(self, target: Target) -> Permission:
+        """Return the permission to connect to `target`.
 
         Raises:
             Refused: it may not be made.
@@ -90,16 +100,34 @@ class Decision:
                 f"{settings.network}, which does not use the proxy.",
                 cause="destination_unavailable",
             )
-        if allowing(settings.rules, target.host, target.port) is None:
+        once = allowing(settings.rules, target.host, target.port) is None
+        if once:
             await self._ask(target)
         if not isinstance(target.host, str):
-            return [target.host]  # a rule or the operator named the address itself
+            return Permission((target.host,), once)  # a rule or the operator named the address
         try:
             found = await self._names.resolve(target.host)
         except LookupFailedError as error:
             raise Unreachable(f"Hyperhive cannot reach {target}: {error}.") from None
         self._check(found, target, settings.rules)
-        return found
+        return Permission(tuple(found), once)
+
+    def still_allows(self, target: Target, address: Address, *, once: bool) -> bool:
+        """Return whether a connection that exists would still be allowed.
+
+        Args:
+            target: the target, as the client named it.
+            address: the address of `target` that is connected.
+            once: see Permission.
+        """
+        settings = self._settings()
+        if settings.network is not Network.GATEWAY:
+            return False
+        if not once and allowing(settings.rules, target.host, target.port) is None:
+            return False
+        return not isinstance(target.host, str) or _may_lead_to(
+            address, target.port, settings.rules
+        )
 
     async def _ask(self, target: Target) -> None:
         """Ask the ledger whether the operator allows a connection that no rule allows."""
@@ -129,12 +157,17 @@ class Decision:
     def _check(self, found: Iterable[Address], target: Target, rules: tuple[Rule, ...]) -> None:
         """Check every address of a name: a single bad one refuses the name."""
         for address in found:
-            if allowing(rules, address, target.port) is not None:
-                continue
-            if not is_public(address) or not leads_away(address):
+            if not _may_lead_to(address, target.port, rules):
                 raise Refused(
                     f"Hyperhive refused {target} for {self._agent}: the name leads to {address}, "
                     "which is not an address of the public internet. Only a rule for the address "
                     f"itself allows it: {place(address, target.port)}.",
                     cause="destination_ip_prohibited",
                 )
+
+
+def _may_lead_to(address: Address, port: int, rules: tuple[Rule, ...]) -> bool:
+    """Return whether a name that is allowed may lead to `address`."""
+    if allowing(rules, address, port) is not None:
+        return True
+    return is_public(address) and leads_away(address)

@@ -16,8 +16,10 @@ MAX_TRIES: Final = 4
 TRY_SECONDS: Final = 5.0
 
 
-async def connect(addresses: Sequence[Address], target: Target) -> Streams:
-    """Connect to the first of `addresses` that answers. No name is looked up here.
+async def connect(addresses: Sequence[Address], target: Target) -> tuple[Address, Streams]:
+    """Connect to the first of `addresses` that answers; return that one, and its connection.
+
+    No name is looked up here.
 
     Raises:
         Unreachable: none answers.
@@ -25,7 +27,7 @@ async def connect(addresses: Sequence[Address], target: Target) -> Streams:
     reason = "it has no address"
     for address in addresses[:MAX_TRIES]:
         try:
-            return await _open(address, target.port)
+            return address, await _open(address, target.port)
         except TimeoutError:
             reason = "it does not answer"
         except OSError as error:

@@ -64,8 +64,10 @@ class Forward:
         path: str,
         sent: Count,
         received: Count,
+        *,
+        last: bool = False,
     ) -> None:
-        """Prepare to send the request.
+        """Prepare to send the request; `last`: the client may send no other one after it.
 
         Raises:
             HeadError: the framing of its body is not valid.
@@ -76,6 +78,7 @@ class Forward:
         self._path = path
         self._sent = sent
         self._received = received
+        self._last = last
         if request.minor == 0 and request.fields.chunked:
             # A server may not read the chunks, and take them for the next request.
             raise HeadError("HTTP/1.0 has no chunks.")
@@ -131,7 +134,7 @@ class Forward:
         ends = body.length is None and not body.chunked
         request = self._request
         wanted = request.fields.words("connection") + request.fields.words("proxy-connection")
-        kept = request.minor == 1 and "close" not in wanted and not ends
+        kept = request.minor == 1 and "close" not in wanted and not (ends or self._last)
         self.answered = True
         head = render(
             f"HTTP/1.1 {answer.status} {answer.reason}",

@@ -114,14 +114,14 @@ class Answer:
     fields: Fields
 
 
-async def read_request(reader: asyncio.StreamReader) -> Request:
-    """Read the head of a request.
+async def read_request(reader: asyncio.StreamReader, begun: bytes = b"") -> Request:
+    """Read the head of a request, of which `begun` was read before.
 
     Raises:
         Ended: there is none.
         HeadError: it is not valid.
     """
-    first, fields = await _read(reader)
+    first, fields = await _read(reader, begun)
     if not (found := _REQUEST.fullmatch(first)):
         raise HeadError("The request line is not valid HTTP/1.")
     return Request(found[1], found[2], int(found[3]), fields)
@@ -135,11 +135,11 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
     return Answer(int(found[2]), found[3] or "", int(found[1]), fields)
 
 
-async def _read(reader: asyncio.StreamReader) -> tuple[str, Fields]:
+async def _read(reader: asyncio.StreamReader, begun: bytes = b"") -> tuple[str, Fields]:
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        head = begun + await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
-        if error.partial.strip():
+        if begun or error.partial.strip():
             raise HeadError("The head ends early.") from None
         raise Ended from None
     except asyncio.LimitOverrunError:

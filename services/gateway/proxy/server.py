@@ -3,11 +3,16 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
+from services.egress import Address
 from services.gateway.egress.decision import Decision, Refused, Target, Unreachable
 from services.gateway.egress.report import EgressReports
 from services.gateway.proxy import target as targets
+from services.gateway.proxy.clienthello import HANDSHAKE
 from services.gateway.proxy.connect import connect, streams
 from services.gateway.proxy.forward import Forward
 from services.gateway.proxy.head import Ended, HeadError, Request, read_request
@@ -48,6 +53,17 @@ class Passage:
         self._limits.count(length)
 
 
+@dataclass(eq=False, frozen=True, slots=True)
+class Way:
+    """A connection to a server."""
+
+    server: Streams
+    target: Target
+    address: Address
+    once: bool
+    """See Permission."""
+
+
 class ProxyServer:
     """The proxy of one agent."""
 
@@ -59,6 +75,13 @@ class ProxyServer:
         self._idle_timeout = idle_timeout
         self._max_transfer = max_transfer
         self._complaint = Seldom()
+        self._open: dict[Way, Callable[[], None]] = {}
+        """The connections to servers, and how to end each."""
+
+    def look_again(self) -> None:
+        """End the connections that the settings do not allow any more."""
+        for way, end in list(self._open.items()):
+            self._look(way, end)
 
     async def serve(self, connection: socket.socket) -> None:
         """Serve a connection until it ends; end it when cancelled."""
@@ -104,18 +127,26 @@ class ProxyServer:
         return False
 
     async def _tunnel(self, client: Streams, target: Target) -> None:
-        server = await self._connect(target)
+        way = await self._connect(target)
+        server = way.server
 
-        def exceeded() -> None:
+        def end() -> None:
             client.abort()
             server.abort()
 
-        limits = Limits(self._idle_timeout, self._max_transfer, exceeded)
+        limits = Limits(self._idle_timeout, self._max_transfer, end)
         passage = Passage(limits)
         tunnel = Tunnel(client, server, target, passage.sent, passage.received)
         try:
-            await put(client, _ESTABLISHED, passage.received)
-            await tunnel.run()
+            with self._followed(way, end):
+                await put(client, _ESTABLISHED, passage.received)
+                begun = b""
+                if target.port == targets.HTTP and isinstance(target.host, str):
+                    begun = await client.reader.read(1)
+                if begun and begun[0] != HANDSHAKE:
+                    await self._inner(client, way, begun, passage)
+                else:
+                    await tunnel.run(begun)
         finally:
             limits.close()
             server.abort()
@@ -127,49 +158,85 @@ class ProxyServer:
                 reason = tunnel.refusal[:MAX_REASON]
                 log.warning("A connection to %s was refused in its tunnel: %s.", target, reason)
 
+    async def _inner(self, client: Streams, way: Way, begun: bytes, passage: Passage) -> None:
+        """Serve the only request of plain HTTP in a tunnel: its `Host` may name another server."""
+        async with asyncio.timeout(HEAD_SECONDS):
+            request = await read_request(client.reader, begun)
+        path = targets.of_inner(request, way.target)
+        forward = Forward(
+            client, request, way.target, path, passage.sent, passage.received, last=True
+        )
+        await _exchange(forward, way)
+
     async def _forward(self, client: Streams, request: Request, target: Target, path: str) -> bool:
         # Before the connection: the framing of the request may be invalid.
-        server: Streams | None = None
+        way: Way | None = None
 
-        def exceeded() -> None:
-            if server is not None:
-                server.abort()
+        def end() -> None:
+            if way is not None:
+                way.server.abort()
             if forward.answered:
                 client.abort()
 
-        limits = Limits(self._idle_timeout, self._max_transfer, exceeded)
+        limits = Limits(self._idle_timeout, self._max_transfer, end)
         passage = Passage(limits)
         try:
             forward = Forward(client, request, target, path, passage.sent, passage.received)
-            server = await self._connect(target)
-            try:
-                return await forward.run(server)
-            except (OSError, Ended, HeadError) as error:
-                if forward.answered:
-                    raise ConnectionResetError(str(error)) from None
-                raise Unreachable(
-                    f"Hyperhive: {target} did not answer the request: {_reason(error)}."
-                ) from None
+            way = await self._connect(target)
+            with self._followed(way, end):
+                return await _exchange(forward, way)
         finally:
             limits.close()
-            if server is not None:
-                server.abort()
+            if way is not None:
+                way.server.abort()
                 self._passed(target, passage)
 
-    async def _connect(self, target: Target) -> Streams:
+    async def _connect(self, target: Target) -> Way:
         """Connect to `target`, if that is allowed; count it.
 
         Raises:
             Refused, Unreachable: it is not, or it fails.
         """
-        server = await connect(await self._decision.addresses(target), target)
+        permission = await self._decision.permission(target)
+        address, server = await connect(permission.addresses, target)
         self._reports.add(target, EgressOutcome.ALLOWED)
-        return server
+        return Way(server, target, address, permission.once)
+
+    @contextmanager
+    def _followed(self, way: Way, end: Callable[[], None]) -> Iterator[None]:
+        """Call `end` if the settings do not allow a connection any more."""
+        self._open[way] = end
+        try:
+            self._look(way, end)  # they may have changed while it was opened
+            yield
+        finally:
+            del self._open[way]
+
+    def _look(self, way: Way, end: Callable[[], None]) -> None:
+        if not self._decision.still_allows(way.target, way.address, once=way.once):
+            end()
 
     def _passed(self, target: Target, passage: Passage) -> None:
         """Count the bytes of a connection, which was counted when it began."""
         sent, received = passage.sent_bytes, passage.received_bytes
         self._reports.add(target, EgressOutcome.ALLOWED, 0, sent=sent, received=received)
+
+
+async def _exchange(forward: Forward, way: Way) -> bool:
+    """Send a request, and pass its answer on; return whether the client may send another.
+
+    Raises:
+        Unreachable: there is no answer.
+        OSError: the answer broke off.
+    """
+    try:
+        return await forward.run(way.server)
+    except (OSError, Ended, HeadError) as error:
+        if forward.answered:
+            raise ConnectionResetError(str(error)) from None
+        raise Unreachable(
+            f"Hyperhive: {way.target} did not answer the request: {_reason(error)}."
+        ) from None
 
 
 def _reason(error: Exception) -> str:

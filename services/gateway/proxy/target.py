@@ -5,7 +5,10 @@ from typing import Final
 
 from services.egress import parse_host
 from services.gateway.egress.decision import Target
-from services.gateway.proxy.head import HeadError, render
+from services.gateway.proxy.head import HeadError, Request, render
+
+HTTP: Final = 80
+"""The port of plain HTTP."""
 
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _HTTP: Final = re.compile(r"(?i:http)://([^/?#@\\]+)([/?][^#\\]*)?")
@@ -42,7 +45,23 @@ def of_http(target: str) -> tuple[Target, str]:
             "http://example.org/."
         )
     path = found[2] or "/"
-    return _authority(found[1], 80), path if path.startswith("/") else f"/{path}"
+    return _authority(found[1], HTTP), path if path.startswith("/") else f"/{path}"
+
+
+def of_inner(request: Request, outer: Target) -> str:
+    """Return the path of a request that a client sends through a tunnel to `outer`.
+
+    Raises:
+        HeadError: the request is for another server, or for none.
+    """
+    named = [_authority(host, HTTP) for host in request.fields.all("host")]
+    path = request.target
+    if not path.startswith("/"):
+        target, path = of_http(path)
+        named.append(target)
+    if any(target != outer for target in named):
+        raise HeadError(f"A tunnel to {outer} leads to no other host.")
+    return path
 
 
 def _authority(text: str, default: int | None) -> Target:

@@ -25,18 +25,22 @@ class Tunnel:
         self.refusal = ""
         """The reason for which the first message was refused, or ""."""
 
-    async def run(self) -> None:
-        """Copy until both ways have ended, or a connection breaks."""
+    async def run(self, begun: bytes = b"") -> None:
+        """Copy until both ways have ended, or a connection breaks.
+
+        Args:
+            begun: what was read of the client before.
+        """
         try:
             async with asyncio.TaskGroup() as ways:
-                ways.create_task(self._upwards())
+                ways.create_task(self._upwards(begun))
                 ways.create_task(copy(self._server, self._client, self._received))
         except* OSError:
             pass  # a connection broke, and with it the tunnel
 
-    async def _upwards(self) -> None:
+    async def _upwards(self, begun: bytes) -> None:
         try:
-            first = await self._first()
+            first = await self._first(begun)
         except HelloError as error:
             self.refusal = str(error)
             await put(self._client, ALERT, self._received)
@@ -45,13 +49,15 @@ class Tunnel:
             await put(self._server, first, self._sent)
         await copy(self._client, self._server, self._sent)
 
-    async def _first(self) -> bytes:
+    async def _first(self, data: bytes) -> bytes:
         """Return the first bytes of the client, after a check; b"" if it sends none.
+
+        Args:
+            data: those that were read before.
 
         Raises:
             HelloError: they must not go to the server.
         """
-        data = b""
         while piece := await self._client.reader.read(READ_SIZE):
             data += piece
             if data[0] != HANDSHAKE:

@@ -385,6 +385,123 @@ async def test_port_443_lets_nothing_but_tls_through(
             assert server.got == b""
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: server.test:{port}\r\nHost: evil.test\r\n\r\n",
+        b"GET http://evil.test/ HTTP/1.1\r\nHost: server.test:{port}\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: evil.test\n\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\r\nGET / HTTP/1.1\r\nHost: evil.test\r\n\r\n",
+    ],
+)
+async def test_plain_http_in_a_tunnel_names_no_other_host(
+    tmp_path: Path, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with echo() as server:
+        monkeypatch.setattr("services.gateway.proxy.target.HTTP", server.port)
+        async with stage(tmp_path, egress=rules(server.port)) as hive:
+            hive.names.add("server.test", ["127.0.0.1"])
+            reader, writer = await connect(hive, f"server.test:{server.port}")
+            writer.write(sent.replace(b"{port}", b"%d" % server.port))
+            writer.write_eof()
+            async with asyncio.timeout(LIMIT):
+                assert (await reader.read(-1)).startswith(b"HTTP/1.1 400 ")
+            writer.close()
+            assert server.got == b""
+
+
+async def test_a_tunnel_carries_one_request_of_plain_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with upstream(saying(http(b"1"), close=False)) as up:
+        monkeypatch.setattr("services.gateway.proxy.target.HTTP", up.port)
+        async with stage(tmp_path, egress=rules(up.port)) as hive:
+            hive.names.add("server.test", ["127.0.0.1"])
+            reader, writer = await connect(hive, f"server.test:{up.port}")
+            good = (
+                f"POST /a?b HTTP/1.1\r\nHost: Server.test:{up.port}\r\nContent-Length: 2\r\n\r\nhi"
+            )
+            writer.write(good.encode() + b"GET /b HTTP/1.1\r\nHost: evil.test\r\n\r\n")
+            async with asyncio.timeout(LIMIT):
+                answer = await reader.read(-1)
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"\r\nConnection: close\r\n" in answer
+            assert answer.endswith(b"\r\n\r\n1")
+            writer.close()
+            [sent] = up.sent
+            assert (sent.first, sent.body) == ("POST /a?b HTTP/1.1", b"hi")
+            assert sent.all("host") == [f"server.test:{up.port}"]
+
+
+async def test_tls_passes_on_the_port_of_plain_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with echo() as server:
+        monkeypatch.setattr("services.gateway.proxy.target.HTTP", server.port)
+        async with stage(tmp_path, egress=rules(server.port)) as hive:
+            hive.names.add("server.test", ["127.0.0.1"])
+            reader, writer = await connect(hive, f"server.test:{server.port}")
+            writer.write(HELLO)
+            async with asyncio.timeout(LIMIT):
+                assert await reader.readexactly(len(HELLO)) == HELLO.upper()
+            writer.close()
+
+
+# Rules that are taken away
+
+
+@pytest.mark.parametrize("left", ["nothing", "the name", "the address", "no network"])
+async def test_a_tunnel_ends_with_its_rule(tmp_path: Path, left: str) -> None:
+    async with echo() as server, stage(tmp_path, egress=rules(server.port)) as hive:
+        hive.names.add("server.test", ["127.0.0.1"])
+        reader, writer = await connect(hive, f"server.test:{server.port}")
+        writer.write(b"a")
+        async with asyncio.timeout(LIMIT):
+            assert await reader.readexactly(1) == b"A"
+            name, address = rules(server.port)
+            kept = {"the name": [name], "the address": [address], "no network": [name, address]}
+            network = "none" if left == "no network" else "gateway"
+            hive.settings(network=network, egress=kept.get(left, []))
+            assert await reader.read(-1) == b""
+            await server.ended.wait()
+        writer.close()
+
+
+async def test_an_answer_of_plain_http_ends_with_its_rule(tmp_path: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
+    async with (
+        upstream(saying(head, close=False)) as up,
+        stage(tmp_path, egress=rules(up.port)) as hive,
+    ):
+        hive.names.add("server.test", ["127.0.0.1"])
+        reader, writer = await hive.open()
+        writer.write(f"GET http://server.test:{up.port}/ HTTP/1.1\r\n\r\n".encode())
+        async with asyncio.timeout(LIMIT):
+            await reader.readuntil(b"half")
+            hive.settings(egress=[])
+            assert await reader.read(-1) == b""
+        writer.close()
+
+
+async def test_other_rules_and_an_allowance_for_once_leave_tunnels_open(tmp_path: Path) -> None:
+    async with echo() as server, stage(tmp_path, egress=rules(server.port)) as hive:
+        hive.names.add("server.test", ["127.0.0.1"])
+        hive.names.add("once.test", ["127.0.0.1"])
+        hive.ledger.once.add(("once.test", server.port))
+        tunnels = [await connect(hive, f"{name}.test:{server.port}") for name in ("server", "once")]
+        hive.settings(egress=[*rules(server.port), "github.com"])
+        github = b"CONNECT github.com:443 HTTP/1.1\r\n\r\n"
+        while b" 403 " in await hive.raw(github, proxy=True):
+            pass  # until the new rule is in effect
+        for reader, writer in tunnels:
+            writer.write(b"a")
+            async with asyncio.timeout(LIMIT):
+                assert await reader.readexactly(1) == b"A"
+            writer.close()
+
+
 async def test_an_address_that_a_rule_names_may_have_any_server_name(tmp_path: Path) -> None:
     async with echo() as server, stage(tmp_path, egress=[f"127.0.0.1:{server.port}"]) as hive:
         reader, writer = await connect(hive, f"127.0.0.1:{server.port}")
