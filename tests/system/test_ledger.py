@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.system.hive import PYTHON, Hive
-from tests.system.inside import call, hivectl, mcp, refused, until_told
+from tests.system.inside import call, hivectl, mcp, refused, until_state, until_told
 from wire import names
 
 pytestmark = pytest.mark.system
@@ -79,5 +79,10 @@ def test_a_stopped_ledger_keeps_the_rest_of_the_hive_going(old: Hive) -> None:
     answer = call(old, "alice", "record_turn", HARNESS, **turn(error="lost"))
     assert "systemctl start hive-ledger.service" in json.dumps(answer)
     old.run("systemctl", "start", "hive-vacuum.service")
-    old.hivectl("send", "alice", "what are 700 plus 77, without a ledger?")
+    old.hivectl("send", "bob", "a message needs no ledger")
+    assert {agent["cost_today"] for agent in hivectl(old, "list")} == {None}
+    # No request leaves a gateway that cannot be counted. It waits, and goes on with the ledger.
+    old.hivectl("send", "alice", "what are 700 plus 77, once there is a ledger?")
+    until_state(old, "alice", "thinking", key="TurnState")
+    old.run("systemctl", "start", "hive-ledger")
     until_told(old, "operator", "message", "777")
