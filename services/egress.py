@@ -134,6 +134,18 @@ def parse_host(text: str) -> Host:
     return name
 
 
+def is_own(host: Host, agent: str) -> bool:
+    """Return whether a host is the container itself for a program in an agent's container.
+
+    Such a program takes no notice of NO_PROXY. For the gateway, the host is another one.
+    """
+    if isinstance(host, str):
+        return host in {"localhost", agent} or host.endswith(".localhost")
+    mapped = host.ipv4_mapped if isinstance(host, ipaddress.IPv6Address) else None
+    address = mapped or host
+    return address.is_loopback or address.is_unspecified
+
+
 def allowing(rules: Iterable[Rule], host: Host, port: int) -> Rule | None:
     """Return the first of `rules` that allows `host` on `port`, or None."""
     return next((rule for rule in rules if rule.matches(host, port)), None)

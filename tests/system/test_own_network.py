@@ -121,6 +121,28 @@ def test_the_loopback_of_a_container_is_its_own(swarm: Hive) -> None:
         assert on_host.returncode != 0, "the host reaches a port of a container"
 
 
+URLLIB = """
+import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode(), end="")
+"""
+
+
+def test_programs_take_no_proxy_to_their_own_servers(swarm: Hive) -> None:
+    before = hivectl(swarm, "egress", "alice")
+    with serving(swarm, "alice", "::", "alice"):
+        for host in ("localhost", "127.0.0.1", "[::1]", "0.0.0.0", "[::]", "127.0.0.2", "alice"):
+            url = f"http://{host}:{PORT}/"
+            assert run(swarm, "alice", "curl", "-sS", "--max-time", "10", url).stdout == "alice"
+        for host in ("localhost", "127.0.0.1", "0.0.0.0", "alice"):
+            command = ("/usr/bin/python3", "-c", URLLIB, f"http://{host}:{PORT}/")
+            assert run(swarm, "alice", *command).stdout == "alice"
+    assert hivectl(swarm, "egress", "alice") == before
+    # urllib does not find it in NO_PROXY.
+    command = ("/usr/bin/python3", "-c", URLLIB, f"http://[::1]:{PORT}/")
+    assert "HTTP Error 403" in run(swarm, "alice", *command, check=False).stderr
+    assert not [one for one in hivectl(swarm, "pending") if one["agent"] == "alice"]
+
+
 def test_no_listener_of_the_host_is_reached(swarm: Hive) -> None:
     own = swarm.run("hostname", "--all-ip-addresses", check=False).stdout.split()
     dashboard = swarm.ports.dashboard

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from services.egress import Address, Host, Rule, allowing, place
+from services.egress import Address, Host, Rule, allowing, is_own, place
 from services.gateway.egress.addresses import is_public
 from services.gateway.egress.resolve import LookupFailedError
 from services.gateway.egress.routes import leads_away
@@ -24,6 +24,15 @@ log = logging.getLogger(__name__)
 
 QUESTIONS: Final = 4
 """Questions to the ledger at once, about names that no rule allows."""
+
+ASKED: Final = (
+    "The operator was asked, and a message will tell you the answer (your tool request_egress "
+    "tells the operator why you need it)."
+)
+OUTSIDE: Final = (
+    "The gateway is outside of the container, where this is another host: connect to what listens "
+    "in the container without the proxy, as localhost or 127.0.0.1."
+)
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -134,10 +143,7 @@ class Decision:
         try:
             async with self._questions:
                 allowed = await self._ledger.check_egress(str(target.host), target.port, "")
-            asked = (
-                "The operator was asked, and a message will tell you the answer (your tool "
-                "request_egress tells the operator why you need it)."
-            )
+            asked = OUTSIDE if is_own(target.host, self._agent) else ASKED
         except (Conflict, LimitExceeded) as error:
             # The operator denied it, or was not asked, because too many requests wait.
             allowed, asked = False, str(error)
@@ -158,10 +164,13 @@ class Decision:
         """Check every address of a name: a single bad one refuses the name."""
         for address in found:
             if not _may_lead_to(address, target.port, rules):
+                narrowest = place(address, target.port)
+                remedy = f"Only a rule for the address itself allows it: {narrowest}."
+                if is_own(target.host, self._agent):
+                    remedy = OUTSIDE
                 raise Refused(
                     f"Hyperhive refused {target} for {self._agent}: the name leads to {address}, "
-                    "which is not an address of the public internet. Only a rule for the address "
-                    f"itself allows it: {place(address, target.port)}.",
+                    f"which is not an address of the public internet. {remedy}",
                     cause="destination_ip_prohibited",
                 )
 

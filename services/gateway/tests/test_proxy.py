@@ -259,6 +259,24 @@ async def test_an_address_needs_a_rule_of_its_own(tmp_path: Path, target: str) -
         assert len(hive.ledger.checked) == 1
 
 
+OWN = ("localhost", "app.localhost", "alice", "127.0.0.1", "127.9.9.9", "[::1]", "0.0.0.0", "[::]")
+
+
+@pytest.mark.parametrize("host", OWN)
+async def test_the_container_itself_is_reached_without_the_proxy(tmp_path: Path, host: str) -> None:
+    async with stage(tmp_path, egress=["server.test"]) as hive:
+        answer = await refusal(hive, f"{host}:3000")
+        assert b"connect to what listens in the container without the proxy" in answer
+        assert b"The operator was asked" not in answer
+        assert b"was asked" in await refusal(hive, "10.0.0.1:3000")
+
+
+async def test_a_name_of_the_container_does_not_need_a_rule(tmp_path: Path) -> None:
+    async with stage(tmp_path, egress=["*"]) as hive:
+        hive.names.add("app.localhost", ["127.0.0.1"])
+        assert b"without the proxy" in await refusal(hive, "app.localhost:443")
+
+
 async def test_another_answer_after_the_check_changes_nothing(tmp_path: Path) -> None:
     """A name server that answers differently a moment later (DNS rebinding)."""
     async with (

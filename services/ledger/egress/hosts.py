@@ -114,6 +114,11 @@ class Hosts:
                 return True
             self._ask(entry, checks.line(reason))
             return False
+        own = egress.is_own(egress.parse_host(name), agent)
+        if own and entry.state in (EgressState.NONE, EgressState.ALLOWED):
+            # The operator would take a question about it for one about the container.
+            self._save(entry._replace(refused=entry.refused + 1), durable=False)
+            return False
         # A refused connection is a request, unless too many wait already.
         if entry.state in (EgressState.NONE, EgressState.ALLOWED) and self._has_room(agent):
             entry = entry._replace(state=EgressState.PENDING)

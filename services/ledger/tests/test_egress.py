@@ -54,6 +54,19 @@ async def test_connections_are_counted(room: Room) -> None:
     assert await listed(room) == [entry]
 
 
+@pytest.mark.parametrize("host", ["localhost", "a.localhost", "alice", "127.0.0.2", "::1", "::"])
+async def test_the_operator_is_not_asked_about_the_container_itself(room: Room, host: str) -> None:
+    """Who allows its agent a localhost would open the one of the gateway's host."""
+    assert [refuse(room, host) for _ in range(2)] == [False, False]
+    [entry] = await listed(room)
+    assert (entry.state, entry.refused) == (EgressState.NONE, 2)
+    assert not ask(room, host), "an agent that says why may mean it"
+    assert await states(room) == {f"{entry.host}:443": "pending"}
+    room.hosts.decide("alice", host, 443, "once")
+    assert refuse(room, host)
+    assert not refuse(room, host)
+
+
 async def test_repeated_refusals_are_one_request_with_a_count(room: Room) -> None:
     assert [refuse(room) for _ in range(3)] == [False] * 3
     refuse(room, agent="bob")

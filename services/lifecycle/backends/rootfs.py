@@ -168,7 +168,7 @@ def write_etc(
             if unit.is_file():
                 system.write(unit.name, unit.read_text())
     names = settings.resolv_conf(host)
-    container_network.write(etc, spec.network, ports, names, str(prefix))
+    container_network.write(etc, spec, ports, names, str(prefix))
     _follow_host(etc, host)
     for path, is_directory in image.mount_points(source):
         _make_mount_point(etc, path.split("/")[2:], is_directory)

@@ -25,7 +25,7 @@ from services.config import (
 )
 from services.configvalues import NetworkMode as Mode
 from services.lifecycle.agents.agent import Spec
-from services.lifecycle.backends.container_network import VARIABLES
+from services.lifecycle.backends.container_network import variables
 from services.lifecycle.backends.effective_config import LOGIN
 from services.lifecycle.backends.nspawn import Nspawn
 from services.lifecycle.options import DEPLOY
@@ -95,7 +95,12 @@ async def test_programs_find_the_proxy_only_where_there_is_one(host: Host) -> No
     files = ("environment", "npmrc", "ssh/ssh_config", "apt/apt.conf.d/hyperhive")
     await host.backend.configure(OWN)
     assert wanted(host) == {"hive-proxy.socket"}
-    assert f"HTTPS_PROXY={VARIABLES['HTTPS_PROXY']}" in (etc / "environment").read_text()
+    given = variables("alice")
+    assert f"HTTPS_PROXY={given['HTTPS_PROXY']}" in (etc / "environment").read_text()
+    local = given["NO_PROXY"].split(",")
+    assert {"localhost", "127.0.0.1", "::1", "0.0.0.0", "alice"} <= set(local)
+    assert "[::1]" not in local, "httpx would not start"
+    assert f"noproxy={given['NO_PROXY']}\n" in (etc / "npmrc").read_text()
     assert '"NODE_USE_ENV_PROXY=1"' in (etc / "systemd/system.conf.d/hyperhive.conf").read_text()
     assert "proxy = http://127.0.0.1:3128" in (etc / "gitconfig").read_text()
     command = f"ProxyCommand {host.root}/prefix/bin/python -P -m harness.connect %h %p"
