@@ -56,7 +56,7 @@ async def test_connections_are_counted(room: Room) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "alice", "127.0.0.2", "::1", "::"])
 async def test_the_operator_is_not_asked_about_the_container_itself(room: Room, host: str) -> None:
-    """Who allows its agent a localhost would open the one of the gateway's host."""
+    """An operator who allows its agent a localhost would open that of the gateway."""
     assert [refuse(room, host) for _ in range(2)] == [False, False]
     [entry] = await listed(room)
     assert (entry.state, entry.refused) == (EgressState.NONE, 2)
