@@ -80,7 +80,7 @@ def load(hive: Hive, threads: int, each: int, prompt: str) -> list[dict[str, Any
     return found
 
 
-def claude(hive: Hive, prompt: str, *environment: str) -> tuple[int, str]:
+def claude(hive: Hive, prompt: str, *options: str) -> tuple[int, str]:
     """Let Claude Code in the container answer a prompt; return its status and what it said."""
     python = "/usr/lib/hyperhive/bin/python"
     program = inside(hive, "alice", python, "-c", CLAUDE).stdout.strip()
@@ -90,8 +90,8 @@ def claude(hive: Hive, prompt: str, *environment: str) -> tuple[int, str]:
         *("env", "-i", "PATH=/usr/bin:/bin", "HOME=/tmp", f"ANTHROPIC_UNIX_SOCKET={API}"),
         *("ANTHROPIC_BASE_URL=http://hive.internal", "ANTHROPIC_API_KEY=placeholder"),
         *("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "CLAUDE_CODE_MAX_RETRIES=1"),
-        *("DISABLE_AUTOUPDATER=1", *environment, "timeout", "100"),
-        *(program, "-p", prompt, "--model", "claude-opus-5-5"),
+        *("DISABLE_AUTOUPDATER=1", "timeout", "100"),
+        *(program, "-p", prompt, "--model", "claude-opus-5-5", *options),
         stdin="",
         check=False,
     )

@@ -216,9 +216,7 @@ def test_a_stop_lets_streams_end_for_a_while_and_counts_them(
 def test_the_gateway_ends_when_nobody_needs_it_and_loses_no_request(alice: Hive) -> None:
     [answer] = load(alice, 1, 1, "play short-turn")
     assert answer["whole"]
-    # It keeps no connection of its own, but Claude Code may: that one waits for its next turn.
-    alice.hivectl("stop", "alice", timeout=120)
-    alice.hivectl("start", "alice", timeout=120)
+    # Claude Code may keep a connection for a while, which the gateway closes after a minute.
     first = gateway.main_pid(alice)
     deadline = time.monotonic() + 400
     while (pid := gateway.main_pid(alice)) == first and time.monotonic() < deadline:

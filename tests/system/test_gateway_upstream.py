@@ -32,6 +32,17 @@ def test_claude_answers_with_this_upstream(swarm: Hive, broken: Upstream) -> Non
     assert (status, said) == (0, "it works\n")
 
 
+def test_claude_goes_on_without_the_fast_mode_which_is_not_in_the_price(
+    swarm: Hive, broken: Upstream
+) -> None:
+    counted, seen = last_request(swarm), len(broken.seen())
+    with gateway.settings(swarm, upstream=broken.url("works"), scripted=True):
+        done = claude(swarm, "say it", "--settings", '{"fastMode": true}')
+    assert done == (0, "it works\n")
+    assert len(broken.seen()) - seen == len(requests(swarm, counted)) == 1
+    assert "fast-mode" in broken.seen()[-1]["headers"]["anthropic-beta"], "it was asked for"
+
+
 @pytest.mark.parametrize(
     ("mode", "outcome"),
     [
