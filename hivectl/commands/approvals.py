@@ -108,7 +108,7 @@ def _refused_table(refused: "list[Egress]", output: Output) -> list[str]:
     rows: list[Row] = [
         [
             e.agent,
-            Cell(f"{e.refused} times", right=True),
+            Cell(f"{e.refused} {'time' if e.refused == 1 else 'times'}", right=True),
             local_time(e.last),
             one_line(f"{place(e.host, e.port)}{f' ({e.reason})' if e.reason else ''}"),
         ]

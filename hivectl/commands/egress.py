@@ -78,7 +78,7 @@ def egress_table(found: "Sequence[Egress]", output: Output) -> list[str]:
                 Cell(count(e.failed), right=True),
                 Cell(size(e.sent), right=True),
                 Cell(size(e.received), right=True),
-                literal(place(e.host, e.port)),
+                literal(place(e.host, e.port)) if e.port else "other hosts",
             ]
         )
         if e.reason:

@@ -134,8 +134,9 @@ class EventLines:
         if state.context_tokens:
             limit = f" of {count(state.context_limit)}" if state.context_limit else ""
             usage.append(f"context {count(state.context_tokens)}{limit}")
-        usage.append(f"{money(round(state.cost_today_usd * 1e6))} today")
-        lines = [_state(state), Line(", ".join(usage), "dim", exact=True)]
+        lines = [_state(state)]
+        if usage:
+            lines.append(Line(", ".join(usage), "dim", exact=True))
         if not state.stored:
             lines.append(Line("in memory only: events are lost when the harness ends", "yellow"))
         return self._shown(state.since or None, Entry("state", lines, "dim"))

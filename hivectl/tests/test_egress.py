@@ -58,6 +58,8 @@ async def test_hosts_are_a_table(hive: FakeHive, hivectl: Hivectl) -> None:
         "reason": "to clone\nthe tool",
         "decided": None,
     }
+    hive.ledger.hosts = [host("*", 0, state=EgressState.NONE, refused=900)]
+    assert (await hivectl("egress")).out.splitlines()[1].endswith(" other hosts")
     hive.ledger.hosts = []
     assert (await hivectl("egress")).out == "no connections are recorded\n"
     assert (await hivectl("egress", "--pending")).out == "no hosts wait for a decision\n"

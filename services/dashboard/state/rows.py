@@ -65,11 +65,14 @@ def egress_key(entry: Egress) -> str:
 
 
 def egress_row(entry: Egress) -> Row:
-    """Return the row of an agent's host and port; the agent wrote the host and the reason."""
+    """Return the row of an agent's host and port; the agent wrote the host and the reason.
+
+    The port 0 stands for the hosts that are summed up, because they are too many.
+    """
     return {
         **entry._asdict(),
         "host": literal(entry.host),
-        "rule": literal(egress_rule(entry.host, entry.port)),
+        "rule": literal(egress_rule(entry.host, entry.port) if entry.port else "other hosts"),
         "reason": shown.message(entry.reason),
     }
 

@@ -103,7 +103,7 @@ function changed(tables) {
   if (isNew || tables.has("jobs")) renderAgent(agent);
   else if (tables.has("costs") || tables.has("budgets")) renderNow();
   if (tables.has("messages")) renderMessages();
-  if (tables.has("questions")) renderQuestions();
+  if (tables.has("questions") || tables.has("budgets")) renderQuestions();
   if (tables.has("egress")) renderWaiting();
   if (wakes) wake(agent);
   if (!agent) return;
@@ -175,7 +175,7 @@ function renderNow() {
   if (!shown) return;
   section("tail-away").classList.toggle("calm", ["stopped", "sleeping"].includes(shown.state));
   const last = parts.turns.value?.find((turn) => turn.ended);
-  now.update(shown, live, last ?? null, costToday(), exhausted(mirror, name));
+  now.update(shown, live, last ?? null, costToday(), exhausted(mirror, name)[0]);
   const budget = section("agent").querySelector("[data-figure=budget]");
   budget.parentElement.hidden = !putBudgets(budget, mirror, name);
 }
@@ -257,7 +257,8 @@ function renderMessages() {
 }
 
 function renderQuestions() {
-  const isIts = (question) => question.from === name || question.to === name;
+  const budgets = new Set(exhausted(mirror, name).map((budget) => budget.question));
+  const isIts = ({ id, from, to }) => from === name || to === name || budgets.has(id);
   const list = merged(parts.questions.value, mirror.rows("questions").filter(isIts)).slice(-20);
   const here = section("questions");
   const newest = (a, b) => b.id - a.id;

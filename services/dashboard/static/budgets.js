@@ -49,18 +49,16 @@ export function updateShortBudget(node, budget) {
   node.replaceChildren(whole.firstElementChild, short);
 }
 
-/**
- * Show one bar for each limit of a budget.
- * @param title the words before the bars, such as the name of the budget
- */
-export function updateBudget(node, budget, title = "") {
+/** Show one bar for each limit of a budget. */
+export function updateBudget(node, budget) {
   node.dataset.state = budget.state;
-  node.replaceChildren(
-    ...(title ? [el("span", { className: "of" }, title)] : []),
-    ...limitsOf(budget).map((limit) => bar(budget, limit)),
-  );
+  node.replaceChildren(...limitsOf(budget).map((limit) => bar(budget, limit)));
   const state = stateOf(budget);
   if (state) node.append(el("span", { className: "budget-state" }, state));
+}
+
+function putAll(node, budgets) {
+  keyed(node, budgets, ({ period }) => period, makeBudget, updateBudget);
 }
 
 function bar(budget, { spent, limit, show, unit = "", unknown = "" }) {
@@ -79,33 +77,34 @@ function stateOf(budget) {
   return budget.until ? `used up until ${moment(budget.until)}` : "used up";
 }
 
-/** Show the budgets of the hive and of credentials in a list. */
+/** Show the budgets of the hive and of credentials in a list, an item for each. */
 export function renderHiveBudgets(mirror, list) {
-  const shown = [...budgetsOf(mirror, "hive"), ...budgetsOf(mirror, "credential")];
-  list.hidden = shown.length === 0;
+  const owners = new Map();
+  for (const budget of [...budgetsOf(mirror, "hive"), ...budgetsOf(mirror, "credential")]) {
+    const title = budget.kind === "hive" ? "The hive" : `Credential ${budget.name}`;
+    owners.set(title, [...(owners.get(title) ?? []), budget]);
+  }
+  list.hidden = owners.size === 0;
   keyed(
     list,
-    shown,
-    ({ kind, name, period }) => `${kind} ${name} ${period}`,
-    () => el("li", {}, makeBudget()),
-    (item, budget) => {
-      const title = budget.kind === "hive" ? "The hive" : `Credential ${budget.name}`;
-      updateBudget(item.firstElementChild, budget, title);
-    },
+    [...owners],
+    ([title]) => title,
+    ([title]) => el("li", {}, el("span", { className: "of" }, title), el("div", { className: "bars" })),
+    (item, [, budgets]) => putAll(item.lastElementChild, budgets),
   );
 }
 
-/** Return the budget because of which an agent is held, or undefined. */
+/** Return the budgets because of which an agent is held. */
 export function exhausted(mirror, agent) {
   const credential = `agent:${agent}`;
   const concerns = ({ kind, name }) =>
     kind === "agent" ? name === agent : !name.startsWith("agent:") || name === credential;
-  return mirror.rows("budgets").find((budget) => budget.state === "exhausted" && concerns(budget));
+  return mirror.rows("budgets").filter((budget) => budget.state === "exhausted" && concerns(budget));
 }
 
 /** Put the budgets of an agent into a node, if it has any; return whether it has. */
 export function putBudgets(node, mirror, agent) {
   const shown = budgetsOf(mirror, "agent", agent);
-  keyed(node, shown, ({ period }) => period, makeBudget, (one, budget) => updateBudget(one, budget));
+  putAll(node, shown);
   return shown.length > 0;
 }

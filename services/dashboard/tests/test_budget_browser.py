@@ -22,10 +22,12 @@ HIVE = Budget(BudgetKind.HIVE, "hive", BudgetPeriod.TOTAL, limit=10_000_000, spe
 
 async def test_budgets_are_bars_that_grow(page: Page, browser: Browser, log_in: LogIn) -> None:
     ledger = page.hive.ledger
-    for budget in (ALICE, HIVE):
+    for budget in (ALICE, HIVE, HIVE._replace(period=BudgetPeriod.DAY)):
         ledger.spend(budget)
     await log_in()
-    await browser.sees("#agents .budgets", "The hive\n$2.00 of $10.00 in total")
+    await browser.sees(
+        "#agents .budgets", "The hive\n$2.00 of $10.00 today\n$2.00 of $10.00 in total"
+    )
     await browser.sees("tr[data-key=alice] .budget", "25 % today")
     assert await browser.value("document.querySelector('tr[data-key=bob] .budget').hidden")
     amount = "document.querySelector('tr[data-key=alice] .amount')"
@@ -118,6 +120,7 @@ async def test_the_page_of_an_agent_shows_its_budgets_and_its_hosts(
     hive.ledger.refuse("bob", "not.alices")
     hive.ledger.refuse("alice", "fd00::1", 8080)
     hive.ledger.refuse("alice", "pypi.org", state=EgressState.NONE, allowed=3, received=2**20)
+    hive.ledger.refuse("alice", "*", 0, state=EgressState.NONE)
     await log_in()
     await browser.open_live(f"{page.url}/agents/alice")
     await browser.sees("[data-figure=budget]", "$1.25 of $5.00 today")
@@ -125,15 +128,27 @@ async def test_the_page_of_an_agent_shows_its_budgets_and_its_hosts(
     await browser.click("#tab-egress")
     await browser.sees("#egress tbody", "pypi.org:443")
     await browser.sees("#egress tbody", "1.0 MiB")
+    await browser.sees("#egress tbody", "other hosts")
     await browser.click("#refused [data-answer=deny]")
     await browser.until_hidden("#refused")
     await browser.sees("#egress tbody", "denied")
     assert "not.alices" not in await browser.value("document.body.innerText")
-    for budget in (
-        ALICE._replace(kind=BudgetKind.CREDENTIAL, name="agent:bob", spent=5_000_000),
-        ALICE._replace(spent=5_000_000),
-    ):
-        hive.ledger.spend(budget._replace(state=BudgetState.EXHAUSTED))
+    asked = hive.broker.ask(
+        "system", "operator", "Is more to be spent?", "raise it", "keep it held"
+    )
+    hive.broker.ask("system", "operator", "About something else?", "yes", "no")
+    hive.ledger.spend(
+        ALICE._replace(
+            kind=BudgetKind.CREDENTIAL,
+            name="agent:bob",
+            spent=5_000_000,
+            state=BudgetState.EXHAUSTED,
+        )
+    )
+    used_up = ALICE._replace(spent=5_000_000, state=BudgetState.EXHAUSTED, question=asked)
+    hive.ledger.spend(used_up)
+    await browser.sees("#questions", "Is more to be spent?")
+    assert "something else" not in await browser.value("document.body.innerText")
     hive.agents["alice"].show(turn_state=TurnState.HELD, turn_reason="Its budget is used up.")
     await browser.sees("#agent .why", "hivectl budget alice --day DOLLARS")
     hive.ledger.spend(ALICE)
