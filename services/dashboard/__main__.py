@@ -107,7 +107,7 @@ class DashboardService(unit.Service):
                 actions,
             ),
             Metrics(tables, page_state.counts, Measurements(bus, page_state.counts)),
-            PreviewLinks(names_, tickets),
+            PreviewLinks(self._previews, tickets),
         )
         # With handler_cancellation, a page that closes ends its stream at once. Otherwise the
         # stream of an idle hive would stay open for ever.

@@ -176,10 +176,11 @@ class Handlers:
         return web.json_response({"session": session})
 
     async def logout(self, request: web.Request) -> web.Response:
-        """End the session and its event streams."""
+        """End the session, with its event streams and previews."""
         session = self._access.session(request)
         self._sessions.end(session)
         self._streams.end(session)
+        self._previews.end(session)
         return web.json_response({})
 
     async def check_session(self, _request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ host: cookies, storage, permissions. No name is one of the dashboard's own.
 import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from wire import names
 
@@ -39,3 +40,11 @@ class PreviewNames:
             return None
         agent, port = found[1], int(found[2])
         return Place(agent, port) if names.is_agent_name(agent) and port < 65536 else None
+
+    def agent(self, origin: str) -> str | None:
+        """Return the agent of whose page an `Origin` header tells; None for any other page."""
+        try:
+            place = self.place(urlsplit(origin).netloc)
+        except ValueError:
+            return None
+        return place and place.agent

@@ -89,12 +89,9 @@ def answer(data: bytes) -> Head:
     return head
 
 
-def cookie(head: Head, name: str) -> str:
-    """Return the value of a cookie of a request; empty if it has none."""
-    for key, value in _cookies(head):
-        if key == name:
-            return value
-    return ""
+def cookies(head: Head, name: str) -> list[str]:
+    """Return the values of the cookies of a request that have a name."""
+    return [value for key, value in _cookies(head) if key == name]
 
 
 def to_program(head: Head, own_cookie: str) -> bytes:

@@ -2,16 +2,16 @@
 
 from urllib.parse import urlsplit
 
-from services.dashboard.preview.addresses import Place, PreviewNames
-from services.dashboard.preview.previews import ENTER
+from services.dashboard.preview.addresses import Place
+from services.dashboard.preview.previews import ENTER, Previews
 from services.dashboard.preview.tickets import Tickets
 
 
 class PreviewLinks:
-    """Makes an address for each press of a button."""
+    """Makes an address for each press of a button, and ends what it opened with the login."""
 
-    def __init__(self, names: PreviewNames, tickets: Tickets) -> None:
-        self._names = names
+    def __init__(self, previews: Previews, tickets: Tickets) -> None:
+        self._previews = previews
         self._tickets = tickets
 
     def url(self, agent: str, port: int, session: str, origin: str) -> str:
@@ -26,4 +26,8 @@ class PreviewLinks:
         place, parts = Place(agent, port), urlsplit(origin)
         at = "" if parts.port is None else f":{parts.port}"
         ticket = self._tickets.issue(place, session, secure=parts.scheme == "https")
-        return f"{parts.scheme}://{self._names.name(place)}{at}{ENTER}{ticket}"
+        return f"{parts.scheme}://{self._previews.names.name(place)}{at}{ENTER}{ticket}"
+
+    def end(self, session: str) -> None:
+        """End the connections to previews that a session has opened."""
+        self._previews.end(session)

@@ -2,19 +2,22 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from services.dashboard.preview import heads
 from services.dashboard.preview.addresses import Place, PreviewNames
-from services.dashboard.preview.tickets import Tickets
+from services.dashboard.preview.tickets import Holder, Tickets
 from wire.errors import HiveError
 
 ENTER: Final = "/.hyperhive/"
 """The beginning of the paths that are the dashboard's own: a ticket follows."""
 COOKIE: Final = "hyperhive-preview"
 MAX_CONNECTIONS: Final = 128
+MAX_OF_AGENT: Final = 48
+"""The connections to programs of one agent: its page opens web sockets as it likes."""
 HEAD_SECONDS: Final = 20.0
 CHUNK: Final = 64 * 1024
 
@@ -36,6 +39,7 @@ _ENTERED: Final = (
     "Content-Length: 0\r\n"
     "Connection: close\r\n\r\n"
 )
+_ELSEWHERE: Final = "Only pages of the same agent may send this request."
 _NO_RIGHT: Final = "Open this preview from the page of the agent, where you are logged in."
 
 Connect = Callable[[str, int], socket.socket]
@@ -50,6 +54,10 @@ class Previews:
         self._tickets = tickets
         self._connect = connect
         self._connections: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.Task[None], str] = {}
+        """The connections that reach programs, and the sessions of the dashboard of each."""
+        self._agents: Counter[str] = Counter()
+        """How many of these each agent has."""
 
     def take(self, place: Place, transport: asyncio.Transport, data: bytes) -> None:
         """Serve a connection whose first bytes have arrived."""
@@ -63,6 +71,12 @@ class Previews:
         task = loop.create_task(self._serve(place, reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+
+    def end(self, session: str) -> None:
+        """End the connections of a session of the dashboard."""
+        for task, owner in self._open.items():
+            if owner == session:
+                task.cancel()
 
     async def close(self) -> None:
         """End all connections."""
@@ -92,14 +106,45 @@ class Previews:
             return
         except TimeoutError:
             return
+        holder = self._tickets.holder(heads.cookies(head, COOKIE), place)
         if head.path.startswith(ENTER):
             writer.write(self._entered(place, head.path.removeprefix(ENTER)))
-        elif not self._tickets.allows(heads.cookie(head, COOKIE), place):
+        elif holder is None:
             writer.write(_text("401 Unauthorized", _NO_RIGHT))
-        elif len(self._connections) > MAX_CONNECTIONS:
+        elif self._is_from_elsewhere(head, place):
+            writer.write(_text("403 Forbidden", _ELSEWHERE))
+        elif len(self._connections) > MAX_CONNECTIONS or self._agents[place.agent] >= MAX_OF_AGENT:
             writer.write(_text("503 Service Unavailable", "Too many previews are open."))
         else:
-            await self._pass_on(place, head, reader, writer)
+            with self._counted(place, holder), suppress(TimeoutError):
+                async with asyncio.timeout(holder.seconds):
+                    await self._pass_on(place, head, reader, writer)
+
+    def _is_from_elsewhere(self, head: heads.Head, place: Place) -> bool:
+        """Return whether a page that is not of the agent made the browser send a request.
+
+        Below a domain that is not `localhost`, the previews are one site to the browser. So it
+        sends the cookie of one with requests of another one, and lets it read web sockets.
+        """
+        if any(self.names.agent(o.decode("latin-1")) == place.agent for o in head.all(b"origin")):
+            return False
+        site = head.all(b"sec-fetch-site")
+        if not site:
+            return bool(head.all(b"origin"))  # of a browser that tells no more
+        is_link = head.line.startswith(b"GET ") and head.all(b"sec-fetch-dest") == [b"document"]
+        return site[0] not in (b"same-origin", b"none") and not is_link
+
+    @contextmanager
+    def _counted(self, place: Place, holder: Holder) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a connection is a task
+        self._open[task] = holder.session
+        self._agents[place.agent] += 1
+        try:
+            yield
+        finally:
+            del self._open[task]
+            self._agents[place.agent] -= 1
 
     def _entered(self, place: Place, ticket: str) -> bytes:
         entered = self._tickets.redeem(ticket, place)

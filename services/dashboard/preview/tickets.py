@@ -6,7 +6,7 @@ of the dashboard, a preview is opened again from the page of the agent.
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from services.dashboard.http.sessions import digest
@@ -22,6 +22,14 @@ class Entered(NamedTuple):
     secret: str
     secure: bool
     """Whether the browser may send the secret over TLS only."""
+
+
+class Holder(NamedTuple):
+    """The session of the dashboard that may see a preview."""
+
+    session: str
+    seconds: float
+    """The time for which it is still valid."""
 
 
 class _Right(NamedTuple):
@@ -69,10 +77,15 @@ class Tickets:
         secret = self._add(self._sessions, right._replace(expires=float("inf")))
         return Entered(secret, right.secure)
 
-    def allows(self, secret: str, place: Place) -> bool:
-        """Return whether a secret opens a port."""
-        right = self._sessions.get(digest(secret))
-        return right is not None and right.place == place and self._holds(right)
+    def holder(self, found: Iterable[str], place: Place) -> Holder | None:
+        """Return who opens a port with one of the secrets; None if none of them opens it.
+
+        A page of another agent may have added secrets of its own, below a domain that is not
+        `localhost`.
+        """
+        rights = (self._sessions.get(digest(secret)) for secret in found)
+        right = next((r for r in rights if r and r.place == place and self._holds(r)), None)
+        return right and Holder(right.session, self._seconds_left(right.session))
 
     def _holds(self, right: _Right) -> bool:
         return right.expires > self._now() and self._seconds_left(right.session) > 0

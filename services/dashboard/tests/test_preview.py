@@ -124,6 +124,115 @@ async def test_a_body_and_a_web_socket_pass(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://bob-3000.localhost:7000"},
+        {"Origin": "http://alice-3000.localhost.evil.test"},
+        {"Origin": "http://127.0.0.1:7000"},
+        {"Origin": "null"},
+        {"Origin": "http://[bob-3000.localhost"},
+        {"Origin": "null", "Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document"},
+        {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Dest": "script"},
+        {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "iframe"},
+        {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Dest": "websocket"},
+    ],
+)
+async def test_a_page_of_another_agent_uses_no_preview(page: Page, headers: dict[str, str]) -> None:
+    await page.log_in()
+    program = Program()
+    async with serving(program, page.agents / "alice"):
+        cookie = await enter(page)
+        asked = get("/", cookie, Connection="Upgrade", Upgrade="websocket", **headers)
+        if headers.get("Sec_Fetch_Dest") == "document":
+            asked = asked.replace(b"GET", b"POST")
+        assert (await send(page, asked)).startswith(b"HTTP/1.1 403 ")
+    assert program.got == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://alice-3000.localhost:7000"},
+        {"Origin": "http://alice-8000.localhost:7000", "Sec_Fetch_Site": "same-site"},
+        {"Origin": "null", "Sec_Fetch_Site": "same-origin"},
+        {"Sec_Fetch_Site": "none", "Sec_Fetch_Dest": "document"},
+        {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document"},
+    ],
+)
+async def test_pages_of_the_agent_and_links_reach_a_preview(
+    page: Page, headers: dict[str, str]
+) -> None:
+    await page.log_in()
+    async with serving(Program(), page.agents / "alice"):
+        cookie = await enter(page)
+        assert (await send(page, get("/", cookie, **headers))).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_cookie_of_another_page_with_the_same_name_takes_no_preview_away(
+    page: Page,
+) -> None:
+    await page.log_in()
+    async with serving(Program(), page.agents / "alice"):
+        cookie = await enter(page)
+        answer = await send(page, get("/", f"hyperhive-preview=theirs; {cookie}"))
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@asynccontextmanager
+async def web_socket(
+    page: Page, cookie: str, host: str = HOST
+) -> AsyncIterator[tuple[bytes, asyncio.StreamReader]]:
+    """Open a web socket; give the head of the answer, and what follows."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(page.url.rpartition(":")[2]))
+    writer.write(get("/", cookie, host, Connection="Upgrade", Upgrade="websocket"))
+    async with asyncio.timeout(TIME_LIMIT):
+        head = await reader.readuntil(b"\r\n\r\n")
+    try:
+        yield head, reader
+    finally:
+        writer.close()
+
+
+async def test_a_web_socket_ends_with_the_login(page: Page) -> None:
+    await page.log_in()
+    program = Program()
+    program.answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+    program.echoes = True
+    async with (
+        serving(program, page.agents / "alice"),
+        web_socket(page, await enter(page)) as (head, reader),
+    ):
+        assert b" 101 " in head
+        await page.post("/logout")
+        async with asyncio.timeout(TIME_LIMIT):
+            assert await reader.read() == b""
+
+
+async def test_an_agent_leaves_connections_to_others(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.dashboard.preview.previews.MAX_OF_AGENT", 1)
+    await page.log_in()
+    program = Program()
+    program.answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+    program.echoes = True
+    other = Place("bob", 3000)
+    async with serving(program, page.agents / "alice"), serving(program, page.agents / "bob"):
+        cookie = await enter(page)
+        status, answer = await page.post("/api/agents/bob/preview", {"port": 3000})
+        assert status == 200
+        host = PreviewNames().name(other)
+        said = await send(page, get("/" + answer["url"].split("/", 3)[3], host=host))
+        bobs = said.partition(b"Set-Cookie: ")[2].partition(b";")[0].decode()
+        async with web_socket(page, cookie) as (head, _):
+            assert b" 101 " in head
+            async with web_socket(page, cookie) as (refused, _):
+                assert b" 503 " in refused
+            async with web_socket(page, bobs, host) as (allowed, _):
+                assert b" 101 " in allowed
+
+
+@pytest.mark.parametrize(
     "header",
     [
         b"Set-Cookie: a=b; Domain=localhost",
@@ -250,7 +359,7 @@ def test_tickets_are_few_and_end_soon() -> None:
     clock += TICKET_SECONDS
     assert tickets.redeem(ticket, place) is None
     entered = [tickets.redeem(tickets.issue(place, "in"), place) for _ in range(MAX_KEPT + 1)]
-    allowed = [bool(one and tickets.allows(one.secret, place)) for one in entered]
+    allowed = [bool(one and tickets.holder([one.secret], place)) for one in entered]
     assert allowed == [False, *[True] * MAX_KEPT]
 
 
