@@ -30,8 +30,8 @@ ASKED: Final = (
     "tells the operator why you need it)."
 )
 OUTSIDE: Final = (
-    "The gateway is outside of the container, where this is another host: connect to what listens "
-    "in the container without the proxy, as localhost or 127.0.0.1."
+    "The gateway is outside of the container, where this is another host: connect to a server in "
+    "the container without the proxy, as localhost or 127.0.0.1."
 )
 
 
