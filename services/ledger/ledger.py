@@ -131,7 +131,7 @@ class Ledger:
         self._parts.hosts.forget(agent)
 
     async def vacuum(self) -> int:
-        """Delete turns, requests and hosts that are too old or too many; return how many.
+        """Delete turns, requests, hosts and limits that are too old or too many; return how many.
 
         Raises:
             Unavailable: the store could not be written; some may be gone.
@@ -149,6 +149,7 @@ class Ledger:
                 most=self._config.max_requests_per_agent,
                 done="outcome != 'open'",
             )
+            gone += self._parts.requests.forget_limits(before)
             return gone + await self._parts.hosts.vacuum(before)
 
     def _apply(self, change: Change) -> None:

@@ -95,6 +95,19 @@ class Limits:
             if _is_future(limit.until, now) or _holds(limit, now)
         ]
 
+    def older(self, before: int) -> list[str]:
+        """Return the credentials of which nothing was heard since a time."""
+        return [
+            name
+            for name, limit in self._known.items()
+            if max(limit.updated, limit.until, limit.remaining_until) < before
+        ]
+
+    def forget(self, credentials: Iterable[str]) -> None:
+        """Forget what is known of credentials, once it is deleted."""
+        for name in credentials:
+            del self._known[name]
+
     def rows(self) -> list[ProviderLimit]:
         """Return the known limits, by credential."""
         return [
@@ -144,6 +157,11 @@ class LimitReport:
     def adopt(self) -> None:
         """See Change."""
         self._limits.adopt(self._limit)
+
+
+def delete(db: sqlite3.Connection, credentials: Iterable[str]) -> None:
+    """Delete the limits of credentials, within a transaction."""
+    db.executemany("DELETE FROM provider_limit WHERE credential = ?", [(c,) for c in credentials])
 
 
 def kept(db: sqlite3.Connection) -> list[ProviderLimit]:

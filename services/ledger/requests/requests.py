@@ -347,6 +347,21 @@ class Requests:
                 change.save(db)
             change.adopt()
 
+    def forget_limits(self, before: int) -> int:
+        """Delete the limits of credentials of which nothing was heard since a time.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            Unavailable: the store could not be written.
+        """
+        if old := self.limits.older(before):
+            with self._database.write() as db:
+                limit_rows.delete(db, old)
+            self.limits.forget(old)
+        return len(old)
+
     def _known(self, agent: str, key: str) -> Reservation | None:
         """Return the request under way that a gateway reserves again, as it got no answer."""
         if not key:

@@ -71,6 +71,17 @@ async def test_a_limit_outlives_the_ledger_and_can_be_lifted(room: Room) -> None
     room.spend(0)
 
 
+async def test_what_was_known_of_a_credential_is_deleted_one_day(room: Room) -> None:
+    limited(room, NOON + MINUTE)
+    room.now += 60 * DAY
+    room.settle(room.reserve("bob", credential="agent:bob"), "bob", remaining_requests=10)
+    room.now += 31 * DAY
+    assert await room.ledger.vacuum() == 2, "the limit, and the request"
+    assert [limit.credential for limit in room.ledger.list_limits()] == ["agent:bob"]
+    room.reopen()
+    assert [limit.credential for limit in room.ledger.list_limits()] == ["agent:bob"]
+
+
 async def test_a_shorter_limit_does_not_end_a_longer_one(room: Room) -> None:
     slow = room.reserve()
     limited(room, NOON + MINUTE)
