@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,10 +54,10 @@ def until_served(hive: Hive, after: int, count: int) -> None:
         last = max(one["number"] for one in served(hive, last, wait=60))
 
 
-def start_load(hive: Hive, threads: int, prompt: str) -> "subprocess.Popen[str]":
-    """Begin to send a request in each thread."""
+def start_load(hive: Hive, threads: int, prompt: str, each: int = 1) -> "subprocess.Popen[str]":
+    """Begin to send requests in each thread."""
     enter = ["nsenter", "--target", str(leader(hive, "alice")), "--all", "--setuid=0", "--setgid=0"]
-    return hive.popen(*enter, "python3", "-c", LOAD, str(threads), "1", prompt)
+    return hive.popen(*enter, "python3", "-c", LOAD, str(threads), str(each), prompt)
 
 
 def ended(running: "subprocess.Popen[str]") -> Any:
@@ -193,6 +194,33 @@ def test_a_stream_that_breaks_is_counted(alice: Hive, prompt: str, outcome: str)
     [request] = requests(alice, counted)
     assert request["outcome"] == outcome
     assert request["output_tokens"] > 0
+
+
+@pytest.mark.long
+def test_killing_both_again_and_again_counts_nothing_twice_and_loses_nothing(alice: Hive) -> None:
+    before, counted = last_served(alice), last_request(alice)
+    running = start_load(alice, 16, "play short-turn", each=20)
+    number = before
+    for kill in range(10):
+        until_served(alice, number, 10)
+        number = last_served(alice)
+        alice.run("systemctl", "kill", "--signal=KILL", (GATEWAY, LEDGER)[kill % 2])
+    answers = ended(running)
+    assert len(answers) == 320
+    [last] = load(alice, 1, 1, "play short-turn")
+    assert last["whole"]
+    alice.run("systemctl", "stop", GATEWAY)  # this waits until the ledger has taken all
+    assert total(alice)["reserved_tokens"] == 0
+    served_ = of_the_load(alice, before)
+    whole = len([answer for answer in answers if answer["whole"]]) + 1
+    outcomes = Counter(one["outcome"] for one in requests(alice, counted))
+    assert set(outcomes) <= {"done", "lost", "broken", "failed", "refused"}
+    assert outcomes["done"] <= served_, "one is counted twice"
+    # One that was killed may have been answered whole, but is then counted as lost.
+    assert whole <= outcomes["done"] + outcomes["lost"] + outcomes["broken"]
+    assert served_ <= sum(outcomes.values()) - outcomes["refused"], "one is not counted"
+    # What is counted without an answer was under way when something was killed.
+    assert outcomes["lost"] <= 10 // 2 * 16
 
 
 @pytest.mark.parametrize(("prompt", "outcome"), [("slow", "done"), ("stalled", "broken")])
