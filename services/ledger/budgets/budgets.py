@@ -77,9 +77,12 @@ class Budgets:
         busy = None
         for owner in who:
             for period in BudgetPeriod:
-                account = self.account(Key(owner, period), now)
+                key = Key(owner, period)
+                if self._allowances.limit(key) == NOTHING:
+                    continue  # before anything else: most budgets have no limit
+                account = self.account(key, now)
                 limit = self.limit(account)
-                if limit == NOTHING or account.is_lifted(now):
+                if account.is_lifted(now):
                     continue
                 if account.spent.reaches(limit):
                     longest = self.longest(who, now) or account

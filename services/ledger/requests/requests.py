@@ -230,7 +230,7 @@ class Requests:
             unknown=cost.unknown,
             key=wanted.key,
         )
-        with self._database.write_quickly() as db:
+        with self._database.write_one() as db:
             number = store.add(db, reservation)
         reservation = replace(reservation, id=number)
         self._take(reservation)

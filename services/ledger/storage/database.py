@@ -238,6 +238,12 @@ class Database:
         with self._checked(), sqlite.transaction(self._quick):
             yield self._quick
 
+    @contextmanager
+    def write_one(self) -> Iterator[sqlite3.Connection]:
+        """Do as `write_quickly` for a single statement, which commits itself: that is quicker."""
+        with self._checked():
+            yield self._quick
+
     async def synced(self) -> None:
         """Wait until all that was committed is on the disk; the event loop goes on meanwhile."""
         await self._disk.synced()
