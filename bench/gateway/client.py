@@ -32,11 +32,11 @@ class Times:
     """From the upstream's write of a token to its arrival."""
 
 
-def request(size: int) -> bytes:
-    """Return a request with a body of about `size` bytes."""
+def request(size: int, tokens: int) -> bytes:
+    """Return a request for so many tokens, with a body of about `size` bytes."""
     content = [{"role": "user", "content": "word " * (size // 5)}]
     body = json.dumps(
-        {"model": "claude-bench", "max_tokens": 1000, "stream": True, "messages": content}
+        {"model": "claude-bench", "max_tokens": tokens, "stream": True, "messages": content}
     ).encode()
     return (
         b"POST /v1/messages?beta=true HTTP/1.1\r\nHost: hive.internal\r\nx-api-key: placeholder\r\n"
@@ -67,7 +67,7 @@ async def stream(
 
 
 async def streams(connect: Connect, data: bytes, count: int, rounds: int) -> Times:
-    """Send `rounds` requests on each of `count` connections at once."""
+    """Send `rounds` requests on each of `count` connections at once; one before is not counted."""
     times = Times()
 
     async def one(number: int) -> None:
@@ -75,9 +75,9 @@ async def streams(connect: Connect, data: bytes, count: int, rounds: int) -> Tim
         await asyncio.sleep(number * APART)
         reader, writer = await connect()
         try:
+            await stream(reader, writer, data, Times())  # connections are made meanwhile
             for _ in range(rounds):
-                # The settlement of the stream before is written to the disk meanwhile; Claude Code
-                # takes longer between two requests.
+                # Claude Code takes longer between two requests.
                 await asyncio.sleep(BETWEEN)
                 await stream(reader, writer, data, times)
         finally:

@@ -1,7 +1,8 @@
 """A Messages API that streams, in a process of its own; each event tells when it was sent.
 
-`python -m bench.gateway.upstream TOKENS PACE` prints its port. PACE is the seconds between two
-tokens. The clock is the machine's own monotonic one, which all processes share.
+`python -m bench.gateway.upstream PACE` prints its port. PACE is the seconds between two tokens; a
+stream has as many of them as its request allows. The clock is the machine's own monotonic one,
+which all processes share.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Final
 HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
+MOST: Final = b'"max_tokens": '
 STAMP: Final = b'"sent":'
 
 
@@ -23,9 +25,7 @@ def event(kind: str, **values: object) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-async def serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tokens: int, pace: float
-) -> None:
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pace: float) -> None:
     """Answer each request with a stream."""
     try:
         while True:
@@ -35,8 +35,8 @@ async def serve(
                 for line in head.lower().split(b"\r\n")
                 if line.startswith(b"content-length:")
             )
-            await reader.readexactly(length)
-            await answer(writer, tokens, pace)
+            body = await reader.readexactly(length)
+            await answer(writer, int(body.split(MOST, 1)[1].split(b",", 1)[0]), pace)
     except (asyncio.IncompleteReadError, OSError):
         writer.close()
 
@@ -55,14 +55,14 @@ async def answer(writer: asyncio.StreamWriter, tokens: int, pace: float) -> None
     await writer.drain()
 
 
-async def main(tokens: int, pace: float) -> None:
+async def main(pace: float) -> None:
     """Serve until the process is ended."""
     server = await asyncio.start_server(
-        lambda reader, writer: serve(reader, writer, tokens, pace), "127.0.0.1", 0
+        lambda reader, writer: serve(reader, writer, pace), "127.0.0.1", 0
     )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2])))
+    asyncio.run(main(float(sys.argv[1])))
