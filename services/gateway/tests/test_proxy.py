@@ -266,7 +266,7 @@ OWN = ("localhost", "app.localhost", "alice", "127.0.0.1", "127.9.9.9", "[::1]",
 async def test_the_container_itself_is_reached_without_the_proxy(tmp_path: Path, host: str) -> None:
     async with stage(tmp_path, egress=["server.test"]) as hive:
         answer = await refusal(hive, f"{host}:3000")
-        assert b"connect to what listens in the container without the proxy" in answer
+        assert b"connect to a server in the container without the proxy" in answer
         assert b"The operator was asked" not in answer
         assert b"was asked" in await refusal(hive, "10.0.0.1:3000")
 
