@@ -114,7 +114,7 @@ def _refused_table(refused: "list[Egress]", output: Output) -> list[str]:
         ]
         for e in refused
     ]
-    return output.table(["AGENT", "REFUSED", "LAST", "HOST"], rows)
+    return output.table(["AGENT", "REFUSED", "LAST", "HOST"], rows, whole=True)
 
 
 def _exhausted_lines(exhausted: "list[Budget]") -> list[str]:

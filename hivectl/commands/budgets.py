@@ -104,7 +104,8 @@ async def budget(
     output.show([json_forms.budget(b) for b in found], _budget_table(found, output) or [nothing])
     for one in found:
         if one.question:
-            output.note(f"`hivectl answer {one.question}` answers the question about it.")
+            what = f"the question about {_name(one)}, {one.period}"
+            output.note(f"`hivectl answer {one.question}` answers {what}.")
     if any(one.unknown_price for one in found):
         output.note(
             "?: the price of a model is not known, and the dearest known price is counted. "
@@ -187,7 +188,7 @@ def _budget_table(found: "list[Budget]", output: Output) -> list[str]:
         ]
         for b in found
     ]
-    return output.table(headers, rows)
+    return output.table(headers, rows, whole=True)
 
 
 def _used(b: "Budget") -> str:

@@ -83,7 +83,7 @@ def egress_table(found: "Sequence[Egress]", output: Output) -> list[str]:
         )
         if e.reason:
             rows.append([*[""] * (len(headers) - 1), f"  {one_line(e.reason)}"])
-    return output.table(headers, rows)
+    return output.table(headers, rows, whole=True)
 
 
 _agent = click.argument("name", shell_complete=complete_agents)

@@ -56,7 +56,7 @@ async def holds(hive: "Hive", output: Output) -> None:
     rows: list[Row] = [
         [hold.agent, hold.kind, local_time(hold.since), one_line(hold.text)] for hold in found
     ]
-    lines = output.table(["AGENT", "KIND", "SINCE", "REASON"], rows)
+    lines = output.table(["AGENT", "KIND", "SINCE", "REASON"], rows, whole=True)
     output.show([json_forms.hold(hold) for hold in found], lines or ["no agent is held"])
 
 

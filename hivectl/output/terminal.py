@@ -178,8 +178,13 @@ class Output:
         """Return `shown`, which must be safe, in `colour` if colours are on."""
         return f"\x1b[{_COLOURS[colour]}m{shown}\x1b[0m" if self.colour and colour else shown
 
-    def table(self, headers: Sequence[str], rows: Sequence[Row]) -> list[str]:
-        """Return the aligned lines of a table; the last column is cut to the terminal's width."""
+    def table(
+        self, headers: Sequence[str], rows: Sequence[Row], *, whole: bool = False
+    ) -> list[str]:
+        """Return the aligned lines of a table; the last column is cut to the terminal's width.
+
+        With `whole`, the last column has lines of its own where it would be cut otherwise.
+        """
         if not rows:
             return []
         cells = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in rows]
@@ -187,6 +192,8 @@ class Output:
         widths = [max(width(safe(row[i].text)) for row in cells) for i in range(len(headers))]
         if self.columns is not None:
             before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+            if whole and before + widths[-1] > self.columns:
+                return [line for row in cells for line in self._two_lines(row, widths)]
             widths[-1] = min(widths[-1], max(self.columns - before, 8))
         return [self._row(row, widths) for row in cells]
 
@@ -199,6 +206,14 @@ class Output:
             last = at == len(row) - 1 and not cell.right
             parts.append(fill + painted if cell.right else painted + ("" if last else fill))
         return "  ".join(parts).rstrip()
+
+    def _two_lines(self, row: Sequence[Cell], widths: Sequence[int]) -> list[str]:
+        """Return a row whose last cell, if it is not empty, is below the others."""
+        first = self._row(row[:-1], widths[:-1])
+        last = safe(row[-1].text).strip()
+        room = max((self.columns or 0) - 2, 10)
+        below = [f"  {self._painted(line, row[-1].colour)}" for line in wrap(last, room) if line]
+        return [first, *below] if first.strip() else below
 
     def plain(self, text: str) -> list[str]:
         """Return the safe lines of `text`, for output that consists of `text` only."""

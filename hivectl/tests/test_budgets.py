@@ -60,7 +60,7 @@ async def test_budgets_with_a_limit_are_a_table(hive: FakeHive, hivectl: Hivectl
     assert words(head) == "SPENT LIMIT TOKENS LIMIT USED STATE PERIOD FOR"
     assert words(first) == "$0.2500? - 2.0M 2.0M 100 % exhausted week hive"
     assert words(second) == "$4.10 $5.00 12.3k - 82 % warned day alice"
-    assert "`hivectl answer 12` answers the question about it." in ran.err
+    assert "`hivectl answer 12` answers the question about " in ran.err
     assert "?: the price of a model is not known" in ran.err
     one = await hivectl("budget", "alice")
     assert [line.split()[-1] for line in one.out.splitlines()[1:]] == ["alice", "alice"]

@@ -185,3 +185,12 @@ async def test_refused_hosts_are_completed(hive: FakeHive, hivectl: Hivectl) -> 
     asked = {"_HIVECTL_COMPLETE": "bash_complete", "COMP_CWORD": "3"}
     ran = await hivectl(**asked, COMP_WORDS="hivectl deny-egress alice ")
     assert ran.out == "plain,github.com:443\n"
+
+
+async def test_a_narrow_terminal_hides_no_host(hive: FakeHive, environment: dict[str, str]) -> None:
+    hive.ledger.hosts = [host("objects.githubusercontent.com", 22, reason="to clone the tool")]
+    for command in ("egress", "pending"):
+        async with terminal(environment, command, COLUMNS="60", NO_COLOR="1") as shown:
+            _code, text = await shown.end()
+        assert [line for line in text.splitlines() if "  objects.githubusercontent.com:22" in line]
+        assert [line for line in text.splitlines() if "to clone the tool" in line]
