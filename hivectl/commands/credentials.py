@@ -14,7 +14,7 @@ from hivectl.output.text import literal
 from hivectl.session import json_option
 
 if TYPE_CHECKING:
-    from hivectl.host.credentials import Place, Places
+    from hivectl.host.credentials import Place, Places, Stored
 
 
 @click.group()
@@ -61,16 +61,19 @@ def set_credential(name: str | None, plain: bool, as_json: bool) -> None:
 @json_option
 def list_credentials(as_json: bool) -> None:
     """List the stored credentials, without their values."""
+    from hivectl.host import credentials as files
     from hivectl.output.terminal import Row
 
     _need_root()
     stored = _places().stored()
+    program = files.encrypter()
+    bad = {one.file for one in stored if not files.can_decrypt(one, program)}
     rows: list[Row] = [
         [
             literal(one.agent or "all agents"),
             "yes" if one.encrypted else "no",
             local_time(one.changed),
-            literal(f"{one.file}{'' if one.used else ' (not used)'}"),
+            literal(f"{one.file}{_remark(one, one.file in bad)}"),
         ]
         for one in stored
     ]
@@ -84,11 +87,18 @@ def list_credentials(as_json: bool) -> None:
                 "changed": iso_time(one.changed),
                 "file": str(one.file),
                 "used": one.used,
+                "valid": one.file not in bad,
             }
             for one in stored
         ],
         lines or ["no credentials yet; `hivectl credentials set` stores one"],
     )
+
+
+def _remark(stored: "Stored", bad: bool) -> str:
+    if bad:
+        return " (this host cannot decrypt it, so its gateways do not start: store it again)"
+    return "" if stored.used else " (not used)"
 
 
 @credentials.command("remove")

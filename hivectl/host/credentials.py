@@ -138,8 +138,7 @@ def store(place: Place, secret: str, program: str | None) -> Path:
     file = place.encrypted if program else place.plain
     data = secret.encode()
     if program:
-        name = f"{'own' if place.agent else 'default'}{_ENCRYPTED}"
-        data = _encrypted(program, name, data)
+        data = _encrypted(program, _credential_name(place.agent), data)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(file, data)
@@ -173,6 +172,35 @@ def remove(place: Place) -> list[Path]:
                 Exit.FAILED, f"{file} could not be deleted: {error.strerror}."
             ) from error
     return files
+
+
+def can_decrypt(stored: Stored, program: str | None) -> bool:
+    """Return whether this machine can use a credential; one that it cannot stops its gateways.
+
+    Args:
+        stored: the credential.
+        program: decrypts it.
+    """
+    if not stored.encrypted:
+        return True
+    if program is None:
+        return False
+    name = _credential_name(stored.agent)
+    try:
+        done = subprocess.run(
+            [program, "decrypt", f"--name={name}", str(stored.file), "-"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=ENCRYPT_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def _credential_name(agent: str | None) -> str:
+    """Return the name by which the unit of the gateway knows an encrypted credential."""
+    return f"{'own' if agent else 'default'}{_ENCRYPTED}"
 
 
 def stop_gateways(agent: str | None) -> bool:

@@ -114,6 +114,20 @@ def test_stored_credentials_are_listed_and_removed(places: Places, script: Scrip
     assert [one.agent for one in places.stored()] == ["bob"]
 
 
+def test_a_credential_of_another_machine_is_found(
+    places: Places, script: Script, tmp_path: Path
+) -> None:
+    seals = str(script(f'echo "$@" > {tmp_path}/said; echo sealed'))
+    credentials.store(places.of(None), SECRET, None)
+    credentials.store(places.of("bob"), SECRET, seals)
+    plain, sealed = places.stored()
+    assert credentials.can_decrypt(plain, None)
+    assert credentials.can_decrypt(sealed, seals)
+    assert (tmp_path / "said").read_text() == f"decrypt --name=own.cred {sealed.file} -\n"
+    assert not credentials.can_decrypt(sealed, str(script("exit 1")))
+    assert not credentials.can_decrypt(sealed, None)
+
+
 @pytest.fixture
 def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     """Have hivectl, in this process, use directories of its own, as root and without systemd."""

@@ -91,7 +91,7 @@ def test_a_change_is_in_effect_at_the_next_request(clean: Hive, sent: Sent) -> N
 
     change("set", secret=KEY.format("first"))
     [stored] = hivectl(clean, "credentials", "list")
-    assert (stored["encrypted"], stored["used"]) == (encrypts, True)
+    assert (stored["encrypted"], stored["used"], stored["valid"]) == (encrypts, True, True)
     assert sent() == ("default", {"x-api-key": KEY.format("first")})
     change("set", "--plain", secret=KEY.format("second"))
     assert sent() == ("default", {"x-api-key": KEY.format("second")})
@@ -125,6 +125,11 @@ def test_a_damaged_credential_stops_the_gateway_until_it_is_repaired(
         said = clean.run("journalctl", "--unit", gateway.UNIT, "-n", "50", "-o", "cat").stdout
         assert "Failed to set up credentials" in said
         assert len(server.seen()) == seen, "nothing was sent with another credential"
+        listed = hivectl(clean, "credentials", "list")
+        assert [(one["encrypted"], one["valid"]) for one in listed] == [
+            (True, False),
+            (False, True),
+        ]
         clean.run("rm", f"{FOLDER}/default.cred")
         [answer] = json.loads(asking.communicate(timeout=60)[0])
     assert answer["whole"], "the request has waited"
