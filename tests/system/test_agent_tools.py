@@ -59,7 +59,8 @@ def test_an_agent_knows_itself_and_keeps_a_list(swarm: Hive) -> None:
     who = json.loads(told.removeprefix("I am: "))
     assert (who["name"], who["role"]) == ("alice", "agent")
     assert who["limits"]["tasks_max"] == 4096
-    assert "10.0.0.0/8" in who["network"]["denied"]
+    assert who["network"]["mode"] == "gateway"
+    assert "pypi.org" in who["network"]["egress"]
     swarm.hivectl("send", "alice", "play plan soup")
     wait_for_inbox(swarm, "I plan: ", sender="alice")
     kept = json.loads(inside(swarm, "alice", "cat", "/state/hyperhive-todo.json").stdout)

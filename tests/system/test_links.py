@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.system.hive import Hive
+from tests.system.hosts_network import hosts_network
 from tests.system.inside import PROBES, inside, leader, probe, until_active
 from wire import names
 
@@ -28,6 +29,13 @@ class Flipper(NamedTuple):
 
     hive: Hive
     socket: str
+
+
+@pytest.fixture(scope="module", autouse=True)
+def network(swarm: Hive) -> Iterator[None]:
+    """Let alice and bob meet at an abstract socket: with networks of their own they cannot."""
+    with hosts_network(swarm, "alice", "bob"):
+        yield
 
 
 @pytest.fixture

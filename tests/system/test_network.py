@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.system.hive import PYTHON, Hive
+from tests.system.hosts_network import CONFIG, hosts_network
 from tests.system.inside import hivectl, inside, probe, until_active, until_state
 
 pytestmark = pytest.mark.system
 
-CONFIG = "/etc/hyperhive/hyperhive.toml"
 HOST, ALLOWED, OTHER = "127.0.0.1", "127.0.0.77", "127.0.0.78"
 PORT = 7299
 
@@ -55,20 +55,9 @@ def listening(hive: Hive, *places: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def hosts_network(swarm: Hive) -> Iterator[None]:
+def network(swarm: Hive) -> Iterator[None]:
     """Give alice and bob the host's network."""
-    before = swarm.run("cat", CONFIG).stdout
-
-    def change(text: str) -> None:
-        swarm.run("tee", CONFIG, input=text)
-        swarm.run("systemctl", "restart", "hive-lifecycle")
-        for name in ("alice", "bob"):
-            swarm.hivectl("restart", name, timeout=120)
-
-    with ExitStack() as stack:
-        stack.callback(change, before)
-        # The file ends within [lifecycle].
-        change(f'{before}network = "host"\n')
+    with hosts_network(swarm, "alice", "bob"):
         yield
 
 
