@@ -25,6 +25,9 @@ MAX_WHOLE: Final = 8 * 2**20
 MAX_ERROR: Final = 64 * 1024
 MAX_SECONDS: Final = 3600.0
 """The longest time of one answer."""
+CLIENT_SECONDS: Final = 120.0
+"""Seconds for which one answer may wait for a client that does not read, in total. Meanwhile the
+reservation takes room in budgets that others share."""
 
 _JSON: Final = "application/json"
 
@@ -159,13 +162,20 @@ class Exchange:
         reader = StreamReader(self.usage)
         await client.prepare(request)
         try:
+            patience = CLIENT_SECONDS
             while piece := await self._piece(response):
-                await client.write(piece)
+                began = time.monotonic()
+                async with asyncio.timeout(max(patience, 0)):
+                    await client.write(piece)
+                patience -= time.monotonic() - began
                 reader.feed(piece)
                 if self.received > MAX_ANSWER:
                     raise ApiError(502, f"the answer has more than {MAX_ANSWER} bytes.")
         except ApiError as error:
             await _break_off(request, client, reader, str(error))
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
         if self.usage.complete:
             self.outcome = RequestOutcome.DONE
         return client

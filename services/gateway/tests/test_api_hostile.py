@@ -205,6 +205,29 @@ async def test_a_slow_head_is_cut_off(tmp_path: Path, monkeypatch: pytest.Monkey
             writer.close()
 
 
+async def test_a_client_that_does_not_read_keeps_no_reservation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "CLIENT_SECONDS", 0.2)
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: Sent) -> None:
+        writer.write(STREAM_HEAD + chunk(BEGIN))
+        while True:
+            writer.write(chunk(delta("x" * 5000)))
+            await writer.drain()
+
+    async with upstream(flood) as up, stage(tmp_path, upstream=up.url) as hive:
+        reader, writer = await hive.open(proxy=False)
+        writer.write(post(BODY))
+        async with asyncio.timeout(LIMIT):
+            settled = await hive.ledger.settlement()
+        assert settled.outcome is RequestOutcome.BROKEN
+        assert settled.output_tokens > 0
+        async with asyncio.timeout(LIMIT):
+            assert (await reader.read(100)).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
 async def test_connections_are_bounded(tmp_path: Path) -> None:
     async with stage(tmp_path, config=GatewayConfig(max_connections=4)) as hive:
         kept = [await hive.open(proxy=False) for _ in range(4)]

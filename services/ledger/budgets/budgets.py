@@ -3,6 +3,9 @@
 A request may be sent if it cannot exceed any budget, even if all that are under way cost the most
 that they may. One that may exceed a budget is sent alone, as long as something is left. So a budget
 is exceeded by at most the cost of one response.
+
+The requests of one agent that are under way may use up at most half of what is left of a budget
+that it shares, unless there is only one of them: others find room beside them.
 """
 
 import math
@@ -73,7 +76,15 @@ class Budgets:
     # Requests
 
     def check(self, who: Sequence[Owner], most: Amount, now: int) -> Refusal | None:
-        """Return why a request that may cost `most` may not be sent; None if it may."""
+        """Return why a request that may cost `most` may not be sent; None if it may.
+
+        Args:
+            who: the owners of the budgets, the agent first.
+            most: the most that the request may cost.
+            now: the time.
+        """
+        agent, *_ = who
+        own = self.reserved(agent).plus(most)
         busy = None
         for owner in who:
             for period in BudgetPeriod:
@@ -90,7 +101,11 @@ class Budgets:
                     return Refusal(longest, True, text)
                 if busy is None and self._under_way[owner]:
                     all_of_it = account.spent.plus(self.reserved(owner)).plus(most)
-                    if all_of_it.exceeds(limit):
+                    too_much = all_of_it.exceeds(limit)
+                    if owner != agent and self._under_way[agent]:
+                        # As much again must be left for others.
+                        too_much |= account.spent.plus(own).plus(own).exceeds(limit)
+                    if too_much:
                         busy = Refusal(account, False, texts.busy(account.key))
         return busy
 

@@ -75,6 +75,30 @@ async def test_a_request_that_may_exceed_a_budget_is_sent_alone(room: Room) -> N
         room.reserve(output_tokens=1)
 
 
+@pytest.mark.parametrize(("kind", "name"), [("hive", "hive"), ("credential", "default")])
+async def test_one_agent_leaves_half_of_a_shared_budget_to_others(
+    room: Room, kind: str, name: str
+) -> None:
+    room.limit(kind, name, day=11 * DOLLAR)
+    room.spend(1)
+    first = room.reserve(output_tokens=160_000)
+    second = room.reserve()
+    with pytest.raises(LimitExceeded, match="under way may use up the rest"):
+        room.reserve(output_tokens=1)
+    room.settle(room.reserve("bob", output_tokens=200_000), "bob")
+    room.settle(first, output_tokens=0)
+    room.settle(second, output_tokens=0)
+    alone = room.reserve(output_tokens=400_000)
+    room.settle(alone, output_tokens=0)
+    assert room.refused == []
+
+
+async def test_an_agents_own_budget_is_its_own_in_whole(room: Room) -> None:
+    room.limit("agent", "alice", day=10 * DOLLAR)
+    room.reserve(output_tokens=160_000)
+    room.reserve(output_tokens=240_000)
+
+
 async def test_tokens_are_limited_whatever_they_cost(room: Room) -> None:
     room.limit("agent", "alice", day_tokens=100)
     room.settle(room.reserve(model="unheard-of", output_tokens=60), output_tokens=60)
