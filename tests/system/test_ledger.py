@@ -21,6 +21,12 @@ AGE = f"""
 import sqlite3
 db = sqlite3.connect("{STORE}")
 db.execute("UPDATE turn SET started = started - 100 * 86400 * 1000000 WHERE error = 'of long ago'")
+db.execute("INSERT INTO egress (agent, host, port, state, first, last) VALUES "
+    "('alice', 'old.example', 443, 'denied', 1, 1)")
+db.execute("INSERT INTO request (agent, credential, gateway, key, model, outcome, started, ended, "
+    "reserved, reserved_tokens, unknown_price) VALUES "
+    "('alice', 'default', '', '', 'old', 'done', 1, 1, 0, 0, 0)")
+db.execute("INSERT INTO provider_limit VALUES ('agent:old', 1, NULL, NULL, 0, 1)")
 db.commit()
 """
 
@@ -55,6 +61,17 @@ def test_a_turn_is_recorded_once_and_for_the_agent_of_the_socket(swarm: Hive) ->
     assert sums["cost"] == pytest.approx(today["alice"])
 
 
+def aged(hive: Hive) -> list[int]:
+    """Return how many hosts, requests and limits of long ago there are."""
+    hosts = [one for one in hivectl(hive, "egress", "alice") if one["host"] == "old.example"]
+    usage = [
+        one for one in hivectl(hive, "usage", "alice", "--limit=1000") if one["model"] == "old"
+    ]
+    [limits] = hive.call(*LEDGER, "ListLimits")
+    requests = [one for one in usage if one["model"] == "old"]
+    return [len(hosts), len(requests), sum("agent:old" in str(limit) for limit in limits)]
+
+
 @pytest.fixture
 def old(swarm: Hive) -> Iterator[Hive]:
     """Record a turn, and make it 100 days old."""
@@ -69,7 +86,9 @@ def old(swarm: Hive) -> Iterator[Hive]:
 def test_the_timer_deletes_old_turns(old: Hive) -> None:
     call(old, "alice", "record_turn", HARNESS, **turn(error="of today"))
     assert ours(old, "of long ago")
+    assert aged(old) == [1, 1, 1]
     old.run("systemctl", "start", "hive-vacuum.service")
+    assert aged(old) == [0, 0, 0]
     assert ours(old, "of long ago") == []
     assert ours(old, "of today")
 

@@ -1,8 +1,13 @@
 """The limits of the provider, and fair shares of what remains."""
 
+from collections import Counter
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.ledger.limits.limits import LONGEST
+from services.ledger.limits.shares import WINDOW, Shares
 from services.ledger.tests.conftest import DAY, NOON, SECOND, Room
 from wire.errors import ProviderLimited
 from wire.records.ledger import AgentLimited, ProviderLimit, ProviderLimitChanged
@@ -168,3 +173,37 @@ async def test_a_report_is_old_after_a_minute(room: Room) -> None:
         room.reserve("alice")
     room.now += MINUTE // 2
     room.reserve("alice")
+
+
+USES = st.lists(
+    st.tuples(st.sampled_from("abcde"), st.integers(0, WINDOW), st.integers(0, 9)), max_size=60
+)
+
+
+@given(USES, st.integers(0, 60), st.integers(0, 400))
+def test_shares_are_fair(uses: list[tuple[str, int, int]], requests: int, tokens: int) -> None:
+    shares, count, used = Shares(), Counter[str](), Counter[str]()
+    for agent, at, size in sorted(uses, key=lambda use: use[1]):
+        shares.add(agent, size, at)
+        count[agent] += 1
+        used[agent] += size
+    waits = {agent: shares.wait(agent, requests, tokens, WINDOW) for agent in "abcdef"}
+    ends = {agent: at for agent, at, _ in sorted(uses, key=lambda use: -use[1])}
+    for agent, until in waits.items():
+        others = len({*count, agent})
+        if until:
+            assert until == ends[agent] + WINDOW, "until its oldest request is out of the window"
+            assert others > 1, "one that is alone has all"
+            assert count[agent] * others >= count.total() or used[agent] * others >= used.total()
+    if requests >= count.total() and tokens >= used.total():
+        assert not any(waits.values()), "there is enough"
+    assert not waits["f"], "one that has used nothing is never refused"
+    if requests and tokens:
+        # Who has used least of all, of both, goes on.
+        least = [
+            agent
+            for agent in count
+            if count[agent] == min(count.values()) and used[agent] == min(used.values())
+        ]
+        assert not any(waits[agent] for agent in least)
+    assert not any(shares.wait(agent, 0, 0, 3 * WINDOW) for agent in "abcdef")
