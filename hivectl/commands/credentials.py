@@ -60,7 +60,10 @@ def set_credential(name: str | None, plain: bool, as_json: bool) -> None:
 @credentials.command("list")
 @json_option
 def list_credentials(as_json: bool) -> None:
-    """List the stored credentials, without their values."""
+    """List the stored credentials, without their values.
+
+    The list marks those that this host cannot decrypt.
+    """
     from hivectl.host import credentials as files
     from hivectl.output.terminal import Row
 
